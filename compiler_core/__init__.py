@@ -1,0 +1,1 @@
+"""Compiles and simulates one given configuration; knows nothing of search."""

@@ -1,0 +1,47 @@
+"""Errors of the whole project: each class fixes who must act.
+
+The command line maps a class to an exit code (:attr:`NestTuneError.exit_code`); every message says what is
+wrong, where, the value seen and what is allowed, and ``hint`` names the command or change that helps.
+"""
+
+from __future__ import annotations
+
+
+class NestTuneError(Exception):
+    """Root of all errors that are meant to be read by a user.
+
+    Args:
+        message: What is wrong, where, the value seen and what is allowed; one line.
+        hint: What to do next; shown as ``hint: …``.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class InputError(NestTuneError):
+    """A file, argument or configuration from outside is wrong: its author must act."""
+
+    exit_code = 2
+
+
+class InfeasibleError(NestTuneError):
+    """A legal question without an answer within its limits: relax a limit or choose otherwise."""
+
+    exit_code = 3
+
+
+class CheckError(NestTuneError):
+    """A check that was asked for did not hold."""
+
+    exit_code = 4
+
+
+class MissingDependencyError(NestTuneError):
+    """A package or service that this command needs is absent."""
+
+    exit_code = 5

@@ -1,0 +1,1 @@
+"""Graph IR: import of ONNX, passes, export."""

@@ -1,0 +1,93 @@
+"""Graph IR, level 1: operators and tensors of a whole model, free of hardware.
+
+A graph keeps ONNX semantics: a :class:`Node` is an ONNX operator, or ``Dense`` (ours: ``x[..., K] @ w[K, O] + b[O]``),
+with an optional clamp fused onto its only output. So any part of a graph can be written back as an ONNX model,
+and everything that onnxruntime runs can be represented.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+NEST_DOMAIN = "nest"
+"""Domain of the operators that are ours (``Dense``)."""
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """Element type (NumPy name, ``"string"`` for text) and shape; ``None`` where shape inference does not know."""
+
+    dtype: str
+    shape: tuple[int | None, ...] | None
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator.
+
+    Attributes:
+        name: Unique in its graph, never empty.
+        op: Operator type, e.g. ``"Conv"``.
+        inputs: Tensor names; ``""`` is an absent optional input.
+        outputs: Tensor names; ``""`` is an unused optional output.
+        attributes: Python values (int, float, str, bytes, tuples of them, arrays); a subgraph is its serialized
+            ``AttributeProto`` in :class:`bytes` under :attr:`opaque`.
+        domain: ``""`` for the default ONNX domain.
+        clip: Clamp ``(low, high)`` fused onto the only output (Relu is ``(0, inf)``), or ``None``.
+        opaque: Attributes kept as serialized ``AttributeProto`` (subgraphs and the like).
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    domain: str = ""
+    clip: tuple[float, float] | None = None
+    opaque: tuple[bytes, ...] = ()
+
+    @property
+    def output(self) -> str:
+        """The first output."""
+        return self.outputs[0]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """An immutable model: nodes in topological order over named tensors.
+
+    Attributes:
+        name: For people.
+        inputs: Names of the tensors a caller feeds (constants are not among them).
+        outputs: Names of the results, in order.
+        nodes: Topologically sorted.
+        constants: Weights and folded values, read-only arrays.
+        types: Type of every tensor that is known, constants included.
+        opsets: Version per ONNX domain that the nodes are written in.
+        functions: Serialized ``FunctionProto`` of model-local functions, carried along.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    constants: Mapping[str, npt.NDArray[np.generic]]
+    types: Mapping[str, TensorType]
+    opsets: Mapping[str, int]
+    functions: tuple[bytes, ...] = ()
+
+    def producer(self, tensor: str) -> Node | None:
+        """The node that computes ``tensor``; ``None`` for inputs and constants."""
+        for node in self.nodes:
+            if tensor in node.outputs:
+                return node
+        return None
+
+    def consumers(self, tensor: str) -> tuple[Node, ...]:
+        """Nodes that read ``tensor``, in order."""
+        return tuple(node for node in self.nodes if tensor in node.inputs)

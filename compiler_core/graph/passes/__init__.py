@@ -1,0 +1,1 @@
+"""Graph passes, one file each: immutable graph in, immutable graph out."""

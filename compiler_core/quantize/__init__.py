@@ -1,0 +1,1 @@
+"""From float to integers: calibration, scales, the quantized graph and the reference that defines its bits."""

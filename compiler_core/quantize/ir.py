@@ -1,0 +1,163 @@
+"""The quantized graph: integer operators that an NPU runs, between float parts that the CPU runs.
+
+Tensors of integer operators are logically ``int8[N, C, H, W]`` with ``real = integer * 2**-exponent``. Every
+operator's bits are defined here, in its docstring; the reference executor, the QDQ export and the compiled
+program have to agree with that text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.graph.ir import Graph
+
+
+@dataclass(frozen=True)
+class QuantizedTensor:
+    """An int8 tensor of integer operators.
+
+    Attributes:
+        name: Name of the graph tensor it stands for (a view of it where the shapes differ).
+        shape: ``(N, C, H, W)``.
+        exponent: ``real = integer * 2**-exponent``; may be negative.
+    """
+
+    name: str
+    shape: tuple[int, int, int, int]
+    exponent: int
+
+
+@dataclass(frozen=True)
+class IntegerConv:
+    """Convolution, dense layer (a convolution whose kernel covers its input), depthwise, average pool, copy, add.
+
+    ``acc = sum(x * weight) + bias + residual * 2**residual_shift`` in int32 (never wraps: checked when built);
+    ``y = clip(round_shift(acc, shift), clip_min, clip_max)`` with ``round_shift(a, s) = (a + 2**(s-1)) >> s`` for
+    ``s > 0`` (arithmetic, rounds half up), ``a`` for ``s = 0`` and ``a << -s`` for ``s < 0``.
+
+    Attributes:
+        name: Name of the graph node it comes from (the convolution of a fused group).
+        input, output: Quantized tensors' names.
+        weight: ``int8[O, I / groups, kh, kw]``.
+        bias: ``int32[O]`` in the accumulator's scale.
+        strides, dilations: ``(h, w)``.
+        pads: ``(top, left, bottom, right)``, zero padding.
+        groups: ``O`` and ``I`` are multiples of it.
+        shift: Right shift of the requantization, -31..31.
+        clip_min, clip_max: Within -128..127.
+        residual: Name of an int8 tensor of the output's shape, added in the accumulator, or ``None``.
+        residual_shift: Left shift of the residual, 0..24.
+        sources: Names of all graph nodes that this operator replaces.
+    """
+
+    name: str
+    input: str
+    output: str
+    weight: npt.NDArray[np.int8]
+    bias: npt.NDArray[np.int32]
+    strides: tuple[int, int]
+    pads: tuple[int, int, int, int]
+    dilations: tuple[int, int]
+    groups: int
+    shift: int
+    clip_min: int
+    clip_max: int
+    residual: str | None = None
+    residual_shift: int = 0
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class IntegerMaxPool:
+    """``y = clip(max over the window, clip_min, clip_max)``; padding never wins. Input and output share a scale."""
+
+    name: str
+    input: str
+    output: str
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    pads: tuple[int, int, int, int]
+    dilations: tuple[int, int] = (1, 1)
+    clip_min: int = -128
+    clip_max: int = 127
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class IntegerConcat:
+    """Concatenation along the channels: the producers write into its place, no program runs.
+
+    All inputs share the output's exponent; every input but the last has a multiple of 16 channels.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    sources: tuple[str, ...] = ()
+
+
+IntegerOperator = IntegerConv | IntegerMaxPool | IntegerConcat
+
+
+@dataclass(frozen=True)
+class View:
+    """How a graph tensor and the ``[N, C, H, W]`` tensor of integer operators are laid over one another.
+
+    ``nchw = graph_tensor.reshape(split).transpose(permutation).reshape(N, C, H, W)``.
+    """
+
+    split: tuple[int, ...]
+    permutation: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class FloatSegment:
+    """A connected run of CPU nodes: executed by onnxruntime in float.
+
+    Attributes:
+        name: For people and file names.
+        graph: The nodes with their constants; its inputs and outputs carry the names of the whole model's tensors.
+    """
+
+    name: str
+    graph: Graph
+
+
+@dataclass(frozen=True)
+class IntegerSegment:
+    """A run of integer operators without a CPU operator in between.
+
+    Attributes:
+        name: For people and file names.
+        operators: In topological order.
+        inputs: Tensors entering: quantized from float by the CPU, or coming from another integer segment.
+        outputs: Tensors leaving: dequantized by the CPU, or read by another integer segment.
+    """
+
+    name: str
+    operators: tuple[IntegerOperator, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class QuantizedGraph:
+    """A model split into float and integer segments, in execution order.
+
+    Entering an integer segment, ``integer = clip(round_half_even(real * 2**exponent), -128, 127)``; leaving one,
+    ``real = integer * 2**-exponent`` in float32.
+
+    Attributes:
+        source: The float graph that it was made from.
+        segments: In execution order.
+        tensors: Every int8 tensor by name.
+        views: For every name in ``tensors`` that is also fed from or handed to float code: how the shapes relate.
+    """
+
+    source: Graph
+    segments: tuple[FloatSegment | IntegerSegment, ...]
+    tensors: dict[str, QuantizedTensor]
+    views: dict[str, View]

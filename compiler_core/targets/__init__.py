@@ -1,0 +1,1 @@
+"""Target descriptions and, one package per processing unit, their instruction sets and simulators."""

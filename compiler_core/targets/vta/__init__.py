@@ -1,0 +1,1 @@
+"""The VTA accelerator: instruction set, programs, verifier, functional and timing simulators."""

@@ -1,0 +1,106 @@
+"""The numbers that describe one VTA core and its memory port, as frozen values.
+
+They come from a target file (``compiler_core.targets.description``); simulators, verifier and lowering take them
+from here and know no file format.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class TimingProfile(Enum):
+    """Which RTL's state machines the timing rules follow."""
+
+    RTL2020 = "rtl2020"
+    RTL_PIPELINED = "rtl-pipelined"
+
+
+@dataclass(frozen=True)
+class ElementBytes:
+    """Bytes of one element in DRAM, per memory type."""
+
+    uop: int
+    inp: int
+    wgt: int
+    acc: int
+    out: int
+
+
+@dataclass(frozen=True)
+class BufferDepth:
+    """Elements that each on-chip buffer holds; ``out`` shares the index space of ``acc``."""
+
+    uop: int
+    inp: int
+    wgt: int
+    acc: int
+
+
+@dataclass(frozen=True)
+class VtaGeometry:
+    """Shape of the GEMM unit and its buffers: what a program's bits depend on."""
+
+    batch: int
+    block_in: int
+    block_out: int
+    element_bytes: ElementBytes
+    depth: BufferDepth
+
+
+@dataclass(frozen=True)
+class LinearCost:
+    """Cycles of an instruction with N micro-op executions: ``per_micro_op * N + fixed``."""
+
+    per_micro_op: int
+    fixed: int
+
+
+@dataclass(frozen=True)
+class InstructionCosts:
+    """Cycles from start to idle without contention, except for memory transfers."""
+
+    gemm: LinearCost
+    gemm_reset: LinearCost
+    alu_immediate: LinearCost
+    alu_tensor: LinearCost
+    no_operation: int
+    finish: int
+
+
+@dataclass(frozen=True)
+class VtaTiming:
+    """Everything that cycles depend on and bits do not."""
+
+    profile: TimingProfile
+    element_bytes: ElementBytes
+    port_bytes: int
+    burst_beats: int
+    burst_boundary_bytes: int
+    memory_latency_cycles: int
+    outstanding_bursts: int
+    queue_depth: int
+    fetch_batch_instructions: int
+    costs: InstructionCosts
+
+
+@dataclass(frozen=True)
+class VtaEnergy:
+    """Energy per event in pJ."""
+
+    int8_multiply_pj: float
+    int32_add_pj: float
+    small_sram_64bit_pj: float
+    large_sram_64bit_pj: float
+    dram_64bit_pj: float
+
+
+@dataclass(frozen=True)
+class VtaCore:
+    """One kind of VTA processing unit."""
+
+    geometry: VtaGeometry
+    timing: VtaTiming
+    energy: VtaEnergy
+    clock_hz: float

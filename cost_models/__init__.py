@@ -1,0 +1,1 @@
+"""Predicts the cost of a configuration from its features."""

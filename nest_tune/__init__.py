@@ -1,0 +1,1 @@
+"""The product: command line, studies, runners, storage, reports, CI export."""

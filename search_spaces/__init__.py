@@ -1,0 +1,1 @@
+"""Which configurations exist: parameters, legality, encoding, neighbours, enumeration."""
