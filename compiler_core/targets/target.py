@@ -1,0 +1,83 @@
+"""A target: a system on chip as frozen values, and where each of its numbers comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from compiler_core.targets.vta.hardware import VtaCore
+
+
+class OriginKind(Enum):
+    """How far a number can be trusted."""
+
+    MEASURED = "measured"
+    EXTRAPOLATED = "extrapolated"
+    ASSUMED = "assumed"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a number comes from: its kind, the source in words, and the target that states it."""
+
+    kind: OriginKind
+    source: str
+    stated_by: str
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One number of a target description.
+
+    ``key`` is its dotted place in the file (``npu.timing.queue_depth``); a plain count has no unit.
+    """
+
+    key: str
+    value: int | float
+    unit: str
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """The host processor; all rates are those of the whole cluster."""
+
+    name: str
+    cores: int
+    clock_hz: float
+    float_macs_per_cycle: float
+    int8_macs_per_cycle: float
+    elements_per_cycle: float
+    copy_bytes_per_cycle: float
+    operator_overhead_s: float
+    float_multiply_add_pj: float
+    operation_overhead_pj: float
+
+
+@dataclass(frozen=True)
+class Target:
+    """A system on chip: VTA cores that share one memory port, and the CPU that launches them.
+
+    ``digest`` is the SHA-256 of every resolved number and rule, without name, description and
+    origins: two targets with the same digest give the same cycles, times and energies.
+    """
+
+    name: str
+    description: str
+    npu: VtaCore
+    npu_cores: int
+    cpu: Cpu
+    launch_overhead_s: float
+    digest: str
+
+
+@dataclass(frozen=True)
+class TargetDescription:
+    """A target together with the origin of each number.
+
+    ``lineage`` names the descriptions it was resolved from, the most derived one first.
+    """
+
+    target: Target
+    quantities: tuple[Quantity, ...]
+    lineage: tuple[str, ...]
