@@ -1,0 +1,279 @@
+"""Reading and writing ``.npz`` files whose author is not trusted.
+
+NumPy's own reader may unpickle, and believes the sizes that a file declares. This one never
+unpickles, checks every declared size against a limit before it reads, reads no more than was
+declared, and answers every fault with one :class:`~compiler_core.errors.InputError` that names
+file, array, value seen and what is allowed.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import struct
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.errors import InputError
+
+MIB = 1 << 20
+_CHUNK_BYTES = MIB
+_HEADER_BYTES_MAX = 10_000
+_NPY_MAGIC = b"\x93NUMPY"
+_KINDS = "biuf"
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    ValueError,
+    OverflowError,
+    RuntimeError,
+)
+"""What :mod:`zipfile`, :mod:`zlib` and NumPy's header parser raise on damaged bytes."""
+
+
+@dataclass(frozen=True)
+class NpzLimits:
+    """What a file may claim.
+
+    Attributes:
+        total_bytes: Sum of the uncompressed sizes of all arrays that are read.
+        array_count: Arrays in the file.
+        directory_bytes: Size of the zip directory.
+    """
+
+    total_bytes: int = 1024 * MIB
+    array_count: int = 256
+    directory_bytes: int = MIB
+
+
+class _GuardedFile:
+    """File whose single reads are bounded: :mod:`zipfile` reads the directory in one piece of the
+    declared size.
+    """
+
+    def __init__(self, file: IO[bytes], read_bytes_max: int) -> None:
+        self._file = file
+        self.read_bytes_max = read_bytes_max
+
+    def read(self, size: int = -1) -> bytes:
+        if size > self.read_bytes_max:
+            raise zipfile.BadZipFile(
+                f"a zip directory of {size} bytes, at most {self.read_bytes_max} are read"
+            )
+        return self._file.read(size if size >= 0 else self.read_bytes_max)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seekable(self) -> bool:
+        return True
+
+
+def read_npz(
+    path: str | Path,
+    *,
+    names: Collection[str] | None = None,
+    limits: NpzLimits | None = None,
+) -> dict[str, npt.NDArray[Any]]:
+    """Reads the arrays of an ``.npz`` file.
+
+    Args:
+        path: The file.
+        names: Arrays to read; others are left unread. ``None`` reads all.
+        limits: What the file may claim; the defaults suit program files.
+
+    Returns:
+        Arrays by name, in file order, C-contiguous, in native byte order; booleans, integers and
+        floats only.
+
+    Raises:
+        InputError: The file cannot be opened, is damaged, breaks a limit or holds something else.
+    """
+    path = Path(path)
+    limits = limits or NpzLimits()
+    try:
+        with path.open("rb") as file:
+            if file.read(4) not in (b"PK\x03\x04", b"PK\x05\x06"):
+                raise InputError(
+                    f"{path}: not an .npz file (no zip signature at its start)",
+                    hint="write it with numpy.savez_compressed",
+                )
+            return _read_archive(path, file, names, limits)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _read_archive(
+    path: Path, file: IO[bytes], names: Collection[str] | None, limits: NpzLimits
+) -> dict[str, npt.NDArray[Any]]:
+    guarded = _GuardedFile(file, limits.directory_bytes)
+    try:
+        archive = zipfile.ZipFile(guarded)
+    except _DAMAGE as error:
+        raise InputError(
+            f"{path}: damaged or truncated zip directory ({_text(error)}); "
+            f"allowed are {limits.directory_bytes} directory bytes"
+        ) from error
+    guarded.read_bytes_max = max(limits.directory_bytes, _CHUNK_BYTES)
+    members = _check_directory(path, archive.infolist(), names, limits)
+    result = {}
+    for name, member in members.items():
+        try:
+            with archive.open(member) as stream:
+                result[name] = _read_array(path, name, stream, member.file_size)
+        except _DAMAGE as error:
+            raise InputError(
+                f"{path}: array {name} is damaged or truncated ({_text(error)})"
+            ) from error
+    return result
+
+
+def _text(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _check_directory(
+    path: Path,
+    infos: list[zipfile.ZipInfo],
+    names: Collection[str] | None,
+    limits: NpzLimits,
+) -> dict[str, zipfile.ZipInfo]:
+    if len(infos) > limits.array_count:
+        raise InputError(
+            f"{path}: {len(infos)} entries in the zip directory; at most {limits.array_count} "
+            "are allowed"
+        )
+    members: dict[str, zipfile.ZipInfo] = {}
+    total = 0
+    for info in infos:
+        name = info.filename.removesuffix(".npy")
+        if name == info.filename or not name:
+            raise InputError(f"{path}: entry {info.filename!r}; allowed are arrays named NAME.npy")
+        if name in members:
+            raise InputError(f"{path}: array {name!r} is there twice")
+        members[name] = info
+        if names is not None and name not in names:
+            continue
+        if info.flag_bits & 1 or info.compress_type not in (
+            zipfile.ZIP_STORED,
+            zipfile.ZIP_DEFLATED,
+        ):
+            raise InputError(
+                f"{path}: array {name!r} is encrypted or uses zip method {info.compress_type}; "
+                "allowed are 0 (stored) and 8 (deflated)"
+            )
+        total += info.file_size
+        if total > limits.total_bytes:
+            raise InputError(
+                f"{path}: array {name!r} claims {info.file_size} bytes, {total} with those "
+                "before it; "
+                f"at most {limits.total_bytes} are read"
+            )
+    return {name: info for name, info in members.items() if names is None or name in names}
+
+
+def _read_array(path: Path, name: str, stream: IO[bytes], size: int) -> npt.NDArray[Any]:
+    shape, fortran_order, dtype, header_bytes = _read_header(path, name, stream)
+    data_bytes = math.prod(shape) * dtype.itemsize
+    if data_bytes != size - header_bytes:
+        raise InputError(
+            f"{path}: array {name} of shape {shape} and type {dtype} needs {data_bytes} bytes; "
+            f"the file has {size - header_bytes} for it"
+        )
+    data = bytearray(data_bytes)
+    view = memoryview(data)
+    done = 0
+    while done < data_bytes:
+        chunk = stream.read(min(_CHUNK_BYTES, data_bytes - done))
+        if not chunk:
+            raise EOFError(f"{data_bytes} bytes declared, {done} there")
+        view[done : done + len(chunk)] = chunk
+        done += len(chunk)
+    # One more read lets zipfile compare the checksum.
+    stream.read(1)
+    array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran_order else "C")
+    return np.ascontiguousarray(array, dtype.newbyteorder("=")).reshape(shape)
+
+
+def _read_header(
+    path: Path, name: str, stream: IO[bytes]
+) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    prefix = stream.read(8)
+    version = tuple(prefix[6:8])
+    if prefix[:6] != _NPY_MAGIC or version not in ((1, 0), (2, 0)):
+        raise InputError(f"{path}: {name}.npy is not a NumPy array of format 1.0 or 2.0")
+    length_bytes = 2 if version == (1, 0) else 4
+    length_field = stream.read(length_bytes)
+    header_length = int.from_bytes(length_field, "little")
+    if header_length > _HEADER_BYTES_MAX:
+        raise InputError(
+            f"{path}: array {name} has a header of {header_length} bytes; at most "
+            f"{_HEADER_BYTES_MAX} are read"
+        )
+    header = io.BytesIO(length_field + stream.read(header_length))
+    parse = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0
+    )
+    shape, fortran_order, dtype = parse(header)
+    if dtype.hasobject or dtype.kind not in _KINDS or dtype.subdtype is not None:
+        raise InputError(
+            f"{path}: array {name} has type {dtype}; allowed are booleans, integers and floats "
+            "(Python objects are never unpickled)"
+        )
+    if any(length < 0 for length in shape):
+        raise InputError(f"{path}: array {name} has a negative length in its shape {shape}")
+    return shape, fortran_order, dtype, 8 + length_bytes + header_length
+
+
+def write_npz(path: str | Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Writes arrays as a compressed ``.npz`` file that appears whole or not at all.
+
+    The bytes depend on the arrays only (no time stamps).
+
+    Args:
+        path: The file; one that exists is replaced.
+        arrays: Booleans, integers and floats, by name.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    path = Path(path)
+    try:
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            try:
+                np.savez_compressed(file, allow_pickle=False, **dict(arrays))
+                file.flush()
+                Path(file.name).chmod(0o666 & ~_umask())
+                Path(file.name).replace(path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _umask() -> int:
+    # The process umask can only be read by setting it.
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
