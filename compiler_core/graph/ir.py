@@ -1,8 +1,9 @@
 """Graph IR, level 1: operators and tensors of a whole model, free of hardware.
 
-A graph keeps ONNX semantics: a :class:`Node` is an ONNX operator, or ``Dense`` (ours: ``x[..., K] @ w[K, O] + b[O]``),
-with an optional clamp fused onto its only output. So any part of a graph can be written back as an ONNX model,
-and everything that onnxruntime runs can be represented.
+A graph keeps ONNX semantics: a :class:`Node` is an ONNX operator, or ``Dense`` (ours: ``x[..., K]
+@ w[K, O] + b[O]``, inputs ``(x, w)`` or ``(x, w, b)``, no attributes), with an optional clamp
+fused onto its only output. So any part of a graph can be written back as an ONNX model, and
+everything that onnxruntime runs can be represented.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ NEST_DOMAIN = "nest"
 
 @dataclass(frozen=True)
 class TensorType:
-    """Element type (NumPy name, ``"string"`` for text) and shape; ``None`` where shape inference does not know."""
+    """Element type (NumPy name, ``"string"`` for text) and shape; ``None`` where unknown."""
 
     dtype: str
     shape: tuple[int | None, ...] | None
@@ -35,8 +36,8 @@ class Node:
         op: Operator type, e.g. ``"Conv"``.
         inputs: Tensor names; ``""`` is an absent optional input.
         outputs: Tensor names; ``""`` is an unused optional output.
-        attributes: Python values (int, float, str, bytes, tuples of them, arrays); a subgraph is its serialized
-            ``AttributeProto`` in :class:`bytes` under :attr:`opaque`.
+        attributes: Python values (int, float, str, bytes, tuples of them, arrays); a subgraph is
+            its serialized ``AttributeProto`` in :class:`bytes` under :attr:`opaque`.
         domain: ``""`` for the default ONNX domain.
         clip: Clamp ``(low, high)`` fused onto the only output (Relu is ``(0, inf)``), or ``None``.
         opaque: Attributes kept as serialized ``AttributeProto`` (subgraphs and the like).
@@ -70,6 +71,11 @@ class Graph:
         types: Type of every tensor that is known, constants included.
         opsets: Version per ONNX domain that the nodes are written in.
         functions: Serialized ``FunctionProto`` of model-local functions, carried along.
+        dynamic_batch: Tensors whose leading axis is the model's dynamic batch axis; their type
+            holds 1 there. Empty where the model fixes its batch.
+        batch_dependent: Tensors whose shape or value depends on the batch in another way (a batch
+            folded into another axis, a computed shape); their type holds what batch 1 gives.
+            Nothing may be folded from it.
     """
 
     name: str
@@ -80,6 +86,12 @@ class Graph:
     types: Mapping[str, TensorType]
     opsets: Mapping[str, int]
     functions: tuple[bytes, ...] = ()
+    dynamic_batch: frozenset[str] = frozenset()
+    batch_dependent: frozenset[str] = frozenset()
+
+    def batch_free(self, tensor: str) -> bool:
+        """Whether the shape of ``tensor`` is the same for every batch size."""
+        return tensor not in self.dynamic_batch and tensor not in self.batch_dependent
 
     def producer(self, tensor: str) -> Node | None:
         """The node that computes ``tensor``; ``None`` for inputs and constants."""

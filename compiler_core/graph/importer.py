@@ -1,0 +1,413 @@
+"""ONNX models as graphs.
+
+A model comes from outside: whatever is wrong with it is one :class:`InputError`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from compiler_core.errors import InputError
+from compiler_core.graph.attributes import freeze, read_attributes
+from compiler_core.graph.dtypes import dtype_name
+from compiler_core.graph.exporter import write_model
+from compiler_core.graph.ir import Graph, Node, TensorType
+from compiler_core.graph.opset import upgrade_opset
+from compiler_core.graph.order import sort_nodes
+from compiler_core.graph.reader import ImportLimits, read_model
+from compiler_core.graph.shapes import infer_types
+
+OLDEST_OPSET = 7
+
+_DEFAULT_DOMAINS = ("", "ai.onnx")
+_CHECK_WEIGHT_LIMIT = 1024
+_WEIGHTED = {"BatchNormalization", "Conv", "ConvTranspose", "Gemm", "LayerNormalization", "MatMul"}
+
+
+def import_onnx(
+    path: Path,
+    *,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    limits: ImportLimits | None = None,
+) -> Graph:
+    """Read an ONNX file, opset 7 to the newest that the ``onnx`` package knows.
+
+    Args:
+        path: The model; its external data lies in the same folder or below.
+        shapes: Shape per input name, for inputs with dynamic axes. A dynamic first axis without
+            one becomes a batch axis of 1 (see :attr:`Graph.dynamic_batch`).
+        limits: What the file may cost.
+
+    Raises:
+        InputError: The file or ``shapes`` is wrong; the message names the tensor or node.
+    """
+    limits = limits or ImportLimits()
+    return import_model(read_model(path, limits), where=str(path), shapes=shapes, limits=limits)
+
+
+def import_model(
+    model: onnx.ModelProto,
+    *,
+    where: str = "model",
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    limits: ImportLimits | None = None,
+) -> Graph:
+    """The same as :func:`import_onnx` for a model in memory, without external data.
+
+    Raises:
+        InputError: As :func:`import_onnx`.
+    """
+    limits = limits or ImportLimits()
+    try:
+        return _Importer(model, shapes or {}, limits).graph()
+    except InputError as error:
+        raise InputError(f"model {where}: {error.message}", hint=error.hint) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"model {where}: a name in it is not valid UTF-8 ({error})") from error
+
+
+class _Importer:
+    def __init__(
+        self, model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]], limits: ImportLimits
+    ) -> None:
+        self._model = model
+        self._shapes = shapes
+        self._limits = limits
+        self._constants: dict[str, npt.NDArray[np.generic]] = {}
+        self._bytes = 0
+
+    def graph(self) -> Graph:
+        proto = self._model.graph
+        if not proto.node:
+            raise InputError("the graph is empty: it has no nodes")
+        if len(proto.node) > self._limits.nodes:
+            raise InputError(f"{len(proto.node)} nodes; at most {self._limits.nodes} are read")
+        if not proto.output:
+            raise InputError("the graph is empty: it has no outputs")
+        opsets = self._opsets()
+        if proto.sparse_initializer:
+            name = proto.sparse_initializer[0].values.name
+            raise InputError(f"tensor {name!r}: sparse initializers are not supported")
+        for tensor in proto.initializer:
+            self._add_constant(tensor.name, tensor)
+        inputs, types, dynamic = self._inputs()
+        nodes = sort_nodes(self._nodes(), {*inputs, *self._constants})
+        outputs = self._outputs(nodes, inputs)
+        graph = Graph(
+            name=proto.name,
+            inputs=tuple(inputs),
+            outputs=outputs,
+            nodes=nodes,
+            constants=self._constants,
+            types=types,
+            opsets=opsets,
+            functions=tuple(
+                item.SerializeToString(deterministic=True) for item in self._model.functions
+            ),
+            dynamic_batch=dynamic,
+        )
+        graph = infer_types(graph)
+        self._check(graph)
+        upgraded = upgrade_opset(graph)
+        if upgraded is not graph:
+            graph = infer_types(upgraded)
+        self._check_weights(graph)
+        return graph
+
+    @staticmethod
+    def _check(graph: Graph) -> None:
+        """Arity, attributes and types of every operator against its definition."""
+        if any(
+            name not in graph.types or graph.types[name].shape is None for name in graph.outputs
+        ):
+            return  # an operator that onnx does not know; the checker refuses untyped outputs
+        try:
+            onnx.checker.check_model(write_model(graph, weight_limit=_CHECK_WEIGHT_LIMIT))
+        except (onnx.checker.ValidationError, ValueError) as error:
+            message = " ".join(str(error).split())
+            raise InputError(f"not a valid ONNX graph: {message}") from error
+
+    def _opsets(self) -> dict[str, int]:
+        opsets: dict[str, int] = {}
+        for item in self._model.opset_import:
+            domain = "" if item.domain in _DEFAULT_DOMAINS else item.domain
+            if opsets.setdefault(domain, item.version) != item.version:
+                raise InputError(f"operator set {item.domain!r} is imported in two versions")
+        used = {
+            "" if node.domain in _DEFAULT_DOMAINS else node.domain
+            for node in self._model.graph.node
+        }
+        for domain in sorted(used - set(opsets)):
+            raise InputError(f"the model names no version of operator set {domain or 'ai.onnx'!r}")
+        newest = onnx.defs.onnx_opset_version()
+        version = opsets.get("", newest)
+        if not OLDEST_OPSET <= version <= newest:
+            raise InputError(
+                f"operator set version {version}; {OLDEST_OPSET} to {newest} are supported",
+                hint="convert the model with onnx.version_converter",
+            )
+        # Runtimes differ in which other domains they know by name: only what the nodes use counts.
+        if not self._model.functions and not _has_subgraphs(self._model.graph):
+            opsets = {domain: opsets[domain] for domain in opsets if domain in used}
+        return opsets | {"": version}
+
+    def _add_constant(self, name: str, tensor: onnx.TensorProto) -> None:
+        if not name:
+            raise InputError("an initializer has no name")
+        if name in self._constants:
+            raise InputError(f"tensor {name!r} is defined twice, by two initializers or constants")
+        self._add_array(name, _array(name, tensor, self._limits))
+
+    def _add_array(self, name: str, array: npt.NDArray[Any]) -> None:
+        self._bytes += array.nbytes
+        if self._bytes > self._limits.total_bytes:
+            raise InputError(
+                f"tensor {name!r}: the constants take {self._bytes} bytes; "
+                f"at most {self._limits.total_bytes} are read"
+            )
+        if _is_float(array) and bool(np.isnan(array.astype(np.float32, copy=False)).any()):
+            index = int(np.flatnonzero(np.isnan(array.astype(np.float32, copy=False)))[0])
+            raise InputError(
+                f"tensor {name!r} holds NaN (first at flat index {index}); weights must be finite"
+            )
+        self._constants[name] = freeze(array)
+
+    def _inputs(self) -> tuple[list[str], dict[str, TensorType], frozenset[str]]:
+        names: list[str] = []
+        types: dict[str, TensorType] = {}
+        dynamic: set[str] = set()
+        for value in self._model.graph.input:
+            if value.name in self._constants:
+                continue
+            if not value.name:
+                raise InputError("a graph input has no name")
+            if value.name in types:
+                raise InputError(f"tensor {value.name!r} is defined twice, by two graph inputs")
+            names.append(value.name)
+            types[value.name] = self._input_type(value, dynamic)
+        for name in self._shapes:
+            if name not in types:
+                near = get_close_matches(name, names, 1) or names
+                raise InputError(
+                    f"--shape names {name!r}, which is no input; inputs: {', '.join(names)}",
+                    hint=f"--shape {near[0]}=…" if near else None,
+                )
+        return names, types, frozenset(dynamic)
+
+    def _input_type(self, value: onnx.ValueInfoProto, dynamic: set[str]) -> TensorType:
+        kind = value.type.WhichOneof("value")
+        if kind != "tensor_type":
+            raise InputError(
+                f"input {value.name!r}: type {kind or 'unknown'}; only tensors are supported"
+            )
+        dtype = dtype_name(value.type.tensor_type.elem_type)
+        if dtype is None:
+            number = value.type.tensor_type.elem_type
+            raise InputError(
+                f"input {value.name!r}: element type {number} is unknown or unsupported"
+            )
+        given = self._shapes.get(value.name)
+        hint = f"--shape {value.name}=1,3,224,224 (one number per axis)"
+        if not value.type.tensor_type.HasField("shape"):
+            if given is None:
+                raise InputError(f"input {value.name!r} has no shape", hint=hint)
+            return TensorType(dtype, _positive(value.name, given))
+        dims = value.type.tensor_type.shape.dim
+        if given is not None and len(given) != len(dims):
+            raise InputError(
+                f"input {value.name!r} has {len(dims)} axes, --shape gives {len(given)}", hint=hint
+            )
+        shape: list[int] = []
+        for axis, dim in enumerate(dims):
+            fixed = dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
+            wanted = None if given is None else given[axis]
+            if fixed is not None and wanted is not None and fixed != wanted:
+                raise InputError(
+                    f"input {value.name!r}, axis {axis}: the model fixes {fixed}, "
+                    f"--shape gives {wanted}",
+                    hint=hint,
+                )
+            size = wanted if wanted is not None else fixed
+            if size is None and axis:
+                label = f" ({dim.dim_param})" if dim.dim_param else ""
+                raise InputError(
+                    f"input {value.name!r}, axis {axis}{label} is dynamic: give its size", hint=hint
+                )
+            if fixed is None and axis == 0 and size in (None, 1):
+                dynamic.add(value.name)
+            shape.append(1 if size is None else size)
+        return TensorType(dtype, _positive(value.name, tuple(shape)))
+
+    def _nodes(self) -> list[Node]:
+        taken: set[str] = {node.name for node in self._model.graph.node}
+        seen: set[str] = set()
+        nodes = []
+        for proto in self._model.graph.node:
+            domain = "" if proto.domain in _DEFAULT_DOMAINS else proto.domain
+            label = proto.name or f"{proto.op_type}:{next(filter(None, proto.output), '')}"
+            if not any(proto.output):
+                raise InputError(f"node {label!r} ({proto.op_type}) has no outputs")
+            if proto.op_type == "Constant" and not domain and self._constant_node(proto, label):
+                continue
+            if domain == "":
+                self._check_operator(proto, label)
+            name = label
+            for count in range(2, len(self._model.graph.node) + 2):
+                if name not in seen and (name == proto.name or name not in taken):
+                    break
+                name = f"{label}_{count}"
+            seen.add(name)
+            for attribute in proto.attribute:
+                if attribute.type == onnx.AttributeProto.TENSOR:
+                    _array(f"{label}.{attribute.name}", attribute.t, self._limits)
+            attributes, opaque = self._attributes(proto, label)
+            nodes.append(
+                Node(
+                    name,
+                    proto.op_type,
+                    tuple(proto.input),
+                    tuple(proto.output),
+                    attributes,
+                    domain,
+                    None,
+                    opaque,
+                )
+            )
+        return nodes
+
+    def _check_operator(self, proto: onnx.NodeProto, label: str) -> None:
+        version = next(
+            item.version for item in self._model.opset_import if item.domain in _DEFAULT_DOMAINS
+        )
+        local = {(item.domain, item.name) for item in self._model.functions}
+        if not onnx.defs.has(proto.op_type, version, "") and ("", proto.op_type) not in local:
+            raise InputError(
+                f"node {label!r}: operator set {version} has no operator {proto.op_type!r}"
+            )
+
+    @staticmethod
+    def _attributes(proto: onnx.NodeProto, label: str) -> tuple[dict[str, Any], tuple[bytes, ...]]:
+        names = [attribute.name for attribute in proto.attribute]
+        if len(set(names)) < len(names):
+            raise InputError(f"node {label!r} ({proto.op_type}) has an attribute twice")
+        try:
+            return read_attributes(proto.attribute)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"node {label!r} ({proto.op_type}): bad attribute: {error}") from error
+
+    def _constant_node(self, proto: onnx.NodeProto, label: str) -> bool:
+        """Turn a Constant node into a constant; ``False`` for kinds that stay nodes."""
+        if len(proto.attribute) != 1 or len(proto.output) != 1 or len(proto.input):
+            raise InputError(
+                f"node {label!r} (Constant) must have one attribute, one output and no input"
+            )
+        attribute = proto.attribute[0]
+        if attribute.name == "value":
+            self._add_constant(proto.output[0], attribute.t)
+            return True
+        dtypes = {
+            "value_float": "float32",
+            "value_floats": "float32",
+            "value_int": "int64",
+            "value_ints": "int64",
+        }
+        if attribute.name not in dtypes:
+            return False
+        if proto.output[0] in self._constants:
+            raise InputError(
+                f"tensor {proto.output[0]!r} is defined twice, the second time by node {label!r}"
+            )
+        value = onnx.helper.get_attribute_value(attribute)
+        self._add_array(proto.output[0], np.array(value, dtypes[attribute.name]))
+        return True
+
+    def _outputs(self, nodes: tuple[Node, ...], inputs: list[str]) -> tuple[str, ...]:
+        names = tuple(value.name for value in self._model.graph.output)
+        computed = {output for node in nodes for output in node.outputs}
+        for position, name in enumerate(names):
+            if name not in computed and name not in self._constants and name not in inputs:
+                raise InputError(f"graph output {name!r} is not computed by any node")
+            if name in names[:position]:
+                raise InputError(f"graph output {name!r} is listed twice")
+            value = self._model.graph.output[position]
+            kind = value.type.WhichOneof("value")
+            if kind not in (None, "tensor_type"):
+                raise InputError(f"output {name!r}: type {kind}; only tensors are supported")
+        return names
+
+    @staticmethod
+    def _check_weights(graph: Graph) -> None:
+        for node in graph.nodes:
+            if node.domain or node.op not in _WEIGHTED:
+                continue
+            for name in node.inputs[1:]:
+                array = graph.constants.get(name)
+                if array is None or not _is_float(array):
+                    continue
+                if not bool(np.isfinite(array.astype(np.float32, copy=False)).all()):
+                    raise InputError(
+                        f"tensor {name!r}, a weight of node {node.name!r}, holds infinite values"
+                    )
+
+
+def _has_subgraphs(graph: onnx.GraphProto) -> bool:
+    return any(
+        attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
+        for node in graph.node
+        for attribute in node.attribute
+    )
+
+
+def _is_float(array: npt.NDArray[Any]) -> bool:
+    return array.dtype.kind == "f" or "float" in array.dtype.name
+
+
+def _positive(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    for axis, size in enumerate(shape):
+        if not 0 < size < 2**31:
+            raise InputError(
+                f"input {name!r}, axis {axis}: size {size}; sizes are 1 to {2**31 - 1}"
+            )
+    return shape
+
+
+def _array(name: str, tensor: onnx.TensorProto, limits: ImportLimits) -> npt.NDArray[np.generic]:
+    """The content of a tensor whose shape, type and number of bytes may all disagree."""
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        raise InputError(f"tensor {name!r}: its external data is not loaded")
+    dtype = dtype_name(tensor.data_type)
+    if dtype is None:
+        raise InputError(
+            f"tensor {name!r}: element type {tensor.data_type} is unknown or unsupported"
+        )
+    if any(dim < 0 for dim in tensor.dims):
+        raise InputError(f"tensor {name!r}: shape {list(tensor.dims)} has a negative size")
+    count = math.prod(tensor.dims)
+    width = (
+        1
+        if dtype == "string"
+        else np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)).itemsize
+    )
+    if count * width > limits.tensor_bytes:
+        raise InputError(
+            f"tensor {name!r}: {count * width} bytes; at most {limits.tensor_bytes} are read"
+        )
+    try:
+        array = onnx.numpy_helper.to_array(tensor)
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise InputError(
+            f"tensor {name!r}: its data does not fit its shape {list(tensor.dims)}: {error}"
+        ) from error
+    if array.shape != tuple(tensor.dims):
+        raise InputError(
+            f"tensor {name!r}: {array.size} elements do not fill its shape {list(tensor.dims)}"
+        )
+    return array

@@ -1,0 +1,88 @@
+"""Old operator sets raised to one that quantized models and the passes can rely on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import onnx
+
+from compiler_core.errors import InputError
+from compiler_core.graph.attributes import freeze, read_attributes
+from compiler_core.graph.exporter import write_model
+from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.order import sort_nodes
+
+OLD_BELOW = 13
+"""Opset 13 is the first with per-axis quantization; axes and bounds are inputs from then on."""
+
+TARGET_OPSET = 17
+
+_WEIGHT_LIMIT = 1024
+
+
+def upgrade_opset(graph: Graph) -> Graph:
+    """Convert a graph below opset 13 to opset 17 with the converter of the ``onnx`` package.
+
+    A graph of other domains or with subgraphs is left alone. A graph that the converter does not
+        manage stays as it is: onnxruntime runs old operator sets too, and passes
+    read both forms.
+    """
+    if graph.opsets[""] >= OLD_BELOW or graph.functions:
+        return graph
+    if any(node.domain or node.opaque for node in graph.nodes):
+        return graph
+    model = write_model(graph, weight_limit=_WEIGHT_LIMIT)
+    try:
+        onnx.checker.check_model(model)
+        model = onnx.version_converter.convert_version(model, TARGET_OPSET)
+        onnx.checker.check_model(model)
+    except (
+        onnx.checker.ValidationError,
+        onnx.version_converter.ConvertError,
+        onnx.shape_inference.InferenceError,
+        RuntimeError,
+        ValueError,
+    ):
+        return graph
+    try:
+        return _read_back(graph, model)
+    except InputError:
+        return graph
+
+
+def _read_back(graph: Graph, model: onnx.ModelProto) -> Graph:
+    constants = dict(graph.constants)
+    for tensor in model.graph.initializer:
+        if tensor.name not in constants:
+            constants[tensor.name] = freeze(onnx.numpy_helper.to_array(tensor))
+    nodes: list[Node] = []
+    names = {node.name for node in graph.nodes}
+    for proto in model.graph.node:
+        if proto.op_type == "Constant" and proto.attribute[0].name == "value":
+            constants[proto.output[0]] = freeze(onnx.numpy_helper.to_array(proto.attribute[0].t))
+            continue
+        name = proto.name
+        if not name:
+            name = f"{proto.op_type}:{proto.output[0]}"
+            while name in names:
+                name += "_"
+            names.add(name)
+        attributes, opaque = read_attributes(proto.attribute)
+        nodes.append(
+            Node(
+                name,
+                proto.op_type,
+                tuple(proto.input),
+                tuple(proto.output),
+                attributes,
+                opaque=opaque,
+            )
+        )
+    if tuple(value.name for value in model.graph.output) != graph.outputs:
+        return graph
+    return replace(
+        graph,
+        nodes=sort_nodes(nodes, {*graph.inputs, *constants}),
+        constants=constants,
+        opsets={**graph.opsets, "": TARGET_OPSET},
+    )

@@ -1,0 +1,146 @@
+"""Float execution of a graph through onnxruntime: calibration, CPU segments, constant folding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from compiler_core.errors import InputError
+from compiler_core.graph.exporter import export_onnx
+from compiler_core.graph.ir import Graph
+
+RUNTIME_ERRORS = (
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+    ort_errors.EPFail,
+)
+"""What onnxruntime raises for a model or inputs that it cannot run; they share no base."""
+
+_ERROR_ONLY = 3
+
+
+class FloatSession:
+    """A graph, or a part of it, ready to run on the CPU.
+
+    Args:
+        graph: Any graph.
+        outputs: Tensors to return, any of the graph, intermediate ones too; the graph's outputs by
+            default.
+        inputs: Tensors to feed; the graph's inputs by default.
+        threads: Threads of one operator; set explicitly, because onnxruntime ignores
+            OMP_NUM_THREADS.
+        optimize: Let onnxruntime rewrite the graph; without, every operator is executed as it
+            stands.
+
+    Raises:
+        InputError: onnxruntime cannot run the graph.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        outputs: Sequence[str] | None = None,
+        *,
+        inputs: Sequence[str] | None = None,
+        threads: int = 1,
+        optimize: bool = True,
+    ) -> None:
+        self.outputs = tuple(graph.outputs if outputs is None else outputs)
+        self.inputs = tuple(graph.inputs if inputs is None else inputs)
+        self._fixed_batch = self._batch_of_one(graph)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _ERROR_ONLY
+        if not optimize:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        try:
+            # Constants pass through unchanged: onnxruntime accepts them as outputs.
+            model = export_onnx(graph, inputs=inputs, outputs=outputs)
+            self._session = onnxruntime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except RUNTIME_ERRORS as error:
+            raise InputError(
+                f"onnxruntime cannot run graph {graph.name!r}: {_line(error)}"
+            ) from error
+
+    def run(
+        self, inputs: Mapping[str, npt.NDArray[Any]], *, sample_wise: bool = False
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Execute.
+
+        Args:
+            inputs: Array per input name; the leading axis of a graph with a batch axis may have
+                any length.
+            sample_wise: Execute one sample at a time, so that a sample's bits do not depend on its
+                neighbours (onnxruntime may sum in another order for another batch).
+
+        Returns:
+            Array per output name. Where the graph fixes its batch to 1, more samples are executed
+            one by one and joined along the leading axis.
+
+        Raises:
+            InputError: An input is missing or onnxruntime refuses it.
+        """
+        for name in self.inputs:
+            if name not in inputs:
+                raise InputError(f"input {name!r} is missing; given: {', '.join(inputs) or 'none'}")
+        feeds = {name: inputs[name] for name in self.inputs}
+        lengths = {array.shape[0] if array.ndim else 0 for array in feeds.values()}
+        count = lengths.pop() if len(lengths) == 1 else 1
+        if count > 1 and (sample_wise or self._fixed_batch):
+            parts = [
+                self._run({name: array[i : i + 1] for name, array in feeds.items()})
+                for i in range(count)
+            ]
+            return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}
+        return self._run(feeds)
+
+    def _run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        try:
+            results = self._session.run(list(self.outputs), dict(feeds))
+        except RUNTIME_ERRORS as error:
+            raise InputError(f"onnxruntime refuses the inputs: {_line(error)}") from error
+        return dict(zip(self.outputs, results, strict=True))
+
+    def _batch_of_one(self, graph: Graph) -> bool:
+        """Whether every input and output has a leading axis that the graph fixes to 1."""
+        for name in (*self.inputs, *self.outputs):
+            known = graph.types.get(name)
+            if (
+                name in graph.dynamic_batch
+                or known is None
+                or not known.shape
+                or known.shape[0] != 1
+            ):
+                return False
+        return bool(self.inputs)
+
+
+def run_float(
+    graph: Graph,
+    inputs: Mapping[str, npt.NDArray[Any]],
+    outputs: Sequence[str] | None = None,
+    *,
+    threads: int = 1,
+) -> dict[str, npt.NDArray[Any]]:
+    """Execute ``graph`` once: see :class:`FloatSession`.
+
+    Raises:
+        InputError: As :class:`FloatSession`.
+    """
+    return FloatSession(graph, outputs, threads=threads).run(inputs)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())
