@@ -1,8 +1,9 @@
 """The VTA instruction set: 128-bit instructions and 32-bit micro-ops as NumPy structured data.
 
-An instruction stream is ``uint8[n, 16]``, little-endian, as it lies in DRAM. :func:`decode` turns it into one
-structured row per instruction with every field of every format as ``int64`` (fields that an opcode does not
-have are 0), so that checks and simulators are plain array code; :func:`encode` is its inverse.
+An instruction stream is ``uint8[n, 16]``, little-endian, as it lies in DRAM. :func:`decode` turns
+it into one structured row per instruction with every field of every format as ``int64`` (fields
+that an opcode does not have are 0), so that checks and simulators are plain array code;
+:func:`encode` is its inverse.
 
 Bit positions: the field tables below. Source: VTA hardware 0.0.2, 128-bit instruction words.
 """
@@ -105,7 +106,7 @@ INSTRUCTION_DTYPE = np.dtype(
         for name in dict.fromkeys([*COMMON_FIELDS, *MEMORY_FIELDS, *GEMM_FIELDS, *ALU_FIELDS])
     ]
 )
-"""One decoded instruction: every field as ``int64``; a row viewed as ``int64`` is indexed by :data:`COLUMN`."""
+"""One decoded instruction: every field as ``int64``."""
 
 COLUMN = {name: index for index, name in enumerate(INSTRUCTION_DTYPE.names or ())}
 """Column of a field where decoded instructions are viewed as ``int64[n, len(COLUMN)]``."""
@@ -133,7 +134,8 @@ def decode(instructions: npt.NDArray[np.uint8]) -> npt.NDArray[np.void]:
     """Decodes an instruction stream.
 
     Args:
-        instructions: ``uint8[n, 16]``; any bytes. An unknown opcode decodes to its common fields only.
+        instructions: ``uint8[n, 16]``; any bytes. An unknown opcode decodes to its common fields
+            only.
 
     Returns:
         Structured array ``[n]`` of :data:`INSTRUCTION_DTYPE`.
@@ -165,7 +167,8 @@ def encode(decoded: npt.NDArray[np.void]) -> npt.NDArray[np.uint8]:
         ``uint8[n, 16]``.
 
     Raises:
-        ValueError: A value does not fit its field, or a field that the opcode does not have is not 0.
+        ValueError: A value does not fit its field, or a field that the opcode does not have is not
+            0.
     """
     words = np.zeros((len(decoded), 2), np.uint64)
     _insert(words, decoded, np.arange(len(decoded)), COMMON_FIELDS)
@@ -197,7 +200,9 @@ def _insert(
         words[rows, half] |= bits << np.uint64(low)
 
 
-def reserved_bits(decoded: npt.NDArray[np.void], instructions: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+def reserved_bits(
+    decoded: npt.NDArray[np.void], instructions: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.bool_]:
     """Says which instructions have bits set that their format does not define.
 
     Args:
