@@ -54,6 +54,12 @@ class Field(NamedTuple):
     def width(self) -> int:
         return self.high - self.low + 1
 
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Lowest and highest value that fits."""
+        lowest = -(1 << (self.width - 1)) if self.signed else 0
+        return lowest, lowest + (1 << self.width) - 1
+
 
 COMMON_FIELDS = {
     "opcode": Field(2, 0),
@@ -190,8 +196,7 @@ def _insert(
 ) -> None:
     for name, field in fields.items():
         values = decoded[name][rows]
-        low_limit = -(1 << (field.width - 1)) if field.signed else 0
-        high_limit = low_limit + (1 << field.width) - 1
+        low_limit, high_limit = field.limits
         if values.size and (values.min() < low_limit or values.max() > high_limit):
             wrong = values[(values < low_limit) | (values > high_limit)][0]
             raise ValueError(f"{name} = {wrong} is outside {low_limit}..{high_limit}")

@@ -114,6 +114,8 @@ def follow_bytes(
                 if page < 0:
                     continue
                 place = page * per_page + g % per_page
+                if last[mine, place] == position[i]:
+                    continue  # rows of one transfer overlap
                 for k in range(3):
                     # Reads do not conflict with reads; a module is in order with itself.
                     if k == mine or (mine != WRITER and k != WRITER):
