@@ -1,1 +1,1 @@
-"""From float to integers: calibration, scales, the quantized graph and the reference that defines its bits."""
+"""From float to integers: calibration, scales, quantized graph, and the reference for its bits."""

@@ -1,8 +1,11 @@
 """The quantized graph: integer operators that an NPU runs, between float parts that the CPU runs.
 
-Tensors of integer operators are logically ``int8[N, C, H, W]`` with ``real = integer * 2**-exponent``. Every
-operator's bits are defined here, in its docstring; the reference executor, the QDQ export and the compiled
-program have to agree with that text.
+Tensors of integer operators are logically ``int8[N, C, H, W]`` with
+``real = integer * 2**-exponent``. Every operator's bits are defined here, in its docstring; the
+reference executor, the QDQ export and the compiled program have to agree with that text.
+
+``N`` is what one run of the program computes: the model's fixed batch, 1 where it is dynamic. The
+first axis of a graph tensor is always ``N``, so any number of samples is that many runs.
 """
 
 from __future__ import annotations
@@ -32,11 +35,14 @@ class QuantizedTensor:
 
 @dataclass(frozen=True)
 class IntegerConv:
-    """Convolution, dense layer (a convolution whose kernel covers its input), depthwise, average pool, copy, add.
+    """Convolution, dense layer, depthwise convolution, average pool, copy, addition.
 
-    ``acc = sum(x * weight) + bias + residual * 2**residual_shift`` in int32 (never wraps: checked when built);
-    ``y = clip(round_shift(acc, shift), clip_min, clip_max)`` with ``round_shift(a, s) = (a + 2**(s-1)) >> s`` for
-    ``s > 0`` (arithmetic, rounds half up), ``a`` for ``s = 0`` and ``a << -s`` for ``s < 0``.
+    A dense layer is a convolution whose kernel covers its input, or a 1x1 one over pixels.
+    ``acc = sum(x * weight) + bias + residual * 2**residual_shift`` in int32 (never wraps: checked
+    when built, with the rounding constant and a left shift counted);
+    ``y = clip(round_shift(acc, shift), clip_min, clip_max)`` with
+    ``round_shift(a, s) = (a + 2**(s-1)) >> s`` for ``s > 0`` (arithmetic, rounds half up), ``a``
+    for ``s = 0`` and ``a << -s`` for ``s < 0``.
 
     Attributes:
         name: Name of the graph node it comes from (the convolution of a fused group).
@@ -48,7 +54,8 @@ class IntegerConv:
         groups: ``O`` and ``I`` are multiples of it.
         shift: Right shift of the requantization, -31..31.
         clip_min, clip_max: Within -128..127.
-        residual: Name of an int8 tensor of the output's shape, added in the accumulator, or ``None``.
+        residual: Name of an int8 tensor of the output's shape, added in the accumulator, or
+            ``None``.
         residual_shift: Left shift of the residual, 0..24.
         sources: Names of all graph nodes that this operator replaces.
     """
@@ -72,7 +79,10 @@ class IntegerConv:
 
 @dataclass(frozen=True)
 class IntegerMaxPool:
-    """``y = clip(max over the window, clip_min, clip_max)``; padding never wins. Input and output share a scale."""
+    """``y = clip(max over the window, clip_min, clip_max)``; padding never wins.
+
+    Input and output share an exponent.
+    """
 
     name: str
     input: str
@@ -104,9 +114,10 @@ IntegerOperator = IntegerConv | IntegerMaxPool | IntegerConcat
 
 @dataclass(frozen=True)
 class View:
-    """How a graph tensor and the ``[N, C, H, W]`` tensor of integer operators are laid over one another.
+    """How a graph tensor lies over the ``[N, C, H, W]`` tensor of integer operators.
 
-    ``nchw = graph_tensor.reshape(split).transpose(permutation).reshape(N, C, H, W)``.
+    ``nchw = graph_tensor.reshape(split).transpose(permutation).reshape(N, C, H, W)``. ``split`` and
+    ``permutation`` keep the first axis, ``N``, in its place.
     """
 
     split: tuple[int, ...]
@@ -115,11 +126,12 @@ class View:
 
 @dataclass(frozen=True)
 class FloatSegment:
-    """A connected run of CPU nodes: executed by onnxruntime in float.
+    """A run of CPU nodes without an integer operator in between: onnxruntime, in float.
 
     Attributes:
         name: For people and file names.
-        graph: The nodes with their constants; its inputs and outputs carry the names of the whole model's tensors.
+        graph: The nodes with their constants; its inputs and outputs carry the names of the whole
+            model's tensors.
     """
 
     name: str
@@ -133,7 +145,8 @@ class IntegerSegment:
     Attributes:
         name: For people and file names.
         operators: In topological order.
-        inputs: Tensors entering: quantized from float by the CPU, or coming from another integer segment.
+        inputs: Tensors entering: quantized from float by the CPU, or coming from another integer
+            segment.
         outputs: Tensors leaving: dequantized by the CPU, or read by another integer segment.
     """
 
@@ -147,14 +160,15 @@ class IntegerSegment:
 class QuantizedGraph:
     """A model split into float and integer segments, in execution order.
 
-    Entering an integer segment, ``integer = clip(round_half_even(real * 2**exponent), -128, 127)``; leaving one,
-    ``real = integer * 2**-exponent`` in float32.
+    Entering an integer segment, ``integer = clip(round_half_even(real * 2**exponent), -128, 127)``;
+    leaving one, ``real = integer * 2**-exponent`` in float32.
 
     Attributes:
         source: The float graph that it was made from.
         segments: In execution order.
         tensors: Every int8 tensor by name.
-        views: For every name in ``tensors`` that is also fed from or handed to float code: how the shapes relate.
+        views: For every name in ``tensors`` that is also fed from or handed to float code: how the
+            shapes relate.
     """
 
     source: Graph

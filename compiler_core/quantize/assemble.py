@@ -1,0 +1,570 @@
+"""From a graph and an assignment to a skeleton: fused groups, layouts, views, segments.
+
+Nodes are visited in topological order. An NPU node asks for its inputs in the layout it needs: an
+image ``[N, C, H, W]``, or pixels ``[N, ..., K]`` with the features as channels. A tensor of float
+code is laid out as its first reader wants it; later readers have to agree, or run on the CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.errors import InputError
+from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.order import reads
+from compiler_core.quantize.ir import View
+from compiler_core.quantize.layout import (
+    Chw,
+    Index,
+    Placement,
+    compact,
+    pixel_index,
+    pixels_of,
+    through_view,
+    view_of,
+)
+from compiler_core.quantize.segments import segment
+from compiler_core.quantize.skeleton import (
+    ConcatStep,
+    ConvKind,
+    ConvStep,
+    PoolStep,
+    Skeleton,
+    Step,
+)
+from compiler_core.quantize.windows import sample_shape, window_of
+from compiler_core.targets.vta.operators import (
+    VIEW_OPERATORS,
+    clip_limits,
+    pad_amounts,
+    slice_steps,
+    unsupported,
+)
+
+NPU, CPU = "vta", "cpu"
+
+_Floats = npt.NDArray[np.float64]
+
+
+def assemble(graph: Graph, assignment: Mapping[str, str]) -> Skeleton:
+    """Build the skeleton.
+
+    Args:
+        graph: The float graph, simplified.
+        assignment: ``"vta"`` or ``"cpu"`` for every node name.
+
+    Raises:
+        InputError: A node has no unit, an unknown one, or one that cannot run it.
+    """
+    builder = _Assembler(graph)
+    for node in graph.nodes:
+        unit = assignment.get(node.name)
+        if unit not in (NPU, CPU):
+            raise InputError(
+                f"node {node.name!r} is assigned to {unit!r}; allowed are {NPU!r} and {CPU!r}"
+            )
+        reason = unsupported(graph, node) if unit == NPU else None
+        if reason is not None:
+            raise InputError(
+                f"node {node.name!r} cannot run on {NPU!r}: {reason}",
+                hint=f"assign it to {CPU!r}",
+            )
+        builder.add(node, unit)
+    return builder.finish()
+
+
+class _Misfit(Exception):  # noqa: N818 - control flow within this module, never an error
+    """The node cannot run beside its neighbours; the argument says why."""
+
+
+class _Assembler:
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._placements: dict[str, Placement] = {}
+        self._views: dict[str, Node] = {}
+        self._steps: list[Step] = []
+        self._cpu: list[Node] = []
+        self._reasons: dict[str, str] = {}
+        self._entered: dict[str, Index | None] = {}
+        self._concatenated: set[str] = set()
+        self._readers: dict[str, int] = {}
+        self._credited: set[str] = set()
+        for node in graph.nodes:
+            for name in node.inputs:
+                self._readers[name] = self._readers.get(name, 0) + 1
+        for name in graph.outputs:
+            self._readers[name] = self._readers.get(name, 0) + 1
+
+    def add(self, node: Node, unit: str) -> None:
+        """Visit one node."""
+        if unit == CPU:
+            self._cpu.append(node)
+            return
+        if node.op in VIEW_OPERATORS:
+            if node.clip is None:
+                self._views[node.output] = node
+            else:
+                self._leave(node, "a clamp after a view needs an operator of its own")
+            return
+        try:
+            _HANDLERS[node.op](self, node)
+        except _Misfit as misfit:
+            self._leave(node, str(misfit))
+
+    def _leave(self, node: Node, reason: str) -> None:
+        self._cpu.append(node)
+        self._reasons[node.name] = reason
+
+    # Layouts -------------------------------------------------------------------------------------
+
+    def _shape(self, tensor: str) -> tuple[int, ...]:
+        return sample_shape(self._graph, tensor) or ()
+
+    def _batch(self, tensor: str) -> int:
+        known = self._graph.types[tensor].shape
+        return int(known[0] or 1) if known else 1
+
+    def _placed(self, tensor: str) -> Placement | None:
+        """Where ``tensor`` lies, if it or what it is a view of is already a quantized tensor."""
+        if tensor in self._placements or tensor not in self._views:
+            return self._placements.get(tensor)
+        node = self._views[tensor]
+        source = self._placed(node.inputs[0])
+        if source is None:
+            return None
+        before = source.positions(self._shape(node.inputs[0]))
+        index = compact(through_view(self._graph, node, before))
+        self._placements[tensor] = Placement(source.root, source.chw, index)
+        return self._placements[tensor]
+
+    def _place(self, tensor: str, chw: Chw, index: Index | None) -> Placement:
+        """Where ``tensor`` lies; a tensor of float code is laid out as asked."""
+        found = self._placed(tensor)
+        if found is not None:
+            return found
+        base = tensor
+        chain = []
+        while base in self._views:
+            chain.append(self._views[base])
+            base = chain[-1].inputs[0]
+        if chain and base not in self._graph.constants:
+            positions: Index = np.arange(prod(chw)).reshape(self._shape(base))
+            for node in reversed(chain):
+                positions = through_view(self._graph, node, positions)
+            wanted = np.arange(prod(chw)) if index is None else index.reshape(-1)
+            on_base = np.empty(prod(chw), dtype=np.int64)
+            on_base[positions.reshape(-1)] = wanted
+            shaped = compact(on_base.reshape(self._shape(base)))
+            if view_of(self._batch(base), self._shape(base), shaped, chw) is not None:
+                self._placements[base] = Placement(base, chw, shaped)
+                self._entered[base] = shaped
+                found = self._placed(tensor)
+        if found is None:
+            found = self._placements[tensor] = Placement(tensor, chw, index)
+            self._entered[tensor] = index
+        return found
+
+    def _image(self, tensor: str) -> Placement:
+        """Where ``tensor`` lies as ``[N, C, H, W]``."""
+        shape = self._shape(tensor)
+        if len(shape) > 3:
+            raise _Misfit(f"'{tensor}' has more than two spatial axes")
+        chw = (
+            shape[0] if shape else 1,
+            shape[1] if len(shape) == 3 else 1,
+            shape[-1] if len(shape) > 1 else 1,
+        )
+        found = self._place(tensor, chw, None)
+        if found.index is not None or found.chw != chw:
+            raise _Misfit(f"'{tensor}' lies in memory in another order than its channels first")
+        return found
+
+    def _any(self, tensor: str) -> Placement:
+        """Where ``tensor`` lies, in whatever order."""
+        shape = self._shape(tensor)
+        if len(shape) == 3:
+            return self._place(tensor, (shape[0], shape[1], shape[2]), None)
+        if not shape:
+            return self._place(tensor, (1, 1, 1), None)
+        return self._place(tensor, pixels_of(shape), pixel_index(shape))
+
+    # Steps ---------------------------------------------------------------------------------------
+
+    def _sources(self, node: Node) -> tuple[str, ...]:
+        """The node and the views that its inputs pass through, each view named once."""
+        names = [node.name]
+        for tensor in node.inputs:
+            while tensor in self._views:
+                view = self._views[tensor]
+                if view.name not in self._credited:
+                    self._credited.add(view.name)
+                    names.insert(0, view.name)
+                tensor = view.inputs[0]
+        return tuple(names)
+
+    def _emit(self, step: Step, output: str, chw: Chw, index: Index | None = None) -> None:
+        self._steps.append(step)
+        self._placements[output] = Placement(output, chw, index)
+
+    def _fresh(self, name: str) -> str:
+        while name in self._graph.types or name in self._placements:
+            name += "_"
+        return name
+
+    def _producer(self, tensor: str) -> ConvStep | None:
+        """The convolution that writes root ``tensor`` for one reader, without clamp or residual."""
+        if self._readers.get(tensor, 0) != 1:
+            return None
+        for step in reversed(self._steps):
+            if step.output == tensor:
+                plain = isinstance(step, ConvStep) and step.clip is None and step.residual is None
+                return step if plain and isinstance(step, ConvStep) else None
+        return None
+
+    def _depthwise(
+        self,
+        node: Node,
+        source: Placement,
+        kind: ConvKind,
+        *,
+        kernel: _Floats | None = None,
+        strides: tuple[int, int] = (1, 1),
+        pads: tuple[int, int, int, int] = (0, 0, 0, 0),
+        dilations: tuple[int, int] = (1, 1),
+    ) -> ConvStep:
+        """One ``float64[kh, kw]`` kernel (default: 1) on every channel."""
+        channels = source.chw[0]
+        taps = np.ones((1, 1)) if kernel is None else kernel
+        return ConvStep(
+            name=node.name,
+            kind=kind,
+            input=source.root,
+            output=node.output,
+            weight=np.ascontiguousarray(np.broadcast_to(taps, (channels, 1, *taps.shape))),
+            bias=np.zeros(channels),
+            strides=strides,
+            pads=pads,
+            dilations=dilations,
+            groups=channels,
+            sources=self._sources(node),
+            clip=node.clip,
+        )
+
+    def _image_out(self, tensor: str) -> Chw:
+        shape = self._shape(tensor)
+        return (shape[0], 1, shape[1]) if len(shape) == 2 else (shape[0], shape[1], shape[2])
+
+    def conv(self, node: Node) -> None:
+        """Conv."""
+        window = window_of(self._graph, node)
+        assert window is not None  # a rule of the operator
+        source = self._image(node.inputs[0])
+        weight = np.asarray(self._graph.constants[node.inputs[1]], dtype=np.float64)
+        weight = weight[:, :, None] if weight.ndim == 3 else weight
+        step = ConvStep(
+            name=node.name,
+            kind=ConvKind.WEIGHTS,
+            input=source.root,
+            output=node.output,
+            weight=weight,
+            bias=self._bias(node, len(weight)),
+            strides=window.strides,
+            pads=window.pads,
+            dilations=window.dilations,
+            groups=int(node.attributes.get("group", 1)),
+            sources=self._sources(node),
+            clip=node.clip,
+        )
+        self._emit(step, node.output, self._image_out(node.output))
+
+    def _bias(self, node: Node, outputs: int) -> _Floats:
+        if len(node.inputs) < 3 or not node.inputs[2]:
+            return np.zeros(outputs)
+        bias = np.asarray(self._graph.constants[node.inputs[2]], dtype=np.float64)
+        return np.ascontiguousarray(np.broadcast_to(bias.reshape(-1), (outputs,)))
+
+    def dense(self, node: Node) -> None:
+        """Dense, MatMul, Gemm: a convolution over the layout that its input already has."""
+        tensor = node.inputs[0]
+        shape = self._shape(tensor)
+        source = self._place(tensor, pixels_of(shape), pixel_index(shape))
+        matrix = np.asarray(self._graph.constants[node.inputs[1]], dtype=np.float64)
+        matrix = matrix if node.attributes.get("transB") else matrix.T
+        bias = self._bias(node, len(matrix))
+        if node.op == "Gemm":
+            matrix = matrix * float(node.attributes.get("alpha", 1.0))
+            bias = bias * float(node.attributes.get("beta", 1.0))
+        pixels = prod(shape[:-1])
+        place = source.positions(shape).reshape(pixels, shape[-1])
+        weight = np.zeros_like(matrix)
+        index: Index | None = None
+        if pixels == 1:
+            weight[:, place[0]] = matrix
+            weight, chw = weight.reshape(-1, *source.chw), (len(matrix), 1, 1)
+        else:
+            channel, pixel = place // pixels, place % pixels
+            in_pixels = source.chw[0] == shape[-1] and (channel == channel[0]).all()
+            if not in_pixels or not (pixel == pixel[:, :1]).all():
+                raise _Misfit(f"the features of '{tensor}' are not its channels in memory")
+            weight[:, channel[0]] = matrix
+            weight, chw = weight[:, :, None, None], (len(matrix), *source.chw[1:])
+            index = np.arange(len(matrix))[None, :] * pixels + pixel[:, :1]
+            index = compact(index.reshape(*shape[:-1], len(matrix)))
+        step = ConvStep(
+            name=node.name,
+            kind=ConvKind.WEIGHTS,
+            input=source.root,
+            output=node.output,
+            weight=weight,
+            bias=bias,
+            strides=(1, 1),
+            pads=(0, 0, 0, 0),
+            dilations=(1, 1),
+            groups=1,
+            sources=self._sources(node),
+            clip=node.clip,
+        )
+        self._emit(step, node.output, chw, index)
+
+    def add_activations(self, node: Node) -> None:
+        """Add: into the accumulator of the convolution that computes an operand, or on its own."""
+        first, second = node.inputs
+        if self._placed(first) is None and (known := self._placed(second)) is not None:
+            left = self._place(first, known.chw, known.index)
+        else:
+            left = self._any(first)
+        right = self._place(second, left.chw, left.index)
+        if not left.same_order(right):
+            raise _Misfit(f"'{first}' and '{second}' lie in memory in different orders")
+        candidates = [
+            (producer, other)
+            for tensor, other in ((first, right), (second, left))
+            if first != second and (producer := self._producer(tensor)) is not None
+        ]
+        if not candidates:
+            alone = self._depthwise(node, left, ConvKind.ADD)
+            step: ConvStep = replace(alone, residual=right.root)
+        else:
+            # The later one is on the main path of most networks.
+            fused, other = max(candidates, key=lambda pair: self._steps.index(pair[0]))
+            self._steps.remove(fused)
+            del self._placements[fused.output]
+            step = replace(
+                fused,
+                output=node.output,
+                residual=other.root,
+                clip=node.clip,
+                sources=fused.sources + self._sources(node),
+            )
+        self._emit(step, node.output, left.chw, left.index)
+
+    def max_pool(self, node: Node) -> None:
+        """MaxPool."""
+        window = window_of(self._graph, node)
+        assert window is not None  # a rule of the operator
+        source = self._image(node.inputs[0])
+        step = PoolStep(
+            name=node.name,
+            input=source.root,
+            output=node.output,
+            kernel=window.kernel,
+            strides=window.strides,
+            pads=window.pads,
+            dilations=window.dilations,
+            sources=self._sources(node),
+            clip=node.clip,
+        )
+        self._emit(step, node.output, self._image_out(node.output))
+
+    def average_pool(self, node: Node) -> None:
+        """AveragePool."""
+        window = window_of(self._graph, node)
+        assert window is not None  # a rule of the operator
+        step = self._depthwise(
+            node,
+            self._image(node.inputs[0]),
+            ConvKind.AVERAGE,
+            kernel=np.full(window.kernel, 1.0 / prod(window.kernel)),
+            strides=window.strides,
+            pads=window.pads,
+            dilations=window.dilations,
+        )
+        self._emit(step, node.output, self._image_out(node.output))
+
+    def global_average_pool(self, node: Node) -> None:
+        """GlobalAveragePool."""
+        source = self._image(node.inputs[0])
+        kernel = np.full(source.chw[1:], 1.0 / prod(source.chw[1:]))
+        step = self._depthwise(node, source, ConvKind.AVERAGE, kernel=kernel)
+        self._emit(step, node.output, (source.chw[0], 1, 1))
+
+    def concat(self, node: Node) -> None:
+        """Concat: every input lies in the output; one that already lies elsewhere is copied."""
+        sources = [self._image(tensor) for tensor in node.inputs]
+        names = []
+        for position, source in enumerate(sources):
+            name = source.root
+            if name in self._concatenated:
+                name = self._fresh(f"{node.output}/copy{position}")
+                copy = self._depthwise(node, source, ConvKind.COPY)
+                copy = replace(copy, name=f"{node.name}/copy{position}", output=name, clip=None)
+                self._emit(copy, name, source.chw)
+            self._concatenated.add(name)
+            names.append(name)
+        height, width = sources[0].chw[1:]
+        chw = (sum(source.chw[0] for source in sources), height, width)
+        output = node.output if node.clip is None else self._fresh(f"{node.output}/concat")
+        step = ConcatStep(node.name, tuple(names), output, self._sources(node))
+        self._emit(step, output, chw)
+        if node.clip is not None:
+            clamp = self._depthwise(node, self._placements[output], ConvKind.COPY)
+            clamp = replace(clamp, name=f"{node.name}/clip")
+            self._emit(clamp, node.output, chw)
+
+    def clamp(self, node: Node) -> None:
+        """Relu, Clip."""
+        limits = clip_limits(self._graph, node)
+        assert limits is not None  # a rule of the operator
+        if node.clip is not None:
+            limits = max(node.clip[0], min(limits[0], node.clip[1])), min(limits[1], node.clip[1])
+        source = self._any(node.inputs[0])
+        step = replace(self._depthwise(node, source, ConvKind.COPY), clip=limits)
+        self._emit(step, node.output, source.chw, source.index)
+
+    def slice_image(self, node: Node) -> None:
+        """Slice: a strided window whose last tap is the first pixel taken."""
+        steps = slice_steps(self._graph, node)
+        assert steps is not None  # a rule of the operator
+        first, strides = steps
+        kernel = np.zeros((first[0] + 1, first[1] + 1))
+        kernel[-1, -1] = 1.0
+        source = self._image(node.inputs[0])
+        step = self._depthwise(node, source, ConvKind.COPY, kernel=kernel, strides=strides)
+        self._emit(step, node.output, self._image_out(node.output))
+
+    def pad_image(self, node: Node) -> None:
+        """Pad: new channels are outputs without a weight; after a Slice both are one operator."""
+        amounts = pad_amounts(self._graph, node)
+        assert amounts is not None  # a rule of the operator
+        before, after = amounts
+        source = self._image(node.inputs[0])
+        pads = (before[1], before[2], after[1], after[2])
+        step = self._depthwise(node, source, ConvKind.COPY, pads=pads)
+        if before[0] or after[0]:
+            inner = self._producer(node.inputs[0])
+            taps = np.ones((1, 1))
+            if inner is not None and inner.kind is ConvKind.COPY and not any(pads):
+                self._steps.remove(inner)
+                del self._placements[inner.output]
+                taps = inner.weight[0, 0]
+                step = replace(
+                    step,
+                    input=inner.input,
+                    strides=inner.strides,
+                    pads=inner.pads,
+                    sources=inner.sources + step.sources,
+                )
+            channels = source.chw[0]
+            weight = np.zeros((before[0] + channels + after[0], channels, *taps.shape))
+            weight[before[0] + np.arange(channels), np.arange(channels)] = taps
+            step = replace(step, weight=weight, bias=np.zeros(len(weight)), groups=1)
+        self._emit(step, node.output, self._image_out(node.output))
+
+    # Borders -------------------------------------------------------------------------------------
+
+    def finish(self) -> Skeleton:
+        """Decide which views run on the CPU, name the tensors at the borders, cut into segments."""
+        produced = {step.output for step in self._steps}
+        needed = {name for node in self._cpu for name in reads(node)}
+        read = {name for step in self._steps for name in step.inputs}
+        needed |= set(self._graph.outputs) | (set(self._entered) & read)
+        renamed = self._rename(produced, needed)
+        wanted = list(needed - set(renamed.values()))
+        while wanted:
+            view = self._views.get(wanted.pop())
+            if view is not None and view not in self._cpu:
+                self._cpu.append(view)
+                needed.add(view.inputs[0])
+                if view.inputs[0] not in renamed.values():
+                    wanted.append(view.inputs[0])
+        steps = [_renamed(step, renamed) for step in self._steps]
+        position = {node.name: number for number, node in enumerate(self._graph.nodes)}
+        nodes = sorted(self._cpu, key=lambda node: position[node.name])
+        touched = dict.fromkeys(n for step in steps for n in (*step.inputs, step.output))
+        views: dict[str, View] = {}
+        shapes = {}
+        origin = {new: old for old, new in renamed.items()}
+        for name in touched:
+            placement = self._placements[origin.get(name, name)]
+            graph_name = name if name in self._graph.types else node_tensor(name)
+            batch = self._batch(graph_name)
+            shapes[name] = (batch, *placement.chw)
+            if name in self._entered or (name in needed and name in self._graph.types):
+                found = view_of(
+                    batch, self._shape(name), self._placements[name].index, placement.chw
+                )
+                if found is None:
+                    raise AssertionError(f"'{name}' has no view")  # every layout made here has one
+                views[name] = found
+        return Skeleton(
+            source=self._graph,
+            segments=segment(self._graph, nodes, steps, self._graph.outputs),
+            shapes=shapes,
+            views=views,
+            cpu_reasons=self._reasons,
+        )
+
+    def _rename(self, produced: set[str], needed: set[str]) -> dict[str, str]:
+        """Roots that float code reads only through one view carry the name of that view."""
+        readers: dict[str, set[str]] = {}
+        for tensor in needed:
+            placement = self._placed(tensor)
+            if placement is not None and placement.root in produced:
+                readers.setdefault(placement.root, set()).add(tensor)
+        renamed = {}
+        for root, tensors in sorted(readers.items()):
+            tensor = next(iter(tensors))
+            if len(tensors) > 1 or tensor == root:
+                continue
+            found = self._placements[tensor]
+            if view_of(1, self._shape(tensor), found.index, found.chw) is not None:
+                renamed[root] = tensor
+        return renamed
+
+
+def node_tensor(name: str) -> str:
+    """The graph tensor beside which a tensor of ours (``.../copy0``, ``.../concat``) was made."""
+    return name.rsplit("/", 1)[0]
+
+
+def _renamed(step: Step, names: Mapping[str, str]) -> Step:
+    output = names.get(step.output, step.output)
+    if isinstance(step, ConcatStep):
+        return replace(step, output=output, inputs=tuple(names.get(n, n) for n in step.inputs))
+    source = names.get(step.input, step.input)
+    if isinstance(step, PoolStep):
+        return replace(step, input=source, output=output)
+    residual = None if step.residual is None else names.get(step.residual, step.residual)
+    return replace(step, input=source, output=output, residual=residual)
+
+
+_HANDLERS: dict[str, Callable[[_Assembler, Node], None]] = {
+    "Conv": _Assembler.conv,
+    "Dense": _Assembler.dense,
+    "MatMul": _Assembler.dense,
+    "Gemm": _Assembler.dense,
+    "Add": _Assembler.add_activations,
+    "MaxPool": _Assembler.max_pool,
+    "AveragePool": _Assembler.average_pool,
+    "GlobalAveragePool": _Assembler.global_average_pool,
+    "Concat": _Assembler.concat,
+    "Relu": _Assembler.clamp,
+    "Clip": _Assembler.clamp,
+    "Slice": _Assembler.slice_image,
+    "Pad": _Assembler.pad_image,
+}

@@ -1,0 +1,54 @@
+"""What the CPU does between float code and integer operators: layouts and conversions.
+
+Arrays may hold several runs of the program behind one another: where a tensor or a view says ``N``
+for its first axis, an array has any multiple of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.errors import InputError
+from compiler_core.quantize.ir import QuantizedTensor, View
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int8]
+
+
+def to_nchw(array: npt.NDArray[Any], view: View, tensor: QuantizedTensor) -> npt.NDArray[Any]:
+    """A graph tensor, laid out as ``[N, C, H, W]``."""
+    split = array.reshape(-1, *view.split[1:])
+    return split.transpose(view.permutation).reshape(-1, *tensor.shape[1:])
+
+
+def from_nchw(
+    array: npt.NDArray[Any], view: View, shape: tuple[int | None, ...]
+) -> npt.NDArray[Any]:
+    """The inverse of :func:`to_nchw`; ``shape`` is the graph tensor's."""
+    permuted = [view.split[axis] for axis in view.permutation]
+    split = array.reshape(-1, *permuted[1:])
+    inverse = [int(axis) for axis in np.argsort(view.permutation)]
+    return split.transpose(inverse).reshape(-1, *(size or 1 for size in shape[1:]))
+
+
+def quantize_array(array: npt.NDArray[Any], tensor: QuantizedTensor) -> Integers:
+    """``clip(round_half_even(real * 2**exponent), -128, 127)``; infinities saturate.
+
+    Raises:
+        InputError: ``array`` holds NaN, for which there is no integer.
+    """
+    with np.errstate(over="ignore"):
+        scaled = array.astype(np.float32, copy=False) * np.float32(2.0**tensor.exponent)
+    np.rint(scaled, out=scaled)
+    np.clip(scaled, -128, 127, out=scaled)
+    if np.isnan(scaled).any():
+        raise InputError(f"tensor {tensor.name!r} holds NaN where it becomes int8")
+    return scaled.astype(np.int8)
+
+
+def dequantize_array(array: npt.NDArray[Any], tensor: QuantizedTensor) -> Floats:
+    """``integer * 2**-exponent`` in float32."""
+    return array.astype(np.float32) * np.float32(2.0**-tensor.exponent)

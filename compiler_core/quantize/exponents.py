@@ -1,0 +1,214 @@
+"""Power-of-two scales: from ranges to exponents that the integer operators can work with.
+
+| symbol | meaning |
+|---|---|
+| ``ex``, ``ey``, ``er`` | exponents of input, output and residual: ``real = integer * 2**-e`` |
+| ``ew`` | exponent of the weights; the accumulator has ``ex + ew`` |
+| ``shift`` | ``ex + ew - ey``, -31..31 |
+| ``residual_shift`` | ``ex + ew - er``, 0..24 |
+
+A larger exponent is a finer scale. Where an operator's limits are not met, exponents are only ever
+lowered (coarser, never clipping more), so that solving ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import frexp
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.errors import InputError
+from compiler_core.quantize.calibration import TensorRange
+from compiler_core.quantize.skeleton import (
+    ConcatStep,
+    ConvKind,
+    ConvStep,
+    PoolStep,
+    Skeleton,
+)
+
+EXPONENT_LIMIT = 60
+"""Exponents of tensors stay within ± this: their powers of two are exact in float32."""
+
+MAX_SHIFT = 31
+MAX_RESIDUAL_SHIFT = 24
+MAX_COPY_EXPONENT = 6
+ACCUMULATOR_LIMIT = 2**31
+INPUT_MAGNITUDE = 128
+
+
+def fitting_exponent(absmax: float) -> int:
+    """The finest exponent at which magnitude ``absmax`` still rounds to at most 127; 0 for 0."""
+    if absmax == 0:
+        return 0
+    mantissa, power = frexp(absmax)  # absmax = mantissa * 2**power, 0.5 <= mantissa < 1
+    exponent = 7 - power if mantissa * 128 <= 127.5 else 6 - power
+    return max(-EXPONENT_LIMIT, min(EXPONENT_LIMIT, exponent))
+
+
+@dataclass(frozen=True)
+class ConvNumbers:
+    """The integers of one convolution.
+
+    Attributes:
+        step: The step, with its operands swapped where an addition needs it.
+        weight: ``int8[O, I / groups, kh, kw]``.
+        bias: ``int32[O]``.
+        shift, residual_shift: See the module.
+    """
+
+    step: ConvStep
+    weight: npt.NDArray[np.int8]
+    bias: npt.NDArray[np.int32]
+    shift: int
+    residual_shift: int
+
+
+@dataclass(frozen=True)
+class _Lower:
+    """An exponent that has to come down before the operator is possible."""
+
+    tensor: str
+    to: int
+
+
+def accumulator_bound(
+    weight: npt.NDArray[np.int8],
+    bias: npt.NDArray[np.int64] | npt.NDArray[np.int32],
+    shift: int,
+    residual_shift: int | None,
+) -> int:
+    """The largest magnitude that an accumulator can have at any moment, shifts included.
+
+    Args:
+        weight: ``int8[O, ...]``.
+        bias: ``int[O]``.
+        shift: Right shift; its rounding constant counts, and a left shift scales everything.
+        residual_shift: Left shift of the residual, ``None`` without one.
+    """
+    sums = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1) * INPUT_MAGNITUDE
+    bound = int((sums + np.abs(bias.astype(np.int64))).max(initial=0))
+    if residual_shift is not None:
+        bound += INPUT_MAGNITUDE << residual_shift
+    if shift > 0:
+        return bound + (1 << (shift - 1))
+    return bound << -shift
+
+
+class Solver:
+    """Exponents of all tensors of a skeleton.
+
+    Tensors that have to share one (max pools, concatenations) are one class.
+
+    Args:
+        skeleton: The operators.
+        exponents: Wanted exponent per tensor; a class takes its coarsest.
+    """
+
+    def __init__(self, skeleton: Skeleton, exponents: Mapping[str, int]) -> None:
+        self._skeleton = skeleton
+        self._parent = {name: name for name in skeleton.shapes}
+        for step in skeleton.steps:
+            if isinstance(step, PoolStep | ConcatStep):
+                for name in step.inputs:
+                    self._parent[self._root(name)] = self._root(step.output)
+        self._exponents: dict[str, int] = {}
+        for name, exponent in exponents.items():
+            root = self._root(name)
+            self._exponents[root] = min(exponent, self._exponents.get(root, exponent))
+
+    def _root(self, name: str) -> str:
+        while self._parent[name] != name:
+            name = self._parent[name]
+        return name
+
+    def __getitem__(self, tensor: str) -> int:
+        return self._exponents[self._root(tensor)]
+
+    def solve(self) -> dict[str, ConvNumbers]:
+        """The integers of every convolution by name.
+
+        Raises:
+            InputError: An operator's ranges are too far apart for any exponents.
+        """
+        numbers: dict[str, ConvNumbers] = {}
+        changed = True
+        while changed:
+            changed = False
+            for step in self._skeleton.steps:
+                if not isinstance(step, ConvStep):
+                    continue
+                found = self._conv(step)
+                while isinstance(found, _Lower):
+                    if found.to < -EXPONENT_LIMIT:
+                        raise InputError(
+                            f"no power-of-two scales fit operator {step.name!r}: tensor "
+                            f"{found.tensor!r} would need 2**{-found.to}",
+                            hint="assign the operator to the CPU",
+                        )
+                    self._exponents[self._root(found.tensor)] = found.to
+                    changed = True
+                    found = self._conv(step)
+                numbers[step.name] = found
+        return numbers
+
+    def _conv(self, step: ConvStep) -> ConvNumbers | _Lower:
+        add = step.kind is ConvKind.ADD and step.residual is not None
+        if add and step.residual is not None and self[step.residual] > self[step.input]:
+            # The finer operand goes through the weight, so the other one shifts left.
+            step = replace(step, input=step.residual, residual=step.input)
+        ex, ey = self[step.input], self[step.output]
+        er = None if step.residual is None else self[step.residual]
+        exact = step.kind in (ConvKind.COPY, ConvKind.ADD)
+        if exact:
+            ew = 0 if er is None else min(max(er - ex, 0), MAX_COPY_EXPONENT)
+        elif step.weight.any():
+            ew = fitting_exponent(float(np.abs(step.weight).max()))
+        else:
+            ew = ey - ex + 8  # only the bias is left: give it eight more bits than the output
+        most = min(
+            MAX_SHIFT + ey - ex,
+            ew if er is None else MAX_RESIDUAL_SHIFT + er - ex,
+        )
+        if exact and most < ew:
+            return _Lower(step.input, ex - (ew - most))
+        ew = min(ew, most)
+        while True:
+            shift = ex + ew - ey
+            residual_shift = None if er is None else ex + ew - er
+            if shift < -MAX_SHIFT:
+                return _Lower(step.output, ex + ew + MAX_SHIFT)
+            if residual_shift is not None and residual_shift < 0 and step.residual is not None:
+                return _Lower(step.residual, ex + ew)
+            weight = np.clip(np.rint(np.ldexp(step.weight, ew)), -127, 127).astype(np.int8)
+            bias = np.rint(np.ldexp(step.bias, ex + ew))
+            if np.abs(bias).max(initial=0) < ACCUMULATOR_LIMIT:
+                whole = bias.astype(np.int64)
+                if accumulator_bound(weight, whole, shift, residual_shift) < ACCUMULATOR_LIMIT:
+                    integers = whole.astype(np.int32)
+                    return ConvNumbers(step, weight, integers, shift, residual_shift or 0)
+            if shift < 0:
+                return _Lower(step.output, ey - 1)
+            if exact:
+                return _Lower(step.input, ex - 1)
+            ew -= 1
+
+
+def wanted_exponents(skeleton: Skeleton, ranges: Mapping[str, TensorRange]) -> dict[str, int]:
+    """The exponent at which each tensor's range just fits.
+
+    Raises:
+        InputError: A tensor has no range, or one that is not finite.
+    """
+    found = {}
+    for name in skeleton.calibrated:
+        known = ranges.get(name)
+        if known is None:
+            raise InputError(f"tensor {name!r} has no range", hint="calibrate it")
+        if not np.isfinite(known.absmax):
+            raise InputError(f"tensor {name!r} has range {known.low} to {known.high}")
+        found[name] = fitting_exponent(known.absmax)
+    return found

@@ -1,0 +1,115 @@
+"""How graph tensors lie over the ``[N, C, H, W]`` tensors of integer operators.
+
+A *root* is a tensor that an NPU operator writes or that enters from float code. Reshapes and
+transposes behind it make further graph tensors out of the same bytes: each is a :class:`Placement`
+on its root, and no operator runs for it.
+
+| symbol | meaning |
+|---|---|
+| ``chw`` | shape of one sample of the root |
+| ``index`` | for each element of the graph tensor's sample: its flat position in ``chw`` |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.graph.ir import Graph, Node
+from compiler_core.quantize.ir import View
+from compiler_core.quantize.windows import sample_shape
+
+Chw = tuple[int, int, int]
+Index = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A graph tensor as a view of a root.
+
+    Attributes:
+        root: Name of the quantized tensor that holds the values.
+        chw: Shape of the root without its batch axis.
+        index: ``int64[sample shape of the graph tensor]``; ``None`` for the order of memory.
+    """
+
+    root: str
+    chw: Chw
+    index: Index | None
+
+    def positions(self, shape: tuple[int, ...]) -> Index:
+        """:attr:`index`, made explicit for a graph tensor with sample ``shape``."""
+        return np.arange(prod(shape)).reshape(shape) if self.index is None else self.index
+
+    def same_order(self, other: Placement) -> bool:
+        """Whether equal positions of two graph tensors are equal positions of their roots."""
+        if self.chw != other.chw:
+            return False
+        if self.index is None or other.index is None:
+            return self.index is other.index
+        return np.array_equal(self.index, other.index)
+
+
+def compact(index: Index) -> Index | None:
+    """``None`` for the order of memory, else ``index`` itself."""
+    return None if np.array_equal(index.reshape(-1), np.arange(index.size)) else index
+
+
+def through_view(graph: Graph, node: Node, index: Index) -> Index:
+    """The index of a view node's output, given that of its input."""
+    if node.op == "Transpose":
+        rank = index.ndim + 1
+        order = node.attributes.get("perm") or tuple(reversed(range(rank)))
+        return np.transpose(index, [axis - 1 for axis in order[1:]])
+    return index.reshape(sample_shape(graph, node.output) or ())
+
+
+def pixels_of(shape: tuple[int, ...]) -> Chw:
+    """Root of a dense layer's tensor ``[N, ..., K]``: features become channels, the rest pixels."""
+    leading = shape[:-1]
+    if len(leading) == 2:
+        return shape[-1], leading[0], leading[1]
+    return shape[-1], 1, prod(leading)
+
+
+def pixel_index(shape: tuple[int, ...]) -> Index | None:
+    """Index of ``[N, ..., K]`` on the root :func:`pixels_of`."""
+    features, count = shape[-1], prod(shape[:-1])
+    index = np.arange(features * count).reshape(features, count).T.reshape(shape)
+    return compact(index)
+
+
+def view_of(batch: int, shape: tuple[int, ...], index: Index | None, chw: Chw) -> View | None:
+    """The :class:`View` of a graph tensor with sample ``shape``, if a transposition expresses it.
+
+    Args:
+        batch: Samples in one run of the program.
+        shape: Sample shape of the graph tensor.
+        index: Its positions on the root; ``None`` for the order of memory.
+        chw: Sample shape of the root.
+    """
+    if index is None:
+        return View((batch, *chw), (0, 1, 2, 3))
+    source = np.empty(prod(chw), dtype=np.int64)
+    source[index.reshape(-1)] = np.arange(index.size)
+    cube = source.reshape(chw)
+    strides = [
+        int(np.take(cube, 1, axis).flat[0] - cube.flat[0]) if size > 1 else 0
+        for axis, size in enumerate(chw)
+    ]
+    expected = sum(
+        (np.arange(size) * stride).reshape([-1 if i == axis else 1 for i in range(3)])
+        for axis, (size, stride) in enumerate(zip(chw, strides, strict=True))
+    )
+    if not np.array_equal(cube, np.broadcast_to(expected, chw)):
+        return None
+    outer_first = sorted(range(3), key=lambda axis: -strides[axis])
+    split = (batch, *(chw[axis] for axis in outer_first))
+    permutation = (0, *(1 + outer_first.index(axis) for axis in range(3)))
+    view = View(split, permutation)
+    flat = np.arange(prod(shape)).reshape(split[1:])
+    ordered = np.transpose(flat, [axis - 1 for axis in permutation[1:]])
+    return view if np.array_equal(ordered, cube) else None

@@ -1,0 +1,116 @@
+"""The default quantization: symmetric int8, power-of-two scales per tensor, from ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isinf, ldexp
+
+from compiler_core.graph.ir import Graph
+from compiler_core.quantize.assemble import assemble
+from compiler_core.quantize.calibration import TensorRange
+from compiler_core.quantize.exponents import ConvNumbers, Solver, wanted_exponents
+from compiler_core.quantize.ir import (
+    FloatSegment,
+    IntegerConcat,
+    IntegerConv,
+    IntegerMaxPool,
+    IntegerOperator,
+    IntegerSegment,
+    QuantizedGraph,
+    QuantizedTensor,
+)
+from compiler_core.quantize.skeleton import ConcatStep, ConvStep, PoolStep, Skeleton, Step
+
+
+def quantize(
+    graph: Graph, assignment: Mapping[str, str], ranges: Mapping[str, TensorRange]
+) -> QuantizedGraph:
+    """Quantize ``graph`` with the scales at which every range just fits.
+
+    Args:
+        graph: The float graph, simplified.
+        assignment: ``"vta"`` or ``"cpu"`` for every node name.
+        ranges: Range of every tensor in ``assemble(graph, assignment).calibrated``.
+
+    Raises:
+        InputError: The assignment does not fit the graph, or a range is missing or not finite.
+    """
+    skeleton = assemble(graph, assignment)
+    return with_exponents(skeleton, wanted_exponents(skeleton, ranges))
+
+
+def with_exponents(skeleton: Skeleton, exponents: Mapping[str, int]) -> QuantizedGraph:
+    """Give ``skeleton`` its numbers.
+
+    Args:
+        skeleton: The operators.
+        exponents: Wanted exponent per calibrated tensor; lowered where operators need it.
+
+    Raises:
+        InputError: An operator's ranges are too far apart for any exponents.
+    """
+    solver = Solver(skeleton, exponents)
+    numbers = solver.solve()
+    segments: list[FloatSegment | IntegerSegment] = []
+    for position, part in enumerate(skeleton.segments):
+        if isinstance(part, Graph):
+            segments.append(FloatSegment(f"{position:02d}-cpu", part))
+            continue
+        operators = tuple(_operator(step, solver, numbers) for step in part.steps)
+        segments.append(IntegerSegment(f"{position:02d}-vta", operators, part.inputs, part.outputs))
+    tensors = {
+        name: QuantizedTensor(name, shape, solver[name]) for name, shape in skeleton.shapes.items()
+    }
+    return QuantizedGraph(skeleton.source, tuple(segments), tensors, dict(skeleton.views))
+
+
+def _operator(step: Step, solver: Solver, numbers: Mapping[str, ConvNumbers]) -> IntegerOperator:
+    if isinstance(step, ConcatStep):
+        return IntegerConcat(step.name, step.inputs, step.output, step.sources)
+    low, high = integer_clip(step.clip, solver[step.output])
+    if isinstance(step, PoolStep):
+        return IntegerMaxPool(
+            name=step.name,
+            input=step.input,
+            output=step.output,
+            kernel=step.kernel,
+            strides=step.strides,
+            pads=step.pads,
+            dilations=step.dilations,
+            clip_min=low,
+            clip_max=high,
+            sources=step.sources,
+        )
+    return _conv(numbers[step.name], low, high)
+
+
+def _conv(found: ConvNumbers, low: int, high: int) -> IntegerConv:
+    step: ConvStep = found.step
+    return IntegerConv(
+        name=step.name,
+        input=step.input,
+        output=step.output,
+        weight=found.weight,
+        bias=found.bias,
+        strides=step.strides,
+        pads=step.pads,
+        dilations=step.dilations,
+        groups=step.groups,
+        shift=found.shift,
+        clip_min=low,
+        clip_max=high,
+        residual=step.residual,
+        residual_shift=found.residual_shift,
+        sources=step.sources,
+    )
+
+
+def integer_clip(clip: tuple[float, float] | None, exponent: int) -> tuple[int, int]:
+    """A clamp of real values as one of int8 values at ``exponent``, rounded to nearest."""
+    limits = [-128, 127]
+    for position, real in enumerate(clip or ()):
+        if not isinf(real):
+            limits[position] = max(-128, min(127, round(ldexp(real, exponent))))
+        elif (real > 0) == (position == 0):
+            limits[position] = 127 if real > 0 else -128
+    return limits[0], limits[1]

@@ -1,0 +1,202 @@
+"""The reference executor: a quantized graph's bits, fast enough for accuracy runs.
+
+The integer operators' docstrings in :mod:`compiler_core.quantize.ir` define the bits;
+:mod:`compiler_core.quantize.exact` computes exactly those integers with onnxruntime. Float segments
+run one sample at a time on one thread, so that no sample's bits depend on its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from compiler_core.graph.session import FloatSession
+from compiler_core.quantize.borders import (
+    dequantize_array,
+    from_nchw,
+    quantize_array,
+    to_nchw,
+)
+from compiler_core.quantize.calibration import check_samples, model_batch
+from compiler_core.quantize.exact import exact_model
+from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+_BLOCK_ELEMENTS = 1 << 22
+"""Elements of the largest tensor in one block of samples: keeps memory flat for any number."""
+
+_MOST_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class IntegerRun:
+    """Everything that a run computed.
+
+    Attributes:
+        outputs: Array per graph output.
+        tensors: ``int8[samples, C, H, W]`` per quantized tensor.
+    """
+
+    outputs: dict[str, npt.NDArray[Any]]
+    tensors: dict[str, npt.NDArray[np.int8]]
+
+
+class ReferenceExecutor:
+    """Executes a quantized graph; the number of samples never changes a sample's bits.
+
+    Args:
+        quantized: What to execute.
+        threads: Threads of onnxruntime for integer operators; they never change the bits.
+
+    Raises:
+        InputError: onnxruntime cannot run a float segment.
+    """
+
+    def __init__(self, quantized: QuantizedGraph, *, threads: int = 1) -> None:
+        self._quantized = quantized
+        self._threads = threads
+        self._batch = model_batch(quantized.source)
+        self._float = {
+            segment.name: FloatSession(segment.graph)
+            for segment in quantized.segments
+            if isinstance(segment, FloatSegment) and segment.graph.outputs
+        }
+        self._integer: dict[tuple[str, bool], onnxruntime.InferenceSession] = {}
+        largest = max((prod(t.shape) for t in quantized.tensors.values()), default=1)
+        self._block = max(1, min(_MOST_SAMPLES, _BLOCK_ELEMENTS // largest)) * self._batch
+
+    def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+        """The graph's outputs for any number of samples.
+
+        Args:
+            inputs: Array per graph input; the leading axis counts the samples.
+
+        Raises:
+            InputError: The inputs do not fit the graph, or NaN would become int8.
+        """
+        return self._run(inputs, every=False).outputs
+
+    def run_integer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> IntegerRun:
+        """As :meth:`run`, with every int8 tensor: what a compiled program is compared with.
+
+        Raises:
+            InputError: As :meth:`run`.
+        """
+        return self._run(inputs, every=True)
+
+    def _run(self, inputs: Mapping[str, npt.NDArray[Any]], every: bool) -> IntegerRun:
+        count = check_samples(self._quantized.source, inputs)
+        blocks = []
+        for start in range(0, count, self._block):
+            block = {name: array[start : start + self._block] for name, array in inputs.items()}
+            blocks.append(_Block(self, block, every).run())
+        graph = self._quantized.source
+        outputs = {}
+        for name in graph.outputs:
+            parts = [block.outputs[name] for block in blocks]
+            outputs[name] = (
+                np.concatenate(parts) if _grows(parts[0], graph.types, name) else parts[0]
+            )
+        tensors = {
+            name: np.concatenate([block.tensors[name] for block in blocks])
+            for name in blocks[0].tensors
+        }
+        return IntegerRun(outputs, tensors)
+
+    def session(self, segment: IntegerSegment, every: bool) -> onnxruntime.InferenceSession:
+        """The exact model of ``segment``, with its outputs or with ``every`` tensor it computes."""
+        key = (segment.name, every)
+        if key not in self._integer:
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = self._threads
+            options.inter_op_num_threads = 1
+            options.log_severity_level = 3
+            computed = [operator.output for operator in segment.operators]
+            model = exact_model(
+                segment.operators,
+                self._quantized.tensors,
+                segment.inputs,
+                computed if every else segment.outputs,
+            )
+            self._integer[key] = onnxruntime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        return self._integer[key]
+
+
+def _grows(array: npt.NDArray[Any], types: Mapping[str, Any], name: str) -> bool:
+    return array.ndim > 0 and name in types and bool(types[name].shape)
+
+
+class _Block:
+    """Samples that are executed together."""
+
+    def __init__(
+        self, executor: ReferenceExecutor, inputs: Mapping[str, npt.NDArray[Any]], every: bool
+    ) -> None:
+        self._executor = executor
+        self._quantized = executor._quantized
+        self._every = every
+        batch = executor._batch
+        count = len(next(iter(inputs.values()))) if inputs else batch
+        self._runs = count // batch
+        self._floats: dict[str, list[npt.NDArray[Any]]] = {
+            name: [array[i : i + batch] for i in range(0, count, batch)]
+            for name, array in inputs.items()
+        }
+        self._integers: dict[str, npt.NDArray[np.float32]] = {}
+
+    def run(self) -> IntegerRun:
+        for segment in self._quantized.segments:
+            if isinstance(segment, FloatSegment):
+                self._float_segment(segment)
+            else:
+                self._integer_segment(segment)
+        outputs = {}
+        for name in self._quantized.source.outputs:
+            parts = self._float_values(name)
+            outputs[name] = np.concatenate(parts) if parts[0].ndim else parts[0]
+        every = {name: values.astype(np.int8) for name, values in self._integers.items()}
+        return IntegerRun(outputs, every if self._every else {})
+
+    def _float_values(self, name: str) -> list[npt.NDArray[Any]]:
+        """One array per run of the model."""
+        if name not in self._floats:
+            graph, tensor = self._quantized.source, self._quantized.tensors.get(name)
+            if tensor is None:
+                return [np.asarray(graph.constants[name])] * self._runs
+            real = dequantize_array(self._integers[name], tensor)
+            whole = from_nchw(real, self._quantized.views[name], graph.types[name].shape or ())
+            self._floats[name] = np.split(whole, self._runs)
+        return self._floats[name]
+
+    def _float_segment(self, segment: FloatSegment) -> None:
+        if segment.name not in self._executor._float:
+            return
+        session = self._executor._float[segment.name]
+        feeds = {name: self._float_values(name) for name in segment.graph.inputs}
+        results = [
+            session.run({name: values[run] for name, values in feeds.items()})
+            for run in range(self._runs)
+        ]
+        for name in segment.graph.outputs:
+            self._floats[name] = [result[name] for result in results]
+
+    def _integer_segment(self, segment: IntegerSegment) -> None:
+        for name in segment.inputs:
+            if name not in self._integers:
+                tensor = self._quantized.tensors[name]
+                whole = np.concatenate(self._floats[name])
+                nchw = to_nchw(whole, self._quantized.views[name], tensor)
+                self._integers[name] = quantize_array(nchw, tensor).astype(np.float32)
+        session = self._executor.session(segment, self._every)
+        names = [output.name for output in session.get_outputs()]
+        feeds = {name: self._integers[name] for name in segment.inputs}
+        self._integers.update(zip(names, session.run(names, feeds), strict=True))

@@ -1,0 +1,144 @@
+"""The quantized graph before it has numbers: its integer operators with their float weights.
+
+A skeleton follows from a graph and an assignment of its nodes to units alone. Schemes, calibration
+and exponents come later and never change it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.graph.ir import Graph
+from compiler_core.quantize.ir import View
+
+Shape = tuple[int, int, int, int]
+
+
+class ConvKind(Enum):
+    """What a convolution stands for."""
+
+    WEIGHTS = "weights"
+    """A convolution or dense layer of the model."""
+    AVERAGE = "average"
+    """Equal weights that sum to one per window."""
+    COPY = "copy"
+    """Weights 0 and 1 that move values."""
+    ADD = "add"
+    """One operand through weight 1, the other as the residual; the two may swap."""
+
+
+@dataclass(frozen=True)
+class ConvStep:
+    """A future :class:`~compiler_core.quantize.ir.IntegerConv`; same meaning, real numbers.
+
+    Attributes:
+        weight: ``float64[O, I / groups, kh, kw]``.
+        bias: ``float64[O]``.
+        clip: Clamp of the real output, or ``None``.
+    """
+
+    name: str
+    kind: ConvKind
+    input: str
+    output: str
+    weight: npt.NDArray[np.float64]
+    bias: npt.NDArray[np.float64]
+    strides: tuple[int, int]
+    pads: tuple[int, int, int, int]
+    dilations: tuple[int, int]
+    groups: int
+    sources: tuple[str, ...]
+    clip: tuple[float, float] | None = None
+    residual: str | None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Tensors read."""
+        return (self.input,) if self.residual is None else (self.input, self.residual)
+
+
+@dataclass(frozen=True)
+class PoolStep:
+    """A future :class:`~compiler_core.quantize.ir.IntegerMaxPool`."""
+
+    name: str
+    input: str
+    output: str
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    pads: tuple[int, int, int, int]
+    dilations: tuple[int, int]
+    sources: tuple[str, ...]
+    clip: tuple[float, float] | None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Tensors read."""
+        return (self.input,)
+
+
+@dataclass(frozen=True)
+class ConcatStep:
+    """A future :class:`~compiler_core.quantize.ir.IntegerConcat`."""
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    sources: tuple[str, ...]
+
+
+Step = ConvStep | PoolStep | ConcatStep
+
+
+@dataclass(frozen=True)
+class StepSegment:
+    """Integer steps without a CPU node in between.
+
+    Attributes:
+        steps: In topological order.
+        inputs: Tensors entering.
+        outputs: Tensors leaving.
+    """
+
+    steps: tuple[Step, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """Everything about a quantized graph that numbers do not change.
+
+    Attributes:
+        source: The float graph.
+        segments: In execution order; a :class:`Graph` is a float segment.
+        shapes: ``(N, C, H, W)`` of every tensor of the steps.
+        views: As in :class:`~compiler_core.quantize.ir.QuantizedGraph`.
+        cpu_reasons: Why a node that was assigned to the NPU runs on the CPU, by node.
+    """
+
+    source: Graph
+    segments: tuple[Graph | StepSegment, ...]
+    shapes: Mapping[str, Shape]
+    views: Mapping[str, View]
+    cpu_reasons: Mapping[str, str]
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All integer steps in execution order."""
+        return tuple(
+            step
+            for segment in self.segments
+            if isinstance(segment, StepSegment)
+            for step in segment.steps
+        )
+
+    @property
+    def calibrated(self) -> tuple[str, ...]:
+        """Tensors of the float graph whose ranges the exponents need."""
+        return tuple(name for name in self.shapes if name in self.source.types)
