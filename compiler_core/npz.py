@@ -8,9 +8,10 @@ file, array, value seen and what is allowed.
 
 from __future__ import annotations
 
-import io
+import ast
 import math
 import os
+import re
 import struct
 import tempfile
 import zipfile
@@ -29,7 +30,8 @@ MIB = 1 << 20
 _CHUNK_BYTES = MIB
 _HEADER_BYTES_MAX = 10_000
 _NPY_MAGIC = b"\x93NUMPY"
-_KINDS = "biuf"
+_DIMENSIONS_MAX = 32
+_PLAIN_TYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
 _DAMAGE = (
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
@@ -41,7 +43,7 @@ _DAMAGE = (
     OverflowError,
     RuntimeError,
 )
-"""What :mod:`zipfile`, :mod:`zlib` and NumPy's header parser raise on damaged bytes."""
+"""What :mod:`zipfile` and :mod:`zlib` raise on damaged bytes."""
 
 
 @dataclass(frozen=True)
@@ -214,33 +216,50 @@ def _read_array(path: Path, name: str, stream: IO[bytes], size: int) -> npt.NDAr
 def _read_header(
     path: Path, name: str, stream: IO[bytes]
 ) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Reads an array's header: shape, whether it is in Fortran order, type, header bytes."""
     prefix = stream.read(8)
     version = tuple(prefix[6:8])
-    if prefix[:6] != _NPY_MAGIC or version not in ((1, 0), (2, 0)):
-        raise InputError(f"{path}: {name}.npy is not a NumPy array of format 1.0 or 2.0")
+    if prefix[:6] != _NPY_MAGIC or version not in ((1, 0), (2, 0), (3, 0)):
+        raise InputError(f"{path}: {name}.npy is not a NumPy array of format 1.0, 2.0 or 3.0")
     length_bytes = 2 if version == (1, 0) else 4
-    length_field = stream.read(length_bytes)
-    header_length = int.from_bytes(length_field, "little")
-    if header_length > _HEADER_BYTES_MAX:
+    length = int.from_bytes(stream.read(length_bytes), "little")
+    if length > _HEADER_BYTES_MAX:
         raise InputError(
-            f"{path}: array {name} has a header of {header_length} bytes; at most "
-            f"{_HEADER_BYTES_MAX} are read"
+            f"{path}: array {name} has a header of {length} bytes; "
+            f"at most {_HEADER_BYTES_MAX} are read"
         )
-    header = io.BytesIO(length_field + stream.read(header_length))
-    parse = (
-        np.lib.format.read_array_header_1_0
-        if version == (1, 0)
-        else np.lib.format.read_array_header_2_0
-    )
-    shape, fortran_order, dtype = parse(header)
-    if dtype.hasobject or dtype.kind not in _KINDS or dtype.subdtype is not None:
+    header = _parse_header(stream.read(length))
+    if header is None:
+        raise InputError(f"{path}: array {name} has a damaged header")
+    description, fortran_order, shape = header
+    if not isinstance(description, str) or not _PLAIN_TYPE.fullmatch(description):
         raise InputError(
-            f"{path}: array {name} has type {dtype}; allowed are booleans, integers and floats "
-            "(Python objects are never unpickled)"
+            f"{path}: array {name} has type {str(description)[:80]}; allowed are booleans, "
+            "integers and floats (Python objects are never unpickled)"
         )
-    if any(length < 0 for length in shape):
+    if any(axis < 0 for axis in shape):
         raise InputError(f"{path}: array {name} has a negative length in its shape {shape}")
-    return shape, fortran_order, dtype, 8 + length_bytes + header_length
+    return shape, fortran_order, np.dtype(description), 8 + length_bytes + length
+
+
+def _parse_header(text: bytes) -> tuple[object, bool, tuple[int, ...]] | None:
+    """Type, order and shape of a header, or None where it is not one.
+
+    NumPy's own parser falls back to a tokenizer for files of old Python versions, whose errors are
+    not documented; those files are not read here.
+    """
+    try:
+        header = ast.literal_eval(text.decode("utf-8").strip())
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+    if not isinstance(header, dict) or header.keys() != {"descr", "fortran_order", "shape"}:
+        return None
+    shape, fortran_order = header["shape"], header["fortran_order"]
+    if not isinstance(fortran_order, bool) or not isinstance(shape, tuple):
+        return None
+    if len(shape) > _DIMENSIONS_MAX or any(type(axis) is not int for axis in shape):
+        return None
+    return header["descr"], fortran_order, shape
 
 
 def write_npz(path: str | Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
