@@ -29,7 +29,9 @@ from compiler_core.targets.target import (
 )
 
 DESCRIPTIONS = Path(__file__).parent / "descriptions"
-MAX_FILE_BYTES = 64 * 1024
+MAX_FILE_BYTES = 16 * 1024
+"""Six times the largest bundled file; the TOML reader is quadratic in the depth of dotted keys."""
+
 MAX_LINEAGE = 8
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -117,7 +119,7 @@ def _lineage(path: Path) -> list[_File]:
     seen: list[Path] = []
     following: Path | None = path
     while following is not None:
-        resolved = following.resolve()
+        resolved = _resolve(following)
         if resolved in seen:
             names = [file.name for file in files[seen.index(resolved) :]]
             raise InputError(
@@ -133,6 +135,13 @@ def _lineage(path: Path) -> list[_File]:
     return files
 
 
+def _resolve(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"{_shown(str(path))}: is no usable path: {error}") from error
+
+
 def _parent(file: _File) -> Path | None:
     if file.inherit is None:
         return None
@@ -143,7 +152,7 @@ def _parent(file: _File) -> Path | None:
         )
     if file.inherit.endswith(".toml"):
         path = file.folder / file.inherit
-        if path.resolve().parent != file.folder.resolve():
+        if _resolve(path).parent != _resolve(file.folder):
             raise InputError(
                 f"{file.label}: inherit = {_shown(file.inherit)} leads out of the folder"
             )

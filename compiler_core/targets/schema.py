@@ -125,8 +125,9 @@ class TimingSection(Section):
     def _fits_port(self) -> Self:
         if self.burst_boundary_bytes != self.burst_beats * self.port_bytes:
             raise ValueError(
-                f"burst_boundary_bytes = {self.burst_boundary_bytes} must be burst_beats x port_bytes"
-                f" = {self.burst_beats} x {self.port_bytes} = {self.burst_beats * self.port_bytes}"
+                f"burst_boundary_bytes = {self.burst_boundary_bytes} must be burst_beats "
+                f"x port_bytes = {self.burst_beats} x {self.port_bytes} "
+                f"= {self.burst_beats * self.port_bytes}"
             )
         return self
 

@@ -1,0 +1,56 @@
+# Tasks of the project; `make help` lists them. PYTHON chooses the interpreter (3.11 or later).
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& { echo $$p; break; }; done)
+DEMO_VENV := .venv
+TEST_VENV := .venv-test
+PACKAGES := nest_tune search_spaces cost_models compiler_core
+PYTEST_FLAGS ?=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test test-all lint bench clean
+
+help: ## List the tasks
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | \
+		while IFS=$$'\t' read -r task what; do printf '  make %-10s %s\n' "$$task" "$$what"; done
+
+$(DEMO_VENV)/.installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later found; set PYTHON=" >&2; exit 5; }
+	$(PYTHON) -m venv $(DEMO_VENV)
+	$(DEMO_VENV)/bin/python -m pip install --quiet -c constraints.txt .
+	touch $@
+
+$(TEST_VENV)/.installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later found; set PYTHON=" >&2; exit 5; }
+	$(PYTHON) -m venv $(TEST_VENV)
+	$(TEST_VENV)/bin/python -m pip install --quiet -c constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: ## Install into .venv and show what there is
+	@rm -f $(DEMO_VENV)/.installed
+	@$(MAKE) --no-print-directory $(DEMO_VENV)/.installed
+	@PATH="$(CURDIR)/$(DEMO_VENV)/bin:$$PATH" bash examples/demo.sh
+
+test: $(TEST_VENV)/.installed ## Run the tests, without the slow ones
+	$(TEST_VENV)/bin/python -m pytest $(PYTEST_FLAGS)
+
+test-all: $(TEST_VENV)/.installed ## Run all tests, the slow ones too
+	$(TEST_VENV)/bin/python -m pytest -m 'slow or not slow' $(PYTEST_FLAGS)
+
+lint: $(TEST_VENV)/.installed ## Check style, format and types
+	$(TEST_VENV)/bin/ruff check .
+	$(TEST_VENV)/bin/ruff format --check .
+	$(TEST_VENV)/bin/mypy
+
+bench: $(TEST_VENV)/.installed ## Measure speed; prints the figures of the README
+	@for script in benchmarks/bench_*.py; do \
+		[ -e "$$script" ] || { echo "no benchmarks"; exit 1; }; \
+		echo "== $$script"; $(TEST_VENV)/bin/python "$$script"; done
+
+clean: ## Remove environments, caches and build output
+	rm -rf $(DEMO_VENV) $(TEST_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis out
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,126 @@
+"""The command tree and the one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from compiler_core.errors import MissingDependencyError, NestTuneError
+from nest_tune.cli import doctor, simulate, target
+from nest_tune.cli.output import ExitCode, print_error, version
+
+app = typer.Typer(
+    name="nest-tune",
+    help="Find how a network runs best on a system on chip: quantization, partition and tiling.",
+    epilog="Example: nest-tune simulate examples/conv.npz --target vta",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help answers in half the time
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(target.app)
+app.command(epilog=simulate.EXAMPLE)(simulate.simulate)
+app.command(epilog=doctor.EXAMPLE)(doctor.doctor)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"nest-tune {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks; allowed anywhere.")
+    ] = False,
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    # Both options act before this: main() takes --debug out wherever it stands.
+    del debug, show_version
+
+
+class _Terminated(BaseException):
+    """SIGTERM, raised where the program stands so that files are cleaned up."""
+
+
+def _raise_terminated(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise _Terminated
+
+
+def main() -> NoReturn:
+    """Runs the command line and ends the process with the exit code of the contract."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    signal.signal(signal.SIGTERM, _raise_terminated)
+    code = _run(arguments, debug=debug, as_json="--json" in arguments)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has gone; the interpreter must not try to flush it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _run(arguments: list[str], *, debug: bool, as_json: bool) -> int:
+    try:
+        result = app(arguments, prog_name="nest-tune", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        print_error("interrupted", "interrupted", as_json=as_json)
+        return ExitCode.INTERRUPTED
+    except _Terminated:
+        print_error("terminated", "terminated", as_json=as_json)
+        return ExitCode.TERMINATED
+    except NestTuneError as error:
+        if debug:
+            traceback.print_exc()
+        print_error(type(error).__name__, error.message, hint=error.hint, as_json=as_json)
+        return error.exit_code
+    except ModuleNotFoundError as error:
+        if debug:
+            traceback.print_exc()
+        print_error(
+            MissingDependencyError.__name__,
+            f"the Python package {error.name!r} is not installed",
+            hint="nest-tune doctor",
+            as_json=as_json,
+        )
+        return MissingDependencyError.exit_code
+    except typer.TyperException as error:
+        return _usage(error, as_json=as_json)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILED
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        text = str(error).strip().partition("\n")[0]
+        print_error(
+            "internal",
+            f"internal error: {type(error).__name__}: {text}",
+            hint="run again with --debug and report the traceback",
+            as_json=as_json,
+        )
+        return ExitCode.INTERNAL
+    return result if isinstance(result, int) else ExitCode.DONE
+
+
+def _usage(error: typer.TyperException, *, as_json: bool) -> int:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "nest-tune"
+    message = error.format_message().strip()
+    if context is not None and type(error).__name__ == "NoArgsIsHelpError":
+        print(message)
+        return error.exit_code
+    print_error("usage", message, hint=f"{command} --help", as_json=as_json)
+    return error.exit_code
