@@ -75,6 +75,8 @@ def main() -> NoReturn:
 def _run(arguments: list[str], *, debug: bool, as_json: bool) -> int:
     try:
         result = app(arguments, prog_name="nest-tune", standalone_mode=False)
+        if result == ExitCode.INTERRUPTED:  # what Typer makes of Ctrl-C
+            raise KeyboardInterrupt
     except (KeyboardInterrupt, typer.Abort):
         print_error("interrupted", "interrupted", as_json=as_json)
         return ExitCode.INTERRUPTED
