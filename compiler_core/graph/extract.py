@@ -57,8 +57,8 @@ def cut(
             needed.add(node.name)
             pending += [tensor for tensor in sorted(reads(node)) if tensor not in fed]
     inside = tuple(node for node in graph.nodes if node.name in needed)
-    ordered = None if inputs is None else tuple(dict.fromkeys(inputs))
-    return _part(graph, inside, outputs=results, inputs=ordered or graph.inputs)
+    ordered = graph.inputs if inputs is None else tuple(dict.fromkeys(inputs))
+    return _part(graph, inside, outputs=results, inputs=ordered)
 
 
 def _part(

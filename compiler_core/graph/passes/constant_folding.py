@@ -1,0 +1,142 @@
+"""Nodes whose inputs are all constants are computed once, by onnxruntime."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.errors import InputError
+from compiler_core.graph.attributes import freeze, implicit_inputs
+from compiler_core.graph.extract import extract
+from compiler_core.graph.ir import NEST_DOMAIN, Graph, Node
+from compiler_core.graph.passes.rewriter import Rewriter, is_op
+from compiler_core.graph.session import FloatSession
+
+_RANDOM = {
+    "Bernoulli",
+    "Multinomial",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+}
+
+
+@dataclass(frozen=True)
+class ConstantFolding:
+    """Replace nodes over constants by their values, and ``Shape`` of tensors of fixed shape.
+
+    Attributes:
+        tensor_bytes: Larger results stay computed, so that a small file cannot fill the memory.
+        total_bytes: The same for all results of one application.
+    """
+
+    name: ClassVar[str] = "constant-folding"
+    tensor_bytes: int = 2**29
+    total_bytes: int = 2**30
+
+    def apply(self, graph: Graph) -> Graph:
+        """See :class:`GraphPass`."""
+        rewriter = Rewriter(graph)
+        self._fold_shapes(rewriter)
+        graph = rewriter.finish()
+        folded = self._foldable(graph)
+        if not folded:
+            return graph
+        values = self._evaluate(graph, folded)
+        remaining = tuple(
+            node for node in graph.nodes if not values.keys() >= set(node.outputs) - {""}
+        )
+        if len(remaining) == len(graph.nodes):
+            return graph
+        constants = {**graph.constants, **{name: freeze(array) for name, array in values.items()}}
+        used = {name for node in remaining for name in (*node.inputs, *implicit_inputs(node))}
+        used |= set(graph.outputs)
+        return replace(
+            graph,
+            nodes=remaining,
+            constants={name: array for name, array in constants.items() if name in used},
+        )
+
+    @staticmethod
+    def _fold_shapes(rewriter: Rewriter) -> None:
+        for node in rewriter.nodes():
+            if not is_op(node, "Shape", "Size") or rewriter.pinned(node.output):
+                continue
+            source = node.inputs[0]
+            shape = rewriter.shape(source)
+            if shape is None or not rewriter.batch_free(source):
+                continue
+            value = np.array(math.prod(shape), np.int64)
+            if node.op == "Shape":
+                start = node.attributes.get("start", 0)
+                value = np.array(shape[start : node.attributes.get("end", len(shape))], np.int64)
+            rewriter.bypass(node, rewriter.add_constant(node.output, value))
+
+    def _foldable(self, graph: Graph) -> list[Node]:
+        known, total, found = set(graph.constants), 0, list[Node]()
+        for node in graph.nodes:
+            if node.op in _RANDOM or node.opaque or node.domain not in ("", NEST_DOMAIN):
+                continue
+            # A node that reads nothing is one of the random or input-like kinds, or a constant.
+            if any(name and name not in known for name in node.inputs):
+                continue
+            size = _result_bytes(graph, node)
+            if size is None or size > self.tensor_bytes or total + size > self.total_bytes:
+                continue
+            if set(node.outputs) & set(graph.outputs):
+                continue
+            total += size
+            known |= set(node.outputs)
+            found.append(node)
+        return found
+
+    @staticmethod
+    def _evaluate(graph: Graph, nodes: Sequence[Node]) -> dict[str, npt.NDArray[Any]]:
+        part = extract(graph, nodes)
+        if not part.outputs:
+            return {}
+        try:
+            values = FloatSession(part, optimize=False).run({})
+        except InputError:
+            return _evaluate_each(graph, nodes)
+        computed = dict(values)
+        # Results that only folded nodes read are gone with them.
+        for node in nodes:
+            for output in filter(None, node.outputs):
+                computed.setdefault(output, np.empty(0))
+        return computed
+
+
+def _evaluate_each(graph: Graph, nodes: Sequence[Node]) -> dict[str, npt.NDArray[Any]]:
+    """One session per node: a node that onnxruntime refuses stays, with those that read it."""
+    values: dict[str, npt.NDArray[Any]] = {}
+    for node in nodes:
+        known = {**graph.constants, **values}
+        if any(name and name not in known for name in node.inputs):
+            continue
+        outputs = tuple(filter(None, node.outputs))
+        constants = {name: known[name] for name in node.inputs if name}
+        single = replace(graph, inputs=(), outputs=outputs, nodes=(node,), constants=constants)
+        try:
+            values |= FloatSession(single, optimize=False).run({})
+        except InputError:
+            continue
+    return values
+
+
+def _result_bytes(graph: Graph, node: Node) -> int | None:
+    total = 0
+    for name in filter(None, node.outputs):
+        known = graph.types.get(name)
+        if known is None or known.shape is None or None in known.shape or known.dtype == "string":
+            return None
+        if not graph.batch_free(name):
+            return None
+        total += math.prod(dim or 0 for dim in known.shape) * np.dtype(known.dtype).itemsize
+    return total

@@ -1,0 +1,80 @@
+"""Matrix products with constant weights become Dense: ``x[..., K] @ w[K, O] + b[O]``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.graph.ir import NEST_DOMAIN, Graph, Node
+from compiler_core.graph.passes.rewriter import FLOATS, Rewriter, is_op
+
+
+@dataclass(frozen=True)
+class DenseForming:
+    """MatMul by a constant matrix, and Gemm with constant B and C, become Dense.
+
+    ``transB``, ``alpha`` and ``beta`` go into the weights. The Add after a MatMul becomes the bias
+    in :class:`ChannelAffineFolding`.
+    """
+
+    name: ClassVar[str] = "dense-forming"
+
+    def apply(self, graph: Graph) -> Graph:
+        """See :class:`GraphPass`."""
+        rewriter = Rewriter(graph)
+        for node in rewriter.nodes():
+            if rewriter.dtype(node.inputs[0] if node.inputs else "") not in FLOATS:
+                continue
+            if is_op(node, "MatMul"):
+                _from_matmul(rewriter, node)
+            elif is_op(node, "Gemm"):
+                _from_gemm(rewriter, node)
+        return rewriter.finish()
+
+
+def _from_matmul(rewriter: Rewriter, node: Node) -> None:
+    weight, shape = rewriter.constant(node, 1), rewriter.shape(node.inputs[0])
+    if weight is None or weight.ndim != 2 or shape is None or len(shape) < 2:
+        return
+    if node.inputs[0] in rewriter.constants:
+        return
+    rewriter.replace(node, replace(node, op="Dense", domain=NEST_DOMAIN, attributes={}))
+
+
+def _from_gemm(rewriter: Rewriter, node: Node) -> None:
+    weight = rewriter.constant(node, 1)
+    if weight is None or node.attributes.get("transA", 0) or node.inputs[0] in rewriter.constants:
+        return
+    inputs = [node.inputs[0], node.inputs[1]]
+    alpha = node.attributes.get("alpha", 1.0)
+    transposed = bool(node.attributes.get("transB", 0))
+    columns = weight.shape[0 if transposed else 1]
+    bias: npt.NDArray[Any] | None = None
+    if len(node.inputs) > 2 and node.inputs[2]:
+        bias = _bias(rewriter.constant(node, 2), columns, node.attributes.get("beta", 1.0))
+        if bias is None:
+            return
+    if transposed or alpha != 1.0:
+        matrix = (weight.T if transposed else weight) * weight.dtype.type(alpha)
+        inputs[1] = rewriter.add_constant(node.inputs[1], np.ascontiguousarray(matrix))
+    if bias is not None:
+        same = rewriter.constant(node, 2)
+        reused = same is not None and same.shape == bias.shape and np.array_equal(same, bias)
+        inputs.append(
+            node.inputs[2] if reused else rewriter.add_constant(f"{node.name}/bias", bias)
+        )
+    rewriter.replace(
+        node, replace(node, op="Dense", domain=NEST_DOMAIN, inputs=tuple(inputs), attributes={})
+    )
+
+
+def _bias(value: npt.NDArray[Any] | None, columns: int, beta: float) -> npt.NDArray[Any] | None:
+    """C of a Gemm as ``b[O]``; ``None`` where it is computed or differs from row to row."""
+    if value is None or value.ndim > 2 or (value.ndim == 2 and value.shape[0] != 1):
+        return None
+    if value.size not in (1, columns):
+        return None
+    return np.array(np.broadcast_to(value.ravel() * value.dtype.type(beta), (columns,)))
