@@ -1,0 +1,210 @@
+"""One workload as a program of its own: what a task is measured on.
+
+Arrays lie one after another, each at a multiple of :data:`ALIGNMENT`, so that bursts are cut at the
+same places wherever a package puts them. Cycles do not depend on contents;
+:meth:`LayerProgram.image` fills them in where bits are wanted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.targets.vta.conv_structure import (
+    BLOCK,
+    bias_tiles,
+    blocks,
+    conv_structure,
+    weight_row_starts,
+)
+from compiler_core.targets.vta.emit import LoweredProgram
+from compiler_core.targets.vta.hardware import VtaCore, VtaGeometry
+from compiler_core.targets.vta.lower_conv import lower_conv
+from compiler_core.targets.vta.lower_max_pool import lower_max_pool
+from compiler_core.targets.vta.pack import (
+    bias_vector,
+    pack_activation,
+    pack_bias_rows,
+    pack_weights,
+    unpack_activation,
+)
+from compiler_core.targets.vta.placement import ConvPlacement, Image, MaxPoolPlacement
+from compiler_core.targets.vta.schedule import (
+    BiasVariant,
+    ConvSchedule,
+    MaxPoolSchedule,
+    Schedule,
+)
+from compiler_core.targets.vta.timing import time_program
+from compiler_core.targets.vta.timing_result import TimingResult
+from compiler_core.tensor.workload import (
+    ConvWorkload,
+    MaxPoolWorkload,
+    Requantization,
+    Workload,
+)
+
+ALIGNMENT = 4096
+"""Byte alignment of every array; also the first usable address."""
+
+_TYPICAL = Requantization(shift=8, clip_min=-127, clip_max=127, residual_shift=0)
+
+
+def align(size: int) -> int:
+    """Rounds a byte count up to :data:`ALIGNMENT`."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def image_bytes(channels: int, height: int, width: int, geometry: VtaGeometry) -> int:
+    """Bytes of one sample of an activation."""
+    return blocks(channels) * height * width * geometry.element_bytes.inp
+
+
+def weight_bytes(workload: ConvWorkload, schedule: ConvSchedule, geometry: VtaGeometry) -> int:
+    """Bytes of the packed weights."""
+    gemm_bias = schedule.bias is BiasVariant.GEMM
+    extra = bias_tiles(workload.epilogue.bias_bits) if gemm_bias else 0
+    tiles = int(workload.epilogue.residual_bits is not None)
+    if workload.uniform:
+        tiles += 1 + extra
+    else:
+        structure = conv_structure(workload)
+        tiles += weight_row_starts(workload, extra)[-1] + extra
+        tiles += structure.row_tiles(structure.out_blocks - 1)
+    return tiles * geometry.element_bytes.wgt
+
+
+@dataclass(frozen=True)
+class LayerProgram:
+    """A lowered workload with its own DRAM.
+
+    Attributes:
+        workload, schedule: What it was made from.
+        geometry: The machine it was made for.
+        lowered: Instructions and micro-ops.
+        placement: Addresses of the arrays.
+        dram_bytes: Size of the image.
+    """
+
+    workload: Workload
+    schedule: Schedule
+    geometry: VtaGeometry
+    lowered: LoweredProgram
+    placement: ConvPlacement | MaxPoolPlacement
+    dram_bytes: int
+
+    def image(
+        self,
+        inputs: npt.NDArray[np.int8],
+        weight: npt.NDArray[np.int8] | None = None,
+        constants: npt.NDArray[np.int64] | None = None,
+        residual: npt.NDArray[np.int8] | None = None,
+        residual_shift: int = 0,
+    ) -> npt.NDArray[np.uint8]:
+        """Builds the DRAM image before the launch.
+
+        Args:
+            inputs: ``int8[N, C, H, W]``.
+            weight: ``int8[O, I / groups, kh, kw]`` of a convolution.
+            constants: ``int64[O]``, bias and rounding of a convolution.
+            residual: ``int8[N, O, OH, OW]`` where the workload has one.
+            residual_shift: Its left shift.
+
+        Returns:
+            ``uint8[dram_bytes]``.
+        """
+        dram = np.zeros(self.dram_bytes, np.uint8)
+        _put(dram, self.placement.input.address, pack_activation(inputs))
+        _put(dram, self.placement.micro_ops, self.lowered.micro_ops)
+        if isinstance(self.placement, MaxPoolPlacement):
+            _put(dram, self.placement.identity, np.eye(BLOCK, dtype=np.int8))
+            return dram
+        assert isinstance(self.workload, ConvWorkload) and isinstance(self.schedule, ConvSchedule)
+        assert weight is not None and constants is not None
+        gemm_bias = self.schedule.bias is BiasVariant.GEMM
+        tiles = pack_weights(self.workload, weight, constants, residual_shift, gemm_bias=gemm_bias)
+        _put(dram, self.placement.weights, tiles)
+        _put(dram, self.placement.bias, pack_bias_rows(constants))
+        _put(dram, self.placement.constant, bias_vector())
+        if residual is not None:
+            assert self.placement.residual is not None
+            _put(dram, self.placement.residual.address, pack_activation(residual))
+        return dram
+
+    def output(self, dram: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:
+        """Reads ``int8[N, O, OH, OW]`` from the image after the launch."""
+        work = self.workload
+        channels = work.out_channels if isinstance(work, ConvWorkload) else work.channels
+        shape = (work.batch, blocks(channels), work.out_height, work.out_width, BLOCK)
+        start = self.placement.output.address
+        data = dram[start : start + int(np.prod(shape))].view(np.int8)
+        return unpack_activation(data.reshape(shape), channels)
+
+
+def lower_layer(
+    workload: Workload,
+    schedule: Schedule,
+    geometry: VtaGeometry,
+    requantization: Requantization = _TYPICAL,
+) -> LayerProgram:
+    """Lowers a workload into a program with its own DRAM.
+
+    Raises:
+        InfeasibleError: The schedule does not fit, with the reason.
+        TypeError: The schedule is for another kind of workload.
+    """
+    position = ALIGNMENT
+
+    def place(size: int) -> int:
+        nonlocal position
+        address, position = position, position + align(size)
+        return address
+
+    height, width = workload.in_height, workload.in_width
+    channels = workload.in_channels if isinstance(workload, ConvWorkload) else workload.channels
+    in_bytes = image_bytes(channels, height, width, geometry)
+    source = Image(place(workload.batch * in_bytes), in_bytes)
+    channels = workload.out_channels if isinstance(workload, ConvWorkload) else workload.channels
+    out_bytes = image_bytes(channels, workload.out_height, workload.out_width, geometry)
+    result = Image(place(workload.batch * out_bytes), out_bytes)
+    placement: ConvPlacement | MaxPoolPlacement
+    if isinstance(workload, ConvWorkload) and isinstance(schedule, ConvSchedule):
+        residual = None
+        if workload.epilogue.residual_bits is not None:
+            residual = Image(place(workload.batch * out_bytes), out_bytes)
+        placement = ConvPlacement(
+            source,
+            result,
+            residual,
+            weights=place(weight_bytes(workload, schedule, geometry)),
+            bias=place(blocks(channels) * geometry.element_bytes.acc),
+            constant=place(geometry.element_bytes.inp),
+            micro_ops=position,
+        )
+        lowered = lower_conv(workload, schedule, requantization, placement, geometry)
+    elif isinstance(workload, MaxPoolWorkload) and isinstance(schedule, MaxPoolSchedule):
+        placement = MaxPoolPlacement(
+            source, result, identity=place(geometry.element_bytes.wgt), micro_ops=position
+        )
+        lowered = lower_max_pool(workload, schedule, requantization, placement, geometry)
+    else:
+        raise TypeError(f"{type(schedule).__name__} does not schedule a {type(workload).__name__}")
+    place(lowered.micro_ops.nbytes)
+    return LayerProgram(workload, schedule, geometry, lowered, placement, position)
+
+
+def measure_layer(workload: Workload, schedule: Schedule, core: VtaCore) -> TimingResult:
+    """Lowers a workload and times its program from launch to FINISH.
+
+    Raises:
+        InfeasibleError: The schedule does not fit, with the reason.
+    """
+    program = lower_layer(workload, schedule, core.geometry)
+    return time_program(program.lowered.instructions, core.timing, core.geometry, core.energy)
+
+
+def _put(dram: npt.NDArray[np.uint8], address: int, array: npt.NDArray[np.generic]) -> None:
+    raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    dram[address : address + raw.size] = raw

@@ -1,0 +1,117 @@
+"""Schedules: every decision that the lowering of a workload to VTA leaves open, as frozen values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from compiler_core.tensor.digest import digest
+
+
+class LoopOrder(Enum):
+    """Which operand changes slowest while output tiles are walked; the reduction is always
+    innermost."""
+
+    WEIGHT_STATIONARY = "weight"
+    """Output-channel tiles outside, image tiles inside: weights stay, inputs stream."""
+    INPUT_STATIONARY = "input"
+    """Image tiles outside, output-channel tiles inside: inputs stay, weights stream."""
+
+
+class BiasVariant(Enum):
+    """How bias and rounding constant reach the accumulators."""
+
+    GEMM = "gemm"
+    """A constant input vector times a weight tile that holds the bias: one cycle per output vector.
+    """
+    ALU = "alu"
+    """A tensor-tensor addition of a loaded accumulator row: two cycles per output vector."""
+    LOAD = "load"
+    """The accumulators are loaded with the bias instead of being reset; one output point per tile.
+    """
+
+
+class FoldVariant(Enum):
+    """Whether kernel taps of a few-channel convolution become input channels (a layout of its
+    input)."""
+
+    NONE = "none"
+    COLUMNS = "columns"
+    WINDOW = "window"
+
+
+class EpilogueGranularity(Enum):
+    """On how much of an output tile requantization and store work at a time."""
+
+    TILE = "tile"
+    BLOCK = "block"
+    """One block of 16 output channels at a time: stores start earlier, more instructions."""
+    TAIL = "tail"
+    """By block in the last tile only, where nothing else hides the store."""
+
+
+class MicroOpLoading(Enum):
+    """When micro-ops are loaded."""
+
+    PRELOAD = "preload"
+    """All at the start, where they fit their buffer together; else on demand."""
+    DEMAND = "demand"
+    """Each table just before its first use."""
+
+
+@dataclass(frozen=True)
+class ConvSchedule:
+    """Schedule of a :class:`~compiler_core.tensor.workload.ConvWorkload`.
+
+    Attributes:
+        tile_height, tile_width: Output rows and columns of a tile.
+        tile_out_blocks, tile_in_blocks: Blocks of 16 output and input channels of a tile.
+        order: Loop order of the tiles.
+        input_slots, weight_slots, output_slots: Buffers that the tiles of an operand rotate through
+            (virtual threads); a tile that is still in a slot is not loaded again, so as many slots
+            as reduction tiles keep an operand stationary.
+        bias: Variant of the bias.
+        epilogue: Granularity of requantization and store.
+        micro_ops: When micro-ops are loaded.
+        fold: Layout variant of the input.
+    """
+
+    tile_height: int
+    tile_width: int
+    tile_out_blocks: int
+    tile_in_blocks: int
+    order: LoopOrder = LoopOrder.WEIGHT_STATIONARY
+    input_slots: int = 2
+    weight_slots: int = 1
+    output_slots: int = 2
+    bias: BiasVariant = BiasVariant.GEMM
+    epilogue: EpilogueGranularity = EpilogueGranularity.TILE
+    micro_ops: MicroOpLoading = MicroOpLoading.PRELOAD
+    fold: FoldVariant = FoldVariant.NONE
+
+    @property
+    def digest(self) -> str:
+        """Key of the schedule."""
+        return digest(self)
+
+
+@dataclass(frozen=True)
+class MaxPoolSchedule:
+    """Schedule of a :class:`~compiler_core.tensor.workload.MaxPoolWorkload`; attributes as above.
+    """
+
+    tile_height: int
+    tile_width: int
+    tile_blocks: int
+    input_slots: int = 2
+    output_slots: int = 2
+    micro_ops: MicroOpLoading = MicroOpLoading.PRELOAD
+
+    @property
+    def digest(self) -> str:
+        """Key of the schedule."""
+        return digest(self)
+
+
+Schedule = ConvSchedule | MaxPoolSchedule

@@ -1,0 +1,1 @@
+"""Tensor IR, level 2: workloads, tasks and digests of values."""

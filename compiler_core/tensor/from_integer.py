@@ -1,0 +1,126 @@
+"""From an integer operator to its workload, the values of its epilogue and the constants of its
+accumulators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.quantize.ir import IntegerConv, IntegerMaxPool
+from compiler_core.tensor.workload import (
+    ConvWorkload,
+    Epilogue,
+    MaxPoolWorkload,
+    Requantization,
+    Window,
+)
+
+Shape = tuple[int, int, int, int]
+
+_USUAL_BIAS_BITS = 17
+_DIRECT_RESIDUAL_BITS = 6
+_FAR_RESIDUAL_BITS = 7
+
+
+@dataclass(frozen=True)
+class ConvTerms:
+    """An integer convolution as the lowering sees it.
+
+    Attributes:
+        workload: What the cycles depend on.
+        requantization: Values of the epilogue.
+        constants: ``int64[O]``, added to each accumulator: bias and rounding.
+    """
+
+    workload: ConvWorkload
+    requantization: Requantization
+    constants: npt.NDArray[np.int64]
+
+
+def conv_terms(
+    operator: IntegerConv, input_shape: Shape, input_range: tuple[int, int] = (-128, 127)
+) -> ConvTerms:
+    """Derives the workload of an integer convolution.
+
+    A pass of the requantization is in the workload if the range of the accumulators, from weights,
+    bias and ``input_range``, does not prove it needless.
+
+    Args:
+        operator: The convolution.
+        input_shape: ``(N, C, H, W)`` of its input.
+        input_range: Smallest and largest input value, 0 included.
+    """
+    rounding = 1 << (operator.shift - 1) if operator.shift > 0 else 0
+    constants = operator.bias.astype(np.int64) + rounding
+    low, high = _accumulator_range(operator, constants, input_range)
+    shift = operator.shift
+    low, high = (low >> shift, high >> shift) if shift >= 0 else (low << -shift, high << -shift)
+    window = Window(
+        (operator.weight.shape[2], operator.weight.shape[3]),
+        operator.strides,
+        operator.pads,
+        operator.dilations,
+    )
+    residual_bits = None
+    if operator.residual is not None:
+        direct = operator.residual_shift <= _DIRECT_RESIDUAL_BITS
+        residual_bits = _DIRECT_RESIDUAL_BITS if direct else _FAR_RESIDUAL_BITS
+    largest = int(np.abs(constants).max(initial=0))
+    bias_bits = max(_USUAL_BIAS_BITS, largest.bit_length()) if largest else 0
+    n, channels, height, width = input_shape
+    workload = ConvWorkload(
+        n,
+        channels,
+        height,
+        width,
+        operator.weight.shape[0],
+        window,
+        operator.groups,
+        Epilogue(
+            bias_bits, shift != 0, low < operator.clip_min, high > operator.clip_max, residual_bits
+        ),
+        uniform=_is_uniform(operator, constants),
+    )
+    values = Requantization(shift, operator.clip_min, operator.clip_max, operator.residual_shift)
+    return ConvTerms(workload, values, constants)
+
+
+def max_pool_terms(
+    operator: IntegerMaxPool, input_shape: Shape
+) -> tuple[MaxPoolWorkload, Requantization]:
+    """Derives the workload of an integer max pool and the values of its clamp."""
+    n, channels, height, width = input_shape
+    window = Window(operator.kernel, operator.strides, operator.pads, operator.dilations)
+    workload = MaxPoolWorkload(
+        n,
+        channels,
+        height,
+        width,
+        window,
+        clip_low=operator.clip_min > -128,
+        clip_high=operator.clip_max < 127,
+    )
+    return workload, Requantization(0, operator.clip_min, operator.clip_max)
+
+
+def _accumulator_range(
+    operator: IntegerConv, constants: npt.NDArray[np.int64], input_range: tuple[int, int]
+) -> tuple[int, int]:
+    weight = operator.weight.astype(np.int64).reshape(len(constants), -1)
+    positive = np.maximum(weight, 0).sum(axis=1)
+    negative = np.minimum(weight, 0).sum(axis=1)
+    smallest, largest = min(0, input_range[0]), max(0, input_range[1])
+    low = positive * smallest + negative * largest + constants
+    high = positive * largest + negative * smallest + constants
+    if operator.residual is not None:
+        low = low - (128 << operator.residual_shift)
+        high = high + (127 << operator.residual_shift)
+    return int(low.min(initial=0)), int(high.max(initial=0))
+
+
+def _is_uniform(operator: IntegerConv, constants: npt.NDArray[np.int64]) -> bool:
+    depthwise = operator.groups == operator.weight.shape[0] and operator.weight.shape[1] == 1
+    same = bool((operator.weight == operator.weight.reshape(-1)[:1]).all())
+    return depthwise and same and bool((constants == constants[:1]).all())

@@ -1,0 +1,180 @@
+"""Workloads: one operator with its fused epilogue, all shapes and types fixed.
+
+A workload holds whatever the cycles of a program depend on and nothing that only its bits depend
+on: two layers with equal workloads are one task. Notation: N batch, C channels, H rows, W columns;
+O, I output and input channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compiler_core.tensor.digest import digest
+
+
+def output_extent(size: int, kernel: int, stride: int, pads: int, dilation: int) -> int:
+    """Outputs of a window operator along one axis (ONNX floor mode)."""
+    return (size + pads - dilation * (kernel - 1) - 1) // stride + 1
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a window slides over an image.
+
+    Attributes:
+        kernel, strides, dilations: ``(h, w)``.
+        pads: ``(top, left, bottom, right)``.
+    """
+
+    kernel: tuple[int, int]
+    strides: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilations: tuple[int, int] = (1, 1)
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns that the window produces from an image."""
+        top, left, bottom, right = self.pads
+        return (
+            output_extent(height, self.kernel[0], self.strides[0], top + bottom, self.dilations[0]),
+            output_extent(width, self.kernel[1], self.strides[1], left + right, self.dilations[1]),
+        )
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What happens to the accumulators before they are stored, as far as it costs time.
+
+    Attributes:
+        bias_bits: Bits of the largest constant added to an accumulator (bias and rounding), 0 where
+            there is none; rounded up to 17 so that layers that differ in their biases alone are
+            equal.
+        shift, clip_low, clip_high: Whether the requantization needs that pass.
+        residual_bits: Left shift of the residual, ``None`` without one.
+    """
+
+    bias_bits: int
+    shift: bool
+    clip_low: bool
+    clip_high: bool
+    residual_bits: int | None = None
+
+    @property
+    def passes(self) -> int:
+        """Passes over the outputs that the requantization cannot do without."""
+        return self.shift + self.clip_low + self.clip_high
+
+
+@dataclass(frozen=True)
+class Requantization:
+    """Values of an epilogue that change bits and not cycles.
+
+    Attributes:
+        shift: Arithmetic right shift (left where negative).
+        clip_min, clip_max: Clamp after the shift.
+        residual_shift: Left shift of the residual.
+    """
+
+    shift: int
+    clip_min: int
+    clip_max: int
+    residual_shift: int = 0
+
+
+@dataclass(frozen=True)
+class ConvWorkload:
+    """A convolution, dense, depthwise, average-pool, copy or add operator with int8 operands.
+
+    Attributes:
+        batch, in_channels, in_height, in_width, out_channels: Extents of input and output.
+        window: Kernel geometry.
+        groups: Divides both channel counts.
+        uniform: All weights are one constant on the diagonal (average pool, copy, add): one weight
+        tile serves all.
+        epilogue: The fused tail.
+    """
+
+    batch: int
+    in_channels: int
+    in_height: int
+    in_width: int
+    out_channels: int
+    window: Window
+    groups: int
+    epilogue: Epilogue
+    uniform: bool = False
+
+    @property
+    def out_height(self) -> int:
+        return self.window.output_size(self.in_height, self.in_width)[0]
+
+    @property
+    def out_width(self) -> int:
+        return self.window.output_size(self.in_height, self.in_width)[1]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the operator itself, padding taps included."""
+        taps = self.window.kernel[0] * self.window.kernel[1]
+        outputs = self.batch * self.out_channels * self.out_height * self.out_width
+        return outputs * taps * self.in_channels // self.groups
+
+    @property
+    def operator(self) -> str:
+        """The field's name for what this is."""
+        if self.uniform:
+            taps = self.window.kernel[0] * self.window.kernel[1]
+            if taps > 1:
+                return "average_pool"
+            return "copy" if self.epilogue.residual_bits is None else "add"
+        if self.groups == 1:
+            points = self.out_height * self.out_width
+            return "dense" if points == 1 else "conv2d"
+        return "depthwise_conv2d" if self.groups == self.in_channels else "grouped_conv2d"
+
+    @property
+    def digest(self) -> str:
+        """Key of the workload."""
+        return digest(self)
+
+
+@dataclass(frozen=True)
+class MaxPoolWorkload:
+    """Maximum over a window, per channel.
+
+    Attributes:
+        batch, channels, in_height, in_width: Extents of the input.
+        window: Pool geometry; padding never wins.
+        clip_low, clip_high: Whether a fused clamp needs that pass.
+    """
+
+    batch: int
+    channels: int
+    in_height: int
+    in_width: int
+    window: Window
+    clip_low: bool = False
+    clip_high: bool = False
+
+    @property
+    def out_height(self) -> int:
+        return self.window.output_size(self.in_height, self.in_width)[0]
+
+    @property
+    def out_width(self) -> int:
+        return self.window.output_size(self.in_height, self.in_width)[1]
+
+    @property
+    def macs(self) -> int:
+        return 0
+
+    @property
+    def operator(self) -> str:
+        return "max_pool"
+
+    @property
+    def digest(self) -> str:
+        """Key of the workload."""
+        return digest(self)
+
+
+Workload = ConvWorkload | MaxPoolWorkload
