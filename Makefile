@@ -47,7 +47,7 @@ lint: $(TEST_VENV)/.installed ## Check style, format and types
 	$(TEST_VENV)/bin/mypy
 
 bench: $(TEST_VENV)/.installed ## Measure speed; prints the figures of the README
-	@for script in benchmarks/bench_*.py; do \
+	@for script in benchmarks/*.py; do \
 		[ -e "$$script" ] || { echo "no benchmarks"; exit 1; }; \
 		echo "== $$script"; $(TEST_VENV)/bin/python "$$script"; done
 
