@@ -1,0 +1,43 @@
+"""The commands in the README give the output that stands there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def examples() -> Iterator[tuple[str, str]]:
+    """Command and output of each indented block that starts with ``$ nest-tune``."""
+    text = (ROOT / "README.md").read_text()
+    for block in re.findall(r"(?:^    .*\n?)+", text, re.MULTILINE):
+        lines = [line[4:].rstrip() for line in block.splitlines()]
+        if lines[0].startswith("$ nest-tune "):
+            yield lines[0].removeprefix("$ nest-tune "), "\n".join(lines[1:])
+
+
+def test_readme_has_examples() -> None:
+    assert len(list(examples())) >= 2
+
+
+@pytest.mark.parametrize(("command", "output"), examples(), ids=[c for c, _ in examples()])
+def test_command_prints_what_the_readme_says(command: str, output: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "nest_tune", *shlex.split(command)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=120,
+        check=False,
+    )
+    printed = "\n".join(line.rstrip() for line in (done.stdout + done.stderr).splitlines())
+    assert printed == output
