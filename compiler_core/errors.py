@@ -1,7 +1,8 @@
 """Errors of the whole project: each class fixes who must act.
 
-The command line maps a class to an exit code (:attr:`NestTuneError.exit_code`); every message says what is
-wrong, where, the value seen and what is allowed, and ``hint`` names the command or change that helps.
+The command line maps a class to an exit code (:attr:`NestTuneError.exit_code`); every message says
+what is wrong, where, the value seen and what is allowed, and ``hint`` names the command or change
+that helps.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def test_readme_has_examples() -> None:
     assert len(list(examples())) >= 2
 
 
-@pytest.mark.parametrize(("command", "output"), examples(), ids=[c for c, _ in examples()])
+@pytest.mark.parametrize(("command", "output"), list(examples()), ids=[c for c, _ in examples()])
 def test_command_prints_what_the_readme_says(command: str, output: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "nest_tune", *shlex.split(command)],

@@ -1,1 +1,1 @@
-"""Target descriptions and, one package per processing unit, their instruction sets and simulators."""
+"""Target descriptions and, per processing unit, its instruction set, lowering and simulators."""

@@ -1,7 +1,7 @@
 """The numbers that describe one VTA core and its memory port, as frozen values.
 
-They come from a target file (``compiler_core.targets.description``); simulators, verifier and lowering take them
-from here and know no file format.
+They come from a target file (``compiler_core.targets.load``); simulators, verifier and lowering
+take them from here and know no file format.
 """
 
 from __future__ import annotations
