@@ -1,0 +1,136 @@
+# ruff: noqa: E501 - graph text has one line per node
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.graph.ir import Graph
+from compiler_core.graph.passes.batch_norm import BatchNormFolding, BatchNormToConv
+from compiler_core.graph.passes.dense import DenseForming
+
+Build = Callable[..., Graph]
+Check = Callable[..., Graph]
+
+
+def ramp(*shape: int) -> npt.NDArray[np.float32]:
+    return ((np.arange(np.prod(shape)) * 5) % 7 - 3).astype(np.float32).reshape(shape)
+
+
+def test_folds_into_convolution(graph_of: Build, rewritten: Check) -> None:
+    graph = graph_of(
+        """(float[N,2,4,4] x) => (float y, float z) {
+            a = Conv(x, w)
+            y = BatchNormalization(a, scale, bias, mean, var)
+            b = Conv(x, w)
+            d = Relu(b)
+            z = BatchNormalization(d, scale, bias, mean, var)
+        }""",
+        w=ramp(4, 2, 1, 1),
+        scale=ramp(4) + 4,
+        bias=ramp(4),
+        mean=-ramp(4),
+        var=abs(ramp(4)) + 1,
+    )
+    rewritten(
+        graph,
+        (BatchNormFolding(),),
+        """
+        %y = Conv(%x, (-1.4999981, 0.99999875, 0.0, -6.9281917, 11.99994, 3.99998, -1.1546986, -3.4640958):float32[4,2,1,1], (-4.499998, 8.928192, 0.0, -4.309397):float32[4]) -> float32[N,4,4,4]
+        %b = Conv(%x, (-3.0, 2.0, 0.0, -2.0, 3.0, 1.0, -1.0, -3.0):float32[4,2,1,1]) -> float32[N,4,4,4]
+        %d = Relu(%b) -> float32[N,4,4,4]
+        %z = BatchNormalization(%d, (1.0, 6.0, 4.0, 2.0):float32[4], (-3.0, 2.0, 0.0, -2.0):float32[4], (3.0, -2.0, -0.0, 2.0):float32[4], (4.0, 3.0, 1.0, 3.0):float32[4]) -> float32[N,4,4,4]
+        """,
+    )
+
+
+def test_folds_into_depthwise_convolution_with_bias(graph_of: Build, rewritten: Check) -> None:
+    graph = graph_of(
+        """(float[N,4,4,4] x) => (float y) {
+            a = Conv<group=4>(x, w, b)
+            y = BatchNormalization(a, scale, bias, mean, var)
+        }""",
+        w=ramp(4, 1, 1, 2),
+        b=ramp(4),
+        scale=ramp(4) + 4,
+        bias=ramp(4),
+        mean=-ramp(4),
+        var=abs(ramp(4)) + 1,
+    )
+    rewritten(
+        graph,
+        (BatchNormFolding(),),
+        """
+        %y = Conv(%x, (-1.4999981, 0.99999875, 0.0, -6.9281917, 11.99994, 3.99998, -1.1546986, -3.4640958):float32[4,1,1,2], (-5.999996, 15.856383, 0.0, -6.6187944):float32[4]) {group=4} -> float32[N,4,4,3]
+        """,
+    )
+
+
+def test_folds_into_dense(graph_of: Build, rewritten: Check) -> None:
+    graph = graph_of(
+        """(float[N,3] x) => (float y) {
+            a = Gemm(x, w)
+            y = BatchNormalization(a, scale, bias, mean, var)
+        }""",
+        w=ramp(3, 4),
+        scale=ramp(4) + 4,
+        bias=ramp(4),
+        mean=-ramp(4),
+        var=abs(ramp(4)) + 1,
+    )
+    rewritten(
+        graph,
+        (
+            DenseForming(),
+            BatchNormFolding(),
+        ),
+        """
+        %y = nest.Dense(%x, @w_2:float32[3,4], (-4.499998, 8.928192, 0.0, -4.309397):float32[4]) -> float32[N,4]
+        """,
+    )
+
+
+def test_leaves_sequences_of_dense(graph_of: Build, rewritten: Check) -> None:
+    graph = graph_of(
+        """(float[N,4,3] x) => (float y) {
+            a = MatMul(x, w)
+            y = BatchNormalization(a, scale, bias, mean, var)
+        }""",
+        w=ramp(3, 5),
+        scale=ramp(4) + 4,
+        bias=ramp(4),
+        mean=-ramp(4),
+        var=abs(ramp(4)) + 1,
+    )
+    rewritten(
+        graph,
+        (
+            DenseForming(),
+            BatchNormFolding(),
+        ),
+        """
+        %a = nest.Dense(%x, @w:float32[3,5]) -> float32[N,4,5]
+        %y = BatchNormalization(%a, (1.0, 6.0, 4.0, 2.0):float32[4], (-3.0, 2.0, 0.0, -2.0):float32[4], (3.0, -2.0, -0.0, 2.0):float32[4], (4.0, 3.0, 1.0, 3.0):float32[4]) -> float32[N,4,5]
+        """,
+    )
+
+
+def test_becomes_depthwise_convolution(graph_of: Build, rewritten: Check) -> None:
+    graph = graph_of(
+        """(float[N,4,2,2] x) => (float y) {
+            y = BatchNormalization(x, scale, bias, mean, var)
+        }""",
+        scale=ramp(4) + 4,
+        bias=ramp(4),
+        mean=-ramp(4),
+        var=abs(ramp(4)) + 1,
+    )
+    rewritten(
+        graph,
+        (BatchNormToConv(),),
+        """
+        %y = Conv(%x, (0.49999937, 3.4640958, 3.99998, 1.1546986):float32[4,1,1,1], (-4.499998, 8.928192, 0.0, -4.309397):float32[4]) {dilations=(1, 1), group=4, kernel_shape=(1, 1), pads=(0, 0, 0, 0), strides=(1, 1)} -> float32[N,4,2,2]
+        """,
+    )

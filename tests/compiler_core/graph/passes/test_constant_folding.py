@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.graph.ir import Graph
+from compiler_core.graph.passes.constant_folding import ConstantFolding
+
+Build = Callable[..., Graph]
+Check = Callable[..., Graph]
+
+
+def ramp(*shape: int) -> npt.NDArray[np.float32]:
+    return ((np.arange(np.prod(shape)) * 5) % 7 - 3).astype(np.float32).reshape(shape)
+
+
+def test_computes_constants_but_no_batch(graph_of: Build, rewritten: Check) -> None:
+    graph = graph_of(
+        """(float[N,4] x) => (float y, float z) {
+            a = Shape(p)
+            b = ConstantOfShape(a)
+            d = Sub(p, b)
+            y = Add(x, d)
+            s = Shape(x)
+            t = Expand(p, s)
+            z = Mul(t, x)
+        }""",
+        p=ramp(4),
+    )
+    rewritten(
+        graph,
+        (ConstantFolding(),),
+        """
+        %y = Add(%x, (-3.0, 2.0, 0.0, -2.0):float32[4]) -> float32[N,4]
+        %s = Shape(%x) -> int64[2]
+        %t = Expand((-3.0, 2.0, 0.0, -2.0):float32[4], %s) -> float32[N,4]
+        %z = Mul(%t, %x) -> float32[N,4]
+        """,
+    )

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.graph.ir import Graph
+from compiler_core.graph.passes.dense import DenseForming
+
+Build = Callable[..., Graph]
+Check = Callable[..., Graph]
+
+
+def ramp(*shape: int) -> npt.NDArray[np.float32]:
+    return ((np.arange(np.prod(shape)) * 5) % 7 - 3).astype(np.float32).reshape(shape)
+
+
+def test_takes_matmul_and_gemm(graph_of: Build, rewritten: Check) -> None:
+    graph = graph_of(
+        """(float[N,5,3] x, float[N,3] v) => (float y, float z, float u) {
+            y = MatMul(x, w)
+            z = Gemm<transB=1,alpha=2.0,beta=0.5>(v, t, b)
+            s = Add(v, v)
+            u = Gemm(s, w, z)
+        }""",
+        w=ramp(3, 4),
+        t=ramp(4, 3),
+        b=ramp(1, 4),
+    )
+    rewritten(
+        graph,
+        (DenseForming(),),
+        """
+        %y = nest.Dense(%x, @w:float32[3,4]) -> float32[N,5,4]
+        %z = nest.Dense(%v, @t_2:float32[3,4], (-1.5, 1.0, 0.0, -1.0):float32[4]) -> float32[N,4]
+        %s = Add(%v, %v) -> float32[N,3]
+        %u = Gemm(%s, @w:float32[3,4], %z) -> float32[N,4]
+        """,
+    )
