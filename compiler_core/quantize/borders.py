@@ -34,19 +34,24 @@ def from_nchw(
     return split.transpose(inverse).reshape(-1, *(size or 1 for size in shape[1:]))
 
 
-def quantize_array(array: npt.NDArray[Any], tensor: QuantizedTensor) -> Integers:
-    """``clip(round_half_even(real * 2**exponent), -128, 127)``; infinities saturate.
-
-    Raises:
-        InputError: ``array`` holds NaN, for which there is no integer.
-    """
+def integer_levels(array: npt.NDArray[Any], tensor: QuantizedTensor) -> Floats:
+    """:func:`quantize_array`, the integers left in float32."""
     with np.errstate(over="ignore"):
         scaled = array.astype(np.float32, copy=False) * np.float32(2.0**tensor.exponent)
     np.rint(scaled, out=scaled)
     np.clip(scaled, -128, 127, out=scaled)
     if np.isnan(scaled).any():
         raise InputError(f"tensor {tensor.name!r} holds NaN where it becomes int8")
-    return scaled.astype(np.int8)
+    return scaled
+
+
+def quantize_array(array: npt.NDArray[Any], tensor: QuantizedTensor) -> Integers:
+    """``clip(round_half_even(real * 2**exponent), -128, 127)``; infinities saturate.
+
+    Raises:
+        InputError: ``array`` holds NaN, for which there is no integer.
+    """
+    return integer_levels(array, tensor).astype(np.int8)
 
 
 def dequantize_array(array: npt.NDArray[Any], tensor: QuantizedTensor) -> Floats:

@@ -20,7 +20,7 @@ from compiler_core.graph.session import FloatSession
 from compiler_core.quantize.borders import (
     dequantize_array,
     from_nchw,
-    quantize_array,
+    integer_levels,
     to_nchw,
 )
 from compiler_core.quantize.calibration import check_samples, model_batch
@@ -29,10 +29,10 @@ from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGra
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-_BLOCK_ELEMENTS = 1 << 22
+_BLOCK_ELEMENTS = 1 << 21
 """Elements of the largest tensor in one block of samples: keeps memory flat for any number."""
 
-_MOST_SAMPLES = 64
+_MOST_SAMPLES = 16
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ class ReferenceExecutor:
             if isinstance(segment, FloatSegment) and segment.graph.outputs
         }
         self._integer: dict[tuple[str, bool], onnxruntime.InferenceSession] = {}
+        self._last_use = _last_uses(quantized)
         largest = max((prod(t.shape) for t in quantized.tensors.values()), default=1)
         self._block = max(1, min(_MOST_SAMPLES, _BLOCK_ELEMENTS // largest)) * self._batch
 
@@ -131,6 +132,16 @@ class ReferenceExecutor:
         return self._integer[key]
 
 
+def _last_uses(quantized: QuantizedGraph) -> dict[str, str]:
+    """The segment after which nobody reads a tensor, by tensor."""
+    last = {}
+    for segment in quantized.segments:
+        inputs = segment.graph.inputs if isinstance(segment, FloatSegment) else segment.inputs
+        for name in inputs:
+            last[name] = segment.name
+    return {name: where for name, where in last.items() if name not in quantized.source.outputs}
+
+
 def _grows(array: npt.NDArray[Any], types: Mapping[str, Any], name: str) -> bool:
     return array.ndim > 0 and name in types and bool(types[name].shape)
 
@@ -154,11 +165,19 @@ class _Block:
         self._integers: dict[str, npt.NDArray[np.float32]] = {}
 
     def run(self) -> IntegerRun:
+        last = self._executor._last_use
         for segment in self._quantized.segments:
             if isinstance(segment, FloatSegment):
                 self._float_segment(segment)
+                done = segment.graph.inputs
             else:
                 self._integer_segment(segment)
+                done = segment.inputs
+            for name in done:
+                if last.get(name) == segment.name:
+                    self._floats.pop(name, None)
+                    if not self._every:
+                        self._integers.pop(name, None)
         outputs = {}
         for name in self._quantized.source.outputs:
             parts = self._float_values(name)
@@ -195,7 +214,7 @@ class _Block:
                 tensor = self._quantized.tensors[name]
                 whole = np.concatenate(self._floats[name])
                 nchw = to_nchw(whole, self._quantized.views[name], tensor)
-                self._integers[name] = quantize_array(nchw, tensor).astype(np.float32)
+                self._integers[name] = integer_levels(nchw, tensor)
         session = self._executor.session(segment, self._every)
         names = [output.name for output in session.get_outputs()]
         feeds = {name: self._integers[name] for name in segment.inputs}

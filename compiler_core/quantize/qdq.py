@@ -1,0 +1,298 @@
+"""The quantized graph as an ONNX model in QDQ form, for any ONNX runtime.
+
+Every int8 tensor is a QuantizeLinear and DequantizeLinear pair with a power-of-two scale and zero
+point 0; weights are int8 and biases int32 behind a DequantizeLinear. Float segments stay float.
+
+A runtime rounds half to even where the integer operators round half up, so on equal inputs the
+outputs of one operator may differ by 1 where the accumulator lies exactly between two integers.
+Below operator set 13 the quantization operators are those of the ``com.microsoft`` domain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from compiler_core.graph.exporter import BATCH_AXIS, IR_VERSION, write_model
+from compiler_core.graph.ir import Graph
+from compiler_core.quantize.ir import (
+    FloatSegment,
+    IntegerConcat,
+    IntegerConv,
+    IntegerMaxPool,
+    IntegerOperator,
+    QuantizedGraph,
+    QuantizedTensor,
+    View,
+)
+
+_QDQ_OPSET = 13
+_CLIP_INPUTS_OPSET = 11
+_MICROSOFT = "com.microsoft"
+
+
+def qdq_model(quantized: QuantizedGraph) -> onnx.ModelProto:
+    """The whole model; inputs, outputs and batch axis are those of the float graph."""
+    source = quantized.source
+    opsets = dict(source.opsets)
+    if not any(isinstance(segment, FloatSegment) for segment in quantized.segments):
+        opsets = {"": max(opsets.get("", _QDQ_OPSET), _QDQ_OPSET)}
+    writer = _Writer(quantized.tensors, opsets)
+    writer.taken |= set(source.types) | set(source.constants)
+    floats = _float_tensors(quantized)
+    for segment in quantized.segments:
+        if isinstance(segment, FloatSegment):
+            writer.add_model(write_model(segment.graph))
+            continue
+        for name in segment.inputs:
+            if name not in writer.integers:
+                nchw = writer.to_nchw(name, quantized.views[name])
+                writer.quantize(nchw, quantized.tensors[name])
+        for operator in segment.operators:
+            writer.add(operator)
+        for name in segment.outputs:
+            if name in floats:
+                shape = source.types[name].shape or ()
+                writer.from_nchw(name, quantized.views[name], shape)
+    written = {name for node in writer.nodes for name in node.output}
+    for name in source.outputs:
+        if name in source.constants and name not in written:
+            writer.constant(source.constants[name], name)
+    template = write_model(_interface(source))
+    graph = helper.make_graph(
+        writer.nodes,
+        source.name or "graph",
+        list(template.graph.input),
+        list(template.graph.output),
+        list(writer.initializers.values()),
+    )
+    return writer.model(graph, source.functions)
+
+
+def operator_model(
+    operator: IntegerOperator, tensors: Mapping[str, QuantizedTensor]
+) -> onnx.ModelProto:
+    """One operator in QDQ form, from int8 inputs to its int8 output."""
+    writer = _Writer(tensors, {"": _QDQ_OPSET})
+    names = dict.fromkeys(_inputs(operator))
+    writer.integers.update({name: name for name in names})
+    writer.add(operator)
+    last = writer.nodes[-1]
+    last.output[0] = operator.output
+    graph = helper.make_graph(
+        writer.nodes,
+        "operator",
+        [_int8(tensors[name]) for name in names],
+        [_int8(tensors[operator.output])],
+        list(writer.initializers.values()),
+    )
+    return writer.model(graph, ())
+
+
+def _inputs(operator: IntegerOperator) -> tuple[str, ...]:
+    if isinstance(operator, IntegerConcat):
+        return operator.inputs
+    if isinstance(operator, IntegerConv) and operator.residual is not None:
+        return operator.input, operator.residual
+    return (operator.input,)
+
+
+def _int8(tensor: QuantizedTensor) -> onnx.ValueInfoProto:
+    shape: list[str | int | None] = [BATCH_AXIS, *tensor.shape[1:]]
+    return helper.make_tensor_value_info(tensor.name, TensorProto.INT8, shape)
+
+
+def _float_tensors(quantized: QuantizedGraph) -> set[str]:
+    """Tensors that float segments or the caller read."""
+    floats = set(quantized.source.outputs)
+    for segment in quantized.segments:
+        if isinstance(segment, FloatSegment):
+            floats |= set(segment.graph.inputs)
+    return floats
+
+
+def _interface(graph: Graph) -> Graph:
+    """The graph's inputs and outputs alone."""
+    return Graph(
+        graph.name,
+        graph.inputs,
+        graph.outputs,
+        (),
+        {},
+        graph.types,
+        graph.opsets,
+        (),
+        graph.dynamic_batch,
+        graph.batch_dependent,
+    )
+
+
+class _Writer:
+    def __init__(self, tensors: Mapping[str, QuantizedTensor], opsets: Mapping[str, int]) -> None:
+        self._tensors = tensors
+        self._opsets = dict(opsets)
+        self._opset = self._opsets.get("", _QDQ_OPSET)
+        self._domain = "" if self._opset >= _QDQ_OPSET else _MICROSOFT
+        if self._domain:
+            self._opsets.setdefault(_MICROSOFT, 1)
+        self._reals: dict[str, str] = {}
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: dict[str, onnx.TensorProto] = {}
+        self.integers: dict[str, str] = {}
+        self.taken: set[str] = set(tensors)
+
+    def model(self, graph: onnx.GraphProto, functions: Sequence[bytes]) -> onnx.ModelProto:
+        """Wrap a graph made of what was written."""
+        return helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid(d, v) for d, v in sorted(self._opsets.items())],
+            functions=[onnx.FunctionProto.FromString(item) for item in functions],
+            ir_version=IR_VERSION,
+            producer_name="nest-tune",
+        )
+
+    def add_model(self, model: onnx.ModelProto) -> None:
+        """A float segment, under the names it has."""
+        self.nodes.extend(model.graph.node)
+        for tensor in model.graph.initializer:
+            self.initializers.setdefault(tensor.name, tensor)
+        self.taken |= {name for node in model.graph.node for name in node.output}
+
+    def add(self, operator: IntegerOperator) -> None:
+        """An integer operator between its dequantized inputs and its quantized output."""
+        output = self._tensors[operator.output]
+        if isinstance(operator, IntegerConcat):
+            reals = [self._real(name) for name in operator.inputs]
+            self.quantize(self._node("Concat", reals, operator.name, axis=1), output)
+            return
+        if isinstance(operator, IntegerMaxPool):
+            result = self._node(
+                "MaxPool",
+                [self._real(operator.input)],
+                operator.name,
+                kernel_shape=operator.kernel,
+                strides=operator.strides,
+                pads=operator.pads,
+                dilations=operator.dilations,
+            )
+        else:
+            result = self._conv(operator)
+        self.quantize(self._clip(result, operator, output), output)
+
+    def _conv(self, operator: IntegerConv) -> str:
+        accumulator = operator.shift + self._tensors[operator.output].exponent
+        weight_exponent = accumulator - self._tensors[operator.input].exponent
+        inputs = [
+            self._real(operator.input),
+            self._dequantized(self.constant(operator.weight), weight_exponent),
+            self._dequantized(self.constant(operator.bias), accumulator),
+        ]
+        result = self._node(
+            "Conv",
+            inputs,
+            operator.name,
+            kernel_shape=operator.weight.shape[2:],
+            strides=operator.strides,
+            pads=operator.pads,
+            dilations=operator.dilations,
+            group=operator.groups,
+        )
+        if operator.residual is None:
+            return result
+        return self._node("Add", [result, self._real(operator.residual)])
+
+    def _clip(
+        self, source: str, operator: IntegerConv | IntegerMaxPool, output: QuantizedTensor
+    ) -> str:
+        integers = (operator.clip_min, operator.clip_max)
+        if integers == (-128, 127):
+            return source
+        if integers == (0, 127):
+            return self._node("Relu", [source])
+        low, high = (np.float32(limit * 2.0**-output.exponent) for limit in integers)
+        if self._opset < _CLIP_INPUTS_OPSET:
+            return self._node("Clip", [source], min=float(low), max=float(high))
+        return self._node("Clip", [source, self.constant(low), self.constant(high)])
+
+    def quantize(self, source: str, tensor: QuantizedTensor) -> None:
+        """``source`` becomes the int8 ``tensor``."""
+        inputs = [source, *self._scale(tensor.exponent)]
+        self.integers[tensor.name] = self._node("QuantizeLinear", inputs, quantization=True)
+
+    def _real(self, tensor: str) -> str:
+        if tensor not in self._reals:
+            exponent = self._tensors[tensor].exponent
+            self._reals[tensor] = self._dequantized(self.integers[tensor], exponent)
+        return self._reals[tensor]
+
+    def _dequantized(self, integers: str, exponent: int) -> str:
+        # Zero points are left out for int32, which knows none but 0.
+        scale, zero = self._scale(exponent)
+        wide = integers in self.initializers and (
+            self.initializers[integers].data_type == TensorProto.INT32
+        )
+        inputs = [integers, scale] if wide else [integers, scale, zero]
+        return self._node("DequantizeLinear", inputs, quantization=True)
+
+    def _scale(self, exponent: int) -> list[str]:
+        scale = np.float32(2.0**-exponent)
+        return [
+            self.constant(scale, f"%scale{exponent}"),
+            self.constant(np.int8(0), "%zero_point"),
+        ]
+
+    def to_nchw(self, tensor: str, view: View) -> str:
+        """A float graph tensor as ``[N, C, H, W]``."""
+        name = self._reshape(tensor, view.split[1:])
+        if view.permutation != (0, 1, 2, 3):
+            name = self._node("Transpose", [name], perm=view.permutation)
+        return self._reshape(name, self._tensors[tensor].shape[1:])
+
+    def from_nchw(self, tensor: str, view: View, shape: Sequence[int | None]) -> None:
+        """The dequantized ``tensor`` under its name in the float graph."""
+        name = self._real(tensor)
+        permuted = [view.split[axis] for axis in view.permutation]
+        name = self._reshape(name, permuted[1:])
+        if view.permutation != (0, 1, 2, 3):
+            inverse = [int(axis) for axis in np.argsort(view.permutation)]
+            name = self._node("Transpose", [name], perm=inverse)
+        sizes = self.constant(np.array([0, *(size or 1 for size in shape[1:])], np.int64))
+        self.nodes.append(helper.make_node("Reshape", [name, sizes], [tensor]))
+
+    def _reshape(self, tensor: str, sample: Sequence[int]) -> str:
+        sizes = self.constant(np.array([0, *sample], dtype=np.int64))
+        return self._node("Reshape", [tensor, sizes])
+
+    def constant(self, value: npt.NDArray[np.generic] | np.generic, name: str | None = None) -> str:
+        """An initializer; a given ``name`` is written once."""
+        name = self._fresh() if name is None else name
+        if name not in self.initializers:
+            self.initializers[name] = numpy_helper.from_array(np.asarray(value), name)
+        return name
+
+    def _node(
+        self,
+        op: str,
+        inputs: Sequence[str],
+        name: str = "",
+        *,
+        quantization: bool = False,
+        **attributes: Any,
+    ) -> str:
+        output = self._fresh()
+        domain = self._domain if quantization else ""
+        node = helper.make_node(op, inputs, [output], name=name, domain=domain, **attributes)
+        self.nodes.append(node)
+        return output
+
+    def _fresh(self) -> str:
+        number = len(self.nodes) + len(self.initializers)
+        while f"%{number}" in self.taken:
+            number += 1
+        self.taken.add(f"%{number}")
+        return f"%{number}"
