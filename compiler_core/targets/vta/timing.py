@@ -127,6 +127,7 @@ def time_decoded(
 
     See :func:`time_program` for the other arguments, the result and the errors.
     """
+    from compiler_core.targets.vta import timing_account as account
     from compiler_core.targets.vta import timing_kernel as kernel
 
     n = len(decoded)
@@ -161,8 +162,8 @@ def time_decoded(
     )
     widths = core_timing.element_bytes
     element_bytes = np.array([widths.uop, widths.wgt, widths.inp, widths.acc, widths.out], np.int64)
-    record = np.full((n, kernel.RECORD_COLUMNS), -1, np.int64)
-    record[:, kernel.PORT_WAIT] = 0
+    record = np.full((kernel.RECORD_ROWS, n), -1, np.int64)
+    record[kernel.PORT_WAIT] = 0
     traffic = np.zeros((kernel.TRAFFIC_ROWS, kernel.TRAFFIC_COLUMNS), np.int64)
     work = np.zeros(kernel.WORK_ROWS, np.int64)
     heads = np.zeros(4, np.int64)
@@ -190,18 +191,27 @@ def time_decoded(
             instruction=None,
             hint="verify the program; LOADs and loops of this size do not fit the machine",
         )
-    waits = np.zeros((n, 2), np.int64)
-    accounts = np.zeros((4, kernel.ACCOUNT_COLUMNS), np.int64)
-    kernel.account(modules, record, summary, waits, accounts)
-    activities = [Activity(*row) for row in accounts.tolist()]
+    waits = np.zeros((2, n), np.int64)
+    accounts = np.zeros((3, account.ACCOUNT_COLUMNS), np.int64)
+    account.account_modules(
+        modules,
+        record[kernel.START],
+        record[kernel.END],
+        record[kernel.HANDED_OUT],
+        record[kernel.PORT_WAIT],
+        cycles,
+        waits,
+        accounts,
+    )
+    load, compute, store = (Activity(*row) for row in accounts.tolist())
     micro_ops = MicroOps(*work.tolist())
     memory = MemoryTraffic(*(Traffic(*row[:3]) for row in traffic.tolist()))
     return TimingResult(
         cycles=cycles,
-        fetch=activities[Actor.FETCH],
-        load=activities[Actor.LOAD],
-        compute=activities[Actor.COMPUTE],
-        store=activities[Actor.STORE],
+        fetch=_fetch_activity(cycles, *summary.tolist()[kernel.FETCH_END :][:3]),
+        load=load,
+        compute=compute,
+        store=store,
         traffic=memory,
         micro_ops=micro_ops,
         mac_utilization=micro_ops.gemm / cycles,
@@ -219,20 +229,33 @@ def time_decoded(
     )
 
 
+def _fetch_activity(cycles: int, end: int, port_wait: int, queue_wait: int) -> Activity:
+    return Activity(
+        busy_cycles=end - port_wait - queue_wait,
+        token_stall_cycles=0,
+        port_stall_cycles=port_wait,
+        fetch_stall_cycles=0,
+        queue_stall_cycles=queue_wait,
+        idle_cycles=cycles - end,
+    )
+
+
 def _trace(
     modules: npt.NDArray[np.int8], record: npt.NDArray[np.int64], waits: npt.NDArray[np.int64]
 ) -> TimingTrace:
-    cause = np.where(waits[:, 0] > 0, WaitCause.FETCH, WaitCause.NONE)
-    cause[waits[:, 1] > 0] = WaitCause.TOKEN
+    start, end, handed_out, port_wait = record
+    fetch_wait, token_wait = waits
+    cause = np.where(fetch_wait > 0, np.int8(WaitCause.FETCH), np.int8(WaitCause.NONE))
+    cause[token_wait > 0] = WaitCause.TOKEN
     return TimingTrace(
         actor=modules,
-        handed_out_cycle=record[:, 2],
-        start_cycle=record[:, 0],
-        end_cycle=record[:, 1],
-        wait_cause=cause.astype(np.int8),
-        fetch_wait_cycles=waits[:, 0],
-        token_wait_cycles=waits[:, 1],
-        port_stall_cycles=record[:, 3],
+        handed_out_cycle=handed_out,
+        start_cycle=start,
+        end_cycle=end,
+        wait_cause=cause,
+        fetch_wait_cycles=fetch_wait,
+        token_wait_cycles=token_wait,
+        port_stall_cycles=port_wait,
     )
 
 

@@ -9,6 +9,9 @@ the same cycle" of the timing rules; whatever acts one cycle later carries its `
 Slots 0 to 3 of the burst table belong to fetch, load, compute and store. A slot generates the
 bursts of one instruction: rows, cut where the rules cut them. All of it stays in one file, because
 a compiled kernel on disk is renewed when its own file changes, not when another does.
+
+The loop is one long function on purpose: cut into a function per phase, with the state handed
+around as arrays, it took five to ten times as long (each call counts references of each array).
 """
 
 from __future__ import annotations
@@ -47,9 +50,9 @@ STORE: Final = 2
 ) = range(11)
 PARAMETERS: Final = 11
 
-# Columns of the per-instruction record.
+# Rows of the per-instruction record.
 START, END, HANDED_OUT, PORT_WAIT = range(4)
-RECORD_COLUMNS: Final = 4
+RECORD_ROWS: Final = 4
 
 # Rows of the traffic table; micro-operations of the work table.
 FETCH_TRAFFIC: Final = 5
@@ -62,11 +65,6 @@ WORK_ROWS: Final = 4
 # Summary of one run.
 CYCLES, FETCH_END, FETCH_PORT_WAIT, FETCH_QUEUE_WAIT, STEPS = range(5)
 SUMMARY: Final = 5
-
-# Columns of the accounts, one row per module and fetch last: they add up to the cycles of the run.
-BUSY, TOKEN_STALL, PORT_STALL, FETCH_STALL, QUEUE_STALL, IDLE = range(6)
-ACCOUNT_COLUMNS: Final = 6
-FETCH: Final = 3
 
 CYCLE_LIMIT: Final = 1 << 60
 _NEVER: Final = 1 << 62
@@ -222,6 +220,18 @@ def _open_load(table: Ints, slot: int, row: Ints, cycle: int, p: Ints, element_b
 
 
 @njit(cache=True)
+def _open_store(table: Ints, row: Ints, cycle: int, p: Ints, element_bytes: Ints) -> None:
+    """rtl2020: sets slot 3 up for a STORE that starts in ``cycle``."""
+    element = element_bytes[_OUT]
+    address, size = row[_DRAM_BASE] * element, row[_X_SIZE] * element
+    cut = min(p[BOUNDARY_BYTES], p[BURST_BEATS] * p[PORT_BYTES])
+    _open_rows(table, 3, _OUT, address, size, row[_Y_SIZE], row[_X_STRIDE] * element, cut)
+    table[3, _RAISED] = cycle + 1
+    table[3, _ALONE] = cycle + 2
+    _cut(table, 3, p[PORT_BYTES])
+
+
+@njit(cache=True)
 def _open_fetch(table: Ints, cycle: int, instructions: int, p: Ints) -> None:
     port_bytes = p[PORT_BYTES]
     burst_bytes = p[BURST_BEATS] * port_bytes
@@ -364,7 +374,7 @@ def simulate(
         p: ``int64[PARAMETERS]``.
         costs: ``int64[WORK_ROWS, 2]``, cycles per micro-op and fixed.
         element_bytes: ``int64[5]`` by memory type.
-        record: Out: ``int64[n, RECORD_COLUMNS]``, prefilled with -1, port waits with 0.
+        record: Out: ``int64[RECORD_ROWS, n]``, prefilled with -1, port waits with 0.
         traffic: Out: ``int64[TRAFFIC_ROWS, TRAFFIC_COLUMNS]``.
         work: Out: ``int64[WORK_ROWS]``, micro-op executions.
         heads: Out: ``int64[4]``, where load, compute, store and fetch stand at the end, or -1.
@@ -442,7 +452,7 @@ def simulate(
                 i = order[module, completed[module]]
                 completed[module] += 1
                 idle_at[module] = _NEVER
-                record[i, END] = t
+                record[END, i] = t
                 _move_tokens(program[i], module, tokens, True)
 
         while handout_at <= t:
@@ -450,7 +460,7 @@ def simulate(
             if handed_out[module] - completed[module] >= p[QUEUE_DEPTH]:
                 break
             summary[FETCH_QUEUE_WAIT] += t - handout_at
-            record[next_out, HANDED_OUT] = t
+            record[HANDED_OUT, next_out] = t
             handed_out[module] += 1
             next_out += 1
             summary[FETCH_END] = t + 1
@@ -468,14 +478,14 @@ def simulate(
                 continue
             i = order[module, started[module]]
             row = program[i]
-            if record[i, HANDED_OUT] >= t or not _tokens_ready(row, module, tokens):
+            if record[HANDED_OUT, i] >= t or not _tokens_ready(row, module, tokens):
                 continue
             _move_tokens(row, module, tokens, False)
             started[module] += 1
-            record[i, START] = t
+            record[START, i] = t
             opcode = row[_OPCODE]
             if opcode == _OP_FINISH:
-                record[i, END] = t + p[FINISH_COST]
+                record[END, i] = t + p[FINISH_COST]
                 finished = True
             elif opcode != _OP_LOAD and opcode != _OP_STORE:
                 idle_at[module] = t + _compute_cost(row, costs, work)
@@ -489,20 +499,7 @@ def simulate(
                     idle_at[module] = t + _pipelined_store(row, p, element_bytes, traffic)
                     steps += row[_Y_SIZE]
                 else:
-                    element = element_bytes[_OUT]
-                    _open_rows(
-                        table,
-                        3,
-                        _OUT,
-                        row[_DRAM_BASE] * element,
-                        row[_X_SIZE] * element,
-                        row[_Y_SIZE],
-                        row[_X_STRIDE] * element,
-                        min(p[BOUNDARY_BYTES], p[BURST_BEATS] * port_bytes),
-                    )
-                    table[3, _RAISED] = t + 1
-                    table[3, _ALONE] = t + 2
-                    _cut(table, 3, port_bytes)
+                    _open_store(table, row, t, p, element_bytes)
         if finished:
             summary[CYCLES] = t + p[FINISH_COST]
             break
@@ -523,7 +520,7 @@ def simulate(
                         handout_at = t + beats + 2
                 else:
                     i = order[slot - 1, completed[slot - 1]]
-                    record[i, PORT_WAIT] += wait
+                    record[PORT_WAIT, i] += wait
                     # Beats are written in t + 3 .. t + beats + 2; padding fills the rest.
                     free = max(0, t + 3 - table[slot, _PAD_CYCLE])
                     table[slot, _PAD_LEFT] = max(0, table[slot, _PAD_LEFT] - free)
@@ -572,14 +569,14 @@ def simulate(
                     if owner == 0:
                         summary[FETCH_PORT_WAIT] += wait
                     else:
-                        record[order[owner - 1, completed[owner - 1]], PORT_WAIT] += wait
+                        record[PORT_WAIT, order[owner - 1, completed[owner - 1]]] += wait
 
         following = _NEVER
         for module in range(3):
             if started[module] != completed[module]:
                 following = min(following, idle_at[module])
             elif started[module] < handed_out[module]:
-                visible = record[order[module, started[module]], HANDED_OUT] + 1
+                visible = record[HANDED_OUT, order[module, started[module]]] + 1
                 if visible > t:
                     following = min(following, visible)
         if handout_at > t:
@@ -622,47 +619,3 @@ def simulate(
     heads[3] = next_out if next_out < n else -1
     summary[STEPS] = steps
     return status
-
-
-@njit(cache=True)
-def account(
-    modules: npt.NDArray[np.int8], record: Ints, summary: Ints, waits: Ints, accounts: Ints
-) -> None:
-    """Splits each module's cycles into work, stalls by cause and idleness.
-
-    Args:
-        modules: Module of each instruction, ``int8[n]``.
-        record: ``int64[n, RECORD_COLUMNS]`` of :func:`simulate`.
-        summary: ``int64[SUMMARY]`` of :func:`simulate`.
-        waits: Out: ``int64[n, 2]``, cycles that the idle module waited for the instruction to
-            arrive in its queue, and then for its tokens.
-        accounts: Out: ``int64[4, ACCOUNT_COLUMNS]``, prefilled with 0.
-    """
-    cycles = summary[CYCLES]
-    free_from = np.zeros(3, np.int64)
-    closed = np.zeros(3, np.bool_)
-    for i in range(len(modules)):
-        module = modules[i]
-        if closed[module]:
-            continue
-        start = record[i, START]
-        visible = record[i, HANDED_OUT] + 1 if record[i, HANDED_OUT] >= 0 else cycles
-        visible = min(max(visible, free_from[module]), cycles)
-        until = start if start >= 0 else cycles
-        waits[i, 0] = visible - free_from[module]
-        waits[i, 1] = until - visible
-        accounts[module, FETCH_STALL] += waits[i, 0]
-        accounts[module, TOKEN_STALL] += waits[i, 1]
-        closed[module] = start < 0 or record[i, END] < 0
-        end = record[i, END] if start >= 0 and record[i, END] >= 0 else cycles
-        accounts[module, PORT_STALL] += record[i, PORT_WAIT]
-        accounts[module, BUSY] += end - until - record[i, PORT_WAIT]
-        free_from[module] = end
-    for module in range(3):
-        accounts[module, IDLE] = cycles - free_from[module]
-    accounts[FETCH, PORT_STALL] = summary[FETCH_PORT_WAIT]
-    accounts[FETCH, QUEUE_STALL] = summary[FETCH_QUEUE_WAIT]
-    accounts[FETCH, BUSY] = (
-        summary[FETCH_END] - summary[FETCH_PORT_WAIT] - summary[FETCH_QUEUE_WAIT]
-    )
-    accounts[FETCH, IDLE] = cycles - summary[FETCH_END]
