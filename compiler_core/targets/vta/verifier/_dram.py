@@ -109,9 +109,13 @@ def follow_bytes(
         stored_first, stored_count, stored_by = -1, 0, 0
         for y in range(row[Y_SIZE]):
             start = (row[DRAM_BASE] + y * row[X_STRIDE]) * scale // granule
-            for g in range(start, start + row[X_SIZE] * scale // granule):
+            end = start + row[X_SIZE] * scale // granule
+            g = start - 1
+            while g + 1 < end:
+                g += 1
                 page = slot[g // per_page]
                 if page < 0:
+                    g += per_page - 1 - g % per_page
                     continue
                 place = page * per_page + g % per_page
                 if last[mine, place] == position[i]:

@@ -61,8 +61,8 @@ EVENT_FIELDS = 5
 DEFINED, COMPUTED = 1, 2
 """State bits of an accumulator: its value is known; an ALU or GEMM wrote it last."""
 
-EXACT_EXECUTIONS = 1 << 16
-"""Executions of a tensor ALU up to which an undefined source is followed exactly."""
+EXACT_EXECUTIONS = 1 << 22
+"""Executions of tensor ALUs per program up to which undefined sources are followed exactly."""
 
 WRITER_MODULE = (0, 0, 1)
 READER_MODULE = (1, 1, 2)
@@ -116,24 +116,26 @@ def access(
 
 
 @njit(cache=True)
-def spread_undefined(row: Array, micro_ops: Array, bits: Array, state: Array) -> None:
+def spread_undefined(row: Array, micro_ops: Array, bits: Array, state: Array, budget: int) -> int:
     """Makes destinations of a tensor ALU undefined where a source is.
 
     Beyond :data:`EXACT_EXECUTIONS` all destinations (``bits``) become undefined: a warning too
     many.
     """
     begin, end = row[UOP_BEGIN], row[UOP_END]
-    if row[ITER_OUT] * row[ITER_IN] * (end - begin) > EXACT_EXECUTIONS:
+    executions = row[ITER_OUT] * row[ITER_IN] * (end - begin)
+    if executions > budget:
         for e in range(len(state)):
             if contains(bits, e):
                 state[e] &= COMPUTED
-        return
+        return budget
     for o in range(row[ITER_OUT]):
         for i in range(row[ITER_IN]):
             for u in range(begin, end):
                 source = micro_ops[SRC, u] + o * row[SRC_OUT] + i * row[SRC_IN]
                 if not state[source] & DEFINED:
                     state[micro_ops[DST, u] + o * row[DST_OUT] + i * row[DST_IN]] &= COMPUTED
+    return int(budget - executions)
 
 
 @njit(cache=True)
@@ -172,6 +174,7 @@ def follow_elements(
     bits = np.zeros((deepest + 63) // 64, np.uint64)
     source_bits = np.zeros((deepest + 63) // 64, np.uint64)
     dense = np.zeros(0, np.uint64)
+    budget = EXACT_EXECUTIONS
     for i in range(len(rows)):
         row, opcode, at = rows[i], rows[i, OPCODE], position[i]
         if opcode <= 1:
@@ -248,6 +251,6 @@ def follow_elements(
                 )
                 for e in range(low, high + 1):
                     if contains(source_bits, e) and not state[e] & DEFINED:
-                        spread_undefined(row, micro_ops, bits, state)
+                        budget = spread_undefined(row, micro_ops, bits, state, budget)
                         break
     return events, counts
