@@ -39,11 +39,11 @@ def version() -> str:
 
 
 def console() -> Console:
-    """A console on standard output that doesn't cut tables where there is no terminal."""
+    """A console on standard output: wide where there is no terminal, text as it stands."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else 140
-    return Console(width=width, soft_wrap=False, highlight=False)
+    return Console(width=width, soft_wrap=False, markup=False, emoji=False, highlight=False)
 
 
 def print_json(document: str, body: Mapping[str, Any]) -> None:

@@ -79,6 +79,12 @@ def simulate(
     chosen = TimingProfile(profile.value) if profile is not None else None
     source = read_program_file(program, dram_size=dram_size)
     result = run(source, chip.npu, profile=chosen, trace=trace is not None)
+    if result.error is None:
+        # Results are printed last: a file that cannot be written is the one error then.
+        if outputs is not None:
+            _write_dram(outputs, result)
+        if trace is not None:
+            _write_timeline(trace, source, chip, chosen, result)
     if as_json:
         print_json("simulate", _document(source, chip, chosen, result))
     for warning in result.warnings:
@@ -88,10 +94,6 @@ def simulate(
         where = "" if fault.instruction is None else f"instruction {fault.instruction}: "
         print(f"error: {program}: {fault.error_class}: {where}{fault.message}", file=sys.stderr)
         raise typer.Exit(ExitCode.FAILED)
-    if outputs is not None:
-        _write_dram(outputs, result)
-    if trace is not None:
-        _write_timeline(trace, source, chip, chosen, result)
     if not as_json and result.timing is not None:
         rules = chosen or chip.npu.timing.profile
         _print_summary(source, chip, rules.value, result.timing)
@@ -184,12 +186,11 @@ def _print_summary(source: ProgramFile, chip: Target, rules: str, timing: Timing
     out.print(
         f"{source.path}: {timing.cycles:,} cycles, {milliseconds:.3f} ms at "
         f"{chip.npu.clock_hz / 1e6:g} MHz ({chip.name}, {rules} rules)",
-        markup=False,
     )
     line = f"{len(source.instructions)} instructions, GEMM unit {timing.mac_utilization:.1%} used"
     if timing.energy_pj is not None:
         line += f", {timing.energy_pj * 1e-6:.3f} µJ"
-    out.print(line, markup=False)
+    out.print(line)
     columns = ("module", "busy", "token", "port", "fetch", "queue", "idle")
     modules = Table(*columns[:1], box=None, title="cycles per module", title_justify="left")
     for column in columns[1:]:

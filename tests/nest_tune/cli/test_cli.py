@@ -204,6 +204,24 @@ def test_target_check_accepts_a_file(run: Run, tmp_path: Path) -> None:
     assert "mine: correct, 46 numbers" in done.stdout
 
 
+def test_text_of_a_description_is_shown_as_it_stands(run: Run, tmp_path: Path) -> None:
+    text = 'schema = "nest-tune/target/1"\nname = "mine"\ninherit = "vta"\n'
+    text += 'description = "[/red] :smile: [b]"\n[cpu]\nname = "[/x]"\n'
+    (tmp_path / "mine.toml").write_text(text)
+    done = run("target", "show", "mine.toml")
+    assert done.returncode == 0, done.stderr
+    assert "mine: [/red] :smile: [b]" in done.stdout
+    assert "[/x]" in done.stdout
+
+
+def test_unwritable_result_is_one_error(run: Run, example: Path, tmp_path: Path) -> None:
+    # A name of 255 characters is legal, but leaves no room for the temporary file's.
+    done = run("simulate", example, "--target", "vta", "--json", "--outputs", "n" * 255)
+    assert done.returncode == 2
+    assert "cannot be written" in document(done, "error")["error"]["message"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_doctor_runs_a_program(run: Run) -> None:
     done = run("doctor", "--json")
     report = document(done, "doctor")
