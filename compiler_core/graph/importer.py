@@ -22,7 +22,7 @@ from compiler_core.graph.exporter import write_model
 from compiler_core.graph.ir import Graph, Node, TensorType
 from compiler_core.graph.opset import upgrade_opset
 from compiler_core.graph.order import sort_nodes
-from compiler_core.graph.reader import ImportLimits, read_model
+from compiler_core.graph.reader import ImportLimits, check_text, read_model
 from compiler_core.graph.shapes import infer_types
 
 OLDEST_OPSET = 7
@@ -56,7 +56,7 @@ def import_onnx(
 def import_model(
     model: onnx.ModelProto,
     *,
-    where: str = "model",
+    where: str = "in memory",
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     limits: ImportLimits | None = None,
 ) -> Graph:
@@ -67,11 +67,10 @@ def import_model(
     """
     limits = limits or ImportLimits()
     try:
+        check_text(model)
         return _Importer(model, shapes or {}, limits).graph()
     except InputError as error:
         raise InputError(f"model {where}: {error.message}", hint=error.hint) from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"model {where}: a name in it is not valid UTF-8 ({error})") from error
 
 
 class _Importer:
@@ -184,23 +183,25 @@ class _Importer:
         names: list[str] = []
         types: dict[str, TensorType] = {}
         dynamic: set[str] = set()
-        for value in self._model.graph.input:
-            if value.name in self._constants:
-                continue
+        fed = [value for value in self._model.graph.input if value.name not in self._constants]
+        self._check_shape_names([value.name for value in fed])
+        for value in fed:
             if not value.name:
                 raise InputError("a graph input has no name")
             if value.name in types:
                 raise InputError(f"tensor {value.name!r} is defined twice, by two graph inputs")
             names.append(value.name)
             types[value.name] = self._input_type(value, dynamic)
+        return names, types, frozenset(dynamic)
+
+    def _check_shape_names(self, names: list[str]) -> None:
         for name in self._shapes:
-            if name not in types:
+            if name not in names:
                 near = get_close_matches(name, names, 1) or names
                 raise InputError(
                     f"--shape names {name!r}, which is no input; inputs: {', '.join(names)}",
                     hint=f"--shape {near[0]}=…" if near else None,
                 )
-        return names, types, frozenset(dynamic)
 
     def _input_type(self, value: onnx.ValueInfoProto, dynamic: set[str]) -> TensorType:
         kind = value.type.WhichOneof("value")

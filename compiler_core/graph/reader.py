@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 
 from compiler_core.errors import InputError
 
@@ -72,6 +73,27 @@ def parse_model(content: bytes, where: str) -> onnx.ModelProto:
     if not model.HasField("graph"):
         raise InputError(f"model {where}: not an ONNX model: it holds no graph", hint=_HINT)
     return model
+
+
+def check_text(message: Message, where: str = "model") -> None:
+    """Refuse text that is not UTF-8: protobuf hands it out as :class:`bytes`, which no name may be.
+
+    Raises:
+        InputError: With the path to the field.
+    """
+    for field, value in message.ListFields():
+        place = f"{where}.{field.name}"
+        if field.type == FieldDescriptor.TYPE_STRING:
+            texts = (value,) if isinstance(value, str | bytes) else value
+            for text in texts:
+                if not isinstance(text, str):
+                    raise InputError(f"{place}: {text!r} is not valid UTF-8 text")
+        elif field.type == FieldDescriptor.TYPE_MESSAGE:
+            if isinstance(value, Message):
+                check_text(value, place)
+                continue
+            for position, item in enumerate(value):
+                check_text(item, f"{place}[{position}]")
 
 
 def tensors_of(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
