@@ -44,7 +44,6 @@ from compiler_core.targets.vta.timing_result import (
 )
 
 __all__ = [
-    "DEFAULT_STEP_LIMIT",
     "Activity",
     "Actor",
     "EnergyBreakdown",
@@ -60,8 +59,9 @@ __all__ = [
     "time_program",
 ]
 
-DEFAULT_STEP_LIMIT: Final = 20_000_000
-"""Events after which a simulation gives up; a whole layer takes a few thousand."""
+_EVENTS_PER_INSTRUCTION: Final = 1 << 15
+"""More than a LOAD that fills the largest buffer in the shortest bursts takes."""
+_EVENTS_PER_PROGRAM: Final = 1 << 20
 
 
 class TimingDeadlock(ProgramError):  # noqa: N818 - named after the finding
@@ -79,7 +79,7 @@ def time_program(
     energy: VtaEnergy | None = None,
     *,
     trace: bool = False,
-    step_limit: int = DEFAULT_STEP_LIMIT,
+    step_limit: int | None = None,
 ) -> TimingResult:
     """Simulates the timing of an instruction stream.
 
@@ -89,7 +89,8 @@ def time_program(
         geometry: Shape of the core, for energy.
         energy: Energy per event; None leaves energy out.
         trace: Whether to return start and end of each instruction.
-        step_limit: Largest number of events to simulate.
+        step_limit: Largest number of events to simulate; None allows what no LOAD or STORE that
+            fits the buffers exceeds.
 
     Returns:
         Cycles, accounts, traffic and energy.
@@ -121,7 +122,7 @@ def time_decoded(
     energy: VtaEnergy | None = None,
     *,
     trace: bool = False,
-    step_limit: int = DEFAULT_STEP_LIMIT,
+    step_limit: int | None = None,
 ) -> TimingResult:
     """Simulates decoded instructions, structured array ``[n]`` of ``INSTRUCTION_DTYPE``.
 
@@ -131,6 +132,8 @@ def time_decoded(
     from compiler_core.targets.vta import timing_kernel as kernel
 
     n = len(decoded)
+    if step_limit is None:
+        step_limit = _EVENTS_PER_PROGRAM + _EVENTS_PER_INSTRUCTION * n
     program = np.ascontiguousarray(decoded).view(np.int64).reshape(n, len(COLUMN))
     modules = np.zeros(n, np.int8)
     unroutable = kernel.route(program, modules)
