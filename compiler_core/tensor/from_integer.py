@@ -40,7 +40,11 @@ class ConvTerms:
 
 
 def conv_terms(
-    operator: IntegerConv, input_shape: Shape, input_range: tuple[int, int] = (-128, 127)
+    operator: IntegerConv,
+    input_shape: Shape,
+    input_range: tuple[int, int] = (-128, 127),
+    *,
+    entry: bool = False,
 ) -> ConvTerms:
     """Derives the workload of an integer convolution.
 
@@ -51,6 +55,7 @@ def conv_terms(
         operator: The convolution.
         input_shape: ``(N, C, H, W)`` of its input.
         input_range: Smallest and largest input value, 0 included.
+        entry: The CPU lays out the input, and for this operator alone.
     """
     rounding = 1 << (operator.shift - 1) if operator.shift > 0 else 0
     constants = operator.bias.astype(np.int64) + rounding
@@ -82,6 +87,7 @@ def conv_terms(
             bias_bits, shift != 0, low < operator.clip_min, high > operator.clip_max, residual_bits
         ),
         uniform=_is_uniform(operator, constants),
+        entry=entry,
     )
     values = Requantization(shift, operator.clip_min, operator.clip_max, operator.residual_shift)
     return ConvTerms(workload, values, constants)

@@ -91,6 +91,7 @@ class ConvWorkload:
         uniform: All weights are one constant on the diagonal (average pool, copy, add): one weight
         tile serves all.
         epilogue: The fused tail.
+        entry: The CPU lays out the input, so that taps may be folded into its channels.
     """
 
     batch: int
@@ -102,6 +103,7 @@ class ConvWorkload:
     groups: int
     epilogue: Epilogue
     uniform: bool = False
+    entry: bool = False
 
     @property
     def out_height(self) -> int:

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from compiler_core.targets.vta.conv_structure import BLOCK, blocks, conv_structure
+from compiler_core.targets.vta.fold import fold_workload, foldable
 from compiler_core.targets.vta.hardware import VtaCore
+from compiler_core.targets.vta.schedule import FoldVariant
 from compiler_core.targets.vta.tiles import axis_tiles
 from compiler_core.tensor.workload import ConvWorkload, MaxPoolWorkload, Window, Workload
 
@@ -51,13 +53,21 @@ def valid_taps(window: Window, size: tuple[int, int]) -> int:
     product = 1
     for axis in (0, 1):
         (tile,) = axis_tiles(window, axis, size[axis], outputs[axis], outputs[axis])
-        product *= sum(span.count * span.taps for span in tile.spans)
+        product *= sum(span.extent * span.taps for span in tile.spans)
     return product
 
 
 @lru_cache(maxsize=4096)
 def lower_bound(workload: Workload, core: VtaCore) -> Bound:
-    """Computes the bound of a workload on one core."""
+    """Computes the bound of a workload on one core; of the best fold where taps may be folded."""
+    if isinstance(workload, ConvWorkload) and foldable(workload):
+        folded = (direct_bound(fold_workload(workload, fold), core) for fold in FoldVariant)
+        return min(folded, key=lambda bound: bound.cycles)
+    return direct_bound(workload, core)
+
+
+def direct_bound(workload: Workload, core: VtaCore) -> Bound:
+    """The bound of a workload whose taps stay where they are."""
     costs, width = core.timing.costs, core.timing.element_bytes
     port = core.timing.port_bytes
     points = workload.batch * workload.out_height * workload.out_width
@@ -105,7 +115,7 @@ def _touched(workload: Workload) -> int:
             {
                 output * stride + tap * dilation - pad
                 for span in tile.spans
-                for output in range(span.start, span.start + span.count)
+                for output in range(span.start, span.start + span.extent)
                 for tap in range(span.tap, span.tap + span.taps)
             }
         )

@@ -26,7 +26,7 @@ from compiler_core.targets.vta.isa import (
     MemoryType,
     Opcode,
 )
-from compiler_core.targets.vta.loops import LoopNest
+from compiler_core.targets.vta.loops import LoopNest, MicroOpTable
 
 NOTHING = -1
 """No instruction: a dependence on it holds at once."""
@@ -47,6 +47,9 @@ _G = {name: field.low for name, field in GEMM_FIELDS.items()}
 _A = {name: field.low for name, field in ALU_FIELDS.items()}
 _WORD = (1 << 64) - 1
 _UNSIGNED_16 = (1 << 16) - 1
+_GEMM = int(Opcode.GEMM)
+_BEGIN, _END = _G["uop_begin"], _G["uop_end"]
+_RESET = _GEMM | 1 << _G["reset"]
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class ProgramBuilder:
             tuple[int, int]
         ] = []  # of another module: (prev or load side, next or store side)
         self._table_of: list[int] = []
-        self._tables: dict[tuple[tuple[int, ...], int], int] = {}
+        self._tables: dict[tuple[MicroOpTable, int], int] = {}
 
     def load(
         self,
@@ -134,14 +137,9 @@ class ProgramBuilder:
         after_store: int = NOTHING,
     ) -> int:
         """GEMM, or accumulator reset, over a loop nest at a packed base."""
-        word = (
-            Opcode.GEMM
-            | reset << _G["reset"]
-            | self._loops(nest)
-            | nest.wgt_out << _G["wgt_out"]
-            | nest.wgt_in << _G["wgt_in"]
-        )
-        return self._emit(word, _COMPUTE, (after_load, after_store), self._table(nest, base))
+        word = _RESET if reset else _GEMM
+        table = self._number(nest, base)
+        return self._emit(word | nest.word, _COMPUTE, (after_load, after_store), table)
 
     def alu(
         self,
@@ -153,12 +151,12 @@ class ProgramBuilder:
         after_store: int = NOTHING,
     ) -> int:
         """ALU over a loop nest; with an immediate, or tensor-tensor."""
-        word = Opcode.ALU | self._loops(nest) | opcode << _A["alu_opcode"]
+        word = Opcode.ALU | nest.word | opcode << _A["alu_opcode"]
         if immediate is not None:
             if not -(1 << 15) <= immediate < 1 << 15:
                 raise NestTuneError(f"ALU immediate {immediate} does not fit 16 bits")
             word |= 1 << _A["use_imm"] | (immediate & _UNSIGNED_16) << _A["imm"]
-        return self._emit(word, _COMPUTE, (NOTHING, after_store), self._table(nest, base))
+        return self._emit(word, _COMPUTE, (NOTHING, after_store), self._number(nest, base))
 
     def build(self) -> LoweredProgram:
         """Ends the program with FINISH, places micro-ops, adds tokens and encodes."""
@@ -210,37 +208,28 @@ class ProgramBuilder:
             | (x_stride or x_size) << _M["x_stride"]
         )
 
-    def _loops(self, nest: LoopNest) -> int:
-        return (
-            nest.iter_out << _G["iter_out"]
-            | nest.iter_in << _G["iter_in"]
-            | nest.dst_out << _G["dst_out"]
-            | nest.dst_in << _G["dst_in"]
-            | nest.src_out << _G["src_out"]
-            | nest.src_in << _G["src_in"]
-        )
-
-    def _table(self, nest: LoopNest, base: int) -> int:
-        return self._tables.setdefault((nest.offsets, base + nest.base), len(self._tables))
+    def _number(self, nest: LoopNest, base: int) -> int:
+        return self._tables.setdefault((nest.table, base + nest.base), len(self._tables))
 
     def _place_micro_ops(self) -> _Placed:
-        starts, words = [], []
-        for offsets, base in self._tables:
+        starts: list[int] = []
+        words: list[int] = []
+        for table, base in self._tables:
             starts.append(len(words))
-            words += [offset + base for offset in offsets]
+            words += [offset + base for offset in table.offsets]
             words += [0] * (len(words) % 2)
         micro_ops = np.array(words, np.uint32)
-        lengths = [len(offsets) for offsets, _ in self._tables]
+        lengths = [len(table.offsets) for table, _ in self._tables]
         before: dict[int, int] = {}
         if self._preload and len(words) <= self._micro_op_depth:
             if words:
                 before[0] = self._load_micro_ops(0, 0, len(words))
-            places = [starts[table] if table >= 0 else 0 for table in self._table_of]
+            places = [starts[number] if number >= 0 else 0 for number in self._table_of]
         else:
             places = self._place_on_demand(starts, lengths, before)
         ranges = [
-            place << _G["uop_begin"] | place + lengths[table] << _G["uop_end"] if table >= 0 else 0
-            for table, place in zip(self._table_of, places, strict=True)
+            place << _BEGIN | (place + lengths[number]) << _END if number >= 0 else 0
+            for number, place in zip(self._table_of, places, strict=True)
         ]
         return _Placed(micro_ops, ranges, before)
 

@@ -20,6 +20,7 @@ from compiler_core.targets.vta.conv_structure import (
     weight_row_starts,
 )
 from compiler_core.targets.vta.emit import LoweredProgram
+from compiler_core.targets.vta.fold import fold_input, fold_weight, fold_workload, unfold
 from compiler_core.targets.vta.hardware import VtaCore, VtaGeometry
 from compiler_core.targets.vta.lower_conv import lower_conv
 from compiler_core.targets.vta.lower_max_pool import lower_max_pool
@@ -64,6 +65,7 @@ def image_bytes(channels: int, height: int, width: int, geometry: VtaGeometry) -
 
 def weight_bytes(workload: ConvWorkload, schedule: ConvSchedule, geometry: VtaGeometry) -> int:
     """Bytes of the packed weights."""
+    workload, schedule = unfold(workload, schedule)
     gemm_bias = schedule.bias is BiasVariant.GEMM
     extra = bias_tiles(workload.epilogue.bias_bits) if gemm_bias else 0
     tiles = int(workload.epilogue.residual_bits is not None)
@@ -116,15 +118,21 @@ class LayerProgram:
             ``uint8[dram_bytes]``.
         """
         dram = np.zeros(self.dram_bytes, np.uint8)
+        if isinstance(self.workload, ConvWorkload) and isinstance(self.schedule, ConvSchedule):
+            inputs = fold_input(inputs, self.workload, self.schedule.fold)
         _put(dram, self.placement.input.address, pack_activation(inputs))
         _put(dram, self.placement.micro_ops, self.lowered.micro_ops)
         if isinstance(self.placement, MaxPoolPlacement):
             _put(dram, self.placement.identity, np.eye(BLOCK, dtype=np.int8))
             return dram
-        assert isinstance(self.workload, ConvWorkload) and isinstance(self.schedule, ConvSchedule)
-        assert weight is not None and constants is not None
+        assert isinstance(self.workload, ConvWorkload)
+        assert isinstance(self.schedule, ConvSchedule)
+        assert weight is not None
+        assert constants is not None
         gemm_bias = self.schedule.bias is BiasVariant.GEMM
-        tiles = pack_weights(self.workload, weight, constants, residual_shift, gemm_bias=gemm_bias)
+        folded = fold_workload(self.workload, self.schedule.fold)
+        weight = fold_weight(weight, self.schedule.fold)
+        tiles = pack_weights(folded, weight, constants, residual_shift, gemm_bias=gemm_bias)
         _put(dram, self.placement.weights, tiles)
         _put(dram, self.placement.bias, pack_bias_rows(constants))
         _put(dram, self.placement.constant, bias_vector())
@@ -162,9 +170,11 @@ def lower_layer(
         address, position = position, position + align(size)
         return address
 
-    height, width = workload.in_height, workload.in_width
-    channels = workload.in_channels if isinstance(workload, ConvWorkload) else workload.channels
-    in_bytes = image_bytes(channels, height, width, geometry)
+    read = workload
+    if isinstance(read, ConvWorkload) and isinstance(schedule, ConvSchedule):
+        read = fold_workload(read, schedule.fold)
+    channels = read.in_channels if isinstance(read, ConvWorkload) else read.channels
+    in_bytes = image_bytes(channels, read.in_height, read.in_width, geometry)
     source = Image(place(workload.batch * in_bytes), in_bytes)
     channels = workload.out_channels if isinstance(workload, ConvWorkload) else workload.channels
     out_bytes = image_bytes(channels, workload.out_height, workload.out_width, geometry)

@@ -8,6 +8,7 @@ recur within two micro-ops.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import permutations
 from typing import NamedTuple
@@ -15,15 +16,38 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.targets.vta.isa import MICRO_OP_FIELDS
+from compiler_core.targets.vta.isa import GEMM_FIELDS, MICRO_OP_FIELDS
 
 DST_SHIFT, SRC_SHIFT, WGT_SHIFT = (MICRO_OP_FIELDS[name].low for name in ("dst", "src", "wgt"))
+
+_LOOP_NAMES = (
+    "iter_out",
+    "iter_in",
+    "dst_out",
+    "dst_in",
+    "src_out",
+    "src_in",
+    "wgt_out",
+    "wgt_in",
+)
 
 MAX_TABLE = 1024
 """Longest micro-op table of one instruction: half the buffer, so that two can be resident."""
 
 HAZARD_DISTANCE = 3
 """An accumulator may recur in the micro-op sequence at this distance at the earliest."""
+
+
+@dataclass(frozen=True, eq=False)
+class MicroOpTable:
+    """A micro-op table relative to a base, as packed words; compared by identity."""
+
+    offsets: tuple[int, ...]
+
+
+@lru_cache(maxsize=16384)
+def _table(offsets: tuple[int, ...]) -> MicroOpTable:
+    return MicroOpTable(offsets)
 
 
 class Axis(NamedTuple):
@@ -35,14 +59,17 @@ class Axis(NamedTuple):
     wgt: int
 
 
-class LoopNest(NamedTuple):
-    """One instruction's loops and its micro-op table relative to a base.
+@dataclass(frozen=True, eq=False)
+class LoopNest:
+    """One instruction's loops and its micro-op table relative to a base; compared by identity.
 
     Attributes:
         iter_out, iter_in: Instruction loops.
         dst_out, dst_in, src_out, src_in, wgt_out, wgt_in: Their factors.
         offsets: Packed micro-op words relative to the base, ``uint32`` values in a tuple.
         base: Packed offset of the instruction from the nest's base.
+        table: Equal tables are one object: the builder keys them by identity.
+        word: The loops' fields of the instruction word.
     """
 
     iter_out: int
@@ -55,6 +82,13 @@ class LoopNest(NamedTuple):
     wgt_in: int
     offsets: tuple[int, ...]
     base: int = 0
+    table: MicroOpTable = field(init=False)
+    word: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "table", _table(self.offsets))
+        word = sum(getattr(self, name) << GEMM_FIELDS[name].low for name in _LOOP_NAMES)
+        object.__setattr__(self, "word", word)
 
     @property
     def executions(self) -> int:
@@ -123,7 +157,7 @@ def _spread(axes: tuple[Axis, ...]) -> tuple[LoopNest, ...]:
     rest.remove(largest)
     step = pack(largest.dst, largest.src, largest.wgt)
     return tuple(
-        nest._replace(base=nest.base + position * step)
+        replace(nest, base=nest.base + position * step)
         for position in range(largest.extent)
         for nest in compress(tuple(rest))
     )
@@ -139,8 +173,7 @@ class _Choice(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _choose(extents: tuple[int, ...], spatial: tuple[bool, ...]) -> _Choice | None:
-    """Shortest table over all loop pairs, and splits of one accumulator axis where that is shorter.
-    """
+    """Shortest table over all loop pairs, and over splits of one accumulator axis."""
     best: tuple[int, int] | None = None
     result: _Choice | None = None
     splits: list[tuple[int | None, int]] = [(None, 1)]

@@ -22,6 +22,7 @@ from compiler_core.targets.vta.conv_structure import (
     weight_row_starts,
 )
 from compiler_core.targets.vta.emit import NOTHING, LoweredProgram, ProgramBuilder
+from compiler_core.targets.vta.fold import unfold
 from compiler_core.targets.vta.hardware import VtaGeometry
 from compiler_core.targets.vta.isa import AluOpcode, MemoryType
 from compiler_core.targets.vta.legality import (
@@ -60,7 +61,7 @@ class OutputTile(NamedTuple):
     @property
     def points(self) -> int:
         """Output points per block."""
-        return self.rows.count * self.columns.count
+        return self.rows.extent * self.columns.extent
 
 
 def output_tiles(workload: ConvWorkload, schedule: ConvSchedule) -> list[OutputTile]:
@@ -94,13 +95,15 @@ def lower_conv(
         workload: What to compute.
         schedule: How.
         requantization: Values of the epilogue.
-        placement: DRAM addresses, each a multiple of its element's bytes.
+        placement: DRAM addresses, each a multiple of its element's bytes; the input is the folded
+            one where the schedule folds.
         geometry: Buffers and element widths.
 
     Raises:
         InfeasibleError: The schedule does not fit, with the reason.
     """
     require_legal(workload, schedule, geometry)
+    workload, schedule = unfold(workload, schedule)
     return _ConvLowering(workload, schedule, requantization, placement, geometry).run()
 
 
@@ -153,7 +156,7 @@ class _ConvLowering:
             for t, steps in zip(self.tiles, self.steps, strict=True)
             for low, high in steps
         ]
-        self.inputs = SlotPool(input_base, self.s.input_slots, demand.input_tile, input_uses)
+        self.inputs = SlotPool(input_base, self.s.input_slots, int(demand.input_tile), input_uses)
         weight_uses = [
             0 if self.w.uniform else (t.block, low)
             for t, steps in zip(self.tiles, self.steps, strict=True)
@@ -162,7 +165,7 @@ class _ConvLowering:
         self.weights = SlotPool(
             demand.identity_weights, self.s.weight_slots, demand.weight_tile, weight_uses
         )
-        residual_base = input_base + self.s.input_slots * demand.input_tile
+        residual_base = input_base + self.s.input_slots * int(demand.input_tile)
         residual_uses = [(i, b) for i, t in enumerate(self.tiles) for b in range(t.blocks)]
         self.residuals = SlotPool(
             residual_base, RESIDUAL_SLOTS, demand.residual_tile, residual_uses
@@ -178,9 +181,8 @@ class _ConvLowering:
             slot = index % self.s.output_slots
             base = self.output_base + slot * self.output_size
             self._start(tile, base, self.stored[slot])
-            for position, (low, high) in enumerate(steps):
-                last_tile = index + 1 == len(self.tiles) and position + 1 == len(steps)
-                self._accumulate(tile, low, high, base, last=last_tile)
+            for low, high in steps:
+                self._accumulate(tile, low, high, base)
             self.stored[slot] = self._finish(tile, base, index + 1 == len(self.tiles))
         return self.builder.build()
 
@@ -248,15 +250,15 @@ class _ConvLowering:
         first = image.address + tile.sample * image.sample_bytes
         element = first // self.g.element_bytes.inp + block * self.w.out_height * width
         element += rows.start * width + columns.start
-        if columns.count == width:
+        if columns.extent == width:
             x_size, y_size = tile.points, 1
         else:
-            x_size, y_size = columns.count, rows.count
+            x_size, y_size = columns.extent, rows.extent
         return self.builder.load(
             MemoryType.INP, sram, element, x_size, y_size, width, after_compute=after
         )
 
-    def _accumulate(self, tile: OutputTile, low: int, high: int, base: int, *, last: bool) -> None:
+    def _accumulate(self, tile: OutputTile, low: int, high: int, base: int) -> None:
         first = low == tile.low
         source, in_slot = self.inputs.acquire()
         if not in_slot and tile.rows.size * tile.columns.size:
@@ -408,10 +410,12 @@ class _ConvLowering:
         element += rows.start * width + columns.start
         if tile.points == plane:
             return self.builder.store(at, element, count * plane, 1, 0, after_compute=written)
-        if columns.count == width and plane <= MAX_STRIDE:
+        if columns.extent == width and plane <= MAX_STRIDE:
             return self.builder.store(at, element, tile.points, count, plane, after_compute=written)
         number = NOTHING
-        x_size, y_size = (tile.points, 1) if columns.count == width else (columns.count, rows.count)
+        x_size, y_size = (
+            (tile.points, 1) if columns.extent == width else (columns.extent, rows.extent)
+        )
         for index in range(count):
             number = self.builder.store(
                 at + index * tile.points,
@@ -446,7 +450,7 @@ def _tap_nests(
     """
     window = workload.window
     (stride_h, stride_w), (dil_h, dil_w) = window.strides, window.dilations
-    width, points = columns.size, rows.count * columns.count
+    width, points = columns.size, rows.extent * columns.extent
     plane, kernel_w = rows.size * width, window.kernel[1]
     taps = window.kernel[0] * kernel_w
     step = 0 if workload.uniform else 1
@@ -457,11 +461,11 @@ def _tap_nests(
                 Axis(in_blocks, 0, plane, taps * step),
                 Axis(row.taps, 0, dil_h * width, kernel_w * step),
                 Axis(column.taps, 0, dil_w, step),
-                Axis(row.count, columns.count, stride_h * width, 0),
+                Axis(row.extent, columns.extent, stride_h * width, 0),
                 Axis(out_blocks, points, plane if diagonal else 0, pitch),
-                Axis(column.count, 1, stride_w, 0),
+                Axis(column.extent, 1, stride_w, 0),
             )
-            dst = (row.start - rows.start) * columns.count + column.start - columns.start
+            dst = (row.start - rows.start) * columns.extent + column.start - columns.start
             in_row = row.start * stride_h + row.tap * dil_h - window.pads[0] - rows.low
             in_column = column.start * stride_w + column.tap * dil_w - window.pads[1] - columns.low
             wgt = (row.tap * kernel_w + column.tap) * step

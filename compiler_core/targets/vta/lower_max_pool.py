@@ -36,14 +36,14 @@ class PoolTile(NamedTuple):
     @property
     def points(self) -> int:
         """Output points per block."""
-        return self.rows.count * self.columns.count
+        return self.rows.extent * self.columns.extent
 
 
 class _Region(NamedTuple):
-    """Outputs ``[start, start + count)`` and one tap that is valid for all of them."""
+    """Outputs ``[start, start + extent)`` and one tap that is valid for all of them."""
 
     start: int
-    count: int
+    extent: int
     tap: int
 
 
@@ -64,12 +64,9 @@ def lower_max_pool(
     )
     identity = builder.load(MemoryType.WGT, 0, placement.identity // bytes_of.wgt, 1)
     tiles = _tiles(workload, schedule)
-    rows, columns = input_extents(
-        workload.window,
-        (workload.in_height, workload.in_width),
-        (schedule.tile_height, schedule.tile_width),
-    )
-    staging = rows * columns * schedule.tile_blocks
+    size = (workload.in_height, workload.in_width)
+    rows, columns = input_extents(workload.window, size, schedule.tile_height, schedule.tile_width)
+    staging = int(rows * columns) * schedule.tile_blocks
     inputs = SlotPool(0, schedule.input_slots, staging, range(len(tiles)))
     output_size = schedule.tile_height * schedule.tile_width * schedule.tile_blocks
     stored = [NOTHING] * schedule.output_slots
@@ -156,7 +153,7 @@ def _store(
     element = image // element_bytes + tile.block * plane + rows.start * width + columns.start
     if tile.points == plane:
         return builder.store(sram, element, tile.blocks * plane, 1, 0, after_compute=written)
-    x_size, y_size = (tile.points, 1) if columns.count == width else (columns.count, rows.count)
+    x_size, y_size = (tile.points, 1) if columns.extent == width else (columns.extent, rows.extent)
     number = NOTHING
     for index in range(tile.blocks):
         number = builder.store(
@@ -174,8 +171,8 @@ def _first_taps(tile: AxisTile) -> list[_Region]:
     """Disjoint regions of outputs with a tap that is valid in each; covers every output."""
     regions: list[_Region] = []
     covered: set[int] = set()
-    for span in sorted(tile.spans, key=lambda s: -s.count):
-        run = [o for o in range(span.start, span.start + span.count) if o not in covered]
+    for span in sorted(tile.spans, key=lambda s: -s.extent):
+        run = [o for o in range(span.start, span.start + span.extent) if o not in covered]
         covered.update(run)
         while run:
             length = 1
@@ -188,7 +185,7 @@ def _first_taps(tile: AxisTile) -> list[_Region]:
 
 def _all_taps(tile: AxisTile) -> list[_Region]:
     return [
-        _Region(span.start, span.count, tap)
+        _Region(span.start, span.extent, tap)
         for span in tile.spans
         for tap in range(span.tap, span.tap + span.taps)
     ]
@@ -204,7 +201,7 @@ def _nests(
     are the first one everywhere are left out.
     """
     window = workload.window
-    plane, points = rows.size * columns.size, rows.count * columns.count
+    plane, points = rows.size * columns.size, rows.extent * columns.extent
     choose = _first_taps if first else _all_taps
     starts = {(r, c) for r in _first_taps(rows) for c in _first_taps(columns)}
     nests = []
@@ -213,11 +210,11 @@ def _nests(
             if not first and (row, column) in starts:
                 continue
             axes = (
-                Axis(row.count, columns.count, window.strides[0] * columns.size, 0),
+                Axis(row.extent, columns.extent, window.strides[0] * columns.size, 0),
                 Axis(count, points, plane, 0),
-                Axis(column.count, 1, window.strides[1], 0),
+                Axis(column.extent, 1, window.strides[1], 0),
             )
-            dst = (row.start - rows.start) * columns.count + column.start - columns.start
+            dst = (row.start - rows.start) * columns.extent + column.start - columns.start
             in_row = row.start * window.strides[0] + row.tap * window.dilations[0]
             in_column = column.start * window.strides[1] + column.tap * window.dilations[1]
             src = (in_row - window.pads[0] - rows.low) * columns.size

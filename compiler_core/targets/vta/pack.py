@@ -99,8 +99,7 @@ def _row_tiles(
 def _bias_tiles(
     constants: npt.NDArray[np.int64], out_blocks: int, extra: int
 ) -> npt.NDArray[np.int8]:
-    """``int8[out_blocks, extra, 16, 16]`` whose product with :func:`bias_vector` is the constants.
-    """
+    """``int8[out_blocks, extra, 16, 16]``; times :func:`bias_vector` they are the constants."""
     padded = np.zeros(out_blocks * BLOCK, np.int64)
     padded[: len(constants)] = constants
     tiles = np.zeros((out_blocks * BLOCK, extra, BLOCK), np.int64)

@@ -1,5 +1,4 @@
-"""Schedules: every decision that the lowering of a workload to VTA leaves open, as frozen values.
-"""
+"""Schedules: every decision that lowering a workload to VTA leaves open, as frozen values."""
 
 from __future__ import annotations
 
@@ -98,8 +97,7 @@ class ConvSchedule:
 
 @dataclass(frozen=True)
 class MaxPoolSchedule:
-    """Schedule of a :class:`~compiler_core.tensor.workload.MaxPoolWorkload`; attributes as above.
-    """
+    """Schedule of a ``MaxPoolWorkload``; attributes as above."""
 
     tile_height: int
     tile_width: int

@@ -13,11 +13,11 @@ from compiler_core.tensor.workload import Window
 
 
 class Span(NamedTuple):
-    """Outputs ``[start, start + count)`` of one axis that share the kernel taps ``[tap, tap +
+    """Outputs ``[start, start + extent)`` of one axis that share the kernel taps ``[tap, tap +
     taps)``."""
 
     start: int
-    count: int
+    extent: int
     tap: int
     taps: int
 
@@ -26,13 +26,13 @@ class AxisTile(NamedTuple):
     """One tile along one axis.
 
     Attributes:
-        start, count: Outputs.
+        start, extent: Outputs.
         low, size: Inputs that it needs; ``size`` may be 0 where all is padding.
         spans: Valid (output, tap) rectangles, exhaustive and disjoint.
     """
 
     start: int
-    count: int
+    extent: int
     low: int
     size: int
     spans: tuple[Span, ...]
@@ -74,7 +74,7 @@ def axis_tiles(
         low = min((s.start * stride + s.tap * dilation - pad for s in spans), default=0)
         high = max(
             (
-                (s.start + s.count - 1) * stride + (s.tap + s.taps - 1) * dilation - pad
+                (s.start + s.extent - 1) * stride + (s.tap + s.taps - 1) * dilation - pad
                 for s in spans
             ),
             default=-1,

@@ -1,0 +1,61 @@
+"""Value ranges of the tensors of integer operators: what lets a requantization drop a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from compiler_core.quantize.ir import IntegerConcat, IntegerConv, IntegerMaxPool, IntegerOperator
+
+INT8 = (-128, 127)
+
+Range = tuple[int, int]
+
+
+def value_ranges(operators: Iterable[IntegerOperator]) -> dict[str, Range]:
+    """Smallest and largest value that each tensor can hold, by name.
+
+    Args:
+        operators: In topological order; tensors that none of them computes may hold any int8 value
+            and are in the result only where they are read.
+    """
+    ranges: dict[str, Range] = {}
+    for operator in operators:
+        if isinstance(operator, IntegerConcat):
+            parts = [ranges.setdefault(name, INT8) for name in operator.inputs]
+            ranges[operator.output] = min(p[0] for p in parts), max(p[1] for p in parts)
+            continue
+        source = ranges.setdefault(operator.input, INT8)
+        if isinstance(operator, IntegerConv):
+            if operator.residual is not None:
+                ranges.setdefault(operator.residual, INT8)
+            source = _accumulators(operator, source, ranges)
+        ranges[operator.output] = _clipped(source, operator)
+    return ranges
+
+
+def _clipped(values: Range, operator: IntegerConv | IntegerMaxPool) -> Range:
+    low, high = operator.clip_min, operator.clip_max
+    return min(max(values[0], low), high), min(max(values[1], low), high)
+
+
+def _accumulators(operator: IntegerConv, source: Range, ranges: dict[str, Range]) -> Range:
+    """Range after the shift; a window that reaches into the padding reads zeros."""
+    weight = operator.weight.astype(np.int64).reshape(len(operator.bias), -1)
+    positive = np.maximum(weight, 0).sum(axis=1)
+    negative = np.minimum(weight, 0).sum(axis=1)
+    smallest, largest = min(0, source[0]), max(0, source[1])
+    rounding = 1 << (operator.shift - 1) if operator.shift > 0 else 0
+    constants = operator.bias.astype(np.int64) + rounding
+    low = int((positive * smallest + negative * largest + constants).min(initial=1 << 40))
+    high = int((positive * largest + negative * smallest + constants).max(initial=-(1 << 40)))
+    if operator.residual is not None:
+        left, right = ranges[operator.residual]
+        low, high = (
+            low + (left << operator.residual_shift),
+            high + (right << operator.residual_shift),
+        )
+    if operator.shift >= 0:
+        return low >> operator.shift, high >> operator.shift
+    return low << -operator.shift, high << -operator.shift
