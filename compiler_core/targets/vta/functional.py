@@ -25,8 +25,8 @@ from compiler_core.targets.vta.hardware import ElementBytes, VtaGeometry
 from compiler_core.targets.vta.isa import AluOpcode, MemoryType, Opcode
 
 DEFAULT_MICRO_OP_LIMIT = 1 << 30
-"""Micro-op executions that one program may ask for: 275 GMAC, about 20 s; loop fields alone could
-claim 2**42.
+"""Micro-op executions that one program may ask for, and 64-byte pieces that it may move: 275 GMAC,
+about 20 s. The loop fields of one instruction could claim 2**42.
 """
 
 WORK_LIMIT_CLASS = "work_limit"
@@ -114,7 +114,8 @@ def prepare(
     Args:
         instructions: ``uint8[n, 16]``. What follows the first FINISH is ignored.
         geometry: Batch 1, 16x16 blocks, int8 inputs and weights; any buffer depths.
-        micro_op_limit: Greatest number of micro-op executions that is accepted.
+        micro_op_limit: Greatest number of micro-op executions, and of 64-byte pieces moved by LOAD
+            and STORE, that is accepted.
 
     Raises:
         ProgramError: An unknown code, a range outside on-chip memory, no FINISH, or too much work.
@@ -136,19 +137,13 @@ def prepare(
     decoded = decoded[: finishes[0] + 1]
     _require_known_codes(decoded)
     _require_on_chip_ranges(decoded, geometry)
-    # float64: the exact sum may exceed int64, and is only compared with a limit far below 2**53.
-    micro_ops = float(_micro_ops(decoded).astype(np.float64).sum())
-    if micro_ops > micro_op_limit:
-        raise ProgramError(
-            f"the program claims {micro_ops:.4g} micro-op executions; at most {micro_op_limit} "
-            "are executed",
-            error_class=WORK_LIMIT_CLASS,
-            instruction=int(np.argmax(_micro_ops(decoded))),
-        )
+    micro_ops = _micro_ops(decoded)
+    _require_limit(micro_ops, micro_op_limit, "micro-op executions")
+    _require_limit(_moved_bytes(decoded) // 64, micro_op_limit, "moves of 64 bytes")
     dram_end_bytes = _dram_end_bytes(decoded)
     return PreparedProgram(
         geometry=geometry,
-        micro_ops=int(micro_ops),
+        micro_ops=int(micro_ops.sum()),
         dram_bytes=int(dram_end_bytes.max()),
         _program=decoded.view(np.int64).reshape(len(decoded), -1),
         _dram_end_bytes=dram_end_bytes,
@@ -238,6 +233,26 @@ def _require_on_chip_ranges(decoded: Fields, geometry: VtaGeometry) -> None:
         f"micro-ops up to {{}} do not exist; there are {depth.uop}",
         decoded["uop_end"] - 1,
     )
+
+
+def _require_limit(work: npt.NDArray[np.int64], limit: int, what: str) -> None:
+    # float64: the exact sum may exceed int64, and is only compared with a limit far below 2**53.
+    total = float(work.sum(dtype=np.float64))
+    if total > limit:
+        raise ProgramError(
+            f"the program claims {total:.4g} {what}; at most {limit} are executed",
+            error_class=WORK_LIMIT_CLASS,
+            instruction=int(np.argmax(work)),
+        )
+
+
+def _moved_bytes(decoded: Fields) -> npt.NDArray[np.int64]:
+    """Bytes that each LOAD or STORE moves, ``int64[n]``; padding, at most 30 rows and columns, is
+    not counted.
+    """
+    memory = (decoded["opcode"] == Opcode.LOAD) | (decoded["opcode"] == Opcode.STORE)
+    widths = _MEMORY_BYTES[np.minimum(decoded["memory_type"], 4)]
+    return np.where(memory, decoded["y_size"] * decoded["x_size"] * widths, 0)
 
 
 def _micro_ops(decoded: Fields) -> npt.NDArray[np.int64]:

@@ -61,14 +61,42 @@ _MIN, _MAX, _ADD = int(AluOpcode.MIN), int(AluOpcode.MAX), int(AluOpcode.ADD)
 Array = npt.NDArray[Any]
 
 
+# Slices and unsigned indices below: a signed index costs a test for negative values at every access
+# and keeps LLVM from vectorizing.
+
+
 @njit(cache=True, nogil=True)
-def _word(dram: Array, byte: int) -> Any:
-    return (
-        np.uint32(dram[byte])
-        | np.uint32(dram[byte + 1]) << np.uint32(8)
-        | np.uint32(dram[byte + 2]) << np.uint32(16)
-        | np.uint32(dram[byte + 3]) << np.uint32(24)
-    )
+def _copy_words(target: Array, source: Array) -> None:
+    """Copies little-endian 32-bit words out of bytes of any alignment."""
+    for k in range(target.size):
+        byte = np.uint64(k) * np.uint64(4)
+        target[k] = (
+            np.uint32(source[byte])
+            | np.uint32(source[byte + np.uint64(1)]) << np.uint32(8)
+            | np.uint32(source[byte + np.uint64(2)]) << np.uint32(16)
+            | np.uint32(source[byte + np.uint64(3)]) << np.uint32(24)
+        )
+
+
+@njit(cache=True, nogil=True)
+def _copy_lanes(target: Array, source: Array) -> None:
+    for k in range(target.size):
+        target[k] = np.float32(np.int8(source[k]))
+
+
+@njit(cache=True, nogil=True)
+def _copy_transposed(target: Array, source: Array) -> None:
+    """Turns one weight element, output lanes outermost, into input channels outermost."""
+    lanes = np.uint64(LANES)
+    for r in range(lanes):
+        for c in range(lanes):
+            target[c * lanes + r] = np.float32(np.int8(source[r * lanes + c]))
+
+
+@njit(cache=True, nogil=True)
+def _cut_lanes(target: Array, source: Array) -> None:
+    for k in range(target.size):
+        target[k] = np.uint8(source[k])
 
 
 @njit(cache=True, nogil=True)
@@ -91,22 +119,24 @@ def _load(row: Array, dram: Array, uop: Array, inp: Array, wgt: Array, acc: Arra
         target = first + (row[_Y_PAD_0] + y) * columns + row[_X_PAD_0]
         source = row[_DRAM_BASE] + y * row[_X_STRIDE]
         if memory_type == _UOP:
-            for x in range(x_size):
-                uop[target + x] = _word(dram, (source + x) * 4)
+            _copy_words(uop[target : target + x_size], dram[source * 4 : (source + x_size) * 4])
         elif memory_type == _INP:
-            for k in range(x_size * LANES):
-                inp[target * LANES + k] = np.float32(np.int8(dram[source * LANES + k]))
+            _copy_lanes(
+                inp[target * LANES : (target + x_size) * LANES],
+                dram[source * LANES : (source + x_size) * LANES],
+            )
         elif memory_type == _WGT:
             for x in range(x_size):
                 element = (target + x) * WEIGHT_LANES
                 byte = (source + x) * WEIGHT_LANES
-                for r in range(LANES):
-                    for c in range(LANES):
-                        value = np.int8(dram[byte + r * LANES + c])
-                        wgt[element + c * LANES + r] = np.float32(value)
+                _copy_transposed(
+                    wgt[element : element + WEIGHT_LANES], dram[byte : byte + WEIGHT_LANES]
+                )
         else:
-            for k in range(x_size * LANES):
-                acc[target * LANES + k] = np.int32(_word(dram, (source * LANES + k) * 4))
+            _copy_words(
+                acc[target * LANES : (target + x_size) * LANES],
+                dram[source * LANES * 4 : (source + x_size) * LANES * 4],
+            )
 
 
 @njit(cache=True, nogil=True)
@@ -115,8 +145,8 @@ def _store(row: Array, dram: Array, acc: Array) -> None:
     for y in range(row[_Y_SIZE]):
         source = (row[_SRAM_BASE] + y * x_size) * LANES
         target = (row[_DRAM_BASE] + y * row[_X_STRIDE]) * LANES
-        for k in range(x_size * LANES):
-            dram[target + k] = np.uint8(acc[source + k] & 0xFF)
+        lanes = x_size * LANES
+        _cut_lanes(dram[target : target + lanes], acc[source : source + lanes])
 
 
 @njit(cache=True, nogil=True)
@@ -164,7 +194,6 @@ def _gemm(row: Array, uop: Array, inp: Array, wgt: Array, acc: Array) -> None:
         dst, src, weight = word & 0x7FF, (word >> 11) & 0x7FF, word >> 22
         for o in range(iter_out):
             for i in range(iter_in):
-                # Unsigned indices: a signed one costs a test for negative values at every access.
                 s = np.uint64(src + o * src_out + i * src_in) * lanes
                 k = np.uint64(weight + o * wgt_out + i * wgt_in) * weights
                 d = np.uint64(dst + o * dst_out + i * dst_in) * lanes
@@ -188,51 +217,63 @@ def _gemm(row: Array, uop: Array, inp: Array, wgt: Array, acc: Array) -> None:
 
 
 @njit(cache=True, nogil=True)
+def _alu_immediate(acc: Array, d: Any, operation: int, imm: Any) -> None:
+    if operation == _MIN:
+        for r in range(np.uint64(LANES)):
+            acc[d + r] = min(acc[d + r], imm)
+    elif operation == _MAX:
+        for r in range(np.uint64(LANES)):
+            acc[d + r] = max(acc[d + r], imm)
+    elif operation == _ADD:
+        for r in range(np.uint64(LANES)):
+            acc[d + r] += imm
+    elif imm >= 0:
+        right = np.int32(min(imm, 31))
+        for r in range(np.uint64(LANES)):
+            acc[d + r] = np.int32(acc[d + r] >> right)
+    elif imm > -32:
+        factor = np.int32(1 << -imm)
+        for r in range(np.uint64(LANES)):
+            acc[d + r] *= factor
+    else:
+        for r in range(np.uint64(LANES)):
+            acc[d + r] = 0
+
+
+@njit(cache=True, nogil=True)
+def _alu_tensor(acc: Array, d: Any, s: Any, operation: int) -> None:
+    if operation == _MIN:
+        for r in range(np.uint64(LANES)):
+            acc[d + r] = min(acc[d + r], acc[s + r])
+    elif operation == _MAX:
+        for r in range(np.uint64(LANES)):
+            acc[d + r] = max(acc[d + r], acc[s + r])
+    elif operation == _ADD:
+        for r in range(np.uint64(LANES)):
+            acc[d + r] += acc[s + r]
+    else:
+        for r in range(np.uint64(LANES)):
+            acc[d + r] >>= acc[s + r] & 31
+
+
+@njit(cache=True, nogil=True)
 def _alu(row: Array, uop: Array, acc: Array) -> None:
-    operation, use_imm, imm = row[_ALU_OPCODE], row[_USE_IMM] != 0, row[_IMM]
-    right, left = min(max(imm, 0), 31), max(-imm, 0)
+    operation, use_imm, imm = row[_ALU_OPCODE], row[_USE_IMM] != 0, np.int32(row[_IMM])
+    dst_out, dst_in = row[_DST_OUT], row[_DST_IN]
+    src_out, src_in = row[_SRC_OUT], row[_SRC_IN]
+    begin, end = row[_UOP_BEGIN], row[_UOP_END]
+    iter_out, iter_in = row[_ITER_OUT], row[_ITER_IN]
     lanes = np.uint64(LANES)
-    for o in range(row[_ITER_OUT]):
-        for i in range(row[_ITER_IN]):
-            for u in range(row[_UOP_BEGIN], row[_UOP_END]):
+    for o in range(iter_out):
+        for i in range(iter_in):
+            for u in range(begin, end):
                 word = np.int64(uop[u])
-                index = (word & 0x7FF) + o * row[_DST_OUT] + i * row[_DST_IN]
-                d = np.uint64(index) * lanes
-                a = acc[d : d + lanes]
+                d = np.uint64((word & 0x7FF) + o * dst_out + i * dst_in) * lanes
                 if use_imm:
-                    if operation == _MIN:
-                        for r in range(LANES):
-                            a[r] = imm if imm < a[r] else a[r]
-                    elif operation == _MAX:
-                        for r in range(LANES):
-                            a[r] = imm if imm > a[r] else a[r]
-                    elif operation == _ADD:
-                        for r in range(LANES):
-                            a[r] = a[r] + imm
-                    elif left == 0:
-                        for r in range(LANES):
-                            a[r] = a[r] >> right
-                    elif left < 32:
-                        for r in range(LANES):
-                            a[r] = a[r] << left
-                    else:
-                        a[:] = 0
+                    _alu_immediate(acc, d, operation, imm)
                 else:
-                    index = ((word >> 11) & 0x7FF) + o * row[_SRC_OUT] + i * row[_SRC_IN]
-                    s = np.uint64(index) * lanes
-                    b = acc[s : s + lanes]
-                    if operation == _MIN:
-                        for r in range(LANES):
-                            a[r] = b[r] if b[r] < a[r] else a[r]
-                    elif operation == _MAX:
-                        for r in range(LANES):
-                            a[r] = b[r] if b[r] > a[r] else a[r]
-                    elif operation == _ADD:
-                        for r in range(LANES):
-                            a[r] = a[r] + b[r]
-                    else:
-                        for r in range(LANES):
-                            a[r] = a[r] >> (b[r] & 31)
+                    s = np.uint64(((word >> 11) & 0x7FF) + o * src_out + i * src_in) * lanes
+                    _alu_tensor(acc, d, s, operation)
 
 
 @njit(cache=True, nogil=True)

@@ -299,6 +299,14 @@ def test_claimed_work_is_limited_before_anything_runs() -> None:
         prepare(stream(_alu(ADD), _alu(ADD), pack(FINISH)), GEOMETRY, micro_op_limit=1)
 
 
+def test_claimed_transfers_are_limited_before_anything_runs() -> None:
+    load = _load(WGT, 0x1000, 8)
+    prepare(stream(load, load, pack(FINISH)), GEOMETRY, micro_op_limit=64)
+    with pytest.raises(ProgramError, match="64 moves of 64 bytes; at most 63") as caught:
+        prepare(stream(load, load, pack(FINISH)), GEOMETRY, micro_op_limit=63)
+    assert caught.value.error_class == "work_limit"
+
+
 def test_other_machines_are_refused() -> None:
     widths = ElementBytes(uop=4, inp=16, wgt=256, acc=64, out=16)
     wide = VtaGeometry(1, 32, 32, widths, GEOMETRY.depth)
