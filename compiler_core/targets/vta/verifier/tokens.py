@@ -57,6 +57,10 @@ def check_tokens(decoded: Decoded) -> tuple[TokenMatching | None, list[Finding]]
     order. A pop whose token only a later instruction pushes is therefore a deadlock, even where the
     three modules side by side would get through.
 
+    FINISH has to follow every load and store instruction, those with ``x_size`` 0 too: they still
+    hold tokens. A counter must not exceed 255 tokens in any schedule that the tokens permit, not
+    just in program order.
+
     Args:
         decoded: Decoded instructions ``[n]`` without unknown codes or illegal flags.
 
