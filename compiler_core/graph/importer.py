@@ -5,9 +5,7 @@ A model comes from outside: whatever is wrong with it is one :class:`InputError`
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +15,13 @@ import onnx
 
 from compiler_core.errors import InputError
 from compiler_core.graph.attributes import freeze, read_attributes
-from compiler_core.graph.dtypes import dtype_name
 from compiler_core.graph.exporter import write_model
-from compiler_core.graph.ir import Graph, Node, TensorType
+from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.opset import upgrade_opset
 from compiler_core.graph.order import sort_nodes
 from compiler_core.graph.reader import ImportLimits, check_text, read_model
 from compiler_core.graph.shapes import infer_types
+from compiler_core.graph.values import as_floats, read_array, read_inputs
 
 OLDEST_OPSET = 7
 
@@ -97,7 +95,9 @@ class _Importer:
             raise InputError(f"tensor {name!r}: sparse initializers are not supported")
         for tensor in proto.initializer:
             self._add_constant(tensor.name, tensor)
-        inputs, types, dynamic = self._inputs()
+        fed = [item for item in proto.input if item.name not in self._constants]
+        types, dynamic = read_inputs(fed, self._shapes)
+        inputs = list(types)
         nodes = sort_nodes(self._nodes(), {*inputs, *self._constants})
         outputs = self._outputs(nodes, inputs)
         graph = Graph(
@@ -163,7 +163,7 @@ class _Importer:
             raise InputError("an initializer has no name")
         if name in self._constants:
             raise InputError(f"tensor {name!r} is defined twice, by two initializers or constants")
-        self._add_array(name, _array(name, tensor, self._limits))
+        self._add_array(name, read_array(name, tensor, self._limits))
 
     def _add_array(self, name: str, array: npt.NDArray[Any]) -> None:
         self._bytes += array.nbytes
@@ -172,80 +172,13 @@ class _Importer:
                 f"tensor {name!r}: the constants take {self._bytes} bytes; "
                 f"at most {self._limits.total_bytes} are read"
             )
-        if _is_float(array) and bool(np.isnan(array.astype(np.float32, copy=False)).any()):
-            index = int(np.flatnonzero(np.isnan(array.astype(np.float32, copy=False)))[0])
+        nans = np.isnan(as_floats(array))
+        if bool(nans.any()):
+            index = int(np.flatnonzero(nans)[0])
             raise InputError(
                 f"tensor {name!r} holds NaN (first at flat index {index}); weights must be finite"
             )
         self._constants[name] = freeze(array)
-
-    def _inputs(self) -> tuple[list[str], dict[str, TensorType], frozenset[str]]:
-        names: list[str] = []
-        types: dict[str, TensorType] = {}
-        dynamic: set[str] = set()
-        fed = [value for value in self._model.graph.input if value.name not in self._constants]
-        self._check_shape_names([value.name for value in fed])
-        for value in fed:
-            if not value.name:
-                raise InputError("a graph input has no name")
-            if value.name in types:
-                raise InputError(f"tensor {value.name!r} is defined twice, by two graph inputs")
-            names.append(value.name)
-            types[value.name] = self._input_type(value, dynamic)
-        return names, types, frozenset(dynamic)
-
-    def _check_shape_names(self, names: list[str]) -> None:
-        for name in self._shapes:
-            if name not in names:
-                near = get_close_matches(name, names, 1) or names
-                raise InputError(
-                    f"--shape names {name!r}, which is no input; inputs: {', '.join(names)}",
-                    hint=f"--shape {near[0]}=…" if near else None,
-                )
-
-    def _input_type(self, value: onnx.ValueInfoProto, dynamic: set[str]) -> TensorType:
-        kind = value.type.WhichOneof("value")
-        if kind != "tensor_type":
-            raise InputError(
-                f"input {value.name!r}: type {kind or 'unknown'}; only tensors are supported"
-            )
-        dtype = dtype_name(value.type.tensor_type.elem_type)
-        if dtype is None:
-            number = value.type.tensor_type.elem_type
-            raise InputError(
-                f"input {value.name!r}: element type {number} is unknown or unsupported"
-            )
-        given = self._shapes.get(value.name)
-        hint = f"--shape {value.name}=1,3,224,224 (one number per axis)"
-        if not value.type.tensor_type.HasField("shape"):
-            if given is None:
-                raise InputError(f"input {value.name!r} has no shape", hint=hint)
-            return TensorType(dtype, _positive(value.name, given))
-        dims = value.type.tensor_type.shape.dim
-        if given is not None and len(given) != len(dims):
-            raise InputError(
-                f"input {value.name!r} has {len(dims)} axes, --shape gives {len(given)}", hint=hint
-            )
-        shape: list[int] = []
-        for axis, dim in enumerate(dims):
-            fixed = dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
-            wanted = None if given is None else given[axis]
-            if fixed is not None and wanted is not None and fixed != wanted:
-                raise InputError(
-                    f"input {value.name!r}, axis {axis}: the model fixes {fixed}, "
-                    f"--shape gives {wanted}",
-                    hint=hint,
-                )
-            size = wanted if wanted is not None else fixed
-            if size is None and axis:
-                label = f" ({dim.dim_param})" if dim.dim_param else ""
-                raise InputError(
-                    f"input {value.name!r}, axis {axis}{label} is dynamic: give its size", hint=hint
-                )
-            if fixed is None and axis == 0 and size in (None, 1):
-                dynamic.add(value.name)
-            shape.append(1 if size is None else size)
-        return TensorType(dtype, _positive(value.name, tuple(shape)))
 
     def _nodes(self) -> list[Node]:
         taken: set[str] = {node.name for node in self._model.graph.node}
@@ -268,7 +201,7 @@ class _Importer:
             seen.add(name)
             for attribute in proto.attribute:
                 if attribute.type == onnx.AttributeProto.TENSOR:
-                    _array(f"{label}.{attribute.name}", attribute.t, self._limits)
+                    read_array(f"{label}.{attribute.name}", attribute.t, self._limits)
             attributes, opaque = self._attributes(proto, label)
             nodes.append(
                 Node(
@@ -351,9 +284,7 @@ class _Importer:
                 continue
             for name in node.inputs[1:]:
                 array = graph.constants.get(name)
-                if array is None or not _is_float(array):
-                    continue
-                if not bool(np.isfinite(array.astype(np.float32, copy=False)).all()):
+                if array is not None and not bool(np.isfinite(as_floats(array)).all()):
                     raise InputError(
                         f"tensor {name!r}, a weight of node {node.name!r}, holds infinite values"
                     )
@@ -365,50 +296,3 @@ def _has_subgraphs(graph: onnx.GraphProto) -> bool:
         for node in graph.node
         for attribute in node.attribute
     )
-
-
-def _is_float(array: npt.NDArray[Any]) -> bool:
-    return array.dtype.kind == "f" or "float" in array.dtype.name
-
-
-def _positive(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    for axis, size in enumerate(shape):
-        if not 0 < size < 2**31:
-            raise InputError(
-                f"input {name!r}, axis {axis}: size {size}; sizes are 1 to {2**31 - 1}"
-            )
-    return shape
-
-
-def _array(name: str, tensor: onnx.TensorProto, limits: ImportLimits) -> npt.NDArray[np.generic]:
-    """The content of a tensor whose shape, type and number of bytes may all disagree."""
-    if tensor.data_location == onnx.TensorProto.EXTERNAL:
-        raise InputError(f"tensor {name!r}: its external data is not loaded")
-    dtype = dtype_name(tensor.data_type)
-    if dtype is None:
-        raise InputError(
-            f"tensor {name!r}: element type {tensor.data_type} is unknown or unsupported"
-        )
-    if any(dim < 0 for dim in tensor.dims):
-        raise InputError(f"tensor {name!r}: shape {list(tensor.dims)} has a negative size")
-    count = math.prod(tensor.dims)
-    width = (
-        1
-        if dtype == "string"
-        else np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)).itemsize
-    )
-    if count * width > limits.tensor_bytes:
-        raise InputError(
-            f"tensor {name!r}: {count * width} bytes; at most {limits.tensor_bytes} are read"
-        )
-    try:
-        array = onnx.numpy_helper.to_array(tensor)
-    except (ValueError, TypeError, KeyError, OverflowError) as error:
-        raise InputError(
-            f"tensor {name!r}: its data does not fit its shape {list(tensor.dims)}: {error}"
-        ) from error
-    if array.shape != tuple(tensor.dims):
-        raise InputError(
-            f"tensor {name!r}: {array.size} elements do not fill its shape {list(tensor.dims)}"
-        )
-    return array

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from compiler_core.errors import InputError
@@ -64,11 +65,14 @@ class FloatSession:
         if not optimize:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            # Constants pass through unchanged: onnxruntime accepts them as outputs.
             model = export_onnx(graph, inputs=inputs, outputs=outputs)
             self._session = onnxruntime.InferenceSession(
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
+        except EncodeError as error:
+            raise InputError(
+                f"graph {graph.name!r} takes more than the 2 GiB of a model"
+            ) from error
         except RUNTIME_ERRORS as error:
             raise InputError(
                 f"onnxruntime cannot run graph {graph.name!r}: {_line(error)}"

@@ -25,6 +25,7 @@ _RANDOM = {
     "RandomUniform",
     "RandomUniformLike",
 }
+_QUANTIZATION = {"DequantizeLinear", "QuantizeLinear"}
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,13 @@ class ConstantFolding:
     Attributes:
         tensor_bytes: Larger results stay computed, so that a small file cannot fill the memory.
         total_bytes: The same for all results of one application.
+        keep_quantization: Leave QuantizeLinear and DequantizeLinear, whose scales would be lost.
     """
 
     name: ClassVar[str] = "constant-folding"
     tensor_bytes: int = 2**29
     total_bytes: int = 2**30
+    keep_quantization: bool = True
 
     def apply(self, graph: Graph) -> Graph:
         """See :class:`GraphPass`."""
@@ -83,7 +86,8 @@ class ConstantFolding:
         for node in graph.nodes:
             if node.op in _RANDOM or node.opaque or node.domain not in ("", NEST_DOMAIN):
                 continue
-            # A node that reads nothing is one of the random or input-like kinds, or a constant.
+            if self.keep_quantization and node.op in _QUANTIZATION:
+                continue
             if any(name and name not in known for name in node.inputs):
                 continue
             size = _result_bytes(graph, node)
