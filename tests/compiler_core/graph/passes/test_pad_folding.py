@@ -84,3 +84,27 @@ def test_leaves_other_padding(graph_of: Build, rewritten: Check) -> None:
         %v = Conv(%o, (-3.0, 2.0, 0.0, -2.0):float32[1,4,1,1]) {dilations=(1, 1), group=1, kernel_shape=(1, 1), pads=(0, 0, 0, 0), strides=(1, 1)} -> float32[N,1,5,5]
         """,
     )
+
+
+def test_looks_through_a_transpose(graph_of: Build, rewritten: Check) -> None:
+    graph = graph_of(
+        """(float[N,5,5,2] x) => (float y, float z) {
+            p = Pad(x, amounts)
+            t = Transpose<perm=[0,3,1,2]>(p)
+            y = Conv(t, w)
+            z = MaxPool<kernel_shape=[3,3]>(t)
+        }""",
+        w=ramp(2, 2, 3, 3),
+        amounts=i64(0, 1, 2, 0, 0, 0, 1, 0),
+    )
+    rewritten(
+        graph,
+        (ExplicitWindows(), PadFolding()),
+        """
+        %p/unpadded = Transpose(%x) {perm=(0, 3, 1, 2)} -> float32[N,2,5,5]
+        %p = Pad(%x, (0, 1, 2, 0, 0, 0, 1, 0):int64[8]) -> float32[N,6,8,2]
+        %t = Transpose(%p) {perm=(0, 3, 1, 2)} -> float32[N,2,6,8]
+        %y = Conv(%p/unpadded, @w:float32[2,2,3,3]) {dilations=(1, 1), group=1, kernel_shape=(3, 3), pads=(1, 2, 0, 1), strides=(1, 1)} -> float32[N,2,4,6]
+        %z = MaxPool(%t) {dilations=(1, 1), kernel_shape=(3, 3), pads=(0, 0, 0, 0), strides=(1, 1)} -> float32[N,2,4,6]
+        """,
+    )
