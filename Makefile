@@ -42,9 +42,8 @@ test-all: $(TEST_VENV)/.installed ## Run all tests, the slow ones too
 	$(TEST_VENV)/bin/python -m pytest -m 'slow or not slow' $(PYTEST_FLAGS)
 
 lint: $(TEST_VENV)/.installed ## Check style, format and types
-	$(TEST_VENV)/bin/ruff check .
-	$(TEST_VENV)/bin/ruff format --check .
-	$(TEST_VENV)/bin/mypy
+	@status=0; for check in 'ruff check .' 'ruff format --check .' mypy; do \
+		echo "$$check"; $(TEST_VENV)/bin/$$check || status=1; done; exit $$status
 
 bench: $(TEST_VENV)/.installed ## Measure speed; prints the figures of the README
 	@for script in benchmarks/*.py; do \
