@@ -170,10 +170,35 @@ def random_program(choose: Choose, length: int) -> Bytes:
     factors suffice.
     """
     words = [pack(LOAD, dram_base=UOP_TABLE // 4, y_size=1, x_size=64, x_stride=64)]
+    # All on-chip memory that micro-ops reach holds data, and all accumulators are stored at the
+    # end.
+    for kind, count, bases in ((ACC, 1024, (0, 1024)), (INP, 2048, (0,)), (WGT, 448, (0, 448))):
+        words += [
+            pack(
+                LOAD,
+                memory_type=kind,
+                sram_base=base,
+                dram_base=0x1000 // BYTES[kind],
+                y_size=1,
+                x_size=count,
+                x_stride=count,
+            )
+            for base in bases
+        ]
     makers = (_random_load, _random_load, _random_load, _random_gemm, _random_gemm, _random_alu)
     makers += (_random_alu, _random_store)
     words += [makers[choose(0, len(makers) - 1)](choose) for _ in range(length)]
-    words += [_random_store(choose), pack(FINISH)]
+    words.append(
+        pack(
+            STORE,
+            memory_type=OUT,
+            dram_base=STORE_BASE // 16,
+            y_size=1,
+            x_size=DEPTH[OUT],
+            x_stride=DEPTH[OUT],
+        )
+    )
+    words.append(pack(FINISH))
     return stream(*words)
 
 

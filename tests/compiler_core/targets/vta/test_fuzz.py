@@ -247,7 +247,7 @@ def _assert_outcomes_are_varied(outcomes: Counter[str]) -> None:
 
 
 def test_a_representative_part(seeds: list[ProgramFile]) -> None:
-    _assert_outcomes_are_varied(_fuzz(seeds, seed=0, count=4_000))
+    _assert_outcomes_are_varied(_fuzz(seeds, seed=0, count=2_000))
 
 
 @pytest.mark.slow
@@ -263,7 +263,7 @@ def test_what_the_verifier_accepts_runs_to_its_end(seeds: list[ProgramFile]) -> 
     """
     rng = np.random.default_rng(99)
     accepted = 0
-    for _ in range(1_500):
+    for _ in range(1_000):
         program = _mutant(rng, seeds)
         dram = program.dram()
         if first_error(verify(program.instructions, CORE.geometry, dram)) is not None:
@@ -278,4 +278,4 @@ def test_what_the_verifier_accepts_runs_to_its_end(seeds: list[ProgramFile]) -> 
         reference.interpret(program.instructions, expected)
         np.testing.assert_array_equal(dram, expected)
         accepted += 1
-    assert accepted > 40
+    assert accepted > 30
