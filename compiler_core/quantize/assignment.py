@@ -1,18 +1,91 @@
-"""Which unit runs which node when nobody has searched: everything that the NPU can run."""
+"""Which unit runs which node when nobody has searched: everything that the NPU can run.
+
+The exceptions are cheap operators between CPU nodes: moving a float tensor over and back costs more
+than adding or clamping it where it is.
+"""
 
 from __future__ import annotations
 
-from compiler_core.graph.ir import Graph
+from compiler_core.graph.ir import Graph, Node
 from compiler_core.quantize.assemble import CPU, NPU
-from compiler_core.targets.vta.operators import unsupported
+from compiler_core.targets.vta.operators import VIEW_OPERATORS, unsupported
+
+_CHEAP = ("Add", "Relu", "Clip", "Slice", "Pad", "Concat")
+_HEAVY = ("Conv", "Dense", "MatMul", "Gemm")
 
 
 def default_assignment(graph: Graph) -> dict[str, str]:
-    """``"vta"`` for every node that the VTA supports, ``"cpu"`` for the others, by node name."""
-    return {node.name: NPU if unsupported(graph, node) is None else CPU for node in graph.nodes}
+    """``"vta"`` or ``"cpu"`` for every node name; see :func:`cpu_reasons` for what is not there."""
+    staying = cpu_reasons(graph)
+    return {node.name: CPU if node.name in staying else NPU for node in graph.nodes}
 
 
 def cpu_reasons(graph: Graph) -> dict[str, str]:
-    """Why each unsupported node stays on the CPU, by node name."""
+    """Why a node stays on the CPU by default, by node name."""
     found = ((node.name, unsupported(graph, node)) for node in graph.nodes)
-    return {name: reason for name, reason in found if reason is not None}
+    reasons = {name: reason for name, reason in found if reason is not None}
+    around = _Neighbours(graph)
+    changed = True
+    while changed:
+        changed = False
+        for node in graph.nodes:
+            if node.name in reasons or node.op not in _CHEAP:
+                continue
+            if around.is_round_trip(node, reasons):
+                changed = True
+                reasons[node.name] = (
+                    f"{node.op} '{node.name}' reads from the CPU and is only read there: "
+                    "a round trip for little work."
+                )
+    return reasons
+
+
+class _Neighbours:
+    """Who computes and who reads a tensor, looking through views."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._outputs = set(graph.outputs)
+        self._producer = {name: node for node in graph.nodes for name in node.outputs if name}
+        self._readers: dict[str, list[Node]] = {}
+        for node in graph.nodes:
+            for name in node.inputs:
+                self._readers.setdefault(name, []).append(node)
+
+    def is_round_trip(self, node: Node, on_cpu: dict[str, str]) -> bool:
+        """Whether every reader is a CPU node, some operand comes from one, and nothing fuses."""
+        readers = self._all_readers(node.output)
+        if not readers or any(reader.name not in on_cpu for reader in readers):
+            return False
+        sources = [source for name in node.inputs if (source := self._source(name)) is not None]
+        if not any(source.name in on_cpu for source in sources):
+            return False
+        return not (node.op == "Add" and any(self._fuses(name, on_cpu) for name in node.inputs))
+
+    def _fuses(self, tensor: str, on_cpu: dict[str, str]) -> bool:
+        """Whether the convolution behind ``tensor`` takes the addition into its accumulator."""
+        source = self._producer.get(tensor)
+        if source is None or source.op not in _HEAVY or source.clip is not None:
+            return False
+        alone = len(self._readers[tensor]) == 1 and tensor not in self._outputs
+        return alone and source.name not in on_cpu
+
+    def _source(self, tensor: str) -> Node | None:
+        node = self._producer.get(tensor)
+        while node is not None and node.op in VIEW_OPERATORS:
+            node = self._producer.get(node.inputs[0])
+        return node
+
+    def _all_readers(self, tensor: str) -> list[Node]:
+        """Readers behind views; none where the caller of the model reads it."""
+        if tensor in self._outputs:
+            return []
+        found: list[Node] = []
+        for node in self._readers.get(tensor, []):
+            if node.op not in VIEW_OPERATORS:
+                found.append(node)
+                continue
+            behind = self._all_readers(node.output)
+            if not behind:
+                return []
+            found += behind
+        return found

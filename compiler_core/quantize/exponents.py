@@ -49,6 +49,11 @@ def fitting_exponent(absmax: float) -> int:
     return max(-EXPONENT_LIMIT, min(EXPONENT_LIMIT, exponent))
 
 
+def weight_exponent(weight: npt.NDArray[np.float64]) -> int:
+    """The exponent of a weight tensor that is not all zero."""
+    return fitting_exponent(float(np.abs(weight).max()))
+
+
 @dataclass(frozen=True)
 class ConvNumbers:
     """The integers of one convolution.
@@ -166,7 +171,7 @@ class Solver:
         if exact:
             ew = 0 if er is None else min(max(er - ex, 0), MAX_COPY_EXPONENT)
         elif step.weight.any():
-            ew = fitting_exponent(float(np.abs(step.weight).max()))
+            ew = weight_exponent(step.weight)
         else:
             ew = ey - ex + 8  # only the bias is left: give it eight more bits than the output
         most = min(
