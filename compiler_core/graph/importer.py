@@ -124,12 +124,14 @@ class _Importer:
     @staticmethod
     def _check(graph: Graph) -> None:
         """Arity, attributes and types of every operator against its definition."""
-        if any(
-            name not in graph.types or graph.types[name].shape is None for name in graph.outputs
-        ):
-            return  # an operator that onnx does not know; the checker refuses untyped outputs
+        model = write_model(graph, weight_limit=_CHECK_WEIGHT_LIMIT)
+        for value in model.graph.output:
+            # The checker wants a type, which unknown operators leave open; it compares none.
+            if not value.type.tensor_type.HasField("shape"):
+                value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+                value.type.tensor_type.shape.SetInParent()
         try:
-            onnx.checker.check_model(write_model(graph, weight_limit=_CHECK_WEIGHT_LIMIT))
+            onnx.checker.check_model(model)
         except (onnx.checker.ValidationError, ValueError) as error:
             message = " ".join(str(error).split())
             raise InputError(f"not a valid ONNX graph: {message}") from error

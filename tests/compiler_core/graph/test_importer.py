@@ -98,6 +98,7 @@ def test_wrong_shapes(onnx_model: Model, shapes: dict[str, tuple[int, ...]], mes
         ("(float[1] x) => (float y) { y = Frobnicate(x) }", "no operator 'Frobnicate'"),
         ("(float[1] x) => (float y) { y = Relu(x, x) }", "not a valid ONNX graph: .*Relu"),
         ("(float[1] x) => (float y) { y = Relu<color=3>(x) }", "Unrecognized attribute: color"),
+        ("(float[1] x) => (float y) { y = Relu() }", r"not a valid ONNX graph: .*Relu"),
         ("(seq(float[1]) x) => (int64 y) { y = SequenceLength(x) }", "input 'x': type sequence"),
     ],
 )
