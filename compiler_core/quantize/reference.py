@@ -99,12 +99,12 @@ class ReferenceExecutor:
             block = {name: array[start : start + self._block] for name, array in inputs.items()}
             blocks.append(_Block(self, block, every).run())
         graph = self._quantized.source
-        outputs = {}
+        outputs: Arrays = {}
         for name in graph.outputs:
-            parts = [block.outputs[name] for block in blocks]
-            outputs[name] = (
-                np.concatenate(parts) if _grows(parts[0], graph.types, name) else parts[0]
-            )
+            if name in graph.constants:
+                outputs[name] = np.asarray(graph.constants[name])
+                continue
+            outputs[name] = np.concatenate([block.outputs[name] for block in blocks])
         tensors = {
             name: np.concatenate([block.tensors[name] for block in blocks])
             for name in blocks[0].tensors
@@ -142,10 +142,6 @@ def _last_uses(quantized: QuantizedGraph) -> dict[str, str]:
     return {name: where for name, where in last.items() if name not in quantized.source.outputs}
 
 
-def _grows(array: npt.NDArray[Any], types: Mapping[str, Any], name: str) -> bool:
-    return array.ndim > 0 and name in types and bool(types[name].shape)
-
-
 class _Block:
     """Samples that are executed together."""
 
@@ -178,19 +174,19 @@ class _Block:
                     self._floats.pop(name, None)
                     if not self._every:
                         self._integers.pop(name, None)
-        outputs = {}
-        for name in self._quantized.source.outputs:
-            parts = self._float_values(name)
-            outputs[name] = np.concatenate(parts) if parts[0].ndim else parts[0]
+        source = self._quantized.source
+        outputs = {
+            name: np.concatenate([np.atleast_1d(part) for part in self._float_values(name)])
+            for name in source.outputs
+            if name not in source.constants
+        }
         every = {name: values.astype(np.int8) for name, values in self._integers.items()}
         return IntegerRun(outputs, every if self._every else {})
 
     def _float_values(self, name: str) -> list[npt.NDArray[Any]]:
         """One array per run of the model."""
         if name not in self._floats:
-            graph, tensor = self._quantized.source, self._quantized.tensors.get(name)
-            if tensor is None:
-                return [np.asarray(graph.constants[name])] * self._runs
+            graph, tensor = self._quantized.source, self._quantized.tensors[name]
             real = dequantize_array(self._integers[name], tensor)
             whole = from_nchw(real, self._quantized.views[name], graph.types[name].shape or ())
             self._floats[name] = np.split(whole, self._runs)
