@@ -164,7 +164,7 @@ def estimate_cycles(
     vectors = w.batch * w.out_height * w.out_width * structure.out_blocks
     residual = 0 if w.epilogue.residual_bits is None else 1 + residual_needs_pass(w)
     bias = {BiasVariant.GEMM: extra, BiasVariant.ALU: 2, BiasVariant.LOAD: 8}[s.bias]
-    compute = direct_bound(w, core).compute + vectors * (1 + residual + bias)
+    compute: Any = direct_bound(w, core).compute + vectors * (1 + residual + bias)
     spans = _spans(w, 0) * _spans(w, 1)
     compute = compute + images * channels * _INSTRUCTION_CYCLES * (steps * spans + 5 + residual)
 
@@ -174,7 +174,8 @@ def estimate_cycles(
     passes: Any
     weight_passes: Any
     if order is LoopOrder.WEIGHT_STATIONARY:
-        all_inputs = s.input_slots >= images * steps
+        distinct = images * (channels if structure.diagonal else steps)
+        all_inputs = s.input_slots >= distinct
         passes = np.where(all_inputs | structure.diagonal, 1, channels)
         weight_passes = np.where((s.weight_slots >= steps) | (steps == 1), 1, images)
         kept_inputs, kept_weights = all_inputs, s.weight_slots > steps
@@ -183,6 +184,8 @@ def estimate_cycles(
         all_weights = s.weight_slots >= channels * steps
         weight_passes = np.where(all_weights, 1, images)
         kept_inputs, kept_weights = s.input_slots > steps, all_weights
+        if structure.diagonal:
+            kept_inputs = s.input_slots >= images * channels
     if w.uniform:
         weight_passes, kept_weights = np.ones_like(images), np.ones_like(images, dtype=bool)
     in_blocks = structure.out_blocks if structure.diagonal else structure.in_blocks

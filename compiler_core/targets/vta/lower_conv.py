@@ -40,6 +40,7 @@ from compiler_core.targets.vta.schedule import (
     MicroOpLoading,
 )
 from compiler_core.targets.vta.slots import Slot, SlotPool
+from compiler_core.targets.vta.tap_nests import TapStep, tap_nests
 from compiler_core.targets.vta.tiles import AxisTile, axis_tiles
 from compiler_core.tensor.workload import ConvWorkload, Requantization
 
@@ -297,15 +298,11 @@ class _ConvLowering:
     def _taps(
         self, tile: OutputTile, low: int, high: int, pitch: int
     ) -> tuple[tuple[LoopNest, int], ...]:
-        return _tap_nests(
-            self.w,
-            tile.rows,
-            tile.columns,
-            tile.blocks,
-            1 if self.structure.diagonal else high - low,
-            self.structure.diagonal,
-            pitch,
+        in_blocks = 1 if self.structure.diagonal else high - low
+        step = TapStep(
+            tile.rows, tile.columns, tile.blocks, in_blocks, self.structure.diagonal, pitch
         )
+        return tap_nests(self.w, step, self.s.taps)
 
     def _load_inputs(self, tile: OutputTile, low: int, high: int, slot: Slot) -> int:
         rows, columns = tile.rows, tile.columns
@@ -431,44 +428,3 @@ class _ConvLowering:
 @lru_cache(maxsize=4096)
 def _contiguous(count: int, source: int = 1) -> LoopNest:
     return LoopNest(1, count, 0, 1, 0, source, 0, 0, (0,))
-
-
-@lru_cache(maxsize=8192)
-def _tap_nests(
-    workload: ConvWorkload,
-    rows: AxisTile,
-    columns: AxisTile,
-    out_blocks: int,
-    in_blocks: int,
-    diagonal: bool,
-    pitch: int,
-) -> tuple[tuple[LoopNest, int], ...]:
-    """GEMM nests of one tile step with their packed offsets: valid (output, tap) rectangles only.
-
-    ``pitch`` is the distance between output blocks in the weight tile, 0 where one weight serves
-    all.
-    """
-    window = workload.window
-    (stride_h, stride_w), (dil_h, dil_w) = window.strides, window.dilations
-    width, points = columns.size, rows.extent * columns.extent
-    plane, kernel_w = rows.size * width, window.kernel[1]
-    taps = window.kernel[0] * kernel_w
-    step = 0 if workload.uniform else 1
-    nests = []
-    for row in rows.spans:
-        for column in columns.spans:
-            axes = (
-                Axis(in_blocks, 0, plane, taps * step),
-                Axis(row.taps, 0, dil_h * width, kernel_w * step),
-                Axis(column.taps, 0, dil_w, step),
-                Axis(row.extent, columns.extent, stride_h * width, 0),
-                Axis(out_blocks, points, plane if diagonal else 0, pitch),
-                Axis(column.extent, 1, stride_w, 0),
-            )
-            dst = (row.start - rows.start) * columns.extent + column.start - columns.start
-            in_row = row.start * stride_h + row.tap * dil_h - window.pads[0] - rows.low
-            in_column = column.start * stride_w + column.tap * dil_w - window.pads[1] - columns.low
-            wgt = (row.tap * kernel_w + column.tap) * step
-            packed = pack(dst, in_row * width + in_column, wgt)
-            nests += [(nest, packed) for nest in compress(axes)]
-    return tuple(nests)

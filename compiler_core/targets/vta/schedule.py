@@ -40,6 +40,15 @@ class FoldVariant(Enum):
     WINDOW = "window"
 
 
+class TapGrouping(Enum):
+    """How the taps of a tile become instructions where padding cuts it into rectangles."""
+
+    RECTANGLES = "rectangles"
+    """One instruction for each rectangle of outputs with equal valid taps."""
+    MERGED = "merged"
+    """All rectangles, or those of a row span, in one micro-op table, as far as it stays short."""
+
+
 class EpilogueGranularity(Enum):
     """On how much of an output tile requantization and store work at a time."""
 
@@ -74,6 +83,7 @@ class ConvSchedule:
         epilogue: Granularity of requantization and store.
         micro_ops: When micro-ops are loaded.
         fold: Layout variant of the input.
+        taps: How valid taps are grouped into instructions.
     """
 
     tile_height: int
@@ -88,6 +98,7 @@ class ConvSchedule:
     epilogue: EpilogueGranularity = EpilogueGranularity.TILE
     micro_ops: MicroOpLoading = MicroOpLoading.PRELOAD
     fold: FoldVariant = FoldVariant.NONE
+    taps: TapGrouping = TapGrouping.RECTANGLES
 
     @property
     def digest(self) -> str:
