@@ -46,3 +46,9 @@ class MissingDependencyError(NestTuneError):
     """A package or service that this command needs is absent."""
 
     exit_code = 5
+
+
+class InternalError(NestTuneError):
+    """What this project made breaks its own rules: its authors must act."""
+
+    exit_code = 70

@@ -31,13 +31,16 @@ def shape_text(workload: Workload) -> str:
     Example: ``1x64x56x56 k3x3 s1x1 -> 64x56x56``.
     """
     window = workload.window
-    pooled = isinstance(workload, MaxPoolWorkload)
-    channels = workload.channels if pooled else workload.in_channels
-    result = workload.channels if pooled else workload.out_channels
+    if isinstance(workload, MaxPoolWorkload):
+        channels = result = workload.channels
+        groups = 1
+    else:
+        channels, result = workload.in_channels, workload.out_channels
+        groups = workload.groups
     text = f"{workload.batch}x{channels}x{workload.in_height}x{workload.in_width}"
     text += f" k{window.kernel[0]}x{window.kernel[1]} s{window.strides[0]}x{window.strides[1]}"
     if window.dilations != (1, 1):
         text += f" d{window.dilations[0]}x{window.dilations[1]}"
-    if not pooled and workload.groups > 1:
-        text += f" g{workload.groups}"
+    if groups > 1:
+        text += f" g{groups}"
     return f"{text} -> {result}x{workload.out_height}x{workload.out_width}"

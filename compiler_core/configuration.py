@@ -1,0 +1,195 @@
+"""Configurations: scheme, plan and schedules, everything that the final compile needs.
+
+On disk a configuration is ``config.toml``, the lock file: one key per line in a stable order, so
+that a change is one line of a diff. Unknown keys are errors.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from compiler_core.errors import InputError
+from compiler_core.plain import from_plain, refuse_unknown, to_plain
+from compiler_core.targets.vta.schedule import ConvSchedule, MaxPoolSchedule, Schedule
+
+CONFIGURATION_SCHEMA = "nest-tune/config/1"
+_BYTES_MAX = 64 << 20
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_TABLES = ("model", "target", "scheme", "plan", "schedule", "measured")
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """The quantization decisions.
+
+    Attributes:
+        exponents: ``real = integer * 2**-exponent`` per int8 tensor; empty where calibration still
+            has to find them.
+    """
+
+    exponents: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a configuration was made for: a model or a target; no digest fits every one."""
+
+    name: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One point of the search.
+
+    Attributes:
+        scheme: How tensors become integers.
+        plan: Unit per graph node; empty for everything that the NPU supports.
+        schedules: Schedule per task id; a task without one gets the untuned default.
+        model, target: What it was made for.
+        measured: Metrics when it was compiled, by name.
+    """
+
+    scheme: Scheme = field(default_factory=Scheme)
+    plan: Mapping[str, str] = field(default_factory=dict)
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    model: Subject = field(default_factory=Subject)
+    target: Subject = field(default_factory=Subject)
+    measured: Mapping[str, float] = field(default_factory=dict)
+
+
+def configuration_document(configuration: Configuration) -> dict[str, Any]:
+    """A configuration as plain values; the tables of the TOML file."""
+    return {
+        "schema": CONFIGURATION_SCHEMA,
+        "model": to_plain(configuration.model),
+        "target": to_plain(configuration.target),
+        "scheme": to_plain(configuration.scheme),
+        "plan": to_plain(configuration.plan),
+        "schedule": to_plain(dict(sorted(configuration.schedules.items()))),
+        "measured": to_plain(configuration.measured),
+    }
+
+
+def read_configuration_document(document: Any, where: str) -> Configuration:
+    """The inverse of :func:`configuration_document`.
+
+    Raises:
+        InputError: A key is unknown, missing or of the wrong type.
+    """
+    if not isinstance(document, dict):
+        raise InputError(f"{where}: no table of keys")
+    refuse_unknown(document, ["schema", *_TABLES], where)
+    schema = document.get("schema")
+    if schema != CONFIGURATION_SCHEMA:
+        raise InputError(f"{where}: schema {schema!r}; {CONFIGURATION_SCHEMA!r} is needed")
+    schedules = document.get("schedule", {})
+    if not isinstance(schedules, dict):
+        raise InputError(f"{where}: schedule is no table")
+    plan = from_plain(dict[str, str], document.get("plan", {}), f"{where}: plan")
+    for node, unit in plan.items():
+        if unit not in ("vta", "cpu"):
+            raise InputError(f"{where}: plan.{node}: unit {unit!r}; allowed are vta, cpu")
+    return Configuration(
+        from_plain(Scheme, document.get("scheme", {}), f"{where}: scheme"),
+        plan,
+        {
+            name: read_schedule(value, f"{where}: schedule.{name}")
+            for name, value in schedules.items()
+        },
+        from_plain(Subject, document.get("model", {}), f"{where}: model"),
+        from_plain(Subject, document.get("target", {}), f"{where}: target"),
+        from_plain(dict[str, float], document.get("measured", {}), f"{where}: measured"),
+    )
+
+
+def read_schedule(value: Any, where: str) -> Schedule:
+    """A schedule from plain values; its keys say of which kind it is.
+
+    Raises:
+        InputError: A key is unknown, missing or of the wrong type.
+    """
+    kind: type[ConvSchedule] | type[MaxPoolSchedule] = ConvSchedule
+    if isinstance(value, dict) and "tile_blocks" in value:
+        kind = MaxPoolSchedule
+    return from_plain(kind, value, where)
+
+
+def configuration_text(configuration: Configuration) -> str:
+    """A configuration as TOML."""
+    return "\n".join(_lines(configuration_document(configuration))) + "\n"
+
+
+def read_configuration(path: Path) -> Configuration:
+    """Reads ``config.toml``.
+
+    Raises:
+        InputError: The file cannot be read or is not a configuration.
+    """
+    return read_configuration_document(read_toml(path), str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file from outside as plain values.
+
+    Raises:
+        InputError: It cannot be read, is too large, or is not TOML.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_BYTES_MAX + 1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if len(content) > _BYTES_MAX:
+        raise InputError(f"{path}: more than {_BYTES_MAX} bytes")
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise InputError(f"{path}: not a TOML file: {error}") from error
+
+
+def parse_configuration(content: bytes, where: str) -> Configuration:
+    """Parses TOML that has been read already.
+
+    Raises:
+        InputError: It is not a configuration.
+    """
+    try:
+        document = tomllib.loads(content.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise InputError(f"{where}: not a TOML file: {error}") from error
+    return read_configuration_document(document, where)
+
+
+def _lines(document: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Plain keys first, then the tables, each with its dotted name."""
+    tables = {key: value for key, value in document.items() if isinstance(value, dict)}
+    plain = {key: value for key, value in document.items() if key not in tables}
+    if path and (plain or not tables):
+        yield ""
+        yield f"[{'.'.join(map(_key, path))}]"
+    for key, value in plain.items():
+        yield f"{_key(key)} = {_value(value)}"
+    for key, value in tables.items():
+        yield from _lines(value, (*path, key))
+
+
+def _key(text: str) -> str:
+    return text if _BARE_KEY.fullmatch(text) else _text(text)
+
+
+def _text(text: str) -> str:
+    # JSON strings are TOML basic strings, but for the one control character that JSON lets through.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return _text(value) if isinstance(value, str) else repr(value)

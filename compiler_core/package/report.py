@@ -1,0 +1,147 @@
+"""What a compiled model costs, layer by layer and in total."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from compiler_core.targets.vta.bound import lower_bound
+from compiler_core.targets.vta.hardware import VtaCore
+from compiler_core.targets.vta.linker import Launch
+from compiler_core.targets.vta.timing_result import TimingResult
+from compiler_core.tensor.task import Task, shape_text
+
+REPORT_SCHEMA = "nest-tune/report/1"
+
+MODULES = ("load", "compute", "store", "fetch")
+MEMORIES = ("inp", "wgt", "acc", "uop", "out", "fetch")
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One step of execution: a launch on the NPU, a node on the CPU, or a conversion at a border.
+
+    Attributes:
+        name: Of the operator, the node or the converted tensor.
+        segment: Where it runs.
+        unit: ``vta`` or ``cpu``.
+        operator: The field's name for it; ``quantize`` and ``dequantize`` are conversions.
+        shape: In one line.
+        latency_ms: With the launch overhead on the NPU.
+        energy_mj: Of this step.
+        macs: Multiply-accumulates.
+        cycles: NPU clock cycles from launch to FINISH; 0 on the CPU.
+        bound_cycles: Lower bound of them.
+        utilization: ``bound_cycles / cycles``.
+        limited_by: Part of the bound that is the largest: compute, reads or writes.
+        instructions: Of the program.
+        bytes: Bytes moved, by memory type.
+        stall_cycles: Waits, by module and cause.
+        task: Id of the task.
+        schedule: Digest of its schedule.
+    """
+
+    name: str
+    segment: str
+    unit: str
+    operator: str
+    shape: str
+    latency_ms: float
+    energy_mj: float
+    macs: int = 0
+    cycles: int = 0
+    bound_cycles: int = 0
+    utilization: float = 0.0
+    limited_by: str = ""
+    instructions: int = 0
+    bytes: Mapping[str, int] = field(default_factory=dict)
+    stall_cycles: Mapping[str, int] = field(default_factory=dict)
+    task: str = ""
+    schedule: str = ""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Totals of a package.
+
+    Attributes:
+        npu_cycles: Sum over launches.
+        latency_ms: Of one run of the model (its fixed batch, else one sample).
+        energy_mj: Of one run.
+        size_bytes: What is shipped: constants with micro-ops, instructions, CPU segments.
+        dram_peak_bytes: Activations and constants together.
+        dram_constant_bytes, dram_activation_bytes: Its parts.
+        dram_activation_bytes_without_reuse: If every tensor had its own place.
+        instructions: Sum over launches.
+        launches: Programs.
+    """
+
+    npu_cycles: int
+    latency_ms: float
+    energy_mj: float
+    size_bytes: int
+    dram_peak_bytes: int
+    dram_constant_bytes: int
+    dram_activation_bytes: int
+    dram_activation_bytes_without_reuse: int
+    instructions: int
+    launches: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """Layers in execution order."""
+
+    layers: tuple[LayerReport, ...]
+
+
+def launch_report(
+    launch: Launch,
+    segment: str,
+    task: Task,
+    schedule: str,
+    timing: TimingResult,
+    core: VtaCore,
+    overhead_s: float,
+) -> LayerReport:
+    """The report of one launch."""
+    bound = lower_bound(task.workload, core)
+    return LayerReport(
+        name=launch.layer,
+        segment=segment,
+        unit=task.unit,
+        operator=task.workload.operator,
+        shape=shape_text(task.workload),
+        latency_ms=(timing.cycles / core.clock_hz + overhead_s) * 1e3,
+        energy_mj=(timing.energy_pj or 0.0) * 1e-9,
+        macs=task.workload.macs,
+        cycles=timing.cycles,
+        bound_cycles=bound.cycles,
+        utilization=bound.cycles / timing.cycles,
+        limited_by=bound.limited_by,
+        instructions=len(launch.instructions),
+        bytes={name: getattr(timing.traffic, name).data_bytes for name in MEMORIES},
+        stall_cycles=_stalls(timing),
+        task=task.id,
+        schedule=schedule,
+    )
+
+
+def _stalls(timing: TimingResult) -> dict[str, int]:
+    found = {}
+    for module in MODULES:
+        for name, cycles in asdict(getattr(timing, module)).items():
+            if name.endswith("_stall_cycles") and cycles:
+                found[f"{module}_{name.removesuffix('_stall_cycles')}"] = cycles
+    return found
+
+
+def totals(layers: tuple[LayerReport, ...]) -> dict[str, Any]:
+    """Sums over all layers."""
+    return {
+        "npu_cycles": sum(layer.cycles for layer in layers),
+        "latency_ms": sum(layer.latency_ms for layer in layers),
+        "energy_mj": sum(layer.energy_mj for layer in layers),
+        "instructions": sum(layer.instructions for layer in layers),
+    }

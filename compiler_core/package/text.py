@@ -1,0 +1,90 @@
+"""The three levels of a compiled model as texts that read and diff well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+
+from compiler_core.compile import CompiledModel
+from compiler_core.graph.text import graph_text
+from compiler_core.plain import to_plain
+from compiler_core.quantize.ir import IntegerConv, IntegerMaxPool
+from compiler_core.quantize.text import quantized_text
+from compiler_core.targets.vta.assembly import disassemble
+from compiler_core.targets.vta.linker import NpuSegment, PlacedTensor
+from compiler_core.tensor.task import shape_text
+
+
+class Level(Enum):
+    """A level of the compiler."""
+
+    GRAPH = "graph"
+    TENSOR = "tensor"
+    COMMANDS = "commands"
+
+
+def level_text(compiled: CompiledModel, level: Level) -> str:
+    """The text of one level."""
+    if level is Level.GRAPH:
+        return "".join(_graph(compiled))
+    lines = _tensor(compiled) if level is Level.TENSOR else _commands(compiled)
+    return "\n".join(lines) + "\n"
+
+
+def _graph(compiled: CompiledModel) -> Iterator[str]:
+    yield graph_text(compiled.source.model.graph)
+    yield "\n"
+    yield quantized_text(compiled.source.quantized)
+    reasons = sorted(compiled.source.cpu_reasons.items())
+    if reasons:
+        yield "\n"
+        yield from (f"on the CPU: {node}: {reason}\n" for node, reason in reasons)
+
+
+def _tensor(compiled: CompiledModel) -> Iterator[str]:
+    for segment in compiled.executable.npu_segments:
+        yield f"segment {segment.name}"
+        for name, placed in sorted(segment.layout.items()):
+            yield f"  tensor {name}: {_place(placed)}"
+        for launch in segment.launches:
+            task = compiled.tasks[launch.task]
+            yield f"  {launch.name} {launch.layer}"
+            yield f"    task      {task.id}: {task.workload.operator} {shape_text(task.workload)}"
+            yield f"    workload  {_fields(to_plain(task.workload))}"
+            yield f"    schedule  {_fields(to_plain(compiled.configuration.schedules[task.id]))}"
+            yield from _numbers(segment, launch.layer)
+
+
+def _place(placed: PlacedTensor) -> str:
+    text = f"int8[{','.join(map(str, placed.shape))}] at {placed.address:#x}"
+    text += f", {placed.size_bytes} bytes"
+    if placed.sample_bytes != placed.size_bytes:
+        text += f", {placed.sample_bytes} to the next sample"
+    return text if placed.fold is None else f"{text}, folded by {placed.fold.variant.value}"
+
+
+def _numbers(segment: NpuSegment, layer: str) -> Iterator[str]:
+    for operator in segment.operators:
+        if operator.name == layer and isinstance(operator, IntegerConv):
+            text = f"shift={operator.shift} clip=[{operator.clip_min}, {operator.clip_max}]"
+            if operator.residual is not None:
+                text += f" residual={operator.residual} << {operator.residual_shift}"
+            yield f"    operands  {operator.input} -> {operator.output} {text}"
+        elif operator.name == layer and isinstance(operator, IntegerMaxPool):
+            text = f"clip=[{operator.clip_min}, {operator.clip_max}]"
+            yield f"    operands  {operator.input} -> {operator.output} {text}"
+
+
+def _fields(plain: object, prefix: str = "") -> str:
+    if not isinstance(plain, dict):
+        return f"{prefix}={plain}"
+    return " ".join(
+        _fields(value, f"{prefix}.{key}" if prefix else key) for key, value in plain.items()
+    )
+
+
+def _commands(compiled: CompiledModel) -> Iterator[str]:
+    for segment in compiled.executable.npu_segments:
+        for launch in segment.launches:
+            yield f"# {segment.name} {launch.name} {launch.layer} ({launch.task})"
+            yield disassemble(launch.instructions)

@@ -1,0 +1,213 @@
+"""Writes a package folder: whole or not at all, and the same bytes for the same compile."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from compiler_core.compile import CompiledModel
+from compiler_core.configuration import configuration_document, configuration_text
+from compiler_core.errors import InputError
+from compiler_core.package.executable import CpuSegment, Executable
+from compiler_core.package.manifest import (
+    CONFIGURATION,
+    LAYOUT_SCHEMA,
+    MANIFEST,
+    NCHW16C,
+    OPERATORS_SCHEMA,
+    PACKAGE_SCHEMA,
+    QDQ_MODEL,
+    REPORT,
+    FileEntry,
+    Integers,
+    Layout,
+    LayoutLaunch,
+    LayoutTensor,
+    Manifest,
+    Port,
+    SegmentEntry,
+    json_bytes,
+    operator_entries,
+    parse_json,
+)
+from compiler_core.package.report import REPORT_SCHEMA
+from compiler_core.plain import to_plain
+from compiler_core.quantize.qdq import qdq_model
+from compiler_core.targets.vta.linker import NpuSegment
+
+_MANIFEST_BYTES_MAX = 256 << 20
+
+
+def package_files(compiled: CompiledModel, texts: Mapping[str, str]) -> dict[str, bytes]:
+    """Every file of the folder by its path.
+
+    Args:
+        compiled: What to write.
+        texts: Further text files by name.
+    """
+    files = {
+        QDQ_MODEL: qdq_model(compiled.source.quantized).SerializeToString(deterministic=True),
+        CONFIGURATION: configuration_text(compiled.configuration).encode(),
+    }
+    for segment in compiled.executable.segments:
+        if isinstance(segment, CpuSegment):
+            files[f"segments/{segment.name}.onnx"] = segment.model
+        else:
+            files |= _segment_files(segment)
+    files[REPORT] = json_bytes(
+        REPORT_SCHEMA,
+        {"metrics": to_plain(compiled.metrics), "layers": to_plain(compiled.report.layers)},
+    )
+    files |= {name: text.encode() for name, text in texts.items()}
+    entries = {
+        path: FileEntry(hashlib.sha256(content).hexdigest(), len(content))
+        for path, content in sorted(files.items())
+    }
+    document = to_plain(_manifest(compiled, entries))
+    at = list(document).index("metrics")
+    items = list(document.items())
+    items.insert(at, ("configuration", configuration_document(compiled.configuration)))
+    return {MANIFEST: json_bytes(PACKAGE_SCHEMA, dict(items)), **files}
+
+
+def _segment_files(segment: NpuSegment) -> dict[str, bytes]:
+    folder = f"segments/{segment.name}"
+    operators, constants = operator_entries(segment.operators)
+    layout = Layout(
+        segment.image_address,
+        len(segment.image),
+        {
+            name: LayoutTensor(
+                placed.address,
+                placed.size_bytes,
+                placed.sample_bytes,
+                placed.shape,
+                "int8",
+                NCHW16C,
+                placed.fold,
+            )
+            for name, placed in sorted(segment.layout.items())
+        },
+        tuple(
+            LayoutLaunch(launch.name, launch.layer, launch.sources, launch.task)
+            for launch in segment.launches
+        ),
+    )
+    files = {
+        f"{folder}/layout.json": json_bytes(LAYOUT_SCHEMA, to_plain(layout)),
+        f"{folder}/dram.bin": segment.image.tobytes(),
+        f"{folder}/operators.json": json_bytes(OPERATORS_SCHEMA, to_plain(operators)),
+        f"{folder}/operators.bin": constants,
+    }
+    for launch in segment.launches:
+        path = f"{folder}/{launch.name}/core-0/instructions.bin"
+        files[path] = launch.instructions.tobytes()
+    return files
+
+
+def _manifest(compiled: CompiledModel, entries: Mapping[str, FileEntry]) -> Manifest:
+    executable = compiled.executable
+    return Manifest(
+        compiled.configuration.model,
+        executable.target,
+        compiled.metrics,
+        executable.signature.inputs,
+        executable.signature.outputs,
+        _ports(executable),
+        {name: Integers(t.shape, t.exponent) for name, t in executable.tensors.items()},
+        executable.views,
+        tuple(
+            SegmentEntry(
+                segment.name,
+                "cpu" if isinstance(segment, CpuSegment) else "vta",
+                segment.inputs,
+                segment.outputs,
+            )
+            for segment in executable.segments
+        ),
+        executable.dram_bytes,
+        entries,
+    )
+
+
+def _ports(executable: Executable) -> dict[str, Port]:
+    signature = executable.signature
+    return {
+        name: Port(known.dtype, known.shape, name in signature.dynamic_batch)
+        for name, known in signature.types.items()
+    }
+
+
+def require_free(folder: Path) -> None:
+    """Refuses to replace anything but a package or an empty folder.
+
+    Raises:
+        InputError: ``folder`` is something else, or its parent is no folder.
+    """
+    if not folder.absolute().parent.is_dir():
+        raise InputError(f"output {folder}: there is no folder {folder.absolute().parent}")
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise InputError(f"output {folder}: exists and is no folder")
+    try:
+        if not folder.exists() or not any(folder.iterdir()):
+            return
+        manifest = folder / MANIFEST
+        if manifest.is_file() and manifest.stat().st_size <= _MANIFEST_BYTES_MAX:
+            parse_json(manifest.read_bytes(), PACKAGE_SCHEMA, str(manifest))
+            return
+    except OSError as error:
+        raise InputError(f"output {folder}: cannot be read: {error.strerror or error}") from error
+    except InputError:
+        pass
+    raise InputError(
+        f"output {folder}: exists and is not a package; it is left as it is",
+        hint="choose another folder",
+    )
+
+
+def write_package(compiled: CompiledModel, folder: Path, texts: Mapping[str, str]) -> None:
+    """Writes a package; the folder appears complete or stays as it was.
+
+    Args:
+        compiled: What to write.
+        folder: A new or empty folder, or a package to replace.
+        texts: Further text files by name.
+
+    Raises:
+        InputError: The folder holds something else, or cannot be written.
+    """
+    require_free(folder)
+    files = package_files(compiled, texts)
+    try:
+        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent))
+        try:
+            _fill(fresh / "package", files)
+            _exchange(fresh / "package", folder, fresh / "old")
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+    except OSError as error:
+        raise InputError(
+            f"output {folder}: cannot be written: {error.strerror or error}"
+        ) from error
+
+
+def _fill(folder: Path, files: Mapping[str, bytes]) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def _exchange(fresh: Path, folder: Path, old: Path) -> None:
+    if not folder.exists():
+        fresh.rename(folder)
+        return
+    folder.rename(old)
+    try:
+        fresh.rename(folder)
+    except BaseException:
+        old.rename(folder)
+        raise

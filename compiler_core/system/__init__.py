@@ -1,0 +1,1 @@
+"""The system around the units: time and energy from end to end."""
