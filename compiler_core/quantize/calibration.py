@@ -1,4 +1,7 @@
-"""Ranges of activations over calibration data: one streaming pass, minimum and maximum."""
+"""Ranges of activations over calibration data: one streaming pass.
+
+Minimum and maximum are those of all values; magnitudes are counted for an even subset of them.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,27 @@ import numpy.typing as npt
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.session import FloatSession
+from compiler_core.quantize.magnitudes import NO_MAGNITUDES, Magnitudes
 
 Samples = Mapping[str, npt.NDArray[np.float32]]
 
 _BATCH = 8
+_COUNTED = 1 << 16
+"""Values of one tensor that are counted per batch; of larger tensors every n-th, n odd."""
 
 
 @dataclass(frozen=True)
 class TensorRange:
-    """Smallest and largest value that a tensor took."""
+    """What is known of a tensor's values.
+
+    Attributes:
+        low, high: The smallest and the largest.
+        magnitudes: How often magnitudes occur; ``None`` where nobody counted.
+    """
 
     low: float
     high: float
+    magnitudes: Magnitudes | None = None
 
     @property
     def absmax(self) -> float:
@@ -54,6 +66,7 @@ def calibrate(
     session = FloatSession(graph, inner, inputs=graph.inputs, threads=threads) if inner else None
     low = dict.fromkeys(tensors, np.inf)
     high = dict.fromkeys(tensors, -np.inf)
+    counted = dict.fromkeys(tensors, NO_MAGNITUDES)
     step = max(_BATCH, model_batch(graph))
     step -= step % model_batch(graph)
     for start in range(0, count, step):
@@ -70,7 +83,9 @@ def calibrate(
                     hint="remove those samples or check the model in float",
                 )
             low[name], high[name] = min(low[name], least), max(high[name], most)
-    return {name: TensorRange(low[name], high[name]) for name in tensors}
+            step_over = value.size // _COUNTED | 1
+            counted[name] = counted[name].with_values(value.reshape(-1)[::step_over])
+    return {name: TensorRange(low[name], high[name], counted[name]) for name in tensors}
 
 
 def model_batch(graph: Graph) -> int:

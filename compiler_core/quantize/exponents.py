@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from math import frexp
 
 import numpy as np
@@ -22,6 +23,7 @@ import numpy.typing as npt
 
 from compiler_core.errors import InputError
 from compiler_core.quantize.calibration import TensorRange
+from compiler_core.quantize.magnitudes import NO_MAGNITUDES, least_error_exponent
 from compiler_core.quantize.skeleton import (
     ConcatStep,
     ConvKind,
@@ -49,9 +51,25 @@ def fitting_exponent(absmax: float) -> int:
     return max(-EXPONENT_LIMIT, min(EXPONENT_LIMIT, exponent))
 
 
-def weight_exponent(weight: npt.NDArray[np.float64]) -> int:
+class RangeChoice(Enum):
+    """How a scale follows from what is known of a tensor."""
+
+    MAX = "max"
+    """The finest that clips nothing."""
+    LEAST_ERROR = "least_error"
+    """That with the least squared error: outliers may be clipped where that gains resolution."""
+
+
+MOST_CLIPPING = 3
+"""Least-error scales cut the largest magnitude to an eighth at most."""
+
+
+def weight_exponent(weight: npt.NDArray[np.float64], choice: RangeChoice) -> int:
     """The exponent of a weight tensor that is not all zero."""
-    return fitting_exponent(float(np.abs(weight).max()))
+    fitting = fitting_exponent(float(np.abs(weight).max()))
+    if choice is RangeChoice.MAX:
+        return fitting
+    return least_error_exponent(NO_MAGNITUDES.with_values(weight), fitting, MOST_CLIPPING)
 
 
 @dataclass(frozen=True)
@@ -111,10 +129,15 @@ class Solver:
     Args:
         skeleton: The operators.
         exponents: Wanted exponent per tensor; a class takes its coarsest.
+        choice: For weights.
     """
 
-    def __init__(self, skeleton: Skeleton, exponents: Mapping[str, int]) -> None:
+    def __init__(
+        self, skeleton: Skeleton, exponents: Mapping[str, int], choice: RangeChoice
+    ) -> None:
         self._skeleton = skeleton
+        self._choice = choice
+        self._weight_exponents: dict[str, int] = {}
         self._parent = {name: name for name in skeleton.shapes}
         for step in skeleton.steps:
             if isinstance(step, PoolStep | ConcatStep):
@@ -171,7 +194,9 @@ class Solver:
         if exact:
             ew = 0 if er is None else min(max(er - ex, 0), MAX_COPY_EXPONENT)
         elif step.weight.any():
-            ew = weight_exponent(step.weight)
+            if step.name not in self._weight_exponents:
+                self._weight_exponents[step.name] = weight_exponent(step.weight, self._choice)
+            ew = self._weight_exponents[step.name]
         else:
             ew = ey - ex + 8  # only the bias is left: give it eight more bits than the output
         most = min(
@@ -202,8 +227,10 @@ class Solver:
             ew -= 1
 
 
-def wanted_exponents(skeleton: Skeleton, ranges: Mapping[str, TensorRange]) -> dict[str, int]:
-    """The exponent at which each tensor's range just fits.
+def wanted_exponents(
+    skeleton: Skeleton, ranges: Mapping[str, TensorRange], choice: RangeChoice
+) -> dict[str, int]:
+    """The exponent of each tensor by ``choice``, without regard to its neighbours.
 
     Raises:
         InputError: A tensor has no range, or one that is not finite.
@@ -216,4 +243,6 @@ def wanted_exponents(skeleton: Skeleton, ranges: Mapping[str, TensorRange]) -> d
         if not np.isfinite(known.absmax):
             raise InputError(f"tensor {name!r} has range {known.low} to {known.high}")
         found[name] = fitting_exponent(known.absmax)
+        if choice is RangeChoice.LEAST_ERROR and known.magnitudes is not None:
+            found[name] = least_error_exponent(known.magnitudes, found[name], MOST_CLIPPING)
     return found

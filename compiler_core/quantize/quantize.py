@@ -8,7 +8,7 @@ from math import isinf, ldexp
 from compiler_core.graph.ir import Graph
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.calibration import TensorRange
-from compiler_core.quantize.exponents import ConvNumbers, Solver, wanted_exponents
+from compiler_core.quantize.exponents import ConvNumbers, RangeChoice, Solver, wanted_exponents
 from compiler_core.quantize.ir import (
     FloatSegment,
     IntegerConcat,
@@ -23,33 +23,42 @@ from compiler_core.quantize.skeleton import ConcatStep, ConvStep, PoolStep, Skel
 
 
 def quantize(
-    graph: Graph, assignment: Mapping[str, str], ranges: Mapping[str, TensorRange]
+    graph: Graph,
+    assignment: Mapping[str, str],
+    ranges: Mapping[str, TensorRange],
+    choice: RangeChoice = RangeChoice.LEAST_ERROR,
 ) -> QuantizedGraph:
-    """Quantize ``graph`` with the scales at which every range just fits.
+    """Quantize ``graph``.
 
     Args:
         graph: The float graph, simplified.
         assignment: ``"vta"`` or ``"cpu"`` for every node name.
         ranges: Range of every tensor in ``assemble(graph, assignment).calibrated``.
+        choice: How scales follow from ranges; a range without magnitudes just fits.
 
     Raises:
         InputError: The assignment does not fit the graph, or a range is missing or not finite.
     """
     skeleton = assemble(graph, assignment)
-    return with_exponents(skeleton, wanted_exponents(skeleton, ranges))
+    return with_exponents(skeleton, wanted_exponents(skeleton, ranges, choice), choice)
 
 
-def with_exponents(skeleton: Skeleton, exponents: Mapping[str, int]) -> QuantizedGraph:
+def with_exponents(
+    skeleton: Skeleton,
+    exponents: Mapping[str, int],
+    choice: RangeChoice = RangeChoice.LEAST_ERROR,
+) -> QuantizedGraph:
     """Give ``skeleton`` its numbers.
 
     Args:
         skeleton: The operators.
         exponents: Wanted exponent per calibrated tensor; lowered where operators need it.
+        choice: For the weights.
 
     Raises:
         InputError: An operator's ranges are too far apart for any exponents.
     """
-    solver = Solver(skeleton, exponents)
+    solver = Solver(skeleton, exponents, choice)
     numbers = solver.solve()
     segments: list[FloatSegment | IntegerSegment] = []
     for position, part in enumerate(skeleton.segments):

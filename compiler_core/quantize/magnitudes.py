@@ -1,0 +1,67 @@
+"""How often a tensor's magnitudes occur: a histogram whose range doubles when a larger value comes.
+
+Doubling joins neighbouring bins, so one pass over data of unknown range is enough, and power-of-two
+bins never straddle the limit of a power-of-two scale.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import frexp
+
+import numpy as np
+import numpy.typing as npt
+
+BINS = 2048
+
+
+@dataclass(frozen=True)
+class Magnitudes:
+    """Counts of ``|x|`` for ``x != 0``.
+
+    Attributes:
+        counts: ``int64[2048]``; bin ``i`` holds ``[i, i + 1) * 2**power / 2048``.
+        power: The range is ``2**power``.
+    """
+
+    counts: npt.NDArray[np.int64]
+    power: int
+
+    def squared_error(self, exponent: int) -> float:
+        """Sum of squared errors of rounding to ``integer * 2**-exponent``, integers up to 127."""
+        used = np.flatnonzero(self.counts)
+        scaled = np.ldexp((used + 0.5) / BINS, self.power + exponent)
+        error = np.ldexp(np.minimum(np.rint(scaled), 127.0) - scaled, -exponent)
+        return float((self.counts[used] * error**2).sum())
+
+    def with_values(self, values: npt.NDArray[np.floating]) -> Magnitudes:
+        """These and the finite ``values``."""
+        magnitudes = np.abs(values[values != 0].astype(np.float64))
+        if not magnitudes.size:
+            return self
+        needed = frexp(float(magnitudes.max()))[1]
+        counts, power = self.counts, self.power
+        if not counts.any():
+            power = needed
+        while power < needed:
+            joined = counts.reshape(-1, 2).sum(axis=1)
+            counts, power = np.concatenate([joined, np.zeros_like(joined)]), power + 1
+            if not counts[1:].any() and needed - power > BINS.bit_length():
+                power = needed
+        places = np.ldexp(magnitudes, -power) * BINS
+        return Magnitudes(counts + np.bincount(places.astype(np.int64), minlength=BINS), power)
+
+
+NO_MAGNITUDES = Magnitudes(np.zeros(BINS, dtype=np.int64), 0)
+
+
+def least_error_exponent(magnitudes: Magnitudes, fitting: int, most_clipping: int) -> int:
+    """The exponent with the least squared error from ``fitting`` on, which clips nothing.
+
+    Args:
+        magnitudes: What is rounded.
+        fitting: The finest exponent that clips nothing.
+        most_clipping: How many exponents finer to try; each halves the range.
+    """
+    candidates = range(fitting, fitting + most_clipping + 1)
+    return min(candidates, key=magnitudes.squared_error)
