@@ -92,6 +92,27 @@ def read_samples(path: Path, graph: Graph) -> Arrays:
     return {name: arrays[name] for name in graph.inputs}
 
 
+def noise_samples(graph: Graph, count: int = 4) -> Arrays:
+    """Seeded stand-ins for calibration data, where no numbers matter but shapes and rough ranges.
+
+    Args:
+        graph: Its inputs are filled: floats with a standard normal distribution, others with 0.
+        count: Runs of the model.
+    """
+    random = np.random.default_rng(0)
+    samples = {}
+    for name in graph.inputs:
+        known = graph.types[name]
+        shape = [size or 1 for size in known.shape or ()]
+        if shape:
+            shape[0] *= count
+        if known.dtype.startswith("float"):
+            samples[name] = random.standard_normal(shape).astype(known.dtype)
+        else:
+            samples[name] = np.zeros(shape, known.dtype)
+    return samples
+
+
 def quantize_model(
     model: FloatModel,
     configuration: Configuration,

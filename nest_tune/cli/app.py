@@ -12,7 +12,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from compiler_core.errors import MissingDependencyError, NestTuneError
-from nest_tune.cli import doctor, simulate, target
+from nest_tune.cli import compile as compile_command
+from nest_tune.cli import doctor, evaluate, profile, run, simulate, target, task
 from nest_tune.cli.output import ExitCode, print_error, version
 
 app = typer.Typer(
@@ -25,6 +26,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(target.app)
+app.add_typer(task.app)
+app.command("compile", epilog=compile_command.EXAMPLE)(compile_command.compile_)
+app.command(epilog=run.EXAMPLE)(run.run)
+app.command(epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command(epilog=profile.EXAMPLE)(profile.profile)
 app.command(epilog=simulate.EXAMPLE)(simulate.simulate)
 app.command(epilog=doctor.EXAMPLE)(doctor.doctor)
 

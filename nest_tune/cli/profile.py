@@ -1,0 +1,162 @@
+"""``nest-tune profile``: where the time, bytes and energy of a package go."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nest_tune.cli.output import console, print_json, require_writable, write_atomically
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from compiler_core.package.reader import Package
+
+EXAMPLE = "Example: nest-tune profile out --by layer --trace trace.json"
+
+
+class By(Enum):
+    """What a row is."""
+
+    LAYER = "layer"
+    UNIT = "unit"
+    INSTRUCTION = "instruction"
+
+
+def profile(
+    package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="Folder of the package.")],
+    trace: Annotated[
+        Path | None,
+        typer.Option(metavar="trace.json", help="Write a timeline that opens in Perfetto."),
+    ] = None,
+    by: Annotated[By, typer.Option(help="What a row of the table is.")] = By.LAYER,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Show where time, bytes and energy go, and how far each layer is from its bound."""
+    require_writable(trace, "--trace")
+
+    from compiler_core.package.reader import read_package
+
+    loaded = read_package(package)
+    if trace is not None:
+        from compiler_core.package.profile import TRACKS, trace_slices
+        from compiler_core.trace import write_trace
+
+        title = f"{loaded.manifest.model.name} on {loaded.manifest.target.name}"
+        slices = trace_slices(loaded.executable, loaded.report)
+        write_atomically(trace, lambda stream: write_trace(stream, title, TRACKS, slices))
+    if as_json:
+        print_json("profile", _document(loaded, package, by))
+        return
+    metrics, target = loaded.manifest.metrics, loaded.manifest.target
+    print(
+        f"{package}: {metrics.latency_ms:.3f} ms, {metrics.npu_cycles:,} NPU cycles, "
+        f"{metrics.energy_mj:.3f} mJ per run on {target.name} at {target.npu.clock_hz / 1e6:g} MHz"
+    )
+    tables = {By.LAYER: _layers, By.UNIT: _units, By.INSTRUCTION: _instructions}
+    console().print(tables[by](loaded))
+
+
+def _document(loaded: Package, package: Path, by: By) -> dict[str, Any]:
+    from compiler_core.package.profile import by_instruction, by_unit, roofline
+
+    target = loaded.manifest.target
+    layers = []
+    for layer in loaded.report.layers:
+        place = roofline(layer, target)
+        layers.append(asdict(layer) | {"roofline": None if place is None else asdict(place)})
+    body: dict[str, Any] = {
+        "package": str(package),
+        "target": target.name,
+        "by": by.value,
+        "metrics": asdict(loaded.manifest.metrics),
+        "layers": layers,
+        "units": [asdict(unit) for unit in by_unit(loaded.report)],
+    }
+    if by is By.INSTRUCTION:
+        body["instructions"] = [asdict(item) for item in by_instruction(loaded.executable)]
+    return body
+
+
+def _table(*columns: str) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None)
+    for title in columns:
+        table.add_column(
+            title.removeprefix("<"),
+            justify="left" if title.startswith("<") else "right",
+            overflow="fold",
+            no_wrap=title != "<layer",
+        )
+    return table
+
+
+def _layers(loaded: Package) -> Table:
+    from rich.text import Text
+
+    from compiler_core.package.profile import roofline
+
+    table = _table(
+        "<layer", "<unit", "<operator", "<shape", "ms", "cycles", "bound", "of bound",
+        "<limit", "DRAM KiB", "MAC/cycle", "of roof", "compute waits",
+    )  # fmt: skip
+    for layer in loaded.report.layers:
+        row = [f"{layer.latency_ms:.3f}"]
+        place = roofline(layer, loaded.manifest.target)
+        if place is not None:
+            roof = place.attainable_macs_per_cycle
+            waits = sum(
+                cycles for name, cycles in layer.stall_cycles.items() if name.startswith("compute_")
+            )
+            row += [
+                f"{layer.cycles:,}",
+                f"{layer.bound_cycles:,}",
+                f"{layer.utilization:.1%}",
+                layer.limited_by,
+                f"{sum(layer.bytes.values()) / 1024:,.1f}",
+                f"{place.achieved_macs_per_cycle:.1f}",
+                f"{place.achieved_macs_per_cycle / roof:.1%}" if roof else "",
+                f"{waits:,}",
+            ]
+        table.add_row(Text(layer.name), layer.unit, Text(layer.operator), Text(layer.shape), *row)
+    return table
+
+
+def _units(loaded: Package) -> Table:
+    from compiler_core.package.profile import by_unit
+
+    table = _table("<unit", "steps", "ms", "share", "mJ", "share", "cycles", "DRAM KiB")
+    for unit in by_unit(loaded.report):
+        table.add_row(
+            unit.unit,
+            str(unit.layers),
+            f"{unit.latency_ms:.3f}",
+            f"{unit.latency_share:.1%}",
+            f"{unit.energy_mj:.3f}",
+            f"{unit.energy_share:.1%}",
+            f"{unit.cycles:,}",
+            f"{unit.bytes / 1024:,.1f}",
+        )
+    return table
+
+
+def _instructions(loaded: Package) -> Table:
+    from compiler_core.package.profile import by_instruction
+
+    table = _table("<module", "<what", "<kind", "count", "cycles", "of all cycles")
+    total = loaded.manifest.metrics.npu_cycles or 1
+    for item in by_instruction(loaded.executable):
+        table.add_row(
+            item.module,
+            item.name,
+            item.category,
+            f"{item.count:,}",
+            f"{item.cycles:,}",
+            f"{item.cycles / total:.1%}",
+        )
+    return table

@@ -1,0 +1,140 @@
+"""``nest-tune run``: a package executed on the simulator."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from compiler_core.errors import CheckError, InputError
+from nest_tune.cli.compile import progress
+from nest_tune.cli.output import print_json, require_writable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from compiler_core.package.reader import Package
+    from compiler_core.targets.vta.linker import Launch, NpuSegment
+
+EXAMPLE = "Example: nest-tune run out --inputs x.npz --outputs y.npz --check"
+
+
+def run(
+    package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="Folder of the package.")],
+    inputs: Annotated[
+        Path, typer.Option(metavar="x.npz", help="Samples: x, or one array per input.")
+    ],
+    outputs: Annotated[
+        Path, typer.Option(metavar="y.npz", help="Where the model's outputs go, by name.")
+    ],
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare bit for bit with the integer reference.")
+    ] = False,
+    dump_launches: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write every launch of the first sample as raw files."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Samples at the same time.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Execute a package on the simulator."""
+    require_writable(outputs, "--outputs")
+    if outputs.resolve() == inputs.resolve():
+        raise InputError(f"--outputs {outputs}: is the same file as --inputs")
+
+    from compiler_core.frontend import read_samples
+    from compiler_core.npz import write_npz
+    from compiler_core.package.backends import Simulator
+    from compiler_core.package.check import run_checked
+    from compiler_core.package.reader import read_package
+    from compiler_core.package.runner import Runner
+
+    loaded = read_package(package)
+    samples = read_samples(inputs, loaded.executable.signature)
+    observer = None if dump_launches is None else _Dump(loaded, dump_launches)
+    simulator = Simulator(loaded.executable, threads=jobs, observer=observer)
+    count = len(next(iter(samples.values())))
+    progress(f"running {count} samples{' with check' if check else ''}")
+    if check:
+        results, difference = run_checked(loaded.executable, simulator, samples)
+        if difference is not None:
+            raise CheckError(
+                f"package {package} differs from the integer reference: {difference}",
+                hint="nest-tune run --dump-launches DIR writes the launches",
+            )
+    else:
+        results = Runner(loaded.executable, simulator).run(samples)
+    for name, array in results.items():
+        if array.dtype.kind not in "biuf":
+            raise InputError(f"output {name!r} is {array.dtype}, which no .npz file holds")
+    write_npz(outputs, results)
+    metrics = loaded.manifest.metrics
+    if as_json:
+        body = {
+            "package": str(package),
+            "target": loaded.manifest.target.name,
+            "samples": count,
+            "latency_ms": metrics.latency_ms,
+            "npu_cycles": metrics.npu_cycles,
+            "energy_mj": metrics.energy_mj,
+            "bit_exact": True if check else None,
+            "outputs": {name: list(array.shape) for name, array in results.items()},
+        }
+        print_json("run", body)
+        return
+    held = "bit-exact with the integer reference" if check else "not checked"
+    print(
+        f"{count} samples, {held}; {metrics.latency_ms:.3f} ms and {metrics.npu_cycles:,} NPU "
+        f"cycles per run"
+    )
+
+
+class _Dump:
+    """Writes launches as raw files, numbered through all segments."""
+
+    def __init__(self, package: Package, folder: Path) -> None:
+        try:
+            folder.mkdir(exist_ok=True)
+            if any(folder.iterdir()):
+                raise InputError(f"--dump-launches {folder}: is not empty")
+        except OSError as error:
+            raise InputError(
+                f"--dump-launches {folder}: cannot be made: {error.strerror or error}"
+            ) from error
+        self._package, self._folder, self._number = package, folder, 0
+
+    def __call__(
+        self,
+        segment: NpuSegment,
+        launch: Launch,
+        before: npt.NDArray[np.uint8],
+        after: npt.NDArray[np.uint8],
+    ) -> None:
+        from compiler_core.targets.vta.timing import time_program
+
+        target = self._package.executable.target
+        core = target.npu
+        cycles = time_program(launch.instructions, core.timing, core.geometry).cycles
+        document = {
+            "schema": "nest-tune/launch/1",
+            "target": target.name,
+            "cycles": cycles,
+            "segment": segment.name,
+            "launch": launch.name,
+            "layer": launch.layer,
+            "task": launch.task,
+        }
+        name = f"{self._number:03d}"
+        try:
+            (self._folder / f"{name}.insn.bin").write_bytes(launch.instructions.tobytes())
+            (self._folder / f"{name}.dram-before.bin").write_bytes(before.tobytes())
+            (self._folder / f"{name}.dram-after.bin").write_bytes(after.tobytes())
+            (self._folder / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
+        except OSError as error:
+            raise InputError(
+                f"--dump-launches {self._folder}: cannot be written: {error.strerror or error}"
+            ) from error
+        self._number += 1

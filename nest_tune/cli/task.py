@@ -1,0 +1,225 @@
+"""``nest-tune task``: the tuning tasks of a model, and what one schedule of a task costs."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nest_tune.cli.compile import parse_shapes
+from nest_tune.cli.output import console, print_json
+
+if TYPE_CHECKING:
+    from compiler_core.targets.target import Target
+    from compiler_core.targets.vta.schedule import Schedule
+    from compiler_core.targets.vta.timing_result import TimingResult
+    from compiler_core.tensor.task import Task
+
+app = typer.Typer(
+    name="task",
+    help="The tuning tasks of a model: shapes, cycles, lower bounds.",
+    epilog="Example: nest-tune task list resnet8.onnx --target vta",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help answers in half the time
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+TargetName = Annotated[
+    str, typer.Option("--target", help="Name of a target, or path of a .toml file.", metavar="T")
+]
+
+
+@app.command("list", epilog="Example: nest-tune task list resnet8.onnx --target vta --json")
+def list_tasks(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file.")],
+    target: TargetName,
+    config: Annotated[
+        Path | None, typer.Option(metavar="best.toml", help="Configuration; else the default.")
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="calib.npz",
+            help="Samples of the inputs; without, seeded noise, which may change a few ids.",
+        ),
+    ] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=1,3,…", help="Shape of an input with dynamic axes."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the distinct tasks of a model with their untuned cycles."""
+    shapes = parse_shapes(shape or [])
+
+    from compiler_core.compile import choose_schedules, model_layers, model_tasks
+    from compiler_core.configuration import Configuration, read_configuration
+    from compiler_core.frontend import load_model, noise_samples, quantize_model, read_samples
+    from compiler_core.targets.load import load_target
+    from compiler_core.targets.vta.layer import measure_layer
+    from nest_tune.task_store import remember
+
+    chip = load_target(target)
+    configuration = Configuration() if config is None else read_configuration(config)
+    source = load_model(model, shapes)
+    if calibration is not None:
+        samples = read_samples(calibration, source.graph)
+    else:
+        samples = noise_samples(source.graph)
+        if not configuration.scheme.exponents:
+            print(
+                "no --calibration: ranges are those of seeded noise, so that some tasks may differ "
+                "from those of the compiled model",
+                file=sys.stderr,
+            )
+    quantized = quantize_model(source, configuration, samples)
+    layers = model_layers(quantized.quantized)
+    tasks = model_tasks(layers)
+    schedules = choose_schedules(tasks, configuration.schedules, chip)
+    counts = Counter(layer.task.id for part in layers for layer in part.layers)
+    cycles = {
+        name: measure_layer(task.workload, schedules[name], chip.npu).cycles
+        for name, task in tasks.items()
+    }
+    remember(tasks.values())
+    rows = _rows(tasks, counts, cycles, chip)
+    if as_json:
+        print_json("task-list", {"model": str(model), "target": chip.name, "tasks": rows})
+        return
+    _print_rows(rows)
+
+
+def _rows(
+    tasks: dict[str, Task], counts: Counter[str], cycles: dict[str, int], chip: Target
+) -> list[dict[str, Any]]:
+    from compiler_core.plain import to_plain
+    from compiler_core.targets.vta.bound import lower_bound
+    from compiler_core.tensor.task import shape_text
+
+    total = sum(counts[name] * cycles[name] for name in tasks) or 1
+    return [
+        {
+            "id": name,
+            "unit": task.unit,
+            "operator": task.workload.operator,
+            "shape": shape_text(task.workload),
+            "count": counts[name],
+            "macs": task.workload.macs,
+            "bound_cycles": lower_bound(task.workload, chip.npu).cycles,
+            "default_cycles": cycles[name],
+            "share_of_time": counts[name] * cycles[name] / total,
+            "workload": to_plain(task.workload),
+        }
+        for name, task in tasks.items()
+    ]
+
+
+def _print_rows(rows: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None)
+    table.add_column("task", no_wrap=True)
+    table.add_column("operator", no_wrap=True)
+    table.add_column("shape", overflow="fold")
+    for title in ("count", "MACs", "bound cycles", "default cycles", "of bound", "share of time"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row["id"],
+            row["operator"],
+            row["shape"],
+            str(row["count"]),
+            f"{row['macs']:,}",
+            f"{row['bound_cycles']:,}",
+            f"{row['default_cycles']:,}",
+            f"{row['bound_cycles'] / row['default_cycles']:.1%}",
+            f"{row['share_of_time']:.1%}",
+        )
+    console().print(table)
+
+
+@app.command(
+    epilog="Example: nest-tune task measure conv2d-0123456789abcdef --target vta "
+    "--schedule schedule.toml"
+)
+def measure(
+    task: Annotated[
+        str, typer.Argument(metavar="TASK", help="Id of a task, its beginning, or a .json file.")
+    ],
+    target: TargetName,
+    schedule: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="Keys of a schedule (TOML), or a whole configuration."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Measure one given schedule of a task: cycles, bytes, utilization."""
+    from compiler_core.compile import check_schedule
+    from compiler_core.targets.load import load_target
+    from compiler_core.targets.vta.layer import measure_layer
+    from nest_tune.task_store import find
+
+    chip = load_target(target)
+    chosen = find(task)
+    given = _read_schedule(schedule, chosen.id)
+    check_schedule(chosen, given, chip)
+    timing = measure_layer(chosen.workload, given, chip.npu)
+    document = _measurement(chosen, given, timing, chip)
+    if as_json:
+        print_json("task-measure", document)
+        return
+    print(
+        f"{chosen.id}: {timing.cycles:,} cycles, bound {document['bound_cycles']:,} "
+        f"({document['utilization']:.1%}), {document['dram_bytes']:,} DRAM bytes"
+    )
+
+
+def _read_schedule(path: Path, task: str) -> Schedule:
+    from compiler_core.configuration import (
+        CONFIGURATION_SCHEMA,
+        read_configuration_document,
+        read_schedule,
+        read_toml,
+    )
+    from compiler_core.errors import InputError
+
+    document = read_toml(path)
+    if document.get("schema") != CONFIGURATION_SCHEMA:
+        return read_schedule(document, str(path))
+    schedules = read_configuration_document(document, str(path)).schedules
+    if task not in schedules:
+        raise InputError(f"{path}: no schedule for task {task}")
+    return schedules[task]
+
+
+def _measurement(
+    task: Task, schedule: Schedule, timing: TimingResult, chip: Target
+) -> dict[str, Any]:
+    from compiler_core.package.report import MEMORIES
+    from compiler_core.plain import to_plain
+    from compiler_core.targets.vta.bound import lower_bound
+    from compiler_core.tensor.task import shape_text
+
+    bound = lower_bound(task.workload, chip.npu)
+    moved = {name: getattr(timing.traffic, name).data_bytes for name in MEMORIES}
+    return {
+        "task": task.id,
+        "target": chip.name,
+        "operator": task.workload.operator,
+        "shape": shape_text(task.workload),
+        "cycles": timing.cycles,
+        "bound_cycles": bound.cycles,
+        "utilization": bound.cycles / timing.cycles,
+        "limited_by": bound.limited_by,
+        "energy_mj": (timing.energy_pj or 0.0) * 1e-9,
+        "dram_bytes": sum(moved.values()),
+        "bytes": moved,
+        "modules": {
+            name: asdict(getattr(timing, name)) for name in ("load", "compute", "store", "fetch")
+        },
+        "schedule": to_plain(schedule),
+    }
