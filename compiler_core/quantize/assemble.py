@@ -25,9 +25,9 @@ from compiler_core.quantize.layout import (
     compact,
     pixel_index,
     pixels_of,
-    through_view,
     view_of,
 )
+from compiler_core.quantize.layouts import Layouts, MisfitError
 from compiler_core.quantize.segments import segment
 from compiler_core.quantize.skeleton import (
     ConcatStep,
@@ -37,7 +37,7 @@ from compiler_core.quantize.skeleton import (
     Skeleton,
     Step,
 )
-from compiler_core.quantize.windows import sample_shape, window_of
+from compiler_core.quantize.windows import window_of
 from compiler_core.targets.vta.operators import (
     VIEW_OPERATORS,
     clip_limits,
@@ -78,19 +78,13 @@ def assemble(graph: Graph, assignment: Mapping[str, str]) -> Skeleton:
     return builder.finish()
 
 
-class _Misfit(Exception):  # noqa: N818 - control flow within this module, never an error
-    """The node cannot run beside its neighbours; the argument says why."""
-
-
 class _Assembler:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._placements: dict[str, Placement] = {}
-        self._views: dict[str, Node] = {}
+        self._layouts = Layouts(graph)
         self._steps: list[Step] = []
         self._cpu: list[Node] = []
         self._reasons: dict[str, str] = {}
-        self._entered: dict[str, Index | None] = {}
         self._concatenated: set[str] = set()
         self._readers: dict[str, int] = {}
         self._credited: set[str] = set()
@@ -107,91 +101,18 @@ class _Assembler:
             return
         if node.op in VIEW_OPERATORS:
             if node.clip is None:
-                self._views[node.output] = node
+                self._layouts.views[node.output] = node
             else:
                 self._leave(node, "a clamp after a view needs an operator of its own")
             return
         try:
             _HANDLERS[node.op](self, node)
-        except _Misfit as misfit:
+        except MisfitError as misfit:
             self._leave(node, str(misfit))
 
     def _leave(self, node: Node, reason: str) -> None:
         self._cpu.append(node)
         self._reasons[node.name] = reason
-
-    # Layouts -------------------------------------------------------------------------------------
-
-    def _shape(self, tensor: str) -> tuple[int, ...]:
-        return sample_shape(self._graph, tensor) or ()
-
-    def _batch(self, tensor: str) -> int:
-        known = self._graph.types[tensor].shape
-        return int(known[0] or 1) if known else 1
-
-    def _placed(self, tensor: str) -> Placement | None:
-        """Where ``tensor`` lies, if it or what it is a view of is already a quantized tensor."""
-        if tensor in self._placements or tensor not in self._views:
-            return self._placements.get(tensor)
-        node = self._views[tensor]
-        source = self._placed(node.inputs[0])
-        if source is None:
-            return None
-        before = source.positions(self._shape(node.inputs[0]))
-        index = compact(through_view(self._graph, node, before))
-        self._placements[tensor] = Placement(source.root, source.chw, index)
-        return self._placements[tensor]
-
-    def _place(self, tensor: str, chw: Chw, index: Index | None) -> Placement:
-        """Where ``tensor`` lies; a tensor of float code is laid out as asked."""
-        found = self._placed(tensor)
-        if found is not None:
-            return found
-        base = tensor
-        chain = []
-        while base in self._views:
-            chain.append(self._views[base])
-            base = chain[-1].inputs[0]
-        if chain and base not in self._graph.constants:
-            positions: Index = np.arange(prod(chw)).reshape(self._shape(base))
-            for node in reversed(chain):
-                positions = through_view(self._graph, node, positions)
-            wanted = np.arange(prod(chw)) if index is None else index.reshape(-1)
-            on_base = np.empty(prod(chw), dtype=np.int64)
-            on_base[positions.reshape(-1)] = wanted
-            shaped = compact(on_base.reshape(self._shape(base)))
-            if view_of(self._batch(base), self._shape(base), shaped, chw) is not None:
-                self._placements[base] = Placement(base, chw, shaped)
-                self._entered[base] = shaped
-                found = self._placed(tensor)
-        if found is None:
-            found = self._placements[tensor] = Placement(tensor, chw, index)
-            self._entered[tensor] = index
-        return found
-
-    def _image(self, tensor: str) -> Placement:
-        """Where ``tensor`` lies as ``[N, C, H, W]``."""
-        shape = self._shape(tensor)
-        if len(shape) > 3:
-            raise _Misfit(f"'{tensor}' has more than two spatial axes")
-        chw = (
-            shape[0] if shape else 1,
-            shape[1] if len(shape) == 3 else 1,
-            shape[-1] if len(shape) > 1 else 1,
-        )
-        found = self._place(tensor, chw, None)
-        if found.index is not None or found.chw != chw:
-            raise _Misfit(f"'{tensor}' lies in memory in another order than its channels first")
-        return found
-
-    def _any(self, tensor: str) -> Placement:
-        """Where ``tensor`` lies, in whatever order."""
-        shape = self._shape(tensor)
-        if len(shape) == 3:
-            return self._place(tensor, (shape[0], shape[1], shape[2]), None)
-        if not shape:
-            return self._place(tensor, (1, 1, 1), None)
-        return self._place(tensor, pixels_of(shape), pixel_index(shape))
 
     # Steps ---------------------------------------------------------------------------------------
 
@@ -199,8 +120,8 @@ class _Assembler:
         """The node and the views that its inputs pass through, each view named once."""
         names = [node.name]
         for tensor in node.inputs:
-            while tensor in self._views:
-                view = self._views[tensor]
+            while tensor in self._layouts.views:
+                view = self._layouts.views[tensor]
                 if view.name not in self._credited:
                     self._credited.add(view.name)
                     names.insert(0, view.name)
@@ -209,10 +130,10 @@ class _Assembler:
 
     def _emit(self, step: Step, output: str, chw: Chw, index: Index | None = None) -> None:
         self._steps.append(step)
-        self._placements[output] = Placement(output, chw, index)
+        self._layouts.placements[output] = Placement(output, chw, index)
 
     def _fresh(self, name: str) -> str:
-        while name in self._graph.types or name in self._placements:
+        while name in self._graph.types or name in self._layouts.placements:
             name += "_"
         return name
 
@@ -256,14 +177,14 @@ class _Assembler:
         )
 
     def _image_out(self, tensor: str) -> Chw:
-        shape = self._shape(tensor)
+        shape = self._layouts.shape(tensor)
         return (shape[0], 1, shape[1]) if len(shape) == 2 else (shape[0], shape[1], shape[2])
 
     def conv(self, node: Node) -> None:
         """Conv."""
         window = window_of(self._graph, node)
         assert window is not None  # a rule of the operator
-        source = self._image(node.inputs[0])
+        source = self._layouts.image(node.inputs[0])
         weight = np.asarray(self._graph.constants[node.inputs[1]], dtype=np.float64)
         weight = weight[:, :, None] if weight.ndim == 3 else weight
         step = ConvStep(
@@ -291,8 +212,8 @@ class _Assembler:
     def dense(self, node: Node) -> None:
         """Dense, MatMul, Gemm: a convolution over the layout that its input already has."""
         tensor = node.inputs[0]
-        shape = self._shape(tensor)
-        source = self._place(tensor, pixels_of(shape), pixel_index(shape))
+        shape = self._layouts.shape(tensor)
+        source = self._layouts.place(tensor, pixels_of(shape), pixel_index(shape))
         matrix = np.asarray(self._graph.constants[node.inputs[1]], dtype=np.float64)
         matrix = matrix if node.attributes.get("transB") else matrix.T
         bias = self._bias(node, len(matrix))
@@ -310,7 +231,7 @@ class _Assembler:
             channel, pixel = place // pixels, place % pixels
             in_pixels = source.chw[0] == shape[-1] and (channel == channel[0]).all()
             if not in_pixels or not (pixel == pixel[:, :1]).all():
-                raise _Misfit(f"the features of '{tensor}' are not its channels in memory")
+                raise MisfitError(f"the features of '{tensor}' are not its channels in memory")
             weight[:, channel[0]] = matrix
             weight, chw = weight[:, :, None, None], (len(matrix), *source.chw[1:])
             index = np.arange(len(matrix))[None, :] * pixels + pixel[:, :1]
@@ -334,13 +255,16 @@ class _Assembler:
     def add_activations(self, node: Node) -> None:
         """Add: into the accumulator of the convolution that computes an operand, or on its own."""
         first, second = node.inputs
-        if self._placed(first) is None and (known := self._placed(second)) is not None:
-            left = self._place(first, known.chw, known.index)
+        if (
+            self._layouts.placed(first) is None
+            and (known := self._layouts.placed(second)) is not None
+        ):
+            left = self._layouts.place(first, known.chw, known.index)
         else:
-            left = self._any(first)
-        right = self._place(second, left.chw, left.index)
+            left = self._layouts.any_order(first)
+        right = self._layouts.place(second, left.chw, left.index)
         if not left.same_order(right):
-            raise _Misfit(f"'{first}' and '{second}' lie in memory in different orders")
+            raise MisfitError(f"'{first}' and '{second}' lie in memory in different orders")
         candidates = [
             (producer, other)
             for tensor, other in ((first, right), (second, left))
@@ -353,7 +277,7 @@ class _Assembler:
             # The later one is on the main path of most networks.
             fused, other = max(candidates, key=lambda pair: self._steps.index(pair[0]))
             self._steps.remove(fused)
-            del self._placements[fused.output]
+            del self._layouts.placements[fused.output]
             step = replace(
                 fused,
                 output=node.output,
@@ -367,7 +291,7 @@ class _Assembler:
         """MaxPool."""
         window = window_of(self._graph, node)
         assert window is not None  # a rule of the operator
-        source = self._image(node.inputs[0])
+        source = self._layouts.image(node.inputs[0])
         step = PoolStep(
             name=node.name,
             input=source.root,
@@ -387,7 +311,7 @@ class _Assembler:
         assert window is not None  # a rule of the operator
         step = self._depthwise(
             node,
-            self._image(node.inputs[0]),
+            self._layouts.image(node.inputs[0]),
             ConvKind.AVERAGE,
             kernel=np.full(window.kernel, 1.0 / prod(window.kernel)),
             strides=window.strides,
@@ -398,14 +322,14 @@ class _Assembler:
 
     def global_average_pool(self, node: Node) -> None:
         """GlobalAveragePool."""
-        source = self._image(node.inputs[0])
+        source = self._layouts.image(node.inputs[0])
         kernel = np.full(source.chw[1:], 1.0 / prod(source.chw[1:]))
         step = self._depthwise(node, source, ConvKind.AVERAGE, kernel=kernel)
         self._emit(step, node.output, (source.chw[0], 1, 1))
 
     def concat(self, node: Node) -> None:
         """Concat: every input lies in the output; one that already lies elsewhere is copied."""
-        sources = [self._image(tensor) for tensor in node.inputs]
+        sources = [self._layouts.image(tensor) for tensor in node.inputs]
         names = []
         for position, source in enumerate(sources):
             name = source.root
@@ -422,7 +346,7 @@ class _Assembler:
         step = ConcatStep(node.name, tuple(names), output, self._sources(node))
         self._emit(step, output, chw)
         if node.clip is not None:
-            clamp = self._depthwise(node, self._placements[output], ConvKind.COPY)
+            clamp = self._depthwise(node, self._layouts.placements[output], ConvKind.COPY)
             clamp = replace(clamp, name=f"{node.name}/clip")
             self._emit(clamp, node.output, chw)
 
@@ -432,7 +356,7 @@ class _Assembler:
         assert limits is not None  # a rule of the operator
         if node.clip is not None:
             limits = max(node.clip[0], min(limits[0], node.clip[1])), min(limits[1], node.clip[1])
-        source = self._any(node.inputs[0])
+        source = self._layouts.any_order(node.inputs[0])
         step = replace(self._depthwise(node, source, ConvKind.COPY), clip=limits)
         self._emit(step, node.output, source.chw, source.index)
 
@@ -443,7 +367,7 @@ class _Assembler:
         first, strides = steps
         kernel = np.zeros((first[0] + 1, first[1] + 1))
         kernel[-1, -1] = 1.0
-        source = self._image(node.inputs[0])
+        source = self._layouts.image(node.inputs[0])
         step = self._depthwise(node, source, ConvKind.COPY, kernel=kernel, strides=strides)
         self._emit(step, node.output, self._image_out(node.output))
 
@@ -452,7 +376,7 @@ class _Assembler:
         amounts = pad_amounts(self._graph, node)
         assert amounts is not None  # a rule of the operator
         before, after = amounts
-        source = self._image(node.inputs[0])
+        source = self._layouts.image(node.inputs[0])
         pads = (before[1], before[2], after[1], after[2])
         step = self._depthwise(node, source, ConvKind.COPY, pads=pads)
         if before[0] or after[0]:
@@ -460,7 +384,7 @@ class _Assembler:
             taps = np.ones((1, 1))
             if inner is not None and inner.kind is ConvKind.COPY and not any(pads):
                 self._steps.remove(inner)
-                del self._placements[inner.output]
+                del self._layouts.placements[inner.output]
                 taps = inner.weight[0, 0]
                 step = replace(
                     step,
@@ -482,11 +406,11 @@ class _Assembler:
         produced = {step.output for step in self._steps}
         needed = {name for node in self._cpu for name in reads(node)}
         read = {name for step in self._steps for name in step.inputs}
-        needed |= set(self._graph.outputs) | (set(self._entered) & read)
+        needed |= set(self._graph.outputs) | (self._layouts.entered & read)
         renamed = self._rename(produced, needed)
         wanted = list(needed - set(renamed.values()))
         while wanted:
-            view = self._views.get(wanted.pop())
+            view = self._layouts.views.get(wanted.pop())
             if view is not None and view not in self._cpu:
                 self._cpu.append(view)
                 needed.add(view.inputs[0])
@@ -500,13 +424,16 @@ class _Assembler:
         shapes = {}
         origin = {new: old for old, new in renamed.items()}
         for name in touched:
-            placement = self._placements[origin.get(name, name)]
+            placement = self._layouts.placements[origin.get(name, name)]
             graph_name = name if name in self._graph.types else node_tensor(name)
-            batch = self._batch(graph_name)
+            batch = self._layouts.batch(graph_name)
             shapes[name] = (batch, *placement.chw)
-            if name in self._entered or (name in needed and name in self._graph.types):
+            if name in self._layouts.entered or (name in needed and name in self._graph.types):
                 found = view_of(
-                    batch, self._shape(name), self._placements[name].index, placement.chw
+                    batch,
+                    self._layouts.shape(name),
+                    self._layouts.placements[name].index,
+                    placement.chw,
                 )
                 if found is None:
                     raise AssertionError(f"'{name}' has no view")  # every layout made here has one
@@ -523,7 +450,7 @@ class _Assembler:
         """Roots that float code reads only through one view carry the name of that view."""
         readers: dict[str, set[str]] = {}
         for tensor in needed:
-            placement = self._placed(tensor)
+            placement = self._layouts.placed(tensor)
             if placement is not None and placement.root in produced:
                 readers.setdefault(placement.root, set()).add(tensor)
         renamed = {}
@@ -531,8 +458,8 @@ class _Assembler:
             tensor = next(iter(tensors))
             if len(tensors) > 1 or tensor == root:
                 continue
-            found = self._placements[tensor]
-            if view_of(1, self._shape(tensor), found.index, found.chw) is not None:
+            found = self._layouts.placements[tensor]
+            if view_of(1, self._layouts.shape(tensor), found.index, found.chw) is not None:
                 renamed[root] = tensor
         return renamed
 

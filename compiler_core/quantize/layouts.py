@@ -1,0 +1,117 @@
+"""Where the tensors of a graph lie while its skeleton is assembled.
+
+A tensor that comes from float code is laid out as its first reader asks; from then on it, and every
+view of it, has its :class:`~compiler_core.quantize.layout.Placement`.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from compiler_core.graph.ir import Graph, Node
+from compiler_core.quantize.layout import (
+    Chw,
+    Index,
+    Placement,
+    compact,
+    pixel_index,
+    pixels_of,
+    through_view,
+    view_of,
+)
+from compiler_core.quantize.windows import sample_shape
+
+
+class MisfitError(Exception):
+    """The node cannot run beside its neighbours; the argument says why. Never leaves assembling."""
+
+
+class Layouts:
+    """Placements of graph tensors, by name.
+
+    Attributes:
+        placements: What is decided.
+        views: Nodes of the NPU that only look at their input, by their output.
+        entered: Tensors of float code that integer operators read.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self.placements: dict[str, Placement] = {}
+        self.views: dict[str, Node] = {}
+        self.entered: set[str] = set()
+
+    def shape(self, tensor: str) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return sample_shape(self._graph, tensor) or ()
+
+    def batch(self, tensor: str) -> int:
+        """Samples of one run of the program."""
+        known = self._graph.types[tensor].shape
+        return int(known[0] or 1) if known else 1
+
+    def placed(self, tensor: str) -> Placement | None:
+        """Where ``tensor`` lies, if it or what it is a view of is already a quantized tensor."""
+        if tensor in self.placements or tensor not in self.views:
+            return self.placements.get(tensor)
+        node = self.views[tensor]
+        source = self.placed(node.inputs[0])
+        if source is None:
+            return None
+        before = source.positions(self.shape(node.inputs[0]))
+        index = compact(through_view(self._graph, node, before))
+        self.placements[tensor] = Placement(source.root, source.chw, index)
+        return self.placements[tensor]
+
+    def place(self, tensor: str, chw: Chw, index: Index | None) -> Placement:
+        """Where ``tensor`` lies; a tensor of float code is laid out as asked."""
+        found = self.placed(tensor)
+        if found is not None:
+            return found
+        base = tensor
+        chain = []
+        while base in self.views:
+            chain.append(self.views[base])
+            base = chain[-1].inputs[0]
+        if chain and base not in self._graph.constants:
+            positions: Index = np.arange(prod(chw)).reshape(self.shape(base))
+            for node in reversed(chain):
+                positions = through_view(self._graph, node, positions)
+            wanted = np.arange(prod(chw)) if index is None else index.reshape(-1)
+            on_base = np.empty(prod(chw), dtype=np.int64)
+            on_base[positions.reshape(-1)] = wanted
+            shaped = compact(on_base.reshape(self.shape(base)))
+            if view_of(self.batch(base), self.shape(base), shaped, chw) is not None:
+                self.placements[base] = Placement(base, chw, shaped)
+                self.entered.add(base)
+                found = self.placed(tensor)
+        if found is None:
+            found = self.placements[tensor] = Placement(tensor, chw, index)
+            self.entered.add(tensor)
+        return found
+
+    def image(self, tensor: str) -> Placement:
+        """Where ``tensor`` lies as ``[N, C, H, W]``."""
+        shape = self.shape(tensor)
+        if len(shape) > 3:
+            raise MisfitError(f"'{tensor}' has more than two spatial axes")
+        chw = (
+            shape[0] if shape else 1,
+            shape[1] if len(shape) == 3 else 1,
+            shape[-1] if len(shape) > 1 else 1,
+        )
+        found = self.place(tensor, chw, None)
+        if found.index is not None or found.chw != chw:
+            raise MisfitError(f"'{tensor}' lies in memory in another order than its channels first")
+        return found
+
+    def any_order(self, tensor: str) -> Placement:
+        """Where ``tensor`` lies, in whatever order."""
+        shape = self.shape(tensor)
+        if len(shape) == 3:
+            return self.place(tensor, (shape[0], shape[1], shape[2]), None)
+        if not shape:
+            return self.place(tensor, (1, 1, 1), None)
+        return self.place(tensor, pixels_of(shape), pixel_index(shape))
