@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from compiler_core.graph.extract import extract
 from compiler_core.graph.ir import Graph, Node
@@ -38,7 +39,11 @@ def segment(
             for name in _reads(i)
         }
         if isinstance(run[0], Node):
-            parts.append(extract(graph, [item for item in run if isinstance(item, Node)]))
+            part = extract(graph, [item for item in run if isinstance(item, Node)])
+            # Steps read other tensors than the nodes they replace: through views, for one.
+            computed = (name for node in part.nodes for name in node.outputs if name)
+            read_later = elsewhere | set(outputs)
+            parts.append(replace(part, outputs=tuple(n for n in computed if n in read_later)))
             continue
         chosen = tuple(item for item in run if not isinstance(item, Node))
         read = dict.fromkeys(name for step in chosen for name in step.inputs)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import NEST_DOMAIN, Graph
@@ -269,3 +271,44 @@ def test_default_keeps_round_trips_for_little_work_on_the_cpu(plain):
     units = default_assignment(graph)
     assert units == {"Conv_a": "vta", "Sigmoid_s": "cpu", "Add_d": "cpu", "Tanh_y": "cpu"}
     check(plain, graph, {**units, "Add_d": "vta"})
+
+
+def network(plain):
+    """Views, residuals, concatenations, pools, tokens and float operators in one graph."""
+    b = plain.GraphBuilder(x=(6, 5, 3))
+    image, same = (16, 6, 5), {"pads": (1, 1, 1, 1)}
+    b.add("Transpose", ["x"], "t", (3, 6, 5), perm=(0, 3, 1, 2))
+    b.add("Conv", ["t", b.constant("w0", random(16, 3, 3, 3))], "a", image, **same)
+    b.add("Relu", ["a"], "r", image)
+    b.add("Conv", ["r", b.constant("w1", random(16, 4, 1, 1))], "c", image, group=4)
+    b.add("Add", ["c", "r"], "s", image, clip=(0.0, 2.0))
+    b.add("Tanh", ["s"], "h", image)
+    b.add("Add", ["h", "a"], "d", image)
+    b.add("MaxPool", ["d"], "m", image, kernel_shape=(3, 3), **same)
+    b.add("Concat", ["m", "s"], "k", (32, 6, 5), axis=1)
+    b.add("Transpose", ["k"], "u", (6, 5, 32), perm=(0, 2, 3, 1))
+    b.add("Reshape", ["u", b.constant("s0", np.array([0, 30, 32]))], "p", (30, 32))
+    b.add("MatMul", ["p", b.constant("w2", random(32, 8))], "q", (30, 8))
+    b.add("MatMul", ["q", b.constant("w3", random(8, 8))], "v", (30, 8))
+    b.add("Add", ["v", "q"], "o", (30, 8))
+    b.add("Flatten", ["o"], "f", (240,), axis=1)
+    b.add("Gemm", ["f", b.constant("w4", random(4, 240))], "y", (4,), transB=1)
+    return b.build("y", "u")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.booleans(), min_size=16, max_size=16))
+def test_any_assignment_computes_the_same_function(plain, choices):
+    graph = network(plain)
+    default = default_assignment(graph)
+    assignment = {
+        node.name: default[node.name] if chosen else "cpu"
+        for node, chosen in zip(graph.nodes, choices, strict=True)
+    }
+    skeleton = check(plain, graph, assignment)
+    on_cpu = {
+        node.name for part in skeleton.segments if isinstance(part, Graph) for node in part.nodes
+    }
+    assert {name for name, unit in assignment.items() if unit == "cpu"} <= on_cpu
+    pairs = zip(skeleton.segments, skeleton.segments[1:], strict=False)
+    assert all(isinstance(left, Graph) != isinstance(right, Graph) for left, right in pairs)
