@@ -42,7 +42,8 @@ class IntegerConv:
     when built, with the rounding constant and a left shift counted);
     ``y = clip(round_shift(acc, shift), clip_min, clip_max)`` with
     ``round_shift(a, s) = (a + 2**(s-1)) >> s`` for ``s > 0`` (arithmetic, rounds half up), ``a``
-    for ``s = 0`` and ``a << -s`` for ``s < 0``.
+    for ``s = 0`` and ``a << -s`` for ``s < 0``. With ``channel_shifts`` output channel ``o`` is
+    shifted by ``channel_shifts[o]`` instead, and there is no residual.
 
     Attributes:
         name: Name of the graph node it comes from (the convolution of a fused group).
@@ -58,6 +59,9 @@ class IntegerConv:
             ``None``.
         residual_shift: Left shift of the residual, 0..24.
         sources: Names of all graph nodes that this operator replaces.
+        channel_shifts: ``int32[O]`` right shifts, each 0..31, used instead of ``shift`` (which is
+            their largest): weights with a power-of-two scale per output channel. ``None`` where
+            one shift serves all.
     """
 
     name: str
@@ -75,6 +79,7 @@ class IntegerConv:
     residual: str | None = None
     residual_shift: int = 0
     sources: tuple[str, ...] = ()
+    channel_shifts: npt.NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True)
