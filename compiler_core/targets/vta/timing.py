@@ -128,17 +128,66 @@ def time_decoded(
 
     See :func:`time_program` for the other arguments, the result and the errors.
     """
-    from compiler_core.targets.vta import timing_account as account
     from compiler_core.targets.vta import timing_kernel as kernel
 
     n = len(decoded)
     if step_limit is None:
-        step_limit = _EVENTS_PER_PROGRAM + _EVENTS_PER_INSTRUCTION * n
-    program = np.ascontiguousarray(decoded).view(np.int64).reshape(n, len(COLUMN))
-    modules = np.zeros(n, np.int8)
+        step_limit = default_step_limit(n)
+    program, modules = route_program(decoded)
+    machine = pack_timing(core_timing, step_limit)
+    record = np.full((kernel.RECORD_ROWS, n), -1, np.int64)
+    record[kernel.PORT_WAIT] = 0
+    traffic = np.zeros((kernel.TRAFFIC_ROWS, kernel.TRAFFIC_COLUMNS), np.int64)
+    work = np.zeros(kernel.WORK_ROWS, np.int64)
+    heads = np.zeros(4, np.int64)
+    summary = np.zeros(kernel.SUMMARY, np.int64)
+    status = kernel.simulate(program, modules, *machine, record, traffic, work, heads, summary)
+    cycles = int(summary[kernel.CYCLES])
+    if status == kernel.DEADLOCK:
+        raise deadlock(decoded, heads, cycles)
+    if status == kernel.LIMIT:
+        raise TimingLimitError(
+            f"the program is still running at cycle {cycles} after {int(summary[kernel.STEPS])} "
+            f"events, allowed are {step_limit} events and {kernel.CYCLE_LIMIT} cycles",
+            error_class="too_long",
+            instruction=None,
+            hint="verify the program; LOADs and loops of this size do not fit the machine",
+        )
+    return timing_result(
+        modules, record, traffic, work, summary, core_timing, geometry, energy, trace=trace
+    )
+
+
+def default_step_limit(instructions: int) -> int:
+    """Events that no program whose LOADs and STOREs fit the buffers exceeds."""
+    return _EVENTS_PER_PROGRAM + _EVENTS_PER_INSTRUCTION * instructions
+
+
+def route_program(
+    decoded: npt.NDArray[np.void],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int8]]:
+    """Decoded instructions as the kernels take them.
+
+    Returns:
+        ``int64[n, len(COLUMN)]``, and the module of each instruction, ``int8[n]``.
+
+    Raises:
+        ProgramError: No module executes one of them.
+    """
+    from compiler_core.targets.vta import timing_kernel as kernel
+
+    program = np.ascontiguousarray(decoded).view(np.int64).reshape(len(decoded), len(COLUMN))
+    modules = np.zeros(len(decoded), np.int8)
     unroutable = kernel.route(program, modules)
     if unroutable >= 0:
         raise _unroutable(decoded[unroutable], unroutable)
+    return program, modules
+
+
+def pack_timing(
+    core_timing: VtaTiming, step_limit: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Rules and costs as the kernels take them: parameters, costs, element bytes."""
     costs = core_timing.costs
     cost_table = np.array(
         [
@@ -165,36 +214,27 @@ def time_decoded(
     )
     widths = core_timing.element_bytes
     element_bytes = np.array([widths.uop, widths.wgt, widths.inp, widths.acc, widths.out], np.int64)
-    record = np.full((kernel.RECORD_ROWS, n), -1, np.int64)
-    record[kernel.PORT_WAIT] = 0
-    traffic = np.zeros((kernel.TRAFFIC_ROWS, kernel.TRAFFIC_COLUMNS), np.int64)
-    work = np.zeros(kernel.WORK_ROWS, np.int64)
-    heads = np.zeros(4, np.int64)
-    summary = np.zeros(kernel.SUMMARY, np.int64)
-    status = kernel.simulate(
-        program,
-        modules,
-        parameters,
-        cost_table,
-        element_bytes,
-        record,
-        traffic,
-        work,
-        heads,
-        summary,
-    )
+    return parameters, cost_table, element_bytes
+
+
+def timing_result(
+    modules: npt.NDArray[np.int8],
+    record: npt.NDArray[np.int64],
+    traffic: npt.NDArray[np.int64],
+    work: npt.NDArray[np.int64],
+    summary: npt.NDArray[np.int64],
+    core_timing: VtaTiming,
+    geometry: VtaGeometry,
+    energy: VtaEnergy | None,
+    *,
+    trace: bool,
+) -> TimingResult:
+    """Accounts for what a kernel recorded of one core that reached FINISH."""
+    from compiler_core.targets.vta import timing_account as account
+    from compiler_core.targets.vta import timing_kernel as kernel
+
     cycles = int(summary[kernel.CYCLES])
-    if status == kernel.DEADLOCK:
-        raise _deadlock(decoded, heads, cycles)
-    if status == kernel.LIMIT:
-        raise TimingLimitError(
-            f"the program is still running at cycle {cycles} after {int(summary[kernel.STEPS])} "
-            f"events, allowed are {step_limit} events and {kernel.CYCLE_LIMIT} cycles",
-            error_class="too_long",
-            instruction=None,
-            hint="verify the program; LOADs and loops of this size do not fit the machine",
-        )
-    waits = np.zeros((2, n), np.int64)
+    waits = np.zeros((2, len(modules)), np.int64)
     accounts = np.zeros((3, account.ACCOUNT_COLUMNS), np.int64)
     account.account_modules(
         modules,
@@ -301,9 +341,10 @@ def _energy(
     )
 
 
-def _deadlock(
+def deadlock(
     decoded: npt.NDArray[np.void], heads: npt.NDArray[np.int64], cycle: int
 ) -> TimingDeadlock:
+    """What a program that cannot go on is refused with; ``heads`` are where its actors stand."""
     waiting = [
         f"{actor.name.lower()} at instruction {head} ({Opcode(int(decoded['opcode'][head])).name})"
         for actor, head in zip(Actor, heads.tolist(), strict=True)
