@@ -12,7 +12,7 @@ from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.frontend import QuantizedModel
 from compiler_core.graph.exporter import export_onnx
 from compiler_core.graph.ir import Graph
-from compiler_core.package.executable import CpuSegment, Executable, Segment
+from compiler_core.package.executable import CONSTANTS, CpuSegment, Executable, Segment
 from compiler_core.package.report import LayerReport, Metrics, Report, launch_report, totals
 from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph, QuantizedTensor
 from compiler_core.system.latency import Cost, conversion_cost, node_cost
@@ -242,7 +242,7 @@ def _constant_outputs(source: Graph) -> list[CpuSegment]:
         constants={name: source.constants[name] for name in names},
     )
     model = export_onnx(graph).SerializeToString(deterministic=True)
-    return [CpuSegment("constants", (), names, model)]
+    return [CpuSegment(CONSTANTS, (), names, model)]
 
 
 def _border_tensors(quantized: QuantizedGraph) -> dict[str, QuantizedTensor]:

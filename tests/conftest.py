@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import settings
@@ -34,3 +39,31 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("shared data: no folder ../shared/data beside the repository")
     return folder
+
+
+@pytest.fixture(scope="session")
+def prepared_model(
+    shared_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """Folder of a trained model by name: model.onnx, calib.npz, eval.npz; written once."""
+    folder = tmp_path_factory.mktemp("trained")
+
+    def prepare(name: str) -> Path:
+        if not (folder / name).exists():
+            command = [sys.executable, str(shared_data / "prepare.py"), str(folder), name]
+            subprocess.run(command, check=True, capture_output=True)
+        return folder / name
+
+    return prepare
+
+
+@pytest.fixture(scope="session")
+def synthetic() -> ModuleType:
+    """The module of small seeded models, ``tests/synthetic_models.py``."""
+    path = ROOT / "tests" / "synthetic_models.py"
+    spec = importlib.util.spec_from_file_location("synthetic_models", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -144,7 +144,11 @@ class Reference:
             self._sessions[segment.name] = session
         names = list(segment.outputs)
         feeds = {name: inputs[name].astype(np.float32) for name in segment.inputs}
-        results = session.run(names, feeds)
+        try:
+            results = session.run(names, feeds)
+        except RUNTIME_ERRORS as error:
+            text = " ".join(str(error).split())
+            raise InputError(f"segment {segment.name}: wrong operators: {text}") from error
         return {n: array.astype(np.int8) for n, array in zip(names, results, strict=True)}
 
 

@@ -14,6 +14,10 @@ from compiler_core.targets.target import Target
 from compiler_core.targets.vta.linker import NpuSegment
 
 
+CONSTANTS = "constants"
+"""Name of the segment that hands out the model's constant outputs; they have no sample axis."""
+
+
 @dataclass(frozen=True)
 class CpuSegment:
     """A float segment as an ONNX model.
@@ -58,6 +62,12 @@ class Executable:
     def npu_segments(self) -> Iterator[NpuSegment]:
         """The integer segments, in execution order."""
         return (segment for segment in self.segments if isinstance(segment, NpuSegment))
+
+    @property
+    def constant_outputs(self) -> frozenset[str]:
+        """Outputs of the model that are the same for all samples."""
+        names = (part.outputs for part in self.segments if part.name == CONSTANTS)
+        return frozenset(name for outputs in names for name in outputs)
 
     def dram(self) -> npt.NDArray[np.uint8]:
         """DRAM before the first launch: ``uint8[dram_bytes]``, byte i is physical address i."""

@@ -31,6 +31,7 @@ from compiler_core.package.manifest import (
     parse_json,
     read_operators,
 )
+from compiler_core.package.operator_checks import check_operators
 from compiler_core.package.report import REPORT_SCHEMA, LayerReport, Report
 from compiler_core.plain import from_plain
 from compiler_core.quantize.ir import QuantizedTensor
@@ -274,9 +275,12 @@ def _npu_segment(
         launches.append(
             Launch(launch.name, launch.layer, launch.sources, launch.task, instructions)
         )
+    integer_operators = read_operators(operators, files[f"{folder}/operators.bin"], where)
+    shapes = {name: item.shape for name, item in manifest.integers.items()}
+    check_operators(integer_operators, entry.inputs, entry.outputs, shapes, where)
     return NpuSegment(
         entry.name,
-        read_operators(operators, files[f"{folder}/operators.bin"], where),
+        integer_operators,
         entry.inputs,
         entry.outputs,
         tensors,

@@ -94,11 +94,9 @@ class Runner:
 
 def join_outputs(executable: Executable, parts: list[Arrays]) -> Arrays:
     """The outputs of several blocks as one array each."""
-    types = executable.signature.types
+    constant = executable.constant_outputs
     return {
-        name: np.concatenate([part[name] for part in parts])
-        if parts[0][name].ndim and name in types and types[name].shape
-        else parts[0][name]
+        name: parts[0][name] if name in constant else np.concatenate([p[name] for p in parts])
         for name in executable.signature.outputs
     }
 
@@ -139,7 +137,11 @@ class _Block:
         outputs = {}
         for name in self._executable.signature.outputs:
             parts = self._float_values(name)
-            outputs[name] = np.concatenate(parts) if parts[0].ndim else parts[0]
+            if name in self._executable.constant_outputs:
+                outputs[name] = parts[0]
+            else:
+                # An output without axes becomes one value per run.
+                outputs[name] = np.concatenate([np.atleast_1d(part) for part in parts])
         return outputs
 
     def _integer_values(self, name: str) -> npt.NDArray[np.int8]:

@@ -67,8 +67,8 @@ def calibrate(
     low = dict.fromkeys(tensors, np.inf)
     high = dict.fromkeys(tensors, -np.inf)
     counted = dict.fromkeys(tensors, NO_MAGNITUDES)
-    step = max(_BATCH, model_batch(graph))
-    step -= step % model_batch(graph)
+    # onnxruntime takes a fixed batch of more than one as it is and no multiple of it.
+    step = model_batch(graph) if model_batch(graph) > 1 else _BATCH
     for start in range(0, count, step):
         feeds = {name: samples[name][start : start + step] for name in graph.inputs}
         values = {name: feeds[name] for name in inputs}

@@ -91,7 +91,8 @@ def _table(*columns: str) -> Table:
             title.removeprefix("<"),
             justify="left" if title.startswith("<") else "right",
             overflow="fold",
-            no_wrap=title != "<layer",
+            no_wrap=title not in ("<layer", "<shape"),
+            min_width=18 if title in ("<layer", "<shape") else None,
         )
     return table
 
@@ -103,7 +104,7 @@ def _layers(loaded: Package) -> Table:
 
     table = _table(
         "<layer", "<unit", "<operator", "<shape", "ms", "cycles", "bound", "of bound",
-        "<limit", "DRAM KiB", "MAC/cycle", "of roof", "compute waits",
+        "<limit", "KiB", "MAC/cycle", "of roof", "waits",
     )  # fmt: skip
     for layer in loaded.report.layers:
         row = [f"{layer.latency_ms:.3f}"]

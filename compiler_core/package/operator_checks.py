@@ -1,0 +1,89 @@
+"""Integer operators of a package against the shapes that its other documents state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+from compiler_core.errors import InputError
+from compiler_core.quantize.ir import IntegerConcat, IntegerConv, IntegerOperator
+from compiler_core.tensor.workload import Window
+
+Shape = tuple[int, int, int, int]
+
+_NUMBER_MAX = 1 << 16
+
+
+def check_operators(
+    operators: tuple[IntegerOperator, ...],
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    shapes: Mapping[str, Shape],
+    where: str,
+) -> None:
+    """Holds every operator to the shapes of its tensors.
+
+    Args:
+        operators: In topological order.
+        inputs, outputs: Tensors that enter and leave.
+        shapes: Shape of every tensor.
+        where: What errors call the place.
+
+    Raises:
+        InputError: A tensor is unknown, computed twice or of another shape, or a number is out of
+            range.
+    """
+    known = set(inputs)
+    for operator in operators:
+        place = f"{where}: operator {operator.name!r}"
+        read: tuple[str, ...] = (
+            operator.inputs if isinstance(operator, IntegerConcat) else (operator.input,)
+        )
+        if isinstance(operator, IntegerConv) and operator.residual is not None:
+            read += (operator.residual,)
+        for name in read:
+            if name not in known or name not in shapes:
+                raise InputError(f"{place}: reads {name!r}, which nobody computes")
+        if operator.output in known or operator.output not in shapes:
+            raise InputError(f"{place}: writes {operator.output!r}, which is no new tensor")
+        known.add(operator.output)
+        expected = _output_shape(operator, shapes, place)
+        if expected != shapes[operator.output]:
+            raise InputError(
+                f"{place}: gives shape {expected}; {operator.output!r} has "
+                f"{shapes[operator.output]}"
+            )
+    for name in outputs:
+        if name not in known:
+            raise InputError(f"{where}: nobody computes output {name!r}")
+
+
+def _output_shape(operator: IntegerOperator, shapes: Mapping[str, Shape], place: str) -> Shape:
+    if isinstance(operator, IntegerConcat):
+        parts = [shapes[name] for name in operator.inputs]
+        if not parts or len({(part[0], *part[2:]) for part in parts}) != 1:
+            raise InputError(f"{place}: concatenates {parts}")
+        return (parts[0][0], sum(part[1] for part in parts), *parts[0][2:])
+    source = shapes[operator.input]
+    kernel = operator.weight.shape[2:] if isinstance(operator, IntegerConv) else operator.kernel
+    numbers = (*kernel, *operator.strides, *operator.dilations)
+    if not all(1 <= n <= _NUMBER_MAX for n in numbers) or prod(kernel) > _NUMBER_MAX:
+        raise InputError(f"{place}: kernel, strides and dilations {numbers}")
+    if not all(0 <= pad <= _NUMBER_MAX for pad in operator.pads):
+        raise InputError(f"{place}: pads {operator.pads}")
+    if not -128 <= operator.clip_min <= operator.clip_max <= 127:
+        raise InputError(f"{place}: clip {operator.clip_min} to {operator.clip_max}")
+    window = Window((kernel[0], kernel[1]), operator.strides, operator.pads, operator.dilations)
+    rows, columns = window.output_size(*source[2:])
+    if not isinstance(operator, IntegerConv):
+        return source[0], source[1], rows, columns
+    results, per_group = operator.weight.shape[:2]
+    if per_group * operator.groups != source[1] or results % operator.groups:
+        raise InputError(
+            f"{place}: weights {operator.weight.shape} in {operator.groups} groups for "
+            f"{source[1]} channels"
+        )
+    shape = (source[0], results, rows, columns)
+    if operator.residual is not None and shapes[operator.residual] != shape:
+        raise InputError(f"{place}: residual {operator.residual!r} has another shape")
+    return shape
