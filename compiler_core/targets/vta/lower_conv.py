@@ -249,7 +249,7 @@ class _ConvLowering:
         """Loads the residual of one output block."""
         width, rows, columns = self.w.out_width, tile.rows, tile.columns
         first = image.address + tile.sample * image.sample_bytes
-        element = first // self.g.element_bytes.inp + block * self.w.out_height * width
+        element = first // self.g.element_bytes.inp + block * image.plane(self.w.out_height, width)
         element += rows.start * width + columns.start
         if columns.extent == width:
             x_size, y_size = tile.points, 1
@@ -307,11 +307,11 @@ class _ConvLowering:
     def _load_inputs(self, tile: OutputTile, low: int, high: int, slot: Slot) -> int:
         rows, columns = tile.rows, tile.columns
         height, width = self.w.in_height, self.w.in_width
-        plane, after = height * width, slot.last_reader
+        plane, after = self.p.input.plane(height, width), slot.last_reader
         image = self.p.input.address + tile.sample * self.p.input.sample_bytes
         element = image // self.g.element_bytes.inp + low * plane + rows.low * width + columns.low
         count, size = high - low, rows.size * columns.size
-        if columns.size == width and (rows.size == height or count == 1):
+        if columns.size == width and (size == plane or count == 1):
             return self.builder.load(
                 MemoryType.INP, slot.base, element, count * size, after_compute=after
             )
@@ -401,7 +401,7 @@ class _ConvLowering:
             tile.rows,
             tile.columns,
         )
-        plane = height * width
+        plane = self.p.output.plane(height, width)
         image = self.p.output.address + tile.sample * self.p.output.sample_bytes
         element = image // self.g.element_bytes.out + (tile.block + block) * plane
         element += rows.start * width + columns.start

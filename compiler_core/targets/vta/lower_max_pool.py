@@ -121,7 +121,7 @@ def _load(
     after: int,
 ) -> int:
     rows, columns, width = tile.rows, tile.columns, workload.in_width
-    plane = workload.in_height * width
+    plane = placement.input.plane(workload.in_height, width)
     image = placement.input.address + tile.sample * placement.input.sample_bytes
     element = image // element_bytes + tile.block * plane + rows.low * width + columns.low
     size = rows.size * columns.size
@@ -148,7 +148,7 @@ def _store(
     written: int,
 ) -> int:
     rows, columns, width = tile.rows, tile.columns, workload.out_width
-    plane = workload.out_height * width
+    plane = placement.output.plane(workload.out_height, width)
     image = placement.output.address + tile.sample * placement.output.sample_bytes
     element = image // element_bytes + tile.block * plane + rows.start * width + columns.start
     if tile.points == plane:

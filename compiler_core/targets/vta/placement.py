@@ -7,16 +7,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Image:
-    """An activation ``[N][C/16][H][W][16]`` in DRAM; a slice of a larger one where it is part of a
-    concatenation.
+    """An activation ``[N][C/16][H][W][16]`` in DRAM; part of a larger one where it is part of a
+    concatenation, or of an operator that several cores share.
 
     Attributes:
         address: Byte address of the first element.
         sample_bytes: Distance from one sample to the next.
+        plane_elements: Distance from one channel block to the next, in elements of 16 lanes; None
+            where the rows are all that the image has.
     """
 
     address: int
     sample_bytes: int
+    plane_elements: int | None = None
+
+    def plane(self, height: int, width: int) -> int:
+        """Distance from one channel block to the next for an operand of that size, in elements."""
+        return height * width if self.plane_elements is None else self.plane_elements
 
 
 @dataclass(frozen=True)
