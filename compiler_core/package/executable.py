@@ -13,7 +13,6 @@ from compiler_core.quantize.ir import QuantizedTensor, View
 from compiler_core.targets.target import Target
 from compiler_core.targets.vta.linker import NpuSegment
 
-
 CONSTANTS = "constants"
 """Name of the segment that hands out the model's constant outputs; they have no sample axis."""
 
