@@ -57,11 +57,14 @@ def conv_terms(
         input_range: Smallest and largest input value, 0 included.
         entry: The CPU lays out the input, and for this operator alone.
     """
-    rounding = 1 << (operator.shift - 1) if operator.shift > 0 else 0
-    constants = operator.bias.astype(np.int64) + rounding
-    low, high = _accumulator_range(operator, constants, input_range)
-    shift = operator.shift
-    low, high = (low >> shift, high >> shift) if shift >= 0 else (low << -shift, high << -shift)
+    shifts = operator.channel_shifts
+    if shifts is None:
+        shifts = np.full(len(operator.bias), operator.shift, np.int32)
+    right, left = np.maximum(shifts, 0).astype(np.int64), np.maximum(-shifts, 0).astype(np.int64)
+    constants = operator.bias.astype(np.int64) + ((1 << right) >> 1)
+    lows, highs = _accumulator_range(operator, constants, input_range)
+    low = int((lows >> right << left).min(initial=0))
+    high = int((highs >> right << left).max(initial=0))
     window = Window(
         (operator.weight.shape[2], operator.weight.shape[3]),
         operator.strides,
@@ -84,12 +87,19 @@ def conv_terms(
         window,
         operator.groups,
         Epilogue(
-            bias_bits, shift != 0, low < operator.clip_min, high > operator.clip_max, residual_bits
+            bias_bits,
+            operator.channel_shifts is None and operator.shift != 0,
+            low < operator.clip_min,
+            high > operator.clip_max,
+            residual_bits,
+            operator.channel_shifts is not None,
         ),
         uniform=_is_uniform(operator, constants),
         entry=entry,
     )
-    values = Requantization(shift, operator.clip_min, operator.clip_max, operator.residual_shift)
+    values = Requantization(
+        operator.shift, operator.clip_min, operator.clip_max, operator.residual_shift
+    )
     return ConvTerms(workload, values, constants)
 
 
@@ -113,7 +123,8 @@ def max_pool_terms(
 
 def _accumulator_range(
     operator: IntegerConv, constants: npt.NDArray[np.int64], input_range: tuple[int, int]
-) -> tuple[int, int]:
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Smallest and largest accumulator of each output channel, ``int64[O]``."""
     weight = operator.weight.astype(np.int64).reshape(len(constants), -1)
     positive = np.maximum(weight, 0).sum(axis=1)
     negative = np.minimum(weight, 0).sum(axis=1)
@@ -123,10 +134,12 @@ def _accumulator_range(
     if operator.residual is not None:
         low = low - (128 << operator.residual_shift)
         high = high + (127 << operator.residual_shift)
-    return int(low.min(initial=0)), int(high.max(initial=0))
+    return low, high
 
 
 def _is_uniform(operator: IntegerConv, constants: npt.NDArray[np.int64]) -> bool:
     depthwise = operator.groups == operator.weight.shape[0] and operator.weight.shape[1] == 1
     same = bool((operator.weight == operator.weight.reshape(-1)[:1]).all())
+    if operator.channel_shifts is not None:
+        return False
     return depthwise and same and bool((constants == constants[:1]).all())

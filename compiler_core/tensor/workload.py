@@ -50,6 +50,7 @@ class Epilogue:
             equal.
         shift, clip_low, clip_high: Whether the requantization needs that pass.
         residual_bits: Left shift of the residual, ``None`` without one.
+        channel_shift: The shift differs between output channels, which takes a tensor-tensor pass.
     """
 
     bias_bits: int
@@ -57,10 +58,11 @@ class Epilogue:
     clip_low: bool
     clip_high: bool
     residual_bits: int | None = None
+    channel_shift: bool = False
 
     @property
     def passes(self) -> int:
-        """Passes over the outputs that the requantization cannot do without."""
+        """Immediate passes over the outputs that the requantization cannot do without."""
         return self.shift + self.clip_low + self.clip_high
 
 

@@ -78,6 +78,8 @@ def direct_bound(workload: Workload, core: VtaCore) -> Bound:
         pairs = sum(high - low for low, high in structure.ranges)
         compute = taps * pairs * costs.gemm.per_micro_op
         compute += vectors * workload.epilogue.passes * costs.alu_immediate.per_micro_op
+        if workload.epilogue.channel_shift:
+            compute += vectors * costs.alu_tensor.per_micro_op
         if workload.uniform:
             weight_bytes = BLOCK
         else:

@@ -27,7 +27,7 @@ from compiler_core.targets.vta.lower_max_pool import lower_max_pool
 from compiler_core.targets.vta.pack import (
     bias_vector,
     pack_activation,
-    pack_bias_rows,
+    pack_rows,
     pack_weights,
     unpack_activation,
 )
@@ -104,6 +104,7 @@ class LayerProgram:
         constants: npt.NDArray[np.int64] | None = None,
         residual: npt.NDArray[np.int8] | None = None,
         residual_shift: int = 0,
+        channel_shifts: npt.NDArray[np.int32] | None = None,
     ) -> npt.NDArray[np.uint8]:
         """Builds the DRAM image before the launch.
 
@@ -113,6 +114,7 @@ class LayerProgram:
             constants: ``int64[O]``, bias and rounding of a convolution.
             residual: ``int8[N, O, OH, OW]`` where the workload has one.
             residual_shift: Its left shift.
+            channel_shifts: ``int32[O]``, right shifts where they differ between output channels.
 
         Returns:
             ``uint8[dram_bytes]``.
@@ -134,8 +136,10 @@ class LayerProgram:
         weight = fold_weight(weight, self.schedule.fold)
         tiles = pack_weights(folded, weight, constants, residual_shift, gemm_bias=gemm_bias)
         _put(dram, self.placement.weights, tiles)
-        _put(dram, self.placement.bias, pack_bias_rows(constants))
+        _put(dram, self.placement.bias, pack_rows(constants))
         _put(dram, self.placement.constant, bias_vector())
+        if channel_shifts is not None:
+            _put(dram, self.placement.shifts, pack_rows(channel_shifts))
         if residual is not None:
             assert self.placement.residual is not None
             _put(dram, self.placement.residual.address, pack_activation(residual))
@@ -191,6 +195,7 @@ def lower_layer(
             weights=place(weight_bytes(workload, schedule, geometry)),
             bias=place(blocks(channels) * geometry.element_bytes.acc),
             constant=place(geometry.element_bytes.inp),
+            shifts=place(blocks(channels) * geometry.element_bytes.acc),
             micro_ops=position,
         )
         lowered = lower_conv(workload, schedule, requantization, placement, geometry)

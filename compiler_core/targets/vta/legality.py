@@ -162,7 +162,8 @@ class ConvBufferDemand:
         inp, wgt, acc: Totals.
         input_tile, weight_tile, output_tile: One slot of each operand.
         residual_tile: One slot of the residual (two are used), 0 without.
-        bias_inputs, bias_accumulators, identity_weights: Constants beside the slots.
+        bias_inputs, bias_accumulators, shift_accumulators, identity_weights: Constants beside the
+            slots.
     """
 
     inp: Any
@@ -174,6 +175,7 @@ class ConvBufferDemand:
     residual_tile: Any
     bias_inputs: int
     bias_accumulators: int
+    shift_accumulators: int
     identity_weights: int
 
 
@@ -212,18 +214,20 @@ def conv_buffer_demand(w: ConvWorkload, s: ConvSchedule | ConvScheduleBatch) -> 
     residual_tile = points * int(residual)
     bias_inputs = 1 if extra else 0
     bias_accumulators = structure.out_blocks if with_bias and s.bias is BiasVariant.ALU else 0
+    shift_accumulators = structure.out_blocks if w.epilogue.channel_shift else 0
     input_tile = rows * columns * in_tile_blocks
     output_tile = points * s.tile_out_blocks
     return ConvBufferDemand(
         inp=bias_inputs + s.input_slots * input_tile + RESIDUAL_SLOTS * residual_tile,
         wgt=int(residual) + s.weight_slots * weight_tile,
-        acc=bias_accumulators + s.output_slots * output_tile,
+        acc=bias_accumulators + shift_accumulators + s.output_slots * output_tile,
         input_tile=input_tile,
         weight_tile=weight_tile,
         output_tile=output_tile,
         residual_tile=residual_tile,
         bias_inputs=bias_inputs,
         bias_accumulators=bias_accumulators,
+        shift_accumulators=shift_accumulators,
         identity_weights=int(residual),
     )
 

@@ -30,7 +30,7 @@ from compiler_core.targets.vta.hardware import VtaGeometry
 from compiler_core.targets.vta.layer import image_bytes
 from compiler_core.targets.vta.lower_conv import lower_conv
 from compiler_core.targets.vta.lower_max_pool import lower_max_pool
-from compiler_core.targets.vta.pack import bias_vector, pack_bias_rows, pack_weights
+from compiler_core.targets.vta.pack import bias_vector, pack_rows, pack_weights
 from compiler_core.targets.vta.placement import ConvPlacement, Image, MaxPoolPlacement
 from compiler_core.targets.vta.schedule import (
     BiasVariant,
@@ -294,9 +294,12 @@ def _lower(
             result,
             None if operator.residual is None else _image(layout[operator.residual]),
             weights=pool.place(weights),
-            bias=pool.place(pack_bias_rows(layer.constants)) if biased and not gemm_bias else 0,
+            bias=pool.place(pack_rows(layer.constants)) if biased and not gemm_bias else 0,
             constant=pool.place(bias_vector()) if biased and gemm_bias else 0,
             micro_ops=0,
+            shifts=0
+            if operator.channel_shifts is None
+            else pool.place(pack_rows(operator.channel_shifts)),
         )
 
         def lower(address: int) -> LoweredProgram:

@@ -172,7 +172,8 @@ class _ConvLowering:
             residual_base, RESIDUAL_SLOTS, demand.residual_tile, residual_uses
         )
         self.bias_row = 0
-        self.output_base = demand.bias_accumulators
+        self.shift_row = demand.bias_accumulators
+        self.output_base = demand.bias_accumulators + demand.shift_accumulators
         self.output_size = demand.output_tile
         self.stored = [NOTHING] * self.s.output_slots
 
@@ -198,6 +199,9 @@ class _ConvLowering:
             self.identity_load = self.builder.load(
                 MemoryType.WGT, 0, self.p.weights // bytes_of.wgt, 1
             )
+        if self.w.epilogue.channel_shift:
+            row = self.p.shifts // bytes_of.acc
+            self.builder.load_accumulators(self.shift_row, row, self.structure.out_blocks)
         if self.with_bias and self.s.bias is BiasVariant.ALU:
             self.builder.load_accumulators(
                 self.bias_row, self.p.bias // bytes_of.acc, self.structure.out_blocks
@@ -377,14 +381,19 @@ class _ConvLowering:
         step = 1 if by_block else tile.blocks
         for block in range(0, tile.blocks, step):
             at = base + block * tile.points
-            written = self._requantize(at, tile.points * step)
+            written = self._requantize(tile, tile.block + block, step, at)
             number = self._store(tile, block, step, at, written)
         return number
 
-    def _requantize(self, at: int, points: int) -> int:
-        epilogue, nest, where = self.w.epilogue, _contiguous(points, source=1), pack(at, at)
-        number = NOTHING
-        if epilogue.shift:
+    def _requantize(self, tile: OutputTile, block: int, count: int, at: int) -> int:
+        nest, where = _contiguous(tile.points * count, source=1), pack(at, at)
+        epilogue, number = self.w.epilogue, NOTHING
+        if epilogue.channel_shift:
+            axes = (Axis(count, tile.points, 1, 0), Axis(tile.points, 1, 0, 0))
+            for shifts in compress(axes):
+                rows = pack(at, self.shift_row + block)
+                number = self.builder.alu(AluOpcode.SHR, shifts, rows)
+        elif epilogue.shift:
             number = self.builder.alu(AluOpcode.SHR, nest, where, self.q.shift)
         if epilogue.clip_low:
             number = self.builder.alu(AluOpcode.MAX, nest, where, self.q.clip_min)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -125,8 +127,9 @@ def bias_vector() -> npt.NDArray[np.int8]:
     return vector
 
 
-def pack_bias_rows(constants: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
-    """``int32[ceil(O/16), 16]`` accumulator rows of the ALU and LOAD variants."""
-    rows = np.zeros(blocks(len(constants)) * BLOCK, np.int32)
-    rows[: len(constants)] = constants
+def pack_rows(values: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int32]:
+    """``[O]`` as ``int32[ceil(O/16), 16]`` accumulator rows: bias of the ALU and LOAD variants,
+    shifts."""
+    rows = np.zeros(blocks(len(values)) * BLOCK, np.int32)
+    rows[: len(values)] = values
     return rows.reshape(-1, BLOCK)

@@ -36,6 +36,7 @@ class ConvPlacement:
         bias: Accumulator rows for the ALU and LOAD variants of the bias.
         constant: The constant input vector of the GEMM variant.
         micro_ops: Where the micro-ops will be.
+        shifts: Accumulator rows of shifts per output channel, where the workload has them.
     """
 
     input: Image
@@ -45,6 +46,7 @@ class ConvPlacement:
     bias: int
     constant: int
     micro_ops: int
+    shifts: int = 0
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,11 @@ def conv(op: IntegerConv, x: Int8, residual: Int8 | None = None) -> Int8:
     if residual is not None:
         acc += residual.astype(np.int64) * 2**op.residual_shift
     half = 2 ** (op.shift - 1) if op.shift > 0 else 0
-    acc = np.floor_divide(acc + half, 2**op.shift) if op.shift > 0 else acc * 2**-op.shift
+    if op.channel_shifts is not None:
+        powers = (2 ** op.channel_shifts.astype(np.int64))[None, :, None, None]
+        acc = np.floor_divide(acc + powers // 2, powers)
+    else:
+        acc = np.floor_divide(acc + half, 2**op.shift) if op.shift > 0 else acc * 2**-op.shift
     return np.clip(acc, op.clip_min, op.clip_max).astype(np.int8)
 
 
@@ -123,4 +127,8 @@ def random_conv(r: random.Random) -> ConvCase:
         terms = conv_terms(operator, shape, entry=entry)
         out_shape = (shape[0], out_channels, terms.workload.out_height, terms.workload.out_width)
         residual = numbers.integers(-128, 128, out_shape).astype(np.int8)
+    elif r.random() < 0.3:
+        shifts = numbers.integers(0, 14, out_channels).astype(np.int32)
+        operator = replace(operator, channel_shifts=shifts, shift=int(shifts.max()))
+        terms = conv_terms(operator, shape, entry=entry)
     return ConvCase(operator, inputs, residual, terms)

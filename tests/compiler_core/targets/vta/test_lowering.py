@@ -74,6 +74,7 @@ def check_conv(case: reference.ConvCase, schedule: Schedule, core: VtaCore) -> N
         case.terms.constants,
         case.residual,
         case.operator.residual_shift,
+        case.operator.channel_shifts,
     )
     check_program(program, dram, reference.conv(case.operator, case.inputs, case.residual))
     check_bound(workload, schedule, core)
