@@ -84,7 +84,7 @@ def read_samples(path: Path, graph: Graph) -> Arrays:
         return {graph.inputs[0]: arrays["x"]}
     missing = [name for name in graph.inputs if name not in arrays]
     if missing:
-        only = " (or 'x')" if len(graph.inputs) == 1 else ""
+        only = " (or 'x')" if len(graph.inputs) == 1 and graph.inputs[0] != "x" else ""
         raise InputError(
             f"{path}: input {missing[0]!r}{only} is missing; it holds "
             f"{', '.join(map(repr, arrays)) or 'no arrays'}"
