@@ -158,7 +158,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class OperatorEntry:
-    """An integer operator; ``weight_offset`` and ``bias_offset`` point into ``operators.bin``."""
+    """An integer operator; its ``…_offset`` numbers point into ``operators.bin``."""
 
     kind: str
     name: str
@@ -236,6 +236,9 @@ def operator_entries(operators: tuple[IntegerOperator, ...]) -> tuple[Operators,
         numbers["weight_offset"] = len(constants)
         constants += np.ascontiguousarray(item.weight).tobytes()
         constants += bytes(-len(constants) % 4)
+        if item.channel_shifts is not None:
+            numbers["channel_shifts_offset"] = len(constants)
+            constants += item.channel_shifts.astype("<i4").tobytes()
         entries.append(
             OperatorEntry(
                 "conv",
@@ -295,6 +298,12 @@ def _operator(entry: OperatorEntry, constants: bytes, where: str) -> IntegerOper
                 f"{where}: shift {n['shift']} and residual shift {n['residual_shift']}; allowed "
                 "are -31 to 31 and 0 to 24"
             )
+        channel_shifts = None
+        if "channel_shifts_offset" in n:
+            at = n["channel_shifts_offset"]
+            channel_shifts = _part(constants, at, shape[:1], "<i4", where).astype(np.int32)
+            if channel_shifts.min() < 0 or channel_shifts.max() > 31:
+                raise InputError(f"{where}: shifts per channel; allowed are 0 to 31")
         return IntegerConv(
             name=entry.name,
             input=entry.inputs[0],
@@ -311,6 +320,7 @@ def _operator(entry: OperatorEntry, constants: bytes, where: str) -> IntegerOper
             residual=entry.residual,
             residual_shift=n["residual_shift"],
             sources=entry.sources,
+            channel_shifts=channel_shifts,
         )
     except KeyError as error:
         raise InputError(f"{where}: number {error.args[0]!r} is missing") from error

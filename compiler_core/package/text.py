@@ -66,7 +66,9 @@ def _place(placed: PlacedTensor) -> str:
 def _numbers(segment: NpuSegment, layer: str) -> Iterator[str]:
     for operator in segment.operators:
         if operator.name == layer and isinstance(operator, IntegerConv):
-            text = f"shift={operator.shift} clip=[{operator.clip_min}, {operator.clip_max}]"
+            shifts = operator.channel_shifts
+            shift = operator.shift if shifts is None else ",".join(map(str, shifts.tolist()))
+            text = f"shift={shift} clip=[{operator.clip_min}, {operator.clip_max}]"
             if operator.residual is not None:
                 text += f" residual={operator.residual} << {operator.residual_shift}"
             yield f"    operands  {operator.input} -> {operator.output} {text}"

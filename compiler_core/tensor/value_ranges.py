@@ -46,16 +46,16 @@ def _accumulators(operator: IntegerConv, source: Range, ranges: dict[str, Range]
     positive = np.maximum(weight, 0).sum(axis=1)
     negative = np.minimum(weight, 0).sum(axis=1)
     smallest, largest = min(0, source[0]), max(0, source[1])
-    rounding = 1 << (operator.shift - 1) if operator.shift > 0 else 0
-    constants = operator.bias.astype(np.int64) + rounding
-    low = int((positive * smallest + negative * largest + constants).min(initial=1 << 40))
-    high = int((positive * largest + negative * smallest + constants).max(initial=-(1 << 40)))
+    shifts = operator.channel_shifts
+    if shifts is None:
+        shifts = np.full(len(operator.bias), operator.shift, np.int32)
+    right = np.maximum(shifts, 0).astype(np.int64)
+    left = np.maximum(-shifts, 0).astype(np.int64)
+    constants = operator.bias.astype(np.int64) + ((1 << right) >> 1)
+    low = positive * smallest + negative * largest + constants
+    high = positive * largest + negative * smallest + constants
     if operator.residual is not None:
-        left, right = ranges[operator.residual]
-        low, high = (
-            low + (left << operator.residual_shift),
-            high + (right << operator.residual_shift),
-        )
-    if operator.shift >= 0:
-        return low >> operator.shift, high >> operator.shift
-    return low << -operator.shift, high << -operator.shift
+        added = ranges[operator.residual]
+        low = low + (added[0] << operator.residual_shift)
+        high = high + (added[1] << operator.residual_shift)
+    return int((low >> right << left).min()), int((high >> right << left).max())
