@@ -1,0 +1,79 @@
+"""Models from file to checked package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from compiler_core.compile import CompiledModel, compile_model
+from compiler_core.configuration import Configuration
+from compiler_core.frontend import load_model, quantize_model
+from compiler_core.package.backends import Simulator
+from compiler_core.package.check import run_checked
+from compiler_core.package.executable import CpuSegment
+from compiler_core.package.reader import read_package
+from compiler_core.package.writer import write_package
+from compiler_core.quantize.ir import FloatSegment
+from compiler_core.quantize.reference import ReferenceExecutor
+from compiler_core.targets.load import load_target
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+CheckedCompile = Callable[[Path, Arrays, Arrays], CompiledModel]
+
+
+@pytest.fixture
+def checked_compile(tmp_path: Path) -> CheckedCompile:
+    """Compiles, writes, reads and runs a model; every bit equals the reference executor's.
+
+    Arguments: the ONNX file, calibration samples, samples to run.
+    """
+
+    def compile_(path: Path, calibration: Arrays, inputs: Arrays) -> CompiledModel:
+        model = load_model(path)
+        (name,) = model.graph.inputs
+        source = quantize_model(model, Configuration(), {name: calibration["x"]})
+        compiled = compile_model(source, load_target("vta"))
+        write_package(compiled, tmp_path / "package", {})
+        executable = read_package(tmp_path / "package").executable
+        feeds = {name: inputs["x"]}
+        results, difference = run_checked(executable, Simulator(executable, threads=2), feeds)
+        assert difference is None, str(difference)
+        expected = ReferenceExecutor(source.quantized).run(feeds)
+        for output, array in expected.items():
+            assert array.tobytes() == results[output].tobytes()
+            if len(array) > 1:
+                assert not np.array_equal(array[0], array[1])  # outputs vary with the input
+        return compiled
+
+    return compile_
+
+
+def left_on_the_cpu(compiled: CompiledModel) -> list[str]:
+    """Convolutions and layers with constant weights in CPU segments, by name."""
+    found = []
+    for segment in compiled.source.quantized.segments:
+        if isinstance(segment, FloatSegment):
+            for node in segment.graph.nodes:
+                weighted = node.op in ("Conv", "Gemm", "Dense", "MatMul")
+                if weighted and node.inputs[1] in segment.graph.constants:
+                    found.append(node.name)
+    return found
+
+
+@pytest.fixture
+def weighted_on_cpu() -> Callable[[CompiledModel], list[str]]:
+    """:func:`left_on_the_cpu`."""
+    return left_on_the_cpu
+
+
+@pytest.fixture
+def cpu_segments() -> Callable[[CompiledModel], int]:
+    """Counts the CPU segments of a compiled model."""
+    return lambda compiled: sum(
+        isinstance(segment, CpuSegment) for segment in compiled.executable.segments
+    )
