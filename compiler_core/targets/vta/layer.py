@@ -50,7 +50,8 @@ from compiler_core.tensor.workload import (
 ALIGNMENT = 4096
 """Byte alignment of every array; also the first usable address."""
 
-_TYPICAL = Requantization(shift=8, clip_min=-127, clip_max=127, residual_shift=0)
+TYPICAL_REQUANTIZATION = Requantization(shift=8, clip_min=-127, clip_max=127, residual_shift=0)
+"""Values of an epilogue where only cycles matter."""
 
 
 def align(size: int) -> int:
@@ -122,10 +123,10 @@ class LayerProgram:
         dram = np.zeros(self.dram_bytes, np.uint8)
         if isinstance(self.workload, ConvWorkload) and isinstance(self.schedule, ConvSchedule):
             inputs = fold_input(inputs, self.workload, self.schedule.fold)
-        _put(dram, self.placement.input.address, pack_activation(inputs))
-        _put(dram, self.placement.micro_ops, self.lowered.micro_ops)
+        put(dram, self.placement.input.address, pack_activation(inputs))
+        put(dram, self.placement.micro_ops, self.lowered.micro_ops)
         if isinstance(self.placement, MaxPoolPlacement):
-            _put(dram, self.placement.identity, np.eye(BLOCK, dtype=np.int8))
+            put(dram, self.placement.identity, np.eye(BLOCK, dtype=np.int8))
             return dram
         assert isinstance(self.workload, ConvWorkload)
         assert isinstance(self.schedule, ConvSchedule)
@@ -135,14 +136,14 @@ class LayerProgram:
         folded = fold_workload(self.workload, self.schedule.fold)
         weight = fold_weight(weight, self.schedule.fold)
         tiles = pack_weights(folded, weight, constants, residual_shift, gemm_bias=gemm_bias)
-        _put(dram, self.placement.weights, tiles)
-        _put(dram, self.placement.bias, pack_rows(constants))
-        _put(dram, self.placement.constant, bias_vector())
+        put(dram, self.placement.weights, tiles)
+        put(dram, self.placement.bias, pack_rows(constants))
+        put(dram, self.placement.constant, bias_vector())
         if channel_shifts is not None:
-            _put(dram, self.placement.shifts, pack_rows(channel_shifts))
+            put(dram, self.placement.shifts, pack_rows(channel_shifts))
         if residual is not None:
             assert self.placement.residual is not None
-            _put(dram, self.placement.residual.address, pack_activation(residual))
+            put(dram, self.placement.residual.address, pack_activation(residual))
         return dram
 
     def output(self, dram: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:
@@ -159,7 +160,7 @@ def lower_layer(
     workload: Workload,
     schedule: Schedule,
     geometry: VtaGeometry,
-    requantization: Requantization = _TYPICAL,
+    requantization: Requantization = TYPICAL_REQUANTIZATION,
 ) -> LayerProgram:
     """Lowers a workload into a program with its own DRAM.
 
@@ -220,6 +221,7 @@ def measure_layer(workload: Workload, schedule: Schedule, core: VtaCore) -> Timi
     return time_program(program.lowered.instructions, core.timing, core.geometry, core.energy)
 
 
-def _put(dram: npt.NDArray[np.uint8], address: int, array: npt.NDArray[np.generic]) -> None:
+def put(dram: npt.NDArray[np.uint8], address: int, array: npt.NDArray[np.generic]) -> None:
+    """Writes an array's bytes into a DRAM image."""
     raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     dram[address : address + raw.size] = raw

@@ -11,7 +11,7 @@ from compiler_core.errors import InfeasibleError
 from compiler_core.quantize.ir import IntegerConv, IntegerMaxPool
 from compiler_core.targets.load import load_target
 from compiler_core.targets.vta.bound import lower_bound
-from compiler_core.targets.vta.conv_structure import blocks, conv_structure
+from compiler_core.targets.vta.conv_structure import blocks
 from compiler_core.targets.vta.default_schedule import default_schedule
 from compiler_core.targets.vta.functional import execute
 from compiler_core.targets.vta.hardware import VtaCore
@@ -19,50 +19,23 @@ from compiler_core.targets.vta.isa import Opcode, decode
 from compiler_core.targets.vta.layer import LayerProgram, lower_layer, measure_layer
 from compiler_core.targets.vta.legality import violations
 from compiler_core.targets.vta.schedule import (
-    BiasVariant,
     ConvSchedule,
-    EpilogueGranularity,
     FoldVariant,
-    LoopOrder,
     MaxPoolSchedule,
     MicroOpLoading,
     Schedule,
-    TapGrouping,
 )
 from compiler_core.targets.vta.verifier import first_error, verify
 from compiler_core.tensor.from_integer import conv_terms, max_pool_terms
 from compiler_core.tensor.workload import ConvWorkload, Epilogue, Window, Workload
 from tests.compiler_core.targets.vta import reference_operators as reference
+from tests.compiler_core.targets.vta.random_schedules import random_schedule
 from tests.compiler_core.targets.vta.reference_operators import random_conv
 
 
 @pytest.fixture(scope="module")
 def core() -> VtaCore:
     return load_target("vta").npu
-
-
-def random_schedule(r: random.Random, workload: ConvWorkload, core: VtaCore) -> ConvSchedule | None:
-    structure = conv_structure(workload)
-    reduction = 1 if structure.diagonal else structure.reduction
-    for _ in range(300):
-        schedule = ConvSchedule(
-            r.randint(1, workload.out_height),
-            r.randint(1, workload.out_width),
-            r.randint(1, structure.run),
-            r.randint(1, reduction),
-            r.choice(list(LoopOrder)),
-            r.randint(1, 3),
-            r.randint(1, 3),
-            r.randint(1, 3),
-            r.choice(list(BiasVariant)),
-            r.choice(list(EpilogueGranularity)),
-            r.choice(list(MicroOpLoading)),
-            r.choice(list(FoldVariant)) if workload.entry else FoldVariant.NONE,
-            r.choice(list(TapGrouping)),
-        )
-        if not violations(workload, schedule, core.geometry):
-            return schedule
-    return None
 
 
 def check_conv(case: reference.ConvCase, schedule: Schedule, core: VtaCore) -> None:
