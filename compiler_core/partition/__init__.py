@@ -1,0 +1,1 @@
+"""Partition: which processing unit runs which group of operators."""

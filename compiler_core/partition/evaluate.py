@@ -1,0 +1,423 @@
+"""What a placement costs: its tasks on the system timeline, latency, energy, DRAM.
+
+A placement is one number per group: :data:`ON_CPU`, :data:`ON_NPU` (the first core that is free),
+or ``ON_CORE + k`` for core ``k``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from compiler_core.partition.costs import CostTable, Program
+from compiler_core.partition.groups import OUTSIDE, GroupGraph
+from compiler_core.system.timeline import (
+    ANY_CORE,
+    PICOSECONDS,
+    Resource,
+    Task,
+    TaskKind,
+    Timeline,
+    ranks,
+    simulate,
+)
+
+ON_CPU, ON_NPU, ON_CORE = 0, 1, 2
+
+Placement = tuple[int, ...]
+
+_AT_START = -1
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A placement, simulated.
+
+    Attributes:
+        placement: What was simulated.
+        tasks: With their dependences.
+        timeline: When each ran.
+        latency_ps: From start to end.
+        sequential_ps: If nothing overlapped.
+        energy_pj: Of all tasks.
+        npu_cycles: Sum over launches.
+        launches: Programs.
+        read_bytes, write_bytes: DRAM traffic of all units.
+        dram_constant_bytes: Weights and micro-ops.
+        dram_peak_bytes: With the most activations that are live at a time.
+    """
+
+    placement: Placement
+    tasks: tuple[Task, ...]
+    timeline: Timeline
+    latency_ps: int
+    sequential_ps: int
+    energy_pj: float
+    npu_cycles: int
+    launches: int
+    read_bytes: int
+    write_bytes: int
+    dram_constant_bytes: int
+    dram_peak_bytes: int
+
+    @property
+    def latency_ms(self) -> float:
+        return self.latency_ps / PICOSECONDS * 1e3
+
+    @property
+    def energy_mj(self) -> float:
+        return self.energy_pj * 1e-9
+
+
+class Evaluator:
+    """Simulates placements of one model with given costs.
+
+    Args:
+        groups: The model.
+        costs: Of its groups and tensors.
+    """
+
+    def __init__(self, groups: GroupGraph, costs: CostTable) -> None:
+        self.groups, self.costs = groups, costs
+        self.units = tuple(
+            (ON_CPU,) if cost.programs is None else (ON_CPU, ON_NPU) for cost in costs.groups
+        )
+        self._reads = [group.reads for group in groups.groups]
+        self._outputs = [
+            tuple(t for t in group.writes if groups.tensors[t].is_output) for group in groups.groups
+        ]
+        self._producer = [tensor.producer for tensor in groups.tensors]
+        self._consumers = [tensor.consumers for tensor in groups.tensors]
+        self._folds = [
+            len(group.reads) == 1
+            and cost.programs is not None
+            and len(cost.programs) == 1
+            and cost.programs != cost.entry_programs
+            for group, cost in zip(groups.groups, costs.groups, strict=True)
+        ]
+        self._convert = [
+            costs.convert_ps(tensor.float_bytes + tensor.packed_bytes) for tensor in costs.tensors
+        ]
+
+    def latency_ps(self, placement: Placement, order: Sequence[int] | None = None) -> int:
+        """End-to-end latency; see :meth:`evaluate` for the rest."""
+        tasks = self.tasks(placement)
+        return simulate(tasks, self.priorities(tasks, order), self.costs.cores).latency_ps
+
+    def sequential_ps(self, placement: Placement) -> int:
+        """Latency if nothing overlapped."""
+        return sum(task.run_ps + task.overhead_ps for task in self.tasks(placement))
+
+    def tasks(self, placement: Placement, first: int = 0, stop: int | None = None) -> list[Task]:
+        """Tasks of the groups ``first`` to ``stop - 1``; what other groups write is there."""
+        return _Tasks(self, placement, first, stop).build()
+
+    def priorities(self, tasks: Sequence[Task], order: Sequence[int] | None = None) -> list[int]:
+        """Priorities of tasks: by longest remaining way, or by a given order of the groups."""
+        if order is None:
+            return ranks(tasks)
+        position = {group: at for at, group in enumerate(order)}
+        last = len(position)
+        priorities = []
+        for task in tasks:
+            if task.kind in (TaskKind.QUANTIZE, TaskKind.DEQUANTIZE):
+                readers = self._consumers[task.subject]
+                place = min((position.get(reader, last) for reader in readers), default=last)
+            else:
+                place = position.get(task.subject, last)
+            priorities.append(-place)
+        return priorities
+
+    def entering(self, group: int, placement: Placement) -> bool:
+        """Whether the CPU lays out the input of ``group`` for it alone, so that taps may fold."""
+        if not self._folds[group]:
+            return False
+        (tensor,) = self._reads[group]
+        producer = self._producer[tensor]
+        if producer != OUTSIDE and placement[producer] != ON_CPU:
+            return False
+        return sum(placement[reader] != ON_CPU for reader in self._consumers[tensor]) == 1
+
+    def programs(self, group: int, placement: Placement) -> tuple[Program, ...]:
+        """Launches of a group that runs on the NPU."""
+        cost = self.costs.groups[group]
+        found = cost.entry_programs if self.entering(group, placement) else cost.programs
+        if found is None:
+            raise ValueError(f"group {group} cannot run on the NPU")
+        return found
+
+    def packed_bytes(self, tensor: int, placement: Placement) -> int:
+        """Size of an int8 tensor in DRAM as its readers want it."""
+        for reader in self._consumers[tensor]:
+            if placement[reader] != ON_CPU and self.entering(reader, placement):
+                batch = self.groups.tensors[tensor].shape[0]
+                return batch * self.programs(reader, placement)[0].input_bytes
+        return self.costs.tensors[tensor].packed_bytes
+
+    def least_conversion_ps(self, tensor: int) -> int:
+        """No conversion of a tensor takes less, however its readers want it."""
+        return self.costs.convert_ps(min(self._conversion_bytes(tensor)))
+
+    def most_conversion_ps(self, tensor: int) -> int:
+        """Time of converting a tensor both ways, in its largest layout."""
+        return 2 * self.costs.convert_ps(max(self._conversion_bytes(tensor)))
+
+    def _conversion_bytes(self, tensor: int) -> list[int]:
+        size = self.costs.tensors[tensor]
+        found = [size.float_bytes + size.packed_bytes]
+        for reader in self._consumers[tensor]:
+            entering = self.costs.groups[reader].entry_programs
+            if self._folds[reader] and entering:
+                batch = self.groups.tensors[tensor].shape[0]
+                found.append(size.float_bytes + batch * entering[0].input_bytes)
+        return found
+
+    def cpu_ps(self, group: int, placement: Placement) -> int:
+        """Time of a group on the CPU; a border lays out a tensor as its only view wants it."""
+        cost = self.costs.groups[group]
+        time = cost.cpu_ps
+        for view_ps, base in cost.views:
+            producer = self._producer[base]
+            from_npu = producer not in (OUTSIDE, group) and placement[producer] != ON_CPU
+            if not (from_npu and self.groups.tensors[base].one_view):
+                time += view_ps
+        return time
+
+    def evaluate(self, placement: Placement, order: Sequence[int] | None = None) -> Evaluation:
+        """Everything about a placement."""
+        tasks = tuple(self.tasks(placement))
+        timeline = simulate(tasks, self.priorities(tasks, order), self.costs.cores)
+        energy, cycles, reads, writes, launches = 0.0, 0, 0, 0, 0
+        constants = 0
+        for index, cost in enumerate(self.costs.groups):
+            if placement[index] == ON_CPU:
+                energy += cost.cpu_energy_pj
+                results = sum(self.costs.tensors[t].float_bytes for t in self._writes(index))
+                reads += max(0, cost.cpu_bytes - results)
+                writes += min(cost.cpu_bytes, results)
+                constants += cost.cpu_constant_bytes
+                continue
+            for program in self.programs(index, placement):
+                energy += program.energy_pj
+                cycles += program.cycles
+                reads += program.read_bytes
+                writes += program.write_bytes
+                constants += program.constant_bytes
+                launches += 1
+        for task in tasks:
+            if task.kind in (TaskKind.QUANTIZE, TaskKind.DEQUANTIZE):
+                size = self.costs.tensors[task.subject]
+                packed = self.packed_bytes(task.subject, placement)
+                inward = task.kind is TaskKind.QUANTIZE
+                energy += size.convert_energy_pj
+                reads += size.float_bytes if inward else packed
+                writes += packed if inward else size.float_bytes
+        return Evaluation(
+            placement,
+            tasks,
+            timeline,
+            timeline.latency_ps,
+            sum(task.run_ps + task.overhead_ps for task in tasks),
+            energy,
+            cycles,
+            launches,
+            reads,
+            writes,
+            constants,
+            constants + self._peak(placement, tasks, timeline),
+        )
+
+    def _writes(self, group: int) -> tuple[int, ...]:
+        return self.groups.groups[group].writes
+
+    def _peak(self, placement: Placement, tasks: Sequence[Task], timeline: Timeline) -> int:
+        """Most bytes of activations that are live at a time."""
+        lives = _Lives(self, placement, tasks, timeline)
+        changes = sorted((at, size) for life in lives.all() for at, size in life)
+        live = peak = 0
+        for _, size in changes:
+            live += size
+            peak = max(peak, live)
+        return peak
+
+
+class _Tasks:
+    """Builds the tasks of a range of groups."""
+
+    def __init__(
+        self, evaluator: Evaluator, placement: Placement, first: int, stop: int | None
+    ) -> None:
+        self._owner, self._placement = evaluator, placement
+        self._first = first
+        self._stop = len(placement) if stop is None else stop
+        self._tasks: list[Task] = []
+        self._last: dict[int, int] = {}
+        self._floats: dict[int, int] = {}
+        self._integers: dict[int, int] = {}
+
+    def build(self) -> list[Task]:
+        owner, placement = self._owner, self._placement
+        for group in range(self._first, self._stop):
+            unit = placement[group]
+            if unit == ON_CPU:
+                after = self._after(self._float(tensor) for tensor in owner._reads[group])
+                run = owner.cpu_ps(group, placement)
+                self._tasks.append(Task(group, TaskKind.OPERATOR, Resource.CPU, run, 0, after))
+                self._last[group] = len(self._tasks) - 1
+            else:
+                self._programs(group, unit)
+        for group in range(self._first, self._stop):
+            for tensor in owner._outputs[group]:
+                self._float(tensor)
+        if self._first == 0:
+            for tensor, item in enumerate(owner.groups.tensors):
+                if item.producer == OUTSIDE and item.is_output:
+                    self._float(tensor)
+        return self._tasks
+
+    def _programs(self, group: int, unit: int) -> None:
+        owner = self._owner
+        after = self._after(self._integer(tensor) for tensor in owner._reads[group])
+        core = ANY_CORE if unit == ON_NPU else unit - ON_CORE
+        launch = owner.costs.launch_ps
+        programs = owner.programs(group, self._placement)
+        if not programs:
+            self._tasks.append(Task(group, TaskKind.PLACE, Resource.NONE, 0, 0, after))
+        for program in programs:
+            self._tasks.append(
+                Task(
+                    group,
+                    TaskKind.PROGRAM,
+                    Resource.NPU,
+                    program.run_ps,
+                    launch,
+                    after,
+                    core,
+                    program.read_ppm,
+                    program.write_ppm,
+                )
+            )
+            after = (len(self._tasks) - 1,)
+        self._last[group] = len(self._tasks) - 1
+
+    @staticmethod
+    def _after(sources: Iterable[int]) -> tuple[int, ...]:
+        return tuple(sorted({source for source in sources if source != _AT_START}))
+
+    def _float(self, tensor: int) -> int:
+        """Task after which a tensor is there in float."""
+        producer = self._owner._producer[tensor]
+        if producer == OUTSIDE:
+            return _AT_START
+        if self._placement[producer] == ON_CPU:
+            return self._last.get(producer, _AT_START)
+        if tensor not in self._floats:
+            self._floats[tensor] = self._conversion(
+                tensor, TaskKind.DEQUANTIZE, self._owner._convert[tensor]
+            )
+        return self._floats[tensor]
+
+    def _integer(self, tensor: int) -> int:
+        """Task after which a tensor is there in int8."""
+        owner = self._owner
+        producer = owner._producer[tensor]
+        if producer != OUTSIDE and self._placement[producer] != ON_CPU:
+            return self._last.get(producer, _AT_START)
+        if tensor not in self._integers:
+            time = owner._convert[tensor]
+            packed = owner.packed_bytes(tensor, self._placement)
+            size = owner.costs.tensors[tensor]
+            if packed != size.packed_bytes:
+                time = owner.costs.convert_ps(size.float_bytes + packed)
+            self._integers[tensor] = self._conversion(tensor, TaskKind.QUANTIZE, time)
+        return self._integers[tensor]
+
+    def _conversion(self, tensor: int, kind: TaskKind, time: int) -> int:
+        source = self._last.get(self._owner._producer[tensor], _AT_START)
+        self._tasks.append(Task(tensor, kind, Resource.CPU, time, 0, self._after((source,))))
+        return len(self._tasks) - 1
+
+
+class _Lives:
+    """When each buffer holds a value: from the start of its writer to its last reader's end."""
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        placement: Placement,
+        tasks: Sequence[Task],
+        timeline: Timeline,
+    ) -> None:
+        self._owner, self._placement = evaluator, placement
+        self._end = timeline.latency_ps
+        self._begins: dict[int, int] = {}
+        self._ends: dict[int, int] = {}
+        self._converted: dict[int, tuple[int, int]] = {}
+        self._placed: set[int] = set()
+        for index, task in enumerate(tasks):
+            start, end = timeline.start_ps[index], timeline.end_ps[index]
+            if task.kind in (TaskKind.QUANTIZE, TaskKind.DEQUANTIZE):
+                self._converted[task.subject] = start, end
+                continue
+            self._begins[task.subject] = min(start, self._begins.get(task.subject, start))
+            self._ends[task.subject] = max(end, self._ends.get(task.subject, 0))
+            if task.kind is TaskKind.PLACE:
+                self._placed.add(task.subject)
+
+    def all(self) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+        """``((start, bytes), (end, -bytes))`` per buffer."""
+        found = []
+        until: dict[int, int] = {}
+        for group in reversed(self._owner.groups.groups):
+            if group.index in self._placed:
+                until[group.index] = max((self._last(t, until) for t in group.writes), default=0)
+        for tensor, item in enumerate(self._owner.groups.tensors):
+            if item.producer in self._placed:
+                found += self._copies(tensor, self._ends[item.producer], until, own=0)
+                continue
+            begin = self._begins[item.producer] if item.producer != OUTSIDE else 0
+            on_npu = item.producer != OUTSIDE and self._placement[item.producer] != ON_CPU
+            size = self._owner.costs.tensors[tensor]
+            own = size.packed_bytes if on_npu else size.float_bytes
+            found += self._copies(tensor, begin, until, own=own)
+        return found
+
+    def _copies(
+        self, tensor: int, begin: int, until: dict[int, int], *, own: int
+    ) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+        """The buffer that the producer writes, and the converted one where there is one."""
+        last = self._last(tensor, until)
+        found = [((begin, own), (last, -own))] if own else []
+        if tensor in self._converted:
+            start, end = self._converted[tensor]
+            item = self._owner.groups.tensors[tensor]
+            to_float = item.producer != OUTSIDE and self._placement[item.producer] != ON_CPU
+            size = self._owner.costs.tensors[tensor].float_bytes
+            if not to_float:
+                size = self._owner.packed_bytes(tensor, self._placement)
+            found.append(((start, size), (max(last, end), -size)))
+        return found
+
+    def _last(self, tensor: int, until: dict[int, int]) -> int:
+        item = self._owner.groups.tensors[tensor]
+        if item.is_output:
+            return self._end
+        return max(
+            (until.get(reader, self._ends.get(reader, 0)) for reader in item.consumers), default=0
+        )
+
+
+def describe(evaluator: Evaluator, task: Task) -> str:
+    """Name of a task for people."""
+    groups = evaluator.groups
+    if task.kind in (TaskKind.QUANTIZE, TaskKind.DEQUANTIZE):
+        return f"{task.kind.name.lower()} {groups.tensors[task.subject].name}"
+    group = groups.groups[task.subject]
+    return f"{group.operator} {group.name}"
+
+
+def unit_of(task: Task, core: int) -> str:
+    """Where a task runs, for people."""
+    if task.resource is Resource.NPU:
+        return f"vta{core}"
+    return "cpu" if task.resource is Resource.CPU else ""

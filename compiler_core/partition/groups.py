@@ -1,0 +1,279 @@
+"""Fused groups of graph nodes, the unit of placement: what runs together and is never split.
+
+Groups follow from the graph alone: the operators that the NPU would run if everything that can runs
+there, each with the nodes that it absorbs (an addition in the accumulator, a padding, views), and
+every other node on its own. A view between CPU nodes belongs to its reader.
+
+Dependences are between *base tensors*: a tensor that is only a view of another counts as that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+
+from compiler_core.errors import InputError
+from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.order import reads
+from compiler_core.quantize.assemble import CPU, NPU, assemble
+from compiler_core.quantize.skeleton import Skeleton
+from compiler_core.targets.vta.operators import VIEW_OPERATORS, unsupported
+
+OUTSIDE = -1
+"""Producer of a tensor that the caller of the model feeds."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Nodes that run on one unit, together.
+
+    Attributes:
+        index: Position in topological order.
+        name: Of its main node.
+        operator: Of its main node.
+        nodes: Names, in topological order, views included.
+        npu_reason: Why the NPU cannot run it, ``None`` where it can.
+        reads: Indices of the base tensors read, ascending.
+        writes: Indices of the base tensors written and read elsewhere, ascending.
+        views: ``(node name, index of its base tensor)`` of the nodes that move nothing.
+    """
+
+    index: int
+    name: str
+    operator: str
+    nodes: tuple[str, ...]
+    npu_reason: str | None
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+    views: tuple[tuple[str, int], ...]
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Kinds of units that can run it."""
+        return (CPU,) if self.npu_reason is not None else (CPU, NPU)
+
+
+@dataclass(frozen=True)
+class BaseTensor:
+    """An activation that crosses between groups, or between the model and its caller.
+
+    Attributes:
+        name: In the graph.
+        producer: Index of the group that writes it, or :data:`OUTSIDE`.
+        consumers: Indices of the groups that read it, ascending.
+        is_output: Whether the caller of the model reads it (or a view of it).
+        values: Elements.
+        shape: ``(N, C, H, W)`` as the NPU would hold it.
+        one_view: Float code reads it in one shape only, so that a border lays it out so.
+    """
+
+    name: str
+    producer: int
+    consumers: tuple[int, ...]
+    is_output: bool
+    values: int
+    shape: tuple[int, int, int, int]
+    one_view: bool
+
+
+@dataclass(frozen=True, eq=False)
+class GroupGraph:
+    """A model as groups and the tensors between them.
+
+    Attributes:
+        graph: The model, simplified.
+        skeleton: Its integer operators when everything that can runs on the NPU.
+        groups: In topological order.
+        tensors: All base tensors.
+        group_of: Index of the group of each node.
+    """
+
+    graph: Graph
+    skeleton: Skeleton
+    groups: tuple[Group, ...]
+    tensors: tuple[BaseTensor, ...]
+    group_of: Mapping[str, int]
+
+
+def build_groups(graph: Graph) -> GroupGraph:
+    """Finds groups, dependences and legality.
+
+    Args:
+        graph: Simplified.
+    """
+    return _Builder(graph).build()
+
+
+class _Builder:
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._reasons = {}
+        for node in graph.nodes:
+            reason = unsupported(graph, node)
+            if reason is not None:
+                self._reasons[node.name] = reason
+        wanted = {n.name: CPU if n.name in self._reasons else NPU for n in graph.nodes}
+        self._skeleton = assemble(graph, wanted)
+        self._reasons |= self._skeleton.cpu_reasons
+        self._views = {
+            node.output: node
+            for node in graph.nodes
+            if node.op in VIEW_OPERATORS and node.clip is None and node.name not in self._reasons
+        }
+        self._producer = {name: node for node in graph.nodes for name in node.outputs if name}
+
+    def build(self) -> GroupGraph:
+        leader = self._leaders()
+        members: dict[str, list[Node]] = {}
+        for node in self._graph.nodes:
+            members.setdefault(leader[node.name], []).append(node)
+        edges = {name: self._sources(nodes, leader) for name, nodes in members.items()}
+        order = _topological(edges, {name: at for at, name in enumerate(members)})
+        position = {name: at for at, name in enumerate(order)}
+        group_of = {node: position[first] for node, first in leader.items()}
+        tensors = self._tensors(group_of)
+        number = {tensor.name: at for at, tensor in enumerate(tensors)}
+        groups = tuple(
+            self._group(at, members[name], tensors, number) for at, name in enumerate(order)
+        )
+        return GroupGraph(self._graph, self._skeleton, groups, tensors, group_of)
+
+    def _base(self, tensor: str) -> str:
+        while tensor in self._views:
+            tensor = self._views[tensor].inputs[0]
+        return tensor
+
+    def _leaders(self) -> dict[str, str]:
+        """For each node the first node of its group."""
+        parent = {node.name: node.name for node in self._graph.nodes}
+
+        def find(name: str) -> str:
+            while parent[name] != name:
+                parent[name] = parent[parent[name]]
+                name = parent[name]
+            return name
+
+        grouped: set[str] = set()
+        for step in self._skeleton.steps:
+            grouped.update(step.sources)
+            for other in step.sources[1:]:
+                parent[find(other)] = find(step.sources[0])
+        # Readers first: a chain of views ends up with the reader of the last one.
+        for node in reversed(self._graph.nodes):
+            if node.output in self._views and node.name not in grouped:
+                neighbour = self._neighbour(node)
+                if neighbour is not None:
+                    parent[find(node.name)] = find(neighbour)
+        return {name: find(name) for name in parent}
+
+    def _neighbour(self, view: Node) -> str | None:
+        readers = self._graph.consumers(view.output)
+        if readers:
+            return readers[0].name
+        source = self._producer.get(self._base(view.output))
+        return None if source is None else source.name
+
+    def _sources(self, nodes: list[Node], leader: Mapping[str, str]) -> set[str]:
+        own = leader[nodes[0].name]
+        found = set()
+        for node in nodes:
+            for tensor in reads(node):
+                source = self._producer.get(self._base(tensor))
+                if source is not None and leader[source.name] != own:
+                    found.add(leader[source.name])
+        return found
+
+    def _tensors(self, group_of: Mapping[str, int]) -> tuple[BaseTensor, ...]:
+        consumers: dict[str, set[int]] = {}
+        aliases: dict[str, set[str]] = {}
+        for node in self._graph.nodes:
+            if node.output in self._views:
+                continue
+            for tensor in reads(node):
+                consumers.setdefault(self._base(tensor), set()).add(group_of[node.name])
+                aliases.setdefault(self._base(tensor), set()).add(tensor)
+        outputs = {self._base(name) for name in self._graph.outputs}
+        for name in self._graph.outputs:
+            aliases.setdefault(self._base(name), set()).add(name)
+        found = []
+        for name in dict.fromkeys((*self._graph.inputs, *self._producer)):
+            source = self._producer.get(name)
+            producer = OUTSIDE if source is None else group_of[source.name]
+            readers = consumers.get(name, set()) - {producer}
+            if name in self._views or (not readers and name not in outputs):
+                continue
+            shape = self._shape(name, aliases.get(name, set()))
+            found.append(
+                BaseTensor(
+                    name,
+                    producer,
+                    tuple(sorted(readers)),
+                    name in outputs,
+                    self._values(name),
+                    shape,
+                    len(aliases[name]) == 1,
+                )
+            )
+        return tuple(found)
+
+    def _values(self, tensor: str) -> int:
+        known = self._graph.types.get(tensor)
+        return prod(size or 1 for size in (known.shape or ())) if known else 1
+
+    def _shape(self, tensor: str, aliases: Iterable[str]) -> tuple[int, int, int, int]:
+        for name in (tensor, *sorted(aliases)):
+            if name in self._skeleton.shapes:
+                return self._skeleton.shapes[name]
+        known = self._graph.types.get(tensor)
+        sizes = [size or 1 for size in (known.shape or ())] if known else []
+        batch, channels, *rest = [*sizes, 1, 1][: max(2, len(sizes))]
+        return batch, channels, 1, prod(rest)
+
+    def _group(
+        self,
+        index: int,
+        nodes: list[Node],
+        tensors: tuple[BaseTensor, ...],
+        number: Mapping[str, int],
+    ) -> Group:
+        computing = [node for node in nodes if node.output not in self._views] or nodes
+        main = computing[0]
+        reason = next((self._reasons[n.name] for n in computing if n.name in self._reasons), None)
+        if reason is None and computing is nodes:
+            reason = f"{main.op} '{main.name}' computes nothing."
+        views = tuple(
+            (node.name, number[self._base(node.output)])
+            for node in nodes
+            if node.output in self._views and self._base(node.output) in number
+        )
+        return Group(
+            index,
+            main.name,
+            main.op,
+            tuple(node.name for node in nodes),
+            reason,
+            tuple(at for at, tensor in enumerate(tensors) if index in tensor.consumers),
+            tuple(at for at, tensor in enumerate(tensors) if tensor.producer == index),
+            views,
+        )
+
+
+def _topological(edges: Mapping[str, set[str]], position: Mapping[str, int]) -> list[str]:
+    """Groups so that sources come first; among ready ones the earliest of the graph.
+
+    Raises:
+        InputError: The groups depend on one another in a circle.
+    """
+    waiting = {name: set(sources) for name, sources in edges.items()}
+    order: list[str] = []
+    done: set[str] = set()
+    while waiting:
+        ready = [name for name, sources in waiting.items() if sources <= done]
+        if not ready:
+            raise InputError(f"the groups {', '.join(sorted(waiting))} depend on one another")
+        name = min(ready, key=lambda item: position[item])
+        order.append(name)
+        done.add(name)
+        del waiting[name]
+    return order

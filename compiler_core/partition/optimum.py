@@ -1,0 +1,291 @@
+"""The best placement of a cost table, with a proof of how far it is from the best there can be.
+
+1. The model is cut into modules (:mod:`compiler_core.partition.modules`).
+2. Per module and per unit of its first and last neighbour, all placements are tried: a lower bound
+   over every order of the tasks first, the simulator where the bound leaves hope. A module with too
+   many placements goes to the mixed-integer program, then to a local search.
+3. Dynamic programming over the modules puts them together; done with the bounds instead, it gives a
+   bound of the whole.
+4. Whatever was given to start from is compared by the same simulator, and the better one improved
+   by changing single groups, until nothing helps or the time is up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from time import monotonic
+
+from compiler_core.partition.evaluate import ON_CPU, ON_NPU, Evaluator, Placement
+from compiler_core.partition.milp import Objective, solve_module
+from compiler_core.partition.modules import Module, lower_bound_ps, modules_of
+from compiler_core.system.timeline import ranks, simulate
+
+MAX_ENUMERATED = 1 << 11
+"""Placements of a module that are tried one by one."""
+
+DEFAULT_TIME_LIMIT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """The best placement found.
+
+    Attributes:
+        placement: One number per group.
+        latency_ps: By the system simulator.
+        bound_ps: No placement and no order takes less.
+        modules: How many parts the model was cut into.
+        enumerated: How many of them were searched completely.
+        evaluations: Placements of modules looked at.
+        seconds: Wall time.
+    """
+
+    placement: Placement
+    latency_ps: int
+    bound_ps: int
+    modules: int
+    enumerated: int
+    evaluations: int
+    seconds: float
+
+    @property
+    def gap(self) -> float:
+        """How much shorter another plan could be at most, as a share of the latency."""
+        return 0.0 if not self.latency_ps else 1.0 - self.bound_ps / self.latency_ps
+
+
+def find_optimum(
+    evaluator: Evaluator,
+    *,
+    pins: Mapping[int, int] | None = None,
+    starts: Iterable[Placement] = (),
+    objective: Objective = Objective.LATENCY,
+    time_limit_s: float = DEFAULT_TIME_LIMIT_S,
+) -> Optimum:
+    """Finds the best placement.
+
+    Args:
+        evaluator: Costs.
+        pins: Groups whose unit is given.
+        starts: Placements that the result is never worse than.
+        objective: Latency with overlap, or the sum of all tasks without (then ``latency_ps`` and
+            ``bound_ps`` are sums, too).
+        time_limit_s: For what is not enumerated.
+    """
+    return _Search(evaluator, pins or {}, objective, time_limit_s).run(tuple(starts))
+
+
+@dataclass(frozen=True)
+class _Share:
+    """A module's best: its placement, what it takes and what nothing can beat."""
+
+    time_ps: int
+    bound_ps: int
+    placement: tuple[int, ...]
+
+
+_Shares = dict[tuple[int, int], _Share]
+
+
+class _Search:
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        pins: Mapping[int, int],
+        objective: Objective,
+        time_limit_s: float,
+    ) -> None:
+        self._evaluator, self._objective = evaluator, objective
+        self._began = monotonic()
+        self._deadline = self._began + time_limit_s
+        self._choices: list[tuple[int, ...]] = [
+            (pins[group],) if group in pins else tuple(units)
+            for group, units in enumerate(evaluator.units)
+        ]
+        self._enumerated = self._evaluations = 0
+
+    def run(self, starts: Sequence[Placement]) -> Optimum:
+        modules = modules_of(self._evaluator.groups)
+        large = sum(self._size(module) > MAX_ENUMERATED for module in modules)
+        shares = []
+        entering: Sequence[int] = (ON_CPU,)
+        for module in modules:
+            shares.append(self._module(module, entering, max(1, large)))
+            entering = self._choices[module.stop - 1]
+        bound = self._chain([_by_bound(table) for table in shares])[0]
+        best = self._chain(shares)[1]
+        time = self._value(best)
+        for start in starts:
+            if all(unit in allowed for unit, allowed in zip(start, self._choices, strict=True)):
+                found = self._value(start)
+                if found < time:
+                    time, best = found, start
+        if bound < time:
+            time, best = self._improve(time, best)
+        return Optimum(
+            best,
+            time,
+            min(bound, time),
+            len(modules),
+            self._enumerated,
+            self._evaluations,
+            monotonic() - self._began,
+        )
+
+    def _size(self, module: Module) -> int:
+        return prod(len(self._choices[g]) for g in range(module.first, module.stop - 1))
+
+    def _value(self, placement: Placement) -> int:
+        self._evaluations += 1
+        if self._objective is Objective.SUM:
+            return self._evaluator.sequential_ps(placement)
+        return self._evaluator.latency_ps(placement)
+
+    def _module(self, module: Module, entering: Sequence[int], large: int) -> _Shares:
+        """The best share for each unit before the module and each unit at its end."""
+        shares: _Shares = {}
+        leaving = self._choices[module.stop - 1]
+        enumerable = self._size(module) <= MAX_ENUMERATED
+        self._enumerated += enumerable
+        for before, end in product(entering, leaving):
+            if enumerable:
+                shares[before, end] = self._enumerate(module, before, end)
+            else:
+                left = max(1.0, self._deadline - monotonic())
+                limit = left / (2 * large * len(entering) * len(leaving))
+                shares[before, end] = self._solve(module, before, end, limit)
+        return shares
+
+    def _context(self, module: Module, before: int) -> list[int]:
+        context = [choices[0] for choices in self._choices]
+        if module.first:
+            context[module.first - 1] = before
+        return context
+
+    def _enumerate(self, module: Module, before: int, end: int) -> _Share:
+        inside = range(module.first, module.stop - 1)
+        placement = self._context(module, before)
+        placement[module.stop - 1] = end
+        best: tuple[int, tuple[int, ...]] | None = None
+        bound: int | None = None
+        for units in product(*(self._choices[group] for group in inside)):
+            placement[module.first : module.stop - 1] = units
+            time, least = self._part(tuple(placement), module, best[0] if best else None)
+            bound = least if bound is None else min(bound, least)
+            if time is not None and (best is None or time < best[0]):
+                best = time, (*units, end)
+        assert best is not None
+        assert bound is not None
+        return _Share(best[0], bound, best[1])
+
+    def _part(
+        self, placement: Placement, module: Module, best: int | None
+    ) -> tuple[int | None, int]:
+        """Time of a module, ``None`` where its bound shows that it cannot beat ``best``; bound."""
+        self._evaluations += 1
+        tasks = self._evaluator.tasks(placement, module.first, module.stop)
+        if self._objective is Objective.SUM:
+            total = sum(task.run_ps + task.overhead_ps for task in tasks)
+            return total, total
+        cores = self._evaluator.costs.cores
+        bound = lower_bound_ps(tasks, cores)
+        if best is not None and bound >= best:
+            return None, bound
+        return simulate(tasks, ranks(tasks), cores).latency_ps, bound
+
+    def _solve(self, module: Module, before: int, end: int, limit_s: float) -> _Share:
+        context = self._context(module, before)
+        choices = {g: self._choices[g] for g in range(module.first, module.stop)}
+        choices[module.stop - 1] = (end,)
+        result = solve_module(
+            self._evaluator,
+            module,
+            tuple(context),
+            choices,
+            objective=self._objective,
+            time_limit_s=limit_s,
+        )
+        found = result.placement
+        if found is None:
+            fallback = list(context)
+            for group, units in choices.items():
+                fallback[group] = units[-1]
+            found = tuple(fallback)
+        time, found = self._descend(found, module, choices, monotonic() + limit_s)
+        return _Share(time, min(time, result.bound_ps), found[module.first : module.stop])
+
+    def _descend(
+        self,
+        start: Placement,
+        module: Module,
+        choices: Mapping[int, Sequence[int]],
+        deadline: float,
+    ) -> tuple[int, Placement]:
+        """Changes single groups of a module while that helps."""
+        best = start
+        time = self._part(best, module, None)[0]
+        assert time is not None
+        improved = True
+        while improved and monotonic() < deadline:
+            improved = False
+            for candidate in _neighbours(best, choices):
+                found = self._part(candidate, module, time)[0]
+                if found is not None and found < time:
+                    time, best, improved = found, candidate, True
+                if monotonic() >= deadline:
+                    break
+        return time, best
+
+    def _chain(self, shares: Sequence[_Shares]) -> tuple[int, Placement]:
+        """Dynamic programming over the modules."""
+        states: dict[int, tuple[int, tuple[int, ...]]] = {ON_CPU: (0, ())}
+        for table in shares:
+            following: dict[int, tuple[int, tuple[int, ...]]] = {}
+            for (before, end), share in table.items():
+                if before not in states:
+                    continue
+                time = states[before][0] + share.time_ps
+                if end not in following or time < following[end][0]:
+                    following[end] = time, states[before][1] + share.placement
+            states = following
+        return min(states.values(), default=(0, ()))
+
+    def _improve(self, time: int, best: Placement) -> tuple[int, Placement]:
+        choices = dict(enumerate(self._choices))
+        improved = True
+        while improved and monotonic() < self._deadline:
+            improved = False
+            for candidate in _neighbours(best, choices):
+                found = self._value(candidate)
+                if found < time:
+                    time, best, improved = found, candidate, True
+                if monotonic() >= self._deadline:
+                    break
+        return time, best
+
+
+def _neighbours(placement: Placement, choices: Mapping[int, Sequence[int]]) -> Iterator[Placement]:
+    for group, units in choices.items():
+        for unit in units:
+            if unit != placement[group]:
+                yield (*placement[:group], unit, *placement[group + 1 :])
+
+
+def _by_bound(shares: _Shares) -> _Shares:
+    return {
+        key: _Share(share.bound_ps, share.bound_ps, share.placement)
+        for key, share in shares.items()
+    }
+
+
+def all_npu_placement(evaluator: Evaluator) -> Placement:
+    """Every group that can on the NPU."""
+    return tuple(ON_NPU if ON_NPU in units else ON_CPU for units in evaluator.units)
+
+
+def all_cpu_placement(evaluator: Evaluator) -> Placement:
+    """Every group on the CPU."""
+    return (ON_CPU,) * len(evaluator.units)
