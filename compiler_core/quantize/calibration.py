@@ -1,12 +1,11 @@
-"""Ranges of activations over calibration data: one streaming pass.
+"""Statistics of activations over calibration data: one streaming pass.
 
-Minimum and maximum are those of all values; magnitudes are counted for an even subset of them.
+Ranges and means are those of all values; magnitudes are counted for an even subset of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import isfinite
 
 import numpy as np
@@ -15,38 +14,39 @@ import numpy.typing as npt
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.session import FloatSession
-from compiler_core.quantize.magnitudes import NO_MAGNITUDES, Magnitudes
+from compiler_core.quantize.statistics import RunningStatistics, TensorRange
 
 Samples = Mapping[str, npt.NDArray[np.float32]]
+Progress = Callable[[int, int], None]
+"""Told how many samples are done, and of how many."""
 
 _BATCH = 8
-_COUNTED = 1 << 16
-"""Values of one tensor that are counted per batch; of larger tensors every n-th, n odd."""
 
-
-@dataclass(frozen=True)
-class TensorRange:
-    """What is known of a tensor's values.
-
-    Attributes:
-        low, high: The smallest and the largest.
-        magnitudes: How often magnitudes occur; ``None`` where nobody counted.
-    """
-
-    low: float
-    high: float
-    magnitudes: Magnitudes | None = None
-
-    @property
-    def absmax(self) -> float:
-        """Largest magnitude."""
-        return max(abs(self.low), abs(self.high))
+__all__ = ["TensorRange", "calibrate", "check_samples", "gather", "model_batch"]
 
 
 def calibrate(
     graph: Graph, samples: Samples, tensors: Sequence[str], *, threads: int = 1
 ) -> dict[str, TensorRange]:
-    """Run ``graph`` in float over ``samples`` and gather the range of each of ``tensors``.
+    """:func:`gather` over all samples.
+
+    Raises:
+        InputError: As :func:`gather`.
+    """
+    count = check_samples(graph, samples)
+    return gather(graph, samples, tensors, [count], threads=threads)[count]
+
+
+def gather(
+    graph: Graph,
+    samples: Samples,
+    tensors: Sequence[str],
+    sizes: Collection[int],
+    *,
+    threads: int = 1,
+    progress: Progress = lambda _done, _total: None,
+) -> dict[int, dict[str, TensorRange]]:
+    """Run ``graph`` in float over ``samples`` once and gather what is known of ``tensors``.
 
     Memory does not grow with the number of samples.
 
@@ -54,38 +54,60 @@ def calibrate(
         graph: The float graph.
         samples: Array per graph input; the leading axis counts the samples.
         tensors: Tensors of the graph: inputs, intermediate ones or outputs.
+        sizes: Numbers of samples, from the first one, after which to take down what is known.
         threads: Threads of onnxruntime.
+        progress: Told after every batch.
+
+    Returns:
+        Statistics per tensor, by size.
 
     Raises:
-        InputError: No samples, inputs that differ in length or do not fit the graph, or a tensor
-            that becomes NaN or infinite.
+        InputError: No samples, inputs that differ in length or do not fit the graph, a size that
+            is out of range, or a tensor that becomes NaN or infinite.
     """
     count = check_samples(graph, samples)
+    batch = model_batch(graph)
+    for size in sizes:
+        if not 0 < size <= count or size % batch:
+            raise InputError(
+                f"statistics of {size} samples; there are {count}, and whole runs of {batch}"
+            )
     inputs = [name for name in tensors if name in graph.inputs]
     inner = [name for name in tensors if name not in graph.inputs]
     session = FloatSession(graph, inner, inputs=graph.inputs, threads=threads) if inner else None
-    low = dict.fromkeys(tensors, np.inf)
-    high = dict.fromkeys(tensors, -np.inf)
-    counted = dict.fromkeys(tensors, NO_MAGNITUDES)
+    running = {name: RunningStatistics(_axes(graph, name)) for name in tensors}
+    found: dict[int, dict[str, TensorRange]] = {}
     # onnxruntime takes a fixed batch of more than one as it is and no multiple of it.
-    step = model_batch(graph) if model_batch(graph) > 1 else _BATCH
-    for start in range(0, count, step):
-        feeds = {name: samples[name][start : start + step] for name in graph.inputs}
+    step = batch if batch > 1 else _BATCH
+    start = 0
+    while start < max(sizes, default=0):
+        end = min(start + step, *(size for size in sizes if size > start))
+        feeds = {name: samples[name][start:end] for name in graph.inputs}
         values = {name: feeds[name] for name in inputs}
         if session is not None:
             values.update(session.run(feeds))
         for name, value in values.items():
-            least, most = float(value.min()), float(value.max())
+            least, most = running[name].add(value)
             if not (isfinite(least) and isfinite(most)):
                 raise InputError(
                     f"tensor {name!r} is not finite for calibration samples {start} to "
-                    f"{min(start + step, count) - 1} (minimum {least}, maximum {most})",
+                    f"{end - 1} (minimum {least}, maximum {most})",
                     hint="remove those samples or check the model in float",
                 )
-            low[name], high[name] = min(low[name], least), max(high[name], most)
-            step_over = value.size // _COUNTED | 1
-            counted[name] = counted[name].with_values(value.reshape(-1)[::step_over])
-    return {name: TensorRange(low[name], high[name], counted[name]) for name in tensors}
+        start = end
+        progress(start, max(sizes))
+        if start in sizes:
+            found[start] = {name: kept.snapshot() for name, kept in running.items()}
+    return found
+
+
+def _axes(graph: Graph, tensor: str) -> tuple[int, ...]:
+    """Axes that may be the channels of an operator: the first, and the last of a token matrix."""
+    rank = len(graph.types[tensor].shape or ())
+    axes = {1} if rank > 1 else set()
+    if rank == 3 or tensor in graph.inputs:
+        axes.add(rank - 1)
+    return tuple(sorted(axes - {0}))
 
 
 def model_batch(graph: Graph) -> int:

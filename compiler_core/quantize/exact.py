@@ -3,7 +3,7 @@
 float32 holds every integer up to ``2**24``, and scaling by a power of two loses nothing. So a
 convolution whose sums stay within that bound is exact in float32 in any order of summation: its
 weights, bias and rounding constant are scaled by ``2**-shift`` beforehand, and ``floor`` is the
-arithmetic shift. A convolution with larger sums is cut along its reduction axis into parts that
+arithmetic shift (of each output channel its own where they differ). A convolution with larger sums is cut along its reduction axis into parts that
 stay within the bound; the parts are added in float64, which holds integers up to ``2**53``.
 """
 
@@ -76,6 +76,13 @@ def exact_parts(
     return parts
 
 
+def _shifts(operator: IntegerConv) -> npt.NDArray[np.int64]:
+    """The right shift of every output channel."""
+    if operator.channel_shifts is not None:
+        return operator.channel_shifts.astype(np.int64)
+    return np.full(len(operator.bias), operator.shift, np.int64)
+
+
 def _value(tensor: QuantizedTensor) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(
         tensor.name, TensorProto.FLOAT, [_BATCH, *tensor.shape[1:]]
@@ -114,7 +121,8 @@ class _Writer:
 
     def _conv(self, operator: IntegerConv) -> None:
         magnitude = self._bound(operator.input)
-        half = 1 << (operator.shift - 1) if operator.shift > 0 else 0
+        shifts = _shifts(operator)
+        half = np.where(shifts > 0, 1 << np.maximum(shifts - 1, 0), 0)
         bias = operator.bias.astype(np.int64) + half
         flat = np.abs(operator.weight.astype(np.int64)).reshape(len(bias), -1)
         bound = int((flat.sum(axis=1) * magnitude + np.abs(bias) + half).max(initial=0))
@@ -122,17 +130,18 @@ class _Writer:
             bound += self._bound(operator.residual) << operator.residual_shift
         if bound < EXACT_FLOAT32:
             total = self._sum_float32(operator, bias)
-            floor = self._node("Floor", [total]) if operator.shift > 0 else total
+            floor = self._node("Floor", [total]) if shifts.max(initial=0) > 0 else total
             self._clip(floor, operator, np.float32)
             return
         total = self._sum_float64(operator, bias, magnitude)
-        scale = self._constant(np.float64(2.0**-operator.shift))
+        scale = self._constant(np.ldexp(1.0, -shifts).reshape(1, -1, 1, 1))
         floor = self._node("Floor", [self._node("Mul", [total, scale])])
         self._clip(floor, operator, np.float64)
 
     def _sum_float32(self, operator: IntegerConv, bias: npt.NDArray[np.int64]) -> str:
-        scale = 2.0**-operator.shift
-        weight = self._constant((operator.weight * scale).astype(np.float32))
+        scale = np.ldexp(1.0, -_shifts(operator))
+        scaled = operator.weight * scale.reshape(-1, 1, 1, 1)
+        weight = self._constant(scaled.astype(np.float32))
         addend = self._constant((bias * scale).astype(np.float32))
         total = self._convolve(operator, [operator.input, weight, addend])
         if operator.residual is None:

@@ -23,6 +23,11 @@ import numpy.typing as npt
 
 from compiler_core.errors import InputError
 from compiler_core.quantize.calibration import TensorRange
+from compiler_core.quantize.channel_exponents import (
+    channel_integers,
+    fitting_channel_exponents,
+    least_error_channel_exponents,
+)
 from compiler_core.quantize.magnitudes import NO_MAGNITUDES, least_error_exponent
 from compiler_core.quantize.skeleton import (
     ConcatStep,
@@ -49,6 +54,14 @@ def fitting_exponent(absmax: float) -> int:
     mantissa, power = frexp(absmax)  # absmax = mantissa * 2**power, 0.5 <= mantissa < 1
     exponent = 7 - power if mantissa * 128 <= 127.5 else 6 - power
     return max(-EXPONENT_LIMIT, min(EXPONENT_LIMIT, exponent))
+
+
+class Granularity(Enum):
+    """Weights that share a scale."""
+
+    TENSOR = "tensor"
+    CHANNEL = "channel"
+    """Those of one output channel, where an operator can shift channel by channel."""
 
 
 class RangeChoice(Enum):
@@ -81,6 +94,8 @@ class ConvNumbers:
         weight: ``int8[O, I / groups, kh, kw]``.
         bias: ``int32[O]``.
         shift, residual_shift: See the module.
+        channel_shifts: ``int32[O]`` or ``None``; see
+            :class:`~compiler_core.quantize.ir.IntegerConv`.
     """
 
     step: ConvStep
@@ -88,6 +103,7 @@ class ConvNumbers:
     bias: npt.NDArray[np.int32]
     shift: int
     residual_shift: int
+    channel_shifts: npt.NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True)
@@ -130,14 +146,22 @@ class Solver:
         skeleton: The operators.
         exponents: Wanted exponent per tensor; a class takes its coarsest.
         choice: For weights.
+        granularity: Weights that share a scale. A convolution with a residual in its accumulator
+            keeps one shift for all channels.
     """
 
     def __init__(
-        self, skeleton: Skeleton, exponents: Mapping[str, int], choice: RangeChoice
+        self,
+        skeleton: Skeleton,
+        exponents: Mapping[str, int],
+        choice: RangeChoice,
+        granularity: Granularity = Granularity.TENSOR,
     ) -> None:
         self._skeleton = skeleton
         self._choice = choice
+        self._granularity = granularity
         self._weight_exponents: dict[str, int] = {}
+        self._channel_exponents: dict[str, npt.NDArray[np.int64]] = {}
         self._parent = {name: name for name in skeleton.shapes}
         for step in skeleton.steps:
             if isinstance(step, PoolStep | ConcatStep):
@@ -189,6 +213,8 @@ class Solver:
             # The finer operand goes through the weight, so the other one shifts left.
             step = replace(step, input=step.residual, residual=step.input)
         ex, ey = self[step.input], self[step.output]
+        if self._per_channel(step):
+            return self._channel_conv(step, ex, ey)
         er = None if step.residual is None else self[step.residual]
         exact = step.kind in (ConvKind.COPY, ConvKind.ADD)
         if exact:
@@ -225,6 +251,28 @@ class Solver:
             if exact:
                 return _Lower(step.input, ex - 1)
             ew -= 1
+
+    def _per_channel(self, step: ConvStep) -> bool:
+        return (
+            self._granularity is Granularity.CHANNEL
+            and step.kind is ConvKind.WEIGHTS
+            and step.residual is None
+        )
+
+    def _channel_conv(self, step: ConvStep, ex: int, ey: int) -> ConvNumbers | _Lower:
+        if step.name not in self._channel_exponents:
+            self._channel_exponents[step.name] = (
+                fitting_channel_exponents(step.weight)
+                if self._choice is RangeChoice.MAX
+                else least_error_channel_exponents(step.weight, MOST_CLIPPING)
+            )
+        found = channel_integers(step, ex, ey, self._channel_exponents[step.name])
+        if isinstance(found, int):
+            return _Lower(step.output, found)
+        weight, bias, shifts = found
+        largest = int(shifts.max(initial=0))
+        several = bool((shifts != largest).any())
+        return ConvNumbers(step, weight, bias, largest, 0, shifts if several else None)
 
 
 def wanted_exponents(

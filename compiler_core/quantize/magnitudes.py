@@ -34,20 +34,29 @@ class Magnitudes:
         error = np.ldexp(np.minimum(np.rint(scaled), 127.0) - scaled, -exponent)
         return float((self.counts[used] * error**2).sum())
 
+    def joined(self, other: Magnitudes) -> Magnitudes:
+        """The counts of both."""
+        power = max(self.power, other.power)
+        if not self.counts.any() or not other.counts.any():
+            return other if other.counts.any() else self
+        return Magnitudes(self._widened(power) + other._widened(power), power)
+
+    def _widened(self, power: int) -> npt.NDArray[np.int64]:
+        """The counts for the range ``2**power``, which is not smaller."""
+        counts = self.counts
+        for _ in range(min(power - self.power, BINS.bit_length())):
+            halved = counts.reshape(-1, 2).sum(axis=1)
+            counts = np.concatenate([halved, np.zeros_like(halved)])
+        return counts
+
     def with_values(self, values: npt.NDArray[np.floating]) -> Magnitudes:
         """These and the finite ``values``."""
         magnitudes = np.abs(values[values != 0].astype(np.float64))
         if not magnitudes.size:
             return self
         needed = frexp(float(magnitudes.max()))[1]
-        counts, power = self.counts, self.power
-        if not counts.any():
-            power = needed
-        while power < needed:
-            joined = counts.reshape(-1, 2).sum(axis=1)
-            counts, power = np.concatenate([joined, np.zeros_like(joined)]), power + 1
-            if not counts[1:].any() and needed - power > BINS.bit_length():
-                power = needed
+        power = max(needed, self.power) if self.counts.any() else needed
+        counts = self._widened(power) if self.counts.any() else self.counts
         places = np.ldexp(magnitudes, -power) * BINS
         return Magnitudes(counts + np.bincount(places.astype(np.int64), minlength=BINS), power)
 

@@ -185,7 +185,9 @@ class _Writer:
         self.quantize(self._clip(result, operator, output), output)
 
     def _conv(self, operator: IntegerConv) -> str:
-        accumulator = operator.shift + self._tensors[operator.output].exponent
+        shifts = operator.channel_shifts
+        output = self._tensors[operator.output].exponent
+        accumulator = output + (operator.shift if shifts is None else shifts)
         weight_exponent = accumulator - self._tensors[operator.input].exponent
         inputs = [
             self._real(operator.input),
@@ -230,7 +232,12 @@ class _Writer:
             self._reals[tensor] = self._dequantized(self.integers[tensor], exponent)
         return self._reals[tensor]
 
-    def _dequantized(self, integers: str, exponent: int) -> str:
+    def _dequantized(self, integers: str, exponent: int | npt.NDArray[np.integer]) -> str:
+        if not isinstance(exponent, int):
+            scales = self.constant(np.ldexp(np.float32(1), -exponent))
+            # The zero points, all 0, are left out.
+            inputs = [integers, scales]
+            return self._node("DequantizeLinear", inputs, quantization=True, axis=0)
         # Zero points are left out for int32, which knows none but 0.
         scale, zero = self._scale(exponent)
         wide = integers in self.initializers and (

@@ -8,7 +8,13 @@ from math import isinf, ldexp
 from compiler_core.graph.ir import Graph
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.calibration import TensorRange
-from compiler_core.quantize.exponents import ConvNumbers, RangeChoice, Solver, wanted_exponents
+from compiler_core.quantize.exponents import (
+    ConvNumbers,
+    Granularity,
+    RangeChoice,
+    Solver,
+    wanted_exponents,
+)
 from compiler_core.quantize.ir import (
     FloatSegment,
     IntegerConcat,
@@ -27,6 +33,7 @@ def quantize(
     assignment: Mapping[str, str],
     ranges: Mapping[str, TensorRange],
     choice: RangeChoice = RangeChoice.LEAST_ERROR,
+    granularity: Granularity = Granularity.TENSOR,
 ) -> QuantizedGraph:
     """Quantize ``graph``.
 
@@ -35,18 +42,21 @@ def quantize(
         assignment: ``"vta"`` or ``"cpu"`` for every node name.
         ranges: Range of every tensor in ``assemble(graph, assignment).calibrated``.
         choice: How scales follow from ranges; a range without magnitudes just fits.
+        granularity: Weights that share a scale.
 
     Raises:
         InputError: The assignment does not fit the graph, or a range is missing or not finite.
     """
     skeleton = assemble(graph, assignment)
-    return with_exponents(skeleton, wanted_exponents(skeleton, ranges, choice), choice)
+    exponents = wanted_exponents(skeleton, ranges, choice)
+    return with_exponents(skeleton, exponents, choice, granularity)
 
 
 def with_exponents(
     skeleton: Skeleton,
     exponents: Mapping[str, int],
     choice: RangeChoice = RangeChoice.LEAST_ERROR,
+    granularity: Granularity = Granularity.TENSOR,
 ) -> QuantizedGraph:
     """Give ``skeleton`` its numbers.
 
@@ -54,11 +64,12 @@ def with_exponents(
         skeleton: The operators.
         exponents: Wanted exponent per calibrated tensor; lowered where operators need it.
         choice: For the weights.
+        granularity: Weights that share a scale.
 
     Raises:
         InputError: An operator's ranges are too far apart for any exponents.
     """
-    solver = Solver(skeleton, exponents, choice)
+    solver = Solver(skeleton, exponents, choice, granularity)
     numbers = solver.solve()
     segments: list[FloatSegment | IntegerSegment] = []
     for position, part in enumerate(skeleton.segments):
@@ -111,6 +122,7 @@ def _conv(found: ConvNumbers, low: int, high: int) -> IntegerConv:
         residual=step.residual,
         residual_shift=found.residual_shift,
         sources=step.sources,
+        channel_shifts=found.channel_shifts,
     )
 
 

@@ -70,7 +70,8 @@ def _operator(quantized: QuantizedGraph, operator: IntegerOperator) -> str:
     if isinstance(operator, IntegerConv):
         parts += [f"weight={list(operator.weight.shape)}#{_short(operator.weight.tobytes())}"]
         parts += [f"bias=#{_short(operator.bias.tobytes())}", f"groups={operator.groups}"]
-        parts += [f"shift={operator.shift}"]
+        shifts = operator.channel_shifts
+        parts += [f"shift={operator.shift if shifts is None else shifts.tolist()}"]
         if operator.residual is not None:
             residual = _tensor(quantized, operator.residual)
             parts += [f"residual={residual}<<{operator.residual_shift}"]
