@@ -19,9 +19,11 @@ from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.order import reads
 from compiler_core.quantize.ir import View
 from compiler_core.quantize.layout import (
+    ChannelAxis,
     Chw,
     Index,
     Placement,
+    channels_of,
     compact,
     pixel_index,
     pixels_of,
@@ -422,12 +424,18 @@ class _Assembler:
         touched = dict.fromkeys(n for step in steps for n in (*step.inputs, step.output))
         views: dict[str, View] = {}
         shapes = {}
+        channels: dict[str, ChannelAxis] = {}
         origin = {new: old for old, new in renamed.items()}
         for name in touched:
             placement = self._layouts.placements[origin.get(name, name)]
             graph_name = name if name in self._graph.types else node_tensor(name)
             batch = self._layouts.batch(graph_name)
             shapes[name] = (batch, *placement.chw)
+            if name in self._graph.types:
+                place = self._layouts.placements[name]
+                found_axis = channels_of(place.positions(self._layouts.shape(name)), place.chw)
+                if found_axis is not None:
+                    channels[name] = found_axis
             if name in self._layouts.entered or (name in needed and name in self._graph.types):
                 found = view_of(
                     batch,
@@ -444,6 +452,7 @@ class _Assembler:
             shapes=shapes,
             views=views,
             cpu_reasons=self._reasons,
+            channels=channels,
         )
 
     def _rename(self, produced: set[str], needed: set[str]) -> dict[str, str]:

@@ -7,6 +7,8 @@ Symbols are those of :mod:`compiler_core.quantize.exponents`; here ``ew`` and ``
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -48,7 +50,11 @@ def least_error_channel_exponents(weight: _Floats, most_clipping: int) -> _Integ
 
 
 def channel_integers(
-    step: ConvStep, ex: int, ey: int, wanted: _Integers
+    step: ConvStep,
+    ex: int,
+    ey: int,
+    wanted: _Integers,
+    bias_for: Callable[[ConvStep, _Floats], _Floats] = lambda step, _: step.bias,
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int32], npt.NDArray[np.int32]] | int:
     """Weights, bias and shifts of ``step``; or the exponent that its output has to come down to.
 
@@ -56,6 +62,7 @@ def channel_integers(
         step: Without a residual.
         ex, ey: Exponents of input and output.
         wanted: Exponent of the weights per channel; lowered where the accumulator would overflow.
+        bias_for: The bias, given the rounded weights in the shape of the step's.
     """
     flat = step.weight.reshape(len(step.weight), -1)
     # Where only the bias is left, it gets eight more bits than the output.
@@ -66,7 +73,8 @@ def channel_integers(
         if shifts.min(initial=0) < 0:
             return int(ex + exponents.min())
         weight = np.clip(np.rint(np.ldexp(flat, exponents[:, None])), -LARGEST, LARGEST)
-        bias = np.rint(np.ldexp(step.bias, ex + exponents))
+        rounded = np.ldexp(weight, -exponents[:, None]).reshape(step.weight.shape)
+        bias = np.rint(np.ldexp(bias_for(step, rounded), ex + exponents))
         half = np.where(shifts > 0, np.ldexp(0.5, shifts), 0.0)
         # Sums beyond 2**53 are rounded, but those are far beyond the limit too.
         bound = np.abs(weight).sum(axis=1) * INPUT_MAGNITUDE + np.abs(bias) + half

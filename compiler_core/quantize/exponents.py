@@ -148,6 +148,8 @@ class Solver:
         choice: For weights.
         granularity: Weights that share a scale. A convolution with a residual in its accumulator
             keeps one shift for all channels.
+        means: Mean per channel of tensors; where given, the bias of a convolution takes back what
+            the rounding of its weights does to the mean of its outputs.
     """
 
     def __init__(
@@ -156,8 +158,10 @@ class Solver:
         exponents: Mapping[str, int],
         choice: RangeChoice,
         granularity: Granularity = Granularity.TENSOR,
+        means: Mapping[str, npt.NDArray[np.float64]] | None = None,
     ) -> None:
         self._skeleton = skeleton
+        self._means = means or {}
         self._choice = choice
         self._granularity = granularity
         self._weight_exponents: dict[str, int] = {}
@@ -240,7 +244,7 @@ class Solver:
             if residual_shift is not None and residual_shift < 0 and step.residual is not None:
                 return _Lower(step.residual, ex + ew)
             weight = np.clip(np.rint(np.ldexp(step.weight, ew)), -127, 127).astype(np.int8)
-            bias = np.rint(np.ldexp(step.bias, ex + ew))
+            bias = np.rint(np.ldexp(self._bias(step, np.ldexp(weight, -ew)), ex + ew))
             if np.abs(bias).max(initial=0) < ACCUMULATOR_LIMIT:
                 whole = bias.astype(np.int64)
                 if accumulator_bound(weight, whole, shift, residual_shift) < ACCUMULATOR_LIMIT:
@@ -259,6 +263,15 @@ class Solver:
             and step.residual is None
         )
 
+    def _bias(
+        self, step: ConvStep, rounded: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
+        """The bias for ``rounded`` weights, ``float64`` of the shape of the step's weights."""
+        means = self._means.get(step.input)
+        if means is None or step.kind is not ConvKind.WEIGHTS:
+            return step.bias
+        return step.bias + mean_change(step.weight - rounded, means, step.groups)
+
     def _channel_conv(self, step: ConvStep, ex: int, ey: int) -> ConvNumbers | _Lower:
         if step.name not in self._channel_exponents:
             self._channel_exponents[step.name] = (
@@ -266,13 +279,31 @@ class Solver:
                 if self._choice is RangeChoice.MAX
                 else least_error_channel_exponents(step.weight, MOST_CLIPPING)
             )
-        found = channel_integers(step, ex, ey, self._channel_exponents[step.name])
+        wanted = self._channel_exponents[step.name]
+        found = channel_integers(step, ex, ey, wanted, self._bias)
         if isinstance(found, int):
             return _Lower(step.output, found)
         weight, bias, shifts = found
         largest = int(shifts.max(initial=0))
         several = bool((shifts != largest).any())
         return ConvNumbers(step, weight, bias, largest, 0, shifts if several else None)
+
+
+def mean_change(
+    difference: npt.NDArray[np.float64], means: npt.NDArray[np.float64], groups: int
+) -> npt.NDArray[np.float64]:
+    """What a difference of weights adds to the mean of each output channel; padding is ignored.
+
+    Args:
+        difference: ``float64[O, I / groups, kh, kw]``.
+        means: ``float64[I]`` of the input.
+        groups: Of the convolution.
+
+    Source: Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction.
+    """
+    outputs, inputs = difference.shape[:2]
+    taps = difference.sum(axis=(2, 3)).reshape(groups, outputs // groups, inputs)
+    return np.einsum("goi,gi->go", taps, means.reshape(groups, inputs)).reshape(-1)
 
 
 def wanted_exponents(

@@ -53,6 +53,24 @@ class Placement:
         return np.array_equal(self.index, other.index)
 
 
+@dataclass(frozen=True, eq=False)
+class ChannelAxis:
+    """Where the channels of a root lie in a graph tensor.
+
+    Attributes:
+        axis: Axis of the graph tensor, the batch being 0.
+        channel: ``int64[size of that axis]``: the root's channel of each index.
+    """
+
+    axis: int
+    channel: Index
+
+    def spread(self, values: npt.NDArray[np.float64], channels: int) -> npt.NDArray[np.float64]:
+        """The mean of ``float64[size of that axis]`` over each of the root's ``channels``."""
+        sums = np.bincount(self.channel, values, channels)
+        return sums / np.maximum(np.bincount(self.channel, minlength=channels), 1)
+
+
 def compact(index: Index) -> Index | None:
     """``None`` for the order of memory, else ``index`` itself."""
     return None if np.array_equal(index.reshape(-1), np.arange(index.size)) else index
@@ -80,6 +98,21 @@ def pixel_index(shape: tuple[int, ...]) -> Index | None:
     features, count = shape[-1], prod(shape[:-1])
     index = np.arange(features * count).reshape(features, count).T.reshape(shape)
     return compact(index)
+
+
+def channels_of(positions: Index, chw: Chw) -> ChannelAxis | None:
+    """The axis along which the channels of the root lie, if it is a single one.
+
+    Args:
+        positions: Flat position on the root of every element of a graph tensor's sample.
+        chw: Sample shape of the root.
+    """
+    channel = positions // (chw[1] * chw[2])
+    for axis in range(channel.ndim):
+        lines = np.moveaxis(channel, axis, 0).reshape(channel.shape[axis], -1)
+        if (lines == lines[:, :1]).all():
+            return ChannelAxis(axis + 1, np.ascontiguousarray(lines[:, 0]))
+    return None
 
 
 def view_of(batch: int, shape: tuple[int, ...], index: Index | None, chw: Chw) -> View | None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isinf, ldexp
 
+import numpy as np
+import numpy.typing as npt
+
 from compiler_core.graph.ir import Graph
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.calibration import TensorRange
@@ -34,6 +37,8 @@ def quantize(
     ranges: Mapping[str, TensorRange],
     choice: RangeChoice = RangeChoice.LEAST_ERROR,
     granularity: Granularity = Granularity.TENSOR,
+    *,
+    bias_correction: bool = False,
 ) -> QuantizedGraph:
     """Quantize ``graph``.
 
@@ -43,13 +48,27 @@ def quantize(
         ranges: Range of every tensor in ``assemble(graph, assignment).calibrated``.
         choice: How scales follow from ranges; a range without magnitudes just fits.
         granularity: Weights that share a scale.
+        bias_correction: Whether biases take back what rounded weights do to the mean of outputs.
 
     Raises:
         InputError: The assignment does not fit the graph, or a range is missing or not finite.
     """
     skeleton = assemble(graph, assignment)
     exponents = wanted_exponents(skeleton, ranges, choice)
-    return with_exponents(skeleton, exponents, choice, granularity)
+    means = channel_means(skeleton, ranges) if bias_correction else None
+    return with_exponents(skeleton, exponents, choice, granularity, means)
+
+
+def channel_means(
+    skeleton: Skeleton, ranges: Mapping[str, TensorRange]
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Mean per channel of the tensors of ``skeleton`` for which it is known."""
+    found = {}
+    for name, lies in skeleton.channels.items():
+        known = ranges[name].channels.get(lies.axis) if name in ranges else None
+        if known is not None:
+            found[name] = lies.spread(known.mean, skeleton.shapes[name][1])
+    return found
 
 
 def with_exponents(
@@ -57,6 +76,7 @@ def with_exponents(
     exponents: Mapping[str, int],
     choice: RangeChoice = RangeChoice.LEAST_ERROR,
     granularity: Granularity = Granularity.TENSOR,
+    means: Mapping[str, npt.NDArray[np.float64]] | None = None,
 ) -> QuantizedGraph:
     """Give ``skeleton`` its numbers.
 
@@ -65,11 +85,12 @@ def with_exponents(
         exponents: Wanted exponent per calibrated tensor; lowered where operators need it.
         choice: For the weights.
         granularity: Weights that share a scale.
+        means: Mean per channel of tensors, to correct biases with.
 
     Raises:
         InputError: An operator's ranges are too far apart for any exponents.
     """
-    solver = Solver(skeleton, exponents, choice, granularity)
+    solver = Solver(skeleton, exponents, choice, granularity, means)
     numbers = solver.solve()
     segments: list[FloatSegment | IntegerSegment] = []
     for position, part in enumerate(skeleton.segments):

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph
 from compiler_core.quantize.ir import View
+from compiler_core.quantize.layout import ChannelAxis
 
 Shape = tuple[int, int, int, int]
 
@@ -120,6 +121,8 @@ class Skeleton:
         shapes: ``(N, C, H, W)`` of every tensor of the steps.
         views: As in :class:`~compiler_core.quantize.ir.QuantizedGraph`.
         cpu_reasons: Why a node that was assigned to the NPU runs on the CPU, by node.
+        channels: Where the channels of a tensor of the steps lie in the graph tensor of that name,
+            for those that lie along one axis.
     """
 
     source: Graph
@@ -127,6 +130,7 @@ class Skeleton:
     shapes: Mapping[str, Shape]
     views: Mapping[str, View]
     cpu_reasons: Mapping[str, str]
+    channels: Mapping[str, ChannelAxis]
 
     @property
     def steps(self) -> tuple[Step, ...]:
