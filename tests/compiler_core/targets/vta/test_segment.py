@@ -284,3 +284,16 @@ def test_only_an_input_read_by_one_convolution_is_an_entry() -> None:
 
     assert entries([]) == [True, False]
     assert entries([shared]) == [False, False, False]
+
+
+@pytest.mark.parametrize("bits", [12, 18, 19, 24, 29])
+def test_a_bias_of_any_size_has_a_default_schedule(bits: int) -> None:
+    operator = replace(
+        conv("a", "x", "y", (40, 16), shift=22),
+        bias=np.linspace(-(2**bits), 2**bits, 40).astype(np.int32),
+    )
+    linked = Linked(layers_of([operator], ["y"], x=(1, 16, 4, 4), y=(1, 40, 4, 4)))
+    x = np.random.default_rng(1).integers(-128, 128, (1, 16, 4, 4), dtype=np.int8)
+    linked.write("x", x)
+    linked.run()
+    assert np.array_equal(linked.read("y"), plain_conv(operator, x))
