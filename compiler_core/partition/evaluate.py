@@ -154,6 +154,10 @@ class Evaluator:
                 return batch * self.programs(reader, placement)[0].input_bytes
         return self.costs.tensors[tensor].packed_bytes
 
+    def conversion_ps(self, tensor: int) -> int:
+        """Time of converting a tensor in its plain layout, either way."""
+        return self._convert[tensor]
+
     def least_conversion_ps(self, tensor: int) -> int:
         """No conversion of a tensor takes less, however its readers want it."""
         return self.costs.convert_ps(min(self._conversion_bytes(tensor)))

@@ -18,7 +18,7 @@ from itertools import product
 from math import prod
 from time import monotonic
 
-from compiler_core.partition.evaluate import ON_CPU, ON_NPU, Evaluator, Placement
+from compiler_core.partition.evaluate import ON_CPU, Evaluator, Placement
 from compiler_core.partition.milp import Objective, solve_module
 from compiler_core.partition.modules import Module, lower_bound_ps, modules_of
 from compiler_core.system.timeline import ranks, simulate
@@ -279,13 +279,3 @@ def _by_bound(shares: _Shares) -> _Shares:
         key: _Share(share.bound_ps, share.bound_ps, share.placement)
         for key, share in shares.items()
     }
-
-
-def all_npu_placement(evaluator: Evaluator) -> Placement:
-    """Every group that can on the NPU."""
-    return tuple(ON_NPU if ON_NPU in units else ON_CPU for units in evaluator.units)
-
-
-def all_cpu_placement(evaluator: Evaluator) -> Placement:
-    """Every group on the CPU."""
-    return (ON_CPU,) * len(evaluator.units)
