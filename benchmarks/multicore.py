@@ -1,0 +1,136 @@
+"""ResNet-18's convolutions sliced across cores that share one memory port, against one core.
+
+Run as ``python benchmarks/multicore.py [target ...]``. All schedules are untuned. Per layer: cycles
+of one core; for each target the fastest of both axes, its speed-up, and the bound of that slicing
+(compute of the largest slice, or what the port has to move for all of them). Layers whose port time
+is at most a quarter of their compute time on one core carry a star; their total is given apart.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from compiler_core.targets.load import load_target  # noqa: E402
+from compiler_core.targets.target import Target  # noqa: E402
+from compiler_core.targets.vta.bound import lower_bound  # noqa: E402
+from compiler_core.targets.vta.default_schedule import default_schedule  # noqa: E402
+from compiler_core.targets.vta.layer import measure_layer  # noqa: E402
+from compiler_core.targets.vta.multicore import time_programs  # noqa: E402
+from compiler_core.targets.vta.multicore_layer import lower_sliced, measure_sliced  # noqa: E402
+from compiler_core.targets.vta.multicore_schedule import (  # noqa: E402
+    best_default_slicing,
+    default_slice_schedules,
+    sliced_bound,
+)
+from compiler_core.targets.vta.slicing import SliceAxis, slice_workload  # noqa: E402
+from compiler_core.targets.vta.timing import time_program  # noqa: E402
+from compiler_core.tensor.workload import ConvWorkload, Epilogue, Window  # noqa: E402
+
+TARGETS = ("vta-x2", "vta-x4", "vta-x4-128", "vta-x4-256")
+LAYERS = (
+    ((64, 56, 64, 3, 1), 4),
+    ((64, 56, 128, 3, 2), 1),
+    ((64, 56, 128, 1, 2), 1),
+    ((128, 28, 128, 3, 1), 3),
+    ((128, 28, 256, 3, 2), 1),
+    ((128, 28, 256, 1, 2), 1),
+    ((256, 14, 256, 3, 1), 3),
+    ((256, 14, 512, 3, 2), 1),
+    ((256, 14, 512, 1, 2), 1),
+    ((512, 7, 512, 3, 1), 3),
+)
+"""Input channels, size, output channels, kernel, stride; and how often ResNet-18 has it."""
+
+
+def layer(channels: int, size: int, out: int, kernel: int, stride: int) -> ConvWorkload:
+    window = Window((kernel, kernel), (stride, stride), (kernel // 2,) * 4)
+    return ConvWorkload(1, channels, size, size, out, window, 1, Epilogue(17, True, True, True))
+
+
+def report(target: Target, single: dict[ConvWorkload, int]) -> None:
+    """Prints one line per layer and the totals of a target."""
+    cores, core = target.npu_cores, target.npu
+    print(f"\n{target.name}: {cores} cores, {core.timing.port_bytes * 8}-bit port")
+    print(
+        "  layer                   count   one core  axis        cycles  speed-up  port busy"
+        "      bound (by)         cycles/bound  plain axis defaults (channels, rows)"
+    )
+    totals: Counter[tuple[str, str]] = Counter()
+    for shape, count in LAYERS:
+        workload = layer(*shape)
+        alone = single[workload]
+        bound = lower_bound(workload, core)
+        # The port moves every byte at least once; a quarter of one core's compute hides it.
+        fed = cores * max(bound.reads, bound.writes) <= bound.compute
+        best = best_default_slicing(workload, core, cores)
+        limit = sliced_bound(best.slices, core)
+        plain = []
+        for axis in SliceAxis:
+            slices = slice_workload(workload, cores, axis)
+            schedules = default_slice_schedules(slices, core)
+            plain.append(measure_sliced(workload, schedules, core, cores, axis).cycles)
+        cycles = best.result.cycles
+        for group in ("all", "fed") if fed else ("all",):
+            totals[group, "one"] += count * alone
+            totals[group, "many"] += count * cycles
+            totals[group, "plain"] += count * min(plain)
+        name = "{}x{}^2 -> {} k{} s{}".format(*shape)
+        print(
+            f"{'*' if fed else ' '} {name:24} {count:3} {alone:10} {best.axis.value:9} "
+            f"{cycles:9} {alone / cycles:9.2f} {best.result.port.utilization:9.0%} "
+            f"{limit.cycles:10} ({limit.limited_by:7}) {cycles / limit.cycles:16.2f}  "
+            f"{alone / plain[0]:.2f}, {alone / plain[1]:.2f}"
+        )
+    for group, text in (("all", "all layers"), ("fed", "layers with a star")):
+        one = totals[group, "one"]
+        if one:
+            print(
+                f"  {text}: {one} -> {totals[group, 'many']} cycles, "
+                f"{one / totals[group, 'many']:.2f}x "
+                f"(axis alone chosen: {one / totals[group, 'plain']:.2f}x)"
+            )
+
+
+def speed(target: Target) -> None:
+    """Prints how long the simulation of four programs takes against that of one."""
+    workload = layer(128, 28, 128, 3, 1)
+    slices = slice_workload(workload, target.npu_cores, SliceAxis.CHANNELS)
+    core = target.npu
+    program = lower_sliced(workload, slices, default_slice_schedules(slices, core), core.geometry)
+    streams = [lowered.instructions for lowered in program.programs]
+    times: dict[str, list[float]] = {"one": [], "together": []}
+    for _ in range(50):
+        begin = time.perf_counter()
+        time_program(streams[0], core.timing, core.geometry)
+        middle = time.perf_counter()
+        time_programs(streams, core.timing, core.geometry)
+        times["one"].append((middle - begin) * 1e3)
+        times["together"].append((time.perf_counter() - middle) * 1e3)
+    one, together = median(times["one"]), median(times["together"])
+    instructions = sum(len(stream) for stream in streams)
+    print(
+        f"\nsimulation of {len(streams)} programs, {instructions} instructions: "
+        f"{together:.2f} ms; the first of them alone: {one:.2f} ms"
+    )
+
+
+def main() -> None:
+    base = load_target("vta").npu
+    single = {}
+    for shape, _ in LAYERS:
+        workload = layer(*shape)
+        single[workload] = measure_layer(workload, default_schedule(workload, base), base).cycles
+    for name in sys.argv[1:] or TARGETS:
+        report(load_target(name), single)
+    speed(load_target("vta-x4"))
+
+
+if __name__ == "__main__":
+    main()
