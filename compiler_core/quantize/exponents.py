@@ -243,8 +243,9 @@ class Solver:
                 return _Lower(step.output, ex + ew + MAX_SHIFT)
             if residual_shift is not None and residual_shift < 0 and step.residual is not None:
                 return _Lower(step.residual, ex + ew)
-            weight = np.clip(np.rint(np.ldexp(step.weight, ew)), -127, 127).astype(np.int8)
-            bias = np.rint(np.ldexp(self._bias(step, np.ldexp(weight, -ew)), ex + ew))
+            levels = np.clip(np.rint(np.ldexp(step.weight, ew)), -127, 127)
+            weight = levels.astype(np.int8)
+            bias = np.rint(np.ldexp(self._bias(step, np.ldexp(levels, -ew)), ex + ew))
             if np.abs(bias).max(initial=0) < ACCUMULATOR_LIMIT:
                 whole = bias.astype(np.int64)
                 if accumulator_bound(weight, whole, shift, residual_shift) < ACCUMULATOR_LIMIT:
@@ -263,9 +264,7 @@ class Solver:
             and step.residual is None
         )
 
-    def _bias(
-        self, step: ConvStep, rounded: npt.NDArray[np.float64]
-    ) -> npt.NDArray[np.float64]:
+    def _bias(self, step: ConvStep, rounded: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """The bias for ``rounded`` weights, ``float64`` of the shape of the step's weights."""
         means = self._means.get(step.input)
         if means is None or step.kind is not ConvKind.WEIGHTS:
