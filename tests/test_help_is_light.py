@@ -34,7 +34,17 @@ except SystemExit as end:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["simulate", "--help"], ["target", "show", "--help"], ["doctor", "--help"]],
+    [
+        ["--help"],
+        ["simulate", "--help"],
+        ["target", "show", "--help"],
+        ["doctor", "--help"],
+        ["compile", "--help"],
+        ["run", "--help"],
+        ["evaluate", "--help"],
+        ["profile", "--help"],
+        ["task", "list", "--help"],
+    ],
     ids=" ".join,
 )
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 
 from compiler_core.errors import InputError
 from compiler_core.graph.session import RUNTIME_ERRORS
@@ -138,6 +139,10 @@ class Reference:
                 session = onnxruntime.InferenceSession(
                     model.SerializeToString(), options, providers=["CPUExecutionProvider"]
                 )
+            except EncodeError as error:
+                raise InputError(
+                    f"segment {segment.name}: the reference takes more than the 2 GiB of a model"
+                ) from error
             except RUNTIME_ERRORS as error:
                 text = " ".join(str(error).split())
                 raise InputError(f"segment {segment.name}: wrong operators: {text}") from error

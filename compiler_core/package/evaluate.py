@@ -86,6 +86,10 @@ def evaluate(
             f"metric {metric.value} needs labels: array 'y' is missing",
             hint="add y, or use --metric agreement --against model.onnx",
         )
+    if against is not None and output not in against.outputs:
+        raise InputError(
+            f"the float model has no output {output!r}; it has {', '.join(against.outputs)}"
+        )
     known = None if labels is None else _labels(labels, len(next(iter(inputs.values()))))
     floats = None if against is None else _float_scores(against, inputs, output)
     right = right_float = agreeing = samples = 0
@@ -143,10 +147,6 @@ def _float_scores(
     graph: Graph, inputs: Mapping[str, npt.NDArray[Any]], output: str
 ) -> Iterator[Scores]:
     """Scores of the float model, ``[1, classes]`` sample by sample."""
-    if output not in graph.outputs:
-        raise InputError(
-            f"the float model has no output {output!r}; it has {', '.join(graph.outputs)}"
-        )
     session = FloatSession(graph, [output])
     batch = model_batch(graph)
     count = len(next(iter(inputs.values())))
