@@ -13,7 +13,7 @@ import typer
 
 from compiler_core.errors import MissingDependencyError, NestTuneError
 from nest_tune.cli import compile as compile_command
-from nest_tune.cli import doctor, evaluate, profile, run, simulate, target, task
+from nest_tune.cli import doctor, evaluate, plan, profile, profile_cpu, run, simulate, target, task
 from nest_tune.cli.output import ExitCode, print_error, version
 
 app = typer.Typer(
@@ -27,10 +27,12 @@ app = typer.Typer(
 )
 app.add_typer(target.app)
 app.add_typer(task.app)
+app.add_typer(plan.app)
 app.command("compile", epilog=compile_command.EXAMPLE)(compile_command.compile_)
 app.command(epilog=run.EXAMPLE)(run.run)
 app.command(epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command(epilog=profile.EXAMPLE)(profile.profile)
+app.command(epilog=profile_cpu.EXAMPLE)(profile_cpu.profile_cpu)
 app.command(epilog=simulate.EXAMPLE)(simulate.simulate)
 app.command(epilog=doctor.EXAMPLE)(doctor.doctor)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,9 @@ from nest_tune.cli.output import console, print_json
 
 if TYPE_CHECKING:
     from compiler_core.compile import CompiledModel
+    from compiler_core.configuration import Configuration
+    from compiler_core.frontend import FloatModel
+    from compiler_core.targets.target import Target
 
 EXAMPLE = "Example: nest-tune compile resnet8.onnx --target vta --calibration calib.npz -o out"
 
@@ -31,6 +34,10 @@ def compile_(
     config: Annotated[
         Path | None,
         typer.Option(metavar="best.toml", help="Configuration; else the untuned default."),
+    ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(metavar="plan.toml", help="Plan; nodes that it leaves free are placed."),
     ] = None,
     calibration: Annotated[
         Path | None,
@@ -65,6 +72,8 @@ def compile_(
     configuration = Configuration() if config is None else read_configuration(config)
     progress(f"importing {model.name}")
     source = load_model(model, shapes)
+    if plan is not None:
+        configuration = _planned(configuration, plan, source, chip)
     samples = None if calibration is None else read_samples(calibration, source.graph)
     progress(f"quantizing: {len(source.graph.nodes)} nodes")
     quantized = quantize_model(source, configuration, samples, threads=jobs)
@@ -76,6 +85,22 @@ def compile_(
         print_json("compile", _document(compiled, output))
         return
     _print_summary(compiled, output)
+
+
+def _planned(
+    configuration: Configuration, plan: Path, source: FloatModel, chip: Target
+) -> Configuration:
+    """The configuration with its plan replaced by that of a file."""
+    from compiler_core.configuration import Subject
+    from compiler_core.partition.best import check_subjects, planned_assignment
+    from compiler_core.partition.plan import read_plan
+
+    given = read_plan(plan)
+    check_subjects(given, Subject(source.name, source.digest), Subject(chip.name, chip.digest))
+    assignment = planned_assignment(
+        given, source.graph, chip, schedules=configuration.schedules, progress=progress
+    )
+    return replace(configuration, plan=assignment)
 
 
 def progress(line: str) -> None:

@@ -1,0 +1,189 @@
+"""From a model and a target to the best plan: costs, baselines, optimum, and the check against the
+compiler's own layout rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from compiler_core.configuration import Subject
+from compiler_core.errors import InputError
+from compiler_core.graph.ir import Graph
+from compiler_core.partition.baselines import baselines, best_sequential
+from compiler_core.partition.costs import CostTable, Schedules, build_costs
+from compiler_core.partition.evaluate import ON_CPU, ON_NPU, Evaluation, Evaluator, Placement
+from compiler_core.partition.groups import GroupGraph, build_groups
+from compiler_core.partition.optimum import DEFAULT_TIME_LIMIT_S, Optimum, find_optimum
+from compiler_core.partition.plan import FREE, Plan
+from compiler_core.partition.resolve import ResolvedPlan, assignment_of, resolve_plan
+from compiler_core.quantize.assemble import NPU, assemble
+from compiler_core.quantize.assignment import default_assignment
+from compiler_core.quantize.ir import QuantizedGraph
+from compiler_core.system.cpu_table import CpuTable, analytic_costs, table_costs
+from compiler_core.targets.target import Target
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class BestPlan:
+    """The optimum of the cost tables beside what others would do.
+
+    Attributes:
+        optimum: Placement, latency and bound.
+        evaluation: The optimum in full.
+        baselines: Simulated, by name.
+        sequential: The placement of least total time without overlap, simulated without overlap.
+        left_on_cpu: Groups that the compiler's layout rules moved to the CPU, with the reasons.
+    """
+
+    optimum: Optimum
+    evaluation: Evaluation
+    baselines: Mapping[str, Evaluation]
+    sequential: Evaluation
+    left_on_cpu: Mapping[int, str]
+
+
+def prepare(
+    graph: Graph,
+    target: Target,
+    *,
+    cpu_table: CpuTable | None = None,
+    schedules: Schedules | None = None,
+    quantized: QuantizedGraph | None = None,
+    progress: Progress = lambda _: None,
+) -> Evaluator:
+    """Groups and costs of a model on a target, ready to evaluate placements.
+
+    Args:
+        graph: Simplified.
+        target: The machine.
+        cpu_table: Measured CPU times; else the target's rates.
+        schedules: By task id; a task without one gets the untuned default.
+        quantized: The model quantized with everything on the NPU that can run there; else a
+            stand-in.
+        progress: Told of each program that is measured.
+
+    Raises:
+        InputError: The table lacks an operator.
+    """
+    groups = build_groups(graph)
+    costs = analytic_costs(target.cpu)
+    if cpu_table is not None:
+        costs = table_costs(target.cpu, cpu_table, graph)
+    table: CostTable = build_costs(
+        groups, target, costs, schedules=schedules, quantized=quantized, progress=progress
+    )
+    return Evaluator(groups, table)
+
+
+def untuned(groups: GroupGraph) -> Placement:
+    """The placement of a compile without a plan."""
+    assignment = default_assignment(groups.graph)
+    return tuple(
+        ON_NPU if group.npu_reason is None and assignment[group.name] == NPU else ON_CPU
+        for group in groups.groups
+    )
+
+
+def find_best(
+    evaluator: Evaluator,
+    *,
+    pins: Mapping[int, int] | None = None,
+    time_limit_s: float = DEFAULT_TIME_LIMIT_S,
+) -> BestPlan:
+    """The optimum, never worse than a baseline, of what the compiler can lay out.
+
+    Args:
+        evaluator: Model and costs.
+        pins: Groups whose unit is given.
+        time_limit_s: For the search.
+    """
+    pinned = dict(pins or {})
+    others = baselines(evaluator, pinned)
+    others["untuned"] = tuple(
+        pinned.get(group, unit) for group, unit in enumerate(untuned(evaluator.groups))
+    )
+    sequential = best_sequential(evaluator, pinned)
+    moved: dict[int, str] = {}
+    while True:
+        optimum = find_optimum(
+            evaluator,
+            pins={**pinned, **dict.fromkeys(moved, ON_CPU)},
+            starts=(*others.values(), sequential),
+            time_limit_s=time_limit_s,
+        )
+        reasons = misfits(evaluator.groups, optimum.placement)
+        fresh = {group: reason for group, reason in reasons.items() if group not in moved}
+        if not fresh:
+            break
+        moved |= fresh
+    return BestPlan(
+        optimum,
+        evaluator.evaluate(optimum.placement),
+        {name: evaluator.evaluate(placement) for name, placement in others.items()},
+        evaluator.evaluate(sequential),
+        moved,
+    )
+
+
+def misfits(groups: GroupGraph, placement: Placement) -> dict[int, str]:
+    """Groups on the NPU that the compiler would leave on the CPU beside these neighbours."""
+    skeleton = assemble(groups.graph, assignment_of(placement, groups))
+    return {
+        groups.group_of[node]: reason
+        for node, reason in skeleton.cpu_reasons.items()
+        if placement[groups.group_of[node]] != ON_CPU
+    }
+
+
+def check_subjects(plan: Plan, model: Subject, target: Subject) -> None:
+    """Refuses a plan that was made for another model or target.
+
+    Raises:
+        InputError: A digest of the plan differs.
+    """
+    for kind, made_for, given in (
+        ("model", plan.model, model),
+        ("target", plan.target, target),
+    ):
+        if made_for.digest and made_for.digest != given.digest:
+            raise InputError(
+                f"the plan is for {kind} {made_for.name!r} with digest {made_for.digest[:16]}…; "
+                f"{given.name!r} has {given.digest[:16]}…",
+                hint=f"plan for this {kind} again, or remove digest from the plan's [{kind}]",
+            )
+
+
+def complete(
+    evaluator: Evaluator, resolved: ResolvedPlan, *, time_limit_s: float = DEFAULT_TIME_LIMIT_S
+) -> Placement:
+    """A placement with every free group placed as well as can be."""
+    if len(resolved.pins) == len(evaluator.units):
+        return tuple(resolved.pins[group] for group in range(len(evaluator.units)))
+    return find_best(evaluator, pins=resolved.pins, time_limit_s=time_limit_s).optimum.placement
+
+
+def planned_assignment(
+    plan: Plan,
+    graph: Graph,
+    target: Target,
+    *,
+    schedules: Schedules | None = None,
+    progress: Progress = lambda _: None,
+) -> dict[str, str]:
+    """Unit of every node by a plan: what a configuration holds. Free groups are placed as well as
+    can be.
+
+    Raises:
+        InputError: The plan does not fit the model.
+    """
+    groups = build_groups(graph)
+    resolved = resolve_plan(plan, groups, target.npu_cores)
+    if len(resolved.pins) < len(groups.groups):
+        named = sum(unit != FREE for unit in plan.units.values())
+        progress(f"plan: {named} nodes named, searching the best place for the others")
+        evaluator = prepare(graph, target, schedules=schedules)
+        return assignment_of(complete(evaluator, resolved), groups)
+    placement = tuple(resolved.pins[group] for group in range(len(groups.groups)))
+    return assignment_of(placement, groups)

@@ -1,0 +1,132 @@
+"""A picture of the partitioned graph as SVG, laid out here: no program or library is needed.
+
+Layers are longest ways from the inputs; within a layer groups are ordered by the middle of their
+neighbours, swept down and up a few times.
+
+Source: Sugiyama, Tagawa and Toda, "Methods for visual understanding of hierarchical system
+structures", 1981.
+"""
+
+from __future__ import annotations
+
+from html import escape
+
+from compiler_core.partition.evaluate import ON_CPU, Evaluation, Evaluator
+from compiler_core.partition.groups import OUTSIDE
+from compiler_core.partition.resolve import unit_name
+from compiler_core.system.timeline import PICOSECONDS
+
+_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 168, 40, 24, 34, 24
+_SWEEPS = 6
+_NAME_LENGTH = 24
+_STYLE = """
+  text { font: 11px sans-serif; fill: #222 } .small { font-size: 9.5px; fill: #555 }
+  .group { stroke: #444; stroke-width: 1 } .critical { stroke: #c0392b; stroke-width: 2.5 }
+  .cpu { fill: #dfe6ee } .npu { fill: #d6ecd2 }
+  path { fill: none; stroke: #888; stroke-width: 1.2 }
+  path.border { stroke: #d35400; stroke-width: 2; stroke-dasharray: 5 3 }
+"""
+
+
+def draw(evaluator: Evaluator, evaluation: Evaluation, title: str) -> str:
+    """The groups with their units and times; conversions at borders are dashed."""
+    return _Picture(evaluator, evaluation).text(title)
+
+
+class _Picture:
+    def __init__(self, evaluator: Evaluator, evaluation: Evaluation) -> None:
+        self._evaluator, self._evaluation = evaluator, evaluation
+        self._edges = sorted(
+            {
+                (tensor.producer, reader)
+                for tensor in evaluator.groups.tensors
+                if tensor.producer != OUTSIDE
+                for reader in tensor.consumers
+            }
+        )
+        self._times: dict[int, int] = {}
+        self._critical: set[int] = set()
+        for index, task in enumerate(evaluation.tasks):
+            if task.kind.name in ("OPERATOR", "PROGRAM"):
+                spent = task.run_ps + task.overhead_ps
+                self._times[task.subject] = self._times.get(task.subject, 0) + spent
+                if index in set(evaluation.timeline.critical_path()):
+                    self._critical.add(task.subject)
+        self._layers = self._ordered(self._by_depth())
+        self._place: dict[int, tuple[float, float]] = {}
+        widest = max((len(layer) for layer in self._layers), default=1)
+        self._span = widest * (_WIDTH + _GAP_X) - _GAP_X
+        for depth, layer in enumerate(self._layers):
+            used = len(layer) * (_WIDTH + _GAP_X) - _GAP_X
+            left = _MARGIN + (self._span - used) / 2
+            for position, group in enumerate(layer):
+                x = left + position * (_WIDTH + _GAP_X)
+                self._place[group] = x, 2 * _MARGIN + depth * (_HEIGHT + _GAP_Y)
+
+    def _by_depth(self) -> list[list[int]]:
+        depth = [0] * len(self._evaluator.units)
+        for before, after in self._edges:  # sorted, and groups are topologically sorted
+            depth[after] = max(depth[after], depth[before] + 1)
+        layers: list[list[int]] = [[] for _ in range(max(depth, default=-1) + 1)]
+        for group, level in enumerate(depth):
+            layers[level].append(group)
+        return layers
+
+    def _ordered(self, layers: list[list[int]]) -> list[list[int]]:
+        near: dict[int, list[int]] = {group: [] for layer in layers for group in layer}
+        for before, after in self._edges:
+            near[before].append(after)
+            near[after].append(before)
+        middle = dict.fromkeys(near, 0.0)
+        for sweep in range(_SWEEPS):
+            for layer in layers if sweep % 2 == 0 else reversed(layers):
+                for group in layer:
+                    if near[group]:
+                        middle[group] = sum(middle[n] for n in near[group]) / len(near[group])
+                layer.sort(key=lambda group: (middle[group], group))
+                for position, group in enumerate(layer):
+                    middle[group] = position - (len(layer) - 1) / 2
+        return layers
+
+    def text(self, title: str) -> str:
+        height = 3 * _MARGIN + len(self._layers) * (_HEIGHT + _GAP_Y)
+        width = self._span + 2 * _MARGIN
+        lines = [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" '
+            f'width="{width:g}" height="{height:g}">',
+            f"<title>{escape(title)}</title>",
+            f"<style>{_STYLE}</style>",
+            f'<text x="{_MARGIN}" y="{_MARGIN}">{escape(title)}</text>',
+        ]
+        lines += [self._edge(before, after) for before, after in self._edges]
+        lines += [self._box(group) for group in range(len(self._evaluator.units))]
+        return "\n".join([*lines, "</svg>"]) + "\n"
+
+    def _edge(self, before: int, after: int) -> str:
+        placement = self._evaluation.placement
+        border = (placement[before] == ON_CPU) != (placement[after] == ON_CPU)
+        x0, y0 = self._place[before]
+        x1, y1 = self._place[after]
+        x0, y0, x1 = x0 + _WIDTH / 2, y0 + _HEIGHT, x1 + _WIDTH / 2
+        bend = (y1 - y0) / 2
+        kind = ' class="border"' if border else ""
+        return (
+            f'<path{kind} d="M{x0:g} {y0:g} C{x0:g} {y0 + bend:g} {x1:g} {y1 - bend:g} '
+            f'{x1:g} {y1:g}"/>'
+        )
+
+    def _box(self, group: int) -> str:
+        item = self._evaluator.groups.groups[group]
+        unit = unit_name(self._evaluation.placement[group])
+        x, y = self._place[group]
+        kind = "cpu" if self._evaluation.placement[group] == ON_CPU else "npu"
+        line = "critical" if group in self._critical else ""
+        name = item.name if len(item.name) <= _NAME_LENGTH else f"…{item.name[1 - _NAME_LENGTH :]}"
+        time = self._times.get(group, 0) / PICOSECONDS * 1e3
+        return (
+            f"<g><title>{escape(', '.join(item.nodes))}</title>"
+            f'<rect class="group {kind} {line}" x="{x:g}" y="{y:g}" width="{_WIDTH}" '
+            f'height="{_HEIGHT}" rx="5"/>'
+            f'<text x="{x + 8:g}" y="{y + 16:g}">{escape(f"{item.operator} {name}")}</text>'
+            f'<text class="small" x="{x + 8:g}" y="{y + 31:g}">{unit} · {time:.3f} ms</text></g>'
+        )

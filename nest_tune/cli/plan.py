@@ -1,0 +1,434 @@
+"""``nest-tune plan``: which unit runs what; look, check, optimum of the cost tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from compiler_core.errors import InputError
+from nest_tune.cli.compile import parse_shapes, progress
+from nest_tune.cli.output import console, print_json, require_writable, write_atomically
+
+if TYPE_CHECKING:
+    from compiler_core.configuration import Subject
+    from compiler_core.frontend import FloatModel
+    from compiler_core.partition.best import BestPlan
+    from compiler_core.partition.evaluate import Evaluation, Evaluator
+    from compiler_core.system.cpu_profile import Timing
+
+app = typer.Typer(
+    name="plan",
+    help="Partitions: which unit runs which operators; look, check, find the optimum.",
+    epilog="Example: nest-tune plan best googlenet.onnx --target vta -o plan.toml",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help answers in half the time
+)
+
+HOST = "host"
+"""Target whose latency is measured by the clock on this machine, through onnxruntime."""
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file.")]
+TargetName = Annotated[
+    str,
+    typer.Option("--target", metavar="T", help="Name of a target, path of a .toml file, or host."),
+]
+CpuTableFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--cpu-table",
+        metavar="cpu.csv",
+        help="Measured CPU times, as profile-cpu writes them; else the target's rates.",
+    ),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="best.toml", help="Schedules; else the untuned default."),
+]
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option("--shape", metavar="NAME=1,3,…", help="Shape of an input with dynamic axes."),
+]
+SvgFile = Annotated[
+    Path | None, typer.Option("--svg", metavar="plan.svg", help="Write a picture of the graph.")
+]
+TraceFile = Annotated[
+    Path | None,
+    typer.Option("--trace", metavar="trace.json", help="Write a timeline for Perfetto."),
+]
+TimeLimit = Annotated[
+    float, typer.Option("--time-limit", min=0.1, metavar="S", help="Seconds for the search.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+@app.command(epilog="Example: nest-tune plan show squeezenet.onnx --target vta --svg plan.svg")
+def show(
+    model: Model,
+    target: TargetName,
+    plan: Annotated[
+        Path | None,
+        typer.Option(metavar="plan.toml", help="Plan; else that of a compile without one."),
+    ] = None,
+    cpu_table: CpuTableFile = None,
+    config: ConfigFile = None,
+    shape: Shapes = None,
+    svg: SvgFile = None,
+    trace: TraceFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show groups, their units and costs, and what a plan takes from end to end."""
+    job = _Job(model, target, cpu_table, config, shape, svg, trace)
+    if job.on_host:
+        job.report_host("plan-show", as_json)
+        return
+    from compiler_core.partition.best import complete, untuned
+
+    evaluator = job.evaluator()
+    if plan is None:
+        placement, order = untuned(evaluator.groups), None
+    else:
+        resolved = job.resolve(plan, evaluator)
+        placement, order = complete(evaluator, resolved), resolved.order
+    evaluation = evaluator.evaluate(placement, order)
+    job.write(evaluator, evaluation)
+    if as_json:
+        print_json("plan-show", job.document(evaluator, evaluation))
+        return
+    job.print_groups(evaluator, evaluation)
+    job.print_totals(evaluator, evaluation)
+
+
+@app.command(epilog="Example: nest-tune plan check net.onnx --target vta --plan plan.toml")
+def check(
+    model: Model,
+    target: TargetName,
+    plan: Annotated[Path, typer.Option(metavar="plan.toml", help="Plan to check.")],
+    fix: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT", help="Write the nearest legal plan where it is not legal."),
+    ] = None,
+    cpu_table: CpuTableFile = None,
+    config: ConfigFile = None,
+    shape: Shapes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a plan; exit 2 says what is wrong with it and which plan is the nearest."""
+    require_writable(fix, "--fix")
+    job = _Job(model, target, cpu_table, config, shape, None, None)
+    from compiler_core.partition.best import complete, misfits
+    from compiler_core.partition.groups import build_groups
+    from compiler_core.partition.plan import plan_text
+    from compiler_core.partition.resolve import IllegalPlanError, resolve_plan
+
+    given = job.read(plan)
+    groups = build_groups(job.model.graph)
+    try:
+        resolved = resolve_plan(given, groups, job.cores)
+    except IllegalPlanError as error:
+        if fix is not None:
+            text = plan_text(error.nearest).encode()
+            write_atomically(fix, lambda stream: stream.write(text))
+            progress(f"nearest legal plan: {fix}")
+        raise
+    evaluator = job.evaluator()
+    placement = complete(evaluator, resolved)
+    evaluation = evaluator.evaluate(placement, resolved.order)
+    moved = misfits(groups, placement)
+    body = {
+        "ok": True,
+        "pinned": len(resolved.pins),
+        "free": len(groups.groups) - len(resolved.pins),
+        "left_on_cpu": {groups.groups[g].name: reason for g, reason in moved.items()},
+        **job.document(evaluator, evaluation),
+    }
+    if as_json:
+        print_json("plan-check", body)
+        return
+    print(f"{plan}: legal; {body['pinned']} groups pinned, {body['free']} free")
+    for name, reason in moved.items():
+        print(f"stays on the CPU: {groups.groups[name].name}: {reason}")
+    job.print_totals(evaluator, evaluation)
+
+
+@app.command(epilog="Example: nest-tune plan best googlenet.onnx --target vta -o plan.toml")
+def best(
+    model: Model,
+    target: TargetName,
+    plan: Annotated[
+        Path | None,
+        typer.Option(metavar="plan.toml", help="Plan whose named nodes are pinned."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="plan.toml", help="Write the best plan."),
+    ] = None,
+    time_limit: TimeLimit = 30.0,
+    cpu_table: CpuTableFile = None,
+    config: ConfigFile = None,
+    shape: Shapes = None,
+    svg: SvgFile = None,
+    trace: TraceFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find the plan of least latency, with a bound on what is left to gain."""
+    require_writable(output, "--output")
+    job = _Job(model, target, cpu_table, config, shape, svg, trace)
+    if job.on_host:
+        job.report_host("plan-best", as_json)
+        return
+    from compiler_core.partition.best import find_best
+    from compiler_core.partition.plan import plan_text
+    from compiler_core.partition.resolve import plan_of
+
+    evaluator = job.evaluator()
+    pins = None if plan is None else job.resolve(plan, evaluator).pins
+    found = find_best(evaluator, pins=pins, time_limit_s=time_limit)
+    job.write(evaluator, found.evaluation)
+    if output is not None:
+        made = plan_of(
+            found.optimum.placement, evaluator.groups, model=job.subject, target=job.target
+        )
+        write_atomically(output, lambda stream: stream.write(plan_text(made).encode()))
+    if as_json:
+        print_json("plan-best", job.best_document(evaluator, found, output))
+        return
+    job.print_groups(evaluator, found.evaluation)
+    job.print_totals(evaluator, found.evaluation)
+    job.print_best(found)
+
+
+class _Job:
+    """A model and a target as the options name them."""
+
+    def __init__(
+        self,
+        model: Path,
+        target: str,
+        cpu_table: Path | None,
+        config: Path | None,
+        shape: list[str] | None,
+        svg: Path | None,
+        trace: Path | None,
+    ) -> None:
+        require_writable(svg, "--svg")
+        require_writable(trace, "--trace")
+        from compiler_core.configuration import Subject, read_configuration
+        from compiler_core.frontend import load_model
+        from compiler_core.system.cpu_table import read_cpu_table
+        from compiler_core.targets.load import load_target
+
+        self.on_host = target == HOST
+        self._chip = None if self.on_host else load_target(target)
+        self._table = None if cpu_table is None else read_cpu_table(cpu_table)
+        self._schedules = {} if config is None else read_configuration(config).schedules
+        self._svg, self._trace = svg, trace
+        self.model: FloatModel = load_model(model, parse_shapes(shape or []))
+        self.subject = Subject(self.model.name, self.model.digest)
+        self.target: Subject = (
+            Subject(HOST) if self._chip is None else Subject(self._chip.name, self._chip.digest)
+        )
+        self.cores = 1 if self._chip is None else self._chip.npu_cores
+
+    def evaluator(self) -> Evaluator:
+        from compiler_core.partition.best import prepare
+
+        if self._chip is None:
+            raise InputError(
+                "target host has no NPU: every operator runs on the CPU of this machine",
+                hint="nest-tune plan show MODEL --target host measures it",
+            )
+        progress(f"timing programs of {self.model.name} on {self._chip.name}")
+        return prepare(
+            self.model.graph, self._chip, cpu_table=self._table, schedules=self._schedules
+        )
+
+    def read(self, plan: Path) -> Any:
+        from compiler_core.partition.best import check_subjects
+        from compiler_core.partition.plan import read_plan
+
+        found = read_plan(plan)
+        check_subjects(found, self.subject, self.target)
+        return found
+
+    def resolve(self, plan: Path, evaluator: Evaluator) -> Any:
+        from compiler_core.partition.resolve import resolve_plan
+
+        return resolve_plan(self.read(plan), evaluator.groups, self.cores)
+
+    def write(self, evaluator: Evaluator, evaluation: Evaluation) -> None:
+        """The picture and the timeline, where they were asked for."""
+        title = f"{self.model.name} on {self.target.name}: {evaluation.latency_ms:.3f} ms"
+        if self._svg is not None:
+            from compiler_core.partition.picture import draw
+
+            picture = draw(evaluator, evaluation, title).encode()
+            write_atomically(self._svg, lambda stream: stream.write(picture))
+        if self._trace is not None:
+            from compiler_core.partition.perfetto import plan_slices, track_names
+            from compiler_core.trace import write_trace
+
+            slices = list(plan_slices(evaluator, evaluation))
+            tracks = track_names(evaluator)
+            write_atomically(self._trace, lambda stream: write_trace(stream, title, tracks, slices))
+
+    def document(self, evaluator: Evaluator, evaluation: Evaluation) -> dict[str, Any]:
+        from compiler_core.partition.evaluate import describe
+        from compiler_core.partition.resolve import plan_of, unit_name
+
+        groups = evaluator.groups.groups
+        path = evaluation.timeline.critical_path()
+        return {
+            "model": {"name": self.subject.name, "digest": self.subject.digest},
+            "target": {"name": self.target.name, "digest": self.target.digest},
+            "deterministic": self._table is None,
+            "latency_ms": evaluation.latency_ms,
+            "sequential_ms": evaluation.sequential_ps / 1e9,
+            "energy_mj": evaluation.energy_mj,
+            "npu_cycles": evaluation.npu_cycles,
+            "launches": evaluation.launches,
+            "dram_read_bytes": evaluation.read_bytes,
+            "dram_write_bytes": evaluation.write_bytes,
+            "dram_peak_bytes": evaluation.dram_peak_bytes,
+            "critical_path": [describe(evaluator, evaluation.tasks[task]) for task in path],
+            "digest": plan_of(evaluation.placement, evaluator.groups).digest,
+            "units": {group.name: unit_name(evaluation.placement[group.index]) for group in groups},
+            "groups": [
+                {
+                    "name": group.name,
+                    "operator": group.operator,
+                    "nodes": list(group.nodes),
+                    "unit": unit_name(evaluation.placement[group.index]),
+                    "cpu_ms": evaluator.costs.groups[group.index].cpu_ps / 1e9,
+                    "vta_ms": _npu_ms(evaluator, group.index),
+                    "vta_reason": group.npu_reason,
+                }
+                for group in groups
+            ],
+        }
+
+    def best_document(
+        self, evaluator: Evaluator, found: BestPlan, output: Path | None
+    ) -> dict[str, Any]:
+        optimum = found.optimum
+        names = evaluator.groups.groups
+        return {
+            **self.document(evaluator, found.evaluation),
+            "latency_ms": optimum.latency_ps / 1e9,
+            "bound_ms": optimum.bound_ps / 1e9,
+            "optimality_gap": optimum.gap,
+            "baselines": {name: item.latency_ms for name, item in found.baselines.items()},
+            "best_sequential_ms": found.sequential.sequential_ps / 1e9,
+            "left_on_cpu": {names[g].name: reason for g, reason in found.left_on_cpu.items()},
+            "search": {
+                "modules": optimum.modules,
+                "enumerated": optimum.enumerated,
+                "evaluations": optimum.evaluations,
+                "seconds": round(optimum.seconds, 3),
+            },
+            "plan": None if output is None else str(output),
+        }
+
+    def print_groups(self, evaluator: Evaluator, evaluation: Evaluation) -> None:
+        from rich.table import Table
+        from rich.text import Text
+
+        from compiler_core.partition.resolve import unit_name
+
+        table = Table(box=None)
+        for title in ("group", "operator", "unit"):
+            table.add_column(title, overflow="fold")
+        for title in ("cpu ms", "vta ms"):
+            table.add_column(title, justify="right", no_wrap=True)
+        table.add_column("why not vta", overflow="fold")
+        for group in evaluator.groups.groups:
+            npu = _npu_ms(evaluator, group.index)
+            table.add_row(
+                Text(group.name),
+                group.operator + (f" +{len(group.nodes) - 1}" if len(group.nodes) > 1 else ""),
+                unit_name(evaluation.placement[group.index]),
+                f"{evaluator.costs.groups[group.index].cpu_ps / 1e9:.3f}",
+                "" if npu is None else f"{npu:.3f}",
+                Text(group.npu_reason or ""),
+            )
+        console().print(table)
+
+    def print_totals(self, evaluator: Evaluator, evaluation: Evaluation) -> None:
+        from compiler_core.partition.evaluate import describe
+
+        path = evaluation.timeline.critical_path()
+        longest = sorted(
+            path, key=lambda t: evaluation.timeline.start_ps[t] - evaluation.timeline.end_ps[t]
+        )
+        named = ", ".join(describe(evaluator, evaluation.tasks[task]) for task in longest[:5])
+        for label, value in (
+            (
+                "latency",
+                f"{evaluation.latency_ms:.3f} ms "
+                f"({evaluation.sequential_ps / 1e9:.3f} ms one thing after another)",
+            ),
+            ("energy", f"{evaluation.energy_mj:.3f} mJ"),
+            ("NPU", f"{evaluation.npu_cycles:,} cycles in {evaluation.launches} launches"),
+            (
+                "DRAM",
+                f"{evaluation.read_bytes:,} bytes read, {evaluation.write_bytes:,} written, "
+                f"{evaluation.dram_peak_bytes:,} at the peak",
+            ),
+            ("critical", f"{len(path)} steps; the longest: {named}"),
+        ):
+            print(f"{label:<10} {value}")
+
+    def print_best(self, found: BestPlan) -> None:
+        optimum = found.optimum
+        print(
+            f"{'optimum':<10} {optimum.latency_ps / 1e9:.3f} ms, at most {optimum.gap:.2%} from "
+            f"the best there can be; {optimum.evaluations:,} evaluations in {optimum.seconds:.2f} s"
+        )
+        for name, item in found.baselines.items():
+            more = item.latency_ps / optimum.latency_ps - 1 if optimum.latency_ps else 0.0
+            print(f"{name:<16} {item.latency_ms:>12.3f} ms  {more:+.2%}")
+        sequential = found.sequential.sequential_ps
+        more = sequential / optimum.latency_ps - 1 if optimum.latency_ps else 0.0
+        print(f"{'best_sequential':<16} {sequential / 1e9:>12.3f} ms  {more:+.2%}")
+
+    def report_host(self, document: str, as_json: bool) -> None:
+        """Latency on this machine, by the clock."""
+        timing = self._measure()
+        names = [node.name for node in self.model.graph.nodes]
+        if as_json:
+            print_json(
+                document,
+                {
+                    "model": {"name": self.subject.name, "digest": self.subject.digest},
+                    "target": {"name": HOST, "digest": ""},
+                    "deterministic": False,
+                    "latency_ms": timing.median_us / 1e3,
+                    "latency_low_ms": timing.low_us / 1e3,
+                    "latency_high_ms": timing.high_us / 1e3,
+                    "repeats": timing.repeats,
+                    "optimality_gap": 0.0,
+                    "baselines": {"all_cpu": timing.median_us / 1e3},
+                    "units": dict.fromkeys(names, "cpu"),
+                },
+            )
+            return
+        print(
+            f"{self.model.name} on this machine: {timing.median_us / 1e3:.3f} ms, half of "
+            f"{timing.repeats} runs between {timing.low_us / 1e3:.3f} and "
+            f"{timing.high_us / 1e3:.3f} ms (by the clock, one thread: not deterministic)"
+        )
+
+    def _measure(self) -> Timing:
+        from compiler_core.system.cpu_profile import measure_model
+
+        progress(f"measuring {self.model.name} on this machine")
+        return measure_model(self.model.graph)
+
+
+def _npu_ms(evaluator: Evaluator, group: int) -> float | None:
+    from compiler_core.partition.baselines import unit_times
+
+    if evaluator.costs.groups[group].programs is None:
+        return None
+    return unit_times(evaluator, group)[1] / 1e9

@@ -1,0 +1,101 @@
+"""``nest-tune profile-cpu``: operators timed on this machine, as a cost table."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nest_tune.cli.compile import parse_shapes, progress
+from nest_tune.cli.output import console, print_json, require_writable, write_atomically
+
+EXAMPLE = "Example: nest-tune profile-cpu squeezenet.onnx -o cpu.csv"
+
+
+def profile_cpu(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="cpu.csv", help="Write the cost table."),
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, metavar="N", help="Threads of onnxruntime.")] = 1,
+    repeats: Annotated[
+        int, typer.Option(min=5, metavar="N", help="Executions of each operator.")
+    ] = 30,
+    budget: Annotated[
+        float,
+        typer.Option(
+            min=0.0, metavar="S", help="Seconds per operator; five executions are always made."
+        ),
+    ] = 0.3,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=1,3,…", help="Shape of an input with dynamic axes."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Measure every operator of a model on this CPU: a cost table for plans."""
+    require_writable(output, "--output")
+    from compiler_core.frontend import load_model
+    from compiler_core.system.cpu_profile import measure_model, profile_cpu, random_inputs
+    from compiler_core.system.cpu_table import write_cpu_table
+
+    graph = load_model(model, parse_shapes(shape or [])).graph
+    feeds = random_inputs(graph)
+    rows = profile_cpu(
+        graph,
+        threads=threads,
+        repeats=repeats,
+        budget_s=budget,
+        feeds=feeds,
+        progress=progress,
+    )
+    whole = measure_model(graph, feeds, threads=threads, repeats=repeats, budget_s=10 * budget)
+    total_us = sum(row.median_us * row.count for row in rows)
+    if output is not None:
+        content = write_cpu_table(rows)
+        write_atomically(output, lambda stream: stream.write(content))
+    if as_json:
+        print_json(
+            "profile-cpu",
+            {
+                "model": model.stem,
+                "deterministic": False,
+                "threads": threads,
+                "operators": [asdict(row) for row in rows],
+                "sum_ms": total_us / 1e3,
+                "latency_ms": whole.median_us / 1e3,
+                "latency_low_ms": whole.low_us / 1e3,
+                "latency_high_ms": whole.high_us / 1e3,
+                "repeats": whole.repeats,
+                "table": None if output is None else str(output),
+            },
+        )
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None)
+    table.add_column("operator")
+    table.add_column("signature", overflow="fold")
+    for title in ("count", "median µs", "quartiles µs", "repeats"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in sorted(rows, key=lambda item: -item.median_us * item.count):
+        table.add_row(
+            row.operator,
+            Text(row.signature.removeprefix(f"{row.operator} ")),
+            str(row.count),
+            f"{row.median_us:,.1f}",
+            f"{row.low_us:,.1f} … {row.high_us:,.1f}",
+            str(row.repeats),
+        )
+    console().print(table)
+    print(
+        f"operators one by one {total_us / 1e3:.3f} ms; the whole model "
+        f"{whole.median_us / 1e3:.3f} ms, half of {whole.repeats} runs between "
+        f"{whole.low_us / 1e3:.3f} and {whole.high_us / 1e3:.3f} ms"
+    )
+    if output is not None:
+        print(f"table {output}")
