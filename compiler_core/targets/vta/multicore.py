@@ -1,7 +1,7 @@
 """Cycle-exact timing of several VTA cores that share one memory port.
 
-Every core has its own fetch, load, compute and store, queues and tokens; all are launched in cycle
-0 and follow the rules of one core (:mod:`compiler_core.targets.vta.timing`). They share the port.
+Every core has its own fetch, load, compute and store, queues and tokens, and follows the rules of
+one core (:mod:`compiler_core.targets.vta.timing`) from its launch on. They share the port.
 Read and write channel are each arbitrated round-robin between cores, burst by burst: the turn moves
 on to the core behind the one that was served. With one core nothing of this is left, and every
 cycle and counter is that of ``time_program``. What the rules mean for several cores:
@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -45,10 +46,12 @@ from compiler_core.targets.vta.timing_result import TimingResult
 
 __all__ = ["MulticoreResult", "PortUse", "time_decoded_programs", "time_programs"]
 
+_LATEST_LAUNCH: Final = 1 << 48
+
 
 @dataclass(frozen=True)
 class PortUse:
-    """Cycles in which the shared port was taken, from launch to the last FINISH.
+    """Cycles in which the shared port was taken, from cycle 0 to the last FINISH.
 
     Attributes:
         read_cycles: Read bursts, with the cycle that each takes off the next.
@@ -71,15 +74,17 @@ class PortUse:
 
 @dataclass(frozen=True)
 class MulticoreResult:
-    """One run of several cores from their common launch to the last FINISH.
+    """One run of several cores from cycle 0 to the last FINISH.
 
     Attributes:
         cycles: Clock cycles to the last FINISH.
-        cores: Each core's own run; its cycles end at its own FINISH.
+        launch_cycles: When each core was launched.
+        cores: Each core's own run; its cycles count from its own launch to its own FINISH.
         port: How long the port was taken.
     """
 
     cycles: int
+    launch_cycles: tuple[int, ...]
     cores: tuple[TimingResult, ...]
     port: PortUse
 
@@ -102,22 +107,25 @@ def time_programs(
     geometry: VtaGeometry,
     energy: VtaEnergy | None = None,
     *,
+    launch_cycles: Sequence[int] | None = None,
     trace: bool = False,
     step_limit: int | None = None,
 ) -> MulticoreResult:
-    """Simulates programs that start together, one on each core.
+    """Simulates programs that run at the same time, one on each core.
 
     Args:
         programs: Instruction streams ``uint8[n, 16]``, at least one.
         core_timing: Rules and costs of a core and of the shared port.
         geometry: Shape of a core, for energy.
         energy: Energy per event; None leaves energy out.
+        launch_cycles: When each core is launched, 0 or later; None launches all in cycle 0.
         trace: Whether to return start and end of each instruction.
         step_limit: Largest number of events to simulate; None allows what no LOADs and STOREs that
             fit the buffers exceed.
 
     Raises:
-        InputError: No program, or something that is no instruction stream.
+        InputError: No program, something that is no instruction stream, or launch cycles that do
+            not go with the programs.
         ProgramError: No module executes an instruction of one of them.
         TimingDeadlock: One of them never reaches FINISH.
         TimingLimitError: They take more than ``step_limit`` events, or more than 2**60 cycles.
@@ -137,6 +145,7 @@ def time_programs(
         core_timing,
         geometry,
         energy,
+        launch_cycles=launch_cycles,
         trace=trace,
         step_limit=step_limit,
     )
@@ -148,6 +157,7 @@ def time_decoded_programs(
     geometry: VtaGeometry,
     energy: VtaEnergy | None = None,
     *,
+    launch_cycles: Sequence[int] | None = None,
     trace: bool = False,
     step_limit: int | None = None,
 ) -> MulticoreResult:
@@ -161,6 +171,13 @@ def time_decoded_programs(
     if not programs:
         raise InputError("no program to simulate, expected one for each core, at least one")
     cores = len(programs)
+    launches = [0] * cores if launch_cycles is None else list(launch_cycles)
+    if len(launches) != cores or min(launches) < 0 or max(launches) > _LATEST_LAUNCH:
+        raise InputError(
+            f"launch cycles {launches} of {cores} programs, expected one for each, "
+            f"0 to {_LATEST_LAUNCH}"
+        )
+    launch = np.array(launches, np.int64)
     routed = []
     for core, decoded in enumerate(programs):
         try:
@@ -183,6 +200,7 @@ def time_decoded_programs(
     status = multicore_kernel.simulate_cores(
         np.concatenate([part for part, _ in routed]),
         first,
+        launch,
         modules,
         *pack_timing(core_timing, step_limit),
         record,
@@ -209,6 +227,10 @@ def time_decoded_programs(
     results = []
     for core in range(cores):
         own = slice(int(first[core]), int(first[core + 1]))
+        for row in (kernel.START, kernel.END, kernel.HANDED_OUT):
+            reached = record[row, own] >= 0
+            record[row, own][reached] -= launch[core]
+        summary[core, [kernel.CYCLES, kernel.FETCH_END]] -= launch[core]
         results.append(
             timing_result(
                 modules[own],
@@ -222,12 +244,11 @@ def time_decoded_programs(
                 trace=trace,
             )
         )
-    cycles = max(result.cycles for result in results)
+    cycles = max(begin + run.cycles for begin, run in zip(launches, results, strict=True))
     pipelined = core_timing.profile is TimingProfile.RTL_PIPELINED
     read_cycles, write_cycles = channels.tolist()
-    return MulticoreResult(
-        cycles, tuple(results), PortUse(read_cycles, write_cycles, 1 + pipelined, cycles)
-    )
+    port = PortUse(read_cycles, write_cycles, 1 + pipelined, cycles)
+    return MulticoreResult(cycles, tuple(launches), tuple(results), port)
 
 
 def _of_core(error: ProgramError, core: int, cores: int) -> ProgramError:

@@ -90,6 +90,7 @@ def _earliest(table: Ints) -> int:
 def simulate_cores(
     program: Ints,
     first: Ints,
+    launch: Ints,
     modules: npt.NDArray[np.int8],
     p: Ints,
     costs: Ints,
@@ -102,11 +103,12 @@ def simulate_cores(
     channels: Ints,
     last_cycle: Ints,
 ) -> int:
-    """Runs one program per core, all launched in cycle 0, until each has reached FINISH.
+    """Runs one program per core until each has reached FINISH.
 
     Args:
         program: Decoded instructions of all cores, ``int64[n, len(COLUMN)]``, core after core.
         first: ``int64[cores + 1]``, where each core's instructions begin, and their number.
+        launch: ``int64[cores]``, cycles in which the cores are launched.
         modules: Module of each instruction, ``int8[n]``.
         p: ``int64[PARAMETERS]``.
         costs: ``int64[WORK_ROWS, 2]``, cycles per micro-op and fixed.
@@ -158,8 +160,8 @@ def simulate_cores(
         next_out[c] = first[c]
         batch_end[c] = min(first[c + 1], first[c] + p[BATCH])
         if batch_end[c] > first[c]:
-            _open_fetch(table[c], 0, batch_end[c] - first[c], p)
-            raised[c] = 0
+            _open_fetch(table[c], launch[c], batch_end[c] - first[c], p)
+            raised[c] = launch[c]
 
     # rtl2020: each core's granted reader, and the core and slot whose transfer holds the port.
     granted = np.full(cores, -1, np.int64)

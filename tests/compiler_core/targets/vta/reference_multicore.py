@@ -6,6 +6,7 @@ The cores are those of the single-core reference; a port of its own stands betwe
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -179,7 +180,7 @@ class SequentialPort:
 
 @dataclass(frozen=True)
 class ReferenceRun:
-    """Per core: cycles to its FINISH, start and end of its instructions."""
+    """Per core: cycle of its FINISH, start and end of its instructions."""
 
     cycles: list[int]
     starts: list[list[int]]
@@ -187,7 +188,10 @@ class ReferenceRun:
 
 
 def reference_programs(
-    programs: list[npt.NDArray[np.void]], timing: VtaTiming, limit: int = 10**6
+    programs: list[npt.NDArray[np.void]],
+    timing: VtaTiming,
+    limit: int = 10**6,
+    launches: Sequence[int] | None = None,
 ) -> ReferenceRun:
     """Steps all programs; raises :class:`StuckError` after ``limit`` cycles."""
     names = INSTRUCTION_DTYPE.names or ()
@@ -205,9 +209,9 @@ def reference_programs(
     while any(core.finish is None for core in cores):
         if t > limit:
             raise StuckError
-        for core in cores:
+        for core, launch in zip(cores, launches or [0] * len(cores), strict=True):
             core.t = t
-            if core.finish is None:
+            if core.finish is None and t >= launch:
                 core.step()
         for port in ports:
             port.step(t)

@@ -100,7 +100,7 @@ def assert_equals_reference(programs: list[Program], timing: VtaTiming) -> None:
 
 @pytest.mark.parametrize("block", range(8))
 def test_random_program_sets_equal_the_reference(block: int) -> None:
-    for seed in range(12 * block, 12 * block + 12):
+    for seed in range(6 * block, 6 * block + 6):
         rng = np.random.default_rng(seed)
         programs = [random_program(rng) for _ in range(int(rng.integers(1, 6)))]
         assert_equals_reference(programs, random_timing(rng))
@@ -112,6 +112,40 @@ def test_many_random_program_sets_equal_the_reference() -> None:
         rng = np.random.default_rng(seed)
         programs = [random_program(rng) for _ in range(int(rng.integers(1, 6)))]
         assert_equals_reference(programs, random_timing(rng))
+
+
+@pytest.mark.parametrize("seed", range(3000, 3012))
+def test_staggered_launches_equal_the_reference(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    programs, timing = [random_program(rng) for _ in range(3)], random_timing(rng)
+    launches = rng.integers(0, 600, 3).tolist()
+    expected = reference_programs(programs, timing, launches=launches)
+    result = time_decoded_programs(programs, timing, GEOMETRY, launch_cycles=launches, trace=True)
+    assert result.cycles == max(expected.cycles)
+    for core, launch, starts, ends in zip(
+        result.cores, launches, expected.starts, expected.ends, strict=True
+    ):
+        assert core.trace is not None
+        assert core.trace.start_cycle.tolist() == [t - launch if t >= 0 else -1 for t in starts]
+        assert core.trace.end_cycle.tolist() == [t - launch if t >= 0 else -1 for t in ends]
+        for activity in (core.fetch, core.load, core.compute, core.store):
+            assert min(vars(activity).values()) >= 0
+            assert activity.total_cycles == core.cycles
+
+
+def test_cores_that_run_one_after_another_do_not_feel_each_other() -> None:
+    vectors = {program["name"]: program for program in PROGRAMS}
+    for timing in (TIMING, RTL2020):
+        streams = [stream(vectors[name], "insn") for name in ("pair_3", "random_1")]
+        alone = [time_program(s, timing, GEOMETRY, ENERGY, trace=True) for s in streams]
+        launches = [0, alone[0].cycles + 5]
+        result = time_programs(
+            streams, timing, GEOMETRY, ENERGY, launch_cycles=launches, trace=True
+        )
+        for core, expected in zip(result.cores, alone, strict=True):
+            assert_equal(core, expected)
+        assert result.launch_cycles == tuple(launches)
+        assert result.cycles == launches[1] + alone[1].cycles
 
 
 @pytest.mark.parametrize("target", ["vta-x2", "vta-x4", "vta-x4-128", "vta-x4-256"])
@@ -240,6 +274,9 @@ def test_bad_programs_are_refused() -> None:
         time_programs([], TIMING, GEOMETRY)
     with pytest.raises(InputError, match="core 1: instructions are uint8"):
         time_programs([np.zeros((1, 16), np.uint8), np.zeros((1, 15), np.uint8)], TIMING, GEOMETRY)
+    for launches in ([0], [0, -1], [0, 1 << 62]):
+        with pytest.raises(InputError, match="of 2 programs, expected one for each"):
+            time_decoded_programs([READING] * 2, TIMING, GEOMETRY, launch_cycles=launches)
     with pytest.raises(ProgramError, match="core 1: instruction 0: opcode 6"):
         time_decoded_programs([READING, program({"opcode": 6})], TIMING, GEOMETRY)
     with pytest.raises(TimingLimitError, match="allowed are 5 events"):
