@@ -76,26 +76,52 @@ class Program:
 
 
 @dataclass(frozen=True)
+class CpuPart:
+    """One operator of a group on the CPU, where nothing is fused.
+
+    Attributes:
+        run_ps: Its time, without views.
+        reads: Indices of the base tensors of other groups that it reads.
+        views: ``(time in ps, index of the base tensor)`` of the views that go with it.
+    """
+
+    run_ps: int
+    reads: tuple[int, ...]
+    views: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
 class GroupCost:
     """Costs of one group.
 
     Attributes:
-        cpu_ps, cpu_energy_pj: On the CPU, without views.
-        cpu_bytes: Bytes that its CPU operators read and write.
-        cpu_constant_bytes: Its float weights.
-        views: ``(time in ps, index of the base tensor)`` of each view.
+        cpu_parts: Its operators on the CPU, one after another.
+        cpu_energy_pj: Of all of them.
+        cpu_bytes: Bytes that they read and write.
+        cpu_constant_bytes: Their float weights.
         programs: Launches on the NPU, in order; empty for what its producers have already placed;
             ``None`` where the NPU cannot run it.
         entry_programs: The same where the CPU lays out the input for this group alone.
     """
 
-    cpu_ps: int
+    cpu_parts: tuple[CpuPart, ...]
     cpu_energy_pj: float
     cpu_bytes: int
     cpu_constant_bytes: int
-    views: tuple[tuple[int, int], ...]
     programs: tuple[Program, ...] | None
     entry_programs: tuple[Program, ...] | None
+
+    @property
+    def cpu_ps(self) -> int:
+        """Time on the CPU, without views."""
+        return sum(part.run_ps for part in self.cpu_parts)
+
+    def cpu_ps_from(self, tensor: int) -> int:
+        """Time on the CPU from the first operator on that reads ``tensor``, without views."""
+        for position, part in enumerate(self.cpu_parts):
+            if tensor in part.reads:
+                return sum(later.run_ps for later in self.cpu_parts[position:])
+        return 0
 
 
 @dataclass(frozen=True)
@@ -298,22 +324,28 @@ def _layers(groups: GroupGraph, quantized: QuantizedGraph) -> Iterable[tuple[Lay
 def _cpu_cost(groups: GroupGraph, index: int, node_costs: NodeCosts) -> GroupCost:
     graph, group = groups.graph, groups.groups[index]
     members = set(group.nodes)
-    nodes = {node.name: node for node in graph.nodes if node.name in members}
     views = dict(group.views)
-    time, energy, moved, constants = 0, 0.0, 0, 0
-    for name, node in nodes.items():
-        if name in views:
+    energy, moved, constants = 0.0, 0, 0
+    parts: list[CpuPart] = []
+    waiting: list[tuple[int, int]] = []
+    for node in graph.nodes:
+        if node.name not in members:
             continue
         cost = node_costs(graph, node)
-        time += round(cost.seconds * PICOSECONDS)
+        time = round(cost.seconds * PICOSECONDS)
+        if node.name in views:
+            waiting.append((time, views[node.name]))
+            continue
+        reads = tuple(tensor for tensor in groups.reads_of(node) if tensor in group.reads)
+        parts.append(CpuPart(time, reads, tuple(waiting)))
+        waiting = []
         energy += cost.energy_pj
         moved += node_bytes(graph, node)
         constants += weight_bytes(graph, node)
-    shown = tuple(
-        (round(node_costs(graph, nodes[name]).seconds * PICOSECONDS), base)
-        for name, base in views.items()
-    )
-    return GroupCost(time, energy, moved, constants, shown, None, None)
+    if waiting:  # views behind the last operator, or nothing but views
+        last = parts.pop() if parts else CpuPart(0, group.reads, ())
+        parts.append(replace(last, views=last.views + tuple(waiting)))
+    return GroupCost(tuple(parts), energy, moved, constants, None, None)
 
 
 def _group_cost(

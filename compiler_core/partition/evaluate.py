@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from compiler_core.partition.costs import CostTable, Program
+from compiler_core.partition.costs import CostTable, CpuPart, Program
 from compiler_core.partition.groups import OUTSIDE, GroupGraph
 from compiler_core.system.timeline import (
     ANY_CORE,
@@ -176,11 +176,10 @@ class Evaluator:
                 found.append(size.float_bytes + batch * entering[0].input_bytes)
         return found
 
-    def cpu_ps(self, group: int, placement: Placement) -> int:
-        """Time of a group on the CPU; a border lays out a tensor as its only view wants it."""
-        cost = self.costs.groups[group]
-        time = cost.cpu_ps
-        for view_ps, base in cost.views:
+    def cpu_part_ps(self, group: int, part: CpuPart, placement: Placement) -> int:
+        """Time of an operator on the CPU; a border lays out a tensor as its only view wants it."""
+        time = part.run_ps
+        for view_ps, base in part.views:
             producer = self._producer[base]
             from_npu = producer not in (OUTSIDE, group) and placement[producer] != ON_CPU
             if not (from_npu and self.groups.tensors[base].one_view):
@@ -260,14 +259,11 @@ class _Tasks:
         self._integers: dict[int, int] = {}
 
     def build(self) -> list[Task]:
-        owner, placement = self._owner, self._placement
+        owner = self._owner
         for group in range(self._first, self._stop):
-            unit = placement[group]
+            unit = self._placement[group]
             if unit == ON_CPU:
-                after = self._after(self._float(tensor) for tensor in owner._reads[group])
-                run = owner.cpu_ps(group, placement)
-                self._tasks.append(Task(group, TaskKind.OPERATOR, Resource.CPU, run, 0, after))
-                self._last[group] = len(self._tasks) - 1
+                self._operators(group)
             else:
                 self._programs(group, unit)
         for group in range(self._first, self._stop):
@@ -278,6 +274,16 @@ class _Tasks:
                 if item.producer == OUTSIDE and item.is_output:
                     self._float(tensor)
         return self._tasks
+
+    def _operators(self, group: int) -> None:
+        for part in self._owner.costs.groups[group].cpu_parts:
+            sources = [self._float(tensor) for tensor in part.reads]
+            sources.append(self._last.get(group, _AT_START))
+            run = self._owner.cpu_part_ps(group, part, self._placement)
+            self._tasks.append(
+                Task(group, TaskKind.OPERATOR, Resource.CPU, run, 0, self._after(sources))
+            )
+            self._last[group] = len(self._tasks) - 1
 
     def _programs(self, group: int, unit: int) -> None:
         owner = self._owner

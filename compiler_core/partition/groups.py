@@ -87,6 +87,7 @@ class GroupGraph:
         groups: In topological order.
         tensors: All base tensors.
         group_of: Index of the group of each node.
+        base_of: Index of the base tensor of each tensor that is one or a view of one.
     """
 
     graph: Graph
@@ -94,6 +95,11 @@ class GroupGraph:
     groups: tuple[Group, ...]
     tensors: tuple[BaseTensor, ...]
     group_of: Mapping[str, int]
+    base_of: Mapping[str, int]
+
+    def reads_of(self, node: Node) -> tuple[int, ...]:
+        """Indices of the base tensors that a node reads."""
+        return tuple(sorted({self.base_of[name] for name in reads(node) if name in self.base_of}))
 
 
 def build_groups(graph: Graph) -> GroupGraph:
@@ -137,7 +143,9 @@ class _Builder:
         groups = tuple(
             self._group(at, members[name], tensors, number) for at, name in enumerate(order)
         )
-        return GroupGraph(self._graph, self._skeleton, groups, tensors, group_of)
+        names = (*self._graph.inputs, *self._producer)
+        base_of = {n: number[self._base(n)] for n in names if self._base(n) in number}
+        return GroupGraph(self._graph, self._skeleton, groups, tensors, group_of, base_of)
 
     def _base(self, tensor: str) -> str:
         while tensor in self._views:

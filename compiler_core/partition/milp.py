@@ -97,7 +97,7 @@ class _Program:
 
     def _longest(self, group: int) -> float:
         cost = self._owner.costs.groups[group]
-        views = sum(time for time, _ in cost.views)
+        views = sum(time for part in cost.cpu_parts for time, _ in part.views)
         longest = (cost.cpu_ps + views) / _MICROSECOND_PS
         tensors = self._owner.groups.groups[group].reads + self._owner.groups.groups[group].writes
         conversions = sum(self._owner.most_conversion_ps(tensor) for tensor in tensors)
@@ -129,19 +129,16 @@ class _Program:
         cpu: dict[int, float] = {}
         npu: dict[int, float] = {}
         fixed_cpu = 0.0
-        duration = {}
         for group in self._groups:
             on_cpu = self._owner.costs.groups[group].cpu_ps / _MICROSECOND_PS
             on_npu, launches = self._npu_us(group)
-            # on_cpu * (1 - x) + on_npu * x
-            duration[group] = on_cpu, on_npu - on_cpu
             fixed_cpu += on_cpu
             cpu[place[group]] = launches - on_cpu
             npu[place[group]] = on_npu
             self._at_most({end[group]: -1.0, place[group]: on_npu - on_cpu}, -on_cpu)
             self._at_most({end[group]: 1.0, makespan: -1.0}, 0.0)
         for tensor in range(len(self._owner.groups.tensors)):
-            self._tensor(tensor, place, end, duration, cpu, makespan)
+            self._tensor(tensor, place, end, cpu, makespan)
         if self._objective is Objective.LATENCY:
             self._at_most({**cpu, makespan: -1.0}, -fixed_cpu)
             self._at_most({**npu, makespan: -float(self._owner.costs.cores)}, 0.0)
@@ -162,7 +159,6 @@ class _Program:
         tensor: int,
         place: dict[int, int],
         end: dict[int, int],
-        duration: dict[int, tuple[float, float]],
         cpu: dict[int, float],
         makespan: int,
     ) -> None:
@@ -190,7 +186,9 @@ class _Program:
             self._at_most({**terms, place[reader]: 1.0, inward: -1.0}, -constant)
             terms, constant = producer_terms(1.0)
             self._at_most({**terms, place[reader]: -1.0, outward: -1.0}, -constant)
-            on_cpu, change = duration[reader]
+            # From the operator on that reads it; a launch needs everything at its start.
+            on_cpu = self._owner.costs.groups[reader].cpu_ps_from(tensor) / _MICROSECOND_PS
+            change = self._npu_us(reader)[0] - on_cpu
             for variable, toward_npu in ((inward, True), (outward, False)):
                 # The reader starts after the conversion that its own unit needs.
                 row = {end[reader]: -1.0, place[reader]: change}
