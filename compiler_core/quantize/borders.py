@@ -56,4 +56,5 @@ def quantize_array(array: npt.NDArray[Any], tensor: QuantizedTensor) -> Integers
 
 def dequantize_array(array: npt.NDArray[Any], tensor: QuantizedTensor) -> Floats:
     """``integer * 2**-exponent`` in float32."""
-    return array.astype(np.float32) * np.float32(2.0**-tensor.exponent)
+    # Integers may be held in float32, where adding 0 makes 0 of -0.
+    return (array.astype(np.float32) + np.float32(0)) * np.float32(2.0**-tensor.exponent)

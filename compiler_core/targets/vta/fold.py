@@ -22,9 +22,10 @@ Int8 = npt.NDArray[np.int8]
 
 def foldable(workload: ConvWorkload) -> bool:
     """Whether taps may become channels: input laid out by the CPU, one group, lanes to spare,
-    several taps."""
+    several taps with weights of their own."""
     taps = workload.window.kernel[0] * workload.window.kernel[1]
-    return workload.entry and workload.groups == 1 and workload.in_channels < BLOCK and taps > 1
+    few = workload.groups == 1 and workload.in_channels < BLOCK and not workload.uniform
+    return workload.entry and few and taps > 1
 
 
 def fold_workload(workload: ConvWorkload, fold: FoldVariant) -> ConvWorkload:

@@ -25,7 +25,7 @@ from compiler_core.targets.vta.dram_plan import (
     plan_buffers,
 )
 from compiler_core.targets.vta.emit import LoweredProgram
-from compiler_core.targets.vta.fold import fold_weight, fold_workload, unfold
+from compiler_core.targets.vta.fold import fold_weight, fold_workload, foldable, unfold
 from compiler_core.targets.vta.hardware import VtaGeometry
 from compiler_core.targets.vta.layer import image_bytes
 from compiler_core.targets.vta.lower_conv import lower_conv
@@ -161,10 +161,11 @@ def _folds(segment: SegmentLayers, schedules: Schedules) -> dict[str, InputFold]
         schedule = schedules[layer.task.id]
         if isinstance(schedule, ConvSchedule) and schedule.fold is not FoldVariant.NONE:
             assert isinstance(layer.workload, ConvWorkload)
-            if not layer.workload.entry:
+            if not foldable(layer.workload):
                 raise InfeasibleError(
                     f"schedule of task {layer.task.id}: fold {schedule.fold.value!r} needs an "
-                    f"input that the CPU lays out; {layer.operator.input!r} is computed or shared",
+                    f"input of few channels that the CPU lays out for it alone; "
+                    f"{layer.operator.input!r} is not one",
                     hint='use fold = "none"',
                 )
             folds[layer.operator.input] = InputFold(schedule.fold, layer.workload)
