@@ -1,0 +1,1 @@
+"""Runners: where the work of trials is done; one module per kind."""

@@ -1,0 +1,154 @@
+"""The seam between a study and whatever computes: plain values in, plain values out.
+
+A runner has workers. Each builds its state once with a *setup* function, and then applies *work*
+functions to that state. Functions are named ``module:function`` and are imported by the worker;
+their arguments and results are plain: ``None``, numbers, texts, bytes, lists and dictionaries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from importlib import import_module
+from typing import Any, Protocol
+
+from compiler_core.errors import InputError, MissingDependencyError, NestTuneError
+from nest_tune.study.goals import nearest
+
+Plain = Any
+"""``None``, bool, int, float, str, bytes, list or dict of those."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every worker starts with.
+
+    Attributes:
+        function: ``module:function`` that makes a worker's state from ``payload``.
+        payload: Its argument.
+    """
+
+    function: str
+    payload: Plain
+
+
+@dataclass(frozen=True)
+class Work:
+    """One call.
+
+    Attributes:
+        ticket: Names the call; never used twice.
+        function: ``module:function``, called with the worker's state and ``payload``.
+        payload: Its argument.
+        timeout_s: Time from its beginning on a worker until it is given up.
+    """
+
+    ticket: int
+    function: str
+    payload: Plain
+    timeout_s: float
+
+
+class Ending(Enum):
+    """How a call ended."""
+
+    DONE = "done"
+    ERROR = "error"
+    """The function raised."""
+    TIMEOUT = "timeout"
+    LOST = "lost"
+    """The worker died."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a call.
+
+    Attributes:
+        ticket: Of the call.
+        ending: How it ended.
+        value: The result, where it is done.
+        error: Kind of what was raised, see :func:`kind_of`.
+        message: What was raised, in one line.
+        wall_s: Time on the worker.
+    """
+
+    ticket: int
+    ending: Ending
+    value: Plain = None
+    error: str = ""
+    message: str = ""
+    wall_s: float = 0.0
+
+
+class Runner(Protocol):
+    """Runs calls on workers; at most four methods."""
+
+    def submit(self, work: Work) -> None:
+        """Accepts a call; it begins as soon as a worker is free, in the order of submission."""
+        ...
+
+    def wait(self, timeout_s: float) -> list[Answer]:
+        """Answers that have come; waits for the first of them, and at most ``timeout_s``."""
+        ...
+
+    def cancel(self, ticket: int) -> None:
+        """Gives a call up: it has no answer any more. Unknown and finished ones are ignored."""
+        ...
+
+    def close(self) -> None:
+        """Ends all workers now; may be called twice."""
+        ...
+
+
+@dataclass(frozen=True)
+class RunnerOptions:
+    """What a user says of the runner.
+
+    Attributes:
+        jobs: Calls at the same time.
+        address: Of a cluster, where the runner has one.
+    """
+
+    jobs: int = 1
+    address: str | None = None
+
+
+RUNNERS: dict[str, str] = {"local": "nest_tune.runners.local:make"}
+"""Function ``(setup, options) -> Runner`` by name; the module is imported when it is used."""
+
+
+def make_runner(name: str, setup: Setup, options: RunnerOptions) -> Runner:
+    """A runner by name.
+
+    Raises:
+        InputError: There is none of that name.
+        MissingDependencyError: What it builds on is not installed.
+    """
+    if name not in RUNNERS:
+        raise InputError(
+            f"runner {name!r}; known are {', '.join(RUNNERS)}", hint=nearest(name, list(RUNNERS))
+        )
+    try:
+        make: Callable[[Setup, RunnerOptions], Runner] = resolve(RUNNERS[name])
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"runner {name!r} needs the Python package {error.name!r}", hint="nest-tune doctor"
+        ) from error
+    return make(setup, options)
+
+
+def resolve(name: str) -> Callable[..., Any]:
+    """The function ``module:function``."""
+    module, _, function = name.partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), function)
+    return found
+
+
+def kind_of(error: BaseException) -> str:
+    """Name of the nearest class of :mod:`compiler_core.errors`, else of the error's own class."""
+    for kind in type(error).__mro__:
+        if kind.__module__ == NestTuneError.__module__:
+            return kind.__name__
+    return type(error).__name__

@@ -1,0 +1,113 @@
+"""Calls of pure functions on a runner, with every result kept by the digest of what it depends on.
+
+A lost worker costs a retry. A result that was computed before, in this study or another one, is
+taken from storage and never computed again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from compiler_core.tensor.digest import digest
+from nest_tune.runners.runner import Answer, Ending, Runner, Work
+from nest_tune.study.storage import StudyStorage
+
+Then = Callable[[Answer], None]
+
+_POLL_S = 0.5
+_RETRIES = 1
+
+
+@dataclass
+class _Pending:
+    work: Work
+    key: str
+    then: Then
+    attempt: int = 0
+
+
+class Calls:
+    """What is under way on a runner.
+
+    Args:
+        runner: Where.
+        storage: Of results.
+        context: Digest of everything that results depend on beside function and payload.
+        timeout_s: Of each call.
+        poll: Called at least twice a second while waiting; may raise to end it.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        storage: StudyStorage,
+        context: str,
+        timeout_s: float,
+        poll: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._runner, self._storage = runner, storage
+        self._context, self._timeout_s, self._poll = context, timeout_s, poll
+        self._tickets = 0
+        self._pending: dict[int, _Pending] = {}
+        self._known: deque[tuple[Answer, Then]] = deque()
+        self.found = 0
+        """Calls that storage answered."""
+
+    def start(
+        self,
+        function: str,
+        payload: Any,
+        then: Then,
+        *,
+        key: Any = None,
+        timeout_s: float | None = None,
+    ) -> None:
+        """Begins a call; ``then`` gets its answer in :meth:`drain`.
+
+        Args:
+            function: ``module:function``.
+            payload: Plain.
+            then: May start further calls.
+            key: What the result depends on, where that is less than the payload.
+            timeout_s: Where it differs from that of the others.
+        """
+        text = json.dumps([payload if key is None else key], sort_keys=True)
+        name = digest((self._context, function, text), 32)
+        self._tickets += 1
+        stored = self._storage.results([name])
+        if name in stored:
+            self.found += 1
+            self._known.append((Answer(self._tickets, Ending.DONE, stored[name]), then))
+            return
+        work = Work(self._tickets, function, payload, timeout_s or self._timeout_s)
+        self._pending[work.ticket] = _Pending(work, name, then)
+        self._runner.submit(work)
+
+    def drain(self) -> None:
+        """Waits for all calls, and for those that their answers start."""
+        while self._known or self._pending:
+            while self._known:
+                answer, then = self._known.popleft()
+                then(answer)
+            if self._pending:
+                for answer in self._runner.wait(_POLL_S):
+                    self._answered(answer)
+            self._poll()
+
+    def _answered(self, answer: Answer) -> None:
+        pending = self._pending.pop(answer.ticket, None)
+        if pending is None:
+            return
+        if answer.ending is Ending.LOST and pending.attempt < _RETRIES:
+            self._tickets += 1
+            again = replace(pending.work, ticket=self._tickets)
+            self._pending[again.ticket] = replace(pending, work=again, attempt=pending.attempt + 1)
+            self._runner.submit(again)
+            return
+        if answer.ending is Ending.DONE:
+            self._storage.add_result(pending.key, answer.value)
+        pending.then(answer)

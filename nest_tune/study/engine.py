@@ -1,0 +1,438 @@
+"""The outer loop: batches of trials, each surveyed, its tasks tuned, compiled, timed, scored.
+
+1. A batch is proposed from the trials before it.
+2. Every candidate is surveyed on a worker: quantized, its tasks found.
+3. Tasks that no trial has needed before are tuned, in trial order.
+4. Every candidate is compiled, verified and timed, and its accuracy is measured on a subset.
+5. Where that leaves it a chance (it may hold the limits, and no settled trial dominates it even if
+   the subset was unlucky), accuracy is measured on all samples.
+6. The trial is stored.
+
+Which trials count for step 5 are those before the batch, so that the order in which workers finish
+changes nothing. A batch that was cut off is proposed again as it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from compiler_core.errors import InputError, NestTuneError
+from compiler_core.plain import to_plain
+from compiler_core.tensor.digest import digest
+from nest_tune.runners.runner import Answer, Ending
+from nest_tune.study.calls import Calls
+from nest_tune.study.front import dominates, losses, pareto_front
+from nest_tune.study.goals import Metric, violation
+from nest_tune.study.inner import CountedTask, TunedTask, Tuner, task_from_plain, tuned_from_plain
+from nest_tune.study.proposals import SearchProblem, propose
+from nest_tune.study.scoring import Score, hopeful_difference
+from nest_tune.study.storage import Request, Status, StoredStudy, StudyStorage
+from nest_tune.study.trial import Outcome, OuterTrial, Proposal
+
+BATCH = 8
+"""Trials per batch; never depends on the number of workers."""
+
+EQUAL_ERRORS = 10
+"""So many equal errors at the start end a study."""
+
+_WORK = "nest_tune.study.worker"
+_BEAT_S = 1.0
+_BASELINE_TIMEOUT_S = 3600.0
+_DEVIATIONS = 2.0
+"""Standard deviations that a subset's accuracy is given the benefit of."""
+
+
+class Ended(Enum):
+    """Why a run of a study ended."""
+
+    TRIALS = "trials"
+    TIME = "time"
+    EXHAUSTED = "exhausted"
+    """Every point of the space has been tried: the front is the true one."""
+    STOPPED = "stopped"
+    CANCELLED = "cancelled"
+
+
+class _CancelledError(Exception):
+    """Another process asked for the end of the running trials."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When to stop.
+
+    Attributes:
+        trials: Outer trials, with those of earlier runs.
+        timeout_s: Of this run; looked at between batches.
+    """
+
+    trials: int
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Accuracies of the float model: on the subset and on all samples."""
+
+    subset: Score
+    full: Score
+
+
+class Observer:
+    """Told what happens; does nothing by itself."""
+
+    def began(self, trials: Sequence[OuterTrial], budget: Budget) -> None:
+        """A run begins with trials from earlier ones."""
+
+    def tuning(self, tasks: int) -> None:
+        """New tasks are being tuned."""
+
+    def tuned(self, tasks: Mapping[str, TunedTask]) -> None:
+        """All tasks tuned so far."""
+
+    def finished(self, trial: OuterTrial) -> None:
+        """A trial has been stored."""
+
+    def ended(self, reason: Ended) -> None:
+        """The run is over."""
+
+
+@dataclass
+class _Running:
+    """A trial under way."""
+
+    proposal: Proposal
+    decisions: Mapping[str, Any]
+    beyond: bool = False
+    scheme: str = ""
+    tasks: list[Any] = field(default_factory=list)
+    schedules: Mapping[str, Any] = field(default_factory=dict)
+    measured: Mapping[str, float] = field(default_factory=dict)
+    subset: Score | None = None
+    wall_s: float = 0.0
+
+
+class Engine:
+    """Runs a study until its budget is spent.
+
+    Args:
+        study: Its row; taken by this process.
+        storage: Where trials go.
+        problem: What is searched.
+        calls: Workers.
+        tuner: Of tasks.
+        observer: Told what happens.
+    """
+
+    def __init__(
+        self,
+        study: StoredStudy,
+        storage: StudyStorage,
+        problem: SearchProblem,
+        calls: Calls,
+        tuner: Tuner,
+        observer: Observer,
+    ) -> None:
+        self._study, self._storage, self._problem = study, storage, problem
+        self._calls, self._tuner, self._observer = calls, tuner, observer
+        self._baseline: Baseline | None = None
+        self._trials: dict[int, OuterTrial] = {}
+        self._history: tuple[OuterTrial, ...] = ()
+        self._tasks: dict[str, TunedTask] = {}
+        self._asked = Request.NONE
+        self._next_beat = 0.0
+
+    @property
+    def trials(self) -> tuple[OuterTrial, ...]:
+        """Finished trials by number."""
+        return tuple(self._trials[number] for number in sorted(self._trials))
+
+    @property
+    def tasks(self) -> Mapping[str, TunedTask]:
+        """Tuned tasks by id."""
+        return self._tasks
+
+    def poll(self) -> None:
+        """Shows that the study lives and looks what others ask for."""
+        if time.monotonic() < self._next_beat:
+            return
+        self._next_beat = time.monotonic() + _BEAT_S
+        self._asked = self._storage.beat(self._study)
+        if self._asked is Request.CANCEL:
+            raise _CancelledError
+
+    def run(self, budget: Budget) -> Ended:
+        """Runs until the budget is spent, nothing is left, or somebody asks for the end.
+
+        Raises:
+            NestTuneError: The first trials all failed in the same way, or storage failed.
+        """
+        self._trials = {t.number: t for t in self._storage.trials(self._study)}
+        self._tasks = {
+            name: tuned_from_plain(value)
+            for name, value in self._storage.tasks(self._study).items()
+        }
+        self._observer.began(self.trials, budget)
+        self._observer.tuned(self._tasks)
+        end = None if budget.timeout_s is None else time.monotonic() + budget.timeout_s
+        try:
+            self._measure_baseline()
+            reason = self._batches(budget, end)
+        except _CancelledError:
+            reason = Ended.CANCELLED
+        self._observer.ended(reason)
+        return reason
+
+    def _batches(self, budget: Budget, end: float | None) -> Ended:
+        first = 0
+        while True:
+            size = 1 if first == 0 else BATCH
+            history = tuple(self._trials[n] for n in range(first) if n in self._trials)
+            self._refuse_equal_errors(history)
+            if first >= budget.trials:
+                return Ended.TRIALS
+            self.poll()
+            if self._asked is Request.STOP:
+                return Ended.STOPPED
+            if end is not None and first and time.monotonic() >= end:
+                return Ended.TIME
+            done = [n for n in range(first, first + size) if n in self._trials]
+            if len(done) < size:
+                batch = propose(self._problem, history, first, size)
+                if not batch:
+                    return Ended.EXHAUSTED
+                self._history = history
+                self._run_batch(batch, budget.trials)
+                if len(batch) < size:
+                    return Ended.EXHAUSTED
+            first += size
+
+    def _refuse_equal_errors(self, history: Sequence[OuterTrial]) -> None:
+        start = history[:EQUAL_ERRORS]
+        if len(start) < EQUAL_ERRORS or not all(trial.outcome.is_error for trial in start):
+            return
+        kinds = {(trial.outcome, trial.message) for trial in start}
+        if len(kinds) == 1:
+            raise NestTuneError(
+                f"the first {EQUAL_ERRORS} trials all failed in the same way "
+                f"({start[0].outcome.value}): {start[0].message}",
+                hint=f"nest-tune study show {self._study.name}:0",
+            )
+
+    def _measure_baseline(self) -> None:
+        """Also the first call, so that wrong files are found before any trial."""
+        answers: list[Answer] = []
+        function = f"{_WORK}:float_accuracy"
+        self._calls.start(function, {}, answers.append, timeout_s=_BASELINE_TIMEOUT_S)
+        self._calls.drain()
+        answer = answers[0]
+        if answer.ending is not Ending.DONE:
+            kind = InputError if answer.error == "InputError" else NestTuneError
+            raise kind(answer.message, hint="nest-tune study start --dry-run checks all files")
+        if answer.value is not None:
+            subset, full = answer.value
+            self._baseline = Baseline(Score(**subset), Score(**full))
+
+    def _run_batch(self, batch: Sequence[Proposal], limit: int) -> None:
+        """Trials from number ``limit`` on are only surveyed and their tasks tuned, so that a larger
+        budget goes on as if it had been given at once."""
+        running = [
+            _Running(
+                proposal,
+                self._problem.space.decode(proposal.point),
+                beyond=proposal.number >= limit,
+            )
+            for proposal in batch
+            if proposal.number not in self._trials
+        ]
+        for trial in running:
+            payload = {"decisions": trial.decisions}
+            self._start("survey", trial, payload, self._surveyed)
+        self._calls.drain()
+        surveyed = [trial for trial in running if trial.scheme]
+        self._tune(surveyed)
+        for trial in surveyed:
+            if trial.beyond:
+                continue
+            payload = {"decisions": trial.decisions, "schedules": trial.schedules}
+            key = {"scheme": trial.scheme, "schedules": trial.schedules}
+            self._start("measure", trial, payload, self._measured, key)
+        self._calls.drain()
+
+    def _start(
+        self,
+        function: str,
+        trial: _Running,
+        payload: Any,
+        then: Callable[[_Running, Any], None],
+        key: Any = None,
+    ) -> None:
+        def answered(answer: Answer) -> None:
+            trial.wall_s += answer.wall_s
+            if answer.ending is Ending.DONE:
+                then(trial, answer.value)
+            elif not trial.beyond:
+                self._failed(trial, answer)
+
+        self._calls.start(f"{_WORK}:{function}", payload, answered, key=key)
+
+    def _surveyed(self, trial: _Running, value: Any) -> None:
+        trial.scheme, trial.tasks = value["scheme"], value["tasks"]
+
+    def _tune(self, batch: Sequence[_Running]) -> None:
+        found: dict[str, CountedTask] = {}
+        for trial in batch:
+            counted = [task_from_plain(task) for task in trial.tasks]
+            if trial.proposal.tuned:
+                trial.schedules = {c.task.id: None for c in counted}
+                for entry in counted:
+                    if entry.task.id not in self._tasks:
+                        found.setdefault(entry.task.id, entry)
+        if found:
+            self._observer.tuning(len(found))
+            fresh = dict(self._tuner.tune(list(found.values())))
+            self._storage.add_tasks(
+                self._study, {name: to_plain(task) for name, task in fresh.items()}
+            )
+            self._tasks |= fresh
+            self._observer.tuned(self._tasks)
+        for trial in batch:
+            trial.schedules = {name: self._tasks[name].schedule for name in trial.schedules}
+
+    def _measured(self, trial: _Running, value: Any) -> None:
+        trial.measured = value["metrics"]
+        if value["accuracy"] is None:
+            self._finish(trial, None)
+            return
+        assert self._baseline is not None
+        trial.subset = Score(**value["accuracy"])
+        if trial.subset.samples == self._baseline.full.samples:
+            self._finish(trial, trial.subset)
+        elif self._matters(trial):
+            payload = {"decisions": trial.decisions}
+            self._start("full_accuracy", trial, payload, self._scored, {"scheme": trial.scheme})
+        else:
+            self._finish(trial, None)
+
+    def _scored(self, trial: _Running, value: Any) -> None:
+        self._finish(trial, Score(**value))
+
+    def _matters(self, trial: _Running) -> bool:
+        """Whether a trial may belong to the front, with the benefit of the doubt."""
+        if trial.proposal.number == 0:
+            return True
+        assert trial.subset is not None
+        assert self._baseline is not None
+        baseline = self._baseline
+        gain = hopeful_difference(trial.subset, baseline.subset, _DEVIATIONS)
+        hopeful = self._metrics(trial, baseline.full.value + gain)
+        if violation(self._problem.limits, hopeful, self._default()) > 0:
+            return False
+        for other in pareto_front(self._history, self._problem.objectives):
+            assert other.subset_accuracy is not None
+            theirs = Score(other.subset_accuracy, trial.subset.samples, other.hits)
+            gain = hopeful_difference(trial.subset, theirs, _DEVIATIONS)
+            metrics = self._metrics(trial, other.metrics[Metric.ACCURACY.value] + gain)
+            trying = OuterTrial(0, (), tuned=True, outcome=Outcome.COMPLETE, metrics=metrics)
+            objectives = self._problem.objectives
+            if dominates(losses(other, objectives), losses(trying, objectives)):
+                return False
+        return True
+
+    def _default(self) -> Mapping[str, float]:
+        default = self._trials.get(0)
+        return default.metrics if default is not None else {}
+
+    def _metrics(self, trial: _Running, accuracy: float | None) -> dict[str, float]:
+        metrics = dict(trial.measured)
+        if accuracy is not None:
+            assert self._baseline is not None
+            metrics[Metric.ACCURACY.value] = accuracy
+            metrics[Metric.ACCURACY_DROP.value] = self._baseline.full.value - accuracy
+        return metrics
+
+    def _finish(self, trial: _Running, full: Score | None) -> None:
+        known = full or trial.subset
+        accuracy = None if known is None else known.value
+        settled = known is full
+        if known is not None and not settled:
+            # The float model's own luck on the subset is known.
+            assert self._baseline is not None
+            accuracy = known.value + self._baseline.full.value - self._baseline.subset.value
+        metrics = self._metrics(trial, accuracy)
+        broken = [
+            f"{limit.metric.value} {metrics[limit.metric.value]:.6g} is not {limit.text}"
+            for limit in self._problem.limits
+            if limit.excess(metrics[limit.metric.value]) > 0
+        ]
+        outcome = Outcome.CONSTRAINTS if broken else Outcome.COMPLETE
+        samples = 0 if known is None else known.samples
+        self._store(trial, outcome, metrics, "; ".join(broken), settled, samples)
+
+    def _failed(self, trial: _Running, answer: Answer) -> None:
+        self._store(trial, classify(answer), {}, f"{answer.message}"[:500], True, 0)
+
+    def _store(
+        self,
+        trial: _Running,
+        outcome: Outcome,
+        metrics: Mapping[str, float],
+        message: str,
+        settled: bool,
+        samples: int,
+    ) -> None:
+        proposal = trial.proposal
+        finished = OuterTrial(
+            proposal.number,
+            proposal.point,
+            proposal.tuned,
+            outcome,
+            dict(metrics),
+            samples,
+            trial.subset.hits if trial.subset else "",
+            trial.subset.value if trial.subset else None,
+            settled,
+            message,
+            digest(dict(trial.schedules)) if trial.schedules else "",
+            trial.scheme,
+            trial.wall_s,
+            dict(proposal.attributes),
+        )
+        self._trials[proposal.number] = finished
+        self._storage.add_trial(self._study, finished)
+        self._observer.finished(finished)
+
+
+_OUTCOMES = {
+    "InfeasibleError": Outcome.INFEASIBLE,
+    "InternalError": Outcome.CORRECTNESS,
+    "CheckError": Outcome.CORRECTNESS,
+    "InputError": Outcome.COMPILE,
+    "NestTuneError": Outcome.COMPILE,
+}
+
+
+def classify(answer: Answer) -> Outcome:
+    """The outcome of a trial whose call failed."""
+    if answer.ending is Ending.TIMEOUT:
+        return Outcome.TIMEOUT
+    if answer.ending is Ending.LOST:
+        return Outcome.RUNTIME
+    return _OUTCOMES.get(answer.error, Outcome.RUNTIME)
+
+
+def outcome_counts(trials: Sequence[OuterTrial]) -> dict[str, int]:
+    """Number of trials by outcome, only those that occur."""
+    counts = Counter(trial.outcome.value for trial in trials)
+    return {outcome.value: counts[outcome.value] for outcome in Outcome if counts[outcome.value]}
+
+
+def status_after(reason: Ended) -> Status:
+    """What a study's row says after a run."""
+    stopped = reason in (Ended.STOPPED, Ended.CANCELLED)
+    return Status.STOPPED if stopped else Status.DONE

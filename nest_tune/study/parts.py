@@ -1,0 +1,119 @@
+"""Parts of the outer space of a model, as far as a study file switches them on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from compiler_core.graph.ir import Graph
+from compiler_core.partition.best import planned_assignment
+from compiler_core.partition.plan import read_plan
+from compiler_core.quantize.assemble import CPU, NPU
+from compiler_core.quantize.assignment import default_assignment
+from compiler_core.quantize.exponents import RangeChoice
+from compiler_core.targets.target import Target
+from search_spaces.joint import JointSpace, OuterPoint, Part
+from search_spaces.parameter import Parameter
+
+_PLACED = ("Conv", "Dense", "MatMul", "Gemm", "MaxPool", "AveragePool", "GlobalAveragePool")
+
+
+class RangePart:
+    """How activation scales follow from ranges."""
+
+    name = "quantization"
+
+    def __init__(self) -> None:
+        values = (RangeChoice.LEAST_ERROR.value, RangeChoice.MAX.value)
+        self.parameters: tuple[Parameter, ...] = (Parameter("activations", values, ordered=False),)
+        self.default: OuterPoint = (0,)
+
+    def decode(self, point: OuterPoint) -> Mapping[str, str]:
+        return {"activations": self.parameters[0].values[point[0]]}
+
+    def is_legal(self, _point: OuterPoint) -> bool:
+        return True
+
+    def guesses(self) -> Sequence[OuterPoint]:
+        return ((1,),)
+
+
+class PlacementPart:
+    """Which unit runs each large operator; what is cheap follows the default."""
+
+    name = "partition"
+
+    def __init__(self, graph: Graph) -> None:
+        assignment = default_assignment(graph)
+        nodes = [n for n in graph.nodes if assignment[n.name] == NPU and n.op in _PLACED]
+        self.parameters = tuple(Parameter(n.name, (NPU, CPU), ordered=False) for n in nodes)
+        self.default: OuterPoint = (0,) * len(nodes)
+
+    def decode(self, point: OuterPoint) -> Mapping[str, str]:
+        """Nodes that run elsewhere than by default."""
+        return {p.name: CPU for p, i in zip(self.parameters, point, strict=True) if i}
+
+    def is_legal(self, _point: OuterPoint) -> bool:
+        return True
+
+    def guesses(self) -> Sequence[OuterPoint]:
+        """The first or the last layer on the CPU: those whose rounding is felt most."""
+        if len(self.parameters) < 2:
+            return ()
+        first = (1, *self.default[1:])
+        last = (*self.default[:-1], 1)
+        return (first, last)
+
+
+class PinnedPart:
+    """A partition that a plan file fixes."""
+
+    name = "partition"
+
+    def __init__(self, graph: Graph, target: Target, path: Path) -> None:
+        pinned = planned_assignment(read_plan(path), graph, target)
+        default = default_assignment(graph)
+        self._moved = {name: unit for name, unit in pinned.items() if unit != default[name]}
+        # One value, so that the space's digest changes with the plan.
+        self.parameters: tuple[Parameter, ...] = (
+            Parameter("plan", (tuple(sorted(self._moved.items())),)),
+        )
+        self.default: OuterPoint = (0,)
+
+    def decode(self, _point: OuterPoint) -> Mapping[str, str]:
+        return self._moved
+
+    def is_legal(self, _point: OuterPoint) -> bool:
+        return True
+
+    def guesses(self) -> Sequence[OuterPoint]:
+        return ()
+
+
+def make_space(
+    graph: Graph,
+    target: Target,
+    *,
+    quantization: bool = True,
+    partition: bool = True,
+    plan: Path | None = None,
+) -> JointSpace:
+    """The outer space of a model.
+
+    Args:
+        graph: Simplified.
+        target: The machine.
+        quantization, partition: Whether they are searched; else they stay at the default.
+        plan: File that fixes the partition.
+
+    Raises:
+        InputError: The plan does not fit the model.
+    """
+    parts: list[Part] = []
+    if quantization:
+        parts.append(RangePart())
+    if plan is not None:
+        parts.append(PinnedPart(graph, target, plan))
+    elif partition:
+        parts.append(PlacementPart(graph))
+    return JointSpace(parts)

@@ -1,0 +1,393 @@
+"""Storage of studies: one row per outer trial, written when it ends.
+
+The database is also that of the measurements. SQLite is used in WAL mode, so that a killed process
+loses at most what it had not committed; other databases go through SQLAlchemy as they are. What
+several writers share (requests to stop, the running process) is a column of the study's row.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import Any
+
+import sqlalchemy as sql
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from compiler_core.errors import InputError, MissingDependencyError, NestTuneError
+from compiler_core.plain import to_plain
+from compiler_core.tensor.digest import digest
+from nest_tune.study.goals import nearest
+from nest_tune.study.trial import Outcome, OuterTrial
+
+SCHEMA_VERSION = 1
+
+_TABLES = sql.MetaData()
+_VERSION = sql.Table("study_schema", _TABLES, sql.Column("version", sql.Integer, primary_key=True))
+_STUDIES = sql.Table(
+    "study",
+    _TABLES,
+    sql.Column("id", sql.Integer, primary_key=True),
+    sql.Column("name", sql.String(200), unique=True, nullable=False),
+    sql.Column("created_s", sql.Float, nullable=False),
+    sql.Column("status", sql.String(20), nullable=False),
+    sql.Column("request", sql.String(20), nullable=False, default=""),
+    sql.Column("owner", sql.String(200), nullable=False, default=""),
+    sql.Column("beat_s", sql.Float, nullable=False, default=0.0),
+    sql.Column("document", sql.Text, nullable=False),
+)
+_TRIALS = sql.Table(
+    "study_trial",
+    _TABLES,
+    sql.Column("study", sql.ForeignKey("study.id", ondelete="CASCADE"), primary_key=True),
+    sql.Column("number", sql.Integer, primary_key=True),
+    sql.Column("outcome", sql.String(20), nullable=False),
+    sql.Column("document", sql.Text, nullable=False),
+)
+_TASKS = sql.Table(
+    "study_task",
+    _TABLES,
+    sql.Column("study", sql.ForeignKey("study.id", ondelete="CASCADE"), primary_key=True),
+    sql.Column("task", sql.String(100), primary_key=True),
+    sql.Column("document", sql.Text, nullable=False),
+)
+_RESULTS = sql.Table(
+    "study_result",
+    _TABLES,
+    sql.Column("key", sql.String(64), primary_key=True),
+    sql.Column("document", sql.Text, nullable=False),
+)
+
+
+class Status(Enum):
+    """What a study is doing."""
+
+    NEW = "new"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    """Before its budget was spent; it can be resumed."""
+    FAILED = "failed"
+    """Every trial failed in the same way."""
+    DONE = "done"
+
+
+class Request(Enum):
+    """What another process asks of a running study."""
+
+    NONE = ""
+    STOP = "stop"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True)
+class StoredStudy:
+    """A study's row.
+
+    Attributes:
+        key: Of the row.
+        name: Unique.
+        created_s: Seconds since 1970.
+        status: As last written.
+        owner: Process that runs it, ``host:pid``.
+        beat_s: When that process last showed itself.
+        document: Settings and everything else that was fixed at its start.
+    """
+
+    key: int
+    name: str
+    created_s: float
+    status: Status
+    owner: str
+    beat_s: float
+    document: Mapping[str, Any]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a live process works on it, as far as can be seen from here."""
+        if self.status is not Status.RUNNING or not self.owner:
+            return False
+        host, _, process = self.owner.rpartition(":")
+        if host == socket.gethostname():
+            return _is_alive(int(process))
+        return time.time() - self.beat_s < 60
+
+
+class StudyStorage:
+    """Studies in one database.
+
+    Args:
+        url: As SQLAlchemy reads it; passwords are never shown.
+
+    Raises:
+        InputError: The URL cannot be read, or the database is of a newer version.
+        MissingDependencyError: Its driver is not installed, or it does not answer.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            parsed = sql.make_url(url)
+            self.shown = parsed.render_as_string(hide_password=True)
+            self._engine = sql.create_engine(parsed)
+        except sql.exc.NoSuchModuleError as error:
+            raise InputError(
+                f"storage {url.partition(':')[0]}: {error}", hint="sqlite:///nest-tune.db"
+            ) from error
+        except sql.exc.ArgumentError as error:
+            raise InputError(
+                "storage: not a database URL", hint="--storage sqlite:///nest-tune.db"
+            ) from error
+        except ModuleNotFoundError as error:
+            raise MissingDependencyError(
+                f"storage {self.shown} needs the Python package {error.name!r}"
+            ) from error
+        if parsed.get_backend_name() == "sqlite":
+            sql.event.listen(self._engine, "connect", _set_up_sqlite)
+        with self._transaction() as connection:
+            _TABLES.create_all(connection)
+            version = connection.execute(sql.select(_VERSION.c.version)).scalar()
+            if version is None:
+                connection.execute(_VERSION.insert().values(version=SCHEMA_VERSION))
+            elif version > SCHEMA_VERSION:
+                raise InputError(
+                    f"storage {self.shown}: studies of schema {version}; this nest-tune reads up "
+                    f"to {SCHEMA_VERSION}",
+                    hint="update nest-tune, or use another --storage",
+                )
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sql.Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except IntegrityError:
+            raise
+        except SQLAlchemyError as error:
+            cause = getattr(error, "orig", None) or error
+            text = " ".join(str(cause).split())
+            if "full" in text:
+                raise NestTuneError(
+                    f"storage {self.shown}: {text}: nothing more can be stored",
+                    hint="free some space and resume the study",
+                ) from error
+            raise MissingDependencyError(
+                f"storage {self.shown}: {text}",
+                hint="check the address and that its folder or server can be reached",
+            ) from error
+
+    # Studies.
+
+    def create(self, name: str, document: Mapping[str, Any]) -> StoredStudy:
+        """A new study.
+
+        Raises:
+            InputError: The name is taken.
+        """
+        values = {
+            "name": name,
+            "created_s": time.time(),
+            "status": Status.NEW.value,
+            "request": "",
+            "owner": "",
+            "beat_s": 0.0,
+            "document": json.dumps(document),
+        }
+        try:
+            with self._transaction() as connection:
+                connection.execute(_STUDIES.insert().values(values))
+        except IntegrityError as error:
+            raise InputError(
+                f"study {name!r}: the name is taken in {self.shown}",
+                hint=f"nest-tune study resume {name}, --if-exists replace, or another --name",
+            ) from error
+        return self.find(name)
+
+    def studies(self) -> tuple[StoredStudy, ...]:
+        """All studies, the oldest first."""
+        with self._transaction() as connection:
+            rows = connection.execute(sql.select(_STUDIES).order_by(_STUDIES.c.id)).all()
+        return tuple(_study(row) for row in rows)
+
+    def find(self, name: str) -> StoredStudy:
+        """A study by name.
+
+        Raises:
+            InputError: There is none; names the nearest.
+        """
+        found = self.get(name)
+        if found is None:
+            names = [study.name for study in self.studies()]
+            raise InputError(
+                f"study {name!r}: not in {self.shown}; "
+                + (f"it holds {', '.join(names[:10])}" if names else "it holds no study"),
+                hint=nearest(name, names) or "nest-tune study list",
+            )
+        return found
+
+    def get(self, name: str) -> StoredStudy | None:
+        """A study by name, ``None`` where there is none."""
+        with self._transaction() as connection:
+            row = connection.execute(sql.select(_STUDIES).where(_STUDIES.c.name == name)).first()
+        return None if row is None else _study(row)
+
+    def delete(self, study: StoredStudy) -> None:
+        """Removes a study with its trials; measurements stay."""
+        with self._transaction() as connection:
+            connection.execute(_TRIALS.delete().where(_TRIALS.c.study == study.key))
+            connection.execute(_TASKS.delete().where(_TASKS.c.study == study.key))
+            connection.execute(_STUDIES.delete().where(_STUDIES.c.id == study.key))
+
+    def update_document(self, study: StoredStudy, document: Mapping[str, Any]) -> None:
+        """Replaces what was fixed at the start (budgets may grow)."""
+        self._update(study, document=json.dumps(document))
+
+    def take(self, study: StoredStudy) -> None:
+        """Marks a study as run by this process.
+
+        Raises:
+            InputError: Another live process runs it.
+        """
+        owner = f"{socket.gethostname()}:{os.getpid()}"
+        current = self.find(study.name)
+        if current.is_running and current.owner != owner:
+            raise InputError(
+                f"study {study.name!r} is running in process {current.owner}",
+                hint=f"nest-tune study stop {study.name}",
+            )
+        free = sql.and_(_STUDIES.c.id == study.key, _STUDIES.c.owner == current.owner)
+        values = {"status": "running", "owner": owner, "request": "", "beat_s": time.time()}
+        with self._transaction() as connection:
+            changed = connection.execute(_STUDIES.update().where(free).values(values)).rowcount
+        if not changed:
+            raise InputError(f"study {study.name!r} has just been taken by another process")
+
+    def release(self, study: StoredStudy, status: Status) -> None:
+        """Ends this process's work on a study."""
+        self._update(study, status=status.value, owner="", request="")
+
+    def beat(self, study: StoredStudy) -> Request:
+        """Shows that this process lives; what others ask of it."""
+        with self._transaction() as connection:
+            own = _STUDIES.c.id == study.key
+            connection.execute(_STUDIES.update().where(own).values(beat_s=time.time()))
+            asked = connection.execute(sql.select(_STUDIES.c.request).where(own)).scalar()
+        return Request(asked or "")
+
+    def ask(self, study: StoredStudy, request: Request) -> None:
+        """Asks the process that runs a study for something."""
+        self._update(study, request=request.value)
+
+    def _update(self, study: StoredStudy, **values: Any) -> None:
+        with self._transaction() as connection:
+            connection.execute(_STUDIES.update().where(_STUDIES.c.id == study.key).values(values))
+
+    # Trials.
+
+    def add_trial(self, study: StoredStudy, trial: OuterTrial) -> None:
+        """Stores a finished trial."""
+        values = {
+            "study": study.key,
+            "number": trial.number,
+            "outcome": trial.outcome.value,
+            "document": json.dumps(to_plain(trial)),
+        }
+        with self._transaction() as connection:
+            connection.execute(_TRIALS.insert().values(values))
+
+    def trials(self, study: StoredStudy) -> tuple[OuterTrial, ...]:
+        """All finished trials by number."""
+        query = (
+            sql.select(_TRIALS.c.document)
+            .where(_TRIALS.c.study == study.key)
+            .order_by(_TRIALS.c.number)
+        )
+        with self._transaction() as connection:
+            documents = connection.execute(query).scalars().all()
+        return tuple(_trial(document) for document in documents)
+
+    # Tuned tasks and results of pure functions.
+
+    def add_tasks(self, study: StoredStudy, tasks: Mapping[str, Any]) -> None:
+        """Stores what the tuning of tasks gave, by task id."""
+        rows = [
+            {"study": study.key, "task": name, "document": json.dumps(document)}
+            for name, document in tasks.items()
+        ]
+        if rows:
+            with self._transaction() as connection:
+                connection.execute(_TASKS.insert(), rows)
+
+    def tasks(self, study: StoredStudy) -> dict[str, Any]:
+        """What :meth:`add_tasks` stored."""
+        query = sql.select(_TASKS.c.task, _TASKS.c.document).where(_TASKS.c.study == study.key)
+        with self._transaction() as connection:
+            rows = connection.execute(query).all()
+        return {row.task: json.loads(row.document) for row in rows}
+
+    def add_result(self, key: str, value: Any) -> None:
+        """Stores what a pure function of the digest ``key`` gave."""
+        document = json.dumps(value)
+        try:
+            with self._transaction() as connection:
+                connection.execute(_RESULTS.insert().values(key=key, document=document))
+        except IntegrityError:  # another study was faster, with the same result
+            return
+
+    def results(self, keys: Sequence[str]) -> dict[str, Any]:
+        """Stored results by key."""
+        query = sql.select(_RESULTS).where(_RESULTS.c.key.in_(keys))
+        with self._transaction() as connection:
+            rows = connection.execute(query).all()
+        return {row.key: json.loads(row.document) for row in rows}
+
+
+def trials_digest(trials: Sequence[OuterTrial]) -> str:
+    """Digest of everything in trials but the time that they took."""
+    rows = [{**asdict(trial), "wall_s": 0.0} for trial in trials]
+    return digest([to_plain(row) for row in rows])
+
+
+def _set_up_sqlite(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA busy_timeout=10000")
+    cursor.close()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _study(row: Any) -> StoredStudy:
+    return StoredStudy(
+        row.id,
+        row.name,
+        row.created_s,
+        Status(row.status),
+        row.owner,
+        row.beat_s,
+        json.loads(row.document),
+    )
+
+
+def _trial(document: str) -> OuterTrial:
+    values = json.loads(document)
+    values["point"] = tuple(values["point"])
+    values["outcome"] = Outcome(values["outcome"])
+    return OuterTrial(**values)

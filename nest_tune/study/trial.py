@@ -1,0 +1,92 @@
+"""Outer trials: one scheme and plan with tuned tilings, evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+Point = tuple[int, ...]
+"""Index per parameter of the outer space."""
+
+
+class Outcome(Enum):
+    """How a trial ended."""
+
+    COMPLETE = "complete"
+    """Measured, all limits hold."""
+    CONSTRAINTS = "constraints"
+    """Measured, a limit does not hold."""
+    INFEASIBLE = "infeasible"
+    """A legal question without an answer: something does not fit the target."""
+    TIMEOUT = "timeout"
+    """Ran longer than a trial may."""
+    COMPILE = "compile"
+    """The compiler refused it."""
+    RUNTIME = "runtime"
+    """Something broke while it ran, or its worker died."""
+    CORRECTNESS = "correctness"
+    """The compiled program breaks a rule of the machine."""
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether there are metrics."""
+        return self in (Outcome.COMPLETE, Outcome.CONSTRAINTS)
+
+    @property
+    def is_error(self) -> bool:
+        """Whether it says nothing about the configuration's worth."""
+        return not self.is_measured and self is not Outcome.INFEASIBLE
+
+
+@dataclass(frozen=True)
+class OuterTrial:
+    """One finished trial.
+
+    Attributes:
+        number: From 0, in the order of proposals.
+        point: Indices into the tables of the outer space.
+        tuned: Whether its tasks have tuned schedules; not so for trial 0.
+        outcome: How it ended.
+        metrics: By name; empty where it was not measured.
+        accuracy_samples: Samples that its accuracy was measured on.
+        hits: Which samples of the subset were right, see :class:`nest_tune.study.scoring.Score`.
+        subset_accuracy: Accuracy on the subset.
+        settled: Whether its accuracy was measured on all evaluation data (or there are none).
+        message: Why it is not complete.
+        schedules: Digest of the schedules it was measured with.
+        scheme: Digest of its quantized graph: equal ones have equal accuracies.
+        wall_s: Time of its work on the runners.
+        attributes: What its sampler wants to see again.
+    """
+
+    number: int
+    point: Point
+    tuned: bool
+    outcome: Outcome
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    accuracy_samples: int = 0
+    hits: str = ""
+    subset_accuracy: float | None = None
+    settled: bool = True
+    message: str = ""
+    schedules: str = ""
+    scheme: str = ""
+    wall_s: float = 0.0
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_feasible(self) -> bool:
+        """Whether it can be chosen."""
+        return self.outcome is Outcome.COMPLETE
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A trial that has not run yet."""
+
+    number: int
+    point: Point
+    tuned: bool
+    attributes: Mapping[str, Any] = field(default_factory=dict)

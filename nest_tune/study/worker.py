@@ -1,0 +1,259 @@
+"""What workers compute for a study: pure functions of the model, the data and a candidate.
+
+A candidate is what a point of the joint space means, as plain values by part. Everything that goes
+in and comes out is plain.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.compile import CompiledModel, compile_model, model_layers
+from compiler_core.configuration import Configuration, Scheme, Subject, read_schedule
+from compiler_core.errors import InputError
+from compiler_core.frontend import LABELS, FloatModel, QuantizedModel, load_model, read_samples
+from compiler_core.npz import read_npz
+from compiler_core.plain import to_plain
+from compiler_core.quantize.assemble import assemble
+from compiler_core.quantize.assignment import default_assignment
+from compiler_core.quantize.calibration import TensorRange, calibrate, model_batch
+from compiler_core.quantize.exponents import RangeChoice, wanted_exponents
+from compiler_core.quantize.quantize import with_exponents
+from compiler_core.quantize.reference import ReferenceExecutor
+from compiler_core.targets.load import load_target
+from compiler_core.targets.target import Target
+from compiler_core.tensor.digest import digest
+from nest_tune.study.scoring import COMPARING, Score, float_outputs, score
+
+Plain = Any
+_KEPT = 4
+"""Quantized candidates that a worker remembers."""
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """What a study is about.
+
+    Attributes:
+        model, calibration, evaluation: Files; no calibration where nothing needs ranges.
+        shapes: Of inputs with dynamic axes.
+        target: Name or file.
+        metric: Of accuracy.
+        subset: Samples of the first accuracy measurement; 0 for all at once.
+    """
+
+    model: str
+    target: str
+    calibration: str | None = None
+    evaluation: str | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    metric: str = "top1"
+    subset: int = 128
+
+
+class Bench:
+    """A worker's state: everything that candidates have in common.
+
+    Raises:
+        InputError: A file is wrong.
+    """
+
+    def __init__(self, subjects: Subjects) -> None:
+        self.subjects = subjects
+        self.target: Target = load_target(subjects.target)
+        self.model: FloatModel = load_model(Path(subjects.model), subjects.shapes)
+        self._ranges: dict[str, TensorRange] = {}
+        self._quantized: dict[str, QuantizedModel] = {}
+
+    @cached_property
+    def _calibration(self) -> dict[str, npt.NDArray[Any]]:
+        assert self.subjects.calibration is not None
+        return read_samples(Path(self.subjects.calibration), self.model.graph)
+
+    @cached_property
+    def _inputs(self) -> dict[str, npt.NDArray[Any]]:
+        assert self.subjects.evaluation is not None
+        return read_samples(Path(self.subjects.evaluation), self.model.graph)
+
+    @cached_property
+    def _labels(self) -> npt.NDArray[Any] | None:
+        assert self.subjects.evaluation is not None
+        return read_npz(Path(self.subjects.evaluation), names=[LABELS]).get(LABELS)
+
+    @cached_property
+    def _float_outputs(self) -> dict[str, npt.NDArray[Any]]:
+        return float_outputs(self.model.graph, self._inputs)
+
+    @property
+    def samples(self) -> int:
+        """Number of evaluation samples."""
+        return len(next(iter(self._inputs.values())))
+
+    def chosen(self, subset: int) -> npt.NDArray[np.int64]:
+        """Which samples a measurement on ``subset`` of them takes; all for 0."""
+        count, batch = self.samples, model_batch(self.model.graph)
+        if not 0 < subset < count or batch != 1:
+            return np.arange(count)
+        return np.sort(np.random.default_rng(0).permutation(count)[:subset])
+
+    def quantized(self, decisions: Mapping[str, Any]) -> QuantizedModel:
+        """A candidate's quantized graph.
+
+        Raises:
+            InputError: It does not fit the model.
+        """
+        key = digest(dict(decisions))
+        if key not in self._quantized:
+            while len(self._quantized) >= _KEPT:
+                self._quantized.pop(next(iter(self._quantized)))
+            self._quantized[key] = self._quantize(decisions)
+        return self._quantized[key]
+
+    def _quantize(self, decisions: Mapping[str, Any]) -> QuantizedModel:
+        graph = self.model.graph
+        assignment = {**default_assignment(graph), **decisions.get("partition", {})}
+        skeleton = assemble(graph, assignment)
+        missing = [name for name in skeleton.calibrated if name not in self._ranges]
+        if missing and self.subjects.calibration is None:
+            raise InputError(
+                f"model {self.model.name!r} has operators to quantize and there are no calibration "
+                f"data (first tensor without a range: {missing[0]!r})",
+                hint="give --calibration calib.npz with the model's inputs",
+            )
+        if missing:
+            self._ranges |= calibrate(graph, self._calibration, missing)
+        choice = RangeChoice(
+            decisions.get("quantization", {}).get("activations", RangeChoice.LEAST_ERROR.value)
+        )
+        quantized = with_exponents(skeleton, wanted_exponents(skeleton, self._ranges, choice))
+        found = {name: tensor.exponent for name, tensor in sorted(quantized.tensors.items())}
+        configuration = Configuration(
+            Scheme(found),
+            dict(sorted(assignment.items())),
+            model=Subject(self.model.name, self.model.digest),
+            target=Subject(self.target.name, self.target.digest),
+        )
+        return QuantizedModel(self.model, quantized, configuration, skeleton.cpu_reasons)
+
+    def compiled(
+        self, decisions: Mapping[str, Any], schedules: Mapping[str, Plain]
+    ) -> CompiledModel:
+        """A candidate's programs, verified and timed.
+
+        Args:
+            decisions: The candidate.
+            schedules: Plain schedule per task id; others get the untuned default.
+
+        Raises:
+            InfeasibleError: A schedule does not fit.
+            InternalError: A program breaks a rule of the machine.
+        """
+        source = self.quantized(decisions)
+        given = {name: read_schedule(value, name) for name, value in sorted(schedules.items())}
+        configuration = replace(source.configuration, schedules=given)
+        return compile_model(replace(source, configuration=configuration), self.target)
+
+    def accuracy(self, decisions: Mapping[str, Any], subset: int) -> Score:
+        """Accuracy on ``subset`` samples, or all for 0."""
+        rows = self.chosen(subset)
+        inputs = {name: array[rows] for name, array in self._inputs.items()}
+        outputs = ReferenceExecutor(self.quantized(decisions).quantized).run(inputs)
+        return self._score(outputs, rows)
+
+    def float_accuracy(self, subset: int) -> Score:
+        """Accuracy of the float model, as :meth:`accuracy`."""
+        rows = self.chosen(subset)
+        outputs = {name: array[rows] for name, array in self._float_outputs.items()}
+        return self._score(outputs, rows)
+
+    def _score(self, outputs: Mapping[str, npt.NDArray[Any]], rows: npt.NDArray[np.int64]) -> Score:
+        graph, metric = self.model.graph, self.subjects.metric
+        kept = {name: a for name, a in outputs.items() if name not in graph.constants}
+        floats = None
+        if metric in COMPARING:
+            floats = {name: array[rows] for name, array in self._float_outputs.items()}
+        labels = self._labels
+        return score(metric, kept, None if labels is None else labels[rows], floats)
+
+
+def prepare(payload: Plain) -> Bench:
+    """A worker's state from :class:`Subjects` as plain values."""
+    shapes = {name: tuple(shape) for name, shape in payload["shapes"].items()}
+    bench = Bench(Subjects(**{**payload, "shapes": shapes}))
+    bench.quantized({})  # calibrates, so that no trial's time is spent on it
+    return bench
+
+
+def survey(bench: Bench, payload: Plain) -> Plain:
+    """What a candidate consists of.
+
+    Args:
+        bench: The worker's state.
+        payload: ``{"decisions"}``.
+
+    Returns:
+        ``{"scheme": digest, "tasks": [{"unit", "workload", "count"}]}`` in order of first use.
+    """
+    source = bench.quantized(payload["decisions"])
+    parts = model_layers(source.quantized)
+    counts = Counter(layer.task.id for part in parts for layer in part.layers)
+    tasks = {layer.task.id: layer.task for part in parts for layer in part.layers}
+    configuration = source.configuration
+    return {
+        "scheme": digest((configuration.scheme, configuration.plan), 32),
+        "tasks": [
+            {"unit": task.unit, "workload": to_plain(task.workload), "count": counts[name]}
+            for name, task in tasks.items()
+        ],
+    }
+
+
+def measure(bench: Bench, payload: Plain) -> Plain:
+    """Compiles and times a candidate, and measures its accuracy on the subset.
+
+    Args:
+        bench: The worker's state.
+        payload: ``{"decisions", "schedules"}``.
+
+    Returns:
+        ``{"metrics": {name: value}, "accuracy": score or null}``.
+    """
+    compiled = bench.compiled(payload["decisions"], payload["schedules"])
+    metrics = compiled.metrics
+    names = ("latency_ms", "npu_cycles", "energy_mj", "size_bytes", "dram_peak_bytes")
+    accuracy = None
+    if bench.subjects.evaluation is not None:
+        accuracy = to_plain(bench.accuracy(payload["decisions"], bench.subjects.subset))
+    return {
+        "metrics": {name: float(getattr(metrics, name)) for name in names},
+        "accuracy": accuracy,
+    }
+
+
+def full_accuracy(bench: Bench, payload: Plain) -> Plain:
+    """Accuracy of a candidate on all samples, a plain score.
+
+    Args:
+        bench: The worker's state.
+        payload: ``{"decisions"}``.
+    """
+    return to_plain(bench.accuracy(payload["decisions"], 0))
+
+
+def float_accuracy(bench: Bench, _payload: Plain) -> Plain:
+    """Accuracy of the float model on the subset and on all samples, two plain
+    scores; ``None`` without evaluation data."""
+    if bench.subjects.evaluation is None:
+        return None
+    return [
+        to_plain(bench.float_accuracy(bench.subjects.subset)),
+        to_plain(bench.float_accuracy(0)),
+    ]

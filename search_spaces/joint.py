@@ -1,0 +1,166 @@
+"""The joint space of a model: quantization × partition, with the tilings of its tasks within.
+
+The outer space is a product of parts, each with parameters of its own. Tilings of different tasks
+do not interact, so they are no parameters here: each task has a space of its own
+(:mod:`search_spaces.tiling`), and an outer point says which tasks there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import product
+from math import prod
+from typing import Any, Protocol
+
+import numpy as np
+
+from compiler_core.errors import InputError
+from compiler_core.plain import to_plain
+from compiler_core.tensor.digest import digest
+from search_spaces.parameter import Parameter
+
+OuterPoint = tuple[int, ...]
+"""Index per parameter."""
+
+Decisions = Mapping[str, Any]
+"""Plain values by part: what a point means."""
+
+
+class Part(Protocol):
+    """A factor of the outer space: at most four methods beside its constants.
+
+    Attributes:
+        name: ``quantization``, ``partition``.
+        parameters: Its decisions.
+        default: Point of the untuned default.
+    """
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    default: OuterPoint
+
+    def decode(self, point: OuterPoint) -> Any:
+        """What a point means, as plain values."""
+        ...
+
+    def is_legal(self, point: OuterPoint) -> bool:
+        """Whether a point exists."""
+        ...
+
+    def guesses(self) -> Sequence[OuterPoint]:
+        """Points that are likely to be good, the best first."""
+        ...
+
+
+class JointSpace:
+    """The product of parts.
+
+    Args:
+        parts: In the order of their parameters.
+
+    Attributes:
+        parts: As given.
+        parameters: Of all parts, with names ``part.parameter``.
+        default: Point of the untuned default.
+    """
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.parts = tuple(parts)
+        self.parameters = tuple(
+            Parameter(f"{part.name}.{p.name}", p.values, p.ordered)
+            for part in self.parts
+            for p in part.parameters
+        )
+        self.default: OuterPoint = tuple(i for part in self.parts for i in part.default)
+
+    @cached_property
+    def digest(self) -> str:
+        """Key of the space: names and tables of its parameters."""
+        rows = [(p.name, p.ordered, [str(to_plain(v)) for v in p.values]) for p in self.parameters]
+        return digest(rows)
+
+    @property
+    def product_size(self) -> int:
+        """Points of the full product, legal or not."""
+        return prod(len(parameter) for parameter in self.parameters)
+
+    def decode(self, point: OuterPoint) -> dict[str, Any]:
+        """What a point means, by part.
+
+        Raises:
+            InputError: The point is not one of this space.
+        """
+        self._require(point)
+        return {part.name: part.decode(own) for part, own in self._split(point)}
+
+    def is_legal(self, point: OuterPoint) -> bool:
+        """Whether a point exists."""
+        return all(part.is_legal(own) for part, own in self._split(point))
+
+    def guesses(self) -> tuple[OuterPoint, ...]:
+        """Static guesses: those of one part with the default of the others, then the best of all
+        together. The default itself is not among them."""
+        found: dict[OuterPoint, None] = {}
+        choices = [list(part.guesses()) for part in self.parts]
+        for at, options in enumerate(choices):
+            for option in options:
+                whole = [part.default for part in self.parts]
+                whole[at] = option
+                found[tuple(i for own in whole for i in own)] = None
+        best = [
+            options[0] if options else part.default
+            for part, options in zip(self.parts, choices, strict=True)
+        ]
+        found[tuple(i for own in best for i in own)] = None
+        found.pop(self.default, None)
+        return tuple(point for point in found if self.is_legal(point))
+
+    def enumerate(self) -> Iterator[OuterPoint]:
+        """All legal points, always in the same order."""
+        for point in product(*(range(len(p)) for p in self.parameters)):
+            if self.is_legal(point):
+                yield point
+
+    def sample(self, generator: np.random.Generator) -> OuterPoint:
+        """One legal point.
+
+        Raises:
+            InputError: None was found.
+        """
+        lengths = [len(p) for p in self.parameters]
+        for _ in range(1024):
+            point = tuple(generator.integers(0, lengths).tolist()) if lengths else ()
+            if self.is_legal(point):
+                return point
+        raise InputError("the joint space: 1024 random points, none of them legal")
+
+    def neighbours(self, point: OuterPoint) -> tuple[OuterPoint, ...]:
+        """Legal points one decision away: a step where values are ordered, else any other value."""
+        found = []
+        for axis, parameter in enumerate(self.parameters):
+            here = point[axis]
+            others = (here - 1, here + 1) if parameter.ordered else range(len(parameter))
+            for index in others:
+                if index != here and 0 <= index < len(parameter):
+                    moved = (*point[:axis], index, *point[axis + 1 :])
+                    if self.is_legal(moved):
+                        found.append(moved)
+        return tuple(found)
+
+    def _split(self, point: OuterPoint) -> Iterator[tuple[Part, OuterPoint]]:
+        start = 0
+        for part in self.parts:
+            yield part, point[start : start + len(part.parameters)]
+            start += len(part.parameters)
+
+    def _require(self, point: OuterPoint) -> None:
+        if len(point) != len(self.parameters):
+            raise InputError(
+                f"a point of {len(point)} indices; the space has {len(self.parameters)} parameters"
+            )
+        for index, parameter in zip(point, self.parameters, strict=True):
+            if not 0 <= index < len(parameter):
+                raise InputError(
+                    f"{parameter.name}: index {index}; the table has {len(parameter)} values"
+                )
