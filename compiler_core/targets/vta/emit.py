@@ -11,6 +11,7 @@ deadlock.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -236,19 +237,28 @@ class ProgramBuilder:
     def _place_on_demand(
         self, starts: list[int], lengths: list[int], before: dict[int, int]
     ) -> list[int]:
-        resident: dict[int, tuple[int, int]] = {}  # table -> SRAM range, a ring over the buffer
+        # Tables in the buffer by their start. The ring holds (start, table) in the order in which
+        # the head will overwrite them: what an earlier lap left behind it, then this lap's.
+        resident: dict[int, int] = {}
+        ring: deque[tuple[int, int]] = deque()
         head = 0
         places = []
         for number, table in enumerate(self._table_of):
             if table >= 0 and table not in resident:
                 size = lengths[table] + lengths[table] % 2
                 if head + size > self._micro_op_depth:
+                    for _ in range(len(ring)):
+                        if ring[0][0] < head:
+                            break
+                        ring.rotate(-1)
                     head = 0
                 begin, head = head, head + size
-                resident = {t: r for t, r in resident.items() if r[1] <= begin or r[0] >= head}
-                resident[table] = (begin, head)
+                while ring and begin <= ring[0][0] < head:
+                    del resident[ring.popleft()[1]]
+                ring.append((begin, table))
+                resident[table] = begin
                 before[number] = self._load_micro_ops(begin, starts[table], size)
-            places.append(resident[table][0] if table >= 0 else 0)
+            places.append(resident[table] if table >= 0 else 0)
         return places
 
     def _load_micro_ops(self, sram: int, position: int, count: int) -> int:
