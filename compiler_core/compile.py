@@ -15,6 +15,7 @@ from compiler_core.graph.ir import Graph
 from compiler_core.package.executable import CONSTANTS, CpuSegment, Executable, Segment
 from compiler_core.package.report import LayerReport, Metrics, Report, launch_report, totals
 from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph, QuantizedTensor
+from compiler_core.system.compiled import compiled_timeline
 from compiler_core.system.latency import Cost, conversion_cost, node_cost
 from compiler_core.targets.target import Target
 from compiler_core.targets.vta.default_schedule import default_schedule
@@ -93,7 +94,8 @@ def compile_model(
         verify_launches(segment.launches, dram, target.npu.geometry)
     progress("timing")
     report = _report(source.quantized, executable, tasks, schedules)
-    metrics = _metrics(executable, linked.plans, report)
+    timeline = compiled_timeline(source.quantized, executable, report)
+    metrics = _metrics(executable, linked.plans, report, timeline.latency_ms)
     configuration = replace(
         source.configuration,
         schedules=dict(sorted(schedules.items())),
@@ -339,7 +341,9 @@ def _cpu_report(name: str, segment: str, operator: str, shape: str, cost: Cost) 
     return LayerReport(name, segment, "cpu", operator, shape, cost.seconds * 1e3, cost.energy_mj)
 
 
-def _metrics(executable: Executable, plans: tuple[DramPlan, ...], report: Report) -> Metrics:
+def _metrics(
+    executable: Executable, plans: tuple[DramPlan, ...], report: Report, latency_ms: float
+) -> Metrics:
     activations = align(max((plan.size for plan in plans), default=0))
     constants = executable.dram_bytes - ALIGNMENT - activations
     launches = [launch for part in executable.npu_segments for launch in part.launches]
@@ -347,7 +351,7 @@ def _metrics(executable: Executable, plans: tuple[DramPlan, ...], report: Report
     sums = totals(report.layers)
     return Metrics(
         npu_cycles=sums["npu_cycles"],
-        latency_ms=sums["latency_ms"],
+        latency_ms=latency_ms,
         energy_mj=sums["energy_mj"],
         size_bytes=constants
         + sum(launch.instructions.nbytes for launch in launches)

@@ -67,7 +67,8 @@ class Metrics:
 
     Attributes:
         npu_cycles: Sum over launches.
-        latency_ms: Of one run of the model (its fixed batch, else one sample).
+        latency_ms: Of one run of the model (its fixed batch, else one sample), CPU and NPU side by
+            side where dependences allow: at most the sum over the layers.
         energy_mj: Of one run.
         size_bytes: What is shipped: constants with micro-ops, instructions, CPU segments.
         dram_peak_bytes: Activations and constants together.

@@ -157,7 +157,7 @@ def _print_summary(compiled: CompiledModel, output: Path) -> None:
     out = console()
     for label, value in (
         ("package", str(output)),
-        ("latency", f"{metrics.latency_ms:.3f} ms per run, one thing after another"),
+        ("latency", f"{metrics.latency_ms:.3f} ms per run"),
         ("NPU", f"{metrics.npu_cycles:,} cycles in {metrics.launches} launches"),
         ("energy", f"{metrics.energy_mj:.3f} mJ per run"),
         ("size", f"{metrics.size_bytes:,} bytes"),

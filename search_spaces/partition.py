@@ -1,0 +1,163 @@
+"""The partition space of a model: which unit runs each group.
+
+A point is one index per free group: into the units that can run it. Pinned groups and those that
+only one unit can run are no parameters. Every point is legal, because legality is per group; what
+the layout rules of the compiler move to the CPU beside certain neighbours is the compiler's answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from itertools import product
+from math import prod
+
+import numpy as np
+
+from compiler_core.errors import InputError
+from compiler_core.partition.baselines import baselines, best_sequential
+from compiler_core.partition.best import untuned
+from compiler_core.partition.evaluate import ON_CPU, Evaluator, Placement
+from compiler_core.partition.optimum import find_optimum
+from compiler_core.partition.resolve import assignment_of, unit_name
+from compiler_core.tensor.digest import digest
+from search_spaces.parameter import Parameter, Points
+
+__all__ = ["PartitionSpace"]
+
+
+class PartitionSpace:
+    """All placements of one model.
+
+    Args:
+        evaluator: Groups, the units that can run them, and their costs.
+        pins: Groups whose unit is given, as numbers of placements.
+
+    Attributes:
+        parameters: One per free group, named after it; values are units.
+    """
+
+    def __init__(self, evaluator: Evaluator, pins: Mapping[int, int] | None = None) -> None:
+        self.evaluator = evaluator
+        self._pins = dict(pins or {})
+        self._choices = [
+            (self._pins[group],) if group in self._pins else tuple(units)
+            for group, units in enumerate(evaluator.units)
+        ]
+        self._free = [group for group, units in enumerate(self._choices) if len(units) > 1]
+        self.parameters = tuple(
+            Parameter(
+                evaluator.groups.groups[group].name,
+                tuple(unit_name(unit) for unit in self._choices[group]),
+                ordered=False,
+            )
+            for group in self._free
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """Key of the space: groups, units and pins."""
+        fixed = {str(group): unit_name(unit) for group, unit in self._pins.items()}
+        return digest((self.parameters, fixed))
+
+    @property
+    def size(self) -> int:
+        """Points; every one is legal."""
+        return prod(len(parameter) for parameter in self.parameters)
+
+    def placement(self, point: tuple[int, ...] | Points) -> Placement:
+        """The placement of a point."""
+        units = [choices[0] for choices in self._choices]
+        for group, index in zip(self._free, point, strict=True):
+            units[group] = self._choices[group][int(index)]
+        return tuple(units)
+
+    def encode(self, placement: Placement) -> tuple[int, ...]:
+        """The point of a placement.
+
+        Raises:
+            InputError: A group is where it cannot run, or not where it is pinned.
+        """
+        if len(placement) != len(self._choices):
+            raise InputError(
+                f"a placement of {len(placement)} groups; the model has {len(self._choices)}"
+            )
+        for group, (unit, choices) in enumerate(zip(placement, self._choices, strict=True)):
+            if unit not in choices:
+                allowed = ", ".join(map(unit_name, choices))
+                name = self.evaluator.groups.groups[group].name
+                raise InputError(f"group {name!r}: {unit_name(unit)}; the space holds {allowed}")
+        return tuple(self._choices[group].index(placement[group]) for group in self._free)
+
+    def assignment(self, point: tuple[int, ...] | Points) -> dict[str, str]:
+        """Unit of every node: what a configuration holds as its plan."""
+        return assignment_of(self.placement(point), self.evaluator.groups)
+
+    def latency_ms(self, point: tuple[int, ...] | Points) -> float:
+        """End-to-end latency of a point by the system simulator and the cost tables."""
+        return self.evaluator.latency_ps(self.placement(point)) / 1e9
+
+    def enumerate(self) -> Iterator[tuple[int, ...]]:
+        """All points, always in the same order."""
+        return product(*(range(len(parameter)) for parameter in self.parameters))
+
+    def sample(self, generator: np.random.Generator, count: int) -> Points:
+        """Distinct points, ``int64[n, parameters]``; fewer where the space is smaller.
+
+        Points are drawn segment by segment: neighbouring groups tend to share a unit, because a
+        point that switches at every group is never good.
+        """
+        wanted = min(count, self.size)
+        found: dict[tuple[int, ...], None] = {}
+        while len(found) < wanted:
+            stay = generator.random()
+            point: list[int] = []
+            for parameter in self.parameters:
+                fresh = int(generator.integers(len(parameter)))
+                keep = point and generator.random() < stay and point[-1] < len(parameter)
+                point.append(point[-1] if keep else fresh)
+            found.setdefault(tuple(point))
+        return np.array(list(found), np.int64).reshape(wanted, len(self.parameters))
+
+    def neighbours(self, point: tuple[int, ...]) -> Points:
+        """Points one decision away: one group moved, or two dependent ones moved together."""
+        moves: dict[tuple[int, ...], None] = {}
+        position = {group: at for at, group in enumerate(self._free)}
+        for axis, parameter in enumerate(self.parameters):
+            for index in range(len(parameter)):
+                moves.setdefault(_moved(point, {axis: index}))
+        for tensor in self.evaluator.groups.tensors:
+            first = position.get(tensor.producer)
+            for reader in tensor.consumers:
+                second = position.get(reader)
+                if first is None or second is None:
+                    continue
+                shared = min(len(self.parameters[first]), len(self.parameters[second]))
+                for index in range(shared):
+                    moves.setdefault(_moved(point, {first: index, second: index}))
+        moves.pop(tuple(point), None)
+        return np.array(list(moves), np.int64).reshape(len(moves), len(self.parameters))
+
+    def first_points(self, time_limit_s: float = 10.0) -> dict[str, tuple[int, ...]]:
+        """Points to try first, best guess first: the optimum of the cost tables, then the
+        baselines; names of equal ones are joined."""
+        found = {**baselines(self.evaluator, self._pins)}
+        found["untuned"] = tuple(
+            self._pins.get(group, unit) for group, unit in enumerate(untuned(self.evaluator.groups))
+        )
+        found["best_sequential"] = best_sequential(self.evaluator, self._pins)
+        best = find_optimum(
+            self.evaluator, pins=self._pins, starts=found.values(), time_limit_s=time_limit_s
+        )
+        names: dict[tuple[int, ...], list[str]] = {}
+        for name, placement in {"optimum": best.placement, **found}.items():
+            names.setdefault(self.encode(placement), []).append(name)
+        return {"+".join(same): point for point, same in names.items()}
+
+    def groups_on_npu(self, point: tuple[int, ...] | Points) -> int:
+        """How many groups a point puts on the NPU."""
+        return sum(unit != ON_CPU for unit in self.placement(point))
+
+
+def _moved(point: tuple[int, ...], changes: Mapping[int, int]) -> tuple[int, ...]:
+    return tuple(changes.get(axis, index) for axis, index in enumerate(point))
