@@ -45,7 +45,8 @@ def touched_rows(workload: Workload, offset: int = 0) -> list[set[int]]:
 
 
 def assert_rows_are_cut(workload: Workload, slices: tuple[Slice, ...]) -> None:
-    expected, found = touched_rows(workload), []
+    expected = touched_rows(workload)
+    found: list[set[int]] = []
     for part in slices:
         assert part.row == len(found)
         found += touched_rows(part.workload, part.in_row)
