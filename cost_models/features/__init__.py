@@ -1,0 +1,1 @@
+"""Features: what a cost model reads of a configuration."""

@@ -1,0 +1,1 @@
+"""The measurement database: every measured (task, schedule) with its cost."""

@@ -1,0 +1,1 @@
+"""Samplers of tilings: what to measure next."""

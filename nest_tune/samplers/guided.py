@@ -1,0 +1,198 @@
+"""The model-guided sampler: evolution over the space, scored by a cost model that keeps learning.
+
+A pool of scored candidates grows around what looks good. What other tasks taught (the base model)
+corrects the coarse walk; what this task shows corrects both. The spread of the models' members
+makes room for what is uncertain, and a share of every batch is drawn at random.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.targets.vta.schedule_rows import ConvColumn
+from compiler_core.tensor.workload import ConvWorkload
+from cost_models.boosted import BoostedModel, Boosting
+from cost_models.features.tiling import closed_forms, tiling_features
+from cost_models.training import TrainingSet
+from nest_tune.samplers.sampler import Point, Problem
+from search_spaces.tiling import Points
+
+_SAMPLED = 6000
+"""Random points that start the pool, before the closed forms thin them out."""
+_KEPT = 400
+_GENERATIONS = 4
+_PARENTS = 12
+_OWN = Boosting(members=3, trees=40, depth=4, learning_rate=0.15, minimum_weight=1.0)
+_OPTIMISM = 1.0
+"""Standard deviations by which a prediction is lowered."""
+_EXPLORE_EVERY = 8
+"""One of so many proposals is drawn at random."""
+_ALIKE = 3
+"""Most proposals of a batch with equal tile and order."""
+_LEARN_FROM = 6
+"""Measurements of the task before it trains a model of its own."""
+
+
+class GuidedSampler:
+    """See :class:`~nest_tune.samplers.sampler.TilingSampler`."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._space = problem.space
+        self._base = problem.base or BoostedModel()
+        self._own = BoostedModel()
+        self._generator = np.random.default_rng([problem.seed, 0x6D1D])
+        self._index: dict[Point, int] = {}
+        width = len(self._space.parameters)
+        self._points: Points = np.zeros((0, width), np.int64)
+        self._training = TrainingSet.empty()  # one row per point of the pool, cycles NaN
+        self._known = np.zeros(0)  # ln(walk) and the base model's correction
+        self._doubt = np.zeros(0)
+        self._taken = np.zeros(0, bool)
+        self._cycles = np.zeros(0)
+        self._stale = False
+        self._own_mean = np.zeros(0)
+        self._own_doubt = np.zeros(0)
+        self._explored = 0
+        self._expanded: set[Point] = set()
+
+    def propose(self, count: int) -> list[Point]:
+        if not self._index:
+            self._begin()
+        self._learn()
+        self._grow()
+        scores = self._scores()
+        chosen: list[Point] = []
+        alike: dict[Point, int] = {}
+        exploring = self._exploring(count)
+        for number in np.argsort(scores, kind="stable").tolist():
+            if len(chosen) >= count - exploring:
+                break
+            if self._taken[number]:
+                continue
+            point: Point = tuple(self._points[number].tolist())
+            shape = point[: ConvColumn.ORDER + 1]
+            if alike.get(shape, 0) < _ALIKE:
+                alike[shape] = alike.get(shape, 0) + 1
+                chosen.append(point)
+                self._taken[number] = True
+        chosen += self._explore(count - len(chosen))
+        return chosen
+
+    def observe(self, measured: list[tuple[Point, int | None]]) -> None:
+        if not self._index:
+            self._begin()
+        new = [point for point, _ in measured if point not in self._index]
+        if new:
+            self._add(np.array(new, np.int64))
+        for point, cycles in measured:
+            number = self._index[point]
+            self._taken[number] = True
+            self._cycles[number] = np.nan if cycles is None else cycles
+        self._stale = True
+
+    def expected_gain(self) -> float:
+        measured = np.isfinite(self._cycles)
+        if not measured.any():
+            return math.inf
+        self._learn()
+        open_ones = ~self._taken
+        if not open_ones.any():
+            return 0.0
+        return max(0.0, float(np.nanmin(self._cycles) - np.exp(self._scores()[open_ones].min())))
+
+    def _begin(self) -> None:
+        """Fills the pool: the default, the best of many random points, and their descendants."""
+        self._add(np.array([self._problem.default], np.int64))
+        sampled = self._space.sample(self._generator, _SAMPLED)
+        if isinstance(self._space.workload, ConvWorkload) and len(sampled) > _KEPT:
+            rows = self._space.rows(sampled)
+            estimate, _ = closed_forms(self._space.workload, rows, self._problem.core)
+            sampled = sampled[np.argsort(estimate, kind="stable")[:_KEPT]]
+        self._add(sampled)
+        for _ in range(_GENERATIONS):
+            self._grow()
+
+    def _grow(self) -> None:
+        """Adds the neighbours of the best measured and the best predicted points."""
+        scores = self._scores()
+        seen = np.where(np.isfinite(self._cycles), np.log(np.fmax(self._cycles, 1)), scores)
+        parents: list[Point] = []
+        for number in np.argsort(seen, kind="stable").tolist():
+            point: Point = tuple(self._points[number].tolist())
+            if point not in self._expanded:
+                parents.append(point)
+            if len(parents) == _PARENTS:
+                break
+        self._expanded.update(parents)
+        if parents:
+            self._add(np.concatenate([self._space.neighbours(point) for point in parents]))
+
+    def _add(self, points: Points) -> None:
+        fresh: list[list[int]] = []
+        for row in points.tolist():
+            point = tuple(row)
+            if point not in self._index:
+                self._index[point] = len(self._points) + len(fresh)
+                fresh.append(row)
+        if not fresh:
+            return
+        added = np.array(fresh, np.int64)
+        rows = self._space.rows(added)
+        features = tiling_features(self._space.workload, rows, self._problem.core)
+        mean, doubt = self._base.correction(features.values)
+        missing = np.full(len(added), np.nan)
+        self._points = np.concatenate([self._points, added])
+        self._training = TrainingSet.join([self._training, TrainingSet.of(features, missing)])
+        self._known = np.concatenate([self._known, np.log(features.walk_cycles) + mean])
+        self._doubt = np.concatenate([self._doubt, doubt])
+        self._taken = np.concatenate([self._taken, np.zeros(len(added), bool)])
+        self._cycles = np.concatenate([self._cycles, missing])
+        own_mean, own_doubt = self._own.correction(features.values)
+        self._own_mean = np.concatenate([self._own_mean, own_mean])
+        self._own_doubt = np.concatenate([self._own_doubt, own_doubt])
+
+    def _learn(self) -> None:
+        if not self._stale:
+            return
+        self._stale = False
+        measured = np.isfinite(self._cycles)
+        if measured.sum() < _LEARN_FROM:
+            return
+        chosen = self._training.only(measured)
+        data = TrainingSet(chosen.values, chosen.walk_cycles, self._cycles[measured], chosen.task)
+        base = self._known[measured] - np.log(chosen.walk_cycles)
+        seed = int(self._generator.integers(1 << 31))
+        self._own = BoostedModel.train(data, seed, _OWN, base)
+        self._own_mean, self._own_doubt = self._own.correction(self._training.values)
+
+    def _scores(self) -> npt.NDArray[np.float64]:
+        """ln of cycles that a point may well have."""
+        doubt = np.hypot(self._doubt, self._own_doubt)
+        return np.asarray(self._known + self._own_mean - _OPTIMISM * doubt, np.float64)
+
+    def _exploring(self, count: int) -> int:
+        self._explored += count
+        share, self._explored = divmod(self._explored, _EXPLORE_EVERY)
+        return min(share, count)
+
+    def _explore(self, count: int) -> list[Point]:
+        chosen: list[Point] = []
+        if count <= 0:
+            return chosen
+        for attempt in range(6):
+            for row in self._space.sample(self._generator, 2 * count << attempt).tolist():
+                point = tuple(row)
+                number = self._index.get(point)
+                if len(chosen) < count and (number is None or not self._taken[number]):
+                    if number is None:
+                        self._add(np.array([row], np.int64))
+                        number = self._index[point]
+                    self._taken[number] = True
+                    chosen.append(point)
+            if len(chosen) >= count:
+                break
+        return chosen

@@ -1,0 +1,1 @@
+"""Tuning of tasks: measurements spent where they gain most."""

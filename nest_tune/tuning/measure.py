@@ -1,0 +1,125 @@
+"""Measuring schedules: in this process or on the workers of a runner, always in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compiler_core.errors import NestTuneError
+from compiler_core.plain import from_plain, to_plain
+from compiler_core.targets.vta.hardware import VtaCore
+from compiler_core.targets.vta.layer import measure_layer
+from compiler_core.targets.vta.schedule import Schedule
+from compiler_core.targets.vta.schedule_rows import from_row, to_row
+from compiler_core.tensor.workload import ConvWorkload, MaxPoolWorkload, Workload
+from nest_tune.records.record import Outcome
+
+if TYPE_CHECKING:
+    from nest_tune.runners.runner import Runner
+
+TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What came of running one schedule.
+
+    Attributes:
+        outcome: How it ended.
+        cycles: Its cost, ``None`` where there is none.
+        dram_bytes: Bytes that it moved.
+    """
+
+    outcome: Outcome
+    cycles: int | None = None
+    dram_bytes: int = 0
+
+
+def measure(workload: Workload, schedule: Schedule, core: VtaCore) -> Measurement:
+    """Lowers and times one schedule; what the lowering refuses is an outcome, not an error."""
+    try:
+        result = measure_layer(workload, schedule, core)
+    except NestTuneError:
+        return Measurement(Outcome.COMPILE)
+    traffic = result.traffic
+    memories = (traffic.uop, traffic.wgt, traffic.inp, traffic.acc, traffic.out, traffic.fetch)
+    return Measurement(Outcome.CORRECT, result.cycles, sum(m.data_bytes for m in memories))
+
+
+class Measurer:
+    """Measures batches.
+
+    Args:
+        core: Where the schedules run.
+        jobs: Worker processes; with one, everything happens in this process.
+        timeout_s: Time of one measurement on a worker.
+    """
+
+    def __init__(self, core: VtaCore, jobs: int = 1, timeout_s: float = TIMEOUT_S) -> None:
+        self._core, self._jobs, self._timeout_s = core, jobs, timeout_s
+        self._runner: Runner | None = None
+        self._tickets = 0
+
+    def measure(self, work: Sequence[tuple[Workload, Schedule]]) -> list[Measurement]:
+        """Measures schedules; the results are in their order, whoever finished first."""
+        if self._jobs == 1 or len(work) < 2:
+            return [measure(workload, schedule, self._core) for workload, schedule in work]
+        return self._on_workers(work)
+
+    def _on_workers(self, work: Sequence[tuple[Workload, Schedule]]) -> list[Measurement]:
+        from nest_tune.runners.runner import RunnerOptions, Setup, Work, make_runner
+
+        if self._runner is None:
+            setup = Setup("nest_tune.tuning.measure:serve_core", to_plain(self._core))
+            self._runner = make_runner("local", setup, RunnerOptions(self._jobs))
+        first = self._tickets
+        for workload, schedule in work:
+            payload = {"workload": to_plain(workload), "row": list(to_row(schedule))}
+            call = "nest_tune.tuning.measure:serve_measurement"
+            self._runner.submit(Work(self._tickets, call, payload, self._timeout_s))
+            self._tickets += 1
+        results: dict[int, Measurement] = {}
+        while len(results) < len(work):
+            for answer in self._runner.wait(0.5):
+                results[answer.ticket] = _read(answer)
+        return [results[number] for number in range(first, self._tickets)]
+
+    def close(self) -> None:
+        """Ends the workers."""
+        if self._runner is not None:
+            self._runner.close()
+            self._runner = None
+
+    def __enter__(self) -> Measurer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _read(answer: Any) -> Measurement:
+    from nest_tune.runners.runner import Ending
+
+    if answer.ending is Ending.DONE:
+        outcome, cycles, dram_bytes = answer.value
+        return Measurement(Outcome(outcome), cycles, dram_bytes)
+    timed_out = answer.ending is Ending.TIMEOUT
+    return Measurement(Outcome.TIMEOUT if timed_out else Outcome.RUNTIME)
+
+
+def serve_core(plain: Any) -> VtaCore:
+    """State of a worker: the core that everything runs on."""
+    return from_plain(VtaCore, plain, "core")
+
+
+def serve_measurement(core: VtaCore, payload: Any) -> list[Any]:
+    """One measurement on a worker."""
+    document = payload["workload"]
+    kind: type[Workload] = MaxPoolWorkload if "channels" in document else ConvWorkload
+    workload = from_plain(kind, document, "workload")
+    schedule = from_row(workload, np.array(payload["row"], np.int64))
+    done = measure(workload, schedule, core)
+    return [done.outcome.value, done.cycles, done.dram_bytes]

@@ -1,0 +1,231 @@
+"""The search of one task, batch by batch: propose, measure, observe.
+
+Batches have a fixed size and are observed in the order of proposal, so that the number of workers
+changes nothing but the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from compiler_core.errors import InputError
+from compiler_core.targets.vta.bound import lower_bound
+from compiler_core.targets.vta.default_schedule import default_schedule
+from compiler_core.targets.vta.hardware import VtaCore
+from compiler_core.targets.vta.lowering_version import LOWERING_VERSION
+from compiler_core.targets.vta.schedule import Schedule
+from compiler_core.tensor.digest import digest
+from compiler_core.tensor.task import Task
+from cost_models.boosted import BoostedModel
+from nest_tune.records.record import Outcome, Record, core_digest, record_of
+from nest_tune.samplers.sampler import Point, Problem, make_sampler
+from nest_tune.tuning.knowledge import Knowledge
+from nest_tune.tuning.measure import Measurement, Measurer
+from search_spaces.tiling import TilingSpace
+
+BATCH = 16
+
+Keep = Callable[[list[Record]], None]
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What the tuning of one task gave.
+
+    Attributes:
+        task: What was tuned.
+        best: The best schedule.
+        best_cycles, default_cycles, bound_cycles: Measured, measured untuned, and provably least.
+        measurements: Schedules that were measured or replayed in this search.
+        known: Records of the task that the search began with.
+        history: Best cycles so far, after each known record and measurement.
+        outcomes: How many measurements ended in which way.
+        proven: The best is the optimum of the space.
+    """
+
+    task: Task
+    best: Schedule
+    best_cycles: int
+    default_cycles: int
+    bound_cycles: int
+    measurements: int
+    known: int
+    history: tuple[int, ...]
+    outcomes: dict[Outcome, int]
+    proven: bool
+
+
+@dataclass
+class TaskSearch:
+    """The state of one task's search.
+
+    Args:
+        task: What is tuned.
+        core: Where it runs.
+        sampler: Name of the sampler.
+        seed: Of the study; the task's own random stream derives from it.
+        knowledge: The records at the start.
+        base: Model of what other tasks teach.
+        keep: Called with the records of each batch as soon as it is measured.
+    """
+
+    task: Task
+    core: VtaCore
+    sampler: str = "xgb"
+    seed: int = 0
+    knowledge: Knowledge = field(default_factory=Knowledge)
+    base: BoostedModel | None = None
+    keep: Keep | None = None
+
+    def __post_init__(self) -> None:
+        workload = self.task.workload
+        self.space = TilingSpace(workload, self.core.geometry)
+        self.space.require_not_empty()
+        self.bound_cycles = lower_bound(workload, self.core).cycles
+        self._default = default_schedule(workload, self.core)
+        self._start: Point = self.space.encode(self._default)
+        # The stream depends on the task, not on the order in which tasks are searched.
+        seed = int(digest((self.seed, workload.digest), 12), 16)
+        problem = Problem(self.space, self.core, self._start, seed, self.base)
+        self._problem = problem
+        self._sampler = make_sampler(self.sampler, problem)
+        self._target = core_digest(self.core)
+        self._replay: dict[str, Measurement] = {}
+        self._schedules: dict[Point, Schedule] = {self._start: self._default}
+        self._best: tuple[int, Schedule] | None = None
+        self._default_cycles = 0
+        self._history: list[int] = []
+        self._outcomes: dict[Outcome, int] = {}
+        self._observed: list[tuple[Point, int | None]] = []
+        self.measurements = 0
+        self.known = 0
+        self.exhausted = False
+        self._recall()
+
+    def _recall(self) -> None:
+        """Tells the sampler what the records know of this task, the default first."""
+        told: list[tuple[Point, int | None]] = []
+        for schedule, record in self.knowledge.of(self.task.workload):
+            measured = Measurement(record.outcome, record.cycles, record.dram_bytes)
+            self._replay[schedule.digest] = measured
+            told_before = {point for point, _ in told}
+            try:
+                point = self.space.encode(schedule)
+            except InputError:
+                continue
+            if point not in told_before and record.outcome is Outcome.CORRECT:
+                told.append((point, record.cycles))
+                self._schedules.setdefault(point, schedule)
+        if self._default.digest not in self._replay:
+            told = [entry for entry in told if entry[0] != self._start]
+        told.sort(key=lambda entry: entry[0] != self._start)
+        self.known = len(told)
+        for point, cycles in told:
+            self._take(point, cycles)
+        if told:
+            self._sampler.observe(told)
+            self._observed += told
+
+    @property
+    def spent(self) -> int:
+        """Schedules whose cycles are known."""
+        return self.known + self.measurements
+
+    @property
+    def best_cycles(self) -> int:
+        """Best measured so far; the bound stands for a task without any."""
+        return self._best[0] if self._best else self.bound_cycles
+
+    @property
+    def default_cycles(self) -> int:
+        """Cycles of the untuned schedule; 0 before it was measured."""
+        return self._default_cycles
+
+    @property
+    def finished(self) -> bool:
+        """Nothing is left to gain: the bound is reached or the space is used up."""
+        return self.exhausted or (self._best is not None and self._best[0] <= self.bound_cycles)
+
+    def expected_gain(self) -> float:
+        """Cycles that another batch is expected to save."""
+        return 0.0 if self.finished else self._sampler.expected_gain()
+
+    def switch_sampler(self, name: str) -> None:
+        """Goes on with another sampler, which is told everything so far."""
+        self._sampler = make_sampler(name, self._problem)
+        self._sampler.observe(self._observed)
+        self.exhausted = False
+
+    def step(self, measurer: Measurer, most: int = BATCH) -> int:
+        """Measures one batch; returns how many measurements it had."""
+        points = [] if self._default_cycles else [self._start]
+        if points:  # the sampler has to know of the default before it proposes
+            self._measure(measurer, points)
+        proposed = self._sampler.propose(min(BATCH, most) - len(points))
+        if proposed:
+            self._measure(measurer, proposed)
+        elif most > len(points):
+            self.exhausted = True
+        return len(points) + len(proposed)
+
+    def _measure(self, measurer: Measurer, points: list[Point]) -> None:
+        for point in points:
+            self._schedules.setdefault(point, self.space.decode(point))
+        schedules = [self._schedules[point] for point in points]
+        fresh = [s for s in schedules if s.digest not in self._replay]
+        measured = dict(
+            zip(
+                [s.digest for s in fresh],
+                measurer.measure([(self.task.workload, s) for s in fresh]),
+                strict=True,
+            )
+        )
+        if self.keep is not None and fresh:
+            self.keep([self._record(s, measured[s.digest]) for s in fresh])
+        observed: list[tuple[Point, int | None]] = []
+        for point, schedule in zip(points, schedules, strict=True):
+            result = measured.get(schedule.digest) or self._replay[schedule.digest]
+            self.measurements += 1
+            self._outcomes[result.outcome] = self._outcomes.get(result.outcome, 0) + 1
+            observed.append((point, result.cycles))
+            self._take(point, result.cycles)
+        self._sampler.observe(observed)
+        self._observed += observed
+
+    def _take(self, point: Point, cycles: int | None) -> None:
+        if cycles is not None:
+            if point == self._start:
+                self._default_cycles = cycles
+            if self._best is None or cycles < self._best[0]:
+                self._best = cycles, self._schedules[point]
+        if self._best is not None:
+            self._history.append(self._best[0])
+
+    def _record(self, schedule: Schedule, measured: Measurement) -> Record:
+        return record_of(
+            self.task,
+            schedule,
+            self._target,
+            LOWERING_VERSION,
+            measured.outcome,
+            measured.cycles,
+            measured.dram_bytes,
+        )
+
+    def result(self) -> TaskResult:
+        """What the search gave so far; the default has to be measured."""
+        assert self._best is not None
+        proven = self._best[0] <= self.bound_cycles or bool(getattr(self._sampler, "proven", False))
+        return TaskResult(
+            self.task,
+            self._best[1],
+            self._best[0],
+            self._default_cycles,
+            self.bound_cycles,
+            self.measurements,
+            self.known,
+            tuple(self._history),
+            dict(self._outcomes),
+            proven,
+        )

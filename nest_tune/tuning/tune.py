@@ -1,0 +1,187 @@
+"""Tuning of one task, or of many under one budget."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from compiler_core.targets.vta.hardware import VtaCore
+from compiler_core.tensor.task import Task
+from nest_tune.records.database import RecordDatabase, Snapshot
+from nest_tune.records.record import Record
+from nest_tune.tuning.knowledge import Knowledge, knowledge_of
+from nest_tune.tuning.measure import Measurer
+from nest_tune.tuning.task_search import BATCH, TaskResult, TaskSearch
+
+Progress = Callable[[TaskSearch], None]
+"""Called after every batch."""
+
+GUIDED_BEFORE_PROOF = 128
+"""Measurements of the guided sampler before an exhaustive search: the better the best, the fewer
+points are left to be measured."""
+
+SMALLEST_GAIN = 1e-4
+"""Share of a task's cycles below which an expected gain is none."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a tuning may spend.
+
+    Attributes:
+        trials: Known and measured schedules per task.
+        timeout_s: Wall time; the search ends with the batch that passes it.
+    """
+
+    trials: int = 128
+    timeout_s: float | None = None
+
+
+def tune_task(
+    task: Task,
+    core: VtaCore,
+    *,
+    sampler: str = "xgb",
+    budget: Budget | None = None,
+    seed: int = 0,
+    records: RecordDatabase | None = None,
+    jobs: int = 1,
+    exhaustive: bool = False,
+    progress: Progress | None = None,
+) -> TaskResult:
+    """Finds the best schedule of one task.
+
+    Args:
+        task: What to tune.
+        core: Where it runs.
+        sampler: ``xgb``, ``tpe``, ``nsga2``, ``random`` or ``exhaustive``.
+        budget: Limits; those of trials do not bind an exhaustive search.
+        seed: Of everything random.
+        records: Where measurements come from and go to.
+        jobs: Worker processes.
+        exhaustive: Go on until no schedule that is left can be better.
+        progress: Called after every batch.
+
+    Raises:
+        InfeasibleError: The space of the task is empty.
+        InputError: The sampler is unknown.
+    """
+    budget = budget or Budget()
+    end = None if budget.timeout_s is None else time.monotonic() + budget.timeout_s
+    knowledge = _knowledge(records, core)
+    base = knowledge.base_model(core, seed, [task.workload.digest]) if sampler == "xgb" else None
+    search = TaskSearch(task, core, sampler, seed, knowledge, base, _keep(records))
+    trials = max(budget.trials, GUIDED_BEFORE_PROOF) if exhaustive else budget.trials
+    with Measurer(core, jobs) as measurer:
+        _search(search, measurer, trials, end, progress)
+        if exhaustive and not search.result().proven and not _passed(end):
+            if sampler != "exhaustive":
+                search.switch_sampler("exhaustive")
+            _search(search, measurer, None, end, progress)
+    return search.result()
+
+
+def _search(
+    search: TaskSearch,
+    measurer: Measurer,
+    trials: int | None,
+    end: float | None,
+    progress: Progress | None,
+) -> None:
+    while not search.finished or not search.default_cycles:
+        left = BATCH if trials is None else trials - search.spent
+        if search.default_cycles and (left <= 0 or _passed(end)):
+            return
+        search.step(measurer, max(1, left))
+        if progress is not None:
+            progress(search)
+
+
+def tune_tasks(
+    tasks: Mapping[Task, int],
+    core: VtaCore,
+    *,
+    sampler: str = "xgb",
+    trials: int,
+    timeout_s: float | None = None,
+    seed: int = 0,
+    knowledge: Knowledge | None = None,
+    keep: Callable[[list[Record]], None] | None = None,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> dict[Task, TaskResult]:
+    """Tunes all tasks of a model, measuring where the expected gain end to end is largest.
+
+    Args:
+        tasks: How often each task occurs.
+        core: Where they run.
+        sampler: As for :func:`tune_task`.
+        trials: Known and measured schedules, all tasks together; each task gets a first batch
+            whatever the budget.
+        timeout_s: Wall time; the search ends with the batch that passes it.
+        seed: Of everything random.
+        knowledge: Records at the start.
+        keep: Takes the records of each batch.
+        jobs: Worker processes.
+        progress: Called after every batch.
+
+    Raises:
+        InfeasibleError: The space of a task is empty.
+    """
+    knowledge = knowledge or knowledge_of(Snapshot(), core)
+    end = None if timeout_s is None else time.monotonic() + timeout_s
+    # A task's own records train its own model; the base model knows the other tasks' alone.
+    own = {task.workload.digest for task in tasks}
+    base = knowledge.base_model(core, seed, own) if sampler == "xgb" else None
+    searches = {
+        task: TaskSearch(task, core, sampler, seed, knowledge, base, keep) for task in tasks
+    }
+    with Measurer(core, jobs) as measurer:
+        for search in searches.values():
+            if search.spent < BATCH:
+                search.step(measurer)
+                _report(progress, search)
+        while sum(s.spent for s in searches.values()) < trials and not _passed(end):
+            gains = {task: tasks[task] * _gain(search) for task, search in searches.items()}
+            task = max(gains, key=lambda t: gains[t])
+            if gains[task] <= 0:
+                break
+            searches[task].step(measurer)
+            _report(progress, searches[task])
+        for search in searches.values():
+            if not search.default_cycles:
+                search.step(measurer, 1)
+    return {task: search.result() for task, search in searches.items()}
+
+
+def _gain(search: TaskSearch) -> float:
+    """Cycles per occurrence that another batch is expected to save; never more than the bound
+    allows, and less the longer nothing was found."""
+    gain = min(search.expected_gain(), search.best_cycles - search.bound_cycles)
+    if gain < SMALLEST_GAIN * search.best_cycles:
+        return 0.0 if search.spent >= 4 * BATCH else gain + 1e-9
+    return gain / (search.spent / BATCH)
+
+
+def _report(progress: Progress | None, search: TaskSearch) -> None:
+    if progress is not None:
+        progress(search)
+
+
+def _knowledge(records: RecordDatabase | None, core: VtaCore) -> Knowledge:
+    return knowledge_of(records.snapshot() if records is not None else Snapshot(), core)
+
+
+def _keep(records: RecordDatabase | None) -> Callable[[list[Record]], None] | None:
+    if records is None:
+        return None
+
+    def keep(batch: list[Record]) -> None:
+        records.add(batch)
+
+    return keep
+
+
+def _passed(end: float | None) -> bool:
+    return end is not None and time.monotonic() >= end
