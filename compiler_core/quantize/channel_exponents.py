@@ -46,7 +46,8 @@ def least_error_channel_exponents(weight: _Floats, most_clipping: int) -> _Integ
         scaled = np.ldexp(flat, exponent)
         error = np.clip(np.rint(scaled), -LARGEST, LARGEST) - scaled
         errors.append((np.ldexp(error, -exponent) ** 2).sum(axis=1))
-    return fitting + np.argmin(errors, axis=0)
+    finest: _Integers = fitting + np.argmin(errors, axis=0)
+    return finest
 
 
 def channel_integers(

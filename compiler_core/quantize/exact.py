@@ -3,8 +3,9 @@
 float32 holds every integer up to ``2**24``, and scaling by a power of two loses nothing. So a
 convolution whose sums stay within that bound is exact in float32 in any order of summation: its
 weights, bias and rounding constant are scaled by ``2**-shift`` beforehand, and ``floor`` is the
-arithmetic shift (of each output channel its own where they differ). A convolution with larger sums is cut along its reduction axis into parts that
-stay within the bound; the parts are added in float64, which holds integers up to ``2**53``.
+arithmetic shift (of each output channel its own where they differ). A convolution with larger sums
+is cut along its reduction axis into parts that stay within the bound; the parts are added in
+float64, which holds integers up to ``2**53``.
 """
 
 from __future__ import annotations

@@ -302,7 +302,10 @@ def mean_change(
     """
     outputs, inputs = difference.shape[:2]
     taps = difference.sum(axis=(2, 3)).reshape(groups, outputs // groups, inputs)
-    return np.einsum("goi,gi->go", taps, means.reshape(groups, inputs)).reshape(-1)
+    change: npt.NDArray[np.float64] = np.einsum(
+        "goi,gi->go", taps, means.reshape(groups, inputs)
+    ).reshape(-1)
+    return change
 
 
 def wanted_exponents(

@@ -136,11 +136,14 @@ class FloatSegment:
     Attributes:
         name: For people and file names.
         graph: The nodes with their constants; its inputs and outputs carry the names of the whole
-            model's tensors.
+            model's tensors. Operators that compute in integers are written out over floats that
+            hold those integers exactly.
+        qdq: The same in QDQ form where operators compute in integers, else ``None``.
     """
 
     name: str
     graph: Graph
+    qdq: Graph | None = None
 
 
 @dataclass(frozen=True)

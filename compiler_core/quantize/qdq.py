@@ -43,11 +43,15 @@ def qdq_model(quantized: QuantizedGraph) -> onnx.ModelProto:
     if not any(isinstance(segment, FloatSegment) for segment in quantized.segments):
         opsets = {"": max(opsets.get("", _QDQ_OPSET), _QDQ_OPSET)}
     writer = _Writer(quantized.tensors, opsets)
+    for segment in quantized.segments:
+        if isinstance(segment, FloatSegment) and segment.qdq is not None:
+            writer.require(segment.qdq.opsets)
+            writer.taken |= set(segment.qdq.types)
     writer.taken |= set(source.types) | set(source.constants)
     floats = _float_tensors(quantized)
     for segment in quantized.segments:
         if isinstance(segment, FloatSegment):
-            writer.add_model(write_model(segment.graph))
+            writer.add_model(write_model(segment.qdq or segment.graph))
             continue
         for name in segment.inputs:
             if name not in writer.integers:
@@ -155,6 +159,11 @@ class _Writer:
             ir_version=IR_VERSION,
             producer_name="nest-tune",
         )
+
+    def require(self, opsets: Mapping[str, int]) -> None:
+        """Declare the operator sets of a float segment."""
+        for domain, version in opsets.items():
+            self._opsets.setdefault(domain, version)
 
     def add_model(self, model: onnx.ModelProto) -> None:
         """A float segment, under the names it has."""

@@ -1,0 +1,175 @@
+"""A graph, an assignment, statistics and a scheme become a quantized graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from compiler_core.errors import InputError
+from compiler_core.graph.ir import Graph
+from compiler_core.quantize.assemble import CPU, NPU, assemble
+from compiler_core.quantize.cpu_integers import WEIGHTED, float_reason, lower_integers
+from compiler_core.quantize.equalization import equalize
+from compiler_core.quantize.exponents import RangeChoice, fitting_exponent
+from compiler_core.quantize.input_equalization import equalize_inputs
+from compiler_core.quantize.ir import FloatSegment, QuantizedGraph
+from compiler_core.quantize.magnitudes import least_error_exponent
+from compiler_core.quantize.quantize import channel_means, with_exponents
+from compiler_core.quantize.range_methods import (
+    MOST_CLIPPING,
+    PERCENTILE,
+    choose,
+    percentile,
+)
+from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme, RangeMethod
+from compiler_core.quantize.skeleton import Skeleton
+from compiler_core.quantize.statistics import TensorRange
+from compiler_core.targets.vta.quantization import unsupported_scheme
+
+_LEVELS = 127
+
+
+@dataclass(frozen=True, eq=False)
+class AppliedScheme:
+    """What a scheme made of a graph.
+
+    Attributes:
+        quantized: The quantized graph. Its source may hold factors that equalize inputs.
+        assignment: Unit per node of that source, as the scheme allows it.
+        reasons: Why nodes that the assignment gave to the NPU run on the CPU, and why weighted
+            nodes on the CPU stay float, by node.
+    """
+
+    quantized: QuantizedGraph
+    assignment: Mapping[str, str]
+    reasons: Mapping[str, str]
+
+
+def apply_scheme(
+    graph: Graph,
+    assignment: Mapping[str, str],
+    ranges: Mapping[str, TensorRange],
+    scheme: QuantizationScheme,
+) -> AppliedScheme:
+    """Quantize ``graph`` as ``scheme`` says.
+
+    Args:
+        graph: The float graph, simplified.
+        assignment: ``"vta"`` or ``"cpu"`` for every node name.
+        ranges: Statistics of every float tensor, of the samples that the scheme asks for.
+        scheme: The decisions. Nodes that the NPU cannot run under it go to the CPU.
+
+    Raises:
+        InputError: The scheme names unknown layers, the assignment does not fit the graph, a
+            tensor has no statistics or statistics that are not finite.
+    """
+    floats = float_layers(graph, scheme)
+    reasons: dict[str, str] = {}
+    units = dict(assignment)
+    for node in graph.nodes:
+        if units.get(node.name) != NPU:
+            continue
+        reason = "The scheme keeps it in float." if node.name in floats else None
+        reason = reason or unsupported_scheme(graph, node, scheme)
+        if reason is not None:
+            units[node.name], reasons[node.name] = CPU, reason
+    known = ranges
+    if scheme.equalization:
+        equalized = equalize_inputs(graph, units, ranges)
+        graph, units, known = equalized.graph, dict(equalized.assignment), equalized.ranges
+    skeleton = assemble(graph, units)
+    reasons.update(skeleton.cpu_reasons)
+    if scheme.equalization:
+        skeleton, known = equalize(skeleton, known)
+    exponents = method_exponents(skeleton, known, scheme.activation_range)
+    choice = RangeChoice.MAX if scheme.weight_range is RangeMethod.MAX else RangeChoice.LEAST_ERROR
+    means = channel_means(skeleton, known) if scheme.bias_correction else None
+    quantized = with_exponents(skeleton, exponents, choice, scheme.granularity, means)
+    if scheme.cpu_precision is not CpuPrecision.FLOAT:
+        quantized = _with_cpu_integers(quantized, known, scheme, floats, reasons)
+    return AppliedScheme(quantized, units, reasons)
+
+
+def weighted_layers(graph: Graph) -> tuple[str, ...]:
+    """Names of the nodes with constant weights, in order."""
+    return tuple(
+        node.name
+        for node in graph.nodes
+        if node.op in WEIGHTED and len(node.inputs) > 1 and node.inputs[1] in graph.constants
+    )
+
+
+def float_layers(graph: Graph, scheme: QuantizationScheme) -> frozenset[str]:
+    """Names of the nodes that ``scheme`` keeps in float.
+
+    Raises:
+        InputError: It names a node that the graph does not have.
+    """
+    names = {node.name for node in graph.nodes}
+    for name in scheme.float_layers:
+        if name not in names:
+            raise InputError(f"float_layers: the model has no node {name!r}")
+    weighted = weighted_layers(graph)
+    ends = {weighted[0], weighted[-1]} if scheme.first_last_float and weighted else set()
+    return frozenset(scheme.float_layers) | ends
+
+
+def method_exponents(
+    skeleton: Skeleton, ranges: Mapping[str, TensorRange], method: RangeMethod
+) -> dict[str, int]:
+    """The exponent of every calibrated tensor by ``method``.
+
+    Raises:
+        InputError: A tensor has no statistics, or statistics that are not finite.
+    """
+    found = {}
+    for name in skeleton.calibrated:
+        known = ranges.get(name)
+        if known is None:
+            raise InputError(f"tensor {name!r} has no range", hint="calibrate it")
+        if not np.isfinite(known.absmax):
+            raise InputError(f"tensor {name!r} has range {known.low} to {known.high}")
+        found[name] = _exponent(known, method)
+    return found
+
+
+def _exponent(known: TensorRange, method: RangeMethod) -> int:
+    fitting = fitting_exponent(known.absmax)
+    magnitudes = known.magnitudes
+    if method is RangeMethod.MAX or magnitudes is None or not magnitudes.counts.any():
+        return fitting
+    if method is RangeMethod.MSE:
+        return least_error_exponent(magnitudes, fitting, MOST_CLIPPING)
+    if method is RangeMethod.PERCENTILE:
+        return max(fitting, fitting_exponent(percentile(magnitudes, PERCENTILE)))
+    finer = range(fitting, fitting + MOST_CLIPPING + 1)
+    candidates = [_LEVELS * 2.0**-exponent for exponent in finer]
+    return finer[candidates.index(choose(magnitudes, candidates, RangeMethod.KL, _LEVELS))]
+
+
+def _with_cpu_integers(
+    quantized: QuantizedGraph,
+    ranges: Mapping[str, TensorRange],
+    scheme: QuantizationScheme,
+    floats: frozenset[str],
+    reasons: dict[str, str],
+) -> QuantizedGraph:
+    segments = []
+    for segment in quantized.segments:
+        if isinstance(segment, FloatSegment):
+            chosen = set()
+            for node in segment.graph.nodes:
+                if node.op not in WEIGHTED or node.name in floats:
+                    continue
+                reason = float_reason(segment.graph, node, ranges)
+                if reason is None:
+                    chosen.add(node.name)
+                else:
+                    reasons[node.name] = reason
+            if chosen:
+                parts = lower_integers(segment.graph, chosen, ranges, scheme)
+                segment = replace(segment, graph=parts.exact, qdq=parts.qdq)
+        segments.append(segment)
+    return replace(quantized, segments=tuple(segments))
