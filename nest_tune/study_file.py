@@ -211,6 +211,20 @@ def read_study_file(path: Path) -> _File:
         raise _first_error(error, path) from error
 
 
+def file_document(path: Path) -> dict[str, Any]:
+    """What a study file says about the search itself, by dotted key; budgets and places where work
+    is done are left out.
+
+    Raises:
+        InputError: As :func:`read_study_file`.
+    """
+    document = read_study_file(path).model_dump()
+    document.pop("run")
+    for name in ("name", "trials", "timeout"):
+        document["study"].pop(name)
+    return {f"{table}.{key}": v for table, values in document.items() for key, v in values.items()}
+
+
 def _first_error(error: ValidationError, path: Path) -> InputError:
     found = error.errors()[0]
     place = ".".join(map(str, found["loc"]))

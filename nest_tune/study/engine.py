@@ -114,6 +114,7 @@ class _Running:
     schedules: Mapping[str, Any] = field(default_factory=dict)
     measured: Mapping[str, float] = field(default_factory=dict)
     subset: Score | None = None
+    bound_ms: float = 0.0
     wall_s: float = 0.0
 
 
@@ -305,7 +306,7 @@ class Engine:
             trial.schedules = {name: self._tasks[name].schedule for name in trial.schedules}
 
     def _measured(self, trial: _Running, value: Any) -> None:
-        trial.measured = value["metrics"]
+        trial.measured, trial.bound_ms = value["metrics"], value["bound_ms"]
         if value["accuracy"] is None:
             self._finish(trial, None)
             return
@@ -400,6 +401,7 @@ class Engine:
             message,
             digest(dict(trial.schedules)) if trial.schedules else "",
             trial.scheme,
+            trial.bound_ms,
             trial.wall_s,
             dict(proposal.attributes),
         )

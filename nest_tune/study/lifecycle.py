@@ -18,6 +18,7 @@ import compiler_core
 from compiler_core.compile import CompiledModel
 from compiler_core.errors import InputError
 from compiler_core.frontend import FloatModel, load_model
+from compiler_core.plain import to_plain
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.targets.vta.lowering_version import LOWERING_VERSION
@@ -35,6 +36,7 @@ from nest_tune.study.worker import Bench, Subjects
 from nest_tune.study_file import (
     StudySettings,
     differences,
+    file_document,
     read_settings_document,
     settings_document,
 )
@@ -198,7 +200,35 @@ def create_study(storage: StudyStorage, ground: Ground, if_exists: str) -> Store
 
 
 def _document(ground: Ground) -> dict[str, Any]:
-    return {"settings": settings_document(ground.settings), "digests": dict(ground.digests)}
+    file = ground.settings.file
+    return {
+        "settings": settings_document(ground.settings),
+        "digests": dict(ground.digests),
+        "file": None if file is None else file_document(Path(file)),
+        "parameters": [(p.name, to_plain(p.values)) for p in ground.space.parameters],
+    }
+
+
+def check_file(study: StoredStudy) -> None:
+    """Refuses to go on where the study file says something else by now.
+
+    Raises:
+        InputError: Shows what differs.
+    """
+    path, old = stored_settings(study).file, study.document.get("file")
+    if path is None or old is None or not Path(path).is_file():
+        return
+    new = file_document(Path(path))
+    changed = [
+        f"{name}: {old.get(name)!r} -> {new.get(name)!r}"
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name)
+    ]
+    if changed:
+        raise InputError(
+            f"{path} has changed since study {study.name!r} was started: {'; '.join(changed)}",
+            hint="undo that, or start it under another name",
+        )
 
 
 def stored_settings(study: StoredStudy) -> StudySettings:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sql
@@ -123,13 +124,15 @@ class StudyStorage:
 
     Args:
         url: As SQLAlchemy reads it; passwords are never shown.
+        create: Whether a database file may be made.
 
     Raises:
-        InputError: The URL cannot be read, or the database is of a newer version.
+        InputError: The URL cannot be read, there is no such file, or the database is of a newer
+            version.
         MissingDependencyError: Its driver is not installed, or it does not answer.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, create: bool = True) -> None:
         try:
             parsed = sql.make_url(url)
             self.shown = parsed.render_as_string(hide_password=True)
@@ -147,6 +150,12 @@ class StudyStorage:
                 f"storage {self.shown} needs the Python package {error.name!r}"
             ) from error
         if parsed.get_backend_name() == "sqlite":
+            name = parsed.database or ""
+            if not create and name not in ("", ":memory:") and not Path(name).is_file():
+                raise InputError(
+                    f"storage {self.shown}: there is no file {name}",
+                    hint="nest-tune study start makes it; or give --storage",
+                )
             sql.event.listen(self._engine, "connect", _set_up_sqlite)
         with self._transaction() as connection:
             _TABLES.create_all(connection)

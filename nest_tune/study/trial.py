@@ -57,6 +57,7 @@ class OuterTrial:
         message: Why it is not complete.
         schedules: Digest of the schedules it was measured with.
         scheme: Digest of its quantized graph: equal ones have equal accuracies.
+        bound_ms: Its latency if every program reached its lower bound.
         wall_s: Time of its work on the runners.
         attributes: What its sampler wants to see again.
     """
@@ -73,6 +74,7 @@ class OuterTrial:
     message: str = ""
     schedules: str = ""
     scheme: str = ""
+    bound_ms: float = 0.0
     wall_s: float = 0.0
     attributes: Mapping[str, Any] = field(default_factory=dict)
 

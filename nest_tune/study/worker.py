@@ -224,17 +224,20 @@ def measure(bench: Bench, payload: Plain) -> Plain:
         payload: ``{"decisions", "schedules"}``.
 
     Returns:
-        ``{"metrics": {name: value}, "accuracy": score or null}``.
+        ``{"metrics": {name: value}, "accuracy": score or null, "bound_ms": latency if every program
+        reached its lower bound}``.
     """
     compiled = bench.compiled(payload["decisions"], payload["schedules"])
     metrics = compiled.metrics
     names = ("latency_ms", "npu_cycles", "energy_mj", "size_bytes", "dram_peak_bytes")
+    excess = sum(layer.cycles - layer.bound_cycles for layer in compiled.report.layers)
     accuracy = None
     if bench.subjects.evaluation is not None:
         accuracy = to_plain(bench.accuracy(payload["decisions"], bench.subjects.subset))
     return {
         "metrics": {name: float(getattr(metrics, name)) for name in names},
         "accuracy": accuracy,
+        "bound_ms": metrics.latency_ms - 1e3 * excess / bench.target.npu.clock_hz,
     }
 
 

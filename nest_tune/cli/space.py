@@ -1,0 +1,159 @@
+"""``nest-tune space``: parameters, domains, sizes, and what each rule prunes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nest_tune.cli.compile import parse_shapes
+from nest_tune.cli.output import console, print_json
+
+if TYPE_CHECKING:
+    from compiler_core.targets.target import Target
+    from compiler_core.tensor.task import Task
+    from search_spaces.parameter import Parameter
+
+app = typer.Typer(
+    name="space",
+    help="The search spaces of a model: what can be decided.",
+    epilog="Example: nest-tune space show resnet8.onnx --target vta",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help answers in half the time
+)
+
+
+@app.callback()
+def _space() -> None:
+    """Keeps ``show`` a command of its own."""
+
+
+@app.command(epilog="Example: nest-tune space show resnet8.onnx --target vta --task conv2d-1a2b3c")
+def show(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file.")],
+    target: Annotated[
+        str, typer.Option(help="Name of a target, or path of a .toml file.", metavar="T")
+    ],
+    task: Annotated[
+        str | None, typer.Option(metavar="TASK", help="Id of a task: its tiling space.")
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(metavar="calib.npz", help="Samples; without, seeded noise stands in."),
+    ] = None,
+    plan: Annotated[
+        Path | None, typer.Option(metavar="plan.toml", help="Fixes the partition.")
+    ] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=1,3,…", help="Shape of an input with dynamic axes."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Show the joint space of a model, or the tiling space of one of its tasks."""
+    shapes = parse_shapes(shape or [])
+
+    from compiler_core.compile import model_layers, model_tasks
+    from compiler_core.configuration import Configuration
+    from compiler_core.frontend import load_model, noise_samples, quantize_model, read_samples
+    from compiler_core.targets.load import load_target
+    from nest_tune.study.parts import make_space
+    from nest_tune.task_store import find
+
+    chip = load_target(target)
+    source = load_model(model, shapes)
+    given = None if calibration is None else read_samples(calibration, source.graph)
+    samples = noise_samples(source.graph) if given is None else given
+    quantized = quantize_model(source, Configuration(), samples)
+    tasks = model_tasks(model_layers(quantized.quantized))
+    if task is not None:
+        matching = [found for name, found in tasks.items() if name.startswith(task)]
+        _show_task(matching[0] if len(matching) == 1 else find(task), chip, as_json)
+        return
+    space = make_space(source.graph, chip, plan=plan)
+    tilings = {name: _tiling_size(found, chip) for name, found in tasks.items()}
+    if as_json:
+        body = {
+            "model": str(model),
+            "target": chip.name,
+            "digest": space.digest,
+            "parameters": [_parameter(p) for p in space.parameters],
+            "outer_size": str(space.product_size),
+            "tasks": [{"id": name, "size": str(size)} for name, size in tilings.items()],
+        }
+        print_json("space", body)
+        return
+    out = console()
+    out.print(_table(space.parameters))
+    out.print(f"outer space: {_number(space.product_size)} points (scheme × plan)")
+    for name, size in tilings.items():
+        out.print(f"tiling of {name}: {_number(size)} points before rules")
+    whole = space.product_size
+    for size in tilings.values():
+        whole *= size
+    out.print(f"all together: {_number(whole)} points; tilings are searched task by task")
+
+
+def _tiling_size(task: Task, chip: Target) -> int:
+    from search_spaces.tiling import TilingSpace
+
+    return TilingSpace(task.workload, chip.npu.geometry).product_size
+
+
+def _show_task(task: Task, chip: Target, as_json: bool) -> None:
+    from compiler_core.tensor.task import shape_text
+    from search_spaces.tiling import TilingSpace
+
+    space = TilingSpace(task.workload, chip.npu.geometry)
+    pruning = space.pruning()
+    if as_json:
+        body = {
+            "task": task.id,
+            "shape": shape_text(task.workload),
+            "digest": space.digest,
+            "parameters": [_parameter(p) for p in space.parameters],
+            "product_size": space.product_size,
+            "size": space.size,
+            "pruned": [
+                {"rule": count.rule, "removed": count.removed, "left": count.left}
+                for count in pruning
+            ],
+        }
+        print_json("space", body)
+        return
+    from rich.table import Table
+
+    out = console()
+    out.print(f"task {task.id}: {shape_text(task.workload)}")
+    out.print(_table(space.parameters))
+    table = Table("rule", "removes", "left", box=None)
+    table.add_row("all points", "", f"{space.product_size:,}")
+    for count in pruning:
+        table.add_row(count.rule, f"{count.removed:,}", f"{count.left:,}")
+    out.print(table)
+
+
+def _table(parameters: tuple[Parameter, ...]) -> Any:
+    from rich.table import Table
+
+    table = Table("parameter", "values", "ordered", "domain", box=None)
+    for parameter in parameters:
+        shown = _parameter(parameter)["values"]
+        text = ", ".join(map(str, shown[:12])) + (", …" if len(shown) > 12 else "")
+        table.add_row(parameter.name, str(len(parameter)), "yes" if parameter.ordered else "", text)
+    return table
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    from compiler_core.plain import to_plain
+
+    return {
+        "name": parameter.name,
+        "ordered": parameter.ordered,
+        "values": [to_plain(value) for value in parameter.values],
+    }
+
+
+def _number(count: int) -> str:
+    return f"{count:,}" if count < 10**12 else f"{count:.3g}"

@@ -1,0 +1,361 @@
+"""``nest-tune study``: start and resume a search."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from compiler_core.errors import InfeasibleError, InputError
+from nest_tune.cli.compile import parse_shapes
+from nest_tune.cli.output import console, print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nest_tune.study.lifecycle import Ground, StudyResult
+    from nest_tune.study.storage import StoredStudy, StudyStorage
+    from nest_tune.study.trial import OuterTrial
+    from nest_tune.study_file import Flags, StudySettings
+
+app = typer.Typer(
+    name="study",
+    help="Search for the best configurations of a model on a target.",
+    epilog="Example: nest-tune study start study.toml --output best",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help answers in half the time
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+StorageUrl = Annotated[
+    str | None,
+    typer.Option("--storage", metavar="URL", help="Database; default sqlite:///nest-tune.db."),
+]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the study.")]
+NameOfTrial = Annotated[
+    str, typer.Argument(metavar="NAME[:TRIAL]", help="Study, and a trial of it by number.")
+]
+Pick = Annotated[
+    str,
+    typer.Option(
+        metavar="RULE", help="knee, min:latency_ms, max:accuracy or lex:accuracy,latency_ms."
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="DIR", help="Compile the chosen trial to this folder."),
+]
+Jobs = Annotated[int | None, typer.Option(min=1, metavar="N", help="Trials at the same time.")]
+Timeout = Annotated[
+    str | None, typer.Option(metavar="10m", help="Budget of time; cut between batches.")
+]
+TrialTimeout = Annotated[
+    str | None, typer.Option(metavar="60s", help="Give a trial up after so long.")
+]
+RunnerName = Annotated[
+    str | None, typer.Option("--runner", metavar="NAME", help="local, ray or replay.")
+]
+RayAddress = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Of a running Ray cluster.")
+]
+
+
+class IfExists(Enum):
+    """What to do where the name is taken."""
+
+    FAIL = "fail"
+    RESUME = "resume"
+    REPLACE = "replace"
+
+
+@app.command(
+    epilog="Example: nest-tune study start --model m.onnx --target vta --calibration c.npz"
+)
+def start(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[STUDY.toml]", help="Study file; flags go before what it says."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(metavar="FILE", help="ONNX file.")] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="T", help="Name of a target, or path of a .toml file.")
+    ] = None,
+    calibration: Annotated[
+        str | None, typer.Option(metavar="calib.npz", help="Samples of the inputs.")
+    ] = None,
+    evaluation: Annotated[
+        str | None, typer.Option(metavar="eval.npz", help="Samples, and labels y.")
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="top1, top5, agreement, sqnr_db, cosine, or module:function."),
+    ] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=1,3,…", help="Shape of an input with dynamic axes."),
+    ] = None,
+    objective: Annotated[
+        list[str] | None, typer.Option(metavar="METRIC:min", help="What to optimize; repeatable.")
+    ] = None,
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option(metavar="METRIC<=X", help="What has to hold; repeatable."),
+    ] = None,
+    max_accuracy_drop: Annotated[
+        str | None, typer.Option(metavar="1%", help="Short for a constraint on accuracy_drop.")
+    ] = None,
+    space: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="quantization, partition, tiling; repeatable."),
+    ] = None,
+    plan: Annotated[
+        str | None, typer.Option(metavar="plan.toml", help="Fixes the partition.")
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option(metavar="NAME", help="xgb, tpe, nsga2, random or exhaustive.")
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Budget of trials; default 200.")
+    ] = None,
+    timeout: Timeout = None,
+    trial_timeout: TrialTimeout = None,
+    jobs: Jobs = None,
+    runner: RunnerName = None,
+    ray_address: RayAddress = None,
+    storage: StorageUrl = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of all random streams.")] = None,
+    name: Annotated[str | None, typer.Option(help="Of the study.")] = None,
+    if_exists: Annotated[IfExists, typer.Option(help="Where the name is taken.")] = IfExists.FAIL,
+    pick: Pick = "knee",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, show it, and run nothing.")
+    ] = False,
+    output: Output = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create a study and run it."""
+    from nest_tune.study import goals
+    from nest_tune.study_file import Flags, parse_duration, resolve
+
+    limits = [goals.parse_constraint(text) for text in constraint or []]
+    if max_accuracy_drop is not None:
+        where = f"--max-accuracy-drop {max_accuracy_drop}"
+        text = f"<= {max_accuracy_drop}"
+        limits.append(goals.parse_bounds(goals.Metric.ACCURACY_DROP, text, where))
+    flags = Flags(
+        name=name,
+        model=model,
+        target=target,
+        calibration=calibration,
+        evaluation=evaluation,
+        metric=metric,
+        shapes=parse_shapes(shape or []),
+        objectives=tuple(goals.parse_objective(text) for text in objective or []),
+        limits=tuple(limits),
+        spaces=None if space is None else _split(space),
+        plan=plan,
+        sampler=sampler,
+        trials=trials,
+        timeout_s=None if timeout is None else parse_duration(timeout, "--timeout"),
+        trial_timeout_s=(
+            None if trial_timeout is None else parse_duration(trial_timeout, "--trial-timeout")
+        ),
+        jobs=jobs,
+        runner=runner,
+        ray_address=ray_address,
+        storage=storage,
+        seed=seed,
+    )
+    _start(resolve(file, flags, os.environ), flags, if_exists, pick, dry_run, output, as_json)
+
+
+def _split(options: list[str]) -> tuple[str, ...]:
+    return tuple(part.strip() for option in options for part in option.split(",") if part.strip())
+
+
+def _start(
+    settings: StudySettings,
+    flags: Flags,
+    if_exists: IfExists,
+    pick: str,
+    dry_run: bool,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    from nest_tune.study.lifecycle import create_study, survey_ground
+    from nest_tune.study.storage import StudyStorage
+
+    _check_output(output)
+    print(f"importing {settings.model}", file=sys.stderr, flush=True)
+    ground = survey_ground(settings)
+    if dry_run:
+        _print_dry_run(ground, as_json)
+        return
+    storage = StudyStorage(settings.storage)
+    study = create_study(storage, ground, if_exists.value)
+    _run(ground, storage, study, flags.storage, pick, output, as_json)
+
+
+@app.command(epilog="Example: nest-tune study resume resnet8-vta --trials +50")
+def resume(
+    name: Name,
+    trials: Annotated[
+        str | None, typer.Option(metavar="+N", help="N more trials, or N altogether.")
+    ] = None,
+    timeout: Timeout = None,
+    trial_timeout: TrialTimeout = None,
+    jobs: Jobs = None,
+    runner: RunnerName = None,
+    ray_address: RayAddress = None,
+    storage: StorageUrl = None,
+    pick: Pick = "knee",
+    output: Output = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go on where a study stopped: same sampler, same space."""
+    from nest_tune.study.lifecycle import (
+        check_file,
+        create_study,
+        resumed_settings,
+        survey_ground,
+    )
+    from nest_tune.study_file import parse_duration
+
+    _check_output(output)
+    opened = open_storage(storage)
+    study = opened.find(name)
+    check_file(study)
+    settings = resumed_settings(
+        study,
+        trials=trials,
+        timeout_s=None if timeout is None else parse_duration(timeout, "--timeout"),
+        trial_timeout_s=(
+            None if trial_timeout is None else parse_duration(trial_timeout, "--trial-timeout")
+        ),
+        jobs=jobs,
+        runner=runner,
+        ray_address=ray_address,
+    )
+    print(f"importing {settings.model}", file=sys.stderr, flush=True)
+    ground = survey_ground(settings)
+    study = create_study(opened, ground, "resume")
+    _run(ground, opened, study, storage, pick, output, as_json)
+
+
+def open_storage(url: str | None) -> StudyStorage:
+    """The storage by flag, environment or default; its file has to exist."""
+    from nest_tune.study.storage import StudyStorage
+    from nest_tune.study_file import storage_url
+
+    return StudyStorage(storage_url(url, os.environ), create=False)
+
+
+def _check_output(output: Path | None) -> None:
+    if output is not None:
+        from compiler_core.package.writer import require_free
+
+        require_free(output)
+
+
+def _run(
+    ground: Ground,
+    storage: StudyStorage,
+    study: StoredStudy,
+    url: str | None,
+    pick: str,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    from nest_tune.study.documents import result_document
+    from nest_tune.study.lifecycle import run_study
+    from nest_tune.study.progress import Panel, make_progress
+
+    progress = make_progress(ground.settings.objectives)
+    with _saved(study.name, url):
+        try:
+            result = run_study(ground, storage, study, progress)
+        finally:
+            if isinstance(progress, Panel):
+                progress.close()
+        chosen = result.chosen(pick)
+        package = None if chosen is None else _compile(ground, result, chosen, output)
+    if as_json:
+        print_json("study", result_document(result, chosen, package))
+    else:
+        from nest_tune.cli.study_views import print_result
+
+        print_result(result, ground.space, chosen, package)
+    if chosen is None:
+        raise typer.Exit(InfeasibleError.exit_code)
+
+
+@contextmanager
+def _saved(name: str, url: str | None) -> Iterator[None]:
+    """Says on the way out of an interrupted run how to go on."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception):
+            option = "" if url is None else f" --storage {_without_password(url)}"
+            command = f"nest-tune study resume {name}{option}"
+            print(f"saved; go on with: {command}", file=sys.stderr, flush=True)
+        raise
+
+
+def _without_password(url: str) -> str:
+    import sqlalchemy
+
+    return sqlalchemy.make_url(url).render_as_string(hide_password=True)
+
+
+def _compile(
+    ground: Ground, result: StudyResult, chosen: OuterTrial, output: Path | None
+) -> str | None:
+    if output is None:
+        return None
+    from compiler_core.package.writer import write_package
+    from nest_tune.study.lifecycle import compile_trial
+
+    print(f"compiling trial {chosen.number} to {output}", file=sys.stderr, flush=True)
+    write_package(compile_trial(ground, result, chosen), output, {})
+    return str(output)
+
+
+def _print_dry_run(ground: Ground, as_json: bool) -> None:
+    from nest_tune.study_file import settings_document
+
+    settings = settings_document(ground.settings)
+    size = ground.space.product_size
+    if as_json:
+        body = {
+            "settings": settings,
+            "space_size": size,
+            "parameters": len(ground.space.parameters),
+            "digests": dict(ground.digests),
+        }
+        print_json("study-dry-run", body)
+        return
+    out = console()
+    for key, value in settings.items():
+        if value not in (None, [], {}):
+            out.print(f"{key:<16} {value}", soft_wrap=True)
+    out.print(f"{'space':<16} {len(ground.space.parameters)} parameters, {size:.4g} points")
+
+
+def split_name(text: str) -> tuple[str, int | None]:
+    """``NAME`` or ``NAME:TRIAL``.
+
+    Raises:
+        InputError: The trial is not a number.
+    """
+    name, colon, number = text.partition(":")
+    if not colon:
+        return name, None
+    if not (number.isascii() and number.isdigit() and len(number) < 10):
+        raise InputError(f"{text}: NAME:TRIAL with a trial number is needed", hint=f"{name}:0")
+    return name, int(number)

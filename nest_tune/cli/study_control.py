@@ -1,0 +1,62 @@
+"""``nest-tune study stop``, ``cancel``, ``delete``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from compiler_core.errors import InputError
+from nest_tune.cli.study import Name, StorageUrl, open_storage
+from nest_tune.cli.study_views import app
+
+__all__ = ["app", "cancel", "delete", "stop"]
+
+
+@app.command(epilog="Example: nest-tune study stop resnet8-vta")
+def stop(name: Name, storage: StorageUrl = None) -> None:
+    """Let the running trials of a study finish, and end it."""
+    _ask(name, storage, cancel=False)
+
+
+@app.command(epilog="Example: nest-tune study cancel resnet8-vta")
+def cancel(name: Name, storage: StorageUrl = None) -> None:
+    """End the running trials of a study now."""
+    _ask(name, storage, cancel=True)
+
+
+def _ask(name: str, url: str | None, *, cancel: bool) -> None:
+    from nest_tune.study.storage import Request
+
+    storage = open_storage(url)
+    study = storage.find(name)
+    if not study.is_running:
+        raise InputError(
+            f"study {name!r} is not running (status {study.status.value})",
+            hint=f"nest-tune study show {name}",
+        )
+    storage.ask(study, Request.CANCEL if cancel else Request.STOP)
+    print(f"asked {study.owner} to {'cancel' if cancel else 'stop'} study {name}")
+
+
+@app.command(epilog="Example: nest-tune study delete resnet8-vta --yes")
+def delete(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    storage: StorageUrl = None,
+) -> None:
+    """Delete a study with its trials; measurements of tasks stay."""
+    opened = open_storage(storage)
+    study = opened.find(name)
+    if study.is_running:
+        raise InputError(
+            f"study {name!r} is running in process {study.owner}",
+            hint=f"nest-tune study cancel {name}",
+        )
+    if not yes:
+        if not sys.stdin.isatty():
+            raise InputError(f"study delete {name}: nobody to ask", hint="add --yes")
+        typer.confirm(f"Delete study {name} with {len(opened.trials(study))} trials?", abort=True)
+    opened.delete(study)
+    print(f"deleted study {name}")

@@ -1,0 +1,292 @@
+"""``nest-tune study list``, ``show``, ``trials``, ``best``, ``export``: what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from compiler_core.errors import InfeasibleError, InputError
+from nest_tune.cli.output import console, print_json, require_writable, write_atomically
+from nest_tune.cli.study import (
+    AsJson,
+    Name,
+    NameOfTrial,
+    Output,
+    Pick,
+    StorageUrl,
+    app,
+    open_storage,
+    split_name,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from nest_tune.study.lifecycle import StudyResult
+    from nest_tune.study.storage import StudyStorage
+    from nest_tune.study.trial import OuterTrial
+    from search_spaces.joint import JointSpace
+
+__all__ = ["app", "best", "export", "list_studies", "print_result", "show", "trials"]
+
+_SHOWN_METRICS = ("latency_ms", "npu_cycles", "energy_mj", "size_bytes", "dram_peak_bytes")
+_ACCURACY = ("accuracy", "accuracy_drop")
+
+
+@app.command("list", epilog="Example: nest-tune study list --json")
+def list_studies(storage: StorageUrl = None, as_json: AsJson = False) -> None:
+    """List the studies of a storage."""
+    from nest_tune.study.documents import study_status
+    from nest_tune.study.lifecycle import load_result, unix_time
+
+    opened = open_storage(storage)
+    results = [load_result(opened, study) for study in opened.studies()]
+    rows: list[dict[str, Any]] = [
+        {
+            "study": result.study.name,
+            "status": study_status(result),
+            "trials": len(result.trials),
+            "budget": result.settings.trials,
+            "front": len(result.front),
+            "model": result.settings.model,
+            "target": result.settings.target,
+            "created": unix_time(result.study.created_s),
+        }
+        for result in results
+    ]
+    if as_json:
+        print_json("study-list", {"studies": rows})
+        return
+    if not rows:
+        print(f"no studies in {opened.shown}")
+        return
+    from rich.table import Table
+
+    table = Table("study", "status", "trials", "front", "model", "target", "created", box=None)
+    for row in rows:
+        done = f"{row['trials']}/{row['budget']}"
+        table.add_row(
+            row["study"],
+            row["status"],
+            done,
+            str(row["front"]),
+            Path(row["model"]).name,
+            row["target"],
+            row["created"],
+        )
+    console().print(table)
+
+
+def _load(storage: StudyStorage, name: str) -> StudyResult:
+    from nest_tune.study.lifecycle import load_result
+
+    return load_result(storage, storage.find(name))
+
+
+def _trial(result: StudyResult, number: int) -> OuterTrial:
+    for trial in result.trials:
+        if trial.number == number:
+            return trial
+    raise InputError(
+        f"study {result.study.name!r} has no trial {number}; it has {len(result.trials)}",
+        hint=f"nest-tune study trials {result.study.name}",
+    )
+
+
+@app.command(epilog="Example: nest-tune study show resnet8-vta:12")
+def show(name: NameOfTrial, storage: StorageUrl = None, as_json: AsJson = False) -> None:
+    """Show a study, or one trial of it."""
+    from nest_tune.study.documents import study_status, trial_document
+    from nest_tune.study.engine import outcome_counts
+    from nest_tune.study_file import settings_document
+
+    study, number = split_name(name)
+    result = _load(open_storage(storage), study)
+    out = console()
+    if number is not None:
+        trial = _trial(result, number)
+        decided = _decisions(result, trial)
+        if as_json:
+            print_json("study-trial", {"study": study, **trial_document(trial), **decided})
+            return
+        out.print(f"trial {number} of {study}: {trial.outcome.value}")
+        if trial.message:
+            out.print(trial.message, soft_wrap=True)
+        for key, value in trial.metrics.items():
+            out.print(f"  {key:<18} {value:.6g}")
+        for key, choice in decided["decisions"].items():
+            out.print(f"  {key:<18} {choice}", soft_wrap=True)
+        return
+    settings = settings_document(result.settings)
+    if as_json:
+        body = {
+            "study": study,
+            "status": study_status(result),
+            "trials": len(result.trials),
+            "outcomes": outcome_counts(result.trials),
+            "front": [trial.number for trial in result.front],
+            "settings": settings,
+            "digests": result.study.document["digests"],
+        }
+        print_json("study-show", body)
+        return
+    out.print(f"study {study}: {study_status(result)}, {len(result.trials)} trials")
+    for outcome, count in outcome_counts(result.trials).items():
+        out.print(f"  {outcome:<18} {count}")
+    for key, value in settings.items():
+        if value not in (None, [], {}):
+            out.print(f"  {key:<18} {value}", soft_wrap=True)
+
+
+def _decisions(result: StudyResult, trial: OuterTrial) -> dict[str, dict[str, object]]:
+    """Value of each parameter that a trial sets otherwise than the default trial."""
+    names = result.study.document.get("parameters", [])
+    default = result.default
+    found: dict[str, object] = {}
+    for index, (name, values) in enumerate(names):
+        if default is None or trial.point[index] != default.point[index]:
+            found[name] = values[trial.point[index]]
+    if trial.tuned:
+        found["tiling"] = "tuned"
+    return {"decisions": found}
+
+
+@app.command(epilog="Example: nest-tune study trials resnet8-vta --json")
+def trials(
+    name: Name,
+    storage: StorageUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the trials of a study."""
+    from nest_tune.study.documents import trial_document
+
+    result = _load(open_storage(storage), name)
+    if as_json:
+        rows = [{**trial_document(t), "point": list(t.point)} for t in result.trials]
+        print_json("study-trials", {"study": name, "trials": rows})
+        return
+    console().print(trials_table(result.trials, with_outcome=True))
+
+
+def trials_table(
+    trials: Sequence[OuterTrial], *, with_outcome: bool = False, chosen: OuterTrial | None = None
+) -> Table:
+    """Trials with their metrics."""
+    from rich.table import Table
+
+    names = [
+        name
+        for name in (*_SHOWN_METRICS, *_ACCURACY)
+        if any(name in trial.metrics for trial in trials)
+    ]
+    outcome = ["outcome"] if with_outcome else []
+    table = Table("trial", *outcome, *names, "", box=None)
+    for trial in trials:
+        note = "" if trial.settled else f"accuracy on {trial.accuracy_samples} samples"
+        if chosen is not None and trial.number == chosen.number:
+            note = "chosen"
+        if with_outcome and not trial.outcome.is_measured:
+            note = trial.message
+        cells = [f"{trial.metrics[n]:.6g}" if n in trial.metrics else "" for n in names]
+        middle = [trial.outcome.value] if with_outcome else []
+        table.add_row(str(trial.number), *middle, *cells, note)
+    return table
+
+
+@app.command(epilog="Example: nest-tune study best resnet8-vta --pick min:latency_ms --json")
+def best(
+    name: Name,
+    pick: Pick = "knee",
+    storage: StorageUrl = None,
+    output: Output = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the feasible front and pick one trial of it."""
+    from nest_tune.study.documents import result_document
+    from nest_tune.study.lifecycle import compile_trial, survey_ground
+
+    result = _load(open_storage(storage), name)
+    chosen = result.chosen(pick)
+    package = None
+    if output is not None and chosen is not None:
+        from compiler_core.package.writer import require_free, write_package
+
+        require_free(output)
+        write_package(compile_trial(survey_ground(result.settings), result, chosen), output, {})
+        package = str(output)
+    if as_json:
+        print_json("study", result_document(result, chosen, package))
+    else:
+        print_result(result, None, chosen, package)
+    if chosen is None:
+        raise typer.Exit(InfeasibleError.exit_code)
+
+
+@app.command(epilog="Example: nest-tune study export resnet8-vta:12 -o best.toml")
+def export(
+    name: NameOfTrial,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="best.toml", help="Lock file to write.")
+    ],
+    pick: Pick = "knee",
+    storage: StorageUrl = None,
+) -> None:
+    """Write the configuration of a trial as a lock file."""
+    from compiler_core.configuration import configuration_text
+    from nest_tune.study.lifecycle import check_unchanged, compile_trial, survey_ground
+
+    require_writable(output, "--output")
+    study, number = split_name(name)
+    result = _load(open_storage(storage), study)
+    trial = result.chosen(pick) if number is None else _trial(result, number)
+    if trial is None:
+        raise InfeasibleError(
+            f"study {study!r}: none of {len(result.trials)} trials is feasible",
+            hint=f"nest-tune study best {study} shows the closest",
+        )
+    ground = survey_ground(result.settings)
+    check_unchanged(result.study, ground)
+    text = configuration_text(compile_trial(ground, result, trial).configuration)
+    write_atomically(output, lambda stream: stream.write(text.encode()))
+    print(f"trial {trial.number} of {study}: {output}")
+
+
+def print_result(
+    result: StudyResult,
+    space: JointSpace | None,
+    chosen: OuterTrial | None,
+    package: str | None,
+) -> None:
+    """Summary, front and chosen trial."""
+    del space
+    from nest_tune.study.engine import outcome_counts
+    from nest_tune.study.front import closest
+
+    out = console()
+    counts = ", ".join(f"{n} {name}" for name, n in outcome_counts(result.trials).items())
+    ended = "" if result.ended is None else f", ended: {result.ended.value}"
+    out.print(f"study {result.study.name}: {len(result.trials)} trials ({counts}){ended}")
+    tasks = result.tasks.values()
+    if tasks:
+        spent = sum(task.measurements for task in tasks)
+        out.print(f"{len(tasks)} tasks tuned with {spent} measurements")
+    default = result.default
+    if default is not None:
+        out.print("default:")
+        out.print(trials_table([default]))
+    if chosen is None:
+        limits = ", ".join(f"{x.metric.value} {x.text}" for x in result.settings.limits)
+        out.print(f"nothing is feasible ({limits or 'no trial was measured'}); the closest trials:")
+        near = closest(result.trials, result.settings.limits, default)
+        out.print(trials_table(near, with_outcome=True))
+        return
+    out.print("front:")
+    out.print(trials_table(result.front, chosen=chosen))
+    difference = _decisions(result, chosen)["decisions"]
+    text = ", ".join(f"{key}={value}" for key, value in difference.items()) or "nothing"
+    out.print(f"chosen: trial {chosen.number}; against the default: {text}", soft_wrap=True)
+    if package is not None:
+        out.print(f"package: {package}")
