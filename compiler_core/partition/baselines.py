@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from compiler_core.partition.evaluate import ON_CPU, ON_NPU, Evaluator, Placement
+from compiler_core.partition.evaluate import ON_CPU, ON_NPU, SLICED, Evaluator, Placement
 from compiler_core.partition.groups import OUTSIDE, GroupGraph
 from compiler_core.partition.milp import Objective
 from compiler_core.partition.optimum import find_optimum
@@ -54,10 +54,16 @@ def static_by_type(evaluator: Evaluator) -> Placement:
 
 def fastest_unit(evaluator: Evaluator) -> Placement:
     """Each group on the unit whose profile is shorter, whatever its neighbours do."""
-    return tuple(
-        min(units, key=lambda unit, at=group: unit_times(evaluator, at)[unit])
-        for group, units in enumerate(evaluator.units)
-    )
+    placement = []
+    for group, units in enumerate(evaluator.units):
+        times = unit_times(evaluator, group)
+        placement.append(min(_whole(units), key=times.__getitem__))
+    return tuple(placement)
+
+
+def _whole(units: tuple[int, ...]) -> tuple[int, ...]:
+    """Units without slicing: the baselines know nothing of it."""
+    return tuple(unit for unit in units if unit != SLICED)
 
 
 def unit_times(evaluator: Evaluator, group: int) -> tuple[int, int]:
@@ -137,7 +143,7 @@ class _BranchProgramming:
 
     def _units(self, group: int) -> tuple[int, ...]:
         pinned = self._pins.get(group)
-        return self._evaluator.units[group] if pinned is None else (pinned,)
+        return _whole(self._evaluator.units[group]) if pinned is None else (pinned,)
 
     def _switches(self, group: int, unit: int, inside: int | None) -> int:
         """Conversions of what comes from branches that are placed, or from the caller."""

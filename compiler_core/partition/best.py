@@ -11,11 +11,18 @@ from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.partition.baselines import baselines, best_sequential
 from compiler_core.partition.costs import CostTable, Schedules, build_costs
-from compiler_core.partition.evaluate import ON_CPU, ON_NPU, Evaluation, Evaluator, Placement
+from compiler_core.partition.evaluate import (
+    ON_CPU,
+    ON_NPU,
+    SLICED,
+    Evaluation,
+    Evaluator,
+    Placement,
+)
 from compiler_core.partition.groups import GroupGraph, build_groups
 from compiler_core.partition.optimum import DEFAULT_TIME_LIMIT_S, Optimum, find_optimum
 from compiler_core.partition.plan import FREE, Plan
-from compiler_core.partition.resolve import ResolvedPlan, assignment_of, resolve_plan
+from compiler_core.partition.resolve import ACROSS, ResolvedPlan, assignment_of, resolve_plan
 from compiler_core.quantize.assemble import NPU, assemble
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.ir import QuantizedGraph
@@ -158,7 +165,19 @@ def check_subjects(plan: Plan, model: Subject, target: Subject) -> None:
 def complete(
     evaluator: Evaluator, resolved: ResolvedPlan, *, time_limit_s: float = DEFAULT_TIME_LIMIT_S
 ) -> Placement:
-    """A placement with every free group placed as well as can be."""
+    """A placement with every free group placed as well as can be.
+
+    Raises:
+        InputError: A group is to be sliced that cannot be.
+    """
+    for group, unit in resolved.pins.items():
+        if unit == SLICED and evaluator.costs.groups[group].sliced is None:
+            name = evaluator.groups.groups[group].name
+            raise InputError(
+                f"plan: group {name!r} is placed on {ACROSS!r}: it cannot be cut across the "
+                f"{evaluator.costs.cores} cores",
+                hint=f"the nearest legal plan: {name} = {NPU}",
+            )
     if len(resolved.pins) == len(evaluator.units):
         return tuple(resolved.pins[group] for group in range(len(evaluator.units)))
     return find_best(evaluator, pins=resolved.pins, time_limit_s=time_limit_s).optimum.placement

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
+from compiler_core.errors import InfeasibleError
 from compiler_core.partition.groups import GroupGraph
 from compiler_core.quantize.exponents import RangeChoice
 from compiler_core.quantize.ir import IntegerSegment, QuantizedGraph
@@ -32,8 +33,10 @@ from compiler_core.targets.vta.fold import fold_workload, foldable
 from compiler_core.targets.vta.hardware import VtaCore
 from compiler_core.targets.vta.layer import measure_layer
 from compiler_core.targets.vta.layer import weight_bytes as packed_weight_bytes
+from compiler_core.targets.vta.multicore_schedule import best_default_slicing
 from compiler_core.targets.vta.schedule import ConvSchedule, FoldVariant, Schedule
 from compiler_core.targets.vta.segment import Layer, segment_layers
+from compiler_core.targets.vta.timing_result import MemoryTraffic, Traffic
 from compiler_core.tensor.task import Task
 from compiler_core.tensor.workload import ConvWorkload, Workload
 
@@ -102,6 +105,7 @@ class GroupCost:
         programs: Launches on the NPU, in order; empty for what its producers have already placed;
             ``None`` where the NPU cannot run it.
         entry_programs: The same where the CPU lays out the input for this group alone.
+        sliced: The operator across all cores, where there are several and it can be cut.
     """
 
     cpu_parts: tuple[CpuPart, ...]
@@ -110,6 +114,7 @@ class GroupCost:
     cpu_constant_bytes: int
     programs: tuple[Program, ...] | None
     entry_programs: tuple[Program, ...] | None
+    sliced: Program | None = None
 
     @property
     def cpu_ps(self) -> int:
@@ -193,7 +198,7 @@ def build_costs(
     """
     if quantized is None:
         quantized = quantized_stand_in(groups)
-    measured = ProgramCosts(target.npu, schedules or {}, progress)
+    measured = ProgramCosts(target.npu, schedules or {}, progress, target.npu_cores)
     layers: dict[int, list[Layer]] = {}
     for layer, group in _layers(groups, quantized):
         layers.setdefault(group, []).append(layer)
@@ -226,7 +231,14 @@ def with_node_costs(
     costs = []
     for index, old in enumerate(table.groups):
         fresh = _cpu_cost(groups, index, node_costs)
-        costs.append(replace(fresh, programs=old.programs, entry_programs=old.entry_programs))
+        costs.append(
+            replace(
+                fresh,
+                programs=old.programs,
+                entry_programs=old.entry_programs,
+                sliced=old.sliced,
+            )
+        )
     return replace(
         table,
         groups=tuple(costs),
@@ -242,12 +254,19 @@ class ProgramCosts:
         core: The machine.
         schedules: By task id.
         progress: Told of each program that is measured.
+        cores: How many there are.
     """
 
     def __init__(
-        self, core: VtaCore, schedules: Schedules, progress: Callable[[str], None] = lambda _: None
+        self,
+        core: VtaCore,
+        schedules: Schedules,
+        progress: Callable[[str], None] = lambda _: None,
+        cores: int = 1,
     ) -> None:
         self._core, self._schedules, self._progress = core, schedules, progress
+        self._cores = cores
+        self._sliced: dict[Workload, Program | None] = {}
         self._known: dict[Workload, Program] = {}
 
     def program(self, name: str, workload: Workload) -> Program:
@@ -260,6 +279,35 @@ class ProgramCosts:
         if found is None:
             found = self._known[workload] = self._measure(workload)
         return replace(found, name=name)
+
+    def sliced(self, name: str, workload: Workload) -> Program | None:
+        """The cost of an operator across all cores by untuned schedules of its slices; ``None``
+        where there is one core or the operator cannot be cut."""
+        if self._cores == 1:
+            return None
+        if workload not in self._sliced:
+            self._sliced[workload] = self._measure_sliced(workload)
+        found = self._sliced[workload]
+        return None if found is None else replace(found, name=name)
+
+    def _measure_sliced(self, workload: Workload) -> Program | None:
+        alone = self.program("", workload)
+        self._progress(f"{alone.task} on {self._cores} cores")
+        try:
+            slicing = best_default_slicing(workload, self._core, self._cores)
+        except InfeasibleError:
+            return None
+        cores = [core.traffic for core in slicing.result.cores]
+        return replace(
+            alone,
+            cycles=slicing.result.cycles,
+            run_ps=cycles_ps(slicing.result.cycles, self._core.clock_hz),
+            energy_pj=sum(core.energy_pj or 0.0 for core in slicing.result.cores),
+            read_bytes=sum(sum(item.data_bytes for item in read_traffic(t)) for t in cores),
+            write_bytes=sum(traffic.out.data_bytes for traffic in cores),
+            read_ppm=_ppm(slicing.result.port.read_cycles, slicing.result.cycles),
+            write_ppm=_ppm(slicing.result.port.write_cycles, slicing.result.cycles),
+        )
 
     def _given(self, workload: Workload) -> Schedule | None:
         """Where nothing is folded, a task and its twin at a border share their schedules."""
@@ -280,7 +328,7 @@ class ProgramCosts:
         schedule = self._given(workload) or default_schedule(workload, core)
         timing = measure_layer(workload, schedule, core)
         traffic = timing.traffic
-        reads = (traffic.uop, traffic.wgt, traffic.inp, traffic.acc, traffic.fetch)
+        reads = read_traffic(traffic)
         constants = traffic.uop.data_bytes + traffic.fetch.data_bytes
         laid_out = workload
         if isinstance(workload, ConvWorkload) and isinstance(schedule, ConvSchedule):
@@ -295,11 +343,20 @@ class ProgramCosts:
             timing.energy_pj or 0.0,
             sum(item.data_bytes for item in reads),
             traffic.out.data_bytes,
-            min(WHOLE_PPM, traffic.read_beats * WHOLE_PPM // timing.cycles),
-            min(WHOLE_PPM, traffic.write_beats * WHOLE_PPM // timing.cycles),
+            _ppm(traffic.read_beats, timing.cycles),
+            _ppm(traffic.write_beats, timing.cycles),
             constants,
             blocks(channels) * _LANES * laid_out.in_height * laid_out.in_width,
         )
+
+
+def _ppm(busy_cycles: int, cycles: int) -> int:
+    return min(WHOLE_PPM, busy_cycles * WHOLE_PPM // cycles)
+
+
+def read_traffic(traffic: MemoryTraffic) -> tuple[Traffic, ...]:
+    """What is read from DRAM."""
+    return traffic.uop, traffic.wgt, traffic.inp, traffic.acc, traffic.fetch
 
 
 def _layers(groups: GroupGraph, quantized: QuantizedGraph) -> Iterable[tuple[Layer, int]]:
@@ -366,7 +423,11 @@ def _group_cost(
         measured.program(layer.operator.name, _with_entry(layer.workload, entry=True))
         for layer in layers
     )
-    return replace(cost, programs=inside, entry_programs=entering)
+    sliced = None
+    if len(layers) == 1:
+        workload = _with_entry(layers[0].workload, entry=False)
+        sliced = measured.sliced(layers[0].operator.name, workload)
+    return replace(cost, programs=inside, entry_programs=entering, sliced=sliced)
 
 
 def _with_entry(workload: Workload, *, entry: bool) -> Workload:

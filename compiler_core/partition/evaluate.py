@@ -1,7 +1,7 @@
 """What a placement costs: its tasks on the system timeline, latency, energy, DRAM.
 
 A placement is one number per group: :data:`ON_CPU`, :data:`ON_NPU` (the first core that is free),
-or ``ON_CORE + k`` for core ``k``.
+:data:`SLICED` (across all cores), or ``ON_CORE + k`` for core ``k``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from compiler_core.partition.costs import CostTable, CpuPart, Program
 from compiler_core.partition.groups import OUTSIDE, GroupGraph
 from compiler_core.system.timeline import (
+    ALL_CORES,
     ANY_CORE,
     PICOSECONDS,
     Resource,
@@ -22,7 +23,7 @@ from compiler_core.system.timeline import (
     simulate,
 )
 
-ON_CPU, ON_NPU, ON_CORE = 0, 1, 2
+ON_CPU, ON_NPU, SLICED, ON_CORE = 0, 1, 2, 3
 
 Placement = tuple[int, ...]
 
@@ -80,7 +81,12 @@ class Evaluator:
     def __init__(self, groups: GroupGraph, costs: CostTable) -> None:
         self.groups, self.costs = groups, costs
         self.units = tuple(
-            (ON_CPU,) if cost.programs is None else (ON_CPU, ON_NPU) for cost in costs.groups
+            (ON_CPU,)
+            if cost.programs is None
+            else (ON_CPU, ON_NPU)
+            if cost.sliced is None
+            else (ON_CPU, ON_NPU, SLICED)
+            for cost in costs.groups
         )
         self._reads = [group.reads for group in groups.groups]
         self._outputs = [
@@ -130,7 +136,7 @@ class Evaluator:
 
     def entering(self, group: int, placement: Placement) -> bool:
         """Whether the CPU lays out the input of ``group`` for it alone, so that taps may fold."""
-        if not self._folds[group]:
+        if not self._folds[group] or placement[group] == SLICED:
             return False
         (tensor,) = self._reads[group]
         producer = self._producer[tensor]
@@ -141,6 +147,10 @@ class Evaluator:
     def programs(self, group: int, placement: Placement) -> tuple[Program, ...]:
         """Launches of a group that runs on the NPU."""
         cost = self.costs.groups[group]
+        if placement[group] == SLICED:
+            if cost.sliced is None:
+                raise ValueError(f"group {group} cannot be sliced")
+            return (cost.sliced,)
         found = cost.entry_programs if self.entering(group, placement) else cost.programs
         if found is None:
             raise ValueError(f"group {group} cannot run on the NPU")
@@ -288,8 +298,8 @@ class _Tasks:
     def _programs(self, group: int, unit: int) -> None:
         owner = self._owner
         after = self._after(self._integer(tensor) for tensor in owner._reads[group])
-        core = ANY_CORE if unit == ON_NPU else unit - ON_CORE
-        launch = owner.costs.launch_ps
+        core = {ON_NPU: ANY_CORE, SLICED: ALL_CORES}.get(unit, unit - ON_CORE)
+        launch = owner.costs.launch_ps * (owner.costs.cores if unit == SLICED else 1)
         programs = owner.programs(group, self._placement)
         if not programs:
             self._tasks.append(Task(group, TaskKind.PLACE, Resource.NONE, 0, 0, after))

@@ -110,7 +110,19 @@ class _Program:
         launch = self._owner.costs.launch_ps
         sums = [(sum(p.run_ps for p in v) + launch * len(v), launch * len(v)) for v in variants]
         run, launches = min(sums, default=(0, 0))
+        if cost.sliced is not None:
+            run = min(run, cost.sliced.run_ps + launch * self._owner.costs.cores)
         return run / _MICROSECOND_PS, launches / _MICROSECOND_PS
+
+    def _load_us(self, group: int) -> float:
+        """Time of all cores together that a group takes at least."""
+        cost, cores = self._owner.costs.groups[group], self._owner.costs.cores
+        launch = self._owner.costs.launch_ps
+        variants = [v for v in (cost.programs, cost.entry_programs) if v is not None]
+        loads = [sum(p.run_ps + launch for p in variant) for variant in variants]
+        if cost.sliced is not None:
+            loads.append(cores * (cost.sliced.run_ps + cores * launch))
+        return min(loads, default=0) / _MICROSECOND_PS
 
     def _variable(self, low: float, high: float, *, binary: bool = False) -> int:
         self._low.append(low)
@@ -134,7 +146,7 @@ class _Program:
             on_npu, launches = self._npu_us(group)
             fixed_cpu += on_cpu
             cpu[place[group]] = launches - on_cpu
-            npu[place[group]] = on_npu
+            npu[place[group]] = self._load_us(group)
             self._at_most({end[group]: -1.0, place[group]: on_npu - on_cpu}, -on_cpu)
             self._at_most({end[group]: 1.0, makespan: -1.0}, 0.0)
         for tensor in range(len(self._owner.groups.tensors)):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from compiler_core.partition.groups import OUTSIDE, GroupGraph
-from compiler_core.system.timeline import Resource, Task, ranks
+from compiler_core.system.timeline import ALL_CORES, WHOLE_PPM, Resource, Task, ranks
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ def lower_bound_ps(tasks: Sequence[Task], cores: int) -> int:
     """
     tails = ranks(tasks)
     heads = [0] * len(tasks)
+    load = 0
     cpu: list[tuple[int, int, int]] = []
     npu: list[tuple[int, int, int]] = []
     for index, task in enumerate(tasks):
@@ -72,12 +73,19 @@ def lower_bound_ps(tasks: Sequence[Task], cores: int) -> int:
         elif task.resource is Resource.NPU:
             cpu.append((head, task.overhead_ps, task.run_ps + tail))
             npu.append((head, task.overhead_ps + task.run_ps, tail))
+            load += npu[-1][1] * (cores if task.core == ALL_CORES else 1)
     longest = max(tails, default=0)
     if cores > 1:
-        load = sum(job[1] for job in npu)
-        shared = -(-load // cores) + min((job[0] for job in npu), default=0)
-        return max(longest, one_machine_ps(cpu), shared + min((j[2] for j in npu), default=0))
+        outside = min((job[0] for job in npu), default=0) + min((j[2] for j in npu), default=0)
+        shared = max(-(-load // cores), _port_load(tasks))
+        return max(longest, one_machine_ps(cpu), shared + outside)
     return max(longest, one_machine_ps(cpu), one_machine_ps(npu))
+
+
+def _port_load(tasks: Sequence[Task]) -> int:
+    """Time that the busier channel of the port needs for all programs."""
+    reads = sum(task.run_ps * task.read_ppm for task in tasks)
+    return max(reads, sum(task.run_ps * task.write_ppm for task in tasks)) // WHOLE_PPM
 
 
 def one_machine_ps(jobs: Sequence[tuple[int, int, int]]) -> int:

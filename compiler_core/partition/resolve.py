@@ -12,10 +12,13 @@ from difflib import get_close_matches
 
 from compiler_core.configuration import Subject
 from compiler_core.errors import InputError
-from compiler_core.partition.evaluate import ON_CORE, ON_CPU, ON_NPU, Placement
+from compiler_core.partition.evaluate import ON_CORE, ON_CPU, ON_NPU, SLICED, Placement
 from compiler_core.partition.groups import OUTSIDE, Group, GroupGraph
 from compiler_core.partition.plan import FREE, Plan
 from compiler_core.quantize.assemble import CPU, NPU
+
+ACROSS = "vta-sliced"
+"""Unit of an operator that is cut across all cores."""
 
 _SHOWN = 3
 
@@ -79,21 +82,25 @@ class ResolvedPlan:
 
 def unit_names(cores: int) -> tuple[str, ...]:
     """Units that a plan may name; single cores where there are several."""
-    return (CPU, NPU, *(f"{NPU}{core}" for core in range(cores) if cores > 1))
+    if cores == 1:
+        return (CPU, NPU)
+    return (CPU, NPU, ACROSS, *(f"{NPU}{core}" for core in range(cores)))
 
 
 def unit_number(unit: str) -> int:
     """A unit's number in placements."""
     if unit == CPU:
         return ON_CPU
-    return ON_NPU if unit == NPU else ON_CORE + int(unit.removeprefix(NPU))
+    named = {NPU: ON_NPU, ACROSS: SLICED}
+    return named[unit] if unit in named else ON_CORE + int(unit.removeprefix(NPU))
 
 
 def unit_name(number: int) -> str:
     """A unit's name in plans."""
     if number == ON_CPU:
         return CPU
-    return NPU if number == ON_NPU else f"{NPU}{number - ON_CORE}"
+    named = {ON_NPU: NPU, SLICED: ACROSS}
+    return named.get(number) or f"{NPU}{number - ON_CORE}"
 
 
 def resolve_plan(plan: Plan, groups: GroupGraph, cores: int = 1) -> ResolvedPlan:

@@ -8,6 +8,7 @@ Times are integers in picoseconds, so that equal inputs give equal timelines on 
 - Programs on several cores share the port. A program alone keeps the read channel busy for
   ``read_ppm`` millionths of its time and the write channel for ``write_ppm``; while the demands of
   the running programs add up to more than a whole channel, all of them slow down by that factor.
+- A sliced operator takes all cores; its time on them is measured with the port shared.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ PICOSECONDS = 10**12
 """Per second."""
 
 ANY_CORE = -1
+ALL_CORES = -2
 _NOBODY = -1
 
 
@@ -54,7 +56,7 @@ class Task(NamedTuple):
         run_ps: Time on the CPU, or of the program on its core.
         overhead_ps: CPU time of the launch.
         after: Indices of the tasks that have to end first; all smaller than its own.
-        core: Core that it is bound to, or :data:`ANY_CORE`.
+        core: Core that it is bound to, :data:`ANY_CORE`, or :data:`ALL_CORES` if sliced.
         read_ppm, write_ppm: Demand on the port's channels.
     """
 
@@ -86,7 +88,7 @@ class Timeline:
         latency_ps: End of the last task.
         start_ps: When the task took its resource.
         end_ps: When it ended.
-        core: Core of a program, else :data:`ANY_CORE`.
+        core: Core of a program (:data:`ALL_CORES` if sliced), else :data:`ANY_CORE`.
         cause: Task whose end let this one start (the last of those it depends on, or the one that
             held its resource), -1 for those that start at once.
         spans: In order of their ends; a paused CPU task has several.
@@ -153,7 +155,7 @@ class _Simulation:
                 if not 0 <= before < index:
                     raise ValueError(f"task {index} is after task {before}")
                 self._followers[before].append(index)
-            if not ANY_CORE <= task.core < cores:
+            if not ALL_CORES <= task.core < cores:
                 raise ValueError(f"task {index} is bound to core {task.core} of {cores}")
         self._now = 0
         self._ready_at, self._start, self._end = [0] * count, [0] * count, [0] * count
@@ -239,14 +241,18 @@ class _Simulation:
             wanted = self._tasks[index].core
             if wanted == ANY_CORE:
                 wanted = self._held.index(_NOBODY)
-            if self._held[wanted] != _NOBODY:
+            cores = range(len(self._held)) if wanted == ALL_CORES else (wanted,)
+            if any(self._held[core] != _NOBODY for core in cores):
                 kept.append(entry)
                 continue
-            self._held[wanted] = index
-            self._left[wanted] = None
-            self._free -= 1
+            for core in cores:
+                self._held[core] = index
+                self._left[core] = None
+            self._free -= len(cores)
             self._core[index] = wanted
-            self._begin(index, self._core_last[wanted])
+            # Of the cores that it waited for, the one that was taken last.
+            holders = [self._core_last[core] for core in cores]
+            self._begin(index, max(holders, key=lambda task: self._end[task] if task >= 0 else -1))
             heappush(self._launches, entry)
         for entry in kept:
             heappush(self._npu_ready, entry)
@@ -258,7 +264,7 @@ class _Simulation:
         running = [
             self._tasks[task]
             for task, left in zip(self._held, self._left, strict=True)
-            if left is not None
+            if left is not None and self._tasks[task].core != ALL_CORES
         ]
         if len(running) < 2:
             return WHOLE_PPM
@@ -299,18 +305,22 @@ class _Simulation:
                 self._cpu_last = finished
                 self._spans.append(Span(finished, 0, self._cpu_since, self._now))
                 self._finish(finished)
+        ended: dict[int, None] = {}
         for core in done:
             finished, self._held[core] = self._held[core], _NOBODY
             self._left[core] = None
             self._core_last[core] = finished
             self._free += 1
             self._spans.append(Span(finished, 1 + core, self._begun[core], self._now))
+            ended[finished] = None
+        for finished in ended:
             self._finish(finished)
 
     def _launched(self) -> None:
         index, self._launching = self._launching, _NOBODY
         self._spans.append(Span(index, 0, self._cpu_since, self._now))
         self._cpu_since = self._now
-        core = self._core[index]
-        self._left[core] = self._tasks[index].run_ps
-        self._begun[core] = self._now
+        for core, task in enumerate(self._held):
+            if task == index:
+                self._left[core] = self._tasks[index].run_ps
+                self._begun[core] = self._now
