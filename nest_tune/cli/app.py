@@ -13,7 +13,19 @@ import typer
 
 from compiler_core.errors import MissingDependencyError, NestTuneError
 from nest_tune.cli import compile as compile_command
-from nest_tune.cli import doctor, evaluate, plan, profile, profile_cpu, run, simulate, target, task
+from nest_tune.cli import (
+    cost_model,
+    doctor,
+    evaluate,
+    plan,
+    profile,
+    profile_cpu,
+    record,
+    run,
+    simulate,
+    target,
+    task,
+)
 from nest_tune.cli.output import ExitCode, print_error, version
 
 app = typer.Typer(
@@ -28,6 +40,8 @@ app = typer.Typer(
 app.add_typer(target.app)
 app.add_typer(task.app)
 app.add_typer(plan.app)
+app.add_typer(record.app)
+app.add_typer(cost_model.app)
 app.command("compile", epilog=compile_command.EXAMPLE)(compile_command.compile_)
 app.command(epilog=run.EXAMPLE)(run.run)
 app.command(epilog=evaluate.EXAMPLE)(evaluate.evaluate)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nest_tune.cli import tune
 from nest_tune.cli.compile import parse_shapes
 from nest_tune.cli.output import console, print_json
 
@@ -26,6 +27,8 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,  # plain help answers in half the time
 )
+
+app.command("tune", epilog=tune.EXAMPLE)(tune.tune)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 TargetName = Annotated[

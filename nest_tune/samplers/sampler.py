@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Protocol
 
 from compiler_core.errors import InputError
@@ -59,14 +60,27 @@ def sampler_names() -> tuple[str, ...]:
     return tuple(_MAKERS)
 
 
+def require_sampler(name: str) -> None:
+    """Refuses a name that :func:`make_sampler` does not know.
+
+    Raises:
+        InputError: Names the nearest known one.
+    """
+    if name not in _MAKERS:
+        near = get_close_matches(name, _MAKERS, 1)
+        raise InputError(
+            f"sampler {name!r}; known are {', '.join(_MAKERS)}",
+            hint=f"did you mean {near[0]!r}?" if near else None,
+        )
+
+
 def make_sampler(name: str, problem: Problem) -> TilingSampler:
     """A sampler by name.
 
     Raises:
         InputError: There is none of that name.
     """
-    if name not in _MAKERS:
-        raise InputError(f"sampler {name!r}; known are {', '.join(_MAKERS)}")
+    require_sampler(name)
     return _MAKERS[name](problem)
 
 

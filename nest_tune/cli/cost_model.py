@@ -1,0 +1,119 @@
+"""``nest-tune cost-model``: what the cost model learnt and how well it predicts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nest_tune.cli.output import console, print_json, require_writable
+from nest_tune.cli.tune import DEFAULT_STORAGE, Storage
+
+app = typer.Typer(
+    name="cost-model",
+    help="The learned cost model of tilings: what it learned, how well it predicts.",
+    epilog="Example: nest-tune cost-model eval --target vta",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help answers in half the time
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+TargetName = Annotated[
+    str, typer.Option("--target", help="Name of a target, or path of a .toml file.", metavar="T")
+]
+
+
+@app.command(epilog="Example: nest-tune cost-model show --target vta --save model.json")
+def show(
+    target: TargetName = "vta",
+    storage: Storage = DEFAULT_STORAGE,
+    model: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A saved model; else one is trained.")
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the trained model.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show which features the model reads, and what each contributes."""
+    require_writable(save, "--save")
+
+    from cost_models.boosted import BoostedModel
+    from cost_models.features.tiling import FEATURES, SCHEMA
+
+    if model is not None:
+        learnt = BoostedModel.load(model)
+    else:
+        knowledge, core = _knowledge(target, storage)
+        learnt = knowledge.base_model(core, seed=0)
+    if save is not None:
+        learnt.save(save)
+    shares = learnt.importance()
+    features = [
+        {"name": name, "unit": unit, "meaning": meaning, "gain_share": shares.get(name, 0.0)}
+        for name, unit, meaning in FEATURES
+    ]
+    features.sort(key=lambda feature: -float(str(feature["gain_share"])))
+    if as_json:
+        document = {"rows": learnt.rows, "feature_schema": SCHEMA, "features": features}
+        print_json("cost-model-show", document)
+        return
+    from rich.table import Table
+
+    table = Table("feature", "unit", "share of gain", "meaning", box=None)
+    for f in features:
+        share = f"{float(str(f['gain_share'])):.1%}"
+        table.add_row(str(f["name"]), str(f["unit"]), share, str(f["meaning"]))
+    console().print(table)
+    print(f"trained on {learnt.rows} records; feature schema {SCHEMA}")
+
+
+@app.command("eval", epilog="Example: nest-tune cost-model eval --target vta --json")
+def evaluate(
+    target: TargetName = "vta", storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False
+) -> None:
+    """Predict every task from the records of the others: rank correlation, recall, error."""
+    from compiler_core.errors import InputError
+    from cost_models.boosted import BoostedModel
+    from cost_models.evaluation import cross_validate
+    from nest_tune.tuning.knowledge import BASE
+
+    knowledge, core = _knowledge(target, storage)
+    data = knowledge.training_set(core)
+    if len(data) < 8:
+        raise InputError(
+            f"{len(data)} records of target {target}; an evaluation needs 8",
+            hint="nest-tune task tune TASK measures some",
+        )
+    untrained, trained = cross_validate(data, lambda part: BoostedModel.train(part, 0, BASE))
+    document: dict[str, Any] = {
+        "target": target,
+        "records": len(data),
+        "walk": asdict(untrained),
+        "model": asdict(trained),
+    }
+    if as_json:
+        print_json("cost-model-eval", document)
+        return
+    from rich.table import Table
+
+    table = Table("predictor", "tasks", "rows", "Kendall tau", "top-10 % recall", "error", box=None)
+    for name, q in (("coarse walk alone", untrained), ("with the model", trained)):
+        numbers = (f"{q.kendall_tau:.3f}", f"{q.top_recall:.1%}", f"{q.error:.2%}")
+        table.add_row(name, str(q.tasks), str(q.rows), *numbers)
+    console().print(table)
+    print("each task is predicted by a model that never saw it")
+
+
+def _knowledge(target: str, storage: str) -> Any:
+    from compiler_core.targets.load import load_target
+    from nest_tune.records.database import RecordDatabase
+    from nest_tune.tuning.knowledge import knowledge_of
+
+    core = load_target(target).npu
+    database = RecordDatabase(storage)
+    snapshot = database.snapshot()
+    database.close()
+    return knowledge_of(snapshot, core), core

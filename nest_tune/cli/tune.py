@@ -1,0 +1,203 @@
+"""``nest-tune task tune``: the best schedule of one task."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nest_tune.cli.output import console, print_json, require_writable, write_atomically
+
+if TYPE_CHECKING:
+    from compiler_core.targets.target import Target
+    from nest_tune.tuning.task_search import TaskResult, TaskSearch
+
+EXAMPLE = "Example: nest-tune task tune conv2d-0123456789abcdef --target vta --trials 64"
+DEFAULT_STORAGE = "sqlite:///nest-tune.db"
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)")
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+Storage = Annotated[
+    str,
+    typer.Option(
+        metavar="URL",
+        envvar="NEST_TUNE_STORAGE",
+        show_envvar=False,
+        help=f"Measurement database; {DEFAULT_STORAGE} by default.",
+    ),
+]
+
+
+def tune(
+    task: Annotated[
+        str, typer.Argument(metavar="TASK", help="Id of a task, its beginning, or a .json file.")
+    ],
+    target: Annotated[
+        str,
+        typer.Option("--target", help="Name of a target, or path of a .toml file.", metavar="T"),
+    ],
+    sampler: Annotated[
+        str, typer.Option(metavar="S", help="xgb, tpe, nsga2, random or exhaustive.")
+    ] = "xgb",
+    trials: Annotated[
+        int, typer.Option(min=1, help="Schedules, those that records know included.")
+    ] = 128,
+    timeout: Annotated[
+        str | None, typer.Option(metavar="90s", help="Wall time, as 90s, 10m or 2h.")
+    ] = None,
+    exhaustive: Annotated[
+        bool, typer.Option("--exhaustive", help="Search on until the best is proven the optimum.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, max=256, help="Worker processes.")] = 1,
+    storage: Storage = DEFAULT_STORAGE,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Best schedule as TOML.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Tune one task: best schedule, its cycles, and how it was found."""
+    require_writable(output, "--output")
+    limit = None if timeout is None else seconds_of(timeout, "--timeout")
+
+    from compiler_core.targets.load import load_target
+    from nest_tune.records.database import RecordDatabase
+    from nest_tune.samplers.sampler import require_sampler
+    from nest_tune.task_store import find
+    from nest_tune.tuning.tune import Budget, tune_task
+
+    require_sampler(sampler)
+    chip = load_target(target)
+    chosen = find(task)
+    records = RecordDatabase(storage)
+    began = time.monotonic()
+    try:
+        with shown_progress(None if exhaustive else trials) as progress:
+            result = tune_task(
+                chosen,
+                chip.npu,
+                sampler=sampler,
+                budget=Budget(trials, limit),
+                seed=seed,
+                records=records,
+                jobs=jobs,
+                exhaustive=exhaustive or sampler == "exhaustive",
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        resume = f"nest-tune task tune {task} --target {target} --storage {records.name}"
+        print(f"measurements are kept; go on with: {resume}", file=sys.stderr)
+        raise
+    finally:
+        records.close()
+    if output is not None:
+        text = _toml(result)
+        write_atomically(output, lambda stream: stream.write(text.encode()))
+    wall_s = time.monotonic() - began
+    if as_json:
+        print_json("task-tune", _document(result, chip, wall_s, exhaustive))
+        return
+    _print(result, wall_s)
+
+
+def seconds_of(text: str, option: str) -> float:
+    """Reads a duration.
+
+    Raises:
+        InputError: It is none.
+    """
+    from compiler_core.errors import InputError
+
+    match = _DURATION.fullmatch(text.strip())
+    if match is None or float(match[1]) <= 0:
+        raise InputError(f"{option} {text!r}: a duration such as 90s, 10m or 2h is needed")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+@contextmanager
+def shown_progress(trials: int | None) -> Iterator[Callable[[TaskSearch], None]]:
+    """A bar on a terminal's standard error, else one line per batch."""
+    if not sys.stderr.isatty() or os.environ.get("CI"):
+        yield _plain_line
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True
+    ) as bar:
+        number = bar.add_task("measuring", total=trials)
+
+        def update(search: TaskSearch) -> None:
+            bar.update(number, completed=search.spent, description=_state(search))
+
+        yield update
+
+
+def _plain_line(search: TaskSearch) -> None:
+    print(f"{search.spent} schedules: {_state(search)}", file=sys.stderr)
+
+
+def _state(search: TaskSearch) -> str:
+    best, bound = search.best_cycles, search.bound_cycles
+    gain = 1 - best / search.default_cycles if search.default_cycles else 0.0
+    return f"best {best:,} cycles, {gain:.1%} less than untuned, {bound / best:.1%} of the bound"
+
+
+def _document(result: TaskResult, chip: Target, wall_s: float, exhaustive: bool) -> dict[str, Any]:
+    from compiler_core.plain import to_plain
+    from compiler_core.tensor.task import shape_text
+
+    document = {
+        "task": result.task.id,
+        "target": chip.name,
+        "shape": shape_text(result.task.workload),
+        "best_cycles": result.best_cycles,
+        "default_cycles": result.default_cycles,
+        "bound_cycles": result.bound_cycles,
+        "measurements": result.measurements,
+        "known_records": result.known,
+        "history": list(result.history),
+        "outcomes": {outcome.value: count for outcome, count in result.outcomes.items()},
+        "proven_optimal": result.proven,
+        "wall_s": wall_s,
+        "schedule": to_plain(result.best),
+    }
+    if exhaustive:
+        document["optimum_cycles"] = result.best_cycles if result.proven else None
+    return document
+
+
+def _print(result: TaskResult, wall_s: float) -> None:
+    out = console()
+    out.print(
+        f"{result.task.id}: {result.best_cycles:,} cycles, "
+        f"{1 - result.best_cycles / result.default_cycles:.1%} less than untuned "
+        f"({result.default_cycles:,}), bound {result.bound_cycles:,} "
+        f"({result.bound_cycles / result.best_cycles:.1%})"
+    )
+    proof = "; no schedule is better" if result.proven else ""
+    out.print(
+        f"{result.measurements} measurements, {result.known} known before, {wall_s:.1f} s{proof}"
+    )
+    for line in _toml(result).splitlines():
+        out.print(f"  {line}")
+
+
+def _toml(result: TaskResult) -> str:
+    from compiler_core.plain import to_plain
+
+    plain = to_plain(result.best)
+    return "".join(
+        f'{key} = "{value}"\n' if isinstance(value, str) else f"{key} = {value}\n"
+        for key, value in plain.items()
+    )
