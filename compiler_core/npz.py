@@ -45,6 +45,9 @@ _DAMAGE = (
 )
 """What :mod:`zipfile` and :mod:`zlib` raise on damaged bytes."""
 
+_HINT = "write it again with numpy.savez_compressed: plain arrays of numbers, no Python objects"
+_SMALLER_HINT = "a file of this kind is much smaller: write only its own arrays, or split it"
+
 
 @dataclass(frozen=True)
 class NpzLimits:
@@ -110,6 +113,13 @@ def read_npz(
     path = Path(path)
     limits = limits or NpzLimits()
     try:
+        if path.exists() and not path.is_file():
+            # A pipe would be waited for, and cannot be read from its end as a zip file is.
+            kind = "a folder" if path.is_dir() else "no regular file"
+            raise InputError(
+                f"{path}: is {kind}; an .npz file is needed",
+                hint="give the path of a file; what comes from a pipe, write to a file first",
+            )
         with path.open("rb") as file:
             if file.read(4) not in (b"PK\x03\x04", b"PK\x05\x06"):
                 raise InputError(
@@ -130,7 +140,8 @@ def _read_archive(
     except _DAMAGE as error:
         raise InputError(
             f"{path}: damaged or truncated zip directory ({_text(error)}); "
-            f"allowed are {limits.directory_bytes} directory bytes"
+            f"allowed are {limits.directory_bytes} directory bytes",
+            hint=_HINT,
         ) from error
     guarded.read_bytes_max = max(limits.directory_bytes, _CHUNK_BYTES)
     members = _check_directory(path, archive.infolist(), names, limits)
@@ -141,7 +152,7 @@ def _read_archive(
                 result[name] = _read_array(path, name, stream, member.file_size)
         except _DAMAGE as error:
             raise InputError(
-                f"{path}: array {name} is damaged or truncated ({_text(error)})"
+                f"{path}: array {name} is damaged or truncated ({_text(error)})", hint=_HINT
             ) from error
     return result
 
@@ -159,16 +170,19 @@ def _check_directory(
     if len(infos) > limits.array_count:
         raise InputError(
             f"{path}: {len(infos)} entries in the zip directory; at most {limits.array_count} "
-            "are allowed"
+            "are allowed",
+            hint=_SMALLER_HINT,
         )
     members: dict[str, zipfile.ZipInfo] = {}
     total = 0
     for info in infos:
         name = info.filename.removesuffix(".npy")
         if name == info.filename or not name:
-            raise InputError(f"{path}: entry {info.filename!r}; allowed are arrays named NAME.npy")
+            raise InputError(
+                f"{path}: entry {info.filename!r}; allowed are arrays named NAME.npy", hint=_HINT
+            )
         if name in members:
-            raise InputError(f"{path}: array {name!r} is there twice")
+            raise InputError(f"{path}: array {name!r} is there twice", hint=_HINT)
         members[name] = info
         if names is not None and name not in names:
             continue
@@ -178,14 +192,16 @@ def _check_directory(
         ):
             raise InputError(
                 f"{path}: array {name!r} is encrypted or uses zip method {info.compress_type}; "
-                "allowed are 0 (stored) and 8 (deflated)"
+                "allowed are 0 (stored) and 8 (deflated)",
+                hint=_HINT,
             )
         total += info.file_size
         if total > limits.total_bytes:
             raise InputError(
                 f"{path}: array {name!r} claims {info.file_size} bytes, {total} with those "
                 "before it; "
-                f"at most {limits.total_bytes} are read"
+                f"at most {limits.total_bytes} are read",
+                hint=_SMALLER_HINT,
             )
     return {name: info for name, info in members.items() if names is None or name in names}
 
@@ -196,7 +212,8 @@ def _read_array(path: Path, name: str, stream: IO[bytes], size: int) -> npt.NDAr
     if data_bytes != size - header_bytes:
         raise InputError(
             f"{path}: array {name} of shape {shape} and type {dtype} needs {data_bytes} bytes; "
-            f"the file has {size - header_bytes} for it"
+            f"the file has {size - header_bytes} for it",
+            hint=_HINT,
         )
     data = bytearray(data_bytes)
     view = memoryview(data)
@@ -220,25 +237,31 @@ def _read_header(
     prefix = stream.read(8)
     version = tuple(prefix[6:8])
     if prefix[:6] != _NPY_MAGIC or version not in ((1, 0), (2, 0), (3, 0)):
-        raise InputError(f"{path}: {name}.npy is not a NumPy array of format 1.0, 2.0 or 3.0")
+        raise InputError(
+            f"{path}: {name}.npy is not a NumPy array of format 1.0, 2.0 or 3.0", hint=_HINT
+        )
     length_bytes = 2 if version == (1, 0) else 4
     length = int.from_bytes(stream.read(length_bytes), "little")
     if length > _HEADER_BYTES_MAX:
         raise InputError(
             f"{path}: array {name} has a header of {length} bytes; "
-            f"at most {_HEADER_BYTES_MAX} are read"
+            f"at most {_HEADER_BYTES_MAX} are read",
+            hint=_HINT,
         )
     header = _parse_header(stream.read(length))
     if header is None:
-        raise InputError(f"{path}: array {name} has a damaged header")
+        raise InputError(f"{path}: array {name} has a damaged header", hint=_HINT)
     description, fortran_order, shape = header
     if not isinstance(description, str) or not _PLAIN_TYPE.fullmatch(description):
         raise InputError(
             f"{path}: array {name} has type {str(description)[:80]}; allowed are booleans, "
-            "integers and floats (Python objects are never unpickled)"
+            "integers and floats (Python objects are never unpickled)",
+            hint=_HINT,
         )
     if any(axis < 0 for axis in shape):
-        raise InputError(f"{path}: array {name} has a negative length in its shape {shape}")
+        raise InputError(
+            f"{path}: array {name} has a negative length in its shape {shape}", hint=_HINT
+        )
     return shape, fortran_order, np.dtype(description), 8 + length_bytes + length
 
 

@@ -165,7 +165,7 @@ def test_wrong_directories(tmp_path: Path) -> None:
         read_npz(path)
     with pytest.raises(InputError, match="cannot be read"):
         read_npz(tmp_path / "none.npz")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is a folder"):
         read_npz(tmp_path)
 
 
