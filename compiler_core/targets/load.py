@@ -36,6 +36,8 @@ MAX_LINEAGE = 8
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _HEADER = ("schema", "name", "inherit", "description")
+_FILE_HINT = "docs/targets.md says how a target is written"
+_KEYS_HINT = "nest-tune target show vta lists all keys"
 _ORIGIN_KINDS = ", ".join(kind.value for kind in OriginKind)
 _UNITS = {
     "_hz": "Hz",
@@ -123,11 +125,13 @@ def _lineage(path: Path) -> list[_File]:
         if resolved in seen:
             names = [file.name for file in files[seen.index(resolved) :]]
             raise InputError(
-                f"{files[-1].label}: inherit goes in a circle: {' -> '.join([*names, names[0]])}"
+                f"{files[-1].label}: inherit goes in a circle: {' -> '.join([*names, names[0]])}",
+                hint=_FILE_HINT,
             )
         if len(files) == MAX_LINEAGE:
             raise InputError(
-                f"{files[0].label}: inherits through more than the {MAX_LINEAGE} files allowed"
+                f"{files[0].label}: inherits through more than the {MAX_LINEAGE} files allowed",
+                hint=_FILE_HINT,
             )
         seen.append(resolved)
         files.append(_read(following, files[-1] if files else None))
@@ -139,7 +143,9 @@ def _resolve(path: Path) -> Path:
     try:
         return path.resolve()
     except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"{_shown(str(path))}: is no usable path: {error}") from error
+        raise InputError(
+            f"{_shown(str(path))}: is no usable path: {error}", hint=_FILE_HINT
+        ) from error
 
 
 def _parent(file: _File) -> Path | None:
@@ -148,13 +154,15 @@ def _parent(file: _File) -> Path | None:
     if not _NAME.fullmatch(file.inherit):
         raise InputError(
             f"{file.label}: inherit = {_shown(file.inherit)} is not the name of a bundled "
-            "target or of a .toml file in the same folder; folders are not allowed"
+            "target or of a .toml file in the same folder; folders are not allowed",
+            hint=_FILE_HINT,
         )
     if file.inherit.endswith(".toml"):
         path = file.folder / file.inherit
         if _resolve(path).parent != _resolve(file.folder):
             raise InputError(
-                f"{file.label}: inherit = {_shown(file.inherit)} leads out of the folder"
+                f"{file.label}: inherit = {_shown(file.inherit)} leads out of the folder",
+                hint=_FILE_HINT,
             )
         return path
     if file.inherit in bundled_targets():
@@ -173,15 +181,21 @@ def _read(path: Path, child: _File | None) -> _File:
     schema = table.get("schema")
     if schema != TARGET_SCHEMA:
         seen = "is missing" if schema is None else f"= {_shown(schema)}"
-        raise InputError(f'{label}: schema {seen}; this version reads schema = "{TARGET_SCHEMA}"')
+        raise InputError(
+            f'{label}: schema {seen}; this version reads schema = "{TARGET_SCHEMA}"',
+            hint=_FILE_HINT,
+        )
     for key in _HEADER:
         if not isinstance(table.get(key, ""), str):
-            raise InputError(f"{label}: {key} = {_shown(table[key])} must be a text")
+            raise InputError(
+                f"{label}: {key} = {_shown(table[key])} must be a text", hint=_KEYS_HINT
+            )
     name = table.get("name", "")
     if not _NAME.fullmatch(name):
         raise InputError(
             f"{label}: name = {_shown(name)} must be at most 64 "
-            "lower-case letters, digits, '.', '_' and '-'"
+            "lower-case letters, digits, '.', '_' and '-'",
+            hint=_KEYS_HINT,
         )
     body = {key: value for key, value in table.items() if key not in _HEADER}
     leaves = dict(_leaves(body, TargetSections, (), None, _Context(label, name)))
@@ -200,14 +214,18 @@ def _parse(path: Path, label: str, child: _File | None) -> dict[str, Any]:
         with path.open("rb") as stream:
             data = stream.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
-        raise InputError(f"{_shown(label)}: cannot be read{wanted_by}: {error}") from error
+        raise InputError(
+            f"{_shown(label)}: cannot be read{wanted_by}: {error}", hint=_FILE_HINT
+        ) from error
     if len(data) > MAX_FILE_BYTES:
-        raise InputError(f"{label}: larger than the {MAX_FILE_BYTES} bytes allowed{wanted_by}")
+        raise InputError(
+            f"{label}: larger than the {MAX_FILE_BYTES} bytes allowed{wanted_by}", hint=_FILE_HINT
+        )
     try:
         return tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
-        raise InputError(f"{label}: not a TOML file: {reason}") from error
+        raise InputError(f"{label}: not a TOML file: {reason}", hint=_FILE_HINT) from error
 
 
 @dataclass(frozen=True)
@@ -234,12 +252,13 @@ def _leaves(
             known = tuple(model.model_fields)
             raise InputError(
                 f"{context.label}: unknown key {_shown(key)} in {_table(place)}"
-                f"{_nearest(key, known)}; known are {', '.join(known)}"
+                f"{_nearest(key, known)}; known are {', '.join(known)}",
+                hint=_KEYS_HINT,
             )
         section = model.model_fields[key].annotation
         if isinstance(section, type) and issubclass(section, BaseModel):
             if not isinstance(value, dict):
-                raise InputError(f"{where} = {_shown(value)} must be a table")
+                raise InputError(f"{where} = {_shown(value)} must be a table", hint=_KEYS_HINT)
             yield from _leaves(value, section, inner, origin, context)
             continue
         own = origin
@@ -248,12 +267,15 @@ def _leaves(
             if wrong or "value" not in value:
                 raise InputError(
                     f"{where} has {_shown(wrong[0]) if wrong else 'no value'}; "
-                    "allowed are value, origin and source"
+                    "allowed are value, origin and source",
+                    hint=_KEYS_HINT,
                 )
             own = _origin(value, origin, inner, context)
             value = value["value"]
         if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise InputError(f"{where} = {_shown(value)} must be a number or a text")
+            raise InputError(
+                f"{where} = {_shown(value)} must be a number or a text", hint=_KEYS_HINT
+            )
         if isinstance(value, str):
             own = None
         elif own is None:
@@ -272,10 +294,13 @@ def _origin(
     where = f"{context.label}: {_table(place)}"
     kind, source = table.get("origin"), table.get("source")
     if kind not in {known.value for known in OriginKind}:
-        raise InputError(f"{where}: origin = {_shown(kind)}; allowed are {_ORIGIN_KINDS}")
+        raise InputError(
+            f"{where}: origin = {_shown(kind)}; allowed are {_ORIGIN_KINDS}", hint=_KEYS_HINT
+        )
     if not isinstance(source, str) or not source.strip():
         raise InputError(
-            f"{where}: source = {_shown(source)} must be a text that says where the number is from"
+            f"{where}: source = {_shown(source)} must be a text that says where the number is from",
+            hint=_KEYS_HINT,
         )
     return Origin(OriginKind(kind), source, context.name)
 

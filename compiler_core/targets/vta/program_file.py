@@ -49,6 +49,7 @@ DEFAULT_DRAM_BYTES = 8192
 _PAGE_BYTES = 4096
 _FILE_LIMITS = NpzLimits(total_bytes=1024 * MIB, array_count=64)
 _MANIFEST_LIMIT_BYTES = 16 * MIB
+_HINT = "docs/programs.md lists the arrays of a program file"
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,8 @@ def _array(
 ) -> npt.NDArray[Any]:
     if name not in arrays:
         raise InputError(
-            f"{path}: array {name} is missing; the file has {', '.join(sorted(arrays)) or 'none'}"
+            f"{path}: array {name} is missing; the file has {', '.join(sorted(arrays)) or 'none'}",
+            hint=_HINT,
         )
     array = arrays[name]
     fits = array.ndim == len(shape) and all(
@@ -174,7 +176,8 @@ def _array(
         allowed = ", ".join("n" if length is None else str(length) for length in shape)
         raise InputError(
             f"{path}: array {name} is {array.dtype}{list(array.shape)}; "
-            f"allowed is {np.dtype(dtype)}[{allowed}]"
+            f"allowed is {np.dtype(dtype)}[{allowed}]",
+            hint=_HINT,
         )
     return array
 
@@ -184,7 +187,8 @@ def _instructions(path: Path, arrays: Arrays, name: str) -> npt.NDArray[np.uint8
     if len(array) > INSTRUCTION_LIMIT:
         raise InputError(
             f"{path}: array {name} has {len(array)} instructions; at most {INSTRUCTION_LIMIT} "
-            "are read"
+            "are read",
+            hint=_HINT,
         )
     return array
 
@@ -203,7 +207,8 @@ def _pipelined(
         raise InputError(
             f"{path}: array insn_pipelined has {len(pipelined)} instructions, insn has "
             f"{len(instructions)}; "
-            "allowed is the same number"
+            "allowed is the same number",
+            hint=_HINT,
         )
     base = MEMORY_FIELDS["dram_base"]
     base_bits = ((1 << base.width) - 1) << base.low
@@ -216,7 +221,8 @@ def _pipelined(
         raise InputError(
             f"{path}: array insn_pipelined differs from insn in instruction "
             f"{int(np.argmax(differs))}; "
-            "allowed is a different dram_base of LOAD and STORE only"
+            "allowed is a different dram_base of LOAD and STORE only",
+            hint=_HINT,
         )
     return pipelined
 
@@ -232,24 +238,29 @@ def _regions(path: Path, arrays: Arrays) -> tuple[Region, ...] | None:
         if not 0 <= region.memory_type <= 4:
             raise InputError(
                 f"{path}: array regions, row {index}: memory type {region.memory_type}; allowed "
-                "are 0 to 4"
+                "are 0 to 4",
+                hint=_HINT,
             )
         if min(region.address, region.size_bytes, region.pipelined_address) < 0:
             raise InputError(
                 f"{path}: array regions, row {index}: {rows[index]}; no address or size may be "
-                "negative"
+                "negative",
+                hint=_HINT,
             )
         if end > DRAM_LIMIT_BYTES:
             raise InputError(
                 f"{path}: array regions, row {index} ends at {end:#x}; "
-                f"allowed is up to {DRAM_LIMIT_BYTES:#x}"
+                f"allowed is up to {DRAM_LIMIT_BYTES:#x}",
+                hint=_HINT,
             )
     return regions
 
 
 def _require_count(path: Path, name: str, count: int) -> None:
     if count > SEGMENT_LIMIT:
-        raise InputError(f"{path}: array {name} has {count} rows; at most {SEGMENT_LIMIT} are read")
+        raise InputError(
+            f"{path}: array {name} has {count} rows; at most {SEGMENT_LIMIT} are read", hint=_HINT
+        )
 
 
 def _segments(path: Path, arrays: Arrays, prefix: str, dram_size: int) -> tuple[Segment, ...]:
@@ -264,7 +275,8 @@ def _segments(path: Path, arrays: Arrays, prefix: str, dram_size: int) -> tuple[
         if length < 0:
             raise InputError(
                 f"{path}: array {prefix}_len, entry {index}: length {length}; no length may be "
-                "negative"
+                "negative",
+                hint=_HINT,
             )
         if address < 0 or address + length > dram_size:
             raise InputError(
@@ -277,7 +289,8 @@ def _segments(path: Path, arrays: Arrays, prefix: str, dram_size: int) -> tuple[
         position += length
     if position != data.size:
         raise InputError(
-            f"{path}: array {prefix}_data has {data.size} bytes; {prefix}_len sums to {position}"
+            f"{path}: array {prefix}_data has {data.size} bytes; {prefix}_len sums to {position}",
+            hint=_HINT,
         )
     _require_disjoint(path, prefix, segments)
     return tuple(segments)
@@ -292,7 +305,8 @@ def _require_disjoint(path: Path, prefix: str, segments: list[Segment]) -> None:
         if segments[left].address + segments[left].data.size > segments[right].address:
             raise InputError(
                 f"{path}: array {prefix}_addr, entries {left} and {right} overlap at byte "
-                f"{segments[right].address}; segments must be disjoint"
+                f"{segments[right].address}; segments must be disjoint",
+                hint=_HINT,
             )
 
 
@@ -336,7 +350,9 @@ def _manifest_dram_size(manifest: Path, file_name: str) -> object:
             )
         document = json.loads(manifest.read_bytes())
     except OSError as error:
-        raise InputError(f"{manifest}: cannot be read: {error.strerror or error}") from error
+        raise InputError(
+            f"{manifest}: cannot be read: {error.strerror or error}", hint=_HINT
+        ) from error
     except (ValueError, RecursionError) as error:
         raise InputError(
             f"{manifest}: not a JSON document ({error})", hint="give --dram-size"
