@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -23,6 +24,8 @@ from nest_tune.cli import (
     record,
     run,
     simulate,
+    space,
+    study_control,
     target,
     task,
 )
@@ -42,6 +45,8 @@ app.add_typer(task.app)
 app.add_typer(plan.app)
 app.add_typer(record.app)
 app.add_typer(cost_model.app)
+app.add_typer(space.app)
+app.add_typer(study_control.app)
 app.command("compile", epilog=compile_command.EXAMPLE)(compile_command.compile_)
 app.command(epilog=run.EXAMPLE)(run.run)
 app.command(epilog=evaluate.EXAMPLE)(evaluate.evaluate)
@@ -71,6 +76,10 @@ def _root(
     del debug, show_version
 
 
+_OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""How writing to standard output fails; files of results are reported where they are written."""
+
+
 class _Terminated(BaseException):
     """SIGTERM, raised where the program stands so that files are cleaned up."""
 
@@ -88,10 +97,19 @@ def main() -> NoReturn:
     code = _run(arguments, debug=debug, as_json="--json" in arguments)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read the output has gone; the interpreter must not try to flush it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        code = _lost_output(error)
     sys.exit(code)
+
+
+def _lost_output(error: OSError) -> int:
+    """Standard output takes no more: whoever read it has gone, or its disk is full."""
+    # The interpreter must not try to flush it again when it ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not isinstance(error, BrokenPipeError):
+        message = f"standard output cannot be written: {error.strerror or error}"
+        print_error("output", message, hint="free space, or send it elsewhere", as_json=False)
+    return ExitCode.FAILED
 
 
 def _run(arguments: list[str], *, debug: bool, as_json: bool) -> int:
@@ -108,24 +126,27 @@ def _run(arguments: list[str], *, debug: bool, as_json: bool) -> int:
     except NestTuneError as error:
         if debug:
             traceback.print_exc()
-        print_error(type(error).__name__, error.message, hint=error.hint, as_json=as_json)
+        hint = error.hint or f"{_command(arguments)} --help"
+        print_error(type(error).__name__, error.message, hint=hint, as_json=as_json)
         return error.exit_code
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         if debug:
             traceback.print_exc()
+        missing = isinstance(error, ModuleNotFoundError)
         print_error(
             MissingDependencyError.__name__,
-            f"the Python package {error.name!r} is not installed",
+            f"the Python package {error.name!r} is not installed"
+            if missing
+            else f"a Python package cannot be imported: {error}",
             hint="nest-tune doctor",
             as_json=as_json,
         )
         return MissingDependencyError.exit_code
     except typer.TyperException as error:
         return _usage(error, as_json=as_json)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.FAILED
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _OUTPUT_ERRORS:
+            return _lost_output(error)
         if debug:
             traceback.print_exc()
         text = str(error).strip().partition("\n")[0]
@@ -139,10 +160,22 @@ def _run(arguments: list[str], *, debug: bool, as_json: bool) -> int:
     return result if isinstance(result, int) else ExitCode.DONE
 
 
+def _command(arguments: list[str]) -> str:
+    """The command that the arguments name, as far as there is one: ``nest-tune target show``."""
+    words, node = ["nest-tune"], typer.main.get_command(app)
+    for argument in arguments:
+        commands = getattr(node, "commands", {})
+        if argument not in commands:
+            break
+        words.append(argument)
+        node = commands[argument]
+    return " ".join(words)
+
+
 def _usage(error: typer.TyperException, *, as_json: bool) -> int:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "nest-tune"
-    message = error.format_message().strip()
+    message = error.format_message().strip().replace("Value error, ", "")
     if context is not None and type(error).__name__ == "NoArgsIsHelpError":
         print(message)
         return error.exit_code

@@ -64,12 +64,18 @@ def require_writable(path: Path | None, option: str) -> None:
     """Checks before any work that a result can be written to ``path``.
 
     Raises:
-        InputError: Its folder does not exist or cannot be written, or it is a folder itself.
+        InputError: Its folder does not exist or cannot be written, or it is a folder, a device or
+            a pipe itself.
     """
     if path is None:
         return
     if path.is_dir():
         raise InputError(f"{option} {path}: is a folder; a file name is needed")
+    if path.exists() and not path.is_file():
+        raise InputError(
+            f"{option} {path}: is a device or a pipe; a file name is needed",
+            hint="results appear whole or not at all, which only a file can do",
+        )
     if not path.parent.is_dir():
         raise InputError(f"{option} {path}: there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK):
@@ -79,10 +85,14 @@ def require_writable(path: Path | None, option: str) -> None:
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Writes a file that appears under its name only when it is complete.
 
+    A symbolic link stays one: the file that it leads to is replaced.
+
     Raises:
         InputError: The file cannot be written.
     """
     try:
+        # Unlike Path.resolve, realpath answers for links in a circle too.
+        path = Path(os.path.realpath(path))
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import asdict
 from enum import Enum
@@ -38,6 +39,15 @@ class Profile(Enum):
     RTL_PIPELINED = "rtl-pipelined"
 
 
+def _parse_bytes(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{text!r} is no number of bytes; allowed are 65536 or 0x10000, without a unit"
+        ) from error
+
+
 def simulate(
     program: Annotated[
         Path, typer.Argument(metavar="PROGRAM.npz", help="Program in the vector file format.")
@@ -58,7 +68,11 @@ def simulate(
     ] = None,
     dram_size: Annotated[
         int | None,
-        typer.Option(metavar="BYTES", help="Size of DRAM; else from manifest.json or regions."),
+        typer.Option(
+            metavar="BYTES",
+            parser=_parse_bytes,
+            help="Size of DRAM, such as 65536 or 0x10000; else from manifest.json or regions.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -71,6 +85,7 @@ def simulate(
     require_writable(trace, "--trace")
 
     from compiler_core.targets.load import load_target
+    from compiler_core.targets.vta.advice import ADVICE
     from compiler_core.targets.vta.hardware import TimingProfile
     from compiler_core.targets.vta.program_file import read_program_file
     from compiler_core.targets.vta.simulate import simulate as run
@@ -93,6 +108,7 @@ def simulate(
         fault = result.error
         where = "" if fault.instruction is None else f"instruction {fault.instruction}: "
         print(f"error: {program}: {fault.error_class}: {where}{fault.message}", file=sys.stderr)
+        print(f"hint: {ADVICE[fault.error_class]}", file=sys.stderr)
         raise typer.Exit(ExitCode.FAILED)
     if not as_json and result.timing is not None:
         rules = chosen or chip.npu.timing.profile
@@ -100,10 +116,10 @@ def simulate(
 
 
 def _require_distinct(program: Path, outputs: Path | None, trace: Path | None) -> None:
-    taken = {program.resolve(): "PROGRAM"}
+    taken = {os.path.realpath(program): "PROGRAM"}
     for option, path in (("--outputs", outputs), ("--trace", trace)):
         if path is not None:
-            other = taken.setdefault(path.resolve(), option)
+            other = taken.setdefault(os.path.realpath(path), option)
             if other != option:
                 raise InputError(f"{option} {path}: is the same file as {other}")
 

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from compiler_core.targets.vta.advice import ADVICE
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -116,6 +118,7 @@ def test_wrong_program_is_exit_1_with_its_class(
     assert done.returncode == 1
     assert result["cycles"] is None
     assert result["error"]["class"] == "deadlock"
+    assert done.stderr.splitlines()[-1] == "hint: " + ADVICE["deadlock"]
     assert result["error"]["message"]
     assert isinstance(result["error"]["instruction"], int)
     assert "deadlock" in done.stderr
@@ -126,13 +129,15 @@ def test_wrong_program_is_exit_1_with_its_class(
     ("arguments", "words"),
     [
         (["simulate"], ["PROGRAM.npz", "hint: nest-tune simulate --help"]),
-        (["simulate", "gone.npz", "--target", "vta"], ["gone.npz", "error:"]),
+        (["simulate", "gone.npz", "--target", "vta"], ["gone.npz", "nest-tune simulate --help"]),
+        (["simulate", "/dev/null", "--target", "vta"], ["/dev/null", "no regular file"]),
         (["simulate", "gone.npz", "--target", "vtb"], ["'vtb'", "hint: nest-tune target list"]),
         (["simulate", "gone.npz", "--target", "vta", "--profile", "x"], ["rtl2020"]),
-        (["simulate", "gone.npz", "--target", "vta", "--dram-size", "x"], ["dram-size"]),
+        (["simulate", "gone.npz", "--target", "vta", "--dram-size", "4k"], ["'4k'", "0x10000"]),
         (["simulate", "{example}", "--target", "vta", "--dram-size", "-5"], ["-5", "allowed"]),
         (["simulate", "{example}", "--target", "vta", "--trace", "no/t.json"], ["no folder no"]),
         (["simulate", "{example}", "--target", "vta", "--outputs", "."], ["is a folder"]),
+        (["simulate", "{example}", "--target", "vta", "--trace", "/dev/null"], ["is a device"]),
         (["simulate", "{example}", "--target", "vta", "--outputs", "{example}"], ["same file"]),
         (["target", "show", "vta-pinq"], ["vta-pynq"]),
         (["target", "check", "gone.toml"], ["gone.toml", "does not exist"]),
@@ -151,7 +156,7 @@ def test_wrong_use_is_exit_2_with_one_message(
     assert done.stdout == ""
     assert done.stderr.startswith("error: ")
     assert all(word in done.stderr for word in words)
-    assert "Traceback" not in done.stderr
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["error", "hint"]
     assert list(tmp_path.iterdir()) == []
     assert example.read_bytes() == before
 
@@ -212,6 +217,63 @@ def test_text_of_a_description_is_shown_as_it_stands(run: Run, tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     assert "mine: [/red] :smile: [b]" in done.stdout
     assert "[/x]" in done.stdout
+
+
+def test_pipe_for_a_file_is_refused_at_once(run: Run, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npz")
+    done = run("simulate", "pipe.npz", "--target", "vta")
+    assert done.returncode == 2
+    assert "no regular file" in done.stderr
+
+
+def test_result_goes_where_a_link_leads(run: Run, example: Path, tmp_path: Path) -> None:
+    (tmp_path / "link.json").symlink_to("real.json")
+    done = run("simulate", example, "--target", "vta", "--trace", "link.json")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "link.json").is_symlink()
+    assert json.loads((tmp_path / "real.json").read_bytes())["traceEvents"]
+
+
+def test_link_in_a_circle_is_one_error(run: Run, example: Path, tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    for arguments in (["a", "--target", "vta"], [example, "--target", "vta", "--outputs", "a"]):
+        done = run("simulate", *arguments)
+        assert done.returncode in (0, 2), done.stderr
+        assert "internal" not in done.stderr
+
+
+def test_dram_size_may_be_hexadecimal(run: Run, example: Path) -> None:
+    done = run("simulate", example, "--target", "vta", "--dram-size", "0x6000", "--json")
+    assert document(done, "simulate")["dram_size_bytes"] == 0x6000
+
+
+@pytest.mark.parametrize("options", [["--json"], []], ids=["json", "text"])
+def test_full_disk_under_the_output_is_one_error(example: Path, options: list[str]) -> None:
+    command = [sys.executable, "-m", "nest_tune", "simulate", str(example), "--target", "vta"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*command, *options],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: standard output cannot be written")
+    assert "Traceback" not in done.stderr
+
+
+def test_damaged_package_is_a_missing_dependency(
+    run: Run, example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "numba.py").write_text("raise ImportError('libgone.so: no such file')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    done = run("simulate", example, "--target", "vta")
+    assert done.returncode == 5
+    assert "libgone.so" in done.stderr
+    assert "hint: nest-tune doctor" in done.stderr
 
 
 def test_unwritable_result_is_one_error(run: Run, example: Path, tmp_path: Path) -> None:
