@@ -16,7 +16,6 @@ from compiler_core.graph.session import FloatSession
 from compiler_core.graph.simplify import simplify
 from compiler_core.graph.text import graph_digest
 
-MODELS = Path(__file__).parents[4] / "shared" / "data" / "models"
 TOPOLOGIES = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 
 INVENTORY = {
@@ -68,10 +67,8 @@ def stock(model: bytes, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("name", INVENTORY)
-def test_given_models(name: str) -> None:
-    path = MODELS / f"{name}.onnx"
-    if not path.exists():
-        pytest.skip("the shared models are not on this machine")
+def test_given_models(name: str, shared_data: Path) -> None:
+    path = shared_data / "models" / f"{name}.onnx"
     graph = import_onnx(path)
     simple = simplify(graph)
     assert inventory(simple) == INVENTORY[name]
