@@ -32,6 +32,7 @@ WEIGHTED = ("Conv", "Dense", "MatMul", "Gemm")
 _MICROSOFT = "com.microsoft"
 _ROUND_OPSET = 11
 _QDQ_OPSET = 13
+_MIDDLE = 128
 _MAGIC = 1.5 * 2**23
 """Adding and subtracting it rounds float32 to integers, half to even, where there is no Round."""
 
@@ -302,8 +303,12 @@ class _Rewriter:
         first = stored.shape[0] == numbers.weight.shape[0] and (
             node.op == "Conv" or bool(node.attributes.get("transB"))
         )
-        weight = self._constant(node.inputs[1], stored)
-        real = self._dequantize(weight, numbers.scales, numbers.several, 0 if first else 1, np.int8)
+        # As uint8 with zero point 128, like the activations: products of int8 weights saturate in
+        # runtimes on CPUs without 8-bit dot products.
+        shifted = (stored.astype(np.int16) + _MIDDLE).astype(np.uint8)
+        weight = self._constant(node.inputs[1], shifted)
+        axis = 0 if first else 1
+        real = self._dequantize(weight, numbers.scales, numbers.several, axis, _MIDDLE)
         inputs: tuple[str, ...] = (source, real)
         if numbers.bias.any():
             bias = self._constant(node.inputs[1], numbers.bias.astype(np.int32))
@@ -334,6 +339,8 @@ class _Rewriter:
     def _quantized(
         self, tensor: str, like: str, known: AffineType, output: str | None = None
     ) -> str:
+        if known.dtype == "int8":
+            known = AffineType(known.scale, known.zero_point + _MIDDLE, "uint8")
         scale = self._constant(like, np.asarray(known.scale, np.float32))
         zero = self._constant(like, np.asarray(known.zero_point, known.dtype))
         domain = self._domain(known.dtype)
@@ -349,7 +356,7 @@ class _Rewriter:
         scales: npt.NDArray[np.float64],
         several: bool,
         axis: int,
-        zero: type[np.int8] | None,
+        zero: int | None,
     ) -> str:
         scale = scales if several else scales[0]
         inputs: tuple[str, ...] = (
@@ -357,7 +364,7 @@ class _Rewriter:
             self._constant(integers, np.asarray(scale, np.float32)),
         )
         if zero is not None:
-            inputs = (*inputs, self._constant(integers, np.zeros(np.shape(scale), zero)))
+            inputs = (*inputs, self._constant(integers, np.full(np.shape(scale), zero, np.uint8)))
         domain = self._domain("int8")
         attributes = {"axis": axis} if several else {}
         return self._node(

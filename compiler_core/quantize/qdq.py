@@ -1,11 +1,17 @@
 """The quantized graph as an ONNX model in QDQ form, for any ONNX runtime.
 
 Every int8 tensor is a QuantizeLinear and DequantizeLinear pair with a power-of-two scale and zero
-point 0; weights are int8 and biases int32 behind a DequantizeLinear. Float segments stay float.
+point 0; weights are int8 behind a DequantizeLinear, per channel where shifts are. Float segments
+stay float, operators of the CPU that compute in integers are in QDQ form too.
 
-A runtime rounds half to even where the integer operators round half up, so on equal inputs the
-outputs of one operator may differ by 1 where the accumulator lies exactly between two integers.
-Below operator set 13 the quantization operators are those of the ``com.microsoft`` domain.
+A runtime rounds half to even where the integer operators round half up. So the bias, added in float
+behind the convolution, holds a quarter of an accumulator unit more: no sum lies between two
+integers any more, and all others round as before. In float32, which holds every sum up to ``2**22``
+with its quarter, a runtime then computes the very integers. One that fuses the convolution into an
+integer kernel regardless drops the quarter, and may differ by 1 per operator; kernels that saturate
+8-bit products (those of CPUs without 8-bit dot products) differ by more, which is why the bias is
+not one that they recognize. Below operator set 13 the quantization operators are those of the
+``com.microsoft`` domain.
 """
 
 from __future__ import annotations
@@ -33,6 +39,8 @@ from compiler_core.quantize.ir import (
 
 _QDQ_OPSET = 13
 _CLIP_INPUTS_OPSET = 11
+_TIE_BREAKER = 0.25
+"""Added to accumulators before they are rounded, in their units."""
 _MICROSOFT = "com.microsoft"
 
 
@@ -201,7 +209,6 @@ class _Writer:
         inputs = [
             self._real(operator.input),
             self._dequantized(self.constant(operator.weight), weight_exponent),
-            self._dequantized(self.constant(operator.bias), accumulator),
         ]
         result = self._node(
             "Conv",
@@ -213,6 +220,9 @@ class _Writer:
             dilations=operator.dilations,
             group=operator.groups,
         )
+        quarter = operator.bias.astype(np.float64) + (operator.shift > 0) * _TIE_BREAKER
+        bias = np.ldexp(quarter, -accumulator).astype(np.float32).reshape(-1, 1, 1)
+        result = self._node("Add", [result, self.constant(bias)])
         if operator.residual is None:
             return result
         return self._node("Add", [result, self._real(operator.residual)])
