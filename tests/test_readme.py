@@ -1,4 +1,4 @@
-"""The commands in the README give the output that stands there."""
+"""The commands in the README give the output that stands there; the examples of docs run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,3 +42,24 @@ def test_command_prints_what_the_readme_says(command: str, output: str) -> None:
     )
     printed = "\n".join(line.rstrip() for line in (done.stdout + done.stderr).splitlines())
     assert printed == output
+
+
+def test_program_of_the_docs_stores_what_they_say(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "programs.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    arguments = ["simulate", "answer.npz", "--target", "vta", "--outputs", "after.npz"]
+    for command in (["-c", example], ["-m", "nest_tune", *arguments]):
+        done = subprocess.run(
+            [sys.executable, *command],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+    with np.load(tmp_path / "after.npz") as after:
+        assert after["dram"][0x2000:0x2010].tolist() == [42] * 16
+        assert not after["dram"][0x2010:].any()
