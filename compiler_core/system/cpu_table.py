@@ -100,12 +100,12 @@ def _attribute(value: Any) -> str:
     if isinstance(value, tuple | list):
         return "x".join(_attribute(member) for member in value)
     if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
+        value = value.decode("utf-8", "replace")
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, np.ndarray):
         return hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:8]
-    return str(value)
+    return "".join(c if c.isprintable() else "?" for c in str(value))
 
 
 def write_cpu_table(rows: Iterable[CpuRow]) -> bytes:

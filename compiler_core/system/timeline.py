@@ -90,7 +90,7 @@ class Timeline:
         end_ps: When it ended.
         core: Core of a program (:data:`ALL_CORES` if sliced), else :data:`ANY_CORE`.
         cause: Task whose end let this one start (the last of those it depends on, or the one that
-            held its resource), -1 for those that start at once.
+            held its resource; a launch holds the CPU), -1 for those that start at once.
         spans: In order of their ends; a paused CPU task has several.
     """
 
@@ -320,6 +320,7 @@ class _Simulation:
         index, self._launching = self._launching, _NOBODY
         self._spans.append(Span(index, 0, self._cpu_since, self._now))
         self._cpu_since = self._now
+        self._cpu_last = index
         for core, task in enumerate(self._held):
             if task == index:
                 self._left[core] = self._tasks[index].run_ps

@@ -1,0 +1,75 @@
+"""Models from the onnx package, and cost tables of random numbers that need no simulation."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import onnx
+import pytest
+
+from compiler_core.frontend import load_model
+from compiler_core.graph.ir import Graph
+from compiler_core.partition.costs import CostTable, CpuPart, GroupCost, Program, TensorCost
+from compiler_core.partition.evaluate import Evaluator
+from compiler_core.partition.groups import GroupGraph, build_groups
+
+LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+
+
+@pytest.fixture(scope="session")
+def light_groups() -> Callable[[str], GroupGraph]:
+    """Groups of a model that the onnx package carries: squeezenet, resnet50, inception_v1."""
+    known: dict[str, GroupGraph] = {}
+
+    def groups(name: str) -> GroupGraph:
+        if name not in known:
+            path = LIGHT / f"light_{name}.onnx"
+            if not path.exists():
+                pytest.skip("onnx package: no data of backend/test/data/light")
+            known[name] = build_groups(load_model(path).graph)
+        return known[name]
+
+    return groups
+
+
+@pytest.fixture(scope="session")
+def synthetic_graph(
+    synthetic: ModuleType, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Graph]:
+    """A small seeded model, imported."""
+    folder = tmp_path_factory.mktemp("synthetic")
+    return lambda name: load_model(synthetic.write(name, folder)).graph
+
+
+@pytest.fixture(scope="session")
+def random_evaluator() -> Callable[..., Evaluator]:
+    """An evaluator with costs drawn from a seed: ``(groups, seed, cores=1)``."""
+
+    def make(groups: GroupGraph, seed: int, cores: int = 1) -> Evaluator:
+        draw = random.Random(seed)
+        costs = tuple(_group(groups, index, draw, cores) for index in range(len(groups.groups)))
+        tensors = tuple(
+            TensorCost(draw.randint(1, 4000), draw.randint(1, 4000), 1.0) for _ in groups.tensors
+        )
+        return Evaluator(groups, CostTable(costs, tensors, draw.randint(0, 300), 1e12, cores, 1e8))
+
+    return make
+
+
+def _group(groups: GroupGraph, index: int, draw: random.Random, cores: int) -> GroupCost:
+    group = groups.groups[index]
+    part = CpuPart(draw.randint(1, 20_000), group.reads, ())
+    programs = None
+    sliced = None
+    if group.npu_reason is None:
+        run = draw.randint(1, 8000)
+        program = Program(
+            group.name, "task", run, run, 2.0, 10, 10, draw.randint(0, 10**6), 1000, 5, 16
+        )
+        programs = () if group.operator == "Concat" else (program,)
+        if cores > 1 and programs and draw.random() < 0.7:
+            sliced = Program(group.name, "task", 1, run // 2, 3.0, 12, 12, 1000, 1000, 5, 16)
+    return GroupCost((part,), 1.0, 8, 4, programs, programs, sliced)

@@ -1,0 +1,140 @@
+"""The optimum against brute force, its bound, and that no baseline beats it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+
+import pytest
+
+from compiler_core.graph.ir import Graph
+from compiler_core.partition import optimum as module_under_test
+from compiler_core.partition.baselines import baselines, best_sequential, branches
+from compiler_core.partition.evaluate import ON_CPU, ON_NPU, Evaluator
+from compiler_core.partition.groups import GroupGraph, build_groups
+from compiler_core.partition.milp import Objective, solve_module
+from compiler_core.partition.modules import Module, lower_bound_ps, modules_of, one_machine_ps
+from compiler_core.partition.optimum import find_optimum
+from compiler_core.system.timeline import ranks, simulate
+
+Groups = Callable[[str], GroupGraph]
+Graphs = Callable[[str], Graph]
+Random = Callable[..., Evaluator]
+
+
+@pytest.mark.parametrize("name", ["concat", "residual", "mixed", "two_inputs"])
+@pytest.mark.parametrize("cores", [1, 2])
+def test_optimum_of_small_models_is_that_of_brute_force(
+    synthetic_graph: Graphs, random_evaluator: Random, name: str, cores: int
+) -> None:
+    groups = build_groups(synthetic_graph(name))
+    for seed in range(12 if cores == 1 else 3):
+        evaluator = random_evaluator(groups, seed, cores)
+        found = find_optimum(evaluator)
+        every = [evaluator.latency_ps(p) for p in product(*evaluator.units)]
+        assert found.latency_ps == min(every)
+        assert found.bound_ps <= min(every)
+        assert found.latency_ps == evaluator.latency_ps(found.placement)
+
+
+@pytest.mark.parametrize("name", ["concat", "residual", "two_inputs"])
+def test_least_sum_is_that_of_brute_force(
+    synthetic_graph: Graphs, random_evaluator: Random, name: str
+) -> None:
+    groups = build_groups(synthetic_graph(name))
+    for seed in range(12):
+        evaluator = random_evaluator(groups, seed)
+        found = find_optimum(evaluator, objective=Objective.SUM)
+        least = min(evaluator.sequential_ps(p) for p in product(*evaluator.units))
+        assert evaluator.sequential_ps(found.placement) == found.latency_ps == least
+        assert best_sequential(evaluator) == found.placement
+
+
+@pytest.mark.parametrize("name", ["concat", "residual"])
+@pytest.mark.parametrize("cores", [1, 2])
+def test_mixed_integer_program_bounds_and_search_finishes(
+    synthetic_graph: Graphs,
+    random_evaluator: Random,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    cores: int,
+) -> None:
+    monkeypatch.setattr(module_under_test, "MAX_ENUMERATED", 0)
+    groups = build_groups(synthetic_graph(name))
+    for seed in range(6):
+        evaluator = random_evaluator(groups, seed, cores)
+        least = min(evaluator.latency_ps(p) for p in product(*evaluator.units))
+        found = find_optimum(evaluator, time_limit_s=5.0)
+        assert found.bound_ps <= least <= found.latency_ps
+        assert found.enumerated == 0
+        whole = Module(0, len(groups.groups))
+        choices = dict(enumerate(evaluator.units))
+        context = (ON_CPU,) * len(groups.groups)
+        solved = solve_module(evaluator, whole, context, choices)
+        assert solved.bound_ps <= least
+        summed = solve_module(evaluator, whole, context, choices, objective=Objective.SUM)
+        if cores == 1:
+            sums = min(evaluator.sequential_ps(p) for p in product(*evaluator.units))
+            assert summed.bound_ps <= sums <= summed.bound_ps * 1.001 + 1
+
+
+@pytest.mark.parametrize("name", ["squeezenet", "resnet50", "inception_v1"])
+@pytest.mark.parametrize("cores", [1, 4])
+def test_never_worse_than_a_baseline(
+    light_groups: Groups, random_evaluator: Random, name: str, cores: int
+) -> None:
+    evaluator = random_evaluator(light_groups(name), 5, cores)
+    others = baselines(evaluator)
+    found = find_optimum(evaluator, starts=others.values(), time_limit_s=6.0)
+    for placement in others.values():
+        assert found.latency_ps <= evaluator.latency_ps(placement)
+    assert found.latency_ps == evaluator.latency_ps(found.placement)
+    assert found.bound_ps <= found.latency_ps
+    if cores == 1:
+        assert found.enumerated == found.modules
+
+
+@pytest.mark.parametrize("name", ["squeezenet", "resnet50", "inception_v1"])
+def test_latency_is_the_sum_over_modules(
+    light_groups: Groups, random_evaluator: Random, name: str
+) -> None:
+    groups = light_groups(name)
+    modules = modules_of(groups)
+    assert [m.first for m in modules] == [0, *(m.stop for m in modules[:-1])]
+    assert modules[-1].stop == len(groups.groups)
+    assert len(modules) > 15
+    for seed in range(4):
+        evaluator = random_evaluator(groups, seed)
+        placement = tuple(units[seed * 7 % 3 % len(units)] for units in evaluator.units)
+        total = 0
+        for module in modules:
+            tasks = evaluator.tasks(placement, module.first, module.stop)
+            share = simulate(tasks, ranks(tasks)).latency_ps
+            assert lower_bound_ps(tasks, 1) <= share
+            total += share
+        assert evaluator.latency_ps(placement) == total
+
+
+def test_pins_are_kept(light_groups: Groups, random_evaluator: Random) -> None:
+    evaluator = random_evaluator(light_groups("squeezenet"), 1)
+    free = find_optimum(evaluator)
+    group = next(g for g, units in enumerate(evaluator.units) if len(units) > 1)
+    other = ON_CPU if free.placement[group] == ON_NPU else ON_NPU
+    pinned = find_optimum(evaluator, pins={group: other}, starts=[free.placement])
+    assert pinned.placement[group] == other
+    assert pinned.latency_ps >= free.latency_ps
+    for placement in baselines(evaluator, {group: other}).values():
+        assert placement[group] == other
+
+
+def test_branches_cover_every_group_once(light_groups: Groups) -> None:
+    groups = light_groups("inception_v1")
+    chains = branches(groups)
+    assert sorted(group for chain in chains for group in chain) == list(range(len(groups.groups)))
+    assert max(map(len, chains)) > 1
+
+
+def test_one_machine_bound_by_hand() -> None:
+    assert one_machine_ps([(0, 4, 10), (2, 3, 1), (9, 1, 0)]) == 14
+    assert one_machine_ps([(0, 4, 0), (0, 4, 0)]) == 8
+    assert one_machine_ps([]) == 0

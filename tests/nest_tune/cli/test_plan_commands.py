@@ -1,0 +1,162 @@
+"""plan show, check, best; profile-cpu; compile --plan: documents, files, bad input."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from nest_tune.cli.app import _run
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs ``nest-tune`` in this process: exit code, standard output, standard error."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        words = [str(argument) for argument in arguments]
+        code = _run(words, debug=False, as_json="--json" in words)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def model(synthetic: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(synthetic.write("concat", tmp_path_factory.mktemp("plans")))
+
+
+def test_best_plan_is_shown_written_and_read(run: Run, model: Path, tmp_path: Path) -> None:
+    plan, svg, trace = (tmp_path / name for name in ("plan.toml", "plan.svg", "trace.json"))
+    files = ("-o", plan, "--svg", svg, "--trace", trace)
+    code, out, _ = run("plan", "best", model, "--target", "vta", *files, "--json")
+    assert code == 0
+    best = json.loads(out)
+    assert next(iter(best)) == "schema"
+    assert best["schema"] == "nest-tune/plan-best/1"
+    assert {"all_cpu", "all_npu", "static_by_type", "partition_tuner"} <= set(best["baselines"])
+    assert best["latency_ms"] <= min(best["baselines"].values())
+    assert 0 <= best["optimality_gap"] <= 0.02
+    assert best["bound_ms"] <= best["latency_ms"] <= best["sequential_ms"]
+    assert best["critical_path"]
+    picture = ElementTree.parse(svg).getroot()
+    boxes = [e for e in picture.iter() if e.tag.endswith("rect")]
+    assert len(boxes) == len(best["groups"])
+    events = json.loads(trace.read_text())["traceEvents"]
+    slices = [event for event in events if event["ph"] == "X"]
+    assert max(e["ts"] + e["dur"] for e in slices) == pytest.approx(
+        best["latency_ms"] * 1e3, abs=2e-3
+    )
+
+    code, out, _ = run("plan", "show", model, "--target", "vta", "--plan", plan, "--json")
+    shown = json.loads(out)
+    assert (code, shown["latency_ms"]) == (0, best["latency_ms"])
+    assert (shown["units"], shown["digest"]) == (best["units"], best["digest"])
+    code, out, _ = run("plan", "check", model, "--target", "vta", "--plan", plan, "--json")
+    checked = json.loads(out)
+    assert (code, checked["ok"], checked["free"]) == (0, True, 0)
+
+    code, _, err = run("plan", "show", model, "--target", "vta-pynq", "--plan", plan)
+    assert code == 2
+    assert "the plan is for target 'vta'" in err
+
+
+def test_tables_for_people(run: Run, model: Path) -> None:
+    code, out, _ = run("plan", "best", model, "--target", "vta")
+    assert code == 0
+    assert "partition_tuner" in out
+    assert "critical" in out
+    code, out, _ = run("plan", "show", model, "--target", "vta")
+    assert code == 0
+    assert "DRAM" in out
+
+
+def test_pinned_nodes_stay(run: Run, model: Path, tmp_path: Path) -> None:
+    _, out, _ = run("plan", "show", model, "--target", "vta", "--json")
+    name = next(g["name"] for g in json.loads(out)["groups"] if g["vta_ms"])
+    plan = tmp_path / "pins.toml"
+    plan.write_text(f'schema = "nest-tune/plan/1"\n[units]\n"{name}" = "cpu"\n')
+    code, out, _ = run("plan", "best", model, "--target", "vta", "--plan", plan, "--json")
+    assert (code, json.loads(out)["units"][name]) == (0, "cpu")
+    code, out, _ = run("plan", "check", model, "--target", "vta", "--plan", plan)
+    assert code == 0
+    assert "1 groups pinned" in out
+
+
+def test_compile_takes_a_plan(run: Run, model: Path, tmp_path: Path, synthetic: ModuleType) -> None:
+    import numpy as np
+
+    np.savez(tmp_path / "calib.npz", x=synthetic.samples("concat", 4, seed=1)["x"])
+    _, out, _ = run("plan", "show", model, "--target", "vta", "--json")
+    names = [g["name"] for g in json.loads(out)["groups"]]
+    plan = tmp_path / "cpu.toml"
+    plan.write_text(
+        f'schema = "nest-tune/plan/1"\ndefault = "vta"\n[units]\n"{names[0]}" = "cpu"\n'
+    )
+    options = ("--calibration", tmp_path / "calib.npz", "-o", tmp_path / "out", "--json")
+    code, out, _ = run("compile", model, "--target", "vta", "--plan", plan, *options)
+    assert code == 0
+    made = json.loads(out)
+    _, out, _ = run("plan", "show", model, "--target", "vta", "--plan", plan, "--json")
+    assert made["metrics"]["launches"] == json.loads(out)["launches"]
+    assert made["metrics"]["latency_ms"] == pytest.approx(json.loads(out)["latency_ms"], rel=0.01)
+
+
+def test_wrong_plans(run: Run, synthetic: ModuleType, tmp_path: Path) -> None:
+    model = Path(synthetic.write("float_only", tmp_path))
+    _, out, _ = run("plan", "show", model, "--target", "vta", "--json")
+    groups = json.loads(out)["groups"]
+    name = groups[0]["name"]
+    plan, fixed = tmp_path / "plan.toml", tmp_path / "fixed.toml"
+    plan.write_text(f'schema = "nest-tune/plan/1"\n[units]\n"{name}" = "vta"\n')
+    command = ("plan", "check", model, "--target", "vta", "--plan")
+    code, out, err = run(*command, plan, "--fix", fixed, "--json")
+    assert code == 2
+    assert json.loads(out)["error"]["class"] == "IllegalPlanError"
+    assert groups[0]["vta_reason"] in err
+    assert run(*command, fixed)[0] == 0
+    plan.write_text('schema = "nest-tune/plan/1"\n[units]\nnowhere = "vta"\n')
+    code, _, err = run(*command, plan)
+    assert code == 2
+    assert "no node 'nowhere'" in err
+
+
+def test_profile_of_this_cpu_is_a_cost_table(run: Run, model: Path, tmp_path: Path) -> None:
+    table = tmp_path / "cpu.csv"
+    quick = ("--repeats", "5", "--budget", "0")
+    code, out, _ = run("profile-cpu", model, "-o", table, *quick, "--json")
+    assert code == 0
+    measured = json.loads(out)
+    assert measured["deterministic"] is False
+    assert measured["sum_ms"] > 0
+    options = ("--target", "vta", "--cpu-table", table, "--json")
+    code, out, _ = run("plan", "best", model, *options)
+    assert code == 0
+    best = json.loads(out)
+    assert best["deterministic"] is False
+    assert best["baselines"]["all_cpu"] == pytest.approx(measured["sum_ms"], abs=1e-4)
+    table.write_text("\n".join(table.read_text().splitlines()[:-1]) + "\n")
+    code, _, err = run("plan", "best", model, *options)
+    assert code == 2
+    assert "operators of the model are missing" in err
+    code, out, _ = run("profile-cpu", model, *quick)
+    assert code == 0
+    assert "the whole model" in out
+
+
+def test_host_is_measured_by_the_clock(run: Run, model: Path) -> None:
+    code, out, _ = run("plan", "best", model, "--target", "host", "--json")
+    found = json.loads(out)
+    assert (code, found["deterministic"]) == (0, False)
+    assert 0 < found["latency_low_ms"] <= found["latency_ms"] <= found["latency_high_ms"]
+    assert set(found["units"].values()) == {"cpu"}
+    code, out, _ = run("plan", "show", model, "--target", "host")
+    assert code == 0
+    assert "not deterministic" in out

@@ -1,0 +1,85 @@
+"""The partition space: points and placements, neighbours, first points."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from compiler_core.errors import InputError
+from compiler_core.frontend import load_model
+from compiler_core.partition.best import find_best, prepare
+from compiler_core.partition.evaluate import ON_CPU, ON_NPU, Evaluator
+from compiler_core.targets.load import load_target
+from search_spaces.partition import PartitionSpace
+
+
+@pytest.fixture(scope="module")
+def evaluator(synthetic: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Evaluator:
+    path = Path(synthetic.write("concat", tmp_path_factory.mktemp("space")))
+    return prepare(load_model(path).graph, load_target("vta"))
+
+
+def test_points_and_placements(evaluator: Evaluator) -> None:
+    space = PartitionSpace(evaluator)
+    points = list(space.enumerate())
+    assert len(points) == len(set(points)) == space.size
+    placements = {space.placement(point) for point in points}
+    assert len(placements) == space.size
+    for point in points:
+        placement = space.placement(point)
+        assert space.encode(placement) == point
+        assert all(u in units for u, units in zip(placement, evaluator.units, strict=True))
+    best = min(space.latency_ms(point) for point in points)
+    assert best == find_best(evaluator).optimum.latency_ps / 1e9
+
+
+def test_first_points_begin_with_the_optimum(evaluator: Evaluator) -> None:
+    space = PartitionSpace(evaluator)
+    first = space.first_points()
+    names = [name for joined in first for name in joined.split("+")]
+    assert names[0] == "optimum"
+    assert {"all_cpu", "all_npu", "partition_tuner", "untuned"} <= set(names)
+    assert len(set(first.values())) == len(first)
+    latencies = [space.latency_ms(point) for point in first.values()]
+    assert latencies[0] == min(latencies)
+
+
+def test_neighbours_move_one_group_or_two_dependent_ones(evaluator: Evaluator) -> None:
+    space = PartitionSpace(evaluator)
+    start = space.encode(tuple(units[-1] for units in evaluator.units))
+    near = space.neighbours(start)
+    assert len({tuple(point) for point in near.tolist()}) == len(near)
+    changed = (near != np.array(start)).sum(axis=1)
+    assert changed.min() == 1
+    assert changed.max() <= 2
+    assert (changed == 1).sum() == sum(len(p) - 1 for p in space.parameters)
+
+
+def test_samples_are_distinct_and_repeat_with_the_seed(evaluator: Evaluator) -> None:
+    space = PartitionSpace(evaluator)
+    points = space.sample(np.random.default_rng(1), 5)
+    assert np.array_equal(points, space.sample(np.random.default_rng(1), 5))
+    assert len({tuple(p) for p in points.tolist()}) == 5
+    every = space.sample(np.random.default_rng(2), 10 * space.size)
+    assert len(every) == space.size
+
+
+def test_pinned_groups_are_no_parameters(evaluator: Evaluator) -> None:
+    space = PartitionSpace(evaluator)
+    group = next(g for g, units in enumerate(evaluator.units) if len(units) > 1)
+    pinned = PartitionSpace(evaluator, {group: ON_CPU})
+    assert pinned.size * 2 == space.size
+    assert pinned.digest != space.digest
+    for point in pinned.first_points().values():
+        assert pinned.placement(point)[group] == ON_CPU
+    node = evaluator.groups.groups[group].name
+    assert pinned.assignment(next(pinned.enumerate()))[node] == "cpu"
+    wrong = list(pinned.placement(next(pinned.enumerate())))
+    wrong[group] = ON_NPU
+    with pytest.raises(InputError, match="the space holds cpu"):
+        pinned.encode(tuple(wrong))
+    with pytest.raises(InputError, match="a placement of 1 groups"):
+        pinned.encode((ON_CPU,))
