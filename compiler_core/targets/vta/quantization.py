@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from compiler_core.graph.ir import Graph, Node
-from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme, Scales
+from compiler_core.quantize.exponents import Granularity
+from compiler_core.quantize.scheme import QuantizationScheme, Scales
 from compiler_core.quantize.windows import window_of
 
 Rule = Callable[[Graph, Node, QuantizationScheme], str | None]
@@ -63,11 +64,4 @@ def unsupported_scheme(graph: Graph, node: Node, scheme: QuantizationScheme) -> 
 
 def has_second_pass(scheme: QuantizationScheme) -> bool:
     """Whether convolutions without a residual pay :data:`SECOND_PASS`."""
-    from compiler_core.quantize.exponents import Granularity
-
     return scheme.granularity is Granularity.CHANNEL and scheme.scales is Scales.POWER_OF_TWO
-
-
-def cpu_alone(scheme: QuantizationScheme) -> bool:
-    """Whether a decision of ``scheme`` only matters for operators on the CPU."""
-    return scheme.cpu_precision is not CpuPrecision.FLOAT

@@ -1,0 +1,134 @@
+"""How much damage each layer does when it alone is quantized."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.session import FloatSession
+from compiler_core.quantize.accuracy import Accuracy, Metric, measure
+from compiler_core.quantize.apply import apply_scheme, weighted_layers
+from compiler_core.quantize.assemble import CPU
+from compiler_core.quantize.calibration import model_batch
+from compiler_core.quantize.reference import ReferenceExecutor
+from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme
+from compiler_core.quantize.statistics import TensorRange
+from compiler_core.quantize.windows import sample_shape
+
+Samples = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerSensitivity:
+    """What one layer does alone.
+
+    Attributes:
+        name, operator: Of its node.
+        macs: Multiplications for one sample.
+        accuracy: Of the model with this layer alone in integers.
+    """
+
+    name: str
+    operator: str
+    macs: int
+    accuracy: Accuracy
+
+
+def layer_macs(graph: Graph) -> dict[str, int]:
+    """Multiplications for one sample by weighted layer; 0 where shapes are unknown."""
+    nodes = {node.name: node for node in graph.nodes}
+    return {name: _macs(graph, nodes[name]) for name in weighted_layers(graph)}
+
+
+def _macs(graph: Graph, node: Node) -> int:
+    weight = graph.constants[node.inputs[1]]
+    shape = sample_shape(graph, node.output) or ()
+    if node.op == "Conv":
+        return prod(shape) * prod(weight.shape[1:])
+    reduction = weight.shape[-1] if node.attributes.get("transB") else weight.shape[-2:][0]
+    return prod(shape) * int(reduction)
+
+
+def float_scores(graph: Graph, samples: Samples, output: str) -> npt.NDArray[Any]:
+    """Scores of the float model, sample by sample (no sample's bits depend on its neighbours).
+
+    Raises:
+        InputError: onnxruntime cannot run the graph.
+    """
+    session, batch = FloatSession(graph, [output]), model_batch(graph)
+    count = len(next(iter(samples.values())))
+    parts = [
+        session.run({name: array[i : i + batch] for name, array in samples.items()})[output]
+        for i in range(0, count, batch)
+    ]
+    return np.concatenate(parts)
+
+
+def sensitivities(
+    graph: Graph,
+    assignment: Mapping[str, str],
+    ranges: Mapping[str, TensorRange],
+    scheme: QuantizationScheme,
+    samples: Samples,
+    labels: npt.NDArray[Any] | None,
+    *,
+    output: str | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> tuple[LayerSensitivity, ...]:
+    """Quantize every weighted layer alone; the most damaging first.
+
+    Args:
+        graph: The float graph, simplified.
+        assignment: Where each node runs when all are quantized; a layer on the CPU is measured
+            with the integers of the CPU.
+        ranges: Statistics per tensor.
+        scheme: Decisions for the layer; equalization is left out, for it needs neighbours.
+        samples: Inputs.
+        labels: ``int64[samples]`` or ``None``.
+        output: Scores; the first output by default.
+        progress: Told after every layer.
+
+    Raises:
+        InputError: Samples, labels or statistics do not fit.
+    """
+    scores = output or graph.outputs[0]
+    expected = float_scores(graph, samples, scores)
+    nodes = {node.name: node for node in graph.nodes}
+    layers = weighted_layers(graph)
+    macs = layer_macs(graph)
+    everywhere = dict.fromkeys(nodes, CPU)
+    found = []
+    for number, name in enumerate(layers):
+        alone = replace(
+            scheme,
+            equalization=False,
+            first_last_float=False,
+            float_layers=tuple(other for other in layers if other != name),
+            cpu_precision=CpuPrecision.FLOAT,
+        )
+        if assignment[name] == CPU:
+            alone = replace(alone, cpu_precision=_integers(scheme))
+        applied = apply_scheme(graph, everywhere | {name: assignment[name]}, ranges, alone)
+        result = ReferenceExecutor(applied.quantized).run(samples)[scores]
+        accuracy = measure(result, expected, labels)
+        found.append(LayerSensitivity(name, nodes[name].op, macs[name], accuracy))
+        progress(number + 1, len(layers))
+    return ranked(found)
+
+
+def _integers(scheme: QuantizationScheme) -> CpuPrecision:
+    given = scheme.cpu_precision
+    return CpuPrecision.INT8 if given is CpuPrecision.FLOAT else given
+
+
+def ranked(found: Sequence[LayerSensitivity]) -> tuple[LayerSensitivity, ...]:
+    """The lowest SQNR first; equal ones by name."""
+    return tuple(
+        sorted(found, key=lambda item: (item.accuracy.metrics[Metric.SQNR].value, item.name))
+    )

@@ -1,0 +1,1 @@
+"""Choosing a quantization: evaluations in stages, their cache, and the search."""

@@ -1,0 +1,77 @@
+"""Accuracies found again by the digest of what they depend on: one small file each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compiler_core.errors import InputError
+from compiler_core.quantize.accuracy import Accuracy, Estimate, Metric
+
+_SCHEMA = "nest-tune/accuracy/1"
+
+
+class AccuracyCache:
+    """Accuracies by key.
+
+    Args:
+        folder: Where they are kept between runs; ``None`` keeps them for this one.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._found: dict[str, Accuracy] = {}
+        if folder is not None:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(f"{folder}: cannot be made: {error.strerror or error}") from error
+
+    def get(self, key: str) -> Accuracy | None:
+        """What is known under ``key``; a file that is damaged counts as unknown."""
+        if key not in self._found and self._folder is not None:
+            read = _read(self._folder / f"{key}.json")
+            if read is not None:
+                self._found[key] = read
+        return self._found.get(key)
+
+    def put(self, key: str, accuracy: Accuracy) -> None:
+        """Keep ``accuracy`` under ``key``."""
+        self._found[key] = accuracy
+        if self._folder is not None:
+            path = self._folder / f"{key}.json"
+            temporary = path.with_suffix(".new")
+            temporary.write_text(json.dumps(_document(accuracy)))
+            temporary.replace(path)
+
+
+def _document(accuracy: Accuracy) -> dict[str, Any]:
+    return {
+        "schema": _SCHEMA,
+        "samples": accuracy.samples,
+        "metrics": {
+            metric.value: [found.value, found.low, found.high]
+            for metric, found in accuracy.metrics.items()
+        },
+        "correct": np.packbits(accuracy.correct).tobytes().hex(),
+    }
+
+
+def _read(path: Path) -> Accuracy | None:
+    try:
+        document = json.loads(path.read_bytes())
+        if document["schema"] != _SCHEMA:
+            return None
+        samples = int(document["samples"])
+        bits = np.frombuffer(bytes.fromhex(document["correct"]), np.uint8)
+        metrics = {
+            Metric(name): Estimate(*(float(value) for value in values))
+            for name, values in document["metrics"].items()
+        }
+        correct = np.unpackbits(bits, count=samples).astype(bool)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return Accuracy(samples, metrics, correct) if len(correct) == samples else None

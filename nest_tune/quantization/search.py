@@ -1,0 +1,198 @@
+"""A good scheme for a model whose plan is given: a grid in stages, then layers back to float.
+
+1. Every scheme of the grid is ranked by its SQNR on few samples; the best are evaluated in full.
+2. The layers of the winner are ranked by the damage they do alone. Those that free most noise per
+   multiplication go to the CPU in float, as far as the share of the NPU allows.
+
+Of candidates whose accuracy differs by less than its standard error, the one with the highest SQNR
+is taken: small differences of accuracy on few samples are chance, SQNR is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from math import sqrt
+
+from compiler_core.quantize.accuracy import Accuracy, Metric
+from compiler_core.quantize.assemble import NPU
+from compiler_core.quantize.exponents import Granularity
+from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod
+from compiler_core.quantize.sensitivity import LayerSensitivity, layer_macs, sensitivities
+from nest_tune.quantization.evaluation import SchemeEvaluator, Stage
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """An evaluated scheme.
+
+    Attributes:
+        scheme: The decisions.
+        accuracy: On the evaluator's samples.
+        npu_share: Part of the multiplications of weighted layers that the NPU does in int8.
+    """
+
+    scheme: QuantizationScheme
+    accuracy: Accuracy
+    npu_share: float
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        uniform: The best scheme with every supported layer on the NPU.
+        mixed: The best one with some layers in float.
+        ranking: Layers by the damage they do alone.
+        evaluated: Everything that was evaluated in full, in order.
+    """
+
+    uniform: Candidate
+    mixed: Candidate
+    ranking: tuple[LayerSensitivity, ...]
+    evaluated: tuple[Candidate, ...]
+
+
+def npu_grid() -> tuple[QuantizationScheme, ...]:
+    """Schemes that an NPU with power-of-two scales can run."""
+    return tuple(
+        QuantizationScheme(
+            granularity=granularity,
+            activation_range=activations,
+            weight_range=weights,
+            bias_correction=corrected,
+            equalization=equalized,
+        )
+        for granularity, activations, weights, corrected, equalized in product(
+            Granularity,
+            RangeMethod,
+            (RangeMethod.MAX, RangeMethod.MSE),
+            (False, True),
+            (False, True),
+        )
+    )
+
+
+def search_schemes(
+    evaluator: SchemeEvaluator,
+    grid: Sequence[QuantizationScheme] = (),
+    *,
+    npu_share: float = 0.9,
+    finalists: int = 6,
+    progress: Progress = lambda _: None,
+) -> SearchResult:
+    """Search as the module says.
+
+    Args:
+        evaluator: On the samples that may be used to choose.
+        grid: Schemes to start from; :func:`npu_grid` by default.
+        npu_share: Least part of the multiplications that stays in int8 on the NPU.
+        finalists: Schemes of the grid that are evaluated in full.
+        progress: Told what is being done.
+
+    Raises:
+        InputError: As :class:`~nest_tune.quantization.evaluation.SchemeEvaluator`.
+    """
+    schemes = list(grid) or list(npu_grid())
+    proxies = []
+    for number, scheme in enumerate(schemes):
+        proxies.append((sqnr_db(evaluator.evaluate(scheme, Stage.PROXY)), number))
+        progress(f"proxy {number + 1} of {len(schemes)}")
+    best = [schemes[number] for _, number in sorted(proxies, key=lambda p: (-p[0], p[1]))]
+    evaluated = []
+    for scheme in best[:finalists]:
+        evaluated.append(_candidate(evaluator, scheme))
+        progress(f"{_shown(evaluated[-1])}: {scheme.granularity.value}")
+    uniform = choose(evaluated)
+    ranking = _ranking(evaluator, uniform.scheme, progress)
+    options = [uniform]
+    for layers in float_sets(evaluator, ranking, uniform.scheme, npu_share):
+        options.append(_candidate(evaluator, replace(uniform.scheme, float_layers=layers)))
+        progress(f"{_shown(options[-1])}: {len(layers)} layers in float")
+    return SearchResult(uniform, choose(options), ranking, (*evaluated, *options[1:]))
+
+
+def choose(candidates: Sequence[Candidate]) -> Candidate:
+    """The highest SQNR among those whose accuracy is within a standard error of the best."""
+    most = max(float(item.accuracy.correct.mean()) for item in candidates)
+    error = sqrt(max(most * (1 - most), 0.0) / candidates[0].accuracy.samples)
+    close = [item for item in candidates if item.accuracy.correct.mean() >= most - error]
+    return max(close, key=lambda item: sqnr_db(item.accuracy))
+
+
+def float_sets(
+    evaluator: SchemeEvaluator,
+    ranking: Iterable[LayerSensitivity],
+    scheme: QuantizationScheme,
+    npu_share: float,
+) -> list[tuple[str, ...]]:
+    """Growing sets of layers for the CPU, most noise freed per multiplication first."""
+    total = sum(layer_macs(evaluator.graph).values())
+    budget = (share_on_npu(evaluator, scheme) - npu_share) * total
+    # Small layers would come first at any noise; a floor on their size keeps the order sensible.
+    floor = max(1.0, total / 1000)
+    waiting = sorted(
+        ranking,
+        key=lambda item: -_noise(item.accuracy) / max(item.macs, floor),
+    )
+    chosen: list[str] = []
+    sets = []
+    for item in waiting:
+        if item.macs > budget:
+            continue
+        budget -= item.macs
+        chosen.append(item.name)
+        if len(chosen) in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32):
+            sets.append(tuple(chosen))
+    return [*sets, tuple(chosen)] if chosen and tuple(chosen) not in sets else sets
+
+
+def share_on_npu(evaluator: SchemeEvaluator, scheme: QuantizationScheme) -> float:
+    """Part of the multiplications of weighted layers that the NPU does under ``scheme``."""
+    macs = layer_macs(evaluator.graph)
+    applied = evaluator.apply(scheme)
+    off = {name for name in applied.reasons if name in macs}
+    on = sum(
+        count
+        for name, count in macs.items()
+        if applied.assignment.get(name) == NPU and name not in off
+    )
+    return on / max(1, sum(macs.values()))
+
+
+def sqnr_db(accuracy: Accuracy) -> float:
+    """SQNR of the scores."""
+    return accuracy.metrics[Metric.SQNR].value
+
+
+def _noise(accuracy: Accuracy) -> float:
+    return float(10.0 ** (-sqnr_db(accuracy) / 10))
+
+
+def _candidate(evaluator: SchemeEvaluator, scheme: QuantizationScheme) -> Candidate:
+    return Candidate(scheme, evaluator.evaluate(scheme), share_on_npu(evaluator, scheme))
+
+
+def _shown(found: Candidate) -> str:
+    share = float(found.accuracy.correct.mean())
+    return f"accuracy {share:.4f}, {sqnr_db(found.accuracy):.1f} dB"
+
+
+def _ranking(
+    evaluator: SchemeEvaluator, scheme: QuantizationScheme, progress: Progress
+) -> tuple[LayerSensitivity, ...]:
+    chosen = evaluator.chosen(Stage.PROXY)
+    return sensitivities(
+        evaluator.graph,
+        evaluator.assignment,
+        evaluator.profile.ranges(scheme.calibration),
+        scheme,
+        {name: array[chosen] for name, array in evaluator.samples.items()},
+        None,
+        output=evaluator.output,
+        progress=lambda done, total: progress(f"layer {done} of {total} alone"),
+    )
