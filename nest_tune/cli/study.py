@@ -192,11 +192,12 @@ def _start(
 
     _check_output(output)
     print(f"importing {settings.model}", file=sys.stderr, flush=True)
-    ground = survey_ground(settings)
     if dry_run:
-        _print_dry_run(ground, as_json)
+        _print_dry_run(survey_ground(settings), as_json)
         return
     storage = StudyStorage(settings.storage)
+    known = storage.get(settings.name) if if_exists is IfExists.RESUME else None
+    ground = survey_ground(settings, known)
     study = create_study(storage, ground, if_exists.value)
     _run(ground, storage, study, flags.storage, pick, output, as_json)
 
@@ -242,7 +243,7 @@ def resume(
         ray_address=ray_address,
     )
     print(f"importing {settings.model}", file=sys.stderr, flush=True)
-    ground = survey_ground(settings)
+    ground = survey_ground(settings, study)
     study = create_study(opened, ground, "resume")
     _run(ground, opened, study, storage, pick, output, as_json)
 

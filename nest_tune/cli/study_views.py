@@ -215,7 +215,9 @@ def best(
         from compiler_core.package.writer import require_free, write_package
 
         require_free(output)
-        write_package(compile_trial(survey_ground(result.settings), result, chosen), output, {})
+        write_package(
+            compile_trial(survey_ground(result.settings, result.study), result, chosen), output, {}
+        )
         package = str(output)
     if as_json:
         print_json("study", result_document(result, chosen, package))
@@ -247,7 +249,7 @@ def export(
             f"study {study!r}: none of {len(result.trials)} trials is feasible",
             hint=f"nest-tune study best {study} shows the closest",
         )
-    ground = survey_ground(result.settings)
+    ground = survey_ground(result.settings, result.study)
     check_unchanged(result.study, ground)
     text = configuration_text(compile_trial(ground, result, trial).configuration)
     write_atomically(output, lambda stream: stream.write(text.encode()))

@@ -155,13 +155,21 @@ class RecordDatabase:
         return len(rows)
 
     def snapshot(
-        self, *, target: str | None = None, lowering: int | None = None, task: str | None = None
+        self,
+        *,
+        target: str | None = None,
+        lowering: int | None = None,
+        task: str | None = None,
+        until: int | None = None,
     ) -> Snapshot:
-        """Reads all sound records, or those of a target, lowering or task."""
+        """Reads all sound records, or those of a target, lowering or task, or those up to a number
+        that :meth:`newest` has given."""
         query = sa.select(*_FIELDS).order_by(*_FIELDS[:4])
         for column, value in (("target", target), ("lowering", lowering), ("task", task)):
             if value is not None:
                 query = query.where(_records.c[column] == value)
+        if until is not None:
+            query = query.where(_records.c.number <= until)
         sound, corrupt = [], 0
         with self._translated(), self._engine.connect() as connection:
             for row in connection.execute(query):
@@ -171,6 +179,13 @@ class RecordDatabase:
                 else:
                     sound.append(record)
         return Snapshot(tuple(sound), corrupt)
+
+    def newest(self) -> int:
+        """Number of the newest record; 0 where there are none. A record keeps its number when it is
+        measured again."""
+        with self._translated(), self._engine.connect() as connection:
+            found = connection.execute(sa.select(sa.func.max(_records.c.number))).scalar()
+        return int(found or 0)
 
     def remove_corrupt(self) -> int:
         """Deletes rows whose checksum does not hold; returns how many."""

@@ -37,6 +37,7 @@ class TunedTask:
         default_cycles: Untuned.
         bound_cycles: Lower bound.
         measurements: Spent on it.
+        records: Digests of the schedules that were measured.
     """
 
     schedule: Any
@@ -44,6 +45,7 @@ class TunedTask:
     default_cycles: int
     bound_cycles: int
     measurements: int
+    records: tuple[str, ...] = ()
 
 
 class Tuner(Protocol):
@@ -82,4 +84,4 @@ def task_from_plain(value: Any) -> CountedTask:
 
 def tuned_from_plain(value: Any) -> TunedTask:
     """Inverse of ``to_plain`` for a tuned task as stored."""
-    return TunedTask(**value)
+    return TunedTask(**{**value, "records": tuple(value["records"])})

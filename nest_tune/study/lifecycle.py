@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +23,8 @@ from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.targets.vta.lowering_version import LOWERING_VERSION
 from compiler_core.tensor.digest import digest
+from nest_tune.records.database import RecordDatabase
+from nest_tune.records.record import core_digest
 from nest_tune.runners.runner import Runner, RunnerOptions, Setup, make_runner
 from nest_tune.study.calls import Calls
 from nest_tune.study.engine import Budget, Ended, Engine, Observer, status_after
@@ -31,6 +33,7 @@ from nest_tune.study.inner import TunedTask, Tuner, Untuned, tuned_from_plain
 from nest_tune.study.parts import make_space
 from nest_tune.study.proposals import SearchProblem
 from nest_tune.study.storage import Status, StoredStudy, StudyStorage
+from nest_tune.study.tasks import RecordTuner, own_records
 from nest_tune.study.trial import OuterTrial
 from nest_tune.study.worker import Bench, Subjects
 from nest_tune.study_file import (
@@ -118,8 +121,13 @@ class StudyResult:
         return pick(self.front, self.settings.objectives, rule)
 
 
-def survey_ground(settings: StudySettings) -> Ground:
+def survey_ground(settings: StudySettings, study: StoredStudy | None = None) -> Ground:
     """Loads and checks what a study stands on.
+
+    Args:
+        settings: As asked for.
+        study: Where it has been started before: what was found under a time limit then is taken
+            from it.
 
     Raises:
         InputError: A file is wrong.
@@ -132,6 +140,7 @@ def survey_ground(settings: StudySettings) -> Ground:
         quantization=settings.quantization,
         partition=settings.partition,
         plan=None if settings.plan is None else Path(settings.plan),
+        guesses=None if study is None else study.document["guesses"],
     )
     digests = {
         "model": model.digest,
@@ -204,7 +213,11 @@ def _document(ground: Ground) -> dict[str, Any]:
     return {
         "settings": settings_document(ground.settings),
         "digests": dict(ground.digests),
+        "records": records_at_start(ground),
         "file": None if file is None else file_document(Path(file)),
+        "guesses": {
+            part.name: [list(point) for point in part.guesses()] for part in ground.space.parts
+        },
         "parameters": [(p.name, to_plain(p.values)) for p in ground.space.parameters],
     }
 
@@ -299,7 +312,12 @@ def working(
             poll=lambda: holder[0].poll(),
         )
         engine = Engine(
-            study, storage, ground.problem, calls, make_tuner(ground, storage), observer
+            study,
+            storage,
+            ground.problem,
+            calls,
+            make_tuner(ground, storage, study, lambda: holder[0].poll()),
+            observer,
         )
         holder.append(engine)
         yield engine
@@ -310,10 +328,34 @@ def working(
         storage.release(study, status)
 
 
-def make_tuner(ground: Ground, storage: StudyStorage) -> Tuner:
+def make_tuner(
+    ground: Ground,
+    storage: StudyStorage,
+    study: StoredStudy,
+    poll: Callable[[], None] = lambda: None,
+) -> Tuner:
     """What finds schedules for a study."""
-    del storage
-    return Untuned(ground.target)
+    settings, core = ground.settings, ground.target.npu
+    if not settings.tiling:
+        return Untuned(ground.target)
+    database = RecordDatabase(settings.storage)
+    tuned = {name: tuned_from_plain(value) for name, value in storage.tasks(study).items()}
+    target = core_digest(core)
+    start = database.snapshot(target=target, until=study.document["records"]["newest"])
+    own = own_records(database.snapshot(target=target), core, tuned)
+    sampler = "xgb" if settings.sampler == "exhaustive" else settings.sampler
+    return RecordTuner(core, database, start, sampler, settings.seed, own, poll)
+
+
+def records_at_start(ground: Ground) -> dict[str, Any]:
+    """What the measurement database holds now: enough to see the same again later."""
+    database = RecordDatabase(ground.settings.storage)
+    try:
+        newest = database.newest()
+        snapshot = database.snapshot(target=core_digest(ground.target.npu), until=newest)
+        return {"newest": newest, "digest": snapshot.digest, "count": len(snapshot.records)}
+    finally:
+        database.close()
 
 
 def run_study(

@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from compiler_core.graph.ir import Graph
-from compiler_core.partition.best import planned_assignment
+from compiler_core.partition.best import planned_assignment, prepare, untuned
 from compiler_core.partition.plan import read_plan
-from compiler_core.quantize.assemble import CPU, NPU
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.exponents import RangeChoice
 from compiler_core.targets.target import Target
 from search_spaces.joint import JointSpace, OuterPoint, Part
 from search_spaces.parameter import Parameter
-
-_PLACED = ("Conv", "Dense", "MatMul", "Gemm", "MaxPool", "AveragePool", "GlobalAveragePool")
+from search_spaces.partition import PartitionSpace
 
 
 class RangePart:
@@ -39,30 +37,39 @@ class RangePart:
 
 
 class PlacementPart:
-    """Which unit runs each large operator; what is cheap follows the default."""
+    """Which unit runs each group of operators.
+
+    Args:
+        graph: Simplified.
+        target: The machine.
+        known: Guesses as found before; else they are searched for now, under a time limit.
+    """
 
     name = "partition"
 
-    def __init__(self, graph: Graph) -> None:
-        assignment = default_assignment(graph)
-        nodes = [n for n in graph.nodes if assignment[n.name] == NPU and n.op in _PLACED]
-        self.parameters = tuple(Parameter(n.name, (NPU, CPU), ordered=False) for n in nodes)
-        self.default: OuterPoint = (0,) * len(nodes)
+    def __init__(
+        self, graph: Graph, target: Target, known: Sequence[OuterPoint] | None = None
+    ) -> None:
+        evaluator = prepare(graph, target)
+        self._space = PartitionSpace(evaluator)
+        self._default_units = default_assignment(graph)
+        self._known = None if known is None else tuple(tuple(point) for point in known)
+        self.parameters: tuple[Parameter, ...] = self._space.parameters
+        self.default: OuterPoint = self._space.encode(untuned(evaluator.groups))
 
     def decode(self, point: OuterPoint) -> Mapping[str, str]:
         """Nodes that run elsewhere than by default."""
-        return {p.name: CPU for p, i in zip(self.parameters, point, strict=True) if i}
+        units = self._space.assignment(point)
+        return {name: unit for name, unit in units.items() if unit != self._default_units[name]}
 
     def is_legal(self, _point: OuterPoint) -> bool:
         return True
 
     def guesses(self) -> Sequence[OuterPoint]:
-        """The first or the last layer on the CPU: those whose rounding is felt most."""
-        if len(self.parameters) < 2:
-            return ()
-        first = (1, *self.default[1:])
-        last = (*self.default[:-1], 1)
-        return (first, last)
+        """The optimum of the cost tables, then the baselines."""
+        if self._known is None:
+            self._known = tuple(self._space.first_points().values())
+        return self._known
 
 
 class PinnedPart:
@@ -97,6 +104,7 @@ def make_space(
     quantization: bool = True,
     partition: bool = True,
     plan: Path | None = None,
+    guesses: Mapping[str, Sequence[OuterPoint]] | None = None,
 ) -> JointSpace:
     """The outer space of a model.
 
@@ -105,6 +113,7 @@ def make_space(
         target: The machine.
         quantization, partition: Whether they are searched; else they stay at the default.
         plan: File that fixes the partition.
+        guesses: By part, as found before.
 
     Raises:
         InputError: The plan does not fit the model.
@@ -115,5 +124,5 @@ def make_space(
     if plan is not None:
         parts.append(PinnedPart(graph, target, plan))
     elif partition:
-        parts.append(PlacementPart(graph))
+        parts.append(PlacementPart(graph, target, (guesses or {}).get(PlacementPart.name)))
     return JointSpace(parts)
