@@ -13,26 +13,58 @@ from typing import Annotated, NoReturn
 import typer
 
 from compiler_core.errors import MissingDependencyError, NestTuneError
-from nest_tune.cli import compile as compile_command
-from nest_tune.cli import (
-    cost_model,
-    doctor,
-    evaluate,
-    plan,
-    profile,
-    profile_cpu,
-    record,
-    run,
-    simulate,
-    space,
-    study_control,
-    target,
-    task,
-)
+from nest_tune.cli.lazy import LazyCommand, lazy_group
 from nest_tune.cli.output import ExitCode, print_error, version
+
+COMMANDS = {
+    name: LazyCommand(f"nest_tune.cli.{module}", attribute, text)
+    for name, module, attribute, text in (
+        ("compile", "compile", "compile_", "Compile a model to a package of verified programs."),
+        ("run", "run", "run", "Execute a package on the simulator."),
+        ("evaluate", "evaluate", "evaluate", "Measure the accuracy of a package on labelled data."),
+        (
+            "profile",
+            "profile",
+            "profile",
+            "Show where time, bytes and energy go, and how far each layer is from its bound.",
+        ),
+        (
+            "profile-cpu",
+            "profile_cpu",
+            "profile_cpu",
+            "Measure every operator of a model on this CPU: a cost table for plans.",
+        ),
+        ("simulate", "simulate", "simulate", "Run a raw VTA program: bytes, cycles and counters."),
+        ("doctor", "doctor", "doctor", "Check this installation, with a small program."),
+        ("target", "target", "app", "Hardware descriptions, listed, shown and checked."),
+        ("task", "task", "app", "The tuning tasks of a model: shapes, cycles, lower bounds."),
+        (
+            "plan",
+            "plan",
+            "app",
+            "Partitions: which unit runs which operators; look, check, find the optimum.",
+        ),
+        ("record", "record", "app", "The measurement database: every schedule that was measured."),
+        (
+            "cost-model",
+            "cost_model",
+            "app",
+            "The learned cost model of tilings: what it learned, how well it predicts.",
+        ),
+        ("space", "space", "app", "The search spaces of a model: what can be decided."),
+        (
+            "study",
+            "study_control",
+            "app",
+            "Search for the best configurations of a model on a target.",
+        ),
+    )
+}
+"""The commands: name, module, function or application, and their help in the list."""
 
 app = typer.Typer(
     name="nest-tune",
+    cls=lazy_group(COMMANDS),
     help="Find how a network runs best on a system on chip: quantization, partition and tiling.",
     epilog="Example: nest-tune simulate examples/conv.npz --target vta",
     no_args_is_help=True,
@@ -40,20 +72,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(target.app)
-app.add_typer(task.app)
-app.add_typer(plan.app)
-app.add_typer(record.app)
-app.add_typer(cost_model.app)
-app.add_typer(space.app)
-app.add_typer(study_control.app)
-app.command("compile", epilog=compile_command.EXAMPLE)(compile_command.compile_)
-app.command(epilog=run.EXAMPLE)(run.run)
-app.command(epilog=evaluate.EXAMPLE)(evaluate.evaluate)
-app.command(epilog=profile.EXAMPLE)(profile.profile)
-app.command(epilog=profile_cpu.EXAMPLE)(profile_cpu.profile_cpu)
-app.command(epilog=simulate.EXAMPLE)(simulate.simulate)
-app.command(epilog=doctor.EXAMPLE)(doctor.doctor)
 
 
 def _show_version(wanted: bool) -> None:
