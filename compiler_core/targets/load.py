@@ -9,10 +9,11 @@ number comes from.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from compiler_core.targets.target import (
 DESCRIPTIONS = Path(__file__).parent / "descriptions"
 MAX_FILE_BYTES = 16 * 1024
 """Six times the largest bundled file; the TOML reader is quadratic in the depth of dotted keys."""
+
+MAX_TABLE_BYTES = 16 << 20
 
 MAX_LINEAGE = 8
 
@@ -96,11 +99,40 @@ def load_description(name_or_path: str | Path) -> TargetDescription:
     newest = lineage[0]
     sections = _validate(leaves, newest.label)
     description = next((f.description for f in lineage if f.description is not None), "")
+    target = sections.target(newest.name, description)
+    table = _cpu_table(lineage)
+    if table is not None:
+        text = f"{target.digest}\n{_table_digest(table)}"
+        target = replace(target, digest=hashlib.sha256(text.encode()).hexdigest())
     return TargetDescription(
-        target=sections.target(newest.name, description),
+        target=target,
         quantities=tuple(_quantities(leaves)),
         lineage=tuple(file.name for file in lineage),
+        cpu_table=table,
     )
+
+
+def _cpu_table(lineage: list[_File]) -> Path | None:
+    """The cost table that the most derived file names: a file beside it."""
+    for file in lineage:
+        leaf = file.leaves.get(("cpu", "cost_table"))
+        if leaf is not None:
+            return file.folder / str(leaf.value)
+    return None
+
+
+def _table_digest(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_TABLE_BYTES + 1)
+    except OSError as error:
+        raise InputError(
+            f"cpu.cost_table: {path} cannot be read: {error.strerror or error}",
+            hint="nest-tune profile-cpu MODEL -o cpu.csv makes one; it lies beside the target file",
+        ) from error
+    if len(data) > MAX_TABLE_BYTES:
+        raise InputError(f"cpu.cost_table: {path}: larger than the {MAX_TABLE_BYTES} bytes allowed")
+    return hashlib.sha256(data).hexdigest()
 
 
 def _locate(name_or_path: str | Path) -> Path:

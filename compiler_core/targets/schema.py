@@ -165,6 +165,7 @@ class CpuSection(Section):
     operator_overhead_us: Annotated[float, Field(ge=0, le=1e6)]
     launch_cycles: Annotated[int, Field(ge=0, le=1_000_000_000)]
     energy: CpuEnergySection
+    cost_table: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}\.csv$")] | None = None
 
 
 class TargetSections(Section):
@@ -175,7 +176,8 @@ class TargetSections(Section):
 
     def digest(self) -> str:
         """SHA-256 over the canonical JSON of all values."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        values = self.model_dump(mode="json", exclude_none=True)
+        text = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(f"{TARGET_SCHEMA}\n{text}".encode()).hexdigest()
 
     def target(self, name: str, description: str) -> Target:

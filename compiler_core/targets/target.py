@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 from compiler_core.targets.vta.hardware import VtaCore
 
@@ -75,9 +76,12 @@ class Target:
 class TargetDescription:
     """A target together with the origin of each number.
 
-    ``lineage`` names the descriptions it was resolved from, the most derived one first.
+    ``lineage`` names the descriptions it was resolved from, the most derived one first;
+    ``cpu_table`` is the file of measured CPU times that it names, if it does. The digest of the
+    target then covers the content of that file, too.
     """
 
     target: Target
     quantities: tuple[Quantity, ...]
     lineage: tuple[str, ...]
+    cpu_table: Path | None = None

@@ -217,10 +217,13 @@ class _Job:
         from compiler_core.configuration import Subject, read_configuration
         from compiler_core.frontend import load_model
         from compiler_core.system.cpu_table import read_cpu_table
-        from compiler_core.targets.load import load_target
+        from compiler_core.targets.load import load_description
 
         self.on_host = target == HOST
-        self._chip = None if self.on_host else load_target(target)
+        described = None if self.on_host else load_description(target)
+        self._chip = None if described is None else described.target
+        if cpu_table is None and described is not None:
+            cpu_table = described.cpu_table
         self._table = None if cpu_table is None else read_cpu_table(cpu_table)
         self._schedules = {} if config is None else read_configuration(config).schedules
         self._svg, self._trace = svg, trace

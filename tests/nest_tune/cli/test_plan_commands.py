@@ -151,6 +151,34 @@ def test_profile_of_this_cpu_is_a_cost_table(run: Run, model: Path, tmp_path: Pa
     assert "the whole model" in out
 
 
+def test_a_target_names_its_cost_table(run: Run, model: Path, tmp_path: Path) -> None:
+    from compiler_core.targets.load import load_target
+
+    chip = tmp_path / "board.toml"
+    chip.write_text(
+        'schema = "nest-tune/target/1"\nname = "board"\ninherit = "vta"\n'
+        '[cpu]\ncost_table = "cpu.csv"\n'
+    )
+    code, _, err = run("plan", "show", model, "--target", chip)
+    assert code == 2
+    assert "cpu.csv cannot be read" in err
+    run("profile-cpu", model, "-o", tmp_path / "cpu.csv", "--repeats", "5", "--budget", "0")
+    _, out, _ = run("plan", "show", model, "--target", chip, "--json")
+    named = json.loads(out)
+    options = ("--target", "vta", "--cpu-table", tmp_path / "cpu.csv", "--json")
+    _, out, _ = run("plan", "show", model, *options)
+    assert json.loads(out)["groups"] == named["groups"]
+    assert named["deterministic"] is False
+    first = load_target(chip).digest
+    assert first != load_target("vta").digest
+    (tmp_path / "cpu.csv").write_text((tmp_path / "cpu.csv").read_text() + "\n")
+    assert load_target(chip).digest != first
+    chip.write_text(chip.read_text().replace("cpu.csv", "../cpu.csv"))
+    code, _, err = run("plan", "show", model, "--target", chip)
+    assert code == 2
+    assert "cost_table" in err
+
+
 def test_host_is_measured_by_the_clock(run: Run, model: Path) -> None:
     code, out, _ = run("plan", "best", model, "--target", "host", "--json")
     found = json.loads(out)

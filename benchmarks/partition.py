@@ -1,0 +1,102 @@
+"""Latency of all plans per model at half, once and twice the assumed CPU speed.
+
+    python benchmarks/partition.py [TARGET …] [--model NAME …]
+
+Margins are ``baseline / optimum - 1``. Topologies with random weights; untuned schedules.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from types import ModuleType
+
+import onnx
+
+from compiler_core.frontend import load_model
+from compiler_core.partition.best import find_best, prepare
+from compiler_core.partition.costs import with_node_costs
+from compiler_core.partition.evaluate import Evaluator
+from compiler_core.system.cpu_table import analytic_costs
+from compiler_core.targets.load import load_target
+from compiler_core.targets.target import Target
+
+TESTS = Path(__file__).resolve().parent.parent / "tests"
+LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+FILES = {"squeezenet": "light_squeezenet.onnx", "googlenet": "light_inception_v1.onnx"}
+BUILT = ("resnet18", "resnet50", "resnext50")
+SCALES = (0.5, 1.0, 2.0)
+COLUMNS = ("all_cpu", "all_npu", "static_by_type", "partition_tuner", "best_sequential")
+
+
+def _module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def model_path(name: str, folder: Path) -> Path:
+    """An ONNX file: from the onnx package, or built in ``folder``."""
+    if name in FILES:
+        return LIGHT / FILES[name]
+    path = folder / f"{name}.onnx"
+    topologies = _module(TESTS / "e2e" / "topologies.py")
+    path.write_bytes(topologies.TOPOLOGIES[name](_module(TESTS / "synthetic_models.py")))
+    return path
+
+
+def scaled(target: Target, scale: float) -> Target:
+    """The target with a CPU of another clock, its launches included."""
+    cpu = replace(target.cpu, clock_hz=target.cpu.clock_hz * scale)
+    return replace(target, cpu=cpu, launch_overhead_s=target.launch_overhead_s / scale)
+
+
+def main() -> None:
+    """Prints one table per target and model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("targets", nargs="*", default=["vta", "vta-ultra96"])
+    parser.add_argument("--model", action="append", choices=[*FILES, *BUILT])
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        for name in arguments.model or [*FILES, *BUILT]:
+            graph = load_model(model_path(name, Path(folder))).graph
+            for target_name in arguments.targets or ["vta", "vta-ultra96"]:
+                target = load_target(target_name)
+                start = perf_counter()
+                evaluator = prepare(graph, target)
+                _print(name, target, evaluator, perf_counter() - start)
+
+
+def _print(name: str, target: Target, evaluator: Evaluator, prepared_s: float) -> None:
+    print(f"\n{name} on {target.name}: {len(evaluator.units)} groups, costs in {prepared_s:.1f} s")
+    print(f"{'CPU':>5} {'optimum':>10} {'gap':>6}", end="")
+    print("".join(f" {column:>24}" for column in COLUMNS), f"{'search':>9} {'one plan':>9}")
+    for scale in SCALES:
+        chip = scaled(target, scale)
+        costs = with_node_costs(evaluator.costs, evaluator.groups, chip, analytic_costs(chip.cpu))
+        scaled_evaluator = Evaluator(evaluator.groups, costs)
+        start = perf_counter()
+        best = find_best(scaled_evaluator)
+        searched_s = perf_counter() - start
+        start = perf_counter()
+        for _ in range(10):
+            scaled_evaluator.latency_ps(best.optimum.placement)
+        one_ms = (perf_counter() - start) * 100
+        optimum = best.optimum.latency_ps / 1e9
+        row = {key: item.latency_ms for key, item in best.baselines.items()}
+        row["best_sequential"] = best.sequential.sequential_ps / 1e9
+        print(f"{scale:>4}x {optimum:>7.2f} ms {best.optimum.gap:>6.2%}", end="")
+        for column in COLUMNS:
+            print(f" {row[column]:>12.2f} ms {row[column] / optimum - 1:>+8.2%}", end="")
+        print(f" {searched_s:>7.2f} s {one_ms:>6.2f} ms")
+
+
+if __name__ == "__main__":
+    main()
