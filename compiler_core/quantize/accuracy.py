@@ -173,5 +173,6 @@ def _resamples(samples: int) -> npt.NDArray[np.int64]:
 
 def _decibels(signal: npt.ArrayLike, noise: npt.ArrayLike) -> npt.NDArray[np.float64]:
     power, lost = np.asarray(signal, np.float64), np.asarray(noise, np.float64)
-    ratio = np.where(power > 0, power, 1e-300) / np.where(lost > 0, lost, 1e-300)
-    return np.clip(np.where(lost > 0, 10 * np.log10(ratio), MOST_DB), -MOST_DB, MOST_DB)
+    smallest = 1e-300
+    found = 10 * (np.log10(np.maximum(power, smallest)) - np.log10(np.maximum(lost, smallest)))
+    return np.clip(np.where(lost > 0, found, MOST_DB), -MOST_DB, MOST_DB)

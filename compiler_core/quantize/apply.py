@@ -12,7 +12,7 @@ from compiler_core.graph.ir import Graph
 from compiler_core.quantize.assemble import CPU, NPU, assemble
 from compiler_core.quantize.cpu_integers import WEIGHTED, float_reason, lower_integers
 from compiler_core.quantize.equalization import equalize
-from compiler_core.quantize.exponents import RangeChoice, fitting_exponent
+from compiler_core.quantize.exponents import RangeChoice, fitting_exponent, score_tensors
 from compiler_core.quantize.input_equalization import equalize_inputs
 from compiler_core.quantize.ir import FloatSegment, QuantizedGraph
 from compiler_core.quantize.magnitudes import least_error_exponent
@@ -23,6 +23,7 @@ from compiler_core.quantize.range_methods import (
     choose,
     percentile,
 )
+from compiler_core.quantize.rescaling import rescale
 from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme, RangeMethod
 from compiler_core.quantize.skeleton import Skeleton
 from compiler_core.quantize.statistics import TensorRange
@@ -83,6 +84,8 @@ def apply_scheme(
     reasons.update(skeleton.cpu_reasons)
     if scheme.equalization:
         skeleton, known = equalize(skeleton, known)
+    if scheme.rescaling:
+        skeleton, known = rescale(skeleton, known, scheme.activation_range)
     exponents = method_exponents(skeleton, known, scheme.activation_range)
     choice = RangeChoice.MAX if scheme.weight_range is RangeMethod.MAX else RangeChoice.LEAST_ERROR
     means = channel_means(skeleton, known) if scheme.bias_correction else None
@@ -125,13 +128,14 @@ def method_exponents(
         InputError: A tensor has no statistics, or statistics that are not finite.
     """
     found = {}
+    scores = score_tensors(skeleton.source)
     for name in skeleton.calibrated:
         known = ranges.get(name)
         if known is None:
             raise InputError(f"tensor {name!r} has no range", hint="calibrate it")
         if not np.isfinite(known.absmax):
             raise InputError(f"tensor {name!r} has range {known.low} to {known.high}")
-        found[name] = _exponent(known, method)
+        found[name] = _exponent(known, RangeMethod.MAX if name in scores else method)
     return found
 
 

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.errors import InputError
+from compiler_core.graph.ir import Graph
 from compiler_core.quantize.calibration import TensorRange
 from compiler_core.quantize.channel_exponents import (
     channel_integers,
@@ -36,6 +37,7 @@ from compiler_core.quantize.skeleton import (
     PoolStep,
     Skeleton,
 )
+from compiler_core.targets.vta.operators import VIEW_OPERATORS
 
 EXPONENT_LIMIT = 60
 """Exponents of tensors stay within ± this: their powers of two are exact in float32."""
@@ -308,6 +310,21 @@ def mean_change(
     return change
 
 
+_MONOTONE = (*VIEW_OPERATORS, "Softmax", "LogSoftmax", "Sigmoid")
+
+
+def score_tensors(graph: Graph) -> frozenset[str]:
+    """The outputs and what they follow from without changing order: they are never clipped.
+
+    Whoever ranks scores looks at the largest, and clipping makes the largest ones equal.
+    """
+    found = set(graph.outputs)
+    for node in reversed(graph.nodes):
+        if node.output in found and node.op in _MONOTONE and node.clip is None:
+            found.add(node.inputs[0])
+    return frozenset(found)
+
+
 def wanted_exponents(
     skeleton: Skeleton, ranges: Mapping[str, TensorRange], choice: RangeChoice
 ) -> dict[str, int]:
@@ -317,6 +334,7 @@ def wanted_exponents(
         InputError: A tensor has no range, or one that is not finite.
     """
     found = {}
+    scores = score_tensors(skeleton.source)
     for name in skeleton.calibrated:
         known = ranges.get(name)
         if known is None:
@@ -324,6 +342,8 @@ def wanted_exponents(
         if not np.isfinite(known.absmax):
             raise InputError(f"tensor {name!r} has range {known.low} to {known.high}")
         found[name] = fitting_exponent(known.absmax)
+        if name in scores:
+            continue
         if choice is RangeChoice.LEAST_ERROR and known.magnitudes is not None:
             found[name] = least_error_exponent(known.magnitudes, found[name], MOST_CLIPPING)
     return found

@@ -34,6 +34,25 @@ class Magnitudes:
         error = np.ldexp(np.minimum(np.rint(scaled), 127.0) - scaled, -exponent)
         return float((self.counts[used] * error**2).sum())
 
+    @property
+    def power_sum(self) -> float:
+        """Sum of squares, every value taken for the middle of its bin."""
+        used = np.flatnonzero(self.counts)
+        middles = np.ldexp((used + 0.5) / BINS, self.power)
+        return float((self.counts[used] * middles**2).sum())
+
+    def scaled(self, factor: float) -> Magnitudes:
+        """Counts of ``factor * |x|``, every value taken for the middle of its bin."""
+        used = np.flatnonzero(self.counts)
+        if not used.size:
+            return self
+        middles = np.ldexp((used + 0.5) / BINS, self.power) * factor
+        power = frexp(float(middles.max()))[1]
+        places = (np.ldexp(middles, -power) * BINS).astype(np.int64)
+        counts = np.zeros(BINS, np.int64)
+        np.add.at(counts, places, self.counts[used])
+        return Magnitudes(counts, power)
+
     def joined(self, other: Magnitudes) -> Magnitudes:
         """The counts of both."""
         power = max(self.power, other.power)

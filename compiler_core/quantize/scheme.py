@@ -76,6 +76,7 @@ class QuantizationScheme:
         bias_correction: Whether biases take back what rounded weights do to the mean of outputs.
         equalization: Whether scales move between channels of consecutive operators, and uneven
             channels that enter from the CPU are evened out.
+        rescaling: Whether tensors of the NPU take up real factors so that power-of-two scales fit.
         cpu_precision: For weighted operators on the CPU that are not kept in float.
         first_last_float: Whether the first and the last weighted operator stay float.
         float_layers: Names of nodes that stay float.
@@ -88,6 +89,7 @@ class QuantizationScheme:
     calibration: CalibrationSize | int = CalibrationSize.ALL
     bias_correction: bool = False
     equalization: bool = False
+    rescaling: bool = False
     cpu_precision: CpuPrecision = CpuPrecision.FLOAT
     first_last_float: bool = False
     float_layers: tuple[str, ...] = ()

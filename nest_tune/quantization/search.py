@@ -66,11 +66,13 @@ def npu_grid() -> tuple[QuantizationScheme, ...]:
             weight_range=weights,
             bias_correction=corrected,
             equalization=equalized,
+            rescaling=rescaled,
         )
-        for granularity, activations, weights, corrected, equalized in product(
+        for granularity, activations, weights, corrected, equalized, rescaled in product(
             Granularity,
             RangeMethod,
             (RangeMethod.MAX, RangeMethod.MSE),
+            (False, True),
             (False, True),
             (False, True),
         )
