@@ -5,9 +5,11 @@ Times are integers in picoseconds, so that equal inputs give equal timelines on 
 - The CPU runs one task at a time, to its end, the one of highest priority first.
 - A launch is an interrupt to it: whatever the CPU runs pauses for ``overhead_ps``. The core is
   taken from the beginning of the launch to the end of the program; it has no queue of launches.
-- Programs on several cores share the port. A program alone keeps the read channel busy for
-  ``read_ppm`` millionths of its time and the write channel for ``write_ppm``; while the demands of
-  the running programs add up to more than a whole channel, all of them slow down by that factor.
+- Programs on several cores share the port. A program alone keeps the read channel busy for the
+  share ``r`` of its time (``read_ppm``) and the write channel for ``w``. Beside others it slows
+  down by the largest of ``1 + r * (sum of the others' r) + w * (sum of the others' w)`` (transfers
+  wait where they meet) and the sum of all ``r`` and of all ``w`` (a channel is full). A test holds
+  this to the cycle-exact timing of several cores.
 - A sliced operator takes all cores; its time on them is measured with the port shared.
 """
 
@@ -180,11 +182,11 @@ class _Simulation:
                 self._release(index)
         while True:
             self._dispatch()
-            slowdown = self._slowdown()
-            step = self._next_event(slowdown)
+            slowdowns = self._slowdowns()
+            step = self._next_event(slowdowns)
             if step is None:
                 break
-            self._advance(step, slowdown)
+            self._advance(step, slowdowns)
         return Timeline(
             self._now,
             tuple(self._start),
@@ -257,41 +259,43 @@ class _Simulation:
         for entry in kept:
             heappush(self._npu_ready, entry)
 
-    def _slowdown(self) -> int:
-        """By how much all running programs slow down, in millionths."""
-        if len(self._held) == 1:
-            return WHOLE_PPM
+    def _slowdowns(self) -> list[int]:
+        """By how much the program on each core slows down, in millionths."""
+        whole = [WHOLE_PPM] * len(self._held)
+        if len(whole) == 1:
+            return whole
         running = [
-            self._tasks[task]
-            for task, left in zip(self._held, self._left, strict=True)
+            (core, self._tasks[task].read_ppm, self._tasks[task].write_ppm)
+            for core, (task, left) in enumerate(zip(self._held, self._left, strict=True))
             if left is not None and self._tasks[task].core != ALL_CORES
         ]
-        if len(running) < 2:
-            return WHOLE_PPM
-        reads = sum(task.read_ppm for task in running)
-        return max(WHOLE_PPM, reads, sum(task.write_ppm for task in running))
+        reads, writes = sum(item[1] for item in running), sum(item[2] for item in running)
+        full = max(WHOLE_PPM, reads, writes)
+        for core, read, write in running:
+            meetings = (read * (reads - read) + write * (writes - write)) // WHOLE_PPM
+            whole[core] = max(full, WHOLE_PPM + meetings)
+        return whole
 
-    def _next_event(self, slowdown: int) -> int | None:
+    def _next_event(self, slowdowns: list[int]) -> int | None:
         step: int | None = None
         if self._launching != _NOBODY:
             step = self._launch_left
         elif self._cpu_task != _NOBODY:
             step = self._cpu_left
-        for left in self._left:
+        for left, slowdown in zip(self._left, slowdowns, strict=True):
             if left is not None:
                 needed = -(-left * slowdown // WHOLE_PPM)
                 step = needed if step is None or needed < step else step
         return step
 
-    def _advance(self, step: int, slowdown: int) -> None:
+    def _advance(self, step: int, slowdowns: list[int]) -> None:
         self._now += step
         done = []
         for core, left in enumerate(self._left):
             if left is None:
                 continue
-            left -= step * WHOLE_PPM // slowdown
-            # Rounding may leave what takes no whole picosecond.
-            if left * slowdown < WHOLE_PPM:
+            left -= step * WHOLE_PPM // slowdowns[core]
+            if left <= 0:
                 done.append(core)
             self._left[core] = left
         if self._launching != _NOBODY:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import combinations_with_replacement, pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compiler_core.partition.costs import ProgramCosts
 from compiler_core.partition.modules import lower_bound_ps
 from compiler_core.system.timeline import (
     ALL_CORES,
@@ -20,6 +21,11 @@ from compiler_core.system.timeline import (
     ranks,
     simulate,
 )
+from compiler_core.targets.load import load_target
+from compiler_core.targets.vta.default_schedule import default_schedule
+from compiler_core.targets.vta.layer import lower_layer
+from compiler_core.targets.vta.multicore import time_programs
+from compiler_core.tensor.workload import ConvWorkload, Epilogue, Window
 
 
 def cpu(run: int, *after: int) -> Task:
@@ -171,11 +177,38 @@ def test_a_launch_interrupts_the_cpu() -> None:
     assert found.critical_path() == (0, 2)
 
 
-def test_programs_that_need_more_than_the_port_slow_down() -> None:
-    tasks = [npu(100, 0, reads=800_000), npu(100, 0, reads=700_000)]
-    assert simulate(tasks, ranks(tasks), 2).latency_ps == 150
-    light = [npu(100, 0, reads=500_000), npu(100, 0, reads=500_000)]
-    assert simulate(light, ranks(light), 2).latency_ps == 100
+def test_programs_beside_one_another_slow_down() -> None:
+    meeting = [npu(100, 0, reads=500_000), npu(100, 0, reads=400_000)]
+    assert simulate(meeting, ranks(meeting), 2).latency_ps == 120
+    full = [npu(100, 0, reads=900_000) for _ in range(3)]
+    assert simulate(full, ranks(full), 3).latency_ps == 270
+    alone = [npu(100, 0, reads=900_000), npu(100, 0)]
+    assert simulate(alone, ranks(alone), 2).latency_ps == 100
+
+
+def test_slowdown_is_that_of_the_exact_timing_of_two_cores() -> None:
+    core = load_target("vta-x2").npu
+    epilogue = Epilogue(17, shift=True, clip_low=True, clip_high=True)
+    workloads = [
+        ConvWorkload(1, i, h, h, o, Window((k, k), (1, 1), (k // 2,) * 4), 1, epilogue)
+        for i, h, o, k in [(64, 28, 16, 1), (192, 28, 64, 1), (480, 14, 96, 1), (512, 7, 512, 1)]
+    ]
+    programs = ProgramCosts(core, {})
+    errors = []
+    for pair in combinations_with_replacement(workloads, 2):
+        streams = [
+            lower_layer(w, default_schedule(w, core), core.geometry).lowered.instructions
+            for w in pair
+        ]
+        exact = time_programs(streams, core.timing, core.geometry, core.energy).cycles
+        costs = [programs.program("", w) for w in pair]
+        tasks = [
+            Task(0, TaskKind.PROGRAM, Resource.NPU, c.cycles, 0, (), n, c.read_ppm, c.write_ppm)
+            for n, c in enumerate(costs)
+        ]
+        errors.append(simulate(tasks, ranks(tasks), 2).latency_ps / exact - 1)
+    assert max(map(abs, errors)) < 0.10
+    assert sum(map(abs, errors)) / len(errors) < 0.04
 
 
 def test_equal_inputs_give_equal_timelines() -> None:
