@@ -51,10 +51,16 @@ COMMANDS = {
             "app",
             "The learned cost model of tilings: what it learned, how well it predicts.",
         ),
+        (
+            "quantize",
+            "quantize",
+            "app",
+            "Statistics of activations, and layers by the damage that quantizing them does.",
+        ),
         ("space", "space", "app", "The search spaces of a model: what can be decided."),
         (
             "study",
-            "study_control",
+            "study_verbs",
             "app",
             "Search for the best configurations of a model on a target.",
         ),
