@@ -17,8 +17,9 @@ import numpy as np
 from compiler_core.errors import InputError
 from compiler_core.partition.baselines import baselines, best_sequential
 from compiler_core.partition.best import untuned
-from compiler_core.partition.evaluate import ON_CPU, Evaluator, Placement
+from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.optimum import find_optimum
+from compiler_core.partition.placement import ON_CPU, Placement
 from compiler_core.partition.resolve import assignment_of, unit_name
 from compiler_core.tensor.digest import digest
 from search_spaces.parameter import Parameter, Points

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from compiler_core.partition.evaluate import ON_CPU, ON_NPU, SLICED, Evaluator, Placement
+from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.groups import OUTSIDE, GroupGraph
 from compiler_core.partition.milp import Objective
 from compiler_core.partition.optimum import find_optimum
+from compiler_core.partition.placement import ON_CPU, ON_NPU, SLICED, Placement
 
 BASELINES = ("all_cpu", "all_npu", "static_by_type", "fastest_unit", "partition_tuner")
 

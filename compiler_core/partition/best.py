@@ -10,18 +10,13 @@ from compiler_core.configuration import Subject
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.partition.baselines import baselines, best_sequential
-from compiler_core.partition.costs import CostTable, Schedules, build_costs
-from compiler_core.partition.evaluate import (
-    ON_CPU,
-    ON_NPU,
-    SLICED,
-    Evaluation,
-    Evaluator,
-    Placement,
-)
+from compiler_core.partition.costs import CostTable, build_costs
+from compiler_core.partition.evaluate import Evaluation, Evaluator
 from compiler_core.partition.groups import GroupGraph, build_groups
 from compiler_core.partition.optimum import DEFAULT_TIME_LIMIT_S, Optimum, find_optimum
+from compiler_core.partition.placement import ON_CPU, ON_NPU, SLICED, Placement
 from compiler_core.partition.plan import FREE, Plan
+from compiler_core.partition.programs import Schedules
 from compiler_core.partition.resolve import ACROSS, ResolvedPlan, assignment_of, resolve_plan
 from compiler_core.quantize.assemble import NPU, assemble
 from compiler_core.quantize.assignment import default_assignment

@@ -10,12 +10,12 @@ depend on shapes and on which passes its requantization needs, and not on its nu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from math import prod
 
-from compiler_core.errors import InfeasibleError
 from compiler_core.partition.groups import GroupGraph
+from compiler_core.partition.programs import LANES, Program, ProgramCosts, Schedules
 from compiler_core.quantize.exponents import RangeChoice
 from compiler_core.quantize.ir import IntegerSegment, QuantizedGraph
 from compiler_core.quantize.quantize import with_exponents
@@ -25,57 +25,17 @@ from compiler_core.system.latency import (
     node_bytes,
     weight_bytes,
 )
-from compiler_core.system.timeline import PICOSECONDS, WHOLE_PPM
+from compiler_core.system.timeline import PICOSECONDS
 from compiler_core.targets.target import Target
 from compiler_core.targets.vta.conv_structure import blocks
-from compiler_core.targets.vta.default_schedule import default_schedule
-from compiler_core.targets.vta.fold import fold_workload, foldable
-from compiler_core.targets.vta.hardware import VtaCore
-from compiler_core.targets.vta.layer import measure_layer
-from compiler_core.targets.vta.layer import weight_bytes as packed_weight_bytes
-from compiler_core.targets.vta.multicore_schedule import best_default_slicing
-from compiler_core.targets.vta.schedule import ConvSchedule, FoldVariant, Schedule
+from compiler_core.targets.vta.fold import foldable
 from compiler_core.targets.vta.segment import Layer, segment_layers
-from compiler_core.targets.vta.timing_result import MemoryTraffic, Traffic
-from compiler_core.tensor.task import Task
 from compiler_core.tensor.workload import ConvWorkload, Workload
 
 ASSUMED_EXPONENT = 4
 """Of every tensor where no quantization is given."""
 
-_LANES = 16
 _FLOAT_BYTES = 4
-
-Schedules = Mapping[str, Schedule]
-
-
-@dataclass(frozen=True)
-class Program:
-    """One launch as measured by the timing simulator.
-
-    Attributes:
-        name: Of the operator.
-        task: Id of its task.
-        cycles: From launch to FINISH.
-        run_ps: The same as time.
-        energy_pj: Of the launch.
-        read_bytes, write_bytes: DRAM traffic.
-        read_ppm, write_ppm: Share of the time that each channel of the port is busy, in millionths.
-        constant_bytes: Weights, biases and micro-ops in DRAM.
-        input_bytes: Of one sample of its input, as laid out in DRAM.
-    """
-
-    name: str
-    task: str
-    cycles: int
-    run_ps: int
-    energy_pj: float
-    read_bytes: int
-    write_bytes: int
-    read_ppm: int
-    write_ppm: int
-    constant_bytes: int
-    input_bytes: int
 
 
 @dataclass(frozen=True)
@@ -162,11 +122,6 @@ class CostTable:
         return round(bytes_moved * PICOSECONDS / self.copy_bytes_per_s)
 
 
-def cycles_ps(cycles: int, clock_hz: float) -> int:
-    """NPU cycles as time."""
-    return round(cycles * PICOSECONDS / clock_hz)
-
-
 def quantized_stand_in(groups: GroupGraph) -> QuantizedGraph:
     """A quantization whose programs cost what those of a calibrated one cost.
 
@@ -209,7 +164,7 @@ def build_costs(
     tensors = tuple(
         TensorCost(
             tensor.values * _FLOAT_BYTES,
-            tensor.shape[0] * blocks(tensor.shape[1]) * _LANES * prod(tensor.shape[2:]),
+            tensor.shape[0] * blocks(tensor.shape[1]) * LANES * prod(tensor.shape[2:]),
             conversion_cost(target.cpu, tensor.values, 0).energy_pj,
         )
         for tensor in groups.tensors
@@ -245,118 +200,6 @@ def with_node_costs(
         launch_ps=round(target.launch_overhead_s * PICOSECONDS),
         copy_bytes_per_s=target.cpu.copy_bytes_per_cycle * target.cpu.clock_hz,
     )
-
-
-class ProgramCosts:
-    """Measures workloads, each once.
-
-    Args:
-        core: The machine.
-        schedules: By task id.
-        progress: Told of each program that is measured.
-        cores: How many there are.
-    """
-
-    def __init__(
-        self,
-        core: VtaCore,
-        schedules: Schedules,
-        progress: Callable[[str], None] = lambda _: None,
-        cores: int = 1,
-    ) -> None:
-        self._core, self._schedules, self._progress = core, schedules, progress
-        self._cores = cores
-        self._sliced: dict[Workload, Program | None] = {}
-        self._known: dict[Workload, Program] = {}
-
-    def program(self, name: str, workload: Workload) -> Program:
-        """The cost of one launch.
-
-        Raises:
-            InfeasibleError: A given schedule does not fit.
-        """
-        found = self._known.get(workload)
-        if found is None:
-            found = self._known[workload] = self._measure(workload)
-        return replace(found, name=name)
-
-    def sliced(self, name: str, workload: Workload) -> Program | None:
-        """The cost of an operator across all cores by untuned schedules of its slices; ``None``
-        where there is one core or the operator cannot be cut."""
-        if self._cores == 1:
-            return None
-        if workload not in self._sliced:
-            self._sliced[workload] = self._measure_sliced(workload)
-        found = self._sliced[workload]
-        return None if found is None else replace(found, name=name)
-
-    def _measure_sliced(self, workload: Workload) -> Program | None:
-        alone = self.program("", workload)
-        self._progress(f"{alone.task} on {self._cores} cores")
-        try:
-            slicing = best_default_slicing(workload, self._core, self._cores)
-        except InfeasibleError:
-            return None
-        cores = [core.traffic for core in slicing.result.cores]
-        return replace(
-            alone,
-            cycles=slicing.result.cycles,
-            run_ps=cycles_ps(slicing.result.cycles, self._core.clock_hz),
-            energy_pj=sum(core.energy_pj or 0.0 for core in slicing.result.cores),
-            read_bytes=sum(sum(item.data_bytes for item in read_traffic(t)) for t in cores),
-            write_bytes=sum(traffic.out.data_bytes for traffic in cores),
-            read_ppm=_ppm(slicing.result.port.read_cycles, slicing.result.cycles),
-            write_ppm=_ppm(slicing.result.port.write_cycles, slicing.result.cycles),
-        )
-
-    def _given(self, workload: Workload) -> Schedule | None:
-        """Where nothing is folded, a task and its twin at a border share their schedules."""
-        twins = [workload]
-        if isinstance(workload, ConvWorkload):
-            twins.append(replace(workload, entry=not workload.entry))
-        for twin in twins:
-            schedule = self._schedules.get(Task("vta", twin).id)
-            folds = isinstance(schedule, ConvSchedule) and schedule.fold is not FoldVariant.NONE
-            if schedule is not None and (twin is workload or not folds):
-                return schedule
-        return None
-
-    def _measure(self, workload: Workload) -> Program:
-        task = Task("vta", workload).id
-        self._progress(task)
-        core = self._core
-        schedule = self._given(workload) or default_schedule(workload, core)
-        timing = measure_layer(workload, schedule, core)
-        traffic = timing.traffic
-        reads = read_traffic(traffic)
-        constants = traffic.uop.data_bytes + traffic.fetch.data_bytes
-        laid_out = workload
-        if isinstance(workload, ConvWorkload) and isinstance(schedule, ConvSchedule):
-            laid_out = fold_workload(workload, schedule.fold)
-            constants += packed_weight_bytes(workload, schedule, core.geometry)
-        channels = laid_out.in_channels if isinstance(laid_out, ConvWorkload) else laid_out.channels
-        return Program(
-            "",
-            task,
-            timing.cycles,
-            cycles_ps(timing.cycles, core.clock_hz),
-            timing.energy_pj or 0.0,
-            sum(item.data_bytes for item in reads),
-            traffic.out.data_bytes,
-            _ppm(traffic.read_beats, timing.cycles),
-            _ppm(traffic.write_beats, timing.cycles),
-            constants,
-            blocks(channels) * _LANES * laid_out.in_height * laid_out.in_width,
-        )
-
-
-def _ppm(busy_cycles: int, cycles: int) -> int:
-    return min(WHOLE_PPM, busy_cycles * WHOLE_PPM // cycles)
-
-
-def read_traffic(traffic: MemoryTraffic) -> tuple[Traffic, ...]:
-    """What is read from DRAM."""
-    return traffic.uop, traffic.wgt, traffic.inp, traffic.acc, traffic.fetch
 
 
 def _layers(groups: GroupGraph, quantized: QuantizedGraph) -> Iterable[tuple[Layer, int]]:

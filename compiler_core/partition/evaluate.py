@@ -1,16 +1,15 @@
-"""What a placement costs: its tasks on the system timeline, latency, energy, DRAM.
-
-A placement is one number per group: :data:`ON_CPU`, :data:`ON_NPU` (the first core that is free),
-:data:`SLICED` (across all cores), or ``ON_CORE + k`` for core ``k``.
-"""
+"""What a placement costs: its tasks on the system timeline, latency, energy, DRAM."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from compiler_core.partition.costs import CostTable, CpuPart, Program
+from compiler_core.partition.costs import CostTable, CpuPart
 from compiler_core.partition.groups import OUTSIDE, GroupGraph
+from compiler_core.partition.live_bytes import peak_bytes
+from compiler_core.partition.placement import ON_CORE, ON_CPU, ON_NPU, SLICED, Placement
+from compiler_core.partition.programs import Program
 from compiler_core.system.timeline import (
     ALL_CORES,
     ANY_CORE,
@@ -22,10 +21,6 @@ from compiler_core.system.timeline import (
     ranks,
     simulate,
 )
-
-ON_CPU, ON_NPU, SLICED, ON_CORE = 0, 1, 2, 3
-
-Placement = tuple[int, ...]
 
 _AT_START = -1
 
@@ -237,21 +232,11 @@ class Evaluator:
             reads,
             writes,
             constants,
-            constants + self._peak(placement, tasks, timeline),
+            constants + peak_bytes(self, placement, tasks, timeline),
         )
 
     def _writes(self, group: int) -> tuple[int, ...]:
         return self.groups.groups[group].writes
-
-    def _peak(self, placement: Placement, tasks: Sequence[Task], timeline: Timeline) -> int:
-        """Most bytes of activations that are live at a time."""
-        lives = _Lives(self, placement, tasks, timeline)
-        changes = sorted((at, size) for life in lives.all() for at, size in life)
-        live = peak = 0
-        for _, size in changes:
-            live += size
-            peak = max(peak, live)
-        return peak
 
 
 class _Tasks:
@@ -356,75 +341,6 @@ class _Tasks:
         source = self._last.get(self._owner._producer[tensor], _AT_START)
         self._tasks.append(Task(tensor, kind, Resource.CPU, time, 0, self._after((source,))))
         return len(self._tasks) - 1
-
-
-class _Lives:
-    """When each buffer holds a value: from the start of its writer to its last reader's end."""
-
-    def __init__(
-        self,
-        evaluator: Evaluator,
-        placement: Placement,
-        tasks: Sequence[Task],
-        timeline: Timeline,
-    ) -> None:
-        self._owner, self._placement = evaluator, placement
-        self._end = timeline.latency_ps
-        self._begins: dict[int, int] = {}
-        self._ends: dict[int, int] = {}
-        self._converted: dict[int, tuple[int, int]] = {}
-        self._placed: set[int] = set()
-        for index, task in enumerate(tasks):
-            start, end = timeline.start_ps[index], timeline.end_ps[index]
-            if task.kind in (TaskKind.QUANTIZE, TaskKind.DEQUANTIZE):
-                self._converted[task.subject] = start, end
-                continue
-            self._begins[task.subject] = min(start, self._begins.get(task.subject, start))
-            self._ends[task.subject] = max(end, self._ends.get(task.subject, 0))
-            if task.kind is TaskKind.PLACE:
-                self._placed.add(task.subject)
-
-    def all(self) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-        """``((start, bytes), (end, -bytes))`` per buffer."""
-        found = []
-        until: dict[int, int] = {}
-        for group in reversed(self._owner.groups.groups):
-            if group.index in self._placed:
-                until[group.index] = max((self._last(t, until) for t in group.writes), default=0)
-        for tensor, item in enumerate(self._owner.groups.tensors):
-            if item.producer in self._placed:
-                found += self._copies(tensor, self._ends[item.producer], until, own=0)
-                continue
-            begin = self._begins[item.producer] if item.producer != OUTSIDE else 0
-            on_npu = item.producer != OUTSIDE and self._placement[item.producer] != ON_CPU
-            size = self._owner.costs.tensors[tensor]
-            own = size.packed_bytes if on_npu else size.float_bytes
-            found += self._copies(tensor, begin, until, own=own)
-        return found
-
-    def _copies(
-        self, tensor: int, begin: int, until: dict[int, int], *, own: int
-    ) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-        """The buffer that the producer writes, and the converted one where there is one."""
-        last = self._last(tensor, until)
-        found = [((begin, own), (last, -own))] if own else []
-        if tensor in self._converted:
-            start, end = self._converted[tensor]
-            item = self._owner.groups.tensors[tensor]
-            to_float = item.producer != OUTSIDE and self._placement[item.producer] != ON_CPU
-            size = self._owner.costs.tensors[tensor].float_bytes
-            if not to_float:
-                size = self._owner.packed_bytes(tensor, self._placement)
-            found.append(((start, size), (max(last, end), -size)))
-        return found
-
-    def _last(self, tensor: int, until: dict[int, int]) -> int:
-        item = self._owner.groups.tensors[tensor]
-        if item.is_output:
-            return self._end
-        return max(
-            (until.get(reader, self._ends.get(reader, 0)) for reader in item.consumers), default=0
-        )
 
 
 def describe(evaluator: Evaluator, task: Task) -> str:

@@ -23,9 +23,10 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
-from compiler_core.partition.evaluate import ON_CPU, Evaluator, Placement
+from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.groups import OUTSIDE
 from compiler_core.partition.modules import Module
+from compiler_core.partition.placement import ON_CPU, Placement
 
 _MICROSECOND_PS = 10**6
 _FEASIBLE = (0, 1)

@@ -18,9 +18,10 @@ from itertools import product
 from math import prod
 from time import monotonic
 
-from compiler_core.partition.evaluate import ON_CPU, Evaluator, Placement
+from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.milp import Objective, solve_module
 from compiler_core.partition.modules import Module, lower_bound_ps, modules_of
+from compiler_core.partition.placement import ON_CPU, Placement
 from compiler_core.system.timeline import ranks, simulate
 
 MAX_ENUMERATED = 1 << 11

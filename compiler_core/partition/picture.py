@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from html import escape
 
-from compiler_core.partition.evaluate import ON_CPU, Evaluation, Evaluator
+from compiler_core.partition.evaluate import Evaluation, Evaluator
 from compiler_core.partition.groups import OUTSIDE
+from compiler_core.partition.placement import ON_CPU
 from compiler_core.partition.resolve import unit_name
 from compiler_core.system.timeline import PICOSECONDS
 

@@ -12,8 +12,8 @@ from difflib import get_close_matches
 
 from compiler_core.configuration import Subject
 from compiler_core.errors import InputError
-from compiler_core.partition.evaluate import ON_CORE, ON_CPU, ON_NPU, SLICED, Placement
 from compiler_core.partition.groups import OUTSIDE, Group, GroupGraph
+from compiler_core.partition.placement import ON_CORE, ON_CPU, ON_NPU, SLICED, Placement
 from compiler_core.partition.plan import FREE, Plan
 from compiler_core.quantize.assemble import CPU, NPU
 

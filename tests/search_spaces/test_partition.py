@@ -11,7 +11,8 @@ import pytest
 from compiler_core.errors import InputError
 from compiler_core.frontend import load_model
 from compiler_core.partition.best import find_best, prepare
-from compiler_core.partition.evaluate import ON_CPU, ON_NPU, Evaluator
+from compiler_core.partition.evaluate import Evaluator
+from compiler_core.partition.placement import ON_CPU, ON_NPU
 from compiler_core.targets.load import load_target
 from search_spaces.partition import PartitionSpace
 

@@ -12,9 +12,10 @@ import pytest
 
 from compiler_core.frontend import load_model
 from compiler_core.graph.ir import Graph
-from compiler_core.partition.costs import CostTable, CpuPart, GroupCost, Program, TensorCost
+from compiler_core.partition.costs import CostTable, CpuPart, GroupCost, TensorCost
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.groups import GroupGraph, build_groups
+from compiler_core.partition.programs import Program
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 

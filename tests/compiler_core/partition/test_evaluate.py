@@ -15,8 +15,9 @@ from compiler_core.configuration import Configuration
 from compiler_core.frontend import FloatModel, load_model, noise_samples, quantize_model
 from compiler_core.partition.baselines import all_cpu, all_npu
 from compiler_core.partition.best import find_best, misfits, prepare, untuned
-from compiler_core.partition.evaluate import Evaluator, Placement
+from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.groups import GroupGraph
+from compiler_core.partition.placement import Placement
 from compiler_core.partition.resolve import assignment_of
 from compiler_core.system.compiled import compiled_timeline
 from compiler_core.system.latency import node_cost

@@ -10,11 +10,12 @@ import pytest
 from compiler_core.graph.ir import Graph
 from compiler_core.partition import optimum as module_under_test
 from compiler_core.partition.baselines import baselines, best_sequential, branches
-from compiler_core.partition.evaluate import ON_CPU, ON_NPU, Evaluator
+from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.groups import GroupGraph, build_groups
 from compiler_core.partition.milp import Objective, solve_module
 from compiler_core.partition.modules import Module, lower_bound_ps, modules_of, one_machine_ps
 from compiler_core.partition.optimum import find_optimum
+from compiler_core.partition.placement import ON_CPU, ON_NPU
 from compiler_core.system.timeline import ranks, simulate
 
 Groups = Callable[[str], GroupGraph]

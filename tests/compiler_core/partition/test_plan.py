@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from compiler_core.configuration import Subject
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
-from compiler_core.partition.evaluate import ON_CORE, ON_CPU, ON_NPU, SLICED
 from compiler_core.partition.groups import GroupGraph, build_groups
+from compiler_core.partition.placement import ON_CORE, ON_CPU, ON_NPU, SLICED
 from compiler_core.partition.plan import Plan, PlanSegment, plan_text, read_plan
 from compiler_core.partition.resolve import (
     IllegalPlanError,

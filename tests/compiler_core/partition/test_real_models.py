@@ -13,7 +13,8 @@ import pytest
 from compiler_core.frontend import load_model
 from compiler_core.partition.baselines import all_npu
 from compiler_core.partition.best import find_best, prepare
-from compiler_core.partition.evaluate import SLICED, Evaluator
+from compiler_core.partition.evaluate import Evaluator
+from compiler_core.partition.placement import SLICED
 from compiler_core.targets.load import load_target
 
 Measured = Callable[[str, str], Evaluator]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler_core.partition.costs import ProgramCosts
 from compiler_core.partition.modules import lower_bound_ps
+from compiler_core.partition.programs import ProgramCosts
 from compiler_core.system.timeline import (
     ALL_CORES,
     ANY_CORE,
