@@ -1,0 +1,43 @@
+"""``nest-tune study report``: a study as one HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nest_tune.cli.compile import progress
+from nest_tune.cli.output import print_json, require_writable, write_atomically
+from nest_tune.cli.study import AsJson, Name, Pick, StorageUrl, app, open_storage
+
+__all__ = ["app", "report"]
+
+
+@app.command(epilog="Example: nest-tune study report resnet8-vta -o report.html")
+def report(
+    name: Name,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="report.html", help="Page to write.")
+    ],
+    pick: Pick = "knee",
+    storage: StorageUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write one self-contained page: front, timeline, roofline, layers, how to reproduce."""
+    require_writable(output, "--output")
+    from nest_tune.report.collect import collect
+    from nest_tune.report.page import page
+    from nest_tune.study.lifecycle import load_result
+
+    opened = open_storage(storage)
+    data = collect(load_result(opened, opened.find(name)), pick, progress=progress)
+    content = page(data).encode()
+    write_atomically(output, lambda stream: stream.write(content))
+    for note in data.notes:
+        progress(f"note: {note}")
+    if as_json:
+        body = {"study": name, "report": str(output), "chosen": data.chosen}
+        print_json("study-report", {**body, "size_bytes": len(content), "notes": data.notes})
+        return
+    print(f"{output}: {len(content):,} bytes")

@@ -1,0 +1,8 @@
+"""All verbs of ``nest-tune study``: each module adds its own to the one application."""
+
+from __future__ import annotations
+
+from nest_tune.cli import study_control, study_report, study_views
+from nest_tune.cli.study import app
+
+__all__ = ["app", "study_control", "study_report", "study_views"]

@@ -1,0 +1,229 @@
+"""The charts of a report: pure functions from values to SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+from nest_tune.report.scale import Scale, fit, short
+from nest_tune.report.svg import NARROW, WIDE, Drawing, Size, axes, spread_labels, text_width
+
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 14.0, 30.0, 42.0
+
+
+@dataclass(frozen=True)
+class Line:
+    """A horizontal or vertical reference line.
+
+    Attributes:
+        value: On its axis.
+        label: Beside it.
+        kind: Class: ``default``, ``bound``, ``limit``, ``float``.
+    """
+
+    value: float
+    label: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A trial on a chart; ``kind`` is ``feasible``, ``infeasible``, ``front``, ``chosen`` or
+    ``default``."""
+
+    x: float
+    y: float
+    kind: str
+    tip: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Values that an axis' metric may take."""
+
+    low: float = float("-inf")
+    high: float = float("inf")
+
+
+@dataclass(frozen=True)
+class FrontChart:
+    """Trials by two metrics.
+
+    Attributes:
+        x_name, y_name: Metrics with units.
+        dots: Trials.
+        x_limits, y_limits: What is allowed.
+        x_less, y_less: Whether less is better.
+    """
+
+    x_name: str
+    y_name: str
+    dots: tuple[Dot, ...]
+    x_limits: Limits = Limits()
+    y_limits: Limits = Limits()
+    x_less: bool = True
+    y_less: bool = False
+
+
+@dataclass(frozen=True)
+class ProgressChart:
+    """Values of trials and the best so far.
+
+    Attributes:
+        x_name, y_name: Axes.
+        dots: Trials, by their place on the axis.
+        best: Corners of the best so far: place and value.
+        lines: References.
+    """
+
+    x_name: str
+    y_name: str
+    dots: tuple[Dot, ...]
+    best: tuple[tuple[float, float], ...]
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class RoofDot:
+    """A layer on the roofline."""
+
+    macs_per_byte: float
+    macs_per_cycle: float
+    kind: str
+    tip: str
+
+
+@dataclass(frozen=True)
+class RooflineChart:
+    """Layers under the roof of one core.
+
+    Attributes:
+        peak_macs_per_cycle: Of the array.
+        bytes_per_cycle: Of the memory port.
+        dots: Layers with multiply-accumulates.
+    """
+
+    peak_macs_per_cycle: float
+    bytes_per_cycle: float
+    dots: tuple[RoofDot, ...]
+
+
+def both(draw: object, chart: object) -> str:
+    """A chart for wide and for narrow pages."""
+    assert callable(draw)
+    return f"{draw(chart, WIDE)}{draw(chart, NARROW)}"
+
+
+_RADIUS = {"feasible": 3.5, "infeasible": 3.0, "front": 4.5, "default": 5.5, "chosen": 6.5}
+
+
+def draw_front(chart: FrontChart, size: Size) -> str:
+    """Trials by two metrics, what the limits rule out shaded, the front as a staircase."""
+    drawing = Drawing(size, f"{chart.y_name} against {chart.x_name} of all measured trials")
+    x = fit([d.x for d in chart.dots] + _near([d.x for d in chart.dots], chart.x_limits),
+            _LEFT, size.width - _RIGHT)  # fmt: skip
+    y = fit([d.y for d in chart.dots] + _near([d.y for d in chart.dots], chart.y_limits),
+            size.height - _BOTTOM, _TOP)  # fmt: skip
+    _shade(drawing, x, y, chart)
+    axes(drawing, x, y, chart.x_name, chart.y_name)
+    front = sorted((d.x, d.y) for d in chart.dots if d.kind in ("front", "chosen"))
+    stairs: list[tuple[float, float]] = []
+    for place in front:
+        if stairs:
+            corner = (place[0], stairs[-1][1]) if chart.x_less else (stairs[-1][0], place[1])
+            stairs.append(corner)
+        stairs.append(place)
+    drawing.path([(x(a), y(b)) for a, b in stairs], "front-line")
+    for dot in sorted(chart.dots, key=lambda d: _RADIUS[d.kind]):
+        drawing.dot((x(dot.x), y(dot.y)), _RADIUS[dot.kind], f"dot {dot.kind}", dot.tip)
+    return drawing.finish()
+
+
+def _near(values: Sequence[float], limits: Limits) -> list[float]:
+    """Bounds of limits that lie near enough to the values to be shown."""
+    span = max(values) - min(values) or abs(max(values)) or 1.0
+    return [
+        bound
+        for bound in (limits.low, limits.high)
+        if isfinite(bound) and min(values) - span <= bound <= max(values) + span
+    ]
+
+
+def _shade(drawing: Drawing, x: Scale, y: Scale, chart: FrontChart) -> None:
+    top, bottom, left, right = y.end, y.start, x.start, x.end
+    for bound, low in ((chart.x_limits.low, True), (chart.x_limits.high, False)):
+        if x.low < bound < x.high:
+            place = x(bound)
+            start, end = (left, place) if low else (place, right)
+            drawing.box((start, top), end - start, bottom - top, "shade")
+            drawing.line((place, top), (place, bottom), "line limit")
+            text = f"limit {short(bound)}"
+            room = place + 6 + text_width(text) < right
+            drawing.text((place + (6 if room else -6), top + 12), text, "tag limit",
+                         "start" if room else "end")  # fmt: skip
+    for bound, low in ((chart.y_limits.low, True), (chart.y_limits.high, False)):
+        if y.low < bound < y.high:
+            place = y(bound)
+            start, end = (place, bottom) if low else (top, place)
+            drawing.box((left, start), right - left, end - start, "shade")
+            drawing.line((left, place), (right, place), "line limit")
+            drawing.text((right - 6, place - 5), f"limit {short(bound)}", "tag limit", "end")
+
+
+def draw_progress(chart: ProgressChart, size: Size) -> str:
+    """Every trial as a dot, the best so far as a line, references across."""
+    drawing = Drawing(size, f"{chart.y_name} against {chart.x_name}")
+    values = [dot.y for dot in chart.dots] + [line.value for line in chart.lines]
+    x = fit([0.0, *(dot.x for dot in chart.dots)], _LEFT, size.width - _RIGHT, is_log=False)
+    x = Scale(0.0, x.high, x.start, x.end)
+    y = fit(values, size.height - _BOTTOM, _TOP)
+    axes(drawing, x, y, chart.x_name, chart.y_name)
+    for line in chart.lines:
+        drawing.line((x.start, y(line.value)), (x.end, y(line.value)), f"line {line.kind}")
+    for dot in chart.dots:
+        drawing.dot((x(dot.x), y(dot.y)), 3, f"dot {dot.kind}", dot.tip)
+    steps: list[tuple[float, float]] = []
+    for at, value in chart.best:
+        if steps:
+            steps.append((x(at), steps[-1][1]))
+        steps.append((x(at), y(value)))
+    if steps:
+        steps.append((x(max(dot.x for dot in chart.dots)), steps[-1][1]))
+    drawing.path(steps, "best-line")
+    # A bound is what the best comes down to: its label stands on the other side of the line.
+    wanted = [y(line.value) + (13 if line.kind == "bound" else -5) for line in chart.lines]
+    heights = spread_labels(wanted, 13, y.end + 8, y.start - 4)
+    for line, height in zip(chart.lines, heights, strict=True):
+        drawing.text((x.end - 4, height), line.label, f"tag {line.kind}", "end")
+    return drawing.finish()
+
+
+def draw_roofline(chart: RooflineChart, size: Size) -> str:
+    """Achieved against arithmetic intensity, both logarithmic, under the roof."""
+    drawing = Drawing(size, "multiply-accumulates per cycle against those per DRAM byte")
+    ridge = chart.peak_macs_per_cycle / chart.bytes_per_cycle
+    x = fit(
+        [ridge, *(d.macs_per_byte for d in chart.dots)], _LEFT, size.width - _RIGHT, is_log=True
+    )
+    roof_start = min(chart.peak_macs_per_cycle, x.low * chart.bytes_per_cycle)
+    heights = [chart.peak_macs_per_cycle, roof_start, *(d.macs_per_cycle for d in chart.dots)]
+    y = fit(heights, size.height - _BOTTOM, _TOP, is_log=True)
+    axes(drawing, x, y, "MACs per DRAM byte", "MACs per cycle")
+    roof = [(x.low, roof_start), (ridge, chart.peak_macs_per_cycle)]
+    roof.append((x.high, chart.peak_macs_per_cycle))
+    drawing.path([(x(a), y(b)) for a, b in roof], "roof-line")
+    text = f"array: {short(chart.peak_macs_per_cycle)} MACs per cycle"
+    drawing.text((x.end - 4, y(chart.peak_macs_per_cycle) - 6), text, "tag", "end")
+    text = f"port: {short(chart.bytes_per_cycle)} bytes per cycle"
+    # Above the slope, which rises to the right: its height at the end of the text decides.
+    share = min((6 + text_width(text)) / (x.end - x.start), 1.0)
+    ending = x.low * (x.high / x.low) ** share
+    above = min(ending * chart.bytes_per_cycle, chart.peak_macs_per_cycle)
+    drawing.text((x.start + 6, y(above) - 10), text, "tag")
+    for dot in chart.dots:
+        radius = 4.5 if dot.kind == "chosen-layer" else 3.5
+        drawing.dot(
+            (x(dot.macs_per_byte), y(dot.macs_per_cycle)), radius, f"dot {dot.kind}", dot.tip
+        )
+    return drawing.finish()

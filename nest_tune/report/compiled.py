@@ -1,0 +1,290 @@
+"""What a report says of compiled models: timeline, roofline, layers, the partitioned graph, and the
+quantization with its error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.compile import CompiledModel
+from compiler_core.graph.session import FloatSession
+from compiler_core.package.executable import Executable
+from compiler_core.package.profile import roofline
+from compiler_core.package.report import LayerReport
+from compiler_core.partition.best import prepare
+from compiler_core.partition.picture import draw
+from compiler_core.partition.placement import ON_CPU, ON_NPU
+from compiler_core.quantize.assignment import cpu_reasons
+from compiler_core.quantize.ir import IntegerConv, IntegerSegment
+from compiler_core.quantize.reference import ReferenceExecutor
+from compiler_core.system.compiled import CompiledTimeline, compiled_timeline
+from compiler_core.system.timeline import TaskKind
+from compiler_core.targets.target import Target
+from compiler_core.targets.vta.linker import Launch
+from compiler_core.targets.vta.timing import time_program
+from compiler_core.targets.vta.timing_result import Actor
+from nest_tune.report.charts import RoofDot, RooflineChart
+from nest_tune.report.gantt import Gantt, Stretch, Strip, Track, busy_shares
+
+_BINS = 480
+_MOST_INSTRUCTIONS = 2_000_000
+_PS_PER_MS = 1e9
+_MODULES = ((Actor.LOAD, "load"), (Actor.COMPUTE, "compute"), (Actor.STORE, "store"))
+_CONVERSIONS = ("quantize", "dequantize")
+SQNR_SAMPLES = 16
+"""Samples that the error of each layer is measured on."""
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """A step of the default and of the chosen compile; ``None`` where it does not occur.
+
+    Attributes:
+        name, operator: Of the step.
+        shape: Of the chosen compile, where it occurs there.
+        default, chosen: What it costs.
+        reason: Why it is on the CPU, where it had no choice.
+    """
+
+    name: str
+    operator: str
+    shape: str
+    default: LayerReport | None
+    chosen: LayerReport | None
+    reason: str
+
+    @property
+    def gained_ms(self) -> float | None:
+        """By how much the chosen compile is faster; a step that is not there takes no time."""
+        before = self.default.latency_ms if self.default else 0.0
+        after = self.chosen.latency_ms if self.chosen else 0.0
+        return before - after
+
+
+@dataclass(frozen=True)
+class QuantizedRow:
+    """How one operator computes.
+
+    Attributes:
+        name: Of the operator.
+        output: Tensor.
+        exponent: ``real = integer * 2**-exponent``.
+        weight_shape: Empty for operators without weights.
+        shifts: Smallest and largest right shift of the accumulator; ``None`` without weights.
+        channels: Whether the shift differs by channel.
+        bias_bits: Bits of the largest bias.
+        sqnr_db: Of the output against the float model, on all samples together, with the errors of
+            the layers before it; ``None`` where it was not measured.
+    """
+
+    name: str
+    output: str
+    exponent: int
+    weight_shape: tuple[int, ...]
+    shifts: tuple[int, int] | None
+    channels: bool
+    bias_bits: int
+    sqnr_db: float | None
+
+
+def layer_rows(default: CompiledModel | None, chosen: CompiledModel) -> tuple[LayerRow, ...]:
+    """Steps side by side, in the chosen compile's order; steps that it lacks come last."""
+    reasons = {**cpu_reasons(chosen.source.model.graph), **chosen.source.cpu_reasons}
+
+    def key(layer: LayerReport) -> tuple[str, str]:
+        return layer.name, layer.operator if layer.operator in _CONVERSIONS else ""
+
+    before = {} if default is None else {key(layer): layer for layer in default.report.layers}
+    after = {key(layer): layer for layer in chosen.report.layers}
+    rows = []
+    for name in dict.fromkeys([*after, *before]):
+        one, other = before.get(name), after.get(name)
+        shown = other or one
+        assert shown is not None
+        reason = reasons.get(name[0], "") if shown.unit == "cpu" else ""
+        rows.append(LayerRow(name[0], shown.operator, shown.shape, one, other, reason))
+    return tuple(rows)
+
+
+def roofline_chart(
+    default: CompiledModel | None, chosen: CompiledModel, target: Target
+) -> tuple[RooflineChart | None, int]:
+    """Layers with multiply-accumulates of both compiles under the roof of one core, and how many
+    of the chosen compile's NPU layers have none."""
+    dots = []
+    pairs = ((default, "default-layer", "default"), (chosen, "chosen-layer", "chosen"))
+    without = 0
+    for compiled, kind, word in pairs:
+        for layer in () if compiled is None else compiled.report.layers:
+            place = roofline(layer, target)
+            if place is None:
+                continue
+            if not place.achieved_macs_per_cycle:
+                without += compiled is chosen
+                continue
+            share = place.achieved_macs_per_cycle / place.attainable_macs_per_cycle
+            tip = (
+                f"{layer.name} ({word}): {place.achieved_macs_per_cycle:.1f} MACs per cycle, "
+                f"{share:.0%} of the {place.roof} roof; {layer.cycles:,} cycles"
+            )
+            dots.append(RoofDot(place.macs_per_byte, place.achieved_macs_per_cycle, kind, tip))
+    if not dots:
+        return None, without
+    geometry = target.npu.geometry
+    peak = float(geometry.batch * geometry.block_in * geometry.block_out)
+    return RooflineChart(peak, float(target.npu.timing.port_bytes), tuple(dots)), without
+
+
+def gantt(compiled: CompiledModel, target: Target) -> Gantt:
+    """One run of a compiled model."""
+    found = compiled_timeline(compiled.source.quantized, compiled.executable, compiled.report)
+    tracks: dict[int, list[Stretch]] = {}
+    for span in found.timeline.spans:
+        tracks.setdefault(span.track, []).append(_stretch(compiled, found, span))
+    names = {0: "CPU"} | {1 + core: f"NPU {core}" for core in range(target.npu_cores)}
+    if target.npu_cores == 1:
+        names[1] = "NPU"
+    return Gantt(
+        found.latency_ms,
+        tuple(Track(name, tuple(tracks.get(index, ()))) for index, name in names.items()),
+        _strips(compiled.executable, compiled.report.layers, found),
+    )
+
+
+def _stretch(compiled: CompiledModel, found: CompiledTimeline, span: Any) -> Stretch:
+    task = found.tasks[span.task]
+    layer = compiled.report.layers[task.subject]
+    kind = "npu" if task.kind is TaskKind.PROGRAM else "cpu"
+    what = layer.operator
+    if layer.operator in _CONVERSIONS:
+        kind = "conversion"
+    elif kind == "npu" and span.track == 0:
+        kind, what = "launch", "launch of"
+    start, end = span.start_ps / _PS_PER_MS, span.end_ps / _PS_PER_MS
+    tip = f"{what} {layer.name}: {end - start:.4f} ms from {start:.4f} ms"
+    return Stretch(start, end, layer.name, kind, tip)
+
+
+def _strips(
+    executable: Executable, layers: tuple[LayerReport, ...], found: CompiledTimeline
+) -> tuple[Strip, ...]:
+    launches: dict[str, list[Launch]] = {
+        segment.name: list(segment.launches) for segment in executable.npu_segments
+    }
+    instructions = sum(len(launch.instructions) for part in launches.values() for launch in part)
+    if not instructions or instructions > _MOST_INSTRUCTIONS:
+        return ()
+    core = executable.target.npu
+    starts: dict[Actor, list[npt.NDArray[np.float64]]] = {actor: [] for actor, _ in _MODULES}
+    ends: dict[Actor, list[npt.NDArray[np.float64]]] = {actor: [] for actor, _ in _MODULES}
+    spans = {found.tasks[s.task].subject: s for s in found.timeline.spans if s.track > 0}
+    for number, layer in enumerate(layers):
+        if layer.unit == "cpu":
+            continue
+        launch = launches[layer.segment].pop(0)
+        timing = time_program(launch.instructions, core.timing, core.geometry, trace=True)
+        trace, span = timing.trace, spans[number]
+        assert trace is not None
+        scale = (span.end_ps - span.start_ps) / max(timing.cycles, 1)
+        for actor, _ in _MODULES:
+            mine = (trace.actor == actor) & (trace.start_cycle >= 0)
+            begun = trace.start_cycle[mine].astype(np.float64)
+            last = np.where(trace.end_cycle[mine] < 0, timing.cycles, trace.end_cycle[mine])
+            starts[actor].append(span.start_ps + begun * scale)
+            ends[actor].append(span.start_ps + last.astype(np.float64) * scale)
+    total = float(found.timeline.latency_ps)
+    return tuple(
+        Strip(name, busy_shares(np.concatenate(starts[a]), np.concatenate(ends[a]), total, _BINS))
+        for a, name in _MODULES
+    )
+
+
+def plan_picture(compiled: CompiledModel, target: Target) -> str:
+    """The partitioned graph as SVG that takes its colours from the page."""
+    schedules = compiled.configuration.schedules
+    evaluator = prepare(compiled.source.model.graph, target, schedules=schedules)
+    plan, refused = compiled.configuration.plan, compiled.source.cpu_reasons
+    placement = tuple(
+        ON_NPU
+        if ON_NPU in units and plan.get(group.name) != "cpu" and group.name not in refused
+        else ON_CPU
+        for group, units in zip(evaluator.groups.groups, evaluator.units, strict=True)
+    )
+    picture = draw(evaluator, evaluator.evaluate(placement), "")
+    bare = re.sub(r"<style>.*?</style>", "", picture, count=1, flags=re.DOTALL)
+    return bare.replace("<title></title>\n", "", 1)
+
+
+def quantized_rows(
+    compiled: CompiledModel, samples: Mapping[str, npt.NDArray[Any]] | None
+) -> tuple[QuantizedRow, ...]:
+    """Every integer operator, with its error on ``samples`` where there are any."""
+    quantized = compiled.source.quantized
+    errors = {} if samples is None else layer_sqnr_db(compiled, samples)
+    rows = []
+    for part in quantized.segments:
+        for operator in part.operators if isinstance(part, IntegerSegment) else ():
+            exponent = quantized.tensors[operator.output].exponent
+            shape: tuple[int, ...] = ()
+            shifts, channels, bias = None, False, 0
+            if isinstance(operator, IntegerConv):
+                shape = tuple(operator.weight.shape)
+                shifts = operator.shift, operator.shift
+                if operator.channel_shifts is not None:
+                    shifts = int(operator.channel_shifts.min()), int(operator.channel_shifts.max())
+                    channels = shifts[0] != shifts[1]
+                bias = int(np.abs(operator.bias.astype(np.int64)).max(initial=0)).bit_length() + 1
+            error = errors.get(operator.output)
+            rows.append(
+                QuantizedRow(
+                    operator.name, operator.output, exponent, shape, shifts, channels, bias, error
+                )
+            )
+    return tuple(rows)
+
+
+def layer_sqnr_db(
+    compiled: CompiledModel, samples: Mapping[str, npt.NDArray[Any]]
+) -> dict[str, float]:
+    """Signal to quantization noise of int8 tensors against the float model's tensors.
+
+    Tensors whose layout differs from the float one, and those that are exact, are left out.
+
+    Args:
+        compiled: The integer reference of its graph is run.
+        samples: Inputs of the model.
+    """
+    quantized = compiled.source.quantized
+    graph = quantized.source
+    integers = ReferenceExecutor(quantized).run_integer(samples).tensors
+    produced = {name for node in graph.nodes for name in node.outputs if name}
+    names = [name for name in integers if name in produced]
+    if not names:
+        return {}
+    batch = graph.types[graph.inputs[0]].shape
+    step = (batch[0] if batch else None) or 1
+    session = FloatSession(graph, names)
+    count = len(next(iter(samples.values())))
+    runs = [
+        session.run({name: array[first : first + step] for name, array in samples.items()})
+        for first in range(0, count, step)
+    ]
+    found = {}
+    for name in names:
+        real = np.concatenate([np.asarray(run[name], np.float64) for run in runs])
+        whole = integers[name].astype(np.float64) * 2.0 ** -quantized.tensors[name].exponent
+        if real.shape != whole.shape:
+            view = quantized.views.get(name)
+            squeezed = real.squeeze().shape == whole.squeeze().shape
+            if view is not None or not squeezed:
+                continue
+            real = real.reshape(whole.shape)
+        noise, signal = float(((real - whole) ** 2).sum()), float((real**2).sum())
+        if noise > 0 and signal > 0:
+            found[name] = 10 * float(np.log10(signal / noise))
+    return found

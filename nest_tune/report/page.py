@@ -1,0 +1,45 @@
+"""The HTML page of a report: a template with every value escaped, drawings inlined, no network."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from nest_tune.report.charts import both, draw_front, draw_progress, draw_roofline
+from nest_tune.report.collect import LABELS, ReportData, number
+from nest_tune.report.gantt import draw_gantt
+
+_TEMPLATE = "report.html.j2"
+
+
+def page(data: ReportData) -> str:
+    """A report as one HTML document."""
+    folder = resources.files("nest_tune.report")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"metric": number, "percent": _percent, "ms": _milliseconds}
+    compiled = data.compiled
+    # Drawings escape what they are given themselves; nothing else is marked as safe.
+    drawings = {
+        "fronts": [Markup(both(draw_front, chart)) for chart in data.fronts],
+        "progress": [Markup(both(draw_progress, chart)) for chart in data.progress],
+        "gantt": None if compiled.gantt is None else Markup(both(draw_gantt, compiled.gantt)),
+        "roofline": None
+        if compiled.roofline is None
+        else Markup(both(draw_roofline, compiled.roofline)),
+        "picture": Markup(compiled.picture),
+    }
+    template = environment.from_string((folder / _TEMPLATE).read_text("utf-8"))
+    style = Markup((folder / "report.css").read_text("utf-8"))
+    return template.render(data=data, labels=LABELS, drawings=drawings, style=style)
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}"
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.4f}"
