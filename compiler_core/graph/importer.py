@@ -290,6 +290,24 @@ class _Importer:
                     raise InputError(
                         f"tensor {name!r}, a weight of node {node.name!r}, holds infinite values"
                     )
+            if node.op == "Conv":
+                _check_channels(graph, node)
+
+
+def _check_channels(graph: Graph, node: Node) -> None:
+    """Channels of a convolution's input against its weight, which shape inference ignores."""
+    data, weight = (graph.types.get(name) for name in node.inputs[:2])
+    if data is None or weight is None or len(data.shape or ()) < 2 or len(weight.shape or ()) < 2:
+        return
+    assert data.shape is not None
+    assert weight.shape is not None
+    channels, own, groups = data.shape[1], weight.shape[1], node.attributes.get("group", 1)
+    if channels is not None and own is not None and channels != own * groups:
+        raise InputError(
+            f"node {node.name!r} (Conv): input {node.inputs[0]!r} has {channels} channels; "
+            f"weight {node.inputs[1]!r} of shape {weight.shape} with group {groups} needs "
+            f"{own * groups}"
+        )
 
 
 def _has_subgraphs(graph: onnx.GraphProto) -> bool:

@@ -26,7 +26,8 @@ RUNTIME_ERRORS = (
 )
 """What onnxruntime raises for a model or inputs that it cannot run; they share no base."""
 
-_ERROR_ONLY = 3
+_FATAL_ONLY = 4
+"""Errors are raised and worded by the caller; the log would repeat them on standard error."""
 
 
 class FloatSession:
@@ -61,7 +62,7 @@ class FloatSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = _ERROR_ONLY
+        options.log_severity_level = _FATAL_ONLY
         if not optimize:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:

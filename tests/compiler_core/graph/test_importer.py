@@ -122,6 +122,12 @@ def test_unsupported_opsets(onnx_model: Model, opset: int) -> None:
         import_model(onnx_model("(float[1] x) => (float y) { y = Relu(x) }", opset=opset))
 
 
+def test_channels_of_a_convolution_have_to_fit(onnx_model: Model) -> None:
+    text = "(float[1,3,4,4] x) => (float y) { y = Conv(x, w) }"
+    with pytest.raises(InputError, match=r"node 'Conv:y' .* 'x' has 3 channels; weight 'w' .* 2"):
+        import_model(onnx_model(text, w=WEIGHT))
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_weights_must_be_finite(onnx_model: Model, value: float) -> None:
     weight = WEIGHT.copy()
