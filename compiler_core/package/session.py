@@ -13,7 +13,8 @@ from compiler_core.graph.reader import parse_model, tensors_of
 from compiler_core.graph.session import RUNTIME_ERRORS
 from compiler_core.package.executable import CpuSegment
 
-_ERROR_ONLY = 3
+_FATAL_ONLY = 4
+"""Errors are raised and worded by the caller; the log would repeat them on standard error."""
 _EXTERNAL = 1
 
 
@@ -37,7 +38,7 @@ class CpuSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        options.log_severity_level = _ERROR_ONLY
+        options.log_severity_level = _FATAL_ONLY
         try:
             self._session = onnxruntime.InferenceSession(
                 segment.model, options, providers=["CPUExecutionProvider"]

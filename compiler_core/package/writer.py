@@ -34,6 +34,7 @@ from compiler_core.package.manifest import (
     parse_json,
 )
 from compiler_core.package.report import REPORT_SCHEMA
+from compiler_core.package.session import CpuSession
 from compiler_core.plain import to_plain
 from compiler_core.quantize.qdq import qdq_model
 from compiler_core.targets.vta.linker import NpuSegment
@@ -177,9 +178,13 @@ def write_package(compiled: CompiledModel, folder: Path, texts: Mapping[str, str
         texts: Further text files by name.
 
     Raises:
-        InputError: The folder holds something else, or cannot be written.
+        InputError: The folder holds something else, or cannot be written; or onnxruntime cannot
+            run what is left to the CPU.
     """
     require_free(folder)
+    for segment in compiled.executable.segments:
+        if isinstance(segment, CpuSegment):
+            CpuSession(segment)
     files = package_files(compiled, texts)
     try:
         fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent))

@@ -189,6 +189,18 @@ def test_a_failure_leaves_no_half_package(
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
 
 
+def test_what_onnxruntime_refuses_is_not_written(tmp_path: Path) -> None:
+    text = (
+        '<ir_version: 8, opset_import: ["" : 17]> g (string[1,2] x) => (string[1,2] y) '
+        "{ y = Softmax(x) }"
+    )
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "text.onnx")
+    source = quantize_model(load_model(tmp_path / "text.onnx"), Configuration(), None)
+    with pytest.raises(InputError, match=r"segment 00-cpu: .*tensor\(string\).*Softmax"):
+        write_package(compile_model(source, load_target("vta")), tmp_path / "out", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["text.onnx"]
+
+
 def test_every_changed_or_missing_file_is_found(package: Path) -> None:
     for name in tree(package):
         if name == "package.json":
