@@ -9,12 +9,18 @@ import typer
 
 from compiler_core.errors import InputError
 from nest_tune.cli.compile import parse_shapes, progress
-from nest_tune.cli.output import console, print_json, require_writable, write_atomically
+from nest_tune.cli.output import print_json, require_writable, write_atomically
+from nest_tune.cli.plan_report import (
+    best_document,
+    plan_document,
+    print_best,
+    print_groups,
+    print_totals,
+)
 
 if TYPE_CHECKING:
     from compiler_core.configuration import Subject
     from compiler_core.frontend import FloatModel
-    from compiler_core.partition.best import BestPlan
     from compiler_core.partition.evaluate import Evaluation, Evaluator
     from compiler_core.system.cpu_profile import Timing
 
@@ -96,8 +102,8 @@ def show(
     if as_json:
         print_json("plan-show", job.document(evaluator, evaluation))
         return
-    job.print_groups(evaluator, evaluation)
-    job.print_totals(evaluator, evaluation)
+    print_groups(evaluator, evaluation)
+    print_totals(evaluator, evaluation)
 
 
 @app.command(epilog="Example: nest-tune plan check net.onnx --target vta --plan plan.toml")
@@ -149,7 +155,7 @@ def check(
     print(f"{plan}: legal; {body['pinned']} groups pinned, {body['free']} free")
     for name, reason in moved.items():
         print(f"stays on the CPU: {groups.groups[name].name}: {reason}")
-    job.print_totals(evaluator, evaluation)
+    print_totals(evaluator, evaluation)
 
 
 @app.command(epilog="Example: nest-tune plan best googlenet.onnx --target vta -o plan.toml")
@@ -192,11 +198,12 @@ def best(
         )
         write_atomically(output, lambda stream: stream.write(plan_text(made).encode()))
     if as_json:
-        print_json("plan-best", job.best_document(evaluator, found, output))
+        document = job.document(evaluator, found.evaluation)
+        print_json("plan-best", document | best_document(evaluator, found, output))
         return
-    job.print_groups(evaluator, found.evaluation)
-    job.print_totals(evaluator, found.evaluation)
-    job.print_best(found)
+    print_groups(evaluator, found.evaluation)
+    print_totals(evaluator, found.evaluation)
+    print_best(found)
 
 
 class _Job:
@@ -277,123 +284,13 @@ class _Job:
             write_atomically(self._trace, lambda stream: write_trace(stream, title, tracks, slices))
 
     def document(self, evaluator: Evaluator, evaluation: Evaluation) -> dict[str, Any]:
-        from compiler_core.partition.evaluate import describe
-        from compiler_core.partition.resolve import plan_of, unit_name
-
-        groups = evaluator.groups.groups
-        path = evaluation.timeline.critical_path()
-        return {
-            "model": {"name": self.subject.name, "digest": self.subject.digest},
-            "target": {"name": self.target.name, "digest": self.target.digest},
-            "deterministic": self._table is None,
-            "latency_ms": evaluation.latency_ms,
-            "sequential_ms": evaluation.sequential_ps / 1e9,
-            "energy_mj": evaluation.energy_mj,
-            "npu_cycles": evaluation.npu_cycles,
-            "launches": evaluation.launches,
-            "dram_read_bytes": evaluation.read_bytes,
-            "dram_write_bytes": evaluation.write_bytes,
-            "dram_peak_bytes": evaluation.dram_peak_bytes,
-            "critical_path": [describe(evaluator, evaluation.tasks[task]) for task in path],
-            "digest": plan_of(evaluation.placement, evaluator.groups).digest,
-            "units": {group.name: unit_name(evaluation.placement[group.index]) for group in groups},
-            "groups": [
-                {
-                    "name": group.name,
-                    "operator": group.operator,
-                    "nodes": list(group.nodes),
-                    "unit": unit_name(evaluation.placement[group.index]),
-                    "cpu_ms": evaluator.costs.groups[group.index].cpu_ps / 1e9,
-                    "vta_ms": _npu_ms(evaluator, group.index),
-                    "vta_reason": group.npu_reason,
-                }
-                for group in groups
-            ],
-        }
-
-    def best_document(
-        self, evaluator: Evaluator, found: BestPlan, output: Path | None
-    ) -> dict[str, Any]:
-        optimum = found.optimum
-        names = evaluator.groups.groups
-        return {
-            **self.document(evaluator, found.evaluation),
-            "latency_ms": optimum.latency_ps / 1e9,
-            "bound_ms": optimum.bound_ps / 1e9,
-            "optimality_gap": optimum.gap,
-            "baselines": {name: item.latency_ms for name, item in found.baselines.items()},
-            "best_sequential_ms": found.sequential.sequential_ps / 1e9,
-            "left_on_cpu": {names[g].name: reason for g, reason in found.left_on_cpu.items()},
-            "search": {
-                "modules": optimum.modules,
-                "enumerated": optimum.enumerated,
-                "evaluations": optimum.evaluations,
-                "seconds": round(optimum.seconds, 3),
-            },
-            "plan": None if output is None else str(output),
-        }
-
-    def print_groups(self, evaluator: Evaluator, evaluation: Evaluation) -> None:
-        from rich.table import Table
-        from rich.text import Text
-
-        from compiler_core.partition.resolve import unit_name
-
-        table = Table(box=None)
-        for title in ("group", "operator", "unit"):
-            table.add_column(title, overflow="fold")
-        for title in ("cpu ms", "vta ms"):
-            table.add_column(title, justify="right", no_wrap=True)
-        table.add_column("why not vta", overflow="fold")
-        for group in evaluator.groups.groups:
-            npu = _npu_ms(evaluator, group.index)
-            table.add_row(
-                Text(group.name),
-                group.operator + (f" +{len(group.nodes) - 1}" if len(group.nodes) > 1 else ""),
-                unit_name(evaluation.placement[group.index]),
-                f"{evaluator.costs.groups[group.index].cpu_ps / 1e9:.3f}",
-                "" if npu is None else f"{npu:.3f}",
-                Text(group.npu_reason or ""),
-            )
-        console().print(table)
-
-    def print_totals(self, evaluator: Evaluator, evaluation: Evaluation) -> None:
-        from compiler_core.partition.evaluate import describe
-
-        path = evaluation.timeline.critical_path()
-        longest = sorted(
-            path, key=lambda t: evaluation.timeline.start_ps[t] - evaluation.timeline.end_ps[t]
+        return plan_document(
+            evaluator,
+            evaluation,
+            self.subject,
+            self.target,
+            deterministic=self._table is None,
         )
-        named = ", ".join(describe(evaluator, evaluation.tasks[task]) for task in longest[:5])
-        for label, value in (
-            (
-                "latency",
-                f"{evaluation.latency_ms:.3f} ms "
-                f"({evaluation.sequential_ps / 1e9:.3f} ms one thing after another)",
-            ),
-            ("energy", f"{evaluation.energy_mj:.3f} mJ"),
-            ("NPU", f"{evaluation.npu_cycles:,} cycles in {evaluation.launches} launches"),
-            (
-                "DRAM",
-                f"{evaluation.read_bytes:,} bytes read, {evaluation.write_bytes:,} written, "
-                f"{evaluation.dram_peak_bytes:,} at the peak",
-            ),
-            ("critical", f"{len(path)} steps; the longest: {named}"),
-        ):
-            print(f"{label:<10} {value}")
-
-    def print_best(self, found: BestPlan) -> None:
-        optimum = found.optimum
-        print(
-            f"{'optimum':<10} {optimum.latency_ps / 1e9:.3f} ms, at most {optimum.gap:.2%} from "
-            f"the best there can be; {optimum.evaluations:,} evaluations in {optimum.seconds:.2f} s"
-        )
-        for name, item in found.baselines.items():
-            more = item.latency_ps / optimum.latency_ps - 1 if optimum.latency_ps else 0.0
-            print(f"{name:<16} {item.latency_ms:>12.3f} ms  {more:+.2%}")
-        sequential = found.sequential.sequential_ps
-        more = sequential / optimum.latency_ps - 1 if optimum.latency_ps else 0.0
-        print(f"{'best_sequential':<16} {sequential / 1e9:>12.3f} ms  {more:+.2%}")
 
     def report_host(self, document: str, as_json: bool) -> None:
         """Latency on this machine, by the clock."""
@@ -427,11 +324,3 @@ class _Job:
 
         progress(f"measuring {self.model.name} on this machine")
         return measure_model(self.model.graph)
-
-
-def _npu_ms(evaluator: Evaluator, group: int) -> float | None:
-    from compiler_core.partition.baselines import unit_times
-
-    if evaluator.costs.groups[group].programs is None:
-        return None
-    return unit_times(evaluator, group)[1] / 1e9

@@ -1,0 +1,154 @@
+"""What ``nest-tune plan`` says of a plan: JSON documents and tables for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nest_tune.cli.output import console
+
+if TYPE_CHECKING:
+    from compiler_core.configuration import Subject
+    from compiler_core.partition.best import BestPlan
+    from compiler_core.partition.evaluate import Evaluation, Evaluator
+
+
+def plan_document(
+    evaluator: Evaluator,
+    evaluation: Evaluation,
+    model: Subject,
+    target: Subject,
+    *,
+    deterministic: bool,
+) -> dict[str, Any]:
+    """A plan: totals, critical path, groups."""
+    from compiler_core.partition.evaluate import describe
+    from compiler_core.partition.resolve import plan_of, unit_name
+
+    groups = evaluator.groups.groups
+    path = evaluation.timeline.critical_path()
+    return {
+        "model": {"name": model.name, "digest": model.digest},
+        "target": {"name": target.name, "digest": target.digest},
+        "deterministic": deterministic,
+        "latency_ms": evaluation.latency_ms,
+        "sequential_ms": evaluation.sequential_ps / 1e9,
+        "energy_mj": evaluation.energy_mj,
+        "npu_cycles": evaluation.npu_cycles,
+        "launches": evaluation.launches,
+        "dram_read_bytes": evaluation.read_bytes,
+        "dram_write_bytes": evaluation.write_bytes,
+        "dram_peak_bytes": evaluation.dram_peak_bytes,
+        "critical_path": [describe(evaluator, evaluation.tasks[task]) for task in path],
+        "digest": plan_of(evaluation.placement, evaluator.groups).digest,
+        "units": {group.name: unit_name(evaluation.placement[group.index]) for group in groups},
+        "groups": [
+            {
+                "name": group.name,
+                "operator": group.operator,
+                "nodes": list(group.nodes),
+                "unit": unit_name(evaluation.placement[group.index]),
+                "cpu_ms": evaluator.costs.groups[group.index].cpu_ps / 1e9,
+                "vta_ms": _npu_ms(evaluator, group.index),
+                "vta_reason": group.npu_reason,
+            }
+            for group in groups
+        ],
+    }
+
+
+def best_document(evaluator: Evaluator, found: BestPlan, output: Path | None) -> dict[str, Any]:
+    """What a search adds to the document of its plan."""
+    optimum = found.optimum
+    names = evaluator.groups.groups
+    return {
+        "latency_ms": optimum.latency_ps / 1e9,
+        "bound_ms": optimum.bound_ps / 1e9,
+        "optimality_gap": optimum.gap,
+        "baselines": {name: item.latency_ms for name, item in found.baselines.items()},
+        "best_sequential_ms": found.sequential.sequential_ps / 1e9,
+        "left_on_cpu": {names[g].name: reason for g, reason in found.left_on_cpu.items()},
+        "search": {
+            "modules": optimum.modules,
+            "enumerated": optimum.enumerated,
+            "evaluations": optimum.evaluations,
+            "seconds": round(optimum.seconds, 3),
+        },
+        "plan": None if output is None else str(output),
+    }
+
+
+def print_groups(evaluator: Evaluator, evaluation: Evaluation) -> None:
+    """A line per group."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from compiler_core.partition.resolve import unit_name
+
+    table = Table(box=None)
+    for title in ("group", "operator", "unit"):
+        table.add_column(title, overflow="fold")
+    for title in ("cpu ms", "vta ms"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("why not vta", overflow="fold")
+    for group in evaluator.groups.groups:
+        npu = _npu_ms(evaluator, group.index)
+        table.add_row(
+            Text(group.name),
+            group.operator + (f" +{len(group.nodes) - 1}" if len(group.nodes) > 1 else ""),
+            unit_name(evaluation.placement[group.index]),
+            f"{evaluator.costs.groups[group.index].cpu_ps / 1e9:.3f}",
+            "" if npu is None else f"{npu:.3f}",
+            Text(group.npu_reason or ""),
+        )
+    console().print(table)
+
+
+def print_totals(evaluator: Evaluator, evaluation: Evaluation) -> None:
+    """Latency, energy, DRAM, critical path."""
+    from compiler_core.partition.evaluate import describe
+
+    path = evaluation.timeline.critical_path()
+    longest = sorted(
+        path, key=lambda t: evaluation.timeline.start_ps[t] - evaluation.timeline.end_ps[t]
+    )
+    named = ", ".join(describe(evaluator, evaluation.tasks[task]) for task in longest[:5])
+    for label, value in (
+        (
+            "latency",
+            f"{evaluation.latency_ms:.3f} ms "
+            f"({evaluation.sequential_ps / 1e9:.3f} ms one thing after another)",
+        ),
+        ("energy", f"{evaluation.energy_mj:.3f} mJ"),
+        ("NPU", f"{evaluation.npu_cycles:,} cycles in {evaluation.launches} launches"),
+        (
+            "DRAM",
+            f"{evaluation.read_bytes:,} bytes read, {evaluation.write_bytes:,} written, "
+            f"{evaluation.dram_peak_bytes:,} at the peak",
+        ),
+        ("critical", f"{len(path)} steps; the longest: {named}"),
+    ):
+        print(f"{label:<10} {value}")
+
+
+def print_best(found: BestPlan) -> None:
+    """The optimum beside the baselines."""
+    optimum = found.optimum
+    print(
+        f"{'optimum':<10} {optimum.latency_ps / 1e9:.3f} ms, at most {optimum.gap:.2%} from "
+        f"the best there can be; {optimum.evaluations:,} evaluations in {optimum.seconds:.2f} s"
+    )
+    for name, item in found.baselines.items():
+        more = item.latency_ps / optimum.latency_ps - 1 if optimum.latency_ps else 0.0
+        print(f"{name:<16} {item.latency_ms:>12.3f} ms  {more:+.2%}")
+    sequential = found.sequential.sequential_ps
+    more = sequential / optimum.latency_ps - 1 if optimum.latency_ps else 0.0
+    print(f"{'best_sequential':<16} {sequential / 1e9:>12.3f} ms  {more:+.2%}")
+
+
+def _npu_ms(evaluator: Evaluator, group: int) -> float | None:
+    from compiler_core.partition.baselines import unit_times
+
+    if evaluator.costs.groups[group].programs is None:
+        return None
+    return unit_times(evaluator, group)[1] / 1e9
