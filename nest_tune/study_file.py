@@ -76,7 +76,7 @@ class _Sampler(_Section):
 
 class _Run(_Section):
     runner: Literal["local", "ray", "replay"] = "local"
-    jobs: int = Field(default=1, ge=1, le=4096)
+    jobs: int | None = Field(default=None, ge=1, le=4096)
     storage: str | None = None
     trial_timeout: str = "60s"
     ray_address: str | None = None
@@ -111,7 +111,7 @@ class StudySettings:
         quantization, partition, tiling: Which spaces are searched.
         plan: File of a plan that pins the partition.
         sampler: Name.
-        runner, jobs, ray_address: Where trials run.
+        runner, jobs, ray_address: Where trials run; 0 jobs for all that a cluster has.
         storage: URL.
         trial_timeout_s: Of one call of a trial.
         file: The study file.
@@ -332,6 +332,7 @@ def resolve(file: Path | None, flags: Flags, environment: Mapping[str, str]) -> 
         raise InputError(
             f"study name {name!r}: letters, digits, '.', '_' and '-' are allowed, at most 100"
         )
+    runner = flags.runner or read.run.runner
     return StudySettings(
         name=name,
         model=model,
@@ -350,8 +351,8 @@ def resolve(file: Path | None, flags: Flags, environment: Mapping[str, str]) -> 
         tiling="tiling" in spaces,
         plan=path_of(flags.plan, read.spaces.plan),
         sampler=flags.sampler or read.sampler.name,
-        runner=flags.runner or read.run.runner,
-        jobs=flags.jobs or read.run.jobs,
+        runner=runner,
+        jobs=flags.jobs or read.run.jobs or (0 if runner == "ray" else 1),
         ray_address=flags.ray_address or environment.get("RAY_ADDRESS") or read.run.ray_address,
         storage=storage_url(flags.storage, environment, read.run.storage),
         trial_timeout_s=trial_timeout_s,

@@ -61,7 +61,10 @@ RunnerName = Annotated[
     str | None, typer.Option("--runner", metavar="NAME", help="local, ray or replay.")
 ]
 RayAddress = Annotated[
-    str | None, typer.Option(metavar="ADDRESS", help="Of a running Ray cluster.")
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT; else one here."
+    ),
 ]
 
 

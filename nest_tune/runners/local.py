@@ -35,7 +35,7 @@ _END_S = 2.0
 
 def make(setup: Setup, options: RunnerOptions) -> LocalRunner:
     """A runner with ``options.jobs`` processes; they start when there is work."""
-    return LocalRunner(setup, options.jobs)
+    return LocalRunner(setup, max(1, options.jobs))
 
 
 @dataclass

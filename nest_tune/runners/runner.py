@@ -7,8 +7,8 @@ their arguments and results are plain: ``None``, numbers, texts, bytes, lists an
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from importlib import import_module
 from typing import Any, Protocol
@@ -19,6 +19,9 @@ from nest_tune.study.goals import nearest
 Plain = Any
 """``None``, bool, int, float, str, bytes, list or dict of those."""
 
+ATTEMPTS = 3
+"""A call whose worker died is made again, and given up after so many deaths."""
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -27,10 +30,27 @@ class Setup:
     Attributes:
         function: ``module:function`` that makes a worker's state from ``payload``.
         payload: Its argument.
+        files: Entries of ``payload`` that are paths of files, and the files that belong to each:
+            first the one of that path, then others in its folder or below. Workers that do not see
+            the driver's files get copies, and the paths of those.
     """
 
     function: str
     payload: Plain
+    files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a call needs of the machine that it runs on.
+
+    Attributes:
+        cpus: Cores.
+        memory_bytes: 0 where it does not matter.
+    """
+
+    cpus: int = 1
+    memory_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,12 +62,14 @@ class Work:
         function: ``module:function``, called with the worker's state and ``payload``.
         payload: Its argument.
         timeout_s: Time from its beginning on a worker until it is given up.
+        needs: Runners that know their machines see to it.
     """
 
     ticket: int
     function: str
     payload: Plain
     timeout_s: float
+    needs: Needs = Needs()
 
 
 class Ending(Enum):
@@ -107,7 +129,7 @@ class RunnerOptions:
     """What a user says of the runner.
 
     Attributes:
-        jobs: Calls at the same time.
+        jobs: Calls at the same time; 0 for as many as the runner finds fit.
         address: Of a cluster, where the runner has one.
     """
 
@@ -115,7 +137,10 @@ class RunnerOptions:
     address: str | None = None
 
 
-RUNNERS: dict[str, str] = {"local": "nest_tune.runners.local:make"}
+RUNNERS: dict[str, str] = {
+    "local": "nest_tune.runners.local:make",
+    "ray": "nest_tune.runners.ray:make",
+}
 """Function ``(setup, options) -> Runner`` by name; the module is imported when it is used."""
 
 

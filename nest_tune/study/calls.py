@@ -1,25 +1,24 @@
 """Calls of pure functions on a runner, with every result kept by the digest of what it depends on.
 
-A lost worker costs a retry. A result that was computed before, in this study or another one, is
-taken from storage and never computed again.
+A lost worker costs a retry; a call that loses several is given up. A result that was computed
+before, in this study or another one, is taken from storage and never computed again.
 """
 
 from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from compiler_core.tensor.digest import digest
-from nest_tune.runners.runner import Answer, Ending, Runner, Work
+from nest_tune.runners.runner import ATTEMPTS, Answer, Ending, Needs, Runner, Work
 from nest_tune.study.storage import StudyStorage
 
 Then = Callable[[Answer], None]
 
 _POLL_S = 0.5
-_RETRIES = 1
 
 
 @dataclass
@@ -39,6 +38,7 @@ class Calls:
         context: Digest of everything that results depend on beside function and payload.
         timeout_s: Of each call.
         poll: Called at least twice a second while waiting; may raise to end it.
+        needs: Of calls, by function, where they are not those of any.
     """
 
     def __init__(
@@ -48,8 +48,10 @@ class Calls:
         context: str,
         timeout_s: float,
         poll: Callable[[], None] = lambda: None,
+        needs: Mapping[str, Needs] | None = None,
     ) -> None:
         self._runner, self._storage = runner, storage
+        self._needs = needs or {}
         self._context, self._timeout_s, self._poll = context, timeout_s, poll
         self._tickets = 0
         self._pending: dict[int, _Pending] = {}
@@ -83,7 +85,8 @@ class Calls:
             self.found += 1
             self._known.append((Answer(self._tickets, Ending.DONE, stored[name]), then))
             return
-        work = Work(self._tickets, function, payload, timeout_s or self._timeout_s)
+        needs = self._needs.get(function, Needs())
+        work = Work(self._tickets, function, payload, timeout_s or self._timeout_s, needs)
         self._pending[work.ticket] = _Pending(work, name, then)
         self._runner.submit(work)
 
@@ -102,12 +105,15 @@ class Calls:
         pending = self._pending.pop(answer.ticket, None)
         if pending is None:
             return
-        if answer.ending is Ending.LOST and pending.attempt < _RETRIES:
+        if answer.ending is Ending.LOST and pending.attempt < ATTEMPTS - 1:
             self._tickets += 1
             again = replace(pending.work, ticket=self._tickets)
             self._pending[again.ticket] = replace(pending, work=again, attempt=pending.attempt + 1)
             self._runner.submit(again)
             return
+        if answer.ending is Ending.LOST:
+            message = f"{answer.message}; {ATTEMPTS} workers died of it"
+            answer = replace(answer, message=message)
         if answer.ending is Ending.DONE:
             self._storage.add_result(pending.key, answer.value)
         pending.then(answer)

@@ -16,7 +16,7 @@ from typing import Any
 
 import compiler_core
 from compiler_core.compile import CompiledModel
-from compiler_core.errors import InputError
+from compiler_core.errors import InputError, NestTuneError
 from compiler_core.frontend import FloatModel, load_model
 from compiler_core.plain import to_plain
 from compiler_core.targets.load import load_target
@@ -32,6 +32,7 @@ from nest_tune.study.front import pareto_front, pick
 from nest_tune.study.inner import TunedTask, Tuner, Untuned, tuned_from_plain
 from nest_tune.study.parts import make_space
 from nest_tune.study.proposals import SearchProblem
+from nest_tune.study.shipping import files_of, needs_of
 from nest_tune.study.storage import Status, StoredStudy, StudyStorage
 from nest_tune.study.tasks import RecordTuner, own_records
 from nest_tune.study.trial import OuterTrial
@@ -300,7 +301,7 @@ def working(
         payload = {**vars(subjects), "shapes": {k: list(v) for k, v in subjects.shapes.items()}}
         runner = make_runner(
             settings.runner,
-            Setup("nest_tune.study.worker:prepare", payload),
+            Setup("nest_tune.study.worker:prepare", payload, files_of(subjects)),
             RunnerOptions(settings.jobs, settings.ray_address),
         )
         holder: list[Engine] = []
@@ -310,6 +311,7 @@ def working(
             ground.context,
             settings.trial_timeout_s,
             poll=lambda: holder[0].poll(),
+            needs=needs_of(subjects),
         )
         engine = Engine(
             study,
@@ -322,6 +324,9 @@ def working(
         holder.append(engine)
         yield engine
         status = Status.DONE
+    except NestTuneError:
+        status = Status.FAILED
+        raise
     finally:
         if runner is not None:
             runner.close()

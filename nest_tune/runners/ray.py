@@ -1,0 +1,493 @@
+"""The Ray runner: batches of calls as stateless tasks in a bounded window; the only user of ray.
+
+A task first compares the worker's code with the driver's; a node with other code is left alone from
+then on. What dies is made up for here where it is the cluster's fault (a node, an object), and is
+reported as lost where it may be the call's (its worker), so that the bound on deaths counts those.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+_terminate = signal.getsignal(signal.SIGTERM)
+
+import ray  # noqa: E402
+from ray import exceptions  # noqa: E402
+
+from compiler_core.errors import InputError, MissingDependencyError, NestTuneError  # noqa: E402
+from nest_tune.runners import remote  # noqa: E402
+from nest_tune.runners.runner import (  # noqa: E402
+    Answer,
+    Ending,
+    RunnerOptions,
+    Setup,
+    Work,
+    kind_of,
+)
+
+_LOG = logging.getLogger(__name__)
+
+_BATCH_S = 0.25
+"""Work that a task should hold, so that what a task costs does not matter."""
+_MOST_PER_BATCH = 64
+_LOSSES = 10
+"""Nodes and objects that one call may lose."""
+_LOOK_S = 2.0
+"""Between looks at the cluster's nodes."""
+_CONNECT_S = 5.0
+_STORE_BYTES = 256 << 20
+_SECRETS = re.compile(r"NEST_TUNE_STORAGE|PG[A-Z]+|.*(PASSWORD|PASSWD|PWD|SECRET|TOKEN|_KEY)")
+_PASSWORD = re.compile(r"://[^/@\s:]*:[^/@\s]+@")
+_CLUSTER_FAULTS = (
+    exceptions.NodeDiedError,
+    exceptions.LocalRayletDiedError,
+    exceptions.ObjectLostError,
+    exceptions.TaskUnschedulableError,
+)
+_WORKER_DEATHS = (exceptions.WorkerCrashedError, exceptions.OutOfMemoryError)
+
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGTERM, _terminate)  # ray takes it at import, and exits with 15
+vars(ray._private.worker).update(
+    # Ray prints news of dying nodes on standard output, which belongs to results.
+    print_to_stdstream=lambda data, *_, **__: _LOG.info("%s", " ".join(data.get("lines", ())))
+)
+
+
+@dataclass
+class _Session:
+    """The connection of this process, which all its runners share."""
+
+    users: int = 0
+    is_own: bool = False
+    is_cluster_own: bool = False
+
+
+_session = _Session()
+
+
+def make(setup: Setup, options: RunnerOptions) -> RayRunner:
+    """A runner on the cluster at ``options.address``, or on one of this machine without address.
+
+    Raises:
+        InputError: The command line would show a password to the cluster.
+        MissingDependencyError: No cluster answers at the address, or one of other versions.
+    """
+    return RayRunner(setup, options)
+
+
+@dataclass(frozen=True)
+class _Call:
+    work: Work
+    is_alone: bool = False
+    """Whether it must not share a task: a worker died with it among others."""
+    losses: int = 0
+
+
+@dataclass(frozen=True)
+class _Flight:
+    calls: tuple[_Call, ...]
+    since: float
+
+    @property
+    def cpus(self) -> int:
+        return self.calls[0].work.needs.cpus
+
+
+class RayRunner:
+    """See :class:`~nest_tune.runners.runner.Runner`.
+
+    Args:
+        setup: What every worker starts with.
+        options: ``jobs`` bounds the CPUs in use; 0 takes all that the cluster has.
+
+    Raises:
+        InputError, MissingDependencyError: As :func:`make`.
+    """
+
+    def __init__(self, setup: Setup, options: RunnerOptions) -> None:
+        self._jobs = options.jobs
+        self._waiting: deque[_Call] = deque()
+        self._flights: dict[Any, _Flight] = {}
+        self._pace: dict[str, float] = {}
+        self._refused: dict[str, str] = {}
+        self._nodes: list[Mapping[str, Any]] = []
+        self._next_look = 0.0
+        self._told_empty = False
+        self._closed = False
+        self._expected = remote.identity()
+        _connect(options)
+        try:
+            self._bundle = remote.packed(setup, with_files=not _session.is_cluster_own)
+            self._shared = ray.put(self._bundle)
+        except BaseException:
+            _disconnect()
+            raise
+        self._function = ray.remote(max_retries=0)(_make_function())
+
+    def submit(self, work: Work) -> None:
+        self._waiting.append(_Call(work))
+
+    def wait(self, timeout_s: float) -> list[Answer]:
+        end = time.monotonic() + timeout_s
+        while True:
+            self._feed()
+            if not self._flights and not self._waiting:
+                return []
+            pause = max(0.0, min(end - time.monotonic(), _LOOK_S))
+            answers: list[Answer] = []
+            if self._flights:
+                flights = list(self._flights)
+                ready, _ = ray.wait(flights, num_returns=1, timeout=pause)
+                if ready:
+                    ready, _ = ray.wait(flights, num_returns=len(flights), timeout=0)
+                for reference in ready:
+                    answers += self._receive(reference)
+            else:
+                time.sleep(min(pause, 0.2))
+            if answers or time.monotonic() >= end:
+                self._feed()
+                return answers
+
+    def cancel(self, ticket: int) -> None:
+        self._waiting = deque(call for call in self._waiting if call.work.ticket != ticket)
+        for reference, flight in list(self._flights.items()):
+            if any(call.work.ticket == ticket for call in flight.calls):
+                self._abandon(reference)
+                others = [call for call in flight.calls if call.work.ticket != ticket]
+                self._waiting.extendleft(reversed(others))
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._waiting.clear()
+        for reference in list(self._flights):
+            self._abandon(reference)
+        del self._shared
+        _disconnect()
+
+    def _abandon(self, reference: Any) -> None:
+        del self._flights[reference]
+        try:
+            ray.cancel(reference, force=True)
+        except (exceptions.RayError, ValueError) as error:
+            _LOG.info("a task could not be cancelled: %s", error)
+
+    # Giving work.
+
+    def _feed(self) -> None:
+        while self._waiting:
+            free = self._slots() - sum(flight.cpus for flight in self._flights.values())
+            needs = self._waiting[0].work.needs
+            fits = free >= needs.cpus or not self._flights  # one call may be larger than the window
+            if not fits or not self._is_possible():
+                return
+            self._send(self._next_batch(max(1, free)))
+
+    def _slots(self) -> int:
+        """CPUs that may be in use."""
+        if time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + _LOOK_S
+            nodes: list[Any] = ray.nodes()  # type: ignore[no-untyped-call]
+            self._nodes = [node for node in nodes if node["Alive"]]
+        cpus = sum(_cpus(node) for node in self._usable())
+        return min(self._jobs, cpus) if self._jobs else cpus
+
+    def _usable(self) -> list[Mapping[str, Any]]:
+        return [n for n in self._nodes if _cpus(n) and n["NodeID"] not in self._refused]
+
+    def _is_possible(self) -> bool:
+        """Whether the first waiting call can run; says so where the cluster has no workers.
+
+        Raises:
+            InputError: No node is large enough.
+            MissingDependencyError: All nodes were refused.
+        """
+        usable, needs = self._usable(), self._waiting[0].work.needs
+        if not usable and any(_cpus(node) for node in self._nodes):
+            reasons = "; ".join(f"node {k[:8]}: {v}" for k, v in self._refused.items())
+            raise MissingDependencyError(
+                f"no node of the Ray cluster can be used: {reasons}",
+                hint="install the driver's nest-tune and its constraints.txt on every node",
+            )
+        if not usable:
+            if not self._told_empty:
+                _LOG.warning(
+                    "the Ray cluster has no nodes with CPUs: waiting for one to join; Ctrl-C or "
+                    "`nest-tune study cancel` ends the study, saved"
+                )
+            self._told_empty = True
+            return False
+        if self._told_empty:
+            _LOG.warning("the Ray cluster has %d nodes again", len(usable))
+        self._told_empty = False
+        memory = max(node["Resources"].get("memory", 0) for node in usable)
+        cpus = max(_cpus(node) for node in usable)
+        if cpus < needs.cpus or memory < needs.memory_bytes:
+            raise InputError(
+                f"a call needs {needs.cpus} CPUs and {needs.memory_bytes / 2**30:.1f} GiB on one "
+                f"node; the largest of {len(usable)} nodes have {cpus} CPUs and "
+                f"{memory / 2**30:.1f} GiB",
+                hint="ray start with larger --num-cpus and --memory, or larger machines",
+            )
+        return True
+
+    def _next_batch(self, free: int) -> tuple[_Call, ...]:
+        """Calls of one kind, together about :data:`_BATCH_S` long, and never so many that others
+        would be idle for want of work."""
+        first = self._waiting.popleft()
+        work = first.work
+        pace = self._pace.get(work.function)
+        size = 1
+        if pace is not None and not first.is_alone:
+            share = math.ceil((len(self._waiting) + 1) * work.needs.cpus / free)
+            size = max(1, min(_MOST_PER_BATCH, int(_BATCH_S / max(pace, 1e-6)), share))
+        batch = [first]
+        while self._waiting and len(batch) < size:
+            following = self._waiting[0]
+            same = following.work.function == work.function and following.work.needs == work.needs
+            if following.is_alone or not same:
+                break
+            batch.append(self._waiting.popleft())
+        return tuple(batch)
+
+    def _send(self, calls: tuple[_Call, ...]) -> None:
+        needs = calls[0].work.needs
+        options: dict[str, Any] = {"num_cpus": needs.cpus}
+        if needs.memory_bytes:
+            options["memory"] = needs.memory_bytes
+        if self._refused:
+            options["label_selector"] = {"ray.io/node-id": f"!in({','.join(self._refused)})"}
+        works = [remote.plain_work(call.work) for call in calls]
+        task = self._function.options(**options)
+        self._flights[task.remote(self._expected, self._shared, works)] = _Flight(
+            calls, time.monotonic()
+        )
+
+    # Taking answers.
+
+    def _receive(self, reference: Any) -> list[Answer]:
+        flight = self._flights.pop(reference)
+        try:
+            value = ray.get(reference)
+        except _CLUSTER_FAULTS as error:
+            return self._lost_by_cluster(flight, error)
+        except _WORKER_DEATHS as error:
+            return self._worker_died(flight, error)
+        except (
+            exceptions.TaskCancelledError
+        ) as error:  # not by this runner: those are not waited for
+            return self._lost_by_cluster(flight, error)
+        except exceptions.RayTaskError as error:
+            cause = error.cause
+            text = " ".join(str(cause).split())
+            return [
+                Answer(call.work.ticket, Ending.ERROR, error=kind_of(cause), message=text)
+                for call in flight.calls
+            ]
+        except exceptions.RayError as error:
+            raise NestTuneError(
+                f"Ray: {_line(error)}", hint="ray status, and the logs of the cluster's head"
+            ) from error
+        if "refused" in value:
+            node, reason = value["node"], value["refused"]
+            if node not in self._refused:
+                _LOG.warning("node %s (%s) is not used: %s", node[:8], value["host"], reason)
+            self._refused[node] = reason
+            self._waiting.extendleft(reversed(flight.calls))
+            return []
+        answers = [remote.answer_from_plain(answer) for answer in value["answers"]]
+        mean_s = sum(answer.wall_s for answer in answers) / len(answers)
+        function = flight.calls[0].work.function
+        known_s = self._pace.get(function, mean_s)
+        self._pace[function] = 0.7 * known_s + 0.3 * mean_s
+        return answers
+
+    def _lost_by_cluster(self, flight: _Flight, error: Exception) -> list[Answer]:
+        """Makes the calls again; a call that has lost too much is given up."""
+        self._next_look = 0.0
+        if isinstance(error, exceptions.ObjectLostError):
+            self._shared = ray.put(self._bundle)
+        _LOG.info("%d calls are made again: %s", len(flight.calls), _line(error))
+        calls = [replace(call, losses=call.losses + 1) for call in flight.calls]
+        self._waiting.extendleft(reversed([call for call in calls if call.losses <= _LOSSES]))
+        wall_s = time.monotonic() - flight.since
+        return [
+            Answer(call.work.ticket, Ending.LOST, message=_line(error), wall_s=wall_s)
+            for call in calls
+            if call.losses > _LOSSES
+        ]
+
+    def _worker_died(self, flight: _Flight, error: Exception) -> list[Answer]:
+        """Reports the death where it is clear which call it was; else each gets its own worker."""
+        if len(flight.calls) > 1:
+            self._waiting.extendleft(replace(c, is_alone=True) for c in reversed(flight.calls))
+            return []
+        wall_s = time.monotonic() - flight.since
+        ticket = flight.calls[0].work.ticket
+        return [Answer(ticket, Ending.LOST, message=_line(error), wall_s=wall_s)]
+
+
+def _make_function() -> Callable[..., Any]:
+    """The task. It is sent by value, as a nested function, so that also a worker without this
+    project can say what it lacks; so its arguments are plain."""
+
+    def nest_tune_calls(
+        expected: Mapping[str, str], bundle: Mapping[str, Any], works: Sequence[Any]
+    ) -> dict[str, Any]:
+        import socket
+
+        import ray
+
+        try:
+            from nest_tune.runners import remote
+
+            reason = remote.refusal(expected)
+        except (ImportError, AttributeError) as error:
+            reason = f"nest-tune cannot be used there: {error}"
+        if reason:
+            node = ray.get_runtime_context().get_node_id()
+            return {"refused": reason, "node": node, "host": socket.gethostname()}
+        return {"answers": remote.serve(bundle, works)}
+
+    return nest_tune_calls
+
+
+def _cpus(node: Mapping[str, Any]) -> int:
+    return int(node["Resources"].get("CPU", 0))
+
+
+def _line(error: BaseException) -> str:
+    """The first sentences of one of Ray's messages, which are long."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+# The connection.
+
+
+def _connect(options: RunnerOptions) -> None:
+    if _session.users == 0:
+        _session.is_own = not ray.is_initialized()
+        if _session.is_own:
+            _initialize(options)
+            _session.is_cluster_own = options.address is None
+    _session.users += 1
+
+
+def _disconnect() -> None:
+    _session.users -= 1
+    if _session.users == 0 and _session.is_own:
+        ray.shutdown()
+        _session.is_cluster_own = False
+
+
+def _initialize(options: RunnerOptions) -> None:
+    address = options.address
+    if any(_PASSWORD.search(argument) for argument in sys.argv):
+        raise InputError(
+            "the command line holds a password, and Ray shows command lines to the whole cluster",
+            hint="give the storage in the environment as NEST_TUNE_STORAGE",
+        )
+    given: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        given |= {
+            "address": "local",
+            "num_cpus": options.jobs or os.cpu_count() or 1,
+            "object_store_memory": _STORE_BYTES,
+            "include_dashboard": False,
+            "dashboard_host": "127.0.0.1",
+            "_node_ip_address": "127.0.0.1",
+        }
+    else:
+        given["address"] = address
+        _check_address(address)
+    shown = address or "on this machine"
+    try:
+        with _kept_signals(), _without_secrets():
+            ray.init(**given)
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"--ray-address {shown} needs the Python package {error.name!r}",
+            hint="pip install 'ray[client]'",
+        ) from error
+    except (ConnectionError, OSError, RuntimeError, TimeoutError, ValueError) as error:
+        raise MissingDependencyError(
+            f"Ray cluster {shown}: {' '.join(str(error).split())[:400]}", hint=_START
+        ) from error
+    except ImportError as error:  # ray:// without its extra
+        raise MissingDependencyError(
+            f"Ray cluster {shown}: {_line(error)}", hint="pip install 'ray[client]'"
+        ) from error
+
+
+_START = (
+    "ray start --head --dashboard-host 127.0.0.1 on the first machine, and the versions of Ray and "
+    "Python of the driver on all of them; `ray status` shows them"
+)
+
+
+def _check_address(address: str) -> None:
+    """Finds out soon whether something listens; Ray takes a minute, or ends the process."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon:
+        if address == "auto":
+            return
+        raise InputError(
+            f"--ray-address {address}: auto, host:port or ray://host:port is needed",
+            hint="--ray-address auto",
+        )
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536) or not host:
+        raise InputError(
+            f"--ray-address {address}: {port!r} is not a port of a host",
+            hint="ray start --head shows the address; ray:// has port 10001 by default",
+        )
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S):
+            pass
+    except OSError as error:
+        raise MissingDependencyError(
+            f"no Ray cluster answers at {address}: {error.strerror or error}", hint=_START
+        ) from error
+
+
+@contextmanager
+def _kept_signals() -> Iterator[None]:
+    """Leaves the driver's reaction to signals as it was."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _without_secrets() -> Iterator[None]:
+    """Keeps credentials from the processes that are started here, which inherit the environment."""
+    hidden = {name: value for name, value in os.environ.items() if _SECRETS.fullmatch(name)}
+    for name in hidden:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)

@@ -1,0 +1,43 @@
+"""What the workers of the conformance test run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+from compiler_core.errors import InfeasibleError
+
+
+def prepare(payload: Any) -> dict[str, Any]:
+    if payload == "broken":
+        raise InfeasibleError("the setup does not fit")
+    return {"base": payload}
+
+
+def add(state: dict[str, Any], payload: Any) -> Any:
+    return state["base"] + payload
+
+
+def echo(_state: Any, payload: Any) -> Any:
+    return payload
+
+
+def refuse(_state: Any, payload: Any) -> Any:
+    if payload == "infeasible":
+        raise InfeasibleError("does not\nfit")
+    raise ZeroDivisionError("by zero")
+
+
+def sleep(_state: Any, payload: Any) -> Any:
+    time.sleep(payload)
+    return payload
+
+
+def die(_state: Any, _payload: Any) -> Any:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def process(_state: Any, _payload: Any) -> Any:
+    return os.getpid()
