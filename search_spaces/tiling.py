@@ -180,12 +180,17 @@ class TilingSpace:
             InfeasibleError: The space is empty.
         """
         found = np.zeros((0, len(self.parameters)), np.int64)
-        for attempt in range(64):
-            size = min(_CHUNK, max(4096, 32 * count) << min(attempt, 6))
+        barren = 0
+        for attempt in range(24):
+            if barren == 3:
+                break
+            size = min(_CHUNK, max(4096, 32 * count) << min(attempt, 4))
             points = generator.integers(0, self._lengths, (size, len(self.parameters)))
             points = points[self.legal(points)]
             points = points[(self.canonical(points) == points).all(axis=1)]
+            before = len(found)
             found = unique_points(np.concatenate([found, points]))
+            barren = barren + 1 if len(found) == before else 0
             if len(found) >= count:
                 return found[:count]
         if len(found) == 0:
