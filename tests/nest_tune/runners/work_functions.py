@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from compiler_core.errors import InfeasibleError
@@ -41,3 +43,21 @@ def die(_state: Any, _payload: Any) -> Any:
 
 def process(_state: Any, _payload: Any) -> Any:
     return os.getpid()
+
+
+def prepare_file(payload: Any) -> dict[str, Any]:
+    path = payload["path"]
+    return {"text": Path(path).read_text(), "path": path}
+
+
+def read(state: dict[str, Any], _payload: Any) -> Any:
+    return [state["text"], state["path"]]
+
+
+def shout(_state: Any, _payload: Any) -> None:
+    print("shouting " * 1000, flush=True)
+    print("shouting " * 1000, file=sys.stderr, flush=True)
+
+
+def variable(_state: Any, payload: Any) -> Any:
+    return os.environ.get(payload)

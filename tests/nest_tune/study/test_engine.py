@@ -1,0 +1,210 @@
+"""The outer loop: same trials in any order of answers and after any interruption; outcomes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compiler_core.errors import InputError, NestTuneError
+from nest_tune.runners.runner import Answer, Ending, Work
+from nest_tune.study import lifecycle
+from nest_tune.study.engine import Ended
+from nest_tune.study.goals import Limit, Metric
+from nest_tune.study.lifecycle import compile_trial, survey_ground
+from nest_tune.study.storage import Status, StudyStorage, trials_digest
+from nest_tune.study.trial import Outcome
+
+
+class BrokenOff(BaseException):
+    """Stands for a killed process."""
+
+
+def after(count: int) -> Any:
+    """A hurdle that breaks off before call number ``count``."""
+    calls = iter(range(count))
+
+    def hurdle(_work: Work) -> Answer | None:
+        if next(calls, None) is None:
+            raise BrokenOff
+        return None
+
+    return hurdle
+
+
+def test_the_order_of_answers_changes_nothing(studies: Any) -> None:
+    first = studies.run(studies.settings(name="a"), seed=1)
+    second = studies.run(studies.settings(name="b"), seed=2)
+    assert len(first.trials) == 17
+    assert first.ended is Ended.TRIALS
+    assert trials_digest(first.trials) == trials_digest(second.trials)
+
+
+def test_another_seed_gives_other_trials(studies: Any) -> None:
+    first = studies.run(studies.settings(name="a"))
+    second = studies.run(studies.settings(name="b", seed=1))
+    assert [t.point for t in first.trials] != [t.point for t in second.trials]
+
+
+@pytest.mark.parametrize("calls", [1, 3, 12, 30])
+def test_a_broken_off_study_goes_on_as_if_nothing_had_been(studies: Any, calls: int) -> None:
+    whole = studies.run(studies.settings(name="whole"))
+    # Another storage, or every result would be found again.
+    other = f"sqlite:///{studies.folder / 'other.db'}"
+    with pytest.raises(BrokenOff):
+        studies.run(studies.settings(storage=other), seed=5, hurdle=after(calls))
+    result = studies.run(studies.settings(storage=other), if_exists="resume", seed=6)
+    assert trials_digest(result.trials) == trials_digest(whole.trials)
+
+
+def test_tuned_trials_survive_a_break_too(studies: Any) -> None:
+    whole = studies.run(studies.settings(tiling=True, partition=False, trials=3))
+    assert sum(task.measurements for task in whole.tasks.values()) > 0
+    default, tuned = whole.trials[:2]
+    assert default.point == tuned.point
+    assert tuned.metrics["npu_cycles"] < default.metrics["npu_cycles"]
+    other = f"sqlite:///{studies.folder / 'other.db'}"
+    settings = studies.settings(storage=other, tiling=True, partition=False, trials=3)
+    with pytest.raises(BrokenOff):
+        studies.run(settings, hurdle=after(6))
+    result = studies.run(settings, if_exists="resume")
+    assert trials_digest(result.trials) == trials_digest(whole.trials)
+
+
+def test_more_trials_go_on_as_if_asked_for_at_once(studies: Any) -> None:
+    whole = studies.run(studies.settings(name="whole", trials=20))
+    studies.run(studies.settings(trials=12))
+    result = studies.run(studies.settings(trials=20), if_exists="resume")
+    assert trials_digest(result.trials) == trials_digest(whole.trials)
+
+
+def test_no_point_is_tried_twice_and_a_small_space_ends(studies: Any) -> None:
+    result = studies.run(studies.settings(partition=False, trials=50))
+    assert result.ended is Ended.EXHAUSTED
+    points = [(trial.point, trial.tuned) for trial in result.trials]
+    assert len(set(points)) == len(points)
+
+
+def test_results_are_found_again(studies: Any) -> None:
+    studies.run(studies.settings(name="a"))
+    studies.run(studies.settings(name="b"))
+    assert studies.runner.calls == []
+
+
+def test_accuracy_is_measured_in_full_only_where_it_matters(
+    studies: Any, synthetic: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "SUBSET", 128)
+    np.savez(studies.folder / "eval.npz", **synthetic.samples("residual", 512, 3))
+    result = studies.run(studies.settings(metric="agreement", trials=25))
+    full = [trial for trial in result.trials if trial.accuracy_samples == 512]
+    assert result.trials[0] in full
+    assert all(trial.settled == (trial in full) for trial in result.trials)
+    assert {trial.number for trial in result.front} <= {trial.number for trial in full}
+    assert len(full) < len(result.trials)
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (Answer(0, Ending.TIMEOUT, message="ran longer than 60 s"), Outcome.TIMEOUT),
+        (Answer(0, Ending.ERROR, error="InfeasibleError", message="no"), Outcome.INFEASIBLE),
+        (Answer(0, Ending.ERROR, error="InputError", message="no"), Outcome.COMPILE),
+        (Answer(0, Ending.ERROR, error="InternalError", message="no"), Outcome.CORRECTNESS),
+        (Answer(0, Ending.ERROR, error="ZeroDivisionError", message="no"), Outcome.RUNTIME),
+        (Answer(0, Ending.LOST, message="signal 9"), Outcome.RUNTIME),
+    ],
+)
+def test_a_trial_that_fails_is_classed_and_the_study_goes_on(
+    studies: Any, answer: Answer, outcome: Outcome
+) -> None:
+    broken: list[Any] = []
+
+    def hurdle(work: Work) -> Answer | None:
+        if not work.function.endswith(":measure"):
+            return None
+        if len(broken) == 0 and work.payload["decisions"]["partition"]:
+            broken.append(work.payload)
+        return replace(answer, ticket=work.ticket) if work.payload in broken else None
+
+    result = studies.run(studies.settings(), hurdle=hurdle)
+    assert len(result.trials) == 17
+    failed = [trial for trial in result.trials if trial.outcome is outcome]
+    assert len(failed) == 1
+    assert failed[0].message.startswith(answer.message)
+    assert result.front
+
+
+def test_a_lost_worker_costs_a_retry(studies: Any) -> None:
+    lost: list[Any] = []
+
+    def hurdle(work: Work) -> Answer | None:
+        if work.payload in lost:
+            return None
+        lost.append(work.payload)
+        return Answer(work.ticket, Ending.LOST, message="signal 9")
+
+    result = studies.run(studies.settings(trials=9), hurdle=hurdle)
+    assert {trial.outcome for trial in result.trials} == {Outcome.COMPLETE}
+
+
+def test_ten_equal_errors_at_the_start_end_the_study(studies: Any) -> None:
+    def hurdle(work: Work) -> Answer | None:
+        if work.function.endswith(":float_accuracy"):
+            return None
+        return Answer(work.ticket, Ending.ERROR, error="ValueError", message="always")
+
+    with pytest.raises(NestTuneError, match=r"first 10 trials.*runtime.*always"):
+        studies.run(studies.settings(trials=100), hurdle=hurdle)
+    storage = StudyStorage(studies.settings().storage)
+    assert len(storage.trials(storage.find("s"))) == 17
+    assert storage.find("s").status is Status.FAILED
+    storage.close()
+
+
+def test_limits_make_trials_infeasible_and_nothing_is_chosen(studies: Any) -> None:
+    limit = Limit(Metric.LATENCY_MS, high=1e-6)
+    result = studies.run(studies.settings(limits=(limit,), trials=9))
+    assert {trial.outcome for trial in result.trials} == {Outcome.CONSTRAINTS}
+    assert "latency_ms" in result.trials[0].message
+    assert result.front == ()
+    assert result.chosen() is None
+
+
+def test_wrong_evaluation_data_end_the_study_before_any_trial(studies: Any) -> None:
+    arrays = dict(np.load(studies.folder / "eval.npz"))
+    np.savez(studies.folder / "eval.npz", **{**arrays, "y": arrays["y"] + 100})
+    with pytest.raises(InputError, match="labels 'y' reach from"):
+        studies.run(studies.settings())
+
+
+def test_the_final_compile_gives_what_the_trial_measured(studies: Any) -> None:
+    settings = studies.settings(tiling=True, trials=5)
+    result = studies.run(settings)
+    ground = survey_ground(settings, result.study)
+    for trial in result.trials:
+        compiled = compile_trial(ground, result, trial)
+        assert compiled.metrics.npu_cycles == trial.metrics["npu_cycles"]
+        assert compiled.metrics.latency_ms == trial.metrics["latency_ms"]
+        assert compiled.configuration.measured["accuracy"] == trial.metrics["accuracy"]
+
+
+def test_another_search_under_the_same_name_is_refused(studies: Any) -> None:
+    studies.run(studies.settings(trials=1))
+    with pytest.raises(InputError, match="seed: 0 -> 7"):
+        studies.run(studies.settings(seed=7), if_exists="resume")
+    with pytest.raises(InputError, match="the name is taken"):
+        studies.run(studies.settings())
+    replaced = studies.run(studies.settings(seed=7, trials=1), if_exists="replace")
+    assert len(replaced.trials) == 1
+
+
+def test_changed_data_are_refused(studies: Any) -> None:
+    studies.run(studies.settings(trials=1))
+    path = studies.folder / "eval.npz"
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(InputError, match="evaluation: digest"):
+        studies.run(studies.settings(), if_exists="resume")
