@@ -1,0 +1,68 @@
+"""How long whole networks take to compile, and what their untuned programs cost.
+
+Run as ``python benchmarks/compilation.py [network ...]``; the networks are the topologies of the
+end-to-end tests with seeded random weights, calibrated with two random images.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from compiler_core.compile import compile_model  # noqa: E402
+from compiler_core.configuration import Configuration  # noqa: E402
+from compiler_core.frontend import load_model, quantize_model  # noqa: E402
+from compiler_core.package.writer import write_package  # noqa: E402
+from compiler_core.targets.load import load_target  # noqa: E402
+
+NETWORKS = ("resnet18", "resnet50", "resnext50", "googlenet")
+
+
+def module(path: Path) -> ModuleType:
+    """A module of the tests, which are no package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def main() -> None:
+    synthetic = module(ROOT / "tests" / "synthetic_models.py")
+    topologies = module(ROOT / "tests" / "e2e" / "topologies.py")
+    target = load_target("vta")
+    x = np.random.default_rng(0).normal(size=(2, 3, 224, 224)).astype("f4")
+    print("From file to verified package on target vta, one thread")
+    for name in sys.argv[1:] or NETWORKS:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"{name}.onnx"
+            path.write_bytes(topologies.TOPOLOGIES[name](synthetic))
+            wall, busy = time.perf_counter(), time.process_time()
+            source = quantize_model(load_model(path), Configuration(), {"x": x})
+            compiled = compile_model(source, target)
+            write_package(compiled, Path(folder) / "package", {})
+            wall, busy = time.perf_counter() - wall, time.process_time() - busy
+        layers = [layer for layer in compiled.report.layers if layer.unit == "vta"]
+        convolutions = [layer for layer in layers if layer.operator.endswith("conv2d")][1:]
+        bound = sum(layer.bound_cycles for layer in layers)
+        print(
+            f"{name:10} {compiled.metrics.npu_cycles:11,} cycles, "
+            f"{bound / compiled.metrics.npu_cycles:.1%} utilized; convolutions but the stem "
+            f"{sum(layer.cycles for layer in convolutions):11,} cycles, "
+            f"{sum(layer.macs for layer in layers) / 1e9:.2f} GMAC; "
+            f"{wall:.1f} s, {busy:.1f} s of them on the CPU"
+        )
+
+
+if __name__ == "__main__":
+    main()
