@@ -11,7 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from compiler_core.configuration import Configuration, parse_configuration
+from compiler_core.configuration import (
+    Configuration,
+    configuration_document,
+    parse_configuration,
+)
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, TensorType
 from compiler_core.package.executable import CpuSegment, Executable, Segment
@@ -88,11 +92,15 @@ def read_package(folder: Path) -> Package:
     if len(content) > _MANIFEST_BYTES_MAX:
         raise InputError(f"{manifest_path}: more than {_MANIFEST_BYTES_MAX} bytes")
     document = parse_json(content, PACKAGE_SCHEMA, str(manifest_path))
-    document.pop("configuration", None)
+    described = document.pop("configuration", None)
     manifest = from_plain(Manifest, document, str(manifest_path))
     files = _read_files(folder, manifest.files)
     try:
         configuration = parse_configuration(files[CONFIGURATION], f"{folder}/{CONFIGURATION}")
+        if described != configuration_document(configuration):
+            raise InputError(
+                f"{manifest_path}: configuration differs from {CONFIGURATION}", hint=_HINT
+            )
         report = parse_json(files[REPORT], REPORT_SCHEMA, f"{folder}/{REPORT}")
         executable = _executable(folder, manifest, files)
     except KeyError as error:

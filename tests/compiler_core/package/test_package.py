@@ -218,6 +218,12 @@ def test_every_changed_or_missing_file_is_found(package: Path) -> None:
             read_package(package)
         path.write_bytes(content)
     read_package(package)
+    manifest = package / "package.json"
+    document = json.loads(manifest.read_bytes())
+    document["configuration"]["measured"]["npu_cycles"] += 1
+    manifest.write_text(json.dumps(document))
+    with pytest.raises(InputError, match=r"configuration differs from config\.toml"):
+        read_package(package)
 
 
 def test_paths_stay_inside_the_package(package: Path, tmp_path: Path) -> None:
