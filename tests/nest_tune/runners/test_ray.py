@@ -1,0 +1,388 @@
+"""The Ray runner: against clusters that are there, are not, are of other code, or fall apart."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compiler_core.errors import InputError, MissingDependencyError
+from nest_tune.runners.runner import (
+    Answer,
+    Ending,
+    Needs,
+    Runner,
+    RunnerOptions,
+    Setup,
+    Work,
+    make_runner,
+)
+
+MODULE = "work_functions"
+MARK = "TEST_OF_RAY_RUNNER"
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+Environment = dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def environment() -> Iterator[Environment]:
+    """Of workers, so that they find the functions of these tests."""
+    paths = [str(HERE), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(HERE))
+        patch.setenv("PYTHONPATH", os.pathsep.join(paths))
+        patch.setenv("NEST_TUNE_STORAGE", "postgresql+psycopg://user:secret@host/db")
+        patch.setenv(MARK, str(uuid.uuid4()))
+        patch.delenv("RAY_ADDRESS", raising=False)
+        yield dict(os.environ)
+
+
+@pytest.fixture
+def runner(environment: Environment) -> Iterator[Runner]:
+    assert environment[MARK]
+    made = make_runner("ray", Setup(f"{MODULE}:prepare", 40), RunnerOptions(jobs=2))
+    yield made
+    made.close()
+
+
+def call(ticket: int, function: str, payload: object = None, **others: Any) -> Work:
+    return Work(ticket, f"{MODULE}:{function}", payload, others.pop("timeout_s", 60.0), **others)
+
+
+def gather(runner: Runner, count: int, within_s: float = 60.0) -> dict[int, Answer]:
+    answers: dict[int, Answer] = {}
+    end = time.monotonic() + within_s
+    while len(answers) < count and time.monotonic() < end:
+        for answer in runner.wait(0.5):
+            assert answer.ticket not in answers
+            answers[answer.ticket] = answer
+    assert len(answers) == count
+    return answers
+
+
+def test_a_cluster_of_this_machine(runner: Runner, capfd: pytest.CaptureFixture[str]) -> None:
+    """One start for many questions: it takes seconds."""
+    for number in range(100):
+        runner.submit(call(number, "add", number))
+    assert {n: a.value for n, a in gather(runner, 100).items()} == {n: 40 + n for n in range(100)}
+
+    # One deadly and one endless call among cheap ones, in the same batches.
+    for number in range(40):
+        runner.submit(call(number, "add", number, timeout_s=2.0))
+    runner.submit(call(40, "die"))
+    runner.submit(call(41, "sleep", 600.0, timeout_s=0.5))
+    answers = gather(runner, 42)
+    assert answers.pop(40).ending is Ending.LOST
+    assert answers.pop(41).ending is Ending.TIMEOUT
+    assert {answer.ending for answer in answers.values()} == {Ending.DONE}
+
+    # Neither output nor credentials travel.
+    runner.submit(call(1, "shout"))
+    runner.submit(call(2, "variable", "NEST_TUNE_STORAGE"))
+    assert os.environ["NEST_TUNE_STORAGE"].endswith("/db")
+    assert gather(runner, 2)[2].value is None
+    assert "shouting" not in "".join(capfd.readouterr())
+
+    # What no node can hold is refused with what was asked and what there is.
+    runner.submit(call(3, "add", 1, needs=Needs(cpus=64)))
+    with pytest.raises(InputError, match=r"needs 64 CPUs .* largest of 1 nodes have 2 CPUs"):
+        runner.wait(5.0)
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "message"),
+    [
+        ("somewhere", InputError, "auto, host:port or ray://host:port is needed"),
+        ("ray://host:0", InputError, "'0' is not a port"),
+        ("host:port", InputError, "'port' is not a port"),
+        (":6379", InputError, "not a port of a host"),
+    ],
+)
+def test_wrong_addresses_are_refused(address: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        make_runner("ray", Setup("a:b", None), RunnerOptions(address=address))
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_where_nothing_listens_is_soon_known(scheme: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"{scheme}127.0.0.1:{free.getsockname()[1]}"
+        start = time.monotonic()
+        with pytest.raises(MissingDependencyError, match="no Ray cluster answers at") as caught:
+            make_runner("ray", Setup("a:b", None), RunnerOptions(address=address))
+    assert time.monotonic() - start < 10
+    assert caught.value.exit_code == 5
+    assert "ray start --head" in str(caught.value.hint)
+
+
+def test_passwords_do_not_reach_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "postgresql+psycopg://user:secret@host/db"
+    monkeypatch.setattr(sys, "argv", ["nest-tune", "study", "start", "--storage", url])
+    with pytest.raises(InputError, match="password") as caught:
+        make_runner("ray", Setup("a:b", None), RunnerOptions())
+    assert "secret" not in f"{caught.value} {caught.value.hint}"
+    assert "NEST_TUNE_STORAGE" in str(caught.value.hint)
+
+
+# Several nodes.
+
+
+@pytest.fixture
+def cluster(environment: Environment) -> Iterator[Any]:
+    """Three nodes of two CPUs, one of them the head; joined by address."""
+    assert environment[MARK]
+    from ray.cluster_utils import Cluster
+
+    import nest_tune.runners.ray  # noqa: F401  sets what ray reads at import
+
+    node = {"num_cpus": 2, "object_store_memory": 80 << 20}
+    made = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    made.nodes = [made.add_node(**node) for _ in range(2)]
+    yield made
+    made.shutdown()
+
+
+@pytest.fixture
+def connected(cluster: Any) -> Iterator[Callable[..., Runner]]:
+    opened: list[Runner] = []
+
+    def open_runner(setup: Setup | None = None, jobs: int = 0) -> Runner:
+        made = make_runner(
+            "ray",
+            setup or Setup(f"{MODULE}:prepare", 40),
+            RunnerOptions(jobs=jobs, address=cluster.address),
+        )
+        opened.append(made)
+        return made
+
+    yield open_runner
+    for made in opened:
+        made.close()
+
+
+@pytest.mark.slow
+def test_nodes_that_leave_and_join(
+    cluster: Any, connected: Callable[..., Runner], tmp_path: Path
+) -> None:
+    path = tmp_path / "ranges.txt"
+    path.write_text("kept")
+    setup = Setup(f"{MODULE}:prepare_file", {"path": str(path)}, {"path": (str(path),)})
+    runner = connected(setup)
+    for number in range(3):
+        runner.submit(call(number, "read"))
+    for answer in gather(runner, 3).values():
+        text, where = answer.value
+        assert text == "kept"
+        assert where != str(path)  # a copy, as on a machine without the file
+
+    # Six calls at once fill three nodes; those of the lost node are made again elsewhere.
+    for number in range(6):
+        runner.submit(call(number, "sleep", 3.0))
+    assert runner.wait(1.0) == []
+    cluster.remove_node(cluster.nodes[0], allow_graceful=False)
+    assert {a.ending for a in gather(runner, 6).values()} == {Ending.DONE}
+
+    cluster.add_node(num_cpus=4, object_store_memory=80 << 20)
+    for number in range(8):
+        runner.submit(call(number, "sleep", 2.0))
+    begun = time.monotonic()
+    gather(runner, 8)
+    assert time.monotonic() - begun < 30
+
+
+@pytest.mark.slow
+def test_workers_with_other_code_are_refused(
+    connected: Callable[..., Runner],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from nest_tune.runners import remote
+
+    here = remote.identity()
+    monkeypatch.setattr(remote, "identity", lambda: {**here, "nest-tune code": "feedfeedfeedfeed"})
+    runner = connected()
+    runner.submit(call(1, "add", 1))
+    with pytest.raises(MissingDependencyError) as caught:
+        gather(runner, 1)
+    assert f"nest-tune code is {here['nest-tune code']}, the driver's is feedfeed" in str(
+        caught.value
+    )
+    assert len([r for r in caplog.records if "is not used" in r.message]) == 3
+
+
+@pytest.mark.slow
+def test_one_node_without_the_project_is_left_alone(
+    cluster: Any, connected: Callable[..., Runner], tmp_path: Path, environment: Environment
+) -> None:
+    blocking = tmp_path / "compiler_core"
+    blocking.mkdir()
+    (blocking / "__init__.py").write_text("raise ImportError('not installed here')\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), environment["PYTHONPATH"]]))
+        cluster.add_node(num_cpus=8, object_store_memory=80 << 20)
+    runner = connected()
+    for number in range(24):
+        runner.submit(call(number, "sleep", 0.3))
+    assert {a.ending for a in gather(runner, 24).values()} == {Ending.DONE}
+
+
+@pytest.mark.slow
+def test_a_cluster_without_workers_is_waited_for(
+    environment: Environment, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert environment[MARK]
+    from ray.cluster_utils import Cluster
+
+    import nest_tune.runners.ray  # noqa: F401  sets what ray reads at import
+
+    node = {"object_store_memory": 80 << 20}
+    head = {**node, "num_cpus": 0, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    options = RunnerOptions(address=cluster.address)
+    runner = make_runner("ray", Setup(f"{MODULE}:prepare", 40), options)
+    try:
+        runner.submit(call(1, "add", 2))
+        assert runner.wait(3.0) == []
+        assert "no nodes with CPUs: waiting" in caplog.text
+        cluster.add_node(num_cpus=1, **node)
+        assert gather(runner, 1)[1].value == 42
+    finally:
+        runner.close()
+        cluster.shutdown()
+
+
+# Studies.
+
+
+class Studies:
+    """Studies of a small model from the command line."""
+
+    def __init__(self, folder: Path, model: Path, environment: Environment) -> None:
+        self.folder, self.model = folder, model
+        cache = str(folder / "cache")
+        self.environment = {**environment, "NEST_TUNE_CACHE": cache}
+        self.environment.pop("NEST_TUNE_STORAGE")
+
+    def popen(self, name: str, *options: str) -> subprocess.Popen[str]:
+        files = f"--model {self.model.name} --target vta --calibration c.npz --evaluation e.npz"
+        spaces = f"--space quantization,partition --sampler tpe --trials 17 --storage {self.url}"
+        command = [sys.executable, "-m", "nest_tune", "study", "start", "--name", name, "--json"]
+        return subprocess.Popen(
+            [*command, *files.split(), *spaces.split(), *options],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    url = "sqlite:///nest-tune.db"
+
+    def digest(self, name: str) -> str:
+        from nest_tune.study.storage import StudyStorage, trials_digest
+
+        storage = StudyStorage(f"sqlite:///{self.folder / 'nest-tune.db'}")
+        trials = storage.trials(storage.find(name))
+        storage.close()
+        assert len(trials) == 17
+        return trials_digest(trials)
+
+    def stored(self, name: str) -> int:
+        from nest_tune.study.storage import StudyStorage
+
+        if not (self.folder / "nest-tune.db").exists():
+            return 0
+        storage = StudyStorage(f"sqlite:///{self.folder / 'nest-tune.db'}")
+        study = storage.get(name)
+        count = 0 if study is None else len(storage.trials(study))
+        storage.close()
+        return count
+
+    def forget_results(self) -> None:
+        """Lets the next study compute everything again."""
+        import sqlite3
+
+        with sqlite3.connect(self.folder / "nest-tune.db") as connection:
+            connection.execute("DELETE FROM study_result")
+
+
+@pytest.fixture
+def studies(tmp_path: Path, synthetic: ModuleType, environment: Environment) -> Studies:
+    model = synthetic.write("residual", tmp_path)
+    labels = np.random.default_rng(1).integers(0, 7, 300)
+    np.savez(tmp_path / "c.npz", x=synthetic.samples("residual", 8)["x"])
+    np.savez(tmp_path / "e.npz", x=synthetic.samples("residual", 300, 3)["x"], y=labels)
+    return Studies(tmp_path, model, environment)
+
+
+@pytest.mark.slow
+def test_a_study_on_three_nodes_one_killed_equals_the_local_one(
+    studies: Studies, cluster: Any
+) -> None:
+    out, err = (local := studies.popen("local", "--jobs", "2")).communicate(timeout=200)
+    assert local.returncode == 0, err
+    studies.forget_results()
+    process = studies.popen("ray", "--runner", "ray", "--ray-address", cluster.address)
+    end = time.monotonic() + 120
+    while studies.stored("ray") < 3 and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+    cluster.remove_node(cluster.nodes[1], allow_graceful=False)
+    ray_out, ray_err = process.communicate(timeout=200)
+    assert process.returncode == 0, ray_err
+    assert studies.digest("ray") == studies.digest("local")
+    assert json.loads(ray_out)["chosen"] == json.loads(out)["chosen"]
+
+
+@pytest.mark.slow
+def test_a_killed_driver_leaves_nothing_and_its_study_is_resumed(
+    studies: Studies, cluster: Any
+) -> None:
+    process = studies.popen("s", "--runner", "ray", "--ray-address", cluster.address)
+    end = time.monotonic() + 120
+    while studies.stored("s") < 2 and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+    stray = workers_of(studies.environment)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert 2 <= studies.stored("s") < 17
+    assert stray
+    end = time.monotonic() + 20
+    while (left := workers_of(studies.environment)) and time.monotonic() < end:
+        time.sleep(0.5)
+    assert not left
+    again = studies.popen("s", "--if-exists", "resume", "--jobs", "2")
+    _, err = again.communicate(timeout=200)
+    assert again.returncode == 0, err
+    studies.forget_results()
+    whole = studies.popen("whole", "--jobs", "2")
+    _, err = whole.communicate(timeout=200)
+    assert whole.returncode == 0, err
+    assert studies.digest("s") == studies.digest("whole")
+
+
+def workers_of(environment: Environment) -> list[int]:
+    """Processes that measure, on any node of these tests; also those whose parents are gone."""
+    mark = f"{MARK}={environment[MARK]}".encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (path / "cmdline").read_bytes()
+            if mark in (path / "environ").read_bytes() and b"multiprocessing.spawn" in command:
+                found.append(int(path.name))
+        except OSError:  # it has just ended, or is somebody else's
+            continue
+    return found
