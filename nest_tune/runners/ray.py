@@ -117,6 +117,9 @@ class RayRunner:
         setup: What every worker starts with.
         options: ``jobs`` bounds the CPUs in use; 0 takes all that the cluster has.
 
+    Attributes:
+        tasks: Sent so far.
+
     Raises:
         InputError, MissingDependencyError: As :func:`make`.
     """
@@ -131,6 +134,7 @@ class RayRunner:
         self._next_look = 0.0
         self._told_empty = False
         self._closed = False
+        self.tasks = 0
         self._expected = remote.identity()
         _connect(options)
         try:
@@ -277,6 +281,7 @@ class RayRunner:
             options["label_selector"] = {"ray.io/node-id": f"!in({','.join(self._refused)})"}
         works = [remote.plain_work(call.work) for call in calls]
         task = self._function.options(**options)
+        self.tasks += 1
         self._flights[task.remote(self._expected, self._shared, works)] = _Flight(
             calls, time.monotonic()
         )

@@ -1,0 +1,320 @@
+"""How far the Ray runner and the storage carry: measured, and a model of what breaks first.
+
+Run as ``python benchmarks/scale.py [--slots 16,64] [--seconds 0.01,1] [--records 1000,10000]``.
+Measurements are sleeps on logical slots, so that the slots may be many more than the cores: what is
+measured is everything but the measuring. Each line of the first table is one run, after another one
+that started the workers: throughput against the ideal (slots / seconds), the driver's CPU time and
+its growth in memory per measurement.
+
+The second table is storage: milliseconds to store one outer trial, to look up one result and to
+store a batch of 16 records when so many are there, and seconds to read all of them back, as a
+resume does. ``--storage URL`` measures another database, such as PostgreSQL, beside SQLite.
+
+The model: the driver's CPU time is ``a`` per task and ``b`` per measurement (least squares over the
+runs); storage costs come from the fullest database measured. It gives the rate that 1,000 workers
+need against those that driver and storage reach, and time and memory for 10^6 records.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path[:0] = [str(ROOT), str(HERE)]
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(ROOT), str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+
+import numpy as np  # noqa: E402
+
+from nest_tune.runners.runner import Ending, RunnerOptions, Setup, Work, make_runner  # noqa: E402
+
+BATCH = 16
+WORKERS = 1000
+RECORDS = 1_000_000
+
+
+def prepare(_payload: Any) -> None:
+    """Workers need no state."""
+
+
+def sleep(_state: Any, seconds: float) -> float:
+    """A measurement that needs no core."""
+    time.sleep(seconds)
+    return seconds
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of simulated measurements."""
+
+    slots: int
+    seconds: float
+    calls: int
+    tasks: int
+    wall_s: float
+    cpu_s: float
+    grown_bytes: int
+
+    @property
+    def rate(self) -> float:
+        return self.calls / self.wall_s
+
+    @property
+    def ideal(self) -> float:
+        return self.slots / self.seconds
+
+    @property
+    def cpu_ms(self) -> float:
+        return 1e3 * self.cpu_s / self.calls
+
+
+def resident_bytes() -> int:
+    """Memory of this process now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def measure_runner(slots: int, lengths_s: Sequence[float], rounds: int) -> Iterator[Run]:
+    """Runs on a fresh cluster of this machine with ``slots`` logical CPUs."""
+    begun = time.monotonic()
+    runner = make_runner("ray", Setup("scale:prepare", None), RunnerOptions(jobs=slots))
+    ready_s = time.monotonic() - begun
+    tickets = iter(range(1_000_000_000))
+
+    def run(count: int, seconds: float) -> None:
+        for _ in range(count):
+            runner.submit(Work(next(tickets), "scale:sleep", seconds, 600.0))
+        left = count
+        while left:
+            for answer in runner.wait(1.0):
+                assert answer.ending is Ending.DONE, answer
+                left -= 1
+
+    try:
+        run(2 * slots, 1.0)  # starts the workers
+        warm_s = time.monotonic() - begun - ready_s
+        print(f"{slots} slots: cluster in {ready_s:.1f} s, all workers busy once in {warm_s:.1f} s")
+        for seconds in lengths_s:
+            run(4 * slots, min(seconds, 0.1))  # the runner learns how long calls of a kind are
+            calls = max(rounds * slots, min(4000, int(2 * slots / seconds)))
+            memory, tasks = resident_bytes(), runner.tasks  # type: ignore[attr-defined]
+            cpu, wall = time.process_time(), time.monotonic()
+            run(calls, seconds)
+            yield Run(
+                slots,
+                seconds,
+                calls,
+                runner.tasks - tasks,  # type: ignore[attr-defined]
+                time.monotonic() - wall,
+                time.process_time() - cpu,
+                resident_bytes() - memory,
+            )
+    finally:
+        runner.close()
+
+
+def show_run(run: Run) -> None:
+    print(
+        f"{run.slots:6} {run.seconds:8g} {run.calls:7} {run.calls / run.tasks:7.1f} "
+        f"{run.rate:10.1f} {100 * run.rate / run.ideal:7.1f} {run.cpu_ms:10.2f} "
+        f"{run.grown_bytes / run.calls:10.0f}",
+        flush=True,
+    )
+
+
+@dataclass(frozen=True)
+class StorageCosts:
+    """What one database costs with so many rows in each table."""
+
+    rows: int
+    trial_ms: float
+    result_ms: float
+    batch_ms: float
+    trials_s: float
+    records_s: float
+    records_bytes: int
+
+
+def measure_storage(url: str, sizes: Sequence[int]) -> Iterator[StorageCosts]:
+    """Costs at growing sizes of one database, which is filled in bulk between them."""
+    import sqlalchemy as sql
+
+    from compiler_core.plain import to_plain
+    from nest_tune.records.database import RecordDatabase
+    from nest_tune.records.record import Outcome as RecordOutcome
+    from nest_tune.records.record import Record
+    from nest_tune.study import storage as tables
+    from nest_tune.study.storage import StudyStorage
+    from nest_tune.study.trial import Outcome, OuterTrial
+
+    metrics = {"latency_ms": 1.5, "npu_cycles": 150000.0, "accuracy": 0.875, "size_bytes": 7e4}
+    trial = OuterTrial(0, (0,) * 20, True, Outcome.COMPLETE, metrics, 128, "ff" * 16, 0.875)
+
+    def record(number: int) -> Record:
+        task, schedule = f"{number % 50:016x}", f"{number:016x}"
+        text = '{"knobs":[1,2,3,4,5,6,7,8],"kind":"conv"}'
+        return Record(
+            task, schedule, "t" * 16, 1, RecordOutcome.CORRECT, number, 4096, text, text
+        ).sealed()
+
+    storage, records = StudyStorage(url), RecordDatabase(url)
+    found = storage.get("scale")
+    if found is not None:
+        storage.delete(found)
+    study = storage.create("scale", {})
+    engine = sql.create_engine(url)
+    held = 0
+    for size in sizes:
+        batch = []
+        for number in range(held, size):
+            document = to_plain(replace(trial, number=number))
+            batch.append((number, document))
+        with engine.begin() as connection:
+            rows = [
+                {"study": study.key, "number": n, "outcome": "complete", "document": _json(d)}
+                for n, d in batch
+            ]
+            results = [{"key": f"scale-{n}", "document": _json(d)} for n, d in batch]
+            connection.execute(tables._TRIALS.insert(), rows)
+            connection.execute(
+                sql.delete(tables._RESULTS).where(tables._RESULTS.c.key.like("scale-%"))
+                if not held
+                else sql.select(1)
+            )
+            connection.execute(tables._RESULTS.insert(), results)
+        records.add(record(number) for number in range(held, size))
+        held = size
+        spent = {"trial": [], "result": [], "batch": []}
+        for number in range(60):
+            begun = time.perf_counter()
+            storage.add_trial(study, replace(trial, number=held + number))
+            spent["trial"].append(time.perf_counter() - begun)
+            begun = time.perf_counter()
+            assert storage.results([f"scale-{number * held // 60}"])
+            spent["result"].append(time.perf_counter() - begun)
+            begun = time.perf_counter()
+            first = held + number * BATCH
+            records.add(record(n) for n in range(first, first + BATCH))
+            spent["batch"].append(time.perf_counter() - begun)
+        begun = time.perf_counter()
+        assert len(storage.trials(study)) == held + 60
+        trials_s = time.perf_counter() - begun
+        memory, begun = resident_bytes(), time.perf_counter()
+        snapshot = records.snapshot()
+        records_s = time.perf_counter() - begun
+        yield StorageCosts(
+            held,
+            *(1e3 * median(spent[name]) for name in ("trial", "result", "batch")),
+            trials_s,
+            records_s,
+            max(0, resident_bytes() - memory) // len(snapshot.records),
+        )
+        with engine.begin() as connection:
+            connection.execute(sql.delete(tables._TRIALS).where(tables._TRIALS.c.number >= held))
+    storage.delete(study)
+    storage.close()
+    records.close()
+    engine.dispose()
+
+
+def _json(value: Any) -> str:
+    import json
+
+    return json.dumps(value)
+
+
+def show_storage(name: str, costs: StorageCosts) -> None:
+    print(
+        f"{name:12} {costs.rows:8} {costs.trial_ms:10.2f} {costs.result_ms:10.2f} "
+        f"{costs.batch_ms:10.2f} {costs.trials_s:10.2f} {costs.records_s:10.2f} "
+        f"{costs.records_bytes:10}",
+        flush=True,
+    )
+
+
+def show_model(runs: Sequence[Run], costs: StorageCosts | None) -> None:
+    """Prints where 1,000 workers and 10^6 records break first."""
+    if len(runs) >= 2:
+        # Relative errors count: the runs differ a hundredfold.
+        scale = np.array([1 / run.cpu_s for run in runs])
+        terms = np.array([[run.tasks, run.calls] for run in runs]) * scale[:, None]
+        (per_task, per_call), *_ = np.linalg.lstsq(terms, np.ones(len(runs)), rcond=None)
+        print(
+            f"\ndriver CPU = {1e3 * per_task:.2f} ms per task + {1e3 * per_call:.3f} ms per call "
+            f"(fit of {len(runs)} runs)"
+        )
+        for seconds in sorted({run.seconds for run in runs} | {60.0}):
+            like = [run for run in runs if run.seconds == seconds]
+            size = like[-1].calls / like[-1].tasks if like else 1.0
+            most = 1 / (max(per_task, 0) / size + max(per_call, 0))
+            need = WORKERS / seconds
+            verdict = "enough" if most >= need else f"at most {most * seconds:.0f} workers are fed"
+            print(
+                f"  {WORKERS} workers, calls of {seconds:g} s in batches of {size:.0f}: "
+                f"{need:.0f} calls/s needed, a driver's core makes {most:.0f}: {verdict}"
+            )
+    if costs is not None:
+        grow = RECORDS / costs.rows
+        print(
+            f"storage at {costs.rows} rows: {1e3 / costs.trial_ms:.0f} outer trials/s or "
+            f"{1e3 * BATCH / costs.batch_ms:.0f} records/s written"
+        )
+        print(
+            f"  {RECORDS} records: read at start in {grow * costs.records_s:.0f} s, "
+            f"{RECORDS * costs.records_bytes / 2**30:.1f} GiB in the driver; as many trials: "
+            f"{grow * costs.trials_s:.0f} s (linear from {costs.rows})"
+        )
+
+
+def numbers(text: str) -> list[float]:
+    return [float(part) for part in text.split(",") if part]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--slots", default="16", help="logical slots, separated by commas")
+    parser.add_argument("--seconds", default="0.01,1", help="lengths of calls; 60 takes minutes")
+    parser.add_argument("--rounds", type=int, default=4, help="calls per slot, at least")
+    parser.add_argument("--records", default="1000,10000", help="sizes; 100000 takes a minute")
+    parser.add_argument("--storage", help="URL of a scratch database beside SQLite")
+    options = parser.parse_args()
+    runs: list[Run] = []
+    print(f"{os.cpu_count()} cores; calls sleep")
+    for slots in numbers(options.slots):
+        for run in measure_runner(int(slots), numbers(options.seconds), options.rounds):
+            if not runs:
+                print(" slots  seconds   calls  /task    calls/s % ideal    CPU/ms growth/B")
+            runs.append(run)
+            show_run(run)
+    sizes = [int(number) for number in numbers(options.records)]
+    costs: StorageCosts | None = None
+    if sizes:
+        print(
+            "\ndatabase         rows   trial/ms  result/ms   batch/ms   trials/s "
+            " records/s   B/record"
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            for found in measure_storage(f"sqlite:///{folder}/scale.db", sizes):
+                costs = found
+                show_storage("sqlite", costs)
+        if options.storage:
+            for found in measure_storage(options.storage, sizes):
+                show_storage(options.storage.partition(":")[0][:12], found)
+        else:
+            print("postgresql   skipped: no --storage postgresql+psycopg://… given")
+    show_model(runs, costs)
+
+
+if __name__ == "__main__":
+    main()
