@@ -172,10 +172,10 @@ def parse_constraint(text: str) -> Limit:
     Raises:
         InputError: It reads otherwise, or no value can satisfy it.
     """
-    name, sign, _ = text.partition("<" if "<" in text else ">")
+    name = re.split("[<>]", text, maxsplit=1)[0]
     where = f"--constraint {text}"
     metric = parse_metric(name.strip(), where)
-    return parse_bounds(metric, text[len(name) :] if sign else "", where)
+    return parse_bounds(metric, text[len(name) :], where)
 
 
 def checked(limit: Limit, where: str) -> Limit:

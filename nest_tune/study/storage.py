@@ -28,6 +28,7 @@ from nest_tune.study.goals import nearest
 from nest_tune.study.trial import Outcome, OuterTrial
 
 SCHEMA_VERSION = 1
+_RACES = 4
 
 _TABLES = sql.MetaData()
 _VERSION = sql.Table("study_schema", _TABLES, sql.Column("version", sql.Integer, primary_key=True))
@@ -157,17 +158,28 @@ class StudyStorage:
                     hint="nest-tune study start makes it; or give --storage",
                 )
             sql.event.listen(self._engine, "connect", _set_up_sqlite)
-        with self._transaction() as connection:
-            _TABLES.create_all(connection)
-            version = connection.execute(sql.select(_VERSION.c.version)).scalar()
-            if version is None:
-                connection.execute(_VERSION.insert().values(version=SCHEMA_VERSION))
-            elif version > SCHEMA_VERSION:
-                raise InputError(
-                    f"storage {self.shown}: studies of schema {version}; this nest-tune reads up "
-                    f"to {SCHEMA_VERSION}",
-                    hint="update nest-tune, or use another --storage",
-                )
+        self._make_tables()
+
+    def _make_tables(self) -> None:
+        for attempt in range(_RACES):
+            try:
+                with self._transaction() as connection:
+                    _TABLES.create_all(connection)
+                    version = connection.execute(sql.select(_VERSION.c.version)).scalar()
+                    if version is None:
+                        connection.execute(_VERSION.insert().values(version=SCHEMA_VERSION))
+                break
+            except (IntegrityError, MissingDependencyError):
+                # Another process may be making the same tables at this moment.
+                if attempt == _RACES - 1:
+                    raise
+                time.sleep(0.05)
+        if version is not None and version > SCHEMA_VERSION:
+            raise InputError(
+                f"storage {self.shown}: studies of schema {version}; this nest-tune reads up "
+                f"to {SCHEMA_VERSION}",
+                hint="update nest-tune, or use another --storage",
+            )
 
     def close(self) -> None:
         """Closes the connections."""
