@@ -163,6 +163,12 @@ class TilingSpace:
                     if len(points):
                         yield points
 
+    @cached_property
+    def _all(self) -> Points:
+        """Every point of a small space."""
+        nothing = np.zeros((0, len(self.parameters)), np.int64)
+        return np.concatenate([nothing, *self.enumerate()])
+
     def _grid(self, axes: list[int]) -> Iterator[Points]:
         lengths = self._lengths[axes]
         total = int(np.prod(lengths))
@@ -180,6 +186,8 @@ class TilingSpace:
             InfeasibleError: The space is empty.
         """
         found = np.zeros((0, len(self.parameters)), np.int64)
+        if self.product_size <= _CHUNK and len(self._all):
+            return generator.permutation(self._all)[:count]
         barren = 0
         for attempt in range(24):
             if barren == 3:

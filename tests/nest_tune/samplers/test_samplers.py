@@ -1,0 +1,160 @@
+"""Every sampler proposes legal, canonical, new points, the same ones for the same seed."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import numpy as np
+import optuna
+import pytest
+
+from compiler_core.errors import InputError
+from compiler_core.targets.load import load_target
+from compiler_core.targets.vta.default_schedule import default_schedule
+from compiler_core.targets.vta.layer import measure_layer
+from compiler_core.tensor.workload import (
+    ConvWorkload,
+    Epilogue,
+    MaxPoolWorkload,
+    Window,
+    Workload,
+)
+from nest_tune.samplers.guided import GuidedSampler
+from nest_tune.samplers.optuna_sampler import XgbSampler
+from nest_tune.samplers.plain import ExhaustiveSampler
+from nest_tune.samplers.sampler import Point, Problem, make_sampler, sampler_names
+from search_spaces.tiling import TilingSpace
+
+CONV = ConvWorkload(
+    1, 32, 8, 8, 32, Window((3, 3), (1, 1), (1, 1, 1, 1)), 1, Epilogue(17, True, True, True)
+)
+POOL = MaxPoolWorkload(1, 32, 8, 8, Window((3, 3), (2, 2), (1, 1, 1, 1)))
+TINY = ConvWorkload(1, 16, 1, 2, 16, Window((1, 1)), 1, Epilogue(0, True, False, False))
+
+
+def problem_of(workload: Workload, seed: int = 0) -> Problem:
+    core = load_target("vta").npu
+    space = TilingSpace(workload, core.geometry)
+    return Problem(space, core, space.encode(default_schedule(workload, core)), seed)
+
+
+def cost(problem: Problem, point: Point) -> int:
+    schedule = problem.space.decode(point)
+    return measure_layer(problem.space.workload, schedule, problem.core).cycles
+
+
+def fake_cost(problem: Problem, point: Point) -> int | None:
+    """Cheap stand-in for cycles; some measurements fail."""
+    rows = problem.space.rows(np.array([point]))
+    value = int((rows * np.arange(3, 3 + rows.shape[1])).sum())
+    return None if value % 11 == 0 else 10_000 + value
+
+
+@pytest.mark.parametrize("name", sampler_names())
+@pytest.mark.parametrize("workload", [CONV, POOL], ids=["conv", "pool"])
+def test_proposals_are_legal_new_and_reproducible(name: str, workload: Workload) -> None:
+    runs = []
+    if name == "exhaustive":
+        workload = POOL  # a convolution has millions of points to be put in order
+    for seed in (5, 5, 6):
+        problem = problem_of(workload, seed)
+        sampler = make_sampler(name, problem)
+        sampler.observe([(problem.default, 20_000)])
+        seen = [problem.default]
+        for _ in range(3):
+            proposed = sampler.propose(8)
+            assert len(proposed) == 8
+            sampler.observe([(point, fake_cost(problem, point)) for point in proposed])
+            seen += proposed
+        points = np.array(seen)
+        assert len(set(seen)) == len(seen)
+        assert problem.space.legal(points).all()
+        assert (problem.space.canonical(points) == points).all()
+        runs.append(seen)
+    assert runs[0] == runs[1]
+    if name != "exhaustive":
+        assert runs[0] != runs[2]
+
+
+@pytest.mark.parametrize("name", ["xgb", "random", "exhaustive"])
+def test_a_space_that_is_used_up_ends_the_proposals(name: str) -> None:
+    problem = problem_of(TINY)
+    sampler = make_sampler(name, problem)
+    seen: set[Point] = set()
+    for _ in range(200):
+        proposed = sampler.propose(64)
+        if not proposed:
+            break
+        sampler.observe([(point, 10**6) for point in proposed])
+        seen.update(proposed)
+    assert len(seen) == problem.space.size
+
+
+def test_the_guided_sampler_beats_random_ones() -> None:
+    best = {}
+    for name in ("xgb", "random"):
+        problem = problem_of(CONV)
+        sampler = make_sampler(name, problem)
+        cycles = []
+        for _ in range(2):
+            proposed = sampler.propose(8)
+            measured = [(point, cost(problem, point)) for point in proposed]
+            cycles += [c for _, c in measured]
+            sampler.observe(measured)  # type: ignore[arg-type]
+        best[name] = min(cycles)
+    assert best["xgb"] < 0.95 * best["random"]
+
+
+def test_exhaustive_search_ends_with_the_optimum() -> None:
+    problem = problem_of(TINY)
+    points = [tuple(p) for chunk in problem.space.enumerate() for p in chunk.tolist()]
+    expected = min(cost(problem, point) for point in points)
+    sampler = ExhaustiveSampler(problem)
+    best, count = cost(problem, problem.default), 0
+    sampler.observe([(problem.default, best)])
+    while proposed := sampler.propose(16):
+        measured = [(point, cost(problem, point)) for point in proposed]
+        best = min(best, *(cycles for _, cycles in measured))
+        count += len(measured)
+        sampler.observe(measured)  # type: ignore[arg-type]
+    assert sampler.proven
+    assert best == expected
+    assert count <= len(points)
+
+
+def test_guided_sampler_in_an_optuna_study() -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    problem = problem_of(CONV)
+    study = optuna.create_study(sampler=XgbSampler(problem))
+
+    def objective(trial: optuna.Trial) -> float:
+        point = tuple(trial.suggest_int(p.name, 0, len(p) - 1) for p in problem.space.parameters)
+        return float(fake_cost(problem, point) or 99_999)
+
+    study.optimize(objective, n_trials=20)
+    points = {tuple(trial.params.values()) for trial in study.trials}
+    assert len(points) == 20
+    assert problem.space.legal(np.array(sorted(points))).all()
+
+
+def test_bookkeeping_of_the_guided_sampler_at_a_thousand_measurements() -> None:
+    problem = problem_of(CONV)
+    sampler = GuidedSampler(problem)
+    points = problem.space.sample(np.random.default_rng(0), 1000).tolist()
+    sampler.observe([(tuple(p), 10_000 + i) for i, p in enumerate(points)])
+    sampler.propose(16)
+    began = time.process_time()
+    for _ in range(3):
+        proposed = sampler.propose(16)
+        sampler.observe([(p, 12_000) for p in proposed])
+    per_measurement = (time.process_time() - began) / 48
+    print(f"{per_measurement * 1e3:.1f} ms of CPU time per measurement")
+    assert per_measurement < 0.03
+
+
+def test_unknown_sampler_names_the_nearest() -> None:
+    with pytest.raises(InputError, match="sampler 'xgboost'; known are xgb, tpe") as caught:
+        make_sampler("xgboost", problem_of(CONV))
+    assert caught.value.hint == "did you mean 'xgb'?"
+    assert list(itertools.islice(sampler_names(), 1)) == ["xgb"]
