@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from compiler_core.errors import InputError
+from compiler_core.lock import Lock
 from compiler_core.plain import from_plain, refuse_unknown, to_plain
 from compiler_core.targets.vta.schedule import ConvSchedule, MaxPoolSchedule, Schedule
 
 CONFIGURATION_SCHEMA = "nest-tune/config/1"
 _BYTES_MAX = 64 << 20
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_TABLES = ("model", "target", "scheme", "plan", "schedule", "measured")
+_TABLES = ("model", "target", "scheme", "plan", "schedule", "measured", "lock")
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Configuration:
         schedules: Schedule per task id; a task without one gets the untuned default.
         model, target: What it was made for.
         measured: Metrics when it was compiled, by name.
+        lock: What a check compares a new compile with; only in lock files.
     """
 
     scheme: Scheme = field(default_factory=Scheme)
@@ -62,11 +64,12 @@ class Configuration:
     model: Subject = field(default_factory=Subject)
     target: Subject = field(default_factory=Subject)
     measured: Mapping[str, float] = field(default_factory=dict)
+    lock: Lock | None = None
 
 
 def configuration_document(configuration: Configuration) -> dict[str, Any]:
     """A configuration as plain values; the tables of the TOML file."""
-    return {
+    document = {
         "schema": CONFIGURATION_SCHEMA,
         "model": to_plain(configuration.model),
         "target": to_plain(configuration.target),
@@ -75,6 +78,9 @@ def configuration_document(configuration: Configuration) -> dict[str, Any]:
         "schedule": to_plain(dict(sorted(configuration.schedules.items()))),
         "measured": to_plain(configuration.measured),
     }
+    if configuration.lock is not None:
+        document["lock"] = to_plain(configuration.lock)
+    return document
 
 
 def read_configuration_document(document: Any, where: str) -> Configuration:
@@ -106,6 +112,7 @@ def read_configuration_document(document: Any, where: str) -> Configuration:
         from_plain(Subject, document.get("model", {}), f"{where}: model"),
         from_plain(Subject, document.get("target", {}), f"{where}: target"),
         from_plain(dict[str, float], document.get("measured", {}), f"{where}: measured"),
+        from_plain(Lock, document["lock"], f"{where}: lock") if "lock" in document else None,
     )
 
 

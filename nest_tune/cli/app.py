@@ -64,6 +64,7 @@ COMMANDS = {
             "app",
             "Search for the best configurations of a model on a target.",
         ),
+        ("ci", "ci", "app", "Hold what was tuned: compile a lock file again and compare."),
     )
 }
 """The commands: name, module, function or application, and their help in the list."""

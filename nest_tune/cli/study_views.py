@@ -238,6 +238,7 @@ def export(
 ) -> None:
     """Write the configuration of a trial as a lock file."""
     from compiler_core.configuration import configuration_text
+    from nest_tune.ci.export import lock_trial
     from nest_tune.study.lifecycle import check_unchanged, compile_trial, survey_ground
 
     require_writable(output, "--output")
@@ -251,7 +252,8 @@ def export(
         )
     ground = survey_ground(result.settings, result.study)
     check_unchanged(result.study, ground)
-    text = configuration_text(compile_trial(ground, result, trial).configuration)
+    compiled = compile_trial(ground, result, trial)
+    text = configuration_text(lock_trial(ground, compiled, trial, output.absolute().parent))
     write_atomically(output, lambda stream: stream.write(text.encode()))
     print(f"trial {trial.number} of {study}: {output}")
 

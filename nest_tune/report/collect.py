@@ -229,7 +229,7 @@ def _compiled(
     from nest_tune.study.lifecycle import check_unchanged, compile_trial, survey_ground
 
     try:
-        ground = survey_ground(result.settings)
+        ground = survey_ground(result.settings, result.study)
         check_unchanged(result.study, ground)
         progress(f"compiling trial {chosen.number}")
         best = compile_trial(ground, result, chosen)

@@ -1,0 +1,252 @@
+"""The check of a lock file: compile again, compare every number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from compiler_core.compile import CompiledModel, compile_model
+from compiler_core.configuration import Configuration, Subject, read_configuration
+from compiler_core.errors import InfeasibleError, InputError
+from compiler_core.frontend import (
+    LABELS,
+    FloatModel,
+    QuantizedModel,
+    load_model,
+    quantize_model,
+    read_samples,
+)
+from compiler_core.lock import Lock, LockedLayer
+from compiler_core.npz import read_npz
+from compiler_core.quantize.reference import ReferenceExecutor
+from compiler_core.targets.load import load_target
+from nest_tune.ci.lock import Sources, constants_sha256, file_sha256, locked, locked_layers
+from nest_tune.study.scoring import COMPARING, float_outputs, score
+
+Progress = Callable[[str], None]
+Value = str | int | float | None
+
+TOTALS = "whole model"
+_ACCURACY, _DROP = "accuracy", "accuracy_drop"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One number that is not what the lock says.
+
+    Attributes:
+        metric: Name.
+        expected, measured: By the lock, and now; ``None`` where there is none.
+        where: Layer, or :data:`TOTALS`.
+    """
+
+    metric: str
+    expected: Value
+    measured: Value
+    where: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.where}: {self.metric} is {_shown(self.measured)}, was {_shown(self.expected)}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class CheckResult:
+    """What a check found.
+
+    Attributes:
+        lock: File.
+        compared: Metrics that were looked at, by place in execution order.
+        differences: In execution order of the layers, then the whole model.
+        updated: The lock as it would be now; ``None`` where the configuration does not compile.
+    """
+
+    lock: Path
+    compared: Mapping[str, tuple[str, ...]]
+    differences: tuple[Difference, ...]
+    updated: Configuration | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything holds."""
+        return not self.differences
+
+    @property
+    def first_layer(self) -> str | None:
+        """The first layer that differs, in execution order."""
+        return next((d.where for d in self.differences if d.where != TOTALS), None)
+
+    @property
+    def count(self) -> int:
+        """Numbers that were compared."""
+        return sum(map(len, self.compared.values()))
+
+
+def check(
+    path: Path,
+    data: Path | None,
+    *,
+    accept_data: bool = False,
+    progress: Progress = lambda _: None,
+) -> CheckResult:
+    """Compiles what a lock file says and compares.
+
+    Args:
+        path: The lock file.
+        data: Evaluation data; without them no accuracy is compared.
+        accept_data: Whether other data than the lock's may be used, to be locked anew.
+        progress: Told what is being done.
+
+    Raises:
+        InputError: The lock file or what it names is wrong, or the data are not those of the lock.
+    """
+    configuration = read_configuration(path)
+    lock = configuration.lock
+    if lock is None:
+        raise InputError(
+            f"{path}: a configuration without [lock]: there is nothing to compare with",
+            hint="nest-tune study export NAME -o best.toml writes one",
+        )
+    for name, value in (("model", lock.model), ("target", lock.target)):
+        if "\0" in value:
+            raise InputError(f"{path}: lock.{name}: {value!r} is no path")
+    folder = path.absolute().parent
+    target_name = str(folder / lock.target) if lock.target.endswith(".toml") else lock.target
+    shapes = {name: tuple(shape) for name, shape in lock.shapes.items()}
+    sources = Sources(folder / lock.model, target_name, shapes, data, lock.metric, lock.samples)
+    if data is not None:
+        sources = _with_data(sources, lock, path, data, accept_data=accept_data)
+    progress(f"importing {sources.model.name}")
+    model = load_model(sources.model, shapes)
+    target = load_target(target_name)
+    subjects = tuple(
+        _subjects(configuration, Subject(model.name, model.digest), Subject("", target.digest))
+    )
+    free = replace(
+        configuration,
+        model=replace(configuration.model, digest=""),
+        target=replace(configuration.target, digest=""),
+    )
+    compared: dict[str, tuple[str, ...]] = {}
+    try:
+        quantized = quantize_model(model, free, None)
+        compiled = compile_model(quantized, target, progress=progress)
+    except InfeasibleError as error:
+        failed = Difference("compile", "a package", error.message, _layer_of(error.message, lock))
+        return CheckResult(path, {failed.where: ("compile",)}, (*subjects, failed), None)
+    layers = locked_layers(compiled)
+    differences = [*_layer_differences(lock.layers, layers)]
+    for name in (*lock.layers, *(n for n in layers if n not in lock.layers)):
+        compared[name] = tuple(f.name for f in fields(LockedLayer))
+    measured: dict[str, float] = {}
+    if data is not None:
+        progress("measuring accuracy")
+        measured, samples = _accuracy(model, quantized, sources, data)
+        sources = replace(sources, samples=samples)
+    elif lock.evaluation:  # what was not measured again stays as it is
+        measured = {n: v for n, v in configuration.measured.items() if n.startswith(_ACCURACY)}
+    compiled = replace(compiled, configuration=replace(compiled.configuration, measured=measured))
+    updated = locked(compiled, sources, folder)
+    if data is None and updated.lock is not None:
+        kept = replace(
+            updated.lock, metric=lock.metric, evaluation=lock.evaluation, samples=lock.samples
+        )
+        updated = replace(updated, lock=kept)
+    differences += subjects
+    differences += _total_differences(configuration, compiled, updated)
+    names = tuple(dict.fromkeys((*configuration.measured, *updated.measured)))
+    if data is None:
+        names = tuple(name for name in names if not name.startswith(_ACCURACY))
+    compared[TOTALS] = ("model digest", "target digest", "constants", *names)
+    return CheckResult(path, compared, tuple(differences), updated)
+
+
+def _with_data(
+    sources: Sources, lock: Lock, path: Path, data: Path, *, accept_data: bool
+) -> Sources:
+    found = file_sha256(data)
+    if not accept_data and found != lock.evaluation:
+        was = f"with digest {lock.evaluation[:16]}…" if lock.evaluation else "nowhere"
+        raise InputError(
+            f"{data}: digest {found[:16]}…; the accuracy in {path} was measured on data {was}",
+            hint=f"nest-tune ci check {path} --data {data} --update takes these data from now on",
+        )
+    if lock.metric:
+        return sources
+    labelled = LABELS in read_npz(data, names=[LABELS])
+    return replace(sources, metric="top1" if labelled else "agreement")
+
+
+def _subjects(
+    configuration: Configuration, model: Subject, target: Subject
+) -> Iterator[Difference]:
+    for kind, old, new in (
+        ("model digest", configuration.model.digest, model.digest),
+        ("target digest", configuration.target.digest, target.digest),
+    ):
+        if old and old != new:
+            yield Difference(kind, old, new, TOTALS)
+
+
+def _layer_of(message: str, lock: Lock) -> str:
+    """The first layer whose task a message names."""
+    for name, layer in lock.layers.items():
+        if layer.task and layer.task in message:
+            return name
+    return TOTALS
+
+
+def _layer_differences(
+    old: Mapping[str, LockedLayer], new: Mapping[str, LockedLayer]
+) -> Iterator[Difference]:
+    for name in (*old, *(name for name in new if name not in old)):
+        before, now = old.get(name), new.get(name)
+        if before is None or now is None:
+            one = None if before is None else before.operator
+            other = None if now is None else now.operator
+            yield Difference("layer", one, other, name)
+            continue
+        for item in fields(LockedLayer):
+            expected, measured = getattr(before, item.name), getattr(now, item.name)
+            if expected != measured:
+                yield Difference(item.name, expected, measured, name)
+
+
+def _total_differences(
+    configuration: Configuration, compiled: CompiledModel, updated: Configuration
+) -> Iterator[Difference]:
+    assert configuration.lock is not None
+    constants = constants_sha256(compiled)
+    if configuration.lock.constants != constants:
+        yield Difference("constants", configuration.lock.constants, constants, TOTALS)
+    for name in dict.fromkeys((*configuration.measured, *updated.measured)):
+        expected, measured = configuration.measured.get(name), updated.measured.get(name)
+        if expected != measured:
+            yield Difference(name, expected, measured, TOTALS)
+
+
+def _accuracy(
+    model: FloatModel, quantized: QuantizedModel, sources: Sources, data: Path
+) -> tuple[dict[str, float], int]:
+    """Accuracy and what was lost against the float model on all samples, and how many they are."""
+    inputs = read_samples(data, model.graph)
+    labels = read_npz(data, names=[LABELS]).get(LABELS)
+    outputs = ReferenceExecutor(quantized.quantized).run(inputs)
+    kept = {name: a for name, a in outputs.items() if name not in model.graph.constants}
+    floats = float_outputs(model.graph, inputs)
+    reference = floats if sources.metric in COMPARING else None
+    own = score(sources.metric, kept, labels, reference).value
+    theirs = score(sources.metric, floats, labels, reference).value
+    samples = len(next(iter(inputs.values())))
+    return {_ACCURACY: own, _DROP: theirs - own}, samples
+
+
+def _shown(value: Value) -> str:
+    if value is None:
+        return "missing"
+    if isinstance(value, float):
+        return repr(value)
+    text = str(value)
+    return f"{text[:16]}…" if len(text) == 64 else text

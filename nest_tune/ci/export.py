@@ -1,0 +1,40 @@
+"""A trial of a study as a lock file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from compiler_core.compile import CompiledModel
+from compiler_core.configuration import Configuration
+from nest_tune.ci.lock import Sources, locked
+from nest_tune.study.lifecycle import Ground
+from nest_tune.study.trial import OuterTrial
+from nest_tune.study.worker import Bench
+
+
+def lock_trial(
+    ground: Ground, compiled: CompiledModel, trial: OuterTrial, folder: Path
+) -> Configuration:
+    """The lock of a trial, with its accuracy on all evaluation data.
+
+    Args:
+        ground: What its study stands on.
+        compiled: Its final compile.
+        trial: If its accuracy is that of a subset, it is measured on all samples now.
+        folder: Where the lock file will lie.
+    """
+    settings = ground.settings
+    data = None if settings.evaluation is None else Path(settings.evaluation)
+    bench = Bench(ground.subjects)
+    samples = 0 if data is None else bench.samples
+    if data is not None and not trial.settled:
+        own = bench.accuracy(ground.space.decode(trial.point), 0).value
+        drop = bench.float_accuracy(0).value - own
+        measured = {**compiled.configuration.measured, "accuracy": own, "accuracy_drop": drop}
+        configuration = replace(compiled.configuration, measured=measured)
+        compiled = replace(compiled, configuration=configuration)
+    sources = Sources(
+        Path(settings.model), settings.target, settings.shapes, data, settings.metric, samples
+    )
+    return locked(compiled, sources, folder)

@@ -1,0 +1,139 @@
+"""Writing lock files: a configuration with where it came from and what its compile measures."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+
+from compiler_core.compile import CompiledModel
+from compiler_core.configuration import Configuration
+from compiler_core.errors import InputError
+from compiler_core.lock import Lock, LockedLayer
+from compiler_core.targets.vta.lowering_version import LOWERING_VERSION
+
+METRICS = ("latency_ms", "npu_cycles", "energy_mj", "size_bytes", "dram_peak_bytes")
+"""Simulated numbers that a lock holds for the whole model."""
+
+_VERSIONS = ("nest-tune", "numpy", "onnx", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a compile was made from.
+
+    Attributes:
+        model: ONNX file.
+        target: Name, or path of a ``.toml`` file.
+        shapes: Of inputs with dynamic axes.
+        evaluation: File that accuracy was measured on.
+        metric: Of accuracy.
+        samples: Of the evaluation data.
+    """
+
+    model: Path
+    target: str
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    evaluation: Path | None = None
+    metric: str = ""
+    samples: int = 0
+
+
+def locked(compiled: CompiledModel, sources: Sources, folder: Path) -> Configuration:
+    """The configuration of a compile as a lock file says it.
+
+    Args:
+        compiled: Its ``measured`` numbers may hold ``accuracy`` and ``accuracy_drop``.
+        sources: What it was made from.
+        folder: Where the lock file will lie.
+
+    Raises:
+        InputError: The evaluation data cannot be read.
+    """
+    target = sources.target
+    if target.endswith(".toml"):
+        target = _relative(Path(target), folder)
+    has_accuracy = sources.evaluation is not None
+    lock = Lock(
+        _relative(sources.model, folder),
+        target,
+        sources.metric if has_accuracy else "",
+        "" if sources.evaluation is None else file_sha256(sources.evaluation),
+        sources.samples if has_accuracy else 0,
+        constants_sha256(compiled),
+        dict(sorted(sources.shapes.items())),
+        versions(),
+        locked_layers(compiled),
+    )
+    numbers = {name: float(getattr(compiled.metrics, name)) for name in METRICS}
+    kept = {n: v for n, v in compiled.configuration.measured.items() if n.startswith("accuracy")}
+    return replace(compiled.configuration, measured={**numbers, **kept}, lock=lock)
+
+
+def locked_layers(compiled: CompiledModel) -> dict[str, LockedLayer]:
+    """Every step of a compile by a unique name."""
+    launches = {part.name: iter(part.launches) for part in compiled.executable.npu_segments}
+    found: dict[str, LockedLayer] = {}
+    for layer in compiled.report.layers:
+        program = ""
+        if layer.unit != "cpu":
+            launch = next(launches[layer.segment])
+            program = hashlib.sha256(launch.instructions.tobytes()).hexdigest()
+        name = layer.name
+        if layer.operator in ("quantize", "dequantize"):
+            name = f"{layer.operator} {layer.name}"
+        if name in found:
+            name = f"{name} in {layer.segment}"
+        found[name] = LockedLayer(
+            layer.unit,
+            layer.operator,
+            layer.cycles,
+            layer.latency_ms,
+            layer.energy_mj,
+            layer.instructions,
+            sum(layer.bytes.values()),
+            layer.task,
+            layer.schedule,
+            program,
+        )
+    return found
+
+
+def constants_sha256(compiled: CompiledModel) -> str:
+    """Digest of the memory images: weights, biases, micro-ops."""
+    found = hashlib.sha256()
+    for part in compiled.executable.npu_segments:
+        found.update(part.image.tobytes())
+    return found.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Digest of a file.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def versions() -> dict[str, str]:
+    """Of what compiles."""
+    found = {"lowering": str(LOWERING_VERSION), "python": platform.python_version()}
+    for name in _VERSIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()

@@ -1,0 +1,88 @@
+"""The result of a check for people and machines: Markdown, JUnit XML, plain lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from xml.etree import ElementTree
+
+from nest_tune.ci.check import TOTALS, CheckResult, Difference
+
+_MOST_ROWS = 50
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def headline(result: CheckResult) -> str:
+    """The result in one sentence."""
+    if result.ok:
+        return f"{result.lock}: all {result.count} numbers hold"
+    where = result.first_layer
+    place = f"; the first layer that differs is {where}" if where is not None else ""
+    return f"{result.lock}: {len(result.differences)} of {result.count} numbers differ{place}"
+
+
+def markdown(result: CheckResult) -> str:
+    """A section for a pull request or a step summary."""
+    sign = "passed" if result.ok else "failed"
+    lines = [f"### nest-tune check {sign}", "", _cell(headline(result)), ""]
+    if result.differences:
+        lines += ["| where | metric | expected | measured |", "|---|---|---:|---:|"]
+        for item in result.differences[:_MOST_ROWS]:
+            cells = (item.where, item.metric, _text(item.expected), _text(item.measured))
+            lines.append(f"| {' | '.join(map(_cell, cells))} |")
+        if left := len(result.differences) - _MOST_ROWS:
+            lines += ["", f"and {left} more"] if left > 0 else []
+        lines += ["", "`nest-tune ci check LOCK --update` accepts these numbers.", ""]
+    return "\n".join(lines)
+
+
+def junit(result: CheckResult) -> bytes:
+    """One test case per layer and one for each number of the whole model."""
+    cases = list(_cases(result))
+    failed = sum(bool(found) for _, _, found in cases)
+    suite = ElementTree.Element(
+        "testsuite",
+        {"name": "nest-tune ci check", "tests": str(len(cases)), "failures": str(failed)},
+    )
+    suite.set("errors", "0")
+    suite.set("skipped", "0")
+    for group, name, found in cases:
+        case = ElementTree.SubElement(suite, "testcase", {"classname": group, "name": _xml(name)})
+        if found:
+            failure = ElementTree.SubElement(
+                case, "failure", {"type": "regression", "message": _xml(str(found[0]))}
+            )
+            failure.text = _xml("\n".join(map(str, found)))
+    root = ElementTree.Element("testsuites")
+    root.append(suite)
+    ElementTree.indent(root)
+    text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text + b"\n"
+
+
+def _cases(result: CheckResult) -> Iterator[tuple[str, str, list[Difference]]]:
+    for where, metrics in result.compared.items():
+        mine = [item for item in result.differences if item.where == where]
+        if where != TOTALS:
+            yield "layer", where, mine
+            continue
+        for metric in metrics:
+            yield "model", metric, [item for item in mine if item.metric == metric]
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "missing"
+    text = repr(value) if isinstance(value, float) else str(value)
+    return f"{text[:16]}…" if len(text) == 64 else text
+
+
+def _cell(text: str) -> str:
+    """Text that no table or HTML of Markdown takes for its own."""
+    flat = " ".join(text.split())
+    escaped = re.sub(r"([\\`*_{}\[\]<>|#!~])", r"\\\1", flat)
+    return escaped.replace("&", "&amp;")
+
+
+def _xml(text: str) -> str:
+    return _NOT_XML.sub("�", text)

@@ -1,0 +1,123 @@
+"""``nest-tune ci``: hold what was tuned."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from compiler_core.errors import CheckError, InputError
+from nest_tune.cli.compile import progress
+from nest_tune.cli.output import print_json, require_writable, write_atomically
+
+if TYPE_CHECKING:
+    from nest_tune.ci.check import CheckResult
+
+app = typer.Typer(
+    name="ci",
+    help="Hold what was tuned: compile a lock file again and compare every number.",
+    epilog="Example: nest-tune ci check best.toml --data eval.npz --junit check.xml",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help answers in half the time
+)
+
+_MOST_LINES = 20
+
+
+class Format(Enum):
+    """How the result is printed."""
+
+    TEXT = "text"
+    MD = "md"
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps ``check`` a command of its own while it is the only one."""
+
+
+@app.command(epilog="Example: nest-tune ci check best.toml --data eval.npz --junit check.xml")
+def check(
+    lock: Annotated[Path, typer.Argument(metavar="LOCK", help="Lock file of study export.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="eval.npz", help="Compare the accuracy on these data, too."),
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(metavar="F", help="Write the result as JUnit XML.")
+    ] = None,
+    output_format: Annotated[
+        Format, typer.Option("--format", help="What is printed: text or Markdown.")
+    ] = Format.TEXT,
+    update: Annotated[
+        bool, typer.Option("--update", help="Accept what was measured: write the lock anew.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Compile a lock file again and compare: simulated numbers and accuracy exactly.
+
+    Exit code 4 where a number differs. In a GitHub job the result is added to the step's summary.
+    """
+    require_writable(junit, "--junit")
+    if update:
+        require_writable(lock, "LOCK")
+    from nest_tune.ci import check as checking
+    from nest_tune.ci.reports import headline, markdown
+    from nest_tune.ci.reports import junit as junit_text
+
+    result = checking.check(lock, data, accept_data=update, progress=progress)
+    if junit is not None:
+        content = junit_text(result)
+        write_atomically(junit, lambda stream: stream.write(content))
+    _add_summary(markdown(result))
+    accepted = update and result.updated is not None
+    if accepted:
+        _rewrite(lock, result)
+    if as_json:
+        differences = [
+            {"metric": d.metric, "expected": d.expected, "measured": d.measured, "where": d.where}
+            for d in result.differences
+        ]
+        body = {"lock": str(lock), "ok": result.ok, "differences": differences}
+        more = {"first_layer": result.first_layer, "compared": result.count, "updated": accepted}
+        print_json("ci-check", {**body, **more})
+    elif output_format is Format.MD:
+        print(markdown(result))
+    else:
+        print(headline(result))
+        for difference in result.differences[:_MOST_LINES]:
+            print(f"  {difference}")
+        if (left := len(result.differences) - _MOST_LINES) > 0:
+            print(f"  and {left} more")
+    if accepted:
+        print(f"{lock}: written anew", file=sys.stderr)
+    elif not result.ok:
+        print(f"error: {headline(result)}", file=sys.stderr)
+        print(f"hint: nest-tune ci check {lock} --update accepts it", file=sys.stderr)
+        raise typer.Exit(CheckError.exit_code)
+
+
+def _rewrite(lock: Path, result: CheckResult) -> None:
+    from compiler_core.configuration import configuration_text
+
+    assert result.updated is not None
+    text = configuration_text(result.updated).encode()
+    write_atomically(lock, lambda stream: stream.write(text))
+
+
+def _add_summary(text: str) -> None:
+    """Appends to the file that GitHub shows as the step's summary, where there is one."""
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not summary:
+        return
+    try:
+        with Path(summary).open("a", encoding="utf-8") as stream:
+            stream.write(f"{text}\n")
+    except OSError as error:
+        raise InputError(
+            f"GITHUB_STEP_SUMMARY {summary}: cannot be written: {error.strerror or error}"
+        ) from error

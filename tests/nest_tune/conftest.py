@@ -1,0 +1,100 @@
+"""A small finished study whose names try to break out of every page and table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import pytest
+
+HOSTILE = "<script>alert('node')</script>&amp;\"|"
+"""Name of a node, and of the tensor that it writes."""
+
+
+@dataclass(frozen=True)
+class SmallStudy:
+    """A study on the digits network with a hostile name in it.
+
+    Attributes:
+        folder: Of all files; the working folder of commands.
+        model, calibration, evaluation: Files.
+        storage: URL.
+        name: Of the study.
+    """
+
+    folder: Path
+    model: Path
+    calibration: Path
+    evaluation: Path
+    storage: str
+    name: str = "small"
+
+
+def _renamed(model: onnx.ModelProto, old: str) -> None:
+    for node in model.graph.node:
+        outputs = list(node.output)
+        if node.name == old:
+            node.name = HOSTILE
+            written = outputs[0]
+            node.output[0] = f"{HOSTILE} out"
+            for reader in model.graph.node:
+                for index, name in enumerate(reader.input):
+                    if name == written:
+                        reader.input[index] = f"{HOSTILE} out"
+
+
+@pytest.fixture(scope="session")
+def hostile_name() -> str:
+    """The name that must never be taken for markup."""
+    return HOSTILE
+
+
+@pytest.fixture(scope="session")
+def small_study(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> SmallStudy:
+    """Nine trials without tuning, a limit that some of them break."""
+    from nest_tune.cli.app import _run
+
+    folder = tmp_path_factory.mktemp("small study")
+    digits = repository / "examples" / "digits"
+    proto = onnx.load(digits / "model.onnx")
+    _renamed(proto, "pointwise")
+    model = folder / "<img src=x onerror=alert(1)>.onnx"
+    onnx.save(proto, model)
+    storage = f"sqlite:///{folder}/studies.db"
+    words = ["study", "start", "--model", model, "--target", "vta", "--name", "small"]
+    words += ["--calibration", digits / "calib.npz", "--evaluation", digits / "eval.npz"]
+    words += ["--space", "quantization,partition", "--sampler", "random", "--trials", 17]
+    words += ["--constraint", "latency_ms<=0.5", "--storage", storage, "--json"]
+    before = os.environ.get("NEST_TUNE_CACHE")
+    os.environ["NEST_TUNE_CACHE"] = str(folder / "cache")
+    try:
+        assert _run([str(word) for word in words], debug=True, as_json=True) == 0
+    finally:
+        if before is None:
+            del os.environ["NEST_TUNE_CACHE"]
+        else:
+            os.environ["NEST_TUNE_CACHE"] = before
+    return SmallStudy(folder, model, digits / "calib.npz", digits / "eval.npz", storage)
+
+
+@pytest.fixture
+def nest_tune(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs ``nest-tune`` in this process: exit code, standard output, standard error."""
+    from nest_tune.cli.app import _run
+
+    monkeypatch.setenv("NEST_TUNE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        words = [str(argument) for argument in arguments]
+        capsys.readouterr()
+        code = _run(words, debug=False, as_json="--json" in words)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
