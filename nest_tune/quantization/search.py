@@ -4,8 +4,9 @@
 2. The layers of the winner are ranked by the damage they do alone. Those that free most noise per
    multiplication go to the CPU in float, as far as the share of the NPU allows.
 
-Of candidates whose accuracy differs by less than its standard error, the one with the highest SQNR
-is taken: small differences of accuracy on few samples are chance, SQNR is not.
+Of candidates whose accuracy differs by less than its standard error, the one that agrees most with
+the float model is taken, then the one with the highest SQNR: small differences of accuracy on few
+samples are chance.
 """
 
 from __future__ import annotations
@@ -58,21 +59,20 @@ class SearchResult:
 
 
 def npu_grid() -> tuple[QuantizationScheme, ...]:
-    """Schemes that an NPU with power-of-two scales can run."""
+    """Schemes that an NPU with power-of-two scales can run, biases always corrected."""
     return tuple(
         QuantizationScheme(
             granularity=granularity,
             activation_range=activations,
             weight_range=weights,
-            bias_correction=corrected,
+            bias_correction=True,
             equalization=equalized,
             rescaling=rescaled,
         )
-        for granularity, activations, weights, corrected, equalized, rescaled in product(
+        for granularity, activations, weights, equalized, rescaled in product(
             Granularity,
-            RangeMethod,
+            (RangeMethod.MAX, RangeMethod.KL, RangeMethod.MSE),
             (RangeMethod.MAX, RangeMethod.MSE),
-            (False, True),
             (False, True),
             (False, True),
         )
@@ -113,17 +113,25 @@ def search_schemes(
     ranking = _ranking(evaluator, uniform.scheme, progress)
     options = [uniform]
     for layers in float_sets(evaluator, ranking, uniform.scheme, npu_share):
+        if not layers:
+            continue
         options.append(_candidate(evaluator, replace(uniform.scheme, float_layers=layers)))
         progress(f"{_shown(options[-1])}: {len(layers)} layers in float")
     return SearchResult(uniform, choose(options), ranking, (*evaluated, *options[1:]))
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate:
-    """The highest SQNR among those whose accuracy is within a standard error of the best."""
+    """The nearest to the float model of those within a standard error of the best accuracy."""
     most = max(float(item.accuracy.correct.mean()) for item in candidates)
     error = sqrt(max(most * (1 - most), 0.0) / candidates[0].accuracy.samples)
     close = [item for item in candidates if item.accuracy.correct.mean() >= most - error]
-    return max(close, key=lambda item: sqnr_db(item.accuracy))
+    return max(
+        close,
+        key=lambda item: (
+            item.accuracy.metrics[Metric.AGREEMENT].value,
+            sqnr_db(item.accuracy),
+        ),
+    )
 
 
 def float_sets(
@@ -150,7 +158,23 @@ def float_sets(
         chosen.append(item.name)
         if len(chosen) in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32):
             sets.append(tuple(chosen))
-    return [*sets, tuple(chosen)] if chosen and tuple(chosen) not in sets else sets
+    return list(dict.fromkeys([*sets, tuple(chosen), *_ends(evaluator, scheme, npu_share)]))
+
+
+def _ends(
+    evaluator: SchemeEvaluator, scheme: QuantizationScheme, npu_share: float
+) -> list[tuple[str, ...]]:
+    """The first layers, the last one, or both: they cost no further change of unit."""
+    macs = layer_macs(evaluator.graph)
+    layers = list(macs)
+    budget = (share_on_npu(evaluator, scheme) - npu_share) * sum(macs.values())
+    sets = [
+        tuple(dict.fromkeys((*layers[:first], *layers[len(layers) - last :])))
+        for first in range(4)
+        for last in range(2)
+        if first + last
+    ]
+    return [names for names in sets if sum(macs[name] for name in names) <= budget]
 
 
 def share_on_npu(evaluator: SchemeEvaluator, scheme: QuantizationScheme) -> float:
