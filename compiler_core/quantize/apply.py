@@ -16,6 +16,7 @@ from compiler_core.quantize.exponents import RangeChoice, fitting_exponent, scor
 from compiler_core.quantize.input_equalization import equalize_inputs
 from compiler_core.quantize.ir import FloatSegment, QuantizedGraph
 from compiler_core.quantize.magnitudes import least_error_exponent
+from compiler_core.quantize.offsets import offset
 from compiler_core.quantize.quantize import channel_means, with_exponents
 from compiler_core.quantize.range_methods import (
     MOST_CLIPPING,
@@ -85,6 +86,7 @@ def apply_scheme(
     if scheme.equalization:
         skeleton, known = equalize(skeleton, known)
     if scheme.rescaling:
+        skeleton, known = offset(skeleton, known, scheme.activation_range)
         skeleton, known = rescale(skeleton, known, scheme.activation_range)
     exponents = method_exponents(skeleton, known, scheme.activation_range)
     choice = RangeChoice.MAX if scheme.weight_range is RangeMethod.MAX else RangeChoice.LEAST_ERROR

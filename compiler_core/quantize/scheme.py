@@ -76,7 +76,8 @@ class QuantizationScheme:
         bias_correction: Whether biases take back what rounded weights do to the mean of outputs.
         equalization: Whether scales move between channels of consecutive operators, and uneven
             channels that enter from the CPU are evened out.
-        rescaling: Whether tensors of the NPU take up real factors so that power-of-two scales fit.
+        rescaling: Whether tensors of the NPU take up real factors and offsets so that they fill
+            int8 in spite of power-of-two scales and the zero point 0.
         cpu_precision: For weighted operators on the CPU that are not kept in float.
         first_last_float: Whether the first and the last weighted operator stay float.
         float_layers: Names of nodes that stay float.
