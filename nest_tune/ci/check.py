@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from compiler_core.compile import CompiledModel, compile_model
+from compiler_core.compile import CompiledModel, compile_model, model_layers, model_tasks
 from compiler_core.configuration import Configuration, Subject, read_configuration
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.frontend import (
@@ -131,13 +131,13 @@ def check(
     )
     compared: dict[str, tuple[str, ...]] = {}
     try:
-        quantized = quantize_model(model, free, None)
+        quantized, lost = _without_lost_tasks(quantize_model(model, free, None), lock)
         compiled = compile_model(quantized, target, progress=progress)
     except InfeasibleError as error:
         failed = Difference("compile", "a package", error.message, _layer_of(error.message, lock))
         return CheckResult(path, {failed.where: ("compile",)}, (*subjects, failed), None)
     layers = locked_layers(compiled)
-    differences = [*_layer_differences(lock.layers, layers)]
+    differences = [*lost, *_layer_differences(lock.layers, layers)]
     for name in (*lock.layers, *(n for n in layers if n not in lock.layers)):
         compared[name] = tuple(f.name for f in fields(LockedLayer))
     measured: dict[str, float] = {}
@@ -188,6 +188,18 @@ def _subjects(
     ):
         if old and old != new:
             yield Difference(kind, old, new, TOTALS)
+
+
+def _without_lost_tasks(
+    quantized: QuantizedModel, lock: Lock
+) -> tuple[QuantizedModel, list[Difference]]:
+    """Leaves out schedules of tasks that the model does not have (any more)."""
+    configuration = quantized.configuration
+    known = model_tasks(model_layers(quantized.quantized))
+    lost = [name for name in configuration.schedules if name not in known]
+    kept = {n: s for n, s in configuration.schedules.items() if n in known}
+    found = [Difference("task", name, None, _layer_of(name, lock)) for name in lost]
+    return replace(quantized, configuration=replace(configuration, schedules=kept)), found
 
 
 def _layer_of(message: str, lock: Lock) -> str:

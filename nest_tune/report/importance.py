@@ -28,7 +28,7 @@ def importances(
     """Share of each parameter in what makes good trials good, the largest first.
 
     Args:
-        trials: Of one study; those that were measured with tuned schedules count.
+        trials: Of one study; untuned ones among tuned ones do not count.
         parameters: Name and values, in the order of the trials' points.
         goal: What good means.
 
@@ -36,7 +36,10 @@ def importances(
         Shares that add up to 1; empty where the trials are too few or say nothing.
     """
     name = goal.metric.value
-    used = [t for t in trials if t.outcome.is_measured and t.tuned and name in t.metrics]
+    measured = [t for t in trials if t.outcome.is_measured and name in t.metrics]
+    # An untuned trial among tuned ones would lay the worth of tiling on other decisions.
+    tuned = any(trial.tuned for trial in measured)
+    used = [trial for trial in measured if trial.tuned == tuned]
     varied = [
         index for index in range(len(parameters)) if len({trial.point[index] for trial in used}) > 1
     ]

@@ -116,10 +116,20 @@ def test_exponent_changes_the_accuracy_that_is_compared(
     lock: Path, small_study: Any, nest_tune: Run
 ) -> None:
     text = lock.read_text()
-    lock.write_text(re.sub(r"^first_relu = .*$", "first_relu = -2", text, flags=re.MULTILINE))
+    lock.write_text(re.sub(r"^first_relu = .*$", "first_relu = 4", text, flags=re.MULTILINE))
     code, document = checked(nest_tune, lock, "--data", small_study.evaluation)
     assert code == 4
     assert "accuracy" in {d["metric"] for d in document["differences"]}
+
+
+def test_task_that_is_gone_is_a_difference(lock: Path, nest_tune: Run) -> None:
+    """Clipping at another exponent makes another workload: its locked schedule has no task."""
+    text = lock.read_text()
+    lock.write_text(re.sub(r"^first_relu = .*$", "first_relu = 0", text, flags=re.MULTILINE))
+    code, document = checked(nest_tune, lock)
+    assert code == 4
+    assert document["first_layer"] in ("first", "second")
+    assert document["differences"][0]["metric"] == "task"
 
 
 def test_other_data_are_refused_until_accepted(

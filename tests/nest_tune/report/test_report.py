@@ -1,0 +1,258 @@
+"""The page of a whole study: what it holds, that names stay text, that a browser shows it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import struct
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nest_tune.report.collect import CompiledPart, ReportData, collect
+from nest_tune.report.page import page
+from nest_tune.study.lifecycle import StudyResult, load_result
+from nest_tune.study.storage import StudyStorage
+from nest_tune.study.trial import Outcome
+
+Run = Callable[..., tuple[int, str, str]]
+
+VOID = {"meta", "br", "img", "link", "input", "hr"}
+SECTIONS = {
+    "summary", "front", "progress", "timeline", "roofline", "layers", "graph", "quantization",
+    "tasks", "importance", "failures", "reproduce",
+}  # fmt: skip
+
+
+class Page(HTMLParser):
+    """Elements and text; the nesting has to be right."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    @property
+    def sections(self) -> set[str]:
+        return {str(a["id"]) for tag, a in self.elements if tag == "section" and "id" in a}
+
+
+@pytest.fixture(scope="module")
+def result(small_study: Any) -> Iterator[StudyResult]:
+    storage = StudyStorage(small_study.storage, create=False)
+    yield load_result(storage, storage.find("small"))
+    storage.close()
+
+
+@pytest.fixture(scope="module")
+def data(result: StudyResult) -> ReportData:
+    return collect(result, "min:latency_ms")
+
+
+@pytest.fixture(scope="module")
+def text(data: ReportData) -> str:
+    return page(data)
+
+
+def test_every_section_with_data_is_there(text: str, data: ReportData) -> None:
+    shown = Page(text)
+    assert data.notes == ()
+    assert shown.sections == SECTIONS - {"tasks"}  # nothing was tuned
+    anchors = {a["href"] for tag, a in shown.elements if tag == "a"}
+    assert {f"#{name}" for name in shown.sections - {"summary"}} == anchors
+    assert len(text.encode()) < 6 << 20
+
+
+def test_names_are_text_and_nothing_else(text: str, hostile_name: str) -> None:
+    shown = Page(text)
+    tags = {tag for tag, _ in shown.elements}
+    assert not tags & {"script", "img", "iframe", "link", "object", "embed", "form"}
+    assert not [a for _, a in shown.elements for name in a if name.startswith("on")]
+    assert hostile_name in shown.text
+    assert "<img src=x onerror=alert(1)>.onnx" in shown.text
+
+
+def test_nothing_comes_from_the_network(text: str) -> None:
+    shown = Page(text)
+    for _, attributes in shown.elements:
+        for name in ("src", "href", "xlink:href", "action", "data"):
+            assert (attributes.get(name) or "#").startswith("#")
+    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)
+    assert style is not None
+    assert "url(" not in style[1]
+    assert "@import" not in style[1]
+    policy = next(a["content"] for t, a in shown.elements if t == "meta" and "http-equiv" in a)
+    assert policy is not None
+    assert "default-src 'none'" in policy
+
+
+def test_numbers_are_those_of_the_study(text: str, data: ReportData, result: StudyResult) -> None:
+    chosen = result.chosen("min:latency_ms")
+    assert chosen is not None
+    default = result.default
+    assert default is not None
+    assert data.chosen == chosen.number
+    tile = next(tile for tile in data.tiles if tile.label == "latency, ms")
+    assert tile.value == f"{chosen.metrics['latency_ms']:.4g}"
+    assert tile.default == f"{default.metrics['latency_ms']:.4g}"
+    compiled = data.compiled
+    assert compiled.gantt is not None
+    assert compiled.gantt.latency_ms == chosen.metrics["latency_ms"]
+    layers = [row.chosen for row in compiled.layers if row.chosen is not None]
+    assert sum(layer.cycles for layer in layers) == chosen.metrics["npu_cycles"]
+    before = [row.default for row in compiled.layers if row.default is not None]
+    assert sum(layer.cycles for layer in before) == default.metrics["npu_cycles"]
+    assert f"Trial {chosen.number} is chosen" in Page(text).text
+
+
+def test_timeline_covers_every_step(data: ReportData) -> None:
+    assert data.compiled.gantt is not None
+    cpu, npu = data.compiled.gantt.tracks
+    launched = [s.name for s in cpu.stretches if s.kind == "launch"]
+    assert launched == [s.name for s in npu.stretches]
+    ends = [s.end_ms for track in (cpu, npu) for s in track.stretches]
+    assert max(ends) == pytest.approx(data.compiled.gantt.latency_ms)
+    assert all(
+        0 <= strip.busy.min() <= strip.busy.max() <= 1 for strip in data.compiled.gantt.strips
+    )
+
+
+def test_error_of_each_layer_is_measured(data: ReportData) -> None:
+    errors = [row.sqnr_db for row in data.compiled.quantized]
+    assert errors
+    assert all(error is not None and 10 < error < 80 for error in errors)
+
+
+def test_best_line_only_improves(data: ReportData, result: StudyResult) -> None:
+    latency = next(chart for chart in data.progress if chart.y_name == "latency, ms")
+    values = [value for _, value in latency.best]
+    assert values == sorted(values, reverse=True)
+    feasible = [t.metrics["latency_ms"] for t in result.trials if t.is_feasible]
+    assert values[-1] == min(feasible)
+    kinds = {line.kind for line in latency.lines}
+    assert {"default", "bound", "limit"} <= kinds
+
+
+def test_study_without_a_feasible_trial_says_so(result: StudyResult) -> None:
+    trials = tuple(
+        replace(t, outcome=Outcome.CONSTRAINTS, message="latency_ms is too much")
+        for t in result.trials
+    )
+    found = collect(replace(result, trials=trials, front=()))
+    shown = Page(page(found))
+    assert "No trial is feasible" in shown.text
+    assert "The trials that break the limits least" in shown.text
+    assert "timeline" not in shown.sections
+
+
+def test_study_of_failures_only_shows_them(result: StudyResult, hostile_name: str) -> None:
+    trials = tuple(
+        replace(t, outcome=Outcome.COMPILE, message=hostile_name, metrics={})
+        for t in result.trials[:3]
+    )
+    found = collect(replace(result, trials=trials, front=()))
+    assert found.failures[0].count == 3
+    shown = Page(page(found))
+    assert shown.sections <= {"summary", "failures", "tasks", "reproduce"}
+    assert hostile_name in shown.text
+
+
+def test_gone_files_leave_out_what_takes_a_compile(result: StudyResult) -> None:
+    settings = result.study.document["settings"] | {"model": "/nowhere/model.onnx"}
+    study = replace(result.study, document={**result.study.document, "settings": settings})
+    gone = replace(result, study=study, settings=replace(result.settings, model="/nowhere/m.onnx"))
+    found = collect(gone)
+    assert found.compiled == CompiledPart()
+    assert "/nowhere/m.onnx" in found.notes[0]
+    assert "front" in Page(page(found)).sections
+
+
+def test_command_writes_the_page(small_study: Any, nest_tune: Run, tmp_path: Path) -> None:
+    output = tmp_path / "report.html"
+    words = ("study", "report", "small", "-o", output, "--storage", small_study.storage)
+    code, written, errors = nest_tune(*words, "--json")
+    assert code == 0, errors
+    document = json.loads(written)
+    assert document["schema"] == "nest-tune/study-report/1"
+    assert document["size_bytes"] == output.stat().st_size
+    assert nest_tune(*words[:3], "-o", tmp_path, "--storage", small_study.storage)[0] == 2
+    assert nest_tune("study", "report", "other", "-o", output, *words[-2:])[0] == 2
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        pytest.skip("chromium is not installed")
+    return found
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1200, 1), (500, 0)])
+def test_browser_shows_it_without_overflow(
+    chromium: str, text: str, tmp_path: Path, width: int, scheme: int
+) -> None:
+    """``scheme``: 0 dark, 1 light, as the browser counts them."""
+    probe = (
+        "<script>const wide=[...document.querySelectorAll('body *')].filter(e=>"
+        "!e.closest('.scroll,.plan,pre,svg')&&e.getBoundingClientRect().right>innerWidth+1)"
+        ".map(e=>e.tagName+'.'+e.className);"
+        "const page=getComputedStyle(document.body).backgroundColor;"
+        "const svgs=[...document.querySelectorAll('.chart svg')]"
+        ".filter(e=>e.getBoundingClientRect().width>0).map(e=>e.getAttribute('class'));"
+        "document.body.dataset.probe=JSON.stringify({wide,page,svgs:[...new Set(svgs)],"
+        "inner:innerWidth,scroll:document.documentElement.scrollWidth});</script></body>"
+    )
+    file = tmp_path / "report.html"
+    # Only the probe may run: the page itself forbids every script.
+    open_text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
+    file.write_text(open_text.replace("</body>", probe), encoding="utf-8")
+    picture = tmp_path / "page.png"
+    common = [
+        chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+        "--no-first-run", "--disable-background-networking", "--disable-component-update",
+        "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900",
+        f"--blink-settings=preferredColorScheme={scheme}", "--hide-scrollbars",
+    ]  # fmt: skip
+    command = [*common, "--dump-dom", file.as_uri()]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    match = re.search(r'data-probe="([^"]*)"', shown.stdout)
+    assert match is not None
+    probed = json.loads(match[1].replace("&quot;", '"'))
+    assert probed["wide"] == []
+    assert probed["scroll"] <= probed["inner"]
+    assert probed["svgs"] == (["wide"] if width > 640 else ["narrow"])
+    red = int(re.findall(r"\d+", probed["page"])[0])
+    assert (red > 128) == (scheme == 1)
+    file.write_text(text, encoding="utf-8")
+    command = [*common, f"--screenshot={picture}", file.as_uri()]
+    subprocess.run(command, capture_output=True, timeout=120, check=True)
+    assert struct.unpack(">II", picture.read_bytes()[16:24])[0] == width
