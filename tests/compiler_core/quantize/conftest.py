@@ -60,6 +60,12 @@ def plain_operator(operator, values):
     window = (kernel, operator.strides, operator.pads, operator.dilations)
     total = plain_sum(x, operator.weight, operator.groups, *window)
     total = total + operator.bias.astype(np.int64).reshape(1, -1, 1, 1)
+    if operator.channel_shifts is not None:
+        shifted = [
+            plain_shift(total[:, channel], int(shift))
+            for channel, shift in enumerate(operator.channel_shifts)
+        ]
+        return np.clip(np.stack(shifted, axis=1), operator.clip_min, operator.clip_max)
     if operator.residual is not None:
         total = total + (values[operator.residual].astype(np.int64) << operator.residual_shift)
     rounded = total + (1 << (operator.shift - 1)) if operator.shift > 0 else total

@@ -1,7 +1,7 @@
 """The QDQ model in stock onnxruntime against the reference executor.
 
-Per operator, both get the same int8 inputs and may differ by 1 (ties round differently). End to end
-these differences travel, so that only the distance is bounded here.
+Biases hold a quarter unit more in the QDQ model, so that ties round as the integers do: it computes
+the same integers, but for averages that the runtime divides itself.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def quantized(plain):
     return quantize(graph, assignment, ranges)
 
 
-def test_each_operator_differs_by_one_at_most(quantized):
+def test_each_operator_gives_the_same_integers(quantized):
     tensors = ReferenceExecutor(quantized).run_integer({"x": random(12, 9, 8, 3)}).tensors
     seen = 0
     for segment in quantized.segments:
@@ -63,8 +63,7 @@ def test_each_operator_differs_by_one_at_most(quantized):
             (result,) = run(model, feeds)
             expected = tensors[operator.output]
             assert result.dtype == np.int8
-            assert np.abs(result.astype(int) - expected).max() <= 1
-            assert (result != expected).mean() < 0.05
+            np.testing.assert_array_equal(result, expected)
             seen += 1
     assert seen == 7
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -62,6 +64,11 @@ def convolutions(draw):
         residual=None if residual_shift is None else "r",
         residual_shift=residual_shift or 0,
     )
+    if residual_shift is None and draw(st.booleans()):
+        shifts = rng.integers(0, 30, outputs).astype(np.int32)
+        convolution = replace(
+            convolution, channel_shifts=shifts, shift=int(shifts.max()), bias=bias // 4
+        )
     result = output_shape(shape, outputs, kernel, strides, pads, dilations)
     samples = draw(st.integers(1, 3))
     values = {"x": rng.integers(-128, 128, (samples, *shape[1:]))}

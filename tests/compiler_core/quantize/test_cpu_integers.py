@@ -1,0 +1,105 @@
+"""Integers on the CPU against their plain definition, and the QDQ form against both."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from compiler_core.graph.session import run_float
+from compiler_core.quantize.affine import activation_type
+from compiler_core.quantize.apply import apply_scheme
+from compiler_core.quantize.cpu_integers import lower_integers
+from compiler_core.quantize.exponents import Granularity
+from compiler_core.quantize.profile import profile_model
+from compiler_core.quantize.qdq import qdq_model
+from compiler_core.quantize.reference import ReferenceExecutor
+from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme, RangeMethod, Scales
+from compiler_core.quantize.statistics import TensorRange
+
+
+def random(*shape, seed=1):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def conv_graph(plain, channels, opset, clip=None):
+    b = plain.GraphBuilder(x=(channels, 6, 5))
+    inputs = ["x", b.constant("w", random(7, channels, 3, 3)), b.constant("b", random(7, seed=2))]
+    b.add("Conv", inputs, "y", (7, 4, 3), clip=clip)
+    return b.build("y", opset=opset)
+
+
+def plain_levels(x, known):
+    return np.clip(np.rint(x / np.float32(known.scale)), *known.limits).astype(np.int64)
+
+
+@pytest.mark.parametrize("precision", [CpuPrecision.INT8, CpuPrecision.INT8_ACTIVATIONS_16])
+@pytest.mark.parametrize("scales", Scales)
+@pytest.mark.parametrize(("channels", "opset"), [(3, 17), (3, 8), (300, 17)])
+def test_convolution_equals_its_definition(plain, scales, precision, channels, opset):
+    """300 channels need sums beyond float32."""
+    graph = conv_graph(plain, channels, opset, clip=(0.0, np.inf))
+    x = random(6, channels, 6, 5, seed=3)
+    ranges = profile_model(graph, {"x": x}).ranges()
+    scheme = QuantizationScheme(
+        scales, Granularity.TENSOR, RangeMethod.MAX, RangeMethod.MAX, cpu_precision=precision
+    )
+    parts = lower_integers(graph, ["Conv_y"], ranges, scheme)
+    found = run_float(parts.exact, {"x": x})["y"]
+    bits = 8 if precision is CpuPrecision.INT8 else 16
+    source = activation_type(ranges["x"], scales, RangeMethod.MAX, bits)
+    result = activation_type(ranges["y"], scales, RangeMethod.MAX, bits)
+    weight = graph.constants["w"].astype(np.float64)
+    largest = np.abs(weight).max()
+    step = np.float64(np.float32(largest / 127))
+    if scales is Scales.POWER_OF_TWO:
+        step = 2.0 ** -np.floor(np.log2(127.5 / largest))
+    window = ((3, 3), (1, 1), (0, 0, 0, 0), (1, 1))
+    integers = np.clip(np.rint(weight / step), -127, 127).astype(np.int64)
+    total = plain.sum(plain_levels(x, source), integers, 1, *window)
+    bias = np.rint(graph.constants["b"].astype(np.float64) / (source.scale * step))
+    total = total + bias.astype(np.int64).reshape(1, -1, 1, 1)
+    factor = np.float32(source.scale * step / result.scale)
+    low, high = result.limits
+    levels = np.clip(np.rint(total.astype(np.float32) * factor), max(low, 0), high)
+    np.testing.assert_array_equal(found, levels.astype(np.float32) * np.float32(result.scale))
+
+
+@pytest.mark.parametrize("granularity", Granularity)
+@pytest.mark.parametrize("scales", Scales)
+def test_qdq_form_agrees(plain, scales, granularity):
+    b = plain.GraphBuilder(x=(9, 6))
+    inputs = ["x", b.constant("w", random(6, 8)), b.constant("b", random(8, seed=2))]
+    b.add("Dense", inputs, "h", (9, 8), domain="nest", clip=(0.0, np.inf))
+    b.add("MatMul", ["h", b.constant("v", random(8, 5, seed=3))], "y", (9, 5))
+    graph = b.build("y")
+    x = random(16, 9, 6, seed=4)
+    profile = profile_model(graph, {"x": x})
+    scheme = QuantizationScheme(
+        scales, granularity, bias_correction=True, cpu_precision=CpuPrecision.INT8
+    )
+    on_cpu = {"Dense_h": "cpu", "MatMul_y": "cpu"}
+    applied = apply_scheme(graph, on_cpu, profile.ranges(), scheme)
+    expected = ReferenceExecutor(applied.quantized).run({"x": x})["y"]
+    session = onnxruntime.InferenceSession(qdq_model(applied.quantized).SerializeToString())
+    found = session.run(None, {"x": x})[0]
+    step = activation_type(profile.ranges()["y"], scales, scheme.activation_range).scale
+    assert np.abs(found - expected).max() <= 2.01 * step
+    assert (np.abs(found - expected) > 0.5 * step).mean() < 0.02
+
+
+def test_types_of_activations():
+    zeros = TensorRange(0.0, 0.0)
+    assert activation_type(zeros, Scales.ASYMMETRIC, RangeMethod.MAX).scale == 1.0
+    positive = TensorRange(0.5, 25.5)
+    asymmetric = activation_type(positive, Scales.ASYMMETRIC, RangeMethod.MAX)
+    assert (asymmetric.zero_point, asymmetric.dtype) == (0, "uint8")
+    assert asymmetric.scale == pytest.approx(0.1)
+    both = activation_type(TensorRange(-1.0, 3.0), Scales.ASYMMETRIC, RangeMethod.MAX)
+    assert both.zero_point == 64
+    unsigned = activation_type(positive, Scales.SYMMETRIC_UINT8, RangeMethod.MAX)
+    assert (unsigned.dtype, unsigned.limits) == ("uint8", (0, 255))
+    signed = activation_type(TensorRange(-1.0, 0.5), Scales.SYMMETRIC_UINT8, RangeMethod.MAX)
+    assert signed.dtype == "int8"
+    wide = activation_type(positive, Scales.POWER_OF_TWO, RangeMethod.MAX, 16)
+    assert (wide.scale, wide.dtype) == (2.0**-10, "int16")

@@ -1,0 +1,115 @@
+"""Equalization, factors and offsets change numbers, never the function."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compiler_core.graph.session import run_float
+from compiler_core.quantize.assemble import assemble
+from compiler_core.quantize.assignment import default_assignment
+from compiler_core.quantize.equalization import equalize
+from compiler_core.quantize.input_equalization import equalize_inputs
+from compiler_core.quantize.offsets import offset
+from compiler_core.quantize.profile import profile_model
+from compiler_core.quantize.rescaling import rescale
+from compiler_core.quantize.scheme import RangeMethod
+from compiler_core.quantize.skeleton import ConcatStep, ConvStep
+
+
+def random(*shape, seed=1):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def evaluate(plain, skeleton, values):
+    """Every tensor of a skeleton of one segment, in float64."""
+    values = dict(values)
+    for step in skeleton.steps:
+        if isinstance(step, ConcatStep):
+            values[step.output] = np.concatenate([values[name] for name in step.inputs], axis=1)
+            continue
+        if isinstance(step, ConvStep):
+            window = (step.weight.shape[2:], step.strides, step.pads, step.dilations)
+            result = plain.sum(values[step.input], step.weight, step.groups, *window)
+            result = result + step.bias.reshape(1, -1, 1, 1)
+            if step.residual is not None:
+                result = result + values[step.residual]
+        else:
+            window = (step.kernel, step.strides, step.pads, step.dilations)
+            windows = plain.windows(values[step.input], *window, -np.inf)
+            result = windows.max(axis=(-1, -2))
+        values[step.output] = result if step.clip is None else np.clip(result, *step.clip)
+    return values
+
+
+@pytest.fixture
+def network(plain):
+    """Depthwise and pointwise convolutions, a residual, a pool, clamps of both kinds."""
+    b = plain.GraphBuilder(x=(4, 7, 7))
+    image, same = (8, 7, 7), {"pads": (1, 1, 1, 1)}
+    spread = np.float32(4.0) ** random(8, 1, 1, 1, seed=7)
+    b.add(
+        "Conv", ["x", b.constant("w", random(8, 4, 1, 1) * spread)], "a", image, clip=(0.0, np.inf)
+    )
+    inputs = ["a", b.constant("v", random(8, 1, 3, 3, seed=2)), b.constant("b", random(8, seed=3))]
+    b.add("Conv", inputs, "d", image, group=8, clip=(0.0, 6.0), **same)
+    b.add(
+        "Conv", ["d", b.constant("u", random(8, 8, 1, 1, seed=4))], "e", image, clip=(0.0, np.inf)
+    )
+    b.add("Conv", ["e", b.constant("t", random(8, 8, 3, 3, seed=5))], "f", image, **same)
+    b.add("Add", ["f", "e"], "s", image, clip=(0.0, np.inf))
+    b.add("MaxPool", ["s"], "m", image, kernel_shape=(3, 3), **same)
+    b.add("Conv", ["m", b.constant("r", random(5, 8, 7, 7, seed=6))], "y", (5, 1, 1))
+    return b.build("y")
+
+
+TRANSFORMATIONS = {
+    "equalize": lambda skeleton, ranges: equalize(skeleton, ranges),
+    "rescale": lambda skeleton, ranges: rescale(skeleton, ranges, RangeMethod.MSE),
+    "offset": lambda skeleton, ranges: offset(skeleton, ranges, RangeMethod.MAX),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMATIONS)
+def test_function_stays(plain, network, name):
+    x = random(6, 4, 7, 7, seed=8)
+    ranges = profile_model(network, {"x": x}).ranges()
+    skeleton = assemble(network, default_assignment(network))
+    before = evaluate(plain, skeleton, {"x": x.astype(float)})
+    changed, known = TRANSFORMATIONS[name](skeleton, ranges)
+    after = evaluate(plain, changed, {"x": x.astype(float)})
+    np.testing.assert_allclose(after["y"], before["y"], rtol=1e-4, atol=1e-4)
+    moved = [tensor for tensor in after if not np.allclose(after[tensor], before[tensor])]
+    assert moved
+    for tensor in moved:
+        if tensor in known:
+            assert known[tensor].low <= after[tensor].min() + 1e-4
+            assert known[tensor].high >= after[tensor].max() - 1e-4
+
+
+def test_offset_needs_readers_without_padding(network):
+    ranges = profile_model(network, {"x": random(6, 4, 7, 7)}).ranges()
+    skeleton = assemble(network, default_assignment(network))
+    changed, known = offset(skeleton, ranges, RangeMethod.MAX)
+    assert known["d"].low == -known["d"].high
+    assert known["a"] is ranges["a"]
+    assert known["e"] is ranges["e"]
+    assert len(changed.steps) == len(skeleton.steps)
+
+
+def test_uneven_inputs_are_evened_out_on_the_cpu(plain):
+    b = plain.GraphBuilder(x=(9, 6))
+    b.add("MatMul", ["x", b.constant("w", random(6, 8))], "y", (9, 8))
+    graph = b.build("y")
+    x = random(5, 9, 6) * np.float32([300, 1, 1, 2, 1, 0])
+    ranges = profile_model(graph, {"x": x}).ranges()
+    found = equalize_inputs(graph, default_assignment(graph), ranges)
+    assert [node.op for node in found.graph.nodes] == ["Mul", "MatMul"]
+    assert found.assignment["MatMul_y/equalize"] == "cpu"
+    outputs = run_float(found.graph, {"x": x}, ["y", "x/equalized"])
+    np.testing.assert_allclose(outputs["y"], run_float(graph, {"x": x})["y"], rtol=1e-4, atol=1e-3)
+    scaled = np.abs(outputs["x/equalized"]).max(axis=(0, 1))
+    assert scaled.max() <= 1.0
+    assert scaled[:5].min() > 0.25
+    even = profile_model(graph, {"x": random(5, 9, 6)}).ranges()
+    assert equalize_inputs(graph, default_assignment(graph), even).graph is graph
