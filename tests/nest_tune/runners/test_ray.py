@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -301,21 +302,29 @@ class Studies:
         assert len(trials) == 17
         return trials_digest(trials)
 
-    def stored(self, name: str) -> int:
-        from nest_tune.study.storage import StudyStorage
-
-        if not (self.folder / "nest-tune.db").exists():
+    def stored(self) -> int:
+        """Trials in storage, all studies together; read without touching the schema."""
+        path = self.folder / "nest-tune.db"
+        if not path.exists():
             return 0
-        storage = StudyStorage(f"sqlite:///{self.folder / 'nest-tune.db'}")
-        study = storage.get(name)
-        count = 0 if study is None else len(storage.trials(study))
-        storage.close()
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            count: int = connection.execute("SELECT count(*) FROM study_trial").fetchone()[0]
+        except sqlite3.OperationalError:  # it is being made
+            return 0
+        finally:
+            connection.close()
         return count
+
+    def wait_for_trials(self, process: subprocess.Popen[str], count: int) -> None:
+        end = time.monotonic() + 120
+        while self.stored() < count and time.monotonic() < end:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        assert self.stored() >= count
 
     def forget_results(self) -> None:
         """Lets the next study compute everything again."""
-        import sqlite3
-
         with sqlite3.connect(self.folder / "nest-tune.db") as connection:
             connection.execute("DELETE FROM study_result")
 
@@ -337,9 +346,7 @@ def test_a_study_on_three_nodes_one_killed_equals_the_local_one(
     assert local.returncode == 0, err
     studies.forget_results()
     process = studies.popen("ray", "--runner", "ray", "--ray-address", cluster.address)
-    end = time.monotonic() + 120
-    while studies.stored("ray") < 3 and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.05)
+    studies.wait_for_trials(process, 17 + 3)
     cluster.remove_node(cluster.nodes[1], allow_graceful=False)
     ray_out, ray_err = process.communicate(timeout=200)
     assert process.returncode == 0, ray_err
@@ -352,13 +359,11 @@ def test_a_killed_driver_leaves_nothing_and_its_study_is_resumed(
     studies: Studies, cluster: Any
 ) -> None:
     process = studies.popen("s", "--runner", "ray", "--ray-address", cluster.address)
-    end = time.monotonic() + 120
-    while studies.stored("s") < 2 and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.05)
+    studies.wait_for_trials(process, 2)
     stray = workers_of(studies.environment)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert 2 <= studies.stored("s") < 17
+    assert 2 <= studies.stored() < 17
     assert stray
     end = time.monotonic() + 20
     while (left := workers_of(studies.environment)) and time.monotonic() < end:
