@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import product
 from math import prod
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -33,12 +33,15 @@ class Part(Protocol):
     Attributes:
         name: ``quantization``, ``partition``.
         parameters: Its decisions.
-        default: Point of the untuned default.
     """
 
     name: str
     parameters: tuple[Parameter, ...]
-    default: OuterPoint
+
+    @property
+    def default(self) -> OuterPoint:
+        """Point of the untuned default."""
+        ...
 
     def decode(self, point: OuterPoint) -> Any:
         """What a point means, as plain values."""
@@ -50,6 +53,15 @@ class Part(Protocol):
 
     def guesses(self) -> Sequence[OuterPoint]:
         """Points that are likely to be good, the best first."""
+        ...
+
+
+@runtime_checkable
+class Estimating(Protocol):
+    """A part that can tell roughly what a point of it costs."""
+
+    def estimate(self, point: OuterPoint) -> float:
+        """A number that orders points as their cost does."""
         ...
 
 
@@ -147,6 +159,12 @@ class JointSpace:
                     if self.is_legal(moved):
                         found.append(moved)
         return tuple(found)
+
+    def estimates(self, point: OuterPoint) -> tuple[float, ...]:
+        """What parts can tell of a point without evaluating it, see :class:`Estimating`."""
+        return tuple(
+            part.estimate(own) for part, own in self._split(point) if isinstance(part, Estimating)
+        )
 
     def _split(self, point: OuterPoint) -> Iterator[tuple[Part, OuterPoint]]:
         start = 0

@@ -9,31 +9,15 @@ from compiler_core.graph.ir import Graph
 from compiler_core.partition.best import planned_assignment, prepare, untuned
 from compiler_core.partition.plan import read_plan
 from compiler_core.quantize.assignment import default_assignment
-from compiler_core.quantize.exponents import RangeChoice
 from compiler_core.targets.target import Target
 from search_spaces.joint import JointSpace, OuterPoint, Part
 from search_spaces.parameter import Parameter
 from search_spaces.partition import PartitionSpace
+from search_spaces.quantization import QuantizationSpace, scheme_parameters
 
-
-class RangePart:
-    """How activation scales follow from ranges."""
-
-    name = "quantization"
-
-    def __init__(self) -> None:
-        values = (RangeChoice.LEAST_ERROR.value, RangeChoice.MAX.value)
-        self.parameters: tuple[Parameter, ...] = (Parameter("activations", values, ordered=False),)
-        self.default: OuterPoint = (0,)
-
-    def decode(self, point: OuterPoint) -> Mapping[str, str]:
-        return {"activations": self.parameters[0].values[point[0]]}
-
-    def is_legal(self, _point: OuterPoint) -> bool:
-        return True
-
-    def guesses(self) -> Sequence[OuterPoint]:
-        return ((1,),)
+_FIXED = ("scales", "first_last_float")
+"""Decisions that do not belong in a joint space: other scales cannot run on the NPU, and which
+layers stay float is up to the partition."""
 
 
 class PlacementPart:
@@ -53,6 +37,7 @@ class PlacementPart:
         evaluator = prepare(graph, target)
         self._space = PartitionSpace(evaluator)
         self._default_units = default_assignment(graph)
+        self._estimates: dict[OuterPoint, float] = {}
         self._known = None if known is None else tuple(tuple(point) for point in known)
         self.parameters: tuple[Parameter, ...] = self._space.parameters
         self.default: OuterPoint = self._space.encode(untuned(evaluator.groups))
@@ -64,6 +49,12 @@ class PlacementPart:
 
     def is_legal(self, _point: OuterPoint) -> bool:
         return True
+
+    def estimate(self, point: OuterPoint) -> float:
+        """Untuned latency in ms by the cost tables."""
+        if point not in self._estimates:
+            self._estimates[point] = self._space.latency_ms(point)
+        return self._estimates[point]
 
     def guesses(self) -> Sequence[OuterPoint]:
         """The optimum of the cost tables, then the baselines."""
@@ -97,6 +88,12 @@ class PinnedPart:
         return ()
 
 
+def quantization_part(graph: Graph) -> QuantizationSpace:
+    """Schemes whose scales are powers of two, and where nothing but the plan keeps layers float."""
+    kept = tuple(p for p in scheme_parameters() if p.name not in _FIXED)
+    return QuantizationSpace(graph, default_assignment(graph), kept)
+
+
 def make_space(
     graph: Graph,
     target: Target,
@@ -120,7 +117,7 @@ def make_space(
     """
     parts: list[Part] = []
     if quantization:
-        parts.append(RangePart())
+        parts.append(quantization_part(graph))
     if plan is not None:
         parts.append(PinnedPart(graph, target, plan))
     elif partition:

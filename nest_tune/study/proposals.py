@@ -19,6 +19,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nest_tune.study.goals import Limit, Objective, scale_of
+from nest_tune.study.guided import GuidedProposals
 from nest_tune.study.trial import OuterTrial, Point, Proposal
 from search_spaces.joint import JointSpace
 
@@ -77,6 +78,7 @@ def _random(seed: int) -> optuna.samplers.BaseSampler:
 
 SAMPLERS: dict[str, Sampler] = {"tpe": _tpe, "nsga2": _nsga2, "random": _random}
 EXHAUSTIVE = "exhaustive"
+GUIDED = "xgb"
 
 
 def stream_seed(seed: int, number: int, attempt: int = 0) -> int:
@@ -116,13 +118,17 @@ def propose(
                 take(point)
         return tuple(batch)
     if len(batch) < count and len(seen) < space.product_size and space.parameters:
-        asked = _Asker(problem, history)
+        asked = _Guided(problem, history) if problem.sampler == GUIDED else _Asker(problem, history)
         while len(batch) < count:
             found = asked.ask(first + len(batch), seen)
             if found is None:
                 break
             take(*found)
     return tuple(batch)
+
+
+Asked = tuple[Point, Mapping[str, Any]]
+"""A point, and what its sampler wants to see again."""
 
 
 class _Asker:
@@ -139,7 +145,7 @@ class _Asker:
         for trial in history:
             self._study.add_trial(frozen_trial(problem, self._distributions, trial, default))
 
-    def ask(self, number: int, seen: set[Point]) -> tuple[Point, Mapping[str, Any]] | None:
+    def ask(self, number: int, seen: set[Point]) -> Asked | None:
         for attempt in range(_ATTEMPTS):
             make = SAMPLERS[self._problem.sampler]
             self._study.sampler = make(stream_seed(self._problem.seed, number, attempt))
@@ -152,7 +158,7 @@ class _Asker:
                 return point, {key: value for key, value in stored.items() if "nsga" in key}
         return self._unseen(number, seen)
 
-    def _unseen(self, number: int, seen: set[Point]) -> tuple[Point, Mapping[str, Any]] | None:
+    def _unseen(self, number: int, seen: set[Point]) -> Asked | None:
         """A point that nobody has tried: near the others first, then anywhere."""
         space = self._problem.space
         generator = np.random.default_rng(stream_seed(self._problem.seed, number, _ATTEMPTS))
@@ -170,6 +176,18 @@ class _Asker:
             if left:
                 return left[int(generator.integers(len(left)))], {}
         return None
+
+
+class _Guided(_Asker):
+    """The guided sampler, with the unseen points of the others where it finds none."""
+
+    def __init__(self, problem: SearchProblem, history: Sequence[OuterTrial]) -> None:
+        super().__init__(problem, history)
+        self._guided = GuidedProposals(problem, history, stream_seed(problem.seed, len(history)))
+
+    def ask(self, number: int, seen: set[Point]) -> Asked | None:
+        point = self._guided.propose(number, stream_seed(self._problem.seed, number), seen)
+        return self._unseen(number, seen) if point is None else (point, {})
 
 
 def distributions(space: JointSpace) -> dict[str, BaseDistribution]:

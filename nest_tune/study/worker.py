@@ -22,12 +22,14 @@ from compiler_core.errors import InputError
 from compiler_core.frontend import LABELS, FloatModel, QuantizedModel, load_model, read_samples
 from compiler_core.npz import read_npz
 from compiler_core.plain import to_plain
+from compiler_core.quantize.apply import apply_scheme
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.assignment import default_assignment
-from compiler_core.quantize.calibration import TensorRange, calibrate, model_batch
-from compiler_core.quantize.exponents import RangeChoice, wanted_exponents
-from compiler_core.quantize.quantize import with_exponents
+from compiler_core.quantize.calibration import model_batch
+from compiler_core.quantize.profile import Profile, profile_model
 from compiler_core.quantize.reference import ReferenceExecutor
+from compiler_core.quantize.scheme import QuantizationScheme, read_scheme, scheme_document
+from compiler_core.quantize.statistics import TensorRange
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.tensor.digest import digest
@@ -70,13 +72,18 @@ class Bench:
         self.subjects = subjects
         self.target: Target = load_target(subjects.target)
         self.model: FloatModel = load_model(Path(subjects.model), subjects.shapes)
-        self._ranges: dict[str, TensorRange] = {}
         self._quantized: dict[str, QuantizedModel] = {}
 
     @cached_property
-    def _calibration(self) -> dict[str, npt.NDArray[Any]]:
-        assert self.subjects.calibration is not None
-        return read_samples(Path(self.subjects.calibration), self.model.graph)
+    def _profile(self) -> Profile:
+        if self.subjects.calibration is None:
+            raise InputError(
+                f"model {self.model.name!r} has operators to quantize and there are no calibration "
+                "data",
+                hint="give --calibration calib.npz with the model's inputs",
+            )
+        samples = read_samples(Path(self.subjects.calibration), self.model.graph)
+        return profile_model(self.model.graph, samples)
 
     @cached_property
     def _inputs(self) -> dict[str, npt.NDArray[Any]]:
@@ -120,28 +127,19 @@ class Bench:
     def _quantize(self, decisions: Mapping[str, Any]) -> QuantizedModel:
         graph = self.model.graph
         assignment = {**default_assignment(graph), **decisions.get("partition", {})}
-        skeleton = assemble(graph, assignment)
-        missing = [name for name in skeleton.calibrated if name not in self._ranges]
-        if missing and self.subjects.calibration is None:
-            raise InputError(
-                f"model {self.model.name!r} has operators to quantize and there are no calibration "
-                f"data (first tensor without a range: {missing[0]!r})",
-                hint="give --calibration calib.npz with the model's inputs",
-            )
-        if missing:
-            self._ranges |= calibrate(graph, self._calibration, missing)
-        choice = RangeChoice(
-            decisions.get("quantization", {}).get("activations", RangeChoice.LEAST_ERROR.value)
-        )
-        quantized = with_exponents(skeleton, wanted_exponents(skeleton, self._ranges, choice))
-        found = {name: tensor.exponent for name, tensor in sorted(quantized.tensors.items())}
+        scheme = read_scheme(decisions.get("quantization", {}), "quantization")
+        ranges: Mapping[str, TensorRange] = {}
+        if assemble(graph, assignment).calibrated or scheme != QuantizationScheme():
+            ranges = self._profile.ranges(scheme.calibration)
+        applied = apply_scheme(graph, assignment, ranges, scheme)
+        found = {n: tensor.exponent for n, tensor in sorted(applied.quantized.tensors.items())}
         configuration = Configuration(
             Scheme(found),
-            dict(sorted(assignment.items())),
+            dict(sorted(applied.assignment.items())),
             model=Subject(self.model.name, self.model.digest),
             target=Subject(self.target.name, self.target.digest),
         )
-        return QuantizedModel(self.model, quantized, configuration, skeleton.cpu_reasons)
+        return QuantizedModel(self.model, applied.quantized, configuration, applied.reasons)
 
     def compiled(
         self, decisions: Mapping[str, Any], schedules: Mapping[str, Plain]
@@ -208,12 +206,19 @@ def survey(bench: Bench, payload: Plain) -> Plain:
     tasks = {layer.task.id: layer.task for part in parts for layer in part.layers}
     configuration = source.configuration
     return {
-        "scheme": digest((configuration.scheme, configuration.plan), 32),
+        "scheme": digest(
+            (configuration.scheme, configuration.plan, effective(payload["decisions"])), 32
+        ),
         "tasks": [
             {"unit": task.unit, "workload": to_plain(task.workload), "count": counts[name]}
             for name, task in tasks.items()
         ],
     }
+
+
+def effective(decisions: Mapping[str, Any]) -> Plain:
+    """What a scheme decides beyond exponents and plan."""
+    return scheme_document(read_scheme(decisions.get("quantization", {}), "quantization"))
 
 
 def measure(bench: Bench, payload: Plain) -> Plain:

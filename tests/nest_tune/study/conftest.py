@@ -90,7 +90,7 @@ class Studies:
             calibration=str(self.folder / "calib.npz"),
             evaluation=str(self.folder / "eval.npz"),
             spaces=("quantization", "partition"),
-            sampler="tpe",
+            sampler="xgb",
             trials=17,
             storage=f"sqlite:///{self.folder / 'n.db'}",
         )

@@ -35,9 +35,11 @@ def after(count: int) -> Any:
     return hurdle
 
 
-def test_the_order_of_answers_changes_nothing(studies: Any) -> None:
-    first = studies.run(studies.settings(name="a"), seed=1)
-    second = studies.run(studies.settings(name="b"), seed=2)
+@pytest.mark.parametrize("sampler", ["xgb", "tpe", "nsga2", "random", "exhaustive"])
+def test_the_order_of_answers_changes_nothing(studies: Any, sampler: str) -> None:
+    other = f"sqlite:///{studies.folder / 'other.db'}"
+    first = studies.run(studies.settings(sampler=sampler), seed=1)
+    second = studies.run(studies.settings(sampler=sampler, storage=other), seed=2)
     assert len(first.trials) == 17
     assert first.ended is Ended.TRIALS
     assert trials_digest(first.trials) == trials_digest(second.trials)
@@ -82,8 +84,9 @@ def test_more_trials_go_on_as_if_asked_for_at_once(studies: Any) -> None:
 
 
 def test_no_point_is_tried_twice_and_a_small_space_ends(studies: Any) -> None:
-    result = studies.run(studies.settings(partition=False, trials=50))
+    result = studies.run(studies.settings(quantization=False, trials=100))
     assert result.ended is Ended.EXHAUSTED
+    assert len(result.trials) == 64
     points = [(trial.point, trial.tuned) for trial in result.trials]
     assert len(set(points)) == len(points)
 
