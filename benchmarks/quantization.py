@@ -31,6 +31,7 @@ from compiler_core.quantize.accuracy import Metric, measure, paired_difference
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.profile import profile_model
 from compiler_core.quantize.qdq import qdq_model
+from compiler_core.quantize.scheme import scheme_document
 from nest_tune.quantization.evaluation import SchemeEvaluator
 from nest_tune.quantization.search import search_schemes
 
@@ -51,11 +52,17 @@ class _Reader(CalibrationDataReader):
         return {self._name: self._samples[self._next - 1 : self._next]}
 
 
-def scores_of(model: bytes | str, name: str, samples: np.ndarray) -> np.ndarray:
-    """Scores of an ONNX model, one sample at a time."""
+def scores_of(model: bytes, name: str, samples: np.ndarray, *, precise: bool = False) -> np.ndarray:
+    """Scores of an ONNX model, one sample at a time.
+
+    ``precise`` keeps onnxruntime from saturating sums of two 8-bit products, which it does by
+    default on CPUs without 8-bit dot products.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
+    if precise:
+        options.add_session_config_entry("session.x64quantprecision", "1")
     session = onnxruntime.InferenceSession(model, options)
     parts = [session.run(None, {name: samples[i : i + 1]})[0] for i in range(len(samples))]
     return np.concatenate(parts).reshape(len(samples), -1)
@@ -126,7 +133,7 @@ def run(folder: Path) -> None:
             f"  {label}: drop {drop:+.2f} points, agreement "
             f"{accuracy.metrics[Metric.AGREEMENT].value:.3f}, "
             f"{accuracy.metrics[Metric.SQNR].value:.1f} dB, {100 * found.npu_share:.1f} % of the "
-            f"multiplications on the NPU, {found.scheme}"
+            f"multiplications on the NPU\n    {scheme_document(found.scheme)}"
         )
     ours = whole.evaluate(result.mixed.scheme)
     exported = scores_of(qdq_model(applied.quantized).SerializeToString(), name, x)
