@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from compiler_core.compile import CompiledModel
+from compiler_core.compile import CompiledModel, compile_model
 from compiler_core.configuration import Configuration
-from nest_tune.ci.lock import Sources, locked
+from compiler_core.errors import InternalError
+from compiler_core.frontend import quantize_model
+from nest_tune.ci.lock import Sources, constants_sha256, locked, locked_layers
 from nest_tune.study.lifecycle import Ground
 from nest_tune.study.trial import OuterTrial
 from nest_tune.study.worker import Bench
@@ -23,6 +25,9 @@ def lock_trial(
         compiled: Its final compile.
         trial: If its accuracy is that of a subset, it is measured on all samples now.
         folder: Where the lock file will lie.
+
+    Raises:
+        InternalError: The configuration alone does not compile to the same programs.
     """
     settings = ground.settings
     data = None if settings.evaluation is None else Path(settings.evaluation)
@@ -37,4 +42,23 @@ def lock_trial(
     sources = Sources(
         Path(settings.model), settings.target, settings.shapes, data, settings.metric, samples
     )
-    return locked(compiled, sources, folder)
+    found = locked(compiled, sources, folder)
+    _require_complete(ground, compiled, found)
+    return found
+
+
+def _require_complete(ground: Ground, compiled: CompiledModel, found: Configuration) -> None:
+    """A lock that does not lead back to the measured programs must not leave the house.
+
+    Raises:
+        InternalError: The configuration lacks something.
+    """
+    again = compile_model(quantize_model(ground.model, found, None), ground.target)
+    if (
+        locked_layers(again) != locked_layers(compiled)
+        or constants_sha256(again) != constants_sha256(compiled)
+        or again.metrics != compiled.metrics
+    ):
+        raise InternalError(
+            "the trial's configuration does not compile to the programs that were measured"
+        )

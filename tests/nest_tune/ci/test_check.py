@@ -40,6 +40,15 @@ def checked(nest_tune: Run, *arguments: object) -> tuple[int, dict[str, Any]]:
     return code, document
 
 
+def test_lock_of_the_chosen_trial_holds(small_study: Any, nest_tune: Run) -> None:
+    lock = small_study.folder / "chosen.toml"
+    code, _, errors = nest_tune("study", "export", "small", "-o", lock, "--storage",
+                                small_study.storage)  # fmt: skip
+    assert code == 0, errors
+    code, document = checked(nest_tune, lock, "--data", small_study.evaluation)
+    assert (code, document["differences"]) == (0, [])
+
+
 def tampered(lock: Path, layer: str, key: str, value: str) -> None:
     """Changes one knob of the schedule of ``layer``."""
     configuration = read_configuration(lock)

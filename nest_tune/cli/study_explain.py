@@ -1,0 +1,120 @@
+"""``nest-tune study explain``: why a trial is as it is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from compiler_core.errors import InfeasibleError, InputError
+from nest_tune.cli.compile import progress
+from nest_tune.cli.output import console, print_json
+from nest_tune.cli.study import AsJson, NameOfTrial, Pick, StorageUrl, app, open_storage, split_name
+
+if TYPE_CHECKING:
+    from nest_tune.report.explain import Explanation
+    from nest_tune.study.lifecycle import StudyResult
+
+__all__ = ["app", "explain"]
+
+
+@app.command(epilog="Example: nest-tune study explain resnet8-vta:12 --each-task")
+def explain(
+    name: NameOfTrial,
+    each_task: Annotated[
+        bool, typer.Option("--each-task", help="Also change the schedule of each task back.")
+    ] = False,
+    pick: Pick = "knee",
+    storage: StorageUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what each decision is worth, which limits bind, and why layers are on the CPU.
+
+    Each decision is changed back to the default alone and measured again on the simulator.
+    """
+    from nest_tune.report import explain as explaining
+    from nest_tune.study.documents import trial_document
+    from nest_tune.study.lifecycle import check_unchanged, load_result, survey_ground
+
+    study, number = split_name(name)
+    opened = open_storage(storage)
+    result = load_result(opened, opened.find(study))
+    trial = result.chosen(pick)
+    if number is not None:
+        trial = next((t for t in result.trials if t.number == number), None)
+        if trial is None:
+            raise InputError(
+                f"study {study!r} has no trial {number}; it has {len(result.trials)}",
+                hint=f"nest-tune study trials {study}",
+            )
+    if trial is None:
+        raise InfeasibleError(
+            f"study {study!r}: none of {len(result.trials)} trials is feasible",
+            hint=f"nest-tune study explain {study}:NUMBER explains any measured trial",
+        )
+    ground = survey_ground(result.settings, result.study)
+    check_unchanged(result.study, ground)
+    found = explaining.explain(ground, result, trial, each_task=each_task, progress=progress)
+    if as_json:
+        default = found.default
+        body = {
+            "study": study,
+            "trial": trial_document(trial),
+            "default": None if default is None else trial_document(default),
+            "bound_ms": found.bound_ms,
+            "effects": [asdict(effect) for effect in found.effects],
+            "limits": [asdict(binding) for binding in found.bindings],
+            "on_cpu": dict(found.on_cpu),
+        }
+        print_json("study-explain", body)
+        return
+    _print(found, result)
+
+
+def _print(found: Explanation, result: StudyResult) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from nest_tune.report.explain import is_worse
+
+    trial, out = found.trial, console()
+    names = [n for n in ("latency_ms", "energy_mj", "size_bytes", "accuracy") if n in trial.metrics]
+    out.print(f"trial {trial.number} of {result.study.name}:")
+    table = Table("", *names, box=None)
+    if found.default is not None:
+        table.add_row("default", *(f"{found.default.metrics[n]:.6g}" for n in names))
+    table.add_row(f"trial {trial.number}", *(f"{trial.metrics[n]:.6g}" for n in names))
+    out.print(table)
+    if found.bound_ms:
+        out.print(f"with every program at its lower bound: {found.bound_ms:.6g} ms")
+    out.print("")
+    out.print("changed back alone, measured again (against the trial):")
+    table = Table("decision", "is", "default", *names, "", box=None)
+    for effect in found.effects:
+        notes = [f"breaks {limit}" for limit in effect.breaks]
+        if effect.untuned:
+            notes.append(f"{effect.untuned} tasks untuned")
+        if is_worse(effect, trial, result) is False:
+            notes.append("not worse without it")
+        note = effect.message or ", ".join(notes)
+        changes = [
+            f"{effect.metrics[n] - trial.metrics[n]:+.4g}" if n in effect.metrics else ""
+            for n in names
+        ]
+        words = (effect.decision, effect.value, effect.default)
+        table.add_row(*map(Text, words), *changes, Text(note))
+    if found.effects:
+        out.print(table)
+    else:
+        out.print("nothing: it is the default")
+    for binding in found.bindings:
+        text = f"limit {binding.limit}: {binding.value:.6g}, {binding.slack:.6g} left"
+        if binding.better_without is not None:
+            text += f"; it binds: trial {binding.better_without} would give {binding.would_be:.6g}"
+        out.print(text, soft_wrap=True)
+    if found.on_cpu:
+        out.print("")
+        out.print("on the CPU:")
+        for node, reason in found.on_cpu.items():
+            out.print(f"  {node}: {reason}", soft_wrap=True)

@@ -1,0 +1,259 @@
+"""Why a trial is as it is: each decision changed back alone and measured again on the simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from compiler_core.compile import CompiledModel, model_layers, model_tasks
+from compiler_core.errors import InfeasibleError, InputError
+from compiler_core.quantize.assignment import cpu_reasons
+from nest_tune.study.goals import Direction
+from nest_tune.study.lifecycle import Ground, StudyResult, compile_trial
+from nest_tune.study.trial import Outcome, OuterTrial
+from nest_tune.study.worker import Bench
+
+Progress = Callable[[str], None]
+
+METRICS = ("latency_ms", "npu_cycles", "energy_mj", "size_bytes", "dram_peak_bytes")
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One decision changed back to the default, everything else kept.
+
+    Attributes:
+        decision: Name of the parameter, ``tiling``, or ``tiling of TASK``.
+        value, default: Of the trial and of the default.
+        metrics: What was measured with the default; empty where that is not possible.
+        untuned: Tasks that occur only then and have no tuned schedule: they count as untuned.
+        message: Why nothing was measured.
+        breaks: Limits that would not hold, as written.
+    """
+
+    decision: str
+    value: str
+    default: str
+    metrics: Mapping[str, float]
+    untuned: int = 0
+    message: str = ""
+    breaks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A limit and what it costs.
+
+    Attributes:
+        limit: As written, with its metric.
+        value: Of the trial.
+        slack: What is left to the nearer bound, in units of the metric.
+        better_without: Number of the best trial that breaks this limit alone and is better than the
+            trial in the first objective; ``None`` where there is none.
+        would_be: First objective of that trial.
+    """
+
+    limit: str
+    value: float
+    slack: float
+    better_without: int | None
+    would_be: float | None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a trial is as it is.
+
+    Attributes:
+        trial: What is explained.
+        default: Trial 0, where it was measured.
+        bound_ms: Latency if every program reached its lower bound.
+        effects: Worth of each decision, in the order of the parameters.
+        bindings: One per limit.
+        on_cpu: Why each node is on the CPU, by node name.
+    """
+
+    trial: OuterTrial
+    default: OuterTrial | None
+    bound_ms: float
+    effects: tuple[Effect, ...]
+    bindings: tuple[Binding, ...]
+    on_cpu: Mapping[str, str]
+
+
+def explain(
+    ground: Ground,
+    result: StudyResult,
+    trial: OuterTrial,
+    *,
+    each_task: bool = False,
+    progress: Progress = lambda _: None,
+) -> Explanation:
+    """Measures what each decision of a trial is worth.
+
+    Args:
+        ground: What the study stands on.
+        result: The study.
+        trial: A measured one.
+        each_task: Also change the schedule of each task back alone.
+        progress: Told what is being measured.
+
+    Raises:
+        InputError: The trial was not measured.
+    """
+    compiled = compile_trial(ground, result, trial)
+    changes = _Changes(ground, result, trial, progress)
+    effects = (*changes.decisions(), *changes.tilings(each_task=each_task))
+    default = result.default
+    if default is not None and not default.outcome.is_measured:
+        default = None
+    return Explanation(
+        trial,
+        default,
+        trial.bound_ms,
+        effects,
+        tuple(_bindings(result, trial)),
+        _on_cpu(compiled, ground, trial),
+    )
+
+
+class _Changes:
+    def __init__(
+        self, ground: Ground, result: StudyResult, trial: OuterTrial, progress: Progress
+    ) -> None:
+        self._ground, self._result, self._trial = ground, result, trial
+        self._progress = progress
+        self._bench = Bench(ground.subjects)
+        self._evaluates = ground.settings.evaluation is not None
+        self._float = self._bench.float_accuracy(0).value if self._evaluates else 0.0
+
+    def decisions(self) -> Iterator[Effect]:
+        space, trial = self._ground.space, self._trial
+        for index, parameter in enumerate(space.parameters):
+            value, default = trial.point[index], space.default[index]
+            if value == default:
+                continue
+            self._progress(f"changing back {parameter.name}")
+            point = (*trial.point[:index], default, *trial.point[index + 1 :])
+            effect = Effect(
+                parameter.name, str(parameter.values[value]), str(parameter.values[default]), {}
+            )
+            if not space.is_legal(point):
+                yield replace(effect, message="the default is not legal beside the other decisions")
+                continue
+            try:
+                yield self._measured(effect, point)
+            except (InfeasibleError, InputError) as error:
+                yield replace(effect, message=error.message)
+
+    def tilings(self, *, each_task: bool) -> Iterator[Effect]:
+        trial = self._trial
+        if not trial.tuned:
+            return
+        self._progress("changing back tiling")
+        decisions = self._ground.space.decode(trial.point)
+        compiled = self._bench.compiled(decisions, {})
+        whole = Effect("tiling", "tuned", "untuned", _numbers(compiled))
+        yield self._judged(self._with_accuracy(whole, trial.metrics))
+        if not each_task:
+            return
+        schedules = self._schedules(decisions)
+        for name, tuned in self._result.tasks.items():
+            if name not in schedules or tuned.cycles == tuned.default_cycles:
+                continue
+            self._progress(f"changing back tiling of {name}")
+            others = {task: schedule for task, schedule in schedules.items() if task != name}
+            compiled = self._bench.compiled(decisions, others)
+            one = Effect(f"tiling of {name}", "tuned", "untuned", _numbers(compiled))
+            yield self._judged(self._with_accuracy(one, trial.metrics))
+
+    def _measured(self, effect: Effect, point: tuple[int, ...]) -> Effect:
+        decisions = self._ground.space.decode(point)
+        schedules: Mapping[str, object] = {}
+        untuned = 0
+        if self._trial.tuned:
+            schedules = self._schedules(decisions)
+            untuned = len(self._tasks(decisions)) - len(schedules)
+        compiled = self._bench.compiled(decisions, schedules)
+        metrics = _numbers(compiled)
+        if self._evaluates:
+            accuracy = self._bench.accuracy(decisions, 0).value
+            metrics |= {"accuracy": accuracy, "accuracy_drop": self._float - accuracy}
+        return self._judged(replace(effect, metrics=metrics, untuned=untuned))
+
+    def _tasks(self, decisions: Mapping[str, object]) -> list[str]:
+        return list(model_tasks(model_layers(self._bench.quantized(decisions).quantized)))
+
+    def _schedules(self, decisions: Mapping[str, object]) -> dict[str, object]:
+        """Tuned schedules of the study for the tasks of a candidate."""
+        known = self._result.tasks
+        return {name: known[name].schedule for name in self._tasks(decisions) if name in known}
+
+    def _with_accuracy(self, effect: Effect, metrics: Mapping[str, float]) -> Effect:
+        """Schedules never change a bit of the results."""
+        kept = {n: v for n, v in metrics.items() if n.startswith("accuracy")}
+        return replace(effect, metrics={**effect.metrics, **kept})
+
+    def _judged(self, effect: Effect) -> Effect:
+        broken = tuple(
+            f"{limit.metric.value} {limit.text}"
+            for limit in self._result.settings.limits
+            if limit.metric.value in effect.metrics
+            and limit.excess(effect.metrics[limit.metric.value]) > 0
+        )
+        return replace(effect, breaks=broken)
+
+
+def _numbers(compiled: CompiledModel) -> dict[str, float]:
+    return {name: float(getattr(compiled.metrics, name)) for name in METRICS}
+
+
+def _bindings(result: StudyResult, trial: OuterTrial) -> Iterator[Binding]:
+    limits, goal = result.settings.limits, result.settings.objectives[0]
+    name = goal.metric.value
+    for limit in limits:
+        metric = limit.metric.value
+        if metric not in trial.metrics:
+            continue
+        others = [other for other in limits if other != limit]
+        better = [
+            t
+            for t in result.trials
+            if t.outcome is Outcome.CONSTRAINTS
+            and limit.excess(t.metrics[metric]) > 0
+            and not any(other.excess(t.metrics[other.metric.value]) > 0 for other in others)
+            and goal.loss(t.metrics[name]) < goal.loss(trial.metrics[name])
+        ]
+        best = min(better, key=lambda t: (goal.loss(t.metrics[name]), t.number), default=None)
+        value = trial.metrics[metric]
+        yield Binding(
+            f"{metric} {limit.text}",
+            value,
+            min(limit.high - value, value - limit.low),
+            None if best is None else best.number,
+            None if best is None else best.metrics[name],
+        )
+
+
+def _on_cpu(compiled: CompiledModel, ground: Ground, trial: OuterTrial) -> dict[str, str]:
+    """Why nodes run on the CPU: the NPU cannot, the layout does not allow it, or it was decided."""
+    cannot = cpu_reasons(ground.model.graph)
+    refused = compiled.source.cpu_reasons
+    plan = compiled.configuration.plan
+    found = {}
+    for node in ground.model.graph.nodes:
+        if node.name in refused:
+            found[node.name] = refused[node.name]
+        elif plan.get(node.name) == "cpu":
+            found[node.name] = cannot.get(node.name, f"decided by trial {trial.number}")
+    return found
+
+
+def is_worse(effect: Effect, trial: OuterTrial, result: StudyResult) -> bool | None:
+    """Whether changing back loses in the first objective; ``None`` where nothing was measured."""
+    goal = result.settings.objectives[0]
+    name = goal.metric.value
+    if name not in effect.metrics:
+        return None
+    before, now = trial.metrics[name], effect.metrics[name]
+    return now > before if goal.direction is Direction.MINIMIZE else now < before
