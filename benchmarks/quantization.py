@@ -143,7 +143,7 @@ def run(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         models = runtime_models(graph, calibration, Path(temporary))
     theirs = {
-        method: scores_of(content, name, x).argmax(axis=1) == y
+        method: scores_of(content, name, x, precise=True).argmax(axis=1) == y
         for method, content in models.items()
     }
     best = max(theirs, key=lambda method: (theirs[method][choosing].mean(), method == "MinMax"))

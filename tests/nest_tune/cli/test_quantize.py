@@ -1,0 +1,105 @@
+"""``nest-tune quantize`` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+ROOT = Path(__file__).resolve().parents[3]
+PROGRAM = "import sys; sys.argv[0] = 'nest-tune'; from nest_tune.cli import main; main()"
+
+
+def run(*arguments, cwd):
+    command = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, check=False, env=environment
+    )
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quantize")
+    random = np.random.default_rng(0)
+    weights = {"w": (8, 3, 3, 3), "v": (4, 8, 1, 1)}
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["x", "w"], ["h"], name="first"),
+            helper.make_node("Relu", ["h"], ["r"], name="relu"),
+            helper.make_node("Conv", ["r", "v"], ["y"], name="second"),
+        ],
+        "small",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 4, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4, 2, 2])],
+        [
+            numpy_helper.from_array(random.standard_normal(shape).astype(np.float32), name)
+            for name, shape in weights.items()
+        ],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), folder / "small.onnx")
+    x = random.standard_normal((6, 3, 4, 4)).astype(np.float32)
+    np.savez(folder / "calib.npz", x=x)
+    np.savez(folder / "eval.npz", x=x, y=np.arange(6))
+    np.savez(folder / "wrong.npz", x=x, y=np.arange(5))
+    np.savez(folder / "empty.npz", x=x[:0])
+    x[4, 0, 0, 0] = np.inf
+    np.savez(folder / "infinite.npz", x=x)
+    return folder
+
+
+def test_profile_then_sensitivity(files):
+    arguments = ["--calibration", "calib.npz", "-o", "profile", "--size", "2", "--json"]
+    done = run("quantize", "profile", "small.onnx", *arguments, cwd=files)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["schema"] == "nest-tune/quantize-profile/1"
+    assert document["sizes"] == [1, 2, 3, 6]
+    common = ["quantize", "sensitivity", "small.onnx", "--target", "vta", "--profile", "profile"]
+    done = run(*common, "--data", "eval.npz", "--plot", "layers.svg", "--json", cwd=files)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert {layer["name"] for layer in document["layers"]} == {"first", "second"}
+    assert set(document["layers"][0]["metrics"]) == {
+        "top1",
+        "top5",
+        "agreement",
+        "sqnr_db",
+        "cosine",
+    }
+    assert (files / "layers.svg").read_text().startswith("<svg")
+    table = run(*common, "--data", "calib.npz", cwd=files)
+    assert "most damage first" in table.stdout
+    assert "agreement" in table.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["profile", "small.onnx", "--calibration", "empty.npz", "-o", "p"], "hold 0 samples"),
+        (["profile", "small.onnx", "--calibration", "infinite.npz", "-o", "p"], "not finite for"),
+        (["profile", "small.onnx", "--calibration", "calib.npz", "-o", "no/p"], "no folder no"),
+        (
+            ["profile", "small.onnx", "--calibration", "calib.npz", "-o", "p", "--size", "9"],
+            "statistics of 9 samples; there are 6",
+        ),
+        (["sensitivity", "small.onnx", "--target", "vta"], "no samples to measure with"),
+        (
+            ["sensitivity", "small.onnx", "--target", "vta", "--data", "wrong.npz"],
+            "6 are needed",
+        ),
+    ],
+)
+def test_bad_input(files, arguments, message):
+    done = run("quantize", *arguments, cwd=files)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

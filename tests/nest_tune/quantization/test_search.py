@@ -1,0 +1,123 @@
+"""Staged evaluation, its cache, sensitivity and the search, on a small network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compiler_core.errors import InputError
+from compiler_core.graph.ir import Graph, Node, TensorType
+from compiler_core.quantize.accuracy import Metric
+from compiler_core.quantize.assignment import default_assignment
+from compiler_core.quantize.exponents import Granularity
+from compiler_core.quantize.profile import profile_model
+from compiler_core.quantize.scheme import QuantizationScheme
+from compiler_core.quantize.sensitivity import layer_macs, sensitivities
+from nest_tune.quantization.accuracy_cache import AccuracyCache
+from nest_tune.quantization.evaluation import SchemeEvaluator, Stage
+from nest_tune.quantization.plot import sensitivity_svg, text_bar
+from nest_tune.quantization.search import search_schemes, share_on_npu
+
+
+def random(*shape, seed=1):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Four convolutions; the second one's channels differ by orders of magnitude."""
+    channels = [3, 8, 8, 8, 5]
+    spread = np.float32(10.0) ** np.linspace(-2, 2, 8, dtype=np.float32).reshape(8, 1, 1, 1)
+    nodes, constants = [], {}
+    types = {"t0": TensorType("float32", (1, 3, 6, 6))}
+    for number in range(4):
+        weight = random(channels[number + 1], channels[number], 1, 1, seed=number)
+        constants[f"w{number}"] = weight * (spread if number == 1 else 1)
+        types[f"w{number}"] = TensorType("float32", weight.shape)
+        types[f"t{number + 1}"] = TensorType("float32", (1, channels[number + 1], 6, 6))
+        clip = (0.0, np.inf) if number < 3 else None
+        inputs = (f"t{number}", f"w{number}")
+        nodes.append(Node(f"conv{number}", "Conv", inputs, (f"t{number + 1}",), {}, "", clip))
+    activations = frozenset(f"t{number}" for number in range(5))
+    return Graph(
+        "small", ("t0",), ("t4",), tuple(nodes), constants, types, {"": 17}, (), activations
+    )
+
+
+@pytest.fixture(scope="module")
+def evaluator(network):
+    samples = {"t0": random(40, 3, 6, 6, seed=9)}
+    profile = profile_model(network, {"t0": random(16, 3, 6, 6, seed=8)})
+    return SchemeEvaluator(network, default_assignment(network), profile, samples, None)
+
+
+def test_stages_and_cache(evaluator, network, tmp_path):
+    cache = AccuracyCache(tmp_path / "cache")
+    own = SchemeEvaluator(
+        network, evaluator.assignment, evaluator.profile, evaluator.samples, None, cache=cache
+    )
+    scheme = QuantizationScheme(granularity=Granularity.CHANNEL)
+    assert own.evaluate(scheme, Stage.PROXY).samples == 16
+    assert own.evaluate(scheme).samples == 40
+    files = sorted((tmp_path / "cache").iterdir())
+    assert len(files) == 2
+    first = own.evaluate(scheme)
+    again = AccuracyCache(tmp_path / "cache")
+    keys = [path.stem for path in files]
+    found = [again.get(key) for key in keys]
+    assert {item.samples for item in found} == {16, 40}
+    full = next(item for item in found if item.samples == 40)
+    assert dict(full.metrics) == dict(first.metrics)
+    np.testing.assert_array_equal(full.correct, first.correct)
+    files[0].write_text("{")
+    assert AccuracyCache(tmp_path / "cache").get(keys[0]) is None
+    assert again.get("unknown") is None
+
+
+def test_labels_are_checked(evaluator, network):
+    for labels, message in (
+        (np.zeros(39, np.int64), "40"),
+        (np.full(40, 180), "the model has 180 classes"),
+    ):
+        own = SchemeEvaluator(
+            network, evaluator.assignment, evaluator.profile, evaluator.samples, labels
+        )
+        with pytest.raises(InputError, match=message):
+            own.evaluate(QuantizationScheme())
+
+
+def test_sensitivity_finds_the_uneven_layer(evaluator, network):
+    assert layer_macs(network) == {"conv0": 864, "conv1": 2304, "conv2": 2304, "conv3": 1440}
+    ranking = sensitivities(
+        network,
+        evaluator.assignment,
+        evaluator.profile.ranges(),
+        QuantizationScheme(),
+        evaluator.samples,
+        None,
+    )
+    assert len(ranking) == 4
+    values = [item.accuracy.metrics[Metric.SQNR].value for item in ranking]
+    assert values == sorted(values)
+    assert "conv1" in {item.name for item in ranking[:3]}
+
+
+def test_search_keeps_the_share_and_improves(evaluator):
+    told = []
+    result = search_schemes(evaluator, npu_share=0.6, finalists=3, progress=told.append)
+    default = evaluator.evaluate(QuantizationScheme()).metrics[Metric.SQNR].value
+    assert result.uniform.accuracy.metrics[Metric.SQNR].value > default
+    assert result.uniform.npu_share == 1.0
+    assert result.mixed.npu_share >= 0.6
+    assert share_on_npu(evaluator, result.mixed.scheme) == result.mixed.npu_share
+    assert told[0].startswith("proxy 1 of")
+
+
+def test_pictures():
+    svg = sensitivity_svg("a < b", ["one", "two&"], [10.0, 30.0])
+    assert svg.startswith("<svg")
+    assert "a &lt; b" in svg
+    assert "two&amp;" in svg
+    assert text_bar(1.0, 2.0, 4) == "██"
+    assert text_bar(0.0, 2.0, 4) == ""
+    assert text_bar(9.0, 2.0, 4) == "████"
