@@ -106,7 +106,7 @@ def measure_runner(slots: int, lengths_s: Sequence[float], rounds: int) -> Itera
         warm_s = time.monotonic() - begun - ready_s
         print(f"{slots} slots: cluster in {ready_s:.1f} s, all workers busy once in {warm_s:.1f} s")
         for seconds in lengths_s:
-            run(4 * slots, min(seconds, 0.1))  # the runner learns how long calls of a kind are
+            run(slots, seconds)  # the runner learns how long these calls are
             calls = max(rounds * slots, min(4000, int(2 * slots / seconds)))
             memory, tasks = resident_bytes(), runner.tasks  # type: ignore[attr-defined]
             cpu, wall = time.process_time(), time.monotonic()

@@ -46,6 +46,8 @@ _LOG = logging.getLogger(__name__)
 _BATCH_S = 0.25
 """Work that a task should hold, so that what a task costs does not matter."""
 _MOST_PER_BATCH = 64
+_AHEAD = 0.5
+"""Calls that wait in the cluster, per CPU."""
 _LOSSES = 10
 """Nodes and objects that one call may lose."""
 _LOOK_S = 2.0
@@ -206,13 +208,16 @@ class RayRunner:
             self._send(self._next_batch(max(1, free)))
 
     def _slots(self) -> int:
-        """CPUs that may be in use."""
+        """CPUs that calls may be sent for; where the cluster itself bounds how many run, some more
+        than there are, so that a worker that is done finds its next task waiting."""
         if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + _LOOK_S
             nodes: list[Any] = ray.nodes()  # type: ignore[no-untyped-call]
             self._nodes = [node for node in nodes if node["Alive"]]
         cpus = sum(_cpus(node) for node in self._usable())
-        return min(self._jobs, cpus) if self._jobs else cpus
+        if self._jobs and not _session.is_cluster_own:
+            return min(self._jobs, cpus)
+        return cpus + math.ceil(_AHEAD * cpus)
 
     def _usable(self) -> list[Mapping[str, Any]]:
         return [n for n in self._nodes if _cpus(n) and n["NodeID"] not in self._refused]
