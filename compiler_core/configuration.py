@@ -17,6 +17,7 @@ from typing import Any
 from compiler_core.errors import InputError
 from compiler_core.lock import Lock
 from compiler_core.plain import from_plain, refuse_unknown, to_plain
+from compiler_core.quantize.scheme import QuantizationScheme, read_scheme, scheme_document
 from compiler_core.targets.vta.schedule import ConvSchedule, MaxPoolSchedule, Schedule
 
 CONFIGURATION_SCHEMA = "nest-tune/config/1"
@@ -32,9 +33,39 @@ class Scheme:
     Attributes:
         exponents: ``real = integer * 2**-exponent`` per int8 tensor; empty where calibration still
             has to find them.
+        decisions: What a quantization scheme decides otherwise than the default, as text by name:
+            it takes the calibration data again. Empty where the exponents say everything.
     """
 
     exponents: Mapping[str, int] = field(default_factory=dict)
+    decisions: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, exponents: Mapping[str, int], scheme: QuantizationScheme) -> Scheme:
+        """Exponents that ``scheme`` led to, beside what it decides."""
+        default = scheme_document(QuantizationScheme())
+        decisions = {
+            name: value if isinstance(value, str) else json.dumps(value)
+            for name, value in scheme_document(scheme).items()
+            if value != default[name]
+        }
+        return cls(exponents, decisions)
+
+    def quantization(self) -> QuantizationScheme:
+        """The scheme that :attr:`decisions` are of.
+
+        Raises:
+            InputError: A name or value is unknown.
+        """
+        default = scheme_document(QuantizationScheme())
+        document: dict[str, Any] = {}
+        for name, text in self.decisions.items():
+            plain = isinstance(default.get(name, ""), str) and not text.isdigit()
+            try:
+                document[name] = text if plain else json.loads(text)
+            except (ValueError, RecursionError):
+                raise InputError(f"scheme: {name} is {text!r}; JSON is needed") from None
+        return read_scheme(document, "scheme")
 
 
 @dataclass(frozen=True)
@@ -73,13 +104,20 @@ def configuration_document(configuration: Configuration) -> dict[str, Any]:
         "schema": CONFIGURATION_SCHEMA,
         "model": to_plain(configuration.model),
         "target": to_plain(configuration.target),
-        "scheme": to_plain(configuration.scheme),
+        "scheme": _scheme_document(configuration.scheme),
         "plan": to_plain(configuration.plan),
         "schedule": to_plain(dict(sorted(configuration.schedules.items()))),
         "measured": to_plain(configuration.measured),
     }
     if configuration.lock is not None:
         document["lock"] = to_plain(configuration.lock)
+    return document
+
+
+def _scheme_document(scheme: Scheme) -> dict[str, Any]:
+    document: dict[str, Any] = {"exponents": to_plain(scheme.exponents)}
+    if scheme.decisions:
+        document["decisions"] = to_plain(scheme.decisions)
     return document
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,8 @@ def quantize_model(
         if node not in assignment:
             raise InputError(f"plan: {_unknown('node', node, assignment)}")
         assignment[node] = unit
+    if configuration.scheme.decisions:
+        return _with_decisions(model, configuration, assignment, calibration, threads)
     skeleton = assemble(model.graph, assignment)
     exponents = dict(configuration.scheme.exponents)
     if exponents or not skeleton.calibrated:
@@ -168,6 +170,44 @@ def quantize_model(
         configuration.measured,
     )
     return QuantizedModel(model, quantized, full, skeleton.cpu_reasons)
+
+
+def _with_decisions(
+    model: FloatModel,
+    configuration: Configuration,
+    assignment: Mapping[str, str],
+    calibration: Mapping[str, npt.NDArray[Any]] | None,
+    threads: int,
+) -> QuantizedModel:
+    """Quantizes as a scheme says, and checks that it leads to the same exponents as before."""
+    from compiler_core.quantize.apply import apply_scheme
+    from compiler_core.quantize.profile import profile_model
+
+    scheme = configuration.scheme.quantization()
+    if calibration is None:
+        raise InputError(
+            f"the scheme decides {', '.join(configuration.scheme.decisions)}: that takes the "
+            "calibration data again",
+            hint="give --calibration calib.npz, the same as when the scheme was found",
+        )
+    samples = {name: np.asarray(array) for name, array in calibration.items()}
+    profile = profile_model(model.graph, samples, threads=threads)
+    applied = apply_scheme(model.graph, assignment, profile.ranges(scheme.calibration), scheme)
+    found = {name: t.exponent for name, t in sorted(applied.quantized.tensors.items())}
+    for name, exponent in configuration.scheme.exponents.items():
+        if found.get(name) != exponent:
+            raise InputError(
+                f"scheme: tensor {name!r} has exponent {exponent}; these calibration data give "
+                f"{found.get(name)}",
+                hint="give the calibration data that the scheme was found with",
+            )
+    full = replace(
+        configuration,
+        scheme=Scheme.of(found, scheme),
+        plan=dict(sorted(assignment.items())),
+        model=Subject(model.name, model.digest),
+    )
+    return QuantizedModel(model, applied.quantized, full, applied.reasons)
 
 
 def _with_exponents(skeleton: Skeleton, exponents: Mapping[str, int]) -> QuantizedGraph:

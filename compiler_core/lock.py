@@ -51,6 +51,7 @@ class Lock:
         shapes: Of inputs with dynamic axes.
         versions: Of what compiled it; for people, never compared.
         layers: Steps in execution order, by a unique name.
+        calibration: Path like ``model``, where the scheme takes the calibration data again.
     """
 
     model: str
@@ -62,3 +63,4 @@ class Lock:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     layers: Mapping[str, LockedLayer] = field(default_factory=dict)
+    calibration: str = ""

@@ -109,13 +109,20 @@ def check(
             f"{path}: a configuration without [lock]: there is nothing to compare with",
             hint="nest-tune study export NAME -o best.toml writes one",
         )
-    for name, value in (("model", lock.model), ("target", lock.target)):
+    for name, value in (
+        ("model", lock.model),
+        ("target", lock.target),
+        ("calibration", lock.calibration),
+    ):
         if "\0" in value:
             raise InputError(f"{path}: lock.{name}: {value!r} is no path")
     folder = path.absolute().parent
     target_name = str(folder / lock.target) if lock.target.endswith(".toml") else lock.target
     shapes = {name: tuple(shape) for name, shape in lock.shapes.items()}
-    sources = Sources(folder / lock.model, target_name, shapes, data, lock.metric, lock.samples)
+    calibration = folder / lock.calibration if lock.calibration else None
+    sources = Sources(
+        folder / lock.model, target_name, shapes, data, lock.metric, lock.samples, calibration
+    )
     if data is not None:
         sources = _with_data(sources, lock, path, data, accept_data=accept_data)
     progress(f"importing {sources.model.name}")
@@ -131,7 +138,8 @@ def check(
     )
     compared: dict[str, tuple[str, ...]] = {}
     try:
-        quantized, lost = _without_lost_tasks(quantize_model(model, free, None), lock)
+        calibrated = sources.calibration_samples(model)
+        quantized, lost = _without_lost_tasks(quantize_model(model, free, calibrated), lock)
         compiled = compile_model(quantized, target, progress=progress)
     except InfeasibleError as error:
         failed = Difference("compile", "a package", error.message, _layer_of(error.message, lock))

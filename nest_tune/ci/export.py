@@ -39,21 +39,33 @@ def lock_trial(
         measured = {**compiled.configuration.measured, "accuracy": own, "accuracy_drop": drop}
         configuration = replace(compiled.configuration, measured=measured)
         compiled = replace(compiled, configuration=configuration)
+    calibration = None if settings.calibration is None else Path(settings.calibration)
     sources = Sources(
-        Path(settings.model), settings.target, settings.shapes, data, settings.metric, samples
+        Path(settings.model),
+        settings.target,
+        settings.shapes,
+        data,
+        settings.metric,
+        samples,
+        calibration,
     )
     found = locked(compiled, sources, folder)
-    _require_complete(ground, compiled, found)
+    _require_complete(ground, compiled, found, sources)
     return found
 
 
-def _require_complete(ground: Ground, compiled: CompiledModel, found: Configuration) -> None:
+def _require_complete(
+    ground: Ground, compiled: CompiledModel, found: Configuration, sources: Sources
+) -> None:
     """A lock that does not lead back to the measured programs must not leave the house.
 
     Raises:
         InternalError: The configuration lacks something.
     """
-    again = compile_model(quantize_model(ground.model, found, None), ground.target)
+    again = compile_model(
+        quantize_model(ground.model, found, sources.calibration_samples(ground.model)),
+        ground.target,
+    )
     if (
         locked_layers(again) != locked_layers(compiled)
         or constants_sha256(again) != constants_sha256(compiled)

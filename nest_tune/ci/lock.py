@@ -13,6 +13,7 @@ from pathlib import Path
 from compiler_core.compile import CompiledModel
 from compiler_core.configuration import Configuration
 from compiler_core.errors import InputError
+from compiler_core.frontend import Arrays, FloatModel, read_samples
 from compiler_core.lock import Lock, LockedLayer
 from compiler_core.targets.vta.lowering_version import LOWERING_VERSION
 
@@ -33,6 +34,7 @@ class Sources:
         evaluation: File that accuracy was measured on.
         metric: Of accuracy.
         samples: Of the evaluation data.
+        calibration: File that ranges were taken from.
     """
 
     model: Path
@@ -41,6 +43,15 @@ class Sources:
     evaluation: Path | None = None
     metric: str = ""
     samples: int = 0
+    calibration: Path | None = None
+
+    def calibration_samples(self, model: FloatModel) -> Arrays | None:
+        """What was calibrated with, ``None`` for none.
+
+        Raises:
+            InputError: It cannot be read or does not fit the model.
+        """
+        return None if self.calibration is None else read_samples(self.calibration, model.graph)
 
 
 def locked(compiled: CompiledModel, sources: Sources, folder: Path) -> Configuration:
@@ -58,6 +69,7 @@ def locked(compiled: CompiledModel, sources: Sources, folder: Path) -> Configura
     if target.endswith(".toml"):
         target = _relative(Path(target), folder)
     has_accuracy = sources.evaluation is not None
+    needed = sources.calibration if compiled.configuration.scheme.decisions else None
     lock = Lock(
         _relative(sources.model, folder),
         target,
@@ -68,6 +80,7 @@ def locked(compiled: CompiledModel, sources: Sources, folder: Path) -> Configura
         dict(sorted(sources.shapes.items())),
         versions(),
         locked_layers(compiled),
+        "" if needed is None else _relative(needed, folder),
     )
     numbers = {name: float(getattr(compiled.metrics, name)) for name in METRICS}
     kept = {n: v for n, v in compiled.configuration.measured.items() if n.startswith("accuracy")}

@@ -28,7 +28,7 @@ from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.calibration import model_batch
 from compiler_core.quantize.profile import Profile, profile_model
 from compiler_core.quantize.reference import ReferenceExecutor
-from compiler_core.quantize.scheme import QuantizationScheme, read_scheme, scheme_document
+from compiler_core.quantize.scheme import QuantizationScheme, read_scheme
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
@@ -134,8 +134,8 @@ class Bench:
         applied = apply_scheme(graph, assignment, ranges, scheme)
         found = {n: tensor.exponent for n, tensor in sorted(applied.quantized.tensors.items())}
         configuration = Configuration(
-            Scheme(found),
-            dict(sorted(applied.assignment.items())),
+            Scheme.of(found, scheme),
+            dict(sorted(assignment.items())),
             model=Subject(self.model.name, self.model.digest),
             target=Subject(self.target.name, self.target.digest),
         )
@@ -206,19 +206,12 @@ def survey(bench: Bench, payload: Plain) -> Plain:
     tasks = {layer.task.id: layer.task for part in parts for layer in part.layers}
     configuration = source.configuration
     return {
-        "scheme": digest(
-            (configuration.scheme, configuration.plan, effective(payload["decisions"])), 32
-        ),
+        "scheme": digest((configuration.scheme, configuration.plan), 32),
         "tasks": [
             {"unit": task.unit, "workload": to_plain(task.workload), "count": counts[name]}
             for name, task in tasks.items()
         ],
     }
-
-
-def effective(decisions: Mapping[str, Any]) -> Plain:
-    """What a scheme decides beyond exponents and plan."""
-    return scheme_document(read_scheme(decisions.get("quantization", {}), "quantization"))
 
 
 def measure(bench: Bench, payload: Plain) -> Plain:

@@ -20,6 +20,8 @@ from compiler_core.configuration import (
     read_configuration,
 )
 from compiler_core.errors import InputError
+from compiler_core.quantize.exponents import Granularity
+from compiler_core.quantize.scheme import QuantizationScheme
 from compiler_core.targets.vta.schedule import (
     BiasVariant,
     ConvSchedule,
@@ -128,3 +130,21 @@ def test_missing_and_binary_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="not a TOML file"):
         read_configuration(tmp_path / "binary.toml")
+
+
+def test_decisions_of_a_scheme_come_back_as_they_were() -> None:
+    scheme = QuantizationScheme(
+        granularity=Granularity.CHANNEL,
+        calibration=7,
+        bias_correction=True,
+        float_layers=("a, b", 'c"d'),
+    )
+    written = Configuration(Scheme.of({"x": 3}, scheme))
+    read = parse_configuration(configuration_text(written).encode(), "here")
+    assert read == written
+    assert read.scheme.quantization() == scheme
+    assert Scheme.of({"x": 3}, QuantizationScheme()) == Scheme({"x": 3})
+    with pytest.raises(InputError):
+        Scheme({}, {"granularity": "chanel"}).quantization()
+    with pytest.raises(InputError):
+        Scheme({}, {"bias_correction": "["}).quantization()
