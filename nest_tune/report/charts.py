@@ -175,10 +175,11 @@ def draw_progress(chart: ProgressChart, size: Size) -> str:
     """Every trial as a dot, the best so far as a line, references across."""
     drawing = Drawing(size, f"{chart.y_name} against {chart.x_name}")
     values = [dot.y for dot in chart.dots] + [line.value for line in chart.lines]
+    whole = all(dot.x == round(dot.x) for dot in chart.dots)
     x = fit([0.0, *(dot.x for dot in chart.dots)], _LEFT, size.width - _RIGHT, is_log=False)
     x = Scale(0.0, x.high, x.start, x.end)
     y = fit(values, size.height - _BOTTOM, _TOP)
-    axes(drawing, x, y, chart.x_name, chart.y_name)
+    axes(drawing, x, y, chart.x_name, chart.y_name, whole_x=whole)
     for line in chart.lines:
         drawing.line((x.start, y(line.value)), (x.end, y(line.value)), f"line {line.kind}")
     for dot in chart.dots:

@@ -9,6 +9,9 @@ from math import ceil, floor, isfinite, log10
 _LOG_FROM_RATIO = 12.0
 """Largest over smallest value from which an axis is logarithmic."""
 
+_LOG_TO_RATIO = 1e12
+"""Beyond it the smallest value is as good as zero."""
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -51,7 +54,7 @@ def fit(values: Sequence[float], start: float, end: float, *, is_log: bool | Non
     known = [value for value in values if isfinite(value)]
     low, high = min(known), max(known)
     if is_log is None:
-        is_log = low > 0 and high / low > _LOG_FROM_RATIO
+        is_log = low * _LOG_FROM_RATIO < high < low * _LOG_TO_RATIO
     if is_log:
         margin = max((high / low) ** 0.06, 1.1)
         return Scale(low / margin, high * margin, start, end, is_log=True)

@@ -96,10 +96,21 @@ def text_width(text: str, pixels: float = 11.0) -> float:
     return 0.56 * pixels * len(text)
 
 
-def axes(drawing: Drawing, x: Scale, y: Scale, x_name: str, y_name: str) -> None:
-    """Grid, numbers and names; the vertical name stands above its axis."""
+def axes(
+    drawing: Drawing, x: Scale, y: Scale, x_name: str, y_name: str, *, whole_x: bool = False
+) -> None:
+    """Grid, numbers and names; the vertical name stands above its axis.
+
+    Args:
+        drawing: To draw on.
+        x, y: Scales.
+        x_name, y_name: With units.
+        whole_x: Whether there is nothing between whole numbers.
+    """
     narrow = drawing.size.is_narrow
     for value in x.ticks(5 if narrow else 9):
+        if whole_x and value != round(value):
+            continue
         drawing.line((x(value), y.start), (x(value), y.end), "grid")
         drawing.text((x(value), y.start + 16), short(value), "tick", "middle")
     for value in y.ticks(5 if narrow else 6):

@@ -17,6 +17,7 @@ import pytest
 
 from nest_tune.report.collect import CompiledPart, ReportData, collect
 from nest_tune.report.page import page
+from nest_tune.study.inner import TunedTask
 from nest_tune.study.lifecycle import StudyResult, load_result
 from nest_tune.study.storage import StudyStorage
 from nest_tune.study.trial import Outcome
@@ -184,6 +185,18 @@ def test_study_of_failures_only_shows_them(result: StudyResult, hostile_name: st
     shown = Page(page(found))
     assert shown.sections <= {"summary", "failures", "tasks", "reproduce"}
     assert hostile_name in shown.text
+
+
+def test_tuned_tasks_are_listed_farthest_from_their_bound_first(result: StudyResult) -> None:
+    tasks = {
+        "conv2d-near": TunedTask({}, 1_100, 2_000, 1_000, 64),
+        "conv2d-far": TunedTask({}, 9_000, 12_000, 4_000, 128),
+    }
+    found = collect(replace(result, tasks=tasks, front=()))
+    assert [task.name for task in found.tasks] == ["conv2d-far", "conv2d-near"]
+    shown = Page(page(found))
+    assert "tasks" in shown.sections
+    assert "conv2d-far 12,000 9,000 4,000 44.4% 128" in shown.text
 
 
 def test_gone_files_leave_out_what_takes_a_compile(result: StudyResult) -> None:
