@@ -4,9 +4,9 @@
 2. The layers of the winner are ranked by the damage they do alone. Those that free most noise per
    multiplication go to the CPU in float, as far as the share of the NPU allows.
 
-Of candidates whose accuracy differs by less than its standard error, the one that agrees most with
-the float model is taken, then the one with the highest SQNR: small differences of accuracy on few
-samples are chance.
+Of candidates within one standard error of the best accuracy, and of those within one of the best
+agreement with the float model, the one with the highest SQNR is taken: small differences of
+fractions on few samples are chance.
 """
 
 from __future__ import annotations
@@ -122,16 +122,18 @@ def search_schemes(
 
 def choose(candidates: Sequence[Candidate]) -> Candidate:
     """The nearest to the float model of those within a standard error of the best accuracy."""
-    most = max(float(item.accuracy.correct.mean()) for item in candidates)
+    close = _near_best(candidates, lambda item: float(item.accuracy.correct.mean()))
+    close = _near_best(close, lambda item: item.accuracy.metrics[Metric.AGREEMENT].value)
+    return max(close, key=lambda item: sqnr_db(item.accuracy))
+
+
+def _near_best(
+    candidates: Sequence[Candidate], share: Callable[[Candidate], float]
+) -> list[Candidate]:
+    """Those whose fraction is within one standard error of the best."""
+    most = max(share(item) for item in candidates)
     error = sqrt(max(most * (1 - most), 0.0) / candidates[0].accuracy.samples)
-    close = [item for item in candidates if item.accuracy.correct.mean() >= most - error]
-    return max(
-        close,
-        key=lambda item: (
-            item.accuracy.metrics[Metric.AGREEMENT].value,
-            sqnr_db(item.accuracy),
-        ),
-    )
+    return [item for item in candidates if share(item) >= most - error]
 
 
 def float_sets(

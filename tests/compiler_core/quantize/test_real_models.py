@@ -55,7 +55,7 @@ def load(folder):
     ("name", "segments", "drop"),
     [
         ("resnet8_cifar10", 1, 0.015),
-        ("resnet20_cifar10", 1, 0.015),
+        pytest.param("resnet20_cifar10", 1, 0.015, marks=pytest.mark.slow),
         ("dscnn_kws", 1, 0.015),
         ("mnist_cntk", 1, 0.01),
         pytest.param("kwt1_kws", 99, 0.08, marks=pytest.mark.slow),
@@ -89,8 +89,8 @@ def test_qdq_model_agrees(prepared, name):
     ]
     scores = ReferenceExecutor(quantized).run(inputs)[output]
     step = 2.0 ** -quantized.tensors[output].exponent
-    assert np.abs(np.concatenate(parts) - scores).mean() <= 1.5 * step
-    assert abs(top1(np.concatenate(parts), labels) - top1(scores, labels)) <= 0.02
+    assert np.abs(np.concatenate(parts) - scores).max() <= step
+    assert abs(top1(np.concatenate(parts), labels) - top1(scores, labels)) <= 0.005
 
 
 def test_detector_without_labels(shared_data):

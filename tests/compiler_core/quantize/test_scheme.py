@@ -95,7 +95,7 @@ def test_calibration_sizes(available):
 def test_every_scheme_keeps_the_signal(network):
     x = random(20, 3, 8, 8, seed=9)
     profile = profile_model(network, {"x": x})
-    expected = ReferenceExecutor  # the executor runs float segments too
+    # The executor runs float segments, too.
     floats = dict.fromkeys((node.name for node in network.nodes), "cpu")
     plain = apply_scheme(network, floats, profile.ranges(), QuantizationScheme())
     expected = ReferenceExecutor(plain.quantized).run({"x": x})["y"]
