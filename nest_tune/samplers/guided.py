@@ -24,6 +24,9 @@ _SAMPLED = 6000
 """Random points that start the pool, before the closed forms thin them out."""
 _KEPT = 400
 _GENERATIONS = 4
+_RESERVE = 64
+"""Random points drawn at a time for exploration."""
+
 _PARENTS = 12
 _OWN = Boosting(members=3, trees=40, depth=4, learning_rate=0.15, minimum_weight=1.0)
 _OPTIMISM = 1.0
@@ -58,6 +61,7 @@ class GuidedSampler:
         self._own_doubt = np.zeros(0)
         self._explored = 0
         self._expanded: set[Point] = set()
+        self._reserve: list[list[int]] = []
 
     def propose(self, count: int) -> list[Point]:
         if not self._index:
@@ -181,18 +185,20 @@ class GuidedSampler:
 
     def _explore(self, count: int) -> list[Point]:
         chosen: list[Point] = []
-        if count <= 0:
-            return chosen
-        for attempt in range(6):
-            for row in self._space.sample(self._generator, 2 * count << attempt).tolist():
-                point = tuple(row)
-                number = self._index.get(point)
-                if len(chosen) < count and (number is None or not self._taken[number]):
-                    if number is None:
-                        self._add(np.array([row], np.int64))
-                        number = self._index[point]
-                    self._taken[number] = True
-                    chosen.append(point)
-            if len(chosen) >= count:
-                break
+        draws = 0
+        while len(chosen) < count:
+            if not self._reserve:
+                if draws == 6:
+                    break
+                drawn = self._space.sample(self._generator, _RESERVE << draws)
+                self._reserve = drawn[::-1].tolist()
+                draws += 1
+            row = self._reserve.pop()
+            point: Point = tuple(row)
+            if point not in self._index:
+                self._add(np.array([row], np.int64))
+            number = self._index[point]
+            if not self._taken[number]:
+                self._taken[number] = True
+                chosen.append(point)
         return chosen

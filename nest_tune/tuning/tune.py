@@ -157,7 +157,9 @@ def tune_tasks(
 
 def _gain(search: TaskSearch) -> float:
     """Cycles per occurrence that another batch is expected to save; never more than the bound
-    allows, and less the longer nothing was found."""
+    allows, less the longer nothing was found, and nothing where nothing is left to measure."""
+    if search.finished:
+        return 0.0
     gain = min(search.expected_gain(), search.best_cycles - search.bound_cycles)
     if gain < SMALLEST_GAIN * search.best_cycles:
         return 0.0 if search.spent >= 4 * BATCH else gain + 1e-9

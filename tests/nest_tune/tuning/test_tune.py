@@ -124,3 +124,10 @@ def test_what_the_lowering_refuses_is_an_outcome(core: VtaCore) -> None:
         results = measurer.measure([(CONV.workload, s) for s in (schedule, too_large, schedule)])
     assert [r.outcome for r in results] == [Outcome.CORRECT, Outcome.COMPILE, Outcome.CORRECT]
     assert results[0] == results[2] == measure(CONV.workload, schedule, core)
+
+
+def test_budget_beyond_a_small_space_ends_the_search(core: VtaCore) -> None:
+    point = ConvWorkload(1, 16, 1, 1, 16, Window((1, 1)), 1, Epilogue(0, True, False, False))
+    task = Task("vta", point)
+    (result,) = tune_tasks({task: 1}, core, trials=1000).values()
+    assert result.measurements < 4 * BATCH
