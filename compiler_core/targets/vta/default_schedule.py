@@ -84,7 +84,7 @@ def default_schedule(workload: Workload, core: VtaCore) -> Schedule:
     # A tile of the GEMM bias costs one cycle per output vector, the ALU bias two whatever its size.
     large = bias_tiles(workload.epilogue.bias_bits) > 2
     bias = BiasVariant.ALU if large else BiasVariant.GEMM
-    if points == 1 and not residual_needs_pass(workload):
+    if points == 1 and workload.epilogue.bias_bits and not residual_needs_pass(workload):
         bias = BiasVariant.LOAD
     best: tuple[float, ConvSchedule] | None = None
     for fold in (
