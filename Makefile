@@ -30,7 +30,7 @@ $(TEST_VENV)/.installed: pyproject.toml constraints.txt
 	$(TEST_VENV)/bin/python -m pip install --quiet -c constraints.txt --editable '.[dev]'
 	touch $@
 
-demo: ## Install into .venv and show what there is
+demo: ## Install into .venv and run a study on the bundled example
 	@rm -f $(DEMO_VENV)/.installed
 	@$(MAKE) --no-print-directory $(DEMO_VENV)/.installed
 	@PATH="$(CURDIR)/$(DEMO_VENV)/bin:$$PATH" bash examples/demo.sh

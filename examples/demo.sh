@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Shows what nest-tune can do so far; `make demo` runs it in a fresh environment.
+# The main job on a bundled example: a study that ends in a compiled package and a report.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -9,9 +9,21 @@ show() {
 }
 
 mkdir -p out
+export NEST_TUNE_STORAGE=sqlite:///out/nest-tune.db
 show nest-tune doctor
-show nest-tune target list
-show nest-tune simulate examples/conv.npz --target vta --outputs out/after.npz --trace out/trace.json
-show nest-tune simulate examples/conv.npz --target vta --profile rtl2020
-echo
-echo "out/after.npz holds the memory after the program; open out/trace.json at https://ui.perfetto.dev"
+show nest-tune study start examples/digits/study.toml --if-exists replace --output out/package
+show nest-tune run out/package --inputs examples/digits/eval.npz --outputs out/y.npz --check
+show nest-tune evaluate out/package --data examples/digits/eval.npz --against examples/digits/model.onnx
+show nest-tune profile out/package --trace out/trace.json
+show nest-tune study report digits -o out/report.html
+cat <<'TXT'
+
+out/report.html shows what the study found; out/package is what it compiled; open out/trace.json at
+https://ui.perfetto.dev. What to try next, with .venv/bin on the PATH:
+
+  nest-tune study best digits --pick min:latency_ms     another pick from the front
+  nest-tune study explain digits                        what each decision is worth
+  nest-tune study export digits -o best.toml            the lock file for continuous integration
+  nest-tune ci check best.toml --data examples/digits/eval.npz
+  nest-tune compile your.onnx --target vta --calibration your-calib.npz -o package
+TXT
