@@ -64,7 +64,12 @@ COMMANDS = {
             "app",
             "Search for the best configurations of a model on a target.",
         ),
-        ("ci", "ci", "app", "Hold what was tuned: compile a lock file again and compare."),
+        (
+            "ci",
+            "ci",
+            "app",
+            "Hold what was tuned: compile a lock file again and compare every number.",
+        ),
     )
 }
 """The commands: name, module, function or application, and their help in the list."""
