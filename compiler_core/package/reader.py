@@ -24,7 +24,6 @@ from compiler_core.package.manifest import (
     LAYOUT_SCHEMA,
     MANIFEST,
     OPERATORS_SCHEMA,
-    PACKAGE_SCHEMA,
     REPORT,
     FileEntry,
     Layout,
@@ -36,7 +35,9 @@ from compiler_core.package.manifest import (
     read_operators,
 )
 from compiler_core.package.operator_checks import check_operators
+from compiler_core.package.replace import restore
 from compiler_core.package.report import REPORT_SCHEMA, LayerReport, Report
+from compiler_core.package.seal import unsealed
 from compiler_core.plain import from_plain
 from compiler_core.quantize.ir import QuantizedTensor
 from compiler_core.targets.vta.conv_structure import blocks
@@ -76,11 +77,12 @@ def read_package(folder: Path) -> Package:
     """Reads and verifies a package.
 
     Raises:
-        InputError: It is not a package, a file is missing, changed or too large, or a document
-            does not fit the others.
+        InputError: It is not a package, the manifest or a file is missing, changed or too large,
+            or a document does not fit the others.
     """
     manifest_path = folder / MANIFEST
     try:
+        restore(folder)
         if not folder.is_dir():
             raise InputError(f"package {folder}: no such folder")
         if not manifest_path.is_file():
@@ -91,7 +93,7 @@ def read_package(folder: Path) -> Package:
         raise InputError(f"package {folder}: cannot be read: {error.strerror or error}") from error
     if len(content) > _MANIFEST_BYTES_MAX:
         raise InputError(f"{manifest_path}: more than {_MANIFEST_BYTES_MAX} bytes")
-    document = parse_json(content, PACKAGE_SCHEMA, str(manifest_path))
+    document = unsealed(content, str(manifest_path))
     described = document.pop("configuration", None)
     manifest = from_plain(Manifest, document, str(manifest_path))
     files = _read_files(folder, manifest.files)

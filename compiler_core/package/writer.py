@@ -33,7 +33,9 @@ from compiler_core.package.manifest import (
     operator_entries,
     parse_json,
 )
+from compiler_core.package.replace import replace_folder, restore
 from compiler_core.package.report import REPORT_SCHEMA
+from compiler_core.package.seal import sealed_bytes
 from compiler_core.package.session import CpuSession
 from compiler_core.plain import to_plain
 from compiler_core.quantize.qdq import qdq_model
@@ -71,7 +73,7 @@ def package_files(compiled: CompiledModel, texts: Mapping[str, str]) -> dict[str
     at = list(document).index("metrics")
     items = list(document.items())
     items.insert(at, ("configuration", configuration_document(compiled.configuration)))
-    return {MANIFEST: json_bytes(PACKAGE_SCHEMA, dict(items)), **files}
+    return {MANIFEST: sealed_bytes(dict(items)), **files}
 
 
 def _segment_files(segment: NpuSegment) -> dict[str, bytes]:
@@ -153,6 +155,7 @@ def require_free(folder: Path) -> None:
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise InputError(f"output {folder}: exists and is no folder")
     try:
+        restore(folder)
         if not folder.exists() or not any(folder.iterdir()):
             return
         manifest = folder / MANIFEST
@@ -190,7 +193,7 @@ def write_package(compiled: CompiledModel, folder: Path, texts: Mapping[str, str
         fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent))
         try:
             _fill(fresh / "package", files)
-            _exchange(fresh / "package", folder, fresh / "old")
+            replace_folder(fresh / "package", folder)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
     except OSError as error:
@@ -204,15 +207,3 @@ def _fill(folder: Path, files: Mapping[str, bytes]) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-
-
-def _exchange(fresh: Path, folder: Path, old: Path) -> None:
-    if not folder.exists():
-        fresh.rename(folder)
-        return
-    folder.rename(old)
-    try:
-        fresh.rename(folder)
-    except BaseException:
-        old.rename(folder)
-        raise

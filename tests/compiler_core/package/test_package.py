@@ -26,6 +26,7 @@ from compiler_core.package import writer
 from compiler_core.package.backends import Reference, Simulator
 from compiler_core.package.reader import read_package
 from compiler_core.package.runner import Runner
+from compiler_core.package.seal import sealed_bytes
 from compiler_core.package.text import Level, level_text
 from compiler_core.package.writer import package_files, write_package
 from compiler_core.targets.load import load_target
@@ -221,8 +222,25 @@ def test_every_changed_or_missing_file_is_found(package: Path) -> None:
     manifest = package / "package.json"
     document = json.loads(manifest.read_bytes())
     document["configuration"]["measured"]["npu_cycles"] += 1
-    manifest.write_text(json.dumps(document))
+    manifest.write_bytes(sealed_bytes(document))
     with pytest.raises(InputError, match=r"configuration differs from config\.toml"):
+        read_package(package)
+
+
+def test_every_changed_field_of_the_manifest_is_found(package: Path) -> None:
+    manifest = package / "package.json"
+    original = json.loads(manifest.read_bytes())
+    manifest.write_text(json.dumps(original))
+    read_package(package)
+    top = [(key,) for key in original]
+    inner = [(key, name) for key in ("model", "metrics") for name in original[key]]
+    for path in top + inner:
+        document = changed(json.loads(json.dumps(original)), path, "another")
+        manifest.write_text(json.dumps(document))
+        with pytest.raises(InputError, match=r"package\.json: (was changed|schema)"):
+            read_package(package)
+    manifest.write_text(json.dumps(changed(original, ("manifest_sha256",), DELETED)))
+    with pytest.raises(InputError, match="manifest_sha256 is None; a digest is needed"):
         read_package(package)
 
 
@@ -239,7 +257,7 @@ def test_paths_stay_inside_the_package(package: Path, tmp_path: Path) -> None:
         ("a\\b", "not a path inside"),
     ):
         manifest["files"][name] = entry
-        (package / "package.json").write_text(json.dumps(manifest))
+        (package / "package.json").write_bytes(sealed_bytes(manifest))
         with pytest.raises(InputError, match=words):
             read_package(package)
         del manifest["files"][name]
@@ -309,6 +327,8 @@ def test_hostile_documents_with_right_digests_are_read_or_refused(
     path = data.draw(st.sampled_from(places(document)))
     document = changed(document, path, data.draw(HOSTILE))
     content = json.dumps(document).encode()
+    if name == "package.json" and data.draw(st.booleans()):
+        content = sealed_bytes(document)
     (forged / name).write_bytes(content)
     if name != "package.json":
         manifest = json.loads((forged / "package.json").read_bytes())
@@ -316,7 +336,7 @@ def test_hostile_documents_with_right_digests_are_read_or_refused(
             "sha256": hashlib.sha256(content).hexdigest(),
             "size_bytes": len(content),
         }
-        (forged / "package.json").write_text(json.dumps(manifest))
+        (forged / "package.json").write_bytes(sealed_bytes(manifest))
     try:
         forged_package = read_package(forged)
         inputs = synthetic.samples("mixed", 1)
@@ -337,7 +357,7 @@ def test_instructions_of_a_forger_do_not_leave_memory(package: Path, synthetic: 
         (package / name).write_bytes(raw.tobytes())
         manifest = json.loads((package / "package.json").read_bytes())
         manifest["files"][name]["sha256"] = hashlib.sha256(raw.tobytes()).hexdigest()
-        (package / "package.json").write_text(json.dumps(manifest))
+        (package / "package.json").write_bytes(sealed_bytes(manifest))
         try:
             executable = read_package(package).executable
             Runner(executable, Simulator(executable)).run(synthetic.samples("mixed", 1))

@@ -160,6 +160,8 @@ def test_a_difference_exits_with_4_and_names_the_tensor(
     import hashlib
     import shutil
 
+    from compiler_core.package.seal import sealed_bytes
+
     folder = tmp_path / "broken"
     shutil.copytree(package, folder)
     name = "segments/00-vta/operators.bin"
@@ -168,7 +170,7 @@ def test_a_difference_exits_with_4_and_names_the_tensor(
     (folder / name).write_bytes(bytes(content))
     manifest = json.loads((folder / "package.json").read_text())
     manifest["files"][name]["sha256"] = hashlib.sha256(bytes(content)).hexdigest()
-    (folder / "package.json").write_text(json.dumps(manifest))
+    (folder / "package.json").write_bytes(sealed_bytes(manifest))
     code, out, err = run(
         "run", folder, "--inputs", data / "eval.npz", "--outputs", tmp_path / "y.npz",
         "--check", "--json",
