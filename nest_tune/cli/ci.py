@@ -12,10 +12,11 @@ import typer
 
 from compiler_core.errors import CheckError, InputError
 from nest_tune.cli.compile import progress
-from nest_tune.cli.output import print_json, require_writable, write_atomically
+from nest_tune.cli.output import print_json, require_writable, version, write_atomically
 
 if TYPE_CHECKING:
     from nest_tune.ci.check import CheckResult
+    from nest_tune.ci.workflows import Service
 
 app = typer.Typer(
     name="ci",
@@ -35,9 +36,27 @@ class Format(Enum):
     MD = "md"
 
 
-@app.callback()
-def _group() -> None:
-    """Keeps ``check`` a command of its own while it is the only one."""
+Locks = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[LOCK]…", help="Lock files; default: those in the working folder."),
+]
+Data = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="eval.npz", help="Evaluation data of the locks, for their accuracy; repeatable."
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE", help="Workflow to write; default: where it is looked for."
+    ),
+]
+Install = Annotated[
+    str | None,
+    typer.Option(metavar="REQUIREMENT", help="What pip installs; default: this version."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
 
 
 @app.command(epilog="Example: nest-tune ci check best.toml --data eval.npz --junit check.xml")
@@ -121,3 +140,79 @@ def _add_summary(text: str) -> None:
         raise InputError(
             f"GITHUB_STEP_SUMMARY {summary}: cannot be written: {error.strerror or error}"
         ) from error
+
+
+init_app = typer.Typer(
+    name="init",
+    help="Write a workflow that runs `ci check` on lock files.",
+    epilog="Example: nest-tune ci init github best.toml --data eval.npz",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(init_app)
+
+
+@init_app.command(epilog="Example: nest-tune ci init github best.toml --data eval.npz")
+def github(
+    locks: Locks = None,
+    data: Data = None,
+    output: Output = None,
+    install: Install = None,
+    force: Force = False,
+) -> None:
+    """Write a GitHub workflow: one job for each lock file, JUnit XML as its artifact."""
+    from nest_tune.ci.workflows import Service
+
+    _init(Service.GITHUB, locks or [], data or [], output, install, force=force)
+
+
+@init_app.command(epilog="Example: nest-tune ci init gitlab best.toml --data eval.npz")
+def gitlab(
+    locks: Locks = None,
+    data: Data = None,
+    output: Output = None,
+    install: Install = None,
+    force: Force = False,
+) -> None:
+    """Write a GitLab pipeline: one job for each lock file, JUnit XML as its report."""
+    from nest_tune.ci.workflows import Service
+
+    _init(Service.GITLAB, locks or [], data or [], output, install, force=force)
+
+
+def _init(
+    service: Service,
+    locks: list[Path],
+    data: list[Path],
+    output: Path | None,
+    install: str | None,
+    *,
+    force: bool,
+) -> None:
+    from nest_tune.ci.workflows import find_locks, plan_jobs, workflow
+
+    path = service.path if output is None else output
+    if path.exists() and not force:
+        raise InputError(
+            f"{path}: is there already",
+            hint="--force replaces it; --output FILE writes another one to include from it",
+        )
+    root = Path()
+    found = locks or find_locks(root)
+    if not found:
+        raise InputError(
+            "no lock file in the working folder",
+            hint="nest-tune study export NAME -o best.toml writes one",
+        )
+    plan = plan_jobs(found, data, root)
+    found_version = version()
+    pinned = "nest-tune" if found_version == "unknown" else f"nest-tune=={found_version}"
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    text = workflow(service, plan.jobs, install or pinned, python)
+    if output is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    require_writable(path, "--output")
+    write_atomically(path, lambda stream: stream.write(text.encode()))
+    for note in plan.notes:
+        progress(f"note: {note}")
+    print(f"{path}: checks {', '.join(job.lock for job in plan.jobs)}")

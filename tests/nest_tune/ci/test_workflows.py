@@ -1,0 +1,157 @@
+"""Workflows pass the published schema of their service, and their script runs the check."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compiler_core.errors import InputError
+from nest_tune.ci.workflows import Job, Service, workflow
+
+Run = Callable[..., tuple[int, str, str]]
+
+SCHEMAS = {"github": "vendor.github-workflows", "gitlab": "vendor.gitlab-ci"}
+ODD = 'it\'s "odd" ; echo #1 {x}: [1] ü.toml'
+
+
+def valid(path: Path, service: str) -> subprocess.CompletedProcess[str]:
+    """Checks a file against the schema that the service publishes (bundled with the tool)."""
+    pytest.importorskip("check_jsonschema", reason="check-jsonschema is not installed")
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", SCHEMAS[service]]
+    return subprocess.run([*command, str(path)], capture_output=True, text=True, check=False)
+
+
+def read_yaml(path: Path) -> Any:
+    ruamel = pytest.importorskip("ruamel.yaml", reason="check-jsonschema is not installed")
+    return ruamel.YAML(typ="safe").load(path)
+
+
+@pytest.fixture
+def repository_of_locks(
+    small_study: Any, nest_tune: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A working folder with a model, its data, and a lock file with an odd name."""
+    monkeypatch.chdir(tmp_path)
+    for path in (small_study.model, small_study.calibration, small_study.evaluation):
+        shutil.copy(path, tmp_path / path.name)
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'other'\n")
+    lock = small_study.folder / "for-ci.toml"
+    words = ("study", "export", "small:0", "-o", lock, "--storage", small_study.storage)
+    code, _, errors = nest_tune(*words)
+    assert code == 0, errors
+    lines = [
+        f'calibration = "{small_study.calibration.name}"' if x.startswith("calibration =") else x
+        for x in lock.read_text().splitlines()
+    ]
+    (tmp_path / ODD).write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("service", ["github", "gitlab"])
+def test_workflow_passes_the_schema_of_its_service(
+    service: str, repository_of_locks: Path, nest_tune: Run
+) -> None:
+    code, output, errors = nest_tune("ci", "init", service, "--data", "eval.npz")
+    assert code == 0, errors
+    path = Service(service).path
+    assert output == f"{path}: checks {ODD}\n"
+    shown = valid(path, service)
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    found = read_yaml(path)
+    if service == "github":
+        job = found["jobs"]["check"]
+        assert job["strategy"]["matrix"]["include"] == [{"lock": ODD, "data": "eval.npz"}]
+        assert job["env"]["LOCK"] == "${{ matrix.lock }}"
+        assert found["permissions"] == {"contents": "read"}
+        script = [step["run"] for step in job["steps"] if "run" in step][-1]
+    else:
+        job = found["nest-tune"]
+        assert job["parallel"]["matrix"] == [{"LOCK": ODD, "DATA": "eval.npz"}]
+        script = job["script"][-1]
+    tool = repository_of_locks / "bin" / "nest-tune"
+    tool.parent.mkdir()
+    root = Path(__file__).parents[3]
+    tool.write_text(f'#!/bin/sh\nexec {sys.executable} -m nest_tune "$@"\n')
+    tool.chmod(0o755)
+    environment = {
+        **os.environ,
+        "PATH": f"{tool.parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(root),
+        "LOCK": ODD,
+        "DATA": "eval.npz",
+    }
+    command = ["bash", "-euo", "pipefail", "-c", script]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "numbers hold" in ran.stdout
+    assert (repository_of_locks / "nest-tune.xml").exists()
+
+
+def test_schema_refuses_what_is_no_workflow(tmp_path: Path) -> None:
+    for service in SCHEMAS:
+        path = tmp_path / f"{service}.yml"
+        jobs = [Job("a.toml")]
+        text = workflow(Service(service), jobs, "nest-tune", "3.11")
+        broken = text.replace("matrix:\n", "matrix: 1\n#", 1).replace("script:", "skript:")
+        path.write_text(broken)
+        assert valid(path, service).returncode != 0
+
+
+@pytest.mark.usefixtures("repository_of_locks")
+def test_file_that_is_there_stays_unless_forced(nest_tune: Run) -> None:
+    path = Service.GITLAB.path
+    path.write_text("mine: true\n")
+    code, _, errors = nest_tune("ci", "init", "gitlab")
+    assert code == 2
+    assert "--force" in errors
+    assert path.read_text() == "mine: true\n"
+    code, _, errors = nest_tune("ci", "init", "gitlab", "-o", "other.yml", "--install", "wheel.whl")
+    assert code == 0
+    assert "without its evaluation data" in errors
+    assert 'REQUIREMENT: "wheel.whl"' in Path("other.yml").read_text()
+    assert nest_tune("ci", "init", "gitlab", "--force")[0] == 0
+    assert "mine" not in path.read_text()
+
+
+def test_nothing_to_check_is_an_error(
+    nest_tune: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, errors = nest_tune("ci", "init", "github")
+    assert code == 2
+    assert "study export" in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_that_ci_cannot_see_are_named(
+    repository_of_locks: Path, small_study: Any, nest_tune: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = repository_of_locks / "below"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    code, _, errors = nest_tune("ci", "init", "github", repository_of_locks / ODD)
+    assert code == 2
+    assert "root of the repository" in errors
+    inside = folder / "best.toml"
+    words = ("study", "export", "small:0", "-o", inside, "--storage", small_study.storage)
+    assert nest_tune(*words)[0] == 0
+    code, _, errors = nest_tune("ci", "init", "github", "best.toml")
+    assert code == 0
+    assert "lies outside the repository" in errors
+    (folder / "other.npz").write_bytes(b"other")
+    code, _, errors = nest_tune("ci", "init", "gitlab", "best.toml", "--data", "other.npz")
+    assert code == 2
+    assert "no lock file was measured on these data" in errors
+
+
+@pytest.mark.parametrize("text", ["${{ secrets.TOKEN }}", "$(id)", "a\nb", " "])
+def test_requirement_is_one_plain_line(text: str) -> None:
+    with pytest.raises(InputError, match="--install"):
+        workflow(Service.GITHUB, [Job("best.toml")], text, "3.11")
