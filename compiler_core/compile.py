@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
 
 from compiler_core.configuration import Configuration, Subject
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.frontend import QuantizedModel
-from compiler_core.graph.exporter import export_onnx
-from compiler_core.graph.ir import Graph
-from compiler_core.package.executable import CONSTANTS, CpuSegment, Executable, Segment
+from compiler_core.linking import Linked
+from compiler_core.package.executable import CpuSegment, Executable, Segment
 from compiler_core.package.report import LayerReport, Metrics, Report, launch_report, totals
-from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph, QuantizedTensor
-from compiler_core.system.compiled import compiled_timeline
+from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph
+from compiler_core.slices import Placed, place_layers, slicing_key
+from compiler_core.system.compiled import CompiledTimeline, compiled_timeline
 from compiler_core.system.latency import Cost, conversion_cost, node_cost
+from compiler_core.system.steps import Step, model_steps
+from compiler_core.system.timeline import TaskKind
 from compiler_core.targets.target import Target
 from compiler_core.targets.vta.default_schedule import default_schedule
 from compiler_core.targets.vta.dram_plan import ALIGNMENT, DramPlan, align
+from compiler_core.targets.vta.launch_timing import LaunchTiming, time_launch
 from compiler_core.targets.vta.legality import violations
-from compiler_core.targets.vta.linker import (
-    ConstantPool,
-    Launch,
-    NpuSegment,
-    PlacedTensor,
-    link_segment,
-    place_activations,
-    plan_activations,
-    verify_launches,
-)
+from compiler_core.targets.vta.linker import Launch, NpuSegment
 from compiler_core.targets.vta.schedule import Schedule
-from compiler_core.targets.vta.segment import SegmentLayers, segment_layers
-from compiler_core.targets.vta.timing import time_program
+from compiler_core.targets.vta.segment import Layer, SegmentLayers, segment_layers
 from compiler_core.tensor.task import Task
+from compiler_core.units import NPU
+
+_PICOSECONDS_PER_MILLISECOND = 10**9
 
 Progress = Callable[[str], None]
 
@@ -50,6 +44,7 @@ class CompiledModel:
         tasks: By id.
         report: Layer by layer.
         metrics: Totals.
+        timeline: When each layer of the report runs, and why not earlier.
     """
 
     source: QuantizedModel
@@ -58,6 +53,7 @@ class CompiledModel:
     tasks: Mapping[str, Task]
     report: Report
     metrics: Metrics
+    timeline: CompiledTimeline
 
 
 def compile_model(
@@ -82,23 +78,34 @@ def compile_model(
             f"{made_for.digest[:16]}…; {target.name!r} has {target.digest[:16]}…",
             hint="compile for the target that it was made for, or remove digest from its [target]",
         )
-    layers = model_layers(source.quantized)
-    tasks = model_tasks(layers)
-    progress(f"{sum(len(part.layers) for part in layers)} layers, {len(tasks)} tasks")
-    schedules = choose_schedules(tasks, source.configuration.schedules, target)
-    linked = _Linked(source.quantized, layers, schedules, target)
-    progress(f"{sum(len(part) for part in linked.launches)} programs, verifying")
+    found = model_layers(source.quantized)
+    given = source.configuration.schedules
+    _require_known(given, {**model_tasks(found)})
+    placed = place_layers(found, source.configuration.plan, source.configuration.slicing, target)
+    tasks = model_tasks(placed.layers)
+    progress(f"{sum(len(part.layers) for part in placed.layers)} layers, {len(tasks)} tasks")
+    schedules = _whole_schedules(placed, given, target)
+    steps = model_steps(source.quantized, placed.layers)
+    linked = Linked(source.quantized, placed.layers, steps, schedules, placed.parts, target)
+    progress(f"{sum(len(part) for part in linked.launches)} launches, verifying")
     executable = linked.executable()
-    dram = executable.dram()
-    for segment in executable.npu_segments:
-        verify_launches(segment.launches, dram, target.npu.geometry)
     progress("timing")
-    report = _report(source.quantized, executable, tasks, schedules)
-    timeline = compiled_timeline(source.quantized, executable, report)
+    timings = [
+        time_launch(launch, target.npu)
+        for segment in executable.npu_segments
+        for launch in segment.launches
+    ]
+    report = _report(source.quantized, executable, placed, schedules, timings)
+    units = [placed.units[step.layer.operator.name] for step in steps if step.layer is not None]
+    timeline = compiled_timeline(steps, report.layers, timings, units, target)
+    report = _with_times(report, timeline, target.npu_cores)
+    executable = _on_cores(executable, timeline, steps)
     metrics = _metrics(executable, linked.plans, report, timeline.latency_ms)
     configuration = replace(
         source.configuration,
+        plan=placed.plan,
         schedules=dict(sorted(schedules.items())),
+        slicing=placed.slicing,
         target=Subject(target.name, target.digest),
         measured={
             "npu_cycles": float(metrics.npu_cycles),
@@ -106,7 +113,7 @@ def compile_model(
             "energy_mj": metrics.energy_mj,
         },
     )
-    return CompiledModel(source, configuration, executable, tasks, report, metrics)
+    return CompiledModel(source, configuration, executable, tasks, report, metrics, timeline)
 
 
 def model_layers(quantized: QuantizedGraph) -> tuple[SegmentLayers, ...]:
@@ -131,12 +138,7 @@ def choose_schedules(
         InputError: A schedule is for a task that the model does not have, or for another operator.
         InfeasibleError: A schedule does not fit.
     """
-    for name in given:
-        if name not in tasks:
-            raise InputError(
-                f"schedule.{name}: the model has no such task; it has {', '.join(sorted(tasks))}",
-                hint="nest-tune task list shows the tasks of a model",
-            )
+    _require_known(given, tasks)
     chosen = {}
     for name, task in tasks.items():
         schedule = given.get(name) or default_schedule(task.workload, target.npu)
@@ -144,6 +146,29 @@ def choose_schedules(
             check_schedule(task, schedule, target)
         chosen[name] = schedule
     return chosen
+
+
+def _require_known(given: Mapping[str, Schedule], tasks: Mapping[str, Task]) -> None:
+    for name in given:
+        if name not in tasks:
+            raise InputError(
+                f"schedule.{name}: the model has no such task; it has {', '.join(sorted(tasks))}",
+                hint="nest-tune task list shows the tasks of a model",
+            )
+
+
+def _whole_schedules(
+    placed: Placed, given: Mapping[str, Schedule], target: Target
+) -> dict[str, Schedule]:
+    """Schedules of the tasks that some layer runs on one core."""
+    tasks = {
+        layer.task.id: layer.task
+        for part in placed.layers
+        for layer in part.layers
+        if layer.operator.name not in placed.parts
+    }
+    used = {name: schedule for name, schedule in given.items() if name in tasks}
+    return choose_schedules(tasks, used, target)
 
 
 def check_schedule(task: Task, schedule: Schedule, target: Target) -> None:
@@ -161,155 +186,109 @@ def check_schedule(task: Task, schedule: Schedule, target: Target) -> None:
         raise InfeasibleError(f"schedule of task {task.id}: {broken[0]}")
 
 
-class _Linked:
-    """All integer segments in one DRAM: activations first, then each segment's constants."""
-
-    def __init__(
-        self,
-        quantized: QuantizedGraph,
-        layers: tuple[SegmentLayers, ...],
-        schedules: Mapping[str, Schedule],
-        target: Target,
-    ) -> None:
-        geometry = target.npu.geometry
-        self._quantized, self._target = quantized, target
-        self.plans = tuple(plan_activations(part, schedules, geometry) for part in layers)
-        address = ALIGNMENT + align(max((plan.size for plan in self.plans), default=0))
-        self.layouts: list[Mapping[str, PlacedTensor]] = []
-        self.launches: list[tuple[Launch, ...]] = []
-        self.pools: list[ConstantPool] = []
-        for part, plan in zip(layers, self.plans, strict=True):
-            layout = place_activations(part, plan, schedules, geometry)
-            pool = ConstantPool(address)
-            self.launches.append(link_segment(part, schedules, layout, pool, geometry))
-            self.layouts.append(layout)
-            self.pools.append(pool)
-            address = pool.end
-        self._dram_bytes = address
-
-    def executable(self) -> Executable:
-        dram = np.zeros(self._dram_bytes, np.uint8)
-        for pool in self.pools:
-            pool.write(dram)
-        segments: list[Segment] = []
-        quantized, number = self._quantized, 0
-        for part in quantized.segments:
-            if isinstance(part, FloatSegment):
-                if part.graph.outputs:
-                    segments.append(_cpu_segment(part))
-                continue
-            pool = self.pools[number]
-            # The first image begins at address 0 and so holds the activations' region too.
-            start = pool.start if number else 0
-            segments.append(
-                NpuSegment(
-                    part.name,
-                    part.operators,
-                    part.inputs,
-                    part.outputs,
-                    self.layouts[number],
-                    start,
-                    dram[start : pool.end].copy(),
-                    self.launches[number],
-                )
-            )
-            number += 1
-        segments += _constant_outputs(quantized.source)
-        return Executable(
-            self._target,
-            signature_of(quantized),
-            _border_tensors(quantized),
-            dict(sorted(quantized.views.items())),
-            tuple(segments),
-            self._dram_bytes,
-        )
-
-
-def _cpu_segment(segment: FloatSegment) -> CpuSegment:
-    graph = segment.graph
-    model = export_onnx(graph).SerializeToString(deterministic=True)
-    return CpuSegment(segment.name, graph.inputs, graph.outputs, model)
-
-
-def _constant_outputs(source: Graph) -> list[CpuSegment]:
-    """A segment that only hands out the model's constant outputs, where there are any."""
-    names = tuple(name for name in source.outputs if name in source.constants)
-    if not names:
-        return []
-    graph = replace(
-        source,
-        nodes=(),
-        inputs=(),
-        outputs=names,
-        constants={name: source.constants[name] for name in names},
-    )
-    model = export_onnx(graph).SerializeToString(deterministic=True)
-    return [CpuSegment(CONSTANTS, (), names, model)]
-
-
-def _border_tensors(quantized: QuantizedGraph) -> dict[str, QuantizedTensor]:
-    names = set(quantized.views)
-    for part in quantized.segments:
-        if isinstance(part, IntegerSegment):
-            names |= {*part.inputs, *part.outputs}
-            for operator in part.operators:
-                names.add(operator.output)
-    return {name: quantized.tensors[name] for name in sorted(names)}
-
-
-def signature_of(quantized: QuantizedGraph) -> Graph:
-    """The model's interface and the types of its border tensors, without nodes."""
-    source = quantized.source
-    names = {*source.inputs, *source.outputs, *quantized.views}
-    return replace(
-        source,
-        nodes=(),
-        constants={},
-        types={name: source.types[name] for name in sorted(names) if name in source.types},
-        functions=(),
-        dynamic_batch=source.dynamic_batch & names,
-        batch_dependent=source.batch_dependent & names,
-    )
-
-
 def _report(
     quantized: QuantizedGraph,
     executable: Executable,
-    tasks: Mapping[str, Task],
+    placed: Placed,
     schedules: Mapping[str, Schedule],
+    timings: Sequence[LaunchTiming],
 ) -> Report:
     layers: list[LayerReport] = []
     compiled = {segment.name: segment for segment in executable.npu_segments}
+    parts = {part.segment.name: part for part in placed.layers}
+    timed = iter(timings)
     on_npu: set[str] = set()
     for part in quantized.segments:
         if isinstance(part, FloatSegment):
             layers += _node_reports(part, executable.target)
             continue
+        segment = compiled[part.name]
         entering = [name for name in part.inputs if name not in on_npu]
-        layers += _conversions(compiled[part.name], entering, "quantize", executable)
-        layers += _launch_reports(compiled[part.name], tasks, schedules, executable.target)
+        layers += _conversions(segment, entering, "quantize", executable)
+        layers += [
+            _launch_report(segment, launch, layer, placed, schedules, next(timed), executable)
+            for launch, layer in zip(segment.launches, parts[part.name].layers, strict=True)
+        ]
         leaving = [name for name in part.outputs if name in quantized.views]
-        layers += _conversions(compiled[part.name], leaving, "dequantize", executable)
+        layers += _conversions(segment, leaving, "dequantize", executable)
         on_npu |= set(part.outputs)
     return Report(tuple(layers))
 
 
-def _launch_reports(
-    segment: NpuSegment, tasks: Mapping[str, Task], schedules: Mapping[str, Schedule], chip: Target
-) -> list[LayerReport]:
-    core = chip.npu
-    return [
-        launch_report(
-            launch,
-            segment.name,
-            tasks[launch.task],
-            schedules[launch.task].digest,
-            time_program(launch.instructions, core.timing, core.geometry, core.energy),
-            core,
-            chip.launch_overhead_s,
+def _launch_report(
+    segment: NpuSegment,
+    launch: Launch,
+    layer: Layer,
+    placed: Placed,
+    schedules: Mapping[str, Schedule],
+    timing: LaunchTiming,
+    executable: Executable,
+) -> LayerReport:
+    name, target = layer.operator.name, executable.target
+    parts = placed.parts.get(name, ())
+    if parts:
+        key = slicing_key(layer.task.id, parts[0].piece.axis)
+        schedule = placed.slicing[key].digest
+    else:
+        schedule = schedules[layer.task.id].digest
+    return launch_report(
+        launch,
+        segment.name,
+        placed.units[name],
+        layer.task,
+        schedule,
+        timing,
+        target.npu,
+        target.launch_overhead_s,
+        parts,
+    )
+
+
+def _with_times(report: Report, found: CompiledTimeline, cores: int) -> Report:
+    """The report with start, end and core of each step; one core needs no number."""
+    layers = []
+    begun = dict(enumerate(found.timeline.start_ps))
+    begun |= {span.task: span.start_ps for span in found.timeline.spans if span.track > 0}
+    for number, layer in enumerate(report.layers):
+        core = found.timeline.core[number]
+        unit, shares = layer.unit, layer.cores
+        if cores == 1:
+            shares = ()
+        elif core >= 0:
+            unit = f"{NPU}{core}"
+            shares = tuple(replace(share, core=core) for share in shares)
+        layers.append(
+            replace(
+                layer,
+                unit=unit,
+                start_ms=begun[number] / _PICOSECONDS_PER_MILLISECOND,
+                end_ms=found.timeline.end_ps[number] / _PICOSECONDS_PER_MILLISECOND,
+                cores=shares,
+            )
         )
-        for launch in segment.launches
-    ]
+    return Report(tuple(layers))
+
+
+def _on_cores(executable: Executable, found: CompiledTimeline, steps: Sequence[Step]) -> Executable:
+    """Every program that is not sliced on the core that the timeline gave it."""
+    cores = iter(
+        core
+        for step, core in zip(steps, found.timeline.core, strict=True)
+        if step.kind is TaskKind.PROGRAM
+    )
+    segments: list[Segment] = []
+    for segment in executable.segments:
+        if isinstance(segment, NpuSegment):
+            launches = []
+            for launch in segment.launches:
+                core = next(cores)
+                if core >= 0:
+                    program = replace(launch.programs[0], core=core)
+                    launch = replace(launch, programs=(program,))
+                launches.append(launch)
+            segment = replace(segment, launches=tuple(launches))
+        segments.append(segment)
+    return replace(executable, segments=tuple(segments))
 
 
 def _node_reports(segment: FloatSegment, chip: Target) -> list[LayerReport]:

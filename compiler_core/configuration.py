@@ -19,11 +19,15 @@ from compiler_core.lock import Lock
 from compiler_core.plain import from_plain, refuse_unknown, to_plain
 from compiler_core.quantize.scheme import QuantizationScheme, read_scheme, scheme_document
 from compiler_core.targets.vta.schedule import ConvSchedule, MaxPoolSchedule, Schedule
+from compiler_core.targets.vta.sliced_schedule import SlicedSchedule
+from compiler_core.targets.vta.slicing import SliceAxis
+from compiler_core.units import is_unit
 
 CONFIGURATION_SCHEMA = "nest-tune/config/1"
 _BYTES_MAX = 64 << 20
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_TABLES = ("model", "target", "scheme", "plan", "schedule", "measured", "lock")
+_CORE = re.compile(r"core-([0-9]|[1-9][0-9])")
+_TABLES = ("model", "target", "scheme", "plan", "schedule", "slicing", "measured", "lock")
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,8 @@ class Configuration:
         scheme: How tensors become integers.
         plan: Unit per graph node; empty for everything that the NPU supports.
         schedules: Schedule per task id; a task without one gets the untuned default.
+        slicing: How operators that the plan cuts across cores are cut, by task id; one without gets
+            the untuned default.
         model, target: What it was made for.
         measured: Metrics when it was compiled, by name.
         lock: What a check compares a new compile with; only in lock files.
@@ -96,6 +102,7 @@ class Configuration:
     target: Subject = field(default_factory=Subject)
     measured: Mapping[str, float] = field(default_factory=dict)
     lock: Lock | None = None
+    slicing: Mapping[str, SlicedSchedule] = field(default_factory=dict)
 
 
 def configuration_document(configuration: Configuration) -> dict[str, Any]:
@@ -107,11 +114,22 @@ def configuration_document(configuration: Configuration) -> dict[str, Any]:
         "scheme": _scheme_document(configuration.scheme),
         "plan": to_plain(configuration.plan),
         "schedule": to_plain(dict(sorted(configuration.schedules.items()))),
+        **_slicing_document(configuration.slicing),
         "measured": to_plain(configuration.measured),
     }
     if configuration.lock is not None:
         document["lock"] = to_plain(configuration.lock)
     return document
+
+
+def _slicing_document(slicing: Mapping[str, SlicedSchedule]) -> dict[str, Any]:
+    if not slicing:
+        return {}
+    tables = {}
+    for name, item in sorted(slicing.items()):
+        cores = {f"core-{core}": to_plain(part) for core, part in enumerate(item.schedules)}
+        tables[name] = {"axis": item.axis.value, **cores}
+    return {"slicing": tables}
 
 
 def _scheme_document(scheme: Scheme) -> dict[str, Any]:
@@ -138,8 +156,14 @@ def read_configuration_document(document: Any, where: str) -> Configuration:
         raise InputError(f"{where}: schedule is no table")
     plan = from_plain(dict[str, str], document.get("plan", {}), f"{where}: plan")
     for node, unit in plan.items():
-        if unit not in ("vta", "cpu"):
-            raise InputError(f"{where}: plan.{node}: unit {unit!r}; allowed are vta, cpu")
+        if not is_unit(unit):
+            raise InputError(
+                f"{where}: plan.{node}: unit {unit!r}; allowed are vta, cpu and, with several "
+                "cores, vta0, vta1, …, vta-sliced, vta-channels, vta-rows"
+            )
+    slicing = document.get("slicing", {})
+    if not isinstance(slicing, dict):
+        raise InputError(f"{where}: slicing is no table")
     return Configuration(
         from_plain(Scheme, document.get("scheme", {}), f"{where}: scheme"),
         plan,
@@ -151,6 +175,23 @@ def read_configuration_document(document: Any, where: str) -> Configuration:
         from_plain(Subject, document.get("target", {}), f"{where}: target"),
         from_plain(dict[str, float], document.get("measured", {}), f"{where}: measured"),
         from_plain(Lock, document["lock"], f"{where}: lock") if "lock" in document else None,
+        {name: _read_slicing(value, f"{where}: slicing.{name}") for name, value in slicing.items()},
+    )
+
+
+def _read_slicing(value: Any, where: str) -> SlicedSchedule:
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: no table of keys")
+    cores = [key for key in value if _CORE.fullmatch(key)]
+    refuse_unknown(value, ["axis", *cores], where)
+    if sorted(cores) != sorted(f"core-{core}" for core in range(len(cores))) or not cores:
+        raise InputError(f"{where}: core-0, core-1, … are needed; there are {', '.join(cores)}")
+    return SlicedSchedule(
+        from_plain(SliceAxis, value.get("axis"), f"{where}.axis"),
+        tuple(
+            read_schedule(value[f"core-{core}"], f"{where}.core-{core}")
+            for core in range(len(cores))
+        ),
     )
 
 

@@ -168,6 +168,7 @@ def quantize_model(
         Subject(model.name, model.digest),
         configuration.target,
         configuration.measured,
+        slicing=configuration.slicing,
     )
     return QuantizedModel(model, quantized, full, skeleton.cpu_reasons)
 

@@ -21,13 +21,14 @@ from compiler_core.quantize.exact import exact_model
 from compiler_core.targets.vta.conv_structure import BLOCK, blocks
 from compiler_core.targets.vta.fold import fold_input
 from compiler_core.targets.vta.functional import PreparedProgram, prepare
-from compiler_core.targets.vta.linker import Launch, NpuSegment, PlacedTensor
+from compiler_core.targets.vta.linker import CoreProgram, Launch, NpuSegment
 from compiler_core.targets.vta.pack import pack_activation, unpack_activation
+from compiler_core.targets.vta.placed_tensor import PlacedTensor
 
 Integers = npt.NDArray[np.int8]
 Bytes = npt.NDArray[np.uint8]
-Observer = Callable[[NpuSegment, Launch, Bytes, Bytes], None]
-"""Told of a launch: segment, launch, DRAM before and after."""
+Observer = Callable[[NpuSegment, Launch, CoreProgram, Bytes, Bytes], None]
+"""Told of each program: segment, launch, program, DRAM before and after."""
 
 
 class BackendKind(Enum):
@@ -65,10 +66,11 @@ class Simulator:
         self._observed: set[str] = set()
         self._local = local()
         geometry = executable.target.npu.geometry
-        self._programs: dict[tuple[str, str], PreparedProgram] = {
-            (segment.name, launch.name): prepare(launch.instructions, geometry)
+        self._programs: dict[tuple[str, str, int], PreparedProgram] = {
+            (segment.name, launch.name, program.core): prepare(program.instructions, geometry)
             for segment in executable.npu_segments
             for launch in segment.launches
+            for program in launch.programs
         }
 
     def run(self, segment: NpuSegment, inputs: Mapping[str, Integers]) -> dict[str, Integers]:
@@ -103,11 +105,13 @@ class Simulator:
         memory = self._memory()
         for name in segment.inputs:
             write_activation(memory, segment.layout[name], inputs[name])
+        # Programs of one launch leave each other's memory alone: any order gives the same bits.
         for launch in segment.launches:
-            before = memory.copy() if observer is not None else memory
-            self._programs[segment.name, launch.name].run(memory)
-            if observer is not None:
-                observer(segment, launch, before, memory)
+            for program in launch.programs:
+                before = memory.copy() if observer is not None else memory
+                self._programs[segment.name, launch.name, program.core].run(memory)
+                if observer is not None:
+                    observer(segment, launch, program, before, memory)
         return {name: read_activation(memory, segment.layout[name]) for name in segment.outputs}
 
 

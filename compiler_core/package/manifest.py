@@ -20,7 +20,7 @@ from compiler_core.quantize.ir import (
     View,
 )
 from compiler_core.targets.target import Target
-from compiler_core.targets.vta.linker import InputFold
+from compiler_core.targets.vta.placed_tensor import InputFold
 
 PACKAGE_SCHEMA = "nest-tune/package/1"
 LAYOUT_SCHEMA = "nest-tune/layout/1"
@@ -108,7 +108,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class LayoutTensor:
-    """An activation in DRAM; see :class:`~compiler_core.targets.vta.linker.PlacedTensor`.
+    """An activation in DRAM; see :class:`~compiler_core.targets.vta.placed_tensor.PlacedTensor`.
 
     Attributes:
         address: Of its first byte.
@@ -131,12 +131,14 @@ class LayoutTensor:
 
 @dataclass(frozen=True)
 class LayoutLaunch:
-    """A program: ``NAME/core-0/instructions.bin``, 16 bytes per instruction, little-endian."""
+    """An operator: ``NAME/core-K/instructions.bin`` for each of its cores, 16 bytes per
+    instruction, little-endian."""
 
     name: str
     layer: str
     sources: tuple[str, ...]
     task: str
+    cores: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ from compiler_core.package.executable import Executable
 from compiler_core.package.report import LayerReport, Report
 from compiler_core.targets.target import Target
 from compiler_core.targets.vta.isa import decode
+from compiler_core.targets.vta.launch_timing import time_launch
 from compiler_core.targets.vta.linker import Launch
 from compiler_core.targets.vta.timeline import TRACKS as NPU_TRACKS
 from compiler_core.targets.vta.timeline import timeline
-from compiler_core.targets.vta.timing import time_program
 from compiler_core.trace import Slice
+from compiler_core.units import NPU
 
 TRACKS = ("cpu", *NPU_TRACKS)
 
@@ -78,40 +79,64 @@ def roofline(layer: LayerReport, target: Target) -> Roofline | None:
 
 
 def by_unit(report: Report) -> tuple[UnitProfile, ...]:
-    """Sums per unit, in order of first use."""
-    latency = sum(layer.latency_ms for layer in report.layers) or 1.0
-    energy = sum(layer.energy_mj for layer in report.layers) or 1.0
+    """Sums per unit, in order of first use; what is sliced counts on every core that takes part."""
+    shares = [share for layer in report.layers for share in _shares(layer)]
+    latency = sum(share.latency_ms for share in shares) or 1.0
+    energy = sum(share.energy_mj for share in shares) or 1.0
     profiles = []
-    for unit in dict.fromkeys(layer.unit for layer in report.layers):
-        layers = [layer for layer in report.layers if layer.unit == unit]
-        time = sum(layer.latency_ms for layer in layers)
-        spent = sum(layer.energy_mj for layer in layers)
+    for unit in dict.fromkeys(share.unit for share in shares):
+        own = [share for share in shares if share.unit == unit]
+        time = sum(share.latency_ms for share in own)
+        spent = sum(share.energy_mj for share in own)
         profiles.append(
             UnitProfile(
                 unit,
-                len(layers),
+                len(own),
                 time,
                 time / latency,
                 spent,
                 spent / energy,
-                sum(layer.cycles for layer in layers),
-                sum(sum(layer.bytes.values()) for layer in layers),
+                sum(share.cycles for share in own),
+                sum(share.bytes for share in own),
             )
         )
     return tuple(profiles)
 
 
+@dataclass(frozen=True)
+class _Share:
+    """What one layer asks of one unit."""
+
+    unit: str
+    latency_ms: float
+    energy_mj: float
+    cycles: int
+    bytes: int
+
+
+def _shares(layer: LayerReport) -> Iterator[_Share]:
+    if len(layer.cores) < 2:
+        moved = sum(layer.bytes.values())
+        yield _Share(layer.unit, layer.latency_ms, layer.energy_mj, layer.cycles, moved)
+        return
+    for core in layer.cores:
+        # The launches and the slowest core take the layer's time; another core is done earlier.
+        time = layer.latency_ms * core.cycles / layer.cycles
+        moved = sum(core.bytes.values())
+        yield _Share(f"{NPU}{core.core}", time, core.energy_mj, core.cycles, moved)
+
+
 def by_instruction(executable: Executable) -> tuple[InstructionProfile, ...]:
     """Counts and cycles per module and kind of instruction, the longest first."""
     sums: dict[tuple[str, str, str], tuple[int, int]] = {}
+    clock = executable.target.npu.clock_hz
     for segment in executable.npu_segments:
         for launch in segment.launches:
-            for item in _launch_slices(launch, executable.target):
+            for _, item in _launch_slices(launch, executable.target):
                 key = NPU_TRACKS[item.track], item.name, item.category
                 if item.name.startswith("read "):
                     key = key[0], "read instructions", key[2]
                 count, cycles = sums.get(key, (0, 0))
-                clock = executable.target.npu.clock_hz
                 spent = item.arguments.get(
                     "cycles", round((item.end_ns - item.start_ns) * clock / 1e9)
                 )
@@ -120,43 +145,57 @@ def by_instruction(executable: Executable) -> tuple[InstructionProfile, ...]:
     return tuple(sorted(profiles, key=lambda item: (-item.cycles, item.module, item.name)))
 
 
-def _launch_slices(launch: Launch, target: Target) -> Iterator[Slice]:
+def _launch_slices(launch: Launch, target: Target) -> Iterator[tuple[int, Slice]]:
+    """Slices of a launch's programs, each with its core."""
     core = target.npu
-    timing = time_program(launch.instructions, core.timing, core.geometry, trace=True)
-    assert timing.trace is not None
-    yield from timeline(
-        decode(launch.instructions),
-        timing.trace,
-        cycles=timing.cycles,
-        clock_hz=core.clock_hz,
-        fetch_batch_instructions=core.timing.fetch_batch_instructions,
-    )
+    timing = time_launch(launch, core, trace=True)
+    for program, run in zip(launch.programs, timing.cores, strict=True):
+        assert run.trace is not None
+        for item in timeline(
+            decode(program.instructions),
+            run.trace,
+            cycles=run.cycles,
+            clock_hz=core.clock_hz,
+            fetch_batch_instructions=core.timing.fetch_batch_instructions,
+        ):
+            yield program.core, item
+
+
+def tracks(target: Target) -> tuple[str, ...]:
+    """Tracks of :func:`trace_slices`: the CPU, then the modules of each core."""
+    if target.npu_cores == 1:
+        return ("cpu", *NPU_TRACKS)
+    cores = range(target.npu_cores)
+    return ("cpu", *(f"{NPU}{core} {name}" for core in cores for name in NPU_TRACKS))
 
 
 def trace_slices(executable: Executable, report: Report) -> Iterator[Slice]:
-    """One run of the model as a timeline, in the order of the sequential latency model."""
+    """One run of the model as the system timeline has it.
+
+    A program that others slow down on the shared port is stretched as a whole; a CPU step that
+    launches interrupt is shown from its beginning to its end.
+    """
     target = executable.target
     launches = {segment.name: iter(segment.launches) for segment in executable.npu_segments}
-    overhead_ns = round(target.launch_overhead_s * 1e9)
-    now = 0
     for layer in report.layers:
-        length = round(layer.latency_ms * 1e6)
+        start, end = round(layer.start_ms * 1e6), round(layer.end_ms * 1e6)
         arguments = {"segment": layer.segment, "shape": layer.shape}
         if layer.unit == "cpu":
             name = f"{layer.operator} {layer.name}"
-            yield Slice(0, name, layer.operator, now, now + length, arguments=arguments)
-            now += length
+            yield Slice(0, name, layer.operator, start, end, arguments=arguments)
             continue
+        launch = next(launches[layer.segment])
+        overhead = round(target.launch_overhead_s * 1e9) * len(launch.programs)
         yield Slice(
-            0, f"launch {layer.name}", "launch", now, now + overhead_ns, arguments=arguments
+            0, f"launch {layer.name}", "launch", start - overhead, start, arguments=arguments
         )
-        now += overhead_ns
-        for item in _launch_slices(next(launches[layer.segment]), target):
+        alone = layer.cycles / target.npu.clock_hz * 1e9
+        scale = (end - start) / alone if target.npu_cores > 1 else 1.0
+        for core, item in _launch_slices(launch, target):
             yield replace(
                 item,
-                track=item.track + 1,
-                start_ns=item.start_ns + now,
-                end_ns=item.end_ns + now,
+                track=1 + len(NPU_TRACKS) * (core if target.npu_cores > 1 else 0) + item.track,
+                start_ns=start + round(item.start_ns * scale),
+                end_ns=start + round(item.end_ns * scale),
                 arguments={**item.arguments, "layer": layer.name},
             )
-        now += length - overhead_ns

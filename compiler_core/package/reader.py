@@ -27,6 +27,7 @@ from compiler_core.package.manifest import (
     REPORT,
     FileEntry,
     Layout,
+    LayoutLaunch,
     LayoutTensor,
     Manifest,
     Operators,
@@ -40,10 +41,12 @@ from compiler_core.package.report import REPORT_SCHEMA, LayerReport, Report
 from compiler_core.package.seal import unsealed
 from compiler_core.plain import from_plain
 from compiler_core.quantize.ir import QuantizedTensor
+from compiler_core.targets.target import Target
 from compiler_core.targets.vta.conv_structure import blocks
 from compiler_core.targets.vta.dram_plan import ADDRESS_LIMIT
 from compiler_core.targets.vta.fold import fold_workload, foldable
-from compiler_core.targets.vta.linker import Launch, NpuSegment, PlacedTensor
+from compiler_core.targets.vta.linker import CoreProgram, Launch, NpuSegment
+from compiler_core.targets.vta.placed_tensor import PlacedTensor
 
 _MANIFEST_BYTES_MAX = 256 << 20
 _TOTAL_BYTES_MAX = 8 << 30
@@ -278,13 +281,8 @@ def _npu_segment(
     for launch in layout.launches:
         if not _LAUNCH_NAME.fullmatch(launch.name):
             raise InputError(f"{where}: launch name {launch.name!r}")
-        code = files[f"{folder}/{launch.name}/core-0/instructions.bin"]
-        if not code or len(code) % 16:
-            raise InputError(f"{where}: {launch.name} has {len(code)} bytes; 16 per instruction")
-        instructions = np.frombuffer(code, np.uint8).reshape(-1, 16)
-        launches.append(
-            Launch(launch.name, launch.layer, launch.sources, launch.task, instructions)
-        )
+        programs = _programs(launch, manifest.target, files, folder, where)
+        launches.append(Launch(launch.name, launch.layer, launch.sources, launch.task, programs))
     integer_operators = read_operators(operators, files[f"{folder}/operators.bin"], where)
     shapes = {name: item.shape for name, item in manifest.integers.items()}
     check_operators(integer_operators, entry.inputs, entry.outputs, shapes, where)
@@ -298,6 +296,28 @@ def _npu_segment(
         image,
         tuple(launches),
     )
+
+
+def _programs(
+    launch: LayoutLaunch, target: Target, files: Mapping[str, bytes], folder: str, where: str
+) -> tuple[CoreProgram, ...]:
+    cores = launch.cores
+    if not cores or list(cores) != sorted(set(cores)) or not 0 <= cores[0] <= cores[-1]:
+        raise InputError(f"{where}: {launch.name} runs on cores {cores}")
+    if cores[-1] >= target.npu_cores:
+        raise InputError(
+            f"{where}: {launch.name} runs on core {cores[-1]}; {target.name!r} has "
+            f"{target.npu_cores}"
+        )
+    programs = []
+    for core in cores:
+        code = files[f"{folder}/{launch.name}/core-{core}/instructions.bin"]
+        if not code or len(code) % 16:
+            raise InputError(
+                f"{where}: {launch.name}/core-{core} has {len(code)} bytes; 16 per instruction"
+            )
+        programs.append(CoreProgram(core, np.frombuffer(code, np.uint8).reshape(-1, 16)))
+    return tuple(programs)
 
 
 def _placed(tensor: LayoutTensor, dram_bytes: int, where: str) -> PlacedTensor:

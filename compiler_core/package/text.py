@@ -11,7 +11,8 @@ from compiler_core.plain import to_plain
 from compiler_core.quantize.ir import IntegerConv, IntegerMaxPool
 from compiler_core.quantize.text import quantized_text
 from compiler_core.targets.vta.assembly import disassemble
-from compiler_core.targets.vta.linker import NpuSegment, PlacedTensor
+from compiler_core.targets.vta.linker import NpuSegment
+from compiler_core.targets.vta.placed_tensor import PlacedTensor
 from compiler_core.tensor.task import shape_text
 
 
@@ -88,5 +89,8 @@ def _fields(plain: object, prefix: str = "") -> str:
 def _commands(compiled: CompiledModel) -> Iterator[str]:
     for segment in compiled.executable.npu_segments:
         for launch in segment.launches:
-            yield f"# {segment.name} {launch.name} {launch.layer} ({launch.task})"
-            yield disassemble(launch.instructions)
+            title = f"# {segment.name} {launch.name} {launch.layer} ({launch.task})"
+            for program in launch.programs:
+                several = len(launch.programs) > 1 or program.core
+                yield f"{title} core {program.core}" if several else title
+                yield disassemble(program.instructions)

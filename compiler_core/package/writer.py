@@ -95,7 +95,13 @@ def _segment_files(segment: NpuSegment) -> dict[str, bytes]:
             for name, placed in sorted(segment.layout.items())
         },
         tuple(
-            LayoutLaunch(launch.name, launch.layer, launch.sources, launch.task)
+            LayoutLaunch(
+                launch.name,
+                launch.layer,
+                launch.sources,
+                launch.task,
+                tuple(program.core for program in launch.programs),
+            )
             for launch in segment.launches
         ),
     )
@@ -106,8 +112,9 @@ def _segment_files(segment: NpuSegment) -> dict[str, bytes]:
         f"{folder}/operators.bin": constants,
     }
     for launch in segment.launches:
-        path = f"{folder}/{launch.name}/core-0/instructions.bin"
-        files[path] = launch.instructions.tobytes()
+        for program in launch.programs:
+            path = f"{folder}/{launch.name}/core-{program.core}/instructions.bin"
+            files[path] = program.instructions.tobytes()
     return files
 
 

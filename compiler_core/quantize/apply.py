@@ -9,7 +9,7 @@ import numpy as np
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
-from compiler_core.quantize.assemble import CPU, NPU, assemble
+from compiler_core.quantize.assemble import CPU, assemble
 from compiler_core.quantize.cpu_integers import WEIGHTED, float_reason, lower_integers
 from compiler_core.quantize.equalization import equalize
 from compiler_core.quantize.exponents import RangeChoice, fitting_exponent, score_tensors
@@ -29,6 +29,7 @@ from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme, Rang
 from compiler_core.quantize.skeleton import Skeleton
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.targets.vta.quantization import unsupported_scheme
+from compiler_core.units import kind_of
 
 _LEVELS = 127
 
@@ -59,7 +60,7 @@ def apply_scheme(
 
     Args:
         graph: The float graph, simplified.
-        assignment: ``"vta"`` or ``"cpu"`` for every node name.
+        assignment: Unit of every node name.
         ranges: Statistics of every float tensor, of the samples that the scheme asks for.
         scheme: The decisions. Nodes that the NPU cannot run under it go to the CPU.
 
@@ -71,7 +72,7 @@ def apply_scheme(
     reasons: dict[str, str] = {}
     units = dict(assignment)
     for node in graph.nodes:
-        if units.get(node.name) != NPU:
+        if kind_of(units.get(node.name, CPU)) == CPU:
             continue
         reason = "The scheme keeps it in float." if node.name in floats else None
         reason = reason or unsupported_scheme(graph, node, scheme)

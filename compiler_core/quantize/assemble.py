@@ -47,8 +47,9 @@ from compiler_core.targets.vta.operators import (
     slice_steps,
     unsupported,
 )
+from compiler_core.units import CPU, NPU, is_unit, kind_of
 
-NPU, CPU = "vta", "cpu"
+__all__ = ["CPU", "NPU", "assemble"]
 
 _Floats = npt.NDArray[np.float64]
 
@@ -58,18 +59,19 @@ def assemble(graph: Graph, assignment: Mapping[str, str]) -> Skeleton:
 
     Args:
         graph: The float graph, simplified.
-        assignment: ``"vta"`` or ``"cpu"`` for every node name.
+        assignment: Unit of every node name; which core of the NPU makes no difference.
 
     Raises:
         InputError: A node has no unit, an unknown one, or one that cannot run it.
     """
     builder = _Assembler(graph)
     for node in graph.nodes:
-        unit = assignment.get(node.name)
-        if unit not in (NPU, CPU):
+        given = assignment.get(node.name)
+        if given is None or not is_unit(given):
             raise InputError(
-                f"node {node.name!r} is assigned to {unit!r}; allowed are {NPU!r} and {CPU!r}"
+                f"node {node.name!r} is assigned to {given!r}; allowed are {NPU!r} and {CPU!r}"
             )
+        unit = kind_of(given)
         reason = unsupported(graph, node) if unit == NPU else None
         if reason is not None:
             raise InputError(

@@ -43,12 +43,13 @@ def profile(
 
     loaded = read_package(package)
     if trace is not None:
-        from compiler_core.package.profile import TRACKS, trace_slices
+        from compiler_core.package.profile import trace_slices, tracks
         from compiler_core.trace import write_trace
 
         title = f"{loaded.manifest.model.name} on {loaded.manifest.target.name}"
         slices = trace_slices(loaded.executable, loaded.report)
-        write_atomically(trace, lambda stream: write_trace(stream, title, TRACKS, slices))
+        names = tracks(loaded.manifest.target)
+        write_atomically(trace, lambda stream: write_trace(stream, title, names, slices))
     if as_json:
         print_json("profile", _document(loaded, package, by))
         return

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from compiler_core.package.reader import Package
-    from compiler_core.targets.vta.linker import Launch, NpuSegment
+    from compiler_core.targets.vta.linker import CoreProgram, Launch, NpuSegment
 
 EXAMPLE = "Example: nest-tune run out --inputs x.npz --outputs y.npz --check"
 
@@ -35,7 +35,7 @@ def run(
     ] = False,
     dump_launches: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write every launch of the first sample as raw files."),
+        typer.Option(metavar="DIR", help="Write every program of the first sample as raw files."),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Samples at the same time.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
@@ -93,7 +93,8 @@ def run(
 
 
 class _Dump:
-    """Writes launches as raw files, numbered through all segments."""
+    """Writes every program as raw files, numbered through all segments, launches and cores; its
+    cycles are those of the program alone."""
 
     def __init__(self, package: Package, folder: Path) -> None:
         try:
@@ -110,6 +111,7 @@ class _Dump:
         self,
         segment: NpuSegment,
         launch: Launch,
+        program: CoreProgram,
         before: npt.NDArray[np.uint8],
         after: npt.NDArray[np.uint8],
     ) -> None:
@@ -117,19 +119,20 @@ class _Dump:
 
         target = self._package.executable.target
         core = target.npu
-        cycles = time_program(launch.instructions, core.timing, core.geometry).cycles
+        cycles = time_program(program.instructions, core.timing, core.geometry).cycles
         document = {
             "schema": "nest-tune/launch/1",
             "target": target.name,
             "cycles": cycles,
             "segment": segment.name,
             "launch": launch.name,
+            "core": program.core,
             "layer": launch.layer,
             "task": launch.task,
         }
         name = f"{self._number:03d}"
         try:
-            (self._folder / f"{name}.insn.bin").write_bytes(launch.instructions.tobytes())
+            (self._folder / f"{name}.insn.bin").write_bytes(program.instructions.tobytes())
             (self._folder / f"{name}.dram-before.bin").write_bytes(before.tobytes())
             (self._folder / f"{name}.dram-after.bin").write_bytes(after.tobytes())
             (self._folder / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")

@@ -22,11 +22,11 @@ from compiler_core.partition.placement import ON_CPU, ON_NPU
 from compiler_core.quantize.assignment import cpu_reasons
 from compiler_core.quantize.ir import IntegerConv, IntegerSegment
 from compiler_core.quantize.reference import ReferenceExecutor
-from compiler_core.system.compiled import CompiledTimeline, compiled_timeline
+from compiler_core.system.compiled import CompiledTimeline
 from compiler_core.system.timeline import TaskKind
 from compiler_core.targets.target import Target
+from compiler_core.targets.vta.launch_timing import time_launch
 from compiler_core.targets.vta.linker import Launch
-from compiler_core.targets.vta.timing import time_program
 from compiler_core.targets.vta.timing_result import Actor
 from nest_tune.report.charts import RoofDot, RooflineChart
 from nest_tune.report.gantt import Gantt, Stretch, Strip, Track, busy_shares
@@ -142,7 +142,7 @@ def roofline_chart(
 
 def gantt(compiled: CompiledModel, target: Target) -> Gantt:
     """One run of a compiled model."""
-    found = compiled_timeline(compiled.source.quantized, compiled.executable, compiled.report)
+    found = compiled.timeline
     tracks: dict[int, list[Stretch]] = {}
     for span in found.timeline.spans:
         tracks.setdefault(span.track, []).append(_stretch(compiled, found, span))
@@ -187,17 +187,18 @@ def _strips(
         if layer.unit == "cpu":
             continue
         launch = launches[layer.segment].pop(0)
-        timing = time_program(launch.instructions, core.timing, core.geometry, trace=True)
-        trace, span = timing.trace, spans[number]
-        assert trace is not None
+        timing, span = time_launch(launch, core, trace=True), spans[number]
         scale = (span.end_ps - span.start_ps) / max(timing.cycles, 1)
-        for actor, _ in _MODULES:
-            mine = (trace.actor == actor) & (trace.start_cycle >= 0)
-            begun = trace.start_cycle[mine].astype(np.float64)
-            last = np.where(trace.end_cycle[mine] < 0, timing.cycles, trace.end_cycle[mine])
-            starts[actor].append(span.start_ps + begun * scale)
-            ends[actor].append(span.start_ps + last.astype(np.float64) * scale)
-    total = float(found.timeline.latency_ps)
+        for run in timing.cores:
+            trace = run.trace
+            assert trace is not None
+            for actor, _ in _MODULES:
+                mine = (trace.actor == actor) & (trace.start_cycle >= 0)
+                begun = trace.start_cycle[mine].astype(np.float64)
+                last = np.where(trace.end_cycle[mine] < 0, run.cycles, trace.end_cycle[mine])
+                starts[actor].append(span.start_ps + begun * scale)
+                ends[actor].append(span.start_ps + last.astype(np.float64) * scale)
+    total = float(found.timeline.latency_ps) * executable.target.npu_cores
     return tuple(
         Strip(name, busy_shares(np.concatenate(starts[a]), np.concatenate(ends[a]), total, _BINS))
         for a, name in _MODULES

@@ -30,8 +30,10 @@ from compiler_core.targets.vta.hardware import VtaGeometry
 from compiler_core.targets.vta.layer import image_bytes
 from compiler_core.targets.vta.lower_conv import lower_conv
 from compiler_core.targets.vta.lower_max_pool import lower_max_pool
+from compiler_core.targets.vta.multicore_conflicts import require_independent
 from compiler_core.targets.vta.pack import bias_vector, pack_rows, pack_weights
-from compiler_core.targets.vta.placement import ConvPlacement, Image, MaxPoolPlacement
+from compiler_core.targets.vta.placed_tensor import InputFold, PlacedTensor
+from compiler_core.targets.vta.placement import ConvPlacement, MaxPoolPlacement
 from compiler_core.targets.vta.schedule import (
     BiasVariant,
     ConvSchedule,
@@ -40,57 +42,50 @@ from compiler_core.targets.vta.schedule import (
     Schedule,
 )
 from compiler_core.targets.vta.segment import Layer, SegmentLayers
+from compiler_core.targets.vta.slice_part import SlicePart, whole
 from compiler_core.targets.vta.verifier import first_error, verify
 from compiler_core.tensor.workload import ConvWorkload
 
 Schedules = Mapping[str, Schedule]
 
 
-@dataclass(frozen=True)
-class InputFold:
-    """How the CPU lays out an input whose kernel taps became channels."""
-
-    variant: FoldVariant
-    workload: ConvWorkload
-
-
-@dataclass(frozen=True)
-class PlacedTensor:
-    """An activation ``int8[N][C/16][H][W][16]`` in DRAM.
+@dataclass(frozen=True, eq=False)
+class CoreProgram:
+    """What one core executes in a launch.
 
     Attributes:
-        shape: ``(N, C, H, W)``, before any fold.
-        address: Of the first byte.
-        sample_bytes: From one sample to the next; more than its own size in a slice of a
-            concatenation.
-        size_bytes: Of one sample.
-        fold: Layout variant of an input.
+        core: Number of the core.
+        instructions: ``uint8[n, 16]``.
     """
 
-    shape: tuple[int, int, int, int]
-    address: int
-    sample_bytes: int
-    size_bytes: int
-    fold: InputFold | None = None
+    core: int
+    instructions: npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
 class Launch:
-    """One program.
+    """One operator: a program, or several that start together on a core each.
 
     Attributes:
         name: ``launch-000`` and so on within the segment.
         layer: Name of the operator.
         sources: Names of the graph nodes that it stands for.
         task: Id of its task.
-        instructions: ``uint8[n, 16]``.
+        programs: By core, ascending.
     """
 
     name: str
     layer: str
     sources: tuple[str, ...]
     task: str
-    instructions: npt.NDArray[np.uint8]
+    programs: tuple[CoreProgram, ...]
+
+    @property
+    def instructions(self) -> npt.NDArray[np.uint8]:
+        """``uint8[n, 16]``: the programs of all cores, one after another."""
+        if len(self.programs) == 1:
+            return self.programs[0].instructions
+        return np.concatenate([program.instructions for program in self.programs])
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,22 +138,22 @@ def plan_activations(segment: SegmentLayers, schedules: Schedules, g: VtaGeometr
                 touch(tensor, time)
     for name in segment.segment.outputs:
         touch(name, len(segment.layers))
-    folds = _folds(segment, schedules)
     return plan_buffers(
-        Lifetime(
-            root,
-            _sample_bytes(segment, root, folds, g) * segment.tensors[root].shape[0],
-            first[root],
-            last[root],
-        )
+        Lifetime(root, buffer_bytes(segment, root, schedules, g), first[root], last[root])
         for root in first
     )
+
+
+def buffer_bytes(segment: SegmentLayers, root: str, schedules: Schedules, g: VtaGeometry) -> int:
+    """Size of a buffer: all samples of the tensor that fills it."""
+    folds = _folds(segment, schedules)
+    return _sample_bytes(segment, root, folds, g) * segment.tensors[root].shape[0]
 
 
 def _folds(segment: SegmentLayers, schedules: Schedules) -> dict[str, InputFold]:
     folds = {}
     for layer in segment.layers:
-        schedule = schedules[layer.task.id]
+        schedule = schedules.get(layer.task.id)  # none for what is sliced, which folds nothing
         if isinstance(schedule, ConvSchedule) and schedule.fold is not FoldVariant.NONE:
             assert isinstance(layer.workload, ConvWorkload)
             if not foldable(layer.workload):
@@ -238,8 +233,17 @@ def link_segment(
     layout: Mapping[str, PlacedTensor],
     pool: ConstantPool,
     g: VtaGeometry,
+    sliced: Mapping[str, tuple[SlicePart, ...]] | None = None,
 ) -> tuple[Launch, ...]:
     """Lowers every layer; its constants and micro-ops go into ``pool``.
+
+    Args:
+        segment: Layers and places of tensors.
+        schedules: Per task id, for layers that are not sliced.
+        layout: Every tensor.
+        pool: Takes constants.
+        g: The machine.
+        sliced: Slices with their schedules by name of the layer; slice ``k`` is for core ``k``.
 
     Raises:
         InfeasibleError: A schedule does not fit its layer.
@@ -247,7 +251,13 @@ def link_segment(
     """
     launches = []
     for number, layer in enumerate(segment.layers):
-        lowered = _lower(layer, schedules[layer.task.id], layout, pool, g)
+        parts = (sliced or {}).get(layer.operator.name)
+        if parts is None:
+            parts = (SlicePart(whole(layer.workload), schedules[layer.task.id]),)
+        programs = tuple(
+            CoreProgram(core, _lower(layer, part, layout, pool, g).instructions)
+            for core, part in enumerate(parts)
+        )
         if pool.end > ADDRESS_LIMIT:
             raise InputError(
                 f"segment {segment.segment.name!r} needs DRAM up to byte {pool.end}; "
@@ -260,7 +270,7 @@ def link_segment(
                 operator.name,
                 operator.sources,
                 layer.task.id,
-                lowered.instructions,
+                programs,
             )
         )
     return tuple(launches)
@@ -268,13 +278,14 @@ def link_segment(
 
 def _lower(
     layer: Layer,
-    schedule: Schedule,
+    part: SlicePart,
     layout: Mapping[str, PlacedTensor],
     pool: ConstantPool,
     g: VtaGeometry,
 ) -> LoweredProgram:
-    operator, workload = layer.operator, layer.workload
-    source, result = _image(layout[operator.input]), _image(layout[operator.output])
+    operator, workload, schedule = layer.operator, part.piece.workload, part.schedule
+    source = part.input_image(layout[operator.input], layer.workload, g)
+    result = part.output_image(layout[operator.output], layer.workload, g)
     lower = None
     if isinstance(workload, ConvWorkload) and isinstance(schedule, ConvSchedule):
         assert isinstance(operator, IntegerConv)
@@ -282,25 +293,29 @@ def _lower(
         fold = schedule.fold
         folded, inner = unfold(workload, schedule)
         gemm_bias = schedule.bias is BiasVariant.GEMM
+        own = part.piece.channels
+        constants = layer.constants[own]
         weights = pack_weights(
             folded,
-            fold_weight(operator.weight, fold),
-            layer.constants,
+            fold_weight(operator.weight[own], fold),
+            constants,
             operator.residual_shift,
             gemm_bias=gemm_bias,
         )
         biased = workload.epilogue.bias_bits > 0
+        residual = None
+        if operator.residual is not None:
+            residual = part.output_image(layout[operator.residual], layer.workload, g)
+        shifts = operator.channel_shifts
         placement = ConvPlacement(
             source,
             result,
-            None if operator.residual is None else _image(layout[operator.residual]),
+            residual,
             weights=pool.place(weights),
-            bias=pool.place(pack_rows(layer.constants)) if biased and not gemm_bias else 0,
+            bias=pool.place(pack_rows(constants)) if biased and not gemm_bias else 0,
             constant=pool.place(bias_vector()) if biased and gemm_bias else 0,
             micro_ops=0,
-            shifts=0
-            if operator.channel_shifts is None
-            else pool.place(pack_rows(operator.channel_shifts)),
+            shifts=0 if shifts is None else pool.place(pack_rows(shifts[own])),
         )
 
         def lower(address: int) -> LoweredProgram:
@@ -327,10 +342,6 @@ def _lower(
     return lower(known)
 
 
-def _image(tensor: PlacedTensor) -> Image:
-    return Image(tensor.address, tensor.sample_bytes)
-
-
 def verify_launches(
     launches: tuple[Launch, ...], dram: npt.NDArray[np.uint8], g: VtaGeometry
 ) -> None:
@@ -345,10 +356,14 @@ def verify_launches(
         InternalError: A program breaks a rule; names layer and finding.
     """
     for launch in launches:
-        error = first_error(verify(launch.instructions, g, dram))
-        if error is not None:
-            raise InternalError(
-                f"the program of layer {launch.layer!r} ({launch.name}) breaks a rule of the "
-                f"machine: {error}",
-                hint="report it with the model and the configuration",
-            )
+        for program in launch.programs:
+            error = first_error(verify(program.instructions, g, dram))
+            if error is not None:
+                core = f", core {program.core}" if len(launch.programs) > 1 else ""
+                raise InternalError(
+                    f"the program of layer {launch.layer!r} ({launch.name}{core}) breaks a rule of "
+                    f"the machine: {error}",
+                    hint="report it with the model and the configuration",
+                )
+        if len(launch.programs) > 1:
+            require_independent([program.instructions for program in launch.programs], g)

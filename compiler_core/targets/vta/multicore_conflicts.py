@@ -63,7 +63,7 @@ def find_conflicts(
             for stores, ranges in ((True, other_writes), (False, other_reads)):
                 if stores and other < writer:
                     continue  # found from the other side
-                common = _first_common(writes, ranges)
+                common = first_common(writes, ranges)
                 if common is not None:
                     found.append(Conflict(writer, other, stores, *common))
     return tuple(found)
@@ -111,7 +111,7 @@ def _merge(start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]) -> Ranges:
     return np.stack([start[heads], end[tails]], axis=1).astype(np.int64)
 
 
-def _first_common(one: Ranges, other: Ranges) -> tuple[int, int] | None:
+def first_common(one: Ranges, other: Ranges) -> tuple[int, int] | None:
     """First and last byte of the first range that both have."""
     if not len(one) or not len(other):
         return None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from types import MappingProxyType
 
 from compiler_core.errors import InfeasibleError
 from compiler_core.targets.vta.bound import Bound, lower_bound
@@ -56,29 +58,36 @@ class Slicing:
     result: MulticoreResult
 
 
-def best_default_slicing(workload: Workload, core: VtaCore, cores: int) -> Slicing:
-    """Measures the untuned schedules of both axes, planned for the whole port, half of it and a
-    core's share, and takes the fastest.
-
-    Raises:
-        InfeasibleError: The operator cannot be sliced along any axis, with the reasons.
-    """
-    best: Slicing | None = None
-    reasons = []
+@lru_cache(maxsize=1024)
+def default_slicings(workload: Workload, core: VtaCore, cores: int) -> Mapping[SliceAxis, Slicing]:
+    """The fastest untuned slicing along each axis that the operator can be cut along: schedules are
+    planned for the whole port, half of it and a core's share, and measured."""
+    found: dict[SliceAxis, Slicing] = {}
     for axis in SliceAxis:
-        found = slice_violations(workload, cores, axis)
-        if found:
-            reasons.append(f"by {axis.value}: {found[0]}")
+        if slice_violations(workload, cores, axis):
             continue
         slices = slice_workload(workload, cores, axis)
         choices = {default_slice_schedules(slices, core, share) for share in {1, 2, cores}}
         for schedules in sorted(choices, key=lambda choice: [s.digest for s in choice]):
             result = measure_sliced(workload, schedules, core, cores, axis)
-            if best is None or result.cycles < best.result.cycles:
-                best = Slicing(axis, slices, schedules, result)
-    if best is None:
+            if axis not in found or result.cycles < found[axis].result.cycles:
+                found[axis] = Slicing(axis, slices, schedules, result)
+    return MappingProxyType(found)
+
+
+def best_default_slicing(workload: Workload, core: VtaCore, cores: int) -> Slicing:
+    """The fastest of :func:`default_slicings`.
+
+    Raises:
+        InfeasibleError: The operator cannot be sliced along any axis, with the reasons.
+    """
+    found = default_slicings(workload, core, cores)
+    if not found:
+        reasons = [
+            f"by {axis.value}: {slice_violations(workload, cores, axis)[0]}" for axis in SliceAxis
+        ]
         raise InfeasibleError(f"{workload.operator} cannot be sliced: {'; '.join(reasons)}")
-    return best
+    return min(found.values(), key=lambda slicing: slicing.result.cycles)
 
 
 def sliced_bound(slices: Sequence[Slice], core: VtaCore) -> Bound:

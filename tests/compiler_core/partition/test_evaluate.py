@@ -19,7 +19,6 @@ from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.groups import GroupGraph
 from compiler_core.partition.placement import Placement
 from compiler_core.partition.resolve import assignment_of
-from compiler_core.system.compiled import compiled_timeline
 from compiler_core.system.latency import node_cost
 from compiler_core.targets.load import load_target
 
@@ -89,7 +88,7 @@ def test_any_plan_takes_what_its_compiled_model_takes(
         built = compiled(model, evaluator, placement)
         if misfits(evaluator.groups, placement):
             continue
-        found = compiled_timeline(built.source.quantized, built.executable, built.report)
+        found = built.timeline
         expected = evaluator.evaluate(placement)
         # Ranges at new borders may prove a pass needless or not: whole passes, a few cycles.
         assert found.latency_ms == pytest.approx(expected.latency_ms, rel=0.01)

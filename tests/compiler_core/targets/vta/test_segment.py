@@ -24,6 +24,7 @@ from compiler_core.targets.vta.functional import execute
 from compiler_core.targets.vta.layer import measure_layer
 from compiler_core.targets.vta.linker import (
     ConstantPool,
+    CoreProgram,
     Launch,
     link_segment,
     place_activations,
@@ -255,7 +256,7 @@ def test_a_program_that_breaks_a_rule_is_an_internal_error() -> None:
     linked = Linked(layers_of(operators, ["t0"], **shapes))
     (launch,) = linked.launches
     broken = launch.instructions[:-1]
-    wrong = Launch(launch.name, launch.layer, (), launch.task, broken)
+    wrong = Launch(launch.name, launch.layer, (), launch.task, (CoreProgram(0, broken),))
     with pytest.raises(InternalError, match=r"layer 'c' \(launch-000\).*missing_finish"):
         verify_launches((wrong,), linked.dram, TARGET.npu.geometry)
 

@@ -1,0 +1,44 @@
+"""Names of units in plans and configurations.
+
+| name | where an operator runs |
+|---|---|
+| ``cpu`` | on the CPU |
+| ``vta`` | on the NPU core that is free first |
+| ``vta0``, ``vta1``, … | on that core |
+| ``vta-sliced`` | cut across all cores, along the axis that is faster |
+| ``vta-channels``, ``vta-rows`` | cut across all cores along that axis of its output |
+"""
+
+from __future__ import annotations
+
+import re
+
+CPU, NPU = "cpu", "vta"
+ACROSS = "vta-sliced"
+BY_CHANNELS, BY_ROWS = "vta-channels", "vta-rows"
+SLICED_UNITS = (ACROSS, BY_CHANNELS, BY_ROWS)
+
+_CORE = re.compile(r"vta([0-9]|[1-9][0-9])")
+
+
+def is_unit(name: str) -> bool:
+    """Whether some target has a unit of that name."""
+    return name in (CPU, NPU, *SLICED_UNITS) or _CORE.fullmatch(name) is not None
+
+
+def kind_of(unit: str) -> str:
+    """``cpu`` or ``vta``: what quantization and the layout of tensors depend on."""
+    return CPU if unit == CPU else NPU
+
+
+def core_of(unit: str) -> int | None:
+    """The core that a unit names, if it names one."""
+    found = _CORE.fullmatch(unit)
+    return None if found is None else int(found[1])
+
+
+def units_of_target(cores: int) -> tuple[str, ...]:
+    """Every unit that a plan may name for a target with so many NPU cores."""
+    if cores == 1:
+        return (CPU, NPU)
+    return (CPU, NPU, *SLICED_UNITS, *(f"{NPU}{core}" for core in range(cores)))
