@@ -53,6 +53,7 @@ def scheme_parameters() -> tuple[Parameter, ...]:
         Parameter("bias_correction", (False, True)),
         Parameter("equalization", (False, True)),
         Parameter("rescaling", (False, True)),
+        Parameter("split_inputs", (False, True)),
         Parameter("cpu_precision", tuple(CpuPrecision), ordered=False),
         Parameter("first_last_float", (False, True)),
     )
@@ -267,7 +268,13 @@ class QuantizationSpace:
         """Points that are likely to be good, the best first: per channel, biases corrected."""
         wanted = (
             QuantizationScheme(
-                granularity=Granularity.CHANNEL, bias_correction=True, rescaling=True
+                granularity=Granularity.CHANNEL, bias_correction=True, split_inputs=True
+            ),
+            QuantizationScheme(
+                granularity=Granularity.CHANNEL,
+                bias_correction=True,
+                rescaling=True,
+                split_inputs=True,
             ),
             QuantizationScheme(granularity=Granularity.CHANNEL, bias_correction=True),
             QuantizationScheme(bias_correction=True),

@@ -27,6 +27,7 @@ from compiler_core.quantize.range_methods import (
 from compiler_core.quantize.rescaling import rescale
 from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme, RangeMethod
 from compiler_core.quantize.skeleton import Skeleton
+from compiler_core.quantize.split_inputs import split_inputs
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.targets.vta.quantization import unsupported_scheme
 from compiler_core.units import kind_of
@@ -82,6 +83,9 @@ def apply_scheme(
     if scheme.equalization:
         equalized = equalize_inputs(graph, units, ranges)
         graph, units, known = equalized.graph, dict(equalized.assignment), equalized.ranges
+    if scheme.split_inputs:
+        parts = split_inputs(graph, units, known)
+        graph, units, known = parts.graph, dict(parts.assignment), parts.ranges
     skeleton = assemble(graph, units)
     reasons.update(skeleton.cpu_reasons)
     if scheme.equalization:

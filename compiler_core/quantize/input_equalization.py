@@ -23,8 +23,8 @@ _Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Equalized:
-    """A graph with factors at its borders.
+class Rewritten:
+    """A graph changed at its borders.
 
     Attributes:
         graph: Computes the same.
@@ -39,7 +39,7 @@ class Equalized:
 
 def equalize_inputs(
     graph: Graph, assignment: Mapping[str, str], ranges: Mapping[str, TensorRange]
-) -> Equalized:
+) -> Rewritten:
     """Insert factors where float code alone writes, and one dense layer of the NPU alone reads.
 
     Args:
@@ -58,7 +58,7 @@ def equalize_inputs(
             continue
         source, weights = node.inputs[0], node.inputs[1]
         scaled, factor, rows = (
-            _fresh(f"{source}/{kind}", types) for kind in ("equalized", "factors", "rows")
+            fresh_name(f"{source}/{kind}", types) for kind in ("equalized", "factors", "rows")
         )
         constants[factor] = factors.astype(np.float32)
         types[factor] = TensorType("float32", constants[factor].shape)
@@ -82,13 +82,14 @@ def equalize_inputs(
         dynamic_batch=frozenset(dynamic),
     )
     return (
-        Equalized(changed, units, known)
+        Rewritten(changed, units, known)
         if len(nodes) > len(graph.nodes)
-        else Equalized(graph, assignment, ranges)
+        else Rewritten(graph, assignment, ranges)
     )
 
 
-def _fresh(name: str, taken: Mapping[str, object]) -> str:
+def fresh_name(name: str, taken: Mapping[str, object]) -> str:
+    """``name``, made longer until it is not ``taken``."""
     while name in taken:
         name += "_"
     return name

@@ -78,6 +78,8 @@ class QuantizationScheme:
             channels that enter from the CPU are evened out.
         rescaling: Whether tensors of the NPU take up real factors and offsets so that they fill
             int8 in spite of power-of-two scales and the zero point 0.
+        split_inputs: Whether tensors of few channels that enter from the CPU do so in two int8
+            parts, so that their rounding costs next to nothing.
         cpu_precision: For weighted operators on the CPU that are not kept in float.
         first_last_float: Whether the first and the last weighted operator stay float.
         float_layers: Names of nodes that stay float.
@@ -91,6 +93,7 @@ class QuantizationScheme:
     bias_correction: bool = False
     equalization: bool = False
     rescaling: bool = False
+    split_inputs: bool = False
     cpu_precision: CpuPrecision = CpuPrecision.FLOAT
     first_last_float: bool = False
     float_layers: tuple[str, ...] = ()

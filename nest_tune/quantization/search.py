@@ -59,7 +59,10 @@ class SearchResult:
 
 
 def npu_grid() -> tuple[QuantizationScheme, ...]:
-    """Schemes that an NPU with power-of-two scales can run, biases always corrected."""
+    """Schemes that an NPU with power-of-two scales can run.
+
+    Biases are always corrected and inputs always split: neither costs the NPU anything.
+    """
     return tuple(
         QuantizationScheme(
             granularity=granularity,
@@ -68,6 +71,7 @@ def npu_grid() -> tuple[QuantizationScheme, ...]:
             bias_correction=True,
             equalization=equalized,
             rescaling=rescaled,
+            split_inputs=True,
         )
         for granularity, activations, weights, equalized, rescaled in product(
             Granularity,

@@ -58,6 +58,7 @@ schemes = st.builds(
     bias_correction=st.booleans(),
     equalization=st.booleans(),
     rescaling=st.booleans(),
+    split_inputs=st.booleans(),
     cpu_precision=st.sampled_from(CpuPrecision),
     first_last_float=st.booleans(),
     float_layers=st.lists(st.text(), max_size=3).map(tuple),
@@ -110,6 +111,7 @@ def test_every_scheme_keeps_the_signal(network):
                     bias_correction=True,
                     equalization=True,
                     rescaling=True,
+                    split_inputs=True,
                     cpu_precision=precision,
                 )
                 applied = apply_scheme(network, assignment, profile.ranges(), scheme)
@@ -172,6 +174,7 @@ def test_constant_tensors_zero_channels_and_one_sample(network):
                 bias_correction=True,
                 equalization=True,
                 rescaling=True,
+                split_inputs=True,
                 cpu_precision=precision,
             )
             ranges = profile.ranges(scheme.calibration)

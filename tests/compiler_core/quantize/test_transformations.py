@@ -6,15 +6,19 @@ import numpy as np
 import pytest
 
 from compiler_core.graph.session import run_float
+from compiler_core.quantize.apply import apply_scheme
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.equalization import equalize
+from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.input_equalization import equalize_inputs
 from compiler_core.quantize.offsets import offset
 from compiler_core.quantize.profile import profile_model
+from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.rescaling import rescale
-from compiler_core.quantize.scheme import RangeMethod
+from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod
 from compiler_core.quantize.skeleton import ConcatStep, ConvStep
+from compiler_core.quantize.split_inputs import split_inputs
 
 
 def random(*shape, seed=1):
@@ -113,3 +117,54 @@ def test_uneven_inputs_are_evened_out_on_the_cpu(plain):
     assert scaled[:5].min() > 0.25
     even = profile_model(graph, {"x": random(5, 9, 6)}).ranges()
     assert equalize_inputs(graph, default_assignment(graph), even).graph is graph
+
+
+@pytest.mark.parametrize("opset", [8, 17])
+def test_split_inputs_cost_less_than_one_part(plain, opset):
+    b = plain.GraphBuilder(x=(3, 6, 6))
+    generator = np.random.default_rng(5)
+    # int8 holds these weights exactly.
+    w, v = (generator.integers(-127, 128, (8, 3, k, k)).astype(np.float32) / 128 for k in (3, 1))
+    b.add(
+        "Conv",
+        ["x", b.constant("w", w), b.constant("b", random(8))],
+        "a",
+        (8, 6, 6),
+        pads=(1, 1, 1, 1),
+    )
+    b.add("Conv", ["x", b.constant("v", v)], "d", (8, 6, 6))
+    b.add("Add", ["a", "d"], "y", (8, 6, 6))
+    graph = b.build("y", opset=opset)
+    x = np.random.default_rng(3).integers(0, 256, (12, 3, 6, 6)).astype(np.float32)
+    units, ranges = default_assignment(graph), profile_model(graph, {"x": x}).ranges()
+    found = split_inputs(graph, units, ranges)
+    added = [node for node in found.graph.nodes if node.name not in units]
+    assert {found.assignment[node.name] for node in added} == {"cpu"}
+    assert [node.op for node in added].count("Concat") == 1  # both convolutions read the same parts
+    parts = added[-1].output
+    values = run_float(found.graph, {"x": x}, ["y", parts])
+    np.testing.assert_allclose(values["y"], run_float(graph, {"x": x})["y"], rtol=1e-4, atol=0.02)
+    whole, finer = values[parts][:, :3], values[parts][:, 3:]
+    np.testing.assert_array_equal(whole, np.rint(whole))
+    np.testing.assert_allclose(whole + finer / 16, x * np.float32(127 / 255), atol=1e-4)
+    assert np.abs(finer).max() <= 8
+    assert found.ranges[parts].channels[1].low.shape == (6,)
+
+    errors = []
+    for split in (False, True):
+        scheme = QuantizationScheme(granularity=Granularity.CHANNEL, split_inputs=split)
+        quantized = apply_scheme(graph, units, ranges, scheme).quantized
+        run = ReferenceExecutor(quantized).run_integer({"x": x})
+        errors.append(((run.outputs["y"] - values["y"]) ** 2).sum())
+    assert errors[1] < errors[0]
+    entered = run.tensors[parts].astype(float)
+    # Half a step of the second part, in steps of the first.
+    assert np.abs(entered[:, :3] + entered[:, 3:] / 16 - x * (127 / 255)).max() <= 1 / 32 + 1e-4
+
+
+def test_inputs_of_many_channels_stay_whole(plain):
+    b = plain.GraphBuilder(x=(9, 4, 4))
+    b.add("Conv", ["x", b.constant("w", random(8, 9, 1, 1))], "y", (8, 4, 4))
+    graph = b.build("y")
+    ranges = profile_model(graph, {"x": random(2, 9, 4, 4)}).ranges()
+    assert split_inputs(graph, default_assignment(graph), ranges).graph is graph
