@@ -26,6 +26,9 @@ OuterPoint = tuple[int, ...]
 Decisions = Mapping[str, Any]
 """Plain values by part: what a point means."""
 
+_REMEMBERED = 1 << 16
+"""Points of a part whose legality is kept."""
+
 
 class Part(Protocol):
     """A factor of the outer space: at most four methods beside its constants.
@@ -85,6 +88,7 @@ class JointSpace:
             for p in part.parameters
         )
         self.default: OuterPoint = tuple(i for part in self.parts for i in part.default)
+        self._legal: tuple[dict[OuterPoint, bool], ...] = tuple({} for _ in self.parts)
 
     @cached_property
     def digest(self) -> str:
@@ -108,7 +112,19 @@ class JointSpace:
 
     def is_legal(self, point: OuterPoint) -> bool:
         """Whether a point exists."""
-        return all(part.is_legal(own) for part, own in self._split(point))
+        return all(
+            self._is_legal(part, own, known)
+            for (part, own), known in zip(self._split(point), self._legal, strict=True)
+        )
+
+    @staticmethod
+    def _is_legal(part: Part, own: OuterPoint, known: dict[OuterPoint, bool]) -> bool:
+        """Samplers ask again and again of few points of a part."""
+        if own not in known:
+            if len(known) >= _REMEMBERED:
+                known.clear()
+            known[own] = part.is_legal(own)
+        return known[own]
 
     def guesses(self) -> tuple[OuterPoint, ...]:
         """Static guesses: those of one part with the default of the others, then the best of all

@@ -33,6 +33,7 @@ from nest_tune.study.proposals import SearchProblem, propose
 from nest_tune.study.scoring import Score, hopeful_difference
 from nest_tune.study.storage import Request, Status, StoredStudy, StudyStorage
 from nest_tune.study.trial import Outcome, OuterTrial, Proposal
+from nest_tune.tuning.task_search import TaskSearch
 
 BATCH = 8
 """Trials per batch; never depends on the number of workers."""
@@ -91,6 +92,9 @@ class Observer:
 
     def tuning(self, tasks: int) -> None:
         """New tasks are being tuned."""
+
+    def searching(self, search: TaskSearch) -> None:
+        """A batch of schedules of a task has been measured."""
 
     def tuned(self, tasks: Mapping[str, TunedTask]) -> None:
         """All tasks tuned so far."""
@@ -166,6 +170,11 @@ class Engine:
         self._asked = self._storage.beat(self._study)
         if self._asked is Request.CANCEL:
             raise _CancelledError
+
+    def searching(self, search: TaskSearch) -> None:
+        """Takes note of a batch of measured schedules."""
+        self._observer.searching(search)
+        self.poll()
 
     def run(self, budget: Budget) -> Ended:
         """Runs until the budget is spent, nothing is left, or somebody asks for the end.

@@ -50,6 +50,7 @@ class GuidedProposals:
         default = history[0].metrics if history else {}
         measured = [trial for trial in history if trial.outcome.is_measured]
         self._objectives = len(problem.objectives)
+        self._rows: dict[Point, Floats] = {}
         rows = [self._features(trial.point) for trial in measured]
         targets = []
         for trial in measured:
@@ -67,6 +68,9 @@ class GuidedProposals:
         near = closest(measured, problem.limits, history[0] if history else None, _PARENTS)
         parents = dict.fromkeys(trial.point for trial in (*front, *near))
         self._parents = list(parents)[: 2 * _PARENTS] or [self._space.default]
+        self._near: dict[Point, None] = {}
+        for parent in self._parents:
+            self._near.update(dict.fromkeys(self._space.neighbours(parent)))
 
     def propose(self, number: int, seed: int, seen: set[Point]) -> Point | None:
         """One point that nobody has tried, ``None`` where none was found."""
@@ -90,10 +94,7 @@ class GuidedProposals:
         self, generator: np.random.Generator, seen: set[Point], *, explore: bool
     ) -> list[Point]:
         """Unseen legal points, always in the same order for the same stream."""
-        found: dict[Point, None] = {}
-        if not explore:
-            for parent in self._parents:
-                found.update(dict.fromkeys(self._space.neighbours(parent)))
+        found: dict[Point, None] = {} if explore else dict(self._near)
         lengths = [len(parameter) for parameter in self._space.parameters]
         for _ in range(_POOL if not explore else _POOL // 8):
             first, second = (
@@ -108,13 +109,17 @@ class GuidedProposals:
 
     def _features(self, point: Point) -> Floats:
         """Indices of ordered parameters, indicators of the others, and what the parts estimate."""
+        if point in self._rows:
+            return self._rows[point]
         columns: list[float] = []
         for index, parameter in zip(point, self._space.parameters, strict=True):
             if parameter.ordered or len(parameter) == 2:
                 columns.append(float(index))
             else:
                 columns += [float(index == value) for value in range(len(parameter))]
-        return np.array([*columns, *self._space.estimates(point)], np.float64)
+        row = np.array([*columns, *self._space.estimates(point)], np.float64)
+        self._rows[point] = row
+        return row
 
 
 def _logs(values: Sequence[float]) -> list[float]:

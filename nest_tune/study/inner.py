@@ -38,6 +38,7 @@ class TunedTask:
         bound_cycles: Lower bound.
         measurements: Spent on it.
         records: Digests of the schedules that were measured.
+        order: Tasks that the study had tuned before this one.
     """
 
     schedule: Any
@@ -46,6 +47,7 @@ class TunedTask:
     bound_cycles: int
     measurements: int
     records: tuple[str, ...] = ()
+    order: int = 0
 
 
 class Tuner(Protocol):

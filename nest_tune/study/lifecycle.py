@@ -44,6 +44,7 @@ from nest_tune.study_file import (
     read_settings_document,
     settings_document,
 )
+from nest_tune.tuning.task_search import TaskSearch
 from search_spaces.joint import JointSpace
 
 SUBSET = 128
@@ -318,7 +319,7 @@ def working(
             storage,
             ground.problem,
             calls,
-            make_tuner(ground, storage, study, lambda: holder[0].poll()),
+            make_tuner(ground, storage, study, lambda search: holder[0].searching(search)),
             observer,
         )
         holder.append(engine)
@@ -337,7 +338,7 @@ def make_tuner(
     ground: Ground,
     storage: StudyStorage,
     study: StoredStudy,
-    poll: Callable[[], None] = lambda: None,
+    progress: Callable[[TaskSearch], None] = lambda _search: None,
 ) -> Tuner:
     """What finds schedules for a study."""
     settings, core = ground.settings, ground.target.npu
@@ -349,7 +350,7 @@ def make_tuner(
     start = database.snapshot(target=target, until=study.document["records"]["newest"])
     own = own_records(database.snapshot(target=target), core, tuned)
     sampler = "xgb" if settings.sampler == "exhaustive" else settings.sampler
-    return RecordTuner(core, database, start, sampler, settings.seed, own, poll)
+    return RecordTuner(core, database, start, sampler, settings.seed, own, progress)
 
 
 def records_at_start(ground: Ground) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from nest_tune.study.front import pareto_front
 from nest_tune.study.goals import Limit, Objective, scale_of
 from nest_tune.study.guided import GuidedProposals
 from nest_tune.study.trial import OuterTrial, Point, Proposal
@@ -26,6 +27,8 @@ from search_spaces.joint import JointSpace
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 _ATTEMPTS = 6
+"""Times that a sampler is asked for a point that nobody has tried."""
+
 _INFEASIBLE = 1e6
 _STARTUP = 10
 
@@ -120,7 +123,8 @@ def propose(
     if len(batch) < count and len(seen) < space.product_size and space.parameters:
         asked = _Guided(problem, history) if problem.sampler == GUIDED else _Asker(problem, history)
         while len(batch) < count:
-            found = asked.ask(first + len(batch), seen)
+            number = first + len(batch)
+            found = asked.ask(number, seen) or _unseen(problem, history, number, seen)
             if found is None:
                 break
             take(*found)
@@ -156,38 +160,40 @@ class _Asker:
             if point not in seen and self._problem.space.is_legal(point):
                 stored = self._study.trials[trial.number].system_attrs
                 return point, {key: value for key, value in stored.items() if "nsga" in key}
-        return self._unseen(number, seen)
-
-    def _unseen(self, number: int, seen: set[Point]) -> Asked | None:
-        """A point that nobody has tried: near the others first, then anywhere."""
-        space = self._problem.space
-        generator = np.random.default_rng(stream_seed(self._problem.seed, number, _ATTEMPTS))
-        complete = [t for t in self._study.best_trials if t.values]
-        starts = [tuple(int(t.params[name]) for name in self._distributions) for t in complete]
-        near = sorted({n for start in starts for n in space.neighbours(start)} - seen)
-        if near:
-            return near[int(generator.integers(len(near)))], {}
-        for _ in range(256):
-            point = space.sample(generator)
-            if point not in seen:
-                return point, {}
-        if space.product_size <= 1 << 16:
-            left = [point for point in space.enumerate() if point not in seen]
-            if left:
-                return left[int(generator.integers(len(left)))], {}
         return None
 
 
-class _Guided(_Asker):
-    """The guided sampler, with the unseen points of the others where it finds none."""
+class _Guided:
+    """The guided sampler."""
 
     def __init__(self, problem: SearchProblem, history: Sequence[OuterTrial]) -> None:
-        super().__init__(problem, history)
+        self._seed = problem.seed
         self._guided = GuidedProposals(problem, history, stream_seed(problem.seed, len(history)))
 
     def ask(self, number: int, seen: set[Point]) -> Asked | None:
-        point = self._guided.propose(number, stream_seed(self._problem.seed, number), seen)
-        return self._unseen(number, seen) if point is None else (point, {})
+        point = self._guided.propose(number, stream_seed(self._seed, number), seen)
+        return None if point is None else (point, {})
+
+
+def _unseen(
+    problem: SearchProblem, history: Sequence[OuterTrial], number: int, seen: set[Point]
+) -> Asked | None:
+    """A point that nobody has tried: near the front first, then anywhere."""
+    space = problem.space
+    generator = np.random.default_rng(stream_seed(problem.seed, number, _ATTEMPTS))
+    starts = [trial.point for trial in pareto_front(history, problem.objectives)]
+    near = sorted({n for start in starts for n in space.neighbours(start)} - seen)
+    if near:
+        return near[int(generator.integers(len(near)))], {}
+    for _ in range(256):
+        point = space.sample(generator)
+        if point not in seen:
+            return point, {}
+    if space.product_size <= 1 << 16:
+        left = [point for point in space.enumerate() if point not in seen]
+        if left:
+            return left[int(generator.integers(len(left)))], {}
+    return None
 
 
 def distributions(space: JointSpace) -> dict[str, BaseDistribution]:

@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from compiler_core.plain import to_plain
 from compiler_core.targets.vta.hardware import VtaCore
+from cost_models.boosted import BoostedModel
 from nest_tune.records.database import RecordDatabase, Snapshot
 from nest_tune.records.record import Record, core_digest
 from nest_tune.study.inner import CountedTask, TunedTask
 from nest_tune.tuning.knowledge import knowledge_of
+from nest_tune.tuning.task_search import TaskSearch
 from nest_tune.tuning.tune import tune_tasks
 
 PER_TASK = 64
@@ -29,8 +31,8 @@ class RecordTuner:
         start: What the database knew when the study was started.
         sampler: Name.
         seed: Of the study.
-        own: Keys of the records that the study has made so far, from :class:`TunedTask`.
-        poll: Called after each batch of measurements.
+        own: Records that the study has made so far, one list per task, from :func:`own_records`.
+        progress: Told of a search after each of its batches.
     """
 
     def __init__(
@@ -40,32 +42,36 @@ class RecordTuner:
         start: Snapshot,
         sampler: str,
         seed: int,
-        own: Sequence[Record],
-        poll: Callable[[], None],
+        own: Sequence[Sequence[Record]],
+        progress: Callable[[TaskSearch], None],
     ) -> None:
         self._core, self._database, self._start = core, database, start
-        self._sampler, self._seed, self._poll = sampler, seed, poll
-        self._own = list(own)
+        self._sampler, self._seed, self._progress = sampler, seed, progress
+        self._own = [list(records) for records in own]
+        self._start_knowledge = knowledge_of(start, core)
+        self._base: tuple[tuple[int, frozenset[str]], BoostedModel] | None = None
 
     def tune(self, tasks: Sequence[CountedTask]) -> Mapping[str, TunedTask]:
-        made: list[Record] = []
+        made: dict[str, list[Record]] = {c.task.workload.digest: [] for c in tasks}
 
         def keep(batch: list[Record]) -> None:
-            made.extend(batch)
+            for record in batch:
+                made[record.task].append(record)
             self._database.add(batch)
 
-        known = {record.key: record for record in (*self._start.records, *self._own)}
         found = tune_tasks(
             {counted.task: counted.count for counted in tasks},
             self._core,
             sampler=self._sampler,
             trials=PER_TASK * len(tasks),
             seed=self._seed,
-            knowledge=knowledge_of(Snapshot(tuple(known.values())), self._core),
+            knowledge=self._start_knowledge,
+            base=self._base_model(frozenset(made)) if self._sampler == "xgb" else None,
             keep=keep,
-            progress=lambda _search: self._poll(),
+            progress=self._progress,
         )
-        self._own += made
+        first = len(self._own)
+        self._own += made.values()
         return {
             task.id: TunedTask(
                 to_plain(result.best),
@@ -73,20 +79,43 @@ class RecordTuner:
                 result.default_cycles,
                 result.bound_cycles,
                 result.measurements,
-                tuple(r.schedule for r in made if r.task == task.workload.digest),
+                tuple(record.schedule for record in made[task.workload.digest]),
+                first + number,
             )
-            for task, result in found.items()
+            for number, (task, result) in enumerate(found.items())
         }
+
+    def _base_model(self, tuned: frozenset[str]) -> BoostedModel:
+        """What all tasks but ``tuned`` teach. It is learnt anew when the study has half as many
+        tasks again; when that is depends on nothing but their number."""
+        count = lessons(len(self._own))
+        before = {record.task for record in self._start.records}
+        key = (count, tuned & before)
+        if self._base is None or self._base[0] != key:
+            own = [record for task in self._own[:count] for record in task]
+            known = {record.key: record for record in (*self._start.records, *own)}
+            knowledge = knowledge_of(Snapshot(tuple(known.values())), self._core)
+            self._base = (key, knowledge.base_model(self._core, self._seed, tuned))
+        return self._base[1]
+
+
+def lessons(tasks: int) -> int:
+    """How many of a study's first ``tasks`` tasks have trained its base model."""
+    count = 0
+    while (following := max(count + 1, count * 3 // 2)) <= tasks:
+        count = following
+    return count
 
 
 def own_records(
     snapshot: Snapshot, core: VtaCore, tuned: Mapping[str, TunedTask]
-) -> tuple[Record, ...]:
-    """Records that a study made, out of all there are now, in the order in which it made them."""
+) -> tuple[tuple[Record, ...], ...]:
+    """Records that a study made, out of all there are now, task by task in the order of tuning."""
     target = core_digest(core)
     by_key = {(r.task, r.schedule): r for r in snapshot.records if r.target == target}
     found = []
-    for name, task in tuned.items():
+    for name in sorted(tuned, key=lambda name: tuned[name].order):
         digest = name.rpartition("-")[2]
-        found += [by_key[digest, s] for s in task.records if (digest, s) in by_key]
+        wanted = tuned[name].records
+        found.append(tuple(by_key[digest, s] for s in wanted if (digest, s) in by_key))
     return tuple(found)

@@ -71,7 +71,9 @@ class Knowledge:
             if ours and record.outcome is Outcome.CORRECT and record.task not in left_out:
                 tasks.setdefault(record.task, []).append(record)
         parts = []
-        for number, records in enumerate(tasks.values()):
+        # In the order of their digests: the same records teach the same, however they came.
+        for number, name in enumerate(sorted(tasks)):
+            records = tasks[name]
             records.sort(key=lambda record: (record.cycles or 0, record.schedule))
             chosen = records[:MOST_ROWS_PER_TASK]
             try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from compiler_core.errors import InputError
+from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.targets.vta.bound import lower_bound
 from compiler_core.targets.vta.default_schedule import default_schedule
 from compiler_core.targets.vta.hardware import VtaCore
@@ -81,10 +81,15 @@ class TaskSearch:
     def __post_init__(self) -> None:
         workload = self.task.workload
         self.space = TilingSpace(workload, self.core.geometry)
-        self.space.require_not_empty()
+        try:
+            self._default = default_schedule(workload, self.core)
+        except InfeasibleError:
+            self.space.require_not_empty()  # says which rules emptied it
+            raise
         self.bound_cycles = lower_bound(workload, self.core).cycles
-        self._default = default_schedule(workload, self.core)
         self._start: Point = self.space.encode(self._default)
+        if not self.space.is_legal(self._start):
+            self.space.require_not_empty()
         # The stream depends on the task, not on the order in which tasks are searched.
         seed = int(digest((self.seed, workload.digest), 12), 16)
         problem = Problem(self.space, self.core, self._start, seed, self.base)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from compiler_core.targets.vta.hardware import VtaCore
 from compiler_core.tensor.task import Task
+from cost_models.boosted import BoostedModel
 from nest_tune.records.database import RecordDatabase, Snapshot
 from nest_tune.records.record import Record
 from nest_tune.tuning.knowledge import Knowledge, knowledge_of
@@ -107,6 +108,7 @@ def tune_tasks(
     timeout_s: float | None = None,
     seed: int = 0,
     knowledge: Knowledge | None = None,
+    base: BoostedModel | None = None,
     keep: Callable[[list[Record]], None] | None = None,
     jobs: int = 1,
     progress: Progress | None = None,
@@ -122,6 +124,8 @@ def tune_tasks(
         timeout_s: Wall time; the search ends with the batch that passes it.
         seed: Of everything random.
         knowledge: Records at the start.
+        base: What the guided sampler knows of other tasks; by default it is learnt from
+            ``knowledge``.
         keep: Takes the records of each batch.
         jobs: Worker processes.
         progress: Called after every batch.
@@ -133,7 +137,8 @@ def tune_tasks(
     end = None if timeout_s is None else time.monotonic() + timeout_s
     # A task's own records train its own model; the base model knows the other tasks' alone.
     own = {task.workload.digest for task in tasks}
-    base = knowledge.base_model(core, seed, own) if sampler == "xgb" else None
+    if base is None and sampler == "xgb":
+        base = knowledge.base_model(core, seed, own)
     searches = {
         task: TaskSearch(task, core, sampler, seed, knowledge, base, keep) for task in tasks
     }
