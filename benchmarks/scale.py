@@ -54,6 +54,12 @@ def sleep(_state: Any, seconds: float) -> float:
     return seconds
 
 
+def pid(_state: Any, seconds: float) -> int:
+    """Sleeps, and says which process it was."""
+    time.sleep(seconds)
+    return os.getpid()
+
+
 @dataclass(frozen=True)
 class Run:
     """One run of simulated measurements."""

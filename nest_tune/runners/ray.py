@@ -10,9 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-import re
 import signal
-import socket
 import sys
 import threading
 import time
@@ -32,6 +30,10 @@ from ray import exceptions  # noqa: E402
 
 from compiler_core.errors import InputError, MissingDependencyError, NestTuneError  # noqa: E402
 from nest_tune.runners import remote  # noqa: E402
+from nest_tune.runners.address import START_HINT, check_address  # noqa: E402
+from nest_tune.runners.batching import Call, Pace  # noqa: E402
+from nest_tune.runners.environment import shows_password, without_secrets  # noqa: E402
+from nest_tune.runners.nodes import Nodes  # noqa: E402
 from nest_tune.runners.runner import (  # noqa: E402
     Answer,
     Ending,
@@ -43,19 +45,13 @@ from nest_tune.runners.runner import (  # noqa: E402
 
 _LOG = logging.getLogger(__name__)
 
-_BATCH_S = 0.25
-"""Work that a task should hold, so that what a task costs does not matter."""
-_MOST_PER_BATCH = 64
 _AHEAD = 0.5
 """Calls that wait in the cluster, per CPU."""
 _LOSSES = 10
 """Nodes and objects that one call may lose."""
 _LOOK_S = 2.0
 """Between looks at the cluster's nodes."""
-_CONNECT_S = 5.0
 _STORE_BYTES = 256 << 20
-_SECRETS = re.compile(r"NEST_TUNE_STORAGE|PG[A-Z]+|.*(PASSWORD|PASSWD|PWD|SECRET|TOKEN|_KEY)")
-_PASSWORD = re.compile(r"://[^/@\s:]*:[^/@\s]+@")
 _CLUSTER_FAULTS = (
     exceptions.NodeDiedError,
     exceptions.LocalRayletDiedError,
@@ -95,16 +91,8 @@ def make(setup: Setup, options: RunnerOptions) -> RayRunner:
 
 
 @dataclass(frozen=True)
-class _Call:
-    work: Work
-    is_alone: bool = False
-    """Whether it must not share a task: a worker died with it among others."""
-    losses: int = 0
-
-
-@dataclass(frozen=True)
 class _Flight:
-    calls: tuple[_Call, ...]
+    calls: tuple[Call, ...]
     since: float
 
     @property
@@ -128,13 +116,11 @@ class RayRunner:
 
     def __init__(self, setup: Setup, options: RunnerOptions) -> None:
         self._jobs = options.jobs
-        self._waiting: deque[_Call] = deque()
+        self._waiting: deque[Call] = deque()
         self._flights: dict[Any, _Flight] = {}
-        self._pace: dict[str, float] = {}
-        self._refused: dict[str, str] = {}
-        self._nodes: list[Mapping[str, Any]] = []
+        self._pace = Pace()
+        self._nodes = Nodes()
         self._next_look = 0.0
-        self._told_empty = False
         self._closed = False
         self.tasks = 0
         self._expected = remote.identity()
@@ -148,7 +134,7 @@ class RayRunner:
         self._function = ray.remote(max_retries=0)(_make_function())
 
     def submit(self, work: Work) -> None:
-        self._waiting.append(_Call(work))
+        self._waiting.append(Call(work))
 
     def wait(self, timeout_s: float) -> list[Answer]:
         end = time.monotonic() + timeout_s
@@ -203,9 +189,9 @@ class RayRunner:
             free = self._slots() - sum(flight.cpus for flight in self._flights.values())
             needs = self._waiting[0].work.needs
             fits = free >= needs.cpus or not self._flights  # one call may be larger than the window
-            if not fits or not self._is_possible():
+            if not fits or not self._nodes.can_hold(needs):
                 return
-            self._send(self._next_batch(max(1, free)))
+            self._send(self._pace.next_batch(self._waiting, max(1, free)))
 
     def _slots(self) -> int:
         """CPUs that calls may be sent for; where the cluster itself bounds how many run, some more
@@ -213,77 +199,19 @@ class RayRunner:
         if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + _LOOK_S
             nodes: list[Any] = ray.nodes()  # type: ignore[no-untyped-call]
-            self._nodes = [node for node in nodes if node["Alive"]]
-        cpus = sum(_cpus(node) for node in self._usable())
+            self._nodes.look(nodes)
+        cpus = self._nodes.cpus
         if self._jobs and not _session.is_cluster_own:
             return min(self._jobs, cpus)
         return cpus + math.ceil(_AHEAD * cpus)
 
-    def _usable(self) -> list[Mapping[str, Any]]:
-        return [n for n in self._nodes if _cpus(n) and n["NodeID"] not in self._refused]
-
-    def _is_possible(self) -> bool:
-        """Whether the first waiting call can run; says so where the cluster has no workers.
-
-        Raises:
-            InputError: No node is large enough.
-            MissingDependencyError: All nodes were refused.
-        """
-        usable, needs = self._usable(), self._waiting[0].work.needs
-        if not usable and any(_cpus(node) for node in self._nodes):
-            reasons = "; ".join(f"node {k[:8]}: {v}" for k, v in self._refused.items())
-            raise MissingDependencyError(
-                f"no node of the Ray cluster can be used: {reasons}",
-                hint="install the driver's nest-tune and its constraints.txt on every node",
-            )
-        if not usable:
-            if not self._told_empty:
-                _LOG.warning(
-                    "the Ray cluster has no nodes with CPUs: waiting for one to join; Ctrl-C or "
-                    "`nest-tune study cancel` ends the study, saved"
-                )
-            self._told_empty = True
-            return False
-        if self._told_empty:
-            _LOG.warning("the Ray cluster has %d nodes again", len(usable))
-        self._told_empty = False
-        memory = max(node["Resources"].get("memory", 0) for node in usable)
-        cpus = max(_cpus(node) for node in usable)
-        if cpus < needs.cpus or memory < needs.memory_bytes:
-            raise InputError(
-                f"a call needs {needs.cpus} CPUs and {needs.memory_bytes / 2**30:.1f} GiB on one "
-                f"node; the largest of {len(usable)} nodes have {cpus} CPUs and "
-                f"{memory / 2**30:.1f} GiB",
-                hint="ray start with larger --num-cpus and --memory, or larger machines",
-            )
-        return True
-
-    def _next_batch(self, free: int) -> tuple[_Call, ...]:
-        """Calls of one kind, together about :data:`_BATCH_S` long, and never so many that others
-        would be idle for want of work."""
-        first = self._waiting.popleft()
-        work = first.work
-        pace = self._pace.get(work.function)
-        size = 1
-        if pace is not None and not first.is_alone:
-            share = math.ceil((len(self._waiting) + 1) * work.needs.cpus / free)
-            size = max(1, min(_MOST_PER_BATCH, int(_BATCH_S / max(pace, 1e-6)), share))
-        batch = [first]
-        while self._waiting and len(batch) < size:
-            following = self._waiting[0]
-            same = following.work.function == work.function and following.work.needs == work.needs
-            if following.is_alone or not same:
-                break
-            batch.append(self._waiting.popleft())
-        return tuple(batch)
-
-    def _send(self, calls: tuple[_Call, ...]) -> None:
+    def _send(self, calls: tuple[Call, ...]) -> None:
         needs = calls[0].work.needs
         options: dict[str, Any] = {"num_cpus": needs.cpus}
         if needs.memory_bytes:
             options["memory"] = needs.memory_bytes
-        if self._refused:
-            options["label_selector"] = {"ray.io/node-id": f"!in({','.join(self._refused)})"}
+        if refused := self._nodes.refused:
+            options["label_selector"] = {"ray.io/node-id": f"!in({','.join(refused)})"}
         works = [remote.plain_work(call.work) for call in calls]
         task = self._function.options(**options)
         self.tasks += 1
@@ -317,17 +245,12 @@ class RayRunner:
                 f"Ray: {_line(error)}", hint="ray status, and the logs of the cluster's head"
             ) from error
         if "refused" in value:
-            node, reason = value["node"], value["refused"]
-            if node not in self._refused:
-                _LOG.warning("node %s (%s) is not used: %s", node[:8], value["host"], reason)
-            self._refused[node] = reason
+            self._nodes.refuse(value["node"], value["host"], value["refused"])
             self._waiting.extendleft(reversed(flight.calls))
             return []
         answers = [remote.answer_from_plain(answer) for answer in value["answers"]]
         mean_s = sum(answer.wall_s for answer in answers) / len(answers)
-        function = flight.calls[0].work.function
-        known_s = self._pace.get(function, mean_s)
-        self._pace[function] = 0.7 * known_s + 0.3 * mean_s
+        self._pace.learn(flight.calls[0].work.function, mean_s)
         return answers
 
     def _lost_by_cluster(self, flight: _Flight, error: Exception) -> list[Answer]:
@@ -380,10 +303,6 @@ def _make_function() -> Callable[..., Any]:
     return nest_tune_calls
 
 
-def _cpus(node: Mapping[str, Any]) -> int:
-    return int(node["Resources"].get("CPU", 0))
-
-
 def _line(error: BaseException) -> str:
     """The first sentences of one of Ray's messages, which are long."""
     return " ".join(str(error).split())[:200] or type(error).__name__
@@ -410,7 +329,7 @@ def _disconnect() -> None:
 
 def _initialize(options: RunnerOptions) -> None:
     address = options.address
-    if any(_PASSWORD.search(argument) for argument in sys.argv):
+    if shows_password(sys.argv):
         raise InputError(
             "the command line holds a password, and Ray shows command lines to the whole cluster",
             hint="give the storage in the environment as NEST_TUNE_STORAGE",
@@ -427,10 +346,10 @@ def _initialize(options: RunnerOptions) -> None:
         }
     else:
         given["address"] = address
-        _check_address(address)
+        check_address(address)
     shown = address or "on this machine"
     try:
-        with _kept_signals(), _without_secrets():
+        with _kept_signals(), without_secrets():
             ray.init(**given)
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
@@ -439,41 +358,11 @@ def _initialize(options: RunnerOptions) -> None:
         ) from error
     except (ConnectionError, OSError, RuntimeError, TimeoutError, ValueError) as error:
         raise MissingDependencyError(
-            f"Ray cluster {shown}: {' '.join(str(error).split())[:400]}", hint=_START
+            f"Ray cluster {shown}: {' '.join(str(error).split())[:400]}", hint=START_HINT
         ) from error
     except ImportError as error:  # ray:// without its extra
         raise MissingDependencyError(
             f"Ray cluster {shown}: {_line(error)}", hint="pip install 'ray[client]'"
-        ) from error
-
-
-_START = (
-    "ray start --head --dashboard-host 127.0.0.1 on the first machine, and the versions of Ray and "
-    "Python of the driver on all of them; `ray status` shows them"
-)
-
-
-def _check_address(address: str) -> None:
-    """Finds out soon whether something listens; Ray takes a minute, or ends the process."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon:
-        if address == "auto":
-            return
-        raise InputError(
-            f"--ray-address {address}: auto, host:port or ray://host:port is needed",
-            hint="--ray-address auto",
-        )
-    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536) or not host:
-        raise InputError(
-            f"--ray-address {address}: {port!r} is not a port of a host",
-            hint="ray start --head shows the address; ray:// has port 10001 by default",
-        )
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S):
-            pass
-    except OSError as error:
-        raise MissingDependencyError(
-            f"no Ray cluster answers at {address}: {error.strerror or error}", hint=_START
         ) from error
 
 
@@ -489,15 +378,3 @@ def _kept_signals() -> Iterator[None]:
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _without_secrets() -> Iterator[None]:
-    """Keeps credentials from the processes that are started here, which inherit the environment."""
-    hidden = {name: value for name, value in os.environ.items() if _SECRETS.fullmatch(name)}
-    for name in hidden:
-        del os.environ[name]
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
