@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from xml.etree import ElementTree
 
 from nest_tune.ci.check import TOTALS, CheckResult, Difference
+from nest_tune.markdown import cell
 
 _MOST_ROWS = 50
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -24,12 +25,12 @@ def headline(result: CheckResult) -> str:
 def markdown(result: CheckResult) -> str:
     """A section for a pull request or a step summary."""
     sign = "passed" if result.ok else "failed"
-    lines = [f"### nest-tune check {sign}", "", _cell(headline(result)), ""]
+    lines = [f"### nest-tune check {sign}", "", cell(headline(result)), ""]
     if result.differences:
         lines += ["| where | metric | expected | measured |", "|---|---|---:|---:|"]
         for item in result.differences[:_MOST_ROWS]:
             cells = (item.where, item.metric, _text(item.expected), _text(item.measured))
-            lines.append(f"| {' | '.join(map(_cell, cells))} |")
+            lines.append(f"| {' | '.join(map(cell, cells))} |")
         if left := len(result.differences) - _MOST_ROWS:
             lines += ["", f"and {left} more"] if left > 0 else []
         lines += ["", "`nest-tune ci check LOCK --update` accepts these numbers.", ""]
@@ -75,13 +76,6 @@ def _text(value: object) -> str:
         return "missing"
     text = repr(value) if isinstance(value, float) else str(value)
     return f"{text[:16]}…" if len(text) == 64 else text
-
-
-def _cell(text: str) -> str:
-    """Text that no table or HTML of Markdown takes for its own."""
-    flat = " ".join(text.split())
-    escaped = re.sub(r"([\\`*_{}\[\]<>|#!~])", r"\\\1", flat)
-    return escaped.replace("&", "&amp;")
 
 
 def _xml(text: str) -> str:

@@ -1,0 +1,182 @@
+"""``nest-tune study compare``: studies side by side after the same number of trials."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nest_tune.cli.output import console, print_json
+from nest_tune.cli.study import AsJson, Pick, StorageUrl, app, open_storage
+from nest_tune.markdown import cell
+
+if TYPE_CHECKING:
+    from nest_tune.study.compare import Comparison
+
+__all__ = ["app", "compare", "comparison_tables"]
+
+_MOST_DECISIONS = 40
+
+Title = str
+Rows = list[list[str]]
+
+
+class Format(Enum):
+    """How the result is printed."""
+
+    TEXT = "text"
+    MD = "md"
+
+
+@app.command(epilog="Example: nest-tune study compare with-xgb with-random --format md")
+def compare(
+    names: Annotated[list[str], typer.Argument(metavar="A B…", help="Names of the studies.")],
+    trials: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Of each; default: as many as the shortest has."),
+    ] = None,
+    pick: Pick = "knee",
+    output_format: Annotated[
+        Format, typer.Option("--format", help="What is printed: text, or Markdown to paste.")
+    ] = Format.TEXT,
+    storage: StorageUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare studies after the same number of trials: best values, fronts, decisions."""
+    from nest_tune.study import compare as comparing
+    from nest_tune.study.lifecycle import load_result
+
+    opened = open_storage(storage)
+    results = [load_result(opened, opened.find(name)) for name in names]
+    found = comparing.compare(results, trials=trials, rule=pick)
+    if as_json:
+        print_json("study-compare", comparison_document(found))
+    elif output_format is Format.MD:
+        print(_markdown(found))
+    else:
+        _print(found)
+
+
+def comparison_document(found: Comparison) -> dict[str, Any]:
+    """A comparison for scripts."""
+    from nest_tune.study.documents import trial_document
+
+    studies = []
+    for contender in found.contenders:
+        body = asdict(contender) | {
+            "study": contender.name,
+            "front": [trial.number for trial in contender.front],
+            "chosen": None if contender.chosen is None else trial_document(contender.chosen),
+            "hypervolume": contender.checkpoints[-1].hypervolume,
+        }
+        del body["name"]
+        studies.append(body)
+    names = [contender.name for contender in found.contenders]
+    return {
+        "trials": found.trials,
+        "objectives": {o.metric.value: o.direction.value for o in found.objectives},
+        "best": {o.metric.value: found.winners(o.metric.value) for o in found.objectives},
+        "studies": studies,
+        "common_tasks": found.tasks,
+        "decisions": {
+            name: dict(zip(names, values, strict=True)) for name, values in found.decisions.items()
+        },
+        "notes": found.notes,
+    }
+
+
+def comparison_tables(found: Comparison) -> list[tuple[Title, list[str], Rows]]:
+    """Title, head and rows of each table."""
+    metrics = [goal.metric.value for goal in found.objectives]
+    tables = [_at_the_end(found, metrics), _on_the_way(found, metrics)]
+    if found.decisions:
+        tables.append(_decided(found))
+    return tables
+
+
+def _at_the_end(found: Comparison, metrics: list[str]) -> tuple[Title, list[str], Rows]:
+    head = ["study", "sampler", "seed"]
+    head += [f"best {name}" for name in metrics]
+    several = len(metrics) > 1
+    head += ["hypervolume"] if several else []
+    head += ["feasible", "front", "chosen", "work s"]
+    head += ["task cycles", "measurements"] if found.tasks else []
+    rows = []
+    for contender in found.contenders:
+        last = contender.checkpoints[-1]
+        row = [contender.name, contender.sampler, str(contender.seed)]
+        for name in metrics:
+            best = last.best.get(name)
+            mark = " *" if contender.name in found.winners(name) else ""
+            row.append("none" if best is None else f"{best.value:.6g} (trial {best.trial}){mark}")
+        if several:
+            row.append("" if last.hypervolume is None else f"{last.hypervolume:.4f}")
+        chosen = "none" if contender.chosen is None else str(contender.chosen.number)
+        row += [str(contender.feasible), str(len(contender.front)), chosen]
+        row.append(f"{contender.work_s:.1f}")
+        if found.tasks:
+            row += [f"{contender.task_cycles:,}", f"{contender.measurements:,}"]
+        rows.append(row)
+    return f"after {found.trials} trials each (* best)", head, rows
+
+
+def _on_the_way(found: Comparison, metrics: list[str]) -> tuple[Title, list[str], Rows]:
+    columns = [*metrics, *(["hypervolume"] if len(metrics) > 1 else [])]
+    head = ["trials", *(f"{c.name}: {name}" for name in columns for c in found.contenders)]
+    rows = []
+    for index, step in enumerate(found.contenders[0].checkpoints):
+        row = [str(step.trials)]
+        for name in columns:
+            for contender in found.contenders:
+                at = contender.checkpoints[index]
+                if name == "hypervolume":
+                    row.append("" if at.hypervolume is None else f"{at.hypervolume:.4f}")
+                else:
+                    row.append(f"{at.best[name].value:.6g}" if name in at.best else "none")
+        rows.append(row)
+    return "best so far", head, rows
+
+
+def _decided(found: Comparison) -> tuple[Title, list[str], Rows]:
+    head = ["decision", *(contender.name for contender in found.contenders)]
+    shown = list(found.decisions.items())[:_MOST_DECISIONS]
+    rows = [[name, *("" if v is None else v for v in values)] for name, values in shown]
+    if left := len(found.decisions) - len(shown):
+        rows.append([f"and {left} more", *("" for _ in found.contenders)])
+    return "decisions in which the chosen trials differ", head, rows
+
+
+def _print(found: Comparison) -> None:
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    out = console()
+    for number, (title, head, rows) in enumerate(comparison_tables(found)):
+        if number:
+            out.print("")
+        out.print(f"{title}:")
+        table = Table(*(Column(Text(word)) for word in head), box=None)
+        for row in rows:
+            table.add_row(*map(Text, row))
+        out.print(table)
+    if not found.decisions:
+        out.print("the chosen trials decide alike")
+    for note in found.notes:
+        out.print(f"note: {note}", soft_wrap=True)
+
+
+def _markdown(found: Comparison) -> str:
+    names = " against ".join(cell(contender.name) for contender in found.contenders)
+    lines = [f"### {names}"]
+    for title, head, rows in comparison_tables(found):
+        lines += ["", cell(title[:1].upper() + title[1:]), ""]
+        lines.append(f"| {' | '.join(map(cell, head))} |")
+        lines.append(f"|---|{'---:|' * (len(head) - 1)}")
+        lines += [f"| {' | '.join(map(cell, row))} |" for row in rows]
+    if not found.decisions:
+        lines += ["", "The chosen trials decide alike."]
+    for note in found.notes:
+        lines += ["", f"Note: {cell(note)}."]
+    return "\n".join(lines)
