@@ -18,12 +18,13 @@ from compiler_core.graph.ir import Graph
 from compiler_core.graph.simplify import simplify
 from compiler_core.graph.text import graph_digest
 from compiler_core.npz import read_npz
+from compiler_core.quantize.apply import apply_scheme
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.assignment import default_assignment
-from compiler_core.quantize.calibration import calibrate
 from compiler_core.quantize.ir import QuantizedGraph
-from compiler_core.quantize.quantize import quantize, with_exponents
-from compiler_core.quantize.skeleton import Skeleton
+from compiler_core.quantize.profile import Profile, profile_model
+from compiler_core.quantize.rebuild import apply_exponents
+from compiler_core.quantize.statistics import TensorRange
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -79,14 +80,28 @@ def read_samples(path: Path, graph: Graph) -> Arrays:
     Raises:
         InputError: The file is damaged, or an input is missing.
     """
-    arrays = {name: array for name, array in read_npz(path).items() if name != LABELS}
+    return named_samples(read_npz(path), graph, str(path))
+
+
+def named_samples(arrays: Mapping[str, npt.NDArray[Any]], graph: Graph, where: str) -> Arrays:
+    """The inputs of ``graph`` out of ``arrays``; labels are left out.
+
+    Args:
+        arrays: Samples along the first axis; ``x`` stands for the only input.
+        graph: The model.
+        where: Begins the message of an error.
+
+    Raises:
+        InputError: An input is missing.
+    """
+    arrays = {name: array for name, array in arrays.items() if name != LABELS}
     if len(graph.inputs) == 1 and graph.inputs[0] not in arrays and "x" in arrays:
         return {graph.inputs[0]: arrays["x"]}
     missing = [name for name in graph.inputs if name not in arrays]
     if missing:
         only = " (or 'x')" if len(graph.inputs) == 1 and graph.inputs[0] != "x" else ""
         raise InputError(
-            f"{path}: input {missing[0]!r}{only} is missing; it holds "
+            f"{where}: input {missing[0]!r}{only} is missing; it holds "
             f"{', '.join(map(repr, arrays)) or 'no arrays'}"
         )
     return {name: arrays[name] for name in graph.inputs}
@@ -116,7 +131,7 @@ def noise_samples(graph: Graph, count: int = 4) -> Arrays:
 def quantize_model(
     model: FloatModel,
     configuration: Configuration,
-    calibration: Mapping[str, npt.NDArray[Any]] | None,
+    calibration: Mapping[str, npt.NDArray[Any]] | Profile | None,
     *,
     threads: int = 1,
 ) -> QuantizedModel:
@@ -124,8 +139,10 @@ def quantize_model(
 
     Args:
         model: The float model.
-        configuration: Its exponents are used as they stand where there are any.
-        calibration: Samples per input, needed where the configuration holds no exponents.
+        configuration: Its exponents are used as they stand where they say everything; else the
+            scheme has to lead to them again.
+        calibration: Samples per input, or their profile, needed where the exponents do not say
+            everything.
         threads: Threads of onnxruntime.
 
     Raises:
@@ -144,81 +161,66 @@ def quantize_model(
         if node not in assignment:
             raise InputError(f"plan: {_unknown('node', node, assignment)}")
         assignment[node] = unit
-    if configuration.scheme.decisions:
-        return _with_decisions(model, configuration, assignment, calibration, threads)
-    skeleton = assemble(model.graph, assignment)
-    exponents = dict(configuration.scheme.exponents)
-    if exponents or not skeleton.calibrated:
-        quantized = _with_exponents(skeleton, exponents)
-    elif calibration is None:
-        raise InputError(
-            f"model {model.name!r} has {len(skeleton.steps)} operators to quantize and there are "
-            f"no calibration data (first tensor without a range: {skeleton.calibrated[0]!r})",
-            hint="give --calibration calib.npz with the model's inputs, or --config with exponents",
-        )
+    scheme, wanted = configuration.scheme.quantization(), configuration.scheme.exponents
+    if wanted and not scheme.needs_statistics:
+        applied = apply_exponents(model.graph, assignment, wanted, scheme)
     else:
-        samples = {name: np.asarray(array) for name, array in calibration.items()}
-        ranges = calibrate(model.graph, samples, skeleton.calibrated, threads=threads)
-        quantized = quantize(model.graph, assignment, ranges)
-    found = {name: tensor.exponent for name, tensor in sorted(quantized.tensors.items())}
-    full = Configuration(
-        Scheme(found),
-        dict(sorted(assignment.items())),
-        configuration.schedules,
-        Subject(model.name, model.digest),
-        configuration.target,
-        configuration.measured,
-        slicing=configuration.slicing,
+        ranges = _statistics(model, configuration, assignment, calibration, threads)
+        applied = apply_scheme(model.graph, assignment, ranges, scheme)
+    found = {name: tensor.exponent for name, tensor in sorted(applied.quantized.tensors.items())}
+    if scheme.needs_statistics:
+        _require_exponents(wanted, found)
+    full = replace(
+        configuration,
+        scheme=Scheme.of(found, scheme),
+        plan=dict(sorted(assignment.items())),
+        model=Subject(model.name, model.digest),
+        lock=None,
     )
-    return QuantizedModel(model, quantized, full, skeleton.cpu_reasons)
+    return QuantizedModel(model, applied.quantized, full, applied.reasons)
 
 
-def _with_decisions(
+def _statistics(
     model: FloatModel,
     configuration: Configuration,
     assignment: Mapping[str, str],
-    calibration: Mapping[str, npt.NDArray[Any]] | None,
+    calibration: Mapping[str, npt.NDArray[Any]] | Profile | None,
     threads: int,
-) -> QuantizedModel:
-    """Quantizes as a scheme says, and checks that it leads to the same exponents as before."""
-    from compiler_core.quantize.apply import apply_scheme
-    from compiler_core.quantize.profile import profile_model
-
+) -> Mapping[str, TensorRange]:
+    """Statistics of the samples that the scheme asks for; none where nothing needs them."""
     scheme = configuration.scheme.quantization()
-    if calibration is None:
+    if isinstance(calibration, Profile):
+        calibration.check_model(model.graph)
+        return calibration.ranges(scheme.calibration)
+    if calibration is not None:
+        samples = {name: np.asarray(array) for name, array in calibration.items()}
+        sizes = [scheme.calibration] if isinstance(scheme.calibration, int) else []
+        profile = profile_model(model.graph, samples, sizes, threads=threads)
+        return profile.ranges(scheme.calibration)
+    if scheme.needs_statistics:
         raise InputError(
             f"the scheme decides {', '.join(configuration.scheme.decisions)}: that takes the "
             "calibration data again",
             hint="give --calibration calib.npz, the same as when the scheme was found",
         )
-    samples = {name: np.asarray(array) for name, array in calibration.items()}
-    profile = profile_model(model.graph, samples, threads=threads)
-    applied = apply_scheme(model.graph, assignment, profile.ranges(scheme.calibration), scheme)
-    found = {name: t.exponent for name, t in sorted(applied.quantized.tensors.items())}
-    for name, exponent in configuration.scheme.exponents.items():
+    skeleton = assemble(model.graph, assignment)
+    if not skeleton.calibrated:
+        return {}
+    raise InputError(
+        f"model {model.name!r} has {len(skeleton.steps)} operators to quantize and there are "
+        f"no calibration data (first tensor without a range: {skeleton.calibrated[0]!r})",
+        hint="give --calibration calib.npz with the model's inputs, or --config with exponents",
+    )
+
+
+def _require_exponents(wanted: Mapping[str, int], found: Mapping[str, int]) -> None:
+    for name, exponent in wanted.items():
         if found.get(name) != exponent:
             raise InputError(
                 f"scheme: tensor {name!r} has exponent {exponent}; these calibration data give "
                 f"{found.get(name)}",
                 hint="give the calibration data that the scheme was found with",
             )
-    full = replace(
-        configuration,
-        scheme=Scheme.of(found, scheme),
-        plan=dict(sorted(assignment.items())),
-        model=Subject(model.name, model.digest),
-    )
-    return QuantizedModel(model, applied.quantized, full, applied.reasons)
-
-
-def _with_exponents(skeleton: Skeleton, exponents: Mapping[str, int]) -> QuantizedGraph:
-    for name in exponents:
-        if name not in skeleton.shapes:
-            raise InputError(f"scheme: {_unknown('tensor', name, skeleton.shapes)}")
-    for name in skeleton.calibrated:
-        if name not in exponents:
-            raise InputError(f"scheme: tensor {name!r} has no exponent", hint="calibrate again")
-    return with_exponents(skeleton, exponents)
 
 
 def _unknown(kind: str, name: str, known: Mapping[str, object]) -> str:

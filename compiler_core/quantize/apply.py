@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.quantize.assemble import CPU, assemble
 from compiler_core.quantize.cpu_integers import WEIGHTED, float_reason, lower_integers
 from compiler_core.quantize.equalization import equalize
-from compiler_core.quantize.exponents import RangeChoice, fitting_exponent, score_tensors
+from compiler_core.quantize.exponents import (
+    RangeChoice,
+    calibrated_ranges,
+    fitting_exponent,
+    score_tensors,
+)
 from compiler_core.quantize.input_equalization import equalize_inputs
 from compiler_core.quantize.ir import FloatSegment, QuantizedGraph
 from compiler_core.quantize.magnitudes import least_error_exponent
@@ -70,15 +73,7 @@ def apply_scheme(
             tensor has no statistics or statistics that are not finite.
     """
     floats = float_layers(graph, scheme)
-    reasons: dict[str, str] = {}
-    units = dict(assignment)
-    for node in graph.nodes:
-        if kind_of(units.get(node.name, CPU)) == CPU:
-            continue
-        reason = "The scheme keeps it in float." if node.name in floats else None
-        reason = reason or unsupported_scheme(graph, node, scheme)
-        if reason is not None:
-            units[node.name], reasons[node.name] = CPU, reason
+    units, reasons = allowed_units(graph, assignment, scheme)
     known = ranges
     if scheme.equalization:
         equalized = equalize_inputs(graph, units, ranges)
@@ -94,12 +89,37 @@ def apply_scheme(
         skeleton, known = offset(skeleton, known, scheme.activation_range)
         skeleton, known = rescale(skeleton, known, scheme.activation_range)
     exponents = method_exponents(skeleton, known, scheme.activation_range)
-    choice = RangeChoice.MAX if scheme.weight_range is RangeMethod.MAX else RangeChoice.LEAST_ERROR
+    choice = weight_choice(scheme)
     means = channel_means(skeleton, known) if scheme.bias_correction else None
     quantized = with_exponents(skeleton, exponents, choice, scheme.granularity, means)
     if scheme.cpu_precision is not CpuPrecision.FLOAT:
         quantized = _with_cpu_integers(quantized, known, scheme, floats, reasons)
     return AppliedScheme(quantized, units, reasons)
+
+
+def allowed_units(
+    graph: Graph, assignment: Mapping[str, str], scheme: QuantizationScheme
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Unit per node as ``scheme`` allows it, and why nodes left the NPU, by node.
+
+    Raises:
+        InputError: The scheme names unknown layers.
+    """
+    floats = float_layers(graph, scheme)
+    units, reasons = dict(assignment), {}
+    for node in graph.nodes:
+        if kind_of(units.get(node.name, CPU)) == CPU:
+            continue
+        reason = "The scheme keeps it in float." if node.name in floats else None
+        reason = reason or unsupported_scheme(graph, node, scheme)
+        if reason is not None:
+            units[node.name], reasons[node.name] = CPU, reason
+    return units, reasons
+
+
+def weight_choice(scheme: QuantizationScheme) -> RangeChoice:
+    """How scales of weights on the NPU follow from them."""
+    return RangeChoice.MAX if scheme.weight_range is RangeMethod.MAX else RangeChoice.LEAST_ERROR
 
 
 def weighted_layers(graph: Graph) -> tuple[str, ...]:
@@ -134,16 +154,11 @@ def method_exponents(
     Raises:
         InputError: A tensor has no statistics, or statistics that are not finite.
     """
-    found = {}
     scores = score_tensors(skeleton.source)
-    for name in skeleton.calibrated:
-        known = ranges.get(name)
-        if known is None:
-            raise InputError(f"tensor {name!r} has no range", hint="calibrate it")
-        if not np.isfinite(known.absmax):
-            raise InputError(f"tensor {name!r} has range {known.low} to {known.high}")
-        found[name] = _exponent(known, RangeMethod.MAX if name in scores else method)
-    return found
+    return {
+        name: _exponent(known, RangeMethod.MAX if name in scores else method)
+        for name, known in calibrated_ranges(skeleton, ranges).items()
+    }
 
 
 def _exponent(known: TensorRange, method: RangeMethod) -> int:

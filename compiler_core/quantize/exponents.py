@@ -335,15 +335,29 @@ def wanted_exponents(
     """
     found = {}
     scores = score_tensors(skeleton.source)
+    for name, known in calibrated_ranges(skeleton, ranges).items():
+        found[name] = fitting_exponent(known.absmax)
+        if name in scores:
+            continue
+        if choice is RangeChoice.LEAST_ERROR and known.magnitudes is not None:
+            found[name] = least_error_exponent(known.magnitudes, found[name], MOST_CLIPPING)
+    return found
+
+
+def calibrated_ranges(
+    skeleton: Skeleton, ranges: Mapping[str, TensorRange]
+) -> dict[str, TensorRange]:
+    """Statistics of every tensor of ``skeleton`` that has to be calibrated.
+
+    Raises:
+        InputError: A tensor has none, or some that are not finite.
+    """
+    found = {}
     for name in skeleton.calibrated:
         known = ranges.get(name)
         if known is None:
             raise InputError(f"tensor {name!r} has no range", hint="calibrate it")
         if not np.isfinite(known.absmax):
             raise InputError(f"tensor {name!r} has range {known.low} to {known.high}")
-        found[name] = fitting_exponent(known.absmax)
-        if name in scores:
-            continue
-        if choice is RangeChoice.LEAST_ERROR and known.magnitudes is not None:
-            found[name] = least_error_exponent(known.magnitudes, found[name], MOST_CLIPPING)
+        found[name] = known
     return found

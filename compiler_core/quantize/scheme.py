@@ -117,6 +117,17 @@ class QuantizationScheme:
         return replace(self, float_layers=(*self.float_layers, *layers))
 
     @property
+    def needs_statistics(self) -> bool:
+        """Whether exponents alone do not say everything: weights or biases follow from data."""
+        return (
+            self.bias_correction
+            or self.equalization
+            or self.rescaling
+            or self.split_inputs
+            or self.cpu_precision is not CpuPrecision.FLOAT
+        )
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the decisions, in hexadecimal."""
         text = json.dumps(scheme_document(self), sort_keys=True)

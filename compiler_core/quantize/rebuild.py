@@ -1,0 +1,46 @@
+"""A quantized graph from exponents that were found before: no calibration data are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+
+from compiler_core.errors import InputError
+from compiler_core.graph.ir import Graph
+from compiler_core.quantize.apply import AppliedScheme, allowed_units, weight_choice
+from compiler_core.quantize.assemble import assemble
+from compiler_core.quantize.quantize import with_exponents
+from compiler_core.quantize.scheme import QuantizationScheme
+
+
+def apply_exponents(
+    graph: Graph,
+    assignment: Mapping[str, str],
+    exponents: Mapping[str, int],
+    scheme: QuantizationScheme,
+) -> AppliedScheme:
+    """Quantize ``graph`` with ``exponents``.
+
+    Args:
+        graph: The float graph, simplified.
+        assignment: Unit of every node name.
+        exponents: Of every int8 tensor.
+        scheme: That they were found by; one that needs no statistics beside them.
+
+    Raises:
+        InputError: A tensor is unknown or has no exponent, or as
+            :func:`~compiler_core.quantize.apply.apply_scheme`.
+    """
+    units, reasons = allowed_units(graph, assignment, scheme)
+    skeleton = assemble(graph, units)
+    for name in exponents:
+        if name not in skeleton.shapes:
+            near = get_close_matches(name, skeleton.shapes, 1)
+            nearest = f"; the nearest is {near[0]!r}" if near else ""
+            raise InputError(f"scheme: the model has no tensor {name!r}{nearest}")
+    for name in skeleton.calibrated:
+        if name not in exponents:
+            raise InputError(f"scheme: tensor {name!r} has no exponent", hint="calibrate again")
+    choice = weight_choice(scheme)
+    quantized = with_exponents(skeleton, exponents, choice, scheme.granularity)
+    return AppliedScheme(quantized, units, {**reasons, **skeleton.cpu_reasons})
