@@ -144,7 +144,7 @@ class PartitionSpace:
         baselines; names of equal ones are joined."""
         found = {**baselines(self.evaluator, self._pins)}
         found["untuned"] = tuple(
-            self._pins.get(group, unit) for group, unit in enumerate(untuned(self.evaluator.groups))
+            self._pins.get(group, unit) for group, unit in enumerate(untuned(self.evaluator))
         )
         found["best_sequential"] = best_sequential(self.evaluator, self._pins)
         best = find_optimum(

@@ -1,6 +1,6 @@
 """Where the time of a package goes: layers against their roofline, units, instructions, a timeline.
 
-Roofline of a core: ``min(MACs of the array per cycle, port bytes per cycle * MACs per DRAM byte)``.
+Roofline: ``min(MACs of all arrays per cycle, port bytes per cycle * MACs per DRAM byte)``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TRACKS = ("cpu", *NPU_TRACKS)
 
 @dataclass(frozen=True)
 class Roofline:
-    """A layer on the roofline of one core.
+    """A layer on the roofline of the cores that it runs on.
 
     Attributes:
         macs_per_byte: Arithmetic intensity on the DRAM traffic of the program.
@@ -70,7 +70,8 @@ def roofline(layer: LayerReport, target: Target) -> Roofline | None:
     if not layer.cycles or not moved:
         return None
     geometry = target.npu.geometry
-    peak = float(geometry.batch * geometry.block_in * geometry.block_out)
+    cores = max(1, len(layer.cores))
+    peak = float(cores * geometry.batch * geometry.block_in * geometry.block_out)
     intensity = layer.macs / moved
     memory = target.npu.timing.port_bytes * intensity
     achieved = layer.macs / layer.cycles

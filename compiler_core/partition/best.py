@@ -14,10 +14,15 @@ from compiler_core.partition.costs import CostTable, build_costs
 from compiler_core.partition.evaluate import Evaluation, Evaluator
 from compiler_core.partition.groups import GroupGraph, build_groups
 from compiler_core.partition.optimum import DEFAULT_TIME_LIMIT_S, Optimum, find_optimum
-from compiler_core.partition.placement import ON_CPU, ON_NPU, SLICED, Placement
+from compiler_core.partition.placement import ON_CPU, ON_NPU, SLICED, SLICED_WAYS, Placement
 from compiler_core.partition.plan import FREE, Plan
 from compiler_core.partition.programs import Schedules
-from compiler_core.partition.resolve import ACROSS, ResolvedPlan, assignment_of, resolve_plan
+from compiler_core.partition.resolve import (
+    ResolvedPlan,
+    assignment_of,
+    resolve_plan,
+    unit_name,
+)
 from compiler_core.quantize.assemble import NPU, assemble
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.ir import QuantizedGraph
@@ -79,13 +84,43 @@ def prepare(
     return Evaluator(groups, table)
 
 
-def untuned(groups: GroupGraph) -> Placement:
-    """The placement of a compile without a plan."""
-    assignment = default_assignment(groups.graph)
-    return tuple(
+def untuned(evaluator: Evaluator) -> Placement:
+    """The placement of a compile without a plan: everything on the NPU that can run there; with
+    several cores, what is faster across them is sliced, where that makes the model faster."""
+    assignment = default_assignment(evaluator.groups.graph)
+    whole = tuple(
         ON_NPU if group.npu_reason is None and assignment[group.name] == NPU else ON_CPU
-        for group in groups.groups
+        for group in evaluator.groups.groups
     )
+    if evaluator.costs.cores == 1:
+        return whole
+    sliced = tuple(
+        SLICED if unit == ON_NPU and _slicing_pays(evaluator, group) else unit
+        for group, unit in enumerate(whole)
+    )
+    return min(sliced, whole, key=evaluator.latency_ps)
+
+
+def _slicing_pays(evaluator: Evaluator, group: int) -> bool:
+    cost, launch = evaluator.costs.groups[group], evaluator.costs.launch_ps
+    if cost.sliced is None or not cost.programs:
+        return False
+    alone = sum(program.run_ps + launch for program in cost.programs)
+    return cost.sliced.run_ps + launch * cost.sliced.parts < alone
+
+
+def default_plan(
+    graph: Graph,
+    target: Target,
+    *,
+    schedules: Schedules | None = None,
+    progress: Progress = lambda _: None,
+) -> dict[str, str]:
+    """Unit of every node of a compile without a plan: what a configuration holds."""
+    if target.npu_cores == 1:
+        return default_assignment(graph)
+    evaluator = prepare(graph, target, schedules=schedules, progress=progress)
+    return assignment_of(untuned(evaluator), evaluator.groups)
 
 
 def find_best(
@@ -104,7 +139,7 @@ def find_best(
     pinned = dict(pins or {})
     others = baselines(evaluator, pinned)
     others["untuned"] = tuple(
-        pinned.get(group, unit) for group, unit in enumerate(untuned(evaluator.groups))
+        pinned.get(group, unit) for group, unit in enumerate(untuned(evaluator))
     )
     sequential = best_sequential(evaluator, pinned)
     moved: dict[int, str] = {}
@@ -166,12 +201,13 @@ def complete(
         InputError: A group is to be sliced that cannot be.
     """
     for group, unit in resolved.pins.items():
-        if unit == SLICED and evaluator.costs.groups[group].sliced is None:
+        if unit in SLICED_WAYS and evaluator.costs.groups[group].sliced_as(unit) is None:
             name = evaluator.groups.groups[group].name
+            other = [unit_name(way) for way in evaluator.costs.groups[group].slices]
             raise InputError(
-                f"plan: group {name!r} is placed on {ACROSS!r}: it cannot be cut across the "
-                f"{evaluator.costs.cores} cores",
-                hint=f"the nearest legal plan: {name} = {NPU}",
+                f"plan: group {name!r} is placed on {unit_name(unit)!r}: it cannot be cut that way "
+                f"across the {evaluator.costs.cores} cores",
+                hint=f"the nearest legal plan: {name} = {(*other, NPU)[0]}",
             )
     if len(resolved.pins) == len(evaluator.units):
         return tuple(resolved.pins[group] for group in range(len(evaluator.units)))

@@ -10,11 +10,12 @@ depend on shapes and on which passes its requantization needs, and not on its nu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from math import prod
 
 from compiler_core.partition.groups import GroupGraph
+from compiler_core.partition.placement import SLICED, SLICED_CHANNELS, SLICED_ROWS
 from compiler_core.partition.programs import LANES, Program, ProgramCosts, Schedules
 from compiler_core.quantize.exponents import RangeChoice
 from compiler_core.quantize.ir import IntegerSegment, QuantizedGraph
@@ -30,12 +31,14 @@ from compiler_core.targets.target import Target
 from compiler_core.targets.vta.conv_structure import blocks
 from compiler_core.targets.vta.fold import foldable
 from compiler_core.targets.vta.segment import Layer, segment_layers
+from compiler_core.targets.vta.slicing import SliceAxis
 from compiler_core.tensor.workload import ConvWorkload, Workload
 
 ASSUMED_EXPONENT = 4
 """Of every tensor where no quantization is given."""
 
 _FLOAT_BYTES = 4
+_NUMBER_OF_AXIS = {SliceAxis.CHANNELS: SLICED_CHANNELS, SliceAxis.ROWS: SLICED_ROWS}
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,9 @@ class GroupCost:
         programs: Launches on the NPU, in order; empty for what its producers have already placed;
             ``None`` where the NPU cannot run it.
         entry_programs: The same where the CPU lays out the input for this group alone.
-        sliced: The operator across all cores, where there are several and it can be cut.
+        sliced: The operator across all cores along the faster axis, where there are several and it
+            can be cut.
+        slices: The same along each axis, by the number that placements have for it.
     """
 
     cpu_parts: tuple[CpuPart, ...]
@@ -75,6 +80,11 @@ class GroupCost:
     programs: tuple[Program, ...] | None
     entry_programs: tuple[Program, ...] | None
     sliced: Program | None = None
+    slices: Mapping[int, Program] = field(default_factory=dict)
+
+    def sliced_as(self, unit: int) -> Program | None:
+        """The operator across all cores as a placement wants it; ``None`` where it cannot be."""
+        return self.sliced if unit == SLICED else self.slices.get(unit)
 
     @property
     def cpu_ps(self) -> int:
@@ -192,6 +202,7 @@ def with_node_costs(
                 programs=old.programs,
                 entry_programs=old.entry_programs,
                 sliced=old.sliced,
+                slices=old.slices,
             )
         )
     return replace(
@@ -266,11 +277,13 @@ def _group_cost(
         measured.program(layer.operator.name, _with_entry(layer.workload, entry=True))
         for layer in layers
     )
-    sliced = None
+    slices = {}
     if len(layers) == 1:
         workload = _with_entry(layers[0].workload, entry=False)
-        sliced = measured.sliced(layers[0].operator.name, workload)
-    return replace(cost, programs=inside, entry_programs=entering, sliced=sliced)
+        found = measured.sliced(layers[0].operator.name, workload)
+        slices = {_NUMBER_OF_AXIS[axis]: program for axis, program in found.items()}
+    best = min(slices.values(), key=lambda program: program.cycles, default=None)
+    return replace(cost, programs=inside, entry_programs=entering, sliced=best, slices=slices)
 
 
 def _with_entry(workload: Workload, *, entry: bool) -> Workload:

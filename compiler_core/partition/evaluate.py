@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from compiler_core.partition.costs import CostTable, CpuPart
 from compiler_core.partition.groups import OUTSIDE, GroupGraph
 from compiler_core.partition.live_bytes import peak_bytes
-from compiler_core.partition.placement import ON_CORE, ON_CPU, ON_NPU, SLICED, Placement
+from compiler_core.partition.placement import (
+    ON_CORE,
+    ON_CPU,
+    ON_NPU,
+    SLICED,
+    SLICED_WAYS,
+    Placement,
+)
 from compiler_core.partition.programs import Program
 from compiler_core.system.timeline import (
     ALL_CORES,
@@ -131,7 +138,7 @@ class Evaluator:
 
     def entering(self, group: int, placement: Placement) -> bool:
         """Whether the CPU lays out the input of ``group`` for it alone, so that taps may fold."""
-        if not self._folds[group] or placement[group] == SLICED:
+        if not self._folds[group] or placement[group] in SLICED_WAYS:
             return False
         (tensor,) = self._reads[group]
         producer = self._producer[tensor]
@@ -142,10 +149,11 @@ class Evaluator:
     def programs(self, group: int, placement: Placement) -> tuple[Program, ...]:
         """Launches of a group that runs on the NPU."""
         cost = self.costs.groups[group]
-        if placement[group] == SLICED:
-            if cost.sliced is None:
-                raise ValueError(f"group {group} cannot be sliced")
-            return (cost.sliced,)
+        if placement[group] in SLICED_WAYS:
+            sliced = cost.sliced_as(placement[group])
+            if sliced is None:
+                raise ValueError(f"group {group} cannot be sliced that way")
+            return (sliced,)
         found = cost.entry_programs if self.entering(group, placement) else cost.programs
         if found is None:
             raise ValueError(f"group {group} cannot run on the NPU")
@@ -283,8 +291,9 @@ class _Tasks:
     def _programs(self, group: int, unit: int) -> None:
         owner = self._owner
         after = self._after(self._integer(tensor) for tensor in owner._reads[group])
-        core = {ON_NPU: ANY_CORE, SLICED: ALL_CORES}.get(unit, unit - ON_CORE)
-        launch = owner.costs.launch_ps * (owner.costs.cores if unit == SLICED else 1)
+        core = ANY_CORE if unit == ON_NPU else unit - ON_CORE
+        if unit in SLICED_WAYS:
+            core = ALL_CORES
         programs = owner.programs(group, self._placement)
         if not programs:
             self._tasks.append(Task(group, TaskKind.PLACE, Resource.NONE, 0, 0, after))
@@ -295,7 +304,7 @@ class _Tasks:
                     TaskKind.PROGRAM,
                     Resource.NPU,
                     program.run_ps,
-                    launch,
+                    owner.costs.launch_ps * program.parts,
                     after,
                     core,
                     program.read_ppm,

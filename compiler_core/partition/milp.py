@@ -112,7 +112,7 @@ class _Program:
         sums = [(sum(p.run_ps for p in v) + launch * len(v), launch * len(v)) for v in variants]
         run, launches = min(sums, default=(0, 0))
         if cost.sliced is not None:
-            run = min(run, cost.sliced.run_ps + launch * self._owner.costs.cores)
+            run = min(run, cost.sliced.run_ps + launch * cost.sliced.parts)
         return run / _MICROSECOND_PS, launches / _MICROSECOND_PS
 
     def _load_us(self, group: int) -> float:
@@ -122,7 +122,7 @@ class _Program:
         variants = [v for v in (cost.programs, cost.entry_programs) if v is not None]
         loads = [sum(p.run_ps + launch for p in variant) for variant in variants]
         if cost.sliced is not None:
-            loads.append(cores * (cost.sliced.run_ps + cores * launch))
+            loads.append(cores * (cost.sliced.run_ps + cost.sliced.parts * launch))
         return min(loads, default=0) / _MICROSECOND_PS
 
     def _variable(self, low: float, high: float, *, binary: bool = False) -> int:

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from compiler_core.errors import InfeasibleError
 from compiler_core.system.timeline import PICOSECONDS, WHOLE_PPM
 from compiler_core.targets.vta.conv_structure import blocks
 from compiler_core.targets.vta.default_schedule import default_schedule
@@ -14,8 +13,9 @@ from compiler_core.targets.vta.fold import fold_workload
 from compiler_core.targets.vta.hardware import VtaCore
 from compiler_core.targets.vta.layer import measure_layer
 from compiler_core.targets.vta.layer import weight_bytes as packed_weight_bytes
-from compiler_core.targets.vta.multicore_schedule import best_default_slicing
+from compiler_core.targets.vta.multicore_schedule import default_slicings
 from compiler_core.targets.vta.schedule import ConvSchedule, FoldVariant, Schedule
+from compiler_core.targets.vta.slicing import SliceAxis
 from compiler_core.targets.vta.timing_result import MemoryTraffic, Traffic
 from compiler_core.tensor.task import Task
 from compiler_core.tensor.workload import ConvWorkload, Workload
@@ -40,6 +40,7 @@ class Program:
         read_ppm, write_ppm: Share of the time that each channel of the port is busy, in millionths.
         constant_bytes: Weights, biases and micro-ops in DRAM.
         input_bytes: Of one sample of its input, as laid out in DRAM.
+        parts: How many programs start together, on a core each.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Program:
     write_ppm: int
     constant_bytes: int
     input_bytes: int
+    parts: int = 1
 
 
 def cycles_ps(cycles: int, clock_hz: float) -> int:
@@ -79,7 +81,7 @@ class ProgramCosts:
     ) -> None:
         self._core, self._schedules, self._progress = core, schedules, progress
         self._cores = cores
-        self._sliced: dict[Workload, Program | None] = {}
+        self._sliced: dict[Workload, dict[SliceAxis, Program]] = {}
         self._known: dict[Workload, Program] = {}
 
     def program(self, name: str, workload: Workload) -> Program:
@@ -93,34 +95,35 @@ class ProgramCosts:
             found = self._known[workload] = self._measure(workload)
         return replace(found, name=name)
 
-    def sliced(self, name: str, workload: Workload) -> Program | None:
-        """The cost of an operator across all cores by untuned schedules of its slices; ``None``
-        where there is one core or the operator cannot be cut."""
+    def sliced(self, name: str, workload: Workload) -> dict[SliceAxis, Program]:
+        """The cost of an operator across all cores by untuned schedules of its slices, along each
+        axis that it can be cut along; empty where there is one core."""
         if self._cores == 1:
-            return None
+            return {}
         if workload not in self._sliced:
             self._sliced[workload] = self._measure_sliced(workload)
         found = self._sliced[workload]
-        return None if found is None else replace(found, name=name)
+        return {axis: replace(program, name=name) for axis, program in found.items()}
 
-    def _measure_sliced(self, workload: Workload) -> Program | None:
+    def _measure_sliced(self, workload: Workload) -> dict[SliceAxis, Program]:
         alone = self.program("", workload)
         self._progress(f"{alone.task} on {self._cores} cores")
-        try:
-            slicing = best_default_slicing(workload, self._core, self._cores)
-        except InfeasibleError:
-            return None
-        cores = [core.traffic for core in slicing.result.cores]
-        return replace(
-            alone,
-            cycles=slicing.result.cycles,
-            run_ps=cycles_ps(slicing.result.cycles, self._core.clock_hz),
-            energy_pj=sum(core.energy_pj or 0.0 for core in slicing.result.cores),
-            read_bytes=sum(sum(item.data_bytes for item in read_traffic(t)) for t in cores),
-            write_bytes=sum(traffic.out.data_bytes for traffic in cores),
-            read_ppm=_ppm(slicing.result.port.read_cycles, slicing.result.cycles),
-            write_ppm=_ppm(slicing.result.port.write_cycles, slicing.result.cycles),
-        )
+        found = {}
+        for axis, slicing in default_slicings(workload, self._core, self._cores).items():
+            run = slicing.result
+            cores = [core.traffic for core in run.cores]
+            found[axis] = replace(
+                alone,
+                cycles=run.cycles,
+                run_ps=cycles_ps(run.cycles, self._core.clock_hz),
+                energy_pj=sum(core.energy_pj or 0.0 for core in run.cores),
+                read_bytes=sum(sum(item.data_bytes for item in read_traffic(t)) for t in cores),
+                write_bytes=sum(traffic.out.data_bytes for traffic in cores),
+                read_ppm=_ppm(run.port.read_cycles, run.cycles),
+                write_ppm=_ppm(run.port.write_cycles, run.cycles),
+                parts=len(slicing.slices),
+            )
+        return found
 
     def _given(self, workload: Workload) -> Schedule | None:
         """Where nothing is folded, a task and its twin at a border share their schedules."""

@@ -13,12 +13,26 @@ from difflib import get_close_matches
 from compiler_core.configuration import Subject
 from compiler_core.errors import InputError
 from compiler_core.partition.groups import OUTSIDE, Group, GroupGraph
-from compiler_core.partition.placement import ON_CORE, ON_CPU, ON_NPU, SLICED, Placement
+from compiler_core.partition.placement import (
+    ON_CORE,
+    ON_CPU,
+    ON_NPU,
+    SLICED,
+    SLICED_CHANNELS,
+    SLICED_ROWS,
+    Placement,
+)
 from compiler_core.partition.plan import FREE, Plan
-from compiler_core.quantize.assemble import CPU, NPU
+from compiler_core.units import ACROSS, BY_CHANNELS, BY_ROWS, CPU, NPU, units_of_target
 
-ACROSS = "vta-sliced"
-"""Unit of an operator that is cut across all cores."""
+_NUMBERS = {
+    CPU: ON_CPU,
+    NPU: ON_NPU,
+    ACROSS: SLICED,
+    BY_CHANNELS: SLICED_CHANNELS,
+    BY_ROWS: SLICED_ROWS,
+}
+_NAMES = {number: unit for unit, number in _NUMBERS.items()}
 
 _SHOWN = 3
 
@@ -80,27 +94,14 @@ class ResolvedPlan:
     order: tuple[int, ...] | None
 
 
-def unit_names(cores: int) -> tuple[str, ...]:
-    """Units that a plan may name; single cores where there are several."""
-    if cores == 1:
-        return (CPU, NPU)
-    return (CPU, NPU, ACROSS, *(f"{NPU}{core}" for core in range(cores)))
-
-
 def unit_number(unit: str) -> int:
     """A unit's number in placements."""
-    if unit == CPU:
-        return ON_CPU
-    named = {NPU: ON_NPU, ACROSS: SLICED}
-    return named[unit] if unit in named else ON_CORE + int(unit.removeprefix(NPU))
+    return _NUMBERS[unit] if unit in _NUMBERS else ON_CORE + int(unit.removeprefix(NPU))
 
 
 def unit_name(number: int) -> str:
     """A unit's name in plans."""
-    if number == ON_CPU:
-        return CPU
-    named = {ON_NPU: NPU, SLICED: ACROSS}
-    return named.get(number) or f"{NPU}{number - ON_CORE}"
+    return _NAMES.get(number) or f"{NPU}{number - ON_CORE}"
 
 
 def resolve_plan(plan: Plan, groups: GroupGraph, cores: int = 1) -> ResolvedPlan:
@@ -111,7 +112,7 @@ def resolve_plan(plan: Plan, groups: GroupGraph, cores: int = 1) -> ResolvedPlan
             need something before it is there.
         IllegalPlanError: A group cannot run where it is placed, or a fused group is split.
     """
-    allowed = (*unit_names(cores), FREE)
+    allowed = (*units_of_target(cores), FREE)
     asked = _asked(plan, groups, allowed)
     problems: list[Problem] = []
     pins: dict[int, int] = {}
@@ -278,16 +279,15 @@ def _order(plan: Plan, groups: GroupGraph) -> tuple[int, ...] | None:
 
 
 def assignment_of(placement: Placement, groups: GroupGraph) -> dict[str, str]:
-    """``"vta"`` or ``"cpu"`` for every node: what quantization and the compile take.
+    """Unit of every node: what quantization and the compile take.
 
-    Views always may follow the NPU: whether one runs as code is up to its neighbours.
+    Views say ``vta`` and may follow the NPU: whether one runs as code is up to its neighbours.
     """
     assignment = {}
     for group in groups.groups:
         views = {name for name, _ in group.views}
         for node in group.nodes:
-            on_npu = node in views or placement[group.index] != ON_CPU
-            assignment[node] = NPU if on_npu else CPU
+            assignment[node] = NPU if node in views else unit_name(placement[group.index])
     return assignment
 
 

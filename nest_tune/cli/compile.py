@@ -74,6 +74,8 @@ def compile_(
     source = load_model(model, shapes)
     if plan is not None:
         configuration = _planned(configuration, plan, source, chip)
+    elif chip.npu_cores > 1 and not configuration.plan:
+        configuration = _sliced_by_default(configuration, source, chip)
     samples = None if calibration is None else read_samples(calibration, source.graph)
     progress(f"quantizing: {len(source.graph.nodes)} nodes")
     quantized = quantize_model(source, configuration, samples, threads=jobs)
@@ -101,6 +103,17 @@ def _planned(
         given, source.graph, chip, schedules=configuration.schedules, progress=progress
     )
     return replace(configuration, plan=assignment)
+
+
+def _sliced_by_default(
+    configuration: Configuration, source: FloatModel, chip: Target
+) -> Configuration:
+    """The configuration with the plan of a target of several cores."""
+    from compiler_core.partition.best import default_plan
+
+    progress(f"plan: what is faster across the {chip.npu_cores} cores")
+    plan = default_plan(source.graph, chip, schedules=configuration.schedules)
+    return replace(configuration, plan=plan)
 
 
 def progress(line: str) -> None:

@@ -93,7 +93,7 @@ def show(
 
     evaluator = job.evaluator()
     if plan is None:
-        placement, order = untuned(evaluator.groups), None
+        placement, order = untuned(evaluator), None
     else:
         resolved = job.resolve(plan, evaluator)
         placement, order = complete(evaluator, resolved), resolved.order

@@ -19,6 +19,7 @@ from compiler_core.package.report import LayerReport
 from compiler_core.partition.best import prepare
 from compiler_core.partition.picture import draw
 from compiler_core.partition.placement import ON_CPU, ON_NPU
+from compiler_core.partition.resolve import unit_number
 from compiler_core.quantize.assignment import cpu_reasons
 from compiler_core.quantize.ir import IntegerConv, IntegerSegment
 from compiler_core.quantize.reference import ReferenceExecutor
@@ -28,6 +29,7 @@ from compiler_core.targets.target import Target
 from compiler_core.targets.vta.launch_timing import time_launch
 from compiler_core.targets.vta.linker import Launch
 from compiler_core.targets.vta.timing_result import Actor
+from compiler_core.units import NPU
 from nest_tune.report.charts import RoofDot, RooflineChart
 from nest_tune.report.gantt import Gantt, Stretch, Strip, Track, busy_shares
 
@@ -211,8 +213,8 @@ def plan_picture(compiled: CompiledModel, target: Target) -> str:
     evaluator = prepare(compiled.source.model.graph, target, schedules=schedules)
     plan, refused = compiled.configuration.plan, compiled.source.cpu_reasons
     placement = tuple(
-        ON_NPU
-        if ON_NPU in units and plan.get(group.name) != "cpu" and group.name not in refused
+        unit_number(plan.get(group.name, NPU))
+        if ON_NPU in units and group.name not in refused
         else ON_CPU
         for group, units in zip(evaluator.groups.groups, evaluator.units, strict=True)
     )

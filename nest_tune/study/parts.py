@@ -40,7 +40,7 @@ class PlacementPart:
         self._estimates: dict[OuterPoint, float] = {}
         self._known = None if known is None else tuple(tuple(point) for point in known)
         self.parameters: tuple[Parameter, ...] = self._space.parameters
-        self.default: OuterPoint = self._space.encode(untuned(evaluator.groups))
+        self.default: OuterPoint = self._space.encode(untuned(evaluator))
 
     def decode(self, point: OuterPoint) -> Mapping[str, str]:
         """Nodes that run elsewhere than by default."""

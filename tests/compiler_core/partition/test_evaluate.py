@@ -82,7 +82,7 @@ def test_any_plan_takes_what_its_compiled_model_takes(
 ) -> None:
     model, evaluator = prepared(name)
     draw = random.Random(3)
-    placements = {untuned(evaluator.groups), all_npu(evaluator)}
+    placements = {untuned(evaluator), all_npu(evaluator)}
     placements |= {tuple(draw.choice(units) for units in evaluator.units) for _ in range(4)}
     for placement in sorted(placements):
         built = compiled(model, evaluator, placement)
