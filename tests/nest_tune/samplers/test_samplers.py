@@ -20,9 +20,10 @@ from compiler_core.tensor.workload import (
     Window,
     Workload,
 )
+from cost_models.features.schedule_bound import schedule_bounds
 from nest_tune.samplers.guided import GuidedSampler
 from nest_tune.samplers.optuna_sampler import XgbSampler
-from nest_tune.samplers.plain import ExhaustiveSampler
+from nest_tune.samplers.plain import ExhaustiveSampler, points_by_bound
 from nest_tune.samplers.sampler import Point, Problem, make_sampler, sampler_names
 from search_spaces.tiling import TilingSpace
 
@@ -30,6 +31,9 @@ CONV = ConvWorkload(
     1, 32, 8, 8, 32, Window((3, 3), (1, 1), (1, 1, 1, 1)), 1, Epilogue(17, True, True, True)
 )
 POOL = MaxPoolWorkload(1, 32, 8, 8, Window((3, 3), (2, 2), (1, 1, 1, 1)))
+SMALL = ConvWorkload(
+    1, 32, 3, 3, 32, Window((3, 3), (1, 1), (1, 1, 1, 1)), 1, Epilogue(17, True, True, True)
+)
 TINY = ConvWorkload(1, 16, 1, 2, 16, Window((1, 1)), 1, Epilogue(0, True, False, False))
 
 
@@ -55,8 +59,6 @@ def fake_cost(problem: Problem, point: Point) -> int | None:
 @pytest.mark.parametrize("workload", [CONV, POOL], ids=["conv", "pool"])
 def test_proposals_are_legal_new_and_reproducible(name: str, workload: Workload) -> None:
     runs = []
-    if name == "exhaustive":
-        workload = POOL  # a convolution has millions of points to be put in order
     for seed in (5, 5, 6):
         problem = problem_of(workload, seed)
         sampler = make_sampler(name, problem)
@@ -158,3 +160,16 @@ def test_unknown_sampler_names_the_nearest() -> None:
         make_sampler("xgboost", problem_of(CONV))
     assert caught.value.hint == "did you mean 'xgb'?"
     assert list(itertools.islice(sampler_names(), 1)) == ["xgb"]
+
+
+@pytest.mark.parametrize("workload", [SMALL, POOL], ids=["conv", "pool"])
+def test_points_by_bound_are_all_points_in_the_order_of_their_bounds(workload: Workload) -> None:
+    problem = problem_of(workload)
+    space, core = problem.space, problem.core
+    listed, bounds = zip(*points_by_bound(space, core), strict=True)
+    points = np.concatenate(listed)
+    everything = np.concatenate(list(space.enumerate()))
+    assert sorted(map(tuple, points.tolist())) == sorted(map(tuple, everything.tolist()))
+    expected = schedule_bounds(workload, space.rows(points), core)
+    np.testing.assert_array_equal(np.concatenate(bounds), expected)
+    assert (np.diff(expected) >= 0).all()
