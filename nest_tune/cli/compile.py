@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from compiler_core.compile import CompiledModel
     from compiler_core.configuration import Configuration
     from compiler_core.frontend import FloatModel
+    from compiler_core.quantize.profile import Profile
     from compiler_core.targets.target import Target
 
 EXAMPLE = "Example: nest-tune compile resnet8.onnx --target vta --calibration calib.npz -o out"
@@ -43,6 +44,10 @@ def compile_(
         Path | None,
         typer.Option(metavar="calib.npz", help="Samples of the inputs: x, or one array per input."),
     ] = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A profile of quantize profile, in place of samples."),
+    ] = None,
     shape: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=1,3,…", help="Shape of an input with dynamic axes."),
@@ -62,7 +67,7 @@ def compile_(
 
     from compiler_core.compile import compile_model
     from compiler_core.configuration import Configuration, read_configuration
-    from compiler_core.frontend import load_model, quantize_model, read_samples
+    from compiler_core.frontend import load_model, quantize_model
     from compiler_core.package.text import Level, level_text
     from compiler_core.package.writer import require_free, write_package
     from compiler_core.targets.load import load_target
@@ -76,9 +81,9 @@ def compile_(
         configuration = _planned(configuration, plan, source, chip)
     elif chip.npu_cores > 1 and not configuration.plan:
         configuration = _sliced_by_default(configuration, source, chip)
-    samples = None if calibration is None else read_samples(calibration, source.graph)
+    statistics = _statistics(source, configuration, calibration, profile, jobs)
     progress(f"quantizing: {len(source.graph.nodes)} nodes")
-    quantized = quantize_model(source, configuration, samples, threads=jobs)
+    quantized = quantize_model(source, configuration, statistics, threads=jobs)
     compiled = compile_model(quantized, chip, progress=progress)
     texts = {f"{name}.txt": level_text(compiled, Level(name)) for name in levels}
     progress(f"writing {output}")
@@ -87,6 +92,37 @@ def compile_(
         print_json("compile", _document(compiled, output))
         return
     _print_summary(compiled, output)
+
+
+def _statistics(
+    source: FloatModel,
+    configuration: Configuration,
+    calibration: Path | None,
+    profile: Path | None,
+    jobs: int,
+) -> Profile | None:
+    """The profile that is given, or that of the calibration data; ``None`` where nothing is."""
+    from compiler_core.frontend import read_samples
+    from compiler_core.quantize.profile import read_profile
+    from nest_tune.quantization.profile_store import stored_profile
+
+    if profile is not None:
+        if calibration is not None:
+            raise InputError(
+                "--calibration and --profile are both given", hint="one of them says it all"
+            )
+        return read_profile(profile)
+    if calibration is None:
+        return None
+    samples = read_samples(calibration, source.graph)
+    size = configuration.scheme.quantization().calibration
+    return stored_profile(
+        source.graph,
+        samples,
+        [size] if isinstance(size, int) else [],
+        threads=jobs,
+        progress=lambda done, total: progress(f"profile: {done} of {total} samples"),
+    )
 
 
 def _planned(
