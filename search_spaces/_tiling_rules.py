@@ -132,7 +132,7 @@ def canonical_rows(workload: Workload, rows: Rows, cap: Cap) -> Rows:
     More slots than tiles are never used; an order over one tile is none; there is nothing to group
     where padding cuts no rectangles.
     """
-    result = rows.copy()
+    result = rows.copy(order="K")
     if isinstance(workload, MaxPoolWorkload):
         tiles = _max_pool_tiles(workload, rows)
         for slots in (P.INPUT_SLOTS, P.OUTPUT_SLOTS):
@@ -141,6 +141,8 @@ def canonical_rows(workload: Workload, rows: Rows, cap: Cap) -> Rows:
         return result
     for number, fold in enumerate(FoldVariant):
         chosen = np.flatnonzero(rows[:, C.FOLD] == number)
+        if len(chosen) == len(rows):
+            return _canonical_conv(fold_workload(workload, fold), rows, cap)
         if len(chosen):
             part = _canonical_conv(fold_workload(workload, fold), rows[chosen], cap)
             result[chosen] = part
@@ -149,7 +151,7 @@ def canonical_rows(workload: Workload, rows: Rows, cap: Cap) -> Rows:
 
 def _canonical_conv(w: ConvWorkload, rows: Rows, cap: Cap) -> Rows:
     structure = conv_structure(w)
-    result = rows.copy()
+    result = rows.copy(order="K")
     images, channels = conv_tile_counts(w, rows)
     reduction = 1 if structure.diagonal else structure.reduction
     steps = -(-reduction // rows[:, C.TILE_IN_BLOCKS])

@@ -102,7 +102,7 @@ class TilingSpace:
     def rows(self, points: Points) -> Rows:
         """Values of points, ``int64[n, columns]``: what cost models read."""
         columns = [table[points[:, i]] for i, table in enumerate(self._tables)]
-        return np.stack(columns, axis=1)
+        return np.stack(columns).T
 
     def points(self, rows: Rows) -> Points:
         """Inverse of :meth:`rows` for values that are in the tables."""
@@ -193,11 +193,13 @@ class TilingSpace:
             if barren == 3:
                 break
             size = min(_CHUNK, max(4096, 32 * count) << min(attempt, 4))
-            points = generator.integers(0, self._lengths, (size, len(self.parameters)))
+            points = self._draw(generator, size)
+            points = points[self._is_canonical(points)]
             points = points[self.legal(points)]
-            points = points[(self.canonical(points) == points).all(axis=1)]
             before = len(found)
-            found = unique_points(np.concatenate([found, points]))
+            found = np.concatenate([found, points])
+            numbers = np.ravel_multi_index(tuple(found.T), tuple(self._lengths))
+            found = found[np.sort(np.unique(numbers, return_index=True)[1])]
             barren = barren + 1 if len(found) == before else 0
             if len(found) >= count:
                 return found[:count]
@@ -206,6 +208,16 @@ class TilingSpace:
             if len(found) == 0:
                 self.require_not_empty()
         return found
+
+    def _draw(self, generator: np.random.Generator, count: int) -> Points:
+        """Points of the product, legal or not."""
+        # Column by column: several times faster than rows, in the drawing and in what reads them.
+        columns = [generator.integers(0, n, count, np.int32) for n in self._lengths.tolist()]
+        return np.asarray(np.stack(columns).T, np.int64)
+
+    def _is_canonical(self, points: Points) -> Mask:
+        rows = self.rows(points)
+        return np.asarray((canonical_rows(self.workload, rows, self._cap) == rows).all(axis=1))
 
     def neighbours(self, point: tuple[int, ...]) -> Points:
         """Legal points one decision away: a step of one parameter, or a step up of one and down of

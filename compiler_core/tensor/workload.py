@@ -8,6 +8,7 @@ O, I output and input channels.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from compiler_core.tensor.digest import digest
 
@@ -135,7 +136,7 @@ class ConvWorkload:
             return "dense" if points == 1 else "conv2d"
         return "depthwise_conv2d" if self.groups == self.in_channels else "grouped_conv2d"
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Key of the workload."""
         return digest(self)
@@ -175,7 +176,7 @@ class MaxPoolWorkload:
     def operator(self) -> str:
         return "max_pool"
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Key of the workload."""
         return digest(self)

@@ -324,7 +324,7 @@ class Engine:
         if trial.subset.samples == self._baseline.full.samples:
             self._finish(trial, trial.subset)
         elif self._matters(trial):
-            payload = {"decisions": trial.decisions}
+            payload = {"decisions": trial.decisions, "subset": value["accuracy"]}
             self._start("full_accuracy", trial, payload, self._scored, {"scheme": trial.scheme})
         else:
             self._finish(trial, None)

@@ -84,7 +84,7 @@ class Ground:
         ]
         target = str(Path(s.target).resolve()) if s.target.endswith(".toml") else s.target
         model = str(Path(s.model).resolve())
-        return Subjects(model, target, paths[0], paths[1], s.shapes, s.metric, SUBSET)
+        return Subjects(model, target, paths[0], paths[1], s.shapes, s.metric, subset=SUBSET)
 
     @property
     def problem(self) -> SearchProblem:

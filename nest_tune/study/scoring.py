@@ -81,11 +81,11 @@ def score(
         return Score(_user_metric(metric)(outputs, labels), len(first))
     rows = first.reshape(len(first), -1).astype(np.float64)
     if metric in LABELLED:
-        return _counted(_hits(rows, labels, 1 if metric == "top1" else 5))
+        return counted(_hits(rows, labels, 1 if metric == "top1" else 5))
     assert floats is not None
     reference = np.asarray(next(iter(floats.values())), np.float64).reshape(len(rows), -1)
     if metric == "agreement":
-        return _counted(rows.argmax(axis=1) == reference.argmax(axis=1))
+        return counted(rows.argmax(axis=1) == reference.argmax(axis=1))
     if metric == "cosine":
         norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(reference, axis=1)
         products = (rows * reference).sum(axis=1)
@@ -98,8 +98,15 @@ def score(
     return Score(max(-_MOST_DB, min(_MOST_DB, 10 * log10(signal / noise))), len(rows))
 
 
-def _counted(hits: npt.NDArray[np.bool_]) -> Score:
+def counted(hits: npt.NDArray[np.bool_]) -> Score:
+    """The score of a metric that counts samples, from what it says of each."""
     return Score(float(hits.mean()), len(hits), np.packbits(hits).tobytes().hex())
+
+
+def unpacked_hits(known: Score) -> npt.NDArray[np.bool_]:
+    """What a counting metric says of each sample: inverse of :func:`counted`."""
+    packed = np.frombuffer(bytes.fromhex(known.hits), np.uint8)
+    return np.unpackbits(packed, count=known.samples).astype(bool)
 
 
 def _hits(

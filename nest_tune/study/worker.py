@@ -33,7 +33,14 @@ from compiler_core.quantize.statistics import TensorRange
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.tensor.digest import digest
-from nest_tune.study.scoring import COMPARING, Score, float_outputs, score
+from nest_tune.study.scoring import (
+    COMPARING,
+    Score,
+    counted,
+    float_outputs,
+    score,
+    unpacked_hits,
+)
 
 Plain = Any
 _KEPT = 4
@@ -161,7 +168,21 @@ class Bench:
 
     def accuracy(self, decisions: Mapping[str, Any], subset: int) -> Score:
         """Accuracy on ``subset`` samples, or all for 0."""
-        rows = self.chosen(subset)
+        return self._accuracy(decisions, self.chosen(subset))
+
+    def completed(self, decisions: Mapping[str, Any], known: Score) -> Score:
+        """Accuracy on all samples, with what is known of the subset: samples that are counted
+        alone are not run again."""
+        rows = self.chosen(self.subjects.subset)
+        if not known.hits or len(rows) != known.samples:
+            return self.accuracy(decisions, 0)
+        rest = np.setdiff1d(np.arange(self.samples), rows)
+        other = self._accuracy(decisions, rest)
+        hits = np.zeros(self.samples, bool)
+        hits[rows], hits[rest] = unpacked_hits(known), unpacked_hits(other)
+        return counted(hits)
+
+    def _accuracy(self, decisions: Mapping[str, Any], rows: npt.NDArray[np.int64]) -> Score:
         inputs = {name: array[rows] for name, array in self._inputs.items()}
         outputs = ReferenceExecutor(self.quantized(decisions).quantized).run(inputs)
         return self._score(outputs, rows)
@@ -244,9 +265,9 @@ def full_accuracy(bench: Bench, payload: Plain) -> Plain:
 
     Args:
         bench: The worker's state.
-        payload: ``{"decisions"}``.
+        payload: ``{"decisions", "subset": plain score of the subset}``.
     """
-    return to_plain(bench.accuracy(payload["decisions"], 0))
+    return to_plain(bench.completed(payload["decisions"], Score(**payload["subset"])))
 
 
 def float_accuracy(bench: Bench, _payload: Plain) -> Plain:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
 from compiler_core.tensor.digest import digest
 
@@ -100,7 +101,7 @@ class ConvSchedule:
     fold: FoldVariant = FoldVariant.NONE
     taps: TapGrouping = TapGrouping.RECTANGLES
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Key of the schedule."""
         return digest(self)
@@ -117,7 +118,7 @@ class MaxPoolSchedule:
     output_slots: int = 2
     micro_ops: MicroOpLoading = MicroOpLoading.PRELOAD
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Key of the schedule."""
         return digest(self)
