@@ -7,7 +7,7 @@ skipped and counted, never believed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +16,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from compiler_core.errors import InputError, MissingDependencyError, NestTuneError
+from nest_tune.records.connection import Connection, text_of
 from nest_tune.records.record import Outcome, Record
 
+DIALECTS = ("sqlite", "postgresql")
 SCHEMA_VERSION = 2
 """1: without ``dram_bytes``."""
 
@@ -43,6 +45,8 @@ _records = sa.Table(
 )
 _FIELDS = [column for column in _records.c if column.name != "number"]
 _BATCH = 500
+Key = tuple[str, str, str, int]
+"""Task, schedule, target and lowering, as :attr:`Record.key`."""
 
 
 @dataclass(frozen=True)
@@ -79,35 +83,30 @@ class RecordDatabase:
 
     def __init__(self, url: str) -> None:
         try:
-            parsed = sa.make_url(url)
+            self.connection = Connection(url)
+        except sa.exc.NoSuchModuleError as error:
+            raise _unknown(url.partition(":")[0]) from error
         except sa.exc.ArgumentError as error:
             raise InputError(
                 f"storage: {url.partition('://')[0]!r} is no database URL",
                 hint="for example sqlite:///nest-tune.db",
             ) from error
-        if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-            raise InputError(
-                f"storage {parsed.get_backend_name()!r}: records are kept in sqlite or postgresql",
-                hint="for example sqlite:///nest-tune.db",
-            )
-        self.name = parsed.render_as_string(hide_password=True)
-        try:
-            self._engine = sa.create_engine(parsed)
         except ModuleNotFoundError as error:
-            raise MissingDependencyError(
-                f"storage {self.name}: the Python package {error.name!r} is not installed"
-            ) from error
-        if parsed.get_backend_name() == "sqlite":
-            sa.event.listen(self._engine, "connect", _configure_sqlite)
+            if url.partition("://")[0].partition("+")[0] not in DIALECTS:
+                raise _unknown(url.partition(":")[0]) from error
+            raise missing_driver(sa.make_url(url), error) from error
+        if self.connection.dialect not in DIALECTS:
+            raise _unknown(self.connection.dialect)
+        self.name = self.connection.shown
         with self._translated():
-            self._migrate()
+            self.connection.make_tables(self._migrated)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
         except sa.exc.DBAPIError as error:
-            text = str(error.orig).strip().partition("\n")[0]
+            text = text_of(error)
             if "full" in text or "disk I/O" in text:
                 raise NestTuneError(
                     f"storage {self.name}: {text}", hint="free disk space"
@@ -116,43 +115,73 @@ class RecordDatabase:
                 f"storage {self.name}: {text}", hint="check that it exists and can be written"
             ) from error
 
-    def _migrate(self) -> None:
-        with self._engine.begin() as connection:
-            _metadata.create_all(connection, tables=[_version])
-            found = connection.execute(sa.select(_version.c.version)).scalar()
-            if found is None:
-                _metadata.create_all(connection)
-                connection.execute(_version.insert().values(version=SCHEMA_VERSION))
-                return
-            if found > SCHEMA_VERSION:
-                raise InputError(
-                    f"storage {self.name}: records of schema {found}; this version knows up to "
-                    f"{SCHEMA_VERSION}",
-                    hint="upgrade nest-tune, or use another storage",
-                )
-            if found < 2:
-                add = "ALTER TABLE nest_tune_record ADD COLUMN dram_bytes BIGINT NOT NULL DEFAULT 0"
-                connection.execute(sa.text(add))
-                _reseal(connection)
-            connection.execute(_version.update().values(version=SCHEMA_VERSION))
+    def _migrated(self, connection: sa.Connection) -> None:
+        _metadata.create_all(connection, tables=[_version])
+        found = connection.execute(sa.select(_version.c.version)).scalar()
+        if found is None:
+            _metadata.create_all(connection)
+            connection.execute(_version.insert().values(version=SCHEMA_VERSION))
+            return
+        if found > SCHEMA_VERSION:
+            raise InputError(
+                f"storage {self.name}: records of schema {found}; this version knows up to "
+                f"{SCHEMA_VERSION}",
+                hint="upgrade nest-tune, or use another storage",
+            )
+        if found == SCHEMA_VERSION:
+            return
+        if found < 2:
+            add = "ALTER TABLE nest_tune_record ADD COLUMN dram_bytes BIGINT NOT NULL DEFAULT 0"
+            connection.execute(sa.text(add))
+            _reseal(connection)
+        connection.execute(_version.update().values(version=SCHEMA_VERSION))
 
     def add(self, records: Iterable[Record]) -> int:
         """Stores records in batches; those of a key that is there replace it.
 
         Returns:
-            How many were given.
+            How many keys they have.
         """
-        rows = [_row(record) for record in records]
-        insert: Any = (
-            sqlite.insert if self._engine.dialect.name == "sqlite" else postgresql.insert
-        )(_records)
+        # The last of equal keys counts. All drivers lock rows in the same order: no deadlocks.
+        newest = {record.key: record for record in records}
+        rows = [_row(newest[key]) for key in sorted(newest)]
+        sqlite_here = self.connection.dialect == "sqlite"
+        insert: Any = (sqlite.insert if sqlite_here else postgresql.insert)(_records)
         names = [column.name for column in _FIELDS]
         changed = {n: insert.excluded[n] for n in names[4:]}
         insert = insert.on_conflict_do_update(index_elements=names[:4], set_=changed)
-        with self._translated(), self._engine.begin() as connection:
+
+        def work(connection: sa.Connection) -> None:
             for start in range(0, len(rows), _BATCH):
                 connection.execute(insert, rows[start : start + _BATCH])
+
+        if rows:
+            with self._translated():
+                self.connection.run(work)
         return len(rows)
+
+    def find(self, keys: Sequence[Key]) -> dict[Key, Record]:
+        """Sound records of these keys, of those that are there."""
+        found: dict[Key, Record] = {}
+        groups: dict[tuple[str, str, int], list[str]] = {}
+        for task, schedule, target, lowering in keys:
+            groups.setdefault((task, target, lowering), []).append(schedule)
+        for (task, target, lowering), schedules in groups.items():
+            where = (
+                _records.c.task == task,
+                _records.c.target == target,
+                _records.c.lowering == lowering,
+                _records.c.schedule.in_(schedules),
+            )
+            for row in self._rows(sa.select(*_FIELDS).where(*where)):
+                record = _record(row)
+                if record is not None and record.is_sound:
+                    found[record.key] = record
+        return found
+
+    def _rows(self, query: sa.Select[Any]) -> list[tuple[Any, ...]]:
+        with self._translated():
+            return self.connection.run(lambda c: [tuple(row) for row in c.execute(query)])
 
     def snapshot(
         self,
@@ -171,45 +200,55 @@ class RecordDatabase:
         if until is not None:
             query = query.where(_records.c.number <= until)
         sound, corrupt = [], 0
-        with self._translated(), self._engine.connect() as connection:
-            for row in connection.execute(query):
-                record = _record(tuple(row))
-                if record is None or not record.is_sound:
-                    corrupt += 1
-                else:
-                    sound.append(record)
+        for row in self._rows(query):
+            record = _record(row)
+            if record is None or not record.is_sound:
+                corrupt += 1
+            else:
+                sound.append(record)
         return Snapshot(tuple(sound), corrupt)
 
     def newest(self) -> int:
         """Number of the newest record; 0 where there are none. A record keeps its number when it is
         measured again."""
-        with self._translated(), self._engine.connect() as connection:
-            found = connection.execute(sa.select(sa.func.max(_records.c.number))).scalar()
+        [(found,)] = self._rows(sa.select(sa.func.max(_records.c.number)))
         return int(found or 0)
 
     def remove_corrupt(self) -> int:
         """Deletes rows whose checksum does not hold; returns how many."""
-        bad = []
-        with self._translated(), self._engine.begin() as connection:
+
+        def work(connection: sa.Connection) -> int:
+            bad = []
             for number, *fields in connection.execute(sa.select(_records.c.number, *_FIELDS)):
                 record = _record(tuple(fields))
                 if record is None or not record.is_sound:
                     bad.append(number)
             for number in bad:
                 connection.execute(_records.delete().where(_records.c.number == number))
-        return len(bad)
+            return len(bad)
+
+        with self._translated():
+            return self.connection.run(work)
 
     def close(self) -> None:
         """Closes all connections."""
-        self._engine.dispose()
+        self.connection.close()
 
 
-def _configure_sqlite(connection: Any, _record: Any) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.execute("PRAGMA busy_timeout=10000")
-    cursor.close()
+def _unknown(kind: str) -> InputError:
+    return InputError(
+        f"storage {kind!r}: records are kept in sqlite or postgresql",
+        hint="for example sqlite:///nest-tune.db",
+    )
+
+
+def missing_driver(url: sa.URL, error: ModuleNotFoundError) -> MissingDependencyError:
+    """What to install for a URL whose driver is not here."""
+    return MissingDependencyError(
+        f"storage {url.render_as_string(hide_password=True)}: the Python package {error.name!r} is "
+        "not installed",
+        hint="pip install 'nest-tune[postgresql]'",
+    )
 
 
 def _row(record: Record) -> dict[str, Any]:

@@ -11,12 +11,10 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sql
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -24,11 +22,13 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from compiler_core.errors import InputError, MissingDependencyError, NestTuneError
 from compiler_core.plain import to_plain
 from compiler_core.tensor.digest import digest
+from nest_tune.records.connection import Connection
+from nest_tune.records.database import missing_driver
 from nest_tune.study.goals import nearest
 from nest_tune.study.trial import Outcome, OuterTrial
 
+T = TypeVar("T")
 SCHEMA_VERSION = 1
-_RACES = 4
 
 _TABLES = sql.MetaData()
 _VERSION = sql.Table("study_schema", _TABLES, sql.Column("version", sql.Integer, primary_key=True))
@@ -135,9 +135,7 @@ class StudyStorage:
 
     def __init__(self, url: str, *, create: bool = True) -> None:
         try:
-            parsed = sql.make_url(url)
-            self.shown = parsed.render_as_string(hide_password=True)
-            self._engine = sql.create_engine(parsed)
+            self.connection = Connection(url)
         except sql.exc.NoSuchModuleError as error:
             raise InputError(
                 f"storage {url.partition(':')[0]}: {error}", hint="sqlite:///nest-tune.db"
@@ -147,33 +145,25 @@ class StudyStorage:
                 "storage: not a database URL", hint="--storage sqlite:///nest-tune.db"
             ) from error
         except ModuleNotFoundError as error:
-            raise MissingDependencyError(
-                f"storage {self.shown} needs the Python package {error.name!r}"
-            ) from error
-        if parsed.get_backend_name() == "sqlite":
-            name = parsed.database or ""
-            if not create and name not in ("", ":memory:") and not Path(name).is_file():
-                raise InputError(
-                    f"storage {self.shown}: there is no file {name}",
-                    hint="nest-tune study start makes it; or give --storage",
-                )
-            sql.event.listen(self._engine, "connect", _set_up_sqlite)
+            raise missing_driver(sql.make_url(url), error) from error
+        self.shown = self.connection.shown
+        file = self.connection.file
+        if not create and file is not None and not file.is_file():
+            raise InputError(
+                f"storage {self.shown}: there is no file {file}",
+                hint="nest-tune study start makes it; or give --storage",
+            )
         self._make_tables()
 
     def _make_tables(self) -> None:
-        for attempt in range(_RACES):
-            try:
-                with self._transaction() as connection:
-                    _TABLES.create_all(connection)
-                    version = connection.execute(sql.select(_VERSION.c.version)).scalar()
-                    if version is None:
-                        connection.execute(_VERSION.insert().values(version=SCHEMA_VERSION))
-                break
-            except (IntegrityError, MissingDependencyError):
-                # Another process may be making the same tables at this moment.
-                if attempt == _RACES - 1:
-                    raise
-                time.sleep(0.05)
+        def work(connection: sql.Connection) -> int | None:
+            _TABLES.create_all(connection)
+            found: int | None = connection.execute(sql.select(_VERSION.c.version)).scalar()
+            if found is None:
+                connection.execute(_VERSION.insert().values(version=SCHEMA_VERSION))
+            return found
+
+        version = self._run(work, self.connection.make_tables)
         if version is not None and version > SCHEMA_VERSION:
             raise InputError(
                 f"storage {self.shown}: studies of schema {version}; this nest-tune reads up "
@@ -183,13 +173,17 @@ class StudyStorage:
 
     def close(self) -> None:
         """Closes the connections."""
-        self._engine.dispose()
+        self.connection.close()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sql.Connection]:
+    def _run(
+        self,
+        work: Callable[[sql.Connection], T],
+        run: Callable[[Callable[[sql.Connection], T]], T] | None = None,
+    ) -> T:
+        """See :meth:`Connection.run <nest_tune.records.connection.Connection.run>`: what is done
+        here stands being done twice."""
         try:
-            with self._engine.begin() as connection:
-                yield connection
+            return (run or self.connection.run)(work)
         except IntegrityError:
             raise
         except SQLAlchemyError as error:
@@ -204,6 +198,12 @@ class StudyStorage:
                 f"storage {self.shown}: {text}",
                 hint="check the address and that its folder or server can be reached",
             ) from error
+
+    def _execute(self, *statements: Any) -> None:
+        self._run(lambda connection: [connection.execute(s) for s in statements])
+
+    def _rows(self, query: sql.Select[Any]) -> Sequence[Any]:
+        return self._run(lambda connection: connection.execute(query).all())
 
     # Studies.
 
@@ -223,9 +223,11 @@ class StudyStorage:
             "document": json.dumps(document),
         }
         try:
-            with self._transaction() as connection:
-                connection.execute(_STUDIES.insert().values(values))
+            self._execute(_STUDIES.insert().values(values))
         except IntegrityError as error:
+            found = self.get(name)
+            if found is not None and found.created_s == values["created_s"]:
+                return found  # the first attempt had been committed
             raise InputError(
                 f"study {name!r}: the name is taken in {self.shown}",
                 hint=f"nest-tune study resume {name}, --if-exists replace, or another --name",
@@ -234,9 +236,9 @@ class StudyStorage:
 
     def studies(self) -> tuple[StoredStudy, ...]:
         """All studies, the oldest first."""
-        with self._transaction() as connection:
-            rows = connection.execute(sql.select(_STUDIES).order_by(_STUDIES.c.id)).all()
-        return tuple(_study(row) for row in rows)
+        return tuple(
+            _study(row) for row in self._rows(sql.select(_STUDIES).order_by(_STUDIES.c.id))
+        )
 
     def find(self, name: str) -> StoredStudy:
         """A study by name.
@@ -256,16 +258,16 @@ class StudyStorage:
 
     def get(self, name: str) -> StoredStudy | None:
         """A study by name, ``None`` where there is none."""
-        with self._transaction() as connection:
-            row = connection.execute(sql.select(_STUDIES).where(_STUDIES.c.name == name)).first()
-        return None if row is None else _study(row)
+        rows = self._rows(sql.select(_STUDIES).where(_STUDIES.c.name == name))
+        return _study(rows[0]) if rows else None
 
     def delete(self, study: StoredStudy) -> None:
         """Removes a study with its trials; measurements stay."""
-        with self._transaction() as connection:
-            connection.execute(_TRIALS.delete().where(_TRIALS.c.study == study.key))
-            connection.execute(_TASKS.delete().where(_TASKS.c.study == study.key))
-            connection.execute(_STUDIES.delete().where(_STUDIES.c.id == study.key))
+        self._execute(
+            _TRIALS.delete().where(_TRIALS.c.study == study.key),
+            _TASKS.delete().where(_TASKS.c.study == study.key),
+            _STUDIES.delete().where(_STUDIES.c.id == study.key),
+        )
 
     def update_document(self, study: StoredStudy, document: Mapping[str, Any]) -> None:
         """Replaces what was fixed at the start (budgets may grow)."""
@@ -284,11 +286,10 @@ class StudyStorage:
                 f"study {study.name!r} is running in process {current.owner}",
                 hint=f"nest-tune study stop {study.name}",
             )
-        free = sql.and_(_STUDIES.c.id == study.key, _STUDIES.c.owner == current.owner)
+        free = sql.and_(_STUDIES.c.id == study.key, _STUDIES.c.owner.in_([current.owner, owner]))
         values = {"status": "running", "owner": owner, "request": "", "beat_s": time.time()}
-        with self._transaction() as connection:
-            changed = connection.execute(_STUDIES.update().where(free).values(values)).rowcount
-        if not changed:
+        taking = _STUDIES.update().where(free).values(values)
+        if not self._run(lambda connection: connection.execute(taking).rowcount):
             raise InputError(f"study {study.name!r} has just been taken by another process")
 
     def release(self, study: StoredStudy, status: Status) -> None:
@@ -297,19 +298,20 @@ class StudyStorage:
 
     def beat(self, study: StoredStudy) -> Request:
         """Shows that this process lives; what others ask of it."""
-        with self._transaction() as connection:
+
+        def work(connection: sql.Connection) -> str | None:
             own = _STUDIES.c.id == study.key
             connection.execute(_STUDIES.update().where(own).values(beat_s=time.time()))
-            asked = connection.execute(sql.select(_STUDIES.c.request).where(own)).scalar()
-        return Request(asked or "")
+            return connection.execute(sql.select(_STUDIES.c.request).where(own)).scalar()
+
+        return Request(self._run(work) or "")
 
     def ask(self, study: StoredStudy, request: Request) -> None:
         """Asks the process that runs a study for something."""
         self._update(study, request=request.value)
 
     def _update(self, study: StoredStudy, **values: Any) -> None:
-        with self._transaction() as connection:
-            connection.execute(_STUDIES.update().where(_STUDIES.c.id == study.key).values(values))
+        self._execute(_STUDIES.update().where(_STUDIES.c.id == study.key).values(values))
 
     # Trials.
 
@@ -321,8 +323,13 @@ class StudyStorage:
             "outcome": trial.outcome.value,
             "document": json.dumps(to_plain(trial)),
         }
-        with self._transaction() as connection:
-            connection.execute(_TRIALS.insert().values(values))
+        try:
+            self._execute(_TRIALS.insert().values(values))
+        except IntegrityError:
+            number = (_TRIALS.c.study == study.key, _TRIALS.c.number == trial.number)
+            rows = self._rows(sql.select(_TRIALS.c.document).where(*number))
+            if [row.document for row in rows] != [values["document"]]:
+                raise  # else the first attempt had been committed
 
     def trials(self, study: StoredStudy) -> tuple[OuterTrial, ...]:
         """All finished trials by number."""
@@ -331,9 +338,7 @@ class StudyStorage:
             .where(_TRIALS.c.study == study.key)
             .order_by(_TRIALS.c.number)
         )
-        with self._transaction() as connection:
-            documents = connection.execute(query).scalars().all()
-        return tuple(_trial(document) for document in documents)
+        return tuple(_trial(row.document) for row in self._rows(query))
 
     # Tuned tasks and results of pure functions.
 
@@ -344,45 +349,32 @@ class StudyStorage:
             for name, document in tasks.items()
         ]
         if rows:
-            with self._transaction() as connection:
-                connection.execute(_TASKS.insert(), rows)
+            theirs = (_TASKS.c.study == study.key, _TASKS.c.task.in_(list(tasks)))
+            self._execute(_TASKS.delete().where(*theirs), _TASKS.insert().values(rows))
 
     def tasks(self, study: StoredStudy) -> dict[str, Any]:
         """What :meth:`add_tasks` stored."""
         query = sql.select(_TASKS.c.task, _TASKS.c.document).where(_TASKS.c.study == study.key)
-        with self._transaction() as connection:
-            rows = connection.execute(query).all()
-        return {row.task: json.loads(row.document) for row in rows}
+        return {row.task: json.loads(row.document) for row in self._rows(query)}
 
     def add_result(self, key: str, value: Any) -> None:
         """Stores what a pure function of the digest ``key`` gave."""
         document = json.dumps(value)
         try:
-            with self._transaction() as connection:
-                connection.execute(_RESULTS.insert().values(key=key, document=document))
+            self._execute(_RESULTS.insert().values(key=key, document=document))
         except IntegrityError:  # another study was faster, with the same result
             return
 
     def results(self, keys: Sequence[str]) -> dict[str, Any]:
         """Stored results by key."""
         query = sql.select(_RESULTS).where(_RESULTS.c.key.in_(keys))
-        with self._transaction() as connection:
-            rows = connection.execute(query).all()
-        return {row.key: json.loads(row.document) for row in rows}
+        return {row.key: json.loads(row.document) for row in self._rows(query)}
 
 
 def trials_digest(trials: Sequence[OuterTrial]) -> str:
     """Digest of everything in trials but the time that they took."""
     rows = [{**asdict(trial), "wall_s": 0.0} for trial in trials]
     return digest([to_plain(row) for row in rows])
-
-
-def _set_up_sqlite(connection: Any, _record: Any) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.execute("PRAGMA busy_timeout=10000")
-    cursor.close()
 
 
 def _is_alive(process: int) -> bool:

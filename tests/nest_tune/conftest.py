@@ -1,11 +1,13 @@
-"""A small finished study whose names try to break out of every page and table."""
+"""A small finished study whose names try to break out of every page and table, and a server."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -98,3 +100,28 @@ def nest_tune(
         return code, captured.out, captured.err
 
     return call
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[Any]:
+    """A running server; skipped where PostgreSQL is not installed."""
+    path = Path(__file__).with_name("postgresql_server.py")
+    specification = spec_from_file_location(path.stem, path)
+    assert specification is not None
+    assert specification.loader is not None
+    module = module_from_spec(specification)
+    specification.loader.exec_module(module)
+    folder = module.programs()
+    if folder is None:
+        pytest.skip("PostgreSQL is not installed")
+    pytest.importorskip("psycopg", reason="PostgreSQL is not installed: no psycopg")
+    server = module.PostgresqlServer(folder)
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def postgresql(postgresql_server: Any) -> Any:
+    """A running server without any table."""
+    postgresql_server.empty()
+    return postgresql_server

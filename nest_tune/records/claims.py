@@ -1,0 +1,98 @@
+"""Claims: who computes what at this moment, so that several drivers do not do the same work.
+
+A claim is a lease. Its holder renews it while it works; the claim of a driver that died runs out,
+and whoever wants the result next takes it over. Nobody waits while holding claims for something
+that is not done yet, so that two drivers never wait for each other.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sql
+from sqlalchemy.dialects import postgresql, sqlite
+
+from nest_tune.records.connection import Connection
+
+LEASE_S = 60.0
+
+_TABLES = sql.MetaData()
+_CLAIMS = sql.Table(
+    "nest_tune_claim",
+    _TABLES,
+    sql.Column("key", sql.String(200), primary_key=True),
+    sql.Column("owner", sql.String(200), nullable=False),
+    sql.Column("until_s", sql.Float(53), nullable=False),
+)
+
+
+class Claims:
+    """Claims in one database.
+
+    Args:
+        connection: To it; the table is made where it is missing.
+        lease_s: Time until a claim that is not renewed is void.
+    """
+
+    def __init__(self, connection: Connection, lease_s: float = LEASE_S) -> None:
+        self._connection, self._lease_s = connection, lease_s
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._held: set[str] = set()
+        connection.make_tables(_TABLES.create_all)
+
+    def take(self, keys: Iterable[str]) -> set[str]:
+        """Claims what nobody else has claimed.
+
+        Args:
+            keys: Of at most 200 characters each.
+
+        Returns:
+            Those that are this driver's now.
+        """
+        wanted = sorted(set(keys))  # one order for all, so that drivers do not lock crosswise
+        if not wanted:
+            return set()
+
+        def work(connection: sql.Connection) -> set[str]:
+            now = self._now()
+            ours = _CLAIMS.c.key.in_(wanted)
+            connection.execute(_CLAIMS.delete().where(ours, _CLAIMS.c.until_s < now))
+            make: Any = sqlite.insert if self._connection.dialect == "sqlite" else postgresql.insert
+            rows = [{"key": key, "owner": self.owner} for key in wanted]
+            values = {"until_s": now + self._lease_s}
+            insert = make(_CLAIMS).values([{**row, **values} for row in rows])
+            connection.execute(insert.on_conflict_do_nothing(index_elements=["key"]))
+            found = connection.execute(
+                sql.select(_CLAIMS.c.key).where(ours, _CLAIMS.c.owner == self.owner)
+            )
+            return set(found.scalars())
+
+        taken = self._connection.run(work)
+        self._held |= taken
+        return taken
+
+    def renew(self) -> None:
+        """Keeps all claims of this driver for another lease."""
+        if self._held:
+            ours = _CLAIMS.c.owner == self.owner
+            until = {"until_s": self._now() + self._lease_s}
+            self._connection.run(lambda c: c.execute(_CLAIMS.update().where(ours).values(until)))
+
+    def drop(self, keys: Iterable[str]) -> None:
+        """Gives claims back, when their results are stored or will not come."""
+        given = sorted(self._held.intersection(keys))
+        if given:
+            ours = sql.and_(_CLAIMS.c.key.in_(given), _CLAIMS.c.owner == self.owner)
+            self._connection.run(lambda c: c.execute(_CLAIMS.delete().where(ours)))
+            self._held -= set(given)
+
+    def _now(self) -> Any:
+        """Of the server where there is one: clocks of drivers may differ."""
+        if self._connection.dialect == "postgresql":
+            return sql.cast(sql.extract("epoch", sql.func.clock_timestamp()), sql.Float(53))
+        return sql.literal(time.time())
