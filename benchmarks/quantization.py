@@ -1,9 +1,10 @@
 """Accuracy and speed of quantization on trained models, beside onnxruntime's own.
 
 Reads folders that hold ``model.onnx``, ``calib.npz`` (x) and ``eval.npz`` (x, y), given as
-arguments. Even samples of the evaluation set choose, odd samples report; both sides calibrate on
-the same data. Differences are ours minus onnxruntime's, paired, with 95 % intervals; those of the
-float model show what a quantization without any error would get.
+arguments. Even samples of the evaluation set and, without labels, those of calibration choose; odd
+samples report. Both sides calibrate on the same data. Differences are ours minus onnxruntime's,
+paired, with 95 % intervals; those of the float model show what a quantization without any error
+would get.
 """
 
 from __future__ import annotations
@@ -112,7 +113,8 @@ def run(folder: Path) -> None:
     choose = SchemeEvaluator(graph, assignment, profile, {name: x[choosing]}, y[choosing])
     report = SchemeEvaluator(graph, assignment, profile, {name: x[reporting]}, y[reporting])
     start = time.perf_counter()
-    result = search_schemes(choose)
+    plain = SchemeEvaluator(graph, assignment, profile, {name: calibration}, None)
+    result = search_schemes(choose, unlabelled=plain)
     searched = time.perf_counter() - start
     start = time.perf_counter()
     applied = choose.apply(result.mixed.scheme)

@@ -12,11 +12,13 @@ import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.session import FloatSession
-from compiler_core.quantize.accuracy import Accuracy, Metric, measure
+from compiler_core.quantize.accuracy import Accuracy, Estimate, Metric, measure, sqnr
 from compiler_core.quantize.apply import apply_scheme, weighted_layers
 from compiler_core.quantize.assemble import CPU
+from compiler_core.quantize.borders import dequantize_array, from_nchw
 from compiler_core.quantize.calibration import model_batch
-from compiler_core.quantize.reference import ReferenceExecutor
+from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph
+from compiler_core.quantize.reference import IntegerRun, ReferenceExecutor
 from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.quantize.windows import sample_shape
@@ -32,12 +34,14 @@ class LayerSensitivity:
         name, operator: Of its node.
         macs: Multiplications for one sample.
         accuracy: Of the model with this layer alone in integers.
+        own: SQNR in dB of what the layer itself writes.
     """
 
     name: str
     operator: str
     macs: int
     accuracy: Accuracy
+    own: Estimate
 
 
 def layer_macs(graph: Graph) -> dict[str, int]:
@@ -115,11 +119,38 @@ def sensitivities(
         if assignment[name] == CPU:
             alone = replace(alone, cpu_precision=_integers(scheme))
         applied = apply_scheme(graph, everywhere | {name: assignment[name]}, ranges, alone)
-        result = ReferenceExecutor(applied.quantized).run(samples)[scores]
-        accuracy = measure(result, expected, labels)
-        found.append(LayerSensitivity(name, nodes[name].op, macs[name], accuracy))
+        run = ReferenceExecutor(applied.quantized).run_integer(samples)
+        accuracy = measure(run.outputs[scores], expected, labels)
+        own = _own_noise(graph, nodes[name], applied.quantized, samples, run)
+        found.append(LayerSensitivity(name, nodes[name].op, macs[name], accuracy, own))
         progress(number + 1, len(layers))
     return ranked(found)
+
+
+def _own_noise(
+    graph: Graph, node: Node, quantized: QuantizedGraph, samples: Samples, run: IntegerRun
+) -> Estimate:
+    """SQNR of what ``node``, alone in integers, writes."""
+    operators = [
+        operator
+        for part in quantized.segments
+        if isinstance(part, IntegerSegment)
+        for operator in part.operators
+        if node.name in operator.sources
+    ]
+    if operators:
+        name = operators[-1].output
+        shape = graph.types[name].shape
+        assert shape is not None  # of an operator that the NPU runs
+        real = dequantize_array(run.tensors[name], quantized.tensors[name])
+        values = from_nchw(real, quantized.views[name], shape)
+    else:
+        name = node.output
+        parts = [part for part in quantized.segments if isinstance(part, FloatSegment)]
+        (whole,) = parts  # all on the CPU is one part
+        values = FloatSession(whole.graph, [name]).run(samples, sample_wise=True)[name]
+    expected = float_scores(graph, samples, name)
+    return sqnr(values.reshape(len(values), -1), expected.reshape(len(expected), -1))
 
 
 def _integers(scheme: QuantizationScheme) -> CpuPrecision:

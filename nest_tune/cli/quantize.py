@@ -107,7 +107,7 @@ def sensitivity(
     ] = None,
     scheme: Annotated[
         Path | None,
-        typer.Option(metavar="scheme.toml", help="Scheme; else per channel, bias corrected."),
+        typer.Option(metavar="scheme.toml", help="Scheme; else the usual guess."),
     ] = None,
     limit: Annotated[
         int, typer.Option(min=1, metavar="N", help="Samples, spread over those given.")
@@ -208,7 +208,9 @@ def _scheme(path: Path | None) -> QuantizationScheme:
     from compiler_core.quantize.scheme import QuantizationScheme, read_scheme
 
     if path is None:
-        return QuantizationScheme(granularity=Granularity.CHANNEL, bias_correction=True)
+        return QuantizationScheme(
+            granularity=Granularity.CHANNEL, bias_correction=True, split_inputs=True
+        )
     return read_scheme(read_toml(path), str(path))
 
 
@@ -217,7 +219,14 @@ def _document(item: LayerSensitivity) -> dict[str, Any]:
         metric.value: {"value": found.value, "low": found.low, "high": found.high}
         for metric, found in item.accuracy.metrics.items()
     }
-    return {"name": item.name, "operator": item.operator, "macs": item.macs, "metrics": metrics}
+    own = {"value": item.own.value, "low": item.own.low, "high": item.own.high}
+    return {
+        "name": item.name,
+        "operator": item.operator,
+        "macs": item.macs,
+        "metrics": metrics,
+        "own_sqnr_db": own,
+    }
 
 
 def _table(found: tuple[LayerSensitivity, ...], samples: int) -> None:
@@ -227,7 +236,9 @@ def _table(found: tuple[LayerSensitivity, ...], samples: int) -> None:
     from nest_tune.quantization.plot import noise_bars, text_bar
 
     shown = Metric.TOP1 if found and Metric.TOP1 in found[0].accuracy.metrics else Metric.AGREEMENT
-    table = Table("layer", "operator", "MACs", "SQNR [dB]", f"{shown.value} (95 %)", "damage")
+    table = Table(
+        "layer", "operator", "MACs", "own [dB]", "SQNR [dB]", f"{shown.value} (95 %)", "damage"
+    )
     table.box = None
     bars = noise_bars([item.accuracy.metrics[Metric.SQNR].value for item in found])
     for item, bar in zip(found, bars, strict=True):
@@ -236,12 +247,16 @@ def _table(found: tuple[LayerSensitivity, ...], samples: int) -> None:
             item.name,
             item.operator,
             f"{item.macs:,}",
+            f"{item.own.value:.1f}",
             f"{item.accuracy.metrics[Metric.SQNR].value:.1f}",
             f"{metric.value:.3f} ({metric.low:.3f}–{metric.high:.3f})",
             text_bar(bar, max(bars), 24),
         )
     console().print(table)
-    print(f"each layer alone in integers, {samples} samples; most damage first")
+    print(
+        f"each layer alone in integers, {samples} samples; most damage first; SQNR of what the "
+        "layer writes (own) and of the scores"
+    )
 
 
 def _picture(source: FloatModel, found: tuple[LayerSensitivity, ...]) -> str:

@@ -4,9 +4,10 @@
 2. The layers of the winner are ranked by the damage they do alone. Those that free most noise per
    multiplication go to the CPU in float, as far as the share of the NPU allows.
 
-Of candidates within one standard error of the best accuracy, and of those within one of the best
-agreement with the float model, the one with the highest SQNR is taken: small differences of
-fractions on few samples are chance.
+Of the candidates whose agreement with the float model is within one standard error of the best,
+the one with the highest accuracy is taken, and of equal ones that with the highest SQNR. Agreement
+needs no labels, so samples without any, like those of calibration, make it more certain; which
+labels a candidate gains or loses beside the float model is mostly chance.
 """
 
 from __future__ import annotations
@@ -33,11 +34,15 @@ class Candidate:
     Attributes:
         scheme: The decisions.
         accuracy: On the evaluator's samples.
+        agreement: With the float model, on those and the samples without labels.
+        samples: That agreement was measured on.
         npu_share: Part of the multiplications of weighted layers that the NPU does in int8.
     """
 
     scheme: QuantizationScheme
     accuracy: Accuracy
+    agreement: float
+    samples: int
     npu_share: float
 
 
@@ -87,8 +92,9 @@ def search_schemes(
     evaluator: SchemeEvaluator,
     grid: Sequence[QuantizationScheme] = (),
     *,
+    unlabelled: SchemeEvaluator | None = None,
     npu_share: float = 0.9,
-    finalists: int = 6,
+    finalists: int = 8,
     progress: Progress = lambda _: None,
 ) -> SearchResult:
     """Search as the module says.
@@ -96,6 +102,7 @@ def search_schemes(
     Args:
         evaluator: On the samples that may be used to choose.
         grid: Schemes to start from; :func:`npu_grid` by default.
+        unlabelled: On further samples of the same model, plan and profile, for agreement.
         npu_share: Least part of the multiplications that stays in int8 on the NPU.
         finalists: Schemes of the grid that are evaluated in full.
         progress: Told what is being done.
@@ -111,7 +118,7 @@ def search_schemes(
     best = [schemes[number] for _, number in sorted(proxies, key=lambda p: (-p[0], p[1]))]
     evaluated = []
     for scheme in best[:finalists]:
-        evaluated.append(_candidate(evaluator, scheme))
+        evaluated.append(_candidate(evaluator, unlabelled, scheme))
         progress(f"{_shown(evaluated[-1])}: {scheme.granularity.value}")
     uniform = choose(evaluated)
     ranking = _ranking(evaluator, uniform.scheme, progress)
@@ -119,25 +126,20 @@ def search_schemes(
     for layers in float_sets(evaluator, ranking, uniform.scheme, npu_share):
         if not layers:
             continue
-        options.append(_candidate(evaluator, replace(uniform.scheme, float_layers=layers)))
+        scheme = replace(uniform.scheme, float_layers=layers)
+        options.append(_candidate(evaluator, unlabelled, scheme))
         progress(f"{_shown(options[-1])}: {len(layers)} layers in float")
     return SearchResult(uniform, choose(options), ranking, (*evaluated, *options[1:]))
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate:
-    """The nearest to the float model of those within a standard error of the best accuracy."""
-    close = _near_best(candidates, lambda item: float(item.accuracy.correct.mean()))
-    close = _near_best(close, lambda item: item.accuracy.metrics[Metric.AGREEMENT].value)
-    return max(close, key=lambda item: sqnr_db(item.accuracy))
-
-
-def _near_best(
-    candidates: Sequence[Candidate], share: Callable[[Candidate], float]
-) -> list[Candidate]:
-    """Those whose fraction is within one standard error of the best."""
-    most = max(share(item) for item in candidates)
-    error = sqrt(max(most * (1 - most), 0.0) / candidates[0].accuracy.samples)
-    return [item for item in candidates if share(item) >= most - error]
+    """The most accurate of those within a standard error of the best agreement."""
+    most = max(item.agreement for item in candidates)
+    error = sqrt(max(most * (1 - most), 0.0) / candidates[0].samples)
+    close = [item for item in candidates if item.agreement >= most - error]
+    return max(
+        close, key=lambda item: (float(item.accuracy.correct.mean()), sqnr_db(item.accuracy))
+    )
 
 
 def float_sets(
@@ -205,13 +207,22 @@ def _noise(accuracy: Accuracy) -> float:
     return float(10.0 ** (-sqnr_db(accuracy) / 10))
 
 
-def _candidate(evaluator: SchemeEvaluator, scheme: QuantizationScheme) -> Candidate:
-    return Candidate(scheme, evaluator.evaluate(scheme), share_on_npu(evaluator, scheme))
+def _candidate(
+    evaluator: SchemeEvaluator, unlabelled: SchemeEvaluator | None, scheme: QuantizationScheme
+) -> Candidate:
+    accuracy = evaluator.evaluate(scheme)
+    measured = [accuracy] if unlabelled is None else [accuracy, unlabelled.evaluate(scheme)]
+    samples = sum(item.samples for item in measured)
+    agreeing = sum(item.metrics[Metric.AGREEMENT].value * item.samples for item in measured)
+    share = share_on_npu(evaluator, scheme)
+    return Candidate(scheme, accuracy, agreeing / samples, samples, share)
 
 
 def _shown(found: Candidate) -> str:
     share = float(found.accuracy.correct.mean())
-    return f"accuracy {share:.4f}, {sqnr_db(found.accuracy):.1f} dB"
+    return (
+        f"agreement {found.agreement:.4f}, accuracy {share:.4f}, {sqnr_db(found.accuracy):.1f} dB"
+    )
 
 
 def _ranking(

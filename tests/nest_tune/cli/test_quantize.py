@@ -68,6 +68,7 @@ def test_profile_then_sensitivity(files):
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert {layer["name"] for layer in document["layers"]} == {"first", "second"}
+    assert all(10 < layer["own_sqnr_db"]["value"] < 80 for layer in document["layers"])
     assert set(document["layers"][0]["metrics"]) == {
         "top1",
         "top5",

@@ -7,7 +7,7 @@ import pytest
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node, TensorType
-from compiler_core.quantize.accuracy import Metric
+from compiler_core.quantize.accuracy import Accuracy, Estimate, Metric
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.profile import profile_model
@@ -16,7 +16,7 @@ from compiler_core.quantize.sensitivity import layer_macs, sensitivities
 from nest_tune.quantization.accuracy_cache import AccuracyCache
 from nest_tune.quantization.evaluation import SchemeEvaluator, Stage
 from nest_tune.quantization.plot import sensitivity_svg, text_bar
-from nest_tune.quantization.search import search_schemes, share_on_npu
+from nest_tune.quantization.search import Candidate, choose, search_schemes, share_on_npu
 
 
 def random(*shape, seed=1):
@@ -100,6 +100,18 @@ def test_sensitivity_finds_the_uneven_layer(evaluator, network):
     values = [item.accuracy.metrics[Metric.SQNR].value for item in ranking]
     assert values == sorted(values)
     assert "conv1" in {item.name for item in ranking[:3]}
+    # The last layer writes the scores themselves.
+    last = next(item for item in ranking if item.name == "conv3")
+    assert last.own.value == pytest.approx(last.accuracy.metrics[Metric.SQNR].value)
+
+
+@pytest.mark.parametrize("unit", ["cpu", "vta"])
+def test_own_noise_of_a_layer(evaluator, network, unit):
+    units = dict.fromkeys(evaluator.assignment, unit)
+    ranking = sensitivities(
+        network, units, evaluator.profile.ranges(), QuantizationScheme(), evaluator.samples, None
+    )
+    assert all(15 < item.own.value < 60 for item in ranking)
 
 
 def test_search_keeps_the_share_and_improves(evaluator):
@@ -121,3 +133,34 @@ def test_pictures():
     assert text_bar(1.0, 2.0, 4) == "██"
     assert text_bar(0.0, 2.0, 4) == ""
     assert text_bar(9.0, 2.0, 4) == "████"
+
+
+def candidate(agreement, hits, decibels):
+    accuracy = Accuracy(
+        100, {Metric.SQNR: Estimate(decibels, decibels, decibels)}, np.arange(100) < hits
+    )
+    return Candidate(QuantizationScheme(), accuracy, agreement, 400, 1.0)
+
+
+def test_choice_within_a_standard_error_of_the_best_agreement():
+    # The standard error at 0.96 of 400 samples is 0.0098.
+    best, near, far = candidate(0.96, 80, 30.0), candidate(0.952, 82, 20.0), candidate(0.94, 90, 40)
+    assert choose([best, near, far]) is near
+    assert choose([best, far]) is best
+    finer = candidate(0.955, 82, 25.0)
+    assert choose([near, best, finer]) is finer
+
+
+def test_samples_without_labels_make_agreement_more_certain(evaluator, network):
+    more = SchemeEvaluator(
+        network,
+        evaluator.assignment,
+        evaluator.profile,
+        {"t0": random(24, 3, 6, 6, seed=5)},
+        None,
+    )
+    result = search_schemes(evaluator, unlabelled=more, npu_share=0.6, finalists=2)
+    assert result.uniform.samples == 64
+    both = [item.evaluate(result.uniform.scheme) for item in (evaluator, more)]
+    agreeing = sum(item.correct.sum() for item in both)
+    assert result.uniform.agreement == pytest.approx(agreeing / 64)

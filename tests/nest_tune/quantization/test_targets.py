@@ -37,7 +37,8 @@ def test_drop(prepared_model, name, uniform, mixed):
     folder = prepared_model(name)
     graph = load_model(folder / "model.onnx").graph
     (entry,) = graph.inputs
-    profile = profile_model(graph, {entry: np.load(folder / "calib.npz")["x"]})
+    calibration = np.load(folder / "calib.npz")["x"]
+    profile = profile_model(graph, {entry: calibration})
     with np.load(folder / "eval.npz") as data:
         x, y = data["x"], data["y"]
     units = default_assignment(graph)
@@ -45,7 +46,8 @@ def test_drop(prepared_model, name, uniform, mixed):
         SchemeEvaluator(graph, units, profile, {entry: x[part]}, y[part])
         for part in (slice(0, None, 2), slice(1, None, 2), slice(None))
     )
-    found = search_schemes(even)
+    plain = SchemeEvaluator(graph, units, profile, {entry: calibration}, None)
+    found = search_schemes(even, unlabelled=plain)
     assert found.mixed.npu_share >= 0.9
 
     def drop(evaluator, scheme):
