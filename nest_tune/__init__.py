@@ -1,1 +1,93 @@
-"""The product: command line, studies, runners, storage, reports, CI export."""
+"""nest-tune: how a network runs best on a system on chip with a CPU and an NPU.
+
+The names below are the Python interface. Each is loaded when it is first used, so that ``import
+nest_tune`` costs nothing. The functions print nothing; what is wrong is raised as an error of
+:mod:`compiler_core.errors`.
+
+Example:
+    >>> import nest_tune
+    >>> package = nest_tune.compile(
+    ...     "examples/digits/model.onnx", "vta", "out", calibration="examples/digits/calib.npz"
+    ... )
+    >>> nest_tune.run(package, "examples/digits/eval.npz", check=True).bit_exact
+    True
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from compiler_core.errors import (
+        CheckError,
+        InfeasibleError,
+        InputError,
+        InternalError,
+        MissingDependencyError,
+        NestTuneError,
+    )
+    from compiler_core.targets.load import bundled_targets as targets
+    from compiler_core.targets.load import load_target
+    from nest_tune.api.checking import check
+    from nest_tune.api.compiling import compile  # noqa: A004 - the verb of the command line
+    from nest_tune.api.measuring import measure
+    from nest_tune.api.packages import evaluate, load_package, profile, run
+    from nest_tune.api.study import Study
+    from nest_tune.api.tasks import tasks, tune_task
+
+__all__ = [
+    "CheckError",
+    "InfeasibleError",
+    "InputError",
+    "InternalError",
+    "MissingDependencyError",
+    "NestTuneError",
+    "Study",
+    "check",
+    "compile",
+    "evaluate",
+    "load_package",
+    "load_target",
+    "measure",
+    "profile",
+    "run",
+    "targets",
+    "tasks",
+    "tune_task",
+]
+
+_HOMES = {
+    "CheckError": "compiler_core.errors",
+    "InfeasibleError": "compiler_core.errors",
+    "InputError": "compiler_core.errors",
+    "InternalError": "compiler_core.errors",
+    "MissingDependencyError": "compiler_core.errors",
+    "NestTuneError": "compiler_core.errors",
+    "Study": "nest_tune.api.study",
+    "check": "nest_tune.api.checking",
+    "compile": "nest_tune.api.compiling",
+    "evaluate": "nest_tune.api.packages",
+    "load_package": "nest_tune.api.packages",
+    "load_target": "compiler_core.targets.load",
+    "measure": "nest_tune.api.measuring",
+    "profile": "nest_tune.api.packages",
+    "run": "nest_tune.api.packages",
+    "targets": "compiler_core.targets.load:bundled_targets",
+    "tasks": "nest_tune.api.tasks",
+    "tune_task": "nest_tune.api.tasks",
+}
+"""Module of each name, and its name there where that is another one."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nest_tune' has no attribute {name!r}")
+    module, _, attribute = _HOMES[name].partition(":")
+    value = getattr(import_module(module), attribute or name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -25,8 +25,10 @@ from nest_tune.study.goals import (
     merged,
     nearest,
     parse_bounds,
+    parse_constraint,
     parse_direction,
     parse_metric,
+    parse_objective,
 )
 
 SAMPLER_NAMES = ("xgb", "tpe", "nsga2", "random", "exhaustive")
@@ -55,6 +57,7 @@ class _Model(_Section):
 class _Target(_Section):
     name: str | None = None
     path: str | None = None
+    measurer: str | None = None
 
 
 class _Data(_Section):
@@ -107,6 +110,7 @@ class StudySettings:
         shapes: Of inputs with dynamic axes.
         target: Name or file.
         metric: Of accuracy.
+        measurer: Of latency and energy, by name; empty for the simulator.
         objectives, limits: What for.
         quantization, partition, tiling: Which spaces are searched.
         plan: File of a plan that pins the partition.
@@ -127,6 +131,7 @@ class StudySettings:
     evaluation: str | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     metric: str = "top1"
+    measurer: str = ""
     objectives: tuple[Objective, ...] = ()
     limits: tuple[Limit, ...] = ()
     quantization: bool = True
@@ -272,6 +277,7 @@ class Flags:
     calibration: str | None = None
     evaluation: str | None = None
     metric: str | None = None
+    measurer: str | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     objectives: tuple[Objective, ...] = ()
     limits: tuple[Limit, ...] = ()
@@ -286,6 +292,42 @@ class Flags:
     ray_address: str | None = None
     storage: str | None = None
     seed: int | None = None
+
+
+def with_texts(
+    flags: Flags,
+    *,
+    objectives: Sequence[str] = (),
+    constraints: Sequence[str] = (),
+    max_accuracy_drop: str | None = None,
+    timeout: str | None = None,
+    trial_timeout: str | None = None,
+) -> Flags:
+    """Flags with those that users write as text.
+
+    Args:
+        flags: The others.
+        objectives: ``latency_ms:min``.
+        constraints: ``accuracy_drop<=0.01``.
+        max_accuracy_drop: ``0.01`` or ``1%``: short for a constraint.
+        timeout, trial_timeout: ``90s``, ``10m`` or ``2h``.
+
+    Raises:
+        InputError: One of them reads otherwise.
+    """
+    limits = [parse_constraint(text) for text in constraints]
+    if max_accuracy_drop is not None:
+        where = f"--max-accuracy-drop {max_accuracy_drop}"
+        limits.append(parse_bounds(Metric.ACCURACY_DROP, f"<= {max_accuracy_drop}", where))
+    return replace(
+        flags,
+        objectives=tuple(parse_objective(text) for text in objectives),
+        limits=tuple(limits),
+        timeout_s=None if timeout is None else parse_duration(timeout, "--timeout"),
+        trial_timeout_s=(
+            None if trial_timeout is None else parse_duration(trial_timeout, "--trial-timeout")
+        ),
+    )
 
 
 def resolve(file: Path | None, flags: Flags, environment: Mapping[str, str]) -> StudySettings:
@@ -344,6 +386,7 @@ def resolve(file: Path | None, flags: Flags, environment: Mapping[str, str]) -> 
         evaluation=evaluation,
         shapes=flags.shapes or {n: tuple(s) for n, s in read.model.shapes.items()},
         metric=metric,
+        measurer=flags.measurer or read.target.measurer or "",
         objectives=objectives,
         limits=limits,
         quantization="quantization" in spaces,

@@ -6,13 +6,30 @@ from dataclasses import replace
 from pathlib import Path
 
 from compiler_core.compile import CompiledModel, compile_model
-from compiler_core.configuration import Configuration
+from compiler_core.configuration import Configuration, configuration_text
 from compiler_core.errors import InternalError
 from compiler_core.frontend import quantize_model
 from nest_tune.ci.lock import Sources, constants_sha256, locked, locked_layers
-from nest_tune.study.lifecycle import Ground
+from nest_tune.study.lifecycle import Ground, StudyResult, compile_trial
+from nest_tune.study.selection import ground_of
 from nest_tune.study.trial import OuterTrial
 from nest_tune.study.worker import Bench
+
+
+def export_text(result: StudyResult, trial: OuterTrial, folder: Path) -> str:
+    """A trial as the text of a lock file.
+
+    Args:
+        result: Its study.
+        trial: A measured one.
+        folder: Where the lock file will lie.
+
+    Raises:
+        InputError: What the study stands on has changed, or the trial was not measured.
+    """
+    ground = ground_of(result)
+    compiled = compile_trial(ground, result, trial)
+    return configuration_text(lock_trial(ground, compiled, trial, folder))
 
 
 def lock_trial(

@@ -29,6 +29,12 @@ COMMANDS = {
             "Show where time, bytes and energy go, and how far each layer is from its bound.",
         ),
         (
+            "measure",
+            "measure",
+            "measure",
+            "Measure a package with your own measurer, beside the simulator's numbers.",
+        ),
+        (
             "profile-cpu",
             "profile_cpu",
             "profile_cpu",

@@ -61,40 +61,19 @@ def evaluate(
     """Measure the accuracy of a package on labelled data."""
     shapes = parse_shapes(shape or [])
 
-    from compiler_core.errors import InputError
-    from compiler_core.frontend import LABELS, load_model, read_samples
-    from compiler_core.npz import read_npz
-    from compiler_core.package.backends import Backend, Reference, Simulator
-    from compiler_core.package.evaluate import Metric
-    from compiler_core.package.evaluate import evaluate as measure
-    from compiler_core.package.reader import read_package
-    from compiler_core.package.runner import Runner
+    from nest_tune.api.packages import evaluate as evaluate_package
 
-    loaded = read_package(package)
-    executable = loaded.executable
-    samples = read_samples(data, executable.signature)
-    labels = read_npz(data, names=[LABELS]).get(LABELS)
-    if limit is not None:
-        samples = {name: array[:limit] for name, array in samples.items()}
-        labels = None if labels is None else labels[:limit]
-    chosen = metric or (MetricName.AGREEMENT if labels is None else MetricName.TOP1)
-    name = output or executable.signature.outputs[0]
-    if name not in executable.signature.outputs:
-        known = ", ".join(executable.signature.outputs)
-        raise InputError(f"--output {name}: the model has no such output; it has {known}")
-    backend: Backend
-    if executor is Executor.SIMULATOR:
-        backend = Simulator(executable, threads=jobs)
-    else:
-        backend = Reference(executable, threads=jobs)
-    result = measure(
-        Runner(executable, backend),
-        samples,
-        labels,
-        Metric(chosen.value),
-        output=name,
-        against=None if against is None else load_model(against, shapes).graph,
-        progress=_Progress(len(next(iter(samples.values())))),
+    result = evaluate_package(
+        package,
+        data,
+        against=against,
+        metric=None if metric is None else metric.value,
+        limit=limit,
+        executor=executor.value,
+        output=output,
+        shapes=shapes,
+        threads=jobs,
+        progress=_Progress(),
     )
     if as_json:
         body = {
@@ -125,10 +104,10 @@ def evaluate(
 class _Progress:
     """A line on standard error now and then."""
 
-    def __init__(self, total: int) -> None:
-        self._total, self._next = total, 0
+    def __init__(self) -> None:
+        self._next = 0
 
-    def __call__(self, done: int) -> None:
-        if done >= self._next or done == self._total:
-            print(f"{done} of {self._total} samples", file=sys.stderr, flush=True)
-            self._next = done + max(1, self._total // 10)
+    def __call__(self, done: int, total: int) -> None:
+        if done >= self._next or done == total:
+            print(f"{done} of {total} samples", file=sys.stderr, flush=True)
+            self._next = done + max(1, total // 10)

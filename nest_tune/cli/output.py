@@ -46,6 +46,13 @@ def console() -> Console:
     return Console(width=width, soft_wrap=False, markup=False, emoji=False, highlight=False)
 
 
+def without_password(url: str) -> str:
+    """A database as it may be shown."""
+    import sqlalchemy
+
+    return sqlalchemy.make_url(url).render_as_string(hide_password=True)
+
+
 def print_json(document: str, body: Mapping[str, Any]) -> None:
     """Prints one JSON document whose first key names its schema, ``nest-tune/<document>/1``."""
     print(json.dumps({"schema": f"nest-tune/{document}/1", **body}, indent=2, allow_nan=False))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from compiler_core.errors import CheckError, InputError
+from compiler_core.errors import InputError
 from nest_tune.cli.compile import progress
 from nest_tune.cli.output import print_json, require_writable
 
@@ -45,28 +45,16 @@ def run(
     if outputs.resolve() == inputs.resolve():
         raise InputError(f"--outputs {outputs}: is the same file as --inputs")
 
-    from compiler_core.frontend import read_samples
     from compiler_core.npz import write_npz
-    from compiler_core.package.backends import Simulator
-    from compiler_core.package.check import run_checked
-    from compiler_core.package.reader import read_package
-    from compiler_core.package.runner import Runner
+    from nest_tune.api.packages import load_package
+    from nest_tune.api.packages import run as run_package
 
-    loaded = read_package(package)
-    samples = read_samples(inputs, loaded.executable.signature)
+    loaded = load_package(package)
     observer = None if dump_launches is None else _Dump(loaded, dump_launches)
-    simulator = Simulator(loaded.executable, threads=jobs, observer=observer)
-    count = len(next(iter(samples.values())))
-    progress(f"running {count} samples{' with check' if check else ''}")
-    if check:
-        results, difference = run_checked(loaded.executable, simulator, samples)
-        if difference is not None:
-            raise CheckError(
-                f"package {package} differs from the integer reference: {difference}",
-                hint="nest-tune run --dump-launches DIR writes the launches",
-            )
-    else:
-        results = Runner(loaded.executable, simulator).run(samples)
+    done = run_package(
+        loaded, inputs, check=check, threads=jobs, observer=observer, progress=progress
+    )
+    results, count = done.outputs, done.samples
     for name, array in results.items():
         if array.dtype.kind not in "biuf":
             raise InputError(f"output {name!r} is {array.dtype}, which no .npz file holds")

@@ -13,7 +13,7 @@ import typer
 
 from compiler_core.errors import InfeasibleError, InputError
 from nest_tune.cli.compile import parse_shapes
-from nest_tune.cli.output import console, print_json
+from nest_tune.cli.output import console, print_json, without_password
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,6 +98,10 @@ def start(
         str | None,
         typer.Option(help="top1, top5, agreement, sqnr_db, cosine, or module:function."),
     ] = None,
+    measurer: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Measures latency and energy; else the simulator."),
+    ] = None,
     shape: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=1,3,…", help="Shape of an input with dynamic axes."),
@@ -142,37 +146,34 @@ def start(
     as_json: AsJson = False,
 ) -> None:
     """Create a study and run it."""
-    from nest_tune.study import goals
-    from nest_tune.study_file import Flags, parse_duration, resolve
+    from nest_tune.study_file import Flags, resolve, with_texts
 
-    limits = [goals.parse_constraint(text) for text in constraint or []]
-    if max_accuracy_drop is not None:
-        where = f"--max-accuracy-drop {max_accuracy_drop}"
-        text = f"<= {max_accuracy_drop}"
-        limits.append(goals.parse_bounds(goals.Metric.ACCURACY_DROP, text, where))
-    flags = Flags(
+    plain = Flags(
         name=name,
         model=model,
         target=target,
         calibration=calibration,
         evaluation=evaluation,
         metric=metric,
+        measurer=measurer,
         shapes=parse_shapes(shape or []),
-        objectives=tuple(goals.parse_objective(text) for text in objective or []),
-        limits=tuple(limits),
         spaces=None if space is None else _split(space),
         plan=plan,
         sampler=sampler,
         trials=trials,
-        timeout_s=None if timeout is None else parse_duration(timeout, "--timeout"),
-        trial_timeout_s=(
-            None if trial_timeout is None else parse_duration(trial_timeout, "--trial-timeout")
-        ),
         jobs=jobs,
         runner=runner,
         ray_address=ray_address,
         storage=storage,
         seed=seed,
+    )
+    flags = with_texts(
+        plain,
+        objectives=objective or [],
+        constraints=constraint or [],
+        max_accuracy_drop=max_accuracy_drop,
+        timeout=timeout,
+        trial_timeout=trial_timeout,
     )
     _start(resolve(file, flags, os.environ), flags, if_exists, pick, dry_run, output, as_json)
 
@@ -305,16 +306,10 @@ def _saved(name: str, url: str | None) -> Iterator[None]:
         yield
     except BaseException as error:
         if not isinstance(error, Exception):
-            option = "" if url is None else f" --storage {_without_password(url)}"
+            option = "" if url is None else f" --storage {without_password(url)}"
             command = f"nest-tune study resume {name}{option}"
             print(f"saved; go on with: {command}", file=sys.stderr, flush=True)
         raise
-
-
-def _without_password(url: str) -> str:
-    import sqlalchemy
-
-    return sqlalchemy.make_url(url).render_as_string(hide_password=True)
 
 
 def _compile(

@@ -47,13 +47,10 @@ def delete(
     storage: StorageUrl = None,
 ) -> None:
     """Delete a study with its trials; measurements of tasks stay."""
+    from nest_tune.study.selection import require_idle
+
     opened = open_storage(storage)
-    study = opened.find(name)
-    if study.is_running:
-        raise InputError(
-            f"study {name!r} is running in process {study.owner}",
-            hint=f"nest-tune study cancel {name}",
-        )
+    study = require_idle(opened.find(name))
     if not yes:
         if not sys.stdin.isatty():
             raise InputError(f"study delete {name}: nobody to ask", hint="add --yes")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from compiler_core.errors import InfeasibleError, InputError
 from nest_tune.cli.compile import progress
 from nest_tune.cli.output import console, print_json
 from nest_tune.cli.study import AsJson, NameOfTrial, Pick, StorageUrl, app, open_storage, split_name
@@ -35,26 +34,14 @@ def explain(
     """
     from nest_tune.report import explain as explaining
     from nest_tune.study.documents import trial_document
-    from nest_tune.study.lifecycle import check_unchanged, load_result, survey_ground
+    from nest_tune.study.lifecycle import load_result
+    from nest_tune.study.selection import ground_of, selected
 
     study, number = split_name(name)
     opened = open_storage(storage)
     result = load_result(opened, opened.find(study))
-    trial = result.chosen(pick)
-    if number is not None:
-        trial = next((t for t in result.trials if t.number == number), None)
-        if trial is None:
-            raise InputError(
-                f"study {study!r} has no trial {number}; it has {len(result.trials)}",
-                hint=f"nest-tune study trials {study}",
-            )
-    if trial is None:
-        raise InfeasibleError(
-            f"study {study!r}: none of {len(result.trials)} trials is feasible",
-            hint=f"nest-tune study explain {study}:NUMBER explains any measured trial",
-        )
-    ground = survey_ground(result.settings, result.study)
-    check_unchanged(result.study, ground)
+    trial = selected(result, number, pick)
+    ground = ground_of(result)
     found = explaining.explain(ground, result, trial, each_task=each_task, progress=progress)
     if as_json:
         default = found.default

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from compiler_core.errors import InfeasibleError, InputError
+from compiler_core.errors import InfeasibleError
 from nest_tune.cli.output import console, print_json, require_writable, write_atomically
 from nest_tune.cli.study import (
     AsJson,
@@ -86,38 +86,30 @@ def _load(storage: StudyStorage, name: str) -> StudyResult:
     return load_result(storage, storage.find(name))
 
 
-def _trial(result: StudyResult, number: int) -> OuterTrial:
-    for trial in result.trials:
-        if trial.number == number:
-            return trial
-    raise InputError(
-        f"study {result.study.name!r} has no trial {number}; it has {len(result.trials)}",
-        hint=f"nest-tune study trials {result.study.name}",
-    )
-
-
 @app.command(epilog="Example: nest-tune study show resnet8-vta:12")
 def show(name: NameOfTrial, storage: StorageUrl = None, as_json: AsJson = False) -> None:
     """Show a study, or one trial of it."""
     from nest_tune.study.documents import study_status, trial_document
     from nest_tune.study.engine import outcome_counts
+    from nest_tune.study.selection import decisions_of, trial_of
     from nest_tune.study_file import settings_document
 
     study, number = split_name(name)
     result = _load(open_storage(storage), study)
     out = console()
     if number is not None:
-        trial = _trial(result, number)
-        decided = _decisions(result, trial)
+        trial = trial_of(result, number)
+        decisions = decisions_of(result, trial)
         if as_json:
-            print_json("study-trial", {"study": study, **trial_document(trial), **decided})
+            body = {"study": study, **trial_document(trial), "decisions": decisions}
+            print_json("study-trial", body)
             return
         out.print(f"trial {number} of {study}: {trial.outcome.value}")
         if trial.message:
             out.print(trial.message, soft_wrap=True)
         for key, value in trial.metrics.items():
             out.print(f"  {key:<18} {value:.6g}")
-        for key, choice in decided["decisions"].items():
+        for key, choice in decisions.items():
             out.print(f"  {key:<18} {choice}", soft_wrap=True)
         return
     settings = settings_document(result.settings)
@@ -139,19 +131,6 @@ def show(name: NameOfTrial, storage: StorageUrl = None, as_json: AsJson = False)
     for key, value in settings.items():
         if value not in (None, [], {}):
             out.print(f"  {key:<18} {value}", soft_wrap=True)
-
-
-def _decisions(result: StudyResult, trial: OuterTrial) -> dict[str, dict[str, object]]:
-    """Value of each parameter that a trial sets otherwise than the default trial."""
-    names = result.study.document.get("parameters", [])
-    default = result.default
-    found: dict[str, object] = {}
-    for index, (name, values) in enumerate(names):
-        if default is None or trial.point[index] != default.point[index]:
-            found[name] = values[trial.point[index]]
-    if trial.tuned:
-        found["tiling"] = "tuned"
-    return {"decisions": found}
 
 
 @app.command(epilog="Example: nest-tune study trials resnet8-vta --json")
@@ -237,23 +216,14 @@ def export(
     storage: StorageUrl = None,
 ) -> None:
     """Write the configuration of a trial as a lock file."""
-    from compiler_core.configuration import configuration_text
-    from nest_tune.ci.export import lock_trial
-    from nest_tune.study.lifecycle import check_unchanged, compile_trial, survey_ground
+    from nest_tune.ci.export import export_text
+    from nest_tune.study.selection import selected
 
     require_writable(output, "--output")
     study, number = split_name(name)
     result = _load(open_storage(storage), study)
-    trial = result.chosen(pick) if number is None else _trial(result, number)
-    if trial is None:
-        raise InfeasibleError(
-            f"study {study!r}: none of {len(result.trials)} trials is feasible",
-            hint=f"nest-tune study best {study} shows the closest",
-        )
-    ground = survey_ground(result.settings, result.study)
-    check_unchanged(result.study, ground)
-    compiled = compile_trial(ground, result, trial)
-    text = configuration_text(lock_trial(ground, compiled, trial, output.absolute().parent))
+    trial = selected(result, number, pick)
+    text = export_text(result, trial, output.absolute().parent)
     write_atomically(output, lambda stream: stream.write(text.encode()))
     print(f"trial {trial.number} of {study}: {output}")
 
@@ -268,6 +238,7 @@ def print_result(
     del space
     from nest_tune.study.engine import outcome_counts
     from nest_tune.study.front import closest
+    from nest_tune.study.selection import decisions_of
 
     out = console()
     counts = ", ".join(f"{n} {name}" for name, n in outcome_counts(result.trials).items())
@@ -289,7 +260,7 @@ def print_result(
         return
     out.print("front:")
     out.print(trials_table(result.front, chosen=chosen))
-    difference = _decisions(result, chosen)["decisions"]
+    difference = decisions_of(result, chosen)
     text = ", ".join(f"{key}={value}" for key, value in difference.items()) or "nothing"
     out.print(f"chosen: trial {chosen.number}; against the default: {text}", soft_wrap=True)
     if package is not None:

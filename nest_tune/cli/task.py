@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from compiler_core.targets.vta.schedule import Schedule
     from compiler_core.targets.vta.timing_result import TimingResult
     from compiler_core.tensor.task import Task
+    from nest_tune.api.tasks import ModelTask
 
 app = typer.Typer(
     name="task",
@@ -59,66 +59,42 @@ def list_tasks(
     """List the distinct tasks of a model with their untuned cycles."""
     shapes = parse_shapes(shape or [])
 
-    from compiler_core.compile import choose_schedules, model_layers, model_tasks
     from compiler_core.configuration import Configuration, read_configuration
-    from compiler_core.frontend import load_model, noise_samples, quantize_model, read_samples
     from compiler_core.targets.load import load_target
-    from compiler_core.targets.vta.layer import measure_layer
-    from nest_tune.task_store import remember
+    from nest_tune.api.tasks import tasks
 
     chip = load_target(target)
     configuration = Configuration() if config is None else read_configuration(config)
-    source = load_model(model, shapes)
-    if calibration is not None:
-        samples = read_samples(calibration, source.graph)
-    else:
-        samples = noise_samples(source.graph)
-        if not configuration.scheme.exponents:
-            print(
-                "no --calibration: ranges are those of seeded noise, so that some tasks may differ "
-                "from those of the compiled model",
-                file=sys.stderr,
-            )
-    quantized = quantize_model(source, configuration, samples)
-    layers = model_layers(quantized.quantized)
-    tasks = model_tasks(layers)
-    schedules = choose_schedules(tasks, configuration.schedules, chip)
-    counts = Counter(layer.task.id for part in layers for layer in part.layers)
-    cycles = {
-        name: measure_layer(task.workload, schedules[name], chip.npu).cycles
-        for name, task in tasks.items()
-    }
-    remember(tasks.values())
-    rows = _rows(tasks, counts, cycles, chip)
+    if calibration is None and not configuration.scheme.exponents:
+        print(
+            "no --calibration: ranges are those of seeded noise, so that some tasks may differ "
+            "from those of the compiled model",
+            file=sys.stderr,
+        )
+    found = tasks(model, chip, config=configuration, calibration=calibration, shapes=shapes)
+    rows = [_row(entry) for entry in found]
     if as_json:
         print_json("task-list", {"model": str(model), "target": chip.name, "tasks": rows})
         return
     _print_rows(rows)
 
 
-def _rows(
-    tasks: dict[str, Task], counts: Counter[str], cycles: dict[str, int], chip: Target
-) -> list[dict[str, Any]]:
+def _row(entry: ModelTask) -> dict[str, Any]:
     from compiler_core.plain import to_plain
-    from compiler_core.targets.vta.bound import lower_bound
-    from compiler_core.tensor.task import shape_text
 
-    total = sum(counts[name] * cycles[name] for name in tasks) or 1
-    return [
-        {
-            "id": name,
-            "unit": task.unit,
-            "operator": task.workload.operator,
-            "shape": shape_text(task.workload),
-            "count": counts[name],
-            "macs": task.workload.macs,
-            "bound_cycles": lower_bound(task.workload, chip.npu).cycles,
-            "default_cycles": cycles[name],
-            "share_of_time": counts[name] * cycles[name] / total,
-            "workload": to_plain(task.workload),
-        }
-        for name, task in tasks.items()
-    ]
+    workload = entry.task.workload
+    return {
+        "id": entry.id,
+        "unit": entry.task.unit,
+        "operator": workload.operator,
+        "shape": entry.shape,
+        "count": entry.count,
+        "macs": workload.macs,
+        "bound_cycles": entry.bound_cycles,
+        "default_cycles": entry.default_cycles,
+        "share_of_time": entry.share_of_time,
+        "workload": to_plain(workload),
+    }
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:

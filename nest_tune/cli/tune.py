@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nest_tune.cli.output import console, print_json, require_writable, write_atomically
+from nest_tune.cli.output import (
+    console,
+    print_json,
+    require_writable,
+    without_password,
+    write_atomically,
+)
 
 if TYPE_CHECKING:
     from compiler_core.targets.target import Target
@@ -69,35 +75,29 @@ def tune(
     limit = None if timeout is None else seconds_of(timeout, "--timeout")
 
     from compiler_core.targets.load import load_target
-    from nest_tune.records.database import RecordDatabase
-    from nest_tune.samplers.sampler import require_sampler
-    from nest_tune.task_store import find
-    from nest_tune.tuning.tune import Budget, tune_task
+    from nest_tune.api.tasks import tune_task
 
-    require_sampler(sampler)
     chip = load_target(target)
-    chosen = find(task)
-    records = RecordDatabase(storage)
     began = time.monotonic()
     try:
         with shown_progress(None if exhaustive else trials) as progress:
             result = tune_task(
-                chosen,
-                chip.npu,
+                task,
+                chip,
                 sampler=sampler,
-                budget=Budget(trials, limit),
+                trials=trials,
+                timeout_s=limit,
+                exhaustive=exhaustive,
                 seed=seed,
-                records=records,
                 jobs=jobs,
-                exhaustive=exhaustive or sampler == "exhaustive",
+                storage=storage,
                 progress=progress,
             )
     except KeyboardInterrupt:
-        resume = f"nest-tune task tune {task} --target {target} --storage {records.name}"
-        print(f"measurements are kept; go on with: {resume}", file=sys.stderr)
+        resume = f"nest-tune task tune {task} --target {target}"
+        database = without_password(storage)
+        print(f"measurements are kept; go on with: {resume} --storage {database}", file=sys.stderr)
         raise
-    finally:
-        records.close()
     if output is not None:
         text = _toml(result)
         write_atomically(output, lambda stream: stream.write(text.encode()))

@@ -155,6 +155,7 @@ def collect(
     """
     from nest_tune.report.importance import importances
     from nest_tune.study.lifecycle import unix_time
+    from nest_tune.study.selection import decisions_of
     from nest_tune.study_file import settings_document
 
     chosen = result.chosen(rule)
@@ -179,7 +180,10 @@ def collect(
         limits=tuple(f"{x.metric.value} {x.text}" for x in result.settings.limits),
         outcomes=outcome_counts(result.trials),
         chosen=None if chosen is None else chosen.number,
-        chosen_decisions={} if chosen is None else decisions(result, chosen),
+        chosen_decisions={
+            name: str(value)
+            for name, value in ({} if chosen is None else decisions_of(result, chosen)).items()
+        },
         front_trials=result.front,
         metric_names=tuple(n for n in LABELS if any(n in t.metrics for t in result.trials)),
         tiles=() if chosen is None else _tiles(chosen, default),
@@ -208,18 +212,6 @@ def _shown(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(" ".join(map(str, v)) if isinstance(v, list) else str(v) for v in value)
     return str(value)
-
-
-def decisions(result: StudyResult, trial: OuterTrial) -> dict[str, str]:
-    """Value of each parameter that a trial sets otherwise than the default trial."""
-    found: dict[str, str] = {}
-    default = result.default
-    for index, (name, values) in enumerate(result.study.document.get("parameters", [])):
-        if default is None or trial.point[index] != default.point[index]:
-            found[str(name)] = str(values[trial.point[index]])
-    if trial.tuned:
-        found["tiling"] = "tuned"
-    return found
 
 
 def _compiled(

@@ -15,8 +15,6 @@ from nest_tune.study.worker import Bench
 
 Progress = Callable[[str], None]
 
-METRICS = ("latency_ms", "npu_cycles", "energy_mj", "size_bytes", "dram_peak_bytes")
-
 
 @dataclass(frozen=True)
 class Effect:
@@ -153,7 +151,7 @@ class _Changes:
         self._progress("changing back tiling")
         decisions = self._ground.space.decode(trial.point)
         compiled = self._bench.compiled(decisions, {})
-        whole = Effect("tiling", "tuned", "untuned", _numbers(compiled))
+        whole = Effect("tiling", "tuned", "untuned", self._bench.metrics(compiled))
         yield self._judged(self._with_accuracy(whole, trial.metrics))
         if not each_task:
             return
@@ -164,7 +162,7 @@ class _Changes:
             self._progress(f"changing back tiling of {name}")
             others = {task: schedule for task, schedule in schedules.items() if task != name}
             compiled = self._bench.compiled(decisions, others)
-            one = Effect(f"tiling of {name}", "tuned", "untuned", _numbers(compiled))
+            one = Effect(f"tiling of {name}", "tuned", "untuned", self._bench.metrics(compiled))
             yield self._judged(self._with_accuracy(one, trial.metrics))
 
     def _measured(self, effect: Effect, point: tuple[int, ...]) -> Effect:
@@ -175,7 +173,7 @@ class _Changes:
             schedules = self._schedules(decisions)
             untuned = len(self._tasks(decisions)) - len(schedules)
         compiled = self._bench.compiled(decisions, schedules)
-        metrics = _numbers(compiled)
+        metrics = self._bench.metrics(compiled)
         if self._evaluates:
             accuracy = self._bench.accuracy(decisions, 0).value
             metrics |= {"accuracy": accuracy, "accuracy_drop": self._float - accuracy}
@@ -202,10 +200,6 @@ class _Changes:
             and limit.excess(effect.metrics[limit.metric.value]) > 0
         )
         return replace(effect, breaks=broken)
-
-
-def _numbers(compiled: CompiledModel) -> dict[str, float]:
-    return {name: float(getattr(compiled.metrics, name)) for name in METRICS}
 
 
 def _bindings(result: StudyResult, trial: OuterTrial) -> Iterator[Binding]:

@@ -23,6 +23,7 @@ from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.targets.vta.lowering_version import LOWERING_VERSION
 from compiler_core.tensor.digest import digest
+from nest_tune.measurers import load_measurer
 from nest_tune.records.database import RecordDatabase
 from nest_tune.records.record import core_digest
 from nest_tune.runners.runner import Runner, RunnerOptions, Setup, make_runner
@@ -71,8 +72,8 @@ class Ground:
     @property
     def context(self) -> str:
         """Digest of what results of workers depend on beside their arguments."""
-        names = ("model", "target", "calibration", "evaluation", "metric")
-        known = [(name, self.digests[name]) for name in names]
+        names = ("model", "target", "calibration", "evaluation", "metric", "measurer")
+        known = [(name, self.digests[name]) for name in names if name in self.digests]
         return digest([*known, source_digest()], 32)
 
     @property
@@ -84,7 +85,9 @@ class Ground:
         ]
         target = str(Path(s.target).resolve()) if s.target.endswith(".toml") else s.target
         model = str(Path(s.model).resolve())
-        return Subjects(model, target, paths[0], paths[1], s.shapes, s.metric, subset=SUBSET)
+        return Subjects(
+            model, target, paths[0], paths[1], s.shapes, s.metric, s.measurer, subset=SUBSET
+        )
 
     @property
     def problem(self) -> SearchProblem:
@@ -153,6 +156,8 @@ def survey_ground(settings: StudySettings, study: StoredStudy | None = None) -> 
         "space": space.digest,
         "lowering": str(LOWERING_VERSION),
     }
+    if settings.measurer:
+        digests["measurer"] = load_measurer(settings.measurer).identity
     return Ground(settings, model, target, space, digests)
 
 

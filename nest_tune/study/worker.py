@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from compiler_core.configuration import Configuration, Scheme, Subject, read_sch
 from compiler_core.errors import InputError
 from compiler_core.frontend import LABELS, FloatModel, QuantizedModel, load_model, read_samples
 from compiler_core.npz import read_npz
+from compiler_core.package.writer import write_package
 from compiler_core.plain import to_plain
 from compiler_core.quantize.apply import apply_scheme
 from compiler_core.quantize.assemble import assemble
@@ -33,6 +35,7 @@ from compiler_core.quantize.statistics import TensorRange
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.tensor.digest import digest
+from nest_tune.measurers import load_measurer
 from nest_tune.study.scoring import (
     COMPARING,
     Score,
@@ -43,6 +46,9 @@ from nest_tune.study.scoring import (
 )
 
 Plain = Any
+METRICS = ("latency_ms", "npu_cycles", "energy_mj", "size_bytes", "dram_peak_bytes")
+"""What a candidate costs."""
+
 _KEPT = 4
 """Quantized candidates that a worker remembers."""
 
@@ -56,6 +62,7 @@ class Subjects:
         shapes: Of inputs with dynamic axes.
         target: Name or file.
         metric: Of accuracy.
+        measurer: Of latency and energy, by name; empty for the simulator.
         subset: Samples of the first accuracy measurement; 0 for all at once.
     """
 
@@ -65,6 +72,7 @@ class Subjects:
     evaluation: str | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     metric: str = "top1"
+    measurer: str = ""
     subset: int = 128
 
 
@@ -166,6 +174,20 @@ class Bench:
         configuration = replace(source.configuration, schedules=given)
         return compile_model(replace(source, configuration=configuration), self.target)
 
+    def metrics(self, compiled: CompiledModel) -> dict[str, float]:
+        """What a candidate costs: by the simulator, but for what a measurer measured.
+
+        Raises:
+            InputError: The measurer is unknown, or what it returned is no measurement.
+        """
+        found = {name: float(getattr(compiled.metrics, name)) for name in METRICS}
+        if self.subjects.measurer:
+            with TemporaryDirectory(prefix="nest-tune-") as folder:
+                package = Path(folder) / "package"
+                write_package(compiled, package, {})
+                found |= load_measurer(self.subjects.measurer).measure(package)
+        return found
+
     def accuracy(self, decisions: Mapping[str, Any], subset: int) -> Score:
         """Accuracy on ``subset`` samples, or all for 0."""
         return self._accuracy(decisions, self.chosen(subset))
@@ -247,16 +269,14 @@ def measure(bench: Bench, payload: Plain) -> Plain:
         reached its lower bound}``.
     """
     compiled = bench.compiled(payload["decisions"], payload["schedules"])
-    metrics = compiled.metrics
-    names = ("latency_ms", "npu_cycles", "energy_mj", "size_bytes", "dram_peak_bytes")
     excess = sum(layer.cycles - layer.bound_cycles for layer in compiled.report.layers)
     accuracy = None
     if bench.subjects.evaluation is not None:
         accuracy = to_plain(bench.accuracy(payload["decisions"], bench.subjects.subset))
     return {
-        "metrics": {name: float(getattr(metrics, name)) for name in names},
+        "metrics": bench.metrics(compiled),
         "accuracy": accuracy,
-        "bound_ms": metrics.latency_ms - 1e3 * excess / bench.target.npu.clock_hz,
+        "bound_ms": compiled.metrics.latency_ms - 1e3 * excess / bench.target.npu.clock_hz,
     }
 
 

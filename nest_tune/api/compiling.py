@@ -1,0 +1,175 @@
+"""The compile of one configuration, from file to package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from compiler_core.compile import CompiledModel, compile_model
+from compiler_core.configuration import Configuration, Subject, read_configuration
+from compiler_core.errors import InputError
+from compiler_core.frontend import FloatModel, load_model, quantize_model
+from compiler_core.package.report import LayerReport, Metrics
+from compiler_core.package.text import Level, level_text
+from compiler_core.package.writer import require_free, write_package
+from compiler_core.partition.best import check_subjects, default_plan, planned_assignment
+from compiler_core.partition.plan import read_plan
+from compiler_core.quantize.profile import Profile, read_profile
+from compiler_core.targets.load import load_target
+from compiler_core.targets.target import Target
+from nest_tune.api.values import Arrays, PathName, Progress, samples_of
+from nest_tune.quantization.profile_store import stored_profile
+
+
+@dataclass(frozen=True, eq=False)
+class Compilation:
+    """What a compile wrote.
+
+    Attributes:
+        folder: Of the package.
+        configuration: Complete: what compiles to the same bytes again.
+        metrics: Totals of one run: latency in ms, energy in mJ, NPU cycles, bytes.
+        layers: What each step costs, in execution order.
+        tasks: Ids of the tuning tasks.
+        segments: Names of the segments, in execution order.
+        npu_segments: How many of them run on the NPU.
+        cpu_reasons: Why nodes that could have been on the NPU are on the CPU, by node.
+    """
+
+    folder: Path
+    configuration: Configuration
+    metrics: Metrics
+    layers: tuple[LayerReport, ...]
+    tasks: tuple[str, ...]
+    segments: tuple[str, ...]
+    npu_segments: int
+    cpu_reasons: Mapping[str, str]
+
+
+def compile(  # noqa: A001 - the verb of the command line
+    model: PathName,
+    target: str | Target,
+    output: PathName,
+    *,
+    config: PathName | Configuration | None = None,
+    plan: PathName | None = None,
+    calibration: PathName | Arrays | None = None,
+    profile: PathName | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    emit: Sequence[str] = (),
+    threads: int = 1,
+    progress: Progress = lambda _: None,
+) -> Compilation:
+    """Compiles one configuration of a model to a package of verified programs.
+
+    Args:
+        model: ONNX file.
+        target: Name of a target, path of a ``.toml`` file, or a loaded target.
+        output: Folder of the package; an older package there is replaced.
+        config: Configuration or lock file; the untuned default without.
+        plan: Plan file; nodes that it leaves free are placed where they cost least.
+        calibration: Samples of the inputs, float32 in the model's layout, samples first: an
+            ``.npz`` file or arrays by input (``x`` stands for the only input). Needed unless the
+            configuration holds exponents.
+        profile: Statistics that ``quantize profile`` wrote, in place of ``calibration``.
+        shapes: Of inputs with dynamic axes, by input.
+        emit: Texts to add to the package: ``graph``, ``tensor``, ``commands``.
+        threads: Of calibration.
+        progress: Told what is being done.
+
+    Returns:
+        What was written, with its simulated numbers.
+
+    Raises:
+        InputError: A file or argument is wrong, or does not fit the model or target.
+        InfeasibleError: A schedule of the configuration does not fit the target.
+
+    Example:
+        >>> import nest_tune
+        >>> made = nest_tune.compile(
+        ...     "examples/digits/model.onnx", "vta", "out", calibration="examples/digits/calib.npz"
+        ... )
+        >>> made.metrics.latency_ms < 1
+        True
+    """
+    folder, path = Path(output), Path(model)
+    if calibration is not None and profile is not None:
+        raise InputError("calibration and profile are both given", hint="one of them says it all")
+    levels = [Level(name) for name in _known_levels(emit)]
+    require_free(folder)
+    chip = target if isinstance(target, Target) else load_target(target)
+    configuration = config if isinstance(config, Configuration) else Configuration()
+    if config is not None and not isinstance(config, Configuration):
+        configuration = read_configuration(Path(config))
+    progress(f"importing {path.name}")
+    source = load_model(path, shapes)
+    if plan is not None:
+        configuration = _planned(configuration, Path(plan), source, chip, progress)
+    elif chip.npu_cores > 1 and not configuration.plan:
+        progress(f"plan: what is faster across the {chip.npu_cores} cores")
+        default = default_plan(source.graph, chip, schedules=configuration.schedules)
+        configuration = replace(configuration, plan=default)
+    statistics = None if profile is None else read_profile(Path(profile))
+    if calibration is not None:
+        samples = samples_of(calibration, source.graph)
+        statistics = _statistics(source, configuration, samples, threads, progress)
+    progress(f"quantizing: {len(source.graph.nodes)} nodes")
+    quantized = quantize_model(source, configuration, statistics, threads=threads)
+    compiled = compile_model(quantized, chip, progress=progress)
+    texts = {f"{level.value}.txt": level_text(compiled, level) for level in levels}
+    progress(f"writing {folder}")
+    write_package(compiled, folder, texts)
+    return compilation(compiled, folder)
+
+
+def _known_levels(names: Sequence[str]) -> Sequence[str]:
+    allowed = [level.value for level in Level]
+    for name in names:
+        if name not in allowed:
+            raise InputError(f"emit {name!r}; allowed are {', '.join(allowed)}")
+    return names
+
+
+def compilation(compiled: CompiledModel, folder: Path) -> Compilation:
+    """What a compile wrote to ``folder``, without its programs."""
+    return Compilation(
+        folder,
+        compiled.configuration,
+        compiled.metrics,
+        compiled.report.layers,
+        tuple(sorted(compiled.tasks)),
+        tuple(segment.name for segment in compiled.executable.segments),
+        sum(1 for _ in compiled.executable.npu_segments),
+        dict(compiled.source.cpu_reasons),
+    )
+
+
+def _planned(
+    configuration: Configuration, plan: Path, source: FloatModel, chip: Target, progress: Progress
+) -> Configuration:
+    """The configuration with its plan replaced by that of a file."""
+    given = read_plan(plan)
+    check_subjects(given, Subject(source.name, source.digest), Subject(chip.name, chip.digest))
+    assignment = planned_assignment(
+        given, source.graph, chip, schedules=configuration.schedules, progress=progress
+    )
+    return replace(configuration, plan=assignment)
+
+
+def _statistics(
+    source: FloatModel,
+    configuration: Configuration,
+    samples: Arrays,
+    threads: int,
+    progress: Progress,
+) -> Profile:
+    """The profile of calibration data, found again where they were profiled before."""
+    size = configuration.scheme.quantization().calibration
+    return stored_profile(
+        source.graph,
+        samples,
+        [size] if isinstance(size, int) else [],
+        threads=threads,
+        progress=lambda done, total: progress(f"profile: {done} of {total} samples"),
+    )

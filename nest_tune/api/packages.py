@@ -1,0 +1,257 @@
+"""Packages: read, executed, evaluated and profiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy.typing as npt
+
+from compiler_core.errors import CheckError, InputError
+from compiler_core.frontend import LABELS, load_model
+from compiler_core.npz import read_npz
+from compiler_core.package.backends import Backend, Observer, Reference, Simulator
+from compiler_core.package.check import run_checked
+from compiler_core.package.evaluate import Evaluation, Metric
+from compiler_core.package.evaluate import evaluate as evaluate_runner
+from compiler_core.package.profile import TRACKS, Roofline, UnitProfile, by_unit, trace_slices
+from compiler_core.package.profile import roofline as roofline_of
+from compiler_core.package.reader import Package, read_package
+from compiler_core.package.report import LayerReport, Metrics
+from compiler_core.package.runner import Runner
+from compiler_core.trace import write_trace
+from nest_tune.api.compiling import Compilation
+from nest_tune.api.values import Arrays, PathName, Progress, samples_of
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """What an execution on the simulator gave.
+
+    Attributes:
+        outputs: Array per output of the model; its first axis is the sample.
+        samples: How many were run.
+        bit_exact: ``True`` where it was compared with the integer reference, else ``None``.
+        metrics: Totals of one run.
+    """
+
+    outputs: Mapping[str, npt.NDArray[Any]]
+    samples: int
+    bit_exact: bool | None
+    metrics: Metrics
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """Where time, bytes and energy of a package go.
+
+    Attributes:
+        package: What was profiled.
+        metrics: Totals of one run.
+        layers: In execution order: unit, cycles, bound, bytes, latency in ms.
+        rooflines: Per layer; ``None`` for what runs on the CPU.
+        units: Sums and shares per unit.
+    """
+
+    package: Package
+    metrics: Metrics
+    layers: tuple[LayerReport, ...]
+    rooflines: tuple[Roofline | None, ...]
+    units: tuple[UnitProfile, ...]
+
+    def write_trace(self, path: PathName) -> None:
+        """Writes a timeline of one run that opens in Perfetto.
+
+        Raises:
+            InputError: The file cannot be written.
+        """
+        from nest_tune.cli.output import require_writable, write_atomically
+
+        require_writable(Path(path), "trace")
+        manifest = self.package.manifest
+        title = f"{manifest.model.name} on {manifest.target.name}"
+        slices = trace_slices(self.package.executable, self.package.report)
+        write_atomically(Path(path), lambda stream: write_trace(stream, title, TRACKS, slices))
+
+
+def load_package(package: PathName | Package | Compilation) -> Package:
+    """Reads a package and verifies it: every digest, type, name and address.
+
+    Args:
+        package: Folder, or what :func:`compile` returned; a loaded package is returned as it is.
+
+    Raises:
+        InputError: It is not a package, or a file of it is missing or changed.
+
+    Example:
+        >>> import nest_tune
+        >>> _ = nest_tune.compile(
+        ...     "examples/digits/model.onnx", "vta", "out", calibration="examples/digits/calib.npz"
+        ... )
+        >>> nest_tune.load_package("out").manifest.target.name
+        'vta'
+    """
+    if isinstance(package, Package):
+        return package
+    return read_package(package.folder if isinstance(package, Compilation) else Path(package))
+
+
+def run(
+    package: PathName | Package | Compilation,
+    inputs: PathName | Arrays,
+    *,
+    check: bool = False,
+    threads: int = 1,
+    observer: Observer | None = None,
+    progress: Progress = lambda _: None,
+) -> RunResult:
+    """Executes a package on the simulator.
+
+    Args:
+        package: Folder or loaded package.
+        inputs: Samples: an ``.npz`` file, or arrays by input (``x`` stands for the only input);
+            the first axis is the sample.
+        check: Compare every output of every integer segment and every output of the model with
+            the integer reference, bit for bit.
+        threads: Samples at the same time.
+        observer: Called with every launch of the first sample and the memory around it.
+        progress: Told what is being done.
+
+    Raises:
+        InputError: The package is damaged, or the inputs do not fit the model.
+        CheckError: ``check`` was asked for and a bit differs.
+
+    Example:
+        >>> import nest_tune
+        >>> made = nest_tune.compile(
+        ...     "examples/digits/model.onnx", "vta", "out", calibration="examples/digits/calib.npz"
+        ... )
+        >>> result = nest_tune.run(made, "examples/digits/calib.npz", check=True)
+        >>> {name: array.shape[1:] for name, array in result.outputs.items()}
+        {'logits': (10,)}
+    """
+    loaded = load_package(package)
+    executable = loaded.executable
+    samples = samples_of(inputs, executable.signature)
+    simulator = Simulator(executable, threads=threads, observer=observer)
+    count = len(next(iter(samples.values())))
+    progress(f"running {count} samples{' with check' if check else ''}")
+    if check:
+        outputs, difference = run_checked(executable, simulator, samples)
+        if difference is not None:
+            raise CheckError(
+                f"package {loaded.folder} differs from the integer reference: {difference}",
+                hint="nest-tune run --dump-launches DIR writes the launches",
+            )
+    else:
+        outputs = Runner(executable, simulator).run(samples)
+    return RunResult(outputs, count, True if check else None, loaded.manifest.metrics)
+
+
+def evaluate(
+    package: PathName | Package | Compilation,
+    data: PathName | Arrays,
+    *,
+    against: PathName | None = None,
+    metric: Literal["top1", "top5", "agreement"] | None = None,
+    limit: int | None = None,
+    executor: Literal["simulator", "reference"] = "simulator",
+    output: str | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    threads: int = 1,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Evaluation:
+    """Measures the accuracy of a package on labelled data.
+
+    Args:
+        package: Folder or loaded package.
+        data: Samples as for :func:`run`, and labels ``y``: ``int64[samples]``.
+        against: Float model to compare with.
+        metric: ``top1`` by default, ``agreement`` where there are no labels.
+        limit: Take the first so many samples.
+        executor: ``simulator`` runs the compiled programs, ``reference`` computes the same bits
+            faster.
+        output: Output with the scores; the first by default.
+        shapes: Of inputs of the float model with dynamic axes.
+        threads: Samples at the same time.
+        progress: Told how many samples of how many are done.
+
+    Raises:
+        InputError: The package is damaged, or data or float model do not fit.
+
+    Example:
+        >>> import nest_tune
+        >>> made = nest_tune.compile(
+        ...     "examples/digits/model.onnx", "vta", "out", calibration="examples/digits/calib.npz"
+        ... )
+        >>> found = nest_tune.evaluate(made, "examples/digits/eval.npz", executor="reference")
+        >>> found.accuracy > 0.9
+        True
+    """
+    executable = load_package(package).executable
+    samples = samples_of(data, executable.signature)
+    labels = _labels(data)
+    if limit is not None:
+        samples = {name: array[:limit] for name, array in samples.items()}
+        labels = None if labels is None else labels[:limit]
+    name = output or executable.signature.outputs[0]
+    if name not in executable.signature.outputs:
+        known = ", ".join(executable.signature.outputs)
+        raise InputError(f"output {name}: the model has no such output; it has {known}")
+    if executor not in ("simulator", "reference"):
+        raise InputError(f"executor {executor!r}; allowed are simulator and reference")
+    backend: Backend
+    if executor == "simulator":
+        backend = Simulator(executable, threads=threads)
+    else:
+        backend = Reference(executable, threads=threads)
+    total = len(next(iter(samples.values())))
+    return evaluate_runner(
+        Runner(executable, backend),
+        samples,
+        labels,
+        _metric(metric, labels is not None),
+        output=name,
+        against=None if against is None else load_model(Path(against), shapes).graph,
+        progress=lambda done: progress(done, total),
+    )
+
+
+def _metric(name: str | None, has_labels: bool) -> Metric:
+    allowed = [metric.value for metric in Metric]
+    if name is not None and name not in allowed:
+        raise InputError(f"metric {name!r}; allowed are {', '.join(allowed)}")
+    return Metric(name or ("top1" if has_labels else "agreement"))
+
+
+def profile(package: PathName | Package | Compilation) -> Profile:
+    """Shows where time, bytes and energy go, and how far each layer is from its bound.
+
+    Raises:
+        InputError: The package is damaged.
+
+    Example:
+        >>> import nest_tune
+        >>> made = nest_tune.compile(
+        ...     "examples/digits/model.onnx", "vta", "out", calibration="examples/digits/calib.npz"
+        ... )
+        >>> sorted(unit.unit for unit in nest_tune.profile(made).units)
+        ['cpu', 'vta']
+    """
+    loaded = load_package(package)
+    layers, target = loaded.report.layers, loaded.manifest.target
+    return Profile(
+        loaded,
+        loaded.manifest.metrics,
+        layers,
+        tuple(roofline_of(layer, target) for layer in layers),
+        by_unit(loaded.report),
+    )
+
+
+def _labels(given: PathName | Arrays) -> npt.NDArray[Any] | None:
+    if isinstance(given, Mapping):
+        return given.get(LABELS)
+    return read_npz(Path(given), names=[LABELS]).get(LABELS)

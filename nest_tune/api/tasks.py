@@ -1,0 +1,174 @@
+"""Tuning tasks: those of a model, and the search for the best schedule of one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from os import environ
+from pathlib import Path
+
+from compiler_core.compile import choose_schedules, model_layers, model_tasks
+from compiler_core.configuration import Configuration, read_configuration
+from compiler_core.frontend import load_model, noise_samples, quantize_model
+from compiler_core.targets.load import load_target
+from compiler_core.targets.target import Target
+from compiler_core.targets.vta.bound import lower_bound
+from compiler_core.targets.vta.layer import measure_layer
+from compiler_core.tensor.task import Task, shape_text
+from nest_tune.api.values import Arrays, PathName, samples_of
+from nest_tune.records.database import RecordDatabase
+from nest_tune.samplers.sampler import require_sampler
+from nest_tune.study_file import storage_url
+from nest_tune.task_store import find, remember
+from nest_tune.tuning.task_search import TaskResult, TaskSearch
+from nest_tune.tuning.tune import Budget
+from nest_tune.tuning.tune import tune_task as search_task
+
+
+@dataclass(frozen=True)
+class ModelTask:
+    """A distinct task of a model.
+
+    Attributes:
+        task: The workload and the kind of unit that runs it.
+        shape: Of the workload in one line.
+        count: How often the model runs it.
+        bound_cycles: Lower bound of one run.
+        default_cycles: Of the configuration's schedule, else of the untuned default.
+        share_of_time: Of all NPU cycles of the model.
+    """
+
+    task: Task
+    shape: str
+    count: int
+    bound_cycles: int
+    default_cycles: int
+    share_of_time: float
+
+    @property
+    def id(self) -> str:
+        """Name of the task."""
+        return self.task.id
+
+
+def tasks(
+    model: PathName,
+    target: str | Target,
+    *,
+    config: PathName | Configuration | None = None,
+    calibration: PathName | Arrays | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> tuple[ModelTask, ...]:
+    """Lists the distinct tasks of a model; from then on their ids are known to :func:`tune_task`.
+
+    Args:
+        model: ONNX file.
+        target: Name, path of a ``.toml`` file, or a loaded target.
+        config: Configuration; the untuned default without.
+        calibration: Samples of the inputs; without, ranges are those of seeded noise, so that a few
+            tasks may differ from those of the compiled model.
+        shapes: Of inputs with dynamic axes.
+
+    Raises:
+        InputError: A file is wrong, or the cache folder cannot be written.
+
+    Example:
+        >>> import nest_tune
+        >>> found = nest_tune.tasks(
+        ...     "examples/digits/model.onnx", "vta", calibration="examples/digits/calib.npz"
+        ... )
+        >>> round(sum(task.share_of_time for task in found), 6)
+        1.0
+    """
+    chip = target if isinstance(target, Target) else load_target(target)
+    configuration = config if isinstance(config, Configuration) else Configuration()
+    if config is not None and not isinstance(config, Configuration):
+        configuration = read_configuration(Path(config))
+    source = load_model(Path(model), shapes)
+    if calibration is None:
+        samples = noise_samples(source.graph)
+    else:
+        samples = samples_of(calibration, source.graph)
+    layers = model_layers(quantize_model(source, configuration, samples).quantized)
+    found = model_tasks(layers)
+    schedules = choose_schedules(found, configuration.schedules, chip)
+    counts = Counter(layer.task.id for part in layers for layer in part.layers)
+    cycles = {
+        name: measure_layer(task.workload, schedules[name], chip.npu).cycles
+        for name, task in found.items()
+    }
+    remember(found.values())
+    total = sum(counts[name] * cycles[name] for name in found) or 1
+    return tuple(
+        ModelTask(
+            task,
+            shape_text(task.workload),
+            counts[name],
+            lower_bound(task.workload, chip.npu).cycles,
+            cycles[name],
+            counts[name] * cycles[name] / total,
+        )
+        for name, task in found.items()
+    )
+
+
+def tune_task(
+    task: str | Task | ModelTask,
+    target: str | Target,
+    *,
+    sampler: str = "xgb",
+    trials: int = 128,
+    timeout_s: float | None = None,
+    exhaustive: bool = False,
+    seed: int = 0,
+    jobs: int = 1,
+    storage: str | None = None,
+    progress: Callable[[TaskSearch], None] | None = None,
+) -> TaskResult:
+    """Finds the best schedule of one task.
+
+    Args:
+        task: What to tune; an id that :func:`tasks` found, its beginning, or a ``.json`` file.
+        target: Name, path of a ``.toml`` file, or a loaded target.
+        sampler: ``xgb``, ``tpe``, ``nsga2``, ``random`` or ``exhaustive``.
+        trials: Schedules to look at, those that the records know included.
+        timeout_s: Wall time; the search ends with the batch that passes it.
+        exhaustive: Go on until the best is proven the optimum.
+        seed: Of everything random.
+        jobs: Worker processes.
+        storage: Measurement database; ``NEST_TUNE_STORAGE`` or ``sqlite:///nest-tune.db`` without.
+        progress: Called after every batch.
+
+    Raises:
+        InputError: The task, the target or the sampler is unknown.
+        InfeasibleError: No schedule of the task fits the target.
+
+    Example:
+        >>> import nest_tune
+        >>> first = nest_tune.tasks("examples/digits/model.onnx", "vta")[0]
+        >>> result = nest_tune.tune_task(first, "vta", sampler="random", trials=16)
+        >>> result.bound_cycles <= result.best_cycles <= result.default_cycles
+        True
+    """
+    require_sampler(sampler)
+    chip = target if isinstance(target, Target) else load_target(target)
+    if isinstance(task, str):
+        chosen = find(task)
+    else:
+        chosen = task.task if isinstance(task, ModelTask) else task
+    records = RecordDatabase(storage_url(storage, environ))
+    try:
+        return search_task(
+            chosen,
+            chip.npu,
+            sampler=sampler,
+            budget=Budget(trials, timeout_s),
+            seed=seed,
+            records=records,
+            jobs=jobs,
+            exhaustive=exhaustive or sampler == "exhaustive",
+            progress=progress,
+        )
+    finally:
+        records.close()

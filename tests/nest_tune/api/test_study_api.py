@@ -1,0 +1,97 @@
+"""A study by its Python interface; the small stored study of the other tests is only read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nest_tune
+from compiler_core.npz import read_npz
+from nest_tune.study.engine import Observer
+from nest_tune.study.trial import OuterTrial
+
+
+class Count(Observer):
+    """Numbers of the trials that ended."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+
+    def finished(self, trial: OuterTrial) -> None:
+        self.numbers.append(trial.number)
+
+
+def accuracy_of_zeros(outputs: dict[str, Any], labels: Any) -> float:
+    """A user's own metric: the share of samples of class 0 that are taken for one."""
+    (scores,) = outputs.values()
+    zeros = labels == 0
+    return float((scores.argmax(axis=1)[zeros] == 0).mean())
+
+
+@pytest.fixture
+def study(workplace: Path, digits: Path, monkeypatch: pytest.MonkeyPatch) -> nest_tune.Study:
+    """Two trials, with a user's own metric that workers import from PYTHONPATH."""
+    source = Path(__file__).read_text().partition("class Count")[0]
+    own = source + "def zeros(" + Path(__file__).read_text().partition("def accuracy_of_zeros(")[2]
+    (workplace / "own_metric.py").write_text(own.partition("@pytest.fixture")[0])
+    monkeypatch.syspath_prepend(workplace)
+    return nest_tune.Study.start(
+        model=digits / "model.onnx",
+        target="vta",
+        calibration=digits / "calib.npz",
+        evaluation=digits / "eval.npz",
+        metric="own_metric:zeros",
+        spaces=["quantization"],
+        sampler="random",
+        max_accuracy_drop="10%",
+        trials=2,
+        name="mine",
+    )
+
+
+def test_a_study_from_start_to_lock_file(
+    study: nest_tune.Study, workplace: Path, digits: Path
+) -> None:
+    """Resumed, picked, compiled, reported, exported; the stored accuracy is that of the user's own
+    metric on all samples."""
+    counted = Count()
+    assert [trial.number for trial in study.trials] == [0, 1]
+    assert study.resume(trials="+1", observer=counted) is study
+    assert counted.numbers == [2]
+    opened = nest_tune.Study.open("mine")
+    assert opened == study
+    assert len(opened.trials) == 3
+    best = opened.best("min:latency_ms")
+    assert best in opened.front
+    assert best.metrics["latency_ms"] == min(t.metrics["latency_ms"] for t in opened.front)
+    assert opened.decisions(0) == {}
+    package = opened.compile(workplace / "package", best.number)
+    assert package.metrics.latency_ms == best.metrics["latency_ms"]
+    data = read_npz(digits / "eval.npz")
+    outputs = nest_tune.run(package, data).outputs
+    assert best.metrics["accuracy"] == accuracy_of_zeros(dict(outputs), data["y"])
+    page = opened.report(workplace / "report.html").read_text()
+    assert "mine" in page
+    locked = opened.export(workplace / "best.toml", 0)
+    assert locked.number == 0
+    with pytest.raises(nest_tune.InputError, match="trial 7"):
+        opened.export(workplace / "other.toml", 7)
+    opened.delete()
+    with pytest.raises(nest_tune.InputError, match="'mine'"):
+        _ = opened.trials
+
+
+@pytest.mark.usefixtures("workplace")
+def test_wrong_studies_are_input_errors(digits: Path) -> None:
+    with pytest.raises(nest_tune.InputError, match="no model"):
+        nest_tune.Study.start(target="vta")
+    with pytest.raises(nest_tune.InputError, match="latency_sm"):
+        nest_tune.Study.start(
+            model=digits / "model.onnx", target="vta", objectives=["latency_sm:min"]
+        )
+    with pytest.raises(nest_tune.InputError, match="duration"):
+        nest_tune.Study.start(model=digits / "model.onnx", target="vta", timeout="soon")
+    with pytest.raises(nest_tune.InputError, match=r"studies\.db"):
+        nest_tune.Study.open("nothing")
