@@ -8,6 +8,7 @@ from os import environ
 from pathlib import Path
 from typing import Any, Literal
 
+from compiler_core.configuration import Configuration
 from nest_tune.api.compiling import Compilation, compilation
 from nest_tune.api.values import PathName, Progress
 from nest_tune.cli.output import require_writable, write_atomically
@@ -280,6 +281,23 @@ class Study:
         """
         result = self.result
         return decisions_of(result, selected(result, trial, pick))
+
+    def configuration(self, trial: int | None = None, *, pick: str = "knee") -> Configuration:
+        """The configuration of a trial: what :func:`nest_tune.compile` takes.
+
+        Args:
+            trial: By number; the pick of the front without.
+            pick: As for :meth:`best`.
+
+        Raises:
+            InputError: There is no such measured trial, or a file has changed since.
+            InfeasibleError: No trial is feasible.
+        """
+        from nest_tune.study.lifecycle import compile_trial
+
+        result = self.result
+        chosen = selected(result, trial, pick)
+        return compile_trial(ground_of(result), result, chosen).configuration
 
     def explain(
         self,

@@ -13,6 +13,7 @@ from compiler_core.errors import InputError
 from nest_tune.cli.output import console, print_json
 
 if TYPE_CHECKING:
+    from compiler_core.configuration import Configuration
     from nest_tune.api.compiling import Compilation
 
 EXAMPLE = "Example: nest-tune compile resnet8.onnx --target vta --calibration calib.npz -o out"
@@ -31,6 +32,19 @@ def compile_(
     config: Annotated[
         Path | None,
         typer.Option(metavar="best.toml", help="Configuration; else the untuned default."),
+    ] = None,
+    study: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME[:TRIAL]", help="Configuration of a study's trial; else of its pick."
+        ),
+    ] = None,
+    pick: Annotated[
+        str, typer.Option(metavar="RULE", help="Which trial of --study, as in study best.")
+    ] = "knee",
+    storage: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Database of --study; default sqlite:///nest-tune.db."),
     ] = None,
     plan: Annotated[
         Path | None,
@@ -63,11 +77,16 @@ def compile_(
 
     from nest_tune.api.compiling import compile as compile_package
 
+    configuration: Path | Configuration | None = config
+    if study is not None:
+        if config is not None:
+            raise InputError("--config and --study are both given", hint="one of them says it all")
+        configuration = _of_study(study, pick, storage)
     compiled = compile_package(
         model,
         target,
         output,
-        config=config,
+        config=configuration,
         plan=plan,
         calibration=calibration,
         profile=profile,
@@ -80,6 +99,16 @@ def compile_(
         print_json("compile", _document(compiled))
         return
     _print_summary(compiled)
+
+
+def _of_study(name: str, pick: str, storage: str | None) -> Configuration:
+    from nest_tune.api.study import Study
+    from nest_tune.cli.study import split_name
+
+    study, number = split_name(name)
+    opened = Study.open(study, storage)
+    progress(f"reading {f'trial {number}' if number is not None else 'the pick'} of study {study}")
+    return opened.configuration(number, pick=pick)
 
 
 def progress(line: str) -> None:
