@@ -91,18 +91,18 @@ def comparison_tables(found: Comparison) -> list[tuple[Title, list[str], Rows]]:
     """Title, head and rows of each table."""
     metrics = [goal.metric.value for goal in found.objectives]
     tables = [_at_the_end(found, metrics), _on_the_way(found, metrics)]
+    if found.tasks:
+        tables.append(_tuned(found))
     if found.decisions:
         tables.append(_decided(found))
     return tables
 
 
 def _at_the_end(found: Comparison, metrics: list[str]) -> tuple[Title, list[str], Rows]:
-    head = ["study", "sampler", "seed"]
-    head += [f"best {name}" for name in metrics]
     several = len(metrics) > 1
+    head = ["study", "sampler", "seed", *(f"best {name}" for name in metrics)]
     head += ["hypervolume"] if several else []
     head += ["feasible", "front", "chosen", "work s"]
-    head += ["task cycles", "measurements"] if found.tasks else []
     rows = []
     for contender in found.contenders:
         last = contender.checkpoints[-1]
@@ -110,33 +110,38 @@ def _at_the_end(found: Comparison, metrics: list[str]) -> tuple[Title, list[str]
         for name in metrics:
             best = last.best.get(name)
             mark = " *" if contender.name in found.winners(name) else ""
-            row.append("none" if best is None else f"{best.value:.6g} (trial {best.trial}){mark}")
+            row.append("none" if best is None else f"{best.value:.6g} in {best.trial}{mark}")
         if several:
             row.append("" if last.hypervolume is None else f"{last.hypervolume:.4f}")
         chosen = "none" if contender.chosen is None else str(contender.chosen.number)
         row += [str(contender.feasible), str(len(contender.front)), chosen]
         row.append(f"{contender.work_s:.1f}")
-        if found.tasks:
-            row += [f"{contender.task_cycles:,}", f"{contender.measurements:,}"]
         rows.append(row)
-    return f"after {found.trials} trials each (* best)", head, rows
+    return f"after {found.trials} trials each (value in its trial, * best)", head, rows
 
 
 def _on_the_way(found: Comparison, metrics: list[str]) -> tuple[Title, list[str], Rows]:
-    columns = [*metrics, *(["hypervolume"] if len(metrics) > 1 else [])]
-    head = ["trials", *(f"{c.name}: {name}" for name in columns for c in found.contenders)]
+    steps = [str(step.trials) for step in found.contenders[0].checkpoints]
     rows = []
-    for index, step in enumerate(found.contenders[0].checkpoints):
-        row = [str(step.trials)]
-        for name in columns:
-            for contender in found.contenders:
-                at = contender.checkpoints[index]
+    for name in [*metrics, *(["hypervolume"] if len(metrics) > 1 else [])]:
+        for contender in found.contenders:
+            row = [name, contender.name]
+            for at in contender.checkpoints:
                 if name == "hypervolume":
                     row.append("" if at.hypervolume is None else f"{at.hypervolume:.4f}")
                 else:
                     row.append(f"{at.best[name].value:.6g}" if name in at.best else "none")
-        rows.append(row)
-    return "best so far", head, rows
+            rows.append(row)
+    return "best so far, by number of trials", ["metric", "study", *steps], rows
+
+
+def _tuned(found: Comparison) -> tuple[Title, list[str], Rows]:
+    rows = [
+        [c.name, f"{c.task_cycles:,}", f"{c.measurements:,}", str(c.known_records)]
+        for c in found.contenders
+    ]
+    head = ["study", "cycles", "measurements", "records at its start"]
+    return f"the {found.tasks} tasks that all have tuned", head, rows
 
 
 def _decided(found: Comparison) -> tuple[Title, list[str], Rows]:

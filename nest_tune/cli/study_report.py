@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -29,9 +30,12 @@ def report(
     from nest_tune.report.collect import collect
     from nest_tune.report.page import page
     from nest_tune.study.lifecycle import load_result
+    from nest_tune.study_file import storage_url
 
     opened = open_storage(storage)
-    data = collect(load_result(opened, opened.find(name)), pick, progress=progress)
+    url = storage_url(storage, os.environ)
+    result = load_result(opened, opened.find(name))
+    data = collect(result, pick, storage=url, progress=progress)
     content = page(data).encode()
     write_atomically(output, lambda stream: stream.write(content))
     for note in data.notes:

@@ -10,6 +10,8 @@ from nest_tune.report.scale import Scale, fit, short
 from nest_tune.report.svg import NARROW, WIDE, Drawing, Size, axes, spread_labels, text_width
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 14.0, 30.0, 42.0
+_FOCUS = 2.5
+"""All values over those that matter, from where an axis holds only these."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,25 @@ class ProgressChart:
     best: tuple[tuple[float, float], ...]
     lines: tuple[Line, ...]
 
+    @property
+    def shown(self) -> tuple[float, ...]:
+        """Values that the vertical axis holds: all, or, where bad trials would press what matters
+        to a line, the best ones and the references with those near them."""
+        values = [dot.y for dot in self.dots] + [line.value for line in self.lines]
+        kept = [value for _, value in self.best] + [line.value for line in self.lines]
+        if not kept:
+            return tuple(values)
+        span = max(kept) - min(kept) or 0.05 * abs(max(kept))
+        low, high = min(kept) - span, max(kept) + span
+        if max(values) - min(values) < _FOCUS * (high - low):
+            return tuple(values)
+        return tuple(value for value in values if low <= value <= high)
+
+    @property
+    def is_focused(self) -> bool:
+        """Whether some trials lie beyond the axis."""
+        return len(self.shown) < len(self.dots) + len(self.lines)
+
 
 @dataclass(frozen=True)
 class RoofDot:
@@ -107,6 +128,20 @@ class RooflineChart:
     peak_macs_per_cycle: float
     bytes_per_cycle: float
     dots: tuple[RoofDot, ...]
+
+
+@dataclass(frozen=True)
+class ScatterChart:
+    """Predicted against measured values.
+
+    Attributes:
+        x_name, y_name: Measured, and predicted.
+        dots: Pairs of them.
+    """
+
+    x_name: str
+    y_name: str
+    dots: tuple[tuple[float, float], ...]
 
 
 def both(draw: object, chart: object) -> str:
@@ -174,16 +209,16 @@ def _shade(drawing: Drawing, x: Scale, y: Scale, chart: FrontChart) -> None:
 def draw_progress(chart: ProgressChart, size: Size) -> str:
     """Every trial as a dot, the best so far as a line, references across."""
     drawing = Drawing(size, f"{chart.y_name} against {chart.x_name}")
-    values = [dot.y for dot in chart.dots] + [line.value for line in chart.lines]
     whole = all(dot.x == round(dot.x) for dot in chart.dots)
     x = fit([0.0, *(dot.x for dot in chart.dots)], _LEFT, size.width - _RIGHT, is_log=False)
     x = Scale(0.0, x.high, x.start, x.end)
-    y = fit(values, size.height - _BOTTOM, _TOP)
+    y = fit(chart.shown, size.height - _BOTTOM, _TOP)
     axes(drawing, x, y, chart.x_name, chart.y_name, whole_x=whole)
     for line in chart.lines:
         drawing.line((x.start, y(line.value)), (x.end, y(line.value)), f"line {line.kind}")
     for dot in chart.dots:
-        drawing.dot((x(dot.x), y(dot.y)), 3, f"dot {dot.kind}", dot.tip)
+        kind = dot.kind if y.low <= dot.y <= y.high else "beyond"
+        drawing.dot((x(dot.x), y(dot.y)), 3, f"dot {kind}", dot.tip)
     steps: list[tuple[float, float]] = []
     for at, value in chart.best:
         if steps:
@@ -227,4 +262,17 @@ def draw_roofline(chart: RooflineChart, size: Size) -> str:
         drawing.dot(
             (x(dot.macs_per_byte), y(dot.macs_per_cycle)), radius, f"dot {dot.kind}", dot.tip
         )
+    return drawing.finish()
+
+
+def draw_scatter(chart: ScatterChart, size: Size) -> str:
+    """Predicted against measured on equal axes, with the line where both are equal."""
+    drawing = Drawing(size, f"{chart.y_name} against {chart.x_name}")
+    values = [value for dot in chart.dots for value in dot]
+    x = fit(values, _LEFT, size.width - _RIGHT)
+    y = fit(values, size.height - _BOTTOM, _TOP)
+    axes(drawing, x, y, chart.x_name, chart.y_name)
+    drawing.line((x.start, y.start), (x.end, y.end), "equal-line")
+    for measured, predicted in chart.dots:
+        drawing.dot((x(measured), y(predicted)), 2, "dot sample")
     return drawing.finish()

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from compiler_core.compile import CompiledModel, model_layers, model_tasks
 from compiler_core.errors import InfeasibleError, InputError
+from compiler_core.plain import to_plain
 from compiler_core.quantize.assignment import cpu_reasons
-from nest_tune.study.goals import Direction
 from nest_tune.study.lifecycle import Ground, StudyResult, compile_trial
 from nest_tune.study.trial import Outcome, OuterTrial
 from nest_tune.study.worker import Bench
@@ -133,9 +133,8 @@ class _Changes:
                 continue
             self._progress(f"changing back {parameter.name}")
             point = (*trial.point[:index], default, *trial.point[index + 1 :])
-            effect = Effect(
-                parameter.name, str(parameter.values[value]), str(parameter.values[default]), {}
-            )
+            shown = [str(to_plain(parameter.values[index])) for index in (value, default)]
+            effect = Effect(parameter.name, shown[0], shown[1], {})
             if not space.is_legal(point):
                 yield replace(effect, message="the default is not legal beside the other decisions")
                 continue
@@ -244,10 +243,9 @@ def _on_cpu(compiled: CompiledModel, ground: Ground, trial: OuterTrial) -> dict[
 
 
 def is_worse(effect: Effect, trial: OuterTrial, result: StudyResult) -> bool | None:
-    """Whether changing back loses in the first objective; ``None`` where nothing was measured."""
-    goal = result.settings.objectives[0]
-    name = goal.metric.value
-    if name not in effect.metrics:
+    """Whether changing back loses in any objective; ``None`` where nothing was measured."""
+    goals = [g for g in result.settings.objectives if g.metric.value in effect.metrics]
+    if not goals:
         return None
-    before, now = trial.metrics[name], effect.metrics[name]
-    return now > before if goal.direction is Direction.MINIMIZE else now < before
+    names = [(goal, goal.metric.value) for goal in goals]
+    return any(goal.loss(effect.metrics[n]) > goal.loss(trial.metrics[n]) for goal, n in names)

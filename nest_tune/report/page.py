@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from nest_tune.report.charts import both, draw_front, draw_progress, draw_roofline
-from nest_tune.report.collect import LABELS, ReportData, number
+from nest_tune.report.charts import (
+    both,
+    draw_front,
+    draw_progress,
+    draw_roofline,
+    draw_scatter,
+)
+from nest_tune.report.data import LABELS, ReportData, number
 from nest_tune.report.gantt import draw_gantt
 
 _TEMPLATE = "report.html.j2"
@@ -30,11 +37,24 @@ def page(data: ReportData) -> str:
         "roofline": None
         if compiled.roofline is None
         else Markup(both(draw_roofline, compiled.roofline)),
+        "predictions": None
+        if data.predictions is None
+        else Markup(both(draw_scatter, data.predictions.chart)),
         "picture": Markup(compiled.picture),
     }
     template = environment.from_string((folder / _TEMPLATE).read_text("utf-8"))
     style = Markup((folder / "report.css").read_text("utf-8"))
-    return template.render(data=data, labels=LABELS, drawings=drawings, style=style)
+    damage = _damage(compiled.alone_db)
+    return template.render(data=data, labels=LABELS, drawings=drawings, style=style, damage=damage)
+
+
+def _damage(alone_db: Mapping[str, float]) -> dict[str, float]:
+    """Noise of each layer alone beside that of the worst one, in decibels from 0 to 1."""
+    if not alone_db:
+        return {}
+    low, high = min(alone_db.values()), max(alone_db.values())
+    span = (high - low) or 1.0
+    return {name: 0.05 + 0.95 * (high - value) / span for name, value in alone_db.items()}
 
 
 def _percent(share: float) -> str:

@@ -54,6 +54,7 @@ class Contender:
         decisions: Of the chosen trial: all parameters of the study's space.
         task_cycles: Cycles of one run of each task that all studies have tuned, summed.
         measurements: Spent on these.
+        known_records: Measurements of the target that the database held when it was started.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Contender:
     decisions: Mapping[str, str]
     task_cycles: int
     measurements: int
+    known_records: int
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,7 @@ def _contender(
         decisions={} if chosen is None else _decisions(result, chosen),
         task_cycles=sum(task.cycles for task in tuned),
         measurements=sum(task.measurements for task in tuned),
+        known_records=int(result.study.document.get("records", {}).get("count", 0)),
     )
 
 
@@ -243,5 +246,8 @@ def _notes(results: Sequence[StudyResult]) -> Iterator[str]:
             yield f"the studies differ in {what}: their numbers are of different things"
     if len({frozenset(result.settings.limits) for result in results}) > 1:
         yield "the studies have different constraints: each counts as feasible what holds its own"
+    records = {r.study.document.get("records", {}).get("digest") for r in results}
+    if len(records) > 1 and all(result.settings.tiling for result in results):
+        yield "the studies were started with different measurements of tasks in the database"
     if len({r.settings.objectives for r in results}) > 1:
         yield "the studies have different objectives: the common ones are compared"

@@ -19,9 +19,11 @@ from nest_tune.report.charts import (
     ProgressChart,
     RoofDot,
     RooflineChart,
+    ScatterChart,
     draw_front,
     draw_progress,
     draw_roofline,
+    draw_scatter,
 )
 from nest_tune.report.gantt import Gantt, Stretch, Strip, Track, busy_shares, draw_gantt
 from nest_tune.report.scale import Scale, fit, short
@@ -171,3 +173,32 @@ def test_busy_shares_equal_the_plain_count(steps: list[tuple[int, int]], bins: i
             for start, end in zip(starts, ends, strict=True)
         )
         assert found[index] == pytest.approx(inside / (high - low), abs=1e-9)
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=lambda size: size.name)
+def test_scatter_puts_equal_values_on_its_line(size: Size) -> None:
+    chart = ScatterChart(EVIL, "predicted", ((10.0, 10.0), (40.0, 20.0), (500.0, 500.0)))
+    root = parsed(draw_scatter(chart, size))
+    line = next(e for e in root.iter() if e.get("class") == "equal-line")
+    x1, y1, x2, y2 = (float(line.get(name, "")) for name in ("x1", "y1", "x2", "y2"))
+    dots = [e for e in root.iter() if e.get("class") == "dot sample"]
+    below = []
+    for dot in dots:
+        x, y = float(dot.get("cx", "")), float(dot.get("cy", ""))
+        below.append(y - (y1 + (x - x1) * (y2 - y1) / (x2 - x1)))
+    assert below == pytest.approx([0, below[1], 0], abs=0.2)
+    assert below[1] > 10
+
+
+def test_axis_of_progress_holds_what_matters() -> None:
+    dots = tuple(Dot(float(n), y, "feasible", "") for n, y in enumerate([1.5, 1.4, 30.0, 1.6, 9.0]))
+    lines = (Line(1.5, "default", "default"), Line(1.2, "bound", "bound"))
+    chart = ProgressChart("trial", "ms", dots, ((0.0, 1.5), (1.0, 1.4)), lines)
+    assert sorted(chart.shown) == [1.2, 1.4, 1.5, 1.5, 1.6]
+    assert chart.is_focused
+    root = parsed(draw_progress(chart, WIDE))
+    kinds = [e.get("class") for e in root.iter() if (e.get("class") or "").startswith("dot")]
+    assert kinds.count("dot beyond") == 2
+    near = replace(chart, dots=dots[:2])
+    assert not near.is_focused
+    assert "beyond" not in draw_progress(near, WIDE)

@@ -88,7 +88,15 @@ def test_limits_that_would_break_are_named(
     for effect in again.effects:
         broken = effect.metrics["latency_ms"] > tight.high
         assert bool(effect.breaks) == broken
-        assert is_worse(effect, chosen, result) == broken
+        less = effect.metrics["accuracy"] < chosen.metrics["accuracy"]
+        assert is_worse(effect, chosen, result) == (broken or less)
+    same = replace(again.effects[0], metrics=chosen.metrics)
+    assert is_worse(same, chosen, result) is False
+    assert is_worse(replace(same, metrics={}), chosen, result) is None
+
+
+def test_values_read_as_in_a_scheme_file(found: Explanation) -> None:
+    assert not [e for e in found.effects if "." in e.value and not e.value[0].isdigit()]
 
 
 def test_cpu_nodes_have_reasons(found: Explanation, chosen: OuterTrial) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from nest_tune.report.collect import CompiledPart, ReportData, collect
+from nest_tune.report.collect import collect
+from nest_tune.report.data import CompiledPart, ReportData
 from nest_tune.report.page import page
 from nest_tune.study.inner import TunedTask
 from nest_tune.study.lifecycle import StudyResult, load_result
@@ -27,7 +28,7 @@ Run = Callable[..., tuple[int, str, str]]
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 SECTIONS = {
     "summary", "front", "progress", "timeline", "roofline", "layers", "graph", "quantization",
-    "tasks", "importance", "failures", "reproduce",
+    "tasks", "predictions", "importance", "failures", "reproduce",
 }  # fmt: skip
 
 
@@ -87,7 +88,7 @@ def text(data: ReportData) -> str:
 def test_every_section_with_data_is_there(text: str, data: ReportData) -> None:
     shown = Page(text)
     assert data.notes == ()
-    assert shown.sections == SECTIONS - {"tasks"}  # nothing was tuned
+    assert shown.sections == SECTIONS - {"tasks", "predictions"}  # nothing was tuned
     anchors = {a["href"] for tag, a in shown.elements if tag == "a"}
     assert {f"#{name}" for name in shown.sections - {"summary"}} == anchors
     assert len(text.encode()) < 6 << 20
@@ -153,6 +154,17 @@ def test_error_of_each_layer_is_measured(data: ReportData) -> None:
     assert all(error is not None and 10 < error < 80 for error in errors)
 
 
+def test_damage_of_each_layer_alone_is_measured(data: ReportData, text: str) -> None:
+    found = data.compiled.alone_db
+    weighted = [row.name for row in data.compiled.quantized if len(row.weight_shape) == 4]
+    assert len(found) >= 3
+    assert set(found) & set(weighted)
+    assert all(10 < value < 90 for value in found.values())
+    worst = min(found, key=lambda name: found[name])
+    assert f"{found[worst]:.1f}" in Page(text).text
+    assert 'style="width: 100%"' in text
+
+
 def test_best_line_only_improves(data: ReportData, result: StudyResult) -> None:
     latency = next(chart for chart in data.progress if chart.y_name == "latency, ms")
     values = [value for _, value in latency.best]
@@ -191,7 +203,7 @@ def test_tuned_tasks_are_listed_farthest_from_their_bound_first(result: StudyRes
     tasks = {
         "conv2d-near": TunedTask({}, 1_100, 2_000, 1_000, 64),
         "conv2d-far": TunedTask({}, 9_000, 12_000, 4_000, 128),
-    }
+    }  # whose records the database does not hold, so that nothing can be predicted
     found = collect(replace(result, tasks=tasks, front=()))
     assert [task.name for task in found.tasks] == ["conv2d-far", "conv2d-near"]
     shown = Page(page(found))

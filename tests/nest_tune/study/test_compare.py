@@ -121,6 +121,14 @@ def test_what_makes_numbers_incomparable_is_noted() -> None:
     assert any("objectives" in note for note in found.notes)
 
 
+def test_studies_that_knew_different_measurements_are_noted() -> None:
+    document = {"digests": {}, "records": {"digest": "ab", "count": 7}, "parameters": PARAMETERS}
+    later = replace(LONG, study=replace(LONG.study, document=document))
+    found = compare([SHORT, later])
+    assert [c.known_records for c in found.contenders] == [0, 7]
+    assert any("different measurements" in note for note in found.notes)
+
+
 @pytest.mark.parametrize(
     ("results", "trials", "words"),
     [

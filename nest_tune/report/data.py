@@ -1,0 +1,163 @@
+"""What a report shows, as values; what there are no data for is empty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cost_models.evaluation import Quality
+from nest_tune.report.charts import FrontChart, ProgressChart, RooflineChart, ScatterChart
+from nest_tune.report.compiled import LayerRow, QuantizedRow
+from nest_tune.report.gantt import Gantt
+from nest_tune.study.trial import OuterTrial
+
+LABELS = {
+    "latency_ms": "latency, ms",
+    "npu_cycles": "NPU cycles",
+    "energy_mj": "energy, mJ",
+    "size_bytes": "size, bytes",
+    "dram_peak_bytes": "DRAM peak, bytes",
+    "accuracy": "accuracy",
+    "accuracy_drop": "accuracy drop",
+}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One number of the summary.
+
+    Attributes:
+        label: Metric.
+        value: Of the chosen trial.
+        default: Of the default trial.
+        change: In words; empty where there is none.
+        better: Whether the change is for the better; ``None`` where it is neither.
+    """
+
+    label: str
+    value: str
+    default: str
+    change: str
+    better: bool | None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Trials that ended alike."""
+
+    outcome: str
+    count: int
+    trials: tuple[int, ...]
+    message: str
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """A tuned task; ``layers`` of the chosen trial run it."""
+
+    name: str
+    default_cycles: int
+    cycles: int
+    bound_cycles: int
+    measurements: int
+    layers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What the cost model says of measured schedules of tasks that it has never seen.
+
+    Attributes:
+        chart: Predicted against measured cycles.
+        shown, rows, tasks: Schedules on the chart, schedules and tasks that were predicted.
+        walk, model: How well the coarse walk alone and the learned model predict.
+    """
+
+    chart: ScatterChart
+    shown: int
+    rows: int
+    tasks: int
+    walk: Quality
+    model: Quality
+
+
+@dataclass(frozen=True)
+class CompiledPart:
+    """Sections that take a compile."""
+
+    gantt: Gantt | None = None
+    roofline: RooflineChart | None = None
+    without_macs: int = 0
+    layers: tuple[LayerRow, ...] = ()
+    picture: str = ""
+    quantized: tuple[QuantizedRow, ...] = ()
+    sqnr_samples: int = 0
+    alone_db: Mapping[str, float] = field(default_factory=dict)
+    """SQNR of the scores with one layer alone in integers, by layer."""
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything a report shows.
+
+    Attributes:
+        name, status, created: Of the study.
+        model, target: Names.
+        goals, limits: In words.
+        outcomes: Trials by outcome.
+        chosen: Its number, ``None`` where nothing is feasible.
+        chosen_decisions: What it sets otherwise than the default trial.
+        front_trials: Of the front, with the chosen one.
+        metric_names: Columns of the front's table.
+        tiles: Summary.
+        fronts, progress: Charts.
+        tasks: Tuned ones, those with the most cycles left to gain first.
+        importances: By objective's label.
+        failures: By outcome and message.
+        closest: Trials nearest to the limits, where nothing is feasible.
+        compiled: Of the chosen trial beside the default.
+        predictions: Of the cost model; ``None`` where nothing was tuned.
+        notes: What is left out and why.
+        commands: To do it again.
+        digests, settings: Of the study.
+        versions: Of what the report was made with.
+    """
+
+    name: str
+    status: str
+    created: str
+    model: str
+    target: str
+    goals: tuple[str, ...]
+    limits: tuple[str, ...]
+    outcomes: Mapping[str, int]
+    chosen: int | None
+    chosen_decisions: Mapping[str, str]
+    front_trials: tuple[OuterTrial, ...]
+    metric_names: tuple[str, ...]
+    tiles: tuple[Tile, ...]
+    fronts: tuple[FrontChart, ...]
+    progress: tuple[ProgressChart, ...]
+    tasks: tuple[TaskRow, ...]
+    importances: Mapping[str, Mapping[str, float]]
+    failures: tuple[Failure, ...]
+    closest: tuple[OuterTrial, ...]
+    compiled: CompiledPart
+    predictions: Predictions | None
+    notes: tuple[str, ...]
+    commands: tuple[str, ...]
+    digests: Mapping[str, str]
+    settings: Mapping[str, str]
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def number(value: float, metric: str) -> str:
+    """A metric for people."""
+    if metric in ("npu_cycles", "size_bytes", "dram_peak_bytes"):
+        return f"{value:,.0f}"
+    return f"{value:.4f}" if metric.startswith("accuracy") else f"{value:.4g}"
+
+
+def label_of(metric: str) -> str:
+    """A metric with its unit."""
+    return LABELS.get(metric, metric)

@@ -1,0 +1,78 @@
+"""Predicted against measured: the cost model on the schedules that a study has measured."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.targets.load import load_target
+from cost_models.boosted import BoostedModel
+from cost_models.evaluation import quality
+from cost_models.training import TrainingSet
+from nest_tune.records.database import RecordDatabase, Snapshot
+from nest_tune.records.record import core_digest
+from nest_tune.report.charts import ScatterChart
+from nest_tune.report.data import Predictions
+from nest_tune.study.lifecycle import StudyResult
+from nest_tune.tuning.knowledge import BASE, knowledge_of
+
+_FOLDS = 5
+_MOST_DOTS = 1200
+_FEWEST_ROWS = 16
+
+
+def predictions(result: StudyResult, storage: str) -> Predictions | None:
+    """Predicts each task of a study by a model of the records of the others.
+
+    Args:
+        result: The study; its tasks name the records that it made.
+        storage: URL of the database that holds them.
+
+    Returns:
+        ``None`` where too few of the records are there.
+
+    Raises:
+        InputError: The target or the database cannot be read.
+    """
+    core = load_target(result.settings.target).npu
+    database = RecordDatabase(storage)
+    try:
+        known = database.snapshot(target=core_digest(core))
+    finally:
+        database.close()
+    wanted = {
+        (name.rpartition("-")[2], schedule)
+        for name, task in result.tasks.items()
+        for schedule in task.records
+    }
+    own = tuple(r for r in known.records if (r.task, r.schedule) in wanted)
+    data = knowledge_of(Snapshot(own), core).training_set(core)
+    tasks = len(np.unique(data.task))
+    if len(data) < _FEWEST_ROWS or tasks < 2:
+        return None
+    predicted = _held_out(data)
+    every = -(-len(data) // _MOST_DOTS)
+    # By size, so that every task keeps its share of the dots.
+    shown = np.argsort(data.cycles, kind="stable")[::every]
+    chart = ScatterChart(
+        "measured cycles",
+        "predicted cycles",
+        tuple(
+            (float(measured), float(guess))
+            for measured, guess in zip(data.cycles[shown], predicted[shown], strict=True)
+        ),
+    )
+    walk, model = quality(data.walk_cycles, data), quality(predicted, data)
+    return Predictions(chart, len(shown), len(data), tasks, walk, model)
+
+
+def _held_out(data: TrainingSet) -> npt.NDArray[np.float64]:
+    """Cycles ``float64[n]`` by models that never saw the task whose schedules they predict."""
+    predicted = data.walk_cycles.copy()
+    for fold in range(_FOLDS):
+        held = data.task % _FOLDS == fold
+        if held.any() and not held.all():
+            model = BoostedModel.train(data.only(~held), 0, BASE)
+            correction, _ = model.correction(data.values[held])
+            predicted[held] *= np.exp(correction)
+    return predicted

@@ -1,0 +1,154 @@
+"""Charts of a study's trials: fronts, and the best so far over trials and work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+
+from nest_tune.report.charts import Dot, FrontChart, Limits, Line, ProgressChart
+from nest_tune.report.data import label_of, number
+from nest_tune.report.scale import short
+from nest_tune.study.goals import Direction, Metric, Objective
+from nest_tune.study.lifecycle import StudyResult
+from nest_tune.study.trial import OuterTrial
+
+
+def _limits(result: StudyResult, metric: str) -> Limits:
+    """Limits of a metric; one on the accuracy drop bounds the accuracy, too."""
+    for limit in result.settings.limits:
+        if limit.metric.value == metric:
+            return Limits(limit.low, limit.high)
+    float_accuracy = _float_accuracy(result)
+    if metric == Metric.ACCURACY.value and float_accuracy is not None:
+        for limit in result.settings.limits:
+            if limit.metric is Metric.ACCURACY_DROP:
+                low = float_accuracy - limit.high if isfinite(limit.high) else float("-inf")
+                high = float_accuracy - limit.low if isfinite(limit.low) else float("inf")
+                return Limits(low, high)
+    return Limits()
+
+
+def _float_accuracy(result: StudyResult) -> float | None:
+    """That of the float model, from any trial that was measured on all samples."""
+    for trial in result.trials:
+        if trial.settled and {"accuracy", "accuracy_drop"} <= set(trial.metrics):
+            return trial.metrics["accuracy"] + trial.metrics["accuracy_drop"]
+    return None
+
+
+def _kind(result: StudyResult, trial: OuterTrial, chosen: OuterTrial | None) -> str:
+    if chosen is not None and trial.number == chosen.number:
+        return "chosen"
+    if trial.number == 0:
+        return "default"
+    if any(trial.number == other.number for other in result.front):
+        return "front"
+    return "feasible" if trial.is_feasible else "infeasible"
+
+
+def _tip(trial: OuterTrial, names: tuple[str, ...]) -> str:
+    parts = [f"{n} {number(trial.metrics[n], n)}" for n in names if n in trial.metrics]
+    broken = f"; {trial.message}" if trial.message else ""
+    return f"trial {trial.number}: {', '.join(parts)}{broken}"
+
+
+def front_charts(result: StudyResult, chosen: OuterTrial | None) -> tuple[FrontChart, ...]:
+    """The first objective against each other one; with one alone against the accuracy."""
+    goals = list(result.settings.objectives)
+    if len(goals) == 1 and goals[0].metric is not Metric.ACCURACY:
+        goals.append(Objective(Metric.ACCURACY, Direction.MAXIMIZE))
+    first = goals[0]
+    charts = []
+    for other in goals[1:]:
+        names = first.metric.value, other.metric.value
+        shown = [t for t in result.trials if all(n in t.metrics for n in names)]
+        if len(shown) < 2:
+            continue
+        charts.append(
+            FrontChart(
+                label_of(names[0]),
+                label_of(names[1]),
+                tuple(
+                    Dot(
+                        t.metrics[names[0]],
+                        t.metrics[names[1]],
+                        _kind(result, t, chosen),
+                        _tip(t, names),
+                    )
+                    for t in shown
+                ),
+                _limits(result, names[0]),
+                _limits(result, names[1]),
+                first.direction is Direction.MINIMIZE,
+                other.direction is Direction.MINIMIZE,
+            )
+        )
+    return tuple(charts)
+
+
+def progress_charts(result: StudyResult, chosen: OuterTrial | None) -> tuple[ProgressChart, ...]:
+    spent, clock = {}, 0.0
+    for trial in result.trials:
+        clock += trial.wall_s
+        spent[trial.number] = clock
+    charts = []
+    for goal in result.settings.objectives:
+        lines = _lines(result, goal, chosen)
+        by_trial = {t.number: float(t.number) for t in result.trials}
+        axes = [("trial", by_trial)]
+        if goal == result.settings.objectives[0] and clock > 0:
+            axes.append(("work of the runners, s", spent))
+        for x_name, places in axes:
+            chart = _progress_chart(result, goal, places, x_name, lines)
+            if chart is not None:
+                charts.append(chart)
+    return tuple(charts)
+
+
+def _progress_chart(
+    result: StudyResult,
+    goal: Objective,
+    places: Mapping[int, float],
+    x_name: str,
+    lines: tuple[Line, ...],
+) -> ProgressChart | None:
+    name = goal.metric.value
+    measured = [t for t in result.trials if name in t.metrics]
+    if len(measured) < 2:
+        return None
+    best: list[tuple[float, float]] = []
+    for trial in measured:
+        if not (trial.is_feasible and trial.settled):
+            continue
+        value = trial.metrics[name]
+        if not best or goal.loss(value) < goal.loss(best[-1][1]):
+            best.append((places[trial.number], value))
+    dots = tuple(
+        Dot(
+            places[t.number],
+            t.metrics[name],
+            "feasible" if t.is_feasible else "infeasible",
+            _tip(t, (name,)),
+        )
+        for t in measured
+    )
+    return ProgressChart(x_name, label_of(name), dots, tuple(best), lines)
+
+
+def _lines(result: StudyResult, goal: Objective, chosen: OuterTrial | None) -> tuple[Line, ...]:
+    name, lines = goal.metric.value, []
+    default = result.default
+    if default is not None and name in default.metrics:
+        value = default.metrics[name]
+        lines.append(Line(value, f"default {short(value)}", "default"))
+    if goal.metric is Metric.LATENCY_MS and chosen is not None and chosen.bound_ms > 0:
+        bound = chosen.bound_ms
+        lines.append(Line(bound, f"bound of trial {chosen.number}: {short(bound)}", "bound"))
+    float_accuracy = _float_accuracy(result)
+    if goal.metric is Metric.ACCURACY and float_accuracy is not None:
+        lines.append(Line(float_accuracy, f"float model {short(float_accuracy)}", "float"))
+    allowed = _limits(result, name)
+    for bound in (allowed.low, allowed.high):
+        if isfinite(bound):
+            lines.append(Line(bound, f"limit {short(bound)}", "limit"))
+    return tuple(lines)

@@ -1,0 +1,94 @@
+"""Predicted against measured: only the study's own records, by models that never saw the task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compiler_core.targets.load import load_target
+from compiler_core.tensor.task import Task
+from compiler_core.tensor.workload import ConvWorkload, Epilogue, Window
+from nest_tune.records.database import RecordDatabase
+from nest_tune.records.record import Record
+from nest_tune.report.predictions import predictions
+from nest_tune.study.goals import Direction, Metric, Objective
+from nest_tune.study.inner import TunedTask
+from nest_tune.study.lifecycle import StudyResult
+from nest_tune.study.storage import Status, StoredStudy
+from nest_tune.study_file import StudySettings
+from nest_tune.tuning.tune import tune_tasks
+
+SAME = Window((3, 3), (1, 1), (1, 1, 1, 1))
+EPILOGUE = Epilogue(17, True, True, True)
+TASKS = [
+    Task("vta", ConvWorkload(1, channels, 14, 14, 32, SAME, 1, EPILOGUE))
+    for channels in (16, 32, 64)
+]
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, TunedTask]]:
+    """A database with 16 records of each task, and the tasks as a study keeps them."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('records') / 'n.db'}"
+    kept: list[Record] = []
+    core = load_target("vta").npu
+    found = tune_tasks(dict.fromkeys(TASKS, 1), core, sampler="random", trials=48, keep=kept.extend)
+    database = RecordDatabase(url)
+    database.add(kept)
+    database.close()
+    tasks = {
+        task.id: TunedTask(
+            {},
+            result.best_cycles,
+            result.default_cycles,
+            result.bound_cycles,
+            result.measurements,
+            tuple(r.schedule for r in kept if r.task == task.workload.digest),
+        )
+        for task, result in found.items()
+    }
+    return url, tasks
+
+
+def study(tasks: Mapping[str, TunedTask]) -> StudyResult:
+    goals = (Objective(Metric.LATENCY_MS, Direction.MINIMIZE),)
+    stored = StoredStudy(1, "s", 0.0, Status.DONE, "", 0.0, {})
+    return StudyResult(stored, StudySettings("s", "m.onnx", "vta", objectives=goals), (), tasks, ())
+
+
+def test_every_record_of_the_study_is_predicted(tuned: tuple[str, dict[str, TunedTask]]) -> None:
+    url, tasks = tuned
+    found = predictions(study(tasks), url)
+    assert found is not None
+    assert (found.tasks, found.shown) == (3, found.rows)
+    assert found.rows == sum(len(task.records) for task in tasks.values())
+    dots = np.array(found.chart.dots)
+    best = {min(task.cycles for task in tasks.values())}
+    assert dots[:, 0].min() in best
+    assert np.all(dots > 0)
+    # Predictions are of the same size as what was measured, on the whole.
+    assert found.model.error < 0.5
+    assert found.walk.tasks == found.model.tasks == 3
+    again = predictions(study(tasks), url)
+    assert again == found
+
+
+def test_records_of_others_do_not_count(tuned: tuple[str, dict[str, TunedTask]]) -> None:
+    url, tasks = tuned
+    fewer = {name: replace(task, records=task.records[:8]) for name, task in tasks.items()}
+    found = predictions(study(fewer), url)
+    assert found is not None
+    assert found.rows == 24
+
+
+def test_nothing_is_said_of_too_few(
+    tuned: tuple[str, dict[str, TunedTask]], tmp_path: Path
+) -> None:
+    url, tasks = tuned
+    one = dict(list(tasks.items())[:1])
+    assert predictions(study(one), url) is None
+    assert predictions(study(tasks), f"sqlite:///{tmp_path / 'empty.db'}") is None
