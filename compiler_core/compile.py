@@ -78,6 +78,8 @@ def compile_model(
             f"{made_for.digest[:16]}…; {target.name!r} has {target.digest[:16]}…",
             hint="compile for the target that it was made for, or remove digest from its [target]",
         )
+    if target.by_clock:
+        return _on_host(source, target, progress)
     found = model_layers(source.quantized)
     given = source.configuration.schedules
     _require_known(given, {**model_tasks(found)})
@@ -114,6 +116,21 @@ def compile_model(
         },
     )
     return CompiledModel(source, configuration, executable, tasks, report, metrics, timeline)
+
+
+def _on_host(source: QuantizedModel, target: Target, progress: Progress) -> CompiledModel:
+    """This machine measures by the clock, and has no programs."""
+    from compiler_core.host import compile_for_host
+
+    executable, report, metrics, timeline = compile_for_host(source, target, progress)
+    configuration = replace(
+        source.configuration,
+        schedules={},
+        slicing={},
+        target=Subject(target.name, target.digest),
+        measured={"latency_ms": metrics.latency_ms},
+    )
+    return CompiledModel(source, configuration, executable, {}, report, metrics, timeline)
 
 
 def model_layers(quantized: QuantizedGraph) -> tuple[SegmentLayers, ...]:

@@ -116,7 +116,7 @@ class Linked:
                 )
             )
             number += 1
-        segments += _constant_outputs(quantized.source)
+        segments += constant_outputs(quantized.source)
         for launches in self.launches:
             verify_launches(launches, dram, self._target.npu.geometry)
         if self._target.npu_cores > 1:
@@ -207,7 +207,7 @@ def _cpu_segment(segment: FloatSegment) -> CpuSegment:
     return CpuSegment(segment.name, graph.inputs, graph.outputs, model)
 
 
-def _constant_outputs(source: Graph) -> list[CpuSegment]:
+def constant_outputs(source: Graph) -> list[CpuSegment]:
     """A segment that only hands out the model's constant outputs, where there are any."""
     names = tuple(name for name in source.outputs if name in source.constants)
     if not names:

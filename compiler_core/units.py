@@ -39,6 +39,8 @@ def core_of(unit: str) -> int | None:
 
 def units_of_target(cores: int) -> tuple[str, ...]:
     """Every unit that a plan may name for a target with so many NPU cores."""
+    if cores == 0:
+        return (CPU,)
     if cores == 1:
         return (CPU, NPU)
     return (CPU, NPU, *SLICED_UNITS, *(f"{NPU}{core}" for core in range(cores)))

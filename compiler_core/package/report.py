@@ -93,6 +93,20 @@ class LayerReport:
 
 
 @dataclass(frozen=True)
+class ClockTiming:
+    """How far the repeats of a latency by the clock are apart.
+
+    Attributes:
+        low_ms, high_ms: Quartiles.
+        repeats: How many.
+    """
+
+    low_ms: float
+    high_ms: float
+    repeats: int
+
+
+@dataclass(frozen=True)
 class Metrics:
     """Totals of a package.
 
@@ -107,6 +121,8 @@ class Metrics:
         dram_activation_bytes_without_reuse: If every tensor had its own place.
         instructions: Sum over launches.
         launches: How often the CPU starts one program, or one on each core together.
+        by_clock: Where the latency was measured by the clock, which is not deterministic; energy
+            and memory are not measured then, and 0.
     """
 
     npu_cycles: int
@@ -119,6 +135,7 @@ class Metrics:
     dram_activation_bytes_without_reuse: int
     instructions: int
     launches: int
+    by_clock: ClockTiming | None = None
 
 
 @dataclass(frozen=True)

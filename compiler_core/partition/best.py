@@ -117,8 +117,8 @@ def default_plan(
     progress: Progress = lambda _: None,
 ) -> dict[str, str]:
     """Unit of every node of a compile without a plan: what a configuration holds."""
-    if target.npu_cores == 1:
-        return default_assignment(graph)
+    if target.npu_cores <= 1:
+        return default_assignment(graph, cores=target.npu_cores)
     evaluator = prepare(graph, target, schedules=schedules, progress=progress)
     return assignment_of(untuned(evaluator), evaluator.groups)
 

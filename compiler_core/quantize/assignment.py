@@ -14,8 +14,15 @@ _CHEAP = ("Add", "Relu", "Clip", "Slice", "Pad", "Concat")
 _HEAVY = ("Conv", "Dense", "MatMul", "Gemm")
 
 
-def default_assignment(graph: Graph) -> dict[str, str]:
-    """``"vta"`` or ``"cpu"`` for every node name; see :func:`cpu_reasons` for what is not there."""
+def default_assignment(graph: Graph, *, cores: int = 1) -> dict[str, str]:
+    """``"vta"`` or ``"cpu"`` for every node name; see :func:`cpu_reasons` for what is not there.
+
+    Args:
+        graph: Simplified.
+        cores: Of the NPU; without one everything is on the CPU.
+    """
+    if not cores:
+        return dict.fromkeys((node.name for node in graph.nodes), CPU)
     staying = cpu_reasons(graph)
     return {node.name: CPU if node.name in staying else NPU for node in graph.nodes}
 

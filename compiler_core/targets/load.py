@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from compiler_core.errors import InputError
+from compiler_core.targets.host import HOST, host_description, require_npu
 from compiler_core.targets.schema import TARGET_SCHEMA, TargetSections
 from compiler_core.targets.target import (
     Origin,
@@ -30,6 +31,7 @@ from compiler_core.targets.target import (
 )
 
 DESCRIPTIONS = Path(__file__).parent / "descriptions"
+_LIKE_HOST = "vta"
 MAX_FILE_BYTES = 16 * 1024
 """Six times the largest bundled file; the TOML reader is quadratic in the depth of dotted keys."""
 
@@ -82,7 +84,7 @@ def bundled_targets() -> tuple[str, ...]:
 
 
 def load_target(name_or_path: str | Path) -> Target:
-    """Loads a target by the name of a bundled one or by the path of a ``.toml`` file.
+    """Loads a target by the name of a bundled one, by the path of a ``.toml`` file, or ``host``.
 
     Raises:
         InputError: The name is unknown, or a file of its lineage is missing, unreadable or wrong.
@@ -90,8 +92,19 @@ def load_target(name_or_path: str | Path) -> Target:
     return load_description(name_or_path).target
 
 
+def load_npu_target(name_or_path: str | Path) -> Target:
+    """Loads a target that has an NPU; see :func:`load_target`.
+
+    Raises:
+        InputError: It has none, or cannot be loaded.
+    """
+    return require_npu(load_target(name_or_path))
+
+
 def load_description(name_or_path: str | Path) -> TargetDescription:
     """Loads a target with the origin of each number; see :func:`load_target`."""
+    if name_or_path == HOST:
+        return host_description(load_description(_LIKE_HOST))
     lineage = _lineage(_locate(name_or_path))
     leaves: dict[tuple[str, ...], _Leaf] = {}
     for file in reversed(lineage):
@@ -143,7 +156,7 @@ def _locate(name_or_path: str | Path) -> Path:
         return DESCRIPTIONS / f"{text}.toml"
     raise InputError(
         f"no target {_shown(text)}{_nearest(text, bundled_targets())}; "
-        f"known are {', '.join(bundled_targets())}, or the path of a .toml file",
+        f"known are {', '.join(bundled_targets())}, {HOST}, or the path of a .toml file",
         hint="nest-tune target list",
     )
 

@@ -59,6 +59,9 @@ class Cpu:
 class Target:
     """A system on chip: VTA cores that share one memory port, and the CPU that launches them.
 
+    Where there are no cores, ``npu`` means nothing. ``by_clock`` says that latencies are measured
+    on the machine that compiles, and so are not deterministic.
+
     ``digest`` is the SHA-256 of every resolved number and rule, without name, description and
     origins: two targets with the same digest give the same cycles, times and energies.
     """
@@ -70,6 +73,7 @@ class Target:
     cpu: Cpu
     launch_overhead_s: float
     digest: str
+    by_clock: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from compiler_core.package.backends import Backend, Observer, Reference, Simulat
 from compiler_core.package.check import run_checked
 from compiler_core.package.evaluate import Evaluation, Metric
 from compiler_core.package.evaluate import evaluate as evaluate_runner
-from compiler_core.package.profile import TRACKS, Roofline, UnitProfile, by_unit, trace_slices
+from compiler_core.package.profile import Roofline, UnitProfile, by_unit, trace_slices, tracks
 from compiler_core.package.profile import roofline as roofline_of
 from compiler_core.package.reader import Package, read_package
 from compiler_core.package.report import LayerReport, Metrics
@@ -73,7 +73,8 @@ class Profile:
         manifest = self.package.manifest
         title = f"{manifest.model.name} on {manifest.target.name}"
         slices = trace_slices(self.package.executable, self.package.report)
-        write_atomically(Path(path), lambda stream: write_trace(stream, title, TRACKS, slices))
+        names = tracks(manifest.target)
+        write_atomically(Path(path), lambda stream: write_trace(stream, title, names, slices))
 
 
 def load_package(package: PathName | Package | Compilation) -> Package:
@@ -120,7 +121,8 @@ def run(
         progress: Told what is being done.
 
     Raises:
-        InputError: The package is damaged, or the inputs do not fit the model.
+        InputError: The package is damaged, the inputs do not fit the model, or there is nothing to
+            check on a target without an NPU.
         CheckError: ``check`` was asked for and a bit differs.
 
     Example:
@@ -134,6 +136,12 @@ def run(
     """
     loaded = load_package(package)
     executable = loaded.executable
+    if check and not executable.target.npu_cores:
+        raise InputError(
+            f"package {loaded.folder} is for {executable.target.name!r}, which has no NPU: there "
+            "are no programs to compare with the integer reference",
+            hint="nest-tune evaluate PACKAGE --data eval.npz --against model.onnx compares outputs",
+        )
     samples = samples_of(inputs, executable.signature)
     simulator = Simulator(executable, threads=threads, observer=observer)
     count = len(next(iter(samples.values())))

@@ -11,6 +11,7 @@ from pathlib import Path
 from compiler_core.compile import choose_schedules, model_layers, model_tasks
 from compiler_core.configuration import Configuration, read_configuration
 from compiler_core.frontend import load_model, noise_samples, quantize_model
+from compiler_core.targets.host import require_npu
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.targets.vta.bound import lower_bound
@@ -81,7 +82,7 @@ def tasks(
         >>> round(sum(task.share_of_time for task in found), 6)
         1.0
     """
-    chip = target if isinstance(target, Target) else load_target(target)
+    chip = require_npu(target if isinstance(target, Target) else load_target(target))
     configuration = config if isinstance(config, Configuration) else Configuration()
     if config is not None and not isinstance(config, Configuration):
         configuration = read_configuration(Path(config))
@@ -152,7 +153,7 @@ def tune_task(
         True
     """
     require_sampler(sampler)
-    chip = target if isinstance(target, Target) else load_target(target)
+    chip = require_npu(target if isinstance(target, Target) else load_target(target))
     if isinstance(task, str):
         chosen = find(task)
     else:

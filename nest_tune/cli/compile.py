@@ -162,6 +162,13 @@ def _document(compiled: Compilation) -> dict[str, Any]:
 def _print_summary(compiled: Compilation) -> None:
     metrics, npu = compiled.metrics, compiled.npu_segments
     out = console()
+    if metrics.by_clock is not None:
+        clock = metrics.by_clock
+        spread = f"half of {clock.repeats} runs between {clock.low_ms:.3f} and {clock.high_ms:.3f}"
+        out.print(f"package    {compiled.folder}", markup=False, soft_wrap=True)
+        out.print(f"latency    {metrics.latency_ms:.3f} ms by the clock on one thread; {spread} ms")
+        out.print(f"size       {metrics.size_bytes:,} bytes")
+        return
     for label, value in (
         ("package", str(compiled.folder)),
         ("latency", f"{metrics.latency_ms:.3f} ms per run"),

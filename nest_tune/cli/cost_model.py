@@ -108,11 +108,11 @@ def evaluate(
 
 
 def _knowledge(target: str, storage: str) -> Any:
-    from compiler_core.targets.load import load_target
+    from compiler_core.targets.load import load_npu_target
     from nest_tune.records.database import RecordDatabase
     from nest_tune.tuning.knowledge import knowledge_of
 
-    core = load_target(target).npu
+    core = load_npu_target(target).npu
     database = RecordDatabase(storage)
     snapshot = database.snapshot()
     database.close()

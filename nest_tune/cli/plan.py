@@ -19,7 +19,6 @@ from nest_tune.cli.plan_report import (
 )
 
 if TYPE_CHECKING:
-    from compiler_core.configuration import Subject
     from compiler_core.frontend import FloatModel
     from compiler_core.partition.evaluate import Evaluation, Evaluator
     from compiler_core.system.cpu_profile import Timing
@@ -31,9 +30,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,  # plain help answers in half the time
 )
-
-HOST = "host"
-"""Target whose latency is measured by the clock on this machine, through onnxruntime."""
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file.")]
 TargetName = Annotated[
@@ -128,6 +124,7 @@ def check(
     from compiler_core.partition.plan import plan_text
     from compiler_core.partition.resolve import IllegalPlanError, resolve_plan
 
+    job.require_npu()
     given = job.read(plan)
     groups = build_groups(job.model.graph)
     try:
@@ -226,29 +223,31 @@ class _Job:
         from compiler_core.system.cpu_table import read_cpu_table
         from compiler_core.targets.load import load_description
 
-        self.on_host = target == HOST
-        described = None if self.on_host else load_description(target)
-        self._chip = None if described is None else described.target
-        if cpu_table is None and described is not None:
+        described = load_description(target)
+        self._chip = described.target
+        self.on_host = self._chip.by_clock
+        if cpu_table is None:
             cpu_table = described.cpu_table
         self._table = None if cpu_table is None else read_cpu_table(cpu_table)
         self._schedules = {} if config is None else read_configuration(config).schedules
         self._svg, self._trace = svg, trace
         self.model: FloatModel = load_model(model, parse_shapes(shape or []))
         self.subject = Subject(self.model.name, self.model.digest)
-        self.target: Subject = (
-            Subject(HOST) if self._chip is None else Subject(self._chip.name, self._chip.digest)
-        )
-        self.cores = 1 if self._chip is None else self._chip.npu_cores
+        self.target = Subject(self._chip.name, self._chip.digest)
+        self.cores = self._chip.npu_cores
+
+    def require_npu(self) -> None:
+        """Refuses a target that has nothing to plan."""
+        if not self.cores:
+            raise InputError(
+                f"target {self._chip.name!r} has no NPU: every operator runs on its CPU",
+                hint="nest-tune plan show MODEL --target host measures it",
+            )
 
     def evaluator(self) -> Evaluator:
         from compiler_core.partition.best import prepare
 
-        if self._chip is None:
-            raise InputError(
-                "target host has no NPU: every operator runs on the CPU of this machine",
-                hint="nest-tune plan show MODEL --target host measures it",
-            )
+        self.require_npu()
         progress(f"timing programs of {self.model.name} on {self._chip.name}")
         return prepare(
             self.model.graph, self._chip, cpu_table=self._table, schedules=self._schedules
@@ -301,7 +300,7 @@ class _Job:
                 document,
                 {
                     "model": {"name": self.subject.name, "digest": self.subject.digest},
-                    "target": {"name": HOST, "digest": ""},
+                    "target": {"name": self.target.name, "digest": self.target.digest},
                     "deterministic": False,
                     "latency_ms": timing.median_us / 1e3,
                     "latency_low_ms": timing.low_us / 1e3,

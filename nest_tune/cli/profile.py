@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from compiler_core.errors import InputError
 from nest_tune.cli.output import console, print_json, require_writable, write_atomically
 
 if TYPE_CHECKING:
@@ -54,12 +55,40 @@ def profile(
         print_json("profile", _document(loaded, package, by))
         return
     metrics, target = loaded.manifest.metrics, loaded.manifest.target
+    if metrics.by_clock is not None:
+        _print_host(loaded, package, by)
+        return
     print(
         f"{package}: {metrics.latency_ms:.3f} ms, {metrics.npu_cycles:,} NPU cycles, "
         f"{metrics.energy_mj:.3f} mJ per run on {target.name} at {target.npu.clock_hz / 1e6:g} MHz"
     )
     tables = {By.LAYER: _layers, By.UNIT: _units, By.INSTRUCTION: _instructions}
     console().print(tables[by](loaded))
+
+
+def _print_host(loaded: Package, package: Path, by: By) -> None:
+    """What was measured by the clock when the package was compiled."""
+    if by is By.INSTRUCTION:
+        raise InputError(
+            f"--by instruction: package {package} is for {loaded.manifest.target.name!r}, which "
+            "has no NPU: there are no instructions"
+        )
+    metrics = loaded.manifest.metrics
+    clock = metrics.by_clock
+    assert clock is not None
+    print(
+        f"{package}: {metrics.latency_ms:.3f} ms per run by the clock, half of {clock.repeats} "
+        f"runs between {clock.low_ms:.3f} and {clock.high_ms:.3f} ms, shared out among kernels by "
+        "onnxruntime's profile"
+    )
+    table = _table("<layer", "<unit", "<operator", "ms", "share")
+    total = sum(layer.latency_ms for layer in loaded.report.layers) or 1.0
+    for layer in loaded.report.layers if by is By.LAYER else ():
+        share = f"{layer.latency_ms / total:.1%}"
+        table.add_row(layer.name, layer.unit, layer.operator, f"{layer.latency_ms:.4f}", share)
+    if by is By.UNIT:
+        table.add_row("all", "cpu", "", f"{total:.4f}", "100.0%")
+    console().print(table)
 
 
 def _document(loaded: Package, package: Path, by: By) -> dict[str, Any]:
@@ -74,6 +103,7 @@ def _document(loaded: Package, package: Path, by: By) -> dict[str, Any]:
         "package": str(package),
         "target": target.name,
         "by": by.value,
+        "deterministic": loaded.manifest.metrics.by_clock is None,
         "metrics": asdict(loaded.manifest.metrics),
         "layers": layers,
         "units": [asdict(unit) for unit in by_unit(loaded.report)],

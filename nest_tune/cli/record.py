@@ -170,12 +170,12 @@ def verify(
 
 
 def _different(snapshot: Any, target: str, count: int) -> list[dict[str, Any]]:
-    from compiler_core.targets.load import load_target
+    from compiler_core.targets.load import load_npu_target
     from compiler_core.targets.vta.lowering_version import LOWERING_VERSION
     from nest_tune.records.record import core_digest
     from nest_tune.tuning.measure import measure
 
-    core = load_target(target).npu
+    core = load_npu_target(target).npu
     key = (core_digest(core), LOWERING_VERSION)
     ours = [r for r in snapshot.records if (r.target, r.lowering) == key and r.cycles is not None]
     different = []

@@ -50,6 +50,11 @@ def run(
     from nest_tune.api.packages import run as run_package
 
     loaded = load_package(package)
+    if dump_launches is not None and not loaded.manifest.target.npu_cores:
+        raise InputError(
+            f"--dump-launches: package {package} is for {loaded.manifest.target.name!r}, which has "
+            "no NPU: there are no programs"
+        )
     observer = None if dump_launches is None else _Dump(loaded, dump_launches)
     done = run_package(
         loaded, inputs, check=check, threads=jobs, observer=observer, progress=progress
@@ -60,6 +65,7 @@ def run(
             raise InputError(f"output {name!r} is {array.dtype}, which no .npz file holds")
     write_npz(outputs, results)
     metrics = loaded.manifest.metrics
+    clock = metrics.by_clock
     if as_json:
         body = {
             "package": str(package),
@@ -69,9 +75,17 @@ def run(
             "npu_cycles": metrics.npu_cycles,
             "energy_mj": metrics.energy_mj,
             "bit_exact": True if check else None,
+            "deterministic": clock is None,
             "outputs": {name: list(array.shape) for name, array in results.items()},
         }
         print_json("run", body)
+        return
+    if clock is not None:
+        print(
+            f"{count} samples on this machine; {metrics.latency_ms:.3f} ms per run when it was "
+            f"compiled, half of {clock.repeats} runs between {clock.low_ms:.3f} and "
+            f"{clock.high_ms:.3f} ms"
+        )
         return
     held = "bit-exact with the integer reference" if check else "not checked"
     print(

@@ -84,13 +84,13 @@ def simulate(
     require_writable(outputs, "--outputs")
     require_writable(trace, "--trace")
 
-    from compiler_core.targets.load import load_target
+    from compiler_core.targets.load import load_npu_target
     from compiler_core.targets.vta.advice import ADVICE
     from compiler_core.targets.vta.hardware import TimingProfile
     from compiler_core.targets.vta.program_file import read_program_file
     from compiler_core.targets.vta.simulate import simulate as run
 
-    chip = load_target(target)
+    chip = load_npu_target(target)
     chosen = TimingProfile(profile.value) if profile is not None else None
     source = read_program_file(program, dram_size=dram_size)
     result = run(source, chip.npu, profile=chosen, trace=trace is not None)

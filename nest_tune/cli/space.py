@@ -57,11 +57,11 @@ def show(
     from compiler_core.compile import model_layers, model_tasks
     from compiler_core.configuration import Configuration
     from compiler_core.frontend import load_model, noise_samples, quantize_model, read_samples
-    from compiler_core.targets.load import load_target
+    from compiler_core.targets.load import load_npu_target
     from nest_tune.study.parts import make_space
     from nest_tune.task_store import find
 
-    chip = load_target(target)
+    chip = load_npu_target(target)
     source = load_model(model, shapes)
     given = None if calibration is None else read_samples(calibration, source.graph)
     samples = noise_samples(source.graph) if given is None else given

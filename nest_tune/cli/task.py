@@ -60,10 +60,10 @@ def list_tasks(
     shapes = parse_shapes(shape or [])
 
     from compiler_core.configuration import Configuration, read_configuration
-    from compiler_core.targets.load import load_target
+    from compiler_core.targets.load import load_npu_target
     from nest_tune.api.tasks import tasks
 
-    chip = load_target(target)
+    chip = load_npu_target(target)
     configuration = Configuration() if config is None else read_configuration(config)
     if calibration is None and not configuration.scheme.exponents:
         print(
@@ -138,11 +138,11 @@ def measure(
 ) -> None:
     """Measure one given schedule of a task: cycles, bytes, utilization."""
     from compiler_core.compile import check_schedule
-    from compiler_core.targets.load import load_target
+    from compiler_core.targets.load import load_npu_target
     from compiler_core.targets.vta.layer import measure_layer
     from nest_tune.task_store import find
 
-    chip = load_target(target)
+    chip = load_npu_target(target)
     chosen = find(task)
     given = _read_schedule(schedule, chosen.id)
     check_schedule(chosen, given, chip)

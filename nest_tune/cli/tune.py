@@ -74,10 +74,10 @@ def tune(
     require_writable(output, "--output")
     limit = None if timeout is None else seconds_of(timeout, "--timeout")
 
-    from compiler_core.targets.load import load_target
+    from compiler_core.targets.load import load_npu_target
     from nest_tune.api.tasks import tune_task
 
-    chip = load_target(target)
+    chip = load_npu_target(target)
     began = time.monotonic()
     try:
         with shown_progress(None if exhaustive else trials) as progress:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.partition.best import planned_assignment, prepare, untuned
 from compiler_core.partition.plan import read_plan
+from compiler_core.quantize.apply import weighted_layers
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.targets.target import Target
 from search_spaces.joint import JointSpace, OuterPoint, Part
@@ -88,10 +90,21 @@ class PinnedPart:
         return ()
 
 
-def quantization_part(graph: Graph) -> QuantizationSpace:
-    """Schemes whose scales are powers of two, and where nothing but the plan keeps layers float."""
-    kept = tuple(p for p in scheme_parameters() if p.name not in _FIXED)
-    return QuantizationSpace(graph, default_assignment(graph), kept)
+_ON_NPU_ONLY = ("equalization", "rescaling", "split_inputs")
+"""Decisions that change nothing where everything runs on the CPU."""
+
+
+def quantization_part(graph: Graph, target: Target) -> QuantizationSpace:
+    """Schemes whose scales are powers of two, and where nothing but the plan keeps layers float.
+
+    Without an NPU: schemes of the CPU, and a switch per layer that keeps it in float.
+    """
+    if target.npu_cores:
+        kept = tuple(p for p in scheme_parameters() if p.name not in _FIXED)
+        return QuantizationSpace(graph, default_assignment(graph), kept)
+    on_cpu = default_assignment(graph, cores=0)
+    kept = tuple(p for p in scheme_parameters() if p.name not in _ON_NPU_ONLY)
+    return QuantizationSpace(graph, on_cpu, kept, per_layer=weighted_layers(graph))
 
 
 def make_space(
@@ -116,10 +129,12 @@ def make_space(
         InputError: The plan does not fit the model.
     """
     parts: list[Part] = []
+    if plan is not None and not target.npu_cores:
+        raise InputError(f"target {target.name!r} has no NPU: there is nothing to plan")
     if quantization:
-        parts.append(quantization_part(graph))
+        parts.append(quantization_part(graph, target))
     if plan is not None:
         parts.append(PinnedPart(graph, target, plan))
-    elif partition:
+    elif partition and target.npu_cores:
         parts.append(PlacementPart(graph, target, (guesses or {}).get(PlacementPart.name)))
     return JointSpace(parts)

@@ -141,7 +141,10 @@ class Bench:
 
     def _quantize(self, decisions: Mapping[str, Any]) -> QuantizedModel:
         graph = self.model.graph
-        assignment = {**default_assignment(graph), **decisions.get("partition", {})}
+        assignment = {
+            **default_assignment(graph, cores=self.target.npu_cores),
+            **decisions.get("partition", {}),
+        }
         scheme = read_scheme(decisions.get("quantization", {}), "quantization")
         ranges: Mapping[str, TensorRange] = {}
         if assemble(graph, assignment).calibrated or scheme != QuantizationScheme():

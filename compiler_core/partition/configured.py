@@ -1,0 +1,57 @@
+"""The plan that a compile goes by: from a file, from a configuration, or the target's default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from compiler_core.configuration import Configuration, Subject
+from compiler_core.errors import InputError
+from compiler_core.frontend import FloatModel
+from compiler_core.partition.best import check_subjects, default_plan, planned_assignment
+from compiler_core.partition.plan import read_plan
+from compiler_core.targets.target import Target
+
+Progress = Callable[[str], None]
+
+
+def with_plan(
+    configuration: Configuration,
+    model: FloatModel,
+    target: Target,
+    plan: Path | None = None,
+    progress: Progress = lambda _: None,
+) -> Configuration:
+    """A configuration whose plan says where everything runs.
+
+    Args:
+        configuration: Its own plan holds where no file is given.
+        model: What is compiled.
+        target: The machine.
+        plan: File; nodes that it leaves free are placed.
+        progress: Told what is being done.
+
+    Raises:
+        InputError: The plan does not fit the model or the target.
+    """
+    if plan is None:
+        # One core needs no plan: what it can run runs there, and quantization says so.
+        if configuration.plan or target.npu_cores == 1:
+            return configuration
+        found = default_plan(
+            model.graph, target, schedules=configuration.schedules, progress=progress
+        )
+        return replace(configuration, plan=found)
+    if not target.npu_cores:
+        raise InputError(
+            f"target {target.name!r} has no NPU: every operator runs on its CPU, without a plan",
+            hint="leave --plan out",
+        )
+    given = read_plan(plan)
+    subjects = Subject(model.name, model.digest), Subject(target.name, target.digest)
+    check_subjects(given, *subjects)
+    found = planned_assignment(
+        given, model.graph, target, schedules=configuration.schedules, progress=progress
+    )
+    return replace(configuration, plan=found)

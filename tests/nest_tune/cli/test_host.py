@@ -1,0 +1,158 @@
+"""Target host: packages, studies and plans measured by the clock, and what makes no sense there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from nest_tune.cli.app import _run
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs ``nest-tune`` in this process: exit code, standard output, standard error."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        words = [str(argument) for argument in arguments]
+        code = _run(words, debug=False, as_json="--json" in words)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def folder(synthetic: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with calibration and evaluation data."""
+    made = tmp_path_factory.mktemp("host")
+    synthetic.write("residual", made)
+    np.savez(made / "calib.npz", x=synthetic.samples("residual", 8, seed=1)["x"])
+    inputs = synthetic.samples("residual", 12, seed=2)["x"]
+    np.savez(made / "eval.npz", x=inputs, y=np.arange(12) % 3)
+    return made
+
+
+@pytest.fixture
+def model(folder: Path) -> Path:
+    return folder / "residual.onnx"
+
+
+def test_float_package_runs_as_the_float_model(
+    run: Run, model: Path, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    code, text, _ = run("compile", model, "--target", "host", "-o", out, "--json")
+    assert code == 0
+    metrics = json.loads(text)["metrics"]
+    clock = metrics["by_clock"]
+    assert 0 < clock["low_ms"] <= metrics["latency_ms"] <= clock["high_ms"]
+    assert clock["repeats"] >= 5
+    assert metrics["npu_cycles"] == metrics["launches"] == 0
+
+    code, text, _ = run(
+        "run", out, "--inputs", folder / "eval.npz", "--outputs", tmp_path / "y.npz", "--json"
+    )
+    assert code == 0
+    assert json.loads(text)["deterministic"] is False
+    code, text, _ = run(
+        "evaluate", out, "--data", folder / "eval.npz", "--against", model, "--json"
+    )
+    assert code == 0
+    assert json.loads(text)["agreement"] == 1.0
+
+    code, text, _ = run("profile", out, "--json", "--trace", tmp_path / "trace.json")
+    assert code == 0
+    found = json.loads(text)
+    assert found["deterministic"] is False
+    parts = [layer["latency_ms"] for layer in found["layers"]]
+    assert len(parts) > 2
+    assert sum(parts) == pytest.approx(metrics["latency_ms"])
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    assert sum(event["ph"] == "X" for event in events) == len(parts)
+    for table in ("layer", "unit"):
+        assert run("profile", out, "--by", table)[0] == 0
+
+
+def test_integers_run_as_integer_kernels(
+    run: Run, model: Path, folder: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "int8.toml"
+    config.write_text(
+        'schema = "nest-tune/config/1"\n[scheme.decisions]\ncpu_precision = "int8"\n'
+        'scales = "asymmetric"\n'
+    )
+    options = ("--config", config, "--calibration", folder / "calib.npz")
+    out = tmp_path / "out"
+    code, _, err = run("compile", model, "--target", "host", *options, "-o", out)
+    assert code == 0, err
+    _, text, _ = run("profile", out, "--json")
+    kernels = {layer["operator"] for layer in json.loads(text)["layers"]}
+    assert "QLinearConv" in kernels
+
+
+def test_a_study_searches_integers_per_layer(
+    run: Run, model: Path, folder: Path, tmp_path: Path
+) -> None:
+    code, text, err = run(
+        "study", "start", "--model", model, "--target", "host", "--name", "host", "--json",
+        "--calibration", folder / "calib.npz", "--evaluation", folder / "eval.npz",
+        "--trials", 4, "--sampler", "random", "--storage", f"sqlite:///{tmp_path}/study.db",
+        "--objective", "latency_ms:min", "--objective", "accuracy:max",
+        "--output", tmp_path / "best",
+    )  # fmt: skip
+    assert code == 0, err
+    found = json.loads(text)
+    assert found["trials"] == 4
+    assert found["chosen"]["metrics"]["latency_ms"] > 0
+    assert (tmp_path / "best" / "package.json").is_file()
+
+
+def test_what_makes_no_sense_on_the_host(
+    run: Run, model: Path, folder: Path, tmp_path: Path
+) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text('schema = "nest-tune/plan/1"\n')
+    out = tmp_path / "out"
+    for command in (
+        ("task", "list", model),
+        ("task", "tune", "conv2d-0123456789abcdef"),
+        ("space", "show", model),
+        ("plan", "check", model, "--plan", plan),
+        ("compile", model, "--plan", plan, "-o", out),
+    ):
+        code, _, err = run(*command, "--target", "host")
+        assert code == 2, command
+        assert "target 'host' has no NPU" in err
+    assert run("compile", model, "--target", "host", "-o", out)[0] == 0
+    inputs = ("--inputs", folder / "eval.npz", "--outputs", tmp_path / "y.npz")
+    for command in (
+        ("run", out, *inputs, "--check"),
+        ("run", out, *inputs, "--dump-launches", tmp_path / "dump"),
+        ("profile", out, "--by", "instruction"),
+    ):
+        code, _, err = run(*command)
+        assert code == 2, command
+        assert "no NPU" in err
+    config = tmp_path / "vta.toml"
+    config.write_text('schema = "nest-tune/config/1"\n[plan]\nn_stem = "vta"\n')
+    code, _, err = run(
+        "compile", model, "--target", "host", "--config", config, "-o", tmp_path / "two",
+        "--calibration", folder / "calib.npz",
+    )  # fmt: skip
+    assert code == 2
+    assert "error:" in err
+
+
+def test_plans_measure_the_host(run: Run, model: Path) -> None:
+    for verb in ("show", "best"):
+        code, text, _ = run("plan", verb, model, "--target", "host", "--json")
+        found = json.loads(text)
+        assert (code, found["deterministic"], found["target"]["name"]) == (0, False, "host")
+        assert found["latency_low_ms"] <= found["latency_ms"] <= found["latency_high_ms"]
