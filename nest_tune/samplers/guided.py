@@ -15,20 +15,27 @@ import numpy.typing as npt
 from compiler_core.targets.vta.schedule_rows import ConvColumn
 from compiler_core.tensor.workload import ConvWorkload
 from cost_models.boosted import BoostedModel, Boosting
+from cost_models.features.schedule_bound import schedule_bounds
 from cost_models.features.tiling import closed_forms, tiling_features
 from cost_models.training import TrainingSet
 from nest_tune.samplers.sampler import Point, Problem
-from search_spaces.tiling import Points
+from search_spaces.tiling import Points, unique_points
 
-_SAMPLED = 6000
-"""Random points that start the pool, before the closed forms thin them out."""
-_KEPT = 400
-_GENERATIONS = 4
+_SAMPLED = 1500
+"""Points of the space, each equally likely, that start the pool before they are thinned out."""
+_DRAWN = 12_000
+"""Points with few slots, so with large tiles, that start the pool before they are thinned out."""
+_FEW_SLOTS = 3
+_LOWEST = 1500
+"""Of the drawn points, those that are left after the bound has judged them."""
+_KEPT = 200
+"""Points of either kind that are left after the closed forms have judged them."""
+_GENERATIONS = 8
 _RESERVE = 64
 """Random points drawn at a time for exploration."""
 
 _PARENTS = 12
-_OWN = Boosting(members=3, trees=40, depth=4, learning_rate=0.15, minimum_weight=1.0)
+_OWN = Boosting(members=3, trees=24, depth=4, learning_rate=0.25, minimum_weight=1.0)
 _OPTIMISM = 1.0
 """Standard deviations by which a prediction is lowered."""
 _EXPLORE_EVERY = 8
@@ -37,6 +44,10 @@ _ALIKE = 3
 """Most proposals of a batch with equal tile and order."""
 _LEARN_FROM = 6
 """Measurements of the task before it trains a model of its own."""
+_LEARN_ALWAYS = 96
+"""Measurements up to which every batch trains it anew."""
+_LEARN_GROWTH = 1.25
+"""Growth after which it is trained anew beyond that."""
 
 
 class GuidedSampler:
@@ -57,10 +68,11 @@ class GuidedSampler:
         self._taken = np.zeros(0, bool)
         self._cycles = np.zeros(0)
         self._stale = False
+        self._learnt = 0
         self._own_mean = np.zeros(0)
         self._own_doubt = np.zeros(0)
         self._explored = 0
-        self._expanded: set[Point] = set()
+        self._expanded = np.zeros(0, bool)
         self._reserve: list[list[int]] = []
 
     def propose(self, count: int) -> list[Point]:
@@ -108,32 +120,51 @@ class GuidedSampler:
             return 0.0
         return max(0.0, float(np.nanmin(self._cycles) - np.exp(self._scores()[open_ones].min())))
 
+    def expected_cycles(self, points: list[Point]) -> npt.NDArray[np.float64]:
+        """What the models expect of points that were proposed."""
+        numbers = [self._index[point] for point in points]
+        return np.asarray(np.exp(self._known[numbers] + self._own_mean[numbers]), np.float64)
+
     def _begin(self) -> None:
         """Fills the pool: the default, the best of many random points, and their descendants."""
         self._add(np.array([self._problem.default], np.int64))
-        sampled = self._space.sample(self._generator, _SAMPLED)
-        if isinstance(self._space.workload, ConvWorkload) and len(sampled) > _KEPT:
-            rows = self._space.rows(sampled)
-            estimate, _ = closed_forms(self._space.workload, rows, self._problem.core)
-            sampled = sampled[np.argsort(estimate, kind="stable")[:_KEPT]]
-        self._add(sampled)
+        self._add(self._promising(self._space.sample(self._generator, _SAMPLED)))
+        if isinstance(self._space.workload, ConvWorkload):
+            self._add(self._promising(self._low()))
         for _ in range(_GENERATIONS):
             self._grow()
+
+    def _low(self) -> Points:
+        """Points of low bounds, which large tiles have; few of all points have large tiles."""
+        columns = []
+        for parameter in self._space.parameters:
+            few = parameter.name.endswith("_slots")
+            length = min(len(parameter), _FEW_SLOTS) if few else len(parameter)
+            columns.append(self._generator.integers(0, length, _DRAWN))
+        drawn = np.stack(columns, axis=1)
+        drawn = drawn[self._space.legal(drawn)]
+        rows = self._space.rows(drawn)
+        bounds = schedule_bounds(self._space.workload, rows, self._problem.core)
+        lowest = drawn[np.argsort(bounds, kind="stable")[:_LOWEST]]
+        return unique_points(self._space.canonical(lowest))
+
+    def _promising(self, points: Points) -> Points:
+        """The best points by the closed forms."""
+        if not isinstance(self._space.workload, ConvWorkload) or len(points) <= _KEPT:
+            return points
+        rows = self._space.rows(points)
+        estimate, _ = closed_forms(self._space.workload, rows, self._problem.core)
+        return points[np.argsort(estimate, kind="stable")[:_KEPT]]
 
     def _grow(self) -> None:
         """Adds the neighbours of the best measured and the best predicted points."""
         scores = self._scores()
         seen = np.where(np.isfinite(self._cycles), np.log(np.fmax(self._cycles, 1)), scores)
-        parents: list[Point] = []
-        for number in np.argsort(seen, kind="stable").tolist():
-            point: Point = tuple(self._points[number].tolist())
-            if point not in self._expanded:
-                parents.append(point)
-            if len(parents) == _PARENTS:
-                break
-        self._expanded.update(parents)
-        if parents:
-            self._add(np.concatenate([self._space.neighbours(point) for point in parents]))
+        order = np.argsort(seen, kind="stable")
+        parents = order[~self._expanded[order]][:_PARENTS]
+        self._expanded[parents] = True
+        if len(parents):
+            self._add(self._space.around(self._points[parents]))
 
     def _add(self, points: Points) -> None:
         fresh: list[list[int]] = []
@@ -154,6 +185,7 @@ class GuidedSampler:
         self._known = np.concatenate([self._known, np.log(features.walk_cycles) + mean])
         self._doubt = np.concatenate([self._doubt, doubt])
         self._taken = np.concatenate([self._taken, np.zeros(len(added), bool)])
+        self._expanded = np.concatenate([self._expanded, np.zeros(len(added), bool)])
         self._cycles = np.concatenate([self._cycles, missing])
         own_mean, own_doubt = self._own.correction(features.values)
         self._own_mean = np.concatenate([self._own_mean, own_mean])
@@ -164,8 +196,11 @@ class GuidedSampler:
             return
         self._stale = False
         measured = np.isfinite(self._cycles)
-        if measured.sum() < _LEARN_FROM:
+        count = int(measured.sum())
+        wait = _LEARN_FROM if count <= _LEARN_ALWAYS else self._learnt * _LEARN_GROWTH
+        if count < wait:
             return
+        self._learnt = count
         chosen = self._training.only(measured)
         data = TrainingSet(chosen.values, chosen.walk_cycles, self._cycles[measured], chosen.task)
         base = self._known[measured] - np.log(chosen.walk_cycles)

@@ -27,7 +27,7 @@ from compiler_core.tensor.digest import digest
 from nest_tune.runners.runner import Answer, Ending
 from nest_tune.study.calls import Calls
 from nest_tune.study.front import dominates, losses, pareto_front
-from nest_tune.study.goals import Metric, violation
+from nest_tune.study.goals import Direction, Metric, violation
 from nest_tune.study.inner import CountedTask, TunedTask, Tuner, task_from_plain, tuned_from_plain
 from nest_tune.study.proposals import SearchProblem, propose
 from nest_tune.study.scoring import Score, hopeful_difference
@@ -44,6 +44,10 @@ EQUAL_ERRORS = 10
 _WORK = "nest_tune.study.worker"
 _BEAT_S = 1.0
 _BASELINE_TIMEOUT_S = 3600.0
+_TOWARDS = {
+    Metric.ACCURACY: Direction.MAXIMIZE,
+    Metric.ACCURACY_DROP: Direction.MINIMIZE,
+}
 _DEVIATIONS = 2.0
 """Standard deviations that a subset's accuracy is given the benefit of."""
 
@@ -54,9 +58,24 @@ class Ended(Enum):
     TRIALS = "trials"
     TIME = "time"
     EXHAUSTED = "exhausted"
-    """Every point of the space has been tried: the front is the true one."""
+    IDEAL = "ideal"
     STOPPED = "stopped"
     CANCELLED = "cancelled"
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Ended.TRIALS: "the budget of trials is spent",
+    Ended.TIME: "the budget of time is spent",
+    Ended.EXHAUSTED: "every point of the space has been tried, so the front is the true one",
+    Ended.IDEAL: "no configuration can be better, so nothing is left to gain",
+    Ended.STOPPED: "it was asked to stop",
+    Ended.CANCELLED: "it was cancelled",
+}
 
 
 class _CancelledError(Exception):
@@ -206,6 +225,8 @@ class Engine:
             self._refuse_equal_errors(history)
             if first >= budget.trials:
                 return Ended.TRIALS
+            if self._is_ideal(history):
+                return Ended.IDEAL
             self.poll()
             if self._asked is Request.STOP:
                 return Ended.STOPPED
@@ -221,6 +242,18 @@ class Engine:
                 if len(batch) < size:
                     return Ended.EXHAUSTED
             first += size
+
+    def _is_ideal(self, history: Sequence[OuterTrial]) -> bool:
+        """Whether a trial has the best value of every objective that there can be: known of the
+        accuracy of metrics that count samples, when all are right."""
+        baseline, objectives = self._baseline, self._problem.objectives
+        if baseline is None or not baseline.full.hits:
+            return False
+        best = self._accuracies(1.0, baseline)
+        if any(_TOWARDS.get(o.metric) is not o.direction for o in objectives):
+            return False
+        ideal = tuple(o.loss(best[o.metric.value]) for o in objectives)
+        return any(losses(t, objectives) == ideal for t in pareto_front(history, objectives))
 
     def _refuse_equal_errors(self, history: Sequence[OuterTrial]) -> None:
         start = history[:EQUAL_ERRORS]
@@ -362,9 +395,15 @@ class Engine:
         metrics = dict(trial.measured)
         if accuracy is not None:
             assert self._baseline is not None
-            metrics[Metric.ACCURACY.value] = accuracy
-            metrics[Metric.ACCURACY_DROP.value] = self._baseline.full.value - accuracy
+            metrics |= self._accuracies(accuracy, self._baseline)
         return metrics
+
+    @staticmethod
+    def _accuracies(accuracy: float, baseline: Baseline) -> dict[str, float]:
+        return {
+            Metric.ACCURACY.value: accuracy,
+            Metric.ACCURACY_DROP.value: baseline.full.value - accuracy,
+        }
 
     def _finish(self, trial: _Running, full: Score | None) -> None:
         known = full or trial.subset

@@ -58,9 +58,12 @@ class GuidedProposals:
                 limit.slack(trial.metrics[limit.metric.value], scale_of(limit, default))
                 for limit in problem.limits
             ]
-            targets.append([*_logs(losses(trial, problem.objectives)), *slack])
+            targets.append([*losses(trial, problem.objectives), *slack])
         columns = self._objectives + len(problem.limits)
         self._targets = np.array(targets, np.float64).reshape(len(targets), columns)
+        # Losses that are all positive by their logarithm: a tenth less is worth the same anywhere.
+        self._logs = (self._targets > 0).all(axis=0) & (np.arange(columns) < self._objectives)
+        self._targets[:, self._logs] = np.log(self._targets[:, self._logs])
         self._model: OuterModel | None = None
         if measured:
             self._model = OuterModel(np.stack(rows), self._targets, seed)
@@ -72,14 +75,17 @@ class GuidedProposals:
         for parent in self._parents:
             self._near.update(dict.fromkeys(self._space.neighbours(parent)))
 
-    def propose(self, number: int, seed: int, seen: set[Point]) -> Point | None:
-        """One point that nobody has tried, ``None`` where none was found."""
+    def propose(
+        self, number: int, seed: int, seen: set[Point]
+    ) -> tuple[Point, dict[str, float]] | None:
+        """One point that nobody has tried and what the model expects of its objectives, nothing
+        where it was not asked; ``None`` where no point was found."""
         generator = np.random.default_rng(seed)
         pool = self._pool(generator, seen, explore=number % EXPLORE == 0)
         if not pool:
             return None
         if self._model is None or number % EXPLORE == 0:
-            return pool[int(generator.integers(len(pool)))]
+            return pool[int(generator.integers(len(pool)))], {}
         predicted = self._model.predict(np.stack([self._features(point) for point in pool]))
         hopeful = predicted.mean - _OPTIMISM * predicted.spread
         low = self._targets.min(axis=0)
@@ -88,7 +94,16 @@ class GuidedProposals:
         weights = generator.dirichlet(np.ones(self._objectives))
         score = (weights * scaled).max(axis=1) + 0.05 * (weights * scaled).sum(axis=1)
         broken = np.maximum(hopeful[:, self._objectives :], 0.0).sum(axis=1)
-        return pool[int(np.argmin(score + _PENALTY * broken))]
+        best = int(np.argmin(score + _PENALTY * broken))
+        return pool[best], self._expected(predicted.mean[best])
+
+    def _expected(self, row: Floats) -> dict[str, float]:
+        """Metrics that a row of predicted targets stands for."""
+        values = np.where(self._logs, np.exp(np.where(self._logs, row, 0.0)), row)
+        return {
+            objective.metric.value: float(objective.loss(float(value)))
+            for objective, value in zip(self._problem.objectives, values, strict=False)
+        }
 
     def _pool(
         self, generator: np.random.Generator, seen: set[Point], *, explore: bool
@@ -120,8 +135,3 @@ class GuidedProposals:
         row = np.array([*columns, *self._space.estimates(point)], np.float64)
         self._rows[point] = row
         return row
-
-
-def _logs(values: Sequence[float]) -> list[float]:
-    """Positive losses by their logarithm: a tenth less is worth the same anywhere."""
-    return [float(np.log(value)) if value > 0 else value for value in values]

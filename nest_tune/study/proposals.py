@@ -82,6 +82,8 @@ def _random(seed: int) -> optuna.samplers.BaseSampler:
 SAMPLERS: dict[str, Sampler] = {"tpe": _tpe, "nsga2": _nsga2, "random": _random}
 EXHAUSTIVE = "exhaustive"
 GUIDED = "xgb"
+PREDICTED = "predicted"
+"""Attribute of a trial: what the model expected of its objectives, by metric."""
 
 
 def stream_seed(seed: int, number: int, attempt: int = 0) -> int:
@@ -171,8 +173,11 @@ class _Guided:
         self._guided = GuidedProposals(problem, history, stream_seed(problem.seed, len(history)))
 
     def ask(self, number: int, seen: set[Point]) -> Asked | None:
-        point = self._guided.propose(number, stream_seed(self._seed, number), seen)
-        return None if point is None else (point, {})
+        found = self._guided.propose(number, stream_seed(self._seed, number), seen)
+        if found is None:
+            return None
+        point, expected = found
+        return point, {PREDICTED: expected} if expected else {}
 
 
 def _unseen(

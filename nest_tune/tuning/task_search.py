@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.targets.vta.bound import lower_bound
 from compiler_core.targets.vta.default_schedule import default_schedule
@@ -18,6 +20,7 @@ from compiler_core.targets.vta.schedule import Schedule
 from compiler_core.tensor.digest import digest
 from compiler_core.tensor.task import Task
 from cost_models.boosted import BoostedModel
+from cost_models.evaluation import batch_quality
 from nest_tune.records.record import Outcome, Record, core_digest, record_of
 from nest_tune.samplers.sampler import Point, Problem, make_sampler
 from nest_tune.tuning.knowledge import Knowledge
@@ -105,6 +108,8 @@ class TaskSearch:
         self._observed: list[tuple[Point, int | None]] = []
         self.measurements = 0
         self.known = 0
+        self.quality: tuple[float, float] | None = None
+        """Kendall's tau and median error of the cost model on its last batch."""
         self.exhausted = False
         self._recall()
 
@@ -201,8 +206,17 @@ class TaskSearch:
             self._outcomes[result.outcome] = self._outcomes.get(result.outcome, 0) + 1
             observed.append((point, result.cycles))
             self._take(point, result.cycles)
+        self._judge([(point, float(cycles)) for point, cycles in observed if cycles])
         self._sampler.observe(observed)
         self._observed += observed
+
+    def _judge(self, measured: list[tuple[Point, float]]) -> None:
+        """Compares a batch with what the sampler's model, where it has one, expected of it."""
+        expected = getattr(self._sampler, "expected_cycles", None)
+        if expected is None or len(measured) < 2:
+            return
+        cycles = np.array([cycles for _, cycles in measured])
+        self.quality = batch_quality(expected([point for point, _ in measured]), cycles)
 
     def _take(self, point: Point, cycles: int | None) -> None:
         if cycles is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import kendalltau
 
 from compiler_core.errors import InputError
 from cost_models.boosted import BoostedModel
@@ -80,3 +81,9 @@ def test_quality_of_perfect_and_reversed_predictions() -> None:
     assert quality(1e9 / data.cycles, data).kendall_tau == pytest.approx(-1.0)
     assert quality(data.cycles * 1.1, data).error == pytest.approx(0.1)
     assert kendall_tau(np.ones(5), np.arange(5.0)) == 0.0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rank_correlation_is_tau_b(seed: int) -> None:
+    left, right = np.random.default_rng(seed).integers(0, 6, (2, 40)).astype(float)
+    assert kendall_tau(left, right) == pytest.approx(kendalltau(left, right).statistic)

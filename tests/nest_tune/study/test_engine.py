@@ -13,7 +13,7 @@ from compiler_core.errors import InputError, NestTuneError
 from nest_tune.runners.runner import Answer, Ending, Work
 from nest_tune.study import lifecycle
 from nest_tune.study.engine import Ended
-from nest_tune.study.goals import Limit, Metric
+from nest_tune.study.goals import Direction, Limit, Metric, Objective
 from nest_tune.study.lifecycle import compile_trial, survey_ground
 from nest_tune.study.storage import Status, StudyStorage, trials_digest
 from nest_tune.study.trial import Outcome
@@ -89,6 +89,17 @@ def test_no_point_is_tried_twice_and_a_small_space_ends(studies: Any) -> None:
     assert len(result.trials) == 64
     points = [(trial.point, trial.tuned) for trial in result.trials]
     assert len(set(points)) == len(points)
+
+
+def test_a_study_ends_where_nothing_can_be_better(studies: Any, synthetic: ModuleType) -> None:
+    np.savez(studies.folder / "eval.npz", **synthetic.samples("residual", 3, 3))
+    accuracy = Objective(Metric.ACCURACY, Direction.MAXIMIZE)
+    result = studies.run(
+        studies.settings(metric="agreement", objectives=(accuracy,), trials=100, sampler="random")
+    )
+    assert result.ended is Ended.IDEAL
+    assert result.front[0].metrics["accuracy"] == 1.0
+    assert len(result.trials) < 100
 
 
 def test_results_are_found_again(studies: Any) -> None:
