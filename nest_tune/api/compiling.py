@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from compiler_core.compile import CompiledModel, compile_model
-from compiler_core.configuration import Configuration, Subject, read_configuration
+from compiler_core.configuration import Configuration, read_configuration
 from compiler_core.errors import InputError
 from compiler_core.frontend import FloatModel, load_model, quantize_model
 from compiler_core.package.report import LayerReport, Metrics
 from compiler_core.package.text import Level, level_text
 from compiler_core.package.writer import require_free, write_package
-from compiler_core.partition.best import check_subjects, default_plan, planned_assignment
-from compiler_core.partition.plan import read_plan
+from compiler_core.partition.configured import with_plan
 from compiler_core.quantize.profile import Profile, read_profile
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
@@ -104,12 +103,8 @@ def compile(  # noqa: A001 - the verb of the command line
         configuration = read_configuration(Path(config))
     progress(f"importing {path.name}")
     source = load_model(path, shapes)
-    if plan is not None:
-        configuration = _planned(configuration, Path(plan), source, chip, progress)
-    elif chip.npu_cores > 1 and not configuration.plan:
-        progress(f"plan: what is faster across the {chip.npu_cores} cores")
-        default = default_plan(source.graph, chip, schedules=configuration.schedules)
-        configuration = replace(configuration, plan=default)
+    where = None if plan is None else Path(plan)
+    configuration = with_plan(configuration, source, chip, where, progress)
     statistics = None if profile is None else read_profile(Path(profile))
     if calibration is not None:
         samples = samples_of(calibration, source.graph)
@@ -143,18 +138,6 @@ def compilation(compiled: CompiledModel, folder: Path) -> Compilation:
         sum(1 for _ in compiled.executable.npu_segments),
         dict(compiled.source.cpu_reasons),
     )
-
-
-def _planned(
-    configuration: Configuration, plan: Path, source: FloatModel, chip: Target, progress: Progress
-) -> Configuration:
-    """The configuration with its plan replaced by that of a file."""
-    given = read_plan(plan)
-    check_subjects(given, Subject(source.name, source.digest), Subject(chip.name, chip.digest))
-    assignment = planned_assignment(
-        given, source.graph, chip, schedules=configuration.schedules, progress=progress
-    )
-    return replace(configuration, plan=assignment)
 
 
 def _statistics(
