@@ -7,6 +7,7 @@ arrays and held to ``violations`` by a test.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -175,6 +176,7 @@ def _canonical_conv(w: ConvWorkload, rows: Rows, cap: Cap) -> Rows:
     return result
 
 
+@lru_cache(maxsize=256)
 def _most_spans(w: ConvWorkload, axis: int) -> Rows:
     """``int64[outputs + 1]``: most rectangles along an axis in any tile of each size."""
     size, outputs = (w.in_height, w.in_width)[axis], (w.out_height, w.out_width)[axis]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import combinations
 from math import prod
 
 import numpy as np
@@ -222,28 +221,35 @@ class TilingSpace:
     def neighbours(self, point: tuple[int, ...]) -> Points:
         """Legal points one decision away: a step of one parameter, or a step up of one and down of
         another that shares its buffer."""
-        start = np.array(point, np.int64)
+        start = np.array([point], np.int64)
+        points = self.around(start)
+        return np.asarray(points[(points != start).any(axis=1)], np.int64)
+
+    def around(self, points: Points) -> Points:
+        """The neighbours of all of the points, each once."""
+        moved = points[:, None, :] + self._moves
+        ordered = np.array([p.ordered for p in self.parameters])
+        moved = np.where(ordered, moved, moved % self._lengths)
+        moved = moved.reshape(-1, len(self.parameters))
+        moved = moved[((moved >= 0) & (moved < self._lengths)).all(axis=1)]
+        return unique_points(self.canonical(moved[self.legal(moved)]))
+
+    @cached_property
+    def _moves(self) -> Points:
+        """What is added to a point; indices of parameters without an order wrap round."""
         moves = []
         for axis, parameter in enumerate(self.parameters):
-            if parameter.ordered:
-                steps = [start[axis] - 1, start[axis] + 1]
-            else:
-                steps = [i for i in range(len(parameter)) if i != start[axis]]
-            moves += [(axis, value, axis, value) for value in steps]
-        for first, second in combinations(range(len(self.parameters)), 2):
-            pair = (self._names[first], self._names[second])
-            if pair in _EXCHANGES:
-                moves += [
-                    (first, start[first] + d, second, start[second] - d) for d in (-2, -1, 1, 2)
-                ]
-        points = np.tile(start, (len(moves), 1))
-        for number, (first, one, second, two) in enumerate(moves):
-            points[number, first], points[number, second] = one, two
-        inside = ((points >= 0) & (points < self._lengths)).all(axis=1)
-        points = points[inside]
-        points = self.canonical(points[self.legal(points)])
-        points = unique_points(points)
-        return np.asarray(points[(points != start).any(axis=1)], np.int64)
+            steps = (-1, 1) if parameter.ordered else range(1, len(parameter))
+            moves += [{axis: step} for step in steps]
+        for one, two in _EXCHANGES:
+            if one in self._names and two in self._names:
+                first, second = self._names.index(one), self._names.index(two)
+                moves += [{first: step, second: -step} for step in (-2, -1, 1, 2)]
+        changes = np.zeros((len(moves), len(self.parameters)), np.int64)
+        for number, move in enumerate(moves):
+            for axis, step in move.items():
+                changes[number, axis] = step
+        return changes
 
     def pruning(self) -> tuple[RuleCount, ...]:
         """How many points each rule removes, in the order in which they are applied."""
