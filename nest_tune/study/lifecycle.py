@@ -17,13 +17,14 @@ from typing import Any
 import compiler_core
 from compiler_core.compile import CompiledModel
 from compiler_core.errors import InputError, NestTuneError
-from compiler_core.frontend import FloatModel, load_model
+from compiler_core.frontend import FloatModel, load_model, read_samples
 from compiler_core.plain import to_plain
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.targets.vta.lowering_version import LOWERING_VERSION
 from compiler_core.tensor.digest import digest
 from nest_tune.measurers import load_measurer
+from nest_tune.quantization.profile_store import stored_profile
 from nest_tune.records.database import RecordDatabase
 from nest_tune.records.record import core_digest
 from nest_tune.runners.runner import Runner, RunnerOptions, Setup, make_runner
@@ -293,6 +294,13 @@ def resumed_settings(
     return replace(settings, **given)
 
 
+def _gather_profile(ground: Ground) -> None:
+    """Statistics of the calibration data, so that workers find them and none gathers its own."""
+    settings, graph = ground.settings, ground.model.graph
+    if settings.calibration is not None and settings.runner != "replay":
+        stored_profile(graph, read_samples(Path(settings.calibration), graph))
+
+
 @contextmanager
 def working(
     ground: Ground, storage: StudyStorage, study: StoredStudy, observer: Observer
@@ -304,6 +312,7 @@ def working(
     runner: Runner | None = None
     try:
         subjects = ground.subjects
+        _gather_profile(ground)
         payload = {**vars(subjects), "shapes": {k: list(v) for k, v in subjects.shapes.items()}}
         runner = make_runner(
             settings.runner,

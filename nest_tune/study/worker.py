@@ -28,7 +28,7 @@ from compiler_core.quantize.apply import apply_scheme
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.calibration import model_batch
-from compiler_core.quantize.profile import Profile, profile_model
+from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.scheme import QuantizationScheme, read_scheme
 from compiler_core.quantize.statistics import TensorRange
@@ -36,6 +36,7 @@ from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.tensor.digest import digest
 from nest_tune.measurers import load_measurer
+from nest_tune.quantization.profile_store import stored_profile
 from nest_tune.study.scoring import (
     COMPARING,
     Score,
@@ -98,7 +99,7 @@ class Bench:
                 hint="give --calibration calib.npz with the model's inputs",
             )
         samples = read_samples(Path(self.subjects.calibration), self.model.graph)
-        return profile_model(self.model.graph, samples)
+        return stored_profile(self.model.graph, samples)
 
     @cached_property
     def _inputs(self) -> dict[str, npt.NDArray[Any]]:
