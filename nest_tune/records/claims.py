@@ -19,7 +19,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from nest_tune.records.connection import Connection
 
-LEASE_S = 60.0
+LEASE_S = 30.0
+RENEWAL_S = 10.0
 
 _TABLES = sql.MetaData()
 _CLAIMS = sql.Table(
@@ -43,6 +44,7 @@ class Claims:
         self._connection, self._lease_s = connection, lease_s
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._held: set[str] = set()
+        self._renewed = time.monotonic()
         connection.make_tables(_TABLES.create_all)
 
     def take(self, keys: Iterable[str]) -> set[str]:
@@ -61,7 +63,10 @@ class Claims:
         def work(connection: sql.Connection) -> set[str]:
             now = self._now()
             ours = _CLAIMS.c.key.in_(wanted)
-            connection.execute(_CLAIMS.delete().where(ours, _CLAIMS.c.until_s < now))
+            void = _CLAIMS.c.until_s < now
+            if dead := self._dead(connection.execute(sql.select(_CLAIMS.c.owner).where(ours))):
+                void = sql.or_(void, _CLAIMS.c.owner.in_(dead))
+            connection.execute(_CLAIMS.delete().where(ours, void))
             make: Any = sqlite.insert if self._connection.dialect == "sqlite" else postgresql.insert
             rows = [{"key": key, "owner": self.owner} for key in wanted]
             values = {"until_s": now + self._lease_s}
@@ -76,16 +81,26 @@ class Claims:
         self._held |= taken
         return taken
 
+    def _dead(self, owners: sql.CursorResult[Any]) -> list[str]:
+        """Owners that were processes of this machine and are no more."""
+        found = []
+        for owner in set(owners.scalars()):
+            host, process, _ = owner.rsplit(":", 2)
+            if host == socket.gethostname() and not _is_alive(int(process)):
+                found.append(owner)
+        return found
+
     def renew(self) -> None:
-        """Keeps all claims of this driver for another lease."""
-        if self._held:
+        """Keeps all claims of this driver for another lease; does nothing where that is early."""
+        if self._held and time.monotonic() - self._renewed > min(RENEWAL_S, self._lease_s / 3):
+            self._renewed = time.monotonic()
             ours = _CLAIMS.c.owner == self.owner
             until = {"until_s": self._now() + self._lease_s}
             self._connection.run(lambda c: c.execute(_CLAIMS.update().where(ours).values(until)))
 
-    def drop(self, keys: Iterable[str]) -> None:
-        """Gives claims back, when their results are stored or will not come."""
-        given = sorted(self._held.intersection(keys))
+    def drop(self, keys: Iterable[str] | None = None) -> None:
+        """Gives claims back, when their results are stored or will not come; all by default."""
+        given = sorted(self._held if keys is None else self._held.intersection(keys))
         if given:
             ours = sql.and_(_CLAIMS.c.key.in_(given), _CLAIMS.c.owner == self.owner)
             self._connection.run(lambda c: c.execute(_CLAIMS.delete().where(ours)))
@@ -96,3 +111,13 @@ class Claims:
         if self._connection.dialect == "postgresql":
             return sql.cast(sql.extract("epoch", sql.func.clock_timestamp()), sql.Float(53))
         return sql.literal(time.time())
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

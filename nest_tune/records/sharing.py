@@ -72,6 +72,10 @@ class SharedRecords:
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         return have
 
+    def renew(self) -> None:
+        """Keeps the claims while a measurement takes its time; to be called every some seconds."""
+        self._claims.renew()
+
     def _look(self, keys: Sequence[Key], have: dict[Key, Record]) -> None:
         for key, record in self._database.find(keys).items() if keys else ():
             if record.outcome in BELIEVED:

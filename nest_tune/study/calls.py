@@ -1,24 +1,28 @@
 """Calls of pure functions on a runner, with every result kept by the digest of what it depends on.
 
 A lost worker costs a retry; a call that loses several is given up. A result that was computed
-before, in this study or another one, is taken from storage and never computed again.
+before, in this study or another one, is taken from storage and never computed again; one that
+another driver computes at this moment is waited for.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from compiler_core.tensor.digest import digest
+from nest_tune.records.claims import Claims
 from nest_tune.runners.runner import ATTEMPTS, Answer, Ending, Needs, Runner, Work
 from nest_tune.study.storage import StudyStorage
 
 Then = Callable[[Answer], None]
 
 _POLL_S = 0.5
+_LOOK_S = 0.1
 
 
 @dataclass
@@ -55,7 +59,9 @@ class Calls:
         self._context, self._timeout_s, self._poll = context, timeout_s, poll
         self._tickets = 0
         self._pending: dict[int, _Pending] = {}
+        self._elsewhere: dict[int, _Pending] = {}
         self._known: deque[tuple[Answer, Then]] = deque()
+        self._claims = Claims(storage.connection)
         self.found = 0
         """Calls that storage answered."""
 
@@ -80,26 +86,55 @@ class Calls:
         text = json.dumps([payload if key is None else key], sort_keys=True)
         name = digest((self._context, function, text), 32)
         self._tickets += 1
-        stored = self._storage.results([name])
-        if name in stored:
-            self.found += 1
-            self._known.append((Answer(self._tickets, Ending.DONE, stored[name]), then))
-            return
         needs = self._needs.get(function, Needs())
         work = Work(self._tickets, function, payload, timeout_s or self._timeout_s, needs)
-        self._pending[work.ticket] = _Pending(work, name, then)
-        self._runner.submit(work)
+        pending = _Pending(work, name, then)
+        self._elsewhere[work.ticket] = pending
+        self._look_elsewhere([work.ticket])
+
+    def _submit(self, pending: _Pending) -> None:
+        self._pending[pending.work.ticket] = pending
+        self._runner.submit(pending.work)
 
     def drain(self) -> None:
         """Waits for all calls, and for those that their answers start."""
-        while self._known or self._pending:
+        while self._known or self._pending or self._elsewhere:
             while self._known:
                 answer, then = self._known.popleft()
                 then(answer)
             if self._pending:
                 for answer in self._runner.wait(_POLL_S):
                     self._answered(answer)
+            elif self._elsewhere:
+                time.sleep(_LOOK_S)
+            self._look_elsewhere(list(self._elsewhere))
+            self._claims.renew()
             self._poll()
+
+    def _look_elsewhere(self, tickets: Sequence[int]) -> None:
+        """Begins what no other driver computes, and takes what another one has finished."""
+        if not tickets:
+            return
+        keys = [self._elsewhere[ticket].key for ticket in tickets]
+        ours = self._claims.take(keys)
+        # After the claim: what was finished before it is not computed again.
+        stored = self._storage.results(keys)
+        for ticket in tickets:
+            pending = self._elsewhere[ticket]
+            if pending.key in stored:
+                self.found += 1
+                answer = Answer(ticket, Ending.DONE, stored[pending.key])
+                self._known.append((answer, pending.then))
+            elif pending.key in ours:
+                self._submit(pending)
+            else:
+                continue
+            del self._elsewhere[ticket]
+        self._claims.drop(ours & set(stored))
+
+    def close(self) -> None:
+        """Lets other drivers compute what this one has begun."""
+        self._claims.drop()
 
     def _answered(self, answer: Answer) -> None:
         pending = self._pending.pop(answer.ticket, None)
@@ -116,4 +151,5 @@ class Calls:
             answer = replace(answer, message=message)
         if answer.ending is Ending.DONE:
             self._storage.add_result(pending.key, answer.value)
+        self._claims.drop([pending.key])
         pending.then(answer)

@@ -57,6 +57,10 @@ class Tuner(Protocol):
         """The best schedule found per task id; the same for the same tasks, seed and snapshot."""
         ...
 
+    def close(self) -> None:
+        """Ends its workers."""
+        ...
+
 
 class Untuned:
     """The default schedule of every task."""
@@ -73,6 +77,9 @@ class Untuned:
             bound = lower_bound(workload, self._core).cycles
             found[counted.task.id] = TunedTask(to_plain(schedule), cycles, cycles, bound, 0)
         return found
+
+    def close(self) -> None:
+        """It has no workers."""
 
 
 def task_from_plain(value: Any) -> CountedTask:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from nest_tune.measurers import load_measurer
 from nest_tune.quantization.profile_store import stored_profile
 from nest_tune.records.database import RecordDatabase
 from nest_tune.records.record import core_digest
-from nest_tune.runners.runner import Runner, RunnerOptions, Setup, make_runner
+from nest_tune.records.sharing import SharedRecords
+from nest_tune.runners.runner import RunnerOptions, Setup, make_runner
 from nest_tune.study.calls import Calls
 from nest_tune.study.engine import Budget, Ended, Engine, Observer, status_after
 from nest_tune.study.front import pareto_front, pick
@@ -46,6 +48,7 @@ from nest_tune.study_file import (
     read_settings_document,
     settings_document,
 )
+from nest_tune.tuning.measure import Measurer
 from nest_tune.tuning.task_search import TaskSearch
 from search_spaces.joint import JointSpace
 
@@ -309,7 +312,7 @@ def working(
     settings = ground.settings
     storage.take(study)
     status = Status.STOPPED
-    runner: Runner | None = None
+    opened = ExitStack()
     try:
         subjects = ground.subjects
         _gather_profile(ground)
@@ -319,6 +322,7 @@ def working(
             Setup("nest_tune.study.worker:prepare", payload, files_of(subjects)),
             RunnerOptions(settings.jobs, settings.ray_address),
         )
+        opened.callback(runner.close)
         holder: list[Engine] = []
         calls = Calls(
             runner,
@@ -328,12 +332,21 @@ def working(
             poll=lambda: holder[0].poll(),
             needs=needs_of(subjects),
         )
+        opened.callback(calls.close)
+        tuner = make_tuner(
+            ground,
+            storage,
+            study,
+            lambda search: holder[0].searching(search),
+            lambda: holder[0].poll(),
+        )
+        opened.callback(tuner.close)
         engine = Engine(
             study,
             storage,
             ground.problem,
             calls,
-            make_tuner(ground, storage, study, lambda search: holder[0].searching(search)),
+            tuner,
             observer,
         )
         holder.append(engine)
@@ -343,8 +356,7 @@ def working(
         status = Status.FAILED
         raise
     finally:
-        if runner is not None:
-            runner.close()
+        opened.close()
         storage.release(study, status)
 
 
@@ -353,8 +365,10 @@ def make_tuner(
     storage: StudyStorage,
     study: StoredStudy,
     progress: Callable[[TaskSearch], None] = lambda _search: None,
+    poll: Callable[[], None] = lambda: None,
 ) -> Tuner:
-    """What finds schedules for a study."""
+    """What finds schedules for a study. On a cluster its workers measure them; on one machine this
+    process does, which is done before workers would have started."""
     settings, core = ground.settings, ground.target.npu
     if not settings.tiling:
         return Untuned(ground.target)
@@ -364,7 +378,13 @@ def make_tuner(
     start = database.snapshot(target=target, until=study.document["records"]["newest"])
     own = own_records(database.snapshot(target=target), core, tuned)
     sampler = "xgb" if settings.sampler == "exhaustive" else settings.sampler
-    return RecordTuner(core, database, start, sampler, settings.seed, own, progress)
+    workers = None
+    if settings.runner != "local":
+        options = RunnerOptions(settings.jobs, settings.ray_address)
+        workers = partial(make_runner, settings.runner, options=options)
+    shared = SharedRecords(database, poll=poll)
+    measurer = Measurer(core, workers=workers, shared=shared, poll=poll)
+    return RecordTuner(core, database, start, sampler, settings.seed, own, progress, measurer)
 
 
 def records_at_start(ground: Ground) -> dict[str, Any]:

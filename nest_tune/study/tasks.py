@@ -13,8 +13,10 @@ from compiler_core.targets.vta.hardware import VtaCore
 from cost_models.boosted import BoostedModel
 from nest_tune.records.database import RecordDatabase, Snapshot
 from nest_tune.records.record import Record, core_digest
+from nest_tune.records.sharing import SharedRecords
 from nest_tune.study.inner import CountedTask, TunedTask
 from nest_tune.tuning.knowledge import knowledge_of
+from nest_tune.tuning.measure import Measurer
 from nest_tune.tuning.task_search import TaskSearch
 from nest_tune.tuning.tune import tune_tasks
 
@@ -33,6 +35,7 @@ class RecordTuner:
         seed: Of the study.
         own: Records that the study has made so far, one list per task, from :func:`own_records`.
         progress: Told of a search after each of its batches.
+        measurer: Stores what it measures in the database; by default this process measures.
     """
 
     def __init__(
@@ -44,8 +47,10 @@ class RecordTuner:
         seed: int,
         own: Sequence[Sequence[Record]],
         progress: Callable[[TaskSearch], None],
+        measurer: Measurer | None = None,
     ) -> None:
-        self._core, self._database, self._start = core, database, start
+        self._core, self._start = core, start
+        self._measurer = measurer or Measurer(core, shared=SharedRecords(database))
         self._sampler, self._seed, self._progress = sampler, seed, progress
         self._own = [list(records) for records in own]
         self._start_knowledge = knowledge_of(start, core)
@@ -57,7 +62,6 @@ class RecordTuner:
         def keep(batch: list[Record]) -> None:
             for record in batch:
                 made[record.task].append(record)
-            self._database.add(batch)
 
         found = tune_tasks(
             {counted.task: counted.count for counted in tasks},
@@ -68,6 +72,7 @@ class RecordTuner:
             knowledge=self._start_knowledge,
             base=self._base_model(frozenset(made)) if self._sampler == "xgb" else None,
             keep=keep,
+            measurer=self._measurer,
             progress=self._progress,
         )
         first = len(self._own)
@@ -84,6 +89,10 @@ class RecordTuner:
             )
             for number, (task, result) in enumerate(found.items())
         }
+
+    def close(self) -> None:
+        """Ends the workers that measure."""
+        self._measurer.close()
 
     def _base_model(self, tuned: frozenset[str]) -> BoostedModel:
         """What all tasks but ``tuned`` teach. It is learnt anew when the study has half as many

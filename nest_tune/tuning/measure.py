@@ -1,8 +1,11 @@
-"""Measuring schedules: in this process or on the workers of a runner, always in order."""
+"""Measuring schedules: in this process or on the workers of a runner, always in order.
+
+Where several drivers measure for one database, each measurement is made by one of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +15,20 @@ from compiler_core.errors import NestTuneError
 from compiler_core.plain import from_plain, to_plain
 from compiler_core.targets.vta.hardware import VtaCore
 from compiler_core.targets.vta.layer import measure_layer
+from compiler_core.targets.vta.lowering_version import LOWERING_VERSION
 from compiler_core.targets.vta.schedule import Schedule
 from compiler_core.targets.vta.schedule_rows import from_row, to_row
+from compiler_core.tensor.task import Task
 from compiler_core.tensor.workload import ConvWorkload, MaxPoolWorkload, Workload
-from nest_tune.records.record import Outcome
+from nest_tune.records.record import Outcome, Record, core_digest, record_of
 
 if TYPE_CHECKING:
-    from nest_tune.runners.runner import Runner
+    from nest_tune.records.database import Key
+    from nest_tune.records.sharing import SharedRecords
+    from nest_tune.runners.runner import Runner, Setup
 
 TIMEOUT_S = 60.0
+UNIT = "vta"
 
 
 @dataclass(frozen=True)
@@ -56,36 +64,93 @@ class Measurer:
         core: Where the schedules run.
         jobs: Worker processes; with one, everything happens in this process.
         timeout_s: Time of one measurement on a worker.
+        workers: Makes another runner than that of ``jobs`` processes.
+        shared: Records of all drivers: what others measure is not measured again, and what is
+            measured here is stored there.
+        poll: Called while workers are waited for; may raise to end it.
     """
 
-    def __init__(self, core: VtaCore, jobs: int = 1, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        core: VtaCore,
+        jobs: int = 1,
+        timeout_s: float = TIMEOUT_S,
+        *,
+        workers: Callable[[Setup], Runner] | None = None,
+        shared: SharedRecords | None = None,
+        poll: Callable[[], None] = lambda: None,
+    ) -> None:
         self._core, self._jobs, self._timeout_s = core, jobs, timeout_s
+        self._workers, self._shared, self._poll = workers, shared, poll
         self._runner: Runner | None = None
         self._tickets = 0
 
     def measure(self, work: Sequence[tuple[Workload, Schedule]]) -> list[Measurement]:
         """Measures schedules; the results are in their order, whoever finished first."""
-        if self._jobs == 1 or len(work) < 2:
+        if self._shared is None or not work:
+            return self._measure(work)
+        target = core_digest(self._core)
+        keys = [(w.digest, s.digest, target, LOWERING_VERSION) for w, s in work]
+        subjects = dict(zip(keys, work, strict=True))
+
+        def make(wanted: Sequence[Key]) -> list[Record]:
+            chosen = [subjects[key] for key in wanted]
+            return [
+                record_of(
+                    Task(UNIT, workload), schedule, target, LOWERING_VERSION,
+                    done.outcome, done.cycles, done.dram_bytes,
+                )
+                for (workload, schedule), done in zip(chosen, self._measure(chosen), strict=True)
+            ]  # fmt: skip
+
+        records = self._shared.obtain(keys, make)
+        found = [records[key] for key in keys]
+        return [Measurement(r.outcome, r.cycles, r.dram_bytes) for r in found]
+
+    def _measure(self, work: Sequence[tuple[Workload, Schedule]]) -> list[Measurement]:
+        if (self._jobs == 1 and self._workers is None) or len(work) < 2:
             return [measure(workload, schedule, self._core) for workload, schedule in work]
         return self._on_workers(work)
 
     def _on_workers(self, work: Sequence[tuple[Workload, Schedule]]) -> list[Measurement]:
-        from nest_tune.runners.runner import RunnerOptions, Setup, Work, make_runner
+        from nest_tune.runners.runner import ATTEMPTS, Ending, Work
+
+        runner = self._started()
+        calls: dict[int, tuple[int, int]] = {}
+
+        def submit(index: int, attempt: int) -> None:
+            workload, schedule = work[index]
+            payload = {"workload": to_plain(workload), "row": list(to_row(schedule))}
+            call = "nest_tune.tuning.measure:serve_measurement"
+            calls[self._tickets] = (index, attempt)
+            runner.submit(Work(self._tickets, call, payload, self._timeout_s))
+            self._tickets += 1
+
+        for index in range(len(work)):
+            submit(index, 1)
+        results: dict[int, Measurement] = {}
+        while len(results) < len(work):
+            for answer in runner.wait(0.5):
+                index, attempt = calls.pop(answer.ticket)
+                if answer.ending is Ending.LOST and attempt < ATTEMPTS:
+                    submit(index, attempt + 1)
+                else:
+                    results[index] = _read(answer)
+            self._poll()
+            if self._shared is not None:
+                self._shared.renew()
+        return [results[index] for index in range(len(work))]
+
+    def _started(self) -> Runner:
+        from nest_tune.runners.runner import RunnerOptions, Setup, make_runner
 
         if self._runner is None:
             setup = Setup("nest_tune.tuning.measure:serve_core", to_plain(self._core))
-            self._runner = make_runner("local", setup, RunnerOptions(self._jobs))
-        first = self._tickets
-        for workload, schedule in work:
-            payload = {"workload": to_plain(workload), "row": list(to_row(schedule))}
-            call = "nest_tune.tuning.measure:serve_measurement"
-            self._runner.submit(Work(self._tickets, call, payload, self._timeout_s))
-            self._tickets += 1
-        results: dict[int, Measurement] = {}
-        while len(results) < len(work):
-            for answer in self._runner.wait(0.5):
-                results[answer.ticket] = _read(answer)
-        return [results[number] for number in range(first, self._tickets)]
+            if self._workers is not None:
+                self._runner = self._workers(setup)
+            else:
+                self._runner = make_runner("local", setup, RunnerOptions(self._jobs))
+        return self._runner
 
     def close(self) -> None:
         """Ends the workers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from compiler_core.targets.vta.hardware import VtaCore
@@ -111,6 +112,7 @@ def tune_tasks(
     base: BoostedModel | None = None,
     keep: Callable[[list[Record]], None] | None = None,
     jobs: int = 1,
+    measurer: Measurer | None = None,
     progress: Progress | None = None,
 ) -> dict[Task, TaskResult]:
     """Tunes all tasks of a model, measuring where the expected gain end to end is largest.
@@ -128,6 +130,7 @@ def tune_tasks(
             ``knowledge``.
         keep: Takes the records of each batch.
         jobs: Worker processes.
+        measurer: What measures instead; it stays open.
         progress: Called after every batch.
 
     Raises:
@@ -142,7 +145,7 @@ def tune_tasks(
     searches = {
         task: TaskSearch(task, core, sampler, seed, knowledge, base, keep) for task in tasks
     }
-    with Measurer(core, jobs) as measurer:
+    with nullcontext(measurer) if measurer is not None else Measurer(core, jobs) as measurer:
         for search in searches.values():
             if search.spent < BATCH:
                 search.step(measurer)
