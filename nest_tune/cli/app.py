@@ -76,6 +76,12 @@ COMMANDS = {
             "app",
             "Hold what was tuned: compile a lock file again and compare every number.",
         ),
+        (
+            "dashboard",
+            "dashboard",
+            "dashboard",
+            "Browse studies in optuna-dashboard, on this machine only.",
+        ),
     )
 }
 """The commands: name, module, function or application, and their help in the list."""
