@@ -56,7 +56,8 @@ def qdq_model(quantized: QuantizedGraph) -> onnx.ModelProto:
             writer.require(segment.qdq.opsets)
             writer.taken |= set(segment.qdq.types)
     writer.taken |= set(source.types) | set(source.constants)
-    floats = _float_tensors(quantized)
+    read = _float_inputs(quantized)
+    floats = read | set(source.outputs)
     for segment in quantized.segments:
         if isinstance(segment, FloatSegment):
             writer.add_model(write_model(segment.qdq or segment.graph))
@@ -70,7 +71,7 @@ def qdq_model(quantized: QuantizedGraph) -> onnx.ModelProto:
         for name in segment.outputs:
             if name in floats:
                 shape = source.types[name].shape or ()
-                writer.from_nchw(name, quantized.views[name], shape)
+                writer.from_nchw(name, quantized.views[name], shape, guarded=name in read)
     written = {name for node in writer.nodes for name in node.output}
     for name in source.outputs:
         if name in source.constants and name not in written:
@@ -119,13 +120,14 @@ def _int8(tensor: QuantizedTensor) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(tensor.name, TensorProto.INT8, shape)
 
 
-def _float_tensors(quantized: QuantizedGraph) -> set[str]:
-    """Tensors that float segments or the caller read."""
-    floats = set(quantized.source.outputs)
-    for segment in quantized.segments:
-        if isinstance(segment, FloatSegment):
-            floats |= set(segment.graph.inputs)
-    return floats
+def _float_inputs(quantized: QuantizedGraph) -> set[str]:
+    """Tensors that float segments read."""
+    return {
+        name
+        for segment in quantized.segments
+        if isinstance(segment, FloatSegment)
+        for name in segment.graph.inputs
+    }
 
 
 def _interface(graph: Graph) -> Graph:
@@ -236,9 +238,15 @@ class _Writer:
         if integers == (0, 127):
             return self._node("Relu", [source])
         low, high = (np.float32(limit * 2.0**-output.exponent) for limit in integers)
+        return self._clamp(source, low, high)
+
+    def _clamp(
+        self, source: str, low: np.float32, high: np.float32, output: str | None = None
+    ) -> str:
         if self._opset < _CLIP_INPUTS_OPSET:
-            return self._node("Clip", [source], min=float(low), max=float(high))
-        return self._node("Clip", [source, self.constant(low), self.constant(high)])
+            return self._node("Clip", [source], output=output, min=float(low), max=float(high))
+        limits = [self.constant(low), self.constant(high)]
+        return self._node("Clip", [source, *limits], output=output)
 
     def quantize(self, source: str, tensor: QuantizedTensor) -> None:
         """``source`` becomes the int8 ``tensor``."""
@@ -279,8 +287,15 @@ class _Writer:
             name = self._node("Transpose", [name], perm=view.permutation)
         return self._reshape(name, self._tensors[tensor].shape[1:])
 
-    def from_nchw(self, tensor: str, view: View, shape: Sequence[int | None]) -> None:
-        """The dequantized ``tensor`` under its name in the float graph."""
+    def from_nchw(
+        self, tensor: str, view: View, shape: Sequence[int | None], *, guarded: bool
+    ) -> None:
+        """The dequantized ``tensor`` under its name in the float graph.
+
+        A clamp that clips nothing guards it: onnxruntime takes a float convolution right between
+        DequantizeLinear and QuantizeLinear for one whose weights somebody forgot, and quantizes
+        them.
+        """
         name = self._real(tensor)
         permuted = [view.split[axis] for axis in view.permutation]
         name = self._reshape(name, permuted[1:])
@@ -288,7 +303,12 @@ class _Writer:
             inverse = [int(axis) for axis in np.argsort(view.permutation)]
             name = self._node("Transpose", [name], perm=inverse)
         sizes = self.constant(np.array([0, *(size or 1 for size in shape[1:])], np.int64))
-        self.nodes.append(helper.make_node("Reshape", [name, sizes], [tensor]))
+        if not guarded:
+            self.nodes.append(helper.make_node("Reshape", [name, sizes], [tensor]))
+            return
+        name = self._node("Reshape", [name, sizes])
+        step = np.float32(2.0 ** -self._tensors[tensor].exponent)
+        self._clamp(name, step * np.float32(-128), step * np.float32(127), tensor)
 
     def _reshape(self, tensor: str, sample: Sequence[int]) -> str:
         sizes = self.constant(np.array([0, *sample], dtype=np.int64))
@@ -308,9 +328,10 @@ class _Writer:
         name: str = "",
         *,
         quantization: bool = False,
+        output: str | None = None,
         **attributes: Any,
     ) -> str:
-        output = self._fresh()
+        output = self._fresh() if output is None else output
         domain = self._domain if quantization else ""
         node = helper.make_node(op, inputs, [output], name=name, domain=domain, **attributes)
         self.nodes.append(node)

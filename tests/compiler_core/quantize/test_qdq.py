@@ -108,3 +108,19 @@ def test_outputs_that_are_constants_or_inputs(plain):
     outputs = ReferenceExecutor(quantize(graph, assignment, ranges)).run(samples)
     np.testing.assert_array_equal(outputs["x"], samples["x"])
     np.testing.assert_array_equal(outputs["k"], [1, 2, 3])
+
+
+def test_weights_of_float_layers_stay_float(plain):
+    """onnxruntime quantizes those of a convolution right between its quantization operators."""
+    b = plain.GraphBuilder(x=(4, 6, 6))
+    b.add("Conv", ["x", b.constant("w", random(8, 4, 1, 1))], "a", (8, 6, 6))
+    b.add("Conv", ["a", b.constant("v", random(8, 8, 1, 1, seed=2))], "d", (8, 6, 6))
+    b.add("Conv", ["d", b.constant("u", random(5, 8, 1, 1, seed=3))], "y", (5, 6, 6))
+    graph = b.build("y")
+    assignment = default_assignment(graph) | {"Conv_d": "cpu"}
+    x = random(6, 4, 6, 6, seed=4)
+    ranges = calibrate(graph, {"x": x}, assemble(graph, assignment).calibrated)
+    quantized = quantize(graph, assignment, ranges)
+    expected = ReferenceExecutor(quantized).run({"x": x})["y"]
+    (result,) = run(qdq_model(quantized), {"x": x})
+    assert (result == expected).mean() > 0.99
