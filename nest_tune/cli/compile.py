@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler_core.errors import InputError
+from nest_tune.cli.completion import target_names, trial_names
 from nest_tune.cli.output import console, print_json
 
 if TYPE_CHECKING:
@@ -24,7 +25,12 @@ LEVELS = ("graph", "tensor", "commands")
 def compile_(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file.")],
     target: Annotated[
-        str, typer.Option(help="Name of a target, or path of a .toml file.", metavar="T")
+        str,
+        typer.Option(
+            help="Name of a target, or path of a .toml file.",
+            metavar="T",
+            autocompletion=target_names,
+        ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the package.")
@@ -36,7 +42,9 @@ def compile_(
     study: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME[:TRIAL]", help="Configuration of a study's trial; else of its pick."
+            metavar="NAME[:TRIAL]",
+            autocompletion=trial_names,
+            help="Configuration of a study's trial; else of its pick.",
         ),
     ] = None,
     pick: Annotated[

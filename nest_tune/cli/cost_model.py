@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from nest_tune.cli.completion import target_names
 from nest_tune.cli.output import console, print_json, require_writable
 from nest_tune.cli.tune import DEFAULT_STORAGE, Storage
 
@@ -21,7 +22,13 @@ app = typer.Typer(
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 TargetName = Annotated[
-    str, typer.Option("--target", help="Name of a target, or path of a .toml file.", metavar="T")
+    str,
+    typer.Option(
+        "--target",
+        help="Name of a target, or path of a .toml file.",
+        metavar="T",
+        autocompletion=target_names,
+    ),
 ]
 
 

@@ -9,6 +9,7 @@ import typer
 
 from compiler_core.errors import InputError
 from nest_tune.cli.compile import parse_shapes, progress
+from nest_tune.cli.completion import target_names
 from nest_tune.cli.output import print_json, require_writable, write_atomically
 from nest_tune.cli.plan_report import (
     best_document,
@@ -34,7 +35,12 @@ app = typer.Typer(
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file.")]
 TargetName = Annotated[
     str,
-    typer.Option("--target", metavar="T", help="Name of a target, path of a .toml file, or host."),
+    typer.Option(
+        "--target",
+        metavar="T",
+        autocompletion=target_names,
+        help="Name of a target, path of a .toml file, or host.",
+    ),
 ]
 CpuTableFile = Annotated[
     Path | None,

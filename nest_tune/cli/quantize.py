@@ -1,4 +1,4 @@
-"""``nest-tune quantize``: statistics of activations, and layers by the damage they do."""
+"""``nest-tune quantize``: statistics of activations, layers by the damage they do, schemes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler_core.errors import InputError
+from nest_tune.cli import quantize_search
 from nest_tune.cli.compile import parse_shapes
+from nest_tune.cli.completion import target_names
 from nest_tune.cli.output import console, print_json, require_writable, write_atomically
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="quantize",
-    help="Statistics of activations, and layers by the damage that quantizing them does.",
+    help="Statistics of activations, layers by the damage that quantizing them does, schemes.",
     epilog="Example: nest-tune quantize profile resnet8.onnx --calibration calib.npz -o profile",
     no_args_is_help=True,
     rich_markup_mode=None,  # plain help answers in half the time
@@ -93,7 +95,12 @@ def profile(
 )
 def sensitivity(
     model: Model,
-    target: Annotated[str, typer.Option(metavar="T", help="Target: a name or a TOML file.")],
+    target: Annotated[
+        str,
+        typer.Option(
+            metavar="T", autocompletion=target_names, help="Target: a name or a TOML file."
+        ),
+    ],
     calibration: Annotated[
         Path | None, typer.Option(metavar="calib.npz", help="Samples to profile.")
     ] = None,
@@ -148,6 +155,9 @@ def sensitivity(
         print_json("quantize-sensitivity", body | {"layers": [_document(i) for i in found]})
         return
     _table(found, count)
+
+
+app.command("search", epilog=quantize_search.EXAMPLE)(quantize_search.search)
 
 
 def _gather(source: FloatModel, calibration: Path, sizes: list[int], jobs: int) -> Profile:

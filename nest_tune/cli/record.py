@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from nest_tune.cli.completion import target_names
 from nest_tune.cli.output import console, print_json, require_writable, write_atomically
 from nest_tune.cli.tune import DEFAULT_STORAGE, Storage
 
@@ -125,7 +126,11 @@ def verify(
     storage: Storage = DEFAULT_STORAGE,
     target: Annotated[
         str | None,
-        typer.Option(metavar="T", help="Target whose records are measured again."),
+        typer.Option(
+            metavar="T",
+            autocompletion=target_names,
+            help="Target whose records are measured again.",
+        ),
     ] = None,
     remeasure: Annotated[
         int, typer.Option(min=0, help="Records of --target to measure again.")

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler_core.errors import InputError
+from nest_tune.cli.completion import target_names
 from nest_tune.cli.output import (
     ExitCode,
     console,
@@ -53,7 +54,12 @@ def simulate(
         Path, typer.Argument(metavar="PROGRAM.npz", help="Program in the vector file format.")
     ],
     target: Annotated[
-        str, typer.Option(help="Name of a target, or path of a .toml file.", metavar="T")
+        str,
+        typer.Option(
+            help="Name of a target, or path of a .toml file.",
+            metavar="T",
+            autocompletion=target_names,
+        ),
     ],
     profile: Annotated[
         Profile | None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nest_tune.cli.compile import parse_shapes
+from nest_tune.cli.completion import target_names
 from nest_tune.cli.output import console, print_json
 
 if TYPE_CHECKING:
@@ -33,7 +34,12 @@ def _space() -> None:
 def show(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file.")],
     target: Annotated[
-        str, typer.Option(help="Name of a target, or path of a .toml file.", metavar="T")
+        str,
+        typer.Option(
+            help="Name of a target, or path of a .toml file.",
+            metavar="T",
+            autocompletion=target_names,
+        ),
     ],
     task: Annotated[
         str | None, typer.Option(metavar="TASK", help="Id of a task: its tiling space.")

@@ -13,6 +13,7 @@ import typer
 
 from compiler_core.errors import InfeasibleError, InputError
 from nest_tune.cli.compile import parse_shapes
+from nest_tune.cli.completion import objectives, picks, study_names, target_names, trial_names
 from nest_tune.cli.output import console, print_json, without_password
 
 if TYPE_CHECKING:
@@ -36,14 +37,23 @@ StorageUrl = Annotated[
     str | None,
     typer.Option("--storage", metavar="URL", help="Database; default sqlite:///nest-tune.db."),
 ]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the study.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of the study.", autocompletion=study_names)
+]
 NameOfTrial = Annotated[
-    str, typer.Argument(metavar="NAME[:TRIAL]", help="Study, and a trial of it by number.")
+    str,
+    typer.Argument(
+        metavar="NAME[:TRIAL]",
+        help="Study, and a trial of it by number.",
+        autocompletion=trial_names,
+    ),
 ]
 Pick = Annotated[
     str,
     typer.Option(
-        metavar="RULE", help="knee, min:latency_ms, max:accuracy or lex:accuracy,latency_ms."
+        metavar="RULE",
+        help="knee, min:latency_ms, max:accuracy or lex:accuracy,latency_ms.",
+        autocompletion=picks,
     ),
 ]
 Output = Annotated[
@@ -86,7 +96,12 @@ def start(
     ] = None,
     model: Annotated[str | None, typer.Option(metavar="FILE", help="ONNX file.")] = None,
     target: Annotated[
-        str | None, typer.Option(metavar="T", help="Name of a target, or path of a .toml file.")
+        str | None,
+        typer.Option(
+            metavar="T",
+            autocompletion=target_names,
+            help="Name of a target, or path of a .toml file.",
+        ),
     ] = None,
     calibration: Annotated[
         str | None, typer.Option(metavar="calib.npz", help="Samples of the inputs.")
@@ -107,7 +122,10 @@ def start(
         typer.Option(metavar="NAME=1,3,…", help="Shape of an input with dynamic axes."),
     ] = None,
     objective: Annotated[
-        list[str] | None, typer.Option(metavar="METRIC:min", help="What to optimize; repeatable.")
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC:min", autocompletion=objectives, help="What to optimize; repeatable."
+        ),
     ] = None,
     constraint: Annotated[
         list[str] | None,

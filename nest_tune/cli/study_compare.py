@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nest_tune.cli.completion import study_names
 from nest_tune.cli.output import console, print_json
 from nest_tune.cli.study import AsJson, Pick, StorageUrl, app, open_storage
 from nest_tune.markdown import cell
@@ -32,7 +33,10 @@ class Format(Enum):
 
 @app.command(epilog="Example: nest-tune study compare with-xgb with-random --format md")
 def compare(
-    names: Annotated[list[str], typer.Argument(metavar="A B…", help="Names of the studies.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="A B…", help="Names of the studies.", autocompletion=study_names),
+    ],
     trials: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Of each; default: as many as the shortest has."),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nest_tune.cli.completion import target_names
 from nest_tune.cli.output import console, print_json
 
 if TYPE_CHECKING:
@@ -51,7 +52,12 @@ def list_targets(as_json: AsJson = False) -> None:
 
 @app.command(epilog="Example: nest-tune target show vta-pynq --json")
 def show(
-    target: Annotated[str, typer.Argument(help="Name of a target, or path of a .toml file.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a target, or path of a .toml file.", autocompletion=target_names
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Show a target, resolved, with unit and origin of each number."""
@@ -66,7 +72,12 @@ def show(
 
 @app.command(epilog="Example: nest-tune target check my-soc.toml")
 def check(
-    file: Annotated[str, typer.Argument(help="Path of a .toml file, or name of a target.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="Path of a .toml file, or name of a target.", autocompletion=target_names
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Check a target description; exit 2 says what is wrong with it."""

@@ -11,6 +11,7 @@ import typer
 
 from nest_tune.cli import tune
 from nest_tune.cli.compile import parse_shapes
+from nest_tune.cli.completion import target_names
 from nest_tune.cli.output import console, print_json
 
 if TYPE_CHECKING:
@@ -32,7 +33,13 @@ app.command("tune", epilog=tune.EXAMPLE)(tune.tune)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 TargetName = Annotated[
-    str, typer.Option("--target", help="Name of a target, or path of a .toml file.", metavar="T")
+    str,
+    typer.Option(
+        "--target",
+        help="Name of a target, or path of a .toml file.",
+        metavar="T",
+        autocompletion=target_names,
+    ),
 ]
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nest_tune.cli.completion import target_names
 from nest_tune.cli.output import (
     console,
     print_json,
@@ -48,7 +49,12 @@ def tune(
     ],
     target: Annotated[
         str,
-        typer.Option("--target", help="Name of a target, or path of a .toml file.", metavar="T"),
+        typer.Option(
+            "--target",
+            help="Name of a target, or path of a .toml file.",
+            metavar="T",
+            autocompletion=target_names,
+        ),
     ],
     sampler: Annotated[
         str, typer.Option(metavar="S", help="xgb, tpe, nsga2, random or exhaustive.")

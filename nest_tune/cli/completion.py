@@ -1,0 +1,78 @@
+"""What a shell offers for names of targets, studies and the like.
+
+Nothing may be printed and no error may escape: a shell shows what it gets. Names that the shell
+itself knows, of files, are left to it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import typer
+
+from compiler_core.errors import NestTuneError
+
+_METRICS = (
+    "latency_ms:min",
+    "accuracy:max",
+    "energy_mj:min",
+    "npu_cycles:min",
+    "size_bytes:min",
+    "dram_peak_bytes:min",
+    "accuracy_drop:min",
+)
+_PICKS = ("knee", "min:latency_ms", "max:accuracy", "lex:accuracy,latency_ms")
+
+
+def target_names(incomplete: str) -> list[str]:
+    """Bundled targets, and description files in the working folder."""
+    from compiler_core.targets.load import bundled_targets
+
+    files = [path.name for path in Path().glob("*.toml")] if incomplete else []
+    return sorted(name for name in (*bundled_targets(), *files) if name.startswith(incomplete))
+
+
+def study_names(context: typer.Context, incomplete: str) -> list[str]:
+    """Studies of the storage that the line names so far, else of the usual one."""
+    return sorted(name for name in _studies(context) if name.startswith(incomplete))
+
+
+def trial_names(context: typer.Context, incomplete: str) -> list[str]:
+    """Studies; after a colon the trials of one."""
+    name, colon, number = incomplete.partition(":")
+    if not colon:
+        return study_names(context, incomplete)
+    trials = _studies(context).get(name, 0)
+    return [f"{name}:{n}" for n in range(trials) if str(n).startswith(number)]
+
+
+def objectives(incomplete: str) -> list[str]:
+    """Metrics with their usual direction."""
+    return [text for text in _METRICS if text.startswith(incomplete)]
+
+
+def picks(incomplete: str) -> list[str]:
+    """Rules that choose a trial."""
+    return [text for text in _PICKS if text.startswith(incomplete)]
+
+
+def _studies(context: typer.Context) -> dict[str, int]:
+    """Number of trials by study; empty where the storage cannot be read."""
+    try:
+        return dict(_read(context.params.get("storage")))
+    except (NestTuneError, ImportError):
+        return {}
+
+
+def _read(url: str | None) -> Iterator[tuple[str, int]]:
+    from nest_tune.study.storage import StudyStorage
+    from nest_tune.study_file import storage_url
+
+    storage = StudyStorage(storage_url(url, os.environ), create=False)
+    try:
+        for study in storage.studies():
+            yield study.name, len(storage.trials(study))
+    finally:
+        storage.close()
