@@ -140,6 +140,7 @@ class RunnerOptions:
 RUNNERS: dict[str, str] = {
     "local": "nest_tune.runners.local:make",
     "ray": "nest_tune.runners.ray:make",
+    "replay": "nest_tune.runners.replay:make",
 }
 """Function ``(setup, options) -> Runner`` by name; the module is imported when it is used."""
 

@@ -379,19 +379,21 @@ def make_tuner(
     own = own_records(database.snapshot(target=target), core, tuned)
     sampler = "xgb" if settings.sampler == "exhaustive" else settings.sampler
     workers = None
-    if settings.runner != "local":
+    replay = settings.runner == "replay"
+    if settings.runner != "local" and not replay:
         options = RunnerOptions(settings.jobs, settings.ray_address)
         workers = partial(make_runner, settings.runner, options=options)
     shared = SharedRecords(database, poll=poll)
-    measurer = Measurer(core, workers=workers, shared=shared, poll=poll)
+    measurer = Measurer(core, workers=workers, shared=shared, poll=poll, replay=replay)
     return RecordTuner(core, database, start, sampler, settings.seed, own, progress, measurer)
 
 
 def records_at_start(ground: Ground) -> dict[str, Any]:
-    """What the measurement database holds now: enough to see the same again later."""
+    """What the measurement database holds now: enough to see the same again later. A replay begins
+    as if it held nothing: records stand for measurements and teach only when they are made."""
     database = RecordDatabase(ground.settings.storage)
     try:
-        newest = database.newest()
+        newest = 0 if ground.settings.runner == "replay" else database.newest()
         snapshot = database.snapshot(target=core_digest(ground.target.npu), until=newest)
         return {"newest": newest, "digest": snapshot.digest, "count": len(snapshot.records)}
     finally:

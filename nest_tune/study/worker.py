@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy.typing as npt
 
 from compiler_core.compile import CompiledModel, compile_model, model_layers
 from compiler_core.configuration import Configuration, Scheme, Subject, read_schedule
-from compiler_core.errors import InputError
+from compiler_core.errors import InputError, NestTuneError
 from compiler_core.frontend import LABELS, FloatModel, QuantizedModel, load_model, read_samples
 from compiler_core.npz import read_npz
 from compiler_core.package.writer import write_package
@@ -233,7 +234,12 @@ def prepare(payload: Plain) -> Bench:
     """A worker's state from :class:`Subjects` as plain values."""
     shapes = {name: tuple(shape) for name, shape in payload["shapes"].items()}
     bench = Bench(Subjects(**{**payload, "shapes": shapes}))
-    bench.quantized({})  # calibrates, so that no trial's time is spent on it
+    # Calibrates, and has the simulators compiled where this machine has not run them before, so
+    # that no trial's time is spent on it. What is wrong with the default, trial 0 will say.
+    bench.quantized({})
+    if not bench.target.by_clock:
+        with suppress(NestTuneError):
+            bench.compiled({}, {})
     return bench
 
 

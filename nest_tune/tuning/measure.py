@@ -68,6 +68,7 @@ class Measurer:
         shared: Records of all drivers: what others measure is not measured again, and what is
             measured here is stored there.
         poll: Called while workers are waited for; may raise to end it.
+        replay: Whether all measurements have to be in ``shared``.
     """
 
     def __init__(
@@ -79,14 +80,20 @@ class Measurer:
         workers: Callable[[Setup], Runner] | None = None,
         shared: SharedRecords | None = None,
         poll: Callable[[], None] = lambda: None,
+        replay: bool = False,
     ) -> None:
         self._core, self._jobs, self._timeout_s = core, jobs, timeout_s
+        self._replay = replay
         self._workers, self._shared, self._poll = workers, shared, poll
         self._runner: Runner | None = None
         self._tickets = 0
 
     def measure(self, work: Sequence[tuple[Workload, Schedule]]) -> list[Measurement]:
-        """Measures schedules; the results are in their order, whoever finished first."""
+        """Measures schedules; the results are in their order, whoever finished first.
+
+        Raises:
+            NestTuneError: One would have to be measured, and only known ones are wanted.
+        """
         if self._shared is None or not work:
             return self._measure(work)
         target = core_digest(self._core)
@@ -95,6 +102,13 @@ class Measurer:
 
         def make(wanted: Sequence[Key]) -> list[Record]:
             chosen = [subjects[key] for key in wanted]
+            if self._replay:
+                workload, schedule = chosen[0]
+                raise NestTuneError(
+                    f"runner replay: the records lack {len(chosen)} of {len(work)} schedules of "
+                    f"task {Task(UNIT, workload).id}, one of them {schedule.digest}",
+                    hint="--runner local measures them",
+                )
             return [
                 record_of(
                     Task(UNIT, workload), schedule, target, LOWERING_VERSION,

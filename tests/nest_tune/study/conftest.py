@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nest_tune.runners.runner import Answer, Ending, Setup, Work, kind_of, resolve
+from nest_tune.runners.runner import (
+    Answer,
+    Ending,
+    Runner,
+    Setup,
+    Work,
+    kind_of,
+    make_runner,
+    resolve,
+)
 from nest_tune.study import lifecycle, tasks
 from nest_tune.study.engine import Observer
 from nest_tune.study.lifecycle import StudyResult, create_study, run_study, survey_ground
@@ -105,7 +114,9 @@ class Studies:
         hurdle: Callable[[Work], Answer | None] | None = None,
         observer: Observer | None = None,
     ) -> StudyResult:
-        def make(_name: str, setup: Setup, _options: Any) -> InlineRunner:
+        def make(name: str, setup: Setup, options: Any) -> Runner:
+            if name == "replay":
+                return make_runner(name, setup, options)
             self.runner = InlineRunner(setup, seed)
             self.runner.hurdle = hurdle or self.runner.hurdle
             return self.runner
