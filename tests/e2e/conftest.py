@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
+import onnxruntime
 import pytest
 
 from compiler_core.compile import CompiledModel, compile_model
@@ -57,6 +59,34 @@ def checked_compile(
         return compiled
 
     return compile_
+
+
+@pytest.fixture
+def qdq_steps(tmp_path: Path) -> Callable[[CompiledModel, Arrays], dict[str, float]]:
+    """How far ``model.qdq.onnx`` of the last package is from the reference, output by output.
+
+    In steps of the int8 output where it has one, else in the output's own unit. The first sample
+    of the inputs is run, in stock onnxruntime.
+    """
+
+    def measure(compiled: CompiledModel, inputs: Arrays) -> dict[str, float]:
+        quantized = compiled.source.quantized
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        path = tmp_path / "package" / "model.qdq.onnx"
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        (name,) = quantized.source.inputs
+        feeds = {name: inputs["x"][:1]}
+        results = dict(zip(quantized.source.outputs, session.run(None, feeds), strict=True))
+        steps = {}
+        for output, expected in ReferenceExecutor(quantized).run(feeds).items():
+            known = quantized.tensors.get(output)
+            step = 1.0 if known is None else 2.0**-known.exponent
+            assert results[output].shape == expected.shape
+            steps[output] = float(np.abs(results[output] - expected).max()) / step
+        return steps
+
+    return measure
 
 
 def left_on_the_cpu(compiled: CompiledModel) -> list[str]:

@@ -46,6 +46,7 @@ def test_topology_is_bit_exact(
     compiled_outputs: dict[str, Any],
     weighted_on_cpu: Callable[[CompiledModel], list[str]],
     cpu_segments: Callable[[CompiledModel], int],
+    qdq_steps: Callable[..., dict[str, float]],
     tmp_path: Path,
     name: str,
     size: int,
@@ -61,6 +62,7 @@ def test_topology_is_bit_exact(
         assert not np.array_equal(array[0], array[1])  # outputs vary with the input
     assert not weighted_on_cpu(compiled)
     assert cpu_segments(compiled) == 0
+    assert max(qdq_steps(compiled, {"x": x}).values()) <= 1
     for layer in compiled.report.layers:
         assert layer.cycles >= layer.bound_cycles
 

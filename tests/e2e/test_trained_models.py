@@ -30,6 +30,7 @@ def test_compiled_programs_are_bit_exact(
     compiled_outputs: dict[str, Any],
     weighted_on_cpu: Callable[[CompiledModel], list[str]],
     cpu_segments: Callable[[CompiledModel], int],
+    qdq_steps: Callable[..., dict[str, float]],
     name: str,
     samples: int,
     segments: int | None,
@@ -43,16 +44,23 @@ def test_compiled_programs_are_bit_exact(
         assert not np.array_equal(array[0], array[1])  # outputs vary with the input
     assert not weighted_on_cpu(compiled)
     assert segments is None or cpu_segments(compiled) == segments
+    assert max(qdq_steps(compiled, inputs).values()) <= 1
     for layer in compiled.report.layers:
         assert layer.cycles >= layer.bound_cycles
 
 
 @pytest.mark.slow
 def test_detector_without_labels(
-    prepared_model: Callable[[str], Path], checked_compile: Callable[..., CompiledModel]
+    prepared_model: Callable[[str], Path],
+    checked_compile: Callable[..., CompiledModel],
+    qdq_steps: Callable[..., dict[str, float]],
 ) -> None:
     folder = prepared_model("ultraface_rfb320")
     random = np.random.default_rng(0)
     x: Any = random.uniform(-1, 1, (3, 3, 240, 320)).astype("f4")
     compiled = checked_compile(folder / "model.onnx", {"x": x}, {"x": x[:2]})
     assert compiled.metrics.launches > 30
+    # Behind the int8 tensors are a softmax and the decoding of boxes, in float.
+    steps = qdq_steps(compiled, {"x": x})
+    assert steps["scores"] <= 1 / 64
+    assert steps["boxes"] <= 1 / 64
