@@ -33,14 +33,29 @@ from compiler_core.frontend import load_model
 from compiler_core.graph.exporter import export_onnx
 from compiler_core.quantize.accuracy import Metric, measure, paired_difference
 from compiler_core.quantize.assignment import default_assignment
+from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.profile import profile_model
 from compiler_core.quantize.qdq import qdq_model
-from compiler_core.quantize.scheme import scheme_document
+from compiler_core.quantize.scheme import (
+    CpuPrecision,
+    QuantizationScheme,
+    RangeMethod,
+    Scales,
+    scheme_document,
+)
 from nest_tune.quantization.evaluation import SchemeEvaluator
 from nest_tune.quantization.search import search_schemes
 
 METHODS = (CalibrationMethod.MinMax, CalibrationMethod.Entropy, CalibrationMethod.Percentile)
 QDQ_OPSET = 13
+LIKE_THEIRS = QuantizationScheme(
+    Scales.ASYMMETRIC,
+    Granularity.CHANNEL,
+    RangeMethod.MAX,
+    RangeMethod.MAX,
+    cpu_precision=CpuPrecision.INT8,
+)
+"""What onnxruntime does with MinMax."""
 
 
 class _Reader(CalibrationDataReader):
@@ -153,7 +168,9 @@ def run(folder: Path) -> None:
         for method, content in models.items()
     }
     best = max(theirs, key=lambda method: (theirs[method][choosing].mean(), method == "MinMax"))
+    cpu = SchemeEvaluator(graph, dict.fromkeys(assignment, "cpu"), profile, {name: x}, y)
     candidates = {
+        "asymmetric int8 on the CPU": cpu.evaluate(LIKE_THEIRS).correct,
         "all on the NPU": uniform.correct,
         "mixed": ours.correct,
         "float": floats.correct,

@@ -61,7 +61,7 @@ COMMANDS = {
             "quantize",
             "quantize",
             "app",
-            "Statistics of activations, and layers by the damage that quantizing them does.",
+            "Statistics of activations, layers by the damage that quantizing them does, schemes.",
         ),
         ("space", "space", "app", "The search spaces of a model: what can be decided."),
         (

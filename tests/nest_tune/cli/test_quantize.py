@@ -104,3 +104,49 @@ def test_bad_input(files, arguments, message):
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_search_writes_a_configuration_that_compiles(files):
+    common = ["--target", "vta", "--calibration", "calib.npz"]
+    arguments = ["small.onnx", *common, "--data", "eval.npz", "-o", "best.toml", "--json"]
+    found = run("quantize", "search", *arguments, cwd=files)
+    # Six classes' labels on a model of 16 scores: accuracies mean nothing here, documents do.
+    assert found.returncode == 0, found.stderr
+    document = json.loads(found.stdout)
+    assert document["schema"] == "nest-tune/quantize-search/1"
+    assert document["uniform"]["npu_share"] == 1.0
+    assert 0.9 <= document["mixed"]["npu_share"] <= 1.0
+    assert document["mixed"]["scheme"]["split_inputs"] is True
+    assert document["float"]["sqnr_db"]["value"] == 200.0
+    made = run("compile", "small.onnx", *common, "--config", "best.toml", "-o", "out", cwd=files)
+    assert made.returncode == 0, made.stderr
+    again = run(
+        "compile", "small.onnx", *common, "--config", "out/config.toml", "-o", "again", cwd=files
+    )
+    assert again.returncode == 0, again.stderr
+    for path in (files / "out").rglob("*"):
+        if path.is_file():
+            assert (
+                path.read_bytes()
+                == (files / "again" / path.relative_to(files / "out")).read_bytes()
+            )
+    table = run("quantize", "search", *arguments[:-1], "--uniform", cwd=files)
+    assert table.returncode == 0, table.stderr
+    assert "best.toml: the uniform one" in table.stdout
+
+
+def test_compile_takes_a_profile(files):
+    done = run(
+        "quantize", "profile", "small.onnx", "--calibration", "calib.npz", "-o", "known", cwd=files
+    )
+    assert done.returncode == 0, done.stderr
+    common = ["compile", "small.onnx", "--target", "vta"]
+    for name, given in (("one", ["--profile", "known"]), ("two", ["--calibration", "calib.npz"])):
+        made = run(*common, *given, "-o", name, cwd=files)
+        assert made.returncode == 0, made.stderr
+    assert (files / "one" / "config.toml").read_text() == (
+        files / "two" / "config.toml"
+    ).read_text()
+    both = run(*common, "--profile", "known", "--calibration", "calib.npz", "-o", "x", cwd=files)
+    assert both.returncode == 2
+    assert "calibration and profile are both given" in both.stderr

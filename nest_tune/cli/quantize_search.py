@@ -1,0 +1,170 @@
+"""``nest-tune quantize search``: a good scheme for a model whose plan is the default."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nest_tune.cli.compile import parse_shapes
+from nest_tune.cli.output import console, print_json, require_writable, write_atomically
+
+if TYPE_CHECKING:
+    from compiler_core.quantize.accuracy import Accuracy
+    from nest_tune.quantization.evaluation import SchemeEvaluator
+    from nest_tune.quantization.search import Candidate, SearchResult
+
+EXAMPLE = (
+    "Example: nest-tune quantize search resnet8.onnx --target vta --calibration calib.npz "
+    "--data eval.npz -o best.toml"
+)
+
+
+def search(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file.")],
+    target: Annotated[str, typer.Option(metavar="T", help="Target: a name or a TOML file.")],
+    calibration: Annotated[
+        Path, typer.Option(metavar="calib.npz", help="Samples: x, or one array per input.")
+    ],
+    data: Annotated[
+        Path, typer.Option(metavar="eval.npz", help="Samples to choose by, and labels y.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FILE.toml", help="Configuration, for compile --config."
+        ),
+    ],
+    npu_share: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            metavar="SHARE",
+            help="Least part of the multiplications in int8 on the NPU.",
+        ),
+    ] = 0.9,
+    uniform: Annotated[
+        bool, typer.Option("--uniform", help="Keep every supported layer on the NPU.")
+    ] = False,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=1,3,…", help="Shape of an input with dynamic axes."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Threads of onnxruntime.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Find a quantization scheme: a grid in stages, then layers back to float.
+
+    Accuracies are of the samples that chose, so they flatter: judge the result on others.
+    """
+    shapes = parse_shapes(shape or [])
+    require_writable(output, "--output")
+
+    from compiler_core.configuration import Configuration, Scheme, Subject, configuration_text
+    from compiler_core.frontend import LABELS, load_model, quantize_model, read_samples
+    from compiler_core.npz import read_npz
+    from compiler_core.quantize.assignment import default_assignment
+    from compiler_core.targets.load import load_target
+    from nest_tune.quantization.accuracy_cache import AccuracyCache
+    from nest_tune.quantization.evaluation import SchemeEvaluator
+    from nest_tune.quantization.profile_store import stored_profile
+    from nest_tune.quantization.search import search_schemes
+    from nest_tune.task_store import cache_folder
+
+    chip = load_target(target)
+    source = load_model(model, shapes)
+    known = read_samples(calibration, source.graph)
+    profile = stored_profile(
+        source.graph,
+        known,
+        threads=jobs,
+        progress=lambda done, total: _tell(f"profile: {done} of {total} samples"),
+    )
+    units = default_assignment(source.graph)
+    labels = read_npz(data, names=[LABELS]).get(LABELS)
+    cache = AccuracyCache(cache_folder() / "accuracies")
+    choosing, plain = (
+        SchemeEvaluator(source.graph, units, profile, samples, y, cache=cache, threads=jobs)
+        for samples, y in ((read_samples(data, source.graph), labels), (known, None))
+    )
+    result = search_schemes(choosing, unlabelled=plain, npu_share=npu_share, progress=_tell)
+    chosen = result.uniform if uniform else result.mixed
+    asked = Configuration(
+        Scheme.of({}, chosen.scheme),
+        model=Subject(source.name, source.digest),
+        target=Subject(chip.name, chip.digest),
+    )
+    found = quantize_model(source, asked, profile).configuration
+    text = configuration_text(found)
+    write_atomically(output, lambda stream: stream.write(text.encode()))
+    if as_json:
+        print_json("quantize-search", _document(source.name, chip.name, output, choosing, result))
+        return
+    _table(choosing, result)
+    print(f"{output}: the {'uniform' if uniform else 'mixed'} one")
+
+
+def _document(
+    model: str, target: str, output: Path, evaluator: SchemeEvaluator, result: SearchResult
+) -> dict[str, Any]:
+    return {
+        "model": model,
+        "target": target,
+        "configuration": str(output),
+        "samples": result.uniform.accuracy.samples,
+        "float": _metrics(evaluator.float_accuracy()),
+        "uniform": _candidate(result.uniform),
+        "mixed": _candidate(result.mixed),
+        "evaluated": len(result.evaluated),
+    }
+
+
+def _candidate(found: Candidate) -> dict[str, Any]:
+    from compiler_core.quantize.scheme import scheme_document
+
+    return {
+        "scheme": scheme_document(found.scheme),
+        "npu_share": found.npu_share,
+        "metrics": _metrics(found.accuracy),
+    }
+
+
+def _metrics(accuracy: Accuracy) -> dict[str, Any]:
+    return {
+        metric.value: {"value": found.value, "low": found.low, "high": found.high}
+        for metric, found in accuracy.metrics.items()
+    }
+
+
+def _table(evaluator: SchemeEvaluator, result: SearchResult) -> None:
+    from rich.table import Table
+
+    from compiler_core.quantize.accuracy import Metric
+    from compiler_core.quantize.scheme import QuantizationScheme, scheme_document
+
+    default = scheme_document(QuantizationScheme())
+    labelled = evaluator.labels is not None
+    shown = Metric.TOP1 if labelled else Metric.AGREEMENT
+    table = Table("", f"{shown.value} (95 %)", "SQNR [dB]", "on the NPU", "decisions")
+    table.box = None
+    rows: list[tuple[str, Accuracy, str, str]] = [("float", evaluator.float_accuracy(), "", "")]
+    for label, found in (("uniform", result.uniform), ("mixed", result.mixed)):
+        decided = ", ".join(
+            f"{name}={' '.join(value) if isinstance(value, list) else value}"
+            for name, value in scheme_document(found.scheme).items()
+            if value != default[name]
+        )
+        rows.append((label, found.accuracy, f"{100 * found.npu_share:.1f} %", decided))
+    for label, accuracy, share, decided in rows:
+        metric = accuracy.metrics[shown]
+        noise = "" if label == "float" else f"{accuracy.metrics[Metric.SQNR].value:.1f}"
+        interval = f"{metric.value:.3f} ({metric.low:.3f}–{metric.high:.3f})"
+        table.add_row(label, interval, noise, share, decided)
+    console().print(table)
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
