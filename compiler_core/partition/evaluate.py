@@ -112,6 +112,21 @@ class Evaluator:
         tasks = self.tasks(placement)
         return simulate(tasks, self.priorities(tasks, order), self.costs.cores).latency_ps
 
+    def loads(self, group: int, unit: int) -> tuple[int, int]:
+        """Time that a group takes at least from the CPU, and from all cores together."""
+        cost, launch = self.costs.groups[group], self.costs.launch_ps
+        if unit == ON_CPU:
+            return cost.cpu_ps, 0
+        sliced = cost.sliced_as(unit) if unit in SLICED_WAYS else None
+        if sliced is not None:
+            busy = sliced.run_ps + launch * sliced.parts
+            return launch * sliced.parts, self.costs.cores * busy
+        variants = [v for v in (cost.programs, cost.entry_programs) if v is not None]
+        return (
+            min(launch * len(v) for v in variants),
+            min(sum(program.run_ps + launch for program in v) for v in variants),
+        )
+
     def sequential_ps(self, placement: Placement) -> int:
         """Latency if nothing overlapped."""
         return sum(task.run_ps + task.overhead_ps for task in self.tasks(placement))

@@ -82,6 +82,18 @@ def lower_bound_ps(tasks: Sequence[Task], cores: int) -> int:
     return max(longest, one_machine_ps(cpu), one_machine_ps(npu))
 
 
+def heads_and_tails(tasks: Sequence[Task]) -> list[tuple[int, int]]:
+    """Per task the longest way from the start to its beginning, and from its end to the end."""
+    tails = ranks(tasks)
+    heads = [0] * len(tasks)
+    for index, task in enumerate(tasks):
+        for before in task.after:
+            done = heads[before] + tasks[before].run_ps + tasks[before].overhead_ps
+            heads[index] = max(heads[index], done)
+        tails[index] -= task.run_ps + task.overhead_ps
+    return list(zip(heads, tails, strict=True))
+
+
 def _port_load(tasks: Sequence[Task]) -> int:
     """Time that the busier channel of the port needs for all programs."""
     reads = sum(task.run_ps * task.read_ppm for task in tasks)

@@ -21,10 +21,11 @@ from time import monotonic
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.milp import Objective, solve_module
 from compiler_core.partition.modules import Module, lower_bound_ps, modules_of
-from compiler_core.partition.placement import ON_CPU, Placement
+from compiler_core.partition.placement import ON_CPU, SLICED, Placement
+from compiler_core.partition.port_bound import late_or_early_bound_ps
 from compiler_core.system.timeline import ranks, simulate
 
-MAX_ENUMERATED = 1 << 11
+MAX_ENUMERATED = 1 << 12
 """Placements of a module that are tried one by one."""
 
 DEFAULT_TIME_LIMIT_S = 30.0
@@ -152,7 +153,10 @@ class _Search:
         enumerable = self._size(module) <= MAX_ENUMERATED
         self._enumerated += enumerable
         for before, end in product(entering, leaving):
-            if enumerable:
+            same = next((u for u in entering if (u != ON_CPU) == (before != ON_CPU)), before)
+            if (same, end) in shares:  # which core wrote a tensor makes no difference
+                shares[before, end] = shares[same, end]
+            elif enumerable:
                 shares[before, end] = self._enumerate(module, before, end)
             else:
                 left = max(1.0, self._deadline - monotonic())
@@ -167,20 +171,51 @@ class _Search:
         return context
 
     def _enumerate(self, module: Module, before: int, end: int) -> _Share:
-        inside = range(module.first, module.stop - 1)
+        choices = {g: self._ordered(g) for g in range(module.first, module.stop)}
+        choices[module.stop - 1] = (end,)
         placement = self._context(module, before)
-        placement[module.stop - 1] = end
-        best: tuple[int, tuple[int, ...]] | None = None
-        bound: int | None = None
-        for units in product(*(self._choices[group] for group in inside)):
-            placement[module.first : module.stop - 1] = units
-            time, least = self._part(tuple(placement), module, best[0] if best else None)
-            bound = least if bound is None else min(bound, least)
-            if time is not None and (best is None or time < best[0]):
-                best = time, (*units, end)
-        assert best is not None
-        assert bound is not None
-        return _Share(best[0], bound, best[1])
+        placement[module.first : module.stop] = [units[0] for units in choices.values()]
+        best = self._descend(tuple(placement), module, choices, self._deadline)
+        bound = best[0]
+        for candidate in self._hopeful(placement, module, choices, best[0]):
+            time, least = self._part(candidate, module, best[0])
+            bound = min(bound, least)
+            if time is not None and time < best[0]:
+                best = time, candidate
+        return _Share(best[0], min(bound, best[0]), best[1][module.first : module.stop])
+
+    def _ordered(self, group: int) -> tuple[int, ...]:
+        """Units of a group, the one that asks least of everything first."""
+        loads = self._evaluator.loads
+        return tuple(sorted(self._choices[group], key=lambda unit: sum(loads(group, unit))))
+
+    def _hopeful(
+        self,
+        start: Sequence[int],
+        module: Module,
+        choices: Mapping[int, Sequence[int]],
+        limit: int,
+    ) -> Iterator[Placement]:
+        """Placements of a module but for those whose load on one resource alone reaches ``limit``:
+        their times are no better, so neither are their bounds worth anything."""
+        cores, loads = self._evaluator.costs.cores, self._evaluator.loads
+        placement = list(start)
+
+        def walk(group: int, cpu: int, npu: int) -> Iterator[Placement]:
+            total = cpu + npu if self._objective is Objective.SUM else max(cpu, -(-npu // cores))
+            if total > limit:
+                return
+            if group == module.stop:
+                yield tuple(placement)
+                return
+            for unit in choices[group]:
+                placement[group] = unit
+                on_cpu, on_npu = loads(group, unit)
+                if self._objective is Objective.SUM and on_npu:
+                    on_cpu, on_npu = 0, on_npu // (cores if unit == SLICED else 1)
+                yield from walk(group + 1, cpu + on_cpu, npu + on_npu)
+
+        yield from walk(module.first, 0, 0)
 
     def _part(
         self, placement: Placement, module: Module, best: int | None
@@ -193,6 +228,8 @@ class _Search:
             return total, total
         cores = self._evaluator.costs.cores
         bound = lower_bound_ps(tasks, cores)
+        if cores > 1 and (best is None or bound < best):
+            bound = max(bound, late_or_early_bound_ps(tasks, cores))
         if best is not None and bound >= best:
             return None, bound
         return simulate(tasks, ranks(tasks), cores).latency_ps, bound
