@@ -39,7 +39,7 @@ _ACCURACY = ("accuracy", "accuracy_drop")
 @app.command("list", epilog="Example: nest-tune study list --json")
 def list_studies(storage: StorageUrl = None, as_json: AsJson = False) -> None:
     """List the studies of a storage."""
-    from nest_tune.study.documents import study_status
+    from nest_tune.study.documents import place_text, study_place, study_status
     from nest_tune.study.lifecycle import load_result, unix_time
 
     opened = open_storage(storage)
@@ -54,6 +54,7 @@ def list_studies(storage: StorageUrl = None, as_json: AsJson = False) -> None:
             "model": result.settings.model,
             "target": result.settings.target,
             "created": unix_time(result.study.created_s),
+            **study_place(result),
         }
         for result in results
     ]
@@ -65,7 +66,8 @@ def list_studies(storage: StorageUrl = None, as_json: AsJson = False) -> None:
         return
     from rich.table import Table
 
-    table = Table("study", "status", "trials", "front", "model", "target", "created", box=None)
+    titles = ("study", "status", "trials", "front", "model", "target", "created", "where")
+    table = Table(*titles, box=None)
     for row in rows:
         done = f"{row['trials']}/{row['budget']}"
         table.add_row(
@@ -76,6 +78,7 @@ def list_studies(storage: StorageUrl = None, as_json: AsJson = False) -> None:
             Path(row["model"]).name,
             row["target"],
             row["created"],
+            place_text(row),
         )
     console().print(table)
 
@@ -107,6 +110,8 @@ def show(name: NameOfTrial, storage: StorageUrl = None, as_json: AsJson = False)
         out.print(f"trial {number} of {study}: {trial.outcome.value}")
         if trial.message:
             out.print(trial.message, soft_wrap=True)
+        for line in trial.log.splitlines():
+            out.print(f"  worker: {line}", soft_wrap=True, markup=False)
         for key, value in trial.metrics.items():
             out.print(f"  {key:<18} {value:.6g}")
         for key, choice in decisions.items():

@@ -1,21 +1,28 @@
 """The local runner: processes on this machine, one call at a time each.
 
 A worker is a fresh interpreter at the other end of a pipe, so that a hang or a crash costs only the
-call it happened in. Workers ignore Ctrl-C: the driver decides what ends.
+call it happened in. Workers ignore Ctrl-C: the driver decides what ends. What they print goes to a
+file without a name; its end comes with the answer of a call that failed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
+import io
 import multiprocessing
 import os
 import signal
+import sys
+import tempfile
 import threading
 import time
+import traceback
 from collections import deque
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 from nest_tune.runners.runner import (
@@ -31,6 +38,8 @@ from nest_tune.runners.runner import (
 _SETUP = -1
 _SETUP_TIMEOUT_S = 600.0
 _END_S = 2.0
+_LOG_BYTES = 4096
+_LOG_LINES = 30
 
 
 def make(setup: Setup, options: RunnerOptions) -> LocalRunner:
@@ -42,6 +51,7 @@ def make(setup: Setup, options: RunnerOptions) -> LocalRunner:
 class _Worker:
     process: BaseProcess
     pipe: Connection
+    log: int
     ready: bool
     work: Work | None
     since: float
@@ -107,17 +117,20 @@ class LocalRunner:
                 return
             idle.work = self._waiting.popleft()
             idle.since = time.monotonic()
+            if idle.ready:
+                os.ftruncate(idle.log, 0)
             with contextlib.suppress(OSError):  # a dead worker is noticed when it is waited for
                 idle.pipe.send((idle.work.function, idle.work.payload))
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
+        log, path = tempfile.mkstemp(prefix="nest-tune-log-")
         process = self._context.Process(
-            target=serve, args=(theirs, self._setup, os.getpid()), daemon=True
+            target=serve, args=(theirs, self._setup, os.getpid(), path), daemon=True
         )
         process.start()
         theirs.close()
-        worker = _Worker(process, ours, False, None, time.monotonic())
+        worker = _Worker(process, ours, log, False, None, time.monotonic())
         self._workers.append(worker)
         return worker
 
@@ -126,6 +139,7 @@ class LocalRunner:
         worker.process.kill()
         worker.process.join(_END_S)
         worker.pipe.close()
+        os.close(worker.log)
 
     def _left(self, worker: _Worker) -> float:
         allowed = _SETUP_TIMEOUT_S
@@ -139,8 +153,9 @@ class LocalRunner:
             if worker.work is not None and self._left(worker) <= 0 and not worker.pipe.poll():
                 allowed = worker.work.timeout_s if worker.ready else _SETUP_TIMEOUT_S
                 message = f"ran longer than {allowed:g} s"
+                ticket, log = worker.work.ticket, _last_lines(worker.log)
                 answers.append(
-                    Answer(worker.work.ticket, Ending.TIMEOUT, message=message, wall_s=allowed)
+                    Answer(ticket, Ending.TIMEOUT, message=message, wall_s=allowed, log=log)
                 )
                 self._end(worker)
         if answers:
@@ -154,9 +169,9 @@ class LocalRunner:
             kind, *rest = worker.pipe.recv()
         except (EOFError, OSError):
             worker.process.join(_END_S)
-            code = worker.process.exitcode
+            message, log = _death(worker.process.exitcode), _last_lines(worker.log)
             self._end(worker)
-            return [Answer(ticket, Ending.LOST, message=_death(code), wall_s=wall_s)]
+            return [Answer(ticket, Ending.LOST, message=message, wall_s=wall_s, log=log)]
         if kind == "ready":
             worker.ready = True
             worker.since = time.monotonic()
@@ -164,9 +179,10 @@ class LocalRunner:
         worker.work = None
         if kind == "done":
             return [Answer(ticket, Ending.DONE, value=rest[0], wall_s=wall_s)]
+        error, message, log = rest[0], rest[1], _last_lines(worker.log)
         if not worker.ready:  # the setup failed: the next call tries again
             self._end(worker)
-        return [Answer(ticket, Ending.ERROR, error=rest[0], message=rest[1], wall_s=wall_s)]
+        return [Answer(ticket, Ending.ERROR, None, error, message, wall_s, log)]
 
 
 def _death(code: int | None) -> str:
@@ -175,8 +191,28 @@ def _death(code: int | None) -> str:
     return f"the worker ended with code {code}"
 
 
-def serve(pipe: Connection, setup: Setup, driver: int) -> None:
+def _last_lines(log: int) -> str:
+    """The end of what a worker has written."""
+    size = os.fstat(log).st_size
+    text = os.pread(log, _LOG_BYTES, max(0, size - _LOG_BYTES)).decode(errors="replace")
+    return "\n".join(text.splitlines()[-_LOG_LINES:])
+
+
+def _write_to(log: str) -> None:
+    """Lets this process print to a file that nobody else finds, and its crashes, too."""
+    file = os.open(log, os.O_WRONLY | os.O_APPEND)
+    Path(log).unlink()
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    os.close(file)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
+    faulthandler.enable()
+
+
+def serve(pipe: Connection, setup: Setup, driver: int, log: str) -> None:
     """The life of a worker: set up, then answer calls until the pipe is closed."""
+    _write_to(log)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -205,6 +241,7 @@ def _attempt(pipe: Connection, call: Any) -> tuple[Any] | None:
     try:
         return (call(),)
     except Exception as error:
+        traceback.print_exc()
         text = " ".join(str(error).split()) or type(error).__name__
         pipe.send(("error", kind_of(error), text))
         return None

@@ -94,6 +94,7 @@ class Answer:
         error: Kind of what was raised, see :func:`kind_of`.
         message: What was raised, in one line.
         wall_s: Time on the worker.
+        log: Last lines that the worker wrote in this call, where it is not done.
     """
 
     ticket: int
@@ -102,6 +103,7 @@ class Answer:
     error: str = ""
     message: str = ""
     wall_s: float = 0.0
+    log: str = ""
 
 
 class Runner(Protocol):

@@ -12,13 +12,15 @@ from nest_tune.study.trial import OuterTrial
 
 
 def trial_document(trial: OuterTrial) -> dict[str, Any]:
-    """One trial."""
+    """One trial; ``log`` only where its worker printed something before it failed."""
+    log = {"log": trial.log.splitlines()} if trial.log else {}
     return {
         "number": trial.number,
         "outcome": trial.outcome.value,
         "metrics": dict(trial.metrics),
         "accuracy_samples": trial.accuracy_samples,
         "message": trial.message,
+        **log,
     }
 
 
@@ -51,6 +53,25 @@ def study_status(result: StudyResult) -> str:
     if study.status is Status.RUNNING and not study.is_running:
         return "interrupted"
     return study.status.value
+
+
+def study_place(result: StudyResult) -> dict[str, Any]:
+    """Where a study runs: its runner, that one's cluster, and the driver while there is one."""
+    host, _, process = result.study.where.rpartition(":")
+    return {
+        "runner": result.settings.runner,
+        "ray_address": result.settings.ray_address,
+        "host": host or None,
+        "pid": int(process) if process else None,
+    }
+
+
+def place_text(place: dict[str, Any]) -> str:
+    """What :func:`study_place` found, for people."""
+    runner = place["runner"]
+    if runner == "ray":
+        runner = f"ray {place['ray_address'] or 'here'}"
+    return f"{runner}, {place['host']}:{place['pid']}" if place["host"] else runner
 
 
 def decisions_text(decisions: dict[str, Any]) -> str:

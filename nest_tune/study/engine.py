@@ -424,7 +424,7 @@ class Engine:
         self._store(trial, outcome, metrics, "; ".join(broken), settled, samples)
 
     def _failed(self, trial: _Running, answer: Answer) -> None:
-        self._store(trial, classify(answer), {}, f"{answer.message}"[:500], True, 0)
+        self._store(trial, classify(answer), {}, f"{answer.message}"[:500], True, 0, answer.log)
 
     def _store(
         self,
@@ -434,6 +434,7 @@ class Engine:
         message: str,
         settled: bool,
         samples: int,
+        log: str = "",
     ) -> None:
         proposal = trial.proposal
         finished = OuterTrial(
@@ -452,6 +453,7 @@ class Engine:
             trial.bound_ms,
             trial.wall_s,
             dict(proposal.attributes),
+            log,
         )
         self._trials[proposal.number] = finished
         self._storage.add_trial(self._study, finished)

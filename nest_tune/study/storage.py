@@ -110,6 +110,11 @@ class StoredStudy:
     document: Mapping[str, Any]
 
     @property
+    def where(self) -> str:
+        """Host and process of a running study, ``host:pid``; else empty."""
+        return self.owner if self.is_running else ""
+
+    @property
     def is_running(self) -> bool:
         """Whether a live process works on it, as far as can be seen from here."""
         if self.status is not Status.RUNNING or not self.owner:
@@ -372,8 +377,10 @@ class StudyStorage:
 
 
 def trials_digest(trials: Sequence[OuterTrial]) -> str:
-    """Digest of everything in trials but the time that they took."""
+    """Digest of everything in trials but the time that they took and what workers printed."""
     rows = [{**asdict(trial), "wall_s": 0.0} for trial in trials]
+    for row in rows:
+        del row["log"]
     return digest([to_plain(row) for row in rows])
 
 

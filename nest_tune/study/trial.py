@@ -60,6 +60,7 @@ class OuterTrial:
         bound_ms: Its latency if every program reached its lower bound.
         wall_s: Time of its work on the runners.
         attributes: What its sampler wants to see again.
+        log: Last lines of the worker that it failed on.
     """
 
     number: int
@@ -77,6 +78,7 @@ class OuterTrial:
     bound_ms: float = 0.0
     wall_s: float = 0.0
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    log: str = ""
 
     @property
     def is_feasible(self) -> bool:

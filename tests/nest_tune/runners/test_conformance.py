@@ -95,6 +95,21 @@ def test_errors_are_answers(runner: Runner) -> None:
     assert (answers[3].ending, answers[3].error) == (Ending.ERROR, "AttributeError")
 
 
+def test_what_a_worker_printed_comes_with_its_failure(runner: Runner) -> None:
+    runner.submit(call(1, "print_and", "raise"))
+    runner.submit(call(2, "print_and", "hang", timeout_s=1.5))
+    runner.submit(call(3, "print_and", "die"))
+    answers = gather(runner, 3)
+    runner.submit(call(4, "print_and", "return"))
+    assert gather(runner, 1)[4].log == ""
+    for number, word in ((1, "raise"), (2, "hang"), (3, "die")):
+        assert f"about to {word}" in answers[number].log
+        assert len(answers[number].log.splitlines()) <= 30
+        assert "about to return" not in answers[number].log
+    assert "ZeroDivisionError" in answers[1].log
+    assert "Segmentation fault" in answers[3].log  # and where
+
+
 def test_a_hanging_call_is_given_up_and_the_others_go_on(runner: Runner) -> None:
     runner.submit(call(1, "sleep", 600.0, timeout_s=0.3))
     for number in range(2, 6):

@@ -41,6 +41,18 @@ def die(_state: Any, _payload: Any) -> Any:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def print_and(_state: Any, payload: Any) -> Any:
+    for number in range(1000):
+        print("line", number)
+    print(f"about to {payload}")
+    if payload == "raise":
+        raise ZeroDivisionError
+    if payload == "hang":
+        time.sleep(600.0)
+    if payload == "die":
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
 def process(_state: Any, _payload: Any) -> Any:
     return os.getpid()
 

@@ -44,7 +44,7 @@ def test_two_studies_survive_a_restart_of_their_storage(
         return sum(len(storage.trials(study)) for study in storage.studies())
 
     end = time.monotonic() + 120
-    while stored() < 2 and time.monotonic() < end:
+    while stored() < 1 and time.monotonic() < end:
         assert all(process.poll() is None for process in processes), processes[0].communicate()
         time.sleep(0.05)
     postgresql.stop()

@@ -1,0 +1,74 @@
+"""Where studies run, and what a worker wrote before it failed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nest_tune.study.storage import Status, StudyStorage
+from nest_tune.study.trial import Outcome
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def url(small_study: Any, tmp_path: Path) -> str:
+    source = small_study.storage.removeprefix("sqlite:///")
+    with sqlite3.connect(source) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    shutil.copy(source, tmp_path / "copy.db")
+    return f"sqlite:///{tmp_path / 'copy.db'}"
+
+
+def test_the_list_says_where_a_study_runs(nest_tune: Command, url: str) -> None:
+    code, out, _ = nest_tune("study", "list", "--storage", url, "--json")
+    assert code == 0
+    (row,) = json.loads(out)["studies"]
+    assert {k: row[k] for k in ("runner", "ray_address", "host", "pid")} == {
+        "runner": "local",
+        "ray_address": None,
+        "host": None,
+        "pid": None,
+    }
+    storage = StudyStorage(url)
+    study = storage.find("small")
+    settings = {**study.document["settings"], "runner": "ray", "ray_address": "10.0.0.1:6379"}
+    storage.update_document(study, {**study.document, "settings": settings})
+    storage.take(study)
+    _, out, _ = nest_tune("study", "list", "--storage", url, "--json")
+    (row,) = json.loads(out)["studies"]
+    assert (row["host"], row["pid"]) == (socket.gethostname(), os.getpid())
+    _, out, _ = nest_tune("study", "list", "--storage", url)
+    assert "ray 10.0.0.1:6379" in " ".join(out.split())
+    storage.release(study, Status.DONE)
+    storage.close()
+
+
+def test_the_log_of_a_failed_trial_is_shown(nest_tune: Command, url: str) -> None:
+    storage = StudyStorage(url)
+    study = storage.find("small")
+    good = storage.trials(study)[0]
+    log = "Traceback [bold]\nZeroDivisionError"
+    bad = replace(good, number=17, outcome=Outcome.RUNTIME, metrics={}, message="died", log=log)
+    storage.add_trial(study, bad)
+    assert storage.trials(study)[-1] == bad
+    storage.close()
+    code, out, _ = nest_tune("study", "show", "small:17", "--storage", url)
+    assert code == 0
+    assert "died" in out
+    assert "worker: Traceback [bold]" in out
+    assert "worker: ZeroDivisionError" in out
+    _, out, _ = nest_tune("study", "show", "small:17", "--storage", url, "--json")
+    assert json.loads(out)["log"] == log.splitlines()
+    _, out, _ = nest_tune("study", "show", "small:0", "--storage", url, "--json")
+    assert "log" not in json.loads(out)
