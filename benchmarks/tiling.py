@@ -1,18 +1,28 @@
-"""Regret of the tiling samplers on convolutions of ResNet-18 and ResNet-50, over seeds.
+"""Regret of the tiling samplers on the distinct convolutions of ResNet-18 and ResNet-50 on ``vta``.
 
-Run: ``python benchmarks/tiling.py [--seeds 20] [--all] [--samplers xgb,random]``.
+Run: ``python benchmarks/tiling.py CACHE [--seeds 20] [--layers 0,3] [--samplers xgb,warm]``.
 
-Regret is best cycles after n measurements over the reference, minus 1. The reference is the best
-schedule known: of every run here and of a longer guided search with other seeds; ``--exhaustive``
-replaces it by the proven optimum, which takes hours on large layers. ``warm`` is the guided sampler
-with a model of the other layers' records (leave one layer out). Intervals are 95 % bootstraps over
-seeds of the geometric mean over layers.
+A sampler measures the untuned schedule, then what it proposes, batch by batch. CACHE is a folder:
+cycles are a function of the schedule, so each is measured once, whoever proposes it, and a run that
+ended is not run again. Several processes may share the folder when their layers differ. A changed
+sampler needs a new folder (the file ``cycles-*`` of the old one may be copied).
+
+Regret is best cycles after n measurements over the reference, minus 1. The spaces hold 4 to 50
+million schedules each, too many to measure. The reference is the best schedule of all runs and of
+``--reference`` further measurements by longer guided searches. How far it may be above the true
+optimum is known for each layer: no schedule beats the least of all schedules' bounds, which are
+computed for the whole space. Both are printed.
+
+``warm`` is the guided sampler with a model of other networks' records: of GoogLeNet and of the
+other ResNet, without the tasks that the network itself holds. Each gave 64 guided measurements.
+Intervals are 95 % bootstraps over seeds of the geometric mean over layers.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -24,59 +34,132 @@ import numpy.typing as npt
 from networks import network_tasks
 
 from compiler_core.targets.load import load_target
+from compiler_core.targets.vta.default_schedule import default_schedule
 from compiler_core.targets.vta.hardware import VtaCore
+from compiler_core.targets.vta.lowering_version import LOWERING_VERSION
 from compiler_core.tensor.task import Task, shape_text
-from nest_tune.records.database import Snapshot
-from nest_tune.records.record import Outcome, Record
-from nest_tune.tuning.knowledge import Knowledge, knowledge_of
-from nest_tune.tuning.measure import Measurer
-from nest_tune.tuning.task_search import BATCH, TaskSearch
-from nest_tune.tuning.tune import Budget, tune_task
+from cost_models.boosted import BoostedModel
+from cost_models.features.schedule_bound import schedule_bounds
+from cost_models.features.tiling import tiling_features
+from cost_models.training import TrainingSet
+from nest_tune.samplers.plain import points_by_bound
+from nest_tune.samplers.sampler import Point, Problem, make_sampler
+from nest_tune.tuning.knowledge import BASE
+from nest_tune.tuning.measure import measure
+from nest_tune.tuning.task_search import BATCH
+from search_spaces.tiling import TilingSpace
 
-MARKS = (16, 32, 64, 128)
+MARKS = (8, 16, 32, 64)
 """Measurements after which the regret is taken."""
-_DEFAULT_LAYERS = (0, 1, 3, 6, 9)
-"""Layers of ResNet-18 without ``--all``."""
+BUDGETS = {"xgb": 64, "warm": 64, "tpe": 64, "nsga2": 64, "random": 64}
+TEACHING_SEED = 90_001
+"""Of the runs whose records a warm model learns from; none of them is counted."""
+TAUGHT = 64
 _BOOTSTRAPS = 2000
 
 
-class Cache:
-    """Measured cycles of all runs: a schedule is timed once however many samplers try it."""
+class Layer:
+    """One task with everything that was measured of it."""
 
-    def __init__(self, core: VtaCore, jobs: int) -> None:
-        self.core, self.measurer = core, Measurer(core, jobs)
-        self.records: dict[tuple[str, str], Record] = {}
-        self.references: dict[Task, int] = {}
+    def __init__(self, task: Task, core: VtaCore, folder: Path) -> None:
+        self.task, self.core = task, core
+        self.space = TilingSpace(task.workload, core.geometry)
+        self.start = self.space.encode(default_schedule(task.workload, core))
+        self.name = shape_text(task.workload)
+        key = f"{self.space.digest[:16]}-{LOWERING_VERSION}"
+        self._cycles_file = folder / f"cycles-{key}.json"
+        self._runs_file = folder / f"runs-{key}.json"
+        self.cycles: dict[str, int | None] = _load(self._cycles_file)
+        self.runs: dict[str, list[list[int]]] = _load(self._runs_file)
 
-    def keep(self, batch: list[Record]) -> None:
-        """Takes new records."""
-        self.records.update({(record.task, record.schedule): record for record in batch})
+    def cost(self, point: Point) -> int | None:
+        """Cycles of a point, from the cache where they are known."""
+        key = ",".join(map(str, point))
+        if key not in self.cycles:
+            schedule = self.space.decode(point)
+            self.cycles[key] = measure(self.task.workload, schedule, self.core).cycles
+        return self.cycles[key]
 
-    def best(self, task: Task) -> int:
-        """Fewest cycles of a task in any run."""
-        name = task.workload.digest
-        return min(r.cycles for k, r in self.records.items() if k[0] == name and r.cycles)
+    def run(self, sampler: str, seed: int, budget: int, base: BoostedModel | None = None) -> None:
+        """Runs a sampler, keeps ``[point, cycles]`` of every measurement under its name."""
+        name = f"{sampler}/{seed}"
+        if len(self.runs.get(name, ())) >= budget:
+            return
+        problem = Problem(self.space, self.core, self.start, seed, base)
+        search = make_sampler("xgb" if sampler in ("warm", "long") else sampler, problem)
+        trials: list[tuple[Point, int | None]] = []
+        proposed = [self.start]
+        while proposed:
+            if sampler == "random":
+                hopeful = self._hopeful(proposed, trials)
+                measured = [(p, self.cost(p) if p in hopeful else None) for p in proposed]
+            else:
+                measured = [(point, self.cost(point)) for point in proposed]
+            search.observe(measured)
+            trials += measured
+            # The untuned schedule belongs to the first batch.
+            size = BATCH - 1 if len(trials) == 1 else BATCH
+            left = min(size, budget - len(trials))
+            proposed = search.propose(left) if left else []
+        self.runs[name] = [[*point, -1 if cycles is None else cycles] for point, cycles in trials]
+        _save(self._cycles_file, self.cycles)
+        _save(self._runs_file, self.runs)
 
-    def knowledge(self, without: Task | None) -> Knowledge:
-        """The records of all tasks but one."""
-        left_out = "" if without is None else without.workload.digest
-        kept = [
-            r
-            for k, r in sorted(self.records.items())
-            if k[0] != left_out and r.outcome is Outcome.CORRECT
-        ]
-        return knowledge_of(Snapshot(tuple(kept)), self.core)
+    def _hopeful(self, points: list[Point], trials: list[tuple[Point, int | None]]) -> set[Point]:
+        """Points that the best so far does not exclude: a sampler that does not learn, and its
+        best cycles, are the same when the others are not measured."""
+        best = min((cycles for _, cycles in trials if cycles is not None), default=None)
+        if best is None:
+            return set(points)
+        rows = self.space.rows(np.array(points, np.int64))
+        bounds = schedule_bounds(self.task.workload, rows, self.core).tolist()
+        return {point for point, bound in zip(points, bounds, strict=True) if bound < best}
+
+    def history(self, name: str) -> npt.NDArray[np.float64]:
+        """Best cycles after each measurement of a run."""
+        cycles = np.array([trial[-1] for trial in self.runs[name]], np.float64)
+        return np.minimum.accumulate(np.where(cycles < 0, np.inf, cycles))
+
+    def teaching(self, number: int) -> TrainingSet:
+        """Features and cycles of the run that teaches."""
+        rows = np.array(self.runs[f"xgb/{TEACHING_SEED}"], np.int64)
+        rows = rows[rows[:, -1] >= 0]
+        features = tiling_features(self.task.workload, self.space.rows(rows[:, :-1]), self.core)
+        return TrainingSet.of(features, rows[:, -1], number)
+
+    @property
+    def best(self) -> int:
+        """Fewest cycles measured."""
+        return min(cycles for cycles in self.cycles.values() if cycles is not None)
+
+    def floor(self) -> int:
+        """Cycles that no schedule of the space can beat."""
+        _, bounds = next(points_by_bound(self.space, self.core))
+        return int(bounds[0])
 
 
-def run(cache: Cache, task: Task, sampler: str, seed: int, warm: Knowledge | None) -> list[int]:
-    """Best cycles after each measurement."""
-    base = None if warm is None else warm.base_model(cache.core, seed)
-    search = TaskSearch(task, cache.core, sampler, seed, base=base, keep=cache.keep)
-    # Cycles are a function of the schedule, so what another run measured is replayed.
-    search.recall_measured([r for k, r in cache.records.items() if k[0] == task.workload.digest])
-    while search.spent < MARKS[-1] and not search.finished:
-        search.step(cache.measurer, min(BATCH, MARKS[-1] - search.spent))
-    return list(search.result().history)
+def _load(path: Path) -> dict:  # type: ignore[type-arg]
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _save(path: Path, value: object) -> None:
+    draft = path.with_suffix(f".{os.getpid()}")
+    draft.write_text(json.dumps(value))
+    draft.replace(path)
+
+
+def base_models(core: VtaCore, folder: Path) -> dict[str, BoostedModel]:
+    """Per network, a model of what the other networks' layers teach."""
+    networks = {n: network_tasks(n) for n in ("resnet18", "resnet50", "googlenet")}
+    models = {}
+    for name in ("resnet18", "resnet50"):
+        others = {t for n, tasks in networks.items() if n != name for t in tasks}
+        layers = [Layer(t, core, folder) for t in sorted(others - set(networks[name]), key=str)]
+        for layer in layers:
+            layer.run("xgb", TEACHING_SEED, TAUGHT)
+        data = TrainingSet.join([layer.teaching(n) for n, layer in enumerate(layers)])
+        models[name] = BoostedModel.train(data, TEACHING_SEED, BASE)
+    return models
 
 
 def interval(log_ratios: npt.NDArray[np.float64]) -> tuple[float, float, float]:
@@ -85,77 +168,73 @@ def interval(log_ratios: npt.NDArray[np.float64]) -> tuple[float, float, float]:
     of_seed = log_ratios.mean(axis=0)
     draws = generator.integers(0, len(of_seed), (_BOOTSTRAPS, len(of_seed)))
     low, high = np.quantile(of_seed[draws].mean(axis=1), [0.025, 0.975])
-    return tuple(float(np.expm1(value)) for value in (of_seed.mean(), low, high))  # type: ignore[return-value]
+    mean, low, high = np.expm1([of_seed.mean(), low, high]).tolist()
+    return mean, low, high
+
+
+def report(layers: list[Layer], samplers: list[str], seeds: int) -> None:
+    """Prints the table of what the cache holds for all of the seeds."""
+    best, floor = [layer.best for layer in layers], [layer.floor() for layer in layers]
+    for layer, cycles, least in zip(layers, best, floor, strict=True):
+        print(
+            f"{layer.name:36} reference {cycles:>9,}, at most {cycles / least - 1:6.2%} above "
+            f"the optimum; {len(layer.cycles):,} schedules measured"
+        )
+    gap = np.expm1(np.log(np.array(best) / floor).mean())
+    print(f"geometric mean: at most {gap:.2%} above the optimum")
+    print(f"regret over {len(layers)} layers and {seeds} seeds, 95 % interval")
+    for sampler in samplers:
+        for mark in MARKS:
+            if mark > BUDGETS[sampler]:
+                continue
+            rows = []
+            for layer, reference in zip(layers, best, strict=True):
+                of_seed = [layer.history(f"{sampler}/{seed}") for seed in range(seeds)]
+                ends = [history[min(mark, len(history)) - 1] for history in of_seed]
+                rows.append(np.log(np.array(ends) / reference))
+            ratios = np.array(rows)
+            mean, low, high = interval(ratios)
+            each = " ".join(f"{value:.1f}" for value in 100 * np.expm1(ratios.mean(axis=1)))
+            print(
+                f"  {sampler:7}{mark:>4} measurements {mean:7.2%} [{low:.2%}, {high:.2%}], within "
+                f"1 %: {np.mean(ratios <= np.log(1.01)):4.0%} of runs; per layer, %: {each}"
+            )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--all", action="store_true", help="every distinct layer of both networks")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("cache", type=Path)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--layers", help="numbers of layers, separated by commas")
     parser.add_argument("--samplers", default="xgb,warm,tpe,random")
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--exhaustive", action="store_true")
-    parser.add_argument("--table", type=Path, help="write all histories as JSON")
+    parser.add_argument("--reference", type=int, default=1, help="guided searches of 256")
+    parser.add_argument("--report", action="store_true", help="print what the cache holds")
     arguments = parser.parse_args()
+    arguments.cache.mkdir(parents=True, exist_ok=True)
     core = load_target("vta").npu
-    tasks = list(network_tasks("resnet18"))
-    if arguments.all:
-        tasks = list({**network_tasks("resnet18"), **network_tasks("resnet50")})
-    else:
-        tasks = [tasks[number] for number in _DEFAULT_LAYERS]
-    cache = Cache(core, arguments.jobs)
-    for task in tasks:  # the records that warm runs learn from, and a first reference
-        result = tune_task(
-            task,
-            core,
-            seed=10_007,
-            budget=Budget(192),
-            exhaustive=arguments.exhaustive,
-            jobs=arguments.jobs,
-        )
-        extra = TaskSearch(task, core, "xgb", 20_011, keep=cache.keep)
-        while extra.spent < 128 and not extra.finished:
-            extra.step(cache.measurer)
-        state = "optimum" if result.proven else "best known so far"
-        print(f"{shape_text(task.workload)}: {state} {result.best_cycles:,}", flush=True)
-        cache.references[task] = result.best_cycles
-    histories: dict[str, list[list[list[int]]]] = {}
-    warm = {task: cache.knowledge(task) for task in tasks}
-    for name in arguments.samplers.split(","):
-        began = time.perf_counter()
-        histories[name] = [
-            [
-                run(
-                    cache,
-                    task,
-                    "xgb" if name == "warm" else name,
-                    seed,
-                    warm[task] if name == "warm" else None,
-                )
-                for seed in range(arguments.seeds)
-            ]
-            for task in tasks
-        ]
-        print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)
-    reference = [min(cache.best(t), cache.references[t]) for t in tasks]
-    cache.measurer.close()
-    print(f"\nregret over {len(tasks)} layers and {arguments.seeds} seeds, 95 % interval")
-    for name, of_task in histories.items():
-        for mark in MARKS:
-            ratios = np.array(
-                [
-                    [np.log(h[min(mark, len(h)) - 1] / best) for h in of_seed]
-                    for of_seed, best in zip(of_task, reference, strict=True)
-                ]
-            )
-            mean, low, high = interval(ratios)
-            within = float((ratios <= np.log(1.01)).mean())
-            print(
-                f"  {name:8} {mark:>4} measurements: {mean:7.2%} [{low:.2%}, {high:.2%}], "
-                f"within 1 %: {within:.0%} of runs"
-            )
-    if arguments.table is not None:
-        arguments.table.write_text(json.dumps({"reference": reference, "histories": histories}))
+    small, large = network_tasks("resnet18"), network_tasks("resnet50")
+    layers = [Layer(task, core, arguments.cache) for task in {**small, **large}]
+    if arguments.layers:
+        layers = [layers[int(number)] for number in arguments.layers.split(",")]
+    samplers = arguments.samplers.split(",")
+    if not arguments.report:
+        bases = base_models(core, arguments.cache) if "warm" in samplers else {}
+        for layer in layers:
+            for number in range(arguments.reference):
+                layer.run("long", TEACHING_SEED + 1 + number, 256)
+            layer.run("xgb", TEACHING_SEED, TAUGHT)
+        for seed in range(arguments.seeds):  # seed by seed: what is there can be reported
+            for layer in layers:
+                for sampler in samplers:
+                    began = time.process_time()
+                    own = "resnet18" if layer.task in small else "resnet50"
+                    base = bases[own] if sampler == "warm" else None
+                    layer.run(sampler, seed, BUDGETS[sampler], base)
+                    spent = time.process_time() - began
+                    if spent > 0.1:
+                        print(f"{layer.name} {sampler} {seed}: {spent:.1f} s of CPU time")
+                        sys.stdout.flush()
+    report(layers, samplers, arguments.seeds)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Convolutions of published networks at 224 × 224, as tuning tasks.
 
 ResNet-18 without its stem, as TVM's figures count it; ResNet-50 with it (strides in the 3 × 3
-convolutions). Each is requantized with a shift and both clips.
+convolutions), and GoogLeNet with it. Each is requantized with a shift and both clips.
 """
 
 from __future__ import annotations

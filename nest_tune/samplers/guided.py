@@ -21,20 +21,25 @@ from cost_models.training import TrainingSet
 from nest_tune.samplers.sampler import Point, Problem
 from search_spaces.tiling import Points, unique_points
 
-_SAMPLED = 1500
-"""Points of the space, each equally likely, that start the pool before they are thinned out."""
-_DRAWN = 12_000
-"""Points with few slots, so with large tiles, that start the pool before they are thinned out."""
-_FEW_SLOTS = 3
-_LOWEST = 1500
-"""Of the drawn points, those that are left after the bound has judged them."""
-_KEPT = 200
-"""Points of either kind that are left after the closed forms have judged them."""
+_TILES = 40_000
+"""Tiles of which each is estimated; of spaces with more, so many random ones."""
+_FIRST_SLOTS = ((0, 0, 0), (1, 1, 0), (1, 1, 1))
+"""Indices of input, weight and output slots with which tiles are estimated: 1 or 2 of each."""
+_KEPT = 250
+"""Tiles that start the pool, the best by estimate and bound."""
+_SAMPLED = 64
+"""Random points that start it too."""
 _GENERATIONS = 8
 _RESERVE = 64
 """Random points drawn at a time for exploration."""
 
+_TILE_AXES = [*range(ConvColumn.ORDER), ConvColumn.FOLD]
+_SLOT_AXES = [ConvColumn.INPUT_SLOTS, ConvColumn.WEIGHT_SLOTS, ConvColumn.OUTPUT_SLOTS]
+
 _PARENTS = 12
+"""Points that a generation descends from, each of another tile."""
+_CLOSE = 600
+"""They are among so many of the best."""
 _OWN = Boosting(members=3, trees=24, depth=4, learning_rate=0.25, minimum_weight=1.0)
 _OPTIMISM = 1.0
 """Standard deviations by which a prediction is lowered."""
@@ -126,42 +131,46 @@ class GuidedSampler:
         return np.asarray(np.exp(self._known[numbers] + self._own_mean[numbers]), np.float64)
 
     def _begin(self) -> None:
-        """Fills the pool: the default, the best of many random points, and their descendants."""
+        """Fills the pool: the default, random points, the best tiles, and what they descend to."""
         self._add(np.array([self._problem.default], np.int64))
-        self._add(self._promising(self._space.sample(self._generator, _SAMPLED)))
+        self._add(self._space.sample(self._generator, _SAMPLED))
         if isinstance(self._space.workload, ConvWorkload):
-            self._add(self._promising(self._low()))
+            self._add(self._best_tiles(self._space.workload))
         for _ in range(_GENERATIONS):
             self._grow()
 
-    def _low(self) -> Points:
-        """Points of low bounds, which large tiles have; few of all points have large tiles."""
-        columns = []
-        for parameter in self._space.parameters:
-            few = parameter.name.endswith("_slots")
-            length = min(len(parameter), _FEW_SLOTS) if few else len(parameter)
-            columns.append(self._generator.integers(0, length, _DRAWN))
-        drawn = np.stack(columns, axis=1)
-        drawn = drawn[self._space.legal(drawn)]
-        rows = self._space.rows(drawn)
-        bounds = schedule_bounds(self._space.workload, rows, self._problem.core)
-        lowest = drawn[np.argsort(bounds, kind="stable")[:_LOWEST]]
-        return unique_points(self._space.canonical(lowest))
-
-    def _promising(self, points: Points) -> Points:
-        """The best points by the closed forms."""
-        if not isinstance(self._space.workload, ConvWorkload) or len(points) <= _KEPT:
-            return points
+    def _best_tiles(self, workload: ConvWorkload) -> Points:
+        """All tiles with few slots, thinned out by what needs no walk."""
+        lengths = np.array([len(parameter) for parameter in self._space.parameters])
+        shape = lengths[_TILE_AXES]
+        count = math.prod(shape.tolist())
+        numbers = np.arange(count)
+        if count > _TILES:
+            numbers = self._generator.integers(0, count, _TILES)
+        tiles = np.zeros((len(numbers), len(lengths)), np.int64)
+        tiles[:, _TILE_AXES] = np.stack(np.unravel_index(numbers, shape), axis=1)
+        variants = []
+        for slots in _FIRST_SLOTS:
+            for order in range(int(lengths[ConvColumn.ORDER])):
+                variant = tiles.copy()
+                variant[:, ConvColumn.ORDER] = order
+                variant[:, _SLOT_AXES] = np.minimum(slots, lengths[_SLOT_AXES] - 1)
+                variants.append(variant)
+        points = np.concatenate(variants)
+        points = points[self._space.legal(points)]
         rows = self._space.rows(points)
-        estimate, _ = closed_forms(self._space.workload, rows, self._problem.core)
-        return points[np.argsort(estimate, kind="stable")[:_KEPT]]
+        estimate, _ = closed_forms(workload, rows, self._problem.core)
+        cycles = np.maximum(estimate, schedule_bounds(workload, rows, self._problem.core))
+        best = _first_of_tile(points, np.argsort(cycles, kind="stable"))
+        return unique_points(self._space.canonical(points[best[:_KEPT]]))
 
     def _grow(self) -> None:
         """Adds the neighbours of the best measured and the best predicted points."""
         scores = self._scores()
         seen = np.where(np.isfinite(self._cycles), np.log(np.fmax(self._cycles, 1)), scores)
         order = np.argsort(seen, kind="stable")
-        parents = order[~self._expanded[order]][:_PARENTS]
+        parents = order[~self._expanded[order]]
+        parents = _first_of_tile(self._points, parents[:_CLOSE])[:_PARENTS]
         self._expanded[parents] = True
         if len(parents):
             self._add(self._space.around(self._points[parents]))
@@ -237,3 +246,9 @@ class GuidedSampler:
                 self._taken[number] = True
                 chosen.append(point)
         return chosen
+
+
+def _first_of_tile(points: Points, order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Of numbers of points, the first one of every tile, in their order."""
+    _, first = np.unique(points[order, : ConvColumn.ORDER], axis=0, return_index=True)
+    return np.asarray(order[np.sort(first)], np.int64)
