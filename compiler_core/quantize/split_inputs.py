@@ -24,6 +24,8 @@ _BLOCK = 16
 _LEVELS = 127
 _FINER = 16
 """``k``: four more bits of input; as many are missing in the weights of the second part."""
+_SMALLEST = 2.0**-60
+"""Tensors that are smaller, or larger than its inverse, have no factor in float32 that is safe."""
 _ROUND_OPSET = 11
 _MAGIC = 1.5 * 2**23
 """Adding and subtracting it rounds float32 to integers, half to even, where there is no Round."""
@@ -60,7 +62,7 @@ def _fits(
         and int(node.attributes.get("group", 1)) == 1
         and 2 * weight.shape[1] <= _BLOCK
         and source in ranges
-        and ranges[source].absmax > 0
+        and _SMALLEST <= ranges[source].absmax <= 1 / _SMALLEST
         and graph.types[source].dtype == "float32"
         and (producer is None or assignment[producer.name] == CPU)
     )

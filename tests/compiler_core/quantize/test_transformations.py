@@ -162,9 +162,11 @@ def test_split_inputs_cost_less_than_one_part(plain, opset):
     assert np.abs(entered[:, :3] + entered[:, 3:] / 16 - x * (127 / 255)).max() <= 1 / 32 + 1e-4
 
 
-def test_inputs_of_many_channels_stay_whole(plain):
-    b = plain.GraphBuilder(x=(9, 4, 4))
-    b.add("Conv", ["x", b.constant("w", random(8, 9, 1, 1))], "y", (8, 4, 4))
+@pytest.mark.parametrize(("channels", "size"), [(9, 1.0), (8, 0.0), (8, 1e-42), (8, 1e30)])
+def test_inputs_that_stay_whole(plain, channels, size):
+    b = plain.GraphBuilder(x=(channels, 4, 4))
+    b.add("Conv", ["x", b.constant("w", random(8, channels, 1, 1))], "y", (8, 4, 4))
     graph = b.build("y")
-    ranges = profile_model(graph, {"x": random(2, 9, 4, 4)}).ranges()
+    samples = {"x": random(2, channels, 4, 4) * np.float32(size)}
+    ranges = profile_model(graph, samples).ranges()
     assert split_inputs(graph, default_assignment(graph), ranges).graph is graph
