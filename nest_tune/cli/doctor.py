@@ -31,8 +31,16 @@ DEPENDENCIES = (
     ("typer", "typer"),
     ("rich", "rich"),
     ("jinja2", "jinja2"),
+    ("optuna", "optuna"),
+    ("sqlalchemy", "sqlalchemy"),
 )
 """Module to import, and distribution to ask for its version."""
+
+EXTRAS = (
+    ("ray", "ray", "ray", "studies on a cluster"),
+    ("dashboard", "optuna_dashboard", "optuna-dashboard", "studies in a browser"),
+)
+"""Extra, module, distribution, and what it is for."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,8 @@ def doctor(
 ) -> None:
     """Check this installation, with a small program.
 
-    Versions, target files, a built-in program on the simulator, and the storage folder.
+    Versions, target files, a built-in program on the simulator, a tiny model compiled and run, and
+    the storage. Exit code 5 where something is missing.
     """
     checks = list(_checks())
     failed = [check for check in checks if check.exit_code]
@@ -79,8 +88,13 @@ def _checks() -> Iterator[Check]:
     yield Check("system", f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs")
     for module, distribution in DEPENDENCIES:
         yield _run(distribution, partial(_dependency, module, distribution))
+    yield _run("xgboost", _xgboost)
+    for extra, module, distribution, purpose in EXTRAS:
+        yield _run(distribution, partial(_extra, extra, module, distribution, purpose))
     yield _run("targets", _targets)
     yield _run("simulator", _simulator)
+    yield _run("compiler", _compiler)
+    yield _run("folder", _folder)
     yield _run("storage", _storage)
 
 
@@ -101,6 +115,34 @@ def _dependency(module: str, distribution: str) -> str:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError as error:
         raise MissingDependencyError(f"no distribution {distribution} is installed") from error
+
+
+def _xgboost() -> str:
+    """Two distributions hold the module; which one does not matter."""
+    from importlib import metadata
+
+    import_module("xgboost")
+    found = []
+    for name in ("xgboost-cpu", "xgboost"):
+        try:
+            found.append(f"{metadata.version(name)} ({name})")
+        except metadata.PackageNotFoundError:
+            continue
+    if len(found) > 1:
+        raise MissingDependencyError(
+            f"{' and '.join(found)} share one module: uninstall both and install xgboost-cpu"
+        )
+    return found[0] if found else "of an unknown distribution"
+
+
+def _extra(extra: str, module: str, distribution: str, purpose: str) -> str:
+    """What is optional; nothing of it is started or even imported."""
+    from importlib import metadata
+    from importlib.util import find_spec
+
+    if find_spec(module) is None:
+        return f"not installed, only for {purpose}: pip install 'nest-tune[{extra}]'"
+    return metadata.version(distribution)
 
 
 def _targets() -> str:
@@ -135,7 +177,27 @@ def _simulator() -> str:
     return f"built-in 3x3 convolution: bytes equal to NumPy, {result.cycles} cycles on vta"
 
 
-def _storage() -> str:
+def _compiler() -> str:
+    import onnx
+
+    from nest_tune.api.compiling import compile as compile_package
+    from nest_tune.api.packages import run
+    from nest_tune.sample_model import sample_inputs, sample_model
+
+    samples = sample_inputs(4)
+    with tempfile.TemporaryDirectory() as folder:
+        model, package = Path(folder) / "sample.onnx", Path(folder) / "package"
+        onnx.save(sample_model(), model)
+        compile_package(model, "vta", package, calibration=samples)
+        result = run(package, samples, check=True)
+    metrics = result.metrics
+    return (
+        f"a tiny network compiled, packed, read and run: {result.samples} samples bit-exact, "
+        f"{metrics.npu_cycles:,} NPU cycles, {metrics.latency_ms:.3f} ms on vta"
+    )
+
+
+def _folder() -> str:
     folder = Path.cwd()
     try:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".nest-tune-"):
@@ -143,3 +205,19 @@ def _storage() -> str:
     except OSError as error:
         raise CheckError(f"the working folder {folder} cannot be written: {error}") from error
     return f"the working folder {folder} can be written"
+
+
+def _storage() -> str:
+    """The storage that studies go to, where there is one; none is made."""
+    from nest_tune.study.storage import StudyStorage
+    from nest_tune.study_file import storage_url
+
+    url = storage_url(None, os.environ)
+    path = url.removeprefix("sqlite:///")
+    if path != url and not Path(path).is_file():
+        return f"{url}: not there yet; the first study makes it"
+    storage = StudyStorage(url, create=False)
+    try:
+        return f"{storage.shown}: {len(storage.studies())} studies"
+    finally:
+        storage.close()

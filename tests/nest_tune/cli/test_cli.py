@@ -291,7 +291,20 @@ def test_doctor_runs_a_program(run: Run) -> None:
     assert report["ok"]
     checks = {check["name"]: check for check in report["checks"]}
     assert "bytes equal" in checks["simulator"]["detail"]
-    assert {"numpy", "targets", "storage", "python"} <= checks.keys()
+    assert {"numpy", "targets", "storage", "python", "ray", "xgboost"} <= checks.keys()
+    assert "4 samples bit-exact" in checks["compiler"]["detail"]
+    assert "not there yet" in checks["storage"]["detail"]
+
+
+def test_doctor_reads_the_storage_that_studies_go_to(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEST_TUNE_STORAGE", f"sqlite:///{tmp_path / 'n.db'}")
+    (tmp_path / "n.db").write_bytes(b"this is no database" * 100)
+    done = run("doctor")
+    assert done.returncode == 5
+    (line,) = [line for line in done.stdout.splitlines() if "FAILED" in line]
+    assert line.startswith("storage")
 
 
 def test_doctor_says_what_is_missing(
@@ -302,8 +315,7 @@ def test_doctor_says_what_is_missing(
     done = run("doctor")
     assert done.returncode == 5
     failed = [line for line in done.stdout.splitlines() if "FAILED" in line]
-    assert len(failed) == 1
-    assert failed[0].startswith("onnx-ir")
+    assert [line.split()[0] for line in failed] == ["onnx-ir"]
 
 
 def test_no_command_shows_help_and_is_wrong_use(run: Run) -> None:
