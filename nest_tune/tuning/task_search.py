@@ -116,16 +116,17 @@ class TaskSearch:
     def _recall(self) -> None:
         """Tells the sampler what the records know of this task, the default first."""
         told: list[tuple[Point, int | None]] = []
+        told_before: set[Point] = set()
         for schedule, record in self.knowledge.of(self.task.workload):
             measured = Measurement(record.outcome, record.cycles, record.dram_bytes)
             self._replay[schedule.digest] = measured
-            told_before = {point for point, _ in told}
             try:
                 point = self.space.encode(schedule)
             except InputError:
                 continue
             if point not in told_before and record.outcome is Outcome.CORRECT:
                 told.append((point, record.cycles))
+                told_before.add(point)
                 self._schedules.setdefault(point, schedule)
         if self._default.digest not in self._replay:
             told = [entry for entry in told if entry[0] != self._start]
