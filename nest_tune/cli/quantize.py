@@ -131,9 +131,10 @@ def sensitivity(
     from compiler_core.frontend import load_model
     from compiler_core.quantize.assignment import default_assignment
     from compiler_core.quantize.sensitivity import sensitivities
+    from compiler_core.targets.host import require_npu
     from compiler_core.targets.load import load_target
 
-    chip = load_target(target)
+    chip = require_npu(load_target(target))
     source = load_model(model, shapes)
     samples, labels = _samples(source, data or calibration, limit)
     known = _profile(source, profile_file, calibration, jobs)

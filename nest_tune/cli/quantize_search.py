@@ -67,6 +67,7 @@ def search(
     from compiler_core.frontend import LABELS, load_model, quantize_model, read_samples
     from compiler_core.npz import read_npz
     from compiler_core.quantize.assignment import default_assignment
+    from compiler_core.targets.host import require_npu
     from compiler_core.targets.load import load_target
     from nest_tune.quantization.accuracy_cache import AccuracyCache
     from nest_tune.quantization.evaluation import SchemeEvaluator
@@ -74,7 +75,7 @@ def search(
     from nest_tune.quantization.search import search_schemes
     from nest_tune.task_store import cache_folder
 
-    chip = load_target(target)
+    chip = require_npu(load_target(target))
     source = load_model(model, shapes)
     known = read_samples(calibration, source.graph)
     profile = stored_profile(
