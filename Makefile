@@ -12,7 +12,7 @@ PACKAGES := nest_tune search_spaces cost_models compiler_core
 PYTEST_FLAGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-all lint bench clean
+.PHONY: help demo test test-all lint docs bench clean
 
 help: ## List the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | \
@@ -30,6 +30,10 @@ $(TEST_VENV)/.installed: pyproject.toml constraints.txt
 	$(TEST_VENV)/bin/python -m pip install --quiet -c constraints.txt --editable '.[dev]'
 	touch $@
 
+$(TEST_VENV)/.docs: $(TEST_VENV)/.installed
+	$(TEST_VENV)/bin/python -m pip install --quiet -c constraints.txt --editable '.[dev,docs]'
+	touch $@
+
 demo: ## Install into .venv and run a study on the bundled example
 	@rm -f $(DEMO_VENV)/.installed
 	@$(MAKE) --no-print-directory $(DEMO_VENV)/.installed
@@ -45,11 +49,17 @@ lint: $(TEST_VENV)/.installed ## Check style, format and types
 	@status=0; for check in 'ruff check .' 'ruff format --check .' mypy; do \
 		echo "$$check"; $(TEST_VENV)/bin/$$check || status=1; done; exit $$status
 
+docs: $(TEST_VENV)/.docs ## Build docs/_build/html, warnings are errors; run all that the pages show
+	$(TEST_VENV)/bin/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	$(TEST_VENV)/bin/python -m pytest -m 'slow or not slow' $(PYTEST_FLAGS) \
+		tests/nest_tune/test_docs.py tests/nest_tune/test_notebooks.py
+
 bench: $(TEST_VENV)/.installed ## Measure speed; prints the figures of the README
 	@for script in benchmarks/*.py; do \
 		[ -e "$$script" ] || { echo "no benchmarks"; exit 1; }; \
 		echo "== $$script"; $(TEST_VENV)/bin/python "$$script"; done
 
 clean: ## Remove environments, caches and build output
-	rm -rf $(DEMO_VENV) $(TEST_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis out
+	rm -rf $(DEMO_VENV) $(TEST_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis out \
+		docs/_build docs/generated
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,7 @@
-"""The pages under docs: commands and Python run as printed, reference pages cover the code."""
+"""Commands and Python of the README and of docs run as printed; reference pages cover the code.
+
+`make docs` runs all of them, the slow ones, too.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ class Step:
 
 def pages() -> list[Path]:
     """Every page that shows a command or a program."""
-    found = [*sorted(DOCS.glob("*.md")), *sorted((DOCS / "howto").glob("*.md"))]
+    found = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted((DOCS / "howto").glob("*.md"))]
     return [page for page in found if steps(page)]
 
 
@@ -62,9 +65,10 @@ def steps(page: Path) -> list[Step]:
 
 
 def name_of(page: Path) -> str:
-    return str(page.relative_to(DOCS).with_suffix(""))
+    return str(page.relative_to(ROOT).with_suffix(""))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", pages(), ids=name_of)
 def test_page_runs_as_printed(
     page: Path,
@@ -164,4 +168,4 @@ def test_every_page_is_reachable() -> None:
     """From the index, or as an explanation, which are listed by the build."""
     index = (DOCS / "index.md").read_text()
     for page in sorted((DOCS / "howto").glob("*.md")):
-        assert name_of(page) in index
+        assert str(page.relative_to(DOCS).with_suffix("")) in index
