@@ -10,11 +10,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sql
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from nest_tune.records.journal import Journal
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
@@ -55,8 +58,8 @@ class Connection:
 
     Attributes:
         shown: The URL without its password.
-        dialect: ``sqlite``, ``postgresql`` or another one.
-        file: Of an SQLite database; ``None`` for one in memory and for others.
+        dialect: ``sqlite`` (that of a journal, too), ``postgresql`` or another one.
+        file: Of an SQLite database or a journal; ``None`` for one in memory and for others.
 
     Raises:
         sqlalchemy.exc.ArgumentError: The URL is none, or of an unknown kind.
@@ -66,6 +69,10 @@ class Connection:
     def __init__(self, url: str, patience_s: float = PATIENCE_S) -> None:
         parsed = sql.make_url(url)
         self.shown = parsed.render_as_string(hide_password=True)
+        self._journal: Journal | None = None
+        if parsed.drivername == "journal":
+            self._journal = Journal(Path(parsed.database or ""))
+            parsed = sql.make_url("sqlite://")
         self.dialect = parsed.get_backend_name()
         arguments = _POSTGRESQL if self.dialect == "postgresql" else {}
         self._engine = sql.create_engine(parsed, connect_args=arguments)
@@ -76,6 +83,8 @@ class Connection:
             sql.event.listen(self._engine, "connect", _set_up_sqlite)
             if parsed.database and parsed.database != ":memory:":
                 self.file = Path(parsed.database)
+        if self._journal is not None:
+            self.file = self._journal.path
 
     def run(self, work: Callable[[sql.Connection], T]) -> T:
         """The result of ``work`` in a transaction of its own, which is committed.
@@ -91,7 +100,7 @@ class Connection:
         pause, next_word, conflicts = _FIRST_PAUSE_S, 0.0, 0
         while True:
             try:
-                with self._engine.begin() as connection:
+                with self._transaction() as connection:
                     result = work(connection)
             except DBAPIError as error:
                 conflicts += is_conflict(error)
@@ -113,6 +122,9 @@ class Connection:
                     _LOG.warning("storage %s answers again", self.shown)
                 self._has_answered = True
                 return result
+
+    def _transaction(self) -> AbstractContextManager[sql.Connection]:
+        return self._engine.begin() if self._journal is None else self._journal.transaction()
 
     def make_tables(self, work: Callable[[sql.Connection], T]) -> T:
         """As :meth:`run`, for making and changing tables: one driver after the other does it.
@@ -142,6 +154,8 @@ class Connection:
     def close(self) -> None:
         """Closes all connections."""
         self._engine.dispose()
+        if self._journal is not None:
+            self._journal.close()
 
 
 def is_conflict(error: DBAPIError) -> bool:
