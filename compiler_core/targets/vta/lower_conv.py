@@ -157,7 +157,9 @@ class _ConvLowering:
             for t, steps in zip(self.tiles, self.steps, strict=True)
             for low, high in steps
         ]
-        self.inputs = SlotPool(input_base, self.s.input_slots, int(demand.input_tile), input_uses)
+        self.inputs = SlotPool(
+            input_base, self.s.input_slots, int(demand.input_tile), input_uses, streamed=True
+        )
         weight_uses = [
             0 if self.w.uniform else (t.block, low)
             for t, steps in zip(self.tiles, self.steps, strict=True)

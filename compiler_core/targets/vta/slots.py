@@ -2,7 +2,9 @@
 
 Replacement is Belady's: the walk over the tiles is known beforehand, so the tile whose next use is
 farthest makes room; among tiles that are never used again the one idle for longest, which is what
-lets loads run ahead.
+lets loads run ahead. A pool of streamed tiles spares the slot that was used last: Belady alone,
+over tiles that recur in a circle, overwrites that very slot each time, so that every load waits for
+the computation before it and every computation for its load.
 Source: L. A. Belady, "A study of replacement algorithms for a virtual-storage computer", IBM
 Systems Journal, 1966.
 """
@@ -44,9 +46,18 @@ class SlotPool:
         count: Slots.
         size: Elements of a slot.
         uses: Tile keys in the order in which they will be acquired.
+        streamed: Whether the slot used last is spared where there is another.
     """
 
-    def __init__(self, base: int, count: int, size: int, uses: Sequence[Hashable]) -> None:
+    def __init__(
+        self,
+        base: int,
+        count: int,
+        size: int,
+        uses: Sequence[Hashable],
+        *,
+        streamed: bool = False,
+    ) -> None:
         self._slots = [Slot(base + index * size) for index in range(count)]
         self._next_use = [_NEVER] * len(uses)
         following: dict[Hashable, int] = {}
@@ -55,6 +66,8 @@ class SlotPool:
             following[uses[position]] = position
         self._uses = uses
         self._position = 0
+        self._spares_last = streamed and count > 1
+        self._last: Slot | None = None
 
     def acquire(self) -> tuple[Slot, bool]:
         """Returns the slot for the next tile of the walk, and whether the tile is already in it."""
@@ -63,10 +76,15 @@ class SlotPool:
             if slot.key == key:
                 break
         else:
-            slot = max(self._slots, key=lambda s: (s.next_use, -s.used))
+            slot = max(
+                (s for s in self._slots if s is not self._last),
+                key=lambda s: (s.next_use, -s.used),
+            )
         resident = slot.key == key
         slot.key = key
         slot.next_use = self._next_use[self._position]
         slot.used = self._position
+        if self._spares_last:
+            self._last = slot
         self._position += 1
         return slot, resident

@@ -22,17 +22,21 @@ from compiler_core.targets.vta.tiles import axis_tiles
 from compiler_core.tensor.workload import ConvWorkload, Epilogue, Window
 
 
-@given(st.lists(st.integers(0, 6), min_size=1, max_size=60), st.integers(1, 4))
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=60), st.integers(1, 4), st.booleans())
 def test_slots_hold_what_was_acquired_and_never_load_more_than_lru(
-    uses: list[int], count: int
+    uses: list[int], count: int, streamed: bool
 ) -> None:
-    pool = SlotPool(10, count, 5, uses)
+    pool = SlotPool(10, count, 5, uses, streamed=streamed)
     content: dict[int, int] = {}
+    last = None
     loads = 0
     for key in uses:
         slot, resident = pool.acquire()
         assert (content.get(slot.base) == key) == resident
         loads += not resident
+        if streamed and count > 1 and not resident:
+            assert slot.base != last
+        last = slot.base
         content[slot.base] = key
         assert slot.base in range(10, 10 + 5 * count, 5)
     recent: list[int] = []
