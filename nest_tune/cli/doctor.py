@@ -36,6 +36,9 @@ DEPENDENCIES = (
 )
 """Module to import, and distribution to ask for its version."""
 
+BOOSTING = ("xgboost", ("xgboost-cpu", "xgboost"))
+"""Module, and the distributions that hold it."""
+
 EXTRAS = (
     ("ray", "ray", "ray", "studies on a cluster"),
     ("dashboard", "optuna_dashboard", "optuna-dashboard", "studies in a browser"),
@@ -121,9 +124,10 @@ def _xgboost() -> str:
     """Two distributions hold the module; which one does not matter."""
     from importlib import metadata
 
-    import_module("xgboost")
+    module, distributions = BOOSTING
+    import_module(module)
     found = []
-    for name in ("xgboost-cpu", "xgboost"):
+    for name in distributions:
         try:
             found.append(f"{metadata.version(name)} ({name})")
         except metadata.PackageNotFoundError:
