@@ -375,6 +375,9 @@ def resolve(file: Path | None, flags: Flags, environment: Mapping[str, str]) -> 
             f"study name {name!r}: letters, digits, '.', '_' and '-' are allowed, at most 100"
         )
     runner = flags.runner or read.run.runner
+    sampler = flags.sampler or read.sampler.name
+    _require_known("sampler", sampler, SAMPLER_NAMES)
+    _require_known("runner", runner, RUNNER_NAMES)
     return StudySettings(
         name=name,
         model=model,
@@ -393,7 +396,7 @@ def resolve(file: Path | None, flags: Flags, environment: Mapping[str, str]) -> 
         partition="partition" in spaces,
         tiling="tiling" in spaces,
         plan=path_of(flags.plan, read.spaces.plan),
-        sampler=flags.sampler or read.sampler.name,
+        sampler=sampler,
         runner=runner,
         jobs=flags.jobs or read.run.jobs or (0 if runner == "ray" else 1),
         ray_address=flags.ray_address or environment.get("RAY_ADDRESS") or read.run.ray_address,
@@ -418,6 +421,13 @@ def _default_metric(evaluation: str | None) -> str:
     from compiler_core.npz import read_npz
 
     return "top1" if LABELS in read_npz(Path(evaluation), names=[LABELS]) else "agreement"
+
+
+def _require_known(what: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise InputError(
+            f"{what} {name!r}; allowed are {', '.join(known)}", hint=nearest(name, known)
+        )
 
 
 def _require_metric(metric: str) -> None:

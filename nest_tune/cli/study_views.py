@@ -241,7 +241,7 @@ def print_result(
 ) -> None:
     """Summary, front and chosen trial."""
     del space
-    from nest_tune.study.engine import outcome_counts
+    from nest_tune.study.engine import Ended, outcome_counts
     from nest_tune.study.front import closest
     from nest_tune.study.selection import decisions_of
 
@@ -250,6 +250,10 @@ def print_result(
     ended = "" if result.ended is None else f", ended: {result.ended.value}"
     out.print(f"study {result.study.name}: {len(result.trials)} trials ({counts}){ended}")
     tasks = result.tasks.values()
+    if result.ended in (Ended.EXHAUSTED, Ended.IDEAL):
+        proven = sum(task.cycles <= task.bound_cycles for task in tasks)
+        bounds = f"; {proven} of {len(tasks)} tasks are at their lower bound" if tasks else ""
+        out.print(f"{result.ended.sentence}{bounds}", soft_wrap=True)
     if tasks:
         spent = sum(task.measurements for task in tasks)
         out.print(f"{len(tasks)} tasks tuned with {spent} measurements")

@@ -244,10 +244,11 @@ def _unknown(kind: str) -> InputError:
 
 def missing_driver(url: sa.URL, error: ModuleNotFoundError) -> MissingDependencyError:
     """What to install for a URL whose driver is not here."""
+    package = "'nest-tune[postgresql]'" if url.get_backend_name() == "postgresql" else error.name
     return MissingDependencyError(
         f"storage {url.render_as_string(hide_password=True)}: the Python package {error.name!r} is "
         "not installed",
-        hint="pip install 'nest-tune[postgresql]'",
+        hint=f"pip install {package}",
     )
 
 

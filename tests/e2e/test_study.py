@@ -214,6 +214,8 @@ def test_nothing_feasible_ends_with_3_and_the_closest_trials(commands: Commands)
         (["start", "--objective", "latency:min"], "did you mean 'latency_ms'"),
         (["start", "--constraint", "latency_ms<=1,>=2"], "contradictory"),
         (["start", "--timeout", "10"], "90s, 10m or 2h"),
+        (["start", "--model", "m", "--target", "vta", "--sampler", "tpa"], "did you mean 'tpe'"),
+        (["start", "--model", "m", "--target", "vta", "--runner", "lokal"], "mean 'local'"),
         (["resume", "nobody"], "there is no file nest-tune.db"),
         (["list", "--storage", "nonsense"], "database URL"),
     ],

@@ -147,6 +147,19 @@ def test_any_text_is_read_or_refused(tmp_path_factory: Any, text: str) -> None:
         assert read_study_file(path).study.seed >= 0
 
 
+@pytest.mark.parametrize(
+    ("flags", "said", "hint"),
+    [
+        (Flags(sampler="tpa"), "sampler 'tpa'; allowed are xgb, tpe", "did you mean 'tpe'?"),
+        (Flags(runner="lokal"), "runner 'lokal'; allowed are local", "did you mean 'local'?"),
+    ],
+)
+def test_unknown_names_in_flags_are_refused(write: Any, flags: Flags, said: str, hint: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        resolve(write(SMALL), flags, {})
+    assert caught.value.hint == hint
+
+
 def test_durations() -> None:
     assert [parse_duration(text, "x") for text in ("90s", "1.5m", "2h")] == [90.0, 90.0, 7200.0]
     for text in ("", "90", "s", "0s", "-1s", "1d", "1e3s"):

@@ -76,6 +76,16 @@ def test_tuned_trials_survive_a_break_too(studies: Any) -> None:
     assert trials_digest(result.trials) == trials_digest(whole.trials)
 
 
+def test_a_journal_gives_the_same_trials_and_survives_a_break(studies: Any) -> None:
+    whole = studies.run(studies.settings(tiling=True, partition=False, trials=3))
+    journal = f"journal:///{studies.folder / 'n.log'}"
+    settings = studies.settings(storage=journal, tiling=True, partition=False, trials=3)
+    with pytest.raises(BrokenOff):
+        studies.run(settings, hurdle=after(6))
+    result = studies.run(settings, if_exists="resume")
+    assert trials_digest(result.trials) == trials_digest(whole.trials)
+
+
 def test_more_trials_go_on_as_if_asked_for_at_once(studies: Any) -> None:
     whole = studies.run(studies.settings(name="whole", trials=20))
     studies.run(studies.settings(trials=12))

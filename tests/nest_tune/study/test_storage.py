@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -123,3 +124,13 @@ def test_results_are_kept_by_key_once(url: str) -> None:
     storage.add_result("k", {"a": "ignored"})
     assert storage.results(["k", "other"]) == {"k": {"a": [1, 2.5]}}
     storage.close()
+
+
+def test_a_missing_driver_is_named_and_passwords_are_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "pymysql", None)
+    with pytest.raises(MissingDependencyError, match="pymysql.* is not installed") as caught:
+        StudyStorage("mysql+pymysql://user:secret@host/db")
+    assert "secret" not in f"{caught.value} {caught.value.hint}"
+    assert caught.value.hint == "pip install pymysql"
