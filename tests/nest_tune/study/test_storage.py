@@ -130,7 +130,7 @@ def test_a_missing_driver_is_named_and_passwords_are_not_shown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "pymysql", None)
-    with pytest.raises(MissingDependencyError, match="pymysql.* is not installed") as caught:
+    with pytest.raises(MissingDependencyError, match=r"pymysql.* is not installed") as caught:
         StudyStorage("mysql+pymysql://user:secret@host/db")
     assert "secret" not in f"{caught.value} {caught.value.hint}"
     assert caught.value.hint == "pip install pymysql"
