@@ -13,12 +13,16 @@ from contextlib import contextmanager
 _SECRETS = re.compile(r"NEST_TUNE_STORAGE|PG[A-Z]+|.*(PASSWORD|PASSWD|PWD|SECRET|TOKEN|_KEY)")
 _NO_SECRETS = ("PWD", "OLDPWD")
 """Working folders, which the pattern takes for more."""
+_CLUSTER = "RAY_"
+"""What a cluster's processes know each other by stays: they need it."""
 _PASSWORD = re.compile(r"://[^/@\s:]*:[^/@\s]+@")
 
 
 def is_secret(name: str) -> bool:
     """Whether an environment variable of this name may hold a credential."""
-    return name not in _NO_SECRETS and _SECRETS.fullmatch(name) is not None
+    if name in _NO_SECRETS or name.startswith(_CLUSTER):
+        return False
+    return _SECRETS.fullmatch(name) is not None
 
 
 def drop_secrets() -> None:

@@ -356,7 +356,7 @@ def _initialize(options: RunnerOptions) -> None:
             f"--ray-address {shown} needs the Python package {error.name!r}",
             hint="pip install 'ray[client]'",
         ) from error
-    except (ConnectionError, OSError, RuntimeError, TimeoutError, ValueError) as error:
+    except (exceptions.RayError, OSError, RuntimeError, ValueError) as error:
         raise MissingDependencyError(
             f"Ray cluster {shown}: {' '.join(str(error).split())[:400]}", hint=START_HINT
         ) from error
