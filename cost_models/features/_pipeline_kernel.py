@@ -40,9 +40,16 @@ def _table_length(a: int, b: int, c: int, d: int, e: int, f: int) -> int:
 
 @njit(cache=True)
 def _assign_slots(
-    keys: Any, count: int, slots: int, distinct: int, slot_of: Any, hit: Any, scratch: Any
+    keys: Any,
+    count: int,
+    slots: int,
+    distinct: int,
+    slot_of: Any,
+    hit: Any,
+    scratch: Any,
+    streamed: bool,
 ) -> int:
-    """Belady's replacement as in the lowering; returns the misses."""
+    """Replacement as in the lowering, a stream spares its last slot; returns the misses."""
     never = 1 << 60
     if slots >= distinct:
         for key in range(distinct):
@@ -77,10 +84,13 @@ def _assign_slots(
         hit[position] = chosen >= 0
         if chosen < 0:
             misses += 1
-            chosen = 0
-            for slot in range(1, slots):
-                if held_next[slot] > held_next[chosen] or (
-                    held_next[slot] == held_next[chosen] and last[slot] < last[chosen]
+            for slot in range(slots):
+                if streamed and slots > 1 and position > 0 and last[slot] == position - 1:
+                    continue
+                if (
+                    chosen < 0
+                    or held_next[slot] > held_next[chosen]
+                    or (held_next[slot] == held_next[chosen] and last[slot] < last[chosen])
                 ):
                     chosen = slot
         held[chosen] = key
@@ -195,10 +205,17 @@ def walk(rows: Any, w: Any, m: Any, row_axis: Any, column_axis: Any, ranges: Any
         input_hit = np.empty(count, np.bool_)
         weight_hit = np.empty(count, np.bool_)
         input_misses = _assign_slots(
-            input_key, count, input_slots, distinct_inputs, input_slot, input_hit, scratch
+            input_key, count, input_slots, distinct_inputs, input_slot, input_hit, scratch, True
         )
         weight_misses = _assign_slots(
-            weight_key, count, weight_slots, distinct_weights, weight_slot, weight_hit, scratch
+            weight_key,
+            count,
+            weight_slots,
+            distinct_weights,
+            weight_slot,
+            weight_hit,
+            scratch,
+            False,
         )
 
         # Micro-op tables: distinct ones, their words, and instructions of each step.
