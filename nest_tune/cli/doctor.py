@@ -41,6 +41,7 @@ BOOSTING = ("xgboost", ("xgboost-cpu", "xgboost"))
 
 EXTRAS = (
     ("ray", "ray", "ray", "studies on a cluster"),
+    ("postgresql", "psycopg", "psycopg", "storage in PostgreSQL"),
     ("dashboard", "optuna_dashboard", "optuna-dashboard", "studies in a browser"),
 )
 """Extra, module, distribution, and what it is for."""
@@ -94,6 +95,8 @@ def _checks() -> Iterator[Check]:
     yield _run("xgboost", _xgboost)
     for extra, module, distribution, purpose in EXTRAS:
         yield _run(distribution, partial(_extra, extra, module, distribution, purpose))
+    if os.environ.get("RAY_ADDRESS"):
+        yield _run("RAY_ADDRESS", _cluster)
     yield _run("targets", _targets)
     yield _run("simulator", _simulator)
     yield _run("compiler", _compiler)
@@ -147,6 +150,15 @@ def _extra(extra: str, module: str, distribution: str, purpose: str) -> str:
     if find_spec(module) is None:
         return f"not installed, only for {purpose}: pip install 'nest-tune[{extra}]'"
     return metadata.version(distribution)
+
+
+def _cluster() -> str:
+    """The cluster that studies with ``--runner ray`` join by default; only its port is tried."""
+    from nest_tune.runners.address import check_address
+
+    address = os.environ["RAY_ADDRESS"]
+    check_address(address)
+    return f"{address} answers" if ":" in address else address
 
 
 def _targets() -> str:
