@@ -64,6 +64,7 @@ class GuidedSampler:
         self._base = problem.base or BoostedModel()
         self._own = BoostedModel()
         self._generator = np.random.default_rng([problem.seed, 0x6D1D])
+        self._told: list[tuple[Point, int | None]] = []
         self._index: dict[Point, int] = {}
         width = len(self._space.parameters)
         self._points: Points = np.zeros((0, width), np.int64)
@@ -81,8 +82,7 @@ class GuidedSampler:
         self._reserve: list[list[int]] = []
 
     def propose(self, count: int) -> list[Point]:
-        if not self._index:
-            self._begin()
+        self._begin()
         self._learn()
         self._grow()
         scores = self._scores()
@@ -104,8 +104,12 @@ class GuidedSampler:
         return chosen
 
     def observe(self, measured: list[tuple[Point, int | None]]) -> None:
-        if not self._index:
-            self._begin()
+        self._told += measured
+        if self._index:  # before the first proposal nobody needs the pool
+            self._take_in()
+
+    def _take_in(self) -> None:
+        measured, self._told = self._told, []
         new = [point for point, _ in measured if point not in self._index]
         if new:
             self._add(np.array(new, np.int64))
@@ -116,6 +120,7 @@ class GuidedSampler:
         self._stale = True
 
     def expected_gain(self) -> float:
+        self._begin()
         measured = np.isfinite(self._cycles)
         if not measured.any():
             return math.inf
@@ -132,12 +137,15 @@ class GuidedSampler:
 
     def _begin(self) -> None:
         """Fills the pool: the default, random points, the best tiles, and what they descend to."""
+        if self._index:
+            return
         self._add(np.array([self._problem.default], np.int64))
         self._add(self._space.sample(self._generator, _SAMPLED))
         if isinstance(self._space.workload, ConvWorkload):
             self._add(self._best_tiles(self._space.workload))
         for _ in range(_GENERATIONS):
             self._grow()
+        self._take_in()
 
     def _best_tiles(self, workload: ConvWorkload) -> Points:
         """All tiles with few slots, thinned out by what needs no walk."""
