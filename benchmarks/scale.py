@@ -2,13 +2,17 @@
 
 Run as ``python benchmarks/scale.py [--slots 16,64] [--seconds 0.01,1] [--records 1000,10000]``.
 Measurements are sleeps on logical slots, so that the slots may be many more than the cores: what is
-measured is everything but the measuring. Each line of the first table is one run, after another one
-that started the workers: throughput against the ideal (slots / seconds), the driver's CPU time and
-its growth in memory per measurement.
+measured is everything but the measuring. Each line of the first table is one run, after all workers
+have answered once: throughput against the ideal (slots / seconds), the driver's CPU time and that
+of the whole cluster per measurement, and the driver's growth in memory per measurement in a second
+run of half the length.
 
-The second table is storage: milliseconds to store one outer trial, to look up one result and to
-store a batch of 16 records when so many are there, and seconds to read all of them back, as a
-resume does. ``--storage URL`` measures another database, such as PostgreSQL, beside SQLite.
+The second table is a study of the bundled example on this machine with each runner: wall time,
+which shows what the start of a cluster adds, and the driver's CPU time per outer trial.
+
+The third is storage: milliseconds to store one outer trial, to look up one result and to store a
+batch of 16 records when so many are there, and seconds to read all of them back, as a resume does.
+``--storage URL`` measures another database, such as PostgreSQL, beside SQLite.
 
 The model: the driver's CPU time is ``a`` per task and ``b`` per measurement (least squares over the
 runs); storage costs come from the fullest database measured. It gives the rate that 1,000 workers
@@ -19,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -31,6 +36,8 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT), str(HERE)]
+# Workers yield to everything else by default: fair in use, but not in a measurement.
+os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(ROOT), str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
@@ -40,6 +47,9 @@ import numpy as np  # noqa: E402
 from nest_tune.runners.runner import Ending, RunnerOptions, Setup, Work, make_runner  # noqa: E402
 
 BATCH = 16
+WARM_ROUNDS = 40
+TRIALS = (9, 41)
+"""Outer trials of two studies, whose difference is what trials cost."""
 WORKERS = 1000
 RECORDS = 1_000_000
 
@@ -70,7 +80,9 @@ class Run:
     tasks: int
     wall_s: float
     cpu_s: float
-    grown_bytes: int
+    all_cpu_s: float
+    grown_bytes: float
+    """Per call."""
 
     @property
     def rate(self) -> float:
@@ -91,6 +103,33 @@ def resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+def processes() -> dict[int, tuple[int, float]]:
+    """Parent and CPU seconds of every process by id."""
+    found = {}
+    ticks = os.sysconf("SC_CLK_TCK")
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (path / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        found[int(path.name)] = int(fields[1]), (int(fields[11]) + int(fields[12])) / ticks
+    return found
+
+
+def family_cpu_s() -> float:
+    """CPU time of this process and all below it: that of a cluster of this machine."""
+    known = processes()
+    children: dict[int, list[int]] = {}
+    for process, (parent, _) in known.items():
+        children.setdefault(parent, []).append(process)
+    total, left = 0.0, [os.getpid()]
+    while left:
+        process = left.pop()
+        left += children.get(process, [])
+        total += known[process][1]
+    return total
+
+
 def measure_runner(slots: int, lengths_s: Sequence[float], rounds: int) -> Iterator[Run]:
     """Runs on a fresh cluster of this machine with ``slots`` logical CPUs."""
     begun = time.monotonic()
@@ -98,34 +137,44 @@ def measure_runner(slots: int, lengths_s: Sequence[float], rounds: int) -> Itera
     ready_s = time.monotonic() - begun
     tickets = iter(range(1_000_000_000))
 
-    def run(count: int, seconds: float) -> None:
+    def run(count: int, seconds: float, function: str = "sleep") -> set[Any]:
         for _ in range(count):
-            runner.submit(Work(next(tickets), "scale:sleep", seconds, 600.0))
-        left = count
+            runner.submit(Work(next(tickets), f"scale:{function}", seconds, 600.0))
+        values, left = set(), count
         while left:
             for answer in runner.wait(1.0):
                 assert answer.ending is Ending.DONE, answer
+                values.add(answer.value)
                 left -= 1
+        return values
 
     try:
-        run(2 * slots, 1.0)  # starts the workers
+        answered = 0
+        for _ in range(WARM_ROUNDS):
+            answered = len(run(slots, 2.0, "pid"))
+            if answered == slots:
+                break
         warm_s = time.monotonic() - begun - ready_s
-        print(f"{slots} slots: cluster in {ready_s:.1f} s, all workers busy once in {warm_s:.1f} s")
+        print(
+            f"{slots} slots: cluster in {ready_s:.1f} s, {answered} workers have answered after "
+            f"{warm_s:.1f} s more"
+        )
         for seconds in lengths_s:
             run(slots, seconds)  # the runner learns how long these calls are
-            calls = max(rounds * slots, min(4000, int(2 * slots / seconds)))
-            memory, tasks = resident_bytes(), runner.tasks  # type: ignore[attr-defined]
-            cpu, wall = time.process_time(), time.monotonic()
-            run(calls, seconds)
-            yield Run(
-                slots,
-                seconds,
-                calls,
-                runner.tasks - tasks,  # type: ignore[attr-defined]
-                time.monotonic() - wall,
-                time.process_time() - cpu,
-                resident_bytes() - memory,
+            calls = (
+                max(rounds * slots, min(4000, int(2 * slots / seconds))) if seconds < 10 else slots
             )
+            half = calls // 2
+            tasks = runner.tasks  # type: ignore[attr-defined]
+            cpu, every, wall = time.process_time(), family_cpu_s(), time.monotonic()
+            run(calls, seconds)
+            done = (time.monotonic() - wall, time.process_time() - cpu, family_cpu_s() - every)
+            sent = runner.tasks - tasks  # type: ignore[attr-defined]
+            memory = resident_bytes()
+            if seconds < 10:
+                run(half, seconds)
+            grown = (resident_bytes() - memory) / half
+            yield Run(slots, seconds, calls, sent, *done, grown)
     finally:
         runner.close()
 
@@ -134,9 +183,60 @@ def show_run(run: Run) -> None:
     print(
         f"{run.slots:6} {run.seconds:8g} {run.calls:7} {run.calls / run.tasks:7.1f} "
         f"{run.rate:10.1f} {100 * run.rate / run.ideal:7.1f} {run.cpu_ms:10.2f} "
-        f"{run.grown_bytes / run.calls:10.0f}",
+        f"{1e3 * run.all_cpu_s / run.calls:9.2f} {run.grown_bytes:10.0f}",
         flush=True,
     )
+
+
+_STUDY = """
+import json, resource, sys, time
+from nest_tune.cli.app import _run
+begun = time.monotonic()
+code = _run(sys.argv[1:], debug=False, as_json=False)
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps([code, time.monotonic() - begun, used.ru_utime + used.ru_stime]), file=sys.stderr)
+"""
+
+
+def study_costs(runner: str, trials: int, folder: Path) -> tuple[float, float]:
+    """Wall time and the driver's CPU time of one study, in seconds."""
+    name = f"{runner}{trials}"
+    database = folder / f"{name}.db"
+    database.unlink(missing_ok=True)
+    digits = ROOT / "examples" / "digits"
+    words = ["study", "start", "--model", digits / "model.onnx", "--target", "vta"]
+    words += ["--calibration", digits / "calib.npz", "--evaluation", digits / "eval.npz"]
+    words += ["--space", "quantization,partition", "--sampler", "random", "--jobs", 2]
+    words += ["--runner", runner, "--trials", trials, "--name", name]
+    words += ["--storage", f"sqlite:///{database}"]
+    done = subprocess.run(
+        [sys.executable, "-c", _STUDY, *map(str, words)],
+        env={**os.environ, "NEST_TUNE_CACHE": str(folder / "cache")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    code, wall_s, cpu_s = _loads(done.stderr.strip().splitlines()[-1])
+    assert code == 0, done.stderr
+    return wall_s, cpu_s
+
+
+def show_studies() -> None:
+    """Prints what studies cost with each runner."""
+    few, many = TRIALS
+    print(f"\nrunner  {few} trials/s  driver CPU/s  {many} trials/s  driver CPU/s  CPU ms/trial")
+    walls = {}
+    with tempfile.TemporaryDirectory() as folder:
+        study_costs("local", few, Path(folder))  # compiled kernels and statistics are kept
+        for runner in ("local", "ray"):
+            (wall, cpu), (more, much) = (study_costs(runner, n, Path(folder)) for n in TRIALS)
+            walls[runner] = wall
+            each = 1e3 * (much - cpu) / (many - few)
+            print(
+                f"{runner:6} {wall:11.1f} {cpu:13.2f} {more:12.1f} {much:13.2f} {each:13.1f}",
+                flush=True,
+            )
+    print(f"a cluster of this machine adds {walls['ray'] - walls['local']:.1f} s to a study")
 
 
 @dataclass(frozen=True)
@@ -240,6 +340,12 @@ def _json(value: Any) -> str:
     return json.dumps(value)
 
 
+def _loads(text: str) -> Any:
+    import json
+
+    return json.loads(text)
+
+
 def show_storage(name: str, costs: StorageCosts) -> None:
     print(
         f"{name:12} {costs.rows:8} {costs.trial_ms:10.2f} {costs.result_ms:10.2f} "
@@ -293,6 +399,7 @@ def main() -> None:
     parser.add_argument("--seconds", default="0.01,1", help="lengths of calls; 60 takes minutes")
     parser.add_argument("--rounds", type=int, default=4, help="calls per slot, at least")
     parser.add_argument("--records", default="1000,10000", help="sizes; 100000 takes a minute")
+    parser.add_argument("--no-studies", action="store_true", help="leave the second table out")
     parser.add_argument("--storage", help="URL of a scratch database beside SQLite")
     options = parser.parse_args()
     runs: list[Run] = []
@@ -300,9 +407,13 @@ def main() -> None:
     for slots in numbers(options.slots):
         for run in measure_runner(int(slots), numbers(options.seconds), options.rounds):
             if not runs:
-                print(" slots  seconds   calls  /task    calls/s % ideal    CPU/ms growth/B")
+                print(
+                    " slots  seconds   calls  /task   calls/s % ideal   CPU/ms    all/ms   growth/B"
+                )
             runs.append(run)
             show_run(run)
+    if not options.no_studies:
+        show_studies()
     sizes = [int(number) for number in numbers(options.records)]
     costs: StorageCosts | None = None
     if sizes:

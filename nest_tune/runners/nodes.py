@@ -47,6 +47,19 @@ class Nodes:
         """Of all usable nodes."""
         return sum(_cpus(node) for node in self.usable)
 
+    def is_there(self) -> bool:
+        """Whether there are workers; says so when there are none, and when there are again."""
+        usable = self.usable
+        if not usable and not self._told_empty:
+            _LOG.warning(
+                "the Ray cluster has no nodes with CPUs: waiting for one to join; Ctrl-C or "
+                "`nest-tune study cancel` ends the study, saved"
+            )
+        elif usable and self._told_empty:
+            _LOG.warning("the Ray cluster has %d nodes again", len(usable))
+        self._told_empty = not usable
+        return bool(usable)
+
     def can_hold(self, needs: Needs) -> bool:
         """Whether a call can run; says so where the cluster has no workers, and when it has again.
 
@@ -61,17 +74,8 @@ class Nodes:
                 f"no node of the Ray cluster can be used: {reasons}",
                 hint="install the driver's nest-tune and its constraints.txt on every node",
             )
-        if not usable:
-            if not self._told_empty:
-                _LOG.warning(
-                    "the Ray cluster has no nodes with CPUs: waiting for one to join; Ctrl-C or "
-                    "`nest-tune study cancel` ends the study, saved"
-                )
-            self._told_empty = True
+        if not self.is_there():
             return False
-        if self._told_empty:
-            _LOG.warning("the Ray cluster has %d nodes again", len(usable))
-        self._told_empty = False
         memory = max(node["Resources"].get("memory", 0) for node in usable)
         cpus = max(_cpus(node) for node in usable)
         if cpus < needs.cpus or memory < needs.memory_bytes:

@@ -142,6 +142,8 @@ class RayRunner:
             self._feed()
             if not self._flights and not self._waiting:
                 return []
+            self._slots()
+            self._nodes.is_there()  # calls may wait in a cluster that has nobody left
             pause = max(0.0, min(end - time.monotonic(), _LOOK_S))
             answers: list[Answer] = []
             if self._flights:
@@ -357,6 +359,7 @@ def _initialize(options: RunnerOptions) -> None:
             hint="pip install 'ray[client]'",
         ) from error
     except (exceptions.RayError, OSError, RuntimeError, ValueError) as error:
+        ray.shutdown()  # of what had been begun
         raise MissingDependencyError(
             f"Ray cluster {shown}: {' '.join(str(error).split())[:400]}", hint=START_HINT
         ) from error

@@ -226,6 +226,49 @@ def test_workers_with_other_code_are_refused(
 
 
 @pytest.mark.slow
+def test_a_cluster_of_another_version_is_not_joined(
+    cluster: Any, connected: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    monkeypatch.setattr(ray, "__version__", "2.0.1")
+    with pytest.raises(MissingDependencyError, match=r"2\.0\.1") as caught:
+        connected()
+    assert caught.value.exit_code == 5
+    assert "versions of Ray" in str(caught.value.hint)
+    assert cluster.address
+
+
+@pytest.mark.slow
+def test_a_cluster_that_shrinks_to_nothing_is_waited_for_and_can_be_left(
+    environment: Environment, studies: Studies
+) -> None:
+    assert environment[MARK]
+    from ray.cluster_utils import Cluster
+
+    import nest_tune.runners.ray  # noqa: F401  sets what ray reads at import
+
+    node = {"object_store_memory": 80 << 20}
+    cluster = Cluster(
+        initialize_head=True, head_node_args={**node, "num_cpus": 0, "include_dashboard": False}
+    )
+    only = cluster.add_node(num_cpus=2, **node)
+    try:
+        process = studies.popen("s", "--runner", "ray", "--ray-address", cluster.address)
+        studies.wait_for_trials(process, 1)
+        cluster.remove_node(only, allow_graceful=False)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(30)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert "no nodes with CPUs: waiting" in err
+        assert "saved; go on with: nest-tune study resume s" in err
+        assert process.returncode == 130
+    finally:
+        cluster.shutdown()
+
+
+@pytest.mark.slow
 def test_one_node_without_the_project_is_left_alone(
     cluster: Any, connected: Callable[..., Runner], tmp_path: Path, environment: Environment
 ) -> None:
@@ -293,13 +336,13 @@ class Studies:
 
     url = "sqlite:///nest-tune.db"
 
-    def digest(self, name: str) -> str:
+    def digest(self, name: str, count: int = 17, url: str = "sqlite:///nest-tune.db") -> str:
         from nest_tune.study.storage import StudyStorage, trials_digest
 
-        storage = StudyStorage(f"sqlite:///{self.folder / 'nest-tune.db'}")
+        storage = StudyStorage(f"sqlite:///{self.folder / url.removeprefix('sqlite:///')}")
         trials = storage.trials(storage.find(name))
         storage.close()
-        assert len(trials) == 17
+        assert len(trials) == count
         return trials_digest(trials)
 
     def stored(self) -> int:
@@ -352,6 +395,29 @@ def test_a_study_on_three_nodes_one_killed_equals_the_local_one(
     assert process.returncode == 0, ray_err
     assert studies.digest("ray") == studies.digest("local")
     assert json.loads(ray_out)["chosen"] == json.loads(out)["chosen"]
+
+
+@pytest.mark.slow
+def test_schedules_measured_on_workers_are_those_measured_here(
+    studies: Studies, cluster: Any
+) -> None:
+    options = ("--space", "quantization,partition,tiling", "--sampler", "random", "--trials", "9")
+    _, err = (local := studies.popen("local", *options, "--jobs", "2")).communicate(timeout=250)
+    assert local.returncode == 0, err
+    known = studies.url
+    studies.url = "sqlite:///other.db"
+    process = studies.popen("ray", *options, "--runner", "ray", "--ray-address", cluster.address)
+    _, err = process.communicate(timeout=250)
+    assert process.returncode == 0, err
+    rows = []
+    for url, name in ((known, "local"), (studies.url, "ray")):
+        with sqlite3.connect(studies.folder / url.removeprefix("sqlite:///")) as connection:
+            query = "SELECT task, document FROM study_task ORDER BY task"
+            rows.append(connection.execute(query).fetchall())
+        connection.close()
+        assert len(rows[-1]) > 2
+        assert studies.digest(name, 9, url) == studies.digest("local", 9, known)
+    assert rows[0] == rows[1]
 
 
 @pytest.mark.slow
