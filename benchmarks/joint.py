@@ -5,7 +5,8 @@
 Staged search spends half of its trials on schemes with the default plan, pins the best feasible
 one's scheme and spends the other half on plans. Both see the same cost, with one untuned schedule
 per task, so that what is compared is the outer search. Prints, per seed, the lowest latency within
-the accuracy limit and the hypervolume of (latency, accuracy) against the default trial.
+the accuracy limit, the lowest of all trials whatever their accuracy (what no search of these trials
+could beat), and the hypervolume of (latency, accuracy) against the default trial.
 """
 
 from __future__ import annotations
@@ -13,15 +14,18 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nest_tune.study.engine import Observer
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from nest_tune.study.front import pareto_front
 from nest_tune.study.goals import Limit, Metric
 from nest_tune.study.lifecycle import StudyResult, create_study, run_study, survey_ground
+from nest_tune.study.observer import Observer
 from nest_tune.study.storage import StudyStorage
 from nest_tune.study.trial import OuterTrial
 from nest_tune.study_file import Flags, StudySettings, resolve
@@ -93,7 +97,7 @@ def main() -> None:
     parser.add_argument("--max-accuracy-drop", type=float, default=0.01)
     arguments = parser.parse_args()
     gains = []
-    print("seed  joint ms  staged ms  joint/staged  hypervolume joint  staged")
+    print("seed  joint ms  staged ms  joint/staged  any accuracy  hypervolume joint  staged")
     with tempfile.TemporaryDirectory() as folder:
         flags = Flags(
             model=arguments.model,
@@ -118,10 +122,16 @@ def main() -> None:
             default = joint.trials[0]
             volumes = hypervolume([joint], default), hypervolume([first, second], default)
             times = [t.metrics["latency_ms"] if t else float("inf") for t in (one, other)]
+            least = min(
+                trial.metrics["latency_ms"]
+                for result in (joint, first, second)
+                for trial in result.trials
+                if trial.outcome.is_measured
+            )
             gains.append(times[0] / times[1])
             print(
                 f"{seed:4}  {times[0]:8.4f}  {times[1]:9.4f}  {gains[-1]:12.4f}  "
-                f"{volumes[0]:17.4f}  {volumes[1]:6.4f}",
+                f"{least:12.4f}  {volumes[0]:17.4f}  {volumes[1]:6.4f}",
                 flush=True,
             )
     print(

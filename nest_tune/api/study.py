@@ -13,7 +13,6 @@ from nest_tune.api.compiling import Compilation, compilation
 from nest_tune.api.values import PathName, Progress
 from nest_tune.cli.output import require_writable, write_atomically
 from nest_tune.report.explain import Explanation
-from nest_tune.study.engine import Observer
 from nest_tune.study.lifecycle import (
     StudyResult,
     check_file,
@@ -23,6 +22,7 @@ from nest_tune.study.lifecycle import (
     run_study,
     survey_ground,
 )
+from nest_tune.study.observer import Observer
 from nest_tune.study.selection import decisions_of, ground_of, require_idle, selected
 from nest_tune.study.storage import StudyStorage
 from nest_tune.study.trial import OuterTrial
@@ -118,7 +118,7 @@ class Study:
             seed: Of all random streams.
             name: Of the study; made of model and target without.
             if_exists: What to do where the name is taken.
-            observer: Told of every trial; see :class:`nest_tune.study.engine.Observer`.
+            observer: Told of every trial; see :class:`nest_tune.study.observer.Observer`.
 
         Raises:
             InputError: Something is wrong, missing or contradictory, or the name is taken.

@@ -93,8 +93,8 @@ def _load(storage: StudyStorage, name: str) -> StudyResult:
 def show(name: NameOfTrial, storage: StorageUrl = None, as_json: AsJson = False) -> None:
     """Show a study, or one trial of it."""
     from nest_tune.study.documents import study_status, trial_document
-    from nest_tune.study.engine import outcome_counts
     from nest_tune.study.selection import decisions_of, trial_of
+    from nest_tune.study.trial import outcome_counts
     from nest_tune.study_file import settings_document
 
     study, number = split_name(name)
@@ -241,9 +241,10 @@ def print_result(
 ) -> None:
     """Summary, front and chosen trial."""
     del space
-    from nest_tune.study.engine import Ended, outcome_counts
     from nest_tune.study.front import closest
+    from nest_tune.study.observer import Ended
     from nest_tune.study.selection import decisions_of
+    from nest_tune.study.trial import outcome_counts
 
     out = console()
     counts = ", ".join(f"{n} {name}" for name, n in outcome_counts(result.trials).items())

@@ -21,11 +21,10 @@ from nest_tune.report.data import (
 from nest_tune.report.reproduce import commands, versions
 from nest_tune.report.trial_charts import front_charts, progress_charts
 from nest_tune.study.documents import study_status
-from nest_tune.study.engine import outcome_counts
 from nest_tune.study.front import closest
 from nest_tune.study.goals import Metric
 from nest_tune.study.lifecycle import Ground, StudyResult
-from nest_tune.study.trial import Outcome, OuterTrial
+from nest_tune.study.trial import Outcome, OuterTrial, outcome_counts
 
 __all__ = ["CompiledPart", "ReportData", "collect"]
 

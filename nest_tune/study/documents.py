@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from nest_tune.study.engine import outcome_counts
 from nest_tune.study.front import closest
 from nest_tune.study.lifecycle import StudyResult
 from nest_tune.study.storage import Status
-from nest_tune.study.trial import OuterTrial
+from nest_tune.study.trial import OuterTrial, outcome_counts
 
 
 def trial_document(trial: OuterTrial) -> dict[str, Any]:

@@ -15,10 +15,8 @@ changes nothing. A batch that was cut off is proposed again as it was.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
 from compiler_core.errors import InputError, NestTuneError
@@ -29,9 +27,10 @@ from nest_tune.study.calls import Calls
 from nest_tune.study.front import dominates, losses, pareto_front
 from nest_tune.study.goals import Direction, Metric, violation
 from nest_tune.study.inner import CountedTask, TunedTask, Tuner, task_from_plain, tuned_from_plain
+from nest_tune.study.observer import Budget, Ended, Observer
 from nest_tune.study.proposals import SearchProblem, propose
 from nest_tune.study.scoring import Score, hopeful_difference
-from nest_tune.study.storage import Request, Status, StoredStudy, StudyStorage
+from nest_tune.study.storage import Request, StoredStudy, StudyStorage
 from nest_tune.study.trial import Outcome, OuterTrial, Proposal
 from nest_tune.tuning.task_search import TaskSearch
 
@@ -52,47 +51,8 @@ _DEVIATIONS = 2.0
 """Standard deviations that a subset's accuracy is given the benefit of."""
 
 
-class Ended(Enum):
-    """Why a run of a study ended."""
-
-    TRIALS = "trials"
-    TIME = "time"
-    EXHAUSTED = "exhausted"
-    IDEAL = "ideal"
-    STOPPED = "stopped"
-    CANCELLED = "cancelled"
-
-    @property
-    def sentence(self) -> str:
-        """For people."""
-        return _SENTENCES[self]
-
-
-_SENTENCES = {
-    Ended.TRIALS: "the budget of trials is spent",
-    Ended.TIME: "the budget of time is spent",
-    Ended.EXHAUSTED: "every point of the space has been tried, so the front is the true one",
-    Ended.IDEAL: "no configuration can be better, so nothing is left to gain",
-    Ended.STOPPED: "it was asked to stop",
-    Ended.CANCELLED: "it was cancelled",
-}
-
-
 class _CancelledError(Exception):
     """Another process asked for the end of the running trials."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """When to stop.
-
-    Attributes:
-        trials: Outer trials, with those of earlier runs.
-        timeout_s: Of this run; looked at between batches.
-    """
-
-    trials: int
-    timeout_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -101,28 +61,6 @@ class Baseline:
 
     subset: Score
     full: Score
-
-
-class Observer:
-    """Told what happens; does nothing by itself."""
-
-    def began(self, trials: Sequence[OuterTrial], budget: Budget) -> None:
-        """A run begins with trials from earlier ones."""
-
-    def tuning(self, tasks: int) -> None:
-        """New tasks are being tuned."""
-
-    def searching(self, search: TaskSearch) -> None:
-        """A batch of schedules of a task has been measured."""
-
-    def tuned(self, tasks: Mapping[str, TunedTask]) -> None:
-        """All tasks tuned so far."""
-
-    def finished(self, trial: OuterTrial) -> None:
-        """A trial has been stored."""
-
-    def ended(self, reason: Ended) -> None:
-        """The run is over."""
 
 
 @dataclass
@@ -476,15 +414,3 @@ def classify(answer: Answer) -> Outcome:
     if answer.ending is Ending.LOST:
         return Outcome.RUNTIME
     return _OUTCOMES.get(answer.error, Outcome.RUNTIME)
-
-
-def outcome_counts(trials: Sequence[OuterTrial]) -> dict[str, int]:
-    """Number of trials by outcome, only those that occur."""
-    counts = Counter(trial.outcome.value for trial in trials)
-    return {outcome.value: counts[outcome.value] for outcome in Outcome if counts[outcome.value]}
-
-
-def status_after(reason: Ended) -> Status:
-    """What a study's row says after a run."""
-    stopped = reason in (Ended.STOPPED, Ended.CANCELLED)
-    return Status.STOPPED if stopped else Status.DONE

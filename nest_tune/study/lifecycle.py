@@ -31,9 +31,10 @@ from nest_tune.records.record import core_digest
 from nest_tune.records.sharing import SharedRecords
 from nest_tune.runners.runner import RunnerOptions, Setup, make_runner
 from nest_tune.study.calls import Calls
-from nest_tune.study.engine import Budget, Ended, Engine, Observer, status_after
+from nest_tune.study.engine import Engine
 from nest_tune.study.front import pareto_front, pick
 from nest_tune.study.inner import TunedTask, Tuner, Untuned, tuned_from_plain
+from nest_tune.study.observer import Budget, Ended, Observer, status_after
 from nest_tune.study.parts import make_space
 from nest_tune.study.proposals import SearchProblem
 from nest_tune.study.shipping import files_of, needs_of

@@ -11,12 +11,12 @@ from math import isfinite
 import numpy as np
 
 from cost_models.evaluation import batch_quality
-from nest_tune.study.engine import Budget, Ended, Observer, outcome_counts
 from nest_tune.study.front import pareto_front
 from nest_tune.study.goals import Metric, Objective
 from nest_tune.study.inner import TunedTask
+from nest_tune.study.observer import Budget, Ended, Observer
 from nest_tune.study.proposals import PREDICTED
-from nest_tune.study.trial import OuterTrial
+from nest_tune.study.trial import OuterTrial, outcome_counts
 from nest_tune.tuning.task_search import TaskSearch
 
 _RECENT = 32

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -94,3 +95,9 @@ class Proposal:
     point: Point
     tuned: bool
     attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def outcome_counts(trials: Sequence[OuterTrial]) -> dict[str, int]:
+    """Number of trials by outcome, only those that occur."""
+    counts = Counter(trial.outcome.value for trial in trials)
+    return {outcome.value: counts[outcome.value] for outcome in Outcome if counts[outcome.value]}

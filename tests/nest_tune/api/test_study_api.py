@@ -9,7 +9,7 @@ import pytest
 
 import nest_tune
 from compiler_core.npz import read_npz
-from nest_tune.study.engine import Observer
+from nest_tune.study.observer import Observer
 from nest_tune.study.trial import OuterTrial
 
 

@@ -12,9 +12,9 @@ import pytest
 from compiler_core.errors import InputError, NestTuneError
 from nest_tune.runners.runner import Answer, Ending, Work
 from nest_tune.study import lifecycle
-from nest_tune.study.engine import Ended
 from nest_tune.study.goals import Direction, Limit, Metric, Objective
 from nest_tune.study.lifecycle import compile_trial, survey_ground
+from nest_tune.study.observer import Ended
 from nest_tune.study.storage import Status, StudyStorage, trials_digest
 from nest_tune.study.trial import Outcome
 

@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from nest_tune.study import progress
-from nest_tune.study.engine import Budget, Ended
 from nest_tune.study.goals import Direction, Metric, Objective
+from nest_tune.study.observer import Budget, Ended
 from nest_tune.study.proposals import PREDICTED
 from nest_tune.study.trial import Outcome, OuterTrial
 
