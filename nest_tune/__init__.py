@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from compiler_core.targets.load import bundled_targets as targets
     from compiler_core.targets.load import load_target
     from nest_tune.api.checking import check
+    from nest_tune.api.comparing import compare
     from nest_tune.api.compiling import compile  # noqa: A004 - the verb of the command line
     from nest_tune.api.measuring import measure
     from nest_tune.api.packages import evaluate, load_package, profile, run
@@ -45,6 +46,7 @@ __all__ = [
     "NestTuneError",
     "Study",
     "check",
+    "compare",
     "compile",
     "evaluate",
     "load_package",
@@ -66,6 +68,7 @@ _HOMES = {
     "NestTuneError": "compiler_core.errors",
     "Study": "nest_tune.api.study",
     "check": "nest_tune.api.checking",
+    "compare": "nest_tune.api.comparing",
     "compile": "nest_tune.api.compiling",
     "evaluate": "nest_tune.api.packages",
     "load_package": "nest_tune.api.packages",

@@ -23,8 +23,14 @@ from nest_tune.study.lifecycle import (
     survey_ground,
 )
 from nest_tune.study.observer import Observer
-from nest_tune.study.selection import decisions_of, ground_of, require_idle, selected
-from nest_tune.study.storage import StudyStorage
+from nest_tune.study.selection import (
+    decisions_of,
+    ground_of,
+    require_idle,
+    require_running,
+    selected,
+)
+from nest_tune.study.storage import Request, StudyStorage
 from nest_tune.study.trial import OuterTrial
 from nest_tune.study_file import Flags, resolve, storage_url, with_texts
 
@@ -402,6 +408,31 @@ class Study:
         content = page(collect(self.result, pick, progress=progress)).encode()
         write_atomically(path, lambda stream: stream.write(content))
         return path
+
+    def stop(self) -> None:
+        """Asks the process that runs the study to let running trials finish, and to end.
+
+        Returns at once; :attr:`result` tells when the study has ended.
+
+        Raises:
+            InputError: It is not running.
+        """
+        self._ask(Request.STOP)
+
+    def cancel(self) -> None:
+        """Asks the process that runs the study to end running trials, and itself, now.
+
+        Raises:
+            InputError: It is not running.
+        """
+        self._ask(Request.CANCEL)
+
+    def _ask(self, request: Request) -> None:
+        opened = StudyStorage(self.storage, create=False)
+        try:
+            opened.ask(require_running(opened.find(self.name)), request)
+        finally:
+            opened.close()
 
     def delete(self) -> None:
         """Deletes the study with its trials; measurements of tasks stay.

@@ -27,15 +27,11 @@ def cancel(name: Name, storage: StorageUrl = None) -> None:
 
 
 def _ask(name: str, url: str | None, *, cancel: bool) -> None:
+    from nest_tune.study.selection import require_running
     from nest_tune.study.storage import Request
 
     storage = open_storage(url)
-    study = storage.find(name)
-    if not study.is_running:
-        raise InputError(
-            f"study {name!r} is not running (status {study.status.value})",
-            hint=f"nest-tune study show {name}",
-        )
+    study = require_running(storage.find(name))
     storage.ask(study, Request.CANCEL if cancel else Request.STOP)
     print(f"asked {study.owner} to {'cancel' if cancel else 'stop'} study {name}")
 

@@ -67,6 +67,20 @@ def ground_of(result: StudyResult) -> Ground:
     return ground
 
 
+def require_running(study: StoredStudy) -> StoredStudy:
+    """The study, where a process works on it.
+
+    Raises:
+        InputError: None does.
+    """
+    if not study.is_running:
+        raise InputError(
+            f"study {study.name!r} is not running (status {study.status.value})",
+            hint=f"nest-tune study show {study.name}",
+        )
+    return study
+
+
 def require_idle(study: StoredStudy) -> StoredStudy:
     """The study, where no process works on it.
 

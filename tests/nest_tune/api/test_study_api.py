@@ -95,3 +95,46 @@ def test_wrong_studies_are_input_errors(digits: Path) -> None:
         nest_tune.Study.start(model=digits / "model.onnx", target="vta", timeout="soon")
     with pytest.raises(nest_tune.InputError, match=r"studies\.db"):
         nest_tune.Study.open("nothing")
+
+
+class Ask(Observer):
+    """Asks for the end after the first trial, as another thread or process would."""
+
+    def __init__(self, name: str, verb: str) -> None:
+        self.name = name
+        self.verb = verb
+
+    def finished(self, trial: OuterTrial) -> None:
+        if trial.number == 0:
+            getattr(nest_tune.Study.open(self.name), self.verb)()
+
+
+@pytest.mark.usefixtures("workplace")
+@pytest.mark.parametrize("verb", ["stop", "cancel"])
+def test_a_running_study_ends_when_asked(digits: Path, verb: str) -> None:
+    study = nest_tune.Study.start(
+        digits / "study.toml",
+        spaces=["quantization"],
+        sampler="random",
+        trials=400,
+        name="asked",
+        observer=Ask("asked", verb),
+    )
+    assert 1 <= len(study.trials) < 400
+    with pytest.raises(nest_tune.InputError, match="'asked' is not running"):
+        getattr(study, verb)()
+
+
+def test_studies_are_compared_after_as_many_trials(study: nest_tune.Study, digits: Path) -> None:
+    longer = nest_tune.Study.start(
+        digits / "study.toml", spaces=["quantization"], sampler="random", trials=3, name="longer"
+    )
+    found = nest_tune.compare(study, longer)
+    assert found.trials == 2
+    assert [contender.all_trials for contender in found.contenders] == [2, 3]
+    lowest = min(trial.metrics["latency_ms"] for trial in study.trials)
+    assert found.contenders[0].checkpoints[-1].best["latency_ms"].value == lowest
+    with pytest.raises(nest_tune.InputError, match="fewer than 3 trials"):
+        nest_tune.compare(study, longer, trials=3)
+    with pytest.raises(nest_tune.InputError, match="two or more"):
+        nest_tune.compare(study)
