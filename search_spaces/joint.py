@@ -7,11 +7,11 @@ do not interact, so they are no parameters here: each task has a space of its ow
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import product
 from math import prod
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from compiler_core.plain import to_plain
 from compiler_core.tensor.digest import digest
 from search_spaces.parameter import Parameter
 
+T = TypeVar("T")
+
 OuterPoint = tuple[int, ...]
 """Index per parameter."""
 
@@ -27,7 +29,7 @@ Decisions = Mapping[str, Any]
 """Plain values by part: what a point means."""
 
 _REMEMBERED = 1 << 16
-"""Points of a part whose legality is kept."""
+"""Points of a part of which legality and estimate are kept."""
 
 
 class Part(Protocol):
@@ -89,6 +91,7 @@ class JointSpace:
         )
         self.default: OuterPoint = tuple(i for part in self.parts for i in part.default)
         self._legal: tuple[dict[OuterPoint, bool], ...] = tuple({} for _ in self.parts)
+        self._estimates: tuple[dict[OuterPoint, float], ...] = tuple({} for _ in self.parts)
 
     @cached_property
     def digest(self) -> str:
@@ -113,18 +116,9 @@ class JointSpace:
     def is_legal(self, point: OuterPoint) -> bool:
         """Whether a point exists."""
         return all(
-            self._is_legal(part, own, known)
+            _remembered(known, own, part.is_legal)
             for (part, own), known in zip(self._split(point), self._legal, strict=True)
         )
-
-    @staticmethod
-    def _is_legal(part: Part, own: OuterPoint, known: dict[OuterPoint, bool]) -> bool:
-        """Samplers ask again and again of few points of a part."""
-        if own not in known:
-            if len(known) >= _REMEMBERED:
-                known.clear()
-            known[own] = part.is_legal(own)
-        return known[own]
 
     def guesses(self) -> tuple[OuterPoint, ...]:
         """Static guesses: those of one part with the default of the others, then the best of all
@@ -179,7 +173,9 @@ class JointSpace:
     def estimates(self, point: OuterPoint) -> tuple[float, ...]:
         """What parts can tell of a point without evaluating it, see :class:`Estimating`."""
         return tuple(
-            part.estimate(own) for part, own in self._split(point) if isinstance(part, Estimating)
+            _remembered(known, own, part.estimate)
+            for (part, own), known in zip(self._split(point), self._estimates, strict=True)
+            if isinstance(part, Estimating)
         )
 
     def _split(self, point: OuterPoint) -> Iterator[tuple[Part, OuterPoint]]:
@@ -198,3 +194,12 @@ class JointSpace:
                 raise InputError(
                     f"{parameter.name}: index {index}; the table has {len(parameter)} values"
                 )
+
+
+def _remembered(known: dict[OuterPoint, T], own: OuterPoint, tell: Callable[[OuterPoint], T]) -> T:
+    """Samplers ask again and again of few points of a part."""
+    if own not in known:
+        if len(known) >= _REMEMBERED:
+            known.clear()
+        known[own] = tell(own)
+    return known[own]

@@ -60,6 +60,7 @@ class Calls:
         self._tickets = 0
         self._pending: dict[int, _Pending] = {}
         self._elsewhere: dict[int, _Pending] = {}
+        self._fresh = False
         self._known: deque[tuple[Answer, Then]] = deque()
         self._claims = Claims(storage.connection)
         self.found = 0
@@ -74,7 +75,7 @@ class Calls:
         key: Any = None,
         timeout_s: float | None = None,
     ) -> None:
-        """Begins a call; ``then`` gets its answer in :meth:`drain`.
+        """Asks for a call; ``then`` gets its answer in :meth:`drain`.
 
         Args:
             function: ``module:function``.
@@ -90,7 +91,13 @@ class Calls:
         work = Work(self._tickets, function, payload, timeout_s or self._timeout_s, needs)
         pending = _Pending(work, name, then)
         self._elsewhere[work.ticket] = pending
-        self._look_elsewhere([work.ticket])
+        self._fresh = True
+
+    def begin(self) -> None:
+        """Begins the calls started since the last time, all with one claim; :meth:`drain` does it
+        too."""
+        if self._fresh:
+            self._look_elsewhere(list(self._elsewhere))
 
     def _submit(self, pending: _Pending) -> None:
         self._pending[pending.work.ticket] = pending
@@ -99,9 +106,12 @@ class Calls:
     def drain(self) -> None:
         """Waits for all calls, and for those that their answers start."""
         while self._known or self._pending or self._elsewhere:
+            self.begin()
             while self._known:
                 answer, then = self._known.popleft()
                 then(answer)
+            if self._fresh:
+                continue
             if self._pending:
                 for answer in self._runner.wait(_POLL_S):
                     self._answered(answer)
@@ -112,20 +122,24 @@ class Calls:
             self._poll()
 
     def _look_elsewhere(self, tickets: Sequence[int]) -> None:
-        """Begins what no other driver computes, and takes what another one has finished."""
+        """Begins what nobody computes, neither this driver nor another one, and takes what has been
+        finished since."""
+        self._fresh = False
         if not tickets:
             return
         keys = [self._elsewhere[ticket].key for ticket in tickets]
         ours = self._claims.take(keys)
         # After the claim: what was finished before it is not computed again.
         stored = self._storage.results(keys)
+        computing = {pending.key for pending in self._pending.values()}
         for ticket in tickets:
             pending = self._elsewhere[ticket]
             if pending.key in stored:
                 self.found += 1
                 answer = Answer(ticket, Ending.DONE, stored[pending.key])
                 self._known.append((answer, pending.then))
-            elif pending.key in ours:
+            elif pending.key in ours and pending.key not in computing:
+                computing.add(pending.key)
                 self._submit(pending)
             else:
                 continue

@@ -50,8 +50,6 @@ class GuidedProposals:
         default = history[0].metrics if history else {}
         measured = [trial for trial in history if trial.outcome.is_measured]
         self._objectives = len(problem.objectives)
-        self._rows: dict[Point, Floats] = {}
-        rows = [self._features(trial.point) for trial in measured]
         targets = []
         for trial in measured:
             slack = [
@@ -66,7 +64,8 @@ class GuidedProposals:
         self._targets[:, self._logs] = np.log(self._targets[:, self._logs])
         self._model: OuterModel | None = None
         if measured:
-            self._model = OuterModel(np.stack(rows), self._targets, seed)
+            rows = self._features([trial.point for trial in measured])
+            self._model = OuterModel(rows, self._targets, seed)
         front = pareto_front(measured, problem.objectives)
         near = closest(measured, problem.limits, history[0] if history else None, _PARENTS)
         parents = dict.fromkeys(trial.point for trial in (*front, *near))
@@ -86,7 +85,7 @@ class GuidedProposals:
             return None
         if self._model is None or number % EXPLORE == 0:
             return pool[int(generator.integers(len(pool)))], {}
-        predicted = self._model.predict(np.stack([self._features(point) for point in pool]))
+        predicted = self._model.predict(self._features(pool))
         hopeful = predicted.mean - _OPTIMISM * predicted.spread
         low = self._targets.min(axis=0)
         span = np.where(np.ptp(self._targets, axis=0) > 0, np.ptp(self._targets, axis=0), 1.0)
@@ -111,27 +110,25 @@ class GuidedProposals:
         """Unseen legal points, always in the same order for the same stream."""
         found: dict[Point, None] = {} if explore else dict(self._near)
         lengths = [len(parameter) for parameter in self._space.parameters]
-        for _ in range(_POOL if not explore else _POOL // 8):
-            first, second = (
-                np.array(self._parents[int(generator.integers(len(self._parents)))])
-                for _ in range(2)
-            )
-            child = np.where(generator.random(len(lengths)) < 0.5, first, second)
-            flips = generator.random(len(lengths)) < min(1.0, (6 if explore else 2) / len(lengths))
-            child = np.where(flips, generator.integers(0, lengths), child)
-            found[tuple(int(index) for index in child)] = None
+        parents = np.array(self._parents, np.int64).reshape(len(self._parents), len(lengths))
+        shape = (_POOL if not explore else _POOL // 8, len(lengths))
+        pairs = generator.integers(len(parents), size=(shape[0], 2))
+        first, second = parents[pairs[:, 0]], parents[pairs[:, 1]]
+        children = np.where(generator.random(shape) < 0.5, first, second)
+        flips = generator.random(shape) < min(1.0, (6 if explore else 2) / max(1, len(lengths)))
+        children = np.where(flips, generator.integers(0, lengths, shape), children)
+        found.update(dict.fromkeys(map(tuple, children.tolist())))
         return [point for point in found if point not in seen and self._space.is_legal(point)]
 
-    def _features(self, point: Point) -> Floats:
-        """Indices of ordered parameters, indicators of the others, and what the parts estimate."""
-        if point in self._rows:
-            return self._rows[point]
-        columns: list[float] = []
-        for index, parameter in zip(point, self._space.parameters, strict=True):
+    def _features(self, points: Sequence[Point]) -> Floats:
+        """A row per point: indices of ordered parameters, indicators of the others, and what the
+        parts estimate."""
+        indices = np.array(points, np.int64).reshape(len(points), len(self._space.parameters))
+        columns: list[Floats] = []
+        for column, parameter in zip(indices.T, self._space.parameters, strict=True):
             if parameter.ordered or len(parameter) == 2:
-                columns.append(float(index))
+                columns.append(column[:, None].astype(np.float64))
             else:
-                columns += [float(index == value) for value in range(len(parameter))]
-        row = np.array([*columns, *self._space.estimates(point)], np.float64)
-        self._rows[point] = row
-        return row
+                columns.append((column[:, None] == np.arange(len(parameter))).astype(np.float64))
+        estimates = [self._space.estimates(point) for point in points]
+        return np.hstack([*columns, np.array(estimates, np.float64).reshape(len(points), -1)])

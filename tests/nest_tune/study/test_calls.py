@@ -84,12 +84,27 @@ def test_what_a_driver_left_behind_is_taken_over(url: str) -> None:
     answers: list[Answer] = []
     left = Calls(Slow(made, threading.Lock()), storage, "context", 60.0)
     left.start("m:f", 1, answers.append)
+    left.begin()
     calls = Calls(Slow(made, threading.Lock()), storage, "context", 60.0)
     calls.start("m:f", 1, answers.append)
+    calls.begin()
     assert made[1] == 1
     left.close()
     calls.drain()
     assert made[1] == 2
     assert [answer.value for answer in answers] == [2]
     assert Claims(storage.connection).take(["anything"]) == {"anything"}
+    storage.close()
+
+
+def test_equal_calls_of_a_driver_are_made_once(url: str) -> None:
+    storage = StudyStorage(url)
+    made: Counter[Any] = Counter()
+    answers: list[Answer] = []
+    calls = Calls(Slow(made, threading.Lock()), storage, "context", 60.0)
+    for _ in range(3):
+        calls.start("m:f", 1, answers.append)
+    calls.drain()
+    assert made == {1: 1}
+    assert [answer.value for answer in answers] == [2, 2, 2]
     storage.close()
