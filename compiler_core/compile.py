@@ -14,7 +14,8 @@ from compiler_core.package.report import LayerReport, Metrics, Report, launch_re
 from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph
 from compiler_core.slices import Placed, place_layers, slicing_key
 from compiler_core.system.compiled import CompiledTimeline, compiled_timeline
-from compiler_core.system.latency import Cost, conversion_cost, node_cost
+from compiler_core.system.cpu_table import target_costs
+from compiler_core.system.latency import Cost, NodeCosts, conversion_cost
 from compiler_core.system.steps import Step, model_steps
 from compiler_core.system.timeline import TaskKind
 from compiler_core.targets.target import Target
@@ -97,7 +98,8 @@ def compile_model(
         for segment in executable.npu_segments
         for launch in segment.launches
     ]
-    report = _report(source.quantized, executable, placed, schedules, timings)
+    costs = target_costs(target, source.model.graph)
+    report = _report(source.quantized, executable, placed, schedules, timings, costs)
     units = [placed.units[step.layer.operator.name] for step in steps if step.layer is not None]
     timeline = compiled_timeline(steps, report.layers, timings, units, target)
     report = _with_times(report, timeline, target.npu_cores)
@@ -209,6 +211,7 @@ def _report(
     placed: Placed,
     schedules: Mapping[str, Schedule],
     timings: Sequence[LaunchTiming],
+    costs: NodeCosts,
 ) -> Report:
     layers: list[LayerReport] = []
     compiled = {segment.name: segment for segment in executable.npu_segments}
@@ -217,7 +220,7 @@ def _report(
     on_npu: set[str] = set()
     for part in quantized.segments:
         if isinstance(part, FloatSegment):
-            layers += _node_reports(part, executable.target)
+            layers += _node_reports(part, costs)
             continue
         segment = compiled[part.name]
         entering = [name for name in part.inputs if name not in on_npu]
@@ -308,12 +311,12 @@ def _on_cores(executable: Executable, found: CompiledTimeline, steps: Sequence[S
     return replace(executable, segments=tuple(segments))
 
 
-def _node_reports(segment: FloatSegment, chip: Target) -> list[LayerReport]:
+def _node_reports(segment: FloatSegment, costs: NodeCosts) -> list[LayerReport]:
     reports = []
     for node in segment.graph.nodes:
         known = segment.graph.types.get(node.output)
         shape = "x".join("?" if n is None else str(n) for n in (known.shape or ())) if known else ""
-        cost = node_cost(chip.cpu, segment.graph, node)
+        cost = costs(segment.graph, node)
         reports.append(_cpu_report(node.name, segment.name, node.op, shape, cost))
     return reports
 

@@ -26,7 +26,7 @@ from compiler_core.partition.resolve import (
 from compiler_core.quantize.assemble import NPU, assemble
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.ir import QuantizedGraph
-from compiler_core.system.cpu_table import CpuTable, analytic_costs, table_costs
+from compiler_core.system.cpu_table import target_costs
 from compiler_core.targets.target import Target
 
 Progress = Callable[[str], None]
@@ -55,7 +55,6 @@ def prepare(
     graph: Graph,
     target: Target,
     *,
-    cpu_table: CpuTable | None = None,
     schedules: Schedules | None = None,
     quantized: QuantizedGraph | None = None,
     progress: Progress = lambda _: None,
@@ -65,21 +64,22 @@ def prepare(
     Args:
         graph: Simplified.
         target: The machine.
-        cpu_table: Measured CPU times; else the target's rates.
         schedules: By task id; a task without one gets the untuned default.
         quantized: The model quantized with everything on the NPU that can run there; else a
             stand-in.
         progress: Told of each program that is measured.
 
     Raises:
-        InputError: The table lacks an operator.
+        InputError: The table of measured CPU times that the target names lacks an operator.
     """
     groups = build_groups(graph)
-    costs = analytic_costs(target.cpu)
-    if cpu_table is not None:
-        costs = table_costs(target.cpu, cpu_table, graph)
     table: CostTable = build_costs(
-        groups, target, costs, schedules=schedules, quantized=quantized, progress=progress
+        groups,
+        target,
+        target_costs(target, graph),
+        schedules=schedules,
+        quantized=quantized,
+        progress=progress,
     )
     return Evaluator(groups, table)
 

@@ -18,7 +18,8 @@ from compiler_core.errors import InputError
 from compiler_core.graph.extract import extract
 from compiler_core.graph.ir import Graph, Node, TensorType
 from compiler_core.graph.session import FloatSession
-from compiler_core.system.cpu_table import CpuRow, operator_signature
+from compiler_core.system.cpu_table import operator_signature
+from compiler_core.targets.target import CpuRow
 
 Arrays = dict[str, npt.NDArray[Any]]
 

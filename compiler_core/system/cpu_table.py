@@ -17,8 +17,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, fields
 from difflib import get_close_matches
 from functools import partial
 from math import isfinite
@@ -36,42 +36,14 @@ from compiler_core.system.latency import (
     float_macs,
     node_cost,
 )
-from compiler_core.targets.target import Cpu
+from compiler_core.targets.target import Cpu, CpuRow, CpuTable, Target
 
 _BYTES_MAX = 16 << 20
 _SECONDS_MAX = 1e4
 _PROBLEMS_SHOWN = 3
 
 
-@dataclass(frozen=True)
-class CpuRow:
-    """One line of the table; times in microseconds."""
-
-    operator: str
-    signature: str
-    count: int
-    median_us: float
-    low_us: float
-    high_us: float
-    repeats: int
-
-
 COLUMNS = tuple(field.name for field in fields(CpuRow))
-
-
-@dataclass(frozen=True)
-class CpuTable:
-    """A table of measured operators.
-
-    Attributes:
-        name: For messages: the file's name.
-        rows: By signature.
-        digest: SHA-256 of what was read.
-    """
-
-    name: str
-    rows: Mapping[str, CpuRow]
-    digest: str
 
 
 def operator_signature(graph: Graph, node: Node) -> str:
@@ -191,8 +163,22 @@ def analytic_costs(cpu: Cpu) -> NodeCosts:
     return partial(node_cost, cpu)
 
 
+def target_costs(target: Target, graph: Graph) -> NodeCosts:
+    """Costs by the table that the target names, else by its rates.
+
+    Raises:
+        InputError: An operator of ``graph`` is missing in the table.
+    """
+    if target.cpu_table is None:
+        return analytic_costs(target.cpu)
+    return table_costs(target.cpu, target.cpu_table, graph)
+
+
 def table_costs(cpu: Cpu, table: CpuTable, graph: Graph) -> NodeCosts:
     """Measured times with the target's energies.
+
+    What ``graph`` does not have, because a quantization wrote an operator in another way, is costed
+    by the rates.
 
     Raises:
         InputError: An operator of ``graph`` is missing in the table.
@@ -214,7 +200,9 @@ def table_costs(cpu: Cpu, table: CpuTable, graph: Graph) -> NodeCosts:
         )
 
     def cost(within: Graph, node: Node) -> Cost:
-        row = table.rows[operator_signature(within, node)]
+        row = table.rows.get(operator_signature(within, node))
+        if row is None:
+            return node_cost(cpu, within, node)
         macs = float_macs(within, node)
         operations = macs + element_operations(within, node)
         energy = operations * cpu.operation_overhead_pj + macs * cpu.float_multiply_add_pj

@@ -23,6 +23,7 @@ from compiler_core.errors import InputError
 from compiler_core.targets.host import HOST, host_description, require_npu
 from compiler_core.targets.schema import TARGET_SCHEMA, TargetSections
 from compiler_core.targets.target import (
+    CpuTable,
     Origin,
     OriginKind,
     Quantity,
@@ -34,8 +35,6 @@ DESCRIPTIONS = Path(__file__).parent / "descriptions"
 _LIKE_HOST = "vta"
 MAX_FILE_BYTES = 16 * 1024
 """Six times the largest bundled file; the TOML reader is quadratic in the depth of dotted keys."""
-
-MAX_TABLE_BYTES = 16 << 20
 
 MAX_LINEAGE = 8
 
@@ -113,19 +112,20 @@ def load_description(name_or_path: str | Path) -> TargetDescription:
     sections = _validate(leaves, newest.label)
     description = next((f.description for f in lineage if f.description is not None), "")
     target = sections.target(newest.name, description)
-    table = _cpu_table(lineage)
-    if table is not None:
-        text = f"{target.digest}\n{_table_digest(table)}"
-        target = replace(target, digest=hashlib.sha256(text.encode()).hexdigest())
+    path = _table_path(lineage)
+    if path is not None:
+        table = _cpu_table(path)
+        text = f"{target.digest}\n{table.digest}"
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        target = replace(target, digest=digest, cpu_table=table)
     return TargetDescription(
         target=target,
         quantities=tuple(_quantities(leaves)),
         lineage=tuple(file.name for file in lineage),
-        cpu_table=table,
     )
 
 
-def _cpu_table(lineage: list[_File]) -> Path | None:
+def _table_path(lineage: list[_File]) -> Path | None:
     """The cost table that the most derived file names: a file beside it."""
     for file in lineage:
         leaf = file.leaves.get(("cpu", "cost_table"))
@@ -134,18 +134,19 @@ def _cpu_table(lineage: list[_File]) -> Path | None:
     return None
 
 
-def _table_digest(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_TABLE_BYTES + 1)
-    except OSError as error:
+def _cpu_table(path: Path) -> CpuTable:
+    # Only targets that name a table pay for what reading one imports.
+    from compiler_core.system.cpu_table import read_cpu_table
+
+    if not path.is_file():
         raise InputError(
-            f"cpu.cost_table: {path} cannot be read: {error.strerror or error}",
+            f"cpu.cost_table: {path} cannot be read: no such file",
             hint="nest-tune profile-cpu MODEL -o cpu.csv makes one; it lies beside the target file",
-        ) from error
-    if len(data) > MAX_TABLE_BYTES:
-        raise InputError(f"cpu.cost_table: {path}: larger than the {MAX_TABLE_BYTES} bytes allowed")
-    return hashlib.sha256(data).hexdigest()
+        )
+    try:
+        return read_cpu_table(path)
+    except InputError as error:
+        raise InputError(f"cpu.cost_table: {error}", hint=error.hint) from error
 
 
 def _locate(name_or_path: str | Path) -> Path:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 
 from compiler_core.targets.vta.hardware import VtaCore
 
@@ -56,14 +56,44 @@ class Cpu:
 
 
 @dataclass(frozen=True)
+class CpuRow:
+    """One operator measured on a CPU; times in microseconds, ``low`` and ``high`` are quartiles."""
+
+    operator: str
+    signature: str
+    count: int
+    median_us: float
+    low_us: float
+    high_us: float
+    repeats: int
+
+
+@dataclass(frozen=True)
+class CpuTable:
+    """A table of measured operators.
+
+    Attributes:
+        name: For messages: the file's name.
+        rows: By signature.
+        digest: SHA-256 of what was read.
+    """
+
+    name: str
+    rows: Mapping[str, CpuRow]
+    digest: str
+
+
+@dataclass(frozen=True)
 class Target:
     """A system on chip: VTA cores that share one memory port, and the CPU that launches them.
 
     Where there are no cores, ``npu`` means nothing. ``by_clock`` says that latencies are measured
-    on the machine that compiles, and so are not deterministic.
+    on the machine that compiles, and so are not deterministic. ``cpu_table`` holds measured times
+    of operators, which count instead of the CPU's rates.
 
-    ``digest`` is the SHA-256 of every resolved number and rule, without name, description and
-    origins: two targets with the same digest give the same cycles, times and energies.
+    ``digest`` is the SHA-256 of every resolved number and rule, and of the table, without name,
+    description and origins: two targets with the same digest give the same cycles, times and
+    energies.
     """
 
     name: str
@@ -74,18 +104,16 @@ class Target:
     launch_overhead_s: float
     digest: str
     by_clock: bool = False
+    cpu_table: CpuTable | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
 class TargetDescription:
     """A target together with the origin of each number.
 
-    ``lineage`` names the descriptions it was resolved from, the most derived one first;
-    ``cpu_table`` is the file of measured CPU times that it names, if it does. The digest of the
-    target then covers the content of that file, too.
+    ``lineage`` names the descriptions it was resolved from, the most derived one first.
     """
 
     target: Target
     quantities: tuple[Quantity, ...]
     lineage: tuple[str, ...]
-    cpu_table: Path | None = None

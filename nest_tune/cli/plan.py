@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -227,14 +228,12 @@ class _Job:
         from compiler_core.configuration import Subject, read_configuration
         from compiler_core.frontend import load_model
         from compiler_core.system.cpu_table import read_cpu_table
-        from compiler_core.targets.load import load_description
+        from compiler_core.targets.load import load_target
 
-        described = load_description(target)
-        self._chip = described.target
+        self._chip = load_target(target)
         self.on_host = self._chip.by_clock
-        if cpu_table is None:
-            cpu_table = described.cpu_table
-        self._table = None if cpu_table is None else read_cpu_table(cpu_table)
+        if cpu_table is not None:
+            self._chip = replace(self._chip, cpu_table=read_cpu_table(cpu_table))
         self._schedules = {} if config is None else read_configuration(config).schedules
         self._svg, self._trace = svg, trace
         self.model: FloatModel = load_model(model, parse_shapes(shape or []))
@@ -255,9 +254,7 @@ class _Job:
 
         self.require_npu()
         progress(f"timing programs of {self.model.name} on {self._chip.name}")
-        return prepare(
-            self.model.graph, self._chip, cpu_table=self._table, schedules=self._schedules
-        )
+        return prepare(self.model.graph, self._chip, schedules=self._schedules)
 
     def read(self, plan: Path) -> Any:
         from compiler_core.partition.best import check_subjects
@@ -294,7 +291,7 @@ class _Job:
             evaluation,
             self.subject,
             self.target,
-            deterministic=self._table is None,
+            deterministic=self._chip.cpu_table is None,
         )
 
     def report_host(self, document: str, as_json: bool) -> None:

@@ -23,7 +23,6 @@ from compiler_core.system.cpu_profile import (
 )
 from compiler_core.system.cpu_table import (
     COLUMNS,
-    CpuRow,
     operator_signature,
     parse_cpu_table,
     read_cpu_table,
@@ -38,6 +37,7 @@ from compiler_core.system.latency import (
     weight_bytes,
 )
 from compiler_core.targets.load import load_target
+from compiler_core.targets.target import CpuRow
 
 HEADER = ",".join(COLUMNS)
 LINE = "Relu,Relu 1x2 -> 1x2,1,5.0,4.0,6.0,30"

@@ -179,6 +179,38 @@ def test_a_target_names_its_cost_table(run: Run, model: Path, tmp_path: Path) ->
     assert "cost_table" in err
 
 
+def test_packages_take_the_times_of_the_table_that_the_target_names(
+    run: Run, model: Path, tmp_path: Path
+) -> None:
+    chip, table, plan = tmp_path / "board.toml", tmp_path / "cpu.csv", tmp_path / "cpu.toml"
+    chip.write_text(
+        'schema = "nest-tune/target/1"\nname = "board"\ninherit = "vta"\n'
+        '[cpu]\ncost_table = "cpu.csv"\n'
+    )
+    plan.write_text('schema = "nest-tune/plan/1"\ndefault = "cpu"\n')
+    run("profile-cpu", model, "-o", table, "--repeats", "5", "--budget", "0")
+    options = (model, "--target", chip, "--plan", plan)
+    promised = json.loads(run("plan", "show", *options, "--json")[1])["latency_ms"]
+    out = tmp_path / "out"
+    code, text, _ = run("compile", *options, "-o", out, "--json")
+    assert code == 0
+    assert json.loads(text)["metrics"]["latency_ms"] == pytest.approx(promised, rel=1e-9)
+    code, text, _ = run("profile", out, "--json")
+    assert code == 0
+    assert sum(layer["latency_ms"] for layer in json.loads(text)["layers"]) == pytest.approx(
+        promised, rel=1e-9
+    )
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join(lines[:-1]) + "\n")
+    code, _, err = run("compile", *options, "-o", out)
+    assert code == 2
+    assert "operators of the model are missing" in err
+    table.write_text("\n".join([lines[0], "Relu,Relu 1 -> 1,1,-5.0,-6.0,1.0,5"]) + "\n")
+    code, _, err = run("target", "check", chip)
+    assert code == 2
+    assert "line 2: median_us = '-5.0'" in err
+
+
 def test_host_is_measured_by_the_clock(run: Run, model: Path) -> None:
     code, out, _ = run("plan", "best", model, "--target", "host", "--json")
     found = json.loads(out)
