@@ -18,8 +18,8 @@ from typing import Any
 Lines = Iterator[str]
 
 EXPLANATIONS = (
-    "method", "lowering", "programs", "quantization", "partition", "multicore", "targets", "report",
-    "cluster",
+    "method", "search", "lowering", "programs", "quantization", "partition", "multicore", "targets",
+    "report", "cluster",
 )  # fmt: skip
 """Pages about how it works, in this order; others follow."""
 
