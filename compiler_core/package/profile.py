@@ -1,6 +1,7 @@
 """Where the time of a package goes: layers against their roofline, units, instructions, a timeline.
 
-Roofline: ``min(MACs of all arrays per cycle, port bytes per cycle * MACs per DRAM byte)``.
+Roofline: ``min(MACs of all arrays per cycle, port bytes per cycle * MACs per DRAM byte)``. Where
+the port reads and writes at once, the bytes are those of the direction that moves more.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, replace
 from compiler_core.package.executable import Executable
 from compiler_core.package.report import LayerReport, Report
 from compiler_core.targets.target import Target
+from compiler_core.targets.vta.hardware import TimingProfile
 from compiler_core.targets.vta.isa import decode
 from compiler_core.targets.vta.launch_timing import time_launch
 from compiler_core.targets.vta.linker import Launch
@@ -27,7 +29,7 @@ class Roofline:
     """A layer on the roofline of the cores that it runs on.
 
     Attributes:
-        macs_per_byte: Arithmetic intensity on the DRAM traffic of the program.
+        macs_per_byte: Arithmetic intensity on the DRAM traffic that bounds the program.
         attainable_macs_per_cycle: The roof at that intensity.
         achieved_macs_per_cycle: Of the program, start to end.
         roof: ``compute`` or ``memory``.
@@ -66,7 +68,7 @@ class InstructionProfile:
 
 def roofline(layer: LayerReport, target: Target) -> Roofline | None:
     """Where a layer stands; ``None`` for what does not run on the NPU."""
-    moved = sum(layer.bytes.values())
+    moved = _port_bytes(layer, target)
     if not layer.cycles or not moved:
         return None
     geometry = target.npu.geometry
@@ -77,6 +79,14 @@ def roofline(layer: LayerReport, target: Target) -> Roofline | None:
     achieved = layer.macs / layer.cycles
     roof = "compute" if memory >= peak else "memory"
     return Roofline(intensity, min(peak, memory), achieved, roof)
+
+
+def _port_bytes(layer: LayerReport, target: Target) -> int:
+    """Bytes that the port moves one after another: one channel, or the busier of two."""
+    moved, written = sum(layer.bytes.values()), layer.bytes.get("out", 0)
+    if target.npu.timing.profile is TimingProfile.RTL2020:
+        return moved
+    return max(moved - written, written)
 
 
 def by_unit(report: Report) -> tuple[UnitProfile, ...]:

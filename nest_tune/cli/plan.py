@@ -90,6 +90,7 @@ def show(
     """Show groups, their units and costs, and what a plan takes from end to end."""
     job = _Job(model, target, cpu_table, config, shape, svg, trace)
     if job.on_host:
+        job.refuse_on_host(plan=plan, cpu_table=cpu_table, config=config, svg=svg, trace=trace)
         job.report_host("plan-show", as_json)
         return
     from compiler_core.partition.best import complete, untuned
@@ -186,6 +187,9 @@ def best(
     require_writable(output, "--output")
     job = _Job(model, target, cpu_table, config, shape, svg, trace)
     if job.on_host:
+        job.refuse_on_host(
+            plan=plan, output=output, cpu_table=cpu_table, config=config, svg=svg, trace=trace
+        )
         job.report_host("plan-best", as_json)
         return
     from compiler_core.partition.best import find_best
@@ -248,6 +252,16 @@ class _Job:
                 f"target {self._chip.name!r} has no NPU: every operator runs on its CPU",
                 hint="nest-tune plan show MODEL --target host measures it",
             )
+
+    def refuse_on_host(self, **paths: Path | None) -> None:
+        """Refuses options that mean nothing where the one unit is measured as a whole."""
+        for name, path in paths.items():
+            if path is not None:
+                raise InputError(
+                    f"--{name.replace('_', '-')} {path}: target {self._chip.name!r} has no NPU: "
+                    "there is one plan, every operator on its CPU",
+                    hint="nest-tune target list shows targets with an NPU",
+                )
 
     def evaluator(self) -> Evaluator:
         from compiler_core.partition.best import prepare

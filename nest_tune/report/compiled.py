@@ -116,7 +116,7 @@ def layer_rows(default: CompiledModel | None, chosen: CompiledModel) -> tuple[La
 def roofline_chart(
     default: CompiledModel | None, chosen: CompiledModel, target: Target
 ) -> tuple[RooflineChart | None, int]:
-    """Layers with multiply-accumulates of both compiles under the roof of one core, and how many
+    """Layers with multiply-accumulates of both compiles under the roof of all cores, and how many
     of the chosen compile's NPU layers have none."""
     dots = []
     pairs = ((default, "default-layer", "default"), (chosen, "chosen-layer", "chosen"))
@@ -138,7 +138,7 @@ def roofline_chart(
     if not dots:
         return None, without
     geometry = target.npu.geometry
-    peak = float(geometry.batch * geometry.block_in * geometry.block_out)
+    peak = float(target.npu_cores * geometry.batch * geometry.block_in * geometry.block_out)
     return RooflineChart(peak, float(target.npu.timing.port_bytes), tuple(dots)), without
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -12,6 +13,7 @@ from compiler_core.configuration import Configuration
 from compiler_core.frontend import noise_samples, quantize_model
 from compiler_core.package.profile import TRACKS, by_instruction, by_unit, roofline, trace_slices
 from compiler_core.targets.load import load_target
+from compiler_core.targets.vta.hardware import TimingProfile
 
 Compile = Callable[[str], CompiledModel]
 
@@ -34,6 +36,20 @@ def test_no_layer_is_above_its_roof_or_below_its_bound(compiled_model: Compile) 
         if place is not None:
             assert layer.bound_cycles <= layer.cycles
             assert place.achieved_macs_per_cycle <= place.attainable_macs_per_cycle * 1.0001
+
+
+def test_a_port_with_two_channels_is_bound_by_the_busier_one(compiled_model: Compile) -> None:
+    compiled = compiled_model("depthwise")
+    target = compiled.executable.target
+    timing = replace(target.npu.timing, profile=TimingProfile.RTL2020)
+    one_channel = replace(target, npu=replace(target.npu, timing=timing))
+    layer = next(layer for layer in compiled.report.layers if layer.cycles)
+    for written, read in ((1000, 3000), (3000, 1000)):
+        moved = replace(layer, macs=8000, bytes={"out": written, "inp": read})
+        both, one = roofline(moved, target), roofline(moved, one_channel)
+        assert both is not None
+        assert one is not None
+        assert (both.macs_per_byte, one.macs_per_byte) == (pytest.approx(8 / 3), 2)
 
 
 def test_instruction_counts_are_those_of_the_programs(compiled_model: Compile) -> None:

@@ -220,3 +220,13 @@ def test_host_is_measured_by_the_clock(run: Run, model: Path) -> None:
     code, out, _ = run("plan", "show", model, "--target", "host")
     assert code == 0
     assert "not deterministic" in out
+
+
+@pytest.mark.parametrize("option", ["--output", "--svg", "--trace", "--plan"])
+def test_host_has_no_plans_to_write_or_read(
+    run: Run, model: Path, tmp_path: Path, option: str
+) -> None:
+    code, _, err = run("plan", "best", model, "--target", "host", option, tmp_path / "file")
+    assert code == 2
+    assert f"{option} {tmp_path / 'file'}: target 'host' has no NPU" in err
+    assert not (tmp_path / "file").exists()
