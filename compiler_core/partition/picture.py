@@ -1,7 +1,8 @@
 """A picture of the partitioned graph as SVG, laid out here: no program or library is needed.
 
 Layers are longest ways from the inputs; within a layer groups are ordered by the middle of their
-neighbours, swept down and up a few times.
+neighbours, swept down and up a few times. An edge over several layers, such as that around a
+residual block, goes down beside their boxes.
 
 Source: Sugiyama, Tagawa and Toda, "Methods for visual understanding of hierarchical system
 structures", 1981.
@@ -18,6 +19,7 @@ from compiler_core.partition.resolve import unit_name
 from compiler_core.system.timeline import PICOSECONDS
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 168, 40, 24, 34, 24
+_SHOULDER = 50
 _SWEEPS = 6
 _NAME_LENGTH = 24
 _STYLE = """
@@ -111,8 +113,25 @@ class _Picture:
         x0, y0, x1 = x0 + _WIDTH / 2, y0 + _HEIGHT, x1 + _WIDTH / 2
         bend = (y1 - y0) / 2
         kind = ' class="border"' if border else ""
+        passed = [
+            self._place[group]
+            for layer in self._layers
+            for group in layer
+            if y0 < self._place[group][1] < y1
+        ]
+        if not passed:
+            return (
+                f'<path{kind} d="M{x0:g} {y0:g} C{x0:g} {y0 + bend:g} {x1:g} {y1 - bend:g} '
+                f'{x1:g} {y1:g}"/>'
+            )
+        lane = _lane((x0 + x1) / 2, [x for x, _ in passed])
+        top, bottom = y0 + _GAP_Y, y1 - _GAP_Y
+        bend = _GAP_Y / 2
+        # Beside the middle of the boxes, where the edges between neighbouring layers are.
+        x0, x1 = (x + (_SHOULDER if lane > x else -_SHOULDER) * (lane != x) for x in (x0, x1))
         return (
-            f'<path{kind} d="M{x0:g} {y0:g} C{x0:g} {y0 + bend:g} {x1:g} {y1 - bend:g} '
+            f'<path{kind} d="M{x0:g} {y0:g} C{x0:g} {y0 + bend:g} {lane:g} {top - bend:g} '
+            f"{lane:g} {top:g} V{bottom:g} C{lane:g} {bottom + bend:g} {x1:g} {y1 - bend:g} "
             f'{x1:g} {y1:g}"/>'
         )
 
@@ -131,3 +150,20 @@ class _Picture:
             f'<text x="{x + 8:g}" y="{y + 16:g}">{escape(f"{item.operator} {name}")}</text>'
             f'<text class="small" x="{x + 8:g}" y="{y + 31:g}">{unit} · {time:.3f} ms</text></g>'
         )
+
+
+def _lane(wanted: float, boxes: list[float]) -> float:
+    """The place nearest to ``wanted`` that no box covers.
+
+    Args:
+        wanted: Horizontal.
+        boxes: Left edges.
+    """
+    beside = [x for left in boxes for x in (left - _GAP_X / 2, left + _WIDTH + _GAP_X / 2)]
+    free = [
+        x
+        for x in (wanted, *beside)
+        if all(not left - _GAP_X / 4 < x < left + _WIDTH + _GAP_X / 4 for left in boxes)
+    ]
+    # To the right where both sides are as near.
+    return min(free, key=lambda x: (abs(x - wanted), -x))

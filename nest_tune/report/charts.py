@@ -160,8 +160,8 @@ def draw_front(chart: FrontChart, size: Size) -> str:
             _LEFT, size.width - _RIGHT)  # fmt: skip
     y = fit([d.y for d in chart.dots] + _near([d.y for d in chart.dots], chart.y_limits),
             size.height - _BOTTOM, _TOP)  # fmt: skip
-    _shade(drawing, x, y, chart)
     axes(drawing, x, y, chart.x_name, chart.y_name)
+    _shade(drawing, x, y, chart)
     front = sorted((d.x, d.y) for d in chart.dots if d.kind in ("front", "chosen"))
     stairs: list[tuple[float, float]] = []
     for place in front:
