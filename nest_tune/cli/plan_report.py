@@ -50,6 +50,7 @@ def plan_document(
                 "unit": unit_name(evaluation.placement[group.index]),
                 "cpu_ms": evaluator.costs.groups[group.index].cpu_ps / 1e9,
                 "vta_ms": _npu_ms(evaluator, group.index),
+                "sliced_ms": _sliced_ms(evaluator, group.index),
                 "vta_reason": group.npu_reason,
             }
             for group in groups
@@ -88,17 +89,19 @@ def print_groups(evaluator: Evaluator, evaluation: Evaluation) -> None:
     table = Table(box=None)
     for title in ("group", "operator", "unit"):
         table.add_column(title, overflow="fold")
-    for title in ("cpu ms", "vta ms"):
+    several = evaluator.costs.cores > 1
+    for title in ("cpu ms", "vta ms", *(("sliced ms",) if several else ())):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("why not vta", overflow="fold")
     for group in evaluator.groups.groups:
-        npu = _npu_ms(evaluator, group.index)
+        npu = [_npu_ms(evaluator, group.index)]
+        npu += [_sliced_ms(evaluator, group.index)] if several else []
         table.add_row(
             Text(group.name),
             group.operator + (f" +{len(group.nodes) - 1}" if len(group.nodes) > 1 else ""),
             unit_name(evaluation.placement[group.index]),
             f"{evaluator.costs.groups[group.index].cpu_ps / 1e9:.3f}",
-            "" if npu is None else f"{npu:.3f}",
+            *("" if time is None else f"{time:.3f}" for time in npu),
             Text(group.npu_reason or ""),
         )
     console().print(table)
@@ -152,3 +155,11 @@ def _npu_ms(evaluator: Evaluator, group: int) -> float | None:
     if evaluator.costs.groups[group].programs is None:
         return None
     return unit_times(evaluator, group)[1] / 1e9
+
+
+def _sliced_ms(evaluator: Evaluator, group: int) -> float | None:
+    """Of the operator cut across all cores, its launches included."""
+    sliced = evaluator.costs.groups[group].sliced
+    if sliced is None:
+        return None
+    return (sliced.run_ps + evaluator.costs.launch_ps * sliced.parts) / 1e9

@@ -110,3 +110,16 @@ def test_axes_of_a_plan_are_those_of_the_package(run: Run, folder: Path, tmp_pat
     again = tmp_path / "again"
     compile_(run, folder, again, *target, "--config", out / "config.toml")
     assert (again / "package.json").read_bytes() == (out / "package.json").read_bytes()
+
+
+def test_plans_show_what_slicing_takes(run: Run, folder: Path) -> None:
+    options = (folder / "residual.onnx", "--target")
+    _, text, _ = run("plan", "show", *options, "vta-x2")
+    assert "sliced ms" in text.splitlines()[0]
+    groups = json.loads(run("plan", "show", *options, "vta-x2", "--json")[1])["groups"]
+    times = [(group["sliced_ms"], group["vta_ms"]) for group in groups if group["vta_ms"]]
+    assert any(sliced is not None and sliced < alone for sliced, alone in times)
+    _, text, _ = run("plan", "show", *options, "vta")
+    assert "sliced ms" not in text
+    groups = json.loads(run("plan", "show", *options, "vta", "--json")[1])["groups"]
+    assert {group["sliced_ms"] for group in groups} == {None}
