@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -65,3 +66,20 @@ def test_program_of_the_docs_stores_what_they_say(tmp_path: Path) -> None:
     with np.load(tmp_path / "after.npz") as after:
         assert after["dram"][0x2000:0x2010].tolist() == [42] * 16
         assert not after["dram"][0x2010:].any()
+
+
+def test_picture_is_of_the_study_that_is_shown() -> None:
+    """Text that can be selected, both schemes, nothing from elsewhere; the README's own figures."""
+    readme = (ROOT / "README.md").read_text()
+    assert "](docs/picture.svg)" in readme
+    svg = (ROOT / "docs" / "picture.svg").read_text()
+    texts = [e.text for e in ElementTree.fromstring(svg).iter() if e.tag.endswith("}text")]
+    (trials,) = re.findall(r"^study digits: (\d+) trials", readme, re.MULTILINE)
+    (chosen,) = re.findall(r"^chosen: trial (\d+)", readme, re.MULTILINE)
+    assert f"{trials} trials of study digits on vta" in texts
+    assert f"One run of trial {chosen}" in texts
+    (latency,) = re.findall(rf"^ {chosen} +(\S+) .* chosen$", readme, re.MULTILINE)
+    assert f"trial {chosen}: latency_ms {float(latency):.4g}" in svg
+    assert "prefers-color-scheme: dark" in svg
+    assert "<script" not in svg
+    assert re.findall(r"https?://[^\"]*", svg) == ["http://www.w3.org/2000/svg"]

@@ -43,9 +43,15 @@ def page(data: ReportData) -> str:
         "picture": Markup(compiled.picture),
     }
     template = environment.from_string((folder / _TEMPLATE).read_text("utf-8"))
-    style = Markup((folder / "report.css").read_text("utf-8"))
     damage = _damage(compiled.alone_db)
-    return template.render(data=data, labels=LABELS, drawings=drawings, style=style, damage=damage)
+    return template.render(
+        data=data, labels=LABELS, drawings=drawings, style=Markup(style()), damage=damage
+    )
+
+
+def style() -> str:
+    """The style sheet of pages and drawings."""
+    return (resources.files("nest_tune.report") / "report.css").read_text("utf-8")
 
 
 def _damage(alone_db: Mapping[str, float]) -> dict[str, float]:
