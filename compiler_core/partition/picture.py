@@ -10,13 +10,12 @@ structures", 1981.
 
 from __future__ import annotations
 
-from html import escape
-
 from compiler_core.partition.evaluate import Evaluation, Evaluator
 from compiler_core.partition.groups import OUTSIDE
 from compiler_core.partition.placement import ON_CPU
 from compiler_core.partition.resolve import unit_name
 from compiler_core.system.timeline import PICOSECONDS
+from compiler_core.xml_text import xml_text
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 168, 40, 24, 34, 24
 _SHOULDER = 50
@@ -97,9 +96,9 @@ class _Picture:
         lines = [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" '
             f'width="{width:g}" height="{height:g}">',
-            f"<title>{escape(title)}</title>",
+            f"<title>{xml_text(title)}</title>",
             f"<style>{_STYLE}</style>",
-            f'<text x="{_MARGIN}" y="{_MARGIN}">{escape(title)}</text>',
+            f'<text x="{_MARGIN}" y="{_MARGIN}">{xml_text(title)}</text>',
         ]
         lines += [self._edge(before, after) for before, after in self._edges]
         lines += [self._box(group) for group in range(len(self._evaluator.units))]
@@ -144,10 +143,10 @@ class _Picture:
         name = item.name if len(item.name) <= _NAME_LENGTH else f"…{item.name[1 - _NAME_LENGTH :]}"
         time = self._times.get(group, 0) / PICOSECONDS * 1e3
         return (
-            f"<g><title>{escape(', '.join(item.nodes))}</title>"
+            f"<g><title>{xml_text(', '.join(item.nodes))}</title>"
             f'<rect class="group {kind} {line}" x="{x:g}" y="{y:g}" width="{_WIDTH}" '
             f'height="{_HEIGHT}" rx="5"/>'
-            f'<text x="{x + 8:g}" y="{y + 16:g}">{escape(f"{item.operator} {name}")}</text>'
+            f'<text x="{x + 8:g}" y="{y + 16:g}">{xml_text(f"{item.operator} {name}")}</text>'
             f'<text class="small" x="{x + 8:g}" y="{y + 31:g}">{unit} · {time:.3f} ms</text></g>'
         )
 

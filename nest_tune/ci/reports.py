@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
+from compiler_core.xml_text import xml_characters
 from nest_tune.ci.check import TOTALS, CheckResult, Difference
 from nest_tune.markdown import cell
 
 _MOST_ROWS = 50
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def headline(result: CheckResult) -> str:
@@ -48,12 +47,14 @@ def junit(result: CheckResult) -> bytes:
     suite.set("errors", "0")
     suite.set("skipped", "0")
     for group, name, found in cases:
-        case = ElementTree.SubElement(suite, "testcase", {"classname": group, "name": _xml(name)})
+        case = ElementTree.SubElement(
+            suite, "testcase", {"classname": group, "name": xml_characters(name)}
+        )
         if found:
             failure = ElementTree.SubElement(
-                case, "failure", {"type": "regression", "message": _xml(str(found[0]))}
+                case, "failure", {"type": "regression", "message": xml_characters(str(found[0]))}
             )
-            failure.text = _xml("\n".join(map(str, found)))
+            failure.text = xml_characters("\n".join(map(str, found)))
     root = ElementTree.Element("testsuites")
     root.append(suite)
     ElementTree.indent(root)
@@ -76,7 +77,3 @@ def _text(value: object) -> str:
         return "missing"
     text = repr(value) if isinstance(value, float) else str(value)
     return f"{text[:16]}…" if len(text) == 64 else text
-
-
-def _xml(text: str) -> str:
-    return _NOT_XML.sub("�", text)

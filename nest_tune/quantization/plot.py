@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from xml.sax.saxutils import escape
+
+from compiler_core.xml_text import xml_text
 
 _ROW, _BAR, _NAMES, _MARGIN = 18, 420, 260, 12
 _BLOCKS = " ▏▎▍▌▋▊▉█"
@@ -38,16 +39,16 @@ def sensitivity_svg(title: str, names: Sequence[str], sqnr_db: Sequence[float]) 
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="11">',
-        f"<title>{escape(title)}</title>",
+        f"<title>{xml_text(title)}</title>",
         f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="{_MARGIN}" y="{_MARGIN + 10}" font-size="13">{escape(title)}</text>',
+        f'<text x="{_MARGIN}" y="{_MARGIN + 10}" font-size="13">{xml_text(title)}</text>',
     ]
     for number, (name, value, bar) in enumerate(zip(names, sqnr_db, bars, strict=True)):
         top = _MARGIN + _ROW * (number + 1.5)
         length = _BAR * bar / most
         lines += [
             f'<text x="{_MARGIN + _NAMES - 6}" y="{top + 12:.0f}" text-anchor="end">'
-            f"{escape(_short(name))}</text>",
+            f"{xml_text(_short(name))}</text>",
             f'<rect x="{_MARGIN + _NAMES}" y="{top + 3:.0f}" width="{length:.1f}" '
             f'height="{_ROW - 6}" fill="#3b6ea5"/>',
             f'<text x="{_MARGIN + _NAMES + length + 4:.1f}" y="{top + 12:.0f}">'

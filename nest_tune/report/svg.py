@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
 
+from compiler_core.xml_text import xml_text
 from nest_tune.report.scale import Scale, short
 
 Place = tuple[float, float]
@@ -76,19 +76,19 @@ class Drawing:
     def text(self, place: Place, text: str, kind: str = "", anchor: str = "start") -> None:
         self.parts.append(
             f'<text class="{kind}" x="{place[0]:.1f}" y="{place[1]:.1f}" '
-            f'text-anchor="{anchor}">{escape(text)}</text>'
+            f'text-anchor="{anchor}">{xml_text(text)}</text>'
         )
 
     def finish(self) -> str:
         """The whole drawing."""
         return (
-            f'<svg class="{self.size.name}" role="img" aria-label="{escape(self.label)}" '
+            f'<svg class="{self.size.name}" role="img" aria-label="{xml_text(self.label)}" '
             f'viewBox="0 0 {self.size.width} {self.size.height}">{"".join(self.parts)}</svg>'
         )
 
 
 def _tip(text: str) -> str:
-    return f"<title>{escape(text)}</title>" if text else ""
+    return f"<title>{xml_text(text)}</title>" if text else ""
 
 
 def text_width(text: str, pixels: float = 11.0) -> float:
