@@ -223,13 +223,15 @@ def planned_assignment(
     progress: Progress = lambda _: None,
 ) -> dict[str, str]:
     """Unit of every node by a plan: what a configuration holds. Free groups are placed as well as
-    can be.
+    can be. A configuration holds no order: the longest remaining way goes first, as without one.
 
     Raises:
         InputError: The plan does not fit the model.
     """
     groups = build_groups(graph)
     resolved = resolve_plan(plan, groups, target.npu_cores)
+    if resolved.order is not None:
+        progress("plan: its order counts in plan show and plan check; packages do not hold it")
     if len(resolved.pins) < len(groups.groups):
         named = sum(unit != FREE for unit in plan.units.values())
         progress(f"plan: {named} nodes named, searching the best place for the others")

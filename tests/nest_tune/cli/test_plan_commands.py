@@ -230,3 +230,16 @@ def test_host_has_no_plans_to_write_or_read(
     assert code == 2
     assert f"{option} {tmp_path / 'file'}: target 'host' has no NPU" in err
     assert not (tmp_path / "file").exists()
+
+
+def test_a_compile_says_that_packages_hold_no_order(run: Run, model: Path, tmp_path: Path) -> None:
+    units = list(json.loads(run("plan", "show", model, "--target", "vta", "--json")[1])["units"])
+    plan = tmp_path / "plan.toml"
+    told = {}
+    for order in ("", f"order = {json.dumps(units)}\n"):
+        plan.write_text(f'schema = "nest-tune/plan/1"\ndefault = "cpu"\n{order}')
+        options = ("--target", "vta", "--plan", plan, "-o", tmp_path / "out")
+        code, _, err = run("compile", model, *options)
+        assert code == 0
+        told[bool(order)] = "packages do not hold it" in err
+    assert told == {False: False, True: True}
