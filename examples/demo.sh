@@ -19,8 +19,9 @@ show nest-tune study report digits -o out/report.html
 cat <<'TXT'
 
 out/report.html shows what the study found; out/package is what it compiled; open out/trace.json at
-https://ui.perfetto.dev. What to try next, with .venv/bin on the PATH:
+https://ui.perfetto.dev. What to try next:
 
+  . .venv/bin/activate; export NEST_TUNE_STORAGE=sqlite:///out/nest-tune.db
   nest-tune study best digits --pick min:latency_ms     another pick from the front
   nest-tune study explain digits                        what each decision is worth
   nest-tune study export digits -o best.toml            the lock file for continuous integration

@@ -177,7 +177,13 @@ def _predictions(
 
     try:
         progress("predicting what was measured")
-        return predictions(result, storage)
+        found = predictions(result, storage)
+        if found is None:
+            notes.append(
+                "Predicted against measured is left out: the database holds too few schedules "
+                "that this study measured itself, rather than one before it."
+            )
+        return found
     except NestTuneError as error:
         notes.append(f"Predicted against measured is left out: {error.message}")
         return None

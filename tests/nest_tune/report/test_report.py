@@ -209,6 +209,8 @@ def test_tuned_tasks_are_listed_farthest_from_their_bound_first(result: StudyRes
     shown = Page(page(found))
     assert "tasks" in shown.sections
     assert "conv2d-far 12,000 9,000 4,000 44.4% 128" in shown.text
+    assert "predictions" not in shown.sections
+    assert "Predicted against measured is left out" in shown.text
 
 
 def test_gone_files_leave_out_what_takes_a_compile(result: StudyResult) -> None:
