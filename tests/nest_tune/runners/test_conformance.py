@@ -140,10 +140,13 @@ def test_a_cancelled_call_has_no_answer(runner: Runner) -> None:
     assert set(gather(runner, 1)) == {5}
 
 
-def test_closing_ends_running_calls_at_once(runner: Runner) -> None:
-    runner.submit(call(1, "process"))
-    process = gather(runner, 1)[1].value
-    runner.submit(call(2, "sleep", 600.0))
+def test_closing_ends_running_calls_at_once(runner: Runner, tmp_path: Path) -> None:
+    told = tmp_path / "process"
+    runner.submit(call(1, "hold", str(told)))
+    end = time.monotonic() + 60
+    while not told.exists() and time.monotonic() < end:
+        runner.wait(0.1)
+    process = int(told.read_text())
     begun = time.monotonic()
     runner.close()
     runner.close()

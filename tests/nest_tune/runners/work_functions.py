@@ -53,8 +53,12 @@ def print_and(_state: Any, payload: Any) -> Any:
         os.kill(os.getpid(), signal.SIGSEGV)
 
 
-def process(_state: Any, _payload: Any) -> Any:
-    return os.getpid()
+def hold(_state: Any, payload: Any) -> Any:
+    """Tells its process, then runs for long."""
+    fresh = Path(payload).with_suffix(".fresh")
+    fresh.write_text(str(os.getpid()))
+    fresh.rename(payload)
+    time.sleep(600)
 
 
 def prepare_file(payload: Any) -> dict[str, Any]:
