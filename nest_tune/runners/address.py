@@ -9,8 +9,8 @@ from compiler_core.errors import InputError, MissingDependencyError
 _CONNECT_S = 5.0
 START_HINT = (
     "ray start --head --dashboard-host 127.0.0.1 on the first machine, and the versions of Ray and "
-    "Python of the driver on all of them, and its token where it asks for one; `ray status` shows "
-    "them"
+    "Python of the driver on all of them, and RAY_AUTH_MODE=token where it asks for a token; "
+    "`ray status` shows them"
 )
 
 
