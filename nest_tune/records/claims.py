@@ -86,7 +86,7 @@ class Claims:
         found = []
         for owner in set(owners.scalars()):
             host, process, _ = owner.rsplit(":", 2)
-            if host == socket.gethostname() and not _is_alive(int(process)):
+            if host == socket.gethostname() and not is_alive(int(process)):
                 found.append(owner)
         return found
 
@@ -113,7 +113,8 @@ class Claims:
         return sql.literal(time.time())
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Whether a process of this machine has not ended."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -22,6 +22,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from compiler_core.errors import InputError, MissingDependencyError, NestTuneError
 from compiler_core.plain import to_plain
 from compiler_core.tensor.digest import digest
+from nest_tune.records.claims import is_alive
 from nest_tune.records.connection import Connection
 from nest_tune.records.database import missing_driver
 from nest_tune.study.goals import nearest
@@ -121,7 +122,7 @@ class StoredStudy:
             return False
         host, _, process = self.owner.rpartition(":")
         if host == socket.gethostname():
-            return _is_alive(int(process))
+            return is_alive(int(process))
         return time.time() - self.beat_s < 60
 
 
@@ -382,16 +383,6 @@ def trials_digest(trials: Sequence[OuterTrial]) -> str:
     for row in rows:
         del row["log"]
     return digest([to_plain(row) for row in rows])
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _study(row: Any) -> StoredStudy:
