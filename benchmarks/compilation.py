@@ -6,40 +6,29 @@ end-to-end tests with seeded random weights, calibrated with two random images.
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import tempfile
 import time
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from compiler_core.compile import compile_model  # noqa: E402
-from compiler_core.configuration import Configuration  # noqa: E402
-from compiler_core.frontend import load_model, quantize_model  # noqa: E402
-from compiler_core.package.writer import write_package  # noqa: E402
-from compiler_core.targets.load import load_target  # noqa: E402
+from networks.topologies import tests_module
+
+from compiler_core.compile import compile_model
+from compiler_core.configuration import Configuration
+from compiler_core.frontend import load_model, quantize_model
+from compiler_core.package.writer import write_package
+from compiler_core.targets.load import load_target
 
 NETWORKS = ("resnet18", "resnet50", "resnext50", "googlenet")
 
 
-def module(path: Path) -> ModuleType:
-    """A module of the tests, which are no package."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
 def main() -> None:
-    synthetic = module(ROOT / "tests" / "synthetic_models.py")
-    topologies = module(ROOT / "tests" / "e2e" / "topologies.py")
+    synthetic = tests_module("synthetic_models")
+    topologies = tests_module("e2e/topologies")
     target = load_target("vta")
     x = np.random.default_rng(0).normal(size=(2, 3, 224, 224)).astype("f4")
     print("From file to verified package on target vta, one thread")

@@ -18,21 +18,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 # Before NumPy loads its BLAS: one core is what is compared.
-for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_variable] = "1"
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["MKL_NUM_THREADS"] = "1"
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from compiler_core.targets.vta.functional import prepare  # noqa: E402
-from compiler_core.targets.vta.hardware import (  # noqa: E402
+from compiler_core.targets.vta.functional import prepare
+from compiler_core.targets.vta.hardware import (
     BufferDepth,
     ElementBytes,
     VtaGeometry,
 )
-from compiler_core.targets.vta.program_file import read_program_file  # noqa: E402
+from compiler_core.targets.vta.program_file import read_program_file
+
+ROOT = Path(__file__).resolve().parent.parent
 
 LAYER = ROOT / "tests" / "vectors" / "vta" / "conv3_64x56_to64_0.npz"
 MACS = 56 * 56 * 64 * 64 * 9

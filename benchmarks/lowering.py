@@ -12,15 +12,14 @@ import time
 from pathlib import Path
 from statistics import median
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from compiler_core.targets.load import load_target  # noqa: E402
-from compiler_core.targets.vta.bound import lower_bound  # noqa: E402
-from compiler_core.targets.vta.default_schedule import default_schedule  # noqa: E402
-from compiler_core.targets.vta.layer import lower_layer  # noqa: E402
-from compiler_core.targets.vta.timing import time_program  # noqa: E402
-from compiler_core.tensor.workload import ConvWorkload, Epilogue, Window  # noqa: E402
+from compiler_core.targets.load import load_target
+from compiler_core.targets.vta.bound import lower_bound
+from compiler_core.targets.vta.default_schedule import default_schedule
+from compiler_core.targets.vta.layer import lower_layer
+from compiler_core.targets.vta.timing import time_program
+from compiler_core.tensor.workload import ConvWorkload, Epilogue, Window
 
 LAYERS = (
     (64, 56, 64, 3, 1),

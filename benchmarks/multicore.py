@@ -14,24 +14,23 @@ from collections import Counter
 from pathlib import Path
 from statistics import median
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from compiler_core.targets.load import load_target  # noqa: E402
-from compiler_core.targets.target import Target  # noqa: E402
-from compiler_core.targets.vta.bound import lower_bound  # noqa: E402
-from compiler_core.targets.vta.default_schedule import default_schedule  # noqa: E402
-from compiler_core.targets.vta.layer import measure_layer  # noqa: E402
-from compiler_core.targets.vta.multicore import time_programs  # noqa: E402
-from compiler_core.targets.vta.multicore_layer import lower_sliced, measure_sliced  # noqa: E402
-from compiler_core.targets.vta.multicore_schedule import (  # noqa: E402
+from compiler_core.targets.load import load_target
+from compiler_core.targets.target import Target
+from compiler_core.targets.vta.bound import lower_bound
+from compiler_core.targets.vta.default_schedule import default_schedule
+from compiler_core.targets.vta.layer import measure_layer
+from compiler_core.targets.vta.multicore import time_programs
+from compiler_core.targets.vta.multicore_layer import lower_sliced, measure_sliced
+from compiler_core.targets.vta.multicore_schedule import (
     best_default_slicing,
     default_slice_schedules,
     sliced_bound,
 )
-from compiler_core.targets.vta.slicing import SliceAxis, slice_workload  # noqa: E402
-from compiler_core.targets.vta.timing import time_program  # noqa: E402
-from compiler_core.tensor.workload import ConvWorkload, Epilogue, Window  # noqa: E402
+from compiler_core.targets.vta.slicing import SliceAxis, slice_workload
+from compiler_core.targets.vta.timing import time_program
+from compiler_core.tensor.workload import ConvWorkload, Epilogue, Window
 
 TARGETS = ("vta-x2", "vta-x4", "vta-x4-128", "vta-x4-256")
 LAYERS = (

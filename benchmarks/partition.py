@@ -9,14 +9,13 @@ are CPU time of this process.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from time import process_time
-from types import ModuleType
 
 import onnx
+from networks.topologies import tests_module
 
 from compiler_core.frontend import load_model
 from compiler_core.partition.best import find_best, prepare
@@ -26,7 +25,6 @@ from compiler_core.system.cpu_table import analytic_costs
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 
-TESTS = Path(__file__).resolve().parent.parent / "tests"
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 FILES = {"squeezenet": "light_squeezenet.onnx", "googlenet": "light_inception_v1.onnx"}
 BUILT = ("resnet18", "resnet50", "resnext50")
@@ -34,22 +32,13 @@ SCALES = (0.5, 1.0, 2.0)
 COLUMNS = ("all_cpu", "all_npu", "static_by_type", "partition_tuner", "best_sequential")
 
 
-def _module(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def model_path(name: str, folder: Path) -> Path:
     """An ONNX file: from the onnx package, or built in ``folder``."""
     if name in FILES:
         return LIGHT / FILES[name]
     path = folder / f"{name}.onnx"
-    topologies = _module(TESTS / "e2e" / "topologies.py")
-    path.write_bytes(topologies.TOPOLOGIES[name](_module(TESTS / "synthetic_models.py")))
+    topologies = tests_module("e2e/topologies")
+    path.write_bytes(topologies.TOPOLOGIES[name](tests_module("synthetic_models")))
     return path
 
 

@@ -33,19 +33,19 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
-sys.path[:0] = [str(ROOT), str(HERE)]
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+
+from nest_tune.runners.runner import Ending, RunnerOptions, Setup, Work, make_runner
+
 # Workers yield to everything else by default: fair in use, but not in a measurement.
 os.environ.setdefault("RAY_worker_niceness", "0")
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(ROOT), str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
-
-import numpy as np  # noqa: E402
-
-from nest_tune.runners.runner import Ending, RunnerOptions, Setup, Work, make_runner  # noqa: E402
-
 BATCH = 16
 WARM_ROUNDS = 40
 TRIALS = (9, 41)

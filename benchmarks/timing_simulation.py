@@ -12,15 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+
+from compiler_core.targets.load import load_target
+from compiler_core.targets.vta.isa import decode
+from compiler_core.targets.vta.profiles import RTL2020, RTL_PIPELINED_32BIT
+from compiler_core.targets.vta.timing import time_decoded, time_program
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-import numpy as np  # noqa: E402
-
-from compiler_core.targets.load import load_target  # noqa: E402
-from compiler_core.targets.vta.isa import decode  # noqa: E402
-from compiler_core.targets.vta.profiles import RTL2020, RTL_PIPELINED_32BIT  # noqa: E402
-from compiler_core.targets.vta.timing import time_decoded, time_program  # noqa: E402
 
 PROGRAMS = (
     "conv3_64x56_to64_0",

@@ -11,16 +11,17 @@ import time
 from pathlib import Path
 from statistics import median
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.targets.load import load_target
+from compiler_core.targets.vta.assembly import assemble, disassemble
+from compiler_core.targets.vta.hardware import VtaGeometry
+from compiler_core.targets.vta.verifier import verify
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-import numpy as np  # noqa: E402
-import numpy.typing as npt  # noqa: E402
-
-from compiler_core.targets.load import load_target  # noqa: E402
-from compiler_core.targets.vta.assembly import assemble, disassemble  # noqa: E402
-from compiler_core.targets.vta.hardware import VtaGeometry  # noqa: E402
-from compiler_core.targets.vta.verifier import verify  # noqa: E402
 
 VECTORS = ROOT / "tests" / "vectors" / "vta"
 PROGRAMS = (
