@@ -13,7 +13,6 @@ import math
 import os
 import re
 import struct
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping
@@ -25,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.errors import InputError
+from compiler_core.whole_file import write_atomically
 
 MIB = 1 << 20
 _CHUNK_BYTES = MIB
@@ -297,25 +297,7 @@ def write_npz(path: str | Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     Raises:
         InputError: The file cannot be written.
     """
-    path = Path(path)
-    try:
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            try:
-                np.savez_compressed(file, allow_pickle=False, **dict(arrays))
-                file.flush()
-                Path(file.name).chmod(0o666 & ~_umask())
-                Path(file.name).replace(path)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
-
-
-def _umask() -> int:
-    # The process umask can only be read by setting it.
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+    write_atomically(
+        Path(path),
+        lambda stream: np.savez_compressed(stream, allow_pickle=False, **dict(arrays)),
+    )

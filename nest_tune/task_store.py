@@ -16,7 +16,7 @@ from compiler_core.npz import MIB
 from compiler_core.plain import from_plain, refuse_unknown, to_plain
 from compiler_core.tensor.task import Task
 from compiler_core.tensor.workload import ConvWorkload, MaxPoolWorkload, Workload
-from nest_tune.cli.output import write_atomically
+from compiler_core.whole_file import write_atomically
 
 TASK_SCHEMA = "nest-tune/task/1"
 

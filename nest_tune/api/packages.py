@@ -67,7 +67,7 @@ class Profile:
         Raises:
             InputError: The file cannot be written.
         """
-        from nest_tune.cli.output import require_writable, write_atomically
+        from compiler_core.whole_file import require_writable, write_atomically
 
         require_writable(Path(path), "trace")
         manifest = self.package.manifest

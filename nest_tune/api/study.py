@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from compiler_core.configuration import Configuration
+from compiler_core.whole_file import require_writable, write_atomically
 from nest_tune.api.compiling import Compilation, compilation
 from nest_tune.api.values import PathName, Progress
-from nest_tune.cli.output import require_writable, write_atomically
 from nest_tune.report.explain import Explanation
 from nest_tune.study.lifecycle import (
     StudyResult,

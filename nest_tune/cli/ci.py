@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from compiler_core.errors import CheckError, InputError
+from compiler_core.whole_file import require_writable, write_atomically
 from nest_tune.cli.compile import progress
-from nest_tune.cli.output import print_json, require_writable, version, write_atomically
+from nest_tune.cli.output import print_json, version
 
 if TYPE_CHECKING:
     from nest_tune.ci.check import CheckResult

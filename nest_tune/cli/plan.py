@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler_core.errors import InputError
+from compiler_core.whole_file import require_writable, write_atomically
 from nest_tune.cli.compile import parse_shapes, progress
 from nest_tune.cli.completion import target_names
-from nest_tune.cli.output import print_json, require_writable, write_atomically
+from nest_tune.cli.output import print_json
 from nest_tune.cli.plan_report import (
     best_document,
     plan_document,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler_core.errors import InputError
-from nest_tune.cli.output import console, print_json, require_writable, write_atomically
+from compiler_core.whole_file import require_writable, write_atomically
+from nest_tune.cli.output import console, print_json
 
 if TYPE_CHECKING:
     from rich.table import Table

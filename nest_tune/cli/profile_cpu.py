@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from compiler_core.whole_file import require_writable, write_atomically
 from nest_tune.cli.compile import parse_shapes, progress
-from nest_tune.cli.output import console, print_json, require_writable, write_atomically
+from nest_tune.cli.output import console, print_json
 
 EXAMPLE = "Example: nest-tune profile-cpu squeezenet.onnx -o cpu.csv"
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler_core.errors import InputError
+from compiler_core.whole_file import require_writable, write_atomically
 from nest_tune.cli import quantize_search
 from nest_tune.cli.compile import parse_shapes
 from nest_tune.cli.completion import target_names
-from nest_tune.cli.output import console, print_json, require_writable, write_atomically
+from nest_tune.cli.output import console, print_json
 
 if TYPE_CHECKING:
     from compiler_core.frontend import FloatModel

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from compiler_core.whole_file import require_writable, write_atomically
 from nest_tune.cli.completion import target_names
-from nest_tune.cli.output import console, print_json, require_writable, write_atomically
+from nest_tune.cli.output import console, print_json
 from nest_tune.cli.tune import DEFAULT_STORAGE, Storage
 
 app = typer.Typer(

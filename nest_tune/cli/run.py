@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from compiler_core.errors import InputError
+from compiler_core.whole_file import require_writable
 from nest_tune.cli.compile import progress
-from nest_tune.cli.output import print_json, require_writable
+from nest_tune.cli.output import print_json
 
 if TYPE_CHECKING:
     import numpy as np

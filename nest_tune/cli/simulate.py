@@ -12,14 +12,9 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler_core.errors import InputError
+from compiler_core.whole_file import require_writable, write_atomically
 from nest_tune.cli.completion import target_names
-from nest_tune.cli.output import (
-    ExitCode,
-    console,
-    print_json,
-    require_writable,
-    write_atomically,
-)
+from nest_tune.cli.output import ExitCode, console, print_json
 
 if TYPE_CHECKING:
     from compiler_core.targets.target import Target

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler_core.errors import InfeasibleError
-from nest_tune.cli.output import console, print_json, require_writable, write_atomically
+from compiler_core.whole_file import require_writable, write_atomically
+from nest_tune.cli.output import console, print_json
 from nest_tune.cli.study import (
     AsJson,
     Name,

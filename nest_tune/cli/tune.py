@@ -13,14 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from compiler_core.whole_file import require_writable, write_atomically
 from nest_tune.cli.completion import target_names
-from nest_tune.cli.output import (
-    console,
-    print_json,
-    require_writable,
-    without_password,
-    write_atomically,
-)
+from nest_tune.cli.output import console, print_json, without_password
 
 if TYPE_CHECKING:
     from compiler_core.targets.target import Target
