@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import TypeVar
 
 from nest_tune.report.scale import Scale, fit, short
 from nest_tune.report.svg import NARROW, WIDE, Drawing, Size, axes, spread_labels, text_width
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 14.0, 30.0, 42.0
+_Chart = TypeVar("_Chart")
+
 _FOCUS = 2.5
 """All values over those that matter, from where an axis holds only these."""
 
@@ -144,9 +147,8 @@ class ScatterChart:
     dots: tuple[tuple[float, float], ...]
 
 
-def both(draw: object, chart: object) -> str:
+def both(draw: Callable[[_Chart, Size], str], chart: _Chart) -> str:
     """A chart for wide and for narrow pages."""
-    assert callable(draw)
     return f"{draw(chart, WIDE)}{draw(chart, NARROW)}"
 
 

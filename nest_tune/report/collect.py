@@ -128,12 +128,13 @@ def _compiled(
         return CompiledPart()
     from compiler_core.frontend import read_samples
     from nest_tune.report import compiled as parts
+    from nest_tune.report.quantized import SQNR_SAMPLES, quantized_rows
 
     samples = None
     source = result.settings.evaluation or result.settings.calibration
     if source is not None:
         arrays = read_samples(Path(source), ground.model.graph)
-        count = min(parts.SQNR_SAMPLES, *(len(array) for array in arrays.values()))
+        count = min(SQNR_SAMPLES, *(len(array) for array in arrays.values()))
         samples = {name: array[:count] for name, array in arrays.items()}
     progress("drawing")
     chart, without = parts.roofline_chart(default, best, ground.target)
@@ -142,7 +143,7 @@ def _compiled(
     except NestTuneError as error:
         picture = ""
         notes.append(f"The partitioned graph is left out: {error.message}")
-    quantized = parts.quantized_rows(best, samples)
+    quantized = quantized_rows(best, samples)
     alone = _alone(ground, best, notes, progress)
     return CompiledPart(
         parts.gantt(best, ground.target),

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from cost_models.evaluation import Quality
 from nest_tune.report.charts import FrontChart, ProgressChart, RooflineChart, ScatterChart
-from nest_tune.report.compiled import LayerRow, QuantizedRow
+from nest_tune.report.compiled import LayerRow
 from nest_tune.report.gantt import Gantt
+from nest_tune.report.quantized import QuantizedRow
 from nest_tune.study.trial import OuterTrial
 
 LABELS = {

@@ -151,7 +151,7 @@ class _Changes:
         decisions = self._ground.space.decode(trial.point)
         compiled = self._bench.compiled(decisions, {})
         whole = Effect("tiling", "tuned", "untuned", self._bench.metrics(compiled))
-        yield self._judged(self._with_accuracy(whole, trial.metrics))
+        yield self._judged(self._with_accuracy(whole))
         if not each_task:
             return
         schedules = self._schedules(decisions)
@@ -162,7 +162,7 @@ class _Changes:
             others = {task: schedule for task, schedule in schedules.items() if task != name}
             compiled = self._bench.compiled(decisions, others)
             one = Effect(f"tiling of {name}", "tuned", "untuned", self._bench.metrics(compiled))
-            yield self._judged(self._with_accuracy(one, trial.metrics))
+            yield self._judged(self._with_accuracy(one))
 
     def _measured(self, effect: Effect, point: tuple[int, ...]) -> Effect:
         decisions = self._ground.space.decode(point)
@@ -186,9 +186,9 @@ class _Changes:
         known = self._result.tasks
         return {name: known[name].schedule for name in self._tasks(decisions) if name in known}
 
-    def _with_accuracy(self, effect: Effect, metrics: Mapping[str, float]) -> Effect:
-        """Schedules never change a bit of the results."""
-        kept = {n: v for n, v in metrics.items() if n.startswith("accuracy")}
+    def _with_accuracy(self, effect: Effect) -> Effect:
+        """The trial's own: schedules never change a bit of the results."""
+        kept = {n: v for n, v in self._trial.metrics.items() if n.startswith("accuracy")}
         return replace(effect, metrics={**effect.metrics, **kept})
 
     def _judged(self, effect: Effect) -> Effect:

@@ -132,13 +132,11 @@ def busy_shares(
         bins: How many parts.
     """
     edges = np.linspace(0.0, total, bins + 1)
-    # What the intervals cover up to an edge, summed over them.
-    covered = np.zeros(bins + 1)
     order = np.argsort(starts)
     begun, ended = starts[order], ends[order]
     sums = np.concatenate([[0.0], np.cumsum(ended - begun)])
     last = np.searchsorted(begun, edges, side="right")
-    covered = sums[last]
+    covered = sums[last]  # up to each edge, the end of the last interval ahead of it included
     inside = last > 0
     over = np.zeros(bins + 1)
     over[inside] = np.maximum(0.0, ended[last[inside] - 1] - edges[inside])
