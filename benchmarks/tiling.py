@@ -54,7 +54,7 @@ from search_spaces.tiling import TilingSpace
 
 MARKS = (8, 16, 32, 64)
 """Measurements after which the regret is taken."""
-BUDGETS = {"xgb": 32, "warm": 32, "tpe": 64, "nsga2": 64, "random": 64}
+BUDGETS = {"xgb": 64, "warm": 64, "tpe": 64, "nsga2": 64, "random": 64}
 HOPELESS = {"random": 1.1, "tpe": 1.3, "nsga2": 1.3}
 """A schedule is not measured, the sampler is told what the coarse walk predicts, where that is so
 many times the best so far: random sampling does not learn, and to the others only the order
