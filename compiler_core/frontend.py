@@ -30,6 +30,11 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 LABELS = "y"
 """Array of labels in evaluation data."""
+_NUMBERS = frozenset(
+    ["bool", "float16", "float32", "float64"]
+    + [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+)
+"""Element types that samples and results may have: those of arrays in ``.npz`` files."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +73,17 @@ def load_model(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) 
     """Imports and simplifies an ONNX file.
 
     Raises:
-        InputError: The file or ``shapes`` is wrong.
+        InputError: The file or ``shapes`` is wrong, or an input or output holds no plain numbers.
     """
     graph = import_onnx(path, shapes=shapes)
+    for kind, names in (("input", graph.inputs), ("output", graph.outputs)):
+        for name in names:
+            if name in graph.types and graph.types[name].dtype not in _NUMBERS:
+                raise InputError(
+                    f"model {path}: {kind} {name!r} has element type {graph.types[name].dtype}; "
+                    "allowed are booleans, integers and floats of 16 to 64 bits",
+                    hint="leave that part of the model to the application",
+                )
     return FloatModel(path.stem, graph_digest(graph), simplify(graph))
 
 

@@ -157,3 +157,27 @@ def test_exponents_have_to_fit(model, samples):
         quantize_model(
             model, replace(found, scheme=replace(found.scheme, exponents=exponents)), None
         )
+
+
+@pytest.mark.parametrize(
+    ("op", "side", "tensor", "element", "name"),
+    [
+        ("Custom", "input", "words", TensorProto.STRING, "string"),
+        ("Custom", "input", "words", TensorProto.COMPLEX64, "complex64"),
+        ("Custom", "input", "words", TensorProto.BFLOAT16, "bfloat16"),
+        ("Cast", "output", "scores", TensorProto.STRING, "string"),
+        ("Cast", "output", "scores", TensorProto.BFLOAT16, "bfloat16"),
+    ],
+)
+def test_models_of_other_than_plain_numbers_are_refused(tmp_path, op, side, tensor, element, name):
+    kinds = {"words": TensorProto.FLOAT, "scores": TensorProto.FLOAT, tensor: element}
+    values = [helper.make_tensor_value_info(tensor, kind, [2]) for tensor, kind in kinds.items()]
+    if op == "Cast":
+        node = helper.make_node("Cast", ["words"], ["scores"], to=element)
+    else:
+        node = helper.make_node("Custom", ["words"], ["scores"], domain="example")
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("example", 1)]
+    graph = helper.make_graph([node], "text", values[:1], values[1:])
+    onnx.save(helper.make_model(graph, opset_imports=opsets), tmp_path / "text.onnx")
+    with pytest.raises(InputError, match=f"{side} '{tensor}' has element type {name}; allowed"):
+        load_model(tmp_path / "text.onnx")
