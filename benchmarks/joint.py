@@ -22,13 +22,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from nest_tune.study.flags import Flags, resolve
 from nest_tune.study.front import pareto_front
-from nest_tune.study.goals import Limit, Metric
 from nest_tune.study.lifecycle import StudyResult, create_study, run_study, survey_ground
 from nest_tune.study.observer import Observer
+from nest_tune.study.settings import StudySettings
 from nest_tune.study.storage import StudyStorage
 from nest_tune.study.trial import OuterTrial
-from nest_tune.study_file import Flags, StudySettings, resolve
 from search_spaces.joint import JointSpace, OuterPoint, Part
 
 
@@ -104,7 +104,7 @@ def main() -> None:
             target=arguments.target,
             calibration=arguments.calibration,
             evaluation=arguments.evaluation,
-            limits=(Limit(Metric.ACCURACY_DROP, high=arguments.max_accuracy_drop),),
+            max_accuracy_drop=str(arguments.max_accuracy_drop),
             spaces=("quantization", "partition"),
             trials=arguments.trials,
             jobs=arguments.jobs,

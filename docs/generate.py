@@ -138,14 +138,14 @@ def errors() -> Lines:
 
 def study_file() -> Lines:
     """Every key of a study file."""
-    from nest_tune.study_file import METRIC_NAMES, _File
+    from nest_tune.study.study_file import METRIC_NAMES, StudyFile
 
     yield "# Study file\n"
     yield "All keys are also flags of `nest-tune study start`. A flag goes before the environment"
     yield "(`NEST_TUNE_STORAGE`, `RAY_ADDRESS`), that before the file, that before the default."
     yield "Paths are relative to the file; unknown keys are errors that name the nearest known"
     yield "one.\n"
-    for section, known in _File.model_fields.items():
+    for section, known in StudyFile.model_fields.items():
         yield f"## [{section}]\n"
         model: Any = known.annotation
         if not hasattr(model, "model_fields"):

@@ -13,6 +13,7 @@ from compiler_core.whole_file import require_writable, write_atomically
 from nest_tune.api.compiling import Compilation, compilation
 from nest_tune.api.values import PathName, Progress
 from nest_tune.report.explain import Explanation
+from nest_tune.study.flags import Flags, resolve
 from nest_tune.study.lifecycle import (
     StudyResult,
     check_file,
@@ -30,9 +31,9 @@ from nest_tune.study.selection import (
     require_running,
     selected,
 )
+from nest_tune.study.settings import storage_url
 from nest_tune.study.storage import Request, StudyStorage
 from nest_tune.study.trial import OuterTrial
-from nest_tune.study_file import Flags, resolve, storage_url, with_texts
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class Study:
             InputError: Something is wrong, missing or contradictory, or the name is taken.
             NestTuneError: The first trials all failed in the same way, or storage failed.
         """
-        plain = Flags(
+        flags = Flags(
             name=name,
             model=_text(model),
             target=_text(target),
@@ -139,23 +140,20 @@ class Study:
             metric=metric,
             measurer=measurer,
             shapes=dict(shapes or {}),
+            objectives=tuple(objectives),
+            constraints=tuple(constraints),
+            max_accuracy_drop=_text(max_accuracy_drop),
             spaces=None if spaces is None else tuple(spaces),
             plan=_text(plan),
             sampler=sampler,
             trials=trials,
+            timeout=timeout,
+            trial_timeout=trial_timeout,
             jobs=jobs,
             runner=runner,
             ray_address=ray_address,
             storage=storage,
             seed=seed,
-        )
-        flags = with_texts(
-            plain,
-            objectives=objectives,
-            constraints=constraints,
-            max_accuracy_drop=None if max_accuracy_drop is None else str(max_accuracy_drop),
-            timeout=timeout,
-            trial_timeout=trial_timeout,
         )
         settings = resolve(None if file is None else Path(file), flags, environ)
         opened = StudyStorage(settings.storage)
@@ -447,5 +445,5 @@ class Study:
             opened.close()
 
 
-def _text(path: PathName | None) -> str | None:
-    return None if path is None else str(path)
+def _text(given: PathName | float | None) -> str | None:
+    return None if given is None else str(given)

@@ -20,7 +20,7 @@ from compiler_core.tensor.task import Task, shape_text
 from nest_tune.api.values import Arrays, PathName, samples_of
 from nest_tune.records.database import RecordDatabase
 from nest_tune.samplers.sampler import require_sampler
-from nest_tune.study_file import storage_url
+from nest_tune.study.settings import storage_url
 from nest_tune.task_store import find, remember
 from nest_tune.tuning.task_search import TaskResult, TaskSearch
 from nest_tune.tuning.tune import Budget

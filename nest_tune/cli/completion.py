@@ -67,8 +67,8 @@ def _studies(context: typer.Context) -> dict[str, int]:
 
 
 def _read(url: str | None) -> Iterator[tuple[str, int]]:
+    from nest_tune.study.settings import storage_url
     from nest_tune.study.storage import StudyStorage
-    from nest_tune.study_file import storage_url
 
     storage = StudyStorage(storage_url(url, os.environ), create=False)
     try:

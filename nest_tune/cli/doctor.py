@@ -225,8 +225,8 @@ def _folder() -> str:
 
 def _storage() -> str:
     """The storage that studies go to, where there is one; none is made."""
+    from nest_tune.study.settings import storage_url
     from nest_tune.study.storage import StudyStorage
-    from nest_tune.study_file import storage_url
 
     url = storage_url(None, os.environ)
     path = url.removeprefix("sqlite:///")

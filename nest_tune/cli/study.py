@@ -19,10 +19,11 @@ from nest_tune.cli.output import console, print_json, without_password
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from nest_tune.study.flags import Flags
     from nest_tune.study.lifecycle import Ground, StudyResult
+    from nest_tune.study.settings import StudySettings
     from nest_tune.study.storage import StoredStudy, StudyStorage
     from nest_tune.study.trial import OuterTrial
-    from nest_tune.study_file import Flags, StudySettings
 
 app = typer.Typer(
     name="study",
@@ -164,9 +165,9 @@ def start(
     as_json: AsJson = False,
 ) -> None:
     """Create a study and run it."""
-    from nest_tune.study_file import Flags, resolve, with_texts
+    from nest_tune.study.flags import Flags, resolve
 
-    plain = Flags(
+    flags = Flags(
         name=name,
         model=model,
         target=target,
@@ -175,23 +176,20 @@ def start(
         metric=metric,
         measurer=measurer,
         shapes=parse_shapes(shape or []),
+        objectives=tuple(objective or ()),
+        constraints=tuple(constraint or ()),
+        max_accuracy_drop=max_accuracy_drop,
         spaces=None if space is None else _split(space),
         plan=plan,
         sampler=sampler,
         trials=trials,
+        timeout=timeout,
+        trial_timeout=trial_timeout,
         jobs=jobs,
         runner=runner,
         ray_address=ray_address,
         storage=storage,
         seed=seed,
-    )
-    flags = with_texts(
-        plain,
-        objectives=objective or [],
-        constraints=constraint or [],
-        max_accuracy_drop=max_accuracy_drop,
-        timeout=timeout,
-        trial_timeout=trial_timeout,
     )
     _start(resolve(file, flags, os.environ), flags, if_exists, pick, dry_run, output, as_json)
 
@@ -241,13 +239,13 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     """Go on where a study stopped: same sampler, same space."""
+    from nest_tune.study.durations import parse_timeout
     from nest_tune.study.lifecycle import (
         check_file,
         create_study,
         resumed_settings,
         survey_ground,
     )
-    from nest_tune.study_file import parse_duration
 
     _check_output(output)
     opened = open_storage(storage)
@@ -256,10 +254,8 @@ def resume(
     settings = resumed_settings(
         study,
         trials=trials,
-        timeout_s=None if timeout is None else parse_duration(timeout, "--timeout"),
-        trial_timeout_s=(
-            None if trial_timeout is None else parse_duration(trial_timeout, "--trial-timeout")
-        ),
+        timeout_s=parse_timeout(timeout, "--timeout"),
+        trial_timeout_s=parse_timeout(trial_timeout, "--trial-timeout"),
         jobs=jobs,
         runner=runner,
         ray_address=ray_address,
@@ -272,8 +268,8 @@ def resume(
 
 def open_storage(url: str | None) -> StudyStorage:
     """The storage by flag, environment or default; its file has to exist."""
+    from nest_tune.study.settings import storage_url
     from nest_tune.study.storage import StudyStorage
-    from nest_tune.study_file import storage_url
 
     return StudyStorage(storage_url(url, os.environ), create=False)
 
@@ -344,7 +340,7 @@ def _compile(
 
 
 def _print_dry_run(ground: Ground, as_json: bool) -> None:
-    from nest_tune.study_file import settings_document
+    from nest_tune.study.settings import settings_document
 
     settings = settings_document(ground.settings)
     size = ground.space.product_size

@@ -31,7 +31,7 @@ def report(
     from nest_tune.report.collect import collect
     from nest_tune.report.page import page
     from nest_tune.study.lifecycle import load_result
-    from nest_tune.study_file import storage_url
+    from nest_tune.study.settings import storage_url
 
     opened = open_storage(storage)
     url = storage_url(storage, os.environ)

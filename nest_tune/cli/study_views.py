@@ -95,8 +95,8 @@ def show(name: NameOfTrial, storage: StorageUrl = None, as_json: AsJson = False)
     """Show a study, or one trial of it."""
     from nest_tune.study.documents import study_status, trial_document
     from nest_tune.study.selection import decisions_of, trial_of
+    from nest_tune.study.settings import settings_document
     from nest_tune.study.trial import outcome_counts
-    from nest_tune.study_file import settings_document
 
     study, number = split_name(name)
     result = _load(open_storage(storage), study)

@@ -52,7 +52,7 @@ def collect(
     from nest_tune.report.importance import importances
     from nest_tune.study.lifecycle import unix_time
     from nest_tune.study.selection import decisions_of
-    from nest_tune.study_file import settings_document
+    from nest_tune.study.settings import settings_document
 
     chosen = result.chosen(rule)
     default = result.default

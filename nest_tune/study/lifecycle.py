@@ -37,18 +37,18 @@ from nest_tune.study.inner import TunedTask, Tuner, Untuned, tuned_from_plain
 from nest_tune.study.observer import Budget, Ended, Observer, status_after
 from nest_tune.study.parts import make_space
 from nest_tune.study.proposals import SearchProblem
-from nest_tune.study.shipping import files_of, needs_of
-from nest_tune.study.storage import Status, StoredStudy, StudyStorage
-from nest_tune.study.tasks import RecordTuner, own_records
-from nest_tune.study.trial import OuterTrial
-from nest_tune.study.worker import Bench, Subjects
-from nest_tune.study_file import (
+from nest_tune.study.settings import (
     StudySettings,
     differences,
-    file_document,
     read_settings_document,
     settings_document,
 )
+from nest_tune.study.shipping import files_of, needs_of
+from nest_tune.study.storage import Status, StoredStudy, StudyStorage
+from nest_tune.study.study_file import file_document
+from nest_tune.study.tasks import RecordTuner, own_records
+from nest_tune.study.trial import OuterTrial
+from nest_tune.study.worker import Bench, Subjects
 from nest_tune.tuning.measure import Measurer
 from nest_tune.tuning.task_search import TaskSearch
 from search_spaces.joint import JointSpace

@@ -117,7 +117,7 @@ def generate() -> ModuleType:
 def test_reference_covers_commands_targets_keys_and_errors(generate: ModuleType) -> None:
     from compiler_core.targets.load import bundled_targets
     from nest_tune.cli.app import COMMANDS
-    from nest_tune.study_file import _File
+    from nest_tune.study.study_file import StudyFile
 
     commands = "\n".join(generate.commands())
     for name in COMMANDS:
@@ -128,7 +128,7 @@ def test_reference_covers_commands_targets_keys_and_errors(generate: ModuleType)
     for name in bundled_targets():
         assert f"## {name}\n" in targets
     keys = "\n".join(generate.study_file())
-    for section, known in _File.model_fields.items():
+    for section, known in StudyFile.model_fields.items():
         assert f"## [{section}]" in keys
         for key in getattr(known.annotation, "model_fields", {}):
             assert f"| `{key}` |" in keys

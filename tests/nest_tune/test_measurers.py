@@ -174,7 +174,7 @@ def test_study_without_the_measurer_does_not_start(
 
 def test_measurer_in_a_study_file(tmp_path: Path) -> None:
     """The key stands in [target]: which machine runs the trials."""
-    from nest_tune.study_file import Flags, resolve
+    from nest_tune.study.flags import Flags, resolve
 
     file = tmp_path / "study.toml"
     file.write_text('[model]\npath = "m.onnx"\n[target]\nname = "vta"\nmeasurer = "lab"\n')

@@ -23,11 +23,12 @@ from nest_tune.runners.runner import (
     resolve,
 )
 from nest_tune.study import lifecycle, tasks
+from nest_tune.study.flags import Flags
+from nest_tune.study.flags import resolve as resolve_settings
 from nest_tune.study.lifecycle import StudyResult, create_study, run_study, survey_ground
 from nest_tune.study.observer import Observer
+from nest_tune.study.settings import StudySettings
 from nest_tune.study.storage import StudyStorage
-from nest_tune.study_file import Flags, StudySettings
-from nest_tune.study_file import resolve as resolve_settings
 
 
 class InlineRunner:

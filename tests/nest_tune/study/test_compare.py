@@ -19,9 +19,9 @@ from nest_tune.study.goals import Direction, Metric, Objective
 from nest_tune.study.hypervolume import hypervolume
 from nest_tune.study.inner import TunedTask
 from nest_tune.study.lifecycle import StudyResult
+from nest_tune.study.settings import StudySettings
 from nest_tune.study.storage import Status, StoredStudy, StudyStorage
 from nest_tune.study.trial import Outcome, OuterTrial
-from nest_tune.study_file import StudySettings
 
 Run = Callable[..., tuple[int, str, str]]
 

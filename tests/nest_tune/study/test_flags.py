@@ -1,4 +1,4 @@
-"""Study files: defaults, precedence, nearest names, contradictions."""
+"""Flags over study files: defaults, precedence, nearest names, contradictions."""
 
 from __future__ import annotations
 
@@ -12,16 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compiler_core.errors import InputError
+from nest_tune.study.durations import parse_duration
+from nest_tune.study.flags import Flags, resolve
 from nest_tune.study.goals import Limit, Metric
-from nest_tune.study_file import (
-    Flags,
-    differences,
-    parse_duration,
-    read_settings_document,
-    read_study_file,
-    resolve,
-    settings_document,
-)
+from nest_tune.study.settings import differences, read_settings_document, settings_document
+from nest_tune.study.study_file import read_study_file
 
 FULL = """
 [study]
@@ -86,12 +81,10 @@ def test_defaults(write: Any) -> None:
 
 def test_flags_go_before_environment_before_file_before_default(write: Any) -> None:
     environment = {"NEST_TUNE_STORAGE": "sqlite:///env.db"}
-    flags = Flags(
-        storage="sqlite:///flag.db", seed=0, limits=(Limit(Metric.ACCURACY_DROP, high=1),)
-    )
+    flags = Flags(storage="sqlite:///flag.db", seed=0, constraints=("accuracy_drop<=1",))
     assert resolve(write(FULL), flags, environment).storage == "sqlite:///flag.db"
     assert resolve(write(FULL), flags, environment).seed == 0
-    assert resolve(write(FULL), flags, {}).limits == flags.limits
+    assert resolve(write(FULL), flags, {}).limits == (Limit(Metric.ACCURACY_DROP, high=1),)
     assert resolve(write(FULL), Flags(), environment).storage == "sqlite:///env.db"
     assert resolve(write(FULL), Flags(), {}).storage == "sqlite:///file.db"
 
