@@ -12,8 +12,8 @@ import typer
 
 from compiler_core.errors import CheckError, InputError
 from compiler_core.whole_file import require_writable, write_atomically
-from nest_tune.cli.compile import progress
-from nest_tune.cli.output import print_json, version
+from nest_tune.cli.options import AsJson
+from nest_tune.cli.output import print_json, progress, version
 
 if TYPE_CHECKING:
     from nest_tune.ci.check import CheckResult
@@ -76,7 +76,7 @@ def check(
     update: Annotated[
         bool, typer.Option("--update", help="Accept what was measured: write the lock anew.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compile a lock file again and compare: simulated numbers and accuracy exactly.
 

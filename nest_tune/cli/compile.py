@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler_core.errors import InputError
-from nest_tune.cli.completion import target_names, trial_names
-from nest_tune.cli.output import console, print_json
+from nest_tune.cli.completion import trial_names
+from nest_tune.cli.options import AsJson, ModelFile, Shapes, TargetName, parse_shapes
+from nest_tune.cli.output import console, print_json, progress
 
 if TYPE_CHECKING:
     from compiler_core.configuration import Configuration
@@ -23,15 +23,8 @@ LEVELS = ("graph", "tensor", "commands")
 
 
 def compile_(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file.")],
-    target: Annotated[
-        str,
-        typer.Option(
-            help="Name of a target, or path of a .toml file.",
-            metavar="T",
-            autocompletion=target_names,
-        ),
-    ],
+    model: ModelFile,
+    target: TargetName,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the package.")
     ],
@@ -66,10 +59,7 @@ def compile_(
         Path | None,
         typer.Option(metavar="FILE", help="A profile of quantize profile, in place of samples."),
     ] = None,
-    shape: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=1,3,…", help="Shape of an input with dynamic axes."),
-    ] = None,
+    shape: Shapes = None,
     emit: Annotated[
         str | None,
         typer.Option(
@@ -77,10 +67,10 @@ def compile_(
         ),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Threads of calibration.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compile a model to a package of verified programs."""
-    shapes = parse_shapes(shape or [])
+    shapes = parse_shapes(shape)
     levels = _parse_levels(emit)
 
     from nest_tune.api.compiling import compile as compile_package
@@ -117,33 +107,6 @@ def _of_study(name: str, pick: str, storage: str | None) -> Configuration:
     opened = Study.open(study, storage)
     progress(f"reading {f'trial {number}' if number is not None else 'the pick'} of study {study}")
     return opened.configuration(number, pick=pick)
-
-
-def progress(line: str) -> None:
-    """Tells on standard error what is being done."""
-    print(line, file=sys.stderr, flush=True)
-
-
-def parse_shapes(options: list[str]) -> dict[str, tuple[int, ...]]:
-    """``NAME=1,3,224,224`` by name.
-
-    Raises:
-        InputError: An option reads otherwise.
-    """
-    shapes = {}
-    for option in options:
-        name, equals, numbers = option.rpartition("=")
-        sizes = numbers.split(",")
-        if not equals or not name or not all(s.isascii() and s.isdigit() for s in sizes):
-            raise InputError(
-                f"--shape {option}: NAME=SIZE,SIZE,… is needed", hint="--shape input=1,3,224,224"
-            )
-        if name in shapes:
-            raise InputError(f"--shape {option}: input {name!r} is given twice")
-        if any(len(size) > 10 for size in sizes):
-            raise InputError(f"--shape {option}: a size has more than 10 digits")
-        shapes[name] = tuple(int(size) for size in sizes)
-    return shapes
 
 
 def _parse_levels(text: str | None) -> list[str]:

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from compiler_core.whole_file import require_writable
-from nest_tune.cli.completion import target_names
+from nest_tune.cli.options import AsJson, RecordStorage, TargetName
 from nest_tune.cli.output import console, print_json
-from nest_tune.cli.tune import DEFAULT_STORAGE, Storage
+from nest_tune.study.settings import DEFAULT_STORAGE
 
 app = typer.Typer(
     name="cost-model",
@@ -21,22 +21,11 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help answers in half the time
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-TargetName = Annotated[
-    str,
-    typer.Option(
-        "--target",
-        help="Name of a target, or path of a .toml file.",
-        metavar="T",
-        autocompletion=target_names,
-    ),
-]
-
 
 @app.command(epilog="Example: nest-tune cost-model show --target vta --save model.json")
 def show(
     target: TargetName = "vta",
-    storage: Storage = DEFAULT_STORAGE,
+    storage: RecordStorage = DEFAULT_STORAGE,
     model: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A saved model; else one is trained.")
     ] = None,
@@ -80,7 +69,7 @@ def show(
 
 @app.command("eval", epilog="Example: nest-tune cost-model eval --target vta --json")
 def evaluate(
-    target: TargetName = "vta", storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False
+    target: TargetName = "vta", storage: RecordStorage = DEFAULT_STORAGE, as_json: AsJson = False
 ) -> None:
     """Predict every task from the records of the others: rank correlation, recall, error."""
     from compiler_core.errors import InputError

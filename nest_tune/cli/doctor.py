@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from compiler_core.errors import CheckError, MissingDependencyError, NestTuneError
+from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import ExitCode, print_json, version
 
 EXAMPLE = "Example: nest-tune doctor --json > doctor.json"
@@ -57,7 +57,7 @@ class Check:
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check this installation, with a small program.
 

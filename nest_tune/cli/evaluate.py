@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from nest_tune.cli.compile import parse_shapes
+from nest_tune.cli.options import AsJson, parse_shapes
 from nest_tune.cli.output import print_json
 
 EXAMPLE = "Example: nest-tune evaluate out --data eval.npz --against resnet8.onnx --json"
@@ -56,10 +56,10 @@ def evaluate(
         typer.Option(metavar="NAME=1,3,…", help="Shape of an input of the float model."),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Samples at the same time.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure the accuracy of a package on labelled data."""
-    shapes = parse_shapes(shape or [])
+    shapes = parse_shapes(shape)
 
     from nest_tune.api.packages import evaluate as evaluate_package
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import print_json
 
 EXAMPLE = "Example: nest-tune measure out --measurer my-board"
@@ -18,7 +19,7 @@ def measure(
         str,
         typer.Option(metavar="NAME", help="Entry point of nest_tune.measurers, or module:function"),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure a package with your own measurer, beside the simulator's numbers."""
     from nest_tune.api.measuring import measure as measure_package

@@ -48,6 +48,11 @@ def without_password(url: str) -> str:
     return sqlalchemy.make_url(url).render_as_string(hide_password=True)
 
 
+def progress(line: str) -> None:
+    """Tells on standard error what is being done."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def print_json(document: str, body: Mapping[str, Any]) -> None:
     """Prints one JSON document whose first key names its schema, ``nest-tune/<document>/1``."""
     print(json.dumps({"schema": f"nest-tune/{document}/1", **body}, indent=2, allow_nan=False))

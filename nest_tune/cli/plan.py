@@ -10,9 +10,9 @@ import typer
 
 from compiler_core.errors import InputError
 from compiler_core.whole_file import require_writable, write_atomically
-from nest_tune.cli.compile import parse_shapes, progress
 from nest_tune.cli.completion import target_names
-from nest_tune.cli.output import print_json
+from nest_tune.cli.options import AsJson, ModelFile, Shapes, parse_shapes
+from nest_tune.cli.output import print_json, progress
 from nest_tune.cli.plan_report import (
     best_document,
     plan_document,
@@ -34,7 +34,6 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help answers in half the time
 )
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file.")]
 TargetName = Annotated[
     str,
     typer.Option(
@@ -56,10 +55,6 @@ ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", metavar="best.toml", help="Schedules; else the untuned default."),
 ]
-Shapes = Annotated[
-    list[str] | None,
-    typer.Option("--shape", metavar="NAME=1,3,…", help="Shape of an input with dynamic axes."),
-]
 SvgFile = Annotated[
     Path | None, typer.Option("--svg", metavar="plan.svg", help="Write a picture of the graph.")
 ]
@@ -70,12 +65,11 @@ TraceFile = Annotated[
 TimeLimit = Annotated[
     float, typer.Option("--time-limit", min=0.1, metavar="S", help="Seconds for the search.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @app.command(epilog="Example: nest-tune plan show squeezenet.onnx --target vta --svg plan.svg")
 def show(
-    model: Model,
+    model: ModelFile,
     target: TargetName,
     plan: Annotated[
         Path | None,
@@ -113,7 +107,7 @@ def show(
 
 @app.command(epilog="Example: nest-tune plan check net.onnx --target vta --plan plan.toml")
 def check(
-    model: Model,
+    model: ModelFile,
     target: TargetName,
     plan: Annotated[Path, typer.Option(metavar="plan.toml", help="Plan to check.")],
     fix: Annotated[
@@ -166,7 +160,7 @@ def check(
 
 @app.command(epilog="Example: nest-tune plan best googlenet.onnx --target vta -o plan.toml")
 def best(
-    model: Model,
+    model: ModelFile,
     target: TargetName,
     plan: Annotated[
         Path | None,
@@ -241,7 +235,7 @@ class _Job:
             self._chip = replace(self._chip, cpu_table=read_cpu_table(cpu_table))
         self._schedules = {} if config is None else read_configuration(config).schedules
         self._svg, self._trace = svg, trace
-        self.model: FloatModel = load_model(model, parse_shapes(shape or []))
+        self.model: FloatModel = load_model(model, parse_shapes(shape))
         self.subject = Subject(self.model.name, self.model.digest)
         self.target = Subject(self._chip.name, self._chip.digest)
         self.cores = self._chip.npu_cores

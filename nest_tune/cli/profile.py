@@ -11,6 +11,7 @@ import typer
 
 from compiler_core.errors import InputError
 from compiler_core.whole_file import require_writable, write_atomically
+from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import console, print_json
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def profile(
         typer.Option(metavar="trace.json", help="Write a timeline that opens in Perfetto."),
     ] = None,
     by: Annotated[By, typer.Option(help="What a row of the table is.")] = By.LAYER,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show where time, bytes and energy go, and how far each layer is from its bound."""
     require_writable(trace, "--trace")

@@ -9,19 +9,19 @@ from typing import Annotated
 import typer
 
 from compiler_core.whole_file import require_writable, write_atomically
-from nest_tune.cli.compile import parse_shapes, progress
-from nest_tune.cli.output import console, print_json
+from nest_tune.cli.options import AsJson, ModelFile, OrtThreads, Shapes, parse_shapes
+from nest_tune.cli.output import console, print_json, progress
 
 EXAMPLE = "Example: nest-tune profile-cpu squeezenet.onnx -o cpu.csv"
 
 
 def profile_cpu(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file.")],
+    model: ModelFile,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="cpu.csv", help="Write the cost table."),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, metavar="N", help="Threads of onnxruntime.")] = 1,
+    threads: OrtThreads = 1,
     repeats: Annotated[
         int, typer.Option(min=5, metavar="N", help="Executions of each operator.")
     ] = 30,
@@ -31,11 +31,8 @@ def profile_cpu(
             min=0.0, metavar="S", help="Seconds per operator; five executions are always made."
         ),
     ] = 0.3,
-    shape: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=1,3,…", help="Shape of an input with dynamic axes."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    shape: Shapes = None,
+    as_json: AsJson = False,
 ) -> None:
     """Measure every operator of a model on this CPU: a cost table for plans."""
     require_writable(output, "--output")
@@ -43,7 +40,7 @@ def profile_cpu(
     from compiler_core.system.cpu_profile import measure_model, profile_cpu, random_inputs
     from compiler_core.system.cpu_table import write_cpu_table
 
-    graph = load_model(model, parse_shapes(shape or [])).graph
+    graph = load_model(model, parse_shapes(shape)).graph
     feeds = random_inputs(graph)
     rows = profile_cpu(
         graph,

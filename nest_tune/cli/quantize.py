@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,9 +10,9 @@ import typer
 from compiler_core.errors import InputError
 from compiler_core.whole_file import require_writable, write_atomically
 from nest_tune.cli import quantize_search
-from nest_tune.cli.compile import parse_shapes
 from nest_tune.cli.completion import target_names
-from nest_tune.cli.output import console, print_json
+from nest_tune.cli.options import AsJson, ModelFile, OrtThreads, Shapes, parse_shapes
+from nest_tune.cli.output import console, print_json, progress
 
 if TYPE_CHECKING:
     from compiler_core.frontend import FloatModel
@@ -29,21 +28,13 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help answers in half the time
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file.")]
-Shape = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME=1,3,…", help="Shape of an input with dynamic axes."),
-]
-Jobs = Annotated[int, typer.Option(min=1, metavar="N", help="Threads of onnxruntime.")]
-
 
 @app.command(
     "profile",
     epilog="Example: nest-tune quantize profile resnet8.onnx --calibration calib.npz -o profile",
 )
 def profile(
-    model: Model,
+    model: ModelFile,
     calibration: Annotated[
         Path, typer.Option(metavar="calib.npz", help="Samples: x, or one array per input.")
     ],
@@ -54,12 +45,12 @@ def profile(
             min=1, metavar="N", help="Statistics of the first N samples, too; may be repeated."
         ),
     ] = None,
-    shape: Shape = None,
-    jobs: Jobs = 1,
+    shape: Shapes = None,
+    jobs: OrtThreads = 1,
     as_json: AsJson = False,
 ) -> None:
     """Gather activation statistics once, for every scheme that follows."""
-    shapes = parse_shapes(shape or [])
+    shapes = parse_shapes(shape)
     require_writable(output, "--output")
 
     from compiler_core.frontend import load_model
@@ -95,7 +86,7 @@ def profile(
     "--calibration calib.npz --data eval.npz --plot layers.svg",
 )
 def sensitivity(
-    model: Model,
+    model: ModelFile,
     target: Annotated[
         str,
         typer.Option(
@@ -121,12 +112,12 @@ def sensitivity(
         int, typer.Option(min=1, metavar="N", help="Samples, spread over those given.")
     ] = 32,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Write a picture.")] = None,
-    shape: Shape = None,
-    jobs: Jobs = 1,
+    shape: Shapes = None,
+    jobs: OrtThreads = 1,
     as_json: AsJson = False,
 ) -> None:
     """Rank layers by the damage each does when it alone is quantized."""
-    shapes = parse_shapes(shape or [])
+    shapes = parse_shapes(shape)
     require_writable(plot, "--plot")
 
     from compiler_core.frontend import load_model
@@ -147,7 +138,7 @@ def sensitivity(
         chosen,
         samples,
         labels if data is not None else None,
-        progress=lambda done, total: _tell(f"layer {done} of {total}"),
+        progress=lambda done, total: progress(f"layer {done} of {total}"),
     )
     if plot is not None:
         write_atomically(plot, lambda stream: stream.write(_picture(source, found).encode()))
@@ -172,7 +163,7 @@ def _gather(source: FloatModel, calibration: Path, sizes: list[int], jobs: int) 
         samples,
         sizes,
         threads=jobs,
-        progress=lambda done, total: _tell(f"{done} of {total} samples"),
+        progress=lambda done, total: progress(f"{done} of {total} samples"),
     )
 
 
@@ -278,7 +269,3 @@ def _picture(source: FloatModel, found: tuple[LayerSensitivity, ...]) -> str:
     values = [item.accuracy.metrics[Metric.SQNR].value for item in found]
     title = f"{source.name}: SQNR of the scores with one layer alone in integers"
     return sensitivity_svg(title, [item.name for item in found], values)
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from compiler_core.whole_file import require_writable, write_atomically
-from nest_tune.cli.compile import parse_shapes
-from nest_tune.cli.output import console, print_json
+from nest_tune.cli.options import AsJson, ModelFile, OrtThreads, Shapes, parse_shapes
+from nest_tune.cli.output import console, print_json, progress
 
 if TYPE_CHECKING:
     from compiler_core.quantize.accuracy import Accuracy
@@ -24,7 +23,7 @@ EXAMPLE = (
 
 
 def search(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file.")],
+    model: ModelFile,
     target: Annotated[str, typer.Option(metavar="T", help="Target: a name or a TOML file.")],
     calibration: Annotated[
         Path, typer.Option(metavar="calib.npz", help="Samples: x, or one array per input.")
@@ -50,18 +49,15 @@ def search(
     uniform: Annotated[
         bool, typer.Option("--uniform", help="Keep every supported layer on the NPU.")
     ] = False,
-    shape: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=1,3,…", help="Shape of an input with dynamic axes."),
-    ] = None,
-    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Threads of onnxruntime.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    shape: Shapes = None,
+    jobs: OrtThreads = 1,
+    as_json: AsJson = False,
 ) -> None:
     """Find a quantization scheme: a grid in stages, then layers back to float.
 
     Accuracies are of the samples that chose, so they flatter: judge the result on others.
     """
-    shapes = parse_shapes(shape or [])
+    shapes = parse_shapes(shape)
     require_writable(output, "--output")
 
     from compiler_core.configuration import Configuration, Scheme, Subject, configuration_text
@@ -83,7 +79,7 @@ def search(
         source.graph,
         known,
         threads=jobs,
-        progress=lambda done, total: _tell(f"profile: {done} of {total} samples"),
+        progress=lambda done, total: progress(f"profile: {done} of {total} samples"),
     )
     units = default_assignment(source.graph)
     labels = read_npz(data, names=[LABELS]).get(LABELS)
@@ -92,7 +88,7 @@ def search(
         SchemeEvaluator(source.graph, units, profile, samples, y, cache=cache, threads=jobs)
         for samples, y in ((read_samples(data, source.graph), labels), (known, None))
     )
-    result = search_schemes(choosing, unlabelled=plain, npu_share=npu_share, progress=_tell)
+    result = search_schemes(choosing, unlabelled=plain, npu_share=npu_share, progress=progress)
     chosen = result.uniform if uniform else result.mixed
     asked = Configuration(
         Scheme.of({}, chosen.scheme),
@@ -166,7 +162,3 @@ def _table(evaluator: SchemeEvaluator, result: SearchResult) -> None:
         interval = f"{metric.value:.3f} ({metric.low:.3f}–{metric.high:.3f})"
         table.add_row(label, interval, noise, share, decided)
     console().print(table)
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

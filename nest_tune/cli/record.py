@@ -10,8 +10,9 @@ import typer
 
 from compiler_core.whole_file import require_writable, write_atomically
 from nest_tune.cli.completion import target_names
+from nest_tune.cli.options import AsJson, RecordStorage
 from nest_tune.cli.output import console, print_json
-from nest_tune.cli.tune import DEFAULT_STORAGE, Storage
+from nest_tune.study.settings import DEFAULT_STORAGE
 
 app = typer.Typer(
     name="record",
@@ -21,11 +22,9 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help answers in half the time
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-
 
 @app.command("list", epilog="Example: nest-tune record list --json")
-def list_records(storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False) -> None:
+def list_records(storage: RecordStorage = DEFAULT_STORAGE, as_json: AsJson = False) -> None:
     """List what was measured, one row per task, target and lowering version."""
     from nest_tune.records.database import RecordDatabase
 
@@ -76,7 +75,7 @@ def list_records(storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False) ->
 @app.command(epilog="Example: nest-tune record export -o records.jsonl")
 def export(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="JSON lines.")],
-    storage: Storage = DEFAULT_STORAGE,
+    storage: RecordStorage = DEFAULT_STORAGE,
 ) -> None:
     """Write all sound records as JSON lines."""
     require_writable(output, "--output")
@@ -95,7 +94,7 @@ def export(
 @app.command("import", epilog="Example: nest-tune record import records.jsonl")
 def import_records(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines.")],
-    storage: Storage = DEFAULT_STORAGE,
+    storage: RecordStorage = DEFAULT_STORAGE,
     as_json: AsJson = False,
 ) -> None:
     """Add the records of a file; lines that are wrong are skipped, counted and shown."""
@@ -124,7 +123,7 @@ def import_records(
 
 @app.command(epilog="Example: nest-tune record verify --remeasure 20")
 def verify(
-    storage: Storage = DEFAULT_STORAGE,
+    storage: RecordStorage = DEFAULT_STORAGE,
     target: Annotated[
         str | None,
         typer.Option(

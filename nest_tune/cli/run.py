@@ -10,8 +10,8 @@ import typer
 
 from compiler_core.errors import InputError
 from compiler_core.whole_file import require_writable
-from nest_tune.cli.compile import progress
-from nest_tune.cli.output import print_json
+from nest_tune.cli.options import AsJson
+from nest_tune.cli.output import print_json, progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +39,7 @@ def run(
         typer.Option(metavar="DIR", help="Write every program of the first sample as raw files."),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Samples at the same time.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Execute a package on the simulator."""
     require_writable(outputs, "--outputs")

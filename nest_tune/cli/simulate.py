@@ -13,7 +13,7 @@ import typer
 
 from compiler_core.errors import InputError
 from compiler_core.whole_file import require_writable, write_atomically
-from nest_tune.cli.completion import target_names
+from nest_tune.cli.options import AsJson, TargetName
 from nest_tune.cli.output import ExitCode, console, print_json
 
 if TYPE_CHECKING:
@@ -48,14 +48,7 @@ def simulate(
     program: Annotated[
         Path, typer.Argument(metavar="PROGRAM.npz", help="Program in the vector file format.")
     ],
-    target: Annotated[
-        str,
-        typer.Option(
-            help="Name of a target, or path of a .toml file.",
-            metavar="T",
-            autocompletion=target_names,
-        ),
-    ],
+    target: TargetName,
     profile: Annotated[
         Profile | None,
         typer.Option(help="Use the timing rules and element widths measured on this RTL instead."),
@@ -75,7 +68,7 @@ def simulate(
             help="Size of DRAM, such as 65536 or 0x10000; else from manifest.json or regions.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run a raw VTA program: bytes, cycles and counters.
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nest_tune.cli.compile import parse_shapes
-from nest_tune.cli.completion import target_names
+from nest_tune.cli.options import AsJson, ModelFile, Shapes, TargetName, parse_shapes
 from nest_tune.cli.output import console, print_json
 
 if TYPE_CHECKING:
@@ -32,15 +31,8 @@ def _space() -> None:
 
 @app.command(epilog="Example: nest-tune space show resnet8.onnx --target vta --task conv2d-1a2b3c")
 def show(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file.")],
-    target: Annotated[
-        str,
-        typer.Option(
-            help="Name of a target, or path of a .toml file.",
-            metavar="T",
-            autocompletion=target_names,
-        ),
-    ],
+    model: ModelFile,
+    target: TargetName,
     task: Annotated[
         str | None, typer.Option(metavar="TASK", help="Id of a task: its tiling space.")
     ] = None,
@@ -51,14 +43,11 @@ def show(
     plan: Annotated[
         Path | None, typer.Option(metavar="plan.toml", help="Fixes the partition.")
     ] = None,
-    shape: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=1,3,…", help="Shape of an input with dynamic axes."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    shape: Shapes = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show the joint space of a model, or the tiling space of one of its tasks."""
-    shapes = parse_shapes(shape or [])
+    shapes = parse_shapes(shape)
 
     from compiler_core.compile import model_layers, model_tasks
     from compiler_core.configuration import Configuration

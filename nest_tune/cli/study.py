@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from compiler_core.errors import InfeasibleError, InputError
-from nest_tune.cli.compile import parse_shapes
 from nest_tune.cli.completion import objectives, picks, study_names, target_names, trial_names
-from nest_tune.cli.output import console, print_json, without_password
+from nest_tune.cli.options import AsJson, Shapes, parse_shapes
+from nest_tune.cli.output import console, print_json, progress, without_password
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +32,6 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help answers in half the time
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 StorageUrl = Annotated[
     str | None,
     typer.Option("--storage", metavar="URL", help="Database; default sqlite:///nest-tune.db."),
@@ -118,10 +116,7 @@ def start(
         str | None,
         typer.Option(metavar="NAME", help="Measures latency and energy; else the simulator."),
     ] = None,
-    shape: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=1,3,…", help="Shape of an input with dynamic axes."),
-    ] = None,
+    shape: Shapes = None,
     objective: Annotated[
         list[str] | None,
         typer.Option(
@@ -175,7 +170,7 @@ def start(
         evaluation=evaluation,
         metric=metric,
         measurer=measurer,
-        shapes=parse_shapes(shape or []),
+        shapes=parse_shapes(shape),
         objectives=tuple(objective or ()),
         constraints=tuple(constraint or ()),
         max_accuracy_drop=max_accuracy_drop,
@@ -211,7 +206,7 @@ def _start(
     from nest_tune.study.storage import StudyStorage
 
     _check_output(output)
-    print(f"importing {settings.model}", file=sys.stderr, flush=True)
+    progress(f"importing {settings.model}")
     if dry_run:
         _print_dry_run(survey_ground(settings), as_json)
         return
@@ -260,7 +255,7 @@ def resume(
         runner=runner,
         ray_address=ray_address,
     )
-    print(f"importing {settings.model}", file=sys.stderr, flush=True)
+    progress(f"importing {settings.model}")
     ground = survey_ground(settings, study)
     study = create_study(opened, ground, "resume")
     _run(ground, opened, study, storage, pick, output, as_json)
@@ -294,13 +289,13 @@ def _run(
     from nest_tune.study.lifecycle import run_study
     from nest_tune.study.progress import Panel, make_progress
 
-    progress = make_progress(ground.settings.objectives)
+    observer = make_progress(ground.settings.objectives)
     with _saved(study.name, url):
         try:
-            result = run_study(ground, storage, study, progress)
+            result = run_study(ground, storage, study, observer)
         finally:
-            if isinstance(progress, Panel):
-                progress.close()
+            if isinstance(observer, Panel):
+                observer.close()
         chosen = result.chosen(pick)
         package = None if chosen is None else _compile(ground, result, chosen, output)
     if as_json:
@@ -322,7 +317,7 @@ def _saved(name: str, url: str | None) -> Iterator[None]:
         if not isinstance(error, Exception):
             option = "" if url is None else f" --storage {without_password(url)}"
             command = f"nest-tune study resume {name}{option}"
-            print(f"saved; go on with: {command}", file=sys.stderr, flush=True)
+            progress(f"saved; go on with: {command}")
         raise
 
 
@@ -334,7 +329,7 @@ def _compile(
     from compiler_core.package.writer import write_package
     from nest_tune.study.lifecycle import compile_trial
 
-    print(f"compiling trial {chosen.number} to {output}", file=sys.stderr, flush=True)
+    progress(f"compiling trial {chosen.number} to {output}")
     write_package(compile_trial(ground, result, chosen), output, {})
     return str(output)
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nest_tune.cli.completion import study_names
+from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import console, print_json
-from nest_tune.cli.study import AsJson, Pick, StorageUrl, app, open_storage
+from nest_tune.cli.study import Pick, StorageUrl, app, open_storage
 from nest_tune.markdown import cell
 
 if TYPE_CHECKING:

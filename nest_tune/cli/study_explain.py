@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nest_tune.cli.compile import progress
-from nest_tune.cli.output import console, print_json
-from nest_tune.cli.study import AsJson, NameOfTrial, Pick, StorageUrl, app, open_storage, split_name
+from nest_tune.cli.options import AsJson
+from nest_tune.cli.output import console, print_json, progress
+from nest_tune.cli.study import NameOfTrial, Pick, StorageUrl, app, open_storage, split_name
 
 if TYPE_CHECKING:
     from nest_tune.report.explain import Explanation

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from compiler_core.whole_file import require_writable, write_atomically
-from nest_tune.cli.compile import progress
-from nest_tune.cli.output import print_json
-from nest_tune.cli.study import AsJson, Name, Pick, StorageUrl, app, open_storage
+from nest_tune.cli.options import AsJson
+from nest_tune.cli.output import print_json, progress
+from nest_tune.cli.study import Name, Pick, StorageUrl, app, open_storage
 
 __all__ = ["app", "report"]
 

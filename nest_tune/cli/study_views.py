@@ -10,9 +10,9 @@ import typer
 
 from compiler_core.errors import InfeasibleError
 from compiler_core.whole_file import require_writable, write_atomically
+from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import console, print_json
 from nest_tune.cli.study import (
-    AsJson,
     Name,
     NameOfTrial,
     Output,

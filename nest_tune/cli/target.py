@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nest_tune.cli.completion import target_names
+from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import console, print_json
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,  # plain help answers in half the time
 )
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @app.command("list", epilog="Example: nest-tune target list")

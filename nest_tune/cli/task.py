@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nest_tune.cli import tune
-from nest_tune.cli.compile import parse_shapes
-from nest_tune.cli.completion import target_names
+from nest_tune.cli.options import AsJson, ModelFile, Shapes, TargetName, parse_shapes
 from nest_tune.cli.output import console, print_json
 
 if TYPE_CHECKING:
@@ -31,21 +30,10 @@ app = typer.Typer(
 
 app.command("tune", epilog=tune.EXAMPLE)(tune.tune)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-TargetName = Annotated[
-    str,
-    typer.Option(
-        "--target",
-        help="Name of a target, or path of a .toml file.",
-        metavar="T",
-        autocompletion=target_names,
-    ),
-]
-
 
 @app.command("list", epilog="Example: nest-tune task list resnet8.onnx --target vta --json")
 def list_tasks(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file.")],
+    model: ModelFile,
     target: TargetName,
     config: Annotated[
         Path | None, typer.Option(metavar="best.toml", help="Configuration; else the default.")
@@ -57,14 +45,11 @@ def list_tasks(
             help="Samples of the inputs; without, seeded noise, which may change a few ids.",
         ),
     ] = None,
-    shape: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=1,3,…", help="Shape of an input with dynamic axes."),
-    ] = None,
+    shape: Shapes = None,
     as_json: AsJson = False,
 ) -> None:
     """List the distinct tasks of a model with their untuned cycles."""
-    shapes = parse_shapes(shape or [])
+    shapes = parse_shapes(shape)
 
     from compiler_core.configuration import Configuration, read_configuration
     from compiler_core.targets.load import load_npu_target

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,43 +13,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler_core.whole_file import require_writable, write_atomically
-from nest_tune.cli.completion import target_names
+from nest_tune.cli.options import AsJson, RecordStorage, TargetName
 from nest_tune.cli.output import console, print_json, without_password
+from nest_tune.study.durations import parse_timeout
+from nest_tune.study.settings import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
     from compiler_core.targets.target import Target
     from nest_tune.tuning.task_search import TaskResult, TaskSearch
 
 EXAMPLE = "Example: nest-tune task tune conv2d-0123456789abcdef --target vta --trials 64"
-DEFAULT_STORAGE = "sqlite:///nest-tune.db"
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)")
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-
-Storage = Annotated[
-    str,
-    typer.Option(
-        metavar="URL",
-        envvar="NEST_TUNE_STORAGE",
-        show_envvar=False,
-        help=f"Measurement database; {DEFAULT_STORAGE} by default.",
-    ),
-]
 
 
 def tune(
     task: Annotated[
         str, typer.Argument(metavar="TASK", help="Id of a task, its beginning, or a .json file.")
     ],
-    target: Annotated[
-        str,
-        typer.Option(
-            "--target",
-            help="Name of a target, or path of a .toml file.",
-            metavar="T",
-            autocompletion=target_names,
-        ),
-    ],
+    target: TargetName,
     sampler: Annotated[
         str, typer.Option(metavar="S", help="xgb, tpe, nsga2, random or exhaustive.")
     ] = "xgb",
@@ -65,15 +44,15 @@ def tune(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     jobs: Annotated[int, typer.Option(min=1, max=256, help="Worker processes.")] = 1,
-    storage: Storage = DEFAULT_STORAGE,
+    storage: RecordStorage = DEFAULT_STORAGE,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Best schedule as TOML.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Tune one task: best schedule, its cycles, and how it was found."""
     require_writable(output, "--output")
-    limit = None if timeout is None else seconds_of(timeout, "--timeout")
+    limit = parse_timeout(timeout, "--timeout")
 
     from compiler_core.targets.load import load_npu_target
     from nest_tune.api.tasks import tune_task
@@ -107,20 +86,6 @@ def tune(
         print_json("task-tune", _document(result, chip, wall_s, exhaustive))
         return
     _print(result, wall_s)
-
-
-def seconds_of(text: str, option: str) -> float:
-    """Reads a duration.
-
-    Raises:
-        InputError: It is none.
-    """
-    from compiler_core.errors import InputError
-
-    match = _DURATION.fullmatch(text.strip())
-    if match is None or float(match[1]) <= 0:
-        raise InputError(f"{option} {text!r}: a duration such as 90s, 10m or 2h is needed")
-    return float(match[1]) * _SECONDS[match[2]]
 
 
 @contextmanager

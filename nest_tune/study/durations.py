@@ -16,10 +16,10 @@ def parse_duration(text: str, where: str) -> float:
     Raises:
         InputError: It reads otherwise or is 0.
     """
-    match = _DURATION.fullmatch(text)
+    match = _DURATION.fullmatch(text.strip())
     seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
     if not 0 < seconds < 1e9:
-        raise InputError(f"{where}: {text!r}; a duration such as 90s, 10m or 2h is needed")
+        raise InputError(f"{where} {text!r}: a duration such as 90s, 10m or 2h is needed")
     return seconds
 
 

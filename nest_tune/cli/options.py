@@ -1,0 +1,62 @@
+"""Options and arguments that several commands take, each declared once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from compiler_core.errors import InputError
+from nest_tune.cli.completion import target_names
+from nest_tune.study.settings import DEFAULT_STORAGE
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file.")]
+TargetName = Annotated[
+    str,
+    typer.Option(
+        "--target",
+        metavar="T",
+        autocompletion=target_names,
+        help="Name of a target, or path of a .toml file.",
+    ),
+]
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option("--shape", metavar="NAME=1,3,…", help="Shape of an input with dynamic axes."),
+]
+OrtThreads = Annotated[int, typer.Option(min=1, metavar="N", help="Threads of onnxruntime.")]
+RecordStorage = Annotated[
+    str,
+    typer.Option(
+        "--storage",
+        metavar="URL",
+        envvar="NEST_TUNE_STORAGE",
+        show_envvar=False,
+        help=f"Measurement database; {DEFAULT_STORAGE} by default.",
+    ),
+]
+
+
+def parse_shapes(options: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
+    """``NAME=1,3,224,224`` by name.
+
+    Raises:
+        InputError: An option reads otherwise.
+    """
+    shapes = {}
+    for option in options or ():
+        name, equals, numbers = option.rpartition("=")
+        sizes = numbers.split(",")
+        if not equals or not name or not all(s.isascii() and s.isdigit() for s in sizes):
+            raise InputError(
+                f"--shape {option}: NAME=SIZE,SIZE,… is needed", hint="--shape input=1,3,224,224"
+            )
+        if name in shapes:
+            raise InputError(f"--shape {option}: input {name!r} is given twice")
+        if any(len(size) > 10 for size in sizes):
+            raise InputError(f"--shape {option}: a size has more than 10 digits")
+        shapes[name] = tuple(int(size) for size in sizes)
+    return shapes
