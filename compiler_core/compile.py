@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from compiler_core.configuration import Configuration, Subject
-from compiler_core.errors import InfeasibleError, InputError
+from compiler_core.errors import InputError
 from compiler_core.frontend import QuantizedModel
 from compiler_core.linking import Linked
 from compiler_core.package.executable import CpuSegment, Executable, Segment
 from compiler_core.package.report import LayerReport, Metrics, Report, launch_report, totals
 from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph
+from compiler_core.schedules import choose_schedules, require_known_tasks
 from compiler_core.slices import Placed, place_layers, slicing_key
 from compiler_core.system.compiled import CompiledTimeline, compiled_timeline
 from compiler_core.system.cpu_table import target_costs
@@ -19,10 +20,8 @@ from compiler_core.system.latency import Cost, NodeCosts, conversion_cost
 from compiler_core.system.steps import Step, model_steps
 from compiler_core.system.timeline import TaskKind
 from compiler_core.targets.target import Target
-from compiler_core.targets.vta.default_schedule import default_schedule
 from compiler_core.targets.vta.dram_plan import ALIGNMENT, DramPlan, align
 from compiler_core.targets.vta.launch_timing import LaunchTiming, time_launch
-from compiler_core.targets.vta.legality import violations
 from compiler_core.targets.vta.linker import Launch, NpuSegment
 from compiler_core.targets.vta.schedule import Schedule
 from compiler_core.targets.vta.segment import Layer, SegmentLayers, segment_layers
@@ -83,7 +82,7 @@ def compile_model(
         return _on_host(source, target, progress)
     found = model_layers(source.quantized)
     given = source.configuration.schedules
-    _require_known(given, {**model_tasks(found)})
+    require_known_tasks(given, model_tasks(found))
     placed = place_layers(found, source.configuration.plan, source.configuration.slicing, target)
     tasks = model_tasks(placed.layers)
     progress(f"{sum(len(part.layers) for part in placed.layers)} layers, {len(tasks)} tasks")
@@ -148,34 +147,6 @@ def model_tasks(layers: tuple[SegmentLayers, ...]) -> dict[str, Task]:
     return {layer.task.id: layer.task for part in layers for layer in part.layers}
 
 
-def choose_schedules(
-    tasks: Mapping[str, Task], given: Mapping[str, Schedule], target: Target
-) -> dict[str, Schedule]:
-    """The given schedule of each task, else the untuned default.
-
-    Raises:
-        InputError: A schedule is for a task that the model does not have, or for another operator.
-        InfeasibleError: A schedule does not fit.
-    """
-    _require_known(given, tasks)
-    chosen = {}
-    for name, task in tasks.items():
-        schedule = given.get(name) or default_schedule(task.workload, target.npu)
-        if name in given:
-            check_schedule(task, schedule, target)
-        chosen[name] = schedule
-    return chosen
-
-
-def _require_known(given: Mapping[str, Schedule], tasks: Mapping[str, Task]) -> None:
-    for name in given:
-        if name not in tasks:
-            raise InputError(
-                f"schedule.{name}: the model has no such task; it has {', '.join(sorted(tasks))}",
-                hint="nest-tune task list shows the tasks of a model",
-            )
-
-
 def _whole_schedules(
     placed: Placed, given: Mapping[str, Schedule], target: Target
 ) -> dict[str, Schedule]:
@@ -188,21 +159,6 @@ def _whole_schedules(
     }
     used = {name: schedule for name, schedule in given.items() if name in tasks}
     return choose_schedules(tasks, used, target)
-
-
-def check_schedule(task: Task, schedule: Schedule, target: Target) -> None:
-    """Refuses a schedule that does not fit its task.
-
-    Raises:
-        InputError: It is for another kind of operator.
-        InfeasibleError: It breaks a rule; says which.
-    """
-    try:
-        broken = violations(task.workload, schedule, target.npu.geometry)
-    except TypeError as error:
-        raise InputError(f"schedule of task {task.id}: {error}") from error
-    if broken:
-        raise InfeasibleError(f"schedule of task {task.id}: {broken[0]}")
 
 
 def _report(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from compiler_core.errors import InfeasibleError, InputError
+from compiler_core.errors import InputError
+from compiler_core.schedules import check_schedule
 from compiler_core.targets.target import Target
-from compiler_core.targets.vta.legality import violations
 from compiler_core.targets.vta.multicore_schedule import default_slicings
 from compiler_core.targets.vta.segment import Layer, SegmentLayers
 from compiler_core.targets.vta.slice_part import SlicePart
@@ -151,9 +151,4 @@ def _check(layer: Layer, axis: SliceAxis, given: SlicedSchedule, target: Target)
             f"{len(pieces)} slices"
         )
     for core, (piece, schedule) in enumerate(zip(pieces, given.schedules, strict=True)):
-        try:
-            broken = violations(piece.workload, schedule, target.npu.geometry)
-        except TypeError as error:
-            raise InputError(f"{where}.core-{core}: {error}") from error
-        if broken:
-            raise InfeasibleError(f"{where}.core-{core}: {broken[0]}")
+        check_schedule(f"{where}.core-{core}", piece.workload, schedule, target)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from os import environ
 from pathlib import Path
 
-from compiler_core.compile import choose_schedules, model_layers, model_tasks
+from compiler_core.compile import model_layers, model_tasks
 from compiler_core.configuration import Configuration, read_configuration
 from compiler_core.frontend import load_model, noise_samples, quantize_model
+from compiler_core.schedules import choose_schedules
 from compiler_core.targets.host import require_npu
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target

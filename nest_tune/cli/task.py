@@ -129,7 +129,7 @@ def measure(
     as_json: AsJson = False,
 ) -> None:
     """Measure one given schedule of a task: cycles, bytes, utilization."""
-    from compiler_core.compile import check_schedule
+    from compiler_core.schedules import check_schedule
     from compiler_core.targets.load import load_npu_target
     from compiler_core.targets.vta.layer import measure_layer
     from nest_tune.task_store import find
@@ -137,7 +137,7 @@ def measure(
     chip = load_npu_target(target)
     chosen = find(task)
     given = _read_schedule(schedule, chosen.id)
-    check_schedule(chosen, given, chip)
+    check_schedule(f"schedule of task {chosen.id}", chosen.workload, given, chip)
     timing = measure_layer(chosen.workload, given, chip.npu)
     document = _measurement(chosen, given, timing, chip)
     if as_json:

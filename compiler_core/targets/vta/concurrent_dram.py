@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from compiler_core.targets.vta.dram_plan import DramPlan, align
+from compiler_core.targets.vta.dram_plan import DramPlan, first_fit
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,11 @@ def plan_concurrent_buffers(buffers: Sequence[Buffer], before: Sequence[int]) ->
     """
     touched = {item.name: sum(1 << step for step in item.steps) for item in buffers}
     over = {item.name: _common(item.steps, before) for item in buffers}
-    placed: list[tuple[int, Buffer]] = []
-    offsets: dict[str, int] = {}
-    for item in sorted(buffers, key=lambda item: (-item.size, item.name)):
-        offset = 0
-        meeting = [
-            (start, other) for start, other in placed if not _apart(item, other, touched, over)
-        ]
-        for start, other in sorted(meeting, key=lambda entry: entry[0]):
-            if start - offset >= align(item.size):
-                break
-            offset = max(offset, start + align(other.size))
-        placed.append((offset, item))
-        offsets[item.name] = offset
-    end = max((offset + align(item.size) for offset, item in placed), default=0)
-    return DramPlan(offsets, end, sum(align(item.size) for item in buffers))
+
+    def meet(one: Buffer, other: Buffer) -> bool:
+        return not _apart(one, other, touched, over)
+
+    return first_fit(sorted(buffers, key=lambda item: (-item.size, item.name)), meet)
 
 
 def _common(steps: frozenset[int], before: Sequence[int]) -> int:

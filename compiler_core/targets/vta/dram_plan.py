@@ -9,8 +9,9 @@ Source: Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Infe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 ALIGNMENT = 4096
 """Byte alignment of every array, and the first usable address: as on a task's own program, so that
@@ -64,18 +65,38 @@ def align(size: int) -> int:
 def plan_buffers(lifetimes: Iterable[Lifetime]) -> DramPlan:
     """Places buffers; the result depends on their names, sizes and times, not on their order."""
     ordered = sorted(lifetimes, key=lambda item: (-item.size, item.first, item.name))
-    placed: list[tuple[int, Lifetime]] = []
-    offsets: dict[str, int] = {}
+    return first_fit(ordered, Lifetime.meets)
+
+
+class Sized(Protocol):
+    """What takes addresses."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def size(self) -> int: ...
+
+
+_B = TypeVar("_B", bound=Sized)
+
+
+def first_fit(ordered: Sequence[_B], meet: Callable[[_B, _B], bool]) -> DramPlan:
+    """Places buffers one after another, each at the lowest address that is free.
+
+    Args:
+        ordered: In this order; names are unique.
+        meet: Whether two may not share addresses.
+    """
+    placed: list[tuple[int, _B]] = []
     for item in ordered:
         offset = 0
-        for start, other in sorted(
-            ((start, other) for start, other in placed if other.meets(item)),
-            key=lambda entry: entry[0],
-        ):
+        meeting = [(start, other) for start, other in placed if meet(other, item)]
+        for start, other in sorted(meeting, key=lambda entry: entry[0]):
             if start - offset >= align(item.size):
                 break
             offset = max(offset, start + align(other.size))
         placed.append((offset, item))
-        offsets[item.name] = offset
     end = max((offset + align(item.size) for offset, item in placed), default=0)
+    offsets = {item.name: offset for offset, item in placed}
     return DramPlan(offsets, end, sum(align(item.size) for item in ordered))
