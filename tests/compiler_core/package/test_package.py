@@ -192,8 +192,8 @@ def test_a_failure_leaves_no_half_package(
 
 def test_what_onnxruntime_refuses_is_not_written(tmp_path: Path) -> None:
     text = (
-        '<ir_version: 8, opset_import: ["" : 17]> g (string[1,2] x) => (string[1,2] y) '
-        "{ y = Softmax(x) }"
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[1,2] x) => (float[1,2] y) '
+        "{ text = Cast<to: int = 8>(x) wrong = Softmax(text) y = Cast<to: int = 1>(wrong) }"
     )
     onnx.save(onnx.parser.parse_model(text), tmp_path / "text.onnx")
     source = quantize_model(load_model(tmp_path / "text.onnx"), Configuration(), None)
