@@ -150,6 +150,7 @@ def build_costs(
     schedules: Schedules | None = None,
     quantized: QuantizedGraph | None = None,
     progress: Callable[[str], None] = lambda _: None,
+    programs: ProgramCosts | None = None,
 ) -> CostTable:
     """Costs of every group on every unit that can run it.
 
@@ -160,10 +161,11 @@ def build_costs(
         schedules: By task id; a task without one gets the untuned default.
         quantized: The model with everything on the NPU that can run there.
         progress: Told of each program that is measured.
+        programs: What measures them instead; then schedules are its own.
     """
     if quantized is None:
         quantized = quantized_stand_in(groups)
-    measured = ProgramCosts(target.npu, schedules or {}, progress, target.npu_cores)
+    measured = programs or ProgramCosts(target.npu, schedules or {}, progress, target.npu_cores)
     layers: dict[int, list[Layer]] = {}
     for layer, group in _layers(groups, quantized):
         layers.setdefault(group, []).append(layer)

@@ -20,8 +20,9 @@ from compiler_core.tensor.workload import (
 Shape = tuple[int, int, int, int]
 
 _USUAL_BIAS_BITS = 17
-_DIRECT_RESIDUAL_BITS = 6
-_FAR_RESIDUAL_BITS = 7
+DIRECT_RESIDUAL_BITS = 6
+FAR_RESIDUAL_BITS = 7
+"""What a workload notes of a residual's shift: whether it needs a pass of its own."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ def conv_terms(
     )
     residual_bits = None
     if operator.residual is not None:
-        direct = operator.residual_shift <= _DIRECT_RESIDUAL_BITS
-        residual_bits = _DIRECT_RESIDUAL_BITS if direct else _FAR_RESIDUAL_BITS
+        direct = operator.residual_shift <= DIRECT_RESIDUAL_BITS
+        residual_bits = DIRECT_RESIDUAL_BITS if direct else FAR_RESIDUAL_BITS
     largest = int(np.abs(constants).max(initial=0))
     bias_bits = max(_USUAL_BIAS_BITS, largest.bit_length()) if largest else 0
     n, channels, height, width = input_shape

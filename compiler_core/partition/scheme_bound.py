@@ -1,0 +1,82 @@
+"""What no quantization scheme can beat: costs of a model with the least passes that its programs
+could have.
+
+A scheme acts on latency in four ways, and none of them takes away from the least:
+
+- it decides which passes the requantization of a program needs (:class:`Epilogue`, the clamp of a
+  max pool, whether a residual is shifted): here each program takes the least over all of them;
+- it may split inputs of few channels, so that a program reads twice as many: the least is over
+  both;
+- it may add operators to the CPU (factors that equalize, parts of split inputs), and bytes to a
+  border; both only add;
+- nodes that the NPU cannot run under it go to the CPU, which is another placement.
+
+So the bound of the optimal plan under these costs is one of all schemes and plans together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+
+from compiler_core.errors import InputError
+from compiler_core.graph.ir import Graph
+from compiler_core.partition.costs import build_costs
+from compiler_core.partition.evaluate import Evaluator
+from compiler_core.partition.groups import build_groups
+from compiler_core.partition.programs import LANES, Program, ProgramCosts
+from compiler_core.system.cpu_table import target_costs
+from compiler_core.targets.target import Target
+from compiler_core.tensor.from_integer import DIRECT_RESIDUAL_BITS, FAR_RESIDUAL_BITS
+from compiler_core.tensor.workload import ConvWorkload, Epilogue, Workload
+
+_BOTH = (False, True)
+_BIAS_BITS = (0, 17)
+
+
+def least_costs(graph: Graph, target: Target) -> Evaluator:
+    """Groups and costs of a model, none of them above what any scheme makes of it with untuned
+    schedules.
+
+    Args:
+        graph: Simplified.
+        target: With one NPU core.
+
+    Raises:
+        InputError: The target has several cores.
+    """
+    if target.npu_cores != 1:
+        raise InputError(f"target {target.name!r}: bounds of schemes are for one NPU core")
+    groups = build_groups(graph)
+    programs = _LeastPrograms(target.npu, {})
+    table = build_costs(groups, target, target_costs(target, graph), programs=programs)
+    return Evaluator(groups, table)
+
+
+def variants(workload: Workload) -> Iterator[Workload]:
+    """All programs that a scheme could make of an operator."""
+    if not isinstance(workload, ConvWorkload):
+        for low, high in product(_BOTH, _BOTH):
+            yield replace(workload, clip_low=low, clip_high=high)
+        return
+    channels = [workload.in_channels]
+    if workload.entry and workload.groups == 1 and 2 * workload.in_channels <= LANES:
+        channels.append(2 * workload.in_channels)
+    fused = workload.epilogue.residual_bits is not None
+    residuals = (DIRECT_RESIDUAL_BITS, FAR_RESIDUAL_BITS) if fused else (None,)
+    requantizations = [(*passes, False) for passes in product(_BOTH, _BOTH, _BOTH)]
+    requantizations += [(False, *passes, True) for passes in product(_BOTH, _BOTH)]
+    for count, bits, residual, passes in product(channels, _BIAS_BITS, residuals, requantizations):
+        shift, low, high, channel_shift = passes
+        epilogue = Epilogue(bits, shift, low, high, residual, channel_shift)
+        yield replace(workload, in_channels=count, epilogue=epilogue)
+
+
+class _LeastPrograms(ProgramCosts):
+    """Measures a workload as the least of its variants."""
+
+    def program(self, name: str, workload: Workload) -> Program:
+        found = [super(_LeastPrograms, self).program(name, one) for one in variants(workload)]
+        least = min(found, key=lambda program: program.cycles)
+        return replace(least, input_bytes=min(program.input_bytes for program in found))
