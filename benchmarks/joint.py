@@ -22,10 +22,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from nest_tune.study.creation import create_study
 from nest_tune.study.flags import Flags, resolve
 from nest_tune.study.front import pareto_front
-from nest_tune.study.lifecycle import StudyResult, create_study, run_study, survey_ground
+from nest_tune.study.ground import survey_ground
+from nest_tune.study.lifecycle import run_study
 from nest_tune.study.observer import Observer
+from nest_tune.study.result import StudyResult
 from nest_tune.study.settings import StudySettings
 from nest_tune.study.storage import StudyStorage
 from nest_tune.study.trial import OuterTrial

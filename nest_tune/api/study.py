@@ -13,17 +13,13 @@ from compiler_core.whole_file import require_writable, write_atomically
 from nest_tune.api.compiling import Compilation, compilation
 from nest_tune.api.values import PathName, Progress
 from nest_tune.report.explain import Explanation
+from nest_tune.study.creation import create_study
 from nest_tune.study.flags import Flags, resolve
-from nest_tune.study.lifecycle import (
-    StudyResult,
-    check_file,
-    create_study,
-    load_result,
-    resumed_settings,
-    run_study,
-    survey_ground,
-)
+from nest_tune.study.ground import survey_ground
+from nest_tune.study.lifecycle import run_study
 from nest_tune.study.observer import Observer
+from nest_tune.study.result import StudyResult, load_result
+from nest_tune.study.resume import check_file, resumed_settings
 from nest_tune.study.selection import (
     decisions_of,
     ground_of,
@@ -297,7 +293,7 @@ class Study:
             InputError: There is no such measured trial, or a file has changed since.
             InfeasibleError: No trial is feasible.
         """
-        from nest_tune.study.lifecycle import compile_trial
+        from nest_tune.study.result import compile_trial
 
         result = self.result
         chosen = selected(result, trial, pick)
@@ -344,7 +340,7 @@ class Study:
             InfeasibleError: No trial is feasible.
         """
         from compiler_core.package.writer import require_free, write_package
-        from nest_tune.study.lifecycle import compile_trial
+        from nest_tune.study.result import compile_trial
 
         folder = Path(output)
         require_free(folder)

@@ -9,6 +9,7 @@ from pathlib import Path
 from compiler_core.compile import CompiledModel, compile_model, model_layers, model_tasks
 from compiler_core.configuration import Configuration, Subject, read_configuration
 from compiler_core.errors import InfeasibleError, InputError
+from compiler_core.file_digest import file_digest
 from compiler_core.frontend import (
     LABELS,
     FloatModel,
@@ -21,7 +22,7 @@ from compiler_core.lock import Lock, LockedLayer
 from compiler_core.npz import read_npz
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.targets.load import load_target
-from nest_tune.ci.lock import Sources, constants_sha256, file_sha256, locked, locked_layers
+from nest_tune.ci.lock import Sources, constants_sha256, locked, locked_layers
 from nest_tune.study.scoring import COMPARING, float_outputs, score
 
 Progress = Callable[[str], None]
@@ -174,7 +175,7 @@ def check(
 def _with_data(
     sources: Sources, lock: Lock, path: Path, data: Path, *, accept_data: bool
 ) -> Sources:
-    found = file_sha256(data)
+    found = file_digest(data)
     if not accept_data and found != lock.evaluation:
         was = f"with digest {lock.evaluation[:16]}…" if lock.evaluation else "nowhere"
         raise InputError(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from compiler_core.compile import CompiledModel
 from compiler_core.configuration import Configuration
-from compiler_core.errors import InputError
+from compiler_core.file_digest import file_digest
 from compiler_core.frontend import Arrays, FloatModel, read_samples
 from compiler_core.lock import Lock, LockedLayer
 from compiler_core.targets.vta.lowering_version import LOWERING_VERSION
@@ -74,7 +74,7 @@ def locked(compiled: CompiledModel, sources: Sources, folder: Path) -> Configura
         _relative(sources.model, folder),
         target,
         sources.metric if has_accuracy else "",
-        "" if sources.evaluation is None else file_sha256(sources.evaluation),
+        "" if sources.evaluation is None else file_digest(sources.evaluation),
         sources.samples if has_accuracy else 0,
         constants_sha256(compiled),
         dict(sorted(sources.shapes.items())),
@@ -122,19 +122,6 @@ def constants_sha256(compiled: CompiledModel) -> str:
     for part in compiled.executable.npu_segments:
         found.update(part.image.tobytes())
     return found.hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """Digest of a file.
-
-    Raises:
-        InputError: It cannot be read.
-    """
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def versions() -> dict[str, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from compiler_core.configuration import read_configuration
 from compiler_core.errors import InputError
-from nest_tune.ci.lock import file_sha256
+from compiler_core.file_digest import file_digest
 
 MOST_JOBS = 200
 """What a matrix may hold at both services (256 and 200)."""
@@ -87,7 +87,7 @@ def plan_jobs(locks: Sequence[Path], data: Sequence[Path], root: Path) -> Plan:
             f"{len(locks)} lock files; from 1 to {MOST_JOBS} can be checked",
             hint="nest-tune study export NAME -o best.toml writes one",
         )
-    files = {file_sha256(path): path for path in data}
+    files = {file_digest(path): path for path in data}
     jobs, notes, used = [], [], set()
     for path in dict.fromkeys(locks):
         lock = read_configuration(path).lock

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nest_tune.study.flags import Flags
-    from nest_tune.study.lifecycle import Ground, StudyResult
+    from nest_tune.study.ground import Ground
+    from nest_tune.study.result import StudyResult
     from nest_tune.study.settings import StudySettings
     from nest_tune.study.storage import StoredStudy, StudyStorage
     from nest_tune.study.trial import OuterTrial
@@ -202,7 +203,8 @@ def _start(
     output: Path | None,
     as_json: bool,
 ) -> None:
-    from nest_tune.study.lifecycle import create_study, survey_ground
+    from nest_tune.study.creation import create_study
+    from nest_tune.study.ground import survey_ground
     from nest_tune.study.storage import StudyStorage
 
     _check_output(output)
@@ -234,13 +236,10 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     """Go on where a study stopped: same sampler, same space."""
+    from nest_tune.study.creation import create_study
     from nest_tune.study.durations import parse_timeout
-    from nest_tune.study.lifecycle import (
-        check_file,
-        create_study,
-        resumed_settings,
-        survey_ground,
-    )
+    from nest_tune.study.ground import survey_ground
+    from nest_tune.study.resume import check_file, resumed_settings
 
     _check_output(output)
     opened = open_storage(storage)
@@ -327,7 +326,7 @@ def _compile(
     if output is None:
         return None
     from compiler_core.package.writer import write_package
-    from nest_tune.study.lifecycle import compile_trial
+    from nest_tune.study.result import compile_trial
 
     progress(f"compiling trial {chosen.number} to {output}")
     write_package(compile_trial(ground, result, chosen), output, {})

@@ -51,7 +51,7 @@ def compare(
 ) -> None:
     """Compare studies after the same number of trials: best values, fronts, decisions."""
     from nest_tune.study import compare as comparing
-    from nest_tune.study.lifecycle import load_result
+    from nest_tune.study.result import load_result
 
     opened = open_storage(storage)
     results = [load_result(opened, opened.find(name)) for name in names]

@@ -13,7 +13,7 @@ from nest_tune.cli.study import NameOfTrial, Pick, StorageUrl, app, open_storage
 
 if TYPE_CHECKING:
     from nest_tune.report.explain import Explanation
-    from nest_tune.study.lifecycle import StudyResult
+    from nest_tune.study.result import StudyResult
 
 __all__ = ["app", "explain"]
 
@@ -34,7 +34,7 @@ def explain(
     """
     from nest_tune.report import explain as explaining
     from nest_tune.study.documents import trial_document
-    from nest_tune.study.lifecycle import load_result
+    from nest_tune.study.result import load_result
     from nest_tune.study.selection import ground_of, selected
 
     study, number = split_name(name)

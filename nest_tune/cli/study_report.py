@@ -30,7 +30,7 @@ def report(
     require_writable(output, "--output")
     from nest_tune.report.collect import collect
     from nest_tune.report.page import page
-    from nest_tune.study.lifecycle import load_result
+    from nest_tune.study.result import load_result
     from nest_tune.study.settings import storage_url
 
     opened = open_storage(storage)

@@ -26,7 +26,7 @@ from nest_tune.cli.study import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from nest_tune.study.lifecycle import StudyResult
+    from nest_tune.study.result import StudyResult
     from nest_tune.study.storage import StudyStorage
     from nest_tune.study.trial import OuterTrial
     from search_spaces.joint import JointSpace
@@ -41,7 +41,7 @@ _ACCURACY = ("accuracy", "accuracy_drop")
 def list_studies(storage: StorageUrl = None, as_json: AsJson = False) -> None:
     """List the studies of a storage."""
     from nest_tune.study.documents import place_text, study_place, study_status
-    from nest_tune.study.lifecycle import load_result, unix_time
+    from nest_tune.study.result import load_result
 
     opened = open_storage(storage)
     results = [load_result(opened, study) for study in opened.studies()]
@@ -54,7 +54,7 @@ def list_studies(storage: StorageUrl = None, as_json: AsJson = False) -> None:
             "front": len(result.front),
             "model": result.settings.model,
             "target": result.settings.target,
-            "created": unix_time(result.study.created_s),
+            "created": result.created,
             **study_place(result),
         }
         for result in results
@@ -85,7 +85,7 @@ def list_studies(storage: StorageUrl = None, as_json: AsJson = False) -> None:
 
 
 def _load(storage: StudyStorage, name: str) -> StudyResult:
-    from nest_tune.study.lifecycle import load_result
+    from nest_tune.study.result import load_result
 
     return load_result(storage, storage.find(name))
 
@@ -191,7 +191,8 @@ def best(
 ) -> None:
     """Show the feasible front and pick one trial of it."""
     from nest_tune.study.documents import result_document
-    from nest_tune.study.lifecycle import compile_trial, survey_ground
+    from nest_tune.study.ground import survey_ground
+    from nest_tune.study.result import compile_trial
 
     result = _load(open_storage(storage), name)
     chosen = result.chosen(pick)

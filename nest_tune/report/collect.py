@@ -23,7 +23,8 @@ from nest_tune.report.trial_charts import front_charts, progress_charts
 from nest_tune.study.documents import study_status
 from nest_tune.study.front import closest
 from nest_tune.study.goals import Metric
-from nest_tune.study.lifecycle import Ground, StudyResult
+from nest_tune.study.ground import Ground
+from nest_tune.study.result import StudyResult
 from nest_tune.study.trial import Outcome, OuterTrial, outcome_counts
 
 __all__ = ["CompiledPart", "ReportData", "collect"]
@@ -50,7 +51,6 @@ def collect(
         InputError: The rule cannot be used.
     """
     from nest_tune.report.importance import importances
-    from nest_tune.study.lifecycle import unix_time
     from nest_tune.study.selection import decisions_of
     from nest_tune.study.settings import settings_document
 
@@ -70,7 +70,7 @@ def collect(
     return ReportData(
         name=result.study.name,
         status=study_status(result),
-        created=unix_time(result.study.created_s),
+        created=result.created,
         model=Path(result.settings.model).name,
         target=result.settings.target,
         goals=tuple(f"{o.direction.value} {o.metric.value}" for o in result.settings.objectives),
@@ -112,7 +112,9 @@ def _compiled(
     result: StudyResult, chosen: OuterTrial, notes: list[str], progress: Progress
 ) -> CompiledPart:
     """Sections of the compiled model; where its files have changed or gone, a note instead."""
-    from nest_tune.study.lifecycle import check_unchanged, compile_trial, survey_ground
+    from nest_tune.study.ground import survey_ground
+    from nest_tune.study.result import compile_trial
+    from nest_tune.study.resume import check_unchanged
 
     try:
         ground = survey_ground(result.settings, result.study)

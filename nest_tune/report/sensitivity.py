@@ -12,7 +12,7 @@ from compiler_core.frontend import read_samples
 from compiler_core.quantize.accuracy import Metric
 from compiler_core.quantize.profile import profile_model
 from compiler_core.quantize.sensitivity import layer_macs, sensitivities
-from nest_tune.study.lifecycle import Ground
+from nest_tune.study.ground import Ground
 
 SAMPLES = 16
 _FEWEST_SAMPLES = 4

@@ -9,7 +9,7 @@ from compiler_core.errors import InputError
 from nest_tune.study.front import losses, pareto_front, pick
 from nest_tune.study.goals import Objective
 from nest_tune.study.hypervolume import hypervolume
-from nest_tune.study.lifecycle import StudyResult
+from nest_tune.study.result import StudyResult
 from nest_tune.study.trial import OuterTrial
 
 _CHECKPOINTS = 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nest_tune.study.front import closest
-from nest_tune.study.lifecycle import StudyResult
+from nest_tune.study.result import StudyResult
 from nest_tune.study.storage import Status
 from nest_tune.study.trial import OuterTrial, outcome_counts
 

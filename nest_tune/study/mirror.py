@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from compiler_core.plain import to_plain
 from nest_tune.study.documents import study_status
 from nest_tune.study.goals import scale_of
-from nest_tune.study.lifecycle import StudyResult, load_result
+from nest_tune.study.result import StudyResult, load_result
 from nest_tune.study.storage import StudyStorage
 from nest_tune.study.trial import Outcome, OuterTrial
 

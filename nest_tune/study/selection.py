@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from compiler_core.errors import InfeasibleError, InputError
-from nest_tune.study.lifecycle import Ground, StudyResult, check_unchanged, survey_ground
+from nest_tune.study.ground import Ground, survey_ground
+from nest_tune.study.result import StudyResult
+from nest_tune.study.resume import check_unchanged
 from nest_tune.study.storage import StoredStudy
 from nest_tune.study.trial import OuterTrial
 

@@ -15,8 +15,8 @@ import pytest
 from optuna.trial import TrialState
 
 from nest_tune.cli.dashboard import HOST, bind
-from nest_tune.study.lifecycle import load_result
 from nest_tune.study.mirror import Mirror, frozen_trial
+from nest_tune.study.result import load_result
 from nest_tune.study.storage import StudyStorage
 from nest_tune.study.trial import Outcome
 

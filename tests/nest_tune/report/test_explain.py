@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from nest_tune.report.explain import Explanation, explain, is_worse
-from nest_tune.study.lifecycle import Ground, StudyResult, load_result, survey_ground
+from nest_tune.study.ground import Ground, survey_ground
+from nest_tune.study.result import StudyResult, load_result
 from nest_tune.study.storage import StudyStorage
 from nest_tune.study.trial import OuterTrial
 

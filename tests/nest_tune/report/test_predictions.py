@@ -17,7 +17,7 @@ from nest_tune.records.record import Record
 from nest_tune.report.predictions import predictions
 from nest_tune.study.goals import Direction, Metric, Objective
 from nest_tune.study.inner import TunedTask
-from nest_tune.study.lifecycle import StudyResult
+from nest_tune.study.result import StudyResult
 from nest_tune.study.settings import StudySettings
 from nest_tune.study.storage import Status, StoredStudy
 from nest_tune.tuning.tune import tune_tasks

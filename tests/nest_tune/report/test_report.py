@@ -19,7 +19,7 @@ from nest_tune.report.collect import collect
 from nest_tune.report.data import CompiledPart, ReportData
 from nest_tune.report.page import page
 from nest_tune.study.inner import TunedTask
-from nest_tune.study.lifecycle import StudyResult, load_result
+from nest_tune.study.result import StudyResult, load_result
 from nest_tune.study.storage import StudyStorage
 from nest_tune.study.trial import Outcome
 

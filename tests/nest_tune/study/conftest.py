@@ -22,11 +22,14 @@ from nest_tune.runners.runner import (
     make_runner,
     resolve,
 )
-from nest_tune.study import lifecycle, tasks
+from nest_tune.study import ground, lifecycle, tasks
+from nest_tune.study.creation import create_study
 from nest_tune.study.flags import Flags
 from nest_tune.study.flags import resolve as resolve_settings
-from nest_tune.study.lifecycle import StudyResult, create_study, run_study, survey_ground
+from nest_tune.study.ground import survey_ground
+from nest_tune.study.lifecycle import run_study
 from nest_tune.study.observer import Observer
+from nest_tune.study.result import StudyResult
 from nest_tune.study.settings import StudySettings
 from nest_tune.study.storage import StudyStorage
 
@@ -141,6 +144,6 @@ def studies(tmp_path: Path, synthetic: ModuleType, monkeypatch: pytest.MonkeyPat
     labels = np.random.default_rng(1).integers(0, 7, 48)
     np.savez(tmp_path / "calib.npz", **calibration)
     np.savez(tmp_path / "eval.npz", **evaluation, y=labels)
-    monkeypatch.setattr(lifecycle, "SUBSET", 16)
+    monkeypatch.setattr(ground, "SUBSET", 16)
     monkeypatch.setattr(tasks, "PER_TASK", 16)
     return Studies(tmp_path, model, monkeypatch)

@@ -18,7 +18,7 @@ from nest_tune.study.front import pareto_front
 from nest_tune.study.goals import Direction, Metric, Objective
 from nest_tune.study.hypervolume import hypervolume
 from nest_tune.study.inner import TunedTask
-from nest_tune.study.lifecycle import StudyResult
+from nest_tune.study.result import StudyResult
 from nest_tune.study.settings import StudySettings
 from nest_tune.study.storage import Status, StoredStudy, StudyStorage
 from nest_tune.study.trial import Outcome, OuterTrial

@@ -11,10 +11,11 @@ import pytest
 
 from compiler_core.errors import InputError, NestTuneError
 from nest_tune.runners.runner import Answer, Ending, Work
-from nest_tune.study import lifecycle
+from nest_tune.study import ground
 from nest_tune.study.goals import Direction, Limit, Metric, Objective
-from nest_tune.study.lifecycle import compile_trial, survey_ground
+from nest_tune.study.ground import survey_ground
 from nest_tune.study.observer import Ended
+from nest_tune.study.result import compile_trial
 from nest_tune.study.storage import Status, StudyStorage, trials_digest
 from nest_tune.study.trial import Outcome
 
@@ -121,7 +122,7 @@ def test_results_are_found_again(studies: Any) -> None:
 def test_accuracy_is_measured_in_full_only_where_it_matters(
     studies: Any, synthetic: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifecycle, "SUBSET", 128)
+    monkeypatch.setattr(ground, "SUBSET", 128)
     np.savez(studies.folder / "eval.npz", **synthetic.samples("residual", 512, 3))
     result = studies.run(studies.settings(metric="agreement", trials=25))
     full = [trial for trial in result.trials if trial.accuracy_samples == 512]

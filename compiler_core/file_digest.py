@@ -1,0 +1,21 @@
+"""Digest of a file of any size."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from compiler_core.errors import InputError
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hex.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
