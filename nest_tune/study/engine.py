@@ -24,12 +24,11 @@ from compiler_core.plain import to_plain
 from compiler_core.tensor.digest import digest
 from nest_tune.runners.runner import Answer, Ending
 from nest_tune.study.calls import Calls
-from nest_tune.study.front import dominates, losses, pareto_front
-from nest_tune.study.goals import Direction, Metric, violation
 from nest_tune.study.inner import CountedTask, TunedTask, Tuner, task_from_plain, tuned_from_plain
 from nest_tune.study.observer import Budget, Ended, Observer
 from nest_tune.study.proposals import SearchProblem, propose
-from nest_tune.study.scoring import Score, hopeful_difference
+from nest_tune.study.prospects import Prospects
+from nest_tune.study.scoring import Score
 from nest_tune.study.storage import Request, StoredStudy, StudyStorage
 from nest_tune.study.trial import Outcome, OuterTrial, Proposal
 from nest_tune.tuning.task_search import TaskSearch
@@ -43,24 +42,10 @@ EQUAL_ERRORS = 10
 _WORK = "nest_tune.study.worker"
 _BEAT_S = 1.0
 _BASELINE_TIMEOUT_S = 3600.0
-_TOWARDS = {
-    Metric.ACCURACY: Direction.MAXIMIZE,
-    Metric.ACCURACY_DROP: Direction.MINIMIZE,
-}
-_DEVIATIONS = 2.0
-"""Standard deviations that a subset's accuracy is given the benefit of."""
 
 
 class _CancelledError(Exception):
     """Another process asked for the end of the running trials."""
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """Accuracies of the float model: on the subset and on all samples."""
-
-    subset: Score
-    full: Score
 
 
 @dataclass
@@ -102,7 +87,7 @@ class Engine:
     ) -> None:
         self._study, self._storage, self._problem = study, storage, problem
         self._calls, self._tuner, self._observer = calls, tuner, observer
-        self._baseline: Baseline | None = None
+        self._prospects: Prospects | None = None
         self._trials: dict[int, OuterTrial] = {}
         self._history: tuple[OuterTrial, ...] = ()
         self._tasks: dict[str, TunedTask] = {}
@@ -163,7 +148,7 @@ class Engine:
             self._refuse_equal_errors(history)
             if first >= budget.trials:
                 return Ended.TRIALS
-            if self._is_ideal(history):
+            if self._prospects is not None and self._prospects.is_ideal(history):
                 return Ended.IDEAL
             self.poll()
             if self._asked is Request.STOP:
@@ -180,18 +165,6 @@ class Engine:
                 if len(batch) < size:
                     return Ended.EXHAUSTED
             first += size
-
-    def _is_ideal(self, history: Sequence[OuterTrial]) -> bool:
-        """Whether a trial has the best value of every objective that there can be: known of the
-        accuracy of metrics that count samples, when all are right."""
-        baseline, objectives = self._baseline, self._problem.objectives
-        if baseline is None or not baseline.full.hits:
-            return False
-        best = self._accuracies(1.0, baseline)
-        if any(_TOWARDS.get(o.metric) is not o.direction for o in objectives):
-            return False
-        ideal = tuple(o.loss(best[o.metric.value]) for o in objectives)
-        return any(losses(t, objectives) == ideal for t in pareto_front(history, objectives))
 
     def _refuse_equal_errors(self, history: Sequence[OuterTrial]) -> None:
         start = history[:EQUAL_ERRORS]
@@ -217,7 +190,8 @@ class Engine:
             raise kind(answer.message, hint="nest-tune study start --dry-run checks all files")
         if answer.value is not None:
             subset, full = answer.value
-            self._baseline = Baseline(Score(**subset), Score(**full))
+            goals = self._problem.objectives, self._problem.limits
+            self._prospects = Prospects(Score(**subset), Score(**full), *goals)
 
     def _run_batch(self, batch: Sequence[Proposal], limit: int) -> None:
         """Trials from number ``limit`` on are only surveyed and their tasks tuned, so that a larger
@@ -290,11 +264,13 @@ class Engine:
         if value["accuracy"] is None:
             self._finish(trial, None)
             return
-        assert self._baseline is not None
+        assert self._prospects is not None
         trial.subset = Score(**value["accuracy"])
-        if trial.subset.samples == self._baseline.full.samples:
+        if trial.subset.samples == self._prospects.full.samples:
             self._finish(trial, trial.subset)
-        elif self._matters(trial):
+        elif trial.proposal.number == 0 or self._prospects.may_join_front(
+            trial.measured, trial.subset, self._history, self._default_metrics()
+        ):
             payload = {"decisions": trial.decisions, "subset": value["accuracy"]}
             self._start("full_accuracy", trial, payload, self._scored, {"scheme": trial.scheme})
         else:
@@ -303,54 +279,24 @@ class Engine:
     def _scored(self, trial: _Running, value: Any) -> None:
         self._finish(trial, Score(**value))
 
-    def _matters(self, trial: _Running) -> bool:
-        """Whether a trial may belong to the front, with the benefit of the doubt."""
-        if trial.proposal.number == 0:
-            return True
-        assert trial.subset is not None
-        assert self._baseline is not None
-        baseline = self._baseline
-        gain = hopeful_difference(trial.subset, baseline.subset, _DEVIATIONS)
-        hopeful = self._metrics(trial, baseline.full.value + gain)
-        if violation(self._problem.limits, hopeful, self._default()) > 0:
-            return False
-        for other in pareto_front(self._history, self._problem.objectives):
-            assert other.subset_accuracy is not None
-            theirs = Score(other.subset_accuracy, trial.subset.samples, other.hits)
-            gain = hopeful_difference(trial.subset, theirs, _DEVIATIONS)
-            metrics = self._metrics(trial, other.metrics[Metric.ACCURACY.value] + gain)
-            trying = OuterTrial(0, (), tuned=True, outcome=Outcome.COMPLETE, metrics=metrics)
-            objectives = self._problem.objectives
-            if dominates(losses(other, objectives), losses(trying, objectives)):
-                return False
-        return True
-
-    def _default(self) -> Mapping[str, float]:
+    def _default_metrics(self) -> Mapping[str, float]:
         default = self._trials.get(0)
         return default.metrics if default is not None else {}
 
     def _metrics(self, trial: _Running, accuracy: float | None) -> dict[str, float]:
         metrics = dict(trial.measured)
         if accuracy is not None:
-            assert self._baseline is not None
-            metrics |= self._accuracies(accuracy, self._baseline)
+            assert self._prospects is not None
+            metrics |= self._prospects.metrics(accuracy)
         return metrics
-
-    @staticmethod
-    def _accuracies(accuracy: float, baseline: Baseline) -> dict[str, float]:
-        return {
-            Metric.ACCURACY.value: accuracy,
-            Metric.ACCURACY_DROP.value: baseline.full.value - accuracy,
-        }
 
     def _finish(self, trial: _Running, full: Score | None) -> None:
         known = full or trial.subset
         accuracy = None if known is None else known.value
         settled = known is full
         if known is not None and not settled:
-            # The float model's own luck on the subset is known.
-            assert self._baseline is not None
-            accuracy = known.value + self._baseline.full.value - self._baseline.subset.value
+            assert self._prospects is not None
+            accuracy = self._prospects.on_all(known.value)
         metrics = self._metrics(trial, accuracy)
         broken = [
             f"{limit.metric.value} {metrics[limit.metric.value]:.6g} is not {limit.text}"
