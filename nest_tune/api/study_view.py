@@ -1,0 +1,206 @@
+"""Studies looked at: trials, the front, and what is made of one trial."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compiler_core.configuration import Configuration
+from compiler_core.whole_file import require_writable, write_atomically
+from nest_tune.api.compiling import Compilation, compilation
+from nest_tune.api.values import PathName, Progress
+from nest_tune.report.explain import Explanation
+from nest_tune.study.ground import survey_ground
+from nest_tune.study.result import StudyResult, compile_trial, load_result
+from nest_tune.study.selection import decisions_of, ground_of, selected
+from nest_tune.study.storage import StudyStorage
+from nest_tune.study.trial import OuterTrial
+
+
+@dataclass(frozen=True)
+class StudyView:
+    """What a study in a storage holds; it is read when it is asked for.
+
+    Attributes:
+        name: Of the study.
+        storage: URL of its database.
+    """
+
+    name: str
+    storage: str
+
+    @property
+    def result(self) -> StudyResult:
+        """Everything that the study holds now: settings, trials, tuned tasks, front.
+
+        Raises:
+            InputError: There is no such database or study.
+        """
+        with closing(StudyStorage(self.storage, create=False)) as opened:
+            return load_result(opened, opened.find(self.name))
+
+    @property
+    def trials(self) -> tuple[OuterTrial, ...]:
+        """All finished trials, by number."""
+        return self.result.trials
+
+    @property
+    def front(self) -> tuple[OuterTrial, ...]:
+        """Feasible trials that none dominates, by the first objective."""
+        return self.result.front
+
+    @property
+    def default(self) -> OuterTrial:
+        """Trial 0: the untuned default.
+
+        Raises:
+            InputError: No trial has run yet.
+        """
+        return selected(self.result, 0)
+
+    def best(self, pick: str = "knee") -> OuterTrial:
+        """One trial of the front.
+
+        Args:
+            pick: ``knee``, ``min:METRIC``, ``max:METRIC`` or ``lex:METRIC,METRIC``.
+
+        Raises:
+            InputError: The rule cannot be used.
+            InfeasibleError: No trial is feasible.
+        """
+        return selected(self.result, None, pick)
+
+    def decisions(self, trial: int | None = None, *, pick: str = "knee") -> Mapping[str, Any]:
+        """What a trial sets otherwise than the default: value by parameter.
+
+        Args:
+            trial: By number; the pick of the front without.
+            pick: As for :meth:`best`.
+
+        Raises:
+            InputError: There is no such trial.
+            InfeasibleError: No trial is feasible.
+        """
+        result = self.result
+        return decisions_of(result, selected(result, trial, pick))
+
+    def configuration(self, trial: int | None = None, *, pick: str = "knee") -> Configuration:
+        """The configuration of a trial: what :func:`nest_tune.compile` takes.
+
+        Args:
+            trial: By number; the pick of the front without.
+            pick: As for :meth:`best`.
+
+        Raises:
+            InputError: There is no such measured trial, or a file has changed since.
+            InfeasibleError: No trial is feasible.
+        """
+        result = self.result
+        chosen = selected(result, trial, pick)
+        return compile_trial(ground_of(result), result, chosen).configuration
+
+    def explain(
+        self,
+        trial: int | None = None,
+        *,
+        pick: str = "knee",
+        each_task: bool = False,
+        progress: Progress = lambda _: None,
+    ) -> Explanation:
+        """Measures what each decision of a trial is worth: changed back alone, measured again.
+
+        Args:
+            trial: By number; the pick of the front without.
+            pick: As for :meth:`best`.
+            each_task: Also change the schedule of each task back.
+            progress: Told what is being measured.
+
+        Raises:
+            InputError: There is no such measured trial, or a file has changed since.
+            InfeasibleError: No trial is feasible.
+        """
+        from nest_tune.report.explain import explain
+
+        result = self.result
+        chosen = selected(result, trial, pick)
+        return explain(ground_of(result), result, chosen, each_task=each_task, progress=progress)
+
+    def compile(
+        self, output: PathName, trial: int | None = None, *, pick: str = "knee"
+    ) -> Compilation:
+        """Compiles a trial to a package.
+
+        Args:
+            output: Folder; an older package there is replaced.
+            trial: By number; the pick of the front without.
+            pick: As for :meth:`best`.
+
+        Raises:
+            InputError: There is no such measured trial, or the folder cannot be written.
+            InfeasibleError: No trial is feasible.
+        """
+        from compiler_core.package.writer import require_free, write_package
+
+        folder = Path(output)
+        require_free(folder)
+        result = self.result
+        chosen = selected(result, trial, pick)
+        compiled = compile_trial(survey_ground(result.settings, result.study), result, chosen)
+        write_package(compiled, folder, {})
+        return compilation(compiled, folder)
+
+    def export(
+        self, output: PathName, trial: int | None = None, *, pick: str = "knee"
+    ) -> OuterTrial:
+        """Writes the configuration of a trial as a lock file.
+
+        Args:
+            output: TOML file.
+            trial: By number; the pick of the front without.
+            pick: As for :meth:`best`.
+
+        Returns:
+            The trial.
+
+        Raises:
+            InputError: There is no such measured trial, a file has changed since, or the lock file
+                cannot be written.
+            InfeasibleError: No trial is feasible.
+        """
+        from nest_tune.ci.export import export_text
+
+        path = Path(output)
+        require_writable(path, "output")
+        result = self.result
+        chosen = selected(result, trial, pick)
+        text = export_text(result, chosen, path.absolute().parent)
+        write_atomically(path, lambda stream: stream.write(text.encode()))
+        return chosen
+
+    def report(
+        self, output: PathName, *, pick: str = "knee", progress: Progress = lambda _: None
+    ) -> Path:
+        """Writes one self-contained HTML page.
+
+        Args:
+            output: File.
+            pick: Which trial it is about, as for :meth:`best`.
+            progress: Told what is being done.
+
+        Returns:
+            The file.
+
+        Raises:
+            InputError: The rule cannot be used, or the file cannot be written.
+        """
+        from nest_tune.report.collect import collect
+        from nest_tune.report.page import page
+
+        path = Path(output)
+        require_writable(path, "output")
+        content = page(collect(self.result, pick, progress=progress)).encode()
+        write_atomically(path, lambda stream: stream.write(content))
+        return path
