@@ -137,6 +137,17 @@ class Metrics:
     launches: int
     by_clock: ClockTiming | None = None
 
+    @property
+    def costs(self) -> dict[str, float]:
+        """What compiles are compared by, and lock files hold."""
+        return {
+            "latency_ms": self.latency_ms,
+            "npu_cycles": float(self.npu_cycles),
+            "energy_mj": self.energy_mj,
+            "size_bytes": float(self.size_bytes),
+            "dram_peak_bytes": float(self.dram_peak_bytes),
+        }
+
 
 @dataclass(frozen=True)
 class Report:

@@ -17,9 +17,6 @@ from compiler_core.frontend import Arrays, FloatModel, read_samples
 from compiler_core.lock import Lock, LockedLayer
 from compiler_core.targets.vta.lowering_version import LOWERING_VERSION
 
-METRICS = ("latency_ms", "npu_cycles", "energy_mj", "size_bytes", "dram_peak_bytes")
-"""Simulated numbers that a lock holds for the whole model."""
-
 _VERSIONS = ("nest-tune", "numpy", "onnx", "onnxruntime")
 
 
@@ -82,9 +79,8 @@ def locked(compiled: CompiledModel, sources: Sources, folder: Path) -> Configura
         locked_layers(compiled),
         "" if needed is None else _relative(needed, folder),
     )
-    numbers = {name: float(getattr(compiled.metrics, name)) for name in METRICS}
     kept = {n: v for n, v in compiled.configuration.measured.items() if n.startswith("accuracy")}
-    return replace(compiled.configuration, measured={**numbers, **kept}, lock=lock)
+    return replace(compiled.configuration, measured={**compiled.metrics.costs, **kept}, lock=lock)
 
 
 def locked_layers(compiled: CompiledModel) -> dict[str, LockedLayer]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import typer
@@ -70,9 +71,6 @@ def _read(url: str | None) -> Iterator[tuple[str, int]]:
     from nest_tune.study.settings import storage_url
     from nest_tune.study.storage import StudyStorage
 
-    storage = StudyStorage(storage_url(url, os.environ), create=False)
-    try:
+    with closing(StudyStorage(storage_url(url, os.environ), create=False)) as storage:
         for study in storage.studies():
             yield study.name, len(storage.trials(study))
-    finally:
-        storage.close()

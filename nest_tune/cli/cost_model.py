@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -110,7 +111,6 @@ def _knowledge(target: str, storage: str) -> Any:
     from nest_tune.tuning.knowledge import knowledge_of
 
     core = load_npu_target(target).npu
-    database = RecordDatabase(storage)
-    snapshot = database.snapshot()
-    database.close()
+    with closing(RecordDatabase(storage)) as database:
+        snapshot = database.snapshot()
     return knowledge_of(snapshot, core), core

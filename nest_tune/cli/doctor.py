@@ -7,6 +7,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -232,8 +233,5 @@ def _storage() -> str:
     path = url.removeprefix("sqlite:///")
     if path != url and not Path(path).is_file():
         return f"{url}: not there yet; the first study makes it"
-    storage = StudyStorage(url, create=False)
-    try:
+    with closing(StudyStorage(url, create=False)) as storage:
         return f"{storage.shown}: {len(storage.studies())} studies"
-    finally:
-        storage.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,9 +29,8 @@ def list_records(storage: RecordStorage = DEFAULT_STORAGE, as_json: AsJson = Fal
     """List what was measured, one row per task, target and lowering version."""
     from nest_tune.records.database import RecordDatabase
 
-    database = RecordDatabase(storage)
-    snapshot = database.snapshot()
-    database.close()
+    with closing(RecordDatabase(storage)) as database:
+        snapshot = database.snapshot()
     groups: dict[tuple[str, str, int], dict[str, Any]] = {}
     for record in snapshot.records:
         key = (record.task, record.target, record.lowering)
@@ -83,9 +83,8 @@ def export(
     from nest_tune.records.database import RecordDatabase
     from nest_tune.records.jsonl import write_records
 
-    database = RecordDatabase(storage)
-    snapshot = database.snapshot()
-    database.close()
+    with closing(RecordDatabase(storage)) as database:
+        snapshot = database.snapshot()
     _warn(snapshot.corrupt, database.name)
     write_atomically(output, lambda stream: write_records(snapshot.records, stream))
     print(f"{len(snapshot.records)} records written to {output}")
@@ -112,9 +111,8 @@ def import_records(
         print(f"skipped: {message}", file=sys.stderr)
     if wrong and not sound:
         raise InputError(f"{file}: none of {len(wrong)} lines is a record")
-    database = RecordDatabase(storage)
-    database.add(sound)
-    database.close()
+    with closing(RecordDatabase(storage)) as database:
+        database.add(sound)
     if as_json:
         print_json("record-import", {"imported": len(sound), "skipped": len(wrong)})
         return
@@ -144,10 +142,9 @@ def verify(
 
     if remeasure and target is None:
         raise InputError("--remeasure: --target is needed, too")
-    database = RecordDatabase(storage)
-    snapshot = database.snapshot()
-    removed = database.remove_corrupt() if remove else 0
-    database.close()
+    with closing(RecordDatabase(storage)) as database:
+        snapshot = database.snapshot()
+        removed = database.remove_corrupt() if remove else 0
     different = _different(snapshot, target, remeasure) if target is not None else []
     if as_json:
         document = {

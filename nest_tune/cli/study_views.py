@@ -22,6 +22,7 @@ from nest_tune.cli.study import (
     open_storage,
     split_name,
 )
+from nest_tune.study.goals import Metric
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from search_spaces.joint import JointSpace
 
 __all__ = ["app", "best", "export", "list_studies", "print_result", "show", "trials"]
-
-_SHOWN_METRICS = ("latency_ms", "npu_cycles", "energy_mj", "size_bytes", "dram_peak_bytes")
-_ACCURACY = ("accuracy", "accuracy_drop")
 
 
 @app.command("list", epilog="Example: nest-tune study list --json")
@@ -163,9 +161,7 @@ def trials_table(
     from rich.table import Table
 
     names = [
-        name
-        for name in (*_SHOWN_METRICS, *_ACCURACY)
-        if any(name in trial.metrics for trial in trials)
+        metric.value for metric in Metric if any(metric.value in trial.metrics for trial in trials)
     ]
     outcome = ["outcome"] if with_outcome else []
     table = Table("trial", *outcome, *names, "", box=None)

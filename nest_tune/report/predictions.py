@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import numpy as np
 import numpy.typing as npt
 
@@ -35,11 +37,8 @@ def predictions(result: StudyResult, storage: str) -> Predictions | None:
         InputError: The target or the database cannot be read.
     """
     core = load_target(result.settings.target).npu
-    database = RecordDatabase(storage)
-    try:
+    with closing(RecordDatabase(storage)) as database:
         known = database.snapshot(target=core_digest(core))
-    finally:
-        database.close()
     wanted = {
         (name.rpartition("-")[2], schedule)
         for name, task in result.tasks.items()

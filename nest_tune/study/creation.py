@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,7 @@ def _document(ground: Ground) -> dict[str, Any]:
 def _records_at_start(ground: Ground) -> dict[str, Any]:
     """What the measurement database holds now: enough to see the same again later. A replay begins
     as if it held nothing: records stand for measurements and teach only when they are made."""
-    database = RecordDatabase(ground.settings.storage)
-    try:
+    with closing(RecordDatabase(ground.settings.storage)) as database:
         newest = 0 if ground.settings.runner == "replay" else database.newest()
         snapshot = database.snapshot(target=core_digest(ground.target.npu), until=newest)
-        return {"newest": newest, "digest": snapshot.digest, "count": len(snapshot.records)}
-    finally:
-        database.close()
+    return {"newest": newest, "digest": snapshot.digest, "count": len(snapshot.records)}
