@@ -18,13 +18,12 @@ from compiler_core.graph.ir import Graph
 from compiler_core.graph.simplify import simplify
 from compiler_core.graph.text import graph_digest
 from compiler_core.npz import read_npz
-from compiler_core.quantize.apply import apply_scheme
+from compiler_core.quantize.apply import apply_profile, apply_scheme
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.quantize.profile import Profile, profile_model
 from compiler_core.quantize.rebuild import apply_exponents
-from compiler_core.quantize.statistics import TensorRange
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -178,8 +177,11 @@ def quantize_model(
     if wanted and not scheme.needs_statistics:
         applied = apply_exponents(model.graph, assignment, wanted, scheme)
     else:
-        ranges = _statistics(model, configuration, assignment, calibration, threads)
-        applied = apply_scheme(model.graph, assignment, ranges, scheme)
+        profile = _profile(model, configuration, assignment, calibration, threads)
+        if profile is None:
+            applied = apply_scheme(model.graph, assignment, {}, scheme)
+        else:
+            applied = apply_profile(model.graph, assignment, profile, scheme)
     found = {name: tensor.exponent for name, tensor in sorted(applied.quantized.tensors.items())}
     if scheme.needs_statistics:
         _require_exponents(wanted, found)
@@ -193,23 +195,22 @@ def quantize_model(
     return QuantizedModel(model, applied.quantized, full, applied.reasons)
 
 
-def _statistics(
+def _profile(
     model: FloatModel,
     configuration: Configuration,
     assignment: Mapping[str, str],
     calibration: Mapping[str, npt.NDArray[Any]] | Profile | None,
     threads: int,
-) -> Mapping[str, TensorRange]:
-    """Statistics of the samples that the scheme asks for; none where nothing needs them."""
+) -> Profile | None:
+    """With statistics of the samples that the scheme asks for; ``None`` where nothing needs it."""
     scheme = configuration.scheme.quantization()
     if isinstance(calibration, Profile):
         calibration.check_model(model.graph)
-        return calibration.ranges(scheme.calibration)
+        return calibration
     if calibration is not None:
         samples = {name: np.asarray(array) for name, array in calibration.items()}
         sizes = [scheme.calibration] if isinstance(scheme.calibration, int) else []
-        profile = profile_model(model.graph, samples, sizes, threads=threads)
-        return profile.ranges(scheme.calibration)
+        return profile_model(model.graph, samples, sizes, threads=threads)
     if scheme.needs_statistics:
         raise InputError(
             f"the scheme decides {', '.join(configuration.scheme.decisions)}: that takes the "
@@ -218,7 +219,7 @@ def _statistics(
         )
     skeleton = assemble(model.graph, assignment)
     if not skeleton.calibrated:
-        return {}
+        return None
     raise InputError(
         f"model {model.name!r} has {len(skeleton.steps)} operators to quantize and there are "
         f"no calibration data (first tensor without a range: {skeleton.calibrated[0]!r})",

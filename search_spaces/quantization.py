@@ -27,6 +27,7 @@ from compiler_core.quantize.scheme import (
     QuantizationScheme,
     RangeMethod,
     Scales,
+    WeightRounding,
     scheme_document,
 )
 from compiler_core.targets.vta.quantization import unsupported_scheme
@@ -54,6 +55,7 @@ def scheme_parameters() -> tuple[Parameter, ...]:
         Parameter("equalization", (False, True)),
         Parameter("rescaling", (False, True)),
         Parameter("split_inputs", (False, True)),
+        Parameter("weight_rounding", tuple(WeightRounding)),
         Parameter("cpu_precision", tuple(CpuPrecision), ordered=False),
         Parameter("first_last_float", (False, True)),
     )
@@ -234,7 +236,17 @@ class QuantizationSpace:
         integers = any(
             self._assignment.get(name) != NPU and name not in floats for name in self._layers
         )
+        if scheme.cpu_precision is CpuPrecision.INT8_ALL:
+            integers = any(
+                self._assignment.get(node.name) != NPU and node.name not in floats
+                for node in self._graph.nodes
+            )
         if not integers and scheme.cpu_precision is not self._first("cpu_precision"):
+            return True
+        on_npu = any(
+            self._assignment.get(name) == NPU and name not in floats for name in self._layers
+        )
+        if not on_npu and scheme.weight_rounding is not self._first("weight_rounding"):
             return True
         ends = {*self._layers[:1], *self._layers[-1:]}
         return scheme.first_last_float and bool(ends & set(scheme.float_layers))
@@ -265,8 +277,14 @@ class QuantizationSpace:
         return tuple(counts)
 
     def guesses(self) -> tuple[SchemePoint, ...]:
-        """Points that are likely to be good, the best first: per channel, biases corrected."""
+        """Points that are likely to be good, the best first: per channel, weights by GPTQ."""
         wanted = (
+            QuantizationScheme(
+                granularity=Granularity.CHANNEL,
+                bias_correction=True,
+                split_inputs=True,
+                weight_rounding=WeightRounding.GPTQ,
+            ),
             QuantizationScheme(
                 granularity=Granularity.CHANNEL, bias_correction=True, split_inputs=True
             ),

@@ -8,7 +8,12 @@ from dataclasses import dataclass, replace
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.quantize.assemble import CPU, assemble
-from compiler_core.quantize.cpu_integers import WEIGHTED, float_reason, lower_integers
+from compiler_core.quantize.cpu_integers import (
+    WEIGHTED,
+    float_reason,
+    lower_integers,
+    writes_new_values,
+)
 from compiler_core.quantize.equalization import equalize
 from compiler_core.quantize.exponents import (
     RangeChoice,
@@ -20,6 +25,7 @@ from compiler_core.quantize.input_equalization import equalize_inputs
 from compiler_core.quantize.ir import FloatSegment, QuantizedGraph
 from compiler_core.quantize.magnitudes import least_error_exponent
 from compiler_core.quantize.offsets import offset
+from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.quantize import channel_means, with_exponents
 from compiler_core.quantize.range_methods import (
     MOST_CLIPPING,
@@ -27,6 +33,7 @@ from compiler_core.quantize.range_methods import (
     choose,
     percentile,
 )
+from compiler_core.quantize.reconstruction import Reconstruction, Samples, reconstruct
 from compiler_core.quantize.rescaling import rescale
 from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme, RangeMethod
 from compiler_core.quantize.skeleton import Skeleton
@@ -54,11 +61,29 @@ class AppliedScheme:
     reasons: Mapping[str, str]
 
 
+def apply_profile(
+    graph: Graph,
+    assignment: Mapping[str, str],
+    profile: Profile,
+    scheme: QuantizationScheme,
+    reconstruction: Reconstruction = reconstruct,
+) -> AppliedScheme:
+    """:func:`apply_scheme` with what ``profile`` knows of the samples that the scheme asks for.
+
+    Raises:
+        InputError: As :func:`apply_scheme`; the profile has no such samples.
+    """
+    ranges, samples = profile.ranges(scheme.calibration), profile.first(scheme.calibration)
+    return apply_scheme(graph, assignment, ranges, scheme, samples, reconstruction)
+
+
 def apply_scheme(
     graph: Graph,
     assignment: Mapping[str, str],
     ranges: Mapping[str, TensorRange],
     scheme: QuantizationScheme,
+    samples: Samples | None = None,
+    reconstruction: Reconstruction = reconstruct,
 ) -> AppliedScheme:
     """Quantize ``graph`` as ``scheme`` says.
 
@@ -67,10 +92,12 @@ def apply_scheme(
         assignment: Unit of every node name.
         ranges: Statistics of every float tensor, of the samples that the scheme asks for.
         scheme: The decisions. Nodes that the NPU cannot run under it go to the CPU.
+        samples: Those that ``ranges`` are of, where the scheme needs them.
+        reconstruction: How they lead to other weights and biases.
 
     Raises:
         InputError: The scheme names unknown layers, the assignment does not fit the graph, a
-            tensor has no statistics or statistics that are not finite.
+            tensor has no statistics or statistics that are not finite, samples are missing.
     """
     floats = float_layers(graph, scheme)
     units, reasons = allowed_units(graph, assignment, scheme)
@@ -94,6 +121,14 @@ def apply_scheme(
     quantized = with_exponents(skeleton, exponents, choice, scheme.granularity, means)
     if scheme.cpu_precision is not CpuPrecision.FLOAT:
         quantized = _with_cpu_integers(quantized, known, scheme, floats, reasons)
+    if scheme.needs_samples:
+        if samples is None:
+            raise InputError(
+                f"the scheme decides weight_rounding = {scheme.weight_rounding.value!r}: that "
+                "takes calibration samples, not their statistics alone",
+                hint="give --calibration calib.npz in place of a profile",
+            )
+        quantized = reconstruction(skeleton, quantized, samples)
     return AppliedScheme(quantized, units, reasons)
 
 
@@ -183,11 +218,16 @@ def _with_cpu_integers(
     reasons: dict[str, str],
 ) -> QuantizedGraph:
     segments = []
+    every = scheme.cpu_precision is CpuPrecision.INT8_ALL
     for segment in quantized.segments:
         if isinstance(segment, FloatSegment):
             chosen = set()
             for node in segment.graph.nodes:
-                if node.op not in WEIGHTED or node.name in floats:
+                if node.name in floats:
+                    continue
+                if node.op not in WEIGHTED:
+                    if every and writes_new_values(segment.graph, node, ranges):
+                        chosen.add(node.name)
                     continue
                 reason = float_reason(segment.graph, node, ranges)
                 if reason is None:

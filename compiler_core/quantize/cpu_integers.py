@@ -27,8 +27,11 @@ from compiler_core.quantize.exact import EXACT_FLOAT32, exact_parts
 from compiler_core.quantize.exponents import mean_change
 from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme
 from compiler_core.quantize.statistics import TensorRange
+from compiler_core.targets.vta.operators import VIEW_OPERATORS
 
 WEIGHTED = ("Conv", "Dense", "MatMul", "Gemm")
+_SAME_VALUES = (*VIEW_OPERATORS, "Transpose", "Slice", "Pad", "MaxPool", "Relu", "Clip")
+"""Operators that write values that they read, or limits: int8 stays int8."""
 _MICROSOFT = "com.microsoft"
 _ROUND_OPSET = 11
 _QDQ_OPSET = 13
@@ -78,15 +81,34 @@ def float_reason(graph: Graph, node: Node, ranges: Mapping[str, TensorRange]) ->
     return None
 
 
+def writes_new_values(graph: Graph, node: Node, ranges: Mapping[str, TensorRange]) -> bool:
+    """Whether ``node``, without weights, writes one float tensor that could become int8."""
+    return (
+        node.op not in (*WEIGHTED, *_SAME_VALUES)
+        and len(node.outputs) == 1
+        and graph.types[node.output].dtype == "float32"
+        and node.output in ranges
+        and isfinite(ranges[node.output].absmax)
+    )
+
+
 def lower_integers(
     graph: Graph,
     nodes: Collection[str],
     ranges: Mapping[str, TensorRange],
     scheme: QuantizationScheme,
 ) -> IntegerParts:
-    """Make the weighted ``nodes`` of ``graph`` compute in integers; the others stay as they are."""
+    """Make ``nodes`` of ``graph`` compute in integers, those without weights what they write.
+
+    The others stay as they are.
+    """
     exact, qdq = _Rewriter(graph), _Rewriter(graph)
     for node in graph.nodes:
+        if node.name in nodes and node.op not in WEIGHTED:
+            known = activation_type(ranges[node.output], scheme.scales, scheme.activation_range)
+            exact.add_exact_result(node, known)
+            qdq.add_qdq_result(node, known)
+            continue
         if node.name not in nodes:
             exact.nodes.append(node)
             qdq.nodes.append(node)
@@ -127,7 +149,9 @@ def _numbers(
     weight = np.asarray(_matrix(node, graph.constants[node.inputs[1]]), np.float64)
     scales = weight_scales(weight, scheme.scales, scheme.granularity, scheme.weight_range)
     column = scales.reshape(-1, *[1] * (weight.ndim - 1))
-    integers = np.clip(np.rint(weight / column), -127, 127)
+    # Divided in float32, as QuantizeLinear does: in float64 some ties fall otherwise.
+    scaled = weight.astype(np.float32) / column.astype(np.float32)
+    integers = np.clip(np.rint(scaled), -127, 127).astype(np.float64)
     bias = np.zeros(len(weight))
     if len(node.inputs) > 2 and node.inputs[2]:
         bias = bias + np.asarray(graph.constants[node.inputs[2]], np.float64).reshape(-1)
@@ -250,6 +274,21 @@ class _Rewriter:
         scale = self._constant(output, np.asarray(numbers.result.scale, np.float32))
         self._node("Mul", (rounded, scale), output, output=output)
 
+    def add_exact_result(self, node: Node, known: AffineType) -> None:
+        """``node``, its result rounded to integers."""
+        integers = self._integers(self._inner(node), known)
+        scale = self._constant(node.output, np.asarray(known.scale, np.float32))
+        self._node("Mul", (integers, scale), node.output, output=node.output)
+
+    def _inner(self, node: Node) -> str:
+        """``node``, writing a tensor of another name."""
+        inner = self._fresh(node.output)
+        self._types[inner] = self._types[node.output]
+        if node.output in self._dynamic:
+            self._dynamic.add(inner)
+        self.nodes.append(replace(node, outputs=(inner,)))
+        return inner
+
     def _sum(self, node: Node, numbers: _Numbers, source: str) -> str:
         magnitude = max(abs(limit) for limit in numbers.source.limits)
         flat = np.abs(numbers.weight.astype(np.int64)).reshape(len(numbers.bias), -1)
@@ -329,6 +368,10 @@ class _Rewriter:
             attributes=node.attributes,
         )
         self._quantized(result, node.output, numbers.result, output=node.output)
+
+    def add_qdq_result(self, node: Node, known: AffineType) -> None:
+        """``node``, its result through QuantizeLinear and DequantizeLinear."""
+        self._quantized(self._inner(node), node.output, known, output=node.output)
 
     def _domain(self, dtype: str) -> str:
         if self._source.opsets.get("", _QDQ_OPSET) >= _QDQ_OPSET and not dtype.endswith("16"):

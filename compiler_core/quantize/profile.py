@@ -48,6 +48,7 @@ class Profile:
         samples: How many there are.
         batch: Samples of one run of the model.
         sizes: Statistics per tensor, by the number of samples that they are of.
+        inputs: The samples, array per input, where they are at hand: a file does not hold them.
     """
 
     model_digest: str
@@ -55,6 +56,7 @@ class Profile:
     samples: int
     batch: int
     sizes: Mapping[int, Mapping[str, TensorRange]]
+    inputs: Samples | None = None
 
     def ranges(
         self, size: CalibrationSize | int = CalibrationSize.ALL
@@ -64,7 +66,7 @@ class Profile:
         Raises:
             InputError: The profile has none of that many.
         """
-        count = size if isinstance(size, int) else size.samples(self.samples, self.batch)
+        count = self._count(size)
         if count not in self.sizes:
             known = ", ".join(map(str, sorted(self.sizes)))
             raise InputError(
@@ -72,6 +74,15 @@ class Profile:
                 hint=f"nest-tune quantize profile --size {count}",
             )
         return self.sizes[count]
+
+    def first(self, size: CalibrationSize | int = CalibrationSize.ALL) -> Samples | None:
+        """The first samples, where they are at hand."""
+        if self.inputs is None:
+            return None
+        return {name: array[: self._count(size)] for name, array in self.inputs.items()}
+
+    def _count(self, size: CalibrationSize | int) -> int:
+        return size if isinstance(size, int) else size.samples(self.samples, self.batch)
 
     def check_model(self, graph: Graph) -> None:
         """Refuse another model than the one it was made of.
@@ -112,7 +123,7 @@ def profile_model(
     wanted = {*sizes, *(size.samples(count, batch) for size in CalibrationSize)}
     tensors = activations(graph)
     found = gather(graph, samples, tensors, wanted, threads=threads, progress=progress)
-    return Profile(graph_digest(graph), samples_digest(samples), count, batch, found)
+    return Profile(graph_digest(graph), samples_digest(samples), count, batch, found, samples)
 
 
 def activations(graph: Graph) -> tuple[str, ...]:

@@ -55,12 +55,23 @@ class CalibrationSize(Enum):
 
 
 class CpuPrecision(Enum):
-    """How weighted operators on the CPU compute."""
+    """How operators on the CPU compute, weighted ones and others."""
 
     FLOAT = "float"
     INT8 = "int8"
     INT8_ACTIVATIONS_16 = "int8-a16"
     """int8 weights, 16-bit activations."""
+    INT8_ALL = "int8-all"
+    """As int8, and what operators without weights write becomes int8, too: what runtimes with
+    integer kernels for all operators compute."""
+
+
+class WeightRounding(Enum):
+    """How weights of the NPU become integers."""
+
+    NEAREST = "nearest"
+    GPTQ = "gptq"
+    """Each takes back the rounding errors of others, over calibration samples."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +91,9 @@ class QuantizationScheme:
             int8 in spite of power-of-two scales and the zero point 0.
         split_inputs: Whether tensors of few channels that enter from the CPU do so in two int8
             parts, so that their rounding costs next to nothing.
-        cpu_precision: For weighted operators on the CPU that are not kept in float.
+        weight_rounding: How weights of the NPU are rounded; :attr:`WeightRounding.GPTQ` takes the
+            calibration samples themselves and finds biases, too.
+        cpu_precision: For operators on the CPU that are not kept in float.
         first_last_float: Whether the first and the last weighted operator stay float.
         float_layers: Names of nodes that stay float.
     """
@@ -94,6 +107,7 @@ class QuantizationScheme:
     equalization: bool = False
     rescaling: bool = False
     split_inputs: bool = False
+    weight_rounding: WeightRounding = WeightRounding.NEAREST
     cpu_precision: CpuPrecision = CpuPrecision.FLOAT
     first_last_float: bool = False
     float_layers: tuple[str, ...] = ()
@@ -124,8 +138,14 @@ class QuantizationScheme:
             or self.equalization
             or self.rescaling
             or self.split_inputs
+            or self.needs_samples
             or self.cpu_precision is not CpuPrecision.FLOAT
         )
+
+    @property
+    def needs_samples(self) -> bool:
+        """Whether statistics do not say everything either."""
+        return self.weight_rounding is WeightRounding.GPTQ
 
     @property
     def digest(self) -> str:
@@ -156,6 +176,7 @@ def read_scheme(document: Mapping[str, Any], where: str) -> QuantizationScheme:
         "activation_range": RangeMethod,
         "weight_range": RangeMethod,
         "calibration": CalibrationSize,
+        "weight_rounding": WeightRounding,
         "cpu_precision": CpuPrecision,
     }
     known = {item.name for item in fields(QuantizationScheme)}

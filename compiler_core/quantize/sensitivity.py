@@ -19,7 +19,7 @@ from compiler_core.quantize.borders import dequantize_array, from_nchw
 from compiler_core.quantize.calibration import model_batch
 from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph
 from compiler_core.quantize.reference import IntegerRun, ReferenceExecutor
-from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme
+from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme, WeightRounding
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.quantize.windows import sample_shape
 
@@ -92,7 +92,8 @@ def sensitivities(
         assignment: Where each node runs when all are quantized; a layer on the CPU is measured
             with the integers of the CPU.
         ranges: Statistics per tensor.
-        scheme: Decisions for the layer; equalization is left out, for it needs neighbours.
+        scheme: Decisions for the layer; equalization is left out, for it needs neighbours, and
+            weights are rounded to nearest.
         samples: Inputs.
         labels: ``int64[samples]`` or ``None``.
         output: Scores; the first output by default.
@@ -112,6 +113,7 @@ def sensitivities(
         alone = replace(
             scheme,
             equalization=False,
+            weight_rounding=WeightRounding.NEAREST,
             first_last_float=False,
             float_layers=tuple(other for other in layers if other != name),
             cpu_precision=CpuPrecision.FLOAT,
@@ -154,8 +156,10 @@ def _own_noise(
 
 
 def _integers(scheme: QuantizationScheme) -> CpuPrecision:
+    """Of a layer that is alone in integers: what others write stays float."""
     given = scheme.cpu_precision
-    return CpuPrecision.INT8 if given is CpuPrecision.FLOAT else given
+    wide = given is CpuPrecision.INT8_ACTIVATIONS_16
+    return given if wide else CpuPrecision.INT8
 
 
 def ranked(found: Sequence[LayerSensitivity]) -> tuple[LayerSensitivity, ...]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.text import graph_digest
 from compiler_core.quantize.accuracy import Accuracy, measure
-from compiler_core.quantize.apply import AppliedScheme, apply_scheme
+from compiler_core.quantize.apply import AppliedScheme, apply_profile
 from compiler_core.quantize.calibration import check_samples, model_batch
 from compiler_core.quantize.profile import Profile, samples_digest
 from compiler_core.quantize.reference import ReferenceExecutor
@@ -23,6 +23,7 @@ from compiler_core.quantize.scheme import QuantizationScheme
 from compiler_core.quantize.sensitivity import float_scores
 from compiler_core.quantize.text import quantized_digest
 from nest_tune.quantization.accuracy_cache import AccuracyCache
+from nest_tune.quantization.reconstruction_store import stored_reconstruction
 
 Samples = Mapping[str, npt.NDArray[Any]]
 
@@ -96,8 +97,9 @@ class SchemeEvaluator:
         Raises:
             InputError: The scheme does not fit the model or the profile.
         """
-        ranges = self.profile.ranges(scheme.calibration)
-        return apply_scheme(self.graph, self.assignment, ranges, scheme)
+        return apply_profile(
+            self.graph, self.assignment, self.profile, scheme, stored_reconstruction
+        )
 
     def evaluate(self, scheme: QuantizationScheme, stage: Stage = Stage.FULL) -> Accuracy:
         """Accuracy of ``scheme``.

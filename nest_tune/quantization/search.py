@@ -1,6 +1,7 @@
 """A good scheme for a model whose plan is given: a grid in stages, then layers back to float.
 
-1. Every scheme of the grid is ranked by its SQNR on few samples; the best are evaluated in full.
+1. Every scheme of the grid is ranked by its SQNR on few samples; the best that differ are evaluated
+   in full, and the best of those once more with weights that GPTQ rounds.
 2. The layers of the winner are ranked by the damage they do alone. Those that free most noise per
    multiplication go to the CPU in float, as far as the share of the NPU allows.
 
@@ -20,11 +21,15 @@ from math import sqrt
 from compiler_core.quantize.accuracy import Accuracy, Metric
 from compiler_core.quantize.assemble import NPU
 from compiler_core.quantize.exponents import Granularity
-from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod
+from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod, WeightRounding
 from compiler_core.quantize.sensitivity import LayerSensitivity, layer_macs, sensitivities
+from compiler_core.quantize.text import quantized_digest
 from nest_tune.quantization.evaluation import SchemeEvaluator, Stage
 
 Progress = Callable[[str], None]
+
+_ROUNDED_AGAIN = 3
+"""Schemes that are tried with GPTQ, too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,10 +121,18 @@ def search_schemes(
         proxies.append((sqnr_db(evaluator.evaluate(scheme, Stage.PROXY)), number))
         progress(f"proxy {number + 1} of {len(schemes)}")
     best = [schemes[number] for _, number in sorted(proxies, key=lambda p: (-p[0], p[1]))]
+    chosen = _distinct(evaluator, best, finalists)
+    if evaluator.profile.inputs is not None:
+        nearest = [scheme for scheme in chosen if not scheme.needs_samples]
+        chosen += [
+            replace(scheme, weight_rounding=WeightRounding.GPTQ)
+            for scheme in nearest[:_ROUNDED_AGAIN]
+        ]
     evaluated = []
-    for scheme in best[:finalists]:
+    for scheme in chosen:
         evaluated.append(_candidate(evaluator, unlabelled, scheme))
-        progress(f"{_shown(evaluated[-1])}: {scheme.granularity.value}")
+        kind = f"{scheme.granularity.value}, {scheme.weight_rounding.value}"
+        progress(f"{_shown(evaluated[-1])}: {kind}")
     uniform = choose(evaluated)
     ranking = _ranking(evaluator, uniform.scheme, progress)
     options = [uniform]
@@ -130,6 +143,18 @@ def search_schemes(
         options.append(_candidate(evaluator, unlabelled, scheme))
         progress(f"{_shown(options[-1])}: {len(layers)} layers in float")
     return SearchResult(uniform, choose(options), ranking, (*evaluated, *options[1:]))
+
+
+def _distinct(
+    evaluator: SchemeEvaluator, schemes: Iterable[QuantizationScheme], most: int
+) -> list[QuantizationScheme]:
+    """The first ``most`` schemes that lead to different integers."""
+    found: dict[str, QuantizationScheme] = {}
+    for scheme in schemes:
+        if len(found) == most:
+            break
+        found.setdefault(quantized_digest(evaluator.apply(scheme).quantized), scheme)
+    return list(found.values())
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate:
@@ -188,7 +213,8 @@ def _ends(
 def share_on_npu(evaluator: SchemeEvaluator, scheme: QuantizationScheme) -> float:
     """Part of the multiplications of weighted layers that the NPU does under ``scheme``."""
     macs = layer_macs(evaluator.graph)
-    applied = evaluator.apply(scheme)
+    # Where layers run does not depend on how weights are rounded, which takes seconds.
+    applied = evaluator.apply(replace(scheme, weight_rounding=WeightRounding.NEAREST))
     off = {name for name in applied.reasons if name in macs}
     on = sum(
         count

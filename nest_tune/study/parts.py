@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from compiler_core.errors import InputError
@@ -11,15 +12,16 @@ from compiler_core.partition.best import planned_assignment, prepare, untuned
 from compiler_core.partition.plan import read_plan
 from compiler_core.quantize.apply import weighted_layers
 from compiler_core.quantize.assignment import default_assignment
+from compiler_core.quantize.scheme import CpuPrecision
 from compiler_core.targets.target import Target
 from search_spaces.joint import JointSpace, OuterPoint, Part
 from search_spaces.parameter import Parameter
 from search_spaces.partition import PartitionSpace
 from search_spaces.quantization import QuantizationSpace, scheme_parameters
 
-_FIXED = ("scales", "first_last_float")
-"""Decisions that do not belong in a joint space: other scales cannot run on the NPU, and which
-layers stay float is up to the partition."""
+_FIXED = ("scales", "weight_rounding", "first_last_float")
+"""Decisions that do not belong in a joint space: other scales cannot run on the NPU, GPTQ takes
+seconds where a candidate takes milliseconds, and which layers stay float is up to the partition."""
 
 
 class PlacementPart:
@@ -90,21 +92,27 @@ class PinnedPart:
         return ()
 
 
-_ON_NPU_ONLY = ("equalization", "rescaling", "split_inputs")
+_ON_NPU_ONLY = ("equalization", "rescaling", "split_inputs", "weight_rounding")
 """Decisions that change nothing where everything runs on the CPU."""
 
 
 def quantization_part(graph: Graph, target: Target) -> QuantizationSpace:
     """Schemes whose scales are powers of two, and where nothing but the plan keeps layers float.
 
-    Without an NPU: schemes of the CPU, and a switch per layer that keeps it in float.
+    Beside an NPU, operators of the CPU without weights stay float: they are few and cheap. Without
+    an NPU: schemes of the CPU, and a switch per layer that keeps it in float.
     """
     if target.npu_cores:
-        kept = tuple(p for p in scheme_parameters() if p.name not in _FIXED)
+        kept = tuple(_beside_npu(p) for p in scheme_parameters() if p.name not in _FIXED)
         return QuantizationSpace(graph, default_assignment(graph), kept)
     on_cpu = default_assignment(graph, cores=0)
     kept = tuple(p for p in scheme_parameters() if p.name not in _ON_NPU_ONLY)
     return QuantizationSpace(graph, on_cpu, kept, per_layer=weighted_layers(graph))
+
+
+def _beside_npu(parameter: Parameter) -> Parameter:
+    values = tuple(value for value in parameter.values if value is not CpuPrecision.INT8_ALL)
+    return replace(parameter, values=values)
 
 
 def make_space(

@@ -25,19 +25,19 @@ from compiler_core.frontend import LABELS, FloatModel, QuantizedModel, load_mode
 from compiler_core.npz import read_npz
 from compiler_core.package.writer import write_package
 from compiler_core.plain import to_plain
-from compiler_core.quantize.apply import apply_scheme
+from compiler_core.quantize.apply import apply_profile, apply_scheme
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.calibration import model_batch
 from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.scheme import QuantizationScheme, read_scheme
-from compiler_core.quantize.statistics import TensorRange
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.tensor.digest import digest
 from nest_tune.measurers import load_measurer
 from nest_tune.quantization.profile_store import stored_profile
+from nest_tune.quantization.reconstruction_store import stored_reconstruction
 from nest_tune.study.scoring import (
     COMPARING,
     Score,
@@ -148,10 +148,10 @@ class Bench:
             **decisions.get("partition", {}),
         }
         scheme = read_scheme(decisions.get("quantization", {}), "quantization")
-        ranges: Mapping[str, TensorRange] = {}
         if assemble(graph, assignment).calibrated or scheme != QuantizationScheme():
-            ranges = self._profile.ranges(scheme.calibration)
-        applied = apply_scheme(graph, assignment, ranges, scheme)
+            applied = apply_profile(graph, assignment, self._profile, scheme, stored_reconstruction)
+        else:
+            applied = apply_scheme(graph, assignment, {}, scheme)
         found = {n: tensor.exponent for n, tensor in sorted(applied.quantized.tensors.items())}
         configuration = Configuration(
             Scheme.of(found, scheme),

@@ -26,6 +26,7 @@ from compiler_core.quantize.scheme import (
     QuantizationScheme,
     RangeMethod,
     Scales,
+    WeightRounding,
 )
 from compiler_core.quantize.text import quantized_digest
 from compiler_core.targets.load import load_target
@@ -43,6 +44,9 @@ BOUND = {
     "equalization": QuantizationScheme(equalization=True),
     "rescaling": QuantizationScheme(rescaling=True),
     "split": QuantizationScheme(split_inputs=True),
+    "gptq": QuantizationScheme(
+        granularity=Granularity.CHANNEL, weight_rounding=WeightRounding.GPTQ
+    ),
     "number": QuantizationScheme(bias_correction=True, calibration=7),
     "cpu": QuantizationScheme(float_layers=("last",), cpu_precision=CpuPrecision.INT8),
     "cpu16": QuantizationScheme(

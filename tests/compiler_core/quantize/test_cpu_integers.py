@@ -88,6 +88,98 @@ def test_qdq_form_agrees(plain, scales, granularity):
     assert (np.abs(found - expected) > 0.5 * step).mean() < 0.02
 
 
+def plain_result(x, known):
+    return plain_levels(x, known).astype(np.float32) * np.float32(known.scale)
+
+
+@pytest.mark.parametrize("opset", [8, 17])
+@pytest.mark.parametrize("scales", Scales)
+def test_what_other_operators_write_becomes_integers(plain, scales, opset):
+    b = plain.GraphBuilder(x=(6, 8, 8))
+    w = b.constant("w", random(6, 6, 1, 1))
+    b.add("Conv", ["x", w], "c", (6, 8, 8))
+    b.add("Add", ["c", "x"], "a", (6, 8, 8), clip=(0.0, np.inf))
+    b.add("MaxPool", ["a"], "p", (6, 4, 4), kernel_shape=(2, 2), strides=(2, 2))
+    b.add("Concat", ["p", "p"], "k", (12, 4, 4), axis=1)
+    b.add("GlobalAveragePool", ["k"], "y", (12, 1, 1))
+    graph = b.build("y", opset=opset)
+    x = random(5, 6, 8, 8, seed=7)
+    ranges = profile_model(graph, {"x": x}).ranges()
+    scheme = QuantizationScheme(
+        scales,
+        activation_range=RangeMethod.MAX,
+        cpu_precision=CpuPrecision.INT8_ALL,
+        float_layers=("Conv_c",),
+    )
+    units = dict.fromkeys((node.name for node in graph.nodes), "cpu")
+    applied = apply_scheme(graph, units, ranges, scheme)
+    known = {n: activation_type(ranges[n], scales, RangeMethod.MAX) for n in ("a", "k", "y")}
+    c = run_float(graph, {"x": x}, ["c"])["c"]
+    a = plain_result(np.maximum(c + x, 0), known["a"])
+    p = a.reshape(5, 6, 4, 2, 4, 2).max(axis=(3, 5))
+    k = plain_result(np.concatenate([p, p], axis=1), known["k"])
+    mean = k.mean(axis=(2, 3), keepdims=True, dtype=np.float64)
+    found = ReferenceExecutor(applied.quantized).run({"x": x})["y"]
+    # The mean is a float sum before it is rounded: it may fall on either side of a tie.
+    assert np.abs(found - mean).max() <= 0.5001 * known["y"].scale
+    levels = found / np.float32(known["y"].scale)
+    np.testing.assert_allclose(levels, np.rint(levels), atol=1e-4)
+    session = onnxruntime.InferenceSession(qdq_model(applied.quantized).SerializeToString())
+    exported = session.run(None, {"x": x})[0]
+    assert np.abs(exported - found).max() <= 1.01 * known["y"].scale
+
+
+def test_layers_that_stay_float_and_tensors_of_no_range(plain):
+    b = plain.GraphBuilder(x=(4, 2, 2))
+    b.add("Add", ["x", b.constant("one", np.ones((1, 4, 1, 1), np.float32))], "a", (4, 2, 2))
+    b.add("Mul", ["a", "x"], "y", (4, 2, 2))
+    graph = b.build("y")
+    x = random(3, 4, 2, 2)
+    ranges = profile_model(graph, {"x": x}).ranges()
+    scheme = QuantizationScheme(
+        activation_range=RangeMethod.MAX,
+        cpu_precision=CpuPrecision.INT8_ALL,
+        float_layers=("Add_a",),
+    )
+    units = {"Add_a": "cpu", "Mul_y": "cpu"}
+
+    def run(known):
+        applied = apply_scheme(graph, units, known, scheme)
+        return ReferenceExecutor(applied.quantized).run({"x": x})["y"]
+
+    rounded = activation_type(ranges["y"], scheme.scales, RangeMethod.MAX)
+    np.testing.assert_array_equal(run(ranges), plain_result((x + 1) * x, rounded))
+    unknown = {name: found for name, found in ranges.items() if name != "y"}
+    np.testing.assert_array_equal(run(unknown), (x + 1) * x)
+
+
+def test_weights_at_ties_round_as_quantize_linear_does(plain):
+    """In float32 ``w / scale`` is a tie, in float64 it is not."""
+    w = (np.arange(-127, 128, dtype=np.float32) * np.float32(0.37)).reshape(5, 51)
+    w[0, 0] = -w.max()
+    halves = (w * np.float32(0.5)).astype(np.float32)
+    halves[:, 0] = w[:, 0]
+    b = plain.GraphBuilder(x=(51,))
+    b.add("MatMul", ["x", b.constant("w", np.ascontiguousarray(halves.T))], "y", (5,))
+    graph = b.build("y")
+    x = random(4, 51)
+    ranges = profile_model(graph, {"x": x}).ranges()
+    scheme = QuantizationScheme(
+        Scales.ASYMMETRIC,
+        Granularity.CHANNEL,
+        RangeMethod.MAX,
+        RangeMethod.MAX,
+        cpu_precision=CpuPrecision.INT8,
+    )
+    parts = lower_integers(graph, ["MatMul_y"], ranges, scheme)
+    stored = [v for v in parts.qdq.constants.values() if v.shape == (51, 5)]
+    scale = np.float32(np.abs(halves).max(axis=1) / 127)
+    expected = np.rint(halves / scale[:, None]).T
+    np.testing.assert_array_equal(stored[0].astype(np.int64) - 128, expected)
+    exact = np.rint(halves.astype(np.float64) / scale[:, None].astype(np.float64)).T
+    assert (exact != expected).any()
+
+
 def test_types_of_activations():
     zeros = TensorRange(0.0, 0.0)
     assert activation_type(zeros, Scales.ASYMMETRIC, RangeMethod.MAX).scale == 1.0

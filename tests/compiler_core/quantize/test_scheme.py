@@ -22,6 +22,7 @@ from compiler_core.quantize.scheme import (
     QuantizationScheme,
     RangeMethod,
     Scales,
+    WeightRounding,
     read_scheme,
     scheme_document,
 )
@@ -59,6 +60,7 @@ schemes = st.builds(
     equalization=st.booleans(),
     rescaling=st.booleans(),
     split_inputs=st.booleans(),
+    weight_rounding=st.sampled_from(WeightRounding),
     cpu_precision=st.sampled_from(CpuPrecision),
     first_last_float=st.booleans(),
     float_layers=st.lists(st.text(), max_size=3).map(tuple),

@@ -1,0 +1,149 @@
+"""Rounding weights so that the sums they make change least, not the weights themselves.
+
+For one convolution, over the windows that its kernel sees (all centred, for the bias takes up any
+mean):
+
+| symbol | meaning |
+|---|---|
+| ``x``, ``q`` | a window of the float network, and of the quantized one up to this layer: ``[K]`` |
+| ``H = E[q q']`` | ``float64[groups, K, K]``: what errors of weights cost |
+| ``C = E[x q']`` | ``float64[groups, K, K]`` |
+| ``W`` | float weights, ``float64[groups, outputs, K]`` |
+
+The quantized layer should write ``W x`` but reads ``q``, so the weights to round are those with the
+least ``E|W x - V q|^2``, held near ``W`` by a ridge: ``V = W + W (C - H) (H + ridge)^-1``. They are
+then rounded column by column, and what a column lost is taken back by those that follow.
+
+Source: Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative Pre-trained
+Transformers, 2022; Li et al., GPTAQ: Efficient Finetuning-Free Quantization for Asymmetric
+Calibration, 2025.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+LARGEST = 127
+_DAMPING = 0.01
+"""Part of the mean of ``H``'s diagonal that is added to it, as in the paper."""
+_RIDGES = (3.0, 10.0, 30.0)
+"""Candidates, as parts of the same mean; beside them, leaving the weights as they are. Smaller ones
+fit the noise that the layers before leave on these very samples, which no halves can tell."""
+_SMALLEST = 1e-30
+
+_Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class WindowMoments:
+    """Sums over windows of a layer.
+
+    Attributes:
+        count: Windows.
+        quantized, real: Sums of ``q`` and ``x``, ``float64[groups, K]``.
+        squares: Sum of ``q q'``, ``float64[groups, K, K]``.
+        products: Sum of ``x q'``, ``float64[groups, K, K]``.
+    """
+
+    count: int
+    quantized: _Floats
+    real: _Floats
+    squares: _Floats
+    products: _Floats
+
+    def plus(self, other: WindowMoments) -> WindowMoments:
+        """Over the windows of both."""
+        return WindowMoments(
+            self.count + other.count,
+            self.quantized + other.quantized,
+            self.real + other.real,
+            self.squares + other.squares,
+            self.products + other.products,
+        )
+
+    def covariances(self) -> tuple[_Floats, _Floats]:
+        """``H`` and ``C``, centred."""
+        q, x = self.quantized / self.count, self.real / self.count
+        return (
+            self.squares / self.count - q[:, :, None] * q[:, None, :],
+            self.products / self.count - x[:, :, None] * q[:, None, :],
+        )
+
+
+def moments_of(
+    real: npt.NDArray[np.floating], quantized: npt.NDArray[np.floating]
+) -> WindowMoments:
+    """Sums over windows ``float[groups, K, count]`` of both networks."""
+    x, q = real.astype(np.float64), quantized.astype(np.float64)
+    turned = q.transpose(0, 2, 1)
+    return WindowMoments(q.shape[2], q.sum(axis=2), x.sum(axis=2), q @ turned, x @ turned)
+
+
+def fitted_weights(weight: _Floats, folds: Sequence[WindowMoments]) -> _Floats:
+    """``V``: the real weights that lead from ``q`` to what ``weight`` makes of ``x``.
+
+    The ridge is the one whose weights, found on each fold, err least on the other.
+
+    Args:
+        weight: ``float64[groups, outputs, K]``.
+        folds: Moments of two halves of the samples.
+    """
+    first, second = folds
+    if min(first.count, second.count) < 2:
+        return weight
+    errors = np.zeros(len(_RIDGES) + 1)
+    for found, judge in ((first, second), (second, first)):
+        candidates = [weight, *_ridged(weight, found)]
+        h, c = judge.covariances()
+        aim = weight @ c
+        errors += [float(((v @ h) * v - 2 * v * aim).sum()) for v in candidates]
+    best = int(np.argmin(errors))
+    if best == 0:
+        return weight
+    return _ridged(weight, first.plus(second))[best - 1]
+
+
+def _ridged(weight: _Floats, moments: WindowMoments) -> list[_Floats]:
+    """``V`` for every candidate of the ridge."""
+    h, c = moments.covariances()
+    values, vectors = np.linalg.eigh(h)
+    values = np.maximum(values, 0.0)
+    mean = np.maximum(values.mean(axis=1, keepdims=True), _SMALLEST)
+    turned = weight @ (c - h) @ vectors
+    back = vectors.transpose(0, 2, 1)
+    return [weight + (turned / (values + ridge * mean)[:, None, :]) @ back for ridge in _RIDGES]
+
+
+def compensated_levels(scaled: _Floats, hessian: _Floats) -> _Floats:
+    """Integers for ``scaled`` weights: each takes back the rounding errors of those before it.
+
+    Columns follow in the order of their diagonal in ``hessian``, the largest first.
+
+    Args:
+        scaled: ``float64[groups, outputs, K]``, in units of the integers.
+        hessian: ``H``, ``float64[groups, K, K]``.
+
+    Returns:
+        ``float64[groups, outputs, K]`` of integers within ±127.
+    """
+    size = hessian.shape[-1]
+    diagonal = np.diagonal(hessian, axis1=1, axis2=2)
+    mean = np.maximum(diagonal.mean(axis=1, keepdims=True), _SMALLEST)
+    order = np.argsort(-diagonal, axis=1, kind="stable")
+    damped = hessian + np.eye(size) * (_DAMPING * mean)[:, :, None]
+    ordered = np.take_along_axis(damped, order[:, :, None], axis=1)
+    ordered = np.take_along_axis(ordered, order[:, None, :], axis=2)
+    factor = np.linalg.cholesky(np.linalg.inv(ordered)).transpose(0, 2, 1)
+    rest = np.take_along_axis(scaled, order[:, None, :], axis=2)
+    levels = np.empty_like(rest)
+    for column in range(size):
+        levels[:, :, column] = np.clip(np.rint(rest[:, :, column]), -LARGEST, LARGEST)
+        lost = (rest[:, :, column] - levels[:, :, column]) / factor[:, None, column, column]
+        rest[:, :, column + 1 :] -= lost[:, :, None] * factor[:, None, column, column + 1 :]
+    found = np.empty_like(levels)
+    np.put_along_axis(found, np.broadcast_to(order[:, None, :], levels.shape), levels, axis=2)
+    return found

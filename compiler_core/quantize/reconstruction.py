@@ -1,0 +1,260 @@
+"""Layer-wise reconstruction: integers that make each layer of the NPU write what it would in float.
+
+The float network and the quantized one run side by side over calibration samples, operator by
+operator. At a convolution, :mod:`compiler_core.quantize.gptq` finds new integers for its weights
+from the windows that both see, on the same grid, and the bias makes the means of both equal; so
+every layer takes back what those before it did. Exponents and shifts stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.graph.ir import Graph
+from compiler_core.graph.session import FloatSession
+from compiler_core.quantize.borders import dequantize_array, from_nchw, integer_levels, to_nchw
+from compiler_core.quantize.calibration import check_samples, model_batch
+from compiler_core.quantize.exponents import ACCUMULATOR_LIMIT, accumulator_bound
+from compiler_core.quantize.gptq import (
+    WindowMoments,
+    compensated_levels,
+    fitted_weights,
+    moments_of,
+)
+from compiler_core.quantize.ir import (
+    FloatSegment,
+    IntegerConv,
+    IntegerOperator,
+    IntegerSegment,
+    QuantizedGraph,
+)
+from compiler_core.quantize.operator_sessions import integer_session, real_session
+from compiler_core.quantize.skeleton import ConvKind, ConvStep, Skeleton, StepSegment
+
+Samples = Mapping[str, npt.NDArray[Any]]
+Reconstruction = Callable[[Skeleton, QuantizedGraph, Samples], QuantizedGraph]
+"""What :func:`reconstruct` does, or finds where it was kept."""
+
+_Floats = npt.NDArray[np.float32]
+
+_ELEMENTS = 1 << 25
+"""Of the largest tensor over all samples: more samples than fit are left out."""
+_LARGEST_KERNEL = 2048
+"""Weights per output; of larger kernels only the bias follows from the samples."""
+_WINDOWS = 4096
+_WINDOWS_PER_WEIGHT = 16
+"""Windows per layer that the moments are of, at least, and per weight of an output."""
+
+
+def reconstruct(skeleton: Skeleton, quantized: QuantizedGraph, samples: Samples) -> QuantizedGraph:
+    """``quantized`` with the weights and biases of its convolutions found anew.
+
+    Args:
+        skeleton: What it was made from.
+        quantized: With its integers.
+        samples: Calibration data, array per input of the model.
+
+    Raises:
+        InputError: The samples do not fit the model.
+    """
+    walk = _Walk(skeleton, quantized, _even_subset(quantized, samples))
+    segments = tuple(walk.segments())
+    return replace(quantized, segments=segments)
+
+
+def _even_subset(quantized: QuantizedGraph, samples: Samples) -> Samples:
+    """As many samples as memory should hold, spread evenly, in whole runs of the model."""
+    count, batch = check_samples(quantized.source, samples), model_batch(quantized.source)
+    largest = max((prod(tensor.shape) for tensor in quantized.tensors.values()), default=1)
+    runs = count // batch
+    wanted = min(runs, max(1, _ELEMENTS // largest))
+    starts = np.arange(wanted) * runs // wanted * batch
+    chosen = (starts[:, None] + np.arange(batch)).reshape(-1)
+    return {name: array[chosen] for name, array in samples.items()}
+
+
+class _World:
+    """Tensors of one of the two networks: those of the graph, and those of its operators."""
+
+    def __init__(self, quantized: QuantizedGraph, samples: Samples, *, integers: bool) -> None:
+        self._quantized, self._integers = quantized, integers
+        self.graph: dict[str, npt.NDArray[Any]] = dict(samples)
+        self.operators: dict[str, _Floats] = {}
+
+    def graph_tensor(self, name: str) -> npt.NDArray[Any]:
+        """As float code reads it."""
+        if name not in self.graph:
+            source = self._quantized.source
+            values = self.operators[name]
+            if self._integers:
+                values = dequantize_array(values, self._quantized.tensors[name])
+            view, shape = self._quantized.views[name], source.types[name].shape or ()
+            self.graph[name] = from_nchw(values, view, shape)
+        return self.graph[name]
+
+    def enter(self, name: str) -> None:
+        """Make ``name`` known to operators."""
+        if name not in self.operators:
+            tensor = self._quantized.tensors[name]
+            nchw = to_nchw(self.graph_tensor(name), self._quantized.views[name], tensor)
+            self.operators[name] = (
+                integer_levels(nchw, tensor) if self._integers else nchw.astype(np.float32)
+            )
+
+
+class _Walk:
+    def __init__(self, skeleton: Skeleton, quantized: QuantizedGraph, samples: Samples) -> None:
+        self._skeleton, self._quantized = skeleton, quantized
+        self._real = _World(quantized, samples, integers=False)
+        self._integer = _World(quantized, samples, integers=True)
+        self._last = {
+            name: position
+            for position, (_, segment) in enumerate(self._pairs())
+            for name in _reads(segment)
+        }
+
+    def _pairs(self) -> Iterator[tuple[Graph | StepSegment, FloatSegment | IntegerSegment]]:
+        return zip(self._skeleton.segments, self._quantized.segments, strict=True)
+
+    def segments(self) -> Iterator[FloatSegment | IntegerSegment]:
+        """Every segment, those of integers with what was found."""
+        for position, (part, segment) in enumerate(self._pairs()):
+            if isinstance(segment, FloatSegment):
+                assert isinstance(part, Graph)
+                if part.outputs:
+                    _run_float(self._real, part)
+                    _run_float(self._integer, segment.graph)
+                yield segment
+            else:
+                assert isinstance(part, StepSegment)
+                yield replace(segment, operators=tuple(self._operators(part, segment)))
+            for world in (self._real, self._integer):
+                for name in [n for n in world.graph if self._last.get(n, -1) <= position]:
+                    del world.graph[name]
+
+    def _operators(self, part: StepSegment, segment: IntegerSegment) -> Iterator[IntegerOperator]:
+        for name in segment.inputs:
+            self._real.enter(name)
+            self._integer.enter(name)
+        readers: dict[str, int] = {}
+        for number, step in enumerate(part.steps):
+            readers.update(dict.fromkeys(step.inputs, number))
+        for number, (step, operator) in enumerate(zip(part.steps, segment.operators, strict=True)):
+            if isinstance(step, ConvStep) and step.kind is ConvKind.WEIGHTS:
+                assert isinstance(operator, IntegerConv)
+                operator = self._found(step, operator)
+            tensors = self._quantized.tensors
+            inputs = self._real.operators
+            self._real.operators |= real_session(step).run({n: inputs[n] for n in step.inputs})
+            inputs = self._integer.operators
+            self._integer.operators |= integer_session(operator, tensors).run(
+                {name: inputs[name] for name in step.inputs}
+            )
+            yield operator
+            for name in step.inputs:
+                if readers[name] == number and name not in segment.outputs:
+                    self._drop(name, segment)
+
+    def _drop(self, name: str, segment: IntegerSegment) -> None:
+        later = any(
+            name in _reads(other)
+            for other in self._quantized.segments[self._quantized.segments.index(segment) + 1 :]
+        )
+        if not later:
+            del self._real.operators[name], self._integer.operators[name]
+
+    def _found(self, step: ConvStep, operator: IntegerConv) -> IntegerConv:
+        groups, outputs = operator.groups, len(operator.weight)
+        ex = self._quantized.tensors[operator.input].exponent
+        ey = self._quantized.tensors[operator.output].exponent
+        shifts = (
+            np.full(outputs, operator.shift)
+            if operator.channel_shifts is None
+            else operator.channel_shifts.astype(np.int64)
+        )
+        exponents = (shifts + ey - ex).reshape(groups, -1, 1)
+        weight = step.weight.reshape(groups, outputs // groups, -1)
+        folds = self._moments(operator, ex)
+        both = folds[0].plus(folds[1])
+        levels = operator.weight.reshape(weight.shape).astype(np.float64)
+        if weight.shape[-1] <= _LARGEST_KERNEL:
+            scaled = np.ldexp(fitted_weights(weight, folds), exponents)
+            levels = compensated_levels(scaled, both.covariances()[0])
+        wanted = np.einsum("gok,gk->go", weight, both.real / both.count)
+        given = np.einsum("gok,gk->go", np.ldexp(levels, -exponents), both.quantized / both.count)
+        change = (wanted - given).reshape(-1) + self._residual_change(operator)
+        bias = np.rint(np.ldexp(step.bias + change, ex + exponents.reshape(-1)))
+        residual_shift = None if operator.residual is None else operator.residual_shift
+        integers = levels.astype(np.int8).reshape(operator.weight.shape)
+        bound = accumulator_bound(integers, bias, operator.shift, residual_shift)
+        if np.abs(bias).max(initial=0) >= ACCUMULATOR_LIMIT or bound >= ACCUMULATOR_LIMIT:
+            return operator  # the solver chose integers that fit: they stay
+        return replace(operator, weight=integers, bias=bias.astype(np.int32))
+
+    def _residual_change(self, operator: IntegerConv) -> npt.NDArray[np.float64]:
+        """What the mean of the residual lost, ``float64[outputs]``."""
+        if operator.residual is None:
+            return np.zeros(len(operator.weight))
+        tensor = self._quantized.tensors[operator.residual]
+        real = self._real.operators[operator.residual].mean(axis=(0, 2, 3), dtype=np.float64)
+        integer = self._integer.operators[operator.residual].mean(axis=(0, 2, 3), dtype=np.float64)
+        change: npt.NDArray[np.float64] = real - np.ldexp(integer, -tensor.exponent)
+        return change
+
+    def _moments(self, operator: IntegerConv, exponent: int) -> tuple[WindowMoments, WindowMoments]:
+        """Of every other sample, and of the rest."""
+        real = self._real.operators[operator.input]
+        integer = self._integer.operators[operator.input]
+        most = max(_WINDOWS, _WINDOWS_PER_WEIGHT * operator.weight[0].size)
+        folds = []
+        for start in (0, 1):
+            x, q = (windows(values[start::2], operator, most // 2) for values in (real, integer))
+            folds.append(moments_of(x, np.ldexp(q, -exponent)))
+        return folds[0], folds[1]
+
+
+def windows(values: _Floats, operator: IntegerConv, most: int) -> _Floats:
+    """What the kernel sees, at evenly spread places of every sample: ``[groups, K, count]``.
+
+    Args:
+        values: ``float32[samples, C, H, W]``.
+        operator: The convolution.
+        most: Windows that are enough.
+    """
+    top, left, bottom, right = operator.pads
+    padded = np.pad(values, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    kernel, strides, dilations = operator.weight.shape[2:], operator.strides, operator.dilations
+    sizes = [
+        (padded.shape[axis + 2] - (kernel[axis] - 1) * dilations[axis] - 1) // strides[axis] + 1
+        for axis in (0, 1)
+    ]
+    places = prod(sizes)
+    per_sample = min(places, max(1, -(-most // max(1, len(values)))))
+    chosen = np.arange(per_sample) * places // per_sample
+    row, column = chosen // sizes[1] * strides[0], chosen % sizes[1] * strides[1]
+    down = np.arange(kernel[0]) * dilations[0]
+    across = np.arange(kernel[1]) * dilations[1]
+    # [samples, C, kh, kw, places]
+    seen = padded[
+        :,
+        :,
+        down[:, None, None] + row[None, None, :],
+        across[None, :, None] + column[None, None, :],
+    ]
+    shape = operator.groups, operator.weight[0].size, len(values) * per_sample
+    return np.ascontiguousarray(seen.transpose(1, 2, 3, 0, 4)).reshape(shape)
+
+
+def _run_float(world: _World, graph: Graph) -> None:
+    feeds = {name: world.graph_tensor(name) for name in graph.inputs}
+    world.graph.update(FloatSession(graph).run(feeds, sample_wise=model_batch(graph) == 1))
+
+
+def _reads(segment: FloatSegment | IntegerSegment) -> tuple[str, ...]:
+    return tuple(segment.graph.inputs if isinstance(segment, FloatSegment) else segment.inputs)
