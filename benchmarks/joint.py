@@ -1,12 +1,23 @@
-"""Joint against staged search at equal numbers of trials: quantize, then partition, against both.
+"""Joint against staged search at equal numbers of trials: quantize, then partition, then tile,
+against all at once.
 
     python benchmarks/joint.py MODEL.onnx --calibration calib.npz --evaluation eval.npz
 
-Staged search spends half of its trials on schemes with the default plan, pins the best feasible
-one's scheme and spends the other half on plans. Both see the same cost, with one untuned schedule
-per task, so that what is compared is the outer search. Prints, per seed, the lowest latency within
-the accuracy limit, the lowest of all trials whatever their accuracy (what no search of these trials
-could beat), and the hypervolume of (latency, accuracy) against the default trial.
+Staged search spends half of its trials on schemes with the default plan, keeps one scheme and
+spends the other half on plans. There are two of them, by what the first stage is after:
+
+- *by accuracy*, as tools of the field do it (Quantune and those that follow it): the scheme of
+  highest accuracy, of equal ones the faster;
+- *by latency*, the strongest that a first stage can do: the fastest scheme within the accuracy
+  limit; the one of highest accuracy where none is.
+
+All searches use the same sampler, cost, limit and data. Without ``--tile`` every task has its
+untuned schedule, so that what is compared is the outer search. With it, joint search tunes the
+tasks of each of its trials; staged search tunes those of its last plan, with as many measurements
+as joint search took for everything.
+
+Prints per seed the lowest latency within the limit, how it compares, the hypervolume of (latency,
+accuracy) against the default trial, and the lowest latency of any trial, whatever its accuracy.
 """
 
 from __future__ import annotations
@@ -17,28 +28,37 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from math import inf, isfinite
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from compiler_core.plain import to_plain
 from nest_tune.study.creation import create_study
 from nest_tune.study.flags import Flags, resolve
 from nest_tune.study.front import pareto_front
-from nest_tune.study.ground import survey_ground
+from nest_tune.study.goals import Direction, Metric, Objective
+from nest_tune.study.ground import Ground, survey_ground
+from nest_tune.study.inner import task_from_plain
 from nest_tune.study.lifecycle import run_study
 from nest_tune.study.observer import Observer
 from nest_tune.study.result import StudyResult
 from nest_tune.study.settings import StudySettings
 from nest_tune.study.storage import StudyStorage
 from nest_tune.study.trial import OuterTrial
+from nest_tune.study.worker import Bench, survey
+from nest_tune.tuning.tune import tune_tasks
 from search_spaces.joint import JointSpace, OuterPoint, Part
+from search_spaces.parameter import Parameter
+
+LATENCY, ACCURACY = Metric.LATENCY_MS.value, Metric.ACCURACY.value
 
 
 class Fixed:
     """A part that stays at one point of another one."""
 
-    parameters = ()
+    parameters: tuple[Parameter, ...] = ()
     default: OuterPoint = ()
 
     def __init__(self, part: Part, point: OuterPoint) -> None:
@@ -54,12 +74,32 @@ class Fixed:
         return ()
 
 
+@dataclass(frozen=True)
+class Side:
+    """What one way of searching came to.
+
+    Attributes:
+        trials: All of its outer trials.
+        best_ms: Lowest latency within the limit; infinite where none is.
+        measurements: Schedules that were measured.
+        scheme: What the first stage chose.
+    """
+
+    trials: tuple[OuterTrial, ...]
+    best_ms: float
+    measurements: int = 0
+    scheme: OuterPoint = ()
+
+
 def run(settings: StudySettings, fixed: tuple[str, OuterPoint] | None = None) -> StudyResult:
     """One study; ``fixed`` names a part and the point that it stays at."""
     storage = StudyStorage(settings.storage)
     ground = survey_ground(settings)
     if fixed is not None:
-        parts = [Fixed(p, fixed[1]) if p.name == fixed[0] else p for p in ground.space.parts]
+        name, point = fixed
+        parts: list[Part] = [
+            Fixed(part, point) if part.name == name else part for part in ground.space.parts
+        ]
         space = JointSpace(parts)
         ground = replace(ground, space=space, digests={**ground.digests, "space": space.digest})
     study = create_study(storage, ground, "replace")
@@ -71,21 +111,77 @@ def run(settings: StudySettings, fixed: tuple[str, OuterPoint] | None = None) ->
 def fastest(trials: Sequence[OuterTrial]) -> OuterTrial | None:
     """The settled feasible trial of lowest latency."""
     good = [t for t in trials if t.is_feasible and t.settled]
-    return min(good, key=lambda t: (t.metrics["latency_ms"], t.number), default=None)
+    return min(good, key=lambda t: (t.metrics[LATENCY], t.number), default=None)
 
 
-def hypervolume(results: Sequence[StudyResult], reference: OuterTrial) -> float:
-    """Area that the front dominates, from twice the default's latency and no accuracy; 1 is a
-    latency of 0 at full accuracy."""
-    objectives = results[0].settings.objectives
-    front = pareto_front([t for result in results for t in result.trials], objectives)
-    worst, area, covered = 2 * reference.metrics["latency_ms"], 0.0, 0.0
-    for trial in sorted(front, key=lambda t: -t.metrics["accuracy"]):
-        gained = max(0.0, worst - trial.metrics["latency_ms"]) / worst
+def most_accurate(trials: Sequence[OuterTrial]) -> OuterTrial:
+    """The measured trial of highest accuracy, of equal ones the fastest."""
+    measured = [t for t in trials if t.outcome.is_measured and t.settled] or list(trials)
+    return min(measured, key=lambda t: (-t.metrics[ACCURACY], t.metrics[LATENCY], t.number))
+
+
+def hypervolume(
+    trials: Sequence[OuterTrial], objectives: Sequence[Objective], worst: float
+) -> float:
+    """Area that the front dominates, from a latency of ``worst`` and no accuracy; 1 is a latency of
+    0 at full accuracy."""
+    area, covered = 0.0, 0.0
+    for trial in sorted(pareto_front(trials, objectives), key=lambda t: -t.metrics[ACCURACY]):
+        gained = max(0.0, worst - trial.metrics[LATENCY]) / worst
         if gained > covered:
-            area += trial.metrics["accuracy"] * (gained - covered)
+            area += trial.metrics[ACCURACY] * (gained - covered)
             covered = gained
     return area
+
+
+def joint(base: StudySettings) -> Side:
+    """Everything at once."""
+    result = run(replace(base, name="joint"))
+    best = fastest(result.trials)
+    spent = sum(task.measurements for task in result.tasks.values())
+    return Side(result.trials, inf if best is None else best.metrics[LATENCY], spent)
+
+
+def staged(base: StudySettings, *, by_latency: bool, measurements: int) -> Side:
+    """Schemes with the default plan, then plans with one scheme, then the schedules of one plan.
+
+    Args:
+        base: What joint search was run with.
+        by_latency: Whether the first stage is after the fastest scheme within the limit, instead of
+            the most accurate.
+        measurements: Of the third stage; none without tuning.
+    """
+    half = base.trials // 2
+    untuned = replace(base, tiling=False)
+    wanted = base.objectives
+    if not by_latency:
+        wanted = (Objective(Metric.ACCURACY, Direction.MAXIMIZE),)
+    first = run(replace(untuned, name="first", partition=False, objectives=wanted, trials=half))
+    chosen = fastest(first.trials) if by_latency else None
+    scheme = (chosen or most_accurate(first.trials)).point
+    # Its first trial repeats what the first stage has measured.
+    rest = replace(untuned, name="second", trials=base.trials - half + 1)
+    second = run(rest, ("quantization", scheme))
+    trials = (*first.trials, *second.trials)
+    # By accuracy, the scheme was decided before anybody looked at latencies.
+    best = fastest(trials if by_latency else second.trials)
+    if best is None or not base.tiling:
+        return Side(trials, inf if best is None else best.metrics[LATENCY], 0, scheme)
+    ground = survey_ground(untuned)
+    point = (*scheme, *best.point) if best in second.trials else None
+    assert point is not None, "the second stage begins with the best of the first"
+    return Side(trials, tiled_ms(ground, point, measurements, base.seed), measurements, scheme)
+
+
+def tiled_ms(ground: Ground, point: OuterPoint, measurements: int, seed: int) -> float:
+    """Latency of a point, its tasks tuned with so many measurements together."""
+    bench, decisions = Bench(ground.subjects), ground.space.decode(point)
+    counted = [task_from_plain(t) for t in survey(bench, {"decisions": decisions})["tasks"]]
+    tuned = tune_tasks(
+        {c.task: c.count for c in counted}, ground.target.npu, trials=measurements, seed=seed
+    )
+    schedules = {task.id: to_plain(result.best) for task, result in tuned.items()}
+    return bench.metrics(bench.compiled(decisions, schedules))[LATENCY]
 
 
 def main() -> None:
@@ -96,50 +192,72 @@ def main() -> None:
     parser.add_argument("--target", default="vta")
     parser.add_argument("--trials", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--max-accuracy-drop", type=float, default=0.01)
+    parser.add_argument("--tile", action="store_true")
     arguments = parser.parse_args()
-    gains = []
-    print("seed  joint ms  staged ms  joint/staged  any accuracy  hypervolume joint  staged")
-    with tempfile.TemporaryDirectory() as folder:
-        flags = Flags(
-            model=arguments.model,
-            target=arguments.target,
-            calibration=arguments.calibration,
-            evaluation=arguments.evaluation,
-            max_accuracy_drop=str(arguments.max_accuracy_drop),
-            spaces=("quantization", "partition"),
-            trials=arguments.trials,
-            jobs=arguments.jobs,
-            storage=f"sqlite:///{Path(folder) / 'joint.db'}",
-        )
-        base = resolve(None, flags, os.environ)
-        for seed in range(arguments.seeds):
-            joint = run(replace(base, name="joint", seed=seed))
-            half = arguments.trials // 2
-            first = run(replace(base, name="first", seed=seed, partition=False, trials=half))
-            best = fastest(first.trials) or first.trials[0]
-            rest = replace(base, name="second", seed=seed, trials=arguments.trials - half)
-            second = run(rest, ("quantization", best.point))
-            one, other = fastest(joint.trials), fastest([*first.trials, *second.trials])
-            default = joint.trials[0]
-            volumes = hypervolume([joint], default), hypervolume([first, second], default)
-            times = [t.metrics["latency_ms"] if t else float("inf") for t in (one, other)]
-            least = min(
-                trial.metrics["latency_ms"]
-                for result in (joint, first, second)
-                for trial in result.trials
-                if trial.outcome.is_measured
-            )
-            gains.append(times[0] / times[1])
-            print(
-                f"{seed:4}  {times[0]:8.4f}  {times[1]:9.4f}  {gains[-1]:12.4f}  "
-                f"{least:12.4f}  {volumes[0]:17.4f}  {volumes[1]:6.4f}",
-                flush=True,
-            )
-    print(
-        f"geomean of joint/staged over {len(gains)} seeds: {statistics.geometric_mean(gains):.4f}"
+    names = ("joint", "by accuracy", "by latency")
+    flags = Flags(
+        model=arguments.model,
+        target=arguments.target,
+        calibration=arguments.calibration,
+        evaluation=arguments.evaluation,
+        max_accuracy_drop=str(arguments.max_accuracy_drop),
+        spaces=("quantization", "partition", *["tiling"] * arguments.tile),
+        trials=arguments.trials,
+        jobs=arguments.jobs,
     )
+    settings = resolve(None, flags, os.environ)
+    print("seed" + "".join(f"{name + ' ms':>16}" for name in names), end="")
+    print("  joint/by acc.  joint/by lat.  any accuracy  hypervolumes             measurements")
+    gains: dict[str, list[float]] = {name: [] for name in names[1:]}
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
+            sides: dict[str, Side] = {}
+            for name in names:
+                # Quantized candidates need not be scored twice, but schedules that one side has
+                # measured would be a gift to the next.
+                file = f"{seed}-{name[-1]}.db" if arguments.tile else "joint.db"
+                base = replace(settings, seed=seed, storage=f"sqlite:///{Path(folder) / file}")
+                if name == names[0]:
+                    sides[name] = joint(base)
+                    continue
+                spent, by_latency = sides[names[0]].measurements, name == names[2]
+                sides[name] = staged(base, by_latency=by_latency, measurements=spent)
+            report(seed, settings.objectives, sides, gains)
+    for name, ratios in gains.items():
+        if ratios:
+            mean = statistics.geometric_mean(ratios)
+            print(f"joint / staged {name}: geomean {mean:.4f}, worst {max(ratios):.4f}")
+
+
+def report(
+    seed: int,
+    objectives: Sequence[Objective],
+    sides: dict[str, Side],
+    gains: dict[str, list[float]],
+) -> None:
+    """One line; the ratios are noted in ``gains`` where both sides found something."""
+    ours = sides["joint"]
+    worst = 2 * ours.trials[0].metrics[LATENCY]
+    line = f"{seed:4}" + "".join(f"{side.best_ms:16.4f}" for side in sides.values())
+    for name, ratios in gains.items():
+        theirs = sides[name].best_ms
+        ratio = ours.best_ms / theirs if isfinite(theirs) else 0.0
+        if not isfinite(ours.best_ms):
+            ratio = inf if isfinite(theirs) else 1.0
+        if isfinite(theirs) and isfinite(ours.best_ms):
+            ratios.append(ratio)
+        line += f"{ratio:15.4f}"
+    least = min(
+        t.metrics[LATENCY] for s in sides.values() for t in s.trials if t.outcome.is_measured
+    )
+    volumes = [hypervolume(side.trials, objectives, worst) for side in sides.values()]
+    line += f"{least:14.4f}  " + " ".join(f"{volume:.4f}" for volume in volumes)
+    print(f"{line}  {[side.measurements for side in sides.values()]}", flush=True)
+    for name, side in list(sides.items())[1:]:
+        print(f"      staged {name}: scheme {side.scheme}", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import product
+from itertools import accumulate, pairwise, product
 from math import prod
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -120,21 +120,31 @@ class JointSpace:
             for (part, own), known in zip(self._split(point), self._legal, strict=True)
         )
 
+    @property
+    def blocks(self) -> tuple[slice, ...]:
+        """Where the parameters of each part stand in a point."""
+        ends = list(accumulate(len(part.parameters) for part in self.parts))
+        return tuple(slice(a, b) for a, b in pairwise([0, *ends]))
+
     def guesses(self) -> tuple[OuterPoint, ...]:
-        """Static guesses: those of one part with the default of the others, then the best of all
-        together. The default itself is not among them."""
+        """Static guesses: those of each part, the others at their default, or at their own first
+        guess where they can tell what it costs; then the best of all together. The default itself
+        is not among them."""
         found: dict[OuterPoint, None] = {}
         choices = [list(part.guesses()) for part in self.parts]
-        for at, options in enumerate(choices):
-            for option in options:
-                whole = [part.default for part in self.parts]
-                whole[at] = option
-                found[tuple(i for own in whole for i in own)] = None
-        best = [
+        firsts = [
             options[0] if options else part.default
             for part, options in zip(self.parts, choices, strict=True)
         ]
-        found[tuple(i for own in best for i in own)] = None
+        others = [
+            first if isinstance(part, Estimating) else part.default
+            for part, first in zip(self.parts, firsts, strict=True)
+        ]
+        for at, options in enumerate(choices):
+            for option in options:
+                whole = (*others[:at], option, *others[at + 1 :])
+                found[tuple(i for own in whole for i in own)] = None
+        found[tuple(i for own in firsts for i in own)] = None
         found.pop(self.default, None)
         return tuple(point for point in found if self.is_legal(point))
 
