@@ -25,25 +25,15 @@ os.environ["MKL_NUM_THREADS"] = "1"
 
 import numpy as np
 
+from compiler_core.targets.load import load_target
 from compiler_core.targets.vta.functional import prepare
-from compiler_core.targets.vta.hardware import (
-    BufferDepth,
-    ElementBytes,
-    VtaGeometry,
-)
 from compiler_core.targets.vta.program_file import read_program_file
 
 ROOT = Path(__file__).resolve().parent.parent
 
 LAYER = ROOT / "tests" / "vectors" / "vta" / "conv3_64x56_to64_0.npz"
 MACS = 56 * 56 * 64 * 64 * 9
-GEOMETRY = VtaGeometry(
-    batch=1,
-    block_in=16,
-    block_out=16,
-    element_bytes=ElementBytes(uop=4, inp=16, wgt=256, acc=64, out=16),
-    depth=BufferDepth(uop=2048, inp=2048, wgt=1024, acc=2048),
-)
+GEOMETRY = load_target("vta").npu.geometry
 
 
 def report(name: str, run: Callable[[], object], runs: int) -> None:

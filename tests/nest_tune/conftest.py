@@ -12,6 +12,8 @@ from typing import Any
 import onnx
 import pytest
 
+Run = Callable[..., tuple[int, str, str]]
+
 HOSTILE = "<script>alert('node')</script>&amp;\"|"
 """Name of a node, and of the tensor that it writes."""
 
@@ -83,14 +85,9 @@ def small_study(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> S
 
 
 @pytest.fixture
-def nest_tune(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Callable[..., tuple[int, str, str]]:
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs ``nest-tune`` in this process: exit code, standard output, standard error."""
     from nest_tune.cli.app import _run
-
-    monkeypatch.setenv("NEST_TUNE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
 
     def call(*arguments: object) -> tuple[int, str, str]:
         words = [str(argument) for argument in arguments]
@@ -100,6 +97,23 @@ def nest_tune(
         return code, captured.out, captured.err
 
     return call
+
+
+@pytest.fixture
+def nest_tune(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """``run`` with a cache of its own, as on no build server."""
+    monkeypatch.setenv("NEST_TUNE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    return run
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without any table, of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'shared.db'}"
+    found: str = request.getfixturevalue("postgresql").url
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -21,17 +21,10 @@ LAUNCHES = 6
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, cache: Path) -> Run:
-    """Runs ``nest-tune`` in this process: exit code, standard output, standard error."""
+def run(run: Run, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Run:
+    """Commands with one cache for all tests."""
     monkeypatch.setenv("NEST_TUNE_CACHE", str(cache))
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        words = [str(argument) for argument in arguments]
-        code = _run(words, debug=False, as_json="--json" in words)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return run
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,15 +25,7 @@ def record(key: Key, cycles: int | None = 100, outcome: Outcome = Outcome.CORREC
     return Record(*key, outcome, cycles, 7, "{}", "{}").sealed()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'records.db'}"
-    found: str = request.getfixturevalue("postgresql").url
-    return found
-
-
-def test_drivers_share_measurements_without_measuring_twice(url: str) -> None:
+def test_drivers_share_measurements_without_measuring_twice(database_url: str) -> None:
     measured: Counter[Key] = Counter()
     lock = threading.Lock()
     barrier = threading.Barrier(4)
@@ -46,7 +37,7 @@ def test_drivers_share_measurements_without_measuring_twice(url: str) -> None:
         return [record(key) for key in keys]
 
     def drive(number: int) -> int:
-        database = RecordDatabase(url)  # all open a new database at once, too
+        database = RecordDatabase(database_url)  # all open a new database at once, too
         shared = SharedRecords(database)
         order = random.Random(number).sample(KEYS, len(KEYS))
         barrier.wait(30)
@@ -61,13 +52,15 @@ def test_drivers_share_measurements_without_measuring_twice(url: str) -> None:
     assert set(measured.values()) == {1}
     assert len(measured) == len(KEYS)
     assert sum(found) == 3 * len(KEYS)
-    database = RecordDatabase(url)
+    database = RecordDatabase(database_url)
     assert database.snapshot().records == tuple(sorted(map(record, KEYS), key=lambda r: r.key))
     database.close()
 
 
-def test_drivers_that_store_the_same_rows_crosswise_do_not_lock_each_other(url: str) -> None:
-    databases = [RecordDatabase(url) for _ in range(4)]
+def test_drivers_that_store_the_same_rows_crosswise_do_not_lock_each_other(
+    database_url: str,
+) -> None:
+    databases = [RecordDatabase(database_url) for _ in range(4)]
 
     def store(number: int) -> None:
         for turn in range(10):
@@ -84,8 +77,8 @@ def test_drivers_that_store_the_same_rows_crosswise_do_not_lock_each_other(url: 
         database.close()
 
 
-def test_a_claim_of_a_dead_driver_runs_out(url: str) -> None:
-    connection = Connection(url)
+def test_a_claim_of_a_dead_driver_runs_out(database_url: str) -> None:
+    connection = Connection(database_url)
     dead, live = Claims(connection, lease_s=0.4), Claims(connection, lease_s=60.0)
     assert dead.take(["a", "b"]) == {"a", "b"}
     assert live.take(["a", "c"]) == {"c"}
@@ -99,8 +92,10 @@ def test_a_claim_of_a_dead_driver_runs_out(url: str) -> None:
     connection.close()
 
 
-def test_what_failed_by_chance_is_measured_again_and_errors_free_the_claims(url: str) -> None:
-    database = RecordDatabase(url)
+def test_what_failed_by_chance_is_measured_again_and_errors_free_the_claims(
+    database_url: str,
+) -> None:
+    database = RecordDatabase(database_url)
     database.add([record(KEYS[0], None, Outcome.TIMEOUT), record(KEYS[1], None, Outcome.COMPILE)])
     shared = SharedRecords(database)
     asked: list[Key] = []
@@ -122,8 +117,8 @@ def test_what_failed_by_chance_is_measured_again_and_errors_free_the_claims(url:
     database.close()
 
 
-def test_waiting_for_another_driver_can_be_ended(url: str) -> None:
-    database = RecordDatabase(url)
+def test_waiting_for_another_driver_can_be_ended(database_url: str) -> None:
+    database = RecordDatabase(database_url)
     Claims(database.connection).take([claim_of(KEYS[0])])
 
     def stop() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,18 +11,10 @@ import pytest
 
 from nest_tune.report.explain import Explanation, explain, is_worse
 from nest_tune.study.ground import Ground, survey_ground
-from nest_tune.study.result import StudyResult, load_result
-from nest_tune.study.storage import StudyStorage
+from nest_tune.study.result import StudyResult
 from nest_tune.study.trial import OuterTrial
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
-def result(small_study: Any) -> Iterator[StudyResult]:
-    storage = StudyStorage(small_study.storage, create=False)
-    yield load_result(storage, storage.find("small"))
-    storage.close()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import re
 import shutil
 import struct
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,8 +19,7 @@ from nest_tune.report.collect import collect
 from nest_tune.report.data import CompiledPart, ReportData
 from nest_tune.report.page import page
 from nest_tune.study.inner import TunedTask
-from nest_tune.study.result import StudyResult, load_result
-from nest_tune.study.storage import StudyStorage
+from nest_tune.study.result import StudyResult
 from nest_tune.study.trial import Outcome
 
 Run = Callable[..., tuple[int, str, str]]
@@ -66,13 +65,6 @@ class Page(HTMLParser):
     @property
     def sections(self) -> set[str]:
         return {str(a["id"]) for tag, a in self.elements if tag == "section" and "id" in a}
-
-
-@pytest.fixture(scope="module")
-def result(small_study: Any) -> Iterator[StudyResult]:
-    storage = StudyStorage(small_study.storage, create=False)
-    yield load_result(storage, storage.find("small"))
-    storage.close()
 
 
 @pytest.fixture(scope="module")

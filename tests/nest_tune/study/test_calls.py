@@ -6,10 +6,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from nest_tune.records.claims import Claims
 from nest_tune.runners.runner import Answer, Ending, Work
@@ -43,20 +40,12 @@ class Slow:
         """Nothing runs."""
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'calls.db'}"
-    found: str = request.getfixturevalue("postgresql").url
-    return found
-
-
-def test_drivers_make_a_call_once(url: str) -> None:
+def test_drivers_make_a_call_once(database_url: str) -> None:
     made: Counter[Any] = Counter()
     lock, barrier = threading.Lock(), threading.Barrier(3)
 
     def drive(_number: int) -> dict[int, Answer]:
-        storage = StudyStorage(url)
+        storage = StudyStorage(database_url)
         calls = Calls(Slow(made, lock), storage, "context", 60.0)
         answers: dict[int, Answer] = {}
         barrier.wait(30)
@@ -78,8 +67,8 @@ def test_drivers_make_a_call_once(url: str) -> None:
     assert set(made.values()) == {1}
 
 
-def test_what_a_driver_left_behind_is_taken_over(url: str) -> None:
-    storage = StudyStorage(url)
+def test_what_a_driver_left_behind_is_taken_over(database_url: str) -> None:
+    storage = StudyStorage(database_url)
     made: Counter[Any] = Counter()
     answers: list[Answer] = []
     left = Calls(Slow(made, threading.Lock()), storage, "context", 60.0)
@@ -97,8 +86,8 @@ def test_what_a_driver_left_behind_is_taken_over(url: str) -> None:
     storage.close()
 
 
-def test_equal_calls_of_a_driver_are_made_once(url: str) -> None:
-    storage = StudyStorage(url)
+def test_equal_calls_of_a_driver_are_made_once(database_url: str) -> None:
+    storage = StudyStorage(database_url)
     made: Counter[Any] = Counter()
     answers: list[Answer] = []
     calls = Calls(Slow(made, threading.Lock()), storage, "context", 60.0)

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-import numpy.typing as npt
-
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.batch_norm import BatchNormFolding, BatchNormToConv
 from compiler_core.graph.passes.dense import DenseForming
+from tests.compiler_core.graph.passes.arrays import ramp
 
 Build = Callable[..., Graph]
 Check = Callable[..., Graph]
 
-
-def ramp(*shape: int) -> npt.NDArray[np.float32]:
-    return ((np.arange(np.prod(shape)) * 5) % 7 - 3).astype(np.float32).reshape(shape)
+NORM = {"scale": ramp(4) + 4, "bias": ramp(4), "mean": -ramp(4), "var": abs(ramp(4)) + 1}
 
 
 def test_folds_into_convolution(graph_of: Build, rewritten: Check) -> None:
@@ -29,10 +25,7 @@ def test_folds_into_convolution(graph_of: Build, rewritten: Check) -> None:
             z = BatchNormalization(d, scale, bias, mean, var)
         }""",
         w=ramp(4, 2, 1, 1),
-        scale=ramp(4) + 4,
-        bias=ramp(4),
-        mean=-ramp(4),
-        var=abs(ramp(4)) + 1,
+        **NORM,
     )
     rewritten(
         graph,
@@ -54,10 +47,7 @@ def test_folds_into_depthwise_convolution_with_bias(graph_of: Build, rewritten: 
         }""",
         w=ramp(4, 1, 1, 2),
         b=ramp(4),
-        scale=ramp(4) + 4,
-        bias=ramp(4),
-        mean=-ramp(4),
-        var=abs(ramp(4)) + 1,
+        **NORM,
     )
     rewritten(
         graph,
@@ -75,10 +65,7 @@ def test_folds_into_dense(graph_of: Build, rewritten: Check) -> None:
             y = BatchNormalization(a, scale, bias, mean, var)
         }""",
         w=ramp(3, 4),
-        scale=ramp(4) + 4,
-        bias=ramp(4),
-        mean=-ramp(4),
-        var=abs(ramp(4)) + 1,
+        **NORM,
     )
     rewritten(
         graph,
@@ -99,10 +86,7 @@ def test_leaves_sequences_of_dense(graph_of: Build, rewritten: Check) -> None:
             y = BatchNormalization(a, scale, bias, mean, var)
         }""",
         w=ramp(3, 5),
-        scale=ramp(4) + 4,
-        bias=ramp(4),
-        mean=-ramp(4),
-        var=abs(ramp(4)) + 1,
+        **NORM,
     )
     rewritten(
         graph,
@@ -122,10 +106,7 @@ def test_becomes_depthwise_convolution(graph_of: Build, rewritten: Check) -> Non
         """(float[N,4,2,2] x) => (float y) {
             y = BatchNormalization(x, scale, bias, mean, var)
         }""",
-        scale=ramp(4) + 4,
-        bias=ramp(4),
-        mean=-ramp(4),
-        var=abs(ramp(4)) + 1,
+        **NORM,
     )
     rewritten(
         graph,

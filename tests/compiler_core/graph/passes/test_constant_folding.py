@@ -2,18 +2,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-import numpy.typing as npt
-
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.constant_folding import ConstantFolding
+from tests.compiler_core.graph.passes.arrays import ramp
 
 Build = Callable[..., Graph]
 Check = Callable[..., Graph]
-
-
-def ramp(*shape: int) -> npt.NDArray[np.float32]:
-    return ((np.arange(np.prod(shape)) * 5) % 7 - 3).astype(np.float32).reshape(shape)
 
 
 def test_computes_constants_but_no_batch(graph_of: Build, rewritten: Check) -> None:

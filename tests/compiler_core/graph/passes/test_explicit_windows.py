@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-import numpy.typing as npt
-
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.explicit_windows import ExplicitWindows
+from tests.compiler_core.graph.passes.arrays import ramp
 
 Build = Callable[..., Graph]
 Check = Callable[..., Graph]
-
-
-def ramp(*shape: int) -> npt.NDArray[np.float32]:
-    return ((np.arange(np.prod(shape)) * 5) % 7 - 3).astype(np.float32).reshape(shape)
 
 
 def test_spells_out_pads(graph_of: Build, rewritten: Check) -> None:

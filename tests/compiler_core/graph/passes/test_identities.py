@@ -3,17 +3,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.identities import Identities
+from tests.compiler_core.graph.passes.arrays import i64
 
 Build = Callable[..., Graph]
 Check = Callable[..., Graph]
-
-
-def i64(*values: int) -> npt.NDArray[np.int64]:
-    return np.array(values, np.int64)
 
 
 def test_removes_what_does_nothing(graph_of: Build, rewritten: Check) -> None:

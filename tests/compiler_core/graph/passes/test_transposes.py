@@ -2,23 +2,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-import numpy.typing as npt
-
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.dead_code import DeadCode
 from compiler_core.graph.passes.transposes import TransposeMerging, TransposePushing
+from tests.compiler_core.graph.passes.arrays import i64, ramp
 
 Build = Callable[..., Graph]
 Check = Callable[..., Graph]
-
-
-def ramp(*shape: int) -> npt.NDArray[np.float32]:
-    return ((np.arange(np.prod(shape)) * 5) % 7 - 3).astype(np.float32).reshape(shape)
-
-
-def i64(*values: int) -> npt.NDArray[np.int64]:
-    return np.array(values, np.int64)
 
 
 def test_merge_in_pairs(graph_of: Build, rewritten: Check) -> None:

@@ -78,6 +78,27 @@ class ConvCase:
     terms: ConvTerms
 
 
+def stem_case(out_channels: int) -> ConvCase:
+    """A seeded 7x7 convolution of stride 2 over two images of three channels, as networks begin."""
+    numbers = np.random.default_rng(0)
+    operator = IntegerConv(
+        "stem",
+        "x",
+        "y",
+        numbers.integers(-50, 50, (out_channels, 3, 7, 7)).astype(np.int8),
+        numbers.integers(-500, 500, out_channels).astype(np.int32),
+        (2, 2),
+        (3, 3, 2, 2),
+        (1, 1),
+        1,
+        9,
+        0,
+        127,
+    )
+    inputs = numbers.integers(-128, 128, (2, 3, 23, 24)).astype(np.int8)
+    return ConvCase(operator, inputs, None, conv_terms(operator, inputs.shape, entry=True))
+
+
 def random_conv(r: random.Random) -> ConvCase:
     """Draws a small convolution of any kind that the lowering knows."""
     while True:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,26 +32,16 @@ from tests.compiler_core.targets.vta.reference_functional import (
     pack,
     stream,
 )
-
-GEOMETRY = VtaGeometry(
-    batch=1,
-    block_in=16,
-    block_out=16,
-    element_bytes=ElementBytes(uop=4, inp=16, wgt=256, acc=64, out=16),
-    depth=BufferDepth(uop=2048, inp=2048, wgt=1024, acc=2048),
-)
-VECTORS = Path(__file__).parents[3] / "vectors" / "vta"
-PROGRAMS = json.loads((VECTORS / "manifest.json").read_bytes())["programs"]
-POSITIVE = [program["file"] for program in PROGRAMS if program["expected"] == "success"]
+from tests.compiler_core.targets.vta.vectors import GEOMETRY, POSITIVE, VECTORS
 
 
 def test_all_positive_vectors_are_there() -> None:
     assert len(POSITIVE) == 72
 
 
-@pytest.mark.parametrize("name", POSITIVE)
-def test_vector_gives_exactly_the_expected_dram(name: str) -> None:
-    program = read_program_file(VECTORS / name)
+@pytest.mark.parametrize("entry", POSITIVE, ids=lambda entry: entry["file"])
+def test_vector_gives_exactly_the_expected_dram(entry: dict[str, Any]) -> None:
+    program = read_program_file(VECTORS / entry["file"])
     dram = program.dram()
     execute(program.instructions, GEOMETRY, dram)
     np.testing.assert_array_equal(dram, program.expected_dram())

@@ -8,60 +8,38 @@ fields; random bytes.
 from __future__ import annotations
 
 import dataclasses
-import json
 import resource
 import time
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from compiler_core.targets.vta.functional import prepare
-from compiler_core.targets.vta.hardware import (
-    BufferDepth,
-    ElementBytes,
-    TimingProfile,
-    VtaCore,
-    VtaEnergy,
-    VtaGeometry,
-)
-from compiler_core.targets.vta.profiles import PROFILES, RTL2020
+from compiler_core.targets.vta.hardware import TimingProfile
+from compiler_core.targets.vta.profiles import PROFILES
 from compiler_core.targets.vta.program_file import ProgramFile, Segment, read_program_file
 from compiler_core.targets.vta.simulate import simulate
 from compiler_core.targets.vta.timing import time_program
 from compiler_core.targets.vta.verifier import FindingClass, first_error, verify
 from tests.compiler_core.targets.vta import reference_functional as reference
 from tests.compiler_core.targets.vta.reference_functional import Bytes
+from tests.compiler_core.targets.vta.vectors import CORE, PROGRAMS, VECTORS
 
-VECTORS = Path(__file__).parents[3] / "vectors" / "vta"
 SMALL_INSTRUCTIONS = 80
 MICRO_OP_LIMIT = 2_000_000
 SECONDS_PER_PROGRAM_MAX = 10.0
 GROWTH_MAX_BYTES = 64 << 20
 FINISH_WORD = reference.pack(reference.FINISH)
 KNOWN_CLASSES = {member.value for member in FindingClass} | {"work_limit", "too_long"}
-CORE = VtaCore(
-    geometry=VtaGeometry(
-        batch=1,
-        block_in=16,
-        block_out=16,
-        element_bytes=ElementBytes(uop=4, inp=16, wgt=256, acc=64, out=16),
-        depth=BufferDepth(uop=2048, inp=2048, wgt=1024, acc=2048),
-    ),
-    timing=RTL2020,
-    energy=VtaEnergy(0.2, 0.1, 20.0, 50.0, 1300.0),
-    clock_hz=100e6,
-)
 
 
 @pytest.fixture(scope="module")
 def seeds() -> list[ProgramFile]:
     """The small conformance vectors, right and wrong ones."""
-    entries = json.loads((VECTORS / "manifest.json").read_bytes())["programs"]
     programs = [
         read_program_file(VECTORS / entry["file"])
-        for entry in entries
+        for entry in PROGRAMS
         if entry["instructions"] <= SMALL_INSTRUCTIONS
     ]
     assert len(programs) > 30

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -32,9 +30,8 @@ from compiler_core.targets.vta.timing import (
 from tests.compiler_core.targets.vta.random_programs import random_program, random_timing
 from tests.compiler_core.targets.vta.reference_multicore import reference_programs
 from tests.compiler_core.targets.vta.reference_timing import StuckError
+from tests.compiler_core.targets.vta.vectors import PROGRAMS, VECTORS
 
-VECTORS = Path(__file__).resolve().parents[3] / "vectors" / "vta"
-PROGRAMS = json.loads((VECTORS / "manifest.json").read_text())["programs"]
 VTA = load_target("vta").npu
 TIMING, GEOMETRY, ENERGY = VTA.timing, VTA.geometry, VTA.energy
 Program = npt.NDArray[np.void]

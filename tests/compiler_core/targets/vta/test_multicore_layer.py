@@ -133,28 +133,13 @@ def test_default_schedules_of_random_slices(core: VtaCore) -> None:
 @pytest.mark.parametrize("fold", FoldVariant)
 @pytest.mark.parametrize("axis", SliceAxis)
 def test_slices_of_a_folded_stem(axis: SliceAxis, fold: FoldVariant, core: VtaCore) -> None:
-    numbers = np.random.default_rng(0)
-    operator = IntegerConv(
-        "stem",
-        "x",
-        "y",
-        numbers.integers(-50, 50, (36, 3, 7, 7)).astype(np.int8),
-        numbers.integers(-500, 500, 36).astype(np.int32),
-        (2, 2),
-        (3, 3, 2, 2),
-        (1, 1),
-        1,
-        9,
-        0,
-        127,
-    )
-    inputs = numbers.integers(-128, 128, (2, 3, 23, 24)).astype(np.int8)
-    terms = conv_terms(operator, inputs.shape, entry=True)
+    case = reference.stem_case(36)
+    terms = case.terms
     slices = slice_workload(terms.workload, 3, axis)
     schedules = [ConvSchedule(2, 5, 1, 1, fold=fold) for _ in slices]
     program = lower_sliced(terms.workload, slices, schedules, core.geometry, terms.requantization)
-    dram = program.image(inputs, operator.weight, terms.constants)
-    check_sliced(program, dram, reference.conv(operator, inputs))
+    dram = program.image(case.inputs, case.operator.weight, terms.constants)
+    check_sliced(program, dram, reference.conv(case.operator, case.inputs))
 
 
 def test_planes_beyond_the_largest_stride(core: VtaCore) -> None:

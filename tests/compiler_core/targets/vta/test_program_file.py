@@ -11,9 +11,7 @@ import pytest
 
 from compiler_core.errors import InputError
 from compiler_core.targets.vta.program_file import Region, read_program_file
-
-VECTORS = Path(__file__).parents[3] / "vectors" / "vta"
-PROGRAMS = json.loads((VECTORS / "manifest.json").read_bytes())["programs"]
+from tests.compiler_core.targets.vta.vectors import PROGRAMS, VECTORS
 
 
 def _arrays(**changes: Any) -> dict[str, Any]:

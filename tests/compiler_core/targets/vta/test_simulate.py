@@ -10,15 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler_core.targets.vta.hardware import (
-    BufferDepth,
-    ElementBytes,
-    TimingProfile,
-    VtaCore,
-    VtaEnergy,
-    VtaGeometry,
-)
-from compiler_core.targets.vta.profiles import PROFILES, RTL2020, RTL_PIPELINED_32BIT
+from compiler_core.targets.vta.hardware import TimingProfile
+from compiler_core.targets.vta.profiles import PROFILES, RTL_PIPELINED_32BIT
 from compiler_core.targets.vta.program_file import ProgramFile, Segment, read_program_file
 from compiler_core.targets.vta.simulate import simulate
 from tests.compiler_core.targets.vta.reference_functional import (
@@ -34,23 +27,7 @@ from tests.compiler_core.targets.vta.reference_functional import (
     pack,
     stream,
 )
-
-VECTORS = Path(__file__).parents[3] / "vectors" / "vta"
-PROGRAMS = json.loads((VECTORS / "manifest.json").read_bytes())["programs"]
-POSITIVE = [entry for entry in PROGRAMS if entry["expected"] == "success"]
-NEGATIVE = [entry for entry in PROGRAMS if entry["expected"] == "error"]
-CORE = VtaCore(
-    geometry=VtaGeometry(
-        batch=1,
-        block_in=16,
-        block_out=16,
-        element_bytes=ElementBytes(uop=4, inp=16, wgt=256, acc=64, out=16),
-        depth=BufferDepth(uop=2048, inp=2048, wgt=1024, acc=2048),
-    ),
-    timing=RTL2020,
-    energy=VtaEnergy(0.2, 0.1, 20.0, 50.0, 1300.0),
-    clock_hz=100e6,
-)
+from tests.compiler_core.targets.vta.vectors import CORE, NEGATIVE, POSITIVE, VECTORS
 
 
 def _name(entry: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -35,16 +34,13 @@ from compiler_core.targets.vta.timing import (
     time_decoded,
     time_program,
 )
+from tests.compiler_core.targets.vta import vectors
 from tests.compiler_core.targets.vta.random_programs import random_program, random_timing
 from tests.compiler_core.targets.vta.reference_timing import StuckError, reference_timing
 
-VECTORS = Path(__file__).resolve().parents[3] / "vectors" / "vta"
-PROGRAMS = {
-    program["name"]: program
-    for program in json.loads((VECTORS / "manifest.json").read_text())["programs"]
-}
-POSITIVE = [name for name, program in PROGRAMS.items() if program["expected"] == "success"]
-NEGATIVE = [name for name, program in PROGRAMS.items() if program["expected"] == "error"]
+PROGRAMS = {program["name"]: program for program in vectors.PROGRAMS}
+POSITIVE = [program["name"] for program in vectors.POSITIVE]
+NEGATIVE = [program["name"] for program in vectors.NEGATIVE]
 
 INT8_PIPELINED = load_target("vta").npu.timing
 GEOMETRY = load_target("vta").npu.geometry
@@ -52,7 +48,7 @@ ENERGY = load_target("vta").npu.energy
 
 
 def stream(name: str, array: str = "insn") -> npt.NDArray[np.uint8]:
-    with np.load(VECTORS / PROGRAMS[name]["file"], allow_pickle=False) as file:
+    with np.load(vectors.VECTORS / PROGRAMS[name]["file"], allow_pickle=False) as file:
         instructions: npt.NDArray[np.uint8] = file[array]
     return instructions
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from compiler_core.targets.vta.assembly import assemble, assemble_micro_ops
-from compiler_core.targets.vta.hardware import BufferDepth, ElementBytes, VtaGeometry
+from compiler_core.targets.vta.hardware import VtaGeometry
 from compiler_core.targets.vta.verifier import (
     Finding,
     FindingClass,
@@ -19,10 +17,8 @@ from compiler_core.targets.vta.verifier import (
     first_error,
     verify,
 )
+from tests.compiler_core.targets.vta.vectors import GEOMETRY, PROGRAMS, VECTORS
 
-GEOMETRY = VtaGeometry(
-    1, 16, 16, ElementBytes(4, 16, 256, 64, 16), BufferDepth(uop=2048, inp=2048, wgt=1024, acc=2048)
-)
 VALID = """\
 load.inp   dram_base=0x200 x_size=8
 load.wgt   push_next dram_base=0x40
@@ -479,11 +475,10 @@ def test_arrays_of_another_type_or_shape_are_refused(
         verify(instructions, GEOMETRY, dram)
 
 
-def test_conformance_programs(vta_vectors: Path) -> None:
-    programs = json.loads((vta_vectors / "manifest.json").read_text())["programs"]
-    assert len(programs) == 85
-    for program in programs:
-        with np.load(vta_vectors / Path(program["file"]).name, allow_pickle=False) as arrays:
+def test_conformance_programs() -> None:
+    assert len(PROGRAMS) == 85
+    for program in PROGRAMS:
+        with np.load(VECTORS / program["file"], allow_pickle=False) as arrays:
             instructions, data = arrays["insn"], arrays["pre_data"]
             segments = np.stack([arrays["pre_addr"], arrays["pre_len"]], axis=1).tolist()
         image = np.zeros(program["dram_size"], np.uint8)

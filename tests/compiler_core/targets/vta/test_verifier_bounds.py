@@ -13,13 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from compiler_core.targets.vta.assembly import assemble, assemble_micro_ops
-from compiler_core.targets.vta.hardware import BufferDepth, ElementBytes, VtaGeometry
+from compiler_core.targets.vta.hardware import BufferDepth, VtaGeometry
 from compiler_core.targets.vta.verifier import Severity, first_error, verify
 from compiler_core.targets.vta.verifier.findings import MAX_FINDINGS_PER_CLASS, in_order
+from tests.compiler_core.targets.vta.vectors import GEOMETRY
 
-GEOMETRY = VtaGeometry(
-    1, 16, 16, ElementBytes(4, 16, 256, 64, 16), BufferDepth(uop=2048, inp=2048, wgt=1024, acc=2048)
-)
 SECONDS = 20.0
 """Far above what is measured, far below what enumerating loops or comparing pairs would take."""
 
