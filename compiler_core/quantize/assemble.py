@@ -16,21 +16,15 @@ import numpy.typing as npt
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node
-from compiler_core.graph.order import reads
-from compiler_core.quantize.ir import View
 from compiler_core.quantize.layout import (
-    ChannelAxis,
     Chw,
     Index,
     Placement,
-    channels_of,
     compact,
     pixel_index,
     pixels_of,
-    view_of,
 )
 from compiler_core.quantize.layouts import Layouts, MisfitError
-from compiler_core.quantize.segments import segment
 from compiler_core.quantize.skeleton import (
     ConcatStep,
     ConvKind,
@@ -39,6 +33,7 @@ from compiler_core.quantize.skeleton import (
     Skeleton,
     Step,
 )
+from compiler_core.quantize.skeleton_borders import with_borders
 from compiler_core.quantize.windows import window_of
 from compiler_core.targets.vta.operators import (
     VIEW_OPERATORS,
@@ -79,7 +74,7 @@ def assemble(graph: Graph, assignment: Mapping[str, str]) -> Skeleton:
                 hint=f"assign it to {CPU!r}",
             )
         builder.add(node, unit)
-    return builder.finish()
+    return builder.skeleton()
 
 
 class _Assembler:
@@ -97,6 +92,10 @@ class _Assembler:
                 self._readers[name] = self._readers.get(name, 0) + 1
         for name in graph.outputs:
             self._readers[name] = self._readers.get(name, 0) + 1
+
+    def skeleton(self) -> Skeleton:
+        """What the visited nodes became."""
+        return with_borders(self._graph, self._layouts, self._steps, self._cpu, self._reasons)
 
     def add(self, node: Node, unit: str) -> None:
         """Visit one node."""
@@ -402,93 +401,6 @@ class _Assembler:
             weight[before[0] + np.arange(channels), np.arange(channels)] = taps
             step = replace(step, weight=weight, bias=np.zeros(len(weight)), groups=1)
         self._emit(step, node.output, self._image_out(node.output))
-
-    # Borders -------------------------------------------------------------------------------------
-
-    def finish(self) -> Skeleton:
-        """Decide which views run on the CPU, name the tensors at the borders, cut into segments."""
-        produced = {step.output for step in self._steps}
-        needed = {name for node in self._cpu for name in reads(node)}
-        read = {name for step in self._steps for name in step.inputs}
-        needed |= set(self._graph.outputs) | (self._layouts.entered & read)
-        renamed = self._rename(produced, needed)
-        wanted = list(needed - set(renamed.values()))
-        while wanted:
-            view = self._layouts.views.get(wanted.pop())
-            if view is not None and view not in self._cpu:
-                self._cpu.append(view)
-                needed.add(view.inputs[0])
-                if view.inputs[0] not in renamed.values():
-                    wanted.append(view.inputs[0])
-        steps = [_renamed(step, renamed) for step in self._steps]
-        position = {node.name: number for number, node in enumerate(self._graph.nodes)}
-        nodes = sorted(self._cpu, key=lambda node: position[node.name])
-        touched = dict.fromkeys(n for step in steps for n in (*step.inputs, step.output))
-        views: dict[str, View] = {}
-        shapes = {}
-        channels: dict[str, ChannelAxis] = {}
-        origin = {new: old for old, new in renamed.items()}
-        for name in touched:
-            placement = self._layouts.placements[origin.get(name, name)]
-            graph_name = name if name in self._graph.types else node_tensor(name)
-            batch = self._layouts.batch(graph_name)
-            shapes[name] = (batch, *placement.chw)
-            if name in self._graph.types:
-                place = self._layouts.placements[name]
-                found_axis = channels_of(place.positions(self._layouts.shape(name)), place.chw)
-                if found_axis is not None:
-                    channels[name] = found_axis
-            if name in self._layouts.entered or (name in needed and name in self._graph.types):
-                found = view_of(
-                    batch,
-                    self._layouts.shape(name),
-                    self._layouts.placements[name].index,
-                    placement.chw,
-                )
-                if found is None:
-                    raise AssertionError(f"'{name}' has no view")  # every layout made here has one
-                views[name] = found
-        return Skeleton(
-            source=self._graph,
-            segments=segment(self._graph, nodes, steps, self._graph.outputs),
-            shapes=shapes,
-            views=views,
-            cpu_reasons=self._reasons,
-            channels=channels,
-        )
-
-    def _rename(self, produced: set[str], needed: set[str]) -> dict[str, str]:
-        """Roots that float code reads only through one view carry the name of that view."""
-        readers: dict[str, set[str]] = {}
-        for tensor in needed:
-            placement = self._layouts.placed(tensor)
-            if placement is not None and placement.root in produced:
-                readers.setdefault(placement.root, set()).add(tensor)
-        renamed = {}
-        for root, tensors in sorted(readers.items()):
-            tensor = next(iter(tensors))
-            if len(tensors) > 1 or tensor == root:
-                continue
-            found = self._layouts.placements[tensor]
-            if view_of(1, self._layouts.shape(tensor), found.index, found.chw) is not None:
-                renamed[root] = tensor
-        return renamed
-
-
-def node_tensor(name: str) -> str:
-    """The graph tensor beside which a tensor of ours (``.../copy0``, ``.../concat``) was made."""
-    return name.rsplit("/", 1)[0]
-
-
-def _renamed(step: Step, names: Mapping[str, str]) -> Step:
-    output = names.get(step.output, step.output)
-    if isinstance(step, ConcatStep):
-        return replace(step, output=output, inputs=tuple(names.get(n, n) for n in step.inputs))
-    source = names.get(step.input, step.input)
-    if isinstance(step, PoolStep):
-        return replace(step, input=source, output=output)
-    residual = None if step.residual is None else names.get(step.residual, step.residual)
-    return replace(step, input=source, output=output, residual=residual)
 
 
 _HANDLERS: dict[str, Callable[[_Assembler, Node], None]] = {
