@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from math import sqrt
 
-from compiler_core.quantize.accuracy import Accuracy, Metric
+from compiler_core.quantize.accuracy import Accuracy, Metric, paired_difference
 from compiler_core.quantize.assemble import NPU
 from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod, WeightRounding
@@ -130,7 +130,7 @@ def search_schemes(
         ]
     evaluated = []
     for scheme in chosen:
-        evaluated.append(_candidate(evaluator, unlabelled, scheme))
+        evaluated.append(candidate(evaluator, unlabelled, scheme))
         kind = f"{scheme.granularity.value}, {scheme.weight_rounding.value}"
         progress(f"{_shown(evaluated[-1])}: {kind}")
     uniform = choose(evaluated)
@@ -140,7 +140,7 @@ def search_schemes(
         if not layers:
             continue
         scheme = replace(uniform.scheme, float_layers=layers)
-        options.append(_candidate(evaluator, unlabelled, scheme))
+        options.append(candidate(evaluator, unlabelled, scheme))
         progress(f"{_shown(options[-1])}: {len(layers)} layers in float")
     return SearchResult(uniform, choose(options), ranking, (*evaluated, *options[1:]))
 
@@ -165,6 +165,24 @@ def choose(candidates: Sequence[Candidate]) -> Candidate:
     return max(
         close, key=lambda item: (float(item.accuracy.correct.mean()), sqnr_db(item.accuracy))
     )
+
+
+def safest(candidates: Sequence[Candidate], recipe: Candidate) -> Candidate:
+    """The candidate that is surest to be better than a recipe that is known to work.
+
+    Taken is the highest lower end of the 95 % interval of the paired difference; where none is
+    above zero, nothing speaks against the recipe, and it stays.
+
+    Args:
+        candidates: Evaluated on the same samples as ``recipe``.
+        recipe: What to be better than.
+    """
+    best, least = recipe, 0.0
+    for item in candidates:
+        low = paired_difference(item.accuracy.correct, recipe.accuracy.correct).low
+        if low > least:
+            best, least = item, low
+    return best
 
 
 def float_sets(
@@ -233,9 +251,14 @@ def _noise(accuracy: Accuracy) -> float:
     return float(10.0 ** (-sqnr_db(accuracy) / 10))
 
 
-def _candidate(
+def candidate(
     evaluator: SchemeEvaluator, unlabelled: SchemeEvaluator | None, scheme: QuantizationScheme
 ) -> Candidate:
+    """``scheme``, evaluated in full on the samples of both evaluators.
+
+    Raises:
+        InputError: The scheme does not fit the model.
+    """
     accuracy = evaluator.evaluate(scheme)
     measured = [accuracy] if unlabelled is None else [accuracy, unlabelled.evaluate(scheme)]
     samples = sum(item.samples for item in measured)

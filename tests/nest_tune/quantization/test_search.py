@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,12 +13,20 @@ from compiler_core.quantize.accuracy import Accuracy, Estimate, Metric
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.profile import profile_model
-from compiler_core.quantize.scheme import QuantizationScheme
+from compiler_core.quantize.scheme import QuantizationScheme, WeightRounding
 from compiler_core.quantize.sensitivity import layer_macs, sensitivities
+from compiler_core.quantize.text import quantized_digest
 from nest_tune.quantization.accuracy_cache import AccuracyCache
 from nest_tune.quantization.evaluation import SchemeEvaluator, Stage
 from nest_tune.quantization.plot import sensitivity_svg, text_bar
-from nest_tune.quantization.search import Candidate, choose, search_schemes, share_on_npu
+from nest_tune.quantization.search import (
+    Candidate,
+    choose,
+    npu_grid,
+    safest,
+    search_schemes,
+    share_on_npu,
+)
 
 
 def random(*shape, seed=1):
@@ -164,3 +174,34 @@ def test_samples_without_labels_make_agreement_more_certain(evaluator, network):
     both = [item.evaluate(result.uniform.scheme) for item in (evaluator, more)]
     agreeing = sum(item.correct.sum() for item in both)
     assert result.uniform.agreement == pytest.approx(agreeing / 64)
+
+
+def test_finalists_differ_and_the_best_are_tried_with_gptq(evaluator):
+    result = search_schemes(evaluator, npu_share=1.0, finalists=5)
+    grid = [item for item in result.evaluated if not item.scheme.float_layers]
+    rounded = [item.scheme for item in grid if item.scheme.needs_samples]
+    nearest = [item.scheme for item in grid if not item.scheme.needs_samples]
+    assert len(nearest) == 5
+    assert set(nearest) <= set(npu_grid())
+    digests = {quantized_digest(evaluator.apply(scheme).quantized) for scheme in nearest}
+    assert len(digests) == 5
+    assert rounded == [replace(s, weight_rounding=WeightRounding.GPTQ) for s in nearest[:3]]
+
+
+def test_a_profile_without_samples_leaves_gptq_out(evaluator, network):
+    known = replace(evaluator.profile, inputs=None)
+    own = SchemeEvaluator(network, evaluator.assignment, known, evaluator.samples, None)
+    result = search_schemes(own, npu_share=1.0, finalists=2)
+    assert not any(item.scheme.needs_samples for item in result.evaluated)
+
+
+def test_a_recipe_is_left_only_for_what_is_surely_better():
+    def candidate(correct):
+        flags = np.zeros(200, bool)
+        flags[:correct] = True
+        accuracy = Accuracy(200, {Metric.SQNR: Estimate(20.0, 20.0, 20.0)}, flags)
+        return Candidate(QuantizationScheme(), accuracy, 0.9, 200, 1.0)
+
+    recipe, worse, lucky, better, best = (candidate(n) for n in (150, 149, 151, 160, 170))
+    assert safest([recipe, worse, lucky], recipe) is recipe
+    assert safest([worse, best, better], recipe) is best
