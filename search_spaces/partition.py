@@ -19,7 +19,7 @@ from compiler_core.partition.baselines import baselines, best_sequential
 from compiler_core.partition.best import untuned
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.optimum import find_optimum
-from compiler_core.partition.placement import ON_CPU, Placement
+from compiler_core.partition.placement import Placement
 from compiler_core.partition.resolve import assignment_of, unit_name
 from compiler_core.tensor.digest import digest
 from search_spaces.parameter import Parameter, Points
@@ -154,10 +154,6 @@ class PartitionSpace:
         for name, placement in {"optimum": best.placement, **found}.items():
             names.setdefault(self.encode(placement), []).append(name)
         return {"+".join(same): point for point, same in names.items()}
-
-    def groups_on_npu(self, point: tuple[int, ...] | Points) -> int:
-        """How many groups a point puts on the NPU."""
-        return sum(unit != ON_CPU for unit in self.placement(point))
 
 
 def _moved(point: tuple[int, ...], changes: Mapping[int, int]) -> tuple[int, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from enum import Enum
 from math import prod
 from threading import local
 from typing import Protocol
@@ -29,13 +28,6 @@ Integers = npt.NDArray[np.int8]
 Bytes = npt.NDArray[np.uint8]
 Observer = Callable[[NpuSegment, Launch, CoreProgram, Bytes, Bytes], None]
 """Told of each program: segment, launch, program, DRAM before and after."""
-
-
-class BackendKind(Enum):
-    """Choices of a backend; both give the same bits."""
-
-    SIMULATOR = "simulator"
-    REFERENCE = "reference"
 
 
 class Backend(Protocol):

@@ -10,8 +10,6 @@ from compiler_core.partition.milp import Objective
 from compiler_core.partition.optimum import find_optimum
 from compiler_core.partition.placement import ON_CPU, ON_NPU, SLICED, Placement
 
-BASELINES = ("all_cpu", "all_npu", "static_by_type", "fastest_unit", "partition_tuner")
-
 
 def baselines(evaluator: Evaluator, pins: Mapping[int, int] | None = None) -> dict[str, Placement]:
     """All baselines by name; pinned groups stay where they are pinned."""

@@ -374,10 +374,3 @@ def describe(evaluator: Evaluator, task: Task) -> str:
         return f"{task.kind.name.lower()} {groups.tensors[task.subject].name}"
     group = groups.groups[task.subject]
     return f"{group.operator} {group.name}"
-
-
-def unit_of(task: Task, core: int) -> str:
-    """Where a task runs, for people."""
-    if task.resource is Resource.NPU:
-        return f"vta{core}"
-    return "cpu" if task.resource is Resource.CPU else ""

@@ -59,7 +59,7 @@ class FrontChart:
         x_name, y_name: Metrics with units.
         dots: Trials.
         x_limits, y_limits: What is allowed.
-        x_less, y_less: Whether less is better.
+        x_less: Whether less of the first is better.
     """
 
     x_name: str
@@ -68,7 +68,6 @@ class FrontChart:
     x_limits: Limits = Limits()
     y_limits: Limits = Limits()
     x_less: bool = True
-    y_less: bool = False
 
 
 @dataclass(frozen=True)

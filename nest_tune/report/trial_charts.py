@@ -80,7 +80,6 @@ def front_charts(result: StudyResult, chosen: OuterTrial | None) -> tuple[FrontC
                 _limits(result, names[0]),
                 _limits(result, names[1]),
                 first.direction is Direction.MINIMIZE,
-                other.direction is Direction.MINIMIZE,
             )
         )
     return tuple(charts)

@@ -35,7 +35,6 @@ from nest_tune.runners.runner import (
     resolve,
 )
 
-_SETUP = -1
 _SETUP_TIMEOUT_S = 600.0
 _END_S = 2.0
 _LOG_BYTES = 4096

@@ -71,13 +71,3 @@ def place_text(place: dict[str, Any]) -> str:
     if runner == "ray":
         runner = f"ray {place['ray_address'] or 'here'}"
     return f"{runner}, {place['host']}:{place['pid']}" if place["host"] else runner
-
-
-def decisions_text(decisions: dict[str, Any]) -> str:
-    """What a trial decides, in one line; empty for nothing beyond the default."""
-    parts = []
-    for name, values in decisions.items():
-        if isinstance(values, dict) and values:
-            text = ", ".join(f"{key}={value}" for key, value in values.items())
-            parts.append(f"{name}: {text}")
-    return "; ".join(parts)

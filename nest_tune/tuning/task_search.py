@@ -138,12 +138,6 @@ class TaskSearch:
             self._sampler.observe(told)
             self._observed += told
 
-    def recall_measured(self, records: list[Record]) -> None:
-        """Lets records stand for measurements; they neither train nor steer the sampler."""
-        for record in records:
-            measured = Measurement(record.outcome, record.cycles, record.dram_bytes)
-            self._replay.setdefault(record.schedule, measured)
-
     @property
     def spent(self) -> int:
         """Schedules whose cycles are known."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from compiler_core.graph.ir import Graph, Node
-from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.scheme import QuantizationScheme, Scales
 from compiler_core.quantize.windows import window_of
 
@@ -46,12 +45,6 @@ RULES: tuple[Rule, ...] = (
     scales_are_powers_of_two,
 )
 
-SECOND_PASS = (
-    "A right shift per output channel reads its shifts from memory: two cycles per vector where "
-    "one shift for all takes one."
-)
-"""What weights with a scale per channel cost."""
-
 
 def unsupported_scheme(graph: Graph, node: Node, scheme: QuantizationScheme) -> str | None:
     """Why the VTA cannot run ``node``, which it supports, under ``scheme``; ``None`` if it can."""
@@ -60,8 +53,3 @@ def unsupported_scheme(graph: Graph, node: Node, scheme: QuantizationScheme) -> 
         if seen is not None:
             return f"{rule.__doc__} Seen: {seen}."
     return None
-
-
-def has_second_pass(scheme: QuantizationScheme) -> bool:
-    """Whether convolutions without a residual pay :data:`SECOND_PASS`."""
-    return scheme.granularity is Granularity.CHANNEL and scheme.scales is Scales.POWER_OF_TWO

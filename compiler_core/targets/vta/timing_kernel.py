@@ -48,7 +48,6 @@ STORE: Final = 2
     FINISH_COST,
     STEP_LIMIT,
 ) = range(11)
-PARAMETERS: Final = 11
 
 # Rows of the per-instruction record.
 START, END, HANDED_OUT, PORT_WAIT = range(4)
