@@ -97,9 +97,8 @@ class SchemeEvaluator:
         Raises:
             InputError: The scheme does not fit the model or the profile.
         """
-        return apply_profile(
-            self.graph, self.assignment, self.profile, scheme, stored_reconstruction
-        )
+        kept = stored_reconstruction(self.profile, scheme)
+        return apply_profile(self.graph, self.assignment, self.profile, scheme, kept)
 
     def evaluate(self, scheme: QuantizationScheme, stage: Stage = Stage.FULL) -> Accuracy:
         """Accuracy of ``scheme``.

@@ -9,9 +9,10 @@ costs time.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,9 @@ from compiler_core.errors import InputError
 from compiler_core.graph.text import graph_digest
 from compiler_core.npz import read_npz, write_npz
 from compiler_core.quantize.ir import IntegerConv, IntegerSegment, QuantizedGraph
-from compiler_core.quantize.profile import samples_digest
+from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.reconstruction import Samples, reconstruct
+from compiler_core.quantize.scheme import QuantizationScheme
 from compiler_core.quantize.skeleton import ConvStep, Skeleton
 from compiler_core.quantize.text import quantized_digest
 from nest_tune.task_store import cache_folder
@@ -35,15 +37,21 @@ _SCHEMA = "nest-tune/reconstruction/1"
 
 
 def stored_reconstruction(
-    skeleton: Skeleton, quantized: QuantizedGraph, samples: Samples
-) -> QuantizedGraph:
-    """As :func:`~compiler_core.quantize.reconstruction.reconstruct`, made now where it is not
-    known yet.
+    profile: Profile, scheme: QuantizationScheme
+) -> Callable[[Skeleton, QuantizedGraph, Samples], QuantizedGraph]:
+    """:func:`~compiler_core.quantize.reconstruction.reconstruct`, done only where it is not known.
 
-    Raises:
-        InputError: As there.
+    Args:
+        profile: Of the samples that it will be given.
+        scheme: Says which of them.
     """
-    path = cache_folder() / "reconstructions" / f"{_key(skeleton, quantized, samples)}.npz"
+    return partial(_stored, f"{profile.data_digest} {scheme.calibration}")
+
+
+def _stored(
+    data: str, skeleton: Skeleton, quantized: QuantizedGraph, samples: Samples
+) -> QuantizedGraph:
+    path = cache_folder() / "reconstructions" / f"{_key(data, skeleton, quantized)}.npz"
     known = _read(path, quantized) if path.is_file() else None
     if known is not None:
         return known
@@ -58,15 +66,14 @@ def stored_reconstruction(
     return found
 
 
-def _key(skeleton: Skeleton, quantized: QuantizedGraph, samples: Samples) -> str:
-    parts = (_SCHEMA, version("onnxruntime"), graph_digest(skeleton.source))
+def _key(data: str, skeleton: Skeleton, quantized: QuantizedGraph) -> str:
+    parts = (_SCHEMA, version("onnxruntime"), data, graph_digest(skeleton.source))
     digest = hashlib.sha256("\n".join(parts).encode())
     digest.update(quantized_digest(quantized).encode())
     for step in skeleton.steps:
         if isinstance(step, ConvStep):
             digest.update(np.ascontiguousarray(step.weight).tobytes())
             digest.update(np.ascontiguousarray(step.bias).tobytes())
-    digest.update(samples_digest(samples).encode())
     return digest.hexdigest()
 
 

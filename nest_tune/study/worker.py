@@ -149,7 +149,8 @@ class Bench:
         }
         scheme = read_scheme(decisions.get("quantization", {}), "quantization")
         if assemble(graph, assignment).calibrated or scheme != QuantizationScheme():
-            applied = apply_profile(graph, assignment, self._profile, scheme, stored_reconstruction)
+            kept = stored_reconstruction(self._profile, scheme)
+            applied = apply_profile(graph, assignment, self._profile, scheme, kept)
         else:
             applied = apply_scheme(graph, assignment, {}, scheme)
         found = {n: tensor.exponent for n, tensor in sorted(applied.quantized.tensors.items())}

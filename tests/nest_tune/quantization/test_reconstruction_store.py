@@ -51,7 +51,8 @@ def made(monkeypatch, tmp_path):
 def digest(graph, x, scheme=GPTQ):
     profile = profile_model(graph, {"x": x})
     units = default_assignment(graph)
-    applied = apply_profile(graph, units, profile, scheme, stored_reconstruction)
+    kept = stored_reconstruction(profile, scheme)
+    applied = apply_profile(graph, units, profile, scheme, kept)
     return quantized_digest(applied.quantized)
 
 
