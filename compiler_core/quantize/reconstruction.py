@@ -84,6 +84,8 @@ class _World:
 
     def __init__(self, quantized: QuantizedGraph, samples: Samples, *, integers: bool) -> None:
         self._quantized, self._integers = quantized, integers
+        self.batch = model_batch(quantized.source)
+        self.count = check_samples(quantized.source, samples)
         self.graph: dict[str, npt.NDArray[Any]] = dict(samples)
         self.operators: dict[str, _Floats] = {}
 
@@ -135,8 +137,9 @@ class _Walk:
                 assert isinstance(part, StepSegment)
                 yield replace(segment, operators=tuple(self._operators(part, segment)))
             for world in (self._real, self._integer):
-                for name in [n for n in world.graph if self._last.get(n, -1) <= position]:
-                    del world.graph[name]
+                for tensors in (world.graph, world.operators):
+                    for name in [n for n in tensors if self._last.get(n, -1) <= position]:
+                        del tensors[name]
 
     def _operators(self, part: StepSegment, segment: IntegerSegment) -> Iterator[IntegerOperator]:
         for name in segment.inputs:
@@ -157,17 +160,9 @@ class _Walk:
                 {name: inputs[name] for name in step.inputs}
             )
             yield operator
-            for name in step.inputs:
-                if readers[name] == number and name not in segment.outputs:
-                    self._drop(name, segment)
-
-    def _drop(self, name: str, segment: IntegerSegment) -> None:
-        later = any(
-            name in _reads(other)
-            for other in self._quantized.segments[self._quantized.segments.index(segment) + 1 :]
-        )
-        if not later:
-            del self._real.operators[name], self._integer.operators[name]
+            for name in dict.fromkeys(step.inputs):
+                if readers[name] == number and name not in self._last:
+                    del self._real.operators[name], self._integer.operators[name]
 
     def _found(self, step: ConvStep, operator: IntegerConv) -> IntegerConv:
         groups, outputs = operator.groups, len(operator.weight)
@@ -252,8 +247,15 @@ def windows(values: _Floats, operator: IntegerConv, most: int) -> _Floats:
 
 
 def _run_float(world: _World, graph: Graph) -> None:
+    """One run of the model at a time, as the executor does."""
+    session = FloatSession(graph)
     feeds = {name: world.graph_tensor(name) for name in graph.inputs}
-    world.graph.update(FloatSession(graph).run(feeds, sample_wise=model_batch(graph) == 1))
+    results = [
+        session.run({name: array[i : i + world.batch] for name, array in feeds.items()})
+        for i in range(0, world.count, world.batch)
+    ]
+    for name in graph.outputs:
+        world.graph[name] = np.concatenate([result[name] for result in results])
 
 
 def _reads(segment: FloatSegment | IntegerSegment) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler_core.errors import InputError
+from compiler_core.graph.ir import TensorType
 from compiler_core.quantize import reconstruction
 from compiler_core.quantize.apply import apply_profile, apply_scheme
 from compiler_core.quantize.assignment import default_assignment
@@ -157,6 +158,28 @@ def test_the_walk_computes_what_the_executor_computes(network, monkeypatch):
     assert len(seen) == 6
     for values, name in seen.values():
         np.testing.assert_array_equal(values, run.tensors[name])
+
+
+def test_a_fixed_batch_changes_nothing(network):
+    pairs = {
+        name: known if name in network.constants else TensorType(known.dtype, (2, *known.shape[1:]))
+        for name, known in network.types.items()
+    }
+    fixed = replace(network, types=pairs, dynamic_batch=frozenset())
+    x = images(6, 20)
+    for one, other in zip(
+        *(
+            convolutions(
+                apply_profile(
+                    graph, default_assignment(graph), profile_model(graph, {"x": x}), GPTQ
+                )
+            )
+            for graph in (network, fixed)
+        ),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one.weight, other.weight)
+        np.testing.assert_array_equal(one.bias, other.bias)
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3])
