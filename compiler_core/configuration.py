@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,10 @@ from compiler_core.quantize.scheme import QuantizationScheme, read_scheme, schem
 from compiler_core.targets.vta.schedule import ConvSchedule, MaxPoolSchedule, Schedule
 from compiler_core.targets.vta.sliced_schedule import SlicedSchedule
 from compiler_core.targets.vta.slicing import SliceAxis
+from compiler_core.toml_file import parse_toml, read_toml, toml_text
 from compiler_core.units import is_unit
 
 CONFIGURATION_SCHEMA = "nest-tune/config/1"
-_BYTES_MAX = 64 << 20
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _CORE = re.compile(r"core-([0-9]|[1-9][0-9])")
 _TABLES = ("model", "target", "scheme", "plan", "schedule", "slicing", "measured", "lock")
 
@@ -209,7 +207,7 @@ def read_schedule(value: Any, where: str) -> Schedule:
 
 def configuration_text(configuration: Configuration) -> str:
     """A configuration as TOML."""
-    return "\n".join(_lines(configuration_document(configuration))) + "\n"
+    return toml_text(configuration_document(configuration))
 
 
 def read_configuration(path: Path) -> Configuration:
@@ -221,61 +219,10 @@ def read_configuration(path: Path) -> Configuration:
     return read_configuration_document(read_toml(path), str(path))
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file from outside as plain values.
-
-    Raises:
-        InputError: It cannot be read, is too large, or is not TOML.
-    """
-    try:
-        with path.open("rb") as file:
-            content = file.read(_BYTES_MAX + 1)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if len(content) > _BYTES_MAX:
-        raise InputError(f"{path}: more than {_BYTES_MAX} bytes")
-    try:
-        return tomllib.loads(content.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise InputError(f"{path}: not a TOML file: {error}") from error
-
-
 def parse_configuration(content: bytes, where: str) -> Configuration:
     """Parses TOML that has been read already.
 
     Raises:
         InputError: It is not a configuration.
     """
-    try:
-        document = tomllib.loads(content.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise InputError(f"{where}: not a TOML file: {error}") from error
-    return read_configuration_document(document, where)
-
-
-def _lines(document: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[str]:
-    """Plain keys first, then the tables, each with its dotted name."""
-    tables = {key: value for key, value in document.items() if isinstance(value, dict)}
-    plain = {key: value for key, value in document.items() if key not in tables}
-    if path and (plain or not tables):
-        yield ""
-        yield f"[{'.'.join(map(_key, path))}]"
-    for key, value in plain.items():
-        yield f"{_key(key)} = {_value(value)}"
-    for key, value in tables.items():
-        yield from _lines(value, (*path, key))
-
-
-def _key(text: str) -> str:
-    return text if _BARE_KEY.fullmatch(text) else _text(text)
-
-
-def _text(text: str) -> str:
-    # JSON strings are TOML basic strings, but for the one control character that JSON lets through.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return _text(value) if isinstance(value, str) else repr(value)
+    return read_configuration_document(parse_toml(content, where), where)

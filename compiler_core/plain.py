@@ -10,13 +10,13 @@ from __future__ import annotations
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from difflib import get_close_matches
 from enum import Enum
 from functools import lru_cache
 from math import isfinite
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from compiler_core.errors import InputError
+from compiler_core.nearest import did_you_mean
 
 T = TypeVar("T")
 
@@ -107,10 +107,9 @@ def refuse_unknown(value: Mapping[str, Any], known: list[str], where: str) -> No
     """
     for key in value:
         if key not in known:
-            near = get_close_matches(str(key), known, 1)
             raise InputError(
                 f"{where}: unknown key {_shown(key)}; known are {', '.join(known) or 'none'}",
-                hint=f"did you mean {near[0]!r}?" if near else None,
+                hint=did_you_mean(str(key), known),
             )
 
 

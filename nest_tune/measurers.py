@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from math import isfinite
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler_core.errors import InputError
+from compiler_core.nearest import did_you_mean
 
 GROUP = "nest_tune.measurers"
 """Group of entry points."""
@@ -104,11 +104,10 @@ def load_measurer(name: str) -> Measurer:
     points = list(entry_points(group=GROUP, name=name))
     if not points:
         known = measurer_names()
-        near = get_close_matches(name, known, 1, 0.5)
         raise InputError(
             f"measurer {name!r}: no installed distribution offers it; known are "
             f"{', '.join(known) or 'none'}",
-            hint=f"did you mean {near[0]!r}?" if near else f"an entry point of group {GROUP}",
+            hint=did_you_mean(name, known) or f"an entry point of group {GROUP}",
         )
     if len(points) > 1:
         homes = ", ".join(sorted(point.dist.name for point in points if point.dist is not None))

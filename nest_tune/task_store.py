@@ -14,6 +14,7 @@ from pathlib import Path
 from compiler_core.errors import InputError
 from compiler_core.npz import MIB
 from compiler_core.plain import from_plain, refuse_unknown, to_plain
+from compiler_core.small_file import read_small_file
 from compiler_core.tensor.task import Task
 from compiler_core.tensor.workload import ConvWorkload, MaxPoolWorkload, Workload
 from compiler_core.whole_file import write_atomically
@@ -88,13 +89,7 @@ _HINT = "nest-tune task list MODEL --target T shows the tasks of a model and mak
 
 
 def _read(path: Path) -> Task:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MIB + 1)
-    except OSError as error:
-        raise InputError(f"task {path}: cannot be read: {error.strerror or error}") from error
-    if len(content) > MIB:
-        raise InputError(f"task {path}: more than {MIB} bytes")
+    content = read_small_file(path, MIB, f"task {path}")
     try:
         document = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:

@@ -18,23 +18,20 @@ nodes = ["conv4", "conv5"]
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compiler_core.configuration import Subject, read_toml
+from compiler_core.configuration import Subject
 from compiler_core.errors import InputError
 from compiler_core.plain import from_plain
 from compiler_core.tensor.digest import digest
+from compiler_core.toml_file import read_toml, toml_key, toml_string
 
 PLAN_SCHEMA = "nest-tune/plan/1"
 FREE = "free"
 """Unit of a node that may run anywhere."""
-
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
@@ -113,31 +110,26 @@ def plan_text(plan: Plan) -> str:
 
 
 def _lines(plan: Plan) -> Iterator[str]:
-    yield f"schema = {_text(PLAN_SCHEMA)}"
-    yield f"digest = {_text(plan.digest)}"
-    yield f"default = {_text(plan.default)}"
+    yield f"schema = {toml_string(PLAN_SCHEMA)}"
+    yield f"digest = {toml_string(plan.digest)}"
+    yield f"default = {toml_string(plan.default)}"
     if plan.order:
         yield "order = ["
         for name in plan.order:
-            yield f"    {_text(name)},"
+            yield f"    {toml_string(name)},"
         yield "]"
     for title, subject in (("model", plan.model), ("target", plan.target)):
         if subject.name or subject.digest:
             yield ""
             yield f"[{title}]"
-            yield f"name = {_text(subject.name)}"
-            yield f"digest = {_text(subject.digest)}"
+            yield f"name = {toml_string(subject.name)}"
+            yield f"digest = {toml_string(subject.digest)}"
     yield ""
     yield "[units]"
     for name, unit in plan.units.items():
-        yield f"{name if _BARE_KEY.fullmatch(name) else _text(name)} = {_text(unit)}"
+        yield f"{toml_key(name)} = {toml_string(unit)}"
     for part in plan.segments:
         yield ""
         yield "[[segment]]"
-        yield f"unit = {_text(part.unit)}"
-        yield f"nodes = [{', '.join(map(_text, part.nodes))}]"
-
-
-def _text(text: str) -> str:
-    # JSON strings are TOML basic strings, but for the one control character that JSON lets through.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+        yield f"unit = {toml_string(part.unit)}"
+        yield f"nodes = [{', '.join(map(toml_string, part.nodes))}]"

@@ -12,6 +12,7 @@ from difflib import get_close_matches
 
 from compiler_core.configuration import Subject
 from compiler_core.errors import InputError
+from compiler_core.nearest import did_you_mean
 from compiler_core.partition.groups import OUTSIDE, Group, GroupGraph
 from compiler_core.partition.placement import (
     ON_CORE,
@@ -145,11 +146,10 @@ def _asked(plan: Plan, groups: GroupGraph, allowed: tuple[str, ...]) -> dict[int
     entries.append(("", plan.default))
     for node, unit in entries:
         if unit not in allowed:
-            near = get_close_matches(unit, allowed, 1)
             raise InputError(
                 f"plan: {node or 'default'} = {unit!r}; units of this target are "
                 f"{', '.join(allowed)}",
-                hint=f"did you mean {near[0]!r}?" if near else None,
+                hint=did_you_mean(unit, allowed),
             )
         if not node:
             continue

@@ -29,6 +29,7 @@ import numpy as np
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node
+from compiler_core.small_file import read_small_file
 from compiler_core.system.latency import (
     Cost,
     NodeCosts,
@@ -99,14 +100,7 @@ def read_cpu_table(path: Path) -> CpuTable:
         InputError: The file cannot be read, a column or value is wrong, or a signature is there
             twice.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(_BYTES_MAX + 1)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if len(content) > _BYTES_MAX:
-        raise InputError(f"{path}: more than the {_BYTES_MAX} bytes allowed")
-    return parse_cpu_table(content, path.name)
+    return parse_cpu_table(read_small_file(path, _BYTES_MAX), path.name)
 
 
 def parse_cpu_table(content: bytes, where: str) -> CpuTable:

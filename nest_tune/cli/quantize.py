@@ -206,9 +206,9 @@ def _samples(source: FloatModel, path: Path | None, limit: int) -> tuple[dict[st
 
 
 def _scheme(path: Path | None) -> QuantizationScheme:
-    from compiler_core.configuration import read_toml
     from compiler_core.quantize.exponents import Granularity
     from compiler_core.quantize.scheme import QuantizationScheme, read_scheme
+    from compiler_core.toml_file import read_toml
 
     if path is None:
         return QuantizationScheme(

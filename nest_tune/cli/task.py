@@ -154,9 +154,9 @@ def _read_schedule(path: Path, task: str) -> Schedule:
         CONFIGURATION_SCHEMA,
         read_configuration_document,
         read_schedule,
-        read_toml,
     )
     from compiler_core.errors import InputError
+    from compiler_core.toml_file import read_toml
 
     document = read_toml(path)
     if document.get("schema") != CONFIGURATION_SCHEMA:

@@ -161,9 +161,6 @@ def _print(result: TaskResult, wall_s: float) -> None:
 
 def _toml(result: TaskResult) -> str:
     from compiler_core.plain import to_plain
+    from compiler_core.toml_file import toml_text
 
-    plain = to_plain(result.best)
-    return "".join(
-        f'{key} = "{value}"\n' if isinstance(value, str) else f"{key} = {value}\n"
-        for key, value in plain.items()
-    )
+    return toml_text(to_plain(result.best))

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from compiler_core.errors import InputError, MissingDependencyError, NestTuneError
-from nest_tune.study.goals import nearest
+from compiler_core.nearest import did_you_mean
 
 Plain = Any
 """``None``, bool, int, float, str, bytes, list or dict of those."""
@@ -156,7 +156,8 @@ def make_runner(name: str, setup: Setup, options: RunnerOptions) -> Runner:
     """
     if name not in RUNNERS:
         raise InputError(
-            f"runner {name!r}; known are {', '.join(RUNNERS)}", hint=nearest(name, list(RUNNERS))
+            f"runner {name!r}; known are {', '.join(RUNNERS)}",
+            hint=did_you_mean(name, RUNNERS),
         )
     try:
         make: Callable[[Setup, RunnerOptions], Runner] = resolve(RUNNERS[name])

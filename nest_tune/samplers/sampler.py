@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Protocol
 
 from compiler_core.errors import InputError
+from compiler_core.nearest import did_you_mean
 from compiler_core.targets.vta.hardware import VtaCore
 from search_spaces.tiling import TilingSpace
 
@@ -67,10 +67,8 @@ def require_sampler(name: str) -> None:
         InputError: Names the nearest known one.
     """
     if name not in _MAKERS:
-        near = get_close_matches(name, _MAKERS, 1)
         raise InputError(
-            f"sampler {name!r}; known are {', '.join(_MAKERS)}",
-            hint=f"did you mean {near[0]!r}?" if near else None,
+            f"sampler {name!r}; known are {', '.join(_MAKERS)}", hint=did_you_mean(name, _MAKERS)
         )
 
 

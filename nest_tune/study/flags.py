@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from compiler_core.errors import InputError
+from compiler_core.nearest import did_you_mean
 from nest_tune.study.durations import parse_duration, parse_timeout
 from nest_tune.study.goals import (
     Direction,
@@ -18,7 +19,6 @@ from nest_tune.study.goals import (
     Metric,
     Objective,
     merged,
-    nearest,
     parse_bounds,
     parse_constraint,
     parse_direction,
@@ -202,7 +202,7 @@ def _require_name(name: str) -> None:
 def _require_known(what: str, name: str, known: Sequence[str]) -> None:
     if name not in known:
         raise InputError(
-            f"{what} {name!r}; allowed are {', '.join(known)}", hint=nearest(name, known)
+            f"{what} {name!r}; allowed are {', '.join(known)}", hint=did_you_mean(name, known)
         )
 
 
@@ -210,7 +210,7 @@ def _require_metric(metric: str) -> None:
     if metric not in METRIC_NAMES and not re.fullmatch(r"[\w.]+:\w+", metric):
         raise InputError(
             f"metric {metric!r}; allowed are {', '.join(METRIC_NAMES)} or module:function",
-            hint=nearest(metric, METRIC_NAMES),
+            hint=did_you_mean(metric, METRIC_NAMES),
         )
 
 
@@ -220,7 +220,8 @@ def _spaces(flags: Flags, read: StudyFile) -> tuple[str, ...]:
         for space in flags.spaces:
             if space not in names:
                 raise InputError(
-                    f"--space {space}: allowed are {', '.join(names)}", hint=nearest(space, names)
+                    f"--space {space}: allowed are {', '.join(names)}",
+                    hint=did_you_mean(space, names),
                 )
         return flags.spaces
     return tuple(name for name in names if getattr(read.spaces, name))

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import Enum
 from math import inf, isfinite
 
 from compiler_core.errors import InputError
+from compiler_core.nearest import did_you_mean
 
 
 class Metric(Enum):
@@ -93,12 +93,6 @@ _DIRECTIONS = {
 _NATURAL = {Metric.ACCURACY: Direction.MAXIMIZE}
 
 
-def nearest(value: str, known: Sequence[str]) -> str | None:
-    """A hint that names what was probably meant."""
-    near = get_close_matches(value, known, 1, 0.5)
-    return f"did you mean {near[0]!r}?" if near else None
-
-
 def parse_metric(text: str, where: str) -> Metric:
     """A metric by name.
 
@@ -109,7 +103,7 @@ def parse_metric(text: str, where: str) -> Metric:
     if text not in names:
         raise InputError(
             f"{where}: unknown metric {text!r}; known are {', '.join(names)}",
-            hint=nearest(text, names),
+            hint=did_you_mean(text, names),
         )
     return Metric(text)
 
@@ -123,7 +117,7 @@ def parse_direction(text: str, where: str) -> Direction:
     if text not in _DIRECTIONS:
         raise InputError(
             f"{where}: {text!r}; allowed are minimize, maximize",
-            hint=nearest(text, list(_DIRECTIONS)),
+            hint=did_you_mean(text, list(_DIRECTIONS)),
         )
     return _DIRECTIONS[text]
 

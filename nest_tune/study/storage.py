@@ -20,12 +20,12 @@ import sqlalchemy as sql
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from compiler_core.errors import InputError, MissingDependencyError, NestTuneError
+from compiler_core.nearest import did_you_mean
 from compiler_core.plain import to_plain
 from compiler_core.tensor.digest import digest
 from nest_tune.records.claims import is_alive
 from nest_tune.records.connection import Connection
 from nest_tune.records.database import missing_driver
-from nest_tune.study.goals import nearest
 from nest_tune.study.trial import Outcome, OuterTrial
 
 T = TypeVar("T")
@@ -258,7 +258,7 @@ class StudyStorage:
             raise InputError(
                 f"study {name!r}: not in {self.shown}; "
                 + (f"it holds {', '.join(names[:10])}" if names else "it holds no study"),
-                hint=nearest(name, names) or "nest-tune study list",
+                hint=did_you_mean(name, names) or "nest-tune study list",
             )
         return found
 

@@ -6,7 +6,6 @@ Paths in a file are relative to the folder of the file.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -14,7 +13,8 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from compiler_core.errors import InputError
-from nest_tune.study.goals import nearest
+from compiler_core.nearest import did_you_mean
+from compiler_core.toml_file import read_toml
 
 SamplerName = Literal["xgb", "tpe", "nsga2", "random", "exhaustive"]
 RunnerName = Literal["local", "ray", "replay"]
@@ -91,17 +91,7 @@ def read_study_file(path: Path) -> StudyFile:
     Raises:
         InputError: It cannot be read, or a key or value is wrong; names the nearest known one.
     """
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(_BYTES_MAX + 1)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if len(content) > _BYTES_MAX:
-        raise InputError(f"{path}: more than {_BYTES_MAX} bytes")
-    try:
-        document = tomllib.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a TOML file: {error}") from error
+    document = read_toml(path, _BYTES_MAX)
     try:
         return StudyFile.model_validate(document)
     except ValidationError as error:
@@ -131,11 +121,11 @@ def _first_error(error: ValidationError, path: Path) -> InputError:
         key = str(found["loc"][-1])
         return InputError(
             f"{path}: unknown key {place}; known are {', '.join(known)}",
-            hint=nearest(key, known) or _elsewhere(key),
+            hint=did_you_mean(key, known) or _elsewhere(key),
         )
     if found["type"] == "literal_error":
         allowed = re.findall(r"'([^']*)'", str(found.get("ctx", {}).get("expected", "")))
-        hint = nearest(str(found["input"]), allowed)
+        hint = did_you_mean(str(found["input"]), allowed)
         return InputError(
             f"{where}: {found['input']!r}; allowed are {', '.join(allowed)}", hint=hint
         )
