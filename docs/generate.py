@@ -138,7 +138,8 @@ def errors() -> Lines:
 
 def study_file() -> Lines:
     """Every key of a study file."""
-    from nest_tune.study.study_file import METRIC_NAMES, StudyFile
+    from nest_tune.study.goals import ACCURACIES
+    from nest_tune.study.study_file import StudyFile
 
     yield "# Study file\n"
     yield "All keys are also flags of `nest-tune study start`. A flag goes before the environment"
@@ -158,7 +159,7 @@ def study_file() -> Lines:
             yield f"| `{key}` | {_cell(_type(entry.annotation))} | {default} |"
         yield ""
         if section == "data":
-            names = ", ".join(f"`{name}`" for name in METRIC_NAMES)
+            names = ", ".join(f"`{name}`" for name in ACCURACIES)
             yield f"Metrics of accuracy: {names}, or `module:function`.\n"
 
 

@@ -83,8 +83,29 @@ class Requantization:
     residual_shift: int = 0
 
 
+class _OverWindows:
+    """What follows from the extents of an operator that reads its input through a window."""
+
+    in_height: int
+    in_width: int
+    window: Window
+
+    @property
+    def out_height(self) -> int:
+        return self.window.output_size(self.in_height, self.in_width)[0]
+
+    @property
+    def out_width(self) -> int:
+        return self.window.output_size(self.in_height, self.in_width)[1]
+
+    @cached_property
+    def digest(self) -> str:
+        """Key of the workload."""
+        return digest(self)
+
+
 @dataclass(frozen=True)
-class ConvWorkload:
+class ConvWorkload(_OverWindows):
     """A convolution, dense, depthwise, average-pool, copy or add operator with int8 operands.
 
     Attributes:
@@ -109,14 +130,6 @@ class ConvWorkload:
     entry: bool = False
 
     @property
-    def out_height(self) -> int:
-        return self.window.output_size(self.in_height, self.in_width)[0]
-
-    @property
-    def out_width(self) -> int:
-        return self.window.output_size(self.in_height, self.in_width)[1]
-
-    @property
     def macs(self) -> int:
         """Multiply-accumulates of the operator itself, padding taps included."""
         taps = self.window.kernel[0] * self.window.kernel[1]
@@ -136,14 +149,9 @@ class ConvWorkload:
             return "dense" if points == 1 else "conv2d"
         return "depthwise_conv2d" if self.groups == self.in_channels else "grouped_conv2d"
 
-    @cached_property
-    def digest(self) -> str:
-        """Key of the workload."""
-        return digest(self)
-
 
 @dataclass(frozen=True)
-class MaxPoolWorkload:
+class MaxPoolWorkload(_OverWindows):
     """Maximum over a window, per channel.
 
     Attributes:
@@ -161,25 +169,12 @@ class MaxPoolWorkload:
     clip_high: bool = False
 
     @property
-    def out_height(self) -> int:
-        return self.window.output_size(self.in_height, self.in_width)[0]
-
-    @property
-    def out_width(self) -> int:
-        return self.window.output_size(self.in_height, self.in_width)[1]
-
-    @property
     def macs(self) -> int:
         return 0
 
     @property
     def operator(self) -> str:
         return "max_pool"
-
-    @cached_property
-    def digest(self) -> str:
-        """Key of the workload."""
-        return digest(self)
 
 
 Workload = ConvWorkload | MaxPoolWorkload

@@ -23,7 +23,8 @@ from compiler_core.npz import read_npz
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.targets.load import load_target
 from nest_tune.ci.lock import Sources, constants_sha256, locked, locked_layers
-from nest_tune.study.scoring import COMPARING, float_outputs, score
+from nest_tune.study.goals import COMPARING
+from nest_tune.study.scoring import float_outputs, score
 
 Progress = Callable[[str], None]
 Value = str | int | float | None

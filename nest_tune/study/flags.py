@@ -14,6 +14,7 @@ from compiler_core.errors import InputError
 from compiler_core.nearest import did_you_mean
 from nest_tune.study.durations import parse_duration, parse_timeout
 from nest_tune.study.goals import (
+    ACCURACIES,
     Direction,
     Limit,
     Metric,
@@ -27,7 +28,6 @@ from nest_tune.study.goals import (
 )
 from nest_tune.study.settings import StudySettings, storage_url
 from nest_tune.study.study_file import (
-    METRIC_NAMES,
     RUNNER_NAMES,
     SAMPLER_NAMES,
     StudyFile,
@@ -43,7 +43,7 @@ class Flags:
         name: Of the study.
         model, calibration, evaluation, plan: Paths.
         target: Name or path.
-        metric: Of accuracy: one of ``METRIC_NAMES``, or ``module:function``.
+        metric: Of accuracy: one of ``ACCURACIES``, or ``module:function``.
         measurer: Of latency and energy, by name.
         shapes: Of inputs with dynamic axes.
         objectives: As written, ``latency_ms:min``.
@@ -207,10 +207,10 @@ def _require_known(what: str, name: str, known: Sequence[str]) -> None:
 
 
 def _require_metric(metric: str) -> None:
-    if metric not in METRIC_NAMES and not re.fullmatch(r"[\w.]+:\w+", metric):
+    if metric not in ACCURACIES and not re.fullmatch(r"[\w.]+:\w+", metric):
         raise InputError(
-            f"metric {metric!r}; allowed are {', '.join(METRIC_NAMES)} or module:function",
-            hint=did_you_mean(metric, METRIC_NAMES),
+            f"metric {metric!r}; allowed are {', '.join(ACCURACIES)} or module:function",
+            hint=did_you_mean(metric, ACCURACIES),
         )
 
 

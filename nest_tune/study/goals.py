@@ -14,6 +14,14 @@ from math import inf, isfinite
 from compiler_core.errors import InputError
 from compiler_core.nearest import did_you_mean
 
+LABELLED = ("top1", "top5")
+"""Metrics of accuracy that compare with labels."""
+
+COMPARING = ("agreement", "sqnr_db", "cosine")
+"""Metrics of accuracy that compare with the float model."""
+
+ACCURACIES = LABELLED + COMPARING
+
 
 class Metric(Enum):
     """What is known of a finished trial."""

@@ -20,12 +20,10 @@ from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.session import FloatSession
 from compiler_core.quantize.calibration import model_batch
+from nest_tune.study.goals import LABELLED
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
-LABELLED = ("top1", "top5")
-COMPARING = ("agreement", "sqnr_db", "cosine")
-METRICS = LABELLED + COMPARING
 _MOST_DB = 200.0
 
 
@@ -68,7 +66,7 @@ def score(
     """Value of a metric; more is better.
 
     Args:
-        metric: As in :data:`METRICS`, or ``module:function``.
+        metric: As in :data:`~nest_tune.study.goals.ACCURACIES`, or ``module:function``.
         outputs: Of the quantized graph, samples first.
         labels: ``int64[samples]``.
         floats: Outputs of the float model, where the metric compares with it.

@@ -20,7 +20,6 @@ SamplerName = Literal["xgb", "tpe", "nsga2", "random", "exhaustive"]
 RunnerName = Literal["local", "ray", "replay"]
 SAMPLER_NAMES: tuple[str, ...] = get_args(SamplerName)
 RUNNER_NAMES: tuple[str, ...] = get_args(RunnerName)
-METRIC_NAMES = ("top1", "top5", "agreement", "sqnr_db", "cosine")
 _BYTES_MAX = 1 << 20
 
 

@@ -38,8 +38,8 @@ from compiler_core.tensor.digest import digest
 from nest_tune.measurers import load_measurer
 from nest_tune.quantization.profile_store import stored_profile
 from nest_tune.quantization.reconstruction_store import stored_reconstruction
+from nest_tune.study.goals import COMPARING
 from nest_tune.study.scoring import (
-    COMPARING,
     Score,
     counted,
     float_outputs,
@@ -48,9 +48,6 @@ from nest_tune.study.scoring import (
 )
 
 Plain = Any
-METRICS = ("latency_ms", "npu_cycles", "energy_mj", "size_bytes", "dram_peak_bytes")
-"""What a candidate costs."""
-
 _KEPT = 4
 """Quantized candidates that a worker remembers."""
 
@@ -186,7 +183,7 @@ class Bench:
         Raises:
             InputError: The measurer is unknown, or what it returned is no measurement.
         """
-        found = {name: float(getattr(compiled.metrics, name)) for name in METRICS}
+        found = compiled.metrics.costs
         if self.subjects.measurer:
             with TemporaryDirectory(prefix="nest-tune-") as folder:
                 package = Path(folder) / "package"

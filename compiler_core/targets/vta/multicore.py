@@ -32,11 +32,11 @@ import numpy.typing as npt
 from compiler_core.errors import InputError
 from compiler_core.targets.vta.errors import ProgramError
 from compiler_core.targets.vta.hardware import TimingProfile, VtaEnergy, VtaGeometry, VtaTiming
-from compiler_core.targets.vta.isa import INSTRUCTION_BYTES, decode
 from compiler_core.targets.vta.timing import (
     TimingDeadlock,
     TimingLimitError,
     deadlock,
+    decode_stream,
     default_step_limit,
     pack_timing,
     route_program,
@@ -130,18 +130,8 @@ def time_programs(
         TimingDeadlock: One of them never reaches FINISH.
         TimingLimitError: They take more than ``step_limit`` events, or more than 2**60 cycles.
     """
-    for core, instructions in enumerate(programs):
-        if (
-            instructions.dtype != np.uint8
-            or instructions.ndim != 2
-            or instructions.shape[1] != INSTRUCTION_BYTES
-        ):
-            raise InputError(
-                f"core {core}: instructions are {instructions.dtype}{list(instructions.shape)}, "
-                f"expected uint8[n, {INSTRUCTION_BYTES}]"
-            )
     return time_decoded_programs(
-        [decode(instructions) for instructions in programs],
+        [decode_stream(stream, f"core {core}: ") for core, stream in enumerate(programs)],
         core_timing,
         geometry,
         energy,

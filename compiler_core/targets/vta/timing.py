@@ -101,18 +101,30 @@ def time_program(
         TimingDeadlock: The program never reaches FINISH.
         TimingLimitError: It takes more than ``step_limit`` events, or more than 2**60 cycles.
     """
+    decoded = decode_stream(instructions)
+    return time_decoded(decoded, core_timing, geometry, energy, trace=trace, step_limit=step_limit)
+
+
+def decode_stream(instructions: npt.NDArray[np.uint8], where: str = "") -> npt.NDArray[np.void]:
+    """Fields of an instruction stream: structured array ``[n]`` of ``INSTRUCTION_DTYPE``.
+
+    Args:
+        instructions: ``uint8[n, 16]``.
+        where: What errors begin with.
+
+    Raises:
+        InputError: Not an instruction stream.
+    """
     if (
         instructions.dtype != np.uint8
         or instructions.ndim != 2
         or instructions.shape[1] != INSTRUCTION_BYTES
     ):
         raise InputError(
-            f"instructions are {instructions.dtype}{list(instructions.shape)}, "
+            f"{where}instructions are {instructions.dtype}{list(instructions.shape)}, "
             f"expected uint8[n, {INSTRUCTION_BYTES}]"
         )
-    return time_decoded(
-        decode(instructions), core_timing, geometry, energy, trace=trace, step_limit=step_limit
-    )
+    return decode(instructions)
 
 
 def time_decoded(

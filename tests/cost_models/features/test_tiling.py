@@ -13,32 +13,15 @@ from compiler_core.targets.vta.layer import measure_layer
 from compiler_core.targets.vta.slots import SlotPool
 from compiler_core.tensor.workload import (
     ConvWorkload,
-    Epilogue,
     MaxPoolWorkload,
-    Window,
-    Workload,
 )
 from cost_models.evaluation import kendall_tau
 from cost_models.features._pipeline_kernel import _assign_slots
 from cost_models.features.schedule_bound import schedule_bounds
 from cost_models.features.tiling import FEATURES, NAMES, tiling_features
 from search_spaces.tiling import TilingSpace
+from tests.tiling_workloads import EPILOGUE, SAME, WORKLOADS
 
-EPILOGUE = Epilogue(17, True, True, True)
-SAME = Window((3, 3), (1, 1), (1, 1, 1, 1))
-WORKLOADS: dict[str, Workload] = {
-    "conv": ConvWorkload(1, 64, 14, 14, 64, SAME, 1, EPILOGUE),
-    "strided": ConvWorkload(2, 32, 17, 20, 48, Window((1, 1), (2, 2)), 1, EPILOGUE),
-    "residual": ConvWorkload(1, 32, 14, 14, 64, SAME, 1, Epilogue(17, True, True, True, 6)),
-    "depthwise": ConvWorkload(1, 64, 14, 14, 64, SAME, 64, EPILOGUE),
-    "grouped": ConvWorkload(1, 64, 14, 14, 128, SAME, 2, EPILOGUE),
-    "dense": ConvWorkload(1, 512, 1, 1, 160, Window((1, 1)), 1, EPILOGUE),
-    "uniform": ConvWorkload(1, 32, 8, 8, 32, Window((2, 2), (2, 2)), 32, EPILOGUE, uniform=True),
-    "stem": ConvWorkload(
-        1, 3, 32, 32, 32, Window((7, 7), (2, 2), (3, 3, 3, 3)), 1, EPILOGUE, entry=True
-    ),
-    "pool": MaxPoolWorkload(1, 32, 16, 16, Window((3, 3), (2, 2), (1, 1, 1, 1)), clip_low=True),
-}
 USUAL = (0.6, 0.06)
 LIMITS = {
     "residual": (0.5, 0.07),  # over six samples of points: 0.59 to 0.75, and 0.039 to 0.063
