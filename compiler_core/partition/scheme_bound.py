@@ -12,22 +12,30 @@ A scheme acts on latency in four ways, and none of them takes away from the leas
 - nodes that the NPU cannot run under it go to the CPU, which is another placement.
 
 So the bound of the optimal plan under these costs is one of all schemes and plans together.
+
+Passes that may fall away in principle rarely do: accumulators of eight-bit weights reach beyond
+int8, so they are shifted or clamped, and where a clamp at 0 is fused, some can fall below 0. A
+scheme is *usual* if that holds for each of its convolutions (:func:`unusual` names the others); the
+bound of the usual schemes alone is higher.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import product
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
-from compiler_core.partition.costs import build_costs
+from compiler_core.partition.costs import build_costs, quantized_stand_in
 from compiler_core.partition.evaluate import Evaluator
-from compiler_core.partition.groups import build_groups
+from compiler_core.partition.groups import GroupGraph, build_groups
 from compiler_core.partition.programs import LANES, Program, ProgramCosts
+from compiler_core.quantize.ir import IntegerConv, IntegerSegment
 from compiler_core.system.cpu_table import target_costs
 from compiler_core.targets.target import Target
+from compiler_core.targets.vta.hardware import VtaCore
+from compiler_core.targets.vta.segment import Layer
 from compiler_core.tensor.from_integer import DIRECT_RESIDUAL_BITS, FAR_RESIDUAL_BITS
 from compiler_core.tensor.workload import ConvWorkload, Epilogue, Workload
 
@@ -35,13 +43,14 @@ _BOTH = (False, True)
 _BIAS_BITS = (0, 17)
 
 
-def least_costs(graph: Graph, target: Target) -> Evaluator:
+def least_costs(graph: Graph, target: Target, *, usual: bool = False) -> Evaluator:
     """Groups and costs of a model, none of them above what any scheme makes of it with untuned
     schedules.
 
     Args:
         graph: Simplified.
         target: With one NPU core.
+        usual: Of usual schemes alone.
 
     Raises:
         InputError: The target has several cores.
@@ -49,13 +58,56 @@ def least_costs(graph: Graph, target: Target) -> Evaluator:
     if target.npu_cores != 1:
         raise InputError(f"target {target.name!r}: bounds of schemes are for one NPU core")
     groups = build_groups(graph)
-    programs = _LeastPrograms(target.npu, {})
+    programs = _LeastPrograms(target.npu, convolutions(groups) if usual else {})
     table = build_costs(groups, target, target_costs(target, graph), programs=programs)
     return Evaluator(groups, table)
 
 
-def variants(workload: Workload) -> Iterator[Workload]:
-    """All programs that a scheme could make of an operator."""
+def convolutions(groups: GroupGraph) -> dict[str, bool]:
+    """Whether a clamp at 0 is fused, by name of the convolutions that the NPU can run and that have
+    weights of their own."""
+    operators = [
+        operator
+        for segment in quantized_stand_in(groups).segments
+        if isinstance(segment, IntegerSegment)
+        for operator in segment.operators
+    ]
+    return {
+        operator.name: operator.clip_min >= 0
+        for operator in operators
+        if isinstance(operator, IntegerConv)
+        and not bool((operator.weight == operator.weight.flat[0]).all())
+    }
+
+
+def unusual(layers: Iterable[Layer], clamped: Mapping[str, bool]) -> list[str]:
+    """Names of the layers with fewer passes than the bound of usual schemes counts.
+
+    Args:
+        layers: Of a quantized model.
+        clamped: From :func:`convolutions`.
+    """
+    return [
+        layer.operator.name
+        for layer in layers
+        if layer.operator.name in clamped
+        and isinstance(layer.workload, ConvWorkload)
+        and not _is_usual(layer.workload.epilogue, clamped[layer.operator.name])
+    ]
+
+
+def _is_usual(epilogue: Epilogue, clamped: bool) -> bool:
+    reduced = epilogue.shift or epilogue.clip_high or epilogue.channel_shift
+    return reduced and (epilogue.clip_low or not clamped)
+
+
+def variants(workload: Workload, *, clamped: bool | None = None) -> Iterator[Workload]:
+    """All programs that a scheme could make of an operator.
+
+    Args:
+        workload: With any requantization.
+        clamped: Of a convolution of a usual scheme, whether a clamp at 0 is fused.
+    """
     if not isinstance(workload, ConvWorkload):
         for low, high in product(_BOTH, _BOTH):
             yield replace(workload, clip_low=low, clip_high=high)
@@ -70,13 +122,20 @@ def variants(workload: Workload) -> Iterator[Workload]:
     for count, bits, residual, passes in product(channels, _BIAS_BITS, residuals, requantizations):
         shift, low, high, channel_shift = passes
         epilogue = Epilogue(bits, shift, low, high, residual, channel_shift)
-        yield replace(workload, in_channels=count, epilogue=epilogue)
+        if clamped is None or _is_usual(epilogue, clamped):
+            yield replace(workload, in_channels=count, epilogue=epilogue)
 
 
 class _LeastPrograms(ProgramCosts):
-    """Measures a workload as the least of its variants."""
+    """Measures a workload as the least of its variants; ``clamped`` by name of the operators of
+    which that is known."""
+
+    def __init__(self, core: VtaCore, clamped: Mapping[str, bool]) -> None:
+        super().__init__(core, {})
+        self._clamped = clamped
 
     def program(self, name: str, workload: Workload) -> Program:
-        found = [super(_LeastPrograms, self).program(name, one) for one in variants(workload)]
+        several = variants(workload, clamped=self._clamped.get(name))
+        found = [super(_LeastPrograms, self).program(name, one) for one in several]
         least = min(found, key=lambda program: program.cycles)
         return replace(least, input_bytes=min(program.input_bytes for program in found))

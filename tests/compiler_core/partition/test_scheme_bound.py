@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from compiler_core.compile import compile_model
+from compiler_core.compile import compile_model, model_layers
 from compiler_core.configuration import Configuration, Scheme
 from compiler_core.errors import InputError
 from compiler_core.frontend import load_model, noise_samples, quantize_model
 from compiler_core.partition.best import prepare
 from compiler_core.partition.optimum import find_optimum
 from compiler_core.partition.resolve import assignment_of
-from compiler_core.partition.scheme_bound import least_costs, variants
+from compiler_core.partition.scheme_bound import convolutions, least_costs, unusual, variants
 from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.scheme import CalibrationSize, QuantizationScheme, RangeMethod
 from compiler_core.targets.load import load_target
@@ -47,6 +48,8 @@ def test_schemes_and_plans_never_beat_it(
     target = load_target(target_name)
     least = least_costs(model.graph, target)
     bound = find_optimum(least).bound_ps / 1e9
+    usual_bound = find_optimum(least_costs(model.graph, target, usual=True)).bound_ps / 1e9
+    clamped = convolutions(least.groups)
     samples = noise_samples(model.graph)
     draw = random.Random(5)
     reached = []
@@ -55,7 +58,10 @@ def test_schemes_and_plans_never_beat_it(
         plan = assignment_of(placement, least.groups)
         source = quantize_model(model, Configuration(drawn_scheme(draw), plan), samples)
         reached.append(compile_model(source, target).metrics.latency_ms)
+        layers = [layer for part in model_layers(source.quantized) for layer in part.layers]
+        assert reached[-1] >= usual_bound or unusual(layers, clamped)
     assert min(reached) >= bound > 0
+    assert usual_bound >= bound
     # Least costs are least: those of the stand-in are among the variants.
     assert bound <= find_optimum(prepare(model.graph, target)).latency_ps / 1e9
 
@@ -76,6 +82,28 @@ def test_variants_cover_the_passes_of_every_requantization() -> None:
     assert {one.in_channels for one in variants(inside)} == {3}  # type: ignore[union-attr]
     pool = MaxPoolWorkload(1, 16, 8, 8, Window((2, 2), (2, 2)))
     assert len(list(variants(pool))) == 4
+
+
+def test_usual_convolutions_are_reduced_and_meet_their_clamp(
+    synthetic: ModuleType, tmp_path: Path
+) -> None:
+    model = load_model(Path(synthetic.write("residual", tmp_path)))
+    source = quantize_model(model, Configuration(), noise_samples(model.graph))
+    layers = [layer for part in model_layers(source.quantized) for layer in part.layers]
+    clamped = convolutions(least_costs(model.graph, load_target("vta")).groups)
+    assert clamped
+    assert unusual(layers, clamped) == []
+    conv = next(layer for layer in layers if layer.operator.name in clamped)
+    assert isinstance(conv.workload, ConvWorkload)
+    bare = replace(conv.workload.epilogue, shift=False, clip_high=False, channel_shift=False)
+    odd = replace(conv, workload=replace(conv.workload, epilogue=bare))
+    assert unusual([odd], clamped) == [conv.operator.name]
+    found = list(variants(conv.workload, clamped=True))
+    assert found
+    assert all(
+        e.clip_low and (e.shift or e.clip_high or e.channel_shift)
+        for e in (one.epilogue for one in found if isinstance(one, ConvWorkload))
+    )
 
 
 def test_several_cores_are_refused(synthetic: ModuleType, tmp_path: Path) -> None:
