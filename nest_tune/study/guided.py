@@ -4,12 +4,13 @@ For every batch a model of losses and limits is trained on the trials before it.
 estimate of a latency is taken as known: the model learns what the measured one is a multiple of.
 
 Proposals of two kinds take turns. One kind is for the first objective alone: of the neighbours of
-the best trial within the limits, and of all that differ from it in one part (its plan or its
-scheme), it takes the greatest expected improvement, which is how much better a point is, times the
-probability that it keeps the limits. The other kind is for the whole front: each draws weights for
-the objectives from its own random stream (a scalarization: the largest weighted loss, plus a little
-of their sum), and takes the best of the neighbours, mutations and crossovers of the front by an
-optimistic prediction. One in :data:`EXPLORE` is drawn at random instead.
+the best trials, and of all that differ in one part (its plan or its scheme) from the best one
+within the limits or from a better one that just misses them, it takes the greatest expected
+improvement, which is how much better a point is, times the probability that it keeps the limits.
+The other kind is for the whole front: each draws weights for the objectives from its own random
+stream (a scalarization: the largest weighted loss, plus a little of their sum), and takes the best
+of the neighbours, mutations and crossovers of the front by an optimistic prediction. One in
+:data:`EXPLORE` is drawn at random instead.
 
 Sources: of the scalarization, Knowles, ParEGO, IEEE Transactions on Evolutionary Computation, 2006;
 of the expected improvement within limits, Schonlau, Welch and Jones, Global versus Local Search in
@@ -83,14 +84,15 @@ class GuidedProposals:
             rows, known = self._features([trial.point for trial in measured])
             self._model = OuterModel(rows, self._targets - known, seed)
         front = pareto_front(measured, problem.objectives)
-        near = closest(measured, problem.limits, history[0] if history else None, _PARENTS)
-        parents = dict.fromkeys(trial.point for trial in (*front, *near))
+        ranked = closest(measured, problem.limits, history[0] if history else None, len(measured))
+        parents = dict.fromkeys(trial.point for trial in (*front, *ranked[:_PARENTS]))
         self._parents = list(parents)[: 2 * _PARENTS] or [self._space.default]
         self._near: dict[Point, None] = {}
         for parent in self._parents:
             self._near.update(dict.fromkeys(self._space.neighbours(parent)))
         # The front is sorted by the first objective.
         self._best = front[0] if front else None
+        self._starts = self._starts_of(ranked)
         self._around: list[Point] = []
         self._worth: Floats = np.zeros(0)
         self._shown: Floats = np.zeros((0, columns))
@@ -129,10 +131,20 @@ class GuidedProposals:
         best = int(np.argmin(score + _PENALTY * broken))
         return pool[best], self._expected(predicted.mean[best])
 
+    def _starts_of(self, ranked: Sequence[OuterTrial]) -> list[Point]:
+        """The best trial, and of those that would be better if they kept the limits the one that
+        is closest to that."""
+        objectives = self._problem.objectives
+        bound = np.inf if self._best is None else losses(self._best, objectives)[0]
+        better = (t for t in ranked if not t.is_feasible and losses(t, objectives)[0] < bound)
+        found = [trial for trial in (self._best, next(better, None)) if trial is not None]
+        return [trial.point for trial in found] or self._parents[:1]
+
     def _judge(self, generator: np.random.Generator) -> None:
-        """Worth of what lies around the best trial: 0 where nothing is expected of it."""
-        start = self._best.point if self._best else self._parents[0]
-        around = dict.fromkeys(variations(self._space, start, self._parents, generator))
+        """Worth of what lies around the best trials: 0 where nothing is expected of it."""
+        around: dict[Point, None] = {}
+        for start in self._starts:
+            around.update(dict.fromkeys(variations(self._space, start, self._parents, generator)))
         around.update(self._near)
         self._around = list(around)
         if not self._around:
@@ -156,7 +168,7 @@ class GuidedProposals:
     def _improving(
         self, generator: np.random.Generator, seen: set[Point]
     ) -> tuple[Point, dict[str, float]] | None:
-        """The unseen point around the best trial that is worth most."""
+        """The unseen point around the best trials that is worth most."""
         if not self._worth.any():
             return None
         worth = self._worth * np.exp(_TIES * generator.standard_normal(len(self._worth)))
