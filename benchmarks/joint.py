@@ -16,8 +16,9 @@ untuned schedule, so that what is compared is the outer search. With it, joint s
 tasks of each of its trials; staged search tunes those of its last plan, with as many measurements
 as joint search took for everything.
 
-Prints per seed the lowest latency within the limit, how it compares, the hypervolume of (latency,
-accuracy) against the default trial, and the lowest latency of any trial, whatever its accuracy.
+Prints first what no scheme and no plan of the space can beat with untuned schedules, then per seed
+the lowest latency within the limit, how it compares, the hypervolume of (latency, accuracy) against
+twice the default's latency, and the lowest latency of any trial, whatever its accuracy.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from compiler_core.partition.optimum import find_optimum
+from compiler_core.partition.scheme_bound import least_costs
 from compiler_core.plain import to_plain
 from nest_tune.study.creation import create_study
 from nest_tune.study.flags import Flags, resolve
@@ -184,6 +187,15 @@ def tiled_ms(ground: Ground, point: OuterPoint, measurements: int, seed: int) ->
     return bench.metrics(bench.compiled(decisions, schedules))[LATENCY]
 
 
+def print_bounds(ground: Ground) -> None:
+    """What no scheme and no plan can beat with untuned schedules."""
+    if ground.target.npu_cores != 1:
+        return
+    for usual, name in ((False, "all schemes"), (True, "usual schemes")):
+        found = find_optimum(least_costs(ground.model.graph, ground.target, usual=usual))
+        print(f"bound of {name} and plans: {found.bound_ps * 1e-9:.4f} ms", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("model")
@@ -209,6 +221,7 @@ def main() -> None:
         jobs=arguments.jobs,
     )
     settings = resolve(None, flags, os.environ)
+    print_bounds(survey_ground(settings))
     print("seed" + "".join(f"{name + ' ms':>16}" for name in names), end="")
     print("  joint/by acc.  joint/by lat.  any accuracy  hypervolumes             measurements")
     gains: dict[str, list[float]] = {name: [] for name in names[1:]}
@@ -218,7 +231,7 @@ def main() -> None:
             for name in names:
                 # Quantized candidates need not be scored twice, but schedules that one side has
                 # measured would be a gift to the next.
-                file = f"{seed}-{name[-1]}.db" if arguments.tile else "joint.db"
+                file = f"{seed}-{len(sides)}.db" if arguments.tile else "joint.db"
                 base = replace(settings, seed=seed, storage=f"sqlite:///{Path(folder) / file}")
                 if name == names[0]:
                     sides[name] = joint(base)
