@@ -19,7 +19,8 @@ from nest_tune.study.observer import Observer
 from nest_tune.study.resume import check_file, resumed_settings
 from nest_tune.study.selection import require_idle, require_running
 from nest_tune.study.settings import storage_url
-from nest_tune.study.storage import Request, StudyStorage
+from nest_tune.study.storage import StudyStorage
+from nest_tune.study.stored_study import Request
 
 
 @dataclass(frozen=True)

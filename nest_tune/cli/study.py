@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from nest_tune.study.ground import Ground
     from nest_tune.study.result import StudyResult
     from nest_tune.study.settings import StudySettings
-    from nest_tune.study.storage import StoredStudy, StudyStorage
+    from nest_tune.study.storage import StudyStorage
+    from nest_tune.study.stored_study import StoredStudy
     from nest_tune.study.trial import OuterTrial
 
 app = typer.Typer(

@@ -28,7 +28,7 @@ def cancel(name: Name, storage: StorageUrl = None) -> None:
 
 def _ask(name: str, url: str | None, *, cancel: bool) -> None:
     from nest_tune.study.selection import require_running
-    from nest_tune.study.storage import Request
+    from nest_tune.study.stored_study import Request
 
     storage = open_storage(url)
     study = require_running(storage.find(name))

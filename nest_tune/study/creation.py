@@ -13,7 +13,8 @@ from nest_tune.records.record import core_digest
 from nest_tune.study.ground import Ground
 from nest_tune.study.resume import check_unchanged
 from nest_tune.study.settings import settings_document
-from nest_tune.study.storage import StoredStudy, StudyStorage
+from nest_tune.study.storage import StudyStorage
+from nest_tune.study.stored_study import StoredStudy
 from nest_tune.study.study_file import file_document
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from nest_tune.study.front import closest
 from nest_tune.study.result import StudyResult
-from nest_tune.study.storage import Status
+from nest_tune.study.stored_study import Status
 from nest_tune.study.trial import OuterTrial, outcome_counts
 
 

@@ -29,7 +29,8 @@ from nest_tune.study.observer import Budget, Ended, Observer
 from nest_tune.study.proposals import SearchProblem, propose
 from nest_tune.study.prospects import Prospects
 from nest_tune.study.scoring import Score
-from nest_tune.study.storage import Request, StoredStudy, StudyStorage
+from nest_tune.study.storage import StudyStorage
+from nest_tune.study.stored_study import Request, StoredStudy
 from nest_tune.study.trial import Outcome, OuterTrial, Proposal
 from nest_tune.tuning.task_search import TaskSearch
 

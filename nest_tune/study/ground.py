@@ -18,7 +18,7 @@ from nest_tune.measurers import load_measurer
 from nest_tune.study.parts import make_space
 from nest_tune.study.proposals import SearchProblem
 from nest_tune.study.settings import StudySettings
-from nest_tune.study.storage import StoredStudy
+from nest_tune.study.stored_study import StoredStudy
 from nest_tune.study.worker import Subjects
 from search_spaces.joint import JointSpace
 

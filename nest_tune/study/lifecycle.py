@@ -22,7 +22,8 @@ from nest_tune.study.inner import Tuner, Untuned, tuned_from_plain
 from nest_tune.study.observer import Budget, Observer, status_after
 from nest_tune.study.result import StudyResult, load_result
 from nest_tune.study.shipping import files_of, needs_of
-from nest_tune.study.storage import Status, StoredStudy, StudyStorage
+from nest_tune.study.storage import StudyStorage
+from nest_tune.study.stored_study import Status, StoredStudy
 from nest_tune.study.tasks import RecordTuner, own_records
 from nest_tune.tuning.measure import Measurer
 from nest_tune.tuning.task_search import TaskSearch

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from nest_tune.study.inner import TunedTask
-from nest_tune.study.storage import Status
+from nest_tune.study.stored_study import Status
 from nest_tune.study.trial import OuterTrial
 from nest_tune.tuning.task_search import TaskSearch
 

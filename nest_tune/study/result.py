@@ -15,7 +15,8 @@ from nest_tune.study.inner import TunedTask, tuned_from_plain
 from nest_tune.study.observer import Ended
 from nest_tune.study.resume import stored_settings
 from nest_tune.study.settings import StudySettings
-from nest_tune.study.storage import StoredStudy, StudyStorage
+from nest_tune.study.storage import StudyStorage
+from nest_tune.study.stored_study import StoredStudy
 from nest_tune.study.trial import OuterTrial
 from nest_tune.study.worker import Bench
 

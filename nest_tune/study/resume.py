@@ -9,7 +9,7 @@ from typing import Any
 from compiler_core.errors import InputError
 from nest_tune.study.ground import Ground
 from nest_tune.study.settings import StudySettings, differences, read_settings_document
-from nest_tune.study.storage import StoredStudy
+from nest_tune.study.stored_study import StoredStudy
 from nest_tune.study.study_file import file_document
 
 

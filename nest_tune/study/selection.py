@@ -8,7 +8,7 @@ from compiler_core.errors import InfeasibleError, InputError
 from nest_tune.study.ground import Ground, survey_ground
 from nest_tune.study.result import StudyResult
 from nest_tune.study.resume import check_unchanged
-from nest_tune.study.storage import StoredStudy
+from nest_tune.study.stored_study import StoredStudy
 from nest_tune.study.trial import OuterTrial
 
 

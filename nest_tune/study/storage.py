@@ -12,8 +12,6 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from enum import Enum
 from typing import Any, TypeVar
 
 import sqlalchemy as sql
@@ -22,10 +20,9 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from compiler_core.errors import InputError, MissingDependencyError, NestTuneError
 from compiler_core.nearest import did_you_mean
 from compiler_core.plain import to_plain
-from compiler_core.tensor.digest import digest
-from nest_tune.records.claims import is_alive
 from nest_tune.records.connection import Connection
 from nest_tune.records.database import missing_driver
+from nest_tune.study.stored_study import Request, Status, StoredStudy
 from nest_tune.study.trial import Outcome, OuterTrial
 
 T = TypeVar("T")
@@ -66,64 +63,6 @@ _RESULTS = sql.Table(
     sql.Column("key", sql.String(64), primary_key=True),
     sql.Column("document", sql.Text, nullable=False),
 )
-
-
-class Status(Enum):
-    """What a study is doing."""
-
-    NEW = "new"
-    RUNNING = "running"
-    STOPPED = "stopped"
-    """Before its budget was spent; it can be resumed."""
-    FAILED = "failed"
-    """Every trial failed in the same way."""
-    DONE = "done"
-
-
-class Request(Enum):
-    """What another process asks of a running study."""
-
-    NONE = ""
-    STOP = "stop"
-    CANCEL = "cancel"
-
-
-@dataclass(frozen=True)
-class StoredStudy:
-    """A study's row.
-
-    Attributes:
-        key: Of the row.
-        name: Unique.
-        created_s: Seconds since 1970.
-        status: As last written.
-        owner: Process that runs it, ``host:pid``.
-        beat_s: When that process last showed itself.
-        document: Settings and everything else that was fixed at its start.
-    """
-
-    key: int
-    name: str
-    created_s: float
-    status: Status
-    owner: str
-    beat_s: float
-    document: Mapping[str, Any]
-
-    @property
-    def where(self) -> str:
-        """Host and process of a running study, ``host:pid``; else empty."""
-        return self.owner if self.is_running else ""
-
-    @property
-    def is_running(self) -> bool:
-        """Whether a live process works on it, as far as can be seen from here."""
-        if self.status is not Status.RUNNING or not self.owner:
-            return False
-        host, _, process = self.owner.rpartition(":")
-        if host == socket.gethostname():
-            return is_alive(int(process))
-        return time.time() - self.beat_s < 60
 
 
 class StudyStorage:
@@ -375,14 +314,6 @@ class StudyStorage:
         """Stored results by key."""
         query = sql.select(_RESULTS).where(_RESULTS.c.key.in_(keys))
         return {row.key: json.loads(row.document) for row in self._rows(query)}
-
-
-def trials_digest(trials: Sequence[OuterTrial]) -> str:
-    """Digest of everything in trials but the time that they took and what workers printed."""
-    rows = [{**asdict(trial), "wall_s": 0.0} for trial in trials]
-    for row in rows:
-        del row["log"]
-    return digest([to_plain(row) for row in rows])
 
 
 def _study(row: Any) -> StoredStudy:

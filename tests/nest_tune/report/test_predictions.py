@@ -19,7 +19,7 @@ from nest_tune.study.goals import Direction, Metric, Objective
 from nest_tune.study.inner import TunedTask
 from nest_tune.study.result import StudyResult
 from nest_tune.study.settings import StudySettings
-from nest_tune.study.storage import Status, StoredStudy
+from nest_tune.study.stored_study import Status, StoredStudy
 from nest_tune.tuning.tune import tune_tasks
 
 SAME = Window((3, 3), (1, 1), (1, 1, 1, 1))

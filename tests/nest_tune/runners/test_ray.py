@@ -337,7 +337,8 @@ class Studies:
     url = "sqlite:///nest-tune.db"
 
     def digest(self, name: str, count: int = 17, url: str = "sqlite:///nest-tune.db") -> str:
-        from nest_tune.study.storage import StudyStorage, trials_digest
+        from nest_tune.study.storage import StudyStorage
+        from tests.nest_tune.trials_digest import trials_digest
 
         storage = StudyStorage(f"sqlite:///{self.folder / url.removeprefix('sqlite:///')}")
         trials = storage.trials(storage.find(name))

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from nest_tune.study.storage import StudyStorage, trials_digest
+from nest_tune.study.storage import StudyStorage
+from tests.nest_tune.trials_digest import trials_digest
 
 HOSTS = 3
 NETWORK = "10.213.7"

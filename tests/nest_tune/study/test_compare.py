@@ -20,7 +20,8 @@ from nest_tune.study.hypervolume import hypervolume
 from nest_tune.study.inner import TunedTask
 from nest_tune.study.result import StudyResult
 from nest_tune.study.settings import StudySettings
-from nest_tune.study.storage import Status, StoredStudy, StudyStorage
+from nest_tune.study.storage import StudyStorage
+from nest_tune.study.stored_study import Status, StoredStudy
 from nest_tune.study.trial import Outcome, OuterTrial
 
 Run = Callable[..., tuple[int, str, str]]

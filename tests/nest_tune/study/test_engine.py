@@ -16,8 +16,10 @@ from nest_tune.study.goals import Direction, Limit, Metric, Objective
 from nest_tune.study.ground import survey_ground
 from nest_tune.study.observer import Ended
 from nest_tune.study.result import compile_trial
-from nest_tune.study.storage import Status, StudyStorage, trials_digest
+from nest_tune.study.storage import StudyStorage
+from nest_tune.study.stored_study import Status
 from nest_tune.study.trial import Outcome
+from tests.nest_tune.trials_digest import trials_digest
 
 
 class BrokenOff(BaseException):

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nest_tune.study.storage import StudyStorage, trials_digest
+from nest_tune.study.storage import StudyStorage
+from tests.nest_tune.trials_digest import trials_digest
 
 
 def test_two_studies_survive_a_restart_of_their_storage(

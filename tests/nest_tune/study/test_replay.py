@@ -11,9 +11,9 @@ from compiler_core.errors import NestTuneError
 from nest_tune.runners.replay import make
 from nest_tune.runners.runner import Ending, RunnerOptions, Setup, Work
 from nest_tune.study import worker
-from nest_tune.study.storage import trials_digest
 from nest_tune.study.trial import Outcome
 from nest_tune.tuning import measure
+from tests.nest_tune.trials_digest import trials_digest
 
 
 def test_everything_is_answered_by_an_error_that_says_what_is_missing() -> None:

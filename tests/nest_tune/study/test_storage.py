@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler_core.errors import InputError, MissingDependencyError
-from nest_tune.study.storage import Request, Status, StudyStorage
+from nest_tune.study.storage import StudyStorage
+from nest_tune.study.stored_study import Request, Status
 from nest_tune.study.trial import Outcome, OuterTrial
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
