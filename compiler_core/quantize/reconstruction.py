@@ -187,10 +187,12 @@ class _Walk:
         bias = np.rint(np.ldexp(step.bias + change, ex + exponents.reshape(-1)))
         residual_shift = None if operator.residual is None else operator.residual_shift
         integers = levels.astype(np.int8).reshape(operator.weight.shape)
-        bound = accumulator_bound(integers, bias, operator.shift, residual_shift)
-        if np.abs(bias).max(initial=0) >= ACCUMULATOR_LIMIT or bound >= ACCUMULATOR_LIMIT:
-            return operator  # the solver chose integers that fit: they stay
-        return replace(operator, weight=integers, bias=bias.astype(np.int32))
+        fits = np.abs(bias).max(initial=0) < ACCUMULATOR_LIMIT and (
+            accumulator_bound(integers, bias.astype(np.int64), operator.shift, residual_shift)
+            < ACCUMULATOR_LIMIT
+        )
+        # Integers that fit were chosen before: they stay where new ones do not.
+        return replace(operator, weight=integers, bias=bias.astype(np.int32)) if fits else operator
 
     def _residual_change(self, operator: IntegerConv) -> npt.NDArray[np.float64]:
         """What the mean of the residual lost, ``float64[outputs]``."""

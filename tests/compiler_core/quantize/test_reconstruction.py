@@ -21,6 +21,7 @@ from compiler_core.quantize.reconstruction import windows
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.scheme import QuantizationScheme, WeightRounding
 from compiler_core.quantize.sensitivity import float_scores
+from compiler_core.quantize.text import quantized_digest
 
 NEAREST = QuantizationScheme(granularity=Granularity.CHANNEL)
 GPTQ = replace(NEAREST, weight_rounding=WeightRounding.GPTQ)
@@ -200,6 +201,14 @@ def test_large_kernels_keep_their_weights(network, monkeypatch):
     pairs = list(zip(convolutions(plain), convolutions(found), strict=True))
     assert all((one.weight == other.weight).all() for one, other in pairs)
     assert any((one.bias != other.bias).any() for one, other in pairs)
+
+
+def test_integers_stay_where_new_ones_would_overflow(network, monkeypatch):
+    profile = profile_model(network, {"x": images(16, 20)})
+    units = default_assignment(network)
+    monkeypatch.setattr(reconstruction, "ACCUMULATOR_LIMIT", 1)
+    plain, found = (apply_profile(network, units, profile, scheme) for scheme in (NEAREST, GPTQ))
+    assert quantized_digest(found.quantized) == quantized_digest(plain.quantized)
 
 
 def test_only_as_many_samples_as_memory_should_hold(network, monkeypatch):
