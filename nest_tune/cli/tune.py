@@ -134,6 +134,7 @@ def _document(result: TaskResult, chip: Target, wall_s: float, exhaustive: bool)
         "known_records": result.known,
         "history": list(result.history),
         "outcomes": {outcome.value: count for outcome, count in result.outcomes.items()},
+        "least_cycles": result.least_cycles,
         "proven_optimal": result.proven,
         "wall_s": wall_s,
         "schedule": to_plain(result.best),
@@ -151,7 +152,12 @@ def _print(result: TaskResult, wall_s: float) -> None:
         f"({result.default_cycles:,}), bound {result.bound_cycles:,} "
         f"({result.bound_cycles / result.best_cycles:.1%})"
     )
-    proof = "; no schedule is better" if result.proven else ""
+    proof = ""
+    if result.proven:
+        proof = "; no schedule is better"
+    elif result.least_cycles > result.bound_cycles:
+        gap = result.best_cycles / result.least_cycles - 1
+        proof = f"; at most {gap:.2%} above the best of all schedules"
     out.print(
         f"{result.measurements} measurements, {result.known} known before, {wall_s:.1f} s{proof}"
     )

@@ -104,7 +104,7 @@ def _random(problem: Problem) -> TilingSampler:
 
 
 def _exhaustive(problem: Problem) -> TilingSampler:
-    from nest_tune.samplers.plain import ExhaustiveSampler
+    from nest_tune.samplers.exhaustive import ExhaustiveSampler
 
     return ExhaustiveSampler(problem)
 

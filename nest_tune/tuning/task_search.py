@@ -44,7 +44,7 @@ class TaskResult:
         known: Records of the task that the search began with.
         history: Best cycles so far, after each known record and measurement.
         outcomes: How many measurements ended in which way.
-        proven: The best is the optimum of the space.
+        least_cycles: What no schedule of the space can beat, as far as it was proven.
     """
 
     task: Task
@@ -56,7 +56,12 @@ class TaskResult:
     known: int
     history: tuple[int, ...]
     outcomes: dict[Outcome, int]
-    proven: bool
+    least_cycles: int
+
+    @property
+    def proven(self) -> bool:
+        """Whether the best is the optimum of the space."""
+        return self.least_cycles >= self.best_cycles
 
 
 @dataclass
@@ -236,7 +241,7 @@ class TaskSearch:
     def result(self) -> TaskResult:
         """What the search gave so far; the default has to be measured."""
         assert self._best is not None
-        proven = self._best[0] <= self.bound_cycles or bool(getattr(self._sampler, "proven", False))
+        least = max(self.bound_cycles, int(getattr(self._sampler, "least_cycles", 0)))
         return TaskResult(
             self.task,
             self._best[1],
@@ -247,5 +252,5 @@ class TaskSearch:
             self.known,
             tuple(self._history),
             dict(self._outcomes),
-            proven,
+            least,
         )

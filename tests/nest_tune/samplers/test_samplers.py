@@ -20,10 +20,10 @@ from compiler_core.tensor.workload import (
     Window,
     Workload,
 )
-from cost_models.features.schedule_bound import schedule_bounds
+from cost_models.features.relaxed_walk import walked_bounds
+from nest_tune.samplers.exhaustive import ExhaustiveSampler, PointsByBound
 from nest_tune.samplers.guided import GuidedSampler
 from nest_tune.samplers.optuna_sampler import XgbSampler
-from nest_tune.samplers.plain import ExhaustiveSampler, points_by_bound
 from nest_tune.samplers.sampler import Point, Problem, make_sampler, sampler_names
 from search_spaces.tiling import TilingSpace
 
@@ -163,13 +163,49 @@ def test_unknown_sampler_names_the_nearest() -> None:
 
 
 @pytest.mark.parametrize("workload", [SMALL, POOL], ids=["conv", "pool"])
-def test_points_by_bound_are_all_points_in_the_order_of_their_bounds(workload: Workload) -> None:
+def test_all_points_come_with_their_bounds(workload: Workload) -> None:
     problem = problem_of(workload)
     space, core = problem.space, problem.core
-    listed, bounds = zip(*points_by_bound(space, core), strict=True)
+    source = PointsByBound(space, core)
+    listed, bounds = [], []
+    while source.least < np.inf:
+        before = source.least
+        points, of_points = source.take(np.inf)
+        assert (of_points >= before).all()
+        listed.append(points)
+        bounds.append(of_points)
     points = np.concatenate(listed)
     everything = np.concatenate(list(space.enumerate()))
     assert sorted(map(tuple, points.tolist())) == sorted(map(tuple, everything.tolist()))
-    expected = schedule_bounds(workload, space.rows(points), core)
+    expected = walked_bounds(workload, space.rows(points), core)
     np.testing.assert_array_equal(np.concatenate(bounds), expected)
-    assert (np.diff(expected) >= 0).all()
+
+
+def test_a_limit_leaves_out_what_cannot_be_below_it() -> None:
+    problem = problem_of(SMALL)
+    space, core = problem.space, problem.core
+    everything = np.concatenate(list(space.enumerate()))
+    bounds = walked_bounds(SMALL, space.rows(everything), core)
+    limit = float(np.quantile(bounds, 0.01))
+    source = PointsByBound(space, core)
+    found = []
+    while source.least < limit:
+        found += [tuple(point) for point in source.take(limit)[0].tolist()]
+    assert sorted(found) == sorted(map(tuple, everything[bounds < limit].tolist()))
+
+
+def test_an_exhaustive_search_knows_its_gap() -> None:
+    problem = problem_of(SMALL)
+    sampler = ExhaustiveSampler(problem)
+    sampler.observe([(problem.default, cost(problem, problem.default))])
+    best, least = cost(problem, problem.default), [sampler.least_cycles]
+    while proposed := sampler.propose(16):
+        measured = [(point, cost(problem, point)) for point in proposed]
+        best = min(best, *(cycles for _, cycles in measured))
+        sampler.observe(measured)  # type: ignore[arg-type]
+        least.append(sampler.least_cycles)
+    assert least == sorted(least)
+    assert sampler.proven
+    assert least[-1] == best
+    sample = problem.space.sample(np.random.default_rng(1), 100).tolist()
+    assert best <= min(cost(problem, tuple(point)) for point in sample)
