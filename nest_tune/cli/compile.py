@@ -101,7 +101,7 @@ def compile_(
 
 def _of_study(name: str, pick: str, storage: str | None) -> Configuration:
     from nest_tune.api.study import Study
-    from nest_tune.cli.study import split_name
+    from nest_tune.cli.study_options import split_name
 
     study, number = split_name(name)
     opened = Study.open(study, storage)

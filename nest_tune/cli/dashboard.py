@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler_core.errors import InputError, MissingDependencyError
-from nest_tune.cli.study import StorageUrl, open_storage
+from nest_tune.cli.study_options import StorageUrl, open_storage
 
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer

@@ -10,10 +10,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from compiler_core.errors import InfeasibleError, InputError
-from nest_tune.cli.completion import objectives, picks, study_names, target_names, trial_names
+from compiler_core.errors import InfeasibleError
+from nest_tune.cli.completion import objectives, target_names
 from nest_tune.cli.options import AsJson, Shapes, parse_shapes
 from nest_tune.cli.output import console, print_json, progress, without_password
+from nest_tune.cli.study_options import (
+    Jobs,
+    Name,
+    Output,
+    Pick,
+    RayAddress,
+    RunnerName,
+    StorageUrl,
+    Timeout,
+    TrialTimeout,
+    open_storage,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,50 +45,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,  # plain help answers in half the time
 )
-
-StorageUrl = Annotated[
-    str | None,
-    typer.Option("--storage", metavar="URL", help="Database; default sqlite:///nest-tune.db."),
-]
-Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="Name of the study.", autocompletion=study_names)
-]
-NameOfTrial = Annotated[
-    str,
-    typer.Argument(
-        metavar="NAME[:TRIAL]",
-        help="Study, and a trial of it by number.",
-        autocompletion=trial_names,
-    ),
-]
-Pick = Annotated[
-    str,
-    typer.Option(
-        metavar="RULE",
-        help="knee, min:latency_ms, max:accuracy or lex:accuracy,latency_ms.",
-        autocompletion=picks,
-    ),
-]
-Output = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", metavar="DIR", help="Compile the chosen trial to this folder."),
-]
-Jobs = Annotated[int | None, typer.Option(min=1, metavar="N", help="Trials at the same time.")]
-Timeout = Annotated[
-    str | None, typer.Option(metavar="10m", help="Budget of time; cut between batches.")
-]
-TrialTimeout = Annotated[
-    str | None, typer.Option(metavar="60s", help="Give a trial up after so long.")
-]
-RunnerName = Annotated[
-    str | None, typer.Option("--runner", metavar="NAME", help="local, ray or replay.")
-]
-RayAddress = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ADDRESS", help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT; else one here."
-    ),
-]
 
 
 class IfExists(Enum):
@@ -261,14 +229,6 @@ def resume(
     _run(ground, opened, study, storage, pick, output, as_json)
 
 
-def open_storage(url: str | None) -> StudyStorage:
-    """The storage by flag, environment or default; its file has to exist."""
-    from nest_tune.study.settings import storage_url
-    from nest_tune.study.storage import StudyStorage
-
-    return StudyStorage(storage_url(url, os.environ), create=False)
-
-
 def _check_output(output: Path | None) -> None:
     if output is not None:
         from compiler_core.package.writer import require_free
@@ -353,17 +313,3 @@ def _print_dry_run(ground: Ground, as_json: bool) -> None:
         if value not in (None, [], {}):
             out.print(f"{key:<16} {value}", soft_wrap=True)
     out.print(f"{'space':<16} {len(ground.space.parameters)} parameters, {size:.4g} points")
-
-
-def split_name(text: str) -> tuple[str, int | None]:
-    """``NAME`` or ``NAME:TRIAL``.
-
-    Raises:
-        InputError: The trial is not a number.
-    """
-    name, colon, number = text.partition(":")
-    if not colon:
-        return name, None
-    if not (number.isascii() and number.isdigit() and len(number) < 10):
-        raise InputError(f"{text}: NAME:TRIAL with a trial number is needed", hint=f"{name}:0")
-    return name, int(number)

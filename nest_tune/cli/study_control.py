@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from compiler_core.errors import InputError
-from nest_tune.cli.study import Name, StorageUrl, open_storage
+from nest_tune.cli.study_options import Name, StorageUrl, open_storage
 from nest_tune.cli.study_views import app
 
 __all__ = ["app", "cancel", "delete", "stop"]

@@ -9,7 +9,8 @@ import typer
 
 from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import console, print_json, progress
-from nest_tune.cli.study import NameOfTrial, Pick, StorageUrl, app, open_storage, split_name
+from nest_tune.cli.study import app
+from nest_tune.cli.study_options import NameOfTrial, Pick, StorageUrl, open_storage, split_name
 
 if TYPE_CHECKING:
     from nest_tune.report.explain import Explanation

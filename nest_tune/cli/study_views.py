@@ -12,13 +12,13 @@ from compiler_core.errors import InfeasibleError
 from compiler_core.whole_file import require_writable, write_atomically
 from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import console, print_json
-from nest_tune.cli.study import (
+from nest_tune.cli.study import app
+from nest_tune.cli.study_options import (
     Name,
     NameOfTrial,
     Output,
     Pick,
     StorageUrl,
-    app,
     open_storage,
     split_name,
 )

@@ -1,0 +1,81 @@
+"""Options and arguments that several verbs of ``nest-tune study`` take."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from compiler_core.errors import InputError
+from nest_tune.cli.completion import picks, study_names, trial_names
+
+if TYPE_CHECKING:
+    from nest_tune.study.storage import StudyStorage
+
+StorageUrl = Annotated[
+    str | None,
+    typer.Option("--storage", metavar="URL", help="Database; default sqlite:///nest-tune.db."),
+]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of the study.", autocompletion=study_names)
+]
+NameOfTrial = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME[:TRIAL]",
+        help="Study, and a trial of it by number.",
+        autocompletion=trial_names,
+    ),
+]
+Pick = Annotated[
+    str,
+    typer.Option(
+        metavar="RULE",
+        help="knee, min:latency_ms, max:accuracy or lex:accuracy,latency_ms.",
+        autocompletion=picks,
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="DIR", help="Compile the chosen trial to this folder."),
+]
+Jobs = Annotated[int | None, typer.Option(min=1, metavar="N", help="Trials at the same time.")]
+Timeout = Annotated[
+    str | None, typer.Option(metavar="10m", help="Budget of time; cut between batches.")
+]
+TrialTimeout = Annotated[
+    str | None, typer.Option(metavar="60s", help="Give a trial up after so long.")
+]
+RunnerName = Annotated[
+    str | None, typer.Option("--runner", metavar="NAME", help="local, ray or replay.")
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT; else one here."
+    ),
+]
+
+
+def open_storage(url: str | None) -> StudyStorage:
+    """The storage by flag, environment or default; its file has to exist."""
+    from nest_tune.study.settings import storage_url
+    from nest_tune.study.storage import StudyStorage
+
+    return StudyStorage(storage_url(url, os.environ), create=False)
+
+
+def split_name(text: str) -> tuple[str, int | None]:
+    """``NAME`` or ``NAME:TRIAL``.
+
+    Raises:
+        InputError: The trial is not a number.
+    """
+    name, colon, number = text.partition(":")
+    if not colon:
+        return name, None
+    if not (number.isascii() and number.isdigit() and len(number) < 10):
+        raise InputError(f"{text}: NAME:TRIAL with a trial number is needed", hint=f"{name}:0")
+    return name, int(number)
