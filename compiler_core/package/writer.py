@@ -16,8 +16,8 @@ from compiler_core.package.manifest import (
     CONFIGURATION,
     LAYOUT_SCHEMA,
     MANIFEST,
+    MANIFEST_BYTES_MAX,
     NCHW16C,
-    OPERATORS_SCHEMA,
     PACKAGE_SCHEMA,
     QDQ_MODEL,
     REPORT,
@@ -30,9 +30,9 @@ from compiler_core.package.manifest import (
     Port,
     SegmentEntry,
     json_bytes,
-    operator_entries,
     parse_json,
 )
+from compiler_core.package.operator_file import OPERATORS_SCHEMA, operator_entries
 from compiler_core.package.replace import replace_folder, restore
 from compiler_core.package.report import REPORT_SCHEMA
 from compiler_core.package.seal import sealed_bytes
@@ -40,8 +40,6 @@ from compiler_core.package.session import CpuSession
 from compiler_core.plain import to_plain
 from compiler_core.quantize.qdq import qdq_model
 from compiler_core.targets.vta.linker import NpuSegment
-
-_MANIFEST_BYTES_MAX = 256 << 20
 
 
 def package_files(compiled: CompiledModel, texts: Mapping[str, str]) -> dict[str, bytes]:
@@ -166,7 +164,7 @@ def require_free(folder: Path) -> None:
         if not folder.exists() or not any(folder.iterdir()):
             return
         manifest = folder / MANIFEST
-        if manifest.is_file() and manifest.stat().st_size <= _MANIFEST_BYTES_MAX:
+        if manifest.is_file() and manifest.stat().st_size <= MANIFEST_BYTES_MAX:
             parse_json(manifest.read_bytes(), PACKAGE_SCHEMA, str(manifest))
             return
     except OSError as error:

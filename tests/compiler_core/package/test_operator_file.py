@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from compiler_core.errors import InputError
-from compiler_core.package.manifest import Operators, operator_entries, read_operators
+from compiler_core.package.operator_file import Operators, operator_entries, read_operators
 from compiler_core.plain import from_plain, to_plain
 from compiler_core.quantize.ir import IntegerConcat, IntegerConv, IntegerMaxPool, IntegerOperator
 

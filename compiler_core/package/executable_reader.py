@@ -1,0 +1,119 @@
+"""The executable of a package whose author is not trusted: types, names and the flow of tensors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from math import prod
+
+from compiler_core.errors import InputError
+from compiler_core.graph.ir import Graph, TensorType
+from compiler_core.package.executable import CpuSegment, Executable, Segment
+from compiler_core.package.manifest import Manifest
+from compiler_core.package.npu_segment_reader import EXTENT_MAX, read_npu_segment
+from compiler_core.quantize.ir import QuantizedTensor
+from compiler_core.targets.vta.dram_plan import ADDRESS_LIMIT
+
+_SEGMENT_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_DEPTH_MAX = 1 << 20
+
+
+def read_executable(manifest: Manifest, files: Mapping[str, bytes], where: str) -> Executable:
+    """What a package runs.
+
+    Args:
+        manifest: Of the package.
+        files: Their bytes by path.
+        where: The package, as errors name it.
+
+    Raises:
+        InputError: A document does not fit the others.
+        KeyError: A file is missing.
+    """
+    depth = manifest.target.npu.geometry.depth
+    if not 0 <= manifest.dram_bytes <= ADDRESS_LIMIT:
+        raise InputError(f"{where}: dram_bytes {manifest.dram_bytes}; at most {ADDRESS_LIMIT}")
+    if max(depth.uop, depth.inp, depth.wgt, depth.acc) > _DEPTH_MAX:
+        raise InputError(
+            f"{where}: buffers of {depth}; at most {_DEPTH_MAX} elements are simulated"
+        )
+    for name, integers in manifest.integers.items():
+        if not all(1 <= size <= EXTENT_MAX for size in integers.shape):
+            raise InputError(f"{where}: tensor {name!r} has shape {integers.shape}")
+        if not -126 <= integers.exponent <= 126:
+            raise InputError(f"{where}: tensor {name!r} has exponent {integers.exponent}")
+    _check_views(manifest, where)
+    segments: list[Segment] = []
+    for entry in manifest.segments:
+        if not _SEGMENT_NAME.fullmatch(entry.name):
+            raise InputError(f"{where}: segment name {entry.name!r}")
+        if entry.unit == "cpu":
+            model = files[f"segments/{entry.name}.onnx"]
+            segments.append(CpuSegment(entry.name, entry.inputs, entry.outputs, model))
+        elif entry.unit == "vta":
+            segments.append(read_npu_segment(manifest, entry, files, where))
+        else:
+            raise InputError(f"{where}: segment {entry.name!r} is for unit {entry.unit!r}")
+    _check_flow(manifest, where)
+    return Executable(
+        manifest.target,
+        _signature(manifest),
+        {
+            name: QuantizedTensor(name, item.shape, item.exponent)
+            for name, item in manifest.integers.items()
+        },
+        manifest.views,
+        tuple(segments),
+        manifest.dram_bytes,
+    )
+
+
+def _signature(manifest: Manifest) -> Graph:
+    ports = manifest.ports
+    return Graph(
+        manifest.model.name,
+        manifest.inputs,
+        manifest.outputs,
+        (),
+        {},
+        {name: TensorType(port.dtype, port.shape) for name, port in ports.items()},
+        {},
+        dynamic_batch=frozenset(name for name, port in ports.items() if port.dynamic_batch),
+    )
+
+
+def _check_views(manifest: Manifest, where: str) -> None:
+    for name, view in manifest.views.items():
+        place = f"{where}: view of {name!r}"
+        integers, port = manifest.integers.get(name), manifest.ports.get(name)
+        if integers is None or port is None or port.shape is None or None in port.shape:
+            raise InputError(f"{place}: has no int8 tensor and port of static shape")
+        rank = len(view.split)
+        fits = rank > 0 and sorted(view.permutation) == list(range(rank))
+        fits = fits and view.permutation[0] == 0 and min(view.split) >= 1
+        sizes = {prod(view.split), prod(size or 1 for size in port.shape), prod(integers.shape)}
+        if not fits or len(sizes) != 1 or view.split[0] != integers.shape[0]:
+            raise InputError(
+                f"{place}: split {view.split} and permutation {view.permutation} do not lead from "
+                f"{port.shape} to {integers.shape}"
+            )
+
+
+def _check_flow(manifest: Manifest, where: str) -> None:
+    """Every tensor that is read was computed or given before."""
+    for name in (*manifest.inputs,):
+        if name not in manifest.ports:
+            raise InputError(f"{where}: input {name!r} has no type")
+    floats, integers = set(manifest.inputs), set[str]()
+    for entry in manifest.segments:
+        for name in entry.inputs:
+            as_float = name in floats or (name in integers and name in manifest.views)
+            as_integer = name in integers or (name in floats and name in manifest.views)
+            if not (as_float if entry.unit == "cpu" else as_integer):
+                raise InputError(
+                    f"{where}: segment {entry.name!r} reads {name!r}, which nobody computes"
+                )
+        (floats if entry.unit == "cpu" else integers).update(entry.outputs)
+    for name in manifest.outputs:
+        if name not in floats and not (name in integers and name in manifest.views):
+            raise InputError(f"{where}: nobody computes output {name!r}")
