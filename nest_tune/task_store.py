@@ -85,6 +85,7 @@ def find(name: str) -> Task:
     return task
 
 
+_EXTENT_MAX = 1 << 16
 _HINT = "nest-tune task list MODEL --target T shows the tasks of a model and makes them known"
 
 
@@ -116,14 +117,23 @@ def _require_extents(workload: Workload, where: str) -> None:
         numbers += [workload.in_channels, workload.out_channels, workload.groups]
         bits = workload.epilogue.bias_bits
         if not 0 <= bits <= 32 or not 0 <= (workload.epilogue.residual_bits or 0) <= 24:
-            raise InputError(f"{where}: epilogue {workload.epilogue} is out of range")
-    if not all(1 <= number <= 1 << 16 for number in numbers):
-        raise InputError(f"{where}: an extent is not within 1 to 65536")
-    if not all(0 <= pad <= 1 << 16 for pad in window.pads):
-        raise InputError(f"{where}: pads {window.pads}")
+            raise InputError(
+                f"{where}: epilogue {workload.epilogue} is out of range; allowed are 0 to 32 bias "
+                "bits and 0 to 24 residual bits"
+            )
+    if not all(1 <= number <= _EXTENT_MAX for number in numbers):
+        raise InputError(f"{where}: extents {numbers}: one is not within 1 to {_EXTENT_MAX}")
+    if not all(0 <= pad <= _EXTENT_MAX for pad in window.pads):
+        raise InputError(f"{where}: pads {window.pads}; allowed are 0 to {_EXTENT_MAX}")
     if workload.out_height < 1 or workload.out_width < 1:
-        raise InputError(f"{where}: its window does not fit its image")
+        raise InputError(
+            f"{where}: its window does not fit its image: {window} over {workload.in_height} rows "
+            f"of {workload.in_width}"
+        )
     if isinstance(workload, ConvWorkload) and (
         workload.in_channels % workload.groups or workload.out_channels % workload.groups
     ):
-        raise InputError(f"{where}: {workload.groups} groups do not divide the channels")
+        raise InputError(
+            f"{where}: {workload.groups} groups do not divide the channels, {workload.in_channels} "
+            f"read and {workload.out_channels} written"
+        )

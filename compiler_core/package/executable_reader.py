@@ -39,21 +39,32 @@ def read_executable(manifest: Manifest, files: Mapping[str, bytes], where: str) 
         )
     for name, integers in manifest.integers.items():
         if not all(1 <= size <= EXTENT_MAX for size in integers.shape):
-            raise InputError(f"{where}: tensor {name!r} has shape {integers.shape}")
+            raise InputError(
+                f"{where}: tensor {name!r} has shape {integers.shape}; allowed are extents of 1 to "
+                f"{EXTENT_MAX}"
+            )
         if not -126 <= integers.exponent <= 126:
-            raise InputError(f"{where}: tensor {name!r} has exponent {integers.exponent}")
+            raise InputError(
+                f"{where}: tensor {name!r} has exponent {integers.exponent}; allowed are -126 to "
+                "126"
+            )
     _check_views(manifest, where)
     segments: list[Segment] = []
     for entry in manifest.segments:
         if not _SEGMENT_NAME.fullmatch(entry.name):
-            raise InputError(f"{where}: segment name {entry.name!r}")
+            raise InputError(
+                f"{where}: segment name {entry.name!r}; allowed are 1 to 100 letters, digits, '_' "
+                "and '-'"
+            )
         if entry.unit == "cpu":
             model = files[f"segments/{entry.name}.onnx"]
             segments.append(CpuSegment(entry.name, entry.inputs, entry.outputs, model))
         elif entry.unit == "vta":
             segments.append(read_npu_segment(manifest, entry, files, where))
         else:
-            raise InputError(f"{where}: segment {entry.name!r} is for unit {entry.unit!r}")
+            raise InputError(
+                f"{where}: segment {entry.name!r} is for unit {entry.unit!r}; allowed are cpu, vta"
+            )
     _check_flow(manifest, where)
     return Executable(
         manifest.target,

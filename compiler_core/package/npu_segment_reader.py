@@ -76,7 +76,9 @@ def read_npu_segment(
     launches = []
     for launch in layout.launches:
         if not _LAUNCH_NAME.fullmatch(launch.name):
-            raise InputError(f"{where}: launch name {launch.name!r}")
+            raise InputError(
+                f"{where}: launch name {launch.name!r}; launch-000, launch-001, … are needed"
+            )
         programs = _programs(launch, manifest.target, files, folder, where)
         launches.append(Launch(launch.name, launch.layer, launch.sources, launch.task, programs))
     integer_operators = read_operators(operators, files[f"{folder}/operators.bin"], where)
@@ -99,7 +101,10 @@ def _programs(
 ) -> tuple[CoreProgram, ...]:
     cores = launch.cores
     if not cores or list(cores) != sorted(set(cores)) or not 0 <= cores[0] <= cores[-1]:
-        raise InputError(f"{where}: {launch.name} runs on cores {cores}")
+        raise InputError(
+            f"{where}: {launch.name} runs on cores {cores}; different ones in rising order are "
+            "needed"
+        )
     if cores[-1] >= target.npu_cores:
         raise InputError(
             f"{where}: {launch.name} runs on core {cores[-1]}; {target.name!r} has "
@@ -119,7 +124,7 @@ def _programs(
 def _placed(tensor: LayoutTensor, dram_bytes: int, where: str) -> PlacedTensor:
     batch, channels, height, width = tensor.shape
     if not all(1 <= size <= EXTENT_MAX for size in tensor.shape):
-        raise InputError(f"{where}: shape {tensor.shape}")
+        raise InputError(f"{where}: shape {tensor.shape}; allowed are extents of 1 to {EXTENT_MAX}")
     fold = tensor.fold
     if fold is not None:
         work = fold.workload
@@ -127,9 +132,12 @@ def _placed(tensor: LayoutTensor, dram_bytes: int, where: str) -> PlacedTensor:
         window = work.window
         numbers = (*window.kernel, *window.strides, *window.dilations)
         if extents != tensor.shape or not all(1 <= number <= 1024 for number in numbers):
-            raise InputError(f"{where}: its fold is of another tensor")
+            raise InputError(
+                f"{where}: its fold is of another tensor: extents {extents}, and kernel, strides "
+                f"and dilations {numbers}; {tensor.shape} and 1 to 1024 are needed"
+            )
         if not all(0 <= pad <= 1024 for pad in window.pads) or not foldable(work):
-            raise InputError(f"{where}: its convolution cannot be folded")
+            raise InputError(f"{where}: its convolution cannot be folded: {window} over {extents}")
         folded = fold_workload(work, fold.variant)
         channels, height, width = folded.in_channels, folded.in_height, folded.in_width
     size = blocks(channels) * height * width * 16

@@ -62,17 +62,26 @@ def _output_shape(operator: IntegerOperator, shapes: Mapping[str, Shape], place:
     if isinstance(operator, IntegerConcat):
         parts = [shapes[name] for name in operator.inputs]
         if not parts or len({(part[0], *part[2:]) for part in parts}) != 1:
-            raise InputError(f"{place}: concatenates {parts}")
+            raise InputError(
+                f"{place}: concatenates {parts}; shapes that differ in their channels alone are "
+                "needed"
+            )
         return (parts[0][0], sum(part[1] for part in parts), *parts[0][2:])
     source = shapes[operator.input]
     kernel = operator.weight.shape[2:] if isinstance(operator, IntegerConv) else operator.kernel
     numbers = (*kernel, *operator.strides, *operator.dilations)
     if not all(1 <= n <= _NUMBER_MAX for n in numbers) or prod(kernel) > _NUMBER_MAX:
-        raise InputError(f"{place}: kernel, strides and dilations {numbers}")
+        raise InputError(
+            f"{place}: kernel, strides and dilations {numbers}; allowed are 1 to {_NUMBER_MAX}, "
+            "and as many taps"
+        )
     if not all(0 <= pad <= _NUMBER_MAX for pad in operator.pads):
-        raise InputError(f"{place}: pads {operator.pads}")
+        raise InputError(f"{place}: pads {operator.pads}; allowed are 0 to {_NUMBER_MAX}")
     if not -128 <= operator.clip_min <= operator.clip_max <= 127:
-        raise InputError(f"{place}: clip {operator.clip_min} to {operator.clip_max}")
+        raise InputError(
+            f"{place}: clip {operator.clip_min} to {operator.clip_max}; allowed is what rises "
+            "within -128 to 127"
+        )
     window = Window((kernel[0], kernel[1]), operator.strides, operator.pads, operator.dilations)
     rows, columns = window.output_size(*source[2:])
     if not isinstance(operator, IntegerConv):
@@ -85,5 +94,8 @@ def _output_shape(operator: IntegerOperator, shapes: Mapping[str, Shape], place:
         )
     shape = (source[0], results, rows, columns)
     if operator.residual is not None and shapes[operator.residual] != shape:
-        raise InputError(f"{place}: residual {operator.residual!r} has another shape")
+        raise InputError(
+            f"{place}: residual {operator.residual!r} has shape {shapes[operator.residual]}; "
+            f"{shape} is needed"
+        )
     return shape

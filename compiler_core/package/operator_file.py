@@ -115,7 +115,10 @@ def _operator(entry: OperatorEntry, constants: bytes, where: str) -> IntegerOper
     if entry.kind == "concat":
         return IntegerConcat(entry.name, entry.inputs, entry.output, entry.sources)
     if len(entry.inputs) != 1 or entry.kind not in ("conv", "max_pool"):
-        raise InputError(f"{where}: kind {entry.kind!r} with {len(entry.inputs)} inputs")
+        raise InputError(
+            f"{where}: kind {entry.kind!r} with {len(entry.inputs)} inputs; allowed are conv and "
+            "max_pool with one, and concat"
+        )
     n = entry.numbers
     try:
         if entry.kind == "max_pool":
@@ -133,7 +136,10 @@ def _operator(entry: OperatorEntry, constants: bytes, where: str) -> IntegerOper
             )
         shape = entry.shape
         if len(shape) != 4 or min(shape) < 1 or n["groups"] < 1:
-            raise InputError(f"{where}: weights of shape {shape} in {n['groups']} groups")
+            raise InputError(
+                f"{where}: weights of shape {shape} in {n['groups']} groups; four extents and "
+                "groups of at least 1 are needed"
+            )
         if not -31 <= n["shift"] <= 31 or not 0 <= n["residual_shift"] <= 24:
             raise InputError(
                 f"{where}: shift {n['shift']} and residual shift {n['residual_shift']}; allowed "
@@ -144,7 +150,10 @@ def _operator(entry: OperatorEntry, constants: bytes, where: str) -> IntegerOper
             at = n["channel_shifts_offset"]
             channel_shifts = _part(constants, at, shape[:1], "<i4", where).astype(np.int32)
             if channel_shifts.min() < 0 or channel_shifts.max() > 31:
-                raise InputError(f"{where}: shifts per channel; allowed are 0 to 31")
+                raise InputError(
+                    f"{where}: shifts per channel from {channel_shifts.min()} to "
+                    f"{channel_shifts.max()}; allowed are 0 to 31"
+                )
         return IntegerConv(
             name=entry.name,
             input=entry.inputs[0],

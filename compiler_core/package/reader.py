@@ -1,5 +1,4 @@
-"""Reads a package folder whose author is not trusted: every digest and path, and then
-what the documents say."""
+"""Reads a package folder whose author is not trusted: digests, paths, then what documents say."""
 
 from __future__ import annotations
 

@@ -141,7 +141,11 @@ def compare(
         if all(goal in result.settings.objectives for result in results)
     )
     if not goals:
-        raise InputError("the studies have no objective in common")
+        theirs = "; ".join(
+            f"{result.study.name}: {', '.join(g.metric.value for g in result.settings.objectives)}"
+            for result in results
+        )
+        raise InputError(f"the studies have no objective in common: {theirs}")
     seen = [result.trials[:count] for result in results]
     box = _box([trial for trials in seen for trial in trials], goals)
     shared = set.intersection(*(set(result.tasks) for result in results))
