@@ -165,15 +165,12 @@ def staged(base: StudySettings, *, by_latency: bool, measurements: int) -> Side:
     # Its first trial repeats what the first stage has measured.
     rest = replace(untuned, name="second", trials=base.trials - half + 1)
     second = run(rest, ("quantization", scheme))
-    trials = (*first.trials, *second.trials)
-    # By accuracy, the scheme was decided before anybody looked at latencies.
-    best = fastest(trials if by_latency else second.trials)
+    trials, best = (*first.trials, *second.trials), fastest(second.trials)
     if best is None or not base.tiling:
         return Side(trials, inf if best is None else best.metrics[LATENCY], 0, scheme)
-    ground = survey_ground(untuned)
-    point = (*scheme, *best.point) if best in second.trials else None
-    assert point is not None, "the second stage begins with the best of the first"
-    return Side(trials, tiled_ms(ground, point, measurements, base.seed), measurements, scheme)
+    point = (*scheme, *best.point)
+    tuned_ms = tiled_ms(survey_ground(untuned), point, measurements, base.seed)
+    return Side(trials, tuned_ms, measurements, scheme)
 
 
 def tiled_ms(ground: Ground, point: OuterPoint, measurements: int, seed: int) -> float:
