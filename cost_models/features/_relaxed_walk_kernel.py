@@ -118,6 +118,55 @@ def _step_tables(
 
 
 @njit(cache=True)
+def _merge(
+    row_spans: Any, rows: int, column_spans: Any, columns: int, width: int, table: Any
+) -> bool:
+    """Whether all rectangles of a tile may share one table: no accumulator recurs too soon.
+
+    Args:
+        row_spans, column_spans: Extent, taps and first output of each span.
+        rows, columns: How many there are.
+        width: Output columns of the tile.
+        table: Room for the accumulators of all (output, tap) pairs.
+    """
+    count = 0
+    for r in range(rows):
+        for c in range(columns):
+            first = row_spans[r, 2] * width + column_spans[c, 2]
+            for _ in range(row_spans[r, 1] * column_spans[c, 1]):
+                for i in range(row_spans[r, 0]):
+                    for j in range(column_spans[c, 0]):
+                        table[count] = first + i * width + j
+                        count += 1
+    for i in range(count):
+        if table[i] == table[(i + 1) % count] or table[i] == table[(i + 2) % count]:
+            return False
+    return True
+
+
+@njit(cache=True)
+def _reloaded_words(ids: Any, words: Any, count: int, total: int, depth: int, seen: Any) -> int:
+    """Least words of micro-ops that are loaded again where the buffer does not hold all of them.
+
+    The steps are cut into runs. Of the tables that a run reads, at most the buffer's words were
+    there when it began, whatever the replacement.
+    """
+    most = min(total, 2 * depth)
+    seen[:] = 0
+    run = 1
+    own = result = 0
+    for position in range(count):
+        if seen[ids[position]] != run:
+            seen[ids[position]] = run
+            own += words[position]
+        if own >= most:
+            result += own - depth
+            own = 0
+            run += 1
+    return result + max(0, own - depth)
+
+
+@njit(cache=True)
 def relaxed_walk(
     rows: Any,
     limit: int,
@@ -138,8 +187,8 @@ def relaxed_walk(
             them.
         row_axis, column_axis: ``int64[tile + 1, tiles, 6]`` per tile size and tile: extent, first
             input, input size, (output, tap) pairs, spans, kind.
-        row_spans, column_spans: ``int64[tile + 1, tiles, kernel, 2]``: extent and taps of each
-            span.
+        row_spans, column_spans: ``int64[tile + 1, tiles, kernel, 3]``: extent, taps and first
+            output of each span.
         out: ``int64[n]``, the result.
     """
     (batch, out_height, out_width, in_height, in_width, out_blocks, reduction, taps) = (
@@ -159,7 +208,8 @@ def relaxed_walk(
     alu_passes = max(1, passes)
 
     stamps = np.zeros(STAMPS, np.int32)
-    triples = np.zeros(1 << 15, np.int32)
+    least_of = np.zeros(STAMPS, np.int32)
+    tables = np.zeros(1 << 16, np.int32)
     input_key = np.empty(MOST_STEPS, np.int64)
     weight_key = np.empty(MOST_STEPS, np.int64)
     input_slot = np.empty(MOST_STEPS, np.int64)
@@ -168,6 +218,10 @@ def relaxed_walk(
     weight_hit = np.empty(MOST_STEPS, np.bool_)
     scratch = np.empty(MOST_STEPS + 1, np.int64)
     fill = np.zeros(MOST_STEPS, np.int64)
+    table_id = np.zeros(MOST_STEPS, np.int64)
+    table_words = np.zeros(MOST_STEPS, np.int64)
+    seen = np.zeros(1 << 16, np.int32)
+    accumulators = np.zeros(max_table, np.int64)
 
     for number in range(rows.shape[0]):
         row = rows[number]
@@ -212,6 +266,7 @@ def relaxed_walk(
         for c in range(n_columns):
             column_kinds = max(column_kinds, column_axis[tw, c, 5] + 1)
         kinds *= column_kinds
+        whole_tile = np.full(kinds, -1, np.int64)  # whether one table serves the tile
         by_block = epilogue == 1
         least_words = 0
         most_words = 2 * used_out * (1 + extra * min(slots_wgt, count))
@@ -224,7 +279,7 @@ def relaxed_walk(
         if extra and not any_slots:  # else a table of the taps may be one of these
             parts = tob if by_block else 1
             least_words += 2 * (used_out + used_out * parts - 1)
-        known = not any_slots
+        known = least_known = not any_slots
         instructions = 2 + (extra > 0) + alu_bias
         work = 0
         position = 0
@@ -237,9 +292,22 @@ def relaxed_walk(
             pairs = row_axis[th, r, 3] * column_axis[tw, c, 3]
             points = row_axis[th, r, 0] * column_axis[tw, c, 0]
             spans = spans_r * spans_c
+            kind = row_axis[th, r, 5] * column_kinds + column_axis[tw, c, 5]
+            if whole_tile[kind] < 0:
+                whole_tile[kind] = 0
+                if merged and spans > 1 and pairs <= max_table:
+                    whole_tile[kind] = _merge(
+                        row_spans[th, r],
+                        spans_r,
+                        column_spans[tw, c],
+                        spans_c,
+                        column_axis[tw, c, 0],
+                        accumulators,
+                    )
+            whole = whole_tile[kind] == 1
             gemms = spans
             if merged and spans > 1:
-                gemms = 1 if pairs <= max_table else spans_r
+                gemms = 1 if whole else spans_r
             if not load_bias:
                 work += reset_per * points * own + reset_fixed
             if alu_bias:
@@ -255,32 +323,47 @@ def relaxed_walk(
                 inner = min(tib, reduction - step * tib)
                 a, b = input_slot[position], weight_slot[position]
                 instructions += (not input_hit[position]) + (not weight_hit[position])
-                triple = (a * 64 + b) * 8 + o
-                kind = row_axis[th, r, 5] * column_kinds + column_axis[tw, c, 5]
-                full = ((kind * 2 + (inner != tib)) * 2 + (own != tob)) * 2 + (step == 0)
+                # What a table depends on: one for the whole tile loops over all channels.
+                full = (kind * 2 + (inner != tib and not whole)) * 2 + (own != tob and not whole)
+                full = full * 2 + (extra > 0 and step == 0)
                 full = (full * 64 + a) * (slots_wgt * slots_out) + b * slots_out + o
                 fill[position] = 0
+                table = ((a * 64 + b) * 8 + o) * 2 + (whole and extra > 0 and step == 0)
                 if any_slots or full >= STAMPS:
                     known = False
+                    least_known = False
                 elif stamps[full] != number + 1:
                     stamps[full] = number + 1
                     least, most, first = _step_tables(
                         row_spans[th, r], spans_r, column_spans[tw, c], spans_c, inner, own
                     )
-                    if merged and spans > 1:
+                    if whole:
+                        least = most = pairs + pairs % 2
+                        first = pairs
+                    elif merged and spans > 1:
                         least, first = 2, 1
                         if most >= 0:
-                            most += pairs + 1 if pairs <= max_table else spans_r * (max_table + 1)
+                            most += spans_r * (max_table + 1)
                     if most < 0:
                         known = False
                     most_words += most
-                    if triples[triple] != number + 1 and spans > 0:
-                        triples[triple] = number + 1
+                    least_of[full] = least if spans > 0 else 0
+                    # Tables of other tile kinds in the same slots may be equal, and so may those
+                    # of single rectangles with and without the bias before the weights.
+                    if tables[table] != number + 1 and spans > 0:
+                        tables[table] = number + 1
                         least_words += least
-                        if extra:
+                        if extra or first > 1:  # else it may be that of the reset
                             fill[position] = first + first % 2
+                if least_known:
+                    table_id[position] = table
+                    table_words[position] = least_of[full]
                 position += 1
         preloaded = loading == 0 and known and most_words <= uop_depth
+        reload = 0
+        if least_known and least_words > uop_depth:
+            total = _reloaded_words(table_id, table_words, count, least_words, uop_depth, seen)
+            reload = total * uop_bytes // port
         demanded = not any_slots and (loading == 1 or least_words > uop_depth)
         instructions += preloaded
 
@@ -333,6 +416,8 @@ def relaxed_walk(
         weight_loaded = np.zeros(slots_wgt, np.int64)
         stored = np.zeros(slots_out, np.int64)
         busy = 0
+        tail = 0
+        begun = -1  # when compute would end if nothing waited after the first weights
         position = 0
         for tile in range(tiles):
             image = tile % images if order == 0 else tile // channels
@@ -348,9 +433,10 @@ def relaxed_walk(
             pairs = row_axis[th, r, 3] * column_axis[tw, c, 3]
             spans_r = row_axis[th, r, 4]
             spans = spans_r * column_axis[tw, c, 4]
+            kind = row_axis[th, r, 5] * column_kinds + column_axis[tw, c, 5]
             gemms = spans
             if merged and spans > 1:
-                gemms = 1 if pairs <= max_table else spans_r
+                gemms = 1 if whole_tile[kind] == 1 else spans_r
             o = tile % slots_out
 
             available = _visible(issued, instructions, fetch_batch, latency, port)
@@ -431,6 +517,8 @@ def relaxed_walk(
                     issued += 1
                 if step == 0 and extra:
                     compute_free = max(compute_free, constant_loaded, weight_loaded[b])
+                    if begun < 0:
+                        begun = compute_free + work - busy + reload
                     cost = extra * (gemm_per * points * own + gemm_fixed)
                     compute_free += cost
                     busy += cost
@@ -442,6 +530,8 @@ def relaxed_walk(
                         other_beats += beats + 1
                         issued += 1
                     compute_free = max(compute_free, input_loaded[a], weight_loaded[b])
+                    if begun < 0:
+                        begun = compute_free + work - busy + reload
                     cost = gemm_per * pairs * own * inner + gemm_fixed * gemms
                     compute_free += cost
                     busy += cost
@@ -484,12 +574,13 @@ def relaxed_walk(
                             shift,
                         )
                 cost = stores + 3 * bursts + store_element * points * blocks_each
+                tail = cost
                 store_free = max(store_free, compute_free) + cost
                 issued += alu_passes + stores
             stored[o] = store_free
-            if compute_free + work - busy - saving >= limit:
+            if max(begun, compute_free + work - busy) - saving >= limit:
                 break
-        end = max(compute_free + work - busy, store_free, load_free)
+        end = max(begun + tail, compute_free + work - busy, store_free, load_free)
         later = max(0, later - fetch_batch) * 16 // port
         end = max(end, port_free + other_beats + later)
         out[number] = end + finish - saving

@@ -163,11 +163,12 @@ def _machine_numbers(core: VtaCore) -> Ints:
 @lru_cache(maxsize=256)
 def _axis_tables(w: ConvWorkload, axis: int) -> tuple[Ints, Ints]:
     """``int64[tile + 1, tiles, 6]``: extent, first input, input size, pairs, spans, kind; and
-    ``int64[tile + 1, tiles, kernel, 2]``: extent and taps of the spans; of every tile size."""
+    ``int64[tile + 1, tiles, kernel, 3]``: extent, taps and first output of the spans; of every tile
+    size."""
     outputs = (w.out_height, w.out_width)[axis]
     size = (w.in_height, w.in_width)[axis]
     table = np.zeros((outputs + 1, outputs, 6), np.int64)
-    spans = np.zeros((outputs + 1, outputs, w.window.kernel[axis], 2), np.int64)
+    spans = np.zeros((outputs + 1, outputs, w.window.kernel[axis], 3), np.int64)
     for tile in range(1, outputs + 1):
         kinds: dict[object, int] = {}
         for index, t in enumerate(axis_tiles(w.window, axis, size, outputs, tile)):
@@ -176,5 +177,5 @@ def _axis_tables(w: ConvWorkload, axis: int) -> tuple[Ints, Ints]:
             pairs = sum(span.extent * span.taps for span in t.spans)
             table[tile, index] = (t.extent, t.low, t.size, pairs, len(t.spans), kind)
             for number, span in enumerate(t.spans):
-                spans[tile, index, number] = (span.extent, span.taps)
+                spans[tile, index, number] = (span.extent, span.taps, span.start - t.start)
     return table, spans
