@@ -38,6 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from compiler_core.partition.optimum import find_optimum
 from compiler_core.partition.scheme_bound import least_costs
 from compiler_core.plain import to_plain
+from nest_tune.study.bench import Bench
 from nest_tune.study.creation import create_study
 from nest_tune.study.flags import Flags, resolve
 from nest_tune.study.front import pareto_front
@@ -50,7 +51,7 @@ from nest_tune.study.result import StudyResult
 from nest_tune.study.settings import StudySettings
 from nest_tune.study.storage import StudyStorage
 from nest_tune.study.trial import OuterTrial
-from nest_tune.study.worker import Bench, survey
+from nest_tune.study.worker import survey
 from nest_tune.tuning.tune import tune_tasks
 from search_spaces.joint import JointSpace, OuterPoint, Part
 from search_spaces.parameter import Parameter

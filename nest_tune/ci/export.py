@@ -10,11 +10,11 @@ from compiler_core.configuration import Configuration, configuration_text
 from compiler_core.errors import InternalError
 from compiler_core.frontend import quantize_model
 from nest_tune.ci.lock import Sources, constants_sha256, locked, locked_layers
+from nest_tune.study.bench import Bench
 from nest_tune.study.ground import Ground
 from nest_tune.study.result import StudyResult, compile_trial
 from nest_tune.study.selection import ground_of
 from nest_tune.study.trial import OuterTrial
-from nest_tune.study.worker import Bench
 
 
 def export_text(result: StudyResult, trial: OuterTrial, folder: Path) -> str:

@@ -9,10 +9,10 @@ from compiler_core.compile import CompiledModel, model_layers, model_tasks
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.plain import to_plain
 from compiler_core.quantize.assignment import cpu_reasons
+from nest_tune.study.bench import Bench
 from nest_tune.study.ground import Ground
 from nest_tune.study.result import StudyResult, compile_trial
 from nest_tune.study.trial import Outcome, OuterTrial
-from nest_tune.study.worker import Bench
 
 Progress = Callable[[str], None]
 

@@ -15,11 +15,11 @@ from compiler_core.targets.target import Target
 from compiler_core.targets.vta.lowering_version import LOWERING_VERSION
 from compiler_core.tensor.digest import digest
 from nest_tune.measurers import load_measurer
+from nest_tune.study.bench import Subjects
 from nest_tune.study.parts import make_space
 from nest_tune.study.proposals import SearchProblem
 from nest_tune.study.settings import StudySettings
 from nest_tune.study.stored_study import StoredStudy
-from nest_tune.study.worker import Subjects
 from search_spaces.joint import JointSpace
 
 SUBSET = 128

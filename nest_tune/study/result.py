@@ -9,6 +9,7 @@ from typing import Any
 
 from compiler_core.compile import CompiledModel, model_layers, model_tasks
 from compiler_core.errors import InputError
+from nest_tune.study.bench import Bench
 from nest_tune.study.front import pareto_front, pick
 from nest_tune.study.ground import Ground
 from nest_tune.study.inner import TunedTask, tuned_from_plain
@@ -18,7 +19,6 @@ from nest_tune.study.settings import StudySettings
 from nest_tune.study.storage import StudyStorage
 from nest_tune.study.stored_study import StoredStudy
 from nest_tune.study.trial import OuterTrial
-from nest_tune.study.worker import Bench
 
 
 @dataclass(frozen=True, eq=False)

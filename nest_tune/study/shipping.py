@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 from nest_tune.runners.runner import Needs
-from nest_tune.study.worker import Subjects
+from nest_tune.study.bench import Subjects
 
 _BASE_BYTES = 1 << 30
 """A worker with its libraries and a compiled candidate."""
