@@ -93,27 +93,44 @@ def _table_limits(inner: int, t_r: int, t_c: int, e_r: int, own: int, e_c: int) 
 
 @njit(cache=True)
 def _step_tables(
-    row_spans: Any, rows: int, column_spans: Any, columns: int, inner: int, own: int
+    row_spans: Any,
+    rows: int,
+    column_spans: Any,
+    columns: int,
+    inner: int,
+    own: int,
+    longest: int,
 ) -> tuple[int, int, int]:
-    """Least words, most words (or -1), and words of the first table of a step's rectangles."""
+    """Least words, most words (or -1), and least words of the first table of a step.
+
+    Args:
+        row_spans, column_spans, rows, columns: Spans of the tile, and how many there are.
+        inner, own: Input and output blocks.
+        longest: Words of a table into which the rectangles of a row span may be merged; 0 where
+            each rectangle has its own.
+    """
     least = most = first = 0
     for r in range(rows):
+        low_words = high_words = words = 0
         for c in range(columns):
-            low, high = _table_limits(
-                inner,
-                row_spans[r, 1],
-                column_spans[c, 1],
-                row_spans[r, 0],
-                own,
-                column_spans[c, 0],
-            )
+            extent, taps = column_spans[c, 0], column_spans[c, 1]
+            low, high = _table_limits(inner, row_spans[r, 1], taps, row_spans[r, 0], own, extent)
             if r == 0 and c == 0:
                 first = low
-            least += low + low % 2
-            if high < 0 or most < 0:
-                most = -1
+            low_words += low + low % 2
+            if high < 0 or high_words < 0:
+                high_words = -1
             else:
-                most += high + high % 2
+                high_words += high + high % 2
+            words += row_spans[r, 1] * taps * extent * min(inner, own, row_spans[r, 0])
+        if columns > 1 and words <= longest:
+            words += words % 2
+            low_words = min(low_words, words)
+            high_words = max(high_words, words) if high_words >= 0 else -1
+            if r == 0:
+                first = min(first, words)
+        least += low_words
+        most = most + high_words if most >= 0 and high_words >= 0 else -1
     return least, most, first
 
 
@@ -335,15 +352,17 @@ def relaxed_walk(
                 elif stamps[full] != number + 1:
                     stamps[full] = number + 1
                     least, most, first = _step_tables(
-                        row_spans[th, r], spans_r, column_spans[tw, c], spans_c, inner, own
+                        row_spans[th, r],
+                        spans_r,
+                        column_spans[tw, c],
+                        spans_c,
+                        inner,
+                        own,
+                        max_table if merged else 0,
                     )
                     if whole:
                         least = most = pairs + pairs % 2
                         first = pairs
-                    elif merged and spans > 1:
-                        least, first = 2, 1
-                        if most >= 0:
-                            most += spans_r * (max_table + 1)
                     if most < 0:
                         known = False
                     most_words += most
