@@ -92,6 +92,44 @@ def _table_limits(inner: int, t_r: int, t_c: int, e_r: int, own: int, e_c: int) 
 
 
 @njit(cache=True)
+def _merge(
+    row_spans: Any,
+    column_spans: Any,
+    columns: int,
+    width: int,
+    whole: bool,
+    repeats: int,
+    repeat_step: int,
+    table: Any,
+) -> bool:
+    """Whether rectangles may share one table: no accumulator recurs too soon.
+
+    Args:
+        row_spans, column_spans: Extent, taps and first output of each span.
+        columns: How many column spans there are.
+        width: Output columns of the tile.
+        whole: Rows of a span are in the table, too, and not a loop.
+        repeats, repeat_step: What the table holds that often, and how far the accumulators are
+            apart.
+        table: Room for the accumulators of the table.
+    """
+    count = 0
+    for repeat in range(repeats):
+        for r in range(row_spans.shape[0]):
+            for c in range(columns):
+                first = repeat * repeat_step + row_spans[r, 2] * width + column_spans[c, 2]
+                for _ in range(row_spans[r, 1] * column_spans[c, 1]):
+                    for i in range(row_spans[r, 0] if whole else 1):
+                        for j in range(column_spans[c, 0]):
+                            table[count] = first + i * width + j
+                            count += 1
+    for i in range(count):
+        if table[i] == table[(i + 1) % count] or table[i] == table[(i + 2) % count]:
+            return False
+    return True
+
+
+@njit(cache=True)
 def _step_tables(
     row_spans: Any,
     rows: int,
@@ -99,15 +137,20 @@ def _step_tables(
     columns: int,
     inner: int,
     own: int,
+    width: int,
+    points: int,
     longest: int,
+    table: Any,
 ) -> tuple[int, int, int]:
     """Least words, most words (or -1), and least words of the first table of a step.
 
     Args:
         row_spans, column_spans, rows, columns: Spans of the tile, and how many there are.
         inner, own: Input and output blocks.
-        longest: Words of a table into which the rectangles of a row span may be merged; 0 where
-            each rectangle has its own.
+        width, points: Output columns and points of the tile.
+        longest: Words of a table into which the rectangles of a row span are merged where they fit;
+            0 where each rectangle has its own.
+        table: Room for so many words.
     """
     least = most = first = 0
     for r in range(rows):
@@ -124,41 +167,19 @@ def _step_tables(
                 high_words += high + high % 2
             words += row_spans[r, 1] * taps * extent * min(inner, own, row_spans[r, 0])
         if columns > 1 and words <= longest:
-            words += words % 2
-            low_words = min(low_words, words)
-            high_words = max(high_words, words) if high_words >= 0 else -1
-            if r == 0:
-                first = min(first, words)
+            # The two longest of these axes are loops, the shortest is in the table.
+            axis = row_spans[r, 0]
+            repeats, step = (inner, 0) if inner <= min(own, axis) else (axis, width)
+            if own < inner and own <= axis:
+                repeats, step = own, points
+            span = row_spans[r : r + 1]
+            if _merge(span, column_spans, columns, width, False, repeats, step, table):
+                low_words = high_words = words + words % 2
+                if r == 0:
+                    first = words
         least += low_words
         most = most + high_words if most >= 0 and high_words >= 0 else -1
     return least, most, first
-
-
-@njit(cache=True)
-def _merge(
-    row_spans: Any, rows: int, column_spans: Any, columns: int, width: int, table: Any
-) -> bool:
-    """Whether all rectangles of a tile may share one table: no accumulator recurs too soon.
-
-    Args:
-        row_spans, column_spans: Extent, taps and first output of each span.
-        rows, columns: How many there are.
-        width: Output columns of the tile.
-        table: Room for the accumulators of all (output, tap) pairs.
-    """
-    count = 0
-    for r in range(rows):
-        for c in range(columns):
-            first = row_spans[r, 2] * width + column_spans[c, 2]
-            for _ in range(row_spans[r, 1] * column_spans[c, 1]):
-                for i in range(row_spans[r, 0]):
-                    for j in range(column_spans[c, 0]):
-                        table[count] = first + i * width + j
-                        count += 1
-    for i in range(count):
-        if table[i] == table[(i + 1) % count] or table[i] == table[(i + 2) % count]:
-            return False
-    return True
 
 
 @njit(cache=True)
@@ -314,11 +335,13 @@ def relaxed_walk(
                 whole_tile[kind] = 0
                 if merged and spans > 1 and pairs <= max_table:
                     whole_tile[kind] = _merge(
-                        row_spans[th, r],
-                        spans_r,
+                        row_spans[th, r, :spans_r],
                         column_spans[tw, c],
                         spans_c,
                         column_axis[tw, c, 0],
+                        True,
+                        1,
+                        0,
                         accumulators,
                     )
             whole = whole_tile[kind] == 1
@@ -358,7 +381,10 @@ def relaxed_walk(
                         spans_c,
                         inner,
                         own,
+                        column_axis[tw, c, 0],
+                        points,
                         max_table if merged else 0,
+                        accumulators,
                     )
                     if whole:
                         least = most = pairs + pairs % 2
