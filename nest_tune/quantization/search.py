@@ -6,9 +6,10 @@
    multiplication go to the CPU in float, as far as the share of the NPU allows.
 
 Of the candidates whose agreement with the float model is within one standard error of the best,
-the one with the highest accuracy is taken, and of equal ones that with the highest SQNR. Agreement
-needs no labels, so samples without any, like those of calibration, make it more certain; which
-labels a candidate gains or loses beside the float model is mostly chance.
+the one with the highest SQNR is taken: which labels a candidate gains or loses beside the float
+model is mostly chance, and the more candidates, the luckier the luckiest. Agreement needs no
+labels, so samples without any, like those of calibration, make it more certain; but not for weights
+that were fitted to them.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class Candidate:
     Attributes:
         scheme: The decisions.
         accuracy: On the evaluator's samples.
-        agreement: With the float model, on those and the samples without labels.
+        agreement: With the float model, on those and the samples without labels; on those alone
+            where calibration samples decided how weights are rounded.
         samples: That agreement was measured on.
         npu_share: Part of the multiplications of weighted layers that the NPU does in int8.
     """
@@ -158,13 +160,11 @@ def _distinct(
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate:
-    """The most accurate of those within a standard error of the best agreement."""
+    """The highest SQNR of those within a standard error of the best agreement."""
     most = max(item.agreement for item in candidates)
-    error = sqrt(max(most * (1 - most), 0.0) / candidates[0].samples)
+    error = sqrt(max(most * (1 - most), 0.0) / min(item.samples for item in candidates))
     close = [item for item in candidates if item.agreement >= most - error]
-    return max(
-        close, key=lambda item: (float(item.accuracy.correct.mean()), sqnr_db(item.accuracy))
-    )
+    return max(close, key=lambda item: sqnr_db(item.accuracy))
 
 
 def safest(candidates: Sequence[Candidate], recipe: Candidate) -> Candidate:
@@ -260,7 +260,9 @@ def candidate(
         InputError: The scheme does not fit the model.
     """
     accuracy = evaluator.evaluate(scheme)
-    measured = [accuracy] if unlabelled is None else [accuracy, unlabelled.evaluate(scheme)]
+    measured = [accuracy]
+    if unlabelled is not None and not scheme.needs_samples:
+        measured.append(unlabelled.evaluate(scheme))
     samples = sum(item.samples for item in measured)
     agreeing = sum(item.metrics[Metric.AGREEMENT].value * item.samples for item in measured)
     share = share_on_npu(evaluator, scheme)
