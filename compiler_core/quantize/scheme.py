@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from enum import Enum
 from typing import Any
 
@@ -125,10 +125,6 @@ class QuantizationScheme:
         if isinstance(self.calibration, int) and self.calibration < 1:
             raise InputError(f"calibration of {self.calibration} samples; at least 1 is needed")
         object.__setattr__(self, "float_layers", tuple(sorted(set(self.float_layers))))
-
-    def with_float(self, layers: tuple[str, ...]) -> QuantizationScheme:
-        """This scheme with more layers in float."""
-        return replace(self, float_layers=(*self.float_layers, *layers))
 
     @property
     def needs_statistics(self) -> bool:
