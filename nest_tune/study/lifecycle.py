@@ -117,7 +117,9 @@ def make_tuner(
         workers = partial(make_runner, settings.runner, options=options)
     shared = SharedRecords(database, poll=poll)
     measurer = Measurer(core, workers=workers, shared=shared, poll=poll, replay=replay)
-    return RecordTuner(core, database, start, sampler, settings.seed, own, progress, measurer)
+    return RecordTuner(
+        ground.target, database, start, sampler, settings.seed, own, progress, measurer
+    )
 
 
 def run_study(

@@ -9,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from compiler_core.plain import to_plain
+from compiler_core.targets.target import Target
+from compiler_core.targets.vta.fold import fold_workload, foldable
 from compiler_core.targets.vta.hardware import VtaCore
+from compiler_core.targets.vta.layer import image_bytes
+from compiler_core.targets.vta.schedule import ConvSchedule, Schedule
+from compiler_core.tensor.workload import ConvWorkload, Workload
 from cost_models.boosted import BoostedModel
 from nest_tune.records.database import RecordDatabase, Snapshot
 from nest_tune.records.record import Record, core_digest
@@ -17,7 +22,7 @@ from nest_tune.records.sharing import SharedRecords
 from nest_tune.study.inner import CountedTask, TunedTask
 from nest_tune.tuning.knowledge import knowledge_of
 from nest_tune.tuning.measure import Measurer
-from nest_tune.tuning.task_search import TaskSearch
+from nest_tune.tuning.task_search import TaskResult, TaskSearch
 from nest_tune.tuning.tune import tune_tasks
 
 PER_TASK = 64
@@ -28,7 +33,7 @@ class RecordTuner:
     """Tunes tasks with :func:`nest_tune.tuning.tune.tune_tasks`.
 
     Args:
-        core: Where they run.
+        target: Where they run.
         database: Where measurements go to.
         start: What the database knew when the study was started.
         sampler: Name.
@@ -40,7 +45,7 @@ class RecordTuner:
 
     def __init__(
         self,
-        core: VtaCore,
+        target: Target,
         database: RecordDatabase,
         start: Snapshot,
         sampler: str,
@@ -49,11 +54,11 @@ class RecordTuner:
         progress: Callable[[TaskSearch], None],
         measurer: Measurer | None = None,
     ) -> None:
-        self._core, self._start = core, start
-        self._measurer = measurer or Measurer(core, shared=SharedRecords(database))
+        self._target, self._core, self._start = target, target.npu, start
+        self._measurer = measurer or Measurer(self._core, shared=SharedRecords(database))
         self._sampler, self._seed, self._progress = sampler, seed, progress
         self._own = [list(records) for records in own]
-        self._start_knowledge = knowledge_of(start, core)
+        self._start_knowledge = knowledge_of(start, self._core)
         self._base: tuple[tuple[int, frozenset[str]], BoostedModel] | None = None
 
     def tune(self, tasks: Sequence[CountedTask]) -> Mapping[str, TunedTask]:
@@ -77,18 +82,37 @@ class RecordTuner:
         )
         first = len(self._own)
         self._own += made.values()
-        return {
-            task.id: TunedTask(
-                to_plain(result.best),
-                result.best_cycles,
+        tuned = {}
+        for number, (task, result) in enumerate(found.items()):
+            records = made[task.workload.digest]
+            best, cycles = self._with_layout(task.workload, result, records)
+            tuned[task.id] = TunedTask(
+                to_plain(best),
+                cycles,
                 result.default_cycles,
                 result.bound_cycles,
                 result.measurements,
-                tuple(record.schedule for record in made[task.workload.digest]),
+                tuple(record.schedule for record in records),
                 first + number,
             )
-            for number, (task, result) in enumerate(found.items())
-        }
+        return tuned
+
+    def _with_layout(
+        self, workload: Workload, result: TaskResult, records: Sequence[Record]
+    ) -> tuple[Schedule, int]:
+        """The measured schedule that is best for the whole system, and its cycles: one that folds
+        taps saves cycles of the NPU, and the CPU may have twice as much to lay out."""
+        best = result.best, result.best_cycles
+        if not isinstance(workload, ConvWorkload) or not foldable(workload):
+            return best
+        known = [
+            *self._start_knowledge.of(workload),
+            *((record.schedule_value(), record) for record in records),
+        ]
+        measured = [best, *((s, r.cycles) for s, r in known if r.cycles is not None)]
+        return min(
+            measured, key=lambda item: item[1] + layout_cycles(workload, item[0], self._target)
+        )
 
     def close(self) -> None:
         """Ends the workers that measure."""
@@ -106,6 +130,16 @@ class RecordTuner:
             knowledge = knowledge_of(Snapshot(tuple(known.values())), self._core)
             self._base = (key, knowledge.base_model(self._core, self._seed, tuned))
         return self._base[1]
+
+
+def layout_cycles(workload: ConvWorkload, schedule: Schedule, target: Target) -> float:
+    """What the CPU takes to write a convolution's input as the schedule folds it, in cycles of the
+    NPU."""
+    assert isinstance(schedule, ConvSchedule)
+    folded = fold_workload(workload, schedule.fold)
+    size = image_bytes(folded.in_channels, folded.in_height, folded.in_width, target.npu.geometry)
+    seconds = folded.batch * size / (target.cpu.copy_bytes_per_cycle * target.cpu.clock_hz)
+    return seconds * target.npu.clock_hz
 
 
 def lessons(tasks: int) -> int:
