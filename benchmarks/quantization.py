@@ -10,10 +10,10 @@ on the even samples, beside what onnxruntime does.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import logging
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -128,7 +128,7 @@ def runtime_models(graph, calibration: np.ndarray, folder: Path) -> dict[str, by
     return found
 
 
-def run(folder: Path) -> None:
+def run(folder: Path, *, gptq: bool) -> None:
     """One model."""
     model = load_model(folder / "model.onnx")
     graph, (name,) = model.graph, model.graph.inputs
@@ -148,7 +148,7 @@ def run(folder: Path) -> None:
 
     choose, whole, plain = evaluators(assignment)
     start = time.perf_counter()
-    result = search_schemes(choose, unlabelled=plain)
+    result = search_schemes(choose, unlabelled=plain, gptq=gptq)
     searched = time.perf_counter() - start
     start = time.perf_counter()
     applied = whole.apply(result.mixed.scheme)
@@ -225,11 +225,14 @@ def _shown(scheme: QuantizationScheme) -> str:
 def main() -> None:
     """All folders given."""
     logging.disable(logging.WARNING)
-    folders = [Path(argument) for argument in sys.argv[1:]]
-    if not folders:
-        print("usage: python benchmarks/quantization.py FOLDER...; no folders, nothing measured")
-    for folder in folders:
-        run(folder)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER")
+    parser.add_argument("--gptq", action="store_true", help="the search tries GPTQ, too")
+    arguments = parser.parse_args()
+    if not arguments.folders:
+        print("no folders, nothing measured")
+    for folder in arguments.folders:
+        run(folder, gptq=arguments.gptq)
 
 
 if __name__ == "__main__":

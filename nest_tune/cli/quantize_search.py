@@ -49,6 +49,10 @@ def search(
     uniform: Annotated[
         bool, typer.Option("--uniform", help="Keep every supported layer on the NPU.")
     ] = False,
+    gptq: Annotated[
+        bool,
+        typer.Option("--gptq", help="Try weights rounded by GPTQ, too: for networks that lose."),
+    ] = False,
     shape: Shapes = None,
     jobs: OrtThreads = 1,
     as_json: AsJson = False,
@@ -88,7 +92,9 @@ def search(
         SchemeEvaluator(source.graph, units, profile, samples, y, cache=cache, threads=jobs)
         for samples, y in ((read_samples(data, source.graph), labels), (known, None))
     )
-    result = search_schemes(choosing, unlabelled=plain, npu_share=npu_share, progress=progress)
+    result = search_schemes(
+        choosing, unlabelled=plain, npu_share=npu_share, gptq=gptq, progress=progress
+    )
     chosen = result.uniform if uniform else result.mixed
     asked = Configuration(
         Scheme.of({}, chosen.scheme),

@@ -1,15 +1,16 @@
 """A good scheme for a model whose plan is given: a grid in stages, then layers back to float.
 
-1. Every scheme of the grid is ranked by its SQNR on few samples; the best that differ are evaluated
-   in full, and the best of those once more with weights that GPTQ rounds.
+1. Every scheme of the grid is ranked by its SQNR on few samples; the best are evaluated in full.
+   Where GPTQ is asked for, they are the best that lead to different integers, and the first of them
+   are tried once more with weights that it rounds.
 2. The layers of the winner are ranked by the damage they do alone. Those that free most noise per
    multiplication go to the CPU in float, as far as the share of the NPU allows.
 
 Of the candidates whose agreement with the float model is within one standard error of the best,
-the one with the highest SQNR is taken: which labels a candidate gains or loses beside the float
-model is mostly chance, and the more candidates, the luckier the luckiest. Agreement needs no
-labels, so samples without any, like those of calibration, make it more certain; but not for weights
-that were fitted to them.
+the one with the highest accuracy is taken, and of equal ones that with the highest SQNR. Agreement
+needs no labels, so samples without any, like those of calibration, make it more certain, but not
+for weights that were fitted to them; which labels a candidate gains or loses beside the float model
+is mostly chance.
 """
 
 from __future__ import annotations
@@ -102,6 +103,7 @@ def search_schemes(
     unlabelled: SchemeEvaluator | None = None,
     npu_share: float = 0.9,
     finalists: int = 8,
+    gptq: bool = False,
     progress: Progress = lambda _: None,
 ) -> SearchResult:
     """Search as the module says.
@@ -112,6 +114,7 @@ def search_schemes(
         unlabelled: On further samples of the same model, plan and profile, for agreement.
         npu_share: Least part of the multiplications that stays in int8 on the NPU.
         finalists: Schemes of the grid that are evaluated in full.
+        gptq: Whether the best are tried with GPTQ, too; it takes the samples of the profile.
         progress: Told what is being done.
 
     Raises:
@@ -123,8 +126,9 @@ def search_schemes(
         proxies.append((sqnr_db(evaluator.evaluate(scheme, Stage.PROXY)), number))
         progress(f"proxy {number + 1} of {len(schemes)}")
     best = [schemes[number] for _, number in sorted(proxies, key=lambda p: (-p[0], p[1]))]
-    chosen = _distinct(evaluator, best, finalists)
-    if evaluator.profile.inputs is not None:
+    chosen = best[:finalists]
+    if gptq:
+        chosen = _distinct(evaluator, best, finalists)
         nearest = [scheme for scheme in chosen if not scheme.needs_samples]
         chosen += [
             replace(scheme, weight_rounding=WeightRounding.GPTQ)
@@ -160,11 +164,13 @@ def _distinct(
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate:
-    """The highest SQNR of those within a standard error of the best agreement."""
+    """The most accurate of those within a standard error of the best agreement."""
     most = max(item.agreement for item in candidates)
     error = sqrt(max(most * (1 - most), 0.0) / min(item.samples for item in candidates))
     close = [item for item in candidates if item.agreement >= most - error]
-    return max(close, key=lambda item: sqnr_db(item.accuracy))
+    return max(
+        close, key=lambda item: (float(item.accuracy.correct.mean()), sqnr_db(item.accuracy))
+    )
 
 
 def safest(candidates: Sequence[Candidate], recipe: Candidate) -> Candidate:

@@ -154,9 +154,11 @@ def candidate(agreement, hits, decibels):
 
 def test_choice_within_a_standard_error_of_the_best_agreement():
     # The standard error at 0.96 of 400 samples is 0.0098.
-    best, near, far = candidate(0.96, 82, 20.0), candidate(0.952, 80, 30.0), candidate(0.94, 90, 40)
+    best, near, far = candidate(0.96, 80, 30.0), candidate(0.952, 82, 20.0), candidate(0.94, 90, 40)
     assert choose([best, near, far]) is near
     assert choose([best, far]) is best
+    finer = candidate(0.955, 82, 25.0)
+    assert choose([near, best, finer]) is finer
     # Fewer samples leave more room: the error is 0.0245 of 64.
     assert choose([best, near, replace(far, samples=64)]).agreement == 0.94
 
@@ -169,7 +171,7 @@ def test_samples_without_labels_make_agreement_more_certain(evaluator, network):
         {"t0": random(24, 3, 6, 6, seed=5)},
         None,
     )
-    result = search_schemes(evaluator, unlabelled=more, npu_share=0.6, finalists=2)
+    result = search_schemes(evaluator, unlabelled=more, npu_share=0.6, finalists=2, gptq=True)
     fitted = {item.scheme.needs_samples: item for item in result.evaluated}
     assert set(fitted) == {False, True}
     for needs_samples, found in fitted.items():
@@ -179,8 +181,8 @@ def test_samples_without_labels_make_agreement_more_certain(evaluator, network):
         assert found.agreement == pytest.approx(agreeing / found.samples)
 
 
-def test_finalists_differ_and_the_best_are_tried_with_gptq(evaluator):
-    result = search_schemes(evaluator, npu_share=1.0, finalists=5)
+def test_gptq_is_tried_on_the_best_that_differ(evaluator):
+    result = search_schemes(evaluator, npu_share=1.0, finalists=5, gptq=True)
     grid = [item for item in result.evaluated if not item.scheme.float_layers]
     rounded = [item.scheme for item in grid if item.scheme.needs_samples]
     nearest = [item.scheme for item in grid if not item.scheme.needs_samples]
@@ -191,10 +193,8 @@ def test_finalists_differ_and_the_best_are_tried_with_gptq(evaluator):
     assert rounded == [replace(s, weight_rounding=WeightRounding.GPTQ) for s in nearest[:3]]
 
 
-def test_a_profile_without_samples_leaves_gptq_out(evaluator, network):
-    known = replace(evaluator.profile, inputs=None)
-    own = SchemeEvaluator(network, evaluator.assignment, known, evaluator.samples, None)
-    result = search_schemes(own, npu_share=1.0, finalists=2)
+def test_gptq_has_to_be_asked_for(evaluator):
+    result = search_schemes(evaluator, npu_share=1.0, finalists=2)
     assert not any(item.scheme.needs_samples for item in result.evaluated)
 
 
