@@ -2,10 +2,11 @@
 
 Reads folders that hold ``model.onnx``, ``calib.npz`` (x) and ``eval.npz`` (x, y), given as
 arguments. Even samples of the evaluation set and, without labels, those of calibration choose; odd
-samples report. Both sides calibrate on the same data. Differences are ours minus onnxruntime's,
+samples report (``--choose odd``: the other way round). Both sides calibrate on the same data. Differences are ours minus onnxruntime's,
 paired, with 95 % intervals; those of the float model show what a quantization without any error
-would get. The best configuration is the one that :func:`nest_tune.quantization.search.safest` takes
-on the even samples, beside what onnxruntime does.
+would get. The best configuration is the one that
+:func:`nest_tune.quantization.search.best_beside` takes on the samples that choose, beside what
+onnxruntime does.
 """
 
 from __future__ import annotations
@@ -48,11 +49,11 @@ from compiler_core.quantize.scheme import (
     scheme_document,
 )
 from nest_tune.quantization.evaluation import SchemeEvaluator
-from nest_tune.quantization.search import candidate, safest, search_schemes
+from nest_tune.quantization.search import best_beside, candidate, search_schemes
 
 METHODS = (CalibrationMethod.MinMax, CalibrationMethod.Entropy, CalibrationMethod.Percentile)
 QDQ_OPSET = 13
-PARTS = {"reported half": slice(1, None, 2), "whole set": slice(None)}
+HALVES = {"even": slice(0, None, 2), "odd": slice(1, None, 2)}
 RECIPES = tuple(
     QuantizationScheme(
         Scales.ASYMMETRIC,
@@ -128,8 +129,11 @@ def runtime_models(graph, calibration: np.ndarray, folder: Path) -> dict[str, by
     return found
 
 
-def run(folder: Path, *, gptq: bool) -> None:
-    """One model."""
+def run(folder: Path, *, gptq: bool | None, choosing: str) -> None:
+    """One model; the half ``choosing`` of its samples chooses."""
+    chosen = HALVES[choosing]
+    (reported,) = (part for half, part in HALVES.items() if half != choosing)
+    parts = {"reported half": reported, "whole set": slice(None)}
     model = load_model(folder / "model.onnx")
     graph, (name,) = model.graph, model.graph.inputs
     calibration = np.load(folder / "calib.npz")["x"]
@@ -143,7 +147,7 @@ def run(folder: Path, *, gptq: bool) -> None:
     def evaluators(units: Mapping[str, str]) -> tuple[SchemeEvaluator, ...]:
         return tuple(
             SchemeEvaluator(graph, units, profile, {name: samples}, labels)
-            for samples, labels in ((x[::2], y[::2]), (x, y), (calibration, None))
+            for samples, labels in ((x[chosen], y[chosen]), (x, y), (calibration, None))
         )
 
     choose, whole, plain = evaluators(assignment)
@@ -167,7 +171,7 @@ def run(folder: Path, *, gptq: bool) -> None:
         ("mixed", result.mixed, mixed),
     ):
         lost = [
-            100 * (floats.correct[p].mean() - accuracy.correct[p].mean()) for p in PARTS.values()
+            100 * (floats.correct[p].mean() - accuracy.correct[p].mean()) for p in parts.values()
         ]
         print(
             f"  {label}: drop {lost[0]:+.2f} points on the reported half, {lost[1]:+.2f} on the "
@@ -186,14 +190,13 @@ def run(folder: Path, *, gptq: bool) -> None:
         method: scores_of(content, name, x, precise=True).argmax(axis=1) == y
         for method, content in models.items()
     }
-    even = slice(0, None, 2)
-    method = max(theirs, key=lambda key: (theirs[key][even].mean(), key == "MinMax"))
+    method = max(theirs, key=lambda key: (theirs[key][chosen].mean(), key == "MinMax"))
     on_cpu = evaluators(dict.fromkeys(assignment, CPU))
     recipes = [candidate(on_cpu[0], on_cpu[2], scheme) for scheme in RECIPES]
     others = [candidate(on_cpu[0], on_cpu[2], scheme) for scheme in ON_CPU]
     # Of equal recipes the first, as of equal methods of onnxruntime MinMax.
     recipe = max(recipes, key=lambda found: found.accuracy.correct.mean())
-    best = safest([*recipes, *others, result.uniform, result.mixed], recipe)
+    best = best_beside(recipe, [*recipes, *others, result.uniform, result.mixed])
     place = whole if best in (result.uniform, result.mixed) else on_cpu[1]
     candidates = {
         f"best ({_shown(best.scheme)})": place.evaluate(best.scheme).correct,
@@ -202,7 +205,7 @@ def run(folder: Path, *, gptq: bool) -> None:
         "mixed": mixed.correct,
         "float": floats.correct,
     }
-    for label, part in PARTS.items():
+    for label, part in parts.items():
         print(f"  onnxruntime, {label} ({method}): {theirs[method][part].mean():.4f}")
         for kind, correct in candidates.items():
             ours, other = correct[part], theirs[method][part]
@@ -227,12 +230,13 @@ def main() -> None:
     logging.disable(logging.WARNING)
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER")
-    parser.add_argument("--gptq", action="store_true", help="the search tries GPTQ, too")
+    parser.add_argument("--gptq", action=argparse.BooleanOptionalAction, help="as quantize search")
+    parser.add_argument("--choose", choices=HALVES, default="even", help="samples that choose")
     arguments = parser.parse_args()
     if not arguments.folders:
         print("no folders, nothing measured")
     for folder in arguments.folders:
-        run(folder, gptq=arguments.gptq)
+        run(folder, gptq=arguments.gptq, choosing=arguments.choose)
 
 
 if __name__ == "__main__":

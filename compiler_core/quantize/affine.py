@@ -61,8 +61,9 @@ def activation_type(
         low = -clipped_magnitude(known.negative, max(-known.low, 0.0), method, levels)
         high = clipped_magnitude(known.positive, max(known.high, 0.0), method, levels)
         top = 2**bits - 1
-        scale = _float32((high - low) / top)
-        return AffineType(scale, int(np.clip(round(-low / scale), 0, top)), unsigned)
+        step = max((high - low) / top, _SMALLEST_SCALE)
+        # Of the step before it becomes float32: a range around zero then ends at whole integers.
+        return AffineType(_float32(step), int(np.clip(round(-low / step), 0, top)), unsigned)
     if scales is Scales.SYMMETRIC_UINT8 and known.low >= 0:
         top = 2**bits - 1
         high = clipped_magnitude(known.positive, known.high, method, top)

@@ -50,9 +50,12 @@ def search(
         bool, typer.Option("--uniform", help="Keep every supported layer on the NPU.")
     ] = False,
     gptq: Annotated[
-        bool,
-        typer.Option("--gptq", help="Try weights rounded by GPTQ, too: for networks that lose."),
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--gptq/--no-gptq",
+            help="Try weights rounded by GPTQ, too; by default where agreement is below 0.9.",
+        ),
+    ] = None,
     shape: Shapes = None,
     jobs: OrtThreads = 1,
     as_json: AsJson = False,

@@ -1,8 +1,8 @@
 """A good scheme for a model whose plan is given: a grid in stages, then layers back to float.
 
 1. Every scheme of the grid is ranked by its SQNR on few samples; the best are evaluated in full.
-   Where GPTQ is asked for, they are the best that lead to different integers, and the first of them
-   are tried once more with weights that it rounds.
+   Where less than nine tenths of the predictions survive, or on demand, the first that lead to
+   different integers are tried once more with weights that GPTQ rounds.
 2. The layers of the winner are ranked by the damage they do alone. Those that free most noise per
    multiplication go to the CPU in float, as far as the share of the NPU allows.
 
@@ -18,9 +18,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from math import sqrt
+from math import log10, sqrt
 
-from compiler_core.quantize.accuracy import Accuracy, Metric, paired_difference
+from compiler_core.quantize.accuracy import Accuracy, Metric
 from compiler_core.quantize.assemble import NPU
 from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod, WeightRounding
@@ -32,6 +32,9 @@ Progress = Callable[[str], None]
 
 _ROUNDED_AGAIN = 3
 """Schemes that are tried with GPTQ, too."""
+_ENOUGH_AGREEMENT = 0.9
+"""With more of it the seconds that GPTQ takes are spent only where it is asked for."""
+_HALF_THE_NOISE_DB = 10 * log10(2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +106,7 @@ def search_schemes(
     unlabelled: SchemeEvaluator | None = None,
     npu_share: float = 0.9,
     finalists: int = 8,
-    gptq: bool = False,
+    gptq: bool | None = None,
     progress: Progress = lambda _: None,
 ) -> SearchResult:
     """Search as the module says.
@@ -114,7 +117,8 @@ def search_schemes(
         unlabelled: On further samples of the same model, plan and profile, for agreement.
         npu_share: Least part of the multiplications that stays in int8 on the NPU.
         finalists: Schemes of the grid that are evaluated in full.
-        gptq: Whether the best are tried with GPTQ, too; it takes the samples of the profile.
+        gptq: Whether the best are tried with GPTQ, too, which takes the samples of the profile;
+            by default where the best agrees with the float model on less than nine tenths.
         progress: Told what is being done.
 
     Raises:
@@ -126,19 +130,23 @@ def search_schemes(
         proxies.append((sqnr_db(evaluator.evaluate(scheme, Stage.PROXY)), number))
         progress(f"proxy {number + 1} of {len(schemes)}")
     best = [schemes[number] for _, number in sorted(proxies, key=lambda p: (-p[0], p[1]))]
-    chosen = best[:finalists]
+    evaluated: list[Candidate] = []
+
+    def evaluate_all(chosen: Iterable[QuantizationScheme]) -> None:
+        for scheme in chosen:
+            evaluated.append(candidate(evaluator, unlabelled, scheme))
+            kind = f"{scheme.granularity.value}, {scheme.weight_rounding.value}"
+            progress(f"{_shown(evaluated[-1])}: {kind}")
+
+    evaluate_all(best[:finalists])
+    if gptq is None:
+        gptq = choose(evaluated).agreement < _ENOUGH_AGREEMENT
     if gptq:
-        chosen = _distinct(evaluator, best, finalists)
-        nearest = [scheme for scheme in chosen if not scheme.needs_samples]
-        chosen += [
+        nearest = (scheme for scheme in best if not scheme.needs_samples)
+        evaluate_all(
             replace(scheme, weight_rounding=WeightRounding.GPTQ)
-            for scheme in nearest[:_ROUNDED_AGAIN]
-        ]
-    evaluated = []
-    for scheme in chosen:
-        evaluated.append(candidate(evaluator, unlabelled, scheme))
-        kind = f"{scheme.granularity.value}, {scheme.weight_rounding.value}"
-        progress(f"{_shown(evaluated[-1])}: {kind}")
+            for scheme in _distinct(evaluator, nearest, _ROUNDED_AGAIN)
+        )
     uniform = choose(evaluated)
     ranking = _ranking(evaluator, uniform.scheme, progress)
     options = [uniform]
@@ -168,27 +176,28 @@ def choose(candidates: Sequence[Candidate]) -> Candidate:
     most = max(item.agreement for item in candidates)
     error = sqrt(max(most * (1 - most), 0.0) / min(item.samples for item in candidates))
     close = [item for item in candidates if item.agreement >= most - error]
-    return max(
-        close, key=lambda item: (float(item.accuracy.correct.mean()), sqnr_db(item.accuracy))
-    )
+    return max(close, key=_quality)
 
 
-def safest(candidates: Sequence[Candidate], recipe: Candidate) -> Candidate:
-    """The candidate that is surest to be better than a recipe that is known to work.
+def best_beside(recipe: Candidate, candidates: Iterable[Candidate]) -> Candidate:
+    """The best of several candidates and a recipe that is known to work.
 
-    Taken is the highest lower end of the 95 % interval of the paired difference; where none is
-    above zero, nothing speaks against the recipe, and it stays.
+    Labels and noise are two witnesses that err independently, and few labels err often. So a
+    candidate counts only if both speak for it: more samples are right than with the recipe, and the
+    noise of the scores is at most half as strong. Of those the most accurate is taken, of equal
+    ones that with the highest SQNR; where there is none, the recipe stays.
 
     Args:
-        candidates: Evaluated on the same samples as ``recipe``.
         recipe: What to be better than.
+        candidates: Evaluated on the same samples as ``recipe``.
     """
-    best, least = recipe, 0.0
-    for item in candidates:
-        low = paired_difference(item.accuracy.correct, recipe.accuracy.correct).low
-        if low > least:
-            best, least = item, low
-    return best
+    better = [
+        item
+        for item in candidates
+        if item.accuracy.correct.sum() > recipe.accuracy.correct.sum()
+        and sqnr_db(item.accuracy) >= sqnr_db(recipe.accuracy) + _HALF_THE_NOISE_DB
+    ]
+    return max(better, key=_quality, default=recipe)
 
 
 def float_sets(
@@ -251,6 +260,10 @@ def share_on_npu(evaluator: SchemeEvaluator, scheme: QuantizationScheme) -> floa
 def sqnr_db(accuracy: Accuracy) -> float:
     """SQNR of the scores."""
     return accuracy.metrics[Metric.SQNR].value
+
+
+def _quality(found: Candidate) -> tuple[float, float]:
+    return float(found.accuracy.correct.mean()), sqnr_db(found.accuracy)
 
 
 def _noise(accuracy: Accuracy) -> float:

@@ -189,6 +189,8 @@ def test_types_of_activations():
     assert asymmetric.scale == pytest.approx(0.1)
     both = activation_type(TensorRange(-1.0, 3.0), Scales.ASYMMETRIC, RangeMethod.MAX)
     assert both.zero_point == 64
+    even = activation_type(TensorRange(-1.0, 1.0), Scales.ASYMMETRIC, RangeMethod.MAX)
+    assert even.zero_point == 128  # 127.5 to even; of the float32 scale it would be 127
     unsigned = activation_type(positive, Scales.SYMMETRIC_UINT8, RangeMethod.MAX)
     assert (unsigned.dtype, unsigned.limits) == ("uint8", (0, 255))
     signed = activation_type(TensorRange(-1.0, 0.5), Scales.SYMMETRIC_UINT8, RangeMethod.MAX)
