@@ -2,9 +2,9 @@
 
 Reads folders that hold ``model.onnx``, ``calib.npz`` (x) and ``eval.npz`` (x, y), given as
 arguments. Even samples of the evaluation set and, without labels, those of calibration choose; odd
-samples report (``--choose odd``: the other way round). Both sides calibrate on the same data. Differences are ours minus onnxruntime's,
-paired, with 95 % intervals; those of the float model show what a quantization without any error
-would get. The best configuration is the one that
+samples report (``--choose odd``: the other way round). Both sides calibrate on the same data.
+Differences are ours minus onnxruntime's, paired, with 95 % intervals; those of the float model show
+what a quantization without any error would get. The best configuration is the one that
 :func:`nest_tune.quantization.search.best_beside` takes on the samples that choose, beside what
 onnxruntime does.
 """
