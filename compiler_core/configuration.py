@@ -17,7 +17,7 @@ from compiler_core.errors import InputError
 from compiler_core.lock import Lock
 from compiler_core.plain import from_plain, refuse_unknown, to_plain
 from compiler_core.quantize.scheme import QuantizationScheme, read_scheme, scheme_document
-from compiler_core.targets.vta.schedule import ConvSchedule, MaxPoolSchedule, Schedule
+from compiler_core.targets.vta.schedule import Schedule, schedule_kind
 from compiler_core.targets.vta.sliced_schedule import SlicedSchedule
 from compiler_core.targets.vta.slicing import SliceAxis
 from compiler_core.toml_file import parse_toml, read_toml, toml_text
@@ -199,10 +199,7 @@ def read_schedule(value: Any, where: str) -> Schedule:
     Raises:
         InputError: A key is unknown, missing or of the wrong type.
     """
-    kind: type[ConvSchedule] | type[MaxPoolSchedule] = ConvSchedule
-    if isinstance(value, dict) and "tile_blocks" in value:
-        kind = MaxPoolSchedule
-    return from_plain(kind, value, where)
+    return from_plain(schedule_kind(value), value, where)
 
 
 def configuration_text(configuration: Configuration) -> str:

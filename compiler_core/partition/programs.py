@@ -14,7 +14,7 @@ from compiler_core.targets.vta.hardware import VtaCore
 from compiler_core.targets.vta.layer import measure_layer
 from compiler_core.targets.vta.layer import weight_bytes as packed_weight_bytes
 from compiler_core.targets.vta.multicore_schedule import default_slicings
-from compiler_core.targets.vta.schedule import ConvSchedule, FoldVariant, Schedule
+from compiler_core.targets.vta.schedule import FoldVariant, Schedule, fold_of
 from compiler_core.targets.vta.slicing import SliceAxis
 from compiler_core.targets.vta.timing_result import MemoryTraffic, Traffic
 from compiler_core.tensor.task import Task
@@ -132,8 +132,9 @@ class ProgramCosts:
             twins.append(replace(workload, entry=not workload.entry))
         for twin in twins:
             schedule = self._schedules.get(Task("vta", twin).id)
-            folds = isinstance(schedule, ConvSchedule) and schedule.fold is not FoldVariant.NONE
-            if schedule is not None and (twin is workload or not folds):
+            if schedule is None:
+                continue
+            if twin is workload or fold_of(schedule) is FoldVariant.NONE:
                 return schedule
         return None
 
@@ -147,8 +148,8 @@ class ProgramCosts:
         reads = read_traffic(traffic)
         constants = traffic.uop.data_bytes + traffic.fetch.data_bytes
         laid_out = workload
-        if isinstance(workload, ConvWorkload) and isinstance(schedule, ConvSchedule):
-            laid_out = fold_workload(workload, schedule.fold)
+        if isinstance(workload, ConvWorkload):
+            laid_out = fold_workload(workload, fold_of(schedule))
             constants += packed_weight_bytes(workload, schedule, core.geometry)
         channels = laid_out.in_channels if isinstance(laid_out, ConvWorkload) else laid_out.channels
         return Program(

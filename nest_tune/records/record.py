@@ -12,7 +12,7 @@ from typing import Any
 from compiler_core.errors import InputError
 from compiler_core.plain import from_plain, refuse_unknown, to_plain
 from compiler_core.targets.vta.hardware import VtaCore
-from compiler_core.targets.vta.schedule import ConvSchedule, MaxPoolSchedule, Schedule
+from compiler_core.targets.vta.schedule import Schedule, schedule_kind
 from compiler_core.tensor.digest import digest
 from compiler_core.tensor.task import Task
 from compiler_core.tensor.workload import ConvWorkload, MaxPoolWorkload, Workload
@@ -94,9 +94,7 @@ class Record:
             InputError: Its text is none.
         """
         document = json.loads(self.schedule_text)
-        pooled = isinstance(document, dict) and "tile_blocks" in document
-        kind: type[Schedule] = MaxPoolSchedule if pooled else ConvSchedule
-        return from_plain(kind, document, f"record {self.schedule}: schedule")
+        return from_plain(schedule_kind(document), document, f"record {self.schedule}: schedule")
 
 
 def core_digest(core: VtaCore) -> str:

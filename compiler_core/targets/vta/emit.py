@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +68,14 @@ class LoweredProgram:
     micro_ops: npt.NDArray[np.uint32]
 
 
+class Padding(NamedTuple):
+    """Zeros that a LOAD writes around its one row, in elements, and rows of them after it."""
+
+    before: int
+    after: int
+    rows_after: int
+
+
 class ProgramBuilder:
     """Collects instructions and their dependences.
 
@@ -90,6 +100,7 @@ class ProgramBuilder:
         ] = []  # of another module: (prev or load side, next or store side)
         self._table_of: list[int] = []
         self._tables: dict[tuple[MicroOpTable, int], int] = {}
+        self._marks: list[tuple[int, int]] = []
 
     def load(
         self,
@@ -115,11 +126,21 @@ class ProgramBuilder:
         y_size: int = 1,
         x_stride: int = 0,
         *,
+        padding: Padding | None = None,
         after_store: int = NOTHING,
     ) -> int:
-        """LOAD into the accumulators, after a STORE that still reads them."""
+        """LOAD into the accumulators, zeros around it, after a STORE that still reads them."""
         word = Opcode.LOAD | self._memory(MemoryType.ACC, sram, dram, x_size, y_size, x_stride)
+        if padding is not None:
+            word |= padding.before << _M["x_pad_0"] | padding.after << _M["x_pad_1"]
+            word |= padding.rows_after << _M["y_pad_1"]
         return self._emit(word, _COMPUTE, (NOTHING, after_store))
+
+    def load_micro_ops(self) -> None:
+        """The micro-ops of what follows, up to the next such call, are loaded here; those of what
+        came before the first call at the start. Without a call, and where they do not fit their
+        buffer together, it makes no difference."""
+        self._marks.append((len(self._words), len(self._tables)))
 
     def store(
         self, sram: int, dram: int, x_size: int, y_size: int, x_stride: int, *, after_compute: int
@@ -223,8 +244,12 @@ class ProgramBuilder:
         lengths = [len(table.offsets) for table, _ in self._tables]
         before: dict[int, int] = {}
         if self._preload and len(words) <= self._micro_op_depth:
-            if words:
-                before[0] = self._load_micro_ops(0, 0, len(words))
+            places_of = [*starts, len(words)]
+            marks = [(0, 0), *self._marks, (0, len(starts))]
+            for (number, first), (_, last) in pairwise(marks):
+                begin, end = places_of[first], places_of[last]
+                if begin < end:
+                    before[number] = self._load_micro_ops(begin, begin, end - begin)
             places = [starts[number] if number >= 0 else 0 for number in self._table_of]
         else:
             places = self._place_on_demand(starts, lengths, before)

@@ -20,10 +20,11 @@ from compiler_core.targets.vta.conv_structure import (
     weight_row_starts,
 )
 from compiler_core.targets.vta.emit import LoweredProgram
-from compiler_core.targets.vta.fold import fold_input, fold_weight, fold_workload, unfold
+from compiler_core.targets.vta.fold import fold_input, fold_weight, fold_workload
 from compiler_core.targets.vta.hardware import VtaCore, VtaGeometry
 from compiler_core.targets.vta.lower_conv import lower_conv
 from compiler_core.targets.vta.lower_max_pool import lower_max_pool
+from compiler_core.targets.vta.lower_resident import lower_resident
 from compiler_core.targets.vta.pack import (
     bias_vector,
     pack_activation,
@@ -32,11 +33,13 @@ from compiler_core.targets.vta.pack import (
     unpack_activation,
 )
 from compiler_core.targets.vta.placement import ConvPlacement, Image, MaxPoolPlacement
+from compiler_core.targets.vta.resident_schedule import ResidentSchedule
 from compiler_core.targets.vta.schedule import (
-    BiasVariant,
     ConvSchedule,
     MaxPoolSchedule,
     Schedule,
+    fold_of,
+    has_gemm_bias,
 )
 from compiler_core.targets.vta.timing import time_program
 from compiler_core.targets.vta.timing_result import TimingResult
@@ -64,11 +67,10 @@ def image_bytes(channels: int, height: int, width: int, geometry: VtaGeometry) -
     return blocks(channels) * height * width * geometry.element_bytes.inp
 
 
-def weight_bytes(workload: ConvWorkload, schedule: ConvSchedule, geometry: VtaGeometry) -> int:
+def weight_bytes(workload: ConvWorkload, schedule: Schedule, geometry: VtaGeometry) -> int:
     """Bytes of the packed weights."""
-    workload, schedule = unfold(workload, schedule)
-    gemm_bias = schedule.bias is BiasVariant.GEMM
-    extra = bias_tiles(workload.epilogue.bias_bits) if gemm_bias else 0
+    workload = fold_workload(workload, fold_of(schedule))
+    extra = bias_tiles(workload.epilogue.bias_bits) if has_gemm_bias(schedule) else 0
     tiles = int(workload.epilogue.residual_bits is not None)
     if workload.uniform:
         tiles += 1 + extra
@@ -121,20 +123,18 @@ class LayerProgram:
             ``uint8[dram_bytes]``.
         """
         dram = np.zeros(self.dram_bytes, np.uint8)
-        if isinstance(self.workload, ConvWorkload) and isinstance(self.schedule, ConvSchedule):
-            inputs = fold_input(inputs, self.workload, self.schedule.fold)
+        if isinstance(self.workload, ConvWorkload):
+            inputs = fold_input(inputs, self.workload, fold_of(self.schedule))
         put(dram, self.placement.input.address, pack_activation(inputs))
         put(dram, self.placement.micro_ops, self.lowered.micro_ops)
         if isinstance(self.placement, MaxPoolPlacement):
             put(dram, self.placement.identity, np.eye(BLOCK, dtype=np.int8))
             return dram
         assert isinstance(self.workload, ConvWorkload)
-        assert isinstance(self.schedule, ConvSchedule)
         assert weight is not None
         assert constants is not None
-        gemm_bias = self.schedule.bias is BiasVariant.GEMM
-        folded = fold_workload(self.workload, self.schedule.fold)
-        weight = fold_weight(weight, self.schedule.fold)
+        fold, gemm_bias = fold_of(self.schedule), has_gemm_bias(self.schedule)
+        folded, weight = fold_workload(self.workload, fold), fold_weight(weight, fold)
         tiles = pack_weights(folded, weight, constants, residual_shift, gemm_bias=gemm_bias)
         put(dram, self.placement.weights, tiles)
         put(dram, self.placement.bias, pack_rows(constants))
@@ -176,8 +176,8 @@ def lower_layer(
         return address
 
     read = workload
-    if isinstance(read, ConvWorkload) and isinstance(schedule, ConvSchedule):
-        read = fold_workload(read, schedule.fold)
+    if isinstance(read, ConvWorkload):
+        read = fold_workload(read, fold_of(schedule))
     channels = read.in_channels if isinstance(read, ConvWorkload) else read.channels
     in_bytes = image_bytes(channels, read.in_height, read.in_width, geometry)
     source = Image(place(workload.batch * in_bytes), in_bytes)
@@ -185,7 +185,7 @@ def lower_layer(
     out_bytes = image_bytes(channels, workload.out_height, workload.out_width, geometry)
     result = Image(place(workload.batch * out_bytes), out_bytes)
     placement: ConvPlacement | MaxPoolPlacement
-    if isinstance(workload, ConvWorkload) and isinstance(schedule, ConvSchedule):
+    if isinstance(workload, ConvWorkload) and isinstance(schedule, ConvSchedule | ResidentSchedule):
         residual = None
         if workload.epilogue.residual_bits is not None:
             residual = Image(place(workload.batch * out_bytes), out_bytes)
@@ -199,7 +199,10 @@ def lower_layer(
             shifts=place(blocks(channels) * geometry.element_bytes.acc),
             micro_ops=position,
         )
-        lowered = lower_conv(workload, schedule, requantization, placement, geometry)
+        if isinstance(schedule, ConvSchedule):
+            lowered = lower_conv(workload, schedule, requantization, placement, geometry)
+        else:
+            lowered = lower_resident(workload, schedule, requantization, placement, geometry)
     elif isinstance(workload, MaxPoolWorkload) and isinstance(schedule, MaxPoolSchedule):
         placement = MaxPoolPlacement(
             source, result, identity=place(geometry.element_bytes.wgt), micro_ops=position

@@ -18,6 +18,8 @@ from compiler_core.targets.vta.conv_structure import (
 )
 from compiler_core.targets.vta.fold import foldable, unfold
 from compiler_core.targets.vta.hardware import VtaGeometry
+from compiler_core.targets.vta.legality_resident import program_violations, residency_violations
+from compiler_core.targets.vta.resident_schedule import ResidentSchedule
 from compiler_core.targets.vta.schedule import (
     BiasVariant,
     ConvSchedule,
@@ -25,33 +27,11 @@ from compiler_core.targets.vta.schedule import (
     MaxPoolSchedule,
     Schedule,
 )
+from compiler_core.targets.vta.violation import Violation
 from compiler_core.tensor.workload import ConvWorkload, MaxPoolWorkload, Window, Workload
 
 MAX_TILES = 16384
 """Most tile steps of a program: beyond, instruction fetch alone exceeds any sensible schedule."""
-
-
-@dataclass(frozen=True)
-class Violation:
-    """Why a schedule is infeasible.
-
-    Attributes:
-        rule: Short name of the rule.
-        demand, bound: What the schedule asks for, and what there is at most.
-        unit: Of both.
-        remedy: What would make it fit.
-    """
-
-    rule: str
-    demand: int
-    bound: int
-    unit: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return (
-            f"{self.rule}: {self.demand} {self.unit} demanded, {self.bound} allowed; {self.remedy}"
-        )
 
 
 def violations(
@@ -66,6 +46,9 @@ def violations(
         return tuple(_conv(workload, schedule, geometry))
     if isinstance(workload, MaxPoolWorkload) and isinstance(schedule, MaxPoolSchedule):
         return tuple(_max_pool(workload, schedule, geometry))
+    if isinstance(workload, ConvWorkload) and isinstance(schedule, ResidentSchedule):
+        found = residency_violations(workload, geometry)
+        return found or program_violations(workload, schedule)
     raise TypeError(f"{type(schedule).__name__} does not schedule a {type(workload).__name__}")
 
 

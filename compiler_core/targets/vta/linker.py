@@ -25,21 +25,24 @@ from compiler_core.targets.vta.dram_plan import (
     plan_buffers,
 )
 from compiler_core.targets.vta.emit import LoweredProgram
-from compiler_core.targets.vta.fold import fold_weight, fold_workload, foldable, unfold
+from compiler_core.targets.vta.fold import fold_weight, fold_workload, foldable
 from compiler_core.targets.vta.hardware import VtaGeometry
 from compiler_core.targets.vta.layer import image_bytes
 from compiler_core.targets.vta.lower_conv import lower_conv
 from compiler_core.targets.vta.lower_max_pool import lower_max_pool
+from compiler_core.targets.vta.lower_resident import lower_resident
 from compiler_core.targets.vta.multicore_conflicts import require_independent
 from compiler_core.targets.vta.pack import bias_vector, pack_rows, pack_weights
 from compiler_core.targets.vta.placed_tensor import InputFold, PlacedTensor
 from compiler_core.targets.vta.placement import ConvPlacement, MaxPoolPlacement
+from compiler_core.targets.vta.resident_schedule import ResidentSchedule
 from compiler_core.targets.vta.schedule import (
-    BiasVariant,
     ConvSchedule,
     FoldVariant,
     MaxPoolSchedule,
     Schedule,
+    fold_of,
+    has_gemm_bias,
 )
 from compiler_core.targets.vta.segment import Layer, SegmentLayers
 from compiler_core.targets.vta.slice_part import SlicePart, whole
@@ -287,12 +290,11 @@ def _lower(
     source = part.input_image(layout[operator.input], layer.workload, g)
     result = part.output_image(layout[operator.output], layer.workload, g)
     lower = None
-    if isinstance(workload, ConvWorkload) and isinstance(schedule, ConvSchedule):
+    if isinstance(workload, ConvWorkload) and isinstance(schedule, ConvSchedule | ResidentSchedule):
         assert isinstance(operator, IntegerConv)
         assert layer.constants is not None
-        fold = schedule.fold
-        folded, inner = unfold(workload, schedule)
-        gemm_bias = schedule.bias is BiasVariant.GEMM
+        fold, gemm_bias = fold_of(schedule), has_gemm_bias(schedule)
+        folded = fold_workload(workload, fold)
         own = part.piece.channels
         constants = layer.constants[own]
         weights = pack_weights(
@@ -320,7 +322,9 @@ def _lower(
 
         def lower(address: int) -> LoweredProgram:
             placed = ConvPlacement(**{**vars(placement), "micro_ops": address})
-            return lower_conv(folded, inner, layer.requantization, placed, g)
+            if isinstance(schedule, ConvSchedule):
+                return lower_conv(workload, schedule, layer.requantization, placed, g)
+            return lower_resident(workload, schedule, layer.requantization, placed, g)
 
     elif not isinstance(workload, ConvWorkload) and isinstance(schedule, MaxPoolSchedule):
         identity = pool.place(np.eye(BLOCK, dtype=np.int8))

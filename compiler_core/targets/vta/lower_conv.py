@@ -10,7 +10,6 @@ uses and stores of the slots.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
 from compiler_core.targets.vta.conv_structure import (
@@ -32,6 +31,7 @@ from compiler_core.targets.vta.legality import (
 )
 from compiler_core.targets.vta.loops import Axis, LoopNest, compress, pack
 from compiler_core.targets.vta.placement import ConvPlacement, Image
+from compiler_core.targets.vta.requantize import contiguous, requantize
 from compiler_core.targets.vta.schedule import (
     BiasVariant,
     ConvSchedule,
@@ -216,13 +216,13 @@ class _ConvLowering:
             row = self.p.bias // self.g.element_bytes.acc + tile.block
             self.builder.load_accumulators(base, row, tile.blocks, after_store=stored)
         else:
-            nest = _contiguous(tile.points * tile.blocks)
+            nest = contiguous(tile.points * tile.blocks)
             self.builder.gemm(nest, pack(base, 0), reset=True, after_store=stored)
         if self.w.epilogue.residual_bits is not None:
             self._residual(tile, base)
             extra_shift = self.q.residual_shift - DIRECT_RESIDUAL_SHIFT
             if residual_needs_pass(self.w):
-                nest = _contiguous(tile.points * tile.blocks)
+                nest = contiguous(tile.points * tile.blocks)
                 self.builder.alu(
                     AluOpcode.SHR, nest, pack(base, base), immediate=min(0, -extra_shift)
                 )
@@ -243,7 +243,7 @@ class _ConvLowering:
                 slot.loaded = self._transfer_rows(
                     image, tile, tile.block + position, slot.base, slot.last_reader
                 )
-            nest = _contiguous(tile.points, source=1)
+            nest = contiguous(tile.points, source=1)
             after = max(slot.loaded, self.identity_load)
             slot.last_reader = self.builder.gemm(
                 nest, pack(base + position * tile.points, slot.base), after_load=after
@@ -388,22 +388,10 @@ class _ConvLowering:
         return number
 
     def _requantize(self, tile: OutputTile, block: int, count: int, at: int) -> int:
-        nest, where = _contiguous(tile.points * count, source=1), pack(at, at)
-        epilogue, number = self.w.epilogue, NOTHING
-        if epilogue.channel_shift:
-            axes = (Axis(count, tile.points, 1, 0), Axis(tile.points, 1, 0, 0))
-            for shifts in compress(axes):
-                rows = pack(at, self.shift_row + block)
-                number = self.builder.alu(AluOpcode.SHR, shifts, rows)
-        elif epilogue.shift:
-            number = self.builder.alu(AluOpcode.SHR, nest, where, self.q.shift)
-        if epilogue.clip_low:
-            number = self.builder.alu(AluOpcode.MAX, nest, where, self.q.clip_min)
-        if epilogue.clip_high:
-            number = self.builder.alu(AluOpcode.MIN, nest, where, self.q.clip_max)
-        if number == NOTHING:  # the store takes what an ALU or GEMM instruction wrote last
-            number = self.builder.alu(AluOpcode.MAX, nest, where, -128)
-        return number
+        row = self.shift_row + block
+        return requantize(
+            self.builder, self.w.epilogue, self.q, at, count, tile.points, shift_row=row
+        )
 
     def _store(self, tile: OutputTile, block: int, count: int, at: int, written: int) -> int:
         height, width, rows, columns = (
@@ -434,8 +422,3 @@ class _ConvLowering:
                 after_compute=written,
             )
         return number
-
-
-@lru_cache(maxsize=4096)
-def _contiguous(count: int, source: int = 1) -> LoopNest:
-    return LoopNest(1, count, 0, 1, 0, source, 0, 0, (0,))

@@ -42,6 +42,7 @@ from compiler_core.targets.vta.schedule import (
     FoldVariant,
     MaxPoolSchedule,
     Schedule,
+    fold_of,
 )
 from compiler_core.targets.vta.slicing import (
     Slice,
@@ -255,7 +256,7 @@ def _part(image: Image, block: int, row: int, width: int, element_bytes: int) ->
 
 
 def _common_fold(schedules: Sequence[Schedule]) -> FoldVariant:
-    folds = {s.fold if isinstance(s, ConvSchedule) else FoldVariant.NONE for s in schedules}
+    folds = {fold_of(schedule) for schedule in schedules}
     if len(folds) > 1:
         names = ", ".join(sorted(fold.value for fold in folds))
         raise InfeasibleError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 
+from compiler_core.targets.vta.resident_schedule import ResidentSchedule
 from compiler_core.tensor.digest import digest
 
 
@@ -124,4 +125,23 @@ class MaxPoolSchedule:
         return digest(self)
 
 
-Schedule = ConvSchedule | MaxPoolSchedule
+Schedule = ConvSchedule | MaxPoolSchedule | ResidentSchedule
+
+
+def fold_of(schedule: Schedule) -> FoldVariant:
+    """How the input is laid out for a schedule."""
+    return schedule.fold if isinstance(schedule, ConvSchedule) else FoldVariant.NONE
+
+
+def has_gemm_bias(schedule: Schedule) -> bool:
+    """Whether weights hold the biases."""
+    return isinstance(schedule, ConvSchedule) and schedule.bias is BiasVariant.GEMM
+
+
+def schedule_kind(document: object) -> type[Schedule]:
+    """Which kind of schedule the keys of a document speak of."""
+    if isinstance(document, dict) and "tile_blocks" in document:
+        return MaxPoolSchedule
+    if isinstance(document, dict) and "loads" in document:
+        return ResidentSchedule
+    return ConvSchedule

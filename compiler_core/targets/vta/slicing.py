@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from compiler_core.errors import InfeasibleError
 from compiler_core.targets.vta.conv_structure import BLOCK, blocks
-from compiler_core.targets.vta.legality import Violation
+from compiler_core.targets.vta.violation import Violation
 from compiler_core.tensor.workload import ConvWorkload, MaxPoolWorkload, Window, Workload
 
 

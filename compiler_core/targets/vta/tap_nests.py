@@ -8,6 +8,7 @@ they have in common is looped, which saves instructions where tiles are small.
 
 from __future__ import annotations
 
+from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -51,6 +52,16 @@ class TapStep(NamedTuple):
     pitch: int
 
 
+class _Shared(Enum):
+    """What rectangles have in common that are merged."""
+
+    BLOCKS = "blocks"
+    ROWS = "rows"
+    """Those of one row span: their rows, too."""
+    ROWS_AND_TAPS = "rows and taps"
+    """The same, and their kernel rows are a loop as well."""
+
+
 class _Rectangle(NamedTuple):
     """Axes of its own: taps and points; ``base`` is its packed offset."""
 
@@ -68,7 +79,7 @@ def tap_nests(
     """Instructions of a step with their packed offsets from the step's base."""
     if grouping is TapGrouping.MERGED:
         everything = _rectangles(workload, step, range(len(step.rows.spans)))
-        merged = _merge(workload, step, everything, whole=True)
+        merged = _merge(workload, step, everything, _Shared.BLOCKS)
         if merged is not None:
             return ((merged, 0),)
     nests: list[tuple[LoopNest, int]] = []
@@ -76,15 +87,32 @@ def tap_nests(
         rectangles = _rectangles(workload, step, [index])
         merged = None
         if grouping is TapGrouping.MERGED:
-            merged = _merge(workload, step, rectangles, whole=False)
-        if merged is not None:
-            nests.append((merged, 0))
-            continue
-        for r in rectangles:
-            own = (r.row_taps, r.column_taps, r.rows)
-            axes = (_inputs(workload, step), *own, _outputs(step), r.columns)
-            nests += [(nest, r.base) for nest in compress(axes)]
+            merged = _merge(workload, step, rectangles, _Shared.ROWS)
+        nests += _separate(workload, step, rectangles) if merged is None else [(merged, 0)]
     return tuple(nests)
+
+
+@lru_cache(maxsize=8192)
+def row_nests(workload: ConvWorkload, step: TapStep) -> tuple[tuple[LoopNest, int], ...]:
+    """As :func:`tap_nests`, an instruction per set of kernel rows where that is possible."""
+    nests: list[tuple[LoopNest, int]] = []
+    for index in range(len(step.rows.spans)):
+        rectangles = _rectangles(workload, step, [index])
+        merged = _merge(workload, step, rectangles, _Shared.ROWS_AND_TAPS)
+        nests += _separate(workload, step, rectangles) if merged is None else [(merged, 0)]
+    return tuple(nests)
+
+
+def _separate(
+    workload: ConvWorkload, step: TapStep, rectangles: list[_Rectangle]
+) -> list[tuple[LoopNest, int]]:
+    """Instructions of each rectangle for itself."""
+    nests = []
+    for r in rectangles:
+        own = (r.row_taps, r.column_taps, r.rows)
+        axes = (_inputs(workload, step), *own, _outputs(step), r.columns)
+        nests += [(nest, r.base) for nest in compress(axes)]
+    return nests
 
 
 def _inputs(workload: ConvWorkload, step: TapStep) -> Axis:
@@ -125,23 +153,27 @@ def _rectangles(
 
 
 def _merge(
-    workload: ConvWorkload, step: TapStep, rectangles: list[_Rectangle], *, whole: bool
+    workload: ConvWorkload, step: TapStep, rectangles: list[_Rectangle], known: _Shared
 ) -> LoopNest | None:
     """One instruction for all rectangles, or None where its table would be too long or hazardous.
 
-    Rectangles of one row span share their rows, which then can be a loop; otherwise (``whole``)
-    points are enumerated in the table.
+    What they share can be a loop, the rest is enumerated in the table.
     """
     if len(rectangles) < 2:
         return None
     shared = [_inputs(workload, step), _outputs(step)]
-    if not whole:
+    rows, taps = known is not _Shared.BLOCKS, known is _Shared.ROWS_AND_TAPS
+    if rows:
         shared.append(rectangles[0].rows)
+    if taps:
+        shared.append(rectangles[0].row_taps)
     shared.sort(key=lambda axis: axis.extent)
     repeated = shared[:-2]
     parts = []
     for r in rectangles:
-        enumerated = [r.row_taps, r.column_taps, *([r.rows] if whole else []), r.columns]
+        enumerated = [r.column_taps, *([] if rows else [r.rows]), r.columns]
+        if not taps:
+            enumerated.insert(0, r.row_taps)
         parts.append(r.base + _enumerate(enumerated))
     table = np.concatenate(parts)
     for axis in repeated:

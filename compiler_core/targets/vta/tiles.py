@@ -51,33 +51,31 @@ def axis_tiles(
         outputs: Output extent.
         tile: Outputs per tile; the last may be smaller.
     """
+    starts = range(0, outputs, tile)
+    return tuple(axis_tile(window, axis, size, s, min(tile, outputs - s)) for s in starts)
+
+
+@lru_cache(maxsize=16384)
+def axis_tile(window: Window, axis: int, size: int, start: int, count: int) -> AxisTile:
+    """The tile of ``count`` outputs from ``start`` on; the others as in :func:`axis_tiles`."""
     kernel, stride, dilation = window.kernel[axis], window.strides[axis], window.dilations[axis]
     pad = window.pads[axis]
-    result = []
-    for start in range(0, outputs, tile):
-        count = min(tile, outputs - start)
-        valid = []
-        for tap in range(kernel):
-            offset = tap * dilation - pad
-            first = max(
-                start, -(offset // stride)
-            )  # smallest output with output * stride + offset >= 0
-            last = min(start + count - 1, (size - 1 - offset) // stride)
-            if first <= last:
-                valid.append((tap, first, last - first + 1))
-        spans: list[Span] = []
-        for tap, first, number in valid:
-            if spans and spans[-1][:2] == (first, number) and spans[-1].tap + spans[-1].taps == tap:
-                spans[-1] = spans[-1]._replace(taps=spans[-1].taps + 1)
-            else:
-                spans.append(Span(first, number, tap, 1))
-        low = min((s.start * stride + s.tap * dilation - pad for s in spans), default=0)
-        high = max(
-            (
-                (s.start + s.extent - 1) * stride + (s.tap + s.taps - 1) * dilation - pad
-                for s in spans
-            ),
-            default=-1,
-        )
-        result.append(AxisTile(start, count, low, high - low + 1, tuple(spans)))
-    return tuple(result)
+    valid = []
+    for tap in range(kernel):
+        offset = tap * dilation - pad
+        # The smallest output with output * stride + offset >= 0, and the largest below the size.
+        first = max(start, -(offset // stride))
+        last = min(start + count - 1, (size - 1 - offset) // stride)
+        if first <= last:
+            valid.append((tap, first, last - first + 1))
+    spans: list[Span] = []
+    for tap, first, number in valid:
+        if spans and spans[-1][:2] == (first, number) and spans[-1].tap + spans[-1].taps == tap:
+            spans[-1] = spans[-1]._replace(taps=spans[-1].taps + 1)
+        else:
+            spans.append(Span(first, number, tap, 1))
+    low = min((s.start * stride + s.tap * dilation - pad for s in spans), default=0)
+    ends = (
+        (s.start + s.extent - 1) * stride + (s.tap + s.taps - 1) * dilation - pad for s in spans
+    )
+    return AxisTile(start, count, low, max(ends, default=-1) - low + 1, tuple(spans))

@@ -1,0 +1,28 @@
+"""Why something does not fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Violation:
+    """Why a schedule is infeasible.
+
+    Attributes:
+        rule: Short name of the rule.
+        demand, bound: What the schedule asks for, and what there is at most.
+        unit: Of both.
+        remedy: What would make it fit.
+    """
+
+    rule: str
+    demand: int
+    bound: int
+    unit: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.rule}: {self.demand} {self.unit} demanded, {self.bound} allowed; {self.remedy}"
+        )
