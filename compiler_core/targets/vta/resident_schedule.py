@@ -45,7 +45,7 @@ class StepKind(Enum):
 
 LOADS = (StepKind.WEIGHTS, StepKind.INPUTS)
 _WITH_ROWS = (StepKind.INPUTS, StepKind.TAPS, StepKind.TAPS_BY_ROWS, StepKind.REQUANTIZE)
-_STEP = re.compile(r"([WIBTMQ])(\d{1,4})(?:-(\d{1,4}))?(?:\[(\d{1,5}):(\d{1,5})\])?")
+_STEP = re.compile(r"([WIBTMQ])(\d{1,4})(?:-(\d{1,4}))?(?:\[(\d{1,5}):(\d{1,5})\])?", re.ASCII)
 
 
 @dataclass(frozen=True)
