@@ -96,7 +96,10 @@ def _dataclass(kind: type, value: Any, where: str) -> Any:
             )
         elif field.default is MISSING and field.default_factory is MISSING:
             raise InputError(f"{where}: key {field.name!r} is missing")
-    return kind(**result)
+    try:
+        return kind(**result)
+    except InputError as error:  # what the values mean together is for their class to say
+        raise InputError(f"{where}: {error.message}", hint=error.hint) from error
 
 
 def refuse_unknown(value: Mapping[str, Any], known: list[str], where: str) -> None:

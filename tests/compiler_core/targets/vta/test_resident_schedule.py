@@ -69,7 +69,7 @@ def test_plain_form_and_digest() -> None:
     assert read_schedule(to_plain(schedule), "here") == schedule
     assert schedule.digest == ResidentSchedule("W0 I0", "B0 T0 Q0").digest
     assert schedule.digest != ResidentSchedule("I0 W0", "B0 T0 Q0").digest
-    with pytest.raises(InputError, match="step 'Z9'"):
+    with pytest.raises(InputError, match="here: step 'Z9'"):
         read_schedule({"loads": "W0 I0", "steps": "B0 Z9"}, "here")
     with pytest.raises(InputError, match="here"):
         read_schedule({"loads": "W0 I0"}, "here")
