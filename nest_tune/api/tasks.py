@@ -123,6 +123,7 @@ def tune_task(
     trials: int = 128,
     timeout_s: float | None = None,
     exhaustive: bool = False,
+    anneal: int = 0,
     seed: int = 0,
     jobs: int = 1,
     storage: str | None = None,
@@ -137,6 +138,7 @@ def tune_task(
         trials: Schedules to look at, those that the records know included.
         timeout_s: Wall time; the search ends with the batch that passes it.
         exhaustive: Go on until the best is proven the optimum.
+        anneal: Programs to time afterwards, where the task is a depthwise layer that stays on chip.
         seed: Of everything random.
         jobs: Worker processes.
         storage: Measurement database; ``NEST_TUNE_STORAGE`` or ``sqlite:///nest-tune.db`` without.
@@ -170,6 +172,7 @@ def tune_task(
             records=records,
             jobs=jobs,
             exhaustive=exhaustive or sampler == "exhaustive",
+            anneal=anneal,
             progress=progress,
         )
     finally:

@@ -42,6 +42,14 @@ def tune(
     exhaustive: Annotated[
         bool, typer.Option("--exhaustive", help="Search on until the best is proven the optimum.")
     ] = False,
+    anneal: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Then time N orders of instructions, where a depthwise layer stays on chip.",
+        ),
+    ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     jobs: Annotated[int, typer.Option(min=1, max=256, help="Worker processes.")] = 1,
     storage: RecordStorage = DEFAULT_STORAGE,
@@ -68,6 +76,7 @@ def tune(
                 trials=trials,
                 timeout_s=limit,
                 exhaustive=exhaustive,
+                anneal=anneal,
                 seed=seed,
                 jobs=jobs,
                 storage=storage,
@@ -78,6 +87,13 @@ def tune(
         database = without_password(storage)
         print(f"measurements are kept; go on with: {resume} --storage {database}", file=sys.stderr)
         raise
+    if anneal and not result.annealed:
+        from nest_tune.tuning.tune import staying_violations
+
+        (reason, *_) = staying_violations(result.task, chip.npu)
+        print(
+            f"nothing annealed: {result.task.id} does not stay on chip: {reason}", file=sys.stderr
+        )
     if output is not None:
         text = _toml(result)
         write_atomically(output, lambda stream: stream.write(text.encode()))
@@ -104,13 +120,19 @@ def shown_progress(trials: int | None) -> Iterator[Callable[[TaskSearch], None]]
         number = bar.add_task("measuring", total=trials)
 
         def update(search: TaskSearch) -> None:
-            bar.update(number, completed=search.spent, description=_state(search))
+            description = _state(search)
+            if search.annealed:
+                description += f", {search.annealed:,} programs"
+            bar.update(number, completed=search.spent, description=description)
 
         yield update
 
 
 def _plain_line(search: TaskSearch) -> None:
-    print(f"{search.spent} schedules: {_state(search)}", file=sys.stderr)
+    done = f"{search.spent} schedules"
+    if search.annealed:
+        done += f", {search.annealed} programs"
+    print(f"{done}: {_state(search)}", file=sys.stderr)
 
 
 def _state(search: TaskSearch) -> str:
@@ -131,6 +153,7 @@ def _document(result: TaskResult, chip: Target, wall_s: float, exhaustive: bool)
         "default_cycles": result.default_cycles,
         "bound_cycles": result.bound_cycles,
         "measurements": result.measurements,
+        "annealed_programs": result.annealed,
         "known_records": result.known,
         "history": list(result.history),
         "outcomes": {outcome.value: count for outcome, count in result.outcomes.items()},
@@ -158,8 +181,10 @@ def _print(result: TaskResult, wall_s: float) -> None:
     elif result.least_cycles > result.bound_cycles:
         gap = result.best_cycles / result.least_cycles - 1
         proof = f"; at most {gap:.2%} above the best of all schedules"
+    annealed = f", {result.annealed} programs annealed" if result.annealed else ""
     out.print(
-        f"{result.measurements} measurements, {result.known} known before, {wall_s:.1f} s{proof}"
+        f"{result.measurements} measurements, {result.known} known before{annealed}, "
+        f"{wall_s:.1f} s{proof}"
     )
     for line in _toml(result).splitlines():
         out.print(f"  {line}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from compiler_core.errors import InputError
 from compiler_core.targets.vta.hardware import VtaCore
 from compiler_core.targets.vta.lowering_version import LOWERING_VERSION
+from compiler_core.targets.vta.resident_schedule import ResidentSchedule
 from compiler_core.targets.vta.schedule import Schedule
 from compiler_core.targets.vta.schedule_rows import to_rows
 from compiler_core.tensor.workload import Workload
@@ -81,8 +82,13 @@ class Knowledge:
                 schedules = [record.schedule_value() for record in chosen]
             except InputError:
                 continue  # of an older version of these types
-            features = tiling_features(workload, to_rows(schedules), core)
-            cycles = [float(record.cycles or 0) for record in chosen]
+            pairs = zip(schedules, chosen, strict=True)
+            # Programs that are spelled out have no tiles to learn from.
+            tiled = [(s, r) for s, r in pairs if not isinstance(s, ResidentSchedule)]
+            if not tiled:
+                continue
+            features = tiling_features(workload, to_rows([schedule for schedule, _ in tiled]), core)
+            cycles = [float(record.cycles or 0) for _, record in tiled]
             parts.append(TrainingSet.of(features, cycles, number))
         return TrainingSet.join(parts)
 

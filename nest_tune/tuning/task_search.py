@@ -16,6 +16,7 @@ from compiler_core.targets.vta.bound import lower_bound
 from compiler_core.targets.vta.default_schedule import default_schedule
 from compiler_core.targets.vta.hardware import VtaCore
 from compiler_core.targets.vta.lowering_version import LOWERING_VERSION
+from compiler_core.targets.vta.resident_schedule import ResidentSchedule
 from compiler_core.targets.vta.schedule import Schedule
 from compiler_core.tensor.digest import digest
 from compiler_core.tensor.task import Task
@@ -45,6 +46,7 @@ class TaskResult:
         history: Best cycles so far, after each known record and measurement.
         outcomes: How many measurements ended in which way.
         least_cycles: What no schedule of the space can beat, as far as it was proven.
+        annealed: Programs of a layer that stays on chip that were timed.
     """
 
     task: Task
@@ -57,6 +59,7 @@ class TaskResult:
     history: tuple[int, ...]
     outcomes: dict[Outcome, int]
     least_cycles: int
+    annealed: int = 0
 
     @property
     def proven(self) -> bool:
@@ -113,6 +116,9 @@ class TaskSearch:
         self._observed: list[tuple[Point, int | None]] = []
         self.measurements = 0
         self.known = 0
+        self.annealed = 0
+        self.programs: list[ResidentSchedule] = []
+        """Programs that records know, or annealing found, the best last."""
         self.quality: tuple[float, float] | None = None
         """Kendall's tau and median error of the cost model on its last batch."""
         self.exhausted = False
@@ -124,6 +130,9 @@ class TaskSearch:
         told_before: set[Point] = set()
         for schedule, record in self.knowledge.of(self.task.workload):
             measured = Measurement(record.outcome, record.cycles, record.dram_bytes)
+            if isinstance(schedule, ResidentSchedule):
+                self._take_program(schedule, record.cycles)
+                continue
             self._replay[schedule.digest] = measured
             try:
                 point = self.space.encode(schedule)
@@ -227,6 +236,20 @@ class TaskSearch:
         if self._best is not None:
             self._history.append(self._best[0])
 
+    def take_program(self, program: ResidentSchedule, measured: Measurement, timed: int) -> None:
+        """Takes the best of ``timed`` annealed programs, which the space cannot hold."""
+        self.annealed = timed
+        if self._take_program(program, measured.cycles) and self.keep is not None:
+            self.keep([self._record(program, measured)])
+
+    def _take_program(self, program: ResidentSchedule, cycles: int | None) -> bool:
+        """Whether it is the best so far."""
+        if cycles is None or (self._best is not None and cycles >= self._best[0]):
+            return False
+        self.programs.append(program)
+        self._best = cycles, program
+        return True
+
     def _record(self, schedule: Schedule, measured: Measurement) -> Record:
         return record_of(
             self.task,
@@ -241,7 +264,9 @@ class TaskSearch:
     def result(self) -> TaskResult:
         """What the search gave so far; the default has to be measured."""
         assert self._best is not None
-        least = max(self.bound_cycles, int(getattr(self._sampler, "least_cycles", 0)))
+        least = self.bound_cycles
+        if not isinstance(self._best[1], ResidentSchedule):  # else it is of another space
+            least = max(least, int(getattr(self._sampler, "least_cycles", 0)))
         return TaskResult(
             self.task,
             self._best[1],
@@ -253,4 +278,5 @@ class TaskSearch:
             tuple(self._history),
             dict(self._outcomes),
             least,
+            self.annealed,
         )

@@ -8,10 +8,14 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from compiler_core.targets.vta.hardware import VtaCore
+from compiler_core.targets.vta.legality_resident import residency_violations
+from compiler_core.targets.vta.violation import Violation
 from compiler_core.tensor.task import Task
+from compiler_core.tensor.workload import ConvWorkload
 from cost_models.boosted import BoostedModel
 from nest_tune.records.database import RecordDatabase, Snapshot
 from nest_tune.records.record import Record
+from nest_tune.tuning.anneal import Annealed, anneal_programs
 from nest_tune.tuning.knowledge import Knowledge, knowledge_of
 from nest_tune.tuning.measure import Measurer
 from nest_tune.tuning.task_search import BATCH, TaskResult, TaskSearch
@@ -50,6 +54,7 @@ def tune_task(
     records: RecordDatabase | None = None,
     jobs: int = 1,
     exhaustive: bool = False,
+    anneal: int = 0,
     progress: Progress | None = None,
 ) -> TaskResult:
     """Finds the best schedule of one task.
@@ -63,6 +68,7 @@ def tune_task(
         records: Where measurements come from and go to.
         jobs: Worker processes.
         exhaustive: Go on until no schedule that is left can be better.
+        anneal: Programs to time afterwards, where the task is a layer that stays on chip.
         progress: Called after every batch.
 
     Raises:
@@ -81,7 +87,36 @@ def tune_task(
             if sampler != "exhaustive":
                 search.switch_sampler("exhaustive")
             _search(search, measurer, None, end, progress)
+    if anneal and not staying_violations(task, core):
+        _anneal(search, anneal, seed, end, progress)
     return search.result()
+
+
+def staying_violations(task: Task, core: VtaCore) -> tuple[Violation, ...]:
+    """Why a task is no layer that stays on chip; empty where it is one."""
+    workload = task.workload
+    if isinstance(workload, ConvWorkload):
+        return residency_violations(workload, core.geometry)
+    return (Violation("resident", 0, 1, "depthwise convolutions", "schedule it in tiles"),)
+
+
+def _anneal(
+    search: TaskSearch, programs: int, seed: int, end: float | None, progress: Progress | None
+) -> None:
+    workload = search.task.workload
+    assert isinstance(workload, ConvWorkload)
+
+    def take(found: Annealed) -> None:
+        search.take_program(found.best, found.measured, found.programs)
+        if progress is not None:
+            progress(search)
+
+    known = search.programs[-1:]
+    take(
+        anneal_programs(
+            workload, search.core, programs=programs, seed=seed, known=known, end=end, progress=take
+        )
+    )
 
 
 def _search(
