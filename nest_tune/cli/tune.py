@@ -90,10 +90,8 @@ def tune(
     if anneal and not result.annealed:
         from nest_tune.tuning.tune import staying_violations
 
-        (reason, *_) = staying_violations(result.task, chip.npu)
-        print(
-            f"nothing annealed: {result.task.id} does not stay on chip: {reason}", file=sys.stderr
-        )
+        for reason in staying_violations(result.task, chip.npu)[:1]:
+            print(f"nothing annealed, the layer does not stay on chip: {reason}", file=sys.stderr)
     if output is not None:
         text = _toml(result)
         write_atomically(output, lambda stream: stream.write(text.encode()))

@@ -41,6 +41,27 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_task_tune_anneals_layers_that_stay_on_chip(folder: Path) -> None:
+    window = Window((3, 3), (1, 1), (1, 1, 1, 1))
+    layer = ConvWorkload(1, 48, 7, 7, 48, window, 48, Epilogue(17, True, True, True))
+    (folder / "layer.json").write_text(task_text(Task("vta", layer)))
+    asked = ("--target", "vta", "--trials", "2", "--sampler", "random", "--anneal", "60")
+    places = ("--storage", "sqlite:///annealed.db", "-o", "annealed.toml")
+    tuned = run(folder, "task", "tune", "layer.json", *asked, *places, "--json")
+    assert tuned.returncode == 0, tuned.stderr
+    document = json.loads(tuned.stdout)
+    assert document["annealed_programs"] >= 60
+    assert document["schedule"]["loads"].count("W") >= 1
+    assert 'steps = "B0-2' in (folder / "annealed.toml").read_text()
+    assert (
+        f"{document['annealed_programs']} programs: best {document['best_cycles']:,}"
+        in tuned.stderr
+    )
+    other = run(folder, "task", "tune", "task.json", *asked, "--storage", "sqlite:///annealed.db")
+    assert other.returncode == 0, other.stderr
+    assert "nothing annealed, the layer does not stay on chip: resident" in other.stderr
+
+
 def test_task_tune_reports_what_it_found(folder: Path) -> None:
     document = json.loads((folder / "tuned.json").read_text())
     assert document["schema"] == "nest-tune/task-tune/1"
