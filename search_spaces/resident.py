@@ -18,9 +18,11 @@ from compiler_core.targets.vta.resident_schedule import (
     parse_steps,
     resident_schedule,
 )
+from compiler_core.targets.vta.tiles import axis_tile
 from compiler_core.tensor.workload import ConvWorkload
 
 _TAPS = (StepKind.TAPS, StepKind.TAPS_BY_ROWS)
+_LEADING_BLOCKS = 7
 _BORDERS = ((3 / 7, 6 / 7), (4 / 7,), ())
 """Where the last block is cut, as shares of its rows: nothing else hides what ends last."""
 
@@ -33,6 +35,10 @@ def first_programs(workload: ConvWorkload) -> tuple[ResidentSchedule, ...]:
     ):
         program = _regular(workload, weights, inputs, taps, stored, borders, split=split)
         found[program.digest] = program
+    if conv_structure(workload).out_blocks >= _LEADING_BLOCKS:
+        for taps, stored, borders in product(_TAPS, (1, 2), _BORDERS):
+            program = _leading(workload, taps, stored, borders)
+            found[program.digest] = program
     return tuple(found.values())
 
 
@@ -66,6 +72,42 @@ def _regular(
         waiting = block % stored + 1
         if waiting == stored or block == last - 1:
             steps.append(Step(StepKind.REQUANTIZE, block + 1 - waiting, waiting))
+    return resident_schedule(loads, steps)
+
+
+def _leading(
+    w: ConvWorkload, taps: StepKind, stored: int, borders: tuple[float, ...]
+) -> ResidentSchedule:
+    """The third block before the first two, which share their transfer and their instructions.
+
+    So the compute module starts after one block of inputs, and while it is at work, two more come
+    in one transfer. Later weights come a block ahead. Annealing found this pattern.
+    """
+    last = conv_structure(w).out_blocks - 1
+    weights, inputs, bias, micro_ops = (
+        StepKind.WEIGHTS,
+        StepKind.INPUTS,
+        StepKind.BIAS,
+        Step(StepKind.MICRO_OPS),
+    )
+    loads = [Step(inputs, 2), Step(weights, 0, 3), Step(inputs, 0, 2), Step(inputs, 3)]
+    loads.append(Step(weights, 3, 2))
+    for block in range(4, last - 2):
+        loads += [Step(weights, block + 1), Step(inputs, block)]
+    loads += [Step(inputs, last - 2), Step(inputs, last - 1), Step(weights, last - 1)]
+    first, *rest = _pieces(inputs, last, w.in_height, borders)
+    loads += [first, Step(weights, last), *rest]
+    steps = [Step(bias, 0, last + 1), micro_ops, Step(taps, 2), Step(StepKind.REQUANTIZE, 2)]
+    whole = axis_tile(w.window, 0, w.in_height, 0, w.out_height).size == w.in_height
+    pair = [Step(StepKind.TAPS, 0, 2)] if whole else [Step(taps, 0), Step(taps, 1)]
+    steps += [micro_ops, *pair, Step(StepKind.REQUANTIZE, 0, 2)]
+    for block in range(3, last):
+        steps.append(Step(taps, block))
+        waiting = (block - 3) % stored + 1
+        if waiting == stored or block == last - 1:
+            steps.append(Step(StepKind.REQUANTIZE, block + 1 - waiting, waiting))
+    for piece in _pieces(taps, last, w.out_height, borders):
+        steps += [piece, replace(piece, kind=StepKind.REQUANTIZE)]
     return resident_schedule(loads, steps)
 
 

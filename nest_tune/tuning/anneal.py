@@ -24,8 +24,8 @@ from nest_tune.records.record import Outcome
 from nest_tune.tuning.measure import Measurement, measure
 from search_spaces.resident import first_programs, neighbour
 
-ROUNDS = 4
-TEMPERATURE = 0.003
+ROUNDS = 2
+TEMPERATURE = 0.001
 """At the start of a round, as a share of the best cycles."""
 COLDEST = 0.1
 """Cycles, at its end."""

@@ -26,6 +26,8 @@ LAYERS = [
     replace(LAYER, in_height=1, in_width=1, window=Window((1, 1))),
     replace(LAYER, window=Window((3, 3), (2, 2), (0, 0, 1, 1))),
     replace(LAYER, in_channels=20, out_channels=20, groups=20, in_height=9),
+    replace(LAYER, in_channels=112, out_channels=112),
+    replace(LAYER, in_channels=144, out_channels=144, window=Window((2, 3), (2, 2), (0, 0, 0, 1))),
 ]
 LAYERS = [replace(layer, groups=layer.in_channels) for layer in LAYERS]
 

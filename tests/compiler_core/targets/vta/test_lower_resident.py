@@ -47,9 +47,9 @@ STRIDED = ConvWorkload(
 """The depthwise layer of MobileNet 0.25 that turns 14x14 into 7x7."""
 
 ANNEALED = ResidentSchedule(
-    "I2 W0-2 I0-1 I3 W3-4 W5 I4 I5 I6 W6 I7[0:8] W7 I7[8:14]",
-    "B0-7 U M2 Q2 U T0-1 Q0-1 M3[0:6] M3[6:7] Q3 M4 M5 Q4-5 M6[6:7] M6[0:6] Q6 M7[0:3] M7[3:6] "
-    "Q7[0:5] M7[6:7] Q7[5:7]",
+    "I2 W0-2 I0-1 I3-4 W3 W4-5 I5 I6 W6 I7[0:7] W7 I7[7:14]",
+    "B0-7 U M2 Q2 U M0-1 Q0-1 M3 Q3 M4 M5[0:6] M5[6:7] Q4-5 M6 Q6 M7[0:3] M7[3:6] Q7[0:5] "
+    "M7[6:7] Q7[5:7]",
 )
 """A program for it that simulated annealing found."""
 
