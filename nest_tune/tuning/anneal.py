@@ -85,9 +85,10 @@ def anneal_programs(
     search = _Annealing(workload, core, Random(seed))
     for program in (*known, *first_programs(workload)):
         search.time(program)
+    search.begin()
     each = -(-programs // ROUNDS)
     for _ in range(ROUNDS):
-        search.round(min(each, programs - search.done), end, progress)
+        search.round(min(each, programs - search.annealed), end, progress)
     return search.result()
 
 
@@ -96,7 +97,16 @@ class _Annealing:
         self._workload, self._core, self._random = workload, core, random
         self._cycles: dict[str, int | None] = {}
         self._best: tuple[ResidentSchedule, Measurement] | None = None
-        self._timed = self.done = 0
+        self._timed = self._first = 0
+
+    def begin(self) -> None:
+        """What was timed until now is where the search starts, not part of it."""
+        self._first = self._timed
+
+    @property
+    def annealed(self) -> int:
+        """Programs that were timed since."""
+        return self._timed - self._first
 
     def result(self) -> Annealed:
         """The best so far."""
@@ -127,7 +137,7 @@ class _Annealing:
         best = self.result()
         current, cycles = best.best, best.cycles
         hot = TEMPERATURE * cycles
-        first, before = self.done, self._timed
+        before = self._timed
         for _ in range(_TRIES * programs):
             spent = self._timed - before
             if spent >= programs or (end is not None and time.monotonic() > end):
@@ -135,10 +145,9 @@ class _Annealing:
             temperature = hot * (1 - spent / programs) ** 2 + COLDEST
             near = neighbour(current, self._workload, self._random)
             found = self.time(near)
-            if self._timed - before > spent:
-                self.done = first + spent + 1
-                if progress is not None and self.done % REPORT == 0:
-                    progress(self.result())
+            timed = self._timed - before > spent
+            if timed and progress is not None and self.annealed % REPORT == 0:
+                progress(self.result())
             if found is not None and (
                 found <= cycles or self._random.random() < exp((cycles - found) / temperature)
             ):

@@ -18,7 +18,6 @@ from compiler_core.targets.vta.tiles import AxisTile, axis_tile
 from compiler_core.targets.vta.violation import Violation
 from compiler_core.tensor.workload import ConvWorkload
 
-MAX_STRIDE = (1 << 16) - 1
 _TAPS = (StepKind.TAPS, StepKind.TAPS_BY_ROWS)
 
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.targets.vta.resident_schedule import ResidentSchedule
 from compiler_core.targets.vta.schedule import (
     BiasVariant,
     ConvSchedule,
@@ -85,7 +86,13 @@ def columns_of(workload: Workload) -> tuple[str, ...]:
 
 
 def to_row(schedule: Schedule) -> tuple[int, ...]:
-    """A schedule as integers."""
+    """A schedule as integers.
+
+    Raises:
+        TypeError: Its program is spelled out, which no row holds.
+    """
+    if isinstance(schedule, ResidentSchedule):
+        raise TypeError(f"a {type(schedule).__name__} has no row of integers")
     kind = ConvColumn if isinstance(schedule, ConvSchedule) else MaxPoolColumn
     values = (getattr(schedule, column.name.lower()) for column in kind)
     return tuple(position(value) if isinstance(value, Enum) else int(value) for value in values)
