@@ -17,6 +17,7 @@ from compiler_core.errors import InputError
 from compiler_core.lock import Lock
 from compiler_core.plain import from_plain, refuse_unknown, to_plain
 from compiler_core.quantize.scheme import QuantizationScheme, read_scheme, scheme_document
+from compiler_core.targets.vta.resident_schedule import ResidentSchedule
 from compiler_core.targets.vta.schedule import Schedule, schedule_kind
 from compiler_core.targets.vta.sliced_schedule import SlicedSchedule
 from compiler_core.targets.vta.slicing import SliceAxis
@@ -184,13 +185,12 @@ def _read_slicing(value: Any, where: str) -> SlicedSchedule:
     refuse_unknown(value, ["axis", *cores], where)
     if sorted(cores) != sorted(f"core-{core}" for core in range(len(cores))) or not cores:
         raise InputError(f"{where}: core-0, core-1, … are needed; there are {', '.join(cores)}")
-    return SlicedSchedule(
-        from_plain(SliceAxis, value.get("axis"), f"{where}.axis"),
-        tuple(
-            read_schedule(value[f"core-{core}"], f"{where}.core-{core}")
-            for core in range(len(cores))
-        ),
+    schedules = tuple(
+        read_schedule(value[f"core-{core}"], f"{where}.core-{core}") for core in range(len(cores))
     )
+    if any(isinstance(schedule, ResidentSchedule) for schedule in schedules):
+        raise InputError(f"{where}: slices are scheduled in tiles, not by loads and steps")
+    return SlicedSchedule(from_plain(SliceAxis, value.get("axis"), f"{where}.axis"), schedules)
 
 
 def read_schedule(value: Any, where: str) -> Schedule:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler_core.configuration import read_schedule
+from compiler_core.configuration import parse_configuration, read_schedule
 from compiler_core.errors import InputError
 from compiler_core.plain import to_plain
 from compiler_core.targets.vta.resident_schedule import (
@@ -73,3 +73,15 @@ def test_plain_form_and_digest() -> None:
         read_schedule({"loads": "W0 I0", "steps": "B0 Z9"}, "here")
     with pytest.raises(InputError, match="here"):
         read_schedule({"loads": "W0 I0"}, "here")
+
+
+def test_slices_are_scheduled_in_tiles() -> None:
+    text = """schema = "nest-tune/config/1"
+[slicing.depthwise-conv2d-0123456789abcdef]
+axis = "channels"
+[slicing.depthwise-conv2d-0123456789abcdef.core-0]
+loads = "W0 I0"
+steps = "B0 T0 Q0"
+"""
+    with pytest.raises(InputError, match="slices are scheduled in tiles"):
+        parse_configuration(text.encode(), "here")
