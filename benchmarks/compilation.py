@@ -17,9 +17,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from networks.topologies import tests_module
 
-from compiler_core.compile import compile_model
-from compiler_core.configuration import Configuration
-from compiler_core.frontend import load_model, quantize_model
+from compiler_core.compile.compile import compile_model
+from compiler_core.compile.sources import load_model, quantize_model
+from compiler_core.configuration.configuration import Configuration
 from compiler_core.package.writer import write_package
 from compiler_core.targets.load import load_target
 

@@ -26,8 +26,8 @@ os.environ["MKL_NUM_THREADS"] = "1"
 import numpy as np
 
 from compiler_core.targets.load import load_target
-from compiler_core.targets.vta.functional import prepare
-from compiler_core.targets.vta.program_file import read_program_file
+from compiler_core.units.vta.machine.program_file import read_program_file
+from compiler_core.units.vta.simulate.functional import prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 

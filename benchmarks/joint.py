@@ -35,23 +35,23 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from compiler_core.files.plain import to_plain
 from compiler_core.partition.optimum import find_optimum
 from compiler_core.partition.scheme_bound import least_costs
-from compiler_core.plain import to_plain
-from nest_tune.study.bench import Bench
-from nest_tune.study.creation import create_study
-from nest_tune.study.flags import Flags, resolve
-from nest_tune.study.front import pareto_front
-from nest_tune.study.goals import Direction, Metric, Objective
-from nest_tune.study.ground import Ground, survey_ground
-from nest_tune.study.inner import task_from_plain
+from nest_tune.study.execution.candidates import Bench
+from nest_tune.study.execution.worker import survey
 from nest_tune.study.lifecycle import run_study
 from nest_tune.study.observer import Observer
-from nest_tune.study.result import StudyResult
-from nest_tune.study.settings import StudySettings
-from nest_tune.study.storage import StudyStorage
+from nest_tune.study.proposals.front import pareto_front
+from nest_tune.study.request.flags import Flags, resolve
+from nest_tune.study.request.goals import Direction, Metric, Objective
+from nest_tune.study.request.settings import StudySettings
+from nest_tune.study.store.creation import create_study
+from nest_tune.study.store.dependencies import Ground, survey_ground
+from nest_tune.study.store.result import StudyResult
+from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.trial import OuterTrial
-from nest_tune.study.worker import survey
+from nest_tune.study.tuning.seam import task_from_plain
 from nest_tune.tuning.tune import tune_tasks
 from search_spaces.joint import JointSpace, OuterPoint, Part
 from search_spaces.parameter import Parameter

@@ -15,11 +15,11 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from compiler_core.targets.load import load_target
-from compiler_core.targets.vta.bound import lower_bound
-from compiler_core.targets.vta.default_schedule import default_schedule
-from compiler_core.targets.vta.layer import lower_layer
-from compiler_core.targets.vta.timing import time_program
 from compiler_core.tensor.workload import ConvWorkload, Epilogue, Window
+from compiler_core.units.vta.legality.bound import lower_bound
+from compiler_core.units.vta.legality.default_schedule import default_schedule
+from compiler_core.units.vta.lower.layer import lower_layer
+from compiler_core.units.vta.simulate.timing import time_program
 
 LAYERS = (
     (64, 56, 64, 3, 1),

@@ -18,19 +18,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
-from compiler_core.targets.vta.bound import lower_bound
-from compiler_core.targets.vta.default_schedule import default_schedule
-from compiler_core.targets.vta.layer import measure_layer
-from compiler_core.targets.vta.multicore import time_programs
-from compiler_core.targets.vta.multicore_layer import lower_sliced, measure_sliced
-from compiler_core.targets.vta.multicore_schedule import (
+from compiler_core.tensor.workload import ConvWorkload, Epilogue, Window
+from compiler_core.units.vta.cores.multicore_layer import lower_sliced, measure_sliced
+from compiler_core.units.vta.cores.multicore_schedule import (
     best_default_slicing,
     default_slice_schedules,
     sliced_bound,
 )
-from compiler_core.targets.vta.slicing import SliceAxis, slice_workload
-from compiler_core.targets.vta.timing import time_program
-from compiler_core.tensor.workload import ConvWorkload, Epilogue, Window
+from compiler_core.units.vta.legality.bound import lower_bound
+from compiler_core.units.vta.legality.default_schedule import default_schedule
+from compiler_core.units.vta.lower.layer import measure_layer
+from compiler_core.units.vta.simulate.multicore import time_programs
+from compiler_core.units.vta.simulate.timing import time_program
+from compiler_core.units.vta.structure.slicing import SliceAxis, slice_workload
 
 TARGETS = ("vta-x2", "vta-x4", "vta-x4-128", "vta-x4-256")
 LAYERS = (

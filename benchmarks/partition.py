@@ -17,13 +17,13 @@ from time import process_time
 import onnx
 from networks.topologies import tests_module
 
-from compiler_core.frontend import load_model
+from compiler_core.compile.sources import load_model
 from compiler_core.partition.best import find_best, prepare
 from compiler_core.partition.costs import with_node_costs
 from compiler_core.partition.evaluate import Evaluator
-from compiler_core.system.cpu_table import analytic_costs
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
+from compiler_core.units.cpu.cost_table import analytic_costs
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 FILES = {"squeezenet": "light_squeezenet.onnx", "googlenet": "light_inception_v1.onnx"}

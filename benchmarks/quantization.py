@@ -5,7 +5,7 @@ arguments. Even samples of the evaluation set and, without labels, those of cali
 samples report (``--choose odd``: the other way round). Both sides calibrate on the same data.
 Differences are ours minus onnxruntime's, paired, with 95 % intervals; those of the float model show
 what a quantization without any error would get. The best configuration is the one that
-:func:`nest_tune.quantization.search.best_beside` takes on the samples that choose, beside what
+:func:`nest_tune.scheme_search.search.best_beside` takes on the samples that choose, beside what
 onnxruntime does.
 """
 
@@ -33,7 +33,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from compiler_core.frontend import load_model
+from compiler_core.compile.sources import load_model
 from compiler_core.graph.exporter import export_onnx
 from compiler_core.quantize.accuracy import Metric, measure, paired_difference
 from compiler_core.quantize.assemble import CPU
@@ -48,8 +48,8 @@ from compiler_core.quantize.scheme import (
     Scales,
     scheme_document,
 )
-from nest_tune.quantization.evaluation import SchemeEvaluator
-from nest_tune.quantization.search import best_beside, candidate, search_schemes
+from nest_tune.scheme_search.evaluation import SchemeEvaluator
+from nest_tune.scheme_search.search import best_beside, candidate, search_schemes
 
 METHODS = (CalibrationMethod.MinMax, CalibrationMethod.Entropy, CalibrationMethod.Percentile)
 QDQ_OPSET = 13

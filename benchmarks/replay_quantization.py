@@ -27,7 +27,7 @@ import numpy.typing as npt
 import optuna
 
 from compiler_core.errors import InputError, NestTuneError
-from nest_tune.samplers.optuna_bridge import optuna_sampler
+from nest_tune.samplers.schedules.optuna_bridge import optuna_sampler
 from nest_tune.samplers.transfer import Configuration, TransferSampler
 
 VALUE = "top1_accuracy_percent"

@@ -10,12 +10,12 @@ import argparse
 import time
 
 from compiler_core.targets.load import load_target
-from compiler_core.targets.vta.bound import lower_bound
-from compiler_core.targets.vta.default_schedule import default_schedule
-from compiler_core.targets.vta.layer import measure_layer
-from compiler_core.targets.vta.legality_resident import residency_violations
 from compiler_core.tensor.workload import ConvWorkload, Epilogue, Window
-from nest_tune.tuning.anneal import anneal_programs
+from compiler_core.units.vta.legality.bound import lower_bound
+from compiler_core.units.vta.legality.default_schedule import default_schedule
+from compiler_core.units.vta.legality.legality_resident import residency_violations
+from compiler_core.units.vta.lower.layer import measure_layer
+from nest_tune.tuning.vta.anneal import anneal_programs
 
 LAYERS = (
     (8, 112, 1),

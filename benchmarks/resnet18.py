@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from networks import network_tasks
 
 from compiler_core.targets.load import load_target
-from compiler_core.targets.vta.hardware import VtaCore
 from compiler_core.tensor.task import Task, shape_text
+from compiler_core.units.vta.machine.hardware import VtaCore
 from nest_tune.records.database import Snapshot
 from nest_tune.records.record import Record
 from nest_tune.tuning.knowledge import Knowledge, knowledge_of

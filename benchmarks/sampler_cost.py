@@ -23,19 +23,19 @@ import numpy as np
 from networks import network_tasks
 
 from compiler_core.targets.load import load_target
-from compiler_core.targets.vta.hardware import VtaCore
-from compiler_core.targets.vta.lowering_version import LOWERING_VERSION
-from compiler_core.targets.vta.schedule import Schedule
-from compiler_core.targets.vta.schedule_rows import to_rows
 from compiler_core.tensor.task import Task
 from compiler_core.tensor.workload import ConvWorkload, Workload
-from cost_models.features.pipeline import predict
+from compiler_core.units.vta.machine.hardware import VtaCore
+from compiler_core.units.vta.schedule.lowering_version import LOWERING_VERSION
+from compiler_core.units.vta.schedule.schedule import Schedule
+from compiler_core.units.vta.schedule.schedule_rows import to_rows
+from cost_models.vta.pipeline import predict
 from nest_tune.records.database import RecordDatabase
 from nest_tune.records.record import Outcome, core_digest, record_of
 from nest_tune.tuning.knowledge import knowledge_of
 from nest_tune.tuning.measure import Measurement, Measurer
 from nest_tune.tuning.task_search import BATCH, TaskSearch
-from search_spaces.tiling import TilingSpace
+from search_spaces.vta.tiling import TilingSpace
 
 
 class Walked(Measurer):

@@ -256,12 +256,12 @@ def measure_storage(url: str, sizes: Sequence[int]) -> Iterator[StorageCosts]:
     """Costs at growing sizes of one database, which is filled in bulk between them."""
     import sqlalchemy as sql
 
-    from compiler_core.plain import to_plain
+    from compiler_core.files.plain import to_plain
     from nest_tune.records.database import RecordDatabase
     from nest_tune.records.record import Outcome as RecordOutcome
     from nest_tune.records.record import Record
-    from nest_tune.study import storage as tables
-    from nest_tune.study.storage import StudyStorage
+    from nest_tune.study.store import storage as tables
+    from nest_tune.study.store.storage import StudyStorage
     from nest_tune.study.trial import Outcome, OuterTrial
 
     metrics = {"latency_ms": 1.5, "npu_cycles": 150000.0, "accuracy": 0.875, "size_bytes": 7e4}

@@ -36,22 +36,22 @@ import numpy.typing as npt
 from networks import network_tasks
 
 from compiler_core.targets.load import load_target
-from compiler_core.targets.vta.default_schedule import default_schedule
-from compiler_core.targets.vta.hardware import VtaCore
-from compiler_core.targets.vta.lowering_version import LOWERING_VERSION
-from compiler_core.targets.vta.schedule_rows import Rows
 from compiler_core.tensor.task import Task, shape_text
 from compiler_core.tensor.workload import Workload
+from compiler_core.units.vta.legality.default_schedule import default_schedule
+from compiler_core.units.vta.machine.hardware import VtaCore
+from compiler_core.units.vta.schedule.lowering_version import LOWERING_VERSION
+from compiler_core.units.vta.schedule.schedule_rows import Rows
 from cost_models.boosted import BoostedModel
-from cost_models.features.tiling import NAMES, FeatureBatch, tiling_features
 from cost_models.training import TrainingSet
-from nest_tune.samplers import guided
-from nest_tune.samplers.exhaustive import ExhaustiveSampler, PointsByBound
-from nest_tune.samplers.sampler import Point, Problem, make_sampler
+from cost_models.vta.tiling import NAMES, FeatureBatch, tiling_features
+from nest_tune.samplers.schedules import guided
+from nest_tune.samplers.schedules.exhaustive import ExhaustiveSampler, PointsByBound
+from nest_tune.samplers.schedules.sampler import Point, Problem, make_sampler
 from nest_tune.tuning.knowledge import BASE
 from nest_tune.tuning.measure import measure
 from nest_tune.tuning.task_search import BATCH
-from search_spaces.tiling import TilingSpace
+from search_spaces.vta.tiling import TilingSpace
 
 MARKS = (8, 16, 32, 64)
 """Measurements after which the regret is taken."""

@@ -17,9 +17,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from compiler_core.targets.load import load_target
-from compiler_core.targets.vta.isa import decode
-from compiler_core.targets.vta.profiles import RTL2020, RTL_PIPELINED_32BIT
-from compiler_core.targets.vta.timing import time_decoded, time_program
+from compiler_core.units.vta.machine.isa import decode
+from compiler_core.units.vta.machine.profiles import RTL2020, RTL_PIPELINED_32BIT
+from compiler_core.units.vta.simulate.timing import time_decoded, time_program
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.targets.load import load_target
-from compiler_core.targets.vta.assembly import assemble, disassemble
-from compiler_core.targets.vta.hardware import VtaGeometry
-from compiler_core.targets.vta.verifier import verify
+from compiler_core.units.vta.machine.assembly import assemble, disassemble
+from compiler_core.units.vta.machine.hardware import VtaGeometry
+from compiler_core.units.vta.verify import verify
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.errors import InputError
-from cost_models.features.tiling import NAMES, SCHEMA, FeatureBatch
 from cost_models.training import TrainingSet
+from cost_models.vta.tiling import NAMES, SCHEMA, FeatureBatch
 
 if TYPE_CHECKING:
     import xgboost

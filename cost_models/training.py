@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cost_models.features.tiling import NAMES, FeatureBatch
+from cost_models.vta.tiling import NAMES, FeatureBatch
 
 
 @dataclass(frozen=True)

@@ -138,8 +138,8 @@ def errors() -> Lines:
 
 def study_file() -> Lines:
     """Every key of a study file."""
-    from nest_tune.study.goals import ACCURACIES
-    from nest_tune.study.study_file import StudyFile
+    from nest_tune.study.request.goals import ACCURACIES
+    from nest_tune.study.request.study_file import StudyFile
 
     yield "# Study file\n"
     yield "All keys are also flags of `nest-tune study start`. A flag goes before the environment"
@@ -164,7 +164,7 @@ def study_file() -> Lines:
 
 
 def _free_section(section: str) -> Lines:
-    from nest_tune.study.goals import Metric
+    from nest_tune.study.request.goals import Metric
 
     names = ", ".join(f"`{metric.value}`" for metric in Metric)
     example = 'latency_ms = "minimize"' if section == "objectives" else 'accuracy_drop = "<= 1%"'
@@ -173,8 +173,8 @@ def _free_section(section: str) -> Lines:
 
 def formats() -> Lines:
     """Records, configurations and locks."""
-    from compiler_core.configuration import Configuration
-    from compiler_core.lock import Lock, LockedLayer
+    from compiler_core.configuration.configuration import Configuration
+    from compiler_core.configuration.lock import Lock, LockedLayer
     from nest_tune.records.record import Outcome, Record
     from nest_tune.study.trial import OuterTrial
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nest_tune.sample_program import sample_program
+from compiler_core.units.vta.machine.sample_program import sample_program
 
 if __name__ == "__main__":
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "conv.npz"

@@ -2,7 +2,7 @@
 
 The outer space is a product of parts, each with parameters of its own. Tilings of different tasks
 do not interact, so they are no parameters here: each task has a space of its own
-(:mod:`search_spaces.tiling`), and an outer point says which tasks there are.
+(:mod:`search_spaces.vta.tiling`), and an outer point says which tasks there are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from compiler_core.errors import InputError
-from compiler_core.plain import to_plain
+from compiler_core.files.plain import to_plain
 from compiler_core.tensor.digest import digest
 from search_spaces.parameter import Parameter
 

@@ -30,8 +30,8 @@ from compiler_core.quantize.scheme import (
     WeightRounding,
     scheme_document,
 )
-from compiler_core.targets.vta.quantization import unsupported_scheme
 from compiler_core.tensor.digest import digest
+from compiler_core.units.vta.schemes import unsupported_scheme
 from search_spaces.parameter import Parameter, RuleCount
 
 __all__ = ["QuantizationSpace", "quantune_parameters", "scheme_parameters"]

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from math import prod
 
 from compiler_core.errors import InputError
+from compiler_core.executable.executable import CpuSegment, Executable, Segment
 from compiler_core.graph.ir import Graph, TensorType
-from compiler_core.package.executable import CpuSegment, Executable, Segment
+from compiler_core.memory.plan import ADDRESS_LIMIT
 from compiler_core.package.manifest import Manifest
-from compiler_core.package.npu_segment_reader import EXTENT_MAX, read_npu_segment
 from compiler_core.quantize.ir import QuantizedTensor
-from compiler_core.targets.vta.dram_plan import ADDRESS_LIMIT
+from compiler_core.units.vta.parts.reader import EXTENT_MAX, read_npu_segment
 
 _SEGMENT_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _DEPTH_MAX = 1 << 20

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from compiler_core.configuration import Subject
+from compiler_core.configuration.configuration import Subject
 from compiler_core.errors import InputError
-from compiler_core.package.report import Metrics
+from compiler_core.executable.report import Metrics
 from compiler_core.quantize.ir import (
     View,
 )
 from compiler_core.targets.target import Target
-from compiler_core.targets.vta.placed_tensor import InputFold
+from compiler_core.units.vta.link.placed_tensor import InputFold
 
 PACKAGE_SCHEMA = "nest-tune/package/1"
 LAYOUT_SCHEMA = "nest-tune/layout/1"
@@ -102,7 +102,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class LayoutTensor:
-    """An activation in DRAM; see :class:`~compiler_core.targets.vta.placed_tensor.PlacedTensor`.
+    """An activation in DRAM; see :class:`~compiler_core.units.vta.link.placed_tensor.PlacedTensor`.
 
     Attributes:
         address: Of its first byte.

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from compiler_core.configuration import (
+from compiler_core.configuration.configuration import (
     Configuration,
     configuration_document,
     parse_configuration,
 )
 from compiler_core.errors import InputError
-from compiler_core.package.executable import Executable
+from compiler_core.executable.executable import Executable
+from compiler_core.executable.report import REPORT_SCHEMA, LayerReport, Report
+from compiler_core.files.plain import from_plain
 from compiler_core.package.executable_reader import read_executable
 from compiler_core.package.manifest import (
     CONFIGURATION,
@@ -25,9 +27,7 @@ from compiler_core.package.manifest import (
     parse_json,
 )
 from compiler_core.package.replace import restore
-from compiler_core.package.report import REPORT_SCHEMA, LayerReport, Report
 from compiler_core.package.seal import unsealed
-from compiler_core.plain import from_plain
 
 _TOTAL_BYTES_MAX = 8 << 30
 _HINT = "compile the package again"

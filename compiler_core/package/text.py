@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum
 
-from compiler_core.compile import CompiledModel
+from compiler_core.compile.compile import CompiledModel
+from compiler_core.files.plain import to_plain
 from compiler_core.graph.text import graph_text
-from compiler_core.plain import to_plain
 from compiler_core.quantize.ir import IntegerConv, IntegerMaxPool
 from compiler_core.quantize.text import quantized_text
-from compiler_core.targets.vta.assembly import disassemble
-from compiler_core.targets.vta.linker import NpuSegment
-from compiler_core.targets.vta.placed_tensor import PlacedTensor
 from compiler_core.tensor.task import shape_text
+from compiler_core.units.vta.link.linker import NpuSegment
+from compiler_core.units.vta.link.placed_tensor import PlacedTensor
+from compiler_core.units.vta.machine.assembly import disassemble
 
 
 class Level(Enum):

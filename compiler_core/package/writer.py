@@ -8,10 +8,12 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from compiler_core.compile import CompiledModel
-from compiler_core.configuration import configuration_document, configuration_text
+from compiler_core.compile.compile import CompiledModel
+from compiler_core.configuration.configuration import configuration_document, configuration_text
 from compiler_core.errors import InputError
-from compiler_core.package.executable import CpuSegment, Executable
+from compiler_core.executable.executable import CpuSegment, Executable
+from compiler_core.executable.report import REPORT_SCHEMA
+from compiler_core.files.plain import to_plain
 from compiler_core.package.manifest import (
     CONFIGURATION,
     LAYOUT_SCHEMA,
@@ -32,14 +34,12 @@ from compiler_core.package.manifest import (
     json_bytes,
     parse_json,
 )
-from compiler_core.package.operator_file import OPERATORS_SCHEMA, operator_entries
 from compiler_core.package.replace import replace_folder, restore
-from compiler_core.package.report import REPORT_SCHEMA
 from compiler_core.package.seal import sealed_bytes
-from compiler_core.package.session import CpuSession
-from compiler_core.plain import to_plain
 from compiler_core.quantize.qdq import qdq_model
-from compiler_core.targets.vta.linker import NpuSegment
+from compiler_core.tensor.operator_file import OPERATORS_SCHEMA, operator_entries
+from compiler_core.units.cpu.session import CpuSession
+from compiler_core.units.vta.link.linker import NpuSegment
 
 
 def package_files(compiled: CompiledModel, texts: Mapping[str, str]) -> dict[str, bytes]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from compiler_core.configuration import Subject
+from compiler_core.configuration.configuration import Subject
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.partition.baselines import baselines, best_sequential
@@ -26,8 +26,8 @@ from compiler_core.partition.resolve import (
 from compiler_core.quantize.assemble import NPU, assemble
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.ir import QuantizedGraph
-from compiler_core.system.cpu_table import target_costs
 from compiler_core.targets.target import Target
+from compiler_core.units.cpu.cost_table import target_costs
 
 Progress = Callable[[str], None]
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from compiler_core.configuration import Configuration, Subject
+from compiler_core.compile.sources import FloatModel
+from compiler_core.configuration.configuration import Configuration, Subject
 from compiler_core.errors import InputError
-from compiler_core.frontend import FloatModel
 from compiler_core.partition.best import check_subjects, default_plan, planned_assignment
 from compiler_core.partition.plan import read_plan
 from compiler_core.targets.target import Target

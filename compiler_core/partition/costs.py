@@ -20,19 +20,19 @@ from compiler_core.partition.programs import LANES, Program, ProgramCosts, Sched
 from compiler_core.quantize.exponents import RangeChoice
 from compiler_core.quantize.ir import IntegerSegment, QuantizedGraph
 from compiler_core.quantize.quantize import with_exponents
-from compiler_core.system.latency import (
+from compiler_core.system.timeline import PICOSECONDS
+from compiler_core.targets.target import Target
+from compiler_core.tensor.workload import ConvWorkload, Workload
+from compiler_core.units.cpu.cost import (
     NodeCosts,
     conversion_cost,
     node_bytes,
     weight_bytes,
 )
-from compiler_core.system.timeline import PICOSECONDS
-from compiler_core.targets.target import Target
-from compiler_core.targets.vta.conv_structure import blocks
-from compiler_core.targets.vta.fold import foldable
-from compiler_core.targets.vta.segment import Layer, segment_layers
-from compiler_core.targets.vta.slicing import SliceAxis
-from compiler_core.tensor.workload import ConvWorkload, Workload
+from compiler_core.units.vta.link.segment import Layer, segment_layers
+from compiler_core.units.vta.structure.conv_structure import blocks
+from compiler_core.units.vta.structure.fold import foldable
+from compiler_core.units.vta.structure.slicing import SliceAxis
 
 ASSUMED_EXPONENT = 4
 """Of every tensor where no quantization is given."""

@@ -18,7 +18,7 @@ from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.order import reads
 from compiler_core.quantize.assemble import CPU, NPU, assemble
 from compiler_core.quantize.skeleton import Skeleton
-from compiler_core.targets.vta.operators import VIEW_OPERATORS, unsupported
+from compiler_core.units.vta.operators import VIEW_OPERATORS, unsupported
 
 OUTSIDE = -1
 """Producer of a tensor that the caller of the model feeds."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from compiler_core.files.trace import Colour, Slice
 from compiler_core.partition.evaluate import Evaluation, Evaluator, describe
 from compiler_core.system.timeline import Resource, TaskKind
-from compiler_core.trace import Colour, Slice
 
 _PICOSECONDS_PER_NANOSECOND = 1000
 

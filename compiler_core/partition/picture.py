@@ -10,12 +10,12 @@ structures", 1981.
 
 from __future__ import annotations
 
+from compiler_core.files.xml_text import xml_text
 from compiler_core.partition.evaluate import Evaluation, Evaluator
 from compiler_core.partition.groups import OUTSIDE
 from compiler_core.partition.placement import ON_CPU
 from compiler_core.partition.resolve import unit_name
 from compiler_core.system.timeline import PICOSECONDS
-from compiler_core.xml_text import xml_text
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 168, 40, 24, 34, 24
 _SHOULDER = 50

@@ -23,11 +23,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compiler_core.configuration import Subject
+from compiler_core.configuration.configuration import Subject
 from compiler_core.errors import InputError
-from compiler_core.plain import from_plain
+from compiler_core.files.plain import from_plain
+from compiler_core.files.toml_file import read_toml, toml_key, toml_string
 from compiler_core.tensor.digest import digest
-from compiler_core.toml_file import read_toml, toml_key, toml_string
 
 PLAN_SCHEMA = "nest-tune/plan/1"
 FREE = "free"

@@ -7,18 +7,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from compiler_core.system.timeline import PICOSECONDS, WHOLE_PPM
-from compiler_core.targets.vta.conv_structure import blocks
-from compiler_core.targets.vta.default_schedule import default_schedule
-from compiler_core.targets.vta.fold import fold_workload
-from compiler_core.targets.vta.hardware import VtaCore
-from compiler_core.targets.vta.layer import measure_layer
-from compiler_core.targets.vta.layer import weight_bytes as packed_weight_bytes
-from compiler_core.targets.vta.multicore_schedule import default_slicings
-from compiler_core.targets.vta.schedule import FoldVariant, Schedule, fold_of
-from compiler_core.targets.vta.slicing import SliceAxis
-from compiler_core.targets.vta.timing_result import MemoryTraffic, Traffic
 from compiler_core.tensor.task import Task
 from compiler_core.tensor.workload import ConvWorkload, Workload
+from compiler_core.units.vta.cores.multicore_schedule import default_slicings
+from compiler_core.units.vta.legality.default_schedule import default_schedule
+from compiler_core.units.vta.lower.layer import measure_layer
+from compiler_core.units.vta.lower.layer import weight_bytes as packed_weight_bytes
+from compiler_core.units.vta.machine.hardware import VtaCore
+from compiler_core.units.vta.schedule.schedule import FoldVariant, Schedule, fold_of
+from compiler_core.units.vta.simulate.timing_result import MemoryTraffic, Traffic
+from compiler_core.units.vta.structure.conv_structure import blocks
+from compiler_core.units.vta.structure.fold import fold_workload
+from compiler_core.units.vta.structure.slicing import SliceAxis
 
 LANES = 16
 """Channels of a block as activations lie in DRAM."""

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
-from compiler_core.configuration import Subject
+from compiler_core.configuration.configuration import Subject
 from compiler_core.errors import InputError
-from compiler_core.nearest import did_you_mean
+from compiler_core.files.nearest import did_you_mean
 from compiler_core.partition.groups import OUTSIDE, Group, GroupGraph
 from compiler_core.partition.placement import (
     ON_CORE,
@@ -24,7 +24,14 @@ from compiler_core.partition.placement import (
     Placement,
 )
 from compiler_core.partition.plan import FREE, Plan
-from compiler_core.units import ACROSS, BY_CHANNELS, BY_ROWS, CPU, NPU, units_of_target
+from compiler_core.partition.unit_names import (
+    ACROSS,
+    BY_CHANNELS,
+    BY_ROWS,
+    CPU,
+    NPU,
+    units_of_target,
+)
 
 _NUMBERS = {
     CPU: ON_CPU,

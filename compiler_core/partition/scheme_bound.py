@@ -32,12 +32,12 @@ from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.groups import GroupGraph, build_groups
 from compiler_core.partition.programs import LANES, Program, ProgramCosts
 from compiler_core.quantize.ir import IntegerConv, IntegerSegment
-from compiler_core.system.cpu_table import target_costs
 from compiler_core.targets.target import Target
-from compiler_core.targets.vta.hardware import VtaCore
-from compiler_core.targets.vta.segment import Layer
 from compiler_core.tensor.from_integer import DIRECT_RESIDUAL_BITS, FAR_RESIDUAL_BITS
 from compiler_core.tensor.workload import ConvWorkload, Epilogue, Workload
+from compiler_core.units.cpu.cost_table import target_costs
+from compiler_core.units.vta.link.segment import Layer
+from compiler_core.units.vta.machine.hardware import VtaCore
 
 _BOTH = (False, True)
 _BIAS_BITS = (0, 17)

@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.windows import window_of
+from compiler_core.partition.unit_names import CPU, NPU, is_unit, kind_of
 from compiler_core.quantize.layout import (
     Chw,
     Index,
@@ -34,15 +36,13 @@ from compiler_core.quantize.skeleton import (
     Step,
 )
 from compiler_core.quantize.skeleton_borders import with_borders
-from compiler_core.quantize.windows import window_of
-from compiler_core.targets.vta.operators import (
+from compiler_core.units.vta.operators import (
     VIEW_OPERATORS,
     clip_limits,
     pad_amounts,
     slice_steps,
     unsupported,
 )
-from compiler_core.units import CPU, NPU, is_unit, kind_of
 
 __all__ = ["CPU", "NPU", "assemble"]
 

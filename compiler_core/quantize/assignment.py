@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.quantize.assemble import CPU, NPU
-from compiler_core.targets.vta.operators import VIEW_OPERATORS, unsupported
+from compiler_core.units.vta.operators import VIEW_OPERATORS, unsupported
 
 _CHEAP = ("Add", "Relu", "Clip", "Slice", "Pad", "Concat")
 _HEAVY = ("Conv", "Dense", "MatMul", "Gemm")

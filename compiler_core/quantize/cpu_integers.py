@@ -27,7 +27,7 @@ from compiler_core.quantize.exact import EXACT_FLOAT32, exact_parts
 from compiler_core.quantize.exponents import mean_change
 from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme
 from compiler_core.quantize.statistics import TensorRange
-from compiler_core.targets.vta.operators import VIEW_OPERATORS
+from compiler_core.units.vta.operators import VIEW_OPERATORS
 
 WEIGHTED = ("Conv", "Dense", "MatMul", "Gemm")
 _SAME_VALUES = (*VIEW_OPERATORS, "Transpose", "Slice", "Pad", "MaxPool", "Relu", "Clip")

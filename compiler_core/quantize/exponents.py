@@ -37,7 +37,7 @@ from compiler_core.quantize.skeleton import (
     PoolStep,
     Skeleton,
 )
-from compiler_core.targets.vta.operators import VIEW_OPERATORS
+from compiler_core.units.vta.operators import VIEW_OPERATORS
 
 EXPONENT_LIMIT = 60
 """Exponents of tensors stay within ± this: their powers of two are exact in float32."""

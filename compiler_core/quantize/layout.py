@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.windows import sample_shape
 from compiler_core.quantize.ir import View
-from compiler_core.quantize.windows import sample_shape
 
 Chw = tuple[int, int, int]
 Index = npt.NDArray[np.int64]

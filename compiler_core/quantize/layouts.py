@@ -11,6 +11,7 @@ from math import prod
 import numpy as np
 
 from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.windows import sample_shape
 from compiler_core.quantize.layout import (
     Chw,
     Index,
@@ -21,7 +22,6 @@ from compiler_core.quantize.layout import (
     through_view,
     view_of,
 )
-from compiler_core.quantize.windows import sample_shape
 
 
 class MisfitError(Exception):

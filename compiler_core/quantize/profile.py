@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.errors import InputError
+from compiler_core.files.npz import read_npz, write_npz
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.text import graph_digest
-from compiler_core.npz import read_npz, write_npz
 from compiler_core.quantize.calibration import (
     Progress,
     Samples,

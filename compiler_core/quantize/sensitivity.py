@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.session import FloatSession
+from compiler_core.graph.windows import sample_shape
 from compiler_core.quantize.accuracy import Accuracy, Estimate, Metric, measure, sqnr
 from compiler_core.quantize.apply import apply_scheme, weighted_layers
 from compiler_core.quantize.assemble import CPU
@@ -21,7 +22,6 @@ from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGra
 from compiler_core.quantize.reference import IntegerRun, ReferenceExecutor
 from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme, WeightRounding
 from compiler_core.quantize.statistics import TensorRange
-from compiler_core.quantize.windows import sample_shape
 
 Samples = Mapping[str, npt.NDArray[Any]]
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compiler_core.package.report import LayerReport
+from compiler_core.executable.report import LayerReport
+from compiler_core.partition.unit_names import SLICED_UNITS, core_of
 from compiler_core.system.steps import Step
 from compiler_core.system.timeline import (
     ALL_CORES,
@@ -21,8 +22,7 @@ from compiler_core.system.timeline import (
     simulate,
 )
 from compiler_core.targets.target import Target
-from compiler_core.targets.vta.launch_timing import LaunchTiming
-from compiler_core.units import SLICED_UNITS, core_of
+from compiler_core.units.vta.link.launch_timing import LaunchTiming
 
 _PICOSECONDS_PER_MILLISECOND = 10**9
 

@@ -16,7 +16,7 @@ from compiler_core.quantize.ir import (
     QuantizedGraph,
 )
 from compiler_core.system.timeline import TaskKind
-from compiler_core.targets.vta.segment import Layer, SegmentLayers
+from compiler_core.units.vta.link.segment import Layer, SegmentLayers
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from compiler_core.errors import InputError
-from compiler_core.targets.host import HOST, host_description, require_npu
 from compiler_core.targets.schema import TargetSections
 from compiler_core.targets.target import CpuTable, Quantity, Target, TargetDescription
 from compiler_core.targets.target_file import (
@@ -24,6 +23,7 @@ from compiler_core.targets.target_file import (
     shown,
     table_name,
 )
+from compiler_core.targets.this_machine import HOST, host_description, require_npu
 
 DESCRIPTIONS = Path(__file__).parent / "descriptions"
 _LIKE_HOST = "vta"
@@ -102,7 +102,7 @@ def _table_path(lineage: list[TargetFile]) -> Path | None:
 
 def _cpu_table(path: Path) -> CpuTable:
     # Only targets that name a table pay for what reading one imports.
-    from compiler_core.system.cpu_table import read_cpu_table
+    from compiler_core.units.cpu.cost_table import read_cpu_table
 
     if not path.is_file():
         raise InputError(

@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from compiler_core.targets.target import Cpu, Target
-from compiler_core.targets.vta.hardware import (
+from compiler_core.units.vta.machine.hardware import (
     BufferDepth,
     ElementBytes,
     InstructionCosts,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from compiler_core.targets.vta.hardware import VtaCore
+from compiler_core.units.vta.machine.hardware import VtaCore
 
 
 class OriginKind(Enum):

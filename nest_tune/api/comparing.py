@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nest_tune.api.study import Study
-from nest_tune.study import compare as comparing
-from nest_tune.study.compare import Comparison
+from nest_tune.study.views import compare as comparing
+from nest_tune.study.views.compare import Comparison
 
 
 def compare(*studies: Study, trials: int | None = None, pick: str = "knee") -> Comparison:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from compiler_core.compile import CompiledModel, compile_model
-from compiler_core.configuration import Configuration, read_configuration
+from compiler_core.compile.compile import CompiledModel, compile_model
+from compiler_core.compile.sources import FloatModel, load_model, quantize_model
+from compiler_core.configuration.configuration import Configuration, read_configuration
 from compiler_core.errors import InputError
-from compiler_core.frontend import FloatModel, load_model, quantize_model
-from compiler_core.package.report import LayerReport, Metrics
+from compiler_core.executable.report import LayerReport, Metrics
 from compiler_core.package.text import Level, level_text
 from compiler_core.package.writer import require_free, write_package
 from compiler_core.partition.configured import with_plan
@@ -18,7 +18,7 @@ from compiler_core.quantize.profile import Profile, read_profile
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from nest_tune.api.values import Arrays, PathName, Progress, samples_of
-from nest_tune.quantization.profile_store import stored_profile
+from nest_tune.stores.profile_store import stored_profile
 
 
 @dataclass(frozen=True, eq=False)

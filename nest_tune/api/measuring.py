@@ -9,7 +9,7 @@ from compiler_core.package.reader import Package
 from nest_tune.api.compiling import Compilation
 from nest_tune.api.packages import load_package
 from nest_tune.api.values import PathName
-from nest_tune.measurers import Measurer, load_measurer
+from nest_tune.board_measurers import Measurer, load_measurer
 
 
 @dataclass(frozen=True)

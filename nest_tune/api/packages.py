@@ -9,19 +9,19 @@ from typing import Any, Literal
 
 import numpy.typing as npt
 
+from compiler_core.compile.sources import LABELS, load_model
 from compiler_core.errors import CheckError, InputError
-from compiler_core.frontend import LABELS, load_model
-from compiler_core.npz import read_npz
-from compiler_core.package.backends import Backend, Observer, Reference, Simulator
-from compiler_core.package.check import run_checked
-from compiler_core.package.evaluate import Evaluation, Metric
-from compiler_core.package.evaluate import evaluate as evaluate_runner
-from compiler_core.package.profile import Roofline, UnitProfile, by_unit, trace_slices, tracks
-from compiler_core.package.profile import roofline as roofline_of
+from compiler_core.executable.backends import Backend, Observer, Reference, Simulator
+from compiler_core.executable.check import run_checked
+from compiler_core.executable.evaluate import Evaluation, Metric
+from compiler_core.executable.evaluate import evaluate as evaluate_runner
+from compiler_core.executable.profile import Roofline, UnitProfile, by_unit, trace_slices, tracks
+from compiler_core.executable.profile import roofline as roofline_of
+from compiler_core.executable.report import LayerReport, Metrics
+from compiler_core.executable.runner import Runner
+from compiler_core.files.npz import read_npz
+from compiler_core.files.trace import write_trace
 from compiler_core.package.reader import Package, read_package
-from compiler_core.package.report import LayerReport, Metrics
-from compiler_core.package.runner import Runner
-from compiler_core.trace import write_trace
 from nest_tune.api.compiling import Compilation
 from nest_tune.api.values import Arrays, PathName, Progress, samples_of
 
@@ -67,7 +67,7 @@ class Profile:
         Raises:
             InputError: The file cannot be written.
         """
-        from compiler_core.whole_file import require_writable, write_atomically
+        from compiler_core.files.whole_file import require_writable, write_atomically
 
         require_writable(Path(path), "trace")
         manifest = self.package.manifest

@@ -11,16 +11,16 @@ from typing import Literal
 
 from nest_tune.api.study_view import StudyView
 from nest_tune.api.values import PathName
-from nest_tune.study.creation import create_study
-from nest_tune.study.flags import Flags, resolve
-from nest_tune.study.ground import survey_ground
 from nest_tune.study.lifecycle import run_study
 from nest_tune.study.observer import Observer
-from nest_tune.study.resume import check_file, resumed_settings
-from nest_tune.study.selection import require_idle, require_running
-from nest_tune.study.settings import storage_url
-from nest_tune.study.storage import StudyStorage
-from nest_tune.study.stored_study import Request
+from nest_tune.study.request.flags import Flags, resolve
+from nest_tune.study.request.settings import storage_url
+from nest_tune.study.store.creation import create_study
+from nest_tune.study.store.dependencies import survey_ground
+from nest_tune.study.store.resume import check_file, resumed_settings
+from nest_tune.study.store.selection import require_idle, require_running
+from nest_tune.study.store.storage import StudyStorage
+from nest_tune.study.store.stored_study import Request
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Study(StudyView):
             metric: Of accuracy: ``top1``, ``top5``, ``agreement``, ``sqnr_db``, ``cosine``, or
                 ``module:function``, called with ``(outputs, labels)`` on every worker.
             measurer: Measures latency and energy of every trial, see
-                :mod:`nest_tune.measurers`; the simulator without.
+                :mod:`nest_tune.board_measurers`; the simulator without.
             shapes: Of inputs with dynamic axes.
             objectives: ``latency_ms:min``, ``accuracy:max``, ….
             constraints: ``accuracy_drop<=0.01``, ….

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compiler_core.configuration import Configuration
-from compiler_core.whole_file import require_writable, write_atomically
+from compiler_core.configuration.configuration import Configuration
+from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.api.compiling import Compilation, compilation
 from nest_tune.api.values import PathName, Progress
 from nest_tune.report.explain import Explanation
-from nest_tune.study.ground import survey_ground
-from nest_tune.study.result import StudyResult, compile_trial, load_result
-from nest_tune.study.selection import decisions_of, ground_of, selected
-from nest_tune.study.storage import StudyStorage
+from nest_tune.study.store.dependencies import survey_ground
+from nest_tune.study.store.result import StudyResult, compile_trial, load_result
+from nest_tune.study.store.selection import decisions_of, ground_of, selected
+from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.trial import OuterTrial
 
 

@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from os import environ
 from pathlib import Path
 
-from compiler_core.compile import model_layers, model_tasks
-from compiler_core.configuration import Configuration, read_configuration
-from compiler_core.frontend import load_model, noise_samples, quantize_model
-from compiler_core.schedules import choose_schedules
-from compiler_core.targets.host import require_npu
+from compiler_core.compile.compile import model_layers, model_tasks
+from compiler_core.compile.sources import load_model, noise_samples, quantize_model
+from compiler_core.configuration.configuration import Configuration, read_configuration
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
-from compiler_core.targets.vta.bound import lower_bound
-from compiler_core.targets.vta.layer import measure_layer
+from compiler_core.targets.this_machine import require_npu
 from compiler_core.tensor.task import Task, shape_text
+from compiler_core.units.vta.legality.bound import lower_bound
+from compiler_core.units.vta.legality.choice import choose_schedules
+from compiler_core.units.vta.lower.layer import measure_layer
 from nest_tune.api.values import Arrays, PathName, samples_of
 from nest_tune.records.database import RecordDatabase
-from nest_tune.samplers.sampler import require_sampler
-from nest_tune.study.settings import storage_url
-from nest_tune.task_store import find, remember
+from nest_tune.samplers.schedules.sampler import require_sampler
+from nest_tune.stores.task_store import find, remember
+from nest_tune.study.request.settings import storage_url
 from nest_tune.tuning.task_search import TaskResult, TaskSearch
 from nest_tune.tuning.tune import Budget
 from nest_tune.tuning.tune import tune_task as search_task

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from compiler_core.frontend import named_samples, read_samples
+from compiler_core.compile.sources import named_samples, read_samples
 from compiler_core.graph.ir import Graph
 
 PathName = str | PathLike[str]

@@ -6,11 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from compiler_core.compile import CompiledModel, compile_model, model_layers, model_tasks
-from compiler_core.configuration import Configuration, Subject, read_configuration
-from compiler_core.errors import InfeasibleError, InputError
-from compiler_core.file_digest import file_digest
-from compiler_core.frontend import (
+from compiler_core.compile.compile import CompiledModel, compile_model, model_layers, model_tasks
+from compiler_core.compile.sources import (
     LABELS,
     FloatModel,
     QuantizedModel,
@@ -18,13 +15,16 @@ from compiler_core.frontend import (
     quantize_model,
     read_samples,
 )
-from compiler_core.lock import Lock, LockedLayer
-from compiler_core.npz import read_npz
+from compiler_core.configuration.configuration import Configuration, Subject, read_configuration
+from compiler_core.configuration.lock import Lock, LockedLayer
+from compiler_core.errors import InfeasibleError, InputError
+from compiler_core.files.file_digest import file_digest
+from compiler_core.files.npz import read_npz
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.targets.load import load_target
 from nest_tune.ci.lock import Sources, constants_sha256, locked, locked_layers
-from nest_tune.study.goals import COMPARING
-from nest_tune.study.scoring import float_outputs, score
+from nest_tune.study.execution.scoring import float_outputs, score
+from nest_tune.study.request.goals import COMPARING
 
 Progress = Callable[[str], None]
 Value = str | int | float | None

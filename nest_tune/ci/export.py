@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from compiler_core.compile import CompiledModel, compile_model
-from compiler_core.configuration import Configuration, configuration_text
+from compiler_core.compile.compile import CompiledModel, compile_model
+from compiler_core.compile.sources import quantize_model
+from compiler_core.configuration.configuration import Configuration, configuration_text
 from compiler_core.errors import InternalError
-from compiler_core.frontend import quantize_model
 from nest_tune.ci.lock import Sources, constants_sha256, locked, locked_layers
-from nest_tune.study.bench import Bench
-from nest_tune.study.ground import Ground
-from nest_tune.study.result import StudyResult, compile_trial
-from nest_tune.study.selection import ground_of
+from nest_tune.study.execution.candidates import Bench
+from nest_tune.study.store.dependencies import Ground
+from nest_tune.study.store.result import StudyResult, compile_trial
+from nest_tune.study.store.selection import ground_of
 from nest_tune.study.trial import OuterTrial
 
 

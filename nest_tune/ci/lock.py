@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
-from compiler_core.compile import CompiledModel
-from compiler_core.configuration import Configuration
-from compiler_core.file_digest import file_digest
-from compiler_core.frontend import Arrays, FloatModel, read_samples
-from compiler_core.lock import Lock, LockedLayer
-from compiler_core.targets.vta.lowering_version import LOWERING_VERSION
+from compiler_core.compile.compile import CompiledModel
+from compiler_core.compile.sources import Arrays, FloatModel, read_samples
+from compiler_core.configuration.configuration import Configuration
+from compiler_core.configuration.lock import Lock, LockedLayer
+from compiler_core.files.file_digest import file_digest
+from compiler_core.units.vta.schedule.lowering_version import LOWERING_VERSION
 
 _VERSIONS = ("nest-tune", "numpy", "onnx", "onnxruntime")
 

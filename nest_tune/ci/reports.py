@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
-from compiler_core.xml_text import xml_characters
+from compiler_core.files.xml_text import xml_characters
 from nest_tune.ci.check import TOTALS, CheckResult, Difference
 from nest_tune.markdown import cell
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from compiler_core.configuration import read_configuration
+from compiler_core.configuration.configuration import read_configuration
 from compiler_core.errors import InputError
-from compiler_core.file_digest import file_digest
+from compiler_core.files.file_digest import file_digest
 
 MOST_JOBS = 200
 """What a matrix may hold at both services (256 and 200)."""

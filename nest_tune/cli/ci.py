@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from compiler_core.errors import CheckError, InputError
-from compiler_core.whole_file import require_writable, write_atomically
+from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import print_json, progress, version
 
@@ -122,7 +122,7 @@ def check(
 
 
 def _rewrite(lock: Path, result: CheckResult) -> None:
-    from compiler_core.configuration import configuration_text
+    from compiler_core.configuration.configuration import configuration_text
 
     assert result.updated is not None
     text = configuration_text(result.updated).encode()

@@ -14,7 +14,7 @@ from nest_tune.cli.options import AsJson, ModelFile, Shapes, TargetName, parse_s
 from nest_tune.cli.output import console, print_json, progress
 
 if TYPE_CHECKING:
-    from compiler_core.configuration import Configuration
+    from compiler_core.configuration.configuration import Configuration
     from nest_tune.api.compiling import Compilation
 
 EXAMPLE = "Example: nest-tune compile resnet8.onnx --target vta --calibration calib.npz -o out"

@@ -68,8 +68,8 @@ def _studies(context: typer.Context) -> dict[str, int]:
 
 
 def _read(url: str | None) -> Iterator[tuple[str, int]]:
-    from nest_tune.study.settings import storage_url
-    from nest_tune.study.storage import StudyStorage
+    from nest_tune.study.request.settings import storage_url
+    from nest_tune.study.store.storage import StudyStorage
 
     with closing(StudyStorage(storage_url(url, os.environ), create=False)) as storage:
         for study in storage.studies():

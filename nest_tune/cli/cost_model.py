@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from compiler_core.whole_file import require_writable
+from compiler_core.files.whole_file import require_writable
 from nest_tune.cli.options import AsJson, RecordStorage, TargetName
 from nest_tune.cli.output import console, print_json
-from nest_tune.study.settings import DEFAULT_STORAGE
+from nest_tune.study.request.settings import DEFAULT_STORAGE
 
 app = typer.Typer(
     name="cost-model",
@@ -39,7 +39,7 @@ def show(
     require_writable(save, "--save")
 
     from cost_models.boosted import BoostedModel
-    from cost_models.features.tiling import FEATURES, SCHEMA
+    from cost_models.vta.tiling import FEATURES, SCHEMA
 
     if model is not None:
         learnt = BoostedModel.load(model)

@@ -31,7 +31,7 @@ def dashboard(
     the extra `dashboard`. Ctrl-C ends it.
     """
     require_dashboard()
-    from nest_tune.study.mirror import Mirror
+    from nest_tune.study.views.optuna_copy import Mirror
 
     opened = open_storage(storage)
     mirror = Mirror(opened)

@@ -175,9 +175,9 @@ def _simulator() -> str:
     import numpy as np
 
     from compiler_core.targets.load import load_target
-    from compiler_core.targets.vta.program_file import read_program_file
-    from compiler_core.targets.vta.simulate import simulate
-    from nest_tune.sample_program import sample_program
+    from compiler_core.units.vta.machine.program_file import read_program_file
+    from compiler_core.units.vta.machine.sample_program import sample_program
+    from compiler_core.units.vta.tool.simulate import simulate
 
     arrays = sample_program()
     with tempfile.TemporaryDirectory() as folder:
@@ -226,8 +226,8 @@ def _folder() -> str:
 
 def _storage() -> str:
     """The storage that studies go to, where there is one; none is made."""
-    from nest_tune.study.settings import storage_url
-    from nest_tune.study.storage import StudyStorage
+    from nest_tune.study.request.settings import storage_url
+    from nest_tune.study.store.storage import StudyStorage
 
     url = storage_url(None, os.environ)
     path = url.removeprefix("sqlite:///")

@@ -10,7 +10,7 @@ import typer
 
 from compiler_core.errors import InputError
 from nest_tune.cli.completion import target_names
-from nest_tune.study.settings import DEFAULT_STORAGE
+from nest_tune.study.request.settings import DEFAULT_STORAGE
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file.")]

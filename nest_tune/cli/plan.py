@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from compiler_core.whole_file import require_writable, write_atomically
+from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.completion import target_names
 from nest_tune.cli.options import AsJson, ModelFile, Shapes
 from nest_tune.cli.output import print_json, progress

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compiler_core.errors import InputError
-from compiler_core.whole_file import require_writable, write_atomically
+from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.options import parse_shapes
 from nest_tune.cli.output import print_json, progress
 from nest_tune.cli.plan_report import plan_document
 
 if TYPE_CHECKING:
-    from compiler_core.frontend import FloatModel
+    from compiler_core.compile.sources import FloatModel
     from compiler_core.partition.evaluate import Evaluation, Evaluator
     from compiler_core.partition.plan import Plan
     from compiler_core.partition.resolve import ResolvedPlan
-    from compiler_core.system.cpu_profile import Timing
+    from compiler_core.units.cpu.measure import Timing
 
 
 class PlanJob:
@@ -35,10 +35,10 @@ class PlanJob:
     ) -> None:
         require_writable(svg, "--svg")
         require_writable(trace, "--trace")
-        from compiler_core.configuration import Subject, read_configuration
-        from compiler_core.frontend import load_model
-        from compiler_core.system.cpu_table import read_cpu_table
+        from compiler_core.compile.sources import load_model
+        from compiler_core.configuration.configuration import Subject, read_configuration
         from compiler_core.targets.load import load_target
+        from compiler_core.units.cpu.cost_table import read_cpu_table
 
         self._chip = load_target(target)
         self.on_host = self._chip.by_clock
@@ -101,8 +101,8 @@ class PlanJob:
             picture = draw(evaluator, evaluation, title).encode()
             write_atomically(self._svg, lambda stream: stream.write(picture))
         if self._trace is not None:
+            from compiler_core.files.trace import write_trace
             from compiler_core.partition.perfetto import plan_slices, track_names
-            from compiler_core.trace import write_trace
 
             slices = list(plan_slices(evaluator, evaluation))
             tracks = track_names(evaluator)
@@ -146,7 +146,7 @@ class PlanJob:
         )
 
     def _measure(self) -> Timing:
-        from compiler_core.system.cpu_profile import measure_model
+        from compiler_core.units.cpu.measure import measure_model
 
         progress(f"measuring {self.model.name} on this machine")
         return measure_model(self.model.graph)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nest_tune.cli.output import console
 
 if TYPE_CHECKING:
-    from compiler_core.configuration import Subject
+    from compiler_core.configuration.configuration import Subject
     from compiler_core.partition.best import BestPlan
     from compiler_core.partition.evaluate import Evaluation, Evaluator
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler_core.errors import InputError
-from compiler_core.whole_file import require_writable, write_atomically
+from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import console, print_json
 
@@ -46,8 +46,8 @@ def profile(
 
     loaded = read_package(package)
     if trace is not None:
-        from compiler_core.package.profile import trace_slices, tracks
-        from compiler_core.trace import write_trace
+        from compiler_core.executable.profile import trace_slices, tracks
+        from compiler_core.files.trace import write_trace
 
         title = f"{loaded.manifest.model.name} on {loaded.manifest.target.name}"
         slices = trace_slices(loaded.executable, loaded.report)
@@ -94,7 +94,7 @@ def _print_host(loaded: Package, package: Path, by: By) -> None:
 
 
 def _document(loaded: Package, package: Path, by: By) -> dict[str, Any]:
-    from compiler_core.package.profile import by_instruction, by_unit, roofline
+    from compiler_core.executable.profile import by_instruction, by_unit, roofline
 
     target = loaded.manifest.target
     layers = []
@@ -133,7 +133,7 @@ def _table(*columns: str) -> Table:
 def _layers(loaded: Package) -> Table:
     from rich.text import Text
 
-    from compiler_core.package.profile import roofline
+    from compiler_core.executable.profile import roofline
 
     table = _table(
         "<layer", "<unit", "<operator", "<shape", "ms", "cycles", "bound", "of bound",
@@ -162,7 +162,7 @@ def _layers(loaded: Package) -> Table:
 
 
 def _units(loaded: Package) -> Table:
-    from compiler_core.package.profile import by_unit
+    from compiler_core.executable.profile import by_unit
 
     table = _table("<unit", "steps", "ms", "share", "mJ", "share", "cycles", "DRAM KiB")
     for unit in by_unit(loaded.report):
@@ -180,7 +180,7 @@ def _units(loaded: Package) -> Table:
 
 
 def _instructions(loaded: Package) -> Table:
-    from compiler_core.package.profile import by_instruction
+    from compiler_core.executable.profile import by_instruction
 
     table = _table("<module", "<what", "<kind", "count", "cycles", "of all cycles")
     total = loaded.manifest.metrics.npu_cycles or 1

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from compiler_core.whole_file import require_writable, write_atomically
+from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.options import AsJson, ModelFile, OrtThreads, Shapes, parse_shapes
 from nest_tune.cli.output import console, print_json, progress
 
@@ -36,9 +36,9 @@ def profile_cpu(
 ) -> None:
     """Measure every operator of a model on this CPU: a cost table for plans."""
     require_writable(output, "--output")
-    from compiler_core.frontend import load_model
-    from compiler_core.system.cpu_profile import measure_model, profile_cpu, random_inputs
-    from compiler_core.system.cpu_table import write_cpu_table
+    from compiler_core.compile.sources import load_model
+    from compiler_core.units.cpu.cost_table import write_cpu_table
+    from compiler_core.units.cpu.measure import measure_model, profile_cpu, random_inputs
 
     graph = load_model(model, parse_shapes(shape)).graph
     feeds = random_inputs(graph)

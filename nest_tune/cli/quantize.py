@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler_core.errors import InputError
-from compiler_core.whole_file import require_writable, write_atomically
+from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli import quantize_search
 from nest_tune.cli.completion import target_names
 from nest_tune.cli.options import AsJson, ModelFile, OrtThreads, Shapes, parse_shapes
 from nest_tune.cli.output import console, print_json, progress
 
 if TYPE_CHECKING:
-    from compiler_core.frontend import FloatModel
+    from compiler_core.compile.sources import FloatModel
     from compiler_core.quantize.profile import Profile
     from compiler_core.quantize.scheme import QuantizationScheme
     from compiler_core.quantize.sensitivity import LayerSensitivity
@@ -53,7 +53,7 @@ def profile(
     shapes = parse_shapes(shape)
     require_writable(output, "--output")
 
-    from compiler_core.frontend import load_model
+    from compiler_core.compile.sources import load_model
     from compiler_core.quantize.profile import write_profile
 
     source = load_model(model, shapes)
@@ -120,11 +120,11 @@ def sensitivity(
     shapes = parse_shapes(shape)
     require_writable(plot, "--plot")
 
-    from compiler_core.frontend import load_model
+    from compiler_core.compile.sources import load_model
     from compiler_core.quantize.assignment import default_assignment
     from compiler_core.quantize.sensitivity import sensitivities
-    from compiler_core.targets.host import require_npu
     from compiler_core.targets.load import load_target
+    from compiler_core.targets.this_machine import require_npu
 
     chip = require_npu(load_target(target))
     source = load_model(model, shapes)
@@ -154,7 +154,7 @@ app.command("search", epilog=quantize_search.EXAMPLE)(quantize_search.search)
 
 
 def _gather(source: FloatModel, calibration: Path, sizes: list[int], jobs: int) -> Profile:
-    from compiler_core.frontend import read_samples
+    from compiler_core.compile.sources import read_samples
     from compiler_core.quantize.profile import profile_model
 
     samples = read_samples(calibration, source.graph)
@@ -185,8 +185,8 @@ def _samples(source: FloatModel, path: Path | None, limit: int) -> tuple[dict[st
     """At most ``limit`` samples, spread evenly, and their labels where there are some."""
     import numpy as np
 
-    from compiler_core.frontend import LABELS, read_samples
-    from compiler_core.npz import read_npz
+    from compiler_core.compile.sources import LABELS, read_samples
+    from compiler_core.files.npz import read_npz
     from compiler_core.quantize.calibration import check_samples, model_batch
 
     if path is None:
@@ -206,9 +206,9 @@ def _samples(source: FloatModel, path: Path | None, limit: int) -> tuple[dict[st
 
 
 def _scheme(path: Path | None) -> QuantizationScheme:
+    from compiler_core.files.toml_file import read_toml
     from compiler_core.quantize.exponents import Granularity
     from compiler_core.quantize.scheme import QuantizationScheme, read_scheme
-    from compiler_core.toml_file import read_toml
 
     if path is None:
         return QuantizationScheme(
@@ -236,7 +236,7 @@ def _table(found: tuple[LayerSensitivity, ...], samples: int) -> None:
     from rich.table import Table
 
     from compiler_core.quantize.accuracy import Metric
-    from nest_tune.quantization.plot import noise_bars, text_bar
+    from nest_tune.scheme_search.plot import noise_bars, text_bar
 
     shown = Metric.TOP1 if found and Metric.TOP1 in found[0].accuracy.metrics else Metric.AGREEMENT
     table = Table(
@@ -264,7 +264,7 @@ def _table(found: tuple[LayerSensitivity, ...], samples: int) -> None:
 
 def _picture(source: FloatModel, found: tuple[LayerSensitivity, ...]) -> str:
     from compiler_core.quantize.accuracy import Metric
-    from nest_tune.quantization.plot import sensitivity_svg
+    from nest_tune.scheme_search.plot import sensitivity_svg
 
     values = [item.accuracy.metrics[Metric.SQNR].value for item in found]
     title = f"{source.name}: SQNR of the scores with one layer alone in integers"

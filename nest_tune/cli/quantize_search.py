@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from compiler_core.whole_file import require_writable, write_atomically
+from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.options import AsJson, ModelFile, OrtThreads, Shapes, parse_shapes
 from nest_tune.cli.output import console, print_json, progress
 
 if TYPE_CHECKING:
     from compiler_core.quantize.accuracy import Accuracy
-    from nest_tune.quantization.evaluation import SchemeEvaluator
-    from nest_tune.quantization.search import Candidate, SearchResult
+    from nest_tune.scheme_search.evaluation import SchemeEvaluator
+    from nest_tune.scheme_search.search import Candidate, SearchResult
 
 EXAMPLE = (
     "Example: nest-tune quantize search resnet8.onnx --target vta --calibration calib.npz "
@@ -67,17 +67,22 @@ def search(
     shapes = parse_shapes(shape)
     require_writable(output, "--output")
 
-    from compiler_core.configuration import Configuration, Scheme, Subject, configuration_text
-    from compiler_core.frontend import LABELS, load_model, quantize_model, read_samples
-    from compiler_core.npz import read_npz
+    from compiler_core.compile.sources import LABELS, load_model, quantize_model, read_samples
+    from compiler_core.configuration.configuration import (
+        Configuration,
+        Scheme,
+        Subject,
+        configuration_text,
+    )
+    from compiler_core.files.npz import read_npz
     from compiler_core.quantize.assignment import default_assignment
-    from compiler_core.targets.host import require_npu
     from compiler_core.targets.load import load_target
-    from nest_tune.quantization.accuracy_cache import AccuracyCache
-    from nest_tune.quantization.evaluation import SchemeEvaluator
-    from nest_tune.quantization.profile_store import stored_profile
-    from nest_tune.quantization.search import search_schemes
-    from nest_tune.task_store import cache_folder
+    from compiler_core.targets.this_machine import require_npu
+    from nest_tune.scheme_search.accuracy_cache import AccuracyCache
+    from nest_tune.scheme_search.evaluation import SchemeEvaluator
+    from nest_tune.scheme_search.search import search_schemes
+    from nest_tune.stores.profile_store import stored_profile
+    from nest_tune.stores.task_store import cache_folder
 
     chip = require_npu(load_target(target))
     source = load_model(model, shapes)

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from compiler_core.whole_file import require_writable, write_atomically
+from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.completion import target_names
 from nest_tune.cli.options import AsJson, RecordStorage
 from nest_tune.cli.output import console, print_json
-from nest_tune.study.settings import DEFAULT_STORAGE
+from nest_tune.study.request.settings import DEFAULT_STORAGE
 
 app = typer.Typer(
     name="record",
@@ -173,7 +173,7 @@ def verify(
 
 def _different(snapshot: Any, target: str, count: int) -> list[dict[str, Any]]:
     from compiler_core.targets.load import load_npu_target
-    from compiler_core.targets.vta.lowering_version import LOWERING_VERSION
+    from compiler_core.units.vta.schedule.lowering_version import LOWERING_VERSION
     from nest_tune.records.record import core_digest
     from nest_tune.tuning.measure import measure
 

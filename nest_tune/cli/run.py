@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from compiler_core.errors import InputError
-from compiler_core.whole_file import require_writable
+from compiler_core.files.whole_file import require_writable
 from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import print_json, progress
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from compiler_core.package.reader import Package
-    from compiler_core.targets.vta.linker import CoreProgram, Launch, NpuSegment
+    from compiler_core.units.vta.link.linker import CoreProgram, Launch, NpuSegment
 
 EXAMPLE = "Example: nest-tune run out --inputs x.npz --outputs y.npz --check"
 
@@ -46,7 +46,7 @@ def run(
     if outputs.resolve() == inputs.resolve():
         raise InputError(f"--outputs {outputs}: is the same file as --inputs")
 
-    from compiler_core.npz import write_npz
+    from compiler_core.files.npz import write_npz
     from nest_tune.api.packages import load_package
     from nest_tune.api.packages import run as run_package
 
@@ -118,7 +118,7 @@ class _Dump:
         before: npt.NDArray[np.uint8],
         after: npt.NDArray[np.uint8],
     ) -> None:
-        from compiler_core.targets.vta.timing import time_program
+        from compiler_core.units.vta.simulate.timing import time_program
 
         target = self._package.executable.target
         core = target.npu

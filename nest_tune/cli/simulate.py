@@ -12,15 +12,15 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler_core.errors import InputError
-from compiler_core.whole_file import require_writable, write_atomically
+from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.options import AsJson, TargetName
 from nest_tune.cli.output import ExitCode, console, print_json
 
 if TYPE_CHECKING:
     from compiler_core.targets.target import Target
-    from compiler_core.targets.vta.program_file import ProgramFile
-    from compiler_core.targets.vta.simulate import SimulationResult
-    from compiler_core.targets.vta.timing_result import TimingResult
+    from compiler_core.units.vta.machine.program_file import ProgramFile
+    from compiler_core.units.vta.simulate.timing_result import TimingResult
+    from compiler_core.units.vta.tool.simulate import SimulationResult
 
 EXAMPLE = "Example: nest-tune simulate conv.npz --target vta --trace t.json"
 
@@ -79,10 +79,10 @@ def simulate(
     require_writable(trace, "--trace")
 
     from compiler_core.targets.load import load_npu_target
-    from compiler_core.targets.vta.advice import ADVICE
-    from compiler_core.targets.vta.hardware import TimingProfile
-    from compiler_core.targets.vta.program_file import read_program_file
-    from compiler_core.targets.vta.simulate import simulate as run
+    from compiler_core.units.vta.machine.hardware import TimingProfile
+    from compiler_core.units.vta.machine.program_file import read_program_file
+    from compiler_core.units.vta.tool.advice import ADVICE
+    from compiler_core.units.vta.tool.simulate import simulate as run
 
     chip = load_npu_target(target)
     chosen = TimingProfile(profile.value) if profile is not None else None
@@ -131,10 +131,10 @@ def _write_dram(path: Path, result: SimulationResult) -> None:
 def _write_timeline(
     path: Path, source: ProgramFile, chip: Target, profile: Any, result: SimulationResult
 ) -> None:
-    from compiler_core.targets.vta.isa import decode
-    from compiler_core.targets.vta.profiles import PROFILES
-    from compiler_core.targets.vta.timeline import TRACKS, timeline
-    from compiler_core.trace import write_trace
+    from compiler_core.files.trace import write_trace
+    from compiler_core.units.vta.machine.isa import decode
+    from compiler_core.units.vta.machine.profiles import PROFILES
+    from compiler_core.units.vta.simulate.timeline import TRACKS, timeline
 
     timing = result.timing
     assert timing is not None

@@ -49,12 +49,17 @@ def show(
     """Show the joint space of a model, or the tiling space of one of its tasks."""
     shapes = parse_shapes(shape)
 
-    from compiler_core.compile import model_layers, model_tasks
-    from compiler_core.configuration import Configuration
-    from compiler_core.frontend import load_model, noise_samples, quantize_model, read_samples
+    from compiler_core.compile.compile import model_layers, model_tasks
+    from compiler_core.compile.sources import (
+        load_model,
+        noise_samples,
+        quantize_model,
+        read_samples,
+    )
+    from compiler_core.configuration.configuration import Configuration
     from compiler_core.targets.load import load_npu_target
-    from nest_tune.study.parts import make_space
-    from nest_tune.task_store import find
+    from nest_tune.stores.task_store import find
+    from nest_tune.study.proposals.outer_space import make_space
 
     chip = load_npu_target(target)
     source = load_model(model, shapes)
@@ -91,14 +96,14 @@ def show(
 
 
 def _tiling_size(task: Task, chip: Target) -> int:
-    from search_spaces.tiling import TilingSpace
+    from search_spaces.vta.tiling import TilingSpace
 
     return TilingSpace(task.workload, chip.npu.geometry).product_size
 
 
 def _show_task(task: Task, chip: Target, as_json: bool) -> None:
     from compiler_core.tensor.task import shape_text
-    from search_spaces.tiling import TilingSpace
+    from search_spaces.vta.tiling import TilingSpace
 
     space = TilingSpace(task.workload, chip.npu.geometry)
     pruning = space.pruning()
@@ -141,7 +146,7 @@ def _table(parameters: tuple[Parameter, ...]) -> Any:
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
-    from compiler_core.plain import to_plain
+    from compiler_core.files.plain import to_plain
 
     return {
         "name": parameter.name,

@@ -30,12 +30,12 @@ from nest_tune.cli.study_options import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nest_tune.study.flags import Flags
-    from nest_tune.study.ground import Ground
-    from nest_tune.study.result import StudyResult
-    from nest_tune.study.settings import StudySettings
-    from nest_tune.study.storage import StudyStorage
-    from nest_tune.study.stored_study import StoredStudy
+    from nest_tune.study.request.flags import Flags
+    from nest_tune.study.request.settings import StudySettings
+    from nest_tune.study.store.dependencies import Ground
+    from nest_tune.study.store.result import StudyResult
+    from nest_tune.study.store.storage import StudyStorage
+    from nest_tune.study.store.stored_study import StoredStudy
     from nest_tune.study.trial import OuterTrial
 
 app = typer.Typer(
@@ -130,7 +130,7 @@ def start(
     as_json: AsJson = False,
 ) -> None:
     """Create a study and run it."""
-    from nest_tune.study.flags import Flags, resolve
+    from nest_tune.study.request.flags import Flags, resolve
 
     flags = Flags(
         name=name,
@@ -172,9 +172,9 @@ def _start(
     output: Path | None,
     as_json: bool,
 ) -> None:
-    from nest_tune.study.creation import create_study
-    from nest_tune.study.ground import survey_ground
-    from nest_tune.study.storage import StudyStorage
+    from nest_tune.study.store.creation import create_study
+    from nest_tune.study.store.dependencies import survey_ground
+    from nest_tune.study.store.storage import StudyStorage
 
     _check_output(output)
     progress(f"importing {settings.model}")
@@ -205,10 +205,10 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     """Go on where a study stopped: same sampler, same space."""
-    from nest_tune.study.creation import create_study
-    from nest_tune.study.durations import parse_timeout
-    from nest_tune.study.ground import survey_ground
-    from nest_tune.study.resume import check_file, resumed_settings
+    from nest_tune.study.request.durations import parse_timeout
+    from nest_tune.study.store.creation import create_study
+    from nest_tune.study.store.dependencies import survey_ground
+    from nest_tune.study.store.resume import check_file, resumed_settings
 
     _check_output(output)
     opened = open_storage(storage)
@@ -245,9 +245,9 @@ def _run(
     output: Path | None,
     as_json: bool,
 ) -> None:
-    from nest_tune.study.documents import result_document
     from nest_tune.study.lifecycle import run_study
-    from nest_tune.study.progress import Panel, make_progress
+    from nest_tune.study.views.documents import result_document
+    from nest_tune.study.views.progress import Panel, make_progress
 
     observer = make_progress(ground.settings.objectives)
     with _saved(study.name, url):
@@ -287,7 +287,7 @@ def _compile(
     if output is None:
         return None
     from compiler_core.package.writer import write_package
-    from nest_tune.study.result import compile_trial
+    from nest_tune.study.store.result import compile_trial
 
     progress(f"compiling trial {chosen.number} to {output}")
     write_package(compile_trial(ground, result, chosen), output, {})
@@ -295,7 +295,7 @@ def _compile(
 
 
 def _print_dry_run(ground: Ground, as_json: bool) -> None:
-    from nest_tune.study.settings import settings_document
+    from nest_tune.study.request.settings import settings_document
 
     settings = settings_document(ground.settings)
     size = ground.space.product_size

@@ -16,7 +16,7 @@ from nest_tune.cli.study_options import Pick, StorageUrl, open_storage
 from nest_tune.markdown import cell
 
 if TYPE_CHECKING:
-    from nest_tune.study.compare import Comparison
+    from nest_tune.study.views.compare import Comparison
 
 __all__ = ["app", "compare", "comparison_tables"]
 
@@ -51,8 +51,8 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare studies after the same number of trials: best values, fronts, decisions."""
-    from nest_tune.study import compare as comparing
-    from nest_tune.study.result import load_result
+    from nest_tune.study.store.result import load_result
+    from nest_tune.study.views import compare as comparing
 
     opened = open_storage(storage)
     results = [load_result(opened, opened.find(name)) for name in names]
@@ -67,7 +67,7 @@ def compare(
 
 def comparison_document(found: Comparison) -> dict[str, Any]:
     """A comparison for scripts."""
-    from nest_tune.study.documents import trial_document
+    from nest_tune.study.views.documents import trial_document
 
     studies = []
     for contender in found.contenders:

@@ -27,8 +27,8 @@ def cancel(name: Name, storage: StorageUrl = None) -> None:
 
 
 def _ask(name: str, url: str | None, *, cancel: bool) -> None:
-    from nest_tune.study.selection import require_running
-    from nest_tune.study.stored_study import Request
+    from nest_tune.study.store.selection import require_running
+    from nest_tune.study.store.stored_study import Request
 
     storage = open_storage(url)
     study = require_running(storage.find(name))
@@ -43,7 +43,7 @@ def delete(
     storage: StorageUrl = None,
 ) -> None:
     """Delete a study with its trials; measurements of tasks stay."""
-    from nest_tune.study.selection import require_idle
+    from nest_tune.study.store.selection import require_idle
 
     opened = open_storage(storage)
     study = require_idle(opened.find(name))

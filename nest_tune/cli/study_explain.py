@@ -14,7 +14,7 @@ from nest_tune.cli.study_options import NameOfTrial, Pick, StorageUrl, open_stor
 
 if TYPE_CHECKING:
     from nest_tune.report.explain import Explanation
-    from nest_tune.study.result import StudyResult
+    from nest_tune.study.store.result import StudyResult
 
 __all__ = ["app", "explain"]
 
@@ -34,9 +34,9 @@ def explain(
     Each decision is changed back to the default alone and measured again on the simulator.
     """
     from nest_tune.report import explain as explaining
-    from nest_tune.study.documents import trial_document
-    from nest_tune.study.result import load_result
-    from nest_tune.study.selection import ground_of, selected
+    from nest_tune.study.store.result import load_result
+    from nest_tune.study.store.selection import ground_of, selected
+    from nest_tune.study.views.documents import trial_document
 
     study, number = split_name(name)
     opened = open_storage(storage)

@@ -12,7 +12,7 @@ from compiler_core.errors import InputError
 from nest_tune.cli.completion import picks, study_names, trial_names
 
 if TYPE_CHECKING:
-    from nest_tune.study.storage import StudyStorage
+    from nest_tune.study.store.storage import StudyStorage
 
 StorageUrl = Annotated[
     str | None,
@@ -61,8 +61,8 @@ RayAddress = Annotated[
 
 def open_storage(url: str | None) -> StudyStorage:
     """The storage by flag, environment or default; its file has to exist."""
-    from nest_tune.study.settings import storage_url
-    from nest_tune.study.storage import StudyStorage
+    from nest_tune.study.request.settings import storage_url
+    from nest_tune.study.store.storage import StudyStorage
 
     return StudyStorage(storage_url(url, os.environ), create=False)
 

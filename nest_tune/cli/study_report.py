@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from compiler_core.whole_file import require_writable, write_atomically
+from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import print_json, progress
 from nest_tune.cli.study import app
@@ -31,8 +31,8 @@ def report(
     require_writable(output, "--output")
     from nest_tune.report.collect import collect
     from nest_tune.report.page import page
-    from nest_tune.study.result import load_result
-    from nest_tune.study.settings import storage_url
+    from nest_tune.study.request.settings import storage_url
+    from nest_tune.study.store.result import load_result
 
     opened = open_storage(storage)
     url = storage_url(storage, os.environ)

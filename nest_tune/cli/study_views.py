@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler_core.errors import InfeasibleError
-from compiler_core.whole_file import require_writable, write_atomically
+from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import console, print_json
 from nest_tune.cli.study import app
@@ -22,13 +22,13 @@ from nest_tune.cli.study_options import (
     open_storage,
     split_name,
 )
-from nest_tune.study.goals import Metric
+from nest_tune.study.request.goals import Metric
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from nest_tune.study.result import StudyResult
-    from nest_tune.study.storage import StudyStorage
+    from nest_tune.study.store.result import StudyResult
+    from nest_tune.study.store.storage import StudyStorage
     from nest_tune.study.trial import OuterTrial
     from search_spaces.joint import JointSpace
 
@@ -38,8 +38,8 @@ __all__ = ["app", "best", "export", "list_studies", "print_result", "show", "tri
 @app.command("list", epilog="Example: nest-tune study list --json")
 def list_studies(storage: StorageUrl = None, as_json: AsJson = False) -> None:
     """List the studies of a storage."""
-    from nest_tune.study.documents import place_text, study_place, study_status
-    from nest_tune.study.result import load_result
+    from nest_tune.study.store.result import load_result
+    from nest_tune.study.views.documents import place_text, study_place, study_status
 
     opened = open_storage(storage)
     results = [load_result(opened, study) for study in opened.studies()]
@@ -83,7 +83,7 @@ def list_studies(storage: StorageUrl = None, as_json: AsJson = False) -> None:
 
 
 def _load(storage: StudyStorage, name: str) -> StudyResult:
-    from nest_tune.study.result import load_result
+    from nest_tune.study.store.result import load_result
 
     return load_result(storage, storage.find(name))
 
@@ -91,10 +91,10 @@ def _load(storage: StudyStorage, name: str) -> StudyResult:
 @app.command(epilog="Example: nest-tune study show resnet8-vta:12")
 def show(name: NameOfTrial, storage: StorageUrl = None, as_json: AsJson = False) -> None:
     """Show a study, or one trial of it."""
-    from nest_tune.study.documents import study_status, trial_document
-    from nest_tune.study.selection import decisions_of, trial_of
-    from nest_tune.study.settings import settings_document
+    from nest_tune.study.request.settings import settings_document
+    from nest_tune.study.store.selection import decisions_of, trial_of
     from nest_tune.study.trial import outcome_counts
+    from nest_tune.study.views.documents import study_status, trial_document
 
     study, number = split_name(name)
     result = _load(open_storage(storage), study)
@@ -144,7 +144,7 @@ def trials(
     as_json: AsJson = False,
 ) -> None:
     """List the trials of a study."""
-    from nest_tune.study.documents import trial_document
+    from nest_tune.study.views.documents import trial_document
 
     result = _load(open_storage(storage), name)
     if as_json:
@@ -186,9 +186,9 @@ def best(
     as_json: AsJson = False,
 ) -> None:
     """Show the feasible front and pick one trial of it."""
-    from nest_tune.study.documents import result_document
-    from nest_tune.study.ground import survey_ground
-    from nest_tune.study.result import compile_trial
+    from nest_tune.study.store.dependencies import survey_ground
+    from nest_tune.study.store.result import compile_trial
+    from nest_tune.study.views.documents import result_document
 
     result = _load(open_storage(storage), name)
     chosen = result.chosen(pick)
@@ -220,7 +220,7 @@ def export(
 ) -> None:
     """Write the configuration of a trial as a lock file."""
     from nest_tune.ci.export import export_text
-    from nest_tune.study.selection import selected
+    from nest_tune.study.store.selection import selected
 
     require_writable(output, "--output")
     study, number = split_name(name)
@@ -239,9 +239,9 @@ def print_result(
 ) -> None:
     """Summary, front and chosen trial."""
     del space
-    from nest_tune.study.front import closest
     from nest_tune.study.observer import Ended
-    from nest_tune.study.selection import decisions_of
+    from nest_tune.study.proposals.front import closest
+    from nest_tune.study.store.selection import decisions_of
     from nest_tune.study.trial import outcome_counts
 
     out = console()

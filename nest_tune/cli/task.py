@@ -15,9 +15,9 @@ from nest_tune.cli.output import console, print_json
 
 if TYPE_CHECKING:
     from compiler_core.targets.target import Target
-    from compiler_core.targets.vta.schedule import Schedule
-    from compiler_core.targets.vta.timing_result import TimingResult
     from compiler_core.tensor.task import Task
+    from compiler_core.units.vta.schedule.schedule import Schedule
+    from compiler_core.units.vta.simulate.timing_result import TimingResult
     from nest_tune.api.tasks import ModelTask
 
 app = typer.Typer(
@@ -51,7 +51,7 @@ def list_tasks(
     """List the distinct tasks of a model with their untuned cycles."""
     shapes = parse_shapes(shape)
 
-    from compiler_core.configuration import Configuration, read_configuration
+    from compiler_core.configuration.configuration import Configuration, read_configuration
     from compiler_core.targets.load import load_npu_target
     from nest_tune.api.tasks import tasks
 
@@ -72,7 +72,7 @@ def list_tasks(
 
 
 def _row(entry: ModelTask) -> dict[str, Any]:
-    from compiler_core.plain import to_plain
+    from compiler_core.files.plain import to_plain
 
     workload = entry.task.workload
     return {
@@ -129,10 +129,10 @@ def measure(
     as_json: AsJson = False,
 ) -> None:
     """Measure one given schedule of a task: cycles, bytes, utilization."""
-    from compiler_core.schedules import check_schedule
     from compiler_core.targets.load import load_npu_target
-    from compiler_core.targets.vta.layer import measure_layer
-    from nest_tune.task_store import find
+    from compiler_core.units.vta.legality.choice import check_schedule
+    from compiler_core.units.vta.lower.layer import measure_layer
+    from nest_tune.stores.task_store import find
 
     chip = load_npu_target(target)
     chosen = find(task)
@@ -150,13 +150,13 @@ def measure(
 
 
 def _read_schedule(path: Path, task: str) -> Schedule:
-    from compiler_core.configuration import (
+    from compiler_core.configuration.configuration import (
         CONFIGURATION_SCHEMA,
         read_configuration_document,
         read_schedule,
     )
     from compiler_core.errors import InputError
-    from compiler_core.toml_file import read_toml
+    from compiler_core.files.toml_file import read_toml
 
     document = read_toml(path)
     if document.get("schema") != CONFIGURATION_SCHEMA:
@@ -170,10 +170,10 @@ def _read_schedule(path: Path, task: str) -> Schedule:
 def _measurement(
     task: Task, schedule: Schedule, timing: TimingResult, chip: Target
 ) -> dict[str, Any]:
-    from compiler_core.package.report import MEMORIES
-    from compiler_core.plain import to_plain
-    from compiler_core.targets.vta.bound import lower_bound
+    from compiler_core.executable.report import MEMORIES
+    from compiler_core.files.plain import to_plain
     from compiler_core.tensor.task import shape_text
+    from compiler_core.units.vta.legality.bound import lower_bound
 
     bound = lower_bound(task.workload, chip.npu)
     moved = {name: getattr(timing.traffic, name).data_bytes for name in MEMORIES}

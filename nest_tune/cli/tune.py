@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from compiler_core.whole_file import require_writable, write_atomically
+from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.options import AsJson, RecordStorage, TargetName
 from nest_tune.cli.output import console, print_json, without_password
-from nest_tune.study.durations import parse_timeout
-from nest_tune.study.settings import DEFAULT_STORAGE
+from nest_tune.study.request.durations import parse_timeout
+from nest_tune.study.request.settings import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
     from compiler_core.targets.target import Target
@@ -140,7 +140,7 @@ def _state(search: TaskSearch) -> str:
 
 
 def _document(result: TaskResult, chip: Target, wall_s: float, exhaustive: bool) -> dict[str, Any]:
-    from compiler_core.plain import to_plain
+    from compiler_core.files.plain import to_plain
     from compiler_core.tensor.task import shape_text
 
     document = {
@@ -189,7 +189,7 @@ def _print(result: TaskResult, wall_s: float) -> None:
 
 
 def _toml(result: TaskResult) -> str:
-    from compiler_core.plain import to_plain
-    from compiler_core.toml_file import toml_text
+    from compiler_core.files.plain import to_plain
+    from compiler_core.files.toml_file import toml_text
 
     return toml_text(to_plain(result.best))

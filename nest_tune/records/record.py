@@ -10,12 +10,12 @@ from enum import Enum
 from typing import Any
 
 from compiler_core.errors import InputError
-from compiler_core.plain import from_plain, refuse_unknown, to_plain
-from compiler_core.targets.vta.hardware import VtaCore
-from compiler_core.targets.vta.schedule import Schedule, schedule_kind
+from compiler_core.files.plain import from_plain, refuse_unknown, to_plain
 from compiler_core.tensor.digest import digest
 from compiler_core.tensor.task import Task
 from compiler_core.tensor.workload import ConvWorkload, MaxPoolWorkload, Workload
+from compiler_core.units.vta.machine.hardware import VtaCore
+from compiler_core.units.vta.schedule.schedule import Schedule, schedule_kind
 
 
 class Outcome(Enum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from compiler_core.compile import CompiledModel
+from compiler_core.compile.compile import CompiledModel
 from compiler_core.errors import NestTuneError
 from nest_tune.report.data import (
     LABELS,
@@ -20,12 +20,12 @@ from nest_tune.report.data import (
 )
 from nest_tune.report.reproduce import commands, versions
 from nest_tune.report.trial_charts import front_charts, progress_charts
-from nest_tune.study.documents import study_status
-from nest_tune.study.front import closest
-from nest_tune.study.goals import Metric
-from nest_tune.study.ground import Ground
-from nest_tune.study.result import StudyResult
+from nest_tune.study.proposals.front import closest
+from nest_tune.study.request.goals import Metric
+from nest_tune.study.store.dependencies import Ground
+from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import Outcome, OuterTrial, outcome_counts
+from nest_tune.study.views.documents import study_status
 
 __all__ = ["CompiledPart", "ReportData", "collect"]
 
@@ -51,8 +51,8 @@ def collect(
         InputError: The rule cannot be used.
     """
     from nest_tune.report.importance import importances
-    from nest_tune.study.selection import decisions_of
-    from nest_tune.study.settings import settings_document
+    from nest_tune.study.request.settings import settings_document
+    from nest_tune.study.store.selection import decisions_of
 
     chosen = result.chosen(rule)
     default = result.default
@@ -112,9 +112,9 @@ def _compiled(
     result: StudyResult, chosen: OuterTrial, notes: list[str], progress: Progress
 ) -> CompiledPart:
     """Sections of the compiled model; where its files have changed or gone, a note instead."""
-    from nest_tune.study.ground import survey_ground
-    from nest_tune.study.result import compile_trial
-    from nest_tune.study.resume import check_unchanged
+    from nest_tune.study.store.dependencies import survey_ground
+    from nest_tune.study.store.result import compile_trial
+    from nest_tune.study.store.resume import check_unchanged
 
     try:
         ground = survey_ground(result.settings, result.study)
@@ -128,7 +128,7 @@ def _compiled(
     except NestTuneError as error:
         notes.append(f"Everything that takes a compile is left out: {error.message}")
         return CompiledPart()
-    from compiler_core.frontend import read_samples
+    from compiler_core.compile.sources import read_samples
     from nest_tune.report import compiled as parts
     from nest_tune.report.quantized import SQNR_SAMPLES, quantized_rows
 

@@ -9,22 +9,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.compile import CompiledModel
-from compiler_core.package.executable import Executable
-from compiler_core.package.profile import roofline
-from compiler_core.package.report import LayerReport
+from compiler_core.compile.compile import CompiledModel
+from compiler_core.executable.executable import Executable
+from compiler_core.executable.profile import roofline
+from compiler_core.executable.report import LayerReport
 from compiler_core.partition.best import prepare
 from compiler_core.partition.picture import draw
 from compiler_core.partition.placement import ON_CPU, ON_NPU
 from compiler_core.partition.resolve import unit_number
+from compiler_core.partition.unit_names import NPU
 from compiler_core.quantize.assignment import cpu_reasons
 from compiler_core.system.compiled import CompiledTimeline
 from compiler_core.system.timeline import TaskKind
 from compiler_core.targets.target import Target
-from compiler_core.targets.vta.launch_timing import time_launch
-from compiler_core.targets.vta.linker import Launch
-from compiler_core.targets.vta.timing_result import Actor
-from compiler_core.units import NPU
+from compiler_core.units.vta.link.launch_timing import time_launch
+from compiler_core.units.vta.link.linker import Launch
+from compiler_core.units.vta.simulate.timing_result import Actor
 from nest_tune.report.charts import RoofDot, RooflineChart
 from nest_tune.report.gantt import Gantt, Stretch, Strip, Track, busy_shares
 

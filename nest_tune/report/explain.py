@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from compiler_core.compile import CompiledModel, model_layers, model_tasks
+from compiler_core.compile.compile import CompiledModel, model_layers, model_tasks
 from compiler_core.errors import InfeasibleError, InputError
-from compiler_core.plain import to_plain
+from compiler_core.files.plain import to_plain
 from compiler_core.quantize.assignment import cpu_reasons
-from nest_tune.study.bench import Bench
-from nest_tune.study.ground import Ground
-from nest_tune.study.result import StudyResult, compile_trial
+from nest_tune.study.execution.candidates import Bench
+from nest_tune.study.store.dependencies import Ground
+from nest_tune.study.store.result import StudyResult, compile_trial
 from nest_tune.study.trial import Outcome, OuterTrial
 
 Progress = Callable[[str], None]

@@ -13,7 +13,7 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import create_trial
 
-from nest_tune.study.goals import Objective
+from nest_tune.study.request.goals import Objective
 from nest_tune.study.trial import OuterTrial
 
 FEWEST_TRIALS = 16

@@ -15,7 +15,7 @@ from nest_tune.records.database import RecordDatabase, Snapshot
 from nest_tune.records.record import core_digest
 from nest_tune.report.charts import ScatterChart
 from nest_tune.report.data import Predictions
-from nest_tune.study.result import StudyResult
+from nest_tune.study.store.result import StudyResult
 from nest_tune.tuning.knowledge import BASE, knowledge_of
 
 _FOLDS = 5

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.compile import CompiledModel
+from compiler_core.compile.compile import CompiledModel
 from compiler_core.graph.session import FloatSession
 from compiler_core.quantize.ir import IntegerConv, IntegerSegment
 from compiler_core.quantize.reference import ReferenceExecutor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from math import isfinite
 
-from nest_tune.study.result import StudyResult
+from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import OuterTrial
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from compiler_core.xml_text import xml_text
+from compiler_core.files.xml_text import xml_text
 from nest_tune.report.scale import Scale, short
 
 Place = tuple[float, float]

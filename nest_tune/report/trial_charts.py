@@ -8,8 +8,8 @@ from math import isfinite
 from nest_tune.report.charts import Dot, FrontChart, Limits, Line, ProgressChart
 from nest_tune.report.data import label_of, number
 from nest_tune.report.scale import short
-from nest_tune.study.goals import Direction, Metric, Objective
-from nest_tune.study.result import StudyResult
+from nest_tune.study.request.goals import Direction, Metric, Objective
+from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import OuterTrial
 
 

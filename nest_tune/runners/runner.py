@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from compiler_core.errors import InputError, MissingDependencyError, NestTuneError
-from compiler_core.nearest import did_you_mean
+from compiler_core.files.nearest import did_you_mean
 
 Plain = Any
 """``None``, bool, int, float, str, bytes, list or dict of those."""

@@ -20,18 +20,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from compiler_core.errors import InputError, NestTuneError
-from compiler_core.plain import to_plain
+from compiler_core.files.plain import to_plain
 from compiler_core.tensor.digest import digest
 from nest_tune.runners.runner import Answer, Ending
-from nest_tune.study.calls import Calls
-from nest_tune.study.inner import CountedTask, TunedTask, Tuner, task_from_plain, tuned_from_plain
+from nest_tune.study.execution.cached_calls import Calls
+from nest_tune.study.execution.scoring import Score
 from nest_tune.study.observer import Budget, Ended, Observer
-from nest_tune.study.proposals import SearchProblem, propose
-from nest_tune.study.prospects import Prospects
-from nest_tune.study.scoring import Score
-from nest_tune.study.storage import StudyStorage
-from nest_tune.study.stored_study import Request, StoredStudy
+from nest_tune.study.proposals.proposals import SearchProblem, propose
+from nest_tune.study.proposals.screening import Prospects
+from nest_tune.study.store.storage import StudyStorage
+from nest_tune.study.store.stored_study import Request, StoredStudy
 from nest_tune.study.trial import Outcome, OuterTrial, Proposal
+from nest_tune.study.tuning.seam import (
+    CountedTask,
+    TunedTask,
+    Tuner,
+    task_from_plain,
+    tuned_from_plain,
+)
 from nest_tune.tuning.task_search import TaskSearch
 
 BATCH = 8
@@ -40,7 +46,7 @@ BATCH = 8
 EQUAL_ERRORS = 10
 """So many equal errors at the start end a study."""
 
-_WORK = "nest_tune.study.worker"
+_WORK = "nest_tune.study.execution.worker"
 _BEAT_S = 1.0
 _BASELINE_TIMEOUT_S = 3600.0
 

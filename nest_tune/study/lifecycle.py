@@ -8,23 +8,23 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from compiler_core.compile.sources import read_samples
 from compiler_core.errors import NestTuneError
-from compiler_core.frontend import read_samples
-from nest_tune.quantization.profile_store import stored_profile
 from nest_tune.records.database import RecordDatabase
 from nest_tune.records.record import core_digest
 from nest_tune.records.sharing import SharedRecords
 from nest_tune.runners.runner import RunnerOptions, Setup, make_runner
-from nest_tune.study.calls import Calls
+from nest_tune.stores.profile_store import stored_profile
 from nest_tune.study.engine import Engine
-from nest_tune.study.ground import Ground
-from nest_tune.study.inner import Tuner, Untuned, tuned_from_plain
+from nest_tune.study.execution.cached_calls import Calls
+from nest_tune.study.execution.worker_files import files_of, needs_of
 from nest_tune.study.observer import Budget, Observer, status_after
-from nest_tune.study.result import StudyResult, load_result
-from nest_tune.study.shipping import files_of, needs_of
-from nest_tune.study.storage import StudyStorage
-from nest_tune.study.stored_study import Status, StoredStudy
-from nest_tune.study.tasks import RecordTuner, own_records
+from nest_tune.study.store.dependencies import Ground
+from nest_tune.study.store.result import StudyResult, load_result
+from nest_tune.study.store.storage import StudyStorage
+from nest_tune.study.store.stored_study import Status, StoredStudy
+from nest_tune.study.tuning.from_records import RecordTuner, own_records
+from nest_tune.study.tuning.seam import Tuner, Untuned, tuned_from_plain
 from nest_tune.tuning.measure import Measurer
 from nest_tune.tuning.task_search import TaskSearch
 
@@ -51,7 +51,7 @@ def working(
         payload = {**vars(subjects), "shapes": {k: list(v) for k, v in subjects.shapes.items()}}
         runner = make_runner(
             settings.runner,
-            Setup("nest_tune.study.worker:prepare", payload, files_of(subjects)),
+            Setup("nest_tune.study.execution.worker:prepare", payload, files_of(subjects)),
             RunnerOptions(settings.jobs, settings.ray_address),
         )
         opened.callback(runner.close)

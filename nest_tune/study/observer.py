@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from nest_tune.study.inner import TunedTask
-from nest_tune.study.stored_study import Status
+from nest_tune.study.store.stored_study import Status
 from nest_tune.study.trial import OuterTrial
+from nest_tune.study.tuning.seam import TunedTask
 from nest_tune.tuning.task_search import TaskSearch
 
 

@@ -52,7 +52,8 @@ class OuterTrial:
         outcome: How it ended.
         metrics: By name; empty where it was not measured.
         accuracy_samples: Samples that its accuracy was measured on.
-        hits: Which samples of the subset were right, see :class:`nest_tune.study.scoring.Score`.
+        hits: Which samples of the subset were right, see
+            :class:`nest_tune.study.execution.scoring.Score`.
         subset_accuracy: Accuracy on the subset.
         settled: Whether its accuracy was measured on all evaluation data (or there are none).
         message: Why it is not complete.

@@ -10,15 +10,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from compiler_core.errors import InputError
-from compiler_core.targets.vta.hardware import VtaCore
-from compiler_core.targets.vta.lowering_version import LOWERING_VERSION
-from compiler_core.targets.vta.resident_schedule import ResidentSchedule
-from compiler_core.targets.vta.schedule import Schedule
-from compiler_core.targets.vta.schedule_rows import to_rows
 from compiler_core.tensor.workload import Workload
+from compiler_core.units.vta.machine.hardware import VtaCore
+from compiler_core.units.vta.schedule.lowering_version import LOWERING_VERSION
+from compiler_core.units.vta.schedule.resident_schedule import ResidentSchedule
+from compiler_core.units.vta.schedule.schedule import Schedule
+from compiler_core.units.vta.schedule.schedule_rows import to_rows
 from cost_models.boosted import BoostedModel, Boosting
-from cost_models.features.tiling import tiling_features
 from cost_models.training import TrainingSet
+from cost_models.vta.tiling import tiling_features
 from nest_tune.records.database import Snapshot
 from nest_tune.records.record import Outcome, Record, core_digest
 

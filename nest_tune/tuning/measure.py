@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compiler_core.errors import NestTuneError
-from compiler_core.plain import from_plain, to_plain
-from compiler_core.targets.vta.hardware import VtaCore
-from compiler_core.targets.vta.layer import measure_layer
-from compiler_core.targets.vta.lowering_version import LOWERING_VERSION
-from compiler_core.targets.vta.schedule import Schedule
-from compiler_core.targets.vta.schedule_rows import from_row, to_row
+from compiler_core.files.plain import from_plain, to_plain
 from compiler_core.tensor.task import Task
 from compiler_core.tensor.workload import ConvWorkload, MaxPoolWorkload, Workload
+from compiler_core.units.vta.lower.layer import measure_layer
+from compiler_core.units.vta.machine.hardware import VtaCore
+from compiler_core.units.vta.schedule.lowering_version import LOWERING_VERSION
+from compiler_core.units.vta.schedule.schedule import Schedule
+from compiler_core.units.vta.schedule.schedule_rows import from_row, to_row
 from nest_tune.records.record import Outcome, Record, core_digest, record_of
 
 if TYPE_CHECKING:

@@ -12,21 +12,21 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from compiler_core.errors import InfeasibleError, InputError
-from compiler_core.targets.vta.bound import lower_bound
-from compiler_core.targets.vta.default_schedule import default_schedule
-from compiler_core.targets.vta.hardware import VtaCore
-from compiler_core.targets.vta.lowering_version import LOWERING_VERSION
-from compiler_core.targets.vta.resident_schedule import ResidentSchedule
-from compiler_core.targets.vta.schedule import Schedule
 from compiler_core.tensor.digest import digest
 from compiler_core.tensor.task import Task
+from compiler_core.units.vta.legality.bound import lower_bound
+from compiler_core.units.vta.legality.default_schedule import default_schedule
+from compiler_core.units.vta.machine.hardware import VtaCore
+from compiler_core.units.vta.schedule.lowering_version import LOWERING_VERSION
+from compiler_core.units.vta.schedule.resident_schedule import ResidentSchedule
+from compiler_core.units.vta.schedule.schedule import Schedule
 from cost_models.boosted import BoostedModel
 from cost_models.evaluation import batch_quality
 from nest_tune.records.record import Outcome, Record, core_digest, record_of
-from nest_tune.samplers.sampler import Point, Problem, make_sampler
+from nest_tune.samplers.schedules.sampler import Point, Problem, make_sampler
 from nest_tune.tuning.knowledge import Knowledge
 from nest_tune.tuning.measure import Measurement, Measurer
-from search_spaces.tiling import TilingSpace
+from search_spaces.vta.tiling import TilingSpace
 
 BATCH = 16
 

@@ -7,18 +7,18 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from compiler_core.targets.vta.hardware import VtaCore
-from compiler_core.targets.vta.legality_resident import residency_violations
-from compiler_core.targets.vta.violation import Violation
 from compiler_core.tensor.task import Task
 from compiler_core.tensor.workload import ConvWorkload
+from compiler_core.units.violation import Violation
+from compiler_core.units.vta.legality.legality_resident import residency_violations
+from compiler_core.units.vta.machine.hardware import VtaCore
 from cost_models.boosted import BoostedModel
 from nest_tune.records.database import RecordDatabase, Snapshot
 from nest_tune.records.record import Record
-from nest_tune.tuning.anneal import Annealed, anneal_programs
 from nest_tune.tuning.knowledge import Knowledge, knowledge_of
 from nest_tune.tuning.measure import Measurer
 from nest_tune.tuning.task_search import BATCH, TaskResult, TaskSearch
+from nest_tune.tuning.vta.anneal import Annealed, anneal_programs
 
 Progress = Callable[[TaskSearch], None]
 """Called after every batch."""

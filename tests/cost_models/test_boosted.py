@@ -12,8 +12,8 @@ from scipy.stats import kendalltau
 from compiler_core.errors import InputError
 from cost_models.boosted import BoostedModel
 from cost_models.evaluation import cross_validate, kendall_tau, quality
-from cost_models.features.tiling import NAMES
 from cost_models.training import TrainingSet
+from cost_models.vta.tiling import NAMES
 
 
 def synthetic(tasks: int = 6, rows: int = 60) -> TrainingSet:

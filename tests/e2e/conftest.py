@@ -11,12 +11,12 @@ import numpy.typing as npt
 import onnxruntime
 import pytest
 
-from compiler_core.compile import CompiledModel, compile_model
-from compiler_core.configuration import Configuration
-from compiler_core.frontend import load_model, quantize_model
-from compiler_core.package.backends import Simulator
-from compiler_core.package.check import run_checked
-from compiler_core.package.executable import CpuSegment
+from compiler_core.compile.compile import CompiledModel, compile_model
+from compiler_core.compile.sources import load_model, quantize_model
+from compiler_core.configuration.configuration import Configuration
+from compiler_core.executable.backends import Simulator
+from compiler_core.executable.check import run_checked
+from compiler_core.executable.executable import CpuSegment
 from compiler_core.package.reader import read_package
 from compiler_core.package.writer import write_package
 from compiler_core.quantize.ir import FloatSegment

@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from compiler_core.compile import CompiledModel
+from compiler_core.compile.compile import CompiledModel
 
 
 class RandomNetwork:

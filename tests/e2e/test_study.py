@@ -50,7 +50,7 @@ class Commands:
 
     def wait_for_trials(self, process: subprocess.Popen[str], name: str, count: int) -> None:
         """Until a running study has stored so many trials."""
-        from nest_tune.study.storage import StudyStorage
+        from nest_tune.study.store.storage import StudyStorage
 
         path, end = self.folder / "nest-tune.db", time.monotonic() + 120
         while time.monotonic() < end and process.poll() is None:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler_core.compile import CompiledModel, compile_model
-from compiler_core.configuration import Configuration
-from compiler_core.frontend import load_model, quantize_model
+from compiler_core.compile.compile import CompiledModel, compile_model
+from compiler_core.compile.sources import load_model, quantize_model
+from compiler_core.configuration.configuration import Configuration
 from compiler_core.targets.load import load_target
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler_core.compile import CompiledModel
+from compiler_core.compile.compile import CompiledModel
 
 
 @pytest.mark.parametrize(

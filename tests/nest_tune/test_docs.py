@@ -117,7 +117,7 @@ def generate() -> ModuleType:
 def test_reference_covers_commands_targets_keys_and_errors(generate: ModuleType) -> None:
     from compiler_core.targets.load import bundled_targets
     from nest_tune.cli.app import COMMANDS
-    from nest_tune.study.study_file import StudyFile
+    from nest_tune.study.request.study_file import StudyFile
 
     commands = "\n".join(generate.commands())
     for name in COMMANDS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from compiler_core.plain import to_plain
+from compiler_core.files.plain import to_plain
 from compiler_core.tensor.digest import digest
 from nest_tune.study.trial import OuterTrial
 

@@ -8,8 +8,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from compiler_core.compile.sources import load_model
 from compiler_core.errors import InputError
-from compiler_core.frontend import load_model
 from compiler_core.partition.best import find_best, prepare
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.placement import ON_CPU, ON_NPU

@@ -18,14 +18,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from compiler_core.compile import CompiledModel, compile_model
-from compiler_core.configuration import Configuration, read_configuration
+from compiler_core.compile.compile import CompiledModel, compile_model
+from compiler_core.compile.sources import load_model, quantize_model
+from compiler_core.configuration.configuration import Configuration, read_configuration
 from compiler_core.errors import InputError, NestTuneError
-from compiler_core.frontend import load_model, quantize_model
+from compiler_core.executable.backends import Reference, Simulator
+from compiler_core.executable.runner import Runner
 from compiler_core.package import writer
-from compiler_core.package.backends import Reference, Simulator
 from compiler_core.package.reader import read_package
-from compiler_core.package.runner import Runner
 from compiler_core.package.seal import sealed_bytes
 from compiler_core.package.text import Level, level_text
 from compiler_core.package.writer import package_files, write_package

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from compiler_core.compile import CompiledModel
+from compiler_core.compile.compile import CompiledModel
 from compiler_core.errors import InputError
 from compiler_core.package import replace
 from compiler_core.package.reader import read_package

@@ -10,7 +10,7 @@ from types import ModuleType
 import onnx
 import pytest
 
-from compiler_core.frontend import load_model
+from compiler_core.compile.sources import load_model
 from compiler_core.graph.ir import Graph
 from compiler_core.partition.costs import CostTable, CpuPart, GroupCost, TensorCost
 from compiler_core.partition.evaluate import Evaluator

@@ -10,17 +10,17 @@ from types import ModuleType
 
 import pytest
 
-from compiler_core.compile import CompiledModel, compile_model
-from compiler_core.configuration import Configuration
-from compiler_core.frontend import FloatModel, load_model, noise_samples, quantize_model
+from compiler_core.compile.compile import CompiledModel, compile_model
+from compiler_core.compile.sources import FloatModel, load_model, noise_samples, quantize_model
+from compiler_core.configuration.configuration import Configuration
 from compiler_core.partition.baselines import all_cpu, all_npu
 from compiler_core.partition.best import find_best, misfits, prepare, untuned
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.groups import GroupGraph
 from compiler_core.partition.placement import Placement
 from compiler_core.partition.resolve import assignment_of
-from compiler_core.system.latency import node_cost
 from compiler_core.targets.load import load_target
+from compiler_core.units.cpu.cost import node_cost
 
 Groups = Callable[[str], GroupGraph]
 Random = Callable[..., Evaluator]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler_core.configuration import Subject
+from compiler_core.configuration.configuration import Subject
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.partition.groups import GroupGraph, build_groups

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from compiler_core.frontend import load_model
+from compiler_core.compile.sources import load_model
 from compiler_core.partition.baselines import all_npu
 from compiler_core.partition.best import find_best, prepare
 from compiler_core.partition.evaluate import Evaluator

@@ -9,10 +9,10 @@ from types import ModuleType
 
 import pytest
 
-from compiler_core.compile import compile_model, model_layers
-from compiler_core.configuration import Configuration, Scheme
+from compiler_core.compile.compile import compile_model, model_layers
+from compiler_core.compile.sources import load_model, noise_samples, quantize_model
+from compiler_core.configuration.configuration import Configuration, Scheme
 from compiler_core.errors import InputError
-from compiler_core.frontend import load_model, noise_samples, quantize_model
 from compiler_core.partition.best import prepare
 from compiler_core.partition.optimum import find_optimum
 from compiler_core.partition.resolve import assignment_of

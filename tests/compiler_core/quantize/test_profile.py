@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from compiler_core.errors import InputError
+from compiler_core.files.npz import read_npz, write_npz
 from compiler_core.graph.session import run_float
-from compiler_core.npz import read_npz, write_npz
 from compiler_core.quantize.magnitudes import NO_MAGNITUDES
 from compiler_core.quantize.profile import profile_model, read_profile, write_profile
 from compiler_core.quantize.range_methods import (

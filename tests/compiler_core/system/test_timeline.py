@@ -22,10 +22,10 @@ from compiler_core.system.timeline import (
     simulate,
 )
 from compiler_core.targets.load import load_target
-from compiler_core.targets.vta.default_schedule import default_schedule
-from compiler_core.targets.vta.layer import lower_layer
-from compiler_core.targets.vta.multicore import time_programs
 from compiler_core.tensor.workload import ConvWorkload, Epilogue, Window
+from compiler_core.units.vta.legality.default_schedule import default_schedule
+from compiler_core.units.vta.lower.layer import lower_layer
+from compiler_core.units.vta.simulate.multicore import time_programs
 
 
 def cpu(run: int, *after: int) -> Task:

@@ -14,8 +14,8 @@ from compiler_core.errors import InputError
 from compiler_core.targets import load
 from compiler_core.targets.load import bundled_targets, load_description, load_target
 from compiler_core.targets.target import OriginKind
-from compiler_core.targets.vta.hardware import LinearCost, TimingProfile
-from compiler_core.targets.vta.profiles import RTL2020, RTL_PIPELINED_32BIT
+from compiler_core.units.vta.machine.hardware import LinearCost, TimingProfile
+from compiler_core.units.vta.machine.profiles import RTL2020, RTL_PIPELINED_32BIT
 
 CHILD = 'schema = "nest-tune/target/1"\nname = "mine"\ninherit = "vta"\n'
 GUESS = 'origin = "assumed"\nsource = "a guess"\n'

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import nest_tune
-from compiler_core.npz import read_npz
+from compiler_core.files.npz import read_npz
 from nest_tune.api.compiling import Compilation
 
 

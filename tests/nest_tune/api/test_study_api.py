@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import nest_tune
-from compiler_core.npz import read_npz
+from compiler_core.files.npz import read_npz
 from nest_tune.study.observer import Observer
 from nest_tune.study.trial import OuterTrial
 

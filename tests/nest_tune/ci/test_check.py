@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from compiler_core.configuration import (
+from compiler_core.configuration.configuration import (
     configuration_text,
     parse_configuration,
     read_configuration,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler_core.targets.vta.advice import ADVICE
+from compiler_core.units.vta.tool.advice import ADVICE
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -115,8 +115,8 @@ def test_dumped_launches_execute_as_they_stand(
     run: Run, data: Path, package: Path, tmp_path: Path
 ) -> None:
     from compiler_core.targets.load import load_target
-    from compiler_core.targets.vta.functional import execute
-    from compiler_core.targets.vta.timing import time_program
+    from compiler_core.units.vta.simulate.functional import execute
+    from compiler_core.units.vta.simulate.timing import time_program
 
     folder = tmp_path / "launches"
     code, _, _ = run(

@@ -15,10 +15,10 @@ import pytest
 from optuna.trial import TrialState
 
 from nest_tune.cli.dashboard import HOST, bind
-from nest_tune.study.mirror import Mirror, frozen_trial
-from nest_tune.study.result import load_result
-from nest_tune.study.storage import StudyStorage
+from nest_tune.study.store.result import load_result
+from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.trial import Outcome
+from nest_tune.study.views.optuna_copy import Mirror, frozen_trial
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from compiler_core.targets.load import load_target
-from compiler_core.targets.vta.functional import execute
+from compiler_core.units.vta.simulate.functional import execute
 
 Run = Callable[..., tuple[int, str, str]]
 

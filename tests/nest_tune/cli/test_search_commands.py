@@ -13,7 +13,7 @@ import pytest
 
 from compiler_core.tensor.task import Task
 from compiler_core.tensor.workload import ConvWorkload, Epilogue, Window
-from nest_tune.task_store import task_text
+from nest_tune.stores.task_store import task_text
 
 ROOT = Path(__file__).resolve().parents[3]
 TASK = Task("vta", ConvWorkload(1, 32, 8, 8, 32, Window((1, 1)), 1, Epilogue(17, True, True, True)))

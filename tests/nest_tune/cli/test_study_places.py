@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from nest_tune.study.storage import StudyStorage
-from nest_tune.study.stored_study import Status
+from nest_tune.study.store.storage import StudyStorage
+from nest_tune.study.store.stored_study import Status
 from nest_tune.study.trial import Outcome
 
 Command = Callable[..., tuple[int, str, str]]

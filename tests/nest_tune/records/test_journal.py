@@ -18,12 +18,12 @@ from compiler_core.errors import InputError, MissingDependencyError, NestTuneErr
 from nest_tune.records import journal
 from nest_tune.records.connection import Connection
 from nest_tune.records.database import RecordDatabase
-from nest_tune.study.storage import StudyStorage
+from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.trial import Outcome, OuterTrial
 
 _WRITER = """
 import sys
-from nest_tune.study.storage import StudyStorage
+from nest_tune.study.store.storage import StudyStorage
 storage = StudyStorage(sys.argv[1])
 print("ready", flush=True)
 for number in range(100_000):

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compiler_core.errors import InputError, NestTuneError
-from compiler_core.targets.vta.schedule import ConvSchedule, MaxPoolSchedule
 from compiler_core.tensor.task import Task
 from compiler_core.tensor.workload import ConvWorkload, Epilogue, MaxPoolWorkload, Window
+from compiler_core.units.vta.schedule.schedule import ConvSchedule, MaxPoolSchedule
 from nest_tune.records.database import SCHEMA_VERSION, RecordDatabase
 from nest_tune.records.jsonl import read_records, write_records
 from nest_tune.records.record import (

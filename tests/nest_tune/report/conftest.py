@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from nest_tune.study.result import StudyResult, load_result
-from nest_tune.study.storage import StudyStorage
+from nest_tune.study.store.result import StudyResult, load_result
+from nest_tune.study.store.storage import StudyStorage
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from nest_tune.report.explain import Explanation, explain, is_worse
-from nest_tune.study.ground import Ground, survey_ground
-from nest_tune.study.result import StudyResult
+from nest_tune.study.store.dependencies import Ground, survey_ground
+from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import OuterTrial
 
 Run = Callable[..., tuple[int, str, str]]

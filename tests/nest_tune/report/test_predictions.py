@@ -15,11 +15,11 @@ from compiler_core.tensor.workload import ConvWorkload, Epilogue, Window
 from nest_tune.records.database import RecordDatabase
 from nest_tune.records.record import Record
 from nest_tune.report.predictions import predictions
-from nest_tune.study.goals import Direction, Metric, Objective
-from nest_tune.study.inner import TunedTask
-from nest_tune.study.result import StudyResult
-from nest_tune.study.settings import StudySettings
-from nest_tune.study.stored_study import Status, StoredStudy
+from nest_tune.study.request.goals import Direction, Metric, Objective
+from nest_tune.study.request.settings import StudySettings
+from nest_tune.study.store.result import StudyResult
+from nest_tune.study.store.stored_study import Status, StoredStudy
+from nest_tune.study.tuning.seam import TunedTask
 from nest_tune.tuning.tune import tune_tasks
 
 SAME = Window((3, 3), (1, 1), (1, 1, 1, 1))

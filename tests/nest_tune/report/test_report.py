@@ -18,9 +18,9 @@ import pytest
 from nest_tune.report.collect import collect
 from nest_tune.report.data import CompiledPart, ReportData
 from nest_tune.report.page import page
-from nest_tune.study.inner import TunedTask
-from nest_tune.study.result import StudyResult
+from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import Outcome
+from nest_tune.study.tuning.seam import TunedTask
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -337,7 +337,7 @@ class Studies:
     url = "sqlite:///nest-tune.db"
 
     def digest(self, name: str, count: int = 17, url: str = "sqlite:///nest-tune.db") -> str:
-        from nest_tune.study.storage import StudyStorage
+        from nest_tune.study.store.storage import StudyStorage
         from tests.nest_tune.trials_digest import trials_digest
 
         storage = StudyStorage(f"sqlite:///{self.folder / url.removeprefix('sqlite:///')}")

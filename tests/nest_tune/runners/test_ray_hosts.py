@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from nest_tune.study.storage import StudyStorage
+from nest_tune.study.store.storage import StudyStorage
 from tests.nest_tune.trials_digest import trials_digest
 
 HOSTS = 3

@@ -22,16 +22,18 @@ from nest_tune.runners.runner import (
     make_runner,
     resolve,
 )
-from nest_tune.study import ground, lifecycle, tasks
-from nest_tune.study.creation import create_study
-from nest_tune.study.flags import Flags
-from nest_tune.study.flags import resolve as resolve_settings
-from nest_tune.study.ground import survey_ground
+from nest_tune.study import lifecycle
 from nest_tune.study.lifecycle import run_study
 from nest_tune.study.observer import Observer
-from nest_tune.study.result import StudyResult
-from nest_tune.study.settings import StudySettings
-from nest_tune.study.storage import StudyStorage
+from nest_tune.study.request.flags import Flags
+from nest_tune.study.request.flags import resolve as resolve_settings
+from nest_tune.study.request.settings import StudySettings
+from nest_tune.study.store import dependencies as ground
+from nest_tune.study.store.creation import create_study
+from nest_tune.study.store.dependencies import survey_ground
+from nest_tune.study.store.result import StudyResult
+from nest_tune.study.store.storage import StudyStorage
+from nest_tune.study.tuning import from_records as tasks
 
 
 class InlineRunner:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nest_tune.study.storage import StudyStorage
+from nest_tune.study.store.storage import StudyStorage
 from tests.nest_tune.trials_digest import trials_digest
 
 

@@ -10,7 +10,7 @@ import pytest
 from compiler_core.errors import NestTuneError
 from nest_tune.runners.replay import make
 from nest_tune.runners.runner import Ending, RunnerOptions, Setup, Work
-from nest_tune.study import bench
+from nest_tune.study.execution import candidates as bench
 from nest_tune.study.trial import Outcome
 from nest_tune.tuning import measure
 from tests.nest_tune.trials_digest import trials_digest
@@ -18,8 +18,8 @@ from tests.nest_tune.trials_digest import trials_digest
 
 def test_everything_is_answered_by_an_error_that_says_what_is_missing() -> None:
     runner = make(Setup("a:b", None), RunnerOptions())
-    runner.submit(Work(1, "nest_tune.study.worker:survey", {}, 1.0))
-    runner.submit(Work(2, "nest_tune.study.worker:measure", {}, 1.0))
+    runner.submit(Work(1, "nest_tune.study.execution.worker:survey", {}, 1.0))
+    runner.submit(Work(2, "nest_tune.study.execution.worker:measure", {}, 1.0))
     runner.cancel(1)
     (answer,) = runner.wait(10.0)
     assert (answer.ticket, answer.ending, answer.error) == (2, Ending.ERROR, "MissingRecord")

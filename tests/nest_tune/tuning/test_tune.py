@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from compiler_core.targets.load import load_target
-from compiler_core.targets.vta.bound import lower_bound
-from compiler_core.targets.vta.default_schedule import default_schedule
-from compiler_core.targets.vta.hardware import VtaCore
-from compiler_core.targets.vta.layer import measure_layer
 from compiler_core.tensor.task import Task
 from compiler_core.tensor.workload import ConvWorkload, Epilogue, MaxPoolWorkload, Window
+from compiler_core.units.vta.legality.bound import lower_bound
+from compiler_core.units.vta.legality.default_schedule import default_schedule
+from compiler_core.units.vta.lower.layer import measure_layer
+from compiler_core.units.vta.machine.hardware import VtaCore
 from nest_tune.records.database import RecordDatabase, Snapshot
 from nest_tune.records.record import Outcome, Record
 from nest_tune.tuning.knowledge import knowledge_of

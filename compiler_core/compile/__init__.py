@@ -1,0 +1,1 @@
+"""From a model file and a configuration to an executable."""

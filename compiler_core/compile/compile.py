@@ -1,0 +1,320 @@
+"""The final compile: a quantized graph, a target and a configuration become an executable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from compiler_core.compile.linking import Linked
+from compiler_core.compile.sources import QuantizedModel
+from compiler_core.configuration.configuration import Configuration, Subject
+from compiler_core.errors import InputError
+from compiler_core.executable.executable import CpuSegment, Executable, Segment
+from compiler_core.executable.report import LayerReport, Metrics, Report, launch_report, totals
+from compiler_core.memory.plan import ALIGNMENT, DramPlan, align
+from compiler_core.partition.unit_names import NPU
+from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph
+from compiler_core.system.compiled import CompiledTimeline, compiled_timeline
+from compiler_core.system.steps import Step, model_steps
+from compiler_core.system.timeline import TaskKind
+from compiler_core.targets.target import Target
+from compiler_core.tensor.task import Task
+from compiler_core.units.cpu.cost import Cost, NodeCosts, conversion_cost
+from compiler_core.units.cpu.cost_table import target_costs
+from compiler_core.units.vta.cores.placed_layers import Placed, place_layers, slicing_key
+from compiler_core.units.vta.legality.choice import choose_schedules, require_known_tasks
+from compiler_core.units.vta.link.launch_timing import LaunchTiming, time_launch
+from compiler_core.units.vta.link.linker import Launch, NpuSegment
+from compiler_core.units.vta.link.segment import Layer, SegmentLayers, segment_layers
+from compiler_core.units.vta.schedule.schedule import Schedule
+
+_PICOSECONDS_PER_MILLISECOND = 10**9
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledModel:
+    """The result of a compile.
+
+    Attributes:
+        source: What was compiled.
+        configuration: Complete: what compiles to the same bytes again.
+        executable: The programs.
+        tasks: By id.
+        report: Layer by layer.
+        metrics: Totals.
+        timeline: When each layer of the report runs, and why not earlier.
+    """
+
+    source: QuantizedModel
+    configuration: Configuration
+    executable: Executable
+    tasks: Mapping[str, Task]
+    report: Report
+    metrics: Metrics
+    timeline: CompiledTimeline
+
+
+def compile_model(
+    source: QuantizedModel, target: Target, *, progress: Progress = lambda _: None
+) -> CompiledModel:
+    """Compiles a quantized model with the schedules of its configuration.
+
+    Args:
+        source: Quantized graph and configuration.
+        target: The machine.
+        progress: Told what is being done, one line at a time.
+
+    Raises:
+        InputError: The configuration is for another target or holds unknown tasks.
+        InfeasibleError: A schedule does not fit.
+        InternalError: A program breaks a rule of the machine.
+    """
+    made_for = source.configuration.target
+    if made_for.digest and made_for.digest != target.digest:
+        raise InputError(
+            f"the configuration is for target {made_for.name!r} with digest "
+            f"{made_for.digest[:16]}…; {target.name!r} has {target.digest[:16]}…",
+            hint="compile for the target that it was made for, or remove digest from its [target]",
+        )
+    if target.by_clock:
+        return _on_host(source, target, progress)
+    found = model_layers(source.quantized)
+    given = source.configuration.schedules
+    require_known_tasks(given, model_tasks(found))
+    placed = place_layers(found, source.configuration.plan, source.configuration.slicing, target)
+    tasks = model_tasks(placed.layers)
+    progress(f"{sum(len(part.layers) for part in placed.layers)} layers, {len(tasks)} tasks")
+    schedules = _whole_schedules(placed, given, target)
+    steps = model_steps(source.quantized, placed.layers)
+    linked = Linked(source.quantized, placed.layers, steps, schedules, placed.parts, target)
+    progress(f"{sum(len(part) for part in linked.launches)} launches, verifying")
+    executable = linked.executable()
+    progress("timing")
+    timings = [
+        time_launch(launch, target.npu)
+        for segment in executable.npu_segments
+        for launch in segment.launches
+    ]
+    costs = target_costs(target, source.model.graph)
+    report = _report(source.quantized, executable, placed, schedules, timings, costs)
+    units = [placed.units[step.layer.operator.name] for step in steps if step.layer is not None]
+    timeline = compiled_timeline(steps, report.layers, timings, units, target)
+    report = _with_times(report, timeline, target.npu_cores)
+    executable = _on_cores(executable, timeline, steps)
+    metrics = _metrics(executable, linked.plans, report, timeline.latency_ms)
+    configuration = replace(
+        source.configuration,
+        plan=placed.plan,
+        schedules=dict(sorted(schedules.items())),
+        slicing=placed.slicing,
+        target=Subject(target.name, target.digest),
+        measured={
+            "npu_cycles": float(metrics.npu_cycles),
+            "latency_ms": metrics.latency_ms,
+            "energy_mj": metrics.energy_mj,
+        },
+    )
+    return CompiledModel(source, configuration, executable, tasks, report, metrics, timeline)
+
+
+def _on_host(source: QuantizedModel, target: Target, progress: Progress) -> CompiledModel:
+    """This machine measures by the clock, and has no programs."""
+    from compiler_core.compile.this_machine import compile_for_host
+
+    executable, report, metrics, timeline = compile_for_host(source, target, progress)
+    configuration = replace(
+        source.configuration,
+        schedules={},
+        slicing={},
+        target=Subject(target.name, target.digest),
+        measured={"latency_ms": metrics.latency_ms},
+    )
+    return CompiledModel(source, configuration, executable, {}, report, metrics, timeline)
+
+
+def model_layers(quantized: QuantizedGraph) -> tuple[SegmentLayers, ...]:
+    """The layers of every integer segment, in execution order."""
+    parts = [part for part in quantized.segments if isinstance(part, IntegerSegment)]
+    computed = {operator.output for part in parts for operator in part.operators}
+    from_cpu = set(quantized.views) - computed
+    return tuple(segment_layers(part, quantized.tensors, from_cpu) for part in parts)
+
+
+def model_tasks(layers: tuple[SegmentLayers, ...]) -> dict[str, Task]:
+    """Distinct tasks by id, in order of first use."""
+    return {layer.task.id: layer.task for part in layers for layer in part.layers}
+
+
+def _whole_schedules(
+    placed: Placed, given: Mapping[str, Schedule], target: Target
+) -> dict[str, Schedule]:
+    """Schedules of the tasks that some layer runs on one core."""
+    tasks = {
+        layer.task.id: layer.task
+        for part in placed.layers
+        for layer in part.layers
+        if layer.operator.name not in placed.parts
+    }
+    used = {name: schedule for name, schedule in given.items() if name in tasks}
+    return choose_schedules(tasks, used, target)
+
+
+def _report(
+    quantized: QuantizedGraph,
+    executable: Executable,
+    placed: Placed,
+    schedules: Mapping[str, Schedule],
+    timings: Sequence[LaunchTiming],
+    costs: NodeCosts,
+) -> Report:
+    layers: list[LayerReport] = []
+    compiled = {segment.name: segment for segment in executable.npu_segments}
+    parts = {part.segment.name: part for part in placed.layers}
+    timed = iter(timings)
+    on_npu: set[str] = set()
+    for part in quantized.segments:
+        if isinstance(part, FloatSegment):
+            layers += _node_reports(part, costs)
+            continue
+        segment = compiled[part.name]
+        entering = [name for name in part.inputs if name not in on_npu]
+        layers += _conversions(segment, entering, "quantize", executable)
+        layers += [
+            _launch_report(segment, launch, layer, placed, schedules, next(timed), executable)
+            for launch, layer in zip(segment.launches, parts[part.name].layers, strict=True)
+        ]
+        leaving = [name for name in part.outputs if name in quantized.views]
+        layers += _conversions(segment, leaving, "dequantize", executable)
+        on_npu |= set(part.outputs)
+    return Report(tuple(layers))
+
+
+def _launch_report(
+    segment: NpuSegment,
+    launch: Launch,
+    layer: Layer,
+    placed: Placed,
+    schedules: Mapping[str, Schedule],
+    timing: LaunchTiming,
+    executable: Executable,
+) -> LayerReport:
+    name, target = layer.operator.name, executable.target
+    parts = placed.parts.get(name, ())
+    if parts:
+        key = slicing_key(layer.task.id, parts[0].piece.axis)
+        schedule = placed.slicing[key].digest
+    else:
+        schedule = schedules[layer.task.id].digest
+    return launch_report(
+        launch,
+        segment.name,
+        placed.units[name],
+        layer.task,
+        schedule,
+        timing,
+        target.npu,
+        target.launch_overhead_s,
+        parts,
+    )
+
+
+def _with_times(report: Report, found: CompiledTimeline, cores: int) -> Report:
+    """The report with start, end and core of each step; one core needs no number."""
+    layers = []
+    begun = dict(enumerate(found.timeline.start_ps))
+    begun |= {span.task: span.start_ps for span in found.timeline.spans if span.track > 0}
+    for number, layer in enumerate(report.layers):
+        core = found.timeline.core[number]
+        unit, shares = layer.unit, layer.cores
+        if cores == 1:
+            shares = ()
+        elif core >= 0:
+            unit = f"{NPU}{core}"
+            shares = tuple(replace(share, core=core) for share in shares)
+        layers.append(
+            replace(
+                layer,
+                unit=unit,
+                start_ms=begun[number] / _PICOSECONDS_PER_MILLISECOND,
+                end_ms=found.timeline.end_ps[number] / _PICOSECONDS_PER_MILLISECOND,
+                cores=shares,
+            )
+        )
+    return Report(tuple(layers))
+
+
+def _on_cores(executable: Executable, found: CompiledTimeline, steps: Sequence[Step]) -> Executable:
+    """Every program that is not sliced on the core that the timeline gave it."""
+    cores = iter(
+        core
+        for step, core in zip(steps, found.timeline.core, strict=True)
+        if step.kind is TaskKind.PROGRAM
+    )
+    segments: list[Segment] = []
+    for segment in executable.segments:
+        if isinstance(segment, NpuSegment):
+            launches = []
+            for launch in segment.launches:
+                core = next(cores)
+                if core >= 0:
+                    program = replace(launch.programs[0], core=core)
+                    launch = replace(launch, programs=(program,))
+                launches.append(launch)
+            segment = replace(segment, launches=tuple(launches))
+        segments.append(segment)
+    return replace(executable, segments=tuple(segments))
+
+
+def _node_reports(segment: FloatSegment, costs: NodeCosts) -> list[LayerReport]:
+    reports = []
+    for node in segment.graph.nodes:
+        known = segment.graph.types.get(node.output)
+        shape = "x".join("?" if n is None else str(n) for n in (known.shape or ())) if known else ""
+        cost = costs(segment.graph, node)
+        reports.append(_cpu_report(node.name, segment.name, node.op, shape, cost))
+    return reports
+
+
+def _conversions(
+    segment: NpuSegment, names: list[str], kind: str, executable: Executable
+) -> list[LayerReport]:
+    reports = []
+    for name in names:
+        placed = segment.layout[name]
+        batch, channels, height, width = placed.shape
+        values = batch * channels * height * width
+        moved = 4 * values + batch * placed.size_bytes
+        cost = conversion_cost(executable.target.cpu, values, moved)
+        shape = f"{batch}x{channels}x{height}x{width}"
+        reports.append(_cpu_report(name, segment.name, kind, shape, cost))
+    return reports
+
+
+def _cpu_report(name: str, segment: str, operator: str, shape: str, cost: Cost) -> LayerReport:
+    return LayerReport(name, segment, "cpu", operator, shape, cost.seconds * 1e3, cost.energy_mj)
+
+
+def _metrics(
+    executable: Executable, plans: tuple[DramPlan, ...], report: Report, latency_ms: float
+) -> Metrics:
+    activations = align(max((plan.size for plan in plans), default=0))
+    constants = executable.dram_bytes - ALIGNMENT - activations
+    launches = [launch for part in executable.npu_segments for launch in part.launches]
+    models = [part.model for part in executable.segments if isinstance(part, CpuSegment)]
+    sums = totals(report.layers)
+    return Metrics(
+        npu_cycles=sums["npu_cycles"],
+        latency_ms=latency_ms,
+        energy_mj=sums["energy_mj"],
+        size_bytes=constants
+        + sum(launch.instructions.nbytes for launch in launches)
+        + sum(map(len, models)),
+        dram_peak_bytes=constants + activations,
+        dram_constant_bytes=constants,
+        dram_activation_bytes=activations,
+        dram_activation_bytes_without_reuse=sum(plan.size_without_reuse for plan in plans),
+        instructions=sums["instructions"],
+        launches=len(launches),
+    )

@@ -1,0 +1,242 @@
+"""From a model file and its calibration data to a quantized graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.configuration.configuration import Configuration, Scheme, Subject
+from compiler_core.errors import InputError
+from compiler_core.files.npz import read_npz
+from compiler_core.graph.importer import import_onnx
+from compiler_core.graph.ir import Graph
+from compiler_core.graph.simplify import simplify
+from compiler_core.graph.text import graph_digest
+from compiler_core.quantize.apply import apply_profile, apply_scheme
+from compiler_core.quantize.assemble import assemble
+from compiler_core.quantize.assignment import default_assignment
+from compiler_core.quantize.ir import QuantizedGraph
+from compiler_core.quantize.profile import Profile, profile_model
+from compiler_core.quantize.rebuild import apply_exponents
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+LABELS = "y"
+"""Array of labels in evaluation data."""
+_NUMBERS = frozenset(
+    ["bool", "float16", "float32", "float64"]
+    + [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+)
+"""Element types that samples and results may have: those of arrays in ``.npz`` files."""
+
+
+@dataclass(frozen=True)
+class FloatModel:
+    """An imported model.
+
+    Attributes:
+        name: Of the file, without its folder and ending.
+        digest: SHA-256 of the graph as imported.
+        graph: Simplified.
+    """
+
+    name: str
+    digest: str
+    graph: Graph
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedModel:
+    """A quantized graph and the part of a configuration that led to it.
+
+    Attributes:
+        model: What it was made from.
+        quantized: The graph.
+        configuration: Scheme and plan in full, the schedules as given.
+        cpu_reasons: Why nodes that were assigned to the NPU run on the CPU, by node.
+    """
+
+    model: FloatModel
+    quantized: QuantizedGraph
+    configuration: Configuration
+    cpu_reasons: Mapping[str, str]
+
+
+def load_model(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> FloatModel:
+    """Imports and simplifies an ONNX file.
+
+    Raises:
+        InputError: The file or ``shapes`` is wrong, or an input or output holds no plain numbers.
+    """
+    graph = import_onnx(path, shapes=shapes)
+    for kind, names in (("input", graph.inputs), ("output", graph.outputs)):
+        for name in names:
+            if name in graph.types and graph.types[name].dtype not in _NUMBERS:
+                raise InputError(
+                    f"model {path}: {kind} {name!r} has element type {graph.types[name].dtype}; "
+                    "allowed are booleans, integers and floats of 16 to 64 bits",
+                    hint="leave that part of the model to the application",
+                )
+    return FloatModel(path.stem, graph_digest(graph), simplify(graph))
+
+
+def read_samples(path: Path, graph: Graph) -> Arrays:
+    """The inputs of ``graph`` from an ``.npz`` file: ``x`` for the only one, else by name.
+
+    Raises:
+        InputError: The file is damaged, or an input is missing.
+    """
+    return named_samples(read_npz(path), graph, str(path))
+
+
+def named_samples(arrays: Mapping[str, npt.NDArray[Any]], graph: Graph, where: str) -> Arrays:
+    """The inputs of ``graph`` out of ``arrays``; labels are left out.
+
+    Args:
+        arrays: Samples along the first axis; ``x`` stands for the only input.
+        graph: The model.
+        where: Begins the message of an error.
+
+    Raises:
+        InputError: An input is missing.
+    """
+    arrays = {name: array for name, array in arrays.items() if name != LABELS}
+    if len(graph.inputs) == 1 and graph.inputs[0] not in arrays and "x" in arrays:
+        return {graph.inputs[0]: arrays["x"]}
+    missing = [name for name in graph.inputs if name not in arrays]
+    if missing:
+        only = " (or 'x')" if len(graph.inputs) == 1 and graph.inputs[0] != "x" else ""
+        raise InputError(
+            f"{where}: input {missing[0]!r}{only} is missing; it holds "
+            f"{', '.join(map(repr, arrays)) or 'no arrays'}"
+        )
+    return {name: arrays[name] for name in graph.inputs}
+
+
+def noise_samples(graph: Graph, count: int = 4) -> Arrays:
+    """Seeded stand-ins for calibration data, where no numbers matter but shapes and rough ranges.
+
+    Args:
+        graph: Its inputs are filled: floats with a standard normal distribution, others with 0.
+        count: Runs of the model.
+    """
+    random = np.random.default_rng(0)
+    samples = {}
+    for name in graph.inputs:
+        known = graph.types[name]
+        shape = [size or 1 for size in known.shape or ()]
+        if shape:
+            shape[0] *= count
+        if known.dtype.startswith("float"):
+            samples[name] = random.standard_normal(shape).astype(known.dtype)
+        else:
+            samples[name] = np.zeros(shape, known.dtype)
+    return samples
+
+
+def quantize_model(
+    model: FloatModel,
+    configuration: Configuration,
+    calibration: Mapping[str, npt.NDArray[Any]] | Profile | None,
+    *,
+    threads: int = 1,
+) -> QuantizedModel:
+    """Quantizes by a configuration; whatever it leaves open is the untuned default.
+
+    Args:
+        model: The float model.
+        configuration: Its exponents are used as they stand where they say everything; else the
+            scheme has to lead to them again.
+        calibration: Samples per input, or their profile, needed where the exponents do not say
+            everything.
+        threads: Threads of onnxruntime.
+
+    Raises:
+        InputError: The configuration is for another model, names unknown nodes or tensors, or
+            calibration data are missing or do not fit.
+    """
+    made_for = configuration.model.digest
+    if made_for and made_for != model.digest:
+        raise InputError(
+            f"the configuration is for model {configuration.model.name!r} with digest "
+            f"{made_for[:16]}…; this one has {model.digest[:16]}…",
+            hint="compile the model that it was made for, or remove digest from its [model]",
+        )
+    assignment = default_assignment(model.graph)
+    for node, unit in configuration.plan.items():
+        if node not in assignment:
+            raise InputError(f"plan: {_unknown('node', node, assignment)}")
+        assignment[node] = unit
+    scheme, wanted = configuration.scheme.quantization(), configuration.scheme.exponents
+    if wanted and not scheme.needs_statistics:
+        applied = apply_exponents(model.graph, assignment, wanted, scheme)
+    else:
+        profile = _profile(model, configuration, assignment, calibration, threads)
+        if profile is None:
+            applied = apply_scheme(model.graph, assignment, {}, scheme)
+        else:
+            applied = apply_profile(model.graph, assignment, profile, scheme)
+    found = {name: tensor.exponent for name, tensor in sorted(applied.quantized.tensors.items())}
+    if scheme.needs_statistics:
+        _require_exponents(wanted, found)
+    full = replace(
+        configuration,
+        scheme=Scheme.of(found, scheme),
+        plan=dict(sorted(assignment.items())),
+        model=Subject(model.name, model.digest),
+        lock=None,
+    )
+    return QuantizedModel(model, applied.quantized, full, applied.reasons)
+
+
+def _profile(
+    model: FloatModel,
+    configuration: Configuration,
+    assignment: Mapping[str, str],
+    calibration: Mapping[str, npt.NDArray[Any]] | Profile | None,
+    threads: int,
+) -> Profile | None:
+    """With statistics of the samples that the scheme asks for; ``None`` where nothing needs it."""
+    scheme = configuration.scheme.quantization()
+    if isinstance(calibration, Profile):
+        calibration.check_model(model.graph)
+        return calibration
+    if calibration is not None:
+        samples = {name: np.asarray(array) for name, array in calibration.items()}
+        sizes = [scheme.calibration] if isinstance(scheme.calibration, int) else []
+        return profile_model(model.graph, samples, sizes, threads=threads)
+    if scheme.needs_statistics:
+        raise InputError(
+            f"the scheme decides {', '.join(configuration.scheme.decisions)}: that takes the "
+            "calibration data again",
+            hint="give --calibration calib.npz, the same as when the scheme was found",
+        )
+    skeleton = assemble(model.graph, assignment)
+    if not skeleton.calibrated:
+        return None
+    raise InputError(
+        f"model {model.name!r} has {len(skeleton.steps)} operators to quantize and there are "
+        f"no calibration data (first tensor without a range: {skeleton.calibrated[0]!r})",
+        hint="give --calibration calib.npz with the model's inputs, or --config with exponents",
+    )
+
+
+def _require_exponents(wanted: Mapping[str, int], found: Mapping[str, int]) -> None:
+    for name, exponent in wanted.items():
+        if found.get(name) != exponent:
+            raise InputError(
+                f"scheme: tensor {name!r} has exponent {exponent}; these calibration data give "
+                f"{found.get(name)}",
+                hint="give the calibration data that the scheme was found with",
+            )
+
+
+def _unknown(kind: str, name: str, known: Mapping[str, object]) -> str:
+    near = get_close_matches(name, known, 1)
+    return f"the model has no {kind} {name!r}" + (f"; the nearest is {near[0]!r}" if near else "")

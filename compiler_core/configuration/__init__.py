@@ -1,0 +1,1 @@
+"""Configurations and lock files: everything that the final compile needs."""

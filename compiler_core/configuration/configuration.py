@@ -1,0 +1,225 @@
+"""Configurations: scheme, plan and schedules, everything that the final compile needs.
+
+On disk a configuration is ``config.toml``, the lock file: one key per line in a stable order, so
+that a change is one line of a diff. Unknown keys are errors.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from compiler_core.configuration.lock import Lock
+from compiler_core.errors import InputError
+from compiler_core.files.plain import from_plain, refuse_unknown, to_plain
+from compiler_core.files.toml_file import parse_toml, read_toml, toml_text
+from compiler_core.partition.unit_names import is_unit
+from compiler_core.quantize.scheme import QuantizationScheme, read_scheme, scheme_document
+from compiler_core.units.vta.schedule.resident_schedule import ResidentSchedule
+from compiler_core.units.vta.schedule.schedule import Schedule, schedule_kind
+from compiler_core.units.vta.structure.sliced_schedule import SlicedSchedule
+from compiler_core.units.vta.structure.slicing import SliceAxis
+
+CONFIGURATION_SCHEMA = "nest-tune/config/1"
+_CORE = re.compile(r"core-([0-9]|[1-9][0-9])")
+_TABLES = ("model", "target", "scheme", "plan", "schedule", "slicing", "measured", "lock")
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """The quantization decisions.
+
+    Attributes:
+        exponents: ``real = integer * 2**-exponent`` per int8 tensor; empty where calibration still
+            has to find them.
+        decisions: What a quantization scheme decides otherwise than the default, as text by name:
+            it takes the calibration data again. Empty where the exponents say everything.
+    """
+
+    exponents: Mapping[str, int] = field(default_factory=dict)
+    decisions: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, exponents: Mapping[str, int], scheme: QuantizationScheme) -> Scheme:
+        """Exponents that ``scheme`` led to, beside what it decides."""
+        default = scheme_document(QuantizationScheme())
+        decisions = {
+            name: value if isinstance(value, str) else json.dumps(value)
+            for name, value in scheme_document(scheme).items()
+            if value != default[name]
+        }
+        return cls(exponents, decisions)
+
+    def quantization(self) -> QuantizationScheme:
+        """The scheme that :attr:`decisions` are of.
+
+        Raises:
+            InputError: A name or value is unknown.
+        """
+        default = scheme_document(QuantizationScheme())
+        document: dict[str, Any] = {}
+        for name, text in self.decisions.items():
+            plain = isinstance(default.get(name, ""), str) and not text.isdigit()
+            try:
+                document[name] = text if plain else json.loads(text)
+            except (ValueError, RecursionError):
+                raise InputError(f"scheme: {name} is {text!r}; JSON is needed") from None
+        return read_scheme(document, "scheme")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a configuration was made for: a model or a target; no digest fits every one."""
+
+    name: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One point of the search.
+
+    Attributes:
+        scheme: How tensors become integers.
+        plan: Unit per graph node; empty for everything that the NPU supports.
+        schedules: Schedule per task id; a task without one gets the untuned default.
+        slicing: How operators that the plan cuts across cores are cut, by task id; one without gets
+            the untuned default.
+        model, target: What it was made for.
+        measured: Metrics when it was compiled, by name.
+        lock: What a check compares a new compile with; only in lock files.
+    """
+
+    scheme: Scheme = field(default_factory=Scheme)
+    plan: Mapping[str, str] = field(default_factory=dict)
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    model: Subject = field(default_factory=Subject)
+    target: Subject = field(default_factory=Subject)
+    measured: Mapping[str, float] = field(default_factory=dict)
+    lock: Lock | None = None
+    slicing: Mapping[str, SlicedSchedule] = field(default_factory=dict)
+
+
+def configuration_document(configuration: Configuration) -> dict[str, Any]:
+    """A configuration as plain values; the tables of the TOML file."""
+    document = {
+        "schema": CONFIGURATION_SCHEMA,
+        "model": to_plain(configuration.model),
+        "target": to_plain(configuration.target),
+        "scheme": _scheme_document(configuration.scheme),
+        "plan": to_plain(configuration.plan),
+        "schedule": to_plain(dict(sorted(configuration.schedules.items()))),
+        **_slicing_document(configuration.slicing),
+        "measured": to_plain(configuration.measured),
+    }
+    if configuration.lock is not None:
+        document["lock"] = to_plain(configuration.lock)
+    return document
+
+
+def _slicing_document(slicing: Mapping[str, SlicedSchedule]) -> dict[str, Any]:
+    if not slicing:
+        return {}
+    tables = {}
+    for name, item in sorted(slicing.items()):
+        cores = {f"core-{core}": to_plain(part) for core, part in enumerate(item.schedules)}
+        tables[name] = {"axis": item.axis.value, **cores}
+    return {"slicing": tables}
+
+
+def _scheme_document(scheme: Scheme) -> dict[str, Any]:
+    document: dict[str, Any] = {"exponents": to_plain(scheme.exponents)}
+    if scheme.decisions:
+        document["decisions"] = to_plain(scheme.decisions)
+    return document
+
+
+def read_configuration_document(document: Any, where: str) -> Configuration:
+    """The inverse of :func:`configuration_document`.
+
+    Raises:
+        InputError: A key is unknown, missing or of the wrong type.
+    """
+    if not isinstance(document, dict):
+        raise InputError(f"{where}: no table of keys")
+    refuse_unknown(document, ["schema", *_TABLES], where)
+    schema = document.get("schema")
+    if schema != CONFIGURATION_SCHEMA:
+        raise InputError(f"{where}: schema {schema!r}; {CONFIGURATION_SCHEMA!r} is needed")
+    schedules = document.get("schedule", {})
+    if not isinstance(schedules, dict):
+        raise InputError(f"{where}: schedule is no table")
+    plan = from_plain(dict[str, str], document.get("plan", {}), f"{where}: plan")
+    for node, unit in plan.items():
+        if not is_unit(unit):
+            raise InputError(
+                f"{where}: plan.{node}: unit {unit!r}; allowed are vta, cpu and, with several "
+                "cores, vta0, vta1, …, vta-sliced, vta-channels, vta-rows"
+            )
+    slicing = document.get("slicing", {})
+    if not isinstance(slicing, dict):
+        raise InputError(f"{where}: slicing is no table")
+    return Configuration(
+        from_plain(Scheme, document.get("scheme", {}), f"{where}: scheme"),
+        plan,
+        {
+            name: read_schedule(value, f"{where}: schedule.{name}")
+            for name, value in schedules.items()
+        },
+        from_plain(Subject, document.get("model", {}), f"{where}: model"),
+        from_plain(Subject, document.get("target", {}), f"{where}: target"),
+        from_plain(dict[str, float], document.get("measured", {}), f"{where}: measured"),
+        from_plain(Lock, document["lock"], f"{where}: lock") if "lock" in document else None,
+        {name: _read_slicing(value, f"{where}: slicing.{name}") for name, value in slicing.items()},
+    )
+
+
+def _read_slicing(value: Any, where: str) -> SlicedSchedule:
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: no table of keys")
+    cores = [key for key in value if _CORE.fullmatch(key)]
+    refuse_unknown(value, ["axis", *cores], where)
+    if sorted(cores) != sorted(f"core-{core}" for core in range(len(cores))) or not cores:
+        raise InputError(f"{where}: core-0, core-1, … are needed; there are {', '.join(cores)}")
+    schedules = tuple(
+        read_schedule(value[f"core-{core}"], f"{where}.core-{core}") for core in range(len(cores))
+    )
+    if any(isinstance(schedule, ResidentSchedule) for schedule in schedules):
+        raise InputError(f"{where}: slices are scheduled in tiles, not by loads and steps")
+    return SlicedSchedule(from_plain(SliceAxis, value.get("axis"), f"{where}.axis"), schedules)
+
+
+def read_schedule(value: Any, where: str) -> Schedule:
+    """A schedule from plain values; its keys say of which kind it is.
+
+    Raises:
+        InputError: A key is unknown, missing or of the wrong type.
+    """
+    return from_plain(schedule_kind(value), value, where)
+
+
+def configuration_text(configuration: Configuration) -> str:
+    """A configuration as TOML."""
+    return toml_text(configuration_document(configuration))
+
+
+def read_configuration(path: Path) -> Configuration:
+    """Reads ``config.toml``.
+
+    Raises:
+        InputError: The file cannot be read or is not a configuration.
+    """
+    return read_configuration_document(read_toml(path), str(path))
+
+
+def parse_configuration(content: bytes, where: str) -> Configuration:
+    """Parses TOML that has been read already.
+
+    Raises:
+        InputError: It is not a configuration.
+    """
+    return read_configuration_document(parse_toml(content, where), where)

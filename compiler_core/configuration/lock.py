@@ -1,0 +1,66 @@
+"""What a lock file holds beside its configuration: where it came from and what was measured.
+
+A lock is about one compile, so the final package does not carry it: the same configuration compiles
+to the same bytes wherever the model lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class LockedLayer:
+    """One step of execution as it was compiled and timed.
+
+    Attributes:
+        unit, operator: See :class:`~compiler_core.executable.report.LayerReport`.
+        cycles: NPU clock cycles; 0 on the CPU.
+        latency_ms, energy_mj: Of this step.
+        instructions: Of its program.
+        dram_bytes: That the program moves.
+        task: Id of its task; empty on the CPU.
+        schedule: Digest of its schedule; empty on the CPU.
+        program: SHA-256 of its instructions; empty on the CPU.
+    """
+
+    unit: str
+    operator: str
+    cycles: int
+    latency_ms: float
+    energy_mj: float
+    instructions: int
+    dram_bytes: int
+    task: str
+    schedule: str
+    program: str
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A compile taken down.
+
+    Attributes:
+        model: Path of the ONNX file, relative to the lock file, with ``/``.
+        target: Name, or path of a ``.toml`` file like ``model``.
+        metric: Of accuracy; empty where none was measured.
+        evaluation: SHA-256 of the file that accuracy was measured on; empty for none.
+        samples: How many samples it holds.
+        constants: SHA-256 of all memory images before the first launch.
+        shapes: Of inputs with dynamic axes.
+        versions: Of what compiled it; for people, never compared.
+        layers: Steps in execution order, by a unique name.
+        calibration: Path like ``model``, where the scheme takes the calibration data again.
+    """
+
+    model: str
+    target: str
+    metric: str = ""
+    evaluation: str = ""
+    samples: int = 0
+    constants: str = ""
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    layers: Mapping[str, LockedLayer] = field(default_factory=dict)
+    calibration: str = ""

@@ -1,0 +1,95 @@
+"""The compiled programs held to the integer reference, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.executable.backends import Reference, Simulator
+from compiler_core.executable.executable import Executable
+from compiler_core.executable.runner import Arrays, Runner, join_outputs
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first place where two runs differ, in order of execution.
+
+    Attributes:
+        tensor: Its name.
+        kind: ``integer`` for an output of an integer segment, ``output`` for one of the model.
+        sample: Number of the sample.
+        index: Position in it.
+        compiled, reference: The two values.
+        count: Elements of the tensor that differ, in the block of samples that was compared.
+    """
+
+    tensor: str
+    kind: str
+    sample: int
+    index: tuple[int, ...]
+    compiled: float
+    reference: float
+    count: int
+
+    def __str__(self) -> str:
+        place = ", ".join(map(str, self.index))
+        return (
+            f"{self.kind} tensor {self.tensor!r}, sample {self.sample}, element [{place}]: "
+            f"compiled {self.compiled:g}, reference {self.reference:g} "
+            f"({self.count} elements differ)"
+        )
+
+
+def run_checked(
+    executable: Executable, simulator: Simulator, inputs: Mapping[str, npt.NDArray[Any]]
+) -> tuple[Arrays, Difference | None]:
+    """Runs on the simulator and on the reference.
+
+    Every output of every integer segment and every output of the model is compared.
+
+    Returns:
+        The simulator's outputs, and the first difference or ``None``.
+
+    Raises:
+        InputError: The inputs do not fit the model.
+    """
+    compiled = Runner(executable, simulator).blocks(inputs)
+    reference = Runner(executable, Reference(executable)).blocks(inputs)
+    parts, found = [], None
+    for ours, theirs in zip(compiled, reference, strict=True):
+        parts.append(ours.outputs)
+        if found is None:
+            found = _first("integer", ours.integers, theirs.integers, ours.first)
+        if found is None:
+            found = _first("output", ours.outputs, theirs.outputs, ours.first)
+    return join_outputs(executable, parts), found
+
+
+def _first(
+    kind: str,
+    compiled: Mapping[str, npt.NDArray[Any]],
+    reference: Mapping[str, npt.NDArray[Any]],
+    sample: int,
+) -> Difference | None:
+    for name, ours in compiled.items():
+        theirs = reference[name]
+        if ours.dtype == object or ours.tobytes() == theirs.tobytes():
+            continue
+        raw = np.uint8
+        wrong = ours.view(raw).reshape(*ours.shape, -1) != theirs.view(raw).reshape(*ours.shape, -1)
+        places = np.argwhere(wrong.any(axis=-1))
+        first = tuple(int(axis) for axis in places[0])
+        return Difference(
+            name,
+            kind,
+            sample + (first[0] if first else 0),
+            first[1:],
+            float(ours[first]),
+            float(theirs[first]),
+            len(places),
+        )
+    return None

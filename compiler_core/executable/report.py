@@ -1,0 +1,243 @@
+"""What a compiled model costs, layer by layer and in total."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from compiler_core.tensor.task import Task, shape_text
+from compiler_core.units.vta.cores.multicore_schedule import sliced_bound
+from compiler_core.units.vta.legality.bound import lower_bound
+from compiler_core.units.vta.link.launch_timing import LaunchTiming
+from compiler_core.units.vta.link.linker import Launch
+from compiler_core.units.vta.link.slice_part import SlicePart
+from compiler_core.units.vta.machine.hardware import VtaCore
+from compiler_core.units.vta.simulate.timing_result import TimingResult
+
+REPORT_SCHEMA = "nest-tune/report/1"
+
+MODULES = ("load", "compute", "store", "fetch")
+MEMORIES = ("inp", "wgt", "acc", "uop", "out", "fetch")
+
+
+@dataclass(frozen=True)
+class CoreReport:
+    """One core's share of a launch.
+
+    Attributes:
+        core: Its number.
+        cycles: From the launch to its own FINISH, with the port shared among the launch's programs.
+        energy_mj: Of its program.
+        instructions: Of its program.
+        bytes: Bytes moved, by memory type.
+        stall_cycles: Waits, by module and cause.
+    """
+
+    core: int
+    cycles: int
+    energy_mj: float
+    instructions: int
+    bytes: Mapping[str, int]
+    stall_cycles: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One step of execution: a launch on the NPU, a node on the CPU, or a conversion at a border.
+
+    Attributes:
+        name: Of the operator, the node or the converted tensor.
+        segment: Where it runs.
+        unit: ``cpu``, ``vta``, the core where there are several (``vta0``), or ``vta-channels`` and
+            ``vta-rows`` for what is cut across all of them.
+        operator: The field's name for it; ``quantize`` and ``dequantize`` are conversions.
+        shape: In one line.
+        latency_ms: With the launch overhead on the NPU, and alone on the memory port.
+        energy_mj: Of this step.
+        macs: Multiply-accumulates.
+        cycles: NPU clock cycles from launch to the last FINISH; 0 on the CPU.
+        bound_cycles: Lower bound of them.
+        utilization: ``bound_cycles / cycles``.
+        limited_by: Part of the bound that is the largest: compute, reads or writes.
+        instructions: Of all programs.
+        bytes: Bytes moved, by memory type.
+        stall_cycles: Waits, by module and cause, summed over cores.
+        task: Id of the task.
+        schedule: Digest of its schedule.
+        start_ms: When its unit begins with it on the system timeline; a launch comes right before.
+        end_ms: When it is over; CPU work that a launch interrupts ends later than it is long.
+        cores: Share of each core, where the target has several.
+    """
+
+    name: str
+    segment: str
+    unit: str
+    operator: str
+    shape: str
+    latency_ms: float
+    energy_mj: float
+    macs: int = 0
+    cycles: int = 0
+    bound_cycles: int = 0
+    utilization: float = 0.0
+    limited_by: str = ""
+    instructions: int = 0
+    bytes: Mapping[str, int] = field(default_factory=dict)
+    stall_cycles: Mapping[str, int] = field(default_factory=dict)
+    task: str = ""
+    schedule: str = ""
+    start_ms: float = 0.0
+    end_ms: float = 0.0
+    cores: tuple[CoreReport, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClockTiming:
+    """How far the repeats of a latency by the clock are apart.
+
+    Attributes:
+        low_ms, high_ms: Quartiles.
+        repeats: How many.
+    """
+
+    low_ms: float
+    high_ms: float
+    repeats: int
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Totals of a package.
+
+    Attributes:
+        npu_cycles: Sum over launches.
+        latency_ms: Of one run of the model (its fixed batch, else one sample), CPU and NPU side by
+            side where dependences allow: at most the sum over the layers.
+        energy_mj: Of one run.
+        size_bytes: What is shipped: constants with micro-ops, instructions, CPU segments.
+        dram_peak_bytes: Activations and constants together.
+        dram_constant_bytes, dram_activation_bytes: Its parts.
+        dram_activation_bytes_without_reuse: If every tensor had its own place.
+        instructions: Sum over launches.
+        launches: How often the CPU starts one program, or one on each core together.
+        by_clock: Where the latency was measured by the clock, which is not deterministic; energy
+            and memory are not measured then, and 0.
+    """
+
+    npu_cycles: int
+    latency_ms: float
+    energy_mj: float
+    size_bytes: int
+    dram_peak_bytes: int
+    dram_constant_bytes: int
+    dram_activation_bytes: int
+    dram_activation_bytes_without_reuse: int
+    instructions: int
+    launches: int
+    by_clock: ClockTiming | None = None
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """What compiles are compared by, and lock files hold."""
+        return {
+            "latency_ms": self.latency_ms,
+            "npu_cycles": float(self.npu_cycles),
+            "energy_mj": self.energy_mj,
+            "size_bytes": float(self.size_bytes),
+            "dram_peak_bytes": float(self.dram_peak_bytes),
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """Layers in execution order."""
+
+    layers: tuple[LayerReport, ...]
+
+
+def launch_report(
+    launch: Launch,
+    segment: str,
+    unit: str,
+    task: Task,
+    schedule: str,
+    timing: LaunchTiming,
+    core: VtaCore,
+    overhead_s: float,
+    parts: tuple[SlicePart, ...] = (),
+) -> LayerReport:
+    """The report of one launch.
+
+    Args:
+        launch: Its programs.
+        segment: Its segment.
+        unit: Where it runs.
+        task: What it computes.
+        schedule: Digest.
+        timing: Of the programs side by side.
+        core: One of the cores.
+        overhead_s: CPU time per program.
+        parts: Slices, where it is cut.
+    """
+    bound = lower_bound(task.workload, core)
+    if parts:
+        bound = sliced_bound([part.piece for part in parts], core)
+    shares = tuple(
+        CoreReport(
+            program.core,
+            run.cycles,
+            (run.energy_pj or 0.0) * 1e-9,
+            len(program.instructions),
+            {name: getattr(run.traffic, name).data_bytes for name in MEMORIES},
+            _stalls(run),
+        )
+        for program, run in zip(launch.programs, timing.cores, strict=True)
+    )
+    return LayerReport(
+        name=launch.layer,
+        segment=segment,
+        unit=unit,
+        operator=task.workload.operator,
+        shape=shape_text(task.workload),
+        latency_ms=(timing.cycles / core.clock_hz + overhead_s * len(shares)) * 1e3,
+        energy_mj=timing.energy_pj * 1e-9,
+        macs=task.workload.macs,
+        cycles=timing.cycles,
+        bound_cycles=bound.cycles,
+        utilization=bound.cycles / timing.cycles,
+        limited_by=bound.limited_by,
+        instructions=sum(share.instructions for share in shares),
+        bytes={name: sum(share.bytes[name] for share in shares) for name in MEMORIES},
+        stall_cycles=_sums(share.stall_cycles for share in shares),
+        task=task.id,
+        schedule=schedule,
+        cores=shares,
+    )
+
+
+def _sums(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for part in parts:
+        for name, cycles in part.items():
+            found[name] = found.get(name, 0) + cycles
+    return found
+
+
+def _stalls(timing: TimingResult) -> dict[str, int]:
+    found = {}
+    for module in MODULES:
+        for name, cycles in asdict(getattr(timing, module)).items():
+            if name.endswith("_stall_cycles") and cycles:
+                found[f"{module}_{name.removesuffix('_stall_cycles')}"] = cycles
+    return found
+
+
+def totals(layers: tuple[LayerReport, ...]) -> dict[str, Any]:
+    """Sums over all layers."""
+    return {
+        "npu_cycles": sum(layer.cycles for layer in layers),
+        "latency_ms": sum(layer.latency_ms for layer in layers),
+        "energy_mj": sum(layer.energy_mj for layer in layers),
+        "instructions": sum(layer.instructions for layer in layers),
+    }

@@ -1,0 +1,162 @@
+"""Runs an executable on samples: float segments on the CPU, integer segments on a backend.
+
+The samples go through in blocks, so that memory stays flat; within a block each segment takes all
+runs before the next begins. A run is the model's fixed batch, else one sample, and no run sees
+another, so any number of samples gives the bits of one at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.executable.backends import Backend
+from compiler_core.executable.executable import CpuSegment, Executable
+from compiler_core.quantize.borders import (
+    dequantize_array,
+    from_nchw,
+    quantize_array,
+    to_nchw,
+)
+from compiler_core.quantize.calibration import check_samples, model_batch
+from compiler_core.units.cpu.session import CpuSession
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+_RUNS_PER_BLOCK = 16
+
+
+@dataclass(frozen=True, eq=False)
+class BlockResult:
+    """What a block of samples gave.
+
+    Attributes:
+        first: Number of its first sample.
+        count: Samples.
+        outputs: Array per output of the model.
+        integers: ``int8[count, C, H, W]`` per output of an integer segment, in execution order.
+    """
+
+    first: int
+    count: int
+    outputs: Arrays
+    integers: dict[str, npt.NDArray[np.int8]]
+
+
+class Runner:
+    """Executes a model; the backend never changes the bits.
+
+    Args:
+        executable: What to execute.
+        backend: Who computes integer segments.
+
+    Raises:
+        InputError: onnxruntime cannot run a CPU segment.
+    """
+
+    def __init__(self, executable: Executable, backend: Backend) -> None:
+        self._executable = executable
+        self._backend = backend
+        self._sessions = {
+            segment.name: CpuSession(segment)
+            for segment in executable.segments
+            if isinstance(segment, CpuSegment)
+        }
+
+    def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+        """The model's outputs for any number of samples.
+
+        Raises:
+            InputError: The inputs do not fit the model.
+        """
+        return join_outputs(self._executable, [block.outputs for block in self.blocks(inputs)])
+
+    def blocks(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Iterator[BlockResult]:
+        """Results block by block.
+
+        Raises:
+            InputError: The inputs do not fit the model.
+        """
+        signature = self._executable.signature
+        count = check_samples(signature, inputs)
+        step = model_batch(signature) * _RUNS_PER_BLOCK
+        for first in range(0, count, step):
+            part = {name: array[first : first + step] for name, array in inputs.items()}
+            samples = min(step, count - first)
+            block = _Block(self._executable, self._backend, self._sessions, part, samples)
+            outputs = block.run()
+            yield BlockResult(first, samples, outputs, block.integers)
+
+
+def join_outputs(executable: Executable, parts: list[Arrays]) -> Arrays:
+    """The outputs of several blocks as one array each."""
+    constant = executable.constant_outputs
+    return {
+        name: parts[0][name] if name in constant else np.concatenate([p[name] for p in parts])
+        for name in executable.signature.outputs
+    }
+
+
+class _Block:
+    def __init__(
+        self,
+        executable: Executable,
+        backend: Backend,
+        sessions: Mapping[str, CpuSession],
+        inputs: Mapping[str, npt.NDArray[Any]],
+        samples: int,
+    ) -> None:
+        self._executable, self._backend, self._sessions = executable, backend, sessions
+        batch = model_batch(executable.signature)
+        self._runs = samples // batch
+        self._floats: dict[str, list[npt.NDArray[Any]]] = {
+            name: [array[i : i + batch] for i in range(0, samples, batch)]
+            for name, array in inputs.items()
+        }
+        self.integers: dict[str, npt.NDArray[np.int8]] = {}
+
+    def run(self) -> Arrays:
+        """Executes all segments."""
+        for segment in self._executable.segments:
+            if isinstance(segment, CpuSegment):
+                feeds = {name: self._float_values(name) for name in segment.inputs}
+                session = self._sessions[segment.name]
+                results = [
+                    session.run({name: values[run] for name, values in feeds.items()})
+                    for run in range(self._runs)
+                ]
+                for name in segment.outputs:
+                    self._floats[name] = [result[name] for result in results]
+                continue
+            entering = {name: self._integer_values(name) for name in segment.inputs}
+            self.integers.update(self._backend.run(segment, entering))
+        outputs = {}
+        for name in self._executable.signature.outputs:
+            parts = self._float_values(name)
+            if name in self._executable.constant_outputs:
+                outputs[name] = parts[0]
+            else:
+                # An output without axes becomes one value per run.
+                outputs[name] = np.concatenate([np.atleast_1d(part) for part in parts])
+        return outputs
+
+    def _integer_values(self, name: str) -> npt.NDArray[np.int8]:
+        if name in self.integers:
+            return self.integers[name]
+        tensor = self._executable.tensors[name]
+        whole = np.concatenate(self._floats[name])
+        return quantize_array(to_nchw(whole, self._executable.views[name], tensor), tensor)
+
+    def _float_values(self, name: str) -> list[npt.NDArray[Any]]:
+        """One array per run of the model."""
+        if name not in self._floats:
+            signature = self._executable.signature
+            real = dequantize_array(self.integers[name], self._executable.tensors[name])
+            shape = signature.types[name].shape or ()
+            whole = from_nchw(real, self._executable.views[name], shape)
+            self._floats[name] = np.split(whole, self._runs)
+        return self._floats[name]

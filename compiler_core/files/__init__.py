@@ -1,0 +1,1 @@
+"""What reads and writes files whose author is not trusted."""

@@ -1,0 +1,160 @@
+"""Frozen values as plain JSON or TOML values, and back with every type checked.
+
+``from_plain`` is the one reader of documents that come from outside: it knows dataclasses, enums,
+tuples, string-keyed dictionaries, optional values and unions of dataclasses, refuses unknown and
+missing keys, and names the place of whatever is wrong.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from enum import Enum
+from functools import lru_cache
+from math import isfinite
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from compiler_core.errors import InputError
+from compiler_core.files.nearest import did_you_mean
+
+T = TypeVar("T")
+
+_KINDS: dict[type, str] = {
+    bool: "true or false",
+    int: "an integer",
+    float: "a finite number",
+    str: "a text",
+}
+
+
+def to_plain(value: Any) -> Any:
+    """Dataclasses to dictionaries, enums to their values, tuples to lists, at any depth."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(member) for key, member in value.items()}
+    if isinstance(value, tuple | list):
+        return [to_plain(member) for member in value]
+    return value
+
+
+def from_plain(kind: type[T], value: Any, where: str) -> T:
+    """The inverse of :func:`to_plain`.
+
+    Args:
+        kind: What ``value`` has to be: a dataclass, enum, plain type or a generic of them.
+        value: As parsed from JSON or TOML.
+        where: What errors call the place of ``value``.
+
+    Raises:
+        InputError: A key is unknown or missing, or a value has another type.
+    """
+    result: T = _read(kind, value, where)
+    return result
+
+
+def _read(kind: Any, value: Any, where: str) -> Any:
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return _union(get_args(kind), value, where)
+    if origin is tuple:
+        return _tuple(get_args(kind), value, where)
+    if origin in (dict, Mapping) or (isinstance(origin, type) and issubclass(origin, Mapping)):
+        return _dictionary(get_args(kind)[1], value, where)
+    if is_dataclass(kind) and isinstance(kind, type):
+        return _dataclass(kind, value, where)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return _enum(kind, value, where)
+    if kind is float and type(value) is int:
+        value = float(value) if abs(value) < 1 << 53 else value
+    if kind not in _KINDS:
+        raise TypeError(f"{where}: {kind} has no plain form")
+    if type(value) is not kind or (kind is float and not isfinite(value)):
+        raise InputError(f"{where}: {_shown(value)}; {_KINDS[kind]} is needed")
+    return value
+
+
+@lru_cache(maxsize=256)
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _dataclass(kind: type, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: {_shown(value)}; a table of keys is needed")
+    hints = _hints(kind)
+    known = fields(kind)
+    refuse_unknown(value, [field.name for field in known], where)
+    result = {}
+    for field in known:
+        if field.name in value:
+            result[field.name] = _read(
+                hints[field.name], value[field.name], f"{where}.{field.name}"
+            )
+        elif field.default is MISSING and field.default_factory is MISSING:
+            raise InputError(f"{where}: key {field.name!r} is missing")
+    try:
+        return kind(**result)
+    except InputError as error:  # what the values mean together is for their class to say
+        raise InputError(f"{where}: {error.message}", hint=error.hint) from error
+
+
+def refuse_unknown(value: Mapping[str, Any], known: list[str], where: str) -> None:
+    """Refuses keys that nobody reads.
+
+    Raises:
+        InputError: Names the first such key and the nearest known one.
+    """
+    for key in value:
+        if key not in known:
+            raise InputError(
+                f"{where}: unknown key {_shown(key)}; known are {', '.join(known) or 'none'}",
+                hint=did_you_mean(str(key), known),
+            )
+
+
+def _enum(kind: type[Enum], value: Any, where: str) -> Enum:
+    for member in kind:
+        if type(member.value) is type(value) and member.value == value:
+            return member
+    allowed = ", ".join(str(member.value) for member in kind)
+    raise InputError(f"{where}: {_shown(value)}; allowed are {allowed}")
+
+
+def _tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise InputError(f"{where}: {_shown(value)}; a list is needed")
+    if len(kinds) == 2 and kinds[1] is Ellipsis:
+        kinds = (kinds[0],) * len(value)
+    if len(kinds) != len(value):
+        raise InputError(f"{where}: a list of {len(value)}; {len(kinds)} entries are needed")
+    return tuple(
+        _read(kind, member, f"{where}[{index}]")
+        for index, (kind, member) in enumerate(zip(kinds, value, strict=True))
+    )
+
+
+def _dictionary(kind: Any, value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: {_shown(value)}; a table of keys is needed")
+    return {str(key): _read(kind, member, f"{where}.{key}") for key, member in value.items()}
+
+
+def _union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value is None and type(None) in kinds:
+        return None
+    rest = [kind for kind in kinds if kind is not type(None)]
+    if len(rest) == 1:
+        return _read(rest[0], value, where)
+    # Unions are of dataclasses: the one whose keys fit best speaks, so that errors name its keys.
+    keys = set(value) if isinstance(value, dict) else set()
+    best = min(rest, key=lambda kind: len(keys ^ {field.name for field in fields(kind)}))
+    return _read(best, value, where)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,76 @@
+"""TOML: read from outside, and written with one key per line in the order given."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from compiler_core.errors import InputError
+from compiler_core.files.small_file import read_small_file
+
+_BYTES_MAX = 64 << 20
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def read_toml(path: Path, most_bytes: int = _BYTES_MAX) -> dict[str, Any]:
+    """A TOML file from outside as plain values.
+
+    Raises:
+        InputError: It cannot be read, is too large, or is not TOML.
+    """
+    return parse_toml(read_small_file(path, most_bytes), str(path))
+
+
+def parse_toml(content: bytes, where: str) -> dict[str, Any]:
+    """TOML that has been read already as plain values.
+
+    Raises:
+        InputError: It is not TOML.
+    """
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: not a TOML file: {error}") from error
+
+
+def toml_text(document: Mapping[str, Any]) -> str:
+    """Plain values as TOML: the keys of a table, then the tables in it, each with its dotted name.
+
+    Args:
+        document: Texts, numbers, booleans, lists of numbers, and tables.
+    """
+    return "\n".join(_lines(document)) + "\n"
+
+
+def toml_string(text: str) -> str:
+    """A text as it stands in TOML."""
+    # JSON strings are TOML basic strings, but for the one control character that JSON lets through.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def toml_key(text: str) -> str:
+    """A key as it stands in TOML: bare where that is allowed."""
+    return text if _BARE_KEY.fullmatch(text) else toml_string(text)
+
+
+def _lines(document: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Plain keys first, then the tables, each with its dotted name."""
+    tables = {key: value for key, value in document.items() if isinstance(value, dict)}
+    plain = {key: value for key, value in document.items() if key not in tables}
+    if path and (plain or not tables):
+        yield ""
+        yield f"[{'.'.join(map(toml_key, path))}]"
+    for key, value in plain.items():
+        yield f"{toml_key(key)} = {_value(value)}"
+    for key, value in tables.items():
+        yield from _lines(value, (*path, key))
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return toml_string(value) if isinstance(value, str) else repr(value)

@@ -1,0 +1,1 @@
+"""Planning of addresses in a memory."""

@@ -1,0 +1,1 @@
+"""Kinds of processing units, one folder each."""

@@ -1,0 +1,1 @@
+"""The CPU as a kind of unit: its cost, measured or assumed, and its sessions."""

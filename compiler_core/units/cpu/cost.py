@@ -1,0 +1,143 @@
+"""End-to-end time and energy, sequential model: one thing at a time, nothing overlaps.
+
+``latency = sum(NPU cycles / clock + launch overhead) + sum(border conversions) + sum(CPU nodes)``:
+
+- a conversion at a border moves ``bytes read + bytes written`` at the CPU's copy bandwidth;
+- a CPU node takes its operator overhead and ``max(MACs / MAC rate, elements / element rate)``;
+- NPU energy is that of the timing simulation; a CPU multiply-add costs its arithmetic and one
+  instruction, any other element or converted value one instruction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.windows import window_of
+from compiler_core.targets.target import Cpu
+
+VIEWS = frozenset(("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"))
+"""Operators that move nothing."""
+
+MOVES = frozenset(
+    ("Concat", "Transpose", "Slice", "Pad", "Split", "Gather", "Resize", "Upsample", "Expand")
+).union(("Tile", "SpaceToDepth", "DepthToSpace", "Cast"))
+"""Operators that move data and compute nothing."""
+
+POOLS = frozenset(("MaxPool", "AveragePool"))
+
+_PICOJOULES_PER_MILLIJOULE = 1e9
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Time and energy of one step."""
+
+    seconds: float
+    energy_pj: float
+
+    @property
+    def energy_mj(self) -> float:
+        return self.energy_pj / _PICOJOULES_PER_MILLIJOULE
+
+
+NodeCosts = Callable[[Graph, Node], Cost]
+"""What one operator costs on the CPU."""
+
+
+def conversion_cost(cpu: Cpu, values: int, bytes_moved: int) -> Cost:
+    """The CPU quantizes, dequantizes or lays out a tensor at a border.
+
+    Args:
+        cpu: The processor.
+        values: Elements converted.
+        bytes_moved: Bytes read and written.
+    """
+    seconds = bytes_moved / (cpu.copy_bytes_per_cycle * cpu.clock_hz)
+    return Cost(seconds, values * cpu.operation_overhead_pj)
+
+
+def node_cost(cpu: Cpu, graph: Graph, node: Node) -> Cost:
+    """One float operator on the CPU."""
+    macs = float_macs(graph, node)
+    elements = element_operations(graph, node)
+    cycles = max(macs / cpu.float_macs_per_cycle, elements / cpu.elements_per_cycle)
+    if node.op in MOVES:
+        cycles = max(cycles, node_bytes(graph, node) / cpu.copy_bytes_per_cycle)
+    operations = macs + elements
+    energy = operations * cpu.operation_overhead_pj + macs * cpu.float_multiply_add_pj
+    return Cost(cpu.operator_overhead_s + cycles / cpu.clock_hz, energy)
+
+
+def element_operations(graph: Graph, node: Node) -> int:
+    """Element operations of a node beside its multiply-accumulates; a fused clamp is free."""
+    if node.op in VIEWS:
+        return 0
+    results = sum(_elements(graph, name) for name in node.outputs)
+    if node.op in POOLS:
+        window = window_of(graph, node)
+        return results * (prod(window.kernel) if window else 1)
+    if node.op == "LRN":
+        return results * int(node.attributes.get("size", 1))
+    if float_macs(graph, node):
+        return results
+    return max(results, *(_elements(graph, name) for name in node.inputs), 0)
+
+
+def node_bytes(graph: Graph, node: Node) -> int:
+    """Bytes that a node reads and writes: activations, weights and results once each."""
+    if node.op in VIEWS:
+        return 0
+    names = (*dict.fromkeys(node.inputs), *node.outputs)
+    return sum(_elements(graph, name) * _width(graph, name) for name in names if name)
+
+
+def weight_bytes(graph: Graph, node: Node) -> int:
+    """Bytes of a node's constants."""
+    return sum(
+        _elements(graph, name) * _width(graph, name)
+        for name in dict.fromkeys(node.inputs)
+        if name in graph.constants
+    )
+
+
+def float_macs(graph: Graph, node: Node) -> int:
+    """Multiply-accumulates of a node; 0 for operators without a reduction over weights."""
+    results = _elements(graph, node.output)
+    if node.op in ("Conv", "ConvTranspose"):
+        weight = _shape(graph, node.inputs[1])
+        if len(weight) < 2:
+            return 0
+        if node.op == "Conv":
+            return results * prod(weight[1:])
+        return _elements(graph, node.inputs[0]) * prod(weight[1:])
+    if node.op in ("MatMul", "Gemm", "Dense"):
+        left = _shape(graph, node.inputs[0])
+        transposed = node.op == "Gemm" and node.attributes.get("transA")
+        return results * (left[0] if transposed else left[-1]) if left else 0
+    return 0
+
+
+def _shape(graph: Graph, tensor: str) -> tuple[int, ...]:
+    if tensor in graph.constants:
+        return tuple(graph.constants[tensor].shape)
+    known = graph.types.get(tensor)
+    if known is None or known.shape is None:
+        return ()
+    return tuple(size or 1 for size in known.shape)
+
+
+def _elements(graph: Graph, tensor: str) -> int:
+    return prod(_shape(graph, tensor)) if tensor else 0
+
+
+def _width(graph: Graph, tensor: str) -> int:
+    known = graph.types.get(tensor)
+    try:
+        return np.dtype(known.dtype).itemsize if known else 4
+    except TypeError:
+        return 4

@@ -1,0 +1,1 @@
+"""Layers on several cores: slices of operators and branches side by side."""

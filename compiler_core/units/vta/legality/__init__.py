@@ -1,0 +1,1 @@
+"""Which schedules a layer may have, the default among them, and the bound under all."""

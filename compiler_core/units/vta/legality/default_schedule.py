@@ -1,0 +1,235 @@
+"""The untuned schedule of a workload: the best of a coarse grid by a closed-form estimate, nothing
+measured.
+
+The estimate adds what the modules do and overlaps them where the slots allow it:
+``max(compute, load) + prologue + exposed loads and stores``. It knows no bursts, fetch or port
+conflicts; that is what measuring is for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.errors import InfeasibleError
+from compiler_core.tensor.workload import ConvWorkload, MaxPoolWorkload, Workload
+from compiler_core.units.vta.legality.bound import direct_bound
+from compiler_core.units.vta.legality.legality import (
+    ConvBufferDemand,
+    ConvScheduleBatch,
+    conv_buffer_demand,
+    fits,
+    input_extents,
+    violations,
+)
+from compiler_core.units.vta.machine.hardware import VtaCore
+from compiler_core.units.vta.schedule.schedule import (
+    BiasVariant,
+    ConvSchedule,
+    EpilogueGranularity,
+    FoldVariant,
+    LoopOrder,
+    MaxPoolSchedule,
+    Schedule,
+)
+from compiler_core.units.vta.structure.conv_structure import (
+    ConvStructure,
+    bias_tiles,
+    blocks,
+    conv_structure,
+    residual_needs_pass,
+)
+from compiler_core.units.vta.structure.fold import fold_workload, foldable
+
+_INSTRUCTION_CYCLES = 10
+"""Fixed cost of one compute instruction with its fetch, in the estimate."""
+
+_TRANSFER_CYCLES = 26
+"""Fixed cost of one LOAD, in the estimate."""
+
+_SLOTS = (1, 2, 3, 4, 6, 8, 16, 32)
+
+
+def divisors(number: int) -> list[int]:
+    """All divisors, ascending."""
+    return [d for d in range(1, number + 1) if number % d == 0]
+
+
+def even_tiles(extent: int) -> list[int]:
+    """Tile sizes that cut an extent into parts as equal as can be: one per number of parts."""
+    return sorted({-(-extent // parts) for parts in range(1, extent + 1)})
+
+
+def _block_tiles(structure: ConvStructure) -> list[int]:
+    """Tiles of output blocks: a run that recurs has to be cut into equal parts."""
+    recurs = structure.run < structure.out_blocks
+    return divisors(structure.run) if recurs else even_tiles(structure.run)
+
+
+@lru_cache(maxsize=4096)
+def default_schedule(workload: Workload, core: VtaCore) -> Schedule:
+    """Chooses a schedule without measuring.
+
+    Raises:
+        InfeasibleError: No schedule of the grid fits (cannot happen with the buffers of the shipped
+            targets).
+    """
+    if isinstance(workload, MaxPoolWorkload):
+        return _default_max_pool(workload, core)
+    points = workload.out_height * workload.out_width
+    # A tile of the GEMM bias costs one cycle per output vector, the ALU bias two whatever its size.
+    large = bias_tiles(workload.epilogue.bias_bits) > 2
+    bias = BiasVariant.ALU if large else BiasVariant.GEMM
+    if points == 1 and workload.epilogue.bias_bits and not residual_needs_pass(workload):
+        bias = BiasVariant.LOAD
+    best: tuple[float, ConvSchedule] | None = None
+    for fold in (
+        (FoldVariant.NONE, FoldVariant.COLUMNS) if foldable(workload) else (FoldVariant.NONE,)
+    ):
+        cycles, schedule = _default_conv(fold_workload(workload, fold), core, bias)
+        if best is None or cycles < best[0]:
+            best = cycles, replace(schedule, fold=fold)
+    assert best is not None
+    return best[1]
+
+
+def _default_conv(
+    workload: ConvWorkload, core: VtaCore, bias: BiasVariant
+) -> tuple[float, ConvSchedule]:
+    structure = conv_structure(workload)
+    reduction = 1 if structure.diagonal else structure.reduction
+    grid = np.meshgrid(
+        even_tiles(workload.out_height),
+        even_tiles(workload.out_width),
+        _block_tiles(structure),
+        even_tiles(reduction),
+        _SLOTS[:5],
+        _SLOTS,
+        (1, 2),
+        indexing="ij",
+    )
+    columns = [axis.reshape(-1).astype(np.int64) for axis in grid]
+    batch = _batch(columns, bias)
+    demand = conv_buffer_demand(workload, batch)
+    legal = np.flatnonzero(fits(demand, core.geometry))
+    batch = _batch([column[legal] for column in columns], bias)
+    demand = conv_buffer_demand(workload, batch)
+    best: tuple[float, ConvSchedule] | None = None
+    for order in LoopOrder:
+        cycles = estimate_cycles(workload, batch, demand, order, core)
+        for index in np.argsort(cycles, kind="stable")[:64]:
+            schedule = ConvSchedule(
+                int(batch.tile_height[index]),
+                int(batch.tile_width[index]),
+                int(batch.tile_out_blocks[index]),
+                int(batch.tile_in_blocks[index]),
+                order,
+                int(batch.input_slots[index]),
+                int(batch.weight_slots[index]),
+                int(batch.output_slots[index]),
+                bias,
+                EpilogueGranularity.TAIL,
+            )
+            if not violations(workload, schedule, core.geometry):
+                if best is None or cycles[index] < best[0]:
+                    best = float(cycles[index]), schedule
+                break
+    if best is None:
+        raise InfeasibleError(f"no schedule of {workload.operator} fits the buffers")
+    return best
+
+
+def _batch(columns: list[npt.NDArray[np.int64]], bias: BiasVariant) -> ConvScheduleBatch:
+    height, width, out_blocks, in_blocks, inputs, weights, outputs = columns
+    return ConvScheduleBatch(height, width, out_blocks, in_blocks, inputs, weights, outputs, bias)
+
+
+def estimate_cycles(
+    w: ConvWorkload,
+    s: ConvScheduleBatch,
+    demand: ConvBufferDemand,
+    order: LoopOrder,
+    core: VtaCore,
+) -> Any:
+    """Closed-form estimate of a batch of schedules, ``float64[n]`` cycles."""
+    structure, width, port = conv_structure(w), core.timing.element_bytes, core.timing.port_bytes
+    reduction = 1 if structure.diagonal else structure.reduction
+    extra = bias_tiles(w.epilogue.bias_bits) if s.bias is BiasVariant.GEMM else 0
+    rows, columns = -(-w.out_height // s.tile_height), -(-w.out_width // s.tile_width)
+    images = w.batch * rows * columns
+    channels = -(-structure.out_blocks // s.tile_out_blocks)
+    steps = -(-reduction // s.tile_in_blocks)
+    vectors = w.batch * w.out_height * w.out_width * structure.out_blocks
+    residual = 0 if w.epilogue.residual_bits is None else 1 + residual_needs_pass(w)
+    bias = {BiasVariant.GEMM: extra, BiasVariant.ALU: 2, BiasVariant.LOAD: 8}[s.bias]
+    compute: Any = direct_bound(w, core).compute + vectors * (1 + residual + bias)
+    spans = _spans(w, 0) * _spans(w, 1)
+    compute = compute + images * channels * _INSTRUCTION_CYCLES * (steps * spans + 5 + residual)
+
+    inp_beats, wgt_beats = -(-width.inp // port), -(-width.wgt // port)
+    size = (w.in_height, w.in_width)
+    in_rows, in_columns = input_extents(w.window, size, s.tile_height, s.tile_width)
+    passes: Any
+    weight_passes: Any
+    if order is LoopOrder.WEIGHT_STATIONARY:
+        distinct = images * (channels if structure.diagonal else steps)
+        all_inputs = s.input_slots >= distinct
+        passes = np.where(all_inputs | structure.diagonal, 1, channels)
+        weight_passes = np.where((s.weight_slots >= steps) | (steps == 1), 1, images)
+        kept_inputs, kept_weights = all_inputs, s.weight_slots > steps
+    else:
+        passes = np.where((s.input_slots >= steps) | structure.diagonal, 1, channels)
+        all_weights = s.weight_slots >= channels * steps
+        weight_passes = np.where(all_weights, 1, images)
+        kept_inputs, kept_weights = s.input_slots > steps, all_weights
+        if structure.diagonal:
+            kept_inputs = s.input_slots >= images * channels
+    if w.uniform:
+        weight_passes, kept_weights = np.ones_like(images), np.ones_like(images, dtype=bool)
+    in_blocks = structure.out_blocks if structure.diagonal else structure.in_blocks
+    input_loads = passes * images * (channels if structure.diagonal else 1) * steps
+    input_loads = input_loads * np.where(columns > 1, s.tile_in_blocks, 1)
+    input_cycles = passes * images * in_rows * in_columns * in_blocks * inp_beats
+    weight_rows = 1 if w.uniform else sum(h - low for low, h in structure.ranges) * structure.taps
+    weight_cycles: Any = weight_passes * (weight_rows + extra * structure.out_blocks) * wgt_beats
+    weight_loads = weight_passes * channels * steps
+    load = input_cycles + weight_cycles + (input_loads + weight_loads) * _TRANSFER_CYCLES
+    load = load + residual * vectors * inp_beats
+
+    single = ((s.input_slots == 1) & ~kept_inputs) | ((s.weight_slots == 1) & ~kept_weights)
+    overlapped = np.where(single, compute + load, np.maximum(compute, load))
+    input_tile = demand.input_tile * inp_beats + _TRANSFER_CYCLES
+    weight_tile = demand.weight_tile * wgt_beats + _TRANSFER_CYCLES
+    if order is LoopOrder.WEIGHT_STATIONARY:
+        exposed = np.where(kept_weights, 0, (channels - 1) * weight_tile)
+    else:
+        exposed = np.where(kept_inputs, 0, (images - 1) * input_tile)
+    stores = (-(-width.out // port) + 1) * demand.output_tile
+    exposed = exposed + np.where(s.output_slots == 1, (images * channels - 1) * stores, 0)
+    tail = stores / s.tile_out_blocks
+    return overlapped + exposed + tail + input_tile + weight_tile
+
+
+def _spans(w: ConvWorkload, axis: int) -> int:
+    padded = w.window.pads[axis] + w.window.pads[axis + 2] > 0
+    return min(3, w.window.kernel[axis]) if padded else 1
+
+
+def _default_max_pool(workload: MaxPoolWorkload, core: VtaCore) -> MaxPoolSchedule:
+    """The largest tile that fits, whole rows first."""
+    for width in reversed(even_tiles(workload.out_width)):
+        best: tuple[int, MaxPoolSchedule] | None = None
+        for height in even_tiles(workload.out_height):
+            for count in even_tiles(blocks(workload.channels)):
+                schedule = MaxPoolSchedule(height, width, count)
+                if not violations(workload, schedule, core.geometry):
+                    points = height * width * count
+                    if best is None or points > best[0]:
+                        best = points, schedule
+        if best is not None:
+            return best[1]
+    return MaxPoolSchedule(1, 1, 1, input_slots=1, output_slots=1)

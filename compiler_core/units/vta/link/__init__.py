@@ -1,0 +1,1 @@
+"""From layers to a segment: placed tensors, launches, conflicts between cores."""

@@ -1,0 +1,1 @@
+"""From an operator and its schedule to a command stream."""

@@ -1,0 +1,424 @@
+"""Lowers convolutions, dense, depthwise, grouped, average-pool, copy and add operators to VTA
+programs.
+
+Walk: output tiles (sample, rows, columns, output blocks) in the schedule's order, reduction tiles
+innermost and in alternating direction, so that the tile at the turn is used twice. Every tile of
+inputs and weights goes through a :class:`SlotPool`; the builder derives all tokens from the loads,
+uses and stores of the slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from compiler_core.tensor.workload import ConvWorkload, Requantization
+from compiler_core.units.vta.legality.legality import (
+    RESIDUAL_SLOTS,
+    conv_buffer_demand,
+    require_legal,
+)
+from compiler_core.units.vta.lower.emit import NOTHING, LoweredProgram, ProgramBuilder
+from compiler_core.units.vta.lower.loops import Axis, LoopNest, compress, pack
+from compiler_core.units.vta.lower.placement import ConvPlacement, Image
+from compiler_core.units.vta.lower.requantize import contiguous, requantize
+from compiler_core.units.vta.lower.slots import Slot, SlotPool
+from compiler_core.units.vta.lower.tap_nests import TapStep, tap_nests
+from compiler_core.units.vta.machine.hardware import VtaGeometry
+from compiler_core.units.vta.machine.isa import AluOpcode, MemoryType
+from compiler_core.units.vta.schedule.schedule import (
+    BiasVariant,
+    ConvSchedule,
+    EpilogueGranularity,
+    LoopOrder,
+    MicroOpLoading,
+)
+from compiler_core.units.vta.structure.conv_structure import (
+    DIRECT_RESIDUAL_SHIFT,
+    ConvStructure,
+    bias_tiles,
+    conv_structure,
+    residual_needs_pass,
+    weight_row_starts,
+)
+from compiler_core.units.vta.structure.fold import unfold
+from compiler_core.units.vta.structure.tiles import AxisTile, axis_tiles
+
+MAX_STRIDE = (1 << 16) - 1
+"""Largest row stride of a transfer, in elements."""
+
+
+class OutputTile(NamedTuple):
+    """One tile of outputs: sample, rows, columns, output blocks and their reduction range."""
+
+    sample: int
+    rows: AxisTile
+    columns: AxisTile
+    block: int
+    blocks: int
+    low: int
+    high: int
+
+    @property
+    def points(self) -> int:
+        """Output points per block."""
+        return self.rows.extent * self.columns.extent
+
+
+def output_tiles(workload: ConvWorkload, schedule: ConvSchedule) -> list[OutputTile]:
+    """All output tiles in the schedule's order."""
+    structure = conv_structure(workload)
+    window = workload.window
+    rows = axis_tiles(window, 0, workload.in_height, workload.out_height, schedule.tile_height)
+    columns = axis_tiles(window, 1, workload.in_width, workload.out_width, schedule.tile_width)
+    image = [(n, r, c) for n in range(workload.batch) for r in rows for c in columns]
+    step = schedule.tile_out_blocks
+    channels = []
+    for block in range(0, structure.out_blocks, step):
+        count = min(step, structure.out_blocks - block)
+        low, high = structure.ranges[block]
+        channels.append((block, count, low, low + count if structure.diagonal else high))
+    if schedule.order is LoopOrder.WEIGHT_STATIONARY:
+        return [OutputTile(*i, *c) for c in channels for i in image]
+    return [OutputTile(*i, *c) for i in image for c in channels]
+
+
+def lower_conv(
+    workload: ConvWorkload,
+    schedule: ConvSchedule,
+    requantization: Requantization,
+    placement: ConvPlacement,
+    geometry: VtaGeometry,
+) -> LoweredProgram:
+    """Lowers one convolution.
+
+    Args:
+        workload: What to compute.
+        schedule: How.
+        requantization: Values of the epilogue.
+        placement: DRAM addresses, each a multiple of its element's bytes; the input is the folded
+            one where the schedule folds.
+        geometry: Buffers and element widths.
+
+    Raises:
+        InfeasibleError: The schedule does not fit, with the reason.
+    """
+    require_legal(workload, schedule, geometry)
+    workload, schedule = unfold(workload, schedule)
+    return _ConvLowering(workload, schedule, requantization, placement, geometry).run()
+
+
+class _ConvLowering:
+    def __init__(
+        self,
+        workload: ConvWorkload,
+        schedule: ConvSchedule,
+        requantization: Requantization,
+        placement: ConvPlacement,
+        geometry: VtaGeometry,
+    ) -> None:
+        self.w, self.s, self.q, self.p, self.g = (
+            workload,
+            schedule,
+            requantization,
+            placement,
+            geometry,
+        )
+        self.structure: ConvStructure = conv_structure(workload)
+        self.with_bias = workload.epilogue.bias_bits > 0
+        gemm_bias = self.with_bias and schedule.bias is BiasVariant.GEMM
+        self.extra = bias_tiles(workload.epilogue.bias_bits) if gemm_bias else 0
+        self.row_starts = weight_row_starts(workload, self.extra)
+        self.builder = ProgramBuilder(
+            placement.micro_ops // geometry.element_bytes.uop,
+            geometry.depth.uop,
+            preload=schedule.micro_ops is MicroOpLoading.PRELOAD,
+        )
+        self.tiles = output_tiles(workload, schedule)
+        self.steps = [list(self._reduction(t, i % 2 == 1)) for i, t in enumerate(self.tiles)]
+        self._allocate()
+
+    def _reduction(self, tile: OutputTile, backwards: bool) -> Iterator[tuple[int, int]]:
+        """Reduction tiles as input-block ranges; a diagonal tile has just one."""
+        if self.structure.diagonal:
+            yield tile.low, tile.high
+            return
+        step = self.s.tile_in_blocks
+        starts = range(tile.low, tile.high, step)
+        for start in reversed(starts) if backwards else starts:
+            yield start, min(start + step, tile.high)
+
+    def _allocate(self) -> None:
+        demand = conv_buffer_demand(self.w, self.s)
+        self.constant_input = 0
+        input_base = demand.bias_inputs
+        input_uses = [
+            (t.sample, t.rows.start, t.columns.start, low, high)
+            for t, steps in zip(self.tiles, self.steps, strict=True)
+            for low, high in steps
+        ]
+        self.inputs = SlotPool(
+            input_base, self.s.input_slots, int(demand.input_tile), input_uses, streamed=True
+        )
+        weight_uses = [
+            0 if self.w.uniform else (t.block, low)
+            for t, steps in zip(self.tiles, self.steps, strict=True)
+            for low, _ in steps
+        ]
+        self.weights = SlotPool(
+            demand.identity_weights, self.s.weight_slots, demand.weight_tile, weight_uses
+        )
+        residual_base = input_base + self.s.input_slots * int(demand.input_tile)
+        residual_uses = [(i, b) for i, t in enumerate(self.tiles) for b in range(t.blocks)]
+        self.residuals = SlotPool(
+            residual_base, RESIDUAL_SLOTS, demand.residual_tile, residual_uses
+        )
+        self.bias_row = 0
+        self.shift_row = demand.bias_accumulators
+        self.output_base = demand.bias_accumulators + demand.shift_accumulators
+        self.output_size = demand.output_tile
+        self.stored = [NOTHING] * self.s.output_slots
+
+    def run(self) -> LoweredProgram:
+        self._constants()
+        for index, (tile, steps) in enumerate(zip(self.tiles, self.steps, strict=True)):
+            slot = index % self.s.output_slots
+            base = self.output_base + slot * self.output_size
+            self._start(tile, base, self.stored[slot])
+            for low, high in steps:
+                self._accumulate(tile, low, high, base)
+            self.stored[slot] = self._finish(tile, base, index + 1 == len(self.tiles))
+        return self.builder.build()
+
+    def _constants(self) -> None:
+        bytes_of = self.g.element_bytes
+        self.constant_load = self.identity_load = NOTHING
+        if self.extra:
+            self.constant_load = self.builder.load(
+                MemoryType.INP, self.constant_input, self.p.constant // bytes_of.inp, 1
+            )
+        if self.w.epilogue.residual_bits is not None:
+            self.identity_load = self.builder.load(
+                MemoryType.WGT, 0, self.p.weights // bytes_of.wgt, 1
+            )
+        if self.w.epilogue.channel_shift:
+            row = self.p.shifts // bytes_of.acc
+            self.builder.load_accumulators(self.shift_row, row, self.structure.out_blocks)
+        if self.with_bias and self.s.bias is BiasVariant.ALU:
+            self.builder.load_accumulators(
+                self.bias_row, self.p.bias // bytes_of.acc, self.structure.out_blocks
+            )
+
+    def _start(self, tile: OutputTile, base: int, stored: int) -> None:
+        """Clears the accumulators or loads the bias, and adds a residual that has to be shifted
+        far."""
+        if self.with_bias and self.s.bias is BiasVariant.LOAD:
+            row = self.p.bias // self.g.element_bytes.acc + tile.block
+            self.builder.load_accumulators(base, row, tile.blocks, after_store=stored)
+        else:
+            nest = contiguous(tile.points * tile.blocks)
+            self.builder.gemm(nest, pack(base, 0), reset=True, after_store=stored)
+        if self.w.epilogue.residual_bits is not None:
+            self._residual(tile, base)
+            extra_shift = self.q.residual_shift - DIRECT_RESIDUAL_SHIFT
+            if residual_needs_pass(self.w):
+                nest = contiguous(tile.points * tile.blocks)
+                self.builder.alu(
+                    AluOpcode.SHR, nest, pack(base, base), immediate=min(0, -extra_shift)
+                )
+        if self.with_bias and self.s.bias is BiasVariant.ALU:
+            axes = (
+                Axis(tile.blocks, tile.points, 1, 0),
+                Axis(tile.points, 1, 0, 0),
+            )
+            for nest in compress(axes):
+                self.builder.alu(AluOpcode.ADD, nest, pack(base, self.bias_row + tile.block))
+
+    def _residual(self, tile: OutputTile, base: int) -> None:
+        image = self.p.residual
+        assert image is not None
+        for position in range(tile.blocks):
+            slot, resident = self.residuals.acquire()
+            if not resident:
+                slot.loaded = self._transfer_rows(
+                    image, tile, tile.block + position, slot.base, slot.last_reader
+                )
+            nest = contiguous(tile.points, source=1)
+            after = max(slot.loaded, self.identity_load)
+            slot.last_reader = self.builder.gemm(
+                nest, pack(base + position * tile.points, slot.base), after_load=after
+            )
+
+    def _transfer_rows(
+        self, image: Image, tile: OutputTile, block: int, sram: int, after: int
+    ) -> int:
+        """Loads the residual of one output block."""
+        width, rows, columns = self.w.out_width, tile.rows, tile.columns
+        first = image.address + tile.sample * image.sample_bytes
+        element = first // self.g.element_bytes.inp + block * image.plane(self.w.out_height, width)
+        element += rows.start * width + columns.start
+        if columns.extent == width:
+            x_size, y_size = tile.points, 1
+        else:
+            x_size, y_size = columns.extent, rows.extent
+        return self.builder.load(
+            MemoryType.INP, sram, element, x_size, y_size, width, after_compute=after
+        )
+
+    def _accumulate(self, tile: OutputTile, low: int, high: int, base: int) -> None:
+        first = low == tile.low
+        source, in_slot = self.inputs.acquire()
+        if not in_slot and tile.rows.size * tile.columns.size:
+            source.loaded = self._load_inputs(tile, low, high, source)
+        weight, in_slot = self.weights.acquire()
+        if not in_slot:
+            weight.loaded = self._load_weights(tile, low, high, first, weight)
+        loaded = max(source.loaded, weight.loaded)
+        row = (
+            1
+            if self.w.uniform
+            else (high - low if not self.structure.diagonal else 1) * self.structure.taps
+        )
+        pitch = row + (self.extra if first else 0)
+        if first and self.extra:
+            weight.last_reader = self._add_bias(tile, base, weight, pitch)
+        for nest, packed in self._taps(tile, low, high, 0 if self.w.uniform else pitch):
+            at = pack(base, source.base, weight.base + (self.extra if first else 0))
+            source.last_reader = weight.last_reader = self.builder.gemm(
+                nest, at + packed, after_load=loaded
+            )
+
+    def _add_bias(self, tile: OutputTile, base: int, weight: Slot, pitch: int) -> int:
+        number = NOTHING
+        after = max(self.constant_load, weight.loaded)
+        for index in range(self.extra):
+            axes = (
+                Axis(tile.blocks, tile.points, 0, 0 if self.w.uniform else pitch),
+                Axis(tile.points, 1, 0, 0),
+            )
+            for nest in compress(axes):
+                at = pack(base, self.constant_input, weight.base + index)
+                number = self.builder.gemm(nest, at, after_load=after)
+        return number
+
+    def _taps(
+        self, tile: OutputTile, low: int, high: int, pitch: int
+    ) -> tuple[tuple[LoopNest, int], ...]:
+        in_blocks = 1 if self.structure.diagonal else high - low
+        step = TapStep(
+            tile.rows, tile.columns, tile.blocks, in_blocks, self.structure.diagonal, pitch
+        )
+        return tap_nests(self.w, step, self.s.taps)
+
+    def _load_inputs(self, tile: OutputTile, low: int, high: int, slot: Slot) -> int:
+        rows, columns = tile.rows, tile.columns
+        height, width = self.w.in_height, self.w.in_width
+        plane, after = self.p.input.plane(height, width), slot.last_reader
+        image = self.p.input.address + tile.sample * self.p.input.sample_bytes
+        element = image // self.g.element_bytes.inp + low * plane + rows.low * width + columns.low
+        count, size = high - low, rows.size * columns.size
+        if columns.size == width and (size == plane or count == 1):
+            return self.builder.load(
+                MemoryType.INP, slot.base, element, count * size, after_compute=after
+            )
+        if columns.size == width and plane <= MAX_STRIDE:
+            return self.builder.load(
+                MemoryType.INP, slot.base, element, size, count, plane, after_compute=after
+            )
+        number = NOTHING
+        x_size, y_size = (size, 1) if columns.size == width else (columns.size, rows.size)
+        for index in range(count):
+            number = self.builder.load(
+                MemoryType.INP,
+                slot.base + index * size,
+                element + index * plane,
+                x_size,
+                y_size,
+                width,
+                after_compute=after,
+            )
+        return number
+
+    def _load_weights(self, tile: OutputTile, low: int, high: int, first: bool, slot: Slot) -> int:
+        start = self.p.weights // self.g.element_bytes.wgt
+        start += self.w.epilogue.residual_bits is not None
+        after = slot.last_reader
+        if self.w.uniform:
+            count = 1 + self.extra
+            return self.builder.load(MemoryType.WGT, slot.base, start, count, after_compute=after)
+        taps = self.structure.taps
+        reduction = 1 if self.structure.diagonal else high - low
+        skipped = 0 if first else self.extra + (low - tile.low) * taps
+        length = reduction * taps + (self.extra if first else 0)
+        starts = [start + self.row_starts[tile.block + i] + skipped for i in range(tile.blocks)]
+        stride = starts[1] - starts[0] if tile.blocks > 1 else length
+        if stride == length:
+            return self.builder.load(
+                MemoryType.WGT, slot.base, starts[0], tile.blocks * length, after_compute=after
+            )
+        if stride <= MAX_STRIDE:
+            return self.builder.load(
+                MemoryType.WGT,
+                slot.base,
+                starts[0],
+                length,
+                tile.blocks,
+                stride,
+                after_compute=after,
+            )
+        number = NOTHING
+        for index, begin in enumerate(starts):
+            number = self.builder.load(
+                MemoryType.WGT, slot.base + index * length, begin, length, after_compute=after
+            )
+        return number
+
+    def _finish(self, tile: OutputTile, base: int, last: bool) -> int:
+        """Requantizes and stores; returns the last STORE."""
+        granularity = self.s.epilogue
+        by_block = granularity is EpilogueGranularity.BLOCK or (
+            granularity is EpilogueGranularity.TAIL and last
+        )
+        number = NOTHING
+        step = 1 if by_block else tile.blocks
+        for block in range(0, tile.blocks, step):
+            at = base + block * tile.points
+            written = self._requantize(tile, tile.block + block, step, at)
+            number = self._store(tile, block, step, at, written)
+        return number
+
+    def _requantize(self, tile: OutputTile, block: int, count: int, at: int) -> int:
+        row = self.shift_row + block
+        return requantize(
+            self.builder, self.w.epilogue, self.q, at, count, tile.points, shift_row=row
+        )
+
+    def _store(self, tile: OutputTile, block: int, count: int, at: int, written: int) -> int:
+        height, width, rows, columns = (
+            self.w.out_height,
+            self.w.out_width,
+            tile.rows,
+            tile.columns,
+        )
+        plane = self.p.output.plane(height, width)
+        image = self.p.output.address + tile.sample * self.p.output.sample_bytes
+        element = image // self.g.element_bytes.out + (tile.block + block) * plane
+        element += rows.start * width + columns.start
+        if tile.points == plane:
+            return self.builder.store(at, element, count * plane, 1, 0, after_compute=written)
+        if columns.extent == width and plane <= MAX_STRIDE:
+            return self.builder.store(at, element, tile.points, count, plane, after_compute=written)
+        number = NOTHING
+        x_size, y_size = (
+            (tile.points, 1) if columns.extent == width else (columns.extent, rows.extent)
+        )
+        for index in range(count):
+            number = self.builder.store(
+                at + index * tile.points,
+                element + index * plane,
+                x_size,
+                y_size,
+                width,
+                after_compute=written,
+            )
+        return number

@@ -1,0 +1,1 @@
+"""The machine: geometry, instructions, program files, errors."""

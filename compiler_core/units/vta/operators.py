@@ -1,0 +1,364 @@
+"""What the VTA can run: one small rule per limit, whose docstring is the message that a user reads.
+
+A rule takes a graph and a node and returns ``None`` when it holds, else the value that it saw.
+:func:`unsupported` asks the rules of a node's operator in order and puts the first answer into
+words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from compiler_core.graph.ir import NEST_DOMAIN, Graph, Node
+from compiler_core.graph.windows import image_shape, sample_shape, window_of
+
+CHANNEL_BLOCK = 16
+"""Channels of one vector of the GEMM unit; concatenation places whole vectors."""
+
+Rule = Callable[[Graph, Node], str | None]
+
+VIEW_OPERATORS = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identity")
+"""Operators that only look at the same values in another shape."""
+
+
+def activations_are_float32(graph: Graph, node: Node) -> str | None:
+    """Inputs and outputs that are not constants have to be float32 tensors."""
+    for tensor in (*node.inputs, *node.outputs):
+        if tensor and tensor not in graph.constants:
+            known = graph.types.get(tensor)
+            if known is None or known.dtype != "float32":
+                return f"'{tensor}' is {known.dtype if known else 'of unknown type'}"
+    return None
+
+
+def shapes_are_static(graph: Graph, node: Node) -> str | None:
+    """Every axis but the first (the batch) needs a fixed, positive size."""
+    data = [t for t in node.inputs[: _data_inputs(node)] if t] + list(node.outputs[:1])
+    for tensor in data:
+        sample = sample_shape(graph, tensor)
+        if sample is None or any(size < 1 for size in sample):
+            known = graph.types.get(tensor)
+            return f"'{tensor}' has shape {known.shape if known else 'unknown'}"
+    return None
+
+
+def batch_axis_stays(graph: Graph, node: Node) -> str | None:
+    """The first axis is the batch, and the batch changes nothing else."""
+    result = (graph.types[node.output].shape or (None,))[0]
+    for tensor in (*node.inputs[: _data_inputs(node)], node.output):
+        first = (graph.types[tensor].shape or (None,))[0]
+        dynamic = (tensor in graph.dynamic_batch) == (node.output in graph.dynamic_batch)
+        if first is None or first != result or not dynamic or tensor in graph.batch_dependent:
+            return f"'{tensor}' has shape {graph.types[tensor].shape}"
+    return None
+
+
+def one_output(_graph: Graph, node: Node) -> str | None:
+    """Only the first output can be computed."""
+    extra = [name for name in node.outputs[1:] if name]
+    return f"'{extra[0]}' is read too" if extra else None
+
+
+def data_is_an_activation(graph: Graph, node: Node) -> str | None:
+    """The data inputs are computed at run time, not constants."""
+    for tensor in node.inputs[: _data_inputs(node)]:
+        if tensor in graph.constants:
+            return f"'{tensor}' is constant"
+    return None
+
+
+def weights_are_constant_and_finite(graph: Graph, node: Node) -> str | None:
+    """Weights and bias are constant, finite floating-point tensors."""
+    for tensor in node.inputs[1:]:
+        if not tensor:
+            continue
+        value = graph.constants.get(tensor)
+        if value is None:
+            return f"'{tensor}' is computed at run time"
+        if value.dtype.kind != "f":
+            return f"'{tensor}' is {value.dtype}"
+        if not np.isfinite(value).all():
+            return f"'{tensor}' holds NaN or infinity"
+    return None
+
+
+def clip_has_an_inside(_graph: Graph, node: Node) -> str | None:
+    """A fused clamp has a lower limit that is not above its upper limit."""
+    if node.clip is None or node.clip[0] <= node.clip[1]:
+        return None
+    return f"clamp to {node.clip}"
+
+
+def image_is_1d_or_2d(graph: Graph, node: Node) -> str | None:
+    """Convolutions and pools work over one or two spatial axes."""
+    if image_shape(graph, node.inputs[0]) is None:
+        return f"'{node.inputs[0]}' has shape {graph.types[node.inputs[0]].shape}"
+    return None
+
+
+def window_is_known(graph: Graph, node: Node) -> str | None:
+    """Kernel, strides, padding and dilations agree with the shapes and are not negative."""
+    window = window_of(graph, node)
+    source, result = image_shape(graph, node.inputs[0]), image_shape(graph, node.output)
+    if window is None or source is None or result is None or min(window.pads) < 0:
+        return f"{window}"
+    if window.output_size(source[1], source[2]) != (result[1], result[2]):
+        return f"{window} on {source} does not give {result}"
+    return None
+
+
+def weight_matrix_is_two_dimensional(graph: Graph, node: Node) -> str | None:
+    """A dense layer multiplies by a constant matrix of two dimensions from the right."""
+    weight = graph.constants.get(node.inputs[1])
+    if weight is None or weight.ndim != 2:
+        return f"'{node.inputs[1]}' is {'not constant' if weight is None else weight.shape}"
+    return None
+
+
+def dense_input_has_a_batch(graph: Graph, node: Node) -> str | None:
+    """The input of a dense layer has a batch axis before its features."""
+    shape = graph.types[node.inputs[0]].shape or ()
+    return None if len(shape) >= 2 else f"'{node.inputs[0]}' has shape {shape}"
+
+
+def dense_bias_is_per_output(graph: Graph, node: Node) -> str | None:
+    """The bias of a dense layer is one value per output, or one for all."""
+    sample = sample_shape(graph, node.output)
+    if len(node.inputs) < 3 or not node.inputs[2] or not sample:
+        return None
+    bias = graph.constants[node.inputs[2]]
+    if bias.size == 1 or bias.size == sample[-1] == bias.shape[-1]:
+        return None
+    return f"'{node.inputs[2]}' has shape {bias.shape} for {sample[-1]} outputs"
+
+
+def gemm_is_not_transposed(_graph: Graph, node: Node) -> str | None:
+    """The first matrix of a Gemm is not transposed."""
+    return "transA = 1" if node.attributes.get("transA") else None
+
+
+def operands_have_equal_shapes(graph: Graph, node: Node) -> str | None:
+    """An addition adds two activations of equal shape (no broadcast)."""
+    shapes = [graph.types[t].shape for t in (*node.inputs, node.output)]
+    if len(node.inputs) == 2 and shapes[0] == shapes[1] == shapes[2]:
+        return None
+    return f"shapes {' and '.join(map(str, shapes[:-1]))}"
+
+
+def pool_ends_in_the_image(graph: Graph, node: Node) -> str | None:
+    """Every window of a pool covers at least one element that is not padding."""
+    window, source = window_of(graph, node), image_shape(graph, node.inputs[0])
+    result = image_shape(graph, node.output)
+    if window is None or source is None or result is None:
+        return "unknown window"
+    for axis in range(2):
+        reach, kernel = window.dilations[axis], window.kernel[axis]
+        for position in range(result[1 + axis]):
+            start = position * window.strides[axis] - window.pads[axis]
+            if not any(0 <= start + reach * tap < source[1 + axis] for tap in range(kernel)):
+                return f"{window} on {source}"
+    return None
+
+
+def average_counts_its_padding(graph: Graph, node: Node) -> str | None:
+    """An average divides by the same count everywhere: padding is counted, or there is none."""
+    window = window_of(graph, node)
+    if window is None or not any(window.pads):
+        return None
+    if node.attributes.get("ceil_mode"):
+        return f"ceil_mode with padding {window.pads}"
+    return (
+        None if node.attributes.get("count_include_pad") else f"padding {window.pads}, not counted"
+    )
+
+
+def pool_has_no_indices(_graph: Graph, node: Node) -> str | None:
+    """Pools are stored in rows, not in columns."""
+    return "storage_order = 1" if node.attributes.get("storage_order") else None
+
+
+def concatenates_channels(graph: Graph, node: Node) -> str | None:
+    """Concatenation is along the channels (axis 1)."""
+    rank = len(graph.types[node.output].shape or ())
+    axis = int(node.attributes.get("axis", 1))
+    return None if rank >= 2 and axis % rank == 1 else f"axis {axis} of {rank}"
+
+
+def concatenated_channels_fill_vectors(graph: Graph, node: Node) -> str | None:
+    """Every concatenated tensor but the last has a multiple of 16 channels."""
+    for tensor in node.inputs[:-1]:
+        sample = sample_shape(graph, tensor)
+        if not sample or sample[0] % CHANNEL_BLOCK:
+            return f"'{tensor}' has {sample[0] if sample else 'unknown'} channels"
+    return None
+
+
+def clip_limits_are_constant(graph: Graph, node: Node) -> str | None:
+    """The limits of a Clip are constants, and the lower is not above the upper."""
+    limits = clip_limits(graph, node)
+    if limits is None:
+        return "limits computed at run time"
+    return None if limits[0] <= limits[1] else f"limits {limits}"
+
+
+def slice_is_strided_image(graph: Graph, node: Node) -> str | None:
+    """A Slice keeps batch and channels and walks forward over rows and columns to their end."""
+    return None if slice_steps(graph, node) else "another slice"
+
+
+def padding_is_zeros(graph: Graph, node: Node) -> str | None:
+    """A Pad adds constant zeros to the channels, rows or columns of an image."""
+    return None if pad_amounts(graph, node) else "other padding"
+
+
+def view_keeps_the_samples(graph: Graph, node: Node) -> str | None:
+    """A view keeps the batch axis first and every sample's values together."""
+    sizes = [sample_shape(graph, t) for t in (node.inputs[0], node.output)]
+    known = [graph.types[t].shape or (None,) for t in (node.inputs[0], node.output)]
+    if np.prod(sizes[0] or (1,)) != np.prod(sizes[1] or (1,)):
+        return f"{known[0]} to {known[1]}"
+    if node.op == "Transpose":
+        order = node.attributes.get("perm") or tuple(reversed(range(len(known[0]))))
+        return None if order[0] == 0 else f"perm {tuple(order)}"
+    return None
+
+
+def clip_limits(graph: Graph, node: Node) -> tuple[float, float] | None:
+    """``(low, high)`` of a Relu or Clip node with constant limits, else ``None``."""
+    if node.op == "Relu":
+        return 0.0, float("inf")
+    limits = [
+        float(node.attributes.get("min", -float("inf"))),
+        float(node.attributes.get("max", float("inf"))),
+    ]
+    for position, tensor in enumerate(node.inputs[1:3]):
+        if tensor:
+            value = graph.constants.get(tensor)
+            if value is None or value.size != 1 or np.isnan(value).any():
+                return None
+            limits[position] = float(value.reshape(-1)[0])
+    return limits[0], limits[1]
+
+
+def slice_steps(graph: Graph, node: Node) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """``(first row, first column), (row step, column step)`` of a strided image, else ``None``."""
+    source, result = sample_shape(graph, node.inputs[0]), sample_shape(graph, node.output)
+    if source is None or result is None or len(source) != 3 or source[0] != result[0]:
+        return None
+    values: list[list[int]] = []
+    for position, name in enumerate(("starts", "ends", "axes", "steps")):
+        if len(node.inputs) > 1 + position and node.inputs[1 + position]:
+            constant = graph.constants.get(node.inputs[1 + position])
+            if constant is None:
+                return None
+            values.append([int(v) for v in constant.reshape(-1)])
+        else:
+            values.append([int(v) for v in node.attributes.get(name) or ()])
+    starts, ends, axes, steps = values
+    axes = axes or list(range(len(starts)))
+    steps = steps or [1] * len(starts)
+    if not len(starts) == len(ends) == len(axes) == len(steps):
+        return None
+    first, step = [0, 0], [1, 1]
+    for start, axis, by in zip(starts, (a % 4 for a in axes), steps, strict=True):
+        size = (graph.types[node.inputs[0]].shape or ())[axis] or 1
+        length = (graph.types[node.output].shape or ())[axis]
+        begin = min(max(start + size if start < 0 else start, 0), size)
+        if axis < 2 and (begin, by, length) != (0, 1, size):
+            return None
+        if by < 1 or begin >= size or (size - begin - 1) // by + 1 != length:
+            return None
+        if axis >= 2:
+            first[axis - 2], step[axis - 2] = begin, by
+    return (first[0], first[1]), (step[0], step[1])
+
+
+def pad_amounts(
+    graph: Graph, node: Node
+) -> tuple[tuple[int, int, int], tuple[int, int, int]] | None:
+    """Zeros before and after ``(C, H, W)``, or ``None`` for any other padding."""
+    source = sample_shape(graph, node.inputs[0])
+    mode = node.attributes.get("mode", "constant")
+    amounts = node.attributes.get("pads") or node.attributes.get("paddings")
+    if len(node.inputs) > 1 and node.inputs[1]:
+        constant = graph.constants.get(node.inputs[1])
+        amounts = None if constant is None else constant.reshape(-1)
+    value = node.attributes.get("value", 0.0)
+    if len(node.inputs) > 2 and node.inputs[2]:
+        filler = graph.constants.get(node.inputs[2])
+        value = float(filler.reshape(-1)[0]) if filler is not None and filler.size == 1 else None
+    axes = len(node.inputs) > 3 and node.inputs[3]
+    if source is None or len(source) != 3 or amounts is None or len(amounts) != 8 or axes:
+        return None
+    pads = [int(amount) for amount in amounts]
+    if mode not in ("constant", b"constant") or value != 0.0 or pads[0] or pads[4] or min(pads) < 0:
+        return None
+    return (pads[1], pads[2], pads[3]), (pads[5], pads[6], pads[7])
+
+
+_COMMON: tuple[Rule, ...] = (
+    one_output,
+    data_is_an_activation,
+    activations_are_float32,
+    shapes_are_static,
+    batch_axis_stays,
+    clip_has_an_inside,
+)
+_DENSE: tuple[Rule, ...] = (
+    dense_input_has_a_batch,
+    weight_matrix_is_two_dimensional,
+    weights_are_constant_and_finite,
+    dense_bias_is_per_output,
+)
+
+RULES: dict[str, tuple[Rule, ...]] = {
+    "Conv": (
+        *_COMMON,
+        image_is_1d_or_2d,
+        weights_are_constant_and_finite,
+        window_is_known,
+    ),
+    "Dense": (*_COMMON, *_DENSE),
+    "MatMul": (*_COMMON, *_DENSE),
+    "Gemm": (*_COMMON, gemm_is_not_transposed, *_DENSE),
+    "Add": (*_COMMON, operands_have_equal_shapes),
+    "MaxPool": (
+        *_COMMON,
+        image_is_1d_or_2d,
+        window_is_known,
+        pool_has_no_indices,
+        pool_ends_in_the_image,
+    ),
+    "AveragePool": (*_COMMON, image_is_1d_or_2d, window_is_known, average_counts_its_padding),
+    "GlobalAveragePool": (*_COMMON, image_is_1d_or_2d),
+    "Concat": (*_COMMON, concatenates_channels, concatenated_channels_fill_vectors),
+    "Relu": _COMMON,
+    "Clip": (*_COMMON, clip_limits_are_constant),
+    "Slice": (*_COMMON, slice_is_strided_image),
+    "Pad": (*_COMMON, padding_is_zeros),
+    **dict.fromkeys(VIEW_OPERATORS, (*_COMMON, view_keeps_the_samples)),
+}
+"""Every operator that the VTA runs or looks through, with its limits in the order of asking."""
+
+
+def unsupported(graph: Graph, node: Node) -> str | None:
+    """Why the VTA cannot run ``node``; ``None`` when it can.
+
+    A ``None`` speaks of the node alone: beside other operators a view or an addition may still need
+    a layout that its neighbours do not leave (:mod:`compiler_core.quantize.skeleton` then says so).
+    """
+    rules = RULES.get(node.op)
+    if rules is None or node.domain not in ("", "ai.onnx", NEST_DOMAIN) or node.opaque:
+        return f"{node.op} is not an operator of the VTA ({', '.join(RULES)})"
+    for rule in rules:
+        seen = rule(graph, node)
+        if seen is not None:
+            return f"{(rule.__doc__ or '').strip()} {node.op} '{node.name}': {seen}."
+    return None
+
+
+def _data_inputs(node: Node) -> int:
+    """How many of the first inputs are data rather than weights or options."""
+    return len(node.inputs) if node.op in ("Add", "Concat") else 1

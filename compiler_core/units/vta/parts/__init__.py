@@ -1,0 +1,1 @@
+"""What stands in a package's folder for a segment."""

@@ -1,0 +1,154 @@
+"""A segment of the NPU in a package whose author is not trusted: every address and extent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from compiler_core.errors import InputError
+from compiler_core.files.plain import from_plain
+from compiler_core.package.manifest import (
+    LAYOUT_SCHEMA,
+    Layout,
+    LayoutLaunch,
+    LayoutTensor,
+    Manifest,
+    SegmentEntry,
+    parse_json,
+)
+from compiler_core.targets.target import Target
+from compiler_core.tensor.operator_checks import check_operators
+from compiler_core.tensor.operator_file import OPERATORS_SCHEMA, Operators, read_operators
+from compiler_core.units.vta.link.linker import CoreProgram, Launch, NpuSegment
+from compiler_core.units.vta.link.placed_tensor import PlacedTensor
+from compiler_core.units.vta.structure.conv_structure import blocks
+from compiler_core.units.vta.structure.fold import fold_workload, foldable
+
+EXTENT_MAX = 1 << 24
+_LAUNCH_NAME = re.compile(r"launch-[0-9]{3,6}")
+
+
+def read_npu_segment(
+    manifest: Manifest, entry: SegmentEntry, files: Mapping[str, bytes], where: str
+) -> NpuSegment:
+    """A segment of the NPU.
+
+    Args:
+        manifest: Of the package.
+        entry: The segment's.
+        files: Bytes of the package's files by path.
+        where: The package, as errors name it.
+
+    Raises:
+        InputError: A document does not fit the others, or something lies outside the memory.
+        KeyError: A file is missing.
+    """
+    folder = f"segments/{entry.name}"
+    where = f"{where}: {folder}"
+    layout = from_plain(
+        Layout,
+        parse_json(files[f"{folder}/layout.json"], LAYOUT_SCHEMA, where),
+        f"{where}/layout.json",
+    )
+    operators = from_plain(
+        Operators,
+        parse_json(files[f"{folder}/operators.json"], OPERATORS_SCHEMA, where),
+        f"{where}/operators.json",
+    )
+    image = np.frombuffer(files[f"{folder}/dram.bin"], np.uint8)
+    end = layout.image_address + image.size
+    if image.size != layout.image_bytes or not 0 <= layout.image_address <= end:
+        raise InputError(f"{where}: dram.bin has {image.size} bytes, not {layout.image_bytes}")
+    if end > manifest.dram_bytes:
+        raise InputError(f"{where}: dram.bin ends at {end}; DRAM has {manifest.dram_bytes} bytes")
+    tensors = {
+        name: _placed(tensor, manifest.dram_bytes, f"{where}: tensor {name!r}")
+        for name, tensor in layout.tensors.items()
+    }
+    if not entry.inputs or not entry.outputs:
+        raise InputError(f"{where}: has no inputs or no outputs")
+    for name in (*entry.inputs, *entry.outputs):
+        known = manifest.integers.get(name)
+        if name not in tensors or known is None or known.shape != tensors[name].shape:
+            raise InputError(f"{where}: tensor {name!r} has no place of its shape in layout.json")
+    launches = []
+    for launch in layout.launches:
+        if not _LAUNCH_NAME.fullmatch(launch.name):
+            raise InputError(
+                f"{where}: launch name {launch.name!r}; launch-000, launch-001, … are needed"
+            )
+        programs = _programs(launch, manifest.target, files, folder, where)
+        launches.append(Launch(launch.name, launch.layer, launch.sources, launch.task, programs))
+    integer_operators = read_operators(operators, files[f"{folder}/operators.bin"], where)
+    shapes = {name: item.shape for name, item in manifest.integers.items()}
+    check_operators(integer_operators, entry.inputs, entry.outputs, shapes, where)
+    return NpuSegment(
+        entry.name,
+        integer_operators,
+        entry.inputs,
+        entry.outputs,
+        tensors,
+        layout.image_address,
+        image,
+        tuple(launches),
+    )
+
+
+def _programs(
+    launch: LayoutLaunch, target: Target, files: Mapping[str, bytes], folder: str, where: str
+) -> tuple[CoreProgram, ...]:
+    cores = launch.cores
+    if not cores or list(cores) != sorted(set(cores)) or not 0 <= cores[0] <= cores[-1]:
+        raise InputError(
+            f"{where}: {launch.name} runs on cores {cores}; different ones in rising order are "
+            "needed"
+        )
+    if cores[-1] >= target.npu_cores:
+        raise InputError(
+            f"{where}: {launch.name} runs on core {cores[-1]}; {target.name!r} has "
+            f"{target.npu_cores}"
+        )
+    programs = []
+    for core in cores:
+        code = files[f"{folder}/{launch.name}/core-{core}/instructions.bin"]
+        if not code or len(code) % 16:
+            raise InputError(
+                f"{where}: {launch.name}/core-{core} has {len(code)} bytes; 16 per instruction"
+            )
+        programs.append(CoreProgram(core, np.frombuffer(code, np.uint8).reshape(-1, 16)))
+    return tuple(programs)
+
+
+def _placed(tensor: LayoutTensor, dram_bytes: int, where: str) -> PlacedTensor:
+    batch, channels, height, width = tensor.shape
+    if not all(1 <= size <= EXTENT_MAX for size in tensor.shape):
+        raise InputError(f"{where}: shape {tensor.shape}; allowed are extents of 1 to {EXTENT_MAX}")
+    fold = tensor.fold
+    if fold is not None:
+        work = fold.workload
+        extents = (work.batch, work.in_channels, work.in_height, work.in_width)
+        window = work.window
+        numbers = (*window.kernel, *window.strides, *window.dilations)
+        if extents != tensor.shape or not all(1 <= number <= 1024 for number in numbers):
+            raise InputError(
+                f"{where}: its fold is of another tensor: extents {extents}, and kernel, strides "
+                f"and dilations {numbers}; {tensor.shape} and 1 to 1024 are needed"
+            )
+        if not all(0 <= pad <= 1024 for pad in window.pads) or not foldable(work):
+            raise InputError(f"{where}: its convolution cannot be folded: {window} over {extents}")
+        folded = fold_workload(work, fold.variant)
+        channels, height, width = folded.in_channels, folded.in_height, folded.in_width
+    size = blocks(channels) * height * width * 16
+    if min(height, width) < 1 or tensor.bytes != size or tensor.sample_stride_bytes < size:
+        raise InputError(
+            f"{where}: {tensor.bytes} bytes, {tensor.sample_stride_bytes} to the next sample; "
+            f"its shape needs {size}"
+        )
+    end = tensor.address + (batch - 1) * tensor.sample_stride_bytes + size
+    if tensor.address < 0 or end > dram_bytes:
+        raise InputError(f"{where}: lies at {tensor.address} to {end}; DRAM has {dram_bytes} bytes")
+    return PlacedTensor(
+        tensor.shape, tensor.address, tensor.sample_stride_bytes, tensor.bytes, fold
+    )

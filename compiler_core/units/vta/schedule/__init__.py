@@ -1,0 +1,1 @@
+"""Schedules as values and as rows of a lock file."""

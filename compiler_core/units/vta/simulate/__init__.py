@@ -1,0 +1,1 @@
+"""Bits and cycles of programs."""

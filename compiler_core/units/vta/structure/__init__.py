@@ -1,0 +1,1 @@
+"""The structure of a layer on the machine: folds, tiles and slices."""

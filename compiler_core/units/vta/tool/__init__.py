@@ -1,0 +1,1 @@
+"""Single programs: simulation and advice for the command line."""

@@ -1,0 +1,1 @@
+"""Features, bounds and priors of schedules for VTA."""

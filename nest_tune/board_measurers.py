@@ -1,0 +1,132 @@
+"""Measurers: users' own ways to measure a compiled package, on a board for instance.
+
+A measurer is a function ``measure(package: Path) -> Mapping[str, float]``: it runs the package in
+that folder, on whatever it likes, and returns ``latency_ms`` of one run and, if it can,
+``energy_mj``. A distribution offers it as an entry point of the group :data:`GROUP`;
+``module:function`` names one without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from compiler_core.errors import InputError
+from compiler_core.files.nearest import did_you_mean
+
+GROUP = "nest_tune.measurers"
+"""Group of entry points."""
+
+REQUIRED = ("latency_ms",)
+ALLOWED = (*REQUIRED, "energy_mj")
+"""What a measurer returns."""
+
+Measure = Callable[[Path], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Measurer:
+    """A measurer by name.
+
+    Attributes:
+        name: Of its entry point, or ``module:function``.
+        version: Of the distribution that offers it; empty for ``module:function``.
+        function: What measures.
+    """
+
+    name: str
+    version: str
+    function: Measure
+
+    @property
+    def identity(self) -> str:
+        """What results depend on, as far as it can be named."""
+        return f"{self.name}/{self.version}"
+
+    def measure(self, package: Path) -> dict[str, float]:
+        """Measures a package.
+
+        Args:
+            package: Its folder.
+
+        Returns:
+            ``latency_ms`` of one run, and ``energy_mj`` where the measurer knows it.
+
+        Raises:
+            InputError: The measurer returned something else. What it raises is not caught.
+        """
+        found: Any = self.function(package)
+        where = f"measurer {self.name!r}"
+        if not isinstance(found, Mapping):
+            raise InputError(f"{where} returned {type(found).__name__}; a mapping is needed")
+        for key in found:
+            if key not in ALLOWED:
+                raise InputError(f"{where} returned {key!r}; allowed are {', '.join(ALLOWED)}")
+        for key in REQUIRED:
+            if key not in found:
+                raise InputError(f"{where} returned no {key}")
+        return {key: _positive(found[key], f"{where}: {key}") for key in ALLOWED if key in found}
+
+
+def _positive(value: Any, where: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where} is {value!r}; a number is needed") from error
+    if not (isfinite(number) and number > 0):
+        raise InputError(f"{where} is {number}; a finite number above 0 is needed")
+    return number
+
+
+def measurer_names() -> tuple[str, ...]:
+    """Names of the measurers that installed distributions offer."""
+    return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
+
+
+def load_measurer(name: str) -> Measurer:
+    """A measurer by name.
+
+    Args:
+        name: Of an entry point, or ``module:function``.
+
+    Raises:
+        InputError: There is none of that name, two distributions offer it, or it cannot be loaded.
+    """
+    if ":" in name:
+        module, _, attribute = name.partition(":")
+        point = EntryPoint(name, f"{module}:{attribute}", GROUP)
+        return Measurer(name, "", _loaded(point))
+    points = list(entry_points(group=GROUP, name=name))
+    if not points:
+        known = measurer_names()
+        raise InputError(
+            f"measurer {name!r}: no installed distribution offers it; known are "
+            f"{', '.join(known) or 'none'}",
+            hint=did_you_mean(name, known) or f"an entry point of group {GROUP}",
+        )
+    if len(points) > 1:
+        homes = ", ".join(sorted(point.dist.name for point in points if point.dist is not None))
+        raise InputError(f"measurer {name!r} is offered by several distributions: {homes}")
+    (point,) = points
+    return Measurer(name, "" if point.dist is None else point.dist.version, _loaded(point))
+
+
+def _loaded(point: EntryPoint) -> Measure:
+    try:
+        found: Any = import_module(point.module)
+        for part in point.attr.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"measurer {point.name!r}: {point.value} cannot be loaded: {error}",
+            hint="a function that takes the folder of a package",
+        ) from error
+    if not callable(found):
+        raise InputError(f"measurer {point.name!r}: {point.value} cannot be called")
+    measure: Measure = found
+    return measure

@@ -1,0 +1,1 @@
+"""Samplers of schedules: which to measure next."""

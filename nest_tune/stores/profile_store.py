@@ -1,0 +1,74 @@
+"""Profiles found again by the digests of model and data, so that each is gathered once.
+
+One file per profile in the cache folder, named by what it depends on: the simplified graph, the
+samples, the numbers of samples asked for, and the version of onnxruntime. A file that is damaged
+counts as none, and a folder that cannot be written only costs time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.errors import InputError
+from compiler_core.graph.ir import Graph
+from compiler_core.graph.text import graph_digest
+from compiler_core.quantize.profile import (
+    PROFILE_SCHEMA,
+    Profile,
+    profile_model,
+    read_profile,
+    samples_digest,
+    write_profile,
+)
+from nest_tune.stores.task_store import cache_folder
+
+__all__ = ["stored_profile"]
+
+
+def stored_profile(
+    graph: Graph,
+    samples: Mapping[str, npt.NDArray[Any]],
+    sizes: Iterable[int] = (),
+    *,
+    threads: int = 1,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Profile:
+    """The profile of ``graph`` over ``samples``, gathered now where it is not known yet.
+
+    Args:
+        graph: The float graph, simplified.
+        samples: Array per graph input.
+        sizes: Numbers of samples beside one, half and all of them.
+        threads: Threads of onnxruntime.
+        progress: Told after every batch while it is gathered.
+
+    Raises:
+        InputError: As :func:`~compiler_core.quantize.profile.profile_model`.
+    """
+    arrays = {name: np.asarray(array) for name, array in samples.items()}
+    wanted = sorted(set(sizes))
+    model, data = graph_digest(graph), samples_digest(arrays)
+    parts = (PROFILE_SCHEMA, version("onnxruntime"), model, data, *map(str, wanted))
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    path = cache_folder() / "profiles" / f"{key}.npz"
+    if path.is_file():
+        try:
+            known = read_profile(path)
+        except InputError:
+            known = None
+        if known is not None and (known.model_digest, known.data_digest) == (model, data):
+            return replace(known, inputs=arrays)
+    found = profile_model(graph, arrays, wanted, threads=threads, progress=progress)
+    # Nothing depends on the file but the time of the next one.
+    with suppress(OSError, InputError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_profile(path, found)
+    return found

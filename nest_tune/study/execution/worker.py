@@ -1,0 +1,100 @@
+"""What workers compute for a study: pure functions of the model, the data and a candidate.
+
+Everything that goes in and comes out is plain.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from typing import Any
+
+from compiler_core.compile.compile import model_layers, model_tasks
+from compiler_core.errors import NestTuneError
+from compiler_core.files.plain import to_plain
+from compiler_core.tensor.digest import digest
+from nest_tune.study.execution.candidates import Bench, Subjects
+from nest_tune.study.execution.scoring import Score
+
+Plain = Any
+
+
+def prepare(payload: Plain) -> Bench:
+    """A worker's state from :class:`Subjects` as plain values."""
+    shapes = {name: tuple(shape) for name, shape in payload["shapes"].items()}
+    bench = Bench(Subjects(**{**payload, "shapes": shapes}))
+    # Calibrates, and has the simulators compiled where this machine has not run them before, so
+    # that no trial's time is spent on it. What is wrong with the default, trial 0 will say.
+    bench.quantized({})
+    if not bench.target.by_clock:
+        with suppress(NestTuneError):
+            bench.compiled({}, {})
+    return bench
+
+
+def survey(bench: Bench, payload: Plain) -> Plain:
+    """What a candidate consists of.
+
+    Args:
+        bench: The worker's state.
+        payload: ``{"decisions"}``.
+
+    Returns:
+        ``{"scheme": digest, "tasks": [{"unit", "workload", "count"}]}`` in order of first use.
+    """
+    source = bench.quantized(payload["decisions"])
+    parts = model_layers(source.quantized)
+    counts = Counter(layer.task.id for part in parts for layer in part.layers)
+    tasks = model_tasks(parts)
+    configuration = source.configuration
+    return {
+        "scheme": digest((configuration.scheme, configuration.plan), 32),
+        "tasks": [
+            {"unit": task.unit, "workload": to_plain(task.workload), "count": counts[name]}
+            for name, task in tasks.items()
+        ],
+    }
+
+
+def measure(bench: Bench, payload: Plain) -> Plain:
+    """Compiles and times a candidate, and measures its accuracy on the subset.
+
+    Args:
+        bench: The worker's state.
+        payload: ``{"decisions", "schedules"}``.
+
+    Returns:
+        ``{"metrics": {name: value}, "accuracy": score or null, "bound_ms": latency if every program
+        reached its lower bound}``.
+    """
+    compiled = bench.compiled(payload["decisions"], payload["schedules"])
+    excess = sum(layer.cycles - layer.bound_cycles for layer in compiled.report.layers)
+    accuracy = None
+    if bench.subjects.evaluation is not None:
+        accuracy = to_plain(bench.accuracy(payload["decisions"], bench.subjects.subset))
+    return {
+        "metrics": bench.metrics(compiled),
+        "accuracy": accuracy,
+        "bound_ms": compiled.metrics.latency_ms - 1e3 * excess / bench.target.npu.clock_hz,
+    }
+
+
+def full_accuracy(bench: Bench, payload: Plain) -> Plain:
+    """Accuracy of a candidate on all samples, a plain score.
+
+    Args:
+        bench: The worker's state.
+        payload: ``{"decisions", "subset": plain score of the subset}``.
+    """
+    return to_plain(bench.completed(payload["decisions"], Score(**payload["subset"])))
+
+
+def float_accuracy(bench: Bench, _payload: Plain) -> Plain:
+    """Accuracy of the float model on the subset and on all samples, two plain
+    scores; ``None`` without evaluation data."""
+    if bench.subjects.evaluation is None:
+        return None
+    return [
+        to_plain(bench.float_accuracy(bench.subjects.subset)),
+        to_plain(bench.float_accuracy(0)),
+    ]

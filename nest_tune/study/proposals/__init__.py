@@ -1,0 +1,1 @@
+"""What a study tries next, and what it chooses."""

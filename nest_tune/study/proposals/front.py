@@ -1,0 +1,119 @@
+"""Feasible fronts and the pick of one trial from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+
+from compiler_core.errors import InputError
+from nest_tune.study.request.goals import (
+    Direction,
+    Limit,
+    Metric,
+    Objective,
+    parse_metric,
+    violation,
+)
+from nest_tune.study.trial import OuterTrial
+
+PICKS = ("knee", "min", "max", "lex")
+
+
+def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether losses ``one`` are nowhere worse than ``other`` and somewhere better."""
+    pairs = list(zip(one, other, strict=True))
+    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+
+
+def losses(trial: OuterTrial, objectives: Sequence[Objective]) -> tuple[float, ...]:
+    """Values to minimize."""
+    return tuple(o.loss(trial.metrics[o.metric.value]) for o in objectives)
+
+
+def pareto_front(
+    trials: Sequence[OuterTrial], objectives: Sequence[Objective]
+) -> tuple[OuterTrial, ...]:
+    """Feasible settled trials that none dominates; of equal ones the first. By first objective."""
+    candidates = [trial for trial in trials if trial.is_feasible and trial.settled]
+    found: list[tuple[tuple[float, ...], OuterTrial]] = []
+    for trial in candidates:
+        own = losses(trial, objectives)
+        if any(dominates(other, own) or other == own for other, _ in found):
+            continue
+        found = [entry for entry in found if not dominates(own, entry[0])]
+        found.append((own, trial))
+    return tuple(trial for _, trial in sorted(found, key=lambda e: (e[0], e[1].number)))
+
+
+def closest(
+    trials: Sequence[OuterTrial],
+    limits: Sequence[Limit],
+    default: OuterTrial | None,
+    count: int = 5,
+) -> tuple[OuterTrial, ...]:
+    """Measured trials that break the limits least."""
+    reference = default.metrics if default is not None else {}
+    measured = [trial for trial in trials if trial.outcome.is_measured]
+    ranked = sorted(measured, key=lambda t: (violation(limits, t.metrics, reference), t.number))
+    return tuple(ranked[:count])
+
+
+def pick(
+    front: Sequence[OuterTrial], objectives: Sequence[Objective], rule: str
+) -> OuterTrial | None:
+    """One trial of a front.
+
+    Args:
+        front: What to choose from.
+        objectives: What the front is of.
+        rule: ``knee``; ``min:METRIC`` or ``max:METRIC``; ``lex:METRIC,METRIC,…`` for the best in
+            the first metric, ties broken by the next one.
+
+    Raises:
+        InputError: The rule reads otherwise or names a metric that the trials lack.
+    """
+    kind, _, names = rule.partition(":")
+    if kind == "knee" and not names:
+        return _knee(front, objectives)
+    where = f"--pick {rule}"
+    if kind not in PICKS[1:] or not names:
+        raise InputError(
+            f"{where}: allowed are knee, min:METRIC, max:METRIC, lex:METRIC,METRIC",
+            hint="--pick min:latency_ms",
+        )
+    metrics = [parse_metric(name.strip(), where) for name in names.split(",")]
+    if kind != "lex" and len(metrics) != 1:
+        raise InputError(f"{where}: {kind} takes one metric", hint="--pick lex:accuracy,latency_ms")
+    wanted = [Objective(metric, _direction(kind, metric, objectives)) for metric in metrics]
+    for trial in front:
+        for metric in metrics:
+            if metric.value not in trial.metrics:
+                raise InputError(f"{where}: trial {trial.number} has no {metric.value}")
+    return min(front, key=lambda t: (losses(t, wanted), t.number), default=None)
+
+
+def _direction(kind: str, metric: Metric, objectives: Sequence[Objective]) -> Direction:
+    if kind == "min":
+        return Direction.MINIMIZE
+    if kind == "max":
+        return Direction.MAXIMIZE
+    for objective in objectives:
+        if objective.metric is metric:
+            return objective.direction
+    return Direction.MAXIMIZE if metric is Metric.ACCURACY else Direction.MINIMIZE
+
+
+def _knee(front: Sequence[OuterTrial], objectives: Sequence[Objective]) -> OuterTrial | None:
+    """The trial nearest to the best of every objective, each scaled to the front's own range."""
+    if not front:
+        return None
+    table = [losses(trial, objectives) for trial in front]
+    columns = list(zip(*table, strict=True))
+    ranges = [(min(column), max(column) - min(column) or 1.0) for column in columns]
+
+    def distance(row: Sequence[float]) -> float:
+        pairs = zip(row, ranges, strict=True)
+        return sqrt(sum(((value - low) / span) ** 2 for value, (low, span) in pairs))
+
+    best = min(range(len(front)), key=lambda i: (distance(table[i]), front[i].number))
+    return front[best]

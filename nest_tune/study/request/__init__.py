@@ -1,0 +1,1 @@
+"""What a study is asked for: flags, file, settings."""

@@ -1,0 +1,115 @@
+"""What a study was asked for, as plain values that are stored; what of it a resume may change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from compiler_core.errors import InputError
+from nest_tune.study.request.goals import Direction, Limit, Metric, Objective, parse_bounds
+
+DEFAULT_STORAGE = "sqlite:///nest-tune.db"
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """A study as asked for.
+
+    Attributes:
+        name: Of the study.
+        seed: Of all its random streams.
+        trials: Budget of outer trials, with trial 0.
+        timeout_s: Budget of time.
+        model, calibration, evaluation: Files.
+        shapes: Of inputs with dynamic axes.
+        target: Name or file.
+        metric: Of accuracy.
+        measurer: Of latency and energy, by name; empty for the simulator.
+        objectives, limits: What for.
+        quantization, partition, tiling: Which spaces are searched.
+        plan: File of a plan that pins the partition.
+        sampler: Name.
+        runner, jobs, ray_address: Where trials run; 0 jobs for all that a cluster has.
+        storage: URL.
+        trial_timeout_s: Of one call of a trial.
+        file: The study file.
+    """
+
+    name: str
+    model: str
+    target: str
+    seed: int = 0
+    trials: int = 200
+    timeout_s: float | None = None
+    calibration: str | None = None
+    evaluation: str | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    metric: str = "top1"
+    measurer: str = ""
+    objectives: tuple[Objective, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    quantization: bool = True
+    partition: bool = True
+    tiling: bool = True
+    plan: str | None = None
+    sampler: str = "xgb"
+    runner: str = "local"
+    jobs: int = 1
+    ray_address: str | None = None
+    storage: str = DEFAULT_STORAGE
+    trial_timeout_s: float = 60.0
+    file: str | None = None
+
+
+FREE = frozenset(
+    ("name", "trials", "timeout_s", "runner", "jobs", "ray_address", "storage", "trial_timeout_s")
+) | {"file"}
+"""Settings that may change between a start and a resume: they don't change what a trial is."""
+
+
+def settings_document(settings: StudySettings) -> dict[str, Any]:
+    """Settings as plain values."""
+    document = {f.name: getattr(settings, f.name) for f in fields(settings)}
+    document["shapes"] = {name: list(shape) for name, shape in settings.shapes.items()}
+    document["objectives"] = [[o.metric.value, o.direction.value] for o in settings.objectives]
+    document["limits"] = [[limit.metric.value, limit.text] for limit in settings.limits]
+    return document
+
+
+def read_settings_document(document: Mapping[str, Any]) -> StudySettings:
+    """Inverse of :func:`settings_document`.
+
+    Raises:
+        InputError: It was written by another version.
+    """
+    known = {f.name for f in fields(StudySettings)}
+    if unknown := sorted(set(document) - known):
+        raise InputError(f"stored study: unknown settings {', '.join(unknown)}")
+    values = dict(document)
+    values["shapes"] = {name: tuple(shape) for name, shape in document["shapes"].items()}
+    values["objectives"] = tuple(
+        Objective(Metric(metric), Direction(direction))
+        for metric, direction in document["objectives"]
+    )
+    values["limits"] = tuple(
+        parse_bounds(Metric(metric), text, "stored study") for metric, text in document["limits"]
+    )
+    return StudySettings(**values)
+
+
+def differences(stored: StudySettings, wanted: StudySettings) -> list[str]:
+    """What would make the trials of two studies differ, one line each."""
+    old, new = settings_document(stored), settings_document(wanted)
+    return [
+        f"{name}: {old[name]!r} -> {new[name]!r}"
+        for name in old
+        if name not in FREE and old[name] != new[name]
+    ]
+
+
+def storage_url(
+    flag: str | None, environment: Mapping[str, str], written: str | None = None
+) -> str:
+    """The storage by precedence."""
+    return flag or environment.get("NEST_TUNE_STORAGE") or written or DEFAULT_STORAGE

@@ -1,0 +1,70 @@
+"""New studies: what is taken down at their start, so that a resume can tell what has changed."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from compiler_core.errors import InputError
+from compiler_core.files.plain import to_plain
+from nest_tune.records.database import RecordDatabase
+from nest_tune.records.record import core_digest
+from nest_tune.study.request.settings import settings_document
+from nest_tune.study.request.study_file import file_document
+from nest_tune.study.store.dependencies import Ground
+from nest_tune.study.store.resume import check_unchanged
+from nest_tune.study.store.storage import StudyStorage
+from nest_tune.study.store.stored_study import StoredStudy
+
+
+def create_study(storage: StudyStorage, ground: Ground, if_exists: str) -> StoredStudy:
+    """A new study, or the one of that name.
+
+    Args:
+        storage: Where.
+        ground: What it stands on.
+        if_exists: ``fail``, ``resume`` or ``replace``.
+
+    Raises:
+        InputError: The name is taken, or the study that has it is another one or is running.
+    """
+    found = storage.get(ground.settings.name)
+    if found is not None and if_exists == "replace":
+        if found.is_running:
+            raise InputError(
+                f"study {found.name!r} is running in process {found.owner}",
+                hint=f"nest-tune study cancel {found.name}",
+            )
+        storage.delete(found)
+        found = None
+    if found is None or if_exists == "fail":
+        return storage.create(ground.settings.name, _document(ground))
+    check_unchanged(found, ground)
+    storage.update_document(
+        found, {**found.document, "settings": settings_document(ground.settings)}
+    )
+    return storage.find(found.name)
+
+
+def _document(ground: Ground) -> dict[str, Any]:
+    file = ground.settings.file
+    return {
+        "settings": settings_document(ground.settings),
+        "digests": dict(ground.digests),
+        "records": _records_at_start(ground),
+        "file": None if file is None else file_document(Path(file)),
+        "guesses": {
+            part.name: [list(point) for point in part.guesses()] for part in ground.space.parts
+        },
+        "parameters": [(p.name, to_plain(p.values)) for p in ground.space.parameters],
+    }
+
+
+def _records_at_start(ground: Ground) -> dict[str, Any]:
+    """What the measurement database holds now: enough to see the same again later. A replay begins
+    as if it held nothing: records stand for measurements and teach only when they are made."""
+    with closing(RecordDatabase(ground.settings.storage)) as database:
+        newest = 0 if ground.settings.runner == "replay" else database.newest()
+        snapshot = database.snapshot(target=core_digest(ground.target.npu), until=newest)
+    return {"newest": newest, "digest": snapshot.digest, "count": len(snapshot.records)}

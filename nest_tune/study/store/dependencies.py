@@ -1,0 +1,119 @@
+"""What a study stands on: model, target and space, and digests of all that trials depend on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import compiler_core
+from compiler_core.compile.sources import FloatModel, load_model
+from compiler_core.files.file_digest import file_digest
+from compiler_core.targets.load import load_target
+from compiler_core.targets.target import Target
+from compiler_core.tensor.digest import digest
+from compiler_core.units.vta.schedule.lowering_version import LOWERING_VERSION
+from nest_tune.board_measurers import load_measurer
+from nest_tune.study.execution.candidates import Subjects
+from nest_tune.study.proposals.outer_space import make_space
+from nest_tune.study.proposals.proposals import SearchProblem
+from nest_tune.study.request.settings import StudySettings
+from nest_tune.study.store.stored_study import StoredStudy
+from search_spaces.joint import JointSpace
+
+SUBSET = 128
+"""Samples of the first accuracy measurement."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What a study stands on.
+
+    Attributes:
+        settings: As asked for.
+        model, target: Loaded.
+        space: Joint.
+        digests: Of everything that trials depend on, by name.
+    """
+
+    settings: StudySettings
+    model: FloatModel
+    target: Target
+    space: JointSpace
+    digests: Mapping[str, str]
+
+    @property
+    def context(self) -> str:
+        """Digest of what results of workers depend on beside their arguments."""
+        names = ("model", "target", "calibration", "evaluation", "metric", "measurer")
+        known = [(name, self.digests[name]) for name in names if name in self.digests]
+        return digest([*known, source_digest()], 32)
+
+    @property
+    def subjects(self) -> Subjects:
+        """What workers load."""
+        s = self.settings
+        paths = [
+            None if p is None else str(Path(p).resolve()) for p in (s.calibration, s.evaluation)
+        ]
+        target = str(Path(s.target).resolve()) if s.target.endswith(".toml") else s.target
+        model = str(Path(s.model).resolve())
+        return Subjects(
+            model, target, paths[0], paths[1], s.shapes, s.metric, s.measurer, subset=SUBSET
+        )
+
+    @property
+    def problem(self) -> SearchProblem:
+        """What is searched for."""
+        s = self.settings
+        return SearchProblem(self.space, s.objectives, s.limits, s.sampler, s.seed, s.tiling)
+
+
+def survey_ground(settings: StudySettings, study: StoredStudy | None = None) -> Ground:
+    """Loads and checks what a study stands on.
+
+    Args:
+        settings: As asked for.
+        study: Where it has been started before: what was found under a time limit then is taken
+            from it.
+
+    Raises:
+        InputError: A file is wrong.
+    """
+    model = load_model(Path(settings.model), settings.shapes)
+    target = load_target(settings.target)
+    space = make_space(
+        model.graph,
+        target,
+        quantization=settings.quantization,
+        partition=settings.partition,
+        plan=None if settings.plan is None else Path(settings.plan),
+        guesses=None if study is None else study.document["guesses"],
+    )
+    digests = {
+        "model": model.digest,
+        "target": target.digest,
+        "calibration": _digest_of(settings.calibration),
+        "evaluation": _digest_of(settings.evaluation),
+        "metric": f"{settings.metric}/{SUBSET}",
+        "space": space.digest,
+        "lowering": str(LOWERING_VERSION),
+    }
+    if settings.measurer:
+        digests["measurer"] = load_measurer(settings.measurer).identity
+    return Ground(settings, model, target, space, digests)
+
+
+def _digest_of(path: str | None) -> str:
+    return "" if path is None else file_digest(Path(path))
+
+
+def source_digest() -> str:
+    """Digest of the compiler's source: results of another one are not believed."""
+    folder = Path(compiler_core.__file__).parent
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".py", ".toml"):
+            found.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
+    return found.hexdigest()

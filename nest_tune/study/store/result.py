@@ -1,0 +1,90 @@
+"""What a study holds, and the final compile of one of its trials."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from compiler_core.compile.compile import CompiledModel, model_layers, model_tasks
+from compiler_core.errors import InputError
+from nest_tune.study.execution.candidates import Bench
+from nest_tune.study.observer import Ended
+from nest_tune.study.proposals.front import pareto_front, pick
+from nest_tune.study.request.settings import StudySettings
+from nest_tune.study.store.dependencies import Ground
+from nest_tune.study.store.resume import stored_settings
+from nest_tune.study.store.storage import StudyStorage
+from nest_tune.study.store.stored_study import StoredStudy
+from nest_tune.study.trial import OuterTrial
+from nest_tune.study.tuning.seam import TunedTask, tuned_from_plain
+
+
+@dataclass(frozen=True, eq=False)
+class StudyResult:
+    """What a study holds.
+
+    Attributes:
+        study: Its row.
+        settings: What it was started with.
+        trials: By number.
+        tasks: Tuned tasks by id.
+        front: Feasible trials that none dominates.
+        ended: Why the last run ended; ``None`` where nothing ran now.
+    """
+
+    study: StoredStudy
+    settings: StudySettings
+    trials: tuple[OuterTrial, ...]
+    tasks: Mapping[str, TunedTask]
+    front: tuple[OuterTrial, ...]
+    ended: Ended | None = None
+
+    @property
+    def default(self) -> OuterTrial | None:
+        """Trial 0."""
+        return next((trial for trial in self.trials if trial.number == 0), None)
+
+    @property
+    def created(self) -> str:
+        """When the study was started: local time for people."""
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(self.study.created_s))
+
+    def chosen(self, rule: str = "knee") -> OuterTrial | None:
+        """One trial of the front; ``None`` where nothing is feasible."""
+        return pick(self.front, self.settings.objectives, rule)
+
+
+def load_result(storage: StudyStorage, study: StoredStudy) -> StudyResult:
+    """What a stored study holds."""
+    settings = stored_settings(study)
+    trials = storage.trials(study)
+    tasks = {name: tuned_from_plain(v) for name, v in storage.tasks(study).items()}
+    front = pareto_front(trials, settings.objectives)
+    return StudyResult(study, settings, trials, tasks, front)
+
+
+def compile_trial(ground: Ground, result: StudyResult, trial: OuterTrial) -> CompiledModel:
+    """The final compile of a trial; its configuration holds the trial's accuracy, too.
+
+    Raises:
+        InputError: The trial was not measured.
+    """
+    if not trial.outcome.is_measured:
+        raise InputError(
+            f"trial {trial.number} of study {result.study.name!r} is {trial.outcome.value}: "
+            f"{trial.message}; only measured trials can be compiled",
+            hint=f"nest-tune study best {result.study.name}",
+        )
+    bench = Bench(ground.subjects)
+    decisions = ground.space.decode(trial.point)
+    schedules: dict[str, Any] = {}
+    if trial.tuned:
+        needed = model_tasks(model_layers(bench.quantized(decisions).quantized))
+        schedules = {name: result.tasks[name].schedule for name in needed}
+    compiled = bench.compiled(decisions, schedules)
+    kept = {n: v for n, v in trial.metrics.items() if n.startswith("accuracy")}
+    configuration = compiled.configuration
+    measured = {**configuration.measured, **kept}
+    return replace(compiled, configuration=replace(configuration, measured=measured))

@@ -1,0 +1,1 @@
+"""Studies shown: progress, documents, comparisons."""

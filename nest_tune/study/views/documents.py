@@ -1,0 +1,73 @@
+"""Studies and trials as JSON documents that scripts rely on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nest_tune.study.proposals.front import closest
+from nest_tune.study.store.result import StudyResult
+from nest_tune.study.store.stored_study import Status
+from nest_tune.study.trial import OuterTrial, outcome_counts
+
+
+def trial_document(trial: OuterTrial) -> dict[str, Any]:
+    """One trial; ``log`` only where its worker printed something before it failed."""
+    log = {"log": trial.log.splitlines()} if trial.log else {}
+    return {
+        "number": trial.number,
+        "outcome": trial.outcome.value,
+        "metrics": dict(trial.metrics),
+        "accuracy_samples": trial.accuracy_samples,
+        "message": trial.message,
+        **log,
+    }
+
+
+def result_document(
+    result: StudyResult, chosen: OuterTrial | None, package: str | None
+) -> dict[str, Any]:
+    """What ``study start`` and ``study best`` print."""
+    default = result.default
+    document: dict[str, Any] = {
+        "study": result.study.name,
+        "trials": len(result.trials),
+        "chosen": None if chosen is None else trial_document(chosen),
+        "default": None if default is None else trial_document(default),
+        "front": [trial_document(trial) for trial in result.front],
+        "package": package,
+        "outcomes": outcome_counts(result.trials),
+        "ended": None if result.ended is None else result.ended.value,
+        "tasks": len(result.tasks),
+        "measurements": sum(task.measurements for task in result.tasks.values()),
+    }
+    if chosen is None:
+        near = closest(result.trials, result.settings.limits, default)
+        document["closest"] = [trial_document(trial) for trial in near]
+    return document
+
+
+def study_status(result: StudyResult) -> str:
+    """Status for people: a study whose process has died is interrupted."""
+    study = result.study
+    if study.status is Status.RUNNING and not study.is_running:
+        return "interrupted"
+    return study.status.value
+
+
+def study_place(result: StudyResult) -> dict[str, Any]:
+    """Where a study runs: its runner, that one's cluster, and the driver while there is one."""
+    host, _, process = result.study.where.rpartition(":")
+    return {
+        "runner": result.settings.runner,
+        "ray_address": result.settings.ray_address,
+        "host": host or None,
+        "pid": int(process) if process else None,
+    }
+
+
+def place_text(place: dict[str, Any]) -> str:
+    """What :func:`study_place` found, for people."""
+    runner = place["runner"]
+    if runner == "ray":
+        runner = f"ray {place['ray_address'] or 'here'}"
+    return f"{runner}, {place['host']}:{place['pid']}" if place["host"] else runner

@@ -1,0 +1,82 @@
+"""Live progress of a study on standard error: a panel on a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nest_tune.study.request.goals import Objective
+from nest_tune.study.views.progress_state import Progress
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.table import Table
+
+__all__ = ["Lines", "Panel", "Progress", "make_progress"]
+
+_LINE_EVERY_S = 5.0
+_DRAW_EVERY_S = 0.2
+
+
+class Lines(Progress):
+    """A line now and then, where there is no terminal."""
+
+    def __init__(self, objectives: Sequence[Objective]) -> None:
+        super().__init__(objectives)
+        self._next_s = 0.0
+
+    def show(self, *, urgent: bool) -> None:
+        now = time.monotonic()
+        if not urgent and now < self._next_s:
+            return
+        self._next_s = now + _LINE_EVERY_S
+        parts = [self.counts_text(), *(f"{name}: {text}" for name, text in self.best_lines())]
+        if quality := self.quality_text():
+            parts.append(f"cost model: {quality}")
+        print("; ".join([*parts, self.doing_text()]), file=sys.stderr, flush=True)
+
+
+class Panel(Progress):
+    """A table that is drawn anew, on a terminal."""
+
+    def __init__(self, objectives: Sequence[Objective]) -> None:
+        super().__init__(objectives)
+        self._live: Live | None = None
+        self._next_s = 0.0
+
+    def show(self, *, urgent: bool) -> None:
+        if self._live is None:
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(console=Console(stderr=True), auto_refresh=False, transient=False)
+            self._live.start()
+        now = time.monotonic()
+        if urgent or now >= self._next_s:
+            self._next_s = now + _DRAW_EVERY_S
+            self._live.update(self.table(), refresh=True)
+
+    def close(self) -> None:
+        """Leaves the last table standing."""
+        if self._live is not None:
+            self._live.stop()
+
+    def table(self) -> Table:
+        """What the terminal shows now."""
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(show_header=False, box=None)
+        rows = [("study", self.counts_text()), *self.best_lines(), ("tasks", self.tasks_text())]
+        if quality := self.quality_text():
+            rows.append(("cost model", quality))
+        for name, text in (*rows, ("now", self.doing_text())):
+            table.add_row(name, Text(text))
+        return table
+
+
+def make_progress(objectives: Sequence[Objective]) -> Progress:
+    """The kind that standard error can show."""
+    return Panel(objectives) if sys.stderr.isatty() else Lines(objectives)

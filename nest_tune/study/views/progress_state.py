@@ -1,0 +1,189 @@
+"""What a running study has to tell: counts, time left, bests, tuning, quality of its models."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+import numpy as np
+
+from cost_models.evaluation import batch_quality
+from nest_tune.study.observer import Budget, Ended, Observer
+from nest_tune.study.proposals.front import pareto_front
+from nest_tune.study.proposals.proposals import PREDICTED
+from nest_tune.study.request.goals import Metric, Objective
+from nest_tune.study.trial import OuterTrial, outcome_counts
+from nest_tune.study.tuning.seam import TunedTask
+from nest_tune.tuning.task_search import TaskSearch
+
+_RECENT = 32
+"""Trials by which the speed and the quality of the model are judged."""
+
+
+@dataclass
+class _Tuning:
+    """Tasks that are being tuned now."""
+
+    tasks: int
+    began_s: float
+    spent: dict[str, int]
+    current: str = ""
+    quality: tuple[float, float] | None = None
+
+
+class Progress(Observer):
+    """Keeps count and says how far a study is; subclasses show it.
+
+    Args:
+        objectives: Of the study.
+    """
+
+    def __init__(self, objectives: Sequence[Objective]) -> None:
+        self._objectives = objectives
+        self._trials: dict[int, OuterTrial] = {}
+        self._budget = Budget(0)
+        self._began_s = time.monotonic()
+        self._moments: deque[float] = deque([self._began_s], _RECENT + 1)
+        self._tasks: Mapping[str, TunedTask] = {}
+        self._tuning: _Tuning | None = None
+        self._doing = "starting"
+
+    def began(self, trials: Sequence[OuterTrial], budget: Budget) -> None:
+        self._trials = {trial.number: trial for trial in trials}
+        self._budget, self._began_s = budget, time.monotonic()
+        self._moments = deque([self._began_s], _RECENT + 1)
+        self.show(urgent=bool(trials))
+
+    def tuning(self, tasks: int) -> None:
+        self._tuning = _Tuning(tasks, time.monotonic(), {})
+        self.show(urgent=False)
+
+    def searching(self, search: TaskSearch) -> None:
+        if self._tuning is None:
+            self.tuning(1)
+        assert self._tuning is not None
+        self._tuning.spent[search.task.id] = search.measurements
+        share = search.bound_cycles / search.best_cycles
+        self._tuning.current = (
+            f"{search.task.id} {search.best_cycles:,} cycles, {share:.0%} of the bound"
+        )
+        self._tuning.quality = search.quality or self._tuning.quality
+        self.show(urgent=False)
+
+    def tuned(self, tasks: Mapping[str, TunedTask]) -> None:
+        self._tasks = dict(tasks)
+        self._doing, self._tuning = "evaluating", None
+
+    def finished(self, trial: OuterTrial) -> None:
+        self._trials[trial.number] = trial
+        self._moments.append(time.monotonic())
+        self._doing = "evaluating"
+        self.show(urgent=trial.number == 0)
+
+    def ended(self, reason: Ended) -> None:
+        self._tuning, self._doing = None, f"ended: {reason.sentence}"
+        self.show(urgent=True)
+
+    def show(self, *, urgent: bool) -> None:
+        """Shows what is known by now; ``urgent`` where it must not be left out."""
+
+    def doing_text(self) -> str:
+        """What happens at this moment."""
+        tuning = self._tuning
+        if tuning is None:
+            return self._doing
+        spent = sum(tuning.spent.values())
+        begun = min(tuning.tasks, len(tuning.spent))
+        text = f"tuning {tuning.tasks} new tasks"
+        if not spent:
+            return text
+        took = time.monotonic() - tuning.began_s
+        text += f" ({begun} begun, {spent} measurements, {_duration(took)})"
+        return f"{text}: {tuning.current}"
+
+    def counts_text(self) -> str:
+        """Trials, outcomes and the time left."""
+        done, total = len(self._trials), self._budget.trials
+        counts = outcome_counts(list(self._trials.values()))
+        parts = [f"{number} {name}" for name, number in counts.items()]
+        text = f"{done}/{total} trials" + (f" ({', '.join(parts)})" if parts else "")
+        left = self.seconds_left()
+        return text if left is None else f"{text}, about {_duration(left)} left"
+
+    def seconds_left(self) -> float | None:
+        """By the speed of the latest trials, and at most the budget of time; ``None`` before the
+        first trial and after the last one."""
+        fresh = len(self._moments) - 1
+        if fresh < 1 or len(self._trials) >= self._budget.trials:
+            return None
+        spent = self._moments[-1] - self._moments[0]
+        left = spent / fresh * (self._budget.trials - len(self._trials))
+        if self._budget.timeout_s is not None:
+            passed = time.monotonic() - self._began_s
+            left = min(left, max(0.0, self._budget.timeout_s - passed))
+        return left
+
+    def best_lines(self) -> list[tuple[str, str]]:
+        """For each objective the best feasible value beside the default's, and for latency what
+        it would be if every program reached its bound."""
+        default = self._trials.get(0)
+        front = pareto_front(list(self._trials.values()), self._objectives)
+        lines = []
+        for objective in self._objectives:
+            name = objective.metric.value
+            best = min(front, key=lambda t: objective.loss(t.metrics[name]), default=None)
+            text = "nothing feasible yet" if best is None else f"best {best.metrics[name]:.6g}"
+            if default is not None and default.outcome.is_measured:
+                text += f", default {default.metrics[name]:.6g}"
+            if best is not None and objective.metric is Metric.LATENCY_MS:
+                text += f", bound {best.bound_ms:.6g}"
+            lines.append((name, text))
+        return lines
+
+    def tasks_text(self) -> str:
+        """How far the schedules are from their bounds."""
+        tasks = list(self._tasks.values())
+        if not tasks:
+            return "no tasks tuned yet"
+        tuned = sum(task.cycles for task in tasks)
+        default = sum(task.default_cycles for task in tasks)
+        bound = sum(task.bound_cycles for task in tasks)
+        measured = sum(task.measurements for task in tasks)
+        return (
+            f"{len(tasks)} tasks, {measured} measurements: {tuned:,} cycles, default {default:,}, "
+            f"bound {bound:,}"
+        )
+
+    def quality_text(self) -> str:
+        """How well the cost models have predicted what was measured last; empty before that."""
+        parts = []
+        if self._tuning is not None and self._tuning.quality is not None:
+            parts.append(_quality_text("schedules", self._tuning.quality))
+        for objective in self._objectives:
+            name = objective.metric.value
+            pairs = [
+                (trial.attributes[PREDICTED][name], trial.metrics[name])
+                for _, trial in sorted(self._trials.items())
+                if PREDICTED in trial.attributes and trial.outcome.is_measured
+            ][-_RECENT:]
+            columns = np.array(pairs, np.float64).reshape(-1, 2)
+            found = batch_quality(columns[:, 0], columns[:, 1])
+            if found is not None:
+                parts.append(_quality_text(name, found))
+        return "; ".join(parts)
+
+
+def _quality_text(name: str, quality: tuple[float, float]) -> str:
+    tau, error = quality
+    shown = f"{error:.1%}" if isfinite(error) else "unknown"
+    return f"{name} Kendall tau {tau:.2f}, error {shown}"
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    if whole < 90:
+        return f"{whole} s"
+    return f"{whole // 60} min" if whole < 5400 else f"{whole / 3600:.1f} h"

@@ -1,0 +1,1 @@
+"""Tuning that only VTA programs know."""

@@ -1,0 +1,1 @@
+"""Schedules of VTA layers as search spaces."""

@@ -1,0 +1,160 @@
+"""Flags over study files: defaults, precedence, nearest names, contradictions."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compiler_core.errors import InputError
+from nest_tune.study.request.durations import parse_duration
+from nest_tune.study.request.flags import Flags, resolve
+from nest_tune.study.request.goals import Limit, Metric
+from nest_tune.study.request.settings import differences, read_settings_document, settings_document
+from nest_tune.study.request.study_file import read_study_file
+
+FULL = """
+[study]
+name = "resnet8-vta"
+seed = 3
+trials = 20
+timeout = "10m"
+[model]
+path = "resnet8.onnx"
+[target]
+name = "vta-pynq"
+[data]
+calibration = "calib.npz"
+evaluation = "eval.npz"
+metric = "top1"
+[objectives]
+latency_ms = "minimize"
+accuracy = "maximize"
+[constraints]
+accuracy_drop = "<= 0.01"
+[spaces]
+quantization = true
+partition = true
+tiling = false
+[sampler]
+name = "tpe"
+[run]
+runner = "local"
+jobs = 2
+storage = "sqlite:///file.db"
+trial_timeout = "90s"
+"""
+SMALL = '[model]\npath = "m.onnx"\n[target]\nname = "vta"\n'
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Any:
+    def make(text: str) -> Path:
+        path = tmp_path / "study.toml"
+        path.write_text(text)
+        return path
+
+    return make
+
+
+def test_a_full_file_is_read(write: Any, tmp_path: Path) -> None:
+    found = resolve(write(FULL), Flags(), {})
+    assert found.name == "resnet8-vta"
+    assert (found.seed, found.trials, found.timeout_s, found.jobs) == (3, 20, 600.0, 2)
+    assert found.model == str(tmp_path / "resnet8.onnx")
+    assert found.limits == (Limit(Metric.ACCURACY_DROP, high=0.01),)
+    assert (found.tiling, found.sampler, found.trial_timeout_s) == (False, "tpe", 90.0)
+    assert read_settings_document(settings_document(found)) == found
+
+
+def test_defaults(write: Any) -> None:
+    found = resolve(write(SMALL), Flags(), {})
+    assert (found.name, found.trials, found.seed, found.sampler) == ("m-vta", 200, 0, "xgb")
+    assert [objective.metric for objective in found.objectives] == [Metric.LATENCY_MS]
+    assert found.storage == "sqlite:///nest-tune.db"
+
+
+def test_flags_go_before_environment_before_file_before_default(write: Any) -> None:
+    environment = {"NEST_TUNE_STORAGE": "sqlite:///env.db"}
+    flags = Flags(storage="sqlite:///flag.db", seed=0, constraints=("accuracy_drop<=1",))
+    assert resolve(write(FULL), flags, environment).storage == "sqlite:///flag.db"
+    assert resolve(write(FULL), flags, environment).seed == 0
+    assert resolve(write(FULL), flags, {}).limits == (Limit(Metric.ACCURACY_DROP, high=1),)
+    assert resolve(write(FULL), Flags(), environment).storage == "sqlite:///env.db"
+    assert resolve(write(FULL), Flags(), {}).storage == "sqlite:///file.db"
+
+
+def test_without_labels_agreement_is_measured(write: Any, tmp_path: Path) -> None:
+    np.savez(tmp_path / "eval.npz", x=np.zeros((2, 3), "f4"))
+    text = SMALL + '[data]\nevaluation = "eval.npz"\n'
+    assert resolve(write(text), Flags(), {}).metric == "agreement"
+    np.savez(tmp_path / "eval.npz", x=np.zeros((2, 3), "f4"), y=np.zeros(2, np.int64))
+    assert resolve(write(text), Flags(), {}).metric == "top1"
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "hint"),
+    [
+        (SMALL + "[stduy]\n", "unknown key stduy", "'study'"),
+        (SMALL + "[study]\ntrails = 5\n", "unknown key study.trails", "'trials'"),
+        (SMALL + "[study]\njobs = 5\n", "unknown key study.jobs", "belongs in [run]"),
+        (SMALL + '[sampler]\nname = "xbg"\n', "'xbg'; allowed are xgb", "'xgb'"),
+        (SMALL + "[study]\ntrials = 0\n", "study.trials: 0", None),
+        (SMALL + '[study]\ntrials = "many"\n', "study.trials: 'many'", None),
+        (SMALL + '[objectives]\nlatency = "minimize"\n', "unknown metric 'latency'", "latency_ms"),
+        (SMALL + '[objectives]\nlatency_ms = "minimise"\n', "'minimise'", "'minimize'"),
+        (SMALL + '[constraints]\nlatency_ms = ">= 2, <= 1"\n', "contradictory", None),
+        (SMALL + '[constraints]\naccuracy_drop = "<= 1%"\n', "needs evaluation data", None),
+        (SMALL + '[study]\ntimeout = "10"\n', "a duration such as", None),
+        (SMALL + '[data]\nmetric = "top2"\n', "metric 'top2'", "'top5'"),
+        (SMALL.replace("[target]\n", '[target]\npath = "a.toml"\n'), "both name and path", None),
+        ('[model]\npath = "m.onnx"\n', "no target", None),
+        (SMALL + '[study]\nname = "a/b"\n', "study name 'a/b'", None),
+        ("[model\n", "not a TOML file", None),
+    ],
+)
+def test_wrong_files_are_refused(write: Any, text: str, said: str, hint: str | None) -> None:
+    with pytest.raises(InputError) as caught:
+        resolve(write(text), Flags(), {})
+    assert said in caught.value.message
+    if hint is not None:
+        assert hint in (caught.value.hint or "")
+
+
+def test_what_changes_trials_is_a_difference_and_budgets_are_not(write: Any) -> None:
+    found = resolve(write(FULL), Flags(), {})
+    other = resolve(write(FULL), Flags(seed=4, trials=99, jobs=7, sampler="random"), {})
+    assert differences(found, other) == ["seed: 3 -> 4", "sampler: 'tpe' -> 'random'"]
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read_or_refused(tmp_path_factory: Any, text: str) -> None:
+    path = tmp_path_factory.mktemp("any") / "study.toml"
+    path.write_text(text, encoding="utf-8", newline="")
+    with suppress(InputError):
+        assert read_study_file(path).study.seed >= 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "said", "hint"),
+    [
+        (Flags(sampler="tpa"), "sampler 'tpa'; allowed are xgb, tpe", "did you mean 'tpe'?"),
+        (Flags(runner="lokal"), "runner 'lokal'; allowed are local", "did you mean 'local'?"),
+    ],
+)
+def test_unknown_names_in_flags_are_refused(write: Any, flags: Flags, said: str, hint: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        resolve(write(SMALL), flags, {})
+    assert caught.value.hint == hint
+
+
+def test_durations() -> None:
+    assert [parse_duration(text, "x") for text in ("90s", "1.5m", "2h")] == [90.0, 90.0, 7200.0]
+    for text in ("", "90", "s", "0s", "-1s", "1d", "1e3s"):
+        with pytest.raises(InputError):
+            parse_duration(text, "x")

@@ -1,0 +1,137 @@
+"""Storage of studies: round trips, several processes at once, versions, damage."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compiler_core.errors import InputError, MissingDependencyError
+from nest_tune.study.store.storage import StudyStorage
+from nest_tune.study.store.stored_study import Request, Status
+from nest_tune.study.trial import Outcome, OuterTrial
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+trials = st.builds(
+    OuterTrial,
+    number=st.integers(0, 10**6),
+    point=st.lists(st.integers(0, 100)).map(tuple),
+    tuned=st.booleans(),
+    outcome=st.sampled_from(Outcome),
+    metrics=st.dictionaries(st.text(), finite),
+    accuracy_samples=st.integers(0, 10**6),
+    hits=st.text("0123456789abcdef"),
+    subset_accuracy=st.none() | finite,
+    settled=st.booleans(),
+    message=st.text(),
+    attributes=st.dictionaries(st.text(), st.integers() | st.text()),
+)
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'n.db'}"
+
+
+@settings(max_examples=50)
+@given(trials)
+def test_trials_come_back_as_they_were(trial: OuterTrial) -> None:
+    storage = StudyStorage("sqlite://")
+    study = storage.create("s", {"settings": {}})
+    storage.add_trial(study, trial)
+    assert storage.trials(study) == (trial,)
+    storage.close()
+
+
+def test_many_processes_may_open_a_new_storage_at_once(url: str) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        opened = list(pool.map(lambda _: StudyStorage(url), range(8)))
+    for storage in opened:
+        assert storage.studies() == ()
+        storage.close()
+
+
+def test_a_name_is_taken_once(url: str) -> None:
+    storage = StudyStorage(url)
+    storage.create("s", {})
+    with pytest.raises(InputError, match="the name is taken"):
+        storage.create("s", {})
+    with pytest.raises(InputError, match="it holds s"):
+        storage.find("t")
+    storage.close()
+
+
+def test_requests_reach_the_process_that_runs_a_study(url: str) -> None:
+    runner, other = StudyStorage(url), StudyStorage(url)
+    study = runner.create("s", {})
+    runner.take(study)
+    assert other.find("s").is_running
+    assert runner.beat(study) is Request.NONE
+    other.ask(other.find("s"), Request.STOP)
+    assert runner.beat(study) is Request.STOP
+    runner.release(study, Status.STOPPED)
+    assert not other.find("s").is_running
+    assert other.find("s").status is Status.STOPPED
+    runner.close()
+    other.close()
+
+
+def test_a_study_whose_process_died_is_not_running(url: str, tmp_path: Path) -> None:
+    storage = StudyStorage(url)
+    study = storage.create("s", {})
+    storage.take(study)
+    with sqlite3.connect(tmp_path / "n.db") as database:
+        database.execute("UPDATE study SET owner = rtrim(owner, '0123456789') || '4194303'")
+    database.close()
+    assert not storage.find("s").is_running
+    storage.take(study)
+    assert storage.find("s").is_running
+    storage.close()
+
+
+def test_a_newer_schema_is_refused(url: str, tmp_path: Path) -> None:
+    StudyStorage(url).close()
+    with sqlite3.connect(tmp_path / "n.db") as database:
+        database.execute("UPDATE study_schema SET version = 99")
+    database.close()
+    with pytest.raises(InputError, match="studies of schema 99"):
+        StudyStorage(url)
+
+
+def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "n.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(MissingDependencyError, match="not a database"):
+        StudyStorage(f"sqlite:///{tmp_path / 'n.db'}")
+    with pytest.raises(MissingDependencyError, match="unable to open"):
+        StudyStorage(f"sqlite:///{tmp_path / 'nowhere' / 'n.db'}")
+    with pytest.raises(InputError, match="there is no file"):
+        StudyStorage(f"sqlite:///{tmp_path / 'm.db'}", create=False)
+
+
+def test_passwords_are_not_shown() -> None:
+    with pytest.raises((InputError, MissingDependencyError)) as caught:
+        StudyStorage("postgresql+psycopg://me:secret@127.0.0.1:1/db")
+    assert "secret" not in str(caught.value)
+
+
+def test_results_are_kept_by_key_once(url: str) -> None:
+    storage = StudyStorage(url)
+    storage.add_result("k", {"a": [1, 2.5]})
+    storage.add_result("k", {"a": "ignored"})
+    assert storage.results(["k", "other"]) == {"k": {"a": [1, 2.5]}}
+    storage.close()
+
+
+def test_a_missing_driver_is_named_and_passwords_are_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "pymysql", None)
+    with pytest.raises(MissingDependencyError, match=r"pymysql.* is not installed") as caught:
+        StudyStorage("mysql+pymysql://user:secret@host/db")
+    assert "secret" not in f"{caught.value} {caught.value.hint}"
+    assert caught.value.hint == "pip install pymysql"
