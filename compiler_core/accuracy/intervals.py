@@ -1,0 +1,96 @@
+"""Confidence intervals of measured values. Samples are independent of one another; the positions of
+one sample (pixels, tokens, anchors) are not, so many of them make an interval no narrower than
+their differences between samples allow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import stdtrit
+
+from compiler_core.accuracy.noise import Noise, decibels
+from compiler_core.accuracy.tally import Tally
+
+Z_95 = 1.959963984540054
+_RESAMPLES = 1000
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured value and its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def wilson(hits: float, samples: float) -> Estimate:
+    """A fraction with Wilson's score interval.
+
+    Source: E. B. Wilson, Probable Inference, the Law of Succession, 1927.
+    """
+    share = hits / samples
+    denominator = 1 + Z_95**2 / samples
+    middle = (share + Z_95**2 / (2 * samples)) / denominator
+    half = Z_95 * sqrt(share * (1 - share) / samples + Z_95**2 / (4 * samples**2)) / denominator
+    return Estimate(share, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def share(tally: Tally) -> Estimate:
+    """The share that is right: Wilson's interval, for several positions with as many independent
+    values as have the variance that is seen between samples.
+
+    Source: E. L. Korn and B. I. Graubard, Confidence Intervals for Proportions with Small Expected
+    Number of Positive Counts Estimated from Survey Data, 1998.
+    """
+    value, samples = tally.value, tally.samples
+    if tally.positions == 1:
+        return wilson(tally.hits, samples)
+    effective = float(samples)
+    if samples > 1:
+        variance = float(tally.shares.var(ddof=1)) / samples
+        if variance > 0:
+            effective = min(value * (1 - value) / variance, float(tally.total))
+        effective *= (Z_95 / float(stdtrit(samples - 1, 0.975))) ** 2
+    found = wilson(value * effective, effective)
+    return Estimate(value, min(found.low, value), max(found.high, value))
+
+
+def sqnr(noise: Noise) -> Estimate:
+    """Signal to quantization noise in dB, by bootstrap over the samples."""
+    drawn = _resamples(len(noise.signal))
+    spread = decibels(noise.signal[drawn].sum(axis=1), noise.noise[drawn].sum(axis=1))
+    low, high = np.percentile(spread, [2.5, 97.5])
+    return _around(noise.value, float(low), float(high))
+
+
+def mean(values: Floats) -> Estimate:
+    """A mean over samples, by bootstrap: ``float64[n]``."""
+    low, high = np.percentile(values[_resamples(len(values))].mean(axis=1), [2.5, 97.5])
+    return _around(float(values.mean()), float(low), float(high))
+
+
+def paired_difference(ours: npt.NDArray[np.generic], theirs: npt.NDArray[np.generic]) -> Estimate:
+    """Difference of two means on the same samples, by bootstrap over the samples.
+
+    Args:
+        ours, theirs: ``bool[n]``, or the share of each sample, ``float64[n]``.
+    """
+    difference = ours.astype(np.float64) - theirs.astype(np.float64)
+    low, high = np.percentile(difference[_resamples(len(difference))].mean(axis=1), [2.5, 97.5])
+    return Estimate(float(difference.mean()), float(low), float(high))
+
+
+def _around(value: float, low: float, high: float) -> Estimate:
+    return Estimate(value, min(low, value), max(high, value))
+
+
+def _resamples(samples: int) -> npt.NDArray[np.int64]:
+    """The same draws for every metric: ``int64[1000, samples]``."""
+    return np.random.default_rng(0).integers(0, samples, (_RESAMPLES, samples))

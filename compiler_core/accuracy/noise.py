@@ -1,0 +1,99 @@
+"""Values of an output compared as real numbers: the power of their noise, the angle to the signal.
+
+Each sample has its own figures, so that samples can be drawn again for an interval.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.accuracy.tally import by_sample
+from compiler_core.errors import InputError
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+
+MOST_DB = 200.0
+"""SQNR of equal values, where the noise is zero."""
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """Powers by sample.
+
+    Attributes:
+        signal: ``float64[n]``, sum of the squares of the float model's values.
+        noise: ``float64[n]``, that of the differences; infinite where a value is not finite.
+    """
+
+    signal: Floats
+    noise: Floats
+
+    @property
+    def value(self) -> float:
+        """Signal to quantization noise over all samples, in dB."""
+        return float(decibels(self.signal.sum(), self.noise.sum()))
+
+
+def noise(ours: Array, theirs: Array, samples: int, output: str) -> Noise:
+    """Noise of ``ours`` against ``theirs``.
+
+    Raises:
+        InputError: The shapes differ, or a value of the float model is not finite.
+    """
+    mine, signal = _rows(ours, theirs, samples, output)
+    with np.errstate(over="ignore", invalid="ignore"):
+        lost = ((mine - signal) ** 2).sum(axis=1)
+        power = (signal**2).sum(axis=1)
+    return Noise(power, np.where(np.isfinite(lost), lost, np.inf))
+
+
+def cosines(ours: Array, theirs: Array, samples: int, output: str) -> Floats:
+    """Cosine between the values of each sample: ``float64[n]``. Of two zero vectors it is 1, of one
+    zero vector 0.
+
+    Raises:
+        InputError: As :func:`noise`.
+    """
+    mine, signal = _rows(ours, theirs, samples, output)
+    bad = np.logical_not(np.isfinite(mine).all(axis=1))
+    mine = np.where(bad[:, None], 0.0, mine)
+    # Scaled to 1 first: squares of very small or large values leave the range of floats.
+    one, other = _scaled(mine), _scaled(signal)
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    same = np.asarray(mine == signal).all(axis=1) & ~bad
+    found: Floats = np.where(
+        lengths > 0, (one * other).sum(axis=1) / np.where(lengths > 0, lengths, 1), 0.0
+    )
+    return np.where(same, 1.0, np.clip(found, -1.0, 1.0))
+
+
+def decibels(signal: npt.ArrayLike, noise_power: npt.ArrayLike) -> Floats:
+    """Ratio of two powers in dB, between ±:data:`MOST_DB`."""
+    power, lost = np.asarray(signal, np.float64), np.asarray(noise_power, np.float64)
+    smallest = 1e-300
+    found = 10 * (np.log10(np.maximum(power, smallest)) - np.log10(np.maximum(lost, smallest)))
+    return np.clip(np.where(lost > 0, found, MOST_DB), -MOST_DB, MOST_DB)
+
+
+def _scaled(rows: Floats) -> Floats:
+    most = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
+    scaled: Floats = rows / np.where(most > 0, most, 1)
+    return scaled
+
+
+def _rows(ours: Array, theirs: Array, samples: int, output: str) -> tuple[Floats, Floats]:
+    rows = [by_sample(a, samples, output)[0].reshape(samples, -1) for a in (ours, theirs)]
+    if rows[0].shape != rows[1].shape:
+        raise InputError(
+            f"output {output!r} has {rows[0].shape[1]} values per sample; that of the float model "
+            f"has {rows[1].shape[1]}"
+        )
+    mine, signal = (row.astype(np.float64) for row in rows)
+    if not np.isfinite(signal).all():
+        raise InputError(f"output {output!r} of the float model is not finite")
+    return mine, signal
