@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from compiler_core.compile.linking import Linked
@@ -137,9 +137,8 @@ def _on_host(source: QuantizedModel, target: Target, progress: Progress) -> Comp
 def model_layers(quantized: QuantizedGraph) -> tuple[SegmentLayers, ...]:
     """The layers of every integer segment, in execution order."""
     parts = [part for part in quantized.segments if isinstance(part, IntegerSegment)]
-    computed = {operator.output for part in parts for operator in part.operators}
-    from_cpu = set(quantized.views) - computed
-    return tuple(segment_layers(part, quantized.tensors, from_cpu) for part in parts)
+    alone = quantized.read_by_one_segment()
+    return tuple(segment_layers(part, quantized.tensors, alone) for part in parts)
 
 
 def model_tasks(layers: tuple[SegmentLayers, ...]) -> dict[str, Task]:
@@ -173,21 +172,19 @@ def _report(
     compiled = {segment.name: segment for segment in executable.npu_segments}
     parts = {part.segment.name: part for part in placed.layers}
     timed = iter(timings)
-    on_npu: set[str] = set()
+    entering = quantized.entering()
     for part in quantized.segments:
         if isinstance(part, FloatSegment):
             layers += _node_reports(part, costs)
             continue
         segment = compiled[part.name]
-        entering = [name for name in part.inputs if name not in on_npu]
-        layers += _conversions(segment, entering, "quantize", executable)
+        layers += _conversions(segment, entering[part.name], "quantize", executable)
         layers += [
             _launch_report(segment, launch, layer, placed, schedules, next(timed), executable)
             for launch, layer in zip(segment.launches, parts[part.name].layers, strict=True)
         ]
         leaving = [name for name in part.outputs if name in quantized.views]
         layers += _conversions(segment, leaving, "dequantize", executable)
-        on_npu |= set(part.outputs)
     return Report(tuple(layers))
 
 
@@ -278,7 +275,7 @@ def _node_reports(segment: FloatSegment, costs: NodeCosts) -> list[LayerReport]:
 
 
 def _conversions(
-    segment: NpuSegment, names: list[str], kind: str, executable: Executable
+    segment: NpuSegment, names: Iterable[str], kind: str, executable: Executable
 ) -> list[LayerReport]:
     reports = []
     for name in names:

@@ -118,6 +118,8 @@ class _Block:
             for name, array in inputs.items()
         }
         self.integers: dict[str, npt.NDArray[np.int8]] = {}
+        # What the CPU has quantized, for every segment that reads it.
+        self._entered: dict[str, npt.NDArray[np.int8]] = {}
 
     def run(self) -> Arrays:
         """Executes all segments."""
@@ -147,9 +149,11 @@ class _Block:
     def _integer_values(self, name: str) -> npt.NDArray[np.int8]:
         if name in self.integers:
             return self.integers[name]
-        tensor = self._executable.tensors[name]
-        whole = np.concatenate(self._floats[name])
-        return quantize_array(to_nchw(whole, self._executable.views[name], tensor), tensor)
+        if name not in self._entered:
+            tensor, view = self._executable.tensors[name], self._executable.views[name]
+            whole = np.concatenate(self._floats[name])
+            self._entered[name] = quantize_array(to_nchw(whole, view, tensor), tensor)
+        return self._entered[name]
 
     def _float_values(self, name: str) -> list[npt.NDArray[Any]]:
         """One array per run of the model."""

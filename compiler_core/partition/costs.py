@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 
+from compiler_core.graph.ir import Node
+from compiler_core.graph.order import reads
 from compiler_core.partition.groups import GroupGraph
 from compiler_core.partition.placement import SLICED, SLICED_CHANNELS, SLICED_ROWS
 from compiler_core.partition.programs import LANES, Program, ProgramCosts, Schedules
@@ -48,12 +50,12 @@ class CpuPart:
     Attributes:
         run_ps: Its time, without views.
         reads: Indices of the base tensors of other groups that it reads.
-        views: ``(time in ps, index of the base tensor)`` of the views that go with it.
+        views: ``(index of the base tensor, nodes)`` of the views through which it reads them.
     """
 
     run_ps: int
     reads: tuple[int, ...]
-    views: tuple[tuple[int, int], ...]
+    views: tuple[tuple[int, tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ class CostTable:
         copy_bytes_per_s: Copy bandwidth of the CPU.
         cores: NPU cores.
         clock_hz: Of the NPU.
+        view_ps: Time of each view that the CPU has to run, by the name of its node.
     """
 
     groups: tuple[GroupCost, ...]
@@ -126,6 +129,7 @@ class CostTable:
     copy_bytes_per_s: float
     cores: int
     clock_hz: float
+    view_ps: Mapping[str, int] = field(default_factory=dict)
 
     def convert_ps(self, bytes_moved: int) -> int:
         """Time of a conversion at a border."""
@@ -188,6 +192,7 @@ def build_costs(
         target.cpu.copy_bytes_per_cycle * target.cpu.clock_hz,
         target.npu_cores,
         target.npu.clock_hz,
+        _view_times(groups, node_costs),
     )
 
 
@@ -212,21 +217,30 @@ def with_node_costs(
         groups=tuple(costs),
         launch_ps=round(target.launch_overhead_s * PICOSECONDS),
         copy_bytes_per_s=target.cpu.copy_bytes_per_cycle * target.cpu.clock_hz,
+        view_ps=_view_times(groups, node_costs),
     )
+
+
+def _view_times(groups: GroupGraph, node_costs: NodeCosts) -> dict[str, int]:
+    nodes = {node.name: node for node in groups.graph.nodes}
+    views = dict.fromkeys(name for chain in groups.views_of.values() for name in chain)
+    return {
+        name: round(node_costs(groups.graph, nodes[name]).seconds * PICOSECONDS) for name in views
+    }
 
 
 def _layers(groups: GroupGraph, quantized: QuantizedGraph) -> Iterable[tuple[Layer, int]]:
     """Launches with the group that each belongs to."""
     parts = [part for part in quantized.segments if isinstance(part, IntegerSegment)]
-    computed = {operator.output for part in parts for operator in part.operators}
     writer = {
         operator.output: groups.group_of[operator.sources[-1]]
         for part in parts
         for operator in part.operators
         if operator.sources
     }
+    alone = quantized.read_by_one_segment()
     for part in parts:
-        made = segment_layers(part, quantized.tensors, set(quantized.views) - computed)
+        made = segment_layers(part, quantized.tensors, alone)
         for layer in made.layers:
             if layer.operator.sources:
                 yield layer, groups.group_of[layer.operator.sources[-1]]
@@ -237,28 +251,28 @@ def _layers(groups: GroupGraph, quantized: QuantizedGraph) -> Iterable[tuple[Lay
 def _cpu_cost(groups: GroupGraph, index: int, node_costs: NodeCosts) -> GroupCost:
     graph, group = groups.graph, groups.groups[index]
     members = set(group.nodes)
-    views = dict(group.views)
+    views = {name for name, _ in group.views}
     energy, moved, constants = 0.0, 0, 0
     parts: list[CpuPart] = []
-    waiting: list[tuple[int, int]] = []
     for node in graph.nodes:
-        if node.name not in members:
+        if node.name not in members or node.name in views:
             continue
         cost = node_costs(graph, node)
-        time = round(cost.seconds * PICOSECONDS)
-        if node.name in views:
-            waiting.append((time, views[node.name]))
-            continue
-        reads = tuple(tensor for tensor in groups.reads_of(node) if tensor in group.reads)
-        parts.append(CpuPart(time, reads, tuple(waiting)))
-        waiting = []
+        bases = tuple(tensor for tensor in groups.reads_of(node) if tensor in group.reads)
+        parts.append(CpuPart(round(cost.seconds * PICOSECONDS), bases, _views_before(groups, node)))
         energy += cost.energy_pj
         moved += node_bytes(graph, node)
         constants += weight_bytes(graph, node)
-    if waiting:  # views behind the last operator, or nothing but views
-        last = parts.pop() if parts else CpuPart(0, group.reads, ())
-        parts.append(replace(last, views=last.views + tuple(waiting)))
     return GroupCost(tuple(parts), energy, moved, constants, None, None)
+
+
+def _views_before(groups: GroupGraph, node: Node) -> tuple[tuple[int, tuple[str, ...]], ...]:
+    found = {
+        name: (groups.base_of[name], groups.views_of[name])
+        for name in sorted(reads(node))
+        if groups.views_of.get(name)
+    }
+    return tuple(found.values())
 
 
 def _group_cost(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from compiler_core.partition.costs import CostTable, CpuPart
+from compiler_core.partition.concat_copies import copy_conditions
+from compiler_core.partition.costs import CostTable
 from compiler_core.partition.groups import OUTSIDE, GroupGraph
 from compiler_core.partition.live_bytes import peak_bytes
 from compiler_core.partition.placement import (
@@ -103,6 +104,15 @@ class Evaluator:
             and cost.programs != cost.entry_programs
             for group, cost in zip(groups.groups, costs.groups, strict=True)
         ]
+        self._copies = copy_conditions(groups, costs)
+        self._first_user: dict[str, int] = {}
+        for tensor in groups.tensors:
+            for alias in tensor.aliases:
+                users = [*alias.readers, *([tensor.producer] if alias.is_output else [])]
+                for name in alias.views:
+                    self._first_user[name] = min(
+                        self._first_user.get(name, len(groups.groups)), *users
+                    )
         self._convert = [
             costs.convert_ps(tensor.float_bytes + tensor.packed_bytes) for tensor in costs.tensors
         ]
@@ -121,7 +131,7 @@ class Evaluator:
         if sliced is not None:
             busy = sliced.run_ps + launch * sliced.parts
             return launch * sliced.parts, self.costs.cores * busy
-        variants = [v for v in (cost.programs, cost.entry_programs) if v is not None]
+        variants = self.variants(group)
         return (
             min(launch * len(v) for v in variants),
             min(sum(program.run_ps + launch for program in v) for v in variants),
@@ -163,16 +173,28 @@ class Evaluator:
 
     def programs(self, group: int, placement: Placement) -> tuple[Program, ...]:
         """Launches of a group that runs on the NPU."""
-        cost = self.costs.groups[group]
+        cost, copies = self.costs.groups[group], self._copies.get(group, {})
+        needless = {
+            at for at, others in copies.items() if all(placement[g] == ON_CPU for g in others)
+        }
         if placement[group] in SLICED_WAYS:
             sliced = cost.sliced_as(placement[group])
             if sliced is None:
                 raise ValueError(f"group {group} cannot be sliced that way")
-            return (sliced,)
+            return () if needless else (sliced,)
         found = cost.entry_programs if self.entering(group, placement) else cost.programs
         if found is None:
             raise ValueError(f"group {group} cannot run on the NPU")
-        return found
+        return tuple(program for at, program in enumerate(found) if at not in needless)
+
+    def variants(self, group: int) -> list[tuple[Program, ...]]:
+        """What a group may have to launch on the NPU, not sliced; for a concatenation the least."""
+        cost, copies = self.costs.groups[group], self._copies.get(group, {})
+        return [
+            tuple(program for at, program in enumerate(found) if at not in copies)
+            for found in (cost.programs, cost.entry_programs)
+            if found is not None
+        ]
 
     def packed_bytes(self, tensor: int, placement: Placement) -> int:
         """Size of an int8 tensor in DRAM as its readers want it."""
@@ -204,15 +226,17 @@ class Evaluator:
                 found.append(size.float_bytes + batch * entering[0].input_bytes)
         return found
 
-    def cpu_part_ps(self, group: int, part: CpuPart, placement: Placement) -> int:
-        """Time of an operator on the CPU; a border lays out a tensor as its only view wants it."""
-        time = part.run_ps
-        for view_ps, base in part.views:
-            producer = self._producer[base]
-            from_npu = producer not in (OUTSIDE, group) and placement[producer] != ON_CPU
-            if not (from_npu and self.groups.tensors[base].one_view):
-                time += view_ps
-        return time
+    def laid_out(self, tensor: int, placement: Placement, groups: range) -> bool:
+        """Whether a border hands ``tensor`` to the CPU in the one shape that it is read in, so that
+        no view runs; as far as ``groups`` read it."""
+        item = self.groups.tensors[tensor]
+        if item.producer == OUTSIDE or placement[item.producer] == ON_CPU:
+            return False
+        shapes = sum(
+            alias.is_output or any(r in groups and placement[r] == ON_CPU for r in alias.readers)
+            for alias in item.aliases
+        )
+        return shapes <= 1
 
     def evaluate(self, placement: Placement, order: Sequence[int] | None = None) -> Evaluation:
         """Everything about a placement."""
@@ -275,6 +299,8 @@ class _Tasks:
         self._last: dict[int, int] = {}
         self._floats: dict[int, int] = {}
         self._integers: dict[int, int] = {}
+        self._views: dict[str, int] = {}
+        self._groups = range(self._first, self._stop)
 
     def build(self) -> list[Task]:
         owner = self._owner
@@ -286,21 +312,45 @@ class _Tasks:
                 self._programs(group, unit)
         for group in range(self._first, self._stop):
             for tensor in owner._outputs[group]:
-                self._float(tensor)
+                self._hand_out(tensor, group)
         if self._first == 0:
             for tensor, item in enumerate(owner.groups.tensors):
                 if item.producer == OUTSIDE and item.is_output:
-                    self._float(tensor)
+                    self._hand_out(tensor, 0)
         return self._tasks
+
+    def _hand_out(self, tensor: int, group: int) -> None:
+        """A tensor to the caller of the model, in every shape that it wants."""
+        self._float(tensor)
+        for alias in self._owner.groups.tensors[tensor].aliases:
+            if alias.is_output:
+                self._viewed(tensor, alias.views, group)
+
+    def _viewed(self, tensor: int, views: tuple[str, ...], group: int) -> int:
+        """Task after which a tensor is there in float behind ``views``, which run for ``group``."""
+        owner = self._owner
+        after = self._float(tensor)
+        if not views or owner.laid_out(tensor, self._placement, self._groups):
+            return after
+        for name in views:
+            # Where only a part of the model is looked at, one before it may have run the view.
+            if self._first and owner._first_user[name] < self._first:
+                continue
+            if name not in self._views:
+                time = owner.costs.view_ps[name]
+                sources = self._after((after,))
+                self._tasks.append(Task(group, TaskKind.OPERATOR, Resource.CPU, time, 0, sources))
+                self._views[name] = len(self._tasks) - 1
+            after = self._views[name]
+        return after
 
     def _operators(self, group: int) -> None:
         for part in self._owner.costs.groups[group].cpu_parts:
             sources = [self._float(tensor) for tensor in part.reads]
+            sources += [self._viewed(tensor, views, group) for tensor, views in part.views]
             sources.append(self._last.get(group, _AT_START))
-            run = self._owner.cpu_part_ps(group, part, self._placement)
-            self._tasks.append(
-                Task(group, TaskKind.OPERATOR, Resource.CPU, run, 0, self._after(sources))
-            )
+            after = self._after(sources)
+            self._tasks.append(Task(group, TaskKind.OPERATOR, Resource.CPU, part.run_ps, 0, after))
             self._last[group] = len(self._tasks) - 1
 
     def _programs(self, group: int, unit: int) -> None:

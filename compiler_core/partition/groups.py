@@ -55,6 +55,21 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Alias:
+    """One of the shapes in which a base tensor is read.
+
+    Attributes:
+        views: Nodes that lead to it from the base tensor, in order; none for its own shape.
+        readers: Indices of the groups that read it so, ascending.
+        is_output: Whether the caller of the model does.
+    """
+
+    views: tuple[str, ...]
+    readers: tuple[int, ...]
+    is_output: bool
+
+
+@dataclass(frozen=True)
 class BaseTensor:
     """An activation that crosses between groups, or between the model and its caller.
 
@@ -65,7 +80,7 @@ class BaseTensor:
         is_output: Whether the caller of the model reads it (or a view of it).
         values: Elements.
         shape: ``(N, C, H, W)`` as the NPU would hold it.
-        one_view: Float code reads it in one shape only, so that a border lays it out so.
+        aliases: The shapes in which it is read.
     """
 
     name: str
@@ -74,7 +89,7 @@ class BaseTensor:
     is_output: bool
     values: int
     shape: tuple[int, int, int, int]
-    one_view: bool
+    aliases: tuple[Alias, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +103,7 @@ class GroupGraph:
         tensors: All base tensors.
         group_of: Index of the group of each node.
         base_of: Index of the base tensor of each tensor that is one or a view of one.
+        views_of: For each of those tensors the nodes that lead to it from its base tensor.
     """
 
     graph: Graph
@@ -96,6 +112,7 @@ class GroupGraph:
     tensors: tuple[BaseTensor, ...]
     group_of: Mapping[str, int]
     base_of: Mapping[str, int]
+    views_of: Mapping[str, tuple[str, ...]]
 
     def reads_of(self, node: Node) -> tuple[int, ...]:
         """Indices of the base tensors that a node reads."""
@@ -145,12 +162,21 @@ class _Builder:
         )
         names = (*self._graph.inputs, *self._producer)
         base_of = {n: number[self._base(n)] for n in names if self._base(n) in number}
-        return GroupGraph(self._graph, self._skeleton, groups, tensors, group_of, base_of)
+        views_of = {name: self._chain(name) for name in base_of}
+        return GroupGraph(self._graph, self._skeleton, groups, tensors, group_of, base_of, views_of)
 
     def _base(self, tensor: str) -> str:
         while tensor in self._views:
             tensor = self._views[tensor].inputs[0]
         return tensor
+
+    def _chain(self, tensor: str) -> tuple[str, ...]:
+        """Views that lead to a tensor from its base tensor."""
+        chain: list[str] = []
+        while tensor in self._views:
+            chain.insert(0, self._views[tensor].name)
+            tensor = self._views[tensor].inputs[0]
+        return tuple(chain)
 
     def _leaders(self) -> dict[str, str]:
         """For each node the first node of its group."""
@@ -194,16 +220,17 @@ class _Builder:
 
     def _tensors(self, group_of: Mapping[str, int]) -> tuple[BaseTensor, ...]:
         consumers: dict[str, set[int]] = {}
-        aliases: dict[str, set[str]] = {}
+        aliases: dict[str, dict[str, set[int]]] = {}
         for node in self._graph.nodes:
             if node.output in self._views:
                 continue
             for tensor in reads(node):
                 consumers.setdefault(self._base(tensor), set()).add(group_of[node.name])
-                aliases.setdefault(self._base(tensor), set()).add(tensor)
+                named = aliases.setdefault(self._base(tensor), {})
+                named.setdefault(tensor, set()).add(group_of[node.name])
         outputs = {self._base(name) for name in self._graph.outputs}
         for name in self._graph.outputs:
-            aliases.setdefault(self._base(name), set()).add(name)
+            aliases.setdefault(self._base(name), {}).setdefault(name, set())
         found = []
         for name in dict.fromkeys((*self._graph.inputs, *self._producer)):
             source = self._producer.get(name)
@@ -211,7 +238,7 @@ class _Builder:
             readers = consumers.get(name, set()) - {producer}
             if name in self._views or (not readers and name not in outputs):
                 continue
-            shape = self._shape(name, aliases.get(name, set()))
+            shape = self._shape(name, aliases[name])
             found.append(
                 BaseTensor(
                     name,
@@ -220,7 +247,10 @@ class _Builder:
                     name in outputs,
                     self._values(name),
                     shape,
-                    len(aliases[name]) == 1,
+                    tuple(
+                        Alias(self._chain(n), tuple(sorted(r)), n in self._graph.outputs)
+                        for n, r in aliases[name].items()
+                    ),
                 )
             )
         return tuple(found)

@@ -98,16 +98,20 @@ class _Program:
 
     def _longest(self, group: int) -> float:
         cost = self._owner.costs.groups[group]
-        views = sum(time for part in cost.cpu_parts for time, _ in part.views)
+        names = {n for part in cost.cpu_parts for _, chain in part.views for n in chain}
+        views = sum(self._owner.costs.view_ps[name] for name in names)
         longest = (cost.cpu_ps + views) / _MICROSECOND_PS
         tensors = self._owner.groups.groups[group].reads + self._owner.groups.groups[group].writes
         conversions = sum(self._owner.most_conversion_ps(tensor) for tensor in tensors)
-        return longest + self._npu_us(group)[0] + conversions / _MICROSECOND_PS
+        launch = self._owner.costs.launch_ps
+        programs = sum(program.run_ps + launch for program in cost.programs or ())
+        longest += max(self._npu_us(group)[0], programs / _MICROSECOND_PS)
+        return longest + conversions / _MICROSECOND_PS
 
     def _npu_us(self, group: int) -> tuple[float, float]:
         """Time of a group on the NPU with its launches, and of the launches alone."""
         cost = self._owner.costs.groups[group]
-        variants = [v for v in (cost.programs, cost.entry_programs) if v is not None]
+        variants = self._owner.variants(group)
         launch = self._owner.costs.launch_ps
         sums = [(sum(p.run_ps for p in v) + launch * len(v), launch * len(v)) for v in variants]
         run, launches = min(sums, default=(0, 0))
@@ -119,7 +123,7 @@ class _Program:
         """Time of all cores together that a group takes at least."""
         cost, cores = self._owner.costs.groups[group], self._owner.costs.cores
         launch = self._owner.costs.launch_ps
-        variants = [v for v in (cost.programs, cost.entry_programs) if v is not None]
+        variants = self._owner.variants(group)
         loads = [sum(p.run_ps + launch for p in variant) for variant in variants]
         if cost.sliced is not None:
             loads.append(cores * (cost.sliced.run_ps + cost.sliced.parts * launch))

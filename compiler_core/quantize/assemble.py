@@ -2,7 +2,8 @@
 
 Nodes are visited in topological order. An NPU node asks for its inputs in the layout it needs: an
 image ``[N, C, H, W]``, or pixels ``[N, ..., K]`` with the features as channels. A tensor of float
-code is laid out as its first reader wants it; later readers have to agree, or run on the CPU.
+code is laid out as its first reader wants it; later readers have to agree, or run on the CPU. One
+that takes any order wants the layout that the tensor has where everything runs on the NPU.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def assemble(graph: Graph, assignment: Mapping[str, str]) -> Skeleton:
     Raises:
         InputError: A node has no unit, an unknown one, or one that cannot run it.
     """
-    builder = _Assembler(graph)
+    builder = _Assembler(graph, _usual_placements(graph, assignment))
     for node in graph.nodes:
         given = assignment.get(node.name)
         if given is None or not is_unit(given):
@@ -77,10 +78,21 @@ def assemble(graph: Graph, assignment: Mapping[str, str]) -> Skeleton:
     return builder.skeleton()
 
 
+def _usual_placements(graph: Graph, assignment: Mapping[str, str]) -> Mapping[str, Placement]:
+    """Where tensors lie when every node runs on the NPU that can."""
+    able = {node.name for node in graph.nodes if unsupported(graph, node) is None}
+    if all(assignment.get(name) != CPU for name in able):
+        return {}
+    builder = _Assembler(graph, {})
+    for node in graph.nodes:
+        builder.add(node, NPU if node.name in able else CPU)
+    return builder.placements
+
+
 class _Assembler:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, usual: Mapping[str, Placement]) -> None:
         self._graph = graph
-        self._layouts = Layouts(graph)
+        self._layouts = Layouts(graph, usual)
         self._steps: list[Step] = []
         self._cpu: list[Node] = []
         self._reasons: dict[str, str] = {}
@@ -92,6 +104,11 @@ class _Assembler:
                 self._readers[name] = self._readers.get(name, 0) + 1
         for name in graph.outputs:
             self._readers[name] = self._readers.get(name, 0) + 1
+
+    @property
+    def placements(self) -> Mapping[str, Placement]:
+        """Where the tensors of the visited nodes lie."""
+        return self._layouts.placements
 
     def skeleton(self) -> Skeleton:
         """What the visited nodes became."""
@@ -216,7 +233,9 @@ class _Assembler:
         """Dense, MatMul, Gemm: a convolution over the layout that its input already has."""
         tensor = node.inputs[0]
         shape = self._layouts.shape(tensor)
-        source = self._layouts.place(tensor, pixels_of(shape), pixel_index(shape))
+        # A single pixel takes its features from wherever they lie.
+        lay_out = self._layouts.prefer_usual if prod(shape[:-1]) == 1 else self._layouts.place
+        source = lay_out(tensor, pixels_of(shape), pixel_index(shape))
         matrix = np.asarray(self._graph.constants[node.inputs[1]], dtype=np.float64)
         matrix = matrix if node.attributes.get("transB") else matrix.T
         bias = self._bias(node, len(matrix))

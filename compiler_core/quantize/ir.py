@@ -10,6 +10,7 @@ first axis of a graph tensor is always ``N``, so any number of samples is that m
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -183,3 +184,22 @@ class QuantizedGraph:
     segments: tuple[FloatSegment | IntegerSegment, ...]
     tensors: dict[str, QuantizedTensor]
     views: dict[str, View]
+
+    def entering(self) -> dict[str, tuple[str, ...]]:
+        """Tensors that the CPU quantizes before each integer segment, by its name: each tensor
+        once, before the first segment that reads it."""
+        there: set[str] = set()
+        found = {}
+        for part in self.segments:
+            if isinstance(part, IntegerSegment):
+                found[part.name] = tuple(name for name in part.inputs if name not in there)
+                there |= {*part.inputs, *part.outputs}
+        return found
+
+    def read_by_one_segment(self) -> frozenset[str]:
+        """Tensors that the CPU quantizes and a single integer segment reads, so that they may lie
+        as that segment wants them."""
+        parts = [part for part in self.segments if isinstance(part, IntegerSegment)]
+        computed = {operator.output for part in parts for operator in part.operators}
+        readers = Counter(name for part in parts for name in part.inputs)
+        return frozenset(n for n in self.views if n not in computed and readers[n] == 1)

@@ -1,11 +1,14 @@
 """Where the tensors of a graph lie while its skeleton is assembled.
 
-A tensor that comes from float code is laid out as its first reader asks; from then on it, and every
-view of it, has its :class:`~compiler_core.quantize.layout.Placement`.
+A tensor that comes from float code is laid out as its first reader asks; a reader that takes any
+order asks for what the tensor has where everything runs on the NPU, so that layouts follow from the
+graph and not from the plan. From then on it, and every view of it, has its
+:class:`~compiler_core.quantize.layout.Placement`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 
 import numpy as np
@@ -31,14 +34,19 @@ class MisfitError(Exception):
 class Layouts:
     """Placements of graph tensors, by name.
 
+    Args:
+        graph: The float graph.
+        usual: Placements where everything that can runs on the NPU.
+
     Attributes:
         placements: What is decided.
         views: Nodes of the NPU that only look at their input, by their output.
         entered: Tensors of float code that integer operators read.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, usual: Mapping[str, Placement] | None = None) -> None:
         self._graph = graph
+        self._usual = usual or {}
         self.placements: dict[str, Placement] = {}
         self.views: dict[str, Node] = {}
         self.entered: set[str] = set()
@@ -70,11 +78,7 @@ class Layouts:
         found = self.placed(tensor)
         if found is not None:
             return found
-        base = tensor
-        chain = []
-        while base in self.views:
-            chain.append(self.views[base])
-            base = chain[-1].inputs[0]
+        base, chain = self._base(tensor)
         if chain and base not in self._graph.constants:
             positions: Index = np.arange(prod(chw)).reshape(self.shape(base))
             for node in reversed(chain):
@@ -92,6 +96,26 @@ class Layouts:
             self.entered.add(tensor)
         return found
 
+    def _base(self, tensor: str) -> tuple[str, list[Node]]:
+        """What ``tensor`` is a view of, and the views, the last one first."""
+        chain = []
+        while tensor in self.views:
+            chain.append(self.views[tensor])
+            tensor = chain[-1].inputs[0]
+        return tensor, chain
+
+    def prefer_usual(self, tensor: str, chw: Chw, index: Index | None) -> Placement:
+        """Where ``tensor`` lies; a tensor of float code is laid out as usual, else as asked."""
+        base = self._base(tensor)[0]
+        usual = self._usual.get(base)
+        fresh = self.placed(tensor) is None and base not in self._graph.constants
+        if usual is not None and fresh:
+            shape = self.shape(base)
+            if view_of(self.batch(base), shape, usual.index, usual.chw) is not None:
+                self.placements[base] = Placement(base, usual.chw, usual.index)
+                self.entered.add(base)
+        return self.place(tensor, chw, index)
+
     def image(self, tensor: str) -> Placement:
         """Where ``tensor`` lies as ``[N, C, H, W]``."""
         shape = self.shape(tensor)
@@ -108,10 +132,10 @@ class Layouts:
         return found
 
     def any_order(self, tensor: str) -> Placement:
-        """Where ``tensor`` lies, in whatever order."""
+        """Where ``tensor`` lies, in whatever order; the usual one where it is free to choose."""
         shape = self.shape(tensor)
         if len(shape) == 3:
-            return self.place(tensor, (shape[0], shape[1], shape[2]), None)
+            return self.prefer_usual(tensor, (shape[0], shape[1], shape[2]), None)
         if not shape:
-            return self.place(tensor, (1, 1, 1), None)
-        return self.place(tensor, pixels_of(shape), pixel_index(shape))
+            return self.prefer_usual(tensor, (1, 1, 1), None)
+        return self.prefer_usual(tensor, pixels_of(shape), pixel_index(shape))

@@ -52,16 +52,15 @@ class _Steps:
     def __init__(self, quantized: QuantizedGraph, layers: Sequence[SegmentLayers]) -> None:
         self._quantized = quantized
         self._layers = {part.segment.name: part for part in layers}
+        self._entering = quantized.entering()
         self._count = 0
-        # The step after which a tensor is there: in float; in int8; in int8 within one segment.
+        # The step after which a tensor is there, in float and in int8.
         self._floats: dict[str, int] = {}
         self._integers: dict[str, int] = {}
-        self._entered: dict[tuple[str, str], int] = {}
         # Concatenations run no program: what is read of one was written by several.
         self._parts: dict[str, tuple[str, ...]] = {}
 
     def build(self) -> Iterator[Step]:
-        on_npu: set[str] = set()
         for part in self._quantized.segments:
             if isinstance(part, FloatSegment):
                 for node in part.graph.nodes:
@@ -69,27 +68,25 @@ class _Steps:
                     self._floats |= dict.fromkeys(node.outputs, self._count)
                     yield self._step(part.name, node.name, TaskKind.OPERATOR, after)
                 continue
-            yield from self._integer_segment(part, on_npu)
-            on_npu |= set(part.outputs)
+            yield from self._integer_segment(part)
 
-    def _integer_segment(self, part: IntegerSegment, on_npu: set[str]) -> Iterator[Step]:
+    def _integer_segment(self, part: IntegerSegment) -> Iterator[Step]:
         layers = self._layers[part.name].layers
         self._find_parts(part.operators, {layer.operator.name for layer in layers})
-        for name in part.inputs:
-            if name not in on_npu:
-                after = self._known(self._floats, (name,))
-                self._entered[part.name, name] = self._count
-                yield self._step(part.name, name, TaskKind.QUANTIZE, after)
+        for name in self._entering[part.name]:
+            after = self._known(self._floats, (name,))
+            self._integers[name] = self._count
+            yield self._step(part.name, name, TaskKind.QUANTIZE, after)
         for layer in layers:
             operator = layer.operator
             residual = operator.residual if isinstance(operator, IntegerConv) else None
             names = (operator.input,) if residual is None else (operator.input, residual)
-            after = self._written(part.name, names)
+            after = self._written(names)
             self._integers[operator.output] = self._count
             yield self._step(part.name, operator.name, TaskKind.PROGRAM, after, layer)
         for name in part.outputs:
             if name in self._quantized.views:
-                after = self._written(part.name, (name,))
+                after = self._written((name,))
                 self._floats[name] = self._count
                 yield self._step(part.name, name, TaskKind.DEQUANTIZE, after)
 
@@ -116,7 +113,7 @@ class _Steps:
                     for copy, name in zip(copies, operator.inputs, strict=True)
                 )
 
-    def _written(self, segment: str, names: Iterable[str]) -> tuple[int, ...]:
+    def _written(self, names: Iterable[str]) -> tuple[int, ...]:
         """Steps that write int8 tensors, through concatenations."""
         found: set[int] = set()
         pending = list(names)
@@ -124,8 +121,6 @@ class _Steps:
             name = pending.pop()
             if name in self._parts:
                 pending += self._parts[name]
-            elif (segment, name) in self._entered:
-                found.add(self._entered[segment, name])
             elif name in self._integers:
                 found.add(self._integers[name])
         return tuple(sorted(found))

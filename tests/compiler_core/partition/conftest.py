@@ -55,7 +55,9 @@ def random_evaluator() -> Callable[..., Evaluator]:
         tensors = tuple(
             TensorCost(draw.randint(1, 4000), draw.randint(1, 4000), 1.0) for _ in groups.tensors
         )
-        return Evaluator(groups, CostTable(costs, tensors, draw.randint(0, 300), 1e12, cores, 1e8))
+        launch = draw.randint(0, 300)
+        views = {n: draw.randint(0, 500) for chain in groups.views_of.values() for n in chain}
+        return Evaluator(groups, CostTable(costs, tensors, launch, 1e12, cores, 1e8, views))
 
     return make
 

@@ -87,7 +87,7 @@ def segment_layers(
     Args:
         segment: Integer operators in topological order.
         tensors: Every tensor of the quantized graph.
-        from_cpu: Tensors that the CPU quantizes from float.
+        from_cpu: Tensors that the CPU quantizes from float, for this segment alone.
     """
     operators, known = _with_copies(segment, tensors)
     ranges = value_ranges(operators)
