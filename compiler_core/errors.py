@@ -48,6 +48,13 @@ class MissingDependencyError(NestTuneError):
     exit_code = 5
 
 
+class ResourceError(NestTuneError):
+    """This machine has no more of what the command needs (disk, open files, its folder): make room
+    and go on."""
+
+    exit_code = 5
+
+
 class InternalError(NestTuneError):
     """What this project made breaks its own rules: its authors must act."""
 

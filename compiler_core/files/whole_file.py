@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from compiler_core.errors import InputError
+from compiler_core.files.exhausted import cannot_be_written
 
 
 def require_writable(path: Path | None, option: str) -> None:
@@ -40,6 +41,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
     Raises:
         InputError: The file cannot be written.
+        ResourceError: The disk is full.
     """
     try:
         # Unlike Path.resolve, realpath answers for links in a circle too.
@@ -57,4 +59,4 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise cannot_be_written(path, error) from error

@@ -13,6 +13,7 @@ from compiler_core.configuration.configuration import configuration_document, co
 from compiler_core.errors import InputError
 from compiler_core.executable.executable import CpuSegment, Executable
 from compiler_core.executable.report import REPORT_SCHEMA
+from compiler_core.files.exhausted import cannot_be_written
 from compiler_core.files.plain import to_plain
 from compiler_core.package.manifest import (
     CONFIGURATION,
@@ -188,6 +189,7 @@ def write_package(compiled: CompiledModel, folder: Path, texts: Mapping[str, str
     Raises:
         InputError: The folder holds something else, or cannot be written; or onnxruntime cannot
             run what is left to the CPU.
+        ResourceError: The disk is full.
     """
     require_free(folder)
     for segment in compiled.executable.segments:
@@ -202,9 +204,7 @@ def write_package(compiled: CompiledModel, folder: Path, texts: Mapping[str, str
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
     except OSError as error:
-        raise InputError(
-            f"output {folder}: cannot be written: {error.strerror or error}"
-        ) from error
+        raise cannot_be_written(f"output {folder}", error) from error
 
 
 def _fill(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from compiler_core.errors import CheckError, InputError
+from compiler_core.files.exhausted import cannot_be_written
 from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import print_json, progress, version
@@ -138,9 +139,7 @@ def _add_summary(text: str) -> None:
         with Path(summary).open("a", encoding="utf-8") as stream:
             stream.write(f"{text}\n")
     except OSError as error:
-        raise InputError(
-            f"GITHUB_STEP_SUMMARY {summary}: cannot be written: {error.strerror or error}"
-        ) from error
+        raise cannot_be_written(f"GITHUB_STEP_SUMMARY {summary}", error) from error
 
 
 init_app = typer.Typer(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from compiler_core.errors import InputError
+from compiler_core.files.exhausted import cannot_be_written
 from compiler_core.files.whole_file import require_writable
 from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import print_json, progress
@@ -140,7 +141,5 @@ class _Dump:
             (self._folder / f"{name}.dram-after.bin").write_bytes(after.tobytes())
             (self._folder / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
         except OSError as error:
-            raise InputError(
-                f"--dump-launches {self._folder}: cannot be written: {error.strerror or error}"
-            ) from error
+            raise cannot_be_written(f"--dump-launches {self._folder}", error) from error
         self._number += 1

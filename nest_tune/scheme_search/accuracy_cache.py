@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from compiler_core.errors import InputError
+from compiler_core.errors import NestTuneError
+from compiler_core.files.exhausted import cannot_be_written
+from compiler_core.files.whole_file import write_atomically
 from compiler_core.quantize.accuracy import Accuracy, Estimate, Metric
 
 _SCHEMA = "nest-tune/accuracy/1"
@@ -28,7 +31,7 @@ class AccuracyCache:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise InputError(f"{folder}: cannot be made: {error.strerror or error}") from error
+                raise cannot_be_written(folder, error) from error
 
     def get(self, key: str) -> Accuracy | None:
         """What is known under ``key``; a file that is damaged counts as unknown."""
@@ -43,9 +46,9 @@ class AccuracyCache:
         self._found[key] = accuracy
         if self._folder is not None:
             path = self._folder / f"{key}.json"
-            temporary = path.with_suffix(".new")
-            temporary.write_text(json.dumps(_document(accuracy)))
-            temporary.replace(path)
+            text = json.dumps(_document(accuracy)).encode()
+            with suppress(NestTuneError):  # it is kept in memory, too
+                write_atomically(path, lambda stream: stream.write(text))
 
 
 def _document(accuracy: Accuracy) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.errors import InputError
+from compiler_core.errors import InputError, NestTuneError
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.text import graph_digest
 from compiler_core.quantize.profile import (
@@ -68,7 +68,7 @@ def stored_profile(
             return replace(known, inputs=arrays)
     found = profile_model(graph, arrays, wanted, threads=threads, progress=progress)
     # Nothing depends on the file but the time of the next one.
-    with suppress(OSError, InputError):
+    with suppress(OSError, NestTuneError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_profile(path, found)
     return found

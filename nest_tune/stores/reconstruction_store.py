@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.errors import InputError
+from compiler_core.errors import InputError, NestTuneError
 from compiler_core.files.npz import read_npz, write_npz
 from compiler_core.graph.text import graph_digest
 from compiler_core.quantize.ir import IntegerConv, IntegerSegment, QuantizedGraph
@@ -60,7 +60,7 @@ def _stored(
     for number, operator in enumerate(_convolutions(found)):
         arrays[f"{number}.weight"], arrays[f"{number}.bias"] = operator.weight, operator.bias
     # Nothing depends on the file but the time of the next one.
-    with suppress(OSError, InputError):
+    with suppress(OSError, NestTuneError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_npz(path, arrays)
     return found

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from compiler_core.errors import InputError
+from compiler_core.files.exhausted import cannot_be_written, lack_of
 from compiler_core.files.npz import MIB
 from compiler_core.files.plain import from_plain, refuse_unknown, to_plain
 from compiler_core.files.small_file import read_small_file
@@ -36,11 +37,14 @@ def remember(tasks: Iterable[Task]) -> None:
 
     Raises:
         InputError: The cache folder cannot be written.
+        ResourceError: Its disk is full.
     """
     folder = cache_folder() / "tasks"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        if lack_of(error) is not None:
+            raise cannot_be_written(f"cache {folder}", error) from error
         raise InputError(
             f"cache {folder}: cannot be made: {error.strerror or error}",
             hint="set NEST_TUNE_CACHE to a folder that can be written",

@@ -1,0 +1,75 @@
+"""What a machine lacks is told apart from wrong files and from defects."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from compiler_core.errors import InputError, ResourceError
+from compiler_core.files.exhausted import cannot_be_written, lack_of
+from compiler_core.files.whole_file import write_atomically
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EDQUOT, "free some space"),
+        (errno.EFBIG, "ulimit -f"),
+        (errno.EMFILE, "ulimit -n"),
+        (errno.ENOMEM, "memory"),
+    ],
+)
+def test_a_lack_is_named_with_what_helps(number: int, hint: str) -> None:
+    found = lack_of(OSError(number, os.strerror(number), "y.npz"))
+    assert found is not None
+    assert found.exit_code == 5
+    assert found.message == f"y.npz: {os.strerror(number)}"
+    assert hint in str(found.hint)
+    assert isinstance(cannot_be_written("y.npz", OSError(number, "no")), ResourceError)
+
+
+def test_a_wrong_file_is_its_authors_matter() -> None:
+    for error in (PermissionError(errno.EACCES, "no"), FileNotFoundError(errno.ENOENT, "no", "a")):
+        assert lack_of(error) is None
+        assert isinstance(cannot_be_written("a", error), InputError)
+    assert lack_of(ValueError("no file at all")) is None
+
+
+def test_no_temporary_folder_is_a_lack() -> None:
+    error = FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+    assert "TMPDIR" in str(getattr(lack_of(error), "hint", None))
+
+
+def test_a_working_folder_that_is_gone_is_a_lack(tmp_path: Path, repository: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    program = (
+        "import os\n"
+        "from compiler_core.files.exhausted import lack_of\n"
+        f"os.rmdir({str(folder)!r})\n"
+        "try:\n    os.getcwd()\nexcept OSError as error:\n    print(lack_of(error))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(repository)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.stdout == "the working folder no longer exists\n"
+
+
+def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "y"
+    path.write_bytes(b"before")
+
+    def write(stream: object) -> None:
+        assert stream
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(ResourceError, match="y: cannot be written: No space left on device"):
+        write_atomically(path, write)
+    assert path.read_bytes() == b"before"
+    assert [file.name for file in tmp_path.iterdir()] == ["y"]
