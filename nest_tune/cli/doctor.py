@@ -15,7 +15,7 @@ from pathlib import Path
 
 import typer
 
-from compiler_core.errors import CheckError, MissingDependencyError, NestTuneError
+from compiler_core.errors import CheckError, InputError, MissingDependencyError, NestTuneError
 from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import ExitCode, print_json, version
 
@@ -215,12 +215,12 @@ def _compiler() -> str:
 
 
 def _folder() -> str:
-    folder = Path.cwd()
     try:
+        folder = Path.cwd()
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".nest-tune-"):
             pass
     except OSError as error:
-        raise CheckError(f"the working folder {folder} cannot be written: {error}") from error
+        raise CheckError(f"the working folder cannot be written: {error}") from error
     return f"the working folder {folder} can be written"
 
 
@@ -233,5 +233,8 @@ def _storage() -> str:
     path = url.removeprefix("sqlite:///")
     if path != url and not Path(path).is_file():
         return f"{url}: not there yet; the first study makes it"
-    with closing(StudyStorage(url, create=False)) as storage:
-        return f"{storage.shown}: {len(storage.studies())} studies"
+    try:
+        with closing(StudyStorage(url, create=False)) as storage:
+            return f"{storage.shown}: {len(storage.studies())} studies"
+    except InputError as error:  # to the studies, it is as good as missing
+        raise MissingDependencyError(error.message, hint=error.hint) from error

@@ -8,16 +8,27 @@ whether one was committed is not known when the connection is lost in that momen
 from __future__ import annotations
 
 import logging
+import os
+import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import sqlalchemy as sql
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
 
+from compiler_core.errors import ResourceError
 from nest_tune.records.journal import Journal
+from nest_tune.records.storage_errors import code_of, storage_error, text_of
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
@@ -37,7 +48,7 @@ _GONE_STATES = ("08", "57P", "53300", "55P03")
 """Beginnings of SQL states: connection, operator intervention, too many connections, locked."""
 _CONFLICT_STATES = ("40001", "40P01")
 _FINAL_TEXTS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "role ")
-_SQLITE_GONE = ("locked", "busy", "unable to open")
+_SQLITE_GONE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 _POSTGRESQL: dict[str, Any] = {
     "connect_timeout": 10,
@@ -64,27 +75,30 @@ class Connection:
     Raises:
         sqlalchemy.exc.ArgumentError: The URL is none, or of an unknown kind.
         ModuleNotFoundError: Its driver is not installed.
+        OSError: The path is relative, and the working folder no longer exists.
     """
 
     def __init__(self, url: str, patience_s: float = PATIENCE_S) -> None:
         parsed = sql.make_url(url)
         self.shown = parsed.render_as_string(hide_password=True)
         self._journal: Journal | None = None
+        self.file: Path | None = None
+        if parsed.get_backend_name() in ("sqlite", "journal"):
+            self.file = _file_of(parsed.database)
         if parsed.drivername == "journal":
-            self._journal = Journal(Path(parsed.database or ""))
+            self._journal = Journal(self.file or Path())
             parsed = sql.make_url("sqlite://")
         self.dialect = parsed.get_backend_name()
         arguments = _POSTGRESQL if self.dialect == "postgresql" else {}
+        if self.dialect == "sqlite" and self.file is not None and self._journal is None:
+            parsed = _sqlite_url(self.file)
         self._engine = sql.create_engine(parsed, connect_args=arguments)
         self._patience_s = patience_s
         self._has_answered = False
-        self.file: Path | None = None
+        self._identity: tuple[int, int] | None = None
         if self.dialect == "sqlite":
-            sql.event.listen(self._engine, "connect", _set_up_sqlite)
-            if parsed.database and parsed.database != ":memory:":
-                self.file = Path(parsed.database)
-        if self._journal is not None:
-            self.file = self._journal.path
+            reads = "mode" in parsed.query
+            sql.event.listen(self._engine, "connect", _set_up_reading if reads else _set_up_sqlite)
 
     def run(self, work: Callable[[sql.Connection], T]) -> T:
         """The result of ``work`` in a transaction of its own, which is committed.
@@ -93,9 +107,22 @@ class Connection:
             work: May be called again after it has been committed unnoticed.
 
         Raises:
-            sqlalchemy.exc.SQLAlchemyError: As the database says, after all patience where it is
-                gone.
+            sqlalchemy.exc.IntegrityError: The database refuses what would contradict it.
+            NestTuneError: As :func:`~nest_tune.records.storage_errors.storage_error`, after all
+                patience where it is gone.
         """
+        if self._identity is not None:
+            self._require_file()
+        try:
+            result = self._run(work)
+        except IntegrityError:
+            raise
+        except SQLAlchemyError as error:
+            raise storage_error(self.shown, error) from error
+        self._require_file()
+        return result
+
+    def _run(self, work: Callable[[sql.Connection], T]) -> T:
         end = time.monotonic() + self._patience_s
         pause, next_word, conflicts = _FIRST_PAUSE_S, 0.0, 0
         while True:
@@ -130,7 +157,7 @@ class Connection:
         """As :meth:`run`, for making and changing tables: one driver after the other does it.
 
         Raises:
-            sqlalchemy.exc.SQLAlchemyError: As :meth:`run`.
+            NestTuneError: As :meth:`run`.
         """
 
         def alone(connection: sql.Connection) -> T:
@@ -140,13 +167,35 @@ class Connection:
 
         for _ in range(_RACES):
             try:
-                return self.run(alone)
+                return self._run(alone)
             except DBAPIError as error:
                 # SQLite has no such lock: another driver may be making the same tables.
                 if not any(part in text_of(error) for part in _RACED):
-                    raise
+                    break
                 time.sleep(0.05)
+            except SQLAlchemyError:
+                break
         return self.run(alone)
+
+    def _require_file(self) -> None:
+        """Refuses to go on where the file has another inode than at first: what is written to one
+        that was removed, alone or with its folder, is lost when this process ends."""
+        if self.file is None:
+            return
+        try:
+            found = self.file.stat()
+        except OSError as error:
+            raise ResourceError(
+                f"storage {self.shown}: the file {self.file} is gone: {error.strerror}",
+                hint="bring it back from a copy, or begin again elsewhere",
+            ) from error
+        identity = (found.st_dev, found.st_ino)
+        if self._identity not in (None, identity):
+            raise ResourceError(
+                f"storage {self.shown}: the file {self.file} has been replaced by another one",
+                hint="begin this command again",
+            )
+        self._identity = identity
 
     def _is_gone(self, error: DBAPIError) -> bool:
         return self._has_answered and is_gone(error, self.dialect)
@@ -169,18 +218,31 @@ def is_gone(error: DBAPIError, dialect: str) -> bool:
         return True
     if not isinstance(error, OperationalError | InterfaceError):
         return False
-    text = text_of(error)
     if dialect == "sqlite":
-        return any(part in text for part in _SQLITE_GONE)
+        return code_of(error) in _SQLITE_GONE or "locked" in text_of(error)
     state = getattr(error.orig, "sqlstate", None)
     if state is not None:
         return bool(state.startswith(_GONE_STATES))
-    return not any(part in text for part in _FINAL_TEXTS)
+    return not any(part in text_of(error) for part in _FINAL_TEXTS)
 
 
-def text_of(error: DBAPIError) -> str:
-    """What the database said, in one line."""
-    return str(error.orig).strip().partition("\n")[0]
+def _file_of(database: str | None) -> Path | None:
+    """The file of a database; ``None`` for one in memory and for what SQLite reads as a URI."""
+    if not database or database == ":memory:" or database.startswith("file:"):
+        return None
+    # Absolute, so that it stays the same file whatever becomes of the working folder.
+    return Path(database).absolute()
+
+
+def _sqlite_url(file: Path) -> sql.URL:
+    """How to open a file: one that cannot be written, for reading."""
+    if not file.exists() or (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
+        return sql.URL.create("sqlite", database=str(file))
+    log = Path(f"{file}-wal")
+    query = {"mode": "ro", "uri": "true"}
+    if not log.exists() or not log.stat().st_size:
+        query["immutable"] = "1"  # SQLite would make files beside it, else
+    return sql.URL.create("sqlite", database=f"file:{quote(str(file))}", query=query)
 
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:
@@ -189,3 +251,7 @@ def _set_up_sqlite(connection: Any, _record: Any) -> None:
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.close()
+
+
+def _set_up_reading(connection: Any, _record: Any) -> None:
+    connection.execute("PRAGMA busy_timeout=10000")

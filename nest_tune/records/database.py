@@ -7,16 +7,15 @@ skipped and counted, never believed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from compiler_core.errors import InputError, MissingDependencyError, NestTuneError
-from nest_tune.records.connection import Connection, text_of
+from compiler_core.errors import InputError, MissingDependencyError
+from nest_tune.records.connection import Connection
 from nest_tune.records.record import Outcome, Record
 
 DIALECTS = ("sqlite", "postgresql")
@@ -77,8 +76,9 @@ class RecordDatabase:
         url: ``sqlite:///path`` or ``postgresql+psycopg://…``.
 
     Raises:
-        InputError: The URL is none, or the database is of a newer schema or cannot be opened.
-        MissingDependencyError: Its driver is not installed.
+        InputError: The URL is none, or what is there is of a newer schema or no database.
+        MissingDependencyError: Its driver is not installed, or it cannot be opened or written.
+        ResourceError: Its disk is full.
     """
 
     def __init__(self, url: str) -> None:
@@ -98,22 +98,7 @@ class RecordDatabase:
         if self.connection.dialect not in DIALECTS:
             raise _unknown(self.connection.dialect)
         self.name = self.connection.shown
-        with self._translated():
-            self.connection.make_tables(self._migrated)
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sa.exc.DBAPIError as error:
-            text = text_of(error)
-            if "full" in text or "disk I/O" in text:
-                raise NestTuneError(
-                    f"storage {self.name}: {text}", hint="free disk space"
-                ) from error
-            raise InputError(
-                f"storage {self.name}: {text}", hint="check that it exists and can be written"
-            ) from error
+        self.connection.make_tables(self._migrated)
 
     def _migrated(self, connection: sa.Connection) -> None:
         _metadata.create_all(connection, tables=[_version])
@@ -156,8 +141,7 @@ class RecordDatabase:
                 connection.execute(insert, rows[start : start + _BATCH])
 
         if rows:
-            with self._translated():
-                self.connection.run(work)
+            self.connection.run(work)
         return len(rows)
 
     def find(self, keys: Sequence[Key]) -> dict[Key, Record]:
@@ -180,8 +164,7 @@ class RecordDatabase:
         return found
 
     def _rows(self, query: sa.Select[Any]) -> list[tuple[Any, ...]]:
-        with self._translated():
-            return self.connection.run(lambda c: [tuple(row) for row in c.execute(query)])
+        return self.connection.run(lambda c: [tuple(row) for row in c.execute(query)])
 
     def snapshot(
         self,
@@ -227,8 +210,7 @@ class RecordDatabase:
                 connection.execute(_records.delete().where(_records.c.number == number))
             return len(bad)
 
-        with self._translated():
-            return self.connection.run(work)
+        return self.connection.run(work)
 
     def close(self) -> None:
         """Closes all connections."""

@@ -161,8 +161,7 @@ class Journal:
             while left:
                 left = left[file.write(left) :]
         except OSError as error:
-            full = OSError(f"{error.strerror or error}: the disk is full?")
-            raise OperationalError("write", None, full) from error
+            raise OperationalError("write", None, error) from error
         self._end += len(added)
         self._lines += len(lines)
 

@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import sqlalchemy as sql
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
-from compiler_core.errors import InputError, MissingDependencyError, NestTuneError
+from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
 from compiler_core.files.plain import to_plain
 from nest_tune.records.connection import Connection
@@ -73,9 +73,10 @@ class StudyStorage:
         create: Whether a database file may be made.
 
     Raises:
-        InputError: The URL cannot be read, there is no such file, or the database is of a newer
-            version.
+        InputError: The URL cannot be read, there is no such file, or what is there is of a newer
+            version or no database.
         MissingDependencyError: Its driver is not installed, or it does not answer.
+        ResourceError: Its disk is full.
     """
 
     def __init__(self, url: str, *, create: bool = True) -> None:
@@ -127,22 +128,7 @@ class StudyStorage:
     ) -> T:
         """See :meth:`Connection.run <nest_tune.records.connection.Connection.run>`: what is done
         here stands being done twice."""
-        try:
-            return (run or self.connection.run)(work)
-        except IntegrityError:
-            raise
-        except SQLAlchemyError as error:
-            cause = getattr(error, "orig", None) or error
-            text = " ".join(str(cause).split())
-            if "full" in text:
-                raise NestTuneError(
-                    f"storage {self.shown}: {text}: nothing more can be stored",
-                    hint="free some space and resume the study",
-                ) from error
-            raise MissingDependencyError(
-                f"storage {self.shown}: {text}",
-                hint="check the address and that its folder or server can be reached",
-            ) from error
+        return (run or self.connection.run)(work)
 
     def _execute(self, *statements: Any) -> None:
         self._run(lambda connection: [connection.execute(s) for s in statements])

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sql
 
-from compiler_core.errors import InputError, MissingDependencyError, NestTuneError
+from compiler_core.errors import InputError, MissingDependencyError, ResourceError
 from nest_tune.records import journal
 from nest_tune.records.connection import Connection
 from nest_tune.records.database import RecordDatabase
@@ -155,7 +155,7 @@ def test_a_full_disk_costs_the_transaction_alone(url: str, path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, hard))
     try:
-        with pytest.raises(NestTuneError, match="full"):
+        with pytest.raises(ResourceError, match="File too large: nothing more can be stored"):
             storage.create("second", {})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

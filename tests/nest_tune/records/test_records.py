@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler_core.errors import InputError, NestTuneError
+from compiler_core.errors import InputError, MissingDependencyError, NestTuneError
 from compiler_core.tensor.task import Task
 from compiler_core.tensor.workload import ConvWorkload, Epilogue, MaxPoolWorkload, Window
 from compiler_core.units.vta.schedule.schedule import ConvSchedule, MaxPoolSchedule
@@ -123,12 +123,16 @@ def test_older_schema_is_migrated_and_newer_refused(url: str, tmp_path: Path) ->
     [
         ("nonsense", "no database URL"),
         ("mysql://host/db", "sqlite or postgresql"),
-        ("sqlite:////no/such/folder/x.db", "unable to open"),
     ],
 )
 def test_wrong_storage_is_refused(url: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         RecordDatabase(url)
+
+
+def test_a_folder_that_is_not_there_is_said() -> None:
+    with pytest.raises(MissingDependencyError, match="unable to open"):
+        RecordDatabase("sqlite:////no/such/folder/x.db")
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_a_newer_schema_is_refused(url: str, tmp_path: Path) -> None:
 
 def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "n.db").write_bytes(b"no database at all" * 100)
-    with pytest.raises(MissingDependencyError, match="not a database"):
+    with pytest.raises(InputError, match="not a database"):
         StudyStorage(f"sqlite:///{tmp_path / 'n.db'}")
     with pytest.raises(MissingDependencyError, match="unable to open"):
         StudyStorage(f"sqlite:///{tmp_path / 'nowhere' / 'n.db'}")
