@@ -1,8 +1,9 @@
 """The local runner: processes on this machine, one call at a time each.
 
 A worker is a fresh interpreter at the other end of a pipe, so that a hang or a crash costs only the
-call it happened in. Workers ignore Ctrl-C: the driver decides what ends. What they print goes to a
-file without a name; its end comes with the answer of a call that failed.
+call it happened in. Workers ignore Ctrl-C: the driver decides what ends, and what a worker has
+started ends with it. What they print goes to a file without a name; its end comes with the answer
+of a call that failed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from nest_tune.runners.process_tree import kill_descendants, kill_tree, lead_tree
 from nest_tune.runners.runner import (
     Answer,
     Ending,
@@ -101,8 +103,6 @@ class LocalRunner:
 
     def close(self) -> None:
         self._waiting.clear()
-        for worker in self._workers:
-            worker.process.kill()
         for worker in list(self._workers):
             self._end(worker)
 
@@ -135,7 +135,10 @@ class LocalRunner:
 
     def _end(self, worker: _Worker) -> None:
         self._workers.remove(worker)
-        worker.process.kill()
+        assert worker.process.pid is not None
+        # The number of a process that has been waited for may be another one's by now.
+        kill = kill_tree if worker.process.is_alive() else kill_descendants
+        kill(worker.process.pid)
         worker.process.join(_END_S)
         worker.pipe.close()
         os.close(worker.log)
@@ -211,9 +214,11 @@ def _write_to(log: str) -> None:
 
 def serve(pipe: Connection, setup: Setup, driver: int, log: str) -> None:
     """The life of a worker: set up, then answer calls until the pipe is closed."""
+    lead_tree()
     _write_to(log)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
@@ -229,9 +234,10 @@ def serve(pipe: Connection, setup: Setup, driver: int, log: str) -> None:
 
 
 def _end_with(driver: int) -> None:
-    """Ends this process when the driver is gone, even in the middle of a call."""
+    """Ends this process when the driver is gone, even in the middle of a call, and its children."""
     while os.getppid() == driver:
         time.sleep(_END_S)
+    kill_descendants(os.getpid())
     os._exit(1)
 
 

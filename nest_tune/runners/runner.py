@@ -13,7 +13,13 @@ from enum import Enum
 from importlib import import_module
 from typing import Any, Protocol
 
-from compiler_core.errors import InputError, MissingDependencyError, NestTuneError
+from compiler_core.errors import (
+    InputError,
+    MissingDependencyError,
+    NestTuneError,
+    ResourceError,
+)
+from compiler_core.files.exhausted import lack_of
 from compiler_core.files.nearest import did_you_mean
 
 Plain = Any
@@ -176,7 +182,10 @@ def resolve(name: str) -> Callable[..., Any]:
 
 
 def kind_of(error: BaseException) -> str:
-    """Name of the nearest class of :mod:`compiler_core.errors`, else of the error's own class."""
+    """Name of the nearest class of :mod:`compiler_core.errors`, else of the error's own class; what
+    a machine lacks is a :class:`~compiler_core.errors.ResourceError` whoever raised it."""
+    if lack_of(error) is not None:
+        return ResourceError.__name__
     for kind in type(error).__mro__:
         if kind.__module__ == NestTuneError.__module__:
             return kind.__name__

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from compiler_core.errors import InputError, NestTuneError
+from compiler_core.errors import InputError, NestTuneError, ResourceError
 from compiler_core.files.plain import to_plain
 from compiler_core.tensor.digest import digest
 from nest_tune.runners.runner import Answer, Ending
@@ -48,7 +48,7 @@ EQUAL_ERRORS = 10
 
 _WORK = "nest_tune.study.execution.worker"
 _BEAT_S = 1.0
-_BASELINE_TIMEOUT_S = 3600.0
+_ROOM = "make room on the machine of the workers; what has been stored is kept"
 
 
 class _CancelledError(Exception):
@@ -189,9 +189,16 @@ class Engine:
         """Also the first call, so that wrong files are found before any trial."""
         answers: list[Answer] = []
         function = f"{_WORK}:float_accuracy"
-        self._calls.start(function, {}, answers.append, timeout_s=_BASELINE_TIMEOUT_S)
+        self._calls.start(function, {}, answers.append)
         self._calls.drain()
         answer = answers[0]
+        if answer.error == ResourceError.__name__:
+            raise ResourceError(f"a worker: {answer.message}", hint=_ROOM)
+        if answer.ending is Ending.TIMEOUT:
+            raise NestTuneError(
+                f"accuracy of the float model: {answer.message}, the time of a trial",
+                hint=f"nest-tune study resume {self._study.name} --trial-timeout with more time",
+            )
         if answer.ending is not Ending.DONE:
             kind = InputError if answer.error == "InputError" else NestTuneError
             raise kind(answer.message, hint="nest-tune study start --dry-run checks all files")
@@ -236,6 +243,8 @@ class Engine:
     ) -> None:
         def answered(answer: Answer) -> None:
             trial.wall_s += answer.wall_s
+            if answer.error == ResourceError.__name__:
+                raise ResourceError(f"a worker: {answer.message}", hint=_ROOM)
             if answer.ending is Ending.DONE:
                 then(trial, answer.value)
             elif not trial.beyond:

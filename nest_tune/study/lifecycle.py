@@ -88,8 +88,10 @@ def working(
         status = Status.FAILED
         raise
     finally:
-        opened.close()
-        storage.release(study, status)
+        try:
+            opened.close()
+        finally:
+            storage.release(study, status)
 
 
 def make_tuner(

@@ -73,7 +73,6 @@ class Calls:
         then: Then,
         *,
         key: Any = None,
-        timeout_s: float | None = None,
     ) -> None:
         """Asks for a call; ``then`` gets its answer in :meth:`drain`.
 
@@ -82,13 +81,12 @@ class Calls:
             payload: Plain.
             then: May start further calls.
             key: What the result depends on, where that is less than the payload.
-            timeout_s: Where it differs from that of the others.
         """
         text = json.dumps([payload if key is None else key], sort_keys=True)
         name = digest((self._context, function, text), 32)
         self._tickets += 1
         needs = self._needs.get(function, Needs())
-        work = Work(self._tickets, function, payload, timeout_s or self._timeout_s, needs)
+        work = Work(self._tickets, function, payload, self._timeout_s, needs)
         pending = _Pending(work, name, then)
         self._elsewhere[work.ticket] = pending
         self._fresh = True

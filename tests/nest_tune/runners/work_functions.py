@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -77,3 +78,27 @@ def shout(_state: Any, _payload: Any) -> None:
 
 def variable(_state: Any, payload: Any) -> Any:
     return os.environ.get(payload)
+
+
+def start_child(_state: Any, payload: Any) -> None:
+    """Starts a process that runs for long, tells its number, and hangs, dies or returns.
+
+    Args:
+        _state: Not used.
+        payload: ``{"told": path, "way": 0 for a child, 1 for one in a session of its own, 2 for one
+            whose parent ends, "then": "hang", "die" or "return"}``.
+    """
+    sleeper = "import os, sys, time; open(sys.argv[1] + '.new', 'w').write(str(os.getpid())); "
+    sleeper += "os.rename(sys.argv[1] + '.new', sys.argv[1]); time.sleep(600)"
+    command = [sys.executable, "-S", "-c", sleeper, payload["told"]]
+    if payload["way"] == 2:
+        starter = "import subprocess, sys; subprocess.Popen(sys.argv[1:])"
+        subprocess.run([sys.executable, "-S", "-c", starter, *command], check=True)
+    else:
+        subprocess.Popen(command, start_new_session=payload["way"] == 1)
+    while not Path(payload["told"]).exists():
+        time.sleep(0.01)
+    if payload["then"] == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if payload["then"] == "hang":
+        time.sleep(600)

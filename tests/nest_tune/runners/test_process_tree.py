@@ -1,0 +1,64 @@
+"""What a worker's code has started ends with it, however it was started and whoever ends."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nest_tune.runners.local import LocalRunner
+from nest_tune.runners.runner import Answer, Ending, Setup, Work
+
+PLAIN, DETACHED, ORPHANED = range(3)
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalRunner]:
+    here = str(Path(__file__).parent)
+    monkeypatch.syspath_prepend(here)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([here, os.environ.get("PYTHONPATH", "")]))
+    made = LocalRunner(Setup("work_functions:prepare", 0), 1)
+    yield made
+    made.close()
+
+
+def wait_for(runner: LocalRunner) -> Answer:
+    while not (answers := runner.wait(1.0)):
+        pass
+    return answers[0]
+
+
+def has_ended(process: int) -> bool:
+    """Waits until a process is gone or a zombie, which nobody may have waited for yet."""
+    for _ in range(1000):
+        try:
+            state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state in "ZX":
+            return True
+        time.sleep(0.01)
+    return False
+
+
+@pytest.mark.parametrize("way", [PLAIN, DETACHED, ORPHANED])
+@pytest.mark.parametrize("then", ["hang", "die", "return"])
+def test_children_end_with_the_worker(
+    runner: LocalRunner, tmp_path: Path, way: int, then: str
+) -> None:
+    told = tmp_path / "child"
+    payload = {"told": str(told), "way": way, "then": then}
+    # A hanging call is ended by its time; it has started its child long before.
+    timeout_s = 1.0 if then == "hang" else 600.0
+    runner.submit(Work(1, "work_functions:start_child", payload, timeout_s))
+    answer = wait_for(runner)
+    expected = {"hang": Ending.TIMEOUT, "die": Ending.LOST, "return": Ending.DONE}
+    assert answer.ending is expected[then]
+    child = int(told.read_text())
+    if then == "return":
+        assert Path(f"/proc/{child}").exists()  # it may serve the next call
+        runner.close()
+    assert has_ended(child)
