@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import signal
 import sys
 import traceback
-from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
 
 from compiler_core.errors import MissingDependencyError, NestTuneError
+from compiler_core.files.exhausted import lack_of
 from nest_tune.cli.lazy import LazyCommand, lazy_group
 from nest_tune.cli.output import ExitCode, print_error, version
+from nest_tune.cli.repeating import say_what_is_kept
+from nest_tune.cli.signals import Terminated, end_by_signals
+from nest_tune.cli.streams import stand_in
 
 COMMANDS = {
     name: LazyCommand(f"nest_tune.cli.{module}", attribute, text)
@@ -118,40 +118,26 @@ def _root(
     del debug, show_version
 
 
-_OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""How writing to standard output fails; files of results are reported where they are written."""
-
-
-class _Terminated(BaseException):
-    """SIGTERM, raised where the program stands so that files are cleaned up."""
-
-
-def _raise_terminated(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise _Terminated
-
-
 def main() -> NoReturn:
     """Runs the command line and ends the process with the exit code of the contract."""
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
-    signal.signal(signal.SIGTERM, _raise_terminated)
+    output, _ = stand_in()
+    end_by_signals()
     code = _run(arguments, debug=debug, as_json="--json" in arguments)
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        code = _lost_output(error)
+    output.flush()
+    if output.failure is not None and output.has_lost:
+        code = _lost_output(output.failure, code)
     sys.exit(code)
 
 
-def _lost_output(error: OSError) -> int:
-    """Standard output takes no more: whoever read it has gone, or its disk is full."""
-    # The interpreter must not try to flush it again when it ends.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _lost_output(error: OSError, code: int) -> int:
+    """Standard output took no more: whoever read it has gone, it is closed, or its disk is full."""
     if not isinstance(error, BrokenPipeError):
         message = f"standard output cannot be written: {error.strerror or error}"
         print_error("output", message, hint="free space, or send it elsewhere", as_json=False)
-    return ExitCode.FAILED
+    return code or ExitCode.FAILED
 
 
 def _run(arguments: list[str], *, debug: bool, as_json: bool) -> int:
@@ -160,14 +146,18 @@ def _run(arguments: list[str], *, debug: bool, as_json: bool) -> int:
         if result == ExitCode.INTERRUPTED:  # what Typer makes of Ctrl-C
             raise KeyboardInterrupt
     except (KeyboardInterrupt, typer.Abort):
+        say_what_is_kept(arguments)
         print_error("interrupted", "interrupted", as_json=as_json)
         return ExitCode.INTERRUPTED
-    except _Terminated:
+    except Terminated:
+        say_what_is_kept(arguments)
         print_error("terminated", "terminated", as_json=as_json)
         return ExitCode.TERMINATED
     except NestTuneError as error:
         if debug:
             traceback.print_exc()
+        if error.exit_code == MissingDependencyError.exit_code:
+            say_what_is_kept(arguments)
         hint = error.hint or f"{_command(arguments)} --help"
         print_error(type(error).__name__, error.message, hint=hint, as_json=as_json)
         return error.exit_code
@@ -187,10 +177,12 @@ def _run(arguments: list[str], *, debug: bool, as_json: bool) -> int:
     except typer.TyperException as error:
         return _usage(error, as_json=as_json)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in _OUTPUT_ERRORS:
-            return _lost_output(error)
         if debug:
             traceback.print_exc()
+        say_what_is_kept(arguments)
+        if (lack := lack_of(error)) is not None:
+            print_error(type(lack).__name__, lack.message, hint=lack.hint, as_json=as_json)
+            return lack.exit_code
         text = str(error).strip().partition("\n")[0]
         print_error(
             "internal",

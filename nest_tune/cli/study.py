@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from compiler_core.errors import InfeasibleError
+from compiler_core.errors import InfeasibleError, InputError, NestTuneError
 from nest_tune.cli.completion import objectives, target_names
 from nest_tune.cli.options import AsJson, Shapes, parse_shapes
 from nest_tune.cli.output import console, print_json, progress, without_password
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from nest_tune.study.store.storage import StudyStorage
     from nest_tune.study.store.stored_study import StoredStudy
     from nest_tune.study.trial import OuterTrial
+
+_PICK = "knee"
 
 app = typer.Typer(
     name="study",
@@ -122,7 +125,7 @@ def start(
     seed: Annotated[int | None, typer.Option(min=0, help="Of all random streams.")] = None,
     name: Annotated[str | None, typer.Option(help="Of the study.")] = None,
     if_exists: Annotated[IfExists, typer.Option(help="Where the name is taken.")] = IfExists.FAIL,
-    pick: Pick = "knee",
+    pick: Pick = _PICK,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, show it, and run nothing.")
     ] = False,
@@ -200,7 +203,7 @@ def resume(
     runner: RunnerName = None,
     ray_address: RayAddress = None,
     storage: StorageUrl = None,
-    pick: Pick = "knee",
+    pick: Pick = _PICK,
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
@@ -250,7 +253,7 @@ def _run(
     from nest_tune.study.views.progress import Panel, make_progress
 
     observer = make_progress(ground.settings.objectives)
-    with _saved(study.name, url):
+    with _saved(study.name, url, pick, output):
         try:
             result = run_study(ground, storage, study, observer)
         finally:
@@ -268,16 +271,22 @@ def _run(
         raise typer.Exit(InfeasibleError.exit_code)
 
 
+_FINAL_CODES = (NestTuneError.exit_code, InputError.exit_code, InfeasibleError.exit_code)
+"""Of errors that going on would meet again."""
+
+
 @contextmanager
-def _saved(name: str, url: str | None) -> Iterator[None]:
-    """Says on the way out of an interrupted run how to go on."""
+def _saved(name: str, url: str | None, pick: str, output: Path | None) -> Iterator[None]:
+    """Says on the way out of a run that was broken off, whatever by, how to go on."""
     try:
         yield
     except BaseException as error:
-        if not isinstance(error, Exception):
-            option = "" if url is None else f" --storage {without_password(url)}"
-            command = f"nest-tune study resume {name}{option}"
-            progress(f"saved; go on with: {command}")
+        if not isinstance(error, NestTuneError) or error.exit_code not in _FINAL_CODES:
+            words = ["nest-tune", "study", "resume", name]
+            words += [] if url is None else ["--storage", without_password(url)]
+            words += [] if output is None else ["--output", str(output)]
+            words += [] if pick == _PICK else ["--pick", pick]
+            progress(f"saved; go on with: {shlex.join(words)}")
         raise
 
 

@@ -14,7 +14,7 @@ import typer
 
 from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.options import AsJson, RecordStorage, TargetName
-from nest_tune.cli.output import console, print_json, without_password
+from nest_tune.cli.output import console, print_json
 from nest_tune.study.request.durations import parse_timeout
 from nest_tune.study.request.settings import DEFAULT_STORAGE
 
@@ -67,26 +67,20 @@ def tune(
 
     chip = load_npu_target(target)
     began = time.monotonic()
-    try:
-        with shown_progress(None if exhaustive else trials) as progress:
-            result = tune_task(
-                task,
-                chip,
-                sampler=sampler,
-                trials=trials,
-                timeout_s=limit,
-                exhaustive=exhaustive,
-                anneal=anneal,
-                seed=seed,
-                jobs=jobs,
-                storage=storage,
-                progress=progress,
-            )
-    except KeyboardInterrupt:
-        resume = f"nest-tune task tune {task} --target {target}"
-        database = without_password(storage)
-        print(f"measurements are kept; go on with: {resume} --storage {database}", file=sys.stderr)
-        raise
+    with shown_progress(None if exhaustive else trials) as progress:
+        result = tune_task(
+            task,
+            chip,
+            sampler=sampler,
+            trials=trials,
+            timeout_s=limit,
+            exhaustive=exhaustive,
+            anneal=anneal,
+            seed=seed,
+            jobs=jobs,
+            storage=storage,
+            progress=progress,
+        )
     if anneal and not result.annealed:
         from nest_tune.tuning.tune import staying_violations
 
