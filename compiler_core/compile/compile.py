@@ -19,9 +19,14 @@ from compiler_core.system.steps import Step, model_steps
 from compiler_core.system.timeline import TaskKind
 from compiler_core.targets.target import Target
 from compiler_core.tensor.task import Task
-from compiler_core.units.cpu.cost import Cost, NodeCosts, conversion_cost
+from compiler_core.units.cpu.cost import Cost, NodeCosts, conversion_cost, float_macs
 from compiler_core.units.cpu.cost_table import target_costs
-from compiler_core.units.vta.cores.placed_layers import Placed, place_layers, slicing_key
+from compiler_core.units.vta.cores.placed_layers import (
+    Placed,
+    place_layers,
+    require_known_slicings,
+    slicing_key,
+)
 from compiler_core.units.vta.legality.choice import choose_schedules, require_known_tasks
 from compiler_core.units.vta.link.launch_timing import LaunchTiming, time_launch
 from compiler_core.units.vta.link.linker import Launch, NpuSegment
@@ -79,10 +84,13 @@ def compile_model(
             hint="compile for the target that it was made for, or remove digest from its [target]",
         )
     if target.by_clock:
+        require_known_tasks(source.configuration.schedules, {})
+        require_known_slicings(source.configuration.slicing, ())
         return _on_host(source, target, progress)
     found = model_layers(source.quantized)
     given = source.configuration.schedules
     require_known_tasks(given, model_tasks(found))
+    require_known_slicings(source.configuration.slicing, found)
     placed = place_layers(found, source.configuration.plan, source.configuration.slicing, target)
     tasks = model_tasks(placed.layers)
     progress(f"{sum(len(part.layers) for part in placed.layers)} layers, {len(tasks)} tasks")
@@ -270,7 +278,8 @@ def _node_reports(segment: FloatSegment, costs: NodeCosts) -> list[LayerReport]:
         known = segment.graph.types.get(node.output)
         shape = "x".join("?" if n is None else str(n) for n in (known.shape or ())) if known else ""
         cost = costs(segment.graph, node)
-        reports.append(_cpu_report(node.name, segment.name, node.op, shape, cost))
+        report = _cpu_report(node.name, segment.name, node.op, shape, cost)
+        reports.append(replace(report, macs=float_macs(segment.graph, node)))
     return reports
 
 

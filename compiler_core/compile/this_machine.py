@@ -30,6 +30,7 @@ from compiler_core.quantize.ir import FloatSegment
 from compiler_core.system.compiled import CompiledTimeline
 from compiler_core.system.timeline import Resource, Task, TaskKind, ranks, simulate
 from compiler_core.targets.target import Target
+from compiler_core.units.cpu.cost import float_macs
 from compiler_core.units.cpu.measure import Timing, measure
 from compiler_core.units.cpu.session import CpuSession
 
@@ -119,17 +120,19 @@ def _layers(
         kernels += [(part.name, name, operator, us) for name, operator, us in found]
     total = sum(kernel[3] for kernel in kernels) or 1.0
     for segment, name, operator, spent in kernels:
-        shape = _shape(graphs[segment], name)
+        shape, macs = _shape_and_macs(graphs[segment], name)
         time = latency_ms * spent / total
-        yield LayerReport(name, segment, "cpu", operator, shape, time, 0.0)
+        yield LayerReport(name, segment, "cpu", operator, shape, time, 0.0, macs)
 
 
-def _shape(graph: Graph, name: str) -> str:
+def _shape_and_macs(graph: Graph, name: str) -> tuple[str, int]:
+    """Of the node that a kernel is named after; onnxruntime has kernels of its own names, too."""
     for node in graph.nodes:
         if node.name == name:
             known = graph.types.get(node.output)
-            return "x".join(str(size or "?") for size in known.shape or ()) if known else ""
-    return ""
+            shape = "x".join(str(size or "?") for size in known.shape or ()) if known else ""
+            return shape, float_macs(graph, node)
+    return "", 0
 
 
 def _profile(part: CpuSegment, feeds: Arrays) -> tuple[list[tuple[str, str, float]], Arrays]:

@@ -16,6 +16,7 @@ from compiler_core.errors import InputError
 from compiler_core.executable.executable import Executable
 from compiler_core.executable.report import REPORT_SCHEMA, LayerReport, Report
 from compiler_core.files.plain import from_plain
+from compiler_core.package.counts import require_counts
 from compiler_core.package.executable_reader import read_executable
 from compiler_core.package.manifest import (
     CONFIGURATION,
@@ -75,6 +76,8 @@ def read_package(folder: Path) -> Package:
     document = unsealed(content, str(manifest_path))
     described = document.pop("configuration", None)
     manifest = from_plain(Manifest, document, str(manifest_path))
+    require_counts(manifest.metrics, f"{manifest_path}: metrics")
+    require_counts(manifest.target, f"{manifest_path}: target")
     files = _read_files(folder, manifest.files)
     try:
         configuration = parse_configuration(files[CONFIGURATION], f"{folder}/{CONFIGURATION}")
@@ -91,10 +94,12 @@ def read_package(folder: Path) -> Package:
         report.get("layers"),
         f"{folder}/{REPORT}: layers",
     )
+    require_counts(layers, f"{folder}/{REPORT}: layers")
     return Package(folder, manifest, configuration, executable, Report(layers))
 
 
 def _read_files(folder: Path, entries: Mapping[str, FileEntry]) -> dict[str, bytes]:
+    require_counts(entries, f"{folder / MANIFEST}: files")
     total = sum(entry.size_bytes for entry in entries.values())
     if total > _TOTAL_BYTES_MAX:
         raise InputError(f"package {folder}: {total} bytes; at most {_TOTAL_BYTES_MAX} are read")

@@ -8,10 +8,12 @@ from enum import Enum
 from compiler_core.compile.compile import CompiledModel
 from compiler_core.files.plain import to_plain
 from compiler_core.graph.text import graph_text
+from compiler_core.partition.unit_names import SLICED_UNITS
 from compiler_core.quantize.ir import IntegerConv, IntegerMaxPool
 from compiler_core.quantize.text import quantized_text
 from compiler_core.tensor.task import shape_text
-from compiler_core.units.vta.link.linker import NpuSegment
+from compiler_core.units.vta.cores.placed_layers import UNIT_OF_AXIS, slicing_key
+from compiler_core.units.vta.link.linker import Launch, NpuSegment
 from compiler_core.units.vta.link.placed_tensor import PlacedTensor
 from compiler_core.units.vta.machine.assembly import disassemble
 
@@ -52,8 +54,23 @@ def _tensor(compiled: CompiledModel) -> Iterator[str]:
             yield f"  {launch.name} {launch.layer}"
             yield f"    task      {task.id}: {task.workload.operator} {shape_text(task.workload)}"
             yield f"    workload  {_fields(to_plain(task.workload))}"
-            yield f"    schedule  {_fields(to_plain(compiled.configuration.schedules[task.id]))}"
+            yield from _schedules(compiled, launch)
             yield from _numbers(segment, launch.layer)
+
+
+def _schedules(compiled: CompiledModel, launch: Launch) -> Iterator[str]:
+    """The schedule of a layer on one core, or of each of its slices."""
+    configuration = compiled.configuration
+    units = {layer.name: layer.unit for layer in compiled.report.layers if layer.cycles}
+    unit = units[launch.layer]
+    if unit not in SLICED_UNITS:
+        yield f"    schedule  {_fields(to_plain(configuration.schedules[launch.task]))}"
+        return
+    axis = next(axis for axis, name in UNIT_OF_AXIS.items() if name == unit)
+    sliced = configuration.slicing[slicing_key(launch.task, axis)]
+    yield f"    sliced    {axis.value}"
+    for core, schedule in enumerate(sliced.schedules):
+        yield f"    core-{core}    {_fields(to_plain(schedule))}"
 
 
 def _place(placed: PlacedTensor) -> str:

@@ -140,6 +140,8 @@ def _operator(entry: OperatorEntry, constants: bytes, where: str) -> IntegerOper
                 f"{where}: weights of shape {shape} in {n['groups']} groups; four extents and "
                 "groups of at least 1 are needed"
             )
+        if entry.kernel != shape[2:]:
+            raise InputError(f"{where}: kernel {entry.kernel}; its weights have {shape[2:]}")
         if not -31 <= n["shift"] <= 31 or not 0 <= n["residual_shift"] <= 24:
             raise InputError(
                 f"{where}: shift {n['shift']} and residual shift {n['residual_shift']}; allowed "

@@ -45,6 +45,12 @@ class CpuSession:
             )
         except RUNTIME_ERRORS as error:
             raise InputError(f"{where}: onnxruntime cannot run it: {_line(error)}") from error
+        wanted = {item.name for item in self._session.get_inputs()}
+        if wanted != set(segment.inputs):
+            raise InputError(
+                f"{where}: its model reads {', '.join(sorted(wanted)) or 'nothing'}; the package "
+                f"feeds {', '.join(sorted(segment.inputs)) or 'nothing'}"
+            )
 
     def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         """Arrays by output name.

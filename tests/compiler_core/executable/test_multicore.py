@@ -16,6 +16,8 @@ from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import FloatModel, load_model, quantize_model
 from compiler_core.configuration.configuration import (
     Configuration,
+    Scheme,
+    Subject,
     configuration_text,
     parse_configuration,
 )
@@ -25,6 +27,7 @@ from compiler_core.executable.check import run_checked
 from compiler_core.executable.executable import Executable
 from compiler_core.executable.profile import by_unit, trace_slices, tracks
 from compiler_core.package.reader import read_package
+from compiler_core.package.text import Level, level_text
 from compiler_core.package.writer import package_files, write_package
 from compiler_core.partition.best import default_plan, prepare
 from compiler_core.partition.evaluate import Evaluator
@@ -268,3 +271,51 @@ def test_one_core_has_no_shares(setup: Setup, synthetic: ModuleType) -> None:
     assert not any(layer.cores for layer in built.report.layers)
     assert {layer.unit for layer in built.report.layers} <= {"cpu", "vta"}
     assert not built.configuration.slicing
+
+
+def test_tables_of_unknown_tasks_are_refused(setup: Setup, synthetic: ModuleType) -> None:
+    model, _ = setup("residual", "vta-x2")
+    plan = default_plan(model.graph, load_target("vta-x2"))
+    found = compiled(model, plan, "vta-x2", synthetic).configuration
+    slicing = next(iter(found.slicing.values()))
+    schedule = next(iter(found.schedules.values()))
+
+    def again(changed: Configuration, target: str) -> None:
+        anywhere = replace(changed, target=Subject())
+        compile_model(quantize_model(model, anywhere, None), load_target(target))
+
+    with pytest.raises(InputError, match=r"slicing\.no-such-task: the model has no such task"):
+        again(replace(found, slicing={**found.slicing, "no-such-task": slicing}), "vta-x2")
+    with pytest.raises(InputError, match=r"schedule\.no-such-task: the model has no such task"):
+        again(replace(found, schedules={**found.schedules, "no-such-task": schedule}), "vta-x2")
+    alone = replace(found, plan=dict.fromkeys(found.plan, "cpu"))
+    host = load_target("host")
+    for name, tables in (
+        ("schedule", replace(alone, slicing={})),
+        ("slicing", replace(alone, schedules={})),
+    ):
+        with pytest.raises(InputError, match=rf"{name}\..*no such task.*it has none"):
+            compile_model(
+                quantize_model(model, replace(tables, target=Subject(), scheme=Scheme()), None),
+                host,
+            )
+
+
+@pytest.mark.parametrize("unit", ["vta-channels", "vta-rows"])
+def test_texts_show_the_schedule_of_every_slice(
+    setup: Setup, synthetic: ModuleType, unit: str
+) -> None:
+    model, evaluator = setup("residual", "vta-x2")
+    way = SLICED_ROWS if unit == "vta-rows" else SLICED_CHANNELS
+    names = [
+        group.name
+        for group, cost in zip(evaluator.groups.groups, evaluator.costs.groups, strict=True)
+        if way in cost.slices
+    ]
+    built = compiled(model, dict.fromkeys(names, unit), "vta-x2", synthetic)
+    text = level_text(built, Level.TENSOR)
+    assert text.count(f"    sliced    {unit.removeprefix('vta-')}\n") == len(names)
+    assert text.count("    core-1    ") == len(names)
+    for slicing in built.configuration.slicing.values():
+        for part in slicing.schedules:
+            assert f"tile_height={part.tile_height}" in text

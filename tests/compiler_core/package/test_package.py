@@ -296,6 +296,65 @@ def changed(document: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 
 DELETED = object()
+
+
+def reseal(folder: Path, name: str, document: Any) -> None:
+    """Writes a forged document with right digests."""
+    content = json.dumps(document).encode()
+    if name == "package.json":
+        content = sealed_bytes(document)
+    (folder / name).write_bytes(content)
+    if name != "package.json":
+        manifest = json.loads((folder / "package.json").read_bytes())
+        entry = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
+        manifest["files"][name] = entry
+        (folder / "package.json").write_bytes(sealed_bytes(manifest))
+
+
+SIGNED = {"exponent", "clip_min", "clip_max", "shift"}
+
+
+@pytest.mark.parametrize(
+    ("name", "tables"),
+    [
+        ("package.json", ("metrics", "target", "files", "dram_bytes", "integers")),
+        ("report.json", ("layers",)),
+        ("segments/00-vta/layout.json", ("image_address", "image_bytes", "tensors")),
+        ("segments/00-vta/operators.json", ("operators",)),
+    ],
+)
+def test_no_size_address_or_count_is_negative(
+    package: Path, name: str, tables: tuple[str, ...]
+) -> None:
+    original = json.loads((package / name).read_bytes())
+    numbers = [
+        path
+        for path in places(original)
+        if path[0] in tables
+        and path[-1] not in SIGNED
+        and type(changed_value(original, path)) in (int, float)
+    ]
+    assert numbers
+    for path in numbers:
+        reseal(package, name, changed(json.loads(json.dumps(original)), path, -1))
+        with pytest.raises(InputError):
+            read_package(package)
+
+
+def test_a_negative_size_takes_nothing_off_the_limit(package: Path) -> None:
+    manifest = json.loads((package / "package.json").read_bytes())
+    manifest["files"]["more.bin"] = {"sha256": "", "size_bytes": -(1 << 40)}
+    reseal(package, "package.json", manifest)
+    with pytest.raises(InputError, match=r"more\.bin\.size_bytes: -\d+; 0 or more is needed"):
+        read_package(package)
+
+
+def changed_value(document: Any, path: tuple[Any, ...]) -> Any:
+    for key in path:
+        document = document[key]
+    return document
+
+
 HOSTILE = st.sampled_from(
     [DELETED, None, True, -1, 0, 1, 7, 2**31, 2**70, 1.5, "", "x", "../x", [], {}, [1], [[]]]
 )

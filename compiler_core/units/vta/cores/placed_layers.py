@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from compiler_core.errors import InputError
+from compiler_core.files.nearest import did_you_mean
 from compiler_core.partition.unit_names import (
     ACROSS,
     BY_CHANNELS,
@@ -16,10 +17,11 @@ from compiler_core.partition.unit_names import (
     units_of_target,
 )
 from compiler_core.targets.target import Target
+from compiler_core.tensor.task import Task
 from compiler_core.tensor.workload import ConvWorkload, Workload
 from compiler_core.units.vta.cores.multicore_schedule import default_slicings
 from compiler_core.units.vta.legality.choice import check_schedule
-from compiler_core.units.vta.link.segment import Layer, SegmentLayers
+from compiler_core.units.vta.link.segment import UNIT, Layer, SegmentLayers
 from compiler_core.units.vta.link.slice_part import SlicePart
 from compiler_core.units.vta.structure.sliced_schedule import SlicedSchedule
 from compiler_core.units.vta.structure.slicing import SliceAxis, slice_violations, slice_workload
@@ -50,6 +52,27 @@ class Placed:
 def slicing_key(task: str, axis: SliceAxis) -> str:
     """Name of a slicing in configurations."""
     return f"{task}-{axis.value}"
+
+
+def require_known_slicings(
+    given: Mapping[str, SlicedSchedule], layers: Sequence[SegmentLayers]
+) -> None:
+    """Refuses slicings of tasks that a model does not have.
+
+    Raises:
+        InputError: There is one; names those that the model has.
+    """
+    tasks = {
+        Task(UNIT, sliced_workload(layer.workload)).id for part in layers for layer in part.layers
+    }
+    known = [slicing_key(task, axis) for task in sorted(tasks) for axis in SliceAxis]
+    for name in given:
+        if name not in known:
+            raise InputError(
+                f"slicing.{name}: the model has no such task on this target; it has "
+                f"{', '.join(known) or 'none'}",
+                hint=did_you_mean(name, known) or "remove the table",
+            )
 
 
 def sliced_workload(workload: Workload) -> Workload:

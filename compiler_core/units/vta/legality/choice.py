@@ -41,7 +41,8 @@ def require_known_tasks(given: Mapping[str, Schedule], tasks: Mapping[str, Task]
     for name in given:
         if name not in tasks:
             raise InputError(
-                f"schedule.{name}: the model has no such task; it has {', '.join(sorted(tasks))}",
+                f"schedule.{name}: the model has no such task on this target; it has "
+                f"{', '.join(sorted(tasks)) or 'none'}",
                 hint="nest-tune task list shows the tasks of a model",
             )
 

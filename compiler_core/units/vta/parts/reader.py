@@ -9,6 +9,7 @@ import numpy as np
 
 from compiler_core.errors import InputError
 from compiler_core.files.plain import from_plain
+from compiler_core.package.counts import require_counts
 from compiler_core.package.manifest import (
     LAYOUT_SCHEMA,
     Layout,
@@ -52,6 +53,7 @@ def read_npu_segment(
         parse_json(files[f"{folder}/layout.json"], LAYOUT_SCHEMA, where),
         f"{where}/layout.json",
     )
+    require_counts(layout, f"{where}/layout.json")
     operators = from_plain(
         Operators,
         parse_json(files[f"{folder}/operators.json"], OPERATORS_SCHEMA, where),

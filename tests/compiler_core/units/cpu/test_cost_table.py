@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
 
-from compiler_core.compile.sources import load_model
+from compiler_core.compile.compile import compile_model
+from compiler_core.compile.sources import load_model, quantize_model
+from compiler_core.configuration.configuration import Configuration
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.targets.load import load_target
@@ -167,3 +172,107 @@ def test_analytic_costs_by_hand(graph: Callable[[str], Graph]) -> None:
     constants = sum(model.constants[name].nbytes for name in conv.inputs[1:])
     assert weight_bytes(model, conv) == constants
     assert node_bytes(model, conv) > constants + 4 * results
+
+
+def one_operator(
+    op: str,
+    inputs: dict[str, list[int]],
+    outputs: dict[str, list[int]],
+    weights: dict[str, tuple[int, ...]],
+    **attributes: Any,
+) -> bytes:
+    """A model of one node; its inputs come before its weights."""
+
+    def info(shapes: dict[str, list[int]]) -> list[onnx.ValueInfoProto]:
+        return [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in shapes.items()]
+
+    draw = np.random.default_rng(0)
+    values = [
+        numpy_helper.from_array(draw.normal(size=shape).astype("f4"), name)
+        for name, shape in weights.items()
+    ]
+    node = helper.make_node(op, [*inputs, *weights], list(outputs), name="n", **attributes)
+    graph = helper.make_graph([node], "one", info(inputs), info(outputs), values)
+    opsets = [helper.make_opsetid("", 17)]
+    content: bytes = helper.make_model(
+        graph, opset_imports=opsets, ir_version=10
+    ).SerializeToString()
+    return content
+
+
+X = {"x": [2, 3, 8, 8]}
+SEQUENCE = {"x": [5, 2, 6]}
+
+
+@pytest.mark.parametrize(
+    ("content", "macs"),
+    [
+        (
+            one_operator("Conv", X, {"y": [2, 4, 6, 6]}, {"w": (4, 3, 3, 3)}),
+            2 * 4 * 36 * 27,
+        ),
+        (
+            one_operator("ConvTranspose", X, {"y": [2, 5, 10, 10]}, {"w": (3, 5, 3, 3)}),
+            2 * 3 * 64 * 5 * 9,
+        ),
+        (
+            one_operator("Gemm", {"x": [2, 7]}, {"y": [2, 3]}, {"w": (7, 3)}),
+            2 * 3 * 7,
+        ),
+        (
+            one_operator("MatMul", {"x": [4, 2, 7], "z": [4, 7, 3]}, {"y": [4, 2, 3]}, {}),
+            4 * 2 * 3 * 7,
+        ),
+        (
+            one_operator(
+                "LSTM", SEQUENCE, {"y": [5, 1, 2, 4]}, {"w": (1, 16, 6), "r": (1, 16, 4)},
+                hidden_size=4,
+            ),
+            5 * 2 * 16 * (6 + 4),
+        ),
+        (
+            one_operator(
+                "GRU", SEQUENCE, {"y": [5, 2, 2, 4]}, {"w": (2, 12, 6), "r": (2, 12, 4)},
+                hidden_size=4, direction="bidirectional",
+            ),
+            5 * 2 * 2 * 12 * (6 + 4),
+        ),
+        (
+            one_operator(
+                "RNN", SEQUENCE, {"y": [5, 1, 2, 4]}, {"w": (1, 4, 6), "r": (1, 4, 4)},
+                hidden_size=4,
+            ),
+            5 * 2 * 4 * (6 + 4),
+        ),
+        (
+            one_operator(
+                "Einsum", {"x": [2, 3, 5], "z": [2, 5, 7]}, {"y": [2, 3, 7]}, {},
+                equation="b i k, b k j -> b i j",
+            ),
+            2 * 3 * 5 * 7,
+        ),
+        (
+            one_operator(
+                "Einsum", {"x": [2, 3, 4, 5], "z": [5, 7]}, {"y": [2, 3, 4, 7]}, {},
+                equation="...k,kj->...j",
+            ),
+            2 * 3 * 4 * 5 * 7,
+        ),
+        (
+            one_operator("Einsum", {"x": [3, 5]}, {"y": [5, 3]}, {}, equation="ij->ji"),
+            0,
+        ),
+        (one_operator("Sigmoid", X, {"y": [2, 3, 8, 8]}, {}), 0),
+    ],
+)  # fmt: skip
+def test_a_report_counts_the_products_of_every_operator_of_the_cpu(
+    tmp_path: Path, content: bytes, macs: int
+) -> None:
+    path = tmp_path / "one.onnx"
+    path.write_bytes(content)
+    model = load_model(path)
+    plan = {node.name: "cpu" for node in model.graph.nodes}
+    source = quantize_model(model, Configuration(plan=plan), None)
+    built = compile_model(source, load_target("vta"))
+    assert sum(layer.macs for layer in built.report.layers) == macs
+    assert {layer.unit for layer in built.report.layers} == {"cpu"}
