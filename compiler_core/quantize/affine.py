@@ -12,12 +12,12 @@ from math import ldexp
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.quantize.exponents import EXPONENT_LIMIT, Granularity, fitting_exponent
+from compiler_core.quantize.exponents import Granularity, fitting_exponent
 from compiler_core.quantize.range_methods import clipped_magnitude
 from compiler_core.quantize.scheme import RangeMethod, Scales
 from compiler_core.quantize.statistics import TensorRange
 
-_SMALLEST_SCALE = ldexp(1.0, -EXPONENT_LIMIT)
+_SMALLEST_SCALE = ldexp(1.0, -60)
 WEIGHT_LEVELS = 127
 
 

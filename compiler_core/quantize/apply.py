@@ -22,6 +22,7 @@ from compiler_core.quantize.exponents import (
     fitting_exponent,
     score_tensors,
 )
+from compiler_core.quantize.fitting import UnfitError, require_fitting
 from compiler_core.quantize.input_equalization import equalize_inputs
 from compiler_core.quantize.ir import FloatSegment, QuantizedGraph
 from compiler_core.quantize.magnitudes import least_error_exponent
@@ -54,11 +55,18 @@ class AppliedScheme:
         assignment: Unit per node of that source, as the scheme allows it.
         reasons: Why nodes that the assignment gave to the NPU run on the CPU, and why weighted
             nodes on the CPU stay float, by node.
+        unfit: Those of them whose ranges no scales fit: a plan that goes without statistics has to
+            place them on the CPU.
     """
 
     quantized: QuantizedGraph
     assignment: Mapping[str, str]
     reasons: Mapping[str, str]
+    unfit: tuple[str, ...] = ()
+
+    def placed(self, assignment: Mapping[str, str]) -> dict[str, str]:
+        """``assignment``, as it was asked for, with what has no scales on the CPU."""
+        return {**assignment, **dict.fromkeys(self.unfit, CPU)}
 
 
 def apply_profile(
@@ -85,7 +93,7 @@ def apply_scheme(
     samples: Samples | None = None,
     reconstruction: Reconstruction = reconstruct,
 ) -> AppliedScheme:
-    """Quantize ``graph`` as ``scheme`` says.
+    """Quantize ``graph`` as ``scheme`` says; what no scales fit runs on the CPU.
 
     Args:
         graph: The float graph, simplified.
@@ -99,6 +107,33 @@ def apply_scheme(
         InputError: The scheme names unknown layers, the assignment does not fit the graph, a
             tensor has no statistics or statistics that are not finite, samples are missing.
     """
+    units, unfit = dict(assignment), dict[str, str]()
+    while True:
+        try:
+            applied = _applied(graph, units, ranges, scheme, samples, reconstruction)
+        except UnfitError as error:
+            fresh = [name for name in error.nodes if kind_of(units.get(name, CPU)) != CPU]
+            if not fresh:
+                raise
+            unfit |= dict.fromkeys(fresh, error.message)
+            units |= dict.fromkeys(fresh, CPU)
+        else:
+            return replace(applied, reasons={**applied.reasons, **unfit}, unfit=tuple(unfit))
+
+
+def _applied(
+    graph: Graph,
+    assignment: Mapping[str, str],
+    ranges: Mapping[str, TensorRange],
+    scheme: QuantizationScheme,
+    samples: Samples | None,
+    reconstruction: Reconstruction,
+) -> AppliedScheme:
+    """As :func:`apply_scheme`.
+
+    Raises:
+        UnfitError: No scales fit some operators.
+    """
     floats = float_layers(graph, scheme)
     units, reasons = allowed_units(graph, assignment, scheme)
     known = ranges
@@ -110,6 +145,7 @@ def apply_scheme(
         graph, units, known = parts.graph, dict(parts.assignment), parts.ranges
     skeleton = assemble(graph, units)
     reasons.update(skeleton.cpu_reasons)
+    require_fitting(skeleton, known)
     if scheme.equalization:
         skeleton, known = equalize(skeleton, known)
     if scheme.rescaling:

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from math import frexp
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +28,11 @@ from compiler_core.quantize.channel_exponents import (
     fitting_channel_exponents,
     least_error_channel_exponents,
 )
+from compiler_core.quantize.fitting import (
+    EXPONENT_LIMIT,
+    UnfitError,
+    unbounded_exponent,
+)
 from compiler_core.quantize.magnitudes import NO_MAGNITUDES, least_error_exponent
 from compiler_core.quantize.skeleton import (
     ConcatStep,
@@ -39,9 +43,6 @@ from compiler_core.quantize.skeleton import (
 )
 from compiler_core.units.vta.operators import VIEW_OPERATORS
 
-EXPONENT_LIMIT = 60
-"""Exponents of tensors stay within ± this: their powers of two are exact in float32."""
-
 MAX_SHIFT = 31
 MAX_RESIDUAL_SHIFT = 24
 MAX_COPY_EXPONENT = 6
@@ -51,11 +52,7 @@ INPUT_MAGNITUDE = 128
 
 def fitting_exponent(absmax: float) -> int:
     """The finest exponent at which magnitude ``absmax`` still rounds to at most 127; 0 for 0."""
-    if absmax == 0:
-        return 0
-    mantissa, power = frexp(absmax)  # absmax = mantissa * 2**power, 0.5 <= mantissa < 1
-    exponent = 7 - power if mantissa * 128 <= 127.5 else 6 - power
-    return max(-EXPONENT_LIMIT, min(EXPONENT_LIMIT, exponent))
+    return max(-EXPONENT_LIMIT, min(EXPONENT_LIMIT, unbounded_exponent(absmax)))
 
 
 class Granularity(Enum):
@@ -190,7 +187,7 @@ class Solver:
         """The integers of every convolution by name.
 
         Raises:
-            InputError: An operator's ranges are too far apart for any exponents.
+            UnfitError: An operator's ranges are too far apart for any exponents.
         """
         numbers: dict[str, ConvNumbers] = {}
         changed = True
@@ -202,10 +199,10 @@ class Solver:
                 found = self._conv(step)
                 while isinstance(found, _Lower):
                     if found.to < -EXPONENT_LIMIT:
-                        raise InputError(
+                        raise UnfitError(
                             f"no power-of-two scales fit operator {step.name!r}: tensor "
                             f"{found.tensor!r} would need 2**{-found.to}",
-                            hint="assign the operator to the CPU",
+                            step.sources,
                         )
                     self._exponents[self._root(found.tensor)] = found.to
                     changed = True

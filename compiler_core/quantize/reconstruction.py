@@ -68,6 +68,19 @@ def reconstruct(skeleton: Skeleton, quantized: QuantizedGraph, samples: Samples)
     return replace(quantized, segments=segments)
 
 
+def reconstruction_work(quantized: QuantizedGraph) -> int:
+    """Multiplications that :func:`reconstruct` spends on the windows of kernels, about; 0 where no
+    convolution has weights."""
+    work = 0
+    for segment in quantized.segments:
+        for operator in segment.operators if isinstance(segment, IntegerSegment) else ():
+            if isinstance(operator, IntegerConv):
+                kernel = operator.weight[0].size
+                counted = kernel if kernel <= _LARGEST_KERNEL else 1
+                work += operator.groups * counted**2 * max(_WINDOWS, _WINDOWS_PER_WEIGHT * kernel)
+    return work
+
+
 def _even_subset(quantized: QuantizedGraph, samples: Samples) -> Samples:
     """As many samples as memory should hold, spread evenly, in whole runs of the model."""
     count, batch = check_samples(quantized.source, samples), model_batch(quantized.source)

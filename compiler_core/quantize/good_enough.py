@@ -1,0 +1,78 @@
+"""When a quantized model is good enough to be taken without asking.
+
+| what is measured | needed |
+|---|---|
+| noise below what differs from sample to sample | :data:`LEAST_VARYING_DB` |
+| SQNR, where the top class agrees at less than :data:`LEAST_AGREEMENT` of the positions | \
+:data:`LEAST_DB` |
+| agreement of the top class, at any SQNR | :data:`LEAST_AGREEMENT_ALWAYS` |
+| equal integers, of outputs that hold integers | :data:`LEAST_AGREEMENT` |
+
+Classes of which the float model is not sure change places under little noise, and cost nothing: so
+a high SQNR makes up for some agreement, and agreement for some SQNR. Agreement counts from
+:data:`LEAST_POSITIONS` positions on. ``docs/quantization.md`` says which networks the numbers were
+chosen on and how others fare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from compiler_core.quantize.ladder_record import Quality
+from compiler_core.quantize.quality import OutputQuality
+
+LEAST_VARYING_DB = 15.0
+LEAST_DB = 20.0
+LEAST_AGREEMENT = 0.95
+LEAST_AGREEMENT_ALWAYS = 0.8
+LEAST_POSITIONS = 20
+_ROUNDING = 1e-9
+
+
+def shortfall(found: OutputQuality) -> float:
+    """How far an output is from good enough, in dB and percent of agreement; 0 for enough."""
+    agreement = _counted_agreement(found)
+    lacking = _percent(LEAST_AGREEMENT, agreement)
+    if found.exact:
+        return lacking
+    noisy = max(0.0, LEAST_DB - found.sqnr_db)
+    total = noisy if agreement is None else min(lacking, noisy)
+    total += _percent(LEAST_AGREEMENT_ALWAYS, agreement)
+    if found.varying_db is not None:
+        total += max(0.0, LEAST_VARYING_DB - found.varying_db)
+    return total
+
+
+def _counted_agreement(found: OutputQuality) -> float | None:
+    """Agreement, where there are enough positions to believe it; integers are equal or not."""
+    counts = found.exact or found.positions >= LEAST_POSITIONS
+    return found.agreement if counts else None
+
+
+def _percent(needed: float, agreement: float | None) -> float:
+    return 0.0 if agreement is None else 100 * max(0.0, needed - _ROUNDING - agreement)
+
+
+def worst(outputs: Sequence[OutputQuality]) -> Quality | None:
+    """The output furthest from good enough, of equal ones the noisiest; ``None`` for none."""
+    if not outputs:
+        return None
+    found = min(outputs, key=lambda item: (-shortfall(item), item.sqnr_db))
+    agreement = None if found.agreement is None else round(found.agreement, 4)
+    return Quality(found.output, round(found.sqnr_db, 2), found.samples, agreement)
+
+
+def reason_against(outputs: Sequence[OutputQuality]) -> str:
+    """Why the worst output is not good enough; empty where all are."""
+    found = max(outputs, key=shortfall, default=None)
+    if found is None or shortfall(found) == 0:
+        return ""
+    parts = []
+    if not found.exact:
+        parts.append(f"SQNR {found.sqnr_db:.1f} dB")
+        if found.varying_db is not None:
+            parts.append(f"{found.varying_db:.1f} dB of what differs between samples")
+    if found.agreement is not None:
+        what = "equal values" if found.exact else "agreement"
+        parts.append(f"{what} {found.agreement:.3f}")
+    return f"output {found.output!r} has {', '.join(parts)}"

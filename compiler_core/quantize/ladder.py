@@ -1,0 +1,190 @@
+"""The untuned default of quantization: the first of a few schemes that is good enough.
+
+Weights per tensor cost an NPU least, and do for many networks. Where they do not, the next rungs of
+a ladder are measured, each on the calibration data beside the float network: weights per output
+channel, then what takes back shifted means, the rounding of the input, uneven channels and unlucky
+scales, and at last GPTQ. Where no rung is good enough, the best is taken, and the compile says so.
+
+:mod:`compiler_core.quantize.good_enough` says what that means. Nothing here looks at a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from compiler_core.errors import InputError
+from compiler_core.graph.ir import Graph
+from compiler_core.quantize.apply import AppliedScheme, apply_profile
+from compiler_core.quantize.exponents import Granularity
+from compiler_core.quantize.good_enough import reason_against, shortfall, worst
+from compiler_core.quantize.ladder_record import Ladder, Quality, Rung
+from compiler_core.quantize.profile import Profile
+from compiler_core.quantize.quality import OutputQuality, QualityMeter
+from compiler_core.quantize.reconstruction import Reconstruction, reconstruct, reconstruction_work
+from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod, WeightRounding
+from compiler_core.quantize.text import quantized_digest
+
+LADDER_VERSION = 1
+"""Raised by whatever makes the ladder choose otherwise."""
+
+_GAIN = 0.5
+"""A rung that is not good enough replaces an earlier one if it falls short by that much less."""
+_MOST_WORK = 1 << 38
+"""Multiplications that GPTQ may take, about."""
+
+FIRST = "weights per tensor"
+_CHANNEL = QuantizationScheme(granularity=Granularity.CHANNEL)
+_CORRECTED = replace(_CHANNEL, bias_correction=True)
+_SPLIT = replace(_CORRECTED, split_inputs=True)
+
+RUNGS: Mapping[str, QuantizationScheme] = {
+    FIRST: QuantizationScheme(),
+    "weights per channel": _CHANNEL,
+    "bias correction": _CORRECTED,
+    "split inputs": _SPLIT,
+    "equalization": replace(_SPLIT, equalization=True),
+    "rescaling": replace(_SPLIT, rescaling=True),
+    "equalization and rescaling": replace(_SPLIT, equalization=True, rescaling=True),
+    "largest values kept": replace(
+        _SPLIT, equalization=True, rescaling=True, activation_range=RangeMethod.MAX
+    ),
+}
+"""Schemes by name, in the order in which they are tried: each holds what works on top of those
+before it."""
+GPTQ = "GPTQ"
+"""The last rung: the best of the others, its weights rounded by GPTQ."""
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """A scheme of the ladder.
+
+    Attributes:
+        scheme: The decisions.
+        quality: Of the worst output; ``None`` where there is nothing to measure with.
+        ladder: How it was found; ``None`` likewise.
+    """
+
+    scheme: QuantizationScheme
+    quality: Quality | None
+    ladder: Ladder | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    name: str
+    scheme: QuantizationScheme
+    outputs: tuple[OutputQuality, ...]
+
+    @property
+    def shortfall(self) -> float:
+        return max((shortfall(item) for item in self.outputs), default=0.0)
+
+
+def climb(
+    graph: Graph,
+    assignment: Mapping[str, str],
+    profile: Profile,
+    *,
+    reconstruction: Callable[[QuantizationScheme], Reconstruction] = lambda _: reconstruct,
+    threads: int = 1,
+    progress: Progress = lambda _: None,
+) -> Choice:
+    """The untuned default of a model under a plan.
+
+    Args:
+        graph: The float graph, simplified.
+        assignment: Unit per node.
+        profile: Statistics of that graph, with its samples; without them the first rung is all that
+            can be had.
+        reconstruction: How GPTQ finds weights, by scheme.
+        threads: Threads of onnxruntime.
+        progress: Told of each rung.
+
+    Raises:
+        InputError: The profile does not fit the graph, or no rung can be applied.
+    """
+    samples = profile.first()
+    if samples is None:
+        return Choice(RUNGS[FIRST], None, None)
+    meter = QualityMeter(graph, samples, threads=threads)
+    return _Climb(graph, assignment, profile, meter, reconstruction, progress).choice()
+
+
+class _Climb:
+    def __init__(
+        self,
+        graph: Graph,
+        assignment: Mapping[str, str],
+        profile: Profile,
+        meter: QualityMeter,
+        reconstruction: Callable[[QuantizationScheme], Reconstruction],
+        progress: Progress,
+    ) -> None:
+        self._graph, self._assignment, self._profile = graph, assignment, profile
+        self._meter, self._reconstruction, self._progress = meter, reconstruction, progress
+        self._seen: dict[str, str] = {}
+        self._rungs: dict[str, Rung] = {}
+        self._measured: list[_Measured] = []
+        self._failed: InputError | None = None
+
+    def choice(self) -> Choice:
+        """The first rung that is good enough, or the best of all."""
+        for name, scheme in RUNGS.items():
+            if self._is_enough(name, scheme):
+                return self._taken(self._measured[-1], good_enough=True)
+        if not self._measured:
+            assert self._failed is not None  # what was not measured could not be applied
+            raise self._failed
+        rounded = replace(_best(self._measured).scheme, weight_rounding=WeightRounding.GPTQ)
+        if self._is_affordable() and self._is_enough(GPTQ, rounded):
+            return self._taken(self._measured[-1], good_enough=True)
+        return self._taken(_best(self._measured), good_enough=False)
+
+    def _is_enough(self, name: str, scheme: QuantizationScheme) -> bool:
+        """Looks at a rung."""
+        try:
+            applied = self._apply(scheme)
+            same = self._seen.setdefault(quantized_digest(applied.quantized), name)
+            if same != name:
+                self._rungs[name] = Rung(f"the same integers as {same}")
+                return False
+            found = _Measured(name, scheme, self._meter.measure(applied.quantized))
+        except InputError as error:
+            self._failed = self._failed or error
+            self._rungs[name] = Rung(error.message)
+            return False
+        self._measured.append(found)
+        reason = reason_against(found.outputs)
+        self._rungs[name] = Rung(reason or "good enough", worst(found.outputs))
+        if reason:
+            self._progress(f"default quantization, {name}: {reason}")
+        return not reason
+
+    def _apply(self, scheme: QuantizationScheme) -> AppliedScheme:
+        return apply_profile(
+            self._graph, self._assignment, self._profile, scheme, self._reconstruction(scheme)
+        )
+
+    def _is_affordable(self) -> bool:
+        """Whether GPTQ has anything to do, and not too much."""
+        work = reconstruction_work(self._apply(_best(self._measured).scheme).quantized)
+        if work > _MOST_WORK:
+            self._rungs[GPTQ] = Rung("left out: it takes too long for a default")
+        return 0 < work <= _MOST_WORK
+
+    def _taken(self, found: _Measured, *, good_enough: bool) -> Choice:
+        ladder = Ladder(found.name, good_enough, dict(self._rungs))
+        return Choice(found.scheme, worst(found.outputs), ladder)
+
+
+def _best(measured: Sequence[_Measured]) -> _Measured:
+    """The one that falls short least; a later one only where it gains something."""
+    best = measured[0]
+    for found in measured[1:]:
+        if found.shortfall <= best.shortfall - _GAIN:
+            best = found
+    return best

@@ -1,0 +1,172 @@
+"""How good a quantized graph is on calibration data: output by output, beside the float graph.
+
+No labels are needed, and no simulator: the integers are those of the reference executor, which runs
+in onnxruntime and computes what the programs compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.accuracy.judge import Judge, Kind, judges
+from compiler_core.accuracy.noise import decibels, noise
+from compiler_core.accuracy.tally import Tally, agreement, by_sample
+from compiler_core.errors import InputError
+from compiler_core.graph.ir import Graph
+from compiler_core.graph.session import FloatSession
+from compiler_core.quantize.calibration import check_samples, model_batch
+from compiler_core.quantize.ir import QuantizedGraph
+from compiler_core.quantize.reference import ReferenceExecutor
+from compiler_core.quantize.sensitivity import layer_macs
+
+Samples = Mapping[str, npt.NDArray[Any]]
+_Array = npt.NDArray[Any]
+
+MOST_SAMPLES = 128
+"""Of more calibration samples an even subset is measured."""
+_MULTIPLICATIONS = 1 << 36
+"""Of one measurement, about: large models are measured on fewer samples."""
+_LEAST_SAMPLES = 8
+_NO_VARIATION = 1e-9
+"""Share of an output's power below which it counts as the same for all samples."""
+
+
+@dataclass(frozen=True)
+class OutputQuality:
+    """What became of one output.
+
+    Attributes:
+        output: Its name.
+        sqnr_db: Power of the float values over that of the error.
+        varying_db: The same for what differs from sample to sample, where anything does: an output
+            near a large constant keeps a high SQNR when all that it says is lost.
+        agreement: Share of positions with the same top class; of equal values for integers;
+            ``None`` where there are neither.
+        positions: That agreement was counted at.
+        exact: Whether its values are integers, which only equality judges.
+        samples: That it was measured on.
+    """
+
+    output: str
+    sqnr_db: float
+    varying_db: float | None
+    agreement: float | None
+    positions: int
+    exact: bool
+    samples: int
+
+
+class QualityMeter:
+    """Measures quantized graphs of one float graph on the same samples; the float graph runs once.
+
+    Args:
+        graph: The float graph, simplified.
+        samples: Calibration data, array per input.
+        threads: Threads of onnxruntime.
+
+    Raises:
+        InputError: The samples do not fit the graph.
+    """
+
+    def __init__(self, graph: Graph, samples: Samples, *, threads: int = 1) -> None:
+        self._graph, self._threads = graph, threads
+        self._judges = judges(graph)
+        self._batch = model_batch(graph)
+        chosen = measured_samples(graph, check_samples(graph, samples))
+        self._samples = {name: np.asarray(array)[chosen] for name, array in samples.items()}
+        self.samples = len(chosen)
+        self._expected: dict[str, _Array] | None = None
+
+    @property
+    def expected(self) -> dict[str, _Array]:
+        """Computed outputs of the float graph, one run of the model at a time."""
+        if self._expected is None:
+            self._expected = self._run_float() if self._judges else {}
+        return self._expected
+
+    def _run_float(self) -> dict[str, _Array]:
+        session = FloatSession(self._graph, list(self._judges), threads=self._threads)
+        runs = [
+            session.run({n: a[i : i + self._batch] for n, a in self._samples.items()})
+            for i in range(0, self.samples, self._batch)
+        ]
+        return {
+            name: np.concatenate([np.atleast_1d(run[name]) for run in runs])
+            for name in self._judges
+        }
+
+    def measure(self, quantized: QuantizedGraph) -> tuple[OutputQuality, ...]:
+        """Quality of every output that something computes and that can be compared, in order.
+
+        Raises:
+            InputError: A tensor becomes NaN where it becomes int8.
+        """
+        found = ReferenceExecutor(quantized, threads=self._threads).run(self._samples)
+        measured = []
+        for name, theirs in self.expected.items():
+            quality = output_quality(self._judges[name], found[name], theirs, self.samples)
+            if quality is not None:
+                measured.append(quality)
+        return tuple(measured)
+
+
+def measured_samples(graph: Graph, count: int) -> npt.NDArray[np.int64]:
+    """Indices of the samples to measure on, evenly spread, in whole runs of the model."""
+    batch = model_batch(graph)
+    macs = max(1, sum(layer_macs(graph).values()))
+    wanted = min(MOST_SAMPLES, max(_LEAST_SAMPLES, _MULTIPLICATIONS // macs))
+    runs = count // batch
+    used = min(runs, max(1, wanted // batch))
+    starts = np.arange(used) * runs // used * batch
+    return (starts[:, None] + np.arange(batch)).reshape(-1)
+
+
+def output_quality(
+    judge: Judge, ours: _Array, theirs: _Array, samples: int
+) -> OutputQuality | None:
+    """One output beside that of the float graph; ``None`` where they cannot be compared.
+
+    Args:
+        judge: What the output is.
+        ours: Of the quantized graph.
+        theirs: Of the float graph.
+        samples: How many both are of.
+    """
+    exact = judge.kind is Kind.INTEGERS
+    # What float itself leaves infinite or NaN says nothing of quantization.
+    usable = np.isfinite(theirs.astype(np.float64))
+    if ours.shape == theirs.shape and not usable.all():
+        ours, theirs = np.where(usable, ours, 0), np.where(usable, theirs, 0)
+    try:
+        lost = noise(ours, theirs, samples, judge.output)
+        tally = None if judge.kind is Kind.REAL else agreement(judge, ours, theirs, samples)
+        power = None if exact else _varying_power(theirs, samples, judge.output)
+    except InputError:
+        return None
+    total = float(lost.noise.sum())
+    return OutputQuality(
+        output=judge.output,
+        sqnr_db=lost.value,
+        varying_db=None if power is None else float(decibels(power, total)),
+        agreement=_share(tally),
+        positions=0 if tally is None else tally.total,
+        exact=exact,
+        samples=samples,
+    )
+
+
+def _share(tally: Tally | None) -> float | None:
+    return None if tally is None or not tally.total else tally.value
+
+
+def _varying_power(theirs: _Array, samples: int, output: str) -> float | None:
+    """Power of what differs from sample to sample; ``None`` where next to nothing does."""
+    rows = by_sample(theirs, samples, output)[0].reshape(samples, -1).astype(np.float64)
+    power = float(((rows - rows.mean(axis=0)) ** 2).sum())
+    enough = samples > 1 and power > _NO_VARIATION * float((rows**2).sum())
+    return power if enough else None

@@ -1,0 +1,45 @@
+"""What is good enough, output by output."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from compiler_core.quantize.good_enough import reason_against, shortfall, worst
+from compiler_core.quantize.quality import OutputQuality
+
+FINE = OutputQuality("y", 30.0, 25.0, 0.99, 100, exact=False, samples=100)
+
+
+@pytest.mark.parametrize(
+    ("changed", "enough"),
+    [
+        ({}, True),
+        ({"agreement": 0.9}, True),  # a high SQNR makes up for it
+        ({"sqnr_db": 17.0}, True),  # agreement makes up for it
+        ({"sqnr_db": 17.0, "agreement": 0.9}, False),
+        ({"agreement": 0.5}, False),
+        ({"varying_db": 3.0}, False),  # a large constant hides the noise
+        ({"varying_db": None}, True),
+        ({"agreement": None}, True),
+        ({"agreement": None, "sqnr_db": 17.0}, False),
+        ({"agreement": 0.0, "positions": 1}, True),  # one position says nothing
+        ({"exact": True, "sqnr_db": -200.0}, True),  # integers are equal or not
+        ({"exact": True, "agreement": 0.9}, False),
+    ],
+)
+def test_an_output_is_good_enough_or_not(changed: dict[str, object], enough: bool) -> None:
+    found = replace(FINE, **changed)  # type: ignore[arg-type]
+    assert (shortfall(found) == 0) is enough
+    assert bool(reason_against([FINE, found])) is not enough
+
+
+def test_the_worst_output_is_the_one_that_falls_short_most() -> None:
+    bad = replace(FINE, output="boxes", sqnr_db=12.345, varying_db=11.0, agreement=None)
+    found = worst([FINE, bad, replace(FINE, output="z", sqnr_db=5.0, agreement=1.0)])
+    assert found is not None
+    assert (found.output, found.sqnr_db, found.agreement) == ("boxes", 12.35, None) or (
+        found.output == "boxes" and found.sqnr_db in (12.34, 12.35)
+    )
+    assert worst([]) is None
