@@ -24,6 +24,7 @@ from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.quantize.profile import Profile, profile_model
 from compiler_core.quantize.rebuild import apply_exponents
+from compiler_core.quantize.reconstruction import Reconstruction, reconstruct
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -146,8 +147,10 @@ def quantize_model(
     calibration: Mapping[str, npt.NDArray[Any]] | Profile | None,
     *,
     threads: int = 1,
+    reconstruction: Reconstruction = reconstruct,
 ) -> QuantizedModel:
-    """Quantizes by a configuration; whatever it leaves open is the untuned default.
+    """Quantizes by a configuration; what it leaves open has weights per tensor, the first rung of
+    the default's ladder (:mod:`compiler_core.compile.default_scheme` climbs it).
 
     Args:
         model: The float model.
@@ -156,6 +159,7 @@ def quantize_model(
         calibration: Samples per input, or their profile, needed where the exponents do not say
             everything.
         threads: Threads of onnxruntime.
+        reconstruction: How GPTQ finds weights.
 
     Raises:
         InputError: The configuration is for another model, names unknown nodes or tensors, or
@@ -168,11 +172,7 @@ def quantize_model(
             f"{made_for[:16]}…; this one has {model.digest[:16]}…",
             hint="compile the model that it was made for, or remove digest from its [model]",
         )
-    assignment = default_assignment(model.graph)
-    for node, unit in configuration.plan.items():
-        if node not in assignment:
-            raise InputError(f"plan: {_unknown('node', node, assignment)}")
-        assignment[node] = unit
+    assignment = assignment_of(model, configuration)
     scheme, wanted = configuration.scheme.quantization(), configuration.scheme.exponents
     if wanted and not scheme.needs_statistics:
         applied = apply_exponents(model.graph, assignment, wanted, scheme)
@@ -181,18 +181,36 @@ def quantize_model(
         if profile is None:
             applied = apply_scheme(model.graph, assignment, {}, scheme)
         else:
-            applied = apply_profile(model.graph, assignment, profile, scheme)
+            applied = apply_profile(model.graph, assignment, profile, scheme, reconstruction)
     found = {name: tensor.exponent for name, tensor in sorted(applied.quantized.tensors.items())}
     if scheme.needs_statistics:
         _require_exponents(wanted, found)
     full = replace(
         configuration,
-        scheme=Scheme.of(found, scheme),
-        plan=dict(sorted(assignment.items())),
+        scheme=replace(
+            configuration.scheme,
+            exponents=found,
+            decisions=Scheme.of(found, scheme).decisions,
+        ),
+        plan=dict(sorted(applied.placed(assignment).items())),
         model=Subject(model.name, model.digest),
         lock=None,
     )
     return QuantizedModel(model, applied.quantized, full, applied.reasons)
+
+
+def assignment_of(model: FloatModel, configuration: Configuration) -> dict[str, str]:
+    """Unit of every node by the plan of a configuration; the default of those that it leaves out.
+
+    Raises:
+        InputError: The plan names unknown nodes.
+    """
+    assignment = default_assignment(model.graph)
+    for node, unit in configuration.plan.items():
+        if node not in assignment:
+            raise InputError(f"plan: {_unknown('node', node, assignment)}")
+        assignment[node] = unit
+    return assignment
 
 
 def _profile(

@@ -18,6 +18,7 @@ from compiler_core.errors import InputError
 from compiler_core.files.plain import from_plain, refuse_unknown, to_plain
 from compiler_core.files.toml_file import parse_toml, read_toml, toml_text
 from compiler_core.partition.unit_names import is_unit
+from compiler_core.quantize.ladder_record import Ladder, Quality
 from compiler_core.quantize.scheme import QuantizationScheme, read_scheme, scheme_document
 from compiler_core.units.vta.schedule.resident_schedule import ResidentSchedule
 from compiler_core.units.vta.schedule.schedule import Schedule, schedule_kind
@@ -38,10 +39,19 @@ class Scheme:
             has to find them.
         decisions: What a quantization scheme decides otherwise than the default, as text by name:
             it takes the calibration data again. Empty where the exponents say everything.
+        quality: What was measured of it on calibration data; left out where nothing was.
+        ladder: How it was found, where it is the untuned default.
     """
 
     exponents: Mapping[str, int] = field(default_factory=dict)
     decisions: Mapping[str, str] = field(default_factory=dict)
+    quality: Quality | None = None
+    ladder: Ladder | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing is decided, so that the untuned default has to be found."""
+        return not self.exponents and not self.decisions and self.ladder is None
 
     @classmethod
     def of(cls, exponents: Mapping[str, int], scheme: QuantizationScheme) -> Scheme:
@@ -135,7 +145,36 @@ def _scheme_document(scheme: Scheme) -> dict[str, Any]:
     document: dict[str, Any] = {"exponents": to_plain(scheme.exponents)}
     if scheme.decisions:
         document["decisions"] = to_plain(scheme.decisions)
-    return document
+    record = {"quality": to_plain(scheme.quality), "ladder": to_plain(scheme.ladder)}
+    found: dict[str, Any] = _without_missing(document | record)
+    return found
+
+
+def scheme_record(scheme: Scheme) -> dict[str, Any]:
+    """What was measured and taken down about a scheme, as reports hold it; ``None`` for nothing."""
+    return {"quality": to_plain(scheme.quality), "scheme_ladder": _ladder_document(scheme)}
+
+
+def _ladder_document(scheme: Scheme) -> dict[str, Any] | None:
+    """The ladder with its rungs in a list and the decisions that it led to."""
+    ladder = scheme.ladder
+    if ladder is None:
+        return None
+    return {
+        "taken": ladder.taken,
+        "good_enough": ladder.good_enough,
+        "decisions": dict(scheme.decisions),
+        "latency_ms": ladder.latency_ms,
+        "first_latency_ms": ladder.first_latency_ms,
+        "rungs": [{"name": name, **to_plain(rung)} for name, rung in ladder.rungs.items()],
+    }
+
+
+def _without_missing(value: Any) -> Any:
+    """TOML has no null."""
+    if not isinstance(value, dict):
+        return value
+    return {name: _without_missing(item) for name, item in value.items() if item is not None}
 
 
 def read_configuration_document(document: Any, where: str) -> Configuration:

@@ -9,7 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from compiler_core.compile.compile import CompiledModel
-from compiler_core.configuration.configuration import configuration_document, configuration_text
+from compiler_core.configuration.configuration import (
+    configuration_document,
+    configuration_text,
+    scheme_record,
+)
 from compiler_core.errors import InputError
 from compiler_core.executable.executable import CpuSegment, Executable
 from compiler_core.executable.report import REPORT_SCHEMA
@@ -61,7 +65,11 @@ def package_files(compiled: CompiledModel, texts: Mapping[str, str]) -> dict[str
             files |= _segment_files(segment)
     files[REPORT] = json_bytes(
         REPORT_SCHEMA,
-        {"metrics": to_plain(compiled.metrics), "layers": to_plain(compiled.report.layers)},
+        {
+            "metrics": to_plain(compiled.metrics),
+            **scheme_record(compiled.configuration.scheme),
+            "layers": to_plain(compiled.report.layers),
+        },
     )
     files |= {name: text.encode() for name, text in texts.items()}
     entries = {

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compiler_core.compile.compile import CompiledModel, compile_model
-from compiler_core.compile.sources import FloatModel, load_model, quantize_model
+from compiler_core.compile.sources import FloatModel, load_model
 from compiler_core.configuration.configuration import Configuration, read_configuration
 from compiler_core.errors import InputError
 from compiler_core.executable.report import LayerReport, Metrics
 from compiler_core.package.text import Level, level_text
 from compiler_core.package.writer import require_free, write_package
 from compiler_core.partition.configured import with_plan
+from compiler_core.quantize.ladder_record import Ladder, Quality
 from compiler_core.quantize.profile import Profile, read_profile
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
+from nest_tune.api.quantizing import compile_warnings, quantize, with_first_latency
 from nest_tune.api.values import Arrays, PathName, Progress, samples_of
+from nest_tune.stores.default_scheme import with_default_scheme
 from nest_tune.stores.profile_store import stored_profile
 
 
@@ -34,6 +37,7 @@ class Compilation:
         segments: Names of the segments, in execution order.
         npu_segments: How many of them run on the NPU.
         cpu_reasons: Why nodes that could have been on the NPU are on the CPU, by node.
+        warnings: What makes the result doubtful, one line each.
     """
 
     folder: Path
@@ -44,6 +48,17 @@ class Compilation:
     segments: tuple[str, ...]
     npu_segments: int
     cpu_reasons: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def quality(self) -> Quality | None:
+        """The worst output on the calibration data; ``None`` where nothing was measured."""
+        return self.configuration.scheme.quality
+
+    @property
+    def ladder(self) -> Ladder | None:
+        """How the scheme was found, where it is the untuned default."""
+        return self.configuration.scheme.ladder
 
 
 def compile(  # noqa: A001 - the verb of the command line
@@ -66,7 +81,8 @@ def compile(  # noqa: A001 - the verb of the command line
         model: ONNX file.
         target: Name of a target, path of a ``.toml`` file, or a loaded target.
         output: Folder of the package; an older package there is replaced.
-        config: Configuration or lock file; the untuned default without.
+        config: Configuration or lock file; the untuned default without: of quantization the first
+            scheme of a ladder that is good enough on the calibration data.
         plan: Plan file; nodes that it leaves free are placed where they cost least.
         calibration: Samples of the inputs, float32 in the model's layout, samples first: an
             ``.npz`` file or arrays by input (``x`` stands for the only input). Needed unless the
@@ -109,13 +125,21 @@ def compile(  # noqa: A001 - the verb of the command line
     if calibration is not None:
         samples = samples_of(calibration, source.graph)
         statistics = _statistics(source, configuration, samples, threads, progress)
+    warnings: tuple[str, ...] = ()
+    if statistics is not None:
+        configuration = with_default_scheme(
+            configuration, source, statistics, threads=threads, progress=progress
+        )
+        warnings = compile_warnings(configuration, source, statistics)
     progress(f"quantizing: {len(source.graph.nodes)} nodes")
-    quantized = quantize_model(source, configuration, statistics, threads=threads)
+    quantized = quantize(source, configuration, statistics, threads=threads)
     compiled = compile_model(quantized, chip, progress=progress)
+    if statistics is not None:
+        compiled = with_first_latency(compiled, source, statistics)
     texts = {f"{level.value}.txt": level_text(compiled, level) for level in levels}
     progress(f"writing {folder}")
     write_package(compiled, folder, texts)
-    return compilation(compiled, folder)
+    return replace(compilation(compiled, folder), warnings=warnings)
 
 
 def _known_levels(names: Sequence[str]) -> Sequence[str]:

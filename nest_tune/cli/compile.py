@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -93,6 +94,8 @@ def compile_(
         threads=jobs,
         progress=progress,
     )
+    for warning in compiled.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     if as_json:
         print_json("compile", _document(compiled))
         return
@@ -118,6 +121,8 @@ def _parse_levels(text: str | None) -> list[str]:
 
 
 def _document(compiled: Compilation) -> dict[str, Any]:
+    from compiler_core.configuration.configuration import scheme_record
+
     configuration = compiled.configuration
     return {
         "package": str(compiled.folder),
@@ -127,6 +132,8 @@ def _document(compiled: Compilation) -> dict[str, Any]:
         "tasks": list(compiled.tasks),
         "segments": list(compiled.segments),
         "cpu_reasons": dict(compiled.cpu_reasons),
+        **scheme_record(configuration.scheme),
+        "warnings": list(compiled.warnings),
     }
 
 
@@ -139,6 +146,7 @@ def _print_summary(compiled: Compilation) -> None:
         out.print(f"package    {compiled.folder}", markup=False, soft_wrap=True)
         out.print(f"latency    {metrics.latency_ms:.3f} ms by the clock on one thread; {spread} ms")
         out.print(f"size       {metrics.size_bytes:,} bytes")
+        _print_quality(compiled)
         return
     for label, value in (
         ("package", str(compiled.folder)),
@@ -155,3 +163,19 @@ def _print_summary(compiled: Compilation) -> None:
         ("segments", f"{npu} NPU, {len(compiled.segments) - npu} CPU"),
     ):
         out.print(f"{label:<10} {value}", markup=False, soft_wrap=True)
+    _print_quality(compiled)
+
+
+def _print_quality(compiled: Compilation) -> None:
+    from nest_tune.api.quantizing import quality_text
+
+    out, ladder = console(), compiled.ladder
+    if compiled.quality is not None:
+        out.print(f"quality    {quality_text(compiled.quality)}", markup=False, soft_wrap=True)
+    if ladder is not None:
+        number = 1 + list(ladder.rungs).index(ladder.taken)
+        text = f"{ladder.taken}, rung {number} of the default's ladder"
+        if ladder.latency_ms is not None and ladder.first_latency_ms:
+            more = 100 * (ladder.latency_ms / ladder.first_latency_ms - 1)
+            text += f"; {more:+.1f} % latency against weights per tensor"
+        out.print(f"scheme     {text}", markup=False, soft_wrap=True)

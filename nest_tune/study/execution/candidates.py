@@ -154,7 +154,7 @@ class Bench:
         found = {n: tensor.exponent for n, tensor in sorted(applied.quantized.tensors.items())}
         configuration = Configuration(
             Scheme.of(found, scheme),
-            dict(sorted(assignment.items())),
+            dict(sorted(applied.placed(assignment).items())),
             model=Subject(self.model.name, self.model.digest),
             target=Subject(self.target.name, self.target.digest),
         )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import compiler_core
 from compiler_core.compile.sources import FloatModel, load_model
 from compiler_core.files.file_digest import file_digest
 from compiler_core.targets.load import load_target
@@ -15,6 +13,7 @@ from compiler_core.targets.target import Target
 from compiler_core.tensor.digest import digest
 from compiler_core.units.vta.schedule.lowering_version import LOWERING_VERSION
 from nest_tune.board_measurers import load_measurer
+from nest_tune.stores.compiler_source import source_digest
 from nest_tune.study.execution.candidates import Subjects
 from nest_tune.study.proposals.outer_space import make_space
 from nest_tune.study.proposals.proposals import SearchProblem
@@ -107,13 +106,3 @@ def survey_ground(settings: StudySettings, study: StoredStudy | None = None) -> 
 
 def _digest_of(path: str | None) -> str:
     return "" if path is None else file_digest(Path(path))
-
-
-def source_digest() -> str:
-    """Digest of the compiler's source: results of another one are not believed."""
-    folder = Path(compiler_core.__file__).parent
-    found = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in (".py", ".toml"):
-            found.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
-    return found.hexdigest()

@@ -1,0 +1,112 @@
+"""What a compile says of its quantization: quality, what the default costs, and warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from compiler_core.compile.compile import CompiledModel, compile_model
+from compiler_core.compile.sources import FloatModel, QuantizedModel, quantize_model
+from compiler_core.configuration.configuration import Configuration, Scheme
+from compiler_core.errors import InfeasibleError
+from compiler_core.quantize.calibration_warnings import calibration_warnings
+from compiler_core.quantize.good_enough import worst
+from compiler_core.quantize.ladder import FIRST, RUNGS
+from compiler_core.quantize.ladder_record import Quality
+from compiler_core.quantize.profile import Profile
+from compiler_core.quantize.quality import QualityMeter
+from nest_tune.stores.reconstruction_store import stored_reconstruction
+
+
+def quantize(
+    model: FloatModel, configuration: Configuration, profile: Profile | None, *, threads: int = 1
+) -> QuantizedModel:
+    """Quantizes by a decided configuration, and measures its quality where samples are at hand.
+
+    Args:
+        model: The float model.
+        configuration: Its scheme is decided.
+        profile: Statistics of the calibration data.
+        threads: Threads of onnxruntime.
+
+    Raises:
+        InputError: As :func:`~compiler_core.compile.sources.quantize_model`.
+    """
+    if profile is None:
+        return quantize_model(model, configuration, None, threads=threads)
+    kept = stored_reconstruction(profile, configuration.scheme.quantization())
+    found = quantize_model(model, configuration, profile, threads=threads, reconstruction=kept)
+    samples = profile.first()
+    if samples is None or configuration.scheme.ladder is not None:
+        return found
+    quality = worst(QualityMeter(model.graph, samples, threads=threads).measure(found.quantized))
+    scheme = replace(found.configuration.scheme, quality=quality)
+    return replace(found, configuration=replace(found.configuration, scheme=scheme))
+
+
+def with_first_latency(
+    compiled: CompiledModel, model: FloatModel, profile: Profile
+) -> CompiledModel:
+    """The compile with what the ladder costs: the first rung is compiled, too, where it was left.
+
+    Args:
+        compiled: By a configuration of the ladder, or any other.
+        model: What was compiled.
+        profile: Statistics of the calibration data.
+    """
+    target, configuration = compiled.executable.target, compiled.configuration
+    ladder = configuration.scheme.ladder
+    if ladder is None or ladder.taken == FIRST or target.by_clock:
+        return compiled
+    first = Configuration(Scheme.of({}, RUNGS[FIRST]), compiled.source.configuration.plan)
+    try:
+        before = compile_model(quantize_model(model, first, profile), target)
+    except InfeasibleError:
+        return compiled
+    known = replace(
+        ladder,
+        latency_ms=compiled.metrics.latency_ms,
+        first_latency_ms=before.metrics.latency_ms,
+    )
+    scheme = replace(configuration.scheme, ladder=known)
+    return replace(compiled, configuration=replace(configuration, scheme=scheme))
+
+
+def compile_warnings(
+    configuration: Configuration, model: FloatModel, profile: Profile
+) -> tuple[str, ...]:
+    """What makes the result doubtful, one line each.
+
+    Args:
+        configuration: With a decided scheme.
+        model: What is compiled.
+        profile: Statistics of the calibration data.
+    """
+    return tuple(_warnings(configuration, model, profile))
+
+
+def _warnings(configuration: Configuration, model: FloatModel, profile: Profile) -> Iterator[str]:
+    scheme = configuration.scheme
+    if scheme.ladder is not None and not scheme.ladder.good_enough:
+        yield (
+            "no default quantization is good enough: "
+            f"{quality_text(scheme.quality)} with the best ({scheme.ladder.taken}); nest-tune "
+            "quantize search or study start look further"
+        )
+    if profile.inputs is None and scheme.is_open:
+        yield (
+            "a profile holds no samples: how much this quantization loses was not measured; "
+            "--calibration measures it"
+        )
+    yield from calibration_warnings(model.graph, profile)
+
+
+def quality_text(quality: Quality | None) -> str:
+    """A quality in a few words."""
+    if quality is None:
+        return "not measured"
+    agreement = "" if quality.agreement is None else f", agreement {quality.agreement:.3f}"
+    return (
+        f"output {quality.output!r} has SQNR {quality.sqnr_db:.1f} dB{agreement} on "
+        f"{quality.samples} calibration samples"
+    )

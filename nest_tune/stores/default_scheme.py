@@ -1,0 +1,142 @@
+"""The untuned default of quantization, found once per model, plan and calibration data.
+
+Whatever means the untuned default asks here: ``compile`` without a scheme, trial 0 of a study,
+``task list``, ``space show``. What was found lies in the cache folder, one small file each, named
+by what it depends on. A damaged file counts as none, and a folder that cannot be written only
+costs time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from compiler_core.compile.sources import FloatModel, assignment_of
+from compiler_core.configuration.configuration import Configuration, Scheme
+from compiler_core.errors import InputError
+from compiler_core.files.plain import from_plain, to_plain
+from compiler_core.graph.ir import Graph
+from compiler_core.graph.text import graph_digest
+from compiler_core.quantize.ladder import Choice, climb
+from compiler_core.quantize.ladder_record import Ladder, Quality
+from compiler_core.quantize.profile import Profile
+from compiler_core.quantize.scheme import read_scheme, scheme_document
+from nest_tune.stores.compiler_source import source_digest
+from nest_tune.stores.reconstruction_store import stored_reconstruction
+from nest_tune.stores.task_store import cache_folder
+
+_SCHEMA = "nest-tune/default-scheme/1"
+
+Progress = Callable[[str], None]
+
+
+def with_default_scheme(
+    configuration: Configuration,
+    model: FloatModel,
+    profile: Profile,
+    *,
+    threads: int = 1,
+    progress: Progress = lambda _: None,
+) -> Configuration:
+    """A configuration whose scheme is decided: its own, or the untuned default where it has none.
+
+    Args:
+        configuration: Its plan says what runs on the NPU.
+        model: What is compiled.
+        profile: Statistics of the calibration data, with the samples.
+        threads: Threads of onnxruntime.
+        progress: Told what is being done.
+
+    Raises:
+        InputError: The plan or the profile does not fit the model.
+    """
+    if not configuration.scheme.is_open:
+        return configuration
+    assignment = assignment_of(model, configuration)
+    found = default_choice(model.graph, assignment, profile, threads=threads, progress=progress)
+    scheme = replace(Scheme.of({}, found.scheme), quality=found.quality, ladder=found.ladder)
+    return replace(configuration, scheme=scheme)
+
+
+def default_choice(
+    graph: Graph,
+    assignment: Mapping[str, str],
+    profile: Profile,
+    *,
+    threads: int = 1,
+    progress: Progress = lambda _: None,
+) -> Choice:
+    """The untuned default of a model under a plan, looked up or climbed for now.
+
+    Args:
+        graph: The float graph, simplified.
+        assignment: Unit per node.
+        profile: Statistics of that graph, with the samples.
+        threads: Threads of onnxruntime.
+        progress: Told of each rung.
+
+    Raises:
+        InputError: The profile does not fit the graph.
+    """
+    profile.check_model(graph)
+    path = cache_folder() / "default-schemes" / f"{_key(graph, assignment, profile)}.json"
+    known = _read(path) if profile.inputs is not None else None
+    if known is not None:
+        return known
+    found = climb(
+        graph,
+        assignment,
+        profile,
+        reconstruction=lambda scheme: stored_reconstruction(profile, scheme),
+        threads=threads,
+        progress=progress,
+    )
+    if profile.inputs is not None:
+        with suppress(OSError):
+            _write(path, found)
+    return found
+
+
+def _key(graph: Graph, assignment: Mapping[str, str], profile: Profile) -> str:
+    parts = (
+        _SCHEMA,
+        source_digest(),
+        version("onnxruntime"),
+        graph_digest(graph),
+        json.dumps(sorted(assignment.items())),
+        profile.data_digest,
+    )
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _read(path: Path) -> Choice | None:
+    try:
+        document: Any = json.loads(path.read_bytes())
+        if document["schema"] != _SCHEMA:
+            return None
+        return Choice(
+            read_scheme(document["scheme"], str(path)),
+            from_plain(Quality, document["quality"], "quality") if document["quality"] else None,
+            from_plain(Ladder, document["ladder"], "ladder"),
+        )
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, InputError):
+        return None
+
+
+def _write(path: Path, found: Choice) -> None:
+    document = {
+        "schema": _SCHEMA,
+        "scheme": scheme_document(found.scheme),
+        "quality": to_plain(found.quality),
+        "ladder": to_plain(found.ladder),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps(document))
+    temporary.replace(path)
