@@ -16,6 +16,7 @@ from compiler_core.errors import InputError
 from compiler_core.files.npz import read_npz
 from compiler_core.graph.importer import import_onnx
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.sampling import spread
 from compiler_core.graph.simplify import simplify
 from compiler_core.graph.text import graph_digest
 from compiler_core.quantize.apply import apply_profile, apply_scheme
@@ -107,17 +108,18 @@ def named_samples(arrays: Mapping[str, npt.NDArray[Any]], graph: Graph, where: s
     Raises:
         InputError: An input is missing.
     """
-    arrays = {name: array for name, array in arrays.items() if name != LABELS}
     if len(graph.inputs) == 1 and graph.inputs[0] not in arrays and "x" in arrays:
-        return {graph.inputs[0]: arrays["x"]}
+        return spread(graph, {graph.inputs[0]: arrays["x"]})
     missing = [name for name in graph.inputs if name not in arrays]
+    labels = () if LABELS in graph.inputs else (LABELS,)
+    arrays = {name: array for name, array in arrays.items() if name not in labels}
     if missing:
         only = " (or 'x')" if len(graph.inputs) == 1 and graph.inputs[0] != "x" else ""
         raise InputError(
             f"{where}: input {missing[0]!r}{only} is missing; it holds "
             f"{', '.join(map(repr, arrays)) or 'no arrays'}"
         )
-    return {name: arrays[name] for name in graph.inputs}
+    return spread(graph, {name: arrays[name] for name in graph.inputs})
 
 
 def noise_samples(graph: Graph, count: int = 4) -> Arrays:

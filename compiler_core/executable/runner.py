@@ -16,13 +16,13 @@ import numpy.typing as npt
 
 from compiler_core.executable.backends import Backend
 from compiler_core.executable.executable import CpuSegment, Executable
+from compiler_core.graph.sampling import check_samples, join, model_batch, runs, take
 from compiler_core.quantize.borders import (
     dequantize_array,
     from_nchw,
     quantize_array,
     to_nchw,
 )
-from compiler_core.quantize.calibration import check_samples, model_batch
 from compiler_core.units.cpu.session import CpuSession
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -85,19 +85,21 @@ class Runner:
         count = check_samples(signature, inputs)
         step = model_batch(signature) * _RUNS_PER_BLOCK
         for first in range(0, count, step):
-            part = {name: array[first : first + step] for name, array in inputs.items()}
             samples = min(step, count - first)
-            block = _Block(self._executable, self._backend, self._sessions, part, samples)
+            part = take(signature, inputs, first, first + samples)
+            block = _Block(self._executable, self._backend, self._sessions, part)
             outputs = block.run()
             yield BlockResult(first, samples, outputs, block.integers)
 
 
 def join_outputs(executable: Executable, parts: list[Arrays]) -> Arrays:
     """The outputs of several blocks as one array each."""
-    constant = executable.constant_outputs
+    constant, signature = executable.constant_outputs, executable.signature
     return {
-        name: parts[0][name] if name in constant else np.concatenate([p[name] for p in parts])
-        for name in executable.signature.outputs
+        name: parts[0][name]
+        if name in constant
+        else join([part[name] for part in parts], signature.sample_axis(name))
+        for name in signature.outputs
     }
 
 
@@ -108,14 +110,12 @@ class _Block:
         backend: Backend,
         sessions: Mapping[str, CpuSession],
         inputs: Mapping[str, npt.NDArray[Any]],
-        samples: int,
     ) -> None:
         self._executable, self._backend, self._sessions = executable, backend, sessions
-        batch = model_batch(executable.signature)
-        self._runs = samples // batch
+        feeds = list(runs(executable.signature, inputs))
+        self._runs = len(feeds)
         self._floats: dict[str, list[npt.NDArray[Any]]] = {
-            name: [array[i : i + batch] for i in range(0, samples, batch)]
-            for name, array in inputs.items()
+            name: [feed[name] for feed in feeds] for name in inputs
         }
         self.integers: dict[str, npt.NDArray[np.int8]] = {}
         # What the CPU has quantized, for every segment that reads it.
@@ -142,8 +142,8 @@ class _Block:
             if name in self._executable.constant_outputs:
                 outputs[name] = parts[0]
             else:
-                # An output without axes becomes one value per run.
-                outputs[name] = np.concatenate([np.atleast_1d(part) for part in parts])
+                axis = self._executable.signature.sample_axis(name)
+                outputs[name] = join(parts, axis)
         return outputs
 
     def _integer_values(self, name: str) -> npt.NDArray[np.int8]:

@@ -93,8 +93,11 @@ class _Importer:
         if proto.sparse_initializer:
             name = proto.sparse_initializer[0].values.name
             raise InputError(f"tensor {name!r}: sparse initializers are not supported")
+        used = _read_anywhere(proto)
         for tensor in proto.initializer:
-            self._add_constant(tensor.name, tensor)
+            # What nobody reads may be damaged or huge; it is gone before it is looked at.
+            if tensor.name in used or not tensor.name:
+                self._add_constant(tensor.name, tensor)
         fed = [item for item in proto.input if item.name not in self._constants]
         types, dynamic = read_inputs(fed, self._shapes)
         inputs = list(types)
@@ -173,12 +176,6 @@ class _Importer:
             raise InputError(
                 f"tensor {name!r}: the constants take {self._bytes} bytes; "
                 f"at most {self._limits.total_bytes} are read"
-            )
-        nans = np.isnan(as_floats(array))
-        if bool(nans.any()):
-            index = int(np.flatnonzero(nans)[0])
-            raise InputError(
-                f"tensor {name!r} holds NaN (first at flat index {index}); weights must be finite"
             )
         self._constants[name] = freeze(array)
 
@@ -286,9 +283,11 @@ class _Importer:
                 continue
             for name in node.inputs[1:]:
                 array = graph.constants.get(name)
-                if array is not None and not bool(np.isfinite(as_floats(array)).all()):
+                wrong = np.empty(0) if array is None else ~np.isfinite(as_floats(array))
+                if wrong.any():
                     raise InputError(
-                        f"tensor {name!r}, a weight of node {node.name!r}, holds infinite values"
+                        f"tensor {name!r}, a weight of node {node.name!r}, holds NaN or infinite "
+                        f"values (first at flat index {np.flatnonzero(wrong)[0]})"
                     )
             if node.op == "Conv":
                 _check_channels(graph, node)
@@ -308,6 +307,17 @@ def _check_channels(graph: Graph, node: Node) -> None:
             f"weight {node.inputs[1]!r} of shape {weight.shape} with group {groups} needs "
             f"{own * groups}"
         )
+
+
+def _read_anywhere(proto: onnx.GraphProto) -> set[str]:
+    """Names that nodes of ``proto`` and of its subgraphs read, and its outputs and inputs."""
+    used = {value.name for value in (*proto.output, *proto.input)}
+    for node in proto.node:
+        used.update(node.input)
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                used |= _read_anywhere(inner)
+    return used
 
 
 def _has_subgraphs(graph: onnx.GraphProto) -> bool:

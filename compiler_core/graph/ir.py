@@ -76,6 +76,8 @@ class Graph:
         batch_dependent: Tensors whose shape or value depends on the batch in another way (a batch
             folded into another axis, a computed shape); their type holds what batch 1 gives.
             Nothing may be folded from it.
+        sample_axes: The axis of an output that carries the samples, where it is not the first
+            (``[T, N, C]`` of a sequence-first model).
     """
 
     name: str
@@ -88,6 +90,11 @@ class Graph:
     functions: tuple[bytes, ...] = ()
     dynamic_batch: frozenset[str] = frozenset()
     batch_dependent: frozenset[str] = frozenset()
+    sample_axes: Mapping[str, int] = field(default_factory=dict)
+
+    def sample_axis(self, output: str) -> int:
+        """The axis of an output along which samples are joined."""
+        return self.sample_axes.get(output, 0)
 
     def batch_free(self, tensor: str) -> bool:
         """Whether the shape of ``tensor`` is the same for every batch size."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import onnxruntime
 from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
@@ -14,6 +13,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from compiler_core.errors import InputError
 from compiler_core.graph.exporter import export_onnx
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.sampling import join
 
 RUNTIME_ERRORS = (
     ort_errors.Fail,
@@ -108,7 +108,7 @@ class FloatSession:
                 self._run({name: array[i : i + 1] for name, array in feeds.items()})
                 for i in range(count)
             ]
-            return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}
+            return {name: join([part[name] for part in parts]) for name in self.outputs}
         return self._run(feeds)
 
     def _run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
@@ -119,8 +119,8 @@ class FloatSession:
         return dict(zip(self.outputs, results, strict=True))
 
     def _batch_of_one(self, graph: Graph) -> bool:
-        """Whether every input and output has a leading axis that the graph fixes to 1."""
-        for name in (*self.inputs, *self.outputs):
+        """Whether every input has a leading axis that the graph fixes to 1."""
+        for name in self.inputs:
             known = graph.types.get(name)
             if (
                 name in graph.dynamic_batch

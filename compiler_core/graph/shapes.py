@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import onnx
@@ -29,6 +30,7 @@ def infer_types(graph: Graph) -> Graph:
     graph = replace(graph, types=given, dynamic_batch=graph.dynamic_batch & set(graph.inputs))
     single = _infer(graph, 1) or {}
     types = {**single, **given}
+    graph = replace(graph, sample_axes=graph.sample_axes or _sample_axes(graph, types))
     if not graph.dynamic_batch:
         return replace(graph, types=types, batch_dependent=frozenset())
     probe = _infer(graph, _PROBE_BATCH)
@@ -52,6 +54,74 @@ def infer_types(graph: Graph) -> Graph:
     return replace(
         graph, types=types, dynamic_batch=frozenset(leading), batch_dependent=frozenset(dependent)
     )
+
+
+def _sample_axes(graph: Graph, types: Mapping[str, TensorType]) -> dict[str, int]:
+    """Axes of outputs that grow with the batch, where they are not the first.
+
+    A model of fixed batch 1 is asked what it would give for more; where that contradicts itself,
+    nothing is known.
+    """
+    single = {name: types[name].shape for name in graph.outputs if name in types}
+    later = [shape for shape in single.values() if shape and len(shape) > 1 and shape[0] != 1]
+    fed = [name for name in graph.inputs if (graph.types[name].shape or (0,))[0] == 1]
+    if not later or not fed:
+        return {}
+    probe = _infer(replace(graph, dynamic_batch=frozenset(fed)), _PROBE_BATCH) or {}
+    axes = {}
+    for name, shape in single.items():
+        other = probe[name].shape if name in probe else None
+        if not shape or not other or len(shape) != len(other):
+            continue
+        grown = [
+            axis for axis, sizes in enumerate(zip(shape, other, strict=True)) if len({*sizes}) > 1
+        ]
+        if len(grown) == 1 and grown[0] and other[grown[0]] == _PROBE_BATCH:
+            axes[name] = grown[0]
+    return axes
+
+
+def infer_again(graph: Graph) -> Graph:
+    """``graph`` with what shape inference finds now that constants are folded.
+
+    Shapes that were computed from shapes (``Shape``, ``Gather``, ``Concat``, ``Reshape`` …) hold
+    back the types of all that follows until they are folded; so inference and folding take turns.
+    What is known already stays known.
+
+    Returns:
+        ``graph`` itself where nothing new is found.
+    """
+    found = infer_types(graph)
+    types = dict(graph.types)
+    named = {name for node in graph.nodes for name in node.outputs if name}
+    for name in named:
+        new, old = found.types.get(name), types.get(name)
+        if new is not None and (old is None or _open(old) > _open(new)):
+            types[name] = new
+    if types == dict(graph.types):
+        return graph
+    return replace(
+        graph,
+        types=types,
+        dynamic_batch=found.dynamic_batch & {*named, *graph.inputs},
+        batch_dependent=found.batch_dependent & named,
+    )
+
+
+def fix_batch(graph: Graph) -> Graph:
+    """``graph`` for one sample a run, where anything but a leading axis depends on the batch.
+
+    Sequence-first tensors, windows or rows that the batch is folded into, and shapes that are
+    computed from it have one value for one sample, from which all that follows is known.
+    """
+    if not graph.batch_dependent:
+        return graph
+    return replace(graph, dynamic_batch=frozenset(), batch_dependent=frozenset())
+
+
+def _open(known: TensorType) -> float:
+    """How much of a type is not known: axes, or all of them."""
+    return math.inf if known.shape is None else sum(size is None for size in known.shape)
 
 
 def _fed(graph: Graph, batch: int) -> dict[str, TensorType]:

@@ -18,6 +18,7 @@ from compiler_core.graph.passes.pad_folding import PadFolding
 from compiler_core.graph.passes.reshape_merging import ReshapeMerging
 from compiler_core.graph.passes.rewriter import GraphPass
 from compiler_core.graph.passes.transposes import TransposeMerging, TransposePushing
+from compiler_core.graph.shapes import fix_batch, infer_again
 
 _MAX_ROUNDS = 50
 
@@ -43,11 +44,28 @@ LATE: tuple[GraphPass, ...] = (BatchNormToConv(),)
 
 
 def simplify(graph: Graph) -> Graph:
-    """Apply the default passes to a fixed point: same function, fewer kinds of operators."""
-    graph = run_passes(graph, FOLDING)
+    """Apply the default passes to a fixed point: same function, fewer kinds of operators.
+
+    Folding and shape inference take turns, because each finds what the other needs. A graph that
+    depends on its batch by more than leading axes becomes one for a single sample.
+    """
+    graph = _fold(graph)
+    fixed = fix_batch(graph)
+    if fixed is not graph:
+        graph = _fold(fixed)
     for late in LATE:
         graph = late.apply(graph)
     return run_passes(graph, FOLDING)
+
+
+def _fold(graph: Graph) -> Graph:
+    for _ in range(_MAX_ROUNDS):
+        graph = run_passes(graph, FOLDING)
+        inferred = infer_again(graph)
+        if inferred is graph:
+            break
+        graph = inferred
+    return graph
 
 
 def run_passes(graph: Graph, passes: Sequence[GraphPass], *, rounds: int = _MAX_ROUNDS) -> Graph:

@@ -49,6 +49,8 @@ def graph_digest(graph: Graph) -> str:
         "batch_dependent": sorted(graph.batch_dependent),
         "constants": {name: _array_digest(array) for name, array in graph.constants.items()},
     }
+    if graph.sample_axes:
+        structure["sample_axes"] = dict(graph.sample_axes)
     digest.update(json.dumps(structure, sort_keys=True).encode())
     return digest.hexdigest()
 

@@ -81,6 +81,11 @@ def read_executable(manifest: Manifest, files: Mapping[str, bytes], where: str) 
 
 def _signature(manifest: Manifest) -> Graph:
     ports = manifest.ports
+    for name, port in ports.items():
+        if not 0 <= port.sample_axis < max(1, len(port.shape or ())):
+            raise InputError(
+                f"port {name!r}: sample_axis is {port.sample_axis}; it has shape {port.shape}"
+            )
     return Graph(
         manifest.model.name,
         manifest.inputs,
@@ -90,6 +95,7 @@ def _signature(manifest: Manifest) -> Graph:
         {name: TensorType(port.dtype, port.shape) for name, port in ports.items()},
         {},
         dynamic_batch=frozenset(name for name, port in ports.items() if port.dynamic_batch),
+        sample_axes={name: port.sample_axis for name, port in ports.items() if port.sample_axis},
     )
 
 

@@ -45,11 +45,13 @@ class Port:
         dtype: NumPy name.
         shape: ``None`` where unknown, as a whole or in one axis.
         dynamic_batch: The leading axis takes any number of samples.
+        sample_axis: The axis of an output along which samples are joined.
     """
 
     dtype: str
     shape: tuple[int | None, ...] | None
     dynamic_batch: bool
+    sample_axis: int = 0
 
 
 @dataclass(frozen=True)

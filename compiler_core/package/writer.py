@@ -153,7 +153,9 @@ def _manifest(compiled: CompiledModel, entries: Mapping[str, FileEntry]) -> Mani
 def _ports(executable: Executable) -> dict[str, Port]:
     signature = executable.signature
     return {
-        name: Port(known.dtype, known.shape, name in signature.dynamic_batch)
+        name: Port(
+            known.dtype, known.shape, name in signature.dynamic_batch, signature.sample_axis(name)
+        )
         for name, known in signature.types.items()
     }
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from compiler_core.errors import InputError
-from compiler_core.graph.ir import Graph
+from compiler_core.graph.ir import Graph, Node
 from compiler_core.partition.unit_names import kind_of
 from compiler_core.quantize.assemble import CPU, assemble
 from compiler_core.quantize.cpu_integers import (
@@ -135,7 +135,7 @@ def _applied(
         UnfitError: No scales fit some operators.
     """
     floats = float_layers(graph, scheme)
-    units, reasons = allowed_units(graph, assignment, scheme)
+    units, reasons = allowed_units(graph, assignment, scheme, ranges)
     known = ranges
     if scheme.equalization:
         equalized = equalize_inputs(graph, units, ranges)
@@ -169,9 +169,12 @@ def _applied(
 
 
 def allowed_units(
-    graph: Graph, assignment: Mapping[str, str], scheme: QuantizationScheme
+    graph: Graph,
+    assignment: Mapping[str, str],
+    scheme: QuantizationScheme,
+    ranges: Mapping[str, TensorRange] | None = None,
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Unit per node as ``scheme`` allows it, and why nodes left the NPU, by node.
+    """Unit per node as ``scheme`` and ``ranges`` allow it, and why nodes left the NPU, by node.
 
     Raises:
         InputError: The scheme names unknown layers.
@@ -183,9 +186,17 @@ def allowed_units(
             continue
         reason = "The scheme keeps it in float." if node.name in floats else None
         reason = reason or unsupported_scheme(graph, node, scheme)
+        reason = reason or _unbounded(node, ranges or {})
         if reason is not None:
             units[node.name], reasons[node.name] = CPU, reason
     return units, reasons
+
+
+def _unbounded(node: Node, ranges: Mapping[str, TensorRange]) -> str | None:
+    for name in (*node.inputs, *node.outputs):
+        if name in ranges and not ranges[name].bounded:
+            return f"'{name}' holds NaN or infinity for the calibration data."
+    return None
 
 
 def weight_choice(scheme: QuantizationScheme) -> RangeChoice:

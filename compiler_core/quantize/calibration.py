@@ -5,7 +5,7 @@ Ranges and means are those of all values; magnitudes are counted for an even sub
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from math import isfinite
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.sampling import check_samples, model_batch, runs, take
 from compiler_core.graph.session import FloatSession
 from compiler_core.quantize.statistics import RunningStatistics, TensorRange
 
@@ -48,7 +49,9 @@ def gather(
 ) -> dict[int, dict[str, TensorRange]]:
     """Run ``graph`` in float over ``samples`` once and gather what is known of ``tensors``.
 
-    Memory does not grow with the number of samples.
+    A tensor that becomes NaN or infinite (masked scores of an attention) is
+    :attr:`TensorRange.UNBOUNDED`: it can stay in float, and nothing else. Memory does not grow with
+    the number of samples.
 
     Args:
         graph: The float graph.
@@ -63,7 +66,7 @@ def gather(
 
     Raises:
         InputError: No samples, inputs that differ in length or do not fit the graph, a size that
-            is out of range, or a tensor that becomes NaN or infinite.
+            is out of range, or an input that is NaN or infinite.
     """
     count = check_samples(graph, samples)
     batch = model_batch(graph)
@@ -77,18 +80,19 @@ def gather(
     session = FloatSession(graph, inner, inputs=graph.inputs, threads=threads) if inner else None
     running = {name: RunningStatistics(_axes(graph, name)) for name in tensors}
     found: dict[int, dict[str, TensorRange]] = {}
+    unbounded: set[str] = set()
     # onnxruntime takes a fixed batch of more than one as it is and no multiple of it.
     step = batch if batch > 1 else _BATCH
     start = 0
     while start < max(sizes, default=0):
         end = min(start + step, *(size for size in sizes if size > start))
-        feeds = {name: samples[name][start:end] for name in graph.inputs}
-        values = {name: feeds[name] for name in inputs}
-        if session is not None:
-            values.update(session.run(feeds))
-        for name, value in values.items():
+        block = take(graph, {name: samples[name] for name in graph.inputs}, start, end)
+        for name, value in _values(graph, block, inputs, session):
             least, most = running[name].add(value)
-            if not (isfinite(least) and isfinite(most)):
+            if isfinite(least) and isfinite(most):
+                continue
+            unbounded.add(name)
+            if name in graph.inputs:
                 raise InputError(
                     f"tensor {name!r} is not finite for calibration samples {start} to "
                     f"{end - 1} (minimum {least}, maximum {most})",
@@ -98,7 +102,22 @@ def gather(
         progress(start, max(sizes))
         if start in sizes:
             found[start] = {name: kept.snapshot() for name, kept in running.items()}
-    return found
+    return {
+        size: known | dict.fromkeys(sorted(unbounded), TensorRange.UNBOUNDED)
+        for size, known in found.items()
+    }
+
+
+def _values(
+    graph: Graph, block: Samples, inputs: Sequence[str], session: FloatSession | None
+) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    """Values of the wanted tensors: at once where only leading axes carry samples, else by runs."""
+    yield from ((name, block[name]) for name in inputs)
+    if session is None:
+        return
+    together = graph.dynamic_batch >= set(graph.inputs) and not graph.batch_dependent
+    for feeds in [block] if together else runs(graph, block):
+        yield from session.run(feeds).items()
 
 
 def _axes(graph: Graph, tensor: str) -> tuple[int, ...]:
@@ -108,41 +127,3 @@ def _axes(graph: Graph, tensor: str) -> tuple[int, ...]:
     if rank == 3 or tensor in graph.inputs:
         axes.add(rank - 1)
     return tuple(sorted(axes - {0}))
-
-
-def model_batch(graph: Graph) -> int:
-    """Samples of one run: what the model fixes, 1 where its batch axis is dynamic."""
-    shape = graph.types[graph.inputs[0]].shape if graph.inputs else None
-    return int(shape[0] or 1) if shape else 1
-
-
-def check_samples(graph: Graph, samples: Mapping[str, npt.NDArray[np.generic]]) -> int:
-    """The number of samples.
-
-    Raises:
-        InputError: None at all, a missing or surplus input, a wrong shape or type, or a number that
-            is not a multiple of the model's fixed batch.
-    """
-    unknown = sorted(set(samples) - set(graph.inputs))
-    missing = sorted(set(graph.inputs) - set(samples))
-    if unknown or missing:
-        raise InputError(
-            f"inputs given: {', '.join(samples) or 'none'}; the model has {', '.join(graph.inputs)}"
-        )
-    counts = set()
-    for name, array in samples.items():
-        known = graph.types[name]
-        expected = known.shape or ()
-        if array.shape[1:] != expected[1:] or array.ndim != len(expected):
-            wanted = ", ".join(["samples", *map(str, expected[1:])])
-            raise InputError(f"input {name!r} has shape {array.shape}; expected ({wanted})")
-        if array.dtype.name != known.dtype:
-            raise InputError(f"input {name!r} is {array.dtype}; expected {known.dtype}")
-        counts.add(len(array))
-    batch = model_batch(graph)
-    if len(counts) != 1 or 0 in counts or any(count % batch for count in counts):
-        raise InputError(
-            f"the inputs hold {', '.join(map(str, sorted(counts)))} samples; expected one number "
-            f"for all, at least 1 and a multiple of the model's batch {batch}"
-        )
-    return counts.pop()

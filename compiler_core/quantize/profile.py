@@ -22,13 +22,12 @@ import numpy.typing as npt
 from compiler_core.errors import InputError
 from compiler_core.files.npz import read_npz, write_npz
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.sampling import check_samples, model_batch
 from compiler_core.graph.text import graph_digest
 from compiler_core.quantize.calibration import (
     Progress,
     Samples,
-    check_samples,
     gather,
-    model_batch,
 )
 from compiler_core.quantize.magnitudes import BINS, Magnitudes
 from compiler_core.quantize.scheme import CalibrationSize
@@ -79,7 +78,10 @@ class Profile:
         """The first samples, where they are at hand."""
         if self.inputs is None:
             return None
-        return {name: array[: self._count(size)] for name, array in self.inputs.items()}
+        count = self._count(size)
+        return {
+            name: array[: len(array) * count // self.samples] for name, array in self.inputs.items()
+        }
 
     def _count(self, size: CalibrationSize | int) -> int:
         return size if isinstance(size, int) else size.samples(self.samples, self.batch)
@@ -223,7 +225,11 @@ def read_profile(path: Path) -> Profile:
             if array is None or array.shape != shape or array.dtype.kind != kind:
                 seen = "missing" if array is None else f"{array.dtype}{list(array.shape)}"
                 raise InputError(f"{path}: array '{size}.{key}' is {seen}; needed is {list(shape)}")
-            if not np.isfinite(array).all() or (kind == "i" and _implausible(key, array)):
+            # A tensor that is not finite everywhere has infinite limits, and nothing else has.
+            limits = key in ("low", "high") and not np.isnan(array).any()
+            if not (limits or np.isfinite(array).all()) or (
+                kind == "i" and _implausible(key, array)
+            ):
                 raise InputError(f"{path}: array '{size}.{key}' holds impossible values")
             found[key] = array
         sizes[size] = _ranges(tensors, channels, found)

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.sampling import check_samples, join, model_batch, shaped
 from compiler_core.graph.session import FloatSession
 from compiler_core.quantize.borders import dequantize_array, from_nchw, integer_levels, to_nchw
-from compiler_core.quantize.calibration import check_samples, model_batch
 from compiler_core.quantize.exponents import ACCUMULATOR_LIMIT, accumulator_bound
 from compiler_core.quantize.gptq import (
     WindowMoments,
@@ -83,13 +83,14 @@ def reconstruction_work(quantized: QuantizedGraph) -> int:
 
 def _even_subset(quantized: QuantizedGraph, samples: Samples) -> Samples:
     """As many samples as memory should hold, spread evenly, in whole runs of the model."""
-    count, batch = check_samples(quantized.source, samples), model_batch(quantized.source)
+    runs = check_samples(quantized.source, samples) // model_batch(quantized.source)
     largest = max((prod(tensor.shape) for tensor in quantized.tensors.values()), default=1)
-    runs = count // batch
     wanted = min(runs, max(1, _ELEMENTS // largest))
-    starts = np.arange(wanted) * runs // wanted * batch
-    chosen = (starts[:, None] + np.arange(batch)).reshape(-1)
-    return {name: array[chosen] for name, array in samples.items()}
+    chosen = np.arange(wanted) * runs // wanted
+    return {
+        name: np.concatenate([np.split(array, runs)[run] for run in chosen])
+        for name, array in samples.items()
+    }
 
 
 class _World:
@@ -97,8 +98,8 @@ class _World:
 
     def __init__(self, quantized: QuantizedGraph, samples: Samples, *, integers: bool) -> None:
         self._quantized, self._integers = quantized, integers
-        self.batch = model_batch(quantized.source)
-        self.count = check_samples(quantized.source, samples)
+        source = quantized.source
+        self.runs = check_samples(source, samples) // model_batch(source)
         self.graph: dict[str, npt.NDArray[Any]] = dict(samples)
         self.operators: dict[str, _Floats] = {}
 
@@ -264,13 +265,13 @@ def windows(values: _Floats, operator: IntegerConv, most: int) -> _Floats:
 def _run_float(world: _World, graph: Graph) -> None:
     """One run of the model at a time, as the executor does."""
     session = FloatSession(graph)
-    feeds = {name: world.graph_tensor(name) for name in graph.inputs}
+    feeds = {name: np.split(world.graph_tensor(name), world.runs) for name in graph.inputs}
     results = [
-        session.run({name: array[i : i + world.batch] for name, array in feeds.items()})
-        for i in range(0, world.count, world.batch)
+        session.run({name: shaped(graph, name, parts[run]) for name, parts in feeds.items()})
+        for run in range(world.runs)
     ]
     for name in graph.outputs:
-        world.graph[name] = np.concatenate([result[name] for result in results])
+        world.graph[name] = join([result[name] for result in results])
 
 
 def _reads(segment: FloatSegment | IntegerSegment) -> tuple[str, ...]:

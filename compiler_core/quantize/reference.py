@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from compiler_core.graph.sampling import check_samples, join, model_batch, runs, take
 from compiler_core.graph.session import FloatSession
 from compiler_core.quantize.borders import (
     dequantize_array,
@@ -23,7 +24,6 @@ from compiler_core.quantize.borders import (
     integer_levels,
     to_nchw,
 )
-from compiler_core.quantize.calibration import check_samples, model_batch
 from compiler_core.quantize.exact import exact_model
 from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph
 
@@ -96,7 +96,7 @@ class ReferenceExecutor:
         count = check_samples(self._quantized.source, inputs)
         blocks = []
         for start in range(0, count, self._block):
-            block = {name: array[start : start + self._block] for name, array in inputs.items()}
+            block = take(self._quantized.source, inputs, start, min(start + self._block, count))
             blocks.append(_Block(self, block, every).run())
         graph = self._quantized.source
         outputs: Arrays = {}
@@ -104,7 +104,7 @@ class ReferenceExecutor:
             if name in graph.constants:
                 outputs[name] = np.asarray(graph.constants[name])
                 continue
-            outputs[name] = np.concatenate([block.outputs[name] for block in blocks])
+            outputs[name] = join([block.outputs[name] for block in blocks], graph.sample_axis(name))
         tensors = {
             name: np.concatenate([block.tensors[name] for block in blocks])
             for name in blocks[0].tensors
@@ -151,12 +151,10 @@ class _Block:
         self._executor = executor
         self._quantized = executor._quantized
         self._every = every
-        batch = executor._batch
-        count = len(next(iter(inputs.values()))) if inputs else batch
-        self._runs = count // batch
+        feeds = list(runs(executor._quantized.source, inputs))
+        self._runs = len(feeds)
         self._floats: dict[str, list[npt.NDArray[Any]]] = {
-            name: [array[i : i + batch] for i in range(0, count, batch)]
-            for name, array in inputs.items()
+            name: [feed[name] for feed in feeds] for name in inputs
         }
         self._integers: dict[str, npt.NDArray[np.float32]] = {}
 
@@ -176,7 +174,7 @@ class _Block:
                         self._integers.pop(name, None)
         source = self._quantized.source
         outputs = {
-            name: np.concatenate([np.atleast_1d(part) for part in self._float_values(name)])
+            name: join(self._float_values(name), source.sample_axis(name))
             for name in source.outputs
             if name not in source.constants
         }

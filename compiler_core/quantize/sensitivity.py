@@ -7,17 +7,16 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.sampling import join, runs
 from compiler_core.graph.session import FloatSession
 from compiler_core.graph.windows import sample_shape
 from compiler_core.quantize.accuracy import Accuracy, Estimate, Metric, measure, sqnr
 from compiler_core.quantize.apply import apply_scheme, weighted_layers
 from compiler_core.quantize.assemble import CPU
 from compiler_core.quantize.borders import dequantize_array, from_nchw
-from compiler_core.quantize.calibration import model_batch
 from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph
 from compiler_core.quantize.reference import IntegerRun, ReferenceExecutor
 from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme, WeightRounding
@@ -65,13 +64,8 @@ def float_scores(graph: Graph, samples: Samples, output: str) -> npt.NDArray[Any
     Raises:
         InputError: onnxruntime cannot run the graph.
     """
-    session, batch = FloatSession(graph, [output]), model_batch(graph)
-    count = len(next(iter(samples.values())))
-    parts = [
-        session.run({name: array[i : i + batch] for name, array in samples.items()})[output]
-        for i in range(0, count, batch)
-    ]
-    return np.concatenate(parts)
+    session = FloatSession(graph, [output])
+    return join([session.run(feeds)[output] for feeds in runs(graph, samples)])
 
 
 def sensitivities(

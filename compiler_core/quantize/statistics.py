@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf, isfinite
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +54,14 @@ class TensorRange:
     negative: Magnitudes | None = None
     channels: Mapping[int, ChannelStatistics] = field(default_factory=dict)
 
+    UNBOUNDED: ClassVar[TensorRange]
+    """Of a tensor that is not finite everywhere."""
+
+    @property
+    def bounded(self) -> bool:
+        """Whether all values are finite."""
+        return isfinite(self.low) and isfinite(self.high)
+
     @property
     def absmax(self) -> float:
         """Largest magnitude."""
@@ -63,6 +73,9 @@ class TensorRange:
         if self.positive is None or self.negative is None:
             return None
         return self.positive.joined(self.negative)
+
+
+TensorRange.UNBOUNDED = TensorRange(-inf, inf)
 
 
 class RunningStatistics:
