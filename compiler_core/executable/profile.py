@@ -189,17 +189,19 @@ def trace_slices(executable: Executable, report: Report) -> Iterator[Slice]:
     target = executable.target
     launches = {segment.name: iter(segment.launches) for segment in executable.npu_segments}
     for layer in report.layers:
-        start, end = round(layer.start_ms * 1e6), round(layer.end_ms * 1e6)
+        # In picoseconds what ends and what begins at once meet; rounded apart, they may overlap by
+        # a nanosecond, and viewers drop what overlaps.
+        start_ps, end_ps = round(layer.start_ms * 1e9), round(layer.end_ms * 1e9)
+        start, end = start_ps // 1000, end_ps // 1000
         arguments = {"segment": layer.segment, "shape": layer.shape}
         if layer.unit == "cpu":
             name = f"{layer.operator} {layer.name}"
             yield Slice(0, name, layer.operator, start, end, arguments=arguments)
             continue
         launch = next(launches[layer.segment])
-        overhead = round(target.launch_overhead_s * 1e9) * len(launch.programs)
-        yield Slice(
-            0, f"launch {layer.name}", "launch", start - overhead, start, arguments=arguments
-        )
+        overhead_ps = round(target.launch_overhead_s * 1e12) * len(launch.programs)
+        launched = (start_ps - overhead_ps) // 1000
+        yield Slice(0, f"launch {layer.name}", "launch", launched, start, arguments=arguments)
         alone = layer.cycles / target.npu.clock_hz * 1e9
         scale = (end - start) / alone if target.npu_cores > 1 else 1.0
         for core, item in _launch_slices(launch, target):

@@ -1,5 +1,8 @@
 """Writes timelines as Chrome trace events, the JSON that Perfetto and chrome://tracing open.
 
+Perfetto takes the colour of a slice from its name and ignores any other wish: what has to look
+alike is named alike, what has to be told apart stands on a track of its own.
+
 Source: the Trace Event Format (complete events ``X`` and metadata events ``M``).
 """
 
@@ -8,25 +11,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import IO
 
 _PROCESS = 1
 
 
-class Colour(Enum):
-    """Names of the viewers' fixed palette (``cname``); ``NONE`` leaves the choice to the viewer."""
-
-    NONE = ""
-    RED = "terrible"
-    ORANGE = "bad"
-    YELLOW = "yellow"
-    GREY = "grey"
-
-
 @dataclass(frozen=True)
 class Slice:
-    """A named span on one track, in nanoseconds; spans of a track are disjoint or nested.
+    """A named span on one track, in nanoseconds; spans of a track are disjoint or nested: Perfetto
+    drops one that partly overlaps another.
 
     ``track`` is the index of the track; ``arguments`` are shown when the slice is selected.
     """
@@ -36,7 +29,6 @@ class Slice:
     category: str
     start_ns: int
     end_ns: int
-    colour: Colour = Colour.NONE
     arguments: Mapping[str, int | float | str] = field(default_factory=dict)
 
 
@@ -60,8 +52,6 @@ def write_trace(
             "ts": item.start_ns / 1000,
             "dur": (item.end_ns - item.start_ns) / 1000,
         }
-        if item.colour is not Colour.NONE:
-            event["cname"] = item.colour.value
         if item.arguments:
             event["args"] = dict(item.arguments)
         stream.write(b",\n" + _line(event))

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.files.trace import Colour, Slice
+from compiler_core.files.trace import Slice
 from compiler_core.units.vta.machine.isa import AluOpcode, MemoryType, Opcode
 from compiler_core.units.vta.simulate.timing_result import Actor, TimingTrace
 
@@ -16,12 +16,6 @@ TRACKS = ("fetch", "load", "compute", "store")
 
 _TRACK = {Actor.FETCH: 0, Actor.LOAD: 1, Actor.COMPUTE: 2, Actor.STORE: 3}
 _TOKEN, _FETCH, _PORT, _QUEUE = "wait: token", "wait: fetch", "wait: port", "wait: queue full"
-_COLOURS = {
-    _TOKEN: Colour.RED,
-    _FETCH: Colour.GREY,
-    _PORT: Colour.ORANGE,
-    _QUEUE: Colour.YELLOW,
-}
 
 
 def timeline(
@@ -72,7 +66,6 @@ def timeline(
                     "stall",
                     nanoseconds(begin),
                     nanoseconds(begin + length),
-                    _COLOURS[cause],
                     {"cycles": length, "before_instruction": index},
                 )
         arguments = {"instruction": index, "start_cycle": start, "cycles": end - start}
@@ -92,7 +85,6 @@ def timeline(
                 "stall",
                 nanoseconds(start),
                 nanoseconds(min(start + port_stall, end)),
-                _COLOURS[_PORT],
                 {"cycles": port_stall, "in_instruction": index},
             )
 
@@ -125,7 +117,6 @@ def _fetch(
                     "stall",
                     nanoseconds(waited),
                     nanoseconds(start),
-                    _COLOURS[_QUEUE],
                     {"cycles": start - waited, "before_instruction": first + low},
                 )
             yield Slice(

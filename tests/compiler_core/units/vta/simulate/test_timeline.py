@@ -115,7 +115,4 @@ def test_file_is_trace_event_json_with_named_tracks(vta_vectors: Path) -> None:
     # 10 ns a cycle, in microseconds.
     finish = next(event for event in spans if event["name"] == "FINISH")
     assert finish["ts"] * 100 == pytest.approx(finish["args"]["start_cycle"])
-    colours = {event["name"]: event.get("cname") for event in spans}
-    assert colours["wait: token"] == "terrible"
-    assert colours["wait: fetch"] == "grey"
-    assert colours["FINISH"] is None
+    assert not [event for event in spans if "cname" in event]  # which Perfetto ignores
