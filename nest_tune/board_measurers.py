@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from math import isfinite
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
+from nest_tune.user_modules import load_named
 
 GROUP = "nest_tune.measurers"
 """Group of entry points."""
@@ -118,13 +118,12 @@ def load_measurer(name: str) -> Measurer:
 
 def _loaded(point: EntryPoint) -> Measure:
     try:
-        found: Any = import_module(point.module)
-        for part in point.attr.split("."):
-            found = getattr(found, part)
+        found = load_named(f"{point.module}:{point.attr}")
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
             f"measurer {point.name!r}: {point.value} cannot be loaded: {error}",
-            hint="a function that takes the folder of a package",
+            hint="a function that takes the folder of a package, in a module of the working folder "
+            "or an installed one",
         ) from error
     if not callable(found):
         raise InputError(f"measurer {point.name!r}: {point.value} cannot be called")

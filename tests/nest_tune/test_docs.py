@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import doctest
 import importlib.util
-import os
 import re
 import shlex
 import shutil
@@ -79,8 +78,8 @@ def test_page_runs_as_printed(
     """One step after another in one folder, as a reader does."""
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # this tree's packages; nothing of the page's
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p not in ("", str(tmp_path))])
     monkeypatch.setenv("NEST_TUNE_STORAGE", f"sqlite:///{tmp_path}/nest-tune.db")
     for step in steps(page):
         if step.kind == "file":
@@ -162,6 +161,19 @@ def test_attributes_that_share_a_line_share_their_text(generate: ModuleType) -> 
         "two": "Of `both`, see `Name`.",
         "three": "Alone.",
     }
+
+
+def test_no_page_has_a_name_that_the_build_writes_itself() -> None:
+    """Sphinx writes these pages last, over ours."""
+    own = {"search", "genindex", "modindex", "py-modindex"}
+    assert not [page for page in DOCS.rglob("*.md") if page.stem in own]
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", *DOCS.glob("*.md"), *(DOCS / "howto").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:\s]+\.md)\b[^)]*\)", page.read_text()):
+            is_built = link.startswith(("generated/", "../generated/"))
+            assert is_built or (page.parent / link).is_file(), f"{page.name}: {link}"
 
 
 def test_every_page_is_reachable() -> None:

@@ -64,6 +64,8 @@ class Subjects:
         metric: Of accuracy.
         measurer: Of latency and energy, by name; empty for the simulator.
         subset: Samples of the first accuracy measurement; 0 for all at once.
+        module: A file in whose folder modules of the user's metric or measurer lie; ``None`` where
+            they are installed.
     """
 
     model: str
@@ -74,6 +76,7 @@ class Subjects:
     metric: str = "top1"
     measurer: str = ""
     subset: int = 128
+    module: str | None = None
 
 
 class Bench:

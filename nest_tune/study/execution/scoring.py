@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from math import log10, sqrt
 from typing import Any
 
@@ -21,6 +20,7 @@ from compiler_core.graph.ir import Graph
 from compiler_core.graph.session import FloatSession
 from compiler_core.quantize.calibration import model_batch
 from nest_tune.study.request.goals import LABELLED
+from nest_tune.user_modules import load_named
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -128,12 +128,12 @@ def _hits(
 
 
 def _user_metric(name: str) -> Callable[[Arrays, npt.NDArray[Any] | None], float]:
-    module, _, function = name.partition(":")
     try:
-        found = getattr(import_module(module), function)
+        found = load_named(name)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
-            f"metric {name!r}: {error}", hint="module:function on PYTHONPATH"
+            f"metric {name!r}: {error}",
+            hint="module:function, the module in the working folder or installed",
         ) from error
 
     def measure(outputs: Arrays, labels: npt.NDArray[Any] | None) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from compiler_core.compile.compile import model_layers, model_tasks
@@ -15,6 +16,7 @@ from compiler_core.files.plain import to_plain
 from compiler_core.tensor.digest import digest
 from nest_tune.study.execution.candidates import Bench, Subjects
 from nest_tune.study.execution.scoring import Score
+from nest_tune.user_modules import allow_folder
 
 Plain = Any
 
@@ -22,7 +24,10 @@ Plain = Any
 def prepare(payload: Plain) -> Bench:
     """A worker's state from :class:`Subjects` as plain values."""
     shapes = {name: tuple(shape) for name, shape in payload["shapes"].items()}
-    bench = Bench(Subjects(**{**payload, "shapes": shapes}))
+    subjects = Subjects(**{**payload, "shapes": shapes})
+    if subjects.module is not None:
+        allow_folder(str(Path(subjects.module).parent))
+    bench = Bench(subjects)
     # Calibrates, and has the simulators compiled where this machine has not run them before, so
     # that no trial's time is spent on it. What is wrong with the default, trial 0 will say.
     bench.quantized({})

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nest_tune.runners.runner import Needs
 from nest_tune.study.execution.candidates import Subjects
+from nest_tune.user_modules import module_files
 
 _BASE_BYTES = 1 << 30
 """A worker with its libraries and a compiled candidate."""
@@ -26,6 +27,8 @@ def files_of(subjects: Subjects) -> dict[str, tuple[str, ...]]:
     ):
         if path is not None:
             found[entry] = (path,)
+    if subjects.module is not None:
+        found["module"] = module_files((subjects.metric, subjects.measurer))
     return found
 
 

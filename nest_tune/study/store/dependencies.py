@@ -19,6 +19,7 @@ from nest_tune.study.proposals.outer_space import make_space
 from nest_tune.study.proposals.proposals import SearchProblem
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.stored_study import StoredStudy
+from nest_tune.user_modules import module_files
 from search_spaces.joint import JointSpace
 
 SUBSET = 128
@@ -45,7 +46,7 @@ class Ground:
     @property
     def context(self) -> str:
         """Digest of what results of workers depend on beside their arguments."""
-        names = ("model", "target", "calibration", "evaluation", "metric", "measurer")
+        names = ("model", "target", "calibration", "evaluation", "metric", "measurer", "modules")
         known = [(name, self.digests[name]) for name in names if name in self.digests]
         return digest([*known, source_digest()], 32)
 
@@ -58,8 +59,17 @@ class Ground:
         ]
         target = str(Path(s.target).resolve()) if s.target.endswith(".toml") else s.target
         model = str(Path(s.model).resolve())
+        modules = module_files((s.metric, s.measurer))
         return Subjects(
-            model, target, paths[0], paths[1], s.shapes, s.metric, s.measurer, subset=SUBSET
+            model,
+            target,
+            paths[0],
+            paths[1],
+            s.shapes,
+            s.metric,
+            s.measurer,
+            subset=SUBSET,
+            module=modules[0] if modules else None,
         )
 
     @property
@@ -101,6 +111,8 @@ def survey_ground(settings: StudySettings, study: StoredStudy | None = None) -> 
     }
     if settings.measurer:
         digests["measurer"] = load_measurer(settings.measurer).identity
+    if modules := module_files((settings.metric, settings.measurer)):
+        digests["modules"] = digest([file_digest(Path(path)) for path in modules], 64)
     return Ground(settings, model, target, space, digests)
 
 

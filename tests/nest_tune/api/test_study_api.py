@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,11 @@ def accuracy_of_zeros(outputs: dict[str, Any], labels: Any) -> float:
 
 @pytest.fixture
 def study(workplace: Path, digits: Path, monkeypatch: pytest.MonkeyPatch) -> nest_tune.Study:
-    """Two trials, with a user's own metric that workers import from PYTHONPATH."""
+    """Two trials, with a user's own metric in a module of the working folder."""
     source = Path(__file__).read_text().partition("class Count")[0]
     own = source + "def zeros(" + Path(__file__).read_text().partition("def accuracy_of_zeros(")[2]
     (workplace / "own_metric.py").write_text(own.partition("@pytest.fixture")[0])
-    monkeypatch.syspath_prepend(workplace)
+    monkeypatch.setattr(sys, "path", list(sys.path))
     return nest_tune.Study.start(
         model=digits / "model.onnx",
         target="vta",
