@@ -127,11 +127,14 @@ def show(name: NameOfTrial, storage: StorageUrl = None, as_json: AsJson = False)
             "settings": settings,
             "digests": result.study.document["digests"],
         }
+        if (failed := result.first_failure) is not None:
+            body["first_failure"] = trial_document(failed)
         print_json("study-show", body)
         return
     out.print(f"study {study}: {study_status(result)}, {len(result.trials)} trials")
     for outcome, count in outcome_counts(result.trials).items():
         out.print(f"  {outcome:<18} {count}")
+    _print_first_failure(result)
     for key, value in settings.items():
         if value not in (None, [], {}):
             out.print(f"  {key:<18} {value}", soft_wrap=True)
@@ -231,6 +234,21 @@ def export(
     print(f"trial {trial.number} of {study}: {output}")
 
 
+def _print_first_failure(result: StudyResult) -> bool:
+    """Says why nothing was measured, where every trial failed; whether that is so."""
+    failed = result.first_failure
+    if failed is None:
+        return False
+    out = console()
+    out.print(
+        f"every trial failed; the first, trial {failed.number} ({failed.outcome.value}): "
+        f"{failed.message}",
+        soft_wrap=True,
+    )
+    out.print(f"more of it: nest-tune study show {result.study.name}:{failed.number}")
+    return True
+
+
 def print_result(
     result: StudyResult,
     space: JointSpace | None,
@@ -261,6 +279,8 @@ def print_result(
         out.print("default:")
         out.print(trials_table([default]))
     if chosen is None:
+        if _print_first_failure(result):
+            return
         limits = ", ".join(f"{x.metric.value} {x.text}" for x in result.settings.limits)
         out.print(f"nothing is feasible ({limits or 'no trial was measured'}); the closest trials:")
         near = closest(result.trials, result.settings.limits, default)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -40,7 +41,8 @@ def _gather_profile(ground: Ground) -> None:
 def working(
     ground: Ground, storage: StudyStorage, study: StoredStudy, observer: Observer
 ) -> Iterator[Engine]:
-    """An engine with its workers; both end with the block, however it is left."""
+    """An engine with its workers; both end with the block, however it is left. A new study that
+    fails before its first trial is deleted, so that it can be started again under its name."""
     settings = ground.settings
     storage.take(study)
     status = Status.STOPPED
@@ -88,10 +90,14 @@ def working(
         status = Status.FAILED
         raise
     finally:
+        has_failed = isinstance(sys.exception(), Exception)  # not interrupted: that is resumed
         try:
             opened.close()
         finally:
-            storage.release(study, status)
+            if has_failed and study.status is Status.NEW and not storage.trials(study):
+                storage.delete(study)
+            else:
+                storage.release(study, status)
 
 
 def make_tuner(

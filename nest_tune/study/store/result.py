@@ -51,6 +51,13 @@ class StudyResult:
         """When the study was started: local time for people."""
         return time.strftime("%Y-%m-%d %H:%M", time.localtime(self.study.created_s))
 
+    @property
+    def first_failure(self) -> OuterTrial | None:
+        """The first trial, where every one failed; else ``None``."""
+        if any(trial.outcome.is_measured for trial in self.trials):
+            return None
+        return min(self.trials, key=lambda trial: trial.number, default=None)
+
     def chosen(self, rule: str = "knee") -> OuterTrial | None:
         """One trial of the front; ``None`` where nothing is feasible."""
         return pick(self.front, self.settings.objectives, rule)
@@ -63,6 +70,17 @@ def load_result(storage: StudyStorage, study: StoredStudy) -> StudyResult:
     tasks = {name: tuned_from_plain(v) for name, v in storage.tasks(study).items()}
     front = pareto_front(trials, settings.objectives)
     return StudyResult(study, settings, trials, tasks, front)
+
+
+def moved_result(result: StudyResult, moved: Mapping[str, str | None]) -> StudyResult:
+    """A study whose files lie elsewhere by now.
+
+    Args:
+        result: The study.
+        moved: Paths by setting, such as ``model``; ``None`` for what lies where it lay.
+    """
+    given: dict[str, Any] = {name: path for name, path in moved.items() if path is not None}
+    return replace(result, settings=replace(result.settings, **given))
 
 
 def compile_trial(ground: Ground, result: StudyResult, trial: OuterTrial) -> CompiledModel:

@@ -12,6 +12,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import sqlalchemy as sql
@@ -99,6 +100,9 @@ class StudyStorage:
                 f"storage {self.shown}: there is no file {file}",
                 hint="nest-tune study start makes it; or give --storage",
             )
+        if create and file is not None:
+            with suppress(OSError):  # what is wrong then, opening the file says
+                file.absolute().parent.mkdir(exist_ok=True)
         self._make_tables()
 
     def _make_tables(self) -> None:

@@ -43,6 +43,8 @@ def result_document(
     if chosen is None:
         near = closest(result.trials, result.settings.limits, default)
         document["closest"] = [trial_document(trial) for trial in near]
+    if (failed := result.first_failure) is not None:
+        document["first_failure"] = trial_document(failed)
     return document
 
 

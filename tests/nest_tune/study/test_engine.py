@@ -235,3 +235,44 @@ def test_changed_data_are_refused(studies: Any) -> None:
     path.write_bytes(path.read_bytes() + b"x")
     with pytest.raises(InputError, match="evaluation: digest"):
         studies.run(studies.settings(), if_exists="resume")
+
+
+def failing(function: str, error: str) -> Any:
+    """A hurdle at which every call of a function fails."""
+
+    def hurdle(work: Work) -> Answer | None:
+        if not work.function.endswith(function):
+            return None
+        return Answer(work.ticket, Ending.ERROR, error=error, message="the plug is out")
+
+    return hurdle
+
+
+@pytest.mark.parametrize("error", ["InputError", "OSError"])
+def test_a_start_that_fails_before_its_first_trial_leaves_no_name(studies: Any, error: str) -> None:
+    settings = studies.settings(trials=2)
+    with pytest.raises(NestTuneError, match="the plug is out"):
+        studies.run(settings, hurdle=failing(":float_accuracy", error))
+    with pytest.raises(InputError, match="no study"):
+        StudyStorage(settings.storage).find(settings.name)
+    assert len(studies.run(settings).trials) == 2  # under the same name
+
+
+def test_a_resume_that_is_broken_off_keeps_its_trials(studies: Any) -> None:
+    settings = studies.settings(trials=1)
+    studies.run(settings)
+    more = replace(settings, trials=2)
+    with pytest.raises(BrokenOff):
+        studies.run(more, if_exists="resume", hurdle=after(0))
+    storage = StudyStorage(settings.storage)
+    study = storage.find(settings.name)
+    assert study.status is Status.STOPPED
+    assert len(storage.trials(study)) == 1
+
+
+def test_where_every_trial_failed_the_first_reason_is_known(studies: Any) -> None:
+    result = studies.run(studies.settings(trials=3), hurdle=failing(":survey", "InputError"))
+    assert [trial.outcome for trial in result.trials] == [Outcome.COMPILE] * 3
+    assert result.first_failure is result.trials[0]
+    assert result.first_failure.message == "the plug is out"
+    assert studies.run(studies.settings(trials=3, name="good")).first_failure is None

@@ -108,7 +108,7 @@ def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a database"):
         StudyStorage(f"sqlite:///{tmp_path / 'n.db'}")
     with pytest.raises(MissingDependencyError, match="unable to open"):
-        StudyStorage(f"sqlite:///{tmp_path / 'nowhere' / 'n.db'}")
+        StudyStorage(f"sqlite:///{tmp_path / 'no' / 'where' / 'n.db'}")
     with pytest.raises(InputError, match="there is no file"):
         StudyStorage(f"sqlite:///{tmp_path / 'm.db'}", create=False)
 
@@ -135,3 +135,12 @@ def test_a_missing_driver_is_named_and_passwords_are_not_shown(
         StudyStorage("mysql+pymysql://user:secret@host/db")
     assert "secret" not in f"{caught.value} {caught.value.hint}"
     assert caught.value.hint == "pip install pymysql"
+
+
+def test_the_folder_of_a_new_database_is_made(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/out/studies.db"
+    with pytest.raises(InputError, match="there is no file"):
+        StudyStorage(url, create=False)
+    assert not (tmp_path / "out").exists()
+    StudyStorage(url).close()
+    assert (tmp_path / "out" / "studies.db").is_file()
