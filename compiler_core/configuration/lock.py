@@ -51,7 +51,9 @@ class Lock:
         shapes: Of inputs with dynamic axes.
         versions: Of what compiled it; for people, never compared.
         layers: Steps in execution order, by a unique name.
-        calibration: Path like ``model``, where the scheme takes the calibration data again.
+        calibration: Path of the calibration data, like ``model``; empty for none.
+        calibration_digest: SHA-256 of that file.
+        evaluation_file: Path of the evaluation data, like ``model``; empty for none.
     """
 
     model: str
@@ -64,3 +66,5 @@ class Lock:
     versions: Mapping[str, str] = field(default_factory=dict)
     layers: Mapping[str, LockedLayer] = field(default_factory=dict)
     calibration: str = ""
+    calibration_digest: str = ""
+    evaluation_file: str = ""

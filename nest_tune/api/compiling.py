@@ -20,6 +20,7 @@ from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from nest_tune.api.quantizing import compile_warnings, quantize, with_first_latency
 from nest_tune.api.values import Arrays, PathName, Progress, samples_of
+from nest_tune.named import named_by_lock
 from nest_tune.stores.default_scheme import with_default_scheme
 from nest_tune.stores.profile_store import stored_profile
 
@@ -62,8 +63,8 @@ class Compilation:
 
 
 def compile(  # noqa: A001 - the verb of the command line
-    model: PathName,
-    target: str | Target,
+    model: PathName | None,
+    target: str | Target | None,
     output: PathName,
     *,
     config: PathName | Configuration | None = None,
@@ -78,15 +79,15 @@ def compile(  # noqa: A001 - the verb of the command line
     """Compiles one configuration of a model to a package of verified programs.
 
     Args:
-        model: ONNX file.
-        target: Name of a target, path of a ``.toml`` file, or a loaded target.
+        model: ONNX file; ``None`` for the one that a lock file names.
+        target: Name of a target, path of a ``.toml`` file, or a loaded target; ``None`` likewise.
         output: Folder of the package; an older package there is replaced.
         config: Configuration or lock file; the untuned default without: of quantization the first
             scheme of a ladder that is good enough on the calibration data.
         plan: Plan file; nodes that it leaves free are placed where they cost least.
         calibration: Samples of the inputs, float32 in the model's layout, samples first: an
             ``.npz`` file or arrays by input (``x`` stands for the only input). Needed unless the
-            configuration holds exponents.
+            configuration holds exponents, or is a lock file, which names them.
         profile: Statistics that ``quantize profile`` wrote, in place of ``calibration``.
         shapes: Of inputs with dynamic axes, by input.
         emit: Texts to add to the package: ``graph``, ``tensor``, ``commands``.
@@ -108,15 +109,28 @@ def compile(  # noqa: A001 - the verb of the command line
         >>> made.metrics.latency_ms < 1
         True
     """
-    folder, path = Path(output), Path(model)
+    folder = Path(output)
     if calibration is not None and profile is not None:
         raise InputError("calibration and profile are both given", hint="one of them says it all")
     levels = [Level(name) for name in _known_levels(emit)]
     require_free(folder)
-    chip = target if isinstance(target, Target) else load_target(target)
     configuration = config if isinstance(config, Configuration) else Configuration()
     if config is not None and not isinstance(config, Configuration):
         configuration = read_configuration(Path(config))
+        if configuration.lock is not None:
+            named = named_by_lock(Path(config), configuration)
+            model, target = model or named.model.found(), target or named.target
+            shapes = shapes or named.shapes
+            if calibration is None and profile is None and _takes_data(configuration):
+                calibration = None if named.calibration is None else named.calibration.found()
+    if model is None or target is None:
+        missing = "model" if model is None else "target"
+        raise InputError(
+            f"compile: no {missing}",
+            hint="MODEL.onnx --target vta, or a lock file or study that names them",
+        )
+    path = Path(model)
+    chip = target if isinstance(target, Target) else load_target(target)
     progress(f"importing {path.name}")
     source = load_model(path, shapes)
     where = None if plan is None else Path(plan)
@@ -140,6 +154,12 @@ def compile(  # noqa: A001 - the verb of the command line
     progress(f"writing {folder}")
     write_package(compiled, folder, texts)
     return replace(compilation(compiled, folder), warnings=warnings)
+
+
+def _takes_data(configuration: Configuration) -> bool:
+    """Whether calibration data have a say in what a configuration compiles to."""
+    scheme = configuration.scheme
+    return not scheme.exponents or scheme.quantization().needs_statistics
 
 
 def _known_levels(names: Sequence[str]) -> Sequence[str]:

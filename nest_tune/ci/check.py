@@ -23,6 +23,7 @@ from compiler_core.files.npz import read_npz
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.targets.load import load_target
 from nest_tune.ci.lock import Sources, constants_sha256, locked, locked_layers
+from nest_tune.named import named_by_lock
 from nest_tune.study.execution.scoring import float_outputs, score
 from nest_tune.study.request.goals import COMPARING
 
@@ -90,6 +91,9 @@ def check(
     path: Path,
     data: Path | None,
     *,
+    model: Path | None = None,
+    calibration: Path | None = None,
+    with_accuracy: bool = True,
     accept_data: bool = False,
     progress: Progress = lambda _: None,
 ) -> CheckResult:
@@ -97,7 +101,9 @@ def check(
 
     Args:
         path: The lock file.
-        data: Evaluation data; without them no accuracy is compared.
+        data: Evaluation data, else those that the lock names.
+        model, calibration: Likewise.
+        with_accuracy: Whether to compare the accuracy, where the lock holds one.
         accept_data: Whether other data than the lock's may be used, to be locked anew.
         progress: Told what is being done.
 
@@ -111,27 +117,15 @@ def check(
             f"{path}: a configuration without [lock]: there is nothing to compare with",
             hint="nest-tune study export NAME -o best.toml writes one",
         )
-    for name, value in (
-        ("model", lock.model),
-        ("target", lock.target),
-        ("calibration", lock.calibration),
-    ):
-        if "\0" in value:
-            raise InputError(f"{path}: lock.{name}: {value!r} is no path")
-    folder = path.absolute().parent
-    target_name = str(folder / lock.target) if lock.target.endswith(".toml") else lock.target
-    shapes = {name: tuple(shape) for name, shape in lock.shapes.items()}
-    calibration = folder / lock.calibration if lock.calibration else None
-    sources = Sources(
-        folder / lock.model, target_name, shapes, data, lock.metric, lock.samples, calibration
-    )
+    sources = _sources(path, configuration, lock, model, calibration)
+    data = _data(path, configuration, data) if with_accuracy else None
     if data is not None:
         sources = _with_data(sources, lock, path, data, accept_data=accept_data)
     progress(f"importing {sources.model.name}")
-    model = load_model(sources.model, shapes)
-    target = load_target(target_name)
+    source = load_model(sources.model, sources.shapes)
+    target = load_target(sources.target)
     subjects = tuple(
-        _subjects(configuration, Subject(model.name, model.digest), Subject("", target.digest))
+        _subjects(configuration, Subject(source.name, source.digest), Subject("", target.digest))
     )
     free = replace(
         configuration,
@@ -140,8 +134,8 @@ def check(
     )
     compared: dict[str, tuple[str, ...]] = {}
     try:
-        calibrated = sources.calibration_samples(model)
-        quantized, lost = _without_lost_tasks(quantize_model(model, free, calibrated), lock)
+        calibrated = sources.calibration_samples(source, free)
+        quantized, lost = _without_lost_tasks(quantize_model(source, free, calibrated), lock)
         compiled = compile_model(quantized, target, progress=progress)
     except InfeasibleError as error:
         failed = Difference("compile", "a package", error.message, _layer_of(error.message, lock))
@@ -153,15 +147,28 @@ def check(
     measured: dict[str, float] = {}
     if data is not None:
         progress("measuring accuracy")
-        measured, samples = _accuracy(model, quantized, sources, data)
+        measured, samples = _accuracy(source, quantized, sources, data)
         sources = replace(sources, samples=samples)
     elif lock.evaluation:  # what was not measured again stays as it is
         measured = {n: v for n, v in configuration.measured.items() if n.startswith(_ACCURACY)}
     compiled = replace(compiled, configuration=replace(compiled.configuration, measured=measured))
-    updated = locked(compiled, sources, folder)
-    if data is None and updated.lock is not None:
+    updated = locked(compiled, sources, path.absolute().parent)
+    assert updated.lock is not None
+    if sources.calibration is None:
         kept = replace(
-            updated.lock, metric=lock.metric, evaluation=lock.evaluation, samples=lock.samples
+            updated.lock,
+            calibration=lock.calibration,
+            calibration_digest=lock.calibration_digest,
+        )
+        updated = replace(updated, lock=kept)
+    assert updated.lock is not None
+    if data is None:
+        kept = replace(
+            updated.lock,
+            metric=lock.metric,
+            evaluation=lock.evaluation,
+            samples=lock.samples,
+            evaluation_file=lock.evaluation_file,
         )
         updated = replace(updated, lock=kept)
     differences += subjects
@@ -171,6 +178,41 @@ def check(
         names = tuple(name for name in names if not name.startswith(_ACCURACY))
     compared[TOTALS] = ("model digest", "target digest", "constants", *names)
     return CheckResult(path, compared, tuple(differences), updated)
+
+
+def _sources(
+    path: Path,
+    configuration: Configuration,
+    lock: Lock,
+    model: Path | None,
+    calibration: Path | None,
+) -> Sources:
+    """What a lock was made from, with the calibration data where its scheme takes them again."""
+    named = named_by_lock(path, configuration)
+    needed = configuration.scheme.quantization().needs_statistics
+    if calibration is None and named.calibration is not None and needed:
+        calibration = named.calibration.found()
+    return Sources(
+        model or named.model.found(),
+        named.target,
+        named.shapes,
+        None,
+        lock.metric,
+        lock.samples,
+        calibration,
+    )
+
+
+def _data(path: Path, configuration: Configuration, data: Path | None) -> Path | None:
+    """Evaluation data: as given, else as the lock names them."""
+    named = named_by_lock(path, configuration).evaluation
+    if data is not None or named is None:
+        return data
+    try:
+        return named.found()
+    except InputError as error:
+        hint = f"{error.hint}; or compare everything but the accuracy: --without-data"
+        raise InputError(error.message, hint=hint) from error
 
 
 def _with_data(
@@ -183,6 +225,7 @@ def _with_data(
             f"{data}: digest {found[:16]}…; the accuracy in {path} was measured on data {was}",
             hint=f"nest-tune ci check {path} --data {data} --update takes these data from now on",
         )
+    sources = replace(sources, evaluation=data)
     if lock.metric:
         return sources
     labelled = LABELS in read_npz(data, names=[LABELS])

@@ -81,7 +81,7 @@ def _require_complete(
         InternalError: The configuration lacks something.
     """
     again = compile_model(
-        quantize_model(ground.model, found, sources.calibration_samples(ground.model)),
+        quantize_model(ground.model, found, sources.calibration_samples(ground.model, found)),
         ground.target,
     )
     if (

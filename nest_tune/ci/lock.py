@@ -42,13 +42,15 @@ class Sources:
     samples: int = 0
     calibration: Path | None = None
 
-    def calibration_samples(self, model: FloatModel) -> Arrays | None:
-        """What was calibrated with, ``None`` for none.
+    def calibration_samples(self, model: FloatModel, configuration: Configuration) -> Arrays | None:
+        """What was calibrated with, where a configuration takes it again, else ``None``.
 
         Raises:
             InputError: It cannot be read or does not fit the model.
         """
-        return None if self.calibration is None else read_samples(self.calibration, model.graph)
+        if self.calibration is None or not configuration.scheme.quantization().needs_statistics:
+            return None
+        return read_samples(self.calibration, model.graph)
 
 
 def locked(compiled: CompiledModel, sources: Sources, folder: Path) -> Configuration:
@@ -60,13 +62,12 @@ def locked(compiled: CompiledModel, sources: Sources, folder: Path) -> Configura
         folder: Where the lock file will lie.
 
     Raises:
-        InputError: The evaluation data cannot be read.
+        InputError: Data cannot be read.
     """
     target = sources.target
     if target.endswith(".toml"):
         target = _relative(Path(target), folder)
     has_accuracy = sources.evaluation is not None
-    needed = sources.calibration if compiled.configuration.scheme.decisions else None
     lock = Lock(
         _relative(sources.model, folder),
         target,
@@ -77,7 +78,9 @@ def locked(compiled: CompiledModel, sources: Sources, folder: Path) -> Configura
         dict(sorted(sources.shapes.items())),
         versions(),
         locked_layers(compiled),
-        "" if needed is None else _relative(needed, folder),
+        "" if sources.calibration is None else _relative(sources.calibration, folder),
+        "" if sources.calibration is None else file_digest(sources.calibration),
+        "" if sources.evaluation is None else _relative(sources.evaluation, folder),
     )
     kept = {n: v for n, v in compiled.configuration.measured.items() if n.startswith("accuracy")}
     return replace(compiled.configuration, measured={**compiled.metrics.costs, **kept}, lock=lock)

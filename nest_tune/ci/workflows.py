@@ -12,6 +12,7 @@ from enum import Enum
 from pathlib import Path
 
 from compiler_core.configuration.configuration import read_configuration
+from compiler_core.configuration.lock import Lock
 from compiler_core.errors import InputError
 from compiler_core.files.file_digest import file_digest
 
@@ -96,7 +97,7 @@ def plan_jobs(locks: Sequence[Path], data: Sequence[Path], root: Path) -> Plan:
                 f"{path}: a configuration without [lock]: there is nothing to compare with",
                 hint="nest-tune study export NAME -o best.toml writes one",
             )
-        found = files.get(lock.evaluation)
+        found = files.get(lock.evaluation) or _named_data(path, lock, root)
         used.add(lock.evaluation)
         if lock.evaluation and found is None:
             notes.append(f"{path}: without its evaluation data (--data) accuracy is not compared")
@@ -110,6 +111,14 @@ def plan_jobs(locks: Sequence[Path], data: Sequence[Path], root: Path) -> Plan:
         if digest not in used:
             raise InputError(f"--data {path}: no lock file was measured on these data")
     return Plan(tuple(jobs), tuple(notes))
+
+
+def _named_data(path: Path, lock: Lock, root: Path) -> Path | None:
+    """The evaluation data that a lock names, where they are in the repository as they were."""
+    place = path.absolute().parent / lock.evaluation_file
+    if not lock.evaluation_file or not place.resolve().is_relative_to(root.resolve()):
+        return None
+    return place if place.is_file() and file_digest(place) == lock.evaluation else None
 
 
 def _inside(path: Path, root: Path) -> str:
@@ -157,7 +166,10 @@ _HEAD = """\
 # Compiles every lock file again and compares all numbers with it. Written by `nest-tune ci init`.
 # To accept new numbers: nest-tune ci check LOCK --update, and commit the lock file.
 """
-_CHECK = 'nest-tune ci check "$LOCK" ${DATA:+--data "$DATA"} --junit nest-tune.xml'
+_CHECK = (
+    'if [ -n "$DATA" ]; then set -- --data "$DATA"; else set -- --without-data; fi; '
+    'nest-tune ci check "$LOCK" "$@" --junit nest-tune.xml'
+)
 
 
 def _github(entries: Sequence[tuple[str, str]], requirement: str, python: str) -> str:

@@ -66,7 +66,17 @@ def check(
     lock: Annotated[Path, typer.Argument(metavar="LOCK", help="Lock file of study export.")],
     data: Annotated[
         Path | None,
-        typer.Option(metavar="eval.npz", help="Compare the accuracy on these data, too."),
+        typer.Option(metavar="eval.npz", help="Evaluation data; else those that LOCK names."),
+    ] = None,
+    without_data: Annotated[
+        bool, typer.Option("--without-data", help="Compare everything but the accuracy.")
+    ] = False,
+    model: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="ONNX file; else the one that LOCK names.")
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(metavar="calib.npz", help="Calibration data; else those that LOCK names."),
     ] = None,
     junit: Annotated[
         Path | None, typer.Option(metavar="F", help="Write the result as JUnit XML.")
@@ -90,7 +100,17 @@ def check(
     from nest_tune.ci.reports import headline, markdown
     from nest_tune.ci.reports import junit as junit_text
 
-    result = checking.check(lock, data, accept_data=update, progress=progress)
+    if without_data and data is not None:
+        raise InputError("--data and --without-data are both given", hint="one of them says it all")
+    result = checking.check(
+        lock,
+        data,
+        model=model,
+        calibration=calibration,
+        with_accuracy=not without_data,
+        accept_data=update,
+        progress=progress,
+    )
     if junit is not None:
         content = junit_text(result)
         write_atomically(junit, lambda stream: stream.write(content))

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler_core.errors import InputError
-from nest_tune.cli.completion import trial_names
-from nest_tune.cli.options import AsJson, ModelFile, Shapes, TargetName, parse_shapes
+from nest_tune.cli.completion import target_names, trial_names
+from nest_tune.cli.options import AsJson, Shapes, parse_shapes
 from nest_tune.cli.output import console, print_json, progress
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from compiler_core.configuration.configuration import Configuration
     from nest_tune.api.compiling import Compilation
+    from nest_tune.named import Named
 
 EXAMPLE = "Example: nest-tune compile resnet8.onnx --target vta --calibration calib.npz -o out"
 
@@ -24,11 +27,23 @@ LEVELS = ("graph", "tensor", "commands")
 
 
 def compile_(
-    model: ModelFile,
-    target: TargetName,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the package.")
     ],
+    model: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[MODEL]", help="ONNX file; else the one that --config or --study names."
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="T",
+            autocompletion=target_names,
+            help="Name of a target, or path of a .toml file; else as --config or --study name it.",
+        ),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(metavar="best.toml", help="Configuration; else the untuned default."),
@@ -54,7 +69,11 @@ def compile_(
     ] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option(metavar="calib.npz", help="Samples of the inputs: x, or one array per input."),
+        typer.Option(
+            metavar="calib.npz",
+            help="Samples of the inputs: x, or one array per input; else those that --config or "
+            "--study name, where they are needed.",
+        ),
     ] = None,
     profile: Annotated[
         Path | None,
@@ -80,7 +99,16 @@ def compile_(
     if study is not None:
         if config is not None:
             raise InputError("--config and --study are both given", hint="one of them says it all")
-        configuration = _of_study(study, pick, storage)
+        moved = {
+            "model": None if model is None else str(model),
+            "target": target,
+            "calibration": None if calibration is None else str(calibration),
+        }
+        configuration, named = _of_study(study, pick, storage, moved)
+        model, target = model or named.model.path, target or named.target
+        shapes = shapes or dict(named.shapes)
+        if calibration is None and profile is None and named.calibration is not None:
+            calibration = named.calibration.path
     compiled = compile_package(
         model,
         target,
@@ -102,14 +130,23 @@ def compile_(
     _print_summary(compiled)
 
 
-def _of_study(name: str, pick: str, storage: str | None) -> Configuration:
-    from nest_tune.api.study import Study
-    from nest_tune.cli.study_options import split_name
+def _of_study(
+    name: str, pick: str, storage: str | None, moved: Mapping[str, str | None]
+) -> tuple[Configuration, Named]:
+    """The configuration of a trial, and what its study names; ``moved`` says what lies elsewhere
+    by now."""
+    from nest_tune.cli.study_options import open_storage, split_name
+    from nest_tune.named import named_by_study
+    from nest_tune.study.store.result import compile_trial, load_result, moved_result
+    from nest_tune.study.store.selection import ground_of, selected
 
     study, number = split_name(name)
-    opened = Study.open(study, storage)
+    opened = open_storage(storage)
     progress(f"reading {f'trial {number}' if number is not None else 'the pick'} of study {study}")
-    return opened.configuration(number, pick=pick)
+    result = moved_result(load_result(opened, opened.find(study)), moved)
+    trial = selected(result, number, pick)
+    configuration = compile_trial(ground_of(result), result, trial).configuration
+    return configuration, named_by_study(result)
 
 
 def _parse_levels(text: str | None) -> list[str]:

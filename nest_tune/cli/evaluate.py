@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, cast
 
 import typer
 
-from nest_tune.cli.options import AsJson, parse_shapes
+from compiler_core.errors import InputError
+from nest_tune.cli.completion import study_names
+from nest_tune.cli.options import AsJson, named_source, parse_shapes
 from nest_tune.cli.output import print_json
 
 EXAMPLE = "Example: nest-tune evaluate out --data eval.npz --against resnet8.onnx --json"
@@ -23,6 +25,9 @@ class MetricName(Enum):
     AGREEMENT = "agreement"
 
 
+_METRICS = frozenset(metric.value for metric in MetricName)
+
+
 class Executor(Enum):
     """Who computes the integers; both give the same bits."""
 
@@ -33,8 +38,31 @@ class Executor(Enum):
 def evaluate(
     package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="Folder of the package.")],
     data: Annotated[
-        Path, typer.Option(metavar="eval.npz", help="x (or one array per input) and labels y.")
-    ],
+        Path | None,
+        typer.Option(
+            metavar="eval.npz",
+            help="x (or one array per input) and labels y; else those that --config or --study "
+            "name.",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="best.toml", help="Lock file: its data and metric, against its model."
+        ),
+    ] = None,
+    study: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=study_names,
+            help="Study: its data and metric, against its model.",
+        ),
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Database of --study; default sqlite:///nest-tune.db."),
+    ] = None,
     against: Annotated[
         Path | None, typer.Option(metavar="model.onnx", help="Float model to compare with.")
     ] = None,
@@ -60,6 +88,18 @@ def evaluate(
 ) -> None:
     """Measure the accuracy of a package on labelled data."""
     shapes = parse_shapes(shape)
+    named = named_source(config, study, storage)
+    counted = None if metric is None else metric.value
+    if named is not None:
+        data = data or (None if named.evaluation is None else named.evaluation.found())
+        against = against or named.model.found()
+        shapes = shapes or dict(named.shapes)
+        counted = counted or (named.metric if named.metric in _METRICS else None)
+    if data is None:
+        raise InputError(
+            "evaluate: no data",
+            hint="--data eval.npz, or --config best.toml or --study NAME, which name them",
+        )
 
     from nest_tune.api.packages import evaluate as evaluate_package
 
@@ -67,7 +107,7 @@ def evaluate(
         package,
         data,
         against=against,
-        metric=None if metric is None else metric.value,
+        metric=cast("Literal['top1', 'top5', 'agreement'] | None", counted),
         limit=limit,
         executor=executor.value,
         output=output,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from compiler_core.errors import InputError
 from nest_tune.cli.completion import target_names
 from nest_tune.study.request.settings import DEFAULT_STORAGE
+
+if TYPE_CHECKING:
+    from nest_tune.named import Named
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file.")]
@@ -38,6 +41,27 @@ RecordStorage = Annotated[
         help=f"Measurement database; {DEFAULT_STORAGE} by default.",
     ),
 ]
+
+
+def named_source(config: Path | None, study: str | None, storage: str | None) -> Named | None:
+    """What the lock file or the study of an option names; ``None`` without any.
+
+    Raises:
+        InputError: Both are given, or there is no such lock file or study.
+    """
+    from nest_tune.named import named_by_lock, named_by_study
+
+    if config is not None and study is not None:
+        raise InputError("--config and --study are both given", hint="one of them says it all")
+    if config is not None:
+        return named_by_lock(config)
+    if study is None:
+        return None
+    from nest_tune.cli.study_options import open_storage, split_name
+    from nest_tune.study.store.result import load_result
+
+    opened = open_storage(storage)
+    return named_by_study(load_result(opened, opened.find(split_name(study)[0])))
 
 
 def parse_shapes(options: Sequence[str] | None) -> dict[str, tuple[int, ...]]:

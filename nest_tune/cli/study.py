@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,7 @@ from nest_tune.cli.options import AsJson, Shapes, parse_shapes
 from nest_tune.cli.output import console, print_json, progress, without_password
 from nest_tune.cli.study_options import (
     Jobs,
+    MovedFile,
     Name,
     Output,
     Pick,
@@ -65,6 +67,12 @@ def start(
     file: Annotated[
         Path | None,
         typer.Argument(metavar="[STUDY.toml]", help="Study file; flags go before what it says."),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="best.toml", help="Lock file: its model, target and data where none is given."
+        ),
     ] = None,
     model: Annotated[str | None, typer.Option(metavar="FILE", help="ONNX file.")] = None,
     target: Annotated[
@@ -137,6 +145,7 @@ def start(
 
     flags = Flags(
         name=name,
+        config=config,
         model=model,
         target=target,
         calibration=calibration,
@@ -203,14 +212,20 @@ def resume(
     runner: RunnerName = None,
     ray_address: RayAddress = None,
     storage: StorageUrl = None,
+    model: MovedFile = None,
+    target: MovedFile = None,
+    calibration: MovedFile = None,
+    evaluation: MovedFile = None,
     pick: Pick = _PICK,
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
     """Go on where a study stopped: same sampler, same space."""
+    from nest_tune.named import require_files
     from nest_tune.study.request.durations import parse_timeout
     from nest_tune.study.store.creation import create_study
     from nest_tune.study.store.dependencies import survey_ground
+    from nest_tune.study.store.result import load_result
     from nest_tune.study.store.resume import check_file, resumed_settings
 
     _check_output(output)
@@ -225,8 +240,13 @@ def resume(
         jobs=jobs,
         runner=runner,
         ray_address=ray_address,
+        model=model,
+        target=target,
+        calibration=calibration,
+        evaluation=evaluation,
     )
     progress(f"importing {settings.model}")
+    require_files(replace(load_result(opened, study), settings=settings))
     ground = survey_ground(settings, study)
     study = create_study(opened, ground, "resume")
     _run(ground, opened, study, storage, pick, output, as_json)

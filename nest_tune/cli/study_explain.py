@@ -51,7 +51,10 @@ def explain(
             "trial": trial_document(trial),
             "default": None if default is None else trial_document(default),
             "bound_ms": found.bound_ms,
-            "effects": [asdict(effect) for effect in found.effects],
+            "effects": [
+                {**asdict(effect), "verdict": explaining.verdict(effect, trial, result).value}
+                for effect in found.effects
+            ],
             "limits": [asdict(binding) for binding in found.bindings],
             "on_cpu": dict(found.on_cpu),
         }
@@ -64,10 +67,13 @@ def _print(found: Explanation, result: StudyResult) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from nest_tune.report.explain import is_worse
+    from nest_tune.report.explain import Verdict, limit_text, verdict
 
     trial, out = found.trial, console()
-    names = [n for n in ("latency_ms", "energy_mj", "size_bytes", "accuracy") if n in trial.metrics]
+    settings = result.settings
+    asked = [x.metric.value for x in (*settings.objectives, *settings.limits)]
+    usual = ["latency_ms", "energy_mj", "size_bytes", "accuracy"]
+    names = [n for n in dict.fromkeys([*asked, *usual]) if n in trial.metrics]
     out.print(f"trial {trial.number} of {result.study.name}:")
     table = Table("", *names, box=None)
     if found.default is not None:
@@ -77,14 +83,15 @@ def _print(found: Explanation, result: StudyResult) -> None:
     if found.bound_ms:
         out.print(f"with every program at its lower bound: {found.bound_ms:.6g} ms")
     out.print("")
-    out.print("changed back alone, measured again (against the trial):")
+    out.print("changed back alone, measured (against the trial; better or worse than it):")
     table = Table("decision", "is", "default", *names, "", box=None)
     for effect in found.effects:
         notes = [f"breaks {limit}" for limit in effect.breaks]
         if effect.untuned:
-            notes.append(f"{effect.untuned} tasks untuned")
-        if is_worse(effect, trial, result) is False:
-            notes.append("not worse without it")
+            notes.append(f"{effect.untuned} task{'s' if effect.untuned > 1 else ''} untuned")
+        found_verdict = verdict(effect, trial, result)
+        if found_verdict is not Verdict.BREAKS:  # said with the limit
+            notes.insert(0, found_verdict.value)
         note = effect.message or ", ".join(notes)
         changes = [
             f"{effect.metrics[n] - trial.metrics[n]:+.4g}" if n in effect.metrics else ""
@@ -96,11 +103,15 @@ def _print(found: Explanation, result: StudyResult) -> None:
         out.print(table)
     else:
         out.print("nothing: it is the default")
+    better = [e for e in found.effects if verdict(e, trial, result) is Verdict.BETTER]
+    for effect in better:
+        out.print(
+            f"trial {trial.number} is not the best that is known now: {effect.decision}="
+            f"{effect.default} would be better",
+            soft_wrap=True,
+        )
     for binding in found.bindings:
-        text = f"limit {binding.limit}: {binding.value:.6g}, {binding.slack:.6g} left"
-        if binding.better_without is not None:
-            text += f"; it binds: trial {binding.better_without} would give {binding.would_be:.6g}"
-        out.print(text, soft_wrap=True)
+        out.print(limit_text(binding, result), soft_wrap=True)
     if found.on_cpu:
         out.print("")
         out.print("on the CPU:")

@@ -41,6 +41,9 @@ Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="DIR", help="Compile the chosen trial to this folder."),
 ]
+MovedFile = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Where it lies now; else where it lay.")
+]
 Jobs = Annotated[int | None, typer.Option(min=1, metavar="N", help="Trials at the same time.")]
 Timeout = Annotated[
     str | None, typer.Option(metavar="10m", help="Budget of time; cut between batches.")

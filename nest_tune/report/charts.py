@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import TypeVar
@@ -171,9 +171,25 @@ def draw_front(chart: FrontChart, size: Size) -> str:
             stairs.append(corner)
         stairs.append(place)
     drawing.path([(x(a), y(b)) for a, b in stairs], "front-line")
-    for dot in sorted(chart.dots, key=lambda d: _RADIUS[d.kind]):
-        drawing.dot((x(dot.x), y(dot.y)), _RADIUS[dot.kind], f"dot {dot.kind}", dot.tip)
+    shown = [(x(d.x), y(d.y), d.kind, d.tip) for d in chart.dots]
+    _draw_dots(drawing, sorted(shown, key=lambda d: _RADIUS[d[2]]), _RADIUS)
     return drawing.finish()
+
+
+def _draw_dots(
+    drawing: Drawing, dots: Sequence[tuple[float, float, str, str]], radius: Mapping[str, float]
+) -> None:
+    """Dots in their order: place, kind, tip. Those that say nothing are drawn first, all of a kind
+    at once, which takes a tenth of the room."""
+    plain: dict[str, list[tuple[float, float]]] = {}
+    for across, down, kind, tip in dots:
+        if not tip:
+            plain.setdefault(kind, []).append((across, down))
+    for kind, places in plain.items():
+        drawing.dots(places, radius[kind], f"dots {kind}")
+    for across, down, kind, tip in dots:
+        if tip:
+            drawing.dot((across, down), radius[kind], f"dot {kind}", tip)
 
 
 def _near(values: Sequence[float], limits: Limits) -> list[float]:
@@ -217,9 +233,10 @@ def draw_progress(chart: ProgressChart, size: Size) -> str:
     axes(drawing, x, y, chart.x_name, chart.y_name, whole_x=whole)
     for line in chart.lines:
         drawing.line((x.start, y(line.value)), (x.end, y(line.value)), f"line {line.kind}")
-    for dot in chart.dots:
-        kind = dot.kind if y.low <= dot.y <= y.high else "beyond"
-        drawing.dot((x(dot.x), y(dot.y)), 3, f"dot {kind}", dot.tip)
+    shown = [
+        (x(d.x), y(d.y), d.kind if y.low <= d.y <= y.high else "beyond", d.tip) for d in chart.dots
+    ]
+    _draw_dots(drawing, shown, dict.fromkeys(("feasible", "infeasible", "beyond"), 3.0))
     steps: list[tuple[float, float]] = []
     for at, value in chart.best:
         if steps:
@@ -274,6 +291,6 @@ def draw_scatter(chart: ScatterChart, size: Size) -> str:
     y = fit(values, size.height - _BOTTOM, _TOP)
     axes(drawing, x, y, chart.x_name, chart.y_name)
     drawing.line((x.start, y.start), (x.end, y.end), "equal-line")
-    for measured, predicted in chart.dots:
-        drawing.dot((x(measured), y(predicted)), 2, "dot sample")
+    drawing.dots([(x(measured), y(predicted)) for measured, predicted in chart.dots], 2,
+                 "dots sample")  # fmt: skip
     return drawing.finish()

@@ -15,11 +15,11 @@ from nest_tune.report.data import (
     ReportData,
     TaskRow,
     Tile,
-    label_of,
     number,
 )
-from nest_tune.report.reproduce import commands, versions
-from nest_tune.report.trial_charts import front_charts, progress_charts
+from nest_tune.report.effects import Effects
+from nest_tune.report.reproduce import commands_for, search_commands, search_note, versions
+from nest_tune.report.trial_charts import front_charts, is_large, progress_charts
 from nest_tune.study.proposals.front import closest
 from nest_tune.study.request.goals import Metric
 from nest_tune.study.store.dependencies import Ground
@@ -30,6 +30,9 @@ from nest_tune.study.views.documents import study_status
 __all__ = ["CompiledPart", "ReportData", "collect"]
 
 Progress = Callable[[str], None]
+
+_MOST_FAILURES = 20
+_MOST_FRONT = 200
 
 
 def collect(
@@ -50,22 +53,17 @@ def collect(
     Raises:
         InputError: The rule cannot be used.
     """
-    from nest_tune.report.importance import importances
     from nest_tune.study.request.settings import settings_document
     from nest_tune.study.store.selection import decisions_of
 
     chosen = result.chosen(rule)
     default = result.default
     notes: list[str] = []
-    parameters = [(name, values) for name, values in result.study.document.get("parameters", [])]
-    weights = {
-        label_of(goal.metric.value): importances(result.trials, parameters, goal)
-        for goal in result.settings.objectives
-    }
     compiled = CompiledPart()
     if chosen is not None:
         compiled = _compiled(result, chosen, notes, progress)
-    predictions = _predictions(result, storage or result.settings.storage, notes, progress)
+    url = storage or result.settings.storage
+    predictions = _predictions(result, url, notes, progress)
     settings = settings_document(result.settings)
     return ReportData(
         name=result.study.name,
@@ -81,13 +79,14 @@ def collect(
             name: str(value)
             for name, value in ({} if chosen is None else decisions_of(result, chosen)).items()
         },
-        front_trials=result.front,
+        front_trials=_shown_front(result, chosen),
+        front_size=len(result.front),
+        is_large=is_large(result),
         metric_names=tuple(n for n in LABELS if any(n in t.metrics for t in result.trials)),
         tiles=() if chosen is None else _tiles(chosen, default),
         fronts=front_charts(result, chosen),
         progress=progress_charts(result, chosen),
         tasks=_tasks(result, compiled),
-        importances={label: found for label, found in weights.items() if found},
         failures=_failures(result),
         closest=()
         if chosen is not None
@@ -95,10 +94,21 @@ def collect(
         compiled=compiled,
         predictions=predictions,
         notes=tuple(notes),
-        commands=commands(result, chosen),
+        again=() if chosen is None else commands_for(result, chosen, url),
+        search_again=search_commands(result, chosen),
+        search_note=search_note(result),
         digests={k: str(v) for k, v in result.study.document.get("digests", {}).items() if v},
         settings={k: _shown(v) for k, v in settings.items() if v not in (None, [], {})},
         versions=versions(),
+    )
+
+
+def _shown_front(result: StudyResult, chosen: OuterTrial | None) -> tuple[OuterTrial, ...]:
+    """Evenly many of a long front, from end to end, and the chosen trial."""
+    front = result.front
+    every = -(-len(front) // _MOST_FRONT)
+    return tuple(
+        trial for index, trial in enumerate(front) if index % max(every, 1) == 0 or trial is chosen
     )
 
 
@@ -156,6 +166,7 @@ def _compiled(
         quantized,
         0 if samples is None else len(next(iter(samples.values()))),
         {row.name: alone[row.name] for row in quantized if row.name in alone},
+        _effects(ground, result, chosen, notes, progress),
     )
 
 
@@ -169,6 +180,22 @@ def _alone(
     except NestTuneError as error:
         notes.append(f"The sensitivity of layers is left out: {error.message}")
         return {}
+
+
+def _effects(
+    ground: Ground,
+    result: StudyResult,
+    chosen: OuterTrial,
+    notes: list[str],
+    progress: Progress,
+) -> Effects:
+    from nest_tune.report.effects import effects
+
+    try:
+        return effects(ground, result, chosen, progress)
+    except NestTuneError as error:
+        notes.append(f"What matters is left out: {error.message}")
+        return Effects()
 
 
 def _predictions(
@@ -234,6 +261,8 @@ def _tasks(result: StudyResult, compiled: CompiledPart) -> tuple[TaskRow, ...]:
 
 
 def _failures(result: StudyResult) -> tuple[Failure, ...]:
+    """Trials by outcome and message; those of rare messages of an outcome together, so that there
+    are a few rows however many trials there are."""
     found: dict[tuple[str, str], list[int]] = {}
     for trial in result.trials:
         if trial.outcome is Outcome.COMPLETE:
@@ -242,9 +271,17 @@ def _failures(result: StudyResult) -> tuple[Failure, ...]:
         message = "" if trial.outcome is Outcome.CONSTRAINTS else trial.message
         found.setdefault((trial.outcome.value, message), []).append(trial.number)
     first = {t.number: t.message for t in result.trials}
-    return tuple(
+    ranked = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+    rows = [
         Failure(outcome, len(numbers), tuple(numbers), message or first[numbers[0]])
-        for (outcome, message), numbers in sorted(
-            found.items(), key=lambda item: (-len(item[1]), item[0])
+        for (outcome, message), numbers in ranked[:_MOST_FAILURES]
+    ]
+    rest: dict[str, list[list[int]]] = {}
+    for (outcome, _), numbers in ranked[_MOST_FAILURES:]:
+        rest.setdefault(outcome, []).append(numbers)
+    for outcome, groups in rest.items():
+        together = sorted(number for numbers in groups for number in numbers)
+        rows.append(
+            Failure(outcome, len(together), tuple(together), first[together[0]], len(groups))
         )
-    )
+    return tuple(rows)

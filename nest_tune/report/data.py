@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from cost_models.evaluation import Quality
 from nest_tune.report.charts import FrontChart, ProgressChart, RooflineChart, ScatterChart
 from nest_tune.report.compiled import LayerRow
+from nest_tune.report.effects import Effects
 from nest_tune.report.gantt import Gantt
 from nest_tune.report.quantized import QuantizedRow
 from nest_tune.study.trial import OuterTrial
@@ -44,12 +45,14 @@ class Tile:
 
 @dataclass(frozen=True)
 class Failure:
-    """Trials that ended alike."""
+    """Trials that ended alike; ``messages`` says how many different ones there were, of which
+    ``message`` is the first."""
 
     outcome: str
     count: int
     trials: tuple[int, ...]
     message: str
+    messages: int = 1
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ class CompiledPart:
     sqnr_samples: int = 0
     alone_db: Mapping[str, float] = field(default_factory=dict)
     """SQNR of the scores with one layer alone in integers, by layer."""
+    effects: Effects = field(default_factory=Effects)
+    """What each decision and each limit is worth."""
 
 
 @dataclass(frozen=True)
@@ -108,18 +113,21 @@ class ReportData:
         outcomes: Trials by outcome.
         chosen: Its number, ``None`` where nothing is feasible.
         chosen_decisions: What it sets otherwise than the default trial.
-        front_trials: Of the front, with the chosen one.
+        front_trials: Of the front, with the chosen one; the first of them where these are many.
+        front_size: How many trials it has.
+        is_large: Whether there are too many trials to name the values of each.
         metric_names: Columns of the front's table.
         tiles: Summary.
         fronts, progress: Charts.
         tasks: Tuned ones, those with the most cycles left to gain first.
-        importances: By objective's label.
         failures: By outcome and message.
         closest: Trials nearest to the limits, where nothing is feasible.
         compiled: Of the chosen trial beside the default.
         predictions: Of the cost model; ``None`` where nothing was tuned.
         notes: What is left out and why.
-        commands: To do it again.
+        again: Commands that make the chosen configuration again, from this study.
+        search_again: Commands that do the whole search again, in a database of its own.
+        search_note: In what the second search may differ from the first.
         digests, settings: Of the study.
         versions: Of what the report was made with.
     """
@@ -135,18 +143,21 @@ class ReportData:
     chosen: int | None
     chosen_decisions: Mapping[str, str]
     front_trials: tuple[OuterTrial, ...]
+    front_size: int
+    is_large: bool
     metric_names: tuple[str, ...]
     tiles: tuple[Tile, ...]
     fronts: tuple[FrontChart, ...]
     progress: tuple[ProgressChart, ...]
     tasks: tuple[TaskRow, ...]
-    importances: Mapping[str, Mapping[str, float]]
     failures: tuple[Failure, ...]
     closest: tuple[OuterTrial, ...]
     compiled: CompiledPart
     predictions: Predictions | None
     notes: tuple[str, ...]
-    commands: tuple[str, ...]
+    again: tuple[str, ...]
+    search_again: tuple[str, ...]
+    search_note: str
     digests: Mapping[str, str]
     settings: Mapping[str, str]
     versions: Mapping[str, str] = field(default_factory=dict)

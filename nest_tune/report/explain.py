@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 
 from compiler_core.compile.compile import CompiledModel, model_layers, model_tasks
 from compiler_core.errors import InfeasibleError, InputError
@@ -15,6 +16,18 @@ from nest_tune.study.store.result import StudyResult, compile_trial
 from nest_tune.study.trial import Outcome, OuterTrial
 
 Progress = Callable[[str], None]
+
+
+class Verdict(Enum):
+    """What changing a decision back does to the objectives."""
+
+    WORSE = "worse"
+    BETTER = "better"
+    MIXED = "better and worse"
+    EQUAL = "no difference"
+    BREAKS = "breaks a limit"
+    UNKNOWN = ""
+    """Nothing was measured."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +60,20 @@ class Binding:
         limit: As written, with its metric.
         value: Of the trial.
         slack: What is left to the nearer bound, in units of the metric.
-        better_without: Number of the best trial that breaks this limit alone and is better than the
-            trial in the first objective; ``None`` where there is none.
+        best: First objective of the best trial that holds every limit; ``None`` where none does.
+        better_without: Number of the best trial that breaks this limit alone and is better than
+            that in the first objective; ``None`` where there is none: the limit costs nothing.
         would_be: First objective of that trial.
+        samples: That the accuracy of that trial was measured on, where these are not all.
     """
 
     limit: str
     value: float
     slack: float
+    best: float | None
     better_without: int | None
     would_be: float | None
+    samples: int | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +118,7 @@ def explain(
         InputError: The trial was not measured.
     """
     compiled = compile_trial(ground, result, trial)
+    trial = _settled(ground, trial)
     changes = _Changes(ground, result, trial, progress)
     effects = (*changes.decisions(), *changes.tilings(each_task=each_task))
     default = result.default
@@ -114,6 +132,42 @@ def explain(
         tuple(_bindings(result, trial)),
         _on_cpu(compiled, ground, trial),
     )
+
+
+def _settled(ground: Ground, trial: OuterTrial) -> OuterTrial:
+    """A trial with its accuracy on all samples, as that of every change to it."""
+    if trial.settled or ground.settings.evaluation is None:
+        return trial
+    bench = Bench(ground.subjects)
+    own = bench.accuracy(ground.space.decode(trial.point), 0).value
+    drop = bench.float_accuracy(0).value - own
+    metrics = {**trial.metrics, "accuracy": own, "accuracy_drop": drop}
+    return replace(trial, metrics=metrics, settled=True, accuracy_samples=bench.samples)
+
+
+def changed_decisions(ground: Ground, result: StudyResult, trial: OuterTrial) -> tuple[int, ...]:
+    """Indices of the decisions of a trial that are not the default's and that have to be measured:
+    no trial of the study has changed them back already."""
+    pairs = enumerate(zip(trial.point, ground.space.default, strict=True))
+    points = {
+        index: changed_back(trial.point, index, default)
+        for index, (value, default) in pairs
+        if value != default
+    }
+    return tuple(i for i, point in points.items() if _known(result, trial, point) is None)
+
+
+def changed_back(point: tuple[int, ...], index: int, default: int) -> tuple[int, ...]:
+    """A point with one decision as in the default."""
+    return (*point[:index], default, *point[index + 1 :])
+
+
+def _known(result: StudyResult, trial: OuterTrial, point: tuple[int, ...]) -> OuterTrial | None:
+    """The trial that has measured a point already, tuned as ``trial`` is."""
+    for other in result.trials:
+        if other.point == point and other.tuned == trial.tuned:
+            return other if other.outcome.is_measured and other.settled else None
+    return None
 
 
 class _Changes:
@@ -133,7 +187,7 @@ class _Changes:
             if value == default:
                 continue
             self._progress(f"changing back {parameter.name}")
-            point = (*trial.point[:index], default, *trial.point[index + 1 :])
+            point = changed_back(trial.point, index, default)
             shown = [str(to_plain(parameter.values[index])) for index in (value, default)]
             effect = Effect(parameter.name, shown[0], shown[1], {})
             if not space.is_legal(point):
@@ -166,6 +220,9 @@ class _Changes:
             yield self._judged(self._with_accuracy(one))
 
     def _measured(self, effect: Effect, point: tuple[int, ...]) -> Effect:
+        known = _known(self._result, self._trial, point)
+        if known is not None:
+            return self._judged(replace(effect, metrics=dict(known.metrics)))
         decisions = self._ground.space.decode(point)
         schedules: Mapping[str, object] = {}
         untuned = 0
@@ -205,6 +262,10 @@ class _Changes:
 def _bindings(result: StudyResult, trial: OuterTrial) -> Iterator[Binding]:
     limits, goal = result.settings.limits, result.settings.objectives[0]
     name = goal.metric.value
+    # What any trial reaches within all limits costs no limit anything.
+    feasible = [t for t in (*result.trials, trial) if t.is_feasible and name in t.metrics]
+    values = [t.metrics[name] for t in feasible]
+    best = min(values, key=goal.loss, default=None)
     for limit in limits:
         metric = limit.metric.value
         if metric not in trial.metrics:
@@ -216,16 +277,18 @@ def _bindings(result: StudyResult, trial: OuterTrial) -> Iterator[Binding]:
             if t.outcome is Outcome.CONSTRAINTS
             and limit.excess(t.metrics[metric]) > 0
             and not any(other.excess(t.metrics[other.metric.value]) > 0 for other in others)
-            and goal.loss(t.metrics[name]) < goal.loss(trial.metrics[name])
+            and (best is None or goal.loss(t.metrics[name]) < goal.loss(best))
         ]
-        best = min(better, key=lambda t: (goal.loss(t.metrics[name]), t.number), default=None)
+        other = min(better, key=lambda t: (goal.loss(t.metrics[name]), t.number), default=None)
         value = trial.metrics[metric]
         yield Binding(
             f"{metric} {limit.text}",
             value,
             min(limit.high - value, value - limit.low),
-            None if best is None else best.number,
-            None if best is None else best.metrics[name],
+            best,
+            None if other is None else other.number,
+            None if other is None else other.metrics[name],
+            None if other is None or other.settled else other.accuracy_samples,
         )
 
 
@@ -243,10 +306,34 @@ def _on_cpu(compiled: CompiledModel, ground: Ground, trial: OuterTrial) -> dict[
     return found
 
 
-def is_worse(effect: Effect, trial: OuterTrial, result: StudyResult) -> bool | None:
-    """Whether changing back loses in any objective; ``None`` where nothing was measured."""
+def verdict(effect: Effect, trial: OuterTrial, result: StudyResult) -> Verdict:
+    """What changing a decision back does to the objectives of a trial."""
     goals = [g for g in result.settings.objectives if g.metric.value in effect.metrics]
     if not goals:
-        return None
-    names = [(goal, goal.metric.value) for goal in goals]
-    return any(goal.loss(effect.metrics[n]) > goal.loss(trial.metrics[n]) for goal, n in names)
+        return Verdict.UNKNOWN
+    pairs = [
+        (goal.loss(effect.metrics[goal.metric.value]), goal.loss(trial.metrics[goal.metric.value]))
+        for goal in goals
+    ]
+    gains, loses = any(a < b for a, b in pairs), any(a > b for a, b in pairs)
+    if effect.breaks and not loses:
+        return Verdict.BREAKS
+    if gains and loses:
+        return Verdict.MIXED
+    if gains:
+        return Verdict.BETTER
+    return Verdict.WORSE if loses else Verdict.EQUAL
+
+
+def limit_text(binding: Binding, result: StudyResult) -> str:
+    """A limit and what it costs, for people."""
+    text = f"limit {binding.limit}: {binding.value:.6g}, {binding.slack:.6g} left"
+    if binding.better_without is None:
+        return f"{text}; it costs nothing: no trial that breaks it alone is better"
+    name = result.settings.objectives[0].metric.value
+    best = "nothing" if binding.best is None else f"{binding.best:.6g}"
+    counted = "" if binding.samples is None else f" (accuracy on {binding.samples} samples)"
+    return (
+        f"{text}; it binds: without it trial {binding.better_without} would give {name} "
+        f"{binding.would_be:.6g}{counted}; within all limits the best is {best}"
+    )

@@ -27,7 +27,12 @@ def page(data: ReportData) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"metric": number, "percent": _percent, "ms": _milliseconds}
+    environment.filters |= {
+        "metric": number,
+        "percent": _percent,
+        "ms": _milliseconds,
+        "change": _change,
+    }
     compiled = data.compiled
     # Drawings escape what they are given themselves; nothing else is marked as safe.
     drawings = {
@@ -65,6 +70,16 @@ def _damage(alone_db: Mapping[str, float]) -> dict[str, float]:
 
 def _percent(share: float) -> str:
     return f"{share:.1%}"
+
+
+def _change(value: float, metric: str) -> str:
+    """By how much a metric changes, for people; nothing is rounded to no change."""
+    if not value:
+        return "0"
+    text = number(value, metric)
+    if float(text.replace(",", "")) == 0:
+        text = f"{value:.2g}"
+    return text if value < 0 else f"+{text}"
 
 
 def _milliseconds(value: float) -> str:

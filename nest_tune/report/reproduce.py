@@ -1,53 +1,117 @@
-"""How to do a study again: commands, and the versions it was reported with."""
+"""How to do a study again: commands, and the versions it was reported with.
+
+Every line runs as it stands, in the folder that the study was started in.
+"""
 
 from __future__ import annotations
 
 import shlex
 from math import isfinite
+from pathlib import Path
 
+from compiler_core.errors import NestTuneError
+from nest_tune.study.request.flags import Flags, resolve
+from nest_tune.study.request.settings import DEFAULT_STORAGE, StudySettings, differences
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import OuterTrial
 
 
-def commands(result: StudyResult, chosen: OuterTrial | None) -> tuple[str, ...]:
+def commands_for(result: StudyResult, trial: OuterTrial, storage: str) -> tuple[str, ...]:
+    """Commands that make a trial's configuration, package and check again, from the study.
+
+    Args:
+        result: The study.
+        trial: A measured one.
+        storage: URL of its database.
+    """
+    name = result.study.name
+    lock = f"{name}.toml"
+    place = ["--storage", _without_password(storage)] if storage != DEFAULT_STORAGE else []
+    return (
+        _line("study", "export", f"{name}:{trial.number}", "-o", lock, *place),
+        _line("compile", "--config", lock, "-o", f"{name}-package"),
+        _line("ci", "check", lock),
+    )
+
+
+def search_commands(result: StudyResult, chosen: OuterTrial | None) -> tuple[str, ...]:
+    """Commands that search again, in a database of their own, which knows nothing yet."""
     settings = result.settings
-    quote = shlex.quote
-    if settings.file is not None:
-        words = ["nest-tune", "study", "start", quote(settings.file)]
-        words += ["--seed", str(settings.seed), "--trials", str(len(result.trials))]
-    else:
-        words = ["nest-tune", "study", "start", "--model", quote(settings.model)]
-        words += ["--target", quote(settings.target)]
-        for option, path in (
-            ("--calibration", settings.calibration),
-            ("--evaluation", settings.evaluation),
-            ("--plan", settings.plan),
-        ):
-            words += [] if path is None else [option, quote(path)]
-        for name, shape in settings.shapes.items():
-            words += ["--shape", quote(f"{name}={','.join(map(str, shape))}")]
-        for goal in settings.objectives:
-            words += ["--objective", f"{goal.metric.value}:{goal.direction.value}"]
-        for limit in settings.limits:
-            if isfinite(limit.low):
-                words += ["--constraint", quote(f"{limit.metric.value}>={limit.low!r}")]
-            if isfinite(limit.high):
-                words += ["--constraint", quote(f"{limit.metric.value}<={limit.high!r}")]
-        spaces = [n for n in ("quantization", "partition", "tiling") if getattr(settings, n)]
-        words += ["--metric", quote(settings.metric), "--space", ",".join(spaces)]
-        words += ["--sampler", settings.sampler, "--seed", str(settings.seed)]
-        words += ["--trials", str(len(result.trials))]
-    found = [" ".join(words)]
+    trials = str(max(len(result.trials), 1))
+    again = ["--storage", f"sqlite:///{settings.name}-again.db"]
+    budget = ["--seed", str(settings.seed), "--trials", trials]
+    words = [settings.file] if _file_says_all(settings) and settings.file else _flags(settings)
+    lines = [_line("study", "start", *words, *budget, "--name", settings.name, *again)]
     if chosen is not None:
-        name = settings.name
-        config = f"{name}.toml"
-        found.append(f"nest-tune study export {name}:{chosen.number} -o {config}")
-        found.append(
-            f"nest-tune compile {quote(settings.model)} --target {quote(settings.target)} "
-            f"--config {config} -o {name}-package"
+        lines.append(_line("study", "show", f"{settings.name}:{chosen.number}", *again))
+    return tuple(lines)
+
+
+def search_note(result: StudyResult) -> str:
+    """In what another search may differ; empty where it gives the same trials."""
+    known = result.study.document.get("records", {}).get("count", 0)
+    if result.settings.measurer or result.settings.target == "host":
+        return "What is measured by the clock differs from run to run, and so may the trials."
+    if result.settings.tiling and known:
+        return (
+            f"The database held {known:,} measured schedules when this study was started; without "
+            "them the search may tune otherwise, and its trials may differ."
         )
-        found.append(f"nest-tune ci check {config}")
-    return tuple(found)
+    return ""
+
+
+def _without_password(url: str) -> str:
+    import sqlalchemy
+
+    return sqlalchemy.make_url(url).set(password=None).render_as_string()
+
+
+def _line(*words: str) -> str:
+    return " ".join(["nest-tune", *map(shlex.quote, words)])
+
+
+def _file_says_all(settings: StudySettings) -> bool:
+    """Whether the study file alone leads to these settings, budget and place aside."""
+    if settings.file is None:
+        return False
+    flags = Flags(name=settings.name, seed=settings.seed)
+    try:
+        found = resolve(Path(settings.file), flags, {})
+    except (NestTuneError, OSError):
+        return False
+    places = all(
+        _place(getattr(found, name)) == _place(getattr(settings, name))
+        for name in ("model", "target", "calibration", "evaluation")
+    )
+    return places and not differences(settings, found)
+
+
+def _place(path: str | None) -> Path:
+    return Path(path or "").resolve()
+
+
+def _flags(settings: StudySettings) -> list[str]:
+    """Settings as flags, all that make a trial what it is."""
+    words = ["--model", settings.model, "--target", settings.target]
+    for option, value in (
+        ("--calibration", settings.calibration),
+        ("--evaluation", settings.evaluation),
+        ("--plan", settings.plan),
+        ("--measurer", settings.measurer),
+    ):
+        words += [option, value] if value else []
+    for name, shape in settings.shapes.items():
+        words += ["--shape", f"{name}={','.join(map(str, shape))}"]
+    for goal in settings.objectives:
+        words += ["--objective", f"{goal.metric.value}:{goal.direction.value}"]
+    for limit in settings.limits:
+        if isfinite(limit.low):
+            words += ["--constraint", f"{limit.metric.value}>={limit.low!r}"]
+        if isfinite(limit.high):
+            words += ["--constraint", f"{limit.metric.value}<={limit.high!r}"]
+    spaces = [n for n in ("quantization", "partition", "tiling") if getattr(settings, n)]
+    return [*words, "--metric", settings.metric, "--space", ",".join(spaces),
+            "--sampler", settings.sampler]  # fmt: skip
 
 
 def versions() -> dict[str, str]:

@@ -73,6 +73,15 @@ class Drawing:
             f"{_tip(tip)}</circle>"
         )
 
+    def dots(self, places: Sequence[Place], radius: float, kind: str) -> None:
+        """Many dots of one kind as one path of points with round ends; those that fall on the same
+        half of a pixel are one."""
+        halves = dict.fromkeys((round(2 * x), round(2 * y)) for x, y in places)
+        points = "".join(f"M{x / 2:g} {y / 2:g}h0" for x, y in halves)
+        if points:
+            width = f"{2 * radius:g}"
+            self.parts.append(f'<path class="{kind}" stroke-width="{width}" d="{points}"/>')
+
     def text(self, place: Place, text: str, kind: str = "", anchor: str = "start") -> None:
         self.parts.append(
             f'<text class="{kind}" x="{place[0]:.1f}" y="{place[1]:.1f}" '

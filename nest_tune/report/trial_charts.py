@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from math import isfinite
 
 from nest_tune.report.charts import Dot, FrontChart, Limits, Line, ProgressChart
@@ -36,12 +36,16 @@ def _float_accuracy(result: StudyResult) -> float | None:
     return None
 
 
-def _kind(result: StudyResult, trial: OuterTrial, chosen: OuterTrial | None) -> str:
+_MOST_TIPS = 600
+"""Trials on a chart that name their values: each does so twice, for wide and for narrow pages."""
+
+
+def _kind(trial: OuterTrial, front: Set[int], chosen: OuterTrial | None) -> str:
     if chosen is not None and trial.number == chosen.number:
         return "chosen"
     if trial.number == 0:
         return "default"
-    if any(trial.number == other.number for other in result.front):
+    if trial.number in front:
         return "front"
     return "feasible" if trial.is_feasible else "infeasible"
 
@@ -52,12 +56,27 @@ def _tip(trial: OuterTrial, names: tuple[str, ...]) -> str:
     return f"trial {trial.number}: {', '.join(parts)}{broken}"
 
 
+def is_large(result: StudyResult) -> bool:
+    """Whether a study has too many trials to name the values of each on its charts."""
+    return len(result.trials) > _MOST_TIPS
+
+
+def _named(result: StudyResult, chosen: OuterTrial | None) -> frozenset[int]:
+    """Numbers of the trials that name their values: all, or of many the front's, evenly chosen."""
+    if not is_large(result):
+        return frozenset(trial.number for trial in result.trials)
+    every = -(-len(result.front) // _MOST_TIPS)
+    shown = {trial.number for trial in result.front[:: max(every, 1)]}
+    return frozenset(shown | {0} | ({chosen.number} if chosen is not None else set()))
+
+
 def front_charts(result: StudyResult, chosen: OuterTrial | None) -> tuple[FrontChart, ...]:
     """The first objective against each other one; with one alone against the accuracy."""
     goals = list(result.settings.objectives)
     if len(goals) == 1 and goals[0].metric is not Metric.ACCURACY:
         goals.append(Objective(Metric.ACCURACY, Direction.MAXIMIZE))
     first = goals[0]
+    front, named = {trial.number for trial in result.front}, _named(result, chosen)
     charts = []
     for other in goals[1:]:
         names = first.metric.value, other.metric.value
@@ -72,8 +91,8 @@ def front_charts(result: StudyResult, chosen: OuterTrial | None) -> tuple[FrontC
                     Dot(
                         t.metrics[names[0]],
                         t.metrics[names[1]],
-                        _kind(result, t, chosen),
-                        _tip(t, names),
+                        _kind(t, front, chosen),
+                        _tip(t, names) if t.number in named else "",
                     )
                     for t in shown
                 ),
@@ -98,7 +117,7 @@ def progress_charts(result: StudyResult, chosen: OuterTrial | None) -> tuple[Pro
         if goal == result.settings.objectives[0] and clock > 0:
             axes.append(("work of the runners, s", spent))
         for x_name, places in axes:
-            chart = _progress_chart(result, goal, places, x_name, lines)
+            chart = _progress_chart(result, goal, places, x_name, lines, _named(result, chosen))
             if chart is not None:
                 charts.append(chart)
     return tuple(charts)
@@ -110,6 +129,7 @@ def _progress_chart(
     places: Mapping[int, float],
     x_name: str,
     lines: tuple[Line, ...],
+    named: Set[int],
 ) -> ProgressChart | None:
     name = goal.metric.value
     measured = [t for t in result.trials if name in t.metrics]
@@ -127,7 +147,7 @@ def _progress_chart(
             places[t.number],
             t.metrics[name],
             "feasible" if t.is_feasible else "infeasible",
-            _tip(t, (name,)),
+            _tip(t, (name,)) if t.number in named else "",
         )
         for t in measured
     )

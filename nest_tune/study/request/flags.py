@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
+from nest_tune.named import NamedFile, named_by_lock
 from nest_tune.study.request.durations import parse_duration, parse_timeout
 from nest_tune.study.request.goals import (
     ACCURACIES,
@@ -41,6 +42,7 @@ class Flags:
 
     Attributes:
         name: Of the study.
+        config: Path of a lock file: what it names stands in for what nobody says.
         model, calibration, evaluation, plan: Paths.
         target: Name or path.
         metric: Of accuracy: one of ``ACCURACIES``, or ``module:function``.
@@ -59,6 +61,7 @@ class Flags:
     """
 
     name: str | None = None
+    config: str | None = None
     model: str | None = None
     target: str | None = None
     calibration: str | None = None
@@ -97,8 +100,10 @@ def resolve(file: Path | None, flags: Flags, environment: Mapping[str, str]) -> 
             return flag
         return None if written is None else str(base / written)
 
-    model = path_of(flags.model, read.model.path)
+    named = None if flags.config is None else named_by_lock(Path(flags.config))
+    model = path_of(flags.model, read.model.path) or _path(named.model if named else None)
     target = flags.target or read.target.name or path_of(None, read.target.path)
+    target = target or (named.target if named else None)
     if model is None:
         raise InputError("study: no model", hint="--model resnet8.onnx, or path in [model]")
     if target is None:
@@ -106,6 +111,9 @@ def resolve(file: Path | None, flags: Flags, environment: Mapping[str, str]) -> 
     if flags.target is None and read.target.name and read.target.path:
         raise InputError(f"{file}: [target] has both name and path; one is needed")
     evaluation = path_of(flags.evaluation, read.data.evaluation)
+    evaluation = evaluation or _path(named.evaluation if named else None, "--evaluation")
+    calibration = path_of(flags.calibration, read.data.calibration)
+    calibration = calibration or _path(named.calibration if named else None)
     spaces = _spaces(flags, read)
     trial_timeout_s = asked.trial_timeout_s or parse_duration(
         read.run.trial_timeout, f"{file}: run.trial_timeout"
@@ -115,7 +123,8 @@ def resolve(file: Path | None, flags: Flags, environment: Mapping[str, str]) -> 
         timeout_s = parse_duration(read.study.timeout, f"{file}: study.timeout")
     objectives = asked.objectives or _objectives(read, file) or _default_objectives(evaluation)
     limits = _limits(asked.limits, read, file)
-    metric = flags.metric or read.data.metric or _default_metric(evaluation)
+    metric = flags.metric or read.data.metric or (named.metric if named else "")
+    metric = metric or _default_metric(evaluation)
     _require_metric(metric)
     _require_consistent(objectives, limits, evaluation)
     name = flags.name or read.study.name or f"{Path(model).stem}-{Path(target).stem}"
@@ -131,9 +140,11 @@ def resolve(file: Path | None, flags: Flags, environment: Mapping[str, str]) -> 
         seed=read.study.seed if flags.seed is None else flags.seed,
         trials=flags.trials or read.study.trials,
         timeout_s=timeout_s,
-        calibration=path_of(flags.calibration, read.data.calibration),
+        calibration=calibration,
         evaluation=evaluation,
-        shapes=flags.shapes or {n: tuple(s) for n, s in read.model.shapes.items()},
+        shapes=flags.shapes
+        or {n: tuple(s) for n, s in read.model.shapes.items()}
+        or (named.shapes if named else {}),
         metric=metric,
         measurer=flags.measurer or read.target.measurer or "",
         objectives=objectives,
@@ -150,6 +161,13 @@ def resolve(file: Path | None, flags: Flags, environment: Mapping[str, str]) -> 
         trial_timeout_s=trial_timeout_s,
         file=None if file is None else str(file),
     )
+
+
+def _path(file: NamedFile | None, option: str | None = None) -> str | None:
+    """Where a file is that a lock file names."""
+    if file is None:
+        return None
+    return str(replace(file, option=option or file.option).found())
 
 
 @dataclass(frozen=True)

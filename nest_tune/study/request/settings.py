@@ -62,9 +62,12 @@ class StudySettings:
     file: str | None = None
 
 
+PLACES = ("model", "target", "calibration", "evaluation")
+"""Settings that say where something lies: its digest is compared, not its place."""
+
 FREE = frozenset(
     ("name", "trials", "timeout_s", "runner", "jobs", "ray_address", "storage", "trial_timeout_s")
-) | {"file"}
+) | {"file", *PLACES}
 """Settings that may change between a start and a resume: they don't change what a trial is."""
 
 

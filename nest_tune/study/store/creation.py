@@ -16,6 +16,7 @@ from nest_tune.study.store.dependencies import Ground
 from nest_tune.study.store.resume import check_unchanged
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import StoredStudy
+from nest_tune.user_modules import working_folder
 
 
 def create_study(storage: StudyStorage, ground: Ground, if_exists: str) -> StoredStudy:
@@ -42,7 +43,12 @@ def create_study(storage: StudyStorage, ground: Ground, if_exists: str) -> Store
         return storage.create(ground.settings.name, _document(ground))
     check_unchanged(found, ground)
     storage.update_document(
-        found, {**found.document, "settings": settings_document(ground.settings)}
+        found,
+        {
+            **found.document,
+            "settings": settings_document(ground.settings),
+            "folder": working_folder(),
+        },
     )
     return storage.find(found.name)
 
@@ -51,6 +57,7 @@ def _document(ground: Ground) -> dict[str, Any]:
     file = ground.settings.file
     return {
         "settings": settings_document(ground.settings),
+        "folder": working_folder(),
         "digests": dict(ground.digests),
         "records": _records_at_start(ground),
         "file": None if file is None else file_document(Path(file)),

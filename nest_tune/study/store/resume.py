@@ -7,15 +7,31 @@ from pathlib import Path
 from typing import Any
 
 from compiler_core.errors import InputError
-from nest_tune.study.request.settings import StudySettings, differences, read_settings_document
+from nest_tune.study.request.settings import (
+    PLACES,
+    StudySettings,
+    differences,
+    read_settings_document,
+)
 from nest_tune.study.request.study_file import file_document
 from nest_tune.study.store.dependencies import Ground
 from nest_tune.study.store.stored_study import StoredStudy
 
 
 def stored_settings(study: StoredStudy) -> StudySettings:
-    """What a study was started with."""
-    return read_settings_document(study.document["settings"])
+    """What a study was started with; relative paths lead from the folder that it was started in,
+    where they lead nowhere from this one."""
+    settings = read_settings_document(study.document["settings"])
+    folder = study.document.get("folder", "")
+    found: dict[str, Any] = {}
+    for name in (*PLACES, "plan", "file"):
+        path = getattr(settings, name)
+        if not path or (name == "target" and not path.endswith(".toml")):
+            continue
+        there = Path(folder) / path
+        if folder and not Path(path).exists() and there.exists():
+            found[name] = str(there)
+    return replace(settings, **found)
 
 
 def check_file(study: StoredStudy) -> None:

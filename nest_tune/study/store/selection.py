@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from compiler_core.errors import InfeasibleError, InputError
+from nest_tune.named import require_files
 from nest_tune.study.store.dependencies import Ground, survey_ground
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.store.resume import check_unchanged
@@ -64,6 +65,7 @@ def ground_of(result: StudyResult) -> Ground:
     Raises:
         InputError: A file is wrong, or has changed since the study was started.
     """
+    require_files(result)
     ground = survey_ground(result.settings, result.study)
     check_unchanged(result.study, ground)
     return ground

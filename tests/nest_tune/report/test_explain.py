@@ -9,10 +9,18 @@ from typing import Any
 
 import pytest
 
-from nest_tune.report.explain import Explanation, explain, is_worse
+from nest_tune.report.explain import (
+    Explanation,
+    Verdict,
+    changed_back,
+    explain,
+    limit_text,
+    verdict,
+)
+from nest_tune.study.request.goals import Limit, Metric
 from nest_tune.study.store.dependencies import Ground, survey_ground
 from nest_tune.study.store.result import StudyResult
-from nest_tune.study.trial import OuterTrial
+from nest_tune.study.trial import Outcome, OuterTrial
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -82,10 +90,79 @@ def test_limits_that_would_break_are_named(
         broken = effect.metrics["latency_ms"] > tight.high
         assert bool(effect.breaks) == broken
         less = effect.metrics["accuracy"] < chosen.metrics["accuracy"]
-        assert is_worse(effect, chosen, result) == (broken or less)
-    same = replace(again.effects[0], metrics=chosen.metrics)
-    assert is_worse(same, chosen, result) is False
-    assert is_worse(replace(same, metrics={}), chosen, result) is None
+        loses = verdict(effect, chosen, result) in (Verdict.WORSE, Verdict.MIXED)
+        assert loses == (broken or less)
+
+
+def test_what_a_decision_does_is_said_in_words(
+    result: StudyResult, chosen: OuterTrial, found: Explanation
+) -> None:
+    """The study minimizes the latency and maximizes the accuracy."""
+    latency, accuracy = chosen.metrics["latency_ms"], chosen.metrics["accuracy"]
+
+    def said(latency_ms: float, accuracy: float, breaks: tuple[str, ...] = ()) -> Verdict:
+        metrics = {**chosen.metrics, "latency_ms": latency_ms, "accuracy": accuracy}
+        effect = replace(found.effects[0], metrics=metrics, breaks=breaks)
+        return verdict(effect, chosen, result)
+
+    assert said(latency, accuracy) is Verdict.EQUAL
+    assert said(latency / 2, accuracy) is Verdict.BETTER
+    assert said(latency, accuracy + 0.1) is Verdict.BETTER
+    assert said(latency / 2, accuracy - 0.1) is Verdict.MIXED
+    assert said(latency * 2, accuracy) is Verdict.WORSE
+    assert said(latency / 2, accuracy, ("energy_mj <= 1",)) is Verdict.BREAKS
+    unmeasured = replace(found.effects[0], metrics={})
+    assert verdict(unmeasured, chosen, result) is Verdict.UNKNOWN
+
+
+def test_a_limit_binds_only_where_no_trial_within_the_limits_is_as_good(
+    ground: Ground, result: StudyResult, chosen: OuterTrial
+) -> None:
+    """The trial that is explained need not be the fastest: others within the limits count, too."""
+    limit = Limit(Metric.ACCURACY_DROP, high=0.01)
+    settings = replace(result.settings, limits=(limit,))
+
+    def trial(number: int, latency_ms: float, drop: float, *, settled: bool = True) -> OuterTrial:
+        metrics = {**chosen.metrics, "latency_ms": latency_ms, "accuracy_drop": drop}
+        outcome = Outcome.CONSTRAINTS if drop > 0.01 else Outcome.COMPLETE
+        return replace(
+            chosen,
+            number=number,
+            metrics=metrics,
+            outcome=outcome,
+            settled=settled,
+            accuracy_samples=128,
+        )
+
+    slow = trial(900, 0.9, 0.0)
+    equal = (trial(901, 0.1, 0.0), trial(902, 0.1, 0.5))
+
+    def binding(*others: OuterTrial) -> str:
+        study = replace(result, settings=settings, trials=(slow, *others))
+        (one,) = explain(ground, study, slow).bindings
+        return limit_text(one, study)
+
+    assert "it costs nothing" in binding(*equal)
+    text = binding(*equal, trial(903, 0.05, 0.5, settled=False))
+    assert "without it trial 903 would give latency_ms 0.05" in text
+    assert "(accuracy on 128 samples)" in text
+    assert "within all limits the best is 0.1" in text
+
+
+def test_a_change_that_the_study_has_measured_is_not_measured_again(
+    ground: Ground, result: StudyResult, chosen: OuterTrial, found: Explanation
+) -> None:
+    index = next(
+        i
+        for i, parameter in enumerate(ground.space.parameters)
+        if parameter.name == found.effects[0].decision
+    )
+    point = changed_back(chosen.point, index, ground.space.default[index])
+    metrics = {**chosen.metrics, "latency_ms": 42.0}
+    known = replace(chosen, number=800, point=point, metrics=metrics, settled=True)
+    again = explain(ground, replace(result, trials=(*result.trials, known)), chosen)
+    assert again.effects[0].metrics["latency_ms"] == 42.0
+    assert [e.metrics for e in again.effects[1:]] == [e.metrics for e in found.effects[1:]]
 
 
 def test_values_read_as_in_a_scheme_file(found: Explanation) -> None:

@@ -27,7 +27,7 @@ Run = Callable[..., tuple[int, str, str]]
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 SECTIONS = {
     "summary", "front", "progress", "timeline", "roofline", "layers", "graph", "quantization",
-    "tasks", "predictions", "importance", "failures", "reproduce",
+    "tasks", "predictions", "effects", "failures", "reproduce",
 }  # fmt: skip
 
 
@@ -84,6 +84,22 @@ def test_every_section_with_data_is_there(text: str, data: ReportData) -> None:
     anchors = {a["href"] for tag, a in shown.elements if tag == "a"}
     assert {f"#{name}" for name in shown.sections - {"summary"}} == anchors
     assert len(text.encode()) < 6 << 20
+
+
+def test_what_matters_is_measured(data: ReportData, text: str) -> None:
+    """The table says what `explain` measures, and that alone."""
+    rows = data.compiled.effects.rows
+    assert {row.decision for row in rows} == set(data.chosen_decisions) - {"tiling"}
+    first = [abs(row.changes["latency_ms"]) for row in rows if row.changes]
+    assert first == sorted(first, reverse=True)
+    shown = Page(text)
+    assert "PED-ANOVA" not in shown.text
+    for row in rows:
+        assert row.decision in shown.text
+        if row.changes.get("accuracy"):
+            assert f"{row.changes['accuracy']:+.4f}" in shown.text
+    (limit,) = data.compiled.effects.limits
+    assert limit[1:] in shown.text
 
 
 def test_names_are_text_and_nothing_else(text: str, hostile_name: str) -> None:
