@@ -67,11 +67,10 @@ def _print(found: Explanation, result: StudyResult) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from nest_tune.report.explain import Verdict, limit_text, verdict
+    from nest_tune.report.explain import Verdict, asked_metrics, limit_text, verdict
 
     trial, out = found.trial, console()
-    settings = result.settings
-    asked = [x.metric.value for x in (*settings.objectives, *settings.limits)]
+    asked = asked_metrics(result.settings)
     usual = ["latency_ms", "energy_mj", "size_bytes", "accuracy"]
     names = [n for n in dict.fromkeys([*asked, *usual]) if n in trial.metrics]
     out.print(f"trial {trial.number} of {result.study.name}:")

@@ -11,6 +11,7 @@ from nest_tune.report.explain import (
     Effect,
     Explanation,
     Verdict,
+    asked_metrics,
     changed_decisions,
     explain,
     limit_text,
@@ -75,7 +76,7 @@ def effects(
     _require_quick(ground, result, trial)
     found = explain(ground, result, trial, progress=progress)
     settings = result.settings
-    names = dict.fromkeys(x.metric.value for x in (*settings.objectives, *settings.limits))
+    names = dict.fromkeys(asked_metrics(settings))
     first = settings.objectives[0].metric.value
     rows = [_row(effect, found, result) for effect in found.effects]
     rows.sort(key=lambda row: -abs(row.changes.get(first, 0.0)))

@@ -11,6 +11,7 @@ from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.plain import to_plain
 from compiler_core.quantize.assignment import cpu_reasons
 from nest_tune.study.execution.candidates import Bench
+from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.dependencies import Ground
 from nest_tune.study.store.result import StudyResult, compile_trial
 from nest_tune.study.trial import Outcome, OuterTrial
@@ -323,6 +324,12 @@ def verdict(effect: Effect, trial: OuterTrial, result: StudyResult) -> Verdict:
     if gains:
         return Verdict.BETTER
     return Verdict.WORSE if loses else Verdict.EQUAL
+
+
+def asked_metrics(settings: StudySettings) -> list[str]:
+    """Names of the metrics that objectives or limits of a study are about."""
+    goals = [goal.metric.value for goal in settings.objectives]
+    return [*goals, *(limit.metric.value for limit in settings.limits)]
 
 
 def limit_text(binding: Binding, result: StudyResult) -> str:
