@@ -15,7 +15,7 @@ from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 
 from compiler_core.errors import InputError
 from compiler_core.executable.executable import Executable
-from compiler_core.graph.session import RUNTIME_ERRORS
+from compiler_core.graph.runtime import RUNTIME_ERRORS
 from compiler_core.quantize.exact import exact_model
 from compiler_core.units.vta.link.linker import CoreProgram, Launch, NpuSegment
 from compiler_core.units.vta.link.placed_tensor import PlacedTensor

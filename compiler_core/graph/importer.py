@@ -15,12 +15,14 @@ import onnx
 
 from compiler_core.errors import InputError
 from compiler_core.graph.attributes import freeze, read_attributes
+from compiler_core.graph.demand import check_demand
 from compiler_core.graph.exporter import write_model
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.opset import upgrade_opset
 from compiler_core.graph.order import sort_nodes
 from compiler_core.graph.reader import ImportLimits, check_text, read_model
 from compiler_core.graph.shapes import infer_types
+from compiler_core.graph.structure import check_structure
 from compiler_core.graph.values import as_floats, read_array, read_inputs
 
 OLDEST_OPSET = 7
@@ -69,6 +71,15 @@ def import_model(
         return _Importer(model, shapes or {}, limits).graph()
     except InputError as error:
         raise InputError(f"model {where}: {error.message}", hint=error.hint) from error
+    except (MemoryError, RecursionError) as error:
+        raise InputError(
+            f"model {where}: reading it takes more {_exhausted(error)} than there is",
+            hint="check where the model comes from; a network's own files never do",
+        ) from error
+
+
+def _exhausted(error: BaseException) -> str:
+    return "memory" if isinstance(error, MemoryError) else "depth of calls"
 
 
 class _Importer:
@@ -85,8 +96,7 @@ class _Importer:
         proto = self._model.graph
         if not proto.node:
             raise InputError("the graph is empty: it has no nodes")
-        if len(proto.node) > self._limits.nodes:
-            raise InputError(f"{len(proto.node)} nodes; at most {self._limits.nodes} are read")
+        check_structure(self._model, self._limits.nodes)
         if not proto.output:
             raise InputError("the graph is empty: it has no outputs")
         opsets = self._opsets()
@@ -117,10 +127,12 @@ class _Importer:
             dynamic_batch=dynamic,
         )
         graph = infer_types(graph)
+        check_demand(graph, self._limits)
         self._check(graph)
         upgraded = upgrade_opset(graph)
         if upgraded is not graph:
             graph = infer_types(upgraded)
+            check_demand(graph, self._limits)
         self._check_weights(graph)
         return graph
 

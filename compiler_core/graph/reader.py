@@ -24,13 +24,21 @@ class ImportLimits:
         file_bytes: Size of the ONNX file (protobuf itself ends at 2 GiB).
         tensor_bytes: Size of one constant.
         total_bytes: Size of all constants together.
-        nodes: Number of nodes.
+        nodes: Number of nodes, with those of subgraphs and functions.
+        activation_bytes: Size of one tensor that is computed, for one sample.
+        operations: Multiplications, or steps of a like cost, of one execution.
+        folded_operations: The same over constants alone.
+        trips: Rounds of a loop.
     """
 
     file_bytes: int = 2**31 - 1
     tensor_bytes: int = 2**31
     total_bytes: int = 2**33
     nodes: int = 200_000
+    activation_bytes: int = 2**28
+    operations: int = 2**40
+    folded_operations: int = 2**33
+    trips: int = 2**16
 
 
 def read_model(path: Path, limits: ImportLimits) -> onnx.ModelProto:
@@ -70,6 +78,8 @@ def parse_model(content: bytes, where: str) -> onnx.ModelProto:
         raise InputError(
             f"model {where}: not an ONNX model, or truncated ({error})", hint=_HINT
         ) from error
+    except MemoryError as error:
+        raise InputError(f"model {where}: {len(content)} bytes do not fit into memory") from error
     if not model.HasField("graph"):
         raise InputError(f"model {where}: not an ONNX model: it holds no graph", hint=_HINT)
     return model

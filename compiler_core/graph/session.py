@@ -6,28 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy.typing as npt
-import onnxruntime
 from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from compiler_core.errors import InputError
 from compiler_core.graph.exporter import export_onnx
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.runtime import RUNTIME_ERRORS, is_unbounded, open_session, run_session
 from compiler_core.graph.sampling import join
 
-RUNTIME_ERRORS = (
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
-    ort_errors.EPFail,
-)
-"""What onnxruntime raises for a model or inputs that it cannot run; they share no base."""
-
-_FATAL_ONLY = 4
-"""Errors are raised and worded by the caller; the log would repeat them on standard error."""
 
 
 class FloatSession:
@@ -59,16 +45,11 @@ class FloatSession:
         self.outputs = tuple(graph.outputs if outputs is None else outputs)
         self.inputs = tuple(graph.inputs if inputs is None else inputs)
         self._fixed_batch = self._batch_of_one(graph)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _FATAL_ONLY
-        if not optimize:
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             model = export_onnx(graph, inputs=inputs, outputs=outputs)
-            self._session = onnxruntime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            self._guarded = is_unbounded(model)
+            self._session = open_session(
+                model, threads=threads, optimize=optimize, guarded=self._guarded
             )
         except EncodeError as error:
             raise InputError(
@@ -113,7 +94,7 @@ class FloatSession:
 
     def _run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         try:
-            results = self._session.run(list(self.outputs), dict(feeds))
+            results = run_session(self._session, self.outputs, feeds, guarded=self._guarded)
         except RUNTIME_ERRORS as error:
             raise InputError(f"onnxruntime refuses the inputs: {_line(error)}") from error
         return dict(zip(self.outputs, results, strict=True))

@@ -14,6 +14,24 @@ from compiler_core.graph.ir import Graph, TensorType
 
 _PROBE_BATCH = 7
 _VALUE_LIMIT = 1024
+_PROPAGATED_LIMIT = 1 << 22
+_BODY_FACTOR = 16
+_FOLLOWED = frozenset(
+    [
+        "Add",
+        "Cast",
+        "Concat",
+        "Gather",
+        "Mul",
+        "Shape",
+        "Size",
+        "Slice",
+        "Squeeze",
+        "Sub",
+        "Unsqueeze",
+    ]
+)
+"""Operators through which the ``onnx`` package follows values."""
 
 
 def infer_types(graph: Graph) -> Graph:
@@ -151,10 +169,25 @@ def _infer(graph: Graph, batch: int) -> dict[str, TensorType] | None:
     """Types by name; ``None`` where inference finds a contradiction."""
     # Only the type of a large constant matters; values are propagated from small ones.
     model = write_model(graph, batch=batch, weight_limit=_VALUE_LIMIT)
+    strict = bool(graph.dynamic_batch) and batch != 1
+    found = _infer_model(model, strict=False, values=False)
+    if found is None or propagated_values(graph, found) > _PROPAGATED_LIMIT:
+        # Values are followed element by element: a doubling chain or a long vector is not for that.
+        return _infer_model(model, strict=True, values=False) if strict else found
+    return _infer_model(model, strict=strict, values=True)
+
+
+def _infer_model(
+    model: onnx.ModelProto, *, strict: bool, values: bool
+) -> dict[str, TensorType] | None:
     try:
-        strict = graph.dynamic_batch and batch != 1
-        model = onnx.shape_inference.infer_shapes(model, strict_mode=bool(strict), data_prop=True)
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+        model = onnx.shape_inference.infer_shapes(model, strict_mode=strict, data_prop=values)
+    except (
+        onnx.shape_inference.InferenceError,
+        onnx.checker.ValidationError,
+        RuntimeError,
+        ValueError,
+    ):
         return None
     found: dict[str, TensorType] = {}
     for value in (*model.graph.value_info, *model.graph.output):
@@ -162,6 +195,36 @@ def _infer(graph: Graph, batch: int) -> dict[str, TensorType] | None:
         if known is not None:
             found[value.name] = known
     return found
+
+
+def propagated_values(graph: Graph, found: Mapping[str, TensorType]) -> int:
+    """Elements that shape inference would follow one by one, from above.
+
+    Args:
+        graph: Its constants begin such chains, and so does every vector of known length.
+        found: Types without propagation.
+    """
+    counts = {name: array.size if array.ndim < 2 else 0 for name, array in graph.constants.items()}
+    total = 0
+    for node in graph.nodes:
+        own = 0
+        if node.op in _FOLLOWED or node.opaque or node.domain:
+            read = [counts.get(name, _rank_one(found.get(name))) for name in node.inputs]
+            own = sum(read) if node.op == "Concat" else max(read, default=0)
+            own = min(own, _PROPAGATED_LIMIT + 1)
+            # Bodies of functions and subgraphs, too, follow what they are given.
+            total += own * (1 + len(node.opaque) * _BODY_FACTOR + bool(node.domain) * _BODY_FACTOR)
+        for name in node.outputs:
+            counts[name] = max(own, _rank_one(found.get(name)))
+        total += max((_rank_one(found.get(name)) for name in node.outputs), default=0)
+    return total
+
+
+def _rank_one(known: TensorType | None) -> int:
+    """Elements of a vector; 0 of anything else, which is not followed."""
+    if known is None or known.shape is None or len(known.shape) != 1:
+        return 0
+    return known.shape[0] or 0
 
 
 def read_type(value: onnx.ValueInfoProto) -> TensorType | None:

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from compiler_core.errors import MissingDependencyError, NestTuneError
+from compiler_core.errors import InputError, MissingDependencyError, NestTuneError
 from compiler_core.files.exhausted import lack_of
 from nest_tune.cli.lazy import LazyCommand, lazy_group
 from nest_tune.cli.output import ExitCode, print_error, version
@@ -176,6 +176,10 @@ def _run(arguments: list[str], *, debug: bool, as_json: bool) -> int:
         return MissingDependencyError.exit_code
     except typer.TyperException as error:
         return _usage(error, as_json=as_json)
+    except (MemoryError, RecursionError) as error:
+        if debug:
+            traceback.print_exc()
+        return _exhausted(error, as_json=as_json)
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -192,6 +196,18 @@ def _run(arguments: list[str], *, debug: bool, as_json: bool) -> int:
         )
         return ExitCode.INTERNAL
     return result if isinstance(result, int) else ExitCode.DONE
+
+
+def _exhausted(error: BaseException, *, as_json: bool) -> int:
+    """What was given asks for more than this machine has; readers name the file where they can."""
+    wanted = "memory than there is" if isinstance(error, MemoryError) else "nested levels than fit"
+    print_error(
+        InputError.__name__,
+        f"what was given takes more {wanted}: {str(error).strip().partition(chr(10))[0]}",
+        hint="check the sizes in the files given, or give fewer samples; --debug shows where",
+        as_json=as_json,
+    )
+    return InputError.exit_code
 
 
 def _command(arguments: list[str]) -> str:

@@ -16,6 +16,7 @@ from compiler_core.graph.extract import extract
 from compiler_core.graph.ir import NEST_DOMAIN, Graph, Node
 from compiler_core.graph.passes.rewriter import Rewriter, is_op
 from compiler_core.graph.session import FloatSession
+from compiler_core.graph.work import operations, result_bytes
 
 _RANDOM = {
     "Bernoulli",
@@ -26,6 +27,7 @@ _RANDOM = {
     "RandomUniformLike",
 }
 _QUANTIZATION = {"DequantizeLinear", "QuantizeLinear"}
+_WIDENED = 4
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,17 @@ class ConstantFolding:
     """Replace nodes over constants by their values, and ``Shape`` of tensors of fixed shape.
 
     Attributes:
-        tensor_bytes: Larger results stay computed, so that a small file cannot fill the memory.
+        tensor_bytes: Larger results stay computed, so that a small file cannot fill the memory;
+            a result may always be four times as large as the constants that it is computed from.
         total_bytes: The same for all results of one application.
+        operations: The same for the time: multiplications of one application.
         keep_quantization: Leave QuantizeLinear and DequantizeLinear, whose scales would be lost.
     """
 
     name: ClassVar[str] = "constant-folding"
-    tensor_bytes: int = 2**29
-    total_bytes: int = 2**30
+    tensor_bytes: int = 2**26
+    total_bytes: int = 2**27
+    operations: int = 2**33
     keep_quantization: bool = True
 
     def apply(self, graph: Graph) -> Graph:
@@ -82,7 +87,7 @@ class ConstantFolding:
             rewriter.bypass(node, rewriter.add_constant(node.output, value))
 
     def _foldable(self, graph: Graph) -> list[Node]:
-        known, total, found = set(graph.constants), 0, list[Node]()
+        known, total, work, found = set(graph.constants), 0, 0, list[Node]()
         for node in graph.nodes:
             if node.op in _RANDOM or node.opaque or node.domain not in ("", NEST_DOMAIN):
                 continue
@@ -91,11 +96,17 @@ class ConstantFolding:
             if any(name and name not in known for name in node.inputs):
                 continue
             size = _result_bytes(graph, node)
-            if size is None or size > self.tensor_bytes or total + size > self.total_bytes:
+            if size is None or set(node.outputs) & set(graph.outputs):
                 continue
-            if set(node.outputs) & set(graph.outputs):
+            # What a file brings itself it may also bring in another form, such as wider numbers.
+            read = [graph.constants[name].nbytes for name in node.inputs if name in graph.constants]
+            added = max(0, size - _WIDENED * sum(read))
+            steps = operations(node, graph.types)
+            if added > self.tensor_bytes or total + added > self.total_bytes:
                 continue
-            total += size
+            if work + steps > self.operations:
+                continue
+            total, work = total + added, work + steps
             known |= set(node.outputs)
             found.append(node)
         return found
@@ -135,12 +146,9 @@ def _evaluate_each(graph: Graph, nodes: Sequence[Node]) -> dict[str, npt.NDArray
 
 
 def _result_bytes(graph: Graph, node: Node) -> int | None:
-    total = 0
-    for name in filter(None, node.outputs):
-        known = graph.types.get(name)
-        if known is None or known.shape is None or None in known.shape or known.dtype == "string":
-            return None
-        if not graph.batch_free(name):
-            return None
-        total += math.prod(dim or 0 for dim in known.shape) * np.dtype(known.dtype).itemsize
-    return total
+    names = [name for name in node.outputs if name]
+    if any(name not in graph.types or graph.types[name].dtype == "string" for name in names):
+        return None
+    if not all(graph.batch_free(name) for name in names):
+        return None
+    return result_bytes(node, graph.types)

@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy.typing as npt
-import onnxruntime
 
 from compiler_core.errors import InputError
 from compiler_core.executable.executable import CpuSegment
-from compiler_core.graph.reader import parse_model, tensors_of
-from compiler_core.graph.session import RUNTIME_ERRORS
+from compiler_core.graph.demand import check_model
+from compiler_core.graph.reader import ImportLimits, parse_model, tensors_of
+from compiler_core.graph.runtime import RUNTIME_ERRORS, is_unbounded, open_session, run_session
 
-_FATAL_ONLY = 4
-"""Errors are raised and worded by the caller; the log would repeat them on standard error."""
 _EXTERNAL = 1
 
 
@@ -35,14 +33,13 @@ class CpuSession:
         for tensor in tensors_of(model.graph):
             if tensor.data_location == _EXTERNAL:
                 raise InputError(f"{where}: tensor {tensor.name!r} lies in another file")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _FATAL_ONLY
         try:
-            self._session = onnxruntime.InferenceSession(
-                segment.model, options, providers=["CPUExecutionProvider"]
-            )
+            check_model(model, ImportLimits())
+        except InputError as error:
+            raise InputError(f"{where}: {error.message}", hint=error.hint) from error
+        self._guarded = is_unbounded(model)
+        try:
+            self._session = open_session(model, guarded=self._guarded)
         except RUNTIME_ERRORS as error:
             raise InputError(f"{where}: onnxruntime cannot run it: {_line(error)}") from error
         wanted = {item.name for item in self._session.get_inputs()}
@@ -60,7 +57,12 @@ class CpuSession:
         """
         names = list(self._segment.outputs)
         try:
-            results = self._session.run(names, {n: feeds[n] for n in self._segment.inputs})
+            results = run_session(
+                self._session,
+                names,
+                {name: feeds[name] for name in self._segment.inputs},
+                guarded=self._guarded,
+            )
         except RUNTIME_ERRORS as error:
             raise InputError(
                 f"segment {self._segment.name}: onnxruntime refuses the inputs: {_line(error)}"

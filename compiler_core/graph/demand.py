@@ -1,0 +1,105 @@
+"""What running a model once may cost: refused before anything of it is computed."""
+
+from __future__ import annotations
+
+import onnx
+
+from compiler_core.errors import InputError
+from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.reader import ImportLimits
+from compiler_core.graph.shapes import read_type
+from compiler_core.graph.structure import check_structure
+from compiler_core.graph.work import elements, operations, tensor_bytes
+
+_HINT = "give smaller sizes: those of a network for an embedded system, one sample at a time"
+
+
+def check_demand(graph: Graph, limits: ImportLimits) -> None:
+    """Refuses tensors, loops and operators that ask for more than ``limits`` allow.
+
+    Args:
+        graph: With the types that shape inference found; what it leaves open is bounded when it
+            is run (:mod:`compiler_core.graph.runtime`).
+        limits: Of one execution, at batch 1.
+
+    Raises:
+        InputError: Names node and tensor, the demand and the bound.
+    """
+    for name in graph.inputs:
+        _check_tensor(graph, f"input {name!r}", name, limits)
+    total, folded = 0, 0
+    known = set(graph.constants)
+    for node in graph.nodes:
+        where = f"node {node.name!r} ({node.op})"
+        for name in filter(None, node.outputs):
+            _check_tensor(graph, f"{where}: tensor {name!r}", name, limits)
+        if node.op == "Loop" and not node.domain:
+            _check_trips(graph, node, where, limits)
+        steps = operations(node, graph.types)
+        total += steps
+        if total > limits.operations:
+            raise InputError(
+                f"{where}: {total} multiplications for one sample, with those before it; at most "
+                f"{limits.operations} are run",
+                hint=_HINT,
+            )
+        if known.issuperset(filter(None, node.inputs)):
+            known.update(node.outputs)
+            folded += steps
+            if folded > limits.folded_operations:
+                raise InputError(
+                    f"{where}: {folded} multiplications over constants alone, with those before "
+                    f"it; at most {limits.folded_operations} are computed",
+                    hint="compute that part before exporting the model",
+                )
+
+
+def check_model(model: onnx.ModelProto, limits: ImportLimits) -> None:
+    """The same for a model that stays as it is: its structure, and the tensors that it computes.
+
+    Raises:
+        InputError: Names the tensor, the demand and the bound.
+    """
+    check_structure(model, limits.nodes)
+    try:
+        found = onnx.shape_inference.infer_shapes(model)
+    except (RuntimeError, ValueError, onnx.checker.ValidationError):
+        return  # onnxruntime says what is wrong with it
+    for value in (*found.graph.value_info, *found.graph.output, *found.graph.input):
+        size = tensor_bytes(read_type(value))
+        if size is not None and size > limits.activation_bytes:
+            raise InputError(
+                f"tensor {value.name!r}: {size} bytes; at most {limits.activation_bytes} are "
+                "computed for one tensor",
+                hint=_HINT,
+            )
+
+
+def _check_tensor(graph: Graph, where: str, name: str, limits: ImportLimits) -> None:
+    known = graph.types.get(name)
+    size = tensor_bytes(known)
+    if known is None or size is None or name in graph.constants:
+        return
+    if size > limits.activation_bytes:
+        raise InputError(
+            f"{where}: {size} bytes for its shape {_shown(known.shape)}; at most "
+            f"{limits.activation_bytes} are computed for one tensor",
+            hint=_HINT,
+        )
+
+
+def _check_trips(graph: Graph, node: Node, where: str, limits: ImportLimits) -> None:
+    trips = graph.constants.get(node.inputs[0]) if node.inputs else None
+    if trips is None or elements(graph.types.get(node.inputs[0])) != 1:
+        return
+    count = int(trips.reshape(-1)[0])
+    if count > limits.trips:
+        raise InputError(
+            f"{where}: {count} rounds; at most {limits.trips} are run",
+            hint="export the model with a loop that ends",
+        )
+
+
+def _shown(shape: tuple[int | None, ...] | None) -> str:
+    text = str(shape)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,157 @@
+"""Sessions of onnxruntime over models from outside: what no shape tells is bounded as they run.
+
+Sizes that depend on data, and loops, are seen by nobody before. A model with such operators runs
+on an arena of bounded size, and is told to stop after some time; others run as ever.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from compiler_core.errors import InputError
+
+RUNTIME_ERRORS = (
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+    ort_errors.EPFail,
+    MemoryError,
+)
+"""What onnxruntime raises for a model or inputs that it cannot run; they share no base."""
+
+FATAL_ONLY = 4
+"""Errors are raised and worded by the caller; the log would repeat them on standard error."""
+
+ARENA_BYTES = 1 << 30
+"""Memory of all guarded sessions of a process."""
+
+GUARDED_SECONDS = 8.0
+"""Time of one execution of a guarded session; a loop that never ends is stopped after it."""
+
+_GUARDED_MODEL_BYTES = 1 << 27
+"""A larger model runs as ever: its own weights would fill the arena."""
+
+_ALWAYS = frozenset(["Loop", "Scan", "SequenceMap", "SplitToSequence"])
+_SIZED_BY = {
+    "Range": (0, 1, 2), "ConstantOfShape": (0,), "Expand": (1,), "Tile": (1,), "Pad": (1,),
+    "Resize": (2, 3), "Upsample": (1,), "OneHot": (1,), "CenterCropPad": (1,), "Col2Im": (1,),
+    "AffineGrid": (1,), "MaxUnpool": (2,), "HannWindow": (0,), "HammingWindow": (0,),
+    "BlackmanWindow": (0,), "MelWeightMatrix": (0, 1), "DFT": (1,), "STFT": (1, 3),
+}  # fmt: skip
+"""Operators whose results can be larger than what they read, with the inputs that say how large."""
+
+
+def open_session(
+    model: onnx.ModelProto, *, threads: int = 1, optimize: bool = True, guarded: bool | None = None
+) -> onnxruntime.InferenceSession:
+    """A session on the CPU.
+
+    Args:
+        model: What it runs.
+        threads: Of one operator.
+        optimize: Let onnxruntime rewrite the graph.
+        guarded: Bound memory while running; by default where the model calls for it.
+
+    Raises:
+        RUNTIME_ERRORS: onnxruntime cannot run the model.
+        google.protobuf.message.EncodeError: It takes more than 2 GiB.
+    """
+    content = model.SerializeToString()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = FATAL_ONLY
+    if not optimize:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if guarded is None:
+        guarded = is_unbounded(model)
+    if guarded and len(content) <= _GUARDED_MODEL_BYTES:
+        _register_arena()
+        options.add_session_config_entry("session.use_env_allocators", "1")
+        options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def run_session(
+    session: onnxruntime.InferenceSession,
+    outputs: Sequence[str],
+    feeds: Mapping[str, npt.NDArray[Any]],
+    *,
+    guarded: bool,
+) -> list[Any]:
+    """Executes once; a guarded session is stopped after :data:`GUARDED_SECONDS`.
+
+    Raises:
+        RUNTIME_ERRORS: onnxruntime refuses the inputs, or there is too little memory.
+        InputError: It took too long.
+    """
+    if not guarded:
+        results: list[Any] = session.run(list(outputs), dict(feeds))
+        return results
+    run = onnxruntime.RunOptions()
+    run.log_severity_level = FATAL_ONLY
+    run.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    ended = threading.Event()
+
+    def stop() -> None:
+        if not ended.wait(GUARDED_SECONDS):
+            run.terminate = True
+
+    watch = threading.Thread(target=stop, daemon=True)
+    watch.start()
+    try:
+        results = session.run(list(outputs), dict(feeds), run)
+    except RUNTIME_ERRORS as error:
+        if not run.terminate:
+            raise
+        raise InputError(
+            f"the model runs for more than {GUARDED_SECONDS:g} s on one input: a loop in it does "
+            "not end",
+            hint="check the condition of its loops, or give a model without loops",
+        ) from error
+    finally:
+        ended.set()
+    return [np.asarray(result) if isinstance(result, list) else result for result in results]
+
+
+def is_unbounded(model: onnx.ModelProto) -> bool:
+    """Whether the model has a loop, functions, or an operator whose size only running it tells."""
+    return bool(model.functions) or _unbounded(
+        model.graph.node, {item.name for item in model.graph.initializer}
+    )
+
+
+def _unbounded(nodes: Iterable[onnx.NodeProto], constants: set[str]) -> bool:
+    for node in nodes:
+        if node.op_type in _ALWAYS:
+            return True
+        for index in _SIZED_BY.get(node.op_type, ()):
+            if index < len(node.input) and node.input[index] not in (*constants, ""):
+                return True
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                inner = constants | {item.name for item in graph.initializer}
+                if graph.node and _unbounded(graph.node, inner):
+                    return True
+    return False
+
+
+@cache
+def _register_arena() -> None:
+    place = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    arena = onnxruntime.OrtArenaCfg({"max_mem": ARENA_BYTES, "arena_extend_strategy": 1})
+    onnxruntime.create_and_register_allocator(place, arena)
