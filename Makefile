@@ -12,7 +12,7 @@ PACKAGES := nest_tune search_spaces cost_models compiler_core
 PYTEST_FLAGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-all lint docs bench clean
+.PHONY: help demo test test-all fuzz lint docs bench clean
 
 help: ## List the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | \
@@ -44,6 +44,12 @@ test: $(TEST_VENV)/.installed ## Run the tests, without the slow ones
 
 test-all: $(TEST_VENV)/.installed ## Run all tests, the slow ones too
 	$(TEST_VENV)/bin/python -m pytest -m 'slow or not slow' $(PYTEST_FLAGS)
+
+FUZZ_CASES ?= 5000
+FUZZ_SEED ?= 0
+fuzz: $(TEST_VENV)/.installed ## Run FUZZ_CASES changed files of every kind; goes on where it was broken off
+	$(TEST_VENV)/bin/python -m tests.fuzz.fuzz --cases $(FUZZ_CASES) --seed $(FUZZ_SEED) \
+		--folder out/fuzz
 
 lint: $(TEST_VENV)/.installed ## Check style, format and types
 	@status=0; for check in 'ruff check .' 'ruff format --check .' mypy; do \

@@ -11,8 +11,10 @@ from typing import Any
 
 from compiler_core.errors import InputError
 from compiler_core.files.small_file import read_small_file
+from compiler_core.files.toml_depth import check_toml_depth
+from compiler_core.files.visible import toml_visible
 
-_BYTES_MAX = 64 << 20
+_BYTES_MAX = 8 << 20
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -32,9 +34,13 @@ def parse_toml(content: bytes, where: str) -> dict[str, Any]:
         InputError: It is not TOML.
     """
     try:
-        return tomllib.loads(content.decode("utf-8"))
+        text = content.decode("utf-8")
+        check_toml_depth(text, where)
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not a TOML file: {error}") from error
+    except MemoryError as error:
+        raise InputError(f"{where}: {len(content)} bytes do not fit into memory") from error
 
 
 def toml_text(document: Mapping[str, Any]) -> str:
@@ -49,7 +55,7 @@ def toml_text(document: Mapping[str, Any]) -> str:
 def toml_string(text: str) -> str:
     """A text as it stands in TOML."""
     # JSON strings are TOML basic strings, but for the one control character that JSON lets through.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return toml_visible(json.dumps(text, ensure_ascii=False))
 
 
 def toml_key(text: str) -> str:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 from html import escape
 
+from compiler_core.files.visible import visible_lines
+
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, not even escaped (production 2, Char)."""
 
 
 def xml_characters(text: str) -> str:
-    """The text with U+FFFD for what XML cannot hold; for writers that escape by themselves."""
-    return _FORBIDDEN.sub("\ufffd", text)
+    """The text with control characters shown and U+FFFD for what else XML cannot hold.
+
+    For writers that escape by themselves.
+    """
+    return _FORBIDDEN.sub("\ufffd", visible_lines(text))
 
 
 def xml_text(text: str) -> str:

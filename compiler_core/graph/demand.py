@@ -11,6 +11,7 @@ from compiler_core.graph.shapes import read_type
 from compiler_core.graph.structure import check_structure
 from compiler_core.graph.work import elements, operations, tensor_bytes
 
+_WINDOWED = frozenset(["Conv", "MaxPool", "AveragePool", "LpPool", "ConvInteger", "QLinearConv"])
 _HINT = "give smaller sizes: those of a network for an embedded system, one sample at a time"
 
 
@@ -35,6 +36,8 @@ def check_demand(graph: Graph, limits: ImportLimits) -> None:
             _check_tensor(graph, f"{where}: tensor {name!r}", name, limits)
         if node.op == "Loop" and not node.domain:
             _check_trips(graph, node, where, limits)
+        if node.op in _WINDOWED and not node.domain:
+            _check_pads(graph, node, where)
         steps = operations(node, graph.types)
         total += steps
         if total > limits.operations:
@@ -98,6 +101,32 @@ def _check_trips(graph: Graph, node: Node, where: str, limits: ImportLimits) -> 
             f"{where}: {count} rounds; at most {limits.trips} are run",
             hint="export the model with a loop that ends",
         )
+
+
+def _check_pads(graph: Graph, node: Node, where: str) -> None:
+    """Windows that lie in the padding alone compute nothing of the input."""
+    known, pads = graph.types.get(node.inputs[0]), node.attributes.get("pads")
+    kernel = node.attributes.get("kernel_shape")
+    if kernel is None and len(node.inputs) > 1:
+        weight = graph.types.get(node.inputs[1])
+        kernel = None if weight is None or weight.shape is None else weight.shape[2:]
+    if known is None or known.shape is None or not isinstance(pads, tuple) or not kernel:
+        return
+    sizes = known.shape[2:]
+    dilations = node.attributes.get("dilations") or (1,) * len(kernel)
+    if not len(sizes) == len(kernel) == len(dilations) == len(pads) / 2:
+        return
+    for axis, (size, taps, dilation) in enumerate(zip(sizes, kernel, dilations, strict=True)):
+        if size is None or taps is None:
+            continue
+        most = size + max(1, dilation) * max(1, taps)
+        for pad in (pads[axis], pads[axis + len(sizes)]):
+            if pad > most:
+                raise InputError(
+                    f"{where}: pads {list(pads)}: {pad} beside an axis of {size} with a window of "
+                    f"{taps}; at most {most}, axis and window together, are allowed",
+                    hint="export the model again: these windows would hold padding alone",
+                )
 
 
 def _shown(shape: tuple[int | None, ...] | None) -> str:

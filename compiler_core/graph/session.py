@@ -15,7 +15,6 @@ from compiler_core.graph.runtime import RUNTIME_ERRORS, is_unbounded, open_sessi
 from compiler_core.graph.sampling import join
 
 
-
 class FloatSession:
     """A graph, or a part of it, ready to run on the CPU.
 

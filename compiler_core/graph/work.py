@@ -75,7 +75,7 @@ def _operations(node: Node, shapes: list[tuple[int, ...]], results: int) -> int:
         steps = first[0] * first[1] * shapes[2][0]
         return steps * _RECURRENT[node.op] * hidden * (hidden + first[2])
     if node.op in _TRANSFORMS:
-        return results * 64
+        return results * results  # not every length has a fast algorithm
     if node.op == "Einsum":
         return _einsum(node, shapes)
     return 0

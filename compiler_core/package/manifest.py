@@ -10,6 +10,7 @@ from typing import Any
 from compiler_core.configuration.configuration import Subject
 from compiler_core.errors import InputError
 from compiler_core.executable.report import Metrics
+from compiler_core.files.visible import json_visible
 from compiler_core.quantize.ir import (
     View,
 )
@@ -157,7 +158,7 @@ class Layout:
 def json_bytes(schema: str, document: Mapping[str, Any]) -> bytes:
     """A document that diffs well; its first key is ``schema``."""
     text = json.dumps({"schema": schema, **document}, indent=1, allow_nan=False, ensure_ascii=False)
-    return (text + "\n").encode()
+    return (json_visible(text) + "\n").encode()
 
 
 def parse_json(content: bytes, schema: str, where: str) -> dict[str, Any]:

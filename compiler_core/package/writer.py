@@ -19,6 +19,7 @@ from compiler_core.executable.executable import CpuSegment, Executable
 from compiler_core.executable.report import REPORT_SCHEMA
 from compiler_core.files.exhausted import cannot_be_written
 from compiler_core.files.plain import to_plain
+from compiler_core.files.visible import visible_lines
 from compiler_core.package.manifest import (
     CONFIGURATION,
     LAYOUT_SCHEMA,
@@ -71,7 +72,7 @@ def package_files(compiled: CompiledModel, texts: Mapping[str, str]) -> dict[str
             "layers": to_plain(compiled.report.layers),
         },
     )
-    files |= {name: text.encode() for name, text in texts.items()}
+    files |= {name: visible_lines(text).encode() for name, text in texts.items()}
     entries = {
         path: FileEntry(hashlib.sha256(content).hexdigest(), len(content))
         for path, content in sorted(files.items())

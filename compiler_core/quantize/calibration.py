@@ -15,6 +15,7 @@ from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import check_samples, model_batch, runs, take
 from compiler_core.graph.session import FloatSession
+from compiler_core.graph.work import tensor_bytes
 from compiler_core.quantize.statistics import RunningStatistics, TensorRange
 
 Samples = Mapping[str, npt.NDArray[np.float32]]
@@ -22,6 +23,9 @@ Progress = Callable[[int, int], None]
 """Told how many samples are done, and of how many."""
 
 _BATCH = 8
+_BLOCK_BYTES = 1 << 29
+"""Bytes of tensors that are computed at the same time; samples and tensors are split to fit."""
+
 
 __all__ = ["TensorRange", "calibrate", "check_samples", "gather", "model_batch"]
 
@@ -77,17 +81,18 @@ def gather(
             )
     inputs = [name for name in tensors if name in graph.inputs]
     inner = [name for name in tensors if name not in graph.inputs]
-    session = FloatSession(graph, inner, inputs=graph.inputs, threads=threads) if inner else None
+    groups, largest = _groups(graph, inner)
+    sessions = [FloatSession(graph, g, inputs=graph.inputs, threads=threads) for g in groups]
     running = {name: RunningStatistics(_axes(graph, name)) for name in tensors}
     found: dict[int, dict[str, TensorRange]] = {}
     unbounded: set[str] = set()
     # onnxruntime takes a fixed batch of more than one as it is and no multiple of it.
-    step = batch if batch > 1 else _BATCH
+    step = batch if batch > 1 else max(1, min(_BATCH, _BLOCK_BYTES // largest))
     start = 0
     while start < max(sizes, default=0):
         end = min(start + step, *(size for size in sizes if size > start))
         block = take(graph, {name: samples[name] for name in graph.inputs}, start, end)
-        for name, value in _values(graph, block, inputs, session):
+        for name, value in _values(graph, block, inputs, sessions):
             least, most = running[name].add(value)
             if isfinite(least) and isfinite(most):
                 continue
@@ -109,15 +114,29 @@ def gather(
 
 
 def _values(
-    graph: Graph, block: Samples, inputs: Sequence[str], session: FloatSession | None
+    graph: Graph, block: Samples, inputs: Sequence[str], sessions: Sequence[FloatSession]
 ) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
     """Values of the wanted tensors: at once where only leading axes carry samples, else by runs."""
     yield from ((name, block[name]) for name in inputs)
-    if session is None:
-        return
     together = graph.dynamic_batch >= set(graph.inputs) and not graph.batch_dependent
-    for feeds in [block] if together else runs(graph, block):
-        yield from session.run(feeds).items()
+    for session in sessions:
+        for feeds in [block] if together else runs(graph, block):
+            yield from session.run(feeds).items()
+
+
+def _groups(graph: Graph, tensors: Sequence[str]) -> tuple[list[list[str]], int]:
+    """Tensors that are computed together, so that memory is bounded, and the bytes of a group."""
+    groups: list[list[str]] = []
+    largest, held = 1, 0
+    for name in tensors:
+        size = tensor_bytes(graph.types.get(name)) or 0
+        if not groups or held + size > _BLOCK_BYTES:
+            groups.append([])
+            held = 0
+        groups[-1].append(name)
+        held += size
+        largest = max(largest, held)
+    return groups, largest
 
 
 def _axes(graph: Graph, tensor: str) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from compiler_core.errors import InputError
+from compiler_core.files.toml_depth import check_toml_depth
 from compiler_core.targets.schema import TARGET_SCHEMA, TargetSections
 from compiler_core.targets.target import Origin, OriginKind
 
@@ -118,7 +119,9 @@ def _parse(path: Path, label: str, child: TargetFile | None) -> dict[str, Any]:
             f"{label}: larger than the {MAX_FILE_BYTES} bytes allowed{wanted_by}", hint=FILE_HINT
         )
     try:
-        return tomllib.loads(data.decode())
+        text = data.decode()
+        check_toml_depth(text, label)
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
         raise InputError(f"{label}: not a TOML file: {reason}", hint=FILE_HINT) from error

@@ -15,6 +15,7 @@ from nest_tune.cli.output import ExitCode, print_error, version
 from nest_tune.cli.repeating import say_what_is_kept
 from nest_tune.cli.signals import Terminated, end_by_signals
 from nest_tune.cli.streams import stand_in
+from nest_tune.terminal import show_streams
 
 COMMANDS = {
     name: LazyCommand(f"nest_tune.cli.{module}", attribute, text)
@@ -124,6 +125,7 @@ def main() -> NoReturn:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     output, _ = stand_in()
+    show_streams()
     end_by_signals()
     code = _run(arguments, debug=debug, as_json="--json" in arguments)
     output.flush()

@@ -14,7 +14,7 @@ from compiler_core.errors import CheckError, InputError
 from compiler_core.files.exhausted import cannot_be_written
 from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.options import AsJson
-from nest_tune.cli.output import print_json, progress, version
+from nest_tune.cli.output import print_json, progress, say, version
 
 if TYPE_CHECKING:
     from nest_tune.ci.check import CheckResult
@@ -131,14 +131,14 @@ def check(
     else:
         print(headline(result))
         for difference in result.differences[:_MOST_LINES]:
-            print(f"  {difference}")
+            say(f"  {difference}")
         if (left := len(result.differences) - _MOST_LINES) > 0:
             print(f"  and {left} more")
     if accepted:
-        print(f"{lock}: written anew", file=sys.stderr)
+        say(f"{lock}: written anew", aside=True)
     elif not result.ok:
-        print(f"error: {headline(result)}", file=sys.stderr)
-        print(f"hint: nest-tune ci check {lock} --update accepts it", file=sys.stderr)
+        say(f"error: {headline(result)}", aside=True)
+        say(f"hint: nest-tune ci check {lock} --update accepts it", aside=True)
         raise typer.Exit(CheckError.exit_code)
 
 

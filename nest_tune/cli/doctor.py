@@ -17,7 +17,7 @@ import typer
 
 from compiler_core.errors import CheckError, InputError, MissingDependencyError, NestTuneError
 from nest_tune.cli.options import AsJson
-from nest_tune.cli.output import ExitCode, print_json, version
+from nest_tune.cli.output import ExitCode, print_json, say, version
 
 EXAMPLE = "Example: nest-tune doctor --json > doctor.json"
 
@@ -81,7 +81,7 @@ def doctor(
         width = max(len(check.name) for check in checks)
         for check in checks:
             mark = "FAILED" if check.exit_code else "ok"
-            print(f"{check.name:<{width}}  {mark:<6}  {check.detail}")
+            say(f"{check.name:<{width}}  {mark:<6}  {check.detail}")
     if failed:
         # A missing package explains other failures, so its code goes first.
         raise typer.Exit(max(check.exit_code for check in failed))

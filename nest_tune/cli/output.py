@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+from compiler_core.files.visible import visible
+from nest_tune.terminal import visible_console
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -34,11 +37,9 @@ def version() -> str:
 
 
 def console() -> Console:
-    """A console on standard output: wide where there is no terminal, text as it stands."""
-    from rich.console import Console
-
+    """A console on standard output: wide where there is no terminal, no markup in its text."""
     width = None if sys.stdout.isatty() else 140
-    return Console(width=width, soft_wrap=False, markup=False, emoji=False, highlight=False)
+    return visible_console(width=width, soft_wrap=False, markup=False, emoji=False, highlight=False)
 
 
 def without_password(url: str) -> str:
@@ -50,7 +51,17 @@ def without_password(url: str) -> str:
 
 def progress(line: str) -> None:
     """Tells on standard error what is being done."""
-    print(line, file=sys.stderr, flush=True)
+    print(visible(line), file=sys.stderr, flush=True)
+
+
+def say(line: str, *, aside: bool = False) -> None:
+    """Prints one line that holds names from outside.
+
+    Args:
+        line: Without its end.
+        aside: To standard error.
+    """
+    print(visible(line), file=sys.stderr if aside else sys.stdout)
 
 
 def print_json(document: str, body: Mapping[str, Any]) -> None:
@@ -60,8 +71,12 @@ def print_json(document: str, body: Mapping[str, Any]) -> None:
 
 def print_error(kind: str, message: str, *, hint: str | None = None, as_json: bool) -> None:
     """Reports an error for people and, where JSON was asked for, for programs too."""
-    print(f"error: {message}", file=sys.stderr)
+    say(f"error: {_one_line(message)}", aside=True)
     if hint:
-        print(f"hint: {hint}", file=sys.stderr)
+        say(f"hint: {_one_line(hint)}", aside=True)
     if as_json:
         print_json("error", {"error": {"class": kind, "message": message, "hint": hint}})
+
+
+def _one_line(text: str) -> str:
+    return " ".join(line.strip() for line in text.splitlines()) if "\n" in text else text

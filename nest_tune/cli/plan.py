@@ -10,7 +10,7 @@ import typer
 from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.completion import target_names
 from nest_tune.cli.options import AsJson, ModelFile, Shapes
-from nest_tune.cli.output import print_json, progress
+from nest_tune.cli.output import print_json, progress, say
 from nest_tune.cli.plan_job import PlanJob
 from nest_tune.cli.plan_report import (
     best_document,
@@ -145,9 +145,9 @@ def check(
     if as_json:
         print_json("plan-check", body)
         return
-    print(f"{plan}: legal; {body['pinned']} groups pinned, {body['free']} free")
+    say(f"{plan}: legal; {body['pinned']} groups pinned, {body['free']} free")
     for name, reason in moved.items():
-        print(f"stays on the CPU: {groups.groups[name].name}: {reason}")
+        say(f"stays on the CPU: {groups.groups[name].name}: {reason}")
     print_totals(evaluator, evaluation)
 
 

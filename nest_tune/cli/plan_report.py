@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nest_tune.cli.output import console
+from nest_tune.cli.output import console, say
 
 if TYPE_CHECKING:
     from compiler_core.configuration.configuration import Subject
@@ -131,7 +131,7 @@ def print_totals(evaluator: Evaluator, evaluation: Evaluation) -> None:
         ),
         ("critical", f"{len(path)} steps; the longest: {named}"),
     ):
-        print(f"{label:<10} {value}")
+        say(f"{label:<10} {value}")
 
 
 def print_best(found: BestPlan) -> None:
@@ -143,7 +143,7 @@ def print_best(found: BestPlan) -> None:
     )
     for name, item in found.baselines.items():
         more = item.latency_ps / optimum.latency_ps - 1 if optimum.latency_ps else 0.0
-        print(f"{name:<16} {item.latency_ms:>12.3f} ms  {more:+.2%}")
+        say(f"{name:<16} {item.latency_ms:>12.3f} ms  {more:+.2%}")
     sequential = found.sequential.sequential_ps
     more = sequential / optimum.latency_ps - 1 if optimum.latency_ps else 0.0
     print(f"{'best_sequential':<16} {sequential / 1e9:>12.3f} ms  {more:+.2%}")

@@ -12,7 +12,7 @@ import typer
 from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.completion import target_names
 from nest_tune.cli.options import AsJson, RecordStorage
-from nest_tune.cli.output import console, print_json
+from nest_tune.cli.output import console, print_json, say
 from nest_tune.study.request.settings import DEFAULT_STORAGE
 
 app = typer.Typer(
@@ -108,7 +108,7 @@ def import_records(
         else:
             sound.append(entry)
     for message in wrong[:5]:
-        print(f"skipped: {message}", file=sys.stderr)
+        say(f"skipped: {message}", aside=True)
     if wrong and not sound:
         raise InputError(f"{file}: none of {len(wrong)} lines is a record")
     with closing(RecordDatabase(storage)) as database:

@@ -14,7 +14,7 @@ import typer
 from compiler_core.errors import InputError
 from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.options import AsJson, TargetName
-from nest_tune.cli.output import ExitCode, console, print_json
+from nest_tune.cli.output import ExitCode, console, print_json, say
 
 if TYPE_CHECKING:
     from compiler_core.targets.target import Target
@@ -97,11 +97,11 @@ def simulate(
     if as_json:
         print_json("simulate", _document(source, chip, chosen, result))
     for warning in result.warnings:
-        print(f"warning: {program}: {warning}", file=sys.stderr)
+        say(f"warning: {program}: {warning}", aside=True)
     if result.error is not None:
         fault = result.error
         where = "" if fault.instruction is None else f"instruction {fault.instruction}: "
-        print(f"error: {program}: {fault.error_class}: {where}{fault.message}", file=sys.stderr)
+        say(f"error: {program}: {fault.error_class}: {where}{fault.message}", aside=True)
         print(f"hint: {ADVICE[fault.error_class]}", file=sys.stderr)
         raise typer.Exit(ExitCode.FAILED)
     if not as_json and result.timing is not None:

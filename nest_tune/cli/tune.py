@@ -17,6 +17,7 @@ from nest_tune.cli.options import AsJson, RecordStorage, TargetName
 from nest_tune.cli.output import console, print_json
 from nest_tune.study.request.durations import parse_timeout
 from nest_tune.study.request.settings import DEFAULT_STORAGE
+from nest_tune.terminal import visible_console
 
 if TYPE_CHECKING:
     from compiler_core.targets.target import Target
@@ -102,12 +103,11 @@ def shown_progress(trials: int | None) -> Iterator[Callable[[TaskSearch], None]]
     if not sys.stderr.isatty() or os.environ.get("CI"):
         yield _plain_line
         return
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(
-        *columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True
+        *columns, TimeElapsedColumn(), console=visible_console(stderr=True), transient=True
     ) as bar:
         number = bar.add_task("measuring", total=trials)
 

@@ -8,6 +8,7 @@ from importlib import resources
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from compiler_core.files.visible import visible_lines
 from nest_tune.report.charts import (
     both,
     draw_front,
@@ -25,7 +26,11 @@ def page(data: ReportData) -> str:
     """A report as one HTML document."""
     folder = resources.files("nest_tune.report")
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
     )
     environment.filters |= {
         "metric": number,
@@ -66,6 +71,11 @@ def _damage(alone_db: Mapping[str, float]) -> dict[str, float]:
     low, high = min(alone_db.values()), max(alone_db.values())
     span = (high - low) or 1.0
     return {name: 0.05 + 0.95 * (high - value) / span for name, value in alone_db.items()}
+
+
+def _shown(value: object) -> object:
+    """Text of others with its control characters shown; drawings have done so themselves."""
+    return visible_lines(value) if type(value) is str else value
 
 
 def _percent(share: float) -> str:

@@ -7,8 +7,10 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from compiler_core.files.visible import visible
 from nest_tune.study.request.goals import Objective
 from nest_tune.study.views.progress_state import Progress
+from nest_tune.terminal import visible_console
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -35,7 +37,8 @@ class Lines(Progress):
         parts = [self.counts_text(), *(f"{name}: {text}" for name, text in self.best_lines())]
         if quality := self.quality_text():
             parts.append(f"cost model: {quality}")
-        print("; ".join([*parts, self.doing_text()]), file=sys.stderr, flush=True)
+        line = visible("; ".join([*parts, self.doing_text()]))
+        print(line, file=sys.stderr, flush=True)
 
 
 class Panel(Progress):
@@ -48,10 +51,11 @@ class Panel(Progress):
 
     def show(self, *, urgent: bool) -> None:
         if self._live is None:
-            from rich.console import Console
             from rich.live import Live
 
-            self._live = Live(console=Console(stderr=True), auto_refresh=False, transient=False)
+            self._live = Live(
+                console=visible_console(stderr=True), auto_refresh=False, transient=False
+            )
             self._live.start()
         now = time.monotonic()
         if urgent or now >= self._next_s:

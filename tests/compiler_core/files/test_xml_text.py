@@ -19,4 +19,5 @@ def test_any_text_is_well_formed_and_comes_back(text: str) -> None:
 
 
 def test_what_xml_cannot_hold_is_replaced() -> None:
-    assert xml_text("a\x02<") == "a\ufffd&lt;"
+    assert xml_text("a\x02<") == "a\\x02&lt;"
+    assert xml_text("a\ufffe<") == "a\ufffd&lt;"

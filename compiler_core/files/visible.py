@@ -1,0 +1,62 @@
+"""Text of others made visible: what would steer a terminal or reorder a line is shown as an escape.
+
+Names of operators, tensors, files and studies come from outside. A terminal obeys escape codes in
+them, and marks of writing direction make a line read otherwise than it is written (CVE-2021-42574).
+Everywhere that text leaves this project, such characters become what a Python string would show:
+``\\x1b``, ``\\u202e``. Names stay as they are inside: they have to be found again in files.
+"""
+
+from __future__ import annotations
+
+import re
+
+_UNSEEN = (
+    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls C0 and C1, but for tabulator and newline
+    "\xad\u061c\u180e\u200b-\u200f"  # soft hyphen, direction marks, widths of zero
+    "\u2028-\u202e\u2060-\u206f"  # line separators, embeddings, overrides, isolates
+    "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"  # byte order mark, annotations, tags
+    "\ud800-\udfff"  # halves of a pair: what a file name holds that is not UTF-8
+)
+_IN_LINES = re.compile(f"[{_UNSEEN}]")
+_IN_LINE = re.compile(f"[\t\n{_UNSEEN}]")
+_SHORT = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
+
+
+def visible(text: str) -> str:
+    """One line of text: tabulators and newlines become escapes, too."""
+    return _IN_LINE.sub(_escape, text)
+
+
+def visible_lines(text: str) -> str:
+    """Lines of text: tabulators and newlines stay."""
+    return _IN_LINES.sub(_escape, text)
+
+
+def json_visible(text: str) -> str:
+    """A JSON document that says the same with these characters as JSON escapes."""
+    return _IN_LINES.sub(_json_escape, text)
+
+
+def toml_visible(text: str) -> str:
+    """A TOML document that says the same with these characters as TOML escapes."""
+    return _IN_LINES.sub(_toml_escape, text)
+
+
+def _toml_escape(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match.group()
+    code = ord(character)
+    if character in _SHORT:
+        return _SHORT[character]
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _json_escape(match: re.Match[str]) -> str:
+    units = match.group().encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))

@@ -1,0 +1,222 @@
+"""Small models that ask for much are refused before anything is computed."""
+
+from __future__ import annotations
+
+import resource
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from compiler_core.errors import InputError
+from compiler_core.graph.importer import import_model, import_onnx
+from compiler_core.graph.session import FloatSession
+from compiler_core.graph.simplify import simplify
+
+CASES = Path(__file__).resolve().parents[2] / "cases" / "hostile"
+GROWTH_MAX_BYTES = 300 << 20
+
+
+def _model(
+    nodes: list[onnx.NodeProto],
+    weights: dict[str, np.ndarray],
+    functions: list[onnx.FunctionProto] | None = None,
+) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 16])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("f", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8, functions=functions or [])
+
+
+def _reduced(name: str) -> list[onnx.NodeProto]:
+    return [
+        helper.make_node("Cast", [name], ["as_float"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMax", ["as_float"], ["most"], keepdims=0),
+        helper.make_node("Add", ["x", "most"], ["y"]),
+    ]
+
+
+def _large(op: str, weights: dict[str, object], **attributes: object) -> onnx.ModelProto:
+    arrays = {
+        name: np.asarray(value, np.float32 if np.asarray(value).dtype.kind == "f" else None)
+        for name, value in weights.items()
+        if name
+    }
+    node = helper.make_node(op, list(weights), ["big"], **attributes)
+    return _model([node, *_reduced("big")], arrays)
+
+
+def _doubled(source: str, times: int) -> onnx.ModelProto:
+    names = [source, *(f"d{i}" for i in range(times))]
+    nodes = [helper.make_node("Concat", [a, a], [b], axis=-1) for a, b in pairwise(names)]
+    weights = {"c": np.arange(64, dtype=np.float32)} if source == "c" else {}
+    return _model([*nodes, *_reduced(names[-1])], weights)
+
+
+HUGE = 10**12
+DEMANDS = {
+    "range": _large("Range", {"a": 0, "b": HUGE, "c": 1}),
+    "tile": _large("Tile", {"a": [1.0], "b": [HUGE]}),
+    "expand": _large("Expand", {"a": [1.0], "b": [HUGE]}),
+    "filled": _large("ConstantOfShape", {"a": [10**6, 10**6]}),
+    "pad": _large("Pad", {"a": [1.0], "b": [HUGE, 0]}),
+    "one hot": _large("OneHot", {"a": [1], "b": HUGE, "c": [0.0, 1.0]}),
+    "resize": _large(
+        "Resize", {"a": np.ones((1, 1, 2, 2), "f4"), "": None, "b": [1.0, 1.0, 1e6, 1e6]}
+    ),
+    "window": _large("HammingWindow", {"a": 2**62}),
+    "random": _model(
+        [helper.make_node("RandomNormal", [], ["big"], shape=[HUGE]), *_reduced("big")], {}
+    ),
+    "doubled constants": _doubled("c", 45),
+    "doubled data": _doubled("x", 45),
+    "product": _model(
+        [
+            helper.make_node("ConstantOfShape", ["s"], ["a"]),
+            helper.make_node("MatMul", ["a", "a"], ["big"]),
+            *_reduced("big"),
+        ],
+        {"s": np.array([8000, 8000])},
+    ),
+    "padding": _model(
+        [
+            helper.make_node("Reshape", ["x", "s"], ["r"]),
+            helper.make_node("Conv", ["r", "w"], ["big"], pads=[0, 65536, 0, 0]),
+            *_reduced("big"),
+        ],
+        {"s": np.array([1, 1, 4, 4]), "w": np.ones((1, 1, 3, 3), np.float32)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DEMANDS)
+def test_a_large_demand_is_refused_with_its_bound(name: str) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match="at most"):
+        import_model(DEMANDS[name])
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    assert grown < GROWTH_MAX_BYTES
+
+
+def test_the_message_says_node_value_bound_and_what_to_do() -> None:
+    with pytest.raises(InputError) as caught:
+        import_onnx(CASES / "range.onnx")
+    assert "node 'Range:r' (Range): tensor 'r': 8000000000000 bytes" in caught.value.message
+    assert "at most 268435456" in caught.value.message
+    assert caught.value.hint is not None
+
+
+def _call(name: str, inner: str, domain: str = "f") -> onnx.FunctionProto:
+    nodes = [
+        helper.make_node(inner, ["a"], ["b"], domain=domain),
+        helper.make_node(inner, ["b"], ["c"], domain=domain),
+    ]
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("f", 1)]
+    return helper.make_function("f", name, ["a"], ["c"], nodes, opsets)
+
+
+def test_functions_that_call_themselves_are_refused() -> None:
+    call = helper.make_node("P", ["x"], ["y"], domain="f")
+    with pytest.raises(InputError, match="calls itself: 'f::P' -> 'f::Q' -> 'f::P'"):
+        import_model(_model([call], {}, [_call("P", "Q"), _call("Q", "P")]))
+    used = helper.make_node("Relu", ["x"], ["y"])
+    with pytest.raises(InputError, match="calls itself"):
+        import_model(_model([used], {}, [_call("P", "P")]))
+
+
+def test_functions_that_double_are_counted_not_written_out() -> None:
+    functions = [_call("F0", "Abs", ""), *(_call(f"F{i}", f"F{i - 1}") for i in range(1, 40))]
+    call = helper.make_node("F39", ["x"], ["y"], domain="f")
+    with pytest.raises(InputError, match="nodes, with those of its subgraphs and functions"):
+        import_model(_model([call], {}, functions))
+    few = helper.make_node("F3", ["x"], ["y"], domain="f")
+    assert import_model(_model([few], {}, functions[:4])).outputs == ("y",)
+
+
+def _nested(depth: int) -> onnx.ModelProto:
+    out = helper.make_tensor_value_info("i", TensorProto.FLOAT, None)
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["i"])], "leaf", [], [out])
+    for _ in range(depth):
+        leaf = helper.make_graph([helper.make_node("Identity", ["x"], ["i"])], "e", [], [out])
+        node = helper.make_node("If", ["flag"], ["i"], then_branch=graph, else_branch=leaf)
+        graph = helper.make_graph([node], "level", [], [out])
+    top = helper.make_node("If", ["flag"], ["y"], then_branch=graph, else_branch=graph)
+    return _model([top], {"flag": np.array(True)})
+
+
+def test_deep_subgraphs_are_refused() -> None:
+    assert import_model(_nested(3)).outputs == ("y",)
+    with pytest.raises(InputError, match="deeper than 16 levels"):
+        import_model(_nested(25))
+
+
+def _sized_by_data(rounds: int) -> onnx.ModelProto:
+    """A vector whose length only running the model tells."""
+    return _model(
+        [
+            helper.make_node("ReduceSum", ["x"], ["s"], keepdims=0),
+            helper.make_node("Cast", ["s"], ["i"], to=TensorProto.INT64),
+            helper.make_node("Add", ["i", "many"], ["n"]),
+            helper.make_node("Range", ["zero", "n", "one"], ["big"]),
+            *_reduced("big"),
+        ],
+        {"zero": np.array(0), "one": np.array(1), "many": np.array(rounds)},
+    )
+
+
+def test_what_only_running_tells_is_bounded_as_it_runs() -> None:
+    feeds = {"x": np.zeros((1, 16), np.float32)}
+    small = simplify(import_model(_sized_by_data(1000)))
+    assert FloatSession(small).run(feeds)["y"][0, 0] == 999
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    large = simplify(import_model(_sized_by_data(10**10)))
+    with pytest.raises(InputError, match="emory"):
+        FloatSession(large).run(feeds)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    assert grown < GROWTH_MAX_BYTES
+
+
+def _endless(trips: int | None) -> onnx.ModelProto:
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["go_on"]),
+            helper.make_node("Relu", ["v"], ["w"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("v", TensorProto.FLOAT, [1, 16]),
+        ],
+        [
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("w", TensorProto.FLOAT, [1, 16]),
+        ],
+    )
+    weights = {"true": np.array(True)}
+    if trips is not None:
+        weights["trips"] = np.array(trips)
+    node = helper.make_node(
+        "Loop", ["" if trips is None else "trips", "true", "x"], ["y"], body=body
+    )
+    return _model([node], weights)
+
+
+def test_a_loop_of_many_rounds_is_refused() -> None:
+    with pytest.raises(InputError, match="1000000000000 rounds; at most 65536"):
+        import_model(_endless(HUGE))
+
+
+def test_a_loop_that_never_ends_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compiler_core.graph.runtime.GUARDED_SECONDS", 0.3)
+    session = FloatSession(import_model(_endless(None)))
+    with pytest.raises(InputError, match="a loop in it does not end"):
+        session.run({"x": np.zeros((1, 16), np.float32)})

@@ -1,0 +1,78 @@
+"""A fixed sample of changed files of every kind keeps the contract; ``make fuzz`` runs them all."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz.kinds import KINDS
+from tests.fuzz.mutate_onnx import mutate_onnx
+from tests.fuzz.sandbox import Verdict
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.slow
+def test_a_fixed_sample_ends_as_the_contract_says(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.fuzz.fuzz", "--cases", "120", "--folder", str(tmp_path)]
+    result = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
+
+
+def test_the_same_case_is_the_same_file() -> None:
+    import random
+
+    content = (ROOT / "examples" / "digits" / "model.onnx").read_bytes()
+    for number in range(40):
+        one, other = (mutate_onnx(random.Random(number), content, content) for _ in range(2))
+        assert one == other
+
+
+def test_every_kind_has_commands_and_weight() -> None:
+    assert all(kind.commands and kind.weight > 0 for kind in KINDS)
+    assert sum(kind.weight for kind in KINDS) >= 90
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "verdict"),
+    [
+        ("70", Verdict.INTERNAL),
+        ("raise", Verdict.CODE),
+        ("crash", Verdict.CRASH),
+        ("memory", Verdict.LARGE),
+        ("escape", Verdict.RAW),
+        ("2", Verdict.FINE),
+    ],
+)
+def test_the_sandbox_sees_what_breaks_the_contract(
+    behaviour: str, verdict: Verdict, tmp_path: Path
+) -> None:
+    script = f"""
+import os, sys
+from pathlib import Path
+from tests.fuzz.sandbox import run_case
+def command(arguments):
+    if arguments[0] == "raise":
+        raise ValueError
+    if arguments[0] == "crash":
+        os.abort()
+    if arguments[0] == "memory":
+        held = bytearray(1200 << 20)
+        held[:: 4096] = b"x" * len(held[:: 4096])
+        return 0
+    if arguments[0] == "escape":
+        os.write(1, bytes([27]))
+        return 0
+    return int(arguments[0])
+outcome = run_case(command, [{behaviour!r}], Path({str(tmp_path)!r}), input_bytes=0)
+print(outcome.verdict.name)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == verdict.name
