@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 
@@ -24,7 +23,8 @@ HEAVY = (
     "onnxscript",
     "optuna_dashboard",
 )
-CPU_SECONDS = 0.3
+MODULES_MAX = 350
+"""What keeps the start short, counted: seconds depend on the machine."""
 PROGRAM = """
 import json, sys
 sys.argv = ["nest-tune", *sys.argv[1:]]
@@ -52,22 +52,19 @@ except SystemExit as end:
     ids=" ".join,
 )
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     run = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments],
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
     )
-    seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
-    print(f"{' '.join(arguments)}: {seconds:.2f} s of CPU time")
     report = json.loads(run.stderr.splitlines()[-1])
     assert report["code"] == 0
     assert "Usage: nest-tune" in run.stdout
     assert "Example: nest-tune" in run.stdout
     assert not set(HEAVY) & set(report["modules"])
     assert "typer" in report["modules"]
+    assert len(report["modules"]) <= MODULES_MAX
 
 
 ALL = """
@@ -89,25 +86,10 @@ print(json.dumps({"pages": pages, "bare": bare, "modules": sorted(sys.modules)})
 
 
 def test_every_command_has_an_example_and_every_option_a_help() -> None:
-    run = subprocess.run(
-        [sys.executable, "-c", ALL], capture_output=True, text=True, check=True, timeout=120
-    )
+    run = subprocess.run([sys.executable, "-c", ALL], capture_output=True, text=True, check=True)
     found = json.loads(run.stdout)
     pages = found["pages"]
     assert {"nest-tune", "nest-tune study compare", "nest-tune ci init gitlab"} <= set(pages)
     assert [path for path, text in pages.items() if "Example: nest-tune" not in text] == []
     assert {path: names for path, names in found["bare"].items() if names} == {}
     assert not set(HEAVY) & set(found["modules"])
-
-
-def test_help_answers_at_once() -> None:
-    """The best of five: a loaded machine takes longer, never less."""
-    seconds = []
-    for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(
-            [sys.executable, "-m", "nest_tune", "--help"], capture_output=True, check=True
-        )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
-    assert min(seconds) <= CPU_SECONDS

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
 from types import ModuleType
 
 import pytest
@@ -47,9 +46,7 @@ def test_best_plans_are_within_two_percent_of_the_best_there_can_be(
     measured: Measured, name: str, target: str
 ) -> None:
     evaluator = measured(name, target)
-    start = perf_counter()
     best = find_best(evaluator)
-    assert perf_counter() - start < 30
     assert best.optimum.gap <= 0.02
     assert best.optimum.enumerated == best.optimum.modules
     for item in best.baselines.values():

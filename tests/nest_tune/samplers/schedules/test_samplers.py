@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 
 import numpy as np
 import optuna
@@ -140,19 +139,18 @@ def test_guided_sampler_in_an_optuna_study() -> None:
     assert problem.space.legal(np.array(sorted(points))).all()
 
 
-def test_bookkeeping_of_the_guided_sampler_at_a_thousand_measurements() -> None:
+def test_the_guided_sampler_proposes_what_is_new_at_a_thousand_measurements() -> None:
     problem = problem_of(CONV)
     sampler = GuidedSampler(problem)
     points = problem.space.sample(np.random.default_rng(0), 1000).tolist()
     sampler.observe([(tuple(p), 10_000 + i) for i, p in enumerate(points)])
-    sampler.propose(16)
-    began = time.process_time()
+    known = set(map(tuple, points))
     for _ in range(3):
         proposed = sampler.propose(16)
+        assert len(set(proposed)) == 16
+        assert not set(proposed) & known
         sampler.observe([(p, 12_000) for p in proposed])
-    per_measurement = (time.process_time() - began) / 48
-    print(f"{per_measurement * 1e3:.1f} ms of CPU time per measurement")
-    assert per_measurement < 0.015
+        known |= set(proposed)
 
 
 def test_unknown_sampler_names_the_nearest() -> None:
