@@ -7,6 +7,7 @@ reported as lost where it may be the call's (its worker), so that the bound on d
 
 from __future__ import annotations
 
+import atexit
 import logging
 import math
 import os
@@ -28,9 +29,9 @@ _terminate = signal.getsignal(signal.SIGTERM)
 import ray  # noqa: E402
 from ray import exceptions  # noqa: E402
 
-from compiler_core.errors import InputError, MissingDependencyError, NestTuneError  # noqa: E402
+from compiler_core.errors import InputError, MissingDependencyError  # noqa: E402
 from nest_tune.runners import remote  # noqa: E402
-from nest_tune.runners.address import START_HINT, check_address  # noqa: E402
+from nest_tune.runners.address import START_HINT, Head, check_address  # noqa: E402
 from nest_tune.runners.batching import Call, Pace  # noqa: E402
 from nest_tune.runners.environment import shows_password, without_secrets  # noqa: E402
 from nest_tune.runners.nodes import Nodes  # noqa: E402
@@ -51,6 +52,7 @@ _LOSSES = 10
 """Nodes and objects that one call may lose."""
 _LOOK_S = 2.0
 """Between looks at the cluster's nodes."""
+_LEAVE_S = 5.0
 _STORE_BYTES = 256 << 20
 _CLUSTER_FAULTS = (
     exceptions.NodeDiedError,
@@ -75,6 +77,8 @@ class _Session:
     users: int = 0
     is_own: bool = False
     is_cluster_own: bool = False
+    head: Head | None = None
+    is_lost: bool = False
 
 
 _session = _Session()
@@ -120,7 +124,7 @@ class RayRunner:
         self._flights: dict[Any, _Flight] = {}
         self._pace = Pace()
         self._nodes = Nodes()
-        self._next_look = 0.0
+        self._look_now = threading.Event()
         self._closed = False
         self.tasks = 0
         self._expected = remote.identity()
@@ -132,6 +136,9 @@ class RayRunner:
             _disconnect()
             raise
         self._function = ray.remote(max_retries=0)(_make_function())
+        self._seen: list[Any] = ray.nodes()  # type: ignore[no-untyped-call]
+        self._looking = threading.Thread(target=self._look_at_nodes, daemon=True)
+        self._looking.start()
 
     def submit(self, work: Work) -> None:
         self._waiting.append(Call(work))
@@ -139,6 +146,11 @@ class RayRunner:
     def wait(self, timeout_s: float) -> list[Answer]:
         end = time.monotonic() + timeout_s
         while True:
+            if not self._has_head():
+                if time.monotonic() >= end:
+                    return []
+                time.sleep(0.2)
+                continue
             self._feed()
             if not self._flights and not self._waiting:
                 return []
@@ -171,11 +183,25 @@ class RayRunner:
         if self._closed:
             return
         self._closed = True
+        self._look_now.set()
         self._waiting.clear()
-        for reference in list(self._flights):
+        for reference in list(self._flights) if not _session.is_lost else ():
             self._abandon(reference)
         del self._shared
+        self._looking.join(_LEAVE_S)
         _disconnect()
+
+    def _has_head(self) -> bool:
+        """Whether the cluster can be asked; without its head every question would block.
+
+        Raises:
+            MissingDependencyError: It is gone for good.
+        """
+        try:
+            return _session.head is None or _session.head.is_there()
+        except MissingDependencyError:
+            _session.is_lost = True
+            raise
 
     def _abandon(self, reference: Any) -> None:
         del self._flights[reference]
@@ -195,13 +221,21 @@ class RayRunner:
                 return
             self._send(self._pace.next_batch(self._waiting, max(1, free)))
 
+    def _look_at_nodes(self) -> None:
+        """Keeps the list of nodes up to date, in a thread of its own: where the cluster's head is
+        gone, the question blocks for a minute."""
+        while not self._closed:
+            try:
+                self._seen = ray.nodes()  # type: ignore[no-untyped-call]
+            except (exceptions.RayError, RuntimeError, OSError) as error:
+                _LOG.info("the cluster's nodes are not known: %s", _line(error))
+            self._look_now.wait(_LOOK_S)
+            self._look_now.clear()
+
     def _slots(self) -> int:
         """CPUs that calls may be sent for; where the cluster itself bounds how many run, some more
         than there are, so that a worker that is done finds its next task waiting."""
-        if time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + _LOOK_S
-            nodes: list[Any] = ray.nodes()  # type: ignore[no-untyped-call]
-            self._nodes.look(nodes)
+        self._nodes.look(self._seen)
         cpus = self._nodes.cpus
         if self._jobs and not _session.is_cluster_own:
             return min(self._jobs, cpus)
@@ -243,7 +277,7 @@ class RayRunner:
                 for call in flight.calls
             ]
         except exceptions.RayError as error:
-            raise NestTuneError(
+            raise MissingDependencyError(
                 f"Ray: {_line(error)}", hint="ray status, and the logs of the cluster's head"
             ) from error
         if "refused" in value:
@@ -257,7 +291,7 @@ class RayRunner:
 
     def _lost_by_cluster(self, flight: _Flight, error: Exception) -> list[Answer]:
         """Makes the calls again; a call that has lost too much is given up."""
-        self._next_look = 0.0
+        self._look_now.set()
         if isinstance(error, exceptions.ObjectLostError):
             self._shared = ray.put(self._bundle)
         _LOG.info("%d calls are made again: %s", len(flight.calls), _line(error))
@@ -319,14 +353,33 @@ def _connect(options: RunnerOptions) -> None:
         if _session.is_own:
             _initialize(options)
             _session.is_cluster_own = options.address is None
+        _session.head, _session.is_lost = _head_of(options.address), False
     _session.users += 1
 
 
 def _disconnect() -> None:
     _session.users -= 1
     if _session.users == 0 and _session.is_own:
-        ray.shutdown()
+        if _session.is_lost:
+            _leave()
+        else:
+            ray.shutdown()
         _session.is_cluster_own = False
+
+
+def _head_of(address: str | None) -> Head:
+    """Of the cluster that this process has joined."""
+    if address is not None and address.startswith("ray://"):
+        return Head(address.removeprefix("ray://"))
+    return Head(ray.get_runtime_context().gcs_address)
+
+
+def _leave() -> None:
+    """Leaves a cluster without a head, which the library waits for at every step, also at exit."""
+    atexit.unregister(ray.shutdown)
+    leaving = threading.Thread(target=ray.shutdown, daemon=True)
+    leaving.start()
+    leaving.join(_LEAVE_S)
 
 
 def _initialize(options: RunnerOptions) -> None:
