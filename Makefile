@@ -9,6 +9,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 DEMO_VENV := .venv
 TEST_VENV := .venv-test
 PACKAGES := nest_tune search_spaces cost_models compiler_core
+# On all cores; tests of one file share what they prepare.
+PYTEST := $(TEST_VENV)/bin/python -m pytest -n auto --dist loadfile
 PYTEST_FLAGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -40,10 +42,10 @@ demo: ## Install into .venv and run a study on the bundled example
 	@PATH="$(CURDIR)/$(DEMO_VENV)/bin:$$PATH" bash examples/demo.sh
 
 test: $(TEST_VENV)/.installed ## Run the tests, without the slow ones
-	$(TEST_VENV)/bin/python -m pytest $(PYTEST_FLAGS)
+	$(PYTEST) $(PYTEST_FLAGS)
 
 test-all: $(TEST_VENV)/.installed ## Run all tests, the slow ones too
-	$(TEST_VENV)/bin/python -m pytest -m 'slow or not slow' $(PYTEST_FLAGS)
+	$(PYTEST) -m 'slow or not slow' $(PYTEST_FLAGS)
 
 FUZZ_CASES ?= 5000
 FUZZ_SEED ?= 0
@@ -57,7 +59,7 @@ lint: $(TEST_VENV)/.installed ## Check style, format and types
 
 docs: $(TEST_VENV)/.docs ## Build docs/_build/html, warnings are errors; run all that the pages show
 	$(TEST_VENV)/bin/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
-	$(TEST_VENV)/bin/python -m pytest -m 'slow or not slow' $(PYTEST_FLAGS) \
+	$(PYTEST) -m 'slow or not slow' $(PYTEST_FLAGS) \
 		tests/nest_tune/test_docs.py tests/nest_tune/test_notebooks.py
 
 bench: $(TEST_VENV)/.installed ## Measure speed; prints the figures of the README

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -66,10 +69,65 @@ def prepared_model(
 @pytest.fixture(scope="session")
 def synthetic() -> ModuleType:
     """The module of small seeded models, ``tests/synthetic_models.py``."""
-    path = ROOT / "tests" / "synthetic_models.py"
-    spec = importlib.util.spec_from_file_location("synthetic_models", path)
+    return _module("synthetic_models")
+
+
+def _module(name: str) -> ModuleType:
+    """A module of this folder by name."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+class Gate:
+    """A metric for studies of a folder, and when its calls wait.
+
+    Attributes:
+        options: Of ``nest-tune study start``: the metric, and a time of trials that never ends.
+    """
+
+    options = ("--metric", "gate_metric:top1", "--trial-timeout", "10h")
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        shutil.copy(ROOT / "tests" / "gate_metric.py", folder)
+        self._stored = _module("gate_metric").stored_trials
+
+    @property
+    def path(self) -> str:
+        """For PYTHONPATH."""
+        return os.pathsep.join([str(self._folder), str(ROOT)])
+
+    def close(self, trials: int, database: str = "nest-tune.db") -> None:
+        """Lets calls wait from now on, when so many trials are stored."""
+        self._say({"database": str(self._folder / database), "trials": trials})
+
+    def close_after(self, calls: int) -> None:
+        """Lets calls wait from now on, when so many were made."""
+        self._say({"calls": calls})
+
+    def _say(self, document: object) -> None:
+        fresh = self._folder / "gate.new"
+        fresh.write_text(json.dumps(document))
+        fresh.replace(self._folder / "gate.json")
+
+    def open(self) -> None:
+        """Lets all calls go on."""
+        (self._folder / "gate.json").unlink()
+
+    def wait(
+        self, process: subprocess.Popen[str], trials: int, database: str = "nest-tune.db"
+    ) -> None:
+        """Returns when so many trials are stored; the study of ``process`` must not end before."""
+        while self._stored(self._folder / database) < trials:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    """For studies in the folder of a test."""
+    return Gate(tmp_path)

@@ -53,7 +53,6 @@ def test_gate(
         [sys.executable, script, tmp_path / "report.xml", tmp_path / "skips.txt"],
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
     assert done.returncode == code

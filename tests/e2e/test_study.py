@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,19 +23,23 @@ class Commands:
     def __init__(self, folder: Path, model: Path) -> None:
         self.folder, self.model = folder, model
 
-    def start(self, *options: str) -> subprocess.Popen[str]:
+    def start(self, *options: str, file_bytes: int | None = None) -> subprocess.Popen[str]:
+        """A study; with ``file_bytes`` no file of it grows beyond them, as on a full disk."""
         files = f"--model {self.model.name} --target vta --calibration c.npz --evaluation e.npz"
         spaces = "--space quantization,partition --sampler tpe"
-        return self.popen("study", "start", *files.split(), *spaces.split(), *options)
+        words = ["study", "start", *files.split(), *spaces.split(), *options]
+        return self.popen(*words, file_bytes=file_bytes)
 
-    def popen(self, *arguments: str) -> subprocess.Popen[str]:
+    def popen(self, *arguments: str, file_bytes: int | None = None) -> subprocess.Popen[str]:
+        limit = [] if file_bytes is None else ["prlimit", f"--fsize={file_bytes}"]
+        path = os.pathsep.join([ROOT, str(self.folder)])
         return subprocess.Popen(
-            [sys.executable, "-m", "nest_tune", *arguments],
+            [*limit, sys.executable, "-m", "nest_tune", *arguments],
             cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "NEST_TUNE_CACHE": str(self.folder / "cache"), "PYTHONPATH": ROOT},
+            env={**os.environ, "NEST_TUNE_CACHE": str(self.folder / "cache"), "PYTHONPATH": path},
         )
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
@@ -48,25 +51,9 @@ class Commands:
         rows: list[dict[str, Any]] = json.loads(out)["trials"]
         return rows
 
-    def wait_for_trials(self, process: subprocess.Popen[str], name: str, count: int) -> None:
-        """Until a running study has stored so many trials."""
-        from nest_tune.study.store.storage import StudyStorage
-
-        path, end = self.folder / "nest-tune.db", time.monotonic() + 120
-        while time.monotonic() < end and process.poll() is None:
-            if path.exists():
-                storage = StudyStorage(f"sqlite:///{path}")
-                study = storage.get(name)
-                stored = 0 if study is None else len(storage.trials(study))
-                storage.close()
-                if stored >= count:
-                    return
-            time.sleep(0.05)
-        raise AssertionError(f"no {count} trials: {process.communicate()}")
-
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=240)
+    out, err = process.communicate()
     return process.returncode, out, err
 
 
@@ -81,24 +68,25 @@ def commands(tmp_path: Path, synthetic: ModuleType) -> Commands:
 
 @pytest.mark.parametrize("sampler", ["xgb", "tpe", "nsga2"])
 def test_one_worker_two_workers_and_a_kill_give_the_same_trials(
-    commands: Commands, sampler: str
+    commands: Commands, gate: Any, sampler: str
 ) -> None:
     one = "sqlite:///one.db"
-    options = ("--name", "s", "--trials", "17", "--sampler", sampler)
+    options = ("--name", "s", "--trials", "17", "--sampler", sampler, *gate.options)
     # The kill falls among trials whose tasks are tuned, so that those of before are taken up again.
     options += ("--space", "quantization,partition,tiling") if sampler == "xgb" else ()
-    first = commands.start(*options, "--jobs", "1", "--storage", one)
+    gate.close(10)
     killed = commands.start(*options, "--jobs", "2")
-    commands.wait_for_trials(killed, "s", 10)
+    gate.wait(killed, 10)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
-    assert len(commands.trials("s")) < 17
+    gate.open()
+    assert 10 <= len(commands.trials("s")) < 17
     code, out, err = commands.run("study", "list")
     assert "interrupted" in out
     code, out, err = commands.run("study", "resume", "s", "--jobs", "2", "--json")
     assert code == 0, err
     assert json.loads(out)["trials"] == 17
-    code, out, err = finish(first)
+    code, out, err = finish(commands.start(*options, "--jobs", "1", "--storage", one))
     assert code == 0, err
     assert "17 trials" in out
     trials = commands.trials("s")
@@ -107,16 +95,20 @@ def test_one_worker_two_workers_and_a_kill_give_the_same_trials(
     assert trials == commands.trials("s", one)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
+)
 def test_an_interrupt_saves_and_says_how_to_go_on(
-    commands: Commands, number: signal.Signals, code: int
+    commands: Commands, gate: Any, number: signal.Signals, code: int
 ) -> None:
-    process = commands.start("--name", "s", "--trials", "500")
-    commands.wait_for_trials(process, "s", 2)
+    gate.close(2)
+    process = commands.start("--name", "s", "--trials", "500", *gate.options)
+    gate.wait(process, 2)
     process.send_signal(number)
     returned, _, err = finish(process)
+    gate.open()
     assert returned == code
-    assert "nest-tune study resume s" in err
+    assert "saved; go on with: nest-tune study resume s\n" in err
     assert "Traceback" not in err
     stored = len(commands.trials("s"))
     assert 2 <= stored < 500
@@ -124,19 +116,41 @@ def test_an_interrupt_saves_and_says_how_to_go_on(
     assert returned == 0, err
 
 
-def test_stop_lets_trials_finish_and_cancel_does_not(commands: Commands) -> None:
-    process = commands.start("--name", "s", "--trials", "500")
-    commands.wait_for_trials(process, "s", 1)
+@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+def test_a_full_disk_ends_with_5_and_the_study_goes_on_when_there_is_room(
+    commands: Commands, kind: str
+) -> None:
+    url = f"{kind}:///n.db"
+    options = ("--name", "s", "--trials", "40", "--storage", url, "--sampler", "random")
+    process = commands.start(*options, file_bytes=250_000 if kind == "sqlite" else 60_000)
+    code, _, err = finish(process)
+    assert code == 5, err
+    assert f"saved; go on with: nest-tune study resume s --storage {url}\n" in err
+    assert "nothing more can be stored" in err
+    assert "Traceback" not in err
+    stored = commands.trials("s", url)
+    assert 0 < len(stored) < 40
+    code, _, err = commands.run("study", "resume", "s", "--storage", url)
+    assert code == 0, err
+    assert commands.trials("s", url)[: len(stored)] == stored
+
+
+def test_stop_lets_trials_finish_and_cancel_does_not(commands: Commands, gate: Any) -> None:
+    gate.close(1)
+    process = commands.start("--name", "s", "--trials", "500", *gate.options)
+    gate.wait(process, 1)
     code, out, err = commands.run("study", "stop", "s")
     assert code == 0, err
     assert "stop" in out
+    gate.open()
     code, out, err = finish(process)
     assert code == 0, err
     assert "ended: stopped" in out
     done = len(commands.trials("s"))
     assert done % 8 == 1
+    gate.close(done + 1)
     process = commands.popen("study", "resume", "s")
-    commands.wait_for_trials(process, "s", done + 1)
+    gate.wait(process, done + 1)
     code, _, err = commands.run("study", "start", "--model", "residual.onnx", "--target", "vta",
                                 "--name", "s", "--if-exists", "replace")  # fmt: skip
     assert code == 2

@@ -27,7 +27,6 @@ def run(*command: object, cwd: Path, **variables: str) -> str:
         text=True,
         cwd=cwd,
         env=environment | variables,
-        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

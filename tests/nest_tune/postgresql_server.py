@@ -71,7 +71,7 @@ class PostgresqlServer:
             stderr=subprocess.DEVNULL,
             **self._user,
         )
-        end = time.monotonic() + 60
+        end = time.monotonic() + 1500
         while not self._answers():
             assert time.monotonic() < end, "the server does not answer"
             time.sleep(0.1)

@@ -189,7 +189,7 @@ def test_help_of_measure_is_light() -> None:
         "try:\n    main()\nexcept SystemExit:\n    print('numpy' in sys.modules)\n"
     )
     run = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert run.stdout.splitlines()[-1] == "False"
     assert "Example: nest-tune measure" in run.stdout

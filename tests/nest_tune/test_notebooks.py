@@ -19,7 +19,7 @@ RUN = """
 import json, sys, nbformat
 from nbclient import NotebookClient
 notebook = nbformat.read(sys.argv[1], as_version=4)
-NotebookClient(notebook, timeout=240, kernel_name="python3").execute()
+NotebookClient(notebook, timeout=1500, kernel_name="python3").execute()
 nbformat.validate(notebook)
 outputs = [cell["outputs"] for cell in notebook.cells if cell.cell_type == "code"]
 json.dump(outputs, open(sys.argv[2], "w"))
@@ -46,7 +46,6 @@ def test_notebook_runs(notebook: Path, repository: Path, tmp_path: Path) -> None
         text=True,
         cwd=notebook.parent,
         env=environment,
-        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -36,7 +36,6 @@ def run(tmp_path: Path) -> Run:
             command,
             capture_output=True,
             text=True,
-            timeout=120,
             cwd=tmp_path,
             stdin=subprocess.DEVNULL,
             check=False,
@@ -257,7 +256,6 @@ def test_full_disk_under_the_output_is_one_error(example: Path, options: list[st
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=60,
             check=False,
         )
     assert done.returncode == 1
@@ -326,9 +324,7 @@ def test_no_command_shows_help_and_is_wrong_use(run: Run) -> None:
 
 def test_closed_output_is_no_crash() -> None:
     command = f"{sys.executable} -m nest_tune target show vta | head -n 1"
-    done = subprocess.run(
-        ["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True
-    )
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stderr == ""
 
 
@@ -343,7 +339,7 @@ def test_signal_ends_with_its_code(tmp_path: Path, number: signal.Signals, code:
         "import compiler_core.targets.load as load\n"
         "def wait(name):\n"
         f"    open({str(fifo)!r}, 'w').close()\n"
-        "    time.sleep(60)\n"
+        "    time.sleep(600)\n"
         "load.load_description = wait\n"
         "sys.argv = ['nest-tune', 'target', 'show', 'vta']\n"
         "from nest_tune.cli import main\n"
@@ -355,7 +351,7 @@ def test_signal_ends_with_its_code(tmp_path: Path, number: signal.Signals, code:
         with fifo.open():
             time.sleep(0.1)
         child.send_signal(number)
-        _, errors = child.communicate(timeout=60)
+        _, errors = child.communicate()
     assert child.returncode == code
     assert "Traceback" not in errors
     assert errors.startswith("error: ")

@@ -278,7 +278,7 @@ def test_browser_shows_it_without_overflow(
         f"--blink-settings=preferredColorScheme={scheme}", "--hide-scrollbars",
     ]  # fmt: skip
     command = [*common, "--dump-dom", file.as_uri()]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
     match = re.search(r'data-probe="([^"]*)"', shown.stdout)
     assert match is not None
     probed = json.loads(match[1].replace("&quot;", '"'))
@@ -289,5 +289,5 @@ def test_browser_shows_it_without_overflow(
     assert (red > 128) == (scheme == 1)
     file.write_text(text, encoding="utf-8")
     command = [*common, f"--screenshot={picture}", file.as_uri()]
-    subprocess.run(command, capture_output=True, timeout=120, check=True)
+    subprocess.run(command, capture_output=True, check=True)
     assert struct.unpack(">II", picture.read_bytes()[16:24])[0] == width

@@ -74,7 +74,7 @@ class Hosts:
         log = self._folder / f"ray{host}.log"
         with log.open("wb") as stream:
             self._started[host] = self.popen(host, words, stdout=stream, stderr=stream)
-        end = time.monotonic() + 90
+        end = time.monotonic() + 1500
         while "Ray runtime started" not in log.read_text():
             assert time.monotonic() < end, log.read_text()
             assert self._started[host].poll() is None, log.read_text()
@@ -146,12 +146,12 @@ def test_a_study_on_three_hosts_one_lost_equals_the_local_one(
     def stored() -> int:
         return sum(len(storage.trials(study)) for study in storage.studies())
 
-    end = time.monotonic() + 180
+    end = time.monotonic() + 1500
     while stored() < 1 and time.monotonic() < end:
         assert driver.poll() is None, driver.communicate()
         time.sleep(0.05)
     hosts.kill(2)
-    _, errors = driver.communicate(timeout=240)
+    _, errors = driver.communicate()
     assert driver.returncode == 0, errors
     expected = StudyStorage(small_study.storage)
     wanted = trials_digest(expected.trials(expected.find(small_study.name)))
