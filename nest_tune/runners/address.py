@@ -94,7 +94,7 @@ class Head:
         """
         now = time.monotonic()
         if now >= self._next_look:
-            if self._listens():
+            if self.listens():
                 self._silent_since = None
             elif self._silent_since is None:
                 self._silent_since = now
@@ -109,7 +109,8 @@ class Head:
             )
         return False
 
-    def _listens(self) -> bool:
+    def listens(self) -> bool:
+        """Whether it does now."""
         try:
             with socket.create_connection(self._place, _LOOK_S):
                 return True

@@ -53,6 +53,7 @@ _LOSSES = 10
 _LOOK_S = 2.0
 """Between looks at the cluster's nodes."""
 _LEAVE_S = 5.0
+_SHUTDOWN_S = 60.0
 _STORE_BYTES = 256 << 20
 _CLUSTER_FAULTS = (
     exceptions.NodeDiedError,
@@ -185,10 +186,12 @@ class RayRunner:
         self._closed = True
         self._look_now.set()
         self._waiting.clear()
+        if _session.head is not None and not _session.head.listens():
+            _session.is_lost = True  # a signal to all processes of a group ends the head as well
         for reference in list(self._flights) if not _session.is_lost else ():
             self._abandon(reference)
         del self._shared
-        self._looking.join(_LEAVE_S)
+        self._looking.join(0 if _session.is_lost else _LEAVE_S)
         _disconnect()
 
     def _has_head(self) -> bool:
@@ -360,10 +363,7 @@ def _connect(options: RunnerOptions) -> None:
 def _disconnect() -> None:
     _session.users -= 1
     if _session.users == 0 and _session.is_own:
-        if _session.is_lost:
-            _leave()
-        else:
-            ray.shutdown()
+        _leave()
         _session.is_cluster_own = False
 
 
@@ -375,11 +375,12 @@ def _head_of(address: str | None) -> Head:
 
 
 def _leave() -> None:
-    """Leaves a cluster without a head, which the library waits for at every step, also at exit."""
-    atexit.unregister(ray.shutdown)
+    """Leaves the cluster, however long the library waits for a head that is gone."""
     leaving = threading.Thread(target=ray.shutdown, daemon=True)
     leaving.start()
-    leaving.join(_LEAVE_S)
+    leaving.join(_LEAVE_S if _session.is_lost else _SHUTDOWN_S)
+    if leaving.is_alive():
+        atexit.unregister(ray.shutdown)  # it would wait once more
 
 
 def _initialize(options: RunnerOptions) -> None:
