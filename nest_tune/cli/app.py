@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from typing import Annotated, NoReturn
@@ -131,6 +132,16 @@ def main() -> NoReturn:
     output.flush()
     if output.failure is not None and output.has_lost:
         code = _lost_output(output.failure, code)
+    _end(code)
+
+
+def _end(code: int) -> NoReturn:
+    """Ends this process, at once where a library would end it with a code of its own first."""
+    cluster = sys.modules.get("nest_tune.runners.ray")
+    if cluster is not None and cluster.was_lost():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 

@@ -367,6 +367,12 @@ def _disconnect() -> None:
         _session.is_cluster_own = False
 
 
+def was_lost() -> bool:
+    """Whether a cluster has lost its head: the library then ends this process with code 1 when it
+    comes to free its memory."""
+    return _session.is_lost
+
+
 def _head_of(address: str | None) -> Head:
     """Of the cluster that this process has joined."""
     if address is not None and address.startswith("ray://"):
