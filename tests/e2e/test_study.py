@@ -122,7 +122,7 @@ def test_a_full_disk_ends_with_5_and_the_study_goes_on_when_there_is_room(
 ) -> None:
     url = f"{kind}:///n.db"
     options = ("--name", "s", "--trials", "40", "--storage", url, "--sampler", "random")
-    process = commands.start(*options, file_bytes=250_000 if kind == "sqlite" else 60_000)
+    process = commands.start(*options, file_bytes=1_000_000 if kind == "sqlite" else 60_000)
     code, _, err = finish(process)
     assert code == 5, err
     assert f"saved; go on with: nest-tune study resume s --storage {url}\n" in err
