@@ -54,6 +54,8 @@ _LOOK_S = 2.0
 """Between looks at the cluster's nodes."""
 _LEAVE_S = 5.0
 _SHUTDOWN_S = 60.0
+_STARTS = 3
+_SLOW = "timed out"
 _STORE_BYTES = 256 << 20
 _CLUSTER_FAULTS = (
     exceptions.NodeDiedError,
@@ -411,22 +413,35 @@ def _initialize(options: RunnerOptions) -> None:
         check_address(address)
     shown = address or "on this machine"
     try:
-        with _kept_signals(), without_secrets():
-            ray.init(**given)
+        _start(given, attempts=_STARTS if address is None else 1)
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"--ray-address {shown} needs the Python package {error.name!r}",
             hint="pip install 'ray[client]'",
         ) from error
-    except (exceptions.RayError, OSError, RuntimeError, ValueError) as error:
-        ray.shutdown()  # of what had been begun
-        raise MissingDependencyError(
-            f"Ray cluster {shown}: {' '.join(str(error).split())[:400]}", hint=START_HINT
-        ) from error
     except ImportError as error:  # ray:// without its extra
         raise MissingDependencyError(
             f"Ray cluster {shown}: {_line(error)}", hint="pip install 'ray[client]'"
         ) from error
+    except Exception as error:  # the library raises bare ones, too
+        raise MissingDependencyError(
+            f"Ray cluster {shown}: {' '.join(str(error).split())[:400]}", hint=START_HINT
+        ) from error
+
+
+def _start(given: dict[str, Any], attempts: int) -> None:
+    """Joins or starts a cluster; a start that a busy machine was too slow for is tried again."""
+    for attempt in range(1, attempts + 1):
+        try:
+            with _kept_signals(), without_secrets():
+                ray.init(**given)
+        except Exception as error:
+            ray.shutdown()  # of what had been begun
+            if attempt == attempts or _SLOW not in str(error):
+                raise
+            _LOG.warning("Ray did not start in its time: once more")
+        else:
+            return
 
 
 @contextmanager
