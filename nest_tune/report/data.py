@@ -167,7 +167,7 @@ def number(value: float, metric: str) -> str:
     """A metric for people."""
     if metric in ("npu_cycles", "size_bytes", "dram_peak_bytes"):
         return f"{value:,.0f}"
-    return f"{value:.4f}" if metric.startswith("accuracy") else f"{value:.4g}"
+    return f"{value:.4f}" if metric.startswith("accuracy") else f"{value:#.4g}".removesuffix(".")
 
 
 def label_of(metric: str) -> str:

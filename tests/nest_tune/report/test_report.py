@@ -132,8 +132,8 @@ def test_numbers_are_those_of_the_study(text: str, data: ReportData, result: Stu
     assert default is not None
     assert data.chosen == chosen.number
     tile = next(tile for tile in data.tiles if tile.label == "latency, ms")
-    assert tile.value == f"{chosen.metrics['latency_ms']:.4g}"
-    assert tile.default == f"{default.metrics['latency_ms']:.4g}"
+    assert tile.value == f"{chosen.metrics['latency_ms']:#.4g}"
+    assert tile.default == f"{default.metrics['latency_ms']:#.4g}"
     compiled = data.compiled
     assert compiled.gantt is not None
     assert compiled.gantt.latency_ms == chosen.metrics["latency_ms"]
