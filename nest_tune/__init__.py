@@ -18,6 +18,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import compiler_core  # noqa: F401 - turns telemetry of libraries off, before they are imported
+
 if TYPE_CHECKING:
     from compiler_core.errors import (
         CheckError,
