@@ -2,7 +2,7 @@
 
 Everything that a command prints passes here: characters that would steer a terminal are shown as
 escapes, and under CI a line of text from outside cannot begin a command of the service
-(``::error::``, ``##[…]``, ``##vso[…]``).
+(``::error::``, ``##[…]``, ``##vso[…]``). Secrets are masked.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
 from compiler_core.files.visible import visible, visible_lines
+from nest_tune.redaction import redact
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,7 +26,7 @@ _BEGINNING = re.compile(r"(?m)^([^\S\n]*):(?=:)")
 
 def shown(text: str) -> str:
     """Lines as they may be printed."""
-    text = visible_lines(text)
+    text = redact(visible_lines(text))
     if any(name in os.environ for name in _SERVICES):
         text = _BEGINNING.sub(r"\1\\x3a", _COMMAND.sub(r"\\x23#", text))
     return text

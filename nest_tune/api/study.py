@@ -76,6 +76,7 @@ class Study(StudyView):
         ray_address: str | None = None,
         storage: str | None = None,
         seed: int | None = None,
+        pass_env: Sequence[str] = (),
         name: str | None = None,
         if_exists: Literal["fail", "resume", "replace"] = "fail",
         observer: Observer | None = None,
@@ -107,6 +108,7 @@ class Study(StudyView):
             ray_address: Of a Ray cluster.
             storage: Database; ``NEST_TUNE_STORAGE`` or ``sqlite:///nest-tune.db`` without.
             seed: Of all random streams.
+            pass_env: Names of environment variables that workers get beside the usual ones.
             name: Of the study; made of model and target without.
             if_exists: What to do where the name is taken.
             observer: Told of every trial; see :class:`nest_tune.study.observer.Observer`.
@@ -138,6 +140,7 @@ class Study(StudyView):
             ray_address=ray_address,
             storage=storage,
             seed=seed,
+            pass_env=tuple(pass_env),
         )
         settings = resolve(None if file is None else Path(file), flags, environ)
         with closing(StudyStorage(settings.storage)) as opened:
@@ -194,6 +197,7 @@ class Study(StudyView):
             check_file(stored)
             settings = resumed_settings(
                 stored,
+                opened.url,
                 trials=None if trials is None else str(trials),
                 timeout_s=timeout_s,
                 trial_timeout_s=trial_timeout_s,

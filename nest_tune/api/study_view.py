@@ -12,6 +12,7 @@ from compiler_core.configuration.configuration import Configuration
 from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.api.compiling import Compilation, compilation
 from nest_tune.api.values import PathName, Progress
+from nest_tune.records.storage_url import StorageUrl
 from nest_tune.report.explain import Explanation
 from nest_tune.study.store.dependencies import survey_ground
 from nest_tune.study.store.result import StudyResult, compile_trial, load_result
@@ -26,11 +27,14 @@ class StudyView:
 
     Attributes:
         name: Of the study.
-        storage: URL of its database.
+        storage: URL of its database; as text it has no password and other secrets.
     """
 
     name: str
     storage: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "storage", StorageUrl(self.storage))
 
     @property
     def result(self) -> StudyResult:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-import traceback
 from typing import Annotated, NoReturn
 
 import typer
@@ -12,10 +12,11 @@ import typer
 from compiler_core.errors import InputError, MissingDependencyError, NestTuneError
 from compiler_core.files.exhausted import lack_of
 from nest_tune.cli.lazy import LazyCommand, lazy_group
-from nest_tune.cli.output import ExitCode, print_error, version
+from nest_tune.cli.output import ExitCode, print_error, print_traceback, version
 from nest_tune.cli.repeating import say_what_is_kept
 from nest_tune.cli.signals import Terminated, end_by_signals
 from nest_tune.cli.streams import stand_in
+from nest_tune.redaction import RedactingFormatter
 from nest_tune.terminal import show_streams
 
 COMMANDS = {
@@ -128,6 +129,7 @@ def main() -> NoReturn:
     output, _ = stand_in()
     show_streams()
     end_by_signals()
+    _log_without_secrets()
     code = _run(arguments, debug=debug, as_json="--json" in arguments)
     output.flush()
     if output.failure is not None and output.has_lost:
@@ -143,6 +145,14 @@ def _end(code: int) -> NoReturn:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _log_without_secrets() -> None:
+    """Warnings of the log go to standard error, as by default, through the filter of secrets."""
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(RedactingFormatter())
+    logging.getLogger().addHandler(handler)
 
 
 def _lost_output(error: OSError, code: int) -> int:
@@ -168,7 +178,7 @@ def _run(arguments: list[str], *, debug: bool, as_json: bool) -> int:
         return ExitCode.TERMINATED
     except NestTuneError as error:
         if debug:
-            traceback.print_exc()
+            print_traceback()
         if error.exit_code == MissingDependencyError.exit_code:
             say_what_is_kept(arguments)
         hint = error.hint or f"{_command(arguments)} --help"
@@ -176,7 +186,7 @@ def _run(arguments: list[str], *, debug: bool, as_json: bool) -> int:
         return error.exit_code
     except ImportError as error:
         if debug:
-            traceback.print_exc()
+            print_traceback()
         missing = isinstance(error, ModuleNotFoundError)
         print_error(
             MissingDependencyError.__name__,
@@ -191,11 +201,11 @@ def _run(arguments: list[str], *, debug: bool, as_json: bool) -> int:
         return _usage(error, as_json=as_json)
     except (MemoryError, RecursionError) as error:
         if debug:
-            traceback.print_exc()
+            print_traceback()
         return _exhausted(error, as_json=as_json)
     except Exception as error:
         if debug:
-            traceback.print_exc()
+            print_traceback()
         say_what_is_kept(arguments)
         if (lack := lack_of(error)) is not None:
             print_error(type(lack).__name__, lack.message, hint=lack.hint, as_json=as_json)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+from compiler_core.errors import InputError
 from compiler_core.files.visible import visible
+from nest_tune.redaction import redact, redacted
 from nest_tune.terminal import visible_console
 
 if TYPE_CHECKING:
@@ -43,15 +46,18 @@ def console() -> Console:
 
 
 def without_password(url: str) -> str:
-    """A database as it may be shown."""
-    import sqlalchemy
+    """A storage's URL as it may be shown, whether it is one or not."""
+    from nest_tune.records.storage_url import StorageUrl
 
-    return sqlalchemy.make_url(url).render_as_string(hide_password=True)
+    try:
+        return str(StorageUrl(url))
+    except InputError:
+        return redact(url)
 
 
 def progress(line: str) -> None:
     """Tells on standard error what is being done."""
-    print(visible(line), file=sys.stderr, flush=True)
+    print(redact(visible(line)), file=sys.stderr, flush=True)
 
 
 def say(line: str, *, aside: bool = False) -> None:
@@ -61,12 +67,18 @@ def say(line: str, *, aside: bool = False) -> None:
         line: Without its end.
         aside: To standard error.
     """
-    print(visible(line), file=sys.stderr if aside else sys.stdout)
+    print(redact(visible(line)), file=sys.stderr if aside else sys.stdout)
+
+
+def print_traceback() -> None:
+    """The traceback of the error that is being handled, without secrets."""
+    print(redact(traceback.format_exc()), file=sys.stderr, end="")
 
 
 def print_json(document: str, body: Mapping[str, Any]) -> None:
     """Prints one JSON document whose first key names its schema, ``nest-tune/<document>/1``."""
-    print(json.dumps({"schema": f"nest-tune/{document}/1", **body}, indent=2, allow_nan=False))
+    whole = {"schema": f"nest-tune/{document}/1", **redacted(body)}
+    print(json.dumps(whole, indent=2, allow_nan=False))
 
 
 def print_error(kind: str, message: str, *, hint: str | None = None, as_json: bool) -> None:

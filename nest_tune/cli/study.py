@@ -15,12 +15,13 @@ import typer
 from compiler_core.errors import InfeasibleError, InputError, NestTuneError
 from nest_tune.cli.completion import objectives, target_names
 from nest_tune.cli.options import AsJson, Shapes, parse_shapes
-from nest_tune.cli.output import console, print_json, progress, without_password
+from nest_tune.cli.output import console, print_json, progress
 from nest_tune.cli.study_options import (
     Jobs,
     MovedFile,
     Name,
     Output,
+    PassEnv,
     Pick,
     RayAddress,
     RunnerName,
@@ -33,6 +34,7 @@ from nest_tune.cli.study_options import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from nest_tune.records.storage_url import StorageUrl as Url
     from nest_tune.study.request.flags import Flags
     from nest_tune.study.request.settings import StudySettings
     from nest_tune.study.store.dependencies import Ground
@@ -129,6 +131,7 @@ def start(
     jobs: Jobs = None,
     runner: RunnerName = None,
     ray_address: RayAddress = None,
+    pass_env: PassEnv = None,
     storage: StorageUrl = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of all random streams.")] = None,
     name: Annotated[str | None, typer.Option(help="Of the study.")] = None,
@@ -167,6 +170,7 @@ def start(
         ray_address=ray_address,
         storage=storage,
         seed=seed,
+        pass_env=tuple(pass_env or ()),
     )
     _start(resolve(file, flags, os.environ), flags, if_exists, pick, dry_run, output, as_json)
 
@@ -197,7 +201,7 @@ def _start(
     known = storage.get(settings.name) if if_exists is IfExists.RESUME else None
     ground = survey_ground(settings, known)
     study = create_study(storage, ground, if_exists.value)
-    _run(ground, storage, study, flags.storage, pick, output, as_json)
+    _run(ground, storage, study, flags.storage is not None, pick, output, as_json)
 
 
 @app.command(epilog="Example: nest-tune study resume resnet8-vta --trials +50")
@@ -211,6 +215,7 @@ def resume(
     jobs: Jobs = None,
     runner: RunnerName = None,
     ray_address: RayAddress = None,
+    pass_env: PassEnv = None,
     storage: StorageUrl = None,
     model: MovedFile = None,
     target: MovedFile = None,
@@ -234,6 +239,7 @@ def resume(
     check_file(study)
     settings = resumed_settings(
         study,
+        opened.url,
         trials=trials,
         timeout_s=parse_timeout(timeout, "--timeout"),
         trial_timeout_s=parse_timeout(trial_timeout, "--trial-timeout"),
@@ -244,12 +250,13 @@ def resume(
         target=target,
         calibration=calibration,
         evaluation=evaluation,
+        pass_env=None if pass_env is None else tuple(pass_env),
     )
     progress(f"importing {settings.model}")
     require_files(replace(load_result(opened, study), settings=settings))
     ground = survey_ground(settings, study)
     study = create_study(opened, ground, "resume")
-    _run(ground, opened, study, storage, pick, output, as_json)
+    _run(ground, opened, study, storage is not None, pick, output, as_json)
 
 
 def _check_output(output: Path | None) -> None:
@@ -263,7 +270,7 @@ def _run(
     ground: Ground,
     storage: StudyStorage,
     study: StoredStudy,
-    url: str | None,
+    is_named: bool,
     pick: str,
     output: Path | None,
     as_json: bool,
@@ -273,7 +280,7 @@ def _run(
     from nest_tune.study.views.progress import Panel, make_progress
 
     observer = make_progress(ground.settings.objectives)
-    with _saved(study.name, url, pick, output):
+    with _saved(study.name, storage.url if is_named else None, pick, output):
         try:
             result = run_study(ground, storage, study, observer)
         finally:
@@ -296,17 +303,21 @@ _FINAL_CODES = (NestTuneError.exit_code, InputError.exit_code, InfeasibleError.e
 
 
 @contextmanager
-def _saved(name: str, url: str | None, pick: str, output: Path | None) -> Iterator[None]:
+def _saved(name: str, url: Url | None, pick: str, output: Path | None) -> Iterator[None]:
     """Says on the way out of a run that was broken off, whatever by, how to go on."""
+    from nest_tune.records.storage_url import PASSWORD_HINT
+
     try:
         yield
     except BaseException as error:
         if not isinstance(error, NestTuneError) or error.exit_code not in _FINAL_CODES:
             words = ["nest-tune", "study", "resume", name]
-            words += [] if url is None else ["--storage", without_password(url)]
+            words += [] if url is None else ["--storage", str(url)]
             words += [] if output is None else ["--output", str(output)]
             words += [] if pick == _PICK else ["--pick", pick]
             progress(f"saved; go on with: {shlex.join(words)}")
+            if url is not None and url.has_secrets:
+                progress(f"before that, {PASSWORD_HINT}")
         raise
 
 

@@ -60,6 +60,14 @@ RayAddress = Annotated[
         metavar="ADDRESS", help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT; else one here."
     ),
 ]
+PassEnv = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--pass-env",
+        metavar="NAME",
+        help="Variable of the environment that workers get, too; repeatable.",
+    ),
+]
 
 
 def open_storage(url: str | None) -> StudyStorage:

@@ -29,6 +29,7 @@ from sqlalchemy.exc import (
 from compiler_core.errors import ResourceError
 from nest_tune.records.journal import Journal
 from nest_tune.records.storage_errors import code_of, storage_error, text_of
+from nest_tune.records.storage_url import StorageUrl
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
@@ -64,23 +65,26 @@ class Connection:
     """One database.
 
     Args:
-        url: As SQLAlchemy reads it.
+        url: As SQLAlchemy reads it; see :class:`~nest_tune.records.storage_url.StorageUrl`.
         patience_s: How long a storage that has answered before may be gone.
 
     Attributes:
-        shown: The URL without its password.
+        url: As given.
+        shown: The URL without secrets.
         dialect: ``sqlite`` (that of a journal, too), ``postgresql`` or another one.
         file: Of an SQLite database or a journal; ``None`` for one in memory and for others.
 
     Raises:
-        sqlalchemy.exc.ArgumentError: The URL is none, or of an unknown kind.
+        InputError: The URL is none.
+        sqlalchemy.exc.ArgumentError: It is of an unknown kind.
         ModuleNotFoundError: Its driver is not installed.
         OSError: The path is relative, and the working folder no longer exists.
     """
 
     def __init__(self, url: str, patience_s: float = PATIENCE_S) -> None:
-        parsed = sql.make_url(url)
-        self.shown = parsed.render_as_string(hide_password=True)
+        self.url = StorageUrl(url)
+        self.shown = str(self.url)
+        parsed = sql.make_url(self.url.reveal())
         self._journal: Journal | None = None
         self.file: Path | None = None
         if parsed.get_backend_name() in ("sqlite", "journal"):

@@ -17,6 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from compiler_core.errors import InputError, MissingDependencyError
 from nest_tune.records.connection import Connection
 from nest_tune.records.record import Outcome, Record
+from nest_tune.records.storage_url import HINT, StorageUrl
 
 DIALECTS = ("sqlite", "postgresql")
 SCHEMA_VERSION = 2
@@ -88,13 +89,12 @@ class RecordDatabase:
             raise _unknown(url.partition(":")[0]) from error
         except sa.exc.ArgumentError as error:
             raise InputError(
-                f"storage: {url.partition('://')[0]!r} is no database URL",
-                hint="for example sqlite:///nest-tune.db",
+                f"storage: {url.partition('://')[0]!r} is no kind of database", hint=HINT
             ) from error
         except ModuleNotFoundError as error:
             if url.partition("://")[0].partition("+")[0] not in DIALECTS:
                 raise _unknown(url.partition(":")[0]) from error
-            raise missing_driver(sa.make_url(url), error) from error
+            raise missing_driver(StorageUrl(url), error) from error
         if self.connection.dialect not in DIALECTS:
             raise _unknown(self.connection.dialect)
         self.name = self.connection.shown
@@ -224,12 +224,11 @@ def _unknown(kind: str) -> InputError:
     )
 
 
-def missing_driver(url: sa.URL, error: ModuleNotFoundError) -> MissingDependencyError:
+def missing_driver(url: StorageUrl, error: ModuleNotFoundError) -> MissingDependencyError:
     """What to install for a URL whose driver is not here."""
-    package = "'nest-tune[postgresql]'" if url.get_backend_name() == "postgresql" else error.name
+    package = "'nest-tune[postgresql]'" if url.startswith("postgresql") else error.name
     return MissingDependencyError(
-        f"storage {url.render_as_string(hide_password=True)}: the Python package {error.name!r} is "
-        "not installed",
+        f"storage {url}: the Python package {error.name!r} is not installed",
         hint=f"pip install {package}",
     )
 

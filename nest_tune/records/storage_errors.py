@@ -8,6 +8,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from compiler_core.errors import InputError, MissingDependencyError, NestTuneError, ResourceError
 from compiler_core.files.exhausted import lack_of
+from nest_tune.records.storage_url import PASSWORD_HINT
+from nest_tune.redaction import redact
 
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 _FOREIGN = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
@@ -16,8 +18,8 @@ _CHECK = "check the address and that its folder or server can be reached and wri
 
 
 def text_of(error: DBAPIError) -> str:
-    """What the database said, in one line."""
-    return str(error.orig).strip().partition("\n")[0]
+    """What the database said, in one line without secrets."""
+    return redact(str(error.orig).strip().partition("\n")[0])
 
 
 def code_of(error: SQLAlchemyError) -> int | None:
@@ -39,10 +41,10 @@ def storage_error(shown: str, error: SQLAlchemyError) -> NestTuneError:
         a :class:`~compiler_core.errors.MissingDependencyError`.
     """
     cause = getattr(error, "orig", None) or error
-    where = f"storage {shown}: {' '.join(str(cause).split())}"
+    where = f"storage {shown}: {redact(' '.join(str(cause).split()))}"
     code, lack = code_of(error), lack_of(cause)
     if code in _FULL or lack is not None or "No space left" in where:
         return ResourceError(f"{where}: nothing more can be stored", hint=_GO_ON)
     if code in _FOREIGN:
         return InputError(where, hint="check that it is a database of nest-tune")
-    return MissingDependencyError(where, hint=_CHECK)
+    return MissingDependencyError(where, hint=PASSWORD_HINT if "password" in where else _CHECK)

@@ -9,6 +9,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from compiler_core.files.visible import visible_lines
+from nest_tune.redaction import redact
 from nest_tune.report.charts import (
     both,
     draw_front,
@@ -54,9 +55,10 @@ def page(data: ReportData) -> str:
     }
     template = environment.from_string((folder / _TEMPLATE).read_text("utf-8"))
     damage = _damage(compiled.alone_db)
-    return template.render(
+    text = template.render(
         data=data, labels=LABELS, drawings=drawings, style=Markup(style()), damage=damage
     )
+    return redact(text)
 
 
 def style() -> str:

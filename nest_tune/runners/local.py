@@ -1,9 +1,9 @@
 """The local runner: processes on this machine, one call at a time each.
 
 A worker is a fresh interpreter at the other end of a pipe, so that a hang or a crash costs only the
-call it happened in. Workers ignore Ctrl-C: the driver decides what ends, and what a worker has
-started ends with it. What they print goes to a file without a name; its end comes with the answer
-of a call that failed.
+call it happened in. It inherits the variables of :mod:`nest_tune.runners.environment` and no other.
+Workers ignore Ctrl-C: the driver decides what ends, and what a worker has started ends with it.
+What they print goes to a file without a name; its end comes with the answer of a call that failed.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ import threading
 import time
 import traceback
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from nest_tune.runners.environment import worker_environment
 from nest_tune.runners.process_tree import kill_descendants, kill_tree, lead_tree
 from nest_tune.runners.runner import (
     Answer,
@@ -124,10 +125,12 @@ class LocalRunner:
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
         log, path = tempfile.mkstemp(prefix="nest-tune-log-")
+        told = replace(self._setup, files={}, environment={})  # both are there by other ways
         process = self._context.Process(
-            target=serve, args=(theirs, self._setup, os.getpid(), path), daemon=True
+            target=serve, args=(theirs, told, os.getpid(), path), daemon=True
         )
-        process.start()
+        with worker_environment(self._setup.environment):
+            process.start()
         theirs.close()
         worker = _Worker(process, ours, log, False, None, time.monotonic())
         self._workers.append(worker)

@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 
 from compiler_core.errors import NestTuneError
-from nest_tune.runners.environment import drop_secrets
 from nest_tune.runners.local import LocalRunner
 from nest_tune.runners.runner import Answer, Ending, Needs, Plain, Setup, Work
 
@@ -96,14 +95,15 @@ def packed(setup: Setup, *, with_files: bool) -> dict[str, Any]:
         with_files: Whether workers need copies of its files.
 
     Returns:
-        ``{"key", "function", "payload", "files": {entry: [(relative path, bytes)]}}`` with the
-        bytes as ``uint8`` arrays, which workers read without copying.
+        ``{"key", "function", "payload", "files": {entry: [(relative path, bytes)]},
+        "environment"}`` with the bytes as ``uint8`` arrays, which workers read without copying.
 
     Raises:
         NestTuneError: A file cannot be read.
     """
     files: dict[str, list[tuple[str, Any]]] = {}
     found = hashlib.sha256(repr((setup.function, setup.payload)).encode())
+    found.update(repr(sorted(setup.environment.items())).encode())
     for entry, paths in sorted(setup.files.items()) if with_files else ():
         folder = Path(paths[0]).parent
         files[entry] = []
@@ -119,6 +119,7 @@ def packed(setup: Setup, *, with_files: bool) -> dict[str, Any]:
         "function": setup.function,
         "payload": setup.payload,
         "files": files,
+        "environment": dict(setup.environment),
     }
 
 
@@ -135,7 +136,7 @@ def unpacked(bundle: Mapping[str, Any], folder: Path) -> Setup:
         for name, data in files:
             _write(home / name, data)
         payload[entry] = str(home / files[0][0])
-    return Setup(bundle["function"], payload)
+    return Setup(bundle["function"], payload, environment=bundle["environment"])
 
 
 def _write(path: Path, data: Any) -> None:
@@ -206,7 +207,6 @@ def _runner(bundle: Mapping[str, Any]) -> LocalRunner:
         # A fresh interpreter would run the main script of the cluster's worker again, which imports
         # the cluster's library: half a second and 60 MB for nothing.
         vars(sys.modules["__main__"]).pop("__file__", None)
-        drop_secrets()
         setup = unpacked(bundle, own_folder())
         _runners[key] = LocalRunner(setup, 1)
     _runners.move_to_end(key)

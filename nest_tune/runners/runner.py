@@ -39,11 +39,13 @@ class Setup:
         files: Entries of ``payload`` that are paths of files, and the files that belong to each:
             first the one of that path, then others in its folder or below. Workers that do not see
             the driver's files get copies, and the paths of those.
+        environment: Variables that workers have beside the usual ones; may hold secrets.
     """
 
     function: str
     payload: Plain
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)

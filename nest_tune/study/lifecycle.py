@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,6 +15,7 @@ from compiler_core.errors import NestTuneError
 from nest_tune.records.database import RecordDatabase
 from nest_tune.records.record import core_digest
 from nest_tune.records.sharing import SharedRecords
+from nest_tune.runners.environment import passed
 from nest_tune.runners.runner import RunnerOptions, Setup, make_runner
 from nest_tune.stores.profile_store import stored_profile
 from nest_tune.study.engine import Engine
@@ -53,7 +55,12 @@ def working(
         payload = {**vars(subjects), "shapes": {k: list(v) for k, v in subjects.shapes.items()}}
         runner = make_runner(
             settings.runner,
-            Setup("nest_tune.study.execution.worker:prepare", payload, files_of(subjects)),
+            Setup(
+                "nest_tune.study.execution.worker:prepare",
+                payload,
+                files_of(subjects),
+                passed(settings.pass_env, os.environ),
+            ),
             RunnerOptions(settings.jobs, settings.ray_address),
         )
         opened.callback(runner.close)
@@ -112,7 +119,7 @@ def make_tuner(
     settings, core = ground.settings, ground.target.npu
     if not settings.tiling:
         return Untuned(ground.target)
-    database = RecordDatabase(settings.storage)
+    database = RecordDatabase(storage.url)
     tuned = {name: tuned_from_plain(value) for name, value in storage.tasks(study).items()}
     target = core_digest(core)
     start = database.snapshot(target=target, until=study.document["records"]["newest"])

@@ -13,6 +13,7 @@ from pathlib import Path
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
 from nest_tune.named import NamedFile, named_by_lock
+from nest_tune.runners.environment import passed
 from nest_tune.study.request.durations import parse_duration, parse_timeout
 from nest_tune.study.request.goals import (
     ACCURACIES,
@@ -58,6 +59,7 @@ class Flags:
         jobs, ray_address: Where trials run.
         storage: URL.
         seed: Of all random streams.
+        pass_env: Variables that workers get, by name.
     """
 
     name: str | None = None
@@ -83,6 +85,7 @@ class Flags:
     ray_address: str | None = None
     storage: str | None = None
     seed: int | None = None
+    pass_env: tuple[str, ...] = ()
 
 
 def resolve(file: Path | None, flags: Flags, environment: Mapping[str, str]) -> StudySettings:
@@ -159,8 +162,16 @@ def resolve(file: Path | None, flags: Flags, environment: Mapping[str, str]) -> 
         ray_address=flags.ray_address or environment.get("RAY_ADDRESS") or read.run.ray_address,
         storage=storage_url(flags.storage, environment, read.run.storage),
         trial_timeout_s=trial_timeout_s,
+        pass_env=_passed(flags, read, environment),
         file=None if file is None else str(file),
     )
+
+
+def _passed(flags: Flags, read: StudyFile, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of variables for workers, each once; that they are set is checked before all else."""
+    names = tuple(dict.fromkeys([*read.run.pass_env, *flags.pass_env]))
+    passed(names, environment)
+    return names
 
 
 def _path(file: NamedFile | None, option: str | None = None) -> str | None:

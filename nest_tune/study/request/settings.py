@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from compiler_core.errors import InputError
+from nest_tune.records.storage_url import StorageUrl
 from nest_tune.study.request.goals import Direction, Limit, Metric, Objective, parse_bounds
 
-DEFAULT_STORAGE = "sqlite:///nest-tune.db"
+DEFAULT_STORAGE = StorageUrl("sqlite:///nest-tune.db")
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,9 @@ class StudySettings:
         plan: File of a plan that pins the partition.
         sampler: Name.
         runner, jobs, ray_address: Where trials run; 0 jobs for all that a cluster has.
-        storage: URL.
+        storage: URL; what is stored of it has no secrets.
         trial_timeout_s: Of one call of a trial.
+        pass_env: Variables of the environment that workers get beside the usual ones.
         file: The study file.
     """
 
@@ -57,8 +59,9 @@ class StudySettings:
     runner: str = "local"
     jobs: int = 1
     ray_address: str | None = None
-    storage: str = DEFAULT_STORAGE
+    storage: StorageUrl = DEFAULT_STORAGE
     trial_timeout_s: float = 60.0
+    pass_env: tuple[str, ...] = ()
     file: str | None = None
 
 
@@ -67,7 +70,7 @@ PLACES = ("model", "target", "calibration", "evaluation")
 
 FREE = frozenset(
     ("name", "trials", "timeout_s", "runner", "jobs", "ray_address", "storage", "trial_timeout_s")
-) | {"file", *PLACES}
+) | {"file", "pass_env", *PLACES}
 """Settings that may change between a start and a resume: they don't change what a trial is."""
 
 
@@ -76,6 +79,8 @@ def settings_document(settings: StudySettings) -> dict[str, Any]:
     document = {f.name: getattr(settings, f.name) for f in fields(settings)}
     document["shapes"] = {name: list(shape) for name, shape in settings.shapes.items()}
     document["objectives"] = [[o.metric.value, o.direction.value] for o in settings.objectives]
+    document["storage"] = str(settings.storage)
+    document["pass_env"] = list(settings.pass_env)
     document["limits"] = [[limit.metric.value, limit.text] for limit in settings.limits]
     return document
 
@@ -98,6 +103,8 @@ def read_settings_document(document: Mapping[str, Any]) -> StudySettings:
     values["limits"] = tuple(
         parse_bounds(Metric(metric), text, "stored study") for metric, text in document["limits"]
     )
+    values["storage"] = StorageUrl(document["storage"])
+    values["pass_env"] = tuple(document.get("pass_env", ()))
     return StudySettings(**values)
 
 
@@ -113,6 +120,11 @@ def differences(stored: StudySettings, wanted: StudySettings) -> list[str]:
 
 def storage_url(
     flag: str | None, environment: Mapping[str, str], written: str | None = None
-) -> str:
-    """The storage by precedence."""
-    return flag or environment.get("NEST_TUNE_STORAGE") or written or DEFAULT_STORAGE
+) -> StorageUrl:
+    """The storage by precedence.
+
+    Raises:
+        InputError: It is no URL.
+    """
+    found = flag or environment.get("NEST_TUNE_STORAGE") or written
+    return DEFAULT_STORAGE if found is None else StorageUrl(found)

@@ -68,6 +68,7 @@ class _Run(_Section):
     storage: str | None = None
     trial_timeout: str = "60s"
     ray_address: str | None = None
+    pass_env: list[str] = []
 
 
 class StudyFile(_Section):

@@ -40,7 +40,7 @@ def create_study(storage: StudyStorage, ground: Ground, if_exists: str) -> Store
         storage.delete(found)
         found = None
     if found is None or if_exists == "fail":
-        return storage.create(ground.settings.name, _document(ground))
+        return storage.create(ground.settings.name, _document(storage, ground))
     check_unchanged(found, ground)
     storage.update_document(
         found,
@@ -53,13 +53,13 @@ def create_study(storage: StudyStorage, ground: Ground, if_exists: str) -> Store
     return storage.find(found.name)
 
 
-def _document(ground: Ground) -> dict[str, Any]:
+def _document(storage: StudyStorage, ground: Ground) -> dict[str, Any]:
     file = ground.settings.file
     return {
         "settings": settings_document(ground.settings),
         "folder": working_folder(),
         "digests": dict(ground.digests),
-        "records": _records_at_start(ground),
+        "records": _records_at_start(storage, ground),
         "file": None if file is None else file_document(Path(file)),
         "guesses": {
             part.name: [list(point) for point in part.guesses()] for part in ground.space.parts
@@ -68,10 +68,10 @@ def _document(ground: Ground) -> dict[str, Any]:
     }
 
 
-def _records_at_start(ground: Ground) -> dict[str, Any]:
+def _records_at_start(storage: StudyStorage, ground: Ground) -> dict[str, Any]:
     """What the measurement database holds now: enough to see the same again later. A replay begins
     as if it held nothing: records stand for measurements and teach only when they are made."""
-    with closing(RecordDatabase(ground.settings.storage)) as database:
+    with closing(RecordDatabase(storage.url)) as database:
         newest = 0 if ground.settings.runner == "replay" else database.newest()
         snapshot = database.snapshot(target=core_digest(ground.target.npu), until=newest)
     return {"newest": newest, "digest": snapshot.digest, "count": len(snapshot.records)}

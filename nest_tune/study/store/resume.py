@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler_core.errors import InputError
+from nest_tune.records.storage_url import StorageUrl
 from nest_tune.study.request.settings import (
     PLACES,
     StudySettings,
@@ -75,14 +76,19 @@ def check_unchanged(study: StoredStudy, ground: Ground) -> None:
 
 
 def resumed_settings(
-    study: StoredStudy, *, trials: str | None = None, **changes: Any
+    study: StoredStudy, storage: StorageUrl, *, trials: str | None = None, **changes: Any
 ) -> StudySettings:
     """Settings of a resume: ``trials`` is a number, or ``+50`` for so many more.
+
+    Args:
+        study: As stored, without secrets.
+        storage: Where it was found, which goes before what was stored of it.
+        trials, changes: What is asked for.
 
     Raises:
         InputError: ``trials`` reads otherwise.
     """
-    settings = stored_settings(study)
+    settings = replace(stored_settings(study), storage=storage)
     if trials is not None:
         number = trials.removeprefix("+")
         if not number.isascii() or not number.isdigit() or not 0 < int(number) < 1_000_000:

@@ -23,6 +23,7 @@ from compiler_core.files.nearest import did_you_mean
 from compiler_core.files.plain import to_plain
 from nest_tune.records.connection import Connection
 from nest_tune.records.database import missing_driver
+from nest_tune.records.storage_url import HINT, StorageUrl
 from nest_tune.study.store.stored_study import Request, Status, StoredStudy
 from nest_tune.study.trial import Outcome, OuterTrial
 
@@ -70,7 +71,7 @@ class StudyStorage:
     """Studies in one database.
 
     Args:
-        url: As SQLAlchemy reads it; passwords are never shown.
+        url: As SQLAlchemy reads it; secrets are never shown.
         create: Whether a database file may be made.
 
     Raises:
@@ -88,11 +89,10 @@ class StudyStorage:
                 f"storage {url.partition(':')[0]}: {error}", hint="sqlite:///nest-tune.db"
             ) from error
         except sql.exc.ArgumentError as error:
-            raise InputError(
-                "storage: not a database URL", hint="--storage sqlite:///nest-tune.db"
-            ) from error
+            raise InputError("storage: not a database URL", hint=HINT) from error
         except ModuleNotFoundError as error:
-            raise missing_driver(sql.make_url(url), error) from error
+            raise missing_driver(StorageUrl(url), error) from error
+        self.url = self.connection.url
         self.shown = self.connection.shown
         file = self.connection.file
         if not create and file is not None and not file.is_file():
@@ -307,6 +307,10 @@ class StudyStorage:
 
 
 def _study(row: Any) -> StoredStudy:
+    document = json.loads(row.document)
+    settings = document.get("settings", {})
+    if "storage" in settings:  # older versions stored it as it was given
+        settings["storage"] = str(StorageUrl(settings["storage"]))
     return StoredStudy(
         row.id,
         row.name,
@@ -314,7 +318,7 @@ def _study(row: Any) -> StoredStudy:
         Status(row.status),
         row.owner,
         row.beat_s,
-        json.loads(row.document),
+        document,
     )
 
 

@@ -121,7 +121,8 @@ def test_older_schema_is_migrated_and_newer_refused(url: str, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("nonsense", "no database URL"),
+        ("nonsense", "not a database URL"),
+        ("nonsense://x", "sqlite or postgresql"),
         ("mysql://host/db", "sqlite or postgresql"),
     ],
 )

@@ -32,7 +32,8 @@ from nest_tune.runners.runner import (
 )
 
 MODULE = "work_functions"
-MARK = "TEST_OF_RAY_RUNNER"
+MARK = "PYTHON_MARK_OF_RAY_TESTS"
+"""Workers inherit it, as all that begins so."""
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 Environment = dict[str, str]

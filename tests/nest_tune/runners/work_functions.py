@@ -102,3 +102,7 @@ def start_child(_state: Any, payload: Any) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if payload["then"] == "hang":
         time.sleep(600)
+
+
+def process(_state: Any, _payload: Any) -> int:
+    return os.getpid()
