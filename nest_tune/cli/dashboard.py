@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler_core.errors import InputError, MissingDependencyError
+from nest_tune.cli.same_origin import guarded
 from nest_tune.cli.study_options import StorageUrl, open_storage
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def dashboard(
 ) -> None:
     """Browse studies in optuna-dashboard, on this machine only.
 
-    It shows a copy that follows running studies; what is changed in it does not reach them. Needs
+    It shows a copy that follows running studies; what is changed in it does not reach them, and
+    pages of other sites reach neither. Needs
     the extra `dashboard`. Ctrl-C ends it.
     """
     require_dashboard()
@@ -82,8 +84,11 @@ def bind(storage: Any, port: int) -> WSGIServer:
             """One line per request would hide everything else."""
 
     try:
-        return make_server(HOST, port, wsgi(storage), Server, Handler)
+        # The port is known once the server has it.
+        application = guarded(wsgi(storage), lambda: server.server_port)
+        server = make_server(HOST, port, application, Server, Handler)
     except OSError as error:
         raise InputError(
             f"--port {port}: {error.strerror or error}", hint="--port 0 takes a free one"
         ) from error
+    return server

@@ -19,10 +19,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import Any
 
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 _terminate = signal.getsignal(signal.SIGTERM)
 
@@ -30,10 +30,14 @@ import ray  # noqa: E402
 from ray import exceptions  # noqa: E402
 
 from compiler_core.errors import InputError, MissingDependencyError  # noqa: E402
-from nest_tune.runners import remote  # noqa: E402
+from nest_tune.runners import ray_on_loopback, remote  # noqa: E402
 from nest_tune.runners.address import START_HINT, Head, check_address  # noqa: E402
 from nest_tune.runners.batching import Call, Pace  # noqa: E402
-from nest_tune.runners.environment import shows_password, without_secrets  # noqa: E402
+from nest_tune.runners.environment import (  # noqa: E402
+    shows_password,
+    without_secrets,
+    worker_environment,
+)
 from nest_tune.runners.nodes import Nodes  # noqa: E402
 from nest_tune.runners.runner import (  # noqa: E402
     Answer,
@@ -57,6 +61,7 @@ _SHUTDOWN_S = 60.0
 _STARTS = 3
 _SLOW = "timed out"
 _STORE_BYTES = 256 << 20
+_LOOPBACK = "127.0.0.1"
 _CLUSTER_FAULTS = (
     exceptions.NodeDiedError,
     exceptions.LocalRayletDiedError,
@@ -405,14 +410,16 @@ def _initialize(options: RunnerOptions) -> None:
             "num_cpus": options.jobs or os.cpu_count() or 1,
             "object_store_memory": _STORE_BYTES,
             "include_dashboard": False,
-            "dashboard_host": "127.0.0.1",
-            "_node_ip_address": "127.0.0.1",
+            "dashboard_host": _LOOPBACK,
+            "_node_ip_address": _LOOPBACK,
+            "_temp_dir": ray_on_loopback.temporary_folder(),
         }
     else:
         given["address"] = address
         check_address(address)
     shown = address or "on this machine"
     try:
+        ray_on_loopback.guard_token()
         _start(given, attempts=_STARTS if address is None else 1)
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
@@ -433,7 +440,8 @@ def _start(given: dict[str, Any], attempts: int) -> None:
     """Joins or starts a cluster; a start that a busy machine was too slow for is tried again."""
     for attempt in range(1, attempts + 1):
         try:
-            with _kept_signals(), without_secrets():
+            is_own = given["address"] == "local"
+            with _kept_signals(), _own_cluster() if is_own else without_secrets():
                 ray.init(**given)
         except Exception as error:
             ray.shutdown()  # of what had been begun
@@ -442,6 +450,26 @@ def _start(given: dict[str, Any], attempts: int) -> None:
             _LOG.warning("Ray did not start in its time: once more")
         else:
             return
+
+
+@contextmanager
+def _own_cluster() -> Iterator[None]:
+    """A cluster that is started in the block listens on loopback only, and inherits little."""
+    constants = vars(ray._private.ray_constants)
+    before = constants["ENABLE_RAY_CLUSTER"]
+    constants["ENABLE_RAY_CLUSTER"] = False  # read from its variable when ray was imported
+    try:
+        with worker_environment(ray_on_loopback.VARIABLES, cluster=True):
+            yield
+    finally:
+        constants["ENABLE_RAY_CLUSTER"] = before
+    found: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    if not ip_address(found).is_loopback:
+        ray.shutdown()
+        raise MissingDependencyError(
+            f"Ray {ray.__version__} listens at {found}, not on this machine only",
+            hint="install the version of constraints.txt, or start a cluster: --ray-address",
+        )
 
 
 @contextmanager
