@@ -12,28 +12,37 @@ PACKAGES := nest_tune search_spaces cost_models compiler_core
 # On all cores; tests of one file share what they prepare.
 PYTEST := $(TEST_VENV)/bin/python -m pytest -n auto --dist loadfile
 PYTEST_FLAGS ?=
+comma := ,
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-all fuzz lint docs bench clean
+.PHONY: help demo test test-all fuzz lint docs bench clean lock licences sbom
 
 help: ## List the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | \
 		while IFS=$$'\t' read -r task what; do printf '  make %-10s %s\n' "$$task" "$$what"; done
 
-$(DEMO_VENV)/.installed: pyproject.toml constraints.txt
+# $(call install,ENVIRONMENT,LOCK,PROJECT,EXTRAS): every file is held to the lock's hashes, and nothing
+# else is downloaded, not even to build the project. The locks are for Python 3.11 to 3.13.
+define install
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later found; set PYTHON=" >&2; exit 5; }
-	$(PYTHON) -m venv $(DEMO_VENV)
-	$(DEMO_VENV)/bin/python -m pip install --quiet -c constraints.txt .
+	$(PYTHON) -m venv $(1)
+	@pip="$(1)/bin/python -m pip install --quiet"; \
+	if $(1)/bin/python -c 'import sys; sys.exit(sys.version_info >= (3, 14))'; then \
+		echo "installing $(2), held to its hashes"; \
+		$$pip --require-hashes -r $(2); \
+		$$pip --no-deps --no-build-isolation $(3); \
+	else \
+		echo "note: $(2) is for Python 3.11 to 3.13; installing by constraints.txt, without hashes" >&2; \
+		$$pip -c constraints.txt $(3)$(4); \
+	fi
+endef
+
+$(DEMO_VENV)/.installed: pyproject.toml constraints.txt requirements.lock
+	$(call install,$(DEMO_VENV),requirements.lock,.)
 	touch $@
 
-$(TEST_VENV)/.installed: pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later found; set PYTHON=" >&2; exit 5; }
-	$(PYTHON) -m venv $(TEST_VENV)
-	$(TEST_VENV)/bin/python -m pip install --quiet -c constraints.txt --editable '.[dev]'
-	touch $@
-
-$(TEST_VENV)/.docs: $(TEST_VENV)/.installed
-	$(TEST_VENV)/bin/python -m pip install --quiet -c constraints.txt --editable '.[dev,docs]'
+$(TEST_VENV)/.installed: pyproject.toml constraints.txt requirements-all.lock
+	$(call install,$(TEST_VENV),requirements-all.lock,--editable .,[dev$(comma)docs$(comma)release])
 	touch $@
 
 demo: ## Install into .venv and run a study on the bundled example
@@ -57,10 +66,27 @@ lint: $(TEST_VENV)/.installed ## Check style, format and types
 	@status=0; for check in 'ruff check .' 'ruff format --check .' mypy; do \
 		echo "$$check"; $(TEST_VENV)/bin/$$check || status=1; done; exit $$status
 
-docs: $(TEST_VENV)/.docs ## Build docs/_build/html, warnings are errors; run all that the pages show
+docs: $(TEST_VENV)/.installed ## Build docs/_build/html, warnings are errors; run all that the pages show
 	$(TEST_VENV)/bin/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 	$(PYTEST) -m 'slow or not slow' $(PYTEST_FLAGS) \
 		tests/nest_tune/test_docs.py tests/nest_tune/test_notebooks.py
+
+LOCK := $(TEST_VENV)/bin/uv pip compile --no-config --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-header --no-annotate --constraints constraints.txt --group build \
+	pyproject.toml
+
+lock: $(TEST_VENV)/.installed ## Write the locks: constraints.txt with the hashes of all files
+	$(LOCK) --output-file requirements.lock
+	$(LOCK) --all-extras --output-file requirements-all.lock
+
+licences: $(TEST_VENV)/.installed ## Write docs/licences.md: the licence of every dependency
+	$(TEST_VENV)/bin/python docs/licences.py
+
+sbom: $(DEMO_VENV)/.installed $(TEST_VENV)/.installed ## Write out/sbom.cdx.json: what an installation is made of
+	mkdir -p out
+	$(TEST_VENV)/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application \
+		--output-reproducible --of JSON -o out/sbom.cdx.json $(DEMO_VENV)/bin/python
+	@echo "out/sbom.cdx.json: a bill of materials in CycloneDX's form"
 
 bench: $(TEST_VENV)/.installed ## Measure speed; prints the figures of the README
 	@for script in benchmarks/*.py; do \
