@@ -10,6 +10,7 @@ from math import isfinite
 from pathlib import Path
 
 from compiler_core.errors import NestTuneError
+from nest_tune.records.storage_url import StorageUrl
 from nest_tune.study.request.flags import Flags, resolve
 from nest_tune.study.request.settings import DEFAULT_STORAGE, StudySettings, differences
 from nest_tune.study.store.result import StudyResult
@@ -26,7 +27,7 @@ def commands_for(result: StudyResult, trial: OuterTrial, storage: str) -> tuple[
     """
     name = result.study.name
     lock = f"{name}.toml"
-    place = ["--storage", _without_password(storage)] if storage != DEFAULT_STORAGE else []
+    place = ["--storage", str(StorageUrl(storage))] if storage != DEFAULT_STORAGE else []
     return (
         _line("study", "export", f"{name}:{trial.number}", "-o", lock, *place),
         _line("compile", "--config", lock, "-o", f"{name}-package"),
@@ -58,12 +59,6 @@ def search_note(result: StudyResult) -> str:
             "them the search may tune otherwise, and its trials may differ."
         )
     return ""
-
-
-def _without_password(url: str) -> str:
-    import sqlalchemy
-
-    return sqlalchemy.make_url(url).set(password=None).render_as_string()
 
 
 def _line(*words: str) -> str:
