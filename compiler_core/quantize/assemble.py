@@ -37,6 +37,7 @@ from compiler_core.quantize.skeleton import (
     Step,
 )
 from compiler_core.quantize.skeleton_borders import with_borders
+from compiler_core.units.vta.legality.window_limits import window_misfit
 from compiler_core.units.vta.operators import (
     VIEW_OPERATORS,
     clip_limits,
@@ -149,8 +150,24 @@ class _Assembler:
         return tuple(names)
 
     def _emit(self, step: Step, output: str, chw: Chw, index: Index | None = None) -> None:
+        self._require_room(step)
         self._steps.append(step)
         self._layouts.placements[output] = Placement(output, chw, index)
+
+    def _require_room(self, step: Step) -> None:
+        """Leaves an operator to the CPU that no schedule fits."""
+        if isinstance(step, ConcatStep):
+            return
+        shared = isinstance(step, PoolStep) or step.kind in (ConvKind.AVERAGE, ConvKind.ADD)
+        kernel = step.kernel if isinstance(step, PoolStep) else step.weight.shape[2:]
+        misfit = window_misfit(
+            (kernel[0], kernel[1]),
+            step.dilations,
+            self._layouts.placements[step.input].chw[1:],
+            distinct_weights=not shared,
+        )
+        if misfit is not None:
+            raise MisfitError(f"no schedule fits '{step.name}': {misfit}")
 
     def _fresh(self, name: str) -> str:
         while name in self._graph.types or name in self._layouts.placements:
