@@ -83,7 +83,7 @@ def check(workload: ConvWorkload, target: str, seed: int, count: int) -> list[fl
     return ratios
 
 
-@pytest.mark.parametrize("target", ["vta", "vta-pynq", "vta-ultra96"])
+@pytest.mark.parametrize("target", ["vta", "vta-ultra96"])
 @pytest.mark.parametrize("name", KNOWN)
 def test_no_schedule_beats_its_bound(name: str, target: str) -> None:
     assert walk_is_known(KNOWN[name], load_target(target).npu)
@@ -119,9 +119,12 @@ def test_good_schedules_take_little_more_than_their_bound() -> None:
     assert np.median(ratios[:32]) > 0.98
 
 
-@pytest.mark.parametrize("name", UNKNOWN)
-def test_what_the_walk_does_not_know_has_the_closed_form(name: str) -> None:
-    workload, core = UNKNOWN[name], load_target("vta").npu
+@pytest.mark.parametrize(
+    ("name", "target"), [*((name, "vta") for name in UNKNOWN), ("conv", "vta-pynq")]
+)
+def test_what_the_walk_does_not_know_has_the_closed_form(name: str, target: str) -> None:
+    # Bursts of vta-pynq are shorter than a batch of instructions.
+    workload, core = {**UNKNOWN, **KNOWN}[name], load_target(target).npu
     assert not walk_is_known(workload, core)
     space = TilingSpace(workload, core.geometry)
     rows = space.rows(space.sample(np.random.default_rng(0), 50))
