@@ -33,9 +33,11 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
+from compiler_core.accuracy.intervals import paired_difference
+from compiler_core.accuracy.metric import Metric
 from compiler_core.compile.sources import load_model
 from compiler_core.graph.exporter import export_onnx
-from compiler_core.quantize.accuracy import Metric, measure, paired_difference
+from compiler_core.quantize.accuracy import measure
 from compiler_core.quantize.assemble import CPU
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.exponents import Granularity
@@ -180,7 +182,10 @@ def run(folder: Path, *, gptq: bool | None, choosing: str) -> None:
             f"multiplications on the NPU\n    {_shown(found.scheme)}"
         )
     exported = scores_of(qdq_model(applied.quantized).SerializeToString(), name, x)
-    qdq = measure(exported, whole.expected.reshape(len(x), -1), y)
+    (output,) = whole.judges
+    expected = whole.expected[output]
+    shaped = exported.reshape(expected.shape)
+    qdq = measure(whole.judges, {output: shaped}, {output: expected}, y, len(x))
     drift = 100 * (qdq.correct.mean() - mixed.correct.mean())
     print(f"  QDQ model of mixed in onnxruntime: {drift:+.2f} points from the reference")
 

@@ -18,8 +18,8 @@ from typing import Any
 Lines = Iterator[str]
 
 EXPLANATIONS = (
-    "method", "search", "lowering", "programs", "quantization", "partition", "multicore", "targets",
-    "report", "cluster",
+    "method", "search", "lowering", "programs", "quantization", "accuracy", "partition",
+    "multicore", "targets", "report", "cluster",
 )  # fmt: skip
 """Pages about how it works, in this order; others follow."""
 
@@ -138,7 +138,7 @@ def errors() -> Lines:
 
 def study_file() -> Lines:
     """Every key of a study file."""
-    from nest_tune.study.request.goals import ACCURACIES
+    from compiler_core.accuracy.metric import NAMES
     from nest_tune.study.request.study_file import StudyFile
 
     yield "# Study file\n"
@@ -159,7 +159,7 @@ def study_file() -> Lines:
             yield f"| `{key}` | {_cell(_type(entry.annotation))} | {default} |"
         yield ""
         if section == "data":
-            names = ", ".join(f"`{name}`" for name in ACCURACIES)
+            names = ", ".join(f"`{name}`" for name in NAMES)
             yield f"Metrics of accuracy: {names}, or `module:function`.\n"
 
 

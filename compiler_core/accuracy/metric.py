@@ -47,7 +47,7 @@ NAMES = tuple(metric.value for metric in Metric)
 
 def is_own(name: str) -> bool:
     """Whether a name is that of a user's metric, ``module:function``."""
-    return re.fullmatch(r"[\w.]+:\w+", name) is not None
+    return re.fullmatch(r"[\w.]+:[\w.]+", name) is not None
 
 
 def check_name(name: str) -> str:

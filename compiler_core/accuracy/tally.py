@@ -11,7 +11,7 @@ c       classes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,11 +90,32 @@ def by_sample(array: Array, samples: int, output: str) -> tuple[Array, int]:
     raise InputError(
         f"output {output!r} is {array.dtype}{list(array.shape)}: no values of {samples} samples, "
         "for their number differs from sample to sample",
-        hint="--output NAME judges another output",
+        hint="--judged-output NAME judges another output",
     )
 
 
-def agreement(judge: Judge, ours: Array, theirs: Array, samples: int) -> Tally:
+def chosen_samples(
+    outputs: Mapping[str, Array], samples: int, rows: npt.NDArray[np.int64]
+) -> dict[str, Array]:
+    """Some of the samples of outputs, laid out as all of them are.
+
+    Args:
+        outputs: By name.
+        samples: How many there are.
+        rows: Which to take.
+
+    Raises:
+        InputError: As :func:`by_sample`.
+    """
+    return {
+        name: by_sample(array, samples, name)[0][rows].reshape(-1, *array.shape[1:])
+        for name, array in outputs.items()
+    }
+
+
+def agreement(
+    judge: Judge, ours: Array, theirs: Array, samples: int, *, labelled: bool = False
+) -> Tally:
     """How often ``ours`` says what ``theirs`` says.
 
     Args:
@@ -102,12 +123,13 @@ def agreement(judge: Judge, ours: Array, theirs: Array, samples: int) -> Tally:
         ours: Of the quantized model, all samples.
         theirs: Of the float model, of the same shape.
         samples: ``n``.
+        labelled: Whether labels say that real values stand for classes.
 
     Raises:
         InputError: The output holds real values, the shapes differ, or a score of the float model
             is NaN.
     """
-    if judge.kind is Kind.REAL:
+    if judge.kind is Kind.REAL and not labelled:
         raise not_counted(judge)
     return _equal(decisions(judge, ours, samples), decisions(judge, theirs, samples), judge)
 
@@ -116,7 +138,7 @@ def not_counted(judge: Judge) -> InputError:
     """What is said where agreement of real values is asked for."""
     return InputError(
         f"output {judge.output!r} cannot be judged by agreement: {judge.reason}",
-        hint="--metric sqnr_db measures its noise; --output NAME judges another output",
+        hint="--metric sqnr_db measures its noise; --judged-output NAME judges another output",
     )
 
 
@@ -134,10 +156,13 @@ class Decisions:
 
 
 def decisions(judge: Judge, array: Array, samples: int) -> Decisions:
-    """Classes with the highest score, or the integers themselves; of equal scores the first."""
+    """Classes with the highest score, of equal ones the first; the integers themselves; of values
+    that stand for themselves whether they lie above the threshold."""
     if judge.kind is Kind.INTEGERS or judge.axis is None:
         rows, _ = by_sample(array, samples, judge.output)
         flat = rows.reshape(samples, -1)
+        if judge.kind is Kind.REAL:
+            return Decisions(flat > judge.threshold, np.logical_not(np.isnan(flat)))
         values = flat.astype(np.int64) if flat.dtype.kind == "b" else flat
         return Decisions(values, np.asarray(np.logical_not(np.isnan(values.astype(np.float64)))))
     scores = class_scores(judge, array, samples)

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.accuracy.samples import LABELS as LABELS
+from compiler_core.accuracy.samples import named_samples as named_samples
+from compiler_core.accuracy.samples import read_samples as read_samples
 from compiler_core.configuration.configuration import Configuration, Scheme, Subject
 from compiler_core.errors import InputError
-from compiler_core.files.npz import read_npz
 from compiler_core.graph.importer import import_onnx
 from compiler_core.graph.ir import Graph
-from compiler_core.graph.sampling import spread
 from compiler_core.graph.simplify import simplify
 from compiler_core.graph.text import graph_digest
 from compiler_core.quantize.apply import apply_profile, apply_scheme
@@ -29,8 +30,6 @@ from compiler_core.quantize.reconstruction import Reconstruction, reconstruct
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-LABELS = "y"
-"""Array of labels in evaluation data."""
 _NUMBERS = frozenset(
     ["bool", "float16", "float32", "float64"]
     + [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
@@ -86,40 +85,6 @@ def load_model(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) 
                     hint="leave that part of the model to the application",
                 )
     return FloatModel(path.stem, graph_digest(graph), simplify(graph))
-
-
-def read_samples(path: Path, graph: Graph) -> Arrays:
-    """The inputs of ``graph`` from an ``.npz`` file: ``x`` for the only one, else by name.
-
-    Raises:
-        InputError: The file is damaged, or an input is missing.
-    """
-    return named_samples(read_npz(path), graph, str(path))
-
-
-def named_samples(arrays: Mapping[str, npt.NDArray[Any]], graph: Graph, where: str) -> Arrays:
-    """The inputs of ``graph`` out of ``arrays``; labels are left out.
-
-    Args:
-        arrays: Samples along the first axis; ``x`` stands for the only input.
-        graph: The model.
-        where: Begins the message of an error.
-
-    Raises:
-        InputError: An input is missing.
-    """
-    if len(graph.inputs) == 1 and graph.inputs[0] not in arrays and "x" in arrays:
-        return spread(graph, {graph.inputs[0]: arrays["x"]})
-    missing = [name for name in graph.inputs if name not in arrays]
-    labels = () if LABELS in graph.inputs else (LABELS,)
-    arrays = {name: array for name, array in arrays.items() if name not in labels}
-    if missing:
-        only = " (or 'x')" if len(graph.inputs) == 1 and graph.inputs[0] != "x" else ""
-        raise InputError(
-            f"{where}: input {missing[0]!r}{only} is missing; it holds "
-            f"{', '.join(map(repr, arrays)) or 'no arrays'}"
-        )
-    return spread(graph, {name: arrays[name] for name in graph.inputs})
 
 
 def noise_samples(graph: Graph, count: int = 4) -> Arrays:

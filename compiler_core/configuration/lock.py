@@ -54,6 +54,7 @@ class Lock:
         calibration: Path of the calibration data, like ``model``; empty for none.
         calibration_digest: SHA-256 of that file.
         evaluation_file: Path of the evaluation data, like ``model``; empty for none.
+        judged_output: The only output that accuracy was measured on; empty for all.
     """
 
     model: str
@@ -68,3 +69,4 @@ class Lock:
     calibration: str = ""
     calibration_digest: str = ""
     evaluation_file: str = ""
+    judged_output: str = ""

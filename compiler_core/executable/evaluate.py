@@ -1,34 +1,29 @@
-"""Accuracy of a compiled model on labelled data, and its agreement with the float model."""
+"""How good a compiled model is on data: block by block, so that memory stays flat."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.accuracy.exam import Exam, Figures, Sameness, estimate, joined_figures, worst
+from compiler_core.accuracy.float_model import float_runs, joined_runs, stacked
+from compiler_core.accuracy.intervals import Estimate
+from compiler_core.accuracy.judge import Kind
+from compiler_core.accuracy.metric import Metric
+from compiler_core.accuracy.own_metric import load_own_metric
+from compiler_core.accuracy.samples import EvaluationData
+from compiler_core.accuracy.score import drop, score_of
 from compiler_core.errors import InputError
 from compiler_core.executable.runner import Runner
 from compiler_core.graph.ir import Graph
-from compiler_core.graph.session import FloatSession
 from compiler_core.quantize.calibration import model_batch
 
-Scores = npt.NDArray[Any]
-Labels = npt.NDArray[np.int64]
-
-
-class Metric(Enum):
-    """What is counted; all are fractions of the samples, and more is better."""
-
-    TOP1 = "top1"
-    """The label has the highest score."""
-    TOP5 = "top5"
-    """The label is among the five highest scores."""
-    AGREEMENT = "agreement"
-    """The highest score is that of the float model."""
+Arrays = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -36,121 +31,150 @@ class Evaluation:
     """What an evaluation found.
 
     Attributes:
-        metric: What was counted.
-        accuracy: Of the compiled model.
-        float_accuracy: Of the float model, where it was given and there are labels.
-        agreement: With the float model, where it was given.
+        metric: Name, or ``module:function``.
+        value: Of the output that decides, in the unit of the metric.
         samples: How many.
+        interval: 95 % confidence interval; ``None`` for a user's metric.
+        accuracy: The value where the metric compares with labels or is a user's.
+        float_accuracy: That of the float model, where it was given.
+        accuracy_drop: Absolute points that were lost against it.
+        agreement: With the float model, where it was given and outputs can agree.
+        outputs: Value of each output that counts.
+        notes: What to know of the value.
     """
 
-    metric: Metric
-    accuracy: float
-    float_accuracy: float | None
-    agreement: float | None
+    metric: str
+    value: float
     samples: int
-
-    @property
-    def accuracy_drop(self) -> float | None:
-        """Absolute points that were lost against the float model."""
-        return None if self.float_accuracy is None else self.float_accuracy - self.accuracy
+    interval: Estimate | None = None
+    accuracy: float | None = None
+    float_accuracy: float | None = None
+    accuracy_drop: float | None = None
+    agreement: float | None = None
+    outputs: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def evaluate(
     runner: Runner,
-    inputs: Mapping[str, npt.NDArray[Any]],
-    labels: npt.NDArray[Any] | None,
-    metric: Metric,
+    data: EvaluationData,
+    exam: Exam,
     *,
-    output: str,
     against: Graph | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Evaluation:
-    """Runs all samples and counts.
+    """Runs all samples and measures.
 
     Args:
         runner: The compiled model.
-        inputs: Samples per input.
-        labels: ``int64[samples]``, or ``None`` where agreement is the metric.
-        metric: What to count.
-        output: Output whose values are the scores of the classes.
+        data: Checked for ``exam``.
+        exam: What to measure.
         against: The float model.
         progress: Told the number of samples done.
 
     Raises:
-        InputError: Labels or the float model are missing or do not fit.
+        InputError: The float model is missing or does not fit, or a user's metric fails.
     """
-    if metric is Metric.AGREEMENT and against is None:
-        raise InputError("metric agreement needs the float model", hint="give --against model.onnx")
-    if metric is not Metric.AGREEMENT and labels is None:
+    if exam.compares and against is None:
         raise InputError(
-            f"metric {metric.value} needs labels: array 'y' is missing",
-            hint="add y, or use --metric agreement --against model.onnx",
+            f"metric {exam.metric} needs the float model", hint="give --against model.onnx"
         )
-    if against is not None and output not in against.outputs:
-        raise InputError(
-            f"the float model has no output {output!r}; it has {', '.join(against.outputs)}"
-        )
-    known = None if labels is None else _labels(labels, len(next(iter(inputs.values()))))
-    floats = None if against is None else _float_scores(against, inputs, output)
-    right = right_float = agreeing = samples = 0
-    for block in runner.blocks(inputs):
-        scores = _scores(block.outputs[output], block.count, output)
-        samples += block.count
-        part = None
-        if known is not None:
-            part = known[block.first : block.first + block.count]
-            right += _hits(scores, part, metric)
-        if floats is not None:
-            theirs = np.concatenate([next(floats) for _ in range(block.count)])
-            agreeing += int((scores.argmax(axis=1) == theirs.argmax(axis=1)).sum())
-            if part is not None:
-                right_float += _hits(theirs, part, metric)
-        progress(samples)
-    agreement = None if floats is None else agreeing / samples
-    if metric is Metric.AGREEMENT:
-        assert agreement is not None
-        return Evaluation(metric, agreement, None, agreement, samples)
-    float_accuracy = None if floats is None else right_float / samples
-    return Evaluation(metric, right / samples, float_accuracy, agreement, samples)
+    if against is not None:
+        for name in exam.judges:
+            if name not in against.outputs:
+                raise InputError(
+                    f"the float model has no output {name!r}; it has {', '.join(against.outputs)}"
+                )
+    blocks = _blocks(runner, data, exam, against, progress)
+    if exam.kind is None:
+        return _own(exam, data, list(blocks))
+    return _counted(exam, exam.kind, blocks, data, against is not None)
 
 
-def _labels(labels: npt.NDArray[Any], samples: int) -> Labels:
-    if labels.shape != (samples,) or labels.dtype.kind not in "iu":
-        raise InputError(
-            f"labels 'y' are {labels.dtype}{list(labels.shape)}; int64[{samples}] is needed"
-        )
-    return labels.astype(np.int64)
+@dataclass(frozen=True, eq=False)
+class _Block:
+    ours: Arrays
+    theirs: Arrays | None
+    labels: npt.NDArray[Any] | None
+    count: int
 
 
-def _scores(array: npt.NDArray[Any], samples: int, output: str) -> Scores:
-    if not array.ndim or len(array) != samples or array.dtype.kind not in "fiu":
-        raise InputError(
-            f"output {output!r} is {array.dtype}{list(array.shape)}: no scores of {samples} samples"
-        )
-    return array.reshape(samples, -1)
+def _blocks(
+    runner: Runner,
+    data: EvaluationData,
+    exam: Exam,
+    against: Graph | None,
+    progress: Callable[[int], None],
+) -> Iterator[_Block]:
+    names, graph = list(exam.judges), runner.signature
+    runs, batch = None, 1
+    if against is not None:
+        runs, batch = float_runs(against, data.inputs, names), model_batch(against)
+    labels = data.labels if exam.is_labelled or exam.kind is None else None
+    for block in runner.blocks(data.inputs):
+        theirs = None
+        if runs is not None:
+            theirs = joined_runs(list(islice(runs, block.count // batch)), names)
+        part = None if labels is None else labels[block.first : block.first + block.count]
+        ours = stacked(graph, block.outputs, names, block.count)
+        yield _Block(ours, theirs, part, block.count)
+        progress(block.first + block.count)
 
 
-def _hits(scores: Scores, labels: Labels, metric: Metric) -> int:
-    if labels.size and not 0 <= int(labels.min()) <= int(labels.max()) < scores.shape[1]:
-        raise InputError(
-            f"labels 'y' reach from {labels.min()} to {labels.max()}; the model has "
-            f"{scores.shape[1]} classes"
-        )
-    if metric is Metric.TOP1:
-        return int((scores.argmax(axis=1) == labels).sum())
-    # A stable order gives equal scores the rank of the smaller class, as argmax does.
-    best = np.argsort(-scores.astype(np.float64), axis=1, kind="stable")[:, :5]
-    return int((best == labels[:, None]).any(axis=1).sum())
+def _counted(
+    exam: Exam, kind: Metric, blocks: Iterator[_Block], data: EvaluationData, compared: bool
+) -> Evaluation:
+    agreeing = Exam(Metric.AGREEMENT.value, exam.judges)
+    agrees = compared and (
+        exam.is_labelled or all(j.kind is not Kind.REAL for j in exam.judges.values())
+    )
+    own: list[Mapping[str, Figures]] = []
+    floats: list[Mapping[str, Figures]] = []
+    alike: list[Mapping[str, Figures]] = []
+    sameness = Sameness(agreeing)
+    for block in blocks:
+        samples, theirs = block.count, block.theirs
+        own.append(exam.figures(block.ours, theirs, block.labels, samples))
+        if theirs is not None and exam.is_labelled:
+            floats.append(exam.figures(theirs, theirs, block.labels, samples))
+        if theirs is not None and agrees:
+            sameness.add(theirs, samples)
+            alike.append(agreeing.figures(block.ours, theirs, block.labels, samples))
+    found = joined_figures(own)
+    score = score_of(found, data.samples)
+    reference = score_of(joined_figures(floats), data.samples) if floats else None
+    common = {name: figure.value for name, figure in found.items()}
+    agreement = score_of(joined_figures(alike), data.samples).value if alike else None
+    return Evaluation(
+        exam.metric,
+        score.value,
+        data.samples,
+        estimate(found[worst(found)]),
+        score.value if kind.is_labelled else None,
+        None if reference is None else reference.value,
+        None if reference is None else drop(reference, score),
+        agreement,
+        common,
+        sameness.notes() if kind.counts else (),
+    )
 
 
-def _float_scores(
-    graph: Graph, inputs: Mapping[str, npt.NDArray[Any]], output: str
-) -> Iterator[Scores]:
-    """Scores of the float model, ``[1, classes]`` sample by sample."""
-    session = FloatSession(graph, [output])
-    batch = model_batch(graph)
-    count = len(next(iter(inputs.values())))
-    for first in range(0, count, batch):
-        feeds = {name: array[first : first + batch] for name, array in inputs.items()}
-        scores = _scores(session.run(feeds)[output], batch, output)
-        yield from (row[None] for row in scores)
+def _own(exam: Exam, data: EvaluationData, blocks: list[_Block]) -> Evaluation:
+    """A user's metric, which sees all samples at once."""
+    measure = load_own_metric(exam.metric)
+    names = list(exam.judges)
+    theirs = [block.theirs for block in blocks if block.theirs is not None]
+    reference = measure(joined_runs(theirs, names), data.labels) if theirs else None
+    ours = joined_runs(
+        [{n: np.atleast_1d(array) for n, array in block.ours.items()} for block in blocks], names
+    )
+    value = measure(ours, data.labels)
+    lost = None if reference is None else round(reference - value, 12)
+    return Evaluation(
+        exam.metric,
+        value,
+        data.samples,
+        accuracy=value,
+        float_accuracy=reference,
+        accuracy_drop=lost,
+    )

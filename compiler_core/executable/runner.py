@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from compiler_core.executable.backends import Backend
 from compiler_core.executable.executable import CpuSegment, Executable
+from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import check_samples, join, model_batch, runs, take
 from compiler_core.quantize.borders import (
     dequantize_array,
@@ -66,6 +67,11 @@ class Runner:
             for segment in executable.segments
             if isinstance(segment, CpuSegment)
         }
+
+    @property
+    def signature(self) -> Graph:
+        """The model's inputs and outputs."""
+        return self._executable.signature
 
     def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """The model's outputs for any number of samples.

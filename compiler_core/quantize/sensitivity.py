@@ -9,11 +9,16 @@ from typing import Any
 
 import numpy.typing as npt
 
+from compiler_core.accuracy.float_model import float_outputs, stacked
+from compiler_core.accuracy.intervals import Estimate, sqnr
+from compiler_core.accuracy.judge import Judge, judges
+from compiler_core.accuracy.metric import Metric
+from compiler_core.accuracy.noise import noise
 from compiler_core.graph.ir import Graph, Node
-from compiler_core.graph.sampling import join, runs
+from compiler_core.graph.sampling import count_samples
 from compiler_core.graph.session import FloatSession
 from compiler_core.graph.windows import sample_shape
-from compiler_core.quantize.accuracy import Accuracy, Estimate, Metric, measure, sqnr
+from compiler_core.quantize.accuracy import Accuracy, measure
 from compiler_core.quantize.apply import apply_scheme, weighted_layers
 from compiler_core.quantize.assemble import CPU
 from compiler_core.quantize.borders import dequantize_array, from_nchw
@@ -58,16 +63,6 @@ def _macs(graph: Graph, node: Node) -> int:
     return prod(shape) * int(reduction)
 
 
-def float_scores(graph: Graph, samples: Samples, output: str) -> npt.NDArray[Any]:
-    """Scores of the float model, sample by sample (no sample's bits depend on its neighbours).
-
-    Raises:
-        InputError: onnxruntime cannot run the graph.
-    """
-    session = FloatSession(graph, [output])
-    return join([session.run(feeds)[output] for feeds in runs(graph, samples)])
-
-
 def sensitivities(
     graph: Graph,
     assignment: Mapping[str, str],
@@ -76,7 +71,7 @@ def sensitivities(
     samples: Samples,
     labels: npt.NDArray[Any] | None,
     *,
-    output: str | None = None,
+    judged: Mapping[str, Judge] | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> tuple[LayerSensitivity, ...]:
     """Quantize every weighted layer alone; the most damaging first.
@@ -90,14 +85,15 @@ def sensitivities(
             weights are rounded to nearest.
         samples: Inputs.
         labels: ``int64[samples]`` or ``None``.
-        output: Scores; the first output by default.
+        judged: Outputs that count; by default all that are computed.
         progress: Told after every layer.
 
     Raises:
         InputError: Samples, labels or statistics do not fit.
     """
-    scores = output or graph.outputs[0]
-    expected = float_scores(graph, samples, scores)
+    counting = judges(graph) if judged is None else judged
+    expected = float_outputs(graph, samples, list(counting))
+    count = count_samples(graph, samples)
     nodes = {node.name: node for node in graph.nodes}
     layers = weighted_layers(graph)
     macs = layer_macs(graph)
@@ -116,7 +112,8 @@ def sensitivities(
             alone = replace(alone, cpu_precision=_integers(scheme))
         applied = apply_scheme(graph, everywhere | {name: assignment[name]}, ranges, alone)
         run = ReferenceExecutor(applied.quantized).run_integer(samples)
-        accuracy = measure(run.outputs[scores], expected, labels)
+        ours = stacked(graph, run.outputs, list(counting), count)
+        accuracy = measure(counting, ours, expected, labels, count)
         own = _own_noise(graph, nodes[name], applied.quantized, samples, run)
         found.append(LayerSensitivity(name, nodes[name].op, macs[name], accuracy, own))
         progress(number + 1, len(layers))
@@ -145,8 +142,9 @@ def _own_noise(
         parts = [part for part in quantized.segments if isinstance(part, FloatSegment)]
         (whole,) = parts  # all on the CPU is one part
         values = FloatSession(whole.graph, [name]).run(samples, sample_wise=True)[name]
-    expected = float_scores(graph, samples, name)
-    return sqnr(values.reshape(len(values), -1), expected.reshape(len(expected), -1))
+    expected = float_outputs(graph, samples, [name])[name]
+    count = count_samples(graph, samples)
+    return sqnr(noise(stacked(graph, {name: values}, [name], count)[name], expected, count, name))
 
 
 def _integers(scheme: QuantizationScheme) -> CpuPrecision:

@@ -9,21 +9,26 @@ from typing import Any, Literal
 
 import numpy.typing as npt
 
-from compiler_core.compile.sources import LABELS, load_model
+from compiler_core.accuracy.exam import make_exam
+from compiler_core.compile.sources import load_model
 from compiler_core.errors import CheckError, InputError
 from compiler_core.executable.backends import Backend, Observer, Reference, Simulator
 from compiler_core.executable.check import run_checked
-from compiler_core.executable.evaluate import Evaluation, Metric
+from compiler_core.executable.evaluate import Evaluation
 from compiler_core.executable.evaluate import evaluate as evaluate_runner
 from compiler_core.executable.profile import Roofline, UnitProfile, by_unit, trace_slices, tracks
 from compiler_core.executable.profile import roofline as roofline_of
 from compiler_core.executable.report import LayerReport, Metrics
 from compiler_core.executable.runner import Runner
-from compiler_core.files.npz import read_npz
 from compiler_core.files.trace import write_trace
+from compiler_core.graph.importer import import_onnx
+from compiler_core.graph.ir import Graph
+from compiler_core.graph.simplify import simplify
+from compiler_core.package.manifest import QDQ_MODEL
 from compiler_core.package.reader import Package, read_package
 from nest_tune.api.compiling import Compilation
-from nest_tune.api.values import Arrays, PathName, Progress, samples_of
+from nest_tune.api.values import Arrays, PathName, Progress, evaluation_of, samples_of
+from nest_tune.user_modules import allow_folder, working_folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +168,7 @@ def evaluate(
     data: PathName | Arrays,
     *,
     against: PathName | None = None,
-    metric: Literal["top1", "top5", "agreement"] | None = None,
+    metric: str | None = None,
     limit: int | None = None,
     executor: Literal["simulator", "reference"] = "simulator",
     output: str | None = None,
@@ -171,23 +176,27 @@ def evaluate(
     threads: int = 1,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Evaluation:
-    """Measures the accuracy of a package on labelled data.
+    """Measures how good a package is: its accuracy by labels, or how near the float model it is.
 
     Args:
         package: Folder or loaded package.
-        data: Samples as for :func:`run`, and labels ``y``: ``int64[samples]``.
+        data: Samples as for :func:`run`, and labels ``y``: ``int64[samples]``, for outputs with
+            positions ``int64[samples, positions…]``; 0 and 1 for an output of one value.
         against: Float model to compare with.
-        metric: ``top1`` by default, ``agreement`` where there are no labels.
+        metric: ``top1``, ``top5``, ``agreement``, ``sqnr_db``, ``cosine``, or
+            ``module:function``; by default ``top1`` where there are labels, else ``agreement``, or
+            ``sqnr_db`` for outputs of real values.
         limit: Take the first so many samples.
         executor: ``simulator`` runs the compiled programs, ``reference`` computes the same bits
             faster.
-        output: Output with the scores; the first by default.
+        output: The only output that counts; by default all do, and the worst decides.
         shapes: Of inputs of the float model with dynamic axes.
         threads: Samples at the same time.
         progress: Told how many samples of how many are done.
 
     Raises:
-        InputError: The package is damaged, or data or float model do not fit.
+        InputError: The package is damaged, data or float model do not fit, or the metric cannot
+            judge an output.
 
     Example:
         >>> import nest_tune
@@ -198,40 +207,41 @@ def evaluate(
         >>> found.accuracy > 0.9
         True
     """
-    executable = load_package(package).executable
-    samples = samples_of(data, executable.signature)
-    labels = _labels(data)
-    if limit is not None:
-        samples = {name: array[:limit] for name, array in samples.items()}
-        labels = None if labels is None else labels[:limit]
-    name = output or executable.signature.outputs[0]
-    if name not in executable.signature.outputs:
-        known = ", ".join(executable.signature.outputs)
-        raise InputError(f"output {name}: the model has no such output; it has {known}")
     if executor not in ("simulator", "reference"):
         raise InputError(f"executor {executor!r}; allowed are simulator and reference")
+    loaded = load_package(package)
+    executable = loaded.executable
+    graph = None if against is None else load_model(Path(against), shapes).graph
+    given = evaluation_of(data, executable.signature)
+    exam = make_exam(
+        _judged_graph(loaded) if graph is None else graph,
+        metric,
+        labelled=given.labels is not None,
+        output=output,
+    )
+    given.check(exam)
+    allow_folder(working_folder())
+    chosen = given.first(limit)
     backend: Backend
     if executor == "simulator":
         backend = Simulator(executable, threads=threads)
     else:
         backend = Reference(executable, threads=threads)
-    total = len(next(iter(samples.values())))
     return evaluate_runner(
         Runner(executable, backend),
-        samples,
-        labels,
-        _metric(metric, labels is not None),
-        output=name,
-        against=None if against is None else load_model(Path(against), shapes).graph,
-        progress=lambda done: progress(done, total),
+        chosen,
+        exam,
+        against=graph,
+        progress=lambda done: progress(done, chosen.samples),
     )
 
 
-def _metric(name: str | None, has_labels: bool) -> Metric:
-    allowed = [metric.value for metric in Metric]
-    if name is not None and name not in allowed:
-        raise InputError(f"metric {name!r}; allowed are {', '.join(allowed)}")
-    return Metric(name or ("top1" if has_labels else "agreement"))
+def _judged_graph(package: Package) -> Graph:
+    """What a package says of its outputs: its QDQ model has the operators that they come from."""
+    try:
+        return simplify(import_onnx(package.folder / QDQ_MODEL))
+    except InputError:
+        return package.executable.signature
 
 
 def profile(package: PathName | Package | Compilation) -> Profile:
@@ -257,9 +267,3 @@ def profile(package: PathName | Package | Compilation) -> Profile:
         tuple(roofline_of(layer, target) for layer in layers),
         by_unit(loaded.report),
     )
-
-
-def _labels(given: PathName | Arrays) -> npt.NDArray[Any] | None:
-    if isinstance(given, Mapping):
-        return given.get(LABELS)
-    return read_npz(Path(given), names=[LABELS]).get(LABELS)

@@ -60,6 +60,7 @@ class Study(StudyView):
         calibration: PathName | None = None,
         evaluation: PathName | None = None,
         metric: str | None = None,
+        judged_output: str | None = None,
         measurer: str | None = None,
         shapes: Mapping[str, tuple[int, ...]] | None = None,
         objectives: Sequence[str] = (),
@@ -90,13 +91,17 @@ class Study(StudyView):
             calibration: ``.npz`` file of samples of the inputs.
             evaluation: ``.npz`` file of samples and labels ``y``.
             metric: Of accuracy: ``top1``, ``top5``, ``agreement``, ``sqnr_db``, ``cosine``, or
-                ``module:function``, called with ``(outputs, labels)`` on every worker.
+                ``module:function``, called with ``(outputs, labels)`` on every worker; by default
+                ``top1`` with labels, else ``agreement``, or ``sqnr_db`` for real values.
+            judged_output: The only output that accuracy is measured on; by default all count, and
+                the worst decides.
             measurer: Measures latency and energy of every trial, see
                 :mod:`nest_tune.board_measurers`; the simulator without.
             shapes: Of inputs with dynamic axes.
             objectives: ``latency_ms:min``, ``accuracy:max``, ….
             constraints: ``accuracy_drop<=0.01``, ….
-            max_accuracy_drop: In absolute points of the metric: ``0.01`` or ``"1%"``.
+            max_accuracy_drop: In absolute points of the metric: ``0.01`` or ``"1%"``; ``"1dB"``
+                below the untuned default for ``sqnr_db``.
             spaces: Which are searched: ``quantization``, ``partition``, ``tiling``.
             plan: File of a plan that fixes the partition.
             sampler: ``xgb``, ``tpe``, ``nsga2``, ``random`` or ``exhaustive``.
@@ -124,6 +129,7 @@ class Study(StudyView):
             calibration=_text(calibration),
             evaluation=_text(evaluation),
             metric=metric,
+            judged_output=judged_output,
             measurer=measurer,
             shapes=dict(shapes or {}),
             objectives=tuple(objectives),

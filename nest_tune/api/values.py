@@ -9,7 +9,13 @@ from typing import Any
 
 import numpy.typing as npt
 
-from compiler_core.compile.sources import named_samples, read_samples
+from compiler_core.accuracy.samples import (
+    EvaluationData,
+    evaluation_data,
+    named_samples,
+    read_evaluation,
+    read_samples,
+)
 from compiler_core.graph.ir import Graph
 
 PathName = str | PathLike[str]
@@ -31,3 +37,14 @@ def samples_of(given: PathName | Arrays, graph: Graph) -> dict[str, npt.NDArray[
     if isinstance(given, Mapping):
         return named_samples(given, graph, "samples")
     return read_samples(Path(given), graph)
+
+
+def evaluation_of(given: PathName | Arrays, graph: Graph) -> EvaluationData:
+    """The inputs of ``graph`` and labels, from a file or from arrays.
+
+    Raises:
+        InputError: The file is damaged, or the inputs do not fit.
+    """
+    if isinstance(given, Mapping):
+        return evaluation_data(given, graph, "samples")
+    return read_evaluation(Path(given), graph)

@@ -6,32 +6,38 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from compiler_core.accuracy.exam import Exam, make_exam
+from compiler_core.accuracy.metric import check_name, shown_name
+from compiler_core.accuracy.own_metric import load_own_metric
+from compiler_core.accuracy.samples import EvaluationData, read_evaluation
 from compiler_core.compile.compile import CompiledModel, compile_model, model_layers, model_tasks
 from compiler_core.compile.sources import (
-    LABELS,
     FloatModel,
     QuantizedModel,
     load_model,
     quantize_model,
-    read_samples,
 )
 from compiler_core.configuration.configuration import Configuration, Subject, read_configuration
 from compiler_core.configuration.lock import Lock, LockedLayer
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.file_digest import file_digest
-from compiler_core.files.npz import read_npz
-from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.targets.load import load_target
-from nest_tune.ci.lock import Sources, constants_sha256, locked, locked_layers
+from nest_tune.ci.lock import (
+    ACCURACY_ENTRIES,
+    Sources,
+    accuracy_of,
+    constants_sha256,
+    locked,
+    locked_layers,
+)
 from nest_tune.named import named_by_lock
-from nest_tune.study.execution.scoring import float_outputs, score
-from nest_tune.study.request.goals import COMPARING
+from nest_tune.study.execution.scoring import accuracy_metrics, measure_all
+from nest_tune.user_modules import allow_folder, working_folder
 
 Progress = Callable[[str], None]
 Value = str | int | float | None
 
 TOTALS = "whole model"
-_ACCURACY, _DROP = "accuracy", "accuracy_drop"
 
 
 @dataclass(frozen=True)
@@ -117,12 +123,19 @@ def check(
             f"{path}: a configuration without [lock]: there is nothing to compare with",
             hint="nest-tune study export NAME -o best.toml writes one",
         )
+    if lock.metric:
+        try:
+            check_name(lock.metric)
+        except InputError as error:
+            raise InputError(f"{path}: lock.metric: {error.message}", hint=error.hint) from error
+    configuration = _renamed(configuration, lock)
     sources = _sources(path, configuration, lock, model, calibration)
     data = _data(path, configuration, data) if with_accuracy else None
     if data is not None:
         sources = _with_data(sources, lock, path, data, accept_data=accept_data)
     progress(f"importing {sources.model.name}")
     source = load_model(sources.model, sources.shapes)
+    exam, given = _examination(sources, source)
     target = load_target(sources.target)
     subjects = tuple(
         _subjects(configuration, Subject(source.name, source.digest), Subject("", target.digest))
@@ -145,12 +158,13 @@ def check(
     for name in (*lock.layers, *(n for n in layers if n not in lock.layers)):
         compared[name] = tuple(f.name for f in fields(LockedLayer))
     measured: dict[str, float] = {}
-    if data is not None:
+    if exam is not None and given is not None:
         progress("measuring accuracy")
-        measured, samples = _accuracy(source, quantized, sources, data)
-        sources = replace(sources, samples=samples)
+        own, floats = measure_all(exam, given, source.graph, quantized.quantized)
+        measured = accuracy_metrics(exam.metric, own, floats)
+        sources = replace(sources, metric=exam.metric, samples=given.samples)
     elif lock.evaluation:  # what was not measured again stays as it is
-        measured = {n: v for n, v in configuration.measured.items() if n.startswith(_ACCURACY)}
+        measured = accuracy_of(configuration.measured, lock.metric)
     compiled = replace(compiled, configuration=replace(compiled.configuration, measured=measured))
     updated = locked(compiled, sources, path.absolute().parent)
     assert updated.lock is not None
@@ -166,6 +180,7 @@ def check(
         kept = replace(
             updated.lock,
             metric=lock.metric,
+            judged_output=lock.judged_output,
             evaluation=lock.evaluation,
             samples=lock.samples,
             evaluation_file=lock.evaluation_file,
@@ -175,7 +190,8 @@ def check(
     differences += _total_differences(configuration, compiled, updated)
     names = tuple(dict.fromkeys((*configuration.measured, *updated.measured)))
     if data is None:
-        names = tuple(name for name in names if not name.startswith(_ACCURACY))
+        shown = {shown_name(entry, lock.metric) for entry in ACCURACY_ENTRIES}
+        names = tuple(name for name in names if name not in shown)
     compared[TOTALS] = ("model digest", "target digest", "constants", *names)
     return CheckResult(path, compared, tuple(differences), updated)
 
@@ -198,6 +214,7 @@ def _sources(
         named.shapes,
         None,
         lock.metric,
+        lock.judged_output,
         lock.samples,
         calibration,
     )
@@ -225,11 +242,33 @@ def _with_data(
             f"{data}: digest {found[:16]}…; the accuracy in {path} was measured on data {was}",
             hint=f"nest-tune ci check {path} --data {data} --update takes these data from now on",
         )
-    sources = replace(sources, evaluation=data)
-    if lock.metric:
-        return sources
-    labelled = LABELS in read_npz(data, names=[LABELS])
-    return replace(sources, metric="top1" if labelled else "agreement")
+    return replace(sources, evaluation=data)
+
+
+def _examination(sources: Sources, model: FloatModel) -> tuple[Exam | None, EvaluationData | None]:
+    """How accuracy is measured and on what, checked before anything is compiled."""
+    if sources.evaluation is None:
+        return None, None
+    data = read_evaluation(sources.evaluation, model.graph)
+    exam = make_exam(
+        model.graph,
+        sources.metric or None,
+        labelled=data.labels is not None,
+        output=sources.judged_output or None,
+    )
+    data.check(exam)
+    if exam.kind is None:
+        allow_folder(working_folder())
+        load_own_metric(exam.metric)
+    return exam, data
+
+
+def _renamed(configuration: Configuration, lock: Lock) -> Configuration:
+    """With the names that the lock's metric gives what was measured: older locks call all of it
+    accuracy."""
+    kept = {n: v for n, v in configuration.measured.items() if n not in ACCURACY_ENTRIES}
+    found = accuracy_of(configuration.measured, lock.metric)
+    return replace(configuration, measured={**kept, **found})
 
 
 def _subjects(
@@ -290,22 +329,6 @@ def _total_differences(
         expected, measured = configuration.measured.get(name), updated.measured.get(name)
         if expected != measured:
             yield Difference(name, expected, measured, TOTALS)
-
-
-def _accuracy(
-    model: FloatModel, quantized: QuantizedModel, sources: Sources, data: Path
-) -> tuple[dict[str, float], int]:
-    """Accuracy and what was lost against the float model on all samples, and how many they are."""
-    inputs = read_samples(data, model.graph)
-    labels = read_npz(data, names=[LABELS]).get(LABELS)
-    outputs = ReferenceExecutor(quantized.quantized).run(inputs)
-    kept = {name: a for name, a in outputs.items() if name not in model.graph.constants}
-    floats = float_outputs(model.graph, inputs)
-    reference = floats if sources.metric in COMPARING else None
-    own = score(sources.metric, kept, labels, reference).value
-    theirs = score(sources.metric, floats, labels, reference).value
-    samples = len(next(iter(inputs.values())))
-    return {_ACCURACY: own, _DROP: theirs - own}, samples
 
 
 def _shown(value: Value) -> str:

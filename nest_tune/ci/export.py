@@ -11,6 +11,7 @@ from compiler_core.configuration.configuration import Configuration, configurati
 from compiler_core.errors import InternalError
 from nest_tune.ci.lock import Sources, constants_sha256, locked, locked_layers
 from nest_tune.study.execution.candidates import Bench
+from nest_tune.study.execution.scoring import accuracy_metrics
 from nest_tune.study.store.dependencies import Ground
 from nest_tune.study.store.result import StudyResult, compile_trial
 from nest_tune.study.store.selection import ground_of
@@ -52,9 +53,9 @@ def lock_trial(
     bench = Bench(ground.subjects)
     samples = 0 if data is None else bench.samples
     if data is not None and not trial.settled:
-        own = bench.accuracy(ground.space.decode(trial.point), 0).value
-        drop = bench.float_accuracy(0).value - own
-        measured = {**compiled.configuration.measured, "accuracy": own, "accuracy_drop": drop}
+        own = bench.accuracy(ground.space.decode(trial.point), 0)
+        found = accuracy_metrics(settings.metric, own, bench.float_accuracy(0))
+        measured = {**compiled.configuration.measured, **found}
         configuration = replace(compiled.configuration, measured=measured)
         compiled = replace(compiled, configuration=configuration)
     calibration = None if settings.calibration is None else Path(settings.calibration)
@@ -64,12 +65,13 @@ def lock_trial(
         settings.shapes,
         data,
         settings.metric,
+        settings.judged_output or "",
         samples,
         calibration,
     )
-    found = locked(compiled, sources, folder)
-    _require_complete(ground, compiled, found, sources)
-    return found
+    lock = locked(compiled, sources, folder)
+    _require_complete(ground, compiled, lock, sources)
+    return lock
 
 
 def _require_complete(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
+from compiler_core.accuracy.metric import Metric, shown_name
 from compiler_core.compile.compile import CompiledModel
 from compiler_core.compile.sources import Arrays, FloatModel, read_samples
 from compiler_core.configuration.configuration import Configuration
@@ -17,6 +18,7 @@ from compiler_core.configuration.lock import Lock, LockedLayer
 from compiler_core.files.file_digest import file_digest
 from compiler_core.units.vta.schedule.lowering_version import LOWERING_VERSION
 
+ACCURACY_ENTRIES = ("accuracy", "accuracy_drop")
 _VERSIONS = ("nest-tune", "numpy", "onnx", "onnxruntime")
 
 
@@ -30,6 +32,7 @@ class Sources:
         shapes: Of inputs with dynamic axes.
         evaluation: File that accuracy was measured on.
         metric: Of accuracy.
+        judged_output: The only output that counts; empty for all.
         samples: Of the evaluation data.
         calibration: File that ranges were taken from.
     """
@@ -39,6 +42,7 @@ class Sources:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     evaluation: Path | None = None
     metric: str = ""
+    judged_output: str = ""
     samples: int = 0
     calibration: Path | None = None
 
@@ -57,7 +61,8 @@ def locked(compiled: CompiledModel, sources: Sources, folder: Path) -> Configura
     """The configuration of a compile as a lock file says it.
 
     Args:
-        compiled: Its ``measured`` numbers may hold ``accuracy`` and ``accuracy_drop``.
+        compiled: Its ``measured`` numbers may hold ``accuracy`` and ``accuracy_drop``; the lock
+            calls them by its metric.
         sources: What it was made from.
         folder: Where the lock file will lie.
 
@@ -81,9 +86,24 @@ def locked(compiled: CompiledModel, sources: Sources, folder: Path) -> Configura
         "" if sources.calibration is None else _relative(sources.calibration, folder),
         "" if sources.calibration is None else file_digest(sources.calibration),
         "" if sources.evaluation is None else _relative(sources.evaluation, folder),
+        sources.judged_output if has_accuracy else "",
     )
-    kept = {n: v for n, v in compiled.configuration.measured.items() if n.startswith("accuracy")}
+    kept = accuracy_of(compiled.configuration.measured, sources.metric)
     return replace(compiled.configuration, measured={**compiled.metrics.costs, **kept}, lock=lock)
+
+
+def accuracy_of(measured: Mapping[str, float], metric: str) -> dict[str, float]:
+    """The entries of ``measured`` about accuracy, under the names that a metric gives them: only
+    comparison with labels is accuracy. A loss in dB is none of a compile alone and left out."""
+    found = {}
+    for entry in ACCURACY_ENTRIES:
+        shown = shown_name(entry, metric)
+        if entry == "accuracy_drop" and metric == Metric.SQNR.value:
+            continue
+        for name in (entry, shown):
+            if name in measured:
+                found[shown] = measured[name]
+    return found
 
 
 def locked_layers(compiled: CompiledModel) -> dict[str, LockedLayer]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,18 +14,10 @@ from nest_tune.cli.completion import study_names
 from nest_tune.cli.options import AsJson, named_source, parse_shapes
 from nest_tune.cli.output import print_json
 
+if TYPE_CHECKING:
+    from compiler_core.executable.evaluate import Evaluation
+
 EXAMPLE = "Example: nest-tune evaluate out --data eval.npz --against resnet8.onnx --json"
-
-
-class MetricName(Enum):
-    """What is counted."""
-
-    TOP1 = "top1"
-    TOP5 = "top5"
-    AGREEMENT = "agreement"
-
-
-_METRICS = frozenset(metric.value for metric in MetricName)
 
 
 class Executor(Enum):
@@ -67,7 +59,12 @@ def evaluate(
         Path | None, typer.Option(metavar="model.onnx", help="Float model to compare with.")
     ] = None,
     metric: Annotated[
-        MetricName | None, typer.Option(help="Default: top1, or agreement where y is missing.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="top1, top5, agreement, sqnr_db, cosine, or module:function; default: top1 with "
+            "labels, else agreement, or sqnr_db for real values.",
+        ),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Take the first N samples.")
@@ -77,7 +74,13 @@ def evaluate(
         typer.Option(help="The compiled programs, or the integer reference: faster, same bits."),
     ] = Executor.SIMULATOR,
     output: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Output with the scores; else the first.")
+        str | None,
+        typer.Option(
+            "--output",
+            "--judged-output",
+            metavar="NAME",
+            help="Only output that counts; default: all, the worst.",
+        ),
     ] = None,
     shape: Annotated[
         list[str] | None,
@@ -86,15 +89,14 @@ def evaluate(
     jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Samples at the same time.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the accuracy of a package on labelled data."""
+    """Measure how good a package is: by labels, or against the float model."""
     shapes = parse_shapes(shape)
     named = named_source(config, study, storage)
-    counted = None if metric is None else metric.value
     if named is not None:
         data = data or (None if named.evaluation is None else named.evaluation.found())
         against = against or named.model.found()
         shapes = shapes or dict(named.shapes)
-        counted = counted or (named.metric if named.metric in _METRICS else None)
+        metric = metric or named.metric or None
     if data is None:
         raise InputError(
             "evaluate: no data",
@@ -107,7 +109,7 @@ def evaluate(
         package,
         data,
         against=against,
-        metric=cast("Literal['top1', 'top5', 'agreement'] | None", counted),
+        metric=metric,
         limit=limit,
         executor=executor.value,
         output=output,
@@ -115,29 +117,44 @@ def evaluate(
         threads=jobs,
         progress=_Progress(),
     )
+    for note in result.notes:
+        print(f"note: {note}", file=sys.stderr)
     if as_json:
-        body = {
-            "package": str(package),
-            "metric": result.metric.value,
-            "accuracy": result.accuracy,
-            "float_accuracy": result.float_accuracy,
-            "accuracy_drop": result.accuracy_drop,
-            "agreement": result.agreement,
-            "samples": result.samples,
-            "executor": executor.value,
-        }
-        print_json("evaluate", body)
+        print_json("evaluate", _document(package, executor, result))
         return
-    print(
-        f"{result.metric.value} {result.accuracy:.4f} on {result.samples} samples "
-        f"({executor.value})"
-    )
+    _show(executor, result)
+
+
+def _document(package: Path, executor: Executor, result: Evaluation) -> dict[str, Any]:
+    interval = result.interval
+    return {
+        "package": str(package),
+        "metric": result.metric,
+        "value": result.value,
+        "low": None if interval is None else interval.low,
+        "high": None if interval is None else interval.high,
+        "accuracy": result.accuracy,
+        "float_accuracy": result.float_accuracy,
+        "accuracy_drop": result.accuracy_drop,
+        "agreement": result.agreement,
+        "outputs": dict(result.outputs),
+        "samples": result.samples,
+        "executor": executor.value,
+        "notes": list(result.notes),
+    }
+
+
+def _show(executor: Executor, result: Evaluation) -> None:
+    of = "" if len(result.outputs) < 2 else ", the worst output"
+    print(f"{result.metric} {result.value:.4f} on {result.samples} samples ({executor.value}){of}")
+    if of:
+        for name, value in result.outputs.items():
+            print(f"  {name} {value:.4f}")
     if result.float_accuracy is not None:
         print(
-            f"float {result.metric.value} {result.float_accuracy:.4f}, drop "
-            f"{result.accuracy_drop:+.4f}"
+            f"float {result.metric} {result.float_accuracy:.4f}, drop {result.accuracy_drop:+.4f}"
         )
-    if result.agreement is not None:
+    if result.agreement is not None and result.metric != "agreement":
         print(f"agreement with the float model {result.agreement:.4f}")
 
 

@@ -30,6 +30,12 @@ Shapes = Annotated[
     list[str] | None,
     typer.Option("--shape", metavar="NAME=1,3,…", help="Shape of an input with dynamic axes."),
 ]
+JudgedOutput = Annotated[
+    str | None,
+    typer.Option(
+        "--judged-output", metavar="NAME", help="Only output that counts; default: all, the worst."
+    ),
+]
 OrtThreads = Annotated[int, typer.Option(min=1, metavar="N", help="Threads of onnxruntime.")]
 RecordStorage = Annotated[
     str,

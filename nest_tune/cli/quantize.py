@@ -11,10 +11,20 @@ from compiler_core.errors import InputError
 from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli import quantize_search
 from nest_tune.cli.completion import target_names
-from nest_tune.cli.options import AsJson, ModelFile, OrtThreads, Shapes, parse_shapes
+from nest_tune.cli.options import (
+    AsJson,
+    JudgedOutput,
+    ModelFile,
+    OrtThreads,
+    Shapes,
+    parse_shapes,
+)
 from nest_tune.cli.output import console, print_json, progress
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from compiler_core.accuracy.judge import Judge
     from compiler_core.compile.sources import FloatModel
     from compiler_core.quantize.profile import Profile
     from compiler_core.quantize.scheme import QuantizationScheme
@@ -111,6 +121,7 @@ def sensitivity(
     limit: Annotated[
         int, typer.Option(min=1, metavar="N", help="Samples, spread over those given.")
     ] = 32,
+    judged_output: JudgedOutput = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Write a picture.")] = None,
     shape: Shapes = None,
     jobs: OrtThreads = 1,
@@ -128,7 +139,9 @@ def sensitivity(
 
     chip = require_npu(load_target(target))
     source = load_model(model, shapes)
-    samples, labels = _samples(source, data or calibration, limit)
+    samples, labels, judged = _samples(
+        source, data or calibration, limit, judged_output, labelled=data is not None
+    )
     known = _profile(source, profile_file, calibration, jobs)
     chosen = _scheme(scheme)
     found = sensitivities(
@@ -137,7 +150,8 @@ def sensitivity(
         known.ranges(chosen.calibration),
         chosen,
         samples,
-        labels if data is not None else None,
+        labels,
+        judged=judged,
         progress=lambda done, total: progress(f"layer {done} of {total}"),
     )
     if plot is not None:
@@ -181,28 +195,29 @@ def _profile(source: FloatModel, file: Path | None, calibration: Path | None, jo
     return _gather(source, calibration, [], jobs)
 
 
-def _samples(source: FloatModel, path: Path | None, limit: int) -> tuple[dict[str, Any], Any]:
-    """At most ``limit`` samples, spread evenly, and their labels where there are some."""
+def _samples(
+    source: FloatModel, path: Path | None, limit: int, output: str | None, *, labelled: bool
+) -> tuple[dict[str, Any], Any, Mapping[str, Judge]]:
+    """At most ``limit`` samples, spread evenly, their labels where there are some and are asked
+    for, and how outputs are judged."""
     import numpy as np
 
-    from compiler_core.compile.sources import LABELS, read_samples
-    from compiler_core.files.npz import read_npz
-    from compiler_core.quantize.calibration import check_samples, model_batch
+    from compiler_core.accuracy.exam import make_exam
+    from compiler_core.accuracy.samples import read_evaluation
+    from compiler_core.quantize.calibration import model_batch
 
     if path is None:
         raise InputError("there are no samples to measure with", hint="give --data eval.npz")
-    samples = read_samples(path, source.graph)
-    count, batch = check_samples(source.graph, samples), model_batch(source.graph)
-    runs = count // batch
+    given, batch = read_evaluation(path, source.graph), model_batch(source.graph)
+    labels = given.labels if labelled else None
+    exam = make_exam(source.graph, None, labelled=labels is not None, output=output)
+    given.check(exam)
+    runs = given.samples // batch
     wanted = min(runs, -(-limit // batch))
     starts = np.arange(wanted) * runs // wanted * batch
     chosen = (starts[:, None] + np.arange(batch)).reshape(-1)
-    labels = read_npz(path, names=[LABELS]).get(LABELS)
-    if labels is not None:
-        if labels.shape != (count,):
-            raise InputError(f"{path}: labels are {list(labels.shape)}; {count} are needed")
-        labels = labels[chosen]
-    return {name: array[chosen] for name, array in samples.items()}, labels
+    samples = {name: array[chosen] for name, array in given.inputs.items()}
+    return samples, None if labels is None else labels[chosen], exam.judges
 
 
 def _scheme(path: Path | None) -> QuantizationScheme:
@@ -235,10 +250,10 @@ def _document(item: LayerSensitivity) -> dict[str, Any]:
 def _table(found: tuple[LayerSensitivity, ...], samples: int) -> None:
     from rich.table import Table
 
-    from compiler_core.quantize.accuracy import Metric
+    from compiler_core.accuracy.metric import Metric
     from nest_tune.scheme_search.plot import noise_bars, text_bar
 
-    shown = Metric.TOP1 if found and Metric.TOP1 in found[0].accuracy.metrics else Metric.AGREEMENT
+    shown = found[0].accuracy.counted if found else Metric.AGREEMENT
     table = Table(
         "layer", "operator", "MACs", "own [dB]", "SQNR [dB]", f"{shown.value} (95 %)", "damage"
     )
@@ -263,7 +278,7 @@ def _table(found: tuple[LayerSensitivity, ...], samples: int) -> None:
 
 
 def _picture(source: FloatModel, found: tuple[LayerSensitivity, ...]) -> str:
-    from compiler_core.quantize.accuracy import Metric
+    from compiler_core.accuracy.metric import Metric
     from nest_tune.scheme_search.plot import sensitivity_svg
 
     values = [item.accuracy.metrics[Metric.SQNR].value for item in found]

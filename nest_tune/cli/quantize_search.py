@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler_core.files.whole_file import require_writable, write_atomically
-from nest_tune.cli.options import AsJson, ModelFile, OrtThreads, Shapes, parse_shapes
+from nest_tune.cli.options import (
+    AsJson,
+    JudgedOutput,
+    ModelFile,
+    OrtThreads,
+    Shapes,
+    parse_shapes,
+)
 from nest_tune.cli.output import console, print_json, progress
 
 if TYPE_CHECKING:
@@ -46,6 +53,7 @@ def search(
             help="Least part of the multiplications in int8 on the NPU.",
         ),
     ] = 0.9,
+    judged_output: JudgedOutput = None,
     uniform: Annotated[
         bool, typer.Option("--uniform", help="Keep every supported layer on the NPU.")
     ] = False,
@@ -67,14 +75,15 @@ def search(
     shapes = parse_shapes(shape)
     require_writable(output, "--output")
 
-    from compiler_core.compile.sources import LABELS, load_model, quantize_model, read_samples
+    from compiler_core.accuracy.exam import make_exam
+    from compiler_core.accuracy.samples import read_evaluation, read_samples
+    from compiler_core.compile.sources import load_model, quantize_model
     from compiler_core.configuration.configuration import (
         Configuration,
         Scheme,
         Subject,
         configuration_text,
     )
-    from compiler_core.files.npz import read_npz
     from compiler_core.quantize.assignment import default_assignment
     from compiler_core.targets.load import load_target
     from compiler_core.targets.this_machine import require_npu
@@ -86,6 +95,9 @@ def search(
 
     chip = require_npu(load_target(target))
     source = load_model(model, shapes)
+    given = read_evaluation(data, source.graph)
+    labelled = given.labels is not None
+    given.check(make_exam(source.graph, None, labelled=labelled, output=judged_output))
     known = read_samples(calibration, source.graph)
     profile = stored_profile(
         source.graph,
@@ -94,11 +106,19 @@ def search(
         progress=lambda done, total: progress(f"profile: {done} of {total} samples"),
     )
     units = default_assignment(source.graph)
-    labels = read_npz(data, names=[LABELS]).get(LABELS)
     cache = AccuracyCache(cache_folder() / "accuracies")
     choosing, plain = (
-        SchemeEvaluator(source.graph, units, profile, samples, y, cache=cache, threads=jobs)
-        for samples, y in ((read_samples(data, source.graph), labels), (known, None))
+        SchemeEvaluator(
+            source.graph,
+            units,
+            profile,
+            samples,
+            labels,
+            output=judged_output,
+            cache=cache,
+            threads=jobs,
+        )
+        for samples, labels in ((given.inputs, given.labels), (known, None))
     )
     result = search_schemes(
         choosing, unlabelled=plain, npu_share=npu_share, gptq=gptq, progress=progress
@@ -154,12 +174,11 @@ def _metrics(accuracy: Accuracy) -> dict[str, Any]:
 def _table(evaluator: SchemeEvaluator, result: SearchResult) -> None:
     from rich.table import Table
 
-    from compiler_core.quantize.accuracy import Metric
+    from compiler_core.accuracy.metric import Metric
     from compiler_core.quantize.scheme import QuantizationScheme, scheme_document
 
     default = scheme_document(QuantizationScheme())
-    labelled = evaluator.labels is not None
-    shown = Metric.TOP1 if labelled else Metric.AGREEMENT
+    shown = evaluator.float_accuracy().counted
     table = Table("", f"{shown.value} (95 %)", "SQNR [dB]", "on the NPU", "decisions")
     table.box = None
     rows: list[tuple[str, Accuracy, str, str]] = [("float", evaluator.float_accuracy(), "", "")]
@@ -173,6 +192,8 @@ def _table(evaluator: SchemeEvaluator, result: SearchResult) -> None:
     for label, accuracy, share, decided in rows:
         metric = accuracy.metrics[shown]
         noise = "" if label == "float" else f"{accuracy.metrics[Metric.SQNR].value:.1f}"
+        if label == "float" and shown is Metric.SQNR:
+            continue
         interval = f"{metric.value:.3f} ({metric.low:.3f}–{metric.high:.3f})"
         table.add_row(label, interval, noise, share, decided)
     console().print(table)

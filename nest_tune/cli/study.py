@@ -14,7 +14,7 @@ import typer
 
 from compiler_core.errors import InfeasibleError, InputError, NestTuneError
 from nest_tune.cli.completion import objectives, target_names
-from nest_tune.cli.options import AsJson, Shapes, parse_shapes
+from nest_tune.cli.options import AsJson, JudgedOutput, Shapes, parse_shapes
 from nest_tune.cli.output import console, print_json, progress
 from nest_tune.cli.study_options import (
     Jobs,
@@ -95,6 +95,7 @@ def start(
         str | None,
         typer.Option(help="top1, top5, agreement, sqnr_db, cosine, or module:function."),
     ] = None,
+    judged_output: JudgedOutput = None,
     measurer: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Measures latency and energy; else the simulator."),
@@ -111,7 +112,10 @@ def start(
         typer.Option(metavar="METRIC<=X", help="What has to hold; repeatable."),
     ] = None,
     max_accuracy_drop: Annotated[
-        str | None, typer.Option(metavar="1%", help="Short for a constraint on accuracy_drop.")
+        str | None,
+        typer.Option(
+            metavar="1%", help="Short for a constraint on accuracy_drop: 1%, 0.01; 1dB for sqnr_db."
+        ),
     ] = None,
     space: Annotated[
         list[str] | None,
@@ -154,6 +158,7 @@ def start(
         calibration=calibration,
         evaluation=evaluation,
         metric=metric,
+        judged_output=judged_output,
         measurer=measurer,
         shapes=parse_shapes(shape),
         objectives=tuple(objective or ()),
@@ -195,7 +200,9 @@ def _start(
     _check_output(output)
     progress(f"importing {settings.model}")
     if dry_run:
-        _print_dry_run(survey_ground(settings), as_json)
+        ground = survey_ground(settings)
+        _tell(ground)
+        _print_dry_run(ground, as_json)
         return
     storage = StudyStorage(settings.storage)
     known = storage.get(settings.name) if if_exists is IfExists.RESUME else None
@@ -279,7 +286,7 @@ def _run(
     from nest_tune.study.views.documents import result_document
     from nest_tune.study.views.progress import Panel, make_progress
 
-    observer = make_progress(ground.settings.objectives)
+    observer = make_progress(ground.settings.objectives, ground.settings.metric)
     with _saved(study.name, storage.url if is_named else None, pick, output):
         try:
             result = run_study(ground, storage, study, observer)
@@ -332,6 +339,15 @@ def _compile(
     progress(f"compiling trial {chosen.number} to {output}")
     write_package(compile_trial(ground, result, chosen), output, {})
     return str(output)
+
+
+def _tell(ground: Ground) -> None:
+    """Measures the float model as a study does first, and says what to know of that."""
+    from nest_tune.study.store.examination import rehearsed
+
+    progress("measuring the float model")
+    for note in rehearsed(ground.subjects):
+        progress(f"note: {note}")
 
 
 def _print_dry_run(ground: Ground, as_json: bool) -> None:

@@ -67,14 +67,23 @@ def compare(
 
 def comparison_document(found: Comparison) -> dict[str, Any]:
     """A comparison for scripts."""
+    from compiler_core.accuracy.metric import shown_name
     from nest_tune.study.views.documents import trial_document
 
     studies = []
     for contender in found.contenders:
+        checkpoints = [
+            asdict(step) | {"best": {shown_name(n, found.metric): asdict(b) for n, b in best}}
+            for step in contender.checkpoints
+            for best in [step.best.items()]
+        ]
         body = asdict(contender) | {
+            "checkpoints": checkpoints,
             "study": contender.name,
             "front": [trial.number for trial in contender.front],
-            "chosen": None if contender.chosen is None else trial_document(contender.chosen),
+            "chosen": None
+            if contender.chosen is None
+            else trial_document(contender.chosen, found.metric),
             "hypervolume": contender.checkpoints[-1].hypervolume,
         }
         del body["name"]
@@ -82,8 +91,8 @@ def comparison_document(found: Comparison) -> dict[str, Any]:
     names = [contender.name for contender in found.contenders]
     return {
         "trials": found.trials,
-        "objectives": {o.metric.value: o.direction.value for o in found.objectives},
-        "best": {o.metric.value: found.winners(o.metric.value) for o in found.objectives},
+        "objectives": {found.shown(o): o.direction.value for o in found.objectives},
+        "best": {found.shown(o): found.winners(o.metric.value) for o in found.objectives},
         "studies": studies,
         "common_tasks": found.tasks,
         "decisions": {
@@ -106,7 +115,8 @@ def comparison_tables(found: Comparison) -> list[tuple[Title, list[str], Rows]]:
 
 def _at_the_end(found: Comparison, metrics: list[str]) -> tuple[Title, list[str], Rows]:
     several = len(metrics) > 1
-    head = ["study", "sampler", "seed", *(f"best {name}" for name in metrics)]
+    shown = [found.shown(goal) for goal in found.objectives]
+    head = ["study", "sampler", "seed", *(f"best {name}" for name in shown)]
     head += ["hypervolume"] if several else []
     head += ["feasible", "front", "chosen", "work s"]
     rows = []
@@ -127,11 +137,13 @@ def _at_the_end(found: Comparison, metrics: list[str]) -> tuple[Title, list[str]
 
 
 def _on_the_way(found: Comparison, metrics: list[str]) -> tuple[Title, list[str], Rows]:
+    from compiler_core.accuracy.metric import shown_name
+
     steps = [str(step.trials) for step in found.contenders[0].checkpoints]
     rows = []
     for name in [*metrics, *(["hypervolume"] if len(metrics) > 1 else [])]:
         for contender in found.contenders:
-            row = [name, contender.name]
+            row = [shown_name(name, found.metric), contender.name]
             for at in contender.checkpoints:
                 if name == "hypervolume":
                     row.append("" if at.hypervolume is None else f"{at.hypervolume:.4f}")

@@ -36,7 +36,7 @@ def explain(
     from nest_tune.report import explain as explaining
     from nest_tune.study.store.result import load_result
     from nest_tune.study.store.selection import ground_of, selected
-    from nest_tune.study.views.documents import trial_document
+    from nest_tune.study.views.documents import shown_metrics, trial_document
 
     study, number = split_name(name)
     opened = open_storage(storage)
@@ -45,14 +45,18 @@ def explain(
     ground = ground_of(result)
     found = explaining.explain(ground, result, trial, each_task=each_task, progress=progress)
     if as_json:
-        default = found.default
+        default, metric = found.default, result.settings.metric
         body = {
             "study": study,
-            "trial": trial_document(trial),
-            "default": None if default is None else trial_document(default),
+            "trial": trial_document(trial, metric),
+            "default": None if default is None else trial_document(default, metric),
             "bound_ms": found.bound_ms,
             "effects": [
-                {**asdict(effect), "verdict": explaining.verdict(effect, trial, result).value}
+                {
+                    **asdict(effect),
+                    "metrics": shown_metrics(effect.metrics, metric),
+                    "verdict": explaining.verdict(effect, trial, result).value,
+                }
                 for effect in found.effects
             ],
             "limits": [asdict(binding) for binding in found.bindings],
@@ -67,6 +71,7 @@ def _print(found: Explanation, result: StudyResult) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from compiler_core.accuracy.metric import shown_name
     from nest_tune.report.explain import Verdict, asked_metrics, limit_text, verdict
 
     trial, out = found.trial, console()
@@ -74,7 +79,8 @@ def _print(found: Explanation, result: StudyResult) -> None:
     usual = ["latency_ms", "energy_mj", "size_bytes", "accuracy"]
     names = [n for n in dict.fromkeys([*asked, *usual]) if n in trial.metrics]
     out.print(f"trial {trial.number} of {result.study.name}:")
-    table = Table("", *names, box=None)
+    heads = [shown_name(name, result.settings.metric) for name in names]
+    table = Table("", *heads, box=None)
     if found.default is not None:
         table.add_row("default", *(f"{found.default.metrics[n]:.6g}" for n in names))
     table.add_row(f"trial {trial.number}", *(f"{trial.metrics[n]:.6g}" for n in names))
@@ -83,7 +89,7 @@ def _print(found: Explanation, result: StudyResult) -> None:
         out.print(f"with every program at its lower bound: {found.bound_ms:.6g} ms")
     out.print("")
     out.print("changed back alone, measured (against the trial; better or worse than it):")
-    table = Table("decision", "is", "default", *names, "", box=None)
+    table = Table("decision", "is", "default", *heads, "", box=None)
     for effect in found.effects:
         notes = [f"breaks {limit}" for limit in effect.breaks]
         if effect.untuned:

@@ -94,7 +94,7 @@ def show(name: NameOfTrial, storage: StorageUrl = None, as_json: AsJson = False)
     from nest_tune.study.request.settings import settings_document
     from nest_tune.study.store.selection import decisions_of, trial_of
     from nest_tune.study.trial import outcome_counts
-    from nest_tune.study.views.documents import study_status, trial_document
+    from nest_tune.study.views.documents import shown_metrics, study_status, trial_document
 
     study, number = split_name(name)
     result = _load(open_storage(storage), study)
@@ -103,7 +103,11 @@ def show(name: NameOfTrial, storage: StorageUrl = None, as_json: AsJson = False)
         trial = trial_of(result, number)
         decisions = decisions_of(result, trial)
         if as_json:
-            body = {"study": study, **trial_document(trial), "decisions": decisions}
+            body = {
+                "study": study,
+                **trial_document(trial, result.settings.metric),
+                "decisions": decisions,
+            }
             print_json("study-trial", body)
             return
         out.print(f"trial {number} of {study}: {trial.outcome.value}")
@@ -111,7 +115,7 @@ def show(name: NameOfTrial, storage: StorageUrl = None, as_json: AsJson = False)
             out.print(trial.message, soft_wrap=True)
         for line in trial.log.splitlines():
             out.print(f"  worker: {line}", soft_wrap=True, markup=False)
-        for key, value in trial.metrics.items():
+        for key, value in shown_metrics(trial.metrics, result.settings.metric).items():
             out.print(f"  {key:<18} {value:.6g}")
         for key, choice in decisions.items():
             out.print(f"  {key:<18} {choice}", soft_wrap=True)
@@ -128,7 +132,7 @@ def show(name: NameOfTrial, storage: StorageUrl = None, as_json: AsJson = False)
             "digests": result.study.document["digests"],
         }
         if (failed := result.first_failure) is not None:
-            body["first_failure"] = trial_document(failed)
+            body["first_failure"] = trial_document(failed, result.settings.metric)
         print_json("study-show", body)
         return
     out.print(f"study {study}: {study_status(result)}, {len(result.trials)} trials")
@@ -151,25 +155,32 @@ def trials(
 
     result = _load(open_storage(storage), name)
     if as_json:
-        rows = [{**trial_document(t), "point": list(t.point)} for t in result.trials]
+        metric = result.settings.metric
+        rows = [{**trial_document(t, metric), "point": list(t.point)} for t in result.trials]
         print_json("study-trials", {"study": name, "trials": rows})
         return
-    console().print(trials_table(result.trials, with_outcome=True))
+    console().print(trials_table(result.trials, result.settings.metric, with_outcome=True))
 
 
 def trials_table(
-    trials: Sequence[OuterTrial], *, with_outcome: bool = False, chosen: OuterTrial | None = None
+    trials: Sequence[OuterTrial],
+    metric: str,
+    *,
+    with_outcome: bool = False,
+    chosen: OuterTrial | None = None,
 ) -> Table:
-    """Trials with their metrics."""
+    """Trials with their metrics, accuracy under the name that ``metric`` gives it."""
     from rich.table import Table
 
-    names = [
-        metric.value for metric in Metric if any(metric.value in trial.metrics for trial in trials)
-    ]
+    from compiler_core.accuracy.metric import shown_name
+
+    names = [m.value for m in Metric if any(m.value in trial.metrics for trial in trials)]
+    heads = [shown_name(name, metric) for name in names]
     outcome = ["outcome"] if with_outcome else []
-    table = Table("trial", *outcome, *names, "", box=None)
+    table = Table("trial", *outcome, *heads, "", box=None)
+    accuracy = shown_name("accuracy", metric)
     for trial in trials:
-        note = "" if trial.settled else f"accuracy on {trial.accuracy_samples} samples"
+        note = "" if trial.settled else f"{accuracy} on {trial.accuracy_samples} samples"
         if chosen is not None and trial.number == chosen.number:
             note = "chosen"
         if with_outcome and not trial.outcome.is_measured:
@@ -261,6 +272,7 @@ def print_result(
     from nest_tune.study.proposals.front import closest
     from nest_tune.study.store.selection import decisions_of
     from nest_tune.study.trial import outcome_counts
+    from nest_tune.study.views.documents import limits_text
 
     out = console()
     counts = ", ".join(f"{n} {name}" for name, n in outcome_counts(result.trials).items())
@@ -277,17 +289,17 @@ def print_result(
     default = result.default
     if default is not None:
         out.print("default:")
-        out.print(trials_table([default]))
+        out.print(trials_table([default], result.settings.metric))
     if chosen is None:
         if _print_first_failure(result):
             return
-        limits = ", ".join(f"{x.metric.value} {x.text}" for x in result.settings.limits)
+        limits = ", ".join(limits_text(result.settings))
         out.print(f"nothing is feasible ({limits or 'no trial was measured'}); the closest trials:")
         near = closest(result.trials, result.settings.limits, default)
-        out.print(trials_table(near, with_outcome=True))
+        out.print(trials_table(near, result.settings.metric, with_outcome=True))
         return
     out.print("front:")
-    out.print(trials_table(result.front, chosen=chosen))
+    out.print(trials_table(result.front, result.settings.metric, chosen=chosen))
     difference = decisions_of(result, chosen)
     text = ", ".join(f"{key}={value}" for key, value in difference.items()) or "nothing"
     out.print(f"chosen: trial {chosen.number}; against the default: {text}", soft_wrap=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from compiler_core.accuracy.metric import Metric as AccuracyMetric
 from compiler_core.compile.compile import CompiledModel
 from compiler_core.errors import NestTuneError
 from nest_tune.report.data import (
@@ -15,6 +16,7 @@ from nest_tune.report.data import (
     ReportData,
     TaskRow,
     Tile,
+    labels_of,
     number,
 )
 from nest_tune.report.effects import Effects
@@ -25,7 +27,7 @@ from nest_tune.study.request.goals import Metric
 from nest_tune.study.store.dependencies import Ground
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import Outcome, OuterTrial, outcome_counts
-from nest_tune.study.views.documents import study_status
+from nest_tune.study.views.documents import goals_text, limits_text, study_status
 
 __all__ = ["CompiledPart", "ReportData", "collect"]
 
@@ -71,8 +73,8 @@ def collect(
         created=result.created,
         model=Path(result.settings.model).name,
         target=result.settings.target,
-        goals=tuple(f"{o.direction.value} {o.metric.value}" for o in result.settings.objectives),
-        limits=tuple(f"{x.metric.value} {x.text}" for x in result.settings.limits),
+        goals=tuple(goals_text(result.settings)),
+        limits=tuple(limits_text(result.settings)),
         outcomes=outcome_counts(result.trials),
         chosen=None if chosen is None else chosen.number,
         chosen_decisions={
@@ -83,7 +85,7 @@ def collect(
         front_size=len(result.front),
         is_large=is_large(result),
         metric_names=tuple(n for n in LABELS if any(n in t.metrics for t in result.trials)),
-        tiles=() if chosen is None else _tiles(chosen, default),
+        tiles=() if chosen is None else _tiles(chosen, default, result.settings.metric),
         fronts=front_charts(result, chosen),
         progress=progress_charts(result, chosen),
         tasks=_tasks(result, compiled),
@@ -97,6 +99,7 @@ def collect(
         again=() if chosen is None else commands_for(result, chosen, url),
         search_again=search_commands(result, chosen),
         search_note=search_note(result),
+        labels=labels_of(result.settings.metric),
         digests={k: str(v) for k, v in result.study.document.get("digests", {}).items() if v},
         settings={k: _shown(v) for k, v in settings.items() if v not in (None, [], {})},
         versions=versions(),
@@ -219,17 +222,19 @@ def _predictions(
         return None
 
 
-def _tiles(chosen: OuterTrial, default: OuterTrial | None) -> tuple[Tile, ...]:
+def _tiles(chosen: OuterTrial, default: OuterTrial | None, metric: str) -> tuple[Tile, ...]:
     tiles = []
     before = {} if default is None else default.metrics
-    for name, label in LABELS.items():
+    for name, label in labels_of(metric).items():
         if name not in chosen.metrics:
             continue
         value, change, better = chosen.metrics[name], "", None
         if name in before:
             difference = value - before[name]
             if name.startswith("accuracy"):
-                change = f"{difference * 100:+.2f} points"
+                in_decibels = metric == AccuracyMetric.SQNR.value
+                points = f"{difference * 100:+.2f} points"
+                change = f"{difference:+.2f} dB" if in_decibels else points
             elif before[name]:
                 change = f"{difference / before[name]:+.1%}"
             if difference == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from compiler_core.accuracy.metric import shown_name
 from cost_models.evaluation import Quality
 from nest_tune.report.charts import FrontChart, ProgressChart, RooflineChart, ScatterChart
 from nest_tune.report.compiled import LayerRow
@@ -128,6 +129,7 @@ class ReportData:
         again: Commands that make the chosen configuration again, from this study.
         search_again: Commands that do the whole search again, in a database of its own.
         search_note: In what the second search may differ from the first.
+        labels: Of the metrics.
         digests, settings: Of the study.
         versions: Of what the report was made with.
     """
@@ -158,6 +160,7 @@ class ReportData:
     again: tuple[str, ...]
     search_again: tuple[str, ...]
     search_note: str
+    labels: Mapping[str, str]
     digests: Mapping[str, str]
     settings: Mapping[str, str]
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -170,6 +173,12 @@ def number(value: float, metric: str) -> str:
     return f"{value:.4f}" if metric.startswith("accuracy") else f"{value:#.4g}".removesuffix(".")
 
 
-def label_of(metric: str) -> str:
-    """A metric with its unit."""
-    return LABELS.get(metric, metric)
+def label_of(entry: str, metric: str) -> str:
+    """An entry of a trial's metrics with its unit; ``metric`` names its accuracy."""
+    name = shown_name(entry, metric)
+    return LABELS.get(entry, entry) if name == entry else name.replace("_drop", " drop")
+
+
+def labels_of(metric: str) -> dict[str, str]:
+    """Labels of all entries of a trial's metrics."""
+    return {entry: label_of(entry, metric) for entry in LABELS}

@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from compiler_core.accuracy.metric import shown_name
+from compiler_core.accuracy.score import Score
 from compiler_core.compile.compile import CompiledModel, model_layers, model_tasks
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.plain import to_plain
 from compiler_core.quantize.assignment import cpu_reasons
 from nest_tune.study.execution.candidates import Bench
+from nest_tune.study.execution.scoring import accuracy_metrics
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.dependencies import Ground
 from nest_tune.study.store.result import StudyResult, compile_trial
@@ -119,7 +122,7 @@ def explain(
         InputError: The trial was not measured.
     """
     compiled = compile_trial(ground, result, trial)
-    trial = _settled(ground, trial)
+    trial = _settled(ground, result, trial)
     changes = _Changes(ground, result, trial, progress)
     effects = (*changes.decisions(), *changes.tilings(each_task=each_task))
     default = result.default
@@ -135,14 +138,18 @@ def explain(
     )
 
 
-def _settled(ground: Ground, trial: OuterTrial) -> OuterTrial:
+def _settled(ground: Ground, result: StudyResult, trial: OuterTrial) -> OuterTrial:
     """A trial with its accuracy on all samples, as that of every change to it."""
     if trial.settled or ground.settings.evaluation is None:
         return trial
     bench = Bench(ground.subjects)
-    own = bench.accuracy(ground.space.decode(trial.point), 0).value
-    drop = bench.float_accuracy(0).value - own
-    metrics = {**trial.metrics, "accuracy": own, "accuracy_drop": drop}
+    own = bench.accuracy(ground.space.decode(trial.point), 0)
+    default = result.default
+    known = None
+    if default is not None and default.outcome.is_measured:
+        known = Score(default.metrics["accuracy"], own.samples)
+    found = accuracy_metrics(ground.settings.metric, own, bench.float_accuracy(0), known)
+    metrics = {**trial.metrics, **found}
     return replace(trial, metrics=metrics, settled=True, accuracy_samples=bench.samples)
 
 
@@ -179,7 +186,7 @@ class _Changes:
         self._progress = progress
         self._bench = Bench(ground.subjects)
         self._evaluates = ground.settings.evaluation is not None
-        self._float = self._bench.float_accuracy(0).value if self._evaluates else 0.0
+        self._float = self._bench.float_accuracy(0) if self._evaluates else None
 
     def decisions(self) -> Iterator[Effect]:
         space, trial = self._ground.space, self._trial
@@ -232,9 +239,14 @@ class _Changes:
             untuned = len(self._tasks(decisions)) - len(schedules)
         compiled = self._bench.compiled(decisions, schedules)
         metrics = self._bench.metrics(compiled)
-        if self._evaluates:
-            accuracy = self._bench.accuracy(decisions, 0).value
-            metrics |= {"accuracy": accuracy, "accuracy_drop": self._float - accuracy}
+        if self._float is not None:
+            own = self._bench.accuracy(decisions, 0)
+            known = self._result.default
+            default = None
+            if known is not None and known.outcome.is_measured:
+                default = Score(known.metrics["accuracy"], own.samples)
+            metric = self._ground.settings.metric
+            metrics |= accuracy_metrics(metric, own, self._float, default)
         return self._judged(replace(effect, metrics=metrics, untuned=untuned))
 
     def _tasks(self, decisions: Mapping[str, object]) -> list[str]:
@@ -252,7 +264,7 @@ class _Changes:
 
     def _judged(self, effect: Effect) -> Effect:
         broken = tuple(
-            f"{limit.metric.value} {limit.text}"
+            f"{shown_name(limit.metric.value, self._result.settings.metric)} {limit.text}"
             for limit in self._result.settings.limits
             if limit.metric.value in effect.metrics
             and limit.excess(effect.metrics[limit.metric.value]) > 0
@@ -283,7 +295,7 @@ def _bindings(result: StudyResult, trial: OuterTrial) -> Iterator[Binding]:
         other = min(better, key=lambda t: (goal.loss(t.metrics[name]), t.number), default=None)
         value = trial.metrics[metric]
         yield Binding(
-            f"{metric} {limit.text}",
+            f"{shown_name(metric, result.settings.metric)} {limit.text}",
             value,
             min(limit.high - value, value - limit.low),
             best,
@@ -337,9 +349,10 @@ def limit_text(binding: Binding, result: StudyResult) -> str:
     text = f"limit {binding.limit}: {binding.value:.6g}, {binding.slack:.6g} left"
     if binding.better_without is None:
         return f"{text}; it costs nothing: no trial that breaks it alone is better"
-    name = result.settings.objectives[0].metric.value
+    name = shown_name(result.settings.objectives[0].metric.value, result.settings.metric)
+    accuracy = shown_name("accuracy", result.settings.metric)
     best = "nothing" if binding.best is None else f"{binding.best:.6g}"
-    counted = "" if binding.samples is None else f" (accuracy on {binding.samples} samples)"
+    counted = "" if binding.samples is None else f" ({accuracy} on {binding.samples} samples)"
     return (
         f"{text}; it binds: without it trial {binding.better_without} would give {name} "
         f"{binding.would_be:.6g}{counted}; within all limits the best is {best}"

@@ -17,7 +17,7 @@ from nest_tune.report.charts import (
     draw_roofline,
     draw_scatter,
 )
-from nest_tune.report.data import LABELS, ReportData, number
+from nest_tune.report.data import ReportData, number
 from nest_tune.report.gantt import draw_gantt
 
 _TEMPLATE = "report.html.j2"
@@ -56,7 +56,7 @@ def page(data: ReportData) -> str:
     template = environment.from_string((folder / _TEMPLATE).read_text("utf-8"))
     damage = _damage(compiled.alone_db)
     text = template.render(
-        data=data, labels=LABELS, drawings=drawings, style=Markup(style()), damage=damage
+        data=data, labels=data.labels, drawings=drawings, style=Markup(style()), damage=damage
     )
     return redact(text)
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
 
+from compiler_core.accuracy.metric import Metric
 from compiler_core.compile.compile import CompiledModel
 from compiler_core.compile.sources import read_samples
 from compiler_core.errors import InputError
-from compiler_core.quantize.accuracy import Metric
 from compiler_core.quantize.profile import profile_model
 from compiler_core.quantize.sensitivity import layer_macs, sensitivities
 from nest_tune.study.store.dependencies import Ground

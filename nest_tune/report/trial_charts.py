@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from math import isfinite
 
+from compiler_core.accuracy.metric import Metric as AccuracyMetric
+from compiler_core.accuracy.metric import shown_name
 from nest_tune.report.charts import Dot, FrontChart, Limits, Line, ProgressChart
 from nest_tune.report.data import label_of, number
 from nest_tune.report.scale import short
@@ -18,18 +20,19 @@ def _limits(result: StudyResult, metric: str) -> Limits:
     for limit in result.settings.limits:
         if limit.metric.value == metric:
             return Limits(limit.low, limit.high)
-    float_accuracy = _float_accuracy(result)
-    if metric == Metric.ACCURACY.value and float_accuracy is not None:
+    reference = _reference(result)
+    if metric == Metric.ACCURACY.value and reference is not None:
         for limit in result.settings.limits:
             if limit.metric is Metric.ACCURACY_DROP:
-                low = float_accuracy - limit.high if isfinite(limit.high) else float("-inf")
-                high = float_accuracy - limit.low if isfinite(limit.low) else float("inf")
+                low = reference - limit.high if isfinite(limit.high) else float("-inf")
+                high = reference - limit.low if isfinite(limit.low) else float("inf")
                 return Limits(low, high)
     return Limits()
 
 
-def _float_accuracy(result: StudyResult) -> float | None:
-    """That of the float model, from any trial that was measured on all samples."""
+def _reference(result: StudyResult) -> float | None:
+    """Accuracy that drops are counted from, by any trial that was measured on all samples: the
+    float model's, in dB that of the default trial."""
     for trial in result.trials:
         if trial.settled and {"accuracy", "accuracy_drop"} <= set(trial.metrics):
             return trial.metrics["accuracy"] + trial.metrics["accuracy_drop"]
@@ -50,8 +53,9 @@ def _kind(trial: OuterTrial, front: Set[int], chosen: OuterTrial | None) -> str:
     return "feasible" if trial.is_feasible else "infeasible"
 
 
-def _tip(trial: OuterTrial, names: tuple[str, ...]) -> str:
-    parts = [f"{n} {number(trial.metrics[n], n)}" for n in names if n in trial.metrics]
+def _tip(trial: OuterTrial, names: tuple[str, ...], metric: str) -> str:
+    known = [name for name in names if name in trial.metrics]
+    parts = [f"{shown_name(n, metric)} {number(trial.metrics[n], n)}" for n in known]
     broken = f"; {trial.message}" if trial.message else ""
     return f"trial {trial.number}: {', '.join(parts)}{broken}"
 
@@ -85,14 +89,14 @@ def front_charts(result: StudyResult, chosen: OuterTrial | None) -> tuple[FrontC
             continue
         charts.append(
             FrontChart(
-                label_of(names[0]),
-                label_of(names[1]),
+                label_of(names[0], result.settings.metric),
+                label_of(names[1], result.settings.metric),
                 tuple(
                     Dot(
                         t.metrics[names[0]],
                         t.metrics[names[1]],
                         _kind(t, front, chosen),
-                        _tip(t, names) if t.number in named else "",
+                        _tip(t, names, result.settings.metric) if t.number in named else "",
                     )
                     for t in shown
                 ),
@@ -147,11 +151,11 @@ def _progress_chart(
             places[t.number],
             t.metrics[name],
             "feasible" if t.is_feasible else "infeasible",
-            _tip(t, (name,)) if t.number in named else "",
+            _tip(t, (name,), result.settings.metric) if t.number in named else "",
         )
         for t in measured
     )
-    return ProgressChart(x_name, label_of(name), dots, tuple(best), lines)
+    return ProgressChart(x_name, label_of(name, result.settings.metric), dots, tuple(best), lines)
 
 
 def _lines(result: StudyResult, goal: Objective, chosen: OuterTrial | None) -> tuple[Line, ...]:
@@ -163,9 +167,10 @@ def _lines(result: StudyResult, goal: Objective, chosen: OuterTrial | None) -> t
     if goal.metric is Metric.LATENCY_MS and chosen is not None and chosen.bound_ms > 0:
         bound = chosen.bound_ms
         lines.append(Line(bound, f"bound of trial {chosen.number}: {short(bound)}", "bound"))
-    float_accuracy = _float_accuracy(result)
-    if goal.metric is Metric.ACCURACY and float_accuracy is not None:
-        lines.append(Line(float_accuracy, f"float model {short(float_accuracy)}", "float"))
+    reference = _reference(result)
+    in_decibels = result.settings.metric == AccuracyMetric.SQNR.value
+    if goal.metric is Metric.ACCURACY and reference is not None and not in_decibels:
+        lines.append(Line(reference, f"float model {short(reference)}", "float"))
     allowed = _limits(result, name)
     for bound in (allowed.low, allowed.high):
         if isfinite(bound):

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from compiler_core.accuracy.intervals import Estimate
+from compiler_core.accuracy.metric import Metric
 from compiler_core.errors import NestTuneError
 from compiler_core.files.exhausted import cannot_be_written
 from compiler_core.files.whole_file import write_atomically
-from compiler_core.quantize.accuracy import Accuracy, Estimate, Metric
+from compiler_core.quantize.accuracy import Accuracy
 
-_SCHEMA = "nest-tune/accuracy/1"
+_SCHEMA = "nest-tune/accuracy/2"
 
 
 class AccuracyCache:
@@ -59,7 +61,7 @@ def _document(accuracy: Accuracy) -> dict[str, Any]:
             metric.value: [found.value, found.low, found.high]
             for metric, found in accuracy.metrics.items()
         },
-        "correct": np.packbits(accuracy.correct).tobytes().hex(),
+        "correct": [float(share) for share in accuracy.correct],
     }
 
 
@@ -69,12 +71,11 @@ def _read(path: Path) -> Accuracy | None:
         if document["schema"] != _SCHEMA:
             return None
         samples = int(document["samples"])
-        bits = np.frombuffer(bytes.fromhex(document["correct"]), np.uint8)
         metrics = {
             Metric(name): Estimate(*(float(value) for value in values))
             for name, values in document["metrics"].items()
         }
-        correct = np.unpackbits(bits, count=samples).astype(bool)
+        correct = np.array([float(share) for share in document["correct"]])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return Accuracy(samples, metrics, correct) if len(correct) == samples else None

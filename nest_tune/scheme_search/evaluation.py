@@ -12,6 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.accuracy.exam import make_exam
+from compiler_core.accuracy.float_model import float_outputs, stacked
+from compiler_core.accuracy.judge import Judge
+from compiler_core.accuracy.tally import chosen_samples
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.text import graph_digest
 from compiler_core.quantize.accuracy import Accuracy, measure
@@ -20,7 +24,6 @@ from compiler_core.quantize.calibration import check_samples, model_batch
 from compiler_core.quantize.profile import Profile, samples_digest
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.scheme import QuantizationScheme
-from compiler_core.quantize.sensitivity import float_scores
 from compiler_core.quantize.text import quantized_digest
 from nest_tune.scheme_search.accuracy_cache import AccuracyCache
 from nest_tune.stores.reconstruction_store import stored_reconstruction
@@ -46,12 +49,12 @@ class SchemeEvaluator:
         profile: Statistics of that graph.
         samples: Inputs; the first ones make the smaller stages, spread over all.
         labels: ``int64[samples]`` or ``None``: then agreement with the float model counts.
-        output: Scores; the first output by default.
+        output: The only output that counts; by default all that are computed.
         cache: Accuracies of earlier evaluations.
         threads: Threads of onnxruntime.
 
     Raises:
-        InputError: Samples or profile do not fit the graph.
+        InputError: Samples, labels or profile do not fit the graph, or there is no such output.
     """
 
     def __init__(
@@ -69,27 +72,34 @@ class SchemeEvaluator:
         profile.check_model(graph)
         self.graph, self.assignment, self.profile = graph, dict(assignment), profile
         self.samples, self.labels = samples, labels
-        self.output = output or graph.outputs[0]
+        self._exam = make_exam(graph, None, labelled=labels is not None, output=output)
         self._cache = cache or AccuracyCache()
         self._threads = threads
         self._count = check_samples(graph, samples)
+        self._exam.check_labels(labels, self._count)
         self._batch = model_batch(graph)
         self._data_digest = samples_digest(samples)
         if labels is not None:
             self._data_digest += samples_digest({"labels": labels})
         self._graph_digest = graph_digest(graph)
-        self._expected: npt.NDArray[Any] | None = None
+        self._expected: dict[str, npt.NDArray[Any]] | None = None
 
     @property
-    def expected(self) -> npt.NDArray[Any]:
-        """Scores of the float model for all samples."""
+    def judges(self) -> Mapping[str, Judge]:
+        """Of the outputs that count."""
+        return self._exam.judges
+
+    @property
+    def expected(self) -> dict[str, npt.NDArray[Any]]:
+        """Outputs of the float model for all samples."""
         if self._expected is None:
-            self._expected = float_scores(self.graph, self.samples, self.output)
+            self._expected = float_outputs(self.graph, self.samples, list(self.judges))
         return self._expected
 
     def float_accuracy(self) -> Accuracy:
         """Of the float model."""
-        return measure(self.expected, self.expected, self.labels)
+        expected = self.expected
+        return measure(self.judges, expected, expected, self.labels, self._count)
 
     def apply(self, scheme: QuantizationScheme) -> AppliedScheme:
         """The quantized graph of ``scheme``.
@@ -111,7 +121,7 @@ class SchemeEvaluator:
             self._graph_digest,
             quantized_digest(applied.quantized),
             self._data_digest,
-            self.output,
+            *self.judges,
             stage.name,
         )
         key = hashlib.sha256("\n".join(text).encode()).hexdigest()
@@ -121,10 +131,10 @@ class SchemeEvaluator:
         chosen = self.chosen(stage)
         inputs = {name: array[chosen] for name, array in self.samples.items()}
         executor = ReferenceExecutor(applied.quantized, threads=self._threads)
-        labels = None if self.labels is None else np.asarray(self.labels)
-        if labels is not None and labels.shape == (self._count,):
-            labels = labels[chosen]
-        found = measure(executor.run(inputs)[self.output], self.expected[chosen], labels)
+        labels = None if self.labels is None else self.labels[chosen]
+        expected = chosen_samples(self.expected, self._count, chosen)
+        ours = stacked(self.graph, executor.run(inputs), list(self.judges), len(chosen))
+        found = measure(self.judges, ours, expected, labels, len(chosen))
         self._cache.put(key, found)
         return found
 

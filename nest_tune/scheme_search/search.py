@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 from math import log10, sqrt
 
-from compiler_core.quantize.accuracy import Accuracy, Metric
+from compiler_core.accuracy.metric import Metric
+from compiler_core.quantize.accuracy import Accuracy
 from compiler_core.quantize.assemble import NPU
 from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod, WeightRounding
@@ -45,7 +46,8 @@ class Candidate:
         scheme: The decisions.
         accuracy: On the evaluator's samples.
         agreement: With the float model, on those and the samples without labels; on those alone
-            where calibration samples decided how weights are rounded.
+            where calibration samples decided how weights are rounded; 1 where outputs of real
+            values do not agree or disagree.
         samples: That agreement was measured on.
         npu_share: Part of the multiplications of weighted layers that the NPU does in int8.
     """
@@ -283,16 +285,24 @@ def candidate(
     if unlabelled is not None and not scheme.needs_samples:
         measured.append(unlabelled.evaluate(scheme))
     samples = sum(item.samples for item in measured)
-    agreeing = sum(item.metrics[Metric.AGREEMENT].value * item.samples for item in measured)
+    agreeing = sum(_agreement(item) * item.samples for item in measured)
     share = share_on_npu(evaluator, scheme)
     return Candidate(scheme, accuracy, agreeing / samples, samples, share)
 
 
+def _agreement(found: Accuracy) -> float:
+    """1 for all where outputs are of real values: then the noise decides alone."""
+    known = found.metrics.get(Metric.AGREEMENT)
+    return 1.0 if known is None else known.value
+
+
 def _shown(found: Candidate) -> str:
-    share = float(found.accuracy.correct.mean())
-    return (
-        f"agreement {found.agreement:.4f}, accuracy {share:.4f}, {sqnr_db(found.accuracy):.1f} dB"
-    )
+    noise = f"{sqnr_db(found.accuracy):.1f} dB"
+    if Metric.AGREEMENT not in found.accuracy.metrics:
+        return noise
+    labelled = found.accuracy.metrics.get(Metric.TOP1)
+    top1 = "" if labelled is None else f"top1 {labelled.value:.4f}, "
+    return f"agreement {found.agreement:.4f}, {top1}{noise}"
 
 
 def _ranking(
@@ -306,6 +316,6 @@ def _ranking(
         scheme,
         {name: array[chosen] for name, array in evaluator.samples.items()},
         None,
-        output=evaluator.output,
+        judged=evaluator.judges,
         progress=lambda done, total: progress(f"layer {done} of {total} alone"),
     )

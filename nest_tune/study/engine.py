@@ -16,15 +16,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from compiler_core.accuracy.metric import shown_name
+from compiler_core.accuracy.score import Score
 from compiler_core.errors import InputError, NestTuneError, ResourceError
 from compiler_core.files.plain import to_plain
 from compiler_core.tensor.digest import digest
 from nest_tune.runners.runner import Answer, Ending
 from nest_tune.study.execution.cached_calls import Calls
-from nest_tune.study.execution.scoring import Score
 from nest_tune.study.observer import Budget, Ended, Observer
 from nest_tune.study.proposals.proposals import SearchProblem, propose
 from nest_tune.study.proposals.screening import Prospects
@@ -81,6 +82,7 @@ class Engine:
         calls: Workers.
         tuner: Of tasks.
         observer: Told what happens.
+        metric: Of accuracy, by name.
     """
 
     def __init__(
@@ -91,7 +93,9 @@ class Engine:
         calls: Calls,
         tuner: Tuner,
         observer: Observer,
+        metric: str = "top1",
     ) -> None:
+        self._metric = metric
         self._study, self._storage, self._problem = study, storage, problem
         self._calls, self._tuner, self._observer = calls, tuner, observer
         self._prospects: Prospects | None = None
@@ -203,9 +207,13 @@ class Engine:
             kind = InputError if answer.error == "InputError" else NestTuneError
             raise kind(answer.message, hint="nest-tune study start --dry-run checks all files")
         if answer.value is not None:
-            subset, full = answer.value
+            subset, full, notes = answer.value
+            for note in notes:
+                self._observer.noted(note)
             goals = self._problem.objectives, self._problem.limits
-            self._prospects = Prospects(Score(**subset), Score(**full), *goals)
+            found = Prospects(self._metric, Score(**subset), Score(**full), *goals)
+            known = self._trials.get(0)
+            self._prospects = found if known is None else found.with_default(known)
 
     def _run_batch(self, batch: Sequence[Proposal], limit: int) -> None:
         """Trials from number ``limit`` on are only surveyed and their tasks tuned, so that a larger
@@ -299,23 +307,25 @@ class Engine:
         default = self._trials.get(0)
         return default.metrics if default is not None else {}
 
-    def _metrics(self, trial: _Running, accuracy: float | None) -> dict[str, float]:
+    def _metrics(self, trial: _Running, known: Score | None) -> dict[str, float]:
         metrics = dict(trial.measured)
-        if accuracy is not None:
+        if known is not None:
             assert self._prospects is not None
-            metrics |= self._prospects.metrics(accuracy)
+            metrics |= self._prospects.metrics(known)
+            if trial.proposal.number == 0 and self._prospects.default is None:
+                # In dB the default loses nothing to itself.
+                subset = trial.subset or known
+                self._prospects = replace(self._prospects, default=(subset, known))
+                metrics |= self._prospects.metrics(known)
         return metrics
 
     def _finish(self, trial: _Running, full: Score | None) -> None:
         known = full or trial.subset
-        accuracy = None if known is None else known.value
         settled = known is full
-        if known is not None and not settled:
-            assert self._prospects is not None
-            accuracy = self._prospects.on_all(known.value)
-        metrics = self._metrics(trial, accuracy)
+        metrics = self._metrics(trial, known)
         broken = [
-            f"{limit.metric.value} {metrics[limit.metric.value]:.6g} is not {limit.text}"
+            f"{shown_name(limit.metric.value, self._metric)} "
+            f"{metrics[limit.metric.value]:.6g} is not {limit.text}"
             for limit in self._problem.limits
             if limit.excess(metrics[limit.metric.value]) > 0
         ]

@@ -89,6 +89,7 @@ def working(
             calls,
             tuner,
             observer,
+            settings.metric,
         )
         holder.append(engine)
         yield engine

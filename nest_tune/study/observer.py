@@ -57,6 +57,9 @@ class Observer:
     def began(self, trials: Sequence[OuterTrial], budget: Budget) -> None:
         """A run begins with trials from earlier ones."""
 
+    def noted(self, note: str) -> None:
+        """Something that is to be known of what is measured."""
+
     def tuning(self, tasks: int) -> None:
         """New tasks are being tuned."""
 

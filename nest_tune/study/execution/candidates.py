@@ -5,7 +5,7 @@ A candidate is what a point of the joint space means, as plain values by part.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,17 +15,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.accuracy.exam import Exam, Sameness, make_exam
+from compiler_core.accuracy.float_model import float_outputs, stacked
+from compiler_core.accuracy.own_metric import load_own_metric
+from compiler_core.accuracy.samples import EvaluationData, read_evaluation, read_samples
+from compiler_core.accuracy.score import Score, score_of, spliced
+from compiler_core.accuracy.tally import chosen_samples
 from compiler_core.compile.compile import CompiledModel, compile_model
-from compiler_core.compile.sources import (
-    LABELS,
-    FloatModel,
-    QuantizedModel,
-    load_model,
-    read_samples,
-)
+from compiler_core.compile.sources import FloatModel, QuantizedModel, load_model
 from compiler_core.configuration.configuration import Configuration, Scheme, Subject, read_schedule
 from compiler_core.errors import InputError
-from compiler_core.files.npz import read_npz
 from compiler_core.package.writer import write_package
 from compiler_core.quantize.apply import apply_profile, apply_scheme
 from compiler_core.quantize.assemble import assemble
@@ -40,14 +39,7 @@ from compiler_core.tensor.digest import digest
 from nest_tune.board_measurers import load_measurer
 from nest_tune.stores.profile_store import stored_profile
 from nest_tune.stores.reconstruction_store import stored_reconstruction
-from nest_tune.study.execution.scoring import (
-    Score,
-    counted,
-    float_outputs,
-    score,
-    unpacked_hits,
-)
-from nest_tune.study.request.goals import COMPARING
+from nest_tune.user_modules import allow_folder, working_folder
 
 _KEPT = 4
 """Quantized candidates that a worker remembers."""
@@ -62,6 +54,7 @@ class Subjects:
         shapes: Of inputs with dynamic axes.
         target: Name or file.
         metric: Of accuracy.
+        judged_output: The only output that counts; ``None`` for all.
         measurer: Of latency and energy, by name; empty for the simulator.
         subset: Samples of the first accuracy measurement; 0 for all at once.
         module: A file in whose folder modules of the user's metric or measurer lie; ``None`` where
@@ -74,6 +67,7 @@ class Subjects:
     evaluation: str | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     metric: str = "top1"
+    judged_output: str | None = None
     measurer: str = ""
     subset: int = 128
     module: str | None = None
@@ -104,23 +98,33 @@ class Bench:
         return stored_profile(self.model.graph, samples)
 
     @cached_property
-    def _inputs(self) -> dict[str, npt.NDArray[Any]]:
-        assert self.subjects.evaluation is not None
-        return read_samples(Path(self.subjects.evaluation), self.model.graph)
+    def exam(self) -> Exam:
+        """How outputs are measured."""
+        subjects, graph = self.subjects, self.model.graph
+        return make_exam(graph, subjects.metric, labelled=True, output=subjects.judged_output)
 
     @cached_property
-    def _labels(self) -> npt.NDArray[Any] | None:
+    def data(self) -> EvaluationData:
+        """What accuracy is measured on, checked."""
         assert self.subjects.evaluation is not None
-        return read_npz(Path(self.subjects.evaluation), names=[LABELS]).get(LABELS)
+        found = read_evaluation(Path(self.subjects.evaluation), self.model.graph)
+        found.check(self.exam)
+        return found
 
     @cached_property
-    def _float_outputs(self) -> dict[str, npt.NDArray[Any]]:
-        return float_outputs(self.model.graph, self._inputs)
+    def float_outputs(self) -> dict[str, npt.NDArray[Any]]:
+        """Outputs of the float model that count, for all samples."""
+        return float_outputs(self.model.graph, self.data.inputs, list(self.exam.judges))
+
+    @cached_property
+    def _own_metric(self) -> Callable[..., float]:
+        allow_folder(working_folder())
+        return load_own_metric(self.subjects.metric)
 
     @property
     def samples(self) -> int:
         """Number of evaluation samples."""
-        return len(next(iter(self._inputs.values())))
+        return self.data.samples
 
     def chosen(self, subset: int) -> npt.NDArray[np.int64]:
         """Which samples a measurement on ``subset`` of them takes; all for 0."""
@@ -205,26 +209,34 @@ class Bench:
             return self.accuracy(decisions, 0)
         rest = np.setdiff1d(np.arange(self.samples), rows)
         other = self._accuracy(decisions, rest)
-        hits = np.zeros(self.samples, bool)
-        hits[rows], hits[rest] = unpacked_hits(known), unpacked_hits(other)
-        return counted(hits)
+        return spliced(known, rows.tolist(), other, rest.tolist())
 
     def _accuracy(self, decisions: Mapping[str, Any], rows: npt.NDArray[np.int64]) -> Score:
-        inputs = {name: array[rows] for name, array in self._inputs.items()}
+        inputs = {name: array[rows] for name, array in self.data.inputs.items()}
         outputs = ReferenceExecutor(self.quantized(decisions).quantized).run(inputs)
-        return self._score(outputs, rows)
+        names = list(self.exam.judges)
+        return self._score(stacked(self.model.graph, outputs, names, len(rows)), rows)
 
     def float_accuracy(self, subset: int) -> Score:
         """Accuracy of the float model, as :meth:`accuracy`."""
         rows = self.chosen(subset)
-        outputs = {name: array[rows] for name, array in self._float_outputs.items()}
-        return self._score(outputs, rows)
+        return self._score(chosen_samples(self.float_outputs, self.samples, rows), rows)
+
+    def notes(self) -> tuple[str, ...]:
+        """What to know of the metric on these data."""
+        if self.exam.kind is None or not self.exam.kind.counts:
+            return ()
+        found = Sameness(self.exam)
+        found.add(self.float_outputs, self.samples)
+        return found.notes()
 
     def _score(self, outputs: Mapping[str, npt.NDArray[Any]], rows: npt.NDArray[np.int64]) -> Score:
-        graph, metric = self.model.graph, self.subjects.metric
-        kept = {name: a for name, a in outputs.items() if name not in graph.constants}
+        exam, count, labels = self.exam, len(rows), None
+        if self.data.labels is not None and not exam.compares:
+            labels = self.data.labels[rows]
+        if exam.kind is None:
+            return Score(self._own_metric(outputs, labels), count)
         floats = None
-        if metric in COMPARING:
-            floats = {name: array[rows] for name, array in self._float_outputs.items()}
-        labels = self._labels
-        return score(metric, kept, None if labels is None else labels[rows], floats)
+        if exam.compares:
+            floats = chosen_samples(self.float_outputs, self.samples, rows)
+        return score_of(exam.figures(outputs, floats, labels, count), count)

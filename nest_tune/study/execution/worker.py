@@ -10,12 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from compiler_core.accuracy.score import Score
 from compiler_core.compile.compile import model_layers, model_tasks
 from compiler_core.errors import NestTuneError
 from compiler_core.files.plain import to_plain
 from compiler_core.tensor.digest import digest
 from nest_tune.study.execution.candidates import Bench, Subjects
-from nest_tune.study.execution.scoring import Score
 from nest_tune.user_modules import allow_folder
 
 Plain = Any
@@ -95,11 +95,12 @@ def full_accuracy(bench: Bench, payload: Plain) -> Plain:
 
 
 def float_accuracy(bench: Bench, _payload: Plain) -> Plain:
-    """Accuracy of the float model on the subset and on all samples, two plain
-    scores; ``None`` without evaluation data."""
+    """Accuracy of the float model on the subset and on all samples, two plain scores, and what to
+    know of them; ``None`` without evaluation data."""
     if bench.subjects.evaluation is None:
         return None
     return [
         to_plain(bench.float_accuracy(bench.subjects.subset)),
         to_plain(bench.float_accuracy(0)),
+        list(bench.notes()),
     ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from nest_tune.study.execution.scoring import Score, hopeful_difference
+from compiler_core.accuracy.score import Score, all_right, hopeful_difference
+from nest_tune.study.execution.scoring import accuracy_metrics
 from nest_tune.study.proposals.front import dominates, losses, pareto_front
 from nest_tune.study.request.goals import Direction, Limit, Metric, Metrics, Objective, violation
 from nest_tune.study.trial import Outcome, OuterTrial
@@ -23,25 +24,36 @@ class Prospects:
     """How good trials may turn out to be.
 
     Attributes:
+        metric: Of accuracy, by name.
         subset, full: Accuracy of the float model on few samples and on all.
         objectives, limits: Of the study.
+        default: Accuracy of the default trial on few samples and on all, once it is known.
     """
 
+    metric: str
     subset: Score
     full: Score
     objectives: tuple[Objective, ...]
     limits: tuple[Limit, ...]
+    default: tuple[Score, Score] | None = None
 
-    def on_all(self, accuracy: float) -> float:
-        """The accuracy that one on the subset lets expect: the float model's own luck is known."""
-        return accuracy + self.full.value - self.subset.value
+    def with_default(self, trial: OuterTrial) -> Prospects:
+        """With what the default trial was measured to have."""
+        if not trial.outcome.is_measured or trial.subset_accuracy is None:
+            return self
+        few = Score(trial.subset_accuracy, self.subset.samples, trial.hits)
+        whole = Score(trial.metrics[Metric.ACCURACY.value], self.full.samples)
+        return replace(self, default=(few, whole))
 
-    def metrics(self, accuracy: float) -> dict[str, float]:
-        """What an accuracy adds to the metrics of a trial."""
-        return {
-            Metric.ACCURACY.value: accuracy,
-            Metric.ACCURACY_DROP.value: self.full.value - accuracy,
-        }
+    def metrics(self, own: Score) -> dict[str, float]:
+        """What an accuracy adds to the metrics of a trial: one on few samples what it lets expect
+        of all, for the float model's own luck is known."""
+        few, whole = self.default or (None, None)
+        if own.samples == self.full.samples:
+            return accuracy_metrics(self.metric, own, self.full, whole)
+        found = accuracy_metrics(self.metric, own, self.subset, few)
+        luck = self.full.value - self.subset.value
+        return {**found, Metric.ACCURACY.value: own.value + luck}
 
     def is_ideal(self, history: Sequence[OuterTrial]) -> bool:
         """Whether a trial has the best value of every objective that there can be: known of the
@@ -50,7 +62,7 @@ class Prospects:
             return False
         if any(_TOWARDS.get(o.metric) is not o.direction for o in self.objectives):
             return False
-        best = self.metrics(1.0)
+        best = self.metrics(all_right(self.full))
         ideal = tuple(o.loss(best[o.metric.value]) for o in self.objectives)
         front = pareto_front(history, self.objectives)
         return any(losses(trial, self.objectives) == ideal for trial in front)
@@ -71,7 +83,7 @@ class Prospects:
             default: Metrics of the default trial, which scale limits.
         """
         gain = hopeful_difference(subset, self.subset, _DEVIATIONS)
-        hopeful = {**measured, **self.metrics(self.full.value + gain)}
+        hopeful = {**measured, **self._expected(self.full.value + gain)}
         if violation(self.limits, hopeful, default) > 0:
             return False
         for other in pareto_front(history, self.objectives):
@@ -79,8 +91,14 @@ class Prospects:
             theirs = Score(other.subset_accuracy, subset.samples, other.hits)
             gain = hopeful_difference(subset, theirs, _DEVIATIONS)
             accuracy = other.metrics[Metric.ACCURACY.value] + gain
-            metrics = {**measured, **self.metrics(accuracy)}
+            metrics = {**measured, **self._expected(accuracy)}
             trying = OuterTrial(0, (), tuned=True, outcome=Outcome.COMPLETE, metrics=metrics)
             if dominates(losses(other, self.objectives), losses(trying, self.objectives)):
                 return False
         return True
+
+    def _expected(self, accuracy: float) -> dict[str, float]:
+        """Metrics of an accuracy that was not measured."""
+        own = Score(accuracy, self.full.samples)
+        whole = None if self.default is None else self.default[1]
+        return accuracy_metrics(self.metric, own, self.full, whole)

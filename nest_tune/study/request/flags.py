@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from compiler_core.accuracy.metric import check_name
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
 from nest_tune.named import NamedFile, named_by_lock
 from nest_tune.runners.environment import passed
 from nest_tune.study.request.durations import parse_duration, parse_timeout
 from nest_tune.study.request.goals import (
-    ACCURACIES,
     Direction,
     Limit,
     Metric,
@@ -28,6 +28,7 @@ from nest_tune.study.request.goals import (
     parse_metric,
     parse_objective,
 )
+from nest_tune.study.request.limits import check_units
 from nest_tune.study.request.settings import StudySettings, storage_url
 from nest_tune.study.request.study_file import (
     RUNNER_NAMES,
@@ -46,12 +47,13 @@ class Flags:
         config: Path of a lock file: what it names stands in for what nobody says.
         model, calibration, evaluation, plan: Paths.
         target: Name or path.
-        metric: Of accuracy: one of ``ACCURACIES``, or ``module:function``.
+        metric: Of accuracy: a name, or ``module:function``.
+        judged_output: The only output that counts.
         measurer: Of latency and energy, by name.
         shapes: Of inputs with dynamic axes.
         objectives: As written, ``latency_ms:min``.
         constraints: As written, ``accuracy_drop<=0.01``.
-        max_accuracy_drop: ``0.01`` or ``1%``: short for a constraint.
+        max_accuracy_drop: ``0.01``, ``1%`` or, for metrics in dB, ``1dB``: short for a constraint.
         spaces: Names of those that are searched.
         sampler, runner: Names.
         trials: Budget.
@@ -69,6 +71,7 @@ class Flags:
     calibration: str | None = None
     evaluation: str | None = None
     metric: str | None = None
+    judged_output: str | None = None
     measurer: str | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     objectives: tuple[str, ...] = ()
@@ -127,8 +130,9 @@ def resolve(file: Path | None, flags: Flags, environment: Mapping[str, str]) -> 
     objectives = asked.objectives or _objectives(read, file) or _default_objectives(evaluation)
     limits = _limits(asked.limits, read, file)
     metric = flags.metric or read.data.metric or (named.metric if named else "")
-    metric = metric or _default_metric(evaluation)
-    _require_metric(metric)
+    if metric:
+        check_name(metric)
+    check_units(limits, metric)
     _require_consistent(objectives, limits, evaluation)
     name = flags.name or read.study.name or f"{Path(model).stem}-{Path(target).stem}"
     _require_name(name)
@@ -149,6 +153,7 @@ def resolve(file: Path | None, flags: Flags, environment: Mapping[str, str]) -> 
         or {n: tuple(s) for n, s in read.model.shapes.items()}
         or (named.shapes if named else {}),
         metric=metric,
+        judged_output=flags.judged_output or read.data.judged_output,
         measurer=flags.measurer or read.target.measurer or "",
         objectives=objectives,
         limits=limits,
@@ -211,16 +216,6 @@ def _default_objectives(evaluation: str | None) -> tuple[Objective, ...]:
     return (latency,) if evaluation is None else (latency, accuracy)
 
 
-def _default_metric(evaluation: str | None) -> str:
-    """``top1`` where there are labels."""
-    if evaluation is None:
-        return "top1"
-    from compiler_core.compile.sources import LABELS
-    from compiler_core.files.npz import read_npz
-
-    return "top1" if LABELS in read_npz(Path(evaluation), names=[LABELS]) else "agreement"
-
-
 def _require_name(name: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise InputError(
@@ -232,14 +227,6 @@ def _require_known(what: str, name: str, known: Sequence[str]) -> None:
     if name not in known:
         raise InputError(
             f"{what} {name!r}; allowed are {', '.join(known)}", hint=did_you_mean(name, known)
-        )
-
-
-def _require_metric(metric: str) -> None:
-    if metric not in ACCURACIES and not re.fullmatch(r"[\w.]+:\w+", metric):
-        raise InputError(
-            f"metric {metric!r}; allowed are {', '.join(ACCURACIES)} or module:function",
-            hint=did_you_mean(metric, ACCURACIES),
         )
 
 

@@ -7,20 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import Enum
 from math import inf, isfinite
 
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
-
-LABELLED = ("top1", "top5")
-"""Metrics of accuracy that compare with labels."""
-
-COMPARING = ("agreement", "sqnr_db", "cosine")
-"""Metrics of accuracy that compare with the float model."""
-
-ACCURACIES = LABELLED + COMPARING
 
 
 class Metric(Enum):
@@ -66,11 +59,14 @@ class Limit:
     Attributes:
         metric: Which.
         low, high: Both inclusive.
+        unit: Of the bounds as they were written: empty, ``%`` or ``dB``; percentages are kept as
+            shares.
     """
 
     metric: Metric
     low: float = -inf
     high: float = inf
+    unit: str = field(default="", compare=False)
 
     def excess(self, value: float) -> float:
         """How far a value lies outside; 0 within, in units of the metric."""
@@ -84,14 +80,21 @@ class Limit:
     def text(self) -> str:
         """As written in a study file."""
         parts = []
+        unit = "dB" if self.unit == "dB" else ""
         if isfinite(self.low):
-            parts.append(f">= {self.low:g}")
+            parts.append(f">= {_short(self.low)}{unit}")
         if isfinite(self.high):
-            parts.append(f"<= {self.high:g}")
+            parts.append(f"<= {_short(self.high)}{unit}")
         return ", ".join(parts)
 
 
-_TERM = re.compile(r"\s*(<=|>=)\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*(%?)\s*")
+def _short(value: float) -> str:
+    """A number in as few digits as give it back."""
+    text = f"{value:g}"
+    return text if float(text) == value else repr(value)
+
+
+_TERM = re.compile(r"\s*(<=|>=)\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*(%|dB)?\s*")
 _DIRECTIONS = {
     "min": Direction.MINIMIZE,
     "minimize": Direction.MINIMIZE,
@@ -144,28 +147,34 @@ def parse_objective(text: str) -> Objective:
 
 
 def parse_bounds(metric: Metric, text: str, where: str) -> Limit:
-    """``<= 0.01``, ``>= 70%`` or both with a comma between.
+    """``<= 0.01``, ``>= 70%``, ``<= 1dB``, or two with a comma between.
 
     Raises:
         InputError: It reads otherwise, or no value can satisfy it.
     """
-    low, high = -inf, inf
+    found = []
     for part in text.split(","):
         match = _TERM.fullmatch(part)
-        try:
-            bound = float(match[2]) if match else inf
-        except ValueError:
-            bound = inf
+        bound = _number(match[2], match[3] == "%") if match else inf
         if match is None or not isfinite(bound):
             raise InputError(
                 f"{where}: {text!r}; '<= NUMBER' or '>= NUMBER' is needed", hint="'<= 0.01'"
             )
-        bound = bound / 100 if match[3] else bound
-        if match[1] == "<=":
-            high = min(high, bound)
-        else:
-            low = max(low, bound)
-    return checked(Limit(metric, low, high), where)
+        if match[3] and not metric.needs_evaluation:
+            raise InputError(f"{where}: {metric.value} has no limits in {match[3]}")
+        low, high = (-inf, bound) if match[1] == "<=" else (bound, inf)
+        found.append(Limit(metric, low, high, match[3] or ""))
+    (limit,) = merged(found)
+    return checked(limit, where)
+
+
+def _number(text: str, is_percentage: bool) -> float:
+    """The nearest float to a written number: 0.7 % is exactly what 0.007 is."""
+    try:
+        written = Decimal(text)
+        return float(written.scaleb(-2) if is_percentage else written)
+    except (ArithmeticError, ValueError):
+        return inf
 
 
 def parse_constraint(text: str) -> Limit:
@@ -208,8 +217,11 @@ def merged(limits: Sequence[Limit]) -> tuple[Limit, ...]:
     """
     found: dict[Metric, Limit] = {}
     for limit in limits:
-        old = found.get(limit.metric, Limit(limit.metric))
-        both = Limit(limit.metric, max(old.low, limit.low), min(old.high, limit.high))
+        old = found.get(limit.metric, Limit(limit.metric, unit=limit.unit))
+        if old.unit != limit.unit and "dB" in (old.unit, limit.unit):
+            raise InputError(f"constraints: {limit.metric.value} has one limit in dB, one without")
+        unit = old.unit and limit.unit
+        both = Limit(limit.metric, max(old.low, limit.low), min(old.high, limit.high), unit)
         found[limit.metric] = checked(both, "constraints")
     return tuple(found.values())
 

@@ -25,7 +25,8 @@ class StudySettings:
         model, calibration, evaluation: Files.
         shapes: Of inputs with dynamic axes.
         target: Name or file.
-        metric: Of accuracy.
+        metric: Of accuracy; empty for what follows from labels and outputs.
+        judged_output: The only output that counts; ``None`` for all.
         measurer: Of latency and energy, by name; empty for the simulator.
         objectives, limits: What for.
         quantization, partition, tiling: Which spaces are searched.
@@ -47,7 +48,8 @@ class StudySettings:
     calibration: str | None = None
     evaluation: str | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    metric: str = "top1"
+    metric: str = ""
+    judged_output: str | None = None
     measurer: str = ""
     objectives: tuple[Objective, ...] = ()
     limits: tuple[Limit, ...] = ()

@@ -49,6 +49,7 @@ class _Data(_Section):
     calibration: str | None = None
     evaluation: str | None = None
     metric: str | None = None
+    judged_output: str | None = None
 
 
 class _Spaces(_Section):

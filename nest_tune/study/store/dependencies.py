@@ -18,6 +18,7 @@ from nest_tune.study.execution.candidates import Subjects
 from nest_tune.study.proposals.outer_space import make_space
 from nest_tune.study.proposals.proposals import SearchProblem
 from nest_tune.study.request.settings import StudySettings
+from nest_tune.study.store.examination import examined
 from nest_tune.study.store.stored_study import StoredStudy
 from nest_tune.user_modules import module_files
 from search_spaces.joint import JointSpace
@@ -31,7 +32,7 @@ class Ground:
     """What a study stands on.
 
     Attributes:
-        settings: As asked for.
+        settings: As asked for; the metric is settled.
         model, target: Loaded.
         space: Joint.
         digests: Of everything that trials depend on, by name.
@@ -63,11 +64,12 @@ class Ground:
         return Subjects(
             model,
             target,
-            paths[0],
-            paths[1],
-            s.shapes,
-            s.metric,
-            s.measurer,
+            calibration=paths[0],
+            evaluation=paths[1],
+            shapes=s.shapes,
+            metric=s.metric,
+            judged_output=s.judged_output,
+            measurer=s.measurer,
             subset=SUBSET,
             module=modules[0] if modules else None,
         )
@@ -88,10 +90,11 @@ def survey_ground(settings: StudySettings, study: StoredStudy | None = None) -> 
             from it.
 
     Raises:
-        InputError: A file is wrong.
+        InputError: A file is wrong, or does not fit the model or the metric.
     """
     model = load_model(Path(settings.model), settings.shapes)
     target = load_target(settings.target)
+    settings = examined(settings, model)
     space = make_space(
         model.graph,
         target,
@@ -105,7 +108,7 @@ def survey_ground(settings: StudySettings, study: StoredStudy | None = None) -> 
         "target": target.digest,
         "calibration": _digest_of(settings.calibration),
         "evaluation": _digest_of(settings.evaluation),
-        "metric": f"{settings.metric}/{SUBSET}",
+        "metric": "/".join([settings.metric, str(SUBSET), *filter(None, [settings.judged_output])]),
         "space": space.digest,
         "lowering": str(LOWERING_VERSION),
     }

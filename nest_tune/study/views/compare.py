@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from compiler_core.accuracy.metric import shown_name
 from compiler_core.errors import InputError
 from nest_tune.study.proposals.front import losses, pareto_front, pick
 from nest_tune.study.proposals.hypervolume import hypervolume
@@ -84,6 +85,7 @@ class Comparison:
         decisions: Those in which the chosen trials differ: value by study, ``None`` where it has
             no such parameter or nothing is chosen.
         notes: Why numbers may not be comparable.
+        metric: Of accuracy, by name: the first study's.
     """
 
     trials: int
@@ -92,6 +94,11 @@ class Comparison:
     tasks: int
     decisions: Mapping[str, tuple[str | None, ...]]
     notes: tuple[str, ...]
+    metric: str = "top1"
+
+    def shown(self, goal: Objective) -> str:
+        """The name of an objective as it is shown."""
+        return shown_name(goal.metric.value, self.metric)
 
     def winners(self, metric: str) -> tuple[str, ...]:
         """Studies with the best value of a metric at the common number of trials."""
@@ -135,10 +142,12 @@ def compare(
             if common
             else f"nest-tune study resume {short[0]}",
         )
+    metrics = {result.settings.metric for result in results}
     goals = tuple(
         goal
         for goal in results[0].settings.objectives
         if all(goal in result.settings.objectives for result in results)
+        and not (goal.metric.needs_evaluation and len(metrics) > 1)
     )
     if not goals:
         theirs = "; ".join(
@@ -154,7 +163,13 @@ def compare(
         for result, trials in zip(results, seen, strict=True)
     )
     return Comparison(
-        count, goals, contenders, len(shared), _differing(contenders), tuple(_notes(results))
+        count,
+        goals,
+        contenders,
+        len(shared),
+        _differing(contenders),
+        tuple(_notes(results)),
+        results[0].settings.metric,
     )
 
 

@@ -2,38 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from compiler_core.accuracy.metric import shown_name
 from nest_tune.study.proposals.front import closest
+from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.store.stored_study import Status
 from nest_tune.study.trial import OuterTrial, outcome_counts
 
 
-def trial_document(trial: OuterTrial) -> dict[str, Any]:
-    """One trial; ``log`` only where its worker printed something before it failed."""
+def trial_document(trial: OuterTrial, metric: str) -> dict[str, Any]:
+    """One trial, its accuracy under the name that ``metric`` gives it.
+
+    ``log`` is there only where its worker printed something before it failed.
+    """
     log = {"log": trial.log.splitlines()} if trial.log else {}
     return {
         "number": trial.number,
         "outcome": trial.outcome.value,
-        "metrics": dict(trial.metrics),
+        "metrics": shown_metrics(trial.metrics, metric),
         "accuracy_samples": trial.accuracy_samples,
         "message": trial.message,
         **log,
     }
 
 
+def shown_metrics(metrics: Mapping[str, float], metric: str) -> dict[str, float]:
+    """Metrics of a trial under the names that they are shown by."""
+    return {shown_name(name, metric): value for name, value in metrics.items()}
+
+
+def limits_text(settings: StudySettings) -> list[str]:
+    """Limits as written, under the names that their metrics are shown by."""
+    return [f"{shown_name(x.metric.value, settings.metric)} {x.text}" for x in settings.limits]
+
+
+def goals_text(settings: StudySettings) -> list[str]:
+    """Objectives, likewise."""
+    return [
+        f"{goal.direction.value} {shown_name(goal.metric.value, settings.metric)}"
+        for goal in settings.objectives
+    ]
+
+
 def result_document(
     result: StudyResult, chosen: OuterTrial | None, package: str | None
 ) -> dict[str, Any]:
     """What ``study start`` and ``study best`` print."""
-    default = result.default
+    default, metric = result.default, result.settings.metric
     document: dict[str, Any] = {
         "study": result.study.name,
+        "metric": None if result.settings.evaluation is None else metric,
         "trials": len(result.trials),
-        "chosen": None if chosen is None else trial_document(chosen),
-        "default": None if default is None else trial_document(default),
-        "front": [trial_document(trial) for trial in result.front],
+        "chosen": None if chosen is None else trial_document(chosen, metric),
+        "default": None if default is None else trial_document(default, metric),
+        "front": [trial_document(trial, metric) for trial in result.front],
         "package": package,
         "outcomes": outcome_counts(result.trials),
         "ended": None if result.ended is None else result.ended.value,
@@ -42,9 +67,9 @@ def result_document(
     }
     if chosen is None:
         near = closest(result.trials, result.settings.limits, default)
-        document["closest"] = [trial_document(trial) for trial in near]
+        document["closest"] = [trial_document(trial, metric) for trial in near]
     if (failed := result.first_failure) is not None:
-        document["first_failure"] = trial_document(failed)
+        document["first_failure"] = trial_document(failed, metric)
     return document
 
 

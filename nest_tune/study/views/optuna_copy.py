@@ -18,12 +18,13 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from compiler_core.accuracy.metric import shown_name
 from compiler_core.files.plain import to_plain
 from nest_tune.study.request.goals import scale_of
 from nest_tune.study.store.result import StudyResult, load_result
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.trial import Outcome, OuterTrial
-from nest_tune.study.views.documents import study_status
+from nest_tune.study.views.documents import goals_text, limits_text, study_status
 
 
 @dataclass
@@ -95,7 +96,8 @@ class Mirror:
             )
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                study.set_metric_names([goal.metric.value for goal in goals])
+                metric = result.settings.metric
+                study.set_metric_names([shown_name(g.metric.value, metric) for g in goals])
             started = datetime.fromtimestamp(result.study.created_s, UTC).replace(tzinfo=None)
             self._copied[name] = _Copied(result.study.key, 0, started)
         else:
@@ -132,7 +134,11 @@ def frozen_trial(result: StudyResult, trial: OuterTrial) -> FrozenTrial:
     measured = trial.outcome.is_measured and all(name in trial.metrics for name in names)
     attributes = {
         "outcome": trial.outcome.value,
-        **{name: value for name, value in trial.metrics.items() if name not in names},
+        **{
+            shown_name(name, result.settings.metric): value
+            for name, value in trial.metrics.items()
+            if name not in names
+        },
         "tiling": "tuned" if trial.tuned else "untuned",
         "lower bound of latency_ms": trial.bound_ms or None,
         "accuracy_samples": trial.accuracy_samples or None,
@@ -153,7 +159,7 @@ def _constraints(result: StudyResult, trial: OuterTrial) -> dict[str, float] | N
     """Each limit as Optuna counts it: at most 0 where it holds."""
     default = {} if result.default is None else result.default.metrics
     found = {
-        f"{limit.metric.value} {limit.text}": limit.slack(
+        f"{shown_name(limit.metric.value, result.settings.metric)} {limit.text}": limit.slack(
             trial.metrics[limit.metric.value], scale_of(limit, default)
         )
         for limit in result.settings.limits
@@ -167,8 +173,8 @@ def _study_note(result: StudyResult) -> str:
 
     settings, name = result.settings, result.study.name
     chosen = result.chosen()
-    goals = ", ".join(f"{o.direction.value} {o.metric.value}" for o in settings.objectives)
-    limits = ", ".join(f"{x.metric.value} {x.text}" for x in settings.limits) or "none"
+    goals = ", ".join(goals_text(settings))
+    limits = ", ".join(limits_text(settings)) or "none"
     lines = [
         f"**{cell(settings.model)}** on **{cell(settings.target)}**: {cell(goals)}",
         f"constraints: {cell(limits)}; sampler {settings.sampler}, seed {settings.seed}",

@@ -25,8 +25,8 @@ _DRAW_EVERY_S = 0.2
 class Lines(Progress):
     """A line now and then, where there is no terminal."""
 
-    def __init__(self, objectives: Sequence[Objective]) -> None:
-        super().__init__(objectives)
+    def __init__(self, objectives: Sequence[Objective], metric: str = "top1") -> None:
+        super().__init__(objectives, metric)
         self._next_s = 0.0
 
     def show(self, *, urgent: bool) -> None:
@@ -44,8 +44,8 @@ class Lines(Progress):
 class Panel(Progress):
     """A table that is drawn anew, on a terminal."""
 
-    def __init__(self, objectives: Sequence[Objective]) -> None:
-        super().__init__(objectives)
+    def __init__(self, objectives: Sequence[Objective], metric: str = "top1") -> None:
+        super().__init__(objectives, metric)
         self._live: Live | None = None
         self._next_s = 0.0
 
@@ -81,6 +81,6 @@ class Panel(Progress):
         return table
 
 
-def make_progress(objectives: Sequence[Objective]) -> Progress:
+def make_progress(objectives: Sequence[Objective], metric: str = "top1") -> Progress:
     """The kind that standard error can show."""
-    return Panel(objectives) if sys.stderr.isatty() else Lines(objectives)
+    return Panel(objectives, metric) if sys.stderr.isatty() else Lines(objectives, metric)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from math import isfinite
 
 import numpy as np
 
+from compiler_core.accuracy.metric import shown_name
 from cost_models.evaluation import batch_quality
 from nest_tune.study.observer import Budget, Ended, Observer
 from nest_tune.study.proposals.front import pareto_front
@@ -39,10 +41,11 @@ class Progress(Observer):
 
     Args:
         objectives: Of the study.
+        metric: Of accuracy, by name.
     """
 
-    def __init__(self, objectives: Sequence[Objective]) -> None:
-        self._objectives = objectives
+    def __init__(self, objectives: Sequence[Objective], metric: str = "top1") -> None:
+        self._objectives, self._metric = objectives, metric
         self._trials: dict[int, OuterTrial] = {}
         self._budget = Budget(0)
         self._began_s = time.monotonic()
@@ -56,6 +59,9 @@ class Progress(Observer):
         self._budget, self._began_s = budget, time.monotonic()
         self._moments = deque([self._began_s], _RECENT + 1)
         self.show(urgent=bool(trials))
+
+    def noted(self, note: str) -> None:
+        print(f"note: {note}", file=sys.stderr, flush=True)
 
     def tuning(self, tasks: int) -> None:
         self._tuning = _Tuning(tasks, time.monotonic(), {})
@@ -140,7 +146,7 @@ class Progress(Observer):
                 text += f", default {default.metrics[name]:.6g}"
             if best is not None and objective.metric is Metric.LATENCY_MS:
                 text += f", bound {best.bound_ms:.6g}"
-            lines.append((name, text))
+            lines.append((shown_name(name, self._metric), text))
         return lines
 
     def tasks_text(self) -> str:
@@ -172,7 +178,7 @@ class Progress(Observer):
             columns = np.array(pairs, np.float64).reshape(-1, 2)
             found = batch_quality(columns[:, 0], columns[:, 1])
             if found is not None:
-                parts.append(_quality_text(name, found))
+                parts.append(_quality_text(shown_name(name, self._metric), found))
         return "; ".join(parts)
 
 

@@ -1,19 +1,22 @@
-"""Metrics and their intervals."""
+"""Metrics of quantized outputs and their intervals."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from compiler_core.accuracy.intervals import paired_difference, wilson
+from compiler_core.accuracy.judge import Judge, Kind
+from compiler_core.accuracy.metric import Metric
+from compiler_core.accuracy.noise import MOST_DB, noise
 from compiler_core.errors import InputError
-from compiler_core.quantize.accuracy import (
-    MOST_DB,
-    Metric,
-    measure,
-    paired_difference,
-    sqnr,
-    wilson,
-)
+from compiler_core.quantize.accuracy import measure as measure_outputs
+
+CLASSES = Judge("y", Kind.CLASSES, (1, 10), axis=1, classes=10)
+
+
+def measure(ours, theirs, labels, judge=CLASSES):
+    return measure_outputs({"y": judge}, {"y": ours}, {"y": theirs}, labels, len(ours))
 
 
 def scores(seed=0, samples=200, classes=10):
@@ -57,7 +60,7 @@ def test_zero_scores_give_finite_numbers():
     zeros = np.zeros((3, 4))
     found = measure(zeros, zeros, None)
     assert found.metrics[Metric.COSINE].value == 1.0
-    assert sqnr(zeros + 1, zeros).value == -MOST_DB
+    assert noise(zeros + 1, zeros, 3, "y").value == -MOST_DB
 
 
 def test_paired_difference():
@@ -73,7 +76,7 @@ def test_paired_difference():
     ("labels", "message"),
     [
         (np.zeros(199, np.int64), r"int64\[200\] is needed"),
-        (np.zeros(200), "labels are float64"),
+        (np.zeros(200), "labels 'y' are float64"),
         (np.full(200, 10), "reach from 10 to 10; the model has 10 classes"),
         (np.full(200, -1), "reach from -1"),
     ],
@@ -88,3 +91,32 @@ def test_float_scores_have_to_be_finite():
     expected[3, 2] = np.inf
     with pytest.raises(InputError, match="not finite"):
         measure(scores(), expected, None)
+
+
+def test_the_worst_output_decides_each_metric():
+    expected, broken = scores(), scores(7)
+    good = expected + 1e-6 * scores(1)
+    other = Judge("z", Kind.CLASSES, (1, 10), axis=1, classes=10)
+    both = measure_outputs(
+        {"y": CLASSES, "z": other},
+        {"y": good, "z": broken},
+        {"y": expected, "z": expected},
+        None,
+        200,
+    )
+    alone = measure(broken, expected, None)
+    assert both.metrics == alone.metrics
+    assert measure(good, expected, None).metrics[Metric.AGREEMENT].value == 1.0
+
+
+def test_real_values_do_not_agree_but_with_labels():
+    judge = Judge("y", Kind.REAL, (1, 1), threshold=0.5)
+    expected = np.array([[0.1], [0.9], [0.8], [0.2]])
+    ours = np.array([[0.2], [0.8], [0.4], [0.3]])
+    found = measure(ours, expected, None, judge)
+    assert set(found.metrics) == {Metric.SQNR, Metric.COSINE}
+    assert found.counted is Metric.SQNR
+    labelled = measure(ours, expected, np.array([0, 1, 1, 1]), judge)
+    assert labelled.metrics[Metric.TOP1].value == 0.5
+    assert labelled.metrics[Metric.AGREEMENT].value == 0.75
+    assert labelled.correct.tolist() == [1, 1, 0, 0]

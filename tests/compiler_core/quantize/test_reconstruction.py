@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compiler_core.accuracy.float_model import float_outputs
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import TensorType
 from compiler_core.quantize import reconstruction
@@ -20,7 +21,6 @@ from compiler_core.quantize.profile import profile_model, read_profile, write_pr
 from compiler_core.quantize.reconstruction import windows
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.scheme import QuantizationScheme, WeightRounding
-from compiler_core.quantize.sensitivity import float_scores
 from compiler_core.quantize.text import quantized_digest
 
 NEAREST = QuantizationScheme(granularity=Granularity.CHANNEL)
@@ -118,7 +118,7 @@ def test_windows_are_what_the_kernel_sees(samples, groups, kernel, strides, pads
 def test_it_gains_on_samples_it_has_not_seen(network):
     profile = profile_model(network, {"x": images(64, 20)})
     x = images(64, 40)
-    expected = float_scores(network, {"x": x}, "y")
+    expected = float_outputs(network, {"x": x}, ["y"])["y"]
     units = default_assignment(network)
     noise = {}
     for scheme in (NEAREST, replace(NEAREST, bias_correction=True), GPTQ):
@@ -189,7 +189,7 @@ def test_few_samples(network, samples):
     applied = apply_profile(network, default_assignment(network), profile, GPTQ)
     x = images(20, 40)
     found = ReferenceExecutor(applied.quantized).run({"x": x})["y"]
-    expected = float_scores(network, {"x": x}, "y")
+    expected = float_outputs(network, {"x": x}, ["y"])["y"]
     assert ((found - expected) ** 2).sum() < 0.05 * (expected**2).sum()
 
 

@@ -31,7 +31,7 @@ def run(*arguments, cwd):
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("quantize")
     random = np.random.default_rng(0)
-    weights = {"w": (8, 3, 3, 3), "v": (4, 8, 1, 1)}
+    weights = {"w": (8, 3, 3, 3), "v": (8, 8, 1, 1)}
     graph = helper.make_graph(
         [
             helper.make_node("Conv", ["x", "w"], ["h"], name="first"),
@@ -40,7 +40,7 @@ def files(tmp_path_factory):
         ],
         "small",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 4, 4])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4, 2, 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 8, 2, 2])],
         [
             numpy_helper.from_array(random.standard_normal(shape).astype(np.float32), name)
             for name, shape in weights.items()
@@ -50,8 +50,9 @@ def files(tmp_path_factory):
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), folder / "small.onnx")
     x = random.standard_normal((6, 3, 4, 4)).astype(np.float32)
     np.savez(folder / "calib.npz", x=x)
-    np.savez(folder / "eval.npz", x=x, y=np.arange(6))
-    np.savez(folder / "wrong.npz", x=x, y=np.arange(5))
+    labels = random.integers(0, 8, (6, 2, 2))
+    np.savez(folder / "eval.npz", x=x, y=labels)
+    np.savez(folder / "wrong.npz", x=x, y=labels[:5])
     np.savez(folder / "empty.npz", x=x[:0])
     x[4, 0, 0, 0] = np.inf
     np.savez(folder / "infinite.npz", x=x)
@@ -124,11 +125,11 @@ def test_profile_then_sensitivity(files):
                 "-o",
                 "best.toml",
             ],
-            "one label per sample",
+            "wrong.npz: labels 'y' are int64[5, 2, 2]; int64[6, 2, 2] is needed",
         ),
         (
             ["sensitivity", "small.onnx", "--target", "vta", "--data", "wrong.npz"],
-            "6 are needed",
+            "wrong.npz: labels 'y' are int64[5, 2, 2]; int64[6, 2, 2] is needed",
         ),
     ],
 )
@@ -143,7 +144,7 @@ def test_search_writes_a_configuration_that_compiles(files):
     common = ["--target", "vta", "--calibration", "calib.npz"]
     arguments = ["small.onnx", *common, "--data", "eval.npz", "-o", "best.toml", "--json"]
     found = run("quantize", "search", *arguments, cwd=files)
-    # Six classes' labels on a model of 16 scores: accuracies mean nothing here, documents do.
+    # Labels drawn by chance: accuracies mean nothing here, documents do.
     assert found.returncode == 0, found.stderr
     document = json.loads(found.stdout)
     assert document["schema"] == "nest-tune/quantize-search/1"

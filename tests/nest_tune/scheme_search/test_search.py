@@ -86,14 +86,14 @@ def test_stages_and_cache(evaluator, network, tmp_path):
 
 def test_labels_are_checked(evaluator, network):
     for labels, message in (
-        (np.zeros(39, np.int64), "40"),
-        (np.full(40, 180), "the model has 180 classes"),
+        (np.zeros(40, np.int64), r"int64\[40, 6, 6\] is needed"),
+        (np.zeros((39, 6, 6), np.int64), r"int64\[40, 6, 6\] is needed"),
+        (np.full((40, 6, 6), 5), "the model has 5 classes"),
     ):
-        own = SchemeEvaluator(
-            network, evaluator.assignment, evaluator.profile, evaluator.samples, labels
-        )
         with pytest.raises(InputError, match=message):
-            own.evaluate(QuantizationScheme())
+            SchemeEvaluator(
+                network, evaluator.assignment, evaluator.profile, evaluator.samples, labels
+            )
 
 
 def test_sensitivity_finds_the_uneven_layer(evaluator, network):

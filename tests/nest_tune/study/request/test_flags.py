@@ -6,7 +6,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,20 +80,64 @@ def test_defaults(write: Any) -> None:
 
 def test_flags_go_before_environment_before_file_before_default(write: Any) -> None:
     environment = {"NEST_TUNE_STORAGE": "sqlite:///env.db"}
-    flags = Flags(storage="sqlite:///flag.db", seed=0, constraints=("accuracy_drop<=1",))
+    flags = Flags(storage="sqlite:///flag.db", seed=0, constraints=("accuracy_drop<=0.5",))
     assert resolve(write(FULL), flags, environment).storage == "sqlite:///flag.db"
     assert resolve(write(FULL), flags, environment).seed == 0
-    assert resolve(write(FULL), flags, {}).limits == (Limit(Metric.ACCURACY_DROP, high=1),)
+    assert resolve(write(FULL), flags, {}).limits == (Limit(Metric.ACCURACY_DROP, high=0.5),)
     assert resolve(write(FULL), Flags(), environment).storage == "sqlite:///env.db"
     assert resolve(write(FULL), Flags(), {}).storage == "sqlite:///file.db"
 
 
-def test_without_labels_agreement_is_measured(write: Any, tmp_path: Path) -> None:
-    np.savez(tmp_path / "eval.npz", x=np.zeros((2, 3), "f4"))
-    text = SMALL + '[data]\nevaluation = "eval.npz"\n'
-    assert resolve(write(text), Flags(), {}).metric == "agreement"
-    np.savez(tmp_path / "eval.npz", x=np.zeros((2, 3), "f4"), y=np.zeros(2, np.int64))
-    assert resolve(write(text), Flags(), {}).metric == "top1"
+@pytest.mark.parametrize("metric", ["", "top1", "agreement", "cosine"])
+@pytest.mark.parametrize("bound", ["1", "1.0", "5", "3, >= 0.5"])
+def test_a_drop_without_a_unit_is_ambiguous_from_1_on(metric: str, bound: str, write: Any) -> None:
+    chosen = f'metric = "{metric}"\n' if metric else ""
+    limit = f'[constraints]\naccuracy_drop = "<= {bound}"\n'
+    text = f'{SMALL}[data]\nevaluation = "e.npz"\n{chosen}{limit}'
+    with pytest.raises(InputError, match="ambiguous") as error:
+        resolve(write(text), Flags(), {})
+    assert "1%" in str(error.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("metric", "drop", "words"),
+    [
+        ("sqnr_db", "1%", "is in dB"),
+        ("sqnr_db", "0.01", "is in dB"),
+        ("sqnr_db", "1", "is in dB"),
+        ("top1", "1dB", "none of dB"),
+        ("agreement", "0.5dB", "none of dB"),
+        (None, "1", "ambiguous"),
+    ],
+)
+def test_limits_have_the_unit_of_the_metric(
+    metric: str | None, drop: str, words: str, write: Any
+) -> None:
+    flags = Flags(metric=metric, max_accuracy_drop=drop, evaluation="e.npz")
+    with pytest.raises(InputError, match=words):
+        resolve(write(SMALL), flags, {})
+
+
+@pytest.mark.parametrize(
+    ("metric", "drop", "high"),
+    [
+        ("sqnr_db", "1dB", 1.0),
+        ("sqnr_db", "0.5 dB", 0.5),
+        ("top1", "1%", 0.01),
+        ("top1", "0.7%", 0.007),
+        ("top1", "100%", 1.0),
+        (None, "0", 0.0),
+        ("mine:points", "1", 1.0),
+    ],
+)
+def test_drops_are_read_and_kept(metric: str | None, drop: str, high: float, write: Any) -> None:
+    flags = Flags(metric=metric, max_accuracy_drop=drop, evaluation="e.npz")
+    found = resolve(write(SMALL), flags, {})
+    (limit,) = found.limits
+    assert limit.high == high
+    (again,) = read_settings_document(settings_document(found)).limits
+    assert again == limit
+    assert (again.unit == "dB") == (metric == "sqnr_db")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,214 @@
+"""Samples and labels out of files and arrays: found by name, converted, and refused where wrong.
+
+Every command reads its data here, so that what one of them refuses the others refuse in the same
+words.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.accuracy.exam import Exam
+from compiler_core.errors import InputError
+from compiler_core.files.npz import read_npz
+from compiler_core.graph.ir import Graph
+from compiler_core.graph.sampling import check_samples, spread
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+LABELS = "y"
+"""Array of labels in evaluation data, unless the model has an input of that name."""
+OTHER_LABELS = "labels"
+"""Their name where it has."""
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationData:
+    """What a model is measured on.
+
+    Attributes:
+        where: Begins the message of an error.
+        inputs: By name, samples first.
+        labels: As given, where there are some.
+        samples: How many.
+    """
+
+    where: str
+    inputs: Arrays
+    labels: npt.NDArray[Any] | None
+    samples: int
+
+    def first(self, limit: int | None) -> EvaluationData:
+        """The first ``limit`` samples; all for ``None``."""
+        if limit is None or limit >= self.samples:
+            return self
+        inputs = {
+            name: array[: len(array) * limit // self.samples] for name, array in self.inputs.items()
+        }
+        labels = self.labels[:limit] if self.labels is not None and self.labels.ndim else None
+        return EvaluationData(self.where, inputs, labels, limit)
+
+    def check(self, exam: Exam) -> None:
+        """Refuses data that an exam cannot be held on, before anything runs.
+
+        Raises:
+            InputError: An input is NaN, or labels that are asked for are missing or do not fit.
+        """
+        self.check_inputs()
+        try:
+            exam.check_labels(self.labels, self.samples)
+        except InputError as error:
+            raise InputError(f"{self.where}: {error.message}", hint=error.hint) from error
+
+    def check_inputs(self) -> None:
+        """Refuses inputs that no model can make anything of.
+
+        Raises:
+            InputError: One is NaN.
+        """
+        for name, array in self.inputs.items():
+            bad = np.isnan(array) if array.dtype.kind == "f" else np.zeros(0, bool)
+            if bad.any():
+                sample = int(np.argwhere(bad)[0][0]) * self.samples // len(array)
+                raise InputError(
+                    f"{self.where}: input {name!r} is NaN in sample {sample}",
+                    hint="remove those samples, or mend what writes them",
+                )
+
+
+def read_evaluation(path: Path, graph: Graph) -> EvaluationData:
+    """Inputs and labels from an ``.npz`` file.
+
+    Raises:
+        InputError: The file is damaged, or its inputs do not fit the model.
+    """
+    return evaluation_data(read_npz(path), graph, str(path))
+
+
+def evaluation_data(
+    arrays: Mapping[str, npt.NDArray[Any]], graph: Graph, where: str
+) -> EvaluationData:
+    """Inputs and labels out of ``arrays``.
+
+    Raises:
+        InputError: An input is missing, or its shape, type or number is wrong.
+    """
+    inputs = named_samples(arrays, graph, where)
+    try:
+        count = check_samples(graph, inputs)
+    except InputError as error:
+        raise InputError(f"{where}: {error.message}", hint=error.hint) from error
+    return EvaluationData(where, inputs, _labels(arrays, graph), count)
+
+
+def has_labels(path: Path, graph: Graph) -> bool:
+    """Whether evaluation data of ``graph`` hold labels.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    names = [LABELS, OTHER_LABELS, "x", *graph.inputs]
+    return _labels(read_npz(path, names=names), graph) is not None
+
+
+def read_samples(path: Path, graph: Graph) -> Arrays:
+    """The inputs of ``graph`` from an ``.npz`` file: ``x`` for the only one, else by name.
+
+    Raises:
+        InputError: The file is damaged, an input is missing, or its values do not fit its type.
+    """
+    return named_samples(read_npz(path), graph, str(path))
+
+
+def named_samples(arrays: Mapping[str, npt.NDArray[Any]], graph: Graph, where: str) -> Arrays:
+    """The inputs of ``graph`` out of ``arrays``, in its types; a conversion is logged.
+
+    Args:
+        arrays: Samples along the first axis; ``x`` stands for the only input.
+        graph: The model.
+        where: Begins the message of an error.
+
+    Raises:
+        InputError: An input is missing, or its values do not fit its type.
+    """
+    found = {}
+    for name in graph.inputs:
+        source = _source(arrays, graph, name)
+        if source is None:
+            only = " (or 'x')" if len(graph.inputs) == 1 and graph.inputs[0] != "x" else ""
+            raise InputError(
+                f"{where}: input {name!r}{only} is missing; it holds "
+                f"{', '.join(map(repr, arrays)) or 'no arrays'}"
+            )
+        found[name] = converted(np.asarray(arrays[source]), graph, name, where)
+    return spread(graph, found)
+
+
+def converted(array: npt.NDArray[Any], graph: Graph, name: str, where: str) -> npt.NDArray[Any]:
+    """An array in the type of an input, its values as they are: nothing is scaled or rounded but
+    to the nearest number of a narrower float.
+
+    Raises:
+        InputError: The type cannot hold the values.
+    """
+    wanted = graph.types[name].dtype
+    if array.dtype.name == wanted or array.dtype.kind not in "biuf":
+        return array
+    with np.errstate(over="ignore", invalid="ignore"):
+        new = array.astype(wanted)
+        kept = new.astype(np.float64) == array.astype(np.float64)
+    if new.dtype.kind == "f":  # only what is finite has to stay so
+        kept = np.isfinite(new) | ~np.isfinite(array.astype(np.float64))
+    if not kept.all():
+        raise InputError(
+            f"{where}: input {name!r} is {array.dtype} and has values that {wanted}, the model's "
+            "type, cannot hold",
+            hint=f"write {name!r} as {wanted}",
+        )
+    _say(f"{where}: input {name!r} is {array.dtype}; converted to {wanted}, values as they are")
+    return new
+
+
+@cache
+def _say(line: str) -> None:
+    """Once for each file and process, however often it is read."""
+    _LOG.warning("%s", line)
+
+
+def _source(arrays: Mapping[str, npt.NDArray[Any]], graph: Graph, name: str) -> str | None:
+    """The array that holds an input."""
+    if name == LABELS and _x_stands_for_y(arrays, graph):
+        return "x"
+    if name in arrays:
+        return name
+    return "x" if len(graph.inputs) == 1 and "x" in arrays else None
+
+
+def _x_stands_for_y(arrays: Mapping[str, npt.NDArray[Any]], graph: Graph) -> bool:
+    """Whether in a file with ``x`` and ``y`` for a model whose only input is called ``y`` the
+    labels are what does not fit the input."""
+    if graph.inputs != (LABELS,) or not {"x", LABELS} <= set(arrays):
+        return False
+    shape = graph.types[LABELS].shape or ()
+    x, y = (arrays[name].shape for name in ("x", LABELS))
+    return x[1:] == shape[1:] and y[1:] != shape[1:]
+
+
+def _labels(arrays: Mapping[str, npt.NDArray[Any]], graph: Graph) -> npt.NDArray[Any] | None:
+    if LABELS not in graph.inputs or _x_stands_for_y(arrays, graph):
+        name = LABELS
+    elif OTHER_LABELS not in graph.inputs:
+        name = OTHER_LABELS
+    else:
+        return None
+    return np.asarray(arrays[name]) if name in arrays else None

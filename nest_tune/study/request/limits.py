@@ -1,0 +1,51 @@
+"""Units of limits: what a bound on accuracy means depends on the metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+
+from compiler_core.accuracy.metric import NAMES, Metric, is_own, shown_name
+from compiler_core.errors import InputError
+from nest_tune.study.request.goals import Limit
+from nest_tune.study.request.goals import Metric as Measured
+
+
+def check_units(limits: Sequence[Limit], metric: str) -> None:
+    """Refuses bounds on accuracy whose unit is not that of the metric, or could be two.
+
+    Args:
+        limits: Of a study.
+        metric: Of accuracy, by name; empty where it is not settled yet.
+
+    Raises:
+        InputError: A bound in dB for a metric that is a share or the other way round, or a drop of
+            1 or more without a unit, which may mean percent.
+    """
+    if is_own(metric):
+        return
+    in_decibels = metric in NAMES and Metric(metric).in_decibels
+    for limit in limits:
+        if not limit.metric.needs_evaluation:
+            continue
+        name = f"{shown_name(limit.metric.value, metric)} {limit.text}"
+        bounds = [abs(bound) for bound in (limit.low, limit.high) if isfinite(bound)]
+        is_drop = limit.metric is Measured.ACCURACY_DROP
+        if in_decibels:
+            if limit.unit == "%" or (is_drop and limit.unit != "dB"):
+                raise InputError(
+                    f"{name}: metric {metric} is in dB, and so are its limits",
+                    hint="--max-accuracy-drop 1dB: so much less than the untuned default has; "
+                    "--constraint 'accuracy>=20dB'",
+                )
+            continue
+        if limit.unit == "dB" and metric:
+            raise InputError(
+                f"{name}: metric {metric} is a share, and its limits are none of dB",
+                hint="--max-accuracy-drop 1%, or --metric sqnr_db",
+            )
+        if not limit.unit and any(bound >= 1 if is_drop else bound > 1 for bound in bounds):
+            raise InputError(
+                f"{name} is ambiguous: it may mean percent, or all of them",
+                hint="--max-accuracy-drop 1% or 0.01 for one of a hundred, 1dB for sqnr_db",
+            )

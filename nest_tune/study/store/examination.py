@@ -1,0 +1,57 @@
+"""How a study measures accuracy: settled and checked before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from compiler_core.accuracy.exam import make_exam
+from compiler_core.accuracy.own_metric import load_own_metric
+from compiler_core.accuracy.samples import read_evaluation
+from compiler_core.compile.sources import FloatModel
+from nest_tune.study.execution.candidates import Bench, Subjects
+from nest_tune.study.request.limits import check_units
+from nest_tune.study.request.settings import StudySettings
+from nest_tune.user_modules import allow_folder, working_folder
+
+
+def examined(settings: StudySettings, model: FloatModel) -> StudySettings:
+    """Settings with the metric that follows from labels and outputs where none was asked for.
+
+    Args:
+        settings: As asked for.
+        model: The model.
+
+    Raises:
+        InputError: Calibration or evaluation data do not fit the model, labels or metric do not fit
+            its outputs, a limit has the wrong unit, or a user's metric cannot be imported.
+    """
+    graph = model.graph
+    if settings.calibration is not None:
+        read_evaluation(Path(settings.calibration), graph).check_inputs()
+    if settings.evaluation is None:
+        return replace(settings, metric=settings.metric or "top1")
+    data = read_evaluation(Path(settings.evaluation), graph)
+    data.check_inputs()
+    labelled = data.labels is not None
+    metric = settings.metric or None
+    exam = make_exam(graph, metric, labelled=labelled, output=settings.judged_output)
+    check_units(settings.limits, exam.metric)
+    data.check(exam)
+    if exam.kind is None:
+        allow_folder(working_folder())
+        load_own_metric(exam.metric)
+    return replace(settings, metric=exam.metric)
+
+
+def rehearsed(subjects: Subjects) -> tuple[str, ...]:
+    """Measures the float model as a study does first, and tells what to know of that.
+
+    Raises:
+        InputError: The float model's outputs are not finite, or a user's metric fails on them.
+    """
+    if subjects.evaluation is None:
+        return ()
+    bench = Bench(subjects)
+    bench.float_accuracy(0)
+    return bench.notes()
