@@ -84,6 +84,7 @@ class QuantizationSpace:
         ranking: Layers, most damage first: a prior. Adds the number of them that stay float.
         counts: Those numbers.
         per_layer: Layers that each get a switch of their own.
+        default: The untuned default.
 
     Attributes:
         name: Of this part of a joint space.
@@ -105,6 +106,7 @@ class QuantizationSpace:
         ranking: Sequence[str] = (),
         counts: Sequence[int] = (0, 1, 2, 3, 4, 6, 8, 12, 16),
         per_layer: Sequence[str] = (),
+        default: QuantizationScheme = QuantizationScheme(),  # noqa: B008 - frozen
     ) -> None:
         layers = weighted_layers(graph)
         for layer in (*ranking, *per_layer):
@@ -112,6 +114,7 @@ class QuantizationSpace:
                 raise InputError(f"space: {layer!r} is no layer with weights")
         self._graph, self._assignment = graph, dict(assignment)
         self._ranking = tuple(ranking)
+        self._default = default
         self._layers = layers
         self._refused: dict[tuple[Scales, frozenset[str]], dict[str, str]] = {}
         chosen = tuple(parameters) or scheme_parameters()
@@ -129,7 +132,7 @@ class QuantizationSpace:
     @property
     def default(self) -> SchemePoint:
         """The untuned default."""
-        return self.point(QuantizationScheme(), nearest=True)
+        return self.point(self._default, nearest=True)
 
     @cached_property
     def digest(self) -> str:

@@ -21,6 +21,8 @@ from compiler_core.units.vta.lower.layer import measure_layer
 from nest_tune.api.values import Arrays, PathName, samples_of
 from nest_tune.records.database import RecordDatabase
 from nest_tune.samplers.schedules.sampler import require_sampler
+from nest_tune.stores.default_scheme import with_default_scheme
+from nest_tune.stores.profile_store import stored_profile
 from nest_tune.stores.task_store import find, remember
 from nest_tune.study.request.settings import storage_url
 from nest_tune.tuning.task_search import TaskResult, TaskSearch
@@ -89,10 +91,12 @@ def tasks(
         configuration = read_configuration(Path(config))
     source = load_model(Path(model), shapes)
     if calibration is None:
-        samples = noise_samples(source.graph)
+        quantized = quantize_model(source, configuration, noise_samples(source.graph))
     else:
-        samples = samples_of(calibration, source.graph)
-    layers = model_layers(quantize_model(source, configuration, samples).quantized)
+        profile = stored_profile(source.graph, samples_of(calibration, source.graph))
+        configuration = with_default_scheme(configuration, source, profile)
+        quantized = quantize_model(source, configuration, profile)
+    layers = model_layers(quantized.quantized)
     found = model_tasks(layers)
     schedules = choose_schedules(found, configuration.schedules, chip)
     counts = Counter(layer.task.id for part in layers for layer in part.layers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,11 +65,14 @@ def profile(
     require_writable(output, "--output")
 
     from compiler_core.compile.sources import load_model
+    from compiler_core.quantize.calibration_warnings import calibration_warnings
     from compiler_core.quantize.profile import write_profile
 
     source = load_model(model, shapes)
     found = _gather(source, calibration, size or [], jobs)
     write_profile(output, found)
+    for warning in calibration_warnings(source.graph, found):
+        print(f"warning: {warning}", file=sys.stderr)
     largest = found.sizes[max(found.sizes)]
     if as_json:
         body = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,6 +86,7 @@ def search(
         configuration_text,
     )
     from compiler_core.quantize.assignment import default_assignment
+    from compiler_core.quantize.calibration_warnings import calibration_warnings
     from compiler_core.targets.load import load_target
     from compiler_core.targets.this_machine import require_npu
     from nest_tune.scheme_search.accuracy_cache import AccuracyCache
@@ -105,6 +107,8 @@ def search(
         threads=jobs,
         progress=lambda done, total: progress(f"profile: {done} of {total} samples"),
     )
+    for warning in calibration_warnings(source.graph, profile):
+        print(f"warning: {warning}", file=sys.stderr)
     units = default_assignment(source.graph)
     cache = AccuracyCache(cache_folder() / "accuracies")
     choosing, plain = (
@@ -121,9 +125,14 @@ def search(
         for samples, labels in ((given.inputs, given.labels), (known, None))
     )
     result = search_schemes(
-        choosing, unlabelled=plain, npu_share=npu_share, gptq=gptq, progress=progress
+        choosing,
+        unlabelled=plain,
+        npu_share=npu_share,
+        gptq=gptq,
+        mixed=not uniform,
+        progress=progress,
     )
-    chosen = result.uniform if uniform else result.mixed
+    chosen = result.mixed or result.uniform
     asked = Configuration(
         Scheme.of({}, chosen.scheme),
         model=Subject(source.name, source.digest),
@@ -149,7 +158,7 @@ def _document(
         "samples": result.uniform.accuracy.samples,
         "float": _metrics(evaluator.float_accuracy()),
         "uniform": _candidate(result.uniform),
-        "mixed": _candidate(result.mixed),
+        "mixed": None if result.mixed is None else _candidate(result.mixed),
         "evaluated": len(result.evaluated),
     }
 
@@ -183,6 +192,8 @@ def _table(evaluator: SchemeEvaluator, result: SearchResult) -> None:
     table.box = None
     rows: list[tuple[str, Accuracy, str, str]] = [("float", evaluator.float_accuracy(), "", "")]
     for label, found in (("uniform", result.uniform), ("mixed", result.mixed)):
+        if found is None:
+            continue
         decided = ", ".join(
             f"{name}={' '.join(value) if isinstance(value, list) else value}"
             for name, value in scheme_document(found.scheme).items()

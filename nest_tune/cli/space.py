@@ -58,20 +58,27 @@ def show(
     )
     from compiler_core.configuration.configuration import Configuration
     from compiler_core.targets.load import load_npu_target
+    from nest_tune.stores.default_scheme import with_default_scheme
+    from nest_tune.stores.profile_store import stored_profile
     from nest_tune.stores.task_store import find
-    from nest_tune.study.proposals.outer_space import make_space
+    from nest_tune.study.proposals.outer_space import FIRST_SCHEME, make_space
 
     chip = load_npu_target(target)
     source = load_model(model, shapes)
-    given = None if calibration is None else read_samples(calibration, source.graph)
-    samples = noise_samples(source.graph) if given is None else given
-    quantized = quantize_model(source, Configuration(), samples)
+    asked, default = Configuration(), FIRST_SCHEME
+    if calibration is None:
+        quantized = quantize_model(source, asked, noise_samples(source.graph))
+    else:
+        profile = stored_profile(source.graph, read_samples(calibration, source.graph))
+        asked = with_default_scheme(asked, source, profile)
+        default = asked.scheme.quantization()
+        quantized = quantize_model(source, asked, profile)
     tasks = model_tasks(model_layers(quantized.quantized))
     if task is not None:
         matching = [found for name, found in tasks.items() if name.startswith(task)]
         _show_task(matching[0] if len(matching) == 1 else find(task), chip, as_json)
         return
-    space = make_space(source.graph, chip, plan=plan)
+    space = make_space(source.graph, chip, plan=plan, default=default)
     tilings = {name: _tiling_size(found, chip) for name, found in tasks.items()}
     if as_json:
         body = {

@@ -201,12 +201,14 @@ def _start(
     progress(f"importing {settings.model}")
     if dry_run:
         ground = survey_ground(settings)
+        _warn(ground)
         _tell(ground)
         _print_dry_run(ground, as_json)
         return
     storage = StudyStorage(settings.storage)
     known = storage.get(settings.name) if if_exists is IfExists.RESUME else None
     ground = survey_ground(settings, known)
+    _warn(ground)
     study = create_study(storage, ground, if_exists.value)
     _run(ground, storage, study, flags.storage is not None, pick, output, as_json)
 
@@ -339,6 +341,11 @@ def _compile(
     progress(f"compiling trial {chosen.number} to {output}")
     write_package(compile_trial(ground, result, chosen), output, {})
     return str(output)
+
+
+def _warn(ground: Ground) -> None:
+    for warning in ground.warnings:
+        progress(f"warning: {warning}")
 
 
 def _tell(ground: Ground) -> None:

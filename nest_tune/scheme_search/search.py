@@ -65,13 +65,13 @@ class SearchResult:
 
     Attributes:
         uniform: The best scheme with every supported layer on the NPU.
-        mixed: The best one with some layers in float.
-        ranking: Layers by the damage they do alone.
+        mixed: The best one with some layers in float; ``None`` where none was asked for.
+        ranking: Layers by the damage they do alone; empty likewise.
         evaluated: Everything that was evaluated in full, in order.
     """
 
     uniform: Candidate
-    mixed: Candidate
+    mixed: Candidate | None
     ranking: tuple[LayerSensitivity, ...]
     evaluated: tuple[Candidate, ...]
 
@@ -109,6 +109,7 @@ def search_schemes(
     npu_share: float = 0.9,
     finalists: int = 8,
     gptq: bool | None = None,
+    mixed: bool = True,
     progress: Progress = lambda _: None,
 ) -> SearchResult:
     """Search as the module says.
@@ -121,6 +122,7 @@ def search_schemes(
         finalists: Schemes of the grid that are evaluated in full.
         gptq: Whether the best are tried with GPTQ, too, which takes the samples of the profile;
             by default where the best agrees with the float model on less than nine tenths.
+        mixed: Whether to look at layers in float, too.
         progress: Told what is being done.
 
     Raises:
@@ -150,6 +152,8 @@ def search_schemes(
             for scheme in _distinct(evaluator, nearest, _ROUNDED_AGAIN)
         )
     uniform = choose(evaluated)
+    if not mixed:
+        return SearchResult(uniform, None, (), tuple(evaluated))
     ranking = _ranking(evaluator, uniform.scheme, progress)
     options = [uniform]
     for layers in float_sets(evaluator, ranking, uniform.scheme, npu_share):

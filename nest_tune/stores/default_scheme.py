@@ -23,6 +23,7 @@ from compiler_core.errors import InputError
 from compiler_core.files.plain import from_plain, to_plain
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.text import graph_digest
+from compiler_core.partition.unit_names import kind_of
 from compiler_core.quantize.ladder import Choice, climb
 from compiler_core.quantize.ladder_record import Ladder, Quality
 from compiler_core.quantize.profile import Profile
@@ -85,6 +86,8 @@ def default_choice(
         InputError: The profile does not fit the graph.
     """
     profile.check_model(graph)
+    # Which core of the NPU runs a node makes no difference here.
+    assignment = {name: kind_of(unit) for name, unit in assignment.items()}
     path = cache_folder() / "default-schemes" / f"{_key(graph, assignment, profile)}.json"
     known = _read(path) if profile.inputs is not None else None
     if known is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
@@ -12,16 +14,21 @@ from compiler_core.partition.best import planned_assignment, prepare, untuned
 from compiler_core.partition.plan import read_plan
 from compiler_core.quantize.apply import weighted_layers
 from compiler_core.quantize.assignment import default_assignment
-from compiler_core.quantize.scheme import CpuPrecision
+from compiler_core.quantize.ladder import FIRST, RUNGS
+from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme, scheme_document
 from compiler_core.targets.target import Target
 from search_spaces.joint import JointSpace, OuterPoint, Part
 from search_spaces.parameter import Parameter
 from search_spaces.partition import PartitionSpace
 from search_spaces.quantization import QuantizationSpace, scheme_parameters
 
+FIRST_SCHEME = RUNGS[FIRST]
+"""The default where nothing is calibrated, or nothing better needed."""
+
 _FIXED = ("scales", "weight_rounding", "first_last_float")
 """Decisions that do not belong in a joint space: other scales cannot run on the NPU, GPTQ takes
-seconds where a candidate takes milliseconds, and which layers stay float is up to the partition."""
+seconds where a candidate takes milliseconds, and which layers stay float is up to the partition.
+Rounding is one where the untuned default takes GPTQ, which the space has to hold."""
 
 
 class PlacementPart:
@@ -96,15 +103,46 @@ _ON_NPU_ONLY = ("equalization", "rescaling", "split_inputs", "weight_rounding")
 """Decisions that change nothing where everything runs on the CPU."""
 
 
-def quantization_part(graph: Graph, target: Target) -> QuantizationSpace:
+class PinnedScheme:
+    """An untuned default of quantization that no search changes."""
+
+    name = "quantization"
+
+    def __init__(self, scheme: QuantizationScheme) -> None:
+        self._scheme = scheme
+        # One value, so that the space's digest changes with the scheme.
+        text = json.dumps(scheme_document(scheme), sort_keys=True)
+        self.parameters: tuple[Parameter, ...] = (Parameter("scheme", (text,)),)
+        self.default: OuterPoint = (0,)
+
+    def decode(self, _point: OuterPoint) -> Mapping[str, Any]:
+        return scheme_document(self._scheme)
+
+    def is_legal(self, _point: OuterPoint) -> bool:
+        return True
+
+    def guesses(self) -> Sequence[OuterPoint]:
+        return ()
+
+
+def quantization_part(
+    graph: Graph, target: Target, default: QuantizationScheme = FIRST_SCHEME
+) -> QuantizationSpace:
     """Schemes whose scales are powers of two, and where nothing but the plan keeps layers float.
 
     Beside an NPU, operators of the CPU without weights stay float: they are few and cheap. Without
     an NPU: schemes of the CPU, and a switch per layer that keeps it in float.
+
+    Args:
+        graph: Simplified.
+        target: The machine.
+        default: The untuned default.
     """
     if target.npu_cores:
-        kept = tuple(_beside_npu(p) for p in scheme_parameters() if p.name not in _FIXED)
-        return QuantizationSpace(graph, default_assignment(graph), kept)
+        rounded = default.weight_rounding is not FIRST_SCHEME.weight_rounding
+        fixed = [name for name in _FIXED if not (rounded and name == "weight_rounding")]
+        kept = tuple(_beside_npu(p) for p in scheme_parameters() if p.name not in fixed)
+        return QuantizationSpace(graph, default_assignment(graph), kept, default=default)
     on_cpu = default_assignment(graph, cores=0)
     kept = tuple(p for p in scheme_parameters() if p.name not in _ON_NPU_ONLY)
     return QuantizationSpace(graph, on_cpu, kept, per_layer=weighted_layers(graph))
@@ -123,6 +161,7 @@ def make_space(
     partition: bool = True,
     plan: Path | None = None,
     guesses: Mapping[str, Sequence[OuterPoint]] | None = None,
+    default: QuantizationScheme = FIRST_SCHEME,
 ) -> JointSpace:
     """The outer space of a model.
 
@@ -132,6 +171,7 @@ def make_space(
         quantization, partition: Whether they are searched; else they stay at the default.
         plan: File that fixes the partition.
         guesses: By part, as found before.
+        default: The untuned default of quantization.
 
     Raises:
         InputError: The plan does not fit the model.
@@ -140,7 +180,9 @@ def make_space(
     if plan is not None and not target.npu_cores:
         raise InputError(f"target {target.name!r} has no NPU: there is nothing to plan")
     if quantization:
-        parts.append(quantization_part(graph, target))
+        parts.append(quantization_part(graph, target, default))
+    elif default != FIRST_SCHEME:
+        parts.append(PinnedScheme(default))
     if plan is not None:
         parts.append(PinnedPart(graph, target, plan))
     elif partition and target.npu_cores:

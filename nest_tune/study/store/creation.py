@@ -8,6 +8,7 @@ from typing import Any
 
 from compiler_core.errors import InputError
 from compiler_core.files.plain import to_plain
+from compiler_core.quantize.scheme import scheme_document
 from nest_tune.records.database import RecordDatabase
 from nest_tune.records.record import core_digest
 from nest_tune.study.request.settings import settings_document
@@ -61,6 +62,7 @@ def _document(storage: StudyStorage, ground: Ground) -> dict[str, Any]:
         "digests": dict(ground.digests),
         "records": _records_at_start(storage, ground),
         "file": None if file is None else file_document(Path(file)),
+        "default_scheme": scheme_document(ground.default),
         "guesses": {
             part.name: [list(point) for point in part.guesses()] for part in ground.space.parts
         },

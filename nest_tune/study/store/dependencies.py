@@ -6,16 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from compiler_core.compile.sources import FloatModel, load_model
+from compiler_core.compile.sources import FloatModel, load_model, read_samples
 from compiler_core.files.file_digest import file_digest
+from compiler_core.partition.best import planned_assignment
+from compiler_core.partition.plan import read_plan
+from compiler_core.quantize.assignment import default_assignment
+from compiler_core.quantize.calibration_warnings import calibration_warnings
+from compiler_core.quantize.scheme import QuantizationScheme, read_scheme
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.tensor.digest import digest
 from compiler_core.units.vta.schedule.lowering_version import LOWERING_VERSION
 from nest_tune.board_measurers import load_measurer
 from nest_tune.stores.compiler_source import source_digest
+from nest_tune.stores.default_scheme import default_choice
+from nest_tune.stores.profile_store import stored_profile
 from nest_tune.study.execution.candidates import Subjects
-from nest_tune.study.proposals.outer_space import make_space
+from nest_tune.study.proposals.outer_space import FIRST_SCHEME, make_space
 from nest_tune.study.proposals.proposals import SearchProblem
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.examination import examined
@@ -36,6 +43,8 @@ class Ground:
         model, target: Loaded.
         space: Joint.
         digests: Of everything that trials depend on, by name.
+        default: Quantization of the untuned default.
+        warnings: Of the calibration data, when the study is started.
     """
 
     settings: StudySettings
@@ -43,6 +52,8 @@ class Ground:
     target: Target
     space: JointSpace
     digests: Mapping[str, str]
+    default: QuantizationScheme = FIRST_SCHEME
+    warnings: tuple[str, ...] = ()
 
     @property
     def context(self) -> str:
@@ -95,6 +106,7 @@ def survey_ground(settings: StudySettings, study: StoredStudy | None = None) -> 
     model = load_model(Path(settings.model), settings.shapes)
     target = load_target(settings.target)
     settings = examined(settings, model)
+    default, warnings = _default_scheme(settings, model, target, study)
     space = make_space(
         model.graph,
         target,
@@ -102,6 +114,7 @@ def survey_ground(settings: StudySettings, study: StoredStudy | None = None) -> 
         partition=settings.partition,
         plan=None if settings.plan is None else Path(settings.plan),
         guesses=None if study is None else study.document["guesses"],
+        default=default,
     )
     digests = {
         "model": model.digest,
@@ -116,7 +129,26 @@ def survey_ground(settings: StudySettings, study: StoredStudy | None = None) -> 
         digests["measurer"] = load_measurer(settings.measurer).identity
     if modules := module_files((settings.metric, settings.measurer)):
         digests["modules"] = digest([file_digest(Path(path)) for path in modules], 64)
-    return Ground(settings, model, target, space, digests)
+    return Ground(settings, model, target, space, digests, default, warnings)
+
+
+def _default_scheme(
+    settings: StudySettings, model: FloatModel, target: Target, study: StoredStudy | None
+) -> tuple[QuantizationScheme, tuple[str, ...]]:
+    """The untuned default of quantization, as it was found when the study was started, and warnings
+    of its calibration data."""
+    if study is not None:
+        return read_scheme(study.document.get("default_scheme", {}), "default_scheme"), ()
+    if settings.calibration is None:
+        return FIRST_SCHEME, ()
+    profile = stored_profile(model.graph, read_samples(Path(settings.calibration), model.graph))
+    warnings = calibration_warnings(model.graph, profile)
+    if not target.npu_cores:
+        return FIRST_SCHEME, warnings
+    units = default_assignment(model.graph)
+    if settings.plan is not None:
+        units = planned_assignment(read_plan(Path(settings.plan)), model.graph, target)
+    return default_choice(model.graph, units, profile).scheme, warnings
 
 
 def _digest_of(path: str | None) -> str:

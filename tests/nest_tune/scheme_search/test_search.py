@@ -135,6 +135,20 @@ def test_search_keeps_the_share_and_improves(evaluator):
     assert told[0].startswith("proxy 1 of")
 
 
+def test_everything_on_the_npu_ranks_no_layers_and_moves_none(evaluator, monkeypatch):
+    def refused(*_arguments, **_options):
+        raise AssertionError("the mixed stage ran")
+
+    monkeypatch.setattr("nest_tune.scheme_search.search.sensitivities", refused)
+    monkeypatch.setattr("nest_tune.scheme_search.search.float_sets", refused)
+    result = search_schemes(evaluator, finalists=2, mixed=False)
+    assert result.mixed is None
+    assert result.ranking == ()
+    assert not any(item.scheme.float_layers for item in result.evaluated)
+    with pytest.raises(AssertionError, match="mixed stage"):
+        search_schemes(evaluator, finalists=2)
+
+
 def test_pictures():
     svg = sensitivity_svg("a < b", ["one", "two&"], [10.0, 30.0])
     assert svg.startswith("<svg")
