@@ -2,8 +2,8 @@
 
 Weights per tensor cost an NPU least, and do for many networks. Where they do not, the next rungs of
 a ladder are measured, each on the calibration data beside the float network: weights per output
-channel, then what takes back shifted means, the rounding of the input, uneven channels and unlucky
-scales, and at last GPTQ. Where no rung is good enough, the best is taken, and the compile says so.
+channel, then what takes back shifted means, uneven channels, unlucky scales and the rounding of the
+input, and at last GPTQ. Where no rung is good enough, the best is taken, and the compile says so.
 
 :mod:`compiler_core.quantize.good_enough` says what that means. Nothing here looks at a clock.
 """
@@ -25,9 +25,6 @@ from compiler_core.quantize.reconstruction import Reconstruction, reconstruct, r
 from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod, WeightRounding
 from compiler_core.quantize.text import quantized_digest
 
-LADDER_VERSION = 1
-"""Raised by whatever makes the ladder choose otherwise."""
-
 _GAIN = 0.5
 """A rung that is not good enough replaces an earlier one if it falls short by that much less."""
 _MOST_WORK = 1 << 38
@@ -36,24 +33,25 @@ _MOST_WORK = 1 << 38
 FIRST = "weights per tensor"
 _CHANNEL = QuantizationScheme(granularity=Granularity.CHANNEL)
 _CORRECTED = replace(_CHANNEL, bias_correction=True)
-_SPLIT = replace(_CORRECTED, split_inputs=True)
+_EVEN = replace(_CORRECTED, equalization=True, rescaling=True)
+_SPLIT = replace(_EVEN, split_inputs=True)
 
 RUNGS: Mapping[str, QuantizationScheme] = {
     FIRST: QuantizationScheme(),
     "weights per channel": _CHANNEL,
     "bias correction": _CORRECTED,
+    "equalization": replace(_CORRECTED, equalization=True),
+    "rescaling": replace(_CORRECTED, rescaling=True),
+    "equalization and rescaling": _EVEN,
     "split inputs": _SPLIT,
-    "equalization": replace(_SPLIT, equalization=True),
-    "rescaling": replace(_SPLIT, rescaling=True),
-    "equalization and rescaling": replace(_SPLIT, equalization=True, rescaling=True),
-    "largest values kept": replace(
-        _SPLIT, equalization=True, rescaling=True, activation_range=RangeMethod.MAX
-    ),
+    "largest values kept": replace(_SPLIT, activation_range=RangeMethod.MAX),
 }
-"""Schemes by name, in the order in which they are tried: each holds what works on top of those
-before it."""
+"""Schemes by name, in the order in which they are tried. What costs the NPU nothing comes before
+what costs the CPU time: split inputs."""
 GPTQ = "GPTQ"
-"""The last rung: the best of the others, its weights rounded by GPTQ."""
+GPTQ_SPLIT = "GPTQ and split inputs"
+"""The last rungs: the best of the others without split inputs, and the best of all where that has
+them, with weights rounded by GPTQ."""
 
 Progress = Callable[[str], None]
 
@@ -139,9 +137,14 @@ class _Climb:
         if not self._measured:
             assert self._failed is not None  # what was not measured could not be applied
             raise self._failed
-        rounded = replace(_best(self._measured).scheme, weight_rounding=WeightRounding.GPTQ)
-        if self._is_affordable() and self._is_enough(GPTQ, rounded):
-            return self._taken(self._measured[-1], good_enough=True)
+        best = _best(self._measured)
+        plain = _best([item for item in self._measured if not item.scheme.split_inputs] or [best])
+        for name, found in ((GPTQ, plain), (GPTQ_SPLIT, best)):
+            if name == GPTQ_SPLIT and found is plain:
+                continue
+            rounded = replace(found.scheme, weight_rounding=WeightRounding.GPTQ)
+            if self._is_affordable(name, found.scheme) and self._is_enough(name, rounded):
+                return self._taken(self._measured[-1], good_enough=True)
         return self._taken(_best(self._measured), good_enough=False)
 
     def _is_enough(self, name: str, scheme: QuantizationScheme) -> bool:
@@ -169,11 +172,11 @@ class _Climb:
             self._graph, self._assignment, self._profile, scheme, self._reconstruction(scheme)
         )
 
-    def _is_affordable(self) -> bool:
+    def _is_affordable(self, name: str, scheme: QuantizationScheme) -> bool:
         """Whether GPTQ has anything to do, and not too much."""
-        work = reconstruction_work(self._apply(_best(self._measured).scheme).quantized)
+        work = reconstruction_work(self._apply(scheme).quantized)
         if work > _MOST_WORK:
-            self._rungs[GPTQ] = Rung("left out: it takes too long for a default")
+            self._rungs[name] = Rung("left out: it takes too long for a default")
         return 0 < work <= _MOST_WORK
 
     def _taken(self, found: _Measured, *, good_enough: bool) -> Choice:
