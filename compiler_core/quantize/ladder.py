@@ -127,6 +127,7 @@ class _Climb:
         self._seen: dict[str, str] = {}
         self._rungs: dict[str, Rung] = {}
         self._measured: list[_Measured] = []
+        self._unmeasured: list[tuple[str, QuantizationScheme]] = []
         self._failed: InputError | None = None
 
     def choice(self) -> Choice:
@@ -135,8 +136,7 @@ class _Climb:
             if self._is_enough(name, scheme):
                 return self._taken(self._measured[-1], good_enough=True)
         if not self._measured:
-            assert self._failed is not None  # what was not measured could not be applied
-            raise self._failed
+            return self._blind()
         best = _best(self._measured)
         plain = _best([item for item in self._measured if not item.scheme.split_inputs] or [best])
         for name, found in ((GPTQ, plain), (GPTQ_SPLIT, best)):
@@ -147,18 +147,35 @@ class _Climb:
                 return self._taken(self._measured[-1], good_enough=True)
         return self._taken(_best(self._measured), good_enough=False)
 
+    def _blind(self) -> Choice:
+        """The first rung that can be applied, where none can be measured.
+
+        Raises:
+            InputError: None can be applied.
+        """
+        if not self._unmeasured:
+            assert self._failed is not None  # there is no third way to fail
+            raise self._failed
+        name, scheme = self._unmeasured[0]
+        return Choice(scheme, None, Ladder(name, good_enough=False, rungs=dict(self._rungs)))
+
     def _is_enough(self, name: str, scheme: QuantizationScheme) -> bool:
         """Looks at a rung."""
         try:
             applied = self._apply(scheme)
-            same = self._seen.setdefault(quantized_digest(applied.quantized), name)
-            if same != name:
-                self._rungs[name] = Rung(f"the same integers as {same}")
-                return False
-            found = _Measured(name, scheme, self._meter.measure(applied.quantized))
         except InputError as error:
             self._failed = self._failed or error
             self._rungs[name] = Rung(error.message)
+            return False
+        same = self._seen.setdefault(quantized_digest(applied.quantized), name)
+        if same != name:
+            self._rungs[name] = Rung(f"the same integers as {same}")
+            return False
+        try:
+            found = _Measured(name, scheme, self._meter.measure(applied.quantized))
+        except InputError as error:
+            self._unmeasured.append((name, scheme))
+            self._rungs[name] = Rung(f"not measured: {error.message}")
             return False
         self._measured.append(found)
         reason = reason_against(found.outputs)

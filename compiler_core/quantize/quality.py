@@ -95,17 +95,23 @@ class QualityMeter:
             session.run({n: a[i : i + self._batch] for n, a in self._samples.items()})
             for i in range(0, self.samples, self._batch)
         ]
-        return {
-            name: np.concatenate([np.atleast_1d(run[name]) for run in runs])
-            for name in self._judges
-        }
+        try:
+            return {
+                name: np.concatenate([np.atleast_1d(run[name]) for run in runs])
+                for name in self._judges
+            }
+        except ValueError as error:
+            raise InputError(f"outputs differ in shape from sample to sample: {error}") from error
 
     def measure(self, quantized: QuantizedGraph) -> tuple[OutputQuality, ...]:
         """Quality of every output that something computes and that can be compared, in order.
 
         Raises:
-            InputError: A tensor becomes NaN where it becomes int8.
+            InputError: Outputs differ in shape from sample to sample, onnxruntime cannot run the
+                graph, or a tensor becomes NaN where it becomes int8.
         """
+        if not self.expected:
+            return ()
         found = ReferenceExecutor(quantized, threads=self._threads).run(self._samples)
         measured = []
         for name, theirs in self.expected.items():

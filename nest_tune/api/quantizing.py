@@ -8,7 +8,7 @@ from dataclasses import replace
 from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import FloatModel, QuantizedModel, quantize_model
 from compiler_core.configuration.configuration import Configuration, Scheme
-from compiler_core.errors import InfeasibleError
+from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.quantize.calibration_warnings import calibration_warnings
 from compiler_core.quantize.good_enough import worst
 from compiler_core.quantize.ladder import FIRST, RUNGS
@@ -39,7 +39,11 @@ def quantize(
     samples = profile.first()
     if samples is None or configuration.scheme.ladder is not None:
         return found
-    quality = worst(QualityMeter(model.graph, samples, threads=threads).measure(found.quantized))
+    try:
+        meter = QualityMeter(model.graph, samples, threads=threads)
+        quality = worst(meter.measure(found.quantized))
+    except InputError:
+        quality = None
     scheme = replace(found.configuration.scheme, quality=quality)
     return replace(found, configuration=replace(found.configuration, scheme=scheme))
 
@@ -61,7 +65,7 @@ def with_first_latency(
     first = Configuration(Scheme.of({}, RUNGS[FIRST]), compiled.source.configuration.plan)
     try:
         before = compile_model(quantize_model(model, first, profile), target)
-    except InfeasibleError:
+    except (InfeasibleError, InputError):
         return compiled
     known = replace(
         ladder,
@@ -87,7 +91,12 @@ def compile_warnings(
 
 def _warnings(configuration: Configuration, model: FloatModel, profile: Profile) -> Iterator[str]:
     scheme = configuration.scheme
-    if scheme.ladder is not None and not scheme.ladder.good_enough:
+    if scheme.ladder is not None and scheme.quality is None and not scheme.ladder.good_enough:
+        yield (
+            "how much this quantization loses could not be measured: "
+            f"{scheme.ladder.rungs[scheme.ladder.taken].outcome}"
+        )
+    elif scheme.ladder is not None and not scheme.ladder.good_enough:
         yield (
             "no default quantization is good enough: "
             f"{quality_text(scheme.quality)} with the best ({scheme.ladder.taken}); nest-tune "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from compiler_core.errors import InputError
 from compiler_core.quantize.apply import apply_profile
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.ladder import FIRST, GPTQ, GPTQ_SPLIT, RUNGS, climb
@@ -119,3 +120,17 @@ def test_nothing_on_the_npu_is_good_enough_at_once(plain) -> None:
     found = climb(graph, default_assignment(graph, cores=0), profile)
     assert found.ladder.taken == FIRST
     assert found.quality.sqnr_db == 200.0
+
+
+def test_where_nothing_can_be_measured_the_first_rung_is_taken_and_it_is_said(
+    plain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise InputError("outputs differ in shape")
+
+    monkeypatch.setattr("compiler_core.quantize.ladder.QualityMeter.measure", refused)
+    found, _ = climbed(network(plain))
+    assert found.scheme == QuantizationScheme()
+    assert found.quality is None
+    assert not found.ladder.good_enough
+    assert found.ladder.rungs[FIRST].outcome == "not measured: outputs differ in shape"
