@@ -306,7 +306,7 @@ NAN = np.full((4, 3), np.nan, "f4")
         (b"", [], "the file is empty"),
         (dense_model()[:-40], [], "truncated"),
         (dense_model(nodes=[]), [], "the graph is empty"),
-        (dense_model(weight=NAN), [], "tensor 'w' holds NaN"),
+        (dense_model(weight=NAN), [], "holds NaN or infinite values"),
         (dense_model(shape=["n", "k"]), [], "input 'x', axis 1 (k) is dynamic"),
         (dense_model(), ["--shape", "z=1,4"], "--shape names 'z', which is no input"),
         (dense_model(), ["--shape", "x=1,a"], "NAME=SIZE,SIZE"),
