@@ -107,6 +107,11 @@ class RecordDatabase:
             _metadata.create_all(connection)
             connection.execute(_version.insert().values(version=SCHEMA_VERSION))
             return
+        if type(found) is not int:  # SQLite keeps any value in any column
+            raise InputError(
+                f"storage {self.name}: records of schema {found!r}; a number is needed",
+                hint="the database is damaged: restore it, or use another storage",
+            )
         if found > SCHEMA_VERSION:
             raise InputError(
                 f"storage {self.name}: records of schema {found}; this version knows up to "

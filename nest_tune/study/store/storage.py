@@ -273,7 +273,8 @@ class StudyStorage:
             .where(_TRIALS.c.study == study.key)
             .order_by(_TRIALS.c.number)
         )
-        return tuple(_trial(row.document) for row in self._rows(query))
+        where = f"study {study.name!r}: a stored trial"
+        return tuple(_trial(row.document, where) for row in self._rows(query))
 
     # Tuned tasks and results of pure functions.
 
@@ -290,7 +291,8 @@ class StudyStorage:
     def tasks(self, study: StoredStudy) -> dict[str, Any]:
         """What :meth:`add_tasks` stored."""
         query = sql.select(_TASKS.c.task, _TASKS.c.document).where(_TASKS.c.study == study.key)
-        return {row.task: json.loads(row.document) for row in self._rows(query)}
+        where = f"study {study.name!r}: a tuned task"
+        return {row.task: _document(row.document, where) for row in self._rows(query)}
 
     def add_result(self, key: str, value: Any) -> None:
         """Stores what a pure function of the digest ``key`` gave."""
@@ -303,27 +305,68 @@ class StudyStorage:
     def results(self, keys: Sequence[str]) -> dict[str, Any]:
         """Stored results by key."""
         query = sql.select(_RESULTS).where(_RESULTS.c.key.in_(keys))
-        return {row.key: json.loads(row.document) for row in self._rows(query)}
+        return {row.key: _document(row.document, "a stored result") for row in self._rows(query)}
 
 
 def _study(row: Any) -> StoredStudy:
-    document = json.loads(row.document)
+    where = f"study {row.name!r}"
+    document = _document(row.document, where)
+    known = {status.value: status for status in Status}
+    numbers = (row.created_s, row.beat_s)
+    if (
+        not isinstance(document, dict)
+        or row.status not in known
+        or not all(isinstance(text, str) for text in (row.name, row.owner))
+        or not all(isinstance(number, int | float) for number in numbers)
+    ):
+        raise _damaged(where)
     settings = document.get("settings", {})
+    if not isinstance(settings, dict) or not isinstance(settings.get("storage", ""), str):
+        raise _damaged(where)
     if "storage" in settings:  # older versions stored it as it was given
         settings["storage"] = str(StorageUrl(settings["storage"]))
     return StoredStudy(
-        row.id,
-        row.name,
-        row.created_s,
-        Status(row.status),
-        row.owner,
-        row.beat_s,
-        document,
+        row.id, row.name, row.created_s, known[row.status], row.owner, row.beat_s, document
     )
 
 
-def _trial(document: str) -> OuterTrial:
-    values = json.loads(document)
-    values["point"] = tuple(values["point"])
-    values["outcome"] = Outcome(values["outcome"])
-    return OuterTrial(**values)
+def _trial(text: str, where: str) -> OuterTrial:
+    values = _document(text, where)
+    try:
+        values["point"] = tuple(values["point"])
+        values["outcome"] = Outcome(values["outcome"])
+        trial = OuterTrial(**values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(where) from error
+    if not isinstance(trial.metrics, dict):
+        raise _damaged(where)
+    numbers = (trial.number, *trial.point, trial.accuracy_samples, trial.bound_ms, trial.wall_s)
+    texts = (trial.hits, trial.message, trial.schedules, trial.scheme, trial.log)
+    if (
+        not all(isinstance(number, int | float) for number in (*numbers, *trial.metrics.values()))
+        or not all(isinstance(part, str) for part in texts)
+        or not all(type(index) is int for index in (trial.number, *trial.point))
+        or not isinstance(trial.subset_accuracy, int | float | None)
+        or not isinstance(trial.attributes, dict)
+    ):
+        raise _damaged(where)
+    return trial
+
+
+def _document(text: str, where: str) -> Any:
+    """A JSON document that anyone may have changed.
+
+    Raises:
+        InputError: It is none.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _damaged(where) from error
+
+
+def _damaged(where: str) -> InputError:
+    return InputError(
+        f"{where} is damaged in the storage",
+        hint="restore the database from a copy, or delete the study: nest-tune study delete NAME",
+    )

@@ -1,0 +1,145 @@
+"""Names that would steer a terminal or a page: every command, every text it prints or writes."""
+
+from __future__ import annotations
+
+import io
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+
+from nest_tune.cli import app
+from nest_tune.terminal import VisibleStream
+
+DIGITS = Path(__file__).resolve().parents[3] / "examples" / "digits"
+MARK = "\x1b[31m\x07\x9b\u202e\u2066\u200f\u2028|`*<script>alert(1)</script>&"
+RAW = ("\x1b", "\x07", "\x9b", "\u202e", "\u2066", "\u200f", "\u2028")
+PAGES = (".svg", ".html", ".xml")
+BINARY = (".onnx", ".npz", ".bin", ".db", ".db-wal", ".db-shm", "")
+
+Run = Callable[[str], str]
+
+
+def _marked(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with marks in the names of its nodes, tensors and graph."""
+    kept = {item.name for item in (*model.graph.input, *model.graph.output)}
+    model.graph.name += MARK
+    for node in model.graph.node:
+        node.name = f"{node.op_type}{MARK}{node.name}"
+        node.input[:] = [name if name in kept or not name else name + MARK for name in node.input]
+        node.output[:] = [name if name in kept else name + MARK for name in node.output]
+    for tensor in model.graph.initializer:
+        tensor.name += MARK
+    return model
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("marks")
+    onnx.save(_marked(onnx.load(DIGITS / "model.onnx")), folder / "m.onnx")
+    for name in ("calib.npz", "eval.npz"):
+        shutil.copy(DIGITS / name, folder)
+    (folder / "t.toml").write_text(
+        'schema = "nest-tune/target/1"\nname = "mine"\ninherit = "vta"\n'
+        'description = "\\u001b[31m\\u202e<script>"\n'
+    )
+    (folder / "bad.toml").write_text('[plan]\n"\\u001b[31m\\u202e" = "cpu"\n', "utf-8")
+    return folder
+
+
+@pytest.fixture
+def run(example: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Runs a command in the example's folder; what it printed, checked."""
+    monkeypatch.chdir(example)
+    monkeypatch.setenv("NEST_TUNE_CACHE", str(tmp_path / "cache"))
+
+    def command(line: str) -> str:
+        raw = io.StringIO()
+        monkeypatch.setattr("sys.stdout", VisibleStream(raw))
+        monkeypatch.setattr("sys.stderr", VisibleStream(raw))
+        code = app._run(shlex.split(line), debug=False, as_json="--json" in line)
+        monkeypatch.undo()
+        monkeypatch.chdir(example)
+        text = raw.getvalue()
+        assert code in (0, 1, 2, 3, 4), text
+        _check(text, line)
+        for path in example.rglob("*"):
+            if path.is_file() and path.suffix not in BINARY and path.name != "calib.npz":
+                written = path.read_text("utf-8")
+                _check(written, f"{line}: {path.name}")
+                if path.suffix in PAGES:
+                    assert "<script>alert" not in written, path
+        return text
+
+    return command
+
+
+def _check(text: str, where: str) -> None:
+    found = [mark for mark in RAW if mark in text]
+    assert not found, f"{where}: {found}"
+
+
+COMMANDS = (
+    "compile m.onnx --target vta --calibration calib.npz -o out --emit graph,tensor,commands",
+    "compile m.onnx --target vta --calibration calib.npz -o out2 --json",
+    "profile out",
+    "profile out --by unit",
+    "profile out --json --trace trace.json",
+    "run out --inputs calib.npz --outputs y.npz --check",
+    "evaluate out --data eval.npz --against m.onnx",
+    "task list m.onnx --target vta",
+    "plan best m.onnx --target vta -o plan.toml --svg best.svg --trace plan.json",
+    "plan show m.onnx --target vta --plan plan.toml --svg plan.svg",
+    "plan check m.onnx --target vta --plan plan.toml",
+    "plan check m.onnx --target vta --plan bad.toml --fix fixed.toml",
+    "space show m.onnx --target vta",
+    "quantize profile m.onnx --calibration calib.npz -o prof",
+    "quantize sensitivity m.onnx --target vta --calibration calib.npz --limit 2 --plot s.svg",
+    "target show t.toml",
+    "target check t.toml",
+    "study start --model m.onnx --target vta --calibration calib.npz --evaluation eval.npz "
+    "--name n --trials 2 --dry-run",
+    "compile '\x1b[31m\u202e.onnx' --target vta -o out3",
+    "compile m.onnx --target '\x1b[31m\u202e' -o out3",
+    "study show '\x1b[31m\u202e' --storage sqlite:///none.db",
+    "record import '\x1b[31m\u202e.jsonl'",
+    "\x1b[31m\u202e",
+    "compile --\x1b[31m\u202e",
+    "ci init github '\x1b[31m\u202e.toml'",
+)
+
+
+@pytest.mark.slow
+def test_no_mark_reaches_what_is_printed_or_written(run: Run) -> None:
+    printed = {line: run(line) for line in COMMANDS}
+    assert "\\x1b[31m" in printed["profile out"]
+    assert "\\x1b[31m" in printed[COMMANDS[-2]] + printed[COMMANDS[-3]]
+
+
+@pytest.mark.slow
+def test_no_mark_reaches_a_study_its_report_and_its_checks(run: Run, example: Path) -> None:
+    start = (
+        "study start --model m.onnx --target vta --calibration calib.npz --evaluation eval.npz "
+        "--name n --trials 2 --sampler random --storage sqlite:///s.db --jobs 1"
+    )
+    for line in (
+        start,
+        "study show n --storage sqlite:///s.db",
+        "study trials n --storage sqlite:///s.db",
+        "study best n --storage sqlite:///s.db",
+        "study compare n n --storage sqlite:///s.db --format md",
+        "study explain n --storage sqlite:///s.db",
+        "study export n --storage sqlite:///s.db -o best.toml",
+        "study report n --storage sqlite:///s.db -o report.html",
+        "ci check best.toml --junit j.xml --format md",
+        "ci init github best.toml",
+    ):
+        run(line)
+    assert "\\x1b[31m" in (example / "report.html").read_text("utf-8")
+
+
+def test_a_short_command_shows_marks(run: Run) -> None:
+    assert "\\x1b[31m\\u202e" in run("compile '\x1b[31m\u202e.onnx' --target vta -o out3")
