@@ -108,4 +108,6 @@ def _opaque_reads(opaque: bytes) -> frozenset[str]:
 
 def implicit_inputs(node: Node) -> frozenset[str]:
     """Tensors that the subgraphs of ``node`` read from the graph around it."""
+    if not node.opaque:  # almost every node
+        return frozenset()
     return frozenset().union(*(_opaque_reads(item) for item in node.opaque))

@@ -30,14 +30,13 @@ def segment(
     runs = min(_runs(nodes, steps, first) for first in (False, True))
     parts: list[Graph | StepSegment] = []
     items: list[list[Item]] = [[_item(key, nodes, steps) for key in run] for run in runs[1]]
+    readers: dict[str, set[int]] = {}
+    for position, run in enumerate(items):
+        for name in {name for item in run for name in _reads(item)}:
+            readers.setdefault(name, set()).add(position)
     for position, run in enumerate(items):
         inside = {name for item in run for name in _writes(item)}
-        elsewhere = {
-            name
-            for other in items[:position] + items[position + 1 :]
-            for i in other
-            for name in _reads(i)
-        }
+        elsewhere = {name for name in inside if readers.get(name, set()) - {position}}
         if isinstance(run[0], Node):
             part = extract(graph, [item for item in run if isinstance(item, Node)])
             # Steps read other tensors than the nodes they replace: through views, for one.
@@ -81,6 +80,11 @@ def _runs(
     source: Mapping[str, bool] = {
         name: True for items in waiting.values() for _, item in items for name in _writes(item)
     }
+    # Only what the items themselves compute is waited for.
+    needed = {
+        turn: [[name for name in _reads(item) if name in source] for _, item in items]
+        for turn, items in waiting.items()
+    }
     done: set[str] = set()
     runs: list[list[tuple[bool, int]]] = []
     turn = start_with_steps
@@ -88,7 +92,7 @@ def _runs(
         run: list[tuple[bool, int]] = []
         left: list[tuple[int, Item]] = []
         for position, item in waiting[turn]:
-            if all(name in done or name not in source for name in _reads(item)):
+            if done.issuperset(needed[turn][position]):
                 run.append((turn, position))
                 done.update(_writes(item))
             else:
