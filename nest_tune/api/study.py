@@ -180,6 +180,7 @@ class Study(StudyView):
         jobs: int | None = None,
         runner: str | None = None,
         ray_address: str | None = None,
+        pass_env: Sequence[str] | None = None,
         observer: Observer | None = None,
     ) -> Study:
         """Goes on where it stopped: same sampler, same space.
@@ -189,6 +190,7 @@ class Study(StudyView):
             timeout_s: Budget of time.
             trial_timeout_s: Of one call of a trial.
             jobs, runner, ray_address: Where trials run from now on.
+            pass_env: Names of environment variables that workers get beside the usual ones.
             observer: Told of every trial.
 
         Returns:
@@ -210,6 +212,7 @@ class Study(StudyView):
                 jobs=jobs,
                 runner=runner,
                 ray_address=ray_address,
+                pass_env=None if pass_env is None else tuple(pass_env),
             )
             ground = survey_ground(settings, stored)
             stored = create_study(opened, ground, "resume")

@@ -71,7 +71,7 @@ def _file_says_all(settings: StudySettings) -> bool:
         return False
     flags = Flags(name=settings.name, seed=settings.seed)
     try:
-        found = resolve(Path(settings.file), flags, {})
+        found = resolve(Path(settings.file), flags, dict.fromkeys(settings.pass_env, ""))
     except (NestTuneError, OSError):
         return False
     places = all(
@@ -104,6 +104,8 @@ def _flags(settings: StudySettings) -> list[str]:
             words += ["--constraint", f"{limit.metric.value}>={limit.low!r}"]
         if isfinite(limit.high):
             words += ["--constraint", f"{limit.metric.value}<={limit.high!r}"]
+    for name in settings.pass_env:
+        words += ["--pass-env", name]
     spaces = [n for n in ("quantization", "partition", "tiling") if getattr(settings, n)]
     return [*words, "--metric", settings.metric, "--space", ",".join(spaces),
             "--sampler", settings.sampler]  # fmt: skip

@@ -46,6 +46,7 @@ def working(
     """An engine with its workers; both end with the block, however it is left. A new study that
     fails before its first trial is deleted, so that it can be started again under its name."""
     settings = ground.settings
+    variables = passed(settings.pass_env, os.environ)
     storage.take(study)
     status = Status.STOPPED
     opened = ExitStack()
@@ -59,7 +60,7 @@ def working(
                 "nest_tune.study.execution.worker:prepare",
                 payload,
                 files_of(subjects),
-                passed(settings.pass_env, os.environ),
+                variables,
             ),
             RunnerOptions(settings.jobs, settings.ray_address),
         )
