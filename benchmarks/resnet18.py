@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from networks import network_tasks
 
 from compiler_core.targets.load import load_target
-from compiler_core.tensor.task import Task, shape_text
+from compiler_core.tensor.task import Task
 from compiler_core.units.vta.machine.hardware import VtaCore
 from nest_tune.records.database import Snapshot
 from nest_tune.records.record import Record
@@ -55,7 +55,7 @@ def print_results(
     print(f"{name}: cycles untuned, tuned, bound, bound / tuned, measurements")
     for task, r in results.items():
         print(
-            f"  {shape_text(task.workload):36} x{tasks[task]} {r.default_cycles:>9,} "
+            f"  {task.workload.shape:36} x{tasks[task]} {r.default_cycles:>9,} "
             f"{r.best_cycles:>9,} {r.bound_cycles:>9,} {r.bound_cycles / r.best_cycles:6.1%} "
             f"{r.measurements:>4}"
         )

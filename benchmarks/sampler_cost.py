@@ -31,7 +31,7 @@ from compiler_core.units.vta.schedule.schedule import Schedule
 from compiler_core.units.vta.schedule.schedule_rows import to_rows
 from cost_models.vta.pipeline import predict
 from nest_tune.records.database import RecordDatabase
-from nest_tune.records.record import Outcome, core_digest, record_of
+from nest_tune.records.record import Outcome, machine_digest, record_of
 from nest_tune.tuning.knowledge import knowledge_of
 from nest_tune.tuning.measure import Measurement, Measurer
 from nest_tune.tuning.task_search import BATCH, TaskSearch
@@ -66,7 +66,7 @@ def fill(database: RecordDatabase, task: Task, core: VtaCore, count: int) -> Non
     points = space.sample(np.random.default_rng(7), count).tolist()
     schedules = [space.decode(tuple(point)) for point in points]
     cycles = walked(schedules, task.workload, core)
-    target = core_digest(core)
+    target = machine_digest(core)
     records = [
         record_of(task, schedule, target, LOWERING_VERSION, Outcome.CORRECT, value, 0)
         for schedule, value in zip(schedules, cycles, strict=True)

@@ -36,15 +36,17 @@ import numpy.typing as npt
 from networks import network_tasks
 
 from compiler_core.targets.load import load_target
-from compiler_core.tensor.task import Task, shape_text
+from compiler_core.tensor.task import Task
 from compiler_core.tensor.workload import Workload
 from compiler_core.units.vta.legality.default_schedule import default_schedule
 from compiler_core.units.vta.machine.hardware import VtaCore
 from compiler_core.units.vta.schedule.lowering_version import LOWERING_VERSION
 from compiler_core.units.vta.schedule.schedule_rows import Rows
 from cost_models.boosted import BoostedModel
+from cost_models.task_features import FeatureBatch
 from cost_models.training import TrainingSet
-from cost_models.vta.tiling import NAMES, FeatureBatch, tiling_features
+from cost_models.vta.task_features import VtaFeatures
+from cost_models.vta.tiling import NAMES, tiling_features
 from nest_tune.samplers.schedules import guided
 from nest_tune.samplers.schedules.exhaustive import ExhaustiveSampler, PointsByBound
 from nest_tune.samplers.schedules.sampler import Point, Problem, make_sampler
@@ -67,7 +69,7 @@ TAUGHT = 32
 _BOOTSTRAPS = 2000
 
 
-class Features:
+class Features(VtaFeatures):
     """Features of a layer's schedules, each computed once for all seeds."""
 
     def __init__(self) -> None:
@@ -75,10 +77,10 @@ class Features:
         self._values = np.zeros((0, len(NAMES)), np.float32)
         self._walks = np.zeros(0)
 
-    def __call__(self, workload: Workload, rows: Rows, core: VtaCore) -> FeatureBatch:
+    def features(self, workload: Workload, rows: Rows, machine: VtaCore) -> FeatureBatch:
         keys = [row.tobytes() for row in rows]
         new = [n for n, key in enumerate(keys) if key not in self._numbers]
-        batch = tiling_features(workload, rows[new], core)
+        batch = super().features(workload, rows[new], machine)
         for number, row in enumerate(new, len(self._walks)):
             self._numbers[keys[row]] = number
         self._values = np.concatenate([self._values, batch.values])
@@ -94,7 +96,7 @@ class Layer:
         self.task, self.core = task, core
         self.space = TilingSpace(task.workload, core.geometry)
         self.start = self.space.encode(default_schedule(task.workload, core))
-        self.name = shape_text(task.workload)
+        self.name = task.workload.shape
         key = f"{self.space.digest[:16]}-{LOWERING_VERSION}"
         self._features = Features()
         self._cycles_file = folder / f"cycles-{key}.json"
@@ -116,7 +118,7 @@ class Layer:
         name = f"{sampler}/{seed}"
         if len(self.runs.get(name, ())) >= budget:
             return
-        guided.tiling_features = self._features  # type: ignore[assignment]
+        guided.task_features = lambda _: self._features  # type: ignore[assignment]
         problem = Problem(self.space, self.core, self.start, seed, base)
         search = make_sampler("xgb" if sampler in ("warm", "long") else sampler, problem)
         trials: list[tuple[Point, int | None]] = []
@@ -139,7 +141,7 @@ class Layer:
         """Cycles of points; those of the walk where they are ``hopeless`` times the best so far."""
         best = min((cycles for _, cycles in trials if cycles is not None), default=math.inf)
         rows = self.space.rows(np.array(points, np.int64))
-        walks = self._features(self.task.workload, rows, self.core).walk_cycles.tolist()
+        walks = self._features.features(self.task.workload, rows, self.core).walk_cycles.tolist()
         return [
             (point, round(walk) if walk >= hopeless * best else self.cost(point))
             for point, walk in zip(points, walks, strict=True)
@@ -149,7 +151,7 @@ class Layer:
         """Least ratio of measured to walked cycles."""
         known = {key: cycles for key, cycles in self.cycles.items() if cycles is not None}
         points = np.array([list(map(int, key.split(","))) for key in known], np.int64)
-        features = self._features(self.task.workload, self.space.rows(points), self.core)
+        features = self._features.features(self.task.workload, self.space.rows(points), self.core)
         return float((np.array(list(known.values())) / features.walk_cycles).min())
 
     def history(self, name: str) -> npt.NDArray[np.float64]:

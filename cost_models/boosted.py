@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.errors import InputError
+from cost_models.task_features import Columns, FeatureBatch, feature_names, feature_schema
 from cost_models.training import TrainingSet
-from cost_models.vta.tiling import NAMES, SCHEMA, FeatureBatch
 
 if TYPE_CHECKING:
     import xgboost
@@ -135,41 +135,55 @@ class BoostedModel:
         mean, spread = self.correction(features.values)
         return Scores(np.log(features.walk_cycles) + mean, spread)
 
-    def importance(self) -> dict[str, float]:
-        """Share of the total gain by feature, largest first."""
+    def importance(self, columns: Columns) -> dict[str, float]:
+        """Share of the total gain by feature, largest first.
+
+        Args:
+            columns: The features that it was trained on.
+        """
+        names = feature_names(columns)
         total: dict[str, float] = {}
         for booster in self._boosters:
             for name, gain in booster.get_score(importance_type="total_gain").items():
-                key = NAMES[int(name[1:])]
+                key = names[int(name[1:])]
                 total[key] = total.get(key, 0.0) + float(np.asarray(gain).sum())
         everything = sum(total.values()) or 1.0
         ordered = sorted(total.items(), key=lambda item: -item[1])
         return {name: gain / everything for name, gain in ordered}
 
-    def save(self, path: Path) -> None:
-        """Writes the model with its feature schema."""
+    def save(self, path: Path, columns: Columns) -> None:
+        """Writes the model with its feature schema.
+
+        Args:
+            path: Of the file.
+            columns: The features that it was trained on.
+        """
         document = {
             "schema": DOCUMENT,
-            "features": list(NAMES),
-            "feature_schema": SCHEMA,
+            "features": list(feature_names(columns)),
+            "feature_schema": feature_schema(columns),
             "rows": self.rows,
             "boosters": [b64encode(b.save_raw("ubj")).decode() for b in self._boosters],
         }
         path.write_text(json.dumps(document))
 
     @classmethod
-    def load(cls, path: Path) -> BoostedModel:
+    def load(cls, path: Path, columns: Columns) -> BoostedModel:
         """Reads a model.
+
+        Args:
+            path: Of the file.
+            columns: The features that it will be asked about.
 
         Raises:
             InputError: It is no cost model, or one of other features.
         """
         document = _read(path)
-        if document.get("feature_schema") != SCHEMA:
-            seen = document.get("feature_schema")
+        schema, seen = feature_schema(columns), document.get("feature_schema")
+        if seen != schema:
             raise InputError(
-                f"{path}: features of schema {seen!r}; this version computes {SCHEMA!r}",
-                hint="train it again from the records: nest-tune cost-model show --train",
+                f"{path}: features of schema {seen!r}; this version computes {schema!r}",
+                hint="nest-tune cost-model show --target T --save FILE trains one from records",
             )
         import xgboost
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cost_models.vta.tiling import NAMES, FeatureBatch
+from cost_models.task_features import FeatureBatch
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class TrainingSet:
     task: npt.NDArray[np.int64]
 
     @staticmethod
-    def empty() -> TrainingSet:
-        """A set without rows."""
+    def empty(features: int = 0) -> TrainingSet:
+        """A set without rows, to be joined with others of so many features."""
         none = np.zeros(0)
-        return TrainingSet(np.zeros((0, len(NAMES)), np.float32), none, none, np.zeros(0, np.int64))
+        return TrainingSet(np.zeros((0, features), np.float32), none, none, np.zeros(0, np.int64))
 
     @staticmethod
     def of(features: FeatureBatch, cycles: npt.ArrayLike, task: int = 0) -> TrainingSet:

@@ -18,19 +18,21 @@ from compiler_core.system.compiled import CompiledTimeline, compiled_timeline
 from compiler_core.system.steps import Step, model_steps
 from compiler_core.system.timeline import TaskKind
 from compiler_core.targets.target import Target
+from compiler_core.tensor.choice import choose_schedules, require_known_tasks
 from compiler_core.tensor.task import Task
 from compiler_core.units.cpu.cost import Cost, NodeCosts, conversion_cost, float_macs
 from compiler_core.units.cpu.cost_table import target_costs
+from compiler_core.units.registry import kind_of_machine
+from compiler_core.units.unit import Machine
 from compiler_core.units.vta.cores.placed_layers import (
     Placed,
     place_layers,
     require_known_slicings,
     slicing_key,
 )
-from compiler_core.units.vta.legality.choice import choose_schedules, require_known_tasks
 from compiler_core.units.vta.link.launch_timing import LaunchTiming, time_launch
 from compiler_core.units.vta.link.linker import Launch, NpuSegment
-from compiler_core.units.vta.link.segment import Layer, SegmentLayers, segment_layers
+from compiler_core.units.vta.link.segment import Layer, SegmentLayers
 from compiler_core.units.vta.schedule.schedule import Schedule
 
 _PICOSECONDS_PER_MILLISECOND = 10**9
@@ -87,7 +89,7 @@ def compile_model(
         require_known_tasks(source.configuration.schedules, {})
         require_known_slicings(source.configuration.slicing, ())
         return _on_host(source, target, progress)
-    found = model_layers(source.quantized)
+    found = model_layers(source.quantized, target.npu)
     given = source.configuration.schedules
     require_known_tasks(given, model_tasks(found))
     require_known_slicings(source.configuration.slicing, found)
@@ -142,11 +144,11 @@ def _on_host(source: QuantizedModel, target: Target, progress: Progress) -> Comp
     return CompiledModel(source, configuration, executable, {}, report, metrics, timeline)
 
 
-def model_layers(quantized: QuantizedGraph) -> tuple[SegmentLayers, ...]:
-    """The layers of every integer segment, in execution order."""
+def model_layers(quantized: QuantizedGraph, machine: Machine) -> tuple[SegmentLayers, ...]:
+    """The layers of every integer segment on machines of that kind, in execution order."""
     parts = [part for part in quantized.segments if isinstance(part, IntegerSegment)]
-    alone = quantized.read_by_one_segment()
-    return tuple(segment_layers(part, quantized.tensors, alone) for part in parts)
+    alone, known = quantized.read_by_one_segment(), kind_of_machine(machine).layers
+    return tuple(known.layers(part, quantized.tensors, alone) for part in parts)
 
 
 def model_tasks(layers: tuple[SegmentLayers, ...]) -> dict[str, Task]:
@@ -165,7 +167,7 @@ def _whole_schedules(
         if layer.operator.name not in placed.parts
     }
     used = {name: schedule for name, schedule in given.items() if name in tasks}
-    return choose_schedules(tasks, used, target)
+    return choose_schedules(tasks, used, target.npu)
 
 
 def _report(

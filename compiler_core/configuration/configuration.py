@@ -20,8 +20,9 @@ from compiler_core.files.toml_file import parse_toml, read_toml, toml_text
 from compiler_core.partition.unit_names import is_unit
 from compiler_core.quantize.ladder_record import Ladder, Quality
 from compiler_core.quantize.scheme import QuantizationScheme, read_scheme, scheme_document
+from compiler_core.units.registry import kind_of_id
 from compiler_core.units.vta.schedule.resident_schedule import ResidentSchedule
-from compiler_core.units.vta.schedule.schedule import Schedule, schedule_kind
+from compiler_core.units.vta.schedule.schedule import Schedule
 from compiler_core.units.vta.structure.sliced_schedule import SlicedSchedule
 from compiler_core.units.vta.structure.slicing import SliceAxis
 
@@ -206,18 +207,21 @@ def read_configuration_document(document: Any, where: str) -> Configuration:
         from_plain(Scheme, document.get("scheme", {}), f"{where}: scheme"),
         plan,
         {
-            name: read_schedule(value, f"{where}: schedule.{name}")
+            name: read_schedule(name, value, f"{where}: schedule.{name}")
             for name, value in schedules.items()
         },
         from_plain(Subject, document.get("model", {}), f"{where}: model"),
         from_plain(Subject, document.get("target", {}), f"{where}: target"),
         from_plain(dict[str, float], document.get("measured", {}), f"{where}: measured"),
         from_plain(Lock, document["lock"], f"{where}: lock") if "lock" in document else None,
-        {name: _read_slicing(value, f"{where}: slicing.{name}") for name, value in slicing.items()},
+        {
+            name: _read_slicing(name, value, f"{where}: slicing.{name}")
+            for name, value in slicing.items()
+        },
     )
 
 
-def _read_slicing(value: Any, where: str) -> SlicedSchedule:
+def _read_slicing(name: str, value: Any, where: str) -> SlicedSchedule:
     if not isinstance(value, dict):
         raise InputError(f"{where}: no table of keys")
     cores = [key for key in value if _CORE.fullmatch(key)]
@@ -225,20 +229,30 @@ def _read_slicing(value: Any, where: str) -> SlicedSchedule:
     if sorted(cores) != sorted(f"core-{core}" for core in range(len(cores))) or not cores:
         raise InputError(f"{where}: core-0, core-1, … are needed; there are {', '.join(cores)}")
     schedules = tuple(
-        read_schedule(value[f"core-{core}"], f"{where}.core-{core}") for core in range(len(cores))
+        read_schedule(name, value[f"core-{core}"], f"{where}.core-{core}")
+        for core in range(len(cores))
     )
     if any(isinstance(schedule, ResidentSchedule) for schedule in schedules):
         raise InputError(f"{where}: slices are scheduled in tiles, not by loads and steps")
     return SlicedSchedule(from_plain(SliceAxis, value.get("axis"), f"{where}.axis"), schedules)
 
 
-def read_schedule(value: Any, where: str) -> Schedule:
-    """A schedule from plain values; its keys say of which kind it is.
+def read_schedule(task: str, value: Any, where: str) -> Any:
+    """A schedule from plain values.
+
+    Args:
+        task: Id of the task that it is for, which names the kind of unit.
+        value: Plain.
+        where: What errors call its place.
 
     Raises:
-        InputError: A key is unknown, missing or of the wrong type.
+        InputError: The kind is not known; a key is unknown, missing or of the wrong type.
     """
-    return from_plain(schedule_kind(value), value, where)
+    try:
+        documents = kind_of_id(task).documents
+    except InputError as error:
+        raise InputError(f"{where}: {error}", hint=error.hint) from error
+    return documents.schedule(value, where)
 
 
 def configuration_text(configuration: Configuration) -> str:

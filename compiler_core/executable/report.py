@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from compiler_core.tensor.task import Task, shape_text
+from compiler_core.tensor.task import Task
 from compiler_core.units.vta.cores.multicore_schedule import sliced_bound
 from compiler_core.units.vta.legality.bound import lower_bound
 from compiler_core.units.vta.link.launch_timing import LaunchTiming
@@ -199,7 +199,7 @@ def launch_report(
         segment=segment,
         unit=unit,
         operator=task.workload.operator,
-        shape=shape_text(task.workload),
+        shape=task.workload.shape,
         latency_ms=(timing.cycles / core.clock_hz + overhead_s * len(shares)) * 1e3,
         energy_mj=timing.energy_pj * 1e-9,
         macs=task.workload.macs,

@@ -8,17 +8,29 @@ missing keys, and names the place of whatever is wrong.
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
 from functools import lru_cache
 from math import isfinite
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class PlainReader:
+    """In ``Annotated[kind, PlainReader(read)]``: what reads such a value instead.
+
+    Attributes:
+        read: Called with the plain value and what errors call its place.
+    """
+
+    read: Callable[[Any, str], Any]
+
 
 _KINDS: dict[type, str] = {
     bool: "true or false",
@@ -58,6 +70,10 @@ def from_plain(kind: type[T], value: Any, where: str) -> T:
 
 def _read(kind: Any, value: Any, where: str) -> Any:
     origin = get_origin(kind)
+    if origin is Annotated:
+        kind, *notes = get_args(kind)
+        readers = [note for note in notes if isinstance(note, PlainReader)]
+        return readers[0].read(value, where) if readers else _read(kind, value, where)
     if origin in (Union, types.UnionType):
         return _union(get_args(kind), value, where)
     if origin is tuple:
@@ -79,7 +95,7 @@ def _read(kind: Any, value: Any, where: str) -> Any:
 
 @lru_cache(maxsize=256)
 def _hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
+    return get_type_hints(kind, include_extras=True)
 
 
 def _dataclass(kind: type, value: Any, where: str) -> Any:

@@ -11,7 +11,6 @@ from compiler_core.graph.text import graph_text
 from compiler_core.partition.unit_names import SLICED_UNITS
 from compiler_core.quantize.ir import IntegerConv, IntegerMaxPool
 from compiler_core.quantize.text import quantized_text
-from compiler_core.tensor.task import shape_text
 from compiler_core.units.vta.cores.placed_layers import UNIT_OF_AXIS, slicing_key
 from compiler_core.units.vta.link.linker import Launch, NpuSegment
 from compiler_core.units.vta.link.placed_tensor import PlacedTensor
@@ -52,7 +51,7 @@ def _tensor(compiled: CompiledModel) -> Iterator[str]:
         for launch in segment.launches:
             task = compiled.tasks[launch.task]
             yield f"  {launch.name} {launch.layer}"
-            yield f"    task      {task.id}: {task.workload.operator} {shape_text(task.workload)}"
+            yield f"    task      {task.id}: {task.workload.operator} {task.workload.shape}"
             yield f"    workload  {_fields(to_plain(task.workload))}"
             yield from _schedules(compiled, launch)
             yield from _numbers(segment, launch.layer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from compiler_core.errors import InputError
+from compiler_core.files.nearest import did_you_mean
 from compiler_core.targets.schema import TargetSections
 from compiler_core.targets.target import CpuTable, Quantity, Target, TargetDescription
 from compiler_core.targets.target_file import (
@@ -19,11 +21,14 @@ from compiler_core.targets.target_file import (
     Leaf,
     TargetFile,
     nearest,
+    parse_target_file,
     read_target_file,
     shown,
     table_name,
 )
 from compiler_core.targets.this_machine import HOST, host_description, require_npu
+from compiler_core.targets.unit_table import UnitTable, kinds_with_table, sections_with, unit_table
+from compiler_core.units.registry import unnamed_kind
 
 DESCRIPTIONS = Path(__file__).parent / "descriptions"
 _LIKE_HOST = "vta"
@@ -70,20 +75,24 @@ def load_description(name_or_path: str | Path) -> TargetDescription:
     """Loads a target with the origin of each number; see :func:`load_target`."""
     if name_or_path == HOST:
         return host_description(load_description(_LIKE_HOST))
-    lineage = _lineage(_locate(name_or_path))
+    path = _locate(name_or_path)
+    table = _table(path)
+    schema = sections_with(table.section)
+    lineage = _lineage(path, schema)
     leaves: dict[tuple[str, ...], Leaf] = {}
     for file in reversed(lineage):
         leaves |= file.leaves
     newest = lineage[0]
-    sections = _validate(leaves, newest.label)
+    sections = _validate(leaves, newest.label, schema)
+    machine = table.machine(sections.npu)
     description = next((f.description for f in lineage if f.description is not None), "")
-    target = sections.target(newest.name, description)
-    path = _table_path(lineage)
-    if path is not None:
-        table = _cpu_table(path)
-        text = f"{target.digest}\n{table.digest}"
+    target = sections.target(newest.name, description, machine)
+    costs_path = _table_path(lineage)
+    if costs_path is not None:
+        costs = _cpu_table(costs_path)
+        text = f"{target.digest}\n{costs.digest}"
         digest = hashlib.sha256(text.encode()).hexdigest()
-        target = replace(target, digest=digest, cpu_table=table)
+        target = replace(target, digest=digest, cpu_table=costs)
     return TargetDescription(
         target=target,
         quantities=tuple(_quantities(leaves)),
@@ -128,7 +137,7 @@ def _locate(name_or_path: str | Path) -> Path:
     )
 
 
-def _lineage(path: Path) -> list[TargetFile]:
+def _lineage(path: Path, sections: type[TargetSections]) -> list[TargetFile]:
     files: list[TargetFile] = []
     seen: list[Path] = []
     following: Path | None = path
@@ -146,9 +155,39 @@ def _lineage(path: Path) -> list[TargetFile]:
                 hint=FILE_HINT,
             )
         seen.append(resolved)
-        files.append(read_target_file(following, _label(following), files[-1] if files else None))
+        child = files[-1] if files else None
+        files.append(read_target_file(following, _label(following), child, sections))
         following = _parent(files[-1])
     return files
+
+
+def _table(path: Path) -> UnitTable:
+    """The table of the kind of unit that a file, or one that it inherits from, names. Whatever else
+    is wrong with them is said when they are read.
+
+    Raises:
+        InputError: The kind is not known.
+    """
+    following: Path | None = path
+    kind, label = unnamed_kind().name, ""
+    with suppress(InputError):
+        for _ in range(MAX_LINEAGE):
+            if following is None or label:
+                break
+            file = parse_target_file(following, _label(following), None)
+            unit, inherit = file.get("npu"), file.get("inherit")
+            if isinstance(unit, dict) and isinstance(unit.get("kind"), str):
+                kind, label = unit["kind"], _label(following)
+            parent = inherit if isinstance(inherit, str) else None
+            following = _parent(TargetFile("", following.parent, "", None, parent, {}))
+    try:
+        return unit_table(kind)
+    except InputError as error:
+        known = kinds_with_table()
+        raise InputError(
+            f"{label}: npu.kind = {shown(kind)}: {error}; allowed here are {', '.join(known)}",
+            hint=did_you_mean(kind, known) or error.hint,
+        ) from error
 
 
 def _label(path: Path) -> str:
@@ -191,7 +230,9 @@ def _parent(file: TargetFile) -> Path | None:
     )
 
 
-def _validate(leaves: dict[tuple[str, ...], Leaf], label: str) -> TargetSections:
+def _validate(
+    leaves: dict[tuple[str, ...], Leaf], label: str, schema: type[TargetSections]
+) -> TargetSections:
     tree: dict[str, Any] = {}
     for place, leaf in leaves.items():
         node = tree
@@ -199,7 +240,7 @@ def _validate(leaves: dict[tuple[str, ...], Leaf], label: str) -> TargetSections
             node = node.setdefault(key, {})
         node[place[-1]] = leaf.value
     try:
-        return TargetSections.model_validate(tree)
+        return schema.model_validate(tree)
     except ValidationError as error:
         first, *others = error.errors(include_url=False)
         place = tuple(str(key) for key in first["loc"])

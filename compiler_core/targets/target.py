@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Annotated, Any
 
-from compiler_core.units.vta.machine.hardware import VtaCore
+from compiler_core.files.plain import PlainReader
+from compiler_core.units.registry import read_machine
 
 
 class OriginKind(Enum):
@@ -85,9 +87,10 @@ class CpuTable:
 
 @dataclass(frozen=True)
 class Target:
-    """A system on chip: VTA cores that share one memory port, and the CPU that launches them.
+    """A system on chip: cores of a unit that share one memory port, and the CPU that launches them.
 
-    Where there are no cores, ``npu`` means nothing. ``by_clock`` says that latencies are measured
+    ``npu`` is the :class:`~compiler_core.units.unit.Machine` that each core is. Where there are no
+    cores, it means nothing. ``by_clock`` says that latencies are measured
     on the machine that compiles, and so are not deterministic. ``cpu_table`` holds measured times
     of operators, which count instead of the CPU's rates.
 
@@ -98,7 +101,7 @@ class Target:
 
     name: str
     description: str
-    npu: VtaCore
+    npu: Annotated[Any, PlainReader(read_machine)]
     npu_cores: int
     cpu: Cpu
     launch_overhead_s: float

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from compiler_core.errors import InputError
 from compiler_core.files.toml_depth import check_toml_depth
-from compiler_core.targets.schema import TARGET_SCHEMA, TargetSections
+from compiler_core.targets.schema import TARGET_SCHEMA
 from compiler_core.targets.target import Origin, OriginKind
 
 MAX_FILE_BYTES = 16 * 1024
@@ -61,18 +61,21 @@ class TargetFile:
     leaves: dict[tuple[str, ...], Leaf]
 
 
-def read_target_file(path: Path, label: str, child: TargetFile | None) -> TargetFile:
+def read_target_file(
+    path: Path, label: str, child: TargetFile | None, sections: type[BaseModel]
+) -> TargetFile:
     """Reads one file, not what it inherits.
 
     Args:
         path: Of the file.
         label: Of it in errors.
         child: That inherits it; ``None`` for the first of a lineage.
+        sections: Its schema.
 
     Raises:
         InputError: It is missing, unreadable or wrong.
     """
-    table = _parse(path, label, child)
+    table = parse_target_file(path, label, child)
     schema = table.get("schema")
     if schema != TARGET_SCHEMA:
         seen = "is missing" if schema is None else f"= {shown(schema)}"
@@ -93,13 +96,14 @@ def read_target_file(path: Path, label: str, child: TargetFile | None) -> Target
             hint=_KEYS_HINT,
         )
     body = {key: value for key, value in table.items() if key not in _HEADER}
-    leaves = dict(_leaves(body, TargetSections, (), None, _Context(label, name)))
+    leaves = dict(_leaves(body, sections, (), None, _Context(label, name)))
     return TargetFile(
         label, path.parent, name, table.get("description"), table.get("inherit"), leaves
     )
 
 
-def _parse(path: Path, label: str, child: TargetFile | None) -> dict[str, Any]:
+def parse_target_file(path: Path, label: str, child: TargetFile | None) -> dict[str, Any]:
+    """The keys of one file, whatever they are; raises as :func:`read_target_file`."""
     wanted_by = f" (inherited by {child.label})" if child else ""
     try:
         if not path.is_file():

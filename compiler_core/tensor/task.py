@@ -1,10 +1,16 @@
-"""Tasks: distinct workloads on a distinct kind of processing unit."""
+"""Tasks: distinct workloads on a distinct kind of processing unit.
+
+The id of a task, and the key of its records, begin with the name of its kind and an underline; one
+kind, whose ids are older than other kinds, is left out (see
+:attr:`~compiler_core.units.unit.UnitKind.unnamed_tasks`).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from compiler_core.tensor.workload import MaxPoolWorkload, Workload
+from compiler_core.units.registry import unit_kind
 
 
 @dataclass(frozen=True)
@@ -13,34 +19,25 @@ class Task:
 
     Attributes:
         unit: Kind of processing unit.
-        workload: What it runs.
+        workload: What it runs, a :class:`~compiler_core.units.unit.TaskWorkload` of that kind.
     """
 
     unit: str
-    workload: Workload
+    workload: Any
 
     @property
     def id(self) -> str:
-        """Name of the task: operator and digest of the workload."""
-        return f"{self.workload.operator.replace('_', '-')}-{self.workload.digest}"
+        """Name of the task: kind, operator and digest of the workload."""
+        operator = self.workload.operator.replace("_", "-")
+        return f"{unit_kind(self.unit).task_prefix}{operator}-{self.workload.digest}"
+
+    @property
+    def key(self) -> str:
+        """Under which its records are kept: kind and digest of the workload."""
+        return f"{unit_kind(self.unit).task_prefix}{self.workload.digest}"
 
 
-def shape_text(workload: Workload) -> str:
-    """Extents of a workload in one line: input, kernel, strides, output; groups where there are.
-
-    Example: ``1x64x56x56 k3x3 s1x1 -> 64x56x56``.
-    """
-    window = workload.window
-    if isinstance(workload, MaxPoolWorkload):
-        channels = result = workload.channels
-        groups = 1
-    else:
-        channels, result = workload.in_channels, workload.out_channels
-        groups = workload.groups
-    text = f"{workload.batch}x{channels}x{workload.in_height}x{workload.in_width}"
-    text += f" k{window.kernel[0]}x{window.kernel[1]} s{window.strides[0]}x{window.strides[1]}"
-    if window.dilations != (1, 1):
-        text += f" d{window.dilations[0]}x{window.dilations[1]}"
-    if groups > 1:
-        text += f" g{groups}"
-    return f"{text} -> {result}x{workload.out_height}x{workload.out_width}"
+def task_key(name: str) -> str:
+    """Key of the task with that id."""
+    kind, underline, rest = name.rpartition("_")
+    return f"{kind}{underline}{rest.rpartition('-')[2]}"

@@ -86,6 +86,7 @@ class Requantization:
 class _OverWindows:
     """What follows from the extents of an operator that reads its input through a window."""
 
+    batch: int
     in_height: int
     in_width: int
     window: Window
@@ -97,6 +98,27 @@ class _OverWindows:
     @property
     def out_width(self) -> int:
         return self.window.output_size(self.in_height, self.in_width)[1]
+
+    @property
+    def _channels(self) -> tuple[int, int, int]:
+        """Channels that are read and written, and groups of them."""
+        raise NotImplementedError
+
+    @property
+    def shape(self) -> str:
+        """Extents in one line: input, kernel, strides, output; groups where there are.
+
+        Example: ``1x64x56x56 k3x3 s1x1 -> 64x56x56``.
+        """
+        window = self.window
+        channels, result, groups = self._channels
+        text = f"{self.batch}x{channels}x{self.in_height}x{self.in_width}"
+        text += f" k{window.kernel[0]}x{window.kernel[1]} s{window.strides[0]}x{window.strides[1]}"
+        if window.dilations != (1, 1):
+            text += f" d{window.dilations[0]}x{window.dilations[1]}"
+        if groups > 1:
+            text += f" g{groups}"
+        return f"{text} -> {result}x{self.out_height}x{self.out_width}"
 
     @cached_property
     def digest(self) -> str:
@@ -128,6 +150,10 @@ class ConvWorkload(_OverWindows):
     epilogue: Epilogue
     uniform: bool = False
     entry: bool = False
+
+    @property
+    def _channels(self) -> tuple[int, int, int]:
+        return self.in_channels, self.out_channels, self.groups
 
     @property
     def macs(self) -> int:
@@ -167,6 +193,10 @@ class MaxPoolWorkload(_OverWindows):
     window: Window
     clip_low: bool = False
     clip_high: bool = False
+
+    @property
+    def _channels(self) -> tuple[int, int, int]:
+        return self.channels, self.channels, 1
 
     @property
     def macs(self) -> int:

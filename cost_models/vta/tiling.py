@@ -7,12 +7,9 @@ saved models is the list of names.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.tensor.digest import digest
 from compiler_core.tensor.workload import ConvWorkload, MaxPoolWorkload, Workload
 from compiler_core.units.vta.legality.bound import Bound, lower_bound
 from compiler_core.units.vta.legality.default_schedule import estimate_cycles
@@ -26,6 +23,7 @@ from compiler_core.units.vta.schedule.schedule import BiasVariant, FoldVariant, 
 from compiler_core.units.vta.schedule.schedule_rows import ConvColumn, MaxPoolColumn, Rows
 from compiler_core.units.vta.structure.conv_structure import blocks, conv_structure
 from compiler_core.units.vta.structure.fold import fold_workload
+from cost_models.task_features import FeatureBatch
 from cost_models.vta.pipeline import predict
 
 Floats = npt.NDArray[np.float64]
@@ -84,25 +82,8 @@ FEATURES: tuple[tuple[str, str, str], ...] = (
 )
 
 NAMES = tuple(name for name, _, _ in FEATURES)
-SCHEMA = digest(NAMES)
-"""Digest of the names in their order: models of another schema are refused."""
 
 _INDEX = {name: index for index, name in enumerate(NAMES)}
-
-
-@dataclass(frozen=True)
-class FeatureBatch:
-    """Features of n schedules of one workload.
-
-    Attributes:
-        values: ``float32[n, features]``.
-        bound_cycles: What all of them are relative to.
-        walk_cycles: ``float64[n]``, cycles that the coarse walk predicts.
-    """
-
-    values: npt.NDArray[np.float32]
-    bound_cycles: int
-    walk_cycles: Floats
 
 
 def tiling_features(workload: Workload, rows: Rows, core: VtaCore) -> FeatureBatch:

@@ -14,10 +14,9 @@ from compiler_core.configuration.configuration import Configuration, read_config
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.targets.this_machine import require_npu
-from compiler_core.tensor.task import Task, shape_text
-from compiler_core.units.vta.legality.bound import lower_bound
-from compiler_core.units.vta.legality.choice import choose_schedules
-from compiler_core.units.vta.lower.layer import measure_layer
+from compiler_core.tensor.choice import choose_schedules
+from compiler_core.tensor.task import Task
+from compiler_core.units.registry import kind_of_machine
 from nest_tune.api.values import Arrays, PathName, samples_of
 from nest_tune.records.database import RecordDatabase
 from nest_tune.samplers.schedules.sampler import require_sampler
@@ -96,12 +95,13 @@ def tasks(
         profile = stored_profile(source.graph, samples_of(calibration, source.graph))
         configuration = with_default_scheme(configuration, source, profile)
         quantized = quantize_model(source, configuration, profile)
-    layers = model_layers(quantized.quantized)
+    layers = model_layers(quantized.quantized, chip.npu)
     found = model_tasks(layers)
-    schedules = choose_schedules(found, configuration.schedules, chip)
+    schedules = choose_schedules(found, configuration.schedules, chip.npu)
     counts = Counter(layer.task.id for part in layers for layer in part.layers)
+    known = kind_of_machine(chip.npu).tasks
     cycles = {
-        name: measure_layer(task.workload, schedules[name], chip.npu).cycles
+        name: known.measure(task.workload, schedules[name], chip.npu).cycles
         for name, task in found.items()
     }
     remember(found.values())
@@ -109,9 +109,9 @@ def tasks(
     return tuple(
         ModelTask(
             task,
-            shape_text(task.workload),
+            task.workload.shape,
             counts[name],
-            lower_bound(task.workload, chip.npu).cycles,
+            known.bound(task.workload, chip.npu).cycles,
             cycles[name],
             counts[name] * cycles[name] / total,
         )

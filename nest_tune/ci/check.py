@@ -22,6 +22,7 @@ from compiler_core.configuration.lock import Lock, LockedLayer
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.file_digest import file_digest
 from compiler_core.targets.load import load_target
+from compiler_core.units.unit import Machine
 from nest_tune.ci.lock import (
     ACCURACY_ENTRIES,
     Sources,
@@ -148,7 +149,9 @@ def check(
     compared: dict[str, tuple[str, ...]] = {}
     try:
         calibrated = sources.calibration_samples(source, free)
-        quantized, lost = _without_lost_tasks(quantize_model(source, free, calibrated), lock)
+        quantized, lost = _without_lost_tasks(
+            quantize_model(source, free, calibrated), lock, target.npu
+        )
         compiled = compile_model(quantized, target, progress=progress)
     except InfeasibleError as error:
         failed = Difference("compile", "a package", error.message, _layer_of(error.message, lock))
@@ -283,11 +286,11 @@ def _subjects(
 
 
 def _without_lost_tasks(
-    quantized: QuantizedModel, lock: Lock
+    quantized: QuantizedModel, lock: Lock, machine: Machine
 ) -> tuple[QuantizedModel, list[Difference]]:
     """Leaves out schedules of tasks that the model does not have (any more)."""
     configuration = quantized.configuration
-    known = model_tasks(model_layers(quantized.quantized))
+    known = model_tasks(model_layers(quantized.quantized, machine))
     lost = [name for name in configuration.schedules if name not in known]
     kept = {n: s for n, s in configuration.schedules.items() if n in known}
     found = [Difference("task", name, None, _layer_of(name, lock)) for name in lost]

@@ -16,7 +16,8 @@ from compiler_core.compile.sources import Arrays, FloatModel, read_samples
 from compiler_core.configuration.configuration import Configuration
 from compiler_core.configuration.lock import Lock, LockedLayer
 from compiler_core.files.file_digest import file_digest
-from compiler_core.units.vta.schedule.lowering_version import LOWERING_VERSION
+from compiler_core.units.registry import kind_of_machine
+from compiler_core.units.unit import Machine
 
 ACCURACY_ENTRIES = ("accuracy", "accuracy_drop")
 _VERSIONS = ("nest-tune", "numpy", "onnx", "onnxruntime")
@@ -81,7 +82,7 @@ def locked(compiled: CompiledModel, sources: Sources, folder: Path) -> Configura
         sources.samples if has_accuracy else 0,
         constants_sha256(compiled),
         dict(sorted(sources.shapes.items())),
-        versions(),
+        versions(compiled.executable.target.npu),
         locked_layers(compiled),
         "" if sources.calibration is None else _relative(sources.calibration, folder),
         "" if sources.calibration is None else file_digest(sources.calibration),
@@ -143,9 +144,10 @@ def constants_sha256(compiled: CompiledModel) -> str:
     return found.hexdigest()
 
 
-def versions() -> dict[str, str]:
-    """Of what compiles."""
-    found = {"lowering": str(LOWERING_VERSION), "python": platform.python_version()}
+def versions(machine: Machine) -> dict[str, str]:
+    """Of what compiles for a machine."""
+    lowering = kind_of_machine(machine).lowering_version
+    found = {"lowering": str(lowering), "python": platform.python_version()}
     for name in _VERSIONS:
         try:
             found[name] = metadata.version(name)

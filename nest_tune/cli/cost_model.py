@@ -5,14 +5,18 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from compiler_core.files.whole_file import require_writable
-from nest_tune.cli.options import AsJson, RecordStorage, TargetName
+from nest_tune.cli.options import EXAMPLE_TARGET, AsJson, RecordStorage, TargetName
 from nest_tune.cli.output import console, print_json
 from nest_tune.study.request.settings import DEFAULT_STORAGE
+
+if TYPE_CHECKING:
+    from compiler_core.units.unit import Machine
+    from nest_tune.tuning.knowledge import Knowledge
 
 app = typer.Typer(
     name="cost-model",
@@ -25,7 +29,7 @@ app = typer.Typer(
 
 @app.command(epilog="Example: nest-tune cost-model show --target vta --save model.json")
 def show(
-    target: TargetName = "vta",
+    target: TargetName = EXAMPLE_TARGET,
     storage: RecordStorage = DEFAULT_STORAGE,
     model: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A saved model; else one is trained.")
@@ -38,24 +42,27 @@ def show(
     """Show which features the model reads, and what each contributes."""
     require_writable(save, "--save")
 
+    from compiler_core.targets.load import load_npu_target
     from cost_models.boosted import BoostedModel
-    from cost_models.vta.tiling import FEATURES, SCHEMA
+    from cost_models.task_features import feature_schema, task_features
 
+    machine = load_npu_target(target).npu
+    columns = task_features(machine).columns
+    schema = feature_schema(columns)
     if model is not None:
-        learnt = BoostedModel.load(model)
+        learnt = BoostedModel.load(model, columns)
     else:
-        knowledge, core = _knowledge(target, storage)
-        learnt = knowledge.base_model(core, seed=0)
+        learnt = _knowledge(machine, storage).base_model(machine, seed=0)
     if save is not None:
-        learnt.save(save)
-    shares = learnt.importance()
+        learnt.save(save, columns)
+    shares = learnt.importance(columns)
     features = [
         {"name": name, "unit": unit, "meaning": meaning, "gain_share": shares.get(name, 0.0)}
-        for name, unit, meaning in FEATURES
+        for name, unit, meaning in columns
     ]
     features.sort(key=lambda feature: -float(str(feature["gain_share"])))
     if as_json:
-        document = {"rows": learnt.rows, "feature_schema": SCHEMA, "features": features}
+        document = {"rows": learnt.rows, "feature_schema": schema, "features": features}
         print_json("cost-model-show", document)
         return
     from rich.table import Table
@@ -65,21 +72,24 @@ def show(
         share = f"{float(str(f['gain_share'])):.1%}"
         table.add_row(str(f["name"]), str(f["unit"]), share, str(f["meaning"]))
     console().print(table)
-    print(f"trained on {learnt.rows} records; feature schema {SCHEMA}")
+    print(f"trained on {learnt.rows} records; feature schema {schema}")
 
 
 @app.command("eval", epilog="Example: nest-tune cost-model eval --target vta --json")
 def evaluate(
-    target: TargetName = "vta", storage: RecordStorage = DEFAULT_STORAGE, as_json: AsJson = False
+    target: TargetName = EXAMPLE_TARGET,
+    storage: RecordStorage = DEFAULT_STORAGE,
+    as_json: AsJson = False,
 ) -> None:
     """Predict every task from the records of the others: rank correlation, recall, error."""
     from compiler_core.errors import InputError
+    from compiler_core.targets.load import load_npu_target
     from cost_models.boosted import BoostedModel
     from cost_models.evaluation import cross_validate
     from nest_tune.tuning.knowledge import BASE
 
-    knowledge, core = _knowledge(target, storage)
-    data = knowledge.training_set(core)
+    machine = load_npu_target(target).npu
+    data = _knowledge(machine, storage).training_set(machine)
     if len(data) < 8:
         raise InputError(
             f"{len(data)} records of target {target}; an evaluation needs 8",
@@ -105,12 +115,10 @@ def evaluate(
     print("each task is predicted by a model that never saw it")
 
 
-def _knowledge(target: str, storage: str) -> Any:
-    from compiler_core.targets.load import load_npu_target
+def _knowledge(machine: Machine, storage: str) -> Knowledge:
     from nest_tune.records.database import RecordDatabase
     from nest_tune.tuning.knowledge import knowledge_of
 
-    core = load_npu_target(target).npu
     with closing(RecordDatabase(storage)) as database:
         snapshot = database.snapshot()
-    return knowledge_of(snapshot, core), core
+    return knowledge_of(snapshot, machine)

@@ -16,7 +16,7 @@ from pathlib import Path
 import typer
 
 from compiler_core.errors import CheckError, InputError, MissingDependencyError, NestTuneError
-from nest_tune.cli.options import AsJson
+from nest_tune.cli.options import EXAMPLE_TARGET, AsJson
 from nest_tune.cli.output import ExitCode, print_json, say, version
 
 EXAMPLE = "Example: nest-tune doctor --json > doctor.json"
@@ -99,6 +99,7 @@ def _checks() -> Iterator[Check]:
     if os.environ.get("RAY_ADDRESS"):
         yield _run("RAY_ADDRESS", _cluster)
     yield _run("targets", _targets)
+    yield _run("units", _units)
     yield _run("simulator", _simulator)
     yield _run("compiler", _compiler)
     yield _run("folder", _folder)
@@ -171,27 +172,21 @@ def _targets() -> str:
     return f"{len(names)} load: {', '.join(names)}"
 
 
+def _units() -> str:
+    """Every kind of unit can be loaded; a plug-in that is broken is named."""
+    from compiler_core.units.registry import unit_kind, unit_kinds
+
+    for name in unit_kinds():
+        unit_kind(name)
+    return f"{len(unit_kinds())} kinds: {', '.join(unit_kinds())}"
+
+
 def _simulator() -> str:
-    import numpy as np
-
     from compiler_core.targets.load import load_target
-    from compiler_core.units.vta.machine.program_file import read_program_file
-    from compiler_core.units.vta.machine.sample_program import sample_program
-    from compiler_core.units.vta.tool.simulate import simulate
+    from compiler_core.units.simulation import simulation
 
-    arrays = sample_program()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "sample.npz"
-        np.savez(path, allow_pickle=False, **arrays)
-        program = read_program_file(path)
-    result = simulate(program, load_target("vta").npu)
-    if result.error is not None:
-        raise CheckError(f"the built-in program is refused: {result.error.message}")
-    assert result.dram is not None
-    start, length = int(arrays["post_addr"][0]), int(arrays["post_len"][0])
-    if not np.array_equal(result.dram[start : start + length], arrays["post_data"]):
-        raise CheckError("the built-in program gives wrong bytes")
-    return f"built-in 3x3 convolution: bytes equal to NumPy, {result.cycles} cycles on vta"
+    target = load_target(EXAMPLE_TARGET)
+    return f"{simulation(target.npu).check(target.npu)} on {target.name}"
 
 
 def _compiler() -> str:
@@ -205,12 +200,12 @@ def _compiler() -> str:
     with tempfile.TemporaryDirectory() as folder:
         model, package = Path(folder) / "sample.onnx", Path(folder) / "package"
         onnx.save(sample_model(), model)
-        compile_package(model, "vta", package, calibration=samples)
+        compile_package(model, EXAMPLE_TARGET, package, calibration=samples)
         result = run(package, samples, check=True)
     metrics = result.metrics
     return (
         f"a tiny network compiled, packed, read and run: {result.samples} samples bit-exact, "
-        f"{metrics.npu_cycles:,} NPU cycles, {metrics.latency_ms:.3f} ms on vta"
+        f"{metrics.npu_cycles:,} NPU cycles, {metrics.latency_ms:.3f} ms on {EXAMPLE_TARGET}"
     )
 
 

@@ -15,6 +15,9 @@ from nest_tune.study.request.settings import DEFAULT_STORAGE
 if TYPE_CHECKING:
     from nest_tune.named import Named
 
+EXAMPLE_TARGET = "vta"
+"""Bundled target that commands take where none is given."""
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file.")]
 TargetName = Annotated[

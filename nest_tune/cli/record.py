@@ -173,16 +173,16 @@ def verify(
 
 def _different(snapshot: Any, target: str, count: int) -> list[dict[str, Any]]:
     from compiler_core.targets.load import load_npu_target
-    from compiler_core.units.vta.schedule.lowering_version import LOWERING_VERSION
-    from nest_tune.records.record import core_digest
+    from compiler_core.units.registry import kind_of_machine
+    from nest_tune.records.record import machine_digest
     from nest_tune.tuning.measure import measure
 
     core = load_npu_target(target).npu
-    key = (core_digest(core), LOWERING_VERSION)
+    key = (machine_digest(core), kind_of_machine(core).lowering_version)
     ours = [r for r in snapshot.records if (r.target, r.lowering) == key and r.cycles is not None]
     different = []
     for record in ours[:: max(1, len(ours) // count)][:count] if count and ours else []:
-        again = measure(record.workload(), record.schedule_value(), core)
+        again = measure(record.task_value().workload, record.schedule_value(), core)
         if again.cycles != record.cycles:
             entry = {"task": record.task, "schedule": record.schedule}
             different.append({**entry, "recorded": record.cycles, "measured": again.cycles})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from compiler_core.package.reader import Package
-    from compiler_core.units.vta.link.linker import CoreProgram, Launch, NpuSegment
 
 EXAMPLE = "Example: nest-tune run out --inputs x.npz --outputs y.npz --check"
 
@@ -113,17 +112,17 @@ class _Dump:
 
     def __call__(
         self,
-        segment: NpuSegment,
-        launch: Launch,
-        program: CoreProgram,
+        segment: Any,
+        launch: Any,
+        program: Any,
         before: npt.NDArray[np.uint8],
         after: npt.NDArray[np.uint8],
     ) -> None:
-        from compiler_core.units.vta.simulate.timing import time_program
+        from compiler_core.units.simulation import simulation
 
         target = self._package.executable.target
         core = target.npu
-        cycles = time_program(program.instructions, core.timing, core.geometry).cycles
+        cycles = simulation(core).cycles(program.instructions, core)
         document = {
             "schema": "nest-tune/launch/1",
             "target": target.name,

@@ -73,7 +73,7 @@ def show(
         asked = with_default_scheme(asked, source, profile)
         default = asked.scheme.quantization()
         quantized = quantize_model(source, asked, profile)
-    tasks = model_tasks(model_layers(quantized.quantized))
+    tasks = model_tasks(model_layers(quantized.quantized, chip.npu))
     if task is not None:
         matching = [found for name, found in tasks.items() if name.startswith(task)]
         _show_task(matching[0] if len(matching) == 1 else find(task), chip, as_json)
@@ -103,21 +103,20 @@ def show(
 
 
 def _tiling_size(task: Task, chip: Target) -> int:
-    from search_spaces.vta.tiling import TilingSpace
+    from search_spaces.task_space import task_space
 
-    return TilingSpace(task.workload, chip.npu.geometry).product_size
+    return task_space(task.workload, chip.npu).product_size
 
 
 def _show_task(task: Task, chip: Target, as_json: bool) -> None:
-    from compiler_core.tensor.task import shape_text
-    from search_spaces.vta.tiling import TilingSpace
+    from search_spaces.task_space import task_space
 
-    space = TilingSpace(task.workload, chip.npu.geometry)
+    space = task_space(task.workload, chip.npu)
     pruning = space.pruning()
     if as_json:
         body = {
             "task": task.id,
-            "shape": shape_text(task.workload),
+            "shape": task.workload.shape,
             "digest": space.digest,
             "parameters": [_parameter(p) for p in space.parameters],
             "product_size": space.product_size,
@@ -132,7 +131,7 @@ def _show_task(task: Task, chip: Target, as_json: bool) -> None:
     from rich.table import Table
 
     out = console()
-    out.print(f"task {task.id}: {shape_text(task.workload)}")
+    out.print(f"task {task.id}: {task.workload.shape}")
     out.print(_table(space.parameters))
     table = Table("rule", "removes", "left", box=None)
     table.add_row("all points", "", f"{space.product_size:,}")

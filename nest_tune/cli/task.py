@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,8 +15,7 @@ from nest_tune.cli.output import console, print_json
 if TYPE_CHECKING:
     from compiler_core.targets.target import Target
     from compiler_core.tensor.task import Task
-    from compiler_core.units.vta.schedule.schedule import Schedule
-    from compiler_core.units.vta.simulate.timing_result import TimingResult
+    from compiler_core.units.unit import TaskCost, TaskSchedule
     from nest_tune.api.tasks import ModelTask
 
 app = typer.Typer(
@@ -130,26 +128,26 @@ def measure(
 ) -> None:
     """Measure one given schedule of a task: cycles, bytes, utilization."""
     from compiler_core.targets.load import load_npu_target
-    from compiler_core.units.vta.legality.choice import check_schedule
-    from compiler_core.units.vta.lower.layer import measure_layer
+    from compiler_core.tensor.choice import check_schedule
+    from compiler_core.units.registry import kind_of_machine
     from nest_tune.stores.task_store import find
 
     chip = load_npu_target(target)
     chosen = find(task)
     given = _read_schedule(schedule, chosen.id)
-    check_schedule(f"schedule of task {chosen.id}", chosen.workload, given, chip)
-    timing = measure_layer(chosen.workload, given, chip.npu)
-    document = _measurement(chosen, given, timing, chip)
+    check_schedule(f"schedule of task {chosen.id}", chosen, given, chip.npu)
+    cost = kind_of_machine(chip.npu).tasks.measure(chosen.workload, given, chip.npu)
+    document = _measurement(chosen, given, cost, chip)
     if as_json:
         print_json("task-measure", document)
         return
     print(
-        f"{chosen.id}: {timing.cycles:,} cycles, bound {document['bound_cycles']:,} "
+        f"{chosen.id}: {cost.cycles:,} cycles, bound {document['bound_cycles']:,} "
         f"({document['utilization']:.1%}), {document['dram_bytes']:,} DRAM bytes"
     )
 
 
-def _read_schedule(path: Path, task: str) -> Schedule:
+def _read_schedule(path: Path, task: str) -> TaskSchedule:
     from compiler_core.configuration.configuration import (
         CONFIGURATION_SCHEMA,
         read_configuration_document,
@@ -160,7 +158,8 @@ def _read_schedule(path: Path, task: str) -> Schedule:
 
     document = read_toml(path)
     if document.get("schema") != CONFIGURATION_SCHEMA:
-        return read_schedule(document, str(path))
+        given: TaskSchedule = read_schedule(task, document, str(path))
+        return given
     schedules = read_configuration_document(document, str(path)).schedules
     if task not in schedules:
         raise InputError(f"{path}: no schedule for task {task}")
@@ -168,29 +167,24 @@ def _read_schedule(path: Path, task: str) -> Schedule:
 
 
 def _measurement(
-    task: Task, schedule: Schedule, timing: TimingResult, chip: Target
+    task: Task, schedule: TaskSchedule, cost: TaskCost, chip: Target
 ) -> dict[str, Any]:
-    from compiler_core.executable.report import MEMORIES
     from compiler_core.files.plain import to_plain
-    from compiler_core.tensor.task import shape_text
-    from compiler_core.units.vta.legality.bound import lower_bound
+    from compiler_core.units.registry import kind_of_machine
 
-    bound = lower_bound(task.workload, chip.npu)
-    moved = {name: getattr(timing.traffic, name).data_bytes for name in MEMORIES}
+    bound = kind_of_machine(chip.npu).tasks.bound(task.workload, chip.npu)
     return {
         "task": task.id,
         "target": chip.name,
         "operator": task.workload.operator,
-        "shape": shape_text(task.workload),
-        "cycles": timing.cycles,
+        "shape": task.workload.shape,
+        "cycles": cost.cycles,
         "bound_cycles": bound.cycles,
-        "utilization": bound.cycles / timing.cycles,
+        "utilization": bound.cycles / cost.cycles,
         "limited_by": bound.limited_by,
-        "energy_mj": (timing.energy_pj or 0.0) * 1e-9,
-        "dram_bytes": sum(moved.values()),
-        "bytes": moved,
-        "modules": {
-            name: asdict(getattr(timing, name)) for name in ("load", "compute", "store", "fetch")
-        },
+        "energy_mj": (cost.energy_pj or 0.0) * 1e-9,
+        "dram_bytes": cost.dram_bytes,
+        "bytes": dict(cost.moved_bytes),
+        "modules": {name: dict(account) for name, account in cost.modules.items()},
         "schedule": to_plain(schedule),
     }

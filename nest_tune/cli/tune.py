@@ -83,10 +83,10 @@ def tune(
             progress=progress,
         )
     if anneal and not result.annealed:
-        from nest_tune.tuning.tune import staying_violations
+        from nest_tune.tuning.tune import program_obstacles
 
-        for reason in staying_violations(result.task, chip.npu)[:1]:
-            print(f"nothing annealed, the layer does not stay on chip: {reason}", file=sys.stderr)
+        for reason in program_obstacles(result.task, chip.npu)[:1]:
+            print(f"nothing annealed: {reason}", file=sys.stderr)
     if output is not None:
         text = _toml(result)
         write_atomically(output, lambda stream: stream.write(text.encode()))
@@ -135,12 +135,11 @@ def _state(search: TaskSearch) -> str:
 
 def _document(result: TaskResult, chip: Target, wall_s: float, exhaustive: bool) -> dict[str, Any]:
     from compiler_core.files.plain import to_plain
-    from compiler_core.tensor.task import shape_text
 
     document = {
         "task": result.task.id,
         "target": chip.name,
-        "shape": shape_text(result.task.workload),
+        "shape": result.task.workload.shape,
         "best_cycles": result.best_cycles,
         "default_cycles": result.default_cycles,
         "bound_cycles": result.bound_cycles,

@@ -11,11 +11,9 @@ from typing import Any
 
 from compiler_core.errors import InputError
 from compiler_core.files.plain import from_plain, refuse_unknown, to_plain
-from compiler_core.tensor.digest import digest
 from compiler_core.tensor.task import Task
-from compiler_core.tensor.workload import ConvWorkload, MaxPoolWorkload, Workload
-from compiler_core.units.vta.machine.hardware import VtaCore
-from compiler_core.units.vta.schedule.schedule import Schedule, schedule_kind
+from compiler_core.units.registry import kind_of_id, kind_of_machine
+from compiler_core.units.unit import Machine, TaskSchedule
 
 
 class Outcome(Enum):
@@ -34,9 +32,9 @@ class Record:
     """One measurement.
 
     Attributes:
-        task: Digest of the workload.
+        task: Key of the task: kind of unit and digest of the workload.
         schedule: Digest of the schedule.
-        target: Digest of the core that ran it.
+        target: Digest of the machine that ran it.
         lowering: Version of the lowering.
         outcome: How it ended.
         cycles: Its cost, ``None`` where there is none.
@@ -76,35 +74,34 @@ class Record:
         """Whether the checksum holds."""
         return self.checksum == self.expected_checksum()
 
-    def workload(self) -> Workload:
-        """The workload that was measured.
+    def task_value(self) -> Task:
+        """The task that was measured.
 
         Raises:
-            InputError: Its text is none.
+            InputError: The kind of unit is not known, or its text is no workload.
         """
-        document = json.loads(self.workload_text)
-        pooled = isinstance(document, dict) and "channels" in document
-        kind: type[Workload] = MaxPoolWorkload if pooled else ConvWorkload
-        return from_plain(kind, document, f"record {self.task}: workload")
+        kind, document = kind_of_id(self.task), json.loads(self.workload_text)
+        where = f"record {self.task}: workload"
+        return Task(kind.name, kind.documents.workload(document, where))
 
-    def schedule_value(self) -> Schedule:
+    def schedule_value(self) -> Any:
         """The schedule that was measured.
 
         Raises:
-            InputError: Its text is none.
+            InputError: The kind of unit is not known, or its text is none.
         """
-        document = json.loads(self.schedule_text)
-        return from_plain(schedule_kind(document), document, f"record {self.schedule}: schedule")
+        kind, document = kind_of_id(self.task), json.loads(self.schedule_text)
+        return kind.documents.schedule(document, f"record {self.schedule}: schedule")
 
 
-def core_digest(core: VtaCore) -> str:
-    """Key of what cycles depend on in a target: geometry and timing of one core."""
-    return digest((core.geometry, core.timing))
+def machine_digest(machine: Machine) -> str:
+    """Key of what cycles depend on in a machine."""
+    return kind_of_machine(machine).documents.machine_digest(machine)
 
 
 def record_of(
     task: Task,
-    schedule: Schedule,
+    schedule: TaskSchedule,
     target: str,
     lowering: int,
     outcome: Outcome,
@@ -113,7 +110,7 @@ def record_of(
 ) -> Record:
     """Builds a sealed record."""  # fmt: skip
     return Record(
-        task.workload.digest,
+        task.key,
         schedule.digest,
         target,
         lowering,
@@ -181,8 +178,8 @@ def record_from_plain(document: Any, where: str) -> Record:
     )
     if not record.is_sound:
         raise InputError(f"{where}: checksum {record.checksum!r} does not fit its content")
-    if record.workload().digest != record.task:
-        raise InputError(f"{where}: task {record.task!r} is not the digest of its workload")
+    if record.task_value().key != record.task:
+        raise InputError(f"{where}: task {record.task!r} is not the key of its workload")
     if record.schedule_value().digest != record.schedule:
         raise InputError(f"{where}: schedule {record.schedule!r} is not the digest of its values")
     if (record.cycles is None or record.cycles <= 0) and record.outcome is Outcome.CORRECT:

@@ -250,7 +250,8 @@ class _Changes:
         return self._judged(replace(effect, metrics=metrics, untuned=untuned))
 
     def _tasks(self, decisions: Mapping[str, object]) -> list[str]:
-        return list(model_tasks(model_layers(self._bench.quantized(decisions).quantized)))
+        quantized, machine = self._bench.quantized(decisions).quantized, self._bench.target.npu
+        return list(model_tasks(model_layers(quantized, machine)))
 
     def _schedules(self, decisions: Mapping[str, object]) -> dict[str, object]:
         """Tuned schedules of the study for the tasks of a candidate."""

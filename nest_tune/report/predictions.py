@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.targets.load import load_target
+from compiler_core.tensor.task import task_key
 from cost_models.boosted import BoostedModel
 from cost_models.evaluation import quality
 from cost_models.training import TrainingSet
 from nest_tune.records.database import RecordDatabase, Snapshot
-from nest_tune.records.record import core_digest
+from nest_tune.records.record import machine_digest
 from nest_tune.report.charts import ScatterChart
 from nest_tune.report.data import Predictions
 from nest_tune.study.store.result import StudyResult
@@ -38,9 +39,9 @@ def predictions(result: StudyResult, storage: str) -> Predictions | None:
     """
     core = load_target(result.settings.target).npu
     with closing(RecordDatabase(storage)) as database:
-        known = database.snapshot(target=core_digest(core))
+        known = database.snapshot(target=machine_digest(core))
     wanted = {
-        (name.rpartition("-")[2], schedule)
+        (task_key(name), schedule)
         for name, task in result.tasks.items()
         for schedule in task.records
     }

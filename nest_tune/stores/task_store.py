@@ -18,7 +18,7 @@ from compiler_core.files.plain import from_plain, refuse_unknown, to_plain
 from compiler_core.files.small_file import read_small_file
 from compiler_core.files.whole_file import write_atomically
 from compiler_core.tensor.task import Task
-from compiler_core.tensor.workload import ConvWorkload, MaxPoolWorkload, Workload
+from compiler_core.units.registry import unit_kind
 
 TASK_SCHEMA = "nest-tune/task/1"
 
@@ -89,7 +89,6 @@ def find(name: str) -> Task:
     return task
 
 
-_EXTENT_MAX = 1 << 16
 _HINT = "nest-tune task list MODEL --target T shows the tasks of a model and makes them known"
 
 
@@ -102,42 +101,6 @@ def _read(path: Path) -> Task:
     if not isinstance(document, dict) or document.get("schema") != TASK_SCHEMA:
         raise InputError(f"task {path}: schema {TASK_SCHEMA!r} is needed")
     refuse_unknown(document, ["schema", "id", "unit", "workload"], f"task {path}")
-    workload = document.get("workload")
-    pooled = isinstance(workload, dict) and "channels" in workload
-    kind: type[Workload] = MaxPoolWorkload if pooled else ConvWorkload
     unit = from_plain(str, document.get("unit"), f"task {path}: unit")
-    task = Task(unit, from_plain(kind, workload, f"task {path}: workload"))
-    _require_extents(task.workload, f"task {path}: workload")
-    return task
-
-
-def _require_extents(workload: Workload, where: str) -> None:
-    window = workload.window
-    numbers = [workload.batch, workload.in_height, workload.in_width]
-    numbers += [*window.kernel, *window.strides, *window.dilations]
-    if isinstance(workload, MaxPoolWorkload):
-        numbers.append(workload.channels)
-    else:
-        numbers += [workload.in_channels, workload.out_channels, workload.groups]
-        bits = workload.epilogue.bias_bits
-        if not 0 <= bits <= 32 or not 0 <= (workload.epilogue.residual_bits or 0) <= 24:
-            raise InputError(
-                f"{where}: epilogue {workload.epilogue} is out of range; allowed are 0 to 32 bias "
-                "bits and 0 to 24 residual bits"
-            )
-    if not all(1 <= number <= _EXTENT_MAX for number in numbers):
-        raise InputError(f"{where}: extents {numbers}: one is not within 1 to {_EXTENT_MAX}")
-    if not all(0 <= pad <= _EXTENT_MAX for pad in window.pads):
-        raise InputError(f"{where}: pads {window.pads}; allowed are 0 to {_EXTENT_MAX}")
-    if workload.out_height < 1 or workload.out_width < 1:
-        raise InputError(
-            f"{where}: its window does not fit its image: {window} over {workload.in_height} rows "
-            f"of {workload.in_width}"
-        )
-    if isinstance(workload, ConvWorkload) and (
-        workload.in_channels % workload.groups or workload.out_channels % workload.groups
-    ):
-        raise InputError(
-            f"{where}: {workload.groups} groups do not divide the channels, {workload.in_channels} "
-            f"read and {workload.out_channels} written"
-        )
+    read = unit_kind(unit).documents.workload
+    return Task(unit, read(document.get("workload"), f"task {path}: workload", bounded=True))

@@ -13,7 +13,7 @@ from pathlib import Path
 from compiler_core.compile.sources import read_samples
 from compiler_core.errors import NestTuneError
 from nest_tune.records.database import RecordDatabase
-from nest_tune.records.record import core_digest
+from nest_tune.records.record import machine_digest
 from nest_tune.records.sharing import SharedRecords
 from nest_tune.runners.environment import passed
 from nest_tune.runners.runner import RunnerOptions, Setup, make_runner
@@ -123,7 +123,7 @@ def make_tuner(
         return Untuned(ground.target)
     database = RecordDatabase(storage.url)
     tuned = {name: tuned_from_plain(value) for name, value in storage.tasks(study).items()}
-    target = core_digest(core)
+    target = machine_digest(core)
     start = database.snapshot(target=target, until=study.document["records"]["newest"])
     own = own_records(database.snapshot(target=target), core, tuned)
     sampler = "xgb" if settings.sampler == "exhaustive" else settings.sampler

@@ -10,17 +10,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from compiler_core.errors import InputError
-from compiler_core.tensor.workload import Workload
-from compiler_core.units.vta.machine.hardware import VtaCore
-from compiler_core.units.vta.schedule.lowering_version import LOWERING_VERSION
-from compiler_core.units.vta.schedule.resident_schedule import ResidentSchedule
-from compiler_core.units.vta.schedule.schedule import Schedule
-from compiler_core.units.vta.schedule.schedule_rows import to_rows
+from compiler_core.tensor.task import Task
+from compiler_core.units.registry import kind_of_machine
+from compiler_core.units.unit import Machine, TaskSchedule
 from cost_models.boosted import BoostedModel, Boosting
+from cost_models.task_features import task_features
 from cost_models.training import TrainingSet
-from cost_models.vta.tiling import tiling_features
 from nest_tune.records.database import Snapshot
-from nest_tune.records.record import Outcome, Record, core_digest
+from nest_tune.records.record import Outcome, Record, machine_digest
+from search_spaces.task_space import task_space
 
 BASE = Boosting(members=3, trees=120, depth=6, learning_rate=0.1, minimum_weight=3.0)
 MOST_ROWS_PER_TASK = 400
@@ -33,22 +31,22 @@ class Knowledge:
 
     Attributes:
         snapshot: The records.
-        target: Digest of the core that they are about.
+        target: Digest of the machine that they are about.
         lowering: Version of the lowering that they are about.
     """
 
     snapshot: Snapshot = field(default_factory=Snapshot)
     target: str = ""
-    lowering: int = LOWERING_VERSION
+    lowering: int = 0
 
     @property
     def digest(self) -> str:
         """Key of the snapshot."""
         return self.snapshot.digest
 
-    def of(self, workload: Workload) -> list[tuple[Schedule, Record]]:
+    def of(self, task: Task) -> list[tuple[TaskSchedule, Record]]:
         """Records of one task on this target and lowering."""
-        wanted = (workload.digest, self.target, self.lowering)
+        wanted = (task.key, self.target, self.lowering)
         found = []
         for record in self.snapshot.records:
             if (record.task, record.target, record.lowering) == wanted:
@@ -58,12 +56,12 @@ class Knowledge:
                     continue  # of an older version of this schedule
         return found
 
-    def training_set(self, core: VtaCore, without: Iterable[str] = ()) -> TrainingSet:
+    def training_set(self, machine: Machine, without: Iterable[str] = ()) -> TrainingSet:
         """Everything a base model may learn from.
 
         Args:
-            core: The target; records of others do not count.
-            without: Digests of tasks to leave out: each learns its own records separately.
+            machine: The target; records of others do not count.
+            without: Keys of tasks to leave out: each learns its own records separately.
         """
         left_out = set(without)
         tasks: dict[str, list[Record]] = {}
@@ -71,32 +69,35 @@ class Knowledge:
             ours = record.target == self.target and record.lowering == self.lowering
             if ours and record.outcome is Outcome.CORRECT and record.task not in left_out:
                 tasks.setdefault(record.task, []).append(record)
-        parts = []
-        # In the order of their digests: the same records teach the same, however they came.
+        parts, known = [], task_features(machine)
+        # In the order of their keys: the same records teach the same, however they came.
         for number, name in enumerate(sorted(tasks)):
             records = tasks[name]
             records.sort(key=lambda record: (record.cycles or 0, record.schedule))
             chosen = records[:MOST_ROWS_PER_TASK]
             try:
-                workload = chosen[0].workload()
+                workload = chosen[0].task_value().workload
                 schedules = [record.schedule_value() for record in chosen]
             except InputError:
                 continue  # of an older version of these types
             pairs = zip(schedules, chosen, strict=True)
-            # Programs that are spelled out have no tiles to learn from.
-            tiled = [(s, r) for s, r in pairs if not isinstance(s, ResidentSchedule)]
-            if not tiled:
+            space = task_space(workload, machine)
+            # Programs that are spelled out have no parameters to learn from.
+            held = [(schedule, record) for schedule, record in pairs if space.holds(schedule)]
+            if not held:
                 continue
-            features = tiling_features(workload, to_rows([schedule for schedule, _ in tiled]), core)
-            cycles = [float(record.cycles or 0) for _, record in tiled]
+            rows = space.rows_of([schedule for schedule, _ in held])
+            features = known.features(workload, rows, machine)
+            cycles = [float(record.cycles or 0) for _, record in held]
             parts.append(TrainingSet.of(features, cycles, number))
         return TrainingSet.join(parts)
 
-    def base_model(self, core: VtaCore, seed: int, without: Iterable[str] = ()) -> BoostedModel:
+    def base_model(self, machine: Machine, seed: int, without: Iterable[str] = ()) -> BoostedModel:
         """A model of what other tasks teach."""
-        return BoostedModel.train(self.training_set(core, without), seed, BASE)
+        return BoostedModel.train(self.training_set(machine, without), seed, BASE)
 
 
-def knowledge_of(snapshot: Snapshot, core: VtaCore) -> Knowledge:
-    """The knowledge that a snapshot holds about a core."""
-    return Knowledge(snapshot, core_digest(core))
+def knowledge_of(snapshot: Snapshot, machine: Machine) -> Knowledge:
+    """The knowledge that a snapshot holds about a machine."""
+    version = kind_of_machine(machine).lowering_version
+    return Knowledge(snapshot, machine_digest(machine), version)

@@ -9,18 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from compiler_core.errors import NestTuneError
-from compiler_core.files.plain import from_plain, to_plain
+from compiler_core.files.plain import to_plain
 from compiler_core.tensor.task import Task
-from compiler_core.tensor.workload import ConvWorkload, MaxPoolWorkload, Workload
-from compiler_core.units.vta.lower.layer import measure_layer
-from compiler_core.units.vta.machine.hardware import VtaCore
-from compiler_core.units.vta.schedule.lowering_version import LOWERING_VERSION
-from compiler_core.units.vta.schedule.schedule import Schedule
-from compiler_core.units.vta.schedule.schedule_rows import from_row, to_row
-from nest_tune.records.record import Outcome, Record, core_digest, record_of
+from compiler_core.units.registry import kind_of_machine, unit_kind
+from compiler_core.units.unit import Machine, TaskSchedule, TaskWorkload
+from nest_tune.records.record import Outcome, Record, machine_digest, record_of
 
 if TYPE_CHECKING:
     from nest_tune.records.database import Key
@@ -28,7 +22,6 @@ if TYPE_CHECKING:
     from nest_tune.runners.runner import Runner, Setup
 
 TIMEOUT_S = 60.0
-UNIT = "vta"
 
 
 @dataclass(frozen=True)
@@ -46,22 +39,20 @@ class Measurement:
     dram_bytes: int = 0
 
 
-def measure(workload: Workload, schedule: Schedule, core: VtaCore) -> Measurement:
+def measure(workload: TaskWorkload, schedule: TaskSchedule, machine: Machine) -> Measurement:
     """Lowers and times one schedule; what the lowering refuses is an outcome, not an error."""
     try:
-        result = measure_layer(workload, schedule, core)
+        cost = kind_of_machine(machine).tasks.measure(workload, schedule, machine)
     except NestTuneError:
         return Measurement(Outcome.COMPILE)
-    traffic = result.traffic
-    memories = (traffic.uop, traffic.wgt, traffic.inp, traffic.acc, traffic.out, traffic.fetch)
-    return Measurement(Outcome.CORRECT, result.cycles, sum(m.data_bytes for m in memories))
+    return Measurement(Outcome.CORRECT, cost.cycles, cost.dram_bytes)
 
 
 class Measurer:
     """Measures batches.
 
     Args:
-        core: Where the schedules run.
+        machine: Where the schedules run.
         jobs: Worker processes; with one, everything happens in this process.
         timeout_s: Time of one measurement on a worker.
         workers: Makes another runner than that of ``jobs`` processes.
@@ -73,7 +64,7 @@ class Measurer:
 
     def __init__(
         self,
-        core: VtaCore,
+        machine: Machine,
         jobs: int = 1,
         timeout_s: float = TIMEOUT_S,
         *,
@@ -82,13 +73,13 @@ class Measurer:
         poll: Callable[[], None] = lambda: None,
         replay: bool = False,
     ) -> None:
-        self._core, self._jobs, self._timeout_s = core, jobs, timeout_s
+        self._machine, self._jobs, self._timeout_s = machine, jobs, timeout_s
         self._replay = replay
         self._workers, self._shared, self._poll = workers, shared, poll
         self._runner: Runner | None = None
         self._tickets = 0
 
-    def measure(self, work: Sequence[tuple[Workload, Schedule]]) -> list[Measurement]:
+    def measure(self, work: Sequence[tuple[TaskWorkload, TaskSchedule]]) -> list[Measurement]:
         """Measures schedules; the results are in their order, whoever finished first.
 
         Raises:
@@ -96,8 +87,9 @@ class Measurer:
         """
         if self._shared is None or not work:
             return self._measure(work)
-        target = core_digest(self._core)
-        keys = [(w.digest, s.digest, target, LOWERING_VERSION) for w, s in work]
+        kind, target = kind_of_machine(self._machine), machine_digest(self._machine)
+        version = kind.lowering_version
+        keys = [(Task(kind.name, w).key, s.digest, target, version) for w, s in work]
         subjects = dict(zip(keys, work, strict=True))
 
         def make(wanted: Sequence[Key]) -> list[Record]:
@@ -106,12 +98,12 @@ class Measurer:
                 workload, schedule = chosen[0]
                 raise NestTuneError(
                     f"runner replay: the records lack {len(chosen)} of {len(work)} schedules of "
-                    f"task {Task(UNIT, workload).id}, one of them {schedule.digest}",
+                    f"task {Task(kind.name, workload).id}, one of them {schedule.digest}",
                     hint="--runner local measures them",
                 )
             return [
                 record_of(
-                    Task(UNIT, workload), schedule, target, LOWERING_VERSION,
+                    Task(kind.name, workload), schedule, target, version,
                     done.outcome, done.cycles, done.dram_bytes,
                 )
                 for (workload, schedule), done in zip(chosen, self._measure(chosen), strict=True)
@@ -121,12 +113,12 @@ class Measurer:
         found = [records[key] for key in keys]
         return [Measurement(r.outcome, r.cycles, r.dram_bytes) for r in found]
 
-    def _measure(self, work: Sequence[tuple[Workload, Schedule]]) -> list[Measurement]:
+    def _measure(self, work: Sequence[tuple[TaskWorkload, TaskSchedule]]) -> list[Measurement]:
         if (self._jobs == 1 and self._workers is None) or len(work) < 2:
-            return [measure(workload, schedule, self._core) for workload, schedule in work]
+            return [measure(workload, schedule, self._machine) for workload, schedule in work]
         return self._on_workers(work)
 
-    def _on_workers(self, work: Sequence[tuple[Workload, Schedule]]) -> list[Measurement]:
+    def _on_workers(self, work: Sequence[tuple[TaskWorkload, TaskSchedule]]) -> list[Measurement]:
         from nest_tune.runners.runner import ATTEMPTS, Ending, Work
 
         runner = self._started()
@@ -134,7 +126,7 @@ class Measurer:
 
         def submit(index: int, attempt: int) -> None:
             workload, schedule = work[index]
-            payload = {"workload": to_plain(workload), "row": list(to_row(schedule))}
+            payload = {"workload": to_plain(workload), "schedule": to_plain(schedule)}
             call = "nest_tune.tuning.measure:serve_measurement"
             calls[self._tickets] = (index, attempt)
             runner.submit(Work(self._tickets, call, payload, self._timeout_s))
@@ -159,7 +151,8 @@ class Measurer:
         from nest_tune.runners.runner import RunnerOptions, Setup, make_runner
 
         if self._runner is None:
-            setup = Setup("nest_tune.tuning.measure:serve_core", to_plain(self._core))
+            plain = {"kind": self._machine.kind, "machine": to_plain(self._machine)}
+            setup = Setup("nest_tune.tuning.measure:serve_machine", plain)
             if self._workers is not None:
                 self._runner = self._workers(setup)
             else:
@@ -189,16 +182,15 @@ def _read(answer: Any) -> Measurement:
     return Measurement(Outcome.TIMEOUT if timed_out else Outcome.RUNTIME)
 
 
-def serve_core(plain: Any) -> VtaCore:
-    """State of a worker: the core that everything runs on."""
-    return from_plain(VtaCore, plain, "core")
+def serve_machine(plain: Any) -> Machine:
+    """State of a worker: the machine that everything runs on."""
+    machine: Machine = unit_kind(plain["kind"]).documents.machine(plain["machine"], "machine")
+    return machine
 
 
-def serve_measurement(core: VtaCore, payload: Any) -> list[Any]:
+def serve_measurement(machine: Machine, payload: Any) -> list[Any]:
     """One measurement on a worker."""
-    document = payload["workload"]
-    kind: type[Workload] = MaxPoolWorkload if "channels" in document else ConvWorkload
-    workload = from_plain(kind, document, "workload")
-    schedule = from_row(workload, np.array(payload["row"], np.int64))
-    done = measure(workload, schedule, core)
+    read = kind_of_machine(machine).documents
+    workload = read.workload(payload["workload"], "workload")
+    done = measure(workload, read.schedule(payload["schedule"], "schedule"), machine)
     return [done.outcome.value, done.cycles, done.dram_bytes]

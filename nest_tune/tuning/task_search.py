@@ -14,19 +14,16 @@ import numpy as np
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.tensor.digest import digest
 from compiler_core.tensor.task import Task
-from compiler_core.units.vta.legality.bound import lower_bound
-from compiler_core.units.vta.legality.default_schedule import default_schedule
-from compiler_core.units.vta.machine.hardware import VtaCore
-from compiler_core.units.vta.schedule.lowering_version import LOWERING_VERSION
-from compiler_core.units.vta.schedule.resident_schedule import ResidentSchedule
-from compiler_core.units.vta.schedule.schedule import Schedule
+from compiler_core.units.registry import kind_of_machine
+from compiler_core.units.unit import Machine, TaskSchedule
 from cost_models.boosted import BoostedModel
 from cost_models.evaluation import batch_quality
-from nest_tune.records.record import Outcome, Record, core_digest, record_of
+from nest_tune.records.record import Outcome, Record, machine_digest, record_of
 from nest_tune.samplers.schedules.sampler import Point, Problem, make_sampler
 from nest_tune.tuning.knowledge import Knowledge
 from nest_tune.tuning.measure import Measurement, Measurer
-from search_spaces.vta.tiling import TilingSpace
+from nest_tune.tuning.program_search import is_program
+from search_spaces.task_space import task_space
 
 BATCH = 16
 
@@ -46,11 +43,11 @@ class TaskResult:
         history: Best cycles so far, after each known record and measurement.
         outcomes: How many measurements ended in which way.
         least_cycles: What no schedule of the space can beat, as far as it was proven.
-        annealed: Programs of a layer that stays on chip that were timed.
+        annealed: Programs that were timed beyond the space.
     """
 
     task: Task
-    best: Schedule
+    best: TaskSchedule
     best_cycles: int
     default_cycles: int
     bound_cycles: int
@@ -73,7 +70,7 @@ class TaskSearch:
 
     Args:
         task: What is tuned.
-        core: Where it runs.
+        machine: Where it runs.
         sampler: Name of the sampler.
         seed: Of the study; the task's own random stream derives from it.
         knowledge: The records at the start.
@@ -82,7 +79,7 @@ class TaskSearch:
     """
 
     task: Task
-    core: VtaCore
+    machine: Machine
     sampler: str = "xgb"
     seed: int = 0
     knowledge: Knowledge = field(default_factory=Knowledge)
@@ -91,25 +88,32 @@ class TaskSearch:
 
     def __post_init__(self) -> None:
         workload = self.task.workload
-        self.space = TilingSpace(workload, self.core.geometry)
+        self._kind = kind_of_machine(self.machine)
+        if self.task.unit != self._kind.name:
+            raise InputError(
+                f"task {self.task.id} is for units of kind {self.task.unit!r}; the target's are of "
+                f"kind {self._kind.name!r}",
+                hint="nest-tune task list MODEL --target T lists tasks of another target",
+            )
+        self.space = task_space(workload, self.machine)
         try:
-            self._default = default_schedule(workload, self.core)
+            self._default: TaskSchedule = self._kind.tasks.default(workload, self.machine)
         except InfeasibleError:
             self.space.require_not_empty()  # says which rules emptied it
             raise
-        self.bound_cycles = lower_bound(workload, self.core).cycles
+        self.bound_cycles = self._kind.tasks.bound(workload, self.machine).cycles
         self._start: Point = self.space.encode(self._default)
         if not self.space.is_legal(self._start):
             self.space.require_not_empty()
         # The stream depends on the task, not on the order in which tasks are searched.
-        seed = int(digest((self.seed, workload.digest), 12), 16)
-        problem = Problem(self.space, self.core, self._start, seed, self.base)
+        seed = int(digest((self.seed, self.task.key), 12), 16)
+        problem = Problem(self.space, self.machine, self._start, seed, self.base)
         self._problem = problem
         self._sampler = make_sampler(self.sampler, problem)
-        self._target = core_digest(self.core)
+        self._target = machine_digest(self.machine)
         self._replay: dict[str, Measurement] = {}
-        self._schedules: dict[Point, Schedule] = {self._start: self._default}
-        self._best: tuple[int, Schedule] | None = None
+        self._schedules: dict[Point, TaskSchedule] = {self._start: self._default}
+        self._best: tuple[int, TaskSchedule] | None = None
         self._default_cycles = 0
         self._history: list[int] = []
         self._outcomes: dict[Outcome, int] = {}
@@ -117,7 +121,7 @@ class TaskSearch:
         self.measurements = 0
         self.known = 0
         self.annealed = 0
-        self.programs: list[ResidentSchedule] = []
+        self.programs: list[TaskSchedule] = []
         """Programs that records know, or annealing found, the best last."""
         self.quality: tuple[float, float] | None = None
         """Kendall's tau and median error of the cost model on its last batch."""
@@ -128,10 +132,11 @@ class TaskSearch:
         """Tells the sampler what the records know of this task, the default first."""
         told: list[tuple[Point, int | None]] = []
         told_before: set[Point] = set()
-        for schedule, record in self.knowledge.of(self.task.workload):
+        for schedule, record in self.knowledge.of(self.task):
             measured = Measurement(record.outcome, record.cycles, record.dram_bytes)
-            if isinstance(schedule, ResidentSchedule):
-                self._take_program(schedule, record.cycles)
+            if not self.space.holds(schedule):
+                if is_program(self.task.workload, schedule, self.machine):
+                    self._take_program(schedule, record.cycles)
                 continue
             self._replay[schedule.digest] = measured
             try:
@@ -236,13 +241,13 @@ class TaskSearch:
         if self._best is not None:
             self._history.append(self._best[0])
 
-    def take_program(self, program: ResidentSchedule, measured: Measurement, timed: int) -> None:
-        """Takes the best of ``timed`` annealed programs, which the space cannot hold."""
+    def take_program(self, program: TaskSchedule, measured: Measurement, timed: int) -> None:
+        """Takes the best of ``timed`` programs, which the space cannot hold."""
         self.annealed = timed
         if self._take_program(program, measured.cycles) and self.keep is not None:
             self.keep([self._record(program, measured)])
 
-    def _take_program(self, program: ResidentSchedule, cycles: int | None) -> bool:
+    def _take_program(self, program: TaskSchedule, cycles: int | None) -> bool:
         """Whether it is the best so far."""
         if cycles is None or (self._best is not None and cycles >= self._best[0]):
             return False
@@ -250,12 +255,12 @@ class TaskSearch:
         self._best = cycles, program
         return True
 
-    def _record(self, schedule: Schedule, measured: Measurement) -> Record:
+    def _record(self, schedule: TaskSchedule, measured: Measurement) -> Record:
         return record_of(
             self.task,
             schedule,
             self._target,
-            LOWERING_VERSION,
+            self._kind.lowering_version,
             measured.outcome,
             measured.cycles,
             measured.dram_bytes,
@@ -265,7 +270,7 @@ class TaskSearch:
         """What the search gave so far; the default has to be measured."""
         assert self._best is not None
         least = self.bound_cycles
-        if not isinstance(self._best[1], ResidentSchedule):  # else it is of another space
+        if self.space.holds(self._best[1]):  # else it is of another space
             least = max(least, int(getattr(self._sampler, "least_cycles", 0)))
         return TaskResult(
             self.task,

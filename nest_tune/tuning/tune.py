@@ -8,17 +8,15 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from compiler_core.tensor.task import Task
-from compiler_core.tensor.workload import ConvWorkload
+from compiler_core.units.unit import Machine
 from compiler_core.units.violation import Violation
-from compiler_core.units.vta.legality.legality_resident import residency_violations
-from compiler_core.units.vta.machine.hardware import VtaCore
 from cost_models.boosted import BoostedModel
 from nest_tune.records.database import RecordDatabase, Snapshot
 from nest_tune.records.record import Record
 from nest_tune.tuning.knowledge import Knowledge, knowledge_of
 from nest_tune.tuning.measure import Measurer
+from nest_tune.tuning.program_search import FoundProgram, program_search
 from nest_tune.tuning.task_search import BATCH, TaskResult, TaskSearch
-from nest_tune.tuning.vta.anneal import Annealed, anneal_programs
 
 Progress = Callable[[TaskSearch], None]
 """Called after every batch."""
@@ -46,7 +44,7 @@ class Budget:
 
 def tune_task(
     task: Task,
-    core: VtaCore,
+    machine: Machine,
     *,
     sampler: str = "xgb",
     budget: Budget | None = None,
@@ -61,14 +59,14 @@ def tune_task(
 
     Args:
         task: What to tune.
-        core: Where it runs.
+        machine: Where it runs.
         sampler: ``xgb``, ``tpe``, ``nsga2``, ``random`` or ``exhaustive``.
         budget: Limits; those of trials do not bind an exhaustive search.
         seed: Of everything random.
         records: Where measurements come from and go to.
         jobs: Worker processes.
         exhaustive: Go on until no schedule that is left can be better.
-        anneal: Programs to time afterwards, where the task is a layer that stays on chip.
+        anneal: Programs to time afterwards beyond the space, where the kind of unit has some.
         progress: Called after every batch.
 
     Raises:
@@ -77,44 +75,50 @@ def tune_task(
     """
     budget = budget or Budget()
     end = None if budget.timeout_s is None else time.monotonic() + budget.timeout_s
-    knowledge = _knowledge(records, core)
-    base = knowledge.base_model(core, seed, [task.workload.digest]) if sampler == "xgb" else None
-    search = TaskSearch(task, core, sampler, seed, knowledge, base, _keep(records))
+    knowledge = _knowledge(records, machine)
+    base = knowledge.base_model(machine, seed, [task.key]) if sampler == "xgb" else None
+    search = TaskSearch(task, machine, sampler, seed, knowledge, base, _keep(records))
     trials = max(budget.trials, GUIDED_BEFORE_PROOF) if exhaustive else budget.trials
-    with Measurer(core, jobs) as measurer:
+    with Measurer(machine, jobs) as measurer:
         _search(search, measurer, trials, end, progress)
         if exhaustive and not search.result().proven and not _passed(end):
             if sampler != "exhaustive":
                 search.switch_sampler("exhaustive")
             _search(search, measurer, None, end, progress)
-    if anneal and not staying_violations(task, core):
+    if anneal and not program_obstacles(task, machine):
         _anneal(search, anneal, seed, end, progress)
     return search.result()
 
 
-def staying_violations(task: Task, core: VtaCore) -> tuple[Violation, ...]:
-    """Why a task is no layer that stays on chip; empty where it is one."""
-    workload = task.workload
-    if isinstance(workload, ConvWorkload):
-        return residency_violations(workload, core.geometry)
-    return (Violation("resident", 0, 1, "depthwise convolutions", "schedule it in tiles"),)
+def program_obstacles(task: Task, machine: Machine) -> tuple[Violation, ...]:
+    """Why a task has no programs beyond its space; empty where it has some."""
+    found = program_search(machine)
+    if found is not None:
+        return found.obstacles(task.workload, machine)
+    remedy = f"units of kind {machine.kind} have no programs beyond their schedules"
+    return (Violation("programs", 1, 0, "programs", remedy),)
 
 
 def _anneal(
     search: TaskSearch, programs: int, seed: int, end: float | None, progress: Progress | None
 ) -> None:
-    workload = search.task.workload
-    assert isinstance(workload, ConvWorkload)
+    programs_of = program_search(search.machine)
+    assert programs_of is not None
 
-    def take(found: Annealed) -> None:
+    def take(found: FoundProgram) -> None:
         search.take_program(found.best, found.measured, found.programs)
         if progress is not None:
             progress(search)
 
-    known = search.programs[-1:]
     take(
-        anneal_programs(
-            workload, search.core, programs=programs, seed=seed, known=known, end=end, progress=take
+        programs_of.search(
+            search.task.workload,
+            search.machine,
+            programs=programs,
+            seed=seed,
+            known=search.programs[-1:],
+            end=end,
+            progress=take,
         )
     )
 
@@ -137,7 +141,7 @@ def _search(
 
 def tune_tasks(
     tasks: Mapping[Task, int],
-    core: VtaCore,
+    machine: Machine,
     *,
     sampler: str = "xgb",
     trials: int,
@@ -154,7 +158,7 @@ def tune_tasks(
 
     Args:
         tasks: How often each task occurs.
-        core: Where they run.
+        machine: Where they run.
         sampler: As for :func:`tune_task`.
         trials: Known and measured schedules, all tasks together; each task gets a first batch
             whatever the budget.
@@ -171,16 +175,16 @@ def tune_tasks(
     Raises:
         InfeasibleError: The space of a task is empty.
     """
-    knowledge = knowledge or knowledge_of(Snapshot(), core)
+    knowledge = knowledge or knowledge_of(Snapshot(), machine)
     end = None if timeout_s is None else time.monotonic() + timeout_s
     # A task's own records train its own model; the base model knows the other tasks' alone.
-    own = {task.workload.digest for task in tasks}
+    own = {task.key for task in tasks}
     if base is None and sampler == "xgb":
-        base = knowledge.base_model(core, seed, own)
+        base = knowledge.base_model(machine, seed, own)
     searches = {
-        task: TaskSearch(task, core, sampler, seed, knowledge, base, keep) for task in tasks
+        task: TaskSearch(task, machine, sampler, seed, knowledge, base, keep) for task in tasks
     }
-    with nullcontext(measurer) if measurer is not None else Measurer(core, jobs) as measurer:
+    with nullcontext(measurer) if measurer is not None else Measurer(machine, jobs) as measurer:
         for search in searches.values():
             if search.spent < BATCH:
                 search.step(measurer)
@@ -214,8 +218,8 @@ def _report(progress: Progress | None, search: TaskSearch) -> None:
         progress(search)
 
 
-def _knowledge(records: RecordDatabase | None, core: VtaCore) -> Knowledge:
-    return knowledge_of(records.snapshot() if records is not None else Snapshot(), core)
+def _knowledge(records: RecordDatabase | None, machine: Machine) -> Knowledge:
+    return knowledge_of(records.snapshot() if records is not None else Snapshot(), machine)
 
 
 def _keep(records: RecordDatabase | None) -> Callable[[list[Record]], None] | None:

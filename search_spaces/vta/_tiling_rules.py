@@ -6,7 +6,6 @@ arrays and held to ``violations`` by a test.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -35,8 +34,8 @@ from compiler_core.units.vta.structure.conv_structure import (
 )
 from compiler_core.units.vta.structure.fold import fold_workload
 from compiler_core.units.vta.structure.tiles import axis_tiles
+from search_spaces.task_space import Cap
 
-Mask = npt.NDArray[np.bool_]
 C, P = ConvColumn, MaxPoolColumn
 
 CONV_RULES = ("tile_in_blocks", "bias by load", "tiles", "inp buffer", "wgt buffer", "acc buffer")
@@ -125,10 +124,6 @@ def _max_pool_tiles(w: MaxPoolWorkload, rows: Rows) -> Rows:
     tiles = w.batch * -(-w.out_height // rows[:, P.TILE_HEIGHT])
     tiles = tiles * -(-w.out_width // rows[:, P.TILE_WIDTH])
     return np.asarray(tiles * -(-blocks(w.channels) // rows[:, P.TILE_BLOCKS]))
-
-
-Cap = Callable[[str, Rows], Rows]
-"""Smallest value in a parameter's table that is at least the number given."""
 
 
 def canonical_rows(workload: Workload, rows: Rows, cap: Cap) -> Rows:

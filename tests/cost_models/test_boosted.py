@@ -13,7 +13,7 @@ from compiler_core.errors import InputError
 from cost_models.boosted import BoostedModel
 from cost_models.evaluation import cross_validate, kendall_tau, quality
 from cost_models.training import TrainingSet
-from cost_models.vta.tiling import NAMES
+from cost_models.vta.tiling import FEATURES, NAMES
 
 
 def synthetic(tasks: int = 6, rows: int = 60) -> TrainingSet:
@@ -47,16 +47,16 @@ def test_training_is_deterministic_and_saved_models_are_equal(tmp_path: Path) ->
     other = BoostedModel.train(data, 8)
     assert not np.array_equal(first.correction(data.values), other.correction(data.values))
     path = tmp_path / "model.json"
-    first.save(path)
-    loaded = BoostedModel.load(path)
+    first.save(path, FEATURES)
+    loaded = BoostedModel.load(path, FEATURES)
     assert loaded.rows == first.rows == len(data)
     assert np.array_equal(loaded.correction(data.values), first.correction(data.values))
-    assert next(iter(first.importance())) == NAMES[3]
+    assert next(iter(first.importance(FEATURES))) == NAMES[3]
 
 
 def test_foreign_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.json"
-    BoostedModel.train(synthetic(), 0).save(path)
+    BoostedModel.train(synthetic(), 0).save(path, FEATURES)
     document = json.loads(path.read_text())
     for key, value, message in (
         ("feature_schema", "other", "features of schema 'other'"),
@@ -66,12 +66,12 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
     ):
         path.write_text(json.dumps({**document, key: value}))
         with pytest.raises(InputError, match=message):
-            BoostedModel.load(path)
+            BoostedModel.load(path, FEATURES)
     path.write_text("no json")
     with pytest.raises(InputError, match="not a JSON document"):
-        BoostedModel.load(path)
+        BoostedModel.load(path, FEATURES)
     with pytest.raises(InputError, match="cannot be read"):
-        BoostedModel.load(tmp_path / "none.json")
+        BoostedModel.load(tmp_path / "none.json", FEATURES)
 
 
 def test_quality_of_perfect_and_reversed_predictions() -> None:

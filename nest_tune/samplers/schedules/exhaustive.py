@@ -1,7 +1,8 @@
 """Exhaustive search: all points in the order of what no program of theirs can beat.
 
-Three bounds, each dearer and higher than the one before, thin the space out: the closed form of the
-parameters that it reads (a core), a walk that is valid for all slots, and the walk of each point.
+Three bounds, each dearer and higher than the one before, thin the space out (see
+:class:`~cost_models.task_features.BoundDepth`): the closed form of the parameters that it reads (a
+core), one that is valid for all values of some parameters, and that of each point.
 What is left is measured, lowest bounds first, until nothing left can be better than the best.
 """
 
@@ -12,18 +13,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from compiler_core.units.vta.machine.hardware import VtaCore
-from compiler_core.units.vta.schedule.schedule_rows import Rows
-from cost_models.vta.relaxed_walk import bounds_of_any_slots, walked_bounds
-from cost_models.vta.schedule_bound import schedule_bounds
+from compiler_core.units.unit import Machine
+from cost_models.task_features import BoundDepth, task_features
 from nest_tune.samplers.schedules.sampler import Point, Problem
-from search_spaces.vta.tiling import Points, TilingSpace
+from search_spaces.parameter import Points
+from search_spaces.task_space import Rows, TaskSpace
 
-_UNREAD = ("order", "input_slots", "weight_slots", "output_slots", "micro_ops", "taps")
-"""Parameters that the closed form does not depend on."""
 _CHUNK = 1 << 18
 _WALKED_TOGETHER = 1024
-"""Cores whose walk for all slots is taken at a time."""
+"""Cores whose second bound is taken at a time."""
 _EXPANDED_TOGETHER = 64
 """Cores whose points are listed at a time."""
 
@@ -33,25 +31,28 @@ class PointsByBound:
 
     Args:
         space: Whose points.
-        core: Where they run.
+        machine: Where they run.
     """
 
-    def __init__(self, space: TilingSpace, core: VtaCore) -> None:
-        self._space, self._core = space, core
+    def __init__(self, space: TaskSpace, machine: Machine) -> None:
+        self._space, self._machine = space, machine
+        self._features = task_features(machine)
+        unread = self._features.unread(BoundDepth.CLOSED)
+        freed = self._features.unread(BoundDepth.ANY)
         names = [parameter.name for parameter in space.parameters]
         lengths = [len(parameter) for parameter in space.parameters]
         parts = []
-        for chunk in _grid(lengths, [a for a, name in enumerate(names) if name not in _UNREAD]):
-            legal = chunk[space.legal(chunk)]  # one slot of each needs least
-            parts.append((legal, schedule_bounds(space.workload, space.rows(legal), core)))
+        for chunk in _grid(lengths, [a for a, name in enumerate(names) if name not in unread]):
+            legal = chunk[space.legal(chunk)]  # the first value of what is not read needs least
+            parts.append((legal, self._bounds(legal, BoundDepth.CLOSED)))
         cores = np.concatenate([points for points, _ in parts])
         bounds = np.concatenate([bounds for _, bounds in parts])
         order = np.argsort(bounds, kind="stable")
         self._cores, self._core_bounds = cores[order], bounds[order]
         self._next = 0
-        walked = [a for a, name in enumerate(names) if name == "order"]
+        walked = [a for a, name in enumerate(names) if name in unread and name not in freed]
         self._orders = next(_grid([n if a in walked else 1 for a, n in enumerate(lengths)], walked))
-        self._free = [a for a, name in enumerate(names) if name in _UNREAD and name != "order"]
+        self._free = [a for a, name in enumerate(names) if name in freed]
         chosen = [n if a in self._free else 1 for a, n in enumerate(lengths)]
         self._choices = next(_grid(chosen, self._free))
         self._kept: Points = self._orders[:0]
@@ -82,25 +83,25 @@ class PointsByBound:
         points[:, self._free] = np.tile(self._choices[:, self._free], (len(some), 1))
         points = points[self._space.legal(points)]
         points = points[(self._space.canonical(points) == points).all(axis=1)]
-        bounds = walked_bounds(
-            self._space.workload, self._space.rows(points), self._core, _whole(limit)
-        )
+        bounds = self._bounds(points, BoundDepth.POINT, limit)
         return points[bounds < limit], bounds[bounds < limit]
 
     def _walk(self, limit: float) -> None:
-        """Thins the next cores out by a walk that holds for all slots."""
+        """Thins the next cores out by the bound that holds for all values of some parameters."""
         if self._next < len(self._cores) and self._core_bounds[self._next] >= limit:
             self._next = len(self._cores)
         some = self._cores[self._next : self._next + _WALKED_TOGETHER]
         some = some[self._core_bounds[self._next : self._next + _WALKED_TOGETHER] < limit]
         self._next = min(len(self._cores), self._next + _WALKED_TOGETHER)
         points = np.repeat(some, len(self._orders), axis=0) + np.tile(self._orders, (len(some), 1))
-        bounds = bounds_of_any_slots(
-            self._space.workload, self._space.rows(points), self._core, _whole(limit)
-        )
+        bounds = self._bounds(points, BoundDepth.ANY, limit)
         order = np.argsort(bounds, kind="stable")
         order = order[bounds[order] < limit]
         self._kept, self._kept_bounds = points[order], bounds[order]
+
+    def _bounds(self, points: Points, depth: BoundDepth, limit: float = math.inf) -> Rows:
+        rows, whole = self._space.rows(points), None if math.isinf(limit) else int(limit)
+        return self._features.bounds(self._space.workload, rows, self._machine, depth, whole)
 
 
 class ExhaustiveSampler:
@@ -123,7 +124,7 @@ class ExhaustiveSampler:
     def propose(self, count: int) -> list[Point]:
         source = self._source
         if source is None:
-            source = self._source = PointsByBound(self._problem.space, self._problem.core)
+            source = self._source = PointsByBound(self._problem.space, self._problem.machine)
         left, self._parts = self._parts, 2 * self._parts
         self._sort()
         while source.least < self._best and (left > 0 or len(self._bounds) < count):
@@ -170,10 +171,6 @@ class ExhaustiveSampler:
         order = order[self._bounds[order] < self._best]
         kept = [n for n in order.tolist() if tuple(self._points[n].tolist()) not in self._seen]
         self._points, self._bounds = self._points[kept], self._bounds[kept]
-
-
-def _whole(limit: float) -> int | None:
-    return None if math.isinf(limit) else int(limit)
 
 
 def _grid(lengths: list[int], axes: list[int]) -> Iterator[Points]:

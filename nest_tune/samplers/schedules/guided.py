@@ -12,32 +12,25 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.tensor.workload import ConvWorkload
-from compiler_core.units.vta.schedule.schedule_rows import ConvColumn
 from cost_models.boosted import BoostedModel, Boosting
+from cost_models.task_features import BoundDepth, task_features
 from cost_models.training import TrainingSet
-from cost_models.vta.schedule_bound import schedule_bounds
-from cost_models.vta.tiling import closed_forms, tiling_features
 from nest_tune.samplers.schedules.sampler import Point, Problem
-from search_spaces.vta.tiling import Points, unique_points
+from search_spaces.parameter import Points
+from search_spaces.task_space import Coarse, unique_points
 
-_TILES = 40_000
-"""Tiles of which each is estimated; of spaces with more, so many random ones."""
-_FIRST_SLOTS = ((0, 0, 0), (1, 1, 0), (1, 1, 1))
-"""Indices of input, weight and output slots with which tiles are estimated: 1 or 2 of each."""
+_COARSE = 40_000
+"""Coarse points of which each is estimated; of spaces with more, so many random ones."""
 _KEPT = 250
-"""Tiles that start the pool, the best by estimate and bound."""
+"""Of them that start the pool, the best by estimate and bound."""
 _SAMPLED = 64
 """Random points that start it too."""
 _GENERATIONS = 8
 _RESERVE = 64
 """Random points drawn at a time for exploration."""
 
-_TILE_AXES = [*range(ConvColumn.ORDER), ConvColumn.FOLD]
-_SLOT_AXES = [ConvColumn.INPUT_SLOTS, ConvColumn.WEIGHT_SLOTS, ConvColumn.OUTPUT_SLOTS]
-
 _PARENTS = 12
-"""Points that a generation descends from, each of another tile."""
+"""Points that a generation descends from, each with other leading parameters."""
 _CLOSE = 600
 """They are among so many of the best."""
 _OWN = Boosting(members=3, trees=24, depth=4, learning_rate=0.25, minimum_weight=1.0)
@@ -46,7 +39,7 @@ _OPTIMISM = 1.0
 _EXPLORE_EVERY = 8
 """One of so many proposals is drawn at random."""
 _ALIKE = 3
-"""Most proposals of a batch with equal tile and order."""
+"""Most proposals of a batch with equal leading parameters and the one after."""
 _LEARN_FROM = 6
 """Measurements of the task before it trains a model of its own."""
 _LEARN_ALWAYS = 96
@@ -61,6 +54,8 @@ class GuidedSampler:
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
         self._space = problem.space
+        self._leading = problem.space.tables.leading
+        self._features = task_features(problem.machine)
         self._base = problem.base or BoostedModel()
         self._own = BoostedModel()
         self._generator = np.random.default_rng([problem.seed, 0x6D1D])
@@ -68,7 +63,8 @@ class GuidedSampler:
         self._index: dict[Point, int] = {}
         width = len(self._space.parameters)
         self._points: Points = np.zeros((0, width), np.int64)
-        self._training = TrainingSet.empty()  # one row per point of the pool, cycles NaN
+        # One row per point of the pool, cycles NaN.
+        self._training = TrainingSet.empty(len(self._features.columns))
         self._known = np.zeros(0)  # ln(walk) and the base model's correction
         self._doubt = np.zeros(0)
         self._taken = np.zeros(0, bool)
@@ -95,7 +91,7 @@ class GuidedSampler:
             if self._taken[number]:
                 continue
             point: Point = tuple(self._points[number].tolist())
-            shape = point[: ConvColumn.ORDER + 1]
+            shape = point[: self._leading + 1]
             if alike.get(shape, 0) < _ALIKE:
                 alike[shape] = alike.get(shape, 0) + 1
                 chosen.append(point)
@@ -136,40 +132,40 @@ class GuidedSampler:
         return np.asarray(np.exp(self._known[numbers] + self._own_mean[numbers]), np.float64)
 
     def _begin(self) -> None:
-        """Fills the pool: the default, random points, the best tiles, and what they descend to."""
+        """Fills the pool: the default, random points, the best coarse ones, and their
+        descendants."""
         if self._index:
             return
         self._add(np.array([self._problem.default], np.int64))
         self._add(self._space.sample(self._generator, _SAMPLED))
-        if isinstance(self._space.workload, ConvWorkload):
-            self._add(self._best_tiles(self._space.workload))
+        if self._space.tables.coarse is not None:
+            self._add(self._best_coarse(self._space.tables.coarse))
         for _ in range(_GENERATIONS):
             self._grow()
         self._take_in()
 
-    def _best_tiles(self, workload: ConvWorkload) -> Points:
-        """All tiles with few slots, thinned out by what needs no walk."""
+    def _best_coarse(self, coarse: Coarse) -> Points:
+        """All coarse points, thinned out by what needs no walk."""
         lengths = np.array([len(parameter) for parameter in self._space.parameters])
-        shape = lengths[_TILE_AXES]
+        axes = list(coarse.axes)
+        shape = lengths[axes]
         count = math.prod(shape.tolist())
         numbers = np.arange(count)
-        if count > _TILES:
-            numbers = self._generator.integers(0, count, _TILES)
-        tiles = np.zeros((len(numbers), len(lengths)), np.int64)
-        tiles[:, _TILE_AXES] = np.stack(np.unravel_index(numbers, shape), axis=1)
+        if count > _COARSE:
+            numbers = self._generator.integers(0, count, _COARSE)
+        product = np.zeros((len(numbers), len(lengths)), np.int64)
+        product[:, axes] = np.stack(np.unravel_index(numbers, shape), axis=1)
         variants = []
-        for slots in _FIRST_SLOTS:
-            for order in range(int(lengths[ConvColumn.ORDER])):
-                variant = tiles.copy()
-                variant[:, ConvColumn.ORDER] = order
-                variant[:, _SLOT_AXES] = np.minimum(slots, lengths[_SLOT_AXES] - 1)
-                variants.append(variant)
+        for indices in coarse.variants:
+            variant = product.copy()
+            variant[:, list(indices)] = list(indices.values())
+            variants.append(variant)
         points = np.concatenate(variants)
         points = points[self._space.legal(points)]
-        rows = self._space.rows(points)
-        estimate, _ = closed_forms(workload, rows, self._problem.core)
-        cycles = np.maximum(estimate, schedule_bounds(workload, rows, self._problem.core))
-        best = _first_of_tile(points, np.argsort(cycles, kind="stable"))
+        subject = (self._space.workload, self._space.rows(points), self._problem.machine)
+        estimate = self._features.estimate(*subject)
+        cycles = np.maximum(estimate, self._features.bounds(*subject, BoundDepth.CLOSED))
+        best = self._first_of_leading(points, np.argsort(cycles, kind="stable"))
         return unique_points(self._space.canonical(points[best[:_KEPT]]))
 
     def _grow(self) -> None:
@@ -178,7 +174,7 @@ class GuidedSampler:
         seen = np.where(np.isfinite(self._cycles), np.log(np.fmax(self._cycles, 1)), scores)
         order = np.argsort(seen, kind="stable")
         parents = order[~self._expanded[order]]
-        parents = _first_of_tile(self._points, parents[:_CLOSE])[:_PARENTS]
+        parents = self._first_of_leading(self._points, parents[:_CLOSE])[:_PARENTS]
         self._expanded[parents] = True
         if len(parents):
             self._add(self._space.around(self._points[parents]))
@@ -194,7 +190,7 @@ class GuidedSampler:
             return
         added = np.array(fresh, np.int64)
         rows = self._space.rows(added)
-        features = tiling_features(self._space.workload, rows, self._problem.core)
+        features = self._features.features(self._space.workload, rows, self._problem.machine)
         mean, doubt = self._base.correction(features.values)
         missing = np.full(len(added), np.nan)
         self._points = np.concatenate([self._points, added])
@@ -255,8 +251,9 @@ class GuidedSampler:
                 chosen.append(point)
         return chosen
 
-
-def _first_of_tile(points: Points, order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Of numbers of points, the first one of every tile, in their order."""
-    _, first = np.unique(points[order, : ConvColumn.ORDER], axis=0, return_index=True)
-    return np.asarray(order[np.sort(first)], np.int64)
+    def _first_of_leading(
+        self, points: Points, order: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
+        """Of numbers of points, the first one of those with equal leading parameters, in order."""
+        _, first = np.unique(points[order, : self._leading], axis=0, return_index=True)
+        return np.asarray(order[np.sort(first)], np.int64)

@@ -1,4 +1,4 @@
-"""The seam of tiling samplers: propose points, observe what they cost."""
+"""The seam of schedule samplers: propose points, observe what they cost."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
-from compiler_core.units.vta.machine.hardware import VtaCore
-from search_spaces.vta.tiling import TilingSpace
+from compiler_core.units.unit import Machine
+from search_spaces.task_space import TaskSpace
 
 if TYPE_CHECKING:
     from cost_models.boosted import BoostedModel
@@ -23,14 +23,14 @@ class Problem:
 
     Attributes:
         space: Its schedules.
-        core: Where they run.
+        machine: Where they run.
         default: Canonical point of the untuned schedule.
         seed: Of everything random.
         base: Cost model learnt from records of other tasks, ``None`` where there is none.
     """
 
-    space: TilingSpace
-    core: VtaCore
+    space: TaskSpace
+    machine: Machine
     default: Point
     seed: int
     base: BoostedModel | None = field(default=None, compare=False)

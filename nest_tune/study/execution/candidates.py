@@ -179,7 +179,9 @@ class Bench:
             InternalError: A program breaks a rule of the machine.
         """
         source = self.quantized(decisions)
-        given = {name: read_schedule(value, name) for name, value in sorted(schedules.items())}
+        given = {
+            name: read_schedule(name, value, name) for name, value in sorted(schedules.items())
+        }
         configuration = replace(source.configuration, schedules=given)
         return compile_model(replace(source, configuration=configuration), self.target)
 

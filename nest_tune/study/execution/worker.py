@@ -48,7 +48,7 @@ def survey(bench: Bench, payload: Plain) -> Plain:
         ``{"scheme": digest, "tasks": [{"unit", "workload", "count"}]}`` in order of first use.
     """
     source = bench.quantized(payload["decisions"])
-    parts = model_layers(source.quantized)
+    parts = model_layers(source.quantized, bench.target.npu)
     counts = Counter(layer.task.id for part in parts for layer in part.layers)
     tasks = model_tasks(parts)
     configuration = source.configuration

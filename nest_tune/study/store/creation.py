@@ -10,7 +10,7 @@ from compiler_core.errors import InputError
 from compiler_core.files.plain import to_plain
 from compiler_core.quantize.scheme import scheme_document
 from nest_tune.records.database import RecordDatabase
-from nest_tune.records.record import core_digest
+from nest_tune.records.record import machine_digest
 from nest_tune.study.request.settings import settings_document
 from nest_tune.study.request.study_file import file_document
 from nest_tune.study.store.dependencies import Ground
@@ -75,5 +75,5 @@ def _records_at_start(storage: StudyStorage, ground: Ground) -> dict[str, Any]:
     as if it held nothing: records stand for measurements and teach only when they are made."""
     with closing(RecordDatabase(storage.url)) as database:
         newest = 0 if ground.settings.runner == "replay" else database.newest()
-        snapshot = database.snapshot(target=core_digest(ground.target.npu), until=newest)
+        snapshot = database.snapshot(target=machine_digest(ground.target.npu), until=newest)
     return {"newest": newest, "digest": snapshot.digest, "count": len(snapshot.records)}

@@ -16,7 +16,7 @@ from compiler_core.quantize.scheme import QuantizationScheme, read_scheme
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.tensor.digest import digest
-from compiler_core.units.vta.schedule.lowering_version import LOWERING_VERSION
+from compiler_core.units.registry import kind_of_machine
 from nest_tune.board_measurers import load_measurer
 from nest_tune.stores.compiler_source import source_digest
 from nest_tune.stores.default_scheme import default_choice
@@ -123,7 +123,7 @@ def survey_ground(settings: StudySettings, study: StoredStudy | None = None) -> 
         "evaluation": _digest_of(settings.evaluation),
         "metric": "/".join([settings.metric, str(SUBSET), *filter(None, [settings.judged_output])]),
         "space": space.digest,
-        "lowering": str(LOWERING_VERSION),
+        "lowering": str(kind_of_machine(target.npu).lowering_version),
     }
     if settings.measurer:
         digests["measurer"] = load_measurer(settings.measurer).identity

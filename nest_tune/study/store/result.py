@@ -99,7 +99,8 @@ def compile_trial(ground: Ground, result: StudyResult, trial: OuterTrial) -> Com
     decisions = ground.space.decode(trial.point)
     schedules: dict[str, Any] = {}
     if trial.tuned:
-        needed = model_tasks(model_layers(bench.quantized(decisions).quantized))
+        quantized = bench.quantized(decisions).quantized
+        needed = model_tasks(model_layers(quantized, bench.target.npu))
         schedules = {name: result.tasks[name].schedule for name in needed}
     compiled = bench.compiled(decisions, schedules)
     kept = {n: v for n, v in trial.metrics.items() if n.startswith("accuracy")}

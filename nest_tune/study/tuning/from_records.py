@@ -10,14 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from compiler_core.files.plain import to_plain
 from compiler_core.targets.target import Target
-from compiler_core.tensor.workload import ConvWorkload, Workload
-from compiler_core.units.vta.lower.layer import image_bytes
-from compiler_core.units.vta.machine.hardware import VtaCore
-from compiler_core.units.vta.schedule.schedule import ConvSchedule, Schedule
-from compiler_core.units.vta.structure.fold import fold_workload, foldable
+from compiler_core.tensor.task import Task, task_key
+from compiler_core.units.registry import kind_of_machine
+from compiler_core.units.unit import Machine, TaskSchedule, TaskWorkload
 from cost_models.boosted import BoostedModel
 from nest_tune.records.database import RecordDatabase, Snapshot
-from nest_tune.records.record import Record, core_digest
+from nest_tune.records.record import Record, machine_digest
 from nest_tune.records.sharing import SharedRecords
 from nest_tune.study.tuning.seam import CountedTask, TunedTask
 from nest_tune.tuning.knowledge import knowledge_of
@@ -54,15 +52,15 @@ class RecordTuner:
         progress: Callable[[TaskSearch], None],
         measurer: Measurer | None = None,
     ) -> None:
-        self._target, self._core, self._start = target, target.npu, start
-        self._measurer = measurer or Measurer(self._core, shared=SharedRecords(database))
+        self._target, self._machine, self._start = target, target.npu, start
+        self._measurer = measurer or Measurer(self._machine, shared=SharedRecords(database))
         self._sampler, self._seed, self._progress = sampler, seed, progress
         self._own = [list(records) for records in own]
-        self._start_knowledge = knowledge_of(start, self._core)
+        self._start_knowledge = knowledge_of(start, self._machine)
         self._base: tuple[tuple[int, frozenset[str]], BoostedModel] | None = None
 
     def tune(self, tasks: Sequence[CountedTask]) -> Mapping[str, TunedTask]:
-        made: dict[str, list[Record]] = {c.task.workload.digest: [] for c in tasks}
+        made: dict[str, list[Record]] = {c.task.key: [] for c in tasks}
 
         def keep(batch: list[Record]) -> None:
             for record in batch:
@@ -70,7 +68,7 @@ class RecordTuner:
 
         found = tune_tasks(
             {counted.task: counted.count for counted in tasks},
-            self._core,
+            self._machine,
             sampler=self._sampler,
             trials=PER_TASK * len(tasks),
             seed=self._seed,
@@ -84,8 +82,8 @@ class RecordTuner:
         self._own += made.values()
         tuned = {}
         for number, (task, result) in enumerate(found.items()):
-            records = made[task.workload.digest]
-            best, cycles = self._with_layout(task.workload, result, records)
+            records = made[task.key]
+            best, cycles = self._with_layout(task, result, records)
             tuned[task.id] = TunedTask(
                 to_plain(best),
                 cycles,
@@ -98,20 +96,20 @@ class RecordTuner:
         return tuned
 
     def _with_layout(
-        self, workload: Workload, result: TaskResult, records: Sequence[Record]
-    ) -> tuple[Schedule, int]:
-        """The measured schedule that is best for the whole system, and its cycles: one that folds
-        taps saves cycles of the NPU, and the CPU may have twice as much to lay out."""
+        self, task: Task, result: TaskResult, records: Sequence[Record]
+    ) -> tuple[TaskSchedule, int]:
+        """The measured schedule that is best for the whole system, and its cycles: one that saves
+        cycles of the unit may have the CPU lay out twice as much."""
         best = result.best, result.best_cycles
-        if not isinstance(workload, ConvWorkload) or not foldable(workload):
+        if not kind_of_machine(self._machine).layers.layout_varies(task.workload):
             return best
         known = [
-            *self._start_knowledge.of(workload),
+            *self._start_knowledge.of(task),
             *((record.schedule_value(), record) for record in records),
         ]
         measured = [best, *((s, r.cycles) for s, r in known if r.cycles is not None)]
         return min(
-            measured, key=lambda item: item[1] + layout_cycles(workload, item[0], self._target)
+            measured, key=lambda item: item[1] + layout_cycles(task.workload, item[0], self._target)
         )
 
     def close(self) -> None:
@@ -127,19 +125,17 @@ class RecordTuner:
         if self._base is None or self._base[0] != key:
             own = [record for task in self._own[:count] for record in task]
             known = {record.key: record for record in (*self._start.records, *own)}
-            knowledge = knowledge_of(Snapshot(tuple(known.values())), self._core)
-            self._base = (key, knowledge.base_model(self._core, self._seed, tuned))
+            knowledge = knowledge_of(Snapshot(tuple(known.values())), self._machine)
+            self._base = (key, knowledge.base_model(self._machine, self._seed, tuned))
         return self._base[1]
 
 
-def layout_cycles(workload: ConvWorkload, schedule: Schedule, target: Target) -> float:
-    """What the CPU takes to write a convolution's input as the schedule folds it, in cycles of the
+def layout_cycles(workload: TaskWorkload, schedule: TaskSchedule, target: Target) -> float:
+    """What the CPU takes to write a workload's input as the schedule wants it, in cycles of the
     NPU."""
-    assert isinstance(schedule, ConvSchedule)
-    folded = fold_workload(workload, schedule.fold)
-    size = image_bytes(folded.in_channels, folded.in_height, folded.in_width, target.npu.geometry)
-    seconds = folded.batch * size / (target.cpu.copy_bytes_per_cycle * target.cpu.clock_hz)
-    return seconds * target.npu.clock_hz
+    size = kind_of_machine(target.npu).layers.input_bytes(workload, schedule, target.npu)
+    seconds = size / (target.cpu.copy_bytes_per_cycle * target.cpu.clock_hz)
+    return float(seconds * target.npu.clock_hz)
 
 
 def lessons(tasks: int) -> int:
@@ -151,14 +147,14 @@ def lessons(tasks: int) -> int:
 
 
 def own_records(
-    snapshot: Snapshot, core: VtaCore, tuned: Mapping[str, TunedTask]
+    snapshot: Snapshot, machine: Machine, tuned: Mapping[str, TunedTask]
 ) -> tuple[tuple[Record, ...], ...]:
     """Records that a study made, out of all there are now, task by task in the order of tuning."""
-    target = core_digest(core)
+    target = machine_digest(machine)
     by_key = {(r.task, r.schedule): r for r in snapshot.records if r.target == target}
     found = []
     for name in sorted(tuned, key=lambda name: tuned[name].order):
-        digest = name.rpartition("-")[2]
+        key = task_key(name)
         wanted = tuned[name].records
-        found.append(tuple(by_key[digest, s] for s in wanted if (digest, s) in by_key))
+        found.append(tuple(by_key[key, s] for s in wanted if (key, s) in by_key))
     return tuple(found)

@@ -10,13 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from compiler_core.files.plain import from_plain, to_plain
+from compiler_core.files.plain import to_plain
 from compiler_core.targets.target import Target
 from compiler_core.tensor.task import Task
-from compiler_core.tensor.workload import ConvWorkload, MaxPoolWorkload, Workload
-from compiler_core.units.vta.legality.bound import lower_bound
-from compiler_core.units.vta.legality.default_schedule import default_schedule
-from compiler_core.units.vta.lower.layer import measure_layer
+from compiler_core.units.registry import kind_of_machine, unit_kind
 
 
 @dataclass(frozen=True)
@@ -66,15 +63,16 @@ class Untuned:
     """The default schedule of every task."""
 
     def __init__(self, target: Target) -> None:
-        self._core = target.npu
+        self._machine = target.npu
 
     def tune(self, tasks: Sequence[CountedTask]) -> Mapping[str, TunedTask]:
+        asked = kind_of_machine(self._machine).tasks
         found = {}
         for counted in tasks:
             workload = counted.task.workload
-            schedule = default_schedule(workload, self._core)
-            cycles = measure_layer(workload, schedule, self._core).cycles
-            bound = lower_bound(workload, self._core).cycles
+            schedule = asked.default(workload, self._machine)
+            cycles = asked.measure(workload, schedule, self._machine).cycles
+            bound = asked.bound(workload, self._machine).cycles
             found[counted.task.id] = TunedTask(to_plain(schedule), cycles, cycles, bound, 0)
         return found
 
@@ -84,11 +82,9 @@ class Untuned:
 
 def task_from_plain(value: Any) -> CountedTask:
     """A task from what :func:`nest_tune.study.execution.worker.survey` returns."""
-    kind: type[Workload] = ConvWorkload
-    if "channels" in value["workload"]:
-        kind = MaxPoolWorkload
-    workload = from_plain(kind, value["workload"], "task")
-    return CountedTask(Task(value["unit"], workload), int(value["count"]))
+    unit = value["unit"]
+    workload = unit_kind(unit).documents.workload(value["workload"], "task")
+    return CountedTask(Task(unit, workload), int(value["count"]))
 
 
 def tuned_from_plain(value: Any) -> TunedTask:

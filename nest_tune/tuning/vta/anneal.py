@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from math import exp
 from random import Random
 
 from compiler_core.errors import InfeasibleError
-from compiler_core.tensor.workload import ConvWorkload
+from compiler_core.tensor.workload import ConvWorkload, Workload
+from compiler_core.units.violation import Violation
 from compiler_core.units.vta.legality.legality import violations
+from compiler_core.units.vta.legality.legality_resident import residency_violations
 from compiler_core.units.vta.machine.hardware import VtaCore
 from compiler_core.units.vta.schedule.resident_schedule import ResidentSchedule
 from nest_tune.records.record import Outcome
 from nest_tune.tuning.measure import Measurement, measure
+from nest_tune.tuning.program_search import FoundProgram
 from search_spaces.vta.resident import first_programs, neighbour
 
 ROUNDS = 2
@@ -34,28 +36,7 @@ REPORT = 1000
 _TRIES = 20
 """Neighbours per timed program: some are illegal, some known."""
 
-Progress = Callable[["Annealed"], None]
-
-
-@dataclass(frozen=True)
-class Annealed:
-    """What annealing found so far.
-
-    Attributes:
-        best: The program.
-        measured: What it takes.
-        programs: Programs that were timed.
-    """
-
-    best: ResidentSchedule
-    measured: Measurement
-    programs: int
-
-    @property
-    def cycles(self) -> int:
-        """Cycles of the best program."""
-        assert self.measured.cycles is not None
-        return self.measured.cycles
+Progress = Callable[[FoundProgram], None]
 
 
 def anneal_programs(
@@ -67,7 +48,7 @@ def anneal_programs(
     known: Iterable[ResidentSchedule] = (),
     end: float | None = None,
     progress: Progress | None = None,
-) -> Annealed:
+) -> FoundProgram:
     """Searches programs of a workload that stays on chip.
 
     Args:
@@ -108,7 +89,7 @@ class _Annealing:
         """Programs that were timed since."""
         return self._timed - self._first
 
-    def result(self) -> Annealed:
+    def result(self) -> FoundProgram:
         """The best so far."""
         if self._best is None:
             found = violations(
@@ -116,7 +97,7 @@ class _Annealing:
             )
             reason = f": {found[0]}" if found else ""
             raise InfeasibleError(f"{self._workload.operator} does not stay on chip{reason}")
-        return Annealed(*self._best, self._timed)
+        return FoundProgram(*self._best, self._timed)
 
     def time(self, program: ResidentSchedule) -> int | None:
         """Cycles of a program; ``None`` where it is illegal. Each is timed once."""
@@ -152,3 +133,36 @@ class _Annealing:
                 found <= cycles or self._random.random() < exp((cycles - found) / temperature)
             ):
                 current, cycles = near, found
+
+
+class VtaProgramSearch:
+    """See :class:`~nest_tune.tuning.program_search.ProgramSearch`."""
+
+    def obstacles(self, workload: Workload, machine: VtaCore) -> tuple[Violation, ...]:
+        if isinstance(workload, ConvWorkload):
+            return residency_violations(workload, machine.geometry)
+        return (Violation("resident", 0, 1, "depthwise convolutions", "schedule it in tiles"),)
+
+    def search(
+        self,
+        workload: ConvWorkload,
+        machine: VtaCore,
+        *,
+        programs: int,
+        seed: int = 0,
+        known: Iterable[ResidentSchedule] = (),
+        end: float | None = None,
+        progress: Progress | None = None,
+    ) -> FoundProgram:
+        return anneal_programs(
+            workload,
+            machine,
+            programs=programs,
+            seed=seed,
+            known=known,
+            end=end,
+            progress=progress,
+        )
+
+
+PROGRAM_SEARCH = VtaProgramSearch()

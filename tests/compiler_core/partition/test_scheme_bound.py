@@ -58,7 +58,8 @@ def test_schemes_and_plans_never_beat_it(
         plan = assignment_of(placement, least.groups)
         source = quantize_model(model, Configuration(drawn_scheme(draw), plan), samples)
         reached.append(compile_model(source, target).metrics.latency_ms)
-        layers = [layer for part in model_layers(source.quantized) for layer in part.layers]
+        parts = model_layers(source.quantized, target.npu)
+        layers = [layer for part in parts for layer in part.layers]
         assert reached[-1] >= usual_bound or unusual(layers, clamped)
     assert min(reached) >= bound > 0
     assert usual_bound >= bound
@@ -89,8 +90,10 @@ def test_usual_convolutions_are_reduced_and_meet_their_clamp(
 ) -> None:
     model = load_model(Path(synthetic.write("residual", tmp_path)))
     source = quantize_model(model, Configuration(), noise_samples(model.graph))
-    layers = [layer for part in model_layers(source.quantized) for layer in part.layers]
-    clamped = convolutions(least_costs(model.graph, load_target("vta")).groups)
+    target = load_target("vta")
+    parts = model_layers(source.quantized, target.npu)
+    layers = [layer for part in parts for layer in part.layers]
+    clamped = convolutions(least_costs(model.graph, target).groups)
     assert clamped
     assert unusual(layers, clamped) == []
     conv = next(layer for layer in layers if layer.operator.name in clamped)

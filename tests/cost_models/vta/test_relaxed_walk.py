@@ -23,7 +23,8 @@ from cost_models.vta.relaxed_walk import (
     walked_bounds,
 )
 from cost_models.vta.schedule_bound import schedule_bounds
-from search_spaces.vta.tiling import Points, TilingSpace
+from search_spaces.parameter import Points
+from search_spaces.vta.tiling import TilingSpace
 
 EPILOGUE = Epilogue(17, True, True, True)
 SAME = Window((3, 3), (1, 1), (1, 1, 1, 1))

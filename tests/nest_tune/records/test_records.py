@@ -51,7 +51,7 @@ def test_records_are_found_again_by_another_process(url: str) -> None:
     assert again.snapshot(lowering=2).records == (given_ones[2],)
     assert again.snapshot(task=POOL.workload.digest).records == (pool,)
     assert again.snapshot(target="other").records == ()
-    assert pool.workload() == POOL.workload
+    assert pool.task_value() == POOL
     assert pool.schedule_value() == MaxPoolSchedule(1, 1, 1)
     again.close()
 
@@ -168,7 +168,7 @@ def test_json_lines_round_trip_and_wrong_lines_are_named(tmp_path: Path) -> None
 
 def test_digests_have_to_fit_their_content() -> None:
     wrong = replace(conv_record(1), task="0" * 16).sealed()
-    with pytest.raises(InputError, match="not the digest of its workload"):
+    with pytest.raises(InputError, match="not the key of its workload"):
         record_from_plain(record_to_plain(wrong), "x")
     wrong = replace(conv_record(1), schedule="0" * 16).sealed()
     with pytest.raises(InputError, match="not the digest of its values"):

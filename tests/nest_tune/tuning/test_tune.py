@@ -68,7 +68,8 @@ def test_records_are_kept_and_stand_for_measurements(
 ) -> None:
     first = tune_task(CONV, core, budget=Budget(32), records=database)
     assert len(database.snapshot().records) == 32
-    monkeypatch.setattr("nest_tune.tuning.measure.measure_layer", None)  # nothing is measured now
+    # Nothing is measured now.
+    monkeypatch.setattr("compiler_core.units.vta.tasks.measure_layer", None)
     again = tune_task(CONV, core, budget=Budget(32), records=database)
     assert (again.measurements, again.known) == (0, 32)
     assert again.best_cycles == first.best_cycles
@@ -92,8 +93,8 @@ def test_records_of_another_target_or_lowering_do_not_count(core: VtaCore) -> No
     kept: list[Record] = []
     tune_tasks({CONV: 1}, core, trials=16, keep=kept.extend)
     snapshot = Snapshot(tuple(kept))
-    assert len(knowledge_of(snapshot, core).of(CONV.workload)) == 16
-    assert knowledge_of(snapshot, load_target("vta-pynq").npu).of(CONV.workload) == []
+    assert len(knowledge_of(snapshot, core).of(CONV)) == 16
+    assert knowledge_of(snapshot, load_target("vta-pynq").npu).of(CONV) == []
     assert len(knowledge_of(snapshot, load_target("vta-pynq").npu).training_set(core)) == 0
 
 

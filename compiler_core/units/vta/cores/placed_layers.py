@@ -17,10 +17,10 @@ from compiler_core.partition.unit_names import (
     units_of_target,
 )
 from compiler_core.targets.target import Target
+from compiler_core.tensor.choice import check_schedule
 from compiler_core.tensor.task import Task
 from compiler_core.tensor.workload import ConvWorkload, Workload
 from compiler_core.units.vta.cores.multicore_schedule import default_slicings
-from compiler_core.units.vta.legality.choice import check_schedule
 from compiler_core.units.vta.link.segment import UNIT, Layer, SegmentLayers
 from compiler_core.units.vta.link.slice_part import SlicePart
 from compiler_core.units.vta.structure.sliced_schedule import SlicedSchedule
@@ -174,4 +174,5 @@ def _check(layer: Layer, axis: SliceAxis, given: SlicedSchedule, target: Target)
             f"{len(pieces)} slices"
         )
     for core, (piece, schedule) in enumerate(zip(pieces, given.schedules, strict=True)):
-        check_schedule(f"{where}.core-{core}", piece.workload, schedule, target)
+        task = Task(layer.task.unit, piece.workload)
+        check_schedule(f"{where}.core-{core}", task, schedule, target.npu)

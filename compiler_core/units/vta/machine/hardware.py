@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import ClassVar
 
 
 class TimingProfile(Enum):
@@ -99,6 +100,8 @@ class VtaEnergy:
 @dataclass(frozen=True)
 class VtaCore:
     """One kind of VTA processing unit."""
+
+    kind: ClassVar[str] = "vta"
 
     geometry: VtaGeometry
     timing: VtaTiming

@@ -44,7 +44,7 @@ def problem_of(workload: Workload, seed: int = 0) -> Problem:
 
 def cost(problem: Problem, point: Point) -> int:
     schedule = problem.space.decode(point)
-    return measure_layer(problem.space.workload, schedule, problem.core).cycles
+    return measure_layer(problem.space.workload, schedule, problem.machine).cycles
 
 
 def fake_cost(problem: Problem, point: Point) -> int | None:
@@ -163,7 +163,7 @@ def test_unknown_sampler_names_the_nearest() -> None:
 @pytest.mark.parametrize("workload", [SMALL, POOL], ids=["conv", "pool"])
 def test_all_points_come_with_their_bounds(workload: Workload) -> None:
     problem = problem_of(workload)
-    space, core = problem.space, problem.core
+    space, core = problem.space, problem.machine
     source = PointsByBound(space, core)
     listed, bounds = [], []
     while source.least < np.inf:
@@ -181,7 +181,7 @@ def test_all_points_come_with_their_bounds(workload: Workload) -> None:
 
 def test_a_limit_leaves_out_what_cannot_be_below_it() -> None:
     problem = problem_of(SMALL)
-    space, core = problem.space, problem.core
+    space, core = problem.space, problem.machine
     everything = np.concatenate(list(space.enumerate()))
     bounds = walked_bounds(SMALL, space.rows(everything), core)
     limit = float(np.quantile(bounds, 0.01))

@@ -66,13 +66,13 @@ def test_endless_programs_are_refused() -> None:
 
 def test_plain_form_and_digest() -> None:
     schedule = ResidentSchedule("W0 I0", "B0 T0 Q0")
-    assert read_schedule(to_plain(schedule), "here") == schedule
+    assert read_schedule("conv2d-0", to_plain(schedule), "here") == schedule
     assert schedule.digest == ResidentSchedule("W0 I0", "B0 T0 Q0").digest
     assert schedule.digest != ResidentSchedule("I0 W0", "B0 T0 Q0").digest
     with pytest.raises(InputError, match="here: step 'Z9'"):
-        read_schedule({"loads": "W0 I0", "steps": "B0 Z9"}, "here")
+        read_schedule("conv2d-0", {"loads": "W0 I0", "steps": "B0 Z9"}, "here")
     with pytest.raises(InputError, match="here"):
-        read_schedule({"loads": "W0 I0"}, "here")
+        read_schedule("conv2d-0", {"loads": "W0 I0"}, "here")
 
 
 def test_slices_are_scheduled_in_tiles() -> None:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from compiler_core.errors import InfeasibleError, InputError
-from compiler_core.targets.target import Target
 from compiler_core.tensor.task import Task
-from compiler_core.tensor.workload import Workload
-from compiler_core.units.vta.legality.default_schedule import default_schedule
-from compiler_core.units.vta.legality.legality import violations
-from compiler_core.units.vta.schedule.schedule import Schedule
+from compiler_core.units.registry import kind_of_machine
+from compiler_core.units.unit import Machine
 
 
 def choose_schedules(
-    tasks: Mapping[str, Task], given: Mapping[str, Schedule], target: Target
-) -> dict[str, Schedule]:
+    tasks: Mapping[str, Task], given: Mapping[str, Any], machine: Machine
+) -> dict[str, Any]:
     """The given schedule of each task, else the untuned default.
 
     Raises:
@@ -23,16 +21,17 @@ def choose_schedules(
         InfeasibleError: A schedule does not fit.
     """
     require_known_tasks(given, tasks)
+    known = kind_of_machine(machine).tasks
     chosen = {}
     for name, task in tasks.items():
-        schedule = given.get(name) or default_schedule(task.workload, target.npu)
+        schedule = given.get(name) or known.default(task.workload, machine)
         if name in given:
-            check_schedule(f"schedule of task {task.id}", task.workload, schedule, target)
+            check_schedule(f"schedule of task {task.id}", task, schedule, machine)
         chosen[name] = schedule
     return chosen
 
 
-def require_known_tasks(given: Mapping[str, Schedule], tasks: Mapping[str, Task]) -> None:
+def require_known_tasks(given: Mapping[str, Any], tasks: Mapping[str, Task]) -> None:
     """Refuses schedules of tasks that a model does not have.
 
     Raises:
@@ -47,21 +46,26 @@ def require_known_tasks(given: Mapping[str, Schedule], tasks: Mapping[str, Task]
             )
 
 
-def check_schedule(where: str, workload: Workload, schedule: Schedule, target: Target) -> None:
+def check_schedule(where: str, task: Task, schedule: Any, machine: Machine) -> None:
     """Refuses a schedule that does not fit what it is for.
 
     Args:
         where: It was given, as errors name it.
-        workload: What it is for.
+        task: What it is for.
         schedule: To check.
-        target: The machine.
+        machine: Where it runs.
 
     Raises:
-        InputError: It is for another kind of operator.
+        InputError: It is for another kind of operator, or the task is for other machines.
         InfeasibleError: It breaks a rule; says which.
     """
+    kind = kind_of_machine(machine)
+    if task.unit != kind.name:
+        raise InputError(
+            f"{where}: the task is for units of kind {task.unit!r}, the target's are {kind.name!r}"
+        )
     try:
-        broken = violations(workload, schedule, target.npu.geometry)
+        broken = kind.tasks.violations(task.workload, schedule, machine)
     except TypeError as error:
         raise InputError(f"{where}: {error}") from error
     if broken:

@@ -1,0 +1,7 @@
+"""The CPU as a kind of processing unit: nothing is scheduled on it, so that it has no tasks."""
+
+from __future__ import annotations
+
+from compiler_core.units.unit import UnitKind
+
+KIND = UnitKind("cpu")

@@ -1,0 +1,71 @@
+"""Readers of VTA's workloads, schedules and machines: the facet
+:class:`~compiler_core.units.unit.Documents`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from compiler_core.errors import InputError
+from compiler_core.files.plain import from_plain
+from compiler_core.tensor.digest import digest
+from compiler_core.tensor.workload import ConvWorkload, MaxPoolWorkload, Workload
+from compiler_core.units.vta.machine.hardware import VtaCore
+from compiler_core.units.vta.schedule.schedule import Schedule, schedule_kind
+
+_EXTENT_MAX = 1 << 16
+
+
+class VtaDocuments:
+    """See :class:`~compiler_core.units.unit.Documents`."""
+
+    def workload(self, value: Any, where: str, *, bounded: bool = False) -> Workload:
+        pooled = isinstance(value, dict) and "channels" in value
+        kind: type[Workload] = MaxPoolWorkload if pooled else ConvWorkload
+        workload = from_plain(kind, value, where)
+        if bounded:
+            _require_extents(workload, where)
+        return workload
+
+    def schedule(self, value: Any, where: str) -> Schedule:
+        return from_plain(schedule_kind(value), value, where)
+
+    def machine(self, value: Any, where: str) -> VtaCore:
+        return from_plain(VtaCore, value, where)
+
+    def machine_digest(self, machine: VtaCore) -> str:
+        return digest((machine.geometry, machine.timing))
+
+
+DOCUMENTS = VtaDocuments()
+
+
+def _require_extents(workload: Workload, where: str) -> None:
+    window = workload.window
+    numbers = [workload.batch, workload.in_height, workload.in_width]
+    numbers += [*window.kernel, *window.strides, *window.dilations]
+    if isinstance(workload, MaxPoolWorkload):
+        numbers.append(workload.channels)
+    else:
+        numbers += [workload.in_channels, workload.out_channels, workload.groups]
+        bits = workload.epilogue.bias_bits
+        if not 0 <= bits <= 32 or not 0 <= (workload.epilogue.residual_bits or 0) <= 24:
+            raise InputError(
+                f"{where}: epilogue {workload.epilogue} is out of range; allowed are 0 to 32 bias "
+                "bits and 0 to 24 residual bits"
+            )
+    if not all(1 <= number <= _EXTENT_MAX for number in numbers):
+        raise InputError(f"{where}: extents {numbers}: one is not within 1 to {_EXTENT_MAX}")
+    if not all(0 <= pad <= _EXTENT_MAX for pad in window.pads):
+        raise InputError(f"{where}: pads {window.pads}; allowed are 0 to {_EXTENT_MAX}")
+    if workload.out_height < 1 or workload.out_width < 1:
+        raise InputError(
+            f"{where}: its window does not fit its image: {window} over {workload.in_height} rows "
+            f"of {workload.in_width}"
+        )
+    if isinstance(workload, ConvWorkload) and (
+        workload.in_channels % workload.groups or workload.out_channels % workload.groups
+    ):
+        raise InputError(
+            f"{where}: {workload.groups} groups do not divide the channels, {workload.in_channels} "
+            f"read and {workload.out_channels} written"
+        )

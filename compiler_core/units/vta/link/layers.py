@@ -1,0 +1,40 @@
+"""The layers of a model on VTA and how their data lies: the facet
+:class:`~compiler_core.units.unit.Layers`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from compiler_core.quantize.ir import IntegerSegment, QuantizedTensor
+from compiler_core.tensor.workload import ConvWorkload, Workload
+from compiler_core.units.vta.link.segment import SegmentLayers, segment_layers
+from compiler_core.units.vta.lower.layer import image_bytes
+from compiler_core.units.vta.machine.hardware import VtaCore
+from compiler_core.units.vta.schedule.schedule import Schedule, fold_of
+from compiler_core.units.vta.structure.fold import fold_workload, foldable
+
+
+class VtaLayers:
+    """See :class:`~compiler_core.units.unit.Layers`."""
+
+    def layers(
+        self,
+        segment: IntegerSegment,
+        tensors: Mapping[str, QuantizedTensor],
+        from_cpu: Collection[str],
+    ) -> SegmentLayers:
+        return segment_layers(segment, tensors, from_cpu)
+
+    def layout_varies(self, workload: Workload) -> bool:
+        return isinstance(workload, ConvWorkload) and foldable(workload)
+
+    def input_bytes(self, workload: Workload, schedule: Schedule, machine: VtaCore) -> int:
+        if isinstance(workload, ConvWorkload):
+            folded = fold_workload(workload, fold_of(schedule))
+            extents = folded.in_channels, folded.in_height, folded.in_width
+        else:
+            extents = workload.channels, workload.in_height, workload.in_width
+        return workload.batch * image_bytes(*extents, machine.geometry)
+
+
+LAYERS = VtaLayers()

@@ -1,0 +1,47 @@
+"""Schedules of VTA layers and what they cost: the facet
+:class:`~compiler_core.units.unit.Tasks`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from compiler_core.tensor.workload import Workload
+from compiler_core.units.unit import TaskBound, TaskCost
+from compiler_core.units.violation import Violation
+from compiler_core.units.vta.legality.bound import lower_bound
+from compiler_core.units.vta.legality.default_schedule import default_schedule
+from compiler_core.units.vta.legality.legality import violations
+from compiler_core.units.vta.lower.layer import measure_layer
+from compiler_core.units.vta.machine.hardware import VtaCore
+from compiler_core.units.vta.schedule.schedule import Schedule
+
+MEMORIES = ("inp", "wgt", "acc", "uop", "out", "fetch")
+MODULES = ("load", "compute", "store", "fetch")
+
+
+class VtaTasks:
+    """See :class:`~compiler_core.units.unit.Tasks`."""
+
+    def default(self, workload: Workload, machine: VtaCore) -> Schedule:
+        return default_schedule(workload, machine)
+
+    def violations(
+        self, workload: Workload, schedule: Schedule, machine: VtaCore
+    ) -> tuple[Violation, ...]:
+        return violations(workload, schedule, machine.geometry)
+
+    def bound(self, workload: Workload, machine: VtaCore) -> TaskBound:
+        found = lower_bound(workload, machine)
+        return TaskBound(found.cycles, found.limited_by)
+
+    def measure(self, workload: Workload, schedule: Schedule, machine: VtaCore) -> TaskCost:
+        timing = measure_layer(workload, schedule, machine)
+        return TaskCost(
+            timing.cycles,
+            timing.energy_pj,
+            {name: getattr(timing.traffic, name).data_bytes for name in MEMORIES},
+            {name: asdict(getattr(timing, name)) for name in MODULES},
+        )
+
+
+TASKS = VtaTasks()

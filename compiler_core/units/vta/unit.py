@@ -1,0 +1,22 @@
+"""VTA as a kind of processing unit."""
+
+from __future__ import annotations
+
+from compiler_core.units.unit import UnitKind
+from compiler_core.units.vta.schedule.lowering_version import LOWERING_VERSION
+
+KIND = UnitKind(
+    name="vta",
+    lowering_version=LOWERING_VERSION,
+    facets={
+        "tasks": "compiler_core.units.vta.tasks:TASKS",
+        "documents": "compiler_core.units.vta.documents:DOCUMENTS",
+        "table": "compiler_core.units.vta.machine.table:TABLE",
+        "layers": "compiler_core.units.vta.link.layers:LAYERS",
+        "simulation": "compiler_core.units.vta.tool.simulation:SIMULATION",
+        "spaces": "search_spaces.vta.tiling:SPACES",
+        "features": "cost_models.vta.task_features:FEATURES_OF_TILINGS",
+        "program_search": "nest_tune.tuning.vta.anneal:PROGRAM_SEARCH",
+    },
+    unnamed_tasks=True,  # ids are older than other kinds
+)

@@ -1,0 +1,22 @@
+"""Every registered kind of unit passes the suite that plug-ins' authors run, too."""
+
+from __future__ import annotations
+
+import pytest
+
+from compiler_core.targets.load import load_target
+from compiler_core.units.registry import unit_kind, unit_kinds
+from nest_tune.testing.unit_kinds import UnitCase, check_unit_kind
+from tests.tiling_workloads import WORKLOADS
+
+VTA = [WORKLOADS[name] for name in ("residual", "depthwise", "uniform", "pool")]
+CASES = {"vta": UnitCase(load_target("vta").npu, VTA)}
+
+
+def test_every_kind_with_tasks_has_a_case() -> None:
+    assert {name for name in unit_kinds() if unit_kind(name).has("tasks")} == set(CASES)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_kind(name: str) -> None:
+    check_unit_kind(name, CASES[name])

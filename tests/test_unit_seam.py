@@ -1,0 +1,253 @@
+"""Kinds of units stay behind their seam: nothing outside a kind's own folders imports it or names
+it, and nothing goes in circles.
+
+The lists say what still does. They only shrink: a module that no longer does has to leave its list.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.import_graph import ROOT, circles, folder_imports, imports, modules
+
+KINDS = sorted(path.parent.name for path in (ROOT / "compiler_core/units").glob("*/unit.py"))
+HOMES = ("compiler_core.units", "search_spaces", "cost_models", "nest_tune.tuning")
+
+IMPORTERS: dict[str, set[str]] = {
+    "cpu": {
+        "compiler_core.compile.compile",
+        "compiler_core.compile.this_machine",
+        "compiler_core.executable.runner",
+        "compiler_core.package.writer",
+        "compiler_core.partition.best",
+        "compiler_core.partition.costs",
+        "compiler_core.partition.scheme_bound",
+        "compiler_core.targets.load",
+        "nest_tune.cli.plan_job",
+        "nest_tune.cli.profile_cpu",
+    },
+    "vta": {
+        "compiler_core.compile.compile",
+        "compiler_core.compile.linking",
+        "compiler_core.configuration.configuration",
+        "compiler_core.executable.backends",
+        "compiler_core.executable.executable",
+        "compiler_core.executable.profile",
+        "compiler_core.executable.report",
+        "compiler_core.package.executable_reader",
+        "compiler_core.package.manifest",
+        "compiler_core.package.text",
+        "compiler_core.package.writer",
+        "compiler_core.partition.costs",
+        "compiler_core.partition.groups",
+        "compiler_core.partition.programs",
+        "compiler_core.partition.scheme_bound",
+        "compiler_core.quantize.apply",
+        "compiler_core.quantize.assemble",
+        "compiler_core.quantize.assignment",
+        "compiler_core.quantize.cpu_integers",
+        "compiler_core.quantize.exponents",
+        "compiler_core.system.compiled",
+        "compiler_core.system.steps",
+        "nest_tune.report.compiled",
+        "search_spaces.quantization",
+    },
+}
+NAMERS: dict[str, set[str]] = {
+    "cpu": {
+        "compiler_core.compile.compile",
+        "compiler_core.compile.this_machine",
+        "compiler_core.configuration.configuration",
+        "compiler_core.executable.profile",
+        "compiler_core.graph.runtime",
+        "compiler_core.package.executable_reader",
+        "compiler_core.package.writer",
+        "compiler_core.partition.perfetto",
+        "compiler_core.partition.picture",
+        "compiler_core.partition.unit_names",
+        "compiler_core.quantize.input_equalization",
+        "compiler_core.quantize.text",
+        "compiler_core.targets.load",
+        "cost_models.features.quantization",
+        "nest_tune.ci.lock",
+        "nest_tune.cli.plan",
+        "nest_tune.cli.plan_job",
+        "nest_tune.cli.plan_report",
+        "nest_tune.cli.profile",
+        "nest_tune.cli.profile_cpu",
+        "nest_tune.cli.target",
+        "nest_tune.report.compiled",
+        "nest_tune.report.explain",
+        "nest_tune.study.execution.worker_files",
+    },
+    "vta": {
+        "compiler_core.configuration.configuration",
+        "compiler_core.package.executable_reader",
+        "compiler_core.package.writer",
+        "compiler_core.partition.perfetto",
+        "compiler_core.partition.programs",
+        "compiler_core.partition.unit_names",
+        "compiler_core.quantize.text",
+        "compiler_core.targets.load",
+        "nest_tune.cli.options",
+        "nest_tune.cli.plan_report",
+        "nest_tune.cli.target",
+    },
+}
+"""Modules with a literal that names a kind."""
+
+EXAMPLES = re.compile(r"(--target|target show|target check) [\w.-]+")
+"""In texts: an example's target, which may be called like a kind."""
+
+FILE_CIRCLES: set[tuple[str, ...]] = {
+    (
+        "nest_tune.cli.study",
+        "nest_tune.cli.study_views",
+    ),
+    (
+        "nest_tune.samplers.schedules.exhaustive",
+        "nest_tune.samplers.schedules.guided",
+        "nest_tune.samplers.schedules.optuna_bridge",
+        "nest_tune.samplers.schedules.plain",
+        "nest_tune.samplers.schedules.sampler",
+    ),
+}
+FOLDER_CIRCLES: set[tuple[str, ...]] = {
+    (
+        "compiler_core.compile",
+        "compiler_core.configuration",
+        "compiler_core.executable",
+        "compiler_core.partition",
+        "compiler_core.quantize",
+        "compiler_core.system",
+        "compiler_core.targets",
+        "compiler_core.tensor",
+        "compiler_core.units.cpu",
+        "compiler_core.units.vta",
+        "compiler_core.units.vta.cores",
+        "compiler_core.units.vta.legality",
+        "compiler_core.units.vta.link",
+        "compiler_core.units.vta.lower",
+        "compiler_core.units.vta.machine",
+        "compiler_core.units.vta.schedule",
+        "compiler_core.units.vta.simulate",
+        "compiler_core.units.vta.structure",
+        "compiler_core.units.vta.verify",
+    ),
+    (
+        "compiler_core.graph",
+        "compiler_core.graph.passes",
+    ),
+    (
+        "compiler_core.package",
+        "compiler_core.units.vta.parts",
+    ),
+    (
+        "nest_tune",
+        "nest_tune.api",
+        "nest_tune.ci",
+        "nest_tune.cli",
+        "nest_tune.records",
+        "nest_tune.report",
+        "nest_tune.runners",
+        "nest_tune.study",
+        "nest_tune.study.execution",
+        "nest_tune.study.proposals",
+        "nest_tune.study.request",
+        "nest_tune.study.store",
+        "nest_tune.study.tuning",
+        "nest_tune.study.views",
+        "nest_tune.tuning",
+    ),
+}
+
+
+def is_own(module: str, kind: str) -> bool:
+    """Whether a module lies in one of a kind's own folders."""
+    return any(f"{module}.".startswith(f"{home}.{kind}.") for home in HOMES)
+
+
+def importers(kind: str) -> set[str]:
+    """Modules that import a kind without being its own."""
+    return {
+        module
+        for module, others in imports().items()
+        if not is_own(module, kind) and any(is_own(other, kind) for other in others)
+    }
+
+
+def namers(kind: str) -> set[str]:
+    """Modules that name a kind in a literal without being its own."""
+    return {
+        module
+        for module, path in modules().items()
+        if not is_own(module, kind) and any(names(text, kind) for text in literals(path))
+    }
+
+
+def names(text: str, kind: str) -> bool:
+    """Whether a literal names a kind, or something that is called after it."""
+    found = rf"(?<![\w-]){kind}(?![a-z_])"
+    return re.search(found, EXAMPLES.sub("", text)) is not None
+
+
+def literals(path: Path) -> Iterator[str]:
+    """Texts of a module that are not documentation."""
+    tree = ast.parse(path.read_text())
+    told = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in told:
+            yield node.value
+
+
+def test_there_are_kinds() -> None:
+    assert len(KINDS) >= 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_else_imports_a_kind(kind: str) -> None:
+    assert importers(kind) == IMPORTERS[kind]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_else_names_a_kind(kind: str) -> None:
+    assert namers(kind) == NAMERS[kind]
+
+
+def test_no_circles_of_files() -> None:
+    assert set(circles(imports())) == FILE_CIRCLES
+
+
+def test_no_circles_of_folders() -> None:
+    assert set(circles(folder_imports())) == FOLDER_CIRCLES
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("vta", True),
+        ("vta0", True),
+        ("vta-rows", True),
+        ("on vta, say", True),
+        ("nest-tune simulate a.npz --target vta --json", False),
+        ("nest-tune target show vta lists all", False),
+        ("pvta", False),
+        ("vtable", False),
+    ],
+)
+def test_what_names_a_kind(text: str, *, expected: bool) -> None:
+    assert names(text, "vta") is expected
+
+
+def test_circles_are_seen() -> None:
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": {"d"}, "e": {"a"}}
+    assert circles(graph) == [("a", "b", "c")]
