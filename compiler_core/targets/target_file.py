@@ -197,7 +197,7 @@ def _origin(
         return outer
     where = f"{context.label}: {table_name(place)}"
     kind, source = table.get("origin"), table.get("source")
-    if kind not in {known.value for known in OriginKind}:
+    if kind not in [known.value for known in OriginKind]:  # a list: it may be unhashable
         raise InputError(
             f"{where}: origin = {shown(kind)}; allowed are {_ORIGIN_KINDS}", hint=_KEYS_HINT
         )

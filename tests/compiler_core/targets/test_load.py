@@ -271,3 +271,13 @@ def test_circle_of_links_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.toml").symlink_to(tmp_path / "b.toml")
     (tmp_path / "b.toml").symlink_to(tmp_path / "a.toml")
     refusal(tmp_path / "a.toml")
+
+
+def test_an_origin_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.toml"
+    path.write_text(
+        'schema = "nest-tune/target/1"\nname = "t"\ninherit = "vta"\n'
+        '[npu.timing]\norigin = ["measured"]\nsource = "x"\nmemory_latency_cycles = 28\n'
+    )
+    with pytest.raises(InputError, match="origin"):
+        load_target(str(path))
