@@ -83,7 +83,7 @@ def require_agreement(
     cycles = sum(launched[n].cycles - programs[n].cycles for n in changed)
     energy = sum(launched[n].energy_mj - programs[n].energy_pj * 1e-9 for n in changed)
     for each in changed:
-        assert launched[each].cycles == pytest.approx(programs[each].cycles, rel=0.4), name
+        assert launched[each].cycles == pytest.approx(programs[each].cycles, rel=0.5), name
     # A sample of a batch may begin elsewhere than in a program of its own: a burst more is cut.
     near = 2e-3
     assert found.metrics.npu_cycles - cycles == pytest.approx(promised.npu_cycles, rel=near), name
@@ -95,8 +95,10 @@ def require_agreement(
         if n not in changed
     )
     assert moved == expected, name
+    # On several cores equal steps may take turns in another order; their sum is compared above.
+    near = 0.01 if evaluator.costs.cores == 1 else 0.1
     assert found.metrics.latency_ms == pytest.approx(
-        promised.latency_ms, rel=0.01, abs=cycles * 1e-5
+        promised.latency_ms, rel=near, abs=abs(cycles) * 1e-5
     ), name
 
 
