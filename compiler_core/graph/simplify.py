@@ -13,8 +13,10 @@ from compiler_core.graph.passes.dead_code import DeadCode
 from compiler_core.graph.passes.dense import DenseForming
 from compiler_core.graph.passes.explicit_windows import ExplicitWindows
 from compiler_core.graph.passes.global_pooling import GlobalPooling
+from compiler_core.graph.passes.half_precision import HalfToFloat
 from compiler_core.graph.passes.identities import Identities
 from compiler_core.graph.passes.pad_folding import PadFolding
+from compiler_core.graph.passes.prequantized import IntegerOperators, QuantizationRemoval
 from compiler_core.graph.passes.reshape_merging import ReshapeMerging
 from compiler_core.graph.passes.rewriter import GraphPass
 from compiler_core.graph.passes.transposes import TransposeMerging, TransposePushing
@@ -23,6 +25,9 @@ from compiler_core.graph.shapes import fix_batch, infer_again
 _MAX_ROUNDS = 50
 
 FOLDING: tuple[GraphPass, ...] = (
+    HalfToFloat(),
+    IntegerOperators(),
+    QuantizationRemoval(),
     ConstantFolding(),
     DeadCode(),
     Identities(),

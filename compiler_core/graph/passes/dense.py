@@ -16,6 +16,7 @@ from compiler_core.graph.passes.rewriter import FLOATS, Rewriter, is_op
 class DenseForming:
     """MatMul by a constant matrix, and Gemm with constant B and C, become Dense.
 
+    ``w[O, K] @ x[N, K, M]``, the matrix on the left, is a convolution over the ``M`` positions.
     ``transB``, ``alpha`` and ``beta`` go into the weights. The Add after a MatMul becomes the bias
     in :class:`ChannelAffineFolding`.
     """
@@ -30,6 +31,7 @@ class DenseForming:
                 continue
             if is_op(node, "MatMul"):
                 _from_matmul(rewriter, node)
+                _from_left_matmul(rewriter, node)
             elif is_op(node, "Gemm"):
                 _from_gemm(rewriter, node)
         return rewriter.finish()
@@ -42,6 +44,21 @@ def _from_matmul(rewriter: Rewriter, node: Node) -> None:
     if node.inputs[0] in rewriter.constants:
         return
     rewriter.replace(node, replace(node, op="Dense", domain=NEST_DOMAIN, attributes={}))
+
+
+def _from_left_matmul(rewriter: Rewriter, node: Node) -> None:
+    weight, shape = rewriter.constant(node, 0), rewriter.shape(node.inputs[1])
+    if weight is None or weight.ndim != 2 or shape is None or len(shape) != 3:
+        return
+    if node.inputs[1] in rewriter.constants:
+        return
+    kernel = rewriter.add_constant(f"{node.inputs[0]}/kernel", weight[:, :, None])
+    rewriter.replace(
+        node,
+        replace(
+            node, op="Conv", inputs=(node.inputs[1], kernel), attributes={"kernel_shape": (1,)}
+        ),
+    )
 
 
 def _from_gemm(rewriter: Rewriter, node: Node) -> None:

@@ -1,0 +1,152 @@
+"""Quantized models as float models, against onnxruntime on the quantized ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    QuantFormat,
+    QuantType,
+    quantize_dynamic,
+    quantize_static,
+)
+
+from compiler_core.compile.sources import load_model
+from compiler_core.graph.passes.prequantized import dequantized
+from compiler_core.graph.session import run_float
+
+RANDOM = np.random.default_rng(0)
+SAMPLES = RANDOM.standard_normal((4, 3, 8, 8)).astype(np.float32)
+QUANTIZED = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
+
+
+class Samples(CalibrationDataReader):
+    def __init__(self) -> None:
+        self._left = [{"x": sample[None]} for sample in SAMPLES]
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return self._left.pop() if self._left else None
+
+
+def network(path: Path) -> Path:
+    """Convolutions, a residual addition, a pool and a dense layer."""
+
+    def weight(name: str, *shape: int) -> onnx.TensorProto:
+        values = RANDOM.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
+        return numpy_helper.from_array(values.astype(np.float32), name)
+
+    nodes = [
+        helper.make_node("Conv", ["x", "w1", "b1"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["a"], ["r"]),
+        helper.make_node("Conv", ["r", "w2", "b1"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Add", ["c", "r"], ["s"]),
+        helper.make_node("MaxPool", ["s"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Sigmoid", ["p"], ["q"]),
+        helper.make_node("Concat", ["p", "q"], ["j"], axis=1),
+        helper.make_node("GlobalAveragePool", ["j"], ["g"]),
+        helper.make_node("Flatten", ["g"], ["f"]),
+        helper.make_node("Gemm", ["f", "w3", "b3"], ["y"], transB=1),
+    ]
+    constants = [weight("w1", 8, 3, 3, 3), weight("w2", 8, 8, 3, 3), weight("w3", 5, 16)]
+    constants += [weight("b1", 8), weight("b3", 5)]
+    graph = helper.make_graph(
+        nodes,
+        "m",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 5])],
+        constants,
+    )
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize("form", ["qdq", "qdq-signed", "qdq-channels", "operators", "dynamic"])
+def test_quantized_networks_are_float_networks_again(tmp_path: Path, form: str) -> None:
+    source = network(tmp_path / "float.onnx")
+    path = tmp_path / "quantized.onnx"
+    if form == "dynamic":
+        quantize_dynamic(source, path, op_types_to_quantize=["MatMul", "Gemm"])
+    else:
+        quantize_static(
+            source,
+            path,
+            Samples(),
+            quant_format=QuantFormat.QOperator if form == "operators" else QuantFormat.QDQ,
+            per_channel=form == "qdq-channels",
+            activation_type=QuantType.QInt8 if form == "qdq-signed" else QuantType.QUInt8,
+        )
+    graph = load_model(path).graph
+    assert not [node.op for node in graph.nodes if node.op in QUANTIZED or "QLinear" in node.op]
+    # A few 8-bit roundings of what calibration saw lie between the two.
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    expected = session.run(None, {"x": SAMPLES})[0]
+    got = run_float(graph, {"x": SAMPLES})["y"]
+    noise = np.square(got - expected).mean() / np.square(expected).mean()
+    assert noise < 1e-3
+
+
+def test_a_zero_point_at_the_end_of_its_range_clamps(tmp_path: Path) -> None:
+    constants = [
+        numpy_helper.from_array(np.array(0.1, np.float32), "s"),
+        numpy_helper.from_array(np.array(0, np.uint8), "z"),
+    ]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"]),
+    ]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in "xy"]
+    graph = helper.make_graph(nodes, "m", values[:1], values[1:], constants)
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), tmp_path / "m.onnx")
+    read = load_model(tmp_path / "m.onnx").graph
+    x = np.array([[-3.0, -0.1, 0.5, 2.0]], np.float32)
+    assert np.array_equal(run_float(read, {"x": x})["y"], np.maximum(x, 0))
+
+
+@given(
+    axis=st.integers(0, 2),
+    seed=st.integers(0, 99),
+    form=st.sampled_from(["tensor", "channels", "blocks"]),
+)
+def test_constants_are_dequantized_as_the_operator_does(axis: int, seed: int, form: str) -> None:
+    random = np.random.default_rng(seed)
+    value = random.integers(-128, 128, (4, 6, 2), dtype=np.int8)
+    block = 2 if form == "blocks" else 0
+    shape = {
+        "tensor": (),
+        "channels": (value.shape[axis],),
+        "blocks": tuple(
+            size // 2 if index == axis else size for index, size in enumerate(value.shape)
+        ),
+    }[form]
+    scale = random.uniform(0.1, 2, shape).astype(np.float32)
+    zero = random.integers(-20, 20, shape).astype(np.int8)
+    attributes = {"axis": axis, "block_size": block}
+    node = helper.make_node("DequantizeLinear", ["v", "s", "z"], ["y"], **attributes)
+    expected = onnx.reference.ReferenceEvaluator(
+        helper.make_model(
+            helper.make_graph(
+                [node],
+                "m",
+                [],
+                [helper.make_tensor_value_info("y", TensorProto.FLOAT, value.shape)],
+                [
+                    numpy_helper.from_array(array, name)
+                    for name, array in zip("vsz", (value, scale, zero), strict=True)
+                ],
+            ),
+            opset_imports=[helper.make_opsetid("", 21)],
+        )
+    ).run(None, {})[0]
+    got = dequantized(value, scale, zero, attributes, given=True)
+    assert got is not None
+    assert np.allclose(got, expected, rtol=1e-6)
