@@ -21,7 +21,7 @@ from compiler_core.accuracy.score import drop, score_of
 from compiler_core.errors import InputError
 from compiler_core.executable.runner import Runner
 from compiler_core.graph.ir import Graph
-from compiler_core.quantize.calibration import model_batch
+from compiler_core.graph.sampling import model_batch
 
 Arrays = dict[str, npt.NDArray[Any]]
 

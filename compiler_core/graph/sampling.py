@@ -102,6 +102,15 @@ def take(graph: Graph, samples: Samples, first: int, last: int) -> Arrays:
     return found
 
 
+def choose(graph: Graph, samples: Samples, chosen: Sequence[int]) -> Arrays:
+    """The runs of these numbers, in the form of :func:`spread`."""
+    count = count_samples(graph, samples) // model_batch(graph)
+    return {
+        name: np.concatenate([np.split(np.asarray(array), count)[run] for run in chosen])
+        for name, array in samples.items()
+    }
+
+
 def runs(graph: Graph, samples: Samples) -> Iterator[Arrays]:
     """What each run is fed: arrays of the shapes that the model declares.
 

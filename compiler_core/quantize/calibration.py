@@ -27,9 +27,6 @@ _BLOCK_BYTES = 1 << 29
 """Bytes of tensors that are computed at the same time; samples and tensors are split to fit."""
 
 
-__all__ = ["TensorRange", "calibrate", "check_samples", "gather", "model_batch"]
-
-
 def calibrate(
     graph: Graph, samples: Samples, tensors: Sequence[str], *, threads: int = 1
 ) -> dict[str, TensorRange]:

@@ -22,7 +22,6 @@ import numpy.typing as npt
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
-from compiler_core.quantize.calibration import TensorRange
 from compiler_core.quantize.channel_exponents import (
     channel_integers,
     fitting_channel_exponents,
@@ -41,6 +40,7 @@ from compiler_core.quantize.skeleton import (
     PoolStep,
     Skeleton,
 )
+from compiler_core.quantize.statistics import TensorRange
 from compiler_core.units.vta.operators import VIEW_OPERATORS
 
 MAX_SHIFT = 31

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.accuracy.float_model import stacked
 from compiler_core.accuracy.judge import Judge, Kind, judges
 from compiler_core.accuracy.noise import decibels, noise
 from compiler_core.accuracy.tally import Tally, agreement, by_sample
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.sampling import check_samples, choose, join, model_batch, runs
 from compiler_core.graph.session import FloatSession
-from compiler_core.quantize.calibration import check_samples, model_batch
 from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.sensitivity import layer_macs
@@ -76,10 +77,9 @@ class QualityMeter:
     def __init__(self, graph: Graph, samples: Samples, *, threads: int = 1) -> None:
         self._graph, self._threads = graph, threads
         self._judges = judges(graph)
-        self._batch = model_batch(graph)
-        chosen = measured_samples(graph, check_samples(graph, samples))
-        self._samples = {name: np.asarray(array)[chosen] for name, array in samples.items()}
-        self.samples = len(chosen)
+        chosen = measured_runs(graph, check_samples(graph, samples))
+        self._samples = choose(graph, samples, chosen)
+        self.samples = len(chosen) * model_batch(graph)
         self._expected: dict[str, _Array] | None = None
 
     @property
@@ -91,15 +91,9 @@ class QualityMeter:
 
     def _run_float(self) -> dict[str, _Array]:
         session = FloatSession(self._graph, list(self._judges), threads=self._threads)
-        runs = [
-            session.run({n: a[i : i + self._batch] for n, a in self._samples.items()})
-            for i in range(0, self.samples, self._batch)
-        ]
+        found = [session.run(feeds) for feeds in runs(self._graph, self._samples)]
         try:
-            return {
-                name: np.concatenate([np.atleast_1d(run[name]) for run in runs])
-                for name in self._judges
-            }
+            return {name: join([run[name] for run in found]) for name in self._judges}
         except ValueError as error:
             raise InputError(f"outputs differ in shape from sample to sample: {error}") from error
 
@@ -112,7 +106,10 @@ class QualityMeter:
         """
         if not self.expected:
             return ()
-        found = ReferenceExecutor(quantized, threads=self._threads).run(self._samples)
+        executor = ReferenceExecutor(quantized, threads=self._threads)
+        found = stacked(
+            self._graph, executor.run(self._samples), tuple(self.expected), self.samples
+        )
         measured = []
         for name, theirs in self.expected.items():
             quality = output_quality(self._judges[name], found[name], theirs, self.samples)
@@ -121,15 +118,14 @@ class QualityMeter:
         return tuple(measured)
 
 
-def measured_samples(graph: Graph, count: int) -> npt.NDArray[np.int64]:
-    """Indices of the samples to measure on, evenly spread, in whole runs of the model."""
+def measured_runs(graph: Graph, count: int) -> list[int]:
+    """Numbers of the runs to measure on, evenly spread over ``count`` samples."""
     batch = model_batch(graph)
     macs = max(1, sum(layer_macs(graph).values()))
     wanted = min(MOST_SAMPLES, max(_LEAST_SAMPLES, _MULTIPLICATIONS // macs))
-    runs = count // batch
-    used = min(runs, max(1, wanted // batch))
-    starts = np.arange(used) * runs // used * batch
-    return (starts[:, None] + np.arange(batch)).reshape(-1)
+    most = count // batch
+    used = min(most, max(1, wanted // batch))
+    return [number * most // used for number in range(used)]
 
 
 def output_quality(

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph
 from compiler_core.quantize.assemble import assemble
-from compiler_core.quantize.calibration import TensorRange
 from compiler_core.quantize.exponents import (
     ConvNumbers,
     Granularity,
@@ -29,6 +28,7 @@ from compiler_core.quantize.ir import (
     QuantizedTensor,
 )
 from compiler_core.quantize.skeleton import ConcatStep, ConvStep, PoolStep, Skeleton, Step
+from compiler_core.quantize.statistics import TensorRange
 
 
 def quantize(

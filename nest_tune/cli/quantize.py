@@ -208,7 +208,7 @@ def _samples(
 
     from compiler_core.accuracy.exam import make_exam
     from compiler_core.accuracy.samples import read_evaluation
-    from compiler_core.quantize.calibration import model_batch
+    from compiler_core.graph.sampling import model_batch
 
     if path is None:
         raise InputError("there are no samples to measure with", hint="give --data eval.npz")

@@ -142,15 +142,16 @@ def _compiled(
         notes.append(f"Everything that takes a compile is left out: {error.message}")
         return CompiledPart()
     from compiler_core.compile.sources import read_samples
+    from compiler_core.graph.sampling import count_samples, take
     from nest_tune.report import compiled as parts
     from nest_tune.report.quantized import SQNR_SAMPLES, quantized_rows
 
     samples = None
     source = result.settings.evaluation or result.settings.calibration
     if source is not None:
-        arrays = read_samples(Path(source), ground.model.graph)
-        count = min(SQNR_SAMPLES, *(len(array) for array in arrays.values()))
-        samples = {name: array[:count] for name, array in arrays.items()}
+        graph = ground.model.graph
+        arrays = read_samples(Path(source), graph)
+        samples = take(graph, arrays, 0, min(SQNR_SAMPLES, count_samples(graph, arrays)))
     progress("drawing")
     chart, without = parts.roofline_chart(default, best, ground.target)
     try:

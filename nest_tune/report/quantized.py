@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.compile.compile import CompiledModel
+from compiler_core.graph.sampling import runs
 from compiler_core.graph.session import FloatSession
 from compiler_core.quantize.ir import IntegerConv, IntegerSegment
 from compiler_core.quantize.reference import ReferenceExecutor
@@ -91,17 +92,11 @@ def layer_sqnr_db(
     names = [name for name in integers if name in produced]
     if not names:
         return {}
-    batch = graph.types[graph.inputs[0]].shape
-    step = (batch[0] if batch else None) or 1
     session = FloatSession(graph, names)
-    count = len(next(iter(samples.values())))
-    runs = [
-        session.run({name: array[first : first + step] for name, array in samples.items()})
-        for first in range(0, count, step)
-    ]
+    results = [session.run(feeds) for feeds in runs(graph, samples)]
     found = {}
     for name in names:
-        real = np.concatenate([np.asarray(run[name], np.float64) for run in runs])
+        real = np.concatenate([np.asarray(run[name], np.float64) for run in results])
         whole = integers[name].astype(np.float64) * 2.0 ** -quantized.tensors[name].exponent
         if real.shape != whole.shape:
             view = quantized.views.get(name)

@@ -10,6 +10,7 @@ from compiler_core.accuracy.metric import Metric
 from compiler_core.compile.compile import CompiledModel
 from compiler_core.compile.sources import read_samples
 from compiler_core.errors import InputError
+from compiler_core.graph.sampling import take
 from compiler_core.quantize.profile import profile_model
 from compiler_core.quantize.sensitivity import layer_macs, sensitivities
 from nest_tune.study.store.dependencies import Ground
@@ -49,7 +50,7 @@ def layers_alone(
     calibration = read_samples(Path(settings.calibration), graph)
     sizes = [scheme.calibration] if isinstance(scheme.calibration, int) else []
     ranges = profile_model(graph, calibration, sizes).ranges(scheme.calibration)
-    samples = {name: a[:count] for name, a in read_samples(Path(source), graph).items()}
+    samples = take(graph, read_samples(Path(source), graph), 0, count)
     plan = compiled.configuration.plan
     found = sensitivities(graph, plan, ranges, scheme, samples, None)
     values = {item.name: item.accuracy.metrics[Metric.SQNR].value for item in found}

@@ -17,10 +17,10 @@ from compiler_core.accuracy.float_model import float_outputs, stacked
 from compiler_core.accuracy.judge import Judge
 from compiler_core.accuracy.tally import chosen_samples
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.sampling import check_samples, model_batch
 from compiler_core.graph.text import graph_digest
 from compiler_core.quantize.accuracy import Accuracy, measure
 from compiler_core.quantize.apply import AppliedScheme, apply_profile
-from compiler_core.quantize.calibration import check_samples, model_batch
 from compiler_core.quantize.profile import Profile, samples_digest
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.scheme import QuantizationScheme

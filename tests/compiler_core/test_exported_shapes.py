@@ -153,3 +153,38 @@ def test_a_damaged_weight_that_nobody_reads_does_not_matter(tmp_path: Path) -> N
     model.graph.initializer.append(numpy_helper.from_array(np.full(3, np.nan, np.float32), "gone"))
     onnx.save(model, path)
     assert "gone" not in load_model(path).graph.constants
+
+
+def recurrent_with_state(path: Path) -> Path:
+    """A GRU whose state is an input and an output: its leading axis counts layers."""
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+        helper.make_node("GRU", ["t", "w", "r", "", "", "h"], ["all", "last"], hidden_size=4),
+        helper.make_node("Squeeze", ["all", "one"], ["s"]),
+        helper.make_node("MatMul", ["s", "v"], ["y"]),
+    ]
+    constants = [weight("w", 1, 12, 8), weight("r", 1, 12, 4), weight("v", 4, 5), ints("one", 1)]
+    inputs: dict[str, list[int | str]] = {"x": [1, 6, 8], "h": [1, 1, 4]}
+    outputs: dict[str, list[int | str]] = {"y": [6, 1, 5], "last": [1, 1, 4]}
+    return write(path, nodes, inputs, outputs, constants)
+
+
+def test_a_gain_and_a_state_are_calibrated_run_and_evaluated(tmp_path: Path) -> None:
+    path = recurrent_with_state(tmp_path / "m.onnx")
+    inputs = {
+        "x": RANDOM.standard_normal((5, 6, 8)).astype(np.float32),
+        "h": RANDOM.standard_normal((5, 1, 4)).astype(np.float32),
+    }
+    stacked = {"x": inputs["x"], "h": inputs["h"][:, None]}
+    package = tmp_path / "package"
+    nest_tune.compile(path, "vta", package, calibration=stacked)
+    result = nest_tune.run(package, stacked, check=True)
+    assert result.bit_exact
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    expected = [
+        session.run(None, {"x": inputs["x"][i : i + 1], "h": inputs["h"][i : i + 1]})
+        for i in range(5)
+    ]
+    assert result.outputs["y"].shape == (6, 5, 5)
+    error = result.outputs["y"] - np.concatenate([run[0] for run in expected], axis=1)
+    assert np.square(error).mean() < 0.01

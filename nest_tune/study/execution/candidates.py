@@ -25,11 +25,11 @@ from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import FloatModel, QuantizedModel, load_model
 from compiler_core.configuration.configuration import Configuration, Scheme, Subject, read_schedule
 from compiler_core.errors import InputError
+from compiler_core.graph.sampling import model_batch
 from compiler_core.package.writer import write_package
 from compiler_core.quantize.apply import apply_profile, apply_scheme
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.assignment import default_assignment
-from compiler_core.quantize.calibration import model_batch
 from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.scheme import QuantizationScheme, read_scheme

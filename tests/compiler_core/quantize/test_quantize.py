@@ -11,7 +11,7 @@ from compiler_core.errors import InputError
 from compiler_core.graph.session import run_float
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.assignment import default_assignment
-from compiler_core.quantize.calibration import TensorRange, calibrate
+from compiler_core.quantize.calibration import calibrate
 from compiler_core.quantize.exponents import (
     ACCUMULATOR_LIMIT,
     accumulator_bound,
@@ -20,6 +20,7 @@ from compiler_core.quantize.exponents import (
 from compiler_core.quantize.ir import IntegerConcat, IntegerMaxPool
 from compiler_core.quantize.quantize import integer_clip, quantize
 from compiler_core.quantize.reference import ReferenceExecutor
+from compiler_core.quantize.statistics import TensorRange
 from compiler_core.quantize.text import quantized_digest, quantized_text
 
 

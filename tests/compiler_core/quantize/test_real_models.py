@@ -14,11 +14,12 @@ from compiler_core.graph.session import FloatSession
 from compiler_core.graph.simplify import simplify
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.assignment import default_assignment
-from compiler_core.quantize.calibration import TensorRange, calibrate
+from compiler_core.quantize.calibration import calibrate
 from compiler_core.quantize.ir import FloatSegment
 from compiler_core.quantize.qdq import qdq_model
 from compiler_core.quantize.quantize import quantize
 from compiler_core.quantize.reference import ReferenceExecutor
+from compiler_core.quantize.statistics import TensorRange
 
 
 @pytest.fixture(scope="session")
