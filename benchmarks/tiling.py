@@ -49,7 +49,8 @@ from cost_models.vta.task_features import VtaFeatures
 from cost_models.vta.tiling import NAMES, tiling_features
 from nest_tune.samplers.schedules import guided
 from nest_tune.samplers.schedules.exhaustive import ExhaustiveSampler, PointsByBound
-from nest_tune.samplers.schedules.sampler import Point, Problem, make_sampler
+from nest_tune.samplers.schedules.registry import make_sampler
+from nest_tune.samplers.schedules.sampler import Point, Problem
 from nest_tune.tuning.knowledge import BASE
 from nest_tune.tuning.measure import measure
 from nest_tune.tuning.task_search import BATCH

@@ -34,7 +34,6 @@ IMPORTERS: dict[str, set[str]] = {
     "vta": {
         "compiler_core.compile.compile",
         "compiler_core.compile.linking",
-        "compiler_core.configuration.configuration",
         "compiler_core.executable.backends",
         "compiler_core.executable.executable",
         "compiler_core.executable.profile",
@@ -62,22 +61,17 @@ NAMERS: dict[str, set[str]] = {
     "cpu": {
         "compiler_core.compile.compile",
         "compiler_core.compile.this_machine",
-        "compiler_core.configuration.configuration",
         "compiler_core.executable.profile",
         "compiler_core.graph.runtime",
         "compiler_core.package.executable_reader",
-        "compiler_core.package.writer",
-        "compiler_core.partition.perfetto",
         "compiler_core.partition.picture",
         "compiler_core.partition.unit_names",
         "compiler_core.quantize.input_equalization",
         "compiler_core.quantize.text",
-        "compiler_core.targets.load",
         "cost_models.features.quantization",
         "nest_tune.ci.lock",
         "nest_tune.cli.plan",
         "nest_tune.cli.plan_job",
-        "nest_tune.cli.plan_report",
         "nest_tune.cli.profile",
         "nest_tune.cli.profile_cpu",
         "nest_tune.cli.target",
@@ -86,20 +80,13 @@ NAMERS: dict[str, set[str]] = {
         "nest_tune.study.execution.worker_files",
     },
     "vta": {
-        "compiler_core.configuration.configuration",
-        "compiler_core.package.executable_reader",
-        "compiler_core.package.writer",
-        "compiler_core.partition.perfetto",
-        "compiler_core.partition.programs",
         "compiler_core.partition.unit_names",
-        "compiler_core.quantize.text",
-        "compiler_core.targets.load",
-        "nest_tune.cli.options",
-        "nest_tune.cli.plan_report",
-        "nest_tune.cli.target",
     },
 }
 """Modules with a literal that names a kind."""
+
+NAME_TARGETS = {"compiler_core.targets.load", "nest_tune.cli.options"}
+"""They name bundled target files, which are called like kinds."""
 
 EXAMPLES = re.compile(r"(--target|target show|target check) [\w.-]+")
 """In texts: an example's target, which may be called like a kind."""
@@ -108,13 +95,6 @@ FILE_CIRCLES: set[tuple[str, ...]] = {
     (
         "nest_tune.cli.study",
         "nest_tune.cli.study_views",
-    ),
-    (
-        "nest_tune.samplers.schedules.exhaustive",
-        "nest_tune.samplers.schedules.guided",
-        "nest_tune.samplers.schedules.optuna_bridge",
-        "nest_tune.samplers.schedules.plain",
-        "nest_tune.samplers.schedules.sampler",
     ),
 }
 FOLDER_CIRCLES: set[tuple[str, ...]] = {
@@ -187,7 +167,7 @@ def namers(kind: str) -> set[str]:
         module
         for module, path in modules().items()
         if not is_own(module, kind) and any(names(text, kind) for text in literals(path))
-    }
+    } - NAME_TARGETS
 
 
 def names(text: str, kind: str) -> bool:

@@ -7,27 +7,22 @@ that a change is one line of a diff. Unknown keys are errors.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from compiler_core.configuration.lock import Lock
+from compiler_core.configuration.slicing import read_slicings, slicing_tables
 from compiler_core.errors import InputError
 from compiler_core.files.plain import from_plain, refuse_unknown, to_plain
 from compiler_core.files.toml_file import parse_toml, read_toml, toml_text
-from compiler_core.partition.unit_names import is_unit
+from compiler_core.partition.unit_names import NAMES_OF_UNITS, is_unit
 from compiler_core.quantize.ladder_record import Ladder, Quality
 from compiler_core.quantize.scheme import QuantizationScheme, read_scheme, scheme_document
 from compiler_core.units.registry import kind_of_id
-from compiler_core.units.vta.schedule.resident_schedule import ResidentSchedule
-from compiler_core.units.vta.schedule.schedule import Schedule
-from compiler_core.units.vta.structure.sliced_schedule import SlicedSchedule
-from compiler_core.units.vta.structure.slicing import SliceAxis
 
 CONFIGURATION_SCHEMA = "nest-tune/config/1"
-_CORE = re.compile(r"core-([0-9]|[1-9][0-9])")
 _TABLES = ("model", "target", "scheme", "plan", "schedule", "slicing", "measured", "lock")
 
 
@@ -107,12 +102,12 @@ class Configuration:
 
     scheme: Scheme = field(default_factory=Scheme)
     plan: Mapping[str, str] = field(default_factory=dict)
-    schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    schedules: Mapping[str, Any] = field(default_factory=dict)
     model: Subject = field(default_factory=Subject)
     target: Subject = field(default_factory=Subject)
     measured: Mapping[str, float] = field(default_factory=dict)
     lock: Lock | None = None
-    slicing: Mapping[str, SlicedSchedule] = field(default_factory=dict)
+    slicing: Mapping[str, Any] = field(default_factory=dict)
 
 
 def configuration_document(configuration: Configuration) -> dict[str, Any]:
@@ -124,22 +119,12 @@ def configuration_document(configuration: Configuration) -> dict[str, Any]:
         "scheme": _scheme_document(configuration.scheme),
         "plan": to_plain(configuration.plan),
         "schedule": to_plain(dict(sorted(configuration.schedules.items()))),
-        **_slicing_document(configuration.slicing),
+        **({"slicing": slicing_tables(configuration.slicing)} if configuration.slicing else {}),
         "measured": to_plain(configuration.measured),
     }
     if configuration.lock is not None:
         document["lock"] = to_plain(configuration.lock)
     return document
-
-
-def _slicing_document(slicing: Mapping[str, SlicedSchedule]) -> dict[str, Any]:
-    if not slicing:
-        return {}
-    tables = {}
-    for name, item in sorted(slicing.items()):
-        cores = {f"core-{core}": to_plain(part) for core, part in enumerate(item.schedules)}
-        tables[name] = {"axis": item.axis.value, **cores}
-    return {"slicing": tables}
 
 
 def _scheme_document(scheme: Scheme) -> dict[str, Any]:
@@ -196,13 +181,7 @@ def read_configuration_document(document: Any, where: str) -> Configuration:
     plan = from_plain(dict[str, str], document.get("plan", {}), f"{where}: plan")
     for node, unit in plan.items():
         if not is_unit(unit):
-            raise InputError(
-                f"{where}: plan.{node}: unit {unit!r}; allowed are vta, cpu and, with several "
-                "cores, vta0, vta1, …, vta-sliced, vta-channels, vta-rows"
-            )
-    slicing = document.get("slicing", {})
-    if not isinstance(slicing, dict):
-        raise InputError(f"{where}: slicing is no table")
+            raise InputError(f"{where}: plan.{node}: unit {unit!r}; allowed are {NAMES_OF_UNITS}")
     return Configuration(
         from_plain(Scheme, document.get("scheme", {}), f"{where}: scheme"),
         plan,
@@ -214,27 +193,8 @@ def read_configuration_document(document: Any, where: str) -> Configuration:
         from_plain(Subject, document.get("target", {}), f"{where}: target"),
         from_plain(dict[str, float], document.get("measured", {}), f"{where}: measured"),
         from_plain(Lock, document["lock"], f"{where}: lock") if "lock" in document else None,
-        {
-            name: _read_slicing(name, value, f"{where}: slicing.{name}")
-            for name, value in slicing.items()
-        },
+        read_slicings(document.get("slicing", {}), where),
     )
-
-
-def _read_slicing(name: str, value: Any, where: str) -> SlicedSchedule:
-    if not isinstance(value, dict):
-        raise InputError(f"{where}: no table of keys")
-    cores = [key for key in value if _CORE.fullmatch(key)]
-    refuse_unknown(value, ["axis", *cores], where)
-    if sorted(cores) != sorted(f"core-{core}" for core in range(len(cores))) or not cores:
-        raise InputError(f"{where}: core-0, core-1, … are needed; there are {', '.join(cores)}")
-    schedules = tuple(
-        read_schedule(name, value[f"core-{core}"], f"{where}.core-{core}")
-        for core in range(len(cores))
-    )
-    if any(isinstance(schedule, ResidentSchedule) for schedule in schedules):
-        raise InputError(f"{where}: slices are scheduled in tiles, not by loads and steps")
-    return SlicedSchedule(from_plain(SliceAxis, value.get("axis"), f"{where}.axis"), schedules)
 
 
 def read_schedule(task: str, value: Any, where: str) -> Any:

@@ -11,6 +11,7 @@ from compiler_core.executable.executable import CpuSegment, Executable, Segment
 from compiler_core.graph.ir import Graph, TensorType
 from compiler_core.memory.plan import ADDRESS_LIMIT
 from compiler_core.package.manifest import Manifest
+from compiler_core.partition.unit_names import CPU
 from compiler_core.quantize.ir import QuantizedTensor
 from compiler_core.units.vta.parts.reader import EXTENT_MAX, read_npu_segment
 
@@ -56,14 +57,15 @@ def read_executable(manifest: Manifest, files: Mapping[str, bytes], where: str) 
                 f"{where}: segment name {entry.name!r}; allowed are 1 to 100 letters, digits, '_' "
                 "and '-'"
             )
-        if entry.unit == "cpu":
+        if entry.unit == CPU:
             model = files[f"segments/{entry.name}.onnx"]
             segments.append(CpuSegment(entry.name, entry.inputs, entry.outputs, model))
-        elif entry.unit == "vta":
+        elif entry.unit == manifest.target.npu.kind:
             segments.append(read_npu_segment(manifest, entry, files, where))
         else:
             raise InputError(
-                f"{where}: segment {entry.name!r} is for unit {entry.unit!r}; allowed are cpu, vta"
+                f"{where}: segment {entry.name!r} is for unit {entry.unit!r}; allowed are {CPU}, "
+                f"{manifest.target.npu.kind}"
             )
     _check_flow(manifest, where)
     return Executable(

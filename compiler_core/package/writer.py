@@ -42,6 +42,7 @@ from compiler_core.package.manifest import (
 )
 from compiler_core.package.replace import replace_folder, restore
 from compiler_core.package.seal import sealed_bytes
+from compiler_core.partition.unit_names import CPU
 from compiler_core.quantize.qdq import qdq_model
 from compiler_core.tensor.operator_file import OPERATORS_SCHEMA, operator_entries
 from compiler_core.units.cpu.session import CpuSession
@@ -140,7 +141,7 @@ def _manifest(compiled: CompiledModel, entries: Mapping[str, FileEntry]) -> Mani
         tuple(
             SegmentEntry(
                 segment.name,
-                "cpu" if isinstance(segment, CpuSegment) else "vta",
+                CPU if isinstance(segment, CpuSegment) else executable.target.npu.kind,
                 segment.inputs,
                 segment.outputs,
             )

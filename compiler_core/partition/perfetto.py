@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from compiler_core.files.trace import Slice
 from compiler_core.partition.evaluate import Evaluation, Evaluator, describe
+from compiler_core.partition.unit_names import CPU, NPU
 from compiler_core.system.timeline import Resource, TaskKind
 
 CRITICAL_PATH = "critical path"
@@ -19,7 +20,7 @@ _PICOSECONDS_PER_NANOSECOND = 1000
 def track_names(evaluator: Evaluator) -> tuple[str, ...]:
     """Tracks in the order of the slices' numbers."""
     cores = evaluator.costs.cores
-    units = ("cpu", *(f"vta{core}" if cores > 1 else "vta" for core in range(cores)))
+    units = (CPU, *(f"{NPU}{core}" if cores > 1 else NPU for core in range(cores)))
     return (*units, CRITICAL_PATH)
 
 

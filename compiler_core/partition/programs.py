@@ -131,7 +131,7 @@ class ProgramCosts:
         if isinstance(workload, ConvWorkload):
             twins.append(replace(workload, entry=not workload.entry))
         for twin in twins:
-            schedule = self._schedules.get(Task("vta", twin).id)
+            schedule = self._schedules.get(Task(self._core.kind, twin).id)
             if schedule is None:
                 continue
             if twin is workload or fold_of(schedule) is FoldVariant.NONE:
@@ -139,7 +139,7 @@ class ProgramCosts:
         return None
 
     def _measure(self, workload: Workload) -> Program:
-        task = Task("vta", workload).id
+        task = Task(self._core.kind, workload).id
         self._progress(task)
         core = self._core
         schedule = self._given(workload) or default_schedule(workload, core)

@@ -17,6 +17,10 @@ CPU, NPU = "cpu", "vta"
 ACROSS = "vta-sliced"
 BY_CHANNELS, BY_ROWS = "vta-channels", "vta-rows"
 SLICED_UNITS = (ACROSS, BY_CHANNELS, BY_ROWS)
+NAMES_OF_UNITS = (
+    f"{NPU}, {CPU} and, with several cores, {NPU}0, {NPU}1, …, {', '.join(SLICED_UNITS)}"
+)
+"""All names, as errors list them."""
 
 _CORE = re.compile(r"vta([0-9]|[1-9][0-9])")
 

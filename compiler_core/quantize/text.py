@@ -7,6 +7,7 @@ import hashlib
 import numpy as np
 
 from compiler_core.graph.text import graph_digest
+from compiler_core.partition.unit_names import NPU
 from compiler_core.quantize.ir import (
     FloatSegment,
     IntegerConcat,
@@ -31,7 +32,7 @@ def quantized_text(quantized: QuantizedGraph) -> str:
                 for node in segment.graph.nodes
             ]
             continue
-        lines.append(f"segment {segment.name} vta int8")
+        lines.append(f"segment {segment.name} {NPU} int8")
         lines.append(f"  in  {', '.join(_tensor(quantized, name) for name in segment.inputs)}")
         lines += [f"  {_operator(quantized, operator)}" for operator in segment.operators]
         lines.append(f"  out {', '.join(_tensor(quantized, name) for name in segment.outputs)}")

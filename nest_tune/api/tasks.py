@@ -19,7 +19,7 @@ from compiler_core.tensor.task import Task
 from compiler_core.units.registry import kind_of_machine
 from nest_tune.api.values import Arrays, PathName, samples_of
 from nest_tune.records.database import RecordDatabase
-from nest_tune.samplers.schedules.sampler import require_sampler
+from nest_tune.samplers.schedules.registry import require_sampler
 from nest_tune.stores.default_scheme import with_default_scheme
 from nest_tune.stores.profile_store import stored_profile
 from nest_tune.stores.task_store import find, remember

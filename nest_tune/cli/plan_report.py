@@ -85,14 +85,15 @@ def print_groups(evaluator: Evaluator, evaluation: Evaluation) -> None:
     from rich.text import Text
 
     from compiler_core.partition.resolve import unit_name
+    from compiler_core.partition.unit_names import CPU, NPU
 
     table = Table(box=None)
     for title in ("group", "operator", "unit"):
         table.add_column(title, overflow="fold")
     several = evaluator.costs.cores > 1
-    for title in ("cpu ms", "vta ms", *(("sliced ms",) if several else ())):
+    for title in (f"{CPU} ms", f"{NPU} ms", *(("sliced ms",) if several else ())):
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("why not vta", overflow="fold")
+    table.add_column(f"why not {NPU}", overflow="fold")
     for group in evaluator.groups.groups:
         npu = [_npu_ms(evaluator, group.index)]
         npu += [_sliced_ms(evaluator, group.index)] if several else []

@@ -145,7 +145,7 @@ def _summary(target: Target) -> dict[str, Any]:
     return {
         "name": target.name,
         "description": target.description,
-        "npu": "vta",
+        "npu": target.npu.kind,
         "npu_cores": target.npu_cores,
         "npu_clock_hz": target.npu.clock_hz,
         "profile": timing.profile.value,

@@ -163,7 +163,8 @@ def _read_schedule(path: Path, task: str) -> TaskSchedule:
     schedules = read_configuration_document(document, str(path)).schedules
     if task not in schedules:
         raise InputError(f"{path}: no schedule for task {task}")
-    return schedules[task]
+    found: TaskSchedule = schedules[task]
+    return found
 
 
 def _measurement(

@@ -19,7 +19,8 @@ from compiler_core.units.unit import Machine, TaskSchedule
 from cost_models.boosted import BoostedModel
 from cost_models.evaluation import batch_quality
 from nest_tune.records.record import Outcome, Record, machine_digest, record_of
-from nest_tune.samplers.schedules.sampler import Point, Problem, make_sampler
+from nest_tune.samplers.schedules.registry import make_sampler
+from nest_tune.samplers.schedules.sampler import Point, Predicting, Problem, Proving
 from nest_tune.tuning.knowledge import Knowledge
 from nest_tune.tuning.measure import Measurement, Measurer
 from nest_tune.tuning.program_search import is_program
@@ -226,11 +227,11 @@ class TaskSearch:
 
     def _judge(self, measured: list[tuple[Point, float]]) -> None:
         """Compares a batch with what the sampler's model, where it has one, expected of it."""
-        expected = getattr(self._sampler, "expected_cycles", None)
-        if expected is None or len(measured) < 2:
+        if not isinstance(self._sampler, Predicting) or len(measured) < 2:
             return
+        expected = self._sampler.expected_cycles([point for point, _ in measured])
         cycles = np.array([cycles for _, cycles in measured])
-        self.quality = batch_quality(expected([point for point, _ in measured]), cycles)
+        self.quality = batch_quality(expected, cycles)
 
     def _take(self, point: Point, cycles: int | None) -> None:
         if cycles is not None:
@@ -270,8 +271,9 @@ class TaskSearch:
         """What the search gave so far; the default has to be measured."""
         assert self._best is not None
         least = self.bound_cycles
-        if self.space.holds(self._best[1]):  # else it is of another space
-            least = max(least, int(getattr(self._sampler, "least_cycles", 0)))
+        # A program beyond the space is not bounded by it.
+        if isinstance(self._sampler, Proving) and self.space.holds(self._best[1]):
+            least = max(least, int(self._sampler.least_cycles))
         return TaskResult(
             self.task,
             self._best[1],

@@ -12,6 +12,7 @@ KIND = UnitKind(
         "tasks": "compiler_core.units.vta.tasks:TASKS",
         "documents": "compiler_core.units.vta.documents:DOCUMENTS",
         "table": "compiler_core.units.vta.machine.table:TABLE",
+        "slicings": "compiler_core.units.vta.structure.slice_documents:SLICINGS",
         "layers": "compiler_core.units.vta.link.layers:LAYERS",
         "simulation": "compiler_core.units.vta.tool.simulation:SIMULATION",
         "spaces": "search_spaces.vta.tiling:SPACES",

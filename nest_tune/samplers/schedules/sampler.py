@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from compiler_core.errors import InputError
-from compiler_core.files.nearest import did_you_mean
+import numpy as np
+import numpy.typing as npt
+
 from compiler_core.units.unit import Machine
 from search_spaces.task_space import TaskSpace
 
@@ -55,64 +55,20 @@ class TilingSampler(Protocol):
         ...
 
 
-def sampler_names() -> tuple[str, ...]:
-    """Names that :func:`make_sampler` knows."""
-    return tuple(_MAKERS)
+@runtime_checkable
+class Predicting(Protocol):
+    """A sampler with a model of its own."""
+
+    def expected_cycles(self, points: list[Point]) -> npt.NDArray[np.float64]:
+        """What it expects of points that were proposed, ``float64[n]``."""
+        ...
 
 
-def require_sampler(name: str) -> None:
-    """Refuses a name that :func:`make_sampler` does not know.
+@runtime_checkable
+class Proving(Protocol):
+    """A sampler that knows what it need not measure."""
 
-    Raises:
-        InputError: Names the nearest known one.
-    """
-    if name not in _MAKERS:
-        raise InputError(
-            f"sampler {name!r}; known are {', '.join(_MAKERS)}", hint=did_you_mean(name, _MAKERS)
-        )
-
-
-def make_sampler(name: str, problem: Problem) -> TilingSampler:
-    """A sampler by name.
-
-    Raises:
-        InputError: There is none of that name.
-    """
-    require_sampler(name)
-    return _MAKERS[name](problem)
-
-
-def _guided(problem: Problem) -> TilingSampler:
-    from nest_tune.samplers.schedules.guided import GuidedSampler
-
-    return GuidedSampler(problem)
-
-
-def _optuna(name: str) -> Callable[[Problem], TilingSampler]:
-    def make(problem: Problem) -> TilingSampler:
-        from nest_tune.samplers.schedules.optuna_bridge import OptunaTilingSampler
-
-        return OptunaTilingSampler(problem, name)
-
-    return make
-
-
-def _random(problem: Problem) -> TilingSampler:
-    from nest_tune.samplers.schedules.plain import RandomSampler
-
-    return RandomSampler(problem)
-
-
-def _exhaustive(problem: Problem) -> TilingSampler:
-    from nest_tune.samplers.schedules.exhaustive import ExhaustiveSampler
-
-    return ExhaustiveSampler(problem)
-
-
-_MAKERS: dict[str, Callable[[Problem], TilingSampler]] = {
-    "xgb": _guided,
-    "tpe": _optuna("tpe"),
-    "nsga2": _optuna("nsga2"),
-    "random": _random,
-    "exhaustive": _exhaustive,
-}
+    @property
+    def least_cycles(self) -> float:
+        """What no schedule of the space can beat, as far as it is known; 0 at the start."""
+        ...

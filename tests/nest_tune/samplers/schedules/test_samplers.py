@@ -23,7 +23,8 @@ from cost_models.vta.relaxed_walk import walked_bounds
 from nest_tune.samplers.schedules.exhaustive import ExhaustiveSampler, PointsByBound
 from nest_tune.samplers.schedules.guided import GuidedSampler
 from nest_tune.samplers.schedules.optuna_sampler import XgbSampler
-from nest_tune.samplers.schedules.sampler import Point, Problem, make_sampler, sampler_names
+from nest_tune.samplers.schedules.registry import make_sampler, sampler_names
+from nest_tune.samplers.schedules.sampler import Point, Problem
 from search_spaces.vta.tiling import TilingSpace
 
 CONV = ConvWorkload(
