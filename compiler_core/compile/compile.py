@@ -15,6 +15,7 @@ from compiler_core.memory.plan import ALIGNMENT, DramPlan, align
 from compiler_core.partition.unit_names import NPU
 from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph
 from compiler_core.system.compiled import CompiledTimeline, compiled_timeline
+from compiler_core.system.places import Places
 from compiler_core.system.steps import Step, model_steps
 from compiler_core.system.timeline import TaskKind
 from compiler_core.targets.target import Target
@@ -110,7 +111,9 @@ def compile_model(
     costs = target_costs(target, source.model.graph)
     report = _report(source.quantized, executable, placed, schedules, timings, costs)
     units = [placed.units[step.layer.operator.name] for step in steps if step.layer is not None]
-    timeline = compiled_timeline(steps, report.layers, timings, units, target)
+    timeline = compiled_timeline(
+        steps, report.layers, timings, units, Places(source.model.graph), target
+    )
     report = _with_times(report, timeline, target.npu_cores)
     executable = _on_cores(executable, timeline, steps)
     metrics = _metrics(executable, linked.plans, report, timeline.latency_ms)

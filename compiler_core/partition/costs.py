@@ -10,7 +10,7 @@ depend on shapes and on which passes its requantization needs, and not on its nu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -20,9 +20,10 @@ from compiler_core.partition.groups import GroupGraph
 from compiler_core.partition.placement import SLICED, SLICED_CHANNELS, SLICED_ROWS
 from compiler_core.partition.programs import LANES, Program, ProgramCosts, Schedules
 from compiler_core.quantize.exponents import RangeChoice
-from compiler_core.quantize.ir import IntegerSegment, QuantizedGraph
+from compiler_core.quantize.ir import IntegerConv, IntegerSegment, QuantizedGraph
 from compiler_core.quantize.quantize import with_exponents
-from compiler_core.system.timeline import PICOSECONDS
+from compiler_core.system.places import Places
+from compiler_core.system.timeline import PICOSECONDS, picoseconds
 from compiler_core.targets.target import Target
 from compiler_core.tensor.workload import ConvWorkload, Workload
 from compiler_core.units.cpu.cost import (
@@ -51,11 +52,28 @@ class CpuPart:
         run_ps: Its time, without views.
         reads: Indices of the base tensors of other groups that it reads.
         views: ``(index of the base tensor, nodes)`` of the views through which it reads them.
+        place: Where it stands in the model.
     """
 
     run_ps: int
     reads: tuple[int, ...]
     views: tuple[tuple[int, tuple[str, ...]], ...]
+    place: int = 0
+
+
+@dataclass(frozen=True)
+class LaunchOrder:
+    """What one program of a group waits for, and what it goes before.
+
+    Attributes:
+        tensors: Indices of the base tensors of other groups that it reads.
+        programs: Positions of the group's programs that write what it reads.
+        place: Where it stands in the model.
+    """
+
+    tensors: tuple[int, ...]
+    programs: tuple[int, ...]
+    place: int
 
 
 @dataclass(frozen=True)
@@ -73,6 +91,7 @@ class GroupCost:
         sliced: The operator across all cores along the faster axis, where there are several and it
             can be cut.
         slices: The same along each axis, by the number that placements have for it.
+        order: Of the programs, one by one.
     """
 
     cpu_parts: tuple[CpuPart, ...]
@@ -83,6 +102,13 @@ class GroupCost:
     entry_programs: tuple[Program, ...] | None
     sliced: Program | None = None
     slices: Mapping[int, Program] = field(default_factory=dict)
+    order: tuple[LaunchOrder, ...] = ()
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Positions of the programs whose results none of the group's others read."""
+        inner = {source for item in self.order for source in item.programs}
+        return tuple(position for position in range(len(self.order)) if position not in inner)
 
     def sliced_as(self, unit: int) -> Program | None:
         """The operator across all cores as a placement wants it; ``None`` where it cannot be."""
@@ -121,6 +147,8 @@ class CostTable:
         cores: NPU cores.
         clock_hz: Of the NPU.
         view_ps: Time of each view that the CPU has to run, by the name of its node.
+        view_places: Where those nodes stand in the model.
+        places: Where conversions of each tensor stand in the model.
     """
 
     groups: tuple[GroupCost, ...]
@@ -130,10 +158,12 @@ class CostTable:
     cores: int
     clock_hz: float
     view_ps: Mapping[str, int] = field(default_factory=dict)
+    view_places: Mapping[str, int] = field(default_factory=dict)
+    places: tuple[int, ...] = ()
 
     def convert_ps(self, bytes_moved: int) -> int:
         """Time of a conversion at a border."""
-        return round(bytes_moved * PICOSECONDS / self.copy_bytes_per_s)
+        return picoseconds(bytes_moved / self.copy_bytes_per_s * 1e3)
 
 
 def quantized_stand_in(groups: GroupGraph) -> QuantizedGraph:
@@ -173,8 +203,9 @@ def build_costs(
     layers: dict[int, list[Layer]] = {}
     for layer, group in _layers(groups, quantized):
         layers.setdefault(group, []).append(layer)
+    places = Places(groups.graph)
     costs = tuple(
-        _group_cost(groups, index, layers.get(index, []), node_costs, measured)
+        _group_cost(groups, index, layers.get(index, []), node_costs, measured, places)
         for index in range(len(groups.groups))
     )
     tensors = tuple(
@@ -193,6 +224,8 @@ def build_costs(
         target.npu_cores,
         target.npu.clock_hz,
         _view_times(groups, node_costs),
+        {name: places.of_node(name) for name in _view_names(groups)},
+        tuple(places.of_values(tensor.name) for tensor in groups.tensors),
     )
 
 
@@ -200,9 +233,9 @@ def with_node_costs(
     table: CostTable, groups: GroupGraph, target: Target, node_costs: NodeCosts
 ) -> CostTable:
     """The same programs with another CPU beside them (``target`` holds its rates)."""
-    costs = []
+    costs, places = [], Places(groups.graph)
     for index, old in enumerate(table.groups):
-        fresh = _cpu_cost(groups, index, node_costs)
+        fresh = _cpu_cost(groups, index, node_costs, places)
         costs.append(
             replace(
                 fresh,
@@ -210,6 +243,7 @@ def with_node_costs(
                 entry_programs=old.entry_programs,
                 sliced=old.sliced,
                 slices=old.slices,
+                order=old.order,
             )
         )
     return replace(
@@ -223,10 +257,15 @@ def with_node_costs(
 
 def _view_times(groups: GroupGraph, node_costs: NodeCosts) -> dict[str, int]:
     nodes = {node.name: node for node in groups.graph.nodes}
-    views = dict.fromkeys(name for chain in groups.views_of.values() for name in chain)
-    return {
-        name: round(node_costs(groups.graph, nodes[name]).seconds * PICOSECONDS) for name in views
-    }
+    return {name: _run_ps(node_costs, groups, nodes[name]) for name in _view_names(groups)}
+
+
+def _view_names(groups: GroupGraph) -> Iterable[str]:
+    return dict.fromkeys(name for chain in groups.views_of.values() for name in chain)
+
+
+def _run_ps(node_costs: NodeCosts, groups: GroupGraph, node: Node) -> int:
+    return picoseconds(node_costs(groups.graph, node).seconds * 1e3)
 
 
 def _layers(groups: GroupGraph, quantized: QuantizedGraph) -> Iterable[tuple[Layer, int]]:
@@ -248,7 +287,7 @@ def _layers(groups: GroupGraph, quantized: QuantizedGraph) -> Iterable[tuple[Lay
                 yield layer, writer[layer.operator.output.rsplit("/", 1)[0]]
 
 
-def _cpu_cost(groups: GroupGraph, index: int, node_costs: NodeCosts) -> GroupCost:
+def _cpu_cost(groups: GroupGraph, index: int, node_costs: NodeCosts, places: Places) -> GroupCost:
     graph, group = groups.graph, groups.groups[index]
     members = set(group.nodes)
     views = {name for name, _ in group.views}
@@ -259,7 +298,8 @@ def _cpu_cost(groups: GroupGraph, index: int, node_costs: NodeCosts) -> GroupCos
             continue
         cost = node_costs(graph, node)
         bases = tuple(tensor for tensor in groups.reads_of(node) if tensor in group.reads)
-        parts.append(CpuPart(round(cost.seconds * PICOSECONDS), bases, _views_before(groups, node)))
+        time, place = picoseconds(cost.seconds * 1e3), places.of_node(node.name)
+        parts.append(CpuPart(time, bases, _views_before(groups, node), place))
         energy += cost.energy_pj
         moved += node_bytes(graph, node)
         constants += weight_bytes(graph, node)
@@ -281,8 +321,9 @@ def _group_cost(
     layers: list[Layer],
     node_costs: NodeCosts,
     measured: ProgramCosts,
+    places: Places,
 ) -> GroupCost:
-    cost = _cpu_cost(groups, index, node_costs)
+    cost = _cpu_cost(groups, index, node_costs, places)
     if groups.groups[index].npu_reason is not None:
         return cost
     inside = tuple(
@@ -299,7 +340,37 @@ def _group_cost(
         found = measured.sliced(layers[0].operator.name, workload)
         slices = {_NUMBER_OF_AXIS[axis]: program for axis, program in found.items()}
     best = min(slices.values(), key=lambda program: program.cycles, default=None)
-    return replace(cost, programs=inside, entry_programs=entering, sliced=best, slices=slices)
+    return replace(
+        cost,
+        programs=inside,
+        entry_programs=entering,
+        sliced=best,
+        slices=slices,
+        order=tuple(_launch_orders(groups, index, layers, places)),
+    )
+
+
+def _launch_orders(
+    groups: GroupGraph, index: int, layers: Sequence[Layer], places: Places
+) -> Iterator[LaunchOrder]:
+    written: dict[str, int] = {}
+    whole = groups.groups[index].reads
+    for position, layer in enumerate(layers):
+        operator = layer.operator
+        residual = operator.residual if isinstance(operator, IntegerConv) else None
+        names = [name for name in (operator.input, residual) if name is not None]
+        tensors, known = set(), True
+        for name in names:
+            base = groups.base_of.get(name)
+            known = known and (name in written or base in whole)
+            if name not in written and base is not None:
+                tensors.add(base)
+        programs = {written[name] for name in names if name in written}
+        place = places.of_launch(operator.output, operator.sources)
+        yield LaunchOrder(
+            tuple(sorted(tensors)) if known else whole, tuple(sorted(programs)), place
+        )
+        written[operator.output] = position
 
 
 def _with_entry(workload: Workload, *, entry: bool) -> Workload:

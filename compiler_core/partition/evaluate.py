@@ -105,6 +105,11 @@ class Evaluator:
             for group, cost in zip(groups.groups, costs.groups, strict=True)
         ]
         self._copies = copy_conditions(groups, costs)
+        # Concatenations, and the rare groups with programs that do not wait for one another.
+        self._joins = [
+            group.operator == "Concat" or len(cost.ends) != 1
+            for group, cost in zip(groups.groups, costs.groups, strict=True)
+        ]
         self._first_user: dict[str, int] = {}
         for tensor in groups.tensors:
             for alias in tensor.aliases:
@@ -173,6 +178,10 @@ class Evaluator:
 
     def programs(self, group: int, placement: Placement) -> tuple[Program, ...]:
         """Launches of a group that runs on the NPU."""
+        return tuple(program for _, program in self.launches(group, placement))
+
+    def launches(self, group: int, placement: Placement) -> tuple[tuple[int, Program], ...]:
+        """The same, each with its position among all that the group may have to launch."""
         cost, copies = self.costs.groups[group], self._copies.get(group, {})
         needless = {
             at for at, others in copies.items() if all(placement[g] == ON_CPU for g in others)
@@ -181,11 +190,11 @@ class Evaluator:
             sliced = cost.sliced_as(placement[group])
             if sliced is None:
                 raise ValueError(f"group {group} cannot be sliced that way")
-            return () if needless else (sliced,)
+            return () if needless else ((0, sliced),)
         found = cost.entry_programs if self.entering(group, placement) else cost.programs
         if found is None:
             raise ValueError(f"group {group} cannot run on the NPU")
-        return tuple(program for at, program in enumerate(found) if at not in needless)
+        return tuple((at, program) for at, program in enumerate(found) if at not in needless)
 
     def variants(self, group: int) -> list[tuple[Program, ...]]:
         """What a group may have to launch on the NPU, not sliced; for a concatenation the least."""
@@ -195,6 +204,23 @@ class Evaluator:
             for found in (cost.programs, cost.entry_programs)
             if found is not None
         ]
+
+    def least_way_ps(self, group: int, tensor: int | None = None) -> int:
+        """The longest way through the programs of a group, from those on that read ``tensor``;
+        the least over all that it may have to launch. Programs side by side count once."""
+        cost, launch, copies = self.costs.groups[group], self.costs.launch_ps, self._copies
+        found = []
+        for programs in (cost.programs, cost.entry_programs):
+            ways: dict[int, int] = {}
+            for at, (program, item) in enumerate(zip(programs or (), cost.order, strict=True)):
+                before = [ways[p] for p in item.programs if p in ways]
+                reads = tensor is None or tensor in item.tensors
+                if at not in copies.get(group, {}) and (before or reads):
+                    ways[at] = max(before, default=0) + program.run_ps + launch
+            found.append(max(ways.values(), default=0))
+        if cost.sliced is not None:
+            found.append(cost.sliced.run_ps + launch * cost.sliced.parts)
+        return min(found)
 
     def packed_bytes(self, tensor: int, placement: Placement) -> int:
         """Size of an int8 tensor in DRAM as its readers want it."""
@@ -338,8 +364,8 @@ class _Tasks:
                 continue
             if name not in self._views:
                 time = owner.costs.view_ps[name]
-                sources = self._after((after,))
-                self._tasks.append(Task(group, TaskKind.OPERATOR, Resource.CPU, time, 0, sources))
+                place = owner.costs.view_places[name]
+                self._operator(group, time, self._after((after,)), place)
                 self._views[name] = len(self._tasks) - 1
             after = self._views[name]
         return after
@@ -349,20 +375,25 @@ class _Tasks:
             sources = [self._float(tensor) for tensor in part.reads]
             sources += [self._viewed(tensor, views, group) for tensor, views in part.views]
             sources.append(self._last.get(group, _AT_START))
-            after = self._after(sources)
-            self._tasks.append(Task(group, TaskKind.OPERATOR, Resource.CPU, part.run_ps, 0, after))
+            self._operator(group, part.run_ps, self._after(sources), part.place)
             self._last[group] = len(self._tasks) - 1
+
+    def _operator(self, group: int, time: int, after: tuple[int, ...], place: int) -> None:
+        task = Task(group, TaskKind.OPERATOR, Resource.CPU, time, 0, after, place=place)
+        self._tasks.append(task)
 
     def _programs(self, group: int, unit: int) -> None:
         owner = self._owner
-        after = self._after(self._integer(tensor) for tensor in owner._reads[group])
+        order = owner.costs.groups[group].order
+        inputs = [self._integer(tensor) for tensor in owner._reads[group]]
         core = ANY_CORE if unit == ON_NPU else unit - ON_CORE
         if unit in SLICED_WAYS:
             core = ALL_CORES
-        programs = owner.programs(group, self._placement)
-        if not programs:
-            self._tasks.append(Task(group, TaskKind.PLACE, Resource.NONE, 0, 0, after))
-        for program in programs:
+        written: dict[int, int] = {}
+        for position, program in owner.launches(group, self._placement):
+            waits = order[position]
+            sources = [self._integer(tensor) for tensor in waits.tensors]
+            sources += [written[earlier] for earlier in waits.programs if earlier in written]
             self._tasks.append(
                 Task(
                     group,
@@ -370,13 +401,18 @@ class _Tasks:
                     Resource.NPU,
                     program.run_ps,
                     owner.costs.launch_ps * program.parts,
-                    after,
+                    self._after(sources),
                     core,
                     program.read_ppm,
                     program.write_ppm,
+                    waits.place,
                 )
             )
-            after = (len(self._tasks) - 1,)
+            written[position] = len(self._tasks) - 1
+        if owner._joins[group]:
+            # What is read of it was written by its programs and by the groups before it.
+            after = self._after((*inputs, *written.values()))
+            self._tasks.append(Task(group, TaskKind.PLACE, Resource.NONE, 0, 0, after))
         self._last[group] = len(self._tasks) - 1
 
     @staticmethod
@@ -413,7 +449,8 @@ class _Tasks:
 
     def _conversion(self, tensor: int, kind: TaskKind, time: int) -> int:
         source = self._last.get(self._owner._producer[tensor], _AT_START)
-        self._tasks.append(Task(tensor, kind, Resource.CPU, time, 0, self._after((source,))))
+        after, place = self._after((source,)), self._owner.costs.places[tensor]
+        self._tasks.append(Task(tensor, kind, Resource.CPU, time, 0, after, place=place))
         return len(self._tasks) - 1
 
 

@@ -58,10 +58,10 @@ class _Lives:
             if task.kind in (TaskKind.QUANTIZE, TaskKind.DEQUANTIZE):
                 self._converted[task.subject] = start, end
                 continue
+            if task.kind is TaskKind.PLACE and task.subject not in self._begins:
+                self._placed.add(task.subject)
             self._begins[task.subject] = min(start, self._begins.get(task.subject, start))
             self._ends[task.subject] = max(end, self._ends.get(task.subject, 0))
-            if task.kind is TaskKind.PLACE:
-                self._placed.add(task.subject)
 
     def all(self) -> list[tuple[Change, Change]]:
         """``((start, bytes), (end, -bytes))`` per buffer."""

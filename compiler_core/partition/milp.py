@@ -148,11 +148,12 @@ class _Program:
         fixed_cpu = 0.0
         for group in self._groups:
             on_cpu = self._owner.costs.groups[group].cpu_ps / _MICROSECOND_PS
-            on_npu, launches = self._npu_us(group)
+            _, launches = self._npu_us(group)
             fixed_cpu += on_cpu
             cpu[place[group]] = launches - on_cpu
             npu[place[group]] = self._load_us(group)
-            self._at_most({end[group]: -1.0, place[group]: on_npu - on_cpu}, -on_cpu)
+            way = self._owner.least_way_ps(group) / _MICROSECOND_PS
+            self._at_most({end[group]: -1.0, place[group]: way - on_cpu}, -on_cpu)
             self._at_most({end[group]: 1.0, makespan: -1.0}, 0.0)
         for tensor in range(len(self._owner.groups.tensors)):
             self._tensor(tensor, place, end, cpu, makespan)
@@ -203,9 +204,9 @@ class _Program:
             self._at_most({**terms, place[reader]: 1.0, inward: -1.0}, -constant)
             terms, constant = producer_terms(1.0)
             self._at_most({**terms, place[reader]: -1.0, outward: -1.0}, -constant)
-            # From the operator on that reads it; a launch needs everything at its start.
+            # From the operator or the program on that reads it.
             on_cpu = self._owner.costs.groups[reader].cpu_ps_from(tensor) / _MICROSECOND_PS
-            change = self._npu_us(reader)[0] - on_cpu
+            change = self._owner.least_way_ps(reader, tensor) / _MICROSECOND_PS - on_cpu
             for variable, toward_npu in ((inward, True), (outward, False)):
                 # The reader starts after the conversion that its own unit needs.
                 row = {end[reader]: -1.0, place[reader]: change}

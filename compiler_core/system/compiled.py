@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from compiler_core.executable.report import LayerReport
 from compiler_core.partition.unit_names import SLICED_UNITS, core_of
+from compiler_core.system.places import Places
 from compiler_core.system.steps import Step
 from compiler_core.system.timeline import (
     ALL_CORES,
@@ -18,6 +19,7 @@ from compiler_core.system.timeline import (
     Task,
     TaskKind,
     Timeline,
+    picoseconds,
     ranks,
     simulate,
 )
@@ -50,6 +52,7 @@ def compiled_timeline(
     layers: Sequence[LayerReport],
     launches: Sequence[LaunchTiming],
     units: Sequence[str],
+    places: Places,
     target: Target,
 ) -> CompiledTimeline:
     """Simulates one run.
@@ -59,6 +62,7 @@ def compiled_timeline(
         layers: What each step costs, in the same order.
         launches: Timing of the programs, in the order of their steps.
         units: Where each of them runs.
+        places: Where the steps stand in the model.
         target: The machine.
     """
     timings = iter(zip(launches, units, strict=True))
@@ -66,8 +70,9 @@ def compiled_timeline(
     tasks = []
     for number, (step, layer) in enumerate(zip(steps, layers, strict=True)):
         if step.kind is not TaskKind.PROGRAM:
-            run = round(layer.latency_ms * _PICOSECONDS_PER_MILLISECOND)
-            tasks.append(Task(number, step.kind, Resource.CPU, run, 0, step.after))
+            run = picoseconds(layer.latency_ms)
+            place = step.place(places)
+            tasks.append(Task(number, step.kind, Resource.CPU, run, 0, step.after, place=place))
             continue
         timing, unit = next(timings)
         named = core_of(unit)
@@ -83,6 +88,7 @@ def compiled_timeline(
                 ALL_CORES if unit in SLICED_UNITS else core,
                 min(WHOLE_PPM, timing.read_cycles * WHOLE_PPM // timing.cycles),
                 min(WHOLE_PPM, timing.write_cycles * WHOLE_PPM // timing.cycles),
+                step.place(places),
             )
         )
     return CompiledTimeline(tuple(tasks), simulate(tasks, ranks(tasks), target.npu_cores))

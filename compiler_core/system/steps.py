@@ -15,6 +15,7 @@ from compiler_core.quantize.ir import (
     IntegerSegment,
     QuantizedGraph,
 )
+from compiler_core.system.places import Places
 from compiler_core.system.timeline import TaskKind
 from compiler_core.units.vta.link.segment import Layer, SegmentLayers
 
@@ -36,6 +37,14 @@ class Step:
     kind: TaskKind
     after: tuple[int, ...]
     layer: Layer | None = None
+
+    def place(self, places: Places) -> int:
+        """Where it stands in the model."""
+        if self.layer is not None:
+            return places.of_launch(self.layer.operator.output, self.layer.operator.sources)
+        if self.kind is TaskKind.OPERATOR:
+            return places.of_node(self.name)
+        return places.of_values(self.name)
 
 
 def model_steps(quantized: QuantizedGraph, layers: Sequence[SegmentLayers]) -> tuple[Step, ...]:

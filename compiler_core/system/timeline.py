@@ -25,6 +25,8 @@ WHOLE_PPM = 1_000_000
 PICOSECONDS = 10**12
 """Per second."""
 
+_PICOSECONDS_PER_MILLISECOND = 10**9
+
 ANY_CORE = -1
 ALL_CORES = -2
 _NOBODY = -1
@@ -60,6 +62,7 @@ class Task(NamedTuple):
         after: Indices of the tasks that have to end first; all smaller than its own.
         core: Core that it is bound to, :data:`ANY_CORE`, or :data:`ALL_CORES` if sliced.
         read_ppm, write_ppm: Demand on the port's channels.
+        place: Where it stands in the model; see :mod:`compiler_core.system.places`.
     """
 
     subject: int
@@ -71,6 +74,7 @@ class Task(NamedTuple):
     core: int = ANY_CORE
     read_ppm: int = 0
     write_ppm: int = 0
+    place: int = 0
 
 
 class Span(NamedTuple):
@@ -115,6 +119,11 @@ class Timeline:
         return tuple(reversed(path))
 
 
+def picoseconds(milliseconds: float) -> int:
+    """A time of a report as one of timelines; plans and packages round by this alone."""
+    return round(milliseconds * _PICOSECONDS_PER_MILLISECOND)
+
+
 def ranks(tasks: Sequence[Task]) -> list[int]:
     """Longest way from the start of each task to the end, in picoseconds: the default priority.
 
@@ -135,8 +144,8 @@ def simulate(tasks: Sequence[Task], priorities: Sequence[int], cores: int = 1) -
 
     Args:
         tasks: Topologically sorted.
-        priorities: Per task; where several wait for a resource, the highest goes first, then the
-            lowest index.
+        priorities: Per task; where several wait for a resource, the highest goes first, then what
+            stands first in the model, then the lowest index.
         cores: NPU cores, at least 1.
 
     Raises:
@@ -163,9 +172,9 @@ class _Simulation:
         self._ready_at, self._start, self._end = [0] * count, [0] * count, [0] * count
         self._core, self._cause = [ANY_CORE] * count, [_NOBODY] * count
         self._last_source = [_NOBODY] * count
-        self._cpu_ready: list[tuple[int, int]] = []
-        self._npu_ready: list[tuple[int, int]] = []
-        self._launches: list[tuple[int, int]] = []
+        self._cpu_ready: list[tuple[int, int, int]] = []
+        self._npu_ready: list[tuple[int, int, int]] = []
+        self._launches: list[tuple[int, int, int]] = []
         self._cpu_task, self._cpu_left, self._cpu_since, self._cpu_last = _NOBODY, 0, 0, _NOBODY
         self._launching, self._launch_left = _NOBODY, 0
         # Task that holds each core, and what is left of its program; None before that has begun.
@@ -198,14 +207,15 @@ class _Simulation:
 
     def _release(self, index: int) -> None:
         self._ready_at[index] = self._now
-        resource = self._tasks[index].resource
+        task = self._tasks[index]
+        resource = task.resource
         if resource is Resource.NONE:
             self._start[index] = self._now
             self._cause[index] = self._last_source[index]
             self._finish(index)
             return
         queue = self._cpu_ready if resource is Resource.CPU else self._npu_ready
-        heappush(queue, (-self._priorities[index], index))
+        heappush(queue, (-self._priorities[index], task.place, index))
 
     def _finish(self, index: int) -> None:
         self._end[index] = self._now
@@ -226,11 +236,11 @@ class _Simulation:
         if self._launching == _NOBODY and self._launches:
             if self._cpu_task != _NOBODY and self._now > self._cpu_since:
                 self._spans.append(Span(self._cpu_task, 0, self._cpu_since, self._now))
-            self._launching = heappop(self._launches)[1]
+            self._launching = heappop(self._launches)[-1]
             self._launch_left = self._tasks[self._launching].overhead_ps
             self._cpu_since = self._now
         if self._launching == _NOBODY and self._cpu_task == _NOBODY and self._cpu_ready:
-            self._cpu_task = heappop(self._cpu_ready)[1]
+            self._cpu_task = heappop(self._cpu_ready)[-1]
             self._cpu_left = self._tasks[self._cpu_task].run_ps
             self._cpu_since = self._now
             self._begin(self._cpu_task, self._cpu_last)
@@ -239,7 +249,7 @@ class _Simulation:
         kept = []
         while self._free and self._npu_ready:
             entry = heappop(self._npu_ready)
-            index = entry[1]
+            index = entry[-1]
             wanted = self._tasks[index].core
             if wanted == ANY_CORE:
                 wanted = self._held.index(_NOBODY)

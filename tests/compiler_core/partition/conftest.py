@@ -12,10 +12,11 @@ import pytest
 
 from compiler_core.compile.sources import load_model
 from compiler_core.graph.ir import Graph
-from compiler_core.partition.costs import CostTable, CpuPart, GroupCost, TensorCost
+from compiler_core.partition.costs import CostTable, CpuPart, GroupCost, LaunchOrder, TensorCost
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.groups import GroupGraph, build_groups
 from compiler_core.partition.programs import Program
+from compiler_core.system.places import Places
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 
@@ -57,7 +58,12 @@ def random_evaluator() -> Callable[..., Evaluator]:
         )
         launch = draw.randint(0, 300)
         views = {n: draw.randint(0, 500) for chain in groups.views_of.values() for n in chain}
-        return Evaluator(groups, CostTable(costs, tensors, launch, 1e12, cores, 1e8, views))
+        seen = Places(groups.graph)
+        places = tuple(seen.of_values(tensor.name) for tensor in groups.tensors)
+        of_views = {name: seen.of_node(name) for name in views}
+        return Evaluator(
+            groups, CostTable(costs, tensors, launch, 1e12, cores, 1e8, views, of_views, places)
+        )
 
     return make
 
@@ -75,4 +81,5 @@ def _group(groups: GroupGraph, index: int, draw: random.Random, cores: int) -> G
         programs = () if group.operator == "Concat" else (program,)
         if cores > 1 and programs and draw.random() < 0.7:
             sliced = Program(group.name, "task", 1, run // 2, 3.0, 12, 12, 1000, 1000, 5, 16)
-    return GroupCost((part,), 1.0, 8, 4, programs, programs, sliced)
+    order = tuple(LaunchOrder(group.reads, (), index) for _ in programs or ())
+    return GroupCost((part,), 1.0, 8, 4, programs, programs, sliced, order=order)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -21,7 +21,7 @@ from compiler_core.partition.best import misfits, prepare
 from compiler_core.partition.evaluate import Evaluation, Evaluator
 from compiler_core.partition.placement import ON_CPU, Placement
 from compiler_core.partition.resolve import assignment_of
-from compiler_core.system.timeline import Resource, TaskKind
+from compiler_core.system.timeline import Resource, Task, TaskKind, Timeline, ranks, simulate
 from compiler_core.targets.load import load_target
 
 Grow = Callable[[int], bytes]
@@ -55,7 +55,8 @@ def require_agreement(
     """The package does the same steps and takes the same time, energy and bytes.
 
     Everything that the CPU does is equal, and every program of the same task. Ranges at new borders
-    may prove a pass of a requantization needless or not, which makes another task of the operator.
+    may prove a pass of a requantization needless or not, which makes another task of the operator;
+    with its cycles in the place of the promised ones, the whole timeline is equal.
     """
     layers = found.report.layers
     assert Counter(
@@ -95,11 +96,48 @@ def require_agreement(
         if n not in changed
     )
     assert moved == expected, name
-    # On several cores equal steps may take turns in another order; their sum is compared above.
-    near = 0.01 if evaluator.costs.cores == 1 else 0.1
-    assert found.metrics.latency_ms == pytest.approx(
-        promised.latency_ms, rel=near, abs=abs(cycles) * 1e-5
+    measured_ps = round(found.metrics.latency_ms * 1e9)
+    if all(launched[n].cycles == programs[n].cycles for n in launched):
+        assert measured_ps == promised.latency_ps, name
+    tasks = with_measured_programs(found, evaluator, promised)
+    timeline = simulate(tasks, ranks(tasks), evaluator.costs.cores)
+    assert measured_ps == timeline.latency_ps, name
+    assert runs_of_units(tasks, timeline) == runs_of_units(
+        found.timeline.tasks, found.timeline.timeline
     ), name
+
+
+def with_measured_programs(
+    found: CompiledModel, evaluator: Evaluator, promised: Evaluation
+) -> list[Task]:
+    """Tasks of a plan with the programs of its package in the place of those that were promised."""
+    names = iter(
+        program.name
+        for group, unit in enumerate(promised.placement)
+        if unit != ON_CPU
+        for program in evaluator.programs(group, promised.placement)
+    )
+    pairs = zip(found.report.layers, found.timeline.tasks, strict=True)
+    measured = {layer.name: task for layer, task in pairs if layer.cycles}
+    tasks = []
+    for task in promised.tasks:
+        if task.kind is TaskKind.PROGRAM:
+            real = measured[next(names)]
+            assert (task.overhead_ps, task.core) == (real.overhead_ps, real.core)
+            task = task._replace(
+                run_ps=real.run_ps, read_ppm=real.read_ppm, write_ppm=real.write_ppm
+            )
+        tasks.append(task)
+    return tasks
+
+
+def runs_of_units(tasks: Sequence[Task], timeline: Timeline) -> list[tuple[int, ...]]:
+    """Start, end, unit and kind of everything that takes time, in order."""
+    return sorted(
+        (timeline.start_ps[at], timeline.end_ps[at], timeline.core[at], int(task.kind))
+        for at, task in enumerate(tasks)
+        if task.kind is not TaskKind.PLACE
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,10 +145,13 @@ def require_agreement(
     [
         *((seed, ("vta", "vta-x2", "vta-pynq")[seed % 3]) for seed in range(12)),
         (19, "vta"),
+        # Copies for concatenations side by side on two cores.
+        (113, "vta-x2"),
+        (133, "vta-x2"),
         *(
             pytest.param(seed, ("vta", "vta-x2", "vta-x4", "vta-ultra96")[seed % 4],
                          marks=pytest.mark.slow)
-            for seed in range(100, 160)
+            for seed in range(100, 160) if seed not in (113, 133)
         ),
     ],
 )  # fmt: skip

@@ -177,6 +177,16 @@ def test_a_launch_interrupts_the_cpu() -> None:
     assert found.critical_path() == (0, 2)
 
 
+def test_of_equal_steps_the_first_of_the_model_goes_first_however_they_are_listed() -> None:
+    first, second = cpu(40)._replace(place=1), cpu(40)._replace(place=2)
+    after = npu(30, 10, 0)
+    listed = simulate([first, second], [5, 5])
+    turned = simulate([second, first], [5, 5])
+    assert (listed.start_ps, turned.start_ps) == ((0, 40), (40, 0))
+    launches = [after._replace(after=(), place=2), after._replace(after=(), place=1)]
+    assert simulate(launches, [5, 5]).start_ps == (40, 0)
+
+
 def test_programs_beside_one_another_slow_down() -> None:
     meeting = [npu(100, 0, reads=500_000), npu(100, 0, reads=400_000)]
     assert simulate(meeting, ranks(meeting), 2).latency_ps == 120
