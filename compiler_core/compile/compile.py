@@ -12,6 +12,7 @@ from compiler_core.errors import InputError
 from compiler_core.executable.executable import CpuSegment, Executable, Segment
 from compiler_core.executable.report import LayerReport, Metrics, Report, launch_report, totals
 from compiler_core.memory.plan import ALIGNMENT, DramPlan, align
+from compiler_core.partition.programs import require_planned_kind
 from compiler_core.partition.unit_names import NPU
 from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph
 from compiler_core.system.compiled import CompiledTimeline, compiled_timeline
@@ -90,6 +91,7 @@ def compile_model(
         require_known_tasks(source.configuration.schedules, {})
         require_known_slicings(source.configuration.slicing, ())
         return _on_host(source, target, progress)
+    require_planned_kind(target.npu)
     found = model_layers(source.quantized, target.npu)
     given = source.configuration.schedules
     require_known_tasks(given, model_tasks(found))

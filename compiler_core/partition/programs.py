@@ -6,9 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from compiler_core.errors import InputError
 from compiler_core.system.timeline import PICOSECONDS, WHOLE_PPM
 from compiler_core.tensor.task import Task
 from compiler_core.tensor.workload import ConvWorkload, Workload
+from compiler_core.units.unit import Machine
 from compiler_core.units.vta.cores.multicore_schedule import default_slicings
 from compiler_core.units.vta.legality.default_schedule import default_schedule
 from compiler_core.units.vta.lower.layer import measure_layer
@@ -62,6 +64,20 @@ def cycles_ps(cycles: int, clock_hz: float) -> int:
     return round(cycles * PICOSECONDS / clock_hz)
 
 
+def require_planned_kind(machine: Machine) -> None:
+    """Refuses machines whose kind plans and packages do not know.
+
+    Raises:
+        InputError: It is of another kind.
+    """
+    if not isinstance(machine, VtaCore):
+        raise InputError(
+            f"units of kind {machine.kind!r} are tuned task by task; plans, packages and studies "
+            f"know those of kind {VtaCore.kind!r} alone",
+            hint="nest-tune task list MODEL --target T",
+        )
+
+
 class ProgramCosts:
     """Measures workloads, each once.
 
@@ -79,6 +95,7 @@ class ProgramCosts:
         progress: Callable[[str], None] = lambda _: None,
         cores: int = 1,
     ) -> None:
+        require_planned_kind(core)
         self._core, self._schedules, self._progress = core, schedules, progress
         self._cores = cores
         self._sliced: dict[Workload, dict[SliceAxis, Program]] = {}

@@ -3,6 +3,7 @@ file can describe."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,6 +12,21 @@ from pydantic import create_model
 from compiler_core.errors import InputError
 from compiler_core.targets.schema import TargetSections, UnitSection
 from compiler_core.units.registry import unit_kind, unit_kinds
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One of the numbers or rules that matter most of a machine.
+
+    Attributes:
+        key, value: In documents; the key carries the unit.
+        title, text: For people.
+    """
+
+    key: str
+    value: int | float | str
+    title: str
+    text: str
 
 
 @runtime_checkable
@@ -27,6 +43,10 @@ class UnitTable(Protocol):
 
     def machine(self, section: Any) -> Any:
         """The machine that a section describes."""
+        ...
+
+    def figures(self, machine: Any) -> tuple[Figure, ...]:
+        """What matters most of a machine beside its clock."""
         ...
 
 

@@ -12,6 +12,7 @@ from nest_tune.cli.output import console, print_json
 
 if TYPE_CHECKING:
     from compiler_core.targets.target import Quantity, Target, TargetDescription
+    from compiler_core.targets.unit_table import Figure
 
 app = typer.Typer(
     name="target",
@@ -33,16 +34,15 @@ def list_targets(as_json: AsJson = False) -> None:
         return
     from rich.table import Table
 
-    table = Table("target", "cores", "clock", "port", "latency", "rules", "CPU", "what", box=None)
-    for target in targets:
-        timing = target.npu.timing
+    texts = [{figure.title: figure.text for figure in _figures(target)} for target in targets]
+    titles = list(dict.fromkeys(title for known in texts for title in known))
+    table = Table("target", "cores", "clock", *titles, "CPU", "what", box=None)
+    for target, known in zip(targets, texts, strict=True):
         table.add_row(
             target.name,
             str(target.npu_cores),
             f"{target.npu.clock_hz / 1e6:g} MHz",
-            f"{timing.port_bytes * 8} bit",
-            f"{timing.memory_latency_cycles} cycles",
-            timing.profile.value,
+            *(known.get(title, "") for title in titles),
             target.cpu.name,
             target.description,
         )
@@ -101,7 +101,8 @@ def _print_description(description: TargetDescription) -> None:
     out = console()
     out.print(Text(f"{target.name}: {target.description}", style="bold"))
     out.print(f"resolved from  {' <- '.join(description.lineage)}")
-    out.print(f"timing rules   {target.npu.timing.profile.value}")
+    for figure in _figures(target):
+        out.print(f"{figure.title:<14} {figure.text}")
     out.print(f"CPU            {target.cpu.name}")
     out.print(f"launch         {target.launch_overhead_s * 1e6:.1f} µs of CPU time each")
     out.print(f"digest         {target.digest}")
@@ -140,17 +141,20 @@ def _origin_counts(description: TargetDescription) -> dict[str, int]:
     return counts
 
 
+def _figures(target: Target) -> tuple[Figure, ...]:
+    from compiler_core.targets.unit_table import unit_table
+
+    return unit_table(target.npu.kind).figures(target.npu)
+
+
 def _summary(target: Target) -> dict[str, Any]:
-    timing = target.npu.timing
     return {
         "name": target.name,
         "description": target.description,
         "npu": target.npu.kind,
         "npu_cores": target.npu_cores,
         "npu_clock_hz": target.npu.clock_hz,
-        "profile": timing.profile.value,
-        "port_bytes": timing.port_bytes,
-        "memory_latency_cycles": timing.memory_latency_cycles,
+        **{figure.key: figure.value for figure in _figures(target)},
         "cpu": target.cpu.name,
         "cpu_cores": target.cpu.cores,
         "cpu_clock_hz": target.cpu.clock_hz,

@@ -118,6 +118,23 @@ def test_tasks_and_targets_of_different_kinds_are_kept_apart(folder: Path) -> No
     assert "is for units of kind 'toy'; the target's are of kind 'vta'" in other.stderr
 
 
+def test_targets_show_what_matters_of_a_unit(folder: Path) -> None:
+    shown = document(folder, "target", "show", "toy.toml")
+    assert (shown["npu"], shown["array"]) == ("toy", "16x64")
+    assert {entry["key"] for entry in shown["quantities"]} >= {"npu.rows", "npu.port_bytes"}
+    assert "16 x 64" in run(folder, "target", "show", "toy.toml").stdout
+    assert document(folder, "target", "check", "toy.toml")["ok"] is True
+
+
+@pytest.mark.parametrize(
+    "command", [("plan", "best"), ("compile", "-o", "out", *CALIBRATION), ("space", "show")]
+)
+def test_what_does_not_know_the_kind_says_so(folder: Path, command: tuple[str, ...]) -> None:
+    refused = run(folder, *command, *MODEL)
+    assert refused.returncode == 2
+    assert "units of kind 'toy' are tuned task by task" in refused.stderr
+
+
 def test_without_the_plug_in_the_kind_is_named(folder: Path) -> None:
     task = json.loads((folder / "tuned.json").read_text())["task"]
     for arguments in (("task", "tune", task, "--target", "vta"), ("task", "list", *MODEL)):

@@ -20,6 +20,7 @@ from compiler_core.errors import CheckError, InfeasibleError, InputError
 from compiler_core.files.npz import MIB, NpzLimits, read_npz
 from compiler_core.files.plain import from_plain
 from compiler_core.targets.schema import UnitSection
+from compiler_core.targets.unit_table import Figure
 from compiler_core.tensor.digest import digest
 from compiler_core.tensor.task import Task
 from compiler_core.units.simulation import CounterTable, RefusedProgram, SimulatedProgram
@@ -234,6 +235,9 @@ class Table:
 
     def machine(self, section: Section) -> Machine:
         return Machine(section.rows, section.columns, section.port_bytes, section.clock_hz)
+
+    def figures(self, m: Machine) -> tuple[Figure, ...]:
+        return (Figure("array", f"{m.rows}x{m.columns}", "array", f"{m.rows} x {m.columns}"),)
 
 
 DOCUMENTS = Documents()

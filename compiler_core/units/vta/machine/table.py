@@ -20,6 +20,7 @@ from compiler_core.targets.schema import (
     Section,
     UnitSection,
 )
+from compiler_core.targets.unit_table import Figure
 from compiler_core.units.vta.machine.hardware import (
     BufferDepth,
     ElementBytes,
@@ -137,6 +138,15 @@ class VtaTable:
 
     def machine(self, section: VtaSection) -> VtaCore:
         return _vta_core(section)
+
+    def figures(self, machine: VtaCore) -> tuple[Figure, ...]:
+        timing = machine.timing
+        port, latency = timing.port_bytes, timing.memory_latency_cycles
+        return (
+            Figure("port_bytes", port, "port", f"{port * 8} bit"),
+            Figure("memory_latency_cycles", latency, "latency", f"{latency} cycles"),
+            Figure("profile", timing.profile.value, "rules", timing.profile.value),
+        )
 
 
 TABLE = VtaTable()
