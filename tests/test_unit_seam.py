@@ -52,6 +52,7 @@ IMPORTERS: dict[str, set[str]] = {
         "compiler_core.quantize.cpu_integers",
         "compiler_core.quantize.exponents",
         "compiler_core.system.compiled",
+        "compiler_core.system.places",
         "compiler_core.system.steps",
         "nest_tune.report.compiled",
         "search_spaces.quantization",
