@@ -5,13 +5,17 @@ from __future__ import annotations
 import onnx
 
 from compiler_core.errors import InputError
+from compiler_core.graph.held import held_bytes
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.reader import ImportLimits
 from compiler_core.graph.shapes import read_type
 from compiler_core.graph.structure import check_structure
-from compiler_core.graph.work import elements, operations, tensor_bytes
+from compiler_core.graph.work import elements, operations, result_bytes, tensor_bytes
 
 _WINDOWED = frozenset(["Conv", "MaxPool", "AveragePool", "LpPool", "ConvInteger", "QLinearConv"])
+_WIDENED = 4
+"""Bytes that are computed over constants may be so many times those of the file's own."""
+
 _HINT = "give smaller sizes: those of a network for an embedded system, one sample at a time"
 
 
@@ -28,14 +32,17 @@ def check_demand(graph: Graph, limits: ImportLimits) -> None:
     """
     for name in graph.inputs:
         _check_tensor(graph, f"input {name!r}", name, limits)
-    total, folded = 0, 0
+    total, folded, folded_bytes = 0, 0, 0
     known = set(graph.constants)
+    own = sum(array.nbytes for array in graph.constants.values())
     for node in graph.nodes:
         where = f"node {node.name!r} ({node.op})"
         for name in filter(None, node.outputs):
             _check_tensor(graph, f"{where}: tensor {name!r}", name, limits)
         if node.op == "Loop" and not node.domain:
             _check_trips(graph, node, where, limits)
+        if node.op == "SplitToSequence" and not node.domain:
+            _check_pieces(graph, node, where, limits)
         if node.op in _WINDOWED and not node.domain:
             _check_pads(graph, node, where)
         steps = operations(node, graph.types)
@@ -48,6 +55,14 @@ def check_demand(graph: Graph, limits: ImportLimits) -> None:
             )
         if known.issuperset(filter(None, node.inputs)):
             known.update(node.outputs)
+            folded_bytes += result_bytes(node, graph.types) or 0
+            if folded_bytes > limits.folded_bytes + _WIDENED * own:
+                raise InputError(
+                    f"{where}: {folded_bytes} bytes of results over constants alone, with those "
+                    f"before it; at most {limits.folded_bytes} and {_WIDENED} times the model's "
+                    "constants are computed",
+                    hint="compute that part before exporting the model",
+                )
             folded += steps
             if folded > limits.folded_operations:
                 raise InputError(
@@ -55,6 +70,7 @@ def check_demand(graph: Graph, limits: ImportLimits) -> None:
                     f"it; at most {limits.folded_operations} are computed",
                     hint="compute that part before exporting the model",
                 )
+    _check_held(graph, limits)
 
 
 def check_model(model: onnx.ModelProto, limits: ImportLimits) -> None:
@@ -91,6 +107,16 @@ def _check_tensor(graph: Graph, where: str, name: str, limits: ImportLimits) -> 
         )
 
 
+def _check_held(graph: Graph, limits: ImportLimits) -> None:
+    most, where = held_bytes(graph)
+    if most > limits.held_bytes:
+        raise InputError(
+            f"node {where!r}: with it {most} bytes of computed tensors are held at once; at most "
+            f"{limits.held_bytes} are held",
+            hint=_HINT,
+        )
+
+
 def _check_trips(graph: Graph, node: Node, where: str, limits: ImportLimits) -> None:
     trips = graph.constants.get(node.inputs[0]) if node.inputs else None
     if trips is None or elements(graph.types.get(node.inputs[0])) != 1:
@@ -100,6 +126,25 @@ def _check_trips(graph: Graph, node: Node, where: str, limits: ImportLimits) -> 
         raise InputError(
             f"{where}: {count} rounds; at most {limits.trips} are run",
             hint="export the model with a loop that ends",
+        )
+
+
+def _check_pieces(graph: Graph, node: Node, where: str, limits: ImportLimits) -> None:
+    """onnxruntime joins the pieces of a sequence in quadratic time."""
+    known = graph.types.get(node.inputs[0])
+    axis = node.attributes.get("axis", 0)
+    if known is None or not known.shape or not -len(known.shape) <= axis < len(known.shape):
+        return
+    size = known.shape[axis] or 0
+    split = graph.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
+    pieces = size
+    if split is not None and split.size:
+        # A scalar is the length of each piece, a vector holds the length of every one.
+        pieces = split.size if split.ndim else -(-size // max(1, int(split)))
+    if pieces > limits.pieces:
+        raise InputError(
+            f"{where}: a sequence of {pieces} pieces; at most {limits.pieces} are made",
+            hint="export the model with larger pieces, or without sequences",
         )
 
 

@@ -26,9 +26,12 @@ class ImportLimits:
         total_bytes: Size of all constants together.
         nodes: Number of nodes, with those of subgraphs and functions.
         activation_bytes: Size of one tensor that is computed, for one sample.
+        held_bytes: Size of all computed tensors that one execution holds at once, for one sample.
+        folded_bytes: Size of all results over constants alone, beside four times the constants.
         operations: Multiplications, or steps of a like cost, of one execution.
         folded_operations: The same over constants alone.
         trips: Rounds of a loop.
+        pieces: Tensors that one is split into for a sequence.
     """
 
     file_bytes: int = 2**31 - 1
@@ -36,9 +39,12 @@ class ImportLimits:
     total_bytes: int = 2**33
     nodes: int = 200_000
     activation_bytes: int = 2**28
+    held_bytes: int = 2**29
+    folded_bytes: int = 2**28
     operations: int = 2**40
     folded_operations: int = 2**33
     trips: int = 2**16
+    pieces: int = 2**14
 
 
 def read_model(path: Path, limits: ImportLimits) -> onnx.ModelProto:

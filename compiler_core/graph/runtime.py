@@ -7,7 +7,8 @@ on an arena of bounded size, and is told to stop after some time; others run as 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -37,8 +38,10 @@ FATAL_ONLY = 4
 ARENA_BYTES = 1 << 30
 """Memory of all guarded sessions of a process."""
 
-GUARDED_SECONDS = 8.0
-"""Time of one execution of a guarded session; a loop that never ends is stopped after it."""
+GUARDED_SECONDS = 5.0
+"""CPU time of one execution of a guarded session; a loop that never ends is stopped after it."""
+
+_WATCH_SECONDS = 0.05
 
 _GUARDED_MODEL_BYTES = 1 << 27
 """A larger model runs as ever: its own weights would fill the arena."""
@@ -103,27 +106,60 @@ def run_session(
     run = onnxruntime.RunOptions()
     run.log_severity_level = FATAL_ONLY
     run.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-    ended = threading.Event()
-
-    def stop() -> None:
-        if not ended.wait(GUARDED_SECONDS):
-            run.terminate = True
-
-    watch = threading.Thread(target=stop, daemon=True)
-    watch.start()
-    try:
-        results = session.run(list(outputs), dict(feeds), run)
-    except RUNTIME_ERRORS as error:
-        if not run.terminate:
-            raise
-        raise InputError(
-            f"the model runs for more than {GUARDED_SECONDS:g} s on one input: a loop in it does "
-            "not end",
-            hint="check the condition of its loops, or give a model without loops",
-        ) from error
-    finally:
-        ended.set()
+    with _Stopwatch(run) as watch:
+        try:
+            results = session.run(list(outputs), dict(feeds), run)
+        except RUNTIME_ERRORS as error:
+            if not watch.is_over:
+                raise
+            raise _too_slow() from error
+    if watch.is_over:  # in one operator, which is not stopped on its way
+        raise _too_slow()
     return [np.asarray(result) if isinstance(result, list) else result for result in results]
+
+
+class _Stopwatch:
+    """Stops an execution whose thread has used up its CPU time; a busy machine does not count."""
+
+    def __init__(self, run: onnxruntime.RunOptions) -> None:
+        self._run = run
+        self._clock = _cpu_clock()
+        self._end = self._clock() + GUARDED_SECONDS
+        self._done = threading.Event()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is used up."""
+        return self._clock() >= self._end
+
+    def __enter__(self) -> _Stopwatch:
+        threading.Thread(target=self._watch, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+
+    def _watch(self) -> None:
+        while not self._done.wait(_WATCH_SECONDS):
+            if self.is_over:
+                self._run.terminate = True
+                return
+
+
+def _cpu_clock() -> Callable[[], float]:
+    """CPU time of the calling thread, for any thread to read; where there is none, the clock."""
+    if not hasattr(time, "pthread_getcpuclockid"):  # macOS, Windows
+        return time.monotonic
+    clock = time.pthread_getcpuclockid(threading.get_ident())
+    return lambda: time.clock_gettime(clock)
+
+
+def _too_slow() -> InputError:
+    return InputError(
+        f"the model runs for more than {GUARDED_SECONDS:g} s on one input: a loop in it does "
+        "not end, or an operator takes too long",
+        hint="check the condition of its loops, or give a model without loops",
+    )
 
 
 def is_unbounded(model: onnx.ModelProto) -> bool:

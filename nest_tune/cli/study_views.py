@@ -129,7 +129,7 @@ def show(name: NameOfTrial, storage: StorageUrl = None, as_json: AsJson = False)
             "outcomes": outcome_counts(result.trials),
             "front": [trial.number for trial in result.front],
             "settings": settings,
-            "digests": result.study.document["digests"],
+            "digests": result.study.fixed("digests"),
         }
         if (failed := result.first_failure) is not None:
             body["first_failure"] = trial_document(failed, result.settings.metric)

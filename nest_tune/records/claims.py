@@ -117,7 +117,7 @@ def is_alive(process: int) -> bool:
     """Whether a process of this machine has not ended."""
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass

@@ -124,7 +124,7 @@ def make_tuner(
     database = RecordDatabase(storage.url)
     tuned = {name: tuned_from_plain(value) for name, value in storage.tasks(study).items()}
     target = machine_digest(core)
-    start = database.snapshot(target=target, until=study.document["records"]["newest"])
+    start = database.snapshot(target=target, until=study.fixed("records")["newest"])
     own = own_records(database.snapshot(target=target), core, tuned)
     sampler = "xgb" if settings.sampler == "exhaustive" else settings.sampler
     workers = None

@@ -38,6 +38,9 @@ class PlacementPart:
         graph: Simplified.
         target: The machine.
         known: Guesses as found before; else they are searched for now, under a time limit.
+
+    Raises:
+        InputError: One of ``known`` is no point of this space.
     """
 
     name = "partition"
@@ -52,6 +55,14 @@ class PlacementPart:
         self._known = None if known is None else tuple(tuple(point) for point in known)
         self.parameters: tuple[Parameter, ...] = self._space.parameters
         self.default: OuterPoint = self._space.encode(untuned(evaluator))
+        sizes = [len(parameter.values) for parameter in self.parameters]
+        for point in self._known or ():
+            if len(point) != len(sizes) or any(i >= n for i, n in zip(point, sizes, strict=True)):
+                raise InputError(
+                    f"a stored guess of the partition has {len(point)} decisions that do not fit "
+                    f"the {len(sizes)} of this model",
+                    hint="start the study anew: --if-exists replace",
+                )
 
     def decode(self, point: OuterPoint) -> Mapping[str, str]:
         """Nodes that run elsewhere than by default."""

@@ -113,7 +113,7 @@ def survey_ground(settings: StudySettings, study: StoredStudy | None = None) -> 
         quantization=settings.quantization,
         partition=settings.partition,
         plan=None if settings.plan is None else Path(settings.plan),
-        guesses=None if study is None else study.document["guesses"],
+        guesses=None if study is None else study.fixed("guesses"),
         default=default,
     )
     digests = {

@@ -22,7 +22,7 @@ from nest_tune.study.store.stored_study import StoredStudy
 def stored_settings(study: StoredStudy) -> StudySettings:
     """What a study was started with; relative paths lead from the folder that it was started in,
     where they lead nowhere from this one."""
-    settings = read_settings_document(study.document["settings"])
+    settings = read_settings_document(study.fixed("settings"))
     folder = study.document.get("folder", "")
     found: dict[str, Any] = {}
     for name in (*PLACES, "plan", "file"):
@@ -64,7 +64,7 @@ def check_unchanged(study: StoredStudy, ground: Ground) -> None:
         InputError: Shows what differs.
     """
     changed = differences(stored_settings(study), ground.settings)
-    stored = study.document["digests"]
+    stored = study.fixed("digests")
     for name, now in ground.digests.items():
         if stored.get(name) != now:
             changed.append(f"{name}: digest {str(stored.get(name))[:16]} -> {now[:16]}")

@@ -24,6 +24,12 @@ from compiler_core.files.plain import to_plain
 from nest_tune.records.connection import Connection
 from nest_tune.records.database import missing_driver
 from nest_tune.records.storage_url import HINT, StorageUrl
+from nest_tune.study.store.stored_document import (
+    check_point,
+    damaged,
+    read_json,
+    read_study_document,
+)
 from nest_tune.study.store.stored_study import Request, Status, StoredStudy
 from nest_tune.study.trial import Outcome, OuterTrial
 
@@ -274,7 +280,10 @@ class StudyStorage:
             .order_by(_TRIALS.c.number)
         )
         where = f"study {study.name!r}: a stored trial"
-        return tuple(_trial(row.document, where) for row in self._rows(query))
+        trials = tuple(_trial(row.document, where) for row in self._rows(query))
+        for trial in trials:
+            check_point(trial.point, study.document, where)
+        return trials
 
     # Tuned tasks and results of pure functions.
 
@@ -292,7 +301,7 @@ class StudyStorage:
         """What :meth:`add_tasks` stored."""
         query = sql.select(_TASKS.c.task, _TASKS.c.document).where(_TASKS.c.study == study.key)
         where = f"study {study.name!r}: a tuned task"
-        return {row.task: _document(row.document, where) for row in self._rows(query)}
+        return {row.task: read_json(row.document, where) for row in self._rows(query)}
 
     def add_result(self, key: str, value: Any) -> None:
         """Stores what a pure function of the digest ``key`` gave."""
@@ -305,41 +314,35 @@ class StudyStorage:
     def results(self, keys: Sequence[str]) -> dict[str, Any]:
         """Stored results by key."""
         query = sql.select(_RESULTS).where(_RESULTS.c.key.in_(keys))
-        return {row.key: _document(row.document, "a stored result") for row in self._rows(query)}
+        return {row.key: read_json(row.document, "a stored result") for row in self._rows(query)}
 
 
 def _study(row: Any) -> StoredStudy:
     where = f"study {row.name!r}"
-    document = _document(row.document, where)
+    document = read_study_document(row.document, where)
     known = {status.value: status for status in Status}
     numbers = (row.created_s, row.beat_s)
     if (
-        not isinstance(document, dict)
-        or row.status not in known
+        row.status not in known
         or not all(isinstance(text, str) for text in (row.name, row.owner))
         or not all(isinstance(number, int | float) for number in numbers)
     ):
-        raise _damaged(where)
-    settings = document.get("settings", {})
-    if not isinstance(settings, dict) or not isinstance(settings.get("storage", ""), str):
-        raise _damaged(where)
-    if "storage" in settings:  # older versions stored it as it was given
-        settings["storage"] = str(StorageUrl(settings["storage"]))
+        raise damaged(where)
     return StoredStudy(
         row.id, row.name, row.created_s, known[row.status], row.owner, row.beat_s, document
     )
 
 
 def _trial(text: str, where: str) -> OuterTrial:
-    values = _document(text, where)
+    values = read_json(text, where)
     try:
         values["point"] = tuple(values["point"])
         values["outcome"] = Outcome(values["outcome"])
         trial = OuterTrial(**values)
     except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(where) from error
+        raise damaged(where) from error
     if not isinstance(trial.metrics, dict):
-        raise _damaged(where)
+        raise damaged(where)
     numbers = (trial.number, *trial.point, trial.accuracy_samples, trial.bound_ms, trial.wall_s)
     texts = (trial.hits, trial.message, trial.schedules, trial.scheme, trial.log)
     if (
@@ -349,24 +352,5 @@ def _trial(text: str, where: str) -> OuterTrial:
         or not isinstance(trial.subset_accuracy, int | float | None)
         or not isinstance(trial.attributes, dict)
     ):
-        raise _damaged(where)
+        raise damaged(where)
     return trial
-
-
-def _document(text: str, where: str) -> Any:
-    """A JSON document that anyone may have changed.
-
-    Raises:
-        InputError: It is none.
-    """
-    try:
-        return json.loads(text)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise _damaged(where) from error
-
-
-def _damaged(where: str) -> InputError:
-    return InputError(
-        f"{where} is damaged in the storage",
-        hint="restore the database from a copy, or delete the study: nest-tune study delete NAME",
-    )

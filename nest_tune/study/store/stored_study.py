@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any
 
 from nest_tune.records.claims import is_alive
+from nest_tune.study.store.stored_document import damaged
 
 
 class Status(Enum):
@@ -54,6 +55,17 @@ class StoredStudy:
     beat_s: float
     document: Mapping[str, Any]
 
+    def fixed(self, name: str) -> Any:
+        """A part of :attr:`document` that every study has.
+
+        Raises:
+            InputError: It is not there.
+        """
+        try:
+            return self.document[name]
+        except KeyError as error:
+            raise damaged(f"study {self.name!r}: {name}") from error
+
     @property
     def where(self) -> str:
         """Host and process of a running study, ``host:pid``; else empty."""
@@ -66,5 +78,5 @@ class StoredStudy:
             return False
         host, _, process = self.owner.rpartition(":")
         if host == socket.gethostname():
-            return is_alive(int(process))
+            return process.isdecimal() and len(process) < 20 and is_alive(int(process))
         return time.time() - self.beat_s < 60

@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from compiler_core.errors import InputError
+from compiler_core.graph.held import held_bytes
 from compiler_core.graph.importer import import_model, import_onnx
 from compiler_core.graph.session import FloatSession
 from compiler_core.graph.simplify import simplify
@@ -220,3 +221,67 @@ def test_a_loop_that_never_ends_is_stopped(monkeypatch: pytest.MonkeyPatch) -> N
     session = FloatSession(import_model(_endless(None)))
     with pytest.raises(InputError, match="a loop in it does not end"):
         session.run({"x": np.zeros((1, 16), np.float32)})
+
+
+def _pieces(count: int, split: object = None) -> onnx.ModelProto:
+    weights = {"size": np.array([count])} | ({} if split is None else {"split": np.array(split)})
+    nodes = [
+        helper.make_node("ConstantOfShape", ["size"], ["c"]),
+        helper.make_node("SplitToSequence", ["c", "split"][: len(weights)], ["s"], axis=0),
+        helper.make_node("ConcatFromSequence", ["s"], ["r"], axis=0),
+        *_reduced("r"),
+    ]
+    return _model(nodes, weights)
+
+
+@pytest.mark.parametrize(
+    ("count", "split", "pieces"),
+    [(100_000, None, 100_000), (100_000, 5, 20_000), (20_000, [1] * 20_000, 20_000)],
+)
+def test_a_sequence_of_many_pieces_is_refused(count: int, split: object, pieces: int) -> None:
+    with pytest.raises(InputError, match=f"a sequence of {pieces} pieces; at most 16384"):
+        import_model(_pieces(count, split))
+
+
+@pytest.mark.parametrize(("count", "split"), [(1000, None), (100_000, 50), (10, [4, 6])])
+def test_a_sequence_of_few_pieces_is_read(count: int, split: object) -> None:
+    import_model(_pieces(count, split))
+
+
+def test_an_operator_that_takes_too_long_is_told_when_it_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("compiler_core.graph.runtime.GUARDED_SECONDS", 0.001)
+    session = FloatSession(import_model(_pieces(16_000)))
+    with pytest.raises(InputError, match="an operator takes too long"):
+        session.run({"x": np.zeros((1, 16), np.float32)})
+
+
+def test_constants_that_double_are_refused_together() -> None:
+    nodes = [helper.make_node("Concat", ["w", "w"], ["t0"], axis=0)]
+    names = [f"t{index}" for index in range(20)]
+    nodes += [helper.make_node("Concat", [a, a], [b], axis=0) for a, b in pairwise(names)]
+    nodes += [helper.make_node("Relu", ["t19"], ["u"]), *_reduced("u")]
+    with pytest.raises(InputError, match=r"bytes of results over constants alone.*at most 2684"):
+        import_model(_model(nodes, {"w": np.zeros(64, np.float32)}))
+
+
+def test_what_is_held_at_once_is_bounded() -> None:
+    def fan(count: int) -> onnx.ModelProto:
+        names = [f"t{index}" for index in range(count)]
+        nodes = [helper.make_node("Tile", ["x", "repeats"], ["t"])]
+        nodes += [helper.make_node("Relu", ["t"], [name]) for name in names]
+        nodes += [helper.make_node("Sum", names, ["s"]), *_reduced("s")]
+        return _model(nodes, {"repeats": np.array([1, 2**20])})  # 64 MiB each
+
+    import_model(fan(6))
+    with pytest.raises(InputError, match=r"bytes of computed tensors are held at once.*536870912"):
+        import_model(fan(8))
+
+
+def test_a_long_chain_holds_two_tensors_at_once() -> None:
+    names = ["t", *(f"t{index}" for index in range(40))]
+    nodes = [helper.make_node("Tile", ["x", "repeats"], ["t"])]
+    nodes += [helper.make_node("Relu", [a], [b]) for a, b in pairwise(names)]
+    graph = import_model(_model([*nodes, *_reduced("t39")], {"repeats": np.array([1, 1024])}))
+    assert held_bytes(graph)[0] == 64 + 2 * 65536

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -144,3 +145,80 @@ def test_the_folder_of_a_new_database_is_made(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     StudyStorage(url).close()
     assert (tmp_path / "out" / "studies.db").is_file()
+
+
+_FIXED = {
+    "settings": {},
+    "digests": {"model": "00"},
+    "records": {"newest": 0, "digest": "", "count": 0},
+    "guesses": {"partition": [[0, 1]]},
+    "parameters": [["bits", [4, 8]], ["unit", ["cpu"]]],
+}
+
+
+@pytest.mark.parametrize(
+    "point", [[], [0], [0, 0, 0], [2, 0], [0, 1], [-1, 0], ["0", 0], [0.0, 0], [True, 0], {}, None]
+)
+def test_points_of_another_space_are_damage(url: str, tmp_path: Path, point: object) -> None:
+    storage = StudyStorage(url)
+    study = storage.create("s", _FIXED)
+    storage.add_trial(study, OuterTrial(0, (1, 0), False, Outcome.COMPLETE, {}, 1, ""))
+    assert [trial.point for trial in storage.trials(study)] == [(1, 0)]
+    with sqlite3.connect(tmp_path / "n.db") as database:
+        text = database.execute("SELECT document FROM study_trial").fetchone()[0]
+        changed = json.dumps({**json.loads(text), "point": point})
+        database.execute("UPDATE study_trial SET document = ?", (changed,))
+    database.close()
+    with pytest.raises(InputError, match="study 's': a stored trial is damaged"):
+        storage.trials(storage.find("s"))
+    storage.close()
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("settings", []),
+        ("settings", {"storage": 3}),
+        ("folder", 1),
+        ("digests", ["model"]),
+        ("digests", {"model": None}),
+        ("records", {"newest": "0", "digest": "", "count": 0}),
+        ("records", {}),
+        ("file", "study.toml"),
+        ("default_scheme", []),
+        ("guesses", {"partition": [0, 1]}),
+        ("guesses", {"partition": [[-1]]}),
+        ("parameters", {}),
+        ("parameters", [["bits", []]]),
+        ("parameters", [["bits"]]),
+        ("parameters", [[1, [4, 8]]]),
+    ],
+)
+def test_what_was_fixed_at_the_start_has_its_form(url: str, part: str, value: object) -> None:
+    storage = StudyStorage(url)
+    study = storage.create("s", _FIXED)
+    assert storage.find("s").document == _FIXED
+    storage.update_document(study, {**_FIXED, part: value})
+    with pytest.raises(InputError, match=f"study 's': {part} is damaged in the storage"):
+        storage.find("s")
+    storage.close()
+
+
+def test_a_part_that_is_gone_is_damage(url: str) -> None:
+    storage = StudyStorage(url)
+    study = storage.create("s", {"settings": {}})
+    with pytest.raises(InputError, match="study 's': records is damaged"):
+        study.fixed("records")
+    storage.close()
+
+
+@pytest.mark.parametrize("process", ["", "x", "-1", "1.5", "9" * 15, "9" * 5000])
+def test_owners_that_name_no_process_own_nothing(url: str, tmp_path: Path, process: str) -> None:
+    storage = StudyStorage(url)
+    study = storage.create("s", {})
+    storage.take(study)
+    with sqlite3.connect(tmp_path / "n.db") as database:
+        database.execute("UPDATE study SET owner = rtrim(owner, '0123456789') || ?", (process,))
+    database.close()
+    assert not storage.find("s").is_running
+    storage.close()
