@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import sqlite3
 import threading
 import time
 import zlib
@@ -23,10 +24,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import sqlalchemy as sql
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from compiler_core.errors import InputError
+from nest_tune.records.storage_errors import text_of
 
 SCHEMA = "nest-tune/journal/1"
 _LOCK_WAIT_S = 10.0
@@ -78,6 +80,7 @@ class Journal:
         self._engine = sql.create_engine(
             "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
         )
+        sql.event.listen(self._engine, "connect", _confine)
         sql.event.listen(self._engine, "before_cursor_execute", self._capture)
 
     def _capture(
@@ -122,7 +125,17 @@ class Journal:
         # What follows the last line end was never finished.
         for line in text[: text.rfind(b"\n") + 1].splitlines(keepends=True):
             self._lines += 1
-            self._replay(self._read(line))
+            document = self._read(line)
+            try:
+                self._replay(document)
+            except (SQLAlchemyError, ValueError, TypeError) as error:
+                what = text_of(error) if isinstance(error, DBAPIError) else str(error)
+                where = f"storage journal {self.path}: line {self._lines}"
+                self._forget()
+                raise InputError(
+                    f"{where}: cannot be done after the lines before it: {what}",
+                    hint="restore the file",
+                ) from error
             self._end += len(line)
 
     def _replay(self, statements: list[Any]) -> None:
@@ -138,11 +151,14 @@ class Journal:
             if self._lines == 1:
                 raise InputError(f"{where}: not a journal of nest-tune", hint="use another path")
             raise InputError(f"{where}: its checksum does not hold", hint="restore the file")
-        document = json.loads(text)
+        try:
+            document = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{where}: not JSON", hint="restore the file") from error
         if self._lines > 1:
-            return list(document)
-        if document.get("schema") != SCHEMA:
-            seen = document.get("schema")
+            return list(document) if isinstance(document, list) else [document]
+        seen = document.get("schema") if isinstance(document, dict) else document
+        if seen != SCHEMA:
             raise InputError(
                 f"{where}: schema {seen!r}; this version reads {SCHEMA!r}", hint="update nest-tune"
             )
@@ -164,6 +180,16 @@ class Journal:
             raise OperationalError("write", None, error) from error
         self._end += len(added)
         self._lines += len(lines)
+
+
+def _confine(connection: sqlite3.Connection, _record: object) -> None:
+    """What lines say is done in memory alone: they open no file, and none of it runs for ever."""
+    refused = (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_RECURSIVE)
+
+    def authorize(action: int, *_: object) -> int:
+        return sqlite3.SQLITE_DENY if action in refused else sqlite3.SQLITE_OK
+
+    connection.set_authorizer(authorize)
 
 
 def _line(document: Any) -> bytes:

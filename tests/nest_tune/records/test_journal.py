@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import resource
 import signal
@@ -119,6 +120,48 @@ def test_damage_and_other_files_are_refused(url: str, path: Path) -> None:
         StudyStorage(url)
     path.write_bytes(content)
     assert names(url) == ["first", "second"]
+
+
+_FOREVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        [["INSERT INTO study_schema (version) VALUES (?)", [1], False]] * 2,
+        [["INSERT INTO nowhere VALUES (1)", [], False]],
+        [["no SQL", [], False]],
+        [["INSERT INTO study_schema (version) VALUES (?, ?)", [1], False]],
+        [["ATTACH DATABASE ? AS other", ["{path}.other"], False]],
+        [["VACUUM INTO ?", ["{path}.other"], False]],
+        [[_FOREVER, [], False]],
+        [["SELECT 1"]],
+        [1],
+        ["abc"],
+        {"a": 1},
+        3,
+        [[1, 2, 3]],
+        [["SELECT ?", 3, False]],
+        [["SELECT ?", [{}], False]],
+    ],
+)
+def test_lines_that_cannot_be_done_are_damage(url: str, path: Path, statements: object) -> None:
+    StudyStorage(url).close()
+    text = json.dumps(statements).replace("{path}", str(path))
+    with path.open("ab") as file:
+        file.write(journal._checksum(text.encode()) + b" " + text.encode() + b"\n")
+    with pytest.raises(InputError, match=r"line \d+: cannot be done after the lines before it"):
+        names(url)
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{", "", "nul"])
+def test_lines_that_are_no_json_are_damage(url: str, path: Path, text: str) -> None:
+    StudyStorage(url).close()
+    with path.open("ab") as file:
+        file.write(journal._checksum(text.encode()) + b" " + text.encode() + b"\n")
+    with pytest.raises(InputError, match="not JSON"):
+        names(url)
 
 
 def test_a_transaction_that_fails_leaves_nothing(url: str) -> None:

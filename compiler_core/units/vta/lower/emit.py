@@ -11,6 +11,7 @@ deadlock.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass
 from itertools import pairwise
@@ -50,6 +51,8 @@ _G = {name: field.low for name, field in GEMM_FIELDS.items()}
 _A = {name: field.low for name, field in ALU_FIELDS.items()}
 _WORD = (1 << 64) - 1
 _UNSIGNED_16 = (1 << 16) - 1
+_TOKENS_MAX = 255
+"""Tokens between two modules that the machine counts."""
 _GEMM = int(Opcode.GEMM)
 _BEGIN, _END = _G["uop_begin"], _G["uop_end"]
 _RESET = _GEMM | 1 << _G["reset"]
@@ -187,16 +190,12 @@ class ProgramBuilder:
             last[module] = number
         self._emit(int(Opcode.FINISH), _COMPUTE, (last[_LOAD], last[_STORE]))
         words, table_words = list(self._words), self._place_micro_ops()
+        for producer, consumer, _, _ in _EDGES:
+            self._bound_tokens(producer, consumer)
         for producer, consumer, push, pop in _EDGES:
-            side = 0 if producer < consumer else 1
-            synchronized = NOTHING
-            for number, module in enumerate(self._module):
-                if module == consumer:
-                    needed = self._needs[number][side]
-                    if needed > synchronized:
-                        words[needed] |= push
-                        words[number] |= pop
-                        synchronized = needed
+            for needed, number in self._tokens(producer, consumer):
+                words[needed] |= push
+                words[number] |= pop
         stream: list[int] = []
         for number, word in enumerate(words):
             loads = table_words.before.get(number)
@@ -205,6 +204,40 @@ class ProgramBuilder:
             stream.append(word | table_words.ranges[number])
         pairs = np.array([(word & _WORD, word >> 64) for word in stream], np.uint64)
         return LoweredProgram(pairs.view(np.uint8).reshape(-1, 16), table_words.micro_ops)
+
+    def _tokens(self, producer: int, consumer: int) -> list[tuple[int, int]]:
+        """Instructions of ``producer`` that push a token and those of ``consumer`` that pop it."""
+        side = 0 if producer < consumer else 1
+        synchronized = NOTHING
+        found = []
+        for number, module in enumerate(self._module):
+            if module == consumer and (needed := self._needs[number][side]) > synchronized:
+                found.append((needed, number))
+                synchronized = needed
+        return found
+
+    def _bound_tokens(self, producer: int, consumer: int) -> None:
+        """Lets ``producer`` wait where else more tokens could lie between the two than the machine
+        counts: for the instruction of ``consumer`` that pops the token of half as many before."""
+        tokens = self._tokens(producer, consumer)
+        if len(tokens) <= _TOKENS_MAX:
+            return
+        side = 0 if consumer < producer else 1
+        pops = [number for _, number in tokens]
+        pushes = {number: index for index, (number, _) in enumerate(tokens)}
+        synchronized = NOTHING
+        for number, module in enumerate(self._module):
+            if module != producer:
+                continue
+            synchronized = max(synchronized, self._needs[number][side])
+            index = pushes.get(number)
+            if index is None or index + 1 - bisect_right(pops, synchronized) <= _TOKENS_MAX:
+                continue
+            awaited = pops[index - _TOKENS_MAX // 2]
+            if awaited < number:  # else every order of the program holds them all
+                needs = list(self._needs[number])
+                needs[side] = synchronized = awaited
+                self._needs[number] = (needs[0], needs[1])
 
     def _emit(self, word: int, module: int, needs: tuple[int, int], table: int = NOTHING) -> int:
         self._words.append(word)
