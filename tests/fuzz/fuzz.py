@@ -21,7 +21,10 @@ from pathlib import Path
 
 from tests.fuzz.kinds import KINDS, Kind
 from tests.fuzz.sandbox import Outcome, Verdict, run_case
-from tests.fuzz.seeds import make_seeds
+from tests.fuzz.seeds import ROOT, make_seeds
+
+_START_S = 20
+"""CPU time that an interpreter may take to start and to import what a command needs."""
 
 _BY_NAME = {kind.name: kind for kind in KINDS}
 
@@ -29,6 +32,10 @@ _BY_NAME = {kind.name: kind for kind in KINDS}
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--cases", type=int, default=5000, help="how many in all")
+    parser.add_argument("--each", type=int, help="instead: how many of each kind")
+    parser.add_argument(
+        "--process-every", type=int, default=100, help="every so many is a process of its own"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kind", choices=sorted(_BY_NAME), action="append", help="only these")
     parser.add_argument("--case", help="only this one, SEED/KIND/NUMBER, and keep its folder")
@@ -39,19 +46,19 @@ def main() -> int:
     folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     _calm()
-    command = _command()
-    seeds = _seeds(folder, command)
+    seeds = _seeds(folder, _command())
     if options.case:
         seed, kind, number = options.case.split("/")
+        command = _process if options.process_every == 1 else _whole
         outcome, kept = _run(
             command, seeds, folder, int(seed), _BY_NAME[kind], int(number), keep=True
         )
         print(f"{kept}\n{_summary(options.case, outcome)}\n{outcome.output}")
         return int(outcome.verdict is not Verdict.FINE)
-    return _run_all(options, command, seeds, folder)
+    return _run_all(options, seeds, folder)
 
 
-def _run_all(options: argparse.Namespace, command: object, seeds: Path, folder: Path) -> int:
+def _run_all(options: argparse.Namespace, seeds: Path, folder: Path) -> int:
     index, count = map(int, options.share.split("/"))
     results = folder / f"results-{index}-of-{count}.jsonl"
     done = (
@@ -62,14 +69,17 @@ def _run_all(options: argparse.Namespace, command: object, seeds: Path, folder: 
     kinds = [kind for kind in KINDS if not options.kind or kind.name in options.kind]
     verdicts: Counter[str] = Counter()
     with results.open("a") as stream:
-        for position, (kind, number) in enumerate(_cases(kinds, options.cases)):
+        for position, (kind, number) in enumerate(_cases(kinds, options.cases, options.each)):
             name = f"{options.seed}/{kind.name}/{number}"
             if position % count != index or name in done:
                 continue
+            alone = options.process_every and position % options.process_every == 0
+            command = _process if alone else _whole
             outcome, kept = _run(command, seeds, folder, options.seed, kind, number)
             verdicts[outcome.verdict.value] += 1
             row = {"case": name, "verdict": outcome.verdict.value, "code": outcome.code,
-                   "cpu_s": round(outcome.cpu_s, 2), "mib": outcome.growth_bytes >> 20}  # fmt: skip
+                   "cpu_s": round(outcome.cpu_s, 2), "mib": outcome.growth_bytes >> 20,
+                   "process": bool(alone)}  # fmt: skip
             stream.write(json.dumps(row) + "\n")
             stream.flush()
             if outcome.verdict is not Verdict.FINE or options.verbose:
@@ -85,8 +95,12 @@ def _run_all(options: argparse.Namespace, command: object, seeds: Path, folder: 
     return int(set(verdicts) - {Verdict.FINE.value} != set())
 
 
-def _cases(kinds: Sequence[Kind], cases: int) -> Iterator[tuple[Kind, int]]:
-    """Kinds by weight, spread evenly, so that every beginning of the list holds all of them."""
+def _cases(kinds: Sequence[Kind], cases: int, each: int | None) -> Iterator[tuple[Kind, int]]:
+    """Kinds by weight, spread evenly, so that every beginning of the list holds all of them; or so
+    many of each."""
+    if each is not None:
+        yield from ((kind, number) for number in range(each) for kind in kinds)
+        return
     total = sum(kind.weight for kind in kinds)
     made: Counter[str] = Counter()
     for position in range(cases):
@@ -108,7 +122,9 @@ def _run(
     (outer / "command.txt").write_text(shlex.join(arguments) + "\n")
     size = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
     os.environ["NEST_TUNE_CACHE"] = str(outer / "cache")
-    outcome = run_case(command, arguments, work, input_bytes=size)
+    outcome = run_case(
+        command, arguments, work, input_bytes=size, start_s=_START_S if command is _process else 0
+    )
     if outcome.verdict is Verdict.FINE and not keep:
         shutil.rmtree(outer, ignore_errors=True)
         return outcome, None
@@ -133,7 +149,7 @@ def _calm() -> None:
 
 
 def _command():  # type: ignore[no-untyped-def]
-    """The command line as a function, with what it loads loaded."""
+    """The command line as a function of this process, with what it loads loaded."""
     from nest_tune.cli import app
 
     def command(arguments: Sequence[str]) -> int:
@@ -143,6 +159,26 @@ def _command():  # type: ignore[no-untyped-def]
         return int(code)
 
     return command
+
+
+def _whole(arguments: Sequence[str]) -> int:
+    """What the installed script does, but for its start; in a process that ends with it."""
+    from nest_tune.cli import main as run
+
+    sys.argv = ["nest-tune", *arguments, "--debug"]
+    try:
+        run()
+    except SystemExit as ended:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return int(ended.code or 0)
+
+
+def _process(arguments: Sequence[str]) -> int:
+    """The command line in a new interpreter, as a user starts it; the process becomes that."""
+    os.environ["PYTHONPATH"] = str(ROOT)
+    code = "from nest_tune.cli import main; main()"
+    os.execv(sys.executable, [sys.executable, "-c", code, *arguments])
 
 
 def _seeds(folder: Path, command) -> Path:  # type: ignore[no-untyped-def]
