@@ -22,7 +22,11 @@ def _fuzz(folder: Path, *options: str) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "tests.fuzz.fuzz", "--folder", str(folder), *options]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
-    return [json.loads(line) for file in folder.glob("results-*") for line in file.open()]
+    return [
+        json.loads(line)
+        for file in folder.glob("results-*")
+        for line in file.read_text().splitlines()
+    ]
 
 
 def test_two_of_each_kind_end_as_the_contract_says(tmp_path: Path) -> None:
