@@ -29,6 +29,8 @@ LABELS = "y"
 OTHER_LABELS = "labels"
 """Their name where it has."""
 
+_BLOCK = 1 << 20
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -164,12 +166,11 @@ def converted(array: npt.NDArray[Any], graph: Graph, name: str, where: str) -> n
     wanted = graph.types[name].dtype
     if array.dtype.name == wanted or array.dtype.kind not in "biuf":
         return array
+    if not _may_fit(array.shape, graph.types[name].shape):
+        return array  # refused for its shape, without another copy that may be much larger
     with np.errstate(over="ignore", invalid="ignore"):
         new = array.astype(wanted)
-        kept = new.astype(np.float64) == array.astype(np.float64)
-    if new.dtype.kind == "f":  # only what is finite has to stay so
-        kept = np.isfinite(new) | ~np.isfinite(array.astype(np.float64))
-    if not kept.all():
+    if not _holds(new, array):
         raise InputError(
             f"{where}: input {name!r} is {array.dtype} and has values that {wanted}, the model's "
             "type, cannot hold",
@@ -177,6 +178,29 @@ def converted(array: npt.NDArray[Any], graph: Graph, name: str, where: str) -> n
         )
     _say(f"{where}: input {name!r} is {array.dtype}; converted to {wanted}, values as they are")
     return new
+
+
+def _may_fit(shape: tuple[int, ...], wanted: tuple[int | None, ...] | None) -> bool:
+    """Whether samples of one shape may be those of an input: all but the first axis agree."""
+    if not wanted or None in wanted or not shape:
+        return True
+    return shape[1:] in (wanted[1:], wanted)
+
+
+def _holds(new: npt.NDArray[Any], old: npt.NDArray[Any]) -> bool:
+    """Whether values are what they were, or where the new type is a float as finite; by blocks."""
+    left, right = new.reshape(-1), old.reshape(-1)
+    for start in range(0, left.size, _BLOCK):
+        narrow = left[start : start + _BLOCK]
+        exact = right[start : start + _BLOCK].astype(np.float64)
+        if new.dtype.kind == "f":
+            kept = np.isfinite(narrow) | ~np.isfinite(exact)
+        else:
+            with np.errstate(over="ignore", invalid="ignore"):
+                kept = narrow.astype(np.float64) == exact
+        if not kept.all():
+            return False
+    return True
 
 
 @cache

@@ -25,6 +25,8 @@ Progress = Callable[[int, int], None]
 _BATCH = 8
 _BLOCK_BYTES = 1 << 29
 """Bytes of tensors that are computed at the same time; samples and tensors are split to fit."""
+_CHANNELS_MAX = 1 << 24
+"""Channels of all tensors together; each takes 24 bytes."""
 
 
 def calibrate(
@@ -76,6 +78,7 @@ def gather(
             raise InputError(
                 f"statistics of {size} samples; there are {count}, and whole runs of {batch}"
             )
+    _check_channels(graph, tensors)
     inputs = [name for name in tensors if name in graph.inputs]
     inner = [name for name in tensors if name not in graph.inputs]
     groups, largest = _groups(graph, inner)
@@ -134,6 +137,20 @@ def _groups(graph: Graph, tensors: Sequence[str]) -> tuple[list[list[str]], int]
         held += size
         largest = max(largest, held)
     return groups, largest
+
+
+def _check_channels(graph: Graph, tensors: Sequence[str]) -> None:
+    """Refuses statistics that would take more memory than the tensors themselves."""
+    total = 0
+    for name in tensors:
+        shape = graph.types[name].shape or ()
+        total += sum(shape[axis] or 0 for axis in _axes(graph, name))
+        if total > _CHANNELS_MAX:
+            raise InputError(
+                f"tensor {name!r} of shape {shape}: {total} channels, with those of the tensors "
+                f"before it; statistics of at most {_CHANNELS_MAX} are kept",
+                hint="give smaller sizes: those of a network for an embedded system",
+            )
 
 
 def _axes(graph: Graph, tensor: str) -> tuple[int, ...]:

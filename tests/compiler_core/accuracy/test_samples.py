@@ -94,6 +94,23 @@ def test_values_that_the_type_cannot_hold_are_refused(given: np.ndarray, dtype: 
         named_samples({"x": given}, graph_of("a", dtype=dtype), "f")
 
 
+def test_values_are_checked_up_to_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compiler_core.accuracy.samples._BLOCK", 5)
+    given = np.zeros((4, 3), np.int64)
+    named_samples({"x": given}, graph_of("a", dtype="uint8"), "f")
+    for at in range(given.size):
+        wrong = given.copy()
+        wrong.reshape(-1)[at] = 256
+        with pytest.raises(InputError, match="cannot hold"):
+            named_samples({"x": wrong}, graph_of("a", dtype="uint8"), "f")
+
+
+def test_arrays_of_a_wrong_shape_are_refused_before_they_are_converted() -> None:
+    large = np.broadcast_to(np.uint8(0), (1 << 40,))  # takes no memory as it is
+    with pytest.raises(InputError, match=r"shape \(1099511627776,\)"):
+        evaluation_data({"x": large}, graph_of("a"), "f")
+
+
 def test_what_does_not_fit_is_refused_with_the_file(tmp_path: Path) -> None:
     path = tmp_path / "e.npz"
     graph = graph_of("a")

@@ -130,3 +130,10 @@ def test_range_methods_find_what_they_look_for():
     error = (np.minimum(np.rint(np.abs(values) / 0.05), 127) * 0.05 - np.abs(values)) ** 2
     assert squared_error(magnitudes, 127 * 0.05, 127) == pytest.approx(error.sum(), rel=0.02)
     assert 0 <= kl_divergence(magnitudes, 6.0, 127) < kl_divergence(magnitudes, 0.5, 127)
+
+
+def test_statistics_of_too_many_channels_are_refused(network, monkeypatch):
+    x = random(2, 9, 6)
+    monkeypatch.setattr("compiler_core.quantize.calibration._CHANNELS_MAX", 20)
+    with pytest.raises(InputError, match=r"channels, with those of the tensors before it; .* 20"):
+        profile_model(network, {"x": x}, [2])
