@@ -176,8 +176,11 @@ def _table(path: Path) -> UnitTable:
                 break
             file = parse_target_file(following, _label(following), None)
             unit, inherit = file.get("npu"), file.get("inherit")
-            if isinstance(unit, dict) and isinstance(unit.get("kind"), str):
-                kind, label = unit["kind"], _label(following)
+            named = unit.get("kind") if isinstance(unit, dict) else None
+            if isinstance(named, dict):
+                named = named.get("value")
+            if isinstance(named, str):
+                kind, label = named, _label(following)
             parent = inherit if isinstance(inherit, str) else None
             following = _parent(TargetFile("", following.parent, "", None, parent, {}))
     try:

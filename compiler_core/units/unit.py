@@ -222,6 +222,7 @@ class UnitKind:
     lowering_version: int = 1
     facets: Mapping[str, Any] = field(default_factory=dict)
     unnamed_tasks: bool = False
+    _found: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not KIND_NAME.fullmatch(self.name):
@@ -266,6 +267,8 @@ class UnitKind:
         Raises:
             InputError: The kind has no such facet, it cannot be loaded, or it lacks a method.
         """
+        if name in self._found:
+            return self._found[name]
         if name not in self.facets:
             raise InputError(
                 f"unit kind {self.name!r} has no {name}; it has "
@@ -278,6 +281,7 @@ class UnitKind:
         lacking = [method for method in members_of(protocol) if not hasattr(found, method)]
         if lacking:
             raise InputError(f"{where}: {type(found).__name__} lacks {', '.join(lacking)}")
+        self._found[name] = found
         return found
 
 

@@ -102,5 +102,8 @@ def _read(path: Path) -> Task:
         raise InputError(f"task {path}: schema {TASK_SCHEMA!r} is needed")
     refuse_unknown(document, ["schema", "id", "unit", "workload"], f"task {path}")
     unit = from_plain(str, document.get("unit"), f"task {path}: unit")
-    read = unit_kind(unit).documents.workload
+    try:
+        read = unit_kind(unit).documents.workload
+    except InputError as error:
+        raise InputError(f"task {path}: unit: {error}", hint=error.hint) from error
     return Task(unit, read(document.get("workload"), f"task {path}: workload", bounded=True))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from compiler_core.errors import InputError
-from compiler_core.files.plain import from_plain, to_plain
+from compiler_core.files.plain import PlainReader, from_plain, to_plain
 
 
 class Colour(Enum):
@@ -104,3 +104,20 @@ def test_any_value_is_read_or_refused(value: Any, key: str) -> None:
         except InputError as error:
             message = error.message
         assert message.startswith("line")
+
+
+def test_a_reader_of_its_own_reads_a_field() -> None:
+    @dataclass(frozen=True)
+    class Inner:
+        text: str
+
+    def read(value: Any, where: str) -> Inner:
+        if not isinstance(value, dict):
+            raise InputError(f"{where}: no table")
+        return Inner(value["shown"])
+
+    annotated = Annotated[Any, PlainReader(read)]
+    assert from_plain(annotated, {"shown": "x"}, "here") == Inner("x")  # type: ignore[arg-type]
+    assert from_plain(Annotated[int, "a note"], 5, "here") == 5  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="here: no table"):
+        from_plain(annotated, 5, "here")  # type: ignore[arg-type]

@@ -123,6 +123,19 @@ def test_what_a_kind_lacks_is_said() -> None:
         UnitKind("My_Kind")
 
 
+def test_a_kind_may_be_written_as_a_value(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(TARGET.read_text().replace('kind = "toy"', 'kind = { value = "toy" }'))
+    with installed(FOLDER):
+        assert load_target(path).npu == load_target(TARGET).npu
+        derived = tmp_path / "derived.toml"
+        derived.write_text(
+            'schema = "nest-tune/target/1"\nname = "derived"\ninherit = "mine.toml"\n'
+            '[npu]\norigin = "assumed"\nsource = "made up"\nrows = 8\n'
+        )
+        assert load_target(derived).npu.rows == 8
+
+
 def test_a_target_of_an_unknown_kind_says_so(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(TARGET.read_text())
