@@ -122,6 +122,9 @@ class _Walk:
         if node is None or node.domain not in ("", "nest") or len(self.way) > 1000:
             return False
         self.found["ends_at"] = node
+        known = self.shape(self.tensor)
+        if known is None or len(known) != len(self.axes):
+            return False
         handler = _handler(node.op)
         return handler is not None and handler(self, node)
 

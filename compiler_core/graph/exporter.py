@@ -41,11 +41,16 @@ def export_onnx(
     """
     if inputs is not None or outputs is not None:
         graph = cut(graph, inputs=inputs, outputs=outputs)
-    return write_model(graph)
+    # A branch that is never taken need not fit the shapes of this model's inputs.
+    return write_model(graph, open_shapes=any(node.opaque for node in graph.nodes))
 
 
 def write_model(
-    graph: Graph, *, batch: int | None = None, weight_limit: int | None = None
+    graph: Graph,
+    *,
+    batch: int | None = None,
+    weight_limit: int | None = None,
+    open_shapes: bool = False,
 ) -> onnx.ModelProto:
     """Write a whole graph.
 
@@ -54,6 +59,8 @@ def write_model(
         batch: Size of the dynamic batch axis; symbolic by default.
         weight_limit: Constants of more elements become graph inputs, so that only their type is
             written.
+        open_shapes: Leave the sizes of inputs and outputs open, so that a runtime concludes nothing
+            from them.
     """
     writer = _Writer(graph)
     for node in graph.nodes:
@@ -72,6 +79,10 @@ def write_model(
         [_value(graph, name, batch) for name in graph.outputs],
         initializers + writer.initializers,
     )
+    if open_shapes:
+        for value in (*proto.input, *proto.output):
+            for dim in value.type.tensor_type.shape.dim:
+                dim.Clear()
     opsets = [
         onnx.helper.make_opsetid(domain, version)
         for domain, version in sorted(graph.opsets.items())
