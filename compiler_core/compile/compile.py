@@ -13,7 +13,8 @@ from compiler_core.executable.executable import CpuSegment, Executable, Segment
 from compiler_core.executable.report import LayerReport, Metrics, Report, launch_report, totals
 from compiler_core.memory.plan import ALIGNMENT, DramPlan, align
 from compiler_core.partition.programs import require_planned_kind
-from compiler_core.partition.unit_names import NPU
+from compiler_core.partition.unit_names import CPU, NPU
+from compiler_core.quantize.assemble import without_room
 from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph
 from compiler_core.system.compiled import CompiledTimeline, compiled_timeline
 from compiler_core.system.places import Places
@@ -32,6 +33,7 @@ from compiler_core.units.vta.cores.placed_layers import (
     require_known_slicings,
     slicing_key,
 )
+from compiler_core.units.vta.legality.window_limits import buffer_limits
 from compiler_core.units.vta.link.launch_timing import LaunchTiming, time_launch
 from compiler_core.units.vta.link.linker import Launch, NpuSegment
 from compiler_core.units.vta.link.segment import Layer, SegmentLayers
@@ -92,6 +94,7 @@ def compile_model(
         require_known_slicings(source.configuration.slicing, ())
         return _on_host(source, target, progress)
     require_planned_kind(target.npu)
+    source = _with_reasons(source, target)
     found = model_layers(source.quantized, target.npu)
     given = source.configuration.schedules
     require_known_tasks(given, model_tasks(found))
@@ -132,6 +135,14 @@ def compile_model(
         },
     )
     return CompiledModel(source, configuration, executable, tasks, report, metrics, timeline)
+
+
+def _with_reasons(source: QuantizedModel, target: Target) -> QuantizedModel:
+    """A model that also says which nodes the buffers of the target kept on the CPU."""
+    plan, graph = source.configuration.plan, source.model.graph
+    found = without_room(graph, buffer_limits(target.npu)) if target.npu_cores else {}
+    own = {name: reason for name, reason in found.items() if plan.get(name) == CPU}
+    return replace(source, cpu_reasons={**own, **source.cpu_reasons}) if own else source
 
 
 def _on_host(source: QuantizedModel, target: Target, progress: Progress) -> CompiledModel:

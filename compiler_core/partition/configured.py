@@ -11,7 +11,11 @@ from compiler_core.configuration.configuration import Configuration, Subject
 from compiler_core.errors import InputError
 from compiler_core.partition.best import check_subjects, default_plan, planned_assignment
 from compiler_core.partition.plan import read_plan
+from compiler_core.partition.unit_names import CPU
+from compiler_core.quantize.assemble import without_room
+from compiler_core.quantize.assignment import default_assignment
 from compiler_core.targets.target import Target
+from compiler_core.units.vta.legality.window_limits import LARGEST, buffer_limits
 
 Progress = Callable[[str], None]
 
@@ -35,6 +39,49 @@ def with_plan(
     Raises:
         InputError: The plan does not fit the model or the target.
     """
+    return with_room(
+        _planned(configuration, model, target, plan, progress), model, target, progress
+    )
+
+
+def with_room(
+    configuration: Configuration,
+    model: FloatModel,
+    target: Target,
+    progress: Progress = lambda _: None,
+) -> Configuration:
+    """A configuration whose plan keeps what no schedule fits in the target's buffers on the CPU.
+
+    Quantization does so for the largest buffers that there are and knows no target; only smaller
+    ones change anything here.
+
+    Args:
+        configuration: With or without a plan.
+        model: What is compiled.
+        target: The machine.
+        progress: Told of each node that moves.
+    """
+    limits = buffer_limits(target.npu)
+    if not target.npu_cores or limits == LARGEST:
+        return configuration
+    graph = model.graph
+    usual = default_assignment(graph)
+    units = {**default_assignment(graph, limits=limits), **configuration.plan}
+    for name, reason in without_room(graph, limits, units).items():
+        units[name] = CPU
+        progress(f"on the CPU: {name}: {reason}")
+    if units == {**usual, **configuration.plan}:
+        return configuration
+    return replace(configuration, plan=units)
+
+
+def _planned(
+    configuration: Configuration,
+    model: FloatModel,
+    target: Target,
+    plan: Path | None,
+    progress: Progress,
+) -> Configuration:
     if plan is None:
         # One core needs no plan: what it can run runs there, and quantization says so.
         if configuration.plan or target.npu_cores == 1:

@@ -16,8 +16,9 @@ from math import prod
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.order import reads
-from compiler_core.quantize.assemble import CPU, NPU, assemble
+from compiler_core.quantize.assemble import CPU, NPU, assemble, without_room
 from compiler_core.quantize.skeleton import Skeleton
+from compiler_core.units.vta.legality.window_limits import LARGEST, BufferLimits
 from compiler_core.units.vta.operators import VIEW_OPERATORS, unsupported
 
 OUTSIDE = -1
@@ -104,6 +105,7 @@ class GroupGraph:
         group_of: Index of the group of each node.
         base_of: Index of the base tensor of each tensor that is one or a view of one.
         views_of: For each of those tensors the nodes that lead to it from its base tensor.
+        limits: Of the buffers of the NPU that they are for.
     """
 
     graph: Graph
@@ -113,31 +115,33 @@ class GroupGraph:
     group_of: Mapping[str, int]
     base_of: Mapping[str, int]
     views_of: Mapping[str, tuple[str, ...]]
+    limits: BufferLimits = LARGEST
 
     def reads_of(self, node: Node) -> tuple[int, ...]:
         """Indices of the base tensors that a node reads."""
         return tuple(sorted({self.base_of[name] for name in reads(node) if name in self.base_of}))
 
 
-def build_groups(graph: Graph) -> GroupGraph:
+def build_groups(graph: Graph, limits: BufferLimits = LARGEST) -> GroupGraph:
     """Finds groups, dependences and legality.
 
     Args:
         graph: Simplified.
+        limits: Of the NPU's buffers.
     """
-    return _Builder(graph).build()
+    return _Builder(graph, limits).build()
 
 
 class _Builder:
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-        self._reasons = {}
+    def __init__(self, graph: Graph, limits: BufferLimits) -> None:
+        self._graph, self._limits = graph, limits
+        self._reasons = without_room(graph, limits)
         for node in graph.nodes:
             reason = unsupported(graph, node)
             if reason is not None:
                 self._reasons[node.name] = reason
         wanted = {n.name: CPU if n.name in self._reasons else NPU for n in graph.nodes}
-        self._skeleton = assemble(graph, wanted)
+        self._skeleton = assemble(graph, wanted, limits)
         self._reasons |= self._skeleton.cpu_reasons
         self._views = {
             node.output: node
@@ -163,7 +167,16 @@ class _Builder:
         names = (*self._graph.inputs, *self._producer)
         base_of = {n: number[self._base(n)] for n in names if self._base(n) in number}
         views_of = {name: self._chain(name) for name in base_of}
-        return GroupGraph(self._graph, self._skeleton, groups, tensors, group_of, base_of, views_of)
+        return GroupGraph(
+            self._graph,
+            self._skeleton,
+            groups,
+            tensors,
+            group_of,
+            base_of,
+            views_of,
+            self._limits,
+        )
 
     def _base(self, tensor: str) -> str:
         while tensor in self._views:

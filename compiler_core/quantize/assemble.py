@@ -27,7 +27,7 @@ from compiler_core.quantize.layout import (
     pixel_index,
     pixels_of,
 )
-from compiler_core.quantize.layouts import Layouts, MisfitError
+from compiler_core.quantize.layouts import Layouts, MisfitError, NoRoomError
 from compiler_core.quantize.skeleton import (
     ConcatStep,
     ConvKind,
@@ -37,8 +37,13 @@ from compiler_core.quantize.skeleton import (
     Step,
 )
 from compiler_core.quantize.skeleton_borders import with_borders
-from compiler_core.units.vta.legality.window_limits import window_misfit
+from compiler_core.units.vta.legality.window_limits import (
+    LARGEST,
+    BufferLimits,
+    window_misfit,
+)
 from compiler_core.units.vta.operators import (
+    CHANNEL_BLOCK,
     VIEW_OPERATORS,
     clip_limits,
     pad_amounts,
@@ -46,22 +51,25 @@ from compiler_core.units.vta.operators import (
     unsupported,
 )
 
-__all__ = ["CPU", "NPU", "assemble"]
+__all__ = ["CPU", "NPU", "assemble", "without_room"]
 
 _Floats = npt.NDArray[np.float64]
 
 
-def assemble(graph: Graph, assignment: Mapping[str, str]) -> Skeleton:
+def assemble(
+    graph: Graph, assignment: Mapping[str, str], limits: BufferLimits = LARGEST
+) -> Skeleton:
     """Build the skeleton.
 
     Args:
         graph: The float graph, simplified.
         assignment: Unit of every node name; which core of the NPU makes no difference.
+        limits: Of the NPU's buffers.
 
     Raises:
         InputError: A node has no unit, an unknown one, or one that cannot run it.
     """
-    builder = _Assembler(graph, _usual_placements(graph, assignment))
+    builder = _Assembler(graph, _usual_placements(graph, assignment), limits)
     for node in graph.nodes:
         given = assignment.get(node.name)
         if given is None or not is_unit(given):
@@ -90,9 +98,40 @@ def _usual_placements(graph: Graph, assignment: Mapping[str, str]) -> Mapping[st
     return builder.placements
 
 
+def without_room(
+    graph: Graph, limits: BufferLimits, assignment: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Nodes that no schedule fits on a machine with smaller buffers than the largest, and why.
+
+    Args:
+        graph: Simplified.
+        limits: Of the machine's buffers.
+        assignment: Unit of every node name; by default all on the NPU that it can run.
+    """
+    found: dict[str, str] = {}
+    if limits == LARGEST:
+        return found
+    given = assignment or {}
+    able = {node.name for node in graph.nodes if unsupported(graph, node) is None}
+    able = {name for name in able if given.get(name) != CPU}
+    usual = _usual_placements(graph, given)
+    while True:
+        # What an operator had taken in is on its own beside one that left, and may not fit either.
+        builder = _Assembler(graph, usual, limits)
+        for node in graph.nodes:
+            builder.add(node, NPU if node.name in able and node.name not in found else CPU)
+        fresh = builder.without_room
+        if not fresh:
+            return found
+        found |= fresh
+
+
 class _Assembler:
-    def __init__(self, graph: Graph, usual: Mapping[str, Placement]) -> None:
-        self._graph = graph
+    def __init__(
+        self, graph: Graph, usual: Mapping[str, Placement], limits: BufferLimits = LARGEST
+    ) -> None:
+        self._graph, self._limits = graph, limits
+        self.without_room: dict[str, str] = {}
         self._layouts = Layouts(graph, usual)
         self._steps: list[Step] = []
         self._cpu: list[Node] = []
@@ -128,6 +167,9 @@ class _Assembler:
             return
         try:
             _HANDLERS[node.op](self, node)
+        except NoRoomError as misfit:
+            self.without_room[node.name] = str(misfit)
+            self._leave(node, str(misfit))
         except MisfitError as misfit:
             self._leave(node, str(misfit))
 
@@ -159,15 +201,20 @@ class _Assembler:
         if isinstance(step, ConcatStep):
             return
         shared = isinstance(step, PoolStep) or step.kind in (ConvKind.AVERAGE, ConvKind.ADD)
+        pool = isinstance(step, PoolStep)
         kernel = step.kernel if isinstance(step, PoolStep) else step.weight.shape[2:]
+        outputs = 1 if isinstance(step, PoolStep) else step.weight.shape[0]
         misfit = window_misfit(
             (kernel[0], kernel[1]),
             step.dilations,
             self._layouts.placements[step.input].chw[1:],
             distinct_weights=not shared,
+            compares=pool,
+            out_blocks=-(-outputs // CHANNEL_BLOCK),
+            limits=self._limits,
         )
         if misfit is not None:
-            raise MisfitError(f"no schedule fits '{step.name}': {misfit}")
+            raise NoRoomError(f"no schedule fits '{step.name}': {misfit}")
 
     def _fresh(self, name: str) -> str:
         while name in self._graph.types or name in self._layouts.placements:

@@ -7,30 +7,41 @@ than adding or clamping it where it is.
 from __future__ import annotations
 
 from compiler_core.graph.ir import Graph, Node
-from compiler_core.quantize.assemble import CPU, NPU
+from compiler_core.quantize.assemble import CPU, NPU, without_room
+from compiler_core.units.vta.legality.window_limits import LARGEST, BufferLimits
 from compiler_core.units.vta.operators import VIEW_OPERATORS, unsupported
 
 _CHEAP = ("Add", "Relu", "Clip", "Slice", "Pad", "Concat")
 _HEAVY = ("Conv", "Dense", "MatMul", "Gemm")
 
 
-def default_assignment(graph: Graph, *, cores: int = 1) -> dict[str, str]:
+def default_assignment(
+    graph: Graph, *, cores: int = 1, limits: BufferLimits = LARGEST
+) -> dict[str, str]:
     """``"vta"`` or ``"cpu"`` for every node name; see :func:`cpu_reasons` for what is not there.
 
     Args:
         graph: Simplified.
         cores: Of the NPU; without one everything is on the CPU.
+        limits: Of its buffers.
     """
     if not cores:
         return dict.fromkeys((node.name for node in graph.nodes), CPU)
-    staying = cpu_reasons(graph)
+    staying = cpu_reasons(graph, limits)
     return {node.name: CPU if node.name in staying else NPU for node in graph.nodes}
 
 
-def cpu_reasons(graph: Graph) -> dict[str, str]:
-    """Why a node stays on the CPU by default, by node name."""
+def cpu_reasons(graph: Graph, limits: BufferLimits = LARGEST) -> dict[str, str]:
+    """Why a node stays on the CPU by default, by node name.
+
+    Args:
+        graph: Simplified.
+        limits: Of the NPU's buffers. What no schedule fits where they are largest is not in it:
+            quantization leaves that to the CPU, wherever it is placed.
+    """
     found = ((node.name, unsupported(graph, node)) for node in graph.nodes)
     reasons = {name: reason for name, reason in found if reason is not None}
+    reasons |= without_room(graph, limits)
     around = _Neighbours(graph)
     changed = True
     while changed:

@@ -31,6 +31,10 @@ class MisfitError(Exception):
     """The node cannot run beside its neighbours; the argument says why. Never leaves assembling."""
 
 
+class NoRoomError(MisfitError):
+    """No schedule of the node fits the buffers."""
+
+
 class Layouts:
     """Placements of graph tensors, by name.
 

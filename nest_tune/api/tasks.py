@@ -11,6 +11,7 @@ from pathlib import Path
 from compiler_core.compile.compile import model_layers, model_tasks
 from compiler_core.compile.sources import load_model, noise_samples, quantize_model
 from compiler_core.configuration.configuration import Configuration, read_configuration
+from compiler_core.partition.configured import with_room
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.targets.this_machine import require_npu
@@ -89,6 +90,7 @@ def tasks(
     if config is not None and not isinstance(config, Configuration):
         configuration = read_configuration(Path(config))
     source = load_model(Path(model), shapes)
+    configuration = with_room(configuration, source, chip)
     if calibration is None:
         quantized = quantize_model(source, configuration, noise_samples(source.graph))
     else:

@@ -122,7 +122,7 @@ def check(
 
     job.require_npu()
     given = job.read(plan)
-    groups = build_groups(job.model.graph)
+    groups = build_groups(job.model.graph, job.limits)
     try:
         resolved = resolve_plan(given, groups, job.cores)
     except IllegalPlanError as error:

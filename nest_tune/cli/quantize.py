@@ -140,6 +140,7 @@ def sensitivity(
     from compiler_core.quantize.sensitivity import sensitivities
     from compiler_core.targets.load import load_target
     from compiler_core.targets.this_machine import require_npu
+    from compiler_core.units.vta.legality.window_limits import buffer_limits
 
     chip = require_npu(load_target(target))
     source = load_model(model, shapes)
@@ -150,7 +151,7 @@ def sensitivity(
     chosen = _scheme(scheme)
     found = sensitivities(
         source.graph,
-        default_assignment(source.graph),
+        default_assignment(source.graph, limits=buffer_limits(chip.npu)),
         known.ranges(chosen.calibration),
         chosen,
         samples,

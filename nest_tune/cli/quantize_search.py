@@ -85,10 +85,12 @@ def search(
         Subject,
         configuration_text,
     )
+    from compiler_core.partition.configured import with_room
     from compiler_core.quantize.assignment import default_assignment
     from compiler_core.quantize.calibration_warnings import calibration_warnings
     from compiler_core.targets.load import load_target
     from compiler_core.targets.this_machine import require_npu
+    from compiler_core.units.vta.legality.window_limits import buffer_limits
     from nest_tune.scheme_search.accuracy_cache import AccuracyCache
     from nest_tune.scheme_search.evaluation import SchemeEvaluator
     from nest_tune.scheme_search.search import search_schemes
@@ -109,7 +111,7 @@ def search(
     )
     for warning in calibration_warnings(source.graph, profile):
         print(f"warning: {warning}", file=sys.stderr)
-    units = default_assignment(source.graph)
+    units = default_assignment(source.graph, limits=buffer_limits(chip.npu))
     cache = AccuracyCache(cache_folder() / "accuracies")
     choosing, plain = (
         SchemeEvaluator(
@@ -138,7 +140,7 @@ def search(
         model=Subject(source.name, source.digest),
         target=Subject(chip.name, chip.digest),
     )
-    found = quantize_model(source, asked, profile).configuration
+    found = quantize_model(source, with_room(asked, source, chip), profile).configuration
     text = configuration_text(found)
     write_atomically(output, lambda stream: stream.write(text.encode()))
     if as_json:

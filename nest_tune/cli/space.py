@@ -57,6 +57,7 @@ def show(
         read_samples,
     )
     from compiler_core.configuration.configuration import Configuration
+    from compiler_core.partition.configured import with_room
     from compiler_core.targets.load import load_npu_target
     from nest_tune.stores.default_scheme import with_default_scheme
     from nest_tune.stores.profile_store import stored_profile
@@ -65,7 +66,7 @@ def show(
 
     chip = load_npu_target(target)
     source = load_model(model, shapes)
-    asked, default = Configuration(), FIRST_SCHEME
+    asked, default = with_room(Configuration(), source, chip), FIRST_SCHEME
     if calibration is None:
         quantized = quantize_model(source, asked, noise_samples(source.graph))
     else:

@@ -22,6 +22,7 @@ from compiler_core.quantize.assignment import cpu_reasons
 from compiler_core.system.compiled import CompiledTimeline
 from compiler_core.system.timeline import TaskKind
 from compiler_core.targets.target import Target
+from compiler_core.units.vta.legality.window_limits import buffer_limits
 from compiler_core.units.vta.link.launch_timing import time_launch
 from compiler_core.units.vta.link.linker import Launch
 from compiler_core.units.vta.simulate.timing_result import Actor
@@ -63,7 +64,8 @@ class LayerRow:
 
 def layer_rows(default: CompiledModel | None, chosen: CompiledModel) -> tuple[LayerRow, ...]:
     """Steps side by side, in the chosen compile's order; steps that it lacks come last."""
-    reasons = {**cpu_reasons(chosen.source.model.graph), **chosen.source.cpu_reasons}
+    limits = buffer_limits(chosen.executable.target.npu)
+    reasons = {**cpu_reasons(chosen.source.model.graph, limits), **chosen.source.cpu_reasons}
 
     def key(layer: LayerReport) -> tuple[str, str]:
         return layer.name, layer.operator if layer.operator in _CONVERSIONS else ""

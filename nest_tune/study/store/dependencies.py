@@ -17,6 +17,7 @@ from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.tensor.digest import digest
 from compiler_core.units.registry import kind_of_machine
+from compiler_core.units.vta.legality.window_limits import buffer_limits
 from nest_tune.board_measurers import load_measurer
 from nest_tune.stores.compiler_source import source_digest
 from nest_tune.stores.default_scheme import default_choice
@@ -145,7 +146,7 @@ def _default_scheme(
     warnings = calibration_warnings(model.graph, profile)
     if not target.npu_cores:
         return FIRST_SCHEME, warnings
-    units = default_assignment(model.graph)
+    units = default_assignment(model.graph, limits=buffer_limits(target.npu))
     if settings.plan is not None:
         units = planned_assignment(read_plan(Path(settings.plan)), model.graph, target)
     return default_choice(model.graph, units, profile).scheme, warnings

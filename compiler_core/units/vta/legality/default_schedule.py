@@ -75,8 +75,7 @@ def default_schedule(workload: Workload, core: VtaCore) -> Schedule:
     """Chooses a schedule without measuring.
 
     Raises:
-        InfeasibleError: No schedule of the grid fits (cannot happen with the buffers of the shipped
-            targets).
+        InfeasibleError: No schedule of the grid fits.
     """
     if isinstance(workload, MaxPoolWorkload):
         return _default_max_pool(workload, core)
@@ -86,20 +85,24 @@ def default_schedule(workload: Workload, core: VtaCore) -> Schedule:
     bias = BiasVariant.ALU if large else BiasVariant.GEMM
     if points == 1 and workload.epilogue.bias_bits and not residual_needs_pass(workload):
         bias = BiasVariant.LOAD
-    best: tuple[float, ConvSchedule] | None = None
-    for fold in (
-        (FoldVariant.NONE, FoldVariant.COLUMNS) if foldable(workload) else (FoldVariant.NONE,)
-    ):
-        cycles, schedule = _default_conv(fold_workload(workload, fold), core, bias)
-        if best is None or cycles < best[0]:
-            best = cycles, replace(schedule, fold=fold)
-    assert best is not None
-    return best[1]
+    # Small buffers may not hold the constants of the better one.
+    for variant in dict.fromkeys((bias, BiasVariant.GEMM, BiasVariant.ALU)):
+        best: tuple[float, ConvSchedule] | None = None
+        for fold in (
+            (FoldVariant.NONE, FoldVariant.COLUMNS) if foldable(workload) else (FoldVariant.NONE,)
+        ):
+            found = _default_conv(fold_workload(workload, fold), core, variant)
+            if found is not None and (best is None or found[0] < best[0]):
+                best = found[0], replace(found[1], fold=fold)
+        if best is not None:
+            return best[1]
+    raise InfeasibleError(f"no schedule of {workload.operator} fits the buffers")
 
 
 def _default_conv(
     workload: ConvWorkload, core: VtaCore, bias: BiasVariant
-) -> tuple[float, ConvSchedule]:
+) -> tuple[float, ConvSchedule] | None:
+    """The best of the grid with its estimate; ``None`` where nothing fits."""
     structure = conv_structure(workload)
     reduction = 1 if structure.diagonal else structure.reduction
     grid = np.meshgrid(
@@ -138,8 +141,6 @@ def _default_conv(
                 if best is None or cycles[index] < best[0]:
                     best = float(cycles[index]), schedule
                 break
-    if best is None:
-        raise InfeasibleError(f"no schedule of {workload.operator} fits the buffers")
     return best
 
 

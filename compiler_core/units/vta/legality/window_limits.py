@@ -1,20 +1,45 @@
-"""Windows that no schedule fits: what one output needs at a time has to lie in the buffers.
-
-The limits are those of the largest buffers that instructions address, which all published VTA
-configurations have. A target with smaller ones may still refuse a schedule.
-"""
+"""Windows that no schedule fits: what one output needs at a time has to lie in the buffers."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
+from typing import Any
 
-INPUT_ELEMENTS = 2048
-WEIGHT_ELEMENTS = 1024
+from compiler_core.units.vta.machine.hardware import VtaGeometry
 
 _INPUTS_BESIDE = 3
 """A constant for the bias and two slots of a residual."""
 _WEIGHTS_BESIDE = 3
 """Two tiles for the bias and one for a residual."""
+_OUTPUTS = 1
+"""Of the smallest tile."""
+
+
+@dataclass(frozen=True)
+class BufferLimits:
+    """Elements that the buffers hold; by default those of the largest buffers that instructions
+    address, which all published VTA configurations have."""
+
+    inputs: int = 2048
+    weights: int = 1024
+    accumulators: int = 2048
+
+
+LARGEST = BufferLimits()
+
+
+def buffer_limits(machine: Any) -> BufferLimits:
+    """Of a core; other kinds of units than the VTA have limits of their own."""
+    geometry = getattr(machine, "geometry", None)
+    if not isinstance(geometry, VtaGeometry):
+        return LARGEST
+    depth = geometry.depth
+    return BufferLimits(
+        min(depth.inp, LARGEST.inputs),
+        min(depth.wgt, LARGEST.weights),
+        min(depth.acc, LARGEST.accumulators),
+    )
 
 
 def window_misfit(
@@ -23,6 +48,9 @@ def window_misfit(
     image: tuple[int, int],
     *,
     distinct_weights: bool,
+    compares: bool = False,
+    out_blocks: int = 1,
+    limits: BufferLimits = LARGEST,
 ) -> str | None:
     """Why an operator cannot run on the NPU whatever its schedule; ``None`` where it can.
 
@@ -30,21 +58,32 @@ def window_misfit(
         kernel, dilations: Of its window, ``(h, w)``.
         image: Rows and columns of its input; padding is never loaded.
         distinct_weights: Whether each tap has weights of its own.
+        compares: Whether the pixels are compared in the accumulators (a max pool) rather than
+            multiplied.
+        out_blocks: Vectors of output channels; a convolution may keep a bias or a shift of each.
+        limits: Of the buffers.
     """
     spread = [
         min(size, dilation * (taps - 1) + 1)
         for taps, dilation, size in zip(kernel, dilations, image, strict=True)
     ]
-    allowed = INPUT_ELEMENTS - _INPUTS_BESIDE
+    pixels = f"one output reads {spread[0]}x{spread[1]} = {prod(spread):,} pixels"
+    allowed = limits.inputs - _INPUTS_BESIDE
     if prod(spread) > allowed:
+        return f"{pixels}; {allowed:,} fit the input buffer"
+    allowed = limits.accumulators - _OUTPUTS
+    if compares and prod(spread) > allowed:
+        return f"{pixels}; {allowed:,} fit the accumulators"
+    if not compares and out_blocks > allowed:
         return (
-            f"one output reads {spread[0]}x{spread[1]} = {prod(spread):,} pixels; {allowed:,} fit "
-            "the input buffer"
+            f"it has constants for {out_blocks:,} vectors of output channels; {allowed:,} fit the "
+            "accumulators"
         )
-    allowed = WEIGHT_ELEMENTS - _WEIGHTS_BESIDE
-    if distinct_weights and prod(kernel) > allowed:
+    allowed = limits.weights - _WEIGHTS_BESIDE
+    taps = prod(kernel) if distinct_weights else 1
+    if not compares and taps > allowed:
         return (
-            f"one output has {kernel[0]}x{kernel[1]} = {prod(kernel):,} taps; the weights of "
-            f"{allowed:,} fit their buffer"
+            f"one output has {kernel[0]}x{kernel[1]} = {taps:,} taps; the weights of "
+            f"{max(0, allowed):,} fit their buffer"
         )
     return None
