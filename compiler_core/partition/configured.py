@@ -59,7 +59,7 @@ def with_room(
         configuration: With or without a plan.
         model: What is compiled.
         target: The machine.
-        progress: Told of each node that moves.
+        progress: Told of each such node.
     """
     limits = buffer_limits(target.npu)
     if not target.npu_cores or limits == LARGEST:
@@ -67,7 +67,8 @@ def with_room(
     graph = model.graph
     usual = default_assignment(graph)
     units = {**default_assignment(graph, limits=limits), **configuration.plan}
-    for name, reason in without_room(graph, limits, units).items():
+    reasons = without_room(graph, limits)
+    for name, reason in (reasons | without_room(graph, limits, units)).items():
         units[name] = CPU
         progress(f"on the CPU: {name}: {reason}")
     if units == {**usual, **configuration.plan}:
