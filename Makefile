@@ -15,7 +15,7 @@ PYTEST_FLAGS ?=
 comma := ,
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-all fuzz lint docs bench clean lock licences sbom
+.PHONY: help demo test test-all fuzz conformance lint docs bench clean lock licences sbom
 
 help: ## List the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | \
@@ -61,6 +61,11 @@ FUZZ_SEED ?= 0
 fuzz: $(TEST_VENV)/.installed ## Run FUZZ_CASES changed files of every kind; goes on where it was broken off
 	$(TEST_VENV)/bin/python -m tests.fuzz.fuzz --cases $(FUZZ_CASES) --seed $(FUZZ_SEED) \
 		--folder out/fuzz
+
+CONFORMANCE_FLAGS ?=
+conformance: $(TEST_VENV)/.installed ## Compile and run the backend tests of the onnx package; a table by cause
+	@mkdir -p out
+	$(TEST_VENV)/bin/python -W ignore -m tests.conformance.onnx_suite --list out/conformance.jsonl $(CONFORMANCE_FLAGS)
 
 lint: $(TEST_VENV)/.installed ## Check style, format and types
 	@status=0; for check in 'ruff check .' 'ruff format --check .' mypy; do \

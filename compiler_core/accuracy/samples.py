@@ -19,6 +19,14 @@ import numpy.typing as npt
 from compiler_core.accuracy.exam import Exam
 from compiler_core.errors import InputError
 from compiler_core.files.npz import read_npz
+from compiler_core.graph.containers import (
+    element_type,
+    holds_sequence,
+    is_container,
+    is_optional,
+    objects,
+)
+from compiler_core.graph.dtypes import STRING
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import check_samples, spread
 
@@ -94,7 +102,7 @@ def read_evaluation(path: Path, graph: Graph) -> EvaluationData:
     Raises:
         InputError: The file is damaged, or its inputs do not fit the model.
     """
-    return evaluation_data(read_npz(path), graph, str(path))
+    return evaluation_data(read_npz(path, text=True), graph, str(path))
 
 
 def evaluation_data(
@@ -120,7 +128,7 @@ def has_labels(path: Path, graph: Graph) -> bool:
         InputError: The file is damaged.
     """
     names = [LABELS, OTHER_LABELS, "x", *graph.inputs]
-    return _labels(read_npz(path, names=names), graph) is not None
+    return _labels(read_npz(path, names=names, text=True), graph) is not None
 
 
 def read_samples(path: Path, graph: Graph) -> Arrays:
@@ -129,7 +137,7 @@ def read_samples(path: Path, graph: Graph) -> Arrays:
     Raises:
         InputError: The file is damaged, an input is missing, or its values do not fit its type.
     """
-    return named_samples(read_npz(path), graph, str(path))
+    return named_samples(read_npz(path, text=True), graph, str(path))
 
 
 def named_samples(arrays: Mapping[str, npt.NDArray[Any]], graph: Graph, where: str) -> Arrays:
@@ -140,11 +148,17 @@ def named_samples(arrays: Mapping[str, npt.NDArray[Any]], graph: Graph, where: s
         graph: The model.
         where: Begins the message of an error.
 
+    Returns:
+        As :func:`~compiler_core.graph.sampling.spread` gives them.
+
     Raises:
         InputError: An input is missing, or its values do not fit its type.
     """
     found = {}
     for name in graph.inputs:
+        if is_container(graph.types[name].dtype):
+            found[name] = _container(arrays, graph, name, where)
+            continue
         source = _source(arrays, graph, name)
         if source is None:
             only = " (or 'x')" if len(graph.inputs) == 1 and graph.inputs[0] != "x" else ""
@@ -164,7 +178,14 @@ def converted(array: npt.NDArray[Any], graph: Graph, name: str, where: str) -> n
         InputError: The type cannot hold the values.
     """
     wanted = graph.types[name].dtype
-    if array.dtype.name == wanted or array.dtype.kind not in "biuf":
+    if is_container(wanted):
+        wanted = element_type(wanted)
+    if array.dtype.name == wanted:
+        return array
+    if (wanted == STRING) != (array.dtype.kind in "UO"):
+        kind = "text" if array.dtype.kind in "UO" else str(array.dtype)
+        raise InputError(f"{where}: input {name!r} is {kind}; the model's type is {wanted}")
+    if array.dtype.kind not in "biuf":
         return array
     if not _may_fit(array.shape, graph.types[name].shape):
         return array  # refused for its shape, without another copy that may be much larger
@@ -201,6 +222,30 @@ def _holds(new: npt.NDArray[Any], old: npt.NDArray[Any]) -> bool:
         if not kept.all():
             return False
     return True
+
+
+def _container(
+    arrays: Mapping[str, npt.NDArray[Any]], graph: Graph, name: str, where: str
+) -> npt.NDArray[Any]:
+    """A sequence from ``name/0``, ``name/1`` …, or an optional, for one run of the model; ready
+    object arrays, one element per run, as they are."""
+    dtype = graph.types[name].dtype
+    whole = arrays.get(name)
+    if whole is not None and whole.dtype == object and element_type(dtype) != STRING:
+        return whole
+    if whole is not None and not holds_sequence(dtype):
+        return objects([converted(np.asarray(whole), graph, name, where)])
+    if whole is not None:
+        raise InputError(
+            f"{where}: input {name!r} is a sequence; its elements are arrays {name}/0, {name}/1 …"
+        )
+    items: list[npt.NDArray[Any]] = []
+    while f"{name}/{len(items)}" in arrays:
+        item = np.asarray(arrays[f"{name}/{len(items)}"])
+        items.append(converted(item, graph, name, where))
+    if holds_sequence(dtype) and (items or not is_optional(dtype)):
+        return objects([items])
+    return objects([None])
 
 
 @cache

@@ -16,6 +16,8 @@ from compiler_core.accuracy.samples import named_samples as named_samples
 from compiler_core.accuracy.samples import read_samples as read_samples
 from compiler_core.configuration.configuration import Configuration, Scheme, Subject
 from compiler_core.errors import InputError
+from compiler_core.graph.containers import element_type, is_container
+from compiler_core.graph.dtypes import STRING
 from compiler_core.graph.importer import import_onnx
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.simplify import simplify
@@ -30,11 +32,12 @@ from compiler_core.quantize.reconstruction import Reconstruction, reconstruct
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-_NUMBERS = frozenset(
-    ["bool", "float16", "float32", "float64"]
+_ELEMENTS = frozenset(
+    [STRING, "bool", "float16", "float32", "float64"]
     + [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
 )
-"""Element types that samples and results may have: those of arrays in ``.npz`` files."""
+"""Element types that samples and results may have: those of arrays in ``.npz`` files; narrower
+ones got a Cast as they were imported."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +76,17 @@ def load_model(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) 
     """Imports and simplifies an ONNX file.
 
     Raises:
-        InputError: The file or ``shapes`` is wrong, or an input or output holds no plain numbers.
+        InputError: The file or ``shapes`` is wrong, or an input or output is of a type that no
+            array has (complex numbers).
     """
     graph = import_onnx(path, shapes=shapes)
     for kind, names in (("input", graph.inputs), ("output", graph.outputs)):
         for name in names:
-            if name in graph.types and graph.types[name].dtype not in _NUMBERS:
+            known = graph.types.get(name)
+            if known is not None and element_type(known.dtype) not in _ELEMENTS:
                 raise InputError(
-                    f"model {path}: {kind} {name!r} has element type {graph.types[name].dtype}; "
-                    "allowed are booleans, integers and floats of 16 to 64 bits",
+                    f"model {path}: {kind} {name!r} has element type {known.dtype}; allowed are "
+                    "booleans, integers, floats, text, and sequences and optionals of them",
                     hint="leave that part of the model to the application",
                 )
     return FloatModel(path.stem, graph_digest(graph), simplify(graph))
@@ -101,10 +106,15 @@ def noise_samples(graph: Graph, count: int = 4) -> Arrays:
         shape = [size or 1 for size in known.shape or ()]
         if shape:
             shape[0] *= count
+        if is_container(known.dtype):
+            raise InputError(
+                f"input {name!r} is a {known.dtype}: no data can be made up for it",
+                hint="give --calibration calib.npz",
+            )
         if known.dtype.startswith("float"):
             samples[name] = random.standard_normal(shape).astype(known.dtype)
         else:
-            samples[name] = np.zeros(shape, known.dtype)
+            samples[name] = np.zeros(shape, "U1" if known.dtype == STRING else known.dtype)
     return samples
 
 

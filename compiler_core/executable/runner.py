@@ -17,7 +17,7 @@ import numpy.typing as npt
 from compiler_core.executable.backends import Backend
 from compiler_core.executable.executable import CpuSegment, Executable
 from compiler_core.graph.ir import Graph
-from compiler_core.graph.sampling import check_samples, join, model_batch, runs, take
+from compiler_core.graph.sampling import check_samples, join, join_blocks, model_batch, runs, take
 from compiler_core.quantize.borders import (
     dequantize_array,
     from_nchw,
@@ -79,7 +79,7 @@ class Runner:
         Raises:
             InputError: The inputs do not fit the model.
         """
-        return join_outputs(self._executable, [block.outputs for block in self.blocks(inputs)])
+        return join_outputs(self._executable, list(self.blocks(inputs)))
 
     def blocks(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Iterator[BlockResult]:
         """Results block by block.
@@ -98,15 +98,17 @@ class Runner:
             yield BlockResult(first, samples, outputs, block.integers)
 
 
-def join_outputs(executable: Executable, parts: list[Arrays]) -> Arrays:
+def join_outputs(executable: Executable, blocks: list[BlockResult]) -> Arrays:
     """The outputs of several blocks as one array each."""
     constant, signature = executable.constant_outputs, executable.signature
-    return {
-        name: parts[0][name]
-        if name in constant
-        else join([part[name] for part in parts], signature.sample_axis(name))
-        for name in signature.outputs
-    }
+    counts = [block.count // model_batch(signature) for block in blocks]
+    outputs = {}
+    for name in signature.outputs:
+        parts = [block.outputs[name] for block in blocks]
+        if name not in constant:
+            parts = [join_blocks(parts, counts, signature.sample_axis(name))]
+        outputs[name] = parts[0]
+    return outputs
 
 
 class _Block:

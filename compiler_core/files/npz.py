@@ -31,7 +31,9 @@ _CHUNK_BYTES = MIB
 _HEADER_BYTES_MAX = 10_000
 _NPY_MAGIC = b"\x93NUMPY"
 _DIMENSIONS_MAX = 32
+_CHARACTER_MAX = 0x10FFFF
 _PLAIN_TYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
+_TEXT_TYPE = re.compile(r"[<>|=]?U[1-9][0-9]{0,6}")
 _DAMAGE = (
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
@@ -95,6 +97,7 @@ def read_npz(
     *,
     names: Collection[str] | None = None,
     limits: NpzLimits | None = None,
+    text: bool = False,
 ) -> dict[str, npt.NDArray[Any]]:
     """Reads the arrays of an ``.npz`` file.
 
@@ -102,10 +105,11 @@ def read_npz(
         path: The file.
         names: Arrays to read; others are left unread. ``None`` reads all.
         limits: What the file may claim; the defaults suit program files.
+        text: Take arrays of text (``<U``), too, which hold characters and no Python objects.
 
     Returns:
-        Arrays by name, in file order, C-contiguous, in native byte order; booleans, integers and
-        floats only.
+        Arrays by name, in file order, C-contiguous, in native byte order; booleans, integers,
+        floats and, where asked for, text.
 
     Raises:
         InputError: The file cannot be opened, is damaged, breaks a limit or holds something else.
@@ -126,13 +130,13 @@ def read_npz(
                     f"{path}: not an .npz file (no zip signature at its start)",
                     hint="write it with numpy.savez_compressed",
                 )
-            return _read_archive(path, file, names, limits)
+            return _read_archive(path, file, names, limits, text)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _read_archive(
-    path: Path, file: IO[bytes], names: Collection[str] | None, limits: NpzLimits
+    path: Path, file: IO[bytes], names: Collection[str] | None, limits: NpzLimits, text: bool
 ) -> dict[str, npt.NDArray[Any]]:
     guarded = _GuardedFile(file, limits.directory_bytes)
     try:
@@ -149,7 +153,7 @@ def _read_archive(
     for name, member in members.items():
         try:
             with archive.open(member) as stream:
-                result[name] = _read_array(path, name, stream, member.file_size)
+                result[name] = _read_array(path, name, stream, member.file_size, text)
         except _DAMAGE as error:
             raise InputError(
                 f"{path}: array {name} is damaged or truncated ({_text(error)})", hint=_HINT
@@ -206,8 +210,10 @@ def _check_directory(
     return {name: info for name, info in members.items() if names is None or name in names}
 
 
-def _read_array(path: Path, name: str, stream: IO[bytes], size: int) -> npt.NDArray[Any]:
-    shape, fortran_order, dtype, header_bytes = _read_header(path, name, stream)
+def _read_array(
+    path: Path, name: str, stream: IO[bytes], size: int, text: bool
+) -> npt.NDArray[Any]:
+    shape, fortran_order, dtype, header_bytes = _read_header(path, name, stream, text)
     data_bytes = math.prod(shape) * dtype.itemsize
     if data_bytes != size - header_bytes:
         raise InputError(
@@ -226,12 +232,26 @@ def _read_array(path: Path, name: str, stream: IO[bytes], size: int) -> npt.NDAr
         done += len(chunk)
     # One more read lets zipfile compare the checksum.
     stream.read(1)
+    if dtype.kind == "U":
+        _check_characters(
+            path, name, np.frombuffer(data, np.dtype("u4").newbyteorder(dtype.byteorder))
+        )
     array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran_order else "C")
     return np.ascontiguousarray(array, dtype.newbyteorder("=")).reshape(shape)
 
 
+def _check_characters(path: Path, name: str, codes: npt.NDArray[np.uint32]) -> None:
+    """Refuses numbers that are no characters: NumPy believes them until they are looked at."""
+    wrong = (codes > _CHARACTER_MAX) | ((codes >= 0xD800) & (codes <= 0xDFFF))
+    if wrong.any():
+        raise InputError(
+            f"{path}: array {name} of text holds {int(codes[wrong][0]):#x}, which is no character",
+            hint=_HINT,
+        )
+
+
 def _read_header(
-    path: Path, name: str, stream: IO[bytes]
+    path: Path, name: str, stream: IO[bytes], text: bool
 ) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
     """Reads an array's header: shape, whether it is in Fortran order, type, header bytes."""
     prefix = stream.read(8)
@@ -252,10 +272,14 @@ def _read_header(
     if header is None:
         raise InputError(f"{path}: array {name} has a damaged header", hint=_HINT)
     description, fortran_order, shape = header
-    if not isinstance(description, str) or not _PLAIN_TYPE.fullmatch(description):
+    plain = isinstance(description, str) and (
+        _PLAIN_TYPE.fullmatch(description) or (text and _TEXT_TYPE.fullmatch(description))
+    )
+    if not isinstance(description, str) or not plain:
+        allowed = "booleans, integers, floats and text" if text else "booleans, integers and floats"
         raise InputError(
-            f"{path}: array {name} has type {str(description)[:80]}; allowed are booleans, "
-            "integers and floats (Python objects are never unpickled)",
+            f"{path}: array {name} has type {str(description)[:80]}; allowed are {allowed} "
+            "(Python objects are never unpickled)",
             hint=_HINT,
         )
     if any(axis < 0 for axis in shape):
@@ -292,7 +316,7 @@ def write_npz(path: str | Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
 
     Args:
         path: The file; one that exists is replaced.
-        arrays: Booleans, integers and floats, by name.
+        arrays: Booleans, integers, floats and text (``<U``), by name.
 
     Raises:
         InputError: The file cannot be written.

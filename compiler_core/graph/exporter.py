@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 
 from compiler_core.graph.attributes import write_attributes
+from compiler_core.graph.containers import container_proto, is_container
 from compiler_core.graph.dtypes import array_dtype_name, dtype_number
 from compiler_core.graph.extract import cut
 from compiler_core.graph.ir import NEST_DOMAIN, Graph, Node, TensorType
@@ -104,6 +105,8 @@ def _value(graph: Graph, name: str, batch: int | None) -> onnx.ValueInfoProto:
         known = TensorType(array_dtype_name(array), array.shape)
     if known is None:
         return onnx.ValueInfoProto(name=name)
+    if is_container(known.dtype):
+        return onnx.helper.make_value_info(name, container_proto(known.dtype))
     shape: list[int | str | None] | None = None
     if known.shape is not None and name not in graph.batch_dependent:
         shape = list(known.shape)

@@ -15,17 +15,19 @@ import onnx
 
 from compiler_core.errors import InputError
 from compiler_core.graph.attributes import freeze, read_attributes
+from compiler_core.graph.containers import container_name
 from compiler_core.graph.demand import check_demand
 from compiler_core.graph.exporter import write_model
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.opset import upgrade_opset
 from compiler_core.graph.order import sort_nodes
+from compiler_core.graph.plain_ports import plain_ports
 from compiler_core.graph.reader import ImportLimits, check_text, read_model
 from compiler_core.graph.shapes import infer_types
 from compiler_core.graph.structure import check_structure
 from compiler_core.graph.values import as_floats, read_array, read_inputs
 
-OLDEST_OPSET = 7
+OLDEST_OPSET = 1
 
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 _CHECK_WEIGHT_LIMIT = 1024
@@ -38,7 +40,7 @@ def import_onnx(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     limits: ImportLimits | None = None,
 ) -> Graph:
-    """Read an ONNX file, opset 7 to the newest that the ``onnx`` package knows.
+    """Read an ONNX file, opset 1 to the newest that the ``onnx`` package knows.
 
     Args:
         path: The model; its external data lies in the same folder or below.
@@ -68,7 +70,7 @@ def import_model(
     limits = limits or ImportLimits()
     try:
         check_text(model)
-        return _Importer(model, shapes or {}, limits).graph()
+        return _Importer(plain_ports(model), shapes or {}, limits).graph()
     except InputError as error:
         raise InputError(f"model {where}: {error.message}", hint=error.hint) from error
     except (MemoryError, RecursionError) as error:
@@ -142,6 +144,8 @@ class _Importer:
         model = write_model(graph, weight_limit=_CHECK_WEIGHT_LIMIT)
         for value in model.graph.output:
             # The checker wants a type, which unknown operators leave open; it compares none.
+            if value.type.WhichOneof("value") not in (None, "tensor_type"):
+                continue
             if not value.type.tensor_type.HasField("shape"):
                 value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
                 value.type.tensor_type.shape.SetInParent()
@@ -284,8 +288,11 @@ class _Importer:
                 raise InputError(f"graph output {name!r} is listed twice")
             value = self._model.graph.output[position]
             kind = value.type.WhichOneof("value")
-            if kind not in (None, "tensor_type"):
-                raise InputError(f"output {name!r}: type {kind}; only tensors are supported")
+            if kind is not None and kind != "tensor_type" and container_name(value.type) is None:
+                raise InputError(
+                    f"output {name!r}: type {kind}; tensors, sequences and optionals of them are "
+                    "supported"
+                )
         return names
 
     @staticmethod

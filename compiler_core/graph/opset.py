@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
 import onnx
 
 from compiler_core.errors import InputError
@@ -18,6 +20,8 @@ OLD_BELOW = 13
 TARGET_OPSET = 17
 
 _WEIGHT_LIMIT = 1024
+_BROADCAST_LIKE_NUMPY = 7
+"""Opset from which shapes broadcast from their last axis on."""
 
 
 def upgrade_opset(graph: Graph) -> Graph:
@@ -50,6 +54,23 @@ def upgrade_opset(graph: Graph) -> Graph:
         return graph
 
 
+def _slopes_per_channel(
+    graph: Graph, nodes: list[Node], constants: dict[str, npt.NDArray[np.generic]]
+) -> None:
+    """Slopes of PRelu lie along the channels by themselves before opset 7; the converter leaves
+    them as they are."""
+    for position, node in enumerate(nodes):
+        data, slope = graph.types.get(node.inputs[0]), constants.get(node.inputs[-1])
+        if node.op != "PRelu" or node.domain or slope is None or slope.ndim != 1:
+            continue
+        rank = 0 if data is None or data.shape is None else len(data.shape)
+        if slope.size == 1 or rank < 3:
+            continue
+        name = f"{node.inputs[1]}/channels{rank}"
+        constants[name] = freeze(slope.reshape(-1, *[1] * (rank - 2)))
+        nodes[position] = replace(node, inputs=(node.inputs[0], name))
+
+
 def _read_back(graph: Graph, model: onnx.ModelProto) -> Graph:
     constants = dict(graph.constants)
     for tensor in model.graph.initializer:
@@ -80,6 +101,8 @@ def _read_back(graph: Graph, model: onnx.ModelProto) -> Graph:
         )
     if tuple(value.name for value in model.graph.output) != graph.outputs:
         return graph
+    if graph.opsets[""] < _BROADCAST_LIKE_NUMPY:
+        _slopes_per_channel(graph, nodes, constants)
     return replace(
         graph,
         nodes=sort_nodes(nodes, {*graph.inputs, *constants}),

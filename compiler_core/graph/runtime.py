@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
@@ -115,7 +114,7 @@ def run_session(
             raise _too_slow() from error
     if watch.is_over:  # in one operator, which is not stopped on its way
         raise _too_slow()
-    return [np.asarray(result) if isinstance(result, list) else result for result in results]
+    return list(results)
 
 
 class _Stopwatch:

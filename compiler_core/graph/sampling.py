@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.errors import InputError
+from compiler_core.graph.containers import is_container, is_objects, objects
+from compiler_core.graph.dtypes import STRING
 from compiler_core.graph.ir import Graph
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -23,7 +25,11 @@ Samples = Mapping[str, npt.NDArray[Any]]
 
 def model_batch(graph: Graph) -> int:
     """Samples of one run: what the inputs fix, 1 where they differ or the batch is dynamic."""
-    sizes = {_rows(graph, name) for name in graph.inputs if graph.types[name].shape}
+    sizes = {
+        _rows(graph, name)
+        for name in graph.inputs
+        if graph.types[name].shape and not _is_empty(graph, name)
+    }
     return sizes.pop() if len(sizes) == 1 else 1
 
 
@@ -38,11 +44,17 @@ def spread(graph: Graph, samples: Samples) -> Arrays:
         graph: The model, or a signature of it.
         samples: Array per input; others than the model's inputs are left out.
     """
-    runs = {name: _runs(graph, name, samples[name]) for name in graph.inputs if name in samples}
+    runs = {
+        name: _runs(graph, name, samples[name])
+        for name in graph.inputs
+        if name in samples and not _is_empty(graph, name)
+    }
     most = max((count for count in runs.values() if count), default=0)
     found: Arrays = {}
-    for name, count in runs.items():
-        array = samples[name]
+    for name in graph.inputs:
+        if name not in samples:
+            continue
+        array, count = samples[name], runs.get(name)
         shape = graph.types[name].shape or ()
         if count and array.ndim != len(shape):
             array = array.reshape(-1, *shape[1:])
@@ -79,10 +91,14 @@ def check_samples(graph: Graph, samples: Samples) -> int:
         if array.ndim != max(len(expected), 1) or array.shape[1:] != expected[1:]:
             wanted = ", ".join(["samples", *map(str, expected[1:])])
             raise InputError(f"input {name!r} has shape {array.shape}; expected ({wanted})")
-        if array.dtype.name != known.dtype and not (known.dtype == "string" and _text(array)):
+        if array.dtype.name != known.dtype and not _is_of(array, known.dtype):
             raise InputError(f"input {name!r} is {array.dtype}; expected {known.dtype}")
+        if _is_empty(graph, name):
+            continue
         runs, rest = divmod(len(array), _rows(graph, name))
         counts.add(runs * batch if not rest else len(array) / _rows(graph, name) * batch)
+    if not counts:
+        return batch
     if len(counts) != 1 or 0 in counts or any(count != int(count) for count in counts):
         found = ", ".join(f"{count:g}" for count in sorted(counts))
         raise InputError(
@@ -127,6 +143,9 @@ def runs(graph: Graph, samples: Samples) -> Iterator[Arrays]:
 def shaped(graph: Graph, name: str, part: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """One run's part of an input in the form that the model takes: a scalar has no axis."""
     known = graph.types.get(name)
+    if known is not None and is_container(known.dtype):
+        value: npt.NDArray[Any] = part[0]  # or a list of arrays, or None
+        return value
     scalar = known is not None and known.shape == () and part.ndim
     return part[:1].reshape(()) if scalar else part
 
@@ -134,7 +153,8 @@ def shaped(graph: Graph, name: str, part: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def count_samples(graph: Graph, samples: Samples) -> int:
     """The number of samples, nothing checked; one run's where the model has no inputs."""
     for name, array in samples.items():
-        return len(array) // _rows(graph, name) * model_batch(graph)
+        if not _is_empty(graph, name):
+            return len(array) // _rows(graph, name) * model_batch(graph)
     return model_batch(graph)
 
 
@@ -142,12 +162,44 @@ def join(parts: Sequence[npt.NDArray[Any]], axis: int = 0) -> npt.NDArray[Any]:
     """What several runs gave as one array: one value per run becomes a vector of runs.
 
     Args:
-        parts: Arrays of equal shape but for ``axis``, one per run.
+        parts: What each run gave.
         axis: The axis that carries the samples.
+
+    Returns:
+        Arrays of equal shape side by side; else, and for sequences, an object array of what each
+        run gave (:mod:`compiler_core.graph.containers`).
     """
+    whole = [part for part in parts if isinstance(part, np.ndarray | np.generic)]
+    if len(whole) < len(parts) or len({part.shape for part in whole}) > 1:
+        return objects(parts)
     if len(parts) == 1:
         return np.atleast_1d(parts[0])
     return np.concatenate([np.atleast_1d(part) for part in parts], axis=axis)
+
+
+def join_blocks(
+    blocks: Sequence[npt.NDArray[Any]], counts: Sequence[int], axis: int = 0
+) -> npt.NDArray[Any]:
+    """Results of several blocks of runs as :func:`join` gives them for all runs at once.
+
+    Args:
+        blocks: What :func:`join` gave for each.
+        counts: Runs of each.
+        axis: The axis that carries the samples.
+    """
+    ragged = [block.dtype == object and is_objects(block) for block in blocks]
+    shapes = {
+        (block.shape[axis] / count, *block.shape[:axis], *block.shape[axis + 1 :])
+        for block, count in zip(blocks, counts, strict=True)
+    }
+    if len(blocks) > 1 and not any(ragged) and len(shapes) == 1:
+        return np.concatenate(blocks, axis=axis)
+    if len(blocks) == 1:
+        return blocks[0]
+    parts: list[npt.NDArray[Any]] = []
+    for block, count, apart in zip(blocks, counts, ragged, strict=True):
+        parts += list(block) if apart else np.split(block, count, axis=axis)
+    return objects(parts)
 
 
 def _rows(graph: Graph, name: str, scalar: int = 1) -> int:
@@ -155,6 +207,8 @@ def _rows(graph: Graph, name: str, scalar: int = 1) -> int:
     shape = graph.types[name].shape
     if not shape:
         return scalar
+    if _is_empty(graph, name):
+        return 0
     return 1 if name in graph.dynamic_batch else int(shape[0] or 1)
 
 
@@ -168,5 +222,12 @@ def _runs(graph: Graph, name: str, array: npt.NDArray[Any]) -> int | None:
     return len(array) // _rows(graph, name) if shape else 1
 
 
-def _text(array: npt.NDArray[Any]) -> bool:
-    return array.dtype.kind in "UO"
+def _is_empty(graph: Graph, name: str) -> bool:
+    """Whether the model fixes the leading axis of an input to 0: any number of runs is as long."""
+    return (graph.types[name].shape or (None,))[0] == 0
+
+
+def _is_of(array: npt.NDArray[Any], dtype: str) -> bool:
+    if is_container(dtype):
+        return array.dtype == object
+    return dtype == STRING and array.dtype.kind in "UO"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 
@@ -81,7 +82,10 @@ class FloatSession:
             if name not in inputs:
                 raise InputError(f"input {name!r} is missing; given: {', '.join(inputs) or 'none'}")
         feeds = {name: inputs[name] for name in self.inputs}
-        lengths = {array.shape[0] if array.ndim else 0 for array in feeds.values()}
+        lengths = {
+            array.shape[0] if isinstance(array, np.ndarray) and array.ndim else 0
+            for array in feeds.values()
+        }
         count = lengths.pop() if len(lengths) == 1 else 1
         if count > 1 and (sample_wise or self._fixed_batch):
             parts = [

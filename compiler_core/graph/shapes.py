@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import onnx
 
+from compiler_core.graph.containers import container_name
 from compiler_core.graph.dtypes import array_dtype_name, dtype_name
 from compiler_core.graph.exporter import write_model
 from compiler_core.graph.ir import Graph, TensorType
@@ -228,9 +229,10 @@ def _rank_one(known: TensorType | None) -> int:
 
 
 def read_type(value: onnx.ValueInfoProto) -> TensorType | None:
-    """The type of a dense tensor; ``None`` for other values and unknown element types."""
+    """The type of a dense tensor or a container; ``None`` for other values and unknown types."""
     if value.type.WhichOneof("value") != "tensor_type":
-        return None
+        name = container_name(value.type)
+        return None if name is None else TensorType(name, None)
     dtype = dtype_name(value.type.tensor_type.elem_type)
     if dtype is None:
         return None

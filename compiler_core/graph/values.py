@@ -12,6 +12,7 @@ import numpy.typing as npt
 import onnx
 
 from compiler_core.errors import InputError
+from compiler_core.graph.containers import container_name
 from compiler_core.graph.dtypes import dtype_name
 from compiler_core.graph.ir import TensorType
 from compiler_core.graph.reader import ImportLimits
@@ -58,9 +59,13 @@ def _input_type(
 ) -> TensorType:
     kind = value.type.WhichOneof("value")
     if kind != "tensor_type":
-        raise InputError(
-            f"input {value.name!r}: type {kind or 'unknown'}; only tensors are supported"
-        )
+        container = container_name(value.type)
+        if container is None:
+            raise InputError(
+                f"input {value.name!r}: type {kind or 'unknown'}; tensors, sequences and optionals "
+                "of them are supported"
+            )
+        return TensorType(container, None)
     number = value.type.tensor_type.elem_type
     dtype = dtype_name(number)
     if dtype is None:
@@ -69,7 +74,7 @@ def _input_type(
     if not value.type.tensor_type.HasField("shape"):
         if given is None:
             raise InputError(f"input {value.name!r} has no shape", hint=hint)
-        return TensorType(dtype, _positive(value.name, given))
+        return TensorType(dtype, _sizes(value.name, given))
     dims = value.type.tensor_type.shape.dim
     if given is not None and len(given) != len(dims):
         raise InputError(
@@ -78,7 +83,8 @@ def _input_type(
     shape: list[int] = []
     for axis, dim in enumerate(dims):
         where = f"input {value.name!r}, axis {axis}"
-        fixed = dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
+        # A size of 0 that is written down is one: onnxruntime takes nothing else there.
+        fixed = dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else None
         wanted = None if given is None else given[axis]
         if fixed is not None and wanted is not None and fixed != wanted:
             raise InputError(f"{where}: the model fixes {fixed}, --shape gives {wanted}", hint=hint)
@@ -89,13 +95,13 @@ def _input_type(
         if fixed is None and axis == 0 and size in (None, 1):
             dynamic.add(value.name)
         shape.append(1 if size is None else size)
-    return TensorType(dtype, _positive(value.name, tuple(shape)))
+    return TensorType(dtype, _sizes(value.name, tuple(shape)))
 
 
-def _positive(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+def _sizes(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     for axis, size in enumerate(shape):
-        if not 0 < size < 2**31:
-            raise InputError(f"input {name!r}, axis {axis}: size {size}; 1 to {2**31 - 1} allowed")
+        if not 0 <= size < 2**31:
+            raise InputError(f"input {name!r}, axis {axis}: size {size}; 0 to {2**31 - 1} allowed")
     return shape
 
 

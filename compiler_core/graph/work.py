@@ -34,7 +34,10 @@ def tensor_bytes(known: TensorType | None) -> int | None:
     count = elements(known)
     if count is None or known is None:
         return None
-    width = 16 if known.dtype == "string" else np.dtype(known.dtype).itemsize
+    try:
+        width = 16 if known.dtype == "string" else np.dtype(known.dtype).itemsize
+    except TypeError:
+        return None
     return count * width
 
 

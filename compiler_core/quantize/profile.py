@@ -146,10 +146,26 @@ def samples_digest(samples: Mapping[str, npt.NDArray[Any]]) -> str:
     """SHA-256 of arrays: names, types, shapes and values."""
     digest = hashlib.sha256()
     for name in sorted(samples):
-        array = np.ascontiguousarray(samples[name])
+        _add_array(digest, name, samples[name])
+    return digest.hexdigest()
+
+
+def _add_array(digest: hashlib._Hash, name: str, value: npt.NDArray[Any]) -> None:
+    array = np.ascontiguousarray(value)
+    if array.dtype != object:
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         digest.update(array.data if array.size else b"")
-    return digest.hexdigest()
+        return
+    digest.update(f"{name} objects {array.shape}\n".encode())
+    for index, item in enumerate(array.flat):
+        if isinstance(item, list):
+            digest.update(f"list {len(item)}\n".encode())
+            for number, part in enumerate(item):
+                _add_array(digest, f"{name}/{index}/{number}", part)
+        elif isinstance(item, np.ndarray):
+            _add_array(digest, f"{name}/{index}", item)
+        else:
+            digest.update(f"{item!r}\n".encode())
 
 
 def write_profile(path: Path, profile: Profile) -> None:

@@ -91,11 +91,10 @@ class QualityMeter:
 
     def _run_float(self) -> dict[str, _Array]:
         session = FloatSession(self._graph, list(self._judges), threads=self._threads)
-        found = [session.run(feeds) for feeds in runs(self._graph, self._samples)]
-        try:
-            return {name: join([run[name] for run in found]) for name in self._judges}
-        except ValueError as error:
-            raise InputError(f"outputs differ in shape from sample to sample: {error}") from error
+        results = [session.run(feeds) for feeds in runs(self._graph, self._samples)]
+        joined = {name: join([result[name] for result in results]) for name in self._judges}
+        # What differs in shape from sample to sample has no values that lie beside each other.
+        return {name: array for name, array in joined.items() if array.dtype != object}
 
     def measure(self, quantized: QuantizedGraph) -> tuple[OutputQuality, ...]:
         """Quality of every output that something computes and that can be compared, in order.

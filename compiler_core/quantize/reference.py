@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from compiler_core.graph.sampling import check_samples, join, model_batch, runs, take
+from compiler_core.graph.sampling import check_samples, join, join_blocks, model_batch, runs, take
 from compiler_core.graph.session import FloatSession
 from compiler_core.quantize.borders import (
     dequantize_array,
@@ -94,17 +94,19 @@ class ReferenceExecutor:
 
     def _run(self, inputs: Mapping[str, npt.NDArray[Any]], every: bool) -> IntegerRun:
         count = check_samples(self._quantized.source, inputs)
-        blocks = []
+        blocks, counts = [], []
         for start in range(0, count, self._block):
             block = take(self._quantized.source, inputs, start, min(start + self._block, count))
             blocks.append(_Block(self, block, every).run())
+            counts.append((min(start + self._block, count) - start) // self._batch)
         graph = self._quantized.source
         outputs: Arrays = {}
         for name in graph.outputs:
             if name in graph.constants:
                 outputs[name] = np.asarray(graph.constants[name])
                 continue
-            outputs[name] = join([block.outputs[name] for block in blocks], graph.sample_axis(name))
+            parts = [block.outputs[name] for block in blocks]
+            outputs[name] = join_blocks(parts, counts, graph.sample_axis(name))
         tensors = {
             name: np.concatenate([block.tensors[name] for block in blocks])
             for name in blocks[0].tensors

@@ -19,10 +19,12 @@ from compiler_core.executable.evaluate import evaluate as evaluate_runner
 from compiler_core.executable.profile import Roofline, UnitProfile, by_unit, trace_slices, tracks
 from compiler_core.executable.profile import roofline as roofline_of
 from compiler_core.executable.report import LayerReport, Metrics
+from compiler_core.executable.results import flat_outputs
 from compiler_core.executable.runner import Runner
 from compiler_core.files.trace import write_trace
 from compiler_core.graph.importer import import_onnx
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.sampling import check_samples
 from compiler_core.graph.simplify import simplify
 from compiler_core.package.manifest import QDQ_MODEL
 from compiler_core.package.reader import Package, read_package
@@ -36,7 +38,9 @@ class RunResult:
     """What an execution on the simulator gave.
 
     Attributes:
-        outputs: Array per output of the model; its first axis is the sample.
+        outputs: Array per output of the model; its first axis is the sample. Sequences, and what
+            differs in shape from sample to sample, are ``name/0``, ``name/1`` …
+            (:mod:`compiler_core.executable.results`).
         samples: How many were run.
         bit_exact: ``True`` where it was compared with the integer reference, else ``None``.
         metrics: Totals of one run.
@@ -149,7 +153,7 @@ def run(
         )
     samples = samples_of(inputs, executable.signature)
     simulator = Simulator(executable, threads=threads, observer=observer)
-    count = len(next(iter(samples.values())))
+    count = check_samples(executable.signature, samples)
     progress(f"running {count} samples{' with check' if check else ''}")
     if check:
         outputs, difference = run_checked(executable, simulator, samples)
@@ -160,7 +164,7 @@ def run(
             )
     else:
         outputs = Runner(executable, simulator).run(samples)
-    return RunResult(outputs, count, True if check else None, loaded.manifest.metrics)
+    return RunResult(flat_outputs(outputs), count, True if check else None, loaded.manifest.metrics)
 
 
 def evaluate(

@@ -244,3 +244,30 @@ def test_any_flipped_bytes_give_arrays_or_an_error(tmp_path: Path) -> None:
         except InputError:
             outcomes.add("refused")
     assert outcomes == {"read", "refused"}
+
+
+def test_text_is_read_where_it_is_asked_for(tmp_path: Path) -> None:
+    texts = np.array([["a", "grün"], ["", "\U0001f600"]])
+    write_npz(tmp_path / "x.npz", {"x": texts, "n": np.arange(3)})
+    found = read_npz(tmp_path / "x.npz", text=True)
+    assert found["x"].tolist() == texts.tolist()
+    with pytest.raises(
+        InputError, match="array x has type <U4; allowed are booleans, integers and"
+    ):
+        read_npz(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("code", [0x110000, 0xD800, 0xFFFFFFFF])
+def test_text_that_holds_no_characters(tmp_path: Path, code: int) -> None:
+    head = _npy(np.array(["a"]))[:-4]
+    path = _zip(tmp_path / "x.npz", {"x.npy": head + code.to_bytes(4, "little")})
+    with pytest.raises(InputError, match="which is no character"):
+        read_npz(path, text=True)
+
+
+@pytest.mark.parametrize("kind", ["<U0", "<U99999999", "|S3", "|O", "<M8[s]", "|V4", "<c8"])
+def test_types_that_are_never_read(tmp_path: Path, kind: str) -> None:
+    header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': (1000000000,)}}\n"
+    path = _zip(tmp_path / "x.npz", {"x.npy": _header(header)})
+    with pytest.raises(InputError, match="has type"):
+        read_npz(path, text=True)

@@ -76,7 +76,7 @@ def test_a_batch_that_the_model_cannot_change_is_fixed(graph_of: Build) -> None:
     [
         ({"x": (1, 3, 8)}, "has 4 axes, --shape gives 3"),
         ({"x": (1, 4, 8, 8)}, "axis 1: the model fixes 3, --shape gives 4"),
-        ({"x": (1, 3, 0, 8)}, "axis 2: size 0"),
+        ({"x": (1, 3, -1, 8)}, "axis 2: size -1; 0 to"),
         ({"image": (1, 3, 8, 8)}, "'image', which is no input; inputs: x"),
     ],
 )
@@ -99,7 +99,6 @@ def test_wrong_shapes(onnx_model: Model, shapes: dict[str, tuple[int, ...]], mes
         ("(float[1] x) => (float y) { y = Relu(x, x) }", "not a valid ONNX graph: .*Relu"),
         ("(float[1] x) => (float y) { y = Relu<color=3>(x) }", "Unrecognized attribute: color"),
         ("(float[1] x) => (float y) { y = Relu() }", r"not a valid ONNX graph: .*Relu"),
-        ("(seq(float[1]) x) => (int64 y) { y = SequenceLength(x) }", "input 'x': type sequence"),
     ],
 )
 def test_wrong_graphs(onnx_model: Model, text: str, message: str) -> None:
@@ -116,9 +115,9 @@ def test_empty_graphs(onnx_model: Model) -> None:
         import_model(model)
 
 
-@pytest.mark.parametrize("opset", [1, 6, 999])
+@pytest.mark.parametrize("opset", [0, 999])
 def test_unsupported_opsets(onnx_model: Model, opset: int) -> None:
-    with pytest.raises(InputError, match=f"operator set version {opset}; 7 to"):
+    with pytest.raises(InputError, match=f"operator set version {opset}; 1 to"):
         import_model(onnx_model("(float[1] x) => (float y) { y = Relu(x) }", opset=opset))
 
 
