@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from compiler_core.errors import InputError
+from compiler_core.graph.attributes import implicit_inputs
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.order import reads
 
@@ -20,10 +21,13 @@ def extract(graph: Graph, nodes: Iterable[Node]) -> Graph:
     chosen = {node.name for node in nodes}
     inside = tuple(node for node in graph.nodes if node.name in chosen)
     computed = [output for node in inside for output in node.outputs if output]
-    wanted = set(graph.outputs)
-    for node in graph.nodes:
+    own = set(computed)
+    wanted = own.intersection(graph.outputs)
+    for node in graph.nodes:  # of a model of many parts, once for each: no sets are built
         if node.name not in chosen:
-            wanted |= reads(node)
+            wanted.update(own.intersection(node.inputs))
+            if node.opaque:
+                wanted |= implicit_inputs(node)
     return _part(graph, inside, outputs=[name for name in computed if name in wanted])
 
 
