@@ -83,6 +83,14 @@ def open_session(
         _register_arena()
         options.add_session_config_entry("session.use_env_allocators", "1")
         options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except (ort_errors.Fail, ort_errors.RuntimeException):
+        if not optimize:
+            raise
+    # Its own rewriting may refuse what it runs as it stands: a branch drawn into the graph gives
+    # constants to operators whose shape inference is stricter than they are.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 

@@ -93,8 +93,11 @@ class QualityMeter:
         session = FloatSession(self._graph, list(self._judges), threads=self._threads)
         results = [session.run(feeds) for feeds in runs(self._graph, self._samples)]
         joined = {name: join([result[name] for result in results]) for name in self._judges}
-        # What differs in shape from sample to sample has no values that lie beside each other.
-        return {name: array for name, array in joined.items() if array.dtype != object}
+        # What differs in shape from sample to sample has no values that lie beside each other, and
+        # what is empty has none at all.
+        return {
+            name: array for name, array in joined.items() if array.dtype != object and array.size
+        }
 
     def measure(self, quantized: QuantizedGraph) -> tuple[OutputQuality, ...]:
         """Quality of every output that something computes and that can be compared, in order.

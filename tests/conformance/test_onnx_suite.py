@@ -27,6 +27,8 @@ KINDS = {
     "control flow": "test_if_opt test_if_seq test_loop11 test_loop16 test_scan9",
     "data decide": "test_nonzero test_unique_sorted test_compress_0 nonmaxsuppression_two",
     "nothing at all": "reduce_sum_empty_set test_concat_1d_axis_0 reshape_allowzero",
+    "branches": "test_affine_grid_2d_expanded test_affine_grid_3d_align_corners_expanded",
+    "empty": "test_causal_conv_with_state_kernel_size_one",
     "narrow": "cast_FLOAT_to_BFLOAT16 cast_FLOAT8E4M3FN_to_FLOAT UINT4_to_FLOAT",
     "on the unit": "test_conv_with_strides_padding test_relu test_averagepool_2d_strides",
 }

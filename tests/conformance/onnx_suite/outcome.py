@@ -167,7 +167,8 @@ def _run_float(model: onnx.ModelProto, inputs: Mapping[str, Value]) -> list[Valu
 
 
 def _is_old(model: onnx.ModelProto) -> bool:
-    return all(item.version < 7 for item in model.opset_import if item.domain in ("", "ai.onnx"))
+    versions = [item.version for item in model.opset_import if item.domain in ("", "ai.onnx")]
+    return bool(versions) and max(versions) < 7
 
 
 def _plain(value: Value) -> Value:
