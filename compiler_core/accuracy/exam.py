@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.accuracy.intervals import Estimate, mean, share, sqnr
-from compiler_core.accuracy.judge import Judge, Kind, Shapes, computed_outputs, judges
+from compiler_core.accuracy.judge import ONE_OUTPUT, Judge, Kind, Shapes, computed_outputs, judges
 from compiler_core.accuracy.labels import check_labels, correct
 from compiler_core.accuracy.metric import Metric, check_name, default_metric, is_own
 from compiler_core.accuracy.noise import Noise, cosines, noise
@@ -87,7 +87,7 @@ class Exam:
             if judge.kind is Kind.REAL and judge.axis is not None and len(self.judges) > 1:
                 raise InputError(
                     f"output {judge.output!r} cannot be compared with labels: {judge.reason}",
-                    hint="--judged-output NAME judges one alone; --metric sqnr_db judges all",
+                    hint=f"--metric sqnr_db judges all; {ONE_OUTPUT} judges one alone",
                 )
             check_labels(judge, labels, samples, best)
 

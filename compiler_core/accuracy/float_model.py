@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.accuracy.judge import computed_outputs
+from compiler_core.accuracy.judge import ONE_OUTPUT, computed_outputs
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import model_batch
@@ -52,7 +52,7 @@ def joined_runs(runs: Sequence[Mapping[str, npt.NDArray[Any]]], names: Sequence[
             raise InputError(
                 f"output {name!r} differs in shape from sample to sample: "
                 f"{', '.join(str(list(shape)) for shape in sorted(shapes)[:3])}",
-                hint="--judged-output NAME judges another output",
+                hint=f"{ONE_OUTPUT} judges another output",
             )
     return {name: np.concatenate([run[name] for run in runs]) for name in names}
 

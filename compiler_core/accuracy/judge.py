@@ -8,7 +8,7 @@ kind           which outputs                                      compared
 ``INTEGERS``   whole numbers: ArgMax, TopK's positions,           equal or not, value by value
                comparisons, integer types
 ``REAL``       one value per sample, coordinates, embeddings,     by their noise; against labels 0
-               sorted scores                                      and 1 by a threshold
+               sorted scores, an input made again                 and 1 by a threshold
 =============  =================================================  ===============================
 """
 
@@ -28,6 +28,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 _COORDINATES = 4
 """Values of a box."""
+
+
+ONE_OUTPUT = "--output NAME of evaluate, --judged-output NAME elsewhere,"
+"""What asks for one output alone, for hints."""
 
 
 class Kind(Enum):
@@ -124,8 +128,23 @@ def _alone(graph: Graph, name: str, shape: tuple[int, ...] | None, origin: Origi
         axis = _usual_axis(len(shape))
     if shape[axis] == 1:
         return replace(real, reason="it is one value per position")
-    kind = Kind.REAL if origin.no_scores else Kind.CLASSES
-    return replace(real, kind=kind, axis=axis, classes=shape[axis], reason=origin.no_scores)
+    reason = origin.no_scores
+    if not reason and not origin.softmax:
+        reason = _made_again(graph, shape)
+    kind = Kind.REAL if reason else Kind.CLASSES
+    return replace(real, kind=kind, axis=axis, classes=shape[axis], reason=reason)
+
+
+def _made_again(graph: Graph, shape: tuple[int, ...]) -> str:
+    """Why an output of this shape holds no scores; empty where nothing says so.
+
+    Autoencoders, filters of images and encoders give back what has the shape of their input.
+    """
+    for name in graph.inputs:
+        given = graph.types[name]
+        if "float" in given.dtype and given.shape == shape:
+            return f"it has the shape of input {name!r}"
+    return ""
 
 
 def _is_batched(graph: Graph, name: str, shape: tuple[int, ...] | None) -> bool:
@@ -164,7 +183,7 @@ def _beside(
             continue
         scored = origins[name].softmax or origins[name].sigmoid
         box = judge.classes == _COORDINATES
-        if (box and (scored or places > 1)) or (scored and places > 1):
+        if box or (scored and places > 1):
             return _real(judge, f"it has the positions of output {name!r} and other values")
     return judge
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.accuracy.judge import Judge, Kind
+from compiler_core.accuracy.judge import ONE_OUTPUT, Judge, Kind
 from compiler_core.errors import InputError
 
 Array = npt.NDArray[Any]
@@ -90,7 +90,7 @@ def by_sample(array: Array, samples: int, output: str) -> tuple[Array, int]:
     raise InputError(
         f"output {output!r} is {array.dtype}{list(array.shape)}: no values of {samples} samples, "
         "for their number differs from sample to sample",
-        hint="--judged-output NAME judges another output",
+        hint=f"{ONE_OUTPUT} judges another output",
     )
 
 
@@ -138,7 +138,7 @@ def not_counted(judge: Judge) -> InputError:
     """What is said where agreement of real values is asked for."""
     return InputError(
         f"output {judge.output!r} cannot be judged by agreement: {judge.reason}",
-        hint="--metric sqnr_db measures its noise; --judged-output NAME judges another output",
+        hint=f"--metric sqnr_db measures its noise; {ONE_OUTPUT} judges another output",
     )
 
 

@@ -118,7 +118,11 @@ class RunningStatistics:
         high = value.max(axis=others).astype(np.float64)
         # float32 sums over one sample's pixels, float64 over samples: accurate and fast.
         inner = tuple(other for other in others if other)
-        total = value.sum(axis=inner).reshape(len(value), -1).sum(axis=0, dtype=np.float64)
+        with np.errstate(over="ignore"):
+            sums = value.sum(axis=inner)
+        if not np.isfinite(sums).all():  # masks of attention are near float32's least value
+            sums = value.sum(axis=inner, dtype=np.float64)
+        total = sums.reshape(len(value), -1).sum(axis=0, dtype=np.float64)
         if axis in self._sums:
             low, high = np.minimum(low, self._lows[axis]), np.maximum(high, self._highs[axis])
             total = total + self._sums[axis]

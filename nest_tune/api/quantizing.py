@@ -96,11 +96,12 @@ def _warnings(configuration: Configuration, model: FloatModel, profile: Profile)
             "how much this quantization loses could not be measured: "
             f"{scheme.ladder.rungs[scheme.ladder.taken].outcome}"
         )
-    elif scheme.ladder is not None and not scheme.ladder.good_enough:
+    elif scheme.ladder is not None and scheme.quality and not scheme.ladder.good_enough:
         yield (
             "no default quantization is good enough: "
-            f"{quality_text(scheme.quality)} with the best ({scheme.ladder.taken}); nest-tune "
-            "quantize search or study start look further"
+            f"{scheme.ladder.rungs[scheme.ladder.taken].outcome} on {scheme.quality.samples} "
+            f"calibration samples with the best ({scheme.ladder.taken}); nest-tune quantize search "
+            "or study start look further"
         )
     if profile.inputs is None and scheme.is_open:
         yield (

@@ -91,6 +91,7 @@ def _flags(settings: StudySettings) -> list[str]:
     for option, value in (
         ("--calibration", settings.calibration),
         ("--evaluation", settings.evaluation),
+        ("--judged-output", settings.judged_output),
         ("--plan", settings.plan),
         ("--measurer", settings.measurer),
     ):
@@ -100,10 +101,11 @@ def _flags(settings: StudySettings) -> list[str]:
     for goal in settings.objectives:
         words += ["--objective", f"{goal.metric.value}:{goal.direction.value}"]
     for limit in settings.limits:
+        unit = "dB" if limit.unit == "dB" else ""  # percentages are kept as shares
         if isfinite(limit.low):
-            words += ["--constraint", f"{limit.metric.value}>={limit.low!r}"]
+            words += ["--constraint", f"{limit.metric.value}>={limit.low!r}{unit}"]
         if isfinite(limit.high):
-            words += ["--constraint", f"{limit.metric.value}<={limit.high!r}"]
+            words += ["--constraint", f"{limit.metric.value}<={limit.high!r}{unit}"]
     for name in settings.pass_env:
         words += ["--pass-env", name]
     spaces = [n for n in ("quantization", "partition", "tiling") if getattr(settings, n)]

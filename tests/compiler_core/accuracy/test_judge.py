@@ -187,6 +187,30 @@ def test_boxes_beside_scores_are_no_classes(judged: Judged, scored: bool) -> Non
     assert "'y_scores'" in found["y_boxes"].reason
 
 
+def test_one_box_beside_scores(judged: Judged) -> None:
+    """Of a network that finds one thing, with scores as they are."""
+    nodes = [*POOLED, node("Gemm", "f v", "y_class"), node("Gemm", "f b", "y_box")]
+    constants = {"w": weights(16, 3, 3, 3), "v": weights(16, 7), "b": weights(16, 4)}
+    found = judged(nodes, {"y_class": "f", "y_box": "f"}, **constants)
+    assert (found["y_class"].kind, found["y_box"].kind) == (Kind.CLASSES, Kind.REAL)
+    assert "'y_class'" in found["y_box"].reason
+
+
+@pytest.mark.parametrize("end", ["Identity", "Sigmoid", "Clip"])
+def test_what_makes_its_input_again_holds_no_scores(judged: Judged, end: str) -> None:
+    """Autoencoders and filters of images: the largest of the colours says nothing."""
+    nodes = [CONV, node("Relu", "c", "r"), node("Conv", "r v", "d"), node(end, "d", "y")]
+    judge = only(judged(nodes, {"y": "f"}, w=weights(16, 3, 3, 3), v=weights(3, 16, 1, 1)))
+    assert (judge.kind, judge.axis, judge.classes) == (Kind.REAL, 1, 3)
+    assert "input 'x'" in judge.reason
+
+
+def test_classes_of_the_shape_of_the_input(judged: Judged) -> None:
+    nodes = [CONV, node("Softmax", "c", "y", axis=1)]
+    judge = only(judged(nodes, {"y": "f"}, w=weights(3, 3, 3, 3)))
+    assert judge.kind is Kind.CLASSES
+
+
 def test_coordinates_that_were_decoded(judged: Judged) -> None:
     """Scaled and moved by anchors, then joined from centres and sizes."""
     nodes = [

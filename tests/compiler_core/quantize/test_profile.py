@@ -19,6 +19,7 @@ from compiler_core.quantize.range_methods import (
     squared_error,
 )
 from compiler_core.quantize.scheme import CalibrationSize, RangeMethod
+from compiler_core.quantize.statistics import RunningStatistics
 
 
 def random(*shape, seed=1):
@@ -31,6 +32,17 @@ def network(plain):
     b.add("MatMul", ["x", b.constant("w", random(6, 8))], "h", (9, 8), clip=(0.0, np.inf))
     b.add("MatMul", ["h", b.constant("v", random(8, 5, seed=2))], "y", (9, 5))
     return b.build("y")
+
+
+@pytest.mark.filterwarnings("error")
+def test_sums_of_masks_do_not_overflow():
+    """Masks of attention are near the least value of float32: sums of two leave its range."""
+    running = RunningStatistics((1,))
+    mask = np.zeros((2, 3, 8), np.float32)
+    mask[:, 1] = np.finfo(np.float32).min
+    running.add(mask)
+    mean = running.snapshot().channels[1].mean
+    assert mean == pytest.approx([0, np.finfo(np.float32).min, 0])
 
 
 def test_statistics_of_every_size(network):

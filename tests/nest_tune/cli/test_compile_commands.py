@@ -195,7 +195,8 @@ def test_evaluate_gives_the_same_accuracy_on_both_executors(
     )  # fmt: skip
     result = document(out, "evaluate")
     assert (result["metric"], result["samples"]) == ("agreement", 8)
-    assert result["accuracy"] == result["agreement"]
+    assert result["accuracy"] is None  # nothing was compared with labels
+    assert result["agreement"] >= 0.8
     code, _, err = run("evaluate", package, "--data", data / "unlabelled.npz")
     assert code == 2
     assert "needs the float model" in err
@@ -337,7 +338,7 @@ def test_calibration_that_does_not_fit_is_named(run: Run, data: Path, tmp_path: 
     x = np.zeros((2, 3, 12, 10), "f4")
     for arrays, words in (
         ({"x": x[:, :, :5]}, "input 'x' has shape (2, 3, 5, 10); expected (samples, 3, 12, 10)"),
-        ({"x": x.astype("f8")}, "input 'x' is float64; expected float32"),
+        ({"x": x.astype("c8")}, "array x has type <c8; allowed are booleans, integers and floats"),
         ({"z": x}, "input 'x' is missing; it holds 'z'"),
         ({"x": x[:0]}, "samples"),
         ({"x": np.full_like(x, np.nan)}, "not finite"),

@@ -86,6 +86,11 @@ FLAGS = [
     "--objective", "accuracy:max", "--constraint", "latency_ms<=0.5", "--space", "quantization",
     "--sampler", "random", "--name", "flags",
 ]  # fmt: skip
+NOISE = [
+    *FLAGS[:8], "--metric", "sqnr_db", "--judged-output", "logits", "--max-accuracy-drop", "3dB",
+    "--constraint", "accuracy>=10dB", "--space", "quantization", "--sampler", "random",
+    "--name", "noise",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -95,8 +100,10 @@ FLAGS = [
         # A flag goes before the file: the file alone would be another search.
         ("file", ["studies/study.toml", "--metric", "agreement"], []),
         ("flags", FLAGS, ["--storage", "sqlite:///out/mine.db"]),
+        # Limits with their unit, and the output that is judged.
+        ("noise", NOISE, []),
     ],
-    ids=["file", "file-and-flag", "flags"],
+    ids=["file", "file-and-flag", "flags", "noise"],
 )
 def test_commands_of_a_report_run_as_printed(
     nest_tune: Run, workplace: Path, name: str, words: list[str], storage: list[str]
