@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import load_model, quantize_model
 from compiler_core.configuration.configuration import Configuration, read_configuration
-from compiler_core.errors import InputError, NestTuneError
+from compiler_core.errors import InputError, NestTuneError, ResourceError
 from compiler_core.executable.backends import Reference, Simulator
 from compiler_core.executable.runner import Runner
 from compiler_core.package import writer
@@ -184,7 +184,7 @@ def test_a_failure_leaves_no_half_package(
 
     monkeypatch.setattr(writer, "_fill", fail)
     for name in ("old", "new"):
-        with pytest.raises(InputError, match="No space left"):
+        with pytest.raises(ResourceError, match="No space left"):
             write_package(compiled, tmp_path / name, {})
     assert tree(tmp_path / "old") == before
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
