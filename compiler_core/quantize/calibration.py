@@ -16,6 +16,7 @@ from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import check_samples, model_batch, runs, take
 from compiler_core.graph.session import FloatSession
 from compiler_core.graph.work import tensor_bytes
+from compiler_core.quantize.assemble import CPU
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.statistics import RunningStatistics, TensorRange
 
@@ -119,7 +120,7 @@ def _may_be_infinite(graph: Graph, name: str, least: float, most: float) -> bool
     """Whether an input may hold what int8 cannot: masks of -inf that are added, and anything that
     only the CPU reads. Elsewhere it is a fault of the data."""
     assignment = default_assignment(graph)
-    readers = {node.op for node in graph.consumers(name) if assignment[node.name] != "cpu"}
+    readers = {node.op for node in graph.consumers(name) if assignment[node.name] != CPU}
     is_mask = least == -inf and isfinite(most)
     return not readers or (is_mask and readers <= _MASKING)
 

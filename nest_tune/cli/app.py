@@ -24,7 +24,12 @@ COMMANDS = {
     for name, module, attribute, text in (
         ("compile", "compile", "compile_", "Compile a model to a package of verified programs."),
         ("run", "run", "run", "Execute a package on the simulator."),
-        ("evaluate", "evaluate", "evaluate", "Measure the accuracy of a package on labelled data."),
+        (
+            "evaluate",
+            "evaluate",
+            "evaluate",
+            "Measure how good a package is: by labels, or against the float model.",
+        ),
         (
             "profile",
             "profile",
@@ -43,7 +48,12 @@ COMMANDS = {
             "profile_cpu",
             "Measure every operator of a model on this CPU: a cost table for plans.",
         ),
-        ("simulate", "simulate", "simulate", "Run a raw VTA program: bytes, cycles and counters."),
+        (
+            "simulate",
+            "simulate",
+            "simulate",
+            "Run a raw program of a target's unit: bytes, cycles and counters.",
+        ),
         ("doctor", "doctor", "doctor", "Check this installation, with a small program."),
         ("target", "target", "app", "Hardware descriptions, listed, shown and checked."),
         ("task", "task", "app", "The tuning tasks of a model: shapes, cycles, lower bounds."),

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from compiler_core.errors import NestTuneError
+from compiler_core.units.vta import tasks
 from nest_tune.runners.replay import make
 from nest_tune.runners.runner import Ending, RunnerOptions, Setup, Work
 from nest_tune.study.execution import candidates as bench
 from nest_tune.study.trial import Outcome
-from nest_tune.tuning import measure
 from tests.nest_tune.trials_digest import trials_digest
 
 
@@ -36,7 +36,7 @@ def test_a_study_runs_again_from_storage_alone(
     def never(*_: Any) -> None:
         raise AssertionError("the simulator was used")
 
-    for module, name in ((measure, "measure_layer"), (bench, "compile_model")):
+    for module, name in ((tasks, "measure_layer"), (bench, "compile_model")):
         monkeypatch.setattr(module, name, never)
     again = studies.run(replace(settings, name="again", runner="replay"))
     assert sum(task.measurements for task in again.tasks.values()) > 0

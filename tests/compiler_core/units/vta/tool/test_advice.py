@@ -12,7 +12,7 @@ from compiler_core.units.vta.verify import FindingClass
 def test_every_class_has_advice(repository: Path) -> None:
     named = {
         keyword.value.value
-        for path in (repository / "compiler_core" / "targets" / "vta").glob("*.py")
+        for path in (repository / "compiler_core" / "units" / "vta").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call)
         for keyword in node.keywords
