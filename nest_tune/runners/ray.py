@@ -460,6 +460,7 @@ def _own_cluster() -> Iterator[None]:
     constants["ENABLE_RAY_CLUSTER"] = False  # read from its variable when ray was imported
     try:
         with worker_environment(ray_on_loopback.VARIABLES, cluster=True):
+            _read_environment_again()
             yield
     finally:
         constants["ENABLE_RAY_CLUSTER"] = before
@@ -470,6 +471,15 @@ def _own_cluster() -> Iterator[None]:
             f"Ray {ray.__version__} listens at {found}, not on this machine only",
             hint="install the version of constraints.txt, or start a cluster: --ray-address",
         )
+
+
+def _read_environment_again() -> None:
+    """Lets this process and the cluster that it starts agree on tokens: a cluster before may have
+    had others, and Ray keeps what it has read."""
+    parts = vars(ray._raylet)
+    if {"Config", "AuthenticationTokenLoader"} <= parts.keys():
+        parts["Config"].initialize("")
+        parts["AuthenticationTokenLoader"].instance().reset_cache()
 
 
 @contextmanager
