@@ -121,10 +121,8 @@ def take(graph: Graph, samples: Samples, first: int, last: int) -> Arrays:
 def choose(graph: Graph, samples: Samples, chosen: Sequence[int]) -> Arrays:
     """The runs of these numbers, in the form of :func:`spread`."""
     count = count_samples(graph, samples) // model_batch(graph)
-    return {
-        name: np.concatenate([np.split(np.asarray(array), count)[run] for run in chosen])
-        for name, array in samples.items()
-    }
+    parts = {name: np.split(np.asarray(array), count) for name, array in samples.items()}
+    return {name: np.concatenate([held[run] for run in chosen]) for name, held in parts.items()}
 
 
 def runs(graph: Graph, samples: Samples) -> Iterator[Arrays]:

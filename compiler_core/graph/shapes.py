@@ -110,9 +110,11 @@ def infer_again(graph: Graph) -> Graph:
     Returns:
         ``graph`` itself where nothing new is found.
     """
-    found = infer_types(graph)
     types = dict(graph.types)
     named = {name for node in graph.nodes for name in node.outputs if name}
+    if not any(name not in types or _open(types[name]) for name in named):
+        return graph
+    found = infer_types(graph)
     for name in named:
         new, old = found.types.get(name), types.get(name)
         if new is not None and (old is None or _open(old) > _open(new)):

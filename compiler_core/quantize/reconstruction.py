@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph
-from compiler_core.graph.sampling import check_samples, join, model_batch, shaped
+from compiler_core.graph.sampling import check_samples, choose, join, model_batch, shaped
 from compiler_core.graph.session import FloatSession
 from compiler_core.quantize.borders import dequantize_array, from_nchw, integer_levels, to_nchw
 from compiler_core.quantize.exponents import ACCUMULATOR_LIMIT, accumulator_bound
@@ -86,11 +86,7 @@ def _even_subset(quantized: QuantizedGraph, samples: Samples) -> Samples:
     runs = check_samples(quantized.source, samples) // model_batch(quantized.source)
     largest = max((prod(tensor.shape) for tensor in quantized.tensors.values()), default=1)
     wanted = min(runs, max(1, _ELEMENTS // largest))
-    chosen = np.arange(wanted) * runs // wanted
-    return {
-        name: np.concatenate([np.split(array, runs)[run] for run in chosen])
-        for name, array in samples.items()
-    }
+    return choose(quantized.source, samples, [number * runs // wanted for number in range(wanted)])
 
 
 class _World:
