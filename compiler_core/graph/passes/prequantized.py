@@ -99,6 +99,8 @@ def dequantized(
     if scale is None or (given and zero is None) or scale.dtype.name not in FLOATS:
         return None
     parts = [np.asarray(scale), np.zeros_like(scale) if zero is None else np.asarray(zero)]
+    if parts[1].size != scale.size or (scale.size > 1 and parts[1].shape != scale.shape):
+        return None
     if scale.size == 1:
         parts = [part.reshape(()) for part in parts]
     else:
@@ -107,7 +109,7 @@ def dequantized(
         if scale.ndim == 1 and not block and value.ndim and len(scale) == value.shape[axis]:
             shape = [-1 if index == axis else 1 for index in range(value.ndim)]
             parts = [part.reshape(shape) for part in parts]
-        elif block and scale.ndim == value.ndim:
+        elif block > 0 and scale.shape == _blocks(value.shape, axis, block):
             parts = [
                 np.take(part, np.arange(value.shape[axis]) // block, axis=axis) for part in parts
             ]
@@ -115,6 +117,10 @@ def dequantized(
             return None
     real = (value.astype(np.float32) - parts[1].astype(np.float32)) * parts[0].astype(np.float32)
     return np.asarray(real.astype(scale.dtype))
+
+
+def _blocks(shape: tuple[int, ...], axis: int, block: int) -> tuple[int, ...]:
+    return tuple(-(-size // block) if index == axis else size for index, size in enumerate(shape))
 
 
 def _equal_steps(rewriter: Rewriter, first: Node, second: Node) -> bool:
@@ -153,10 +159,10 @@ def _remove_pair(rewriter: Rewriter, quantize: Node, dequantize: Node) -> None:
         rewriter.bypass(dequantize, made.output)
         return
     name = rewriter.fresh_node(f"{quantize.name}/clamp")
-    shape = rewriter.types[source].shape
-    if shape is None or None in shape:
+    shape = rewriter.shape(source)
+    if shape is None:
         return
-    result = rewriter.add_tensor(clamped, [size or 0 for size in shape], source)
+    result = rewriter.add_tensor(clamped, shape, source)
     low, high = clamp
     if (low, high) == (0.0, math.inf):
         node = Node(name, "Relu", (source,), (result,))
@@ -171,7 +177,7 @@ def _remove_pair(rewriter: Rewriter, quantize: Node, dequantize: Node) -> None:
 def _meant_clamp(rewriter: Rewriter, quantize: Node) -> tuple[float, float] | None:
     """The clamp that a zero point at an end of its range stands for."""
     if len(quantize.inputs) < 3 or not quantize.inputs[2]:
-        unsigned = quantize.attributes.get("output_dtype", 2) in (2, 4, 21)
+        unsigned = quantize.attributes.get("output_dtype", 0) in (0, 2, 4, 21)
         return (0.0, math.inf) if unsigned else None
     zero = rewriter.constant(quantize, 2)
     if zero is None or zero.dtype.kind not in "iu" or zero.dtype.itemsize > 2:
@@ -272,6 +278,8 @@ def _take_apart(rewriter: Rewriter, node: Node, form: _Form) -> None:
     if form.bias is not None and names[form.bias]:
         bias = rewriter.constants.get(names[form.bias])
         if bias is None or scales[0] is None or scales[1] is None:
+            return
+        if scales[0].size != 1 or scales[1].size not in (1, bias.size):
             return
         step = scales[0].astype(np.float64) * scales[1].astype(np.float64)
         real_bias = (bias.astype(np.float64) * step.reshape(-1)).astype(np.float32)

@@ -150,3 +150,20 @@ def test_constants_are_dequantized_as_the_operator_does(axis: int, seed: int, fo
     got = dequantized(value, scale, zero, attributes, given=True)
     assert got is not None
     assert np.allclose(got, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("scale", "zero", "attributes"),
+    [
+        ((3,), (3,), {"axis": 0}),
+        ((4,), (6,), {"axis": 0}),
+        ((1, 6), (1, 6), {"axis": 0, "block_size": 2}),
+        ((2, 6), (2, 6), {"axis": 0, "block_size": -2}),
+    ],
+)
+def test_scales_that_do_not_fit_leave_the_constant(
+    scale: tuple[int, ...], zero: tuple[int, ...], attributes: dict[str, int]
+) -> None:
+    value = np.ones((4, 6), np.int8)
+    scales, zeros = np.ones(scale, np.float32), np.zeros(zero, np.int8)
+    assert dequantized(value, scales, zeros, attributes, given=True) is None
