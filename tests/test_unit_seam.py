@@ -75,9 +75,9 @@ NAMERS: dict[str, set[str]] = {
         "compiler_core.graph.runtime",
         "compiler_core.package.executable_reader",
         "compiler_core.partition.picture",
-        "compiler_core.partition.unit_names",
         "compiler_core.quantize.input_equalization",
         "compiler_core.quantize.text",
+        "compiler_core.units.names",
         "cost_models.features.quantization",
         "nest_tune.ci.lock",
         "nest_tune.cli.plan",
@@ -90,7 +90,7 @@ NAMERS: dict[str, set[str]] = {
         "nest_tune.study.execution.worker_files",
     },
     "vta": {
-        "compiler_core.partition.unit_names",
+        "compiler_core.units.names",
     },
 }
 """Modules with a literal that names a kind."""
@@ -110,11 +110,11 @@ FILE_CIRCLES: set[tuple[str, ...]] = {
 FOLDER_CIRCLES: set[tuple[str, ...]] = {
     (
         "compiler_core.compile",
-        "compiler_core.configuration",
-        "compiler_core.executable",
         "compiler_core.partition",
+    ),
+    (
+        "compiler_core.executable",
         "compiler_core.quantize",
-        "compiler_core.system",
         "compiler_core.targets",
         "compiler_core.tensor",
         "compiler_core.units.cpu",

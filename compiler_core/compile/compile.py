@@ -13,7 +13,6 @@ from compiler_core.executable.executable import CpuSegment, Executable, Segment
 from compiler_core.executable.report import LayerReport, Metrics, Report, launch_report, totals
 from compiler_core.memory.plan import ALIGNMENT, DramPlan, align
 from compiler_core.partition.programs import require_planned_kind
-from compiler_core.partition.unit_names import CPU, NPU
 from compiler_core.quantize.assemble import without_room
 from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph
 from compiler_core.system.compiled import CompiledTimeline, compiled_timeline
@@ -25,6 +24,7 @@ from compiler_core.tensor.choice import choose_schedules, require_known_tasks
 from compiler_core.tensor.task import Task
 from compiler_core.units.cpu.cost import Cost, NodeCosts, conversion_cost, float_macs
 from compiler_core.units.cpu.cost_table import target_costs
+from compiler_core.units.names import CPU, NPU
 from compiler_core.units.registry import kind_of_machine
 from compiler_core.units.unit import Machine
 from compiler_core.units.vta.cores.placed_layers import (

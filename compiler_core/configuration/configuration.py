@@ -17,9 +17,9 @@ from compiler_core.configuration.slicing import read_slicings, slicing_tables
 from compiler_core.errors import InputError
 from compiler_core.files.plain import from_plain, refuse_unknown, to_plain
 from compiler_core.files.toml_file import parse_toml, read_toml, toml_text
-from compiler_core.partition.unit_names import NAMES_OF_UNITS, is_unit
 from compiler_core.quantize.ladder_record import Ladder, Quality
 from compiler_core.quantize.scheme import QuantizationScheme, read_scheme, scheme_document
+from compiler_core.units.names import NAMES_OF_UNITS, is_unit
 from compiler_core.units.registry import kind_of_id
 
 CONFIGURATION_SCHEMA = "nest-tune/config/1"

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from compiler_core.executable.executable import Executable
 from compiler_core.executable.report import LayerReport, Report
 from compiler_core.files.trace import Slice
-from compiler_core.partition.unit_names import NPU
 from compiler_core.targets.target import Target
+from compiler_core.units.names import NPU
 from compiler_core.units.vta.link.launch_timing import time_launch
 from compiler_core.units.vta.link.linker import Launch
 from compiler_core.units.vta.machine.hardware import TimingProfile

@@ -11,8 +11,8 @@ from compiler_core.executable.executable import CpuSegment, Executable, Segment
 from compiler_core.graph.ir import Graph, TensorType
 from compiler_core.memory.plan import ADDRESS_LIMIT
 from compiler_core.package.manifest import Manifest
-from compiler_core.partition.unit_names import CPU
 from compiler_core.quantize.ir import QuantizedTensor
+from compiler_core.units.names import CPU
 from compiler_core.units.vta.parts.reader import EXTENT_MAX, read_npu_segment
 
 _SEGMENT_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")

@@ -8,9 +8,9 @@ from enum import Enum
 from compiler_core.compile.compile import CompiledModel
 from compiler_core.files.plain import to_plain
 from compiler_core.graph.text import graph_text
-from compiler_core.partition.unit_names import SLICED_UNITS
 from compiler_core.quantize.ir import IntegerConv, IntegerMaxPool
 from compiler_core.quantize.text import quantized_text
+from compiler_core.units.names import SLICED_UNITS
 from compiler_core.units.vta.cores.placed_layers import UNIT_OF_AXIS, slicing_key
 from compiler_core.units.vta.link.linker import Launch, NpuSegment
 from compiler_core.units.vta.link.placed_tensor import PlacedTensor

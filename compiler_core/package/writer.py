@@ -42,10 +42,10 @@ from compiler_core.package.manifest import (
 )
 from compiler_core.package.replace import replace_folder, restore
 from compiler_core.package.seal import sealed_bytes
-from compiler_core.partition.unit_names import CPU
 from compiler_core.quantize.qdq import qdq_model
 from compiler_core.tensor.operator_file import OPERATORS_SCHEMA, operator_entries
 from compiler_core.units.cpu.session import CpuSession
+from compiler_core.units.names import CPU
 from compiler_core.units.vta.link.linker import NpuSegment
 
 

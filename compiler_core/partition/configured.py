@@ -11,10 +11,10 @@ from compiler_core.configuration.configuration import Configuration, Subject
 from compiler_core.errors import InputError
 from compiler_core.partition.best import check_subjects, default_plan, planned_assignment
 from compiler_core.partition.plan import read_plan
-from compiler_core.partition.unit_names import CPU
 from compiler_core.quantize.assemble import without_room
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.targets.target import Target
+from compiler_core.units.names import CPU
 from compiler_core.units.vta.legality.window_limits import LARGEST, buffer_limits
 
 Progress = Callable[[str], None]

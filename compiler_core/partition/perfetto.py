@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from compiler_core.files.trace import Slice
 from compiler_core.partition.evaluate import Evaluation, Evaluator, describe
-from compiler_core.partition.unit_names import CPU, NPU
 from compiler_core.system.timeline import Resource, TaskKind
+from compiler_core.units.names import CPU, NPU
 
 CRITICAL_PATH = "critical path"
 """Name of its track. A step ends there where it lets the next one begin: a program may run on

@@ -24,7 +24,7 @@ from compiler_core.partition.placement import (
     Placement,
 )
 from compiler_core.partition.plan import FREE, Plan
-from compiler_core.partition.unit_names import (
+from compiler_core.units.names import (
     ACROSS,
     BY_CHANNELS,
     BY_ROWS,

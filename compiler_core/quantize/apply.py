@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node
-from compiler_core.partition.unit_names import kind_of
 from compiler_core.quantize.assemble import CPU, assemble
 from compiler_core.quantize.cpu_integers import (
     WEIGHTED,
@@ -41,6 +40,7 @@ from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme, Rang
 from compiler_core.quantize.skeleton import Skeleton
 from compiler_core.quantize.split_inputs import split_inputs
 from compiler_core.quantize.statistics import TensorRange
+from compiler_core.units.names import kind_of
 from compiler_core.units.vta.schemes import unsupported_scheme
 
 _LEVELS = 127

@@ -18,7 +18,6 @@ import numpy.typing as npt
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.windows import window_of
-from compiler_core.partition.unit_names import CPU, NPU, is_unit, kind_of
 from compiler_core.quantize.layout import (
     Chw,
     Index,
@@ -37,6 +36,7 @@ from compiler_core.quantize.skeleton import (
     Step,
 )
 from compiler_core.quantize.skeleton_borders import with_borders
+from compiler_core.units.names import CPU, NPU, is_unit, kind_of
 from compiler_core.units.vta.legality.window_limits import (
     LARGEST,
     BufferLimits,

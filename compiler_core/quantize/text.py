@@ -7,7 +7,6 @@ import hashlib
 import numpy as np
 
 from compiler_core.graph.text import graph_digest
-from compiler_core.partition.unit_names import NPU
 from compiler_core.quantize.ir import (
     FloatSegment,
     IntegerConcat,
@@ -15,6 +14,7 @@ from compiler_core.quantize.ir import (
     IntegerOperator,
     QuantizedGraph,
 )
+from compiler_core.units.names import NPU
 
 
 def quantized_text(quantized: QuantizedGraph) -> str:

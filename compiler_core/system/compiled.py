@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from compiler_core.executable.report import LayerReport
-from compiler_core.partition.unit_names import SLICED_UNITS, core_of
 from compiler_core.system.places import Places
 from compiler_core.system.steps import Step
 from compiler_core.system.timeline import (
@@ -24,6 +23,7 @@ from compiler_core.system.timeline import (
     simulate,
 )
 from compiler_core.targets.target import Target
+from compiler_core.units.names import SLICED_UNITS, core_of
 from compiler_core.units.vta.link.launch_timing import LaunchTiming
 
 _PICOSECONDS_PER_MILLISECOND = 10**9

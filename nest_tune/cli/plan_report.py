@@ -85,7 +85,7 @@ def print_groups(evaluator: Evaluator, evaluation: Evaluation) -> None:
     from rich.text import Text
 
     from compiler_core.partition.resolve import unit_name
-    from compiler_core.partition.unit_names import CPU, NPU
+    from compiler_core.units.names import CPU, NPU
 
     table = Table(box=None)
     for title in ("group", "operator", "unit"):

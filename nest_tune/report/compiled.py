@@ -17,11 +17,11 @@ from compiler_core.partition.best import prepare
 from compiler_core.partition.picture import draw
 from compiler_core.partition.placement import ON_CPU, ON_NPU
 from compiler_core.partition.resolve import unit_number
-from compiler_core.partition.unit_names import NPU
 from compiler_core.quantize.assignment import cpu_reasons
 from compiler_core.system.compiled import CompiledTimeline
 from compiler_core.system.timeline import TaskKind
 from compiler_core.targets.target import Target
+from compiler_core.units.names import NPU
 from compiler_core.units.vta.legality.window_limits import buffer_limits
 from compiler_core.units.vta.link.launch_timing import time_launch
 from compiler_core.units.vta.link.linker import Launch

@@ -23,11 +23,11 @@ from compiler_core.errors import InputError
 from compiler_core.files.plain import from_plain, to_plain
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.text import graph_digest
-from compiler_core.partition.unit_names import kind_of
 from compiler_core.quantize.ladder import Choice, climb
 from compiler_core.quantize.ladder_record import Ladder, Quality
 from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.scheme import read_scheme, scheme_document
+from compiler_core.units.names import kind_of
 from nest_tune.stores.compiler_source import source_digest
 from nest_tune.stores.reconstruction_store import stored_reconstruction
 from nest_tune.stores.task_store import cache_folder

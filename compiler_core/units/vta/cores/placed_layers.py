@@ -7,7 +7,11 @@ from dataclasses import dataclass, replace
 
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
-from compiler_core.partition.unit_names import (
+from compiler_core.targets.target import Target
+from compiler_core.tensor.choice import check_schedule
+from compiler_core.tensor.task import Task
+from compiler_core.tensor.workload import ConvWorkload, Workload
+from compiler_core.units.names import (
     ACROSS,
     BY_CHANNELS,
     BY_ROWS,
@@ -16,10 +20,6 @@ from compiler_core.partition.unit_names import (
     SLICED_UNITS,
     units_of_target,
 )
-from compiler_core.targets.target import Target
-from compiler_core.tensor.choice import check_schedule
-from compiler_core.tensor.task import Task
-from compiler_core.tensor.workload import ConvWorkload, Workload
 from compiler_core.units.vta.cores.multicore_schedule import default_slicings
 from compiler_core.units.vta.link.segment import UNIT, Layer, SegmentLayers
 from compiler_core.units.vta.link.slice_part import SlicePart
