@@ -15,7 +15,7 @@ PYTEST_FLAGS ?=
 comma := ,
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-all fuzz conformance lint docs bench clean lock licences sbom
+.PHONY: help demo test test-all fuzz conformance golden lint docs bench clean lock licences sbom
 
 help: ## List the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | \
@@ -66,6 +66,10 @@ CONFORMANCE_FLAGS ?=
 conformance: $(TEST_VENV)/.installed ## Compile and run the backend tests of the onnx package; a table by cause
 	@mkdir -p out
 	$(TEST_VENV)/bin/python -W ignore -m tests.conformance.onnx_suite --list out/conformance.jsonl $(CONFORMANCE_FLAGS)
+
+GOLDEN_FLAGS ?=
+golden: $(TEST_VENV)/.installed ## Show which golden numbers changed; GOLDEN_FLAGS="--all --update" keeps them
+	$(TEST_VENV)/bin/python -m tests.golden $(GOLDEN_FLAGS)
 
 lint: $(TEST_VENV)/.installed ## Check style, format and types
 	@status=0; for check in 'ruff check .' 'ruff format --check .' mypy; do \
