@@ -36,6 +36,7 @@ from compiler_core.quantize.skeleton import (
     Step,
 )
 from compiler_core.quantize.skeleton_borders import with_borders
+from compiler_core.quantize.step_parts import parts_of
 from compiler_core.units.names import CPU, NPU, is_unit, kind_of
 from compiler_core.units.vta.legality.window_limits import (
     LARGEST,
@@ -192,8 +193,18 @@ class _Assembler:
         return tuple(names)
 
     def _emit(self, step: Step, output: str, chw: Chw, index: Index | None = None) -> None:
-        self._require_room(step)
-        self._steps.append(step)
+        source = self._layouts.placements[step.inputs[0]].chw
+        before = len(self._steps)
+        try:
+            for part, shape in parts_of(step, source, chw, self._fresh):
+                self._require_room(part)
+                self._steps.append(part)
+                self._layouts.placements[part.output] = Placement(part.output, shape, None)
+        except NoRoomError:
+            for part in self._steps[before:]:
+                del self._layouts.placements[part.output]
+            del self._steps[before:]
+            raise
         self._layouts.placements[output] = Placement(output, chw, index)
 
     def _require_room(self, step: Step) -> None:
@@ -210,6 +221,7 @@ class _Assembler:
             self._layouts.placements[step.input].chw[1:],
             distinct_weights=not shared,
             compares=pool,
+            whole=isinstance(step, ConvStep) and step.kind is ConvKind.COPY,
             out_blocks=-(-outputs // CHANNEL_BLOCK),
             limits=self._limits,
         )

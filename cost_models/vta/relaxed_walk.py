@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.tensor.workload import ConvWorkload, Workload
+from compiler_core.units.vta.legality.legality import MAX_TILES, most_tiles
 from compiler_core.units.vta.lower.layer import ALIGNMENT
 from compiler_core.units.vta.lower.lower_conv import MAX_STRIDE
 from compiler_core.units.vta.lower.tap_nests import MAX_MERGED_TABLE
@@ -29,7 +30,8 @@ from compiler_core.units.vta.machine.hardware import TimingProfile, VtaCore
 from compiler_core.units.vta.schedule.schedule import FoldVariant, MicroOpLoading, TapGrouping
 from compiler_core.units.vta.schedule.schedule_rows import ConvColumn, Rows, position
 from compiler_core.units.vta.structure.conv_structure import bias_tiles, conv_structure
-from compiler_core.units.vta.structure.fold import fold_workload
+from compiler_core.units.vta.structure.fold import fold_workload, foldable
+from compiler_core.units.vta.structure.kernel_tiles import kernel_parts
 from compiler_core.units.vta.structure.tiles import axis_tiles
 from cost_models.vta.schedule_bound import schedule_bounds
 
@@ -44,6 +46,7 @@ def walk_is_known(workload: Workload, core: VtaCore) -> bool:
     return (
         isinstance(workload, ConvWorkload)
         and workload.groups == 1
+        and all(_is_small(fold_workload(workload, fold)) for fold in _folds(workload))
         and not workload.uniform
         and not conv_structure(workload).diagonal
         and workload.epilogue.residual_bits is None
@@ -59,6 +62,15 @@ def walk_is_known(workload: Workload, core: VtaCore) -> bool:
         and timing.fetch_batch_instructions <= timing.queue_depth
         and timing.fetch_batch_instructions * 16 // timing.port_bytes >= latency
     )
+
+
+def _folds(workload: ConvWorkload) -> tuple[FoldVariant, ...]:
+    return tuple(FoldVariant) if foldable(workload) else (FoldVariant.NONE,)
+
+
+def _is_small(workload: ConvWorkload) -> bool:
+    """Whether kernels are walked whole, in no more steps than the walk has room for."""
+    return len(kernel_parts(workload)) == 1 and most_tiles(workload) == MAX_TILES
 
 
 def walked_bounds(

@@ -20,6 +20,7 @@ from compiler_core.units.vta.schedule.schedule import (
 from compiler_core.units.vta.schedule.schedule_rows import ConvColumn, Rows, position
 from compiler_core.units.vta.structure.conv_structure import bias_tiles, conv_structure
 from compiler_core.units.vta.structure.fold import fold_workload
+from compiler_core.units.vta.structure.kernel_tiles import kernel_parts
 
 
 def schedule_bounds(workload: Workload, rows: Rows, core: VtaCore) -> npt.NDArray[np.int64]:
@@ -82,7 +83,8 @@ def _first_load(w: ConvWorkload, rows: Rows, core: VtaCore) -> Rows:
     if w.uniform or structure.diagonal or w.groups > 1 or w.epilogue.residual_bits is not None:
         return np.zeros(len(rows), np.int64)
     inner = np.minimum(rows[:, ConvColumn.TILE_IN_BLOCKS], structure.reduction)
-    tiles = rows[:, ConvColumn.TILE_OUT_BLOCKS] * inner * structure.taps
+    taps = min(part.taps for part in kernel_parts(w))
+    tiles = rows[:, ConvColumn.TILE_OUT_BLOCKS] * inner * taps
     beats = tiles * (timing.element_bytes.wgt // timing.port_bytes)
     points = rows[:, ConvColumn.TILE_HEIGHT] * rows[:, ConvColumn.TILE_WIDTH]
     vectors = points * rows[:, ConvColumn.TILE_OUT_BLOCKS]

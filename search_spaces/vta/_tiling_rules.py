@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from compiler_core.tensor.workload import ConvWorkload, MaxPoolWorkload, Workload
 from compiler_core.units.vta.legality.legality import (
-    MAX_TILES,
     ConvScheduleBatch,
     conv_buffer_demand,
     input_extents,
+    most_tiles,
 )
 from compiler_core.units.vta.machine.hardware import VtaGeometry
 from compiler_core.units.vta.schedule.schedule import (
@@ -33,6 +33,7 @@ from compiler_core.units.vta.structure.conv_structure import (
     residual_needs_pass,
 )
 from compiler_core.units.vta.structure.fold import fold_workload
+from compiler_core.units.vta.structure.kernel_tiles import kernel_parts
 from compiler_core.units.vta.structure.tiles import axis_tiles
 from search_spaces.task_space import Cap
 
@@ -87,13 +88,15 @@ def _conv_rules(
     if bias is BiasVariant.LOAD and w.epilogue.bias_bits:
         load_bias = (batch.tile_height * batch.tile_width > 1) | residual_needs_pass(w)
     images, channels = conv_tile_counts(w, rows)
-    tiles = images * channels * -(-reduction // batch.tile_in_blocks)
+    parts = len(kernel_parts(w))
+    tiles = images * channels * -(-reduction // batch.tile_in_blocks) * parts
+    most_in_blocks = reduction if parts == 1 else 1
     demand = conv_buffer_demand(w, batch)
     depth = geometry.depth
     columns = (
-        batch.tile_in_blocks > reduction,
+        batch.tile_in_blocks > most_in_blocks,
         load_bias,
-        tiles > MAX_TILES,
+        tiles > most_tiles(w),
         demand.inp > depth.inp,
         demand.wgt > depth.wgt,
         demand.acc > depth.acc,
@@ -113,7 +116,7 @@ def _max_pool_rules(w: MaxPoolWorkload, rows: Rows, geometry: VtaGeometry) -> np
     in_rows, in_columns = input_extents(w.window, (w.in_height, w.in_width), height, width)
     inputs = in_rows * in_columns * count
     columns = (
-        _max_pool_tiles(w, rows) > MAX_TILES,
+        _max_pool_tiles(w, rows) > most_tiles(w),
         rows[:, P.INPUT_SLOTS] * inputs > geometry.depth.inp,
         inputs + rows[:, P.OUTPUT_SLOTS] * height * width * count > geometry.depth.acc,
     )
@@ -154,7 +157,7 @@ def _canonical_conv(w: ConvWorkload, rows: Rows, cap: Cap) -> Rows:
     result = rows.copy(order="K")
     images, channels = conv_tile_counts(w, rows)
     reduction = 1 if structure.diagonal else structure.reduction
-    steps = -(-reduction // rows[:, C.TILE_IN_BLOCKS])
+    steps = -(-reduction // rows[:, C.TILE_IN_BLOCKS]) * len(kernel_parts(w))
     result[(images == 1) | (channels == 1), C.ORDER] = position(LoopOrder.WEIGHT_STATIONARY)
     dense = structure.run == structure.out_blocks and not structure.diagonal
     inputs = images * steps if dense else images * steps * channels

@@ -1,4 +1,4 @@
-"""The mean over height and width, however it is written, becomes GlobalAveragePool."""
+"""Means and maxima over all rows and columns, however they are written, become pools."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import numpy as np
 
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.passes.operands import axes_operand
-from compiler_core.graph.passes.rewriter import FLOATS, Rewriter, is_op
+from compiler_core.graph.passes.rewriter import Rewriter, is_op
 
 
 @dataclass(frozen=True)
 class GlobalPooling:
-    """Unify ReduceMean over H and W, and AveragePool over the whole input, of ``[N, C, H, W]``.
+    """Unify means and maxima over all spatial axes of ``[N, C, L]`` and ``[N, C, H, W]``.
 
-    Without kept axes a Reshape follows.
+    ReduceMean, and AveragePool over the whole input, become GlobalAveragePool; ReduceMax and
+    GlobalMaxPool become MaxPool. Without kept axes a Reshape follows.
     """
 
     name: ClassVar[str] = "global-pooling"
@@ -25,8 +26,12 @@ class GlobalPooling:
         """See :class:`GraphPass`."""
         rewriter = Rewriter(graph)
         for node in rewriter.nodes():
-            if is_op(node, "ReduceMean"):
+            if is_op(node, "ReduceMean", "ReduceMax"):
                 _from_reduction(rewriter, node)
+            elif is_op(node, "GlobalMaxPool"):
+                shape = rewriter.shape(node.inputs[0])
+                if shape is not None and len(shape) in (3, 4):
+                    rewriter.replace(node, _pool(node, shape))
             elif is_op(node, "AveragePool") and _covers_all(rewriter, node):
                 pool = replace(node, op="GlobalAveragePool", inputs=node.inputs, attributes={})
                 rewriter.replace(node, pool)
@@ -45,23 +50,32 @@ def _covers_all(rewriter: Rewriter, node: Node) -> bool:
 def _from_reduction(rewriter: Rewriter, node: Node) -> None:
     source = node.inputs[0]
     shape = rewriter.shape(source)
-    if shape is None or len(shape) != 4 or rewriter.dtype(source) not in FLOATS:
+    # Runtimes have the pools of these for float32 alone.
+    if shape is None or len(shape) not in (3, 4) or rewriter.dtype(source) != "float32":
         return
-    if axes_operand(rewriter, node) != (2, 3):
+    if axes_operand(rewriter, node) != tuple(range(2, len(shape))):
         return
     if node.attributes.get("keepdims", 1):
-        pool = replace(node, op="GlobalAveragePool", inputs=(source,), attributes={})
-        rewriter.replace(node, pool)
+        rewriter.replace(node, _pool(node, shape))
         return
     target: tuple[int, ...] = shape[:2]
     if rewriter.leads_with_batch(source):
         target = (0, shape[1])
     elif not rewriter.batch_free(source):
         return
-    pooled = rewriter.add_tensor(f"{node.output}/pooled", (*shape[:2], 1, 1), source)
+    ones = (1,) * (len(shape) - 2)
+    pooled = rewriter.add_tensor(f"{node.output}/pooled", (*shape[:2], *ones), source)
     name = rewriter.add_constant(f"{node.output}/shape", np.array(target, np.int64))
-    pool = Node(node.name, "GlobalAveragePool", (source,), (pooled,), clip=node.clip)
+    pool = replace(_pool(node, shape), outputs=(pooled,))
     reshape = Node(
         rewriter.fresh_node(f"{node.name}/reshape"), "Reshape", (pooled, name), (node.output,)
     )
     rewriter.replace(node, pool, reshape)
+
+
+def _pool(node: Node, shape: tuple[int, ...]) -> Node:
+    """The pool over all of ``[N, C, ...]`` that a reduction is."""
+    if node.op == "ReduceMean":
+        return replace(node, op="GlobalAveragePool", inputs=node.inputs[:1], attributes={})
+    attributes = {"kernel_shape": shape[2:]}
+    return replace(node, op="MaxPool", inputs=node.inputs[:1], attributes=attributes)

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from compiler_core.compile.compile import compile_model
@@ -17,17 +18,20 @@ from compiler_core.executable.backends import Simulator
 from compiler_core.executable.check import run_checked
 from compiler_core.partition.best import find_best, prepare
 from compiler_core.targets.load import load_target
-from compiler_core.units.vta.legality.window_limits import window_misfit
+from compiler_core.units.vta.legality.window_limits import BufferLimits, window_misfit
 
 
-def network(last: Callable[[Any], list[object]], size: int) -> Callable[[ModuleType], bytes]:
-    """A convolution, then an operator that may be too large."""
+def network(
+    last: Callable[[Any], list[object]], size: int, rows: int | None = None
+) -> Callable[[ModuleType], bytes]:
+    """A convolution over a square, or ``rows`` of that size, then an operator that may be too
+    large."""
 
     def build(synthetic: ModuleType) -> bytes:
         b = synthetic.Builder(3)
         b.conv("x", "c", (16, 16, 1, 1))
         shape = last(b)
-        content: bytes = b.model({"x": ["n", 16, size, size]}, {"y": ["n", *shape]})
+        content: bytes = b.model({"x": ["n", 16, rows or size, size]}, {"y": ["n", *shape]})
         return content
 
     return build
@@ -69,13 +73,35 @@ def cut(size: int) -> Callable[[Any], list[object]]:
     return last
 
 
+def line(kernel: int, stride: int, pooled: int) -> Callable[[Any], list[object]]:
+    def last(b: Any) -> list[object]:
+        b.add("MaxPool", ["c"], "y", kernel_shape=[1, kernel], strides=[1, stride])
+        return [16, 1, pooled]
+
+    return last
+
+
+def vocabulary(words: int) -> Callable[[Any], list[object]]:
+    def last(b: Any) -> list[object]:
+        b.conv("c", "y", (words, 16, 1, 1), pads=[0, 0, 0, 0])
+        return [words, 2, 2]
+
+    return last
+
+
 LARGE = {
     "global average": network(pool("GlobalAveragePool", 56), 56),
+    "global maximum": network(pool("GlobalMaxPool", 56), 56),
     "average": network(pool("AveragePool", 48), 48),
     "max": network(pool("MaxPool", 56), 56),
+    "line": network(line(5000, 1, 1), 5000, 1),
     "conv": network(conv(33), 33),
     "dense": network(flat(36), 36),
+    "vocabulary": network(vocabulary(33000), 2),
+}
+TOO_LARGE = {
     "slice": network(cut(46), 46),
+    "overlapping lines": network(line(2100, 7, 149), 3136, 1),
 }
 SMALL = {
     "global average": network(pool("GlobalAveragePool", 45), 45),
@@ -84,12 +110,12 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize("name", TOO_LARGE)
 def test_what_no_schedule_fits_runs_on_the_cpu_with_the_reason(
     synthetic: ModuleType, tmp_path: Path, name: str
 ) -> None:
     path = tmp_path / "large.onnx"
-    path.write_bytes(LARGE[name](synthetic))
+    path.write_bytes(TOO_LARGE[name](synthetic))
     model, target = load_model(path), load_target("vta")
     samples = noise_samples(model.graph)
     pinned = {node.name: "vta" for node in model.graph.nodes}
@@ -106,6 +132,27 @@ def test_what_no_schedule_fits_runs_on_the_cpu_with_the_reason(
     assert find_best(evaluator).evaluation.latency_ps > 0
 
 
+@pytest.mark.parametrize("name", LARGE)
+def test_what_is_larger_than_the_buffers_runs_on_the_npu_in_parts(
+    synthetic: ModuleType, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "large.onnx"
+    path.write_bytes(LARGE[name](synthetic))
+    model, target = load_model(path), load_target("vta")
+    samples = noise_samples(model.graph)
+    source = quantize_model(model, Configuration(), samples)
+    assert not source.cpu_reasons
+    built = compile_model(source, target)
+    executable = built.executable
+    outputs, found = run_checked(executable, Simulator(executable), samples)
+    assert found is None
+    session = onnxruntime.InferenceSession(path.read_bytes())
+    (wanted,) = session.run(None, {"x": samples["x"][:1]})
+    noise = np.abs(outputs["y"][:1] - wanted)
+    assert np.sqrt((noise**2).mean()) < 0.1 * np.sqrt((wanted**2).mean())
+    assert find_best(prepare(model.graph, target)).evaluation.latency_ps > 0
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_the_largest_that_fit_run_on_the_npu(
     synthetic: ModuleType, tmp_path: Path, name: str
@@ -120,10 +167,17 @@ def test_the_largest_that_fit_run_on_the_npu(
 
 
 def test_limits_of_windows() -> None:
-    assert window_misfit((45, 45), (1, 1), (99, 99), distinct_weights=False) is None
-    assert window_misfit((46, 46), (1, 1), (99, 99), distinct_weights=False) is not None
-    assert window_misfit((46, 46), (1, 1), (40, 46), distinct_weights=False) is None
-    assert window_misfit((3, 3), (40, 1), (99, 99), distinct_weights=False) is None
-    assert window_misfit((3, 3), (40, 40), (99, 99), distinct_weights=False) is not None
-    assert window_misfit((32, 32), (1, 1), (99, 99), distinct_weights=True) is not None
-    assert window_misfit((31, 32), (1, 1), (99, 99), distinct_weights=True) is None
+    def misfit(*args: Any, **kwargs: Any) -> str | None:
+        return window_misfit(*args, distinct_weights=kwargs.pop("distinct", False), **kwargs)
+
+    assert misfit((45, 45), (1, 1), (99, 99), whole=True) is None
+    assert misfit((46, 46), (1, 1), (99, 99), whole=True) is not None
+    assert misfit((46, 46), (1, 1), (40, 46), whole=True) is None
+    assert misfit((3, 3), (40, 1), (99, 99), whole=True) is None
+    assert misfit((3, 3), (40, 40), (99, 99), whole=True) is not None
+    assert misfit((32, 32), (1, 1), (99, 99), distinct=True, whole=True) is not None
+    assert misfit((31, 32), (1, 1), (99, 99), distinct=True, whole=True) is None
+    assert misfit((320, 320), (7, 7), (9999, 9999), distinct=True) is None
+    assert misfit((46, 46), (1, 1), (99, 99), compares=True) is not None
+    small = BufferLimits(200, 100, 200)
+    assert misfit((32, 32), (1, 1), (99, 99), distinct=True, limits=small) is not None

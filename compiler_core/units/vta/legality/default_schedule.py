@@ -44,6 +44,7 @@ from compiler_core.units.vta.structure.conv_structure import (
     residual_needs_pass,
 )
 from compiler_core.units.vta.structure.fold import fold_workload, foldable
+from compiler_core.units.vta.structure.kernel_tiles import kernel_parts, tile_of
 
 _INSTRUCTION_CYCLES = 10
 """Fixed cost of one compute instruction with its fetch, in the estimate."""
@@ -109,7 +110,7 @@ def _default_conv(
         even_tiles(workload.out_height),
         even_tiles(workload.out_width),
         _block_tiles(structure),
-        even_tiles(reduction),
+        even_tiles(reduction) if len(kernel_parts(workload)) == 1 else [1],
         _SLOTS[:5],
         _SLOTS,
         (1, 2),
@@ -163,7 +164,8 @@ def estimate_cycles(
     rows, columns = -(-w.out_height // s.tile_height), -(-w.out_width // s.tile_width)
     images = w.batch * rows * columns
     channels = -(-structure.out_blocks // s.tile_out_blocks)
-    steps = -(-reduction // s.tile_in_blocks)
+    parts = len(kernel_parts(w))
+    steps = parts * -(-reduction // s.tile_in_blocks)
     vectors = w.batch * w.out_height * w.out_width * structure.out_blocks
     residual = 0 if w.epilogue.residual_bits is None else 1 + residual_needs_pass(w)
     bias = {BiasVariant.GEMM: extra, BiasVariant.ALU: 2, BiasVariant.LOAD: 8}[s.bias]
@@ -173,11 +175,13 @@ def estimate_cycles(
 
     inp_beats, wgt_beats = -(-width.inp // port), -(-width.wgt // port)
     size = (w.in_height, w.in_width)
-    in_rows, in_columns = input_extents(w.window, size, s.tile_height, s.tile_width)
+    step = replace(w.window, kernel=tile_of(w))
+    in_rows, in_columns = input_extents(step, size, s.tile_height, s.tile_width)
+    in_rows = in_rows * parts
     passes: Any
     weight_passes: Any
     if order is LoopOrder.WEIGHT_STATIONARY:
-        distinct = images * (channels if structure.diagonal else steps)
+        distinct = images * (channels * parts if structure.diagonal else steps)
         all_inputs = s.input_slots >= distinct
         passes = np.where(all_inputs | structure.diagonal, 1, channels)
         weight_passes = np.where((s.weight_slots >= steps) | (steps == 1), 1, images)
@@ -188,7 +192,7 @@ def estimate_cycles(
         weight_passes = np.where(all_weights, 1, images)
         kept_inputs, kept_weights = s.input_slots > steps, all_weights
         if structure.diagonal:
-            kept_inputs = s.input_slots >= images * channels
+            kept_inputs = s.input_slots >= images * channels * parts
     if w.uniform:
         weight_passes, kept_weights = np.ones_like(images), np.ones_like(images, dtype=bool)
     in_blocks = structure.out_blocks if structure.diagonal else structure.in_blocks
@@ -221,16 +225,17 @@ def _spans(w: ConvWorkload, axis: int) -> int:
 
 
 def _default_max_pool(workload: MaxPoolWorkload, core: VtaCore) -> MaxPoolSchedule:
-    """The largest tile that fits, whole rows first."""
-    for width in reversed(even_tiles(workload.out_width)):
-        best: tuple[int, MaxPoolSchedule] | None = None
-        for height in even_tiles(workload.out_height):
-            for count in even_tiles(blocks(workload.channels)):
-                schedule = MaxPoolSchedule(height, width, count)
-                if not violations(workload, schedule, core.geometry):
-                    points = height * width * count
-                    if best is None or points > best[0]:
-                        best = points, schedule
-        if best is not None:
-            return best[1]
+    """The largest tile that fits, whole rows first; with two slots where windows leave room."""
+    for inputs, outputs in ((2, 2), (1, 2), (1, 1)):
+        for width in reversed(even_tiles(workload.out_width)):
+            best: tuple[int, MaxPoolSchedule] | None = None
+            for height in even_tiles(workload.out_height):
+                for count in even_tiles(blocks(workload.channels)):
+                    schedule = MaxPoolSchedule(height, width, count, inputs, outputs)
+                    if not violations(workload, schedule, core.geometry):
+                        points = height * width * count
+                        if best is None or points > best[0]:
+                            best = points, schedule
+            if best is not None:
+                return best[1]
     return MaxPoolSchedule(1, 1, 1, input_slots=1, output_slots=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,9 +32,25 @@ from compiler_core.units.vta.structure.conv_structure import (
     residual_needs_pass,
 )
 from compiler_core.units.vta.structure.fold import foldable, unfold
+from compiler_core.units.vta.structure.kernel_tiles import kernel_parts, tile_of
 
 MAX_TILES = 16384
 """Most tile steps of a program: beyond, instruction fetch alone exceeds any sensible schedule."""
+
+_MICRO_OPS_OF_A_STEP = 512
+_OUTPUTS_OF_A_STEP = 4
+"""What a step of a larger operator has to do at least, on average."""
+
+
+def most_tiles(workload: Workload) -> int:
+    """Most tile steps of a workload's programs: :data:`MAX_TILES`, more where it is so large that
+    sensible steps are as many."""
+    points = workload.batch * workload.out_height * workload.out_width
+    if isinstance(workload, MaxPoolWorkload):
+        return max(MAX_TILES, points * blocks(workload.channels) // _OUTPUTS_OF_A_STEP)
+    structure = conv_structure(workload)
+    pairs = sum(high - low for low, high in structure.ranges)
+    return max(MAX_TILES, points * pairs * structure.taps // _MICRO_OPS_OF_A_STEP)
 
 
 def violations(
@@ -102,6 +118,10 @@ def _conv(w: ConvWorkload, s: ConvSchedule, g: VtaGeometry) -> Iterator[Violatio
     yield from _at_most(
         "tile_in_blocks", s.tile_in_blocks, reduction, "blocks", "lower tile_in_blocks"
     )
+    parts = len(kernel_parts(w))
+    if parts > 1:
+        remedy = "a kernel that is walked in parts takes one block at a time"
+        yield from _at_most("tile_in_blocks", s.tile_in_blocks, 1, "blocks", remedy)
     yield from _at_most("input_slots", s.input_slots, 64, "slots", "lower input_slots")
     yield from _at_most("weight_slots", s.weight_slots, 64, "slots", "lower weight_slots")
     yield from _at_most("output_slots", s.output_slots, 8, "slots", "lower output_slots")
@@ -118,7 +138,8 @@ def _conv(w: ConvWorkload, s: ConvSchedule, g: VtaGeometry) -> Iterator[Violatio
             )
     tiles = -(-w.out_height // s.tile_height) * -(-w.out_width // s.tile_width) * w.batch
     tiles *= -(-structure.out_blocks // s.tile_out_blocks) * -(-reduction // s.tile_in_blocks)
-    yield from _at_most("tiles", tiles, MAX_TILES, "tile steps", "choose larger tiles")
+    tiles *= parts
+    yield from _at_most("tiles", tiles, most_tiles(w), "tile steps", "choose larger tiles")
     yield from _conv_buffers(w, s, g)
 
 
@@ -188,14 +209,16 @@ def conv_buffer_demand(w: ConvWorkload, s: ConvSchedule | ConvScheduleBatch) -> 
     structure = conv_structure(w)
     points = s.tile_height * s.tile_width
     size = (w.in_height, w.in_width)
-    rows, columns = input_extents(w.window, size, s.tile_height, s.tile_width)
+    tile = tile_of(w)
+    step = replace(w.window, kernel=tile)
+    rows, columns = input_extents(step, size, s.tile_height, s.tile_width)
     in_tile_blocks = s.tile_out_blocks if structure.diagonal else s.tile_in_blocks
     with_bias = w.epilogue.bias_bits > 0
     extra = bias_tiles(w.epilogue.bias_bits) if with_bias and s.bias is BiasVariant.GEMM else 0
     if w.uniform:
         weight_tile: Any = 1 + extra
     else:
-        weight_tile = s.tile_out_blocks * (s.tile_in_blocks * structure.taps + extra)
+        weight_tile = s.tile_out_blocks * (s.tile_in_blocks * tile[0] * tile[1] + extra)
     residual = w.epilogue.residual_bits is not None
     residual_tile = points * int(residual)
     bias_inputs = 1 if extra else 0
@@ -237,7 +260,7 @@ def _max_pool(w: MaxPoolWorkload, s: MaxPoolSchedule, g: VtaGeometry) -> Iterato
     outputs = s.tile_height * s.tile_width * s.tile_blocks
     tiles = -(-w.out_height // s.tile_height) * -(-w.out_width // s.tile_width) * w.batch
     tiles *= -(-blocks(w.channels) // s.tile_blocks)
-    yield from _at_most("tiles", tiles, MAX_TILES, "tiles", "choose larger tiles")
+    yield from _at_most("tiles", tiles, most_tiles(w), "tiles", "choose larger tiles")
     yield from _at_most("inp buffer", int(s.input_slots * inputs), g.depth.inp, "elements", remedy)
     demand = int(inputs) + s.output_slots * outputs
     yield from _at_most("acc buffer", demand, g.depth.acc, "elements", remedy)

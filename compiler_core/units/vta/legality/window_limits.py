@@ -1,4 +1,4 @@
-"""Windows that no schedule fits: what one output needs at a time has to lie in the buffers."""
+"""Windows that no schedule fits: what one step needs at a time has to lie in the buffers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 from compiler_core.units.vta.machine.hardware import VtaGeometry
+from compiler_core.units.vta.structure.kernel_tiles import kernel_tile
 
 _INPUTS_BESIDE = 3
 """A constant for the bias and two slots of a residual."""
@@ -27,6 +28,20 @@ class BufferLimits:
 
 
 LARGEST = BufferLimits()
+
+_CHANNEL_BLOCK = 16
+_BLOCKS_OF_A_PART = 1024
+"""Half of the accumulators for constants, half for results."""
+
+
+def channel_parts(channels: int) -> tuple[slice, ...]:
+    """Output channels of the parts of an operator with more constants than the largest accumulators
+    hold; one part where it has not."""
+    blocks = -(-channels // _CHANNEL_BLOCK)
+    if blocks <= LARGEST.accumulators - _OUTPUTS:
+        return (slice(0, channels),)
+    step = _CHANNEL_BLOCK * -(-blocks // -(-blocks // _BLOCKS_OF_A_PART))
+    return tuple(slice(first, min(first + step, channels)) for first in range(0, channels, step))
 
 
 def buffer_limits(machine: Any) -> BufferLimits:
@@ -49,10 +64,14 @@ def window_misfit(
     *,
     distinct_weights: bool,
     compares: bool = False,
+    whole: bool = False,
     out_blocks: int = 1,
     limits: BufferLimits = LARGEST,
 ) -> str | None:
     """Why an operator cannot run on the NPU whatever its schedule; ``None`` where it can.
+
+    Windows that are multiplied are cut where not even the largest buffers hold them
+    (:mod:`compiler_core.units.vta.structure.kernel_tiles`); it is a part that has to fit then.
 
     Args:
         kernel, dilations: Of its window, ``(h, w)``.
@@ -60,9 +79,12 @@ def window_misfit(
         distinct_weights: Whether each tap has weights of its own.
         compares: Whether the pixels are compared in the accumulators (a max pool) rather than
             multiplied.
+        whole: Whether it is never cut: a copy of one tap is not worth steps of all the others.
         out_blocks: Vectors of output channels; a convolution may keep a bias or a shift of each.
         limits: Of the buffers.
     """
+    if not compares and not whole:
+        kernel = kernel_tile(kernel, dilations, image, distinct_weights=distinct_weights)
     spread = [
         min(size, dilation * (taps - 1) + 1)
         for taps, dilation, size in zip(kernel, dilations, image, strict=True)

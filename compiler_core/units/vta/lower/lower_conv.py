@@ -2,15 +2,15 @@
 programs.
 
 Walk: output tiles (sample, rows, columns, output blocks) in the schedule's order, reduction tiles
-innermost and in alternating direction, so that the tile at the turn is used twice. Every tile of
-inputs and weights goes through a :class:`SlotPool`; the builder derives all tokens from the loads,
-uses and stores of the slots.
+innermost and in alternating direction, so that the tile at the turn is used twice. A kernel that is
+larger than the buffers is walked in parts, each a reduction tile of its own. Every tile of inputs
+and weights goes through a :class:`SlotPool`; the builder derives all tokens from the loads, uses
+and stores of the slots.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from compiler_core.tensor.workload import ConvWorkload, Requantization
 from compiler_core.units.vta.legality.legality import (
@@ -18,6 +18,7 @@ from compiler_core.units.vta.legality.legality import (
     conv_buffer_demand,
     require_legal,
 )
+from compiler_core.units.vta.lower.conv_tiles import OutputTile, Step, output_tiles
 from compiler_core.units.vta.lower.emit import NOTHING, LoweredProgram, ProgramBuilder
 from compiler_core.units.vta.lower.loops import Axis, LoopNest, compress, pack
 from compiler_core.units.vta.lower.placement import ConvPlacement, Image
@@ -30,7 +31,6 @@ from compiler_core.units.vta.schedule.schedule import (
     BiasVariant,
     ConvSchedule,
     EpilogueGranularity,
-    LoopOrder,
     MicroOpLoading,
 )
 from compiler_core.units.vta.structure.conv_structure import (
@@ -42,45 +42,11 @@ from compiler_core.units.vta.structure.conv_structure import (
     weight_row_starts,
 )
 from compiler_core.units.vta.structure.fold import unfold
-from compiler_core.units.vta.structure.tiles import AxisTile, axis_tiles
+from compiler_core.units.vta.structure.kernel_tiles import kernel_parts, part_workload
+from compiler_core.units.vta.structure.tiles import AxisTile, axis_tile
 
 MAX_STRIDE = (1 << 16) - 1
 """Largest row stride of a transfer, in elements."""
-
-
-class OutputTile(NamedTuple):
-    """One tile of outputs: sample, rows, columns, output blocks and their reduction range."""
-
-    sample: int
-    rows: AxisTile
-    columns: AxisTile
-    block: int
-    blocks: int
-    low: int
-    high: int
-
-    @property
-    def points(self) -> int:
-        """Output points per block."""
-        return self.rows.extent * self.columns.extent
-
-
-def output_tiles(workload: ConvWorkload, schedule: ConvSchedule) -> list[OutputTile]:
-    """All output tiles in the schedule's order."""
-    structure = conv_structure(workload)
-    window = workload.window
-    rows = axis_tiles(window, 0, workload.in_height, workload.out_height, schedule.tile_height)
-    columns = axis_tiles(window, 1, workload.in_width, workload.out_width, schedule.tile_width)
-    image = [(n, r, c) for n in range(workload.batch) for r in rows for c in columns]
-    step = schedule.tile_out_blocks
-    channels = []
-    for block in range(0, structure.out_blocks, step):
-        count = min(step, structure.out_blocks - block)
-        low, high = structure.ranges[block]
-        channels.append((block, count, low, low + count if structure.diagonal else high))
-    if schedule.order is LoopOrder.WEIGHT_STATIONARY:
-        return [OutputTile(*i, *c) for c in channels for i in image]
-    return [OutputTile(*i, *c) for i in image for c in channels]
 
 
 def lower_conv(
@@ -134,36 +100,53 @@ class _ConvLowering:
             geometry.depth.uop,
             preload=schedule.micro_ops is MicroOpLoading.PRELOAD,
         )
+        self.parts = kernel_parts(workload)
+        self.part_workloads = [part_workload(workload, part) for part in self.parts]
         self.tiles = output_tiles(workload, schedule)
         self.steps = [list(self._reduction(t, i % 2 == 1)) for i, t in enumerate(self.tiles)]
         self._allocate()
 
-    def _reduction(self, tile: OutputTile, backwards: bool) -> Iterator[tuple[int, int]]:
-        """Reduction tiles as input-block ranges; a diagonal tile has just one."""
-        if self.structure.diagonal:
-            yield tile.low, tile.high
-            return
-        step = self.s.tile_in_blocks
-        starts = range(tile.low, tile.high, step)
-        for start in reversed(starts) if backwards else starts:
-            yield start, min(start + step, tile.high)
+    def _reduction(self, tile: OutputTile, backwards: bool) -> Iterator[Step]:
+        """Reduction tiles: ranges of input blocks, and parts of a large kernel; a diagonal tile has
+        just one range."""
+        count = tile.high - tile.low if self.structure.diagonal else self.s.tile_in_blocks
+        steps = [
+            (start, part)
+            for start in range(tile.low, tile.high, count)
+            for part in range(len(self.parts))
+        ]
+        for start, part in reversed(steps) if backwards else steps:
+            rows, columns = self._read(tile, part)
+            first = start == tile.low and part == 0
+            if len(self.parts) == 1 or first or rows.size * columns.size:
+                yield Step(start, min(start + count, tile.high), part, rows, columns)
+
+    def _read(self, tile: OutputTile, part: int) -> tuple[AxisTile, AxisTile]:
+        """The input that a part of the kernel reads for a tile, and its valid taps."""
+        if len(self.parts) == 1:
+            return tile.rows, tile.columns
+        window, rows, columns = self.part_workloads[part].window, tile.rows, tile.columns
+        return (
+            axis_tile(window, 0, self.w.in_height, rows.start, rows.extent),
+            axis_tile(window, 1, self.w.in_width, columns.start, columns.extent),
+        )
 
     def _allocate(self) -> None:
         demand = conv_buffer_demand(self.w, self.s)
         self.constant_input = 0
         input_base = demand.bias_inputs
         input_uses = [
-            (t.sample, t.rows.start, t.columns.start, low, high)
+            (t.sample, t.rows.start, t.columns.start, step.low, step.high, step.part)
             for t, steps in zip(self.tiles, self.steps, strict=True)
-            for low, high in steps
+            for step in steps
         ]
         self.inputs = SlotPool(
             input_base, self.s.input_slots, int(demand.input_tile), input_uses, streamed=True
         )
         weight_uses = [
-            0 if self.w.uniform else (t.block, low)
+            0 if self.w.uniform else (t.block, step.low, step.part)
             for t, steps in zip(self.tiles, self.steps, strict=True)
-            for low, _ in steps
+            for step in steps
         ]
         self.weights = SlotPool(
             demand.identity_weights, self.s.weight_slots, demand.weight_tile, weight_uses
@@ -185,8 +168,8 @@ class _ConvLowering:
             slot = index % self.s.output_slots
             base = self.output_base + slot * self.output_size
             self._start(tile, base, self.stored[slot])
-            for low, high in steps:
-                self._accumulate(tile, low, high, base)
+            for step in steps:
+                self._accumulate(tile, step, base)
             self.stored[slot] = self._finish(tile, base, index + 1 == len(self.tiles))
         return self.builder.build()
 
@@ -265,25 +248,25 @@ class _ConvLowering:
             MemoryType.INP, sram, element, x_size, y_size, width, after_compute=after
         )
 
-    def _accumulate(self, tile: OutputTile, low: int, high: int, base: int) -> None:
-        first = low == tile.low
+    def _accumulate(self, tile: OutputTile, step: Step, base: int) -> None:
+        low, high = step.low, step.high
+        first = low == tile.low and step.part == 0
         source, in_slot = self.inputs.acquire()
-        if not in_slot and tile.rows.size * tile.columns.size:
-            source.loaded = self._load_inputs(tile, low, high, source)
+        if not in_slot and step.rows.size * step.columns.size:
+            source.loaded = self._load_inputs(tile, step, source)
         weight, in_slot = self.weights.acquire()
         if not in_slot:
-            weight.loaded = self._load_weights(tile, low, high, first, weight)
+            weight.loaded = self._load_weights(tile, step, first, weight)
         loaded = max(source.loaded, weight.loaded)
-        row = (
-            1
-            if self.w.uniform
-            else (high - low if not self.structure.diagonal else 1) * self.structure.taps
-        )
+        taps = self.parts[step.part].taps
+        row = 1 if self.w.uniform else (high - low if not self.structure.diagonal else 1) * taps
         pitch = row + (self.extra if first else 0)
         if first and self.extra:
             weight.last_reader = self._add_bias(tile, base, weight, pitch)
-        for nest, packed in self._taps(tile, low, high, 0 if self.w.uniform else pitch):
-            at = pack(base, source.base, weight.base + (self.extra if first else 0))
+        # The one weight of a uniform operator stays behind the bias, whichever step it is.
+        skipped = self.extra if first or self.w.uniform else 0
+        for nest, packed in self._taps(tile, step, 0 if self.w.uniform else pitch):
+            at = pack(base, source.base, weight.base + skipped)
             source.last_reader = weight.last_reader = self.builder.gemm(
                 nest, at + packed, after_load=loaded
             )
@@ -301,17 +284,15 @@ class _ConvLowering:
                 number = self.builder.gemm(nest, at, after_load=after)
         return number
 
-    def _taps(
-        self, tile: OutputTile, low: int, high: int, pitch: int
-    ) -> tuple[tuple[LoopNest, int], ...]:
-        in_blocks = 1 if self.structure.diagonal else high - low
-        step = TapStep(
-            tile.rows, tile.columns, tile.blocks, in_blocks, self.structure.diagonal, pitch
+    def _taps(self, tile: OutputTile, step: Step, pitch: int) -> tuple[tuple[LoopNest, int], ...]:
+        in_blocks = 1 if self.structure.diagonal else step.high - step.low
+        taps = TapStep(
+            step.rows, step.columns, tile.blocks, in_blocks, self.structure.diagonal, pitch
         )
-        return tap_nests(self.w, step, self.s.taps)
+        return tap_nests(self.part_workloads[step.part], taps, self.s.taps)
 
-    def _load_inputs(self, tile: OutputTile, low: int, high: int, slot: Slot) -> int:
-        rows, columns = tile.rows, tile.columns
+    def _load_inputs(self, tile: OutputTile, step: Step, slot: Slot) -> int:
+        low, high, rows, columns = step.low, step.high, step.rows, step.columns
         height, width = self.w.in_height, self.w.in_width
         plane, after = self.p.input.plane(height, width), slot.last_reader
         image = self.p.input.address + tile.sample * self.p.input.sample_bytes
@@ -339,17 +320,20 @@ class _ConvLowering:
             )
         return number
 
-    def _load_weights(self, tile: OutputTile, low: int, high: int, first: bool, slot: Slot) -> int:
+    def _load_weights(self, tile: OutputTile, step: Step, first: bool, slot: Slot) -> int:
         start = self.p.weights // self.g.element_bytes.wgt
         start += self.w.epilogue.residual_bits is not None
         after = slot.last_reader
         if self.w.uniform:
             count = 1 + self.extra
             return self.builder.load(MemoryType.WGT, slot.base, start, count, after_compute=after)
-        taps = self.structure.taps
-        reduction = 1 if self.structure.diagonal else high - low
-        skipped = 0 if first else self.extra + (low - tile.low) * taps
-        length = reduction * taps + (self.extra if first else 0)
+        part = self.parts[step.part]
+        reduction = 1 if self.structure.diagonal else step.high - step.low
+        # Parts are whole rows of the kernel or runs of one: their weights lie together.
+        before = (step.low - tile.low) * self.structure.taps
+        before += part.row * self.w.window.kernel[1] + part.column
+        skipped = 0 if first else self.extra + before
+        length = reduction * part.taps + (self.extra if first else 0)
         starts = [start + self.row_starts[tile.block + i] + skipped for i in range(tile.blocks)]
         stride = starts[1] - starts[0] if tile.blocks > 1 else length
         if stride == length:
