@@ -32,6 +32,10 @@ class PlainReader:
     read: Callable[[Any, str], Any]
 
 
+PLAIN_WRITER = "plain"
+"""Key of a field's metadata: what writes its value instead, called with it."""
+
+
 _KINDS: dict[type, str] = {
     bool: "true or false",
     int: "an integer",
@@ -43,7 +47,10 @@ _KINDS: dict[type, str] = {
 def to_plain(value: Any) -> Any:
     """Dataclasses to dictionaries, enums to their values, tuples to lists, at any depth."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
+        return {
+            field.name: field.metadata.get(PLAIN_WRITER, to_plain)(getattr(value, field.name))
+            for field in fields(value)
+        }
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Mapping):

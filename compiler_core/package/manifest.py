@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
 from compiler_core.configuration.configuration import Subject
 from compiler_core.errors import InputError
 from compiler_core.executable.report import Metrics
+from compiler_core.files.plain import PLAIN_WRITER, PlainReader
 from compiler_core.files.visible import json_visible
 from compiler_core.quantize.ir import (
     View,
 )
+from compiler_core.targets.document import read_target, target_document
 from compiler_core.targets.target import Target
 from compiler_core.units.vta.link.placed_tensor import InputFold
 
@@ -91,7 +93,9 @@ class Manifest:
     """
 
     model: Subject
-    target: Target
+    target: Annotated[Target, PlainReader(read_target)] = field(
+        metadata={PLAIN_WRITER: target_document}
+    )
     metrics: Metrics
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]

@@ -1,44 +1,42 @@
-"""Targets by name or file: what files inherit from one another, laid together and checked."""
+"""Targets by name or file, resolved and checked."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from compiler_core.errors import InputError
-from compiler_core.files.nearest import did_you_mean
-from compiler_core.targets.schema import TargetSections
-from compiler_core.targets.target import CpuTable, Quantity, Target, TargetDescription
-from compiler_core.targets.target_file import (
-    FILE_HINT,
-    NAME,
-    Leaf,
-    TargetFile,
-    nearest,
-    parse_target_file,
-    read_target_file,
-    shown,
-    table_name,
+from compiler_core.targets.derived import MEMORIES, NPU, DerivedTarget, Place, derive
+from compiler_core.targets.lineage import DESCRIPTIONS, bundled_targets, locate
+from compiler_core.targets.schema import CpuSection, MemorySection, TargetSections
+from compiler_core.targets.target import (
+    CpuTable,
+    Quantity,
+    Target,
+    TargetDescription,
+    require_names,
 )
+from compiler_core.targets.target_file import FILE_HINT, UNITS, Leaf, TargetFile, shown, table_name
 from compiler_core.targets.this_machine import HOST, host_description, require_npu
-from compiler_core.targets.unit_table import UnitTable, kinds_with_table, sections_with, unit_table
+from compiler_core.targets.unit_table import unit_table
+from compiler_core.units.names import CPU
 from compiler_core.units.registry import unnamed_kind
 
-DESCRIPTIONS = Path(__file__).parent / "descriptions"
+__all__ = ["DESCRIPTIONS", "bundled_targets", "load_description", "load_npu_target", "load_target"]
+
 _LIKE_HOST = "vta"
-MAX_LINEAGE = 8
 _UNITS = {
     "_hz": "Hz",
     "_bytes": "bytes",
     "_cycles": "cycles",
     "_pj": "pJ",
     "_us": "µs",
+    "bytes_per_s": "bytes/s",
     "_per_cycle": "per cycle",
     "per_micro_op": "cycles",
     "fixed": "cycles",
@@ -46,11 +44,6 @@ _UNITS = {
     "finish": "cycles",
     "_beats": "beats",
 }
-
-
-def bundled_targets() -> tuple[str, ...]:
-    """Names of the targets that come with the package, sorted."""
-    return tuple(sorted(path.stem for path in DESCRIPTIONS.glob("*.toml")))
 
 
 def load_target(name_or_path: str | Path) -> Target:
@@ -75,19 +68,21 @@ def load_description(name_or_path: str | Path) -> TargetDescription:
     """Loads a target with the origin of each number; see :func:`load_target`."""
     if name_or_path == HOST:
         return host_description(load_description(_LIKE_HOST))
-    path = _locate(name_or_path)
-    table = _table(path)
-    schema = sections_with(table.section)
-    lineage = _lineage(path, schema)
-    leaves: dict[tuple[str, ...], Leaf] = {}
-    for file in reversed(lineage):
-        leaves |= file.leaves
-    newest = lineage[0]
-    sections = _validate(leaves, newest.label, schema)
-    machine = table.machine(sections.npu)
-    description = next((f.description for f in lineage if f.description is not None), "")
-    target = sections.target(newest.name, description, machine)
-    costs_path = _table_path(lineage)
+    found = derive(locate(name_or_path))
+    newest = found.lineage[0]
+    sections = _validated(found)
+    description = next((f.description for f in found.lineage if f.description is not None), "")
+    machines = {
+        name: unit_table(section.kind).machine(section)
+        for name, section in sections.named().items()
+    }
+    try:
+        target = sections.target(newest.name, description, machines)
+    except InputError as error:
+        raise InputError(
+            f"{newest.label}: {error.message}", hint=error.hint or FILE_HINT
+        ) from error
+    costs_path = _table_path(found.lineage)
     if costs_path is not None:
         costs = _cpu_table(costs_path)
         text = f"{target.digest}\n{costs.digest}"
@@ -95,15 +90,15 @@ def load_description(name_or_path: str | Path) -> TargetDescription:
         target = replace(target, digest=digest, cpu_table=costs)
     return TargetDescription(
         target=target,
-        quantities=tuple(_quantities(leaves)),
-        lineage=tuple(file.name for file in lineage),
+        quantities=tuple(_quantities(found.leaves)),
+        lineage=tuple(file.name for file in found.lineage),
     )
 
 
-def _table_path(lineage: list[TargetFile]) -> Path | None:
+def _table_path(lineage: Sequence[TargetFile]) -> Path | None:
     """The cost table that the most derived file names: a file beside it."""
     for file in lineage:
-        leaf = file.leaves.get(("cpu", "cost_table"))
+        leaf = file.leaves.get((CPU, "cost_table"))
         if leaf is not None:
             return file.folder / str(leaf.value)
     return None
@@ -124,149 +119,97 @@ def _cpu_table(path: Path) -> CpuTable:
         raise InputError(f"cpu.cost_table: {error}", hint=error.hint) from error
 
 
-def _locate(name_or_path: str | Path) -> Path:
-    text = str(name_or_path)
-    if isinstance(name_or_path, Path) or text.endswith(".toml") or "/" in text:
-        return Path(name_or_path)
-    if text in bundled_targets():
-        return DESCRIPTIONS / f"{text}.toml"
-    raise InputError(
-        f"no target {shown(text)}{nearest(text, bundled_targets())}; "
-        f"known are {', '.join(bundled_targets())}, {HOST}, or the path of a .toml file",
-        hint="nest-tune target list",
-    )
-
-
-def _lineage(path: Path, sections: type[TargetSections]) -> list[TargetFile]:
-    files: list[TargetFile] = []
-    seen: list[Path] = []
-    following: Path | None = path
-    while following is not None:
-        resolved = _resolve(following)
-        if resolved in seen:
-            names = [file.name for file in files[seen.index(resolved) :]]
-            raise InputError(
-                f"{files[-1].label}: inherit goes in a circle: {' -> '.join([*names, names[0]])}",
-                hint=FILE_HINT,
-            )
-        if len(files) == MAX_LINEAGE:
-            raise InputError(
-                f"{files[0].label}: inherits through more than the {MAX_LINEAGE} files allowed",
-                hint=FILE_HINT,
-            )
-        seen.append(resolved)
-        child = files[-1] if files else None
-        files.append(read_target_file(following, _label(following), child, sections))
-        following = _parent(files[-1])
-    return files
-
-
-def _table(path: Path) -> UnitTable:
-    """The table of the kind of unit that a file, or one that it inherits from, names. Whatever else
-    is wrong with them is said when they are read.
+def _validated(found: DerivedTarget) -> TargetSections:
+    """The sections of a target.
 
     Raises:
-        InputError: The kind is not known.
+        InputError: A key is missing or has a value that is not allowed, or names clash.
     """
-    following: Path | None = path
-    kind, label = unnamed_kind().name, ""
-    with suppress(InputError):
-        for _ in range(MAX_LINEAGE):
-            if following is None or label:
-                break
-            file = parse_target_file(following, _label(following), None)
-            unit, inherit = file.get("npu"), file.get("inherit")
-            named = unit.get("kind") if isinstance(unit, dict) else None
-            if isinstance(named, dict):
-                named = named.get("value")
-            if isinstance(named, str):
-                kind, label = named, _label(following)
-            parent = inherit if isinstance(inherit, str) else None
-            following = _parent(TargetFile("", following.parent, "", None, parent, {}))
-    try:
-        return unit_table(kind)
-    except InputError as error:
-        known = kinds_with_table()
-        raise InputError(
-            f"{label}: npu.kind = {shown(kind)}: {error}; allowed here are {', '.join(known)}",
-            hint=did_you_mean(kind, known) or error.hint,
-        ) from error
-
-
-def _label(path: Path) -> str:
-    return path.name if path.parent == DESCRIPTIONS else str(path)
-
-
-def _resolve(path: Path) -> Path:
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(
-            f"{shown(str(path))}: is no usable path: {error}", hint=FILE_HINT
-        ) from error
-
-
-def _parent(file: TargetFile) -> Path | None:
-    if file.inherit is None:
-        return None
-    if not NAME.fullmatch(file.inherit):
-        raise InputError(
-            f"{file.label}: inherit = {shown(file.inherit)} is not the name of a bundled "
-            "target or of a .toml file in the same folder; folders are not allowed",
-            hint=FILE_HINT,
-        )
-    if file.inherit.endswith(".toml"):
-        path = file.folder / file.inherit
-        if _resolve(path).parent != _resolve(file.folder):
-            raise InputError(
-                f"{file.label}: inherit = {shown(file.inherit)} leads out of the folder",
-                hint=FILE_HINT,
-            )
-        return path
-    if file.inherit in bundled_targets():
-        return DESCRIPTIONS / f"{file.inherit}.toml"
-    raise InputError(
-        f"{file.label}: inherit = {shown(file.inherit)} is no known target"
-        f"{nearest(file.inherit, bundled_targets())}; known are {', '.join(bundled_targets())}, "
-        "or a .toml file in the same folder",
-        hint="nest-tune target list",
+    label = found.lineage[0].label
+    own = any(place[:1] == (UNITS,) for place in found.kinds)
+    kinds = dict(found.kinds) if own else {(NPU,): unnamed_kind().name, **found.kinds}
+    models: dict[Place, type[BaseModel]] = {
+        place: unit_table(kind).section for place, kind in kinds.items()
+    }
+    models[(CPU,)] = CpuSection
+    models |= {(MEMORIES, name): MemorySection for name in found.memories}
+    sections: dict[Place, Any] = {}
+    errors: list[tuple[Place, Any]] = []
+    for place, model in models.items():
+        tree = _tree(found.leaves, place)
+        if tree is None and place[0] == MEMORIES:
+            tree = {}
+        if tree is None:
+            errors.append((place, {"type": "missing", "msg": "Field required"}))
+            continue
+        try:
+            sections[place] = model.model_validate(tree)
+        except ValidationError as error:
+            for item in error.errors(include_url=False):
+                errors.append(((*place, *(str(key) for key in item["loc"])), item))
+    if errors:
+        raise _refusal(errors, found.leaves, label)
+    result = TargetSections(
+        sections.get((NPU,)),
+        {place[1]: section for place, section in sections.items() if place[0] == UNITS},
+        {place[1]: section for place, section in sections.items() if place[0] == MEMORIES},
+        sections[CPU,],
     )
+    _check_names(result, label)
+    return result
 
 
-def _validate(
-    leaves: dict[tuple[str, ...], Leaf], label: str, schema: type[TargetSections]
-) -> TargetSections:
-    tree: dict[str, Any] = {}
+def _check_names(sections: TargetSections, label: str) -> None:
+    npu = sections.npu
+    if npu is not None and npu.kind in sections.units:
+        raise InputError(
+            f"{label}: the unit of [{NPU}] and [{UNITS}.{npu.kind}] have one name: that of a kind "
+            f"is the name of [{NPU}]",
+            hint=f"give [{UNITS}.{npu.kind}] another name, or change [{NPU}]",
+        )
+    try:
+        require_names(MEMORIES, list(sections.memories))
+    except InputError as error:
+        raise InputError(f"{label}: {error.message}", hint=FILE_HINT) from error
+
+
+def _tree(leaves: Mapping[Place, Leaf], root: Place) -> dict[str, Any] | None:
+    """Values below a place as nested tables; ``None`` where there are none."""
+    tree: dict[str, Any] | None = None
     for place, leaf in leaves.items():
-        node = tree
-        for key in place[:-1]:
+        if place[: len(root)] != root:
+            continue
+        node = tree = tree if tree is not None else {}
+        for key in place[len(root) : -1]:
             node = node.setdefault(key, {})
         node[place[-1]] = leaf.value
-    try:
-        return schema.model_validate(tree)
-    except ValidationError as error:
-        first, *others = error.errors(include_url=False)
-        place = tuple(str(key) for key in first["loc"])
-        found = leaves.get(place)
-        reason = str(first["msg"]).removeprefix("Value error, ")
-        if found is not None:
-            message = f"{found.file}: {'.'.join(place)} = {shown(found.value)}: {reason}"
-        elif first["type"] == "missing":
-            message = f"{label}: {'.'.join(place)} is missing, here and in what it inherits from"
-        else:
-            message = f"{label}: {table_name(place)}: {reason}"
-        if others:
-            message += f" (and {len(others)} more)"
-        raise InputError(message, hint="nest-tune target show vta") from error
+    return tree
 
 
-def _quantities(leaves: dict[tuple[str, ...], Leaf]) -> Iterator[Quantity]:
+def _refusal(
+    errors: Sequence[tuple[Place, Any]], leaves: Mapping[Place, Leaf], label: str
+) -> InputError:
+    (place, first), *others = errors
+    found = leaves.get(place)
+    reason = str(first["msg"]).removeprefix("Value error, ")
+    if found is not None:
+        message = f"{found.file}: {'.'.join(place)} = {shown(found.value)}: {reason}"
+    elif first["type"] == "missing":
+        message = f"{label}: {'.'.join(place)} is missing, here and in what it inherits from"
+    else:
+        message = f"{label}: {table_name(place)}: {reason}"
+    if others:
+        message += f" (and {len(others)} more)"
+    return InputError(message, hint="nest-tune target show vta")
+
+
+def _quantities(leaves: Mapping[Place, Leaf]) -> Iterator[Quantity]:
     for place, leaf in leaves.items():
         if leaf.origin is not None and not isinstance(leaf.value, str):
             yield Quantity(".".join(place), leaf.value, _unit(place), leaf.origin)
 
 
-def _unit(place: tuple[str, ...]) -> str:
+def _unit(place: Place) -> str:
     if "buffer_depth" in place:
         return "elements"
     for key in reversed(place[-2:]):

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Annotated, Any
 
+from compiler_core.errors import InputError
 from compiler_core.files.plain import PlainReader
+from compiler_core.units.names import CPU
 from compiler_core.units.registry import read_machine
+from compiler_core.units.unit import Machine
+
+UNIT_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+"""Names of units and memories."""
+
+MAIN_MEMORY = "dram"
+"""Memory in which the CPU, and every unit that does not say otherwise, works."""
+
+MOST_CORES = 64
 
 
 class OriginKind(Enum):
@@ -85,29 +97,130 @@ class CpuTable:
     digest: str
 
 
+class Access(Enum):
+    """How a unit uses the memory in which it works."""
+
+    SHARED = "shared"
+    """Beside others, which slow it down."""
+    EXCLUSIVE = "exclusive"
+    """Alone: it computes inside the memory, and while it runs nobody else reads or writes there."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A memory in which units work.
+
+    Attributes:
+        name: Of it.
+        bytes_per_s: What each of its channels, for reading and for writing, moves; ``None`` where
+            it is as fast as the ports of the units that work in it.
+    """
+
+    name: str
+    bytes_per_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Cores of one kind that share a port to one memory.
+
+    Attributes:
+        name: In plans.
+        machine: What each core is.
+        cores: How many; 0 where the target has no such unit and the machine means nothing.
+        memory: Name of the memory in which it works.
+        access: How it uses that memory.
+    """
+
+    name: str
+    machine: Annotated[Any, PlainReader(read_machine)]
+    cores: int
+    memory: str = MAIN_MEMORY
+    access: Access = Access.SHARED
+
+    @property
+    def kind(self) -> str:
+        """Name of its kind."""
+        found: str = self.machine.kind
+        return found
+
+
 @dataclass(frozen=True)
 class Target:
-    """A system on chip: cores of a unit that share one memory port, and the CPU that launches them.
+    """A system on chip: units, the memories in which they work, and the CPU that launches them.
 
-    ``npu`` is the :class:`~compiler_core.units.unit.Machine` that each core is. Where there are no
-    cores, it means nothing. ``by_clock`` says that latencies are measured
-    on the machine that compiles, and so are not deterministic. ``cpu_table`` holds measured times
-    of operators, which count instead of the CPU's rates.
+    ``by_clock`` says that latencies are measured on the machine that compiles, and so are not
+    deterministic. ``cpu_table`` holds measured times of operators, which count instead of the CPU's
+    rates.
 
     ``digest`` is the SHA-256 of every resolved number and rule, and of the table, without name,
     description and origins: two targets with the same digest give the same cycles, times and
     energies.
+
+    Raises:
+        InputError: Units or memories have no names, share one, or do not fit together.
     """
 
     name: str
     description: str
-    npu: Annotated[Any, PlainReader(read_machine)]
-    npu_cores: int
+    units: tuple[Unit, ...]
+    memories: tuple[Memory, ...]
     cpu: Cpu
     launch_overhead_s: float
     digest: str
+    cpu_memory: str = MAIN_MEMORY
     by_clock: bool = False
     cpu_table: CpuTable | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        memories = [memory.name for memory in self.memories]
+        if not self.units:
+            raise InputError("a target has at least one unit beside its CPU")
+        require_names("units", [unit.name for unit in self.units])
+        require_names("memories", memories)
+        for name, memory in (
+            *((unit.name, unit.memory) for unit in self.units),
+            (CPU, self.cpu_memory),
+        ):
+            if memory not in memories:
+                raise InputError(
+                    f"unit {name!r} works in memory {memory!r}; memories are {', '.join(memories)}"
+                )
+        for unit in self.units:
+            if not 0 <= unit.cores <= MOST_CORES:
+                raise InputError(
+                    f"unit {unit.name!r} has {unit.cores} cores; at most {MOST_CORES} are allowed"
+                )
+
+    @property
+    def npu(self) -> Any:
+        """The machine of the first unit: all there is where a target has one unit."""
+        return self.units[0].machine
+
+    @property
+    def npu_cores(self) -> int:
+        """Cores of the first unit; 0 where there is nothing but the CPU."""
+        return self.units[0].cores
+
+    def with_machine(self, machine: Machine) -> Target:
+        """The same target with another machine in its first unit."""
+        return replace(self, units=(replace(self.units[0], machine=machine), *self.units[1:]))
+
+
+def require_names(what: str, names: list[str]) -> None:
+    """Refuses names of units or memories that cannot be told apart.
+
+    Raises:
+        InputError: One cannot be a name, or is there twice.
+    """
+    for name in names:
+        if not UNIT_NAME.fullmatch(name) or name == CPU:
+            raise InputError(
+                f"{what}: {name[:80]!r} cannot be a name: it has at most 32 small letters, digits "
+                f"and dashes, begins with a letter and is not {CPU!r}"
+            )
+        if names.count(name) > 1:
+            raise InputError(f"{what}: {name!r} is there twice")
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
@@ -31,6 +31,16 @@ FILE_HINT = "docs/targets.md says how a target is written"
 _HEADER = ("schema", "name", "inherit", "description")
 _KEYS_HINT = "nest-tune target show vta lists all keys"
 _ORIGIN_KINDS = ", ".join(kind.value for kind in OriginKind)
+
+
+UNITS = "units"
+"""Table of the units by name."""
+
+INHERIT = "inherit"
+"""Key of a file, and of a unit in :data:`UNITS`: the target that it is derived from."""
+
+Schema: TypeAlias = "type[BaseModel] | Mapping[str, Schema]"
+"""Tables by name, down to those of fixed keys."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +72,7 @@ class TargetFile:
 
 
 def read_target_file(
-    path: Path, label: str, child: TargetFile | None, sections: type[BaseModel]
+    path: Path, label: str, child: TargetFile | None, sections: Schema
 ) -> TargetFile:
     """Reads one file, not what it inherits.
 
@@ -139,27 +149,27 @@ class _Context:
 
 def _leaves(
     table: dict[str, Any],
-    model: type[BaseModel],
+    schema: Schema,
     place: tuple[str, ...],
     origin: Origin | None,
     context: _Context,
 ) -> Iterator[tuple[tuple[str, ...], Leaf]]:
     """Flattens one file against the schema, giving each number its origin."""
     origin = _origin(table, origin, place, context)
+    known = _keys(schema)
     for key, value in table.items():
-        if key in ("origin", "source"):
+        if key in ("origin", "source") or _derives(key, value, place):
             continue
         inner = (*place, key)
         where = f"{context.label}: {'.'.join(inner)}"
-        if key not in model.model_fields:
-            known = tuple(model.model_fields)
+        if key not in known:
             raise InputError(
                 f"{context.label}: unknown key {shown(key)} in {table_name(place)}"
-                f"{nearest(key, known)}; known are {', '.join(known)}",
+                f"{nearest(key, tuple(known))}; known are {', '.join(known) or 'none'}",
                 hint=_KEYS_HINT,
             )
-        section = model.model_fields[key].annotation
-        if isinstance(section, type) and issubclass(section, BaseModel):
+        section = known[key]
+        if section is not None:
             if not isinstance(value, dict):
                 raise InputError(f"{where} = {shown(value)} must be a table", hint=_KEYS_HINT)
             yield from _leaves(value, section, inner, origin, context)
@@ -188,6 +198,23 @@ def _leaves(
                 "number",
             )
         yield inner, Leaf(value, own, context.label)
+
+
+def _keys(schema: Schema) -> dict[str, Schema | None]:
+    """Keys of a table, with the schema of those that are tables."""
+    if isinstance(schema, Mapping):
+        return dict(schema)
+    found: dict[str, Schema | None] = {}
+    for key, field in schema.model_fields.items():
+        kind: Any = field.annotation
+        nested = isinstance(kind, type) and issubclass(kind, BaseModel)
+        found[key] = kind if nested else None
+    return found
+
+
+def _derives(key: str, value: Any, place: tuple[str, ...]) -> bool:
+    """Whether a key says what a unit is derived from; it is no value of the unit's own."""
+    return key == INHERIT and len(place) == 2 and place[0] == UNITS and isinstance(value, str)
 
 
 def _origin(

@@ -25,7 +25,7 @@ def host_description(like: TargetDescription) -> TargetDescription:
         like.target,
         name=HOST,
         description="This machine: onnxruntime on one thread, latency by the clock, no NPU",
-        npu_cores=0,
+        units=tuple(replace(unit, cores=0) for unit in like.target.units),
         cpu=cpu,
         launch_overhead_s=0.0,
         digest=digest,

@@ -4,13 +4,10 @@ file can describe."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
-from pydantic import create_model
-
 from compiler_core.errors import InputError
-from compiler_core.targets.schema import TargetSections, UnitSection
+from compiler_core.targets.schema import UnitSection
 from compiler_core.units.registry import unit_kind, unit_kinds
 
 
@@ -70,9 +67,3 @@ def kinds_with_table() -> tuple[str, ...]:
         except InputError:
             continue
     return tuple(found)
-
-
-@lru_cache(maxsize=16)
-def sections_with(section: type[UnitSection]) -> type[TargetSections]:
-    """The schema of targets whose unit has such a section."""
-    return create_model("TargetSections", __base__=TargetSections, npu=(section, ...))

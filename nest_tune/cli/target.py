@@ -11,7 +11,7 @@ from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import console, print_json
 
 if TYPE_CHECKING:
-    from compiler_core.targets.target import Quantity, Target, TargetDescription
+    from compiler_core.targets.target import Quantity, Target, TargetDescription, Unit
     from compiler_core.targets.unit_table import Figure
 
 app = typer.Typer(
@@ -26,25 +26,34 @@ app = typer.Typer(
 @app.command("list", epilog="Example: nest-tune target list")
 def list_targets(as_json: AsJson = False) -> None:
     """List the targets that come with nest-tune."""
-    from compiler_core.targets.load import bundled_targets, load_target
+    from compiler_core.targets.load import bundled_targets, load_description
+    from compiler_core.targets.this_machine import HOST
 
-    targets = [load_target(name) for name in bundled_targets()]
+    descriptions = [load_description(name) for name in (*bundled_targets(), HOST)]
     if as_json:
-        print_json("target-list", {"targets": [_summary(target) for target in targets]})
+        print_json("target-list", {"targets": [_summary(known) for known in descriptions]})
         return
     from rich.table import Table
 
-    texts = [{figure.title: figure.text for figure in _figures(target)} for target in targets]
-    titles = list(dict.fromkeys(title for known in texts for title in known))
-    table = Table("target", "cores", "clock", *titles, "CPU", "what", box=None)
-    for target, known in zip(targets, texts, strict=True):
+    rows: list[tuple[Target, Unit | None, dict[str, str]]] = []
+    for target in (known.target for known in descriptions):
+        units = present_units(target)
+        rows += [(target, unit, {f.title: f.text for f in _figures(unit)}) for unit in units]
+        rows += [] if units else [(target, None, {})]
+    titles = list(dict.fromkeys(title for _, _, known in rows for title in known))
+    table = Table("target", "unit", "cores", "clock", *titles, "CPU", "what", box=None)
+    last = ""
+    for target, unit, known in rows:
+        first = target.name != last
+        last = target.name
         table.add_row(
-            target.name,
-            str(target.npu_cores),
-            f"{target.npu.clock_hz / 1e6:g} MHz",
+            target.name if first else "",
+            "" if unit is None else unit.name,
+            "" if unit is None else str(unit.cores),
+            "" if unit is None else f"{unit.machine.clock_hz / 1e6:g} MHz",
             *(known.get(title, "") for title in titles),
-            target.cpu.name,
-            target.description,
+            target.cpu.name if first else "",
+            target.description if first else "",
         )
     console().print(table)
 
@@ -85,7 +94,7 @@ def check(
     description = load_description(file)
     target = description.target
     if as_json:
-        print_json("target-check", {"ok": True, **_summary(target)})
+        print_json("target-check", {"ok": True, **_summary(description)})
         return
     origins = _origin_counts(description)
     counts = ", ".join(f"{count} {kind}" for kind, count in origins.items())
@@ -101,8 +110,18 @@ def _print_description(description: TargetDescription) -> None:
     out = console()
     out.print(Text(f"{target.name}: {target.description}", style="bold"))
     out.print(f"resolved from  {' <- '.join(description.lineage)}")
-    for figure in _figures(target):
-        out.print(f"{figure.title:<14} {figure.text}")
+    for unit in present_units(target):
+        cores = f"{unit.cores} cores" if unit.cores > 1 else "1 core"
+        out.print(
+            f"{'unit':<14} {unit.name}: kind {unit.kind}, {cores} at "
+            f"{unit.machine.clock_hz / 1e6:g} MHz, memory {unit.memory} ({unit.access.value})"
+        )
+        for figure in _figures(unit):
+            out.print(f"{figure.title:<14} {figure.text}")
+    for memory in target.memories:
+        if memory.bytes_per_s is not None:
+            speed = f"{memory.bytes_per_s / 1e9:g} GB/s each way"
+            out.print(f"{'memory':<14} {memory.name}: {speed}")
     out.print(f"CPU            {target.cpu.name}")
     out.print(f"launch         {target.launch_overhead_s * 1e6:.1f} µs of CPU time each")
     out.print(f"digest         {target.digest}")
@@ -141,20 +160,62 @@ def _origin_counts(description: TargetDescription) -> dict[str, int]:
     return counts
 
 
-def _figures(target: Target) -> tuple[Figure, ...]:
+def present_units(target: Target) -> tuple[Unit, ...]:
+    """The units that a target has beside its CPU."""
+    return tuple(unit for unit in target.units if unit.cores)
+
+
+def _figures(unit: Unit) -> tuple[Figure, ...]:
     from compiler_core.targets.unit_table import unit_table
 
-    return unit_table(target.npu.kind).figures(target.npu)
+    return unit_table(unit.kind).figures(unit.machine)
 
 
-def _summary(target: Target) -> dict[str, Any]:
+def _unit_document(unit: Unit) -> dict[str, Any]:
+    return {
+        "name": unit.name,
+        "kind": unit.kind,
+        "cores": unit.cores,
+        "clock_hz": unit.machine.clock_hz,
+        "memory": unit.memory,
+        "access": unit.access.value,
+        **{figure.key: figure.value for figure in _figures(unit)},
+    }
+
+
+def _origin(description: TargetDescription) -> str:
+    """How far the least certain number of a target can be trusted."""
+    from compiler_core.targets.target import OriginKind
+
+    if description.target.by_clock:
+        return OriginKind.MEASURED.value
+    order = [kind.value for kind in OriginKind]
+    return max(_origin_counts(description), key=order.index, default=order[-1])
+
+
+def _summary(description: TargetDescription) -> dict[str, Any]:
+    from compiler_core.units.names import CPU
+
+    target = description.target
+    units = present_units(target)
+    first: dict[str, Any] = {}
+    if units:  # what scripts read of targets with one unit
+        first = {
+            "npu": units[0].kind,
+            "npu_cores": units[0].cores,
+            "npu_clock_hz": units[0].machine.clock_hz,
+            **{figure.key: figure.value for figure in _figures(units[0])},
+        }
     return {
         "name": target.name,
         "description": target.description,
-        "npu": target.npu.kind,
-        "npu_cores": target.npu_cores,
-        "npu_clock_hz": target.npu.clock_hz,
-        **{figure.key: figure.value for figure in _figures(target)},
+        "kinds": sorted({CPU, *(unit.kind for unit in units)}),
+        "origin": _origin(description),
+        **first,
+        "units": [_unit_document(unit) for unit in units],
+        "memories": [
+            {"name": memory.name, "bytes_per_s": memory.bytes_per_s} for memory in target.memories
+        ],
         "cpu": target.cpu.name,
         "cpu_cores": target.cpu.cores,
         "cpu_clock_hz": target.cpu.clock_hz,
@@ -165,7 +226,7 @@ def _summary(target: Target) -> dict[str, Any]:
 
 def _document(description: TargetDescription) -> dict[str, Any]:
     return {
-        **_summary(description.target),
+        **_summary(description),
         "lineage": list(description.lineage),
         "quantities": [
             {

@@ -175,13 +175,18 @@ def test_traceback_only_with_debug(run: Run) -> None:
 
 
 def test_target_list_names_the_bundled_targets(run: Run) -> None:
-    names = [
-        target["name"]
+    listed = {
+        target["name"]: target
         for target in document(run("target", "list", "--json"), "target-list")["targets"]
-    ]
+    }
     text = run("target", "list").stdout
-    assert "vta-pynq" in names
-    assert all(name in text for name in names)
+    assert {"vta-pynq", "host"} <= listed.keys()
+    assert all(name in text for name in listed)
+    assert listed["vta-pynq"]["kinds"] == ["cpu", "vta"]
+    assert listed["vta-pynq"]["origin"] == "assumed"
+    assert [unit["name"] for unit in listed["vta-x4"]["units"]] == ["vta"]
+    assert listed["host"]["kinds"] == ["cpu"]
+    assert listed["host"]["units"] == []
 
 
 def test_target_show_gives_unit_and_origin(run: Run) -> None:
