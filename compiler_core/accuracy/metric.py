@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from compiler_core.accuracy.judge import Judge, Kind
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
+
+if TYPE_CHECKING:
+    from compiler_core.accuracy.judge import Judge
 
 
 class Metric(Enum):
@@ -76,6 +79,8 @@ def default_metric(judged: Collection[Judge], *, labelled: bool) -> Metric:
         judged: Of the outputs that count.
         labelled: Whether there are labels.
     """
+    from compiler_core.accuracy.judge import Kind  # heavy, and names are wanted without
+
     if labelled:
         return Metric.TOP1
     if any(judge.kind is Kind.REAL for judge in judged):

@@ -15,9 +15,8 @@ from nest_tune.study.lifecycle import run_study
 from nest_tune.study.observer import Observer
 from nest_tune.study.request.flags import Flags, resolve
 from nest_tune.study.request.settings import storage_url
-from nest_tune.study.store.creation import create_study
+from nest_tune.study.store.creation import create_study, take_up
 from nest_tune.study.store.dependencies import survey_ground
-from nest_tune.study.store.resume import check_file, resumed_settings
 from nest_tune.study.store.selection import require_idle, require_running
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import Request
@@ -181,6 +180,10 @@ class Study(StudyView):
         runner: str | None = None,
         ray_address: str | None = None,
         pass_env: Sequence[str] | None = None,
+        model: PathName | None = None,
+        target: PathName | None = None,
+        calibration: PathName | None = None,
+        evaluation: PathName | None = None,
         observer: Observer | None = None,
     ) -> Study:
         """Goes on where it stopped: same sampler, same space.
@@ -191,6 +194,8 @@ class Study(StudyView):
             trial_timeout_s: Of one call of a trial.
             jobs, runner, ray_address: Where trials run from now on.
             pass_env: Names of environment variables that workers get beside the usual ones.
+            model, target, calibration, evaluation: Where a file lies that has moved; its content
+                has to be the same.
             observer: Told of every trial.
 
         Returns:
@@ -201,21 +206,21 @@ class Study(StudyView):
             NestTuneError: Storage failed.
         """
         with closing(StudyStorage(self.storage, create=False)) as opened:
-            stored = opened.find(self.name)
-            check_file(stored)
-            settings = resumed_settings(
-                stored,
-                opened.url,
+            stored, ground = take_up(
+                opened,
+                self.name,
                 trials=None if trials is None else str(trials),
                 timeout_s=timeout_s,
                 trial_timeout_s=trial_timeout_s,
                 jobs=jobs,
                 runner=runner,
                 ray_address=ray_address,
+                model=_text(model),
+                target=_text(target),
+                calibration=_text(calibration),
+                evaluation=_text(evaluation),
                 pass_env=None if pass_env is None else tuple(pass_env),
             )
-            ground = survey_ground(settings, stored)
-            stored = create_study(opened, ground, "resume")
             run_study(ground, opened, stored, observer or Observer())
         return self
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 from contextlib import contextmanager
-from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -198,9 +197,11 @@ def _start(
     from nest_tune.study.store.storage import StudyStorage
 
     _check_output(output)
+    _check_pick(pick, settings)
     progress(f"importing {settings.model}")
     if dry_run:
         ground = survey_ground(settings)
+        _check_pick(pick, ground.settings)
         _warn(ground)
         _tell(ground)
         _print_dry_run(ground, as_json)
@@ -208,6 +209,7 @@ def _start(
     storage = StudyStorage(settings.storage)
     known = storage.get(settings.name) if if_exists is IfExists.RESUME else None
     ground = survey_ground(settings, known)
+    _check_pick(pick, ground.settings)
     _warn(ground)
     study = create_study(storage, ground, if_exists.value)
     _run(ground, storage, study, flags.storage is not None, pick, output, as_json)
@@ -235,20 +237,17 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     """Go on where a study stopped: same sampler, same space."""
-    from nest_tune.named import require_files
     from nest_tune.study.request.durations import parse_timeout
-    from nest_tune.study.store.creation import create_study
-    from nest_tune.study.store.dependencies import survey_ground
-    from nest_tune.study.store.result import load_result
-    from nest_tune.study.store.resume import check_file, resumed_settings
+    from nest_tune.study.store.creation import take_up
+    from nest_tune.study.store.resume import stored_settings
 
     _check_output(output)
     opened = open_storage(storage)
-    study = opened.find(name)
-    check_file(study)
-    settings = resumed_settings(
-        study,
-        opened.url,
+    _check_pick(pick, stored_settings(opened.find(name)))
+    study, ground = take_up(
+        opened,
+        name,
+        progress=progress,
         trials=trials,
         timeout_s=parse_timeout(timeout, "--timeout"),
         trial_timeout_s=parse_timeout(trial_timeout, "--trial-timeout"),
@@ -261,10 +260,6 @@ def resume(
         evaluation=evaluation,
         pass_env=None if pass_env is None else tuple(pass_env),
     )
-    progress(f"importing {settings.model}")
-    require_files(replace(load_result(opened, study), settings=settings))
-    ground = survey_ground(settings, study)
-    study = create_study(opened, ground, "resume")
     _run(ground, opened, study, storage is not None, pick, output, as_json)
 
 
@@ -273,6 +268,13 @@ def _check_output(output: Path | None) -> None:
         from compiler_core.package.writer import require_free
 
         require_free(output)
+
+
+def _check_pick(pick: str, settings: StudySettings) -> None:
+    """Refuses a rule before anything runs; again where the metric is settled by then."""
+    from nest_tune.study.proposals.front import parse_rule
+
+    parse_rule(pick, settings.metric, evaluated=settings.evaluation is not None)
 
 
 def _run(

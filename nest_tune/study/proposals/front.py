@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import sqrt
 
+from compiler_core.accuracy.metric import shown_name
 from compiler_core.errors import InputError
 from nest_tune.study.request.goals import (
     Direction,
     Limit,
     Metric,
     Objective,
+    check_metric_name,
     parse_metric,
     violation,
 )
@@ -58,37 +61,77 @@ def closest(
     return tuple(ranked[:count])
 
 
+@dataclass(frozen=True)
+class Rule:
+    """How one trial of a front is chosen.
+
+    Attributes:
+        kind: One of :data:`PICKS`.
+        metrics: Compared, in this order; empty for ``knee``.
+    """
+
+    kind: str
+    metrics: tuple[Metric, ...] = ()
+
+
+def parse_rule(text: str, accuracy: str = "", *, evaluated: bool = True) -> Rule:
+    """``knee``; ``min:METRIC`` or ``max:METRIC``; ``lex:METRIC,METRIC,…``.
+
+    Args:
+        text: As written.
+        accuracy: What is measured as accuracy, by name; empty where that is not settled.
+        evaluated: Whether accuracy is measured.
+
+    Raises:
+        InputError: It reads otherwise, or names what is not measured.
+    """
+    kind, _, names = text.partition(":")
+    if kind == "knee" and not names:
+        return Rule(kind)
+    where = f"--pick {text}"
+    if kind not in PICKS[1:] or not names:
+        raise InputError(
+            f"{where}: allowed are knee, min:METRIC, max:METRIC, lex:METRIC,METRIC",
+            hint="--pick min:latency_ms",
+        )
+    written = [name.strip() for name in names.split(",")]
+    metrics = tuple(parse_metric(name, where) for name in written)
+    for name in written:
+        check_metric_name(name, accuracy, where)
+    if kind != "lex" and len(metrics) != 1:
+        raise InputError(f"{where}: {kind} takes one metric", hint="--pick lex:accuracy,latency_ms")
+    if not evaluated and any(metric.needs_evaluation for metric in metrics):
+        raise InputError(
+            f"{where}: no accuracy is measured without evaluation data",
+            hint="--evaluation eval.npz, or --pick min:latency_ms",
+        )
+    return Rule(kind, metrics)
+
+
 def pick(
-    front: Sequence[OuterTrial], objectives: Sequence[Objective], rule: str
+    front: Sequence[OuterTrial], objectives: Sequence[Objective], text: str, accuracy: str = ""
 ) -> OuterTrial | None:
     """One trial of a front.
 
     Args:
         front: What to choose from.
         objectives: What the front is of.
-        rule: ``knee``; ``min:METRIC`` or ``max:METRIC``; ``lex:METRIC,METRIC,…`` for the best in
-            the first metric, ties broken by the next one.
+        text: A rule, as :func:`parse_rule` reads it; ``lex`` takes the best in the first metric,
+            ties broken by the next one.
+        accuracy: What was measured as accuracy, by name.
 
     Raises:
         InputError: The rule reads otherwise or names a metric that the trials lack.
     """
-    kind, _, names = rule.partition(":")
-    if kind == "knee" and not names:
+    rule = parse_rule(text, accuracy)
+    if not rule.metrics:
         return _knee(front, objectives)
-    where = f"--pick {rule}"
-    if kind not in PICKS[1:] or not names:
-        raise InputError(
-            f"{where}: allowed are knee, min:METRIC, max:METRIC, lex:METRIC,METRIC",
-            hint="--pick min:latency_ms",
-        )
-    metrics = [parse_metric(name.strip(), where) for name in names.split(",")]
-    if kind != "lex" and len(metrics) != 1:
-        raise InputError(f"{where}: {kind} takes one metric", hint="--pick lex:accuracy,latency_ms")
-    wanted = [Objective(metric, _direction(kind, metric, objectives)) for metric in metrics]
+    wanted = [Objective(m, _direction(rule.kind, m, objectives)) for m in rule.metrics]
     for trial in front:
-        for metric in metrics:
+        for metric in rule.metrics:
             if metric.value not in trial.metrics:
-                raise InputError(f"{where}: trial {trial.number} has no {metric.value}")
+                name = shown_name(metric.value, accuracy)
+                raise InputError(f"--pick {text}: trial {trial.number} has no {name}")
     return min(front, key=lambda t: (losses(t, wanted), t.number), default=None)
 
 

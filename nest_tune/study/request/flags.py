@@ -28,7 +28,7 @@ from nest_tune.study.request.goals import (
     parse_metric,
     parse_objective,
 )
-from nest_tune.study.request.limits import check_units
+from nest_tune.study.request.limits import check_goals
 from nest_tune.study.request.settings import StudySettings, storage_url
 from nest_tune.study.request.study_file import (
     RUNNER_NAMES,
@@ -132,7 +132,7 @@ def resolve(file: Path | None, flags: Flags, environment: Mapping[str, str]) -> 
     metric = flags.metric or read.data.metric or (named.metric if named else "")
     if metric:
         check_name(metric)
-    check_units(limits, metric)
+    check_goals(objectives, limits, metric)
     _require_consistent(objectives, limits, evaluation)
     name = flags.name or read.study.name or f"{Path(model).stem}-{Path(target).stem}"
     _require_name(name)
@@ -248,6 +248,7 @@ def _objectives(read: StudyFile, file: Path | None) -> tuple[Objective, ...]:
         Objective(
             parse_metric(name, f"{file}: objectives"),
             parse_direction(direction, f"{file}: objectives.{name}"),
+            name,
         )
         for name, direction in read.objectives.items()
     )
@@ -261,7 +262,8 @@ def _limits(asked: Sequence[Limit], read: StudyFile, file: Path | None) -> tuple
     for name, text in read.constraints.items():
         metric = parse_metric(name, f"{file}: constraints")
         if metric not in named:
-            written.append(parse_bounds(metric, text, f"{file}: constraints.{name}"))
+            limit = parse_bounds(metric, text, f"{file}: constraints.{name}")
+            written.append(replace(limit, name=name))
     return merged([*written, *given])
 
 

@@ -1,17 +1,21 @@
 """What a study wants: metrics, objectives and limits, and what holds a trial back.
 
-A limit is written ``accuracy_drop<=0.01``; percentages are absolute points of the metric.
+A limit is written ``accuracy_drop<=0.01``; percentages are absolute points of the metric. What is
+shown as ``agreement_drop`` may be written so, too: ``accuracy`` and ``accuracy_drop`` stand for
+whatever the study measures.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import Enum
 from math import inf, isfinite
 
+from compiler_core.accuracy.metric import NAMES as ACCURACIES
+from compiler_core.accuracy.metric import shown_name
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
 
@@ -42,10 +46,17 @@ class Direction(Enum):
 
 @dataclass(frozen=True)
 class Objective:
-    """One thing to optimize."""
+    """One thing to optimize.
+
+    Attributes:
+        metric: Which.
+        direction: Which way is better.
+        name: Of the metric, as it was written; empty where nobody wrote it.
+    """
 
     metric: Metric
     direction: Direction
+    name: str = field(default="", compare=False)
 
     def loss(self, value: float) -> float:
         """A value to minimize."""
@@ -61,12 +72,14 @@ class Limit:
         low, high: Both inclusive.
         unit: Of the bounds as they were written: empty, ``%`` or ``dB``; percentages are kept as
             shares.
+        name: Of the metric, as it was written; empty where nobody wrote it.
     """
 
     metric: Metric
     low: float = -inf
     high: float = inf
     unit: str = field(default="", compare=False)
+    name: str = field(default="", compare=False)
 
     def excess(self, value: float) -> float:
         """How far a value lies outside; 0 within, in units of the metric."""
@@ -104,19 +117,50 @@ _DIRECTIONS = {
 _NATURAL = {Metric.ACCURACY: Direction.MAXIMIZE}
 
 
+_BY_NAME = {
+    shown_name(metric.value, accuracy): metric
+    for accuracy in ("", *ACCURACIES)
+    for metric in Metric
+}
+"""Metrics by every name under which one is shown."""
+
+
 def parse_metric(text: str, where: str) -> Metric:
-    """A metric by name.
+    """A metric by name, or by what it is called where a metric of accuracy is chosen.
 
     Raises:
         InputError: There is none of that name; names the nearest.
     """
-    names = [metric.value for metric in Metric]
+    names = list(_BY_NAME)
     if text not in names:
         raise InputError(
             f"{where}: unknown metric {text!r}; known are {', '.join(names)}",
             hint=did_you_mean(text, names),
         )
-    return Metric(text)
+    return _BY_NAME[text]
+
+
+def check_metric_name(name: str, accuracy: str, where: str) -> None:
+    """Refuses the name of what is not measured.
+
+    Args:
+        name: As written, known to :func:`parse_metric`; empty for none.
+        accuracy: What is measured as accuracy; empty where that is not settled yet.
+        where: It was written.
+
+    Raises:
+        InputError: It is what another metric of accuracy is called.
+    """
+    metric = _BY_NAME.get(name)
+    if not accuracy or metric is None:
+        return
+    shown = shown_name(metric.value, accuracy)
+    if name not in (metric.value, shown):
+        asked = name.removesuffix("_drop")
+        raise InputError(
+            f"{where}: {name} is not measured; the metric is {accuracy}, called {shown}",
+            hint=f"--metric {asked}, or {shown} for what is measured",
+        )
 
 
 def parse_direction(text: str, where: str) -> Direction:
@@ -141,9 +185,9 @@ def parse_objective(text: str) -> Objective:
     """
     name, colon, direction = text.partition(":")
     metric = parse_metric(name.strip(), f"--objective {text}")
-    if not colon:
-        return Objective(metric, _NATURAL.get(metric, Direction.MINIMIZE))
-    return Objective(metric, parse_direction(direction.strip(), f"--objective {text}"))
+    natural = _NATURAL.get(metric, Direction.MINIMIZE)
+    asked = parse_direction(direction.strip(), f"--objective {text}") if colon else natural
+    return Objective(metric, asked, name.strip())
 
 
 def parse_bounds(metric: Metric, text: str, where: str) -> Limit:
@@ -186,7 +230,7 @@ def parse_constraint(text: str) -> Limit:
     name = re.split("[<>]", text, maxsplit=1)[0]
     where = f"--constraint {text}"
     metric = parse_metric(name.strip(), where)
-    return parse_bounds(metric, text[len(name) :], where)
+    return replace(parse_bounds(metric, text[len(name) :], where), name=name.strip())
 
 
 def checked(limit: Limit, where: str) -> Limit:
@@ -221,7 +265,8 @@ def merged(limits: Sequence[Limit]) -> tuple[Limit, ...]:
         if old.unit != limit.unit and "dB" in (old.unit, limit.unit):
             raise InputError(f"constraints: {limit.metric.value} has one limit in dB, one without")
         unit = old.unit and limit.unit
-        both = Limit(limit.metric, max(old.low, limit.low), min(old.high, limit.high), unit)
+        low, high = max(old.low, limit.low), min(old.high, limit.high)
+        both = Limit(limit.metric, low, high, unit, old.name or limit.name)
         found[limit.metric] = checked(both, "constraints")
     return tuple(found.values())
 

@@ -1,4 +1,4 @@
-"""Units of limits: what a bound on accuracy means depends on the metric."""
+"""Names and units of goals: what they mean depends on the metric of accuracy."""
 
 from __future__ import annotations
 
@@ -7,8 +7,25 @@ from math import isfinite
 
 from compiler_core.accuracy.metric import NAMES, Metric, is_own, shown_name
 from compiler_core.errors import InputError
-from nest_tune.study.request.goals import Limit
+from nest_tune.study.request.goals import Limit, Objective, check_metric_name
 from nest_tune.study.request.goals import Metric as Measured
+
+
+def check_goals(objectives: Sequence[Objective], limits: Sequence[Limit], metric: str) -> None:
+    """Refuses goals that do not fit the metric.
+
+    Args:
+        objectives, limits: Of a study.
+        metric: Of accuracy, by name; empty where it is not settled yet.
+
+    Raises:
+        InputError: One has the name of another metric, or as :func:`check_units`.
+    """
+    for objective in objectives:
+        check_metric_name(objective.name, metric, "objectives")
+    for limit in limits:
+        check_metric_name(limit.name, metric, "constraints")
+    check_units(limits, metric)
 
 
 def check_units(limits: Sequence[Limit], metric: str) -> None:
@@ -36,7 +53,7 @@ def check_units(limits: Sequence[Limit], metric: str) -> None:
                 raise InputError(
                     f"{name}: metric {metric} is in dB, and so are its limits",
                     hint="--max-accuracy-drop 1dB: so much less than the untuned default has; "
-                    "--constraint 'accuracy>=20dB'",
+                    "--constraint 'sqnr_db>=20dB'",
                 )
             continue
         if limit.unit == "dB" and metric:

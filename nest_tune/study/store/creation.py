@@ -1,20 +1,25 @@
-"""New studies: what is taken down at their start, so that a resume can tell what has changed."""
+"""New studies, and those that are taken up again: what is taken down at their start, so that a
+resume can tell what has changed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from compiler_core.errors import InputError
 from compiler_core.files.plain import to_plain
 from compiler_core.quantize.scheme import scheme_document
+from nest_tune.named import require_files
 from nest_tune.records.database import RecordDatabase
 from nest_tune.records.record import machine_digest
 from nest_tune.study.request.settings import settings_document
 from nest_tune.study.request.study_file import file_document
-from nest_tune.study.store.dependencies import Ground
-from nest_tune.study.store.resume import check_unchanged
+from nest_tune.study.store.dependencies import Ground, survey_ground
+from nest_tune.study.store.result import load_result
+from nest_tune.study.store.resume import check_file, check_unchanged, resumed_settings
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import StoredStudy
 from nest_tune.user_modules import working_folder
@@ -52,6 +57,35 @@ def create_study(storage: StudyStorage, ground: Ground, if_exists: str) -> Store
         },
     )
     return storage.find(found.name)
+
+
+def take_up(
+    storage: StudyStorage,
+    name: str,
+    *,
+    progress: Callable[[str], None] = lambda _: None,
+    **asked: Any,
+) -> tuple[StoredStudy, Ground]:
+    """A study that goes on, and what it stands on, checked to be what it was.
+
+    Args:
+        storage: Where it is.
+        name: Of the study.
+        progress: Told what is being done.
+        asked: As for :func:`~nest_tune.study.store.resume.resumed_settings`: budgets, workers, and
+            files by their kind where they lie elsewhere by now.
+
+    Raises:
+        InputError: There is none of that name, it is running, or a file or an argument has changed
+            what a trial is.
+    """
+    study = storage.find(name)
+    check_file(study)
+    settings = resumed_settings(study, storage.url, **asked)
+    progress(f"importing {settings.model}")
+    require_files(replace(load_result(storage, study), settings=settings))
+    ground = survey_ground(settings, study)
+    return create_study(storage, ground, "resume"), ground
 
 
 def _document(storage: StudyStorage, ground: Ground) -> dict[str, Any]:

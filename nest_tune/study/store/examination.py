@@ -10,7 +10,7 @@ from compiler_core.accuracy.own_metric import load_own_metric
 from compiler_core.accuracy.samples import read_evaluation
 from compiler_core.compile.sources import FloatModel
 from nest_tune.study.execution.candidates import Bench, Subjects
-from nest_tune.study.request.limits import check_units
+from nest_tune.study.request.limits import check_goals
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.user_modules import allow_folder, working_folder
 
@@ -36,7 +36,7 @@ def examined(settings: StudySettings, model: FloatModel) -> StudySettings:
     labelled = data.labels is not None
     metric = settings.metric or None
     exam = make_exam(graph, metric, labelled=labelled, output=settings.judged_output)
-    check_units(settings.limits, exam.metric)
+    check_goals(settings.objectives, settings.limits, exam.metric)
     data.check(exam)
     if exam.kind is None:
         allow_folder(working_folder())

@@ -60,7 +60,7 @@ class StudyResult:
 
     def chosen(self, rule: str = "knee") -> OuterTrial | None:
         """One trial of the front; ``None`` where nothing is feasible."""
-        return pick(self.front, self.settings.objectives, rule)
+        return pick(self.front, self.settings.objectives, rule, self.settings.metric)
 
 
 def load_result(storage: StudyStorage, study: StoredStudy) -> StudyResult:

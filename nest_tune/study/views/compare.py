@@ -150,10 +150,7 @@ def compare(
         and not (goal.metric.needs_evaluation and len(metrics) > 1)
     )
     if not goals:
-        theirs = "; ".join(
-            f"{result.study.name}: {', '.join(g.metric.value for g in result.settings.objectives)}"
-            for result in results
-        )
+        theirs = "; ".join(f"{result.study.name}: {_objectives(result)}" for result in results)
         raise InputError(f"the studies have no objective in common: {theirs}")
     seen = [result.trials[:count] for result in results]
     box = _box([trial for trials in seen for trial in trials], goals)
@@ -171,6 +168,11 @@ def compare(
         tuple(_notes(results)),
         results[0].settings.metric,
     )
+
+
+def _objectives(result: StudyResult) -> str:
+    metric = result.settings.metric
+    return ", ".join(shown_name(goal.metric.value, metric) for goal in result.settings.objectives)
 
 
 Box = tuple[tuple[float, ...], tuple[float, ...]]
@@ -199,7 +201,7 @@ def _contender(
 ) -> Contender:
     steps = sorted({max(1, len(trials) * k // _CHECKPOINTS) for k in range(1, _CHECKPOINTS + 1)})
     front = pareto_front(trials, goals)
-    chosen = pick(front, goals, rule)
+    chosen = pick(front, goals, rule, result.settings.metric)
     tuned = [result.tasks[name] for name in shared]
     return Contender(
         name=result.study.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,31 @@ def test_a_study_from_start_to_lock_file(
     opened.delete()
     with pytest.raises(nest_tune.InputError, match="'mine'"):
         _ = opened.trials
+
+
+def test_a_study_goes_on_with_files_that_have_moved(workplace: Path, digits: Path) -> None:
+    """Told where they are, as the command line is; without it, or with others, it is refused."""
+    names = {"model": "model.onnx", "calibration": "calib.npz", "evaluation": "eval.npz"}
+    (workplace / "old").mkdir()
+    for name in names.values():
+        shutil.copy(digits / name, workplace / "old" / name)
+    study = nest_tune.Study.start(
+        **{kind: workplace / "old" / name for kind, name in names.items()},
+        target="vta",
+        spaces=["partition"],
+        sampler="random",
+        trials=1,
+        name="moved",
+    )
+    (workplace / "old").rename(workplace / "new")
+    moved = {kind: workplace / "new" / name for kind, name in names.items()}
+    with pytest.raises(nest_tune.InputError, match=r"no such file") as refused:
+        study.resume(trials="+1", **{**moved, "calibration": None})
+    assert "--calibration" in str(refused.value.hint)
+    with pytest.raises(nest_tune.InputError, match="digest"):
+        study.resume(trials="+1", **{**moved, "evaluation": moved["calibration"]})
+    assert len(study.resume(trials="+1", **moved).trials) == 2
+    assert len(study.resume(trials="+1").trials) == 3
 
 
 @pytest.mark.usefixtures("workplace")

@@ -73,3 +73,28 @@ def test_the_log_of_a_failed_trial_is_shown(nest_tune: Command, url: str) -> Non
     assert json.loads(out)["log"] == log.splitlines()
     _, out, _ = nest_tune("study", "show", "small:0", "--storage", url, "--json")
     assert "log" not in json.loads(out)
+
+
+@pytest.mark.parametrize("pick", ["fastest", "min:latncy_ms", "max:sqnr_db", "lex:"])
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_rule_that_cannot_pick_is_refused_before_anything_runs(
+    nest_tune: Command, repository: Path, tmp_path: Path, pick: str, more: tuple[str, ...]
+) -> None:
+    digits = repository / "examples" / "digits"
+    words = ["study", "start", "--model", digits / "model.onnx", "--target", "vta"]
+    words += ["--calibration", digits / "calib.npz", "--evaluation", digits / "eval.npz"]
+    words += ["--storage", f"sqlite:///{tmp_path}/s.db", "--trials", 1, "--pick", pick, *more]
+    code, _, err = nest_tune(*map(str, words))
+    assert code == 2
+    assert f"--pick {pick}" in err
+    assert "hint:" in err
+    storage = StudyStorage(f"sqlite:///{tmp_path}/s.db")
+    assert storage.studies() == ()
+    storage.close()
+
+
+def test_a_resume_refuses_such_a_rule_too(nest_tune: Command, url: str) -> None:
+    words = ("study", "resume", "small", "--trials", "+1", "--storage", url)
+    code, _, err = nest_tune(*words, "--pick", "max:agreement")
+    assert code == 2
+    assert "agreement is not measured; the metric is top1, called accuracy" in err

@@ -9,8 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compiler_core.accuracy.metric import Metric as Accuracy
+from compiler_core.accuracy.metric import shown_name
 from compiler_core.errors import InputError
-from nest_tune.study.proposals.front import closest, dominates, losses, pareto_front, pick
+from nest_tune.study.proposals.front import (
+    closest,
+    dominates,
+    losses,
+    pareto_front,
+    parse_rule,
+    pick,
+)
 from nest_tune.study.request.goals import (
     Direction,
     Limit,
@@ -22,6 +31,7 @@ from nest_tune.study.request.goals import (
     parse_objective,
     violation,
 )
+from nest_tune.study.request.limits import check_goals
 from nest_tune.study.trial import Outcome, OuterTrial
 
 BOTH = (
@@ -126,3 +136,42 @@ def test_picks() -> None:
             pick(front, BOTH, rule)
     with pytest.raises(InputError, match="has no energy_mj"):
         pick(front, BOTH, "min:energy_mj")
+
+
+@pytest.mark.parametrize("accuracy", [metric.value for metric in Accuracy])
+@pytest.mark.parametrize("metric", [Metric.ACCURACY, Metric.ACCURACY_DROP])
+def test_what_is_shown_is_taken_and_the_name_of_another_metric_is_not(
+    accuracy: str, metric: Metric
+) -> None:
+    front = [trial(0, 1, 0.5, metrics={metric.value: 0.5})]
+    shown = shown_name(metric.value, accuracy)
+    for name in (shown, metric.value):
+        goal, limit = parse_objective(f"{name}:max"), parse_constraint(f"{name} <= 0.5")
+        assert (goal.metric, limit.metric) == (metric, metric)
+        check_goals([goal], [limit] if accuracy != "sqnr_db" else [], accuracy)
+        assert pick(front, BOTH, f"max:{name}", accuracy) is front[0]
+    other = "cosine" if accuracy != "cosine" else "agreement"
+    wrong = shown_name(metric.value, other)
+    for goals, limits in (
+        ([parse_objective(f"{wrong}:max")], []),
+        ([], [parse_constraint(f"{wrong} <= 0.5")]),
+    ):
+        check_goals(goals, limits, "")
+        with pytest.raises(InputError, match=f"{wrong} is not measured.*{shown}") as error:
+            check_goals(goals, limits, accuracy)
+        assert f"--metric {other}" in str(error.value.hint)
+    with pytest.raises(InputError, match=f"{wrong} is not measured"):
+        pick(front, BOTH, f"lex:latency_ms,{wrong}", accuracy)
+    with pytest.raises(InputError, match="has no latency_ms"):
+        pick(front, BOTH, "min:latency_ms", accuracy)
+
+
+def test_one_metric_has_one_limit_by_whatever_name() -> None:
+    limits = merged([parse_constraint("agreement>=90%"), parse_constraint("accuracy<=95%")])
+    assert limits == (Limit(Metric.ACCURACY, 0.9, 0.95),)
+
+
+def test_accuracy_cannot_be_picked_where_none_is_measured() -> None:
+    assert parse_rule("min:latency_ms", evaluated=False).metrics == (Metric.LATENCY_MS,)
+    with pytest.raises(InputError, match="evaluation data"):
+        parse_rule("max:accuracy", evaluated=False)
