@@ -7,6 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compiler_core.compile.compile import CompiledModel, compile_model
+from compiler_core.compile.cpu_causes import (
+    CpuCause,
+    cpu_causes,
+    macs_share_npu,
+    node_reasons,
+    unpriced,
+)
 from compiler_core.compile.sources import FloatModel, load_model
 from compiler_core.configuration.configuration import Configuration, read_configuration
 from compiler_core.errors import InputError
@@ -37,7 +44,11 @@ class Compilation:
         tasks: Ids of the tuning tasks.
         segments: Names of the segments, in execution order.
         npu_segments: How many of them run on the NPU.
-        cpu_reasons: Why nodes that could have been on the NPU are on the CPU, by node.
+        cpu_reasons: Why each node on the CPU is there, by node.
+        cpu_causes: The same by cause, with shares of multiplications and time.
+        macs_share_npu: Share of the multiplications that run on the NPU; 1 where there are none.
+        unpriced: Nodes whose results have a shape that is known only when the model runs: what
+            they cost is in no number.
         warnings: What makes the result doubtful, one line each.
     """
 
@@ -49,6 +60,9 @@ class Compilation:
     segments: tuple[str, ...]
     npu_segments: int
     cpu_reasons: Mapping[str, str]
+    cpu_causes: tuple[CpuCause, ...] = ()
+    macs_share_npu: float = 1.0
+    unpriced: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -153,7 +167,17 @@ def compile(  # noqa: A001 - the verb of the command line
     texts = {f"{level.value}.txt": level_text(compiled, level) for level in levels}
     progress(f"writing {folder}")
     write_package(compiled, folder, texts)
-    return replace(compilation(compiled, folder), warnings=warnings)
+    made = compilation(compiled, folder)
+    return replace(made, warnings=(*warnings, *_unpriced_warnings(made.unpriced)))
+
+
+def _unpriced_warnings(nodes: Sequence[str]) -> tuple[str, ...]:
+    if not nodes:
+        return ()
+    return (
+        f"{len(nodes)} operators have results whose shape is known only when the model runs: what "
+        f"they cost is in no number here (first: {nodes[0]!r})",
+    )
 
 
 def _takes_data(configuration: Configuration) -> bool:
@@ -180,7 +204,10 @@ def compilation(compiled: CompiledModel, folder: Path) -> Compilation:
         tuple(sorted(compiled.tasks)),
         tuple(segment.name for segment in compiled.executable.segments),
         sum(1 for _ in compiled.executable.npu_segments),
-        dict(compiled.source.cpu_reasons),
+        node_reasons(compiled),
+        cpu_causes(compiled),
+        macs_share_npu(compiled.report.layers),
+        unpriced(compiled.source.model.graph),
     )
 
 

@@ -168,7 +168,18 @@ def _document(compiled: Compilation) -> dict[str, Any]:
         "metrics": asdict(compiled.metrics),
         "tasks": list(compiled.tasks),
         "segments": list(compiled.segments),
-        "cpu_reasons": dict(compiled.cpu_reasons),
+        "macs_share_npu": compiled.macs_share_npu,
+        "cpu_reasons": [
+            {
+                "reason": cause.reason,
+                "nodes": list(cause.nodes),
+                "macs_share": cause.macs_share,
+                "latency_share": cause.latency_share,
+                "example": cause.example,
+            }
+            for cause in compiled.cpu_causes
+        ],
+        "unpriced": list(compiled.unpriced),
         **scheme_record(configuration.scheme),
         "warnings": list(compiled.warnings),
     }
@@ -185,10 +196,11 @@ def _print_summary(compiled: Compilation) -> None:
         out.print(f"size       {metrics.size_bytes:,} bytes")
         _print_quality(compiled)
         return
+    share = f"{100 * compiled.macs_share_npu:.1f} % of the multiplications"
     for label, value in (
         ("package", str(compiled.folder)),
         ("latency", f"{metrics.latency_ms:.3f} ms per run"),
-        ("NPU", f"{metrics.npu_cycles:,} cycles in {metrics.launches} launches"),
+        ("NPU", f"{metrics.npu_cycles:,} cycles in {metrics.launches} launches, {share}"),
         ("energy", f"{metrics.energy_mj:.3f} mJ per run"),
         ("size", f"{metrics.size_bytes:,} bytes"),
         (
@@ -201,6 +213,26 @@ def _print_summary(compiled: Compilation) -> None:
     ):
         out.print(f"{label:<10} {value}", markup=False, soft_wrap=True)
     _print_quality(compiled)
+    _print_causes(compiled)
+
+
+def _print_causes(compiled: Compilation) -> None:
+    """Why what runs on the CPU runs there, by cause."""
+    from rich.table import Table
+
+    if not compiled.cpu_causes:
+        return
+    table = Table("why on the CPU", box=None)
+    for head in ("nodes", "multiplications", "time"):
+        table.add_column(head, justify="right")
+    for cause in compiled.cpu_causes:
+        table.add_row(
+            cause.reason,
+            str(len(cause.nodes) or ""),
+            f"{100 * cause.macs_share:.1f} %",
+            f"{100 * cause.latency_share:.1f} %",
+        )
+    console().print(table)
 
 
 def _print_quality(compiled: Compilation) -> None:

@@ -1,0 +1,150 @@
+"""Why what runs on the CPU runs there: every node has its reason, and reasons are told by cause."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from compiler_core.compile.compile import CompiledModel
+from compiler_core.executable.report import LayerReport
+from compiler_core.graph.ir import Graph, Node
+from compiler_core.quantize.assignment import cpu_reasons
+from compiler_core.quantize.ir import FloatSegment
+from compiler_core.units.names import CPU, kind_of
+from compiler_core.units.vta.legality.window_limits import buffer_limits
+
+NO_NPU = "The target has no NPU."
+PLANNED = "The plan places it on the CPU."
+VIEW = "It only looks at values in another shape, beside operators of the CPU."
+PREPARES = "It prepares values for operators of the NPU."
+BESIDE = "Beside its neighbours it has no layout that the NPU could read or write."
+CONVERTS = "Values become integers, or real numbers again, at a border between units."
+_VIEWS = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identity")
+_CONVERSIONS = ("quantize", "dequantize")
+_QUOTED = re.compile(r" ?'[^']*'")
+_LISTED = re.compile(r" \([^()]*\)")
+
+
+@dataclass(frozen=True)
+class CpuCause:
+    """What runs on the CPU for one cause.
+
+    Attributes:
+        reason: The cause, without what differs from node to node.
+        nodes: Names, in execution order; none where conversions are meant.
+        macs_share: Their share of the model's multiply-accumulates.
+        latency_share: Their share of the time of all steps, one after the other.
+        example: The whole reason of the first of them.
+    """
+
+    reason: str
+    nodes: tuple[str, ...]
+    macs_share: float
+    latency_share: float
+    example: str
+
+
+def macs_share_npu(layers: Iterable[LayerReport]) -> float:
+    """Share of the multiply-accumulates that run on other units than the CPU; 1 without any."""
+    counted = list(layers)
+    total = sum(layer.macs for layer in counted)
+    own = sum(layer.macs for layer in counted if layer.unit != CPU)
+    return own / total if total else 1.0
+
+
+def node_reasons(compiled: CompiledModel) -> dict[str, str]:
+    """Why each node on the CPU runs there, by name in execution order."""
+    source, target = compiled.source, compiled.executable.target
+    model, plan = source.model.graph, compiled.configuration.plan
+    cannot = {}
+    if target.npu_cores:
+        cannot = cpu_reasons(model, buffer_limits(target.npu))
+    known = {**cannot, **source.cpu_reasons}
+    asked = {node.name for node in model.nodes}
+    found = {}
+    for segment in source.quantized.segments:
+        if not isinstance(segment, FloatSegment):
+            continue
+        for node in segment.graph.nodes:
+            reason = _reason(node, known, asked)
+            if reason is None and kind_of(plan.get(node.name, CPU)) == CPU:
+                reason = PLANNED if target.npu_cores else NO_NPU
+            found[node.name] = reason or BESIDE
+    return found
+
+
+def _reason(node: Node, known: dict[str, str], asked: set[str]) -> str | None:
+    if node.name in known:
+        return known[node.name]
+    if node.op in _VIEWS:
+        return VIEW
+    return None if node.name in asked else PREPARES
+
+
+def cpu_causes(compiled: CompiledModel) -> tuple[CpuCause, ...]:
+    """What runs on the CPU by cause, the largest share of multiplications first, then of time."""
+    layers = compiled.report.layers
+    reasons = node_reasons(compiled)
+    operators = _operators(compiled)
+    macs = sum(layer.macs for layer in layers) or 1
+    time = sum(layer.latency_ms for layer in layers) or 1.0
+    parts: dict[str, list[LayerReport]] = {}
+    for layer in layers:
+        if layer.unit != CPU:
+            continue
+        if layer.operator in _CONVERSIONS:
+            parts.setdefault(CONVERTS, []).append(layer)
+        else:
+            text = reasons.get(layer.name, BESIDE)
+            parts.setdefault(cause(text, operators.get(layer.name)), []).append(layer)
+    found = []
+    for text, group in parts.items():
+        names = [layer.name for layer in group if layer.operator not in _CONVERSIONS]
+        found.append(
+            CpuCause(
+                text,
+                tuple(names),
+                sum(layer.macs for layer in group) / macs,
+                sum(layer.latency_ms for layer in group) / time,
+                reasons.get(names[0], text) if names else text,
+            )
+        )
+    return tuple(sorted(found, key=lambda item: (-item.macs_share, -item.latency_share)))
+
+
+def _operators(compiled: CompiledModel) -> dict[str, str]:
+    return {
+        node.name: node.op
+        for segment in compiled.source.quantized.segments
+        if isinstance(segment, FloatSegment)
+        for node in segment.graph.nodes
+    }
+
+
+def cause(reason: str, operator: str | None) -> str:
+    """A reason without names of nodes and tensors and what was seen of them.
+
+    Args:
+        reason: ``Rule. Conv 'name': what was seen.``, or any text with names in quotes.
+        operator: Of the node.
+    """
+    head, quoted, _ = reason.partition(f". {operator} '")
+    if quoted:
+        return f"{head}."
+    text = _QUOTED.sub("", _LISTED.sub("", reason)).strip()
+    text = text.partition(": one output ")[0].partition(" Seen: ")[0].strip()
+    return text[:1].upper() + text[1:]
+
+
+def unpriced(graph: Graph) -> tuple[str, ...]:
+    """Names of the nodes whose results have a shape that is known only when the model runs: what
+    they cost is not known, and in no number of a plan or package."""
+    return tuple(
+        node.name for node in graph.nodes if any(_is_open(graph, name) for name in node.outputs)
+    )
+
+
+def _is_open(graph: Graph, tensor: str) -> bool:
+    known = graph.types.get(tensor)
+    return bool(tensor) and (known is None or known.shape is None or None in known.shape)
