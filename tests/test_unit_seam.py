@@ -19,6 +19,7 @@ KINDS = sorted(path.parent.name for path in (ROOT / "compiler_core/units").glob(
 HOMES = ("compiler_core.units", "search_spaces", "cost_models", "nest_tune.tuning")
 
 IMPORTERS: dict[str, set[str]] = {
+    "aim": set(),
     "cpu": {
         "compiler_core.compile.compile",
         "compiler_core.compile.this_machine",
@@ -68,6 +69,7 @@ IMPORTERS: dict[str, set[str]] = {
     },
 }
 NAMERS: dict[str, set[str]] = {
+    "aim": set(),
     "cpu": {
         "compiler_core.compile.compile",
         "compiler_core.compile.this_machine",

@@ -98,6 +98,7 @@ def read_npz(
     names: Collection[str] | None = None,
     limits: NpzLimits | None = None,
     text: bool = False,
+    records: Mapping[str, np.dtype[Any]] | None = None,
 ) -> dict[str, npt.NDArray[Any]]:
     """Reads the arrays of an ``.npz`` file.
 
@@ -106,6 +107,7 @@ def read_npz(
         names: Arrays to read; others are left unread. ``None`` reads all.
         limits: What the file may claim; the defaults suit program files.
         text: Take arrays of text (``<U``), too, which hold characters and no Python objects.
+        records: Arrays that may hold exactly these records of plain numbers.
 
     Returns:
         Arrays by name, in file order, C-contiguous, in native byte order; booleans, integers,
@@ -130,13 +132,18 @@ def read_npz(
                     f"{path}: not an .npz file (no zip signature at its start)",
                     hint="write it with numpy.savez_compressed",
                 )
-            return _read_archive(path, file, names, limits, text)
+            return _read_archive(path, file, names, limits, text, records or {})
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _read_archive(
-    path: Path, file: IO[bytes], names: Collection[str] | None, limits: NpzLimits, text: bool
+    path: Path,
+    file: IO[bytes],
+    names: Collection[str] | None,
+    limits: NpzLimits,
+    text: bool,
+    records: Mapping[str, np.dtype[Any]],
 ) -> dict[str, npt.NDArray[Any]]:
     guarded = _GuardedFile(file, limits.directory_bytes)
     try:
@@ -153,7 +160,8 @@ def _read_archive(
     for name, member in members.items():
         try:
             with archive.open(member) as stream:
-                result[name] = _read_array(path, name, stream, member.file_size, text)
+                record, size = records.get(name), member.file_size
+                result[name] = _read_array(path, name, stream, size, text, record)
         except _DAMAGE as error:
             raise InputError(
                 f"{path}: array {name} is damaged or truncated ({_text(error)})", hint=_HINT
@@ -211,9 +219,14 @@ def _check_directory(
 
 
 def _read_array(
-    path: Path, name: str, stream: IO[bytes], size: int, text: bool
+    path: Path,
+    name: str,
+    stream: IO[bytes],
+    size: int,
+    text: bool,
+    record: np.dtype[Any] | None = None,
 ) -> npt.NDArray[Any]:
-    shape, fortran_order, dtype, header_bytes = _read_header(path, name, stream, text)
+    shape, fortran_order, dtype, header_bytes = _read_header(path, name, stream, text, record)
     data_bytes = math.prod(shape) * dtype.itemsize
     if data_bytes != size - header_bytes:
         raise InputError(
@@ -251,7 +264,11 @@ def _check_characters(path: Path, name: str, codes: npt.NDArray[np.uint32]) -> N
 
 
 def _read_header(
-    path: Path, name: str, stream: IO[bytes], text: bool
+    path: Path,
+    name: str,
+    stream: IO[bytes],
+    text: bool,
+    record: np.dtype[Any] | None = None,
 ) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
     """Reads an array's header: shape, whether it is in Fortran order, type, header bytes."""
     prefix = stream.read(8)
@@ -272,6 +289,12 @@ def _read_header(
     if header is None:
         raise InputError(f"{path}: array {name} has a damaged header", hint=_HINT)
     description, fortran_order, shape = header
+    if any(axis < 0 for axis in shape):
+        raise InputError(
+            f"{path}: array {name} has a negative length in its shape {shape}", hint=_HINT
+        )
+    if record is not None and description == record.descr:
+        return shape, fortran_order, record, 8 + length_bytes + length
     plain = isinstance(description, str) and (
         _PLAIN_TYPE.fullmatch(description) or (text and _TEXT_TYPE.fullmatch(description))
     )
@@ -281,10 +304,6 @@ def _read_header(
             f"{path}: array {name} has type {str(description)[:80]}; allowed are {allowed} "
             "(Python objects are never unpickled)",
             hint=_HINT,
-        )
-    if any(axis < 0 for axis in shape):
-        raise InputError(
-            f"{path}: array {name} has a negative length in its shape {shape}", hint=_HINT
         )
     return shape, fortran_order, np.dtype(description), 8 + length_bytes + length
 

@@ -27,8 +27,8 @@ class Slice:
     track: int
     name: str
     category: str
-    start_ns: int
-    end_ns: int
+    start_ns: float
+    end_ns: float
     arguments: Mapping[str, int | float | str] = field(default_factory=dict)
 
 

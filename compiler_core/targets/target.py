@@ -27,6 +27,7 @@ class OriginKind(Enum):
     """How far a number can be trusted."""
 
     MEASURED = "measured"
+    PUBLISHED = "published"
     EXTRAPOLATED = "extrapolated"
     ASSUMED = "assumed"
 

@@ -59,7 +59,8 @@ class SimulatedProgram:
         warnings: Remarks that do not make it wrong, one line each.
         refused: Why it is wrong; ``None`` for a right program, which has all that follows.
         cycles: From launch to end.
-        memory: ``uint8[memory_bytes]`` afterwards.
+        memory: ``uint8[memory_bytes]`` afterwards, of kinds with one memory of bytes.
+        arrays: What is written beside it, by name, of kinds with something else.
         summary: Size and use of the unit in one line.
         counters: What is counted, by name, as plain values; names are the kind's own.
         tables: The same for people.
@@ -74,6 +75,7 @@ class SimulatedProgram:
     refused: RefusedProgram | None = None
     cycles: int | None = None
     memory: npt.NDArray[np.uint8] | None = None
+    arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     summary: str = ""
     counters: Mapping[str, Any] = field(default_factory=dict)
     tables: tuple[CounterTable, ...] = ()

@@ -32,7 +32,7 @@ def _parse_bytes(text: str) -> int:
 
 def simulate(
     program: Annotated[
-        Path, typer.Argument(metavar="PROGRAM.npz", help="Program in the vector file format.")
+        Path, typer.Argument(metavar="PROGRAM.npz", help="Program in a file format of the unit.")
     ],
     target: TargetName,
     profile: Annotated[
@@ -43,7 +43,7 @@ def simulate(
         ),
     ] = None,
     outputs: Annotated[
-        Path | None, typer.Option(metavar="after.npz", help="Write DRAM after FINISH.")
+        Path | None, typer.Option(metavar="after.npz", help="Write the memory afterwards.")
     ] = None,
     trace: Annotated[
         Path | None,
@@ -79,7 +79,7 @@ def simulate(
     if result.refused is None:
         # Results are printed last: a file that cannot be written is the one error then.
         if outputs is not None:
-            _write_dram(outputs, result)
+            _write_memory(outputs, result)
         if trace is not None:
             _write_timeline(trace, program, chip, result)
     if as_json:
@@ -111,12 +111,14 @@ def _require_distinct(program: Path, outputs: Path | None, trace: Path | None) -
                 raise InputError(f"{option} {path}: is the same file as {other}")
 
 
-def _write_dram(path: Path, result: SimulatedProgram) -> None:
+def _write_memory(path: Path, result: SimulatedProgram) -> None:
     import numpy as np
 
     def write(stream: IO[bytes]) -> None:
-        assert result.memory is not None
-        np.savez_compressed(stream, allow_pickle=False, dram=result.memory)
+        arrays = dict(result.arrays)
+        if result.memory is not None:
+            arrays["dram"] = result.memory
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
 
     write_atomically(path, write)
 

@@ -125,7 +125,12 @@ def _print_description(description: TargetDescription) -> None:
     out.print(f"CPU            {target.cpu.name}")
     out.print(f"launch         {target.launch_overhead_s * 1e6:.1f} µs of CPU time each")
     out.print(f"digest         {target.digest}")
-    styles = {"measured": "green", "extrapolated": "yellow", "assumed": "red"}
+    styles = {
+        "measured": "green",
+        "published": "cyan",
+        "extrapolated": "yellow",
+        "assumed": "red",
+    }
     table = Table(box=None)
     for title, justify in (("key", "left"), ("value", "right"), ("unit", "left")):
         table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]

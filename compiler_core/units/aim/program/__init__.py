@@ -1,0 +1,1 @@
+"""Programs: instructions as structured data, as text and as files."""

@@ -1,0 +1,1 @@
+"""What programs do (bits), how long they take (cycles) and what that costs (energy)."""

@@ -1,0 +1,1 @@
+"""Raw programs from files to answers."""
