@@ -56,7 +56,7 @@ def test_every_number_of_a_bundled_target_has_an_origin(name: str) -> None:
     description = load_description(name)
     assert description.target.name == name
     assert description.target.description
-    assert len(description.quantities) == (58 if name == "aim-gddr6" else 46)
+    assert len(description.quantities) == (59 if name == "aim-gddr6" else 46)
     assert all(quantity.origin.source for quantity in description.quantities)
 
 

@@ -20,7 +20,7 @@ from compiler_core.units.aim.program.program_file import (
 from compiler_core.units.aim.program.text import format_text, parse_text
 from compiler_core.units.aim.verify.verify import verify
 from tests.compiler_core.units.aim.random_programs import FLAVOURS, legal_program
-from tests.compiler_core.units.aim.vectors import lines
+from tests.compiler_core.units.aim.vectors import arrays, lines
 
 MACHINE = AimMachine()
 
@@ -141,11 +141,7 @@ WRONG = {
 def test_wrong_arrays(case: str, tmp_path: Path) -> None:
     path = tmp_path / "p.npz"
     write_program_file(path, ProgramFile(parse_text(["AiM EOC"])))
-    arrays = dict(np.load(path))
-    for name in [n for n in arrays if n != "program"]:
-        del arrays[name]
-    if case == "none":
-        arrays = {}
-    np.savez(path, **(arrays | WRONG[case]))
+    given = {} if case == "none" else {"program": arrays(path)["program"]}
+    np.savez(path, **(given | WRONG[case]))
     with pytest.raises(InputError, match=r"p\.npz"):
         read_program_file(path, MACHINE)

@@ -18,7 +18,7 @@ from compiler_core.units.aim.simulate import timing
 from compiler_core.units.aim.tool.simulate import simulate
 from compiler_core.units.simulation import simulation
 from nest_tune.cli.app import app
-from tests.compiler_core.units.aim.vectors import FOLDER, lines, manifest, program
+from tests.compiler_core.units.aim.vectors import FOLDER, arrays, lines, manifest, program
 
 
 def _simulate(*arguments: object) -> tuple[int, dict[str, Any]]:
@@ -53,12 +53,12 @@ def test_files(tmp_path: Path) -> None:
     data = FOLDER / "data/d_fc32x64_row_b3.npz"
     code, document = _simulate(data, "--outputs", after, "--trace", trace)
     assert code == 0
-    expected = np.load(data)
-    with np.load(after) as arrays:
-        assert arrays["gpr"].shape == (4096, 16)
-        numbers = expected["post_gpr_addr"]
-        assert np.array_equal(arrays["gpr"][numbers], expected["post_gpr_data"])
-        assert np.array_equal(arrays["post_bank_addr"], expected["post_bank_addr"])
+    expected = arrays(data)
+    found = arrays(after)
+    assert found["gpr"].shape == (4096, 16)
+    numbers = expected["post_gpr_addr"]
+    assert np.array_equal(found["gpr"][numbers], expected["post_gpr_data"])
+    assert np.array_equal(found["post_bank_addr"], expected["post_bank_addr"])
     events = json.loads(trace.read_text())["traceEvents"]
     names = [e["args"]["name"] for e in events if e["name"] == "thread_name"]
     assert names == [f"channel {n}" for n in range(32)]

@@ -13,7 +13,7 @@ from compiler_core.units.aim.program.program_file import read_program_file
 from compiler_core.units.aim.simulate.timing import time_program
 from compiler_core.units.aim.tool.simulate import simulate
 from compiler_core.units.aim.verify.verify import verify
-from tests.compiler_core.units.aim.vectors import FOLDER, manifest, program
+from tests.compiler_core.units.aim.vectors import FOLDER, arrays, manifest, program
 
 LEGAL = [name for name, e in manifest().items() if e["expected"]["result"] == "success"]
 ILLEGAL = [name for name in manifest() if name not in LEGAL]
@@ -67,7 +67,7 @@ def test_bits(name: str) -> None:
         assert np.array_equal(file.program.records[field], given[field]), field
     result = simulate(file, MACHINE)
     assert result.memory is not None
-    after, expected = result.memory.afterwards(), np.load(path)
+    after, expected = result.memory.afterwards(), arrays(path)
     pairs = [("bank_addr", "bank_data"), ("gpr_addr", "gpr_data"), ("gb_addr", "gb_data")]
     pairs += [("acc_channel", "acc"), ("af_channel", "af")]
     for place, data in pairs:

@@ -8,6 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from compiler_core.units.aim.program.instructions import Program
 from compiler_core.units.aim.program.text import parse_text
 
@@ -37,3 +39,9 @@ def program(name: str) -> Program:
         if field in entry:
             found.records[field] = entry[field]
     return found
+
+
+def arrays(path: Path) -> dict[str, Any]:
+    """All arrays of a file, which is closed again."""
+    with np.load(path) as file:
+        return dict(file)
