@@ -33,7 +33,7 @@ from compiler_core.units.vta.link.linker import (
     plan_activations,
     verify_launches,
 )
-from compiler_core.units.vta.link.multicore_conflicts import dram_ranges, first_common
+from compiler_core.units.vta.link.multicore_conflicts import dram_ranges, unordered_conflict
 from compiler_core.units.vta.link.placed_tensor import PlacedTensor
 from compiler_core.units.vta.link.segment import SegmentLayers
 from compiler_core.units.vta.link.slice_part import SlicePart
@@ -136,19 +136,14 @@ class Linked:
         programs = [i for i, step in enumerate(self._steps) if step.kind is TaskKind.PROGRAM]
         launches = [launch for part in self.launches for launch in part]
         geometry = self._target.npu.geometry
-        ranges = [dram_ranges(launch.instructions, geometry) for launch in launches]
-        for later, step in enumerate(programs):
-            for earlier in range(later):
-                if before[step] >> programs[earlier] & 1:
-                    continue
-                one, other = ranges[earlier], ranges[later]
-                common = first_common(one[0], other[0]) or first_common(one[0], other[1])
-                common = common or first_common(one[1], other[0])
-                if common is not None:
-                    raise InternalError(
-                        f"layers {launches[earlier].layer!r} and {launches[later].layer!r} can run "
-                        f"at the same time and meet in DRAM bytes {common[0]:#x} to {common[1]:#x}"
-                    )
+        accesses = [dram_ranges(launch.instructions, geometry) for launch in launches]
+        found = unordered_conflict(accesses, [before[step] for step in programs], programs)
+        if found is not None:
+            raise InternalError(
+                f"layers {launches[found.earlier].layer!r} and {launches[found.later].layer!r} can "
+                f"run at the same time and meet in DRAM bytes {found.first_byte:#x} to "
+                f"{found.last_byte:#x}"
+            )
 
 
 def _concurrent_plans(
@@ -179,12 +174,15 @@ def _concurrent_plans(
             key = part.segment.name, part.slices[name].root
             touched.setdefault(key, set()).update(by_name.get(name, ()))
     geometry = target.npu.geometry
+    roots: dict[str, list[str]] = {}
+    for segment, root in touched:
+        roots.setdefault(segment, []).append(root)
+    sizes = {
+        segment: buffer_bytes(parts[segment], names, schedules, geometry)
+        for segment, names in roots.items()
+    }
     buffers = [
-        Buffer(
-            f"{segment}\n{root}",
-            buffer_bytes(parts[segment], root, schedules, geometry),
-            frozenset(places),
-        )
+        Buffer(f"{segment}\n{root}", sizes[segment][root], frozenset(places))
         for (segment, root), places in touched.items()
     ]
     whole = plan_concurrent_buffers(buffers, ancestors([step.after for step in steps]))

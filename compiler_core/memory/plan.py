@@ -11,7 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 ALIGNMENT = 4096
 """Byte alignment of every array, and the first usable address: as on a task's own program, so that
@@ -37,10 +40,6 @@ class Lifetime:
     first: int
     last: int
 
-    def meets(self, other: Lifetime) -> bool:
-        """Whether both are live in some launch."""
-        return self.first <= other.last and other.first <= self.last
-
 
 @dataclass(frozen=True)
 class DramPlan:
@@ -65,7 +64,13 @@ def align(size: int) -> int:
 def plan_buffers(lifetimes: Iterable[Lifetime]) -> DramPlan:
     """Places buffers; the result depends on their names, sizes and times, not on their order."""
     ordered = sorted(lifetimes, key=lambda item: (-item.size, item.first, item.name))
-    return first_fit(ordered, Lifetime.meets)
+    first = np.array([item.first for item in ordered], np.int64)
+    last = np.array([item.last for item in ordered], np.int64)
+
+    def meeting(position: int) -> npt.NDArray[np.bool_]:
+        return (first[:position] <= last[position]) & (first[position] <= last[:position])
+
+    return first_fit(ordered, meeting)
 
 
 class Sized(Protocol):
@@ -78,25 +83,33 @@ class Sized(Protocol):
     def size(self) -> int: ...
 
 
-_B = TypeVar("_B", bound=Sized)
-
-
-def first_fit(ordered: Sequence[_B], meet: Callable[[_B, _B], bool]) -> DramPlan:
+def first_fit(
+    ordered: Sequence[Sized], meeting: Callable[[int], npt.NDArray[np.bool_]]
+) -> DramPlan:
     """Places buffers one after another, each at the lowest address that is free.
 
     Args:
         ordered: In this order; names are unique.
-        meet: Whether two may not share addresses.
+        meeting: Which of the buffers before a position may not share addresses with the one
+            there, ``bool[position]``.
     """
-    placed: list[tuple[int, _B]] = []
-    for item in ordered:
-        offset = 0
-        meeting = [(start, other) for start, other in placed if meet(other, item)]
-        for start, other in sorted(meeting, key=lambda entry: entry[0]):
-            if start - offset >= align(item.size):
-                break
-            offset = max(offset, start + align(other.size))
-        placed.append((offset, item))
-    end = max((offset + align(item.size) for offset, item in placed), default=0)
-    offsets = {item.name: offset for offset, item in placed}
-    return DramPlan(offsets, end, sum(align(item.size) for item in ordered))
+    sizes = [align(item.size) for item in ordered]
+    starts, ends = np.zeros(len(sizes), np.int64), np.zeros(len(sizes), np.int64)
+    by_start = np.zeros(len(sizes), np.int64)  # positions of what is placed, by address
+    for position, size in enumerate(sizes):
+        placed = by_start[:position]
+        others = placed[meeting(position)[placed]]
+        start = _lowest_gap(starts[others], ends[others], size)
+        starts[position], ends[position] = start, start + size
+        at = int(np.searchsorted(starts[placed], start))
+        by_start[at + 1 : position + 1] = placed[at:].copy()
+        by_start[at] = position
+    offsets = {item.name: int(start) for item, start in zip(ordered, starts, strict=True)}
+    return DramPlan(offsets, int(ends.max(initial=0)), sum(sizes))
+
+
+def _lowest_gap(starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], size: int) -> int:
+    """Lowest address with ``size`` free bytes beside ranges that are sorted by their starts."""
+    reached = np.concatenate([[0], np.maximum.accumulate(ends)])
+    fits = starts - reached[:-1] >= size
+    return int(reached[np.argmax(fits)] if fits.any() else reached[-1])

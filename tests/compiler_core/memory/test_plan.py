@@ -44,6 +44,26 @@ def test_the_plan_does_not_depend_on_the_order(buffers: list[Lifetime], random: 
     assert plan_buffers(shuffled) == plan_buffers(buffers)
 
 
+def _one_by_one(buffers: list[Lifetime]) -> dict[str, int]:
+    """The plain reference of where each buffer goes: all pairs, one address after another."""
+    placed: list[tuple[int, Lifetime]] = []
+    for item in sorted(buffers, key=lambda item: (-item.size, item.first, item.name)):
+        offset = 0
+        for start, other in sorted(placed, key=lambda entry: entry[0]):
+            if other.last < item.first or item.last < other.first:
+                continue
+            if start - offset >= align(item.size):
+                break
+            offset = max(offset, start + align(other.size))
+        placed.append((offset, item))
+    return {item.name: offset for offset, item in placed}
+
+
+@given(lifetimes)
+def test_addresses_are_those_of_the_plain_reference(buffers: list[Lifetime]) -> None:
+    assert plan_buffers(buffers).offsets == _one_by_one(buffers)
+
+
 def test_a_chain_needs_two_buffers_at_a_time() -> None:
     chain = [Lifetime(f"b{i}", ALIGNMENT, i - 1, i) for i in range(10)]
     plan = plan_buffers(chain)

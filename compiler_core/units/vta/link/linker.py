@@ -7,7 +7,7 @@ Constants are never written and are shared within a segment where their bytes ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -141,16 +141,21 @@ def plan_activations(segment: SegmentLayers, schedules: Schedules, g: VtaGeometr
                 touch(tensor, time)
     for name in segment.segment.outputs:
         touch(name, len(segment.layers))
+    sizes = buffer_bytes(segment, first, schedules, g)
     return plan_buffers(
-        Lifetime(root, buffer_bytes(segment, root, schedules, g), first[root], last[root])
-        for root in first
+        Lifetime(root, size, first[root], last[root]) for root, size in sizes.items()
     )
 
 
-def buffer_bytes(segment: SegmentLayers, root: str, schedules: Schedules, g: VtaGeometry) -> int:
-    """Size of a buffer: all samples of the tensor that fills it."""
+def buffer_bytes(
+    segment: SegmentLayers, roots: Iterable[str], schedules: Schedules, g: VtaGeometry
+) -> dict[str, int]:
+    """Sizes of buffers: all samples of the tensor that fills each."""
     folds = _folds(segment, schedules)
-    return _sample_bytes(segment, root, folds, g) * segment.tensors[root].shape[0]
+    return {
+        root: _sample_bytes(segment, root, folds, g) * segment.tensors[root].shape[0]
+        for root in roots
+    }
 
 
 def _folds(segment: SegmentLayers, schedules: Schedules) -> dict[str, InputFold]:

@@ -1,7 +1,8 @@
 """Whether programs that run at the same time leave each other's DRAM alone.
 
-Nothing orders the instructions of two cores within a launch, so a byte that one of them stores must
-be neither stored nor loaded by another. The order within a core is the verifier's matter.
+Nothing orders the instructions of two cores within a launch, nor those of launches of which neither
+waits for the other, so a byte that one of them stores must be neither stored nor loaded by another.
+The order within a core is the verifier's matter.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from compiler_core.units.vta.machine.isa import MemoryType, Opcode, decode
 
 Ranges = npt.NDArray[np.int64]
 """``int64[k, 2]``: byte ranges ``[start, end)``, disjoint and ascending."""
+
+_PAGE_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,70 @@ def require_independent(programs: Sequence[npt.NDArray[np.uint8]], geometry: Vta
     found = find_conflicts(programs, geometry)
     if found:
         raise InternalError(f"programs of one launch are not independent: {found[0]}")
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Two programs that no dependence orders and that meet in DRAM.
+
+    Attributes:
+        earlier, later: Positions of the programs.
+        first_byte, last_byte: The first range that they have in common.
+    """
+
+    earlier: int
+    later: int
+    first_byte: int
+    last_byte: int
+
+
+def unordered_conflict(
+    accesses: Sequence[tuple[Ranges, Ranges]], before: Sequence[int], steps: Sequence[int]
+) -> Meeting | None:
+    """The first meeting of two programs of which neither has to be over before the other begins.
+
+    Pages say which pairs can meet, so that only those are compared byte by byte.
+
+    Args:
+        accesses: Of :func:`dram_ranges`, per program, in an order in which they can run.
+        before: Steps that are over before each program begins, a bit per step.
+        steps: Step of each program, ascending.
+    """
+    written = [_pages(stores) for stores, _ in accesses]
+    ever = np.unique(np.concatenate([np.zeros(0, np.int64), *written]))
+    stored: dict[int, int] = {}  # the steps so far that store into a page, a bit per step
+    touched: dict[int, int] = {}  # that store into it or load from it
+    program = {step: position for position, step in enumerate(steps)}
+    for later, (stores, loads) in enumerate(accesses):
+        own, read = written[later].tolist(), np.intersect1d(_pages(loads), ever).tolist()
+        meets = 0
+        for page in own:
+            meets |= touched.get(page, 0)
+        for page in read:
+            meets |= stored.get(page, 0)
+        meets &= ~before[later]
+        while meets:
+            step = (meets & -meets).bit_length() - 1
+            meets &= meets - 1
+            other_stores, other_loads = accesses[program[step]]
+            common = first_common(other_stores, stores) or first_common(other_stores, loads)
+            common = common or first_common(other_loads, stores)
+            if common is not None:
+                return Meeting(program[step], later, *common)
+        bit = 1 << steps[later]
+        for page in own:
+            stored[page] = stored.get(page, 0) | bit
+        for page in (*own, *read):
+            touched[page] = touched.get(page, 0) | bit
+    return None
+
+
+def _pages(ranges: Ranges) -> npt.NDArray[np.int64]:
+    """Numbers of the pages that hold a byte of the ranges, ascending."""
+    first, last = ranges[:, 0] // _PAGE_BYTES, (ranges[:, 1] - 1) // _PAGE_BYTES
+    counts = last - first + 1
+    ends = np.cumsum(counts)
+    return np.unique(np.repeat(first - (ends - counts), counts) + np.arange(counts.sum()))
 
 
 def dram_ranges(program: npt.NDArray[np.uint8], geometry: VtaGeometry) -> tuple[Ranges, Ranges]:
