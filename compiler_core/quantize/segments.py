@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from heapq import heappop, heappush
 
-from compiler_core.graph.extract import extract
+from compiler_core.errors import InternalError
+from compiler_core.graph.extract import Extractor
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.order import reads
 from compiler_core.quantize.skeleton import Step, StepSegment
@@ -34,19 +36,20 @@ def segment(
     for position, run in enumerate(items):
         for name in {name for item in run for name in _reads(item)}:
             readers.setdefault(name, set()).add(position)
+    extractor, returned = Extractor(graph), frozenset(outputs)
     for position, run in enumerate(items):
         inside = {name for item in run for name in _writes(item)}
         elsewhere = {name for name in inside if readers.get(name, set()) - {position}}
         if isinstance(run[0], Node):
-            part = extract(graph, [item for item in run if isinstance(item, Node)])
+            part = extractor.part([item for item in run if isinstance(item, Node)])
             # Steps read other tensors than the nodes they replace: through views, for one.
             computed = (name for node in part.nodes for name in node.outputs if name)
-            read_later = elsewhere | set(outputs)
+            read_later = elsewhere | returned
             parts.append(replace(part, outputs=tuple(n for n in computed if n in read_later)))
             continue
         chosen = tuple(item for item in run if not isinstance(item, Node))
         read = dict.fromkeys(name for step in chosen for name in step.inputs)
-        wanted = elsewhere | set(outputs)
+        wanted = elsewhere | returned
         parts.append(
             StepSegment(
                 chosen,
@@ -73,32 +76,36 @@ def _runs(
     nodes: Sequence[Node], steps: Sequence[Step], start_with_steps: bool
 ) -> tuple[int, list[list[tuple[bool, int]]]]:
     """Runs of ``(is a step, position)``, preceded by their number."""
-    waiting: dict[bool, list[tuple[int, Item]]] = {
-        False: list(enumerate(nodes)),
-        True: list(enumerate(steps)),
+    items: dict[tuple[bool, int], Item] = {
+        **{(False, position): node for position, node in enumerate(nodes)},
+        **{(True, position): step for position, step in enumerate(steps)},
     }
-    source: Mapping[str, bool] = {
-        name: True for items in waiting.values() for _, item in items for name in _writes(item)
-    }
-    # Only what the items themselves compute is waited for.
-    needed = {
-        turn: [[name for name in _reads(item) if name in source] for _, item in items]
-        for turn, items in waiting.items()
-    }
-    done: set[str] = set()
+    source = {name: key for key, item in items.items() for name in _writes(item)}
+    waiting: dict[tuple[bool, int], int] = {}
+    followers: dict[tuple[bool, int], list[tuple[bool, int]]] = {}
+    ready: dict[bool, list[int]] = {False: [], True: []}  # heaps
+    for key, item in items.items():
+        # Only what the items themselves compute is waited for.
+        needed = {source[name] for name in _reads(item) if name in source}
+        waiting[key] = len(needed)
+        for before in needed:
+            followers.setdefault(before, []).append(key)
+        if not needed:
+            ready[key[0]].append(key[1])
     runs: list[list[tuple[bool, int]]] = []
     turn = start_with_steps
-    while waiting[False] or waiting[True]:
+    while ready[False] or ready[True]:
         run: list[tuple[bool, int]] = []
-        left: list[tuple[int, Item]] = []
-        for position, item in waiting[turn]:
-            if done.issuperset(needed[turn][position]):
-                run.append((turn, position))
-                done.update(_writes(item))
-            else:
-                left.append((position, item))
-        waiting[turn] = left
+        while ready[turn]:
+            key = turn, heappop(ready[turn])
+            run.append(key)
+            for follower in followers.get(key, ()):
+                waiting[follower] -= 1
+                if not waiting[follower]:
+                    heappush(ready[follower[0]], follower[1])
         if run:
             runs.append(run)
         turn = not turn
+    if any(waiting.values()):
+        raise InternalError("some of the model's operators wait for one another")
     return len(runs), runs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import ChainMap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -132,7 +133,7 @@ def _evaluate_each(graph: Graph, nodes: Sequence[Node]) -> dict[str, npt.NDArray
     """One session per node: a node that onnxruntime refuses stays, with those that read it."""
     values: dict[str, npt.NDArray[Any]] = {}
     for node in nodes:
-        known = {**graph.constants, **values}
+        known = ChainMap(values, graph.constants)  # type: ignore[arg-type]
         if any(name and name not in known for name in node.inputs):
             continue
         outputs = tuple(filter(None, node.outputs))

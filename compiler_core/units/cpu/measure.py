@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.errors import InputError
-from compiler_core.graph.extract import extract
+from compiler_core.graph.extract import Extractor
 from compiler_core.graph.ir import Graph, Node, TensorType
 from compiler_core.graph.session import FloatSession
 from compiler_core.targets.target import CpuRow
@@ -118,9 +118,10 @@ def profile_cpu(
         signature = operator_signature(graph, node)
         counts[signature] = counts.get(signature, 0) + 1
     rows = []
+    extractor = Extractor(graph)
     for node, signature in _distinct(graph):
         progress(f"{node.op} {node.name}")
-        part = extract(graph, [node])
+        part = extractor.part([node])
         arrays = random_inputs(part) if feeds is None else {n: known[n] for n in part.inputs}
         session = FloatSession(part, threads=threads)
         timing = measure(lambda s=session, a=arrays: s.run(a), repeats=repeats, budget_s=budget_s)  # type: ignore[misc]
