@@ -7,7 +7,7 @@ words.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from compiler_core.accuracy.exam import Exam
 from compiler_core.errors import InputError
-from compiler_core.files.npz import read_npz
+from compiler_core.files.npz import NpzLimits, read_npz
 from compiler_core.graph.containers import (
     element_type,
     holds_sequence,
@@ -38,6 +38,12 @@ OTHER_LABELS = "labels"
 """Their name where it has."""
 
 _BLOCK = 1 << 20
+
+_DATA_BYTES = 1 << 29
+"""What every file of data may take in memory, read and in the types that a model reads."""
+_FILE_BYTES = 1 << 30
+_GROWTH = 4
+"""What larger files may take, up to :data:`_FILE_BYTES`, for each byte of theirs."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -87,13 +93,33 @@ class EvaluationData:
             InputError: One is NaN.
         """
         for name, array in self.inputs.items():
-            bad = np.isnan(array) if array.dtype.kind == "f" else np.zeros(0, bool)
-            if bad.any():
-                sample = int(np.argwhere(bad)[0][0]) * self.samples // len(array)
+            row = first_row(array, np.isnan)
+            if row is not None:
                 raise InputError(
-                    f"{self.where}: input {name!r} is NaN in sample {sample}",
+                    f"{self.where}: input {name!r} is NaN in sample "
+                    f"{row * self.samples // len(array)}",
                     hint="remove those samples, or mend what writes them",
                 )
+
+
+def first_row(
+    array: npt.NDArray[Any], wrong: Callable[[npt.NDArray[Any]], npt.NDArray[np.bool_]]
+) -> int | None:
+    """The first place along the leading axis with a float that is ``wrong``; by blocks, so that
+    nothing of the array's size is made.
+
+    Args:
+        array: Any shape but a scalar's, any type.
+        wrong: Such as :func:`numpy.isnan`.
+    """
+    if array.dtype.kind != "f" or not array.size:
+        return None
+    flat = array.reshape(-1)
+    for start in range(0, flat.size, _BLOCK):
+        found = wrong(flat[start : start + _BLOCK])
+        if found.any():
+            return (start + int(np.argmax(found))) // (flat.size // len(array))
+    return None
 
 
 def read_evaluation(path: Path, graph: Graph) -> EvaluationData:
@@ -102,18 +128,29 @@ def read_evaluation(path: Path, graph: Graph) -> EvaluationData:
     Raises:
         InputError: The file is damaged, or its inputs do not fit the model.
     """
-    return evaluation_data(read_npz(path, text=True), graph, str(path))
+    limit = _bytes_max(path)
+    return evaluation_data(_read(path, limit), graph, str(path), bytes_max=limit)
 
 
 def evaluation_data(
-    arrays: Mapping[str, npt.NDArray[Any]], graph: Graph, where: str
+    arrays: Mapping[str, npt.NDArray[Any]],
+    graph: Graph,
+    where: str,
+    *,
+    bytes_max: int | None = None,
 ) -> EvaluationData:
     """Inputs and labels out of ``arrays``.
+
+    Args:
+        arrays: By name.
+        graph: The model.
+        where: Begins the message of an error.
+        bytes_max: As of :func:`named_samples`.
 
     Raises:
         InputError: An input is missing, or its shape, type or number is wrong.
     """
-    inputs = named_samples(arrays, graph, where)
+    inputs = named_samples(arrays, graph, where, bytes_max=bytes_max)
     try:
         count = check_samples(graph, inputs)
     except InputError as error:
@@ -137,16 +174,43 @@ def read_samples(path: Path, graph: Graph) -> Arrays:
     Raises:
         InputError: The file is damaged, an input is missing, or its values do not fit its type.
     """
-    return named_samples(read_npz(path, text=True), graph, str(path))
+    limit = _bytes_max(path)
+    return named_samples(_read(path, limit), graph, str(path), bytes_max=limit)
 
 
-def named_samples(arrays: Mapping[str, npt.NDArray[Any]], graph: Graph, where: str) -> Arrays:
+def _bytes_max(path: Path) -> int:
+    """What data may take in memory: little files of much that is equal, and of narrow numbers that
+    a model wants wide, would take many times what they take on disk."""
+    try:
+        size = path.stat().st_size
+    except OSError:  # is refused where it is opened
+        size = 0
+    return max(_DATA_BYTES, min(_FILE_BYTES, _GROWTH * size))
+
+
+def _read(path: Path, bytes_max: int) -> Arrays:
+    limits = NpzLimits(
+        total_bytes=bytes_max,
+        total_hint="write it without compression (numpy.savez): what a file takes on disk counts "
+        f"{_GROWTH} times, up to {_FILE_BYTES} bytes; or give fewer samples",
+    )
+    return read_npz(path, text=True, limits=limits)
+
+
+def named_samples(
+    arrays: Mapping[str, npt.NDArray[Any]],
+    graph: Graph,
+    where: str,
+    *,
+    bytes_max: int | None = None,
+) -> Arrays:
     """The inputs of ``graph`` out of ``arrays``, in its types; a conversion is logged.
 
     Args:
         arrays: Samples along the first axis; ``x`` stands for the only input.
         graph: The model.
         where: Begins the message of an error.
+        bytes_max: What they may take in those types; unbounded by default.
 
     Returns:
         As :func:`~compiler_core.graph.sampling.spread` gives them.
@@ -155,11 +219,14 @@ def named_samples(arrays: Mapping[str, npt.NDArray[Any]], graph: Graph, where: s
         InputError: An input is missing, or its values do not fit its type.
     """
     found = {}
+    sources = {name: _source(arrays, graph, name) for name in graph.inputs}
+    if bytes_max is not None:
+        _check_size(arrays, graph, sources, where, bytes_max)
     for name in graph.inputs:
         if is_container(graph.types[name].dtype):
             found[name] = _container(arrays, graph, name, where)
             continue
-        source = _source(arrays, graph, name)
+        source = sources[name]
         if source is None:
             only = " (or 'x')" if len(graph.inputs) == 1 and graph.inputs[0] != "x" else ""
             raise InputError(
@@ -168,6 +235,38 @@ def named_samples(arrays: Mapping[str, npt.NDArray[Any]], graph: Graph, where: s
             )
         found[name] = converted(np.asarray(arrays[source]), graph, name, where)
     return spread(graph, found)
+
+
+def _check_size(
+    arrays: Mapping[str, npt.NDArray[Any]],
+    graph: Graph,
+    sources: Mapping[str, str | None],
+    where: str,
+    bytes_max: int,
+) -> None:
+    """Refuses what would grow too large by its conversion, before any of it is made."""
+    total = 0
+    for name, source in sources.items():
+        if source is None or arrays[source].dtype.kind not in "biuf":
+            continue
+        wanted = graph.types[name].dtype
+        array = arrays[source]
+        if array.dtype.name != wanted and _may_fit(array.shape, graph.types[name].shape):
+            total += array.size * max(_width(wanted), array.itemsize)
+        if total > bytes_max:
+            raise InputError(
+                f"{where}: input {name!r} is {array.dtype}; as {wanted}, which the model reads, "
+                f"the inputs take {total} bytes, and at most {bytes_max} are made of this file",
+                hint=f"write {name!r} as {wanted}, or give fewer samples",
+            )
+
+
+def _width(dtype: str) -> int:
+    """Bytes of a number; those that NumPy lacks are narrow, and made of wider ones."""
+    try:
+        return np.dtype(dtype).itemsize
+    except TypeError:
+        return 4
 
 
 def converted(array: npt.NDArray[Any], graph: Graph, name: str, where: str) -> npt.NDArray[Any]:

@@ -59,11 +59,13 @@ class NpzLimits:
         total_bytes: Sum of the uncompressed sizes of all arrays that are read.
         array_count: Arrays in the file.
         directory_bytes: Size of the zip directory.
+        total_hint: What to do about a file with more than ``total_bytes``.
     """
 
     total_bytes: int = 1024 * MIB
     array_count: int = 256
     directory_bytes: int = MIB
+    total_hint: str = _SMALLER_HINT
 
 
 class _GuardedFile:
@@ -213,7 +215,7 @@ def _check_directory(
                 f"{path}: array {name!r} claims {info.file_size} bytes, {total} with those "
                 "before it; "
                 f"at most {limits.total_bytes} are read",
-                hint=_SMALLER_HINT,
+                hint=limits.total_hint,
             )
     return {name: info for name, info in members.items() if names is None or name in names}
 

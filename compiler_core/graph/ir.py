@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -102,11 +103,24 @@ class Graph:
 
     def producer(self, tensor: str) -> Node | None:
         """The node that computes ``tensor``; ``None`` for inputs and constants."""
-        for node in self.nodes:
-            if tensor in node.outputs:
-                return node
-        return None
+        return self._producers.get(tensor)
 
     def consumers(self, tensor: str) -> tuple[Node, ...]:
         """Nodes that read ``tensor``, in order."""
-        return tuple(node for node in self.nodes if tensor in node.inputs)
+        return self._consumers.get(tensor, ())
+
+    @cached_property
+    def _producers(self) -> Mapping[str, Node]:
+        found: dict[str, Node] = {}
+        for node in self.nodes:
+            for tensor in node.outputs:
+                found.setdefault(tensor, node)
+        return found
+
+    @cached_property
+    def _consumers(self) -> Mapping[str, tuple[Node, ...]]:
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for tensor in dict.fromkeys(node.inputs):
+                found.setdefault(tensor, []).append(node)
+        return {tensor: tuple(nodes) for tensor, nodes in found.items()}

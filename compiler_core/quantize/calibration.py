@@ -6,7 +6,7 @@ Ranges and means are those of all values; magnitudes are counted for an even sub
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from math import inf, isfinite
+from math import isfinite
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,7 @@ from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import check_samples, model_batch, runs, take
 from compiler_core.graph.session import FloatSession
 from compiler_core.graph.work import tensor_bytes
-from compiler_core.quantize.assemble import CPU
-from compiler_core.quantize.assignment import default_assignment
+from compiler_core.quantize.infinite_inputs import may_be_infinite
 from compiler_core.quantize.statistics import RunningStatistics, TensorRange
 
 Samples = Mapping[str, npt.NDArray[np.float32]]
@@ -25,7 +24,6 @@ Progress = Callable[[int, int], None]
 """Told how many samples are done, and of how many."""
 
 _BATCH = 8
-_MASKING = frozenset(["Add", "Min", "Where"])
 _BLOCK_BYTES = 1 << 29
 """Bytes of tensors that are computed at the same time; samples and tensors are split to fit."""
 _CHANNELS_MAX = 1 << 24
@@ -100,7 +98,7 @@ def gather(
             if isfinite(least) and isfinite(most):
                 continue
             unbounded.add(name)
-            if name in graph.inputs and not _may_be_infinite(graph, name, least, most):
+            if name in graph.inputs and not may_be_infinite(graph, name, least, most):
                 raise InputError(
                     f"tensor {name!r} is not finite for calibration samples {start} to "
                     f"{end - 1} (minimum {least}, maximum {most})",
@@ -114,15 +112,6 @@ def gather(
         size: known | dict.fromkeys(sorted(unbounded), TensorRange.UNBOUNDED)
         for size, known in found.items()
     }
-
-
-def _may_be_infinite(graph: Graph, name: str, least: float, most: float) -> bool:
-    """Whether an input may hold what int8 cannot: masks of -inf that are added, and anything that
-    only the CPU reads. Elsewhere it is a fault of the data."""
-    assignment = default_assignment(graph)
-    readers = {node.op for node in graph.consumers(name) if assignment[node.name] != CPU}
-    is_mask = least == -inf and isfinite(most)
-    return not readers or (is_mask and readers <= _MASKING)
 
 
 def _values(

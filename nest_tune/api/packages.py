@@ -28,6 +28,7 @@ from compiler_core.graph.sampling import check_samples
 from compiler_core.graph.simplify import simplify
 from compiler_core.package.manifest import QDQ_MODEL
 from compiler_core.package.reader import Package, read_package
+from compiler_core.quantize.infinite_inputs import require_finite
 from nest_tune.api.compiling import Compilation
 from nest_tune.api.values import Arrays, PathName, Progress, evaluation_of, samples_of
 from nest_tune.user_modules import allow_folder, working_folder
@@ -224,6 +225,7 @@ def evaluate(
         output=output,
     )
     given.check(exam)
+    require_finite(given, executable.signature, executable.views)
     allow_folder(working_folder())
     chosen = given.first(limit)
     backend: Backend

@@ -21,6 +21,7 @@ from compiler_core.configuration.configuration import Configuration, Subject, re
 from compiler_core.configuration.lock import Lock, LockedLayer
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.file_digest import file_digest
+from compiler_core.quantize.infinite_inputs import require_finite
 from compiler_core.targets.load import load_target
 from compiler_core.units.unit import Machine
 from nest_tune.ci.lock import (
@@ -260,6 +261,7 @@ def _examination(sources: Sources, model: FloatModel) -> tuple[Exam | None, Eval
         output=sources.judged_output or None,
     )
     data.check(exam)
+    require_finite(data, model.graph)
     if exam.kind is None:
         allow_folder(working_folder())
         load_own_metric(exam.metric)

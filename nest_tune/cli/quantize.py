@@ -210,6 +210,7 @@ def _samples(
     from compiler_core.accuracy.exam import make_exam
     from compiler_core.accuracy.samples import read_evaluation
     from compiler_core.graph.sampling import model_batch
+    from compiler_core.quantize.infinite_inputs import require_finite
 
     if path is None:
         raise InputError("there are no samples to measure with", hint="give --data eval.npz")
@@ -217,6 +218,7 @@ def _samples(
     labels = given.labels if labelled else None
     exam = make_exam(source.graph, None, labelled=labels is not None, output=output)
     given.check(exam)
+    require_finite(given, source.graph)
     runs = given.samples // batch
     wanted = min(runs, -(-limit // batch))
     starts = np.arange(wanted) * runs // wanted * batch

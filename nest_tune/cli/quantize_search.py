@@ -88,6 +88,7 @@ def search(
     from compiler_core.partition.configured import with_room
     from compiler_core.quantize.assignment import default_assignment
     from compiler_core.quantize.calibration_warnings import calibration_warnings
+    from compiler_core.quantize.infinite_inputs import require_finite
     from compiler_core.targets.load import load_target
     from compiler_core.targets.this_machine import require_npu
     from compiler_core.units.vta.legality.window_limits import buffer_limits
@@ -102,6 +103,7 @@ def search(
     given = read_evaluation(data, source.graph)
     labelled = given.labels is not None
     given.check(make_exam(source.graph, None, labelled=labelled, output=judged_output))
+    require_finite(given, source.graph)
     known = read_samples(calibration, source.graph)
     profile = stored_profile(
         source.graph,

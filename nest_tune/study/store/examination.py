@@ -9,6 +9,7 @@ from compiler_core.accuracy.exam import make_exam
 from compiler_core.accuracy.own_metric import load_own_metric
 from compiler_core.accuracy.samples import read_evaluation
 from compiler_core.compile.sources import FloatModel
+from compiler_core.quantize.infinite_inputs import require_finite
 from nest_tune.study.execution.candidates import Bench, Subjects
 from nest_tune.study.request.limits import check_goals
 from nest_tune.study.request.settings import StudySettings
@@ -33,6 +34,7 @@ def examined(settings: StudySettings, model: FloatModel) -> StudySettings:
         return replace(settings, metric=settings.metric or "top1")
     data = read_evaluation(Path(settings.evaluation), graph)
     data.check_inputs()
+    require_finite(data, graph)
     labelled = data.labels is not None
     metric = settings.metric or None
     exam = make_exam(graph, metric, labelled=labelled, output=settings.judged_output)

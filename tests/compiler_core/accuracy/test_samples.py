@@ -11,9 +11,11 @@ import pytest
 from compiler_core.accuracy.exam import make_exam
 from compiler_core.accuracy.samples import (
     evaluation_data,
+    first_row,
     has_labels,
     named_samples,
     read_evaluation,
+    read_samples,
 )
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node, TensorType
@@ -145,3 +147,49 @@ def test_infinite_inputs_are_left_to_the_model() -> None:
     masked = ROWS.copy()
     masked[0, 0] = -np.inf
     evaluation_data({"x": masked}, graph_of("a"), "f").check_inputs()
+
+
+def test_data_that_would_grow_in_the_types_of_the_model_are_refused_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.npz"
+    np.savez(path, x=np.zeros((100, 3), np.uint8))
+    monkeypatch.setattr("compiler_core.accuracy.samples._DATA_BYTES", 1200)
+    monkeypatch.setattr("compiler_core.accuracy.samples._GROWTH", 0)
+    assert read_samples(path, graph_of("a"))["a"].nbytes == 1200
+    monkeypatch.setattr("compiler_core.accuracy.samples._DATA_BYTES", 1199)
+    with pytest.raises(
+        InputError, match=r"is uint8; as float32, .* take 1200 bytes.* 1199"
+    ) as told:
+        read_samples(path, graph_of("a"))
+    assert told.value.hint == "write 'a' as float32, or give fewer samples"
+    # Large files may take more: what they hold is there.
+    monkeypatch.setattr("compiler_core.accuracy.samples._GROWTH", 4)
+    assert read_evaluation(path, graph_of("a")).samples == 100
+    # Arrays of the caller are their own matter.
+    assert named_samples({"x": np.zeros((1000, 3), np.uint8)}, graph_of("a"), "f")["a"].any() == 0
+
+
+def test_a_small_file_of_zeros_is_refused_before_it_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, x=np.zeros((1000, 3), np.float32))
+    monkeypatch.setattr("compiler_core.accuracy.samples._DATA_BYTES", 5000)
+    with pytest.raises(InputError, match=r"claims 12128 bytes.*at most 5000") as told:
+        read_samples(path, graph_of("a"))
+    assert "numpy.savez" in (told.value.hint or "")
+    np.savez(path, x=np.zeros((1000, 3), np.float32))
+    assert len(read_samples(path, graph_of("a"))["a"]) == 1000
+
+
+def test_the_first_wrong_row_is_found_by_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compiler_core.accuracy.samples._BLOCK", 5)
+    array = np.zeros((4, 3), np.float32)
+    assert first_row(array, np.isnan) is None
+    for at in range(array.size):
+        wrong = array.copy()
+        wrong.reshape(-1)[at] = np.nan
+        assert first_row(wrong, np.isnan) == at // 3
+    assert first_row(np.zeros((0, 3), np.float32), np.isnan) is None
+    assert first_row(np.array(["nan"]), np.isnan) is None

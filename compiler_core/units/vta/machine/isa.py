@@ -10,6 +10,7 @@ Bit positions: the field tables below. Source: VTA hardware 0.0.2, 128-bit instr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -121,14 +122,44 @@ MICRO_OP_DTYPE = np.dtype([("dst", np.int32), ("src", np.int32), ("wgt", np.int3
 MICRO_OP_FIELDS = {"dst": Field(10, 0), "src": Field(21, 11), "wgt": Field(31, 22)}
 
 
-def _extract(words: npt.NDArray[np.uint64], field: Field) -> npt.NDArray[np.int64]:
-    half, low = divmod(field.low, 64)
-    value = words[:, half] >> np.uint64(low)
-    value &= np.uint64((1 << field.width) - 1)
-    result = value.astype(np.int64)
-    if field.signed:
-        result -= (result >> (field.width - 1)) << field.width
-    return result
+class _Layout:
+    """Fields of one format, taken out of all instructions at once.
+
+    Args:
+        fields: By name.
+    """
+
+    def __init__(self, fields: Mapping[str, Field]) -> None:
+        halves, lows = zip(*(divmod(field.low, 64) for field in fields.values()), strict=True)
+        self.columns = np.array([COLUMN[name] for name in fields])
+        self._halves = np.array(halves)
+        self._lows = np.array(lows, np.uint64)
+        self._masks = np.array([(1 << field.width) - 1 for field in fields.values()], np.uint64)
+        self._signs = [
+            (index, field.width) for index, field in enumerate(fields.values()) if field.signed
+        ]
+
+    def extract(self, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+        """``int64[n, fields]`` of ``uint64[n, 2]`` words."""
+        values = ((words[:, self._halves] >> self._lows) & self._masks).astype(np.int64)
+        for index, width in self._signs:
+            values[:, index] -= (values[:, index] >> (width - 1)) << width
+        return values
+
+
+def _members(*opcodes: Opcode) -> npt.NDArray[np.bool_]:
+    """Which values of the opcode's field are among some, ``bool[8]``."""
+    members = np.zeros(1 << COMMON_FIELDS["opcode"].width, bool)
+    members[list(opcodes)] = True
+    return members
+
+
+_COMMON = _Layout(COMMON_FIELDS)
+_LAYOUTS = (
+    (_Layout(MEMORY_FIELDS), _members(Opcode.LOAD, Opcode.STORE)),
+    (_Layout(GEMM_FIELDS), _members(Opcode.GEMM)),
+    (_Layout(ALU_FIELDS), _members(Opcode.ALU)),
+)
 
 
 def as_words(instructions: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
@@ -147,20 +178,14 @@ def decode(instructions: npt.NDArray[np.uint8]) -> npt.NDArray[np.void]:
         Structured array ``[n]`` of :data:`INSTRUCTION_DTYPE`.
     """
     words = as_words(instructions)
-    decoded = np.zeros(len(words), INSTRUCTION_DTYPE)
-    for name, field in COMMON_FIELDS.items():
-        decoded[name] = _extract(words, field)
-    for opcodes, fields in (
-        ((Opcode.LOAD, Opcode.STORE), MEMORY_FIELDS),
-        ((Opcode.GEMM,), GEMM_FIELDS),
-        ((Opcode.ALU,), ALU_FIELDS),
-    ):
-        rows = np.flatnonzero(np.isin(decoded["opcode"], opcodes))
+    table = np.zeros((len(words), len(COLUMN)), np.int64)
+    table[:, _COMMON.columns] = _COMMON.extract(words)
+    opcodes = table[:, COLUMN["opcode"]]
+    for layout, members in _LAYOUTS:
+        rows = np.flatnonzero(members[opcodes])
         if rows.size:
-            selected = words[rows]
-            for name, field in fields.items():
-                decoded[name][rows] = _extract(selected, field)
-    return decoded
+            table[rows[:, None], layout.columns] = layout.extract(words[rows])
+    return table.view(INSTRUCTION_DTYPE).reshape(len(words))
 
 
 def encode(decoded: npt.NDArray[np.void]) -> npt.NDArray[np.uint8]:
