@@ -68,7 +68,9 @@ def plan_buffers(lifetimes: Iterable[Lifetime]) -> DramPlan:
     last = np.array([item.last for item in ordered], np.int64)
 
     def meeting(position: int) -> npt.NDArray[np.bool_]:
-        return (first[:position] <= last[position]) & (first[position] <= last[:position])
+        begun, open_ = first[:position] <= last[position], first[position] <= last[:position]
+        both: npt.NDArray[np.bool_] = begun & open_
+        return both
 
     return first_fit(ordered, meeting)
 
