@@ -1,0 +1,22 @@
+"""Weights of 4 bits, two to a byte: element ``2i`` in the low half, ``2i + 1`` in the high half.
+
+The whole tensor is packed in its own order; rows are not padded.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+
+def pack_int4(values: npt.NDArray[np.signedinteger[npt.NBitBase]]) -> npt.NDArray[np.uint8]:
+    """Packs integers from −8 to 7; an odd last half is zero."""
+    flat = np.asarray(values, np.int64).ravel() & 15
+    padded = np.append(flat, np.zeros(len(flat) % 2, np.int64))
+    return np.asarray(padded[0::2] | padded[1::2] << 4, np.uint8)
+
+
+def unpack_int4(packed: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.int8]:
+    """The inverse of :func:`pack_int4` for ``count`` integers."""
+    halves = np.stack((packed & 15, packed >> 4), axis=1).ravel()[:count].astype(np.int8)
+    return np.where(halves > 7, halves - 16, halves).astype(np.int8)
