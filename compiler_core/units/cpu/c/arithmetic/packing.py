@@ -5,11 +5,13 @@ The whole tensor is packed in its own order; rows are not padded.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 
-def pack_int4(values: npt.NDArray[np.signedinteger[npt.NBitBase]]) -> npt.NDArray[np.uint8]:
+def pack_int4(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Packs integers from −8 to 7; an odd last half is zero."""
     flat = np.asarray(values, np.int64).ravel() & 15
     padded = np.append(flat, np.zeros(len(flat) % 2, np.int64))

@@ -10,13 +10,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from compiler_core.units.cpu.c.arithmetic.fixed_point import Ints, requant, requant64, wrap32
 
-AnyInts = npt.NDArray[np.signedinteger[npt.NBitBase]]
+AnyInts = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Folders of generated sources: made, built, run and counted."""

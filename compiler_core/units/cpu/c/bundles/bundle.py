@@ -1,0 +1,158 @@
+"""Bundles: a folder of generated sources that builds, runs and checks itself.
+
+==================  ==========================================================
+file                what
+==================  ==========================================================
+``model.h``         the one function, sizes of arena, inputs and outputs
+``model.c``         kernels and their calls
+``weights.h/.c``    constants, all ``const``
+``main.c``          an example with an arena of its own
+``selftest.c``      inputs and expected outputs; compares every bit
+``Makefile``        ``all``, ``check``, ``clean``; ``model.mk`` for other projects
+``CMakeLists.txt``  the same; ``model.cmake`` for other projects
+``bundle.json``     sizes, kinds of operators, where values lie in the arena
+==================  ==========================================================
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from compiler_core.errors import InputError
+from compiler_core.files.whole_file import write_atomically
+from compiler_core.graph.ir import Graph
+from compiler_core.quantize.statistics import TensorRange
+from compiler_core.units.cpu.c.convert.convert import to_network
+from compiler_core.units.cpu.c.convert.options import Options
+from compiler_core.units.cpu.c.emit import extras
+from compiler_core.units.cpu.c.emit.sources import Sources, write_sources
+from compiler_core.units.cpu.c.network import Array, Network
+from compiler_core.units.cpu.c.plan.memory import MemoryPlan, plan_memory
+
+SCHEMA = "nest-tune/bundle/1"
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A model as C.
+
+    Attributes:
+        name: C name.
+        network: The operators, and the definition of the bits.
+        plan: Its memory.
+        sources: Text of the sources.
+    """
+
+    name: str
+    network: Network
+    plan: MemoryPlan
+    sources: Sources
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Sizes and the plan, as plain values."""
+        return {
+            "schema": SCHEMA,
+            "name": self.name,
+            "arena_bytes": self.plan.arena_bytes,
+            "arena_bound_bytes": self.plan.packing.bound,
+            "constant_bytes": self.sources.constant_bytes,
+            "operators": [{"name": name, "kind": kind} for name, kind in self.sources.steps],
+            "buffers": [
+                {
+                    "name": item.name,
+                    "offset": self.plan.packing.offsets[item.name],
+                    "size_bytes": item.size,
+                    "first": item.first,
+                    "last": item.last,
+                }
+                for item in self.plan.live
+            ],
+        }
+
+
+def make_bundle(
+    graph: Graph,
+    ranges: Mapping[str, TensorRange],
+    name: str,
+    options: Options | None = None,
+) -> Bundle:
+    """A model as C.
+
+    Args:
+        graph: Simplified.
+        ranges: Statistics of its activations.
+        name: C name of the model: see :func:`~compiler_core.units.cpu.c.emit.text.identifier`.
+        options: Decisions.
+
+    Raises:
+        InputError: A node cannot be written as C, or the name is none.
+    """
+    network = to_network(graph, ranges, options)
+    plan = plan_memory(network)
+    return Bundle(name, network, plan, write_sources(network, plan, name))
+
+
+def expected(network: Network, sample: Mapping[str, Array]) -> tuple[list[Array], list[Array]]:
+    """Inputs and outputs of one sample as the generated function takes and gives them.
+
+    Args:
+        network: The network.
+        sample: Array per graph input, in the order of the model's axes.
+    """
+    inputs = {
+        name: network.quantized(name, sample[network.values[name].source])
+        for name in network.inputs
+    }
+    found = network.run(inputs)
+    return [inputs[name] for name in network.inputs], [found[name] for name in network.outputs]
+
+
+def write_bundle(bundle: Bundle, folder: Path, samples: Sequence[Mapping[str, Array]]) -> None:
+    """Writes a bundle's files.
+
+    Args:
+        bundle: What to write.
+        folder: Made where it is absent.
+        samples: Of the self test, at least one: array per graph input.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    network, name = bundle.network, bundle.name
+    tests = [expected(network, sample) for sample in samples]
+    files = {
+        **bundle.sources.files,
+        "main.c": extras.example(network, name),
+        "selftest.c": extras.self_test(network, name, tests),
+        "Makefile": extras.makefile(),
+        "model.mk": extras.MAKE_FRAGMENT,
+        "model.cmake": extras.cmake_fragment(name),
+        "CMakeLists.txt": extras.cmake_lists(name),
+        "bundle.json": json.dumps(bundle.document, indent=1) + "\n",
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"folder {folder}: {error.strerror}") from error
+    for file, text in files.items():
+        write_atomically(folder / file, partial(_write, text=text))
+
+
+def _write(stream: IO[bytes], *, text: str) -> None:
+    stream.write(text.encode())
+
+
+def zeros(graph: Graph) -> dict[str, Array]:
+    """A sample of zeros, for models without data."""
+    return {
+        name: np.zeros([size or 1 for size in graph.types[name].shape or ()], np.float32)
+        for name in graph.inputs
+    }

@@ -1,0 +1,1 @@
+"""From graphs and statistics of their activations to networks."""

@@ -1,0 +1,214 @@
+"""A network while it grows: where the graph's tensors lie, in which order of axes and type.
+
+| symbol | meaning |
+|---|---|
+| axes | per axis in memory, the axis of the tensor; ``(0, 2, 3, 1)``: channel last |
+| place | one value that holds a tensor: the same tensor may have several, of other axes or types |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from compiler_core.graph.ir import Graph, Node
+from compiler_core.quantize.affine import activation_type
+from compiler_core.quantize.scheme import Scales
+from compiler_core.quantize.statistics import TensorRange
+from compiler_core.units.cpu.c.convert.options import Options
+from compiler_core.units.cpu.c.network import FLOAT, Array, Operator, Type, Value
+from compiler_core.units.cpu.c.operators.moves import Block, Copy, View, row_steps
+from compiler_core.units.cpu.c.operators.real import Dequantize, Quantize
+
+Axes = tuple[int, ...]
+
+
+class Refusal(Exception):  # noqa: N818
+    """A node cannot become an operator of this kind; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A value that holds a tensor, and the order of its axes."""
+
+    value: Value
+    axes: Axes
+
+
+class Builder:
+    """What handlers of nodes add operators to.
+
+    Args:
+        graph: The model, simplified, with all shapes known.
+        ranges: Statistics per tensor; may be empty for float networks.
+        options: See :class:`Options`.
+        types: Types of tensors that are fixed already, by tensor.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        ranges: Mapping[str, TensorRange],
+        options: Options,
+        types: Mapping[str, Type],
+    ) -> None:
+        self.graph = graph
+        self.options = options
+        self.values: dict[str, Value] = {}
+        self.constants: dict[str, Array] = {}
+        self.operators: list[Operator] = []
+        self.places: dict[str, list[Place]] = {}
+        self.node: Node | None = None
+        self._ranges = ranges
+        self._types = dict(types)
+
+    def shape(self, tensor: str) -> tuple[int, ...]:
+        """Shape of the model's tensor.
+
+        Raises:
+            Refusal: It is not known in full.
+        """
+        known = self.graph.types.get(tensor)
+        if known is None or known.shape is None or any(size is None for size in known.shape):
+            raise Refusal(f"the shape of {tensor!r} is not fixed")
+        shape = tuple(int(size) for size in known.shape if size is not None)
+        if not all(shape):
+            raise Refusal(f"{tensor!r} of shape {shape} has no elements")
+        return shape
+
+    def constant(self, tensor: str) -> Array:
+        """A constant that a node needs at compile time.
+
+        Raises:
+            Refusal: It is computed.
+        """
+        found = self.graph.constants.get(tensor)
+        if found is None:
+            raise Refusal(f"{tensor!r} is not constant")
+        return found
+
+    def type_of(self, tensor: str) -> Type:
+        """The integers of a tensor.
+
+        Raises:
+            Refusal: There are no statistics of it, or it is not finite.
+        """
+        if tensor not in self._types:
+            known = self._ranges.get(tensor)
+            if known is None or not known.bounded:
+                raise Refusal(f"there are no finite statistics of {tensor!r}")
+            self._types[tensor] = int8_type(known, self.options)
+        return self._types[tensor]
+
+    def input(self, tensor: str, axes: Axes) -> Place:
+        """A graph input, placed when it is first asked for, in the order that is wanted."""
+        if not self.options.channels_last:
+            axes = tuple(range(len(axes)))
+        if self.graph.types[tensor].dtype != "float32":
+            dtype = self.graph.types[tensor].dtype
+            raise Refusal(f"input {tensor!r} is {dtype}; float32 is supported")
+        is_float = self.options.float_ports or self.options.precision == "float32"
+        kind = FLOAT if is_float else self.type_of(tensor)
+        return self.place(tensor, axes, kind)
+
+    def place(self, tensor: str, axes: Axes, kind: Type) -> Place:
+        """A new value for a tensor, in the given order and type."""
+        shape = self.shape(tensor)
+        value = self.value(tensor, tuple(shape[axis] for axis in axes), kind)
+        found = Place(value, axes)
+        self.places.setdefault(tensor, []).append(found)
+        return found
+
+    def value(self, source: str, shape: tuple[int, ...], kind: Type) -> Value:
+        """A new value."""
+        name = f"v{len(self.values)}"
+        self.values[name] = Value(name, source, shape, kind)
+        return self.values[name]
+
+    def add(self, operator: Operator) -> None:
+        """Puts an operator behind the others."""
+        self.operators.append(operator)
+
+    @property
+    def label(self) -> str:
+        """Name of the node that is converted."""
+        return self.node.name if self.node is not None else "port"
+
+    def moved(self, place: Place, axes: Axes) -> Place:
+        """The same elements in another order of axes: a view where nothing moves."""
+        if place.axes == axes:
+            return place
+        order = [place.axes.index(axis) for axis in axes]
+        old = place.value
+        value = self.value(old.source, tuple(old.shape[i] for i in order), old.type)
+        steps = row_steps(old.shape)
+        moved = Block(0, 0, 0, value.shape, tuple(steps[i] for i in order), row_steps(value.shape))
+        block = moved.simplified()
+        if len(block.sizes) == 0 or (len(block.sizes) == 1 and block.steps == (1,)):
+            self.add(View(self.label, (old.name,), value.name))
+        else:
+            self.add(Copy(self.label, (old.name,), value.name, value.size, (block,), None))
+        return Place(value, axes)
+
+    def viewed(self, value: Value, shape: tuple[int, ...]) -> Value:
+        """The same memory in another shape."""
+        if value.shape == shape:
+            return value
+        found = self.value(value.source, shape, value.type)
+        self.add(View(self.label, (value.name,), found.name))
+        return found
+
+    def converted(self, place: Place, kind: Type) -> Place:
+        """The same tensor in another type: integers from float32 or back."""
+        if place.value.type == kind:
+            return place
+        old = place.value
+        value = self.value(old.source, old.shape, kind)
+        if kind.is_float:
+            self.add(Dequantize(self.label, (old.name,), value.name, old.type))
+        else:
+            self.add(Quantize(self.label, (old.name,), value.name, kind))
+        return Place(value, place.axes)
+
+    def held(self, tensor: str, array: Array, kind: Type) -> Value:
+        """A constant as a value, quantized where ``kind`` is of integers."""
+        value = self.value(tensor, array.shape, kind)
+        self.constants[value.name] = kind.quantize(array)
+        return value
+
+
+def int8_type(known: TensorRange, options: Options) -> Type:
+    """int8 with a zero point for a tensor's statistics."""
+    found = activation_type(known, Scales.ASYMMETRIC, options.activation_range)
+    if found.dtype == "uint8":
+        return Type("int8", found.scale, found.zero_point - 128)
+    return Type("int8", found.scale, found.zero_point)
+
+
+def constant_type(array: Array) -> Type:
+    """int8 with a zero point for the values of a constant."""
+    low, high = float(min(array.min(), 0)), float(max(array.max(), 0))
+    found = activation_type(TensorRange(low, high), Scales.ASYMMETRIC, Options().activation_range)
+    if found.dtype == "uint8":
+        return Type("int8", found.scale, found.zero_point - 128)
+    return Type("int8", found.scale, found.zero_point)
+
+
+def channels_last(rank: int) -> Axes:
+    """Axes of an image, or of a row, with its channel last; of other ranks as they are."""
+    if rank in (3, 4):
+        return (0, *range(2, rank), 1)
+    return tuple(range(rank))
+
+
+def finite(array: Array, what: str) -> Array:
+    """A constant of float32 that is finite.
+
+    Raises:
+        Refusal: It is not.
+    """
+    if array.dtype != np.float32 or not np.isfinite(array).all():
+        raise Refusal(f"{what} is not of finite float32 numbers")
+    return array

@@ -1,0 +1,205 @@
+"""The way from a graph to a network: every node by the handler of its operator.
+
+A node becomes an integer operator where it has one, else one in float32 between conversions; what
+has neither is refused with its name and the reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+
+from compiler_core.errors import InputError
+from compiler_core.graph.ir import Graph, Node
+from compiler_core.quantize.statistics import TensorRange
+from compiler_core.units.cpu.c.convert import pointwise, resize, shapes, weighted
+from compiler_core.units.cpu.c.convert.builder import Builder, Refusal, int8_type
+from compiler_core.units.cpu.c.convert.options import Options
+from compiler_core.units.cpu.c.convert.sources import Sources
+from compiler_core.units.cpu.c.convert.unary import Functions
+from compiler_core.units.cpu.c.network import FLOAT, Network, Operator, Type
+
+_COMPUTING: dict[str, Callable[..., None]] = {
+    "Add": pointwise.pair,
+    "AveragePool": pointwise.pool,
+    "Concat": shapes.concat,
+    "Conv": weighted.convolution,
+    "ConvTranspose": weighted.transposed_convolution,
+    "Dense": weighted.dense,
+    "Div": pointwise.pair,
+    "Gemm": weighted.dense,
+    "GlobalAveragePool": pointwise.global_pool,
+    "GlobalMaxPool": pointwise.global_pool,
+    "LayerNormalization": pointwise.normalization,
+    "MatMul": weighted.dense,
+    "Max": pointwise.pair,
+    "MaxPool": pointwise.pool,
+    "Min": pointwise.pair,
+    "Mul": pointwise.pair,
+    "ReduceMax": pointwise.reduction,
+    "ReduceMean": pointwise.reduction,
+    "ReduceMin": pointwise.reduction,
+    "ReduceSum": pointwise.reduction,
+    "Softmax": pointwise.softmax,
+    "Sub": pointwise.pair,
+}
+"""Handlers with an integer and a float32 form."""
+
+_MOVING: dict[str, Callable[[Sources, Node], None]] = {
+    "DepthToSpace": shapes.shuffle,
+    "Dropout": shapes.identity,
+    "Expand": shapes.expand,
+    "Flatten": shapes.reshape,
+    "Gather": shapes.gather,
+    "Identity": shapes.identity,
+    "Pad": shapes.pad,
+    "Reshape": shapes.reshape,
+    "Resize": resize.resize,
+    "Slice": shapes.slice_,
+    "SpaceToDepth": shapes.shuffle,
+    "Split": shapes.split,
+    "Squeeze": shapes.reshape,
+    "Tile": shapes.expand,
+    "Transpose": shapes.transpose,
+    "Unsqueeze": shapes.reshape,
+    "Upsample": resize.resize,
+}
+"""Handlers of what keeps the type of its input."""
+
+SAME_TYPE = frozenset({*_MOVING, "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"})
+"""Operators whose result has the integers of their first input."""
+
+
+def to_network(
+    graph: Graph, ranges: Mapping[str, TensorRange], options: Options | None = None
+) -> Network:
+    """The network of a graph.
+
+    Args:
+        graph: Simplified, of one sample.
+        ranges: Statistics of its activations; may be empty for a float32 network.
+        options: Decisions; the defaults where ``None``.
+
+    Raises:
+        InputError: A node cannot be expressed; the message names it and the reasons.
+    """
+    options = options or Options()
+    _check_names(graph, options)
+    types = joined_types(graph, ranges, options) if options.precision == "int8" else {}
+    builder = Builder(graph, ranges, options, types)
+    sources = Sources(builder, Functions(graph), pointwise.real_pair)
+    for node in graph.nodes:
+        if len(node.outputs) == 1 and node.output in sources.functions:
+            continue  # becomes a value when somebody asks for it
+        builder.node = node
+        _convert(sources, node)
+    builder.node = None
+    return _finished(sources)
+
+
+def _check_names(graph: Graph, options: Options) -> None:
+    known = {node.name for node in graph.nodes}
+    for name in (*options.weight_bits, *sorted(options.float_layers)):
+        if name not in known:
+            raise InputError(f"the model has no node {name!r}")
+
+
+def _convert(sources: Sources, node: Node) -> None:
+    ways: list[tuple[str, Callable[[Sources, Node], None]]] = []
+    if not (node.domain and node.op != "Dense") and not node.opaque:
+        if node.op in _COMPUTING:
+            handler = _COMPUTING[node.op]
+            options = sources.builder.options
+            if options.precision == "int8" and node.name not in options.float_layers:
+                ways.append(("int8", partial(handler, is_float=False)))
+            ways.append(("float32", partial(handler, is_float=True)))
+        elif node.op in _MOVING:
+            ways.append(("any type", _MOVING[node.op]))
+    reasons = []
+    for label, way in ways:
+        try:
+            way(sources, node)
+            return
+        except Refusal as refusal:
+            reasons.append(f"in {label}, {refusal}")
+            sources.builder.places.pop(node.output, None)
+    why = "; ".join(reasons) or "there is no kernel for this operator"
+    raise InputError(
+        f"node {node.name!r} ({node.op}) cannot be written as C: {why}",
+        hint="docs/howto/microcontroller.md lists the operators",
+    )
+
+
+def joined_types(
+    graph: Graph, ranges: Mapping[str, TensorRange], options: Options
+) -> dict[str, Type]:
+    """Types of tensors that flow into a Concat alone: that of its result, so that it only copies.
+
+    What keeps the type of its input hands the wish on to it.
+    """
+    uses: dict[str, int] = dict.fromkeys(graph.outputs, 2)
+    for node in graph.nodes:
+        for name in node.inputs:
+            uses[name] = uses.get(name, 0) + 1
+    found: dict[str, Type] = {}
+    for node in reversed(graph.nodes):
+        wish = found.get(node.output)
+        if node.op == "Concat":
+            known = ranges.get(node.output)
+            if wish is None and (known is None or not known.bounded):
+                continue
+            kind = wish or int8_type(ranges[node.output], options)
+            wanted = {name: kind for name in node.inputs if uses[name] == 1}
+        elif wish is not None and node.op in SAME_TYPE and uses[node.inputs[0]] == 1:
+            wanted = {node.inputs[0]: wish}
+        else:
+            continue
+        found |= {name: kind for name, kind in wanted.items() if name not in graph.inputs}
+    return found
+
+
+def _finished(sources: Sources) -> Network:
+    """The network of what the outputs need."""
+    builder = sources.builder
+    graph, options = builder.graph, builder.options
+    outputs, axes = [], {}
+    for tensor in graph.outputs:
+        try:
+            place = sources.any(tensor)
+            if not options.channels_last:
+                place = sources.laid_out(tensor, tuple(range(len(place.axes))))
+            if options.float_ports:
+                place = sources.real(tensor, place.axes)
+        except Refusal as refusal:
+            raise InputError(f"output {tensor!r} cannot be written as C: {refusal}") from refusal
+        outputs.append(place.value.name)
+        axes[place.value.name] = place.axes
+    inputs = []
+    for tensor in graph.inputs:
+        places = builder.places.get(tensor)
+        rank = len(graph.types[tensor].shape or ())
+        place = places[0] if places else builder.place(tensor, tuple(range(rank)), FLOAT)
+        inputs.append(place.value.name)
+        axes.setdefault(place.value.name, place.axes)
+    operators = _needed(builder.operators, set(outputs))
+    used = {*inputs, *outputs}
+    used.update(name for item in operators for name in (*item.inputs, item.output))
+    return Network(
+        graph.name,
+        {name: value for name, value in builder.values.items() if name in used},
+        tuple(inputs),
+        tuple(outputs),
+        axes,
+        operators,
+        {name: array for name, array in builder.constants.items() if name in used},
+    )
+
+
+def _needed(operators: list[Operator], wanted: set[str]) -> tuple[Operator, ...]:
+    kept = []
+    for operator in reversed(operators):
+        if operator.output in wanted:
+            kept.append(replace(operator))  # type: ignore[type-var]
+            wanted.update(operator.inputs)
+    return tuple(reversed(kept))

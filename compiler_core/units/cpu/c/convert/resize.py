@@ -1,0 +1,119 @@
+"""The handler of Resize: one step along each axis that changes.
+
+Source: the definition of Resize in ONNX, operator set 19.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.graph.ir import Node
+from compiler_core.units.cpu.c.convert.builder import Place, Refusal
+from compiler_core.units.cpu.c.convert.shapes import no_clamp
+from compiler_core.units.cpu.c.convert.sources import Sources
+from compiler_core.units.cpu.c.network import Value
+from compiler_core.units.cpu.c.operators.moves import LINEAR_BITS, Interpolate, Take
+
+_COORDINATES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
+
+
+def resize(sources: Sources, node: Node) -> None:
+    """Resize (and Upsample) by nearest elements or linear interpolation."""
+    no_clamp(node)
+    builder = sources.builder
+    mode = _text(node, "mode", "nearest")
+    coordinates = _text(node, "coordinate_transformation_mode", "half_pixel")
+    if node.op == "Upsample":
+        coordinates = "asymmetric"
+    if mode not in ("nearest", "linear") or coordinates not in _COORDINATES:
+        raise Refusal(f"mode {mode!r} with coordinates {coordinates!r} is not supported")
+    if node.attributes.get("antialias") or node.attributes.get("axes") is not None:
+        raise Refusal("antialias and axes are not supported")
+    shape, result = builder.shape(node.inputs[0]), builder.shape(node.output)
+    scales = _scales(sources, node, shape, result)
+    place = sources.any(node.inputs[0], (0, 2, 3, 1) if len(shape) == 4 else None)
+    value = place.value
+    for axis, (old, new, scale) in enumerate(zip(shape, result, scales, strict=True)):
+        if old == new and scale == 1:
+            continue
+        where = _source(np.arange(new), old, new, scale, coordinates)
+        value = _along(sources, node, value, place.axes.index(axis), where, mode, old)
+    builder.places.setdefault(node.output, []).append(Place(value, place.axes))
+
+
+def _text(node: Node, name: str, default: str) -> str:
+    value = node.attributes.get(name, default)
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _scales(
+    sources: Sources, node: Node, shape: tuple[int, ...], result: tuple[int, ...]
+) -> list[float]:
+    position = 1 if node.op == "Upsample" else 2
+    name = node.inputs[position] if len(node.inputs) > position else ""
+    if name:
+        found = sources.builder.constant(name).ravel().tolist()
+        if len(found) == len(shape):
+            return [float(value) for value in found]
+        if found:
+            raise Refusal("it has not one scale per axis")
+    if _text(node, "keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise Refusal("it keeps the aspect ratio")
+    return [new / old for old, new in zip(shape, result, strict=True)]
+
+
+def _source(
+    index: npt.NDArray[np.int64], old: int, new: int, scale: float, coordinates: str
+) -> npt.NDArray[np.float64]:
+    """Where output indices lie in the input."""
+    if coordinates == "asymmetric":
+        return np.asarray(index / scale)
+    if coordinates == "align_corners":
+        return np.asarray(index * (old - 1) / (new - 1)) if new > 1 else np.zeros(new)
+    if coordinates == "pytorch_half_pixel" and new == 1:
+        return np.zeros(new)
+    return np.asarray((index + 0.5) / scale - 0.5)
+
+
+def _along(
+    sources: Sources,
+    node: Node,
+    value: Value,
+    axis: int,
+    where: npt.NDArray[np.float64],
+    mode: str,
+    old: int,
+) -> Value:
+    builder = sources.builder
+    shape = (*value.shape[:axis], len(where), *value.shape[axis + 1 :])
+    found = builder.value(node.output, shape, value.type)
+    names = (value.name,), found.name
+    sizes = (prod(value.shape[:axis]), old, prod(value.shape[axis + 1 :]))
+    if mode == "nearest":
+        chosen = np.clip(_nearest(where, node), 0, old - 1).astype(np.int32)
+        builder.add(Take(node.name, *names, sizes, chosen))
+        return found
+    inside = np.clip(where, 0, old - 1)
+    low = np.floor(inside).astype(np.int32)
+    high = np.minimum(low + 1, old - 1).astype(np.int32)
+    share = inside - low
+    if value.type.is_float:
+        weights = share.astype(np.float32)
+    else:
+        weights = np.rint(share * (1 << LINEAR_BITS)).astype(np.int32)
+    builder.add(Interpolate(node.name, *names, sizes, low, high, weights))
+    return found
+
+
+def _nearest(where: npt.NDArray[np.float64], node: Node) -> npt.NDArray[np.float64]:
+    mode = _text(node, "nearest_mode", "round_prefer_floor")
+    if node.op == "Upsample" or mode == "floor":
+        return np.asarray(np.floor(where))
+    if mode == "ceil":
+        return np.asarray(np.ceil(where))
+    if mode == "round_prefer_ceil":
+        return np.asarray(np.floor(where + 0.5))
+    return np.asarray(np.ceil(where - 0.5))

@@ -1,0 +1,102 @@
+"""Weights, biases and factors of weighted operators in integers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.units.cpu.c.arithmetic.fixed_point import quantized_factor
+from compiler_core.units.cpu.c.arithmetic.weighted import Requantization
+from compiler_core.units.cpu.c.convert.builder import Refusal
+from compiler_core.units.cpu.c.network import Type
+
+_LEAST_SCALE = 2.0**-60
+_MOST_BIAS = 2.0**30
+"""A bias stays below a half of int32, the products have the rest."""
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerWeights:
+    """Weights of an operator.
+
+    Attributes:
+        weights: ``int8[O, ...]``.
+        bias: ``int64[O]``, of scale input times weight.
+        scaling: From accumulators to the result.
+    """
+
+    weights: npt.NDArray[np.int8]
+    bias: npt.NDArray[np.int64]
+    scaling: Requantization
+
+
+def integer_weights(
+    weight: npt.NDArray[np.float32],
+    bias: npt.NDArray[np.float32] | None,
+    bits: int,
+    source: Type,
+    result: Type,
+    clip: tuple[float, float] | None,
+) -> IntegerWeights:
+    """Symmetric integers per output channel.
+
+    Args:
+        weight: ``[O, ...]``, finite.
+        bias: ``[O]``, finite.
+        bits: 8 or 4.
+        source, result: Types of the activations.
+        clip: Clamp of real results.
+
+    Raises:
+        Refusal: Sums may exceed 32 bits.
+    """
+    flat = weight.reshape(len(weight), -1).astype(np.float64)
+    most = 2 ** (bits - 1) - 1
+    largest = np.abs(flat).max(axis=1, initial=0)
+    scales = np.where(largest > 0, largest / most, 1.0)
+    offsets = np.zeros(len(flat)) if bias is None else bias.astype(np.float64)
+    # A channel of small weights and a large bias gets coarser weights, so that the bias fits.
+    scales = np.maximum(scales, np.abs(offsets) / (source.scale * _MOST_BIAS))
+    scales = np.maximum(scales, _LEAST_SCALE).astype(np.float32).astype(np.float64)
+    integers = np.clip(np.rint(flat / scales[:, None]), -most, most)
+    whole_bias = np.rint(offsets / (source.scale * scales)).astype(np.int64)
+    check_sums(integers, whole_bias, source)
+    factors = [quantized_factor(source.scale * scale / result.scale) for scale in scales]
+    low, high = clamp(result, clip)
+    scaling = Requantization(
+        np.array([multiplier for multiplier, _ in factors], np.int64),
+        np.array([shift for _, shift in factors], np.int64),
+        result.zero_point,
+        low,
+        high,
+    )
+    return IntegerWeights(integers.astype(np.int8).reshape(weight.shape), whole_bias, scaling)
+
+
+def check_sums(
+    integers: npt.NDArray[np.float64], bias: npt.NDArray[np.int64], source: Type
+) -> None:
+    """Proves that no sum of a channel leaves int32.
+
+    Raises:
+        Refusal: One may.
+    """
+    low, high = source.limits
+    farthest = max(high - source.zero_point, source.zero_point - low)
+    sums = np.abs(integers).sum(axis=1) * farthest + np.abs(bias)
+    if (sums >= 2.0**31).any():
+        raise Refusal(f"sums of channel {int(np.argmax(sums))} may exceed 32 bits")
+
+
+def clamp(result: Type, clip: tuple[float, float] | None) -> tuple[int, int]:
+    """Integers between which a result is clamped."""
+    low, high = result.limits
+    if clip is None:
+        return low, high
+    found = [
+        int(np.clip(np.rint(np.clip(end / result.scale, -1e9, 1e9)) + result.zero_point, low, high))
+        for end in clip
+    ]
+    return found[0], max(found)

@@ -1,0 +1,138 @@
+"""What the calls of a network need around them: constants, structures, pointers, kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from compiler_core.errors import InputError
+from compiler_core.units.cpu.c.emit.text import C_TYPES, number
+from compiler_core.units.cpu.c.network import Array, Network, Operator
+from compiler_core.units.cpu.c.plan.memory import SCRATCH, MemoryPlan
+
+_MOST = (1 << 31) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """An array in ``weights.c``.
+
+    Attributes:
+        name: C name.
+        dtype: Element type.
+        array: Its elements.
+    """
+
+    name: str
+    dtype: str
+    array: Array
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes in flash."""
+        return self.array.size * np.dtype(self.dtype).itemsize
+
+
+class Context:
+    """Collects what calls ask for.
+
+    Args:
+        name: C name of the model.
+        network: What is written.
+        plan: Its memory.
+    """
+
+    def __init__(self, name: str, network: Network, plan: MemoryPlan) -> None:
+        self.name = name
+        self.network = network
+        self.plan = plan
+        self.constants: dict[tuple[str, bytes], Constant] = {}
+        self.structures: dict[tuple[str, str], str] = {}
+        self.kernels: dict[str, None] = {}
+        self.step = 0
+        for value in network.values.values():
+            if value.size_bytes > _MOST:
+                raise InputError(
+                    f"tensor {value.source!r} takes {value.size_bytes} bytes; "
+                    f"generated C indexes at most {_MOST}"
+                )
+
+    def kernel(self, name: str) -> str:
+        """Asks for a kernel by the name of its file; gives that of its function."""
+        self.kernels[name] = None
+        return f"nt_{name}"
+
+    def constant(self, array: Array, dtype: str) -> str:
+        """C name of an array of constants; equal ones are one."""
+        data = np.ascontiguousarray(array).astype(dtype)
+        if data.nbytes > _MOST:
+            raise InputError(f"an array of weights takes {data.nbytes} bytes; at most {_MOST}")
+        key = dtype, data.tobytes()
+        if key not in self.constants:
+            name = f"{self.name}_c{len(self.constants)}"
+            self.constants[key] = Constant(name, dtype, data)
+        return self.constants[key].name
+
+    def structure(self, kind: str, fields: str) -> str:
+        """Address of a constant structure with fields as an initializer."""
+        key = kind, fields
+        if key not in self.structures:
+            self.structures[key] = f"p{len(self.structures)}"
+        return f"&{self.structures[key]}"
+
+    def pointer(self, value: str) -> str:
+        """Where a value lies, as an expression of its type."""
+        home = self.plan.home[value]
+        if home in self.network.constants:
+            array = self.network.constants[home]
+            return self.constant(array, self.network.values[home].type.dtype)
+        if home in self.network.inputs:
+            return f"input{self.network.inputs.index(home)}"
+        direct = self._outputs().get(home)
+        if direct is not None:
+            return direct
+        dtype = self.network.values[value].type.dtype
+        return place(dtype, self.plan.packing.offsets[home])
+
+    def scratch(self, dtype: str) -> str:
+        """The buffer of the operator that is written."""
+        return place(dtype, self.plan.packing.offsets[f"{SCRATCH}{self.step}"])
+
+    def _outputs(self) -> Mapping[str, str]:
+        return {
+            self.plan.home[name]: f"output{position}"
+            for position, name in enumerate(self.network.outputs)
+            if name not in self.plan.copied
+        }
+
+    def inputs(self, operator: Operator) -> list[str]:
+        """Pointers of an operator's inputs."""
+        return [self.pointer(name) for name in operator.inputs]
+
+    def size(self, value: str) -> int:
+        """Elements of a value."""
+        return self.network.values[value].size
+
+    def shape(self, value: str) -> tuple[int, ...]:
+        """Shape of a value."""
+        return self.network.values[value].shape
+
+    def dtype(self, value: str) -> str:
+        """Element type of a value."""
+        return self.network.values[value].type.dtype
+
+
+def place(dtype: str, offset: int) -> str:
+    """A place of the arena."""
+    at = f"(memory + {offset})" if offset else "memory"
+    return f"({C_TYPES[dtype]} *)(void *){at}"
+
+
+def numbers(*values: int) -> str:
+    """An initializer of integers of 32 bits."""
+    for value in values:
+        if not -(1 << 31) <= value < 1 << 31:
+            raise InputError(f"a parameter is {value}; generated C has 32 bits")
+    return "{" + ", ".join(number(value, "int32") for value in values) + "}"

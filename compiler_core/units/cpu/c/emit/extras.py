@@ -1,0 +1,174 @@
+"""What surrounds the sources of a network: an example, a self test, build files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from compiler_core.units.cpu.c.emit.text import C_TYPES, rows
+from compiler_core.units.cpu.c.network import Array, Network
+
+FLAGS = "-std=c99 -ffp-contract=off"
+"""What the bits depend on: no contraction of products and sums."""
+
+
+def example(network: Network, name: str) -> str:
+    """A ``main.c`` with an arena of its own."""
+    upper = name.upper()
+    buffers, arguments = [], ["arena"]
+    for kind, names in (("input", network.inputs), ("output", network.outputs)):
+        for position, value in enumerate(names):
+            dtype = C_TYPES[network.values[value].type.dtype]
+            size = f"{upper}_{kind.upper()}{position}_SIZE"
+            buffers.append(f"static {dtype} {kind}{position}[{size}];")
+            arguments.append(f"{kind}{position}")
+    return "\n".join(
+        [
+            f"/* Example of {name}: one run on an input of zeros. */",
+            "#include <stdio.h>",
+            "",
+            '#include "model.h"',
+            "",
+            "/* Any memory does that is aligned; a union of what needs most is portable C99. */",
+            "static union {",
+            f"  unsigned char bytes[{upper}_ARENA_BYTES + {upper}_ARENA_ALIGNMENT];",
+            "  double aligned;",
+            "} memory;",
+            *buffers,
+            "",
+            "int main(void) {",
+            "  unsigned char *arena = memory.bytes;",
+            f"  arena += (0u - (uintptr_t)arena) & ({upper}_ARENA_ALIGNMENT - 1u);",
+            f"  int status = {name}_run({', '.join(arguments)});",
+            '  printf("status %d, first output %g\\n", status, (double)output0[0]);',
+            "  return status;",
+            "}",
+            "",
+        ]
+    )
+
+
+def self_test(
+    network: Network, name: str, samples: Sequence[tuple[Sequence[Array], Sequence[Array]]]
+) -> str:
+    """A ``selftest.c`` that compares every bit, from two arenas of different contents.
+
+    Args:
+        network: The network.
+        name: C name of the model.
+        samples: Inputs and expected outputs, in the order of the network's.
+    """
+    upper = name.upper()
+    data: list[str] = []
+    calls: list[str] = []
+    for kind, names in (("input", network.inputs), ("output", network.outputs)):
+        for position, value in enumerate(names):
+            dtype = network.values[value].type.dtype
+            size = f"{upper}_{kind.upper()}{position}_SIZE"
+            what = "input" if kind == "input" else "expected"
+            side = 0 if kind == "input" else 1
+            data.append(
+                f"static const {C_TYPES[dtype]} {what}{position}[{len(samples)}][{size}] = {{"
+            )
+            for sample in samples:
+                data.append(f"  {{{rows(sample[side][position], dtype)}}},")
+            data.append("};")
+            if kind == "output":
+                data.append(f"static {C_TYPES[dtype]} output{position}[{size}];")
+            calls.append(f"input{position}[sample]" if kind == "input" else f"output{position}")
+    checks = [
+        f"      if (memcmp(output{i}, expected{i}[sample], sizeof output{i}) != 0) wrong = 1;"
+        for i in range(len(network.outputs))
+    ]
+    return "\n".join(
+        [
+            f"/* Self test of {name}: every bit of {len(samples)} samples. */",
+            "#include <stdint.h>",
+            "#include <stdio.h>",
+            "#include <string.h>",
+            "",
+            '#include "model.h"',
+            "",
+            "static union {",
+            f"  unsigned char bytes[{upper}_ARENA_BYTES + {upper}_ARENA_ALIGNMENT];",
+            "  double aligned;",
+            "} memory;",
+            *data,
+            "",
+            "int main(void) {",
+            "  unsigned char *arena = memory.bytes;",
+            "  int equal = 0, sample;",
+            f"  arena += (0u - (uintptr_t)arena) & ({upper}_ARENA_ALIGNMENT - 1u);",
+            f"  for (sample = 0; sample < {len(samples)}; sample++) {{",
+            "    int wrong = 0, pass;",
+            "    for (pass = 0; pass < 2; pass++) {",
+            f"      memset(arena, pass ? 0xA5 : 0, {upper}_ARENA_BYTES);",
+            f"      if ({name}_run(arena, {', '.join(calls)}) != 0) wrong = 1;",
+            *checks,
+            "    }",
+            "    equal += !wrong;",
+            "  }",
+            f'  printf("{name}: %d of {len(samples)} samples equal\\n", equal);',
+            f"  return equal == {len(samples)} ? 0 : 1;",
+            "}",
+            "",
+        ]
+    )
+
+
+def makefile(flags: str = "") -> str:
+    """A Makefile with ``all``, ``check`` and ``clean``; ``CC`` and ``CFLAGS`` are honoured."""
+    return (
+        f"""# Builds the model, its example and its self test for this machine.
+CC ?= cc
+CFLAGS ?= -O2
+include model.mk
+
+all: main selftest
+
+main: main.c $(MODEL_SOURCES) model.h weights.h
+	$(CC) $(MODEL_FLAGS) $(CFLAGS) -o $@ main.c $(MODEL_SOURCES)
+
+selftest: selftest.c $(MODEL_SOURCES) model.h weights.h
+	$(CC) $(MODEL_FLAGS) $(CFLAGS) -o $@ selftest.c $(MODEL_SOURCES)
+
+check: selftest
+	./selftest
+
+clean:
+	rm -f main selftest
+
+.PHONY: all check clean
+{flags}""".rstrip()
+        + "\n"
+    )
+
+
+MAKE_FRAGMENT = f"""# For other projects: include this and compile MODEL_SOURCES with MODEL_FLAGS.
+MODEL_SOURCES = model.c weights.c
+MODEL_FLAGS = {FLAGS}
+"""
+
+
+def cmake_fragment(name: str) -> str:
+    """``model.cmake``: a library target for other projects."""
+    flags = FLAGS.split()[1]
+    return f"""# For other projects: include(model.cmake), then link {name}.
+add_library({name} STATIC ${{CMAKE_CURRENT_LIST_DIR}}/model.c ${{CMAKE_CURRENT_LIST_DIR}}/weights.c)
+target_include_directories({name} PUBLIC ${{CMAKE_CURRENT_LIST_DIR}})
+set_target_properties({name} PROPERTIES C_STANDARD 99 C_EXTENSIONS OFF)
+target_compile_options({name} PRIVATE {flags})
+"""
+
+
+def cmake_lists(name: str) -> str:
+    """``CMakeLists.txt``: the example and the self test."""
+    return f"""cmake_minimum_required(VERSION 3.13)
+project({name} C)
+include(model.cmake)
+add_executable(example main.c)
+target_link_libraries(example {name})
+add_executable(selftest selftest.c)
+target_link_libraries(selftest {name})
+enable_testing()
+add_test(NAME selftest COMMAND selftest)
+"""

@@ -1,0 +1,1 @@
+"""The operators of networks: parameters, constants, and the bits that their kernels give."""

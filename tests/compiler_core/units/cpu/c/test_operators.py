@@ -1,0 +1,102 @@
+"""Every operator: near to the float model, and in C the same bits as the definition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compiler_core.graph.ir import Graph
+from compiler_core.graph.session import FloatSession
+from compiler_core.quantize.profile import profile_model
+from compiler_core.quantize.statistics import TensorRange
+from compiler_core.units.cpu.c.bundles.bundle import Bundle, expected, make_bundle, write_bundle
+from compiler_core.units.cpu.c.convert.options import Options
+from tests.compiler_core.units.cpu.c.cases import CASES, joined, samples
+
+COUNT = 12
+COARSE = {"ceil": 0.03, "floor": 0.03, "global_mean": 0.01}
+"""Jumps, and means that are small beside the scale of what they are of."""
+SANITIZERS = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
+def ranges_of(graph: Graph) -> dict[str, TensorRange]:
+    data = samples(graph, COUNT)
+    arrays = {key: np.concatenate([item[key] for item in data]) for key in graph.inputs}
+    return dict(profile_model(graph, arrays).ranges())
+
+
+@cache
+def prepared(name: str, precision: str) -> tuple[Graph, Bundle]:
+    graph = CASES[name]()
+    ranges = ranges_of(graph) if precision == "int8" else {}
+    return graph, make_bundle(graph, ranges, "sample_model", Options(precision=precision))
+
+
+def names() -> list[str]:
+    return sorted(CASES)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("name", names())
+def test_near_to_the_float_model(name: str, precision: str) -> None:
+    graph, bundle = prepared(name, precision)
+    network = bundle.network
+    session = FloatSession(graph)
+    errors, sizes, most = 0.0, 0.0, 0.0
+    for sample in samples(graph, 4):
+        wanted = session.run(sample)
+        _, found = expected(network, sample)
+        for tensor, value, array in zip(graph.outputs, network.outputs, found, strict=True):
+            real = network.real(value, array).reshape(wanted[tensor].shape)
+            errors += float(((real - wanted[tensor]) ** 2).sum())
+            sizes += float((wanted[tensor] ** 2).sum())
+            most = max(most, float(np.abs(real - wanted[tensor]).max()))
+    if precision == "float32":
+        assert most < 1e-5 * max(1.0, np.sqrt(sizes))
+    else:
+        assert errors < COARSE.get(name, 0.003) * sizes
+
+
+@cache
+def all_in_one(precision: str) -> tuple[Graph, Bundle]:
+    graph = joined({name: CASES[name]() for name in names()})
+    ranges = {}
+    if precision == "int8":
+        for name in names():
+            own = ranges_of(CASES[name]())
+            ranges |= {f"{name}/{tensor}": known for tensor, known in own.items()}
+    return graph, make_bundle(graph, ranges, "all_operators", Options(precision=precision))
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("gcc", "-O0"),
+        ("gcc", "-O3"),
+        ("gcc", *SANITIZERS),
+        ("clang", "-O0"),
+        ("clang", "-O3"),
+        ("clang", *SANITIZERS),
+    ],
+    ids=" ".join,
+)
+def test_same_bits_in_c(
+    command: tuple[str, ...], precision: str, tmp_path: Path, check_bundle: Callable[..., str]
+) -> None:
+    graph, bundle = all_in_one(precision)
+    write_bundle(bundle, tmp_path, samples(graph, 3))
+    assert "3 of 3 samples equal" in check_bundle(tmp_path, *command)
+
+
+def test_integer_networks_have_no_float() -> None:
+    """Of what has an integer kernel, nothing is converted on the way."""
+    real = {"division_is_real", "reduce_sum", "reduce_min", "min", "max"}
+    for name in names():
+        _, bundle = prepared(name, "int8")
+        types = {value.type.dtype for value in bundle.network.values.values()}
+        assert ("float32" in types) == (name in real), name
