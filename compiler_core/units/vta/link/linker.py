@@ -7,7 +7,7 @@ Constants are never written and are shared within a segment where their bytes ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -263,7 +263,7 @@ def link_segment(
         if parts is None:
             parts = (SlicePart(whole(layer.workload), schedules[layer.task.id]),)
         programs = tuple(
-            CoreProgram(core, _lower(layer, part, layout, pool, g).instructions)
+            CoreProgram(core, _placed(lower_part(layer, part, layout, pool, g), pool).instructions)
             for core, part in enumerate(parts)
         )
         if pool.end > ADDRESS_LIMIT:
@@ -284,13 +284,28 @@ def link_segment(
     return tuple(launches)
 
 
-def _lower(
+def lower_part(
     layer: Layer,
     part: SlicePart,
     layout: Mapping[str, PlacedTensor],
     pool: ConstantPool,
     g: VtaGeometry,
-) -> LoweredProgram:
+) -> Callable[[int], LoweredProgram]:
+    """Places the constants of a layer, or of a slice of one.
+
+    Args:
+        layer: The whole layer.
+        part: What is lowered.
+        layout: Every tensor.
+        pool: Takes constants.
+        g: The machine.
+
+    Returns:
+        Lowers it, given the address of its micro-ops in bytes.
+
+    Raises:
+        InputError: The schedule is for another kind of operator.
+    """
     operator, workload, schedule = layer.operator, part.piece.workload, part.schedule
     source = part.input_image(layout[operator.input], layer.workload, g)
     result = part.output_image(layout[operator.output], layer.workload, g)
@@ -343,6 +358,11 @@ def _lower(
             f"task {layer.task.id}: a {type(schedule).__name__} does not schedule "
             f"{workload.operator}"
         )
+    return lower
+
+
+def _placed(lower: Callable[[int], LoweredProgram], pool: ConstantPool) -> LoweredProgram:
+    """Lowers a part with its micro-ops in the pool."""
     program = lower(pool.end)
     known = pool.find(program.micro_ops)
     if known is None:

@@ -19,12 +19,13 @@ from compiler_core.units.vta.legality.legality import (
     require_legal,
 )
 from compiler_core.units.vta.lower.conv_tiles import OutputTile, Step, output_tiles
-from compiler_core.units.vta.lower.emit import NOTHING, LoweredProgram, ProgramBuilder
+from compiler_core.units.vta.lower.emit import LoweredProgram, ProgramBuilder
 from compiler_core.units.vta.lower.loops import Axis, LoopNest, compress, pack
 from compiler_core.units.vta.lower.placement import ConvPlacement, Image
 from compiler_core.units.vta.lower.requantize import contiguous, requantize
 from compiler_core.units.vta.lower.slots import Slot, SlotPool
 from compiler_core.units.vta.lower.tap_nests import TapStep, tap_nests
+from compiler_core.units.vta.lower.tokens import NOTHING
 from compiler_core.units.vta.machine.hardware import VtaGeometry
 from compiler_core.units.vta.machine.isa import AluOpcode, MemoryType
 from compiler_core.units.vta.schedule.schedule import (

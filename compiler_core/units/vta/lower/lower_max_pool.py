@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 from compiler_core.tensor.workload import MaxPoolWorkload, Requantization
 from compiler_core.units.vta.legality.legality import input_extents, require_legal
-from compiler_core.units.vta.lower.emit import NOTHING, LoweredProgram, ProgramBuilder
+from compiler_core.units.vta.lower.emit import LoweredProgram, ProgramBuilder
 from compiler_core.units.vta.lower.loops import Axis, LoopNest, compress, pack
 from compiler_core.units.vta.lower.placement import MaxPoolPlacement
 from compiler_core.units.vta.lower.slots import SlotPool
+from compiler_core.units.vta.lower.tokens import NOTHING
 from compiler_core.units.vta.machine.hardware import VtaGeometry
 from compiler_core.units.vta.machine.isa import AluOpcode, MemoryType
 from compiler_core.units.vta.schedule.schedule import MaxPoolSchedule, MicroOpLoading

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 from compiler_core.tensor.workload import Epilogue, Requantization
-from compiler_core.units.vta.lower.emit import NOTHING, ProgramBuilder
+from compiler_core.units.vta.lower.emit import ProgramBuilder
 from compiler_core.units.vta.lower.loops import Axis, LoopNest, compress, pack
+from compiler_core.units.vta.lower.tokens import NOTHING
 from compiler_core.units.vta.machine.isa import AluOpcode
 
 

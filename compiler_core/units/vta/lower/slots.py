@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from compiler_core.units.vta.lower.emit import NOTHING
+from compiler_core.units.vta.lower.tokens import NOTHING
 
 _NEVER = 1 << 60
 

@@ -1,0 +1,1 @@
+"""Several layers as one program: one launch, order by tokens alone."""

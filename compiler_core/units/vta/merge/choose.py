@@ -1,0 +1,87 @@
+"""Chooses how the layers of a program begin: by the timing simulator, layer by layer.
+
+How much a layer loads ahead is a trade: what is loaded early is there in time, and delays what is
+needed first. The choice tries a few numbers for each layer among its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from compiler_core.units.vta.machine.hardware import VtaCore
+from compiler_core.units.vta.merge.merge import Entry, Joined, Merged, carriers_of
+from compiler_core.units.vta.simulate.timing import time_program
+
+ALL = 64
+"""More LOADs than any schedule has slots."""
+AHEAD = (0, 1, 2, 3, ALL)
+"""How many LOADs are tried ahead."""
+BEFORE, BEHIND = 2, 1
+"""Neighbours with which a layer is timed."""
+ROUNDS = 3
+"""How often the computations that carry a STORE's token are chosen anew."""
+
+
+def merged_program(
+    joined: Joined,
+    core: VtaCore,
+    entries: Sequence[Entry],
+    layers: range | None = None,
+    rounds: int = ROUNDS,
+) -> tuple[int, Merged]:
+    """The program of some layers, and its cycles.
+
+    Args:
+        joined: The layers.
+        core: The machine.
+        entries: How each begins.
+        layers: Which; else all.
+        rounds: Programs that are tried.
+    """
+    carriers: Mapping[int, int] = {}
+    best: tuple[int, Merged] | None = None
+    for _ in range(rounds):
+        merged = joined.merge(entries, carriers, layers)
+        run = time_program(merged.instructions, core.timing, core.geometry, core.energy, trace=True)
+        if best is None or run.cycles < best[0]:
+            best = run.cycles, merged
+        assert run.trace is not None
+        found = carriers_of(merged, run.trace.start_cycle, run.trace.end_cycle)
+        if found == carriers:
+            break
+        carriers = found
+    assert best is not None
+    return best
+
+
+def choose_entries(joined: Joined, core: VtaCore) -> list[Entry]:
+    """How each layer begins: the fastest of a few ways, one layer after another.
+
+    Args:
+        joined: The layers.
+        core: The machine.
+    """
+    entries = [Entry() for _ in range(len(joined))]
+    for number in range(len(joined)):
+        near = range(max(0, number - BEFORE), min(len(joined), number + 1 + BEHIND))
+        tried: dict[Entry, int] = {}
+        for options in (_ahead, _early):
+            for entry in options(entries[number]):
+                if entry not in tried:
+                    entries[number] = entry
+                    tried[entry], _ = merged_program(joined, core, entries, near, 2)
+            entries[number] = min(tried, key=lambda entry: tried[entry])
+    return entries
+
+
+def _ahead(entry: Entry) -> Iterator[Entry]:
+    for ahead in AHEAD:
+        yield entry._replace(ahead=ahead)
+
+
+def _early(entry: Entry) -> Iterator[Entry]:
+    for ahead in AHEAD:
+        for early in AHEAD:
+            if 0 < early <= ahead and ahead >= entry.ahead:
+                yield Entry(ahead, early, entry.micro_ops_early)
+    yield entry._replace(micro_ops_early=True)

@@ -1,0 +1,245 @@
+"""Joins the programs of several layers into one, ordered by tokens alone.
+
+Layers follow one another in each module; a later one starts as soon as what it needs is there:
+its first weights are loaded while the one before still computes (where the buffers hold both), its
+inputs once the tiles that they hold are stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.units.vta.lower.draft import encoded
+from compiler_core.units.vta.lower.loops import MicroOpTable
+from compiler_core.units.vta.lower.tokens import COMPUTE, LOAD, NOTHING, STORE, Step, finished
+from compiler_core.units.vta.machine.hardware import VtaGeometry
+from compiler_core.units.vta.machine.isa import (
+    MEMORY_FIELDS,
+    MemoryType,
+    Opcode,
+    decode,
+)
+from compiler_core.units.vta.merge._order import order_layers
+from compiler_core.units.vta.merge.accesses import (
+    DRAM_FIRST,
+    DRAM_PITCH,
+    DRAM_ROW_BYTES,
+    DRAM_ROWS,
+    accesses,
+)
+from compiler_core.units.vta.merge.places import PlacedLayer
+
+_NO_OPERATION = int(Opcode.LOAD)
+"""A LOAD of no micro-ops: the compute module runs it and touches nothing."""
+_TYPE = MEMORY_FIELDS["memory_type"]
+_LOAD_OF_MICRO_OPS = (1 << 3) - 1 | (1 << _TYPE.width) - 1 << _TYPE.low
+
+
+class Entry(NamedTuple):
+    """How a layer begins while the one before still runs.
+
+    Attributes:
+        ahead: LOADs that wait for nothing of the program and go before its first other one.
+        early: Of these, how many go before the first LOAD of the layer before that waits, where
+            the buffers hold both layers.
+        micro_ops_early: Whether its micro-ops are loaded when the layer before begins, where their
+            buffer holds both.
+    """
+
+    ahead: int = 2
+    early: int = 0
+    micro_ops_early: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Merged:
+    """Several layers as one program.
+
+    Attributes:
+        instructions: ``uint8[n, 16]``.
+        layers: ``int32[n]``, the layer of each; FINISH belongs to the last one.
+        steps: ``int64[n]``, its number among the instructions of all layers one after another, or
+            -1.
+        awaited: The steps of STOREs that LOADs of later layers wait for.
+    """
+
+    instructions: npt.NDArray[np.uint8]
+    layers: npt.NDArray[np.int32]
+    steps: npt.NDArray[np.int64]
+    awaited: npt.NDArray[np.int64]
+
+
+class Joined:
+    """The instructions of all layers, one layer after another, not yet in order.
+
+    Args:
+        layers: In order of the program.
+        geometry: The machine.
+    """
+
+    def __init__(self, layers: Sequence[PlacedLayer], geometry: VtaGeometry) -> None:
+        self._layers, self._geometry = layers, geometry
+        self._steps: list[Step] = []
+        tables: list[tuple[MicroOpTable, int] | None] = []
+        self._starts = [0]
+        for layer in layers:
+            placed = layer.placed(geometry)
+            offset = len(self._steps)
+            for step in placed.steps:
+                previous = step.previous + offset if step.previous >= 0 else NOTHING
+                following = step.following + offset if step.following >= 0 else NOTHING
+                self._steps.append(Step(step.word, step.module, previous, following))
+            tables += placed.tables
+            self._starts.append(len(self._steps))
+        words = encoded([step.word for step in self._steps])
+        self._touched = accesses(words, tables, geometry)
+        self._module = np.array([step.module for step in self._steps], np.int64)
+        needs = [(step.previous, step.following) for step in self._steps]
+        self._needs = np.array(needs, np.int64)
+        self._region = self._written()
+        self._free = self._waits_for_nothing()
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def steps_of(self, layers: range) -> int:
+        """How many instructions some layers have."""
+        return self._starts[layers.stop] - self._starts[layers.start]
+
+    def merge(
+        self,
+        entries: Sequence[Entry],
+        carriers: Mapping[int, int] | None = None,
+        layers: range | None = None,
+    ) -> Merged:
+        """Joins layers into one program.
+
+        Args:
+            entries: How each layer begins.
+            carriers: Computations that are to follow a STORE though they need not, so that LOADs
+                of later layers find one to wait for: its step by theirs, see
+                :attr:`Merged.steps`.
+            layers: Which, one after another; else all.
+        """
+        which = layers or range(len(self))
+        order, block = self._ordered(entries, which)
+        place_of = np.full(len(self._steps) + 1, NOTHING, np.int64)
+        place_of[order] = np.arange(len(order))
+        carry = np.full(len(order), NOTHING, np.int64)
+        for computation, store in (carriers or {}).items():
+            carry[place_of[computation]] = place_of[store]
+        depth = self._geometry.depth
+        source, found, asked = order_layers(
+            self._module[order],
+            place_of[self._needs[order]],
+            block,
+            self._touched[order],
+            carry,
+            (depth.inp, depth.wgt, depth.acc),
+            self._region,
+        )
+        steps, of_layer = [], np.full(len(source) + 1, which.stop - 1, np.int32)
+        layer_of = np.searchsorted(self._starts, order, side="right") - 1
+        for number in range(len(source) - 1, -1, -1):
+            # A no-operation carries what the next instruction waits for.
+            at = int(source[number])
+            of_layer[number] = layer_of[at] if at >= 0 else of_layer[number + 1]
+        for at, (previous, following) in zip(source.tolist(), found.tolist(), strict=True):
+            if at < 0:
+                steps.append(Step(_NO_OPERATION, COMPUTE, previous, following))
+            else:
+                step = self._steps[order[at]]
+                steps.append(Step(step.word, step.module, previous, following))
+        step_of = np.append(np.where(source < 0, NOTHING, order[source]), NOTHING)
+        awaited = order[np.flatnonzero(asked)]
+        return Merged(encoded(finished(steps)), of_layer, step_of, awaited)
+
+    def _written(self) -> tuple[int, int, int]:
+        """First byte and bytes of the DRAM that STOREs write, and a granule of it."""
+        mine = self._touched[self._module == STORE]
+        first = int(mine[:, DRAM_FIRST].min())
+        last = int(_dram_ends(mine).max())
+        bytes_of = self._geometry.element_bytes
+        return first, last - first, min(bytes_of.inp, bytes_of.out)
+
+    def _waits_for_nothing(self) -> npt.NDArray[np.bool_]:
+        """LOADs that fill their place for the first time with what the program does not write."""
+        first, size, _ = self._region
+        starts = self._touched[:, DRAM_FIRST]
+        apart = (_dram_ends(self._touched) <= first) | (starts >= first + size)
+        return np.asarray((self._module == LOAD) & (self._needs[:, 1] == NOTHING) & apart)
+
+    def _ordered(
+        self, entries: Sequence[Entry], which: range
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The order of the instructions, and the layer among whose instructions each stands."""
+        layers, depth = self._layers, self._geometry.depth.uop
+        none: list[int] = []
+        own, ahead, early, micro_ops = {}, {}, {which.stop: none}, {which.stop: none}
+        for number in which:
+            entry, layer = entries[number], layers[number]
+            rows = range(self._starts[number], self._starts[number + 1])
+            free = [row for row in rows if self._free[row]][: entry.ahead]
+            follows = number > which.start
+            beside = follows and layer.beside(layers[number - 1])
+            early[number] = free[: entry.early] if beside else none
+            sooner = entry.micro_ops_early and follows
+            sooner = sooner and layer.micro_ops_beside(layers[number - 1], depth)
+            micro_ops[number] = [rows.start] if sooner else none
+            ahead[number] = free[len(early[number]) :]
+            moved = {*free, *micro_ops[number]}
+            own[number] = [row for row in rows if row not in moved]
+        order: list[int] = []
+        block: list[int] = []
+        for number in which:
+            mine = own[number]
+            loads = self._steps[mine[0]].word & _LOAD_OF_MICRO_OPS == _NO_OPERATION
+            begins = int(loads and not micro_ops[number])
+            rows_now = [
+                *mine[:begins],
+                *micro_ops[number + 1],
+                *ahead[number],
+                *early[number + 1],
+                *mine[begins:],
+            ]
+            order += rows_now
+            block += [number] * len(rows_now)
+        return np.array(order, np.int64), np.array(block, np.int64)
+
+
+def _dram_ends(touched: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    ends = touched[:, DRAM_FIRST] + (touched[:, DRAM_ROWS] - 1) * touched[:, DRAM_PITCH]
+    return np.asarray(ends + touched[:, DRAM_ROW_BYTES])
+
+
+def carriers_of(
+    merged: Merged, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
+) -> dict[int, int]:
+    """The computations that can follow the awaited STOREs without waiting.
+
+    Args:
+        merged: A program.
+        starts, ends: ``int64[n]``, cycles of its instructions.
+
+    Returns:
+        Step of the STORE by that of the computation.
+    """
+    rows = decode(merged.instructions)
+    opcode = rows["opcode"]
+    computes = (opcode == Opcode.GEMM) | (opcode == Opcode.ALU)
+    computes |= (opcode == Opcode.LOAD) & (rows["memory_type"] == MemoryType.ACC)
+    mine = np.flatnonzero(computes)
+    place_of = {step: place for place, step in enumerate(merged.steps.tolist())}
+    result: dict[int, int] = {}
+    for store in sorted(merged.awaited.tolist()):
+        place = place_of[store]
+        after = int(np.searchsorted(starts[mine], ends[place]))
+        after = max(after, int(np.searchsorted(mine, place)))
+        if after < len(mine):
+            result[int(merged.steps[mine[after]])] = store
+    return result

@@ -1,0 +1,136 @@
+"""Where the layers of one program lie in the on-chip buffers: each beside the one before it where
+both fit, so that it can be loaded while that one still computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.units.vta.lower.draft import Draft, Origin, Placed, encoded
+from compiler_core.units.vta.machine.hardware import VtaGeometry
+from compiler_core.units.vta.merge.accesses import (
+    READ_ACC_END,
+    WRITE_ACC_END,
+    WRITE_INP_END,
+    WRITE_WGT_END,
+    accesses,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedLayer:
+    """A layer with its places.
+
+    Attributes:
+        draft: Its program, at ``origin``.
+        origin, size: First element, and elements, of each on-chip buffer that it uses.
+        micro_op_begin: First element of the micro-op buffer that it uses.
+        micro_op_address: DRAM position of its micro-ops, in micro-ops (even).
+    """
+
+    draft: Draft
+    origin: Origin
+    size: Origin
+    micro_op_begin: int
+    micro_op_address: int
+
+    def placed(self, geometry: VtaGeometry) -> Placed:
+        """Its instructions."""
+        return self.draft.placed(self.micro_op_address, geometry.depth.uop, self.micro_op_begin)
+
+    def beside(self, other: PlacedLayer) -> bool:
+        """Whether the input and weight buffers hold both."""
+        return all(
+            _apart(*ranges)
+            for ranges in zip(
+                self.origin[:2], self.size[:2], other.origin[:2], other.size[:2], strict=True
+            )
+        )
+
+    def micro_ops_beside(self, other: PlacedLayer, depth: int) -> bool:
+        """Whether the micro-op buffer holds both, this one loaded as a whole."""
+        return (
+            self.draft.resident(depth)
+            and other.draft.resident(depth)
+            and not self.draft.marks
+            and _apart(
+                self.micro_op_begin,
+                self.draft.micro_op_count,
+                other.micro_op_begin,
+                other.draft.micro_op_count,
+            )
+        )
+
+
+def _apart(first: int, size: int, other: int, other_size: int) -> bool:
+    return first + size <= other or other + other_size <= first
+
+
+def place_layers(
+    drafts: Sequence[Draft],
+    place_micro_ops: Callable[[npt.NDArray[np.uint32]], int],
+    geometry: VtaGeometry,
+) -> list[PlacedLayer]:
+    """Places layers in the on-chip buffers.
+
+    Args:
+        drafts: In order, from the first element of each buffer on.
+        place_micro_ops: Gives micro-ops an address, in bytes.
+        geometry: The machine.
+    """
+    depth = geometry.depth
+    sizes = [footprint(draft, geometry) for draft in drafts]
+    buffers = zip(*sizes, strict=True)
+    depths = (depth.inp, depth.wgt, depth.acc)
+    places = [_beside(list(used), deep) for used, deep in zip(buffers, depths, strict=True)]
+    origins = [Origin(*place) for place in zip(*places, strict=True)]
+    begins = _micro_op_places(drafts, depth.uop)
+    result = []
+    for draft, size, origin, begin in zip(drafts, sizes, origins, begins, strict=True):
+        moved = draft.moved(origin)
+        address = place_micro_ops(moved.placed(0, depth.uop).micro_ops)
+        position = address // geometry.element_bytes.uop
+        result.append(PlacedLayer(moved, origin, size, begin, position))
+    return result
+
+
+def footprint(draft: Draft, geometry: VtaGeometry) -> Origin:
+    """Elements of each on-chip buffer that a draft uses, from the first on."""
+    placed = draft.placed(0, geometry.depth.uop)
+    touched = accesses(encoded([step.word for step in placed.steps]), placed.tables, geometry)
+    ends = touched.max(axis=0)
+    accumulators = max(ends[WRITE_ACC_END], ends[READ_ACC_END])
+    return Origin(int(ends[WRITE_INP_END]), int(ends[WRITE_WGT_END]), int(accumulators))
+
+
+def _beside(sizes: Sequence[int], depth: int) -> list[int]:
+    places = []
+    first = end = 0  # what the layer before uses
+    for size in sizes:
+        if end + size <= depth:
+            place = end
+        elif size <= first:
+            place = 0
+        else:
+            place = depth - size if first < depth - end else 0
+        places.append(place)
+        first, end = place, place + size
+    return places
+
+
+def _micro_op_places(drafts: Sequence[Draft], depth: int) -> list[int]:
+    places, head = [], 0
+    for draft in drafts:
+        count = draft.micro_op_count
+        if not draft.resident(depth):
+            places.append(0)
+            head = depth
+            continue
+        if head + count > depth:
+            head = 0
+        places.append(head)
+        head += count
+    return places

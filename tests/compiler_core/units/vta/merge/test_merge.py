@@ -1,0 +1,198 @@
+"""Layers as one program: the same bytes as one launch after another, ordered by proof, faster."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from compiler_core.memory.plan import ALIGNMENT, align
+from compiler_core.targets.load import load_target
+from compiler_core.units.vta.link.linker import (
+    ConstantPool,
+    link_segment,
+    lower_part,
+    place_activations,
+    plan_activations,
+)
+from compiler_core.units.vta.link.segment import SegmentLayers
+from compiler_core.units.vta.link.slice_part import SlicePart, whole
+from compiler_core.units.vta.lower.draft import Origin, encoded
+from compiler_core.units.vta.lower.tokens import finished
+from compiler_core.units.vta.machine.isa import Opcode, decode
+from compiler_core.units.vta.merge.accesses import accesses
+from compiler_core.units.vta.merge.merge import Entry
+from compiler_core.units.vta.merge.places import footprint
+from compiler_core.units.vta.merge.segment import MergedSegment, merge_segment
+from compiler_core.units.vta.schedule.schedule import Schedule
+from compiler_core.units.vta.simulate.functional import execute
+from compiler_core.units.vta.simulate.timing import time_program
+from compiler_core.units.vta.verify import first_error, verify
+from tests.compiler_core.units.vta.merge.random_segments import random_schedules, random_segment
+
+CORES = {name: load_target(name).npu for name in ("vta", "vta-rtl2020")}
+CORE = CORES["vta"]
+GEOMETRY = CORE.geometry
+
+
+class Both:
+    """A segment as launches and as one program, each in its own DRAM."""
+
+    def __init__(
+        self,
+        layers: SegmentLayers,
+        schedules: dict[str, Schedule],
+        entries: list[Entry] | None = None,
+        core: str = "vta",
+    ) -> None:
+        plan = plan_activations(layers, schedules, GEOMETRY)
+        layout = place_activations(layers, plan, schedules, GEOMETRY)
+        self.first, self.end = ALIGNMENT, ALIGNMENT + align(plan.size)
+        pool = ConstantPool(self.end)
+        self.launches = link_segment(layers, schedules, layout, pool, GEOMETRY)
+        self.apart = self._filled(pool)
+        pool = ConstantPool(self.end)
+        self.merged: MergedSegment = merge_segment(
+            layers, schedules, layout, pool, CORES[core], entries
+        )
+        self.together = self._filled(pool)
+
+    def _filled(self, pool: ConstantPool) -> np.ndarray:
+        dram = np.zeros(pool.end, np.uint8)
+        rng = np.random.default_rng(5)
+        dram[self.first : self.end] = rng.integers(0, 256, self.end - self.first, dtype=np.uint8)
+        pool.write(dram)
+        return dram
+
+    def check(self) -> None:
+        """Same bytes, no race in any order, all instructions there."""
+        error = first_error(verify(self.merged.instructions, GEOMETRY, self.together))
+        assert error is None, str(error)
+        for launch in self.launches:
+            execute(launch.instructions, GEOMETRY, self.apart)
+        execute(self.merged.instructions, GEOMETRY, self.together)
+        region = slice(self.first, self.end)
+        np.testing.assert_array_equal(self.together[region], self.apart[region])
+        work = {Opcode.GEMM, Opcode.ALU, Opcode.STORE}
+        count = sum(
+            int(np.isin(decode(launch.instructions)["opcode"], list(work)).sum())
+            for launch in self.launches
+        )
+        rows = decode(self.merged.instructions)
+        assert int(np.isin(rows["opcode"], list(work)).sum()) == count
+        assert int((rows["opcode"] == Opcode.FINISH).sum()) == 1
+        assert set(self.merged.layers.tolist()) == set(range(len(self.launches)))
+
+
+def random_entries(r: random.Random, count: int) -> list[Entry]:
+    return [
+        Entry(r.choice([0, 1, 2, 5, 64]), r.choice([0, 1, 64]), r.random() < 0.5)
+        for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_random_segments_give_the_bytes_of_their_launches(seed: int) -> None:
+    r = random.Random(seed)
+    layers = random_segment(r)
+    schedules = random_schedules(r, layers, CORE)
+    entries = random_entries(r, len(layers.layers)) if seed % 3 else None
+    Both(layers, schedules, entries, r.choice(list(CORES))).check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 400))
+def test_more_random_segments(seed: int) -> None:
+    r = random.Random(seed)
+    layers = random_segment(r)
+    schedules = random_schedules(r, layers, CORE)
+    Both(layers, schedules, random_entries(r, len(layers.layers)), r.choice(list(CORES))).check()
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("core", CORES)
+def test_a_chosen_program_is_not_slower_than_its_launches(seed: int, core: str) -> None:
+    r = random.Random(1000 + seed)
+    layers = random_segment(r)
+    both = Both(layers, random_schedules(r, layers, CORES[core]), core=core)
+    machine = CORES[core]
+    apart = sum(
+        time_program(launch.instructions, machine.timing, GEOMETRY).cycles
+        for launch in both.launches
+    )
+    assert both.merged.cycles <= apart
+    assert (
+        time_program(both.merged.instructions, machine.timing, GEOMETRY).cycles
+        == both.merged.cycles
+    )
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_moved_program_computes_the_same(seed: int) -> None:
+    r = random.Random(2000 + seed)
+    layers = random_segment(r)
+    schedules = random_schedules(r, layers, CORE)
+    plan = plan_activations(layers, schedules, GEOMETRY)
+    layout = place_activations(layers, plan, schedules, GEOMETRY)
+    for layer in layers.layers:
+        pool = ConstantPool(ALIGNMENT + align(plan.size))
+        part = SlicePart(whole(layer.workload), schedules[layer.task.id])
+        draft = lower_part(layer, part, layout, pool, GEOMETRY)(0).draft
+        size, depth = footprint(draft, GEOMETRY), GEOMETRY.depth
+        room = (depth.inp - size.inp, depth.wgt - size.wgt, depth.acc - size.acc)
+        assert min(room) >= 0
+        images = []
+        for origin in (Origin(), Origin(*(r.randint(0, most) for most in room))):
+            moved = draft.moved(origin)
+            pool_of_one = ConstantPool(ALIGNMENT + align(plan.size))
+            lower_part(layer, part, layout, pool_of_one, GEOMETRY)
+            address = pool_of_one.place(moved.placed(0, depth.uop).micro_ops)
+            placed = moved.placed(address // GEOMETRY.element_bytes.uop, depth.uop)
+            dram = np.zeros(pool_of_one.end, np.uint8)
+            pool_of_one.write(dram)
+            rng = np.random.default_rng(seed)
+            dram[ALIGNMENT : ALIGNMENT + plan.size] = rng.integers(
+                0, 256, plan.size, dtype=np.uint8
+            )
+            stream = encoded(finished(placed.steps))
+            assert first_error(verify(stream, GEOMETRY, dram)) is None
+            execute(stream, GEOMETRY, dram)
+            images.append(dram[: ALIGNMENT + plan.size])
+        np.testing.assert_array_equal(images[0], images[1])
+
+
+def test_touched_ranges_are_those_of_every_micro_op_execution() -> None:
+    r = random.Random(7)
+    for _ in range(6):
+        layers = random_segment(r)
+        schedules = random_schedules(r, layers, CORE)
+        plan = plan_activations(layers, schedules, GEOMETRY)
+        layout = place_activations(layers, plan, schedules, GEOMETRY)
+        pool = ConstantPool(ALIGNMENT + align(plan.size))
+        for layer in layers.layers:
+            part = SlicePart(whole(layer.workload), schedules[layer.task.id])
+            placed = lower_part(layer, part, layout, pool, GEOMETRY)(0).draft.placed(0, 2048)
+            words = encoded([step.word for step in placed.steps])
+            found = accesses(words, placed.tables, GEOMETRY)
+            for row, table, mine in zip(decode(words), placed.tables, found, strict=True):
+                if table is None:
+                    continue
+                outer = range(int(row["iter_out"]))
+                inner = range(int(row["iter_in"]))
+                for column, shift, mask, name in (
+                    (8, 0, 0x7FF, "dst"),
+                    (0, 11, 0x7FF, "src"),
+                    (2, 22, 0x3FF, "wgt"),
+                ):
+                    if name != "dst" and (row["opcode"] != Opcode.GEMM or row["reset"]):
+                        continue
+                    touched = {
+                        (offset + table[1] >> shift & mask)
+                        + a * int(row[f"{name}_out"])
+                        + b * int(row[f"{name}_in"])
+                        for offset in table[0].offsets
+                        for a in outer
+                        for b in inner
+                    }
+                    assert (min(touched), max(touched) + 1) == tuple(mine[column : column + 2])
