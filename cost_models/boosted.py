@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.errors import InputError
+from compiler_core.files.exhausted import cannot_be_read
 from cost_models.task_features import Columns, FeatureBatch, feature_names, feature_schema
 from cost_models.training import TrainingSet
 
@@ -202,7 +203,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text())
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise cannot_be_read(path, error) from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a JSON document: {error}") from error
     if not isinstance(document, dict) or document.get("schema") != DOCUMENT:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.errors import InputError
+from compiler_core.files.exhausted import lack_of
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 Labels = npt.NDArray[Any] | None
@@ -34,6 +35,8 @@ def load_own_metric(name: str) -> Callable[[Arrays, Labels], float]:
         for part in function.split("."):
             found = getattr(found, part)
     except Exception as error:  # whatever a user's module does while it is imported
+        if (lack := lack_of(error)) is not None:
+            raise lack from error
         raise InputError(
             f"metric {name!r} cannot be imported: {_text(error)}",
             hint="module:function, the module in the working folder or installed",

@@ -44,6 +44,21 @@ def lack_of(error: BaseException) -> ResourceError | None:
     return ResourceError(f"{where}{error.strerror}", hint=_HINTS[error.errno])
 
 
+def cannot_be_read(where: object, error: OSError, hint: str | None = None) -> NestTuneError:
+    """The error of a file that could not be read.
+
+    Args:
+        where: The file, and who names it.
+        error: From the attempt.
+        hint: What to do where the machine lacks nothing.
+
+    Returns:
+        A :class:`~compiler_core.errors.ResourceError` where files cannot be opened any more or the
+        disk has failed, else an :class:`~compiler_core.errors.InputError`.
+    """
+    return _of_file(f"{where}: cannot be read: {error.strerror or error}", error, hint)
+
+
 def cannot_be_written(where: object, error: OSError) -> NestTuneError:
     """The error of a file that could not be written.
 
@@ -55,9 +70,14 @@ def cannot_be_written(where: object, error: OSError) -> NestTuneError:
         A :class:`~compiler_core.errors.ResourceError` where the disk is full or gone, else an
         :class:`~compiler_core.errors.InputError`.
     """
-    message = f"{where}: cannot be written: {error.strerror or error}"
+    return _of_file(f"{where}: cannot be written: {error.strerror or error}", error, None)
+
+
+def _of_file(message: str, error: OSError, hint: str | None) -> NestTuneError:
     lack = lack_of(error)
-    return InputError(message) if lack is None else ResourceError(message, hint=lack.hint)
+    if lack is None:
+        return InputError(message, hint=hint)
+    return ResourceError(message, hint=lack.hint)
 
 
 def _is_nowhere() -> bool:

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.errors import InputError
+from compiler_core.files.exhausted import cannot_be_read
 from compiler_core.files.whole_file import write_atomically
 
 MIB = 1 << 20
@@ -136,7 +137,7 @@ def read_npz(
                 )
             return _read_archive(path, file, names, limits, text, records or {})
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise cannot_be_read(path, error) from error
 
 
 def _read_archive(

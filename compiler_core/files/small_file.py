@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from compiler_core.errors import InputError
+from compiler_core.files.exhausted import cannot_be_read
 
 
 def read_small_file(path: Path, most_bytes: int, where: str = "") -> bytes:
@@ -23,7 +24,7 @@ def read_small_file(path: Path, most_bytes: int, where: str = "") -> bytes:
         with path.open("rb") as stream:
             content = stream.read(most_bytes + 1)
     except OSError as error:
-        raise InputError(f"{where}: cannot be read: {error.strerror or error}") from error
+        raise cannot_be_read(where, error) from error
     if len(content) > most_bytes:
         raise InputError(f"{where}: more than {most_bytes} bytes")
     return content

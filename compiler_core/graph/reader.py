@@ -12,6 +12,7 @@ from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-un
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 
 from compiler_core.errors import InputError
+from compiler_core.files.exhausted import cannot_be_read
 
 _HINT = "check that the file is a complete ONNX model: python -m onnx.checker, or export it again"
 
@@ -64,7 +65,7 @@ def read_model(path: Path, limits: ImportLimits) -> onnx.ModelProto:
             )
         content = path.read_bytes()
     except OSError as error:
-        raise InputError(f"model {path}: cannot be read: {error.strerror or error}") from error
+        raise cannot_be_read(f"model {path}", error) from error
     model = parse_model(content, str(path))
     _ExternalData(path.parent, limits).load(model)
     return model
@@ -174,7 +175,7 @@ class _ExternalData:
                 file.seek(offset)
                 tensor.raw_data = file.read(length)
         except OSError as error:
-            raise InputError(f"{where}: cannot be read: {error.strerror or error}") from error
+            raise cannot_be_read(where, error) from error
         del tensor.external_data[:]
         tensor.data_location = onnx.TensorProto.DEFAULT
 

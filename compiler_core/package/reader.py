@@ -15,6 +15,7 @@ from compiler_core.configuration.configuration import (
 from compiler_core.errors import InputError
 from compiler_core.executable.executable import Executable
 from compiler_core.executable.report import REPORT_SCHEMA, LayerReport, Report
+from compiler_core.files.exhausted import cannot_be_read
 from compiler_core.files.plain import from_plain
 from compiler_core.package.counts import require_counts
 from compiler_core.package.executable_reader import read_executable
@@ -70,7 +71,7 @@ def read_package(folder: Path) -> Package:
         with manifest_path.open("rb") as file:
             content = file.read(MANIFEST_BYTES_MAX + 1)
     except OSError as error:
-        raise InputError(f"package {folder}: cannot be read: {error.strerror or error}") from error
+        raise cannot_be_read(f"package {folder}", error) from error
     if len(content) > MANIFEST_BYTES_MAX:
         raise InputError(f"{manifest_path}: more than {MANIFEST_BYTES_MAX} bytes")
     document = unsealed(content, str(manifest_path))
@@ -120,7 +121,7 @@ def _read_files(folder: Path, entries: Mapping[str, FileEntry]) -> dict[str, byt
             with path.open("rb") as file:
                 content = file.read(entry.size_bytes + 1)
         except OSError as error:
-            raise InputError(f"{where}: cannot be read: {error.strerror or error}") from error
+            raise cannot_be_read(where, error) from error
         if len(content) != entry.size_bytes:
             size = path.stat().st_size
             raise InputError(

@@ -34,6 +34,10 @@ _RIDGES = (3.0, 10.0, 30.0)
 """Candidates, as parts of the same mean; beside them, leaving the weights as they are. Smaller ones
 fit the noise that the layers before leave on these very samples, which no halves can tell."""
 _SMALLEST = 1e-30
+_NOISE = 1e-9
+"""Part of a value's power below which its variance counts as none."""
+_BLOCK = 64
+"""Columns that are rounded before what they lost reaches the columns behind them at once."""
 
 _Floats = npt.NDArray[np.float64]
 
@@ -66,12 +70,14 @@ class WindowMoments:
         )
 
     def covariances(self) -> tuple[_Floats, _Floats]:
-        """``H`` and ``C``, centred."""
+        """``H`` and ``C``, centred; 0 for what never changes in ``q``, where all that is left of
+        large sums is rounding, which no matrix of moments would hold."""
         q, x = self.quantized / self.count, self.real / self.count
-        return (
-            self.squares / self.count - q[:, :, None] * q[:, None, :],
-            self.products / self.count - x[:, :, None] * q[:, None, :],
-        )
+        h = self.squares / self.count - q[:, :, None] * q[:, None, :]
+        c = self.products / self.count - x[:, :, None] * q[:, None, :]
+        seen = np.diagonal(self.squares, axis1=1, axis2=2) / self.count
+        changes = np.diagonal(h, axis1=1, axis2=2) > _NOISE * seen
+        return h * (changes[:, :, None] & changes[:, None, :]), c * changes[:, None, :]
 
 
 def moments_of(
@@ -104,18 +110,20 @@ def fitted_weights(weight: _Floats, folds: Sequence[WindowMoments]) -> _Floats:
     best = int(np.argmin(errors))
     if best == 0:
         return weight
-    return _ridged(weight, first.plus(second))[best - 1]
+    (fitted,) = _ridged(weight, first.plus(second), _RIDGES[best - 1 : best])
+    return fitted
 
 
-def _ridged(weight: _Floats, moments: WindowMoments) -> list[_Floats]:
+def _ridged(
+    weight: _Floats, moments: WindowMoments, ridges: Sequence[float] = _RIDGES
+) -> list[_Floats]:
     """``V`` for every candidate of the ridge."""
     h, c = moments.covariances()
-    values, vectors = np.linalg.eigh(h)
-    values = np.maximum(values, 0.0)
-    mean = np.maximum(values.mean(axis=1, keepdims=True), _SMALLEST)
-    turned = weight @ (c - h) @ vectors
-    back = vectors.transpose(0, 2, 1)
-    return [weight + (turned / (values + ridge * mean)[:, None, :]) @ back for ridge in _RIDGES]
+    mean = np.maximum(np.diagonal(h, axis1=1, axis2=2).mean(axis=1), _SMALLEST)
+    unit = np.eye(h.shape[-1]) * mean[:, None, None]
+    aim = (weight @ (c - h)).transpose(0, 2, 1)
+    # One elimination a ridge is far quicker than the eigenvalues that all of them share.
+    return [weight + np.linalg.solve(h + r * unit, aim).transpose(0, 2, 1) for r in ridges]
 
 
 def compensated_levels(scaled: _Floats, hessian: _Floats) -> _Floats:
@@ -139,11 +147,16 @@ def compensated_levels(scaled: _Floats, hessian: _Floats) -> _Floats:
     ordered = np.take_along_axis(ordered, order[:, None, :], axis=2)
     factor = np.linalg.cholesky(np.linalg.inv(ordered)).transpose(0, 2, 1)
     rest = np.take_along_axis(scaled, order[:, None, :], axis=2)
-    levels = np.empty_like(rest)
-    for column in range(size):
-        levels[:, :, column] = np.clip(np.rint(rest[:, :, column]), -LARGEST, LARGEST)
-        lost = (rest[:, :, column] - levels[:, :, column]) / factor[:, None, column, column]
-        rest[:, :, column + 1 :] -= lost[:, :, None] * factor[:, None, column, column + 1 :]
+    levels, lost = np.empty_like(rest), np.empty_like(rest)
+    for start in range(0, size, _BLOCK):
+        stop = min(size, start + _BLOCK)
+        for column in range(start, stop):
+            levels[:, :, column] = np.clip(np.rint(rest[:, :, column]), -LARGEST, LARGEST)
+            error = (rest[:, :, column] - levels[:, :, column]) / factor[:, None, column, column]
+            lost[:, :, column] = error
+            near = slice(column + 1, stop)
+            rest[:, :, near] -= error[:, :, None] * factor[:, None, column, near]
+        rest[:, :, stop:] -= lost[:, :, start:stop] @ factor[:, start:stop, stop:]
     found = np.empty_like(levels)
     np.put_along_axis(found, np.broadcast_to(order[:, None, :], levels.shape), levels, axis=2)
     return found

@@ -52,6 +52,11 @@ _WINDOWS_PER_WEIGHT = 16
 """Windows per layer that the moments are of, at least, and per weight of an output."""
 
 
+_SOLVED = 8
+"""Multiplications per cubed width of a matrix of moments: seven systems that are solved, an inverse
+and its factor."""
+
+
 def reconstruct(skeleton: Skeleton, quantized: QuantizedGraph, samples: Samples) -> QuantizedGraph:
     """``quantized`` with the weights and biases of its convolutions found anew.
 
@@ -69,15 +74,18 @@ def reconstruct(skeleton: Skeleton, quantized: QuantizedGraph, samples: Samples)
 
 
 def reconstruction_work(quantized: QuantizedGraph) -> int:
-    """Multiplications that :func:`reconstruct` spends on the windows of kernels, about; 0 where no
-    convolution has weights."""
+    """Multiplications that :func:`reconstruct` spends on finding weights, about: on the windows of
+    kernels in both networks, on the matrices of their moments, on rounding; 0 where no convolution
+    has weights."""
     work = 0
     for segment in quantized.segments:
         for operator in segment.operators if isinstance(segment, IntegerSegment) else ():
             if isinstance(operator, IntegerConv):
                 kernel = operator.weight[0].size
                 counted = kernel if kernel <= _LARGEST_KERNEL else 1
-                work += operator.groups * counted**2 * max(_WINDOWS, _WINDOWS_PER_WEIGHT * kernel)
+                seen = 2 * max(_WINDOWS, _WINDOWS_PER_WEIGHT * kernel)
+                work += operator.groups * counted**2 * (seen + _SOLVED * counted)
+                work += len(operator.weight) * counted**2
     return work
 
 

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 from pydantic import BaseModel
 
 from compiler_core.errors import InputError
+from compiler_core.files.exhausted import cannot_be_read
 from compiler_core.files.toml_depth import check_toml_depth
 from compiler_core.targets.schema import TARGET_SCHEMA
 from compiler_core.targets.target import Origin, OriginKind
@@ -124,7 +125,9 @@ def parse_target_file(path: Path, label: str, child: TargetFile | None) -> dict[
             )
         with path.open("rb") as stream:
             data = stream.read(MAX_FILE_BYTES + 1)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise cannot_be_read(f"{shown(label)}{wanted_by}", error, FILE_HINT) from error
+    except ValueError as error:
         raise InputError(
             f"{shown(label)}: cannot be read{wanted_by}: {error}", hint=FILE_HINT
         ) from error

@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
 from compiler_core.errors import InputError
+from compiler_core.files.exhausted import lack_of
 from compiler_core.units.violation import Violation
 
 KIND_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
@@ -303,6 +304,8 @@ def loaded(reference: str, where: str) -> Any:
         for part in attribute.split("."):
             found = getattr(found, part)
     except Exception as error:  # whatever a plug-in's import does, it is named
+        if (lack := lack_of(error)) is not None:
+            raise lack from error
         raise InputError(
             f"{where}: {reference} cannot be loaded: {type(error).__name__}: {error}"
         ) from error

@@ -102,9 +102,7 @@ class _Dump:
             if any(folder.iterdir()):
                 raise InputError(f"--dump-launches {folder}: is not empty")
         except OSError as error:
-            raise InputError(
-                f"--dump-launches {folder}: cannot be made: {error.strerror or error}"
-            ) from error
+            raise cannot_be_written(f"--dump-launches {folder}", error) from error
         self._package, self._folder, self._number = package, folder, 0
 
     def __call__(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from compiler_core.errors import InputError
+from compiler_core.files.exhausted import cannot_be_read
 from nest_tune.records.record import Record, record_from_plain, record_to_plain
 
 MAXIMUM_LINE = 1 << 16
@@ -44,7 +45,7 @@ def read_records(path: Path) -> Iterator[tuple[int, Record | InputError]]:
                 if line.strip():
                     yield number, _read_line(line, where)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise cannot_be_read(path, error) from error
 
 
 def _read_line(line: bytes, where: str) -> Record | InputError:

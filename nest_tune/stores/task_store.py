@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from compiler_core.errors import InputError
-from compiler_core.files.exhausted import cannot_be_written, lack_of
+from compiler_core.files.exhausted import cannot_be_read, cannot_be_written, lack_of
 from compiler_core.files.npz import MIB
 from compiler_core.files.plain import from_plain, refuse_unknown, to_plain
 from compiler_core.files.small_file import read_small_file
@@ -75,7 +75,7 @@ def find(name: str) -> Task:
     try:
         found = sorted(path for path in folder.glob(f"{name}*.json") if path.is_file())
     except OSError as error:
-        raise InputError(f"cache {folder}: cannot be read: {error.strerror or error}") from error
+        raise cannot_be_read(f"cache {folder}", error) from error
     exact = [path for path in found if path.stem == name]
     if len(found) > 1 and not exact:
         ids = ", ".join(path.stem for path in found[:5])

@@ -47,6 +47,49 @@ def test_levels_follow_the_definition(groups, outputs, size, seed):
         np.testing.assert_array_equal(found[group, output], expected)
 
 
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 150])
+def test_levels_of_wide_kernels_are_those_of_one_column_after_the_other(size, monkeypatch):
+    q = windows(2, size, 3 * size, 5)
+    hessian = q @ q.transpose(0, 2, 1) / q.shape[2]
+    scaled = np.random.default_rng(6).standard_normal((2, 3, size)) * 60
+    found = compensated_levels(scaled, hessian)
+    monkeypatch.setattr(gptq, "_BLOCK", size)
+    np.testing.assert_array_equal(found, compensated_levels(scaled, hessian))
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.01])
+@pytest.mark.parametrize("still", ["all", "one channel", "none but one"])
+def test_inputs_that_never_change_leave_the_weights(still, shift):
+    random = np.random.default_rng(8)
+    q = np.repeat(random.standard_normal((1, 30, 1)), 200, axis=2)
+    moving = {"all": [], "one channel": range(1, 30), "none but one": [3]}[still]
+    q[:, list(moving)] = random.standard_normal((1, len(moving), 200))
+    folds = [moments_of(1.1 * q[:, :, i::2] + shift, q[:, :, i::2]) for i in (0, 1)]
+    weight = random.standard_normal((1, 5, 30))
+    found = fitted_weights(weight, folds)
+    dead = [channel for channel in range(30) if channel not in moving]
+    np.testing.assert_allclose(found[:, :, dead], weight[:, :, dead], atol=1e-12)
+    levels = compensated_levels(found * 30, folds[0].plus(folds[1]).covariances()[0])
+    np.testing.assert_array_equal(levels[:, :, dead], np.rint(weight * 30)[:, :, dead])
+    assert np.isfinite(levels).all()
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 6), st.integers(0, 99))
+def test_ridges_follow_the_definition(groups, outputs, size, seed):
+    q = windows(groups, size, 5 * size + 3, seed)
+    x = q + 0.1 * windows(groups, size, 5 * size + 3, seed + 1)
+    weight = np.random.default_rng(seed).standard_normal((groups, outputs, size))
+    found = gptq._ridged(weight, moments_of(x, q))
+    for group in range(groups):
+        near, far = (a - a.mean(axis=1, keepdims=True) for a in (q[group], x[group]))
+        h, c = near @ near.T / near.shape[1], far @ near.T / near.shape[1]
+        for ridge, fitted in zip(gptq._RIDGES, found, strict=True):
+            inverse = np.linalg.inv(h + ridge * np.trace(h) / size * np.eye(size))
+            expected = weight[group] @ (np.eye(size) + (c - h) @ inverse)
+            np.testing.assert_allclose(fitted[group], expected, rtol=1e-7, atol=1e-9)
+
+
 def test_sums_err_less_than_with_the_nearest_integers():
     q = windows(2, 12, 500, 3)
     hessian = q @ q.transpose(0, 2, 1) / q.shape[2]

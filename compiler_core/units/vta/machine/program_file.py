@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.errors import InputError
+from compiler_core.files.exhausted import cannot_be_read
 from compiler_core.files.npz import MIB, NpzLimits, read_npz
 from compiler_core.units.vta.machine.isa import (
     COMMON_FIELDS,
@@ -355,9 +356,7 @@ def _manifest_dram_size(manifest: Path, file_name: str) -> object:
             )
         document = json.loads(manifest.read_bytes())
     except OSError as error:
-        raise InputError(
-            f"{manifest}: cannot be read: {error.strerror or error}", hint=_HINT
-        ) from error
+        raise cannot_be_read(manifest, error, _HINT) from error
     except (ValueError, RecursionError) as error:
         raise InputError(
             f"{manifest}: not a JSON document ({error})", hint="give --dram-size"
