@@ -61,6 +61,7 @@ def evaluate(
     exam: Exam,
     *,
     against: Graph | None = None,
+    float_inputs: Arrays | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Evaluation:
     """Runs all samples and measures.
@@ -70,6 +71,7 @@ def evaluate(
         data: Checked for ``exam``.
         exam: What to measure.
         against: The float model.
+        float_inputs: Its inputs where they are others than those of ``data``: its own states.
         progress: Told the number of samples done.
 
     Raises:
@@ -85,7 +87,9 @@ def evaluate(
                 raise InputError(
                     f"the float model has no output {name!r}; it has {', '.join(against.outputs)}"
                 )
-    blocks = _blocks(runner, data, exam, against, progress)
+    theirs = data.inputs if float_inputs is None else float_inputs
+    runs = None if against is None else float_runs(against, theirs, list(exam.judges))
+    blocks = _blocks(runner, data, exam, against, runs, progress)
     if exam.kind is None:
         return _own(exam, data, list(blocks))
     return _counted(exam, exam.kind, blocks, data, against is not None)
@@ -104,12 +108,11 @@ def _blocks(
     data: EvaluationData,
     exam: Exam,
     against: Graph | None,
+    runs: Iterator[Arrays] | None,
     progress: Callable[[int], None],
 ) -> Iterator[_Block]:
     names, graph = list(exam.judges), runner.signature
-    runs, batch = None, 1
-    if against is not None:
-        runs, batch = float_runs(against, data.inputs, names), model_batch(against)
+    batch = 1 if against is None else model_batch(against)
     labels = data.labels if exam.is_labelled or exam.kind is None else None
     for block in runner.blocks(data.inputs):
         theirs = None

@@ -39,9 +39,9 @@ class ImportLimits:
     tensor_bytes: int = 2**31
     total_bytes: int = 2**33
     nodes: int = 200_000
-    activation_bytes: int = 2**28
-    held_bytes: int = 2**29
-    folded_bytes: int = 2**28
+    activation_bytes: int = 2**29
+    held_bytes: int = 2**30
+    folded_bytes: int = 3 * 2**28
     operations: int = 2**40
     folded_operations: int = 2**33
     trips: int = 2**16

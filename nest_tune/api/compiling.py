@@ -26,7 +26,7 @@ from compiler_core.quantize.profile import Profile, read_profile
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from nest_tune.api.quantizing import compile_warnings, quantize, with_first_latency
-from nest_tune.api.values import Arrays, PathName, Progress, samples_of
+from nest_tune.api.values import Arrays, PathName, Progress, float_run, stateful_samples_of
 from nest_tune.named import named_by_lock
 from nest_tune.stores.default_scheme import with_default_scheme
 from nest_tune.stores.profile_store import stored_profile
@@ -86,6 +86,7 @@ def compile(  # noqa: A001 - the verb of the command line
     calibration: PathName | Arrays | None = None,
     profile: PathName | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    states: Mapping[str, str] | None = None,
     emit: Sequence[str] = (),
     threads: int = 1,
     progress: Progress = lambda _: None,
@@ -104,6 +105,8 @@ def compile(  # noqa: A001 - the verb of the command line
             configuration holds exponents, or is a lock file, which names them.
         profile: Statistics that ``quantize profile`` wrote, in place of ``calibration``.
         shapes: Of inputs with dynamic axes, by input.
+        states: Inputs by the outputs that are fed back to them from sample to sample; the samples
+            need no array for them.
         emit: Texts to add to the package: ``graph``, ``tensor``, ``commands``.
         threads: Of calibration.
         progress: Told what is being done.
@@ -151,7 +154,9 @@ def compile(  # noqa: A001 - the verb of the command line
     configuration = with_plan(configuration, source, chip, where, progress)
     statistics = None if profile is None else read_profile(Path(profile))
     if calibration is not None:
-        samples = samples_of(calibration, source.graph)
+        samples = stateful_samples_of(
+            calibration, source.graph, states or {}, float_run(source.graph, threads)
+        )
         statistics = _statistics(source, configuration, samples, threads, progress)
     warnings: tuple[str, ...] = ()
     if statistics is not None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy.typing as npt
 
 from compiler_core.accuracy.exam import make_exam
+from compiler_core.accuracy.states import unrolled_evaluation
 from compiler_core.compile.sources import load_model
 from compiler_core.errors import CheckError, InputError
 from compiler_core.executable.backends import Backend, Observer, Reference, Simulator
@@ -30,7 +31,14 @@ from compiler_core.package.manifest import QDQ_MODEL
 from compiler_core.package.reader import Package, read_package
 from compiler_core.quantize.infinite_inputs import require_finite
 from nest_tune.api.compiling import Compilation
-from nest_tune.api.values import Arrays, PathName, Progress, evaluation_of, samples_of
+from nest_tune.api.values import (
+    Arrays,
+    PathName,
+    Progress,
+    float_run,
+    stateful_evaluation_of,
+    stateful_samples_of,
+)
 from nest_tune.user_modules import allow_folder, working_folder
 
 
@@ -114,6 +122,7 @@ def run(
     inputs: PathName | Arrays,
     *,
     check: bool = False,
+    states: Mapping[str, str] | None = None,
     threads: int = 1,
     observer: Observer | None = None,
     progress: Progress = lambda _: None,
@@ -126,6 +135,7 @@ def run(
             the first axis is the sample.
         check: Compare every output of every integer segment and every output of the model with
             the integer reference, bit for bit.
+        states: Inputs by the outputs that are fed back to them from sample to sample.
         threads: Samples at the same time.
         observer: Called with every launch of the first sample and the memory around it.
         progress: Told what is being done.
@@ -152,7 +162,8 @@ def run(
             "are no programs to compare with the integer reference",
             hint="nest-tune evaluate PACKAGE --data eval.npz --against model.onnx compares outputs",
         )
-    samples = samples_of(inputs, executable.signature)
+    own = Runner(executable, Simulator(executable, threads=threads))
+    samples = stateful_samples_of(inputs, executable.signature, states or {}, own.run)
     simulator = Simulator(executable, threads=threads, observer=observer)
     count = check_samples(executable.signature, samples)
     progress(f"running {count} samples{' with check' if check else ''}")
@@ -178,6 +189,7 @@ def evaluate(
     executor: Literal["simulator", "reference"] = "simulator",
     output: str | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    states: Mapping[str, str] | None = None,
     threads: int = 1,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Evaluation:
@@ -196,6 +208,8 @@ def evaluate(
             faster.
         output: The only output that counts; by default all do, and the worst decides.
         shapes: Of inputs of the float model with dynamic axes.
+        states: Inputs by the outputs that are fed back to them from sample to sample; the package
+            and the float model have states of their own.
         threads: Samples at the same time.
         progress: Told how many samples of how many are done.
 
@@ -217,7 +231,7 @@ def evaluate(
     loaded = load_package(package)
     executable = loaded.executable
     graph = None if against is None else load_model(Path(against), shapes).graph
-    given = evaluation_of(data, executable.signature)
+    given = stateful_evaluation_of(data, executable.signature, states or {})
     exam = make_exam(
         _judged_graph(loaded) if graph is None else graph,
         metric,
@@ -233,11 +247,17 @@ def evaluate(
         backend = Simulator(executable, threads=threads)
     else:
         backend = Reference(executable, threads=threads)
+    runner, theirs = Runner(executable, backend), None
+    if states:
+        if graph is not None:
+            theirs = unrolled_evaluation(graph, chosen, states, float_run(graph, threads)).inputs
+        chosen = unrolled_evaluation(executable.signature, chosen, states, runner.run)
     return evaluate_runner(
-        Runner(executable, backend),
+        runner,
         chosen,
         exam,
         against=graph,
+        float_inputs=theirs,
         progress=lambda done: progress(done, chosen.samples),
     )
 

@@ -16,7 +16,10 @@ from compiler_core.accuracy.samples import (
     read_evaluation,
     read_samples,
 )
+from compiler_core.accuracy.states import Run, States, unrolled, with_beginnings
+from compiler_core.files.npz import read_npz
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.session import FloatSession
 
 PathName = str | PathLike[str]
 """A path as text or as a path."""
@@ -39,6 +42,33 @@ def samples_of(given: PathName | Arrays, graph: Graph) -> dict[str, npt.NDArray[
     return read_samples(Path(given), graph)
 
 
+def float_run(graph: Graph, threads: int = 1) -> Run:
+    """Executes a float model once; it is opened when it is first asked."""
+    opened: list[FloatSession] = []
+
+    def run(feed: dict[str, npt.NDArray[Any]]) -> Arrays:
+        if not opened:
+            opened.append(FloatSession(graph, threads=threads))
+        return opened[0].run(feed)
+
+    return run
+
+
+def stateful_samples_of(
+    given: PathName | Arrays, graph: Graph, states: States, run: Run
+) -> dict[str, npt.NDArray[Any]]:
+    """As :func:`samples_of`, with the states that ``run`` leads to.
+
+    Raises:
+        InputError: As :func:`samples_of`, or the states do not fit the model.
+    """
+    if not states:
+        return samples_of(given, graph)
+    where = "samples" if isinstance(given, Mapping) else str(given)
+    arrays = given if isinstance(given, Mapping) else read_npz(Path(given), text=True)
+    return named_samples(unrolled(graph, arrays, states, run, where), graph, where)
+
+
 def evaluation_of(given: PathName | Arrays, graph: Graph) -> EvaluationData:
     """The inputs of ``graph`` and labels, from a file or from arrays.
 
@@ -48,3 +78,18 @@ def evaluation_of(given: PathName | Arrays, graph: Graph) -> EvaluationData:
     if isinstance(given, Mapping):
         return evaluation_data(given, graph, "samples")
     return read_evaluation(Path(given), graph)
+
+
+def stateful_evaluation_of(
+    given: PathName | Arrays, graph: Graph, states: States
+) -> EvaluationData:
+    """As :func:`evaluation_of`; states begin as given, or as zeros, before every sample.
+
+    Raises:
+        InputError: As :func:`evaluation_of`, or the states do not fit the model.
+    """
+    if not states:
+        return evaluation_of(given, graph)
+    where = "samples" if isinstance(given, Mapping) else str(given)
+    arrays = given if isinstance(given, Mapping) else read_npz(Path(given), text=True)
+    return evaluation_data(with_beginnings(graph, arrays, states), graph, where)

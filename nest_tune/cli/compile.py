@@ -11,7 +11,7 @@ import typer
 
 from compiler_core.errors import InputError
 from nest_tune.cli.completion import target_names, trial_names
-from nest_tune.cli.options import AsJson, Shapes, parse_shapes
+from nest_tune.cli.options import AsJson, Shapes, States, parse_shapes, parse_states
 from nest_tune.cli.output import console, print_json, progress
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def compile_(
         ),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Threads of calibration.")] = 1,
+    state: States = None,
     as_json: AsJson = False,
 ) -> None:
     """Compile a model to a package of verified programs."""
@@ -118,6 +119,7 @@ def compile_(
         calibration=calibration,
         profile=profile,
         shapes=shapes,
+        states=parse_states(state),
         emit=levels,
         threads=jobs,
         progress=progress,

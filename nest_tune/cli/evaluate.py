@@ -11,7 +11,7 @@ import typer
 
 from compiler_core.errors import InputError
 from nest_tune.cli.completion import study_names
-from nest_tune.cli.options import AsJson, named_source, parse_shapes
+from nest_tune.cli.options import AsJson, States, named_source, parse_shapes, parse_states
 from nest_tune.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def evaluate(
         typer.Option(metavar="NAME=1,3,…", help="Shape of an input of the float model."),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Samples at the same time.")] = 1,
+    state: States = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure how good a package is: by labels, or against the float model."""
@@ -114,6 +115,7 @@ def evaluate(
         executor=executor.value,
         output=output,
         shapes=shapes,
+        states=parse_states(state),
         threads=jobs,
         progress=_Progress(),
     )

@@ -33,6 +33,14 @@ Shapes = Annotated[
     list[str] | None,
     typer.Option("--shape", metavar="NAME=1,3,…", help="Shape of an input with dynamic axes."),
 ]
+States = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--state",
+        metavar="OUT=IN",
+        help="Output that is fed back to an input from sample to sample; again for each state.",
+    ),
+]
 JudgedOutput = Annotated[
     str | None,
     typer.Option(
@@ -93,3 +101,20 @@ def parse_shapes(options: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
             raise InputError(f"--shape {option}: a size has more than 10 digits")
         shapes[name] = tuple(int(size) for size in sizes)
     return shapes
+
+
+def parse_states(options: Sequence[str] | None) -> dict[str, str]:
+    """``OUT=IN`` by output.
+
+    Raises:
+        InputError: An option reads otherwise.
+    """
+    states: dict[str, str] = {}
+    for option in options or ():
+        output, equals, name = option.partition("=")
+        if not equals or not output or not name:
+            raise InputError(f"--state {option}: OUTPUT=INPUT is needed", hint="--state hn=h0")
+        if output in states or name in states.values():
+            raise InputError(f"--state {option}: {output if output in states else name!r} is twice")
+        states[output] = name
+    return states

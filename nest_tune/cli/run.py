@@ -11,7 +11,7 @@ import typer
 from compiler_core.errors import InputError
 from compiler_core.files.exhausted import cannot_be_written
 from compiler_core.files.whole_file import require_writable
-from nest_tune.cli.options import AsJson
+from nest_tune.cli.options import AsJson, States, parse_states
 from nest_tune.cli.output import print_json, progress
 
 if TYPE_CHECKING:
@@ -39,10 +39,12 @@ def run(
         typer.Option(metavar="DIR", help="Write every program of the first sample as raw files."),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Samples at the same time.")] = 1,
+    state: States = None,
     as_json: AsJson = False,
 ) -> None:
     """Execute a package on the simulator."""
     require_writable(outputs, "--outputs")
+    states = parse_states(state)
     if outputs.resolve() == inputs.resolve():
         raise InputError(f"--outputs {outputs}: is the same file as --inputs")
 
@@ -58,7 +60,13 @@ def run(
         )
     observer = None if dump_launches is None else _Dump(loaded, dump_launches)
     done = run_package(
-        loaded, inputs, check=check, threads=jobs, observer=observer, progress=progress
+        loaded,
+        inputs,
+        check=check,
+        states=states,
+        threads=jobs,
+        observer=observer,
+        progress=progress,
     )
     results, count = done.outputs, done.samples
     write_npz(outputs, results)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +14,7 @@ import typer
 
 from compiler_core.errors import InfeasibleError, InputError, NestTuneError
 from nest_tune.cli.completion import objectives, target_names
-from nest_tune.cli.options import AsJson, JudgedOutput, Shapes, parse_shapes
+from nest_tune.cli.options import AsJson, JudgedOutput, Shapes, States, parse_shapes, parse_states
 from nest_tune.cli.output import console, print_json, progress
 from nest_tune.cli.study_options import (
     Jobs,
@@ -31,7 +32,7 @@ from nest_tune.cli.study_options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from nest_tune.records.storage_url import StorageUrl as Url
     from nest_tune.study.request.flags import Flags
@@ -100,6 +101,7 @@ def start(
         typer.Option(metavar="NAME", help="Measures latency and energy; else the simulator."),
     ] = None,
     shape: Shapes = None,
+    state: States = None,
     objective: Annotated[
         list[str] | None,
         typer.Option(
@@ -176,7 +178,26 @@ def start(
         seed=seed,
         pass_env=tuple(pass_env or ()),
     )
-    _start(resolve(file, flags, os.environ), flags, if_exists, pick, dry_run, output, as_json)
+    settings = _with_states(resolve(file, flags, os.environ), parse_states(state))
+    _start(settings, flags, if_exists, pick, dry_run, output, as_json)
+
+
+def _with_states(settings: StudySettings, states: Mapping[str, str]) -> StudySettings:
+    """Settings whose data hold the states that the float model has on them."""
+    if not states:
+        return settings
+    from nest_tune.unrolled import write_unrolled
+
+    names = {p: Path(p) for p in (settings.calibration, settings.evaluation) if p is not None}
+    files = write_unrolled(
+        Path(settings.model), list(names.values()), states, settings.shapes, progress
+    )
+    written = dict(zip(names, map(str, files), strict=True))
+    return replace(
+        settings,
+        calibration=settings.calibration and written[settings.calibration],
+        evaluation=settings.evaluation and written[settings.evaluation],
+    )
 
 
 def _split(options: list[str]) -> tuple[str, ...]:

@@ -1,0 +1,38 @@
+"""Data files with the states of a recurrent model written out, for whoever reads them by path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compiler_core.accuracy.states import States, unrolled
+from compiler_core.compile.sources import load_model
+from compiler_core.files.npz import read_npz, write_npz
+from nest_tune.api.values import Progress, float_run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def write_unrolled(
+    model: Path,
+    files: Sequence[Path],
+    states: States,
+    shapes: Mapping[str, tuple[int, ...]] | None,
+    progress: Progress = lambda _: None,
+) -> list[Path]:
+    """Writes ``<name>.unrolled.npz`` beside each data file: its arrays, and before every sample the
+    states that the float model has there.
+
+    Raises:
+        InputError: The states do not fit the model, or a file cannot be read or written.
+    """
+    graph = load_model(model, shapes).graph
+    run, written = float_run(graph), []
+    for path in files:
+        result = path.with_name(f"{path.stem}.unrolled.npz")
+        progress(f"unrolling the states of {path.name} into {result}")
+        arrays = unrolled(graph, read_npz(path, text=True), states, run, str(path))
+        write_npz(result, dict(arrays))
+        written.append(result)
+    return written
