@@ -5,12 +5,23 @@ from __future__ import annotations
 import pytest
 
 from compiler_core.targets.load import load_target
+from compiler_core.units.aim.schedule.workload import Activation, ElementProduct, MatrixVector
 from compiler_core.units.registry import unit_kind, unit_kinds
 from nest_tune.testing.unit_kinds import UnitCase, check_unit_kind
 from tests.tiling_workloads import WORKLOADS
 
 VTA = [WORKLOADS[name] for name in ("residual", "depthwise", "uniform", "pool")]
-CASES = {"vta": UnitCase(load_target("vta").npu, VTA)}
+AIM = [
+    MatrixVector(512, 512),
+    MatrixVector(100, 1300, vectors=3, bias=True),
+    MatrixVector(256, 96, bias=True, activations=(Activation.SIGMOID, Activation.TANH)),
+    MatrixVector(70, 64, heads=6),
+    ElementProduct(5000),
+]
+CASES = {
+    "vta": UnitCase(load_target("vta").npu, VTA),
+    "aim": UnitCase(load_target("aim-gddr6").npu, AIM),
+}
 
 
 def test_every_kind_with_tasks_has_a_case() -> None:

@@ -8,7 +8,11 @@ KIND = UnitKind(
     name="aim",
     lowering_version=1,
     facets={
+        "tasks": "compiler_core.units.aim.tasks:TASKS",
+        "documents": "compiler_core.units.aim.documents:DOCUMENTS",
         "table": "compiler_core.units.aim.machine.table:TABLE",
         "simulation": "compiler_core.units.aim.tool.simulation:SIMULATION",
+        "spaces": "search_spaces.aim.spaces:SPACES",
+        "features": "cost_models.aim.task_features:FEATURES",
     },
 )

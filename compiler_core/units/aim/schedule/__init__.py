@@ -1,0 +1,1 @@
+"""Workloads, schedules, what follows from both, and which of them are legal."""

@@ -1,0 +1,125 @@
+"""What the unit computes, with all shapes fixed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from compiler_core.tensor.digest import digest as digest_of
+from compiler_core.units.aim.machine.machine import LANES
+from compiler_core.units.aim.simulate.activation import Function
+
+
+class Activation(Enum):
+    """What is applied to an output."""
+
+    SIGMOID = "sigmoid"
+    TANH = "tanh"
+    GELU = "gelu"
+    RELU = "relu"
+    LEAKY_RELU = "leaky_relu"
+    SILU = "silu"
+
+    @property
+    def function(self) -> Function:
+        """The function of the unit."""
+        return Function[self.name]
+
+
+MOST_PARTS: Final = 8
+
+
+@dataclass(frozen=True)
+class MatrixVector:
+    """Products of matrices that lie in the banks with vectors: ``y[h, v] = f(W[h] x[h, v] + b)``.
+
+    A dense layer of few rows has one head. The gates of a recurrent cell are one matrix with an
+    activation per part of its outputs. Attention of one token over a key-value cache has a matrix
+    per head: keys for the scores, values transposed for the weighted sum.
+
+    Attributes:
+        outputs, inputs: Of each matrix.
+        vectors: That each matrix is multiplied with.
+        heads: Matrices, each with vectors of its own.
+        bias: Whether something is added to every output.
+        activations: Of equal parts of the outputs; empty for none.
+    """
+
+    outputs: int
+    inputs: int
+    vectors: int = 1
+    heads: int = 1
+    bias: bool = False
+    activations: tuple[Activation, ...] = ()
+
+    @property
+    def operator(self) -> str:
+        """The field's name for it."""
+        return "matrix_vector"
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits."""
+        return digest_of(self)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates, without padding."""
+        return self.outputs * self.inputs * self.vectors * self.heads
+
+    @property
+    def shape(self) -> str:
+        """Extents in one line."""
+        heads = f"{self.heads} of " if self.heads > 1 else ""
+        times = f" times {self.vectors}" if self.vectors > 1 else ""
+        return f"{heads}{self.outputs}x{self.inputs}{times}"
+
+    @property
+    def columns(self) -> int:
+        """Blocks of an input vector."""
+        return -(-self.inputs // LANES)
+
+    @property
+    def parts(self) -> int:
+        """Equal parts of the outputs with an activation each."""
+        return max(1, len(self.activations))
+
+
+@dataclass(frozen=True)
+class ElementProduct:
+    """Products of two vectors that lie in the banks, element by element.
+
+    Attributes:
+        elements: Of each vector.
+    """
+
+    elements: int
+
+    @property
+    def operator(self) -> str:
+        """The field's name for it."""
+        return "element_product"
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits."""
+        return digest_of(self)
+
+    @property
+    def macs(self) -> int:
+        """Multiplications."""
+        return self.elements
+
+    @property
+    def shape(self) -> str:
+        """Extents in one line."""
+        return f"{self.elements}"
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of each vector."""
+        return -(-self.elements // LANES)
+
+
+Workload = MatrixVector | ElementProduct

@@ -1,0 +1,1 @@
+"""Features and bounds of schedules for AiM units."""

@@ -1,0 +1,1 @@
+"""Schedules of AiM units as search spaces."""
