@@ -19,7 +19,8 @@ from typing import Any
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.quantize.apply import float_layers, weighted_layers
-from compiler_core.quantize.assemble import NPU
+from compiler_core.quantize.arithmetic import Arithmetic, usual_arithmetic
+from compiler_core.quantize.assemble import CPU
 from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.scheme import (
     CalibrationSize,
@@ -31,7 +32,6 @@ from compiler_core.quantize.scheme import (
     scheme_document,
 )
 from compiler_core.tensor.digest import digest
-from compiler_core.units.vta.schemes import unsupported_scheme
 from search_spaces.parameter import Parameter, RuleCount
 
 __all__ = ["QuantizationSpace", "quantune_parameters", "scheme_parameters"]
@@ -85,6 +85,7 @@ class QuantizationSpace:
         counts: Those numbers.
         per_layer: Layers that each get a switch of their own.
         default: The untuned default.
+        arithmetic: Of the NPU; by default the usual one.
 
     Attributes:
         name: Of this part of a joint space.
@@ -107,6 +108,7 @@ class QuantizationSpace:
         counts: Sequence[int] = (0, 1, 2, 3, 4, 6, 8, 12, 16),
         per_layer: Sequence[str] = (),
         default: QuantizationScheme = QuantizationScheme(),  # noqa: B008 - frozen
+        arithmetic: Arithmetic | None = None,
     ) -> None:
         layers = weighted_layers(graph)
         for layer in (*ranking, *per_layer):
@@ -115,6 +117,7 @@ class QuantizationSpace:
         self._graph, self._assignment = graph, dict(assignment)
         self._ranking = tuple(ranking)
         self._default = default
+        self._arithmetic = arithmetic or usual_arithmetic()
         self._layers = layers
         self._refused: dict[tuple[Scales, frozenset[str]], dict[str, str]] = {}
         chosen = tuple(parameters) or scheme_parameters()
@@ -210,9 +213,10 @@ class QuantizationSpace:
             self._refused[key] = {
                 node.name: reason
                 for node in self._graph.nodes
-                if self._assignment.get(node.name) == NPU
+                if self._on_npu(node.name)
                 and node.name not in floats
-                and (reason := unsupported_scheme(self._graph, node, scheme)) is not None
+                and (reason := self._arithmetic.unsupported_scheme(self._graph, node, scheme))
+                is not None
             }
         return self._refused[key]
 
@@ -236,23 +240,22 @@ class QuantizationSpace:
         if self.point(scheme) != tuple(point):
             return True
         floats = float_layers(self._graph, scheme)
-        integers = any(
-            self._assignment.get(name) != NPU and name not in floats for name in self._layers
-        )
+        integers = any(not self._on_npu(name) and name not in floats for name in self._layers)
         if scheme.cpu_precision is CpuPrecision.INT8_ALL:
             integers = any(
-                self._assignment.get(node.name) != NPU and node.name not in floats
+                not self._on_npu(node.name) and node.name not in floats
                 for node in self._graph.nodes
             )
         if not integers and scheme.cpu_precision is not self._first("cpu_precision"):
             return True
-        on_npu = any(
-            self._assignment.get(name) == NPU and name not in floats for name in self._layers
-        )
+        on_npu = any(self._on_npu(name) and name not in floats for name in self._layers)
         if not on_npu and scheme.weight_rounding is not self._first("weight_rounding"):
             return True
         ends = {*self._layers[:1], *self._layers[-1:]}
         return scheme.first_last_float and bool(ends & set(scheme.float_layers))
+
+    def _on_npu(self, name: str) -> bool:
+        return self._assignment.get(name, CPU) != CPU
 
     def _first(self, name: str) -> Any:
         for parameter in self.parameters:

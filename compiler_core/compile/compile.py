@@ -13,6 +13,7 @@ from compiler_core.executable.executable import CpuSegment, Executable, Segment
 from compiler_core.executable.report import LayerReport, Metrics, Report, launch_report, totals
 from compiler_core.memory.plan import ALIGNMENT, DramPlan, align
 from compiler_core.partition.programs import require_planned_kind
+from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.assemble import without_room
 from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph
 from compiler_core.system.compiled import CompiledTimeline, compiled_timeline
@@ -33,7 +34,6 @@ from compiler_core.units.vta.cores.placed_layers import (
     require_known_slicings,
     slicing_key,
 )
-from compiler_core.units.vta.legality.window_limits import buffer_limits
 from compiler_core.units.vta.link.launch_timing import LaunchTiming, time_launch
 from compiler_core.units.vta.link.linker import Launch, NpuSegment
 from compiler_core.units.vta.link.segment import Layer, SegmentLayers
@@ -140,7 +140,7 @@ def compile_model(
 def _with_reasons(source: QuantizedModel, target: Target) -> QuantizedModel:
     """A model that also says which nodes the buffers of the target kept on the CPU."""
     plan, graph = source.configuration.plan, source.model.graph
-    found = without_room(graph, buffer_limits(target.npu)) if target.npu_cores else {}
+    found = without_room(graph, arithmetic_of(target.npu)) if target.npu_cores else {}
     own = {name: reason for name, reason in found.items() if plan.get(name) == CPU}
     return replace(source, cpu_reasons={**own, **source.cpu_reasons}) if own else source
 

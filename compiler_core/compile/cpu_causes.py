@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from compiler_core.compile.compile import CompiledModel
 from compiler_core.executable.report import LayerReport
 from compiler_core.graph.ir import Graph, Node
+from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.assignment import cpu_reasons
 from compiler_core.quantize.ir import FloatSegment
 from compiler_core.units.names import CPU, kind_of
-from compiler_core.units.vta.legality.window_limits import buffer_limits
 
 NO_NPU = "The target has no NPU."
 PLANNED = "The plan places it on the CPU."
@@ -59,7 +59,7 @@ def node_reasons(compiled: CompiledModel) -> dict[str, str]:
     model, plan = source.model.graph, compiled.configuration.plan
     cannot = {}
     if target.npu_cores:
-        cannot = cpu_reasons(model, buffer_limits(target.npu))
+        cannot = cpu_reasons(model, arithmetic_of(target.npu))
     known = {**cannot, **source.cpu_reasons}
     asked = {node.name for node in model.nodes}
     found = {}

@@ -23,6 +23,7 @@ from compiler_core.graph.ir import Graph
 from compiler_core.graph.simplify import simplify
 from compiler_core.graph.text import graph_digest
 from compiler_core.quantize.apply import apply_profile, apply_scheme
+from compiler_core.quantize.arithmetic import Arithmetic, general
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.ir import QuantizedGraph
@@ -125,6 +126,7 @@ def quantize_model(
     *,
     threads: int = 1,
     reconstruction: Reconstruction = reconstruct,
+    arithmetic: Arithmetic | None = None,
 ) -> QuantizedModel:
     """Quantizes by a configuration; what it leaves open has weights per tensor, the first rung of
     the default's ladder (:mod:`compiler_core.compile.default_scheme` climbs it).
@@ -137,6 +139,7 @@ def quantize_model(
             everything.
         threads: Threads of onnxruntime.
         reconstruction: How GPTQ finds weights.
+        arithmetic: Of the NPU; by default the usual one.
 
     Raises:
         InputError: The configuration is for another model, names unknown nodes or tensors, or
@@ -149,16 +152,18 @@ def quantize_model(
             f"{made_for[:16]}…; this one has {model.digest[:16]}…",
             hint="compile the model that it was made for, or remove digest from its [model]",
         )
-    assignment = assignment_of(model, configuration)
+    assignment = assignment_of(model, configuration, arithmetic)
     scheme, wanted = configuration.scheme.quantization(), configuration.scheme.exponents
     if wanted and not scheme.needs_statistics:
-        applied = apply_exponents(model.graph, assignment, wanted, scheme)
+        applied = apply_exponents(model.graph, assignment, wanted, scheme, arithmetic)
     else:
-        profile = _profile(model, configuration, assignment, calibration, threads)
+        profile = _profile(model, configuration, assignment, calibration, threads, arithmetic)
         if profile is None:
-            applied = apply_scheme(model.graph, assignment, {}, scheme)
+            applied = apply_scheme(model.graph, assignment, {}, scheme, arithmetic=arithmetic)
         else:
-            applied = apply_profile(model.graph, assignment, profile, scheme, reconstruction)
+            applied = apply_profile(
+                model.graph, assignment, profile, scheme, reconstruction, arithmetic
+            )
     found = {name: tensor.exponent for name, tensor in sorted(applied.quantized.tensors.items())}
     if scheme.needs_statistics:
         _require_exponents(wanted, found)
@@ -176,13 +181,15 @@ def quantize_model(
     return QuantizedModel(model, applied.quantized, full, applied.reasons)
 
 
-def assignment_of(model: FloatModel, configuration: Configuration) -> dict[str, str]:
+def assignment_of(
+    model: FloatModel, configuration: Configuration, arithmetic: Arithmetic | None = None
+) -> dict[str, str]:
     """Unit of every node by the plan of a configuration; the default of those that it leaves out.
 
     Raises:
         InputError: The plan names unknown nodes.
     """
-    assignment = default_assignment(model.graph)
+    assignment = default_assignment(model.graph, arithmetic=general(arithmetic))
     for node, unit in configuration.plan.items():
         if node not in assignment:
             raise InputError(f"plan: {_unknown('node', node, assignment)}")
@@ -196,6 +203,7 @@ def _profile(
     assignment: Mapping[str, str],
     calibration: Mapping[str, npt.NDArray[Any]] | Profile | None,
     threads: int,
+    arithmetic: Arithmetic | None,
 ) -> Profile | None:
     """With statistics of the samples that the scheme asks for; ``None`` where nothing needs it."""
     scheme = configuration.scheme.quantization()
@@ -212,7 +220,7 @@ def _profile(
             "calibration data again",
             hint="give --calibration calib.npz, the same as when the scheme was found",
         )
-    skeleton = assemble(model.graph, assignment)
+    skeleton = assemble(model.graph, assignment, arithmetic)
     if not skeleton.calibrated:
         return None
     raise InputError(

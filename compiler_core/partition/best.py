@@ -23,12 +23,13 @@ from compiler_core.partition.resolve import (
     resolve_plan,
     unit_name,
 )
-from compiler_core.quantize.assemble import NPU, assemble
+from compiler_core.quantize.arithmetic import arithmetic_of
+from compiler_core.quantize.assemble import CPU, assemble
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.targets.target import Target
 from compiler_core.units.cpu.cost_table import target_costs
-from compiler_core.units.vta.legality.window_limits import buffer_limits
+from compiler_core.units.names import NPU
 
 Progress = Callable[[str], None]
 
@@ -73,7 +74,7 @@ def prepare(
     Raises:
         InputError: The table of measured CPU times that the target names lacks an operator.
     """
-    groups = build_groups(graph, buffer_limits(target.npu))
+    groups = build_groups(graph, arithmetic_of(target.npu))
     table: CostTable = build_costs(
         groups,
         target,
@@ -88,9 +89,9 @@ def prepare(
 def untuned(evaluator: Evaluator) -> Placement:
     """The placement of a compile without a plan: everything on the NPU that can run there; with
     several cores, what is faster across them is sliced, where that makes the model faster."""
-    assignment = default_assignment(evaluator.groups.graph, limits=evaluator.groups.limits)
+    assignment = default_assignment(evaluator.groups.graph, arithmetic=evaluator.groups.arithmetic)
     whole = tuple(
-        ON_NPU if group.npu_reason is None and assignment[group.name] == NPU else ON_CPU
+        ON_NPU if group.npu_reason is None and assignment[group.name] != CPU else ON_CPU
         for group in evaluator.groups.groups
     )
     if evaluator.costs.cores == 1:
@@ -119,8 +120,8 @@ def default_plan(
 ) -> dict[str, str]:
     """Unit of every node of a compile without a plan: what a configuration holds."""
     if target.npu_cores <= 1:
-        limits = buffer_limits(target.npu)
-        return default_assignment(graph, cores=target.npu_cores, limits=limits)
+        known = arithmetic_of(target.npu)
+        return default_assignment(graph, cores=target.npu_cores, arithmetic=known)
     evaluator = prepare(graph, target, schedules=schedules, progress=progress)
     return assignment_of(untuned(evaluator), evaluator.groups)
 
@@ -168,7 +169,7 @@ def find_best(
 
 def misfits(groups: GroupGraph, placement: Placement) -> dict[int, str]:
     """Groups on the NPU that the compiler would leave on the CPU beside these neighbours."""
-    skeleton = assemble(groups.graph, assignment_of(placement, groups), groups.limits)
+    skeleton = assemble(groups.graph, assignment_of(placement, groups), groups.arithmetic)
     return {
         groups.group_of[node]: reason
         for node, reason in skeleton.cpu_reasons.items()
@@ -230,7 +231,7 @@ def planned_assignment(
     Raises:
         InputError: The plan does not fit the model.
     """
-    groups = build_groups(graph, buffer_limits(target.npu))
+    groups = build_groups(graph, arithmetic_of(target.npu))
     resolved = resolve_plan(plan, groups, target.npu_cores)
     if resolved.order is not None:
         progress("plan: its order counts in plan show and plan check; packages do not hold it")

@@ -11,11 +11,11 @@ from compiler_core.configuration.configuration import Configuration, Subject
 from compiler_core.errors import InputError
 from compiler_core.partition.best import check_subjects, default_plan, planned_assignment
 from compiler_core.partition.plan import read_plan
+from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.assemble import without_room
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.targets.target import Target
 from compiler_core.units.names import CPU
-from compiler_core.units.vta.legality.window_limits import LARGEST, buffer_limits
 
 Progress = Callable[[str], None]
 
@@ -61,14 +61,16 @@ def with_room(
         target: The machine.
         progress: Told of each such node.
     """
-    limits = buffer_limits(target.npu)
-    if not target.npu_cores or limits == LARGEST:
+    if not target.npu_cores:
+        return configuration
+    own = arithmetic_of(target.npu)
+    if own == own.general:
         return configuration
     graph = model.graph
-    usual = default_assignment(graph)
-    units = {**default_assignment(graph, limits=limits), **configuration.plan}
-    reasons = without_room(graph, limits)
-    for name, reason in (reasons | without_room(graph, limits, units)).items():
+    usual = default_assignment(graph, arithmetic=own.general)
+    units = {**default_assignment(graph, arithmetic=own), **configuration.plan}
+    reasons = without_room(graph, own)
+    for name, reason in (reasons | without_room(graph, own, units)).items():
         units[name] = CPU
         progress(f"on the CPU: {name}: {reason}")
     if units == {**usual, **configuration.plan}:

@@ -16,10 +16,11 @@ from math import prod
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.order import reads
-from compiler_core.quantize.assemble import CPU, NPU, assemble, without_room
+from compiler_core.graph.views import VIEW_OPERATORS
+from compiler_core.quantize.arithmetic import Arithmetic, usual_arithmetic
+from compiler_core.quantize.assemble import CPU, assemble, without_room
 from compiler_core.quantize.skeleton import Skeleton
-from compiler_core.units.vta.legality.window_limits import LARGEST, BufferLimits
-from compiler_core.units.vta.operators import VIEW_OPERATORS, unsupported
+from compiler_core.units.names import NPU
 
 OUTSIDE = -1
 """Producer of a tensor that the caller of the model feeds."""
@@ -105,7 +106,7 @@ class GroupGraph:
         group_of: Index of the group of each node.
         base_of: Index of the base tensor of each tensor that is one or a view of one.
         views_of: For each of those tensors the nodes that lead to it from its base tensor.
-        limits: Of the buffers of the NPU that they are for.
+        arithmetic: Of the NPU that they are for.
     """
 
     graph: Graph
@@ -115,33 +116,33 @@ class GroupGraph:
     group_of: Mapping[str, int]
     base_of: Mapping[str, int]
     views_of: Mapping[str, tuple[str, ...]]
-    limits: BufferLimits = LARGEST
+    arithmetic: Arithmetic
 
     def reads_of(self, node: Node) -> tuple[int, ...]:
         """Indices of the base tensors that a node reads."""
         return tuple(sorted({self.base_of[name] for name in reads(node) if name in self.base_of}))
 
 
-def build_groups(graph: Graph, limits: BufferLimits = LARGEST) -> GroupGraph:
+def build_groups(graph: Graph, arithmetic: Arithmetic | None = None) -> GroupGraph:
     """Finds groups, dependences and legality.
 
     Args:
         graph: Simplified.
-        limits: Of the NPU's buffers.
+        arithmetic: Of the NPU; by default the usual one.
     """
-    return _Builder(graph, limits).build()
+    return _Builder(graph, arithmetic or usual_arithmetic()).build()
 
 
 class _Builder:
-    def __init__(self, graph: Graph, limits: BufferLimits) -> None:
-        self._graph, self._limits = graph, limits
-        self._reasons = without_room(graph, limits)
+    def __init__(self, graph: Graph, arithmetic: Arithmetic) -> None:
+        self._graph, self._arithmetic = graph, arithmetic
+        self._reasons = without_room(graph, arithmetic)
         for node in graph.nodes:
-            reason = unsupported(graph, node)
+            reason = arithmetic.unsupported(graph, node)
             if reason is not None:
                 self._reasons[node.name] = reason
         wanted = {n.name: CPU if n.name in self._reasons else NPU for n in graph.nodes}
-        self._skeleton = assemble(graph, wanted, limits)
+        self._skeleton = assemble(graph, wanted, arithmetic)
         self._reasons |= self._skeleton.cpu_reasons
         self._views = {
             node.output: node
@@ -175,7 +176,7 @@ class _Builder:
             group_of,
             base_of,
             views_of,
-            self._limits,
+            self._arithmetic,
         )
 
     def _base(self, tensor: str) -> str:

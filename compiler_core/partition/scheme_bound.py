@@ -31,12 +31,12 @@ from compiler_core.partition.costs import build_costs, quantized_stand_in
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.groups import GroupGraph, build_groups
 from compiler_core.partition.programs import LANES, Program, ProgramCosts
+from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.ir import IntegerConv, IntegerSegment
 from compiler_core.targets.target import Target
 from compiler_core.tensor.from_integer import DIRECT_RESIDUAL_BITS, FAR_RESIDUAL_BITS
 from compiler_core.tensor.workload import ConvWorkload, Epilogue, Workload
 from compiler_core.units.cpu.cost_table import target_costs
-from compiler_core.units.vta.legality.window_limits import buffer_limits
 from compiler_core.units.vta.link.segment import Layer
 from compiler_core.units.vta.machine.hardware import VtaCore
 
@@ -58,7 +58,7 @@ def least_costs(graph: Graph, target: Target, *, usual: bool = False) -> Evaluat
     """
     if target.npu_cores != 1:
         raise InputError(f"target {target.name!r}: bounds of schemes are for one NPU core")
-    groups = build_groups(graph, buffer_limits(target.npu))
+    groups = build_groups(graph, arithmetic_of(target.npu))
     programs = _LeastPrograms(target.npu, convolutions(groups) if usual else {})
     table = build_costs(groups, target, target_costs(target, graph), programs=programs)
     return Evaluator(groups, table)

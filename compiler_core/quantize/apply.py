@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node
+from compiler_core.quantize.arithmetic import Arithmetic, usual_arithmetic
 from compiler_core.quantize.assemble import CPU, assemble
 from compiler_core.quantize.cpu_integers import (
     WEIGHTED,
@@ -41,7 +42,6 @@ from compiler_core.quantize.skeleton import Skeleton
 from compiler_core.quantize.split_inputs import split_inputs
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.units.names import kind_of
-from compiler_core.units.vta.schemes import unsupported_scheme
 
 _LEVELS = 127
 
@@ -75,6 +75,7 @@ def apply_profile(
     profile: Profile,
     scheme: QuantizationScheme,
     reconstruction: Reconstruction = reconstruct,
+    arithmetic: Arithmetic | None = None,
 ) -> AppliedScheme:
     """:func:`apply_scheme` with what ``profile`` knows of the samples that the scheme asks for.
 
@@ -82,7 +83,7 @@ def apply_profile(
         InputError: As :func:`apply_scheme`; the profile has no such samples.
     """
     ranges, samples = profile.ranges(scheme.calibration), profile.first(scheme.calibration)
-    return apply_scheme(graph, assignment, ranges, scheme, samples, reconstruction)
+    return apply_scheme(graph, assignment, ranges, scheme, samples, reconstruction, arithmetic)
 
 
 def apply_scheme(
@@ -92,6 +93,7 @@ def apply_scheme(
     scheme: QuantizationScheme,
     samples: Samples | None = None,
     reconstruction: Reconstruction = reconstruct,
+    arithmetic: Arithmetic | None = None,
 ) -> AppliedScheme:
     """Quantize ``graph`` as ``scheme`` says; what no scales fit runs on the CPU.
 
@@ -102,15 +104,17 @@ def apply_scheme(
         scheme: The decisions. Nodes that the NPU cannot run under it go to the CPU.
         samples: Those that ``ranges`` are of, where the scheme needs them.
         reconstruction: How they lead to other weights and biases.
+        arithmetic: Of the NPU; by default the usual one.
 
     Raises:
         InputError: The scheme names unknown layers, the assignment does not fit the graph, a
             tensor has no statistics or statistics that are not finite, samples are missing.
     """
     units, unfit = dict(assignment), dict[str, str]()
+    known = arithmetic or usual_arithmetic()
     while True:
         try:
-            applied = _applied(graph, units, ranges, scheme, samples, reconstruction)
+            applied = _applied(graph, units, ranges, scheme, samples, reconstruction, known)
         except UnfitError as error:
             fresh = [name for name in error.nodes if kind_of(units.get(name, CPU)) != CPU]
             if not fresh:
@@ -128,6 +132,7 @@ def _applied(
     scheme: QuantizationScheme,
     samples: Samples | None,
     reconstruction: Reconstruction,
+    arithmetic: Arithmetic,
 ) -> AppliedScheme:
     """As :func:`apply_scheme`.
 
@@ -135,7 +140,7 @@ def _applied(
         UnfitError: No scales fit some operators.
     """
     floats = float_layers(graph, scheme)
-    units, reasons = allowed_units(graph, assignment, scheme, ranges)
+    units, reasons = allowed_units(graph, assignment, scheme, arithmetic, ranges)
     known = ranges
     if scheme.equalization:
         equalized = equalize_inputs(graph, units, ranges)
@@ -143,7 +148,7 @@ def _applied(
     if scheme.split_inputs:
         parts = split_inputs(graph, units, known)
         graph, units, known = parts.graph, dict(parts.assignment), parts.ranges
-    skeleton = assemble(graph, units)
+    skeleton = assemble(graph, units, arithmetic)
     reasons.update(skeleton.cpu_reasons)
     require_fitting(skeleton, known)
     if scheme.equalization:
@@ -172,6 +177,7 @@ def allowed_units(
     graph: Graph,
     assignment: Mapping[str, str],
     scheme: QuantizationScheme,
+    arithmetic: Arithmetic,
     ranges: Mapping[str, TensorRange] | None = None,
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Unit per node as ``scheme`` and ``ranges`` allow it, and why nodes left the NPU, by node.
@@ -185,7 +191,7 @@ def allowed_units(
         if kind_of(units.get(node.name, CPU)) == CPU:
             continue
         reason = "The scheme keeps it in float." if node.name in floats else None
-        reason = reason or unsupported_scheme(graph, node, scheme)
+        reason = reason or arithmetic.unsupported_scheme(graph, node, scheme)
         reason = reason or _unbounded(node, ranges or {})
         if reason is not None:
             units[node.name], reasons[node.name] = CPU, reason

@@ -17,7 +17,9 @@ import numpy.typing as npt
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.views import VIEW_OPERATORS, clip_limits, pad_amounts, slice_steps
 from compiler_core.graph.windows import window_of
+from compiler_core.quantize.arithmetic import Arithmetic, OperatorWindow, usual_arithmetic
 from compiler_core.quantize.layout import (
     Chw,
     Index,
@@ -36,91 +38,82 @@ from compiler_core.quantize.skeleton import (
     Step,
 )
 from compiler_core.quantize.skeleton_borders import with_borders
-from compiler_core.quantize.step_parts import parts_of
-from compiler_core.units.names import CPU, NPU, is_unit, kind_of
-from compiler_core.units.vta.legality.window_limits import (
-    LARGEST,
-    BufferLimits,
-    window_misfit,
-)
-from compiler_core.units.vta.operators import (
-    CHANNEL_BLOCK,
-    VIEW_OPERATORS,
-    clip_limits,
-    pad_amounts,
-    slice_steps,
-    unsupported,
-)
+from compiler_core.units.names import CPU, is_unit, kind_of
 
-__all__ = ["CPU", "NPU", "assemble", "without_room"]
+__all__ = ["CPU", "assemble", "without_room"]
 
 _Floats = npt.NDArray[np.float64]
 
 
 def assemble(
-    graph: Graph, assignment: Mapping[str, str], limits: BufferLimits = LARGEST
+    graph: Graph, assignment: Mapping[str, str], arithmetic: Arithmetic | None = None
 ) -> Skeleton:
     """Build the skeleton.
 
     Args:
         graph: The float graph, simplified.
         assignment: Unit of every node name; which core of the NPU makes no difference.
-        limits: Of the NPU's buffers.
+        arithmetic: Of the NPU; by default the usual one.
 
     Raises:
         InputError: A node has no unit, an unknown one, or one that cannot run it.
     """
-    builder = _Assembler(graph, _usual_placements(graph, assignment), limits)
+    known = arithmetic or usual_arithmetic()
+    builder = _Assembler(graph, _usual_placements(graph, assignment, known), known)
     for node in graph.nodes:
         given = assignment.get(node.name)
         if given is None or not is_unit(given):
             raise InputError(
-                f"node {node.name!r} is assigned to {given!r}; allowed are {NPU!r} and {CPU!r}"
+                f"node {node.name!r} is assigned to {given!r}; allowed are {known.kind!r} and "
+                f"{CPU!r}"
             )
         unit = kind_of(given)
-        reason = unsupported(graph, node) if unit == NPU else None
+        reason = known.unsupported(graph, node) if unit != CPU else None
         if reason is not None:
             raise InputError(
-                f"node {node.name!r} cannot run on {NPU!r}: {reason}",
+                f"node {node.name!r} cannot run on {known.kind!r}: {reason}",
                 hint=f"assign it to {CPU!r}",
             )
         builder.add(node, unit)
     return builder.skeleton()
 
 
-def _usual_placements(graph: Graph, assignment: Mapping[str, str]) -> Mapping[str, Placement]:
+def _usual_placements(
+    graph: Graph, assignment: Mapping[str, str], arithmetic: Arithmetic
+) -> Mapping[str, Placement]:
     """Where tensors lie when every node runs on the NPU that can."""
-    able = {node.name for node in graph.nodes if unsupported(graph, node) is None}
+    able = {node.name for node in graph.nodes if arithmetic.unsupported(graph, node) is None}
     if all(assignment.get(name) != CPU for name in able):
         return {}
-    builder = _Assembler(graph, {})
+    builder = _Assembler(graph, {}, arithmetic.general)
     for node in graph.nodes:
-        builder.add(node, NPU if node.name in able else CPU)
+        builder.add(node, arithmetic.kind if node.name in able else CPU)
     return builder.placements
 
 
 def without_room(
-    graph: Graph, limits: BufferLimits, assignment: Mapping[str, str] | None = None
+    graph: Graph, arithmetic: Arithmetic, assignment: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Nodes that no schedule fits on a machine with smaller buffers than the largest, and why.
+    """Nodes that no schedule fits on one machine, though one fits others of its kind, and why.
 
     Args:
         graph: Simplified.
-        limits: Of the machine's buffers.
+        arithmetic: Of the machine.
         assignment: Unit of every node name; by default all on the NPU that it can run.
     """
     found: dict[str, str] = {}
-    if limits == LARGEST:
+    if arithmetic == arithmetic.general:
         return found
     given = assignment or {}
-    able = {node.name for node in graph.nodes if unsupported(graph, node) is None}
+    able = {node.name for node in graph.nodes if arithmetic.unsupported(graph, node) is None}
     able = {name for name in able if given.get(name) != CPU}
-    usual = _usual_placements(graph, given)
+    usual = _usual_placements(graph, given, arithmetic)
     while True:
         # What an operator had taken in is on its own beside one that left, and may not fit either.
-        builder = _Assembler(graph, usual, limits)
+        builder = _Assembler(graph, usual, arithmetic)
         for node in graph.nodes:
-            builder.add(node, NPU if node.name in able and node.name not in found else CPU)
+            stays = node.name not in able or node.name in found
+            builder.add(node, CPU if stays else arithmetic.kind)
         fresh = builder.without_room
         if not fresh:
             return found
@@ -129,9 +122,9 @@ def without_room(
 
 class _Assembler:
     def __init__(
-        self, graph: Graph, usual: Mapping[str, Placement], limits: BufferLimits = LARGEST
+        self, graph: Graph, usual: Mapping[str, Placement], arithmetic: Arithmetic
     ) -> None:
-        self._graph, self._limits = graph, limits
+        self._graph, self._arithmetic = graph, arithmetic
         self.without_room: dict[str, str] = {}
         self._layouts = Layouts(graph, usual)
         self._steps: list[Step] = []
@@ -153,7 +146,14 @@ class _Assembler:
 
     def skeleton(self) -> Skeleton:
         """What the visited nodes became."""
-        return with_borders(self._graph, self._layouts, self._steps, self._cpu, self._reasons)
+        return with_borders(
+            self._graph,
+            self._layouts,
+            self._steps,
+            self._cpu,
+            self._reasons,
+            self._arithmetic.kind,
+        )
 
     def add(self, node: Node, unit: str) -> None:
         """Visit one node."""
@@ -196,7 +196,7 @@ class _Assembler:
         source = self._layouts.placements[step.inputs[0]].chw
         before = len(self._steps)
         try:
-            for part, shape in parts_of(step, source, chw, self._fresh):
+            for part, shape in self._arithmetic.parts(step, source, chw, self._fresh):
                 self._require_room(part)
                 self._steps.append(part)
                 self._layouts.placements[part.output] = Placement(part.output, shape, None)
@@ -215,16 +215,16 @@ class _Assembler:
         pool = isinstance(step, PoolStep)
         kernel = step.kernel if isinstance(step, PoolStep) else step.weight.shape[2:]
         outputs = 1 if isinstance(step, PoolStep) else step.weight.shape[0]
-        misfit = window_misfit(
+        window = OperatorWindow(
             (kernel[0], kernel[1]),
             step.dilations,
             self._layouts.placements[step.input].chw[1:],
             distinct_weights=not shared,
             compares=pool,
             whole=isinstance(step, ConvStep) and step.kind is ConvKind.COPY,
-            out_blocks=-(-outputs // CHANNEL_BLOCK),
-            limits=self._limits,
+            outputs=outputs,
         )
+        misfit = self._arithmetic.misfit(window)
         if misfit is not None:
             raise NoRoomError(f"no schedule fits '{step.name}': {misfit}")
 

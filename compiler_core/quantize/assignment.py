@@ -7,41 +7,43 @@ than adding or clamping it where it is.
 from __future__ import annotations
 
 from compiler_core.graph.ir import Graph, Node
-from compiler_core.quantize.assemble import CPU, NPU, without_room
-from compiler_core.units.vta.legality.window_limits import LARGEST, BufferLimits
-from compiler_core.units.vta.operators import VIEW_OPERATORS, unsupported
+from compiler_core.graph.views import VIEW_OPERATORS
+from compiler_core.quantize.arithmetic import Arithmetic, usual_arithmetic
+from compiler_core.quantize.assemble import CPU, without_room
 
 _CHEAP = ("Add", "Relu", "Clip", "Slice", "Pad", "Concat")
 _HEAVY = ("Conv", "Dense", "MatMul", "Gemm")
 
 
 def default_assignment(
-    graph: Graph, *, cores: int = 1, limits: BufferLimits = LARGEST
+    graph: Graph, *, cores: int = 1, arithmetic: Arithmetic | None = None
 ) -> dict[str, str]:
-    """``"vta"`` or ``"cpu"`` for every node name; see :func:`cpu_reasons` for what is not there.
+    """NPU or CPU for every node name; see :func:`cpu_reasons` for what is not on the NPU.
 
     Args:
         graph: Simplified.
         cores: Of the NPU; without one everything is on the CPU.
-        limits: Of its buffers.
+        arithmetic: Of it; by default the usual one.
     """
     if not cores:
         return dict.fromkeys((node.name for node in graph.nodes), CPU)
-    staying = cpu_reasons(graph, limits)
-    return {node.name: CPU if node.name in staying else NPU for node in graph.nodes}
+    known = arithmetic or usual_arithmetic()
+    staying = cpu_reasons(graph, known)
+    return {node.name: CPU if node.name in staying else known.kind for node in graph.nodes}
 
 
-def cpu_reasons(graph: Graph, limits: BufferLimits = LARGEST) -> dict[str, str]:
+def cpu_reasons(graph: Graph, arithmetic: Arithmetic | None = None) -> dict[str, str]:
     """Why a node stays on the CPU by default, by node name.
 
     Args:
         graph: Simplified.
-        limits: Of the NPU's buffers. What no schedule fits where they are largest is not in it:
-            quantization leaves that to the CPU, wherever it is placed.
+        arithmetic: Of the NPU; by default the usual one. What no schedule fits on any machine of
+            its kind is not in it: quantization leaves that to the CPU, wherever it is placed.
     """
-    found = ((node.name, unsupported(graph, node)) for node in graph.nodes)
+    known = arithmetic or usual_arithmetic()
+    found = ((node.name, known.unsupported(graph, node)) for node in graph.nodes)
     reasons = {name: reason for name, reason in found if reason is not None}
-    reasons |= without_room(graph, limits)
+    reasons |= without_room(graph, known)
     around = _Neighbours(graph)
     changed = True
     while changed:

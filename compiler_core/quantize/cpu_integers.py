@@ -22,12 +22,12 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph, Node, TensorType
+from compiler_core.graph.views import VIEW_OPERATORS
 from compiler_core.quantize.affine import AffineType, activation_type, weight_scales
 from compiler_core.quantize.exact import EXACT_FLOAT32, exact_parts
 from compiler_core.quantize.exponents import mean_change
 from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme
 from compiler_core.quantize.statistics import TensorRange
-from compiler_core.units.vta.operators import VIEW_OPERATORS
 
 WEIGHTED = ("Conv", "Dense", "MatMul", "Gemm")
 _SAME_VALUES = (*VIEW_OPERATORS, "Transpose", "Slice", "Pad", "MaxPool", "Relu", "Clip")

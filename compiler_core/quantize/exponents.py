@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.views import VIEW_OPERATORS
 from compiler_core.quantize.channel_exponents import (
     channel_integers,
     fitting_channel_exponents,
@@ -41,7 +42,6 @@ from compiler_core.quantize.skeleton import (
     Skeleton,
 )
 from compiler_core.quantize.statistics import TensorRange
-from compiler_core.units.vta.operators import VIEW_OPERATORS
 
 MAX_SHIFT = 31
 MAX_RESIDUAL_SHIFT = 24

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph, Node, TensorType
 from compiler_core.quantize.statistics import ChannelStatistics, TensorRange
+from compiler_core.units.names import CPU
 
 _UNEVEN = 8.0
 """Only where the largest channel exceeds the median one by more than this."""
@@ -72,7 +73,7 @@ def equalize_inputs(
         name = f"{node.name}/equalize"
         nodes.append(Node(name, "Mul", (source, factor), (scaled,)))
         nodes.append(replace(node, inputs=(scaled, rows, *node.inputs[2:])))
-        units[name] = "cpu"
+        units[name] = CPU
         known[scaled] = _scaled(ranges[source], factors, len(graph.types[source].shape or ()) - 1)
     changed = replace(
         graph,
@@ -100,10 +101,10 @@ def _factors(
 ) -> _Floats | None:
     """Factor per feature of the input of a dense layer, as powers of two; ``None`` to leave it."""
     source = node.inputs[0] if node.inputs else ""
-    if node.op not in _DENSE or assignment[node.name] == "cpu" or source not in ranges:
+    if node.op not in _DENSE or assignment[node.name] == CPU or source not in ranges:
         return None
     producer = graph.producer(source)
-    if producer is not None and assignment[producer.name] != "cpu":
+    if producer is not None and assignment[producer.name] != CPU:
         return None
     if len(graph.consumers(source)) != 1 or source in graph.outputs:
         return None

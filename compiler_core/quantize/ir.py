@@ -153,6 +153,7 @@ class IntegerSegment:
 
     Attributes:
         name: For people and file names.
+        kind: Of the unit that runs it.
         operators: In topological order.
         inputs: Tensors entering: quantized from float by the CPU, or coming from another integer
             segment.
@@ -160,6 +161,7 @@ class IntegerSegment:
     """
 
     name: str
+    kind: str
     operators: tuple[IntegerOperator, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.quantize.apply import AppliedScheme, apply_profile
+from compiler_core.quantize.arithmetic import Arithmetic
 from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.good_enough import reason_against, shortfall, worst
 from compiler_core.quantize.ladder_record import Ladder, Quality, Rung
@@ -87,6 +88,7 @@ def climb(
     assignment: Mapping[str, str],
     profile: Profile,
     *,
+    arithmetic: Arithmetic | None = None,
     reconstruction: Callable[[QuantizationScheme], Reconstruction] = lambda _: reconstruct,
     threads: int = 1,
     progress: Progress = lambda _: None,
@@ -98,6 +100,7 @@ def climb(
         assignment: Unit per node.
         profile: Statistics of that graph, with its samples; without them the first rung is all that
             can be had.
+        arithmetic: Of the NPU; by default the usual one.
         reconstruction: How GPTQ finds weights, by scheme.
         threads: Threads of onnxruntime.
         progress: Told of each rung.
@@ -109,7 +112,8 @@ def climb(
     if samples is None:
         return Choice(RUNGS[FIRST], None, None)
     meter = QualityMeter(graph, samples, threads=threads)
-    return _Climb(graph, assignment, profile, meter, reconstruction, progress).choice()
+    climbing = _Climb(graph, assignment, profile, meter, reconstruction, progress, arithmetic)
+    return climbing.choice()
 
 
 class _Climb:
@@ -121,7 +125,9 @@ class _Climb:
         meter: QualityMeter,
         reconstruction: Callable[[QuantizationScheme], Reconstruction],
         progress: Progress,
+        arithmetic: Arithmetic | None,
     ) -> None:
+        self._arithmetic = arithmetic
         self._graph, self._assignment, self._profile = graph, assignment, profile
         self._meter, self._reconstruction, self._progress = meter, reconstruction, progress
         self._seen: dict[str, str] = {}
@@ -186,7 +192,12 @@ class _Climb:
 
     def _apply(self, scheme: QuantizationScheme) -> AppliedScheme:
         return apply_profile(
-            self._graph, self._assignment, self._profile, scheme, self._reconstruction(scheme)
+            self._graph,
+            self._assignment,
+            self._profile,
+            scheme,
+            self._reconstruction(scheme),
+            self._arithmetic,
         )
 
     def _is_affordable(self, name: str, scheme: QuantizationScheme) -> bool:

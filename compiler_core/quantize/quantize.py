@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph
+from compiler_core.quantize.arithmetic import Arithmetic
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.exponents import (
     ConvNumbers,
@@ -39,21 +40,23 @@ def quantize(
     granularity: Granularity = Granularity.TENSOR,
     *,
     bias_correction: bool = False,
+    arithmetic: Arithmetic | None = None,
 ) -> QuantizedGraph:
     """Quantize ``graph``.
 
     Args:
         graph: The float graph, simplified.
-        assignment: ``"vta"`` or ``"cpu"`` for every node name.
+        assignment: Unit of every node name.
         ranges: Range of every tensor in ``assemble(graph, assignment).calibrated``.
         choice: How scales follow from ranges; a range without magnitudes just fits.
         granularity: Weights that share a scale.
         bias_correction: Whether biases take back what rounded weights do to the mean of outputs.
+        arithmetic: Of the NPU; by default the usual one.
 
     Raises:
         InputError: The assignment does not fit the graph, or a range is missing or not finite.
     """
-    skeleton = assemble(graph, assignment)
+    skeleton = assemble(graph, assignment, arithmetic)
     exponents = wanted_exponents(skeleton, ranges, choice)
     means = channel_means(skeleton, ranges) if bias_correction else None
     return with_exponents(skeleton, exponents, choice, granularity, means)
@@ -98,7 +101,8 @@ def with_exponents(
             segments.append(FloatSegment(f"{position:02d}-cpu", part))
             continue
         operators = tuple(_operator(step, solver, numbers) for step in part.steps)
-        segments.append(IntegerSegment(f"{position:02d}-vta", operators, part.inputs, part.outputs))
+        name = f"{position:02d}-{skeleton.kind}"
+        segments.append(IntegerSegment(name, skeleton.kind, operators, part.inputs, part.outputs))
     tensors = {
         name: QuantizedTensor(name, shape, solver[name]) for name, shape in skeleton.shapes.items()
     }

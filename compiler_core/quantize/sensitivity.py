@@ -20,6 +20,7 @@ from compiler_core.graph.session import FloatSession
 from compiler_core.graph.windows import sample_shape
 from compiler_core.quantize.accuracy import Accuracy, measure
 from compiler_core.quantize.apply import apply_scheme, weighted_layers
+from compiler_core.quantize.arithmetic import Arithmetic
 from compiler_core.quantize.assemble import CPU
 from compiler_core.quantize.borders import dequantize_array, from_nchw
 from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph
@@ -72,6 +73,7 @@ def sensitivities(
     labels: npt.NDArray[Any] | None,
     *,
     judged: Mapping[str, Judge] | None = None,
+    arithmetic: Arithmetic | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> tuple[LayerSensitivity, ...]:
     """Quantize every weighted layer alone; the most damaging first.
@@ -86,6 +88,7 @@ def sensitivities(
         samples: Inputs.
         labels: ``int64[samples]`` or ``None``.
         judged: Outputs that count; by default all that are computed.
+        arithmetic: Of the NPU; by default the usual one.
         progress: Told after every layer.
 
     Raises:
@@ -110,7 +113,9 @@ def sensitivities(
         )
         if assignment[name] == CPU:
             alone = replace(alone, cpu_precision=_integers(scheme))
-        applied = apply_scheme(graph, everywhere | {name: assignment[name]}, ranges, alone)
+        applied = apply_scheme(
+            graph, everywhere | {name: assignment[name]}, ranges, alone, arithmetic=arithmetic
+        )
         run = ReferenceExecutor(applied.quantized).run_integer(samples)
         ours = stacked(graph, run.outputs, list(counting), count)
         accuracy = measure(counting, ours, expected, labels, count)

@@ -123,6 +123,7 @@ class Skeleton:
         cpu_reasons: Why a node that was assigned to the NPU runs on the CPU, by node.
         channels: Where the channels of a tensor of the steps lie in the graph tensor of that name,
             for those that lie along one axis.
+        kind: Of the unit that runs the steps.
     """
 
     source: Graph
@@ -131,6 +132,7 @@ class Skeleton:
     views: Mapping[str, View]
     cpu_reasons: Mapping[str, str]
     channels: Mapping[str, ChannelAxis]
+    kind: str
 
     @property
     def steps(self) -> tuple[Step, ...]:

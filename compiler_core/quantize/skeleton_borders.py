@@ -20,6 +20,7 @@ def with_borders(
     steps: Sequence[Step],
     cpu: Sequence[Node],
     reasons: Mapping[str, str],
+    kind: str,
 ) -> Skeleton:
     """Decide which views run on the CPU, name the tensors at the borders, cut into segments.
 
@@ -29,6 +30,7 @@ def with_borders(
         steps: What the NPU does, in topological order.
         cpu: Nodes of the CPU; views may join them.
         reasons: Why nodes that were assigned to the NPU are among them, by node.
+        kind: Of the NPU.
     """
     on_cpu = list(cpu)
     produced = {step.output for step in steps}
@@ -79,6 +81,7 @@ def with_borders(
         views=views,
         cpu_reasons=reasons,
         channels=channels,
+        kind=kind,
     )
 
 

@@ -14,7 +14,7 @@ from compiler_core.quantize.ir import (
     IntegerOperator,
     QuantizedGraph,
 )
-from compiler_core.units.names import NPU
+from compiler_core.units.names import CPU
 
 
 def quantized_text(quantized: QuantizedGraph) -> str:
@@ -25,14 +25,14 @@ def quantized_text(quantized: QuantizedGraph) -> str:
     lines = []
     for segment in quantized.segments:
         if isinstance(segment, FloatSegment):
-            lines.append(f"segment {segment.name} cpu float")
+            lines.append(f"segment {segment.name} {CPU} float")
             lines += [
                 f"  {node.op} {node.name} {', '.join(filter(None, node.inputs))}"
                 f" -> {', '.join(filter(None, node.outputs))}"
                 for node in segment.graph.nodes
             ]
             continue
-        lines.append(f"segment {segment.name} {NPU} int8")
+        lines.append(f"segment {segment.name} {segment.kind} int8")
         lines.append(f"  in  {', '.join(_tensor(quantized, name) for name in segment.inputs)}")
         lines += [f"  {_operator(quantized, operator)}" for operator in segment.operators]
         lines.append(f"  out {', '.join(_tensor(quantized, name) for name in segment.outputs)}")

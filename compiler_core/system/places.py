@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compiler_core.graph.ir import Graph
-from compiler_core.units.vta.operators import VIEW_OPERATORS
+from compiler_core.graph.views import VIEW_OPERATORS
 
 
 class Places:

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import re
 
+from compiler_core.units.registry import unit_kinds
+
 CPU, NPU = "cpu", "vta"
 ACROSS = "vta-sliced"
 BY_CHANNELS, BY_ROWS = "vta-channels", "vta-rows"
@@ -26,13 +28,15 @@ _CORE = re.compile(r"vta([0-9]|[1-9][0-9])")
 
 
 def is_unit(name: str) -> bool:
-    """Whether some target has a unit of that name."""
-    return name in (CPU, NPU, *SLICED_UNITS) or _CORE.fullmatch(name) is not None
+    """Whether some target may have a unit of that name."""
+    known = name in (CPU, NPU, *SLICED_UNITS) or _CORE.fullmatch(name) is not None
+    return known or name in unit_kinds()
 
 
 def kind_of(unit: str) -> str:
-    """``cpu`` or ``vta``: what quantization and the layout of tensors depend on."""
-    return CPU if unit == CPU else NPU
+    """``cpu``, ``vta`` or another kind: what quantization and the layout of tensors depend on."""
+    known = unit == NPU or unit in SLICED_UNITS or _CORE.fullmatch(unit) is not None
+    return NPU if known else unit
 
 
 def core_of(unit: str) -> int | None:

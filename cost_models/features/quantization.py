@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.quantize.apply import float_layers, weighted_layers
-from compiler_core.quantize.assemble import NPU
+from compiler_core.quantize.assemble import CPU
 from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.scheme import (
     CalibrationSize,
@@ -107,7 +107,9 @@ def _shares(
     total = max(1, sum(macs.values()))
     kept = sum(macs[name] for name in floats)
     on_npu = sum(
-        count for name, count in macs.items() if assignment.get(name) == NPU and name not in floats
+        count
+        for name, count in macs.items()
+        if assignment.get(name, CPU) != CPU and name not in floats
     )
     if scheme.scales is not Scales.POWER_OF_TWO:
         on_npu = 0

@@ -21,6 +21,7 @@ from compiler_core.executable.report import LayerReport, Metrics
 from compiler_core.package.text import Level, level_text
 from compiler_core.package.writer import require_free, write_package
 from compiler_core.partition.configured import with_plan
+from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.ladder_record import Ladder, Quality
 from compiler_core.quantize.profile import Profile, read_profile
 from compiler_core.targets.load import load_target
@@ -152,6 +153,7 @@ def compile(  # noqa: A001 - the verb of the command line
     source = load_model(path, shapes)
     where = None if plan is None else Path(plan)
     configuration = with_plan(configuration, source, chip, where, progress)
+    arithmetic = arithmetic_of(chip.npu)
     statistics = None if profile is None else read_profile(Path(profile))
     if calibration is not None:
         samples = stateful_samples_of(
@@ -161,11 +163,16 @@ def compile(  # noqa: A001 - the verb of the command line
     warnings: tuple[str, ...] = ()
     if statistics is not None:
         configuration = with_default_scheme(
-            configuration, source, statistics, threads=threads, progress=progress
+            configuration,
+            source,
+            statistics,
+            arithmetic=arithmetic,
+            threads=threads,
+            progress=progress,
         )
         warnings = compile_warnings(configuration, source, statistics)
     progress(f"quantizing: {len(source.graph.nodes)} nodes")
-    quantized = quantize(source, configuration, statistics, threads=threads)
+    quantized = quantize(source, configuration, statistics, arithmetic, threads=threads)
     compiled = compile_model(quantized, chip, progress=progress)
     if statistics is not None:
         compiled = with_first_latency(compiled, source, statistics)

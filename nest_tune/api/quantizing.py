@@ -9,6 +9,7 @@ from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import FloatModel, QuantizedModel, quantize_model
 from compiler_core.configuration.configuration import Configuration, Scheme
 from compiler_core.errors import InfeasibleError, InputError
+from compiler_core.quantize.arithmetic import Arithmetic, arithmetic_of
 from compiler_core.quantize.calibration_warnings import calibration_warnings
 from compiler_core.quantize.good_enough import worst
 from compiler_core.quantize.ladder import FIRST, RUNGS
@@ -19,7 +20,12 @@ from nest_tune.stores.reconstruction_store import stored_reconstruction
 
 
 def quantize(
-    model: FloatModel, configuration: Configuration, profile: Profile | None, *, threads: int = 1
+    model: FloatModel,
+    configuration: Configuration,
+    profile: Profile | None,
+    arithmetic: Arithmetic | None = None,
+    *,
+    threads: int = 1,
 ) -> QuantizedModel:
     """Quantizes by a decided configuration, and measures its quality where samples are at hand.
 
@@ -27,15 +33,23 @@ def quantize(
         model: The float model.
         configuration: Its scheme is decided.
         profile: Statistics of the calibration data.
+        arithmetic: Of the NPU; by default the usual one.
         threads: Threads of onnxruntime.
 
     Raises:
         InputError: As :func:`~compiler_core.compile.sources.quantize_model`.
     """
     if profile is None:
-        return quantize_model(model, configuration, None, threads=threads)
+        return quantize_model(model, configuration, None, threads=threads, arithmetic=arithmetic)
     kept = stored_reconstruction(profile, configuration.scheme.quantization())
-    found = quantize_model(model, configuration, profile, threads=threads, reconstruction=kept)
+    found = quantize_model(
+        model,
+        configuration,
+        profile,
+        threads=threads,
+        reconstruction=kept,
+        arithmetic=arithmetic,
+    )
     samples = profile.first()
     if samples is None or configuration.scheme.ladder is not None:
         return found
@@ -64,7 +78,8 @@ def with_first_latency(
         return compiled
     first = Configuration(Scheme.of({}, RUNGS[FIRST]), compiled.source.configuration.plan)
     try:
-        before = compile_model(quantize_model(model, first, profile), target)
+        arithmetic = arithmetic_of(target.npu)
+        before = compile_model(quantize_model(model, first, profile, arithmetic=arithmetic), target)
     except (InfeasibleError, InputError):
         return compiled
     known = replace(

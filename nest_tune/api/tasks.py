@@ -12,6 +12,7 @@ from compiler_core.compile.compile import model_layers, model_tasks
 from compiler_core.compile.sources import load_model, noise_samples, quantize_model
 from compiler_core.configuration.configuration import Configuration, read_configuration
 from compiler_core.partition.configured import with_room
+from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.targets.this_machine import require_npu
@@ -91,12 +92,14 @@ def tasks(
         configuration = read_configuration(Path(config))
     source = load_model(Path(model), shapes)
     configuration = with_room(configuration, source, chip)
+    arithmetic = arithmetic_of(chip.npu)
     if calibration is None:
-        quantized = quantize_model(source, configuration, noise_samples(source.graph))
+        samples = noise_samples(source.graph)
+        quantized = quantize_model(source, configuration, samples, arithmetic=arithmetic)
     else:
         profile = stored_profile(source.graph, samples_of(calibration, source.graph))
-        configuration = with_default_scheme(configuration, source, profile)
-        quantized = quantize_model(source, configuration, profile)
+        configuration = with_default_scheme(configuration, source, profile, arithmetic=arithmetic)
+        quantized = quantize_model(source, configuration, profile, arithmetic=arithmetic)
     layers = model_layers(quantized.quantized, chip.npu)
     found = model_tasks(layers)
     schedules = choose_schedules(found, configuration.schedules, chip.npu)

@@ -21,6 +21,7 @@ from compiler_core.configuration.configuration import Configuration, Subject, re
 from compiler_core.configuration.lock import Lock, LockedLayer
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.file_digest import file_digest
+from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.infinite_inputs import require_finite
 from compiler_core.targets.load import load_target
 from compiler_core.units.unit import Machine
@@ -151,7 +152,9 @@ def check(
     try:
         calibrated = sources.calibration_samples(source, free)
         quantized, lost = _without_lost_tasks(
-            quantize_model(source, free, calibrated), lock, target.npu
+            quantize_model(source, free, calibrated, arithmetic=arithmetic_of(target.npu)),
+            lock,
+            target.npu,
         )
         compiled = compile_model(quantized, target, progress=progress)
     except InfeasibleError as error:

@@ -122,7 +122,7 @@ def check(
 
     job.require_npu()
     given = job.read(plan)
-    groups = build_groups(job.model.graph, job.limits)
+    groups = build_groups(job.model.graph, job.arithmetic)
     try:
         resolved = resolve_plan(given, groups, job.cores)
     except IllegalPlanError as error:

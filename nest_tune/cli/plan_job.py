@@ -37,9 +37,9 @@ class PlanJob:
         require_writable(trace, "--trace")
         from compiler_core.compile.sources import load_model
         from compiler_core.configuration.configuration import Subject, read_configuration
+        from compiler_core.quantize.arithmetic import arithmetic_of
         from compiler_core.targets.load import load_target
         from compiler_core.units.cpu.cost_table import read_cpu_table
-        from compiler_core.units.vta.legality.window_limits import buffer_limits
 
         self._chip = load_target(target)
         self.on_host = self._chip.by_clock
@@ -51,7 +51,7 @@ class PlanJob:
         self.subject = Subject(self.model.name, self.model.digest)
         self.target = Subject(self._chip.name, self._chip.digest)
         self.cores = self._chip.npu_cores
-        self.limits = buffer_limits(self._chip.npu)
+        self.arithmetic = arithmetic_of(self._chip.npu)
 
     def require_npu(self) -> None:
         """Refuses a target that has nothing to plan."""

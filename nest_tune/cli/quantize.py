@@ -136,11 +136,11 @@ def sensitivity(
     require_writable(plot, "--plot")
 
     from compiler_core.compile.sources import load_model
+    from compiler_core.quantize.arithmetic import arithmetic_of
     from compiler_core.quantize.assignment import default_assignment
     from compiler_core.quantize.sensitivity import sensitivities
     from compiler_core.targets.load import load_target
     from compiler_core.targets.this_machine import require_npu
-    from compiler_core.units.vta.legality.window_limits import buffer_limits
 
     chip = require_npu(load_target(target))
     source = load_model(model, shapes)
@@ -148,15 +148,16 @@ def sensitivity(
         source, data or calibration, limit, judged_output, labelled=data is not None
     )
     known = _profile(source, profile_file, calibration, jobs)
-    chosen = _scheme(scheme)
+    chosen, arithmetic = _scheme(scheme), arithmetic_of(chip.npu)
     found = sensitivities(
         source.graph,
-        default_assignment(source.graph, limits=buffer_limits(chip.npu)),
+        default_assignment(source.graph, arithmetic=arithmetic),
         known.ranges(chosen.calibration),
         chosen,
         samples,
         labels,
         judged=judged,
+        arithmetic=arithmetic,
         progress=lambda done, total: progress(f"layer {done} of {total}"),
     )
     if plot is not None:

@@ -86,12 +86,12 @@ def search(
         configuration_text,
     )
     from compiler_core.partition.configured import with_room
+    from compiler_core.quantize.arithmetic import arithmetic_of
     from compiler_core.quantize.assignment import default_assignment
     from compiler_core.quantize.calibration_warnings import calibration_warnings
     from compiler_core.quantize.infinite_inputs import require_finite
     from compiler_core.targets.load import load_target
     from compiler_core.targets.this_machine import require_npu
-    from compiler_core.units.vta.legality.window_limits import buffer_limits
     from nest_tune.scheme_search.accuracy_cache import AccuracyCache
     from nest_tune.scheme_search.evaluation import SchemeEvaluator
     from nest_tune.scheme_search.search import search_schemes
@@ -113,7 +113,8 @@ def search(
     )
     for warning in calibration_warnings(source.graph, profile):
         print(f"warning: {warning}", file=sys.stderr)
-    units = default_assignment(source.graph, limits=buffer_limits(chip.npu))
+    arithmetic = arithmetic_of(chip.npu)
+    units = default_assignment(source.graph, arithmetic=arithmetic)
     cache = AccuracyCache(cache_folder() / "accuracies")
     choosing, plain = (
         SchemeEvaluator(
@@ -123,6 +124,7 @@ def search(
             samples,
             labels,
             output=judged_output,
+            arithmetic=arithmetic,
             cache=cache,
             threads=jobs,
         )
@@ -142,7 +144,8 @@ def search(
         model=Subject(source.name, source.digest),
         target=Subject(chip.name, chip.digest),
     )
-    found = quantize_model(source, with_room(asked, source, chip), profile).configuration
+    roomy = with_room(asked, source, chip)
+    found = quantize_model(source, roomy, profile, arithmetic=arithmetic).configuration
     text = configuration_text(found)
     write_atomically(output, lambda stream: stream.write(text.encode()))
     if as_json:

@@ -58,6 +58,7 @@ def show(
     )
     from compiler_core.configuration.configuration import Configuration
     from compiler_core.partition.configured import with_room
+    from compiler_core.quantize.arithmetic import arithmetic_of
     from compiler_core.targets.load import load_npu_target
     from nest_tune.stores.default_scheme import with_default_scheme
     from nest_tune.stores.profile_store import stored_profile
@@ -66,14 +67,15 @@ def show(
 
     chip = load_npu_target(target)
     source = load_model(model, shapes)
+    known = arithmetic_of(chip.npu)
     asked, default = with_room(Configuration(), source, chip), FIRST_SCHEME
     if calibration is None:
-        quantized = quantize_model(source, asked, noise_samples(source.graph))
+        quantized = quantize_model(source, asked, noise_samples(source.graph), arithmetic=known)
     else:
         profile = stored_profile(source.graph, read_samples(calibration, source.graph))
-        asked = with_default_scheme(asked, source, profile)
+        asked = with_default_scheme(asked, source, profile, arithmetic=known)
         default = asked.scheme.quantization()
-        quantized = quantize_model(source, asked, profile)
+        quantized = quantize_model(source, asked, profile, arithmetic=known)
     tasks = model_tasks(model_layers(quantized.quantized, chip.npu))
     if task is not None:
         matching = [found for name, found in tasks.items() if name.startswith(task)]

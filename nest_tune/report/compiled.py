@@ -17,12 +17,12 @@ from compiler_core.partition.best import prepare
 from compiler_core.partition.picture import draw
 from compiler_core.partition.placement import ON_CPU, ON_NPU
 from compiler_core.partition.resolve import unit_number
+from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.assignment import cpu_reasons
 from compiler_core.system.compiled import CompiledTimeline
 from compiler_core.system.timeline import TaskKind
 from compiler_core.targets.target import Target
 from compiler_core.units.names import NPU
-from compiler_core.units.vta.legality.window_limits import buffer_limits
 from compiler_core.units.vta.link.launch_timing import time_launch
 from compiler_core.units.vta.link.linker import Launch
 from compiler_core.units.vta.simulate.timing_result import Actor
@@ -64,8 +64,8 @@ class LayerRow:
 
 def layer_rows(default: CompiledModel | None, chosen: CompiledModel) -> tuple[LayerRow, ...]:
     """Steps side by side, in the chosen compile's order; steps that it lacks come last."""
-    limits = buffer_limits(chosen.executable.target.npu)
-    reasons = {**cpu_reasons(chosen.source.model.graph, limits), **chosen.source.cpu_reasons}
+    known = arithmetic_of(chosen.executable.target.npu)
+    reasons = {**cpu_reasons(chosen.source.model.graph, known), **chosen.source.cpu_reasons}
 
     def key(layer: LayerReport) -> tuple[str, str]:
         return layer.name, layer.operator if layer.operator in _CONVERSIONS else ""

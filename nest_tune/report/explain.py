@@ -11,8 +11,8 @@ from compiler_core.accuracy.score import Score
 from compiler_core.compile.compile import CompiledModel, model_layers, model_tasks
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.plain import to_plain
+from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.assignment import cpu_reasons
-from compiler_core.units.vta.legality.window_limits import buffer_limits
 from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.execution.scoring import accuracy_metrics
 from nest_tune.study.request.settings import StudySettings
@@ -309,8 +309,8 @@ def _bindings(result: StudyResult, trial: OuterTrial) -> Iterator[Binding]:
 
 def _on_cpu(compiled: CompiledModel, ground: Ground, trial: OuterTrial) -> dict[str, str]:
     """Why nodes run on the CPU: the NPU cannot, the layout does not allow it, or it was decided."""
-    limits = buffer_limits(compiled.executable.target.npu)
-    cannot = cpu_reasons(ground.model.graph, limits)
+    known = arithmetic_of(compiled.executable.target.npu)
+    cannot = cpu_reasons(ground.model.graph, known)
     refused = compiled.source.cpu_reasons
     plan = compiled.configuration.plan
     found = {}

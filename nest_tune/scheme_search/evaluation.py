@@ -21,6 +21,7 @@ from compiler_core.graph.sampling import check_samples, model_batch
 from compiler_core.graph.text import graph_digest
 from compiler_core.quantize.accuracy import Accuracy, measure
 from compiler_core.quantize.apply import AppliedScheme, apply_profile
+from compiler_core.quantize.arithmetic import Arithmetic
 from compiler_core.quantize.profile import Profile, samples_digest
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.scheme import QuantizationScheme
@@ -66,11 +67,13 @@ class SchemeEvaluator:
         labels: npt.NDArray[Any] | None,
         *,
         output: str | None = None,
+        arithmetic: Arithmetic | None = None,
         cache: AccuracyCache | None = None,
         threads: int = 1,
     ) -> None:
         profile.check_model(graph)
         self.graph, self.assignment, self.profile = graph, dict(assignment), profile
+        self.arithmetic = arithmetic
         self.samples, self.labels = samples, labels
         self._exam = make_exam(graph, None, labelled=labels is not None, output=output)
         self._cache = cache or AccuracyCache()
@@ -108,7 +111,9 @@ class SchemeEvaluator:
             InputError: The scheme does not fit the model or the profile.
         """
         kept = stored_reconstruction(self.profile, scheme)
-        return apply_profile(self.graph, self.assignment, self.profile, scheme, kept)
+        return apply_profile(
+            self.graph, self.assignment, self.profile, scheme, kept, self.arithmetic
+        )
 
     def evaluate(self, scheme: QuantizationScheme, stage: Stage = Stage.FULL) -> Accuracy:
         """Accuracy of ``scheme``.

@@ -22,7 +22,7 @@ from math import log10, sqrt
 
 from compiler_core.accuracy.metric import Metric
 from compiler_core.quantize.accuracy import Accuracy
-from compiler_core.quantize.assemble import NPU
+from compiler_core.quantize.assemble import CPU
 from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod, WeightRounding
 from compiler_core.quantize.sensitivity import LayerSensitivity, layer_macs, sensitivities
@@ -258,7 +258,7 @@ def share_on_npu(evaluator: SchemeEvaluator, scheme: QuantizationScheme) -> floa
     on = sum(
         count
         for name, count in macs.items()
-        if applied.assignment.get(name) == NPU and name not in off
+        if applied.assignment.get(name, CPU) != CPU and name not in off
     )
     return on / max(1, sum(macs.values()))
 
@@ -321,5 +321,6 @@ def _ranking(
         {name: array[chosen] for name, array in evaluator.samples.items()},
         None,
         judged=evaluator.judges,
+        arithmetic=evaluator.arithmetic,
         progress=lambda done, total: progress(f"layer {done} of {total} alone"),
     )

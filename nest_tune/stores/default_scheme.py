@@ -23,6 +23,7 @@ from compiler_core.errors import InputError
 from compiler_core.files.plain import from_plain, to_plain
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.text import graph_digest
+from compiler_core.quantize.arithmetic import Arithmetic, usual_arithmetic
 from compiler_core.quantize.ladder import Choice, climb
 from compiler_core.quantize.ladder_record import Ladder, Quality
 from compiler_core.quantize.profile import Profile
@@ -42,6 +43,7 @@ def with_default_scheme(
     model: FloatModel,
     profile: Profile,
     *,
+    arithmetic: Arithmetic | None = None,
     threads: int = 1,
     progress: Progress = lambda _: None,
 ) -> Configuration:
@@ -51,6 +53,7 @@ def with_default_scheme(
         configuration: Its plan says what runs on the NPU.
         model: What is compiled.
         profile: Statistics of the calibration data, with the samples.
+        arithmetic: Of the NPU; by default the usual one.
         threads: Threads of onnxruntime.
         progress: Told what is being done.
 
@@ -59,8 +62,15 @@ def with_default_scheme(
     """
     if not configuration.scheme.is_open:
         return configuration
-    assignment = assignment_of(model, configuration)
-    found = default_choice(model.graph, assignment, profile, threads=threads, progress=progress)
+    assignment = assignment_of(model, configuration, arithmetic)
+    found = default_choice(
+        model.graph,
+        assignment,
+        profile,
+        arithmetic=arithmetic,
+        threads=threads,
+        progress=progress,
+    )
     scheme = replace(Scheme.of({}, found.scheme), quality=found.quality, ladder=found.ladder)
     return replace(configuration, scheme=scheme)
 
@@ -70,6 +80,7 @@ def default_choice(
     assignment: Mapping[str, str],
     profile: Profile,
     *,
+    arithmetic: Arithmetic | None = None,
     threads: int = 1,
     progress: Progress = lambda _: None,
 ) -> Choice:
@@ -79,6 +90,7 @@ def default_choice(
         graph: The float graph, simplified.
         assignment: Unit per node.
         profile: Statistics of that graph, with the samples.
+        arithmetic: Of the NPU; by default the usual one.
         threads: Threads of onnxruntime.
         progress: Told of each rung.
 
@@ -88,7 +100,9 @@ def default_choice(
     profile.check_model(graph)
     # Which core of the NPU runs a node makes no difference here.
     assignment = {name: kind_of(unit) for name, unit in assignment.items()}
-    path = cache_folder() / "default-schemes" / f"{_key(graph, assignment, profile)}.json"
+    path = (
+        cache_folder() / "default-schemes" / f"{_key(graph, assignment, profile, arithmetic)}.json"
+    )
     known = _read(path) if profile.inputs is not None else None
     if known is not None:
         return known
@@ -96,6 +110,7 @@ def default_choice(
         graph,
         assignment,
         profile,
+        arithmetic=arithmetic,
         reconstruction=lambda scheme: stored_reconstruction(profile, scheme),
         threads=threads,
         progress=progress,
@@ -106,13 +121,16 @@ def default_choice(
     return found
 
 
-def _key(graph: Graph, assignment: Mapping[str, str], profile: Profile) -> str:
+def _key(
+    graph: Graph, assignment: Mapping[str, str], profile: Profile, arithmetic: Arithmetic | None
+) -> str:
     parts = (
         _SCHEMA,
         source_digest(),
         version("onnxruntime"),
         graph_digest(graph),
         json.dumps(sorted(assignment.items())),
+        repr(arithmetic or usual_arithmetic()),
         profile.data_digest,
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

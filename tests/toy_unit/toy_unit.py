@@ -19,6 +19,7 @@ from pydantic import Field
 from compiler_core.errors import CheckError, InfeasibleError, InputError
 from compiler_core.files.npz import MIB, NpzLimits, read_npz
 from compiler_core.files.plain import from_plain
+from compiler_core.quantize.arithmetic import IntegerTraits, usual_arithmetic
 from compiler_core.targets.schema import UnitSection
 from compiler_core.targets.unit_table import Figure
 from compiler_core.tensor.digest import digest
@@ -125,6 +126,34 @@ class Documents:
 
     def machine_digest(self, machine: Machine) -> str:
         return digest(machine)
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """int8 products with a matrix that fits anywhere, requantized by shifts."""
+
+    kind = "toy"
+    traits = IntegerTraits(channel_block=1)
+    general = property(lambda self: self)
+
+    def unsupported(self, graph: Any, node: Any) -> str | None:
+        if node.op not in ("Conv", "Dense", "MatMul", "Gemm"):
+            return f"{node.op} is no product with a matrix."
+        return usual_arithmetic().unsupported(graph, node)
+
+    def unsupported_scheme(self, graph: Any, node: Any, scheme: Any) -> str | None:
+        return usual_arithmetic().unsupported_scheme(graph, node, scheme)
+
+    def misfit(self, window: Any) -> None:
+        return None
+
+    def parts(self, step: Any, source: Any, result: Any, fresh: Any) -> Any:
+        return [(step, result)]
+
+
+class Arithmetics:
+    def of(self, machine: Any) -> Arithmetic:
+        return Arithmetic()
 
 
 class Layers:
@@ -248,6 +277,7 @@ KIND = UnitKind(
     facets={
         "tasks": Tasks(),
         "documents": "toy_unit:DOCUMENTS",
+        "arithmetic": Arithmetics(),
         "layers": Layers(),
         "table": Table(),
         "spaces": Spaces(),

@@ -10,6 +10,7 @@ KIND = UnitKind(
     lowering_version=LOWERING_VERSION,
     facets={
         "tasks": "compiler_core.units.vta.tasks:TASKS",
+        "arithmetic": "compiler_core.units.vta.arithmetic:ARITHMETICS",
         "documents": "compiler_core.units.vta.documents:DOCUMENTS",
         "table": "compiler_core.units.vta.machine.table:TABLE",
         "slicings": "compiler_core.units.vta.structure.slice_documents:SLICINGS",

@@ -28,6 +28,7 @@ from compiler_core.errors import InputError
 from compiler_core.graph.sampling import model_batch
 from compiler_core.package.writer import write_package
 from compiler_core.quantize.apply import apply_profile, apply_scheme
+from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.assemble import CPU, assemble, without_room
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.profile import Profile
@@ -36,7 +37,6 @@ from compiler_core.quantize.scheme import QuantizationScheme, read_scheme
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.tensor.digest import digest
-from compiler_core.units.vta.legality.window_limits import buffer_limits
 from nest_tune.board_measurers import load_measurer
 from nest_tune.stores.profile_store import stored_profile
 from nest_tune.stores.reconstruction_store import stored_reconstruction
@@ -149,20 +149,20 @@ class Bench:
 
     def _quantize(self, decisions: Mapping[str, Any]) -> QuantizedModel:
         graph = self.model.graph
-        limits = buffer_limits(self.target.npu)
+        known = arithmetic_of(self.target.npu)
         assignment = {
-            **default_assignment(graph, cores=self.target.npu_cores, limits=limits),
+            **default_assignment(graph, cores=self.target.npu_cores, arithmetic=known),
             **decisions.get("partition", {}),
         }
         if self.target.npu_cores:
             # Beside other neighbours a layout may differ, and with it what has room.
-            assignment |= dict.fromkeys(without_room(graph, limits, assignment), CPU)
+            assignment |= dict.fromkeys(without_room(graph, known, assignment), CPU)
         scheme = read_scheme(decisions.get("quantization", {}), "quantization")
-        if assemble(graph, assignment).calibrated or scheme != QuantizationScheme():
+        if assemble(graph, assignment, known).calibrated or scheme != QuantizationScheme():
             kept = stored_reconstruction(self._profile, scheme)
-            applied = apply_profile(graph, assignment, self._profile, scheme, kept)
+            applied = apply_profile(graph, assignment, self._profile, scheme, kept, known)
         else:
-            applied = apply_scheme(graph, assignment, {}, scheme)
+            applied = apply_scheme(graph, assignment, {}, scheme, arithmetic=known)
         found = {n: tensor.exponent for n, tensor in sorted(applied.quantized.tensors.items())}
         configuration = Configuration(
             Scheme.of(found, scheme),

@@ -13,11 +13,11 @@ from compiler_core.graph.ir import Graph
 from compiler_core.partition.best import planned_assignment, prepare, untuned
 from compiler_core.partition.plan import read_plan
 from compiler_core.quantize.apply import weighted_layers
+from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.ladder import FIRST, RUNGS
 from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme, scheme_document
 from compiler_core.targets.target import Target
-from compiler_core.units.vta.legality.window_limits import buffer_limits
 from search_spaces.joint import JointSpace, OuterPoint, Part
 from search_spaces.parameter import Parameter
 from search_spaces.partition import PartitionSpace
@@ -51,7 +51,7 @@ class PlacementPart:
     ) -> None:
         evaluator = prepare(graph, target)
         self._space = PartitionSpace(evaluator)
-        self._default_units = default_assignment(graph, limits=buffer_limits(target.npu))
+        self._default_units = default_assignment(graph, arithmetic=arithmetic_of(target.npu))
         self._estimates: dict[OuterPoint, float] = {}
         self._known = None if known is None else tuple(tuple(point) for point in known)
         self.parameters: tuple[Parameter, ...] = self._space.parameters
@@ -93,7 +93,7 @@ class PinnedPart:
 
     def __init__(self, graph: Graph, target: Target, path: Path) -> None:
         pinned = planned_assignment(read_plan(path), graph, target)
-        default = default_assignment(graph, limits=buffer_limits(target.npu))
+        default = default_assignment(graph, arithmetic=arithmetic_of(target.npu))
         self._moved = {name: unit for name, unit in pinned.items() if unit != default[name]}
         # One value, so that the space's digest changes with the plan.
         self.parameters: tuple[Parameter, ...] = (
@@ -154,8 +154,9 @@ def quantization_part(
         rounded = default.weight_rounding is not FIRST_SCHEME.weight_rounding
         fixed = [name for name in _FIXED if not (rounded and name == "weight_rounding")]
         kept = tuple(_beside_npu(p) for p in scheme_parameters() if p.name not in fixed)
-        units = default_assignment(graph, limits=buffer_limits(target.npu))
-        return QuantizationSpace(graph, units, kept, default=default)
+        known = arithmetic_of(target.npu)
+        units = default_assignment(graph, arithmetic=known)
+        return QuantizationSpace(graph, units, kept, default=default, arithmetic=known)
     on_cpu = default_assignment(graph, cores=0)
     kept = tuple(p for p in scheme_parameters() if p.name not in _ON_NPU_ONLY)
     return QuantizationSpace(graph, on_cpu, kept, per_layer=weighted_layers(graph))

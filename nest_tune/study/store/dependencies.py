@@ -10,6 +10,7 @@ from compiler_core.compile.sources import FloatModel, load_model, read_samples
 from compiler_core.files.file_digest import file_digest
 from compiler_core.partition.best import planned_assignment
 from compiler_core.partition.plan import read_plan
+from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.calibration_warnings import calibration_warnings
 from compiler_core.quantize.scheme import QuantizationScheme, read_scheme
@@ -17,7 +18,6 @@ from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.tensor.digest import digest
 from compiler_core.units.registry import kind_of_machine
-from compiler_core.units.vta.legality.window_limits import buffer_limits
 from nest_tune.board_measurers import load_measurer
 from nest_tune.stores.compiler_source import source_digest
 from nest_tune.stores.default_scheme import default_choice
@@ -146,10 +146,11 @@ def _default_scheme(
     warnings = calibration_warnings(model.graph, profile)
     if not target.npu_cores:
         return FIRST_SCHEME, warnings
-    units = default_assignment(model.graph, limits=buffer_limits(target.npu))
+    known = arithmetic_of(target.npu)
+    units = default_assignment(model.graph, arithmetic=known)
     if settings.plan is not None:
         units = planned_assignment(read_plan(Path(settings.plan)), model.graph, target)
-    return default_choice(model.graph, units, profile).scheme, warnings
+    return default_choice(model.graph, units, profile, arithmetic=known).scheme, warnings
 
 
 def _digest_of(path: str | None) -> str:

@@ -25,6 +25,7 @@ from compiler_core.partition.best import default_plan, find_best, planned_assign
 from compiler_core.partition.configured import with_plan
 from compiler_core.partition.plan import Plan, plan_text
 from compiler_core.partition.resolve import IllegalPlanError, assignment_of
+from compiler_core.quantize.arithmetic import OperatorWindow
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.units.vta.legality.window_limits import BufferLimits, window_misfit
@@ -185,14 +186,8 @@ def test_several_cores(synthetic: ModuleType, tmp_path: Path) -> None:
 
 def test_limits_of_accumulators() -> None:
     few = BufferLimits(accumulators=64)
-    for compares, out_blocks, fits in ((True, 1, False), (False, 63, True), (False, 64, False)):
-        seen = window_misfit(
-            (8, 8),
-            (1, 1),
-            (9, 9),
-            distinct_weights=False,
-            compares=compares,
-            out_blocks=out_blocks,
-            limits=few,
+    for compares, outputs, fits in ((True, 16, False), (False, 1008, True), (False, 1009, False)):
+        window = OperatorWindow(
+            (8, 8), (1, 1), (9, 9), distinct_weights=False, compares=compares, outputs=outputs
         )
-        assert (seen is None) is fits
+        assert (window_misfit(window, few) is None) is fits

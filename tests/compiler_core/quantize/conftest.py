@@ -100,7 +100,7 @@ def quantized_of(operators, shapes, inputs, outputs, exponents=None):
         name: QuantizedTensor(name, shape, exponents.get(name, 0)) for name, shape in shapes.items()
     }
     views = {name: View(shapes[name], (0, 1, 2, 3)) for name in (*inputs, *outputs)}
-    segment = IntegerSegment("00-vta", tuple(operators), tuple(inputs), tuple(outputs))
+    segment = IntegerSegment("00-vta", "vta", tuple(operators), tuple(inputs), tuple(outputs))
     return QuantizedGraph(source, (segment,), tensors, views)
 
 

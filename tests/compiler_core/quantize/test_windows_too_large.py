@@ -17,8 +17,9 @@ from compiler_core.configuration.configuration import Configuration
 from compiler_core.executable.backends import Simulator
 from compiler_core.executable.check import run_checked
 from compiler_core.partition.best import find_best, prepare
+from compiler_core.quantize.arithmetic import OperatorWindow
 from compiler_core.targets.load import load_target
-from compiler_core.units.vta.legality.window_limits import BufferLimits, window_misfit
+from compiler_core.units.vta.legality.window_limits import LARGEST, BufferLimits, window_misfit
 
 
 def network(
@@ -167,8 +168,11 @@ def test_the_largest_that_fit_run_on_the_npu(
 
 
 def test_limits_of_windows() -> None:
-    def misfit(*args: Any, **kwargs: Any) -> str | None:
-        return window_misfit(*args, distinct_weights=kwargs.pop("distinct", False), **kwargs)
+    def misfit(
+        *args: Any, distinct: bool = False, limits: BufferLimits = LARGEST, **kwargs: Any
+    ) -> str | None:
+        told = {"compares": False, "outputs": 16, **kwargs}
+        return window_misfit(OperatorWindow(*args, distinct_weights=distinct, **told), limits)
 
     assert misfit((45, 45), (1, 1), (99, 99), whole=True) is None
     assert misfit((46, 46), (1, 1), (99, 99), whole=True) is not None

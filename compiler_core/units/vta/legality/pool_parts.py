@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
+from compiler_core.quantize.arithmetic import OperatorWindow
 from compiler_core.tensor.workload import Window
 from compiler_core.units.vta.legality.window_limits import window_misfit
 
@@ -47,10 +48,10 @@ def pool_parts(window: Window, image: tuple[int, int]) -> tuple[Window, ...]:
 
 
 def _fits(window: Window, image: tuple[int, int]) -> bool:
-    misfit = window_misfit(
-        window.kernel, window.dilations, image, distinct_weights=False, compares=True
+    read = OperatorWindow(
+        window.kernel, window.dilations, image, distinct_weights=False, compares=True, outputs=1
     )
-    return misfit is None
+    return window_misfit(read) is None
 
 
 def _line(window: Window, axis: int, image: tuple[int, int]) -> list[Window] | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
-from compiler_core.units.vta.machine.hardware import VtaGeometry
+from compiler_core.quantize.arithmetic import OperatorWindow
+from compiler_core.units.vta.machine.hardware import VtaCore
+from compiler_core.units.vta.structure.conv_structure import blocks
 from compiler_core.units.vta.structure.kernel_tiles import kernel_tile
 
 _INPUTS_BESIDE = 3
@@ -44,12 +45,9 @@ def channel_parts(channels: int) -> tuple[slice, ...]:
     return tuple(slice(first, min(first + step, channels)) for first in range(0, channels, step))
 
 
-def buffer_limits(machine: Any) -> BufferLimits:
-    """Of a core; other kinds of units than the VTA have limits of their own."""
-    geometry = getattr(machine, "geometry", None)
-    if not isinstance(geometry, VtaGeometry):
-        return LARGEST
-    depth = geometry.depth
+def buffer_limits(machine: VtaCore) -> BufferLimits:
+    """Of a core."""
+    depth = machine.geometry.depth
     return BufferLimits(
         min(depth.inp, LARGEST.inputs),
         min(depth.wgt, LARGEST.weights),
@@ -57,53 +55,43 @@ def buffer_limits(machine: Any) -> BufferLimits:
     )
 
 
-def window_misfit(
-    kernel: tuple[int, int],
-    dilations: tuple[int, int],
-    image: tuple[int, int],
-    *,
-    distinct_weights: bool,
-    compares: bool = False,
-    whole: bool = False,
-    out_blocks: int = 1,
-    limits: BufferLimits = LARGEST,
-) -> str | None:
+def window_misfit(window: OperatorWindow, limits: BufferLimits = LARGEST) -> str | None:
     """Why an operator cannot run on the NPU whatever its schedule; ``None`` where it can.
 
     Windows that are multiplied are cut where not even the largest buffers hold them
     (:mod:`compiler_core.units.vta.structure.kernel_tiles`); it is a part that has to fit then.
 
     Args:
-        kernel, dilations: Of its window, ``(h, w)``.
-        image: Rows and columns of its input; padding is never loaded.
-        distinct_weights: Whether each tap has weights of its own.
-        compares: Whether the pixels are compared in the accumulators (a max pool) rather than
-            multiplied.
-        whole: Whether it is never cut: a copy of one tap is not worth steps of all the others.
-        out_blocks: Vectors of output channels; a convolution may keep a bias or a shift of each.
+        window: What one output reads. A convolution may keep a bias or a shift of each vector of
+            output channels.
         limits: Of the buffers.
     """
-    if not compares and not whole:
-        kernel = kernel_tile(kernel, dilations, image, distinct_weights=distinct_weights)
+    kernel = window.kernel
+    if not window.compares and not window.whole:
+        kernel = kernel_tile(
+            kernel, window.dilations, window.image, distinct_weights=window.distinct_weights
+        )
     spread = [
         min(size, dilation * (taps - 1) + 1)
-        for taps, dilation, size in zip(kernel, dilations, image, strict=True)
+        for taps, dilation, size in zip(kernel, window.dilations, window.image, strict=True)
     ]
     pixels = f"one output reads {spread[0]}x{spread[1]} = {prod(spread):,} pixels"
     allowed = limits.inputs - _INPUTS_BESIDE
     if prod(spread) > allowed:
         return f"{pixels}; {allowed:,} fit the input buffer"
     allowed = limits.accumulators - _OUTPUTS
-    if compares and prod(spread) > allowed:
-        return f"{pixels}; {allowed:,} fit the accumulators"
-    if not compares and out_blocks > allowed:
+    if window.compares:
+        fits = prod(spread) <= allowed
+        return None if fits else f"{pixels}; {allowed:,} fit the accumulators"
+    vectors = blocks(window.outputs)
+    if vectors > allowed:
         return (
-            f"it has constants for {out_blocks:,} vectors of output channels; {allowed:,} fit the "
+            f"it has constants for {vectors:,} vectors of output channels; {allowed:,} fit the "
             "accumulators"
         )
     allowed = limits.weights - _WEIGHTS_BESIDE
-    taps = prod(kernel) if distinct_weights else 1
-    if not compares and taps > allowed:
+    taps = prod(kernel) if window.distinct_weights else 1
+    if taps > allowed:
         return (
             f"one output has {kernel[0]}x{kernel[1]} = {taps:,} taps; the weights of "
             f"{max(0, allowed):,} fit their buffer"

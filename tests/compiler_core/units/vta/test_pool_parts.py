@@ -7,6 +7,7 @@ import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compiler_core.quantize.arithmetic import OperatorWindow
 from compiler_core.quantize.ir import IntegerMaxPool
 from compiler_core.targets.load import load_target
 from compiler_core.tensor.workload import ConvWorkload, Epilogue, MaxPoolWorkload, Window
@@ -26,10 +27,10 @@ def maxima(image: npt.NDArray[np.int8], window: Window) -> npt.NDArray[np.int8]:
 
 
 def fits(window: Window, size: tuple[int, int]) -> bool:
-    return (
-        window_misfit(window.kernel, window.dilations, size, distinct_weights=False, compares=True)
-        is None
+    read = OperatorWindow(
+        window.kernel, window.dilations, size, distinct_weights=False, compares=True, outputs=1
     )
+    return window_misfit(read) is None
 
 
 @settings(max_examples=40, deadline=None)

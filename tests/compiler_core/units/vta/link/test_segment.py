@@ -75,7 +75,7 @@ def tensors(**shapes: Shape) -> dict[str, QuantizedTensor]:
 def layers_of(
     operators: Sequence[IntegerOperator], outputs: Sequence[str], **shapes: Shape
 ) -> SegmentLayers:
-    segment = IntegerSegment("00-vta", tuple(operators), ("x",), tuple(outputs))
+    segment = IntegerSegment("00-vta", "vta", tuple(operators), ("x",), tuple(outputs))
     return segment_layers(segment, tensors(**shapes), {"x"})
 
 
