@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from compiler_core.compile.linking import Linked
+from compiler_core.compile.linking import executable_of, link_steps
 from compiler_core.compile.sources import QuantizedModel
 from compiler_core.configuration.configuration import Configuration, Subject
 from compiler_core.errors import InputError
-from compiler_core.executable.executable import CpuSegment, Executable, Segment
+from compiler_core.executable.executable import CpuSegment, Executable, Segment, units_of
 from compiler_core.executable.report import LayerReport, Metrics, Report, launch_report, totals
-from compiler_core.memory.plan import ALIGNMENT, DramPlan, align
-from compiler_core.partition.programs import require_planned_kind
 from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.assemble import without_room
 from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph
@@ -25,19 +24,20 @@ from compiler_core.tensor.choice import choose_schedules, require_known_tasks
 from compiler_core.tensor.task import Task
 from compiler_core.units.cpu.cost import Cost, NodeCosts, conversion_cost, float_macs
 from compiler_core.units.cpu.cost_table import target_costs
-from compiler_core.units.names import CPU, NPU
+from compiler_core.units.facets.placing import PlacedLayers, placing_of
+from compiler_core.units.facets.programs import (
+    LaunchCost,
+    LinkRequest,
+    MemoryUse,
+    UnitLaunch,
+    UnitLayer,
+    UnitLayers,
+    UnitSegment,
+    programs_of,
+)
+from compiler_core.units.names import CPU
 from compiler_core.units.registry import kind_of_machine
 from compiler_core.units.unit import Machine
-from compiler_core.units.vta.cores.placed_layers import (
-    Placed,
-    place_layers,
-    require_known_slicings,
-    slicing_key,
-)
-from compiler_core.units.vta.link.launch_timing import LaunchTiming, time_launch
-from compiler_core.units.vta.link.linker import Launch, NpuSegment
-from compiler_core.units.vta.link.segment import Layer, SegmentLayers
-from compiler_core.units.vta.schedule.schedule import Schedule
 
 _PICOSECONDS_PER_MILLISECOND = 10**9
 
@@ -56,6 +56,7 @@ class CompiledModel:
         report: Layer by layer.
         metrics: Totals.
         timeline: When each layer of the report runs, and why not earlier.
+        cuts: Key in the configuration of how a layer is cut, by name of the layer that is.
     """
 
     source: QuantizedModel
@@ -65,6 +66,7 @@ class CompiledModel:
     report: Report
     metrics: Metrics
     timeline: CompiledTimeline
+    cuts: Mapping[str, str] = field(default_factory=dict)
 
 
 def compile_model(
@@ -89,39 +91,45 @@ def compile_model(
             f"{made_for.digest[:16]}…; {target.name!r} has {target.digest[:16]}…",
             hint="compile for the target that it was made for, or remove digest from its [target]",
         )
+    given, slicing = source.configuration.schedules, source.configuration.slicing
+    units = units_of(target)
+    placing = placing_of(units)
     if target.by_clock:
-        require_known_tasks(source.configuration.schedules, {})
-        require_known_slicings(source.configuration.slicing, ())
+        require_known_tasks(given, {})
+        placing.require_known(slicing, ())
         return _on_host(source, target, progress)
-    require_planned_kind(target.npu)
     source = _with_reasons(source, target)
     found = model_layers(source.quantized, target.npu)
-    given = source.configuration.schedules
     require_known_tasks(given, model_tasks(found))
-    require_known_slicings(source.configuration.slicing, found)
-    placed = place_layers(found, source.configuration.plan, source.configuration.slicing, target)
+    placing.require_known(slicing, found)
+    placed = placing.place(found, source.configuration.plan, slicing, units)
     tasks = model_tasks(placed.layers)
     progress(f"{sum(len(part.layers) for part in placed.layers)} layers, {len(tasks)} tasks")
     schedules = _whole_schedules(placed, given, target)
     steps = model_steps(source.quantized, placed.layers)
-    linked = Linked(source.quantized, placed.layers, steps, schedules, placed.parts, target)
-    progress(f"{sum(len(part) for part in linked.launches)} launches, verifying")
-    executable = linked.executable()
+    request = LinkRequest(
+        placed.layers, schedules, placed.pieces, link_steps(steps, placed.layers), units
+    )
+    programs = programs_of(target.npu.kind)
+    linked = programs.link(request)
+    progress(f"{sum(len(part.launches) for part in linked.segments)} launches, verifying")
+    programs.verify(linked, request)
+    executable = executable_of(source.quantized, linked, target)
     progress("timing")
     timings = [
-        time_launch(launch, target.npu)
+        programs.time(launch, target.npu)
         for segment in executable.npu_segments
         for launch in segment.launches
     ]
     costs = target_costs(target, source.model.graph)
     report = _report(source.quantized, executable, placed, schedules, timings, costs)
-    units = [placed.units[step.layer.operator.name] for step in steps if step.layer is not None]
+    places = [placed.units[step.layer.operator.name] for step in steps if step.layer is not None]
     timeline = compiled_timeline(
-        steps, report.layers, timings, units, Places(source.model.graph), target
+        steps, report.layers, timings, places, Places(source.model.graph), target
     )
-    report = _with_times(report, timeline, target.npu_cores)
+    report = _with_times(report, timeline, target)
     executable = _on_cores(executable, timeline, steps)
-    metrics = _metrics(executable, linked.plans, report, timeline.latency_ms)
+    metrics = _metrics(executable, linked.memory, report, timeline.latency_ms)
     configuration = replace(
         source.configuration,
         plan=placed.plan,
@@ -134,7 +142,9 @@ def compile_model(
             "energy_mj": metrics.energy_mj,
         },
     )
-    return CompiledModel(source, configuration, executable, tasks, report, metrics, timeline)
+    return CompiledModel(
+        source, configuration, executable, tasks, report, metrics, timeline, placed.cuts
+    )
 
 
 def _with_reasons(source: QuantizedModel, target: Target) -> QuantizedModel:
@@ -160,27 +170,27 @@ def _on_host(source: QuantizedModel, target: Target, progress: Progress) -> Comp
     return CompiledModel(source, configuration, executable, {}, report, metrics, timeline)
 
 
-def model_layers(quantized: QuantizedGraph, machine: Machine) -> tuple[SegmentLayers, ...]:
+def model_layers(quantized: QuantizedGraph, machine: Machine) -> tuple[UnitLayers, ...]:
     """The layers of every integer segment on machines of that kind, in execution order."""
     parts = [part for part in quantized.segments if isinstance(part, IntegerSegment)]
     alone, known = quantized.read_by_one_segment(), kind_of_machine(machine).layers
     return tuple(known.layers(part, quantized.tensors, alone) for part in parts)
 
 
-def model_tasks(layers: tuple[SegmentLayers, ...]) -> dict[str, Task]:
+def model_tasks(layers: Sequence[UnitLayers]) -> dict[str, Task]:
     """Distinct tasks by id, in order of first use."""
     return {layer.task.id: layer.task for part in layers for layer in part.layers}
 
 
 def _whole_schedules(
-    placed: Placed, given: Mapping[str, Schedule], target: Target
-) -> dict[str, Schedule]:
+    placed: PlacedLayers, given: Mapping[str, Any], target: Target
+) -> dict[str, Any]:
     """Schedules of the tasks that some layer runs on one core."""
     tasks = {
         layer.task.id: layer.task
         for part in placed.layers
         for layer in part.layers
-        if layer.operator.name not in placed.parts
+        if layer.operator.name not in placed.cuts
     }
     used = {name: schedule for name, schedule in given.items() if name in tasks}
     return choose_schedules(tasks, used, target.npu)
@@ -189,9 +199,9 @@ def _whole_schedules(
 def _report(
     quantized: QuantizedGraph,
     executable: Executable,
-    placed: Placed,
-    schedules: Mapping[str, Schedule],
-    timings: Sequence[LaunchTiming],
+    placed: PlacedLayers,
+    schedules: Mapping[str, Any],
+    timings: Sequence[LaunchCost],
     costs: NodeCosts,
 ) -> Report:
     layers: list[LayerReport] = []
@@ -215,35 +225,34 @@ def _report(
 
 
 def _launch_report(
-    segment: NpuSegment,
-    launch: Launch,
-    layer: Layer,
-    placed: Placed,
-    schedules: Mapping[str, Schedule],
-    timing: LaunchTiming,
+    segment: UnitSegment,
+    launch: UnitLaunch,
+    layer: UnitLayer,
+    placed: PlacedLayers,
+    schedules: Mapping[str, Any],
+    cost: LaunchCost,
     executable: Executable,
 ) -> LayerReport:
-    name, target = layer.operator.name, executable.target
-    parts = placed.parts.get(name, ())
-    if parts:
-        key = slicing_key(layer.task.id, parts[0].piece.axis)
-        schedule = placed.slicing[key].digest
-    else:
-        schedule = schedules[layer.task.id].digest
+    name, machine = layer.operator.name, executable.target.npu
+    cut = placed.cuts.get(name)
+    schedule = schedules[layer.task.id] if cut is None else placed.slicing[cut]
+    bound = placed.bounds.get(name)
+    if bound is None:
+        bound = kind_of_machine(machine).tasks.bound(layer.task.workload, machine)
     return launch_report(
         launch,
         segment.name,
         placed.units[name],
         layer.task,
-        schedule,
-        timing,
-        target.npu,
-        target.launch_overhead_s,
-        parts,
+        schedule.digest,
+        cost,
+        bound,
+        machine.clock_hz,
+        executable.target.launch_overhead_s,
     )
 
 
-def _with_times(report: Report, found: CompiledTimeline, cores: int) -> Report:
+def _with_times(report: Report, found: CompiledTimeline, target: Target) -> Report:
     """The report with start, end and core of each step; one core needs no number."""
     layers = []
     begun = dict(enumerate(found.timeline.start_ps))
@@ -251,10 +260,10 @@ def _with_times(report: Report, found: CompiledTimeline, cores: int) -> Report:
     for number, layer in enumerate(report.layers):
         core = found.timeline.core[number]
         unit, shares = layer.unit, layer.cores
-        if cores == 1:
+        if target.npu_cores == 1:
             shares = ()
         elif core >= 0:
-            unit = f"{NPU}{core}"
+            unit = f"{target.npu.kind}{core}"
             shares = tuple(replace(share, core=core) for share in shares)
         layers.append(
             replace(
@@ -277,15 +286,11 @@ def _on_cores(executable: Executable, found: CompiledTimeline, steps: Sequence[S
     )
     segments: list[Segment] = []
     for segment in executable.segments:
-        if isinstance(segment, NpuSegment):
-            launches = []
-            for launch in segment.launches:
-                core = next(cores)
-                if core >= 0:
-                    program = replace(launch.programs[0], core=core)
-                    launch = replace(launch, programs=(program,))
-                launches.append(launch)
-            segment = replace(segment, launches=tuple(launches))
+        if not isinstance(segment, CpuSegment):
+            placed = [(launch, next(cores)) for launch in segment.launches]
+            segment = segment.with_launches(
+                [launch if core < 0 else launch.on_core(core) for launch, core in placed]
+            )
         segments.append(segment)
     return replace(executable, segments=tuple(segments))
 
@@ -302,14 +307,13 @@ def _node_reports(segment: FloatSegment, costs: NodeCosts) -> list[LayerReport]:
 
 
 def _conversions(
-    segment: NpuSegment, names: Iterable[str], kind: str, executable: Executable
+    segment: UnitSegment, names: Iterable[str], kind: str, executable: Executable
 ) -> list[LayerReport]:
     reports = []
     for name in names:
-        placed = segment.layout[name]
-        batch, channels, height, width = placed.shape
+        batch, channels, height, width = executable.tensors[name].shape
         values = batch * channels * height * width
-        moved = 4 * values + batch * placed.size_bytes
+        moved = 4 * values + segment.tensor_bytes(name)
         cost = conversion_cost(executable.target.cpu, values, moved)
         shape = f"{batch}x{channels}x{height}x{width}"
         reports.append(_cpu_report(name, segment.name, kind, shape, cost))
@@ -317,14 +321,12 @@ def _conversions(
 
 
 def _cpu_report(name: str, segment: str, operator: str, shape: str, cost: Cost) -> LayerReport:
-    return LayerReport(name, segment, "cpu", operator, shape, cost.seconds * 1e3, cost.energy_mj)
+    return LayerReport(name, segment, CPU, operator, shape, cost.seconds * 1e3, cost.energy_mj)
 
 
 def _metrics(
-    executable: Executable, plans: tuple[DramPlan, ...], report: Report, latency_ms: float
+    executable: Executable, memory: MemoryUse, report: Report, latency_ms: float
 ) -> Metrics:
-    activations = align(max((plan.size for plan in plans), default=0))
-    constants = executable.dram_bytes - ALIGNMENT - activations
     launches = [launch for part in executable.npu_segments for launch in part.launches]
     models = [part.model for part in executable.segments if isinstance(part, CpuSegment)]
     sums = totals(report.layers)
@@ -332,13 +334,13 @@ def _metrics(
         npu_cycles=sums["npu_cycles"],
         latency_ms=latency_ms,
         energy_mj=sums["energy_mj"],
-        size_bytes=constants
-        + sum(launch.instructions.nbytes for launch in launches)
+        size_bytes=memory.constant_bytes
+        + sum(len(launch.code) for launch in launches)
         + sum(map(len, models)),
-        dram_peak_bytes=constants + activations,
-        dram_constant_bytes=constants,
-        dram_activation_bytes=activations,
-        dram_activation_bytes_without_reuse=sum(plan.size_without_reuse for plan in plans),
+        dram_peak_bytes=memory.constant_bytes + memory.activation_bytes,
+        dram_constant_bytes=memory.constant_bytes,
+        dram_activation_bytes=memory.activation_bytes,
+        dram_activation_bytes_without_reuse=memory.activation_bytes_without_reuse,
         instructions=sums["instructions"],
         launches=len(launches),
     )

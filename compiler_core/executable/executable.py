@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from compiler_core.graph.ir import Graph
 from compiler_core.quantize.ir import QuantizedTensor, View
 from compiler_core.targets.target import Target
-from compiler_core.units.vta.link.linker import NpuSegment
+from compiler_core.units.facets.programs import Units, UnitSegment
 
 CONSTANTS = "constants"
 """Name of the segment that hands out the model's constant outputs; they have no sample axis."""
@@ -33,7 +30,7 @@ class CpuSegment:
     model: bytes
 
 
-Segment = CpuSegment | NpuSegment
+Segment = CpuSegment | UnitSegment
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +55,14 @@ class Executable:
     dram_bytes: int
 
     @property
-    def npu_segments(self) -> Iterator[NpuSegment]:
+    def npu_segments(self) -> Iterator[UnitSegment]:
         """The integer segments, in execution order."""
-        return (segment for segment in self.segments if isinstance(segment, NpuSegment))
+        return (segment for segment in self.segments if not isinstance(segment, CpuSegment))
+
+    @property
+    def units(self) -> Units:
+        """What runs the integer segments."""
+        return units_of(self.target)
 
     @property
     def constant_outputs(self) -> frozenset[str]:
@@ -68,10 +70,7 @@ class Executable:
         names = (part.outputs for part in self.segments if part.name == CONSTANTS)
         return frozenset(name for outputs in names for name in outputs)
 
-    def dram(self) -> npt.NDArray[np.uint8]:
-        """DRAM before the first launch: ``uint8[dram_bytes]``, byte i is physical address i."""
-        memory = np.zeros(self.dram_bytes, np.uint8)
-        for segment in self.npu_segments:
-            end = segment.image_address + len(segment.image)
-            memory[segment.image_address : end] = segment.image
-        return memory
+
+def units_of(target: Target) -> Units:
+    """The units of a target beside its CPU."""
+    return Units(target.npu, target.npu_cores, target.name)

@@ -13,15 +13,9 @@ from compiler_core.executable.executable import Executable
 from compiler_core.executable.report import LayerReport, Report
 from compiler_core.files.trace import Slice
 from compiler_core.targets.target import Target
-from compiler_core.units.names import NPU
-from compiler_core.units.vta.link.launch_timing import time_launch
-from compiler_core.units.vta.link.linker import Launch
-from compiler_core.units.vta.machine.hardware import TimingProfile
-from compiler_core.units.vta.machine.isa import decode
-from compiler_core.units.vta.simulate.timeline import TRACKS as NPU_TRACKS
-from compiler_core.units.vta.simulate.timeline import timeline
-
-TRACKS = ("cpu", *NPU_TRACKS)
+from compiler_core.units.facets.profiles import LaunchSlice, Profiles, profiles_of
+from compiler_core.units.facets.programs import UnitLaunch
+from compiler_core.units.names import CPU, kind_of
 
 
 @dataclass(frozen=True)
@@ -67,26 +61,21 @@ class InstructionProfile:
 
 
 def roofline(layer: LayerReport, target: Target) -> Roofline | None:
-    """Where a layer stands; ``None`` for what does not run on the NPU."""
-    moved = _port_bytes(layer, target)
-    if not layer.cycles or not moved:
+    """Where a layer stands; ``None`` for what does not run on the NPU, or where its kind does not
+    say what bounds it."""
+    known = profiles_of(target.npu) if layer.cycles else None
+    if known is None:
         return None
-    geometry = target.npu.geometry
-    cores = max(1, len(layer.cores))
-    peak = float(cores * geometry.batch * geometry.block_in * geometry.block_out)
+    roof = known.roof(target.npu)
+    moved = roof.channel_bytes(layer.bytes)
+    if not moved:
+        return None
+    peak = max(1, len(layer.cores)) * roof.macs_per_cycle
     intensity = layer.macs / moved
-    memory = target.npu.timing.port_bytes * intensity
+    memory = roof.bytes_per_cycle * intensity
     achieved = layer.macs / layer.cycles
-    roof = "compute" if memory >= peak else "memory"
-    return Roofline(intensity, min(peak, memory), achieved, roof)
-
-
-def _port_bytes(layer: LayerReport, target: Target) -> int:
-    """Bytes that the port moves one after another: one channel, or the busier of two."""
-    moved, written = sum(layer.bytes.values()), layer.bytes.get("out", 0)
-    if target.npu.timing.profile is TimingProfile.RTL2020:
-        return moved
-    return max(moved - written, written)
+    limit = "compute" if memory >= peak else "memory"
+    return Roofline(intensity, min(peak, memory), achieved, limit)
 
 
 def by_unit(report: Report) -> tuple[UnitProfile, ...]:
@@ -130,23 +119,28 @@ def _shares(layer: LayerReport) -> Iterator[_Share]:
         moved = sum(layer.bytes.values())
         yield _Share(layer.unit, layer.latency_ms, layer.energy_mj, layer.cycles, moved)
         return
+    kind = kind_of(layer.unit)
     for core in layer.cores:
         # The launches and the slowest core take the layer's time; another core is done earlier.
         time = layer.latency_ms * core.cycles / layer.cycles
         moved = sum(core.bytes.values())
-        yield _Share(f"{NPU}{core.core}", time, core.energy_mj, core.cycles, moved)
+        yield _Share(f"{kind}{core.core}", time, core.energy_mj, core.cycles, moved)
 
 
 def by_instruction(executable: Executable) -> tuple[InstructionProfile, ...]:
-    """Counts and cycles per module and kind of instruction, the longest first."""
+    """Counts and cycles per module and kind of instruction, the longest first; none where the kind
+    of the NPU does not say."""
     sums: dict[tuple[str, str, str], tuple[int, int]] = {}
-    clock = executable.target.npu.clock_hz
+    machine = executable.target.npu
+    known = profiles_of(machine)
+    if known is None:
+        return ()
+    names, clock = known.tracks(machine), machine.clock_hz
     for segment in executable.npu_segments:
         for launch in segment.launches:
-            for _, item in _launch_slices(launch, executable.target):
-                key = NPU_TRACKS[item.track], item.name, item.category
-                if item.name.startswith("read "):
-                    key = key[0], "read instructions", key[2]
+            for found in known.slices(launch, machine):
+                item = found.slice
+                key = names[item.track], found.group, item.category
                 count, cycles = sums.get(key, (0, 0))
                 spent = item.arguments.get(
                     "cycles", round((item.end_ns - item.start_ns) * clock / 1e9)
@@ -156,28 +150,21 @@ def by_instruction(executable: Executable) -> tuple[InstructionProfile, ...]:
     return tuple(sorted(profiles, key=lambda item: (-item.cycles, item.module, item.name)))
 
 
-def _launch_slices(launch: Launch, target: Target) -> Iterator[tuple[int, Slice]]:
-    """Slices of a launch's programs, each with its core."""
-    core = target.npu
-    timing = time_launch(launch, core, trace=True)
-    for program, run in zip(launch.programs, timing.cores, strict=True):
-        assert run.trace is not None
-        for item in timeline(
-            decode(program.instructions),
-            run.trace,
-            cycles=run.cycles,
-            clock_hz=core.clock_hz,
-            fetch_batch_instructions=core.timing.fetch_batch_instructions,
-        ):
-            yield program.core, item
-
-
 def tracks(target: Target) -> tuple[str, ...]:
     """Tracks of :func:`trace_slices`: the CPU, then the modules of each core."""
+    names = _modules(target)
     if target.npu_cores == 1:
-        return ("cpu", *NPU_TRACKS)
+        return (CPU, *names)
     cores = range(target.npu_cores)
-    return ("cpu", *(f"{NPU}{core} {name}" for core in cores for name in NPU_TRACKS))
+    return (CPU, *(f"{target.npu.kind}{core} {name}" for core in cores for name in names))
+
+
+def _modules(target: Target) -> tuple[str, ...]:
+    """Tracks of one core: those of its modules, or one for its launches."""
+    if not target.npu_cores:
+        return ()
+    known = profiles_of(target.npu)
+    return (target.npu.kind,) if known is None else known.tracks(target.npu)
 
 
 def trace_slices(executable: Executable, report: Report) -> Iterator[Slice]:
@@ -187,6 +174,7 @@ def trace_slices(executable: Executable, report: Report) -> Iterator[Slice]:
     launches interrupt is shown from its beginning to its end.
     """
     target = executable.target
+    known, names = profiles_of(target.npu), _modules(target)
     launches = {segment.name: iter(segment.launches) for segment in executable.npu_segments}
     for layer in report.layers:
         # In picoseconds what ends and what begins at once meet; rounded apart, they may overlap by
@@ -194,21 +182,34 @@ def trace_slices(executable: Executable, report: Report) -> Iterator[Slice]:
         start_ps, end_ps = round(layer.start_ms * 1e9), round(layer.end_ms * 1e9)
         start, end = start_ps // 1000, end_ps // 1000
         arguments = {"segment": layer.segment, "shape": layer.shape}
-        if layer.unit == "cpu":
+        if layer.unit == CPU:
             name = f"{layer.operator} {layer.name}"
             yield Slice(0, name, layer.operator, start, end, arguments=arguments)
             continue
         launch = next(launches[layer.segment])
-        overhead_ps = round(target.launch_overhead_s * 1e12) * len(launch.programs)
+        overhead_ps = round(target.launch_overhead_s * 1e12) * len(launch.cores)
         launched = (start_ps - overhead_ps) // 1000
         yield Slice(0, f"launch {layer.name}", "launch", launched, start, arguments=arguments)
         alone = layer.cycles / target.npu.clock_hz * 1e9
         scale = (end - start) / alone if target.npu_cores > 1 else 1.0
-        for core, item in _launch_slices(launch, target):
+        for found in _launch_slices(launch, layer, target, known):
+            item, core = found.slice, found.core if target.npu_cores > 1 else 0
             yield replace(
                 item,
-                track=1 + len(NPU_TRACKS) * (core if target.npu_cores > 1 else 0) + item.track,
+                track=1 + len(names) * core + item.track,
                 start_ns=start + round(item.start_ns * scale),
                 end_ns=start + round(item.end_ns * scale),
                 arguments={**item.arguments, "layer": layer.name},
             )
+
+
+def _launch_slices(
+    launch: UnitLaunch, layer: LayerReport, target: Target, known: Profiles | None
+) -> Iterator[LaunchSlice]:
+    """The timeline of a launch; one span per core where the kind says no more."""
+    if known is not None:
+        yield from known.slices(launch, target.npu)
+        return
+    for core, share in zip(launch.cores, layer.cores, strict=False):
+        end = round(share.cycles / target.npu.clock_hz * 1e9)
+        yield LaunchSlice(core, Slice(0, layer.operator, layer.operator, 0, end), layer.operator)

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from compiler_core.tensor.task import Task
-from compiler_core.units.vta.cores.multicore_schedule import sliced_bound
-from compiler_core.units.vta.legality.bound import lower_bound
-from compiler_core.units.vta.link.launch_timing import LaunchTiming
-from compiler_core.units.vta.link.linker import Launch
-from compiler_core.units.vta.link.slice_part import SlicePart
-from compiler_core.units.vta.machine.hardware import VtaCore
-from compiler_core.units.vta.simulate.timing_result import TimingResult
+from compiler_core.units.facets.programs import LaunchCost, UnitLaunch
+from compiler_core.units.unit import TaskBound
 
 REPORT_SCHEMA = "nest-tune/report/1"
-
-MODULES = ("load", "compute", "store", "fetch")
-MEMORIES = ("inp", "wgt", "acc", "uop", "out", "fetch")
 
 
 @dataclass(frozen=True)
@@ -157,42 +149,39 @@ class Report:
 
 
 def launch_report(
-    launch: Launch,
+    launch: UnitLaunch,
     segment: str,
     unit: str,
     task: Task,
     schedule: str,
-    timing: LaunchTiming,
-    core: VtaCore,
+    cost: LaunchCost,
+    bound: TaskBound,
+    clock_hz: float,
     overhead_s: float,
-    parts: tuple[SlicePart, ...] = (),
 ) -> LayerReport:
     """The report of one launch.
 
     Args:
         launch: Its programs.
-        segment: Its segment.
+        segment: Name of its segment.
         unit: Where it runs.
         task: What it computes.
         schedule: Digest.
-        timing: Of the programs side by side.
-        core: One of the cores.
+        cost: Of the programs side by side.
+        bound: What no schedule can beat.
+        clock_hz: Of its cycles.
         overhead_s: CPU time per program.
-        parts: Slices, where it is cut.
     """
-    bound = lower_bound(task.workload, core)
-    if parts:
-        bound = sliced_bound([part.piece for part in parts], core)
     shares = tuple(
         CoreReport(
-            program.core,
-            run.cycles,
-            (run.energy_pj or 0.0) * 1e-9,
-            len(program.instructions),
-            {name: getattr(run.traffic, name).data_bytes for name in MEMORIES},
-            _stalls(run),
+            number,
+            core.cycles,
+            core.energy_pj * 1e-9,
+            core.instructions,
+            core.moved_bytes,
+            core.stall_cycles,
         )
-        for program, run in zip(launch.programs, timing.cores, strict=True)
+        for number, core in zip(launch.cores, cost.cores, strict=True)
     )
     return LayerReport(
         name=launch.layer,
@@ -200,15 +189,15 @@ def launch_report(
         unit=unit,
         operator=task.workload.operator,
         shape=task.workload.shape,
-        latency_ms=(timing.cycles / core.clock_hz + overhead_s * len(shares)) * 1e3,
-        energy_mj=timing.energy_pj * 1e-9,
+        latency_ms=(cost.cycles / clock_hz + overhead_s * len(shares)) * 1e3,
+        energy_mj=cost.energy_pj * 1e-9,
         macs=task.workload.macs,
-        cycles=timing.cycles,
+        cycles=cost.cycles,
         bound_cycles=bound.cycles,
-        utilization=bound.cycles / timing.cycles,
+        utilization=bound.cycles / cost.cycles,
         limited_by=bound.limited_by,
         instructions=sum(share.instructions for share in shares),
-        bytes={name: sum(share.bytes[name] for share in shares) for name in MEMORIES},
+        bytes=_sums(share.bytes for share in shares),
         stall_cycles=_sums(share.stall_cycles for share in shares),
         task=task.id,
         schedule=schedule,
@@ -219,17 +208,8 @@ def launch_report(
 def _sums(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     found: dict[str, int] = {}
     for part in parts:
-        for name, cycles in part.items():
-            found[name] = found.get(name, 0) + cycles
-    return found
-
-
-def _stalls(timing: TimingResult) -> dict[str, int]:
-    found = {}
-    for module in MODULES:
-        for name, cycles in asdict(getattr(timing, module)).items():
-            if name.endswith("_stall_cycles") and cycles:
-                found[f"{module}_{name.removesuffix('_stall_cycles')}"] = cycles
+        for name, number in part.items():
+            found[name] = found.get(name, 0) + number
     return found
 
 

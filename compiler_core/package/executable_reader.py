@@ -7,16 +7,22 @@ from collections.abc import Mapping
 from math import prod
 
 from compiler_core.errors import InputError
-from compiler_core.executable.executable import CpuSegment, Executable, Segment
+from compiler_core.executable.executable import CpuSegment, Executable, Segment, units_of
+from compiler_core.files.json_file import parse_json
+from compiler_core.files.plain import from_plain
 from compiler_core.graph.ir import Graph, TensorType
 from compiler_core.memory.plan import ADDRESS_LIMIT
-from compiler_core.package.manifest import Manifest
+from compiler_core.package.manifest import Manifest, SegmentEntry
 from compiler_core.quantize.ir import QuantizedTensor
+from compiler_core.tensor.operator_checks import check_operators
+from compiler_core.tensor.operator_file import OPERATORS_SCHEMA, Operators, read_operators
+from compiler_core.units.facets.parts import SegmentEntry as UnitEntry
+from compiler_core.units.facets.parts import parts_of
+from compiler_core.units.facets.programs import UnitSegment
 from compiler_core.units.names import CPU
-from compiler_core.units.vta.parts.reader import EXTENT_MAX, read_npu_segment
 
 _SEGMENT_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
-_DEPTH_MAX = 1 << 20
+_EXTENT_MAX = 1 << 24
 
 
 def read_executable(manifest: Manifest, files: Mapping[str, bytes], where: str) -> Executable:
@@ -31,18 +37,13 @@ def read_executable(manifest: Manifest, files: Mapping[str, bytes], where: str) 
         InputError: A document does not fit the others.
         KeyError: A file is missing.
     """
-    depth = manifest.target.npu.geometry.depth
     if not 0 <= manifest.dram_bytes <= ADDRESS_LIMIT:
         raise InputError(f"{where}: dram_bytes {manifest.dram_bytes}; at most {ADDRESS_LIMIT}")
-    if max(depth.uop, depth.inp, depth.wgt, depth.acc) > _DEPTH_MAX:
-        raise InputError(
-            f"{where}: buffers of {depth}; at most {_DEPTH_MAX} elements are simulated"
-        )
     for name, integers in manifest.integers.items():
-        if not all(1 <= size <= EXTENT_MAX for size in integers.shape):
+        if not all(1 <= size <= _EXTENT_MAX for size in integers.shape):
             raise InputError(
                 f"{where}: tensor {name!r} has shape {integers.shape}; allowed are extents of 1 to "
-                f"{EXTENT_MAX}"
+                f"{_EXTENT_MAX}"
             )
         if not -126 <= integers.exponent <= 126:
             raise InputError(
@@ -61,7 +62,7 @@ def read_executable(manifest: Manifest, files: Mapping[str, bytes], where: str) 
             model = files[f"segments/{entry.name}.onnx"]
             segments.append(CpuSegment(entry.name, entry.inputs, entry.outputs, model))
         elif entry.unit == manifest.target.npu.kind:
-            segments.append(read_npu_segment(manifest, entry, files, where))
+            segments.append(_unit_segment(manifest, entry, files, where))
         else:
             raise InputError(
                 f"{where}: segment {entry.name!r} is for unit {entry.unit!r}; allowed are {CPU}, "
@@ -79,6 +80,45 @@ def read_executable(manifest: Manifest, files: Mapping[str, bytes], where: str) 
         tuple(segments),
         manifest.dram_bytes,
     )
+
+
+def _unit_segment(
+    manifest: Manifest, entry: SegmentEntry, files: Mapping[str, bytes], where: str
+) -> UnitSegment:
+    """A segment of a unit that is not the CPU."""
+    folder = f"segments/{entry.name}"
+    where = f"{where}: {folder}"
+    own = {
+        path.removeprefix(f"{folder}/"): content
+        for path, content in files.items()
+        if path.startswith(f"{folder}/")
+    }
+    for name in ("operators.json", "operators.bin"):
+        if name not in own:
+            raise KeyError(f"{folder}/{name}")
+    document = from_plain(
+        Operators,
+        parse_json(own["operators.json"], OPERATORS_SCHEMA, where),
+        f"{where}/operators.json",
+    )
+    if not entry.inputs or not entry.outputs:
+        raise InputError(f"{where}: has no inputs or no outputs")
+    operators = read_operators(document, own["operators.bin"], where)
+    shapes = {name: item.shape for name, item in manifest.integers.items()}
+    check_operators(operators, entry.inputs, entry.outputs, shapes, where)
+    told = UnitEntry(
+        entry.name,
+        entry.inputs,
+        entry.outputs,
+        operators,
+        shapes,
+        manifest.dram_bytes,
+        units_of(manifest.target),
+    )
+    try:
+        return parts_of(entry.unit).read(told, own, where)
+    except KeyError as error:
+        raise KeyError(f"{folder}/{error.args[0]}") from error
 
 
 def _signature(manifest: Manifest) -> Graph:
@@ -128,11 +168,11 @@ def _check_flow(manifest: Manifest, where: str) -> None:
         for name in entry.inputs:
             as_float = name in floats or (name in integers and name in manifest.views)
             as_integer = name in integers or (name in floats and name in manifest.views)
-            if not (as_float if entry.unit == "cpu" else as_integer):
+            if not (as_float if entry.unit == CPU else as_integer):
                 raise InputError(
                     f"{where}: segment {entry.name!r} reads {name!r}, which nobody computes"
                 )
-        (floats if entry.unit == "cpu" else integers).update(entry.outputs)
+        (floats if entry.unit == CPU else integers).update(entry.outputs)
     for name in manifest.outputs:
         if name not in floats and not (name in integers and name in manifest.views):
             raise InputError(f"{where}: nobody computes output {name!r}")

@@ -15,9 +15,10 @@ from compiler_core.configuration.configuration import (
 from compiler_core.errors import InputError
 from compiler_core.executable.executable import Executable
 from compiler_core.executable.report import REPORT_SCHEMA, LayerReport, Report
+from compiler_core.files.counts import require_counts
 from compiler_core.files.exhausted import cannot_be_read
+from compiler_core.files.json_file import parse_json
 from compiler_core.files.plain import from_plain
-from compiler_core.package.counts import require_counts
 from compiler_core.package.executable_reader import read_executable
 from compiler_core.package.manifest import (
     CONFIGURATION,
@@ -26,7 +27,6 @@ from compiler_core.package.manifest import (
     REPORT,
     FileEntry,
     Manifest,
-    parse_json,
 )
 from compiler_core.package.replace import restore
 from compiler_core.package.seal import unsealed

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from compiler_core.errors import InputError
-from compiler_core.package.manifest import PACKAGE_SCHEMA, json_bytes, parse_json
+from compiler_core.files.json_file import json_bytes, parse_json
+from compiler_core.package.manifest import PACKAGE_SCHEMA
 
 _KEY = "manifest_sha256"
 

@@ -6,15 +6,13 @@ from collections.abc import Iterator
 from enum import Enum
 
 from compiler_core.compile.compile import CompiledModel
+from compiler_core.configuration.slicing import slicing_tables
 from compiler_core.files.plain import to_plain
 from compiler_core.graph.text import graph_text
 from compiler_core.quantize.ir import IntegerConv, IntegerMaxPool
 from compiler_core.quantize.text import quantized_text
-from compiler_core.units.names import SLICED_UNITS
-from compiler_core.units.vta.cores.placed_layers import UNIT_OF_AXIS, slicing_key
-from compiler_core.units.vta.link.linker import Launch, NpuSegment
-from compiler_core.units.vta.link.placed_tensor import PlacedTensor
-from compiler_core.units.vta.machine.assembly import disassemble
+from compiler_core.units.facets.parts import parts_of
+from compiler_core.units.facets.programs import UnitLaunch, UnitSegment
 
 
 class Level(Enum):
@@ -46,8 +44,7 @@ def _graph(compiled: CompiledModel) -> Iterator[str]:
 def _tensor(compiled: CompiledModel) -> Iterator[str]:
     for segment in compiled.executable.npu_segments:
         yield f"segment {segment.name}"
-        for name, placed in sorted(segment.layout.items()):
-            yield f"  tensor {name}: {_place(placed)}"
+        yield from (f"  {line}" for line in parts_of(segment.kind).tensors(segment))
         for launch in segment.launches:
             task = compiled.tasks[launch.task]
             yield f"  {launch.name} {launch.layer}"
@@ -57,30 +54,18 @@ def _tensor(compiled: CompiledModel) -> Iterator[str]:
             yield from _numbers(segment, launch.layer)
 
 
-def _schedules(compiled: CompiledModel, launch: Launch) -> Iterator[str]:
+def _schedules(compiled: CompiledModel, launch: UnitLaunch) -> Iterator[str]:
     """The schedule of a layer on one core, or of each of its slices."""
     configuration = compiled.configuration
-    units = {layer.name: layer.unit for layer in compiled.report.layers if layer.cycles}
-    unit = units[launch.layer]
-    if unit not in SLICED_UNITS:
+    cut = compiled.cuts.get(launch.layer)
+    if cut is None:
         yield f"    schedule  {_fields(to_plain(configuration.schedules[launch.task]))}"
         return
-    axis = next(axis for axis, name in UNIT_OF_AXIS.items() if name == unit)
-    sliced = configuration.slicing[slicing_key(launch.task, axis)]
-    yield f"    sliced    {axis.value}"
-    for core, schedule in enumerate(sliced.schedules):
-        yield f"    core-{core}    {_fields(to_plain(schedule))}"
+    for key, value in slicing_tables({cut: configuration.slicing[cut]})[cut].items():
+        yield f"    {key if isinstance(value, dict) else 'sliced':<10}{_fields(value)}"
 
 
-def _place(placed: PlacedTensor) -> str:
-    text = f"int8[{','.join(map(str, placed.shape))}] at {placed.address:#x}"
-    text += f", {placed.size_bytes} bytes"
-    if placed.sample_bytes != placed.size_bytes:
-        text += f", {placed.sample_bytes} to the next sample"
-    return text if placed.fold is None else f"{text}, folded by {placed.fold.variant.value}"
-
-
-def _numbers(segment: NpuSegment, layer: str) -> Iterator[str]:
+def _numbers(segment: UnitSegment, layer: str) -> Iterator[str]:
     for operator in segment.operators:
         if operator.name == layer and isinstance(operator, IntegerConv):
             shifts = operator.channel_shifts
@@ -96,7 +81,7 @@ def _numbers(segment: NpuSegment, layer: str) -> Iterator[str]:
 
 def _fields(plain: object, prefix: str = "") -> str:
     if not isinstance(plain, dict):
-        return f"{prefix}={plain}"
+        return f"{prefix}={plain}" if prefix else str(plain)
     return " ".join(
         _fields(value, f"{prefix}.{key}" if prefix else key) for key, value in plain.items()
     )
@@ -105,8 +90,4 @@ def _fields(plain: object, prefix: str = "") -> str:
 def _commands(compiled: CompiledModel) -> Iterator[str]:
     for segment in compiled.executable.npu_segments:
         for launch in segment.launches:
-            title = f"# {segment.name} {launch.name} {launch.layer} ({launch.task})"
-            for program in launch.programs:
-                several = len(launch.programs) > 1 or program.core
-                yield f"{title} core {program.core}" if several else title
-                yield disassemble(program.instructions)
+            yield from parts_of(segment.kind).commands(segment, launch)

@@ -18,35 +18,30 @@ from compiler_core.errors import InputError
 from compiler_core.executable.executable import CpuSegment, Executable
 from compiler_core.executable.report import REPORT_SCHEMA
 from compiler_core.files.exhausted import cannot_be_written
+from compiler_core.files.json_file import json_bytes, parse_json
 from compiler_core.files.plain import to_plain
 from compiler_core.files.visible import visible_lines
 from compiler_core.package.manifest import (
     CONFIGURATION,
-    LAYOUT_SCHEMA,
     MANIFEST,
     MANIFEST_BYTES_MAX,
-    NCHW16C,
     PACKAGE_SCHEMA,
     QDQ_MODEL,
     REPORT,
     FileEntry,
     Integers,
-    Layout,
-    LayoutLaunch,
-    LayoutTensor,
     Manifest,
     Port,
     SegmentEntry,
-    json_bytes,
-    parse_json,
 )
 from compiler_core.package.replace import replace_folder, restore
 from compiler_core.package.seal import sealed_bytes
 from compiler_core.quantize.qdq import qdq_model
 from compiler_core.tensor.operator_file import OPERATORS_SCHEMA, operator_entries
 from compiler_core.units.cpu.session import CpuSession
+from compiler_core.units.facets.parts import parts_of
+from compiler_core.units.facets.programs import UnitSegment
 from compiler_core.units.names import CPU
-from compiler_core.units.vta.link.linker import NpuSegment
 
 
 def package_files(compiled: CompiledModel, texts: Mapping[str, str]) -> dict[str, bytes]:
@@ -85,46 +80,15 @@ def package_files(compiled: CompiledModel, texts: Mapping[str, str]) -> dict[str
     return {MANIFEST: sealed_bytes(dict(items)), **files}
 
 
-def _segment_files(segment: NpuSegment) -> dict[str, bytes]:
+def _segment_files(segment: UnitSegment) -> dict[str, bytes]:
     folder = f"segments/{segment.name}"
     operators, constants = operator_entries(segment.operators)
-    layout = Layout(
-        segment.image_address,
-        len(segment.image),
-        {
-            name: LayoutTensor(
-                placed.address,
-                placed.size_bytes,
-                placed.sample_bytes,
-                placed.shape,
-                "int8",
-                NCHW16C,
-                placed.fold,
-            )
-            for name, placed in sorted(segment.layout.items())
-        },
-        tuple(
-            LayoutLaunch(
-                launch.name,
-                launch.layer,
-                launch.sources,
-                launch.task,
-                tuple(program.core for program in launch.programs),
-            )
-            for launch in segment.launches
-        ),
-    )
     files = {
-        f"{folder}/layout.json": json_bytes(LAYOUT_SCHEMA, to_plain(layout)),
-        f"{folder}/dram.bin": segment.image.tobytes(),
-        f"{folder}/operators.json": json_bytes(OPERATORS_SCHEMA, to_plain(operators)),
-        f"{folder}/operators.bin": constants,
+        **parts_of(segment.kind).files(segment),
+        "operators.json": json_bytes(OPERATORS_SCHEMA, to_plain(operators)),
+        "operators.bin": constants,
     }
-    for launch in segment.launches:
-        for program in launch.programs:
-            path = f"{folder}/{launch.name}/core-{program.core}/instructions.bin"
-            files[path] = program.instructions.tobytes()
-    return files
+    return {f"{folder}/{name}": content for name, content in files.items()}
 
 
 def _manifest(compiled: CompiledModel, entries: Mapping[str, FileEntry]) -> Manifest:
@@ -141,7 +105,7 @@ def _manifest(compiled: CompiledModel, entries: Mapping[str, FileEntry]) -> Mani
         tuple(
             SegmentEntry(
                 segment.name,
-                CPU if isinstance(segment, CpuSegment) else executable.target.npu.kind,
+                CPU if isinstance(segment, CpuSegment) else segment.kind,
                 segment.inputs,
                 segment.outputs,
             )

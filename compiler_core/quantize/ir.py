@@ -147,6 +147,13 @@ class FloatSegment:
     qdq: Graph | None = None
 
 
+def tensors_of(operator: IntegerConv | IntegerMaxPool) -> tuple[str, ...]:
+    """What an operator that computes reads and writes."""
+    residual = operator.residual if isinstance(operator, IntegerConv) else None
+    names = (operator.input, operator.output)
+    return names if residual is None else (*names, residual)
+
+
 @dataclass(frozen=True)
 class IntegerSegment:
     """A run of integer operators without a CPU operator in between.

@@ -23,8 +23,8 @@ from compiler_core.system.timeline import (
     simulate,
 )
 from compiler_core.targets.target import Target
+from compiler_core.units.facets.programs import LaunchCost
 from compiler_core.units.names import SLICED_UNITS, core_of
-from compiler_core.units.vta.link.launch_timing import LaunchTiming
 
 _PICOSECONDS_PER_MILLISECOND = 10**9
 
@@ -50,7 +50,7 @@ class CompiledTimeline:
 def compiled_timeline(
     steps: Sequence[Step],
     layers: Sequence[LayerReport],
-    launches: Sequence[LaunchTiming],
+    launches: Sequence[LaunchCost],
     units: Sequence[str],
     places: Places,
     target: Target,

@@ -17,7 +17,7 @@ from compiler_core.quantize.ir import (
 )
 from compiler_core.system.places import Places
 from compiler_core.system.timeline import TaskKind
-from compiler_core.units.vta.link.segment import Layer, SegmentLayers
+from compiler_core.units.facets.programs import UnitLayer, UnitLayers
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Step:
     name: str
     kind: TaskKind
     after: tuple[int, ...]
-    layer: Layer | None = None
+    layer: UnitLayer | None = None
 
     def place(self, places: Places) -> int:
         """Where it stands in the model."""
@@ -47,7 +47,7 @@ class Step:
         return places.of_values(self.name)
 
 
-def model_steps(quantized: QuantizedGraph, layers: Sequence[SegmentLayers]) -> tuple[Step, ...]:
+def model_steps(quantized: QuantizedGraph, layers: Sequence[UnitLayers]) -> tuple[Step, ...]:
     """Every step in execution order.
 
     Args:
@@ -58,7 +58,7 @@ def model_steps(quantized: QuantizedGraph, layers: Sequence[SegmentLayers]) -> t
 
 
 class _Steps:
-    def __init__(self, quantized: QuantizedGraph, layers: Sequence[SegmentLayers]) -> None:
+    def __init__(self, quantized: QuantizedGraph, layers: Sequence[UnitLayers]) -> None:
         self._quantized = quantized
         self._layers = {part.segment.name: part for part in layers}
         self._entering = quantized.entering()
@@ -105,7 +105,7 @@ class _Steps:
         name: str,
         kind: TaskKind,
         after: tuple[int, ...],
-        layer: Layer | None = None,
+        layer: UnitLayer | None = None,
     ) -> Step:
         self._count += 1
         return Step(segment, name, kind, after, layer)

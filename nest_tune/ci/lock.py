@@ -16,6 +16,7 @@ from compiler_core.compile.sources import Arrays, FloatModel, read_samples
 from compiler_core.configuration.configuration import Configuration
 from compiler_core.configuration.lock import Lock, LockedLayer
 from compiler_core.files.file_digest import file_digest
+from compiler_core.units.names import CPU
 from compiler_core.units.registry import kind_of_machine
 from compiler_core.units.unit import Machine
 
@@ -113,9 +114,9 @@ def locked_layers(compiled: CompiledModel) -> dict[str, LockedLayer]:
     found: dict[str, LockedLayer] = {}
     for layer in compiled.report.layers:
         program = ""
-        if layer.unit != "cpu":
+        if layer.unit != CPU:
             launch = next(launches[layer.segment])
-            program = hashlib.sha256(launch.instructions.tobytes()).hexdigest()
+            program = hashlib.sha256(launch.code).hexdigest()
         name = layer.name
         if layer.operator in ("quantize", "dequantize"):
             name = f"{layer.operator} {layer.name}"
@@ -140,7 +141,7 @@ def constants_sha256(compiled: CompiledModel) -> str:
     """Digest of the memory images: weights, biases, micro-ops."""
     found = hashlib.sha256()
     for part in compiled.executable.npu_segments:
-        found.update(part.image.tobytes())
+        found.update(part.constants)
     return found.hexdigest()
 
 

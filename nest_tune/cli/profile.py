@@ -83,13 +83,15 @@ def _print_host(loaded: Package, package: Path, by: By) -> None:
         f"runs between {clock.low_ms:.3f} and {clock.high_ms:.3f} ms, shared out among kernels by "
         "onnxruntime's profile"
     )
+    from compiler_core.units.names import CPU
+
     table = _table("<layer", "<unit", "<operator", "ms", "share")
     total = sum(layer.latency_ms for layer in loaded.report.layers) or 1.0
     for layer in loaded.report.layers if by is By.LAYER else ():
         share = f"{layer.latency_ms / total:.1%}"
         table.add_row(layer.name, layer.unit, layer.operator, f"{layer.latency_ms:.4f}", share)
     if by is By.UNIT:
-        table.add_row("all", "cpu", "", f"{total:.4f}", "100.0%")
+        table.add_row("all", CPU, "", f"{total:.4f}", "100.0%")
     console().print(table)
 
 
@@ -134,18 +136,22 @@ def _layers(loaded: Package) -> Table:
     from rich.text import Text
 
     from compiler_core.executable.profile import roofline
+    from compiler_core.units.facets.profiles import profiles_of
 
     table = _table(
         "<layer", "<unit", "<operator", "<shape", "ms", "cycles", "bound", "of bound",
         "<limit", "KiB", "MAC/cycle", "of roof", "waits",
     )  # fmt: skip
+    machine = loaded.manifest.target.npu
+    known = profiles_of(machine)
+    computing = "" if known is None else f"{known.roof(machine).arithmetic}_"
     for layer in loaded.report.layers:
         row = [f"{layer.latency_ms:.3f}"]
         place = roofline(layer, loaded.manifest.target)
         if place is not None:
             roof = place.attainable_macs_per_cycle
             waits = sum(
-                cycles for name, cycles in layer.stall_cycles.items() if name.startswith("compute_")
+                cycles for name, cycles in layer.stall_cycles.items() if name.startswith(computing)
             )
             row += [
                 f"{layer.cycles:,}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,10 +15,8 @@ from nest_tune.cli.options import AsJson, States, parse_states
 from nest_tune.cli.output import print_json, progress
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from compiler_core.package.reader import Package
+    from compiler_core.units.facets.programs import LaunchState
 
 EXAMPLE = "Example: nest-tune run out --inputs x.npz --outputs y.npz --check"
 
@@ -113,34 +111,22 @@ class _Dump:
             raise cannot_be_written(f"--dump-launches {folder}", error) from error
         self._package, self._folder, self._number = package, folder, 0
 
-    def __call__(
-        self,
-        segment: Any,
-        launch: Any,
-        program: Any,
-        before: npt.NDArray[np.uint8],
-        after: npt.NDArray[np.uint8],
-    ) -> None:
-        from compiler_core.units.simulation import simulation
-
-        target = self._package.executable.target
-        core = target.npu
-        cycles = simulation(core).cycles(program.instructions, core)
+    def __call__(self, state: LaunchState) -> None:
+        launch = state.launch
         document = {
             "schema": "nest-tune/launch/1",
-            "target": target.name,
-            "cycles": cycles,
-            "segment": segment.name,
+            "target": self._package.executable.target.name,
+            "cycles": state.cycles,
+            "segment": state.segment.name,
             "launch": launch.name,
-            "core": program.core,
+            "core": state.core,
             "layer": launch.layer,
             "task": launch.task,
         }
         name = f"{self._number:03d}"
         try:
-            (self._folder / f"{name}.insn.bin").write_bytes(program.instructions.tobytes())
-            (self._folder / f"{name}.dram-before.bin").write_bytes(before.tobytes())
-            (self._folder / f"{name}.dram-after.bin").write_bytes(after.tobytes())
+            for ending, content in state.files.items():
+                (self._folder / f"{name}.{ending}").write_bytes(content)
             (self._folder / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
         except OSError as error:
             raise cannot_be_written(f"--dump-launches {self._folder}", error) from error

@@ -22,17 +22,14 @@ from compiler_core.quantize.assignment import cpu_reasons
 from compiler_core.system.compiled import CompiledTimeline
 from compiler_core.system.timeline import TaskKind
 from compiler_core.targets.target import Target
-from compiler_core.units.names import NPU
-from compiler_core.units.vta.link.launch_timing import time_launch
-from compiler_core.units.vta.link.linker import Launch
-from compiler_core.units.vta.simulate.timing_result import Actor
+from compiler_core.units.facets.profiles import profiles_of
+from compiler_core.units.names import CPU, NPU
 from nest_tune.report.charts import RoofDot, RooflineChart
 from nest_tune.report.gantt import Gantt, Stretch, Strip, Track, busy_shares
 
 _BINS = 480
 _MOST_INSTRUCTIONS = 2_000_000
 _PS_PER_MS = 1e9
-_MODULES = ((Actor.LOAD, "load"), (Actor.COMPUTE, "compute"), (Actor.STORE, "store"))
 _CONVERSIONS = ("quantize", "dequantize")
 
 
@@ -77,7 +74,7 @@ def layer_rows(default: CompiledModel | None, chosen: CompiledModel) -> tuple[La
         one, other = before.get(name), after.get(name)
         shown = other or one
         assert shown is not None
-        reason = reasons.get(name[0], "") if shown.unit == "cpu" else ""
+        reason = reasons.get(name[0], "") if shown.unit == CPU else ""
         rows.append(LayerRow(name[0], shown.operator, shown.shape, one, other, reason))
     return tuple(rows)
 
@@ -106,9 +103,11 @@ def roofline_chart(
             dots.append(RoofDot(place.macs_per_byte, place.achieved_macs_per_cycle, kind, tip))
     if not dots:
         return None, without
-    geometry = target.npu.geometry
-    peak = float(target.npu_cores * geometry.batch * geometry.block_in * geometry.block_out)
-    return RooflineChart(peak, float(target.npu.timing.port_bytes), tuple(dots)), without
+    known = profiles_of(target.npu)
+    assert known is not None  # there are dots
+    roof = known.roof(target.npu)
+    peak = target.npu_cores * roof.macs_per_cycle
+    return RooflineChart(peak, roof.bytes_per_cycle, tuple(dots)), without
 
 
 def gantt(compiled: CompiledModel, target: Target) -> Gantt:
@@ -130,7 +129,7 @@ def gantt(compiled: CompiledModel, target: Target) -> Gantt:
 def _stretch(compiled: CompiledModel, found: CompiledTimeline, span: Any) -> Stretch:
     task = found.tasks[span.task]
     layer = compiled.report.layers[task.subject]
-    kind = "npu" if task.kind is TaskKind.PROGRAM else "cpu"
+    kind = "npu" if task.kind is TaskKind.PROGRAM else CPU
     what = layer.operator
     if layer.operator in _CONVERSIONS:
         kind = "conversion"
@@ -144,35 +143,28 @@ def _stretch(compiled: CompiledModel, found: CompiledTimeline, span: Any) -> Str
 def _strips(
     executable: Executable, layers: tuple[LayerReport, ...], found: CompiledTimeline
 ) -> tuple[Strip, ...]:
-    launches: dict[str, list[Launch]] = {
-        segment.name: list(segment.launches) for segment in executable.npu_segments
-    }
-    instructions = sum(len(launch.instructions) for part in launches.values() for launch in part)
-    if not instructions or instructions > _MOST_INSTRUCTIONS:
+    launches = {segment.name: list(segment.launches) for segment in executable.npu_segments}
+    instructions = sum(launch.instruction_count for part in launches.values() for launch in part)
+    machine = executable.target.npu
+    known = profiles_of(machine)
+    if known is None or not 0 < instructions <= _MOST_INSTRUCTIONS:
         return ()
-    core = executable.target.npu
-    starts: dict[Actor, list[npt.NDArray[np.float64]]] = {actor: [] for actor, _ in _MODULES}
-    ends: dict[Actor, list[npt.NDArray[np.float64]]] = {actor: [] for actor, _ in _MODULES}
+    starts: dict[str, list[npt.NDArray[np.float64]]] = {}
+    ends: dict[str, list[npt.NDArray[np.float64]]] = {}
     spans = {found.tasks[s.task].subject: s for s in found.timeline.spans if s.track > 0}
     for number, layer in enumerate(layers):
-        if layer.unit == "cpu":
+        if layer.unit == CPU:
             continue
-        launch = launches[layer.segment].pop(0)
-        timing, span = time_launch(launch, core, trace=True), spans[number]
-        scale = (span.end_ps - span.start_ps) / max(timing.cycles, 1)
-        for run in timing.cores:
-            trace = run.trace
-            assert trace is not None
-            for actor, _ in _MODULES:
-                mine = (trace.actor == actor) & (trace.start_cycle >= 0)
-                begun = trace.start_cycle[mine].astype(np.float64)
-                last = np.where(trace.end_cycle[mine] < 0, run.cycles, trace.end_cycle[mine])
-                starts[actor].append(span.start_ps + begun * scale)
-                ends[actor].append(span.start_ps + last.astype(np.float64) * scale)
+        launch, span = launches[layer.segment].pop(0), spans[number]
+        scale = (span.end_ps - span.start_ps) / max(layer.cycles, 1)
+        for module, work in known.busy(launch, machine).items():
+            for begun, last in work:
+                starts.setdefault(module, []).append(span.start_ps + begun * scale)
+                ends.setdefault(module, []).append(span.start_ps + last * scale)
     total = float(found.timeline.latency_ps) * executable.target.npu_cores
     return tuple(
-        Strip(name, busy_shares(np.concatenate(starts[a]), np.concatenate(ends[a]), total, _BINS))
-        for a, name in _MODULES
+        Strip(name, busy_shares(np.concatenate(begun), np.concatenate(ends[name]), total, _BINS))
+        for name, begun in starts.items()
     )
 
 

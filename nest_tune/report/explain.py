@@ -13,6 +13,7 @@ from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.plain import to_plain
 from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.assignment import cpu_reasons
+from compiler_core.units.names import CPU
 from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.execution.scoring import accuracy_metrics
 from nest_tune.study.request.settings import StudySettings
@@ -317,7 +318,7 @@ def _on_cpu(compiled: CompiledModel, ground: Ground, trial: OuterTrial) -> dict[
     for node in ground.model.graph.nodes:
         if node.name in refused:
             found[node.name] = refused[node.name]
-        elif plan.get(node.name) == "cpu":
+        elif plan.get(node.name) == CPU:
             found[node.name] = cannot.get(node.name, f"decided by trial {trial.number}")
     return found
 

@@ -8,6 +8,7 @@ a tile before the next one is loaded, which spills their partial sums.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from enum import Enum
 from types import SimpleNamespace
@@ -16,14 +17,24 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from compiler_core.errors import CheckError, InfeasibleError, InputError
+from compiler_core.errors import CheckError, InfeasibleError, InputError, InternalError
 from compiler_core.files.npz import MIB, NpzLimits, read_npz
 from compiler_core.files.plain import from_plain
+from compiler_core.files.trace import Slice
 from compiler_core.quantize.arithmetic import IntegerTraits, usual_arithmetic
+from compiler_core.quantize.ir import tensors_of
 from compiler_core.targets.schema import UnitSection
 from compiler_core.targets.unit_table import Figure
 from compiler_core.tensor.digest import digest
 from compiler_core.tensor.task import Task
+from compiler_core.units.facets.profiles import LaunchSlice, Roof
+from compiler_core.units.facets.programs import (
+    CoreCost,
+    LaunchCost,
+    LaunchState,
+    LinkedSegments,
+    MemoryUse,
+)
 from compiler_core.units.simulation import CounterTable, RefusedProgram, SimulatedProgram
 from compiler_core.units.unit import TaskBound, TaskCost, UnitKind
 from compiler_core.units.violation import Violation
@@ -166,7 +177,9 @@ class Layers:
                 vectors = batch * height * width * operator.groups
                 work = MatVec(outputs // operator.groups, int(np.prod(inputs)), vectors)
                 found.append(SimpleNamespace(operator=operator, task=Task("toy", work)))
-        return SimpleNamespace(segment=segment, layers=tuple(found))
+        names = {name for operator in segment.operators for name in tensors_of(operator)}
+        shapes = {name: tensors[name].shape for name in sorted(names)}
+        return SimpleNamespace(segment=segment, layers=tuple(found), shapes=shapes)
 
     def layout_varies(self, w: MatVec) -> bool:
         return False
@@ -222,6 +235,187 @@ class Features:
 
     def unread(self, depth: BoundDepth) -> tuple[str, ...]:
         return ("order",) if depth is BoundDepth.CLOSED else ()
+
+
+class Launch:
+    """One product: a ``MATVEC`` for each tile, four int32 each."""
+
+    def __init__(self, name: str, layer: str, sources: Any, task: str, words: Any, core: int = 0):
+        self.name, self.layer, self.sources, self.task = name, layer, tuple(sources), task
+        self.words, self.cores = words, (core,)
+        self.code, self.instruction_count = words.tobytes(), len(words)
+
+    def on_core(self, core: int) -> Launch:
+        return Launch(self.name, self.layer, self.sources, self.task, self.words, core)
+
+
+class Segment:
+    kind = "toy"
+
+    def __init__(self, name: str, operators: Any, inputs: Any, outputs: Any, launches: Any):
+        self.name, self.operators = name, tuple(operators)
+        self.inputs, self.outputs, self.launches = tuple(inputs), tuple(outputs), tuple(launches)
+        self.constants = b"".join(o.weight.tobytes() + o.bias.tobytes() for o in self.operators)
+        self.shapes: dict[str, tuple[int, ...]] = {}
+
+    def with_launches(self, launches: Any) -> Segment:
+        same = Segment(self.name, self.operators, self.inputs, self.outputs, launches)
+        same.shapes = self.shapes
+        return same
+
+    def tensor_bytes(self, name: str) -> int:
+        return int(np.prod(self.shapes[name]))
+
+
+def tiles(work: MatVec, cut: Cut) -> Any:
+    """Words of rows, columns, whether the tile is loaded, whether partial sums are spilled."""
+    steps = -(-work.outputs // cut.rows) * -(-work.inputs // cut.columns)
+    outside = cut.order is Order.TILES_OUTSIDE
+    words = np.tile(np.array([[cut.rows, cut.columns, 1, 0]], "<i4"), (steps * work.vectors, 1))
+    if outside:
+        words[:, 2] = np.arange(len(words)) % work.vectors == 0
+        words[:, 3] = steps > 1
+    return words
+
+
+def word_cycles(words: Any, m: Machine) -> Any:
+    rows, columns, loads, spills = words.T.astype(np.int64)
+    return 3 + loads * -(-rows * columns // m.port_bytes) + spills * -(-4 * rows // m.port_bytes)
+
+
+class Session:
+    """Computes a segment: the tiles of a product add up to it."""
+
+    def __init__(self, tensors: Any):
+        self.tensors = tensors
+
+    def run(self, segment: Segment, inputs: Any, observer: Any = None) -> Any:
+        known = dict(inputs)
+        by_name = {operator.name: operator for operator in segment.operators}
+        for launch in segment.launches:
+            operator = by_name[launch.layer]
+            known[operator.output] = product(operator, known[operator.input])
+            if observer is not None:
+                files = {"insn.bin": launch.code, "vector.bin": known[operator.output].tobytes()}
+                observer(LaunchState(segment, launch, 0, launch.instruction_count, files))
+        return {name: known[name] for name in segment.outputs}
+
+
+def product(o: Any, x: Any) -> Any:
+    """A convolution as products with a matrix, requantized: int8[N, C, H, W]."""
+    top, left, bottom, right = o.pads
+    x = np.pad(x.astype(np.int64), ((0, 0), (0, 0), (top, bottom), (left, right)))
+    (outputs, depth, kh, kw), (n, _, height, width) = o.weight.shape, x.shape
+    spread = [d * (k - 1) + 1 for d, k in zip(o.dilations, (kh, kw), strict=True)]
+    h, w = (height - spread[0]) // o.strides[0] + 1, (width - spread[1]) // o.strides[1] + 1
+    sums = np.zeros((n, outputs, h, w), np.int64) + o.bias[:, None, None]
+    own = outputs // o.groups
+    for at in np.ndindex(kh, kw):
+        y0, x0 = (a * d for a, d in zip(at, o.dilations, strict=True))
+        part = x[:, :, y0 : y0 + (h - 1) * o.strides[0] + 1 : o.strides[0]]
+        part = part[..., x0 : x0 + (w - 1) * o.strides[1] + 1 : o.strides[1]]
+        for group in range(o.groups):
+            matrix = o.weight[group * own : (group + 1) * own, :, at[0], at[1]].astype(np.int64)
+            vectors = part[:, group * depth : (group + 1) * depth]
+            sums[:, group * own : (group + 1) * own] += np.einsum("oc,nchw->nohw", matrix, vectors)
+    shift = o.shift if o.channel_shifts is None else o.channel_shifts[:, None, None]
+    down, up = np.maximum(shift, 0), np.maximum(-np.asarray(shift), 0)
+    sums = (sums + (1 << down >> 1) >> down) << up
+    return np.clip(sums, o.clip_min, o.clip_max).astype(np.int8)
+
+
+class Programs:
+    def link(self, request: Any) -> LinkedSegments:
+        segments, constants, sizes = [], 0, [0]
+        for part in request.layers:
+            launches = [
+                Launch(
+                    f"launch-{number:03d}", layer.operator.name, layer.operator.sources,
+                    layer.task.id, tiles(layer.task.workload, request.schedules[layer.task.id]),
+                )
+                for number, layer in enumerate(part.layers)
+            ]  # fmt: skip
+            own = part.segment
+            segment = Segment(own.name, own.operators, own.inputs, own.outputs, launches)
+            segment.shapes = part.shapes
+            segments.append(segment)
+            constants += len(segment.constants)
+            sizes.append(sum(segment.tensor_bytes(name) for name in part.shapes))
+        use = MemoryUse(constants + max(sizes), constants, max(sizes), sum(sizes))
+        return LinkedSegments(tuple(segments), use)
+
+    def verify(self, linked: LinkedSegments, request: Any) -> None:
+        machine = request.units.machine
+        for launch in (launch for segment in linked.segments for launch in segment.launches):
+            if (launch.words[:, :2] > (machine.rows, machine.columns)).any():
+                raise InternalError(f"{launch.layer}: a tile is too large")
+
+    def prepare(self, segments: Any, tensors: Any, memory_bytes: int, machine: Any) -> Session:
+        return Session(tensors)
+
+    def time(self, launch: Launch, m: Machine) -> LaunchCost:
+        spent = word_cycles(launch.words, m)
+        total, loads = int(spent.sum()), int(spent.sum()) - 3 * len(spent)
+        moved = {
+            "matrix": int((launch.words[:, 0] * launch.words[:, 1] * launch.words[:, 2]).sum())
+        }
+        cost = CoreCost(total, 2.0 * moved["matrix"], len(spent), moved, {"array_load": loads})
+        return LaunchCost(total, (cost,), loads, 0)
+
+
+class Parts:
+    def files(self, segment: Segment) -> dict[str, bytes]:
+        told = {
+            "shapes": {name: list(shape) for name, shape in segment.shapes.items()},
+            "launches": [[x.name, x.layer, list(x.sources), x.task] for x in segment.launches],
+        }
+        return {"toy.json": json.dumps(told).encode()} | {
+            f"{launch.name}.bin": launch.code for launch in segment.launches
+        }
+
+    def read(self, entry: Any, files: Any, where: str) -> Segment:
+        try:
+            told = json.loads(files["toy.json"])
+            launches = [
+                Launch(*row, np.frombuffer(files[f"{row[0]}.bin"], "<i4").reshape(-1, 4))
+                for row in told["launches"]
+            ]
+            shapes = {str(name): tuple(map(int, s)) for name, s in told["shapes"].items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InputError(f"{where}: toy.json: {error}") from error
+        named = {operator.name for operator in entry.operators}
+        if any(launch.layer not in named for launch in launches):
+            raise InputError(f"{where}: toy.json launches what is no operator")
+        segment = Segment(entry.name, entry.operators, entry.inputs, entry.outputs, launches)
+        segment.shapes = shapes
+        return segment
+
+    def tensors(self, segment: Segment) -> Any:
+        yield from (f"tensor {name}: int8{list(s)}" for name, s in sorted(segment.shapes.items()))
+
+    def commands(self, segment: Segment, launch: Launch) -> Any:
+        yield f"# {segment.name} {launch.name} {launch.layer}"
+        yield from (f"MATVEC {' '.join(map(str, word))}" for word in launch.words.tolist())
+
+
+class Profiles:
+    def roof(self, m: Machine) -> Roof:
+        return Roof(m.rows * m.columns, m.port_bytes, (), is_duplex=False, arithmetic="array")
+
+    def tracks(self, m: Machine) -> tuple[str, ...]:
+        return ("array",)
+
+    def slices(self, launch: Launch, m: Machine) -> Any:
+        begin = 0
+        for spent in word_cycles(launch.words, m).tolist():
+            start, end = (round(at / m.clock_hz * 1e9) for at in (begin, begin + spent))
+            told = Slice(0, "MATVEC", "matvec", start, end, {"cycles": spent})
+            yield LaunchSlice(launch.cores[0], told, "MATVEC")
+            begin += spent
+
+    def busy(self, launch: Launch, m: Machine) -> Any:
+        ends = np.cumsum(word_cycles(launch.words, m)).astype(np.float64)
+        return {"array": [(np.concatenate([[0.0], ends[:-1]]), ends)]}
 
 
 class Simulation:
@@ -283,5 +477,8 @@ KIND = UnitKind(
         "spaces": Spaces(),
         "features": Features(),
         "simulation": Simulation(),
+        "programs": Programs(),
+        "parts": Parts(),
+        "profiles": Profiles(),
     },
 )

@@ -35,6 +35,7 @@ from compiler_core.partition.placement import ON_CORE, ON_CPU, SLICED, SLICED_CH
 from compiler_core.partition.resolve import assignment_of
 from compiler_core.targets.load import load_target
 from compiler_core.units.vta.link.linker import NpuSegment, verify_launches
+from compiler_core.units.vta.link.model import memory_image
 from compiler_core.units.vta.simulate.multicore import time_programs
 
 MODELS = ["residual", "concat", "mixed", "depthwise", "batch_of_two"]
@@ -203,7 +204,7 @@ def test_programs_of_a_launch_that_meet_are_refused(setup: Setup, synthetic: Mod
     with pytest.raises(InternalError, match="not independent: core 0 stores DRAM bytes"):
         verify_launches(
             (replace(launch, programs=twice),),
-            built.executable.dram(),
+            memory_image(list(built.executable.npu_segments), built.executable.dram_bytes),
             built.executable.target.npu.geometry,
         )
 

@@ -11,7 +11,7 @@ import pytest
 from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import noise_samples, quantize_model
 from compiler_core.configuration.configuration import Configuration
-from compiler_core.executable.profile import TRACKS, by_instruction, by_unit, roofline, trace_slices
+from compiler_core.executable.profile import by_instruction, by_unit, roofline, trace_slices, tracks
 from compiler_core.targets.load import load_target
 from compiler_core.units.vta.machine.hardware import TimingProfile
 
@@ -72,7 +72,7 @@ def test_the_timeline_is_sequential_and_ends_with_the_latency(compiled_model: Co
         assert end <= start
     last = max(s.end_ns for s in slices)
     assert last == pytest.approx(compiled.metrics.latency_ms * 1e6, abs=len(slices) + 10)
-    assert {s.track for s in slices} == set(range(len(TRACKS)))
+    assert {s.track for s in slices} == set(range(len(tracks(compiled.executable.target))))
 
 
 @pytest.mark.parametrize("target", ["vta-rtl2020", "vta-pynq", "vta-ultra96"])

@@ -30,6 +30,7 @@ from compiler_core.package.seal import sealed_bytes
 from compiler_core.package.text import Level, level_text
 from compiler_core.package.writer import package_files, write_package
 from compiler_core.targets.load import load_target
+from compiler_core.units.vta.link.model import memory_image
 
 Compile = Callable[[str], CompiledModel]
 
@@ -118,7 +119,9 @@ def test_the_first_image_is_dram_from_address_zero(compiled_model: Compile, tmp_
     layout = json.loads((folder / "layout.json").read_bytes())
     image = np.fromfile(folder / "dram.bin", np.uint8)
     assert layout["image_address"] == 0
-    assert np.array_equal(image, compiled_model("residual").executable.dram())
+    executable = compiled_model("residual").executable
+    memory = memory_image(list(executable.npu_segments), executable.dram_bytes)
+    assert np.array_equal(image, memory)
     for tensor in layout["tensors"].values():
         assert tensor["address"] >= 0x1000
         assert not image[tensor["address"] : tensor["address"] + tensor["bytes"]].any()

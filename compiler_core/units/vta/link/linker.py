@@ -7,8 +7,9 @@ Constants are never written and are shared within a segment where their bytes ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +36,7 @@ from compiler_core.units.vta.lower.lower_max_pool import lower_max_pool
 from compiler_core.units.vta.lower.lower_resident import lower_resident
 from compiler_core.units.vta.lower.pack import bias_vector, pack_rows, pack_weights
 from compiler_core.units.vta.lower.placement import ConvPlacement, MaxPoolPlacement
-from compiler_core.units.vta.machine.hardware import VtaGeometry
+from compiler_core.units.vta.machine.hardware import VtaCore, VtaGeometry
 from compiler_core.units.vta.schedule.resident_schedule import ResidentSchedule
 from compiler_core.units.vta.schedule.schedule import (
     ConvSchedule,
@@ -84,6 +85,26 @@ class Launch:
     programs: tuple[CoreProgram, ...]
 
     @property
+    def cores(self) -> tuple[int, ...]:
+        """Numbers of the cores that take part, ascending."""
+        return tuple(program.core for program in self.programs)
+
+    @property
+    def code(self) -> bytes:
+        """Bytes of all programs, one after another."""
+        return self.instructions.tobytes()
+
+    @property
+    def instruction_count(self) -> int:
+        """Of all programs."""
+        return sum(len(program.instructions) for program in self.programs)
+
+    def on_core(self, core: int) -> Launch:
+        """The same on another core."""
+        (program,) = self.programs
+        return replace(self, programs=(replace(program, core=core),))
+
+    @property
     def instructions(self) -> npt.NDArray[np.uint8]:
         """``uint8[n, 16]``: the programs of all cores, one after another."""
         if len(self.programs) == 1:
@@ -113,6 +134,21 @@ class NpuSegment:
     image_address: int
     image: npt.NDArray[np.uint8]
     launches: tuple[Launch, ...]
+    kind: ClassVar[str] = VtaCore.kind
+
+    @property
+    def constants(self) -> bytes:
+        """The image."""
+        return self.image.tobytes()
+
+    def tensor_bytes(self, name: str) -> int:
+        """Bytes of all samples of a tensor as it is laid out."""
+        placed = self.layout[name]
+        return placed.shape[0] * placed.size_bytes
+
+    def with_launches(self, launches: Sequence[Launch]) -> NpuSegment:
+        """The same with other launches."""
+        return replace(self, launches=tuple(launches))
 
 
 def plan_activations(segment: SegmentLayers, schedules: Schedules, g: VtaGeometry) -> DramPlan:

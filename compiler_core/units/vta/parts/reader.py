@@ -8,72 +8,55 @@ from collections.abc import Mapping
 import numpy as np
 
 from compiler_core.errors import InputError
+from compiler_core.files.counts import require_counts
+from compiler_core.files.json_file import parse_json
 from compiler_core.files.plain import from_plain
-from compiler_core.package.counts import require_counts
-from compiler_core.package.manifest import (
-    LAYOUT_SCHEMA,
-    Layout,
-    LayoutLaunch,
-    LayoutTensor,
-    Manifest,
-    SegmentEntry,
-    parse_json,
-)
-from compiler_core.targets.target import Target
-from compiler_core.tensor.operator_checks import check_operators
-from compiler_core.tensor.operator_file import OPERATORS_SCHEMA, Operators, read_operators
+from compiler_core.units.facets.parts import SegmentEntry
+from compiler_core.units.facets.programs import Units
 from compiler_core.units.vta.link.linker import CoreProgram, Launch, NpuSegment
 from compiler_core.units.vta.link.placed_tensor import PlacedTensor
+from compiler_core.units.vta.parts.layout import LAYOUT_SCHEMA, Layout, LayoutLaunch, LayoutTensor
 from compiler_core.units.vta.structure.conv_structure import blocks
 from compiler_core.units.vta.structure.fold import fold_workload, foldable
 
 EXTENT_MAX = 1 << 24
+_DEPTH_MAX = 1 << 20
 _LAUNCH_NAME = re.compile(r"launch-[0-9]{3,6}")
 
 
-def read_npu_segment(
-    manifest: Manifest, entry: SegmentEntry, files: Mapping[str, bytes], where: str
-) -> NpuSegment:
+def read_npu_segment(entry: SegmentEntry, files: Mapping[str, bytes], where: str) -> NpuSegment:
     """A segment of the NPU.
 
     Args:
-        manifest: Of the package.
-        entry: The segment's.
-        files: Bytes of the package's files by path.
-        where: The package, as errors name it.
+        entry: What the package says of it.
+        files: By path in the segment's folder.
+        where: The segment, as errors name it.
 
     Raises:
         InputError: A document does not fit the others, or something lies outside the memory.
         KeyError: A file is missing.
     """
-    folder = f"segments/{entry.name}"
-    where = f"{where}: {folder}"
+    depth = entry.units.machine.geometry.depth
+    if max(depth.uop, depth.inp, depth.wgt, depth.acc) > _DEPTH_MAX:
+        raise InputError(
+            f"{where}: buffers of {depth}; at most {_DEPTH_MAX} elements are simulated"
+        )
     layout = from_plain(
-        Layout,
-        parse_json(files[f"{folder}/layout.json"], LAYOUT_SCHEMA, where),
-        f"{where}/layout.json",
+        Layout, parse_json(files["layout.json"], LAYOUT_SCHEMA, where), f"{where}/layout.json"
     )
     require_counts(layout, f"{where}/layout.json")
-    operators = from_plain(
-        Operators,
-        parse_json(files[f"{folder}/operators.json"], OPERATORS_SCHEMA, where),
-        f"{where}/operators.json",
-    )
-    image = np.frombuffer(files[f"{folder}/dram.bin"], np.uint8)
+    image = np.frombuffer(files["dram.bin"], np.uint8)
     end = layout.image_address + image.size
     if image.size != layout.image_bytes or not 0 <= layout.image_address <= end:
         raise InputError(f"{where}: dram.bin has {image.size} bytes, not {layout.image_bytes}")
-    if end > manifest.dram_bytes:
-        raise InputError(f"{where}: dram.bin ends at {end}; DRAM has {manifest.dram_bytes} bytes")
+    if end > entry.memory_bytes:
+        raise InputError(f"{where}: dram.bin ends at {end}; DRAM has {entry.memory_bytes} bytes")
     tensors = {
-        name: _placed(tensor, manifest.dram_bytes, f"{where}: tensor {name!r}")
+        name: _placed(tensor, entry.memory_bytes, f"{where}: tensor {name!r}")
         for name, tensor in layout.tensors.items()
     }
-    if not entry.inputs or not entry.outputs:
-        raise InputError(f"{where}: has no inputs or no outputs")
     for name in (*entry.inputs, *entry.outputs):
-        known = manifest.integers.get(name)
-        if name not in tensors or known is None or known.shape != tensors[name].shape:
+        if name not in tensors or entry.shapes.get(name) != tensors[name].shape:
             raise InputError(f"{where}: tensor {name!r} has no place of its shape in layout.json")
     launches = []
     for launch in layout.launches:
@@ -81,14 +64,11 @@ def read_npu_segment(
             raise InputError(
                 f"{where}: launch name {launch.name!r}; launch-000, launch-001, … are needed"
             )
-        programs = _programs(launch, manifest.target, files, folder, where)
+        programs = _programs(launch, entry.units, files, where)
         launches.append(Launch(launch.name, launch.layer, launch.sources, launch.task, programs))
-    integer_operators = read_operators(operators, files[f"{folder}/operators.bin"], where)
-    shapes = {name: item.shape for name, item in manifest.integers.items()}
-    check_operators(integer_operators, entry.inputs, entry.outputs, shapes, where)
     return NpuSegment(
         entry.name,
-        integer_operators,
+        entry.operators,
         entry.inputs,
         entry.outputs,
         tensors,
@@ -99,7 +79,7 @@ def read_npu_segment(
 
 
 def _programs(
-    launch: LayoutLaunch, target: Target, files: Mapping[str, bytes], folder: str, where: str
+    launch: LayoutLaunch, units: Units, files: Mapping[str, bytes], where: str
 ) -> tuple[CoreProgram, ...]:
     cores = launch.cores
     if not cores or list(cores) != sorted(set(cores)) or not 0 <= cores[0] <= cores[-1]:
@@ -107,14 +87,13 @@ def _programs(
             f"{where}: {launch.name} runs on cores {cores}; different ones in rising order are "
             "needed"
         )
-    if cores[-1] >= target.npu_cores:
+    if cores[-1] >= units.count:
         raise InputError(
-            f"{where}: {launch.name} runs on core {cores[-1]}; {target.name!r} has "
-            f"{target.npu_cores}"
+            f"{where}: {launch.name} runs on core {cores[-1]}; {units.target!r} has {units.count}"
         )
     programs = []
     for core in cores:
-        code = files[f"{folder}/{launch.name}/core-{core}/instructions.bin"]
+        code = files[f"{launch.name}/core-{core}/instructions.bin"]
         if not code or len(code) % 16:
             raise InputError(
                 f"{where}: {launch.name}/core-{core} has {len(code)} bytes; 16 per instruction"

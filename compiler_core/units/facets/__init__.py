@@ -1,0 +1,1 @@
+"""What compilers, packages and reports ask of a kind of unit."""

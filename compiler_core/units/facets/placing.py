@@ -1,0 +1,110 @@
+"""Which units, or which parts on several, a layer runs on: the facet ``placing``, which kinds have
+that cut operators across units. Layers of other kinds run whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from compiler_core.errors import InputError
+from compiler_core.units.facets.programs import UnitLayers, Units
+from compiler_core.units.names import CPU
+from compiler_core.units.registry import kind_of_machine
+from compiler_core.units.unit import TaskBound
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedLayers:
+    """Layers with their places.
+
+    Attributes:
+        layers: Of each segment, as the kind made them.
+        units: By name of the layer: where it runs.
+        plan: The plan, with a way of cutting wherever it left that open.
+        cuts: Key of how it is cut, by name of the layer that is.
+        slicing: Ways of cutting by key.
+        pieces: Parts of layers that are cut, as the kind made them, by name of the layer.
+        bounds: What no schedules of those parts can beat, likewise.
+    """
+
+    layers: tuple[UnitLayers, ...]
+    units: Mapping[str, str]
+    plan: Mapping[str, str]
+    cuts: Mapping[str, str] = field(default_factory=dict)
+    slicing: Mapping[str, Any] = field(default_factory=dict)
+    pieces: Mapping[str, Any] = field(default_factory=dict)
+    bounds: Mapping[str, TaskBound] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Placing(Protocol):
+    """Ways of cutting layers."""
+
+    def place(
+        self,
+        layers: Sequence[Any],
+        plan: Mapping[str, str],
+        given: Mapping[str, Any],
+        units: Units,
+    ) -> PlacedLayers:
+        """Reads the places of all layers off a plan.
+
+        Args:
+            layers: Of each segment.
+            plan: Unit per graph node.
+            given: Ways of cutting by key; others get the untuned default.
+            units: What there is.
+
+        Raises:
+            InputError: A unit that the target lacks, a layer that cannot be cut, or a way of
+                cutting that does not fit its layer.
+            InfeasibleError: A given schedule does not fit its part.
+        """
+        ...
+
+    def require_known(self, given: Mapping[str, Any], layers: Sequence[Any]) -> None:
+        """Refuses ways of cutting tasks that a model does not have.
+
+        Raises:
+            InputError: There is one; names those that the model has.
+        """
+        ...
+
+
+class WholeLayers:
+    """Every layer on one unit: what kinds do that cut nothing."""
+
+    def place(
+        self,
+        layers: Sequence[Any],
+        plan: Mapping[str, str],
+        given: Mapping[str, Any],
+        units: Units,
+    ) -> PlacedLayers:
+        del given
+        kind = units.machine.kind
+        found = {}
+        for segment in layers:
+            for layer in segment.layers:
+                asked = [plan.get(node, kind) for node in layer.operator.sources]
+                found[layer.operator.name] = next(
+                    (unit for unit in asked if unit not in (CPU, kind)), kind
+                )
+        return PlacedLayers(tuple(layers), found, dict(plan))
+
+    def require_known(self, given: Mapping[str, Any], layers: Sequence[Any]) -> None:
+        del layers
+        for name in given:
+            raise InputError(
+                f"slicing.{name}: units of this kind cut nothing", hint="remove the table"
+            )
+
+
+def placing_of(units: Units) -> Placing:
+    """How layers are placed on units of a kind."""
+    kind = kind_of_machine(units.machine)
+    if not kind.has("placing"):
+        return WholeLayers()
+    found: Placing = kind.facet("placing", Placing)
+    return found

@@ -1,0 +1,83 @@
+"""Segments of the VTA in packages: the facet :class:`~compiler_core.units.facets.parts.Parts`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from compiler_core.files.json_file import json_bytes
+from compiler_core.files.plain import to_plain
+from compiler_core.units.facets.parts import SegmentEntry
+from compiler_core.units.vta.link.linker import Launch, NpuSegment
+from compiler_core.units.vta.link.placed_tensor import PlacedTensor
+from compiler_core.units.vta.machine.assembly import disassemble
+from compiler_core.units.vta.parts.layout import (
+    LAYOUT_SCHEMA,
+    NCHW16C,
+    Layout,
+    LayoutLaunch,
+    LayoutTensor,
+)
+from compiler_core.units.vta.parts.reader import read_npu_segment
+
+
+class VtaParts:
+    """See :class:`~compiler_core.units.facets.parts.Parts`."""
+
+    def files(self, segment: NpuSegment) -> dict[str, bytes]:
+        files = {
+            "layout.json": json_bytes(LAYOUT_SCHEMA, to_plain(_layout(segment))),
+            "dram.bin": segment.image.tobytes(),
+        }
+        for launch in segment.launches:
+            for program in launch.programs:
+                path = f"{launch.name}/core-{program.core}/instructions.bin"
+                files[path] = program.instructions.tobytes()
+        return files
+
+    def read(self, entry: SegmentEntry, files: Mapping[str, bytes], where: str) -> NpuSegment:
+        return read_npu_segment(entry, files, where)
+
+    def tensors(self, segment: NpuSegment) -> Iterator[str]:
+        for name, placed in sorted(segment.layout.items()):
+            yield f"tensor {name}: {_place(placed)}"
+
+    def commands(self, segment: NpuSegment, launch: Launch) -> Iterator[str]:
+        title = f"# {segment.name} {launch.name} {launch.layer} ({launch.task})"
+        for program in launch.programs:
+            several = len(launch.programs) > 1 or program.core
+            yield f"{title} core {program.core}" if several else title
+            yield disassemble(program.instructions)
+
+
+PARTS = VtaParts()
+
+
+def _layout(segment: NpuSegment) -> Layout:
+    return Layout(
+        segment.image_address,
+        len(segment.image),
+        {
+            name: LayoutTensor(
+                placed.address,
+                placed.size_bytes,
+                placed.sample_bytes,
+                placed.shape,
+                "int8",
+                NCHW16C,
+                placed.fold,
+            )
+            for name, placed in sorted(segment.layout.items())
+        },
+        tuple(
+            LayoutLaunch(launch.name, launch.layer, launch.sources, launch.task, launch.cores)
+            for launch in segment.launches
+        ),
+    )
+
+
+def _place(placed: PlacedTensor) -> str:
+    text = f"int8[{','.join(map(str, placed.shape))}] at {placed.address:#x}"
+    text += f", {placed.size_bytes} bytes"
+    if placed.sample_bytes != placed.size_bytes:
+        text += f", {placed.sample_bytes} to the next sample"
+    return text if placed.fold is None else f"{text}, folded by {placed.fold.variant.value}"

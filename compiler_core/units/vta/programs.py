@@ -1,0 +1,65 @@
+"""Parts of models on VTA cores: the facet
+:class:`~compiler_core.units.facets.programs.Programs`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from compiler_core.quantize.ir import QuantizedTensor
+from compiler_core.units.facets.programs import CoreCost, LaunchCost, LinkedSegments, LinkRequest
+from compiler_core.units.vta.link.launch_timing import time_launch
+from compiler_core.units.vta.link.linker import Launch, NpuSegment
+from compiler_core.units.vta.link.model import link_model, verify_model
+from compiler_core.units.vta.machine.hardware import VtaCore
+from compiler_core.units.vta.simulate.session import VtaSession
+from compiler_core.units.vta.simulate.timing_result import TimingResult
+
+MODULES = ("load", "compute", "store", "fetch")
+MEMORIES = ("inp", "wgt", "acc", "uop", "out", "fetch")
+
+
+class VtaPrograms:
+    """See :class:`~compiler_core.units.facets.programs.Programs`."""
+
+    def link(self, request: LinkRequest) -> LinkedSegments:
+        return link_model(request)
+
+    def verify(self, linked: LinkedSegments, request: LinkRequest) -> None:
+        verify_model(linked, request)
+
+    def prepare(
+        self,
+        segments: Sequence[NpuSegment],
+        tensors: Mapping[str, QuantizedTensor],
+        memory_bytes: int,
+        machine: VtaCore,
+    ) -> VtaSession:
+        del tensors  # the layout says where they lie
+        return VtaSession(segments, memory_bytes, machine)
+
+    def time(self, launch: Launch, machine: VtaCore) -> LaunchCost:
+        timing = time_launch(launch, machine)
+        cores = tuple(
+            CoreCost(
+                run.cycles,
+                run.energy_pj or 0.0,
+                len(program.instructions),
+                {name: getattr(run.traffic, name).data_bytes for name in MEMORIES},
+                _stalls(run),
+            )
+            for program, run in zip(launch.programs, timing.cores, strict=True)
+        )
+        return LaunchCost(timing.cycles, cores, timing.read_cycles, timing.write_cycles)
+
+
+PROGRAMS = VtaPrograms()
+
+
+def _stalls(timing: TimingResult) -> dict[str, int]:
+    found = {}
+    for module in MODULES:
+        for name, cycles in asdict(getattr(timing, module)).items():
+            if name.endswith("_stall_cycles") and cycles:
+                found[f"{module}_{name.removesuffix('_stall_cycles')}"] = cycles
+    return found
