@@ -228,6 +228,30 @@ class Sameness:
             if first is not None and not (said == first).all():
                 self._said[name] = None
 
+    def check(self, labels: npt.NDArray[Any] | None) -> None:
+        """Refuses to count by a threshold that tells nothing apart.
+
+        Args:
+            labels: Of all samples, checked; ``None`` where nothing is compared with them.
+
+        Raises:
+            InputError: There are labels of both values, and all values of the float model lie on
+                one side of the threshold: a model that loses everything would count as well.
+        """
+        if labels is None or self._samples < _ENOUGH_TO_DIFFER or len(np.unique(labels)) < 2:
+            return
+        for name, said in self._said.items():
+            judge = self._exam.judges[name]
+            if said is None or judge.kind is not Kind.REAL:
+                continue
+            side = "above" if said.all() else "not above" if not said.any() else "always alike to"
+            raise InputError(
+                f"output {name!r}: the float model's values for all {self._samples} samples are "
+                f"{side} {judge.threshold:g}, which is to tell labels 0 from 1: 0.5 after a "
+                "sigmoid, else 0; --metric sqnr_db needs none",
+                hint="end the model with a sigmoid, or --metric module:function for one of yours",
+            )
+
     def notes(self) -> tuple[str, ...]:
         """What to tell; nothing of few samples, which may well be alike."""
         if self._samples < _ENOUGH_TO_DIFFER:

@@ -143,6 +143,8 @@ def _counted(
         if theirs is not None and agrees:
             sameness.add(theirs, samples)
             alike.append(agreeing.figures(block.ours, theirs, block.labels, samples))
+    if exam.is_labelled:
+        sameness.check(data.labels)
     found = joined_figures(own)
     score = score_of(found, data.samples)
     reference = score_of(joined_figures(floats), data.samples) if floats else None

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.accuracy.exam import make_exam
+from compiler_core.accuracy.exam import Sameness, make_exam
 from compiler_core.accuracy.float_model import float_outputs, stacked
 from compiler_core.accuracy.judge import Judge
 from compiler_core.accuracy.tally import chosen_samples
@@ -94,9 +94,16 @@ class SchemeEvaluator:
 
     @property
     def expected(self) -> dict[str, npt.NDArray[Any]]:
-        """Outputs of the float model for all samples."""
+        """Outputs of the float model for all samples.
+
+        Raises:
+            InputError: They are not finite, or labels tell nothing apart in them.
+        """
         if self._expected is None:
             self._expected = float_outputs(self.graph, self.samples, list(self.judges))
+            sameness = Sameness(self._exam)
+            sameness.add(self._expected, self._count)
+            sameness.check(self.labels)
         return self._expected
 
     def float_accuracy(self) -> Accuracy:

@@ -230,11 +230,17 @@ class Bench:
         return self._score(chosen_samples(self.float_outputs, self.samples, rows), rows)
 
     def notes(self) -> tuple[str, ...]:
-        """What to know of the metric on these data."""
+        """What to know of the metric on these data.
+
+        Raises:
+            InputError: It tells nothing apart in the float model's outputs.
+        """
         if self.exam.kind is None or not self.exam.kind.counts:
             return ()
         found = Sameness(self.exam)
         found.add(self.float_outputs, self.samples)
+        if self.exam.is_labelled:
+            found.check(self.data.labels)
         return found.notes()
 
     def _score(self, outputs: Mapping[str, npt.NDArray[Any]], rows: npt.NDArray[np.int64]) -> Score:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
 import socket
 import sqlite3
@@ -12,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nest_tune.study.store.storage import StudyStorage
@@ -98,3 +100,34 @@ def test_a_resume_refuses_such_a_rule_too(nest_tune: Command, url: str) -> None:
     code, _, err = nest_tune(*words, "--pick", "max:agreement")
     assert code == 2
     assert "agreement is not measured; the metric is top1, called accuracy" in err
+
+
+def test_labels_that_no_threshold_tells_apart_are_refused_alike(
+    nest_tune: Command, repository: Path, tmp_path: Path
+) -> None:
+    """By evaluate against the float model, dry runs, starts and searches of schemes."""
+    builder = runpy.run_path(str(repository / "tests" / "synthetic_models.py"))["Builder"]()
+    builder.dense("x", "wide", 4, 1)
+    builder.add("Exp", ["wide"], "y")  # positive, and no sigmoid
+    model = tmp_path / "m.onnx"
+    model.write_bytes(builder.model({"x": ["n", 4]}, {"y": ["n", 1]}))
+    x = np.random.default_rng(0).normal(size=(16, 4)).astype("f4")
+    np.savez(tmp_path / "calib.npz", x=x)
+    np.savez(tmp_path / "eval.npz", x=x, y=np.arange(16) % 2)
+    calib = ("--calibration", tmp_path / "calib.npz")
+    target = ("--target", "vta")
+    assert nest_tune("compile", model, *target, *calib, "-o", tmp_path / "out")[0] == 0
+    data = tmp_path / "eval.npz"
+    start = ("study", "start", "--model", model, *target, *calib, "--evaluation", data)
+    start += ("--storage", f"sqlite:///{tmp_path}/s.db", "--trials", 1, "--name", "s")
+    for words in (
+        ("evaluate", tmp_path / "out", "--data", data, "--against", model),
+        (*start, "--dry-run"),
+        start,
+        ("quantize", "search", model, *target, *calib, "--data", data, "-o", tmp_path / "q.toml"),
+    ):
+        code, _, err = nest_tune(*map(str, words))
+        assert code == 2, err
+        assert "output 'y': the float model's values for all 16 samples are above 0" in err
+        assert "--metric sqnr_db" in err
+    assert nest_tune(*map(str, (*start, "--metric", "sqnr_db", "--dry-run")))[0] == 0

@@ -1,0 +1,55 @@
+"""Exams: what tells nothing apart is refused, or told."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pytest
+
+from compiler_core.accuracy.exam import Exam, Sameness, make_exam
+from compiler_core.errors import InputError
+from compiler_core.graph.importer import import_model
+from compiler_core.graph.simplify import simplify
+
+BOTH = np.arange(12) % 2
+
+
+@pytest.fixture
+def exam(synthetic: ModuleType) -> Exam:
+    """One value per sample, which no sigmoid has written."""
+    builder = synthetic.Builder()
+    builder.dense("x", "wide", 4, 1)
+    zero, one = (builder.constant(n, np.float32(v)) for n, v in (("low", 0), ("high", 1)))
+    builder.add("Clip", ["wide", zero, one], "y")
+    model = onnx.load_from_string(builder.model({"x": ["n", 4]}, {"y": ["n", 1]}))
+    return make_exam(simplify(import_model(model)), "top1", labelled=True)
+
+
+def looked(exam: Exam, values: npt.NDArray[Any]) -> Sameness:
+    found = Sameness(exam)
+    half = len(values) // 2
+    for part in (values[:half], values[half:]):
+        found.add({"y": part.astype(np.float32)[:, None]}, len(part))
+    return found
+
+
+@pytest.mark.parametrize(("low", "side"), [(0.01, "above 0"), (-1.0, "not above 0")])
+def test_a_threshold_that_tells_nothing_apart_is_refused(exam: Exam, low: float, side: str) -> None:
+    """A destroyed model that always says so would have the float model's accuracy."""
+    found = looked(exam, np.linspace(low, low + 0.9, 12))
+    with pytest.raises(InputError, match=f"'y'.* {side}") as error:
+        found.check(BOTH)
+    assert "--metric sqnr_db" in error.value.message
+    assert found.notes()
+
+
+def test_what_says_both_or_has_one_label_or_few_samples_is_taken(exam: Exam) -> None:
+    above = np.linspace(0.1, 0.9, 12)
+    looked(exam, np.where(BOTH, above, -above)).check(BOTH)
+    looked(exam, above).check(np.ones(12, int))
+    looked(exam, above).check(None)
+    looked(exam, above[:6]).check(BOTH[:6])
