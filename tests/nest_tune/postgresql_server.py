@@ -89,7 +89,7 @@ class PostgresqlServer:
         """Ends it at once; all connections are lost, nothing that was committed is."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
-            self._process.wait(60)
+            self._process.wait(1500)
             self._process = None
 
     def empty(self) -> None:

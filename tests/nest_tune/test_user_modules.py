@@ -69,7 +69,7 @@ def test_metric_and_measurer_of_a_study_lie_in_the_working_folder(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=1500,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -44,5 +44,5 @@ def run(folder: Path, *arguments: str, plugin: bool = True) -> subprocess.Comple
         env=environment,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=1500,
     )

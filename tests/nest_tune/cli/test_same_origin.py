@@ -99,7 +99,7 @@ def server() -> Iterator[tuple[Any, int]]:
 
 
 def ask(port: int, method: str, path: str, body: str | None = None, **headers: str) -> Any:
-    connection = http.client.HTTPConnection(HOST, port, timeout=60)
+    connection = http.client.HTTPConnection(HOST, port, timeout=1500)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     connection.request(method, path, body, named)
     answer = connection.getresponse()

@@ -42,7 +42,7 @@ def test_drivers_share_measurements_without_measuring_twice(database_url: str) -
         database = RecordDatabase(database_url)  # all open a new database at once, too
         shared = SharedRecords(database)
         order = random.Random(number).sample(KEYS, len(KEYS))
-        barrier.wait(30)
+        barrier.wait(1500)
         for start in range(0, len(order), 16):
             batch = order[start : start + 16]
             assert set(shared.obtain(batch, measure)) == set(batch)
@@ -172,7 +172,7 @@ def test_a_storage_that_is_gone_for_a_while_loses_nothing(
             time.sleep(0.05)
         assert len(stored) > before + 1
     stop.set()
-    writer.join(30)
+    writer.join(1500)
     assert not failures
     assert [r.key for r in database.snapshot().records] == stored
     assert "does not answer" in caplog.text

@@ -80,7 +80,7 @@ def test_a_local_worker_has_no_credential_even_in_what_the_system_knows_of_it(
             runner.submit(Work(ticket, "work_functions:variable", name, 60.0))
         runner.submit(Work(99, "work_functions:process", None, 60.0))
         answers: dict[int, object] = {}
-        end = time.monotonic() + 240
+        end = time.monotonic() + 1500
         while len(answers) < len(SECRETS) + 2 and time.monotonic() < end:
             answers |= {answer.ticket: answer.value for answer in runner.wait(1.0)}
         seen = Path(f"/proc/{answers[99]}/environ").read_bytes()

@@ -191,9 +191,10 @@ def test_nodes_that_leave_and_join(
 
     # Six calls at once fill three nodes; those of the lost node are made again elsewhere.
     for number in range(6):
-        runner.submit(call(number, "sleep", 3.0))
+        runner.submit(call(number, "until", str(tmp_path / "open")))
     assert runner.wait(1.0) == []
     cluster.remove_node(cluster.nodes[0], allow_graceful=False)
+    (tmp_path / "open").touch()
     assert {a.ending for a in gather(runner, 6).values()} == {Ending.DONE}
 
     cluster.add_node(num_cpus=4, object_store_memory=80 << 20)
@@ -255,7 +256,7 @@ def test_a_cluster_that_shrinks_to_nothing_is_waited_for_and_can_be_left(
         studies.wait_for_trials(process, 1)
         cluster.remove_node(only, allow_graceful=False)
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(30)
+            process.wait(1500)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate()
         assert "no nodes with CPUs: waiting" in err

@@ -91,7 +91,7 @@ class Hosts:
         for process in listed.stdout.split():
             subprocess.run(["kill", "-9", process], check=False, capture_output=True)
         if (started := self._started.pop(host, None)) is not None:
-            started.wait(30)
+            started.wait(1500)
 
     def remove(self) -> None:
         for host in range(HOSTS):

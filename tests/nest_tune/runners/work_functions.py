@@ -38,6 +38,13 @@ def sleep(_state: Any, payload: Any) -> Any:
     return payload
 
 
+def until(_state: Any, payload: Any) -> Any:
+    """Returns when there is a file of that name."""
+    while not Path(payload).exists():
+        time.sleep(0.05)
+    return payload
+
+
 def die(_state: Any, _payload: Any) -> Any:
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -48,7 +48,7 @@ def test_drivers_make_a_call_once(database_url: str) -> None:
         storage = StudyStorage(database_url)
         calls = Calls(Slow(made, lock), storage, "context", 60.0)
         answers: dict[int, Answer] = {}
-        barrier.wait(30)
+        barrier.wait(1500)
         for payload in range(12):
             calls.start("m:f", payload, lambda a, p=payload: answers.__setitem__(p, a))  # type: ignore[misc]
         calls.drain()
