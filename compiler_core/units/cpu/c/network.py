@@ -122,6 +122,7 @@ class Network:
         name: Of the model, for people.
         values: By name; of constants, inputs and all that is computed.
         inputs, outputs: Names of values, in the model's order.
+        tensors: The model's names of the inputs, then of the outputs.
         axes: Per input and output: which axis of the model's tensor each axis in memory is.
         operators: In order.
         constants: By name of the value: what operators read like activations.
@@ -131,6 +132,7 @@ class Network:
     values: Mapping[str, Value]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    tensors: tuple[str, ...]
     axes: Mapping[str, tuple[int, ...]]
     operators: tuple[Operator, ...]
     constants: Mapping[str, Array] = field(default_factory=dict)

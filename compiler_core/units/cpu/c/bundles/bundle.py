@@ -108,8 +108,8 @@ def expected(network: Network, sample: Mapping[str, Array]) -> tuple[list[Array]
         sample: Array per graph input, in the order of the model's axes.
     """
     inputs = {
-        name: network.quantized(name, sample[network.values[name].source])
-        for name in network.inputs
+        name: network.quantized(name, sample[tensor])
+        for name, tensor in zip(network.inputs, network.tensors, strict=False)
     }
     found = network.run(inputs)
     return [inputs[name] for name in network.inputs], [found[name] for name in network.outputs]

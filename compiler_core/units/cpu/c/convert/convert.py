@@ -190,6 +190,7 @@ def _finished(sources: Sources) -> Network:
         {name: value for name, value in builder.values.items() if name in used},
         tuple(inputs),
         tuple(outputs),
+        (*graph.inputs, *graph.outputs),
         axes,
         operators,
         {name: array for name, array in builder.constants.items() if name in used},

@@ -143,15 +143,18 @@ class Sources:
         assert node is not None
         previous, builder.node = builder.node, node
         try:
-            in_integers = builder.options.precision == "int8" and node.name not in (
-                builder.options.float_layers
-            )
-            if in_integers:
+            reasons = []
+            options = builder.options
+            if options.precision == "int8" and node.name not in options.float_layers:
                 try:
                     return self._table(tensor, root)
-                except Refusal:
-                    pass
-            return self._maps(tensor)
+                except Refusal as refusal:
+                    reasons.append(f"in int8, {refusal}")
+            try:
+                return self._maps(tensor)
+            except Refusal as refusal:
+                reasons.append(f"in float32, {refusal}")
+            raise Refusal(f"node {node.name!r} ({node.op}): {'; '.join(reasons)}")
         finally:
             builder.node = previous
 

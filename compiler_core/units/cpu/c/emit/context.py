@@ -59,6 +59,11 @@ class Context:
                     f"generated C indexes at most {_MOST}"
                 )
 
+        if plan.arena_bytes > _MOST:
+            raise InputError(
+                f"the arena takes {plan.arena_bytes} bytes; generated C indexes at most {_MOST}"
+            )
+
     def kernel(self, name: str) -> str:
         """Asks for a kernel by the name of its file; gives that of its function."""
         self.kernels[name] = None

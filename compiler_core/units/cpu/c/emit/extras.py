@@ -76,17 +76,25 @@ def self_test(
                 data.append(f"static {C_TYPES[dtype]} output{position}[{size}];")
             calls.append(f"input{position}[sample]" if kind == "input" else f"output{position}")
     checks = [
-        f"      if (memcmp(output{i}, expected{i}[sample], sizeof output{i}) != 0) wrong = 1;"
+        f"      if (differ(output{i}, expected{i}[sample], sizeof output{i})) wrong = 1;"
         for i in range(len(network.outputs))
     ]
     return "\n".join(
         [
             f"/* Self test of {name}: every bit of {len(samples)} samples. */",
             "#include <stdint.h>",
+            "#ifndef SELFTEST_QUIET",
             "#include <stdio.h>",
-            "#include <string.h>",
+            "#endif",
             "",
             '#include "model.h"',
+            "",
+            "static int differ(const void *a, const void *b, unsigned long count) {",
+            "  const unsigned char *x = (const unsigned char *)a, *y = (const unsigned char *)b;",
+            "  while (count-- != 0u)",
+            "    if (*x++ != *y++) return 1;",
+            "  return 0;",
+            "}",
             "",
             "static union {",
             f"  unsigned char bytes[{upper}_ARENA_BYTES + {upper}_ARENA_ALIGNMENT];",
@@ -99,16 +107,53 @@ def self_test(
             "  int equal = 0, sample;",
             f"  arena += (0u - (uintptr_t)arena) & ({upper}_ARENA_ALIGNMENT - 1u);",
             f"  for (sample = 0; sample < {len(samples)}; sample++) {{",
-            "    int wrong = 0, pass;",
+            "    int wrong = 0, pass, k;",
             "    for (pass = 0; pass < 2; pass++) {",
-            f"      memset(arena, pass ? 0xA5 : 0, {upper}_ARENA_BYTES);",
+            f"      for (k = 0; k < {upper}_ARENA_BYTES; k++) arena[k] = pass ? 0xA5 : 0;",
             f"      if ({name}_run(arena, {', '.join(calls)}) != 0) wrong = 1;",
             *checks,
             "    }",
             "    equal += !wrong;",
             "  }",
+            "#ifndef SELFTEST_QUIET",
             f'  printf("{name}: %d of {len(samples)} samples equal\\n", equal);',
+            "#endif",
             f"  return equal == {len(samples)} ? 0 : 1;",
+            "}",
+            "",
+        ]
+    )
+
+
+def counter(network: Network, name: str, steps: int) -> str:
+    """A ``count.c`` that runs once and has the instructions of every operator reported."""
+    upper = name.upper()
+    buffers, arguments = [], ["arena"]
+    for kind, names in (("input", network.inputs), ("output", network.outputs)):
+        for position, value in enumerate(names):
+            dtype = C_TYPES[network.values[value].type.dtype]
+            size = f"{upper}_{kind.upper()}{position}_SIZE"
+            buffers.append(f"static {dtype} {kind}{position}[{size}];")
+            arguments.append(f"{kind}{position}")
+    return "\n".join(
+        [
+            '#include "model.h"',
+            "",
+            "void nt_begin(void);",
+            "void nt_report(int count);",
+            "static union {",
+            f"  unsigned char bytes[{upper}_ARENA_BYTES + {upper}_ARENA_ALIGNMENT];",
+            "  double aligned;",
+            "} memory;",
+            *buffers,
+            "",
+            "int main(void) {",
+            "  unsigned char *arena = memory.bytes;",
+            f"  arena += (0u - (uintptr_t)arena) & ({upper}_ARENA_ALIGNMENT - 1u);",
+            "  nt_begin();",
+            f"  if ({name}_run({', '.join(arguments)}) != 0) return 1;",
+            f"  nt_report({steps});",
+            "  return 0;",
             "}",
             "",
         ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,15 @@ from onnx import TensorProto, helper, numpy_helper
 from compiler_core.graph.importer import import_model
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.simplify import simplify
+from compiler_core.quantize.profile import profile_model
+from compiler_core.quantize.statistics import TensorRange
+from compiler_core.units.cpu.c.bundles.bundle import Bundle, make_bundle
+from compiler_core.units.cpu.c.convert.options import Options
 
 Array = np.ndarray[Any, Any]
 OPSET = 20
+COUNT = 12
+"""Samples that the statistics are of."""
 
 
 class Model:
@@ -422,3 +429,31 @@ def samples(graph: Graph, count: int, seed: int = 0) -> list[dict[str, Array]]:
             }
         )
     return found
+
+
+def names() -> list[str]:
+    return sorted(CASES)
+
+
+def ranges_of(graph: Graph) -> dict[str, TensorRange]:
+    data = samples(graph, COUNT)
+    arrays = {key: np.concatenate([item[key] for item in data]) for key in graph.inputs}
+    return dict(profile_model(graph, arrays).ranges())
+
+
+@cache
+def all_in_one(precision: str) -> tuple[Graph, Bundle]:
+    graph = joined({name: CASES[name]() for name in names()})
+    ranges = {}
+    if precision == "int8":
+        for name in names():
+            own = ranges_of(CASES[name]())
+            ranges |= {f"{name}/{tensor}": known for tensor, known in own.items()}
+    return graph, make_bundle(graph, ranges, "all_operators", Options(precision=precision))
+
+
+@cache
+def prepared(name: str, precision: str) -> tuple[Graph, Bundle]:
+    graph = CASES[name]()
+    ranges = ranges_of(graph) if precision == "int8" else {}
+    return graph, make_bundle(graph, ranges, "sample_model", Options(precision=precision))

@@ -3,41 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from compiler_core.graph.ir import Graph
 from compiler_core.graph.session import FloatSession
-from compiler_core.quantize.profile import profile_model
-from compiler_core.quantize.statistics import TensorRange
-from compiler_core.units.cpu.c.bundles.bundle import Bundle, expected, make_bundle, write_bundle
-from compiler_core.units.cpu.c.convert.options import Options
-from tests.compiler_core.units.cpu.c.cases import CASES, joined, samples
+from compiler_core.units.cpu.c.bundles.bundle import expected, write_bundle
+from tests.compiler_core.units.cpu.c.cases import all_in_one, names, prepared, samples
 
-COUNT = 12
 COARSE = {"ceil": 0.03, "floor": 0.03, "global_mean": 0.01}
 """Jumps, and means that are small beside the scale of what they are of."""
 SANITIZERS = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-
-
-def ranges_of(graph: Graph) -> dict[str, TensorRange]:
-    data = samples(graph, COUNT)
-    arrays = {key: np.concatenate([item[key] for item in data]) for key in graph.inputs}
-    return dict(profile_model(graph, arrays).ranges())
-
-
-@cache
-def prepared(name: str, precision: str) -> tuple[Graph, Bundle]:
-    graph = CASES[name]()
-    ranges = ranges_of(graph) if precision == "int8" else {}
-    return graph, make_bundle(graph, ranges, "sample_model", Options(precision=precision))
-
-
-def names() -> list[str]:
-    return sorted(CASES)
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])
@@ -59,17 +36,6 @@ def test_near_to_the_float_model(name: str, precision: str) -> None:
         assert most < 1e-5 * max(1.0, np.sqrt(sizes))
     else:
         assert errors < COARSE.get(name, 0.003) * sizes
-
-
-@cache
-def all_in_one(precision: str) -> tuple[Graph, Bundle]:
-    graph = joined({name: CASES[name]() for name in names()})
-    ranges = {}
-    if precision == "int8":
-        for name in names():
-            own = ranges_of(CASES[name]())
-            ranges |= {f"{name}/{tensor}": known for tensor, known in own.items()}
-    return graph, make_bundle(graph, ranges, "all_operators", Options(precision=precision))
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])

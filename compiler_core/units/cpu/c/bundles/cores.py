@@ -1,0 +1,247 @@
+"""Processor cores that bundles are built for, and how each runs here: natively or under QEMU.
+
+Instructions are those that QEMU executes, counted one by one; they are not cycles.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from compiler_core.errors import CheckError, InputError, MissingDependencyError
+from compiler_core.files.nearest import did_you_mean
+
+FLAGS = ("-std=c99", "-ffp-contract=off")
+_PACKAGE = "compiler_core.units.cpu.c"
+_MODEL = ("model.c", "weights.c")
+
+
+@dataclass(frozen=True)
+class Core:
+    """A core.
+
+    Attributes:
+        name: Of the target.
+        compiler: Command.
+        flags: What chooses the core.
+        board: Files of the folder ``boards`` that are compiled along.
+        link: Further flags of the linker.
+        emulator: Command before the program; empty for this machine.
+        tick: Instructions of one tick of the counter; 0 where nothing counts.
+        package: Debian packages that bring what is needed.
+    """
+
+    name: str
+    compiler: str
+    flags: tuple[str, ...] = ()
+    board: tuple[str, ...] = ()
+    link: tuple[str, ...] = ()
+    emulator: tuple[str, ...] = ()
+    tick: float = 0.0
+    package: str = "gcc"
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """Programs that have to be installed."""
+        return (self.compiler, *self.emulator[:1])
+
+
+_NEAR = {
+    "CODE_BASE": "0",
+    "CODE_SIZE": "0x400000",
+    "RAM_BASE": "0x20000000",
+    "RAM_SIZE": "0x400000",
+    "CONST_BASE": "0x21000000",
+    "CONST_SIZE": "0x1000000",
+}
+_OUTSIDE = _NEAR | {"CONST_BASE": "0x60000000"}
+_FAR = _OUTSIDE | {
+    "CODE_SIZE": "0x80000",
+    "RAM_BASE": "0x21000000",
+    "CONST_SIZE": "0x10000000",
+}
+"""Memories near the core are small: constants and data lie in the large ones."""
+
+
+def _arm(name: str, machine: str, tick: float, sizes: Mapping[str, str], *flags: str) -> Core:
+    return Core(
+        name,
+        "arm-none-eabi-gcc",
+        (f"-mcpu={name}", "-mthumb", *flags, "-ffunction-sections", "-fdata-sections"),
+        ("arm.c",),
+        (
+            "-nostartfiles",
+            "--specs=rdimon.specs",
+            "-Wl,--gc-sections",
+            "-Tarm.ld",
+            *(f"-Wl,--defsym={key}={value}" for key, value in sizes.items()),
+        ),
+        (
+            "qemu-system-arm",
+            *("-M", machine, "-display", "none", "-monitor", "none", "-serial", "null"),
+            *("-semihosting-config", "enable=on,target=native", "-icount", "shift=0"),
+            "-kernel",
+        ),
+        tick,
+        "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm",
+    )
+
+
+CORES = {
+    core.name: core
+    for core in (
+        Core("c99", "cc"),
+        _arm("cortex-m4", "mps2-an386", 40.0, _NEAR, "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"),
+        _arm("cortex-m7", "mps2-an500", 40.0, _OUTSIDE, "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
+        _arm("cortex-m55", "mps3-an547", 31.25, _FAR, "-mfloat-abi=hard"),
+        Core(
+            "rv32imc",
+            "riscv64-unknown-elf-gcc",
+            ("-march=rv32imc", "-mabi=ilp32", "-DSELFTEST_QUIET", "-ffreestanding"),
+            ("riscv.c",),
+            ("-nostdlib", "-static", "-lgcc"),
+            ("qemu-riscv32",),
+            0.0,
+            "gcc-riscv64-unknown-elf qemu-user",
+        ),
+        Core(
+            "aarch64",
+            "aarch64-linux-gnu-gcc",
+            (),
+            (),
+            ("-static",),
+            ("qemu-aarch64",),
+            0.0,
+            "gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user",
+        ),
+    )
+}
+"""By name."""
+
+
+def core_of(name: str) -> Core:
+    """A core by name.
+
+    Raises:
+        InputError: There is none.
+    """
+    if name not in CORES:
+        raise InputError(
+            f"core {name!r} is not known; known are {', '.join(CORES)}",
+            hint=did_you_mean(name, tuple(CORES)),
+        )
+    return CORES[name]
+
+
+def missing(core: Core) -> tuple[str, ...]:
+    """Programs of a core that are not installed."""
+    return tuple(command for command in core.commands if shutil.which(command) is None)
+
+
+def build(
+    core: Core, folder: Path, program: Path, optimization: str = "-O3", *, main: str, **defines: str
+) -> None:
+    """Compiles a bundle.
+
+    Args:
+        core: For which.
+        folder: Of the bundle.
+        program: What is written.
+        optimization: Of the compiler.
+        main: File of the bundle with ``main``.
+        **defines: Further C files and headers: ``extra`` is compiled along, ``before`` is included
+            before everything.
+
+    Raises:
+        MissingDependencyError: The compiler is not installed.
+        CheckError: It refuses the sources.
+    """
+    lacking = missing(core)
+    if lacking:
+        raise MissingDependencyError(
+            f"core {core.name}: {' and '.join(lacking)} not found",
+            hint=f"apt-get install --no-install-recommends {core.package}",
+        )
+    with as_file(files(_PACKAGE) / "boards") as boards:
+        sources = [str(folder / name) for name in (main, *_MODEL)]
+        sources += [str(boards / name) for name in core.board]
+        if "extra" in defines:
+            sources.append(str(boards / defines["extra"]))
+        before = ["-include", str(boards / defines["before"])] if "before" in defines else []
+        link = [text.replace("-Tarm.ld", f"-T{boards / 'arm.ld'}") for text in core.link]
+        command = [core.compiler, *core.flags, *FLAGS, optimization, *before, f"-I{folder}"]
+        made = subprocess.run(
+            [*command, *sources, *link, "-o", str(program)], capture_output=True, text=True
+        )
+    if made.returncode:
+        line = next((text for text in made.stderr.splitlines() if "error" in text), made.stderr)
+        raise CheckError(f"core {core.name}: {core.compiler} refuses the sources: {line.strip()}")
+
+
+def run(core: Core, program: Path, timeout_s: float = 600.0) -> subprocess.CompletedProcess[str]:
+    """Runs a program on this machine or under QEMU; its output and status.
+
+    Raises:
+        CheckError: It does not end in time.
+    """
+    try:
+        return subprocess.run(
+            [*core.emulator, str(program)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CheckError(f"core {core.name}: the program runs longer than {timeout_s} s") from error
+
+
+def check(core: Core, folder: Path, program: Path, optimization: str = "-O3") -> None:
+    """Builds and runs a bundle's self test.
+
+    Raises:
+        MissingDependencyError: See :func:`build`.
+        CheckError: A bit differs, or the program does not end as it should.
+    """
+    build(core, folder, program, optimization, main="selftest.c")
+    ended = run(core, program)
+    if ended.returncode:
+        said = " ".join((ended.stdout + ended.stderr).split()) or "it says nothing"
+        raise CheckError(
+            f"core {core.name}: the self test ends with status {ended.returncode}: {said}"
+        )
+
+
+def count(
+    core: Core, folder: Path, program: Path, steps: int, optimization: str = "-O3"
+) -> Sequence[float]:
+    """Instructions of every operator, as QEMU executes them.
+
+    Args:
+        core: With a counter.
+        folder: Of a bundle with ``count.c``.
+        program: What is written.
+        steps: Operators of the bundle.
+        optimization: Of the compiler.
+
+    Returns:
+        Per operator; exact to a tick of the core.
+
+    Raises:
+        InputError: Nothing counts on this core.
+        MissingDependencyError, CheckError: See :func:`check`.
+    """
+    if not core.tick:
+        raise InputError(f"core {core.name}: nothing counts instructions there")
+    extras = {"extra": "arm_count.c", "before": "steps.h"}
+    build(core, folder, program, optimization, main="count.c", **extras)
+    ended = run(core, program)
+    found = dict(re.findall(r"step (\d+) (\d+)", ended.stdout))
+    if ended.returncode or len(found) != steps:
+        raise CheckError(f"core {core.name}: the count ends with status {ended.returncode}")
+    return [int(found[str(step)]) * core.tick for step in range(steps)]
