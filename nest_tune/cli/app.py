@@ -23,6 +23,12 @@ COMMANDS = {
     name: LazyCommand(f"nest_tune.cli.{module}", attribute, text)
     for name, module, attribute, text in (
         ("compile", "compile", "compile_", "Compile a model to a package of verified programs."),
+        (
+            "bundle",
+            "bundle",
+            "bundle",
+            "Write a model as C sources for a board, with a self test.",
+        ),
         ("run", "run", "run", "Execute a package on the simulator."),
         (
             "evaluate",

@@ -8,6 +8,7 @@ file                what
 ``weights.h/.c``    constants, all ``const``
 ``main.c``          an example with an arena of its own
 ``selftest.c``      inputs and expected outputs; compares every bit
+``count.c``         one run whose operators report to a counter
 ``Makefile``        ``all``, ``check``, ``clean``; ``model.mk`` for other projects
 ``CMakeLists.txt``  the same; ``model.cmake`` for other projects
 ``bundle.json``     sizes, kinds of operators, where values lie in the arena
@@ -132,6 +133,7 @@ def write_bundle(bundle: Bundle, folder: Path, samples: Sequence[Mapping[str, Ar
         **bundle.sources.files,
         "main.c": extras.example(network, name),
         "selftest.c": extras.self_test(network, name, tests),
+        "count.c": extras.counter(network, name, len(bundle.sources.steps)),
         "Makefile": extras.makefile(),
         "model.mk": extras.MAKE_FRAGMENT,
         "model.cmake": extras.cmake_fragment(name),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -201,8 +202,29 @@ def run(core: Core, program: Path, timeout_s: float = 600.0) -> subprocess.Compl
         raise CheckError(f"core {core.name}: the program runs longer than {timeout_s} s") from error
 
 
-def check(core: Core, folder: Path, program: Path, optimization: str = "-O3") -> None:
-    """Builds and runs a bundle's self test.
+def flash_bytes(core: Core, folder: Path, optimization: str = "-O3") -> int:
+    """Code and constants of a bundle as compiled for a core, without the compiler's library.
+
+    Raises:
+        CheckError: The compiler refuses the sources.
+    """
+    total = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in _MODEL:
+            result = Path(scratch) / f"{name}.o"
+            command = [core.compiler, *core.flags, *FLAGS, optimization, "-c", str(folder / name)]
+            made = subprocess.run([*command, "-o", str(result)], capture_output=True, text=True)
+            if made.returncode:
+                raise CheckError(f"core {core.name}: {core.compiler} refuses {name}")
+            sizer = re.sub(r"(gcc|cc)$", "size", core.compiler)
+            shown = subprocess.run([sizer, str(result)], capture_output=True, text=True)
+            numbers = shown.stdout.splitlines()[1].split()
+            total += int(numbers[0]) + int(numbers[1])
+    return total
+
+
+def check(core: Core, folder: Path, program: Path, optimization: str = "-O3") -> str:
+    """Builds and runs a bundle's self test; what it says.
 
     Raises:
         MissingDependencyError: See :func:`build`.
@@ -215,6 +237,7 @@ def check(core: Core, folder: Path, program: Path, optimization: str = "-O3") ->
         raise CheckError(
             f"core {core.name}: the self test ends with status {ended.returncode}: {said}"
         )
+    return ended.stdout.strip() or "all samples equal"
 
 
 def count(

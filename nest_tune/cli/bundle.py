@@ -1,0 +1,145 @@
+"""``nest-tune bundle``: a model as generated sources for a board."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from compiler_core.errors import InputError
+from nest_tune.cli.options import AsJson, ModelFile, Shapes, parse_shapes
+from nest_tune.cli.output import console, print_json, progress
+
+if TYPE_CHECKING:
+    from compiler_core.units.bundles import BundleReport
+
+EXAMPLE = "Example: nest-tune bundle model.onnx --target cortex-m4 --calibration calib.npz -o board"
+
+
+def bundle(
+    model: ModelFile,
+    target: Annotated[
+        str,
+        typer.Option(
+            metavar="T", help="c99, cortex-m4, cortex-m55, rv32imc …, or path of a .toml file."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the sources.")
+    ],
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="calib.npz", help="Samples: x, or one array per input; int8 needs them."
+        ),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(metavar="P", help="int8, or float32 for all operators.")
+    ] = "int8",
+    int4: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NODE", help="Weights of this node have 4 bits; may be repeated."),
+    ] = None,
+    float_layer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NODE", help="This node stays float32; may be repeated."),
+    ] = None,
+    float_ports: Annotated[
+        bool, typer.Option("--float-ports", help="Inputs and outputs are float32.")
+    ] = False,
+    model_layout: Annotated[
+        bool,
+        typer.Option("--model-layout", help="Images have their channel first, as in the model."),
+    ] = False,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of the function: NAME_run.")
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(min=1, max=64, metavar="N", help="Samples of the self test.")
+    ] = 2,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Build the self test and run it: here, or in an emulator."),
+    ] = False,
+    count: Annotated[
+        bool, typer.Option("--count", help="Count the instructions of every operator.")
+    ] = False,
+    shape: Shapes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a model as sources for a board, with a self test that compares every bit."""
+    if precision == "int8" and calibration is None:
+        raise InputError(
+            "there are no calibration data, which int8 needs",
+            hint="--calibration calib.npz, or --precision float32",
+        )
+    from compiler_core.compile.sources import load_model, read_samples
+    from compiler_core.quantize.profile import profile_model
+    from compiler_core.units.bundles import BundleRequest
+    from nest_tune.bundling import bundles_for, self_test_samples
+
+    bundles = bundles_for(target)
+    source = load_model(model, parse_shapes(shape))
+    graph = source.graph
+    data = None if calibration is None else read_samples(calibration, graph)
+    ranges: dict[str, Any] = {}
+    if precision == "int8" and data is not None:
+        found = profile_model(
+            graph, data, progress=lambda done, total: progress(f"{done} of {total} samples")
+        )
+        ranges = dict(found.ranges())
+    report = bundles.write(
+        BundleRequest(
+            graph,
+            ranges,
+            self_test_samples(graph, data, samples),
+            target,
+            output,
+            source.name,
+            name,
+            precision,
+            tuple(int4 or ()),
+            tuple(float_layer or ()),
+            float_ports,
+            model_layout,
+        )
+    )
+    said = bundles.check(report, output) if check else None
+    if count:
+        report = bundles.count(report, output)
+    for warning in report.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if as_json:
+        print_json("bundle", {**asdict(report), "folder": str(output), "check": said})
+        return
+    _show(report, output, said)
+
+
+def _show(report: BundleReport, folder: Path, said: str | None) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    counted = any(item.instructions is not None for item in report.operators)
+    if counted:
+        table = Table(box=None)
+        table.add_column("node", overflow="fold")
+        table.add_column("operator")
+        table.add_column("instructions", justify="right", no_wrap=True)
+        for item in report.operators:
+            table.add_row(Text(item.name), item.operator, f"{item.instructions or 0:,.0f}")
+        total = sum(item.instructions or 0 for item in report.operators)
+        table.add_row("all", "", f"{total:,.0f}")
+        console().print(table)
+        print("instructions are what the emulator executes; they are not cycles")
+    flash = "unknown" if report.flash_bytes is None else f"{report.flash_bytes} bytes"
+    gap = report.arena_bytes - report.arena_bound_bytes
+    proof = "no smaller one exists" if gap <= 0 else f"at most {gap} bytes could be saved"
+    print(
+        f"{folder}: {report.name}_run for {report.target}; flash {flash}, of them constants "
+        f"{report.constant_bytes}; arena {report.arena_bytes} bytes ({proof})"
+    )
+    if said is not None:
+        print(f"self test on {report.core}: {said}")
