@@ -11,6 +11,7 @@ KIND = UnitKind(
         "tasks": "compiler_core.units.aim.tasks:TASKS",
         "documents": "compiler_core.units.aim.documents:DOCUMENTS",
         "table": "compiler_core.units.aim.machine.table:TABLE",
+        "layers": "compiler_core.units.aim.layers:LAYERS",
         "simulation": "compiler_core.units.aim.tool.simulation:SIMULATION",
         "spaces": "search_spaces.aim.spaces:SPACES",
         "features": "cost_models.aim.task_features:FEATURES",

@@ -1,0 +1,1 @@
+"""Products and caches that stay in the banks from run to run."""

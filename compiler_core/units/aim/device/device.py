@@ -1,0 +1,161 @@
+"""A device with matrices in its banks, which stay there from run to run."""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.errors import InfeasibleError, InputError
+from compiler_core.units.aim.lower.layout import Layout
+from compiler_core.units.aim.lower.matrix_vector import Launch, launches
+from compiler_core.units.aim.machine.machine import AimMachine
+from compiler_core.units.aim.program.instructions import Program
+from compiler_core.units.aim.schedule.schedule import ProductSchedule, Side
+from compiler_core.units.aim.schedule.workload import MatrixVector
+from compiler_core.units.aim.simulate.activation import activated
+from compiler_core.units.aim.simulate.functional import Executor
+from compiler_core.units.aim.simulate.memory import Memory
+from compiler_core.units.aim.simulate.numbers import Bits, to_bits
+from compiler_core.units.aim.simulate.timing import time_program
+
+Floats = npt.NDArray[np.float32]
+
+
+class Device:
+    """Banks that matrices are laid into one after another.
+
+    Args:
+        machine: The device.
+
+    Attributes:
+        memory: What programs read and write.
+        cycles: Of all programs so far.
+    """
+
+    def __init__(self, machine: AimMachine) -> None:
+        self.machine = machine
+        self.memory = Memory(machine)
+        self.cycles = 0
+        self._executor = Executor(self.memory)
+        self._rows = 0
+        self._times: WeakKeyDictionary[Program, int] = WeakKeyDictionary()
+
+    def reserve(self, workload: MatrixVector, schedule: ProductSchedule) -> Layout:
+        """Rows for the matrices of a product, which nothing else holds.
+
+        Raises:
+            InfeasibleError: There are no such rows left, or the schedule is not legal.
+        """
+        layout = Layout(workload, schedule, first_row=self._rows)
+        end = self._rows + layout.mapping.rows
+        if end > self.machine.rows:
+            raise InfeasibleError(
+                f"{workload.operator} {workload.shape}: rows {self._rows} to {end - 1} are needed; "
+                f"{self.machine.rows} rows are there",
+                hint="a schedule with more channels needs fewer rows",
+            )
+        launches(layout, self.machine)
+        self._rows = end
+        return layout
+
+    def run(self, program: Program) -> None:
+        """Executes a program and counts its cycles."""
+        self._executor.run(program.records)
+        if program not in self._times:
+            self._times[program] = time_program(program.records, self.machine).cycles
+        self.cycles += self._times[program]
+
+
+class ResidentProduct:
+    """A product whose matrices lie in the banks.
+
+    Args:
+        device: Where.
+        workload: What is computed.
+        schedule: How.
+        matrix: ``float32[heads, outputs, inputs]``; ``None`` for one that is written later.
+        bias: ``float32[heads, outputs]``.
+
+    Raises:
+        InfeasibleError: It does not fit.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        workload: MatrixVector,
+        schedule: ProductSchedule,
+        matrix: npt.NDArray[Any] | None,
+        bias: npt.NDArray[Any] | None = None,
+    ) -> None:
+        self.layout = device.reserve(workload, schedule)
+        self._device = device
+        self._launches = launches(self.layout, device.machine)
+        if matrix is not None:
+            device.memory.load_banks(*self.layout.weights(to_bits(matrix)))
+        begun = np.zeros((workload.heads, workload.outputs)) if bias is None else bias
+        self._biases = self.layout.biases(begun)
+
+    @property
+    def programs(self) -> tuple[Program, ...]:
+        """What one run executes."""
+        return tuple(launch.program for launch in self._launches)
+
+    def run(self, vectors: npt.NDArray[Any]) -> Floats:
+        """Products with vectors.
+
+        Args:
+            vectors: ``float32[vectors, heads, inputs]``.
+
+        Returns:
+            ``float32[vectors, heads, outputs]``, with activations; what the CPU does it does in
+            float32.
+        """
+        w, m = self.layout.workload, self.layout.mapping
+        wanted = (w.vectors, w.heads, w.inputs)
+        if np.shape(vectors) != wanted:
+            raise InputError(f"vectors of shape {np.shape(vectors)}; {wanted} is needed")
+        blocks = self.layout.inputs(vectors)
+        found = np.zeros((w.vectors, m.rounds, m.passes, m.used, 16), np.uint16)
+        for launch in self._launches:
+            self._write(launch, blocks)
+            self._device.run(launch.program)
+            for v, r, p in _places(launch):
+                first = launch.result(v, r, p)
+                found[v, r, p] = self._device.memory.registers[first : first + m.used]
+        return self._finished(self.layout.results(found))
+
+    def _write(self, launch: Launch, blocks: Bits) -> None:
+        registers, s = self._device.memory.registers, self.layout.schedule
+        registers[launch.input_registers : launch.first_result] = 0
+        extent, w = launch.extent, self.layout.workload
+        last = min(w.heads, extent.rounds.stop * s.heads)
+        for v in extent.vectors:
+            for head in range(extent.rounds.start * s.heads, last):
+                first = launch.input(v, head, 0)
+                registers[first : first + self.layout.input_blocks] = blocks[v, head]
+        if w.bias:
+            for v, r, p in _places(launch):
+                first = launch.result(v, r, p)
+                registers[first : first + self.layout.mapping.used] = self._biases[r, p]
+
+    def _finished(self, results: Floats) -> Floats:
+        """What the CPU does with results of groups."""
+        s, w = self.layout.schedule, self.layout.workload
+        total = results[0]
+        if s.reduction is Side.CPU:
+            for part in results[1:]:
+                total = total + part
+        if w.activations and s.activation is Side.CPU:
+            parts = np.split(total, w.parts, axis=-1)
+            pairs = zip(parts, w.activations, strict=True)
+            total = np.concatenate([activated(y, f.function) for y, f in pairs], axis=-1)
+        return np.asarray(total, np.float32)
+
+
+def _places(launch: Launch) -> list[tuple[int, int, int]]:
+    extent = launch.extent
+    return [(v, r, p) for v in extent.vectors for r in extent.rounds for p in extent.passes]

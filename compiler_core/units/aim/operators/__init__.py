@@ -1,0 +1,1 @@
+"""Which operators of a model are products that the unit computes."""
