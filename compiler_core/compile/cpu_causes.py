@@ -21,6 +21,7 @@ PREPARES = "It prepares values for operators of the NPU."
 BESIDE = "Beside its neighbours it has no layout that the NPU could read or write."
 CONVERTS = "Values become integers, or real numbers again, at a border between units."
 _VIEWS = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identity")
+_WITH_GRAPHS = ("If", "Loop", "Scan", "SequenceMap")
 _CONVERSIONS = ("quantize", "dequantize")
 _QUOTED = re.compile(r" ?'[^']*'")
 _LISTED = re.compile(r" \([^()]*\)")
@@ -46,11 +47,12 @@ class CpuCause:
 
 
 def macs_share_npu(layers: Iterable[LayerReport]) -> float:
-    """Share of the multiply-accumulates that run on other units than the CPU; 1 without any."""
+    """Share of the counted multiply-accumulates that run on other units than the CPU. Without any,
+    1 where such a unit does something, else 0."""
     counted = list(layers)
     total = sum(layer.macs for layer in counted)
     own = sum(layer.macs for layer in counted if layer.unit != CPU)
-    return own / total if total else 1.0
+    return own / total if total else float(any(layer.unit != CPU for layer in counted))
 
 
 def node_reasons(compiled: CompiledModel) -> dict[str, str]:
@@ -138,10 +140,13 @@ def cause(reason: str, operator: str | None) -> str:
 
 
 def unpriced(graph: Graph) -> tuple[str, ...]:
-    """Names of the nodes whose results have a shape that is known only when the model runs: what
-    they cost is not known, and in no number of a plan or package."""
+    """Names of the nodes whose results have a shape that is known only when the model runs, or that
+    run graphs of their own (If, Loop, Scan): what they cost is not known, and in no number of a
+    plan or package."""
     return tuple(
-        node.name for node in graph.nodes if any(_is_open(graph, name) for name in node.outputs)
+        node.name
+        for node in graph.nodes
+        if node.op in _WITH_GRAPHS or any(_is_open(graph, name) for name in node.outputs)
     )
 
 

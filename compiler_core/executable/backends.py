@@ -7,13 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
-import onnxruntime
 from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 
 from compiler_core.errors import InputError
 from compiler_core.executable.executable import Executable
 from compiler_core.graph.runtime import RUNTIME_ERRORS
-from compiler_core.quantize.exact import exact_model
+from compiler_core.quantize.exact_segment import ExactSegment
 from compiler_core.units.facets.programs import (
     Integers,
     Observer,
@@ -91,22 +90,18 @@ class Reference:
     def __init__(self, executable: Executable, *, threads: int = 1) -> None:
         self._executable = executable
         self._threads = threads
-        self._sessions: dict[str, onnxruntime.InferenceSession] = {}
+        self._sessions: dict[str, ExactSegment] = {}
 
     def run(self, segment: UnitSegment, inputs: Mapping[str, Integers]) -> dict[str, Integers]:
         """See :class:`Backend`."""
         session = self._sessions.get(segment.name)
         if session is None:
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = self._threads
-            options.inter_op_num_threads = 1
-            options.log_severity_level = 3
-            model = exact_model(
-                segment.operators, self._executable.tensors, segment.inputs, segment.outputs
-            )
             try:
-                session = onnxruntime.InferenceSession(
-                    model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+                session = ExactSegment(
+                    segment.operators,
+                    self._executable.tensors,
+                    segment.outputs,
+                    threads=self._threads,
                 )
             except EncodeError as error:
                 raise InputError(
@@ -116,11 +111,10 @@ class Reference:
                 text = " ".join(str(error).split())
                 raise InputError(f"segment {segment.name}: wrong operators: {text}") from error
             self._sessions[segment.name] = session
-        names = list(segment.outputs)
         feeds = {name: inputs[name].astype(np.float32) for name in segment.inputs}
         try:
-            results = session.run(names, feeds)
+            results = session.run(feeds)
         except RUNTIME_ERRORS as error:
             text = " ".join(str(error).split())
             raise InputError(f"segment {segment.name}: wrong operators: {text}") from error
-        return {n: array.astype(np.int8) for n, array in zip(names, results, strict=True)}
+        return {n: array.astype(np.int8) for n, array in results.items()}

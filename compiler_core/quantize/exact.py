@@ -77,7 +77,7 @@ def exact_parts(
     return parts
 
 
-def _shifts(operator: IntegerConv) -> npt.NDArray[np.int64]:
+def right_shifts(operator: IntegerConv) -> npt.NDArray[np.int64]:
     """The right shift of every output channel."""
     if operator.channel_shifts is not None:
         return operator.channel_shifts.astype(np.int64)
@@ -122,7 +122,7 @@ class _Writer:
 
     def _conv(self, operator: IntegerConv) -> None:
         magnitude = self._bound(operator.input)
-        shifts = _shifts(operator)
+        shifts = right_shifts(operator)
         half = np.where(shifts > 0, 1 << np.maximum(shifts - 1, 0), 0)
         bias = operator.bias.astype(np.int64) + half
         flat = np.abs(operator.weight.astype(np.int64)).reshape(len(bias), -1)
@@ -140,7 +140,7 @@ class _Writer:
         self._clip(floor, operator, np.float64)
 
     def _sum_float32(self, operator: IntegerConv, bias: npt.NDArray[np.int64]) -> str:
-        scale = np.ldexp(1.0, -_shifts(operator))
+        scale = np.ldexp(1.0, -right_shifts(operator))
         scaled = operator.weight * scale.reshape(-1, 1, 1, 1)
         weight = self._constant(scaled.astype(np.float32))
         addend = self._constant((bias * scale).astype(np.float32))
@@ -156,14 +156,28 @@ class _Writer:
     ) -> str:
         total = self._constant(bias.astype(np.float64).reshape(1, -1, 1, 1))
         for part in exact_parts(operator.weight, magnitude):
-            weight = self._constant(part.astype(np.float32))
-            addend = self._wide(self._convolve(operator, [operator.input, weight]))
+            source, weight = self._channels(operator, part)
+            inputs = [source, self._constant(weight.astype(np.float32))]
+            addend = self._wide(self._convolve(operator, inputs))
             total = self._node("Add", [addend, total])
         if operator.residual is not None:
             factor = self._constant(np.float64(2.0**operator.residual_shift))
             aligned = self._node("Mul", [self._wide(operator.residual), factor])
             total = self._node("Add", [total, aligned])
         return total
+
+    def _channels(
+        self, operator: IntegerConv, part: npt.NDArray[np.int8]
+    ) -> tuple[str, npt.NDArray[np.int8]]:
+        """The input channels that a part of the weights reads, and its weights for them."""
+        used = np.flatnonzero(part.any(axis=(0, 2, 3)))
+        if operator.groups > 1 or not used.size:
+            return operator.input, part
+        first, last = int(used[0]), int(used[-1]) + 1
+        if last - first == part.shape[1]:
+            return operator.input, part
+        limits = [self._constant(np.array([value], np.int64)) for value in (first, last, 1)]
+        return self._node("Slice", [operator.input, *limits]), part[:, first:last]
 
     def _convolve(self, operator: IntegerConv, inputs: list[str]) -> str:
         return self._node(

@@ -1,7 +1,7 @@
 """The reference executor: a quantized graph's bits, fast enough for accuracy runs.
 
 The integer operators' docstrings in :mod:`compiler_core.quantize.ir` define the bits;
-:mod:`compiler_core.quantize.exact` computes exactly those integers with onnxruntime. Float segments
+:mod:`compiler_core.quantize.exact_segment` computes exactly those integers. Float segments
 run one sample at a time on one thread, so that no sample's bits depend on its neighbours.
 """
 
@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from compiler_core.graph.sampling import check_samples, join, join_blocks, model_batch, runs, take
 from compiler_core.graph.session import FloatSession
@@ -24,7 +23,7 @@ from compiler_core.quantize.borders import (
     integer_levels,
     to_nchw,
 )
-from compiler_core.quantize.exact import exact_model
+from compiler_core.quantize.exact_segment import ExactSegment
 from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -68,7 +67,7 @@ class ReferenceExecutor:
             for segment in quantized.segments
             if isinstance(segment, FloatSegment) and segment.graph.outputs
         }
-        self._integer: dict[tuple[str, bool], onnxruntime.InferenceSession] = {}
+        self._integer: dict[tuple[str, bool], ExactSegment] = {}
         self._last_use = _last_uses(quantized)
         largest = max((prod(t.shape) for t in quantized.tensors.values()), default=1)
         self._block = max(1, min(_MOST_SAMPLES, _BLOCK_ELEMENTS // largest)) * self._batch
@@ -113,23 +112,16 @@ class ReferenceExecutor:
         }
         return IntegerRun(outputs, tensors)
 
-    def session(self, segment: IntegerSegment, every: bool) -> onnxruntime.InferenceSession:
-        """The exact model of ``segment``, with its outputs or with ``every`` tensor it computes."""
+    def session(self, segment: IntegerSegment, every: bool) -> ExactSegment:
+        """The operators of ``segment``, with its outputs or with ``every`` tensor it computes."""
         key = (segment.name, every)
         if key not in self._integer:
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = self._threads
-            options.inter_op_num_threads = 1
-            options.log_severity_level = 3
             computed = [operator.output for operator in segment.operators]
-            model = exact_model(
+            self._integer[key] = ExactSegment(
                 segment.operators,
                 self._quantized.tensors,
-                segment.inputs,
                 computed if every else segment.outputs,
-            )
-            self._integer[key] = onnxruntime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+                threads=self._threads,
             )
         return self._integer[key]
 
@@ -212,6 +204,4 @@ class _Block:
                 nchw = to_nchw(whole, self._quantized.views[name], tensor)
                 self._integers[name] = integer_levels(nchw, tensor)
         session = self._executor.session(segment, self._every)
-        names = [output.name for output in session.get_outputs()]
-        feeds = {name: self._integers[name] for name in segment.inputs}
-        self._integers.update(zip(names, session.run(names, feeds), strict=True))
+        self._integers.update(session.run({n: self._integers[n] for n in segment.inputs}))

@@ -47,9 +47,9 @@ class Compilation:
         npu_segments: How many of them run on the NPU.
         cpu_reasons: Why each node on the CPU is there, by node.
         cpu_causes: The same by cause, with shares of multiplications and time.
-        macs_share_npu: Share of the multiplications that run on the NPU; 1 where there are none.
-        unpriced: Nodes whose results have a shape that is known only when the model runs: what
-            they cost is in no number.
+        macs_share_npu: Share of the counted multiplications that run on the NPU.
+        unpriced: Nodes whose results have a shape that is known only when the model runs, or that
+            run graphs of their own: what they cost is in no number.
         warnings: What makes the result doubtful, one line each.
     """
 
@@ -187,8 +187,8 @@ def _unpriced_warnings(nodes: Sequence[str]) -> tuple[str, ...]:
     if not nodes:
         return ()
     return (
-        f"{len(nodes)} operators have results whose shape is known only when the model runs: what "
-        f"they cost is in no number here (first: {nodes[0]!r})",
+        f"{len(nodes)} operators have results whose shape is known only when the model runs, or "
+        f"graphs of their own: what they cost is in no number here (first: {nodes[0]!r})",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler_core.errors import InputError
+from compiler_core.quantize import exact_segment
 from compiler_core.quantize.exact import EXACT_FLOAT32, exact_parts
 from compiler_core.quantize.exponents import ACCUMULATOR_LIMIT, accumulator_bound
 from compiler_core.quantize.ir import IntegerConcat, IntegerConv, IntegerMaxPool
@@ -148,7 +150,10 @@ def chain(rng):
     return operators, shapes | {"c": (1, 32, 6, 6), "y": (1, 7, 1, 1)}
 
 
-def test_chain_of_operators_and_any_number_of_samples(plain):
+@pytest.mark.parametrize("large", [1 << 22, 8000, 200])
+def test_chain_of_operators_and_any_number_of_samples(plain, monkeypatch, large):
+    """Of one model, with the last operator multiplied, with all that can be."""
+    monkeypatch.setattr(exact_segment, "LARGE", large)
     rng = np.random.default_rng(3)
     operators, shapes = chain(rng)
     x = rng.integers(-128, 128, (37, 5, 6, 6))
@@ -163,8 +168,10 @@ def test_chain_of_operators_and_any_number_of_samples(plain):
         np.testing.assert_array_equal(alone["y"], run.outputs["y"][sample : sample + 1])
 
 
-def test_sums_beyond_float32_are_exact(plain):
+@pytest.mark.parametrize("large", [1 << 22, 0])
+def test_sums_beyond_float32_are_exact(plain, monkeypatch, large):
     """2000 * 127 * 128 and a bias of 2**29 need 30 bits; float32 holds 24."""
+    monkeypatch.setattr(exact_segment, "LARGE", large)
     weight = np.full((2, 2000, 1, 1), 127, dtype=np.int8)
     weight[1, ::2] = -126
     bias = np.array([2**29 + 1, -(2**29) - 1], dtype=np.int32)
@@ -176,6 +183,41 @@ def test_sums_beyond_float32_are_exact(plain):
     executor = ReferenceExecutor(plain.quantized_of([convolution], shapes, ["x"], ["y"]))
     run = executor.run_integer({"x": x.astype(np.float32)})
     np.testing.assert_array_equal(run.tensors["y"], plain.operator(convolution, {"x": x}))
+
+
+@settings(max_examples=60, deadline=None)
+@given(case=convolutions(), whole=st.booleans())
+def test_products_of_matrices_equal_their_definition(plain, case, whole):
+    convolution, shapes, values = case
+    kernel = shapes["x"][2:] if whole else (1, 1)
+    rng = np.random.default_rng(len(values["x"]))
+    weight = rng.integers(-9, 10, (len(convolution.weight), shapes["x"][1], *kernel))
+    bias = convolution.bias % 1000
+    shapes["y"] = (1, len(weight), *((1, 1) if whole else shapes["x"][2:]))
+    dense = replace(
+        convolution,
+        weight=weight.astype(np.int8),
+        bias=bias,
+        strides=(1, 1),
+        pads=(0, 0, 0, 0),
+        dilations=(1, 1),
+        groups=1,
+        shift=max(convolution.shift, 0) % 12,
+        residual_shift=min(convolution.residual_shift, 9),
+    )
+    if convolution.residual is not None:
+        shapes["r"] = shapes["y"]
+        values["r"] = rng.integers(-128, 128, (len(values["x"]), *shapes["y"][1:]))
+    quantized = plain.quantized_of([dense], shapes, values, ["y"])
+    with (
+        mock.patch.object(exact_segment, "LARGE", 0),
+        mock.patch.object(exact_segment, "_BLOCK", 5),
+    ):
+        assert exact_segment._is_large(dense, quantized.tensors)
+        run = ReferenceExecutor(quantized).run_integer(
+            {name: value.astype(np.float32) for name, value in values.items()}
+        )
+    np.testing.assert_array_equal(run.tensors["y"], plain.operator(dense, values))
 
 
 @settings(max_examples=30, deadline=None)
