@@ -65,7 +65,9 @@ def main() -> None:
 
 
 def _print(name: str, target: Target, evaluator: Evaluator, prepared_s: float) -> None:
-    print(f"\n{name} on {target.name}: {len(evaluator.units)} groups, costs in {prepared_s:.1f} s")
+    print(
+        f"\n{name} on {target.name}: {len(evaluator.choices)} groups, costs in {prepared_s:.1f} s"
+    )
     print(f"{'CPU':>5} {'optimum':>10} {'gap':>6}", end="")
     print("".join(f" {column:>24}" for column in COLUMNS), f"{'search':>9} {'one plan':>9}")
     for scale in SCALES:

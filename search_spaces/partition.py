@@ -1,8 +1,9 @@
-"""The partition space of a model: which unit runs each group.
+"""The partition space of a model: at which place each group runs.
 
-A point is one index per free group: into the units that can run it. Pinned groups and those that
-only one unit can run are no parameters. Every point is legal, because legality is per group; what
-the layout rules of the compiler move to the CPU beside certain neighbours is the compiler's answer.
+A point is one index per free group: into the places where it can run. Pinned groups and those that
+can run at one place alone are no parameters. Every point is legal, because legality is per group;
+what the layout rules of the compiler move to the CPU beside certain neighbours is the compiler's
+answer.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from compiler_core.partition.baselines import baselines, best_sequential
 from compiler_core.partition.best import untuned
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.optimum import find_optimum
-from compiler_core.partition.placement import Placement
-from compiler_core.partition.resolve import assignment_of, unit_name
+from compiler_core.partition.resolve import assignment_of
+from compiler_core.targets.places import Placement
 from compiler_core.tensor.digest import digest
 from search_spaces.parameter import Parameter, Points
 
@@ -31,25 +32,26 @@ class PartitionSpace:
     """All placements of one model.
 
     Args:
-        evaluator: Groups, the units that can run them, and their costs.
-        pins: Groups whose unit is given, as numbers of placements.
+        evaluator: Groups, the places where they can run, and their costs.
+        pins: Groups whose place is given, by number.
 
     Attributes:
-        parameters: One per free group, named after it; values are units.
+        parameters: One per free group, named after it; values are places.
     """
 
     def __init__(self, evaluator: Evaluator, pins: Mapping[int, int] | None = None) -> None:
         self.evaluator = evaluator
         self._pins = dict(pins or {})
+        self._names = evaluator.costs.places.names
         self._choices = [
-            (self._pins[group],) if group in self._pins else tuple(units)
-            for group, units in enumerate(evaluator.units)
+            (self._pins[group],) if group in self._pins else tuple(places)
+            for group, places in enumerate(evaluator.choices)
         ]
-        self._free = [group for group, units in enumerate(self._choices) if len(units) > 1]
+        self._free = [group for group, places in enumerate(self._choices) if len(places) > 1]
         self.parameters = tuple(
             Parameter(
                 evaluator.groups.groups[group].name,
-                tuple(unit_name(unit) for unit in self._choices[group]),
+                tuple(self._names[place] for place in self._choices[group]),
                 ordered=False,
             )
             for group in self._free
@@ -57,8 +59,8 @@ class PartitionSpace:
 
     @cached_property
     def digest(self) -> str:
-        """Key of the space: groups, units and pins."""
-        fixed = {str(group): unit_name(unit) for group, unit in self._pins.items()}
+        """Key of the space: groups, places and pins."""
+        fixed = {str(group): self._names[place] for group, place in self._pins.items()}
         return digest((self.parameters, fixed))
 
     @property
@@ -68,10 +70,10 @@ class PartitionSpace:
 
     def placement(self, point: tuple[int, ...] | Points) -> Placement:
         """The placement of a point."""
-        units = [choices[0] for choices in self._choices]
+        places = [choices[0] for choices in self._choices]
         for group, index in zip(self._free, point, strict=True):
-            units[group] = self._choices[group][int(index)]
-        return tuple(units)
+            places[group] = self._choices[group][int(index)]
+        return tuple(places)
 
     def encode(self, placement: Placement) -> tuple[int, ...]:
         """The point of a placement.
@@ -83,16 +85,17 @@ class PartitionSpace:
             raise InputError(
                 f"a placement of {len(placement)} groups; the model has {len(self._choices)}"
             )
-        for group, (unit, choices) in enumerate(zip(placement, self._choices, strict=True)):
-            if unit not in choices:
-                allowed = ", ".join(map(unit_name, choices))
+        for group, (place, choices) in enumerate(zip(placement, self._choices, strict=True)):
+            if place not in choices:
+                allowed = ", ".join(self._names[choice] for choice in choices)
                 name = self.evaluator.groups.groups[group].name
-                raise InputError(f"group {name!r}: {unit_name(unit)}; the space holds {allowed}")
+                raise InputError(f"group {name!r}: {self._names[place]}; the space holds {allowed}")
         return tuple(self._choices[group].index(placement[group]) for group in self._free)
 
     def assignment(self, point: tuple[int, ...] | Points) -> dict[str, str]:
-        """Unit of every node: what a configuration holds as its plan."""
-        return assignment_of(self.placement(point), self.evaluator.groups)
+        """Place of every node: what a configuration holds as its plan."""
+        groups, places = self.evaluator.groups, self.evaluator.costs.places
+        return assignment_of(self.placement(point), groups, places)
 
     def latency_ms(self, point: tuple[int, ...] | Points) -> float:
         """End-to-end latency of a point by the system simulator and the cost tables."""
@@ -105,7 +108,7 @@ class PartitionSpace:
     def sample(self, generator: np.random.Generator, count: int) -> Points:
         """Distinct points, ``int64[n, parameters]``; fewer where the space is smaller.
 
-        Points are drawn segment by segment: neighbouring groups tend to share a unit, because a
+        Points are drawn segment by segment: neighbouring groups tend to share a place, because a
         point that switches at every group is never good.
         """
         wanted = min(count, self.size)
@@ -144,7 +147,7 @@ class PartitionSpace:
         baselines; names of equal ones are joined."""
         found = {**baselines(self.evaluator, self._pins)}
         found["untuned"] = tuple(
-            self._pins.get(group, unit) for group, unit in enumerate(untuned(self.evaluator))
+            self._pins.get(group, place) for group, place in enumerate(untuned(self.evaluator))
         )
         found["best_sequential"] = best_sequential(self.evaluator, self._pins)
         best = find_optimum(

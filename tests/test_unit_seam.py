@@ -26,15 +26,13 @@ IMPORTERS: dict[str, set[str]] = {
         "compiler_core.executable.runner",
         "compiler_core.package.writer",
         "compiler_core.partition.best",
-        "compiler_core.partition.costs",
+        "compiler_core.partition.build_costs",
         "compiler_core.partition.scheme_bound",
         "compiler_core.targets.load",
         "nest_tune.cli.plan_job",
         "nest_tune.cli.profile_cpu",
     },
     "vta": {
-        "compiler_core.partition.costs",
-        "compiler_core.partition.programs",
         "compiler_core.partition.scheme_bound",
     },
 }

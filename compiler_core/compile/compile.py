@@ -16,10 +16,11 @@ from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.assemble import without_room
 from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph
 from compiler_core.system.compiled import CompiledTimeline, compiled_timeline
-from compiler_core.system.places import Places
+from compiler_core.system.jobs import JobKind
+from compiler_core.system.positions import Positions
 from compiler_core.system.steps import Step, model_steps
-from compiler_core.system.timeline import TaskKind
 from compiler_core.targets.target import Target
+from compiler_core.targets.this_machine import require_one_unit
 from compiler_core.tensor.choice import choose_schedules, require_known_tasks
 from compiler_core.tensor.task import Task
 from compiler_core.units.cpu.cost import Cost, NodeCosts, conversion_cost, float_macs
@@ -98,6 +99,7 @@ def compile_model(
         require_known_tasks(given, {})
         placing.require_known(slicing, ())
         return _on_host(source, target, progress)
+    require_one_unit(target)
     source = _with_reasons(source, target)
     found = model_layers(source.quantized, target.npu)
     require_known_tasks(given, model_tasks(found))
@@ -125,7 +127,7 @@ def compile_model(
     report = _report(source.quantized, executable, placed, schedules, timings, costs)
     places = [placed.units[step.layer.operator.name] for step in steps if step.layer is not None]
     timeline = compiled_timeline(
-        steps, report.layers, timings, places, Places(source.model.graph), target
+        steps, report.layers, timings, places, Positions(source.model.graph), target
     )
     report = _with_times(report, timeline, target)
     executable = _on_cores(executable, timeline, steps)
@@ -256,7 +258,7 @@ def _with_times(report: Report, found: CompiledTimeline, target: Target) -> Repo
     """The report with start, end and core of each step; one core needs no number."""
     layers = []
     begun = dict(enumerate(found.timeline.start_ps))
-    begun |= {span.task: span.start_ps for span in found.timeline.spans if span.track > 0}
+    begun |= {span.job: span.start_ps for span in found.timeline.spans if span.track > 0}
     for number, layer in enumerate(report.layers):
         core = found.timeline.core[number]
         unit, shares = layer.unit, layer.cores
@@ -282,7 +284,7 @@ def _on_cores(executable: Executable, found: CompiledTimeline, steps: Sequence[S
     cores = iter(
         core
         for step, core in zip(steps, found.timeline.core, strict=True)
-        if step.kind is TaskKind.PROGRAM
+        if step.kind is JobKind.PROGRAM
     )
     segments: list[Segment] = []
     for segment in executable.segments:

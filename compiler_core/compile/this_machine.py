@@ -28,7 +28,9 @@ from compiler_core.graph.exporter import export_onnx
 from compiler_core.graph.ir import Graph
 from compiler_core.quantize.ir import FloatSegment
 from compiler_core.system.compiled import CompiledTimeline
-from compiler_core.system.timeline import Resource, Task, TaskKind, ranks, simulate
+from compiler_core.system.jobs import Job, JobKind, ranks
+from compiler_core.system.timeline import simulate
+from compiler_core.targets.places import ON_HOST
 from compiler_core.targets.target import Target
 from compiler_core.units.cpu.cost import float_macs
 from compiler_core.units.cpu.measure import Timing, measure
@@ -62,18 +64,18 @@ def compile_for_host(
     progress("measuring on this machine")
     timing = measure(lambda: _run(sessions, feeds), repeats=_REPEATS, budget_s=_BUDGET_S)
     layers = tuple(_layers(parts, graphs, feeds, timing.median_us / 1e3))
-    tasks = tuple(
-        Task(
+    jobs = tuple(
+        Job(
             number,
-            TaskKind.OPERATOR,
-            Resource.CPU,
+            JobKind.OPERATOR,
+            ON_HOST,
             round(layer.latency_ms * _PS_PER_MS),
             0,
             (number - 1,) if number else (),
         )
         for number, layer in enumerate(layers)
     )
-    timeline = CompiledTimeline(tasks, simulate(tasks, ranks(tasks)))
+    timeline = CompiledTimeline(jobs, simulate(jobs, ranks(jobs)))
     report = Report(tuple(_timed(layers, timeline)))
     return executable, report, _metrics(parts, timing), timeline
 

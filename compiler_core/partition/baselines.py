@@ -8,14 +8,21 @@ from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.groups import OUTSIDE, GroupGraph
 from compiler_core.partition.milp import Objective
 from compiler_core.partition.optimum import find_optimum
-from compiler_core.partition.placement import ON_CPU, ON_NPU, SLICED, Placement
+from compiler_core.targets.places import ON_CPU, ON_HOST, Placement
 
 
 def baselines(evaluator: Evaluator, pins: Mapping[int, int] | None = None) -> dict[str, Placement]:
     """All baselines by name; pinned groups stay where they are pinned."""
+    units = evaluator.costs.places.units
+    several = len(units) > 1
     found = {
         "all_cpu": all_cpu(evaluator),
-        "all_npu": all_npu(evaluator),
+        **{
+            f"all_{evaluator.costs.places[evaluator.costs.places.whole(unit)].name}"
+            if several
+            else "all_npu": all_on(evaluator, unit)
+            for unit in units
+        },
         "static_by_type": static_by_type(evaluator),
         "fastest_unit": fastest_unit(evaluator),
         "partition_tuner": partition_tuner(evaluator, pins),
@@ -25,51 +32,64 @@ def baselines(evaluator: Evaluator, pins: Mapping[int, int] | None = None) -> di
 
 def with_pins(placement: Placement, pins: Mapping[int, int] | None) -> Placement:
     """A placement with some groups moved."""
-    return tuple((pins or {}).get(group, unit) for group, unit in enumerate(placement))
+    return tuple((pins or {}).get(group, place) for group, place in enumerate(placement))
 
 
 def all_cpu(evaluator: Evaluator) -> Placement:
     """Every group on the CPU."""
-    return (ON_CPU,) * len(evaluator.units)
+    return (ON_CPU,) * len(evaluator.choices)
+
+
+def all_on(evaluator: Evaluator, unit: int) -> Placement:
+    """Every group that can on one unit, whole."""
+    place = evaluator.costs.places.whole(unit)
+    return tuple(place if place in places else ON_CPU for places in evaluator.choices)
 
 
 def all_npu(evaluator: Evaluator) -> Placement:
-    """Every group that can on the NPU."""
-    return tuple(ON_NPU if ON_NPU in units else ON_CPU for units in evaluator.units)
+    """Every group that can on the first unit, whole."""
+    return all_on(evaluator, evaluator.costs.places.units[0])
 
 
 def static_by_type(evaluator: Evaluator) -> Placement:
-    """Per type of operator the unit that is faster for all groups of that type together."""
-    sums: dict[str, int] = {}
-    for group, units in zip(evaluator.groups.groups, evaluator.units, strict=True):
-        if ON_NPU in units:
-            on_cpu, on_npu = unit_times(evaluator, group.index)
-            sums[group.operator] = sums.get(group.operator, 0) + on_npu - on_cpu
+    """Per type of operator the place that is fastest for all groups of that type together."""
+    gains: dict[tuple[str, int], int] = {}
+    for group in evaluator.groups.groups:
+        times = place_times(evaluator, group.index)
+        for place, time in times.items():
+            key = group.operator, place
+            gains[key] = gains.get(key, 0) + time - times[ON_CPU]
     return tuple(
-        ON_NPU if ON_NPU in units and sums[group.operator] < 0 else ON_CPU
-        for group, units in zip(evaluator.groups.groups, evaluator.units, strict=True)
+        min(place_times(evaluator, group.index), key=lambda at: gains[group.operator, at])
+        for group in evaluator.groups.groups
     )
 
 
 def fastest_unit(evaluator: Evaluator) -> Placement:
-    """Each group on the unit whose profile is shorter, whatever its neighbours do."""
+    """Each group at the place whose profile is shortest, whatever its neighbours do."""
     placement = []
-    for group, units in enumerate(evaluator.units):
-        times = unit_times(evaluator, group)
-        placement.append(min(_whole(units), key=times.__getitem__))
+    for group in range(len(evaluator.choices)):
+        times = place_times(evaluator, group)
+        placement.append(min(times, key=times.__getitem__))
     return tuple(placement)
 
 
-def _whole(units: tuple[int, ...]) -> tuple[int, ...]:
-    """Units without slicing: the baselines know nothing of it."""
-    return tuple(unit for unit in units if unit != SLICED)
+def place_times(evaluator: Evaluator, group: int) -> dict[int, int]:
+    """Time of a group, with its launches, at each place of whole operators; the baselines know
+    nothing of cutting. The CPU comes first."""
+    return {
+        place: place_time_ps(evaluator, group, place)
+        for place in evaluator.costs.places.uncut
+        if place in evaluator.choices[group]
+    }
 
 
-def unit_times(evaluator: Evaluator, group: int) -> tuple[int, int]:
-    """Time of a group on the CPU and, with its launches, on the NPU."""
+def place_time_ps(evaluator: Evaluator, group: int, place: int) -> int:
+    """Time of a group, with its launches, at one place."""
     cost = evaluator.costs.groups[group]
-    programs = cost.programs or ()
-    return cost.cpu_ps, sum(p.run_ps + evaluator.costs.launch_ps for p in programs)
+    if evaluator.unit_of[place] == ON_HOST:
+        return cost.cpu.run_ps
+    return cost.at[place].busy_ps(evaluator.costs.launch_ps)
 
 
 def partition_tuner(evaluator: Evaluator, pins: Mapping[int, int] | None = None) -> Placement:
@@ -114,7 +134,7 @@ def branches(groups: GroupGraph) -> tuple[tuple[int, ...], ...]:
 class _BranchProgramming:
     def __init__(self, evaluator: Evaluator, pins: Mapping[int, int]) -> None:
         self._evaluator, self._pins = evaluator, pins
-        self._placement = [ON_CPU] * len(evaluator.units)
+        self._placement = [ON_CPU] * len(evaluator.choices)
 
     def run(self) -> Placement:
         for chain in branches(self._evaluator.groups):
@@ -125,26 +145,33 @@ class _BranchProgramming:
         states: dict[int, tuple[int, tuple[int, ...]]] = {}
         for position, group in enumerate(chain):
             following: dict[int, tuple[int, tuple[int, ...]]] = {}
-            for unit in self._units(group):
-                own = unit_times(self._evaluator, group)[int(unit != ON_CPU)]
-                own += self._switches(group, unit, chain[position - 1] if position else None)
+            for place in self._places(group):
+                own = self._time(group, place)
+                own += self._switches(group, place, chain[position - 1] if position else None)
                 if not position:
-                    following[unit] = own, (unit,)
+                    following[place] = own, (place,)
                     continue
                 time, way = min(
-                    (time + self._switch(chain[position - 1], group, before, unit), way)
+                    (time + self._switch(chain[position - 1], group, before, place), way)
                     for before, (time, way) in states.items()
                 )
-                following[unit] = time + own, (*way, unit)
+                following[place] = time + own, (*way, place)
             states = following
-        for group, unit in zip(chain, min(states.values())[1], strict=True):
-            self._placement[group] = unit
+        for group, place in zip(chain, min(states.values())[1], strict=True):
+            self._placement[group] = place
 
-    def _units(self, group: int) -> tuple[int, ...]:
+    def _places(self, group: int) -> tuple[int, ...]:
         pinned = self._pins.get(group)
-        return _whole(self._evaluator.units[group]) if pinned is None else (pinned,)
+        return tuple(place_times(self._evaluator, group)) if pinned is None else (pinned,)
 
-    def _switches(self, group: int, unit: int, inside: int | None) -> int:
+    def _time(self, group: int, place: int) -> int:
+        """Time at the place of whole operators that is next to a place."""
+        places = self._evaluator.costs.places
+        if places[place].unit != ON_HOST and places[place].is_cut:
+            place = places.whole(places[place].unit)
+        return place_time_ps(self._evaluator, group, place)
+
+    def _switches(self, group: int, place: int, inside: int | None) -> int:
         """Conversions of what comes from branches that are placed, or from the caller."""
         total = 0
         for tensor in self._evaluator.groups.groups[group].reads:
@@ -152,15 +179,17 @@ class _BranchProgramming:
             if inside is not None and producer == inside:
                 continue
             before = ON_CPU if producer == OUTSIDE else self._placement[producer]
-            if (before != ON_CPU) != (unit != ON_CPU):
-                total += self._evaluator.conversion_ps(tensor)
+            total += self._border(tensor, before, place)
         return total
 
-    def _switch(self, before: int, group: int, from_unit: int, to_unit: int) -> int:
-        if (from_unit != ON_CPU) == (to_unit != ON_CPU):
-            return 0
+    def _border(self, tensor: int, before: int, place: int) -> int:
+        """Time of a conversion between two places; none where they hold tensors alike."""
+        source, form = (self._evaluator.form_of[at] for at in (before, place))
+        return 0 if source == form else self._evaluator.conversion_ps(tensor, source, form)
+
+    def _switch(self, before: int, group: int, from_place: int, to_place: int) -> int:
         return sum(
-            self._evaluator.conversion_ps(tensor)
+            self._border(tensor, from_place, to_place)
             for tensor in self._evaluator.groups.groups[group].reads
             if self._evaluator.groups.tensors[tensor].producer == before
         )

@@ -10,26 +10,24 @@ from compiler_core.configuration.configuration import Subject
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.partition.baselines import baselines, best_sequential
-from compiler_core.partition.costs import CostTable, build_costs
+from compiler_core.partition.build_costs import build_costs
+from compiler_core.partition.costs import CostTable
 from compiler_core.partition.evaluate import Evaluation, Evaluator
-from compiler_core.partition.groups import GroupGraph, build_groups
+from compiler_core.partition.groups import build_groups
 from compiler_core.partition.optimum import DEFAULT_TIME_LIMIT_S, Optimum, find_optimum
-from compiler_core.partition.placement import ON_CPU, ON_NPU, SLICED, SLICED_WAYS, Placement
 from compiler_core.partition.plan import FREE, Plan
-from compiler_core.partition.programs import Schedules
+from compiler_core.partition.programs import Schedules, planned_arithmetic
 from compiler_core.partition.resolve import (
     ResolvedPlan,
     assignment_of,
     resolve_plan,
-    unit_name,
 )
-from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.assemble import CPU, assemble
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.ir import QuantizedGraph
+from compiler_core.targets.places import ON_CPU, ON_HOST, Place, Placement
 from compiler_core.targets.target import Target
 from compiler_core.units.cpu.cost_table import target_costs
-from compiler_core.units.names import NPU
 
 Progress = Callable[[str], None]
 
@@ -74,7 +72,7 @@ def prepare(
     Raises:
         InputError: The table of measured CPU times that the target names lacks an operator.
     """
-    groups = build_groups(graph, arithmetic_of(target.npu))
+    groups = build_groups(graph, planned_arithmetic(target))
     table: CostTable = build_costs(
         groups,
         target,
@@ -87,28 +85,34 @@ def prepare(
 
 
 def untuned(evaluator: Evaluator) -> Placement:
-    """The placement of a compile without a plan: everything on the NPU that can run there; with
-    several cores, what is faster across them is sliced, where that makes the model faster."""
+    """The placement of a compile without a plan: everything on the first unit that can run it; with
+    several cores, what is faster across them is cut, where that makes the model faster."""
     assignment = default_assignment(evaluator.groups.graph, arithmetic=evaluator.groups.arithmetic)
     whole = tuple(
-        ON_NPU if group.npu_reason is None and assignment[group.name] != CPU else ON_CPU
+        _first_unit(evaluator, group.index) if assignment[group.name] != CPU else ON_CPU
         for group in evaluator.groups.groups
     )
-    if evaluator.costs.cores == 1:
-        return whole
-    sliced = tuple(
-        SLICED if unit == ON_NPU and _slicing_pays(evaluator, group) else unit
-        for group, unit in enumerate(whole)
-    )
-    return min(sliced, whole, key=evaluator.latency_ps)
+    cut = tuple(_cut_if_it_pays(evaluator, group, place) for group, place in enumerate(whole))
+    return whole if cut == whole else min(cut, whole, key=evaluator.latency_ps)
 
 
-def _slicing_pays(evaluator: Evaluator, group: int) -> bool:
+def _first_unit(evaluator: Evaluator, group: int) -> int:
+    """The whole place of the first unit that can run a group."""
+    return next((at for at in evaluator.choices[group] if at != ON_CPU), ON_CPU)
+
+
+def _cut_if_it_pays(evaluator: Evaluator, group: int, place: int) -> int:
+    """The fastest way of cutting on the same unit, if it is faster."""
     cost, launch = evaluator.costs.groups[group], evaluator.costs.launch_ps
-    if cost.sliced is None or not cost.programs:
-        return False
-    alone = sum(program.run_ps + launch for program in cost.programs)
-    return cost.sliced.run_ps + launch * cost.sliced.parts < alone
+    unit, form = evaluator.unit_of[place], evaluator.form_of[place]
+    if unit == ON_HOST or not cost.at[place].programs:
+        return place
+    others = [
+        at
+        for at in evaluator.choices[group]
+        if evaluator.unit_of[at] == unit and evaluator.form_of[at] == form
+    ]
+    return min((place, *others), key=lambda at: cost.at[at].busy_ps(launch))
 
 
 def default_plan(
@@ -120,10 +124,10 @@ def default_plan(
 ) -> dict[str, str]:
     """Unit of every node of a compile without a plan: what a configuration holds."""
     if target.npu_cores <= 1:
-        known = arithmetic_of(target.npu)
+        known = planned_arithmetic(target)
         return default_assignment(graph, cores=target.npu_cores, arithmetic=known)
     evaluator = prepare(graph, target, schedules=schedules, progress=progress)
-    return assignment_of(untuned(evaluator), evaluator.groups)
+    return assignment_of(untuned(evaluator), evaluator.groups, target.places)
 
 
 def find_best(
@@ -136,13 +140,13 @@ def find_best(
 
     Args:
         evaluator: Model and costs.
-        pins: Groups whose unit is given.
+        pins: Groups whose place is given.
         time_limit_s: For the search.
     """
     pinned = dict(pins or {})
     others = baselines(evaluator, pinned)
     others["untuned"] = tuple(
-        pinned.get(group, unit) for group, unit in enumerate(untuned(evaluator))
+        pinned.get(group, place) for group, place in enumerate(untuned(evaluator))
     )
     sequential = best_sequential(evaluator, pinned)
     moved: dict[int, str] = {}
@@ -153,7 +157,7 @@ def find_best(
             starts=(*others.values(), sequential),
             time_limit_s=time_limit_s,
         )
-        reasons = misfits(evaluator.groups, optimum.placement)
+        reasons = misfits(evaluator, optimum.placement)
         fresh = {group: reason for group, reason in reasons.items() if group not in moved}
         if not fresh:
             break
@@ -167,13 +171,21 @@ def find_best(
     )
 
 
-def misfits(groups: GroupGraph, placement: Placement) -> dict[int, str]:
-    """Groups on the NPU that the compiler would leave on the CPU beside these neighbours."""
-    skeleton = assemble(groups.graph, assignment_of(placement, groups), groups.arithmetic)
+def misfits(evaluator: Evaluator, placement: Placement) -> dict[int, str]:
+    """Groups that the compiler would leave on the CPU beside these neighbours, by the layout rules
+    of the unit whose arithmetic they are for."""
+    groups, form = evaluator.groups, evaluator.costs.arithmetic_form
+    inside = {at for at, place in enumerate(placement) if evaluator.form_of[place] == form}
+    views = {name for group in groups.groups for name, _ in group.views}
+    assignment = {
+        node: groups.arithmetic.kind if group in inside or node in views else CPU
+        for node, group in groups.group_of.items()
+    }
+    skeleton = assemble(groups.graph, assignment, groups.arithmetic)
     return {
         groups.group_of[node]: reason
         for node, reason in skeleton.cpu_reasons.items()
-        if placement[groups.group_of[node]] != ON_CPU
+        if groups.group_of[node] in inside
     }
 
 
@@ -201,20 +213,33 @@ def complete(
     """A placement with every free group placed as well as can be.
 
     Raises:
-        InputError: A group is to be sliced that cannot be.
+        InputError: A group cannot run at the place where it is pinned.
     """
-    for group, unit in resolved.pins.items():
-        if unit in SLICED_WAYS and evaluator.costs.groups[group].sliced_as(unit) is None:
-            name = evaluator.groups.groups[group].name
-            other = [unit_name(way) for way in evaluator.costs.groups[group].slices]
-            raise InputError(
-                f"plan: group {name!r} is placed on {unit_name(unit)!r}: it cannot be cut that way "
-                f"across the {evaluator.costs.cores} cores",
-                hint=f"the nearest legal plan: {name} = {(*other, NPU)[0]}",
-            )
-    if len(resolved.pins) == len(evaluator.units):
-        return tuple(resolved.pins[group] for group in range(len(evaluator.units)))
+    places = evaluator.costs.places
+    for group, number in resolved.pins.items():
+        place, at = places[number], evaluator.costs.groups[group].at
+        if place.unit == ON_HOST or number in at:
+            continue
+        name = evaluator.groups.groups[group].name
+        reason = evaluator.costs.groups[group].reasons.get(place.unit)
+        own = [other for other in places.of_unit(place.unit) if other in at]
+        if reason is None and place.is_cut:
+            cores = evaluator.costs.cores_at(number)
+            reason = f"it cannot be cut that way across the {cores} cores"
+            own.sort(key=lambda other: _by_way(places[other]))
+        nearest = places[next(iter(own or at), ON_CPU)].name
+        raise InputError(
+            f"plan: group {name!r} is placed on {place.name!r}: {reason}",
+            hint=f"the nearest legal plan: {name} = {nearest}",
+        )
+    if len(resolved.pins) == len(evaluator.choices):
+        return tuple(resolved.pins[group] for group in range(len(evaluator.choices)))
     return find_best(evaluator, pins=resolved.pins, time_limit_s=time_limit_s).optimum.placement
+
+
+def _by_way(place: Place) -> tuple[bool, bool]:
+    """Ways of cutting along one axis first, then others; whole operators before bound ones."""
+    return not place.is_cut, place.is_cut == place.way.is_searched
 
 
 def planned_assignment(
@@ -231,14 +256,14 @@ def planned_assignment(
     Raises:
         InputError: The plan does not fit the model.
     """
-    groups = build_groups(graph, arithmetic_of(target.npu))
-    resolved = resolve_plan(plan, groups, target.npu_cores)
+    groups = build_groups(graph, planned_arithmetic(target))
+    resolved = resolve_plan(plan, groups, target.places)
     if resolved.order is not None:
         progress("plan: its order counts in plan show and plan check; packages do not hold it")
     if len(resolved.pins) < len(groups.groups):
         named = sum(unit != FREE for unit in plan.units.values())
         progress(f"plan: {named} nodes named, searching the best place for the others")
         evaluator = prepare(graph, target, schedules=schedules)
-        return assignment_of(complete(evaluator, resolved), groups)
+        return assignment_of(complete(evaluator, resolved), groups, target.places)
     placement = tuple(resolved.pins[group] for group in range(len(groups.groups)))
-    return assignment_of(placement, groups)
+    return assignment_of(placement, groups, target.places)

@@ -12,7 +12,7 @@ from compiler_core.partition.costs import CostTable
 from compiler_core.partition.groups import GroupGraph
 
 Conditions = Mapping[int, Mapping[int, frozenset[int]]]
-"""By group and position among its programs: the groups of which one has to be on the NPU."""
+"""By group and position among its programs: the groups of which one has to run in the same form."""
 
 
 def copy_conditions(groups: GroupGraph, costs: CostTable) -> Conditions:
@@ -40,7 +40,9 @@ def copy_conditions(groups: GroupGraph, costs: CostTable) -> Conditions:
             own.add(base)
         for base in own:
             placed.setdefault(base, set()).add(index)
-        for at, program in enumerate(costs.groups[index].programs or ()):
+        # The same copies at every place where the concatenation can run.
+        ways = list(costs.groups[index].at.values())
+        for at, program in enumerate(ways[0].programs if ways else ()):
             if program.name in earlier:
                 found.setdefault(index, {})[at] = earlier[program.name]
     return found

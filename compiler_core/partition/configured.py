@@ -11,7 +11,7 @@ from compiler_core.configuration.configuration import Configuration, Subject
 from compiler_core.errors import InputError
 from compiler_core.partition.best import check_subjects, default_plan, planned_assignment
 from compiler_core.partition.plan import read_plan
-from compiler_core.quantize.arithmetic import arithmetic_of
+from compiler_core.partition.programs import planned_arithmetic
 from compiler_core.quantize.assemble import without_room
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.targets.target import Target
@@ -63,7 +63,7 @@ def with_room(
     """
     if not target.npu_cores:
         return configuration
-    own = arithmetic_of(target.npu)
+    own = planned_arithmetic(target)
     if own == own.general:
         return configuration
     graph = model.graph

@@ -2,13 +2,15 @@
 
 | symbol | meaning |
 |---|---|
-| ``x[g]`` | 1 where group ``g`` runs on the NPU |
+| ``x[g, c]`` | 1 where group ``g`` runs at a place of class ``c`` |
 | ``e[g]`` | when it ends |
-| ``q[t]``, ``d[t]`` | 1 where tensor ``t`` is quantized, dequantized |
-| ``T`` | latency: at least every end, and at least the load of the CPU and of the cores |
+| ``v[t, f]`` | 1 where tensor ``t`` is brought into form ``f`` |
+| ``T`` | latency: at least every end, and at least the load of the CPU and of each unit's cores |
 
-Dependences and conversions are in it; the order of tasks on a unit is not, only their sum. So its
-optimum is a lower bound of every schedule, and its placement a good guess.
+Places of one unit whose tensors have one form are a class: how an operator is cut there counts as
+the least of all ways. A group has one class; that of the CPU, ``1 - sum of x[g, c]``, has no
+variable of its own. Dependences and conversions are in it; the order of jobs on a unit is not, only
+their sum. So its optimum is a lower bound of every schedule, and its placement a good guess.
 
 The formulation is the usual one of scheduling on unrelated machines with set-up costs.
 """
@@ -23,10 +25,11 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
+from compiler_core.partition.costs import ON_CPU_FORM
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.groups import OUTSIDE
 from compiler_core.partition.modules import Module
-from compiler_core.partition.placement import ON_CPU, Placement
+from compiler_core.targets.places import ON_HOST, Placement
 
 _MICROSECOND_PS = 10**6
 _FEASIBLE = (0, 1)
@@ -37,9 +40,9 @@ class Objective(Enum):
     """What is minimized."""
 
     LATENCY = "latency"
-    """End of the last task, units overlapping."""
+    """End of the last job, units overlapping."""
     SUM = "sum"
-    """Sum of all tasks: nothing overlaps."""
+    """Sum of all jobs: nothing overlaps."""
 
 
 @dataclass(frozen=True)
@@ -64,17 +67,29 @@ def solve_module(
     objective: Objective = Objective.LATENCY,
     time_limit_s: float = 10.0,
 ) -> MilpResult:
-    """Solves one module between given units.
+    """Solves one module between given places.
 
     Args:
         evaluator: Costs.
         module: Which groups.
         context: Placement of the groups outside.
-        choices: Units that each group of the module may take.
+        choices: Places that each group of the module may take.
         objective: What is minimized.
         time_limit_s: For HiGHS.
     """
     return _Program(evaluator, module, context, choices, objective).solve(time_limit_s)
+
+
+@dataclass(frozen=True)
+class _Class:
+    """Places of a unit whose tensors have one form."""
+
+    unit: int
+    form: int
+
+
+_Terms = dict[int, float]
+"""Factors by variable."""
 
 
 class _Program:
@@ -92,42 +107,63 @@ class _Program:
         self._binary: list[bool] = []
         self._low: list[float] = []
         self._high: list[float] = []
-        self._rows: list[tuple[dict[int, float], float]] = []
+        self._rows: list[tuple[_Terms, float]] = []
         self._groups = range(module.first, module.stop)
+        self._class_of = [
+            _Class(unit, form)
+            for unit, form in zip(evaluator.unit_of, evaluator.form_of, strict=True)
+        ]
+        self._classes = [c for c in dict.fromkeys(self._class_of) if c.unit != ON_HOST]
+        forms = range(len(evaluator.costs.forms))
+        # The CPU's comes last.
+        self._forms = [form for form in forms if form != ON_CPU_FORM] + [ON_CPU_FORM]
+        self._x: dict[int, dict[_Class, int]] = {}
+        self._end: dict[int, int] = {}
         self._horizon = sum(self._longest(group) for group in self._groups) + 1.0
+
+    def _places(self, group: int, chosen: _Class) -> list[int]:
+        """Places of a class at which a group can run."""
+        at = self._owner.costs.groups[group].at
+        tried = {*self._owner.choices[group], *self._choices.get(group, ())}
+        return [p for p in sorted(tried) if p in at and self._class_of[p] == chosen]
 
     def _longest(self, group: int) -> float:
         cost = self._owner.costs.groups[group]
-        names = {n for part in cost.cpu_parts for _, chain in part.views for n in chain}
+        names = {n for part in cost.cpu.parts for _, chain in part.views for n in chain}
         views = sum(self._owner.costs.view_ps[name] for name in names)
-        longest = (cost.cpu_ps + views) / _MICROSECOND_PS
-        tensors = self._owner.groups.groups[group].reads + self._owner.groups.groups[group].writes
-        conversions = sum(self._owner.most_conversion_ps(tensor) for tensor in tensors)
+        longest = (cost.cpu.run_ps + views) / _MICROSECOND_PS
+        item = self._owner.groups.groups[group]
+        conversions = sum(self._owner.most_conversion_ps(t) for t in item.reads + item.writes)
         launch = self._owner.costs.launch_ps
-        programs = sum(program.run_ps + launch for program in cost.programs or ())
-        longest += max(self._npu_us(group)[0], programs / _MICROSECOND_PS)
+        units = [at.busy_ps(launch) for at in cost.at.values() if not at.is_cut]
+        units += [self._unit_ps(group, chosen)[0] for chosen in self._classes]
+        longest += max(units, default=0) / _MICROSECOND_PS
         return longest + conversions / _MICROSECOND_PS
 
-    def _npu_us(self, group: int) -> tuple[float, float]:
-        """Time of a group on the NPU with its launches, and of the launches alone."""
-        cost = self._owner.costs.groups[group]
-        variants = self._owner.variants(group)
+    def _unit_ps(self, group: int, chosen: _Class) -> tuple[int, int]:
+        """Time of a group on a unit with its launches, and of the launches alone."""
         launch = self._owner.costs.launch_ps
-        sums = [(sum(p.run_ps for p in v) + launch * len(v), launch * len(v)) for v in variants]
-        run, launches = min(sums, default=(0, 0))
-        if cost.sliced is not None:
-            run = min(run, cost.sliced.run_ps + launch * cost.sliced.parts)
-        return run / _MICROSECOND_PS, launches / _MICROSECOND_PS
+        cut, whole = [], []
+        for place in self._places(group, chosen):
+            at = self._owner.costs.groups[group].at[place]
+            if at.is_cut:
+                cut.append(at.busy_ps(launch))
+                continue
+            whole += self._owner.variants(group, place)
+        sums = [(sum(p.run_ps for p in v) + launch * len(v), launch * len(v)) for v in whole]
+        run, launches = min(sums, default=(min(cut, default=0), 0))
+        return min([run, *cut]), launches
 
-    def _load_us(self, group: int) -> float:
-        """Time of all cores together that a group takes at least."""
-        cost, cores = self._owner.costs.groups[group], self._owner.costs.cores
-        launch = self._owner.costs.launch_ps
-        variants = self._owner.variants(group)
-        loads = [sum(p.run_ps + launch for p in variant) for variant in variants]
-        if cost.sliced is not None:
-            loads.append(cores * (cost.sliced.run_ps + cost.sliced.parts * launch))
+    def _load_us(self, group: int, chosen: _Class) -> float:
+        """Time of all cores of a unit together that a group takes at least."""
+        places = self._places(group, chosen)
+        loads = [self._owner.loads(group, place)[1] for place in places]
         return min(loads, default=0) / _MICROSECOND_PS
+
+    def _way_us(self, group: int, chosen: _Class, tensor: int | None = None) -> float:
+        places = self._places(group, chosen)
+        ways = [self._owner.least_way_ps(group, place, tensor) for place in places]
+        return min(ways, default=0) / _MICROSECOND_PS
 
     def _variable(self, low: float, high: float, *, binary: bool = False) -> int:
         self._low.append(low)
@@ -136,98 +172,117 @@ class _Program:
         self._size += 1
         return self._size - 1
 
-    def _at_most(self, terms: dict[int, float], limit: float) -> None:
+    def _at_most(self, terms: _Terms, limit: float) -> None:
         self._rows.append((terms, limit))
 
     def solve(self, time_limit_s: float) -> MilpResult:
-        place = {g: self._place(g) for g in self._groups}
-        end = {g: self._variable(0.0, self._horizon) for g in self._groups}
+        self._x = {group: self._one_hot(group) for group in self._groups}
+        self._end = {g: self._variable(0.0, self._horizon) for g in self._groups}
         makespan = self._variable(0.0, self._horizon)
-        cpu: dict[int, float] = {}
-        npu: dict[int, float] = {}
-        fixed_cpu = 0.0
-        for group in self._groups:
-            on_cpu = self._owner.costs.groups[group].cpu_ps / _MICROSECOND_PS
-            _, launches = self._npu_us(group)
-            fixed_cpu += on_cpu
-            cpu[place[group]] = launches - on_cpu
-            npu[place[group]] = self._load_us(group)
-            way = self._owner.least_way_ps(group) / _MICROSECOND_PS
-            self._at_most({end[group]: -1.0, place[group]: way - on_cpu}, -on_cpu)
-            self._at_most({end[group]: 1.0, makespan: -1.0}, 0.0)
+        for group, x in self._x.items():
+            if len(x) > 1:
+                self._at_most(dict.fromkeys(x.values(), 1.0), 1.0)
+                if all(self._class_of[p].unit != ON_HOST for p in self._choices[group]):
+                    self._at_most(dict.fromkeys(x.values(), -1.0), -1.0)
+        host: _Terms = {}
+        units: dict[int, _Terms] = {chosen.unit: {} for chosen in self._classes}
+        fixed = 0.0
+        for group, x in self._x.items():
+            on_cpu = self._owner.costs.groups[group].cpu.run_ps / _MICROSECOND_PS
+            fixed += on_cpu
+            row: _Terms = {self._end[group]: -1.0}
+            for chosen, variable in x.items():
+                _, launches = self._unit_ps(group, chosen)
+                host[variable] = launches / _MICROSECOND_PS - on_cpu
+                units[chosen.unit][variable] = self._load_us(group, chosen)
+                row[variable] = self._way_us(group, chosen) - on_cpu
+            self._at_most(row, -on_cpu)
+            self._at_most({self._end[group]: 1.0, makespan: -1.0}, 0.0)
         for tensor in range(len(self._owner.groups.tensors)):
-            self._tensor(tensor, place, end, cpu, makespan)
+            self._tensor(tensor, host, makespan)
         if self._objective is Objective.LATENCY:
-            self._at_most({**cpu, makespan: -1.0}, -fixed_cpu)
-            self._at_most({**npu, makespan: -float(self._owner.costs.cores)}, 0.0)
+            self._at_most({**host, makespan: -1.0}, -fixed)
+            for unit, terms in units.items():
+                cores = self._owner.costs.machinery.cores[unit]
+                self._at_most({**terms, makespan: -float(cores)}, 0.0)
         else:
-            total = dict(cpu)
-            for group in self._groups:
-                variable, (on_npu, launches) = place[group], self._npu_us(group)
-                total[variable] = total.get(variable, 0.0) + on_npu - launches
-            self._at_most({**total, makespan: -1.0}, -fixed_cpu)
-        return self._run(place, makespan, time_limit_s)
+            total = dict(host)
+            for group, x in self._x.items():
+                for chosen, variable in x.items():
+                    whole, launches = self._unit_ps(group, chosen)
+                    own = whole / _MICROSECOND_PS - launches / _MICROSECOND_PS
+                    total[variable] = total.get(variable, 0.0) + own
+            self._at_most({**total, makespan: -1.0}, -fixed)
+        return self._run(makespan, time_limit_s)
 
-    def _place(self, group: int) -> int:
-        units = {int(unit != ON_CPU) for unit in self._choices[group]}
-        return self._variable(min(units), max(units), binary=True)
+    def _one_hot(self, group: int) -> dict[_Class, int]:
+        """A variable per class beside the CPU; one that a group may not take is 0."""
+        asked = {self._class_of[place] for place in self._choices[group]}
+        found = {}
+        for chosen in self._classes:
+            low, high = float(asked == {chosen}), float(chosen in asked)
+            found[chosen] = self._variable(low, high, binary=True)
+        return found
 
-    def _tensor(
-        self,
-        tensor: int,
-        place: dict[int, int],
-        end: dict[int, int],
-        cpu: dict[int, float],
-        makespan: int,
-    ) -> None:
+    def _in_form(self, group: int, form: int, sign: float) -> tuple[_Terms, float]:
+        """Whether a group writes or reads in a form, as ``terms + constant``."""
+        if group not in self._x:
+            known = ON_CPU_FORM
+            if group != OUTSIDE:
+                known = self._owner.form_of[self._context[group]]
+            return {}, sign * (known == form)
+        x = self._x[group]
+        if form != ON_CPU_FORM:
+            return {v: sign for chosen, v in x.items() if chosen.form == form}, 0.0
+        away = {v: -sign for chosen, v in x.items() if chosen.form != form}
+        return away, sign
+
+    def _tensor(self, tensor: int, host: _Terms, makespan: int) -> None:
         item = self._owner.groups.tensors[tensor]
         producer = item.producer
-        readers = [reader for reader in item.consumers if reader in place]
-        written_here = producer in place
+        readers = [reader for reader in item.consumers if reader in self._x]
+        written_here = producer in self._x
         if not readers and not (written_here and item.is_output):
             return
-        convert = self._owner.least_conversion_ps(tensor) / _MICROSECOND_PS
-        inward = self._variable(0.0, 1.0)
-        outward = self._variable(0.0, 1.0)
-        cpu[inward] = cpu[outward] = convert
-        known = None
-        if not written_here:
-            known = 0 if producer == OUTSIDE else int(self._context[producer] != ON_CPU)
-
-        def producer_terms(sign: float) -> tuple[dict[int, float], float]:
-            if known is not None:
-                return {}, sign * known
-            return {place[producer]: sign}, 0.0
-
+        least = self._owner.least_conversion_ps
+        times = {form: least(tensor, form) / _MICROSECOND_PS for form in self._forms}
+        brought = {form: self._variable(0.0, 1.0) for form in self._forms}
+        host |= {variable: times[form] for form, variable in brought.items()}
         for reader in readers:
-            terms, constant = producer_terms(-1.0)
-            self._at_most({**terms, place[reader]: 1.0, inward: -1.0}, -constant)
-            terms, constant = producer_terms(1.0)
-            self._at_most({**terms, place[reader]: -1.0, outward: -1.0}, -constant)
-            # From the operator or the program on that reads it.
-            on_cpu = self._owner.costs.groups[reader].cpu_ps_from(tensor) / _MICROSECOND_PS
-            change = self._owner.least_way_ps(reader, tensor) / _MICROSECOND_PS - on_cpu
-            for variable, toward_npu in ((inward, True), (outward, False)):
-                # The reader starts after the conversion that its own unit needs.
-                row = {end[reader]: -1.0, place[reader]: change}
-                limit = -on_cpu
-                if written_here:
-                    row[end[producer]] = 1.0
-                if not toward_npu:
-                    # convert * (outward - x[reader]): nothing to wait for on the NPU.
-                    row[place[reader]] = change - convert
-                    row[variable] = convert
-                else:
-                    # convert * (inward + x[reader] - 1)
-                    row[place[reader]] = change + convert
-                    row[variable] = convert
-                    limit = -on_cpu + convert
-                self._at_most(row, limit)
+            for form, variable in brought.items():  # what the reader wants and nobody has written
+                written, constant = self._in_form(producer, form, -1.0)
+                wanted, more = self._in_form(reader, form, 1.0)
+                terms = _sum(written, wanted) | {variable: -1.0}
+                self._at_most(terms, -constant - more)
+            for form, variable in brought.items():
+                self._wait(tensor, producer, reader, form, variable, times[form])
         if written_here and item.is_output:
-            self._at_most({place[producer]: 1.0, outward: -1.0}, 0.0)
-            self._at_most({end[producer]: 1.0, place[producer]: convert, makespan: -1.0}, 0.0)
+            time = times[ON_CPU_FORM]
+            away, constant = self._in_form(producer, ON_CPU_FORM, -1.0)
+            self._at_most(away | {brought[ON_CPU_FORM]: -1.0}, -1.0 - constant)
+            late = {variable: time * factor for variable, factor in away.items()}
+            row = {self._end[producer]: 1.0, **late, makespan: -1.0}
+            self._at_most(row, -time - time * constant)
 
-    def _run(self, place: dict[int, int], makespan: int, time_limit_s: float) -> MilpResult:
+    def _wait(
+        self, tensor: int, producer: int, reader: int, form: int, variable: int, time: float
+    ) -> None:
+        """The reader ends after the conversion that its form needs, and its own work from the
+        operator or the program on that reads the tensor."""
+        on_cpu = self._owner.costs.groups[reader].cpu.run_ps_from(tensor) / _MICROSECOND_PS
+        row: _Terms = {self._end[reader]: -1.0}
+        for chosen, x in self._x[reader].items():
+            row[x] = self._way_us(reader, chosen, tensor) - on_cpu
+        if producer in self._x:
+            row[self._end[producer]] = 1.0
+        # time * (brought + in that form - 1): nothing to wait for in another form.
+        inside, constant = self._in_form(reader, form, time)
+        for x, factor in inside.items():
+            row[x] += factor
+        row[variable] = time
+        self._at_most(row, -on_cpu + (time - constant))
+
+    def _run(self, makespan: int, time_limit_s: float) -> MilpResult:
         objective = np.zeros(self._size)
         objective[makespan] = 1.0
         data, rows, columns = [], [], []
@@ -251,8 +306,20 @@ class _Program:
         if result.status not in _FEASIBLE or result.x is None:
             return MilpResult(None, bound_ps)
         placement = list(self._context)
-        for group, variable in place.items():
-            on_npu = result.x[variable] > 0.5
-            wanted = [u for u in self._choices[group] if (u != ON_CPU) == on_npu]
+        for group, x in self._x.items():
+            chosen = next((c for c, variable in x.items() if result.x[variable] > 0.5), None)
+            wanted = [
+                p
+                for p in self._choices[group]
+                if (self._class_of[p] == chosen if chosen else self._class_of[p].unit == ON_HOST)
+            ]
             placement[group] = wanted[0] if wanted else self._choices[group][0]
         return MilpResult(tuple(placement), bound_ps)
+
+
+def _sum(*parts: _Terms) -> _Terms:
+    total: _Terms = {}
+    for part in parts:
+        for variable, factor in part.items():
+            total[variable] = total.get(variable, 0.0) + factor
+    return total

@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from compiler_core.partition.groups import OUTSIDE, GroupGraph
-from compiler_core.system.timeline import ALL_CORES, WHOLE_PPM, Resource, Task, ranks
+from compiler_core.system.jobs import ALL_CORES, ON_HOST, WHOLE_PPM, Job, Machinery, ranks
+
+Stretch = tuple[int, int, int]
+"""What has to be over before it, its time, and what has to follow it, in picoseconds."""
 
 
 @dataclass(frozen=True)
@@ -48,61 +51,65 @@ def modules_of(groups: GroupGraph) -> tuple[Module, ...]:
     return tuple(modules)
 
 
-def lower_bound_ps(tasks: Sequence[Task], cores: int) -> int:
-    """What no order of these tasks can beat.
+def lower_bound_ps(jobs: Sequence[Job], machinery: Machinery) -> int:
+    """What no order of these jobs can beat.
 
-    The largest of the longest way through the dependences and, per resource, the one-machine bound
-    with heads and tails.
+    The largest of the longest way through the dependences and, per unit, the one-machine bound with
+    heads and tails.
 
     Source: Carlier, "The one-machine sequencing problem", 1982 (Jackson's preemptive schedule).
     """
-    tails = ranks(tasks)
-    heads = [0] * len(tasks)
-    load = 0
-    cpu: list[tuple[int, int, int]] = []
-    npu: list[tuple[int, int, int]] = []
-    for index, task in enumerate(tasks):
-        head = 0
-        for before in task.after:
-            done = heads[before] + tasks[before].run_ps + tasks[before].overhead_ps
-            head = max(head, done)
-        heads[index] = head
-        tail = tails[index] - task.run_ps - task.overhead_ps
-        if task.resource is Resource.CPU:
-            cpu.append((head, task.run_ps, tail))
-        elif task.resource is Resource.NPU:
-            cpu.append((head, task.overhead_ps, task.run_ps + tail))
-            npu.append((head, task.overhead_ps + task.run_ps, tail))
-            load += npu[-1][1] * (cores if task.core == ALL_CORES else 1)
-    longest = max(tails, default=0)
-    if cores > 1:
-        outside = min((job[0] for job in npu), default=0) + min((j[2] for j in npu), default=0)
-        shared = max(-(-load // cores), _port_load(tasks))
-        return max(longest, one_machine_ps(cpu), shared + outside)
-    return max(longest, one_machine_ps(cpu), one_machine_ps(npu))
+    ways = heads_and_tails(jobs)
+    best = max(
+        (
+            head + job.run_ps + job.overhead_ps + tail
+            for job, (head, tail) in zip(jobs, ways, strict=True)
+        ),
+        default=0,
+    )
+    host: list[Stretch] = []
+    units: dict[int, list[tuple[Job, Stretch]]] = {}
+    for job, (head, tail) in zip(jobs, ways, strict=True):
+        if job.unit == ON_HOST:
+            host.append((head, job.run_ps, tail))
+        elif job.unit >= 0:
+            host.append((head, job.overhead_ps, job.run_ps + tail))
+            stretch = head, job.overhead_ps + job.run_ps, tail
+            units.setdefault(job.unit, []).append((job, stretch))
+    best = max(best, one_machine_ps(host))
+    for unit, own in units.items():
+        stretches = [stretch for _, stretch in own]
+        cores = machinery.cores[unit]
+        if cores == 1:
+            best = max(best, one_machine_ps(stretches))
+            continue
+        outside = min(head for head, _, _ in stretches) + min(tail for _, _, tail in stretches)
+        load = sum(time * (cores if job.core == ALL_CORES else 1) for job, (_, time, _) in own)
+        best = max(best, max(-(-load // cores), _port_load([job for job, _ in own])) + outside)
+    return best
 
 
-def heads_and_tails(tasks: Sequence[Task]) -> list[tuple[int, int]]:
-    """Per task the longest way from the start to its beginning, and from its end to the end."""
-    tails = ranks(tasks)
-    heads = [0] * len(tasks)
-    for index, task in enumerate(tasks):
-        for before in task.after:
-            done = heads[before] + tasks[before].run_ps + tasks[before].overhead_ps
+def heads_and_tails(jobs: Sequence[Job]) -> list[tuple[int, int]]:
+    """Per job the longest way from the start to its beginning, and from its end to the end."""
+    tails = ranks(jobs)
+    heads = [0] * len(jobs)
+    for index, job in enumerate(jobs):
+        for before in job.after:
+            done = heads[before] + jobs[before].run_ps + jobs[before].overhead_ps
             heads[index] = max(heads[index], done)
-        tails[index] -= task.run_ps + task.overhead_ps
+        tails[index] -= job.run_ps + job.overhead_ps
     return list(zip(heads, tails, strict=True))
 
 
-def _port_load(tasks: Sequence[Task]) -> int:
-    """Time that the busier channel of the port needs for all programs."""
-    reads = sum(task.run_ps * task.read_ppm for task in tasks)
-    return max(reads, sum(task.run_ps * task.write_ppm for task in tasks)) // WHOLE_PPM
+def _port_load(jobs: Sequence[Job]) -> int:
+    """Time that the busier channel of the memory needs for all programs."""
+    reads = sum(job.run_ps * job.read_ppm for job in jobs)
+    return max(reads, sum(job.run_ps * job.write_ppm for job in jobs)) // WHOLE_PPM
 
 
-def one_machine_ps(jobs: Sequence[tuple[int, int, int]]) -> int:
-    """Least makespan of ``(head, time, tail)`` jobs on one machine that may interrupt them."""
-    waiting = sorted(jobs, reverse=True)
+def one_machine_ps(stretches: Sequence[Stretch]) -> int:
+    """Least makespan of ``(head, time, tail)`` stretches on one machine that may interrupt them."""
+    waiting = sorted(stretches, reverse=True)
     ready: list[tuple[int, int]] = []  # (tail, time left), a handful at most
     now = best = 0
     while waiting or ready:

@@ -1,8 +1,8 @@
 """The best placement of a cost table, with a proof of how far it is from the best there can be.
 
 1. The model is cut into modules (:mod:`compiler_core.partition.modules`).
-2. Per module and per unit of its first and last neighbour, all placements are tried: a lower bound
-   over every order of the tasks first, the simulator where the bound leaves hope. A module with too
+2. Per module and per place of its first and last neighbour, all placements are tried: a lower bound
+   over every order of the jobs first, the simulator where the bound leaves hope. A module with too
    many placements goes to the mixed-integer program, then to a local search.
 3. Dynamic programming over the modules puts them together; done with the bounds instead, it gives a
    bound of the whole.
@@ -21,9 +21,10 @@ from time import monotonic
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.milp import Objective, solve_module
 from compiler_core.partition.modules import Module, lower_bound_ps, modules_of
-from compiler_core.partition.placement import ON_CPU, SLICED, Placement
 from compiler_core.partition.port_bound import late_or_early_bound_ps
-from compiler_core.system.timeline import ranks, simulate
+from compiler_core.system.jobs import ranks
+from compiler_core.system.timeline import simulate
+from compiler_core.targets.places import ON_CPU, ON_HOST, Placement
 
 MAX_ENUMERATED = 1 << 12
 """Placements of a module that are tried one by one."""
@@ -36,7 +37,7 @@ class Optimum:
     """The best placement found.
 
     Attributes:
-        placement: One number per group.
+        placement: Number of a place for each group.
         latency_ps: By the system simulator.
         bound_ps: No placement and no order takes less.
         modules: How many parts the model was cut into.
@@ -71,9 +72,9 @@ def find_optimum(
 
     Args:
         evaluator: Costs.
-        pins: Groups whose unit is given.
+        pins: Groups whose place is given.
         starts: Placements that the result is never worse than.
-        objective: Latency with overlap, or the sum of all tasks without (then ``latency_ps`` and
+        objective: Latency with overlap, or the sum of all jobs without (then ``latency_ps`` and
             ``bound_ps`` are sums, too).
         time_limit_s: For what is not enumerated.
     """
@@ -104,8 +105,8 @@ class _Search:
         self._began = monotonic()
         self._deadline = self._began + time_limit_s
         self._choices: list[tuple[int, ...]] = [
-            (pins[group],) if group in pins else tuple(units)
-            for group, units in enumerate(evaluator.units)
+            (pins[group],) if group in pins else tuple(places)
+            for group, places in enumerate(evaluator.choices)
         ]
         self._enumerated = self._evaluations = 0
 
@@ -121,7 +122,7 @@ class _Search:
         best = self._chain(shares)[1]
         time = self._value(best)
         for start in starts:
-            if all(unit in allowed for unit, allowed in zip(start, self._choices, strict=True)):
+            if all(place in allowed for place, allowed in zip(start, self._choices, strict=True)):
                 found = self._value(start)
                 if found < time:
                     time, best = found, start
@@ -147,14 +148,15 @@ class _Search:
         return self._evaluator.latency_ps(placement)
 
     def _module(self, module: Module, entering: Sequence[int], large: int) -> _Shares:
-        """The best share for each unit before the module and each unit at its end."""
+        """The best share for each place before the module and each place at its end."""
         shares: _Shares = {}
+        form_of = self._evaluator.form_of
         leaving = self._choices[module.stop - 1]
         enumerable = self._size(module) <= MAX_ENUMERATED
         self._enumerated += enumerable
         for before, end in product(entering, leaving):
-            same = next((u for u in entering if (u != ON_CPU) == (before != ON_CPU)), before)
-            if (same, end) in shares:  # which core wrote a tensor makes no difference
+            same = next((p for p in entering if form_of[p] == form_of[before]), before)
+            if (same, end) in shares:  # who wrote a tensor makes no difference
                 shares[before, end] = shares[same, end]
             elif enumerable:
                 shares[before, end] = self._enumerate(module, before, end)
@@ -174,7 +176,7 @@ class _Search:
         choices = {g: self._ordered(g) for g in range(module.first, module.stop)}
         choices[module.stop - 1] = (end,)
         placement = self._context(module, before)
-        placement[module.first : module.stop] = [units[0] for units in choices.values()]
+        placement[module.first : module.stop] = [places[0] for places in choices.values()]
         best = self._descend(tuple(placement), module, choices, self._deadline)
         bound = best[0]
         for candidate in self._hopeful(placement, module, choices, best[0]):
@@ -185,9 +187,9 @@ class _Search:
         return _Share(best[0], min(bound, best[0]), best[1][module.first : module.stop])
 
     def _ordered(self, group: int) -> tuple[int, ...]:
-        """Units of a group, the one that asks least of everything first."""
+        """Places of a group, the one that asks least of everything first."""
         loads = self._evaluator.loads
-        return tuple(sorted(self._choices[group], key=lambda unit: sum(loads(group, unit))))
+        return tuple(sorted(self._choices[group], key=lambda place: sum(loads(group, place))))
 
     def _hopeful(
         self,
@@ -196,43 +198,60 @@ class _Search:
         choices: Mapping[int, Sequence[int]],
         limit: int,
     ) -> Iterator[Placement]:
-        """Placements of a module but for those whose load on one resource alone reaches ``limit``:
+        """Placements of a module but for those whose load on one unit alone reaches ``limit``:
         their times are no better, so neither are their bounds worth anything."""
-        cores, loads = self._evaluator.costs.cores, self._evaluator.loads
-        placement = list(start)
+        cores = self._evaluator.costs.machinery.cores
+        asked = {g: [self._asked(g, place) for place in choices[g]] for g in choices}
+        placement, loads = list(start), [0] * len(cores)
 
-        def walk(group: int, cpu: int, npu: int) -> Iterator[Placement]:
-            total = cpu + npu if self._objective is Objective.SUM else max(cpu, -(-npu // cores))
+        def walk(group: int, cpu: int) -> Iterator[Placement]:
+            if self._objective is Objective.SUM:
+                total = cpu
+            else:
+                busiest = max(-(-load // own) for load, own in zip(loads, cores, strict=True))
+                total = max(cpu, busiest)
             if total > limit:
                 return
             if group == module.stop:
                 yield tuple(placement)
                 return
-            for unit in choices[group]:
-                placement[group] = unit
-                on_cpu, on_npu = loads(group, unit)
-                if self._objective is Objective.SUM and on_npu:
-                    on_cpu, on_npu = 0, on_npu // (cores if unit == SLICED else 1)
-                yield from walk(group + 1, cpu + on_cpu, npu + on_npu)
+            for place, (on_cpu, unit, on_unit) in zip(choices[group], asked[group], strict=True):
+                placement[group] = place
+                loads[unit] += on_unit
+                yield from walk(group + 1, cpu + on_cpu)
+                loads[unit] -= on_unit
 
-        yield from walk(module.first, 0, 0)
+        yield from walk(module.first, 0)
+
+    def _asked(self, group: int, place: int) -> tuple[int, int, int]:
+        """What a group asks of the CPU, and of which unit it asks what; where the sum of all jobs
+        counts, all of that in the first."""
+        on_cpu, on_unit = self._evaluator.loads(group, place)
+        unit = self._evaluator.unit_of[place]
+        if unit == ON_HOST:
+            return on_cpu, 0, 0
+        if self._objective is Objective.SUM:
+            is_cut = self._evaluator.costs.places[place].is_cut
+            cores = self._evaluator.costs.cores_at(place) if is_cut else 1
+            return on_unit // cores, 0, 0
+        return on_cpu, unit, on_unit
 
     def _part(
         self, placement: Placement, module: Module, best: int | None
     ) -> tuple[int | None, int]:
         """Time of a module, ``None`` where its bound shows that it cannot beat ``best``; bound."""
         self._evaluations += 1
-        tasks = self._evaluator.tasks(placement, module.first, module.stop)
+        jobs = self._evaluator.jobs(placement, module.first, module.stop)
         if self._objective is Objective.SUM:
-            total = sum(task.run_ps + task.overhead_ps for task in tasks)
+            total = sum(job.run_ps + job.overhead_ps for job in jobs)
             return total, total
-        cores = self._evaluator.costs.cores
-        bound = lower_bound_ps(tasks, cores)
-        if cores > 1 and (best is None or bound < best):
-            bound = max(bound, late_or_early_bound_ps(tasks, cores))
+        machinery = self._evaluator.costs.machinery
+        bound = lower_bound_ps(jobs, machinery)
+        if max(machinery.cores) > 1 and (best is None or bound < best):
+            bound = max(bound, late_or_early_bound_ps(jobs, machinery))
         if best is not None and bound >= best:
             return None, bound
-        return simulate(tasks, ranks(tasks), cores).latency_ps, bound
+        return simulate(jobs, ranks(jobs), machinery).latency_ps, bound
 
     def _solve(self, module: Module, before: int, end: int, limit_s: float) -> _Share:
         context = self._context(module, before)
@@ -306,10 +325,10 @@ class _Search:
 
 
 def _neighbours(placement: Placement, choices: Mapping[int, Sequence[int]]) -> Iterator[Placement]:
-    for group, units in choices.items():
-        for unit in units:
-            if unit != placement[group]:
-                yield (*placement[:group], unit, *placement[group + 1 :])
+    for group, places in choices.items():
+        for place in places:
+            if place != placement[group]:
+                yield (*placement[:group], place, *placement[group + 1 :])
 
 
 def _by_bound(shares: _Shares) -> _Shares:

@@ -13,9 +13,8 @@ from __future__ import annotations
 from compiler_core.files.xml_text import xml_text
 from compiler_core.partition.evaluate import Evaluation, Evaluator
 from compiler_core.partition.groups import OUTSIDE
-from compiler_core.partition.placement import ON_CPU
-from compiler_core.partition.resolve import unit_name
-from compiler_core.system.timeline import PICOSECONDS
+from compiler_core.system.jobs import PICOSECONDS, JobKind
+from compiler_core.units.names import CPU
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 168, 40, 24, 34, 24
 _SHOULDER = 50
@@ -25,9 +24,14 @@ _STYLE = """
   text { font: 11px sans-serif; fill: #222 } .small { font-size: 9.5px; fill: #555 }
   .group { stroke: #444; stroke-width: 1 } .critical { stroke: #c0392b; stroke-width: 2.5 }
   .cpu { fill: #dfe6ee } .npu { fill: #d6ecd2 }
+  .unit1 { fill: #f6e3c5 } .unit2 { fill: #e6d9ef } .unit3 { fill: #f5d5d5 }
   path { fill: none; stroke: #888; stroke-width: 1.2 }
   path.border { stroke: #d35400; stroke-width: 2; stroke-dasharray: 5 3 }
 """
+
+
+_UNIT_CLASSES = ("npu", "unit1", "unit2", "unit3", CPU)
+"""Colours by index of the unit; further ones have the last one's, the CPU's stands at -1."""
 
 
 def draw(evaluator: Evaluator, evaluation: Evaluation, title: str) -> str:
@@ -48,12 +52,13 @@ class _Picture:
         )
         self._times: dict[int, int] = {}
         self._critical: set[int] = set()
-        for index, task in enumerate(evaluation.tasks):
-            if task.kind.name in ("OPERATOR", "PROGRAM"):
-                spent = task.run_ps + task.overhead_ps
-                self._times[task.subject] = self._times.get(task.subject, 0) + spent
-                if index in set(evaluation.timeline.critical_path()):
-                    self._critical.add(task.subject)
+        path = set(evaluation.timeline.critical_path())
+        for index, job in enumerate(evaluation.jobs):
+            if job.kind in (JobKind.OPERATOR, JobKind.PROGRAM):
+                spent = job.run_ps + job.overhead_ps
+                self._times[job.subject] = self._times.get(job.subject, 0) + spent
+                if index in path:
+                    self._critical.add(job.subject)
         self._layers = self._ordered(self._by_depth())
         self._place: dict[int, tuple[float, float]] = {}
         widest = max((len(layer) for layer in self._layers), default=1)
@@ -66,7 +71,7 @@ class _Picture:
                 self._place[group] = x, 2 * _MARGIN + depth * (_HEIGHT + _GAP_Y)
 
     def _by_depth(self) -> list[list[int]]:
-        depth = [0] * len(self._evaluator.units)
+        depth = [0] * len(self._evaluator.choices)
         for before, after in self._edges:  # sorted, and groups are topologically sorted
             depth[after] = max(depth[after], depth[before] + 1)
         layers: list[list[int]] = [[] for _ in range(max(depth, default=-1) + 1)]
@@ -101,12 +106,13 @@ class _Picture:
             f'<text x="{_MARGIN}" y="{_MARGIN}">{xml_text(title)}</text>',
         ]
         lines += [self._edge(before, after) for before, after in self._edges]
-        lines += [self._box(group) for group in range(len(self._evaluator.units))]
+        lines += [self._box(group) for group in range(len(self._evaluator.choices))]
         return "\n".join([*lines, "</svg>"]) + "\n"
 
     def _edge(self, before: int, after: int) -> str:
         placement = self._evaluation.placement
-        border = (placement[before] == ON_CPU) != (placement[after] == ON_CPU)
+        form_of = self._evaluator.form_of
+        border = form_of[placement[before]] != form_of[placement[after]]
         x0, y0 = self._place[before]
         x1, y1 = self._place[after]
         x0, y0, x1 = x0 + _WIDTH / 2, y0 + _HEIGHT, x1 + _WIDTH / 2
@@ -136,9 +142,9 @@ class _Picture:
 
     def _box(self, group: int) -> str:
         item = self._evaluator.groups.groups[group]
-        unit = unit_name(self._evaluation.placement[group])
+        place = self._evaluator.costs.places[self._evaluation.placement[group]]
         x, y = self._place[group]
-        kind = "cpu" if self._evaluation.placement[group] == ON_CPU else "npu"
+        kind = _UNIT_CLASSES[min(place.unit, len(_UNIT_CLASSES) - 2)]
         line = "critical" if group in self._critical else ""
         name = item.name if len(item.name) <= _NAME_LENGTH else f"…{item.name[1 - _NAME_LENGTH :]}"
         time = self._times.get(group, 0) / PICOSECONDS * 1e3
@@ -147,7 +153,8 @@ class _Picture:
             f'<rect class="group {kind} {line}" x="{x:g}" y="{y:g}" width="{_WIDTH}" '
             f'height="{_HEIGHT}" rx="5"/>'
             f'<text x="{x + 8:g}" y="{y + 16:g}">{xml_text(f"{item.operator} {name}")}</text>'
-            f'<text class="small" x="{x + 8:g}" y="{y + 31:g}">{unit} · {time:.3f} ms</text></g>'
+            f'<text class="small" x="{x + 8:g}" y="{y + 31:g}">{place.name} · {time:.3f} ms</text>'
+            "</g>"
         )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.optimize import linprog
 
 from compiler_core.partition.modules import heads_and_tails
-from compiler_core.system.timeline import ALL_CORES, WHOLE_PPM, Resource, Task
+from compiler_core.system.jobs import ALL_CORES, WHOLE_PPM, Job, Machinery
 
 _MOST_PROGRAMS = 10
 _TOLERANCE = 5e-6
@@ -28,52 +28,51 @@ _Demand = tuple[int, int, int]
 _Pairs = frozenset[tuple[int, int]]
 
 
-def late_or_early_bound_ps(tasks: Sequence[Task], cores: int) -> int:
-    """The largest of ``head + cores' time + tail`` over the programs that cannot begin before some
-    head, and over those that something of some length has to follow.
+def late_or_early_bound_ps(jobs: Sequence[Job], machinery: Machinery) -> int:
+    """The largest of ``head + cores' time + tail`` over the programs of a unit of several cores
+    that cannot begin before some head, and over those that something of some length has to follow.
 
     Args:
-        tasks: Of a module.
-        cores: At least 2.
+        jobs: Of a module.
+        machinery: Units; those of one core count for nothing.
 
     Source: the one-machine bound of Carlier, 1982, with the linear program as the machine.
     """
-    ways = heads_and_tails(tasks)
-    before = _ancestors(tasks)
-    own = [index for index, task in enumerate(tasks) if task.resource is Resource.NPU]
+    ways = heads_and_tails(jobs)
+    before = _ancestors(jobs)
     best = 0
-    for side in (0, 1):
-        for least in sorted({ways[index][side] for index in own}):
-            chosen = [index for index in own if ways[index][side] >= least]
-            other = min(ways[index][1 - side] for index in chosen)
-            best = max(best, least + _cores_ps(tasks, chosen, before, cores) + other)
+    for unit, cores in enumerate(machinery.cores):
+        own = [index for index, job in enumerate(jobs) if job.unit == unit] if cores > 1 else []
+        for side in (0, 1):
+            for least in sorted({ways[index][side] for index in own}):
+                chosen = [index for index in own if ways[index][side] >= least]
+                other = min(ways[index][1 - side] for index in chosen)
+                best = max(best, least + _cores_ps(jobs, chosen, before, cores) + other)
     return best
 
 
-def _ancestors(tasks: Sequence[Task]) -> list[int]:
-    """What has to be over before each task begins, as a bit per task."""
+def _ancestors(jobs: Sequence[Job]) -> list[int]:
+    """What has to be over before each job begins, as a bit per job."""
     found: list[int] = []
-    for task in tasks:
+    for job in jobs:
         mask = 0
-        for source in task.after:
+        for source in job.after:
             mask |= found[source] | 1 << source
         found.append(mask)
     return found
 
 
-def _cores_ps(
-    tasks: Sequence[Task], chosen: Sequence[int], before: Sequence[int], cores: int
-) -> int:
+def _cores_ps(jobs: Sequence[Job], chosen: Sequence[int], before: Sequence[int], cores: int) -> int:
     """Least time in which the cores get through the chosen programs."""
     alone = overhead = 0
     together: list[int] = []
     for index in chosen:
-        task = tasks[index]
-        if task.core == ALL_CORES:
-            alone += task.run_ps + task.overhead_ps
+        job = jobs[index]
+        if job.core == ALL_CORES:
+            alone += job.run_ps + job.overhead_ps
         else:
             together.append(index)
-            overhead += task.overhead_ps
+            overhead += job.overhead_ps
     if not together:
         return alone
     apart = frozenset(
@@ -82,7 +81,7 @@ def _cores_ps(
         if before[together[other]] >> together[one] & 1
     )
     demands = tuple(
-        (tasks[index].run_ps, tasks[index].read_ppm, tasks[index].write_ppm) for index in together
+        (jobs[index].run_ps, jobs[index].read_ppm, jobs[index].write_ppm) for index in together
     )
     return alone + _together_ps(demands, apart, overhead, cores)
 

@@ -14,33 +14,9 @@ from compiler_core.configuration.configuration import Subject
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
 from compiler_core.partition.groups import OUTSIDE, Group, GroupGraph
-from compiler_core.partition.placement import (
-    ON_CORE,
-    ON_CPU,
-    ON_NPU,
-    SLICED,
-    SLICED_CHANNELS,
-    SLICED_ROWS,
-    Placement,
-)
 from compiler_core.partition.plan import FREE, Plan
-from compiler_core.units.names import (
-    ACROSS,
-    BY_CHANNELS,
-    BY_ROWS,
-    CPU,
-    NPU,
-    units_of_target,
-)
-
-_NUMBERS = {
-    CPU: ON_CPU,
-    NPU: ON_NPU,
-    ACROSS: SLICED,
-    BY_CHANNELS: SLICED_CHANNELS,
-    BY_ROWS: SLICED_ROWS,
-}
-_NAMES = {number: unit for unit, number in _NUMBERS.items()}
+from compiler_core.targets.places import Placement, Places
+from compiler_core.units.names import CPU
 
 _SHOWN = 3
 
@@ -94,7 +70,7 @@ class ResolvedPlan:
     """A legal plan against a model.
 
     Attributes:
-        pins: Unit of each group that the plan places; the rest is free.
+        pins: Number of the place of each group that the plan places; the rest is free.
         order: Groups by priority, or ``None``.
     """
 
@@ -102,25 +78,20 @@ class ResolvedPlan:
     order: tuple[int, ...] | None
 
 
-def unit_number(unit: str) -> int:
-    """A unit's number in placements."""
-    return _NUMBERS[unit] if unit in _NUMBERS else ON_CORE + int(unit.removeprefix(NPU))
-
-
-def unit_name(number: int) -> str:
-    """A unit's name in plans."""
-    return _NAMES.get(number) or f"{NPU}{number - ON_CORE}"
-
-
-def resolve_plan(plan: Plan, groups: GroupGraph, cores: int = 1) -> ResolvedPlan:
+def resolve_plan(plan: Plan, groups: GroupGraph, places: Places) -> ResolvedPlan:
     """Checks a plan against a model.
+
+    Args:
+        plan: The plan.
+        groups: The model.
+        places: Of the target.
 
     Raises:
         InputError: It names an unknown node or unit, contradicts itself, or its order or segments
             need something before it is there.
         IllegalPlanError: A group cannot run where it is placed, or a fused group is split.
     """
-    allowed = (*units_of_target(cores), FREE)
+    allowed = (*places.names, FREE)
     asked = _asked(plan, groups, allowed)
     problems: list[Problem] = []
     pins: dict[int, int] = {}
@@ -133,7 +104,7 @@ def resolve_plan(plan: Plan, groups: GroupGraph, cores: int = 1) -> ResolvedPlan
         if problem is not None:
             problems.append(problem)
         elif found and found[0] != FREE:
-            pins[group.index] = unit_number(found[0])
+            pins[group.index] = places.numbers[found[0]]
     if problems:
         raise IllegalPlanError(tuple(problems), _nearest(plan, groups, problems), groups)
     _check_segments(plan, groups)
@@ -285,26 +256,30 @@ def _order(plan: Plan, groups: GroupGraph) -> tuple[int, ...] | None:
     return tuple(order)
 
 
-def assignment_of(placement: Placement, groups: GroupGraph) -> dict[str, str]:
-    """Unit of every node: what quantization and the compile take.
+def assignment_of(placement: Placement, groups: GroupGraph, places: Places) -> dict[str, str]:
+    """Place of every node by name: what quantization and the compile take.
 
-    Views say ``vta`` and may follow the NPU: whether one runs as code is up to its neighbours.
+    Views say the first unit and may follow the others: whether one runs as code is up to its
+    neighbours.
     """
     assignment = {}
+    anywhere = places[places.whole(places.units[0])].name
     for group in groups.groups:
         views = {name for name, _ in group.views}
         for node in group.nodes:
-            assignment[node] = NPU if node in views else unit_name(placement[group.index])
+            name = places[placement[group.index]].name
+            assignment[node] = anywhere if node in views else name
     return assignment
 
 
 def plan_of(
     placement: Placement,
     groups: GroupGraph,
+    places: Places,
     *,
     model: Subject | None = None,
     target: Subject | None = None,
 ) -> Plan:
     """A complete plan, one line per group."""
-    units = {group.name: unit_name(placement[group.index]) for group in groups.groups}
+    units = {group.name: places[placement[group.index]].name for group in groups.groups}
     return Plan(units, model=model or Subject(), target=target or Subject())

@@ -27,18 +27,19 @@ from itertools import product
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
-from compiler_core.partition.costs import build_costs, quantized_stand_in
+from compiler_core.partition.build_costs import build_costs, quantized_stand_in
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.groups import GroupGraph, build_groups
-from compiler_core.partition.programs import LANES, Program, ProgramCosts
+from compiler_core.partition.programs import ProgramCosts
 from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.ir import IntegerConv, IntegerSegment
-from compiler_core.targets.target import Target
+from compiler_core.targets.target import Target, Unit
 from compiler_core.tensor.from_integer import DIRECT_RESIDUAL_BITS, FAR_RESIDUAL_BITS
 from compiler_core.tensor.workload import ConvWorkload, Epilogue, Workload
 from compiler_core.units.cpu.cost_table import target_costs
+from compiler_core.units.launches import Launch
 from compiler_core.units.vta.link.segment import Layer
-from compiler_core.units.vta.machine.hardware import VtaCore
+from compiler_core.units.vta.ways import LANES
 
 _BOTH = (False, True)
 _BIAS_BITS = (0, 17)
@@ -59,7 +60,7 @@ def least_costs(graph: Graph, target: Target, *, usual: bool = False) -> Evaluat
     if target.npu_cores != 1:
         raise InputError(f"target {target.name!r}: bounds of schemes are for one NPU core")
     groups = build_groups(graph, arithmetic_of(target.npu))
-    programs = _LeastPrograms(target.npu, convolutions(groups) if usual else {})
+    programs = _LeastPrograms(target.units[0], convolutions(groups) if usual else {})
     table = build_costs(groups, target, target_costs(target, graph), programs=programs)
     return Evaluator(groups, table)
 
@@ -131,11 +132,11 @@ class _LeastPrograms(ProgramCosts):
     """Measures a workload as the least of its variants; ``clamped`` by name of the operators of
     which that is known."""
 
-    def __init__(self, core: VtaCore, clamped: Mapping[str, bool]) -> None:
-        super().__init__(core, {})
+    def __init__(self, unit: Unit, clamped: Mapping[str, bool]) -> None:
+        super().__init__(unit, {})
         self._clamped = clamped
 
-    def program(self, name: str, workload: Workload) -> Program:
+    def program(self, name: str, workload: Workload) -> Launch:
         several = variants(workload, clamped=self._clamped.get(name))
         found = [super(_LeastPrograms, self).program(name, one) for one in several]
         least = min(found, key=lambda program: program.cycles)

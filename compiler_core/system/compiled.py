@@ -7,24 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from compiler_core.executable.report import LayerReport
-from compiler_core.system.places import Places
-from compiler_core.system.steps import Step
-from compiler_core.system.timeline import (
-    ALL_CORES,
-    ANY_CORE,
+from compiler_core.system.jobs import (
     PICOSECONDS,
     WHOLE_PPM,
-    Resource,
-    Task,
-    TaskKind,
-    Timeline,
+    Job,
+    JobKind,
+    Machinery,
     picoseconds,
     ranks,
-    simulate,
 )
+from compiler_core.system.positions import Positions
+from compiler_core.system.steps import Step
+from compiler_core.system.timeline import Timeline, simulate
+from compiler_core.targets.places import ON_HOST
 from compiler_core.targets.target import Target
 from compiler_core.units.facets.programs import LaunchCost
-from compiler_core.units.names import SLICED_UNITS, core_of
 
 _PICOSECONDS_PER_MILLISECOND = 10**9
 
@@ -34,11 +31,11 @@ class CompiledTimeline:
     """A compiled model, simulated.
 
     Attributes:
-        tasks: One per layer of the report, in its order; ``subject`` is the layer's number.
+        jobs: One per layer of the report, in its order; ``subject`` is the layer's number.
         timeline: When each ran.
     """
 
-    tasks: tuple[Task, ...]
+    jobs: tuple[Job, ...]
     timeline: Timeline
 
     @property
@@ -52,7 +49,7 @@ def compiled_timeline(
     layers: Sequence[LayerReport],
     launches: Sequence[LaunchCost],
     units: Sequence[str],
-    places: Places,
+    positions: Positions,
     target: Target,
 ) -> CompiledTimeline:
     """Simulates one run.
@@ -62,33 +59,49 @@ def compiled_timeline(
         layers: What each step costs, in the same order.
         launches: Timing of the programs, in the order of their steps.
         units: Where each of them runs.
-        places: Where the steps stand in the model.
+        positions: Where the steps stand in the model.
         target: The machine.
     """
     timings = iter(zip(launches, units, strict=True))
     overhead = round(target.launch_overhead_s * PICOSECONDS)
-    tasks = []
+    machinery, places = Machinery.of(target), target.places
+    host = 1 << machinery.host_memory
+    jobs = []
     for number, (step, layer) in enumerate(zip(steps, layers, strict=True)):
-        if step.kind is not TaskKind.PROGRAM:
+        position = step.position(positions)
+        if step.kind is not JobKind.PROGRAM:
             run = picoseconds(layer.latency_ms)
-            place = step.place(places)
-            tasks.append(Task(number, step.kind, Resource.CPU, run, 0, step.after, place=place))
+            memories = host
+            if step.kind is not JobKind.OPERATOR:
+                memories |= 1 << machinery.memory[0]
+            jobs.append(
+                Job(
+                    number,
+                    step.kind,
+                    ON_HOST,
+                    run,
+                    0,
+                    step.after,
+                    position=position,
+                    memories=memories,
+                )
+            )
             continue
-        timing, unit = next(timings)
-        named = core_of(unit)
-        core = ANY_CORE if named is None else named
-        tasks.append(
-            Task(
+        timing, name = next(timings)
+        place = places[places.numbers[name]]
+        jobs.append(
+            Job(
                 number,
                 step.kind,
-                Resource.NPU,
-                round(timing.cycles * PICOSECONDS / target.npu.clock_hz),
+                place.unit,
+                round(timing.cycles * PICOSECONDS / target.units[place.unit].machine.clock_hz),
                 overhead * len(timing.cores),
                 step.after,
-                ALL_CORES if unit in SLICED_UNITS else core,
+                place.way.core,
                 min(WHOLE_PPM, timing.read_cycles * WHOLE_PPM // timing.cycles),
                 min(WHOLE_PPM, timing.write_cycles * WHOLE_PPM // timing.cycles),
-                step.place(places),
+                position,
+                1 << machinery.memory[place.unit],
             )
         )
-    return CompiledTimeline(tuple(tasks), simulate(tasks, ranks(tasks), target.npu_cores))
+    return CompiledTimeline(tuple(jobs), simulate(jobs, ranks(jobs), machinery))

@@ -15,8 +15,8 @@ from compiler_core.quantize.ir import (
     IntegerSegment,
     QuantizedGraph,
 )
-from compiler_core.system.places import Places
-from compiler_core.system.timeline import TaskKind
+from compiler_core.system.jobs import JobKind
+from compiler_core.system.positions import Positions
 from compiler_core.units.facets.programs import UnitLayer, UnitLayers
 
 
@@ -34,17 +34,17 @@ class Step:
 
     segment: str
     name: str
-    kind: TaskKind
+    kind: JobKind
     after: tuple[int, ...]
     layer: UnitLayer | None = None
 
-    def place(self, places: Places) -> int:
+    def position(self, positions: Positions) -> int:
         """Where it stands in the model."""
         if self.layer is not None:
-            return places.of_launch(self.layer.operator.output, self.layer.operator.sources)
-        if self.kind is TaskKind.OPERATOR:
-            return places.of_node(self.name)
-        return places.of_values(self.name)
+            return positions.of_launch(self.layer.operator.output, self.layer.operator.sources)
+        if self.kind is JobKind.OPERATOR:
+            return positions.of_node(self.name)
+        return positions.of_values(self.name)
 
 
 def model_steps(quantized: QuantizedGraph, layers: Sequence[UnitLayers]) -> tuple[Step, ...]:
@@ -75,7 +75,7 @@ class _Steps:
                 for node in part.graph.nodes:
                     after = self._known(self._floats, reads(node))
                     self._floats |= dict.fromkeys(node.outputs, self._count)
-                    yield self._step(part.name, node.name, TaskKind.OPERATOR, after)
+                    yield self._step(part.name, node.name, JobKind.OPERATOR, after)
                 continue
             yield from self._integer_segment(part)
 
@@ -85,25 +85,25 @@ class _Steps:
         for name in self._entering[part.name]:
             after = self._known(self._floats, (name,))
             self._integers[name] = self._count
-            yield self._step(part.name, name, TaskKind.QUANTIZE, after)
+            yield self._step(part.name, name, JobKind.QUANTIZE, after)
         for layer in layers:
             operator = layer.operator
             residual = operator.residual if isinstance(operator, IntegerConv) else None
             names = (operator.input,) if residual is None else (operator.input, residual)
             after = self._written(names)
             self._integers[operator.output] = self._count
-            yield self._step(part.name, operator.name, TaskKind.PROGRAM, after, layer)
+            yield self._step(part.name, operator.name, JobKind.PROGRAM, after, layer)
         for name in part.outputs:
             if name in self._quantized.views:
                 after = self._written((name,))
                 self._floats[name] = self._count
-                yield self._step(part.name, name, TaskKind.DEQUANTIZE, after)
+                yield self._step(part.name, name, JobKind.DEQUANTIZE, after)
 
     def _step(
         self,
         segment: str,
         name: str,
-        kind: TaskKind,
+        kind: JobKind,
         after: tuple[int, ...],
         layer: UnitLayer | None = None,
     ) -> Step:

@@ -6,10 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import cached_property
 from typing import Annotated, Any
 
 from compiler_core.errors import InputError
 from compiler_core.files.plain import PlainReader
+from compiler_core.targets.places import Places, places_of
 from compiler_core.units.names import CPU
 from compiler_core.units.registry import read_machine
 from compiler_core.units.unit import Machine
@@ -192,6 +194,13 @@ class Target:
                 raise InputError(
                     f"unit {unit.name!r} has {unit.cores} cores; at most {MOST_CORES} are allowed"
                 )
+        if len(self.units) > 1:
+            assert self.places  # refuses names that clash
+
+    @cached_property
+    def places(self) -> Places:
+        """Where a plan can put a group of operators."""
+        return places_of(self.units)
 
     @property
     def npu(self) -> Any:

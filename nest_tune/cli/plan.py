@@ -124,7 +124,7 @@ def check(
     given = job.read(plan)
     groups = build_groups(job.model.graph, job.arithmetic)
     try:
-        resolved = resolve_plan(given, groups, job.cores)
+        resolved = resolve_plan(given, groups, job.places)
     except IllegalPlanError as error:
         if fix is not None:
             text = plan_text(error.nearest).encode()
@@ -134,7 +134,7 @@ def check(
     evaluator = job.evaluator()
     placement = complete(evaluator, resolved)
     evaluation = evaluator.evaluate(placement, resolved.order)
-    moved = misfits(groups, placement)
+    moved = misfits(evaluator, placement)
     body = {
         "ok": True,
         "pinned": len(resolved.pins),
@@ -190,7 +190,11 @@ def best(
     job.write(evaluator, found.evaluation)
     if output is not None:
         made = plan_of(
-            found.optimum.placement, evaluator.groups, model=job.subject, target=job.target
+            found.optimum.placement,
+            evaluator.groups,
+            job.places,
+            model=job.subject,
+            target=job.target,
         )
         write_atomically(output, lambda stream: stream.write(plan_text(made).encode()))
     if as_json:

@@ -37,7 +37,7 @@ class PlanJob:
         require_writable(trace, "--trace")
         from compiler_core.compile.sources import load_model
         from compiler_core.configuration.configuration import Subject, read_configuration
-        from compiler_core.quantize.arithmetic import arithmetic_of
+        from compiler_core.partition.programs import planned_arithmetic
         from compiler_core.targets.load import load_target
         from compiler_core.units.cpu.cost_table import read_cpu_table
 
@@ -51,7 +51,8 @@ class PlanJob:
         self.subject = Subject(self.model.name, self.model.digest)
         self.target = Subject(self._chip.name, self._chip.digest)
         self.cores = self._chip.npu_cores
-        self.arithmetic = arithmetic_of(self._chip.npu)
+        self.places = self._chip.places
+        self.arithmetic = planned_arithmetic(self._chip)
 
     def require_npu(self) -> None:
         """Refuses a target that has nothing to plan."""
@@ -92,7 +93,7 @@ class PlanJob:
         """A plan from a file, its names resolved."""
         from compiler_core.partition.resolve import resolve_plan
 
-        return resolve_plan(self.read(plan), evaluator.groups, self.cores)
+        return resolve_plan(self.read(plan), evaluator.groups, self.places)
 
     def write(self, evaluator: Evaluator, evaluation: Evaluation) -> None:
         """The picture and the timeline, where they were asked for."""

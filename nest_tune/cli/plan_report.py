@@ -23,9 +23,10 @@ def plan_document(
 ) -> dict[str, Any]:
     """A plan: totals, critical path, groups."""
     from compiler_core.partition.evaluate import describe
-    from compiler_core.partition.resolve import plan_of, unit_name
+    from compiler_core.partition.resolve import plan_of
 
-    groups = evaluator.groups.groups
+    groups, places = evaluator.groups.groups, evaluator.costs.places
+    names = [places[number].name for number in evaluation.placement]
     path = evaluation.timeline.critical_path()
     return {
         "model": {"name": model.name, "digest": model.digest},
@@ -39,19 +40,17 @@ def plan_document(
         "dram_read_bytes": evaluation.read_bytes,
         "dram_write_bytes": evaluation.write_bytes,
         "dram_peak_bytes": evaluation.dram_peak_bytes,
-        "critical_path": [describe(evaluator, evaluation.tasks[task]) for task in path],
-        "digest": plan_of(evaluation.placement, evaluator.groups).digest,
-        "units": {group.name: unit_name(evaluation.placement[group.index]) for group in groups},
+        "critical_path": [describe(evaluator, evaluation.jobs[job]) for job in path],
+        "digest": plan_of(evaluation.placement, evaluator.groups, places).digest,
+        "units": {group.name: names[group.index] for group in groups},
         "groups": [
             {
                 "name": group.name,
                 "operator": group.operator,
                 "nodes": list(group.nodes),
-                "unit": unit_name(evaluation.placement[group.index]),
-                "cpu_ms": evaluator.costs.groups[group.index].cpu_ps / 1e9,
-                "vta_ms": _npu_ms(evaluator, group.index),
-                "sliced_ms": _sliced_ms(evaluator, group.index),
-                "vta_reason": group.npu_reason,
+                "unit": names[group.index],
+                "cpu_ms": evaluator.costs.groups[group.index].cpu.run_ps / 1e9,
+                **_unit_figures(evaluator, group.index),
             }
             for group in groups
         ],
@@ -84,26 +83,29 @@ def print_groups(evaluator: Evaluator, evaluation: Evaluation) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from compiler_core.partition.resolve import unit_name
-    from compiler_core.units.names import CPU, NPU
+    from compiler_core.units.names import CPU
+
+    places = evaluator.costs.places
+    columns = [place for place in range(1, len(places)) if places[place].way.is_searched]
+    units = [places[places.whole(unit)].name for unit in places.units]
 
     table = Table(box=None)
     for title in ("group", "operator", "unit"):
         table.add_column(title, overflow="fold")
-    several = evaluator.costs.cores > 1
-    for title in (f"{CPU} ms", f"{NPU} ms", *(("sliced ms",) if several else ())):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column(f"why not {NPU}", overflow="fold")
+    for title in (CPU, *(places[place].name for place in columns)):
+        table.add_column(f"{title} ms", justify="right", no_wrap=True)
+    for name in units:
+        table.add_column(f"why not {name}", overflow="fold")
     for group in evaluator.groups.groups:
-        npu = [_npu_ms(evaluator, group.index)]
-        npu += [_sliced_ms(evaluator, group.index)] if several else []
+        times = [_place_ms(evaluator, group.index, place) for place in columns]
+        reasons = evaluator.costs.groups[group.index].reasons
         table.add_row(
             Text(group.name),
             group.operator + (f" +{len(group.nodes) - 1}" if len(group.nodes) > 1 else ""),
-            unit_name(evaluation.placement[group.index]),
-            f"{evaluator.costs.groups[group.index].cpu_ps / 1e9:.3f}",
-            *("" if time is None else f"{time:.3f}" for time in npu),
-            Text(group.npu_reason or ""),
+            places[evaluation.placement[group.index]].name,
+            f"{evaluator.costs.groups[group.index].cpu.run_ps / 1e9:.3f}",
+            *("" if time is None else f"{time:.3f}" for time in times),
+            *(Text(reasons.get(unit, "")) for unit in places.units),
         )
     console().print(table)
 
@@ -116,7 +118,7 @@ def print_totals(evaluator: Evaluator, evaluation: Evaluation) -> None:
     longest = sorted(
         path, key=lambda t: evaluation.timeline.start_ps[t] - evaluation.timeline.end_ps[t]
     )
-    named = ", ".join(describe(evaluator, evaluation.tasks[task]) for task in longest[:5])
+    named = ", ".join(describe(evaluator, evaluation.jobs[job]) for job in longest[:5])
     for label, value in (
         (
             "latency",
@@ -150,17 +152,31 @@ def print_best(found: BestPlan) -> None:
     print(f"{'best_sequential':<16} {sequential / 1e9:>12.3f} ms  {more:+.2%}")
 
 
-def _npu_ms(evaluator: Evaluator, group: int) -> float | None:
-    from compiler_core.partition.baselines import unit_times
+def _unit_figures(evaluator: Evaluator, group: int) -> dict[str, Any]:
+    """Times of a group at each place that searches try, and why it cannot run on a unit.
 
-    if evaluator.costs.groups[group].programs is None:
+    Those of the first unit also stand under the keys that they have on targets with one.
+    """
+    places, cost = evaluator.costs.places, evaluator.costs.groups[group]
+    first = places.of_unit(places.units[0])
+    searched = [place for place in range(1, len(places)) if places[place].way.is_searched]
+    cut = [place for place in first if place in searched and places[place].is_cut]
+    name = places[first[0]].name
+    return {
+        f"{name}_ms": _place_ms(evaluator, group, first[0]),
+        "sliced_ms": _place_ms(evaluator, group, cut[0]) if cut else None,
+        f"{name}_reason": cost.reasons.get(places.units[0]),
+        "places_ms": {places[at].name: _place_ms(evaluator, group, at) for at in searched},
+        "reasons": {
+            places[places.whole(unit)].name: reason for unit, reason in cost.reasons.items()
+        },
+    }
+
+
+def _place_ms(evaluator: Evaluator, group: int, place: int) -> float | None:
+    """Time of a group at a place with its launches; ``None`` where it cannot run there."""
+    from compiler_core.partition.baselines import place_time_ps
+
+    if place not in evaluator.costs.groups[group].at:
         return None
-    return unit_times(evaluator, group)[1] / 1e9
-
-
-def _sliced_ms(evaluator: Evaluator, group: int) -> float | None:
-    """Of the operator cut across all cores, its launches included."""
-    sliced = evaluator.costs.groups[group].sliced
-    if sliced is None:
-        return None
-    return (sliced.run_ps + evaluator.costs.launch_ps * sliced.parts) / 1e9
+    return place_time_ps(evaluator, group, place) / 1e9

@@ -15,15 +15,14 @@ from compiler_core.executable.profile import roofline
 from compiler_core.executable.report import LayerReport
 from compiler_core.partition.best import prepare
 from compiler_core.partition.picture import draw
-from compiler_core.partition.placement import ON_CPU, ON_NPU
-from compiler_core.partition.resolve import unit_number
 from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.assignment import cpu_reasons
 from compiler_core.system.compiled import CompiledTimeline
-from compiler_core.system.timeline import TaskKind
+from compiler_core.system.jobs import JobKind
+from compiler_core.targets.places import ON_CPU
 from compiler_core.targets.target import Target
 from compiler_core.units.facets.profiles import profiles_of
-from compiler_core.units.names import CPU, NPU
+from compiler_core.units.names import CPU
 from nest_tune.report.charts import RoofDot, RooflineChart
 from nest_tune.report.gantt import Gantt, Stretch, Strip, Track, busy_shares
 
@@ -127,9 +126,9 @@ def gantt(compiled: CompiledModel, target: Target) -> Gantt:
 
 
 def _stretch(compiled: CompiledModel, found: CompiledTimeline, span: Any) -> Stretch:
-    task = found.tasks[span.task]
-    layer = compiled.report.layers[task.subject]
-    kind = "npu" if task.kind is TaskKind.PROGRAM else CPU
+    job = found.jobs[span.job]
+    layer = compiled.report.layers[job.subject]
+    kind = "npu" if job.kind is JobKind.PROGRAM else CPU
     what = layer.operator
     if layer.operator in _CONVERSIONS:
         kind = "conversion"
@@ -151,7 +150,7 @@ def _strips(
         return ()
     starts: dict[str, list[npt.NDArray[np.float64]]] = {}
     ends: dict[str, list[npt.NDArray[np.float64]]] = {}
-    spans = {found.tasks[s.task].subject: s for s in found.timeline.spans if s.track > 0}
+    spans = {found.jobs[s.job].subject: s for s in found.timeline.spans if s.track > 0}
     for number, layer in enumerate(layers):
         if layer.unit == CPU:
             continue
@@ -173,11 +172,13 @@ def plan_picture(compiled: CompiledModel, target: Target) -> str:
     schedules = compiled.configuration.schedules
     evaluator = prepare(compiled.source.model.graph, target, schedules=schedules)
     plan, refused = compiled.configuration.plan, compiled.source.cpu_reasons
+    places = evaluator.costs.places
+    usual = places[places.whole(places.units[0])].name
     placement = tuple(
-        unit_number(plan.get(group.name, NPU))
-        if ON_NPU in units and group.name not in refused
+        places.numbers[plan.get(group.name, usual)]
+        if len(choices) > 1 and group.name not in refused
         else ON_CPU
-        for group, units in zip(evaluator.groups.groups, evaluator.units, strict=True)
+        for group, choices in zip(evaluator.groups.groups, evaluator.choices, strict=True)
     )
     picture = draw(evaluator, evaluator.evaluate(placement), "")
     bare = re.sub(r"<style>.*?</style>", "", picture, count=1, flags=re.DOTALL)

@@ -12,9 +12,12 @@ from compiler_core.compile.sources import load_model
 from compiler_core.errors import InputError
 from compiler_core.partition.best import find_best, prepare
 from compiler_core.partition.evaluate import Evaluator
-from compiler_core.partition.placement import ON_CPU, ON_NPU
 from compiler_core.targets.load import load_target
+from compiler_core.targets.places import ON_CPU
 from search_spaces.partition import PartitionSpace
+
+ON_NPU = 1
+"""Number of the place ``vta``."""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,7 @@ def test_points_and_placements(evaluator: Evaluator) -> None:
     for point in points:
         placement = space.placement(point)
         assert space.encode(placement) == point
-        assert all(u in units for u, units in zip(placement, evaluator.units, strict=True))
+        assert all(u in units for u, units in zip(placement, evaluator.choices, strict=True))
     best = min(space.latency_ms(point) for point in points)
     assert best == find_best(evaluator).optimum.latency_ps / 1e9
 
@@ -50,7 +53,7 @@ def test_first_points_begin_with_the_optimum(evaluator: Evaluator) -> None:
 
 def test_neighbours_move_one_group_or_two_dependent_ones(evaluator: Evaluator) -> None:
     space = PartitionSpace(evaluator)
-    start = space.encode(tuple(units[-1] for units in evaluator.units))
+    start = space.encode(tuple(units[-1] for units in evaluator.choices))
     near = space.neighbours(start)
     assert len({tuple(point) for point in near.tolist()}) == len(near)
     changed = (near != np.array(start)).sum(axis=1)
@@ -70,7 +73,7 @@ def test_samples_are_distinct_and_repeat_with_the_seed(evaluator: Evaluator) -> 
 
 def test_pinned_groups_are_no_parameters(evaluator: Evaluator) -> None:
     space = PartitionSpace(evaluator)
-    group = next(g for g, units in enumerate(evaluator.units) if len(units) > 1)
+    group = next(g for g, units in enumerate(evaluator.choices) if len(units) > 1)
     pinned = PartitionSpace(evaluator, {group: ON_CPU})
     assert pinned.size * 2 == space.size
     assert pinned.digest != space.digest

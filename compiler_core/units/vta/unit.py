@@ -19,6 +19,8 @@ KIND = UnitKind(
         "profiles": "compiler_core.units.vta.profiles:PROFILES",
         "placing": "compiler_core.units.vta.cores.placed_layers:PLACING",
         "layers": "compiler_core.units.vta.link.layers:LAYERS",
+        "ways": "compiler_core.units.vta.ways:WAYS",
+        "launches": "compiler_core.units.vta.launches:LAUNCHES",
         "simulation": "compiler_core.units.vta.tool.simulation:SIMULATION",
         "spaces": "search_spaces.vta.tiling:SPACES",
         "features": "cost_models.vta.task_features:FEATURES_OF_TILINGS",

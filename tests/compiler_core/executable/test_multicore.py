@@ -31,9 +31,9 @@ from compiler_core.package.text import Level, level_text
 from compiler_core.package.writer import package_files, write_package
 from compiler_core.partition.best import default_plan, prepare
 from compiler_core.partition.evaluate import Evaluator
-from compiler_core.partition.placement import ON_CORE, ON_CPU, SLICED, SLICED_CHANNELS, SLICED_ROWS
 from compiler_core.partition.resolve import assignment_of
 from compiler_core.targets.load import load_target
+from compiler_core.targets.places import ON_CPU
 from compiler_core.units.vta.link.linker import NpuSegment, verify_launches
 from compiler_core.units.vta.link.model import memory_image
 from compiler_core.units.vta.simulate.multicore import time_programs
@@ -82,16 +82,18 @@ def backwards(executable: Executable) -> Executable:
 
 def placements(evaluator: Evaluator, draw: random.Random) -> list[tuple[int, ...]]:
     """Everything by channels, everything by rows, and one where anything goes."""
-    cores = evaluator.costs.cores
+    places = evaluator.costs.places
+    cut = [at for at, place in enumerate(places.all) if place.is_cut]
+    bound = [at for at, place in enumerate(places.all) if place.way.core >= 0]
     found = []
-    for wish in (SLICED_CHANNELS, SLICED_ROWS, None):
+    for wish in (places.numbers["vta-channels"], places.numbers["vta-rows"], None):
         placement = []
         for cost in evaluator.costs.groups:
-            if cost.programs is None:
+            if not cost.at:
                 placement.append(ON_CPU)
                 continue
-            ways = [*cost.slices, *([SLICED] if cost.sliced else [])]
-            whole = ON_CORE + draw.randrange(cores)
+            ways = [at for at in cut if at in cost.at]
+            whole = draw.choice(bound)
             anything = draw.choice([whole, *ways])
             placement.append(anything if wish is None else wish if wish in ways else whole)
         found.append(tuple(placement))
@@ -106,7 +108,7 @@ def test_any_plan_is_bit_exact_and_takes_what_the_plan_takes(
     model, evaluator = setup(name, target)
     samples = synthetic.samples(name, 2, seed=5)
     for placement in placements(evaluator, random.Random(f"{name} {target}")):
-        plan = assignment_of(placement, evaluator.groups)
+        plan = assignment_of(placement, evaluator.groups, evaluator.costs.places)
         built = compiled(model, plan, target, synthetic)
         executable = built.executable
         assert is_exact(executable, samples)
@@ -120,7 +122,9 @@ def test_the_package_holds_a_program_per_core_and_is_read_back(
     setup: Setup, synthetic: ModuleType, tmp_path: Path
 ) -> None:
     model, evaluator = setup("residual", "vta-x4")
-    plan = assignment_of(placements(evaluator, random.Random(0))[1], evaluator.groups)
+    plan = assignment_of(
+        placements(evaluator, random.Random(0))[1], evaluator.groups, evaluator.costs.places
+    )
     built = compiled(model, plan, "vta-x4", synthetic)
     write_package(built, tmp_path / "out", {})
     package = read_package(tmp_path / "out")
@@ -153,11 +157,16 @@ def test_the_configuration_of_a_compile_gives_the_same_package(
     setup: Setup, synthetic: ModuleType
 ) -> None:
     model, evaluator = setup("concat", "vta-x2")
+    numbers = evaluator.costs.places.numbers
     placement = tuple(
-        SLICED if cost.sliced else ON_CPU if cost.programs is None else ON_CORE + 1
+        next(
+            number
+            for name in ("vta-sliced", "vta1", "cpu")
+            if (number := numbers[name]) in (*cost.at, 0)
+        )
         for cost in evaluator.costs.groups
     )
-    plan = assignment_of(placement, evaluator.groups)
+    plan = assignment_of(placement, evaluator.groups, evaluator.costs.places)
     assert "vta-sliced" in plan.values()
     built = compiled(model, plan, "vta-x2", synthetic)
     assert built.configuration.slicing
@@ -174,13 +183,17 @@ def test_branches_run_side_by_side_on_cores_that_plans_name(
 ) -> None:
     model, evaluator = setup("concat", "vta-x2")
     best = None
-    for one, other in combinations(range(len(evaluator.units)), 2):
-        if any(evaluator.costs.groups[g].programs is None for g in (one, other)):
+    for one, other in combinations(range(len(evaluator.choices)), 2):
+        if not all(evaluator.costs.groups[g].at for g in (one, other)):
             continue
-        placement = [ON_CORE if c.programs is not None else ON_CPU for c in evaluator.costs.groups]
-        placement[other] = ON_CORE + 1
+        numbers = evaluator.costs.places.numbers
+        placement = [numbers["vta0"] if c.at else ON_CPU for c in evaluator.costs.groups]
+        placement[other] = numbers["vta1"]
         built = compiled(
-            model, assignment_of(tuple(placement), evaluator.groups), "vta-x2", synthetic
+            model,
+            assignment_of(tuple(placement), evaluator.groups, evaluator.costs.places),
+            "vta-x2",
+            synthetic,
         )
         if best is None or built.metrics.latency_ms < best.metrics.latency_ms:
             best = built
@@ -196,7 +209,9 @@ def test_branches_run_side_by_side_on_cores_that_plans_name(
 
 def test_programs_of_a_launch_that_meet_are_refused(setup: Setup, synthetic: ModuleType) -> None:
     model, evaluator = setup("residual", "vta-x2")
-    plan = assignment_of(placements(evaluator, random.Random(0))[0], evaluator.groups)
+    plan = assignment_of(
+        placements(evaluator, random.Random(0))[0], evaluator.groups, evaluator.costs.places
+    )
     built = compiled(model, plan, "vta-x2", synthetic)
     segment = next(built.executable.npu_segments)
     launch = next(item for item in segment.launches if len(item.programs) == 2)
@@ -216,10 +231,13 @@ def test_units_that_are_not_there(setup: Setup, synthetic: ModuleType) -> None:
         compiled(model, {name: "vta2"}, "vta-x2", synthetic)
     with pytest.raises(InputError, match="is placed on 'vta-rows'; units of 'vta' are cpu, vta"):
         compiled(model, {name: "vta-rows"}, "vta", synthetic)
+    numbers = evaluator.costs.places.numbers
     stuck = next(
         g.name
         for g, cost in zip(evaluator.groups.groups, evaluator.costs.groups, strict=True)
-        if cost.programs and SLICED_ROWS not in cost.slices
+        if (whole := cost.at.get(numbers["vta"]))
+        and whole.programs
+        and numbers["vta-rows"] not in cost.at
     )
     with pytest.raises(InputError, match="cannot be cut across the 2 cores") as error:
         compiled(model, {stuck: "vta-rows"}, "vta-x2", synthetic)
@@ -235,9 +253,10 @@ def test_slicing_is_the_default_where_it_pays(setup: Setup, synthetic: ModuleTyp
     assert built.metrics.latency_ms < compiled(model, whole, "vta-x4", synthetic).metrics.latency_ms
     for group, cost in zip(evaluator.groups.groups, evaluator.costs.groups, strict=True):
         if plan[group.name] == "vta-sliced":
-            assert cost.sliced is not None
-            assert cost.programs is not None
-            assert cost.sliced.cycles < sum(program.cycles for program in cost.programs)
+            numbers = evaluator.costs.places.numbers
+            (cut,) = cost.at[numbers["vta-sliced"]].programs
+            whole_cycles = sum(launch.cycles for launch in cost.at[numbers["vta"]].programs)
+            assert cut.cycles < whole_cycles
 
 
 def test_wrong_slicings_of_a_configuration(setup: Setup, synthetic: ModuleType) -> None:
@@ -307,11 +326,11 @@ def test_texts_show_the_schedule_of_every_slice(
     setup: Setup, synthetic: ModuleType, unit: str
 ) -> None:
     model, evaluator = setup("residual", "vta-x2")
-    way = SLICED_ROWS if unit == "vta-rows" else SLICED_CHANNELS
+    way = evaluator.costs.places.numbers[unit]
     names = [
         group.name
         for group, cost in zip(evaluator.groups.groups, evaluator.costs.groups, strict=True)
-        if way in cost.slices
+        if way in cost.at
     ]
     built = compiled(model, dict.fromkeys(names, unit), "vta-x2", synthetic)
     text = level_text(built, Level.TENSOR)

@@ -12,11 +12,24 @@ import pytest
 
 from compiler_core.compile.sources import load_model
 from compiler_core.graph.ir import Graph
-from compiler_core.partition.costs import CostTable, CpuPart, GroupCost, LaunchOrder, TensorCost
+from compiler_core.partition.costs import (
+    CostTable,
+    CpuCost,
+    CpuPart,
+    Form,
+    GroupCost,
+    LaunchOrder,
+    TensorCost,
+    UnitCost,
+)
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.groups import GroupGraph, build_groups
-from compiler_core.partition.programs import Program
-from compiler_core.system.places import Places
+from compiler_core.system.jobs import Machinery
+from compiler_core.system.positions import Positions
+from compiler_core.targets.load import load_target
+from compiler_core.targets.places import Places, places_of
+from compiler_core.targets.target import Unit
+from compiler_core.units.launches import Launch
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 
@@ -52,34 +65,46 @@ def random_evaluator() -> Callable[..., Evaluator]:
 
     def make(groups: GroupGraph, seed: int, cores: int = 1) -> Evaluator:
         draw = random.Random(seed)
-        costs = tuple(_group(groups, index, draw, cores) for index in range(len(groups.groups)))
+        places = places_of((Unit("vta", load_target("vta").npu, cores),))
+        costs = tuple(_group(groups, index, draw, places) for index in range(len(groups.groups)))
         tensors = tuple(
-            TensorCost(draw.randint(1, 4000), draw.randint(1, 4000), 1.0) for _ in groups.tensors
+            TensorCost((draw.randint(1, 4000), draw.randint(1, 4000)), 1.0) for _ in groups.tensors
         )
         launch = draw.randint(0, 300)
         views = {n: draw.randint(0, 500) for chain in groups.views_of.values() for n in chain}
-        seen = Places(groups.graph)
-        places = tuple(seen.of_values(tensor.name) for tensor in groups.tensors)
-        of_views = {name: seen.of_node(name) for name in views}
-        return Evaluator(
-            groups, CostTable(costs, tensors, launch, 1e12, cores, 1e8, views, of_views, places)
+        seen = Positions(groups.graph)
+        table = CostTable(
+            costs,
+            tensors,
+            places,
+            Machinery.alike(cores),
+            (Form("float", 0), Form("int8", 0)),
+            tuple(int(place.unit >= 0) for place in places.all),
+            launch,
+            1e12,
+            views,
+            {name: seen.of_node(name) for name in views},
+            tuple(seen.of_values(tensor.name) for tensor in groups.tensors),
         )
+        return Evaluator(groups, table)
 
     return make
 
 
-def _group(groups: GroupGraph, index: int, draw: random.Random, cores: int) -> GroupCost:
+def _group(groups: GroupGraph, index: int, draw: random.Random, places: Places) -> GroupCost:
     group = groups.groups[index]
-    part = CpuPart(draw.randint(1, 20_000), group.reads, ())
-    programs = None
-    sliced = None
+    cpu = CpuCost((CpuPart(draw.randint(1, 20_000), group.reads, ()),), 1.0, 8, 4)
+    at: dict[int, UnitCost] = {}
     if group.npu_reason is None:
         run = draw.randint(1, 8000)
-        program = Program(
+        launch = Launch(
             group.name, "task", run, run, 2.0, 10, 10, draw.randint(0, 10**6), 1000, 5, 16
         )
-        programs = () if group.operator == "Concat" else (program,)
-        if cores > 1 and programs and draw.random() < 0.7:
-            sliced = Program(group.name, "task", 1, run // 2, 3.0, 12, 12, 1000, 1000, 5, 16)
-    order = tuple(LaunchOrder(group.reads, (), index) for _ in programs or ())
-    return GroupCost((part,), 1.0, 8, 4, programs, programs, sliced, order=order)
+        programs = () if group.operator == "Concat" else (launch,)
+        order = tuple(LaunchOrder(group.reads, (), index) for _ in programs)
+        whole = UnitCost(programs, programs, order)
+        at = {n: whole for n, p in enumerate(places.all) if p.unit == 0 and not p.is_cut}
+        if "vta-sliced" in places.names and programs and draw.random() < 0.7:
+            cut = (Launch(group.name, "task", 1, run // 2, 3.0, 12, 12, 1000, 1000, 5, 16),)
+            at[places.numbers["vta-sliced"]] = UnitCost(cut, cut, order, is_cut=True)
+    return GroupCost(cpu, at)

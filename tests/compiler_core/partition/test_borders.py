@@ -19,14 +19,15 @@ from compiler_core.executable.check import run_checked
 from compiler_core.partition.baselines import all_npu
 from compiler_core.partition.best import misfits, prepare
 from compiler_core.partition.evaluate import Evaluation, Evaluator
-from compiler_core.partition.placement import ON_CPU, Placement
 from compiler_core.partition.resolve import assignment_of
-from compiler_core.system.timeline import Resource, Task, TaskKind, Timeline, ranks, simulate
+from compiler_core.system.jobs import ON_HOST, Job, JobKind, ranks
+from compiler_core.system.timeline import Timeline, simulate
 from compiler_core.targets.load import load_target
+from compiler_core.targets.places import ON_CPU, Placement
 
 Grow = Callable[[int], bytes]
 
-_CONVERSIONS = (TaskKind.QUANTIZE, TaskKind.DEQUANTIZE)
+_CONVERSIONS = (JobKind.QUANTIZE, JobKind.DEQUANTIZE)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def grow(synthetic: ModuleType) -> Grow:
 def compiled(
     model: FloatModel, evaluator: Evaluator, placement: Placement, target: str
 ) -> CompiledModel:
-    plan = assignment_of(placement, evaluator.groups)
+    plan = assignment_of(placement, evaluator.groups, evaluator.costs.places)
     source = quantize_model(model, Configuration(plan=plan), noise_samples(model.graph))
     return compile_model(source, load_target(target))
 
@@ -60,15 +61,13 @@ def require_agreement(
     """
     layers = found.report.layers
     assert Counter(
-        (task.kind.name.lower(), task.run_ps)
-        for task in promised.tasks
-        if task.kind in _CONVERSIONS
+        (job.kind.name.lower(), job.run_ps) for job in promised.jobs if job.kind in _CONVERSIONS
     ) == Counter(
         (layer.operator, round(layer.latency_ms * 1e9))
         for layer in layers
         if layer.operator in ("quantize", "dequantize")
     ), name
-    on_cpu = sum(task.run_ps for task in promised.tasks if task.resource is Resource.CPU)
+    on_cpu = sum(job.run_ps for job in promised.jobs if job.unit == ON_HOST)
     measured = sum(layer.latency_ms for layer in layers if layer.unit == "cpu")
     assert measured == pytest.approx(on_cpu / 1e9, abs=1e-8 * len(layers)), name
 
@@ -99,44 +98,42 @@ def require_agreement(
     measured_ps = round(found.metrics.latency_ms * 1e9)
     if all(launched[n].cycles == programs[n].cycles for n in launched):
         assert measured_ps == promised.latency_ps, name
-    tasks = with_measured_programs(found, evaluator, promised)
-    timeline = simulate(tasks, ranks(tasks), evaluator.costs.cores)
+    jobs = with_measured_programs(found, evaluator, promised)
+    timeline = simulate(jobs, ranks(jobs), evaluator.costs.machinery)
     assert measured_ps == timeline.latency_ps, name
-    assert runs_of_units(tasks, timeline) == runs_of_units(
-        found.timeline.tasks, found.timeline.timeline
+    assert runs_of_units(jobs, timeline) == runs_of_units(
+        found.timeline.jobs, found.timeline.timeline
     ), name
 
 
 def with_measured_programs(
     found: CompiledModel, evaluator: Evaluator, promised: Evaluation
-) -> list[Task]:
-    """Tasks of a plan with the programs of its package in the place of those that were promised."""
+) -> list[Job]:
+    """Jobs of a plan with the programs of its package in the place of those that were promised."""
     names = iter(
         program.name
         for group, unit in enumerate(promised.placement)
         if unit != ON_CPU
         for program in evaluator.programs(group, promised.placement)
     )
-    pairs = zip(found.report.layers, found.timeline.tasks, strict=True)
-    measured = {layer.name: task for layer, task in pairs if layer.cycles}
-    tasks = []
-    for task in promised.tasks:
-        if task.kind is TaskKind.PROGRAM:
+    pairs = zip(found.report.layers, found.timeline.jobs, strict=True)
+    measured = {layer.name: job for layer, job in pairs if layer.cycles}
+    jobs = []
+    for job in promised.jobs:
+        if job.kind is JobKind.PROGRAM:
             real = measured[next(names)]
-            assert (task.overhead_ps, task.core) == (real.overhead_ps, real.core)
-            task = task._replace(
-                run_ps=real.run_ps, read_ppm=real.read_ppm, write_ppm=real.write_ppm
-            )
-        tasks.append(task)
-    return tasks
+            assert (job.overhead_ps, job.core) == (real.overhead_ps, real.core)
+            job = job._replace(run_ps=real.run_ps, read_ppm=real.read_ppm, write_ppm=real.write_ppm)
+        jobs.append(job)
+    return jobs
 
 
-def runs_of_units(tasks: Sequence[Task], timeline: Timeline) -> list[tuple[int, ...]]:
+def runs_of_units(jobs: Sequence[Job], timeline: Timeline) -> list[tuple[int, ...]]:
     """Start, end, unit and kind of everything that takes time, in order."""
     return sorted(
-        (timeline.start_ps[at], timeline.end_ps[at], timeline.core[at], int(task.kind))
-        for at, task in enumerate(tasks)
-        if task.kind is not TaskKind.PLACE
+        (timeline.start_ps[at], timeline.end_ps[at], timeline.core[at], int(job.kind))
+        for at, job in enumerate(jobs)
+        if job.kind is not JobKind.JOIN
     )
 
 
@@ -166,10 +163,10 @@ def test_a_package_takes_what_its_plan_promised(
     quantized = compiled(model, rough, whole, target).source.quantized
     evaluator = prepare(model.graph, load_target(target), quantized=quantized)
     draw = random.Random(seed)
-    placements = [whole, *(tuple(map(draw.choice, evaluator.units)) for _ in range(3))]
+    placements = [whole, *(tuple(map(draw.choice, evaluator.choices)) for _ in range(3))]
     compared = 0
     for placement in placements:
-        if misfits(evaluator.groups, placement):
+        if misfits(evaluator, placement):
             continue
         built = compiled(model, evaluator, placement, target)
         name = f"seed {seed} on {target}, placement {placement}"

@@ -16,9 +16,9 @@ from compiler_core.partition.baselines import all_cpu, all_npu
 from compiler_core.partition.best import find_best, misfits, prepare, untuned
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.groups import GroupGraph
-from compiler_core.partition.placement import Placement
 from compiler_core.partition.resolve import assignment_of
 from compiler_core.targets.load import load_target
+from compiler_core.targets.places import Placement
 from compiler_core.units.cpu.cost import node_cost
 
 Groups = Callable[[str], GroupGraph]
@@ -48,7 +48,7 @@ def prepared(
 
 
 def compiled(model: FloatModel, evaluator: Evaluator, placement: Placement) -> CompiledModel:
-    plan = assignment_of(placement, evaluator.groups)
+    plan = assignment_of(placement, evaluator.groups, evaluator.costs.places)
     source = quantize_model(model, Configuration(plan=plan), noise_samples(model.graph))
     return compile_model(source, load_target("vta"))
 
@@ -82,10 +82,10 @@ def test_any_plan_takes_what_its_compiled_model_takes(
     model, evaluator = prepared(name)
     draw = random.Random(3)
     placements = {untuned(evaluator), all_npu(evaluator)}
-    placements |= {tuple(draw.choice(units) for units in evaluator.units) for _ in range(4)}
+    placements |= {tuple(draw.choice(units) for units in evaluator.choices) for _ in range(4)}
     for placement in sorted(placements):
         built = compiled(model, evaluator, placement)
-        if misfits(evaluator.groups, placement):
+        if misfits(evaluator, placement):
             continue
         found = built.timeline
         expected = evaluator.evaluate(placement)
@@ -111,7 +111,7 @@ def test_the_best_plan_is_compiled_as_promised(
 
 def test_evaluations_are_equal_each_time(light_groups: Groups, random_evaluator: Random) -> None:
     groups = light_groups("inception_v1")
-    placement = tuple(u[-1] for u in random_evaluator(groups, 2, 4).units)
+    placement = tuple(u[-1] for u in random_evaluator(groups, 2, 4).choices)
     found = [random_evaluator(groups, 2, 4).evaluate(placement) for _ in range(2)]
     assert found[0] == found[1]
 
@@ -127,9 +127,9 @@ def test_order_of_a_plan_decides_who_goes_first(
         chain = [first, *(s for s in sources if s != first)]
         found = evaluator.evaluate(placement, chain)
         starts = {
-            task.subject: found.timeline.start_ps[index]
-            for index, task in enumerate(found.tasks)
-            if task.kind.name == "PROGRAM"
+            job.subject: found.timeline.start_ps[index]
+            for index, job in enumerate(found.jobs)
+            if job.kind.name == "PROGRAM"
         }
         directly = [s for s in sources if len(evaluator.groups.groups[s].reads) == 1]
         if first in directly:
@@ -140,8 +140,8 @@ def test_order_of_a_plan_decides_who_goes_first(
 def test_dram_peak_holds_what_is_live(light_groups: Groups, random_evaluator: Random) -> None:
     evaluator = random_evaluator(light_groups("squeezenet"), 3)
     found = evaluator.evaluate(all_cpu(evaluator))
-    sizes = [tensor.float_bytes for tensor in evaluator.costs.tensors]
-    assert found.dram_constant_bytes == 4 * len(evaluator.units)
+    sizes = [tensor.form_bytes[0] for tensor in evaluator.costs.tensors]
+    assert found.dram_constant_bytes == 4 * len(evaluator.choices)
     live = found.dram_peak_bytes - found.dram_constant_bytes
     assert max(sizes) < live < sum(sizes)
     group = max(evaluator.groups.groups, key=lambda g: sum(sizes[t] for t in g.reads + g.writes))

@@ -15,8 +15,12 @@ from compiler_core.partition.groups import GroupGraph, build_groups
 from compiler_core.partition.milp import Objective, solve_module
 from compiler_core.partition.modules import Module, lower_bound_ps, modules_of, one_machine_ps
 from compiler_core.partition.optimum import find_optimum
-from compiler_core.partition.placement import ON_CPU, ON_NPU
-from compiler_core.system.timeline import ranks, simulate
+from compiler_core.system.jobs import ONE_CORE, ranks
+from compiler_core.system.timeline import simulate
+from compiler_core.targets.places import ON_CPU
+
+ON_NPU = 1
+"""Number of the place ``vta``."""
 
 Groups = Callable[[str], GroupGraph]
 Graphs = Callable[[str], Graph]
@@ -32,7 +36,7 @@ def test_optimum_of_small_models_is_that_of_brute_force(
     for seed in range(12 if cores == 1 else 3):
         evaluator = random_evaluator(groups, seed, cores)
         found = find_optimum(evaluator)
-        every = [evaluator.latency_ps(p) for p in product(*evaluator.units)]
+        every = [evaluator.latency_ps(p) for p in product(*evaluator.choices)]
         assert found.latency_ps == min(every)
         assert found.bound_ps <= min(every)
         assert found.latency_ps == evaluator.latency_ps(found.placement)
@@ -46,7 +50,7 @@ def test_least_sum_is_that_of_brute_force(
     for seed in range(12):
         evaluator = random_evaluator(groups, seed)
         found = find_optimum(evaluator, objective=Objective.SUM)
-        least = min(evaluator.sequential_ps(p) for p in product(*evaluator.units))
+        least = min(evaluator.sequential_ps(p) for p in product(*evaluator.choices))
         assert evaluator.sequential_ps(found.placement) == found.latency_ps == least
         assert best_sequential(evaluator) == found.placement
 
@@ -64,18 +68,18 @@ def test_mixed_integer_program_bounds_and_search_finishes(
     groups = build_groups(synthetic_graph(name))
     for seed in range(6):
         evaluator = random_evaluator(groups, seed, cores)
-        least = min(evaluator.latency_ps(p) for p in product(*evaluator.units))
+        least = min(evaluator.latency_ps(p) for p in product(*evaluator.choices))
         found = find_optimum(evaluator, time_limit_s=5.0)
         assert found.bound_ps <= least <= found.latency_ps
         assert found.enumerated == 0
         whole = Module(0, len(groups.groups))
-        choices = dict(enumerate(evaluator.units))
+        choices = dict(enumerate(evaluator.choices))
         context = (ON_CPU,) * len(groups.groups)
         solved = solve_module(evaluator, whole, context, choices)
         assert solved.bound_ps <= least
         summed = solve_module(evaluator, whole, context, choices, objective=Objective.SUM)
         if cores == 1:
-            sums = min(evaluator.sequential_ps(p) for p in product(*evaluator.units))
+            sums = min(evaluator.sequential_ps(p) for p in product(*evaluator.choices))
             assert summed.bound_ps <= sums <= summed.bound_ps * 1.001 + 1
 
 
@@ -106,12 +110,12 @@ def test_latency_is_the_sum_over_modules(
     assert len(modules) > 15
     for seed in range(4):
         evaluator = random_evaluator(groups, seed)
-        placement = tuple(units[seed * 7 % 3 % len(units)] for units in evaluator.units)
+        placement = tuple(units[seed * 7 % 3 % len(units)] for units in evaluator.choices)
         total = 0
         for module in modules:
-            tasks = evaluator.tasks(placement, module.first, module.stop)
-            share = simulate(tasks, ranks(tasks)).latency_ps
-            assert lower_bound_ps(tasks, 1) <= share
+            jobs = evaluator.jobs(placement, module.first, module.stop)
+            share = simulate(jobs, ranks(jobs)).latency_ps
+            assert lower_bound_ps(jobs, ONE_CORE) <= share
             total += share
         assert evaluator.latency_ps(placement) == total
 
@@ -119,7 +123,7 @@ def test_latency_is_the_sum_over_modules(
 def test_pins_are_kept(light_groups: Groups, random_evaluator: Random) -> None:
     evaluator = random_evaluator(light_groups("squeezenet"), 1)
     free = find_optimum(evaluator)
-    group = next(g for g, units in enumerate(evaluator.units) if len(units) > 1)
+    group = next(g for g, units in enumerate(evaluator.choices) if len(units) > 1)
     other = ON_CPU if free.placement[group] == ON_NPU else ON_NPU
     pinned = find_optimum(evaluator, pins={group: other}, starts=[free.placement])
     assert pinned.placement[group] == other

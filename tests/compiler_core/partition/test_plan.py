@@ -13,16 +13,18 @@ from compiler_core.configuration.configuration import Subject
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.partition.groups import GroupGraph, build_groups
-from compiler_core.partition.placement import ON_CORE, ON_CPU, ON_NPU, SLICED
 from compiler_core.partition.plan import Plan, PlanSegment, plan_text, read_plan
 from compiler_core.partition.resolve import (
     IllegalPlanError,
     assignment_of,
     plan_of,
     resolve_plan,
-    unit_name,
-    unit_number,
 )
+from compiler_core.targets.load import load_target
+from compiler_core.targets.places import ON_CPU
+
+PLACES, FOUR = load_target("vta").places, load_target("vta-x4").places
+ON_NPU = PLACES.numbers["vta"]
 
 NAMES = st.text(min_size=1, max_size=12).filter(lambda t: t.isprintable())
 UNITS = st.sampled_from(["cpu", "vta", "vta0", "free"])
@@ -87,13 +89,15 @@ def test_files_that_are_no_plan(tmp_path: Path, text: str, message: str) -> None
 
 def test_unnamed_groups_are_free(groups: GroupGraph) -> None:
     first = groups.groups[0]
-    resolved = resolve_plan(Plan({first.name: "cpu"}), groups)
+    resolved = resolve_plan(Plan({first.name: "cpu"}), groups, PLACES)
     assert resolved.pins == {0: ON_CPU}
     assert resolved.order is None
 
 
 def test_default_places_the_rest_where_it_can_run(inception: GroupGraph) -> None:
-    resolved = resolve_plan(Plan({inception.groups[0].name: "cpu"}, default="vta"), inception)
+    resolved = resolve_plan(
+        Plan({inception.groups[0].name: "cpu"}, default="vta"), inception, PLACES
+    )
     assert len(resolved.pins) == len(inception.groups)
     for group in inception.groups[1:]:
         expected = ON_CPU if group.npu_reason else ON_NPU
@@ -104,9 +108,9 @@ def test_complete_plan_and_back(groups: GroupGraph) -> None:
     placement = tuple(
         ON_CPU if group.index % 2 or group.npu_reason else ON_NPU for group in groups.groups
     )
-    resolved = resolve_plan(plan_of(placement, groups), groups)
+    resolved = resolve_plan(plan_of(placement, groups, PLACES), groups, PLACES)
     assert tuple(resolved.pins[group] for group in range(len(placement))) == placement
-    assignment = assignment_of(placement, groups)
+    assignment = assignment_of(placement, groups, PLACES)
     assert set(assignment) == {node.name for node in groups.graph.nodes}
     for group in groups.groups:
         views = {name for name, _ in group.views}
@@ -117,15 +121,17 @@ def test_complete_plan_and_back(groups: GroupGraph) -> None:
 def test_units_of_several_cores(groups: GroupGraph) -> None:
     first, second, third = (group.name for group in groups.groups[:3])
     plan = Plan({first: "vta3", second: "vta-sliced", third: "vta"})
-    assert dict(list(resolve_plan(plan, groups, 4).pins.items())[:3]) == {
-        0: ON_CORE + 3,
-        1: SLICED,
+    assert dict(list(resolve_plan(plan, groups, FOUR).pins.items())[:3]) == {
+        0: FOUR.numbers["vta3"],
+        1: FOUR.numbers["vta-sliced"],
         2: ON_NPU,
     }
-    for number in (ON_CPU, ON_NPU, SLICED, ON_CORE, ON_CORE + 2):
-        assert unit_number(unit_name(number)) == number
+    assert FOUR.names == (
+        *("cpu", "vta", "vta-sliced", "vta-channels", "vta-rows", "vta0", "vta1", "vta2", "vta3"),
+    )
+    assert [FOUR.numbers[name] for name in FOUR.names] == list(range(len(FOUR)))
     with pytest.raises(InputError, match="vta3"):
-        resolve_plan(plan, groups, 1)
+        resolve_plan(plan, groups, PLACES)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +145,7 @@ def test_units_of_several_cores(groups: GroupGraph) -> None:
 )
 def test_unknown_names(groups: GroupGraph, plan: Plan, message: str, hint: str | None) -> None:
     with pytest.raises(InputError) as caught:
-        resolve_plan(plan, groups)
+        resolve_plan(plan, groups, PLACES)
     assert message in caught.value.message
     assert hint is None or hint in (caught.value.hint or "")
 
@@ -149,40 +155,40 @@ def test_illegal_placement_shows_reason_and_nearest_plan(inception: GroupGraph) 
     other = inception.groups[0]
     plan = Plan({norm.name: "vta", other.name: "vta"})
     with pytest.raises(IllegalPlanError) as caught:
-        resolve_plan(plan, inception)
+        resolve_plan(plan, inception, PLACES)
     assert norm.npu_reason is not None
     assert norm.npu_reason in caught.value.message
     assert caught.value.exit_code == 2
     assert caught.value.nearest.units == {norm.name: "cpu", other.name: "vta"}
-    resolve_plan(caught.value.nearest, inception)
+    resolve_plan(caught.value.nearest, inception, PLACES)
 
 
 def test_a_fused_group_is_not_split(groups: GroupGraph) -> None:
     fused = next(g for g in groups.groups if len(g.nodes) > 1 and not g.views)
     plan = Plan(dict(zip(fused.nodes, ["vta", "cpu", "cpu", "cpu"], strict=False)))
     with pytest.raises(IllegalPlanError, match="fused and run together") as caught:
-        resolve_plan(plan, groups)
+        resolve_plan(plan, groups, PLACES)
     assert len({caught.value.nearest.units[node] for node in fused.nodes}) == 1
-    resolve_plan(caught.value.nearest, groups)
+    resolve_plan(caught.value.nearest, groups, PLACES)
 
 
 def test_contradictions(groups: GroupGraph) -> None:
     name = groups.groups[0].name
     plan = Plan({name: "cpu"}, segments=(PlanSegment("vta", (name,)),))
     with pytest.raises(InputError, match="'cpu' and on 'vta'"):
-        resolve_plan(plan, groups)
+        resolve_plan(plan, groups, PLACES)
 
 
 def test_order_against_dependences(groups: GroupGraph) -> None:
     names = [group.name for group in groups.groups]
-    assert resolve_plan(Plan(order=tuple(names)), groups).order == tuple(range(len(names)))
+    assert resolve_plan(Plan(order=tuple(names)), groups, PLACES).order == tuple(range(len(names)))
     with pytest.raises(InputError, match="which needs"):
-        resolve_plan(Plan(order=(names[1], names[0])), groups)
+        resolve_plan(Plan(order=(names[1], names[0])), groups, PLACES)
 
 
 def test_cyclic_cuts(groups: GroupGraph) -> None:
     names = [group.name for group in groups.groups]
     fine = Plan(segments=(PlanSegment("vta", tuple(names[:2])), PlanSegment("vta", (names[2],))))
-    assert resolve_plan(fine, groups).pins == {0: ON_NPU, 1: ON_NPU, 2: ON_NPU}
+    assert resolve_plan(fine, groups, PLACES).pins == {0: ON_NPU, 1: ON_NPU, 2: ON_NPU}
     with pytest.raises(InputError, match="cuts are cyclic"):
-        resolve_plan(Plan(segments=(PlanSegment("cpu", (names[0], names[2])),)), groups)
+        resolve_plan(Plan(segments=(PlanSegment("cpu", (names[0], names[2])),)), groups, PLACES)

@@ -54,8 +54,8 @@ def test_schemes_and_plans_never_beat_it(
     draw = random.Random(5)
     reached = []
     for _ in range(12):
-        placement = tuple(draw.choice(units) for units in least.units)
-        plan = assignment_of(placement, least.groups)
+        placement = tuple(draw.choice(units) for units in least.choices)
+        plan = assignment_of(placement, least.groups, least.costs.places)
         source = quantize_model(model, Configuration(drawn_scheme(draw), plan), samples)
         reached.append(compile_model(source, target).metrics.latency_ms)
         parts = model_layers(source.quantized, target.npu)

@@ -144,7 +144,7 @@ def test_what_no_schedule_fits_runs_on_the_cpu_with_the_reason(
     evaluator = prepare(model.graph, target)
     assert reason in [group.npu_reason for group in evaluator.groups.groups]
     best = find_best(evaluator).optimum.placement
-    plan = assignment_of(best, evaluator.groups)
+    plan = assignment_of(best, evaluator.groups, evaluator.costs.places)
     compile_and_run(model, target, with_plan(Configuration(plan=plan), model, target))
 
     # In a configuration as in one for a larger target: the CPU takes it. In a plan: refused.

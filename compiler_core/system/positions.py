@@ -13,7 +13,7 @@ from compiler_core.graph.ir import Graph
 from compiler_core.graph.views import VIEW_OPERATORS
 
 
-class Places:
+class Positions:
     """Numbers of a graph's tensors, in the order in which they are there.
 
     Args:
@@ -35,15 +35,15 @@ class Places:
                     self._values[node.output] = source
 
     def of_node(self, name: str) -> int:
-        """Place of a node on the CPU; what the graph does not have comes last."""
+        """Position of a node on the CPU; what the graph does not have comes last."""
         return self._nodes.get(name, len(self._tensors))
 
     def of_values(self, tensor: str) -> int:
-        """Place of a conversion at a border; views of a tensor stand where it does."""
+        """Position of a conversion at a border; views of a tensor stand where it does."""
         return self._values.get(tensor, len(self._tensors))
 
     def of_launch(self, output: str, sources: Sequence[str]) -> int:
-        """Place of a launch.
+        """Position of a launch.
 
         Args:
             output: Tensor that it writes.

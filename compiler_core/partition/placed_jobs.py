@@ -1,0 +1,177 @@
+"""The jobs of a placement: operators, launches, conversions at borders, and what each waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from compiler_core.partition.costs import ON_CPU_FORM
+from compiler_core.partition.groups import OUTSIDE
+from compiler_core.system.jobs import NOWHERE, Job, JobKind
+from compiler_core.targets.places import ON_HOST, Placement
+
+if TYPE_CHECKING:
+    from compiler_core.partition.evaluate import Evaluator
+
+_AT_START = -1
+
+
+class PlacedJobs:
+    """Builds the jobs of a range of groups.
+
+    Args:
+        evaluator: The model and its costs.
+        placement: Of all groups.
+        first, stop: The range; what other groups write is there.
+    """
+
+    def __init__(
+        self, evaluator: Evaluator, placement: Placement, first: int = 0, stop: int | None = None
+    ) -> None:
+        self._owner, self._placement = evaluator, placement
+        self._costs, self._form_of = evaluator.costs, evaluator.form_of
+        self._first = first
+        self._stop = len(placement) if stop is None else stop
+        self._groups = range(self._first, self._stop)
+        self._jobs: list[Job] = []
+        self._last: dict[int, int] = {}
+        self._converted: dict[tuple[int, int], int] = {}
+        self._views: dict[str, int] = {}
+        self._host_memory = 1 << self._costs.machinery.host_memory
+
+    def build(self) -> list[Job]:
+        """All jobs, topologically sorted."""
+        owner = self._owner
+        for group in self._groups:
+            if owner.unit_of[self._placement[group]] == ON_HOST:
+                self._operators(group)
+            else:
+                self._programs(group)
+        for group in self._groups:
+            for tensor in owner.outputs[group]:
+                self._hand_out(tensor, group)
+        if self._first == 0:
+            for tensor, item in enumerate(owner.groups.tensors):
+                if item.producer == OUTSIDE and item.is_output:
+                    self._hand_out(tensor, 0)
+        return self._jobs
+
+    def _hand_out(self, tensor: int, group: int) -> None:
+        """A tensor to the caller of the model, in every shape that it wants."""
+        self._there(tensor, ON_CPU_FORM)
+        for alias in self._owner.groups.tensors[tensor].aliases:
+            if alias.is_output:
+                self._viewed(tensor, alias.views, group)
+
+    def _viewed(self, tensor: int, views: tuple[str, ...], group: int) -> int:
+        """Job after which the CPU has a tensor behind ``views``, which run for ``group``."""
+        owner = self._owner
+        after = self._there(tensor, ON_CPU_FORM)
+        if not views or owner.laid_out(tensor, self._placement, self._groups):
+            return after
+        for name in views:
+            # Where only a part of the model is looked at, one before it may have run the view.
+            if self._first and owner.first_user[name] < self._first:
+                continue
+            if name not in self._views:
+                time, position = self._costs.view_ps[name], self._costs.view_positions[name]
+                self._operator(group, time, self._after((after,)), position)
+                self._views[name] = len(self._jobs) - 1
+            after = self._views[name]
+        return after
+
+    def _operators(self, group: int) -> None:
+        for part in self._costs.groups[group].cpu.parts:
+            sources = [self._there(tensor, ON_CPU_FORM) for tensor in part.reads]
+            sources += [self._viewed(tensor, views, group) for tensor, views in part.views]
+            sources.append(self._last.get(group, _AT_START))
+            self._operator(group, part.run_ps, self._after(sources), part.position)
+            self._last[group] = len(self._jobs) - 1
+
+    def _operator(self, group: int, time: int, after: tuple[int, ...], position: int) -> None:
+        job = Job(
+            group,
+            JobKind.OPERATOR,
+            ON_HOST,
+            time,
+            0,
+            after,
+            position=position,
+            memories=self._host_memory,
+        )
+        self._jobs.append(job)
+
+    def _programs(self, group: int) -> None:
+        owner, number = self._owner, self._placement[group]
+        place, form = self._costs.places[number], self._form_of[number]
+        order = owner.unit_cost(group, number).order
+        memories = 1 << self._costs.machinery.memory[place.unit]
+        inputs = [self._there(tensor, form) for tensor in owner.groups.groups[group].reads]
+        written: dict[int, int] = {}
+        for position, program in owner.launches(group, self._placement):
+            waits = order[position]
+            sources = [self._there(tensor, form) for tensor in waits.tensors]
+            sources += [written[earlier] for earlier in waits.programs if earlier in written]
+            self._jobs.append(
+                Job(
+                    group,
+                    JobKind.PROGRAM,
+                    place.unit,
+                    program.run_ps,
+                    self._costs.launch_ps * program.parts,
+                    self._after(sources),
+                    place.way.core,
+                    program.read_ppm,
+                    program.write_ppm,
+                    waits.position,
+                    memories,
+                )
+            )
+            written[position] = len(self._jobs) - 1
+        if number in owner.joins[group]:
+            # What is read of it was written by its programs and by the groups before it.
+            after = self._after((*inputs, *written.values()))
+            self._jobs.append(Job(group, JobKind.JOIN, NOWHERE, 0, 0, after, memories=0))
+        self._last[group] = len(self._jobs) - 1
+
+    @staticmethod
+    def _after(sources: Iterable[int]) -> tuple[int, ...]:
+        return tuple(sorted({source for source in sources if source != _AT_START}))
+
+    def _there(self, tensor: int, form: int) -> int:
+        """Job after which a tensor is there in a form."""
+        owner = self._owner
+        producer = owner.producer[tensor]
+        source = owner.form_at(producer, self._placement)
+        if source == form:
+            return self._last.get(producer, _AT_START)
+        if (tensor, form) not in self._converted:
+            self._converted[tensor, form] = self._conversion(tensor, source, form)
+        return self._converted[tensor, form]
+
+    def _conversion(self, tensor: int, source: int, form: int) -> int:
+        owner, costs = self._owner, self._costs
+        kind = JobKind.CONVERT
+        if source == ON_CPU_FORM:
+            kind = JobKind.QUANTIZE
+        elif form == ON_CPU_FORM:
+            kind = JobKind.DEQUANTIZE
+        before = costs.tensors[tensor].form_bytes[source]
+        size = before + owner.form_bytes(tensor, form, self._placement)
+        after = self._after((self._last.get(owner.producer[tensor], _AT_START),))
+        self._jobs.append(
+            Job(
+                tensor,
+                kind,
+                ON_HOST,
+                owner.converting_ps(tensor, source, form, size),
+                0,
+                after,
+                position=costs.positions[tensor],
+                memories=self._host_memory
+                | 1 << costs.forms[source].memory
+                | 1 << costs.forms[form].memory,
+                form=form,
+            )
+        )
+        return len(self._jobs) - 1
