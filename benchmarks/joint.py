@@ -43,9 +43,10 @@ from nest_tune.study.execution.worker import survey
 from nest_tune.study.lifecycle import run_study
 from nest_tune.study.observer import Observer
 from nest_tune.study.proposals.front import pareto_front
-from nest_tune.study.request.flags import Flags, resolve
 from nest_tune.study.request.goals import Direction, Metric, Objective
+from nest_tune.study.request.resolve import resolve
 from nest_tune.study.request.settings import StudySettings
+from nest_tune.study.request.study_request import StudyRequest
 from nest_tune.study.store.creation import create_study
 from nest_tune.study.store.dependencies import Ground, survey_ground
 from nest_tune.study.store.result import StudyResult
@@ -208,7 +209,7 @@ def main() -> None:
     parser.add_argument("--tile", action="store_true")
     arguments = parser.parse_args()
     names = ("joint", "by accuracy", "by latency")
-    flags = Flags(
+    flags = StudyRequest(
         model=arguments.model,
         target=arguments.target,
         calibration=arguments.calibration,

@@ -138,7 +138,7 @@ def errors() -> Lines:
 
 def study_file() -> Lines:
     """Every key of a study file."""
-    from compiler_core.accuracy.metric import NAMES
+    from compiler_core.accuracy.metric import METRICS
     from nest_tune.study.request.study_file import StudyFile
 
     yield "# Study file\n"
@@ -159,7 +159,7 @@ def study_file() -> Lines:
             yield f"| `{key}` | {_cell(_type(entry.annotation))} | {default} |"
         yield ""
         if section == "data":
-            names = ", ".join(f"`{name}`" for name in NAMES)
+            names = ", ".join(f"`{name}`" for name in METRICS.names())
             yield f"Metrics of accuracy: {names}, or `module:function`.\n"
 
 

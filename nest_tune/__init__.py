@@ -36,8 +36,12 @@ if TYPE_CHECKING:
     from nest_tune.api.compiling import compile  # noqa: A004 - the verb of the command line
     from nest_tune.api.measuring import measure
     from nest_tune.api.packages import evaluate, load_package, profile, run
+    from nest_tune.api.records import export_records, import_records, list_records, verify_records
+    from nest_tune.api.schemes import profile_activations, search_scheme, sensitivity
+    from nest_tune.api.spaces import space, task_space
     from nest_tune.api.study import Study
     from nest_tune.api.tasks import tasks, tune_task
+    from nest_tune.study.request.study_request import StudyRequest
 
 __all__ = [
     "CheckError",
@@ -47,18 +51,28 @@ __all__ = [
     "MissingDependencyError",
     "NestTuneError",
     "Study",
+    "StudyRequest",
     "check",
     "compare",
     "compile",
     "evaluate",
+    "export_records",
+    "import_records",
+    "list_records",
     "load_package",
     "load_target",
     "measure",
     "profile",
+    "profile_activations",
     "run",
+    "search_scheme",
+    "sensitivity",
+    "space",
     "targets",
+    "task_space",
     "tasks",
     "tune_task",
+    "verify_records",
 ]
 
 _HOMES = {
@@ -69,18 +83,28 @@ _HOMES = {
     "MissingDependencyError": "compiler_core.errors",
     "NestTuneError": "compiler_core.errors",
     "Study": "nest_tune.api.study",
+    "StudyRequest": "nest_tune.study.request.study_request",
     "check": "nest_tune.api.checking",
     "compare": "nest_tune.api.comparing",
     "compile": "nest_tune.api.compiling",
     "evaluate": "nest_tune.api.packages",
+    "export_records": "nest_tune.api.records",
+    "import_records": "nest_tune.api.records",
     "load_package": "nest_tune.api.packages",
     "load_target": "compiler_core.targets.load",
     "measure": "nest_tune.api.measuring",
     "profile": "nest_tune.api.packages",
+    "profile_activations": "nest_tune.api.schemes",
+    "list_records": "nest_tune.api.records",
     "run": "nest_tune.api.packages",
+    "search_scheme": "nest_tune.api.schemes",
+    "sensitivity": "nest_tune.api.schemes",
+    "space": "nest_tune.api.spaces",
     "targets": "compiler_core.targets.load:bundled_targets",
+    "task_space": "nest_tune.api.spaces",
     "tasks": "nest_tune.api.tasks",
     "tune_task": "nest_tune.api.tasks",
+    "verify_records": "nest_tune.api.records",
 }
 """Module of each name, and its name there where that is another one."""
 

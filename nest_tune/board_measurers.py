@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from compiler_core.errors import InputError
-from compiler_core.files.nearest import did_you_mean
+from compiler_core.plugins.registry import Registry
 from nest_tune.user_modules import load_named
 
 GROUP = "nest_tune.measurers"
@@ -83,9 +82,9 @@ def _positive(value: Any, where: str) -> float:
     return number
 
 
-def measurer_names() -> tuple[str, ...]:
-    """Names of the measurers that installed distributions offer."""
-    return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
+MEASURERS: Registry[Measure] = Registry(
+    GROUP, "measurer", lambda _name, found: "" if callable(found) else type(found).__name__
+)
 
 
 def load_measurer(name: str) -> Measurer:
@@ -98,34 +97,20 @@ def load_measurer(name: str) -> Measurer:
         InputError: There is none of that name, two distributions offer it, or it cannot be loaded.
     """
     if ":" in name:
-        module, _, attribute = name.partition(":")
-        point = EntryPoint(name, f"{module}:{attribute}", GROUP)
-        return Measurer(name, "", _loaded(point))
-    points = list(entry_points(group=GROUP, name=name))
-    if not points:
-        known = measurer_names()
-        raise InputError(
-            f"measurer {name!r}: no installed distribution offers it; known are "
-            f"{', '.join(known) or 'none'}",
-            hint=did_you_mean(name, known) or f"an entry point of group {GROUP}",
-        )
-    if len(points) > 1:
-        homes = ", ".join(sorted(point.dist.name for point in points if point.dist is not None))
-        raise InputError(f"measurer {name!r} is offered by several distributions: {homes}")
-    (point,) = points
-    return Measurer(name, "" if point.dist is None else point.dist.version, _loaded(point))
+        return Measurer(name, "", _own(name))
+    return Measurer(name, MEASURERS.offer(name).version, MEASURERS.get(name))
 
 
-def _loaded(point: EntryPoint) -> Measure:
+def _own(name: str) -> Measure:
     try:
-        found = load_named(f"{point.module}:{point.attr}")
+        found = load_named(name)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
-            f"measurer {point.name!r}: {point.value} cannot be loaded: {error}",
+            f"measurer {name!r}: cannot be loaded: {error}",
             hint="a function that takes the folder of a package, in a module of the working folder "
             "or an installed one",
         ) from error
     if not callable(found):
-        raise InputError(f"measurer {point.name!r}: {point.value} cannot be called")
+        raise InputError(f"measurer {name!r}: {type(found).__name__} cannot be called")
     measure: Measure = found
     return measure

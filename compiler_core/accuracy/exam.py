@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.accuracy.intervals import Estimate, mean, share, sqnr
+from compiler_core.accuracy.figures import Figures
 from compiler_core.accuracy.judge import ONE_OUTPUT, Judge, Kind, Shapes, computed_outputs, judges
-from compiler_core.accuracy.labels import check_labels, correct
-from compiler_core.accuracy.metric import Metric, check_name, default_metric, is_own
-from compiler_core.accuracy.noise import Noise, cosines, noise
-from compiler_core.accuracy.tally import Tally, agreement, decisions, joined, not_counted
+from compiler_core.accuracy.labels import check_labels
+from compiler_core.accuracy.metric import MetricKind, check_name, default_metric, metric_kind
+from compiler_core.accuracy.tally import decisions, not_counted
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
 from compiler_core.graph.ir import Graph
+from compiler_core.plugins.registry import load
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 _ENOUGH_TO_DIFFER = 8
 """Samples of which one expects that they are not all alike."""
-
-
-@dataclass(frozen=True, eq=False)
-class Angles:
-    """Cosines by sample: ``float64[n]``."""
-
-    cosines: npt.NDArray[np.float64]
-
-    @property
-    def value(self) -> float:
-        """Their mean."""
-        return float(self.cosines.mean())
-
-
-Figures = Tally | Noise | Angles
-"""What one metric says of one output, sample by sample."""
 
 
 @dataclass(frozen=True)
@@ -54,19 +38,19 @@ class Exam:
     judges: Mapping[str, Judge]
 
     @property
-    def kind(self) -> Metric | None:
-        """The metric; ``None`` for a user's own."""
-        return None if is_own(self.metric) else Metric(self.metric)
+    def kind(self) -> MetricKind:
+        """The metric."""
+        return metric_kind(self.metric)
 
     @property
     def is_labelled(self) -> bool:
         """Whether labels are asked for."""
-        return self.kind is not None and self.kind.is_labelled
+        return self.kind.is_labelled
 
     @property
     def compares(self) -> bool:
         """Whether outputs of the float model are asked for."""
-        return self.kind is not None and not self.kind.is_labelled
+        return self.kind.compares
 
     def check_labels(self, labels: npt.NDArray[Any] | None, samples: int) -> None:
         """Refuses labels that do not fit, before anything runs; looks at them only where they are
@@ -82,14 +66,13 @@ class Exam:
                 f"metric {self.metric} needs labels: array 'y' is missing",
                 hint="add y, or use --metric agreement: it compares with the float model",
             )
-        best = 5 if self.kind is Metric.TOP5 else 1
         for judge in self.judges.values():
             if judge.kind is Kind.REAL and judge.axis is not None and len(self.judges) > 1:
                 raise InputError(
                     f"output {judge.output!r} cannot be compared with labels: {judge.reason}",
                     hint=f"--metric sqnr_db judges all; {ONE_OUTPUT} judges one alone",
                 )
-            check_labels(judge, labels, samples, best)
+            check_labels(judge, labels, samples, self.kind.best)
 
     def figures(
         self,
@@ -122,18 +105,10 @@ class Exam:
         labels: npt.NDArray[Any] | None,
         samples: int,
     ) -> Figures:
-        kind = self.kind
-        assert kind is not None
-        if kind.is_labelled:
-            assert labels is not None
-            return correct(judge, ours, labels, samples, 5 if kind is Metric.TOP5 else 1)
-        assert theirs is not None
-        reference = theirs[judge.output]
-        if kind is Metric.AGREEMENT:
-            return agreement(judge, ours, reference, samples, labelled=labels is not None)
-        if kind is Metric.SQNR:
-            return noise(ours, reference, samples, judge.output)
-        return Angles(cosines(ours, reference, samples, judge.output))
+        make: Any = load(self.kind.figure, f"metric {self.metric!r}")
+        reference = None if theirs is None else theirs[judge.output]
+        found: Figures = make(judge, ours, reference, labels, samples)
+        return found
 
 
 def make_exam(
@@ -172,38 +147,12 @@ def make_exam(
     if not counting:
         raise InputError("the model computes none of its outputs: there is nothing to measure")
     chosen = metric or default_metric(counting.values(), labelled=labelled).value
-    if chosen == Metric.AGREEMENT.value:
+    kind = metric_kind(chosen)
+    if kind.counts and kind.compares:
         for judge in counting.values():
             if judge.kind is Kind.REAL:
                 raise not_counted(judge)
     return Exam(chosen, counting)
-
-
-def joined_figures(parts: Sequence[Mapping[str, Figures]]) -> dict[str, Figures]:
-    """Figures of blocks of samples, one after another, as one."""
-    return {name: _joined([part[name] for part in parts]) for name in parts[0]}
-
-
-def _joined(parts: Sequence[Figures]) -> Figures:
-    if isinstance(parts[0], Tally):
-        return joined([part for part in parts if isinstance(part, Tally)])
-    if isinstance(parts[0], Noise):
-        found = [part for part in parts if isinstance(part, Noise)]
-        signal, lost = ([getattr(p, name) for p in found] for name in ("signal", "noise"))
-        return Noise(np.concatenate(signal), np.concatenate(lost))
-    return Angles(np.concatenate([part.cosines for part in parts if isinstance(part, Angles)]))
-
-
-def worst(found: Mapping[str, Figures]) -> str:
-    """The output that decides: the one with the lowest value, of equal ones the first."""
-    return min(found, key=lambda name: found[name].value)
-
-
-def estimate(figures: Figures) -> Estimate:
-    """A value with its interval."""
-    if isinstance(figures, Tally):
-        return share(figures)
-    return sqnr(figures) if isinstance(figures, Noise) else mean(figures.cosines)
 
 
 class Sameness:

@@ -1,21 +1,64 @@
-"""Metrics of outputs: what each compares, what it is called where it is shown."""
+"""Metrics of outputs by name: entry points of the group ``nest_tune.metrics``.
+
+What each compares and how it counts is told beside its name; what computes it is imported when it
+is used.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
+from compiler_core.plugins.registry import Registry, named
+
+
+@dataclass(frozen=True)
+class MetricKind:
+    """A metric and what it needs; more is better in all of them.
+
+    Attributes:
+        name: Of its entry point, or ``module:function`` of a user's own.
+        summary: What it says, in a few words.
+        is_labelled: Whether it compares with labels.
+        compares: Whether it compares with the outputs of the float model.
+        counts: Whether it counts what is right: a share of all values.
+        in_decibels: Whether its values are in dB, and so are its limits.
+        best: Among how many of the highest scores the label may be.
+        figure: ``module:function``, called ``(judge, ours, reference, labels, samples)`` for one
+            output, see :meth:`compiler_core.accuracy.exam.Exam.figures`; empty for ``function``.
+        function: ``module:function``, called ``(outputs, labels)`` with all outputs that count, see
+            :mod:`compiler_core.accuracy.own_metric`; empty for ``figure``.
+    """
+
+    name: str
+    summary: str = ""
+    is_labelled: bool = False
+    compares: bool = False
+    counts: bool = False
+    in_decibels: bool = False
+    best: int = 1
+    figure: str = ""
+    function: str = ""
+
+    @property
+    def is_function(self) -> bool:
+        """Whether one number is all that it says of all outputs."""
+        return bool(self.function)
+
+
+METRICS: Registry[MetricKind] = Registry("nest_tune.metrics", "metric", named(MetricKind))
 
 if TYPE_CHECKING:
     from compiler_core.accuracy.judge import Judge
 
 
 class Metric(Enum):
-    """What is measured; more is better in all of them."""
+    """Metrics that are measured together wherever schemes are compared."""
 
     TOP1 = "top1"
     """The label has the highest score."""
@@ -28,29 +71,21 @@ class Metric(Enum):
     COSINE = "cosine"
     """Mean cosine between the values and those of the float model."""
 
-    @property
-    def is_labelled(self) -> bool:
-        """Whether it compares with labels; the others compare with the float model."""
-        return self in (Metric.TOP1, Metric.TOP5)
-
-    @property
-    def counts(self) -> bool:
-        """Whether it counts what is right: a share of all values."""
-        return self.is_labelled or self is Metric.AGREEMENT
-
-    @property
-    def in_decibels(self) -> bool:
-        """Whether its values are in dB, and so are its limits."""
-        return self is Metric.SQNR
-
-
-NAMES = tuple(metric.value for metric in Metric)
-"""Names of the metrics that come along."""
-
 
 def is_own(name: str) -> bool:
     """Whether a name is that of a user's metric, ``module:function``."""
     return re.fullmatch(r"[\w.]+:[\w.]+", name) is not None
+
+
+def metric_kind(name: str) -> MetricKind:
+    """A metric by name, or a user's own ``module:function``.
+
+    Raises:
+        InputError: There is none of that name; names the nearest.
+    """
+    if is_own(name):
+        return MetricKind(name, "a user's own", function=name)
+    return METRICS.get(check_name(name))
 
 
 def check_name(name: str) -> str:
@@ -59,17 +94,18 @@ def check_name(name: str) -> str:
     Raises:
         InputError: There is none of that name; names the nearest.
     """
-    if name not in NAMES and not is_own(name):
+    if name not in METRICS.names() and not is_own(name):
         raise InputError(
-            f"metric {name!r}; allowed are {', '.join(NAMES)} or module:function",
-            hint=did_you_mean(name, NAMES),
+            f"metric {name!r} is not known; known are {', '.join(METRICS.names())} and "
+            "module:function",
+            hint=did_you_mean(name, METRICS.names()),
         )
     return name
 
 
-def compares(name: str) -> bool:
-    """Whether a metric needs the outputs of the float model."""
-    return name in NAMES and not Metric(name).is_labelled
+def is_in_decibels(name: str) -> bool:
+    """Whether values of a metric are in dB; not so of one that is not settled yet (empty)."""
+    return bool(name) and metric_kind(name).in_decibels
 
 
 def default_metric(judged: Collection[Judge], *, labelled: bool) -> Metric:
@@ -98,6 +134,8 @@ def shown_name(entry: str, metric: str) -> str:
         >>> shown_name("accuracy_drop", "agreement"), shown_name("accuracy", "top5")
         ('agreement_drop', 'accuracy')
     """
-    if entry not in ("accuracy", "accuracy_drop") or not compares(metric):
+    if entry not in ("accuracy", "accuracy_drop") or not metric:
+        return entry
+    if not metric_kind(metric).compares:
         return entry
     return metric + entry.removeprefix("accuracy")

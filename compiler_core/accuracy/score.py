@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.accuracy.exam import Figures
+from compiler_core.accuracy.figures import Figures
 from compiler_core.accuracy.tally import Tally
 
 _DIGITS = 12

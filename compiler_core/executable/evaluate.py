@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.accuracy.exam import Exam, Figures, Sameness, estimate, joined_figures, worst
+from compiler_core.accuracy.exam import Exam, Sameness
+from compiler_core.accuracy.figures import Figures, estimate, joined_figures, worst
 from compiler_core.accuracy.float_model import float_runs, joined_runs, stacked
 from compiler_core.accuracy.intervals import Estimate
 from compiler_core.accuracy.judge import Kind
-from compiler_core.accuracy.metric import Metric
+from compiler_core.accuracy.metric import Metric, MetricKind
 from compiler_core.accuracy.own_metric import load_own_metric
 from compiler_core.accuracy.samples import EvaluationData
 from compiler_core.accuracy.score import drop, score_of
@@ -90,7 +91,7 @@ def evaluate(
     theirs = data.inputs if float_inputs is None else float_inputs
     runs = None if against is None else float_runs(against, theirs, list(exam.judges))
     blocks = _blocks(runner, data, exam, against, runs, progress)
-    if exam.kind is None:
+    if exam.kind.is_function:
         return _own(exam, data, list(blocks))
     return _counted(exam, exam.kind, blocks, data, against is not None)
 
@@ -113,7 +114,7 @@ def _blocks(
 ) -> Iterator[_Block]:
     names, graph = list(exam.judges), runner.signature
     batch = 1 if against is None else model_batch(against)
-    labels = data.labels if exam.is_labelled or exam.kind is None else None
+    labels = data.labels if exam.is_labelled or exam.kind.is_function else None
     for block in runner.blocks(data.inputs):
         theirs = None
         if runs is not None:
@@ -125,7 +126,7 @@ def _blocks(
 
 
 def _counted(
-    exam: Exam, kind: Metric, blocks: Iterator[_Block], data: EvaluationData, compared: bool
+    exam: Exam, kind: MetricKind, blocks: Iterator[_Block], data: EvaluationData, compared: bool
 ) -> Evaluation:
     agreeing = Exam(Metric.AGREEMENT.value, exam.judges)
     agrees = compared and (
@@ -166,7 +167,7 @@ def _counted(
 
 def _own(exam: Exam, data: EvaluationData, blocks: list[_Block]) -> Evaluation:
     """A user's metric, which sees all samples at once."""
-    measure = load_own_metric(exam.metric)
+    measure = load_own_metric(exam.kind.function)
     names = list(exam.judges)
     theirs = [block.theirs for block in blocks if block.theirs is not None]
     reference = measure(joined_runs(theirs, names), data.labels) if theirs else None

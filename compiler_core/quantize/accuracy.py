@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.accuracy.exam import Exam, estimate, worst
+from compiler_core.accuracy.exam import Exam
+from compiler_core.accuracy.figures import estimate, worst
 from compiler_core.accuracy.intervals import Estimate
 from compiler_core.accuracy.judge import Judge, Kind
 from compiler_core.accuracy.metric import Metric
@@ -74,8 +75,7 @@ def measure(
     for exam in exams:
         found = exam.figures(ours, theirs, labels, samples)
         deciding = found[worst(found)]
-        assert exam.kind is not None
-        metrics[exam.kind] = estimate(deciding)
+        metrics[Metric(exam.metric)] = estimate(deciding)
         if correct is None and isinstance(deciding, Tally):
             correct = deciding.shares
     return Accuracy(samples, metrics, np.ones(samples) if correct is None else correct)

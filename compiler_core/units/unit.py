@@ -15,11 +15,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
 from compiler_core.errors import InputError
-from compiler_core.files.exhausted import lack_of
+from compiler_core.plugins.registry import load
 from compiler_core.units.violation import Violation
 
 KIND_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
@@ -278,7 +277,7 @@ class UnitKind:
         found = self.facets[name]
         where = f"unit kind {self.name!r}: {name}"
         if isinstance(found, str):
-            found = loaded(found, where)
+            found = load(found, where)
         lacking = [method for method in members_of(protocol) if not hasattr(found, method)]
         if lacking:
             raise InputError(f"{where}: {type(found).__name__} lacks {', '.join(lacking)}")
@@ -290,23 +289,3 @@ def members_of(protocol: Any) -> Iterable[str]:
     """Names of what a Protocol asks for, sorted."""
     own = {*vars(protocol), *getattr(protocol, "__annotations__", {})}
     return sorted(name for name in own if not name.startswith("_"))
-
-
-def loaded(reference: str, where: str) -> Any:
-    """The object that ``module:attribute`` names.
-
-    Raises:
-        InputError: It cannot be loaded.
-    """
-    module, _, attribute = reference.partition(":")
-    try:
-        found: Any = import_module(module)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except Exception as error:  # whatever a plug-in's import does, it is named
-        if (lack := lack_of(error)) is not None:
-            raise lack from error
-        raise InputError(
-            f"{where}: {reference} cannot be loaded: {type(error).__name__}: {error}"
-        ) from error
-    return found

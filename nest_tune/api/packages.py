@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy.typing as npt
 
@@ -13,7 +13,7 @@ from compiler_core.accuracy.exam import make_exam
 from compiler_core.accuracy.states import unrolled_evaluation
 from compiler_core.compile.sources import load_model
 from compiler_core.errors import CheckError, InputError
-from compiler_core.executable.backends import Backend, Observer, Reference, Simulator
+from compiler_core.executable.backends import Observer, Simulator
 from compiler_core.executable.check import run_checked
 from compiler_core.executable.evaluate import Evaluation
 from compiler_core.executable.evaluate import evaluate as evaluate_runner
@@ -22,6 +22,7 @@ from compiler_core.executable.profile import roofline as roofline_of
 from compiler_core.executable.report import LayerReport, Metrics
 from compiler_core.executable.results import flat_outputs
 from compiler_core.executable.runner import Runner
+from compiler_core.executable.runtimes import DEFAULT_RUNTIME, RUNTIMES, make_backend
 from compiler_core.files.trace import write_trace
 from compiler_core.graph.importer import import_onnx
 from compiler_core.graph.ir import Graph
@@ -186,7 +187,7 @@ def evaluate(
     against: PathName | None = None,
     metric: str | None = None,
     limit: int | None = None,
-    executor: Literal["simulator", "reference"] = "simulator",
+    executor: str = DEFAULT_RUNTIME,
     output: str | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     states: Mapping[str, str] | None = None,
@@ -205,7 +206,7 @@ def evaluate(
             ``sqnr_db`` for outputs of real values.
         limit: Take the first so many samples.
         executor: ``simulator`` runs the compiled programs, ``reference`` computes the same bits
-            faster.
+            faster; or a plug-in's runtime.
         output: The only output that counts; by default all do, and the worst decides.
         shapes: Of inputs of the float model with dynamic axes.
         states: Inputs by the outputs that are fed back to them from sample to sample; the package
@@ -226,8 +227,7 @@ def evaluate(
         >>> found.accuracy > 0.9
         True
     """
-    if executor not in ("simulator", "reference"):
-        raise InputError(f"executor {executor!r}; allowed are simulator and reference")
+    RUNTIMES.require(executor)
     loaded = load_package(package)
     executable = loaded.executable
     graph = None if against is None else load_model(Path(against), shapes).graph
@@ -242,12 +242,7 @@ def evaluate(
     require_finite(given, executable.signature, executable.views)
     allow_folder(working_folder())
     chosen = given.first(limit)
-    backend: Backend
-    if executor == "simulator":
-        backend = Simulator(executable, threads=threads)
-    else:
-        backend = Reference(executable, threads=threads)
-    runner, theirs = Runner(executable, backend), None
+    runner, theirs = Runner(executable, make_backend(executor, executable, threads=threads)), None
     if states:
         if graph is not None:
             theirs = unrolled_evaluation(graph, chosen, states, float_run(graph, threads)).inputs

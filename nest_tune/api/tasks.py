@@ -21,7 +21,7 @@ from compiler_core.tensor.task import Task
 from compiler_core.units.registry import kind_of_machine
 from nest_tune.api.values import Arrays, PathName, samples_of
 from nest_tune.records.database import RecordDatabase
-from nest_tune.samplers.schedules.registry import require_sampler
+from nest_tune.samplers.registry import DEFAULT_SAMPLER, require_schedule_sampler
 from nest_tune.stores.default_scheme import with_default_scheme
 from nest_tune.stores.profile_store import stored_profile
 from nest_tune.stores.task_store import find, remember
@@ -128,7 +128,7 @@ def tune_task(
     task: str | Task | ModelTask,
     target: str | Target,
     *,
-    sampler: str = "xgb",
+    sampler: str = DEFAULT_SAMPLER,
     trials: int = 128,
     timeout_s: float | None = None,
     exhaustive: bool = False,
@@ -143,7 +143,7 @@ def tune_task(
     Args:
         task: What to tune; an id that :func:`tasks` found, its beginning, or a ``.json`` file.
         target: Name, path of a ``.toml`` file, or a loaded target.
-        sampler: ``xgb``, ``tpe``, ``nsga2``, ``random`` or ``exhaustive``.
+        sampler: Name: ``xgb``, ``tpe``, ``nsga2``, ``random``, ``exhaustive`` or a plug-in's.
         trials: Schedules to look at, those that the records know included.
         timeout_s: Wall time; the search ends with the batch that passes it.
         exhaustive: Go on until the best is proven the optimum.
@@ -164,7 +164,7 @@ def tune_task(
         >>> result.bound_cycles <= result.best_cycles <= result.default_cycles
         True
     """
-    require_sampler(sampler)
+    kind = require_schedule_sampler(sampler)
     chip = require_npu(target if isinstance(target, Target) else load_target(target))
     if isinstance(task, str):
         chosen = find(task)
@@ -180,7 +180,7 @@ def tune_task(
             seed=seed,
             records=records,
             jobs=jobs,
-            exhaustive=exhaustive or sampler == "exhaustive",
+            exhaustive=exhaustive or kind.exhausts,
             anneal=anneal,
             progress=progress,
         )

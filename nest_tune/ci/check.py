@@ -265,9 +265,9 @@ def _examination(sources: Sources, model: FloatModel) -> tuple[Exam | None, Eval
     )
     data.check(exam)
     require_finite(data, model.graph)
-    if exam.kind is None:
+    if exam.kind.is_function:
         allow_folder(working_folder())
-        load_own_metric(exam.metric)
+        load_own_metric(exam.kind.function)
     return exam, data
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
-from compiler_core.accuracy.metric import Metric, shown_name
+from compiler_core.accuracy.metric import is_in_decibels, shown_name
 from compiler_core.compile.compile import CompiledModel
 from compiler_core.compile.sources import Arrays, FloatModel, read_samples
 from compiler_core.configuration.configuration import Configuration
@@ -100,7 +100,7 @@ def accuracy_of(measured: Mapping[str, float], metric: str) -> dict[str, float]:
     found = {}
     for entry in ACCURACY_ENTRIES:
         shown = shown_name(entry, metric)
-        if entry == "accuracy_drop" and metric == Metric.SQNR.value:
+        if entry == "accuracy_drop" and is_in_decibels(metric):
             continue
         for name in (entry, shown):
             if name in measured:

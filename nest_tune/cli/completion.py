@@ -35,6 +35,51 @@ def target_names(incomplete: str) -> list[str]:
     return sorted(name for name in (*bundled_targets(), *files) if name.startswith(incomplete))
 
 
+def samplers(incomplete: str) -> list[str]:
+    """Samplers, plug-ins' included."""
+    from nest_tune.samplers.registry import SAMPLERS
+
+    return [name for name in SAMPLERS.names() if name.startswith(incomplete)]
+
+
+def schedule_samplers(incomplete: str) -> list[str]:
+    """Samplers of schedules; a plug-in that cannot be loaded hides none."""
+    from nest_tune.samplers.registry import schedule_sampler_names
+
+    try:
+        return [name for name in schedule_sampler_names() if name.startswith(incomplete)]
+    except NestTuneError:
+        return samplers(incomplete)
+
+
+def runners(incomplete: str) -> list[str]:
+    """Runners, plug-ins' included."""
+    from nest_tune.runners.runner import RUNNERS
+
+    return [name for name in RUNNERS.names() if name.startswith(incomplete)]
+
+
+def runtimes(incomplete: str) -> list[str]:
+    """Runtimes, plug-ins' included."""
+    from compiler_core.executable.runtimes import RUNTIMES
+
+    return [name for name in RUNTIMES.names() if name.startswith(incomplete)]
+
+
+def metrics(incomplete: str) -> list[str]:
+    """Metrics of accuracy, plug-ins' included."""
+    from compiler_core.accuracy.metric import METRICS
+
+    return [name for name in METRICS.names() if name.startswith(incomplete)]
+
+
+def measurers(incomplete: str) -> list[str]:
+    """Measurers that distributions offer."""
+    from nest_tune.board_measurers import MEASURERS
+
+    return [name for name in MEASURERS.names() if name.startswith(incomplete)]
+
+
 def study_names(context: typer.Context, incomplete: str) -> list[str]:
     """Studies of the storage that the line names so far, else of the usual one."""
     return sorted(name for name in _studies(context) if name.startswith(incomplete))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from compiler_core.errors import InputError
-from nest_tune.cli.completion import study_names
+from compiler_core.executable.runtimes import DEFAULT_RUNTIME
+from nest_tune.cli.completion import runtimes, study_names
 from nest_tune.cli.options import AsJson, States, named_source, parse_shapes, parse_states
 from nest_tune.cli.output import print_json
 
@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from compiler_core.executable.evaluate import Evaluation
 
 EXAMPLE = "Example: nest-tune evaluate out --data eval.npz --against resnet8.onnx --json"
-
-
-class Executor(Enum):
-    """Who computes the integers; both give the same bits."""
-
-    SIMULATOR = "simulator"
-    REFERENCE = "reference"
 
 
 def evaluate(
@@ -70,9 +63,13 @@ def evaluate(
         int | None, typer.Option(min=1, metavar="N", help="Take the first N samples.")
     ] = None,
     executor: Annotated[
-        Executor,
-        typer.Option(help="The compiled programs, or the integer reference: faster, same bits."),
-    ] = Executor.SIMULATOR,
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=runtimes,
+            help="simulator: the compiled programs (default); reference: faster, same bits.",
+        ),
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option(
@@ -91,6 +88,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure how good a package is: by labels, or against the float model."""
+    executor = executor or DEFAULT_RUNTIME
     shapes = parse_shapes(shape)
     named = named_source(config, study, storage)
     if named is not None:
@@ -112,7 +110,7 @@ def evaluate(
         against=against,
         metric=metric,
         limit=limit,
-        executor=executor.value,
+        executor=executor,
         output=output,
         shapes=shapes,
         states=parse_states(state),
@@ -127,7 +125,7 @@ def evaluate(
     _show(executor, result)
 
 
-def _document(package: Path, executor: Executor, result: Evaluation) -> dict[str, Any]:
+def _document(package: Path, executor: str, result: Evaluation) -> dict[str, Any]:
     interval = result.interval
     return {
         "package": str(package),
@@ -141,14 +139,14 @@ def _document(package: Path, executor: Executor, result: Evaluation) -> dict[str
         "agreement": result.agreement,
         "outputs": dict(result.outputs),
         "samples": result.samples,
-        "executor": executor.value,
+        "executor": executor,
         "notes": list(result.notes),
     }
 
 
-def _show(executor: Executor, result: Evaluation) -> None:
+def _show(executor: str, result: Evaluation) -> None:
     of = "" if len(result.outputs) < 2 else ", the worst output"
-    print(f"{result.metric} {result.value:.4f} on {result.samples} samples ({executor.value}){of}")
+    print(f"{result.metric} {result.value:.4f} on {result.samples} samples ({executor}){of}")
     if of:
         for name, value in result.outputs.items():
             print(f"  {name} {value:.4f}")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from compiler_core.errors import InputError
 from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli import quantize_search
 from nest_tune.cli.completion import target_names
@@ -23,13 +22,8 @@ from nest_tune.cli.options import (
 from nest_tune.cli.output import console, print_json, progress
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from compiler_core.accuracy.judge import Judge
-    from compiler_core.compile.sources import FloatModel
-    from compiler_core.quantize.profile import Profile
-    from compiler_core.quantize.scheme import QuantizationScheme
     from compiler_core.quantize.sensitivity import LayerSensitivity
+    from nest_tune.api.schemes import Sensitivities
 
 app = typer.Typer(
     name="quantize",
@@ -64,15 +58,20 @@ def profile(
     shapes = parse_shapes(shape)
     require_writable(output, "--output")
 
-    from compiler_core.compile.sources import load_model
-    from compiler_core.quantize.calibration_warnings import calibration_warnings
-    from compiler_core.quantize.profile import write_profile
+    from nest_tune.api.schemes import profile_activations
 
-    source = load_model(model, shapes)
-    found = _gather(source, calibration, size or [], jobs)
-    write_profile(output, found)
-    for warning in calibration_warnings(source.graph, found):
+    made = profile_activations(
+        model,
+        calibration,
+        output,
+        sizes=size or [],
+        shapes=shapes,
+        threads=jobs,
+        progress=lambda done, total: progress(f"{done} of {total} samples"),
+    )
+    for warning in made.warnings:
         print(f"warning: {warning}", file=sys.stderr)
+    found = made.profile
     largest = found.sizes[max(found.sizes)]
     if as_json:
         body = {
@@ -89,7 +88,7 @@ def profile(
         print_json("quantize-profile", body)
         return
     print(
-        f"{output}: {len(largest)} tensors of {source.name}, statistics of "
+        f"{output}: {len(largest)} tensors of {made.model}, statistics of "
         f"{', '.join(map(str, sorted(found.sizes)))} samples, {output.stat().st_size:,} bytes"
     )
 
@@ -135,109 +134,33 @@ def sensitivity(
     shapes = parse_shapes(shape)
     require_writable(plot, "--plot")
 
-    from compiler_core.compile.sources import load_model
-    from compiler_core.quantize.arithmetic import arithmetic_of
-    from compiler_core.quantize.assignment import default_assignment
-    from compiler_core.quantize.sensitivity import sensitivities
-    from compiler_core.targets.load import load_target
-    from compiler_core.targets.this_machine import require_npu
+    from nest_tune.api.schemes import sensitivity as rank
 
-    chip = require_npu(load_target(target))
-    source = load_model(model, shapes)
-    samples, labels, judged = _samples(
-        source, data or calibration, limit, judged_output, labelled=data is not None
-    )
-    known = _profile(source, profile_file, calibration, jobs)
-    chosen, arithmetic = _scheme(scheme), arithmetic_of(chip.npu)
-    found = sensitivities(
-        source.graph,
-        default_assignment(source.graph, arithmetic=arithmetic),
-        known.ranges(chosen.calibration),
-        chosen,
-        samples,
-        labels,
-        judged=judged,
-        arithmetic=arithmetic,
-        progress=lambda done, total: progress(f"layer {done} of {total}"),
+    found = rank(
+        model,
+        target,
+        calibration=calibration,
+        profile=profile_file,
+        data=data,
+        scheme=scheme,
+        limit=limit,
+        judged_output=judged_output,
+        shapes=shapes,
+        threads=jobs,
+        progress=progress,
     )
     if plot is not None:
-        write_atomically(plot, lambda stream: stream.write(_picture(source, found).encode()))
-    count = len(next(iter(samples.values())))
+        picture = _picture(found).encode()
+        write_atomically(plot, lambda stream: stream.write(picture))
     if as_json:
-        body = {"model": source.name, "target": chip.name, "samples": count}
-        print_json("quantize-sensitivity", body | {"layers": [_document(i) for i in found]})
+        body = {"model": found.model, "target": found.target, "samples": found.samples}
+        layers = [_document(item) for item in found.layers]
+        print_json("quantize-sensitivity", body | {"layers": layers})
         return
-    _table(found, count)
+    _table(found.layers, found.samples)
 
 
 app.command("search", epilog=quantize_search.EXAMPLE)(quantize_search.search)
-
-
-def _gather(source: FloatModel, calibration: Path, sizes: list[int], jobs: int) -> Profile:
-    from compiler_core.compile.sources import read_samples
-    from compiler_core.quantize.profile import profile_model
-
-    samples = read_samples(calibration, source.graph)
-    return profile_model(
-        source.graph,
-        samples,
-        sizes,
-        threads=jobs,
-        progress=lambda done, total: progress(f"{done} of {total} samples"),
-    )
-
-
-def _profile(source: FloatModel, file: Path | None, calibration: Path | None, jobs: int) -> Profile:
-    from compiler_core.quantize.profile import read_profile
-
-    if file is not None:
-        found = read_profile(file)
-        found.check_model(source.graph)
-        return found
-    if calibration is None:
-        raise InputError(
-            "there are no calibration data", hint="give --calibration calib.npz or --profile FILE"
-        )
-    return _gather(source, calibration, [], jobs)
-
-
-def _samples(
-    source: FloatModel, path: Path | None, limit: int, output: str | None, *, labelled: bool
-) -> tuple[dict[str, Any], Any, Mapping[str, Judge]]:
-    """At most ``limit`` samples, spread evenly, their labels where there are some and are asked
-    for, and how outputs are judged."""
-    import numpy as np
-
-    from compiler_core.accuracy.exam import make_exam
-    from compiler_core.accuracy.samples import read_evaluation
-    from compiler_core.graph.sampling import model_batch
-    from compiler_core.quantize.infinite_inputs import require_finite
-
-    if path is None:
-        raise InputError("there are no samples to measure with", hint="give --data eval.npz")
-    given, batch = read_evaluation(path, source.graph), model_batch(source.graph)
-    labels = given.labels if labelled else None
-    exam = make_exam(source.graph, None, labelled=labels is not None, output=output)
-    given.check(exam)
-    require_finite(given, source.graph)
-    runs = given.samples // batch
-    wanted = min(runs, -(-limit // batch))
-    starts = np.arange(wanted) * runs // wanted * batch
-    chosen = (starts[:, None] + np.arange(batch)).reshape(-1)
-    samples = {name: array[chosen] for name, array in given.inputs.items()}
-    return samples, None if labels is None else labels[chosen], exam.judges
-
-
-def _scheme(path: Path | None) -> QuantizationScheme:
-    from compiler_core.files.toml_file import read_toml
-    from compiler_core.quantize.exponents import Granularity
-    from compiler_core.quantize.scheme import QuantizationScheme, read_scheme
-
-    if path is None:
-        return QuantizationScheme(
-            granularity=Granularity.CHANNEL, bias_correction=True, split_inputs=True
-        )
-    return read_scheme(read_toml(path), str(path))
 
 
 def _document(item: LayerSensitivity) -> dict[str, Any]:
@@ -285,10 +208,10 @@ def _table(found: tuple[LayerSensitivity, ...], samples: int) -> None:
     )
 
 
-def _picture(source: FloatModel, found: tuple[LayerSensitivity, ...]) -> str:
+def _picture(found: Sensitivities) -> str:
     from compiler_core.accuracy.metric import Metric
     from nest_tune.scheme_search.plot import sensitivity_svg
 
-    values = [item.accuracy.metrics[Metric.SQNR].value for item in found]
-    title = f"{source.name}: SQNR of the scores with one layer alone in integers"
-    return sensitivity_svg(title, [item.name for item in found], values)
+    values = [item.accuracy.metrics[Metric.SQNR].value for item in found.layers]
+    title = f"{found.model}: SQNR of the scores with one layer alone in integers"
+    return sensitivity_svg(title, [item.name for item in found.layers], values)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from compiler_core.files.whole_file import require_writable, write_atomically
+from compiler_core.files.whole_file import require_writable
 from nest_tune.cli.options import (
     AsJson,
     JudgedOutput,
@@ -21,8 +20,8 @@ from nest_tune.cli.output import console, print_json, progress
 
 if TYPE_CHECKING:
     from compiler_core.quantize.accuracy import Accuracy
-    from nest_tune.scheme_search.evaluation import SchemeEvaluator
-    from nest_tune.scheme_search.search import Candidate, SearchResult
+    from nest_tune.api.schemes import SchemeSearch
+    from nest_tune.scheme_search.search import Candidate
 
 EXAMPLE = (
     "Example: nest-tune quantize search resnet8.onnx --target vta --calibration calib.npz "
@@ -76,94 +75,37 @@ def search(
     shapes = parse_shapes(shape)
     require_writable(output, "--output")
 
-    from compiler_core.accuracy.exam import make_exam
-    from compiler_core.accuracy.samples import read_evaluation, read_samples
-    from compiler_core.compile.sources import load_model, quantize_model
-    from compiler_core.configuration.configuration import (
-        Configuration,
-        Scheme,
-        Subject,
-        configuration_text,
-    )
-    from compiler_core.partition.configured import with_room
-    from compiler_core.quantize.arithmetic import arithmetic_of
-    from compiler_core.quantize.assignment import default_assignment
-    from compiler_core.quantize.calibration_warnings import calibration_warnings
-    from compiler_core.quantize.infinite_inputs import require_finite
-    from compiler_core.targets.load import load_target
-    from compiler_core.targets.this_machine import require_npu
-    from nest_tune.scheme_search.accuracy_cache import AccuracyCache
-    from nest_tune.scheme_search.evaluation import SchemeEvaluator
-    from nest_tune.scheme_search.search import search_schemes
-    from nest_tune.stores.profile_store import stored_profile
-    from nest_tune.stores.task_store import cache_folder
+    from nest_tune.api.schemes import search_scheme
 
-    chip = require_npu(load_target(target))
-    source = load_model(model, shapes)
-    given = read_evaluation(data, source.graph)
-    labelled = given.labels is not None
-    given.check(make_exam(source.graph, None, labelled=labelled, output=judged_output))
-    require_finite(given, source.graph)
-    known = read_samples(calibration, source.graph)
-    profile = stored_profile(
-        source.graph,
-        known,
-        threads=jobs,
-        progress=lambda done, total: progress(f"profile: {done} of {total} samples"),
-    )
-    for warning in calibration_warnings(source.graph, profile):
-        print(f"warning: {warning}", file=sys.stderr)
-    arithmetic = arithmetic_of(chip.npu)
-    units = default_assignment(source.graph, arithmetic=arithmetic)
-    cache = AccuracyCache(cache_folder() / "accuracies")
-    choosing, plain = (
-        SchemeEvaluator(
-            source.graph,
-            units,
-            profile,
-            samples,
-            labels,
-            output=judged_output,
-            arithmetic=arithmetic,
-            cache=cache,
-            threads=jobs,
-        )
-        for samples, labels in ((given.inputs, given.labels), (known, None))
-    )
-    result = search_schemes(
-        choosing,
-        unlabelled=plain,
+    found = search_scheme(
+        model,
+        target,
+        calibration=calibration,
+        data=data,
+        output=output,
         npu_share=npu_share,
+        judged_output=judged_output,
+        uniform=uniform,
         gptq=gptq,
-        mixed=not uniform,
+        shapes=shapes,
+        threads=jobs,
         progress=progress,
     )
-    chosen = result.mixed or result.uniform
-    asked = Configuration(
-        Scheme.of({}, chosen.scheme),
-        model=Subject(source.name, source.digest),
-        target=Subject(chip.name, chip.digest),
-    )
-    roomy = with_room(asked, source, chip)
-    found = quantize_model(source, roomy, profile, arithmetic=arithmetic).configuration
-    text = configuration_text(found)
-    write_atomically(output, lambda stream: stream.write(text.encode()))
     if as_json:
-        print_json("quantize-search", _document(source.name, chip.name, output, choosing, result))
+        print_json("quantize-search", _document(found, output))
         return
-    _table(choosing, result)
+    _table(found)
     print(f"{output}: the {'uniform' if uniform else 'mixed'} one")
 
 
-def _document(
-    model: str, target: str, output: Path, evaluator: SchemeEvaluator, result: SearchResult
-) -> dict[str, Any]:
+def _document(found: SchemeSearch, output: Path) -> dict[str, Any]:
+    result = found.result
     return {
-        "model": model,
-        "target": target,
+        "model": found.model,
+        "target": found.target,
         "configuration": str(output),
         "samples": result.uniform.accuracy.samples,
-        "float": _metrics(evaluator.float_accuracy()),
+        "float": _metrics(found.float_accuracy),
         "uniform": _candidate(result.uniform),
         "mixed": None if result.mixed is None else _candidate(result.mixed),
         "evaluated": len(result.evaluated),
@@ -187,17 +129,18 @@ def _metrics(accuracy: Accuracy) -> dict[str, Any]:
     }
 
 
-def _table(evaluator: SchemeEvaluator, result: SearchResult) -> None:
+def _table(search: SchemeSearch) -> None:
     from rich.table import Table
 
     from compiler_core.accuracy.metric import Metric
     from compiler_core.quantize.scheme import QuantizationScheme, scheme_document
 
     default = scheme_document(QuantizationScheme())
-    shown = evaluator.float_accuracy().counted
+    result, floats = search.result, search.float_accuracy
+    shown = floats.counted
     table = Table("", f"{shown.value} (95 %)", "SQNR [dB]", "on the NPU", "decisions")
     table.box = None
-    rows: list[tuple[str, Accuracy, str, str]] = [("float", evaluator.float_accuracy(), "", "")]
+    rows: list[tuple[str, Accuracy, str, str]] = [("float", floats, "", "")]
     for label, found in (("uniform", result.uniform), ("mixed", result.mixed)):
         if found is None:
             continue

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.completion import target_names
 from nest_tune.cli.options import AsJson, RecordStorage
 from nest_tune.cli.output import console, print_json, say
@@ -27,49 +26,22 @@ app = typer.Typer(
 @app.command("list", epilog="Example: nest-tune record list --json")
 def list_records(storage: RecordStorage = DEFAULT_STORAGE, as_json: AsJson = False) -> None:
     """List what was measured, one row per task, target and lowering version."""
-    from nest_tune.records.database import RecordDatabase
+    from nest_tune.api.records import list_records
 
-    with closing(RecordDatabase(storage)) as database:
-        snapshot = database.snapshot()
-    groups: dict[tuple[str, str, int], dict[str, Any]] = {}
-    for record in snapshot.records:
-        key = (record.task, record.target, record.lowering)
-        row = groups.setdefault(
-            key,
-            {
-                "task": record.task,
-                "target": record.target,
-                "lowering": record.lowering,
-                "records": 0,
-                "failed": 0,
-                "best_cycles": None,
-            },
-        )
-        row["records"] += 1
-        if record.cycles is None:
-            row["failed"] += 1
-        elif row["best_cycles"] is None or record.cycles < row["best_cycles"]:
-            row["best_cycles"] = record.cycles
-    _warn(snapshot.corrupt, database.name)
+    found = list_records(storage)
+    _warn(found.corrupt, found.storage)
     if as_json:
-        document = {
-            "storage": database.name,
-            "records": len(snapshot.records),
-            "corrupt": snapshot.corrupt,
-            "digest": snapshot.digest,
-            "tasks": list(groups.values()),
-        }
-        print_json("record-list", document)
+        print_json("record-list", asdict(found))
         return
     from rich.table import Table
 
     table = Table("task", "target", "lowering", "records", "failed", "best cycles", box=None)
-    for row in groups.values():
-        best = "" if row["best_cycles"] is None else f"{row['best_cycles']:,}"
-        numbers = (str(row["lowering"]), str(row["records"]), str(row["failed"]), best)
-        table.add_row(row["task"], row["target"], *numbers)
+    for row in found.tasks:
+        best = "" if row.best_cycles is None else f"{row.best_cycles:,}"
+        numbers = (str(row.lowering), str(row.records), str(row.failed), best)
+        table.add_row(row.task, row.target, *numbers)
     console().print(table)
-    print(f"{len(snapshot.records)} records, snapshot {snapshot.digest}")
+    print(f"{found.records} records, snapshot {found.digest}")
 
 
 @app.command(epilog="Example: nest-tune record export -o records.jsonl")
@@ -78,16 +50,11 @@ def export(
     storage: RecordStorage = DEFAULT_STORAGE,
 ) -> None:
     """Write all sound records as JSON lines."""
-    require_writable(output, "--output")
+    from nest_tune.api.records import export_records
 
-    from nest_tune.records.database import RecordDatabase
-    from nest_tune.records.jsonl import write_records
-
-    with closing(RecordDatabase(storage)) as database:
-        snapshot = database.snapshot()
-    _warn(snapshot.corrupt, database.name)
-    write_atomically(output, lambda stream: write_records(snapshot.records, stream))
-    print(f"{len(snapshot.records)} records written to {output}")
+    found = export_records(output, storage)
+    _warn(found.corrupt, found.storage)
+    print(f"{found.records} records written to {output}")
 
 
 @app.command("import", epilog="Example: nest-tune record import records.jsonl")
@@ -97,26 +64,16 @@ def import_records(
     as_json: AsJson = False,
 ) -> None:
     """Add the records of a file; lines that are wrong are skipped, counted and shown."""
-    from compiler_core.errors import InputError
-    from nest_tune.records.database import RecordDatabase
-    from nest_tune.records.jsonl import read_records
+    from nest_tune.api.records import import_records
 
-    sound, wrong = [], []
-    for _, entry in read_records(file):
-        if isinstance(entry, InputError):
-            wrong.append(entry.message)
-        else:
-            sound.append(entry)
-    for message in wrong[:5]:
+    found = import_records(file, storage)
+    for message in found.skipped[:5]:
         say(f"skipped: {message}", aside=True)
-    if wrong and not sound:
-        raise InputError(f"{file}: none of {len(wrong)} lines is a record")
-    with closing(RecordDatabase(storage)) as database:
-        database.add(sound)
     if as_json:
-        print_json("record-import", {"imported": len(sound), "skipped": len(wrong)})
+        counts = {"imported": found.imported, "skipped": len(found.skipped)}
+        print_json("record-import", counts)
         return
-    print(f"{len(sound)} records imported, {len(wrong)} lines skipped")
+    print(f"{found.imported} records imported, {len(found.skipped)} lines skipped")
 
 
 @app.command(epilog="Example: nest-tune record verify --remeasure 20")
@@ -137,56 +94,27 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check checksums, and cycles of some records; exit 4 says that something does not hold."""
-    from compiler_core.errors import CheckError, InputError
-    from nest_tune.records.database import RecordDatabase
+    from compiler_core.errors import CheckError
+    from nest_tune.api.records import verify_records
 
-    if remeasure and target is None:
-        raise InputError("--remeasure: --target is needed, too")
-    with closing(RecordDatabase(storage)) as database:
-        snapshot = database.snapshot()
-        removed = database.remove_corrupt() if remove else 0
-    different = _different(snapshot, target, remeasure) if target is not None else []
+    found = verify_records(storage, target=target, remeasure=remeasure, remove=remove)
     if as_json:
-        document = {
-            "records": len(snapshot.records),
-            "corrupt": snapshot.corrupt,
-            "removed": removed,
-            "different": different,
-        }
+        document = asdict(found)
+        del document["storage"]
         print_json("record-verify", document)
     else:
-        print(f"{len(snapshot.records)} records sound, {snapshot.corrupt} corrupt")
-        for entry in different:
-            print(
-                f"{entry['schedule']}: {entry['recorded']} recorded, {entry['measured']} measured"
-            )
-    if different:
+        print(f"{found.records} records sound, {found.corrupt} corrupt")
+        for entry in found.different:
+            print(f"{entry.schedule}: {entry.recorded} recorded, {entry.measured} measured")
+    if found.different:
         raise CheckError(
-            f"{len(different)} of {remeasure} records have other cycles than measured now"
+            f"{len(found.different)} of {remeasure} records have other cycles than measured now"
         )
-    if snapshot.corrupt > removed:
+    if not found.ok:
         raise CheckError(
-            f"storage {database.name}: {snapshot.corrupt} rows are corrupt",
+            f"storage {found.storage}: {found.corrupt} rows are corrupt",
             hint="nest-tune record verify --remove deletes them",
         )
-
-
-def _different(snapshot: Any, target: str, count: int) -> list[dict[str, Any]]:
-    from compiler_core.targets.load import load_npu_target
-    from compiler_core.units.registry import kind_of_machine
-    from nest_tune.records.record import machine_digest
-    from nest_tune.tuning.measure import measure
-
-    core = load_npu_target(target).npu
-    key = (machine_digest(core), kind_of_machine(core).lowering_version)
-    ours = [r for r in snapshot.records if (r.target, r.lowering) == key and r.cycles is not None]
-    different = []
-    for record in ours[:: max(1, len(ours) // count)][:count] if count and ours else []:
-        again = measure(record.task_value().workload, record.schedule_value(), core)
-        if again.cycles != record.cycles:
-            entry = {"task": record.task, "schedule": record.schedule}
-            different.append({**entry, "recorded": record.cycles, "measured": again.cycles})
-    return different
 
 
 def _warn(corrupt: int, name: str) -> None:

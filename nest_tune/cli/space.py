@@ -11,8 +11,7 @@ from nest_tune.cli.options import AsJson, ModelFile, Shapes, TargetName, parse_s
 from nest_tune.cli.output import console, print_json
 
 if TYPE_CHECKING:
-    from compiler_core.targets.target import Target
-    from compiler_core.tensor.task import Task
+    from nest_tune.api.spaces import TaskSpaceOf
     from search_spaces.parameter import Parameter
 
 app = typer.Typer(
@@ -49,72 +48,33 @@ def show(
     """Show the joint space of a model, or the tiling space of one of its tasks."""
     shapes = parse_shapes(shape)
 
-    from compiler_core.compile.compile import model_layers, model_tasks
-    from compiler_core.compile.sources import (
-        load_model,
-        noise_samples,
-        quantize_model,
-        read_samples,
-    )
-    from compiler_core.configuration.configuration import Configuration
-    from compiler_core.partition.configured import with_room
-    from compiler_core.quantize.arithmetic import arithmetic_of
-    from compiler_core.targets.load import load_npu_target
-    from nest_tune.stores.default_scheme import with_default_scheme
-    from nest_tune.stores.profile_store import stored_profile
-    from nest_tune.stores.task_store import find
-    from nest_tune.study.proposals.outer_space import FIRST_SCHEME, make_space
+    from nest_tune.api.spaces import space, task_space
 
-    chip = load_npu_target(target)
-    source = load_model(model, shapes)
-    known = arithmetic_of(chip.npu)
-    asked, default = with_room(Configuration(), source, chip), FIRST_SCHEME
-    if calibration is None:
-        quantized = quantize_model(source, asked, noise_samples(source.graph), arithmetic=known)
-    else:
-        profile = stored_profile(source.graph, read_samples(calibration, source.graph))
-        asked = with_default_scheme(asked, source, profile, arithmetic=known)
-        default = asked.scheme.quantization()
-        quantized = quantize_model(source, asked, profile, arithmetic=known)
-    tasks = model_tasks(model_layers(quantized.quantized, chip.npu))
+    found = space(model, target, calibration=calibration, plan=plan, shapes=shapes)
     if task is not None:
-        matching = [found for name, found in tasks.items() if name.startswith(task)]
-        _show_task(matching[0] if len(matching) == 1 else find(task), chip, as_json)
+        _show_task(task_space(task, target, among=found.tasks), as_json)
         return
-    space = make_space(source.graph, chip, plan=plan, default=default)
-    tilings = {name: _tiling_size(found, chip) for name, found in tasks.items()}
     if as_json:
         body = {
             "model": str(model),
-            "target": chip.name,
-            "digest": space.digest,
-            "parameters": [_parameter(p) for p in space.parameters],
-            "outer_size": str(space.product_size),
-            "tasks": [{"id": name, "size": str(size)} for name, size in tilings.items()],
+            "target": found.target,
+            "digest": found.joint.digest,
+            "parameters": [_parameter(p) for p in found.joint.parameters],
+            "outer_size": str(found.joint.product_size),
+            "tasks": [{"id": name, "size": str(size)} for name, size in found.task_sizes.items()],
         }
         print_json("space", body)
         return
     out = console()
-    out.print(_table(space.parameters))
-    out.print(f"outer space: {_number(space.product_size)} points (scheme × plan)")
-    for name, size in tilings.items():
+    out.print(_table(found.joint.parameters))
+    out.print(f"outer space: {_number(found.joint.product_size)} points (scheme × plan)")
+    for name, size in found.task_sizes.items():
         out.print(f"tiling of {name}: {_number(size)} points before rules")
-    whole = space.product_size
-    for size in tilings.values():
-        whole *= size
-    out.print(f"all together: {_number(whole)} points; tilings are searched task by task")
+    out.print(f"all together: {_number(found.size)} points; tilings are searched task by task")
 
 
-def _tiling_size(task: Task, chip: Target) -> int:
-    from search_spaces.task_space import task_space
-
-    return task_space(task.workload, chip.npu).product_size
-
-
-def _show_task(task: Task, chip: Target, as_json: bool) -> None:
-    from search_spaces.task_space import task_space
-
-    space = task_space(task.workload, chip.npu)
+def _show_task(found: TaskSpaceOf, as_json: bool) -> None:
+    task, space = found.task, found.space
     pruning = space.pruning()
     if as_json:
         body = {

@@ -13,29 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from compiler_core.errors import InfeasibleError, InputError, NestTuneError
-from nest_tune.cli.completion import objectives, target_names
-from nest_tune.cli.options import AsJson, JudgedOutput, Shapes, States, parse_shapes, parse_states
+from nest_tune.cli.options import AsJson, States, parse_states
 from nest_tune.cli.output import console, print_json, progress
-from nest_tune.cli.study_options import (
-    Jobs,
-    MovedFile,
-    Name,
-    Output,
-    PassEnv,
-    Pick,
-    RayAddress,
-    RunnerName,
-    StorageUrl,
-    Timeout,
-    TrialTimeout,
-    open_storage,
-)
+from nest_tune.cli.setting_options import takes
+from nest_tune.cli.study_options import MovedFile, Name, Output, Pick, open_storage
+from nest_tune.study.request.study_request import StudyRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from nest_tune.records.storage_url import StorageUrl as Url
-    from nest_tune.study.request.flags import Flags
     from nest_tune.study.request.settings import StudySettings
     from nest_tune.study.store.dependencies import Ground
     from nest_tune.study.store.result import StudyResult
@@ -65,81 +52,15 @@ class IfExists(Enum):
 @app.command(
     epilog="Example: nest-tune study start --model m.onnx --target vta --calibration c.npz"
 )
+@takes()
 def start(
     file: Annotated[
         Path | None,
         typer.Argument(metavar="[STUDY.toml]", help="Study file; flags go before what it says."),
     ] = None,
-    config: Annotated[
-        str | None,
-        typer.Option(
-            metavar="best.toml", help="Lock file: its model, target and data where none is given."
-        ),
-    ] = None,
-    model: Annotated[str | None, typer.Option(metavar="FILE", help="ONNX file.")] = None,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            metavar="T",
-            autocompletion=target_names,
-            help="Name of a target, or path of a .toml file.",
-        ),
-    ] = None,
-    calibration: Annotated[
-        str | None, typer.Option(metavar="calib.npz", help="Samples of the inputs.")
-    ] = None,
-    evaluation: Annotated[
-        str | None, typer.Option(metavar="eval.npz", help="Samples, and labels y.")
-    ] = None,
-    metric: Annotated[
-        str | None,
-        typer.Option(help="top1, top5, agreement, sqnr_db, cosine, or module:function."),
-    ] = None,
-    judged_output: JudgedOutput = None,
-    measurer: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Measures latency and energy; else the simulator."),
-    ] = None,
-    shape: Shapes = None,
     state: States = None,
-    objective: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="METRIC:min", autocompletion=objectives, help="What to optimize; repeatable."
-        ),
-    ] = None,
-    constraint: Annotated[
-        list[str] | None,
-        typer.Option(metavar="METRIC<=X", help="What has to hold; repeatable."),
-    ] = None,
-    max_accuracy_drop: Annotated[
-        str | None,
-        typer.Option(
-            metavar="1%", help="Short for a constraint on accuracy_drop: 1%, 0.01; 1dB for sqnr_db."
-        ),
-    ] = None,
-    space: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="quantization, partition, tiling; repeatable."),
-    ] = None,
-    plan: Annotated[
-        str | None, typer.Option(metavar="plan.toml", help="Fixes the partition.")
-    ] = None,
-    sampler: Annotated[
-        str | None, typer.Option(metavar="NAME", help="xgb, tpe, nsga2, random or exhaustive.")
-    ] = None,
-    trials: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Budget of trials; default 200.")
-    ] = None,
-    timeout: Timeout = None,
-    trial_timeout: TrialTimeout = None,
-    jobs: Jobs = None,
-    runner: RunnerName = None,
-    ray_address: RayAddress = None,
-    pass_env: PassEnv = None,
-    storage: StorageUrl = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of all random streams.")] = None,
-    name: Annotated[str | None, typer.Option(help="Of the study.")] = None,
+    *,
+    asked: StudyRequest,
     if_exists: Annotated[IfExists, typer.Option(help="Where the name is taken.")] = IfExists.FAIL,
     pick: Pick = _PICK,
     dry_run: Annotated[
@@ -149,37 +70,10 @@ def start(
     as_json: AsJson = False,
 ) -> None:
     """Create a study and run it."""
-    from nest_tune.study.request.flags import Flags, resolve
+    from nest_tune.study.request.resolve import resolve
 
-    flags = Flags(
-        name=name,
-        config=config,
-        model=model,
-        target=target,
-        calibration=calibration,
-        evaluation=evaluation,
-        metric=metric,
-        judged_output=judged_output,
-        measurer=measurer,
-        shapes=parse_shapes(shape),
-        objectives=tuple(objective or ()),
-        constraints=tuple(constraint or ()),
-        max_accuracy_drop=max_accuracy_drop,
-        spaces=None if space is None else _split(space),
-        plan=plan,
-        sampler=sampler,
-        trials=trials,
-        timeout=timeout,
-        trial_timeout=trial_timeout,
-        jobs=jobs,
-        runner=runner,
-        ray_address=ray_address,
-        storage=storage,
-        seed=seed,
-        pass_env=tuple(pass_env or ()),
-    )
-    settings = _with_states(resolve(file, flags, os.environ), parse_states(state))
-    _start(settings, flags, if_exists, pick, dry_run, output, as_json)
+    settings = _with_states(resolve(file, asked, os.environ), parse_states(state))
+    _start(settings, asked, if_exists, pick, dry_run, output, as_json)
 
 
 def _with_states(settings: StudySettings, states: Mapping[str, str]) -> StudySettings:
@@ -200,13 +94,9 @@ def _with_states(settings: StudySettings, states: Mapping[str, str]) -> StudySet
     )
 
 
-def _split(options: list[str]) -> tuple[str, ...]:
-    return tuple(part.strip() for option in options for part in option.split(",") if part.strip())
-
-
 def _start(
     settings: StudySettings,
-    flags: Flags,
+    asked: StudyRequest,
     if_exists: IfExists,
     pick: str,
     dry_run: bool,
@@ -233,22 +123,18 @@ def _start(
     _check_pick(pick, ground.settings)
     _warn(ground)
     study = create_study(storage, ground, if_exists.value)
-    _run(ground, storage, study, flags.storage is not None, pick, output, as_json)
+    _run(ground, storage, study, asked.storage is not None, pick, output, as_json)
 
 
 @app.command(epilog="Example: nest-tune study resume resnet8-vta --trials +50")
+@takes("timeout", "trial_timeout", "jobs", "runner", "ray_address", "pass_env", "storage")
 def resume(
     name: Name,
     trials: Annotated[
         str | None, typer.Option(metavar="+N", help="N more trials, or N altogether.")
     ] = None,
-    timeout: Timeout = None,
-    trial_timeout: TrialTimeout = None,
-    jobs: Jobs = None,
-    runner: RunnerName = None,
-    ray_address: RayAddress = None,
-    pass_env: PassEnv = None,
-    storage: StorageUrl = None,
+    *,
+    asked: StudyRequest,
     model: MovedFile = None,
     target: MovedFile = None,
     calibration: MovedFile = None,
@@ -263,25 +149,25 @@ def resume(
     from nest_tune.study.store.resume import stored_settings
 
     _check_output(output)
-    opened = open_storage(storage)
+    opened = open_storage(asked.storage)
     _check_pick(pick, stored_settings(opened.find(name)))
     study, ground = take_up(
         opened,
         name,
         progress=progress,
         trials=trials,
-        timeout_s=parse_timeout(timeout, "--timeout"),
-        trial_timeout_s=parse_timeout(trial_timeout, "--trial-timeout"),
-        jobs=jobs,
-        runner=runner,
-        ray_address=ray_address,
+        timeout_s=parse_timeout(asked.timeout, "--timeout"),
+        trial_timeout_s=parse_timeout(asked.trial_timeout, "--trial-timeout"),
+        jobs=asked.jobs,
+        runner=asked.runner,
+        ray_address=asked.ray_address,
         model=model,
         target=target,
         calibration=calibration,
         evaluation=evaluation,
-        pass_env=None if pass_env is None else tuple(pass_env),
+        pass_env=asked.pass_env or None,
     )
-    _run(ground, opened, study, storage is not None, pick, output, as_json)
+    _run(ground, opened, study, asked.storage is not None, pick, output, as_json)
 
 
 def _check_output(output: Path | None) -> None:

@@ -44,30 +44,6 @@ Output = Annotated[
 MovedFile = Annotated[
     str | None, typer.Option(metavar="FILE", help="Where it lies now; else where it lay.")
 ]
-Jobs = Annotated[int | None, typer.Option(min=1, metavar="N", help="Trials at the same time.")]
-Timeout = Annotated[
-    str | None, typer.Option(metavar="10m", help="Budget of time; cut between batches.")
-]
-TrialTimeout = Annotated[
-    str | None, typer.Option(metavar="60s", help="Give a trial up after so long.")
-]
-RunnerName = Annotated[
-    str | None, typer.Option("--runner", metavar="NAME", help="local, ray or replay.")
-]
-RayAddress = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ADDRESS", help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT; else one here."
-    ),
-]
-PassEnv = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--pass-env",
-        metavar="NAME",
-        help="Variable of the environment that workers get, too; repeatable.",
-    ),
-]
 
 
 def open_storage(url: str | None) -> StudyStorage:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler_core.files.whole_file import require_writable, write_atomically
+from nest_tune.cli.completion import schedule_samplers
 from nest_tune.cli.options import AsJson, RecordStorage, TargetName
 from nest_tune.cli.output import console, print_json
+from nest_tune.samplers.registry import DEFAULT_SAMPLER
 from nest_tune.study.request.durations import parse_timeout
 from nest_tune.study.request.settings import DEFAULT_STORAGE
 from nest_tune.terminal import visible_console
@@ -32,8 +34,13 @@ def tune(
     ],
     target: TargetName,
     sampler: Annotated[
-        str, typer.Option(metavar="S", help="xgb, tpe, nsga2, random or exhaustive.")
-    ] = "xgb",
+        str | None,
+        typer.Option(
+            metavar="S",
+            autocompletion=schedule_samplers,
+            help="xgb, tpe, nsga2, random, exhaustive or a plug-in's; default xgb.",
+        ),
+    ] = None,
     trials: Annotated[
         int, typer.Option(min=1, help="Schedules, those that records know included.")
     ] = 128,
@@ -72,7 +79,7 @@ def tune(
         result = tune_task(
             task,
             chip,
-            sampler=sampler,
+            sampler=sampler or DEFAULT_SAMPLER,
             trials=trials,
             timeout_s=limit,
             exhaustive=exhaustive,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from compiler_core.accuracy.metric import Metric as AccuracyMetric
+from compiler_core.accuracy.metric import is_in_decibels
 from compiler_core.compile.compile import CompiledModel
 from compiler_core.errors import NestTuneError
 from nest_tune.report.data import (
@@ -233,9 +233,9 @@ def _tiles(chosen: OuterTrial, default: OuterTrial | None, metric: str) -> tuple
         if name in before:
             difference = value - before[name]
             if name.startswith("accuracy"):
-                in_decibels = metric == AccuracyMetric.SQNR.value
+                decibels = is_in_decibels(metric)
                 points = f"{difference * 100:+.2f} points"
-                change = f"{difference:+.2f} dB" if in_decibels else points
+                change = f"{difference:+.2f} dB" if decibels else points
             elif before[name]:
                 change = f"{difference / before[name]:+.1%}"
             if difference == 0:

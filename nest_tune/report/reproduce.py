@@ -11,8 +11,9 @@ from pathlib import Path
 
 from compiler_core.errors import NestTuneError
 from nest_tune.records.storage_url import StorageUrl
-from nest_tune.study.request.flags import Flags, resolve
+from nest_tune.study.request.resolve import resolve
 from nest_tune.study.request.settings import DEFAULT_STORAGE, StudySettings, differences
+from nest_tune.study.request.study_request import StudyRequest
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import OuterTrial
 
@@ -69,9 +70,9 @@ def _file_says_all(settings: StudySettings) -> bool:
     """Whether the study file alone leads to these settings, budget and place aside."""
     if settings.file is None:
         return False
-    flags = Flags(name=settings.name, seed=settings.seed)
+    asked = StudyRequest(name=settings.name, seed=settings.seed)
     try:
-        found = resolve(Path(settings.file), flags, dict.fromkeys(settings.pass_env, ""))
+        found = resolve(Path(settings.file), asked, dict.fromkeys(settings.pass_env, ""))
     except (NestTuneError, OSError):
         return False
     places = all(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from math import isfinite
 
-from compiler_core.accuracy.metric import Metric as AccuracyMetric
-from compiler_core.accuracy.metric import shown_name
+from compiler_core.accuracy.metric import is_in_decibels, shown_name
 from nest_tune.report.charts import Dot, FrontChart, Limits, Line, ProgressChart
 from nest_tune.report.data import label_of, number
 from nest_tune.report.scale import short
@@ -168,7 +167,7 @@ def _lines(result: StudyResult, goal: Objective, chosen: OuterTrial | None) -> t
         bound = chosen.bound_ms
         lines.append(Line(bound, f"bound of trial {chosen.number}: {short(bound)}", "bound"))
     reference = _reference(result)
-    in_decibels = result.settings.metric == AccuracyMetric.SQNR.value
+    in_decibels = is_in_decibels(result.settings.metric)
     if goal.metric is Metric.ACCURACY and reference is not None and not in_decibels:
         lines.append(Line(reference, f"float model {short(reference)}", "float"))
     allowed = _limits(result, name)

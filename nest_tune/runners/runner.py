@@ -14,13 +14,12 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from compiler_core.errors import (
-    InputError,
     MissingDependencyError,
     NestTuneError,
     ResourceError,
 )
 from compiler_core.files.exhausted import lack_of
-from compiler_core.files.nearest import did_you_mean
+from compiler_core.plugins.registry import Registry, named
 
 Plain = Any
 """``None``, bool, int, float, str, bytes, list or dict of those."""
@@ -147,28 +146,47 @@ class RunnerOptions:
     address: str | None = None
 
 
-RUNNERS: dict[str, str] = {
-    "local": "nest_tune.runners.local:make",
-    "ray": "nest_tune.runners.ray:make",
-    "replay": "nest_tune.runners.replay:make",
-}
-"""Function ``(setup, options) -> Runner`` by name; the module is imported when it is used."""
+@dataclass(frozen=True)
+class RunnerKind:
+    """A runner and what it can do.
+
+    Attributes:
+        name: Of its entry point.
+        summary: Where it runs calls, in a few words.
+        make: ``module:function``, called ``(setup, options)``: a :class:`Runner`.
+        computes: Whether it makes calls at all; else only what storage holds has an answer.
+        spreads: Whether its workers are on other machines: then they measure schedules of tasks,
+            too, and take all that there is where nobody says how many jobs.
+    """
+
+    name: str
+    summary: str
+    make: str
+    computes: bool = True
+    spreads: bool = False
+
+    @property
+    def default_jobs(self) -> int:
+        """Where nobody says how many; 0 for all that there is."""
+        return 0 if self.spreads else 1
+
+
+DEFAULT_RUNNER = "local"
+"""Where nobody names one."""
+
+RUNNERS: Registry[RunnerKind] = Registry("nest_tune.runners", "runner", named(RunnerKind))
 
 
 def make_runner(name: str, setup: Setup, options: RunnerOptions) -> Runner:
     """A runner by name.
 
     Raises:
-        InputError: There is none of that name.
+        InputError: There is none of that name, or it cannot be loaded.
         MissingDependencyError: What it builds on is not installed.
     """
-    if name not in RUNNERS:
-        raise InputError(
-            f"runner {name!r}; known are {', '.join(RUNNERS)}",
-            hint=did_you_mean(name, RUNNERS),
-        )
+    kind = RUNNERS.get(name)
     try:
-        make: Callable[[Setup, RunnerOptions], Runner] = resolve(RUNNERS[name])
+        make: Callable[[Setup, RunnerOptions], Runner] = resolve(kind.make)
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"runner {name!r} needs the Python package {error.name!r}", hint="nest-tune doctor"

@@ -27,7 +27,8 @@ from compiler_core.tensor.digest import digest
 from nest_tune.runners.runner import Answer, Ending
 from nest_tune.study.execution.cached_calls import Calls
 from nest_tune.study.observer import Budget, Ended, Observer
-from nest_tune.study.proposals.proposals import SearchProblem, propose
+from nest_tune.study.proposals.problem import SearchProblem
+from nest_tune.study.proposals.proposals import propose
 from nest_tune.study.proposals.screening import Prospects
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import Request, StoredStudy

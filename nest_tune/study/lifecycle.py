@@ -16,7 +16,8 @@ from nest_tune.records.database import RecordDatabase
 from nest_tune.records.record import machine_digest
 from nest_tune.records.sharing import SharedRecords
 from nest_tune.runners.environment import passed
-from nest_tune.runners.runner import RunnerOptions, Setup, make_runner
+from nest_tune.runners.runner import RUNNERS, RunnerOptions, Setup, make_runner
+from nest_tune.samplers.registry import sampler_of_tasks
 from nest_tune.stores.profile_store import stored_profile
 from nest_tune.study.engine import Engine
 from nest_tune.study.execution.cached_calls import Calls
@@ -35,7 +36,7 @@ from nest_tune.tuning.task_search import TaskSearch
 def _gather_profile(ground: Ground) -> None:
     """Statistics of the calibration data, so that workers find them and none gathers its own."""
     settings, graph = ground.settings, ground.model.graph
-    if settings.calibration is not None and settings.runner != "replay":
+    if settings.calibration is not None and RUNNERS.get(settings.runner).computes:
         stored_profile(graph, read_samples(Path(settings.calibration), graph))
 
 
@@ -126,14 +127,14 @@ def make_tuner(
     target = machine_digest(core)
     start = database.snapshot(target=target, until=study.fixed("records")["newest"])
     own = own_records(database.snapshot(target=target), core, tuned)
-    sampler = "xgb" if settings.sampler == "exhaustive" else settings.sampler
+    sampler = sampler_of_tasks(settings.sampler)
     workers = None
-    replay = settings.runner == "replay"
-    if settings.runner != "local" and not replay:
+    kind = RUNNERS.get(settings.runner)
+    if kind.spreads:
         options = RunnerOptions(settings.jobs, settings.ray_address)
         workers = partial(make_runner, settings.runner, options=options)
     shared = SharedRecords(database, poll=poll)
-    measurer = Measurer(core, workers=workers, shared=shared, poll=poll, replay=replay)
+    measurer = Measurer(core, workers=workers, shared=shared, poll=poll, replay=not kind.computes)
     return RecordTuner(
         ground.target, database, start, sampler, settings.seed, own, progress, measurer
     )

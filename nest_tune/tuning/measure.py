@@ -148,7 +148,7 @@ class Measurer:
         return [results[index] for index in range(len(work))]
 
     def _started(self) -> Runner:
-        from nest_tune.runners.runner import RunnerOptions, Setup, make_runner
+        from nest_tune.runners.runner import DEFAULT_RUNNER, RunnerOptions, Setup, make_runner
 
         if self._runner is None:
             plain = {"kind": self._machine.kind, "machine": to_plain(self._machine)}
@@ -156,7 +156,7 @@ class Measurer:
             if self._workers is not None:
                 self._runner = self._workers(setup)
             else:
-                self._runner = make_runner("local", setup, RunnerOptions(self._jobs))
+                self._runner = make_runner(DEFAULT_RUNNER, setup, RunnerOptions(self._jobs))
         return self._runner
 
     def close(self) -> None:

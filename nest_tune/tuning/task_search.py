@@ -19,7 +19,7 @@ from compiler_core.units.unit import Machine, TaskSchedule
 from cost_models.boosted import BoostedModel
 from cost_models.evaluation import batch_quality
 from nest_tune.records.record import Outcome, Record, machine_digest, record_of
-from nest_tune.samplers.schedules.registry import make_sampler
+from nest_tune.samplers.registry import DEFAULT_SAMPLER, make_schedule_sampler
 from nest_tune.samplers.schedules.sampler import Point, Predicting, Problem, Proving
 from nest_tune.tuning.knowledge import Knowledge
 from nest_tune.tuning.measure import Measurement, Measurer
@@ -81,7 +81,7 @@ class TaskSearch:
 
     task: Task
     machine: Machine
-    sampler: str = "xgb"
+    sampler: str = DEFAULT_SAMPLER
     seed: int = 0
     knowledge: Knowledge = field(default_factory=Knowledge)
     base: BoostedModel | None = None
@@ -110,7 +110,7 @@ class TaskSearch:
         seed = int(digest((self.seed, self.task.key), 12), 16)
         problem = Problem(self.space, self.machine, self._start, seed, self.base)
         self._problem = problem
-        self._sampler = make_sampler(self.sampler, problem)
+        self._sampler = make_schedule_sampler(self.sampler, problem)
         self._target = machine_digest(self.machine)
         self._replay: dict[str, Measurement] = {}
         self._schedules: dict[Point, TaskSchedule] = {self._start: self._default}
@@ -184,7 +184,7 @@ class TaskSearch:
 
     def switch_sampler(self, name: str) -> None:
         """Goes on with another sampler, which is told everything so far."""
-        self._sampler = make_sampler(name, self._problem)
+        self._sampler = make_schedule_sampler(name, self._problem)
         self._sampler.observe(self._observed)
         self.exhausted = False
 

@@ -13,6 +13,7 @@ from compiler_core.units.violation import Violation
 from cost_models.boosted import BoostedModel
 from nest_tune.records.database import RecordDatabase, Snapshot
 from nest_tune.records.record import Record
+from nest_tune.samplers.registry import DEFAULT_SAMPLER, PROVING_SAMPLER, SAMPLERS
 from nest_tune.tuning.knowledge import Knowledge, knowledge_of
 from nest_tune.tuning.measure import Measurer
 from nest_tune.tuning.program_search import FoundProgram, program_search
@@ -46,7 +47,7 @@ def tune_task(
     task: Task,
     machine: Machine,
     *,
-    sampler: str = "xgb",
+    sampler: str = DEFAULT_SAMPLER,
     budget: Budget | None = None,
     seed: int = 0,
     records: RecordDatabase | None = None,
@@ -60,7 +61,7 @@ def tune_task(
     Args:
         task: What to tune.
         machine: Where it runs.
-        sampler: ``xgb``, ``tpe``, ``nsga2``, ``random`` or ``exhaustive``.
+        sampler: Name, see :mod:`nest_tune.samplers.registry`.
         budget: Limits; those of trials do not bind an exhaustive search.
         seed: Of everything random.
         records: Where measurements come from and go to.
@@ -76,14 +77,14 @@ def tune_task(
     budget = budget or Budget()
     end = None if budget.timeout_s is None else time.monotonic() + budget.timeout_s
     knowledge = _knowledge(records, machine)
-    base = knowledge.base_model(machine, seed, [task.key]) if sampler == "xgb" else None
+    base = knowledge.base_model(machine, seed, [task.key]) if SAMPLERS.get(sampler).learns else None
     search = TaskSearch(task, machine, sampler, seed, knowledge, base, _keep(records))
     trials = max(budget.trials, GUIDED_BEFORE_PROOF) if exhaustive else budget.trials
     with Measurer(machine, jobs) as measurer:
         _search(search, measurer, trials, end, progress)
         if exhaustive and not search.result().proven and not _passed(end):
-            if sampler != "exhaustive":
-                search.switch_sampler("exhaustive")
+            if not SAMPLERS.get(sampler).exhausts:
+                search.switch_sampler(PROVING_SAMPLER)
             _search(search, measurer, None, end, progress)
     if anneal and not program_obstacles(task, machine):
         _anneal(search, anneal, seed, end, progress)
@@ -143,7 +144,7 @@ def tune_tasks(
     tasks: Mapping[Task, int],
     machine: Machine,
     *,
-    sampler: str = "xgb",
+    sampler: str = DEFAULT_SAMPLER,
     trials: int,
     timeout_s: float | None = None,
     seed: int = 0,
@@ -179,7 +180,7 @@ def tune_tasks(
     end = None if timeout_s is None else time.monotonic() + timeout_s
     # A task's own records train its own model; the base model knows the other tasks' alone.
     own = {task.key for task in tasks}
-    if base is None and sampler == "xgb":
+    if base is None and SAMPLERS.get(sampler).learns:
         base = knowledge.base_model(machine, seed, own)
     searches = {
         task: TaskSearch(task, machine, sampler, seed, knowledge, base, keep) for task in tasks

@@ -140,4 +140,4 @@ def test_without_the_plug_in_the_kind_is_named(folder: Path) -> None:
     for arguments in (("task", "tune", task, "--target", "vta"), ("task", "list", *MODEL)):
         refused = run(folder, *arguments, plugin=False)
         assert refused.returncode == 2
-        assert "unit kind 'toy' is not known; known are cpu, vta" in refused.stderr
+        assert "unit kind 'toy' is not known; known are" in refused.stderr

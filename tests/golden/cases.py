@@ -14,7 +14,6 @@ TRAINED = (
     "resnet20_cifar10",
     "resnet8_cifar10",
     "squeezenet_v1_1",
-    "ultraface_rfb320",
 )
 """Models of the shared data; ``tests/conftest.py`` says where they lie."""
 
@@ -119,6 +118,11 @@ FILES: dict[str, tuple[Case, ...]] = {
             for operator, target, trials in (("conv2d", "vta", 48), ("depthwise", "vta-pynq", 32))
             for sampler in ("random", "xgb", "tpe", "nsga2")
         ),
+    ),
+    "trained": tuple(
+        Compiled(model, target)
+        for model in TRAINED
+        for target in (NPU_TARGETS if model in ("mnist_cntk", "resnet8_cifar10") else ("vta",))
     ),
 }
 """Cases by the file, ``numbers/NAME.json``, that holds their numbers."""

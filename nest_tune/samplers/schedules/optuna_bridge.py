@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,21 +20,32 @@ _ATTEMPTS = 24
 """Proposals without a legal new point, per point wanted, before random ones fill up."""
 
 
-def optuna_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
-    """Optuna's sampler with every argument that matters given."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if name == "tpe":
-            return optuna.samplers.TPESampler(
-                n_startup_trials=10,
-                n_ei_candidates=24,
-                seed=seed,
-                multivariate=True,
-                constant_liar=False,
-            )
-        return optuna.samplers.NSGAIISampler(
-            population_size=16, mutation_prob=None, crossover_prob=0.9, swapping_prob=0.5, seed=seed
-        )
+def make_tpe(problem: Problem) -> OptunaTilingSampler:
+    """Tree-structured Parzen estimators, with every argument that matters given."""
+    return OptunaTilingSampler(problem, tpe)
+
+
+def make_nsga2(problem: Problem) -> OptunaTilingSampler:
+    """NSGA-II, with every argument that matters given."""
+    return OptunaTilingSampler(problem, nsga2)
+
+
+def tpe(seed: int) -> optuna.samplers.BaseSampler:
+    """Optuna's sampler; ``multivariate`` is told of as experimental."""
+    return optuna.samplers.TPESampler(
+        n_startup_trials=10,
+        n_ei_candidates=24,
+        seed=seed,
+        multivariate=True,
+        constant_liar=False,
+    )
+
+
+def nsga2(seed: int) -> optuna.samplers.BaseSampler:
+    """Optuna's sampler."""
+    return optuna.samplers.NSGAIISampler(
+        population_size=16, mutation_prob=None, crossover_prob=0.9, swapping_prob=0.5, seed=seed
+    )
 
 
 class OptunaTilingSampler:
@@ -41,16 +53,19 @@ class OptunaTilingSampler:
 
     Args:
         problem: The task.
-        name: ``tpe`` or ``nsga2``.
+        sampler: Optuna's, from a seed.
     """
 
-    def __init__(self, problem: Problem, name: str) -> None:
+    def __init__(
+        self, problem: Problem, sampler: Callable[[int], optuna.samplers.BaseSampler]
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = problem.space
         self._generator = np.random.default_rng([problem.seed, 0x0B71])
-        self._study = optuna.create_study(
-            sampler=optuna_sampler(name, problem.seed & 0x7FFFFFFF), direction="minimize"
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            made = sampler(problem.seed & 0x7FFFFFFF)
+        self._study = optuna.create_study(sampler=made, direction="minimize")
         self._open: dict[Point, optuna.trial.Trial] = {}
         self._cost: dict[Point, float] = {}
         self._worst = 1.0

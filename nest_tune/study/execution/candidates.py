@@ -120,7 +120,7 @@ class Bench:
     @cached_property
     def _own_metric(self) -> Callable[..., float]:
         allow_folder(working_folder())
-        return load_own_metric(self.subjects.metric)
+        return load_own_metric(self.exam.kind.function)
 
     @property
     def samples(self) -> int:
@@ -235,7 +235,7 @@ class Bench:
         Raises:
             InputError: It tells nothing apart in the float model's outputs.
         """
-        if self.exam.kind is None or not self.exam.kind.counts:
+        if not self.exam.kind.counts:
             return ()
         found = Sameness(self.exam)
         found.add(self.float_outputs, self.samples)
@@ -247,7 +247,7 @@ class Bench:
         exam, count, labels = self.exam, len(rows), None
         if self.data.labels is not None and not exam.compares:
             labels = self.data.labels[rows]
-        if exam.kind is None:
+        if exam.kind.is_function:
             return Score(self._own_metric(outputs, labels), count)
         floats = None
         if exam.compares:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compiler_core.accuracy.exam import Exam
 from compiler_core.accuracy.float_model import float_outputs, stacked
-from compiler_core.accuracy.metric import Metric, is_own
+from compiler_core.accuracy.metric import is_in_decibels
 from compiler_core.accuracy.own_metric import load_own_metric
 from compiler_core.accuracy.samples import EvaluationData
 from compiler_core.accuracy.score import Score, drop, score_of
@@ -26,7 +26,7 @@ def accuracy_metrics(
         default: Of the default trial on the same samples: the loss in dB is counted from there;
             ``None`` where it was not measured.
     """
-    in_decibels = not is_own(metric) and Metric(metric).in_decibels
+    in_decibels = is_in_decibels(metric)
     reference = default if in_decibels and default is not None else floats
     return {"accuracy": own.value, "accuracy_drop": drop(reference, own)}
 
@@ -48,8 +48,8 @@ def measure_all(
     ours = ReferenceExecutor(quantized).run(data.inputs)
     theirs = float_outputs(graph, data.inputs, list(exam.judges))
     own = stacked(graph, ours, list(exam.judges), data.samples)
-    if exam.kind is None:
-        measure = load_own_metric(exam.metric)
+    if exam.kind.is_function:
+        measure = load_own_metric(exam.kind.function)
         values = [measure(outputs, data.labels) for outputs in (own, theirs)]
         return Score(values[0], data.samples), Score(values[1], data.samples)
     labels = None if exam.compares else data.labels

@@ -20,7 +20,6 @@ Constrained Optimization of Computer Models, 1998.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -28,11 +27,9 @@ import numpy.typing as npt
 from cost_models.outer import OuterModel, Prediction
 from nest_tune.study.proposals.coordinates import variations
 from nest_tune.study.proposals.front import closest, losses, pareto_front
+from nest_tune.study.proposals.problem import SearchProblem
 from nest_tune.study.request.goals import Metric, scale_of
 from nest_tune.study.trial import OuterTrial, Point
-
-if TYPE_CHECKING:
-    from nest_tune.study.proposals.proposals import SearchProblem
 
 EXPLORE = 8
 """One proposal in so many is random."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import Enum
 from math import inf, isfinite
 
-from compiler_core.accuracy.metric import NAMES as ACCURACIES
-from compiler_core.accuracy.metric import shown_name
+from compiler_core.accuracy.metric import METRICS, shown_name
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
 
@@ -117,12 +117,13 @@ _DIRECTIONS = {
 _NATURAL = {Metric.ACCURACY: Direction.MAXIMIZE}
 
 
-_BY_NAME = {
-    shown_name(metric.value, accuracy): metric
-    for accuracy in ("", *ACCURACIES)
-    for metric in Metric
-}
-"""Metrics by every name under which one is shown."""
+def _by_name() -> dict[str, Metric]:
+    """Metrics by every name under which one is shown."""
+    found = {metric.value: metric for metric in Metric}
+    for accuracy in METRICS.names():
+        with suppress(InputError):  # a plug-in that cannot be loaded hides nothing
+            found |= {shown_name(metric.value, accuracy): metric for metric in Metric}
+    return found
 
 
 def parse_metric(text: str, where: str) -> Metric:
@@ -131,13 +132,13 @@ def parse_metric(text: str, where: str) -> Metric:
     Raises:
         InputError: There is none of that name; names the nearest.
     """
-    names = list(_BY_NAME)
+    names = list(_by_name())
     if text not in names:
         raise InputError(
             f"{where}: unknown metric {text!r}; known are {', '.join(names)}",
             hint=did_you_mean(text, names),
         )
-    return _BY_NAME[text]
+    return _by_name()[text]
 
 
 def check_metric_name(name: str, accuracy: str, where: str) -> None:
@@ -151,7 +152,7 @@ def check_metric_name(name: str, accuracy: str, where: str) -> None:
     Raises:
         InputError: It is what another metric of accuracy is called.
     """
-    metric = _BY_NAME.get(name)
+    metric = _by_name().get(name)
     if not accuracy or metric is None:
         return
     shown = shown_name(metric.value, accuracy)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 
-from compiler_core.accuracy.metric import NAMES, Metric, is_own, shown_name
+from compiler_core.accuracy.metric import is_in_decibels, is_own, shown_name
 from compiler_core.errors import InputError
 from nest_tune.study.request.goals import Limit, Objective, check_metric_name
 from nest_tune.study.request.goals import Metric as Measured
@@ -41,7 +41,7 @@ def check_units(limits: Sequence[Limit], metric: str) -> None:
     """
     if is_own(metric):
         return
-    in_decibels = metric in NAMES and Metric(metric).in_decibels
+    in_decibels = is_in_decibels(metric)
     for limit in limits:
         if not limit.metric.needs_evaluation:
             continue

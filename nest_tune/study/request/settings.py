@@ -8,6 +8,8 @@ from typing import Any
 
 from compiler_core.errors import InputError
 from nest_tune.records.storage_url import StorageUrl
+from nest_tune.runners.runner import DEFAULT_RUNNER
+from nest_tune.samplers.registry import DEFAULT_SAMPLER
 from nest_tune.study.request.goals import Direction, Limit, Metric, Objective, parse_bounds
 
 DEFAULT_STORAGE = StorageUrl("sqlite:///nest-tune.db")
@@ -57,8 +59,8 @@ class StudySettings:
     partition: bool = True
     tiling: bool = True
     plan: str | None = None
-    sampler: str = "xgb"
-    runner: str = "local"
+    sampler: str = DEFAULT_SAMPLER
+    runner: str = DEFAULT_RUNNER
     jobs: int = 1
     ray_address: str | None = None
     storage: StorageUrl = DEFAULT_STORAGE

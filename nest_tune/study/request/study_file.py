@@ -5,21 +5,17 @@ Paths in a file are relative to the folder of the file.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
 from compiler_core.files.toml_file import read_toml
+from nest_tune.study.request.study_request import SPACES, Setting, settings
 
-SamplerName = Literal["xgb", "tpe", "nsga2", "random", "exhaustive"]
-RunnerName = Literal["local", "ray", "replay"]
-SAMPLER_NAMES: tuple[str, ...] = get_args(SamplerName)
-RUNNER_NAMES: tuple[str, ...] = get_args(RunnerName)
 _BYTES_MAX = 1 << 20
 
 
@@ -27,66 +23,59 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class _Study(_Section):
-    name: str | None = None
-    seed: int = Field(default=0, ge=0, lt=1 << 32)
-    trials: int = Field(default=200, ge=1, le=1_000_000)
-    timeout: str | None = None
+def _tables() -> dict[str, Any]:
+    """Sections of a study file: one per table that settings name, and those of another form."""
+    keys: dict[str, dict[str, Any]] = {name: {} for name in _ORDER}
+    keys["target"]["path"] = (str | None, None)
+    keys["spaces"] = dict.fromkeys(SPACES, (bool, True))
+    for setting in settings().values():
+        if setting.place:
+            table, _, key = setting.place.partition(".")
+            keys[table][key] = _entry(setting)
+    made: dict[str, Any] = {}
+    for name, entries in keys.items():
+        if name in _PAIRS:
+            made[name] = (dict[str, str], {})
+            continue
+        ordered = {key: entries[key] for key in sorted(entries, key=_KEYS.get(name, "").find)}
+        section = create_model(f"_{name.title()}", __base__=_Section, **ordered)
+        made[name] = (section, section())
+    return made
 
 
-class _Model(_Section):
-    path: str | None = None
-    shapes: dict[str, list[int]] = {}
+def _entry(setting: Setting) -> tuple[Any, Any]:
+    """Type and default of a key."""
+    if setting.kind is dict:
+        return dict[str, list[int]], {}
+    if setting.kind is list:
+        return list[str], []
+    kind: Any = setting.kind
+    bounds = Field(default=setting.default, ge=setting.least, le=setting.most)
+    return (kind if setting.default is not None else kind | None), bounds
 
 
-class _Target(_Section):
-    name: str | None = None
-    path: str | None = None
-    measurer: str | None = None
+_ORDER = (
+    "study",
+    "model",
+    "target",
+    "data",
+    "objectives",
+    "constraints",
+    "spaces",
+    "sampler",
+    "run",
+)
+_KEYS = {"study": "name seed trials timeout", "target": "name path measurer"}
+"""In which order keys are shown, where it is not that of the settings."""
+
+_PAIRS = ("objectives", "constraints")
+"""Tables of a metric and a text each."""
+
+StudyFile: Any = create_model("StudyFile", __base__=_Section, **_tables())
+"""The tables of a study file; what is left out has its default."""
 
 
-class _Data(_Section):
-    calibration: str | None = None
-    evaluation: str | None = None
-    metric: str | None = None
-    judged_output: str | None = None
-
-
-class _Spaces(_Section):
-    quantization: bool = True
-    partition: bool = True
-    tiling: bool = True
-    plan: str | None = None
-
-
-class _Sampler(_Section):
-    name: SamplerName = "xgb"
-
-
-class _Run(_Section):
-    runner: RunnerName = "local"
-    jobs: int | None = Field(default=None, ge=1, le=4096)
-    storage: str | None = None
-    trial_timeout: str = "60s"
-    ray_address: str | None = None
-    pass_env: list[str] = []
-
-
-class StudyFile(_Section):
-    """The tables of a study file; what is left out has its default."""
-
-    study: _Study = _Study()
-    model: _Model = _Model()
-    target: _Target = _Target()
-    data: _Data = _Data()
-    objectives: dict[str, str] = {}
-    constraints: dict[str, str] = {}
-    spaces: _Spaces = _Spaces()
-    sampler: _Sampler = _Sampler()
-    run: _Run = _Run()
-
-
-def read_study_file(path: Path) -> StudyFile:
+def read_study_file(path: Path) -> Any:
     """Reads a study file.
 
     Raises:
@@ -123,12 +112,6 @@ def _first_error(error: ValidationError, path: Path) -> InputError:
         return InputError(
             f"{path}: unknown key {place}; known are {', '.join(known)}",
             hint=did_you_mean(key, known) or _elsewhere(key),
-        )
-    if found["type"] == "literal_error":
-        allowed = re.findall(r"'([^']*)'", str(found.get("ctx", {}).get("expected", "")))
-        hint = did_you_mean(str(found["input"]), allowed)
-        return InputError(
-            f"{where}: {found['input']!r}; allowed are {', '.join(allowed)}", hint=hint
         )
     text = found["msg"][0].lower() + found["msg"][1:]
     return InputError(f"{where}: {found['input']!r}: {text}")

@@ -15,6 +15,7 @@ from compiler_core.quantize.scheme import scheme_document
 from nest_tune.named import require_files
 from nest_tune.records.database import RecordDatabase
 from nest_tune.records.record import machine_digest
+from nest_tune.runners.runner import RUNNERS
 from nest_tune.study.request.settings import settings_document
 from nest_tune.study.request.study_file import file_document
 from nest_tune.study.store.dependencies import Ground, survey_ground
@@ -108,6 +109,6 @@ def _records_at_start(storage: StudyStorage, ground: Ground) -> dict[str, Any]:
     """What the measurement database holds now: enough to see the same again later. A replay begins
     as if it held nothing: records stand for measurements and teach only when they are made."""
     with closing(RecordDatabase(storage.url)) as database:
-        newest = 0 if ground.settings.runner == "replay" else database.newest()
+        newest = database.newest() if RUNNERS.get(ground.settings.runner).computes else 0
         snapshot = database.snapshot(target=machine_digest(ground.target.npu), until=newest)
     return {"newest": newest, "digest": snapshot.digest, "count": len(snapshot.records)}

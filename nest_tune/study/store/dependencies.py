@@ -24,7 +24,7 @@ from nest_tune.stores.default_scheme import default_choice
 from nest_tune.stores.profile_store import stored_profile
 from nest_tune.study.execution.candidates import Subjects
 from nest_tune.study.proposals.outer_space import FIRST_SCHEME, make_space
-from nest_tune.study.proposals.proposals import SearchProblem
+from nest_tune.study.proposals.problem import SearchProblem
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.examination import examined
 from nest_tune.study.store.stored_study import StoredStudy

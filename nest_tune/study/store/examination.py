@@ -40,9 +40,9 @@ def examined(settings: StudySettings, model: FloatModel) -> StudySettings:
     exam = make_exam(graph, metric, labelled=labelled, output=settings.judged_output)
     check_goals(settings.objectives, settings.limits, exam.metric)
     data.check(exam)
-    if exam.kind is None:
+    if exam.kind.is_function:
         allow_folder(working_folder())
-        load_own_metric(exam.metric)
+        load_own_metric(exam.kind.function)
     return replace(settings, metric=exam.metric)
 
 

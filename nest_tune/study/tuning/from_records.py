@@ -17,6 +17,7 @@ from cost_models.boosted import BoostedModel
 from nest_tune.records.database import RecordDatabase, Snapshot
 from nest_tune.records.record import Record, machine_digest
 from nest_tune.records.sharing import SharedRecords
+from nest_tune.samplers.registry import SAMPLERS
 from nest_tune.study.tuning.seam import CountedTask, TunedTask
 from nest_tune.tuning.knowledge import knowledge_of
 from nest_tune.tuning.measure import Measurer
@@ -73,7 +74,7 @@ class RecordTuner:
             trials=PER_TASK * len(tasks),
             seed=self._seed,
             knowledge=self._start_knowledge,
-            base=self._base_model(frozenset(made)) if self._sampler == "xgb" else None,
+            base=self._base_model(frozenset(made)) if SAMPLERS.get(self._sampler).learns else None,
             keep=keep,
             measurer=self._measurer,
             progress=self._progress,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from compiler_core.accuracy.metric import shown_name
+from nest_tune.runners.runner import RUNNERS
 from nest_tune.study.proposals.front import closest
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.result import StudyResult
@@ -95,6 +96,7 @@ def study_place(result: StudyResult) -> dict[str, Any]:
 def place_text(place: dict[str, Any]) -> str:
     """What :func:`study_place` found, for people."""
     runner = place["runner"]
-    if runner == "ray":
+    kind = RUNNERS.find(runner)
+    if kind is not None and kind.spreads:
         runner = f"ray {place['ray_address'] or 'here'}"
     return f"{runner}, {place['host']}:{place['pid']}" if place["host"] else runner

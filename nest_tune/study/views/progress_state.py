@@ -15,7 +15,7 @@ from compiler_core.accuracy.metric import shown_name
 from cost_models.evaluation import batch_quality
 from nest_tune.study.observer import Budget, Ended, Observer
 from nest_tune.study.proposals.front import pareto_front
-from nest_tune.study.proposals.proposals import PREDICTED
+from nest_tune.study.proposals.problem import PREDICTED
 from nest_tune.study.request.goals import Metric, Objective
 from nest_tune.study.trial import OuterTrial, outcome_counts
 from nest_tune.study.tuning.seam import TunedTask

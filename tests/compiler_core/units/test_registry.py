@@ -41,10 +41,10 @@ def test_bundled_kinds_are_entry_points() -> None:
 
 
 def test_a_source_tree_without_metadata_has_its_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "entry_points", lambda **_: ())
+    monkeypatch.setattr("compiler_core.plugins.registry.entry_points", lambda **_: ())
     registry.forget_kinds()
     try:
-        assert unit_kinds() == ("cpu", "vta")
+        assert {"cpu", "vta"} <= set(unit_kinds())
         assert unit_kind("vta").tasks
     finally:
         registry.forget_kinds()
@@ -56,7 +56,7 @@ def test_a_plug_in_is_found_and_nothing_of_it_is_left() -> None:
         chip = load_target(TARGET)
         assert kind_of_machine(chip.npu) is unit_kind("toy")
         assert read_machine(to_plain(chip.npu), "here") == chip.npu
-    with pytest.raises(InputError, match="unit kind 'toy' is not known; known are cpu, vta"):
+    with pytest.raises(InputError, match=r"unit kind 'toy' is not known; known are .*cpu, vta"):
         unit_kind("toy")
 
 

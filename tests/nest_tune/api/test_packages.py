@@ -76,7 +76,7 @@ def test_wrong_arguments_are_input_errors(compiled: Compilation, tmp_path: Path)
     data = {"x": np.zeros((2, 1, 8, 8), np.float32), "y": np.zeros(2, np.int64)}
     with pytest.raises(nest_tune.InputError, match="executor 'gpu'"):
         nest_tune.evaluate(compiled, data, executor="gpu")  # type: ignore[arg-type]
-    with pytest.raises(nest_tune.InputError, match="metric 'f1'; allowed are top1"):
+    with pytest.raises(nest_tune.InputError, match="metric 'f1' is not known; known are agreement"):
         nest_tune.evaluate(compiled, data, metric="f1")  # type: ignore[arg-type]
     with pytest.raises(nest_tune.InputError, match="no such folder"):
         nest_tune.load_package(tmp_path / "nowhere")

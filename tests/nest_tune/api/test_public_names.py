@@ -26,7 +26,8 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 HEAVY = {"numpy", "numba", "scipy", "onnx", "onnxruntime", "optuna", "ray", "xgboost", "typer"}
 DOCUMENTED = ("nest_tune", *(f"nest_tune.api.{name}" for name in (
-    "checking", "comparing", "compiling", "measuring", "packages", "study", "tasks",
+    "checking", "comparing", "compiling", "measuring", "packages", "records", "schemes",
+    "spaces", "study", "tasks",
 )))  # fmt: skip
 
 

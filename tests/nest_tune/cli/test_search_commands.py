@@ -112,7 +112,7 @@ def test_cost_model_shows_saves_and_evaluates(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--sampler", "tp"), "sampler 'tp'; known are xgb"),
+        (("--sampler", "tp"), "sampler 'tp' is not known; known are exhaustive"),
         (("--timeout", "5"), "--timeout '5': a duration such as 90s"),
         (("--storage", "mysql://x/y"), "records are kept in sqlite or postgresql"),
     ],

@@ -25,11 +25,11 @@ MODULE = "work_functions"
 NOTHING = Answer(0, Ending.LOST)
 
 
-CLUSTERS = ("ray",)
+CLUSTERS = tuple(name for name in RUNNERS.names() if RUNNERS.get(name).spreads)
 PARAMETERS = [
     pytest.param(name, marks=[pytest.mark.slow] if name in CLUSTERS else [])
-    for name in sorted(RUNNERS)
-    if name != "replay"  # computes nothing
+    for name in RUNNERS.names()
+    if RUNNERS.get(name).computes
 ]
 
 
@@ -180,6 +180,6 @@ def test_a_setup_that_fails_answers_the_call(name: str) -> None:
 
 
 def test_unknown_runners_name_the_nearest() -> None:
-    with pytest.raises(InputError, match="'locla'; known are") as caught:
+    with pytest.raises(InputError, match="'locla' is not known; known are") as caught:
         make_runner("locla", Setup("", None), RunnerOptions())
     assert caught.value.hint == "did you mean 'local'?"

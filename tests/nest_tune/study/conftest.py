@@ -25,9 +25,9 @@ from nest_tune.runners.runner import (
 from nest_tune.study import lifecycle
 from nest_tune.study.lifecycle import run_study
 from nest_tune.study.observer import Observer
-from nest_tune.study.request.flags import Flags
-from nest_tune.study.request.flags import resolve as resolve_settings
+from nest_tune.study.request.resolve import resolve as resolve_settings
 from nest_tune.study.request.settings import StudySettings
+from nest_tune.study.request.study_request import StudyRequest
 from nest_tune.study.store import dependencies as ground
 from nest_tune.study.store.creation import create_study
 from nest_tune.study.store.dependencies import survey_ground
@@ -98,7 +98,7 @@ class Studies:
         self.runner: InlineRunner | None = None
 
     def settings(self, **changes: Any) -> StudySettings:
-        flags = Flags(
+        flags = StudyRequest(
             name="s",
             model=str(self._model),
             target="vta",

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from nest_tune.study.proposals.coordinates import variations
-from nest_tune.study.proposals.proposals import SearchProblem, propose
+from nest_tune.study.proposals.problem import SearchProblem
+from nest_tune.study.proposals.proposals import propose
 from nest_tune.study.request.goals import Direction, Limit, Metric, Objective
 from nest_tune.study.trial import Outcome, OuterTrial, Point
 from search_spaces.joint import JointSpace, OuterPoint

@@ -1,4 +1,4 @@
-"""Flags over study files: defaults, precedence, nearest names, contradictions."""
+"""StudyRequest over study files: defaults, precedence, nearest names, contradictions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from compiler_core.errors import InputError
 from nest_tune.study.request.durations import parse_duration
-from nest_tune.study.request.flags import Flags, resolve
 from nest_tune.study.request.goals import Limit, Metric
+from nest_tune.study.request.resolve import resolve
 from nest_tune.study.request.settings import differences, read_settings_document, settings_document
 from nest_tune.study.request.study_file import read_study_file
+from nest_tune.study.request.study_request import StudyRequest
 
 FULL = """
 [study]
@@ -62,7 +63,7 @@ def write(tmp_path: Path) -> Any:
 
 
 def test_a_full_file_is_read(write: Any, tmp_path: Path) -> None:
-    found = resolve(write(FULL), Flags(), {})
+    found = resolve(write(FULL), StudyRequest(), {})
     assert found.name == "resnet8-vta"
     assert (found.seed, found.trials, found.timeout_s, found.jobs) == (3, 20, 600.0, 2)
     assert found.model == str(tmp_path / "resnet8.onnx")
@@ -72,7 +73,7 @@ def test_a_full_file_is_read(write: Any, tmp_path: Path) -> None:
 
 
 def test_defaults(write: Any) -> None:
-    found = resolve(write(SMALL), Flags(), {})
+    found = resolve(write(SMALL), StudyRequest(), {})
     assert (found.name, found.trials, found.seed, found.sampler) == ("m-vta", 200, 0, "xgb")
     assert [objective.metric for objective in found.objectives] == [Metric.LATENCY_MS]
     assert found.storage == "sqlite:///nest-tune.db"
@@ -80,12 +81,12 @@ def test_defaults(write: Any) -> None:
 
 def test_flags_go_before_environment_before_file_before_default(write: Any) -> None:
     environment = {"NEST_TUNE_STORAGE": "sqlite:///env.db"}
-    flags = Flags(storage="sqlite:///flag.db", seed=0, constraints=("accuracy_drop<=0.5",))
+    flags = StudyRequest(storage="sqlite:///flag.db", seed=0, constraints=("accuracy_drop<=0.5",))
     assert resolve(write(FULL), flags, environment).storage == "sqlite:///flag.db"
     assert resolve(write(FULL), flags, environment).seed == 0
     assert resolve(write(FULL), flags, {}).limits == (Limit(Metric.ACCURACY_DROP, high=0.5),)
-    assert resolve(write(FULL), Flags(), environment).storage == "sqlite:///env.db"
-    assert resolve(write(FULL), Flags(), {}).storage == "sqlite:///file.db"
+    assert resolve(write(FULL), StudyRequest(), environment).storage == "sqlite:///env.db"
+    assert resolve(write(FULL), StudyRequest(), {}).storage == "sqlite:///file.db"
 
 
 @pytest.mark.parametrize("metric", ["", "top1", "agreement", "cosine"])
@@ -95,7 +96,7 @@ def test_a_drop_without_a_unit_is_ambiguous_from_1_on(metric: str, bound: str, w
     limit = f'[constraints]\naccuracy_drop = "<= {bound}"\n'
     text = f'{SMALL}[data]\nevaluation = "e.npz"\n{chosen}{limit}'
     with pytest.raises(InputError, match="ambiguous") as error:
-        resolve(write(text), Flags(), {})
+        resolve(write(text), StudyRequest(), {})
     assert "1%" in str(error.value.hint)
 
 
@@ -113,7 +114,7 @@ def test_a_drop_without_a_unit_is_ambiguous_from_1_on(metric: str, bound: str, w
 def test_limits_have_the_unit_of_the_metric(
     metric: str | None, drop: str, words: str, write: Any
 ) -> None:
-    flags = Flags(metric=metric, max_accuracy_drop=drop, evaluation="e.npz")
+    flags = StudyRequest(metric=metric, max_accuracy_drop=drop, evaluation="e.npz")
     with pytest.raises(InputError, match=words):
         resolve(write(SMALL), flags, {})
 
@@ -131,7 +132,7 @@ def test_limits_have_the_unit_of_the_metric(
     ],
 )
 def test_drops_are_read_and_kept(metric: str | None, drop: str, high: float, write: Any) -> None:
-    flags = Flags(metric=metric, max_accuracy_drop=drop, evaluation="e.npz")
+    flags = StudyRequest(metric=metric, max_accuracy_drop=drop, evaluation="e.npz")
     found = resolve(write(SMALL), flags, {})
     (limit,) = found.limits
     assert limit.high == high
@@ -146,7 +147,11 @@ def test_drops_are_read_and_kept(metric: str | None, drop: str, high: float, wri
         (SMALL + "[stduy]\n", "unknown key stduy", "'study'"),
         (SMALL + "[study]\ntrails = 5\n", "unknown key study.trails", "'trials'"),
         (SMALL + "[study]\njobs = 5\n", "unknown key study.jobs", "belongs in [run]"),
-        (SMALL + '[sampler]\nname = "xbg"\n', "'xbg'; allowed are xgb", "'xgb'"),
+        (
+            SMALL + '[sampler]\nname = "xbg"\n',
+            "name: sampler 'xbg' is not known; known are",
+            "'xgb'",
+        ),
         (SMALL + "[study]\ntrials = 0\n", "study.trials: 0", None),
         (SMALL + '[study]\ntrials = "many"\n', "study.trials: 'many'", None),
         (SMALL + '[objectives]\nlatency = "minimize"\n', "unknown metric 'latency'", "latency_ms"),
@@ -163,15 +168,15 @@ def test_drops_are_read_and_kept(metric: str | None, drop: str, high: float, wri
 )
 def test_wrong_files_are_refused(write: Any, text: str, said: str, hint: str | None) -> None:
     with pytest.raises(InputError) as caught:
-        resolve(write(text), Flags(), {})
+        resolve(write(text), StudyRequest(), {})
     assert said in caught.value.message
     if hint is not None:
         assert hint in (caught.value.hint or "")
 
 
 def test_what_changes_trials_is_a_difference_and_budgets_are_not(write: Any) -> None:
-    found = resolve(write(FULL), Flags(), {})
-    other = resolve(write(FULL), Flags(seed=4, trials=99, jobs=7, sampler="random"), {})
+    found = resolve(write(FULL), StudyRequest(), {})
+    other = resolve(write(FULL), StudyRequest(seed=4, trials=99, jobs=7, sampler="random"), {})
     assert differences(found, other) == ["seed: 3 -> 4", "sampler: 'tpe' -> 'random'"]
 
 
@@ -186,11 +191,21 @@ def test_any_text_is_read_or_refused(tmp_path_factory: Any, text: str) -> None:
 @pytest.mark.parametrize(
     ("flags", "said", "hint"),
     [
-        (Flags(sampler="tpa"), "sampler 'tpa'; allowed are xgb, tpe", "did you mean 'tpe'?"),
-        (Flags(runner="lokal"), "runner 'lokal'; allowed are local", "did you mean 'local'?"),
+        (
+            StudyRequest(sampler="tpa"),
+            "sampler 'tpa' is not known; known are",
+            "did you mean 'tpe'?",
+        ),
+        (
+            StudyRequest(runner="lokal"),
+            "runner 'lokal' is not known; known",
+            "did you mean 'local'?",
+        ),
     ],
 )
-def test_unknown_names_in_flags_are_refused(write: Any, flags: Flags, said: str, hint: str) -> None:
+def test_unknown_names_in_flags_are_refused(
+    write: Any, flags: StudyRequest, said: str, hint: str
+) -> None:
     with pytest.raises(InputError, match=said) as caught:
         resolve(write(SMALL), flags, {})
     assert caught.value.hint == hint

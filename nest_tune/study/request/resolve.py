@@ -1,4 +1,4 @@
-"""Flags of a study, laid over the environment, the study file and the defaults.
+"""What a study is asked for, laid over the environment, the study file and the defaults.
 
 Precedence: flag, then environment, then file, then default.
 """
@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from compiler_core.accuracy.metric import check_name
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
 from nest_tune.named import NamedFile, named_by_lock
 from nest_tune.runners.environment import passed
+from nest_tune.runners.runner import RUNNERS
+from nest_tune.samplers.registry import require_configuration_sampler
 from nest_tune.study.request.durations import parse_duration, parse_timeout
 from nest_tune.study.request.goals import (
     Direction,
@@ -30,74 +33,19 @@ from nest_tune.study.request.goals import (
 )
 from nest_tune.study.request.limits import check_goals
 from nest_tune.study.request.settings import StudySettings, storage_url
-from nest_tune.study.request.study_file import (
-    RUNNER_NAMES,
-    SAMPLER_NAMES,
-    StudyFile,
-    read_study_file,
-)
+from nest_tune.study.request.study_file import StudyFile, read_study_file
+from nest_tune.study.request.study_request import SPACES, StudyRequest
 
 
-@dataclass(frozen=True)
-class Flags:
-    """What a study is asked for beside its file; ``None`` or empty where nothing was said.
-
-    Attributes:
-        name: Of the study.
-        config: Path of a lock file: what it names stands in for what nobody says.
-        model, calibration, evaluation, plan: Paths.
-        target: Name or path.
-        metric: Of accuracy: a name, or ``module:function``.
-        judged_output: The only output that counts.
-        measurer: Of latency and energy, by name.
-        shapes: Of inputs with dynamic axes.
-        objectives: As written, ``latency_ms:min``.
-        constraints: As written, ``accuracy_drop<=0.01``.
-        max_accuracy_drop: ``0.01``, ``1%`` or, for metrics in dB, ``1dB``: short for a constraint.
-        spaces: Names of those that are searched.
-        sampler, runner: Names.
-        trials: Budget.
-        timeout, trial_timeout: As written: ``90s``, ``10m`` or ``2h``.
-        jobs, ray_address: Where trials run.
-        storage: URL.
-        seed: Of all random streams.
-        pass_env: Variables that workers get, by name.
-    """
-
-    name: str | None = None
-    config: str | None = None
-    model: str | None = None
-    target: str | None = None
-    calibration: str | None = None
-    evaluation: str | None = None
-    metric: str | None = None
-    judged_output: str | None = None
-    measurer: str | None = None
-    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    objectives: tuple[str, ...] = ()
-    constraints: tuple[str, ...] = ()
-    max_accuracy_drop: str | None = None
-    spaces: tuple[str, ...] | None = None
-    plan: str | None = None
-    sampler: str | None = None
-    trials: int | None = None
-    timeout: str | None = None
-    trial_timeout: str | None = None
-    jobs: int | None = None
-    runner: str | None = None
-    ray_address: str | None = None
-    storage: str | None = None
-    seed: int | None = None
-    pass_env: tuple[str, ...] = ()
-
-
-def resolve(file: Path | None, flags: Flags, environment: Mapping[str, str]) -> StudySettings:
+def resolve(
+    file: Path | None, asked: StudyRequest, environment: Mapping[str, str]
+) -> StudySettings:
     """Settings from all their sources.
 
     Raises:
         InputError: Something is wrong, missing or contradictory.
     """
-    asked = _Asked.of(flags)
+    parsed = _Parsed.of(asked)
     read = StudyFile() if file is None else read_study_file(file)
     base = Path() if file is None else file.parent
 
@@ -106,75 +54,78 @@ def resolve(file: Path | None, flags: Flags, environment: Mapping[str, str]) -> 
             return flag
         return None if written is None else str(base / written)
 
-    named = None if flags.config is None else named_by_lock(Path(flags.config))
-    model = path_of(flags.model, read.model.path) or _path(named.model if named else None)
-    target = flags.target or read.target.name or path_of(None, read.target.path)
+    named = None if asked.config is None else named_by_lock(Path(asked.config))
+    model = path_of(asked.model, read.model.path) or _path(named.model if named else None)
+    target = asked.target or read.target.name or path_of(None, read.target.path)
     target = target or (named.target if named else None)
     if model is None:
         raise InputError("study: no model", hint="--model resnet8.onnx, or path in [model]")
     if target is None:
         raise InputError("study: no target", hint="--target vta, or name in [target]")
-    if flags.target is None and read.target.name and read.target.path:
+    if asked.target is None and read.target.name and read.target.path:
         raise InputError(f"{file}: [target] has both name and path; one is needed")
-    evaluation = path_of(flags.evaluation, read.data.evaluation)
+    evaluation = path_of(asked.evaluation, read.data.evaluation)
     evaluation = evaluation or _path(named.evaluation if named else None, "--evaluation")
-    calibration = path_of(flags.calibration, read.data.calibration)
+    calibration = path_of(asked.calibration, read.data.calibration)
     calibration = calibration or _path(named.calibration if named else None)
-    spaces = _spaces(flags, read)
-    trial_timeout_s = asked.trial_timeout_s or parse_duration(
+    spaces = _spaces(asked, read)
+    trial_timeout_s = parsed.trial_timeout_s or parse_duration(
         read.run.trial_timeout, f"{file}: run.trial_timeout"
     )
-    timeout_s = asked.timeout_s
+    timeout_s = parsed.timeout_s
     if timeout_s is None and read.study.timeout is not None:
         timeout_s = parse_duration(read.study.timeout, f"{file}: study.timeout")
-    objectives = asked.objectives or _objectives(read, file) or _default_objectives(evaluation)
-    limits = _limits(asked.limits, read, file)
-    metric = flags.metric or read.data.metric or (named.metric if named else "")
+    objectives = parsed.objectives or _objectives(read, file) or _default_objectives(evaluation)
+    limits = _limits(parsed.limits, read, file)
+    metric = asked.metric or read.data.metric or (named.metric if named else "")
     if metric:
         check_name(metric)
     check_goals(objectives, limits, metric)
     _require_consistent(objectives, limits, evaluation)
-    name = flags.name or read.study.name or f"{Path(model).stem}-{Path(target).stem}"
+    name = asked.name or read.study.name or f"{Path(model).stem}-{Path(target).stem}"
     _require_name(name)
-    runner = flags.runner or read.run.runner
-    sampler = flags.sampler or read.sampler.name
-    _require_known("sampler", sampler, SAMPLER_NAMES)
-    _require_known("runner", runner, RUNNER_NAMES)
+    runner = asked.runner or read.run.runner
+    sampler = asked.sampler or read.sampler.name
+    require_configuration_sampler(
+        sampler, "" if asked.sampler or file is None else f"{file}: sampler.name"
+    )
+    where = "" if asked.runner or file is None else f"{file}: run.runner"
+    runs = RUNNERS.get(RUNNERS.require(runner, where))
     return StudySettings(
         name=name,
         model=model,
         target=target,
-        seed=read.study.seed if flags.seed is None else flags.seed,
-        trials=flags.trials or read.study.trials,
+        seed=read.study.seed if asked.seed is None else asked.seed,
+        trials=asked.trials or read.study.trials,
         timeout_s=timeout_s,
         calibration=calibration,
         evaluation=evaluation,
-        shapes=flags.shapes
+        shapes=asked.shapes
         or {n: tuple(s) for n, s in read.model.shapes.items()}
         or (named.shapes if named else {}),
         metric=metric,
-        judged_output=flags.judged_output or read.data.judged_output,
-        measurer=flags.measurer or read.target.measurer or "",
+        judged_output=asked.judged_output or read.data.judged_output,
+        measurer=asked.measurer or read.target.measurer or "",
         objectives=objectives,
         limits=limits,
         quantization="quantization" in spaces,
         partition="partition" in spaces,
         tiling="tiling" in spaces,
-        plan=path_of(flags.plan, read.spaces.plan),
+        plan=path_of(asked.plan, read.spaces.plan),
         sampler=sampler,
         runner=runner,
-        jobs=flags.jobs or read.run.jobs or (0 if runner == "ray" else 1),
-        ray_address=flags.ray_address or environment.get("RAY_ADDRESS") or read.run.ray_address,
-        storage=storage_url(flags.storage, environment, read.run.storage),
+        jobs=asked.jobs or read.run.jobs or runs.default_jobs,
+        ray_address=asked.ray_address or environment.get("RAY_ADDRESS") or read.run.ray_address,
+        storage=storage_url(asked.storage, environment, read.run.storage),
         trial_timeout_s=trial_timeout_s,
-        pass_env=_passed(flags, read, environment),
+        pass_env=_passed(asked, read, environment),
         file=None if file is None else str(file),
     )
 
 
-def _passed(flags: Flags, read: StudyFile, environment: Mapping[str, str]) -> tuple[str, ...]:
+def _passed(asked: StudyRequest, read: Any, environment: Mapping[str, str]) -> tuple[str, ...]:
     """Names of variables for workers, each once; that they are set is checked before all else."""
-    names = tuple(dict.fromkeys([*read.run.pass_env, *flags.pass_env]))
+    names = tuple(dict.fromkeys([*read.run.pass_env, *asked.pass_env]))
     passed(names, environment)
     return names
 
@@ -187,8 +138,8 @@ def _path(file: NamedFile | None, option: str | None = None) -> str | None:
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What flags say as text, read before a file is opened: its errors come first."""
+class _Parsed:
+    """What is asked for as text, read before a file is opened: its errors come first."""
 
     limits: tuple[Limit, ...]
     objectives: tuple[Objective, ...]
@@ -196,16 +147,16 @@ class _Asked:
     trial_timeout_s: float | None
 
     @classmethod
-    def of(cls, flags: Flags) -> _Asked:
-        limits = [parse_constraint(text) for text in flags.constraints]
-        if (drop := flags.max_accuracy_drop) is not None:
+    def of(cls, asked: StudyRequest) -> _Parsed:
+        limits = [parse_constraint(text) for text in asked.constraints]
+        if (drop := asked.max_accuracy_drop) is not None:
             where = f"--max-accuracy-drop {drop}"
             limits.append(parse_bounds(Metric.ACCURACY_DROP, f"<= {drop}", where))
         return cls(
             tuple(limits),
-            tuple(parse_objective(text) for text in flags.objectives),
-            parse_timeout(flags.timeout, "--timeout"),
-            parse_timeout(flags.trial_timeout, "--trial-timeout"),
+            tuple(parse_objective(text) for text in asked.objectives),
+            parse_timeout(asked.timeout, "--timeout"),
+            parse_timeout(asked.trial_timeout, "--trial-timeout"),
         )
 
 
@@ -223,27 +174,20 @@ def _require_name(name: str) -> None:
         )
 
 
-def _require_known(what: str, name: str, known: Sequence[str]) -> None:
-    if name not in known:
-        raise InputError(
-            f"{what} {name!r}; allowed are {', '.join(known)}", hint=did_you_mean(name, known)
-        )
-
-
-def _spaces(flags: Flags, read: StudyFile) -> tuple[str, ...]:
-    names = ("quantization", "partition", "tiling")
-    if flags.spaces is not None:
-        for space in flags.spaces:
+def _spaces(asked: StudyRequest, read: Any) -> tuple[str, ...]:
+    names = SPACES
+    if asked.spaces is not None:
+        for space in asked.spaces:
             if space not in names:
                 raise InputError(
                     f"--space {space}: allowed are {', '.join(names)}",
                     hint=did_you_mean(space, names),
                 )
-        return flags.spaces
+        return asked.spaces
     return tuple(name for name in names if getattr(read.spaces, name))
 
 
-def _objectives(read: StudyFile, file: Path | None) -> tuple[Objective, ...]:
+def _objectives(read: Any, file: Path | None) -> tuple[Objective, ...]:
     return tuple(
         Objective(
             parse_metric(name, f"{file}: objectives"),
@@ -254,9 +198,9 @@ def _objectives(read: StudyFile, file: Path | None) -> tuple[Objective, ...]:
     )
 
 
-def _limits(asked: Sequence[Limit], read: StudyFile, file: Path | None) -> tuple[Limit, ...]:
-    """Flags replace what the file says of the same metric."""
-    given = merged(asked)
+def _limits(parsed: Sequence[Limit], read: Any, file: Path | None) -> tuple[Limit, ...]:
+    """What is asked for replaces what the file says of the same metric."""
+    given = merged(parsed)
     named = {limit.metric for limit in given}
     written = []
     for name, text in read.constraints.items():

@@ -1,0 +1,1 @@
+"""Parts of seams by name, bundled or offered by installed distributions."""

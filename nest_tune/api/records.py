@@ -1,0 +1,236 @@
+"""The measurement database: listed, exported, imported, verified."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from os import environ
+from pathlib import Path
+
+from compiler_core.errors import InputError
+from compiler_core.files.whole_file import require_writable, write_atomically
+from compiler_core.targets.load import load_npu_target
+from compiler_core.targets.target import Target
+from compiler_core.units.registry import kind_of_machine
+from nest_tune.api.values import PathName
+from nest_tune.records.database import RecordDatabase, Snapshot
+from nest_tune.records.jsonl import read_records, write_records
+from nest_tune.records.record import machine_digest
+from nest_tune.study.request.settings import storage_url
+from nest_tune.tuning.measure import measure
+
+
+@dataclass(frozen=True)
+class RecordedTask:
+    """What is known of one task on one machine, by one lowering.
+
+    Attributes:
+        task: Key of the task.
+        target: Digest of the machine.
+        lowering: Version of the kind's lowering.
+        records: Schedules that were measured.
+        failed: How many of them have no cycles.
+        best_cycles: The least; ``None`` where all failed.
+    """
+
+    task: str
+    target: str
+    lowering: int
+    records: int
+    failed: int
+    best_cycles: int | None
+
+
+@dataclass(frozen=True)
+class RecordList:
+    """What a database holds.
+
+    Attributes:
+        storage: Its name, without secrets.
+        records: Sound ones.
+        corrupt: Rows that were skipped.
+        digest: Of the sound ones.
+        tasks: What they are of, in the order of their first record.
+    """
+
+    storage: str
+    records: int
+    corrupt: int
+    digest: str
+    tasks: tuple[RecordedTask, ...]
+
+
+@dataclass(frozen=True)
+class ImportedRecords:
+    """What an import took.
+
+    Attributes:
+        imported: Records.
+        skipped: What is wrong with each line that was left out.
+    """
+
+    imported: int
+    skipped: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DifferentRecord:
+    """A record that does not hold.
+
+    Attributes:
+        task, schedule: Keys.
+        recorded, measured: Cycles; ``None`` where the schedule fails by now.
+    """
+
+    task: str
+    schedule: str
+    recorded: int
+    measured: int | None
+
+
+@dataclass(frozen=True)
+class VerifiedRecords:
+    """What a check found.
+
+    Attributes:
+        storage: Name of the database, without secrets.
+        records: Sound ones.
+        corrupt: Rows whose checksum does not hold.
+        removed: How many of them were deleted.
+        different: Records with other cycles than measured now.
+    """
+
+    storage: str
+    records: int
+    corrupt: int
+    removed: int
+    different: tuple[DifferentRecord, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all that is left holds."""
+        return not self.different and self.corrupt <= self.removed
+
+
+def list_records(storage: str | None = None) -> RecordList:
+    """Lists what was measured, by task, machine and lowering.
+
+    Args:
+        storage: Database; ``NEST_TUNE_STORAGE`` or ``sqlite:///nest-tune.db`` without.
+
+    Raises:
+        InputError: There is no such database, or it cannot be read.
+
+    Example:
+        >>> import nest_tune
+        >>> task = nest_tune.tasks("examples/digits/model.onnx", "vta")[0]
+        >>> _ = nest_tune.tune_task(task, "vta", sampler="random", trials=8)
+        >>> nest_tune.list_records().tasks[0].best_cycles > 0
+        True
+    """
+    name, snapshot = _snapshot(storage)
+    return listed(name, snapshot)
+
+
+def listed(name: str, snapshot: Snapshot) -> RecordList:
+    """A snapshot by task, machine and lowering."""
+    tasks: dict[tuple[str, str, int], RecordedTask] = {}
+    for record in snapshot.records:
+        key = (record.task, record.target, record.lowering)
+        known = tasks.get(key, RecordedTask(*key, 0, 0, None))
+        least = [cycles for cycles in (known.best_cycles, record.cycles) if cycles is not None]
+        failed = known.failed + (record.cycles is None)
+        tasks[key] = RecordedTask(*key, known.records + 1, failed, min(least, default=None))
+    return RecordList(
+        name, len(snapshot.records), snapshot.corrupt, snapshot.digest, tuple(tasks.values())
+    )
+
+
+def export_records(output: PathName, storage: str | None = None) -> RecordList:
+    """Writes all sound records as JSON lines.
+
+    Args:
+        output: File.
+        storage: As for :func:`list_records`.
+
+    Returns:
+        What was written.
+
+    Raises:
+        InputError: The file cannot be written, or the database cannot be read.
+    """
+    require_writable(Path(output), "--output")
+    name, snapshot = _snapshot(storage)
+    write_atomically(Path(output), lambda stream: write_records(snapshot.records, stream))
+    return listed(name, snapshot)
+
+
+def import_records(file: PathName, storage: str | None = None) -> ImportedRecords:
+    """Adds the records of a file; lines that are wrong are left out.
+
+    Args:
+        file: JSON lines, as :func:`export_records` writes them.
+        storage: As for :func:`list_records`.
+
+    Raises:
+        InputError: None of the lines is a record, or the database cannot be written.
+    """
+    sound, wrong = [], []
+    for _, entry in read_records(Path(file)):
+        if isinstance(entry, InputError):
+            wrong.append(entry.message)
+        else:
+            sound.append(entry)
+    if wrong and not sound:
+        raise InputError(f"{file}: none of {len(wrong)} lines is a record", hint=wrong[0])
+    with closing(RecordDatabase(storage_url(storage, environ))) as database:
+        database.add(sound)
+    return ImportedRecords(len(sound), tuple(wrong))
+
+
+def verify_records(
+    storage: str | None = None,
+    *,
+    target: str | Target | None = None,
+    remeasure: int = 0,
+    remove: bool = False,
+) -> VerifiedRecords:
+    """Checks every checksum, and the cycles of some records.
+
+    Args:
+        storage: As for :func:`list_records`.
+        target: Whose records are measured again.
+        remeasure: How many of them, spread over all.
+        remove: Delete rows whose checksum does not hold.
+
+    Raises:
+        InputError: The database cannot be read, or ``remeasure`` is asked for without a target.
+    """
+    if remeasure and target is None:
+        raise InputError("--remeasure: --target is needed, too")
+    with closing(RecordDatabase(storage_url(storage, environ))) as database:
+        snapshot, name = database.snapshot(), database.name
+        removed = database.remove_corrupt() if remove else 0
+    different: tuple[DifferentRecord, ...] = ()
+    if target is not None:
+        chip = target if isinstance(target, Target) else load_npu_target(target)
+        different = _different(snapshot, chip, remeasure)
+    return VerifiedRecords(name, len(snapshot.records), snapshot.corrupt, removed, different)
+
+
+def _snapshot(storage: str | None) -> tuple[str, Snapshot]:
+    with closing(RecordDatabase(storage_url(storage, environ))) as database:
+        return database.name, database.snapshot()
+
+
+def _different(snapshot: Snapshot, chip: Target, count: int) -> tuple[DifferentRecord, ...]:
+    core = chip.npu
+    key = (machine_digest(core), kind_of_machine(core).lowering_version)
+    ours = [r for r in snapshot.records if (r.target, r.lowering) == key and r.cycles is not None]
+    found = []
+    for record in ours[:: max(1, len(ours) // count)][:count] if count and ours else []:
+        again = measure(record.task_value().workload, record.schedule_value(), core)
+        if record.cycles is not None and again.cycles != record.cycles:
+            entry = DifferentRecord(record.task, record.schedule, record.cycles, again.cycles)
+            found.append(entry)
+    return tuple(found)

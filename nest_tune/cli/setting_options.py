@@ -1,0 +1,81 @@
+"""Options of commands that follow from the settings of a study."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+import typer
+
+from nest_tune.cli import completion
+from nest_tune.cli.options import parse_shapes
+from nest_tune.study.request.study_request import Setting, StudyRequest, settings
+
+PARAMETER = "asked"
+"""The parameter of a command that the options stand in for."""
+
+
+def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command an option per setting, in the place of its parameter ``asked``.
+
+    Args:
+        names: Settings; all without.
+    """
+    chosen = {name: settings()[name] for name in names or settings()}
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        def command(**given: Any) -> None:
+            said = {name: _value(item, given.pop(name)) for name, item in chosen.items()}
+            function(**given, **{PARAMETER: StudyRequest.of(**said)})
+
+        own = inspect.signature(function, eval_str=True)
+        parameters = []
+        for parameter in own.parameters.values():
+            if parameter.name == PARAMETER:
+                parameters += list(_parameters(chosen))
+            else:
+                parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+        command.__name__, command.__doc__ = function.__name__, function.__doc__
+        command.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {item.name: item.annotation for item in parameters}
+        return command
+
+    return decorate
+
+
+def _parameters(chosen: dict[str, Setting]) -> Iterator[inspect.Parameter]:
+    for name, setting in chosen.items():
+        yield inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[_type(setting), _option(name, setting)],
+        )
+
+
+def _type(setting: Setting) -> Any:
+    if setting.kind in (list, dict):
+        return list[str] | None
+    return (int if setting.kind is int else str) | None
+
+
+def _option(name: str, setting: Setting) -> Any:
+    offered = getattr(completion, setting.completion) if setting.completion else None
+    return typer.Option(
+        setting.option or f"--{name.replace('_', '-')}",
+        help=setting.help,
+        metavar=setting.metavar,
+        min=setting.least,
+        autocompletion=offered,
+    )
+
+
+def _value(setting: Setting, given: Any) -> Any:
+    if given is None:
+        return None
+    if setting.kind is dict:
+        return parse_shapes(given)
+    if setting.kind is list and setting.default:  # names of a known few, which may share an option
+        return [part.strip() for text in given for part in text.split(",") if part.strip()]
+    return given

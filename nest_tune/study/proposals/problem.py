@@ -1,0 +1,61 @@
+"""What samplers of configurations are asked: the search problem, and the seam of proposers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from nest_tune.study.request.goals import Limit, Objective
+from nest_tune.study.trial import Point
+from search_spaces.joint import JointSpace
+
+ATTEMPTS = 6
+"""Times that a sampler is asked for a point that nobody has tried."""
+
+PREDICTED = "predicted"
+"""Attribute of a trial: what the model expected of its objectives, by metric."""
+
+Asked = tuple[Point, Mapping[str, Any]]
+"""A point, and what its sampler wants to see again."""
+
+
+@dataclass(frozen=True)
+class SearchProblem:
+    """What proposals depend on beside the trials.
+
+    Attributes:
+        space: Where to search.
+        objectives, limits: What for.
+        sampler: Name, see :mod:`nest_tune.samplers.registry`.
+        seed: Of the study.
+        tuned: Whether trials have tuned schedules: then the default point is tried a second time,
+            tuned.
+    """
+
+    space: JointSpace
+    objectives: tuple[Objective, ...]
+    limits: tuple[Limit, ...]
+    sampler: str
+    seed: int
+    tuned: bool
+
+
+class Proposer(Protocol):
+    """Chooses the configurations of one batch, from all trials before it."""
+
+    def ask(self, number: int, seen: set[Point]) -> Asked | None:
+        """A legal point that is not in ``seen``; ``None`` where it finds none.
+
+        Args:
+            number: Of the trial; its random stream derives from it, see :func:`stream_seed`.
+            seen: Points of earlier trials, and of earlier proposals of the batch.
+        """
+        ...
+
+
+def stream_seed(seed: int, number: int, attempt: int = 0) -> int:
+    """Seed of one trial's random stream."""
+    return int(np.random.SeedSequence([seed, number, attempt]).generate_state(1)[0])

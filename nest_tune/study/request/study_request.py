@@ -1,0 +1,237 @@
+"""What a study is asked for, each setting written once.
+
+From the fields of :class:`StudyRequest` follow the options of ``nest-tune study start``
+(:mod:`nest_tune.cli.setting_options`), the tables of a study file
+(:mod:`nest_tune.study.request.study_file`) and the keyword arguments of
+:meth:`nest_tune.Study.start`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from os import PathLike, fspath
+from typing import Any
+
+from compiler_core.errors import InputError
+from compiler_core.files.nearest import did_you_mean
+from nest_tune.runners.runner import DEFAULT_RUNNER
+from nest_tune.samplers.registry import DEFAULT_SAMPLER
+
+SPACES = ("quantization", "partition", "tiling")
+"""What can be searched."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a study, as its three ways in have it.
+
+    Attributes:
+        help: What it is, in one sentence; that of the option, the keyword and the key.
+        kind: Of its value: ``str``, ``int``, ``list`` (of texts), or ``dict`` (of shapes).
+        place: ``table.key`` in a study file; empty where files do not have it, or have it in
+            another form.
+        default: Where nobody says it.
+        least, most: Bounds of numbers.
+        metavar: What the option shows for its value.
+        option: Of the command line, where it is not the name with dashes.
+        completion: Name of what a shell offers, in :mod:`nest_tune.cli.completion`.
+    """
+
+    help: str
+    kind: type = str
+    place: str = ""
+    default: Any = None
+    least: int | None = None
+    most: int | None = None
+    metavar: str | None = None
+    option: str = ""
+    completion: str = ""
+
+
+def _setting(help: str, kind: type = str, place: str = "", **more: Any) -> Any:  # noqa: A002
+    setting = Setting(help, kind, place, **more)
+    metadata = {"setting": setting}
+    if kind is dict:
+        return field(default_factory=dict, metadata=metadata)
+    empty: Any = () if kind is list and not more.get("default") else None
+    return field(default=empty, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class StudyRequest:
+    """What somebody says of a study; ``None`` or empty where nothing was said."""
+
+    config: str | None = _setting(
+        "Lock file: its model, target and data where none is given.", metavar="best.toml"
+    )
+    model: str | None = _setting("ONNX file.", place="model.path", metavar="FILE")
+    target: str | None = _setting(
+        "Name of a target, or path of a .toml file.",
+        place="target.name",
+        metavar="T",
+        completion="target_names",
+    )
+    calibration: str | None = _setting(
+        "Samples of the inputs.", place="data.calibration", metavar="calib.npz"
+    )
+    evaluation: str | None = _setting(
+        "Samples, and labels y.", place="data.evaluation", metavar="eval.npz"
+    )
+    metric: str | None = _setting(
+        "top1, top5, agreement, sqnr_db, cosine, a plug-in's, or module:function.",
+        place="data.metric",
+        completion="metrics",
+    )
+    judged_output: str | None = _setting(
+        "Only output that counts; default: all, the worst.",
+        place="data.judged_output",
+        metavar="NAME",
+    )
+    measurer: str | None = _setting(
+        "Measures latency and energy; else the simulator.",
+        place="target.measurer",
+        metavar="NAME",
+        completion="measurers",
+    )
+    shapes: Mapping[str, tuple[int, ...]] = _setting(
+        "Shape of an input with dynamic axes; repeatable.",
+        dict,
+        place="model.shapes",
+        metavar="NAME=1,3,…",
+        option="--shape",
+    )
+    objectives: tuple[str, ...] = _setting(
+        "What to optimize; repeatable.",
+        list,
+        metavar="METRIC:min",
+        option="--objective",
+        completion="objectives",
+    )
+    constraints: tuple[str, ...] = _setting(
+        "What has to hold; repeatable.", list, metavar="METRIC<=X", option="--constraint"
+    )
+    max_accuracy_drop: str | None = _setting(
+        "Short for a constraint on accuracy_drop: 1%, 0.01; 1dB for sqnr_db.", metavar="1%"
+    )
+    spaces: tuple[str, ...] | None = _setting(
+        "quantization, partition, tiling; repeatable.",
+        list,
+        default=SPACES,
+        metavar="NAME",
+        option="--space",
+    )
+    plan: str | None = _setting("Fixes the partition.", place="spaces.plan", metavar="plan.toml")
+    sampler: str | None = _setting(
+        "xgb, tpe, nsga2, random, exhaustive or a plug-in's.",
+        place="sampler.name",
+        default=DEFAULT_SAMPLER,
+        metavar="NAME",
+        completion="samplers",
+    )
+    trials: int | None = _setting(
+        "Budget of trials; default 200.",
+        int,
+        place="study.trials",
+        default=200,
+        least=1,
+        most=1_000_000,
+        metavar="N",
+    )
+    timeout: str | None = _setting(
+        "Budget of time; cut between batches.", place="study.timeout", metavar="10m"
+    )
+    trial_timeout: str | None = _setting(
+        "Give a trial up after so long.", place="run.trial_timeout", default="60s", metavar="60s"
+    )
+    jobs: int | None = _setting(
+        "Trials at the same time.", int, place="run.jobs", least=1, most=4096, metavar="N"
+    )
+    runner: str | None = _setting(
+        "local, ray, replay or a plug-in's.",
+        place="run.runner",
+        default=DEFAULT_RUNNER,
+        metavar="NAME",
+        completion="runners",
+    )
+    ray_address: str | None = _setting(
+        "Ray cluster: auto, HOST:PORT or ray://HOST:PORT; else one here.",
+        place="run.ray_address",
+        metavar="ADDRESS",
+    )
+    pass_env: tuple[str, ...] = _setting(
+        "Variable of the environment that workers get, too; repeatable.",
+        list,
+        place="run.pass_env",
+        metavar="NAME",
+    )
+    storage: str | None = _setting(
+        "Database; default sqlite:///nest-tune.db.", place="run.storage", metavar="URL"
+    )
+    seed: int | None = _setting(
+        "Of all random streams.",
+        int,
+        place="study.seed",
+        default=0,
+        least=0,
+        most=(1 << 32) - 1,
+    )
+    name: str | None = _setting("Of the study.", place="study.name")
+
+    @classmethod
+    def of(cls, **given: Any) -> StudyRequest:
+        """A request from loose values: paths, numbers and sequences of any kind; ``None`` for what
+        is not said.
+
+        Raises:
+            InputError: A name is no setting, or a value is of another kind.
+        """
+        known = settings()
+        found = {}
+        for name, value in given.items():
+            if name not in known:
+                raise InputError(
+                    f"study setting {name!r} is not known; known are {', '.join(known)}",
+                    hint=did_you_mean(name, known),
+                )
+            if value is not None:
+                found[name] = _taken(name, known[name], value)
+        return cls(**found)
+
+
+def settings() -> dict[str, Setting]:
+    """Every setting by name."""
+    return {item.name: setting_of(item) for item in fields(StudyRequest)}
+
+
+def setting_of(item: Field[Any]) -> Setting:
+    """What is known of a field of :class:`StudyRequest`."""
+    found: Setting = item.metadata["setting"]
+    return found
+
+
+def _taken(name: str, setting: Setting, value: Any) -> Any:
+    if setting.kind is dict and isinstance(value, Mapping):
+        return {str(key): tuple(shape) for key, shape in value.items()}
+    if setting.kind is list and isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(map(str, value))
+    if setting.kind is int and isinstance(value, int) and not isinstance(value, bool):
+        if setting.least is not None and value < setting.least:
+            raise InputError(f"{name} {value}: at least {setting.least} is needed")
+        if setting.most is not None and value > setting.most:
+            raise InputError(f"{name} {value}: at most {setting.most} is allowed")
+        return value
+    if setting.kind is str and isinstance(value, str | PathLike):
+        return str(fspath(value))
+    if setting.kind is str and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    needed = {str: "a text or a path", int: "a whole number", list: "a list of texts"}
+    raise InputError(f"{name} {value!r}: {needed.get(setting.kind, 'a mapping')} is needed")
+
+
+def _with_attributes(text: str) -> str:
+    lines = [f"        {name}: {setting.help}" for name, setting in settings().items()]
+    return "\n".join([text, "", "    Attributes:", *lines, "    "])
+
+
+StudyRequest.__doc__ = _with_attributes(StudyRequest.__doc__ or "")
