@@ -13,7 +13,8 @@ import ctypes
 import os
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -49,6 +50,30 @@ def kill_descendants(process: int) -> None:
             stopped[child] = None
     for child in stopped:
         _send(child, signal.SIGKILL)
+
+
+def children_of(process: int) -> set[int]:
+    """Processes that a living process has started itself and that have not ended."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*") if _LINUX else ():
+        with suppress(OSError, ValueError):
+            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+            if state not in "ZX" and int(parent) == process:
+                found.add(int(folder.name))
+    return found
+
+
+@contextmanager
+def nothing_left_by_failure() -> Iterator[None]:
+    """Ends what the block has started, and its descendants, where the block fails."""
+    before = children_of(os.getpid())
+    try:
+        yield
+    except BaseException:
+        for child in sorted(children_of(os.getpid()) - before):
+            kill_descendants(child)
+            _send(child, signal.SIGKILL)
+        raise
 
 
 def _descendants(process: int) -> list[int]:

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any
@@ -39,6 +39,7 @@ from nest_tune.runners.environment import (  # noqa: E402
     worker_environment,
 )
 from nest_tune.runners.nodes import Nodes  # noqa: E402
+from nest_tune.runners.process_tree import nothing_left_by_failure  # noqa: E402
 from nest_tune.runners.runner import (  # noqa: E402
     Answer,
     Ending,
@@ -442,7 +443,7 @@ def _start(given: dict[str, Any], attempts: int) -> None:
         try:
             is_own = given["address"] == "local"
             with _kept_signals(), _own_cluster() if is_own else without_secrets():
-                ray.init(**given)
+                _init(given, is_own)
         except Exception as error:
             ray.shutdown()  # of what had been begun
             if attempt == attempts or _SLOW not in str(error):
@@ -450,6 +451,12 @@ def _start(given: dict[str, Any], attempts: int) -> None:
             _LOG.warning("Ray did not start in its time: once more")
         else:
             return
+
+
+def _init(given: dict[str, Any], is_own: bool) -> None:
+    """What a start begins and does not finish, Ray leaves running until this process ends."""
+    with nothing_left_by_failure() if is_own else nullcontext():
+        ray.init(**given)
 
 
 @contextmanager

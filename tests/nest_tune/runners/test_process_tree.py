@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from nest_tune.runners.local import LocalRunner
+from nest_tune.runners.process_tree import children_of, nothing_left_by_failure
 from nest_tune.runners.runner import Answer, Ending, Setup, Work
 
 PLAIN, DETACHED, ORPHANED = range(3)
@@ -64,3 +67,38 @@ def test_children_end_with_the_worker(
         assert Path(f"/proc/{child}").exists()  # it may serve the next call
         runner.close()
     assert has_ended(child)
+
+
+SLEEPS = [sys.executable, "-c", "import time; time.sleep(600)"]
+NESTED = "import subprocess, sys; subprocess.Popen(sys.argv[1:]).wait()"
+
+
+def start_and_fail(started: list[subprocess.Popen[bytes]], below: set[int]) -> None:
+    with nothing_left_by_failure():
+        started.append(subprocess.Popen([sys.executable, "-c", NESTED, *SLEEPS]))
+        while not (found := children_of(started[0].pid)):
+            time.sleep(0.01)
+        below |= found
+        raise RuntimeError("too slow")
+
+
+def test_what_a_block_has_started_ends_where_it_fails() -> None:
+    kept = subprocess.Popen(SLEEPS)
+    started: list[subprocess.Popen[bytes]] = []
+    below: set[int] = set()
+    try:
+        with pytest.raises(RuntimeError, match="too slow"):
+            start_and_fail(started, below)
+        assert has_ended(started[0].pid)
+        assert below
+        assert all(has_ended(child) for child in below)
+        assert kept.poll() is None
+        with nothing_left_by_failure():
+            stays = subprocess.Popen(SLEEPS)
+        assert stays.poll() is None
+        stays.kill()
+        stays.wait()
+    finally:
+        kept.kill()
+        kept.wait()
+        started[0].wait()
