@@ -42,6 +42,8 @@ NAMERS: dict[str, set[str]] = {
         "compiler_core.compile.this_machine",
         "compiler_core.graph.runtime",
         "compiler_core.partition.picture",
+        "compiler_core.units.aim.lower.measure",
+        "compiler_core.units.aim.schedule.schedule",
         "compiler_core.units.names",
         "cost_models.features.quantization",
         "nest_tune.cli.plan",
@@ -77,6 +79,10 @@ FOLDER_CIRCLES: set[tuple[str, ...]] = {
     (
         "compiler_core.graph",
         "compiler_core.graph.passes",
+    ),
+    (
+        "compiler_core.quantize",
+        "compiler_core.units",
     ),
     (
         "compiler_core.units.vta.link",

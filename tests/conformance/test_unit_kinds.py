@@ -8,6 +8,7 @@ from compiler_core.targets.load import load_target
 from compiler_core.units.aim.schedule.workload import Activation, ElementProduct, MatrixVector
 from compiler_core.units.registry import unit_kind, unit_kinds
 from nest_tune.testing.unit_kinds import UnitCase, check_unit_kind
+from nest_tune.testing.unit_models import check_unit_models
 from tests.tiling_workloads import WORKLOADS
 
 VTA = [WORKLOADS[name] for name in ("residual", "depthwise", "uniform", "pool")]
@@ -22,10 +23,22 @@ CASES = {
     "vta": UnitCase(load_target("vta").npu, VTA),
     "aim": UnitCase(load_target("aim-gddr6").npu, AIM),
 }
+TARGETS = ("vta", "vta-x4", "vta-rtl2020")
+"""Of every kind that runs parts of models."""
 
 
 def test_every_kind_with_tasks_has_a_case() -> None:
     assert {name for name in unit_kinds() if unit_kind(name).has("tasks")} == set(CASES)
+
+
+def test_every_kind_with_programs_has_a_target() -> None:
+    found = {load_target(name).npu.kind for name in TARGETS}
+    assert {name for name in unit_kinds() if unit_kind(name).has("programs")} == found
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_models(name: str) -> None:
+    check_unit_models(load_target(name))
 
 
 @pytest.mark.parametrize("name", CASES)

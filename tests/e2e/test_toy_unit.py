@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 
 from compiler_core.targets.load import load_target
 from nest_tune.testing.unit_kinds import UnitCase, check_unit_kind
+from nest_tune.testing.unit_models import check_unit_models
 from tests.toy_unit.plugin import FOLDER, TARGET, installed, run
 
 DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits"
@@ -43,6 +47,37 @@ def test_the_kind_passes_the_suite() -> None:
 
         work = [MatVec(32, 288, 16), MatVec(10, 32, 1), MatVec(7, 13, 5)]
         check_unit_kind("toy", UnitCase(load_target(TARGET).npu, work))
+        check_unit_models(load_target(TARGET))
+
+
+@pytest.mark.parametrize(
+    ("owner", "method", "wrong", "complaint"),
+    [
+        ("Session", "run", lambda given: {n: a ^ 1 for n, a in given.items()}, "other bits"),
+        (
+            "Programs",
+            "time",
+            lambda given: replace(given, cycles=given.cycles + 1),
+            "ends with its last program",
+        ),
+        ("Parts", "files", lambda given: {**given, "other": os.urandom(9)}, "files repeat"),
+        ("Profiles", "tracks", lambda given: given * 2, "different names"),
+    ],
+)
+def test_the_suite_finds_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+    owner: str,
+    method: str,
+    wrong: Callable[[Any], Any],
+    complaint: str,
+) -> None:
+    with installed(FOLDER):
+        import toy_unit
+
+        kept = getattr(getattr(toy_unit, owner), method)
+        monkeypatch.setattr(getattr(toy_unit, owner), method, lambda *asked: wrong(kept(*asked)))
+        with pytest.raises(AssertionError, match=complaint):
+            check_unit_models(load_target(TARGET))
 
 
 def test_tasks_name_their_kind(folder: Path) -> None:
