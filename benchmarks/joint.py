@@ -35,9 +35,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.scheme_bound import least_costs
 from compiler_core.files.plain import to_plain
 from compiler_core.partition.optimum import find_optimum
-from compiler_core.partition.scheme_bound import least_costs
 from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.execution.worker import survey
 from nest_tune.study.lifecycle import run_study

@@ -27,14 +27,11 @@ IMPORTERS: dict[str, set[str]] = {
         "compiler_core.package.writer",
         "compiler_core.partition.best",
         "compiler_core.partition.build_costs",
-        "compiler_core.partition.scheme_bound",
         "compiler_core.targets.load",
         "nest_tune.cli.plan_job",
         "nest_tune.cli.profile_cpu",
     },
-    "vta": {
-        "compiler_core.partition.scheme_bound",
-    },
+    "vta": set(),
 }
 NAMERS: dict[str, set[str]] = {
     "aim": set(),
@@ -44,7 +41,6 @@ NAMERS: dict[str, set[str]] = {
         "compiler_core.partition.picture",
         "compiler_core.units.aim.lower.measure",
         "compiler_core.units.aim.schedule.schedule",
-        "compiler_core.units.names",
         "cost_models.features.quantization",
         "nest_tune.cli.plan",
         "nest_tune.cli.plan_job",
@@ -52,9 +48,7 @@ NAMERS: dict[str, set[str]] = {
         "nest_tune.cli.target",
         "nest_tune.study.execution.worker_files",
     },
-    "vta": {
-        "compiler_core.units.names",
-    },
+    "vta": set(),
 }
 """Modules with a literal that names a kind."""
 
@@ -83,11 +77,6 @@ FOLDER_CIRCLES: set[tuple[str, ...]] = {
     (
         "compiler_core.quantize",
         "compiler_core.units",
-    ),
-    (
-        "compiler_core.units.vta.link",
-        "compiler_core.units.vta.lower",
-        "compiler_core.units.vta.simulate",
     ),
     (
         "nest_tune",

@@ -19,7 +19,7 @@ from compiler_core.files.plain import from_plain, refuse_unknown, to_plain
 from compiler_core.files.toml_file import parse_toml, read_toml, toml_text
 from compiler_core.quantize.ladder_record import Ladder, Quality
 from compiler_core.quantize.scheme import QuantizationScheme, read_scheme, scheme_document
-from compiler_core.units.names import NAMES_OF_UNITS, is_unit
+from compiler_core.units.names import is_unit, names_of_units
 from compiler_core.units.registry import kind_of_id
 
 CONFIGURATION_SCHEMA = "nest-tune/config/1"
@@ -181,7 +181,7 @@ def read_configuration_document(document: Any, where: str) -> Configuration:
     plan = from_plain(dict[str, str], document.get("plan", {}), f"{where}: plan")
     for node, unit in plan.items():
         if not is_unit(unit):
-            raise InputError(f"{where}: plan.{node}: unit {unit!r}; allowed are {NAMES_OF_UNITS}")
+            raise InputError(f"{where}: plan.{node}: unit {unit!r}; allowed are {names_of_units()}")
     return Configuration(
         from_plain(Scheme, document.get("scheme", {}), f"{where}: scheme"),
         plan,

@@ -20,7 +20,6 @@ from compiler_core.graph.views import VIEW_OPERATORS
 from compiler_core.quantize.arithmetic import Arithmetic, usual_arithmetic
 from compiler_core.quantize.assemble import CPU, assemble, without_room
 from compiler_core.quantize.skeleton import Skeleton
-from compiler_core.units.names import NPU
 
 OUTSIDE = -1
 """Producer of a tensor that the caller of the model feeds."""
@@ -49,11 +48,6 @@ class Group:
     reads: tuple[int, ...]
     writes: tuple[int, ...]
     views: tuple[tuple[str, int], ...]
-
-    @property
-    def units(self) -> tuple[str, ...]:
-        """Kinds of units that can run it."""
-        return (CPU,) if self.npu_reason is not None else (CPU, NPU)
 
 
 @dataclass(frozen=True)
@@ -141,7 +135,7 @@ class _Builder:
             reason = arithmetic.unsupported(graph, node)
             if reason is not None:
                 self._reasons[node.name] = reason
-        wanted = {n.name: CPU if n.name in self._reasons else NPU for n in graph.nodes}
+        wanted = {n.name: CPU if n.name in self._reasons else arithmetic.kind for n in graph.nodes}
         self._skeleton = assemble(graph, wanted, arithmetic)
         self._reasons |= self._skeleton.cpu_reasons
         self._views = {

@@ -1,54 +1,46 @@
-"""Names of units in plans and configurations.
+"""Names of places in plans and configurations, whatever targets there are.
 
-| name | where an operator runs |
-|---|---|
-| ``cpu`` | on the CPU |
-| ``vta`` | on the NPU core that is free first |
-| ``vta0``, ``vta1``, … | on that core |
-| ``vta-sliced`` | cut across all cores, along the axis that is faster |
-| ``vta-channels``, ``vta-rows`` | cut across all cores along that axis of its output |
+A place is called after its unit, and a unit that no target file names is called after its kind:
+the CPU; any unit of a kind; one of its cores (a number behind it); a way of cutting across them (a
+dash and a word behind it, see :mod:`compiler_core.units.ways`); a number format (a colon and a word
+behind it).
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
-from compiler_core.units.registry import unit_kinds
+from compiler_core.units.registry import host_kind, unit_kinds
 
-CPU, NPU = "cpu", "vta"
-ACROSS = "vta-sliced"
-BY_CHANNELS, BY_ROWS = "vta-channels", "vta-rows"
-SLICED_UNITS = (ACROSS, BY_CHANNELS, BY_ROWS)
-NAMES_OF_UNITS = (
-    f"{NPU}, {CPU} and, with several cores, {NPU}0, {NPU}1, …, {', '.join(SLICED_UNITS)}"
-)
-"""All names, as errors list them."""
+CPU = host_kind().name
+"""The CPU of every target."""
 
-_CORE = re.compile(r"vta([0-9]|[1-9][0-9])")
+_BEHIND = re.compile(r"([0-9]|[1-9][0-9])?(-[a-z]+)?(:[a-z0-9]+)?")
 
 
 def is_unit(name: str) -> bool:
-    """Whether some target may have a unit of that name."""
-    known = name in (CPU, NPU, *SLICED_UNITS) or _CORE.fullmatch(name) is not None
-    return known or name in unit_kinds()
+    """Whether some target may have a place of that name."""
+    return _kind_of(name) is not None
 
 
 def kind_of(unit: str) -> str:
-    """``cpu``, ``vta`` or another kind: what quantization and the layout of tensors depend on."""
-    known = unit == NPU or unit in SLICED_UNITS or _CORE.fullmatch(unit) is not None
-    return NPU if known else unit
+    """The kind that a place is named after, which quantization and the layout of tensors depend on;
+    the name itself where it is named after none."""
+    return _kind_of(unit) or unit
 
 
-def core_of(unit: str) -> int | None:
-    """The core that a unit names, if it names one."""
-    found = _CORE.fullmatch(unit)
-    return None if found is None else int(found[1])
+def names_of_units() -> str:
+    """All names, as errors list them."""
+    others = ", ".join(kind for kind in unit_kinds() if kind != CPU)
+    return f"{CPU}, {others} and, with several cores, those with a number or a way of cutting"
 
 
-def units_of_target(cores: int) -> tuple[str, ...]:
-    """Every unit that a plan may name for a target with so many NPU cores."""
-    if cores == 0:
-        return (CPU,)
-    if cores == 1:
-        return (CPU, NPU)
-    return (CPU, NPU, *SLICED_UNITS, *(f"{NPU}{core}" for core in range(cores)))
+@lru_cache(maxsize=1024)
+def _kind_of(name: str) -> str | None:
+    fitting = [
+        kind
+        for kind in unit_kinds()
+        if name.startswith(kind) and _BEHIND.fullmatch(name.removeprefix(kind))
+    ]
+    return max(fitting, key=len, default=None)

@@ -6,6 +6,7 @@ A distribution offers a kind as ``name = "module:attribute"``, where the attribu
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -69,13 +70,30 @@ def kind_of_id(text: str) -> UnitKind:
 @lru_cache(maxsize=1)
 def unnamed_kind() -> UnitKind:
     """The one kind that ids, and documents older than other kinds, do not name."""
-    for name in KINDS.names():
-        if all(offer.is_bundled for offer in KINDS.offers(name)) and KINDS.get(name).unnamed_tasks:
-            return KINDS.get(name)
+    for kind in _bundled():
+        if kind.unnamed_tasks:
+            return kind
     raise InternalError("no unit kind is known whose tasks have ids without its name")
+
+
+@lru_cache(maxsize=1)
+def host_kind() -> UnitKind:
+    """The one kind that every target has: it launches the others."""
+    for kind in _bundled():
+        if kind.is_host:
+            return kind
+    raise InternalError("no unit kind is known that launches others")
+
+
+def _bundled() -> Iterator[UnitKind]:
+    """The kinds that come with this distribution; of others nothing is imported."""
+    for name in KINDS.names():
+        if all(offer.is_bundled for offer in KINDS.offers(name)):
+            yield KINDS.get(name)
 
 
 def forget_kinds() -> None:
     """Forgets what was found: for tests and notebooks, after a distribution was installed."""
     forget_parts()
     unnamed_kind.cache_clear()
+    host_kind.cache_clear()

@@ -213,6 +213,7 @@ class UnitKind:
             measurements then no longer count.
         facets: By name: an object, or ``module:attribute``.
         unnamed_tasks: Ids of tasks do not name the kind; one kind can do so.
+        is_host: It launches the others and runs what none of them can; one kind can do so.
 
     Raises:
         InputError: The name cannot be one.
@@ -222,6 +223,7 @@ class UnitKind:
     lowering_version: int = 1
     facets: Mapping[str, Any] = field(default_factory=dict)
     unnamed_tasks: bool = False
+    is_host: bool = False
     _found: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -4,4 +4,8 @@ from __future__ import annotations
 
 from compiler_core.units.unit import UnitKind
 
-KIND = UnitKind("cpu", facets={"bundles": "compiler_core.units.cpu.c.bundles.facet:BUNDLES"})
+KIND = UnitKind(
+    "cpu",
+    facets={"bundles": "compiler_core.units.cpu.c.bundles.facet:BUNDLES"},
+    is_host=True,
+)

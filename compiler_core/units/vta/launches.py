@@ -19,7 +19,7 @@ from compiler_core.units.vta.schedule.schedule import FoldVariant, Schedule, fol
 from compiler_core.units.vta.simulate.timing_result import MemoryTraffic, Traffic
 from compiler_core.units.vta.structure.conv_structure import blocks
 from compiler_core.units.vta.structure.fold import fold_workload, foldable
-from compiler_core.units.vta.ways import FASTEST, LANES, SUFFIX_OF_AXIS
+from compiler_core.units.vta.structure.ways import FASTEST, LANES, SUFFIX_OF_AXIS
 
 _WHOLE_PPM = 1_000_000
 

@@ -11,8 +11,8 @@ from compiler_core.units.facets.programs import CoreCost, LaunchCost, LinkedSegm
 from compiler_core.units.vta.link.launch_timing import time_launch
 from compiler_core.units.vta.link.linker import Launch, NpuSegment
 from compiler_core.units.vta.link.model import link_model, verify_model
+from compiler_core.units.vta.link.session import VtaSession
 from compiler_core.units.vta.machine.hardware import VtaCore
-from compiler_core.units.vta.simulate.session import VtaSession
 from compiler_core.units.vta.simulate.timing_result import TimingResult
 
 MODULES = ("load", "compute", "store", "fetch")

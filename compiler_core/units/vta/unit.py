@@ -19,7 +19,7 @@ KIND = UnitKind(
         "profiles": "compiler_core.units.vta.profiles:PROFILES",
         "placing": "compiler_core.units.vta.cores.placed_layers:PLACING",
         "layers": "compiler_core.units.vta.link.layers:LAYERS",
-        "ways": "compiler_core.units.vta.ways:WAYS",
+        "ways": "compiler_core.units.vta.structure.ways:WAYS",
         "launches": "compiler_core.units.vta.launches:LAUNCHES",
         "simulation": "compiler_core.units.vta.tool.simulation:SIMULATION",
         "spaces": "search_spaces.vta.tiling:SPACES",

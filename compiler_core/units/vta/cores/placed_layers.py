@@ -12,23 +12,20 @@ from compiler_core.tensor.task import Task
 from compiler_core.tensor.workload import ConvWorkload, Workload
 from compiler_core.units.facets.placing import PlacedLayers
 from compiler_core.units.facets.programs import Units
-from compiler_core.units.names import (
-    ACROSS,
-    BY_CHANNELS,
-    BY_ROWS,
-    CPU,
-    NPU,
-    SLICED_UNITS,
-    units_of_target,
-)
+from compiler_core.units.names import CPU
 from compiler_core.units.unit import TaskBound
 from compiler_core.units.vta.cores.multicore_schedule import default_slicings, sliced_bound
 from compiler_core.units.vta.link.segment import UNIT, Layer, SegmentLayers
 from compiler_core.units.vta.link.slice_part import SlicePart
+from compiler_core.units.vta.machine.hardware import VtaCore
 from compiler_core.units.vta.structure.sliced_schedule import SlicedSchedule
 from compiler_core.units.vta.structure.slicing import SliceAxis, slice_violations, slice_workload
+from compiler_core.units.vta.structure.ways import FASTEST, SUFFIX_OF_AXIS, WAYS
 
-UNIT_OF_AXIS = {SliceAxis.CHANNELS: BY_CHANNELS, SliceAxis.ROWS: BY_ROWS}
+_KIND = VtaCore.kind
+_ACROSS = f"{_KIND}{FASTEST}"
+UNIT_OF_AXIS = {axis: f"{_KIND}{suffix}" for axis, suffix in SUFFIX_OF_AXIS.items()}
+_SLICED = (_ACROSS, *UNIT_OF_AXIS.values())
 _AXIS_OF_UNIT = {unit: axis for axis, unit in UNIT_OF_AXIS.items()}
 
 
@@ -93,7 +90,7 @@ def place_layers(
         kept: list[Layer] = []
         for layer in segment.layers:
             unit = _unit(layer, plan, cores)
-            if unit in SLICED_UNITS:
+            if unit in _SLICED:
                 layer = replace(layer, workload=sliced_workload(layer.workload))
                 axis, chosen = _slicing(layer, unit, given, cores)
                 unit = UNIT_OF_AXIS[axis]
@@ -107,7 +104,7 @@ def place_layers(
                 bound = sliced_bound(pieces, cores.machine)
                 bounds[name] = TaskBound(bound.cycles, bound.limited_by)
                 for node in layer.operator.sources:
-                    if plan.get(node) in SLICED_UNITS:
+                    if plan.get(node) in _SLICED:
                         resolved[node] = unit
             units[layer.operator.name] = unit
             kept.append(layer)
@@ -118,10 +115,12 @@ def place_layers(
 
 def _unit(layer: Layer, plan: Mapping[str, str], cores: Units) -> str:
     """Views and what is fused say ``vta``; the node that says more decides."""
-    asked = [plan.get(node, NPU) for node in layer.operator.sources]
-    unit = next((unit for unit in asked if unit not in (CPU, NPU)), NPU)
-    if unit not in units_of_target(cores.count):
-        allowed = ", ".join(units_of_target(cores.count))
+    asked = [plan.get(node, _KIND) for node in layer.operator.sources]
+    unit = next((unit for unit in asked if unit not in (CPU, _KIND)), _KIND)
+    ways = WAYS.ways(cores.machine, cores.count)
+    names = (CPU, *(f"{_KIND}{way.suffix}" for way in ways))
+    if unit not in names:
+        allowed = ", ".join(names)
         raise InputError(
             f"plan: {layer.operator.name!r} is placed on {unit!r}; units of {cores.target!r} are "
             f"{allowed}"
@@ -133,17 +132,17 @@ def _slicing(
     layer: Layer, unit: str, given: Mapping[str, SlicedSchedule], units: Units
 ) -> tuple[SliceAxis, SlicedSchedule]:
     cores, workload = units.count, layer.workload
-    axes = [_AXIS_OF_UNIT[unit]] if unit != ACROSS else list(SliceAxis)
+    axes = [_AXIS_OF_UNIT[unit]] if unit != _ACROSS else list(SliceAxis)
     possible = [axis for axis in axes if not slice_violations(workload, cores, axis)]
     if not possible:
         reason = slice_violations(workload, cores, axes[0])[0]
         raise InputError(
             f"plan: {layer.operator.name!r} is placed on {unit!r}: it cannot be cut across the "
             f"{cores} cores: {reason}",
-            hint=f"the nearest legal plan: {layer.operator.name} = {NPU}",
+            hint=f"the nearest legal plan: {layer.operator.name} = {_KIND}",
         )
     known = [axis for axis in possible if slicing_key(layer.task.id, axis) in given]
-    if known and (unit != ACROSS or len(known) == 1):
+    if known and (unit != _ACROSS or len(known) == 1):
         found = given[slicing_key(layer.task.id, known[0])]
         _check(layer, known[0], found, units)
         return known[0], found

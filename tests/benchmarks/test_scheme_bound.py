@@ -9,6 +9,7 @@ from types import ModuleType
 
 import pytest
 
+from benchmarks.scheme_bound import convolutions, least_costs, unusual, variants
 from compiler_core.compile.compile import compile_model, model_layers
 from compiler_core.compile.sources import load_model, noise_samples, quantize_model
 from compiler_core.configuration.configuration import Configuration, Scheme
@@ -16,7 +17,6 @@ from compiler_core.errors import InputError
 from compiler_core.partition.best import prepare
 from compiler_core.partition.optimum import find_optimum
 from compiler_core.partition.resolve import assignment_of
-from compiler_core.partition.scheme_bound import convolutions, least_costs, unusual, variants
 from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.scheme import CalibrationSize, QuantizationScheme, RangeMethod
 from compiler_core.targets.load import load_target

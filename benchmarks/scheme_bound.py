@@ -39,7 +39,7 @@ from compiler_core.tensor.workload import ConvWorkload, Epilogue, Workload
 from compiler_core.units.cpu.cost_table import target_costs
 from compiler_core.units.launches import Launch
 from compiler_core.units.vta.link.segment import Layer
-from compiler_core.units.vta.ways import LANES
+from compiler_core.units.vta.structure.ways import LANES
 
 _BOTH = (False, True)
 _BIAS_BITS = (0, 17)
