@@ -21,13 +21,13 @@ _BEHIND = re.compile(r"([0-9]|[1-9][0-9])?(-[a-z]+)?(:[a-z0-9]+)?")
 
 def is_unit(name: str) -> bool:
     """Whether some target may have a place of that name."""
-    return _kind_of(name) is not None
+    return _kind_of(name, unit_kinds()) is not None
 
 
 def kind_of(unit: str) -> str:
     """The kind that a place is named after, which quantization and the layout of tensors depend on;
     the name itself where it is named after none."""
-    return _kind_of(unit) or unit
+    return _kind_of(unit, unit_kinds()) or unit
 
 
 def names_of_units() -> str:
@@ -37,10 +37,10 @@ def names_of_units() -> str:
 
 
 @lru_cache(maxsize=1024)
-def _kind_of(name: str) -> str | None:
+def _kind_of(name: str, kinds: tuple[str, ...]) -> str | None:
     fitting = [
         kind
-        for kind in unit_kinds()
+        for kind in kinds
         if name.startswith(kind) and _BEHIND.fullmatch(name.removeprefix(kind))
     ]
     return max(fitting, key=len, default=None)

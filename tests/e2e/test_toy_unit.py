@@ -161,15 +161,6 @@ def test_targets_show_what_matters_of_a_unit(folder: Path) -> None:
     assert document(folder, "target", "check", "toy.toml")["ok"] is True
 
 
-@pytest.mark.parametrize(
-    "command", [("plan", "best"), ("compile", "-o", "out", *CALIBRATION), ("space", "show")]
-)
-def test_what_does_not_know_the_kind_says_so(folder: Path, command: tuple[str, ...]) -> None:
-    refused = run(folder, *command, *MODEL)
-    assert refused.returncode == 2
-    assert "units of kind 'toy' are tuned task by task" in refused.stderr
-
-
 def test_without_the_plug_in_the_kind_is_named(folder: Path) -> None:
     task = json.loads((folder / "tuned.json").read_text())["task"]
     for arguments in (("task", "tune", task, "--target", "vta"), ("task", "list", *MODEL)):
