@@ -195,7 +195,13 @@ class BoostedModel:
                 booster.load_model(bytearray(b64decode(text, validate=True)))
                 boosters.append(booster)
             return cls(tuple(boosters), int(document["rows"]))
-        except (KeyError, TypeError, ValueError, xgboost.core.XGBoostError) as error:
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            OverflowError,
+            xgboost.core.XGBoostError,
+        ) as error:
             raise InputError(f"{path}: the boosters cannot be read") from error
 
 

@@ -11,7 +11,7 @@ import onnx
 from compiler_core.errors import InputError
 from compiler_core.graph.attributes import freeze, read_attributes
 from compiler_core.graph.exporter import write_model
-from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.ir import Graph, Node, TensorType
 from compiler_core.graph.order import sort_nodes
 
 OLD_BELOW = 13
@@ -22,6 +22,9 @@ TARGET_OPSET = 17
 _WEIGHT_LIMIT = 1024
 _BROADCAST_LIKE_NUMPY = 7
 """Opset from which shapes broadcast from their last axis on."""
+_BROADCASTING = frozenset(
+    ["Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub", "Xor"]
+)
 
 
 def upgrade_opset(graph: Graph) -> Graph:
@@ -35,6 +38,9 @@ def upgrade_opset(graph: Graph) -> Graph:
         return graph
     if any(node.domain or node.opaque for node in graph.nodes):
         return graph
+    original = graph
+    if graph.opsets[""] < _BROADCAST_LIKE_NUMPY:
+        graph = _trailing_axes(graph)
     model = write_model(graph, weight_limit=_WEIGHT_LIMIT)
     try:
         onnx.checker.check_model(model)
@@ -47,11 +53,45 @@ def upgrade_opset(graph: Graph) -> Graph:
         RuntimeError,
         ValueError,
     ):
-        return graph
+        return original
     try:
         return _read_back(graph, model)
     except InputError:
-        return graph
+        return original
+
+
+def _trailing_axes(graph: Graph) -> Graph:
+    """Before opset 7 the second input's axes lie from ``axis`` of the first one's on, as
+    ``broadcast = 1`` says; the converter puts others in where they are not the last ones."""
+    nodes: list[Node] = []
+    constants, types = dict(graph.constants), dict(graph.types)
+    for node in graph.nodes:
+        axis = node.attributes.get("axis")
+        if node.op not in _BROADCASTING or not node.attributes.get("broadcast") or axis is None:
+            nodes.append(node)
+            continue
+        one, other = (types.get(name) for name in node.inputs)
+        if one is None or other is None or one.shape is None or other.shape is None:
+            nodes.append(node)
+            continue
+        first = axis % len(one.shape) if one.shape else 0
+        missing = len(one.shape) - first - len(other.shape)
+        source = node.inputs[1]
+        if missing > 0:
+            name = f"{source}/axes{len(other.shape)}to{len(other.shape) + missing}"
+            shape = (*other.shape, *[1] * missing)
+            if source in constants:
+                constants[name] = freeze(constants[source].reshape(shape))
+            elif name not in types:
+                axes = tuple(range(len(other.shape), len(shape)))
+                nodes.append(
+                    Node(f"Unsqueeze:{name}", "Unsqueeze", (source,), (name,), {"axes": axes})
+                )
+            types[name] = TensorType(other.dtype, shape)
+            source = name
+        attributes = {key: value for key, value in node.attributes.items() if key != "axis"}
+        nodes.append(replace(node, inputs=(node.inputs[0], source), attributes=attributes))
+    return replace(graph, nodes=tuple(nodes), constants=constants, types=types)
 
 
 def _slopes_per_channel(

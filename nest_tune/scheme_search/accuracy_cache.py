@@ -76,6 +76,14 @@ def _read(path: Path) -> Accuracy | None:
             for name, values in document["metrics"].items()
         }
         correct = np.array([float(share) for share in document["correct"]])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ):
         return None
     return Accuracy(samples, metrics, correct) if len(correct) == samples else None

@@ -146,7 +146,15 @@ def _read(path: Path) -> Choice | None:
             from_plain(Quality, document["quality"], "quality") if document["quality"] else None,
             from_plain(Ladder, document["ladder"], "ladder"),
         )
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, InputError):
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+        InputError,
+    ):
         return None
 
 

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import random
-import shutil
-import sqlite3
-from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
-from compiler_core.package.seal import sealed_bytes
 from tests.fuzz.mutate_bytes import mutate_bytes
 from tests.fuzz.mutate_npz import mutate_npz
-from tests.fuzz.mutate_onnx import mutate_onnx
 from tests.fuzz.mutate_text import mutate_json, mutate_toml
-from tests.fuzz.values import plain
-
-Mutate = Callable[[random.Random, bytes, bytes], bytes]
-Prepare = Callable[[random.Random, Path, Path], None]
+from tests.fuzz.prepare import (
+    EXAMPLE,
+    Prepare,
+    changed_cache,
+    changed_database,
+    changed_file,
+    changed_lines,
+    changed_manifest,
+    changed_model,
+    changed_package,
+    other_data,
+    other_model,
+    other_package,
+)
 
 
 @dataclass(frozen=True)
@@ -41,155 +40,6 @@ class Kind:
     commands: tuple[str, ...]
 
 
-def _file(name: str, mutate: Mutate, *seeds: str, beside: tuple[str, ...] = ()) -> Prepare:
-    def prepare(random_: random.Random, seeds_folder: Path, folder: Path) -> None:
-        for other in beside:
-            _copy(seeds_folder / other, folder / other)
-        one, other = ((seeds_folder / random_.choice(seeds)).read_bytes() for _ in range(2))
-        (folder / name).write_bytes(mutate(random_, one, other))
-
-    return prepare
-
-
-def _copy(source: Path, to: Path) -> None:
-    if source.is_dir():
-        shutil.copytree(source, to)
-    else:
-        shutil.copy(source, to)
-
-
-def _model(random_: random.Random, seeds: Path, folder: Path) -> None:
-    for name in ("any.npz", "eval.npz"):
-        _copy(seeds / name, folder / name)
-    sources = ("model.onnx", "small.onnx", "small.onnx", "package/model.qdq.onnx")
-    one, other = ((seeds / random_.choice(sources)).read_bytes() for _ in range(2))
-    (folder / "weights.bin").write_bytes(bytes(70000))
-    (folder.parent / "secret.bin").write_bytes(b"secret")
-    (folder / "link.bin").symlink_to("/etc/passwd")
-    (folder / "folder").mkdir()
-    os.mkfifo(folder / "fifo")
-    (folder / "f.onnx").write_bytes(mutate_onnx(random_, one, other))
-
-
-def _package(random_: random.Random, seeds: Path, folder: Path) -> None:
-    """One file of a package changed; most often its digest is made to fit again."""
-    for name in ("calib.npz", "eval.npz"):
-        _copy(seeds / name, folder / name)
-    _copy(seeds / "package", folder / "p")
-    files = sorted(path for path in (folder / "p").rglob("*") if path.is_file())
-    path = random_.choice(files)
-    if random_.random() < 0.5:
-        path = folder / "p" / random_.choice(("package.json", "config.toml", "report.json"))
-    content = path.read_bytes()
-    mutate = {".json": mutate_json, ".toml": mutate_toml, ".onnx": mutate_onnx}.get(
-        path.suffix, mutate_bytes
-    )
-    changed = mutate(random_, content, (seeds / "model.onnx").read_bytes())
-    if random_.random() < 0.05:
-        path.unlink()
-        path.symlink_to("/etc/passwd")
-        return
-    path.write_bytes(changed)
-    if random_.random() < 0.85:
-        _seal(random_, folder / "p")
-
-
-def _seal(random_: random.Random, package: Path) -> None:
-    """Digests of the manifest made right again, as far as it still is one."""
-    manifest = package / "package.json"
-    try:
-        document = json.loads(manifest.read_bytes())
-        for name, entry in document["files"].items():
-            content = (package / name).read_bytes()
-            entry["sha256"] = hashlib.sha256(content).hexdigest()
-            entry["size_bytes"] = len(content)
-        if random_.random() < 0.1:
-            entry = next(iter(document["files"].values()))
-            document["files"][
-                random_.choice(("../eval.npz", "/etc/passwd", "a//b", "", "\x1b[31m"))
-            ] = entry
-        document.pop("schema", None)
-        manifest.write_bytes(sealed_bytes(document))
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OSError,
-        RecursionError,
-        StopIteration,
-    ):
-        return
-
-
-def _database(name: str) -> Prepare:
-    def prepare(random_: random.Random, seeds: Path, folder: Path) -> None:
-        _copy(seeds / name, folder / "f.db")
-        for other in ("model.onnx", "calib.npz", "eval.npz"):
-            _copy(seeds / other, folder / other)
-        if random_.random() < 0.4:
-            content = (folder / "f.db").read_bytes()
-            (folder / "f.db").write_bytes(mutate_bytes(random_, content, content[::-1]))
-            return
-        with closing(sqlite3.connect(folder / "f.db")) as database, database:
-            for _ in range(random_.randint(1, 3)):
-                _change_cell(random_, database)
-
-    return prepare
-
-
-def _change_cell(random_: random.Random, database: sqlite3.Connection) -> None:
-    tables = [
-        row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type='table'")
-    ]
-    table = random_.choice(sorted(tables))
-    columns = [row[1] for row in database.execute(f'PRAGMA table_info("{table}")')]
-    rows = [row[0] for row in database.execute(f'SELECT rowid FROM "{table}"')]
-    if random_.random() < 0.05:
-        database.execute(f'DROP TABLE "{table}"')
-        return
-    if not rows or not columns:
-        return
-    row, column = random_.choice(rows), random_.choice(columns)
-    old = database.execute(f'SELECT "{column}" FROM "{table}" WHERE rowid=?', (row,)).fetchone()[0]
-    value: object
-    if isinstance(old, str) and old[:1] in "{[" and random_.random() < 0.7:
-        value = mutate_json(random_, old.encode(), b"{}").decode("utf-8", "replace")
-    elif isinstance(old, bytes):
-        value = mutate_bytes(random_, old, old)
-    else:
-        value = plain(random_)
-    if isinstance(value, dict | list | bool):
-        value = json.dumps(value)
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        value = 2**63 - 1
-    if isinstance(value, str):
-        value = value.encode("utf-8", "replace").decode()
-    try:
-        database.execute(f'UPDATE "{table}" SET "{column}"=? WHERE rowid=?', (value, row))
-    except sqlite3.Error:
-        database.execute(f'DELETE FROM "{table}" WHERE rowid=?', (row,))
-
-
-def _lines(random_: random.Random, content: bytes, other: bytes) -> bytes:
-    """JSON lines: some changed as JSON, some as bytes, some doubled or dropped."""
-    lines = content.splitlines()
-    for _ in range(random_.randint(1, 4)):
-        if not lines:
-            break
-        at = random_.randrange(len(lines))
-        match random_.randrange(5):
-            case 0:
-                del lines[at]
-            case 1:
-                lines.insert(at, lines[at])
-            case 2:
-                lines[at] = mutate_bytes(random_, lines[at], other)
-            case _:
-                lines[at] = mutate_json(random_, lines[at], b"{}")
-    return b"\n".join(lines) + random_.choice((b"", b"\n", b"\r\n\0"))
-
-
 _STUDY_COMMANDS = (
     "study list --storage {s}", "study show fuzz --storage {s}", "study trials fuzz --storage {s}",
     "study best fuzz --storage {s}", "study show fuzz:1 --storage {s} --json",
@@ -204,7 +54,6 @@ def _stored(url: str) -> tuple[str, ...]:
     return tuple(command.format(s=url) for command in _STUDY_COMMANDS)
 
 
-_EXAMPLE = ("model.onnx", "calib.npz", "eval.npz")
 _CALIBRATION = "--calibration any.npz"
 _START = "study start --target vta --name n --trials 2 --dry-run"
 
@@ -212,7 +61,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "model",
         34,
-        _model,
+        changed_model,
         (
             f"compile f.onnx --target vta {_CALIBRATION} -o out",
             f"compile f.onnx --target vta {_CALIBRATION} -o out --emit graph,tensor,commands",
@@ -228,7 +77,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "target",
         8,
-        _file(
+        changed_file(
             "f.toml",
             mutate_toml,
             "full.toml",
@@ -246,7 +95,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "study",
         8,
-        _file("f.toml", mutate_toml, "study.toml", beside=_EXAMPLE),
+        changed_file("f.toml", mutate_toml, "study.toml", beside=EXAMPLE),
         (
             "study start f.toml --dry-run",
             "study start f.toml --dry-run --json",
@@ -255,7 +104,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "plan",
         4,
-        _file("f.toml", mutate_toml, "plan.toml", beside=_EXAMPLE),
+        changed_file("f.toml", mutate_toml, "plan.toml", beside=EXAMPLE),
         (
             "plan check model.onnx --target vta --plan f.toml --fix fixed.toml",
             "plan show model.onnx --target vta --plan f.toml",
@@ -265,7 +114,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "configuration",
         8,
-        _file("f.toml", mutate_toml, "package/config.toml", "lock.toml", beside=_EXAMPLE),
+        changed_file("f.toml", mutate_toml, "package/config.toml", "lock.toml", beside=EXAMPLE),
         (
             "compile model.onnx --target vta --config f.toml --calibration calib.npz -o out",
             "ci check f.toml",
@@ -278,7 +127,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "data",
         8,
-        _file(
+        changed_file(
             "f.npz",
             mutate_npz,
             "calib.npz",
@@ -292,13 +141,16 @@ KINDS: tuple[Kind, ...] = (
             "run package --inputs f.npz --outputs y.npz --check",
             "evaluate package --data f.npz",
             "evaluate package --data f.npz --against model.onnx",
+            "evaluate package --data f.npz --metric sqnr_db --against model.onnx --output logits",
+            "quantize sensitivity model.onnx --target vta --calibration calib.npz --data f.npz "
+            "--limit 2",
             f"{_START} --model model.onnx --calibration calib.npz --evaluation f.npz",
         ),
     ),
     Kind(
         "program",
         7,
-        _file("f.npz", mutate_npz, *(f"program{i}.npz" for i in range(8))),
+        changed_file("f.npz", mutate_npz, *(f"program{i}.npz" for i in range(8))),
         (
             "simulate f.npz --target vta",
             "simulate f.npz --target vta --outputs after.npz --trace t.json",
@@ -308,7 +160,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "package",
         8,
-        _package,
+        changed_package,
         (
             "run p --inputs calib.npz --outputs y.npz",
             "run p --inputs calib.npz --outputs y.npz --check --dump-launches d",
@@ -320,13 +172,13 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "schedule",
         3,
-        _file("f.toml", mutate_toml, "schedule.toml", beside=("task.json",)),
+        changed_file("f.toml", mutate_toml, "schedule.toml", beside=("task.json",)),
         ("task measure task.json --target vta --schedule f.toml",),
     ),
     Kind(
         "task",
         2,
-        _file("f.json", mutate_json, "task.json", beside=("schedule.toml",)),
+        changed_file("f.json", mutate_json, "task.json", beside=("schedule.toml",)),
         (
             "task measure f.json --target vta --schedule schedule.toml",
             "task tune f.json --target vta --trials 2 --sampler random --storage sqlite:///r.db",
@@ -335,7 +187,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "profile",
         3,
-        _file("f", mutate_npz, "profile", beside=_EXAMPLE),
+        changed_file("f", mutate_npz, "profile", beside=EXAMPLE),
         (
             "compile model.onnx --target vta --profile f -o out",
             "quantize sensitivity model.onnx --target vta --profile f --data eval.npz --limit 2",
@@ -344,7 +196,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "records",
         2,
-        _file("f.jsonl", _lines, "records.jsonl"),
+        changed_file("f.jsonl", changed_lines, "records.jsonl"),
         (
             "record import f.jsonl --storage sqlite:///new.db",
             "record import f.jsonl --storage journal:///new.log",
@@ -353,19 +205,19 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "cost table",
         1,
-        _file("f.csv", mutate_bytes, "cpu.csv", beside=_EXAMPLE),
+        changed_file("f.csv", mutate_bytes, "cpu.csv", beside=EXAMPLE),
         ("plan show model.onnx --target vta --cpu-table f.csv",),
     ),
     Kind(
         "cost model",
         1,
-        _file("f.json", mutate_json, "cost.json"),
+        changed_file("f.json", mutate_json, "cost.json"),
         ("cost-model show --model f.json",),
     ),
     Kind(
         "record database",
         2,
-        _database("records.one.db"),
+        changed_database("records.one.db"),
         (
             "record list --storage sqlite:///f.db",
             "record verify --storage sqlite:///f.db",
@@ -373,11 +225,91 @@ KINDS: tuple[Kind, ...] = (
             "cost-model show --storage sqlite:///f.db",
         ),
     ),
-    Kind("study database", 3, _database("study.one.db"), _stored("sqlite:///f.db")),
+    Kind("study database", 3, changed_database("study.one.db"), _stored("sqlite:///f.db")),
     Kind(
         "study journal",
         2,
-        _file("f.log", _lines, "study.log", beside=_EXAMPLE),
+        changed_file("f.log", changed_lines, "study.log", beside=EXAMPLE),
         _stored("journal:///f.log"),
+    ),
+    Kind(
+        "other model",
+        10,
+        other_model,
+        (
+            f"compile f.onnx --target vta {_CALIBRATION} -o out",
+            f"compile f.onnx --target vta-x2 {_CALIBRATION} -o out --emit graph,tensor,commands",
+            f"compile f.onnx --target host {_CALIBRATION} -o out",
+            "task list f.onnx --target vta",
+            "plan show f.onnx --target vta --svg p.svg",
+            "profile-cpu f.onnx --repeats 5 --budget 0 -o cpu.csv",
+            f"quantize profile f.onnx {_CALIBRATION} -o prof",
+            f"{_START} --model f.onnx {_CALIBRATION} --evaluation any.npz",
+        ),
+    ),
+    Kind(
+        "other data",
+        8,
+        other_data,
+        (
+            "compile model.onnx --target vta --calibration f.npz -o out",
+            "run package --inputs f.npz --outputs y.npz",
+            "run package --inputs f.npz --outputs y.npz --check",
+            "evaluate package --data f.npz --against model.onnx",
+            "evaluate package --data f.npz --against model.onnx --metric cosine --json",
+            "quantize profile model.onnx --calibration f.npz -o prof",
+            f"{_START} --model model.onnx --calibration calib.npz --evaluation f.npz",
+        ),
+    ),
+    Kind(
+        "other package",
+        6,
+        other_package,
+        (
+            "run p --inputs any.npz --outputs y.npz --check",
+            "evaluate p --data any.npz --against model.onnx",
+            "profile p --by unit",
+            "profile p --json --trace t.json",
+        ),
+    ),
+    Kind(
+        "scheme",
+        1,
+        changed_file("f.toml", mutate_toml, "scheme.toml", beside=(*EXAMPLE, "profile")),
+        (
+            "quantize sensitivity model.onnx --target vta --profile profile --data eval.npz "
+            "--limit 1 --scheme f.toml",
+        ),
+    ),
+    Kind(
+        "program manifest",
+        1,
+        changed_manifest,
+        ("simulate f.npz --target vta", "simulate f.npz --target vta --outputs after.npz --json"),
+    ),
+    Kind(
+        "record journal",
+        2,
+        changed_file("f.log", changed_lines, "records.log", beside=("task.json",)),
+        (
+            "record list --storage journal:///f.log",
+            "record verify --storage journal:///f.log",
+            "record export --storage journal:///f.log -o e.jsonl",
+            "cost-model show --storage journal:///f.log",
+            "task tune task.json --target vta --trials 2 --sampler random "
+            "--storage journal:///f.log",
+        ),
+    ),
+    Kind(
+        "cache",
+        3,
+        changed_cache,
+        (
+            "compile model.onnx --target vta --calibration calib.npz -o out",
+            "quantize profile model.onnx --calibration calib.npz -o prof",
+            "task measure conv2d-8b9ed0f4da9a1609 --target vta --schedule schedule.toml",
+            "task tune conv2d --target vta --trials 2 --sampler random --storage sqlite:///r.db",
+            "plan best model.onnx --target vta --time-limit 1 -o p.toml",
+        ),
     ),
 )

@@ -57,7 +57,7 @@ def _change(random_: random.Random, arrays: dict[str, npt.NDArray[np.generic]]) 
         return
     name = random_.choice(list(arrays))
     array = arrays[name]
-    match random_.randrange(9):
+    match random_.randrange(11):
         case 0:
             del arrays[name]
         case 1:
@@ -101,6 +101,14 @@ def _change(random_: random.Random, arrays: dict[str, npt.NDArray[np.generic]]) 
         case 8:
             other = random_.choice(list(arrays))
             arrays[name], arrays[other] = arrays[other], arrays[name]
+        case 9:  # as an element of a sequence, or as one no more
+            arrays[
+                name.rpartition("/")[0] or f"{name}/{random_.choice((0, 1, 2, 7, 10**30, ''))}"
+            ] = arrays.pop(name) if random_.random() < 0.5 else array
+        case 10:
+            words = [text for text in TEXTS if "\0" not in text]
+            count = random_.choice((0, 1, 2, 6))
+            arrays[name] = np.array([random_.choice(words) for _ in range(count)], dtype="U")
 
 
 def _forged(random_: random.Random, content: bytes) -> bytes:

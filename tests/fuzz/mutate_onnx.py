@@ -31,18 +31,23 @@ _OPERATORS = (
 _DEPTH = 12
 
 
-def mutate_onnx(random_: random.Random, content: bytes, other: bytes) -> bytes:
+def mutate_onnx(
+    random_: random.Random, content: bytes, other: bytes, *, amplify: bool = True
+) -> bytes:
     """A model changed by byte, by field or by structure, or one that asks for much."""
     match random_.randrange(10):
         case 0:
             return mutate_bytes(random_, content, other)
-        case 1 | 2 | 3:
+        case 1 | 2 | 3 if amplify:
             try:
                 return amplified(random_)
             except DecodeError:  # too deep for protobuf itself
                 return content
         case _:
-            model = onnx.ModelProto.FromString(content)
+            try:
+                model = onnx.ModelProto.FromString(content)
+            except DecodeError:  # changed before
+                return mutate_bytes(random_, content, other)
             for _ in range(random_.choice((1, 1, 2, 3))):
                 change = _change_field if random_.random() < 0.5 else random_.choice(_STRUCTURE)
                 # Protobuf itself refuses some values; then the other changes have to do.

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from tests.fuzz.seed_models import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "examples" / "digits"
@@ -61,8 +63,10 @@ source = "logic analyser on the port"
 memory_latency_cycles = 28
 outstanding_bursts = 8
 """
-_SCHEDULE = """\
-rows = 1
+_SCHEME = """\
+granularity = "channel"
+bias_correction = true
+split_inputs = true
 """
 
 
@@ -95,7 +99,12 @@ def make_seeds(folder: Path, command: Command) -> None:
     description = ROOT / "compiler_core" / "targets" / "descriptions" / "vta.toml"
     (folder / "full.toml").write_text(description.read_text())
     (folder / "short.toml").write_text(_TARGET)
-    for arguments in _COMMANDS:
+    for name, make in MODELS.items():
+        model, arrays = make()
+        onnx.save(model, folder / f"{name}.onnx")
+        np.savez(folder / f"{name}.npz", **arrays)  # type: ignore[arg-type]
+    (folder / "scheme.toml").write_text(_SCHEME)
+    for arguments in (*_COMMANDS, *_compiled()):
         if command(arguments) != 0:
             raise RuntimeError(f"nest-tune {' '.join(arguments)} fails on valid files")
     tasks = sorted((folder / "cache" / "tasks").glob("*.json"))
@@ -107,6 +116,14 @@ def make_seeds(folder: Path, command: Command) -> None:
         with closing(sqlite3.connect(folder / f"{name}.db")) as database:
             (folder / f"{name}.one.db").unlink(missing_ok=True)
             database.execute("VACUUM INTO ?", (str(folder / f"{name}.one.db"),))
+
+
+def _compiled() -> Iterator[tuple[str, ...]]:
+    """Every other model as a package; the oldest operators have no kernels any more."""
+    for name in MODELS:
+        if name != "opset1":
+            yield ("compile", f"{name}.onnx", "--target", "vta", "--calibration", f"{name}.npz",
+                   "-o", f"package-{name}")  # fmt: skip
 
 
 _COMMANDS: tuple[tuple[str, ...], ...] = (
@@ -128,6 +145,8 @@ _COMMANDS: tuple[tuple[str, ...], ...] = (
 _WITH_TASK: tuple[tuple[str, ...], ...] = (
     ("task", "tune", "task.json", "--target", "vta", "--trials", "24", "--sampler", "random",
      "--storage", "sqlite:///records.db", "-o", "schedule.toml"),
+    ("task", "tune", "task.json", "--target", "vta", "--trials", "24", "--sampler", "random",
+     "--storage", "journal:///records.log"),
     ("task", "measure", "task.json", "--target", "vta", "--schedule", "schedule.toml"),
     ("record", "export", "--storage", "sqlite:///records.db", "-o", "records.jsonl"),
     ("cost-model", "show", "--storage", "sqlite:///records.db", "--save", "cost.json"),
