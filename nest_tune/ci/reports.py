@@ -63,8 +63,11 @@ def junit(result: CheckResult) -> bytes:
 
 
 def _cases(result: CheckResult) -> Iterator[tuple[str, str, list[Difference]]]:
+    differences: dict[str, list[Difference]] = {}
+    for item in result.differences:
+        differences.setdefault(item.where, []).append(item)
     for where, metrics in result.compared.items():
-        mine = [item for item in result.differences if item.where == where]
+        mine = differences.get(where, [])
         if where != TOTALS:
             yield "layer", where, mine
             continue

@@ -177,7 +177,7 @@ def _study_note(result: StudyResult) -> str:
     limits = ", ".join(limits_text(settings)) or "none"
     lines = [
         f"**{cell(settings.model)}** on **{cell(settings.target)}**: {cell(goals)}",
-        f"constraints: {cell(limits)}; sampler {settings.sampler}, seed {settings.seed}",
+        f"constraints: {cell(limits)}; sampler {cell(settings.sampler)}, seed {settings.seed}",
         f"status: {study_status(result)}, {len(result.trials)} of {settings.trials} trials",
         "trial 0 is the untuned default",
         f"front: trials {_numbers(result.front)}",
