@@ -66,7 +66,7 @@ def plain(random_: random.Random) -> Any:
 def mutate_plain(random_: random.Random, document: Any) -> Any:
     """A document with one to three places changed, deleted, doubled or swapped."""
     for _ in range(random_.randint(1, 3)):
-        places = list(_places(document))
+        places = list(_places(document)) if isinstance(document, dict | list) else []
         if not places:
             return plain(random_)
         holder, key = random_.choice(places)

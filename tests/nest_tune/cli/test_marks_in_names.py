@@ -233,8 +233,8 @@ def test_no_mark_reaches_programs_machines_and_schemes(
         shown,
         "plan show m.onnx --target t.toml --cpu-table cpu.csv",
         f"{search} --uniform --no-gptq -o scheme.toml",
-        "dashboard --storage 'sqlite:///\x1b[31m\u202e.db'",
         "dashboard --storage '\x1b[31m\u202e'",
+        "dashboard --storage '\x1b[31m\u202e' --port 99999",
         "doctor",
         "doctor --json",
     ):
