@@ -8,6 +8,7 @@ from compiler_core.errors import InputError
 from compiler_core.graph.held import held_bytes
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.reader import ImportLimits
+from compiler_core.graph.rounds import EXECUTIONS_MAX, rounds_max
 from compiler_core.graph.shapes import read_type
 from compiler_core.graph.structure import check_structure
 from compiler_core.graph.work import elements, operations, result_bytes, tensor_bytes
@@ -39,8 +40,8 @@ def check_demand(graph: Graph, limits: ImportLimits) -> None:
         where = f"node {node.name!r} ({node.op})"
         for name in filter(None, node.outputs):
             _check_tensor(graph, f"{where}: tensor {name!r}", name, limits)
-        if node.op == "Loop" and not node.domain:
-            _check_trips(graph, node, where, limits)
+        if node.op in ("Loop", "Scan") and not node.domain:
+            _check_rounds(graph, node, where, limits)
         if node.op == "SplitToSequence" and not node.domain:
             _check_pieces(graph, node, where, limits)
         if node.op in _WINDOWED and not node.domain:
@@ -117,15 +118,29 @@ def _check_held(graph: Graph, limits: ImportLimits) -> None:
         )
 
 
-def _check_trips(graph: Graph, node: Node, where: str, limits: ImportLimits) -> None:
-    trips = graph.constants.get(node.inputs[0]) if node.inputs else None
-    if trips is None or elements(graph.types.get(node.inputs[0])) != 1:
+def _check_rounds(graph: Graph, node: Node, where: str, limits: ImportLimits) -> None:
+    """Loops whose rounds the file states, and scans along an axis of known length."""
+    bodies = [attribute.g for attribute in map(onnx.AttributeProto.FromString, node.opaque)]
+    if not bodies:
         return
-    count = int(trips.reshape(-1)[0])
-    if count > limits.trips:
+    rounds, trips_max = 0, limits.trips
+    if node.op == "Loop":
+        trips = graph.constants.get(node.inputs[0]) if node.inputs else None
+        if trips is None or elements(graph.types.get(node.inputs[0])) != 1:
+            return
+        rounds = int(trips.reshape(-1)[0])
+    else:
+        scanned = node.attributes.get("num_scan_inputs", 0)
+        known = graph.types.get(node.inputs[-1]) if scanned else None
+        axes = node.attributes.get("scan_input_axes") or (0,) * scanned
+        if known is None or not known.shape or not -len(known.shape) <= axes[-1] < len(known.shape):
+            return
+        rounds, trips_max = known.shape[axes[-1]] or 0, EXECUTIONS_MAX
+    most = min(trips_max, rounds_max(bodies[0], graph.constants))
+    if rounds > most:
         raise InputError(
-            f"{where}: {count} rounds; at most {limits.trips} are run",
-            hint="export the model with a loop that ends",
+            f"{where}: {rounds} rounds; at most {most} are run, with a body of this size",
+            hint="export the model with a loop of fewer rounds, or without loops",
         )
 
 

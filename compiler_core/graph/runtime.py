@@ -1,7 +1,8 @@
 """Sessions of onnxruntime over models from outside: what no shape tells is bounded as they run.
 
 Sizes that depend on data, and loops, are seen by nobody before. A model with such operators runs
-on an arena of bounded size, and is told to stop after some time; others run as ever.
+on an arena of bounded size, its loops are counted (:mod:`compiler_core.graph.rounds`), and as a
+last resort it is told to stop after some time; others run as ever.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from compiler_core.errors import InputError
+from compiler_core.graph.rounds import COUNTED, count_rounds, exceeded
 
 RUNTIME_ERRORS = (
     ort_errors.Fail,
@@ -38,7 +40,8 @@ ARENA_BYTES = 1 << 30
 """Memory of all guarded sessions of a process."""
 
 GUARDED_SECONDS = 5.0
-"""CPU time of one execution of a guarded session; a loop that never ends is stopped after it."""
+"""CPU time of one execution of a guarded session; what is not bounded by its number, such as loops
+within loops that never end, is stopped after it."""
 
 _WATCH_SECONDS = 0.05
 
@@ -70,15 +73,15 @@ def open_session(
         RUNTIME_ERRORS: onnxruntime cannot run the model.
         google.protobuf.message.EncodeError: It takes more than 2 GiB.
     """
-    content = model.SerializeToString()
+    if guarded is None:
+        guarded = is_unbounded(model)
+    content = (count_rounds(model) if guarded else model).SerializeToString()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = FATAL_ONLY
     if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    if guarded is None:
-        guarded = is_unbounded(model)
     if guarded and len(content) <= _GUARDED_MODEL_BYTES:
         _register_arena()
         options.add_session_config_entry("session.use_env_allocators", "1")
@@ -113,16 +116,24 @@ def run_session(
     run = onnxruntime.RunOptions()
     run.log_severity_level = FATAL_ONLY
     run.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    counted = [item.name for item in session.get_outputs() if item.name.startswith(COUNTED)]
     with _Stopwatch(run) as watch:
         try:
-            results = session.run(list(outputs), dict(feeds), run)
+            results = session.run([*outputs, *counted], dict(feeds), run)
         except RUNTIME_ERRORS as error:
             if not watch.is_over:
                 raise
             raise _too_slow() from error
     if watch.is_over:  # in one operator, which is not stopped on its way
         raise _too_slow()
-    return list(results)
+    most = exceeded(dict(zip(counted, results[len(outputs) :], strict=True)))
+    if most is not None:
+        raise InputError(
+            f"a loop takes more than {most} rounds, which is what a body of its size may take: it "
+            "does not end, or it does too much for one sample",
+            hint="check the condition of the model's loops, or give a model without loops",
+        )
+    return list(results[: len(outputs)])
 
 
 class _Stopwatch:

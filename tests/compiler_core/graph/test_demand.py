@@ -216,11 +216,71 @@ def test_a_loop_of_many_rounds_is_refused() -> None:
         import_model(_endless(HUGE))
 
 
-def test_a_loop_that_never_ends_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("trips", [None, "x"])
+def test_a_loop_that_never_ends_is_refused_by_its_rounds(
+    trips: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compiler_core.graph.rounds.EXECUTIONS_MAX", 2000)
+    model = _endless(None)
+    if trips is not None:  # as many as an input says
+        model.graph.node[0].input[0] = "many"
+        model.graph.node.insert(0, helper.make_node("Cast", ["sum"], ["many"], to=7))
+        model.graph.node.insert(0, helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0))
+    session = FloatSession(import_model(model))
+    feeds = {"x": np.full((1, 16), 1000 / 16, np.float32)}
+    if trips is not None:
+        assert (session.run(feeds)["y"] == feeds["x"]).all()
+        feeds["x"] += 1 / 16
+    with pytest.raises(InputError, match="more than 1000 rounds, which is what a body of its size"):
+        session.run(feeds)
+
+
+def test_loops_within_loops_that_never_end_are_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("compiler_core.graph.runtime.GUARDED_SECONDS", 0.3)
-    session = FloatSession(import_model(_endless(None)))
+    inner, outer = _endless(None).graph, _endless(None)
+    deep = inner.node[0].attribute[0].g
+    for item in (*deep.input, *deep.output):
+        item.name += "/inner"
+    for node in deep.node:
+        node.input[0], node.output[0] = f"{node.input[0]}/inner", f"{node.output[0]}/inner"
+    body = outer.graph.node[0].attribute[0].g
+    del body.node[:]
+    body.node.add().CopyFrom(helper.make_node("Identity", ["go"], ["go_on"]))
+    loop = body.node.add()
+    loop.CopyFrom(inner.node[0])
+    loop.input[2], loop.output[0] = "v", "w"
+    session = FloatSession(import_model(outer))
     with pytest.raises(InputError, match="a loop in it does not end"):
         session.run({"x": np.zeros((1, 16), np.float32)})
+
+
+def test_the_larger_a_body_the_fewer_its_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compiler_core.graph.rounds.EXECUTIONS_MAX", 100)
+    import_model(_endless(50))
+    with pytest.raises(InputError, match="51 rounds; at most 50 are run, with a body of this size"):
+        import_model(_endless(51))
+
+
+def _scan(length: int) -> onnx.ModelProto:
+    body = helper.make_graph(
+        [helper.make_node("Add", ["s", "e"], ["t"]), helper.make_node("Neg", ["t"], ["o"])],
+        "body",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, []) for name in ("s", "e")],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, []) for name in ("t", "o")],
+    )
+    nodes = [
+        helper.make_node("Scan", ["start", "many"], ["last", "all"], body=body, num_scan_inputs=1),
+        helper.make_node("Add", ["x", "last"], ["y"]),
+    ]
+    weights = {"start": np.zeros((), np.float32), "many": np.zeros(length, np.float32)}
+    return _model(nodes, weights)
+
+
+def test_a_scan_is_bounded_by_its_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compiler_core.graph.rounds.EXECUTIONS_MAX", 100)
+    import_model(_scan(50))
+    with pytest.raises(InputError, match="51 rounds; at most 50"):
+        import_model(_scan(51))
 
 
 def _pieces(count: int, split: object = None) -> onnx.ModelProto:
