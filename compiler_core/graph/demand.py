@@ -11,7 +11,7 @@ from compiler_core.graph.reader import ImportLimits
 from compiler_core.graph.rounds import EXECUTIONS_MAX, rounds_max
 from compiler_core.graph.shapes import read_type
 from compiler_core.graph.structure import check_structure
-from compiler_core.graph.work import elements, operations, result_bytes, tensor_bytes
+from compiler_core.graph.work import elements, most_bytes, operations, result_bytes, tensor_bytes
 
 _WINDOWED = frozenset(["Conv", "MaxPool", "AveragePool", "LpPool", "ConvInteger", "QLinearConv"])
 _WIDENED = 4
@@ -40,6 +40,13 @@ def check_demand(graph: Graph, limits: ImportLimits) -> None:
         where = f"node {node.name!r} ({node.op})"
         for name in filter(None, node.outputs):
             _check_tensor(graph, f"{where}: tensor {name!r}", name, limits)
+        most = most_bytes(node, graph.types) if not node.domain else 0
+        if most > limits.activation_bytes:
+            raise InputError(
+                f"{where}: up to {most} bytes, as its data say; at most {limits.activation_bytes} "
+                "are computed for one operator",
+                hint=_HINT,
+            )
         if node.op in ("Loop", "Scan") and not node.domain:
             _check_rounds(graph, node, where, limits)
         if node.op == "SplitToSequence" and not node.domain:

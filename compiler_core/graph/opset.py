@@ -71,19 +71,20 @@ def _trailing_axes(graph: Graph) -> Graph:
             nodes.append(node)
             continue
         one, other = (types.get(name) for name in node.inputs)
-        if one is None or other is None or one.shape is None or other.shape is None:
+        placed = None if other is None or other.shape is None else _fixed(other.shape)
+        if one is None or one.shape is None or other is None or placed is None:
             nodes.append(node)
             continue
         first = axis % len(one.shape) if one.shape else 0
-        missing = len(one.shape) - first - len(other.shape)
+        missing = len(one.shape) - first - len(placed)
         source = node.inputs[1]
         if missing > 0:
-            name = f"{source}/axes{len(other.shape)}to{len(other.shape) + missing}"
-            shape = (*other.shape, *[1] * missing)
+            name = f"{source}/axes{len(placed)}to{len(placed) + missing}"
+            shape = (*placed, *[1] * missing)
             if source in constants:
                 constants[name] = freeze(constants[source].reshape(shape))
             elif name not in types:
-                axes = tuple(range(len(other.shape), len(shape)))
+                axes = tuple(range(len(placed), len(shape)))
                 nodes.append(
                     Node(f"Unsqueeze:{name}", "Unsqueeze", (source,), (name,), {"axes": axes})
                 )
@@ -92,6 +93,12 @@ def _trailing_axes(graph: Graph) -> Graph:
         attributes = {key: value for key, value in node.attributes.items() if key != "axis"}
         nodes.append(replace(node, inputs=(node.inputs[0], source), attributes=attributes))
     return replace(graph, nodes=tuple(nodes), constants=constants, types=types)
+
+
+def _fixed(shape: tuple[int | None, ...]) -> tuple[int, ...] | None:
+    """The shape where all of it is known."""
+    known = tuple(size for size in shape if size is not None)
+    return known if len(known) == len(shape) else None
 
 
 def _slopes_per_channel(

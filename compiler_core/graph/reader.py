@@ -40,7 +40,7 @@ class ImportLimits:
     total_bytes: int = 2**33
     nodes: int = 200_000
     activation_bytes: int = 2**29
-    held_bytes: int = 2**30
+    held_bytes: int = 3 * 2**28
     folded_bytes: int = 3 * 2**28
     operations: int = 2**40
     folded_operations: int = 2**33

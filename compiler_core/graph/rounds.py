@@ -20,6 +20,9 @@ EXECUTIONS_MAX = 1 << 19
 COUNTED = "nest-tune/rounds/"
 """Outputs of a guarded model that begin so count rounds; after it stands how many are allowed."""
 
+_SCALAR = "nest-tune/scalar"
+_SHAPE_INPUT_OPSET = 5
+"""From here on a shape is an input."""
 _MIN_OPSET = 12
 """From here on the smaller of two integers is an operator."""
 
@@ -71,6 +74,56 @@ def count_rounds(model: onnx.ModelProto) -> onnx.ModelProto:
     for place, node in enumerate(nodes):
         counted.graph.node.extend([before[place], node] if place in before else [node])
     return counted
+
+
+def with_scalars(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with every number of rounds and every condition of a loop made a scalar:
+    onnxruntime reads the first element of what is given, even where there is none.
+
+    ``model`` itself where there is no loop.
+    """
+    versions = [item.version for item in model.opset_import if item.domain in ("", "ai.onnx")]
+    if max(versions, default=0) < _SHAPE_INPUT_OPSET or not _has_loop(model.graph):
+        return model
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    _make_scalars(changed.graph, [0])
+    changed.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(0, np.int64), _SCALAR))
+    return changed
+
+
+def _has_loop(graph: onnx.GraphProto) -> bool:
+    return any(node.op_type == "Loop" or any(map(_has_loop, _graphs(node))) for node in graph.node)
+
+
+def _make_scalars(graph: onnx.GraphProto, count: list[int]) -> None:
+    """Puts a Reshape before each of them, in place; ``count`` numbers those so far."""
+    nodes: list[onnx.NodeProto] = []
+
+    def scalar(name: str) -> str:
+        count[0] += 1
+        nodes.append(onnx.helper.make_node("Reshape", [name, _SCALAR], [f"{_SCALAR}/{count[0]}"]))
+        return f"{_SCALAR}/{count[0]}"
+
+    for node in graph.node:
+        kept = onnx.NodeProto()
+        kept.CopyFrom(node)
+        for body in _graphs(kept):
+            _make_scalars(body, count)
+            if kept.op_type == "Loop" and len(body.output):
+                count[0] += 1
+                name = f"{_SCALAR}/{count[0]}"
+                body.node.append(
+                    onnx.helper.make_node("Reshape", [body.output[0].name, _SCALAR], [name])
+                )
+                body.output[0].name = name
+        if kept.op_type == "Loop":
+            for place in range(min(2, len(kept.input))):
+                if kept.input[place]:
+                    kept.input[place] = scalar(kept.input[place])
+        nodes.append(kept)
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def exceeded(counts: Mapping[str, npt.NDArray[Any]]) -> int | None:

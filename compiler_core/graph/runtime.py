@@ -19,7 +19,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from compiler_core.errors import InputError
-from compiler_core.graph.rounds import COUNTED, count_rounds, exceeded
+from compiler_core.graph.rounds import COUNTED, count_rounds, exceeded, with_scalars
 
 RUNTIME_ERRORS = (
     ort_errors.Fail,
@@ -44,6 +44,10 @@ GUARDED_SECONDS = 5.0
 within loops that never end, is stopped after it."""
 
 _WATCH_SECONDS = 0.05
+
+# What allocators and kernels say by themselves would go to standard error in colours, past all
+# that is shown as escapes.
+onnxruntime.set_default_logger_severity(FATAL_ONLY)
 
 _GUARDED_MODEL_BYTES = 1 << 27
 """A larger model runs as ever: its own weights would fill the arena."""
@@ -75,7 +79,7 @@ def open_session(
     """
     if guarded is None:
         guarded = is_unbounded(model)
-    content = (count_rounds(model) if guarded else model).SerializeToString()
+    content = (with_scalars(count_rounds(model)) if guarded else model).SerializeToString()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -20,6 +20,7 @@ _WEIGHT = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3, "DeformConv": 1}
 _CONTRACTING = {"MatMul": 0, "MatMulInteger": 0, "QLinearMatMul": 0, "Dense": 0, "Attention": 0}
 _POOLS = {"MaxPool", "AveragePool", "LpPool"}
 _TRANSFORMS = {"DFT", "STFT"}
+_INDEX_BYTES = 8
 
 
 def elements(known: TensorType | None) -> int | None:
@@ -50,6 +51,23 @@ def result_bytes(node: Node, types: Types) -> int | None:
             return None
         total += size
     return total
+
+
+def most_bytes(node: Node, types: Types) -> int:
+    """Bytes that an operator whose results are as large as its data say may take at most; 0 for
+    others, and where shapes are not known."""
+    count = elements(types.get(node.inputs[0])) if node.inputs and node.inputs[0] else None
+    shape = _shape(types.get(node.inputs[0])) if count else None
+    if count is None or shape is None:
+        return 0
+    if node.op == "NonZero":  # found first, then written in the order of axes
+        return 2 * _INDEX_BYTES * count * max(1, len(shape))
+    if node.op == "Unique":
+        return (tensor_bytes(types[node.inputs[0]]) or 0) + 3 * _INDEX_BYTES * count
+    if node.op == "NonMaxSuppression":
+        scores = elements(types.get(node.inputs[1])) or 0 if len(node.inputs) > 1 else 0
+        return 3 * _INDEX_BYTES * scores
+    return 0
 
 
 def operations(node: Node, types: Types) -> int:

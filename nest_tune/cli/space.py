@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nest_tune.cli.counts import plain_count, shown_count
 from nest_tune.cli.options import AsJson, ModelFile, Shapes, TargetName, parse_shapes
 from nest_tune.cli.output import console, print_json
 
@@ -60,17 +61,17 @@ def show(
             "target": found.target,
             "digest": found.joint.digest,
             "parameters": [_parameter(p) for p in found.joint.parameters],
-            "outer_size": str(found.joint.product_size),
+            "outer_size": str(plain_count(found.joint.product_size)),
             "tasks": [{"id": name, "size": str(size)} for name, size in found.task_sizes.items()],
         }
         print_json("space", body)
         return
     out = console()
     out.print(_table(found.joint.parameters))
-    out.print(f"outer space: {_number(found.joint.product_size)} points (scheme × plan)")
+    out.print(f"outer space: {shown_count(found.joint.product_size)} points (scheme × plan)")
     for name, size in found.task_sizes.items():
-        out.print(f"tiling of {name}: {_number(size)} points before rules")
-    out.print(f"all together: {_number(found.size)} points; tilings are searched task by task")
+        out.print(f"tiling of {name}: {shown_count(size)} points before rules")
+    out.print(f"all together: {shown_count(found.size)} points; tilings are searched task by task")
 
 
 def _show_task(found: TaskSpaceOf, as_json: bool) -> None:
@@ -122,7 +123,3 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
         "ordered": parameter.ordered,
         "values": [to_plain(value) for value in parameter.values],
     }
-
-
-def _number(count: int) -> str:
-    return f"{count:,}" if count < 10**12 else f"{count:.3g}"

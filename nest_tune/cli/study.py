@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from compiler_core.errors import InfeasibleError, InputError, NestTuneError
+from nest_tune.cli.counts import plain_count, shown_count
 from nest_tune.cli.options import AsJson, States, parse_states
 from nest_tune.cli.output import console, print_json, progress
 from nest_tune.cli.setting_options import takes
@@ -274,7 +275,7 @@ def _print_dry_run(ground: Ground, as_json: bool) -> None:
     if as_json:
         body = {
             "settings": settings,
-            "space_size": size,
+            "space_size": plain_count(size),
             "parameters": len(ground.space.parameters),
             "digests": dict(ground.digests),
         }
@@ -284,4 +285,6 @@ def _print_dry_run(ground: Ground, as_json: bool) -> None:
     for key, value in settings.items():
         if value not in (None, [], {}):
             out.print(f"{key:<16} {value}", soft_wrap=True)
-    out.print(f"{'space':<16} {len(ground.space.parameters)} parameters, {size:.4g} points")
+    out.print(
+        f"{'space':<16} {len(ground.space.parameters)} parameters, {shown_count(size)} points"
+    )

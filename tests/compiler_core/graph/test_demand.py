@@ -235,6 +235,50 @@ def test_a_loop_that_never_ends_is_refused_by_its_rounds(
         session.run(feeds)
 
 
+@pytest.mark.parametrize("shape", [(0, 0), (0,), (2,)])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_loop_needs_one_number_of_rounds_and_one_condition(
+    shape: tuple[int, ...], place: int
+) -> None:
+    model = _endless(3)
+    kind = np.bool_ if place else np.int64
+    wrong = numpy_helper.from_array(np.ones(shape, kind), model.graph.node[0].input[place])
+    kept = [item for item in model.graph.initializer if item.name != wrong.name]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend([*kept, wrong])
+    feeds = {"x": np.zeros((1, 16), np.float32)}
+    with pytest.raises(InputError, match="onnxruntime"):
+        FloatSession(import_model(model)).run(feeds)
+
+
+def test_a_body_that_gives_no_condition_is_refused() -> None:
+    model = _endless(3)
+    body = model.graph.node[0].attribute[0].g
+    body.initializer.append(numpy_helper.from_array(np.ones((0, 1), bool), "none"))
+    body.node[0].input[0] = "none"
+    del body.output[0].type.tensor_type.shape.dim[:]
+    body.output[0].type.tensor_type.ClearField("shape")
+    with pytest.raises(InputError):
+        FloatSession(import_model(model)).run({"x": np.zeros((1, 16), np.float32)})
+
+
+@pytest.mark.parametrize("op", ["NonZero", "Unique"])
+def test_results_as_large_as_data_say_are_bounded_by_what_they_read(op: str) -> None:
+    def sized(count: int) -> onnx.ModelProto:
+        nodes = [
+            helper.make_node("ConstantOfShape", ["size"], ["c"]),
+            helper.make_node("Sub", ["c", "x"], ["d"]),
+            helper.make_node(op, ["d"], ["n"]),
+            helper.make_node("Cast", ["n"], ["f"], to=TensorProto.FLOAT),
+            *_reduced("f"),
+        ]
+        return _model(nodes, {"size": np.array([count, 16])})
+
+    import_model(sized(1000))
+    with pytest.raises(InputError, match="as its data say"):
+        import_model(sized(2_000_000))
+
+
 def test_loops_within_loops_that_never_end_are_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("compiler_core.graph.runtime.GUARDED_SECONDS", 0.3)
     inner, outer = _endless(None).graph, _endless(None)
@@ -335,7 +379,7 @@ def test_what_is_held_at_once_is_bounded() -> None:
         return _model(nodes, {"repeats": np.array([1, 2**20])})  # 64 MiB each
 
     import_model(fan(6))
-    with pytest.raises(InputError, match=r"bytes of computed tensors are held at once.*1073741824"):
+    with pytest.raises(InputError, match=r"bytes of computed tensors are held at once.*805306368"):
         import_model(fan(16))
 
 
