@@ -5,6 +5,7 @@ Each sample has its own figures, so that samples can be drawn again for an inter
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,9 @@ Floats = npt.NDArray[np.float64]
 
 MOST_DB = 200.0
 """SQNR of equal values, where the noise is zero."""
+
+_BLOCK = 1 << 22
+"""Values that are compared at once, where one sample has no more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +49,13 @@ def noise(ours: Array, theirs: Array, samples: int, output: str) -> Noise:
     Raises:
         InputError: The shapes differ, or a value of the float model is not finite.
     """
-    mine, signal = _rows(ours, theirs, samples, output)
-    with np.errstate(over="ignore", invalid="ignore"):
-        lost = ((mine - signal) ** 2).sum(axis=1)
-        power = (signal**2).sum(axis=1)
+    rows = _rows(ours, theirs, samples, output)
+    lost, power = np.zeros(samples), np.zeros(samples)
+    for block in _blocks(samples, rows[0].shape[1]):
+        mine, signal = _exact(rows[0][block], rows[1][block], output)
+        with np.errstate(over="ignore", invalid="ignore"):
+            lost[block] = ((mine - signal) ** 2).sum(axis=1)
+            power[block] = (signal**2).sum(axis=1)
     return Noise(power, np.where(np.isfinite(lost), lost, np.inf))
 
 
@@ -59,7 +66,14 @@ def cosines(ours: Array, theirs: Array, samples: int, output: str) -> Floats:
     Raises:
         InputError: As :func:`noise`.
     """
-    mine, signal = _rows(ours, theirs, samples, output)
+    rows = _rows(ours, theirs, samples, output)
+    found: Floats = np.zeros(samples)
+    for block in _blocks(samples, rows[0].shape[1]):
+        found[block] = _cosines(*_exact(rows[0][block], rows[1][block], output))
+    return found
+
+
+def _cosines(mine: Floats, signal: Floats) -> Floats:
     bad = np.logical_not(np.isfinite(mine).all(axis=1))
     mine = np.where(bad[:, None], 0.0, mine)
     # Scaled to 1 first: squares of very small or large values leave the range of floats.
@@ -86,14 +100,25 @@ def _scaled(rows: Floats) -> Floats:
     return scaled
 
 
-def _rows(ours: Array, theirs: Array, samples: int, output: str) -> tuple[Floats, Floats]:
-    rows = [by_sample(a, samples, output)[0].reshape(samples, -1) for a in (ours, theirs)]
-    if rows[0].shape != rows[1].shape:
+def _blocks(samples: int, values: int) -> Iterator[slice]:
+    """Samples in blocks of so many values that what is made of them stays small."""
+    step = max(1, _BLOCK // max(1, values))
+    return (slice(start, start + step) for start in range(0, samples, step))
+
+
+def _rows(ours: Array, theirs: Array, samples: int, output: str) -> tuple[Array, Array]:
+    """Both as ``[samples, values]``, in their own types."""
+    one, other = (by_sample(a, samples, output)[0].reshape(samples, -1) for a in (ours, theirs))
+    if one.shape != other.shape:
         raise InputError(
-            f"output {output!r} has {rows[0].shape[1]} values per sample; that of the float model "
-            f"has {rows[1].shape[1]}"
+            f"output {output!r} has {one.shape[1]} values per sample; that of the float model "
+            f"has {other.shape[1]}"
         )
-    mine, signal = (row.astype(np.float64) for row in rows)
+    return one, other
+
+
+def _exact(ours: Array, theirs: Array, output: str) -> tuple[Floats, Floats]:
+    mine, signal = ours.astype(np.float64), theirs.astype(np.float64)
     if not np.isfinite(signal).all():
         raise InputError(f"output {output!r} of the float model is not finite")
     return mine, signal

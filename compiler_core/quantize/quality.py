@@ -21,6 +21,7 @@ from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import check_samples, choose, join, model_batch, runs
 from compiler_core.graph.session import FloatSession
+from compiler_core.graph.work import tensor_bytes
 from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.sensitivity import layer_macs
@@ -33,6 +34,9 @@ MOST_SAMPLES = 128
 _MULTIPLICATIONS = 1 << 36
 """Of one measurement, about: large models are measured on fewer samples."""
 _LEAST_SAMPLES = 8
+_OUTPUT_BYTES = 1 << 28
+"""Outputs of all measured samples together, of which several copies are held."""
+_BLOCK = 1 << 22
 _NO_VARIATION = 1e-9
 """Share of an output's power below which it counts as the same for all samples."""
 
@@ -126,7 +130,8 @@ def measured_runs(graph: Graph, count: int) -> list[int]:
     macs = max(1, sum(layer_macs(graph).values()))
     wanted = min(MOST_SAMPLES, max(_LEAST_SAMPLES, _MULTIPLICATIONS // macs))
     most = count // batch
-    used = min(most, max(1, wanted // batch))
+    held = sum(tensor_bytes(graph.types.get(name)) or 0 for name in graph.outputs)
+    used = min(most, max(1, wanted // batch), max(1, _OUTPUT_BYTES // max(1, held)))
     return [number * most // used for number in range(used)]
 
 
@@ -143,7 +148,7 @@ def output_quality(
     """
     exact = judge.kind is Kind.INTEGERS
     # What float itself leaves infinite or NaN says nothing of quantization.
-    usable = np.isfinite(theirs.astype(np.float64))
+    usable = np.isfinite(theirs)
     if ours.shape == theirs.shape and not usable.all():
         ours, theirs = np.where(usable, ours, 0), np.where(usable, theirs, 0)
     try:
@@ -170,7 +175,12 @@ def _share(tally: Tally | None) -> float | None:
 
 def _varying_power(theirs: _Array, samples: int, output: str) -> float | None:
     """Power of what differs from sample to sample; ``None`` where next to nothing does."""
-    rows = by_sample(theirs, samples, output)[0].reshape(samples, -1).astype(np.float64)
-    power = float(((rows - rows.mean(axis=0)) ** 2).sum())
-    enough = samples > 1 and power > _NO_VARIATION * float((rows**2).sum())
+    rows = by_sample(theirs, samples, output)[0].reshape(samples, -1)
+    step = max(1, _BLOCK // max(1, samples))
+    power = whole = 0.0
+    for start in range(0, rows.shape[1], step):
+        block = rows[:, start : start + step].astype(np.float64)
+        power += float(((block - block.mean(axis=0)) ** 2).sum())
+        whole += float((block**2).sum())
+    enough = samples > 1 and power > _NO_VARIATION * whole
     return power if enough else None
