@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -34,8 +34,10 @@ from compiler_core.units.cpu.c.convert.convert import to_network
 from compiler_core.units.cpu.c.convert.options import Options
 from compiler_core.units.cpu.c.emit import extras
 from compiler_core.units.cpu.c.emit.sources import Sources, write_sources
-from compiler_core.units.cpu.c.network import Array, Network
+from compiler_core.units.cpu.c.network import Array, Network, Operator
 from compiler_core.units.cpu.c.plan.memory import MemoryPlan, plan_memory
+from compiler_core.units.cpu.c.schedules.schedule import PORTABLE, KernelSchedule, choices
+from compiler_core.units.cpu.c.schedules.shapes import scratch_bytes
 
 SCHEMA = "nest-tune/bundle/1"
 
@@ -49,12 +51,14 @@ class Bundle:
         network: The operators, and the definition of the bits.
         plan: Its memory.
         sources: Text of the sources.
+        schedules: Of operators, by the value that they write.
     """
 
     name: str
     network: Network
     plan: MemoryPlan
     sources: Sources
+    schedules: Mapping[str, KernelSchedule] = field(default_factory=dict)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -84,21 +88,43 @@ def make_bundle(
     ranges: Mapping[str, TensorRange],
     name: str,
     options: Options | None = None,
+    core: str = "c99",
 ) -> Bundle:
-    """A model as C.
+    """A model as C, with the default kernels of a core.
 
     Args:
         graph: Simplified.
         ranges: Statistics of its activations.
         name: C name of the model: see :func:`~compiler_core.units.cpu.c.emit.text.identifier`.
         options: Decisions.
+        core: Name of the core.
 
     Raises:
         InputError: A node cannot be written as C, or the name is none.
     """
     network = to_network(graph, ranges, options)
-    plan = plan_memory(network)
-    return Bundle(name, network, plan, write_sources(network, plan, name))
+    schedules = {item.output: choices(item, core)[0] for item in network.operators}
+    return scheduled_bundle(network, name, schedules)
+
+
+def scheduled_bundle(
+    network: Network, name: str, schedules: Mapping[str, KernelSchedule]
+) -> Bundle:
+    """A network as C with given kernels.
+
+    Args:
+        network: The network.
+        name: C name of the model.
+        schedules: Legal ones, by the value that the operator writes; the others are portable.
+    """
+
+    def scratch(operator: Operator) -> int:
+        schedule = schedules.get(operator.output, PORTABLE)
+        return scratch_bytes(operator, network.values[operator.inputs[0]], schedule)
+
+    plan = plan_memory(network, scratch)
+    sources = write_sources(network, plan, name, schedules)
+    return Bundle(name, network, plan, sources, dict(schedules))
 
 
 def expected(network: Network, sample: Mapping[str, Array]) -> tuple[list[Array], list[Array]]:

@@ -32,7 +32,7 @@ class CBundles:
             channels_last=not request.model_layout,
         )
         name = identifier(request.model) if request.name is None else request.name
-        bundle = make_bundle(request.graph, request.ranges, name, options)
+        bundle = make_bundle(request.graph, request.ranges, name, options, board.core)
         ports = sum(
             bundle.network.values[name].size_bytes
             for name in (*bundle.network.inputs, *bundle.network.outputs)

@@ -51,6 +51,7 @@ class Context:
         self.constants: dict[tuple[str, bytes], Constant] = {}
         self.structures: dict[tuple[str, str], str] = {}
         self.kernels: dict[str, None] = {}
+        self.generated: dict[str, str] = {}
         self.step = 0
         for value in network.values.values():
             if value.size_bytes > _MOST:
@@ -68,6 +69,10 @@ class Context:
         """Asks for a kernel by the name of its file; gives that of its function."""
         self.kernels[name] = None
         return f"nt_{name}"
+
+    def function(self, text: str) -> str:
+        """Name of a generated function, whose text has ``@`` for it; equal ones are one."""
+        return self.generated.setdefault(text, f"nt_g{len(self.generated)}")
 
     def constant(self, array: Array, dtype: str) -> str:
         """C name of an array of constants; equal ones are one."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from compiler_core.units.cpu.c.emit.calls import SUFFIX, call_of, walk
+from compiler_core.units.cpu.c.emit.calls import SUFFIX, walk
 from compiler_core.units.cpu.c.emit.context import Constant, Context
 from compiler_core.units.cpu.c.emit.kernels import kernel_texts
+from compiler_core.units.cpu.c.emit.scheduled import scheduled_call
 from compiler_core.units.cpu.c.emit.text import C_TYPES, check_identifier, comment, real, rows
 from compiler_core.units.cpu.c.network import Network, Value
 from compiler_core.units.cpu.c.plan.memory import MemoryPlan
 from compiler_core.units.cpu.c.plan.packing import ALIGNMENT
+from compiler_core.units.cpu.c.schedules.schedule import PORTABLE, KernelSchedule
 
 _AXES = {(0, 2, 3, 1): "N H W C", (0, 2, 1): "N W C"}
 
@@ -37,13 +40,19 @@ class Sources:
         return sum(item.size_bytes for item in self.constants)
 
 
-def write_sources(network: Network, plan: MemoryPlan, name: str) -> Sources:
+def write_sources(
+    network: Network,
+    plan: MemoryPlan,
+    name: str,
+    schedules: Mapping[str, KernelSchedule] | None = None,
+) -> Sources:
     """Writes a network as C.
 
     Args:
         network: What to write.
-        plan: Its memory.
+        plan: Its memory, with scratch for the schedules.
         name: C name of the model.
+        schedules: Of operators, by the value that they write; the others are portable.
 
     Raises:
         InputError: The name is none, or a size does not fit 32 bits.
@@ -53,7 +62,8 @@ def write_sources(network: Network, plan: MemoryPlan, name: str) -> Sources:
     steps: list[tuple[str, str]] = []
     for position, operator in enumerate(plan.order):
         context.step = position
-        lines = call_of(operator, context)
+        schedule = (schedules or {}).get(operator.output, PORTABLE)
+        lines = scheduled_call(operator, schedule, context)
         if lines:
             kind = type(operator).__name__
             body += [f"/* {comment(operator.name)}: {kind} */", *lines, f"NT_STEP({len(steps)})"]
@@ -180,6 +190,7 @@ def _model(context: Context, body: list[str]) -> str:
             "#endif",
             "",
             *kernels,
+            *(text.replace("@", symbol) for text, symbol in context.generated.items()),
             *structures,
             "",
             f"{prototype(context)} {{",

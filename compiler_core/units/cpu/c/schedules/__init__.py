@@ -1,0 +1,1 @@
+"""Faster kernels for a core: which there are for an operator, and their sources."""

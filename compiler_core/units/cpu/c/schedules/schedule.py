@@ -1,0 +1,101 @@
+"""The space of kernels of one operator: what is legal, and what each choice needs.
+
+| decision | meaning |
+|---|---|
+| unit | what computes: ``portable`` loops, ``dsp`` (two products at a time), ``mve`` (vectors) |
+| outputs | output channels that are summed side by side |
+| pixels | output pixels that are summed side by side: each weight that is loaded serves all |
+| unroll | groups of products in one turn of the inner loop |
+
+All choices give the same bits: sums are exact, and the last step is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from compiler_core.units.cpu.c.network import Operator
+from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense
+
+UNITS: Mapping[str, tuple[str, ...]] = {
+    "cortex-m4": ("dsp",),
+    "cortex-m7": ("dsp",),
+    "cortex-m55": ("mve", "dsp"),
+}
+"""Per core what it has beside plain loops, the best first."""
+
+_BLOCKS = {
+    "dsp": ((2, 2, 1), (2, 2, 2), (4, 1, 1), (4, 2, 1), (2, 1, 1), (1, 2, 1), (1, 1, 2)),
+    "mve": ((4, 2, 1), (4, 1, 1), (8, 1, 1), (4, 2, 2), (2, 2, 1), (2, 1, 1), (1, 1, 1)),
+}
+"""Outputs, pixels and unroll; what is tried first stands first."""
+
+_MOST_TAPS = 25
+"""Taps of a depthwise window that are written out."""
+
+_MOST_SUM = 1 << 30
+
+
+@dataclass(frozen=True)
+class KernelSchedule:
+    """The decisions for one operator.
+
+    Attributes:
+        unit: ``portable``, ``dsp`` or ``mve``.
+        outputs, pixels, unroll: See the module.
+    """
+
+    unit: str = "portable"
+    outputs: int = 1
+    pixels: int = 1
+    unroll: int = 1
+
+
+PORTABLE = KernelSchedule()
+
+
+def choices(operator: Operator, core: str) -> tuple[KernelSchedule, ...]:
+    """Every legal schedule of an operator on a core; the first is the default, the last portable.
+
+    Args:
+        operator: Of a network.
+        core: Name of the core.
+    """
+    found: list[KernelSchedule] = []
+    for unit in UNITS.get(core, ()):
+        if refusal(operator) is not None:
+            continue
+        if isinstance(operator, Convolution) and operator.depthwise:
+            found.append(KernelSchedule(unit, 4, 1, 1))
+            continue
+        assert isinstance(operator, Convolution | Dense)
+        outputs = len(operator.weights)
+        found += [KernelSchedule(unit, o, p, u) for o, p, u in _BLOCKS[unit] if outputs % o == 0]
+    return (*found, PORTABLE)
+
+
+def refusal(operator: Operator) -> str | None:
+    """Why an operator has portable loops alone; ``None`` where it has more."""
+    if not isinstance(operator, Convolution | Dense):
+        return f"{type(operator).__name__} has one kernel"
+    if operator.bits != 8 or operator.scaling.wide:
+        return "its weights or activations are not of 8 bits"
+    shifts = np.asarray(operator.scaling.shift)
+    if (shifts > -1).any() or (shifts < -30).any():
+        return "a channel is not scaled by a shift to the right of 1 to 30"
+    sums = np.abs(operator.weights.reshape(len(operator.weights), -1).astype(np.int64)).sum(axis=1)
+    if (np.abs(operator.bias) + 512 * sums >= _MOST_SUM).any():
+        return "sums may exceed 30 bits"
+    if isinstance(operator, Dense):
+        return None
+    if operator.depthwise:
+        kernel = operator.sliding.kernel
+        if operator.groups != len(operator.weights) or operator.groups % 4:
+            return "it is depthwise with a multiplier, or its channels are no multiple of 4"
+        if kernel[0] * kernel[1] > _MOST_TAPS:
+            return f"its window has more than {_MOST_TAPS} taps"
+        return None
+    return None if operator.groups == 1 else "its channels are in groups"

@@ -1,0 +1,151 @@
+"""What the sources of a scheduled kernel are made of: sizes, weights as they are stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.units.cpu.c.network import Operator, Value
+from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense
+from compiler_core.units.cpu.c.schedules.schedule import KernelSchedule
+
+
+@dataclass(frozen=True)
+class KernelShape:
+    """Sizes of a convolution or dense layer, as literals of its kernel.
+
+    Attributes:
+        sizes: ``N, H, W, C`` of the input.
+        output: Rows and columns.
+        outputs: Channels.
+        kernel, stride, dilation, pad: Pairs, rows first.
+        zero, offset, low, high: Zero points of input and output, the clamp.
+    """
+
+    sizes: tuple[int, int, int, int]
+    output: tuple[int, int]
+    outputs: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    pad: tuple[int, int]
+    zero: int
+    offset: int
+    low: int
+    high: int
+
+    @property
+    def depth(self) -> int:
+        """Products of one sum."""
+        return self.kernel[0] * self.kernel[1] * self.sizes[3]
+
+    @property
+    def inside(self) -> bool:
+        """Whether no window reaches outside."""
+        return all(
+            pad == 0 and (out - 1) * s + (k - 1) * d + 1 <= size
+            for pad, out, s, k, d, size in zip(
+                self.pad,
+                self.output,
+                self.stride,
+                self.kernel,
+                self.dilation,
+                self.sizes[1:3],
+                strict=True,
+            )
+        )
+
+
+def shape_of(operator: Convolution | Dense, source: Value) -> KernelShape:
+    """The sizes of an operator that reads a value."""
+    scaling = operator.scaling
+    last = (-operator.offset, scaling.offset, scaling.low, scaling.high)
+    one = (1, 1)
+    if isinstance(operator, Dense):
+        outputs, depth = operator.weights.shape
+        rows = source.size // depth
+        return KernelShape((1, 1, rows, depth), (1, rows), outputs, one, one, one, (0, 0), *last)
+    n, *middle, c = source.shape
+    height, width = (1, middle[0]) if len(middle) == 1 else (middle[0], middle[1])
+    known = operator.sliding
+    return KernelShape(
+        (n, height, width, c),
+        known.output,
+        len(operator.weights),
+        known.kernel,
+        known.stride,
+        known.dilation,
+        known.pad,
+        *last,
+    )
+
+
+def group(schedule: KernelSchedule) -> int:
+    """Products in one turn of the inner loop, of one sum."""
+    return (16 if schedule.unit == "mve" else 4) * schedule.unroll
+
+
+def padded_depth(shape: KernelShape, schedule: KernelSchedule) -> int:
+    """Products of one sum, rounded up to whole turns."""
+    return -(-shape.depth // group(schedule)) * group(schedule)
+
+
+def scratch_bytes(operator: Operator, source: Value, schedule: KernelSchedule) -> int:
+    """What a kernel needs while it runs."""
+    if schedule.unit == "portable" or not isinstance(operator, Convolution | Dense):
+        return 0
+    if isinstance(operator, Convolution) and operator.depthwise:
+        return 0
+    shape = shape_of(operator, source)
+    width = 1 if schedule.unit == "mve" else 2
+    return padded_depth(shape, schedule) * schedule.pixels * width
+
+
+def stored_weights(
+    operator: Convolution | Dense, shape: KernelShape, schedule: KernelSchedule
+) -> npt.NDArray[np.int8]:
+    """Weights in the order in which the kernel reads them, filled up with zeros.
+
+    Blocks of output channels, in them groups of products, in them one row per channel.
+    """
+    rows = operator.weights.reshape(shape.outputs, -1)
+    step = 16 if schedule.unit == "mve" else 4
+    full = np.zeros((shape.outputs, padded_depth(shape, schedule)), np.int8)
+    full[:, : rows.shape[1]] = rows
+    grouped = full.reshape(shape.outputs // schedule.outputs, schedule.outputs, -1, step)
+    if schedule.unit == "dsp" and shape.sizes[3] % 4:
+        grouped = grouped[..., [0, 2, 1, 3]]  # the halves of a word are read as bytes 0, 2 and 1, 3
+    return np.ascontiguousarray(grouped.transpose(0, 2, 1, 3))
+
+
+def in_lanes(schedule: KernelSchedule) -> bool:
+    """Whether four output channels are scaled at a time."""
+    return schedule.unit == "mve" and schedule.outputs % 4 == 0
+
+
+def stored_scales(
+    operator: Convolution | Dense, schedule: KernelSchedule, *, folded: bool
+) -> npt.NDArray[np.int32]:
+    """What sums are scaled by.
+
+    Args:
+        operator: Legal for a schedule.
+        schedule: The schedule.
+        folded: Whether the bias takes in the zero point of the input.
+
+    Returns:
+        Per output channel: bias, multiplier, half of the divisor, shift to the right; or, in
+        lanes, four biases, four multipliers, four shifts.
+    """
+    bias = operator.bias.copy()
+    if folded:
+        sums = operator.weights.reshape(len(bias), -1).astype(np.int64).sum(axis=1)
+        bias = bias + operator.offset * sums
+    right = -np.broadcast_to(operator.scaling.shift, bias.shape)
+    multiplier = np.broadcast_to(operator.scaling.multiplier, bias.shape)
+    if in_lanes(schedule):
+        lanes = np.stack([bias, multiplier, right]).reshape(3, -1, 4).astype(np.int32)
+        return np.ascontiguousarray(lanes.transpose(1, 0, 2))
+    return np.stack([bias, multiplier, 1 << (right - 1), right], axis=1).astype(np.int32)

@@ -1,0 +1,135 @@
+"""Scheduled kernels: every legal choice gives the bits of the portable one, on every core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compiler_core.graph.ir import Graph
+from compiler_core.units.cpu.c.bundles.bundle import scheduled_bundle, write_bundle
+from compiler_core.units.cpu.c.bundles.cores import CORES, check, count, missing
+from compiler_core.units.cpu.c.convert.convert import to_network
+from compiler_core.units.cpu.c.convert.options import Options
+from compiler_core.units.cpu.c.network import Network
+from compiler_core.units.cpu.c.schedules.schedule import (
+    PORTABLE,
+    KernelSchedule,
+    choices,
+    refusal,
+)
+from tests.compiler_core.units.cpu.c.cases import Model, joined, ranges_of, samples
+
+SANITIZERS = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
+def conv(shape: tuple[int, ...], weight: tuple[int, ...], **attributes: Any) -> Graph:
+    m = Model(shape)
+    return m.graph(m.node("Conv", "x0", m.weight(*weight), m.weight(weight[0]), **attributes))
+
+
+@cache
+def kernels() -> tuple[Graph, Network]:
+    graphs = {
+        "odd": conv((1, 3, 9, 7), (8, 3, 3, 3), pads=[1, 1, 1, 1]),
+        "one": conv((1, 1, 11, 6), (4, 1, 5, 4), pads=[2, 1, 2, 1], strides=[2, 2]),
+        "wide": conv((1, 8, 7, 6), (8, 8, 3, 3), pads=[1, 1, 1, 1]),
+        "stride": conv((1, 16, 7, 9), (6, 16, 3, 3), strides=[2, 2]),
+        "dilated": conv((1, 4, 9, 9), (4, 4, 3, 3), dilations=[2, 3], pads=[2, 3, 2, 3]),
+        "point": conv((1, 16, 5, 5), (8, 16, 1, 1)),
+        "point_odd": conv((1, 5, 5, 5), (3, 5, 1, 1)),
+        "point_stride": conv((1, 8, 5, 7), (8, 8, 1, 1), strides=[2, 2]),
+        "depthwise": conv((1, 8, 7, 6), (8, 1, 3, 3), group=8, pads=[1, 1, 1, 1]),
+        "depthwise_inside": conv((1, 4, 7, 6), (4, 1, 3, 2), group=4, strides=[2, 1]),
+        "depthwise_wide": conv(
+            (1, 12, 9, 9), (12, 1, 5, 5), group=12, pads=[2, 2, 2, 2], strides=[2, 2]
+        ),
+        "depthwise_deep": conv((1, 32, 6, 5), (32, 1, 3, 3), group=32, pads=[1, 1, 1, 1]),
+        "depthwise_even": conv((1, 16, 6, 5), (16, 1, 2, 2), group=16, strides=[2, 1]),
+        "row": conv((1, 8, 17), (4, 8, 5), pads=[2, 1], strides=[2]),
+    }
+    m = Model((3, 37))
+    graphs["dense"] = m.graph(m.node("Gemm", "x0", m.weight(8, 37), m.weight(8), transB=1))
+    graph = joined(graphs)
+    ranges = {
+        f"{name}/{tensor}": known
+        for name, own in graphs.items()
+        for tensor, known in ranges_of(own).items()
+    }
+    return graph, to_network(graph, ranges)
+
+
+def bundle_of(core: str, choice: int, folder: Path) -> int:
+    """Writes the bundle in which every operator has its choice of that number."""
+    graph, network = kernels()
+    schedules = {}
+    for operator in network.operators:
+        legal = choices(operator, core)
+        schedules[operator.output] = legal[min(choice, len(legal) - 1)]
+    bundle = scheduled_bundle(network, "kernels", schedules)
+    write_bundle(bundle, folder, samples(graph, 3))
+    return len(bundle.sources.steps)
+
+
+@pytest.mark.parametrize("choice", [0, 1, 2, 3, 5, 6])
+@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m55"])
+def test_same_bits_here(
+    core: str, choice: int, tmp_path: Path, check_bundle: Callable[..., str]
+) -> None:
+    bundle_of(core, choice, tmp_path)
+    flags = SANITIZERS if choice == 0 else ("-O0",)
+    assert "3 of 3" in check_bundle(tmp_path, "gcc", *flags)
+    if choice == 1:
+        assert "3 of 3" in check_bundle(tmp_path, "clang", *SANITIZERS)
+
+
+@pytest.mark.parametrize("choice", [0, 3])
+@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m7", "cortex-m55"])
+def test_same_bits_there(core: str, choice: int, tmp_path: Path) -> None:
+    lacking = missing(CORES[core])
+    if lacking:
+        pytest.skip(f"{lacking[0]} is not installed")
+    bundle_of(core, choice, tmp_path)
+    check(CORES[core], tmp_path, tmp_path / "program")
+
+
+@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m55"])
+def test_the_default_needs_fewer_instructions(core: str, tmp_path: Path) -> None:
+    lacking = missing(CORES[core])
+    if lacking:
+        pytest.skip(f"{lacking[0]} is not installed")
+    totals = []
+    for choice in (0, 99):
+        steps = bundle_of(core, choice, tmp_path)
+        totals.append(sum(count(CORES[core], tmp_path, tmp_path / "program", steps)))
+    assert totals[0] < 0.6 * totals[1]
+
+
+def test_the_space_is_what_can_be_lowered() -> None:
+    _, network = kernels()
+    for operator in network.operators:
+        assert choices(operator, "c99") == (PORTABLE,)
+        if type(operator).__name__ in ("View", "Copy"):
+            assert refusal(operator) is not None
+            continue
+        for core, unit in (("cortex-m4", "dsp"), ("cortex-m55", "mve")):
+            legal = choices(operator, core)
+            assert legal[0].unit == unit
+            assert legal[-1] == PORTABLE
+            assert len(set(legal)) == len(legal)
+            outputs = len(operator.weights)  # type: ignore[attr-defined]
+            assert all(outputs % item.outputs == 0 for item in legal)
+
+
+def test_what_has_only_portable_loops_says_why() -> None:
+    m = Model((1, 6, 5, 5))
+    graph = m.graph(m.node("Conv", "x0", m.weight(6, 3, 3, 3), m.weight(6), group=2))
+    (operator,) = to_network(graph, ranges_of(graph)).operators
+    assert refusal(operator) == "its channels are in groups"
+    node = graph.nodes[0].name
+    (small,) = to_network(graph, ranges_of(graph), Options(weight_bits={node: 4})).operators
+    assert refusal(small) == "its weights or activations are not of 8 bits"
+    assert choices(small, "cortex-m4") == (KernelSchedule(),)
