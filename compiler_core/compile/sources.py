@@ -27,6 +27,7 @@ from compiler_core.quantize.arithmetic import Arithmetic, general
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.ir import QuantizedGraph
+from compiler_core.quantize.kept_scales import kept_exponents
 from compiler_core.quantize.profile import Profile, profile_model
 from compiler_core.quantize.rebuild import apply_exponents
 from compiler_core.quantize.reconstruction import Reconstruction, reconstruct
@@ -221,11 +222,13 @@ def _profile(
             hint="give --calibration calib.npz, the same as when the scheme was found",
         )
     skeleton = assemble(model.graph, assignment, arithmetic)
-    if not skeleton.calibrated:
+    kept = kept_exponents(model.graph)
+    unknown = [name for name in skeleton.calibrated if name not in kept]
+    if not unknown:
         return None
     raise InputError(
         f"model {model.name!r} has {len(skeleton.steps)} operators to quantize and there are "
-        f"no calibration data (first tensor without a range: {skeleton.calibrated[0]!r})",
+        f"no calibration data (first tensor without a range: {unknown[0]!r})",
         hint="give --calibration calib.npz with the model's inputs, or --config with exponents",
     )
 

@@ -79,6 +79,8 @@ class Graph:
             Nothing may be folded from it.
         sample_axes: The axis of an output that carries the samples, where it is not the first
             (``[T, N, C]`` of a sequence-first model).
+        kept: Exponents of tensors that the model had quantized itself: ``real = integer * 2**-e``
+            in int8 holds each of its values at most half of its own steps away.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Graph:
     dynamic_batch: frozenset[str] = frozenset()
     batch_dependent: frozenset[str] = frozenset()
     sample_axes: Mapping[str, int] = field(default_factory=dict)
+    kept: Mapping[str, int] = field(default_factory=dict)
 
     def sample_axis(self, output: str) -> int:
         """The axis of an output along which samples are joined."""

@@ -51,6 +51,8 @@ def graph_digest(graph: Graph) -> str:
     }
     if graph.sample_axes:
         structure["sample_axes"] = dict(graph.sample_axes)
+    if graph.kept:
+        structure["kept"] = dict(graph.kept)
     digest.update(json.dumps(structure, sort_keys=True).encode())
     return digest.hexdigest()
 

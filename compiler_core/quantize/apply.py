@@ -25,6 +25,7 @@ from compiler_core.quantize.exponents import (
 from compiler_core.quantize.fitting import UnfitError, require_fitting
 from compiler_core.quantize.input_equalization import equalize_inputs
 from compiler_core.quantize.ir import FloatSegment, QuantizedGraph
+from compiler_core.quantize.kept_scales import with_kept_scales
 from compiler_core.quantize.magnitudes import least_error_exponent
 from compiler_core.quantize.offsets import offset
 from compiler_core.quantize.profile import Profile
@@ -140,6 +141,7 @@ def _applied(
         UnfitError: No scales fit some operators.
     """
     floats = float_layers(graph, scheme)
+    ranges = with_kept_scales(graph, ranges)
     units, reasons = allowed_units(graph, assignment, scheme, arithmetic, ranges)
     known = ranges
     if scheme.equalization:

@@ -29,7 +29,7 @@ from compiler_core.targets.target import Target
 from nest_tune.api.quantizing import compile_warnings, quantize, with_first_latency
 from nest_tune.api.values import Arrays, PathName, Progress, float_run, stateful_samples_of
 from nest_tune.named import named_by_lock
-from nest_tune.stores.default_scheme import with_default_scheme
+from nest_tune.stores.default_scheme import with_default_scheme, with_kept_scheme
 from nest_tune.stores.profile_store import stored_profile
 
 
@@ -161,7 +161,9 @@ def compile(  # noqa: A001 - the verb of the command line
         )
         statistics = _statistics(source, configuration, samples, threads, progress)
     warnings: tuple[str, ...] = ()
-    if statistics is not None:
+    if statistics is None:
+        configuration = with_kept_scheme(configuration, source, arithmetic)
+    else:
         configuration = with_default_scheme(
             configuration,
             source,

@@ -24,6 +24,7 @@ from compiler_core.files.plain import from_plain, to_plain
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.text import graph_digest
 from compiler_core.quantize.arithmetic import Arithmetic, usual_arithmetic
+from compiler_core.quantize.kept_scales import kept_scheme
 from compiler_core.quantize.ladder import Choice, climb
 from compiler_core.quantize.ladder_record import Ladder, Quality
 from compiler_core.quantize.profile import Profile
@@ -62,6 +63,9 @@ def with_default_scheme(
     """
     if not configuration.scheme.is_open:
         return configuration
+    kept = with_kept_scheme(configuration, model, arithmetic, exact=True)
+    if kept is not configuration:
+        return kept
     assignment = assignment_of(model, configuration, arithmetic)
     found = default_choice(
         model.graph,
@@ -73,6 +77,34 @@ def with_default_scheme(
     )
     scheme = replace(Scheme.of({}, found.scheme), quality=found.quality, ladder=found.ladder)
     return replace(configuration, scheme=scheme)
+
+
+def with_kept_scheme(
+    configuration: Configuration,
+    model: FloatModel,
+    arithmetic: Arithmetic | None = None,
+    *,
+    exact: bool = False,
+) -> Configuration:
+    """A configuration that keeps the scales of a model that is quantized already, where nothing is
+    decided and the model has all that it takes; else the configuration as it is.
+
+    Args:
+        configuration: Of the compile.
+        model: What is compiled.
+        arithmetic: Of the NPU; by default the usual one.
+        exact: Whether weights have to keep their integers, too.
+
+    Raises:
+        InputError: The plan does not fit the model.
+    """
+    if not configuration.scheme.is_open or not model.graph.kept:
+        return configuration
+    assignment = assignment_of(model, configuration, arithmetic)
+    scheme = kept_scheme(model.graph, assignment, arithmetic, exact=exact)
+    if scheme is None:
+        return configuration
+    return replace(configuration, scheme=Scheme.of({}, scheme))
 
 
 def default_choice(

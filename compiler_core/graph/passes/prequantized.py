@@ -143,7 +143,10 @@ def _equal_steps(rewriter: Rewriter, first: Node, second: Node) -> bool:
 def _remove_pair(rewriter: Rewriter, quantize: Node, dequantize: Node) -> None:
     source = quantize.inputs[0]
     clamp = _meant_clamp(rewriter, quantize)
+    exponent = _kept_exponent(rewriter, quantize)
     if clamp is None:
+        # The name that stays, of the two, takes it over.
+        _keep(rewriter, dequantize.output, exponent)
         rewriter.bypass(dequantize, source)
         return
     clamped = f"{source}/clamped"
@@ -172,6 +175,44 @@ def _remove_pair(rewriter: Rewriter, quantize: Node, dequantize: Node) -> None:
         node = Node(name, "Clip", (source, "", limit), (result,))
     rewriter.replace(quantize, node, quantize)
     rewriter.bypass(dequantize, result)
+    _keep(rewriter, result, exponent)
+
+
+_LIMITS = {
+    f"{sign}int{bits}": (0, 2**bits - 1) if sign else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    for bits in (2, 4, 8, 16)
+    for sign in ("", "u")
+}
+_CODES = {0: "uint8", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 21: "uint4", 22: "int4"}
+"""Types that a QuantizeLinear without a zero point may name; 0 where it names none."""
+
+
+def _kept_exponent(rewriter: Rewriter, quantize: Node) -> int | None:
+    """The power of two by which int8 holds what a QuantizeLinear gives: the same integers, or ones
+    at most half of its steps away; ``None`` where there is none."""
+    scale = rewriter.constant(quantize, 1)
+    if scale is None or scale.size != 1:
+        return None
+    step, zero, kind = float(scale.reshape(-1)[0]), 0, ""
+    if len(quantize.inputs) > 2 and quantize.inputs[2]:
+        given = rewriter.constant(quantize, 2)
+        if given is None or given.size != 1:
+            return None
+        zero, kind = int(given.reshape(-1)[0]), given.dtype.name
+    else:
+        kind = _CODES.get(int(quantize.attributes.get("output_dtype", 0)), "")
+    if kind not in _LIMITS or not math.isfinite(step) or step <= 0:
+        return None
+    low, high = ((limit - zero) * step for limit in _LIMITS[kind])
+    least = max(-low / 128.5, high / 127.5)
+    exponent = -math.ceil(math.log2(least))
+    return exponent if abs(exponent) <= 100 and 2.0**-exponent <= step else None
+
+
+def _keep(rewriter: Rewriter, tensor: str, exponent: int | None) -> None:
+    """Remembers a scale; of several for one tensor the coarsest, and none beside an unknown one."""
+    if exponent is not None:
+        rewriter.kept[tensor] = min(exponent, rewriter.kept.get(tensor, exponent))
 
 
 def _meant_clamp(rewriter: Rewriter, quantize: Node) -> tuple[float, float] | None:

@@ -38,6 +38,7 @@ class Rewriter:
         self.changed = False
         self.constants = dict(graph.constants)
         self.types = dict(graph.types)
+        self.kept = dict(graph.kept)
         self._dynamic = set(graph.dynamic_batch)
         self._dependent = set(graph.batch_dependent)
         self._nodes: dict[str, Node] = {}
@@ -127,6 +128,7 @@ class Rewriter:
         forbid."""
         target = node.output
         if target not in self._pinned:
+            self._move_kept(target, source)
             self._delete(node)
             for reader in self.readers(target):
                 self.substitute(reader, target, source)
@@ -135,12 +137,18 @@ class Rewriter:
         producer = self.producer(source)
         if producer is None or source in self._pinned or target in self._implicit():
             return False
+        self._move_kept(source, target)
         self._delete(node)
         renamed = tuple(target if name == source else name for name in producer.outputs)
         for reader in self.readers(source):
             self.substitute(reader, source, target)
         self.replace(producer, replace(producer, outputs=renamed))
         return True
+
+    def _move_kept(self, old: str, new: str) -> None:
+        """What was quantized under one name is under the other, as coarse as any of both."""
+        if old in self.kept:
+            self.kept[new] = min(self.kept[old], self.kept.get(new, self.kept[old]))
 
     def substitute(self, reader: Node, old: str, new: str) -> Node:
         """Let ``reader`` read ``new`` instead of ``old``."""
@@ -202,6 +210,7 @@ class Rewriter:
             types={name: known for name, known in self.types.items() if name in alive},
             dynamic_batch=frozenset(self._dynamic & alive),
             batch_dependent=frozenset(self._dependent & alive),
+            kept={name: exponent for name, exponent in self.kept.items() if name in alive},
         )
 
     def _implicit(self) -> set[str]:

@@ -59,6 +59,10 @@ class Padding(NamedTuple):
     rows_after: int
 
 
+MOST_STRIDE = (1 << 16) - 1
+"""Elements from one row of a transfer to the next."""
+
+
 class ProgramBuilder:
     """Collects instructions and their dependences.
 
@@ -96,7 +100,13 @@ class ProgramBuilder:
         *,
         after_compute: int = NOTHING,
     ) -> int:
-        """LOAD of inputs or weights (load module), or of accumulators (compute module)."""
+        """LOAD of inputs or weights (load module), or of accumulators (compute module); one a row
+        where rows are further apart than an instruction can say."""
+        if x_stride > MOST_STRIDE:
+            return max(
+                self.load(memory, sram + y * x_size, row, x_size, after_compute=after_compute)
+                for y, row in enumerate(range(dram, dram + y_size * x_stride, x_stride))
+            )
         module = COMPUTE if memory is MemoryType.ACC else LOAD
         word = Opcode.LOAD | self._memory(memory, sram, dram, x_size, y_size, x_stride)
         return self._emit(word, module, (NOTHING, after_compute))
@@ -128,7 +138,13 @@ class ProgramBuilder:
     def store(
         self, sram: int, dram: int, x_size: int, y_size: int, x_stride: int, *, after_compute: int
     ) -> int:
-        """STORE of output elements."""
+        """STORE of output elements; one a row where rows are further apart than an instruction can
+        say."""
+        if x_stride > MOST_STRIDE:
+            return max(
+                self.store(sram + y * x_size, row, x_size, 1, 0, after_compute=after_compute)
+                for y, row in enumerate(range(dram, dram + y_size * x_stride, x_stride))
+            )
         word = Opcode.STORE | self._memory(MemoryType.OUT, sram, dram, x_size, y_size, x_stride)
         return self._emit(word, STORE, (after_compute, NOTHING))
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler_core.quantize.arithmetic import OperatorWindow
-from compiler_core.quantize.ir import IntegerMaxPool
+from compiler_core.quantize.ir import IntegerConv, IntegerMaxPool
 from compiler_core.targets.load import load_target
+from compiler_core.tensor.from_integer import conv_terms, max_pool_terms
 from compiler_core.tensor.workload import ConvWorkload, Epilogue, MaxPoolWorkload, Window
 from compiler_core.units.vta.legality.default_schedule import default_schedule
 from compiler_core.units.vta.legality.legality import MAX_TILES, most_tiles, violations
 from compiler_core.units.vta.legality.pool_parts import pool_parts
 from compiler_core.units.vta.legality.window_limits import window_misfit
+from compiler_core.units.vta.lower.layer import lower_layer
 from compiler_core.units.vta.schedule.schedule import MaxPoolSchedule
 from tests.compiler_core.units.vta import reference_operators as reference
+from tests.compiler_core.units.vta.test_lowering import check_conv, check_program
 
 
 def maxima(image: npt.NDArray[np.int8], window: Window) -> npt.NDArray[np.int8]:
@@ -97,3 +101,22 @@ def test_large_operators_may_take_more_steps() -> None:
     assert most_tiles(large) > MAX_TILES
     core = load_target("vta").npu
     assert not violations(large, default_schedule(large, core), core.geometry)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("height", "width"), [(1, 70_000), (3, 70_000)])
+def test_rows_further_apart_than_a_transfer_can_say(height: int, width: int) -> None:
+    core = load_target("vta").npu
+    image = np.random.default_rng(0).integers(-128, 128, (1, 3, height, width)).astype(np.int8)
+    window = Window((height, 40), (1, 35))
+    pool = IntegerMaxPool("p", "x", "y", window.kernel, window.strides, window.pads, (1, 1))
+    workload, requantization = max_pool_terms(pool, image.shape)
+    program = lower_layer(workload, default_schedule(workload, core), core.geometry, requantization)
+    check_program(program, program.image(image), reference.max_pool(pool, image))
+    weight = np.random.default_rng(1).integers(-9, 9, (5, 3, 1, 40)).astype(np.int8)
+    pads, bias = (0, 20, 0, 19), np.zeros(5, np.int32)
+    operator = IntegerConv(
+        "c", "x", "y", weight, bias, (1, 7), pads, (1, 1), 1, 6, -128, 127
+    )  # fmt: skip
+    case = reference.ConvCase(operator, image, None, conv_terms(operator, image.shape))
+    check_conv(case, default_schedule(case.terms.workload, core), core)
