@@ -65,6 +65,8 @@ class Evaluator:
 
     Attributes:
         choices: Places of each group that searches try, the CPU first.
+        unit_of, form_of: Unit and form of each place.
+        run_at: Unit, core and memories, as a bit each, of programs at each place.
     """
 
     def __init__(self, groups: GroupGraph, costs: CostTable) -> None:
@@ -72,6 +74,12 @@ class Evaluator:
         self.choices = tuple(costs.offered(index) for index in range(len(costs.groups)))
         self.unit_of = tuple(place.unit for place in costs.places.all)
         self.form_of = costs.form_of
+        memory = costs.machinery.memory
+        self.run_at = tuple(
+            (place.unit, place.way.core, 1 << memory[place.unit] if place.unit >= 0 else 0)
+            for place in costs.places.all
+        )
+        self._loads: dict[tuple[int, int], tuple[int, int]] = {}
         self._reads = [group.reads for group in groups.groups]
         self.outputs = [
             tuple(t for t in group.writes if groups.tensors[t].is_output) for group in groups.groups
@@ -115,6 +123,12 @@ class Evaluator:
 
     def loads(self, group: int, place: int) -> tuple[int, int]:
         """Time that a group takes at least from the CPU, and from all cores of its unit."""
+        found = self._loads.get((group, place))
+        if found is None:
+            found = self._loads[group, place] = self._load(group, place)
+        return found
+
+    def _load(self, group: int, place: int) -> tuple[int, int]:
         cost, launch = self.costs.groups[group], self.costs.launch_ps
         if self.unit_of[place] == ON_HOST:
             return cost.cpu.run_ps, 0

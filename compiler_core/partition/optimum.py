@@ -205,20 +205,14 @@ class _Search:
         placement, loads = list(start), [0] * len(cores)
 
         def walk(group: int, cpu: int) -> Iterator[Placement]:
-            if self._objective is Objective.SUM:
-                total = cpu
-            else:
-                busiest = max(-(-load // own) for load, own in zip(loads, cores, strict=True))
-                total = max(cpu, busiest)
-            if total > limit:
-                return
             if group == module.stop:
                 yield tuple(placement)
                 return
             for place, (on_cpu, unit, on_unit) in zip(choices[group], asked[group], strict=True):
                 placement[group] = place
                 loads[unit] += on_unit
-                yield from walk(group + 1, cpu + on_cpu)
+                if cpu + on_cpu <= limit and -(-loads[unit] // cores[unit]) <= limit:
+                    yield from walk(group + 1, cpu + on_cpu)
                 loads[unit] -= on_unit
 
         yield from walk(module.first, 0)

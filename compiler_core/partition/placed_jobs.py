@@ -29,7 +29,9 @@ class PlacedJobs:
         self, evaluator: Evaluator, placement: Placement, first: int = 0, stop: int | None = None
     ) -> None:
         self._owner, self._placement = evaluator, placement
-        self._costs, self._form_of = evaluator.costs, evaluator.form_of
+        self._costs = evaluator.costs
+        # The form in which each group writes; the caller of the model, OUTSIDE, is the last.
+        self._forms = [*(evaluator.form_of[place] for place in placement), ON_CPU_FORM]
         self._first = first
         self._stop = len(placement) if stop is None else stop
         self._groups = range(self._first, self._stop)
@@ -103,31 +105,31 @@ class PlacedJobs:
 
     def _programs(self, group: int) -> None:
         owner, number = self._owner, self._placement[group]
-        place, form = self._costs.places[number], self._form_of[number]
-        order = owner.unit_cost(group, number).order
-        memories = 1 << self._costs.machinery.memory[place.unit]
+        unit, core, memories = owner.run_at[number]
+        form, jobs = self._forms[group], self._jobs
+        order, launch = owner.unit_cost(group, number).order, self._costs.launch_ps
         inputs = [self._there(tensor, form) for tensor in owner.groups.groups[group].reads]
         written: dict[int, int] = {}
         for position, program in owner.launches(group, self._placement):
             waits = order[position]
             sources = [self._there(tensor, form) for tensor in waits.tensors]
             sources += [written[earlier] for earlier in waits.programs if earlier in written]
-            self._jobs.append(
+            written[position] = len(jobs)
+            jobs.append(
                 Job(
                     group,
                     JobKind.PROGRAM,
-                    place.unit,
+                    unit,
                     program.run_ps,
-                    self._costs.launch_ps * program.parts,
+                    launch * program.parts,
                     self._after(sources),
-                    place.way.core,
+                    core,
                     program.read_ppm,
                     program.write_ppm,
                     waits.position,
                     memories,
                 )
             )
-            written[position] = len(self._jobs) - 1
         if number in owner.joins[group]:
             # What is read of it was written by its programs and by the groups before it.
             after = self._after((*inputs, *written.values()))
@@ -140,14 +142,14 @@ class PlacedJobs:
 
     def _there(self, tensor: int, form: int) -> int:
         """Job after which a tensor is there in a form."""
-        owner = self._owner
-        producer = owner.producer[tensor]
-        source = owner.form_at(producer, self._placement)
+        producer = self._owner.producer[tensor]
+        source = self._forms[producer]
         if source == form:
             return self._last.get(producer, _AT_START)
-        if (tensor, form) not in self._converted:
-            self._converted[tensor, form] = self._conversion(tensor, source, form)
-        return self._converted[tensor, form]
+        found = self._converted.get((tensor, form))
+        if found is None:
+            found = self._converted[tensor, form] = self._conversion(tensor, source, form)
+        return found
 
     def _conversion(self, tensor: int, source: int, form: int) -> int:
         owner, costs = self._owner, self._costs

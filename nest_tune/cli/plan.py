@@ -51,6 +51,9 @@ ConfigFile = Annotated[
 SvgFile = Annotated[
     Path | None, typer.Option("--svg", metavar="plan.svg", help="Write a picture of the graph.")
 ]
+CsvFile = Annotated[
+    Path | None, typer.Option("--csv", metavar="plan.csv", help="Write a table of the groups.")
+]
 TraceFile = Annotated[
     Path | None,
     typer.Option("--trace", metavar="trace.json", help="Write a timeline for Perfetto."),
@@ -72,13 +75,16 @@ def show(
     config: ConfigFile = None,
     shape: Shapes = None,
     svg: SvgFile = None,
+    csv: CsvFile = None,
     trace: TraceFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Show groups, their units and costs, and what a plan takes from end to end."""
-    job = PlanJob(model, target, cpu_table, config, shape, svg, trace)
+    job = PlanJob(model, target, cpu_table, config, shape, svg, trace, csv)
     if job.on_host:
-        job.refuse_on_host(plan=plan, cpu_table=cpu_table, config=config, svg=svg, trace=trace)
+        job.refuse_on_host(
+            plan=plan, cpu_table=cpu_table, config=config, svg=svg, csv=csv, trace=trace
+        )
         job.report_host("plan-show", as_json)
         return
     from compiler_core.partition.best import complete, untuned
@@ -168,15 +174,22 @@ def best(
     config: ConfigFile = None,
     shape: Shapes = None,
     svg: SvgFile = None,
+    csv: CsvFile = None,
     trace: TraceFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Find the plan of least latency, with a bound on what is left to gain."""
     require_writable(output, "--output")
-    job = PlanJob(model, target, cpu_table, config, shape, svg, trace)
+    job = PlanJob(model, target, cpu_table, config, shape, svg, trace, csv)
     if job.on_host:
         job.refuse_on_host(
-            plan=plan, output=output, cpu_table=cpu_table, config=config, svg=svg, trace=trace
+            plan=plan,
+            output=output,
+            cpu_table=cpu_table,
+            config=config,
+            svg=svg,
+            csv=csv,
+            trace=trace,
         )
         job.report_host("plan-best", as_json)
         return

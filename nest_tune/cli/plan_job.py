@@ -32,9 +32,11 @@ class PlanJob:
         shape: list[str] | None,
         svg: Path | None,
         trace: Path | None,
+        csv: Path | None = None,
     ) -> None:
         require_writable(svg, "--svg")
         require_writable(trace, "--trace")
+        require_writable(csv, "--csv")
         from compiler_core.compile.sources import load_model
         from compiler_core.configuration.configuration import Subject, read_configuration
         from compiler_core.partition.programs import planned_arithmetic
@@ -46,7 +48,7 @@ class PlanJob:
         if cpu_table is not None:
             self._chip = replace(self._chip, cpu_table=read_cpu_table(cpu_table))
         self._schedules = {} if config is None else read_configuration(config).schedules
-        self._svg, self._trace = svg, trace
+        self._svg, self._trace, self._csv = svg, trace, csv
         self.model: FloatModel = load_model(model, parse_shapes(shape))
         self.subject = Subject(self.model.name, self.model.digest)
         self.target = Subject(self._chip.name, self._chip.digest)
@@ -96,13 +98,18 @@ class PlanJob:
         return resolve_plan(self.read(plan), evaluator.groups, self.places)
 
     def write(self, evaluator: Evaluator, evaluation: Evaluation) -> None:
-        """The picture and the timeline, where they were asked for."""
+        """The picture, the table and the timeline, where they were asked for."""
         title = f"{self.model.name} on {self.target.name}: {evaluation.latency_ms:.3f} ms"
         if self._svg is not None:
             from compiler_core.partition.picture import draw
 
             picture = draw(evaluator, evaluation, title).encode()
             write_atomically(self._svg, lambda stream: stream.write(picture))
+        if self._csv is not None:
+            from compiler_core.partition.table import plan_csv
+
+            table = plan_csv(evaluator, evaluation).encode()
+            write_atomically(self._csv, lambda stream: stream.write(table))
         if self._trace is not None:
             from compiler_core.files.trace import write_trace
             from compiler_core.partition.perfetto import plan_slices, track_names

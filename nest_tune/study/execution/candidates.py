@@ -36,6 +36,7 @@ from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.scheme import QuantizationScheme, read_scheme
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
+from compiler_core.targets.this_machine import require_one_unit
 from compiler_core.tensor.digest import digest
 from nest_tune.board_measurers import load_measurer
 from nest_tune.stores.profile_store import stored_profile
@@ -84,6 +85,7 @@ class Bench:
     def __init__(self, subjects: Subjects) -> None:
         self.subjects = subjects
         self.target: Target = load_target(subjects.target)
+        require_one_unit(self.target)
         self.model: FloatModel = load_model(Path(subjects.model), subjects.shapes)
         self._quantized: dict[str, QuantizedModel] = {}
 

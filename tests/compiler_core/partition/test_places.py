@@ -3,6 +3,8 @@ unit of a plug-in and a CPU."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 
 from compiler_core.compile.sources import load_model
+from compiler_core.configuration.configuration import Subject
 from compiler_core.errors import InputError
 from compiler_core.partition import optimum as module_under_test
 from compiler_core.partition.baselines import baselines
@@ -21,9 +24,12 @@ from compiler_core.partition.perfetto import plan_slices, track_names
 from compiler_core.partition.picture import draw
 from compiler_core.partition.plan import Plan, plan_text, read_plan
 from compiler_core.partition.resolve import plan_of, resolve_plan
+from compiler_core.partition.table import plan_csv
 from compiler_core.system.jobs import JobKind
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
+from compiler_core.targets.this_machine import require_one_unit
+from nest_tune.cli.plan_report import plan_document
 from tests.compiler_core.partition.plain_plans import (
     SmallModel,
     evaluator_of,
@@ -165,6 +171,28 @@ def test_a_plan_of_three_places_comes_back_from_toml(mixed: Evaluator, tmp_path:
         (tmp_path / "plan.toml").write_text(plan_text(plan_of(placement, mixed.groups, places)))
         resolved = resolve_plan(read_plan(tmp_path / "plan.toml"), mixed.groups, places)
         assert complete(mixed, resolved) == placement
+
+
+def test_tables_and_documents_show_every_unit(mixed: Evaluator) -> None:
+    evaluation = find_best(mixed).evaluation
+    rows = list(csv.DictReader(io.StringIO(plan_csv(mixed, evaluation))))
+    document = plan_document(mixed, evaluation, Subject(), Subject(), deterministic=True)
+    assert {row["group"]: row["place"] for row in rows} == document["units"]
+    for row, group in zip(rows, document["groups"], strict=True):
+        assert set(group["places_ms"]) == {"vta", "small"}
+        for name, time in group["places_ms"].items():
+            assert row[f"{name}_ms"] == ("" if time is None else f"{time:.9f}")
+            assert row[f"why_not_{name}"] == group["reasons"].get(name, "")
+        assert row["number_format"] == ("float32" if row["place"] == "cpu" else "int8")
+        assert float(row["start_ms"]) < float(row["end_ms"]) <= document["latency_ms"]
+    assert [row["why_not_small"] for row in rows if row["group"] == "pool"] != [""]
+
+
+def test_packages_and_studies_refuse_several_units(tmp_path: Path) -> None:
+    target = mixed_target(tmp_path, FAST_TOY)
+    with pytest.raises(InputError, match="has the units vta, small: packages are compiled for one"):
+        require_one_unit(target)
+    require_one_unit(load_target("vta-x4"))
 
 
 def test_pictures_and_traces_show_every_unit(mixed: Evaluator) -> None:

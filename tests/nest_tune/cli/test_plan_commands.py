@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
@@ -20,7 +22,8 @@ def model(synthetic: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 def test_best_plan_is_shown_written_and_read(run: Run, model: Path, tmp_path: Path) -> None:
     plan, svg, trace = (tmp_path / name for name in ("plan.toml", "plan.svg", "trace.json"))
-    files = ("-o", plan, "--svg", svg, "--trace", trace)
+    table = tmp_path / "plan.csv"
+    files = ("-o", plan, "--svg", svg, "--trace", trace, "--csv", table)
     code, out, _ = run("plan", "best", model, "--target", "vta", *files, "--json")
     assert code == 0
     best = json.loads(out)
@@ -34,6 +37,13 @@ def test_best_plan_is_shown_written_and_read(run: Run, model: Path, tmp_path: Pa
     picture = ElementTree.parse(svg).getroot()
     boxes = [e for e in picture.iter() if e.tag.endswith("rect")]
     assert len(boxes) == len(best["groups"])
+    rows = list(csv.DictReader(io.StringIO(table.read_text())))
+    assert {row["group"]: row["place"] for row in rows} == best["units"]
+    assert max(float(row["end_ms"]) for row in rows) <= best["latency_ms"] + 1e-9
+    for row, group in zip(rows, best["groups"], strict=True):
+        assert float(row["cpu_ms"]) == pytest.approx(group["cpu_ms"], abs=1e-9)
+        assert (row["vta_ms"] == "") == (group["vta_ms"] is None)
+        assert row["why_not_vta"] == (group["vta_reason"] or "")
     events = json.loads(trace.read_text())["traceEvents"]
     slices = [event for event in events if event["ph"] == "X"]
     assert max(e["ts"] + e["dur"] for e in slices) == pytest.approx(
