@@ -21,7 +21,7 @@ from compiler_core.plugins.registry import load
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
-_ENOUGH_TO_DIFFER = 8
+ENOUGH_TO_DIFFER = 8
 """Samples of which one expects that they are not all alike."""
 
 
@@ -177,6 +177,11 @@ class Sameness:
             if first is not None and not (said == first).all():
                 self._said[name] = None
 
+    @property
+    def alike(self) -> tuple[str, ...]:
+        """Outputs that have said the same so far."""
+        return tuple(name for name, said in self._said.items() if said is not None)
+
     def check(self, labels: npt.NDArray[Any] | None) -> None:
         """Refuses to count by a threshold that tells nothing apart.
 
@@ -187,7 +192,7 @@ class Sameness:
             InputError: There are labels of both values, and all values of the float model lie on
                 one side of the threshold: a model that loses everything would count as well.
         """
-        if labels is None or self._samples < _ENOUGH_TO_DIFFER or len(np.unique(labels)) < 2:
+        if labels is None or self._samples < ENOUGH_TO_DIFFER or len(np.unique(labels)) < 2:
             return
         for name, said in self._said.items():
             judge = self._exam.judges[name]
@@ -203,7 +208,7 @@ class Sameness:
 
     def notes(self) -> tuple[str, ...]:
         """What to tell; nothing of few samples, which may well be alike."""
-        if self._samples < _ENOUGH_TO_DIFFER:
+        if self._samples < ENOUGH_TO_DIFFER:
             return ()
         return tuple(
             f"output {name!r}: the float model says the same for all {self._samples} samples, so "

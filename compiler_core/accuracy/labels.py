@@ -33,13 +33,12 @@ def check_labels(judge: Judge, labels: Array, samples: int, best: int = 1) -> No
     needed = _shown((samples, *places))
     seen = f"labels 'y' are {labels.dtype}{list(labels.shape)}; int64{needed} is needed"
     if labels.dtype.kind not in "iub":
-        one_hot = labels.ndim == 2 and len(labels) == samples and labels.shape[1] == judge.classes
-        hint = "one-hot labels: y.argmax(axis=1)" if one_hot else _NO_LABELS
-        raise InputError(f"{seen}: whole numbers", hint=hint)
+        raise InputError(
+            f"{seen}: whole numbers", hint=_by_class(judge, labels, samples) or _NO_LABELS
+        )
     if not labels.ndim or len(labels) != samples or _squeezed(labels.shape[1:]) != places:
-        one_hot = labels.ndim == 2 and len(labels) == samples and labels.shape[1] == judge.classes
         what = "one label per " + ("position of each sample" if places else "sample")
-        raise InputError(seen, hint="one-hot labels: y.argmax(axis=1)" if one_hot else what)
+        raise InputError(seen, hint=_by_class(judge, labels, samples) or what)
     if best > 1:
         _check_guesses(judge, best)
     if not labels.size:
@@ -56,6 +55,15 @@ def check_labels(judge: Judge, labels: Array, samples: int, best: int = 1) -> No
     if low < 0 or (judge.classes is not None and high >= judge.classes):
         count = "no limit" if judge.classes is None else f"{judge.classes} classes"
         raise InputError(f"labels 'y' reach from {low} to {high}; the model has {count}")
+
+
+def _by_class(judge: Judge, labels: Array, samples: int) -> str:
+    """What to do with labels that have a column per class; empty for others."""
+    if labels.ndim != 2 or labels.shape != (samples, judge.classes):
+        return ""
+    if ((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all():
+        return "one-hot labels: y.argmax(axis=1)"
+    return f"several classes of one sample are no label: {_NO_LABELS}"
 
 
 def _check_guesses(judge: Judge, best: int) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
 from compiler_core.accuracy.exam import make_exam
+from compiler_core.accuracy.settle import settled_exam
 from compiler_core.accuracy.states import unrolled_evaluation
 from compiler_core.compile.sources import load_model
 from compiler_core.errors import CheckError, InputError
@@ -232,22 +233,23 @@ def evaluate(
     executable = loaded.executable
     graph = None if against is None else load_model(Path(against), shapes).graph
     given = stateful_evaluation_of(data, executable.signature, states or {})
-    exam = make_exam(
-        _judged_graph(loaded) if graph is None else graph,
-        metric,
-        labelled=given.labels is not None,
-        output=output,
-    )
-    given.check(exam)
-    require_finite(given, executable.signature, executable.views)
-    allow_folder(working_folder())
     chosen = given.first(limit)
+    given.check_inputs()
+    require_finite(given, executable.signature, executable.views)
+    told: tuple[str, ...] = ()
+    if graph is None or states:
+        judged = _judged_graph(loaded) if graph is None else graph
+        exam = make_exam(judged, metric, labelled=given.labels is not None, output=output)
+    else:
+        exam, told = settled_exam(graph, chosen, metric, output)
+    given.check(exam)
+    allow_folder(working_folder())
     runner, theirs = Runner(executable, make_backend(executor, executable, threads=threads)), None
     if states:
         if graph is not None:
             theirs = unrolled_evaluation(graph, chosen, states, float_run(graph, threads)).inputs
         chosen = unrolled_evaluation(executable.signature, chosen, states, runner.run)
-    return evaluate_runner(
+    found = evaluate_runner(
         runner,
         chosen,
         exam,
@@ -255,6 +257,7 @@ def evaluate(
         float_inputs=theirs,
         progress=lambda done: progress(done, chosen.samples),
     )
+    return replace(found, notes=(*told, *found.notes))
 
 
 def _judged_graph(package: Package) -> Graph:

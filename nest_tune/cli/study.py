@@ -225,11 +225,13 @@ _FINAL_CODES = (NestTuneError.exit_code, InputError.exit_code, InfeasibleError.e
 def _saved(name: str, url: Url | None, pick: str, output: Path | None) -> Iterator[None]:
     """Says on the way out of a run that was broken off, whatever by, how to go on."""
     from nest_tune.records.storage_url import PASSWORD_HINT
+    from nest_tune.study.lifecycle import NOTHING_KEPT
 
     try:
         yield
     except BaseException as error:
-        if not isinstance(error, NestTuneError) or error.exit_code not in _FINAL_CODES:
+        is_final = isinstance(error, NestTuneError) and error.exit_code in _FINAL_CODES
+        if not is_final and NOTHING_KEPT not in getattr(error, "__notes__", ()):
             words = ["nest-tune", "study", "resume", name]
             words += [] if url is None else ["--storage", str(url)]
             words += [] if output is None else ["--output", str(output)]

@@ -61,6 +61,9 @@ _LEAVE_S = 5.0
 _SHUTDOWN_S = 60.0
 _STARTS = 3
 _SLOW = "timed out"
+_LOCAL_HINT = (
+    "--runner local needs no cluster; Ray gives up where a machine is too busy to start it"
+)
 _STORE_BYTES = 256 << 20
 _LOOPBACK = "127.0.0.1"
 _CLUSTER_FAULTS = (
@@ -433,7 +436,8 @@ def _initialize(options: RunnerOptions) -> None:
         ) from error
     except Exception as error:  # the library raises bare ones, too
         raise MissingDependencyError(
-            f"Ray cluster {shown}: {' '.join(str(error).split())[:400]}", hint=START_HINT
+            f"Ray cluster {shown}: {' '.join(str(error).split())[:400]}",
+            hint=_LOCAL_HINT if address is None else START_HINT,
         ) from error
 
 

@@ -40,6 +40,10 @@ def _gather_profile(ground: Ground) -> None:
         stored_profile(graph, read_samples(Path(settings.calibration), graph))
 
 
+NOTHING_KEPT = "nothing of the study is kept: it can be started again under its name"
+"""Note on what ended a new study before its first trial."""
+
+
 @contextmanager
 def working(
     ground: Ground, storage: StudyStorage, study: StoredStudy, observer: Observer
@@ -100,12 +104,15 @@ def working(
         status = Status.FAILED
         raise
     finally:
-        has_failed = isinstance(sys.exception(), Exception)  # not interrupted: that is resumed
+        failure = sys.exception()
+        has_failed = isinstance(failure, Exception)  # not interrupted: that is resumed
         try:
             opened.close()
         finally:
             if has_failed and study.status is Status.NEW and not storage.trials(study):
                 storage.delete(study)
+                if failure is not None:
+                    failure.add_note(NOTHING_KEPT)
             else:
                 storage.release(study, status)
 

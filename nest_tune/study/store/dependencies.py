@@ -45,7 +45,7 @@ class Ground:
         space: Joint.
         digests: Of everything that trials depend on, by name.
         default: Quantization of the untuned default.
-        warnings: Of the calibration data, when the study is started.
+        warnings: Of the metric and of the calibration data, when the study is started.
     """
 
     settings: StudySettings
@@ -106,7 +106,7 @@ def survey_ground(settings: StudySettings, study: StoredStudy | None = None) -> 
     """
     model = load_model(Path(settings.model), settings.shapes)
     target = load_target(settings.target)
-    settings = examined(settings, model)
+    settings, told = examined(settings, model)
     default, warnings = _default_scheme(settings, model, target, study)
     space = make_space(
         model.graph,
@@ -130,7 +130,7 @@ def survey_ground(settings: StudySettings, study: StoredStudy | None = None) -> 
         digests["measurer"] = load_measurer(settings.measurer).identity
     if modules := module_files((settings.metric, settings.measurer)):
         digests["modules"] = digest([file_digest(Path(path)) for path in modules], 64)
-    return Ground(settings, model, target, space, digests, default, warnings)
+    return Ground(settings, model, target, space, digests, default, (*told, *warnings))
 
 
 def _default_scheme(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from compiler_core.accuracy.exam import make_exam
 from compiler_core.accuracy.own_metric import load_own_metric
 from compiler_core.accuracy.samples import read_evaluation
+from compiler_core.accuracy.settle import settled_exam
 from compiler_core.compile.sources import FloatModel
 from compiler_core.quantize.infinite_inputs import require_finite
 from nest_tune.study.execution.candidates import Bench, Subjects
@@ -16,8 +16,9 @@ from nest_tune.study.request.settings import StudySettings
 from nest_tune.user_modules import allow_folder, working_folder
 
 
-def examined(settings: StudySettings, model: FloatModel) -> StudySettings:
-    """Settings with the metric that follows from labels and outputs where none was asked for.
+def examined(settings: StudySettings, model: FloatModel) -> tuple[StudySettings, tuple[str, ...]]:
+    """Settings with the metric that follows from data and outputs where none was asked for, and
+    what to tell of it.
 
     Args:
         settings: As asked for.
@@ -31,19 +32,17 @@ def examined(settings: StudySettings, model: FloatModel) -> StudySettings:
     if settings.calibration is not None:
         read_evaluation(Path(settings.calibration), graph).check_inputs()
     if settings.evaluation is None:
-        return replace(settings, metric=settings.metric or "top1")
+        return replace(settings, metric=settings.metric or "top1"), ()
     data = read_evaluation(Path(settings.evaluation), graph)
     data.check_inputs()
     require_finite(data, graph)
-    labelled = data.labels is not None
-    metric = settings.metric or None
-    exam = make_exam(graph, metric, labelled=labelled, output=settings.judged_output)
+    exam, told = settled_exam(graph, data, settings.metric or None, settings.judged_output)
     check_goals(settings.objectives, settings.limits, exam.metric)
     data.check(exam)
     if exam.kind.is_function:
         allow_folder(working_folder())
         load_own_metric(exam.kind.function)
-    return replace(settings, metric=exam.metric)
+    return replace(settings, metric=exam.metric), told
 
 
 def rehearsed(subjects: Subjects) -> tuple[str, ...]:

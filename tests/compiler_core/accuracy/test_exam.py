@@ -11,6 +11,8 @@ import onnx
 import pytest
 
 from compiler_core.accuracy.exam import Exam, Sameness, make_exam
+from compiler_core.accuracy.judge import Judge, Kind
+from compiler_core.accuracy.labels import check_labels
 from compiler_core.errors import InputError
 from compiler_core.graph.importer import import_model
 from compiler_core.graph.simplify import simplify
@@ -53,3 +55,20 @@ def test_what_says_both_or_has_one_label_or_few_samples_is_taken(exam: Exam) -> 
     looked(exam, above).check(np.ones(12, int))
     looked(exam, above).check(None)
     looked(exam, above[:6]).check(BOTH[:6])
+
+
+@pytest.mark.parametrize(
+    ("labels", "hint"),
+    [
+        (np.eye(3, dtype=int)[[0, 1, 2, 1]], "argmax"),
+        (np.eye(3)[[0, 1, 2, 1]], "argmax"),
+        (np.array([[0, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 1]]), "several classes"),
+        (np.random.default_rng(0).random((4, 3)), "several classes"),
+        (np.zeros((4, 2), int), "one label per sample"),
+    ],
+)
+def test_labels_by_class_are_told_apart(labels: npt.NDArray[Any], hint: str) -> None:
+    judge = Judge("y", Kind.CLASSES, (1, 3), axis=1, classes=3)
+    with pytest.raises(InputError, match=r"labels 'y' are") as error:
+        check_labels(judge, labels, 4)
+    assert hint in str(error.value.hint)

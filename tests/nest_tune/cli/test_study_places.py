@@ -131,3 +131,23 @@ def test_labels_that_no_threshold_tells_apart_are_refused_alike(
         assert "output 'y': the float model's values for all 16 samples are above 0" in err
         assert "--metric sqnr_db" in err
     assert nest_tune(*map(str, (*start, "--metric", "sqnr_db", "--dry-run")))[0] == 0
+
+
+def test_a_start_that_leaves_nothing_behind_tells_no_way_to_go_on(
+    nest_tune: Command, repository: Path, tmp_path: Path
+) -> None:
+    """Where no cluster answers, the name is free again: there is nothing that could be resumed."""
+    pytest.importorskip("ray", reason="ray is not installed")
+    digits = repository / "examples" / "digits"
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+        words = ["study", "start", "--model", digits / "model.onnx", "--target", "vta"]
+        words += ["--calibration", digits / "calib.npz", "--storage", f"sqlite:///{tmp_path}/s.db"]
+        words += ["--name", "s", "--runner", "ray", "--ray-address", address]
+        code, _, err = nest_tune(*map(str, words))
+    assert code == 5, err
+    assert "saved" not in err
+    storage = StudyStorage(f"sqlite:///{tmp_path}/s.db")
+    assert storage.studies() == ()
+    storage.close()
