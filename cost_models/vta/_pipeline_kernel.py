@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from compiler_core.kernels import njit
 
 OUTPUTS = 16
 """Columns of the result, as named in :class:`cost_models.vta.pipeline.Prediction`."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from compiler_core.kernels import njit
 from cost_models.vta._pipeline_kernel import _assign_slots
 
 STAMPS = 1 << 20

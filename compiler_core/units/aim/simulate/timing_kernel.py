@@ -15,8 +15,8 @@ from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from compiler_core.kernels import njit
 from compiler_core.units.aim.machine.machine import BANKS, BANKS_PER_GROUP, Command
 from compiler_core.units.aim.simulate.requests import AIM, BARRIER, NO_REQUEST, READ
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from compiler_core.kernels import njit
 from compiler_core.units.vta.merge.accesses import (
     DRAM_FIRST,
     DRAM_PITCH,

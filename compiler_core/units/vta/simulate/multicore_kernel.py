@@ -15,8 +15,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from compiler_core.kernels import njit
 from compiler_core.units.vta.simulate.timing_kernel import (
     _ADDRESS,
     _ALONE,

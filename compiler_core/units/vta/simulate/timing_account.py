@@ -6,7 +6,8 @@ from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from compiler_core.kernels import njit
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 

@@ -20,8 +20,8 @@ from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from compiler_core.kernels import njit
 from compiler_core.units.vta.machine.isa import COLUMN, MemoryType, Opcode
 
 Ints: TypeAlias = npt.NDArray[np.int64]

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from compiler_core.kernels import njit
 
 COUNTERS = 4
 PRODUCER = (0, 1, 1, 2)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from compiler_core.kernels import njit
 from compiler_core.units.vta.machine.isa import Opcode
 from compiler_core.units.vta.verify._micro_ops import (
     DRAM_BASE,

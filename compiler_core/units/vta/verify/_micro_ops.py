@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from compiler_core.kernels import njit
 from compiler_core.units.vta.machine.isa import COLUMN, MemoryType, Opcode
 
 DST, SRC, WGT = range(3)

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from compiler_core.kernels import njit
 from compiler_core.units.vta.machine.isa import MemoryType
 from compiler_core.units.vta.verify._bitmap import contains, touched_elements
 from compiler_core.units.vta.verify._micro_ops import (
