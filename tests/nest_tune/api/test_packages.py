@@ -74,7 +74,9 @@ def test_wrong_arguments_are_input_errors(compiled: Compilation, tmp_path: Path)
     with pytest.raises(nest_tune.InputError, match=r"'image' \(or 'x'\) is missing; it holds 'z'"):
         nest_tune.run(compiled, {"z": np.zeros((1, 1, 8, 8), np.float32)})
     data = {"x": np.zeros((2, 1, 8, 8), np.float32), "y": np.zeros(2, np.int64)}
-    with pytest.raises(nest_tune.InputError, match="executor 'gpu'"):
+    with pytest.raises(
+        nest_tune.InputError, match="'gpu' is not known; known are reference, simulator"
+    ):
         nest_tune.evaluate(compiled, data, executor="gpu")  # type: ignore[arg-type]
     with pytest.raises(nest_tune.InputError, match="metric 'f1' is not known; known are agreement"):
         nest_tune.evaluate(compiled, data, metric="f1")  # type: ignore[arg-type]
