@@ -9,6 +9,7 @@ KIND = UnitKind(
     lowering_version=1,
     facets={
         "tasks": "compiler_core.units.aim.tasks:TASKS",
+        "arithmetic": "compiler_core.units.aim.arithmetic:ARITHMETICS",
         "documents": "compiler_core.units.aim.documents:DOCUMENTS",
         "table": "compiler_core.units.aim.machine.table:TABLE",
         "layers": "compiler_core.units.aim.layers:LAYERS",
