@@ -14,6 +14,8 @@ KIND = UnitKind(
         "table": "compiler_core.units.aim.machine.table:TABLE",
         "layers": "compiler_core.units.aim.layers:LAYERS",
         "simulation": "compiler_core.units.aim.tool.simulation:SIMULATION",
+        "ways": "compiler_core.units.aim.ways:WAYS",
+        "launches": "compiler_core.units.aim.launches:LAUNCHES",
         "spaces": "search_spaces.aim.spaces:SPACES",
         "features": "cost_models.aim.task_features:FEATURES",
     },

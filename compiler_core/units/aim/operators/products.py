@@ -66,13 +66,18 @@ def products(graph: Graph) -> tuple[tuple[ModelProduct, ...], tuple[Refused, ...
     refused: list[Refused] = []
     for node in graph.nodes:
         try:
-            found += list(_of_node(graph, node))
+            found += list(node_products(graph, node))
         except ValueError as error:
             refused.append(Refused(node.name, str(error)))
     return tuple(found), tuple(refused)
 
 
-def _of_node(graph: Graph, node: Node) -> Iterator[ModelProduct]:
+def node_products(graph: Graph, node: Node) -> Iterator[ModelProduct]:
+    """The products of one node; none where it is something else.
+
+    Raises:
+        ValueError: It is a product that the unit does not compute; says why.
+    """
     if node.op in ("Dense", "MatMul", "Gemm"):
         yield _dense(graph, node)
     elif node.op in CELLS:

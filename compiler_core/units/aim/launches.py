@@ -1,0 +1,117 @@
+# ruff: noqa: ARG002 (protocols have more arguments than each kind reads)
+"""What products cost beside others in the same memory: the facet
+:class:`~compiler_core.units.launches.Launches`.
+
+Plans charge what the cycles of programs leave out: moving zeros, biases and sums of groups between
+the host and general registers, a register in a cycle, and functions that the CPU applies. Vectors
+and results are charged as forms of tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from compiler_core.graph.ir import Graph, Node
+from compiler_core.tensor.task import Task
+from compiler_core.units.aim.lower.measure import measure
+from compiler_core.units.aim.machine.machine import BLOCK_BYTES, LANES, AimMachine
+from compiler_core.units.aim.operators.products import ModelProduct, node_products
+from compiler_core.units.aim.operators.recurrent import CELLS
+from compiler_core.units.aim.schedule.default import default_schedule
+from compiler_core.units.aim.schedule.schedule import ElementSchedule, Schedule, Side
+from compiler_core.units.aim.schedule.workload import ElementProduct, MatrixVector, Workload
+from compiler_core.units.aim.ways import BFLOAT16
+from compiler_core.units.launches import Launch, cycles_ps
+
+_WHOLE_PPM: Final = 1_000_000
+_CYCLES_PER_NUMBER: Final = 4
+"""Of the unit's clock, for each number that the CPU applies a function to: assumed, and more than
+any CPU beside such a memory takes."""
+
+
+class AimLaunches:
+    """See :class:`~compiler_core.units.launches.Launches`."""
+
+    def alone(
+        self, workload: Workload, schedules: Mapping[str, Schedule], machine: AimMachine, name: str
+    ) -> Launch:
+        task = Task(machine.kind, workload).id
+        schedule = schedules.get(task) or default_schedule(workload, machine)
+        cost = measure(workload, schedule, machine)
+        inputs, outputs, constants = _blocks(workload)
+        cpu = cost.modules.get("cpu", {})
+        moved = cpu.get("registers_in_blocks", inputs) + cpu.get("registers_out_blocks", outputs)
+        beside = max(0, moved - inputs - outputs) + _cpu_cycles(workload, schedule)
+        bytes_in = cost.moved_bytes["buffer"] + cost.moved_bytes["bias"]
+        return Launch(
+            name,
+            task,
+            cost.cycles,
+            cycles_ps(cost.cycles + beside, machine.clock_hz),
+            cost.energy_pj or 0.0,
+            bytes_in,
+            cost.moved_bytes["results"],
+            _WHOLE_PPM,  # what computes in the memory keeps others out of it
+            _WHOLE_PPM,
+            constants * BLOCK_BYTES,
+            inputs * BLOCK_BYTES,
+            cost.modules["channels"]["launches"],
+        )
+
+    def across(
+        self, workload: Workload, whole: Launch, machine: AimMachine, cores: int
+    ) -> Mapping[str, Launch]:
+        return {}
+
+    def entering(self, workload: Workload, *, is_alone: bool) -> Workload:
+        return workload
+
+    def works(
+        self, graph: Graph, nodes: Sequence[Node], number: str, machine: AimMachine
+    ) -> Sequence[Any] | str:
+        if number != BFLOAT16:
+            return f"{machine.kind} does not compute {number}."
+        try:
+            found = [product for node in nodes[:1] for product in node_products(graph, node)]
+        except ValueError as error:
+            return f"{machine.kind}: {error}."
+        if not found:
+            return f"{machine.kind}: {nodes[0].op} is no product of a matrix in the banks."
+        if len(nodes) > 1:
+            return f"{machine.kind}: {nodes[1].op} behind {nodes[0].op} is not computed there."
+        return [_alone(product, nodes[0]) for product in found for _ in range(product.count)]
+
+
+LAUNCHES = AimLaunches()
+
+
+def _alone(product: ModelProduct, node: Node) -> MatrixVector:
+    """A product without the activation of a node behind it, which is planned for itself."""
+    if product.part or node.clip is not None or node.op in CELLS:
+        return product.workload
+    return replace(product.workload, activations=())
+
+
+def _cpu_cycles(workload: Workload, schedule: Schedule) -> int:
+    """Cycles of functions that the CPU applies, and of what a cell does with them."""
+    if isinstance(workload, ElementProduct) or isinstance(schedule, ElementSchedule):
+        return 0
+    if schedule.activation is Side.UNIT and len(workload.activations) == 1:
+        return 0
+    numbers = workload.outputs * workload.vectors * workload.heads
+    return _CYCLES_PER_NUMBER * numbers if workload.activations else 0
+
+
+def _blocks(workload: Workload) -> tuple[int, int, int]:
+    """Blocks of inputs, results and what stays in the banks, without what pads passes."""
+    if isinstance(workload, ElementProduct):
+        return 0, 0, 3 * workload.blocks
+    vectors = workload.vectors * workload.heads
+    outputs = -(-workload.outputs // LANES)
+    return (
+        vectors * workload.columns,
+        vectors * outputs,
+        workload.heads * outputs * LANES * workload.columns,
+    )
