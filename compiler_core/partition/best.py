@@ -28,6 +28,7 @@ from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.targets.places import ON_CPU, ON_HOST, Place, Placement
 from compiler_core.targets.target import Target
 from compiler_core.units.cpu.cost_table import target_costs
+from compiler_core.units.ways import INT8
 
 Progress = Callable[[str], None]
 
@@ -175,7 +176,13 @@ def misfits(evaluator: Evaluator, placement: Placement) -> dict[int, str]:
     """Groups that the compiler would leave on the CPU beside these neighbours, by the layout rules
     of the unit whose arithmetic they are for."""
     groups, form = evaluator.groups, evaluator.costs.arithmetic_form
-    inside = {at for at, place in enumerate(placement) if evaluator.form_of[place] == form}
+    inside = {
+        at
+        for at, place in enumerate(placement)
+        if evaluator.form_of[place] == form and evaluator.costs.places[place].number == INT8
+    }
+    if not inside:  # other number formats have no rules of layout
+        return {}
     views = {name for group in groups.groups for name, _ in group.views}
     assignment = {
         node: groups.arithmetic.kind if group in inside or node in views else CPU

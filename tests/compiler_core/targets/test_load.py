@@ -39,6 +39,7 @@ def refusal(path: Path | str) -> str:
 def test_bundled_targets_are_those_of_the_project() -> None:
     assert set(bundled_targets()) == {
         "aim-gddr6",
+        "vta-aim",
         "vta",
         "vta-rtl2020",
         "vta-pynq",
@@ -56,7 +57,7 @@ def test_every_number_of_a_bundled_target_has_an_origin(name: str) -> None:
     description = load_description(name)
     assert description.target.name == name
     assert description.target.description
-    assert len(description.quantities) == (59 if name == "aim-gddr6" else 46)
+    assert len(description.quantities) == {"aim-gddr6": 59, "vta-aim": 95}.get(name, 46)
     assert all(quantity.origin.source for quantity in description.quantities)
 
 

@@ -3,6 +3,7 @@ decoder at one token, and small dense layers."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ import onnx
 import onnx.helper as oh
 
 
-def _saved(nodes: list[Any], x: tuple[int, ...], y: tuple[int, ...], weights: dict[str, Any]) -> Any:
+def _saved(
+    nodes: list[Any], x: tuple[int, ...], y: tuple[int, ...], weights: dict[str, Any]
+) -> Any:
     graph = oh.make_graph(
         nodes,
         "g",
@@ -30,9 +33,8 @@ def lstm_model(size: int, words: int) -> Any:
     rng = np.random.default_rng(0)
     weights = {
         "w": _matrix(rng, 1, 4 * size, size), "r": _matrix(rng, 1, 4 * size, size),
-        "b": np.zeros((1, 8 * size)), "out": _matrix(rng, size, words), "axes": np.zeros(0),
+        "b": np.zeros((1, 8 * size)), "out": _matrix(rng, size, words),
     }  # fmt: skip
-    del weights["axes"]
     nodes = [
         oh.make_node("LSTM", ["x", "w", "r", "b"], ["", "h"], "cell", hidden_size=size),
         oh.make_node("Flatten", ["h"], ["f"], "flat", axis=2),
@@ -45,7 +47,7 @@ def dense_model(sizes: tuple[int, ...]) -> Any:
     """Dense layers with Relu between them, at one row."""
     rng = np.random.default_rng(0)
     nodes, weights, last = [], {}, "x"
-    for number, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for number, (inputs, outputs) in enumerate(pairwise(sizes)):
         weights[f"w{number}"] = _matrix(rng, inputs, outputs)
         weights[f"b{number}"] = rng.normal(size=outputs)
         end = number == len(sizes) - 2
