@@ -11,6 +11,7 @@ file                what
 ``count.c``         one run whose operators report to a counter
 ``Makefile``        ``all``, ``check``, ``clean``; ``model.mk`` for other projects
 ``CMakeLists.txt``  the same; ``model.cmake`` for other projects
+``model.qdq.onnx``  the network for runtimes that take ONNX, where it has that form
 ``bundle.json``     sizes, kinds of operators, where values lie in the arena
 ==================  ==========================================================
 """
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,6 +34,7 @@ from compiler_core.graph.ir import Graph
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.units.cpu.c.convert.convert import to_network
 from compiler_core.units.cpu.c.convert.options import Options
+from compiler_core.units.cpu.c.convert.qdq import to_onnx
 from compiler_core.units.cpu.c.emit import extras
 from compiler_core.units.cpu.c.emit.sources import Sources, write_sources
 from compiler_core.units.cpu.c.network import Array, Network, Operator
@@ -155,7 +158,7 @@ def write_bundle(bundle: Bundle, folder: Path, samples: Sequence[Mapping[str, Ar
     """
     network, name = bundle.network, bundle.name
     tests = [expected(network, sample) for sample in samples]
-    files = {
+    files: dict[str, str | bytes] = {
         **bundle.sources.files,
         "main.c": extras.example(network, name),
         "selftest.c": extras.self_test(network, name, tests),
@@ -166,16 +169,19 @@ def write_bundle(bundle: Bundle, folder: Path, samples: Sequence[Mapping[str, Ar
         "CMakeLists.txt": extras.cmake_lists(name),
         "bundle.json": json.dumps(bundle.document, indent=1) + "\n",
     }
+    with suppress(InputError):  # of float32 operators without such a form
+        files["model.qdq.onnx"] = to_onnx(network).SerializeToString(deterministic=True)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"folder {folder}: {error.strerror}") from error
     for file, text in files.items():
-        write_atomically(folder / file, partial(_write, text=text))
+        content = text if isinstance(text, bytes) else text.encode()
+        write_atomically(folder / file, partial(_write, content=content))
 
 
-def _write(stream: IO[bytes], *, text: str) -> None:
-    stream.write(text.encode())
+def _write(stream: IO[bytes], *, content: bytes) -> None:
+    stream.write(content)
 
 
 def zeros(graph: Graph) -> dict[str, Array]:

@@ -182,20 +182,23 @@ def _broadcast(operator: Operator, context: Context) -> str:
     return walk(shape, steps[0], steps[1], context)
 
 
-@_call.register
-def _(operator: pointwise.Sum, context: Context) -> list[str]:
+def sum_fields(operator: pointwise.Sum) -> str:
+    """The initializer of a sum."""
     first, second = operator.addends
-    sign = -1 if operator.subtract else 1
     result = operator.result
-    fields = numbers(
+    return numbers(
         *(first.offset, first.multiplier, first.shift),
-        *(second.offset, second.multiplier, second.shift, sign),
+        *(second.offset, second.multiplier, second.shift, -1 if operator.subtract else 1),
         *(result.multiplier, result.shift, result.offset, result.low, result.high),
     )
+
+
+@_call.register
+def _(operator: pointwise.Sum, context: Context) -> list[str]:
     return statement(
         context.kernel("add_s8"),
         _broadcast(operator, context),
-        context.structure("nt_sum", fields),
+        context.structure("nt_sum", sum_fields(operator)),
         *context.inputs(operator),
         context.pointer(operator.output),
     )

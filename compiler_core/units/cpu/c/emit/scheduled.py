@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from compiler_core.units.cpu.c.emit.calls import call_of, statement
+from compiler_core.units.cpu.c.emit.calls import call_of, statement, sum_fields
 from compiler_core.units.cpu.c.emit.context import Context
 from compiler_core.units.cpu.c.network import Operator
+from compiler_core.units.cpu.c.operators.pointwise import Sum
 from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense
 from compiler_core.units.cpu.c.schedules.blocks import block_kernel
 from compiler_core.units.cpu.c.schedules.depthwise import (
@@ -23,6 +24,14 @@ from compiler_core.units.cpu.c.schedules.shapes import shape_of, stored_scales, 
 
 def scheduled_call(operator: Operator, schedule: KernelSchedule, context: Context) -> list[str]:
     """The lines of C that run an operator by a schedule that is legal for it."""
+    if isinstance(operator, Sum) and schedule.unit == "mve" and _is_flat(operator, context):
+        return statement(
+            context.kernel("add_lanes"),
+            str(context.size(operator.output)),
+            context.structure("nt_sum", sum_fields(operator)),
+            *context.inputs(operator),
+            context.pointer(operator.output),
+        )
     if schedule.unit == "portable" or not isinstance(operator, Convolution | Dense):
         return call_of(operator, context)
     source = context.network.values[operator.inputs[0]]
@@ -53,3 +62,9 @@ def scheduled_call(operator: Operator, schedule: KernelSchedule, context: Contex
         context.pointer(operator.output),
         *arguments,
     )
+
+
+def _is_flat(operator: Sum, context: Context) -> bool:
+    """Whether nothing is repeated."""
+    sizes = {context.size(name) for name in (*operator.inputs, operator.output)}
+    return len(sizes) == 1

@@ -1,9 +1,4 @@
-/* needs: walk clamp requant */
-typedef struct {
-  int32_t a_offset, a_multiplier, a_shift, b_offset, b_multiplier, b_shift;
-  int32_t sign, multiplier, shift, offset, low, high;
-} nt_sum;
-
+/* needs: walk clamp requant sum */
 static void nt_add_s8(const nt_walk *w, const nt_sum *p, const int8_t *a, const int8_t *b,
                       int8_t *y) {
   int32_t index[6] = {0}, at = 0, bt = 0, last = w->axes - 1;

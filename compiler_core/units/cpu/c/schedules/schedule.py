@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from compiler_core.units.cpu.c.network import Operator
+from compiler_core.units.cpu.c.operators.pointwise import Sum
 from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense
 
 UNITS: Mapping[str, tuple[str, ...]] = {
@@ -68,6 +69,9 @@ def choices(operator: Operator, core: str) -> tuple[KernelSchedule, ...]:
     for unit in UNITS.get(core, ()):
         if refusal(operator) is not None:
             continue
+        if isinstance(operator, Sum):
+            found += [KernelSchedule(unit, 4, 1, 1)] if unit == "mve" else []
+            continue
         if isinstance(operator, Convolution) and operator.depthwise:
             found.append(KernelSchedule(unit, 4, 1, 1))
             continue
@@ -79,6 +83,9 @@ def choices(operator: Operator, core: str) -> tuple[KernelSchedule, ...]:
 
 def refusal(operator: Operator) -> str | None:
     """Why an operator has portable loops alone; ``None`` where it has more."""
+    if isinstance(operator, Sum):
+        most = max(*(item.shift for item in operator.addends), operator.result.shift)
+        return None if most <= 0 else "a factor is more than 1"
     if not isinstance(operator, Convolution | Dense):
         return f"{type(operator).__name__} has one kernel"
     if operator.bits != 8 or operator.scaling.wide:
