@@ -216,7 +216,8 @@ def _write_to(log: str) -> None:
 
 
 def serve(pipe: Connection, setup: Setup, driver: int, log: str) -> None:
-    """The life of a worker: set up, then answer calls until the pipe is closed."""
+    """The life of a worker: set up, then answer calls until the pipe is closed, as it is when the
+    driver ends in whatever way. What calls have started ends with it."""
     lead_tree()
     _write_to(log)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -224,16 +225,23 @@ def serve(pipe: Connection, setup: Setup, driver: int, log: str) -> None:
         signal.signal(number, signal.SIG_DFL)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
-    with contextlib.suppress(EOFError, OSError):
-        state = _attempt(pipe, lambda: resolve(setup.function)(setup.payload))
-        if state is None:
-            return
-        pipe.send(("ready",))
-        while True:
-            function, payload = pipe.recv()
-            answer = _attempt(pipe, lambda f=function, p=payload: resolve(f)(state[0], p))
-            if answer is not None:
-                pipe.send(("done", answer[0]))
+    try:
+        with contextlib.suppress(EOFError, OSError):
+            _answer(pipe, setup)
+    finally:
+        kill_descendants(os.getpid())
+
+
+def _answer(pipe: Connection, setup: Setup) -> None:
+    state = _attempt(pipe, lambda: resolve(setup.function)(setup.payload))
+    if state is None:
+        return
+    pipe.send(("ready",))
+    while True:
+        function, payload = pipe.recv()
+        answer = _attempt(pipe, lambda f=function, p=payload: resolve(f)(state[0], p))
+        if answer is not None:
+            pipe.send(("done", answer[0]))
 
 
 def _end_with(driver: int) -> None:

@@ -202,7 +202,7 @@ class Engine:
         if answer.ending is Ending.TIMEOUT:
             raise NestTuneError(
                 f"accuracy of the float model: {answer.message}, the time of a trial",
-                hint=f"nest-tune study resume {self._study.name} --trial-timeout with more time",
+                hint="--trial-timeout with more time",
             )
         if answer.ending is not Ending.DONE:
             kind = InputError if answer.error == "InputError" else NestTuneError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -36,7 +37,8 @@ def wait_for(runner: LocalRunner) -> Answer:
 
 def has_ended(process: int) -> bool:
     """Waits until a process is gone or a zombie, which nobody may have waited for yet."""
-    for _ in range(1000):
+    end = time.monotonic() + 1500
+    while time.monotonic() < end:
         try:
             state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
@@ -67,6 +69,35 @@ def test_children_end_with_the_worker(
         assert Path(f"/proc/{child}").exists()  # it may serve the next call
         runner.close()
     assert has_ended(child)
+
+
+DRIVER = """
+import os, signal, sys
+from nest_tune.runners.local import LocalRunner
+from nest_tune.runners.runner import Setup, Work
+if __name__ == "__main__":
+    told, way = sys.argv[1], int(sys.argv[2])
+    runner = LocalRunner(Setup("work_functions:prepare", 0), 1)
+    payload = {"told": told, "way": way, "then": "return"}
+    runner.submit(Work(0, "work_functions:start_child", payload, 600.0))
+    while not runner.wait(1.0):
+        pass
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("way", [PLAIN, DETACHED, ORPHANED])
+def test_children_end_with_a_worker_whose_driver_was_killed(
+    tmp_path: Path, repository: Path, way: int
+) -> None:
+    """As the workers of a cluster are when it ends."""
+    (tmp_path / "driver.py").write_text(DRIVER)
+    told = tmp_path / "child"
+    paths = [str(Path(__file__).parent), str(repository)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    command = [sys.executable, str(tmp_path / "driver.py"), str(told), str(way)]
+    assert subprocess.run(command, env=environment).returncode == -signal.SIGKILL
+    assert has_ended(int(told.read_text()))
 
 
 SLEEPS = [sys.executable, "-c", "import time; time.sleep(600)"]
