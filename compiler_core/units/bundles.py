@@ -30,6 +30,7 @@ class BundleRequest:
         float_layers: Nodes that stay float32.
         float_ports: Inputs and outputs are float32.
         model_layout: Inputs and outputs have the model's order of axes.
+        tune: Choose kernels by measurement.
     """
 
     graph: Graph
@@ -44,6 +45,7 @@ class BundleRequest:
     float_layers: tuple[str, ...] = ()
     float_ports: bool = False
     model_layout: bool = False
+    tune: bool = False
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,10 @@ def bundle(
     samples: Annotated[
         int, typer.Option(min=1, max=64, metavar="N", help="Samples of the self test.")
     ] = 2,
+    tune: Annotated[
+        bool,
+        typer.Option("--tune", help="Choose every kernel by its instructions in an emulator."),
+    ] = False,
     check: Annotated[
         bool,
         typer.Option("--check", help="Build the self test and run it: here, or in an emulator."),
@@ -105,6 +109,7 @@ def bundle(
             tuple(float_layer or ()),
             float_ports,
             model_layout,
+            tune,
         )
     )
     said = bundles.check(report, output) if check else None

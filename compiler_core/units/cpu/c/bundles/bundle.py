@@ -180,6 +180,18 @@ def write_bundle(bundle: Bundle, folder: Path, samples: Sequence[Mapping[str, Ar
         write_atomically(folder / file, partial(_write, content=content))
 
 
+def write_sources_of(bundle: Bundle, folder: Path) -> None:
+    """Writes the sources and the counter alone, into a folder that is there.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    network, name = bundle.network, bundle.name
+    counter = extras.counter(network, name, len(bundle.sources.steps))
+    for file, text in {**bundle.sources.files, "count.c": counter}.items():
+        write_atomically(folder / file, partial(_write, content=text.encode()))
+
+
 def _write(stream: IO[bytes], *, content: bytes) -> None:
     stream.write(content)
 

@@ -8,8 +8,14 @@ from pathlib import Path
 
 from compiler_core.units.bundles import BundleReport, BundleRequest, OperatorCount
 from compiler_core.units.cpu.c.bundles import cores
-from compiler_core.units.cpu.c.bundles.bundle import Bundle, make_bundle, write_bundle
+from compiler_core.units.cpu.c.bundles.bundle import (
+    Bundle,
+    make_bundle,
+    scheduled_bundle,
+    write_bundle,
+)
 from compiler_core.units.cpu.c.bundles.targets import bundled_boards, check_fit, load_board
+from compiler_core.units.cpu.c.bundles.tuning import tuned
 from compiler_core.units.cpu.c.convert.options import Options
 from compiler_core.units.cpu.c.emit.text import identifier
 
@@ -32,14 +38,17 @@ class CBundles:
             channels_last=not request.model_layout,
         )
         name = identifier(request.model) if request.name is None else request.name
-        bundle = make_bundle(request.graph, request.ranges, name, options, board.core)
+        core = cores.core_of(board.core)
+        bundle = make_bundle(request.graph, request.ranges, name, options, core.name)
+        if request.tune:
+            schedules = tuned(bundle.network, name, core)
+            bundle = scheduled_bundle(bundle.network, name, schedules)
         ports = sum(
             bundle.network.values[name].size_bytes
             for name in (*bundle.network.inputs, *bundle.network.outputs)
         )
         check_fit(board, bundle.sources.constant_bytes, bundle.plan.arena_bytes + ports)
         write_bundle(bundle, request.folder, request.samples)
-        core = cores.core_of(board.core)
         flash, warnings = None, []
         if cores.missing(replace(core, emulator=())):
             warnings.append(f"{core.compiler} is not installed: the size of the code is not known")

@@ -30,7 +30,16 @@ UNITS: Mapping[str, tuple[str, ...]] = {
 
 _BLOCKS = {
     "dsp": ((2, 2, 1), (2, 2, 2), (4, 1, 1), (4, 2, 1), (2, 1, 1), (1, 2, 1), (1, 1, 2)),
-    "mve": ((4, 2, 1), (4, 1, 1), (8, 1, 1), (4, 2, 2), (2, 2, 1), (2, 1, 1), (1, 1, 1)),
+    "mve": (
+        (4, 2, 1),
+        (4, 1, 1),
+        (2, 2, 1),
+        (4, 1, 2),
+        (2, 2, 2),
+        (8, 1, 1),
+        (2, 1, 1),
+        (1, 1, 1),
+    ),
 }
 """Outputs, pixels and unroll; what is tried first stands first."""
 
@@ -77,7 +86,10 @@ def choices(operator: Operator, core: str) -> tuple[KernelSchedule, ...]:
             continue
         assert isinstance(operator, Convolution | Dense)
         outputs = len(operator.weights)
-        found += [KernelSchedule(unit, o, p, u) for o, p, u in _BLOCKS[unit] if outputs % o == 0]
+        blocks = _BLOCKS[unit]
+        if isinstance(operator, Dense):  # often of one row: nothing is there beside it
+            blocks = tuple(sorted(blocks, key=lambda block: block[1]))
+        found += [KernelSchedule(unit, o, p, u) for o, p, u in blocks if outputs % o == 0]
     return (*found, PORTABLE)
 
 

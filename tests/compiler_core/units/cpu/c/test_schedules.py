@@ -10,8 +10,13 @@ from typing import Any
 import pytest
 
 from compiler_core.graph.ir import Graph
-from compiler_core.units.cpu.c.bundles.bundle import scheduled_bundle, write_bundle
+from compiler_core.units.cpu.c.bundles.bundle import (
+    scheduled_bundle,
+    write_bundle,
+    write_sources_of,
+)
 from compiler_core.units.cpu.c.bundles.cores import CORES, check, count, missing
+from compiler_core.units.cpu.c.bundles.tuning import tuned
 from compiler_core.units.cpu.c.convert.convert import to_network
 from compiler_core.units.cpu.c.convert.options import Options
 from compiler_core.units.cpu.c.network import Network
@@ -110,6 +115,32 @@ def test_the_default_needs_fewer_instructions(core: str, tmp_path: Path) -> None
         steps = bundle_of(core, choice, tmp_path)
         totals.append(sum(count(CORES[core], tmp_path, tmp_path / "program", steps)))
     assert totals[0] < 0.6 * totals[1]
+
+
+def test_tuning_takes_what_needs_the_fewest_instructions(tmp_path: Path) -> None:
+    core = CORES["cortex-m4"]
+    lacking = missing(core)
+    if lacking:
+        pytest.skip(f"{lacking[0]} is not installed")
+    m = Model((1, 8, 5, 5))
+    wide = m.node("Conv", "x0", m.weight(8, 8, 3, 3), pads=[1, 1, 1, 1])
+    graph = m.graph(m.node("Conv", wide, m.weight(4, 8, 1, 1)))
+    network = to_network(graph, ranges_of(graph))
+    found = tuned(network, "small", core)
+    totals = {}
+    for position in range(max(len(choices(item, core.name)) for item in network.operators)):
+        legal = {item.output: choices(item, core.name) for item in network.operators}
+        chosen = {key: own[min(position, len(own) - 1)] for key, own in legal.items()}
+        totals[position] = counted(network, chosen, tmp_path)
+    assert counted(network, found, tmp_path) <= min(totals.values())
+    assert min(totals.values()) < max(totals.values())
+
+
+def counted(network: Network, schedules: dict[str, KernelSchedule], folder: Path) -> float:
+    bundle = scheduled_bundle(network, "small", schedules)
+    write_sources_of(bundle, folder)
+    steps = len(bundle.sources.steps)
+    return sum(count(CORES["cortex-m4"], folder, folder / "program", steps))
 
 
 def test_the_space_is_what_can_be_lowered() -> None:
