@@ -256,11 +256,13 @@ class _UnitCosts:
             for output, operator in operators.items()
             if operator.sources
         }
+        can = kind.has("layers")
         found: dict[int, list[Any]] = {}
         launched = set()
         alone = quantized.read_by_one_segment()
         for part in parts:
-            for layer in kind.layers.layers(part, quantized.tensors, alone).layers:
+            made = kind.layers.layers(part, quantized.tensors, alone).layers if can else ()
+            for layer in made:
                 operator = layer.operator
                 launched.add(operator.output)
                 if operator.sources:
@@ -273,7 +275,7 @@ class _UnitCosts:
             for output, operator in operators.items()
             if output in group_of
             and output not in launched
-            and not isinstance(operator, IntegerConcat)
+            and not (can and isinstance(operator, IntegerConcat))
         }
         return found, absent
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,18 @@ import numpy as np
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.plain import to_plain
 from compiler_core.tensor.task import Task, task_key
+from compiler_core.units.launches import Launches, cycles_ps
 from compiler_core.units.registry import kind_of_id, kind_of_machine, read_machine, unit_kind
 from compiler_core.units.simulation import simulation
 from compiler_core.units.unit import Machine, TaskWorkload, UnitKind
+from compiler_core.units.ways import ALL_CORES, Way, Ways
 from cost_models.task_features import BoundDepth, feature_names, task_features
 from search_spaces.task_space import TaskSpace, task_space
 
 _SAMPLED = 24
 """Points of a space that are looked at."""
+_SHAPES = ((1, 1, 1, 1), (1, 3, 5, 7), (2, 16, 4, 4), (1, 100, 1, 1))
+"""Of tensors whose form is asked for."""
 _DEPTHS = (BoundDepth.CLOSED, BoundDepth.ANY, BoundDepth.POINT)
 
 
@@ -59,6 +64,8 @@ def check_unit_kind(name: str, case: UnitCase) -> None:
         "spaces": check_spaces,
         "features": check_features,
         "simulation": check_simulation,
+        "ways": check_ways,
+        "launches": check_launches,
     }
     for facet, check in checks.items():
         if kind.has(facet):
@@ -103,6 +110,45 @@ def check_tasks(kind: UnitKind, case: UnitCase) -> None:
         assert bound.limited_by, "the bound says what limits it"
         assert min(cost.moved_bytes.values(), default=0) >= 0
         assert cost.dram_bytes == sum(cost.moved_bytes.values())
+
+
+def check_ways(kind: UnitKind, case: UnitCase) -> None:
+    """Places have names of their own, whole operators come first, and tensors keep their layout."""
+    ways, machine = kind.facet("ways", Ways), case.machine
+    formats = ways.formats(machine)
+    assert len(set(formats)) == len(formats) > 0, "number formats are different"
+    for cores in (1, 2, 4):
+        found = ways.ways(machine, cores)
+        assert found[0] == Way(), "the first way is a whole operator on any core"
+        assert len({way.suffix for way in found}) == len(found), "ways have different names"
+        assert all(ALL_CORES <= way.core < cores for way in found), "cores that there are"
+    for number in formats:
+        forms = [ways.form(shape, number, machine) for shape in _SHAPES]
+        assert len({form.layout for form in forms}) == 1, "the layout depends on no shape"
+        for form, shape in zip(forms, _SHAPES, strict=True):
+            assert 0 < form.bytes <= 64 * 8 * prod(shape), f"{form.bytes} bytes for {shape}"
+            assert form.extra_s >= 0
+
+
+def check_launches(kind: UnitKind, case: UnitCase) -> None:
+    """Launches repeat themselves and take what their tasks take."""
+    launches, machine = kind.facet("launches", Launches), case.machine
+    for work in case.workloads:
+        schedule = kind.tasks.default(work, machine)
+        found = launches.alone(work, {}, machine, "name")
+        assert launches.alone(work, {}, machine, "name") == found, "a launch repeats itself"
+        given = {Task(kind.name, work).id: schedule}
+        assert launches.alone(work, given, machine, "name") == found, "the default is given"
+        assert found.task == Task(kind.name, work).id
+        assert found.cycles == kind.tasks.measure(work, schedule, machine).cycles
+        assert found.run_ps == cycles_ps(found.cycles, machine.clock_hz)
+        assert 0 <= found.read_ppm <= 1_000_000 >= found.write_ppm >= 0
+        for is_alone in (False, True):
+            entering = launches.entering(work, is_alone=is_alone)
+            assert launches.entering(entering, is_alone=is_alone) == entering
+        for launch in launches.across(work, found, machine, 2).values():
+            assert launch.parts >= 1
+            assert launch.cycles > 0
 
 
 def check_spaces(kind: UnitKind, case: UnitCase) -> None:

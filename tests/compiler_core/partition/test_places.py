@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002, ARG005 (protocols have more arguments than each kind reads)
 """Plans over several units and memories: against a plain enumerator, and on a target of a VTA, a
 unit of a plug-in and a CPU."""
 
@@ -5,9 +6,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +18,7 @@ from hypothesis import given, settings
 from compiler_core.compile.sources import load_model
 from compiler_core.configuration.configuration import Subject
 from compiler_core.errors import InputError
+from compiler_core.graph.ir import Graph, Node
 from compiler_core.partition import optimum as module_under_test
 from compiler_core.partition.baselines import baselines
 from compiler_core.partition.best import complete, find_best, prepare
@@ -25,10 +29,13 @@ from compiler_core.partition.picture import draw
 from compiler_core.partition.plan import Plan, plan_text, read_plan
 from compiler_core.partition.resolve import plan_of, resolve_plan
 from compiler_core.partition.table import plan_csv
+from compiler_core.partition.task_launches import TaskLaunches
 from compiler_core.system.jobs import JobKind
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.targets.this_machine import require_one_unit
+from compiler_core.units.registry import unit_kind
+from compiler_core.units.ways import TensorForm, Way
 from nest_tune.cli.plan_report import plan_document
 from tests.compiler_core.partition.plain_plans import (
     SmallModel,
@@ -186,6 +193,74 @@ def test_tables_and_documents_show_every_unit(mixed: Evaluator) -> None:
         assert row["number_format"] == ("float32" if row["place"] == "cpu" else "int8")
         assert float(row["start_ms"]) < float(row["end_ms"]) <= document["latency_ms"]
     assert [row["why_not_small"] for row in rows if row["group"] == "pool"] != [""]
+
+
+class BrainFloat:
+    """The toy unit where it also multiplies matrices in bfloat16, at twice the bytes."""
+
+    formats = staticmethod(lambda machine: ("int8", "bf16"))
+    ways = staticmethod(lambda machine, cores: (Way(),))
+
+    def form(self, shape: tuple[int, ...], number: str, machine: Any) -> TensorForm:
+        width = 2 if number == "bf16" else 1
+        return TensorForm(f"{number} in rows", width * prod(shape), extra_s=width * 1e-9)
+
+
+class BrainFloatLaunches(TaskLaunches):
+    def works(
+        self, graph: Graph, nodes: Sequence[Node], number: str, machine: Any
+    ) -> Sequence[Any] | str:
+        from toy_unit import MatVec
+
+        (node, *others) = nodes
+        if node.op != "Conv" or others:
+            return "only single convolutions in bf16"
+        outputs, *inputs = graph.constants[node.inputs[1]].shape
+        return (MatVec(outputs, prod(inputs), 64),)
+
+
+def test_a_unit_may_compute_in_a_number_format_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = unit_kind("toy")
+    monkeypatch.setitem(kind.facets, "ways", BrainFloat())  # type: ignore[arg-type]
+    monkeypatch.setitem(kind.facets, "launches", BrainFloatLaunches())  # type: ignore[arg-type]
+    evaluator = prepare(load_model(DIGITS).graph, mixed_target(tmp_path, FAST_TOY))
+    for facet in ("ways", "launches"):  # the next test asks the kind itself again
+        monkeypatch.delitem(kind._found, facet)
+    places = evaluator.costs.places
+    assert places.names == ("cpu", "vta", "small", "small:bf16")
+    groups = {group.name: group.index for group in evaluator.groups.groups}
+    stem, second = (evaluator.costs.groups[groups[name]] for name in ("stem", "second"))
+    assert sorted(stem.at) == [1, 2, 3]
+    assert sorted(second.at) == [1, 2]  # an addition is fused
+    assert len(evaluator.costs.forms) == 4
+    found = find_best(evaluator)
+    assert found.optimum.latency_ps == min(map(evaluator.latency_ps, product(*evaluator.choices)))
+    wanted = tuple(3 if 3 in at else 0 for at in evaluator.choices)
+    evaluation = evaluator.evaluate(wanted)
+    into = [job for job in evaluation.jobs if job.form == evaluator.form_of[3]]
+    assert into
+    for job in into:
+        sizes = evaluator.costs.tensors[job.subject].form_bytes
+        moved = evaluator.costs.convert_ps(sizes[0] + sizes[3])
+        assert job.run_ps == moved + 2000  # and the time of the unit's own
+    plan = plan_of(wanted, evaluator.groups, places)
+    assert set(plan.units.values()) == {"cpu", "small:bf16"}
+    (tmp_path / "plan.toml").write_text(plan_text(plan))
+    resolved = resolve_plan(read_plan(tmp_path / "plan.toml"), evaluator.groups, places)
+    assert complete(evaluator, resolved) == wanted
+
+
+def test_a_kind_that_takes_no_integer_operators_says_so(tmp_path: Path) -> None:
+    kind = unit_kind("toy")
+    facets = {name: facet for name, facet in kind.facets.items() if name != "layers"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(kind.facets, "layers")  # type: ignore[arg-type]
+        evaluator = prepare(load_model(DIGITS).graph, mixed_target(tmp_path, FAST_TOY))
+    assert facets.keys() < kind.facets.keys()
+    assert all(sorted(cost.at) in ([], [1]) for cost in evaluator.costs.groups)
+    assert {c.reasons.get(1) for c in evaluator.costs.groups} == {"toy has no program for it."}
 
 
 def test_packages_and_studies_refuse_several_units(tmp_path: Path) -> None:
