@@ -82,6 +82,12 @@ def evaluate(
         raise InputError(
             f"metric {exam.metric} needs the float model", hint="give --against model.onnx"
         )
+    for name in exam.judges:
+        if name not in runner.signature.outputs:
+            raise InputError(
+                f"the package has no output {name!r}; it has {', '.join(runner.signature.outputs)}",
+                hint="give the model that it was compiled from, or compile it again",
+            )
     if against is not None:
         for name in exam.judges:
             if name not in against.outputs:

@@ -143,7 +143,7 @@ def _check_rounds(graph: Graph, node: Node, where: str, limits: ImportLimits) ->
         if known is None or not known.shape or not -len(known.shape) <= axes[-1] < len(known.shape):
             return
         rounds, trips_max = known.shape[axes[-1]] or 0, EXECUTIONS_MAX
-    most = min(trips_max, rounds_max(bodies[0], graph.constants))
+    most = min(trips_max, rounds_max(bodies[0], graph.constants, joins=node.op == "Loop"))
     if rounds > most:
         raise InputError(
             f"{where}: {rounds} rounds; at most {most} are run, with a body of this size",

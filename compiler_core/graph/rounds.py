@@ -17,6 +17,9 @@ import onnx
 EXECUTIONS_MAX = 1 << 19
 """Operators that one loop executes for a sample: seconds, for the smallest ones."""
 
+JOINED_MAX = 1 << 14
+"""Rounds of a loop whose results are joined."""
+
 COUNTED = "nest-tune/rounds/"
 """Outputs of a guarded model that begin so count rounds; after it stands how many are allowed."""
 
@@ -39,9 +42,18 @@ def body_nodes(graph: onnx.GraphProto, constants: Constants) -> int:
     return total
 
 
-def rounds_max(graph: onnx.GraphProto, constants: Constants) -> int:
-    """Rounds that a loop with this body may take."""
-    return max(1, EXECUTIONS_MAX // max(1, body_nodes(graph, constants)))
+def rounds_max(graph: onnx.GraphProto, constants: Constants, *, joins: bool) -> int:
+    """Rounds that a loop with this body may take.
+
+    Args:
+        graph: The body.
+        constants: Around it.
+        joins: What the rounds give may be joined, as a loop does and a scan does not: onnxruntime
+            takes time for that which grows with the square of their number.
+    """
+    most = max(1, EXECUTIONS_MAX // max(1, body_nodes(graph, constants)))
+    # A body takes its number and a condition, and gives a condition; states go in and come out.
+    return min(most, JOINED_MAX) if joins and len(graph.output) > len(graph.input) - 1 else most
 
 
 def count_rounds(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -142,7 +154,7 @@ def _bounded(
     body = next(_graphs(node), None)
     if body is None:
         return None
-    most = rounds_max(body, constants)
+    most = rounds_max(body, constants, joins=True)
     name = f"{COUNTED}{most}/{place}"
     states = max(0, len(node.input) - 2)
     inside, after, one = f"{name}/in", f"{name}/out", f"{name}/one"

@@ -34,7 +34,7 @@ MOST_SAMPLES = 128
 _MULTIPLICATIONS = 1 << 36
 """Of one measurement, about: large models are measured on fewer samples."""
 _LEAST_SAMPLES = 8
-_OUTPUT_BYTES = 1 << 28
+_OUTPUT_BYTES = 1 << 27
 """Outputs of all measured samples together, of which several copies are held."""
 _BLOCK = 1 << 22
 _NO_VARIATION = 1e-9

@@ -305,6 +305,20 @@ def test_the_larger_a_body_the_fewer_its_rounds(monkeypatch: pytest.MonkeyPatch)
         import_model(_endless(51))
 
 
+@pytest.mark.parametrize("stated", [True, False])
+def test_a_loop_whose_results_are_joined_takes_fewer_rounds(
+    stated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compiler_core.graph.rounds.JOINED_MAX", 20)
+    model = _endless(21 if stated else None)
+    body = model.graph.node[0].attribute[0].g
+    body.node.add().CopyFrom(helper.make_node("Neg", ["v"], ["each"]))
+    body.output.append(helper.make_tensor_value_info("each", TensorProto.FLOAT, [1, 16]))
+    model.graph.node[0].output.append("all")
+    with pytest.raises(InputError, match=r"21 rounds; at most 20|more than 20 rounds"):
+        FloatSession(import_model(model)).run({"x": np.zeros((1, 16), np.float32)})
+
+
 def _scan(length: int) -> onnx.ModelProto:
     body = helper.make_graph(
         [helper.make_node("Add", ["s", "e"], ["t"]), helper.make_node("Neg", ["t"], ["o"])],

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import nest_tune
+from compiler_core.errors import InputError
 from compiler_core.files.npz import read_npz
 from nest_tune.api.compiling import Compilation
 
@@ -95,3 +97,15 @@ def test_profile_holds_every_layer_and_writes_a_trace(
     assert json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     with pytest.raises(nest_tune.InputError, match="there is no folder"):
         found.write_trace(tmp_path / "nowhere" / "trace.json")
+
+
+def test_models_of_other_outputs_are_refused(
+    compiled: Compilation, digits: Path, tmp_path: Path
+) -> None:
+    other = onnx.load(digits / "model.onnx")
+    (name,) = (item.name for item in other.graph.output)
+    other.graph.node.add().CopyFrom(onnx.helper.make_node("Neg", [name], ["negated"]))
+    other.graph.output[0].name = "negated"
+    onnx.save(other, tmp_path / "other.onnx")
+    with pytest.raises(InputError, match="the package has no output 'negated'; it has logits"):
+        nest_tune.evaluate(compiled, digits / "eval.npz", against=tmp_path / "other.onnx", limit=4)
