@@ -106,7 +106,6 @@ class _Walk:
 
     def __post_init__(self) -> None:
         self.axes = list(range(len(self.shape(self.tensor) or ())))
-        self._producers = {name: node for node in self.graph.nodes for name in node.outputs if name}
 
     def shape(self, tensor: str) -> tuple[int, ...] | None:
         """A tensor's shape where it is known whole."""
@@ -118,7 +117,7 @@ class _Walk:
     def step(self) -> bool:
         """One operator back; whether there is more."""
         self.way.append(self.tensor)
-        node = self._producers.get(self.tensor)
+        node = self.graph.producer(self.tensor)
         if node is None or node.domain not in ("", "nest") or len(self.way) > 1000:
             return False
         self.found["ends_at"] = node
@@ -242,12 +241,12 @@ def _arithmetic(walk: _Walk, node: Node) -> bool:
 
 def _normalization(walk: _Walk, node: Node) -> bool | None:
     """A softmax written out, ``e / sum(e)``, or a vector of unit length."""
-    below = walk._producers.get(node.inputs[1])
+    below = walk.graph.producer(node.inputs[1])
     while below is not None and below.op in ("Sqrt", "Clip", "Max", "Add", "Expand", "Identity"):
         if below.op == "Sqrt":
             walk.found["no_scores"] = "it is a vector of unit length"
             return False
-        below = walk._producers.get(below.inputs[0])
+        below = walk.graph.producer(below.inputs[0])
     if below is None or node.inputs[0] not in below.inputs:
         return None
     if below.op in ("ReduceL2", "ReduceL1"):
@@ -258,7 +257,7 @@ def _normalization(walk: _Walk, node: Node) -> bool | None:
     axes = _axes(walk, below, len(walk.axes))
     if axes is None or len(axes) != 1:
         return None
-    raised = walk._producers.get(node.inputs[0])
+    raised = walk.graph.producer(node.inputs[0])
     walk.normalized = raised.inputs[0] if raised is not None and raised.op == "Exp" else ""
     return walk.end(axes[0], softmax=True)
 
@@ -298,7 +297,7 @@ def _concat(walk: _Walk, node: Node) -> bool:
     axis = int(node.attributes.get("axis", 0))
     walk.joined.add(walk.axes[axis])
     for name in node.inputs:
-        if name not in walk.graph.constants and name in walk._producers:
+        if name not in walk.graph.constants and walk.graph.producer(name) is not None:
             return walk.go(name, walk.axes)
     return False
 

@@ -116,7 +116,7 @@ class Graph:
     def _producers(self) -> Mapping[str, Node]:
         found: dict[str, Node] = {}
         for node in self.nodes:
-            for tensor in node.outputs:
+            for tensor in filter(None, node.outputs):
                 found.setdefault(tensor, node)
         return found
 

@@ -9,7 +9,7 @@ Dependences are between *base tensors*: a tensor that is only a view of another 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -156,8 +156,10 @@ class _Builder:
         group_of = {node: position[first] for node, first in leader.items()}
         tensors = self._tensors(group_of)
         number = {tensor.name: at for at, tensor in enumerate(tensors)}
+        reads, writes = _crossing(tensors)
         groups = tuple(
-            self._group(at, members[name], tensors, number) for at, name in enumerate(order)
+            self._group(at, members[name], reads.get(at, ()), writes.get(at, ()), number)
+            for at, name in enumerate(order)
         )
         names = (*self._graph.inputs, *self._producer)
         base_of = {n: number[self._base(n)] for n in names if self._base(n) in number}
@@ -280,7 +282,8 @@ class _Builder:
         self,
         index: int,
         nodes: list[Node],
-        tensors: tuple[BaseTensor, ...],
+        reads: Sequence[int],
+        writes: Sequence[int],
         number: Mapping[str, int],
     ) -> Group:
         computing = [node for node in nodes if node.output not in self._views] or nodes
@@ -299,10 +302,23 @@ class _Builder:
             main.op,
             tuple(node.name for node in nodes),
             reason,
-            tuple(at for at, tensor in enumerate(tensors) if index in tensor.consumers),
-            tuple(at for at, tensor in enumerate(tensors) if tensor.producer == index),
+            tuple(reads),
+            tuple(writes),
             views,
         )
+
+
+def _crossing(
+    tensors: Sequence[BaseTensor],
+) -> tuple[Mapping[int, list[int]], Mapping[int, list[int]]]:
+    """Indices of the tensors that each group reads, and that it writes, ascending."""
+    reads: dict[int, list[int]] = {}
+    writes: dict[int, list[int]] = {}
+    for at, tensor in enumerate(tensors):
+        for group in tensor.consumers:
+            reads.setdefault(group, []).append(at)
+        writes.setdefault(tensor.producer, []).append(at)
+    return reads, writes
 
 
 def _topological(edges: Mapping[str, set[str]], position: Mapping[str, int]) -> list[str]:
