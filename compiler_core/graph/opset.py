@@ -13,6 +13,7 @@ from compiler_core.graph.attributes import freeze, read_attributes
 from compiler_core.graph.exporter import write_model
 from compiler_core.graph.ir import Graph, Node, TensorType
 from compiler_core.graph.order import sort_nodes
+from compiler_core.graph.shapes import infer_types
 
 OLD_BELOW = 13
 """Opset 13 is the first with per-axis quantization; axes and bounds are inputs from then on."""
@@ -22,6 +23,9 @@ TARGET_OPSET = 17
 _WEIGHT_LIMIT = 1024
 _BROADCAST_LIKE_NUMPY = 7
 """Opset from which shapes broadcast from their last axis on."""
+_SHAPES_ARE_INFERRED = 6
+_REMADE = frozenset(["GlobalLpPool", "LpPool", "Split", "Tile", "Upsample"])
+"""Operators that meant something else, or were asked otherwise, before opset 6."""
 _BROADCASTING = frozenset(
     ["Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub", "Xor"]
 )
@@ -39,8 +43,13 @@ def upgrade_opset(graph: Graph) -> Graph:
     if any(node.domain or node.opaque for node in graph.nodes):
         return graph
     original = graph
-    if graph.opsets[""] < _BROADCAST_LIKE_NUMPY:
-        graph = _trailing_axes(graph)
+    try:
+        if graph.opsets[""] < _SHAPES_ARE_INFERRED:
+            graph = infer_types(_without_first_forms(graph))
+        if graph.opsets[""] < _BROADCAST_LIKE_NUMPY:
+            graph = _trailing_axes(graph)
+    except InputError:
+        return original
     model = write_model(graph, weight_limit=_WEIGHT_LIMIT)
     try:
         onnx.checker.check_model(model)
@@ -58,6 +67,37 @@ def upgrade_opset(graph: Graph) -> Graph:
         return _read_back(graph, model)
     except InputError:
         return original
+
+
+def _without_first_forms(graph: Graph) -> Graph:
+    """A graph below opset 6 as one of opset 6, where its operators differ in their form alone; the
+    converter infers no shapes of the first forms, and then gives up."""
+    if graph.opsets[""] >= _SHAPES_ARE_INFERRED or any(node.op in _REMADE for node in graph.nodes):
+        return graph
+    nodes: list[Node] = []
+    constants, types = dict(graph.constants), dict(graph.types)
+    for node in graph.nodes:
+        attributes = {k: v for k, v in node.attributes.items() if k != "consumed_inputs"}
+        inputs = node.inputs
+        if node.op == "Concat":
+            attributes.setdefault("axis", 1)
+        elif node.op == "Cast" and isinstance(attributes.get("to"), str):
+            attributes["to"] = onnx.TensorProto.DataType.Value(attributes["to"])
+        elif node.op == "Pad" and "paddings" in attributes:
+            attributes["pads"] = attributes.pop("paddings")
+        elif node.op == "Reshape" and "shape" in attributes:
+            name = f"{node.output}/shape"
+            constants[name] = freeze(np.array(attributes.pop("shape"), np.int64))
+            types[name] = TensorType("int64", constants[name].shape)
+            inputs = (*inputs, name)
+        nodes.append(replace(node, inputs=inputs, attributes=attributes))
+    return replace(
+        graph,
+        nodes=tuple(nodes),
+        constants=constants,
+        types=types,
+        opsets={**graph.opsets, "": _SHAPES_ARE_INFERRED},
+    )
 
 
 def _trailing_axes(graph: Graph) -> Graph:
