@@ -40,13 +40,13 @@ from compiler_core.files.plain import to_plain
 from compiler_core.partition.optimum import find_optimum
 from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.execution.worker import survey
-from nest_tune.study.lifecycle import run_study
-from nest_tune.study.observer import Observer
 from nest_tune.study.proposals.front import pareto_front
 from nest_tune.study.request.goals import Direction, Metric, Objective
 from nest_tune.study.request.resolve import resolve
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.request.study_request import StudyRequest
+from nest_tune.study.running.lifecycle import run_study
+from nest_tune.study.running.observer import Observer
 from nest_tune.study.store.creation import create_study
 from nest_tune.study.store.dependencies import Ground, survey_ground
 from nest_tune.study.store.result import StudyResult

@@ -58,9 +58,11 @@ def folder_of(module: str) -> str:
 
 
 def folder_imports() -> dict[str, set[str]]:
-    """Folders that each folder imports."""
+    """Folders that each folder imports; what a program starts with is in none."""
     found: dict[str, set[str]] = {}
     for module, others in imports().items():
+        if module.endswith("__main__"):
+            continue
         here = found.setdefault(folder_of(module), set())
         here |= {folder_of(other) for other in others} - {folder_of(module)}
     return found

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.import_graph import folder_of, imports
+
 PACKAGES = ("compiler_core", "search_spaces", "cost_models", "nest_tune")
 ALLOWED = {
     "compiler_core": {"compiler_core"},
@@ -85,3 +87,125 @@ def test_the_reader_of_imports_sees_every_kind(tmp_path: Path) -> None:
         "def late():\n    import h\n    importlib.import_module('i.j')\n    __import__('k')\n"
     )
     assert sorted(imported_modules(path)) == ["a", "c", "d", "h", "i", "k"]
+
+
+KIND = "KIND"
+"""Stands for the folder of any kind of unit: kinds know what they implement, not one another."""
+
+ORDER = {
+    "compiler_core": (
+        "compiler_core",
+        "compiler_core.files",
+        "compiler_core.memory",
+        "compiler_core.plugins",
+        "compiler_core.graph",
+        "compiler_core.accuracy",
+        "compiler_core.units",
+        "compiler_core.quantize",
+        "compiler_core.tensor",
+        "compiler_core.units.facets",
+        "compiler_core.targets",
+        "compiler_core.units.KIND",
+        "compiler_core.configuration",
+        "compiler_core.executable",
+        "compiler_core.system",
+        "compiler_core.partition",
+        "compiler_core.compile",
+        "compiler_core.package",
+    ),
+    "search_spaces": ("search_spaces", "search_spaces.KIND"),
+    "cost_models": ("cost_models.features", "cost_models", "cost_models.KIND"),
+    "nest_tune": (
+        "nest_tune",
+        "nest_tune.study",
+        "nest_tune.records",
+        "nest_tune.runners",
+        "nest_tune.stores",
+        "nest_tune.scheme_search",
+        "nest_tune.samplers",
+        "nest_tune.tuning",
+        "nest_tune.testing",
+        "nest_tune.study.execution",
+        "nest_tune.study.request",
+        "nest_tune.study.proposals",
+        "nest_tune.study.tuning",
+        "nest_tune.study.store",
+        "nest_tune.study.running",
+        "nest_tune.study.views",
+        "nest_tune.ci",
+        "nest_tune.report",
+        "nest_tune.api",
+        "nest_tune.cli",
+    ),
+}
+"""Folders of each package: one imports those before it. A new folder takes its place here."""
+
+UPWARDS = {
+    ("compiler_core.partition", "compiler_core.compile"),
+    ("compiler_core.targets", "compiler_core.units.KIND"),
+    ("compiler_core.units", "compiler_core.quantize"),
+    ("compiler_core.units.KIND", "compiler_core.executable"),
+}
+"""What does not hold yet; it only shrinks."""
+
+HOMES = ("compiler_core.units", "search_spaces", "cost_models")
+"""Folders whose folders are kinds of units, but those of their own."""
+
+
+def place(module: str) -> str:
+    """The folder of :data:`ORDER` that a module lies in."""
+    folder = folder_of(module)
+    names = {name for names in ORDER.values() for name in names}
+    for home in HOMES:
+        inner = folder.removeprefix(f"{home}.")
+        if inner != folder and f"{home}.{inner.partition('.')[0]}" not in names:
+            return f"{home}.{KIND}"
+    while folder not in names and "." in folder:
+        folder = folder.rpartition(".")[0]
+    return folder
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_folder_has_a_place(package: str) -> None:
+    """Folders right below a package, kinds of units aside, are named in the order."""
+    own = {folder_of(name) for name in imports() if name.split(".")[0] == package}
+    for folder in own - {package}:
+        assert place(folder_module(folder)) != package, f"{folder} has no place in ORDER"
+
+
+def folder_module(folder: str) -> str:
+    """Any module of a folder."""
+    return next(name for name in imports() if folder_of(name) == folder)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_folders_import_only_those_before_them(package: str) -> None:
+    order = ORDER[package]
+    found = {}
+    for module, others in imports().items():
+        if module.endswith("__main__") or module.split(".")[0] != package:
+            continue
+        for other in others:
+            here, there = place(module), place(other)
+            if there.split(".")[0] == package and order.index(here) < order.index(there):
+                found[here, there] = f"{module} imports {other}"
+    expected = {pair for pair in UPWARDS if pair[0].split(".")[0] == package}
+    assert {pair: why for pair, why in found.items() if pair not in expected} == {}
+    assert expected <= found.keys(), "no longer so: take it out of UPWARDS"
+
+
+@pytest.mark.parametrize(
+    ("module", "folder"),
+    [
+        ("compiler_core.errors", "compiler_core"),
+        ("compiler_core.graph.passes.simplify", "compiler_core.graph"),
+        ("compiler_core.units.registry", "compiler_core.units"),
+        ("compiler_core.units.vta.unit", "compiler_core.units.KIND"),
+        ("compiler_core.units.vta.lower.layer", "compiler_core.units.KIND"),
+        ("cost_models.vta.tiling", "cost_models.KIND"),
+        ("nest_tune.study.store.storage", "nest_tune.study.store"),
+        ("nest_tune.samplers.schedules.sampler", "nest_tune.samplers"),
+    ],
+)
+def test_where_modules_lie(module: str, folder: str) -> None:
+    assert place(module) == folder

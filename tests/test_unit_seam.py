@@ -58,42 +58,20 @@ NAME_TARGETS = {"compiler_core.targets.load", "nest_tune.cli.options"}
 EXAMPLES = re.compile(r"(--target|target show|target check) [\w.-]+")
 """In texts: an example's target, which may be called like a kind."""
 
-FILE_CIRCLES: set[tuple[str, ...]] = {
-    (
-        "nest_tune.cli.study",
-        "nest_tune.cli.study_views",
-    ),
-}
+FILE_CIRCLES: set[tuple[str, ...]] = set()
 FOLDER_CIRCLES: set[tuple[str, ...]] = {
+    (
+        "compiler_core.quantize",
+        "compiler_core.units",
+    ),
     (
         "compiler_core.executable",
         "compiler_core.targets",
         "compiler_core.units.cpu",
     ),
     (
-        "compiler_core.graph",
-        "compiler_core.graph.passes",
-    ),
-    (
         "compiler_core.quantize",
         "compiler_core.units",
-    ),
-    (
-        "nest_tune",
-        "nest_tune.api",
-        "nest_tune.ci",
-        "nest_tune.cli",
-        "nest_tune.records",
-        "nest_tune.report",
-        "nest_tune.runners",
-        "nest_tune.study",
-        "nest_tune.study.execution",
-        "nest_tune.study.proposals",
-        "nest_tune.study.request",
-        "nest_tune.study.store",
-        "nest_tune.study.tuning",
-        "nest_tune.study.views",
-        "nest_tune.tuning",
     ),
 }
 

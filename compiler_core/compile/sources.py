@@ -20,7 +20,7 @@ from compiler_core.graph.containers import element_type, is_container
 from compiler_core.graph.dtypes import STRING
 from compiler_core.graph.importer import import_onnx
 from compiler_core.graph.ir import Graph
-from compiler_core.graph.simplify import simplify
+from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.text import graph_digest
 from compiler_core.quantize.apply import apply_profile, apply_scheme
 from compiler_core.quantize.arithmetic import Arithmetic, general

@@ -27,8 +27,8 @@ from compiler_core.executable.runtimes import DEFAULT_RUNTIME, RUNTIMES, make_ba
 from compiler_core.files.trace import write_trace
 from compiler_core.graph.importer import import_onnx
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.sampling import check_samples
-from compiler_core.graph.simplify import simplify
 from compiler_core.package.manifest import QDQ_MODEL
 from compiler_core.package.reader import Package, read_package
 from compiler_core.quantize.infinite_inputs import require_finite

@@ -12,11 +12,11 @@ from typing import Any, Literal
 from nest_tune.api.settings import takes_settings
 from nest_tune.api.study_view import StudyView
 from nest_tune.api.values import PathName
-from nest_tune.study.lifecycle import run_study
-from nest_tune.study.observer import Observer
 from nest_tune.study.request.resolve import resolve
 from nest_tune.study.request.settings import storage_url
 from nest_tune.study.request.study_request import StudyRequest
+from nest_tune.study.running.lifecycle import run_study
+from nest_tune.study.running.observer import Observer
 from nest_tune.study.store.creation import create_study, take_up
 from nest_tune.study.store.dependencies import survey_ground
 from nest_tune.study.store.selection import require_idle, require_running
@@ -66,7 +66,7 @@ class Study(StudyView):
         Args:
             file: Study file; what is given beside it goes before what it says.
             if_exists: What to do where the name is taken.
-            observer: Told of every trial; see :class:`nest_tune.study.observer.Observer`.
+            observer: Told of every trial; see :class:`nest_tune.study.running.observer.Observer`.
             settings: What the study is asked for:
 
         Raises:

@@ -17,6 +17,7 @@ from nest_tune.cli.counts import plain_count, shown_count
 from nest_tune.cli.options import AsJson, States, parse_states
 from nest_tune.cli.output import console, print_json, progress
 from nest_tune.cli.setting_options import takes
+from nest_tune.cli.study_app import app
 from nest_tune.cli.study_options import MovedFile, Name, Output, Pick, open_storage
 from nest_tune.study.request.study_request import StudyRequest
 
@@ -32,14 +33,6 @@ if TYPE_CHECKING:
     from nest_tune.study.trial import OuterTrial
 
 _PICK = "knee"
-
-app = typer.Typer(
-    name="study",
-    help="Search for the best configurations of a model on a target.",
-    epilog="Example: nest-tune study start study.toml --output best",
-    no_args_is_help=True,
-    rich_markup_mode=None,  # plain help answers in half the time
-)
 
 
 class IfExists(Enum):
@@ -81,7 +74,7 @@ def _with_states(settings: StudySettings, states: Mapping[str, str]) -> StudySet
     """Settings whose data hold the states that the float model has on them."""
     if not states:
         return settings
-    from nest_tune.unrolled import write_unrolled
+    from nest_tune.api.unrolled import write_unrolled
 
     names = {p: Path(p) for p in (settings.calibration, settings.evaluation) if p is not None}
     files = write_unrolled(
@@ -194,7 +187,7 @@ def _run(
     output: Path | None,
     as_json: bool,
 ) -> None:
-    from nest_tune.study.lifecycle import run_study
+    from nest_tune.study.running.lifecycle import run_study
     from nest_tune.study.views.documents import result_document
     from nest_tune.study.views.progress import Panel, make_progress
 

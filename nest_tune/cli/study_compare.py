@@ -11,7 +11,7 @@ import typer
 from nest_tune.cli.completion import study_names
 from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import console, print_json
-from nest_tune.cli.study import app
+from nest_tune.cli.study_app import app
 from nest_tune.cli.study_options import Pick, StorageUrl, open_storage
 from nest_tune.markdown import cell
 

@@ -9,7 +9,7 @@ import typer
 
 from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import console, print_json, progress
-from nest_tune.cli.study import app
+from nest_tune.cli.study_app import app
 from nest_tune.cli.study_options import NameOfTrial, Pick, StorageUrl, open_storage, split_name
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import typer
 from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import print_json, progress
-from nest_tune.cli.study import app
+from nest_tune.cli.study_app import app
 from nest_tune.cli.study_options import Name, Pick, StorageUrl, open_storage
 
 __all__ = ["app", "report"]

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from nest_tune.cli import study_compare, study_control, study_explain, study_report, study_views
-from nest_tune.cli.study import app
+from nest_tune.cli import (
+    study,
+    study_compare,
+    study_control,
+    study_explain,
+    study_report,
+    study_views,
+)
+from nest_tune.cli.study_app import app
 
-__all__ = ["app", "study_compare", "study_control", "study_explain", "study_report", "study_views"]
+__all__ = [
+    "app",
+    "study",
+    "study_compare",
+    "study_control",
+    "study_explain",
+    "study_report",
+    "study_views",
+]

@@ -12,7 +12,7 @@ from compiler_core.errors import InfeasibleError
 from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import console, print_json
-from nest_tune.cli.study import app
+from nest_tune.cli.study_app import app
 from nest_tune.cli.study_options import (
     Name,
     NameOfTrial,
@@ -268,8 +268,8 @@ def print_result(
 ) -> None:
     """Summary, front and chosen trial."""
     del space
-    from nest_tune.study.observer import Ended
     from nest_tune.study.proposals.front import closest
+    from nest_tune.study.store.ended import Ended
     from nest_tune.study.store.selection import decisions_of
     from nest_tune.study.trial import outcome_counts
     from nest_tune.study.views.documents import limits_text

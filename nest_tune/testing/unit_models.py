@@ -28,7 +28,7 @@ from compiler_core.errors import NestTuneError
 from compiler_core.executable.backends import Reference, Simulator
 from compiler_core.executable.runner import Runner
 from compiler_core.graph.importer import import_model
-from compiler_core.graph.simplify import simplify
+from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.text import graph_digest
 from compiler_core.partition.configured import with_plan
 from compiler_core.quantize.arithmetic import OperatorWindow, Requantization, arithmetic_of

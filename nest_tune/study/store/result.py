@@ -10,10 +10,10 @@ from typing import Any
 from compiler_core.compile.compile import CompiledModel, model_layers, model_tasks
 from compiler_core.errors import InputError
 from nest_tune.study.execution.candidates import Bench
-from nest_tune.study.observer import Ended
 from nest_tune.study.proposals.front import pareto_front, pick
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.dependencies import Ground
+from nest_tune.study.store.ended import Ended
 from nest_tune.study.store.resume import stored_settings
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import StoredStudy

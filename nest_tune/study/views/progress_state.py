@@ -13,10 +13,11 @@ import numpy as np
 
 from compiler_core.accuracy.metric import shown_name
 from cost_models.evaluation import batch_quality
-from nest_tune.study.observer import Budget, Ended, Observer
 from nest_tune.study.proposals.front import pareto_front
 from nest_tune.study.proposals.problem import PREDICTED
 from nest_tune.study.request.goals import Metric, Objective
+from nest_tune.study.running.observer import Budget, Observer
+from nest_tune.study.store.ended import Ended
 from nest_tune.study.trial import OuterTrial, outcome_counts
 from nest_tune.study.tuning.seam import TunedTask
 from nest_tune.tuning.task_search import TaskSearch

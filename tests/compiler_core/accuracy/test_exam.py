@@ -15,7 +15,7 @@ from compiler_core.accuracy.judge import Judge, Kind
 from compiler_core.accuracy.labels import check_labels
 from compiler_core.errors import InputError
 from compiler_core.graph.importer import import_model
-from compiler_core.graph.simplify import simplify
+from compiler_core.graph.passes.simplify import simplify
 
 BOTH = np.arange(12) % 2
 

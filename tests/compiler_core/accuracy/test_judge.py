@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from compiler_core.accuracy.judge import Judge, Kind, judges
 from compiler_core.accuracy.regrouping import regrouped
 from compiler_core.graph.importer import import_onnx
-from compiler_core.graph.simplify import simplify
+from compiler_core.graph.passes.simplify import simplify
 
 Judged = Callable[..., dict[str, Judge]]
 TYPES = {"f": TensorProto.FLOAT, "i": TensorProto.INT64, "b": TensorProto.BOOL}

@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from compiler_core.errors import InputError
 from compiler_core.graph.held import held_bytes
 from compiler_core.graph.importer import import_model, import_onnx
+from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.session import FloatSession
-from compiler_core.graph.simplify import simplify
 
 CASES = Path(__file__).resolve().parents[2] / "cases" / "hostile"
 GROWTH_MAX_BYTES = 300 << 20

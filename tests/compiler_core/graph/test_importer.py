@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from compiler_core.errors import InputError
 from compiler_core.graph.importer import import_model, import_onnx
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.reader import ImportLimits, parse_model
 from compiler_core.graph.session import FloatSession
-from compiler_core.graph.simplify import simplify
 
 Build = Callable[..., Graph]
 Model = Callable[..., onnx.ModelProto]

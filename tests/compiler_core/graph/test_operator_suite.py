@@ -14,9 +14,9 @@ from onnx.backend.test.case.node import collect_testcases
 
 from compiler_core.errors import InputError
 from compiler_core.graph.importer import import_model
+from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.runtime import RUNTIME_ERRORS
 from compiler_core.graph.session import FloatSession
-from compiler_core.graph.simplify import simplify
 
 Case = tuple[onnx.ModelProto, dict[str, Any]]
 

@@ -9,8 +9,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from compiler_core.graph.importer import import_model
+from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.session import FloatSession
-from compiler_core.graph.simplify import simplify
 
 Array = npt.NDArray[np.float32]
 

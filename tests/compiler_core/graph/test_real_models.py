@@ -12,8 +12,8 @@ import pytest
 
 from compiler_core.graph.importer import import_model, import_onnx
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.session import FloatSession
-from compiler_core.graph.simplify import simplify
 from compiler_core.graph.text import graph_digest
 
 TOPOLOGIES = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"

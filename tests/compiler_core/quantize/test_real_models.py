@@ -10,8 +10,8 @@ import onnxruntime
 import pytest
 
 from compiler_core.graph.importer import import_onnx
+from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.session import FloatSession
-from compiler_core.graph.simplify import simplify
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.calibration import calibrate

@@ -11,7 +11,7 @@ import pytest
 
 import nest_tune
 from compiler_core.files.npz import read_npz
-from nest_tune.study.observer import Observer
+from nest_tune.study.running.observer import Observer
 from nest_tune.study.trial import OuterTrial
 
 

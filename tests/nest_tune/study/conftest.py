@@ -22,12 +22,12 @@ from nest_tune.runners.runner import (
     make_runner,
     resolve,
 )
-from nest_tune.study import lifecycle
-from nest_tune.study.lifecycle import run_study
-from nest_tune.study.observer import Observer
 from nest_tune.study.request.resolve import resolve as resolve_settings
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.request.study_request import StudyRequest
+from nest_tune.study.running import lifecycle
+from nest_tune.study.running.lifecycle import run_study
+from nest_tune.study.running.observer import Observer
 from nest_tune.study.store import dependencies as ground
 from nest_tune.study.store.creation import create_study
 from nest_tune.study.store.dependencies import survey_ground

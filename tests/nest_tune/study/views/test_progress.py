@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from nest_tune.study.observer import Budget, Ended
 from nest_tune.study.proposals.problem import PREDICTED
 from nest_tune.study.request.goals import Direction, Metric, Objective
+from nest_tune.study.running.observer import Budget
+from nest_tune.study.store.ended import Ended
 from nest_tune.study.trial import Outcome, OuterTrial
 from nest_tune.study.views import progress
 

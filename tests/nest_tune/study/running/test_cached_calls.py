@@ -10,7 +10,7 @@ from typing import Any
 
 from nest_tune.records.claims import Claims
 from nest_tune.runners.runner import Answer, Ending, Work
-from nest_tune.study.execution.cached_calls import Calls
+from nest_tune.study.running.cached_calls import Calls
 from nest_tune.study.store.storage import StudyStorage
 
 

@@ -19,11 +19,12 @@ from nest_tune.runners.environment import passed
 from nest_tune.runners.runner import RUNNERS, RunnerOptions, Setup, make_runner
 from nest_tune.samplers.registry import sampler_of_tasks
 from nest_tune.stores.profile_store import stored_profile
-from nest_tune.study.engine import Engine
-from nest_tune.study.execution.cached_calls import Calls
 from nest_tune.study.execution.worker_files import files_of, needs_of
-from nest_tune.study.observer import Budget, Observer, status_after
+from nest_tune.study.running.cached_calls import Calls
+from nest_tune.study.running.engine import Engine
+from nest_tune.study.running.observer import Budget, Observer
 from nest_tune.study.store.dependencies import Ground
+from nest_tune.study.store.ended import status_after
 from nest_tune.study.store.result import StudyResult, load_result
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import Status, StoredStudy

@@ -8,7 +8,7 @@ import onnx
 
 from compiler_core.graph.importer import import_model
 from compiler_core.graph.ir import Graph
-from compiler_core.graph.simplify import simplify
+from compiler_core.graph.passes.simplify import simplify
 
 Build = Callable[..., Graph]
 Check = Callable[..., None]

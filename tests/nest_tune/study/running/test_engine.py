@@ -11,10 +11,10 @@ import pytest
 
 from compiler_core.errors import InputError, NestTuneError
 from nest_tune.runners.runner import Answer, Ending, Work
-from nest_tune.study.observer import Ended
 from nest_tune.study.request.goals import Direction, Limit, Metric, Objective
 from nest_tune.study.store import dependencies as ground
 from nest_tune.study.store.dependencies import survey_ground
+from nest_tune.study.store.ended import Ended
 from nest_tune.study.store.result import compile_trial
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import Status

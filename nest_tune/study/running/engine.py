@@ -25,11 +25,12 @@ from compiler_core.errors import InputError, NestTuneError, ResourceError
 from compiler_core.files.plain import to_plain
 from compiler_core.tensor.digest import digest
 from nest_tune.runners.runner import Answer, Ending
-from nest_tune.study.execution.cached_calls import Calls
-from nest_tune.study.observer import Budget, Ended, Observer
 from nest_tune.study.proposals.problem import SearchProblem
 from nest_tune.study.proposals.proposals import propose
 from nest_tune.study.proposals.screening import Prospects
+from nest_tune.study.running.cached_calls import Calls
+from nest_tune.study.running.observer import Budget, Observer
+from nest_tune.study.store.ended import Ended
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import Request, StoredStudy
 from nest_tune.study.trial import Outcome, OuterTrial, Proposal

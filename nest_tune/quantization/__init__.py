@@ -1,1 +1,0 @@
-"""Choosing a quantization: evaluations in stages, their cache, and the search."""
