@@ -39,6 +39,7 @@ NAMERS: dict[str, set[str]] = {
         "compiler_core.compile.this_machine",
         "compiler_core.graph.runtime",
         "compiler_core.partition.picture",
+        "compiler_core.units.aim.launches",
         "compiler_core.units.aim.lower.measure",
         "compiler_core.units.aim.schedule.schedule",
         "cost_models.features.quantization",

@@ -218,7 +218,7 @@ _FINAL_CODES = (NestTuneError.exit_code, InputError.exit_code, InfeasibleError.e
 def _saved(name: str, url: Url | None, pick: str, output: Path | None) -> Iterator[None]:
     """Says on the way out of a run that was broken off, whatever by, how to go on."""
     from nest_tune.records.storage_url import PASSWORD_HINT
-    from nest_tune.study.lifecycle import NOTHING_KEPT
+    from nest_tune.study.running.lifecycle import NOTHING_KEPT
 
     try:
         yield

@@ -14,7 +14,7 @@ from compiler_core.accuracy.settle import settled_exam
 from compiler_core.errors import InputError
 from compiler_core.graph.importer import import_model
 from compiler_core.graph.ir import Graph
-from compiler_core.graph.simplify import simplify
+from compiler_core.graph.passes.simplify import simplify
 
 Make = Callable[[list[float]], Graph]
 
