@@ -24,8 +24,6 @@ Mutate = Callable[[random.Random, bytes, bytes], bytes]
 Prepare = Callable[[random.Random, Path, Path], None]
 
 EXAMPLE = ("model.onnx", "calib.npz", "eval.npz")
-_PACKAGED = sorted(MODELS.keys() - {"opset1"})
-"""Models of which there are packages."""
 
 
 def changed_file(name: str, mutate: Mutate, *seeds: str, beside: tuple[str, ...] = ()) -> Prepare:
@@ -65,7 +63,7 @@ def changed_package(random_: random.Random, seeds: Path, folder: Path) -> None:
 
 def other_package(random_: random.Random, seeds: Path, folder: Path) -> None:
     """One file of a package of another model changed: parts for the CPU among them."""
-    name = random_.choice(_PACKAGED)
+    name = random_.choice(sorted(MODELS))
     _copy(seeds / f"{name}.onnx", folder / "model.onnx")
     _copy(seeds / f"{name}.npz", folder / "any.npz")
     _changed_package(random_, seeds, folder, f"package-{name}", ())
@@ -136,7 +134,7 @@ def other_model(random_: random.Random, seeds: Path, folder: Path) -> None:
 
 def other_data(random_: random.Random, seeds: Path, folder: Path) -> None:
     """Data of such a model, changed: text, sequences, optionals, narrow numbers."""
-    name, other = random_.choice(_PACKAGED), random_.choice(_PACKAGED)
+    name, other = random_.choice(sorted(MODELS)), random_.choice(sorted(MODELS))
     _copy(seeds / f"{name}.onnx", folder / "model.onnx")
     _copy(seeds / f"package-{name}", folder / "package")
     _copy(seeds / f"{name}.npz", folder / "calib.npz")
