@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from nest_tune.api.compiling import compile  # noqa: A004 - the verb of the command line
     from nest_tune.api.measuring import measure
     from nest_tune.api.packages import evaluate, load_package, profile, run
+    from nest_tune.api.planning import best_plan, check_plan, show_plan
     from nest_tune.api.records import export_records, import_records, list_records, verify_records
     from nest_tune.api.schemes import profile_activations, search_scheme, sensitivity
     from nest_tune.api.spaces import space, task_space
@@ -52,7 +53,9 @@ __all__ = [
     "NestTuneError",
     "Study",
     "StudyRequest",
+    "best_plan",
     "check",
+    "check_plan",
     "compare",
     "compile",
     "evaluate",
@@ -67,6 +70,7 @@ __all__ = [
     "run",
     "search_scheme",
     "sensitivity",
+    "show_plan",
     "space",
     "targets",
     "task_space",
@@ -84,21 +88,24 @@ _HOMES = {
     "NestTuneError": "compiler_core.errors",
     "Study": "nest_tune.api.study",
     "StudyRequest": "nest_tune.study.request.study_request",
+    "best_plan": "nest_tune.api.planning",
     "check": "nest_tune.api.checking",
+    "check_plan": "nest_tune.api.planning",
     "compare": "nest_tune.api.comparing",
     "compile": "nest_tune.api.compiling",
     "evaluate": "nest_tune.api.packages",
     "export_records": "nest_tune.api.records",
     "import_records": "nest_tune.api.records",
+    "list_records": "nest_tune.api.records",
     "load_package": "nest_tune.api.packages",
     "load_target": "compiler_core.targets.load",
     "measure": "nest_tune.api.measuring",
     "profile": "nest_tune.api.packages",
     "profile_activations": "nest_tune.api.schemes",
-    "list_records": "nest_tune.api.records",
     "run": "nest_tune.api.packages",
     "search_scheme": "nest_tune.api.schemes",
     "sensitivity": "nest_tune.api.schemes",
+    "show_plan": "nest_tune.api.planning",
     "space": "nest_tune.api.spaces",
     "targets": "compiler_core.targets.load:bundled_targets",
     "task_space": "nest_tune.api.spaces",

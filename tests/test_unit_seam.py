@@ -28,7 +28,7 @@ IMPORTERS: dict[str, set[str]] = {
         "compiler_core.partition.best",
         "compiler_core.partition.build_costs",
         "compiler_core.targets.load",
-        "nest_tune.cli.plan_job",
+        "nest_tune.api.planning",
         "nest_tune.cli.profile_cpu",
     },
     "vta": set(),

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.completion import target_names
 from nest_tune.cli.options import AsJson, ModelFile, Shapes
-from nest_tune.cli.output import print_json, progress, say
-from nest_tune.cli.plan_job import PlanJob
+from nest_tune.cli.output import print_json, say
+from nest_tune.cli.plan_job import problem_of, refuse_on_host, report_host, write_files
 from nest_tune.cli.plan_report import (
     best_document,
+    plan_document,
     print_best,
     print_groups,
     print_totals,
@@ -80,28 +80,20 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show groups, their units and costs, and what a plan takes from end to end."""
-    job = PlanJob(model, target, cpu_table, config, shape, svg, trace, csv)
-    if job.on_host:
-        job.refuse_on_host(
-            plan=plan, cpu_table=cpu_table, config=config, svg=svg, csv=csv, trace=trace
+    problem = problem_of(model, target, cpu_table, config, shape, svg=svg, csv=csv, trace=trace)
+    if problem.chip.by_clock:
+        refuse_on_host(
+            problem, plan=plan, cpu_table=cpu_table, config=config, svg=svg, csv=csv, trace=trace
         )
-        job.report_host("plan-show", as_json)
+        report_host(problem, "plan-show", as_json)
         return
-    from compiler_core.partition.best import complete, untuned
-
-    evaluator = job.evaluator()
-    if plan is None:
-        placement, order = untuned(evaluator), None
-    else:
-        resolved = job.resolve(plan, evaluator)
-        placement, order = complete(evaluator, resolved), resolved.order
-    evaluation = evaluator.evaluate(placement, order)
-    job.write(evaluator, evaluation)
+    found = problem.show(plan)
+    write_files(found, svg, csv, trace)
     if as_json:
-        print_json("plan-show", job.document(evaluator, evaluation))
+        print_json("plan-show", plan_document(found))
         return
-    print_groups(evaluator, evaluation)
-    print_totals(evaluator, evaluation)
+    print_groups(found.evaluator, found.evaluation)
+    print_totals(found.evaluator, found.evaluation)
 
 
 @app.command(epilog="Example: nest-tune plan check net.onnx --target vta --plan plan.toml")
@@ -119,42 +111,21 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check a plan; exit 2 says what is wrong with it and which plan is the nearest."""
-    require_writable(fix, "--fix")
-    job = PlanJob(model, target, cpu_table, config, shape, None, None)
-    from compiler_core.partition.best import complete, misfits
-    from compiler_core.partition.groups import build_groups
-    from compiler_core.partition.plan import plan_text
-    from compiler_core.partition.resolve import IllegalPlanError, resolve_plan
-
-    job.require_npu()
-    given = job.read(plan)
-    groups = build_groups(job.model.graph, job.arithmetic)
-    try:
-        resolved = resolve_plan(given, groups, job.places)
-    except IllegalPlanError as error:
-        if fix is not None:
-            text = plan_text(error.nearest).encode()
-            write_atomically(fix, lambda stream: stream.write(text))
-            progress(f"nearest legal plan: {fix}")
-        raise
-    evaluator = job.evaluator()
-    placement = complete(evaluator, resolved)
-    evaluation = evaluator.evaluate(placement, resolved.order)
-    moved = misfits(evaluator, placement)
-    body = {
-        "ok": True,
-        "pinned": len(resolved.pins),
-        "free": len(groups.groups) - len(resolved.pins),
-        "left_on_cpu": {groups.groups[g].name: reason for g, reason in moved.items()},
-        **job.document(evaluator, evaluation),
-    }
+    problem = problem_of(model, target, cpu_table, config, shape, fix=fix)
+    found = problem.check(plan, fix)
     if as_json:
-        print_json("plan-check", body)
+        body = {
+            "ok": True,
+            "pinned": found.pinned,
+            "free": found.free,
+            "left_on_cpu": dict(found.left_on_cpu),
+        }
+        print_json("plan-check", body | plan_document(found))
         return
-    say(f"{plan}: legal; {body['pinned']} groups pinned, {body['free']} free")
-    for name, reason in moved.items():
-        say(f"stays on the CPU: {groups.groups[name].name}: {reason}")
-    print_totals(evaluator, evaluation)
+    say(f"{plan}: legal; {found.pinned} groups pinned, {found.free} free")
+    for name, reason in found.left_on_cpu.items():
+        say(f"stays on the CPU: {name}: {reason}")
+    print_totals(found.evaluator, found.evaluation)
 
 
 @app.command(epilog="Example: nest-tune plan best googlenet.onnx --target vta -o plan.toml")
@@ -179,10 +150,12 @@ def best(
     as_json: AsJson = False,
 ) -> None:
     """Find the plan of least latency, with a bound on what is left to gain."""
-    require_writable(output, "--output")
-    job = PlanJob(model, target, cpu_table, config, shape, svg, trace, csv)
-    if job.on_host:
-        job.refuse_on_host(
+    problem = problem_of(
+        model, target, cpu_table, config, shape, output=output, svg=svg, csv=csv, trace=trace
+    )
+    if problem.chip.by_clock:
+        refuse_on_host(
+            problem,
             plan=plan,
             output=output,
             cpu_table=cpu_table,
@@ -191,29 +164,16 @@ def best(
             csv=csv,
             trace=trace,
         )
-        job.report_host("plan-best", as_json)
+        report_host(problem, "plan-best", as_json)
         return
-    from compiler_core.partition.best import find_best
-    from compiler_core.partition.plan import plan_text
-    from compiler_core.partition.resolve import plan_of
-
-    evaluator = job.evaluator()
-    pins = None if plan is None else job.resolve(plan, evaluator).pins
-    found = find_best(evaluator, pins=pins, time_limit_s=time_limit)
-    job.write(evaluator, found.evaluation)
+    best_one = problem.best(plan, time_limit_s=time_limit)
+    write_files(best_one, svg, csv, trace)
     if output is not None:
-        made = plan_of(
-            found.optimum.placement,
-            evaluator.groups,
-            job.places,
-            model=job.subject,
-            target=job.target,
-        )
-        write_atomically(output, lambda stream: stream.write(plan_text(made).encode()))
+        best_one.write_plan(output)
     if as_json:
-        document = job.document(evaluator, found.evaluation)
-        print_json("plan-best", document | best_document(evaluator, found, output))
+        document = best_document(best_one.evaluator, best_one.found, output)
+        print_json("plan-best", plan_document(best_one) | document)
         return
-    print_groups(evaluator, found.evaluation)
-    print_totals(evaluator, found.evaluation)
-    print_best(found)
+    print_groups(best_one.evaluator, best_one.evaluation)
+    print_totals(best_one.evaluator, best_one.evaluation)
+    print_best(best_one.found)

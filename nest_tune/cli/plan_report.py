@@ -8,30 +8,25 @@ from typing import TYPE_CHECKING, Any
 from nest_tune.cli.output import console, say
 
 if TYPE_CHECKING:
-    from compiler_core.configuration.configuration import Subject
     from compiler_core.partition.best import BestPlan
     from compiler_core.partition.evaluate import Evaluation, Evaluator
+    from nest_tune.api.planning import PlannedModel
 
 
-def plan_document(
-    evaluator: Evaluator,
-    evaluation: Evaluation,
-    model: Subject,
-    target: Subject,
-    *,
-    deterministic: bool,
-) -> dict[str, Any]:
+def plan_document(found: PlannedModel) -> dict[str, Any]:
     """A plan: totals, critical path, groups."""
     from compiler_core.partition.evaluate import describe
     from compiler_core.partition.resolve import plan_of
 
+    evaluator, evaluation = found.evaluator, found.evaluation
+    model, target = found.model, found.target
     groups, places = evaluator.groups.groups, evaluator.costs.places
     names = [places[number].name for number in evaluation.placement]
     path = evaluation.timeline.critical_path()
     return {
         "model": {"name": model.name, "digest": model.digest},
         "target": {"name": target.name, "digest": target.digest},
-        "deterministic": deterministic,
+        "deterministic": found.deterministic,
         "latency_ms": evaluation.latency_ms,
         "sequential_ms": evaluation.sequential_ps / 1e9,
         "energy_mj": evaluation.energy_mj,

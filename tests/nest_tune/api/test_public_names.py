@@ -26,7 +26,7 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 HEAVY = {"numpy", "numba", "scipy", "onnx", "onnxruntime", "optuna", "ray", "xgboost", "typer"}
 DOCUMENTED = ("nest_tune", *(f"nest_tune.api.{name}" for name in (
-    "checking", "comparing", "compiling", "measuring", "packages", "records", "schemes",
+    "checking", "comparing", "compiling", "measuring", "packages", "planning", "records", "schemes",
     "spaces", "study", "tasks",
 )))  # fmt: skip
 

@@ -1,0 +1,365 @@
+"""Plans: which unit runs which operators; looked at, checked, and the one of least latency."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from compiler_core.compile.sources import FloatModel, load_model
+from compiler_core.configuration.configuration import Subject, read_configuration
+from compiler_core.errors import InputError
+from compiler_core.files.trace import write_trace
+from compiler_core.files.whole_file import require_writable, write_atomically
+from compiler_core.partition.best import (
+    BestPlan,
+    check_subjects,
+    complete,
+    find_best,
+    misfits,
+    prepare,
+    untuned,
+)
+from compiler_core.partition.evaluate import Evaluation, Evaluator
+from compiler_core.partition.groups import build_groups
+from compiler_core.partition.perfetto import plan_slices, track_names
+from compiler_core.partition.picture import draw
+from compiler_core.partition.plan import Plan, plan_text, read_plan
+from compiler_core.partition.programs import planned_arithmetic
+from compiler_core.partition.resolve import IllegalPlanError, plan_of, resolve_plan
+from compiler_core.partition.table import plan_csv
+from compiler_core.targets.load import load_target
+from compiler_core.targets.target import Target
+from compiler_core.units.cpu.cost_table import read_cpu_table
+from compiler_core.units.cpu.measure import Timing, measure_model
+from nest_tune.api.values import PathName, Progress
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedModel:
+    """A model under a plan, timed on the system's timeline.
+
+    Attributes:
+        model, target: What the plan is for.
+        evaluator: Groups of the model and their costs.
+        evaluation: Latency, energy, bytes and timeline of the plan.
+        deterministic: Whether the costs say the same every time.
+    """
+
+    model: Subject
+    target: Subject
+    evaluator: Evaluator
+    evaluation: Evaluation
+    deterministic: bool
+
+    @property
+    def latency_ms(self) -> float:
+        """From end to end."""
+        return self.evaluation.latency_ms
+
+    @property
+    def units(self) -> dict[str, str]:
+        """The unit of every group, by the group's name."""
+        places, placement = self.evaluator.costs.places, self.evaluation.placement
+        return {g.name: places[placement[g.index]].name for g in self.evaluator.groups.groups}
+
+    @property
+    def plan(self) -> Plan:
+        """The plan, with every node named."""
+        return plan_of(
+            self.evaluation.placement,
+            self.evaluator.groups,
+            self.evaluator.costs.places,
+            model=self.model,
+            target=self.target,
+        )
+
+    @property
+    def _title(self) -> str:
+        return f"{self.model.name} on {self.target.name}: {self.latency_ms:.3f} ms"
+
+    def write_plan(self, path: PathName) -> None:
+        """Writes the plan as a file that ``compile`` takes."""
+        text = plan_text(self.plan).encode()
+        write_atomically(Path(path), lambda stream: stream.write(text))
+
+    def write_picture(self, path: PathName) -> None:
+        """Writes a picture of the graph, in SVG."""
+        picture = draw(self.evaluator, self.evaluation, self._title).encode()
+        write_atomically(Path(path), lambda stream: stream.write(picture))
+
+    def write_table(self, path: PathName) -> None:
+        """Writes a table of the groups, as CSV."""
+        table = plan_csv(self.evaluator, self.evaluation).encode()
+        write_atomically(Path(path), lambda stream: stream.write(table))
+
+    def write_trace(self, path: PathName) -> None:
+        """Writes a timeline that opens in Perfetto."""
+        slices = list(plan_slices(self.evaluator, self.evaluation))
+        tracks = track_names(self.evaluator)
+        title = self._title
+        write_atomically(Path(path), lambda stream: write_trace(stream, title, tracks, slices))
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedPlan(PlannedModel):
+    """A legal plan.
+
+    Attributes:
+        pinned, free: Groups that it names, and others.
+        left_on_cpu: Why groups that it leaves free stay on the CPU, by name.
+    """
+
+    pinned: int
+    free: int
+    left_on_cpu: Mapping[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class BestPlanned(PlannedModel):
+    """The plan of least latency.
+
+    Attributes:
+        found: Its bound, the baselines, and the search.
+    """
+
+    found: BestPlan
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredModel:
+    """A model on this machine, by the clock.
+
+    Attributes:
+        model, target: What was measured.
+        timing: Median and quartiles.
+        nodes: All on the CPU.
+    """
+
+    model: Subject
+    target: Subject
+    timing: Timing
+    nodes: tuple[str, ...]
+
+
+class PlanProblem:
+    """A model and a target, and the costs of the one on the other.
+
+    Args:
+        model: ONNX file.
+        target: Name, path of a ``.toml`` file, or a loaded target.
+        cpu_table: Measured CPU times, as ``profile-cpu`` writes them; else the target's rates.
+        config: Configuration file with schedules; else the untuned defaults.
+        shapes: Of inputs with dynamic axes.
+        progress: Told what is being done.
+
+    Raises:
+        InputError: A file or argument is wrong, or does not fit the model or target.
+    """
+
+    def __init__(
+        self,
+        model: PathName,
+        target: str | Target,
+        *,
+        cpu_table: PathName | None = None,
+        config: PathName | None = None,
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+        progress: Progress = lambda _: None,
+    ) -> None:
+        chip = target if isinstance(target, Target) else load_target(target)
+        if cpu_table is not None:
+            chip = replace(chip, cpu_table=read_cpu_table(Path(cpu_table)))
+        self.chip = chip
+        self._schedules = {} if config is None else read_configuration(Path(config)).schedules
+        self._source: FloatModel = load_model(Path(model), shapes)
+        self._progress = progress
+        self.model = Subject(self._source.name, self._source.digest)
+        self.target = Subject(chip.name, chip.digest)
+
+    def require_npu(self) -> None:
+        """Refuses a target that has nothing to plan.
+
+        Raises:
+            InputError: It has no NPU.
+        """
+        if not self.chip.npu_cores:
+            raise InputError(
+                f"target {self.chip.name!r} has no NPU: every operator runs on its CPU",
+                hint="nest-tune plan show MODEL --target host measures it",
+            )
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """Costs of the model on the target."""
+        self.require_npu()
+        self._progress(f"timing programs of {self.model.name} on {self.chip.name}")
+        return prepare(self._source.graph, self.chip, schedules=self._schedules)
+
+    def read(self, plan: PathName) -> Plan:
+        """A plan from a file, made for this model and target or for any."""
+        found = read_plan(Path(plan))
+        check_subjects(found, self.model, self.target)
+        return found
+
+    def show(self, plan: PathName | None = None) -> PlannedModel:
+        """A plan, or that of a compile without one."""
+        evaluator = self.evaluator
+        if plan is None:
+            placement, order = untuned(evaluator), None
+        else:
+            resolved = resolve_plan(self.read(plan), evaluator.groups, self.chip.places)
+            placement, order = complete(evaluator, resolved), resolved.order
+        return PlannedModel(
+            self.model, self.target, evaluator, evaluator.evaluate(placement, order), self._is_exact
+        )
+
+    def check(self, plan: PathName, fix: PathName | None = None) -> CheckedPlan:
+        """A plan, held against what the target can do; see :func:`check_plan`."""
+        self.require_npu()
+        given = self.read(plan)
+        groups = build_groups(self._source.graph, planned_arithmetic(self.chip))
+        try:
+            resolved = resolve_plan(given, groups, self.chip.places)
+        except IllegalPlanError as error:
+            if fix is not None:
+                text = plan_text(error.nearest).encode()
+                write_atomically(Path(fix), lambda stream: stream.write(text))
+                self._progress(f"nearest legal plan: {fix}")
+            raise
+        evaluator = self.evaluator
+        placement = complete(evaluator, resolved)
+        return CheckedPlan(
+            self.model,
+            self.target,
+            evaluator,
+            evaluator.evaluate(placement, resolved.order),
+            self._is_exact,
+            len(resolved.pins),
+            len(groups.groups) - len(resolved.pins),
+            {groups.groups[g].name: why for g, why in misfits(evaluator, placement).items()},
+        )
+
+    def best(self, plan: PathName | None = None, *, time_limit_s: float = 30.0) -> BestPlanned:
+        """The plan of least latency; see :func:`best_plan`."""
+        evaluator, pins = self.evaluator, None
+        if plan is not None:
+            pins = resolve_plan(self.read(plan), evaluator.groups, self.chip.places).pins
+        found = find_best(evaluator, pins=pins, time_limit_s=time_limit_s)
+        return BestPlanned(
+            self.model, self.target, evaluator, found.evaluation, self._is_exact, found
+        )
+
+    def measure(self) -> MeasuredModel:
+        """The model on this machine, where the target is that."""
+        self._progress(f"measuring {self.model.name} on this machine")
+        graph = self._source.graph
+        names = tuple(node.name for node in graph.nodes)
+        return MeasuredModel(self.model, self.target, measure_model(graph), names)
+
+    @property
+    def _is_exact(self) -> bool:
+        return self.chip.cpu_table is None
+
+
+def show_plan(
+    model: PathName,
+    target: str | Target,
+    plan: PathName | None = None,
+    *,
+    cpu_table: PathName | None = None,
+    config: PathName | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    progress: Progress = lambda _: None,
+) -> PlannedModel:
+    """Groups, their units and costs, and what a plan takes from end to end.
+
+    Args:
+        model: ONNX file.
+        target: Name, path of a ``.toml`` file, or a loaded target.
+        plan: Plan file; that of a compile without one by default.
+        cpu_table: Measured CPU times, as ``profile-cpu`` writes them; else the target's rates.
+        config: Configuration file with schedules; else the untuned defaults.
+        shapes: Of inputs with dynamic axes.
+        progress: Told what is being done.
+
+    Raises:
+        InputError: A file or argument is wrong, or the target has no NPU.
+
+    Example:
+        >>> import nest_tune
+        >>> found = nest_tune.show_plan("examples/digits/model.onnx", "vta")
+        >>> sorted(set(found.units.values()))
+        ['vta']
+    """
+    problem = PlanProblem(
+        model, target, cpu_table=cpu_table, config=config, shapes=shapes, progress=progress
+    )
+    return problem.show(plan)
+
+
+def check_plan(
+    model: PathName,
+    target: str | Target,
+    plan: PathName,
+    *,
+    fix: PathName | None = None,
+    cpu_table: PathName | None = None,
+    config: PathName | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    progress: Progress = lambda _: None,
+) -> CheckedPlan:
+    """Checks a plan: whether the target can do it, and what it takes.
+
+    Args:
+        model: ONNX file.
+        target: Name, path of a ``.toml`` file, or a loaded target.
+        plan: Plan file.
+        fix: File of the nearest legal plan, written where this one is not legal.
+        cpu_table, config, shapes, progress: As for :func:`show_plan`.
+
+    Raises:
+        InputError: The plan is not legal, or as :func:`show_plan`.
+    """
+    if fix is not None:
+        require_writable(Path(fix), "--fix")
+    problem = PlanProblem(
+        model, target, cpu_table=cpu_table, config=config, shapes=shapes, progress=progress
+    )
+    return problem.check(plan, fix)
+
+
+def best_plan(
+    model: PathName,
+    target: str | Target,
+    plan: PathName | None = None,
+    *,
+    time_limit_s: float = 30.0,
+    cpu_table: PathName | None = None,
+    config: PathName | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    progress: Progress = lambda _: None,
+) -> BestPlanned:
+    """Finds the plan of least latency, with a bound on what is left to gain.
+
+    Args:
+        model: ONNX file.
+        target: Name, path of a ``.toml`` file, or a loaded target.
+        plan: Plan file whose named nodes are pinned.
+        time_limit_s: For the search.
+        cpu_table, config, shapes, progress: As for :func:`show_plan`.
+
+    Raises:
+        InputError: As :func:`show_plan`.
+
+    Example:
+        >>> import nest_tune
+        >>> best = nest_tune.best_plan("examples/digits/model.onnx", "vta")
+        >>> best.latency_ms <= nest_tune.show_plan("examples/digits/model.onnx", "vta").latency_ms
+        True
+    """
+    problem = PlanProblem(
+        model, target, cpu_table=cpu_table, config=config, shapes=shapes, progress=progress
+    )
+    return problem.best(plan, time_limit_s=time_limit_s)
