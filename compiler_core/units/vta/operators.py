@@ -121,6 +121,16 @@ def dense_input_has_a_batch(graph: Graph, node: Node) -> str | None:
     return None if len(shape) >= 2 else f"'{node.inputs[0]}' has shape {shape}"
 
 
+def bias_is_per_channel(graph: Graph, node: Node) -> str | None:
+    """The bias of a convolution is one value per output channel."""
+    if len(node.inputs) < 3 or not node.inputs[2]:
+        return None
+    weight, bias = (graph.constants.get(name) for name in node.inputs[1:3])
+    if weight is None or bias is None or bias.shape == weight.shape[:1]:
+        return None
+    return f"'{node.inputs[2]}' has shape {bias.shape} for {len(weight)} channels"
+
+
 def dense_bias_is_per_output(graph: Graph, node: Node) -> str | None:
     """The bias of a dense layer is one value per output, or one for all."""
     sample = sample_shape(graph, node.output)
@@ -243,6 +253,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         *_COMMON,
         image_is_1d_or_2d,
         weights_are_constant_and_finite,
+        bias_is_per_channel,
         window_is_known,
     ),
     "Dense": (*_COMMON, *_DENSE),
