@@ -139,11 +139,14 @@ def measure(item: Given, work: Path, target: str) -> dict[str, Any]:
     model, package = Path(item.model), work / f"{item.name}.package"
     calibration, held = (dict(np.load(work / f"{item.name}.{p}.npz")) for p in ("calib", "held"))
     shapes = {name: tuple(shape) for name, shape in item.shapes.items()} or None
+    states = item.states or {}
     begun = time.process_time()
-    made = nest_tune.compile(model, target, package, calibration=calibration, shapes=shapes)
+    made = nest_tune.compile(
+        model, target, package, calibration=calibration, shapes=shapes, states=states
+    )
     compiled_s, compiled_mib = time.process_time() - begun, _peak_mib()
     begun = time.process_time()
-    result = nest_tune.run(package, held, check=True)
+    result = nest_tune.run(package, held, check=True, states=states)
     quality = made.quality
     return {
         "name": item.name,
@@ -173,7 +176,7 @@ def measure(item: Given, work: Path, target: str) -> dict[str, Any]:
 
 def compare(item: Given, model: Path, held: Arrays, ours: Arrays) -> dict[str, Any]:
     """Noise of the worst output against the float model, and what ``judge`` says of the first."""
-    wanted = _float_outputs(model, held)
+    wanted = _float_outputs(model, held, item.states or {})
     noise = {}
     for name, theirs in wanted.items():
         got = ours.get(name)
@@ -190,9 +193,10 @@ def compare(item: Given, model: Path, held: Arrays, ours: Arrays) -> dict[str, A
     return found
 
 
-def _float_outputs(path: Path, held: Arrays) -> Arrays:
+def _float_outputs(path: Path, held: Arrays, states: dict[str, str]) -> Arrays:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    runs = []
+    names = [value.name for value in session.get_outputs()]
+    runs: list[list[npt.NDArray[Any]]] = []
     for number in range(HELD_OUT):
         feed = {}
         for value in session.get_inputs():
@@ -200,8 +204,10 @@ def _float_outputs(path: Path, held: Arrays) -> Arrays:
             assert array is not None
             rows = len(array) // HELD_OUT if array.ndim else 0
             feed[value.name] = array[number * rows : (number + 1) * rows] if rows else array
+        if runs:
+            before = dict(zip(names, runs[-1], strict=True))
+            feed |= {name: before[output] for output, name in states.items()}
         runs.append(session.run(None, feed))
-    names = [value.name for value in session.get_outputs()]
     parts_of = list(zip(*runs, strict=True))
     return {name: np.concatenate(parts) for name, parts in zip(names, parts_of, strict=True)}
 

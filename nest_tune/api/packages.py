@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from compiler_core.accuracy.exam import make_exam
 from compiler_core.accuracy.settle import settled_exam
-from compiler_core.accuracy.states import unrolled_evaluation
+from compiler_core.accuracy.states import Run, unrolled_evaluation
 from compiler_core.compile.sources import load_model
 from compiler_core.errors import CheckError, InputError
 from compiler_core.executable.backends import Observer, Simulator
@@ -28,7 +28,7 @@ from compiler_core.files.trace import write_trace
 from compiler_core.graph.importer import import_onnx
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.simplify import simplify
-from compiler_core.graph.sampling import check_samples
+from compiler_core.graph.sampling import check_samples, spread
 from compiler_core.package.manifest import QDQ_MODEL
 from compiler_core.package.reader import Package, read_package
 from compiler_core.quantize.infinite_inputs import require_finite
@@ -165,7 +165,7 @@ def run(
             hint="nest-tune evaluate PACKAGE --data eval.npz --against model.onnx compares outputs",
         )
     own = Runner(executable, Simulator(executable, threads=threads))
-    samples = stateful_samples_of(inputs, executable.signature, states or {}, own.run)
+    samples = stateful_samples_of(inputs, executable.signature, states or {}, _once(own))
     simulator = Simulator(executable, threads=threads, observer=observer)
     count = check_samples(executable.signature, samples)
     progress(f"running {count} samples{' with check' if check else ''}")
@@ -248,7 +248,7 @@ def evaluate(
     if states:
         if graph is not None:
             theirs = unrolled_evaluation(graph, chosen, states, float_run(graph, threads)).inputs
-        chosen = unrolled_evaluation(executable.signature, chosen, states, runner.run)
+        chosen = unrolled_evaluation(executable.signature, chosen, states, _once(runner))
     found = evaluate_runner(
         runner,
         chosen,
@@ -258,6 +258,11 @@ def evaluate(
         progress=lambda done: progress(done, chosen.samples),
     )
     return replace(found, notes=(*told, *found.notes))
+
+
+def _once(runner: Runner) -> Run:
+    """Executes a package for what one run of the model is fed."""
+    return lambda feed: runner.run(spread(runner.signature, feed))
 
 
 def _judged_graph(package: Package) -> Graph:

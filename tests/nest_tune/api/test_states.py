@@ -62,6 +62,21 @@ def steps(path: Path, x: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]
     return {"h": np.concatenate(before), "y": np.concatenate(outputs)}
 
 
+def with_rate(path: Path) -> Path:
+    """The same with a scalar input beside, as speech models have one."""
+    model = onnx.load(path)
+    rate = helper.make_tensor_value_info("rate", TensorProto.INT64, ())
+    model.graph.input.append(rate)
+    more = [
+        helper.make_node("Cast", ["rate"], ["r"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["y0", "r"], ["y"]),
+    ]
+    model.graph.node[-1].output[0] = "y0"
+    model.graph.node.extend(more)
+    onnx.save(model, path)
+    return path
+
+
 @pytest.fixture
 def x() -> npt.NDArray[np.float32]:
     return np.random.default_rng(3).standard_normal((12, 6)).astype(np.float32)
@@ -119,7 +134,8 @@ def test_the_commands(tmp_path: Path, x: npt.NDArray[np.float32]) -> None:
     done("compile", path, "--target", "vta", "--calibration", data, "-o", package, *state)
     outputs = tmp_path / "y.npz"
     done("run", package, "--inputs", data, "--outputs", outputs, "--check", *state)
-    assert np.load(outputs)["y"].shape == (12, 3)
+    with np.load(outputs) as written:
+        assert written["y"].shape == (12, 3)
     shown = done(
         "evaluate",
         package,
@@ -151,9 +167,9 @@ def test_data_for_studies_hold_the_states(tmp_path: Path, x: npt.NDArray[np.floa
          "hn=h", "--dry-run", "--storage", f"sqlite:///{tmp_path}/s.db"],
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    written = np.load(tmp_path / "x.unrolled.npz")
-    assert np.allclose(written["h"], steps(path, x)["h"], atol=1e-6)
-    assert np.array_equal(written["y"], np.arange(12))
+    with np.load(tmp_path / "x.unrolled.npz") as written:
+        assert np.allclose(written["h"], steps(path, x)["h"], atol=1e-6)
+        assert np.array_equal(written["y"], np.arange(12))
 
 
 @pytest.mark.parametrize(
@@ -177,3 +193,16 @@ def test_options_that_read_otherwise_are_refused(tmp_path: Path) -> None:
         app, ["run", "p", "--inputs", "x", "--outputs", str(tmp_path / "y.npz"), "--state", "hn"]
     )
     assert isinstance(result.exception, InputError)
+
+
+def test_scalars_beside_states(tmp_path: Path, x: npt.NDArray[np.float32]) -> None:
+    path = with_rate(cell(tmp_path / "cell.onnx"))
+    data = {"x": x, "rate": np.array(2, np.int64)}
+    made = nest_tune.compile(path, "vta", tmp_path / "out", calibration=data, states=STATES)
+    outputs = nest_tune.run(made, data, states=STATES, check=True).outputs
+    wanted = 2 * steps(cell(tmp_path / "plain.onnx"), x)["y"]
+    assert np.abs(outputs["y"] - wanted).max() < 0.1 * np.abs(wanted).max()
+    measured = nest_tune.evaluate(
+        made, data, states=STATES, against=path, metric="sqnr_db", output="y"
+    )
+    assert measured.value > 15
