@@ -11,21 +11,19 @@ from compiler_core.errors import InternalError
 from compiler_core.units.cpu.c.arithmetic.packing import pack_int4
 from compiler_core.units.cpu.c.arithmetic.weighted import Sliding
 from compiler_core.units.cpu.c.emit.context import Context, numbers
-from compiler_core.units.cpu.c.emit.text import number, real
+from compiler_core.units.cpu.c.emit.text import number
 from compiler_core.units.cpu.c.network import Operator
 from compiler_core.units.cpu.c.operators import moves, pointwise, weighted
-from compiler_core.units.cpu.c.operators import real as reals
 
 SUFFIX = {"int8": "s8", "int16": "s16", "float32": "f32"}
 
 
-def call_of(operator: Operator, context: Context) -> list[str]:
-    """The lines of C that run an operator; none for a view."""
-    return _call(operator, context)
-
-
 @singledispatch
-def _call(operator: object, context: Context) -> list[str]:  # noqa: ARG001
+def call(operator: object, context: Context) -> list[str]:  # noqa: ARG001
+    """The lines of C that run an operator; none for a view.
+
+    Operators in float32 are registered by :mod:`compiler_core.units.cpu.c.emit.real_calls`.
+    """
     raise InternalError(f"{type(operator).__name__} has no kernel")
 
 
@@ -95,7 +93,7 @@ def scaling_arguments(
     ]
 
 
-@_call.register
+@call.register
 def _(operator: weighted.Convolution, context: Context) -> list[str]:
     outputs, *_, own = operator.weights.shape
     last = (operator.offset, operator.scaling.offset, operator.scaling.low, operator.scaling.high)
@@ -112,7 +110,7 @@ def _(operator: weighted.Convolution, context: Context) -> list[str]:
     )
 
 
-@_call.register
+@call.register
 def _(operator: weighted.Dense, context: Context) -> list[str]:
     columns, depth = operator.weights.shape
     rows = context.size(operator.inputs[0]) // depth
@@ -130,7 +128,7 @@ def _(operator: weighted.Dense, context: Context) -> list[str]:
     )
 
 
-@_call.register
+@call.register
 def _(operator: weighted.MatrixProduct, context: Context) -> list[str]:
     batch, rows, depth = context.shape(operator.inputs[0])
     columns = context.shape(operator.inputs[1])[2]
@@ -168,7 +166,7 @@ def walk(
     return context.structure("nt_walk", f"{{{len(joined)}, {', '.join(columns)}}}")
 
 
-def _broadcast(operator: Operator, context: Context) -> str:
+def broadcast(operator: Operator, context: Context) -> str:
     shape = context.shape(operator.output)
     steps = []
     for name in operator.inputs:
@@ -193,18 +191,18 @@ def sum_fields(operator: pointwise.Sum) -> str:
     )
 
 
-@_call.register
+@call.register
 def _(operator: pointwise.Sum, context: Context) -> list[str]:
     return statement(
         context.kernel("add_s8"),
-        _broadcast(operator, context),
+        broadcast(operator, context),
         context.structure("nt_sum", sum_fields(operator)),
         *context.inputs(operator),
         context.pointer(operator.output),
     )
 
 
-@_call.register
+@call.register
 def _(operator: pointwise.Product, context: Context) -> list[str]:
     result = operator.result
     fields = numbers(
@@ -213,14 +211,14 @@ def _(operator: pointwise.Product, context: Context) -> list[str]:
     )
     return statement(
         context.kernel("mul_s8"),
-        _broadcast(operator, context),
+        broadcast(operator, context),
         context.structure("nt_product", fields),
         *context.inputs(operator),
         context.pointer(operator.output),
     )
 
 
-@_call.register
+@call.register
 def _(operator: pointwise.Pool, context: Context) -> list[str]:
     channels = context.shape(operator.output)[-1]
     last = (0, 0, operator.low, operator.high)
@@ -233,7 +231,7 @@ def _(operator: pointwise.Pool, context: Context) -> list[str]:
     )
 
 
-@_call.register
+@call.register
 def _(operator: pointwise.Table, context: Context) -> list[str]:
     return statement(
         context.kernel("table_s8"),
@@ -244,7 +242,7 @@ def _(operator: pointwise.Table, context: Context) -> list[str]:
     )
 
 
-@_call.register
+@call.register
 def _(operator: pointwise.Rescale, context: Context) -> list[str]:
     result = operator.result
     fields = numbers(
@@ -261,7 +259,7 @@ def _(operator: pointwise.Rescale, context: Context) -> list[str]:
     )
 
 
-@_call.register
+@call.register
 def _(operator: pointwise.Softmax, context: Context) -> list[str]:
     factors = operator.factors
     return statement(
@@ -272,12 +270,12 @@ def _(operator: pointwise.Softmax, context: Context) -> list[str]:
     )
 
 
-@_call.register
+@call.register
 def _(operator: moves.View, context: Context) -> list[str]:  # noqa: ARG001
     return []
 
 
-@_call.register
+@call.register
 def _(operator: moves.Copy, context: Context) -> list[str]:
     dtype = context.dtype(operator.output)
     lines = []
@@ -299,7 +297,7 @@ def _(operator: moves.Copy, context: Context) -> list[str]:
     return lines
 
 
-@_call.register
+@call.register
 def _(operator: moves.Take, context: Context) -> list[str]:
     return statement(
         context.kernel(f"take_{SUFFIX[context.dtype(operator.output)]}"),
@@ -310,7 +308,7 @@ def _(operator: moves.Take, context: Context) -> list[str]:
     )
 
 
-@_call.register
+@call.register
 def _(operator: moves.Interpolate, context: Context) -> list[str]:
     dtype = context.dtype(operator.output)
     return statement(
@@ -319,165 +317,6 @@ def _(operator: moves.Interpolate, context: Context) -> list[str]:
         context.constant(operator.low, "int32"),
         context.constant(operator.high, "int32"),
         context.constant(operator.weights, "float32" if dtype == "float32" else "int32"),
-        *context.inputs(operator),
-        context.pointer(operator.output),
-    )
-
-
-def _limits(context: Context, low: float, high: float) -> list[str]:
-    if np.isinf(low) or np.isinf(high):
-        context.kernel("infinity")
-    return [real(low), real(high)]
-
-
-@_call.register
-def _(operator: reals.Quantize, context: Context) -> list[str]:
-    return statement(
-        context.kernel(f"quantize_{SUFFIX[operator.type.dtype]}"),
-        str(context.size(operator.output)),
-        real(operator.type.scale),
-        str(operator.type.zero_point),
-        *context.inputs(operator),
-        context.pointer(operator.output),
-    )
-
-
-@_call.register
-def _(operator: reals.Dequantize, context: Context) -> list[str]:
-    return statement(
-        context.kernel(f"dequantize_{SUFFIX[operator.type.dtype]}"),
-        str(context.size(operator.output)),
-        real(operator.type.scale),
-        str(operator.type.zero_point),
-        *context.inputs(operator),
-        context.pointer(operator.output),
-    )
-
-
-@_call.register
-def _(operator: reals.RealConvolution, context: Context) -> list[str]:
-    outputs, *_, own = operator.weights.shape
-    each = outputs // operator.groups
-    fields = window_fields(context, operator, operator.sliding, own, each, outputs, (0,) * 4)
-    return statement(
-        context.kernel("conv_f32"),
-        context.structure("nt_window", fields),
-        *_limits(context, operator.low, operator.high),
-        context.constant(operator.weights, "float32"),
-        context.constant(operator.bias, "float32"),
-        *context.inputs(operator),
-        context.pointer(operator.output),
-    )
-
-
-@_call.register
-def _(operator: reals.RealDense, context: Context) -> list[str]:
-    columns, depth = operator.weights.shape
-    rows = context.size(operator.inputs[0]) // depth
-    return statement(
-        context.kernel("dense_f32"),
-        *map(str, (rows, depth, columns)),
-        *_limits(context, operator.low, operator.high),
-        context.constant(operator.weights, "float32"),
-        context.constant(operator.bias, "float32"),
-        *context.inputs(operator),
-        context.pointer(operator.output),
-    )
-
-
-@_call.register
-def _(operator: reals.RealProduct, context: Context) -> list[str]:
-    batch, rows, depth = context.shape(operator.inputs[0])
-    columns = context.shape(operator.inputs[1])[2]
-    return statement(
-        context.kernel("matmul_f32"),
-        *map(str, (batch, rows, depth, columns)),
-        *_limits(context, operator.low, operator.high),
-        *context.inputs(operator),
-        context.pointer(operator.output),
-    )
-
-
-@_call.register
-def _(operator: reals.RealMap, context: Context) -> list[str]:
-    return statement(
-        context.kernel(f"map_{operator.function}"),
-        str(context.size(operator.output)),
-        *_limits(context, operator.a, operator.b),
-        *context.inputs(operator),
-        context.pointer(operator.output),
-    )
-
-
-@_call.register
-def _(operator: reals.RealPair, context: Context) -> list[str]:
-    return statement(
-        context.kernel(f"pair_{operator.function}"),
-        _broadcast(operator, context),
-        *_limits(context, operator.low, operator.high),
-        *context.inputs(operator),
-        context.pointer(operator.output),
-    )
-
-
-@_call.register
-def _(operator: reals.RealPool, context: Context) -> list[str]:
-    channels = context.shape(operator.output)[-1]
-    fields = window_fields(context, operator, operator.sliding, 1, 1, channels, (0,) * 4)
-    return statement(
-        context.kernel("mean_f32" if operator.mean else "max_f32"),
-        context.structure("nt_window", fields),
-        *_limits(context, operator.low, operator.high),
-        *context.inputs(operator),
-        context.pointer(operator.output),
-    )
-
-
-@_call.register
-def _(operator: reals.RealReduction, context: Context) -> list[str]:
-    return statement(
-        context.kernel(f"reduce_{operator.function}"),
-        *map(str, operator.sizes),
-        *context.inputs(operator),
-        context.pointer(operator.output),
-    )
-
-
-@_call.register
-def _(operator: reals.RealSoftmax, context: Context) -> list[str]:
-    return statement(
-        context.kernel("softmax_f32"),
-        *map(str, operator.sizes),
-        *context.inputs(operator),
-        context.pointer(operator.output),
-    )
-
-
-@_call.register
-def _(operator: reals.RealNormalization, context: Context) -> list[str]:
-    count = len(operator.scale)
-    return statement(
-        context.kernel("norm_f32"),
-        *map(str, (context.size(operator.output) // count, count)),
-        real(operator.epsilon),
-        context.constant(operator.scale, "float32"),
-        context.constant(operator.bias, "float32"),
-        *context.inputs(operator),
-        context.pointer(operator.output),
-    )
-
-
-@_call.register
-def _(operator: reals.Normalization, context: Context) -> list[str]:
-    count = len(operator.scale)
-    floats = ", ".join(map(real, (operator.spread, operator.step, operator.epsilon)))
-    ends = ", ".join(map(str, (operator.offset, operator.low, operator.high)))
-    return statement(
-        context.kernel("norm_s8"),
-        *map(str, (context.size(operator.output) // count, count)),
-        context.structure("nt_norm", f"{{{floats}, {ends}}}"),
-        context.constant(operator.scale, "float32"),
-        context.constant(operator.bias, "float32"),
         *context.inputs(operator),
         context.pointer(operator.output),
     )

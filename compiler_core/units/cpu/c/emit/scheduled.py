@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from compiler_core.units.cpu.c.emit.calls import call_of, statement, sum_fields
+from compiler_core.units.cpu.c.emit.calls import statement, sum_fields
 from compiler_core.units.cpu.c.emit.context import Context
+from compiler_core.units.cpu.c.emit.real_calls import call_of
 from compiler_core.units.cpu.c.network import Operator
 from compiler_core.units.cpu.c.operators.pointwise import Sum
 from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense

@@ -10,8 +10,8 @@ import pytest
 
 from compiler_core.graph.importer import import_onnx
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.session import FloatSession
-from compiler_core.graph.simplify import simplify
 from compiler_core.quantize.profile import profile_model
 from compiler_core.units.cpu.c.bundles.bundle import expected, make_bundle, write_bundle
 from compiler_core.units.cpu.c.bundles.cores import CORES, check, missing
