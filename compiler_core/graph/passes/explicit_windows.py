@@ -46,6 +46,8 @@ def _explicit(rewriter: Rewriter, node: Node) -> dict[str, Any] | None:
         dilations = ones  # an attribute since operator set 19 only
     else:
         dilations = attributes.setdefault("dilations", ones)
+    if not len(kernel) == len(strides) == len(dilations):
+        return None  # onnxruntime says what is wrong with it
     reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
     attributes["kernel_shape"] = kernel
     auto_pad = attributes.pop("auto_pad", "NOTSET")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from compiler_core.graph.ir import Graph
+import pytest
+
+from compiler_core.graph.ir import Graph, Node, TensorType
 from compiler_core.graph.passes.explicit_windows import ExplicitWindows
 from tests.compiler_core.graph.passes.arrays import ramp
 
@@ -32,3 +34,14 @@ def test_spells_out_pads(graph_of: Build, rewritten: Check) -> None:
         %v = AveragePool(%x) {ceil_mode=1, count_include_pad=1, kernel_shape=(3, 3), pads=(0, 0, 0, 0), strides=(2, 2)} -> float32[N,2,2,3]
         """,
     )
+
+
+@pytest.mark.parametrize("name", ["strides", "dilations"])
+@pytest.mark.parametrize("values", [(1,), (1, 1, 1)])
+def test_windows_whose_attributes_are_of_several_lengths_stay(
+    name: str, values: tuple[int, ...]
+) -> None:
+    node = Node("n", "MaxPool", ("x",), ("y",), {"kernel_shape": (2, 2), name: values})
+    types = {"x": TensorType("float32", (1, 1, 8, 8))}
+    graph = Graph("g", ("x",), ("y",), (node,), {}, types, {"": 17})
+    assert ExplicitWindows().apply(graph) is graph
