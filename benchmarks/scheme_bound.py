@@ -36,7 +36,7 @@ from compiler_core.quantize.ir import IntegerConv, IntegerSegment
 from compiler_core.targets.target import Target, Unit
 from compiler_core.tensor.from_integer import DIRECT_RESIDUAL_BITS, FAR_RESIDUAL_BITS
 from compiler_core.tensor.workload import ConvWorkload, Epilogue, Workload
-from compiler_core.units.cpu.cost_table import target_costs
+from compiler_core.units.facets.host import host_costs
 from compiler_core.units.launches import Launch
 from compiler_core.units.vta.link.segment import Layer
 from compiler_core.units.vta.structure.ways import LANES
@@ -61,7 +61,7 @@ def least_costs(graph: Graph, target: Target, *, usual: bool = False) -> Evaluat
         raise InputError(f"target {target.name!r}: bounds of schemes are for one NPU core")
     groups = build_groups(graph, arithmetic_of(target.npu))
     programs = _LeastPrograms(target.units[0], convolutions(groups) if usual else {})
-    table = build_costs(groups, target, target_costs(target, graph), programs=programs)
+    table = build_costs(groups, target, host_costs().of_target(target, graph), programs=programs)
     return Evaluator(groups, table)
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
-from compiler_core.units.bundles import Bundles
+from compiler_core.units.facets.bundles import Bundles
 from compiler_core.units.registry import unit_kind, unit_kinds
 
 _FACET = "bundles"

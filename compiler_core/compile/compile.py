@@ -12,6 +12,7 @@ from compiler_core.configuration.configuration import Configuration, Subject
 from compiler_core.errors import InputError
 from compiler_core.executable.executable import CpuSegment, Executable, Segment, units_of
 from compiler_core.executable.report import LayerReport, Metrics, Report, launch_report, totals
+from compiler_core.graph.macs import float_macs
 from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.assemble import without_room
 from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph
@@ -23,8 +24,7 @@ from compiler_core.targets.target import Target
 from compiler_core.targets.this_machine import require_one_unit
 from compiler_core.tensor.choice import choose_schedules, require_known_tasks
 from compiler_core.tensor.task import Task
-from compiler_core.units.cpu.cost import Cost, NodeCosts, conversion_cost, float_macs
-from compiler_core.units.cpu.cost_table import target_costs
+from compiler_core.units.facets.host import Cost, NodeCosts, host_costs
 from compiler_core.units.facets.placing import PlacedLayers, placing_of
 from compiler_core.units.facets.programs import (
     LaunchCost,
@@ -123,7 +123,7 @@ def compile_model(
         for segment in executable.npu_segments
         for launch in segment.launches
     ]
-    costs = target_costs(target, source.model.graph)
+    costs = host_costs().of_target(target, source.model.graph)
     report = _report(source.quantized, executable, placed, schedules, timings, costs)
     places = [placed.units[step.layer.operator.name] for step in steps if step.layer is not None]
     timeline = compiled_timeline(
@@ -316,7 +316,7 @@ def _conversions(
         batch, channels, height, width = executable.tensors[name].shape
         values = batch * channels * height * width
         moved = 4 * values + segment.tensor_bytes(name)
-        cost = conversion_cost(executable.target.cpu, values, moved)
+        cost = host_costs().conversion(executable.target.cpu, values, moved)
         shape = f"{batch}x{channels}x{height}x{width}"
         reports.append(_cpu_report(name, segment.name, kind, shape, cost))
     return reports

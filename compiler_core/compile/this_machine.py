@@ -22,19 +22,20 @@ import onnxruntime
 from compiler_core.compile.linking import constant_outputs, signature_of
 from compiler_core.compile.sources import QuantizedModel, noise_samples
 from compiler_core.errors import InputError
+from compiler_core.executable.clock import Timing, measure
 from compiler_core.executable.executable import CONSTANTS, CpuSegment, Executable, Segment
 from compiler_core.executable.report import ClockTiming, LayerReport, Metrics, Report
 from compiler_core.graph.exporter import export_onnx
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.macs import float_macs
 from compiler_core.quantize.ir import FloatSegment
 from compiler_core.system.compiled import CompiledTimeline
 from compiler_core.system.jobs import Job, JobKind, ranks
 from compiler_core.system.timeline import simulate
 from compiler_core.targets.places import ON_HOST
 from compiler_core.targets.target import Target
-from compiler_core.units.cpu.cost import float_macs
-from compiler_core.units.cpu.measure import Timing, measure
-from compiler_core.units.cpu.session import CpuSession
+from compiler_core.units.facets.host import FloatRun, float_sessions
+from compiler_core.units.names import CPU
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -59,7 +60,7 @@ def compile_for_host(
         target, signature_of(source.quantized), {}, {}, tuple(segments), dram_bytes=0
     )
     parts = [part for part in executable.segments if isinstance(part, CpuSegment)]
-    sessions = [(part, CpuSession(part)) for part in parts if part.name != CONSTANTS]
+    sessions = [(part, float_sessions().open(part)) for part in parts if part.name != CONSTANTS]
     feeds = noise_samples(source.model.graph, 1)
     progress("measuring on this machine")
     timing = measure(lambda: _run(sessions, feeds), repeats=_REPEATS, budget_s=_BUDGET_S)
@@ -100,7 +101,7 @@ def _segment(name: str, graph: Graph) -> CpuSegment:
     return CpuSegment(name, graph.inputs, graph.outputs, model)
 
 
-def _run(sessions: list[tuple[CpuSegment, CpuSession]], feeds: Arrays) -> dict[str, Any]:
+def _run(sessions: list[tuple[CpuSegment, FloatRun]], feeds: Arrays) -> dict[str, Any]:
     known = dict(feeds)
     for part, session in sessions:
         known |= session.run({name: known[name] for name in part.inputs})
@@ -124,7 +125,7 @@ def _layers(
     for segment, name, operator, spent in kernels:
         shape, macs = _shape_and_macs(graphs[segment], name)
         time = latency_ms * spent / total
-        yield LayerReport(name, segment, "cpu", operator, shape, time, 0.0, macs)
+        yield LayerReport(name, segment, CPU, operator, shape, time, 0.0, macs)
 
 
 def _shape_and_macs(graph: Graph, name: str) -> tuple[str, int]:

@@ -24,7 +24,7 @@ from compiler_core.quantize.borders import (
     quantize_array,
     to_nchw,
 )
-from compiler_core.units.cpu.session import CpuSession
+from compiler_core.units.facets.host import FloatRun, float_sessions
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -63,7 +63,7 @@ class Runner:
         self._executable = executable
         self._backend = backend
         self._sessions = {
-            segment.name: CpuSession(segment)
+            segment.name: float_sessions().open(segment)
             for segment in executable.segments
             if isinstance(segment, CpuSegment)
         }
@@ -116,7 +116,7 @@ class _Block:
         self,
         executable: Executable,
         backend: Backend,
-        sessions: Mapping[str, CpuSession],
+        sessions: Mapping[str, FloatRun],
         inputs: Mapping[str, npt.NDArray[Any]],
     ) -> None:
         self._executable, self._backend, self._sessions = executable, backend, sessions

@@ -38,7 +38,7 @@ from compiler_core.package.replace import replace_folder, restore
 from compiler_core.package.seal import sealed_bytes
 from compiler_core.quantize.qdq import qdq_model
 from compiler_core.tensor.operator_file import OPERATORS_SCHEMA, operator_entries
-from compiler_core.units.cpu.session import CpuSession
+from compiler_core.units.facets.host import float_sessions
 from compiler_core.units.facets.parts import parts_of
 from compiler_core.units.facets.programs import UnitSegment
 from compiler_core.units.names import CPU
@@ -170,7 +170,7 @@ def write_package(compiled: CompiledModel, folder: Path, texts: Mapping[str, str
     require_free(folder)
     for segment in compiled.executable.segments:
         if isinstance(segment, CpuSegment):
-            CpuSession(segment)
+            float_sessions().open(segment)
     files = package_files(compiled, texts)
     try:
         fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent))

@@ -27,7 +27,7 @@ from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.targets.places import ON_CPU, ON_HOST, Place, Placement
 from compiler_core.targets.target import Target
-from compiler_core.units.cpu.cost_table import target_costs
+from compiler_core.units.facets.host import host_costs
 from compiler_core.units.ways import INT8
 
 Progress = Callable[[str], None]
@@ -77,7 +77,7 @@ def prepare(
     table: CostTable = build_costs(
         groups,
         target,
-        target_costs(target, graph),
+        host_costs().of_target(target, graph),
         schedules=schedules,
         quantized=quantized,
         progress=progress,

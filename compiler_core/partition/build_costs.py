@@ -12,6 +12,7 @@ from typing import Any
 
 from compiler_core.errors import InfeasibleError
 from compiler_core.graph.ir import Node
+from compiler_core.graph.macs import node_bytes, weight_bytes
 from compiler_core.graph.order import reads
 from compiler_core.partition.costs import (
     CostTable,
@@ -32,12 +33,7 @@ from compiler_core.system.jobs import PICOSECONDS, WHOLE_PPM, Machinery, picosec
 from compiler_core.system.positions import Positions
 from compiler_core.targets.places import ON_HOST, Place
 from compiler_core.targets.target import Target
-from compiler_core.units.cpu.cost import (
-    NodeCosts,
-    conversion_cost,
-    node_bytes,
-    weight_bytes,
-)
+from compiler_core.units.facets.host import NodeCosts, host_costs
 from compiler_core.units.launches import Launch
 from compiler_core.units.registry import kind_of_machine
 from compiler_core.units.ways import FLOAT32, INT8, TensorForm, ways_of
@@ -153,7 +149,7 @@ def _tensor_costs(
         tensors.append(
             TensorCost(
                 (tensor.values * _FLOAT_BYTES, *(form.bytes for form in inside)),
-                conversion_cost(target.cpu, tensor.values, 0).energy_pj,
+                host_costs().conversion(target.cpu, tensor.values, 0).energy_pj,
                 (0, *extra) if any(extra) else (),
             )
         )

@@ -106,7 +106,7 @@ def _table_path(lineage: Sequence[TargetFile]) -> Path | None:
 
 def _cpu_table(path: Path) -> CpuTable:
     # Only targets that name a table pay for what reading one imports.
-    from compiler_core.units.cpu.cost_table import read_cpu_table
+    from compiler_core.units.facets.host import host_costs
 
     if not path.is_file():
         raise InputError(
@@ -114,7 +114,7 @@ def _cpu_table(path: Path) -> CpuTable:
             hint="nest-tune profile-cpu MODEL -o cpu.csv makes one; it lies beside the target file",
         )
     try:
-        return read_cpu_table(path)
+        return host_costs().read_table(path)
     except InputError as error:
         raise InputError(f"cpu.cost_table: {error}", hint=error.hint) from error
 

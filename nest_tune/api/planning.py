@@ -31,8 +31,9 @@ from compiler_core.partition.resolve import IllegalPlanError, plan_of, resolve_p
 from compiler_core.partition.table import plan_csv
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
-from compiler_core.units.cpu.cost_table import read_cpu_table
-from compiler_core.units.cpu.measure import Timing, measure_model
+from compiler_core.units.facets.host import host_costs
+from compiler_core.executable.clock import Timing
+from compiler_core.units.facets.host import host_measuring
 from nest_tune.api.values import PathName, Progress
 
 
@@ -170,7 +171,7 @@ class PlanProblem:
     ) -> None:
         chip = target if isinstance(target, Target) else load_target(target)
         if cpu_table is not None:
-            chip = replace(chip, cpu_table=read_cpu_table(Path(cpu_table)))
+            chip = replace(chip, cpu_table=host_costs().read_table(Path(cpu_table)))
         self.chip = chip
         self._schedules = {} if config is None else read_configuration(Path(config)).schedules
         self._source: FloatModel = load_model(Path(model), shapes)
@@ -256,7 +257,7 @@ class PlanProblem:
         self._progress(f"measuring {self.model.name} on this machine")
         graph = self._source.graph
         names = tuple(node.name for node in graph.nodes)
-        return MeasuredModel(self.model, self.target, measure_model(graph), names)
+        return MeasuredModel(self.model, self.target, host_measuring().model(graph), names)
 
     @property
     def _is_exact(self) -> bool:

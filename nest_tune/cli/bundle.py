@@ -14,7 +14,7 @@ from nest_tune.cli.options import AsJson, ModelFile, Shapes, parse_shapes
 from nest_tune.cli.output import console, print_json, progress
 
 if TYPE_CHECKING:
-    from compiler_core.units.bundles import BundleReport
+    from compiler_core.units.facets.bundles import BundleReport
 
 EXAMPLE = "Example: nest-tune bundle model.onnx --target cortex-m4 --calibration calib.npz -o board"
 
@@ -82,7 +82,7 @@ def bundle(
         )
     from compiler_core.compile.sources import load_model, read_samples
     from compiler_core.quantize.profile import profile_model
-    from compiler_core.units.bundles import BundleRequest
+    from compiler_core.units.facets.bundles import BundleRequest
     from nest_tune.bundling import bundles_for, self_test_samples
 
     bundles = bundles_for(target)

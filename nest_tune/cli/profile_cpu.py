@@ -37,23 +37,18 @@ def profile_cpu(
     """Measure every operator of a model on this CPU: a cost table for plans."""
     require_writable(output, "--output")
     from compiler_core.compile.sources import load_model
-    from compiler_core.units.cpu.cost_table import write_cpu_table
-    from compiler_core.units.cpu.measure import measure_model, profile_cpu, random_inputs
+    from compiler_core.units.facets.host import host_costs, host_measuring
 
     graph = load_model(model, parse_shapes(shape)).graph
-    feeds = random_inputs(graph)
-    rows = profile_cpu(
-        graph,
-        threads=threads,
-        repeats=repeats,
-        budget_s=budget,
-        feeds=feeds,
-        progress=progress,
+    known = host_measuring()
+    feeds = known.inputs(graph)
+    rows = known.operators(
+        graph, feeds, threads=threads, repeats=repeats, budget_s=budget, progress=progress
     )
-    whole = measure_model(graph, feeds, threads=threads, repeats=repeats, budget_s=10 * budget)
+    whole = known.model(graph, feeds, threads=threads, repeats=repeats, budget_s=10 * budget)
     total_us = sum(row.median_us * row.count for row in rows)
     if output is not None:
-        content = write_cpu_table(rows)
+        content = host_costs().write_table(rows)
         write_atomically(output, lambda stream: stream.write(content))
     if as_json:
         print_json(

@@ -10,43 +10,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from math import prod
-
-import numpy as np
-
 from compiler_core.graph.ir import Graph, Node
-from compiler_core.graph.windows import window_of
+from compiler_core.graph.macs import element_operations, float_macs, node_bytes
 from compiler_core.targets.target import Cpu
-
-VIEWS = frozenset(("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"))
-"""Operators that move nothing."""
+from compiler_core.units.facets.host import Cost
 
 MOVES = frozenset(
     ("Concat", "Transpose", "Slice", "Pad", "Split", "Gather", "Resize", "Upsample", "Expand")
 ).union(("Tile", "SpaceToDepth", "DepthToSpace", "Cast"))
 """Operators that move data and compute nothing."""
-
-POOLS = frozenset(("MaxPool", "AveragePool"))
-
-_PICOJOULES_PER_MILLIJOULE = 1e9
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Time and energy of one step."""
-
-    seconds: float
-    energy_pj: float
-
-    @property
-    def energy_mj(self) -> float:
-        return self.energy_pj / _PICOJOULES_PER_MILLIJOULE
-
-
-NodeCosts = Callable[[Graph, Node], Cost]
-"""What one operator costs on the CPU."""
 
 
 def conversion_cost(cpu: Cpu, values: int, bytes_moved: int) -> Cost:
@@ -71,120 +43,3 @@ def node_cost(cpu: Cpu, graph: Graph, node: Node) -> Cost:
     operations = macs + elements
     energy = operations * cpu.operation_overhead_pj + macs * cpu.float_multiply_add_pj
     return Cost(cpu.operator_overhead_s + cycles / cpu.clock_hz, energy)
-
-
-def element_operations(graph: Graph, node: Node) -> int:
-    """Element operations of a node beside its multiply-accumulates; a fused clamp is free."""
-    if node.op in VIEWS:
-        return 0
-    results = sum(_elements(graph, name) for name in node.outputs)
-    if node.op in POOLS:
-        window = window_of(graph, node)
-        return results * (prod(window.kernel) if window else 1)
-    if node.op == "LRN":
-        return results * int(node.attributes.get("size", 1))
-    if float_macs(graph, node):
-        return results
-    return max(results, *(_elements(graph, name) for name in node.inputs), 0)
-
-
-def node_bytes(graph: Graph, node: Node) -> int:
-    """Bytes that a node reads and writes: activations, weights and results once each."""
-    if node.op in VIEWS:
-        return 0
-    names = (*dict.fromkeys(node.inputs), *node.outputs)
-    return sum(_elements(graph, name) * _width(graph, name) for name in names if name)
-
-
-def weight_bytes(graph: Graph, node: Node) -> int:
-    """Bytes of a node's constants."""
-    return sum(
-        _elements(graph, name) * _width(graph, name)
-        for name in dict.fromkeys(node.inputs)
-        if name in graph.constants
-    )
-
-
-def float_macs(graph: Graph, node: Node) -> int:
-    """Multiply-accumulates of a node; 0 for operators that sum no products."""
-    count = _MACS.get(node.op)
-    return count(graph, node) if count is not None else 0
-
-
-def _convolution(graph: Graph, node: Node) -> int:
-    weight = _shape(graph, node.inputs[_WEIGHT_INPUT.get(node.op, 1)])
-    return _elements(graph, node.output) * prod(weight[1:]) if len(weight) > 1 else 0
-
-
-def _transposed_convolution(graph: Graph, node: Node) -> int:
-    weight = _shape(graph, node.inputs[1])
-    return _elements(graph, node.inputs[0]) * prod(weight[1:]) if len(weight) > 1 else 0
-
-
-def _product(graph: Graph, node: Node) -> int:
-    left = _shape(graph, node.inputs[0])
-    transposed = node.op == "Gemm" and node.attributes.get("transA")
-    return _elements(graph, node.output) * (left[0] if transposed else left[-1]) if left else 0
-
-
-def _recurrence(graph: Graph, node: Node) -> int:
-    """Each step of a sequence multiplies by all input and all recurrent weights once."""
-    source = _shape(graph, node.inputs[0])
-    weights = sum(_elements(graph, name) for name in node.inputs[1:3])
-    return prod(source[:2]) * weights if len(source) == 3 else 0
-
-
-def _einsum(graph: Graph, node: Node) -> int:
-    """A product of all operands at every point of all their indices."""
-    equation = node.attributes.get("equation", "")
-    text = equation.decode() if isinstance(equation, bytes) else str(equation)
-    terms = text.replace(" ", "").split("->")[0].split(",")
-    shapes = [_shape(graph, name) for name in node.inputs]
-    if len(terms) < 2 or len(terms) != len(shapes):
-        return 0
-    extents: dict[str, int] = {}
-    broadcast: tuple[int, ...] = ()
-    for term, shape in zip(terms, shapes, strict=True):
-        before, dots, after = term.partition("...")
-        if len(shape) < len(before) + len(after) or not (dots or len(shape) == len(term)):
-            return 0
-        middle = shape[len(before) : len(shape) - len(after)]
-        broadcast = max(broadcast, middle, key=prod) if dots else broadcast
-        for letter, size in zip(before, shape, strict=False):
-            extents[letter] = max(size, extents.get(letter, 1))
-        for letter, size in zip(after, shape[len(shape) - len(after) :], strict=True):
-            extents[letter] = max(size, extents.get(letter, 1))
-    return (len(terms) - 1) * prod(extents.values()) * prod(broadcast)
-
-
-_WEIGHT_INPUT = {"QLinearConv": 3}
-"""Where the weights are, where they are not the second input."""
-
-_MACS: Mapping[str, Callable[[Graph, Node], int]] = {
-    **dict.fromkeys(("Conv", "ConvInteger", "QLinearConv", "DeformConv"), _convolution),
-    "ConvTranspose": _transposed_convolution,
-    **dict.fromkeys(("MatMul", "Gemm", "Dense", "MatMulInteger", "QLinearMatMul"), _product),
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrence),
-    "Einsum": _einsum,
-}
-
-
-def _shape(graph: Graph, tensor: str) -> tuple[int, ...]:
-    if tensor in graph.constants:
-        return tuple(graph.constants[tensor].shape)
-    known = graph.types.get(tensor)
-    if known is None or known.shape is None:
-        return ()
-    return tuple(size or 1 for size in known.shape)
-
-
-def _elements(graph: Graph, tensor: str) -> int:
-    return prod(_shape(graph, tensor)) if tensor else 0
-
-
-def _width(graph: Graph, tensor: str) -> int:
-    known = graph.types.get(tensor)
-    try:
-        return np.dtype(known.dtype).itemsize if known else 4
-    except TypeError:
-        return 4

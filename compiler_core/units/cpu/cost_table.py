@@ -30,14 +30,10 @@ import numpy as np
 from compiler_core.errors import InputError
 from compiler_core.files.small_file import read_small_file
 from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.macs import element_operations, float_macs
 from compiler_core.targets.target import Cpu, CpuRow, CpuTable, Target
-from compiler_core.units.cpu.cost import (
-    Cost,
-    NodeCosts,
-    element_operations,
-    float_macs,
-    node_cost,
-)
+from compiler_core.units.cpu.cost import conversion_cost, node_cost
+from compiler_core.units.facets.host import Cost, NodeCosts
 
 _BYTES_MAX = 16 << 20
 _SECONDS_MAX = 1e4
@@ -203,3 +199,22 @@ def table_costs(cpu: Cpu, table: CpuTable, graph: Graph) -> NodeCosts:
         return Cost(row.median_us * 1e-6, energy)
 
     return cost
+
+
+class CpuCosts:
+    """See :class:`~compiler_core.units.facets.host.HostCosts`."""
+
+    def of_target(self, target: Target, graph: Graph) -> NodeCosts:
+        return target_costs(target, graph)
+
+    def conversion(self, cpu: Cpu, values: int, bytes_moved: int) -> Cost:
+        return conversion_cost(cpu, values, bytes_moved)
+
+    def read_table(self, path: Path) -> CpuTable:
+        return read_cpu_table(path)
+
+    def write_table(self, rows: Iterable[CpuRow]) -> bytes:
+        return write_cpu_table(rows)
+
+
+COSTS = CpuCosts()

@@ -7,14 +7,13 @@ far the repeats were apart.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from compiler_core.errors import InputError
+from compiler_core.executable.clock import Timing, measure
 from compiler_core.graph.extract import Extractor
 from compiler_core.graph.ir import Graph, Node, TensorType
 from compiler_core.graph.session import FloatSession
@@ -22,47 +21,6 @@ from compiler_core.targets.target import CpuRow
 from compiler_core.units.cpu.cost_table import operator_signature
 
 Arrays = dict[str, npt.NDArray[Any]]
-
-MIN_REPEATS = 5
-_WARM_UPS = 2
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Repeats of one measurement, in microseconds.
-
-    Attributes:
-        median_us: Their median.
-        low_us, high_us: Their quartiles.
-        repeats: How many.
-    """
-
-    median_us: float
-    low_us: float
-    high_us: float
-    repeats: int
-
-    @property
-    def spread(self) -> float:
-        """Distance of the quartiles as a share of the median."""
-        return (self.high_us - self.low_us) / self.median_us if self.median_us else 0.0
-
-
-def measure(run: Callable[[], object], *, repeats: int, budget_s: float) -> Timing:
-    """Times a call: two warm-ups, then repeats until there are enough or the budget is spent.
-
-    At least :data:`MIN_REPEATS` are made, whatever the budget.
-    """
-    for _ in range(_WARM_UPS):
-        run()
-    times: list[int] = []
-    deadline = perf_counter_ns() + round(budget_s * 1e9)
-    while len(times) < repeats and (len(times) < MIN_REPEATS or perf_counter_ns() < deadline):
-        start = perf_counter_ns()
-        run()
-        times.append(perf_counter_ns() - start)
-    low, median, high = (float(value) / 1e3 for value in np.percentile(times, (25, 50, 75)))
-    return Timing(median, low, high, len(times))
 
 
 def random_inputs(graph: Graph, seed: int = 0) -> Arrays:
@@ -169,3 +127,43 @@ def measure_model(
     arrays = dict(random_inputs(graph) if feeds is None else feeds)
     session = FloatSession(graph, threads=threads)
     return measure(lambda: session.run(arrays), repeats=repeats, budget_s=budget_s)
+
+
+class CpuMeasuring:
+    """See :class:`~compiler_core.units.facets.host.HostMeasuring`."""
+
+    def inputs(self, graph: Graph) -> Arrays:
+        return random_inputs(graph)
+
+    def operators(
+        self,
+        graph: Graph,
+        feeds: Mapping[str, npt.NDArray[Any]],
+        *,
+        threads: int,
+        repeats: int,
+        budget_s: float,
+        progress: Callable[[str], None],
+    ) -> tuple[CpuRow, ...]:
+        return profile_cpu(
+            graph,
+            threads=threads,
+            repeats=repeats,
+            budget_s=budget_s,
+            feeds=feeds,
+            progress=progress,
+        )
+
+    def model(
+        self,
+        graph: Graph,
+        feeds: Mapping[str, npt.NDArray[Any]] | None = None,
+        *,
+        threads: int = 1,
+        repeats: int = 30,
+        budget_s: float = 5.0,
+    ) -> Timing:
+        return measure_model(graph, feeds, threads=threads, repeats=repeats, budget_s=budget_s)
+
+
+MEASURING = CpuMeasuring()

@@ -70,5 +70,15 @@ class CpuSession:
         return dict(zip(names, results, strict=True))
 
 
+class CpuSessions:
+    """See :class:`~compiler_core.units.facets.host.FloatSessions`."""
+
+    def open(self, segment: CpuSegment) -> CpuSession:
+        return CpuSession(segment)
+
+
+SESSIONS = CpuSessions()
+
+
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split())

@@ -6,6 +6,11 @@ from compiler_core.units.unit import UnitKind
 
 KIND = UnitKind(
     "cpu",
-    facets={"bundles": "compiler_core.units.cpu.c.bundles.facet:BUNDLES"},
+    facets={
+        "costs": "compiler_core.units.cpu.cost_table:COSTS",
+        "measuring": "compiler_core.units.cpu.measure:MEASURING",
+        "sessions": "compiler_core.units.cpu.session:SESSIONS",
+        "bundles": "compiler_core.units.cpu.c.bundles.facet:BUNDLES",
+    },
     is_host=True,
 )

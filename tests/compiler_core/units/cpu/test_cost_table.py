@@ -18,16 +18,12 @@ from compiler_core.compile.compile import compile_model
 from compiler_core.compile.sources import load_model, quantize_model
 from compiler_core.configuration.configuration import Configuration
 from compiler_core.errors import InputError
+from compiler_core.executable.clock import MIN_REPEATS, measure
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.macs import element_operations, float_macs, node_bytes, weight_bytes
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import CpuRow
-from compiler_core.units.cpu.cost import (
-    element_operations,
-    float_macs,
-    node_bytes,
-    node_cost,
-    weight_bytes,
-)
+from compiler_core.units.cpu.cost import node_cost
 from compiler_core.units.cpu.cost_table import (
     COLUMNS,
     operator_signature,
@@ -36,13 +32,7 @@ from compiler_core.units.cpu.cost_table import (
     table_costs,
     write_cpu_table,
 )
-from compiler_core.units.cpu.measure import (
-    MIN_REPEATS,
-    measure,
-    measure_model,
-    profile_cpu,
-    random_inputs,
-)
+from compiler_core.units.cpu.measure import measure_model, profile_cpu, random_inputs
 
 HEADER = ",".join(COLUMNS)
 LINE = "Relu,Relu 1x2 -> 1x2,1,5.0,4.0,6.0,30"

@@ -1,4 +1,4 @@
-"""The CPU's facet of bundles: C99 for microcontrollers, by :mod:`compiler_core.units.bundles`."""
+"""C99 for microcontrollers: the CPU's facet of :mod:`compiler_core.units.facets.bundles`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from compiler_core.units.bundles import BundleReport, BundleRequest, OperatorCount
 from compiler_core.units.cpu.c.bundles import cores
 from compiler_core.units.cpu.c.bundles.bundle import (
     Bundle,
@@ -18,17 +17,18 @@ from compiler_core.units.cpu.c.bundles.targets import bundled_boards, check_fit,
 from compiler_core.units.cpu.c.bundles.tuning import tuned
 from compiler_core.units.cpu.c.convert.options import Options
 from compiler_core.units.cpu.c.emit.text import identifier
+from compiler_core.units.facets.bundles import BundleReport, BundleRequest, OperatorCount
 
 
 class CBundles:
     """Bundles of C99."""
 
     def targets(self) -> tuple[str, ...]:
-        """See :class:`compiler_core.units.bundles.Bundles`."""
+        """See :class:`compiler_core.units.facets.bundles.Bundles`."""
         return bundled_boards()
 
     def write(self, request: BundleRequest) -> BundleReport:
-        """See :class:`compiler_core.units.bundles.Bundles`."""
+        """See :class:`compiler_core.units.facets.bundles.Bundles`."""
         board = load_board(request.target)
         options = Options(
             precision=request.precision,
@@ -58,13 +58,13 @@ class CBundles:
         return _report(bundle, board.name, core.name, flash, tuple(warnings))
 
     def check(self, report: BundleReport, folder: Path) -> str:
-        """See :class:`compiler_core.units.bundles.Bundles`."""
+        """See :class:`compiler_core.units.facets.bundles.Bundles`."""
         with tempfile.TemporaryDirectory() as scratch:
             core = cores.core_of(report.core)
             return cores.check(core, folder, Path(scratch) / "program")
 
     def count(self, report: BundleReport, folder: Path) -> BundleReport:
-        """See :class:`compiler_core.units.bundles.Bundles`."""
+        """See :class:`compiler_core.units.facets.bundles.Bundles`."""
         with tempfile.TemporaryDirectory() as scratch:
             found = cores.count(
                 cores.core_of(report.core),
