@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import numpy.typing as npt
+from nest_tune.samplers.schedules.registry import make_sampler
 from networks import network_tasks
 
 from compiler_core.targets.load import load_target
@@ -49,7 +50,6 @@ from cost_models.vta.task_features import VtaFeatures
 from cost_models.vta.tiling import NAMES, tiling_features
 from nest_tune.samplers.schedules import guided
 from nest_tune.samplers.schedules.exhaustive import ExhaustiveSampler, PointsByBound
-from nest_tune.samplers.schedules.registry import make_sampler
 from nest_tune.samplers.schedules.sampler import Point, Problem
 from nest_tune.tuning.knowledge import BASE
 from nest_tune.tuning.measure import measure

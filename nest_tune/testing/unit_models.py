@@ -24,6 +24,7 @@ from onnx import TensorProto, helper, numpy_helper
 from compiler_core.compile.compile import CompiledModel, compile_model, model_layers
 from compiler_core.compile.sources import FloatModel, noise_samples, quantize_model
 from compiler_core.configuration.configuration import Configuration
+from compiler_core.configuration.slicing import read_slicings, slicing_tables
 from compiler_core.errors import NestTuneError
 from compiler_core.executable.backends import Reference, Simulator
 from compiler_core.executable.runner import Runner
@@ -39,6 +40,7 @@ from compiler_core.units.facets.profiles import profiles_of
 from compiler_core.units.facets.programs import LaunchState, UnitSegment, programs_of
 from compiler_core.units.names import CPU
 from compiler_core.units.registry import kind_of_machine
+from compiler_core.units.ways import ways_of
 
 _RUNS = 3
 
@@ -63,6 +65,8 @@ def check_unit_models(target: Target, models: Sequence[FloatModel] = ()) -> None
         check_programs(target, compiled)
         check_parts(target, compiled)
         check_profiles(target, compiled)
+        check_cuts(compiled)
+    check_places(target)
 
 
 def check_arithmetic(target: Target, model: FloatModel) -> None:
@@ -209,6 +213,31 @@ def check_profiles(target: Target, compiled: CompiledModel) -> None:
                 assert (last <= cost.cycles).all(), "a module works after the end"
         macs = compiled.tasks[launch.task].workload.macs
         assert macs <= cost.cycles * roof.macs_per_cycle * len(launch.cores), "above its roof"
+
+
+def check_cuts(compiled: CompiledModel) -> None:
+    """Ways of cutting survive a configuration, and lead to the same programs again."""
+    slicing = compiled.configuration.slicing
+    tables = slicing_tables(slicing)
+    assert read_slicings(tables, "here") == slicing, "a way of cutting survives being a table"
+    assert set(compiled.cuts.values()) <= set(slicing), "a layer that is cut says how"
+
+
+def check_places(target: Target) -> None:
+    """Places have names of their own, and forms are large enough for their values."""
+    machine, cores = target.npu, target.npu_cores
+    known = ways_of(machine)
+    ways, formats = known.ways(machine, cores), known.formats(machine)
+    assert len(set(formats)) == len(formats) > 0, "number formats have different names"
+    assert ways[0].suffix == "", "a whole operator on any core comes first"
+    assert len({way.suffix for way in ways}) == len(ways), "ways have different names"
+    assert all(way.core < cores for way in ways), "a way names a core that there is"
+    for number in formats:
+        for shape in ((1, 1, 1, 1), (2, 17, 5, 3)):
+            form = known.form(shape, number, machine)
+            assert form.bytes >= int(np.prod(shape)) // 2, f"{number}: fewer bits than 4 a value"
+            assert form.layout, f"{number}: a form has a name"
+            assert form.extra_s >= 0, f"{number}: a border takes no less than no time"
 
 
 def small_model() -> FloatModel:

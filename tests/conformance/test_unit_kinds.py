@@ -7,8 +7,9 @@ import pytest
 from compiler_core.targets.load import load_target
 from compiler_core.units.aim.schedule.workload import Activation, ElementProduct, MatrixVector
 from compiler_core.units.registry import unit_kind, unit_kinds
+from nest_tune.testing.host_kind import check_host
 from nest_tune.testing.unit_kinds import UnitCase, check_unit_kind
-from nest_tune.testing.unit_models import check_unit_models
+from nest_tune.testing.unit_models import check_unit_models, small_model
 from tests.tiling_workloads import WORKLOADS
 
 VTA = [WORKLOADS[name] for name in ("residual", "depthwise", "uniform", "pool")]
@@ -34,6 +35,10 @@ def test_every_kind_with_tasks_has_a_case() -> None:
 def test_every_kind_with_programs_has_a_target() -> None:
     found = {load_target(name).npu.kind for name in TARGETS}
     assert {name for name in unit_kinds() if unit_kind(name).has("programs")} == found
+
+
+def test_the_host() -> None:
+    check_host(load_target("vta"), small_model())
 
 
 @pytest.mark.parametrize("name", TARGETS)
