@@ -19,7 +19,7 @@ from networks.topologies import tests_module
 
 from compiler_core.compile.sources import load_model
 from compiler_core.partition.best import find_best, prepare
-from compiler_core.partition.costs import with_node_costs
+from compiler_core.partition.build_costs import with_node_costs
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target

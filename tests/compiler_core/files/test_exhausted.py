@@ -20,8 +20,8 @@ from compiler_core.files.small_file import read_small_file
 from compiler_core.files.whole_file import write_atomically
 from compiler_core.graph.importer import import_onnx
 from compiler_core.package.reader import read_package
+from compiler_core.plugins.registry import load
 from compiler_core.targets.target_file import parse_target_file
-from compiler_core.units.unit import loaded
 
 
 @pytest.mark.parametrize(
@@ -129,6 +129,6 @@ def test_a_part_that_the_machine_cannot_load_is_a_lack(
     (tmp_path / "part_without_files.py").write_text(source)
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ResourceError, match="Too many open files"):
-        loaded("part_without_files:PART", "unit kind 'x'")
+        load("part_without_files:PART", "unit kind 'x'")
     with pytest.raises(ResourceError, match="Too many open files"):
         load_own_metric("part_without_files:metric")
