@@ -83,10 +83,11 @@ def test_plans_place_on_the_kind(folder: Path) -> None:
     metrics = json.loads((folder / "out" / "package.json").read_text())["metrics"]
     assert best["baselines"]["all_npu"] == pytest.approx(metrics["latency_ms"], rel=0.01)
     assert best["latency_ms"] <= min(best["baselines"].values()) + 1e-9
+    asked = ("--target", "toy.toml")
     (folder / "mine.toml").write_text(
         'schema = "nest-tune/plan/1"\n[units]\nstem = "toy"\nclassifier = "cpu"\n'
     )
-    checked = document(folder, "plan", "check", MODEL, "mine.toml", "--target", "toy.toml")
+    checked = document(folder, "plan", "check", MODEL, "--plan", "mine.toml", *asked)
     assert checked["ok"] is True
 
 
