@@ -142,8 +142,6 @@ ORDER = {
 
 UPWARDS = {
     ("compiler_core.partition", "compiler_core.compile"),
-    ("compiler_core.targets", "compiler_core.units.KIND"),
-    ("compiler_core.units", "compiler_core.quantize"),
     ("compiler_core.units.KIND", "compiler_core.executable"),
 }
 """What does not hold yet; it only shrinks."""
