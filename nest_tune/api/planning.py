@@ -10,6 +10,7 @@ from pathlib import Path
 from compiler_core.compile.sources import FloatModel, load_model
 from compiler_core.configuration.configuration import Subject, read_configuration
 from compiler_core.errors import InputError
+from compiler_core.executable.clock import Timing
 from compiler_core.files.trace import write_trace
 from compiler_core.files.whole_file import require_writable, write_atomically
 from compiler_core.partition.best import (
@@ -31,9 +32,7 @@ from compiler_core.partition.resolve import IllegalPlanError, plan_of, resolve_p
 from compiler_core.partition.table import plan_csv
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
-from compiler_core.units.facets.host import host_costs
-from compiler_core.executable.clock import Timing
-from compiler_core.units.facets.host import host_measuring
+from compiler_core.units.facets.host import host_costs, host_measuring
 from nest_tune.api.values import PathName, Progress
 
 
