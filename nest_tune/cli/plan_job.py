@@ -70,6 +70,8 @@ def write_files(
 
 def report_host(problem: PlanProblem, document: str, as_json: bool) -> None:
     """Latency on this machine, by the clock."""
+    from compiler_core.units.names import CPU
+
     found = problem.measure()
     timing = found.timing
     if as_json:
@@ -85,7 +87,7 @@ def report_host(problem: PlanProblem, document: str, as_json: bool) -> None:
                 "repeats": timing.repeats,
                 "optimality_gap": 0.0,
                 "baselines": {"all_cpu": timing.median_us / 1e3},
-                "units": dict.fromkeys(found.nodes, "cpu"),
+                "units": dict.fromkeys(found.nodes, CPU),
             },
         )
         return
