@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from compiler_core.accuracy.float_model import float_outputs
 from compiler_core.compile.compile import compile_model
 from compiler_core.compile.sources import (
     LABELS,
@@ -35,7 +36,6 @@ from compiler_core.quantize.ladder import FIRST, RUNGS, climb
 from compiler_core.quantize.profile import Profile, profile_model
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.scheme import QuantizationScheme
-from compiler_core.quantize.sensitivity import float_scores
 from compiler_core.targets.load import load_target
 
 CHOSEN_ON = ("dscnn_kws", "mobilenet_v1_025_224", "resnet8_cifar10", "squeezenet_v1_1")
@@ -68,7 +68,8 @@ def measure(folder: Path, target_name: str) -> Row:
     assert found.quality is not None
     samples = read_samples(folder / "eval.npz", model.graph)
     labels = read_npz(folder / "eval.npz", names=[LABELS])[LABELS]
-    scores = float_scores(model.graph, samples, model.graph.outputs[0])
+    first = model.graph.outputs[0]
+    scores = float_outputs(model.graph, samples, [first])[first]
     correct = _top1(scores, labels)
     results = []
     for scheme in (RUNGS[FIRST], found.scheme):

@@ -27,7 +27,7 @@ import numpy.typing as npt
 import optuna
 
 from compiler_core.errors import InputError, NestTuneError
-from nest_tune.samplers.schedules.optuna_bridge import optuna_sampler
+from nest_tune.samplers.schedules.optuna_bridge import tpe
 from nest_tune.samplers.transfer import Configuration, TransferSampler
 
 VALUE = "top1_accuracy_percent"
@@ -113,7 +113,7 @@ def transfer_order(model: Model, others: list[Model], seed: int) -> Iterator[Con
 def tpe_order(model: Model, others: list[Model], seed: int) -> Iterator[Configuration]:
     """Optuna's TPE; rows that the table lacks, and rows proposed again, are no trials."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=optuna_sampler("tpe", seed), direction="maximize")
+    study = optuna.create_study(sampler=tpe(seed), direction="maximize")
     values = [list(dict.fromkeys(c[i] for c in model.accuracy)) for i in range(len(model.knobs))]
     seen: set[Configuration] = set()
     for _ in range(_ASKS * len(model.accuracy)):

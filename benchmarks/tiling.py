@@ -33,7 +33,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import numpy.typing as npt
-from nest_tune.samplers.schedules.registry import make_sampler
 from networks import network_tasks
 
 from compiler_core.targets.load import load_target
@@ -48,6 +47,7 @@ from cost_models.task_features import FeatureBatch
 from cost_models.training import TrainingSet
 from cost_models.vta.task_features import VtaFeatures
 from cost_models.vta.tiling import NAMES, tiling_features
+from nest_tune.samplers.registry import make_schedule_sampler
 from nest_tune.samplers.schedules import guided
 from nest_tune.samplers.schedules.exhaustive import ExhaustiveSampler, PointsByBound
 from nest_tune.samplers.schedules.sampler import Point, Problem
@@ -121,7 +121,7 @@ class Layer:
             return
         guided.task_features = lambda _: self._features  # type: ignore[assignment]
         problem = Problem(self.space, self.core, self.start, seed, base)
-        search = make_sampler("xgb" if sampler in ("warm", "long") else sampler, problem)
+        search = make_schedule_sampler("xgb" if sampler in ("warm", "long") else sampler, problem)
         trials: list[tuple[Point, int | None]] = []
         proposed = [self.start]
         while proposed:

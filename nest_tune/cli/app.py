@@ -27,7 +27,7 @@ COMMANDS = {
             "bundle",
             "bundle",
             "bundle",
-            "Write a model as C sources for a board, with a self test.",
+            "Write a model as sources for a board, with a self test that compares every bit.",
         ),
         ("run", "run", "run", "Execute a package on the simulator."),
         (

@@ -219,10 +219,10 @@ def _print_summary(compiled: Compilation) -> None:
 
 
 def _print_causes(compiled: Compilation) -> None:
-    """Why what runs on the CPU runs there, by cause."""
+    """Why what runs on the CPU runs there, by cause; nothing where that is borders alone."""
     from rich.table import Table
 
-    if not compiled.cpu_causes:
+    if not any(cause.nodes for cause in compiled.cpu_causes):
         return
     table = Table("why on the CPU", box=None)
     for head in ("nodes", "multiplications", "time"):

@@ -131,7 +131,7 @@ def check_ways(kind: UnitKind, case: UnitCase) -> None:
 
 
 def check_launches(kind: UnitKind, case: UnitCase) -> None:
-    """Launches repeat themselves and take what their tasks take."""
+    """Launches repeat themselves and take what their tasks take, and more where data cross."""
     launches, machine = kind.facet("launches", Launches), case.machine
     for work in case.workloads:
         schedule = kind.tasks.default(work, machine)
@@ -141,7 +141,7 @@ def check_launches(kind: UnitKind, case: UnitCase) -> None:
         assert launches.alone(work, given, machine, "name") == found, "the default is given"
         assert found.task == Task(kind.name, work).id
         assert found.cycles == kind.tasks.measure(work, schedule, machine).cycles
-        assert found.run_ps == cycles_ps(found.cycles, machine.clock_hz)
+        assert found.run_ps >= cycles_ps(found.cycles, machine.clock_hz)
         assert 0 <= found.read_ppm <= 1_000_000 >= found.write_ppm >= 0
         for is_alone in (False, True):
             entering = launches.entering(work, is_alone=is_alone)

@@ -36,6 +36,7 @@ from compiler_core.targets.target import Target
 from compiler_core.targets.this_machine import require_one_unit
 from compiler_core.units.registry import unit_kind
 from compiler_core.units.ways import TensorForm, Way
+from nest_tune.api.planning import PlannedModel
 from nest_tune.cli.plan_report import plan_document
 from tests.compiler_core.partition.plain_plans import (
     SmallModel,
@@ -183,7 +184,7 @@ def test_a_plan_of_three_places_comes_back_from_toml(mixed: Evaluator, tmp_path:
 def test_tables_and_documents_show_every_unit(mixed: Evaluator) -> None:
     evaluation = find_best(mixed).evaluation
     rows = list(csv.DictReader(io.StringIO(plan_csv(mixed, evaluation))))
-    document = plan_document(mixed, evaluation, Subject(), Subject(), deterministic=True)
+    document = plan_document(PlannedModel(Subject(), Subject(), mixed, evaluation, True))
     assert {row["group"]: row["place"] for row in rows} == document["units"]
     for row, group in zip(rows, document["groups"], strict=True):
         assert set(group["places_ms"]) == {"vta", "small"}

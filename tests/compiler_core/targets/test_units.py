@@ -147,7 +147,10 @@ def test_units_derived_in_a_circle_of_files_are_refused(tmp_path: Path) -> None:
 def test_plain_form_of_one_unit_is_what_it_was(name: str) -> None:
     target = load_target(name)
     plain = target_document(target)
-    assert "units" not in plain
+    if "units" in plain:  # what the older form cannot say
+        assert read_target(plain, "here") == target
+        assert any(unit.kind != "vta" for unit in target.units) or len(target.units) > 1
+        return
     assert plain["npu"] == to_plain(target.npu)
     assert list(plain)[:4] == ["name", "description", "npu", "npu_cores"]
     assert read_target(plain, "here") == target

@@ -17,7 +17,7 @@ from compiler_core.units.vta.lower.pack import (
     unpack_activation,
 )
 from compiler_core.units.vta.lower.slots import SlotPool
-from compiler_core.units.vta.machine.isa import MemoryType
+from compiler_core.units.vta.machine.isa import MemoryType, decode
 from compiler_core.units.vta.structure.conv_structure import bias_tiles, conv_structure
 from compiler_core.units.vta.structure.tiles import axis_tiles
 
@@ -147,4 +147,12 @@ def test_blocks_of_grouped_convolutions(
 def test_transfer_that_no_field_can_hold_is_refused() -> None:
     builder = ProgramBuilder(1024, 2048, preload=True)
     with pytest.raises(NestTuneError, match="a field holds at most 65535"):
-        builder.load(MemoryType.INP, 0, 4096, 1, 2, 70000)
+        builder.load(MemoryType.INP, 0, 4096, 70000)
+
+
+def test_rows_further_apart_than_a_field_can_say_are_transfers_of_their_own() -> None:
+    builder = ProgramBuilder(1024, 2048, preload=True)
+    assert builder.load(MemoryType.INP, 0, 4096, 1, 2, 70000) == 1
+    rows = decode(builder.build().instructions)
+    assert [int(row["dram_base"]) for row in rows[:2]] == [4096, 74096]
+    assert [int(row["sram_base"]) for row in rows[:2]] == [0, 1]

@@ -3,16 +3,11 @@
 #if defined(__ARM_FEATURE_MVE)
 typedef int32x4_t nt_v4;
 static inline nt_v4 nt_v4_load(const int32_t *from) { return vldrwq_s32(from); }
-static inline nt_v4 nt_v4_bytes(const int8_t *from) { return vldrbq_s32(from); }
-static inline nt_v4 nt_v4_plus(nt_v4 a, int32_t b) { return vaddq_n_s32(a, b); }
 static inline nt_v4 nt_v4_of(int32_t a, int32_t b, int32_t c, int32_t d) {
   nt_v4 v = vdupq_n_s32(a);
   v = vsetq_lane_s32(b, v, 1);
   v = vsetq_lane_s32(c, v, 2);
   return vsetq_lane_s32(d, v, 3);
-}
-static inline nt_v4 nt_v4_sum(nt_v4 sum, nt_v4 a, nt_v4 b) {
-  return vaddq_s32(sum, vmulq_s32(a, b));
 }
 static inline void nt_v4_narrow(int8_t *to, nt_v4 v, nt_v4 multiplier, nt_v4 right, int32_t offset,
                                 int32_t low, int32_t high) {
@@ -31,22 +26,9 @@ static inline nt_v4 nt_v4_load(const int32_t *from) {
   for (int k = 0; k < 4; k++) v.b[k] = from[k];
   return v;
 }
-static inline nt_v4 nt_v4_bytes(const int8_t *from) {
-  nt_v4 v;
-  for (int k = 0; k < 4; k++) v.b[k] = from[k];
-  return v;
-}
-static inline nt_v4 nt_v4_plus(nt_v4 a, int32_t b) {
-  for (int k = 0; k < 4; k++) a.b[k] += b;
-  return a;
-}
 static inline nt_v4 nt_v4_of(int32_t a, int32_t b, int32_t c, int32_t d) {
   nt_v4 v = {{a, b, c, d}};
   return v;
-}
-static inline nt_v4 nt_v4_sum(nt_v4 sum, nt_v4 a, nt_v4 b) {
-  for (int k = 0; k < 4; k++) sum.b[k] += a.b[k] * b.b[k];
-  return sum;
 }
 static inline void nt_v4_narrow(int8_t *to, nt_v4 v, nt_v4 multiplier, nt_v4 right, int32_t offset,
                                 int32_t low, int32_t high) {

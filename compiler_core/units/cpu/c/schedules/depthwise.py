@@ -9,7 +9,7 @@ from compiler_core.units.cpu.c.schedules.schedule import KernelSchedule
 from compiler_core.units.cpu.c.schedules.shapes import KernelShape
 
 _DSP_NEEDS = ("load32", "widen", "widen_add", "single", "scaled", "narrow")
-_MVE_NEEDS = ("lanes",)
+_MVE_NEEDS = ("lane_sums",)
 _DEEP_NEEDS = ("deep",)
 
 

@@ -113,7 +113,7 @@ def random_segment(r: random.Random) -> SegmentLayers:
         if name is not None
     }
     outputs = tuple(operator.output for operator in b.operators if operator.output not in read)
-    segment = IntegerSegment("00-vta", tuple(b.operators), ("x",), outputs)
+    segment = IntegerSegment("00-vta", "vta", tuple(b.operators), ("x",), outputs)
     tensors = {name: QuantizedTensor(name, shape, 4) for name, shape in b.shapes.items()}
     return segment_layers(segment, tensors, {"x"})
 
