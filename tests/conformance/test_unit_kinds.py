@@ -6,6 +6,7 @@ import pytest
 
 from compiler_core.targets.load import load_target
 from compiler_core.units.aim.schedule.workload import Activation, ElementProduct, MatrixVector
+from compiler_core.units.launches import Launches, cycles_ps
 from compiler_core.units.registry import unit_kind, unit_kinds
 from nest_tune.testing.host_kind import check_host
 from nest_tune.testing.unit_kinds import UnitCase, check_unit_kind
@@ -49,3 +50,21 @@ def test_models(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_kind(name: str) -> None:
     check_unit_kind(name, CASES[name])
+
+
+def test_launches_of_the_vta_take_the_cycles_of_their_task_and_nothing_else() -> None:
+    case = CASES["vta"]
+    launches = unit_kind("vta").facet("launches", Launches)
+    for work in case.workloads:
+        found = launches.alone(work, {}, case.machine, "name")
+        assert found.run_ps == cycles_ps(found.cycles, case.machine.clock_hz)
+
+
+def test_launches_of_the_aim_are_charged_what_their_cycles_leave_out() -> None:
+    case = CASES["aim"]
+    launches = unit_kind("aim").facet("launches", Launches)
+    for work in case.workloads:
+        if isinstance(work, ElementProduct):
+            continue  # nothing enters or leaves the banks
+        found = launches.alone(work, {}, case.machine, "name")
+        assert found.run_ps > cycles_ps(found.cycles, case.machine.clock_hz)

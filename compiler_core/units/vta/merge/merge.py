@@ -107,10 +107,6 @@ class Joined:
     def __len__(self) -> int:
         return len(self._layers)
 
-    def steps_of(self, layers: range) -> int:
-        """How many instructions some layers have."""
-        return self._starts[layers.stop] - self._starts[layers.start]
-
     def merge(
         self,
         entries: Sequence[Entry],
