@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,11 +22,17 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """Syntax tree of a file, parsed once a session."""
+    return ast.parse(path.read_text())
+
+
 @lru_cache(maxsize=1)
 def imports() -> dict[str, frozenset[str]]:
     """Modules that each module imports, anywhere in it; without those for type checkers alone."""
     return {
-        name: frozenset(_resolved(_imported(ast.parse(path.read_text()))) - {name})
+        name: frozenset(_resolved(_imported(parsed(path))) - {name})
         for name, path in modules().items()
     }
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.import_graph import folder_of, imports
+from tests.import_graph import folder_of, imports, parsed
 
 PACKAGES = ("compiler_core", "search_spaces", "cost_models", "nest_tune")
 ALLOWED = {
@@ -21,9 +22,14 @@ CONFINED = {"optuna": "nest_tune", "xgboost": "cost_models", "ray": "nest_tune"}
 KEPT_OUT = {"torch", "pandas", "sklearn"}
 
 
-def imported_modules(path: Path) -> Iterator[str]:
+@cache
+def imported_modules(path: Path) -> tuple[str, ...]:
     """Top-level names of everything a module imports, but relative imports."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    return tuple(_imported(path))
+
+
+def _imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level and node.module:

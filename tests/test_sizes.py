@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from tests.import_graph import modules
+from tests.import_graph import modules, parsed
 
 MOST_LINES = 450
 """Of a module."""
@@ -48,13 +48,13 @@ def statements(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 def long_modules() -> Iterator[str]:
     for name, path in modules().items():
         text = path.read_text()
-        if text.count("\n") > MOST_LINES and not is_kernel(ast.parse(text)):
+        if text.count("\n") > MOST_LINES and not is_kernel(parsed(path)):
             yield name
 
 
 def long_functions() -> Iterator[str]:
     for name, path in modules().items():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 kernel = isinstance(node, ast.FunctionDef) and compiled(node)
                 if statements(node) > MOST_STATEMENTS and not kernel:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.import_graph import ROOT, circles, folder_imports, imports, modules
+from tests.import_graph import ROOT, circles, folder_imports, imports, modules, parsed
 
 KINDS = sorted(path.parent.name for path in (ROOT / "compiler_core/units").glob("*/unit.py"))
 HOMES = ("compiler_core.units", "search_spaces", "cost_models", "nest_tune.tuning")
@@ -73,15 +74,19 @@ def names(text: str, kind: str) -> bool:
     return re.search(found, EXAMPLES.sub("", text)) is not None
 
 
-def literals(path: Path) -> Iterator[str]:
+@cache
+def literals(path: Path) -> tuple[str, ...]:
     """Texts of a module that are not documentation."""
-    tree = ast.parse(path.read_text())
+    return tuple(_literals(parsed(path)))
+
+
+def _literals(module: ast.Module) -> Iterator[str]:
     told = {
         id(node.value)
-        for node in ast.walk(tree)
+        for node in ast.walk(module)
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }
-    for node in ast.walk(tree):
+    for node in ast.walk(module):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in told:
             yield node.value
 
