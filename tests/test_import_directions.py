@@ -134,6 +134,7 @@ ORDER = {
         "nest_tune.study.execution",
         "nest_tune.study.request",
         "nest_tune.study.proposals",
+        "nest_tune.study.choice",
         "nest_tune.study.tuning",
         "nest_tune.study.store",
         "nest_tune.study.running",

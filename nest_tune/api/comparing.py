@@ -7,7 +7,7 @@ from nest_tune.study.views import compare as comparing
 from nest_tune.study.views.compare import Comparison
 
 
-def compare(*studies: Study, trials: int | None = None, pick: str = "knee") -> Comparison:
+def compare(*studies: Study, trials: int | None = None, pick: str | None = None) -> Comparison:
     """Compares studies after the same number of trials: best values, fronts, decisions.
 
     Args:

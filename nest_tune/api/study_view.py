@@ -65,11 +65,13 @@ class StudyView:
         """
         return selected(self.result, 0)
 
-    def best(self, pick: str = "knee") -> OuterTrial:
+    def best(self, pick: str | None = None) -> OuterTrial:
         """One trial of the front.
 
         Args:
-            pick: ``knee``, ``min:METRIC``, ``max:METRIC`` or ``lex:METRIC,METRIC``.
+            pick: ``fastest`` (the best in the first objective), ``knee``, ``min:METRIC``,
+                ``max:METRIC`` or ``lex:METRIC,METRIC``; without, ``fastest`` where accuracy has a
+                limit, else ``knee``.
 
         Raises:
             InputError: The rule cannot be used.
@@ -77,7 +79,7 @@ class StudyView:
         """
         return selected(self.result, None, pick)
 
-    def decisions(self, trial: int | None = None, *, pick: str = "knee") -> Mapping[str, Any]:
+    def decisions(self, trial: int | None = None, *, pick: str | None = None) -> Mapping[str, Any]:
         """What a trial sets otherwise than the default: value by parameter.
 
         Args:
@@ -91,7 +93,7 @@ class StudyView:
         result = self.result
         return decisions_of(result, selected(result, trial, pick))
 
-    def configuration(self, trial: int | None = None, *, pick: str = "knee") -> Configuration:
+    def configuration(self, trial: int | None = None, *, pick: str | None = None) -> Configuration:
         """The configuration of a trial: what :func:`nest_tune.compile` takes.
 
         Args:
@@ -110,7 +112,7 @@ class StudyView:
         self,
         trial: int | None = None,
         *,
-        pick: str = "knee",
+        pick: str | None = None,
         each_task: bool = False,
         progress: Progress = lambda _: None,
     ) -> Explanation:
@@ -133,7 +135,7 @@ class StudyView:
         return explain(ground_of(result), result, chosen, each_task=each_task, progress=progress)
 
     def compile(
-        self, output: PathName, trial: int | None = None, *, pick: str = "knee"
+        self, output: PathName, trial: int | None = None, *, pick: str | None = None
     ) -> Compilation:
         """Compiles a trial to a package.
 
@@ -157,7 +159,7 @@ class StudyView:
         return compilation(compiled, folder)
 
     def export(
-        self, output: PathName, trial: int | None = None, *, pick: str = "knee"
+        self, output: PathName, trial: int | None = None, *, pick: str | None = None
     ) -> OuterTrial:
         """Writes the configuration of a trial as a lock file.
 
@@ -185,7 +187,7 @@ class StudyView:
         return chosen
 
     def report(
-        self, output: PathName, *, pick: str = "knee", progress: Progress = lambda _: None
+        self, output: PathName, *, pick: str | None = None, progress: Progress = lambda _: None
     ) -> Path:
         """Writes one self-contained HTML page.
 

@@ -57,8 +57,8 @@ def compile_(
         ),
     ] = None,
     pick: Annotated[
-        str, typer.Option(metavar="RULE", help="Which trial of --study, as in study best.")
-    ] = "knee",
+        str | None, typer.Option(metavar="RULE", help="Which trial of --study, as in study best.")
+    ] = None,
     storage: Annotated[
         str | None,
         typer.Option(metavar="URL", help="Database of --study; default sqlite:///nest-tune.db."),
@@ -133,7 +133,7 @@ def compile_(
 
 
 def _of_study(
-    name: str, pick: str, storage: str | None, moved: Mapping[str, str | None]
+    name: str, pick: str | None, storage: str | None, moved: Mapping[str, str | None]
 ) -> tuple[Configuration, Named]:
     """The configuration of a trial, and what its study names; ``moved`` says what lies elsewhere
     by now."""

@@ -24,7 +24,7 @@ _METRICS = (
     "dram_peak_bytes:min",
     "accuracy_drop:min",
 )
-_PICKS = ("knee", "min:latency_ms", "max:accuracy", "lex:accuracy,latency_ms")
+_PICKS = ("fastest", "knee", "min:latency_ms", "max:accuracy", "lex:accuracy,latency_ms")
 
 
 def target_names(incomplete: str) -> list[str]:

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from nest_tune.study.store.stored_study import StoredStudy
     from nest_tune.study.trial import OuterTrial
 
-_PICK = "knee"
-
 
 class IfExists(Enum):
     """What to do where the name is taken."""
@@ -56,7 +54,7 @@ def start(
     *,
     asked: StudyRequest,
     if_exists: Annotated[IfExists, typer.Option(help="Where the name is taken.")] = IfExists.FAIL,
-    pick: Pick = _PICK,
+    pick: Pick = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, show it, and run nothing.")
     ] = False,
@@ -92,7 +90,7 @@ def _start(
     settings: StudySettings,
     asked: StudyRequest,
     if_exists: IfExists,
-    pick: str,
+    pick: str | None,
     dry_run: bool,
     output: Path | None,
     as_json: bool,
@@ -133,7 +131,7 @@ def resume(
     target: MovedFile = None,
     calibration: MovedFile = None,
     evaluation: MovedFile = None,
-    pick: Pick = _PICK,
+    pick: Pick = None,
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
@@ -171,11 +169,12 @@ def _check_output(output: Path | None) -> None:
         require_free(output)
 
 
-def _check_pick(pick: str, settings: StudySettings) -> None:
+def _check_pick(pick: str | None, settings: StudySettings) -> None:
     """Refuses a rule before anything runs; again where the metric is settled by then."""
-    from nest_tune.study.proposals.front import parse_rule
+    from nest_tune.study.choice.pick import parse_rule
 
-    parse_rule(pick, settings.metric, evaluated=settings.evaluation is not None)
+    if pick is not None:
+        parse_rule(pick, settings.metric, evaluated=settings.evaluation is not None)
 
 
 def _run(
@@ -183,7 +182,7 @@ def _run(
     storage: StudyStorage,
     study: StoredStudy,
     is_named: bool,
-    pick: str,
+    pick: str | None,
     output: Path | None,
     as_json: bool,
 ) -> None:
@@ -215,7 +214,7 @@ _FINAL_CODES = (NestTuneError.exit_code, InputError.exit_code, InfeasibleError.e
 
 
 @contextmanager
-def _saved(name: str, url: Url | None, pick: str, output: Path | None) -> Iterator[None]:
+def _saved(name: str, url: Url | None, pick: str | None, output: Path | None) -> Iterator[None]:
     """Says on the way out of a run that was broken off, whatever by, how to go on."""
     from nest_tune.records.storage_url import PASSWORD_HINT
     from nest_tune.study.running.lifecycle import NOTHING_KEPT
@@ -228,7 +227,7 @@ def _saved(name: str, url: Url | None, pick: str, output: Path | None) -> Iterat
             words = ["nest-tune", "study", "resume", name]
             words += [] if url is None else ["--storage", str(url)]
             words += [] if output is None else ["--output", str(output)]
-            words += [] if pick == _PICK else ["--pick", pick]
+            words += [] if pick is None else ["--pick", pick]
             progress(f"saved; go on with: {shlex.join(words)}")
             if url is not None and url.has_secrets:
                 progress(f"before that, {PASSWORD_HINT}")

@@ -43,7 +43,7 @@ def compare(
         int | None,
         typer.Option(min=1, metavar="N", help="Of each; default: as many as the shortest has."),
     ] = None,
-    pick: Pick = "knee",
+    pick: Pick = None,
     output_format: Annotated[
         Format, typer.Option("--format", help="What is printed: text, or Markdown to paste.")
     ] = Format.TEXT,

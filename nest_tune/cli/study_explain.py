@@ -25,7 +25,7 @@ def explain(
     each_task: Annotated[
         bool, typer.Option("--each-task", help="Also change the schedule of each task back.")
     ] = False,
-    pick: Pick = "knee",
+    pick: Pick = None,
     storage: StorageUrl = None,
     as_json: AsJson = False,
 ) -> None:

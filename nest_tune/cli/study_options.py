@@ -30,10 +30,11 @@ NameOfTrial = Annotated[
     ),
 ]
 Pick = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar="RULE",
-        help="knee, min:latency_ms, max:accuracy or lex:accuracy,latency_ms.",
+        help="fastest (default with a limit on accuracy), knee, min:METRIC, max:METRIC or "
+        "lex:METRIC,METRIC.",
         autocompletion=picks,
     ),
 ]

@@ -23,7 +23,7 @@ def report(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="report.html", help="Page to write.")
     ],
-    pick: Pick = "knee",
+    pick: Pick = None,
     storage: StorageUrl = None,
     as_json: AsJson = False,
 ) -> None:

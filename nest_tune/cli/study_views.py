@@ -194,7 +194,7 @@ def trials_table(
 @app.command(epilog="Example: nest-tune study best resnet8-vta --pick min:latency_ms --json")
 def best(
     name: Name,
-    pick: Pick = "knee",
+    pick: Pick = None,
     storage: StorageUrl = None,
     output: Output = None,
     as_json: AsJson = False,
@@ -229,7 +229,7 @@ def export(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="best.toml", help="Lock file to write.")
     ],
-    pick: Pick = "knee",
+    pick: Pick = None,
     storage: StorageUrl = None,
 ) -> None:
     """Write the configuration of a trial as a lock file."""
@@ -303,5 +303,19 @@ def print_result(
     difference = decisions_of(result, chosen)
     text = ", ".join(f"{key}={value}" for key, value in difference.items()) or "nothing"
     out.print(f"chosen: trial {chosen.number}; against the default: {text}", soft_wrap=True)
+    _print_gains(result, chosen)
     if package is not None:
         out.print(f"package: {package}")
+
+
+def _print_gains(result: StudyResult, chosen: OuterTrial) -> None:
+    """What the chosen trial gains, and what must not be left unsaid."""
+    from nest_tune.study.choice.gains import gain_text, warnings_of
+    from nest_tune.study.views.documents import change_documents
+
+    out = console()
+    for reference, changes in change_documents(result, chosen).items():
+        if chosen.number or reference != "default":
+            out.print(f"against the {reference}: {gain_text(changes)}", soft_wrap=True)
+    for warning in warnings_of(chosen, result.default, result.settings.objectives):
+        out.print(f"warning: {warning}", soft_wrap=True)

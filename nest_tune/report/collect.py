@@ -39,7 +39,7 @@ _MOST_FRONT = 200
 
 def collect(
     result: StudyResult,
-    rule: str = "knee",
+    rule: str | None = None,
     *,
     storage: str | None = None,
     progress: Progress = lambda _: None,

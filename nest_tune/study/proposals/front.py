@@ -1,25 +1,11 @@
-"""Feasible fronts and the pick of one trial from them."""
+"""Feasible fronts, and the trials that come closest to one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import sqrt
 
-from compiler_core.accuracy.metric import shown_name
-from compiler_core.errors import InputError
-from nest_tune.study.request.goals import (
-    Direction,
-    Limit,
-    Metric,
-    Objective,
-    check_metric_name,
-    parse_metric,
-    violation,
-)
+from nest_tune.study.request.goals import Limit, Objective, violation
 from nest_tune.study.trial import OuterTrial
-
-PICKS = ("knee", "min", "max", "lex")
 
 
 def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
@@ -59,104 +45,3 @@ def closest(
     measured = [trial for trial in trials if trial.outcome.is_measured]
     ranked = sorted(measured, key=lambda t: (violation(limits, t.metrics, reference), t.number))
     return tuple(ranked[:count])
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How one trial of a front is chosen.
-
-    Attributes:
-        kind: One of :data:`PICKS`.
-        metrics: Compared, in this order; empty for ``knee``.
-    """
-
-    kind: str
-    metrics: tuple[Metric, ...] = ()
-
-
-def parse_rule(text: str, accuracy: str = "", *, evaluated: bool = True) -> Rule:
-    """``knee``; ``min:METRIC`` or ``max:METRIC``; ``lex:METRIC,METRIC,…``.
-
-    Args:
-        text: As written.
-        accuracy: What is measured as accuracy, by name; empty where that is not settled.
-        evaluated: Whether accuracy is measured.
-
-    Raises:
-        InputError: It reads otherwise, or names what is not measured.
-    """
-    kind, _, names = text.partition(":")
-    if kind == "knee" and not names:
-        return Rule(kind)
-    where = f"--pick {text}"
-    if kind not in PICKS[1:] or not names:
-        raise InputError(
-            f"{where}: allowed are knee, min:METRIC, max:METRIC, lex:METRIC,METRIC",
-            hint="--pick min:latency_ms",
-        )
-    written = [name.strip() for name in names.split(",")]
-    metrics = tuple(parse_metric(name, where) for name in written)
-    for name in written:
-        check_metric_name(name, accuracy, where)
-    if kind != "lex" and len(metrics) != 1:
-        raise InputError(f"{where}: {kind} takes one metric", hint="--pick lex:accuracy,latency_ms")
-    if not evaluated and any(metric.needs_evaluation for metric in metrics):
-        raise InputError(
-            f"{where}: no accuracy is measured without evaluation data",
-            hint="--evaluation eval.npz, or --pick min:latency_ms",
-        )
-    return Rule(kind, metrics)
-
-
-def pick(
-    front: Sequence[OuterTrial], objectives: Sequence[Objective], text: str, accuracy: str = ""
-) -> OuterTrial | None:
-    """One trial of a front.
-
-    Args:
-        front: What to choose from.
-        objectives: What the front is of.
-        text: A rule, as :func:`parse_rule` reads it; ``lex`` takes the best in the first metric,
-            ties broken by the next one.
-        accuracy: What was measured as accuracy, by name.
-
-    Raises:
-        InputError: The rule reads otherwise or names a metric that the trials lack.
-    """
-    rule = parse_rule(text, accuracy)
-    if not rule.metrics:
-        return _knee(front, objectives)
-    wanted = [Objective(m, _direction(rule.kind, m, objectives)) for m in rule.metrics]
-    for trial in front:
-        for metric in rule.metrics:
-            if metric.value not in trial.metrics:
-                name = shown_name(metric.value, accuracy)
-                raise InputError(f"--pick {text}: trial {trial.number} has no {name}")
-    return min(front, key=lambda t: (losses(t, wanted), t.number), default=None)
-
-
-def _direction(kind: str, metric: Metric, objectives: Sequence[Objective]) -> Direction:
-    if kind == "min":
-        return Direction.MINIMIZE
-    if kind == "max":
-        return Direction.MAXIMIZE
-    for objective in objectives:
-        if objective.metric is metric:
-            return objective.direction
-    return Direction.MAXIMIZE if metric is Metric.ACCURACY else Direction.MINIMIZE
-
-
-def _knee(front: Sequence[OuterTrial], objectives: Sequence[Objective]) -> OuterTrial | None:
-    """The trial nearest to the best of every objective, each scaled to the front's own range."""
-    if not front:
-        return None
-    table = [losses(trial, objectives) for trial in front]
-    columns = list(zip(*table, strict=True))
-    ranges = [(min(column), max(column) - min(column) or 1.0) for column in columns]
-
-    def distance(row: Sequence[float]) -> float:
-        pairs = zip(row, ranges, strict=True)
-        return sqrt(sum(((value - low) / span) ** 2 for value, (low, span) in pairs))
-
-    best = min(range(len(front)), key=lambda i: (distance(table[i]), front[i].number))
-    return front[best]

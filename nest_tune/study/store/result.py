@@ -9,8 +9,9 @@ from typing import Any
 
 from compiler_core.compile.compile import CompiledModel, model_layers, model_tasks
 from compiler_core.errors import InputError
+from nest_tune.study.choice.pick import default_rule, pick
 from nest_tune.study.execution.candidates import Bench
-from nest_tune.study.proposals.front import pareto_front, pick
+from nest_tune.study.proposals.front import pareto_front
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.dependencies import Ground
 from nest_tune.study.store.ended import Ended
@@ -58,9 +59,14 @@ class StudyResult:
             return None
         return min(self.trials, key=lambda trial: trial.number, default=None)
 
-    def chosen(self, rule: str = "knee") -> OuterTrial | None:
-        """One trial of the front; ``None`` where nothing is feasible."""
-        return pick(self.front, self.settings.objectives, rule, self.settings.metric)
+    def chosen(self, rule: str | None = None) -> OuterTrial | None:
+        """One trial of the front; ``None`` where nothing is feasible.
+
+        Args:
+            rule: How; by default as the study was asked to, or as its limits suggest.
+        """
+        taken = rule or default_rule(self.settings.limits)
+        return pick(self.front, self.settings.objectives, taken, self.settings.metric)
 
 
 def load_result(storage: StudyStorage, study: StoredStudy) -> StudyResult:

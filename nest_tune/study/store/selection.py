@@ -28,7 +28,7 @@ def trial_of(result: StudyResult, number: int) -> OuterTrial:
     )
 
 
-def selected(result: StudyResult, number: int | None, rule: str = "knee") -> OuterTrial:
+def selected(result: StudyResult, number: int | None, rule: str | None = None) -> OuterTrial:
     """A trial by number, else the pick of the front.
 
     Raises:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from compiler_core.accuracy.metric import shown_name
 from compiler_core.errors import InputError
-from nest_tune.study.proposals.front import losses, pareto_front, pick
+from nest_tune.study.choice.pick import default_rule, pick
+from nest_tune.study.proposals.front import losses, pareto_front
 from nest_tune.study.proposals.hypervolume import hypervolume
 from nest_tune.study.request.goals import Objective
 from nest_tune.study.store.result import StudyResult
@@ -113,14 +114,14 @@ class Comparison:
 
 
 def compare(
-    results: Sequence[StudyResult], *, trials: int | None = None, rule: str = "knee"
+    results: Sequence[StudyResult], *, trials: int | None = None, rule: str | None = None
 ) -> Comparison:
     """Compares studies.
 
     Args:
         results: At least two.
         trials: How many of each; ``None`` for as many as the shortest has.
-        rule: How one trial is picked from each front.
+        rule: How one trial is picked from each front; by default as each study does.
 
     Raises:
         InputError: Fewer than two, one of them twice, without a common objective, or shorter than
@@ -197,11 +198,12 @@ def _contender(
     goals: Sequence[Objective],
     box: Box | None,
     shared: set[str],
-    rule: str,
+    rule: str | None,
 ) -> Contender:
     steps = sorted({max(1, len(trials) * k // _CHECKPOINTS) for k in range(1, _CHECKPOINTS + 1)})
     front = pareto_front(trials, goals)
-    chosen = pick(front, goals, rule, result.settings.metric)
+    taken = rule or default_rule(result.settings.limits)
+    chosen = pick(front, goals, taken, result.settings.metric)
     tuned = [result.tasks[name] for name in shared]
     return Contender(
         name=result.study.name,

@@ -7,6 +7,7 @@ from typing import Any
 
 from compiler_core.accuracy.metric import shown_name
 from nest_tune.runners.runner import RUNNERS
+from nest_tune.study.choice.gains import changes_percent, warnings_of
 from nest_tune.study.proposals.front import closest
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.result import StudyResult
@@ -61,6 +62,8 @@ def result_document(
         "default": None if default is None else trial_document(default, metric),
         "front": [trial_document(trial, metric) for trial in result.front],
         "package": package,
+        "changes_percent": change_documents(result, chosen),
+        "warnings": list(warnings_of(chosen, default, result.settings.objectives)),
         "outcomes": outcome_counts(result.trials),
         "ended": None if result.ended is None else result.ended.value,
         "tasks": len(result.tasks),
@@ -72,6 +75,16 @@ def result_document(
     if (failed := result.first_failure) is not None:
         document["first_failure"] = trial_document(failed, metric)
     return document
+
+
+def change_documents(result: StudyResult, chosen: OuterTrial | None) -> dict[str, dict[str, float]]:
+    """Changes of costs in per cent by what the chosen trial is compared with: ``default``, and
+    ``float`` where the float model on the CPU was timed."""
+    if chosen is None:
+        return {}
+    references = {} if result.default is None else {"default": result.default.metrics}
+    found = {n: changes_percent(chosen.metrics, m) for n, m in references.items()}
+    return {name: changes for name, changes in found.items() if changes}
 
 
 def study_status(result: StudyResult) -> str:

@@ -12,14 +12,8 @@ from hypothesis import strategies as st
 from compiler_core.accuracy.metric import Metric as Accuracy
 from compiler_core.accuracy.metric import shown_name
 from compiler_core.errors import InputError
-from nest_tune.study.proposals.front import (
-    closest,
-    dominates,
-    losses,
-    pareto_front,
-    parse_rule,
-    pick,
-)
+from nest_tune.study.choice.pick import parse_rule, pick
+from nest_tune.study.proposals.front import closest, dominates, losses, pareto_front
 from nest_tune.study.request.goals import (
     Direction,
     Limit,

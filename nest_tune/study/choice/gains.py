@@ -1,0 +1,68 @@
+"""What a chosen trial gains against a reference, in per cent, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from nest_tune.study.request.goals import Direction, Metric, Metrics, Objective
+from nest_tune.study.trial import OuterTrial
+
+COSTS = tuple(metric for metric in Metric if not metric.needs_evaluation)
+"""What is told in per cent: accuracies are told in points."""
+
+
+def changes_percent(metrics: Metrics, reference: Metrics) -> dict[str, float]:
+    """Change of every cost that both know, in per cent of the reference: below 0 is less.
+
+    Args:
+        metrics: Of a trial.
+        reference: Of what it is compared with; what is 0 there has no change in per cent.
+    """
+    found = {}
+    for metric in COSTS:
+        name = metric.value
+        before = reference.get(name, 0.0)
+        if name in metrics and before:
+            found[name] = 100.0 * (metrics[name] - before) / before
+    return found
+
+
+def gain_text(changes: Mapping[str, float]) -> str:
+    """Changes for people."""
+    return ", ".join(f"{name} {percent_text(value)}" for name, value in changes.items())
+
+
+def percent_text(value: float) -> str:
+    """A change in per cent with its sign; two digits where it is small."""
+    shown = f"{value:+.1f}" if abs(value) >= 1 or not value else f"{value:+.2g}"
+    return f"{shown} %"
+
+
+def warnings_of(
+    chosen: OuterTrial | None, default: OuterTrial | None, objectives: Sequence[Objective]
+) -> tuple[str, ...]:
+    """What is never left unsaid: that the chosen trial is worse than the untuned default.
+
+    Args:
+        chosen: The trial that is taken.
+        default: Trial 0.
+        objectives: Of the study; the first one counts.
+    """
+    if chosen is None or default is None or not default.outcome.is_measured or not objectives:
+        return ()
+    goal = objectives[0]
+    name = goal.metric.value
+    own, before = chosen.metrics[name], default.metrics[name]
+    if goal.loss(own) <= goal.loss(before):
+        return ()
+    slower = "more" if goal.direction is Direction.MINIMIZE else "less"
+    change = f" ({percent_text(100.0 * (own - before) / before)})" if before else ""
+    why = (
+        "the default breaks a limit"
+        if not default.is_feasible
+        else "the default keeps all limits: --pick fastest takes the best in the first objective"
+    )
+    return (
+        f"trial {chosen.number} has {slower} {name} than the untuned default, {own:.6g} for "
+        f"{before:.6g}{change}; {why}",
+    )

@@ -1,0 +1,59 @@
+"""What is taken without a rule, and what is said of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from nest_tune.study.choice.gains import changes_percent, gain_text, percent_text, warnings_of
+from nest_tune.study.choice.pick import default_rule, pick
+from nest_tune.study.proposals.front import pareto_front
+from nest_tune.study.request.goals import parse_constraint, parse_objective
+from nest_tune.study.trial import Outcome, OuterTrial
+
+GOALS = (parse_objective("latency_ms"), parse_objective("accuracy"))
+
+
+def trial(number: int, latency: float, accuracy: float, *, feasible: bool = True) -> OuterTrial:
+    outcome = Outcome.COMPLETE if feasible else Outcome.CONSTRAINTS
+    metrics = {"latency_ms": latency, "energy_mj": 2 * latency, "accuracy": accuracy}
+    return OuterTrial(number, (), tuned=True, outcome=outcome, metrics=metrics)
+
+
+def test_a_limit_on_accuracy_leaves_the_first_objective_to_decide() -> None:
+    front = pareto_front(
+        [
+            trial(0, 10.0, 0.90),
+            trial(1, 4.0, 0.89),
+            trial(2, 5.0, 0.90),
+            trial(3, 1.0, 0.2, feasible=False),
+        ],
+        GOALS,
+    )
+    limits = [parse_constraint("accuracy_drop <= 1%")]
+    found = pick(front, GOALS, default_rule(limits))
+    assert found is not None
+    assert found.number == 1
+    assert default_rule([]) == default_rule([parse_constraint("latency_ms <= 5")]) == "knee"
+    assert default_rule([parse_constraint("accuracy >= 80%")]) == "fastest"
+    other = (parse_objective("accuracy"), parse_objective("latency_ms"))
+    most = pick(pareto_front(list(front), other), other, "fastest")
+    assert most is not None
+    assert most.number == 2
+
+
+def test_changes_are_per_cent_of_the_reference() -> None:
+    changes = changes_percent({"latency_ms": 3.0, "energy_mj": 5.0}, {"latency_ms": 4.0})
+    assert changes == {"latency_ms": -25.0}
+    assert changes_percent({"npu_cycles": 7.0}, {"npu_cycles": 0.0}) == {}
+    assert gain_text(changes) == "latency_ms -25.0 %"
+    assert [percent_text(x) for x in (0.0, 0.032, -12.34)] == ["+0.0 %", "+0.032 %", "-12.3 %"]
+
+
+@pytest.mark.parametrize("default_keeps", [True, False])
+def test_nothing_slower_than_the_default_is_taken_silently(default_keeps: bool) -> None:
+    default = trial(0, 4.0, 0.9, feasible=default_keeps)
+    (told,) = warnings_of(trial(7, 5.0, 0.95), default, GOALS)
+    assert "trial 7 has more latency_ms than the untuned default, 5 for 4 (+25.0 %)" in told
+    assert ("the default breaks a limit" in told) != default_keeps
+    assert warnings_of(trial(7, 4.0, 0.8), default, GOALS) == ()
+    assert warnings_of(None, default, GOALS) == ()
