@@ -19,6 +19,7 @@ from nest_tune.study.running.lifecycle import run_study
 from nest_tune.study.running.observer import Observer
 from nest_tune.study.store.creation import create_study, take_up
 from nest_tune.study.store.dependencies import survey_ground
+from nest_tune.study.store.naming import named
 from nest_tune.study.store.selection import require_idle, require_running
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import Request
@@ -76,11 +77,13 @@ class Study(StudyView):
         asked = StudyRequest.of(**settings)
         found = resolve(None if file is None else Path(file), asked, environ)
         with closing(StudyStorage(found.storage)) as opened:
+            numbered = not found.name
+            found = named(opened, found, if_exists)
             known = opened.get(found.name) if if_exists == "resume" else None
             ground = survey_ground(found, known)
-            stored = create_study(opened, ground, if_exists)
+            stored = create_study(opened, ground, if_exists, numbered=numbered)
             run_study(ground, opened, stored, observer or Observer())
-        return cls(found.name, found.storage)
+        return cls(stored.name, found.storage)
 
     @classmethod
     def open(cls, name: str, storage: str | None = None) -> Study:

@@ -65,7 +65,19 @@ def start(
     from nest_tune.study.request.resolve import resolve
 
     settings = _with_states(resolve(file, asked, os.environ), parse_states(state))
-    _start(settings, asked, if_exists, pick, dry_run, output, as_json)
+    _start(_with_end(settings, pick, output), asked, if_exists, dry_run, as_json)
+
+
+def _with_end(settings: StudySettings, pick: str | None, output: Path | None) -> StudySettings:
+    """Settings that say what is done in the end, checked; what is not asked for stays."""
+    folder = output or (Path(settings.output) if settings.output else None)
+    if folder is not None:
+        from compiler_core.package.writer import require_free
+
+        require_free(folder)
+    rule = pick or settings.pick
+    _check_pick(rule, settings)
+    return replace(settings, pick=rule, output="" if folder is None else str(folder.absolute()))
 
 
 def _with_states(settings: StudySettings, states: Mapping[str, str]) -> StudySettings:
@@ -90,32 +102,40 @@ def _start(
     settings: StudySettings,
     asked: StudyRequest,
     if_exists: IfExists,
-    pick: str | None,
     dry_run: bool,
-    output: Path | None,
     as_json: bool,
 ) -> None:
     from nest_tune.study.store.creation import create_study
     from nest_tune.study.store.dependencies import survey_ground
+    from nest_tune.study.store.naming import named
     from nest_tune.study.store.storage import StudyStorage
 
-    _check_output(output)
-    _check_pick(pick, settings)
     progress(f"importing {settings.model}")
     if dry_run:
-        ground = survey_ground(settings)
-        _check_pick(pick, ground.settings)
-        _warn(ground)
-        _tell(ground)
-        _print_dry_run(ground, as_json)
+        _rehearse(settings, if_exists, as_json)
         return
     storage = StudyStorage(settings.storage)
+    numbered = not settings.name
+    settings = named(storage, settings, if_exists.value)
     known = storage.get(settings.name) if if_exists is IfExists.RESUME else None
     ground = survey_ground(settings, known)
-    _check_pick(pick, ground.settings)
+    _check_pick(settings.pick, ground.settings)
     _warn(ground)
-    study = create_study(storage, ground, if_exists.value)
-    _run(ground, storage, study, asked.storage is not None, pick, output, as_json)
+    study = create_study(storage, ground, if_exists.value, numbered=numbered)
+    _run(ground, storage, study, asked.storage is not None, as_json)
+
+
+def _rehearse(settings: StudySettings, if_exists: IfExists, as_json: bool) -> None:
+    """Checks what the first trial would meet, and shows it."""
+    from nest_tune.study.store.rehearsal import rehearse, rehearsed_name
+
+    settings = rehearsed_name(settings, if_exists.value)
+    found = rehearse(settings)
+    _check_pick(settings.pick, found.ground.settings)
+    _warn(found.ground)
+    for note in found.notes:
+        progress(f"note: {note}")
+    _print_dry_run(found.ground, as_json)
 
 
 @app.command(epilog="Example: nest-tune study resume resnet8-vta --trials +50")
@@ -140,9 +160,8 @@ def resume(
     from nest_tune.study.store.creation import take_up
     from nest_tune.study.store.resume import stored_settings
 
-    _check_output(output)
     opened = open_storage(asked.storage)
-    _check_pick(pick, stored_settings(opened.find(name)))
+    ended = _with_end(stored_settings(opened.find(name)), pick, output)
     study, ground = take_up(
         opened,
         name,
@@ -158,22 +177,17 @@ def resume(
         calibration=calibration,
         evaluation=evaluation,
         pass_env=asked.pass_env or None,
+        pick=ended.pick,
+        output=ended.output,
     )
-    _run(ground, opened, study, asked.storage is not None, pick, output, as_json)
+    _run(ground, opened, study, asked.storage is not None, as_json)
 
 
-def _check_output(output: Path | None) -> None:
-    if output is not None:
-        from compiler_core.package.writer import require_free
-
-        require_free(output)
-
-
-def _check_pick(pick: str | None, settings: StudySettings) -> None:
+def _check_pick(pick: str, settings: StudySettings) -> None:
     """Refuses a rule before anything runs; again where the metric is settled by then."""
     from nest_tune.study.choice.pick import parse_rule
 
-    if pick is not None:
+    if pick:
         parse_rule(pick, settings.metric, evaluated=settings.evaluation is not None)
 
 
@@ -182,8 +196,6 @@ def _run(
     storage: StudyStorage,
     study: StoredStudy,
     is_named: bool,
-    pick: str | None,
-    output: Path | None,
     as_json: bool,
 ) -> None:
     from nest_tune.study.running.lifecycle import run_study
@@ -191,14 +203,14 @@ def _run(
     from nest_tune.study.views.progress import Panel, make_progress
 
     observer = make_progress(ground.settings.objectives, ground.settings.metric)
-    with _saved(study.name, storage.url if is_named else None, pick, output):
+    with _saved(study.name, storage.url if is_named else None):
         try:
             result = run_study(ground, storage, study, observer)
         finally:
             if isinstance(observer, Panel):
                 observer.close()
-        chosen = result.chosen(pick)
-        package = None if chosen is None else _compile(ground, result, chosen, output)
+        chosen = result.chosen()
+        package = None if chosen is None else _compile(ground, result, chosen)
     if as_json:
         print_json("study", result_document(result, chosen, package))
     else:
@@ -214,7 +226,7 @@ _FINAL_CODES = (NestTuneError.exit_code, InputError.exit_code, InfeasibleError.e
 
 
 @contextmanager
-def _saved(name: str, url: Url | None, pick: str | None, output: Path | None) -> Iterator[None]:
+def _saved(name: str, url: Url | None) -> Iterator[None]:
     """Says on the way out of a run that was broken off, whatever by, how to go on."""
     from nest_tune.records.storage_url import PASSWORD_HINT
     from nest_tune.study.running.lifecycle import NOTHING_KEPT
@@ -226,39 +238,27 @@ def _saved(name: str, url: Url | None, pick: str | None, output: Path | None) ->
         if not is_final and NOTHING_KEPT not in getattr(error, "__notes__", ()):
             words = ["nest-tune", "study", "resume", name]
             words += [] if url is None else ["--storage", str(url)]
-            words += [] if output is None else ["--output", str(output)]
-            words += [] if pick is None else ["--pick", pick]
             progress(f"saved; go on with: {shlex.join(words)}")
             if url is not None and url.has_secrets:
                 progress(f"before that, {PASSWORD_HINT}")
         raise
 
 
-def _compile(
-    ground: Ground, result: StudyResult, chosen: OuterTrial, output: Path | None
-) -> str | None:
-    if output is None:
+def _compile(ground: Ground, result: StudyResult, chosen: OuterTrial) -> str | None:
+    output = result.settings.output
+    if not output:
         return None
     from compiler_core.package.writer import write_package
     from nest_tune.study.store.result import compile_trial
 
     progress(f"compiling trial {chosen.number} to {output}")
-    write_package(compile_trial(ground, result, chosen), output, {})
-    return str(output)
+    write_package(compile_trial(ground, result, chosen), Path(output), {})
+    return output
 
 
 def _warn(ground: Ground) -> None:
     for warning in ground.warnings:
         progress(f"warning: {warning}")
-
-
-def _tell(ground: Ground) -> None:
-    """Measures the float model as a study does first, and says what to know of that."""
-    from nest_tune.study.store.examination import rehearsed
-
-    progress("measuring the float model")
-    for note in rehearsed(ground.subjects):
-        progress(f"note: {note}")
 
 
 def _print_dry_run(ground: Ground, as_json: bool) -> None:
@@ -277,7 +277,7 @@ def _print_dry_run(ground: Ground, as_json: bool) -> None:
         return
     out = console()
     for key, value in settings.items():
-        if value not in (None, [], {}):
+        if value not in (None, "", [], {}):
             out.print(f"{key:<16} {value}", soft_wrap=True)
     out.print(
         f"{'space':<16} {len(ground.space.parameters)} parameters, {shown_count(size)} points"

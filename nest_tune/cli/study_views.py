@@ -140,7 +140,7 @@ def show(name: NameOfTrial, storage: StorageUrl = None, as_json: AsJson = False)
         out.print(f"  {outcome:<18} {count}")
     _print_first_failure(result)
     for key, value in settings.items():
-        if value not in (None, [], {}):
+        if value not in (None, "", [], {}):
             out.print(f"  {key:<18} {value}", soft_wrap=True)
 
 

@@ -107,6 +107,27 @@ def with_kept_scheme(
     return replace(configuration, scheme=Scheme.of({}, scheme))
 
 
+def known_choice(
+    graph: Graph,
+    assignment: Mapping[str, str],
+    profile: Profile,
+    *,
+    arithmetic: Arithmetic | None = None,
+) -> Choice | None:
+    """What :func:`default_choice` has found before; ``None`` where it would have to climb."""
+    if profile.inputs is None:
+        return None
+    assignment = {name: kind_of(unit) for name, unit in assignment.items()}
+    return _read(_path(graph, assignment, profile, arithmetic))
+
+
+def _path(
+    graph: Graph, assignment: Mapping[str, str], profile: Profile, arithmetic: Arithmetic | None
+) -> Path:
+    key = _key(graph, assignment, profile, arithmetic)
+    return cache_folder() / "default-schemes" / f"{key}.json"
+
+
 def default_choice(
     graph: Graph,
     assignment: Mapping[str, str],
@@ -132,12 +153,10 @@ def default_choice(
     profile.check_model(graph)
     # Which core of the NPU runs a node makes no difference here.
     assignment = {name: kind_of(unit) for name, unit in assignment.items()}
-    path = (
-        cache_folder() / "default-schemes" / f"{_key(graph, assignment, profile, arithmetic)}.json"
-    )
-    known = _read(path) if profile.inputs is not None else None
+    known = known_choice(graph, assignment, profile, arithmetic=arithmetic)
     if known is not None:
         return known
+    path = _path(graph, assignment, profile, arithmetic)
     found = climb(
         graph,
         assignment,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,20 +56,38 @@ def stored_profile(
     """
     arrays = {name: np.asarray(array) for name, array in samples.items()}
     wanted = sorted(set(sizes))
-    model, data = graph_digest(graph), samples_digest(arrays)
-    parts = (PROFILE_SCHEMA, version("onnxruntime"), model, data, *map(str, wanted))
-    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-    path = cache_folder() / "profiles" / f"{key}.npz"
-    if path.is_file():
-        try:
-            known = read_profile(path)
-        except InputError:
-            known = None
-        if known is not None and (known.model_digest, known.data_digest) == (model, data):
-            return replace(known, inputs=arrays)
+    known = known_profile(graph, arrays, wanted)
+    if known is not None:
+        return known
+    path = _path(graph_digest(graph), samples_digest(arrays), wanted)
     found = profile_model(graph, arrays, wanted, threads=threads, progress=progress)
     # Nothing depends on the file but the time of the next one.
     with suppress(OSError, NestTuneError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_profile(path, found)
     return found
+
+
+def known_profile(
+    graph: Graph, samples: Mapping[str, npt.NDArray[Any]], sizes: Iterable[int] = ()
+) -> Profile | None:
+    """What :func:`stored_profile` has gathered before; ``None`` where it would have to run the
+    model."""
+    arrays = {name: np.asarray(array) for name, array in samples.items()}
+    model, data = graph_digest(graph), samples_digest(arrays)
+    path = _path(model, data, sorted(set(sizes)))
+    if not path.is_file():
+        return None
+    try:
+        known = read_profile(path)
+    except InputError:
+        return None
+    if (known.model_digest, known.data_digest) != (model, data):
+        return None
+    return replace(known, inputs=arrays)
+
+
+def _path(model: str, data: str, sizes: Iterable[int]) -> Path:
+    parts = (PROFILE_SCHEMA, version("onnxruntime"), model, data, *map(str, sizes))
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return cache_folder() / "profiles" / f"{key}.npz"

@@ -82,8 +82,9 @@ def resolve(
         check_name(metric)
     check_goals(objectives, limits, metric)
     _require_consistent(objectives, limits, evaluation)
-    name = asked.name or read.study.name or f"{Path(model).stem}-{Path(target).stem}"
-    _require_name(name)
+    name = asked.name or read.study.name or ""
+    if name:
+        _require_name(name)
     runner = asked.runner or read.run.runner
     sampler = asked.sampler or read.sampler.name
     require_configuration_sampler(

@@ -20,7 +20,7 @@ class StudySettings:
     """A study as asked for.
 
     Attributes:
-        name: Of the study.
+        name: Of the study; empty for one with model, target and a number.
         seed: Of all its random streams.
         trials: Budget of outer trials, with trial 0.
         timeout_s: Budget of time.
@@ -39,6 +39,8 @@ class StudySettings:
         trial_timeout_s: Of one call of a trial.
         pass_env: Variables of the environment that workers get beside the usual ones.
         file: The study file.
+        pick: Rule by which a trial is chosen; empty for the one that follows from the limits.
+        output: Folder that the chosen trial is compiled to; empty for none.
     """
 
     name: str
@@ -67,6 +69,8 @@ class StudySettings:
     trial_timeout_s: float = 60.0
     pass_env: tuple[str, ...] = ()
     file: str | None = None
+    pick: str = ""
+    output: str = ""
 
 
 PLACES = ("model", "target", "calibration", "evaluation")
@@ -74,7 +78,7 @@ PLACES = ("model", "target", "calibration", "evaluation")
 
 FREE = frozenset(
     ("name", "trials", "timeout_s", "runner", "jobs", "ray_address", "storage", "trial_timeout_s")
-) | {"file", "pass_env", *PLACES}
+) | {"file", "pass_env", "pick", "output", *PLACES}
 """Settings that may change between a start and a resume: they don't change what a trial is."""
 
 

@@ -19,20 +19,30 @@ from nest_tune.runners.runner import RUNNERS
 from nest_tune.study.request.settings import settings_document
 from nest_tune.study.request.study_file import file_document
 from nest_tune.study.store.dependencies import Ground, survey_ground
+from nest_tune.study.store.naming import named
 from nest_tune.study.store.result import load_result
-from nest_tune.study.store.resume import check_file, check_unchanged, resumed_settings
+from nest_tune.study.store.resume import (
+    check_file,
+    check_unchanged,
+    resumed_settings,
+    stored_settings,
+)
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import StoredStudy
 from nest_tune.user_modules import working_folder
 
 
-def create_study(storage: StudyStorage, ground: Ground, if_exists: str) -> StoredStudy:
+def create_study(
+    storage: StudyStorage, ground: Ground, if_exists: str, *, numbered: bool = False
+) -> StoredStudy:
     """A new study, or the one of that name.
 
     Args:
         storage: Where.
         ground: What it stands on.
         if_exists: ``fail``, ``resume`` or ``replace``.
+        numbered: Whether the name was made here, so that another number does as well where somebody
+            else was faster.
 
     Raises:
         InputError: The name is taken, or the study that has it is another one or is running.
@@ -47,17 +57,36 @@ def create_study(storage: StudyStorage, ground: Ground, if_exists: str) -> Store
         storage.delete(found)
         found = None
     if found is None or if_exists == "fail":
-        return storage.create(ground.settings.name, _document(storage, ground))
+        return _created(storage, ground, again=_RETRIES if numbered else 0)
     check_unchanged(found, ground)
+    before = stored_settings(found)
+    settings = replace(
+        ground.settings,
+        pick=ground.settings.pick or before.pick,
+        output=ground.settings.output or before.output,
+    )
     storage.update_document(
         found,
         {
             **found.document,
-            "settings": settings_document(ground.settings),
+            "settings": settings_document(settings),
             "folder": working_folder(),
         },
     )
     return storage.find(found.name)
+
+
+_RETRIES = 32
+
+
+def _created(storage: StudyStorage, ground: Ground, *, again: int) -> StoredStudy:
+    try:
+        return storage.create(ground.settings.name, _document(storage, ground))
+    except InputError:
+        if not again or storage.get(ground.settings.name) is None:
+            raise
+    settings = named(storage, replace(ground.settings, name=""), "fail")
+    return _created(storage, replace(ground, settings=settings), again=again - 1)
 
 
 def take_up(

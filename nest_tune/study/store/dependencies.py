@@ -6,22 +6,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from compiler_core.accuracy.samples import Arrays
 from compiler_core.compile.sources import FloatModel, load_model, read_samples
 from compiler_core.files.file_digest import file_digest
+from compiler_core.graph.ir import Graph
+from compiler_core.graph.sampling import check_samples, model_batch
 from compiler_core.partition.best import planned_assignment
 from compiler_core.partition.plan import read_plan
 from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.calibration_warnings import calibration_warnings
+from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.scheme import QuantizationScheme, read_scheme
+from compiler_core.quantize.sensitivity import layer_macs
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.tensor.digest import digest
 from compiler_core.units.registry import kind_of_machine
 from nest_tune.board_measurers import load_measurer
 from nest_tune.stores.compiler_source import source_digest
-from nest_tune.stores.default_scheme import default_choice
-from nest_tune.stores.profile_store import stored_profile
+from nest_tune.stores.default_scheme import default_choice, known_choice
+from nest_tune.stores.profile_store import known_profile, stored_profile
 from nest_tune.study.execution.candidates import Subjects
 from nest_tune.study.proposals.outer_space import FIRST_SCHEME, make_space
 from nest_tune.study.proposals.problem import SearchProblem
@@ -93,13 +98,17 @@ class Ground:
         return SearchProblem(self.space, s.objectives, s.limits, s.sampler, s.seed, s.tiling)
 
 
-def survey_ground(settings: StudySettings, study: StoredStudy | None = None) -> Ground:
+def survey_ground(
+    settings: StudySettings, study: StoredStudy | None = None, *, rehearsed: bool = False
+) -> Ground:
     """Loads and checks what a study stands on.
 
     Args:
         settings: As asked for.
         study: Where it has been started before: what was found under a time limit then is taken
             from it.
+        rehearsed: Whether nothing that takes long is done: what has not been found out before about
+            the calibration data is left out.
 
     Raises:
         InputError: A file is wrong, or does not fit the model or the metric.
@@ -107,7 +116,7 @@ def survey_ground(settings: StudySettings, study: StoredStudy | None = None) -> 
     model = load_model(Path(settings.model), settings.shapes)
     target = load_target(settings.target)
     settings, told = examined(settings, model)
-    default, warnings = _default_scheme(settings, model, target, study)
+    default, warnings = _default_scheme(settings, model, target, study, rehearsed=rehearsed)
     space = make_space(
         model.graph,
         target,
@@ -134,7 +143,12 @@ def survey_ground(settings: StudySettings, study: StoredStudy | None = None) -> 
 
 
 def _default_scheme(
-    settings: StudySettings, model: FloatModel, target: Target, study: StoredStudy | None
+    settings: StudySettings,
+    model: FloatModel,
+    target: Target,
+    study: StoredStudy | None,
+    *,
+    rehearsed: bool,
 ) -> tuple[QuantizationScheme, tuple[str, ...]]:
     """The untuned default of quantization, as it was found when the study was started, and warnings
     of its calibration data."""
@@ -142,7 +156,14 @@ def _default_scheme(
         return read_scheme(study.document.get("default_scheme", {}), "default_scheme"), ()
     if settings.calibration is None:
         return FIRST_SCHEME, ()
-    profile = stored_profile(model.graph, read_samples(Path(settings.calibration), model.graph))
+    samples = read_samples(Path(settings.calibration), model.graph)
+    if rehearsed:
+        known_before = profile_at_hand(model.graph, samples)
+        if known_before is None:
+            return FIRST_SCHEME, ()
+        profile = known_before
+    else:
+        profile = stored_profile(model.graph, samples)
     warnings = calibration_warnings(model.graph, profile)
     if not target.npu_cores:
         return FIRST_SCHEME, warnings
@@ -150,7 +171,28 @@ def _default_scheme(
     units = default_assignment(model.graph, arithmetic=known)
     if settings.plan is not None:
         units = planned_assignment(read_plan(Path(settings.plan)), model.graph, target)
+    if rehearsed:
+        choice = known_choice(model.graph, units, profile, arithmetic=known)
+        return FIRST_SCHEME if choice is None else choice.scheme, warnings
     return default_choice(model.graph, units, profile, arithmetic=known).scheme, warnings
+
+
+_WORK = 1 << 33
+"""Multiplications that a rehearsal spends on one thing, about: a second of one core."""
+
+
+def runs_at_hand(graph: Graph, available: int) -> int:
+    """Runs of the float model that take no longer than a rehearsal should, of those there are."""
+    macs = sum(layer_macs(graph).values())
+    return max(1, min(available, _WORK // max(1, macs)))
+
+
+def profile_at_hand(graph: Graph, samples: Arrays) -> Profile | None:
+    """The profile of calibration data where it is known or soon gathered."""
+    count = check_samples(graph, samples) // model_batch(graph)
+    if runs_at_hand(graph, 4 * count) == 4 * count:  # statistics take longer than the model
+        return stored_profile(graph, samples)
+    return known_profile(graph, samples)
 
 
 def _digest_of(path: str | None) -> str:

@@ -10,7 +10,6 @@ from compiler_core.accuracy.samples import read_evaluation
 from compiler_core.accuracy.settle import settled_exam
 from compiler_core.compile.sources import FloatModel
 from compiler_core.quantize.infinite_inputs import require_finite
-from nest_tune.study.execution.candidates import Bench, Subjects
 from nest_tune.study.request.limits import check_goals
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.user_modules import allow_folder, working_folder
@@ -43,16 +42,3 @@ def examined(settings: StudySettings, model: FloatModel) -> tuple[StudySettings,
         allow_folder(working_folder())
         load_own_metric(exam.kind.function)
     return replace(settings, metric=exam.metric), told
-
-
-def rehearsed(subjects: Subjects) -> tuple[str, ...]:
-    """Measures the float model as a study does first, and tells what to know of that.
-
-    Raises:
-        InputError: The float model's outputs are not finite, or a user's metric fails on them.
-    """
-    if subjects.evaluation is None:
-        return ()
-    bench = Bench(subjects)
-    bench.float_accuracy(0)
-    return bench.notes()

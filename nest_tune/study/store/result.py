@@ -65,7 +65,7 @@ class StudyResult:
         Args:
             rule: How; by default as the study was asked to, or as its limits suggest.
         """
-        taken = rule or default_rule(self.settings.limits)
+        taken = rule or self.settings.pick or default_rule(self.settings.limits)
         return pick(self.front, self.settings.objectives, taken, self.settings.metric)
 
 

@@ -77,7 +77,7 @@ def test_the_log_of_a_failed_trial_is_shown(nest_tune: Command, url: str) -> Non
     assert "log" not in json.loads(out)
 
 
-@pytest.mark.parametrize("pick", ["fastest", "min:latncy_ms", "max:sqnr_db", "lex:"])
+@pytest.mark.parametrize("pick", ["quickest", "min:latncy_ms", "max:sqnr_db", "lex:"])
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])
 def test_a_rule_that_cannot_pick_is_refused_before_anything_runs(
     nest_tune: Command, repository: Path, tmp_path: Path, pick: str, more: tuple[str, ...]

@@ -74,7 +74,7 @@ def test_a_full_file_is_read(write: Any, tmp_path: Path) -> None:
 
 def test_defaults(write: Any) -> None:
     found = resolve(write(SMALL), StudyRequest(), {})
-    assert (found.name, found.trials, found.seed, found.sampler) == ("m-vta", 200, 0, "xgb")
+    assert (found.name, found.trials, found.seed, found.sampler) == ("", 200, 0, "xgb")
     assert [objective.metric for objective in found.objectives] == [Metric.LATENCY_MS]
     assert found.storage == "sqlite:///nest-tune.db"
 

@@ -1,0 +1,97 @@
+"""From a dry run over a start without a name to a resume that knows what it was asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nest_tune.study.store.storage import StudyStorage
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def words(repository: Path, tmp_path: Path) -> list[str]:
+    digits = repository / "examples" / "digits"
+    found = ["study", "start", "--model", digits / "model.onnx", "--target", "vta", "--calibration"]
+    found += [digits / "calib.npz", "--evaluation", digits / "eval.npz", "--space", "quantization"]
+    found += ["--storage", f"sqlite:///{tmp_path}/s.db", "--sampler", "random"]
+    return [str(word) for word in found]
+
+
+def test_a_resume_knows_rule_and_output(
+    nest_tune: Command, words: list[str], tmp_path: Path
+) -> None:
+    folder, url = tmp_path / "out", f"sqlite:///{tmp_path}/s.db"
+    more = ("--trials", "1", "--output", str(folder), "--pick", "max:accuracy", "--json")
+    code, out, err = nest_tune(*words, *more)
+    assert code == 0, err
+    first = json.loads(out)
+    assert (first["study"], first["package"]) == ("model-vta-1", str(folder))
+    (folder / "model.qdq.onnx").unlink()
+    again = ("study", "resume", first["study"], "--trials", "2", "--storage", url, "--json")
+    code, out, err = nest_tune(*again)
+    assert code == 0, err
+    second = json.loads(out)
+    assert second["package"] == str(folder)
+    assert (folder / "model.qdq.onnx").is_file()
+    best = max(t["metrics"]["accuracy"] for t in second["front"])
+    assert second["chosen"]["metrics"]["accuracy"] == best
+    code, out, _ = nest_tune("study", "best", first["study"], "--storage", url, "--json")
+    assert json.loads(out)["chosen"] == second["chosen"]
+    code, out, err = nest_tune(*words, "--trials", "1", "--json")
+    assert json.loads(out)["study"] == "model-vta-2"
+
+
+@pytest.mark.parametrize("wrong", ["labels", "keys", "calibration", "output", "name"])
+def test_a_dry_run_finds_what_the_first_trial_would(
+    nest_tune: Command, words: list[str], repository: Path, tmp_path: Path, wrong: str
+) -> None:
+    digits = repository / "examples" / "digits"
+    data = dict(np.load(digits / "eval.npz"))
+    words = [*words, "--dry-run"]
+    if wrong == "labels":
+        data["y"] = data["y"] + 1000
+        expected = "eval.npz"
+    elif wrong == "keys":
+        data = {"z": data["x"], "y": data["y"]}
+        expected = "is missing"
+    elif wrong == "calibration":
+        x = np.load(digits / "calib.npz")["x"].copy()
+        x[-1] = np.nan
+        np.savez(tmp_path / "calib.npz", x=x)
+        words[words.index("--calibration") + 1] = str(tmp_path / "calib.npz")
+        expected = "NaN"
+    elif wrong == "output":
+        (tmp_path / "taken").mkdir()
+        (tmp_path / "taken" / "mine.txt").write_text("x")
+        words += ["--output", str(tmp_path / "taken")]
+        expected = "taken"
+    else:
+        storage = StudyStorage(f"sqlite:///{tmp_path}/s.db")
+        storage.create("mine", {"settings": {}})
+        storage.close()
+        words += ["--name", "mine"]
+        expected = "the name is taken"
+    np.savez(tmp_path / "eval.npz", **data)
+    words[words.index("--evaluation") + 1] = str(tmp_path / "eval.npz")
+    code, _, err = nest_tune(*words)
+    assert code == 2
+    assert expected in err
+    assert wrong == "name" or not (tmp_path / "s.db").exists()
+
+
+def test_a_dry_run_calibrates_with_few_samples_and_leaves_nothing(
+    nest_tune: Command, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nest_tune.study.store.dependencies._WORK", 1)
+    monkeypatch.setenv("NEST_TUNE_CACHE", str(tmp_path / "cache"))
+    code, out, err = nest_tune(*words, "--dry-run", "--json")
+    assert code == 0, err
+    assert json.loads(out)["settings"]["name"] == "model-vta-1"
+    assert not list(tmp_path.glob("cache/profiles/*"))
+    assert not (tmp_path / "s.db").exists()
