@@ -142,7 +142,7 @@ class PartitionSpace:
         moves.pop(tuple(point), None)
         return np.array(list(moves), np.int64).reshape(len(moves), len(self.parameters))
 
-    def first_points(self, time_limit_s: float = 10.0) -> dict[str, tuple[int, ...]]:
+    def first_points(self) -> dict[str, tuple[int, ...]]:
         """Points to try first, best guess first: the optimum of the cost tables, then the
         baselines; names of equal ones are joined."""
         found = {**baselines(self.evaluator, self._pins)}
@@ -150,9 +150,7 @@ class PartitionSpace:
             self._pins.get(group, place) for group, place in enumerate(untuned(self.evaluator))
         )
         found["best_sequential"] = best_sequential(self.evaluator, self._pins)
-        best = find_optimum(
-            self.evaluator, pins=self._pins, starts=found.values(), time_limit_s=time_limit_s
-        )
+        best = find_optimum(self.evaluator, pins=self._pins, starts=found.values())
         names: dict[tuple[int, ...], list[str]] = {}
         for name, placement in {"optimum": best.placement, **found}.items():
             names.setdefault(self.encode(placement), []).append(name)

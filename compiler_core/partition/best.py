@@ -14,7 +14,7 @@ from compiler_core.partition.build_costs import build_costs
 from compiler_core.partition.costs import CostTable
 from compiler_core.partition.evaluate import Evaluation, Evaluator
 from compiler_core.partition.groups import build_groups
-from compiler_core.partition.optimum import DEFAULT_TIME_LIMIT_S, Optimum, find_optimum
+from compiler_core.partition.optimum import Optimum, find_optimum
 from compiler_core.partition.plan import FREE, Plan
 from compiler_core.partition.programs import Schedules, planned_arithmetic
 from compiler_core.partition.resolve import (
@@ -135,14 +135,14 @@ def find_best(
     evaluator: Evaluator,
     *,
     pins: Mapping[int, int] | None = None,
-    time_limit_s: float = DEFAULT_TIME_LIMIT_S,
+    time_limit_s: float | None = None,
 ) -> BestPlan:
     """The optimum, never worse than a baseline, of what the compiler can lay out.
 
     Args:
         evaluator: Model and costs.
         pins: Groups whose place is given.
-        time_limit_s: For the search.
+        time_limit_s: Ends the search before its budget is spent.
     """
     pinned = dict(pins or {})
     others = baselines(evaluator, pinned)
@@ -215,7 +215,7 @@ def check_subjects(plan: Plan, model: Subject, target: Subject) -> None:
 
 
 def complete(
-    evaluator: Evaluator, resolved: ResolvedPlan, *, time_limit_s: float = DEFAULT_TIME_LIMIT_S
+    evaluator: Evaluator, resolved: ResolvedPlan, *, time_limit_s: float | None = None
 ) -> Placement:
     """A placement with every free group placed as well as can be.
 

@@ -32,8 +32,8 @@ from compiler_core.partition.modules import Module
 from compiler_core.targets.places import ON_HOST, Placement
 
 _MICROSECOND_PS = 10**6
-_FEASIBLE = (0, 1)
-"""HiGHS found the optimum, or ran into its time limit."""
+_FEASIBLE = (0, 1, 4)
+"""HiGHS found the optimum, or ran into a limit; that of nodes is told as "other"."""
 
 
 class Objective(Enum):
@@ -65,7 +65,8 @@ def solve_module(
     choices: Mapping[int, Sequence[int]],
     *,
     objective: Objective = Objective.LATENCY,
-    time_limit_s: float = 10.0,
+    nodes: int = 1000,
+    time_limit_s: float | None = None,
 ) -> MilpResult:
     """Solves one module between given places.
 
@@ -75,9 +76,13 @@ def solve_module(
         context: Placement of the groups outside.
         choices: Places that each group of the module may take.
         objective: What is minimized.
-        time_limit_s: For HiGHS.
+        nodes: Of HiGHS' tree, at most.
+        time_limit_s: Ends it before that: what is found then depends on the machine.
     """
-    return _Program(evaluator, module, context, choices, objective).solve(time_limit_s)
+    limits: dict[str, float] = {"node_limit": nodes}
+    if time_limit_s is not None:
+        limits["time_limit"] = time_limit_s
+    return _Program(evaluator, module, context, choices, objective).solve(limits)
 
 
 @dataclass(frozen=True)
@@ -175,7 +180,7 @@ class _Program:
     def _at_most(self, terms: _Terms, limit: float) -> None:
         self._rows.append((terms, limit))
 
-    def solve(self, time_limit_s: float) -> MilpResult:
+    def solve(self, limits: Mapping[str, float]) -> MilpResult:
         self._x = {group: self._one_hot(group) for group in self._groups}
         self._end = {g: self._variable(0.0, self._horizon) for g in self._groups}
         makespan = self._variable(0.0, self._horizon)
@@ -213,7 +218,7 @@ class _Program:
                     own = whole / _MICROSECOND_PS - launches / _MICROSECOND_PS
                     total[variable] = total.get(variable, 0.0) + own
             self._at_most({**total, makespan: -1.0}, -fixed)
-        return self._run(makespan, time_limit_s)
+        return self._run(makespan, limits)
 
     def _one_hot(self, group: int) -> dict[_Class, int]:
         """A variable per class beside the CPU; one that a group may not take is 0."""
@@ -282,7 +287,7 @@ class _Program:
         row[variable] = time
         self._at_most(row, -on_cpu + (time - constant))
 
-    def _run(self, makespan: int, time_limit_s: float) -> MilpResult:
+    def _run(self, makespan: int, budget: Mapping[str, float]) -> MilpResult:
         objective = np.zeros(self._size)
         objective[makespan] = 1.0
         data, rows, columns = [], [], []
@@ -298,7 +303,7 @@ class _Program:
             integrality=np.array(self._binary, dtype=np.int64),
             bounds=Bounds(np.array(self._low), np.array(self._high)),
             constraints=LinearConstraint(matrix, -np.inf, limits),
-            options={"time_limit": time_limit_s, "mip_rel_gap": 1e-4},
+            options={**budget, "mip_rel_gap": 1e-4},
         )
         bound = getattr(result, "mip_dual_bound", None)
         # Below HiGHS' tolerances, so that a bound stays one.

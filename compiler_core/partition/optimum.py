@@ -7,7 +7,10 @@
 3. Dynamic programming over the modules puts them together; done with the bounds instead, it gives a
    bound of the whole.
 4. Whatever was given to start from is compared by the same simulator, and the better one improved
-   by changing single groups, until nothing helps or the time is up.
+   by changing single groups, until nothing helps or the budget is spent.
+
+Budgets count nodes of the program and placements that are looked at: however loaded the machine is,
+the result is the same.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import prod
+from math import inf, prod
 from time import monotonic
 
 from compiler_core.partition.evaluate import Evaluator
@@ -29,7 +32,15 @@ from compiler_core.targets.places import ON_CPU, ON_HOST, Placement
 MAX_ENUMERATED = 1 << 12
 """Placements of a module that are tried one by one."""
 
-DEFAULT_TIME_LIMIT_S = 30.0
+_NODES = 20_000
+_EVALUATIONS = 200_000
+"""Nodes of the mixed-integer programs, and placements of local searches, times the groups that each
+is about: what a model's modules that are not enumerated may spend together."""
+
+_FEWEST_NODES = 8
+
+_IMPROVEMENTS = 400_000
+"""Placements of the whole that the last step may look at, times the groups."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +77,7 @@ def find_optimum(
     pins: Mapping[int, int] | None = None,
     starts: Iterable[Placement] = (),
     objective: Objective = Objective.LATENCY,
-    time_limit_s: float = DEFAULT_TIME_LIMIT_S,
+    time_limit_s: float | None = None,
 ) -> Optimum:
     """Finds the best placement.
 
@@ -76,7 +87,8 @@ def find_optimum(
         starts: Placements that the result is never worse than.
         objective: Latency with overlap, or the sum of all jobs without (then ``latency_ps`` and
             ``bound_ps`` are sums, too).
-        time_limit_s: For what is not enumerated.
+        time_limit_s: Ends the search of what is not enumerated before its budget is spent: what
+            is found then depends on the machine.
     """
     return _Search(evaluator, pins or {}, objective, time_limit_s).run(tuple(starts))
 
@@ -99,11 +111,11 @@ class _Search:
         evaluator: Evaluator,
         pins: Mapping[int, int],
         objective: Objective,
-        time_limit_s: float,
+        time_limit_s: float | None,
     ) -> None:
         self._evaluator, self._objective = evaluator, objective
         self._began = monotonic()
-        self._deadline = self._began + time_limit_s
+        self._deadline = inf if time_limit_s is None else self._began + time_limit_s
         self._choices: list[tuple[int, ...]] = [
             (pins[group],) if group in pins else tuple(places)
             for group, places in enumerate(evaluator.choices)
@@ -138,6 +150,10 @@ class _Search:
             monotonic() - self._began,
         )
 
+    @property
+    def _left_s(self) -> float:
+        return max(1.0, self._deadline - monotonic())
+
     def _size(self, module: Module) -> int:
         return prod(len(self._choices[g]) for g in range(module.first, module.stop - 1))
 
@@ -161,9 +177,8 @@ class _Search:
             elif enumerable:
                 shares[before, end] = self._enumerate(module, before, end)
             else:
-                left = max(1.0, self._deadline - monotonic())
-                limit = left / (2 * large * len(entering) * len(leaving))
-                shares[before, end] = self._solve(module, before, end, limit)
+                parts = large * len(entering) * len(leaving)
+                shares[before, end] = self._solve(module, before, end, parts)
         return shares
 
     def _context(self, module: Module, before: int) -> list[int]:
@@ -177,7 +192,7 @@ class _Search:
         choices[module.stop - 1] = (end,)
         placement = self._context(module, before)
         placement[module.first : module.stop] = [places[0] for places in choices.values()]
-        best = self._descend(tuple(placement), module, choices, self._deadline)
+        best = self._descend(tuple(placement), module, choices, _EVALUATIONS)
         bound = best[0]
         for candidate in self._hopeful(placement, module, choices, best[0]):
             time, least = self._part(candidate, module, best[0])
@@ -247,7 +262,8 @@ class _Search:
             return None, bound
         return simulate(jobs, ranks(jobs), machinery).latency_ps, bound
 
-    def _solve(self, module: Module, before: int, end: int, limit_s: float) -> _Share:
+    def _solve(self, module: Module, before: int, end: int, parts: int) -> _Share:
+        """One of so many parts that share the budgets."""
         context = self._context(module, before)
         choices = {g: self._choices[g] for g in range(module.first, module.stop)}
         choices[module.stop - 1] = (end,)
@@ -257,7 +273,8 @@ class _Search:
             tuple(context),
             choices,
             objective=self._objective,
-            time_limit_s=limit_s,
+            nodes=max(_FEWEST_NODES, _NODES // (parts * len(choices))),
+            time_limit_s=None if self._deadline == inf else self._left_s / (2 * parts),
         )
         found = result.placement
         if found is None:
@@ -265,7 +282,7 @@ class _Search:
             for group, units in choices.items():
                 fallback[group] = units[-1]
             found = tuple(fallback)
-        time, found = self._descend(found, module, choices, monotonic() + limit_s)
+        time, found = self._descend(found, module, choices, _EVALUATIONS // parts)
         return _Share(time, min(time, result.bound_ps), found[module.first : module.stop])
 
     def _descend(
@@ -273,21 +290,23 @@ class _Search:
         start: Placement,
         module: Module,
         choices: Mapping[int, Sequence[int]],
-        deadline: float,
+        budget: int,
     ) -> tuple[int, Placement]:
-        """Changes single groups of a module while that helps."""
+        """Changes single groups of a module while that helps and the budget lasts."""
+        left = max(1, budget // len(choices))
         best = start
         time = self._part(best, module, None)[0]
         assert time is not None
         improved = True
-        while improved and monotonic() < deadline:
+        while improved:
             improved = False
             for candidate in _neighbours(best, choices):
+                if left <= 0 or monotonic() >= self._deadline:
+                    return time, best
+                left -= 1
                 found = self._part(candidate, module, time)[0]
                 if found is not None and found < time:
                     time, best, improved = found, candidate, True
-                if monotonic() >= deadline:
-                    break
         return time, best
 
     def _chain(self, shares: Sequence[_Shares]) -> tuple[int, Placement]:
@@ -306,15 +325,17 @@ class _Search:
 
     def _improve(self, time: int, best: Placement) -> tuple[int, Placement]:
         choices = dict(enumerate(self._choices))
+        left = _IMPROVEMENTS // max(1, len(choices))
         improved = True
-        while improved and monotonic() < self._deadline:
+        while improved:
             improved = False
             for candidate in _neighbours(best, choices):
+                if left <= 0 or monotonic() >= self._deadline:
+                    return time, best
+                left -= 1
                 found = self._value(candidate)
                 if found < time:
                     time, best, improved = found, candidate, True
-                if monotonic() >= self._deadline:
-                    break
         return time, best
 
 

@@ -241,7 +241,9 @@ class PlanProblem:
             {groups.groups[g].name: why for g, why in misfits(evaluator, placement).items()},
         )
 
-    def best(self, plan: PathName | None = None, *, time_limit_s: float = 30.0) -> BestPlanned:
+    def best(
+        self, plan: PathName | None = None, *, time_limit_s: float | None = None
+    ) -> BestPlanned:
         """The plan of least latency; see :func:`best_plan`."""
         evaluator, pins = self.evaluator, None
         if plan is not None:
@@ -335,7 +337,7 @@ def best_plan(
     target: str | Target,
     plan: PathName | None = None,
     *,
-    time_limit_s: float = 30.0,
+    time_limit_s: float | None = None,
     cpu_table: PathName | None = None,
     config: PathName | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
@@ -347,7 +349,7 @@ def best_plan(
         model: ONNX file.
         target: Name, path of a ``.toml`` file, or a loaded target.
         plan: Plan file whose named nodes are pinned.
-        time_limit_s: For the search.
+        time_limit_s: Ends the search before its budget, which counts what it looks at, is spent.
         cpu_table, config, shapes, progress: As for :func:`show_plan`.
 
     Raises:

@@ -59,7 +59,8 @@ TraceFile = Annotated[
     typer.Option("--trace", metavar="trace.json", help="Write a timeline for Perfetto."),
 ]
 TimeLimit = Annotated[
-    float, typer.Option("--time-limit", min=0.1, metavar="S", help="Seconds for the search.")
+    float | None,
+    typer.Option("--time-limit", min=0.1, metavar="S", help="End the search after S seconds."),
 ]
 
 
@@ -140,7 +141,7 @@ def best(
         Path | None,
         typer.Option("--output", "-o", metavar="plan.toml", help="Write the best plan."),
     ] = None,
-    time_limit: TimeLimit = 30.0,
+    time_limit: TimeLimit = None,
     cpu_table: CpuTableFile = None,
     config: ConfigFile = None,
     shape: Shapes = None,

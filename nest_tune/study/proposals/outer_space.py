@@ -38,7 +38,7 @@ class PlacementPart:
     Args:
         graph: Simplified.
         target: The machine.
-        known: Guesses as found before; else they are searched for now, under a time limit.
+        known: Guesses as found before; else they are searched for now.
 
     Raises:
         InputError: One of ``known`` is no point of this space.

@@ -105,8 +105,7 @@ def survey_ground(
 
     Args:
         settings: As asked for.
-        study: Where it has been started before: what was found under a time limit then is taken
-            from it.
+        study: Where it has been started before: what was found then is taken from it.
         rehearsed: Whether nothing that takes long is done: what has not been found out before about
             the calibration data is left out.
 

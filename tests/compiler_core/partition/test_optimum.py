@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import product
+from dataclasses import replace
+from itertools import count, product
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_mixed_integer_program_bounds_and_search_finishes(
     for seed in range(6):
         evaluator = random_evaluator(groups, seed, cores)
         least = min(evaluator.latency_ps(p) for p in product(*evaluator.choices))
-        found = find_optimum(evaluator, time_limit_s=5.0)
+        found = find_optimum(evaluator)
         assert found.bound_ps <= least <= found.latency_ps
         assert found.enumerated == 0
         whole = Module(0, len(groups.groups))
@@ -90,7 +91,7 @@ def test_never_worse_than_a_baseline(
 ) -> None:
     evaluator = random_evaluator(light_groups(name), 5, cores)
     others = baselines(evaluator)
-    found = find_optimum(evaluator, starts=others.values(), time_limit_s=6.0)
+    found = find_optimum(evaluator, starts=others.values())
     for placement in others.values():
         assert found.latency_ps <= evaluator.latency_ps(placement)
     assert found.latency_ps == evaluator.latency_ps(found.placement)
@@ -143,3 +144,31 @@ def test_one_machine_bound_by_hand() -> None:
     assert one_machine_ps([(0, 4, 10), (2, 3, 1), (9, 1, 0)]) == 14
     assert one_machine_ps([(0, 4, 0), (0, 4, 0)]) == 8
     assert one_machine_ps([]) == 0
+
+
+def test_a_loaded_machine_changes_nothing(
+    synthetic_graph: Graphs, random_evaluator: Random, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module_under_test, "MAX_ENUMERATED", 0)
+    evaluator = random_evaluator(build_groups(synthetic_graph("mixed")), 5, 2)
+    first = find_optimum(evaluator)
+    # Between any two looks at the clock an hour goes by.
+    monkeypatch.setattr(module_under_test, "monotonic", count(0.0, 3600.0).__next__)
+    second = find_optimum(evaluator)
+    assert replace(second, seconds=0.0) == replace(first, seconds=0.0)
+    assert find_optimum(evaluator, time_limit_s=1.0).evaluations < first.evaluations
+
+
+def test_the_nodes_of_a_program_are_counted(
+    synthetic_graph: Graphs, random_evaluator: Random
+) -> None:
+    groups = build_groups(synthetic_graph("concat"))
+    evaluator = random_evaluator(groups, 3, 1)
+    whole = Module(0, len(groups.groups))
+    choices = dict(enumerate(evaluator.choices))
+    context = (ON_CPU,) * len(groups.groups)
+    least = min(evaluator.latency_ps(p) for p in product(*evaluator.choices))
+    found = solve_module(evaluator, whole, context, choices, nodes=1)
+    assert found.bound_ps <= least
+    if found.placement is not None:
+        assert evaluator.latency_ps(found.placement) >= least
