@@ -39,9 +39,9 @@ from compiler_core.units.vta.link.linker import (
     place_activations,
     plan_activations,
 )
+from compiler_core.units.vta.link.merged_layers import merge_segment
 from compiler_core.units.vta.machine.hardware import VtaCore
 from compiler_core.units.vta.merge.merge import Entry
-from compiler_core.units.vta.merge.segment import merge_segment
 from compiler_core.units.vta.schedule.schedule import Schedule
 from compiler_core.units.vta.simulate.timing import time_program
 from compiler_core.units.vta.verify import first_error, verify

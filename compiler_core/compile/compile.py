@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from compiler_core.compile.joining import require_joinable, slower_runs
 from compiler_core.compile.linking import executable_of, link_steps
 from compiler_core.compile.sources import QuantizedModel
 from compiler_core.configuration.configuration import Configuration, Subject
+from compiler_core.configuration.launches import Launches
 from compiler_core.errors import InputError
 from compiler_core.executable.executable import CpuSegment, Executable, Segment, units_of
 from compiler_core.executable.report import LayerReport, Metrics, Report, launch_report, totals
@@ -18,6 +20,7 @@ from compiler_core.quantize.assemble import without_room
 from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph
 from compiler_core.system.compiled import CompiledTimeline, compiled_timeline
 from compiler_core.system.jobs import JobKind
+from compiler_core.system.joinable import joinable_steps
 from compiler_core.system.positions import Positions
 from compiler_core.system.steps import Step, model_steps
 from compiler_core.targets.target import Target
@@ -28,12 +31,14 @@ from compiler_core.units.facets.host import Cost, NodeCosts, host_costs
 from compiler_core.units.facets.placing import PlacedLayers, placing_of
 from compiler_core.units.facets.programs import (
     LaunchCost,
+    LinkedSegments,
     LinkRequest,
     MemoryUse,
     UnitLaunch,
     UnitLayer,
     UnitLayers,
     UnitSegment,
+    continues,
     programs_of,
 )
 from compiler_core.units.names import CPU
@@ -108,35 +113,20 @@ def compile_model(
     tasks = model_tasks(placed.layers)
     progress(f"{sum(len(part.layers) for part in placed.layers)} layers, {len(tasks)} tasks")
     schedules = _whole_schedules(placed, given, target)
-    steps = model_steps(source.quantized, placed.layers)
-    request = LinkRequest(
-        placed.layers, schedules, placed.pieces, link_steps(steps, placed.layers), units
+    model = _PlacedModel(
+        source, target, placed, schedules, model_steps(source.quantized, placed.layers)
     )
-    programs = programs_of(target.npu.kind)
-    linked = programs.link(request)
-    progress(f"{sum(len(part.launches) for part in linked.segments)} launches, verifying")
-    programs.verify(linked, request)
-    executable = executable_of(source.quantized, linked, target)
-    progress("timing")
-    timings = [
-        programs.time(launch, target.npu)
-        for segment in executable.npu_segments
-        for launch in segment.launches
-    ]
-    costs = host_costs().of_target(target, source.model.graph)
-    report = _report(source.quantized, executable, placed, schedules, timings, costs)
-    places = [placed.units[step.layer.operator.name] for step in steps if step.layer is not None]
-    timeline = compiled_timeline(
-        steps, report.layers, timings, places, Positions(source.model.graph), target
-    )
-    report = _with_times(report, timeline, target)
-    executable = _on_cores(executable, timeline, steps)
+    fastest = _fastest(model, progress)
+    linked, executable, timeline = fastest.linked, fastest.executable, fastest.timeline
+    report = _with_times(fastest.report, timeline, target)
+    executable = _on_cores(executable, timeline, model.steps)
     metrics = _metrics(executable, linked.memory, report, timeline.latency_ms)
     configuration = replace(
         source.configuration,
         plan=placed.plan,
         schedules=dict(sorted(schedules.items())),
         slicing=placed.slicing,
+        launches=_launches(source.configuration.launches, linked, target),
         target=Subject(target.name, target.digest),
         measured={
             "npu_cycles": float(metrics.npu_cycles),
@@ -147,6 +137,113 @@ def compile_model(
     return CompiledModel(
         source, configuration, executable, tasks, report, metrics, timeline, placed.cuts
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _PlacedModel:
+    """A model whose layers have places and schedules."""
+
+    source: QuantizedModel
+    target: Target
+    placed: PlacedLayers
+    schedules: Mapping[str, Any]
+    steps: tuple[Step, ...]
+
+    def joinable(self) -> list[str]:
+        """Layers that may continue the one before."""
+        names = [step.layer.operator.name for step in self.steps if step.layer is not None]
+        cuts, units = self.placed.cuts, self.placed.units
+        places = [None if name in cuts else units[name] for name in names]
+        found = joinable_steps(self.steps, places, chains=self.target.npu_cores > 1)
+        layers = (self.steps[number].layer for number in found)
+        return [layer.operator.name for layer in layers if layer is not None]
+
+
+@dataclass(frozen=True, eq=False)
+class _TimedModel:
+    """A model as programs."""
+
+    linked: LinkedSegments
+    request: LinkRequest
+    executable: Executable
+    report: Report
+    timeline: CompiledTimeline
+
+
+def _fastest(model: _PlacedModel, progress: Progress) -> _TimedModel:
+    """The programs of a model, verified: as the configuration joins layers, or where it leaves that
+    open, joined wherever that is not slower than one launch after another."""
+    given = model.source.configuration.launches
+    names = model.joinable() if given.merge else []
+    kind = kind_of_machine(model.target.npu)
+    given.require_version(kind.name, kind.lowering_version)
+    borders: dict[str, Mapping[str, int] | None] = {}
+    if given.borders is not None and given.merge:
+        require_joinable(given.borders, names)
+        borders = {name: dict(border) for name, border in given.borders.items()}
+    found = _timed(model, borders)
+    if names and given.borders is None:
+        found = _joined(model, found, names)
+    count = sum(map(_launch_count, found.linked.segments))
+    progress(f"{count} launches, verifying")
+    programs_of(model.target.npu.kind).verify(found.linked, found.request)
+    return found
+
+
+def _joined(model: _PlacedModel, apart: _TimedModel, names: Sequence[str]) -> _TimedModel:
+    """The faster of a model with a launch for each layer and with some joined."""
+    found = _timed(model, dict.fromkeys(names))
+    slow = slower_runs(
+        [layer for layer in apart.report.layers if layer.task],
+        [layer for layer in found.report.layers if layer.task],
+        found.linked.borders,
+    )
+    if slow:
+        found = _timed(model, dict.fromkeys(name for name in names if name not in slow))
+    return min((found, apart), key=lambda item: item.timeline.timeline.latency_ps)
+
+
+def _timed(model: _PlacedModel, borders: Mapping[str, Mapping[str, int] | None]) -> _TimedModel:
+    """The programs of a model and their times, with some layers joined to the one before."""
+    source, target, placed, steps = model.source, model.target, model.placed, model.steps
+    request = LinkRequest(
+        placed.layers,
+        model.schedules,
+        placed.pieces,
+        link_steps(steps, placed.layers),
+        units_of(target),
+        borders,
+    )
+    programs = programs_of(target.npu.kind)
+    linked = programs.link(request)
+    executable = executable_of(source.quantized, linked, target)
+    launches = [launch for part in executable.npu_segments for launch in part.launches]
+    timings = [programs.time(launch, target.npu) for launch in launches]
+    costs = host_costs().of_target(target, source.model.graph)
+    report = _report(source.quantized, executable, placed, model.schedules, timings, costs)
+    places = [placed.units[step.layer.operator.name] for step in steps if step.layer is not None]
+    timeline = compiled_timeline(
+        steps,
+        report.layers,
+        timings,
+        [continues(launch) for launch in launches],
+        places,
+        Positions(source.model.graph),
+        target,
+    )
+    return _TimedModel(linked, request, executable, report, timeline)
+
+
+def _launches(given: Launches, linked: LinkedSegments, target: Target) -> Launches:
+    """How layers became launches, where they could be joined."""
+    if not given.merge:
+        return given
+    return Launches(True, kind_of_machine(target.npu).lowering_version, linked.borders)
+
+
+def _launch_count(segment: UnitSegment) -> int:
+    """How often the CPU starts programs of a segment."""
+    return sum(not continues(launch) for launch in segment.launches)
 
 
 def _with_reasons(source: QuantizedModel, target: Target) -> QuantizedModel:
@@ -344,5 +441,5 @@ def _metrics(
         dram_activation_bytes=memory.activation_bytes,
         dram_activation_bytes_without_reuse=memory.activation_bytes_without_reuse,
         instructions=sums["instructions"],
-        launches=len(launches),
+        launches=sum(map(_launch_count, executable.npu_segments)),
     )

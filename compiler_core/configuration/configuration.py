@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from compiler_core.configuration.launches import Launches, launches_table, read_launches
 from compiler_core.configuration.lock import Lock
 from compiler_core.configuration.slicing import read_slicings, slicing_tables
 from compiler_core.errors import InputError
@@ -23,7 +24,10 @@ from compiler_core.units.names import is_unit, names_of_units
 from compiler_core.units.registry import kind_of_id
 
 CONFIGURATION_SCHEMA = "nest-tune/config/1"
-_TABLES = ("model", "target", "scheme", "plan", "schedule", "slicing", "measured", "lock")
+_TABLES = (
+    *("model", "target", "scheme", "plan", "schedule", "slicing", "launches", "measured"),
+    "lock",
+)
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,7 @@ class Configuration:
         schedules: Schedule per task id; a task without one gets the untuned default.
         slicing: How operators that the plan cuts across cores are cut, by task id; one without gets
             the untuned default.
+        launches: Which layers follow one another in one program.
         model, target: What it was made for.
         measured: Metrics when it was compiled, by name.
         lock: What a check compares a new compile with; only in lock files.
@@ -108,10 +113,12 @@ class Configuration:
     measured: Mapping[str, float] = field(default_factory=dict)
     lock: Lock | None = None
     slicing: Mapping[str, Any] = field(default_factory=dict)
+    launches: Launches = field(default_factory=Launches)
 
 
 def configuration_document(configuration: Configuration) -> dict[str, Any]:
     """A configuration as plain values; the tables of the TOML file."""
+    launches = launches_table(configuration.launches)
     document = {
         "schema": CONFIGURATION_SCHEMA,
         "model": to_plain(configuration.model),
@@ -120,6 +127,7 @@ def configuration_document(configuration: Configuration) -> dict[str, Any]:
         "plan": to_plain(configuration.plan),
         "schedule": to_plain(dict(sorted(configuration.schedules.items()))),
         **({"slicing": slicing_tables(configuration.slicing)} if configuration.slicing else {}),
+        **({"launches": launches} if launches else {}),
         "measured": to_plain(configuration.measured),
     }
     if configuration.lock is not None:
@@ -194,6 +202,7 @@ def read_configuration_document(document: Any, where: str) -> Configuration:
         from_plain(dict[str, float], document.get("measured", {}), f"{where}: measured"),
         from_plain(Lock, document["lock"], f"{where}: lock") if "lock" in document else None,
         read_slicings(document.get("slicing", {}), where),
+        read_launches(document.get("launches", {}), where),
     )
 
 

@@ -14,7 +14,7 @@ from compiler_core.executable.report import LayerReport, Report
 from compiler_core.files.trace import Slice
 from compiler_core.targets.target import Target
 from compiler_core.units.facets.profiles import LaunchSlice, Profiles, profiles_of
-from compiler_core.units.facets.programs import UnitLaunch
+from compiler_core.units.facets.programs import UnitLaunch, continues
 from compiler_core.units.names import CPU, kind_of
 
 
@@ -187,9 +187,10 @@ def trace_slices(executable: Executable, report: Report) -> Iterator[Slice]:
             yield Slice(0, name, layer.operator, start, end, arguments=arguments)
             continue
         launch = next(launches[layer.segment])
-        overhead_ps = round(target.launch_overhead_s * 1e12) * len(launch.cores)
-        launched = (start_ps - overhead_ps) // 1000
-        yield Slice(0, f"launch {layer.name}", "launch", launched, start, arguments=arguments)
+        if not continues(launch):
+            overhead_ps = round(target.launch_overhead_s * 1e12) * len(launch.cores)
+            launched = (start_ps - overhead_ps) // 1000
+            yield Slice(0, f"launch {layer.name}", "launch", launched, start, arguments=arguments)
         alone = layer.cycles / target.npu.clock_hz * 1e9
         scale = (end - start) / alone if target.npu_cores > 1 else 1.0
         for found in _launch_slices(launch, layer, target, known):

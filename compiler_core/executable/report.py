@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from compiler_core.tensor.task import Task
-from compiler_core.units.facets.programs import LaunchCost, UnitLaunch
+from compiler_core.units.facets.programs import LaunchCost, UnitLaunch, continues
 from compiler_core.units.unit import TaskBound
 
 REPORT_SCHEMA = "nest-tune/report/1"
@@ -45,12 +45,15 @@ class LayerReport:
             ``vta-rows`` for what is cut across all of them.
         operator: The field's name for it; ``quantize`` and ``dequantize`` are conversions.
         shape: In one line.
-        latency_ms: With the launch overhead on the NPU, and alone on the memory port.
+        latency_ms: With the launch overhead on the NPU, and alone on the memory port. Of layers in
+            one program the first pays for the launch, and each has its share of the time, from the
+            end of the one before.
         energy_mj: Of this step.
         macs: Multiply-accumulates.
-        cycles: NPU clock cycles from launch to the last FINISH; 0 on the CPU.
+        cycles: NPU clock cycles from launch to the last FINISH, or its share of them; 0 on the CPU.
         bound_cycles: Lower bound of them.
-        utilization: ``bound_cycles / cycles``.
+        utilization: ``bound_cycles / cycles``; above 1 where a layer was begun within the share of
+            the one before.
         limited_by: Part of the bound that is the largest: compute, reads or writes.
         instructions: Of all programs.
         bytes: Bytes moved, by memory type.
@@ -183,13 +186,14 @@ def launch_report(
         )
         for number, core in zip(launch.cores, cost.cores, strict=True)
     )
+    launched = 0 if continues(launch) else len(shares)
     return LayerReport(
         name=launch.layer,
         segment=segment,
         unit=unit,
         operator=task.workload.operator,
         shape=task.workload.shape,
-        latency_ms=(cost.cycles / clock_hz + overhead_s * len(shares)) * 1e3,
+        latency_ms=(cost.cycles / clock_hz + launched * overhead_s) * 1e3,
         energy_mj=cost.energy_pj * 1e-9,
         macs=task.workload.macs,
         cycles=cost.cycles,

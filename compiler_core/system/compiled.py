@@ -14,11 +14,11 @@ from compiler_core.system.jobs import (
     JobKind,
     Machinery,
     picoseconds,
-    ranks,
 )
 from compiler_core.system.positions import Positions
+from compiler_core.system.runs import simulate_runs
 from compiler_core.system.steps import Step
-from compiler_core.system.timeline import Timeline, simulate
+from compiler_core.system.timeline import Timeline
 from compiler_core.targets.places import ON_HOST
 from compiler_core.targets.target import Target
 from compiler_core.units.facets.programs import LaunchCost
@@ -48,6 +48,7 @@ def compiled_timeline(
     steps: Sequence[Step],
     layers: Sequence[LayerReport],
     launches: Sequence[LaunchCost],
+    continued: Sequence[bool],
     units: Sequence[str],
     positions: Positions,
     target: Target,
@@ -58,15 +59,17 @@ def compiled_timeline(
         steps: What has to be done.
         layers: What each step costs, in the same order.
         launches: Timing of the programs, in the order of their steps.
+        continued: Whether each of them runs in the program of the one before.
         units: Where each of them runs.
         positions: Where the steps stand in the model.
         target: The machine.
     """
-    timings = iter(zip(launches, units, strict=True))
+    timings = iter(zip(launches, units, continued, strict=True))
     overhead = round(target.launch_overhead_s * PICOSECONDS)
     machinery, places = Machinery.of(target), target.places
     host = 1 << machinery.host_memory
-    jobs = []
+    jobs: list[Job] = []
+    joined, ended = [False] * len(steps), 0
     for number, (step, layer) in enumerate(zip(steps, layers, strict=True)):
         position = step.position(positions)
         if step.kind is not JobKind.PROGRAM:
@@ -87,15 +90,21 @@ def compiled_timeline(
                 )
             )
             continue
-        timing, name = next(timings)
+        timing, name, follows = next(timings)
         place = places[places.numbers[name]]
+        clock_hz = target.units[place.unit].machine.clock_hz
+        # Shares are rounded so that they add up to the time of the whole program.
+        begun = ended if follows else 0
+        ended = begun + timing.cycles
+        run_ps = round(ended * PICOSECONDS / clock_hz) - round(begun * PICOSECONDS / clock_hz)
+        joined[number] = follows
         jobs.append(
             Job(
                 number,
                 step.kind,
                 place.unit,
-                round(timing.cycles * PICOSECONDS / target.units[place.unit].machine.clock_hz),
-                overhead * len(timing.cores),
+                run_ps,
+                0 if follows else overhead * len(timing.cores),
                 step.after,
                 place.way.core,
                 min(WHOLE_PPM, timing.read_cycles * WHOLE_PPM // timing.cycles),
@@ -104,4 +113,4 @@ def compiled_timeline(
                 1 << machinery.memory[place.unit],
             )
         )
-    return CompiledTimeline(tuple(jobs), simulate(jobs, ranks(jobs), machinery))
+    return CompiledTimeline(tuple(jobs), simulate_runs(jobs, joined, machinery))

@@ -9,7 +9,7 @@ knows more of a segment or a launch than :class:`UnitSegment` and :class:`UnitLa
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -82,8 +82,9 @@ class UnitLaunch(Protocol):
         sources: Names of the graph nodes that it stands for.
         task: Id of its task.
         cores: Numbers of the units that take part, ascending.
-        code: Bytes of all programs.
-        instruction_count: Of all programs.
+        code: Bytes of all programs; none where its operator is in those of the launch before it,
+            which it continues.
+        instruction_count: Of its operator, in all programs.
     """
 
     @property
@@ -110,6 +111,11 @@ class UnitLaunch(Protocol):
     def on_core(self, core: int) -> UnitLaunch:
         """The same on another unit; for launches that one unit alone takes part in."""
         ...
+
+
+def continues(launch: UnitLaunch) -> bool:
+    """Whether an operator runs in the programs of the launch before, without one of its own."""
+    return not launch.code
 
 
 class UnitSegment(Protocol):
@@ -182,6 +188,9 @@ class LinkRequest:
             them.
         steps: Of the whole model.
         units: What runs it.
+        borders: Layers, by name, that may run in the programs of the layer before, with how each
+            begins as the kind said it, or ``None`` where it is to decide that. Kinds whose programs
+            hold one layer leave them alone.
     """
 
     layers: Sequence[Any]
@@ -189,6 +198,7 @@ class LinkRequest:
     pieces: Mapping[str, Any]
     steps: Sequence[LinkStep]
     units: Units
+    borders: Mapping[str, Mapping[str, int] | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -215,10 +225,12 @@ class LinkedSegments:
     Attributes:
         segments: In the order of the request.
         memory: Its use.
+        borders: How the layers begin that continue the one before, by name.
     """
 
     segments: tuple[Any, ...]
     memory: MemoryUse
+    borders: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -244,8 +256,10 @@ class CoreCost:
 class LaunchCost:
     """A launch on its own: nothing else uses the memory meanwhile.
 
+    Of launches that continue one another each has a share, and all shares add up to the whole.
+
     Attributes:
-        cycles: From the launch to the last end.
+        cycles: From the launch, or the end of what it continues, to the last end.
         cores: Of each unit that takes part, in the order of :attr:`UnitLaunch.cores`.
         read_cycles, write_cycles: How long either channel to the memory is taken.
     """

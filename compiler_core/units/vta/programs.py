@@ -13,10 +13,10 @@ from compiler_core.units.vta.link.linker import Launch, NpuSegment
 from compiler_core.units.vta.link.model import link_model, verify_model
 from compiler_core.units.vta.link.session import VtaSession
 from compiler_core.units.vta.machine.hardware import VtaCore
+from compiler_core.units.vta.merge.run import MEMORIES, MergedRun, timed_run
 from compiler_core.units.vta.simulate.timing_result import TimingResult
 
 MODULES = ("load", "compute", "store", "fetch")
-MEMORIES = ("inp", "wgt", "acc", "uop", "out", "fetch")
 
 
 class VtaPrograms:
@@ -39,6 +39,8 @@ class VtaPrograms:
         return VtaSession(segments, memory_bytes, machine)
 
     def time(self, launch: Launch, machine: VtaCore) -> LaunchCost:
+        if launch.run is not None:
+            return _share(launch.run, launch.part, machine)
         timing = time_launch(launch, machine)
         cores = tuple(
             CoreCost(
@@ -54,6 +56,13 @@ class VtaPrograms:
 
 
 PROGRAMS = VtaPrograms()
+
+
+def _share(run: MergedRun, part: int, machine: VtaCore) -> LaunchCost:
+    """The cost of one layer of several in one program."""
+    own = timed_run(run, machine)[1][part]
+    core = CoreCost(own.cycles, own.energy_pj, own.instructions, own.moved_bytes, own.stall_cycles)
+    return LaunchCost(own.cycles, (core,), own.read_beats, own.write_beats)
 
 
 def _stalls(timing: TimingResult) -> dict[str, int]:

@@ -37,6 +37,7 @@ from compiler_core.units.vta.lower.lower_resident import lower_resident
 from compiler_core.units.vta.lower.pack import bias_vector, pack_rows, pack_weights
 from compiler_core.units.vta.lower.placement import ConvPlacement, MaxPoolPlacement
 from compiler_core.units.vta.machine.hardware import VtaCore, VtaGeometry
+from compiler_core.units.vta.merge.run import MergedRun
 from compiler_core.units.vta.schedule.resident_schedule import ResidentSchedule
 from compiler_core.units.vta.schedule.schedule import (
     ConvSchedule,
@@ -70,12 +71,17 @@ class CoreProgram:
 class Launch:
     """One operator: a program, or several that start together on a core each.
 
+    A launch that continues the one before has no instructions of its own: those of its layer are in
+    the program of the first one of its run.
+
     Attributes:
         name: ``launch-000`` and so on within the segment.
         layer: Name of the operator.
         sources: Names of the graph nodes that it stands for.
         task: Id of its task.
         programs: By core, ascending.
+        run: The program that it is a part of, where it holds several layers.
+        part: Which of them it is.
     """
 
     name: str
@@ -83,6 +89,8 @@ class Launch:
     sources: tuple[str, ...]
     task: str
     programs: tuple[CoreProgram, ...]
+    run: MergedRun | None = None
+    part: int = 0
 
     @property
     def cores(self) -> tuple[int, ...]:
@@ -96,7 +104,9 @@ class Launch:
 
     @property
     def instruction_count(self) -> int:
-        """Of all programs."""
+        """Of its layer, in all programs."""
+        if self.run is not None:
+            return self.run.instruction_count(self.part)
         return sum(len(program.instructions) for program in self.programs)
 
     def on_core(self, core: int) -> Launch:
@@ -302,22 +312,28 @@ def link_segment(
             CoreProgram(core, _placed(lower_part(layer, part, layout, pool, g), pool).instructions)
             for core, part in enumerate(parts)
         )
-        if pool.end > ADDRESS_LIMIT:
-            raise InputError(
-                f"segment {segment.segment.name!r} needs DRAM up to byte {pool.end}; "
-                f"addresses end at {ADDRESS_LIMIT}"
-            )
-        operator = layer.operator
-        launches.append(
-            Launch(
-                f"launch-{number:03d}",
-                operator.name,
-                operator.sources,
-                layer.task.id,
-                programs,
-            )
-        )
+        require_addresses(segment, pool)
+        launches.append(launch_of(number, layer, programs))
     return tuple(launches)
+
+
+def launch_of(number: int, layer: Layer, programs: tuple[CoreProgram, ...]) -> Launch:
+    """The launch of a layer of a segment, ``number`` of them before it."""
+    operator = layer.operator
+    return Launch(f"launch-{number:03d}", operator.name, operator.sources, layer.task.id, programs)
+
+
+def require_addresses(segment: SegmentLayers, pool: ConstantPool) -> None:
+    """Refuses constants that lie where no address leads.
+
+    Raises:
+        InputError: They do.
+    """
+    if pool.end > ADDRESS_LIMIT:
+        raise InputError(
+            f"segment {segment.segment.name!r} needs DRAM up to byte {pool.end}; "
+            f"addresses end at {ADDRESS_LIMIT}"
+        )
 
 
 def lower_part(
@@ -421,7 +437,7 @@ def verify_launches(
         InternalError: A program breaks a rule; names layer and finding.
     """
     for launch in launches:
-        for program in launch.programs:
+        for program in launch.programs if launch.code else ():
             error = first_error(verify(program.instructions, g, dram))
             if error is not None:
                 core = f", core {program.core}" if len(launch.programs) > 1 else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +15,14 @@ from compiler_core.units.facets.programs import (
     LinkRequest,
     LinkStep,
     MemoryUse,
+    continues,
 )
+from compiler_core.units.facets.runs import joined_after
+from compiler_core.units.vta.link.joined import link_joined
 from compiler_core.units.vta.link.linker import (
     ConstantPool,
     NpuSegment,
     buffer_bytes,
-    link_segment,
     place_activations,
     plan_activations,
     verify_launches,
@@ -45,10 +47,20 @@ def link_model(request: LinkRequest) -> LinkedSegments:
     activations = align(max((plan.size for plan in plans), default=0))
     address = ALIGNMENT + activations
     parts = []
+    borders: dict[str, Mapping[str, int]] = {}
     for layers, plan in zip(request.layers, plans, strict=True):
         layout = place_activations(layers, plan, request.schedules, geometry)
         pool = ConstantPool(address)
-        launches = link_segment(layers, request.schedules, layout, pool, geometry, request.pieces)
+        launches, joined = link_joined(
+            layers,
+            request.schedules,
+            layout,
+            pool,
+            request.units.machine,
+            request.pieces,
+            request.borders,
+        )
+        borders |= joined
         parts.append((layers.segment, layout, pool, launches))
         address = pool.end
     dram = np.zeros(address, np.uint8)
@@ -76,7 +88,7 @@ def link_model(request: LinkRequest) -> LinkedSegments:
         activations,
         sum(plan.size_without_reuse for plan in plans),
     )
-    return LinkedSegments(tuple(segments), use)
+    return LinkedSegments(tuple(segments), use, borders)
 
 
 def verify_model(linked: LinkedSegments, request: LinkRequest) -> None:
@@ -106,9 +118,12 @@ def _require_apart(
     segments: Sequence[NpuSegment], steps: Sequence[LinkStep], geometry: VtaGeometry
 ) -> None:
     """Launches that no dependence orders can run at the same time."""
-    before = ancestors([step.after for step in steps])
-    programs = [i for i, step in enumerate(steps) if step.is_launch]
-    launches = [launch for segment in segments for launch in segment.launches]
+    every = [launch for segment in segments for launch in segment.launches]
+    own = iter(every)
+    continued = [step.is_launch and continues(next(own)) for step in steps]
+    before = ancestors(joined_after([step.after for step in steps], continued))
+    programs = [i for i, step in enumerate(steps) if step.is_launch and not continued[i]]
+    launches = [launch for launch in every if not continues(launch)]
     accesses = [dram_ranges(launch.instructions, geometry) for launch in launches]
     found = unordered_conflict(accesses, [before[step] for step in programs], programs)
     if found is not None:

@@ -44,6 +44,7 @@ class VtaSession:
             for segment in segments
             for launch in segment.launches
             for program in launch.programs
+            if launch.code
         }
 
     def run(
@@ -57,7 +58,7 @@ class VtaSession:
             write_activation(memory, segment.layout[name], inputs[name])
         # Programs of one launch leave each other's memory alone: any order gives the same bits.
         for launch in segment.launches:
-            for program in launch.programs:
+            for program in launch.programs if launch.code else ():
                 before = memory.copy() if observer is not None else memory
                 self._programs[segment.name, launch.name, program.core].run(memory)
                 if observer is not None:

@@ -55,14 +55,15 @@ def merged_program(
 
 
 def choose_entries(joined: Joined, core: VtaCore) -> list[Entry]:
-    """How each layer begins: the fastest of a few ways, one layer after another.
+    """How each layer begins: the fastest of a few ways, one layer after another; the first one
+    follows none and begins as usual.
 
     Args:
         joined: The layers.
         core: The machine.
     """
     entries = [Entry() for _ in range(len(joined))]
-    for number in range(len(joined)):
+    for number in range(1, len(joined)):
         near = range(max(0, number - BEFORE), min(len(joined), number + 1 + BEHIND))
         tried: dict[Entry, int] = {}
         for options in (_ahead, _early):

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from compiler_core.units.vta.link.placed_tensor import InputFold
 
 LAYOUT_SCHEMA = "nest-tune/layout/1"
+RUNS_SCHEMA = "nest-tune/runs/1"
+RUNS = "runs.json"
+"""File of :class:`Runs`, where launches continue one another."""
 
 NCHW16C = "N,C/16,H,W,16"
 """Layout of activations in DRAM; missing channels of the last block are padding."""
@@ -63,3 +66,16 @@ class Layout:
     image_bytes: int
     tensors: Mapping[str, LayoutTensor]
     launches: tuple[LayoutLaunch, ...]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """``runs.json``: launches whose layers are in one program. That lies where the program of the
+    first launch lies; ``layers.bin`` beside it says of each instruction which of the run's layers
+    it is of, as 32-bit numbers from 0, little-endian; the other launches have no files.
+
+    Attributes:
+        runs: Names of the launches of each, in the order of the layout, two or more.
+    """
+
+    runs: tuple[tuple[str, ...], ...]

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
+
 from compiler_core.files.json_file import json_bytes
 from compiler_core.files.plain import to_plain
 from compiler_core.units.facets.parts import SegmentEntry
 from compiler_core.units.vta.link.linker import Launch, NpuSegment
 from compiler_core.units.vta.link.placed_tensor import PlacedTensor
 from compiler_core.units.vta.machine.assembly import disassemble
+from compiler_core.units.vta.merge.run import MergedRun
 from compiler_core.units.vta.parts.layout import (
     LAYOUT_SCHEMA,
     NCHW16C,
+    RUNS,
+    RUNS_SCHEMA,
     Layout,
     LayoutLaunch,
     LayoutTensor,
+    Runs,
 )
 from compiler_core.units.vta.parts.reader import read_npu_segment
 
@@ -28,10 +34,19 @@ class VtaParts:
             "layout.json": json_bytes(LAYOUT_SCHEMA, to_plain(_layout(segment))),
             "dram.bin": segment.image.tobytes(),
         }
+        runs: list[list[str]] = []
         for launch in segment.launches:
-            for program in launch.programs:
-                path = f"{launch.name}/core-{program.core}/instructions.bin"
-                files[path] = program.instructions.tobytes()
+            if launch.run is not None:
+                runs += [] if launch.part else [[]]
+                runs[-1].append(launch.name)
+            for program in launch.programs if launch.code else ():
+                folder = f"{launch.name}/core-{program.core}"
+                files[f"{folder}/instructions.bin"] = program.instructions.tobytes()
+                if launch.run is not None:
+                    files[f"{folder}/layers.bin"] = launch.run.layers.astype("<i4").tobytes()
+        if runs:
+            whole = Runs(tuple(map(tuple, runs)))
+            files[RUNS] = json_bytes(RUNS_SCHEMA, to_plain(whole))
         return files
 
     def read(self, entry: SegmentEntry, files: Mapping[str, bytes], where: str) -> NpuSegment:
@@ -43,6 +58,9 @@ class VtaParts:
 
     def commands(self, segment: NpuSegment, launch: Launch) -> Iterator[str]:
         title = f"# {segment.name} {launch.name} {launch.layer} ({launch.task})"
+        if launch.run is not None:
+            yield from _commands_of_layer(title, launch, launch.run)
+            return
         for program in launch.programs:
             several = len(launch.programs) > 1 or program.core
             yield f"{title} core {program.core}" if several else title
@@ -50,6 +68,16 @@ class VtaParts:
 
 
 PARTS = VtaParts()
+
+
+def _commands_of_layer(title: str, launch: Launch, run: MergedRun) -> Iterator[str]:
+    """Its layer's instructions, which stand among those of its neighbours, with their numbers."""
+    (core,) = launch.cores
+    yield f"{title} core {core}" if core else title
+    yield f"# layer {launch.part + 1} of {len(run)} of one program"
+    mine = run.layers == launch.part
+    lines = disassemble(run.instructions[mine]).splitlines()
+    yield from (f"{line}  # at {n}" for line, n in zip(lines, np.flatnonzero(mine), strict=True))
 
 
 def _layout(segment: NpuSegment) -> Layout:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,7 +16,17 @@ from compiler_core.units.facets.parts import SegmentEntry
 from compiler_core.units.facets.programs import Units
 from compiler_core.units.vta.link.linker import CoreProgram, Launch, NpuSegment
 from compiler_core.units.vta.link.placed_tensor import PlacedTensor
-from compiler_core.units.vta.parts.layout import LAYOUT_SCHEMA, Layout, LayoutLaunch, LayoutTensor
+from compiler_core.units.vta.machine.isa import Opcode, decode
+from compiler_core.units.vta.merge.run import MergedRun
+from compiler_core.units.vta.parts.layout import (
+    LAYOUT_SCHEMA,
+    RUNS,
+    RUNS_SCHEMA,
+    Layout,
+    LayoutLaunch,
+    LayoutTensor,
+    Runs,
+)
 from compiler_core.units.vta.structure.conv_structure import blocks
 from compiler_core.units.vta.structure.fold import fold_workload, foldable
 
@@ -58,14 +69,24 @@ def read_npu_segment(entry: SegmentEntry, files: Mapping[str, bytes], where: str
     for name in (*entry.inputs, *entry.outputs):
         if name not in tensors or entry.shapes.get(name) != tensors[name].shape:
             raise InputError(f"{where}: tensor {name!r} has no place of its shape in layout.json")
-    launches = []
+    runs = _runs(layout, files, where)
+    launches: list[Launch] = []
     for launch in layout.launches:
         if not _LAUNCH_NAME.fullmatch(launch.name):
             raise InputError(
                 f"{where}: launch name {launch.name!r}; launch-000, launch-001, … are needed"
             )
-        programs = _programs(launch, entry.units, files, where)
-        launches.append(Launch(launch.name, launch.layer, launch.sources, launch.task, programs))
+        part, of = runs.get(launch.name, (0, 1))
+        programs = _programs(launch, entry.units, files, where, part)
+        made = Launch(launch.name, launch.layer, launch.sources, launch.task, programs)
+        if part:
+            before = launches[-1]
+            if before.run is None or before.cores != made.cores:
+                raise InputError(f"{where}: {launch.name} runs on other cores than {before.name}")
+            made = replace(made, run=before.run, part=part)
+        elif of > 1:
+            made = replace(made, run=_run(made, of, files, where))
+        launches.append(made)
     return NpuSegment(
         entry.name,
         entry.operators,
@@ -79,8 +100,9 @@ def read_npu_segment(entry: SegmentEntry, files: Mapping[str, bytes], where: str
 
 
 def _programs(
-    launch: LayoutLaunch, units: Units, files: Mapping[str, bytes], where: str
+    launch: LayoutLaunch, units: Units, files: Mapping[str, bytes], where: str, part: int = 0
 ) -> tuple[CoreProgram, ...]:
+    """The programs of a launch; one without instructions where it is a later ``part`` of a run."""
     cores = launch.cores
     if not cores or list(cores) != sorted(set(cores)) or not 0 <= cores[0] <= cores[-1]:
         raise InputError(
@@ -91,6 +113,8 @@ def _programs(
         raise InputError(
             f"{where}: {launch.name} runs on core {cores[-1]}; {units.target!r} has {units.count}"
         )
+    if part:
+        return tuple(CoreProgram(core, np.zeros((0, 16), np.uint8)) for core in cores)
     programs = []
     for core in cores:
         code = files[f"{launch.name}/core-{core}/instructions.bin"]
@@ -100,6 +124,48 @@ def _programs(
             )
         programs.append(CoreProgram(core, np.frombuffer(code, np.uint8).reshape(-1, 16)))
     return tuple(programs)
+
+
+def _runs(layout: Layout, files: Mapping[str, bytes], where: str) -> dict[str, tuple[int, int]]:
+    """Which launch of how many of one program each is, by name."""
+    if RUNS not in files:
+        return {}
+    document = parse_json(files[RUNS], RUNS_SCHEMA, where)
+    runs = from_plain(Runs, document, f"{where}/{RUNS}").runs
+    names = [launch.name for launch in layout.launches]
+    found: dict[str, tuple[int, int]] = {}
+    for run in runs:
+        first = names.index(run[0]) if run and run[0] in names else len(names)
+        if len(run) < 2 or names[first : first + len(run)] != list(run) or found.keys() & set(run):
+            raise InputError(
+                f"{where}/{RUNS}: run {list(run[:4])}; two or more launches that follow one "
+                "another in layout.json, each once, are needed"
+            )
+        found |= {name: (part, len(run)) for part, name in enumerate(run)}
+    return found
+
+
+def _run(launch: Launch, count: int, files: Mapping[str, bytes], where: str) -> MergedRun:
+    """The program of ``count`` layers, of which a launch is the first."""
+    if len(launch.programs) != 1:
+        raise InputError(f"{where}: {launch.name} runs on several cores and holds several layers")
+    (program,) = launch.programs
+    content = files[f"{launch.name}/core-{program.core}/layers.bin"]
+    if len(content) != 4 * len(program.instructions):
+        raise InputError(
+            f"{where}: {launch.name}/layers.bin has {len(content)} bytes; 4 per instruction, "
+            f"{4 * len(program.instructions)}, are needed"
+        )
+    layers = np.frombuffer(content, "<i4").astype(np.int32)
+    stores = layers[decode(program.instructions)["opcode"] == Opcode.STORE]
+    held = set(stores.tolist())
+    in_order = (np.diff(stores) >= 0).all() and layers[-1] == count - 1
+    if not in_order or not held == set(layers.tolist()) == set(range(count)):
+        raise InputError(
+            f"{where}: {launch.name}/layers.bin: each layer from 0 to {count - 1} with a "
+            "STORE, one after another, the last one at the end, is needed"
+        )
+    return MergedRun(program.instructions, layers)
 
 
 def _placed(tensor: LayoutTensor, dram_bytes: int, where: str) -> PlacedTensor:

@@ -16,6 +16,7 @@ from compiler_core.units.vta.link.linker import (
     place_activations,
     plan_activations,
 )
+from compiler_core.units.vta.link.merged_layers import MergedSegment, merge_segment
 from compiler_core.units.vta.link.segment import SegmentLayers
 from compiler_core.units.vta.link.slice_part import SlicePart, whole
 from compiler_core.units.vta.lower.draft import Origin, encoded
@@ -24,7 +25,6 @@ from compiler_core.units.vta.machine.isa import Opcode, decode
 from compiler_core.units.vta.merge.accesses import accesses
 from compiler_core.units.vta.merge.merge import Entry
 from compiler_core.units.vta.merge.places import footprint
-from compiler_core.units.vta.merge.segment import MergedSegment, merge_segment
 from compiler_core.units.vta.schedule.schedule import Schedule
 from compiler_core.units.vta.simulate.functional import execute
 from compiler_core.units.vta.simulate.timing import time_program

@@ -1,4 +1,4 @@
-"""A whole segment as one program of one core."""
+"""Layers of a segment that follow one another as one program of one core."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from compiler_core.units.vta.link.linker import ConstantPool, Schedules, lower_part
 from compiler_core.units.vta.link.placed_tensor import PlacedTensor
-from compiler_core.units.vta.link.segment import SegmentLayers
+from compiler_core.units.vta.link.segment import Layer, SegmentLayers
 from compiler_core.units.vta.link.slice_part import SlicePart, whole
 from compiler_core.units.vta.machine.hardware import VtaCore
 from compiler_core.units.vta.merge.choose import choose_entries, merged_program
@@ -20,11 +20,11 @@ from compiler_core.units.vta.merge.places import place_layers
 
 @dataclass(frozen=True, eq=False)
 class MergedSegment:
-    """A segment as one program.
+    """Layers as one program.
 
     Attributes:
         instructions: ``uint8[n, 16]``.
-        layers: ``int32[n]``, the layer of each instruction, by position in the segment.
+        layers: ``int32[n]``, the layer of each instruction, by position among them.
         entries: How each layer begins.
         cycles: From the launch to FINISH.
     """
@@ -36,17 +36,17 @@ class MergedSegment:
 
 
 def merge_segment(
-    segment: SegmentLayers,
+    segment: SegmentLayers | Sequence[Layer],
     schedules: Schedules,
     layout: Mapping[str, PlacedTensor],
     pool: ConstantPool,
     core: VtaCore,
     entries: Sequence[Entry] | None = None,
 ) -> MergedSegment:
-    """Lowers all layers into one program; constants and micro-ops go into ``pool``.
+    """Lowers layers into one program; constants and micro-ops go into ``pool``.
 
     Args:
-        segment: Layers and places of tensors.
+        segment: All of its layers, or some that follow one another.
         schedules: Per task id.
         layout: Every tensor.
         pool: Takes constants.
@@ -59,7 +59,7 @@ def merge_segment(
     """
     geometry = core.geometry
     drafts = []
-    for layer in segment.layers:
+    for layer in segment.layers if isinstance(segment, SegmentLayers) else segment:
         part = SlicePart(whole(layer.workload), schedules[layer.task.id])
         drafts.append(lower_part(layer, part, layout, pool, geometry)(0).draft)
     joined = Joined(place_layers(drafts, pool.place, geometry), geometry)

@@ -1,0 +1,53 @@
+"""Which layers of a compile follow one another in one program."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from compiler_core.errors import InputError
+from compiler_core.executable.report import LayerReport
+from compiler_core.files.nearest import did_you_mean
+
+
+def require_joinable(given: Collection[str], names: Sequence[str]) -> None:
+    """Refuses layers that cannot continue the one before.
+
+    Args:
+        given: Their names.
+        names: Of those that can.
+
+    Raises:
+        InputError: There is one; names some that can.
+    """
+    for name in given:
+        if name not in names:
+            known = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+            raise InputError(
+                f"launches.borders.{name}: no layer that can continue the one before it; those are "
+                f"{known or 'none'}",
+                hint=did_you_mean(name, list(names))
+                or "remove [launches.borders] and lowering to have them found anew",
+            )
+
+
+def slower_runs(
+    apart: Sequence[LayerReport], joined: Sequence[LayerReport], borders: Collection[str]
+) -> set[str]:
+    """Layers that are joined to programs which take longer than one launch after another.
+
+    Args:
+        apart: Layers with a launch each.
+        joined: The same with some joined.
+        borders: Names of those that continue the one before.
+    """
+    found: set[str] = set()
+    first = 0
+    while first < len(joined):
+        stop = first + 1
+        while stop < len(joined) and joined[stop].name in borders:
+            stop += 1
+        before = sum(layer.latency_ms for layer in apart[first:stop])
+        if sum(layer.latency_ms for layer in joined[first:stop]) > before:
+            found |= {layer.name for layer in joined[first + 1 : stop]}
+        first = stop
+    return found

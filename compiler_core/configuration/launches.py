@@ -1,0 +1,81 @@
+"""How layers become launches, in configurations: the table ``launches``.
+
+    [launches]
+    merge = true
+    lowering = 2
+
+    [launches.borders.conv2]
+    ahead = 2
+    early = 0
+    micro_ops_early = 0
+
+Where layers may be merged and no borders are given, the compile finds which layers follow one
+another in one program, and how each begins; what it found stands in the complete configuration,
+under the version of the lowering that it was found for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from compiler_core.errors import InputError
+from compiler_core.files.plain import from_plain, to_plain
+
+MERGES_BY_DEFAULT = False
+"""Whether layers are merged where a configuration says nothing."""
+
+
+@dataclass(frozen=True)
+class Launches:
+    """How layers become launches.
+
+    Attributes:
+        merge: Whether layers that follow one another on a unit may be one program, launched once.
+        lowering: Version of the kind of unit's lowering that the borders were found for; 0 where
+            there are none.
+        borders: How each layer that continues the one before begins, in numbers of the kind's own,
+            by its name; every other one has a program of its own. ``None`` where that is open.
+    """
+
+    merge: bool = MERGES_BY_DEFAULT
+    lowering: int = 0
+    borders: Mapping[str, Mapping[str, int]] | None = None
+
+    def require_version(self, kind: str, lowering: int) -> None:
+        """Refuses borders that were found for another lowering.
+
+        Raises:
+            InputError: They were.
+        """
+        if self.merge and self.borders is not None and self.lowering != lowering:
+            raise InputError(
+                f"[launches]: the borders between layers are for version {self.lowering} of the "
+                f"lowering to {kind}; this one has version {lowering}",
+                hint="remove lowering and [launches.borders] to have them found anew, or set "
+                "merge = false for one program per operator",
+            )
+
+
+def launches_table(launches: Launches) -> dict[str, Any]:
+    """The table, empty where everything is as it is without one."""
+    if launches == Launches():
+        return {}
+    table: dict[str, Any] = {"merge": launches.merge}
+    if launches.borders is not None:
+        table["lowering"] = launches.lowering
+        table["borders"] = to_plain(dict(sorted(launches.borders.items())))
+    return table
+
+
+def read_launches(value: Any, where: str) -> Launches:
+    """The inverse of :func:`launches_table`.
+
+    Raises:
+        InputError: A key is unknown, or a value is of the wrong type.
+    """
+    place = f"{where}: launches"
+    if isinstance(value, dict) and "borders" in value and "lowering" not in value:
+        raise InputError(f"{place}: borders need the version of the lowering that they are for")
+    return from_plain(Launches, value, place)
