@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar
 
+INT8_BITS = 8
+
 
 class TimingProfile(Enum):
     """Which RTL's state machines the timing rules follow."""
@@ -41,13 +43,38 @@ class BufferDepth:
 
 @dataclass(frozen=True)
 class VtaGeometry:
-    """Shape of the GEMM unit and its buffers: what a program's bits depend on."""
+    """Shape of the GEMM unit and its buffers: what a program's bits depend on.
+
+    Attributes:
+        batch: Rows of an input vector.
+        block_in, block_out: Channels of an input and of an output vector.
+        element_bytes: Widths in DRAM.
+        depth: Of the buffers.
+        weight_bits: 8, or 4: two weights a byte, the one of the even input channel low.
+    """
 
     batch: int
     block_in: int
     block_out: int
     element_bytes: ElementBytes
     depth: BufferDepth
+    weight_bits: int = INT8_BITS
+
+    @property
+    def halves(self) -> int:
+        """Input vectors that the bytes of one output vector are."""
+        return self.block_out // self.block_in
+
+
+def element_bytes_of(batch: int, block_in: int, block_out: int, weight_bits: int) -> ElementBytes:
+    """Widths in DRAM of int8 activations and int32 accumulators."""
+    return ElementBytes(
+        uop=4,
+        inp=batch * block_in,
+        wgt=block_in * block_out * weight_bits // 8,
+        acc=batch * block_out * 4,
+        out=batch * block_out,
+    )
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.units.vta.machine.hardware import ElementBytes
+
 INSTRUCTION_BYTES = 16
 MICRO_OP_BYTES = 4
 
@@ -275,3 +277,9 @@ def encode_micro_ops(decoded: npt.NDArray[np.void]) -> npt.NDArray[np.uint8]:
             raise ValueError(f"micro-op {name} is outside 0..{(1 << field.width) - 1}")
         words |= values.astype(np.uint32) << np.uint32(field.low)
     return words.view(np.uint8)
+
+
+def element_bytes_per_type(element_bytes: ElementBytes) -> npt.NDArray[np.int64]:
+    """Bytes of an element, indexed by memory type code; 1 for codes that do not exist."""
+    by_code = [getattr(element_bytes, memory_type.name.lower()) for memory_type in MemoryType]
+    return np.array(by_code + [1] * (8 - len(by_code)), np.int64)

@@ -22,6 +22,7 @@ from compiler_core.targets.schema import (
 )
 from compiler_core.targets.unit_table import Figure
 from compiler_core.units.vta.machine.hardware import (
+    INT8_BITS,
     BufferDepth,
     ElementBytes,
     InstructionCosts,
@@ -31,6 +32,7 @@ from compiler_core.units.vta.machine.hardware import (
     VtaEnergy,
     VtaGeometry,
     VtaTiming,
+    element_bytes_of,
 )
 
 
@@ -52,27 +54,26 @@ class BufferDepthSection(Section):
 
 
 class GeometrySection(Section):
+    """Shape of the GEMM unit; ``weight_bits`` are 8 if it does not say."""
+
     batch: Block
     block_in: Block
     block_out: Block
+    weight_bits: Literal[4, 8] | None = None
     element_bytes: ElementBytesSection
     buffer_depth: BufferDepthSection
 
     @model_validator(mode="after")
     def _elements_match_blocks(self) -> Self:
-        expected = {
-            "uop": 4,
-            "inp": self.batch * self.block_in,
-            "wgt": self.block_in * self.block_out,
-            "acc": self.batch * self.block_out * 4,
-            "out": self.batch * self.block_out,
-        }
-        for name, needed in expected.items():
+        bits = self.weight_bits or INT8_BITS
+        expected = element_bytes_of(self.batch, self.block_in, self.block_out, bits)
+        for name, needed in vars(expected).items():
             seen = getattr(self.element_bytes, name)
             if seen != needed:
                 raise ValueError(
-                    f"element_bytes.{name} = {seen}, but it must be {needed} for int8 blocks of "
-                    f"{self.batch}x{self.block_in}x{self.block_out} with int32 accumulators"
+                    f"element_bytes.{name} = {seen}, but it must be {needed} for blocks of "
+                    f"{self.batch}x{self.block_in}x{self.block_out} with weights of "
+                    f"{bits} bits and int32 accumulators"
                 )
         return self
 
@@ -162,6 +163,7 @@ def _vta_core(npu: VtaSection) -> VtaCore:
             block_out=geometry.block_out,
             element_bytes=element_bytes,
             depth=BufferDepth(**geometry.buffer_depth.model_dump()),
+            weight_bits=geometry.weight_bits or INT8_BITS,
         ),
         timing=VtaTiming(
             profile=TimingProfile(timing.profile),

@@ -19,8 +19,8 @@ from compiler_core.units.vta.machine.isa import (
     MemoryType,
     Opcode,
     decode,
+    element_bytes_per_type,
 )
-from compiler_core.units.vta.verify.fields import element_bytes_per_type
 
 (
     READ_INP,

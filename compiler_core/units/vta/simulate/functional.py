@@ -21,8 +21,13 @@ import numpy.typing as npt
 from compiler_core.errors import InputError
 from compiler_core.units.vta.machine import isa
 from compiler_core.units.vta.machine.errors import ProgramError
-from compiler_core.units.vta.machine.hardware import ElementBytes, VtaGeometry
-from compiler_core.units.vta.machine.isa import AluOpcode, MemoryType, Opcode
+from compiler_core.units.vta.machine.hardware import VtaGeometry, element_bytes_of
+from compiler_core.units.vta.machine.isa import (
+    AluOpcode,
+    MemoryType,
+    Opcode,
+    element_bytes_per_type,
+)
 
 DEFAULT_MICRO_OP_LIMIT = 1 << 30
 """Micro-op executions that one program may ask for, and 64-byte pieces that it may move: 275 GMAC,
@@ -34,8 +39,6 @@ WORK_LIMIT_CLASS = "work_limit"
 verifier's.
 """
 
-_ELEMENT_BYTES = ElementBytes(uop=4, inp=16, wgt=256, acc=64, out=16)
-_MEMORY_BYTES = np.array([4, 256, 16, 64, 16], np.int64)
 _INDEX_NAMES = {1: "accumulator", 2: "source", 3: "weight"}
 
 Fields = npt.NDArray[np.void]
@@ -85,14 +88,17 @@ class PreparedProgram:
                 instruction=instruction,
             )
         depth = self.geometry.depth
+        groups = self.geometry.block_out // kernels.LANES
         status, instruction, index = kernels.run(
             self._program,
             np.array([depth.uop, depth.wgt, depth.inp, depth.acc], np.int64),
             dram,
             np.zeros(depth.uop, np.uint32),
             np.zeros(depth.inp * kernels.LANES, np.float32),
-            np.zeros(depth.wgt * kernels.WEIGHT_LANES, np.float32),
-            np.zeros(depth.acc * kernels.LANES, np.int32),
+            np.zeros(depth.wgt * groups * kernels.WEIGHT_LANES, np.float32),
+            np.zeros(depth.acc * groups * kernels.LANES, np.int32),
+            groups,
+            self.geometry.weight_bits,
         )
         if status != kernels.STATUS_DONE:
             raise ProgramError(
@@ -113,7 +119,8 @@ def prepare(
 
     Args:
         instructions: ``uint8[n, 16]``. What follows the first FINISH is ignored.
-        geometry: Batch 1, 16x16 blocks, int8 inputs and weights; any buffer depths.
+        geometry: Batch 1, blocks of 16 input channels and a multiple of 16 output channels, int8
+            inputs, weights of 8 or 4 bits; any buffer depths.
         micro_op_limit: Greatest number of micro-op executions, and of 64-byte pieces moved by LOAD
             and STORE, that is accepted.
 
@@ -138,9 +145,10 @@ def prepare(
     _require_known_codes(decoded)
     _require_on_chip_ranges(decoded, geometry)
     micro_ops = _micro_ops(decoded)
+    bytes_of = element_bytes_per_type(geometry.element_bytes)
     _require_limit(micro_ops, micro_op_limit, "micro-op executions")
-    _require_limit(_moved_bytes(decoded) // 64, micro_op_limit, "moves of 64 bytes")
-    dram_end_bytes = _dram_end_bytes(decoded)
+    _require_limit(_moved_bytes(decoded, bytes_of) // 64, micro_op_limit, "moves of 64 bytes")
+    dram_end_bytes = _dram_end_bytes(decoded, bytes_of)
     return PreparedProgram(
         geometry=geometry,
         micro_ops=int(micro_ops.sum()),
@@ -168,11 +176,14 @@ def execute(
 
 
 def _require_geometry(geometry: VtaGeometry) -> None:
-    shape = (geometry.batch, geometry.block_in, geometry.block_out)
-    if shape != (1, 16, 16) or geometry.element_bytes != _ELEMENT_BYTES:
+    batch, block_in, block_out = geometry.batch, geometry.block_in, geometry.block_out
+    bits = geometry.weight_bits
+    known = (batch, block_in) == (1, 16) and block_out > 0 == block_out % 16 and bits in (4, 8)
+    if not known or geometry.element_bytes != element_bytes_of(batch, block_in, block_out, bits):
         raise InputError(
-            f"the functional simulator executes batch 1, blocks of 16x16 and {_ELEMENT_BYTES}; "
-            f"the target has batch {shape[0]}, {shape[1]}x{shape[2]} and {geometry.element_bytes}",
+            "the functional simulator executes batch 1, blocks of 16 input channels and a multiple "
+            "of 16 output channels, weights of 8 or 4 bits, elements of as many bytes; the target "
+            f"has batch {batch}, {block_in}x{block_out}, {bits} bits and {geometry.element_bytes}",
         )
 
 
@@ -246,12 +257,12 @@ def _require_limit(work: npt.NDArray[np.int64], limit: int, what: str) -> None:
         )
 
 
-def _moved_bytes(decoded: Fields) -> npt.NDArray[np.int64]:
+def _moved_bytes(decoded: Fields, bytes_of: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Bytes that each LOAD or STORE moves, ``int64[n]``; padding, at most 30 rows and columns, is
     not counted.
     """
     memory = (decoded["opcode"] == Opcode.LOAD) | (decoded["opcode"] == Opcode.STORE)
-    widths = _MEMORY_BYTES[np.minimum(decoded["memory_type"], 4)]
+    widths = bytes_of[decoded["memory_type"]]
     return np.where(memory, decoded["y_size"] * decoded["x_size"] * widths, 0)
 
 
@@ -262,10 +273,10 @@ def _micro_ops(decoded: Fields) -> npt.NDArray[np.int64]:
     return counts
 
 
-def _dram_end_bytes(decoded: Fields) -> npt.NDArray[np.int64]:
+def _dram_end_bytes(decoded: Fields, bytes_of: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """First DRAM byte behind what each instruction touches: ``int64[n]``, 0 where none."""
     memory = (decoded["opcode"] == Opcode.LOAD) | (decoded["opcode"] == Opcode.STORE)
     touches = memory & (decoded["x_size"] > 0) & (decoded["y_size"] > 0)
     last_row = decoded["dram_base"] + (decoded["y_size"] - 1) * decoded["x_stride"]
-    end = (last_row + decoded["x_size"]) * _MEMORY_BYTES[np.minimum(decoded["memory_type"], 4)]
+    end = (last_row + decoded["x_size"]) * bytes_of[decoded["memory_type"]]
     return np.where(touches, end, 0)

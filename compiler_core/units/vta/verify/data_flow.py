@@ -9,14 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.units.vta.machine.hardware import VtaGeometry
-from compiler_core.units.vta.machine.isa import Opcode
+from compiler_core.units.vta.machine.isa import Opcode, element_bytes_per_type
 from compiler_core.units.vta.verify import _dram, _sram
-from compiler_core.units.vta.verify.fields import (
-    MODULE_NAMES,
-    Decoded,
-    element_bytes_per_type,
-    is_memory,
-)
+from compiler_core.units.vta.verify.fields import MODULE_NAMES, Decoded, is_memory
 from compiler_core.units.vta.verify.findings import (
     MAX_FINDINGS_PER_CLASS,
     Finding,

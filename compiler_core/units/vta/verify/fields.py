@@ -7,8 +7,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.units.vta.machine.hardware import ElementBytes, VtaGeometry
-from compiler_core.units.vta.machine.isa import AluOpcode, MemoryType, Opcode, reserved_bits
+from compiler_core.units.vta.machine.hardware import VtaGeometry
+from compiler_core.units.vta.machine.isa import (
+    AluOpcode,
+    MemoryType,
+    Opcode,
+    element_bytes_per_type,
+    reserved_bits,
+)
 from compiler_core.units.vta.verify.findings import (
     MAX_FINDINGS_PER_CLASS,
     Finding,
@@ -32,12 +38,6 @@ def first_rows(mask: Mask) -> list[int]:
     """Indices of the first set entries, no more than a report shows."""
     rows: list[int] = np.flatnonzero(mask)[:MAX_FINDINGS_PER_CLASS].tolist()
     return rows
-
-
-def element_bytes_per_type(element_bytes: ElementBytes) -> npt.NDArray[np.int64]:
-    """Bytes of an element, indexed by memory type code; 1 for codes that do not exist."""
-    by_code = [getattr(element_bytes, memory_type.name.lower()) for memory_type in MemoryType]
-    return np.array(by_code + [1] * (8 - len(by_code)), np.int64)
 
 
 def is_memory(decoded: Decoded) -> Mask:

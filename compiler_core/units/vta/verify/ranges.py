@@ -7,13 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from compiler_core.units.vta.machine.hardware import VtaGeometry
-from compiler_core.units.vta.machine.isa import MemoryType, Opcode
-from compiler_core.units.vta.verify.fields import (
-    Decoded,
-    element_bytes_per_type,
-    first_rows,
-    is_memory,
-)
+from compiler_core.units.vta.machine.isa import MemoryType, Opcode, element_bytes_per_type
+from compiler_core.units.vta.verify.fields import Decoded, first_rows, is_memory
 from compiler_core.units.vta.verify.findings import Finding, FindingClass, finding
 
 MAX_DRAM_BYTES = 1 << 32

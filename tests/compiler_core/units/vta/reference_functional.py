@@ -7,6 +7,7 @@ every lane is an exact integer that is wrapped to 32 bits where the machine wrap
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -84,21 +85,47 @@ def wrap(value: Any) -> Any:
     return (value + 2**31) % 2**32 - 2**31
 
 
-def interpret(instructions: Bytes, dram: Bytes) -> None:
+@dataclass(frozen=True)
+class Shape:
+    """Output lanes and bits of a weight; inputs have 16 lanes."""
+
+    lanes: int = 16
+    weight_bits: int = 8
+
+    @property
+    def bytes(self) -> dict[int, int]:
+        """Of an element, by memory type."""
+        weight = self.lanes * 16 * self.weight_bits // 8
+        return {UOP: 4, WGT: weight, INP: 16, ACC: self.lanes * 4, OUT: self.lanes}
+
+
+INT8 = Shape()
+
+
+def nibbles(data: bytes) -> list[int]:
+    """Signed numbers of 4 bits, the low ones of each byte first."""
+    numbers = [number for byte in data for number in (byte % 16, byte // 16)]
+    return [number - 16 if number > 7 else number for number in numbers]
+
+
+def interpret(instructions: Bytes, dram: Bytes, shape: Shape = INT8) -> None:
     """Executes a correct program in place on ``dram``; on-chip memory is zero at the start."""
+    lanes, widths = shape.lanes, shape.bytes
     uop = [0] * DEPTH[UOP]
     inp = np.zeros((DEPTH[INP], 16), np.int64)
-    wgt = np.zeros((DEPTH[WGT], 16, 16), np.int64)
-    acc = np.zeros((DEPTH[ACC], 16), np.int64)
+    wgt = np.zeros((DEPTH[WGT], lanes, 16), np.int64)
+    acc = np.zeros((DEPTH[ACC], lanes), np.int64)
 
     def element(memory_type: int, index: int) -> Any:
-        data = dram[index * BYTES[memory_type] : (index + 1) * BYTES[memory_type]].tobytes()
+        data = dram[index * widths[memory_type] : (index + 1) * widths[memory_type]].tobytes()
         if memory_type == UOP:
             return int.from_bytes(data, "little")
         if memory_type == ACC:
             return np.frombuffer(data, "<i4").astype(np.int64)
-        lanes = np.frombuffer(data, np.int8).astype(np.int64)
-        return lanes.reshape(16, 16) if memory_type == WGT else lanes
+        if memory_type == WGT and shape.weight_bits == 4:
+            return np.array(nibbles(data), np.int64).reshape(lanes, 16)
+        values = np.frombuffer(data, np.int8).astype(np.int64)
+        return values.reshape(lanes, 16) if memory_type == WGT else values
 
     memories: dict[int, Any] = {UOP: uop, INP: inp, WGT: wgt, ACC: acc}
     for row in instructions:
@@ -120,8 +147,8 @@ def interpret(instructions: Bytes, dram: Bytes) -> None:
             sram = f["sram_base"]
             for y in range(f["y_size"]):
                 for x in range(f["x_size"]):
-                    byte = (f["dram_base"] + y * f["x_stride"] + x) * 16
-                    dram[byte : byte + 16] = acc[sram] % 256
+                    byte = (f["dram_base"] + y * f["x_stride"] + x) * lanes
+                    dram[byte : byte + lanes] = acc[sram] % 256
                     sram += 1
         elif opcode in (GEMM, ALU):
             for o in range(f["iter_out"]):
@@ -141,7 +168,7 @@ def interpret(instructions: Bytes, dram: Bytes) -> None:
 def _alu(f: dict[str, int], acc: Any, dst: int, src: int) -> Any:
     left = acc[dst]
     imm = f["imm"] - (1 << 16) if f["imm"] >= 1 << 15 else f["imm"]
-    right = np.full(16, imm) if f["use_imm"] else acc[src]
+    right = np.full_like(left, imm) if f["use_imm"] else acc[src]
     if f["alu_opcode"] == MIN:
         return np.minimum(left, right)
     if f["alu_opcode"] == MAX:
@@ -163,22 +190,27 @@ Choose = Callable[[int, int], int]
 """Inclusive random choice."""
 
 
-def random_program(choose: Choose, length: int) -> Bytes:
+def random_program(choose: Choose, length: int, shape: Shape = INT8) -> Bytes:
     """A program that stays inside all memories of :func:`random_dram`; tokens are arbitrary.
 
     All micro-ops come from the table: dst and src below 1024, wgt below 512, so that bounded
     factors suffice.
     """
+    widths, room = shape.bytes, DRAM_BYTES - 0x1000
     words = [pack(LOAD, dram_base=UOP_TABLE // 4, y_size=1, x_size=64, x_stride=64)]
     # All on-chip memory that micro-ops reach holds data, and all accumulators are stored at the
     # end.
-    for kind, count, bases in ((ACC, 1024, (0, 1024)), (INP, 2048, (0,)), (WGT, 448, (0, 448))):
+    for kind, count, bases in (
+        (ACC, min(1024, room // widths[ACC]), (0, 1024)),
+        (INP, 2048, (0,)),
+        (WGT, min(448, room // widths[WGT]), (0, 448)),
+    ):
         words += [
             pack(
                 LOAD,
                 memory_type=kind,
                 sram_base=base,
-                dram_base=0x1000 // BYTES[kind],
+                dram_base=0x1000 // widths[kind],
                 y_size=1,
                 x_size=count,
                 x_stride=count,
@@ -187,12 +219,12 @@ def random_program(choose: Choose, length: int) -> Bytes:
         ]
     makers = (_random_load, _random_load, _random_load, _random_gemm, _random_gemm, _random_alu)
     makers += (_random_alu, _random_store)
-    words += [makers[choose(0, len(makers) - 1)](choose) for _ in range(length)]
+    words += [makers[choose(0, len(makers) - 1)](choose, widths) for _ in range(length)]
     words.append(
         pack(
             STORE,
             memory_type=OUT,
-            dram_base=STORE_BASE // 16,
+            dram_base=STORE_BASE // widths[OUT],
             y_size=1,
             x_size=DEPTH[OUT],
             x_stride=DEPTH[OUT],
@@ -218,7 +250,7 @@ def random_dram(rng: np.random.Generator) -> Bytes:
     return dram
 
 
-def _random_load(choose: Choose) -> int:
+def _random_load(choose: Choose, widths: dict[int, int]) -> int:
     kind = choose(UOP, ACC)
     if kind == UOP:
         x_size = choose(0, 16)
@@ -239,13 +271,13 @@ def _random_load(choose: Choose) -> int:
         x_size + pads["x_pad_0"] + pads["x_pad_1"]
     )
     x_stride = choose(0, 9)
-    last = DRAM_BYTES // BYTES[kind] - (max(y_size - 1, 0) * x_stride + x_size)
+    last = DRAM_BYTES // widths[kind] - (max(y_size - 1, 0) * x_stride + x_size)
     return pack(
         LOAD,
         flags=choose(0, 15),
         memory_type=kind,
         sram_base=choose(0, DEPTH[kind] - elements),
-        dram_base=choose(0x1000 // BYTES[kind], last),
+        dram_base=choose(0x1000 // widths[kind], last),
         y_size=y_size,
         x_size=x_size,
         x_stride=x_stride,
@@ -253,15 +285,15 @@ def _random_load(choose: Choose) -> int:
     )
 
 
-def _random_store(choose: Choose) -> int:
+def _random_store(choose: Choose, widths: dict[int, int]) -> int:
     y_size, x_size, x_stride = choose(1, 12), choose(0, 16), choose(0, 20)
-    last = DRAM_BYTES // 16 - ((y_size - 1) * x_stride + x_size)
+    last = DRAM_BYTES // widths[OUT] - ((y_size - 1) * x_stride + x_size)
     return pack(
         STORE,
         flags=choose(0, 15),
         memory_type=OUT,
         sram_base=choose(0, DEPTH[OUT] - y_size * x_size),
-        dram_base=choose(STORE_BASE // 16, last),
+        dram_base=choose(STORE_BASE // widths[OUT], last),
         y_size=y_size,
         x_size=x_size,
         x_stride=x_stride,
@@ -282,7 +314,7 @@ def _loops(choose: Choose) -> dict[str, int]:
     return {"uop_begin": begin, "uop_end": begin + choose(0, 8)} | iterations | factors
 
 
-def _random_gemm(choose: Choose) -> int:
+def _random_gemm(choose: Choose, _widths: dict[int, int]) -> int:
     loops = _loops(choose)
     weights = {
         f"wgt_{level}": choose(0, 255 // max(loops[f"iter_{level}"] - 1, 1))
@@ -291,7 +323,7 @@ def _random_gemm(choose: Choose) -> int:
     return pack(GEMM, flags=choose(0, 15), reset=int(choose(0, 5) == 0), **loops, **weights)
 
 
-def _random_alu(choose: Choose) -> int:
+def _random_alu(choose: Choose, _widths: dict[int, int]) -> int:
     operation = choose(MIN, SHR)
     imm = choose(-40, 40) if operation == SHR or choose(0, 1) else choose(-(2**15), 2**15 - 1)
     return pack(
