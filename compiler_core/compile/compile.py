@@ -273,7 +273,7 @@ def model_layers(quantized: QuantizedGraph, machine: Machine) -> tuple[UnitLayer
     """The layers of every integer segment on machines of that kind, in execution order."""
     parts = [part for part in quantized.segments if isinstance(part, IntegerSegment)]
     alone, known = quantized.read_by_one_segment(), kind_of_machine(machine).layers
-    return tuple(known.layers(part, quantized.tensors, alone) for part in parts)
+    return tuple(known.layers(part, quantized.tensors, alone, machine) for part in parts)
 
 
 def model_tasks(layers: Sequence[UnitLayers]) -> dict[str, Task]:

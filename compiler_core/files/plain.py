@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from enum import Enum
 from functools import lru_cache
 from math import isfinite
@@ -35,6 +35,15 @@ class PlainReader:
 PLAIN_WRITER = "plain"
 """Key of a field's metadata: what writes its value instead, called with it."""
 
+ONLY_WHERE_OTHER = "only where other"
+"""Key of a field's metadata: documents and digests have the field only where it differs from its
+default, so that those from before there was such a field stay as they are."""
+
+
+def is_written(field: Field[Any], value: Any) -> bool:
+    """Whether documents and digests of a frozen value have one of its fields."""
+    return not field.metadata.get(ONLY_WHERE_OTHER) or getattr(value, field.name) != field.default
+
 
 _KINDS: dict[type, str] = {
     bool: "true or false",
@@ -50,6 +59,7 @@ def to_plain(value: Any) -> Any:
         return {
             field.name: field.metadata.get(PLAIN_WRITER, to_plain)(getattr(value, field.name))
             for field in fields(value)
+            if is_written(field, value)
         }
     if isinstance(value, Enum):
         return value.value

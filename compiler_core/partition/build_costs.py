@@ -244,7 +244,8 @@ class _UnitCosts:
 
     def _layers(self, quantized: QuantizedGraph) -> tuple[dict[int, list[Any]], dict[int, str]]:
         """Launches by group, and why groups have none."""
-        kind = kind_of_machine(self.measured.unit.machine)
+        machine = self.measured.unit.machine
+        kind = kind_of_machine(machine)
         parts = [part for part in quantized.segments if isinstance(part, IntegerSegment)]
         operators = {operator.output: operator for part in parts for operator in part.operators}
         group_of = {
@@ -257,7 +258,7 @@ class _UnitCosts:
         launched = set()
         alone = quantized.read_by_one_segment()
         for part in parts:
-            made = kind.layers.layers(part, quantized.tensors, alone).layers if can else ()
+            made = kind.layers.layers(part, quantized.tensors, alone, machine).layers if can else ()
             for layer in made:
                 operator = layer.operator
                 launched.add(operator.output)

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from compiler_core.files.plain import is_written
+
 
 def digest(value: Any, length: int = 16) -> str:
     """Returns the first ``length`` hex digits of the SHA-256 of a value's canonical text.
@@ -27,7 +29,11 @@ def digest(value: Any, length: int = 16) -> str:
 
 def _canonical(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        members = {field.name: _canonical(getattr(value, field.name)) for field in fields(value)}
+        members = {
+            field.name: _canonical(getattr(value, field.name))
+            for field in fields(value)
+            if is_written(field, value)
+        }
         return {"type": type(value).__name__, **members}
     if isinstance(value, Enum):
         return _canonical(value.value)

@@ -184,13 +184,16 @@ class Documents(Protocol):
 class Layers(Protocol):
     """How the integer operators of a model become layers of the unit, and how their data lies."""
 
-    def layers(self, segment: Any, tensors: Mapping[str, Any], from_cpu: Collection[str]) -> Any:
+    def layers(
+        self, segment: Any, tensors: Mapping[str, Any], from_cpu: Collection[str], machine: Any
+    ) -> Any:
         """The layers of a segment, an object whose ``layers`` have a ``task`` each.
 
         Args:
             segment: Integer operators in topological order.
             tensors: Every tensor of the quantized model.
             from_cpu: Tensors that the CPU quantizes from float, for this segment alone.
+            machine: What runs them.
         """
         ...
 

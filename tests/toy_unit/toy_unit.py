@@ -168,7 +168,7 @@ class Arithmetics:
 
 
 class Layers:
-    def layers(self, segment: Any, tensors: Any, from_cpu: Any) -> Any:
+    def layers(self, segment: Any, tensors: Any, from_cpu: Any, machine: Any) -> Any:
         found = []
         for operator in segment.operators:
             if hasattr(operator, "weight"):

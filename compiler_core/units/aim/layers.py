@@ -40,8 +40,9 @@ class AimLayers:
         segment: IntegerSegment,
         tensors: Mapping[str, QuantizedTensor],
         from_cpu: Collection[str],
+        machine: AimMachine,
     ) -> AimSegmentLayers:
-        del from_cpu  # every input is converted to bfloat16 all the same
+        del from_cpu, machine  # every input is converted to bfloat16 all the same
         found = []
         for operator in segment.operators:
             if isinstance(operator, IntegerConv):

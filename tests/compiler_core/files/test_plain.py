@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compiler_core.errors import InputError
-from compiler_core.files.plain import PlainReader, from_plain, to_plain
+from compiler_core.files.plain import ONLY_WHERE_OTHER, PlainReader, from_plain, to_plain
+from compiler_core.tensor.digest import digest
 
 
 class Colour(Enum):
@@ -121,3 +122,25 @@ def test_a_reader_of_its_own_reads_a_field() -> None:
     assert from_plain(Annotated[int, "a note"], 5, "here") == 5  # type: ignore[arg-type]
     with pytest.raises(InputError, match="here: no table"):
         from_plain(annotated, 5, "here")  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Grown:
+    old: int
+    fresh: int = field(default=8, metadata={ONLY_WHERE_OTHER: True})
+
+
+def test_fields_that_came_later_are_written_only_where_they_differ() -> None:
+    assert to_plain(Grown(1)) == {"old": 1}
+    assert to_plain(Grown(1, 4)) == {"old": 1, "fresh": 4}
+    assert from_plain(Grown, {"old": 1}, "x") == Grown(1)
+    assert from_plain(Grown, {"old": 1, "fresh": 4}, "x") == Grown(1, 4)
+
+
+def test_digests_do_not_know_of_them_either() -> None:
+    @dataclass(frozen=True)
+    class Before:
+        old: int
+
+    Before.__name__ = "Grown"
+    assert digest(Grown(1)) == digest(Before(1)) != digest(Grown(1, 4))

@@ -6,9 +6,11 @@ take them from here and know no file format.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import ClassVar
+
+from compiler_core.files.plain import ONLY_WHERE_OTHER
 
 INT8_BITS = 8
 
@@ -58,7 +60,7 @@ class VtaGeometry:
     block_out: int
     element_bytes: ElementBytes
     depth: BufferDepth
-    weight_bits: int = INT8_BITS
+    weight_bits: int = field(default=INT8_BITS, metadata={ONLY_WHERE_OTHER: True})
 
     @property
     def halves(self) -> int:

@@ -14,6 +14,7 @@ from compiler_core.units.aim.schedule.default import default_schedule
 from compiler_core.units.aim.schedule.workload import ElementProduct, MatrixVector
 
 Shape = tuple[int, int, int, int]
+MACHINE = AimMachine()
 
 
 def _conv(
@@ -42,7 +43,7 @@ def test_layers(
 ) -> None:
     tensors = {"x": QuantizedTensor("x", x, 0), "y": QuantizedTensor("y", y, 0)}
     segment = IntegerSegment("s", "aim", (_conv(weight, groups=groups),), ("x",), ("y",))
-    found = LAYERS.layers(segment, tensors, ())
+    found = LAYERS.layers(segment, tensors, (), MACHINE)
     assert [layer.task.workload for layer in found.layers] == ([expected] if expected else [])
 
 
@@ -53,7 +54,10 @@ def test_others_are_left_out() -> None:
     }
     pool = IntegerMaxPool("p", "x", "y", (2, 2), (1, 1), (0, 0, 0, 0))
     assert (
-        LAYERS.layers(IntegerSegment("s", "aim", (pool,), ("x",), ("y",)), tensors, ()).layers == ()
+        LAYERS.layers(
+            IntegerSegment("s", "aim", (pool,), ("x",), ("y",)), tensors, (), MACHINE
+        ).layers
+        == ()
     )
 
 
