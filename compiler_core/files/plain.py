@@ -52,13 +52,18 @@ _KINDS: dict[type, str] = {
     str: "a text",
 }
 
+_SCALARS = frozenset({bool, int, float, str, type(None)})
+
 
 def to_plain(value: Any) -> Any:
     """Dataclasses to dictionaries, enums to their values, tuples to lists, at any depth."""
-    if is_dataclass(value) and not isinstance(value, type):
+    kind = type(value)
+    if kind in _SCALARS:  # most of what there is
+        return value
+    if is_dataclass(kind):
         return {
-            field.name: field.metadata.get(PLAIN_WRITER, to_plain)(getattr(value, field.name))
-            for field in fields(value)
+            field.name: write(getattr(value, field.name))
+            for field, write in _writers(kind)
             if is_written(field, value)
         }
     if isinstance(value, Enum):
@@ -68,6 +73,11 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [to_plain(member) for member in value]
     return value
+
+
+@lru_cache(maxsize=256)
+def _writers(kind: type) -> tuple[tuple[Field[Any], Callable[[Any], Any]], ...]:
+    return tuple((field, field.metadata.get(PLAIN_WRITER, to_plain)) for field in fields(kind))
 
 
 def from_plain(kind: type[T], value: Any, where: str) -> T:

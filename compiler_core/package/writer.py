@@ -184,7 +184,8 @@ def write_package(compiled: CompiledModel, folder: Path, texts: Mapping[str, str
 
 
 def _fill(folder: Path, files: Mapping[str, bytes]) -> None:
+    parents = dict.fromkeys(str(Path(name).parent) for name in files)
+    for parent in parents:
+        (folder / parent).mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        (folder / name).write_bytes(content)

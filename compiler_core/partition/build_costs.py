@@ -179,13 +179,9 @@ def _cpu_cost(
     groups: GroupGraph, index: int, node_costs: NodeCosts, positions: Positions
 ) -> CpuCost:
     graph, group = groups.graph, groups.groups[index]
-    members = set(group.nodes)
-    views = {name for name, _ in group.views}
     energy, moved, constants = 0.0, 0, 0
     parts: list[CpuPart] = []
-    for node in graph.nodes:
-        if node.name not in members or node.name in views:
-            continue
+    for node in groups.computing(index):
         cost = node_costs(graph, node)
         bases = tuple(tensor for tensor in groups.reads_of(node) if tensor in group.reads)
         time, position = picoseconds(cost.seconds * 1e3), positions.of_node(node.name)
@@ -303,12 +299,7 @@ class _UnitCosts:
     def _other(self, index: int, place: int) -> UnitCosts | str:
         """A group in a number format that quantization does not know."""
         group, machine = self.groups.groups[index], self.measured.unit.machine
-        views = {name for name, _ in group.views}
-        nodes = [
-            node
-            for node in self.groups.graph.nodes
-            if node.name in group.nodes and node.name not in views
-        ]
+        nodes = self.groups.computing(index)
         number = self._number(place)
         works = self.measured.launches.works(self.groups.graph, nodes, number, machine)
         if isinstance(works, str):

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from heapq import heapify, heappop, heappush
 from math import prod
 
 from compiler_core.errors import InputError
@@ -111,6 +113,16 @@ class GroupGraph:
     base_of: Mapping[str, int]
     views_of: Mapping[str, tuple[str, ...]]
     arithmetic: Arithmetic
+
+    def computing(self, index: int) -> tuple[Node, ...]:
+        """The nodes of a group that are not views, in topological order."""
+        group = self.groups[index]
+        views = {name for name, _ in group.views}
+        return tuple(self._nodes[name] for name in group.nodes if name not in views)
+
+    @cached_property
+    def _nodes(self) -> Mapping[str, Node]:
+        return {node.name: node for node in self.graph.nodes}
 
     def reads_of(self, node: Node) -> tuple[int, ...]:
         """Indices of the base tensors that a node reads."""
@@ -327,15 +339,22 @@ def _topological(edges: Mapping[str, set[str]], position: Mapping[str, int]) -> 
     Raises:
         InputError: The groups depend on one another in a circle.
     """
-    waiting = {name: set(sources) for name, sources in edges.items()}
+    open_sources = {name: len(sources) for name, sources in edges.items()}
+    readers: dict[str, list[str]] = {}
+    for name, sources in edges.items():
+        for source in sources:
+            readers.setdefault(source, []).append(name)
+    ready = [(position[name], name) for name, count in open_sources.items() if not count]
+    heapify(ready)
     order: list[str] = []
-    done: set[str] = set()
-    while waiting:
-        ready = [name for name, sources in waiting.items() if sources <= done]
-        if not ready:
-            raise InputError(f"the groups {', '.join(sorted(waiting))} depend on one another")
-        name = min(ready, key=lambda item: position[item])
+    while ready:
+        _, name = heappop(ready)
         order.append(name)
-        done.add(name)
-        del waiting[name]
+        for reader in readers.get(name, ()):
+            open_sources[reader] -= 1
+            if not open_sources[reader]:
+                heappush(ready, (position[reader], reader))
+    if len(order) < len(edges):
+        waiting = sorted(edges.keys() - set(order))
+        raise InputError(f"the groups {', '.join(waiting)} depend on one another")
     return order

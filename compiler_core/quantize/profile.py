@@ -1,26 +1,16 @@
-"""Profiles: the statistics of every activation, gathered once for every scheme that follows.
-
-On disk a profile is an ``.npz`` file. ``manifest`` is UTF-8 JSON as bytes: schema, digests, sizes,
-names of the tensors, and whose channels along which axis the long vectors hold; per size ``n``
-there are ``n.low``, ``n.high`` ``float64[tensors]``, ``n.positive``, ``n.negative``
-``int64[tensors, 2048]`` with their ``n.positive_power``, ``n.negative_power``, and
-``n.channel_low``, ``n.channel_high``, ``n.channel_mean``.
-"""
+"""Profiles: the statistics of every activation, gathered once for every scheme that follows."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from compiler_core.errors import InputError
-from compiler_core.files.npz import read_npz, write_npz
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import check_samples, model_batch
 from compiler_core.graph.text import graph_digest
@@ -29,12 +19,8 @@ from compiler_core.quantize.calibration import (
     Samples,
     gather,
 )
-from compiler_core.quantize.magnitudes import BINS, Magnitudes
 from compiler_core.quantize.scheme import CalibrationSize
-from compiler_core.quantize.statistics import ChannelStatistics, TensorRange
-
-PROFILE_SCHEMA = "nest-tune/profile/1"
-_LARGEST_POWER = 2048
+from compiler_core.quantize.statistics import TensorRange
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,163 +152,3 @@ def _add_array(digest: hashlib._Hash, name: str, value: npt.NDArray[Any]) -> Non
             _add_array(digest, f"{name}/{index}", item)
         else:
             digest.update(f"{item!r}\n".encode())
-
-
-def write_profile(path: Path, profile: Profile) -> None:
-    """Write a profile; the file appears whole or not at all.
-
-    Raises:
-        InputError: The file cannot be written.
-    """
-    sizes = sorted(profile.sizes)
-    tensors = list(profile.sizes[sizes[0]])
-    channels = [
-        [number, axis, len(known.low)]
-        for number, name in enumerate(tensors)
-        for axis, known in sorted(profile.sizes[sizes[0]][name].channels.items())
-    ]
-    manifest = {
-        "schema": PROFILE_SCHEMA,
-        "model": profile.model_digest,
-        "data": profile.data_digest,
-        "samples": profile.samples,
-        "batch": profile.batch,
-        "sizes": sizes,
-        "tensors": tensors,
-        "channels": channels,
-    }
-    text = json.dumps(manifest).encode()
-    arrays: dict[str, npt.NDArray[Any]] = {"manifest": np.frombuffer(text, np.uint8)}
-    for size in sizes:
-        arrays |= _arrays(size, [profile.sizes[size][name] for name in tensors], channels, tensors)
-    write_npz(path, arrays)
-
-
-def _arrays(
-    size: int, known: list[TensorRange], channels: list[list[int]], tensors: list[str]
-) -> dict[str, npt.NDArray[Any]]:
-    signs = {
-        "positive": [item.positive or Magnitudes(np.zeros(BINS, np.int64), 0) for item in known],
-        "negative": [item.negative or Magnitudes(np.zeros(BINS, np.int64), 0) for item in known],
-    }
-    arrays: dict[str, npt.NDArray[Any]] = {
-        f"{size}.low": np.array([item.low for item in known]),
-        f"{size}.high": np.array([item.high for item in known]),
-    }
-    for sign, found in signs.items():
-        arrays[f"{size}.{sign}"] = (
-            np.stack([item.counts for item in found])
-            if tensors
-            else (np.zeros((0, BINS), np.int64))
-        )
-        arrays[f"{size}.{sign}_power"] = np.array([item.power for item in found], np.int64)
-    for field in ("low", "high", "mean"):
-        parts = [getattr(known[number].channels[axis], field) for number, axis, _ in channels]
-        arrays[f"{size}.channel_{field}"] = np.concatenate(parts) if parts else np.zeros(0)
-    return arrays
-
-
-def read_profile(path: Path) -> Profile:
-    """Read a profile that anyone may have written.
-
-    Raises:
-        InputError: The file is damaged, or not a profile.
-    """
-    arrays = read_npz(path)
-    manifest = _manifest(path, arrays)
-    tensors, channels = manifest["tensors"], manifest["channels"]
-    total = sum(count for _, _, count in channels)
-    sizes = {}
-    for size in manifest["sizes"]:
-        found = {}
-        for key, shape in _shapes(len(tensors), total).items():
-            array = arrays.get(f"{size}.{key}")
-            kind = "i" if key.startswith(("positive", "negative")) else "f"
-            if array is None or array.shape != shape or array.dtype.kind != kind:
-                seen = "missing" if array is None else f"{array.dtype}{list(array.shape)}"
-                raise InputError(f"{path}: array '{size}.{key}' is {seen}; needed is {list(shape)}")
-            # A tensor that is not finite everywhere has infinite limits, and nothing else has.
-            limits = key in ("low", "high") and not np.isnan(array).any()
-            if not (limits or np.isfinite(array).all()) or (
-                kind == "i" and _implausible(key, array)
-            ):
-                raise InputError(f"{path}: array '{size}.{key}' holds impossible values")
-            found[key] = array
-        sizes[size] = _ranges(tensors, channels, found)
-    return Profile(
-        manifest["model"], manifest["data"], manifest["samples"], manifest["batch"], sizes
-    )
-
-
-def _shapes(tensors: int, channels: int) -> dict[str, tuple[int, ...]]:
-    return {
-        "low": (tensors,),
-        "high": (tensors,),
-        "positive": (tensors, BINS),
-        "negative": (tensors, BINS),
-        "positive_power": (tensors,),
-        "negative_power": (tensors,),
-        "channel_low": (channels,),
-        "channel_high": (channels,),
-        "channel_mean": (channels,),
-    }
-
-
-def _implausible(key: str, array: npt.NDArray[Any]) -> bool:
-    if key.endswith("_power"):
-        return bool((np.abs(array) > _LARGEST_POWER).any())
-    return bool((array < 0).any())
-
-
-def _ranges(
-    tensors: list[str], channels: list[list[int]], arrays: Mapping[str, npt.NDArray[Any]]
-) -> dict[str, TensorRange]:
-    axes: list[dict[int, ChannelStatistics]] = [{} for _ in tensors]
-    start = 0
-    for number, axis, count in channels:
-        low, high, mean = (
-            arrays[f"channel_{field}"][start : start + count] for field in ("low", "high", "mean")
-        )
-        axes[number][axis] = ChannelStatistics(low, high, mean)
-        start += count
-    return {
-        name: TensorRange(
-            float(arrays["low"][number]),
-            float(arrays["high"][number]),
-            Magnitudes(arrays["positive"][number], int(arrays["positive_power"][number])),
-            Magnitudes(arrays["negative"][number], int(arrays["negative_power"][number])),
-            axes[number],
-        )
-        for number, name in enumerate(tensors)
-    }
-
-
-def _manifest(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
-    raw = arrays.get("manifest")
-    try:
-        found = json.loads(raw.tobytes()) if raw is not None and raw.dtype == np.uint8 else None
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict) or found.get("schema") != PROFILE_SCHEMA:
-        raise InputError(f"{path}: not a profile with schema {PROFILE_SCHEMA!r}")
-    tensors, channels, sizes = (found.get(key) for key in ("tensors", "channels", "sizes"))
-    whole = (
-        isinstance(tensors, list)
-        and all(isinstance(name, str) for name in tensors)
-        and len(set(tensors)) == len(tensors)
-        and isinstance(sizes, list)
-        and all(type(size) is int and size > 0 for size in sizes)
-        and all(type(found.get(key)) is int and found[key] > 0 for key in ("samples", "batch"))
-        and all(isinstance(found.get(key), str) for key in ("model", "data"))
-        and isinstance(channels, list)
-        and all(
-            isinstance(item, list)
-            and len(item) == 3
-            and all(type(value) is int and value >= 0 for value in item)
-            and item[0] < len(tensors)
-            for item in channels
-        )
-    )
-    if not whole:
-        raise InputError(f"{path}: the manifest of the profile is damaged")
-    return found

@@ -23,7 +23,8 @@ from compiler_core.package.writer import require_free, write_package
 from compiler_core.partition.configured import with_plan
 from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.ladder_record import Ladder, Quality
-from compiler_core.quantize.profile import Profile, read_profile
+from compiler_core.quantize.profile import Profile
+from compiler_core.quantize.profile_file import read_profile
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from nest_tune.api.quantizing import compile_warnings, quantize, with_first_latency

@@ -30,7 +30,8 @@ from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.calibration_warnings import calibration_warnings
 from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.infinite_inputs import require_finite
-from compiler_core.quantize.profile import Profile, profile_model, read_profile, write_profile
+from compiler_core.quantize.profile import Profile, profile_model
+from compiler_core.quantize.profile_file import read_profile, write_profile
 from compiler_core.quantize.scheme import QuantizationScheme, read_scheme
 from compiler_core.quantize.sensitivity import LayerSensitivity, sensitivities
 from compiler_core.targets.load import load_target

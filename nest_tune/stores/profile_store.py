@@ -22,13 +22,11 @@ from compiler_core.errors import InputError, NestTuneError
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.text import graph_digest
 from compiler_core.quantize.profile import (
-    PROFILE_SCHEMA,
     Profile,
     profile_model,
-    read_profile,
     samples_digest,
-    write_profile,
 )
+from compiler_core.quantize.profile_file import PROFILE_SCHEMA, read_profile, write_profile
 from nest_tune.stores.task_store import cache_folder
 
 __all__ = ["stored_profile"]

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
-from compiler_core.partition.groups import OUTSIDE, GroupGraph, build_groups
+from compiler_core.partition.groups import OUTSIDE, GroupGraph, _topological, build_groups
 from compiler_core.quantize.skeleton import ConcatStep
 
 Groups = Callable[[str], GroupGraph]
@@ -61,3 +64,27 @@ def test_a_view_belongs_to_its_reader(light_groups: Groups) -> None:
     for group, name in views:
         assert name in group.nodes
         assert group.name != name
+
+
+@given(st.data())
+def test_order_is_that_of_taking_the_earliest_ready_group_each_time(data: st.DataObject) -> None:
+    names = [f"g{number}" for number in range(data.draw(st.integers(0, 12)))]
+    edges = {
+        name: data.draw(st.sets(st.sampled_from(names[:number]))) if number else set[str]()
+        for number, name in enumerate(names)
+    }
+    shuffled = data.draw(st.permutations(names))
+    position = {name: at for at, name in enumerate(shuffled)}
+    edges = {name: edges[name] for name in shuffled}
+    waiting, plain = dict(edges), list[str]()
+    while waiting:
+        ready = [name for name, sources in waiting.items() if sources <= set(plain)]
+        plain.append(min(ready, key=position.__getitem__))
+        del waiting[plain[-1]]
+    assert _topological(edges, position) == plain
+
+
+def test_groups_in_a_circle_are_named() -> None:
+    edges = {"a": set[str](), "b": {"a", "c"}, "c": {"b"}}
+    with pytest.raises(InputError, match="the groups b, c depend on one another"):
+        _topological(edges, {"a": 0, "b": 1, "c": 2})

@@ -11,7 +11,8 @@ from compiler_core.errors import InputError
 from compiler_core.files.npz import read_npz, write_npz
 from compiler_core.graph.session import run_float
 from compiler_core.quantize.magnitudes import NO_MAGNITUDES
-from compiler_core.quantize.profile import profile_model, read_profile, write_profile
+from compiler_core.quantize.profile import profile_model
+from compiler_core.quantize.profile_file import read_profile, write_profile
 from compiler_core.quantize.range_methods import (
     clipped_magnitude,
     kl_divergence,
@@ -83,6 +84,18 @@ def test_files_read_back(network, tmp_path):
     found.check_model(network)
 
 
+def test_files_hold_no_empty_bins(network, tmp_path, monkeypatch):
+    profile = profile_model(network, {"x": random(4, 9, 6)})
+    write_profile(tmp_path / "profile", profile)
+    arrays = read_npz(tmp_path / "profile")
+    assert arrays["4.positive_counts"].min() > 0
+    assert sum(array.nbytes for array in arrays.values()) < 3 * 3 * 2048 * 8
+    # Nor may a small file become large histograms.
+    monkeypatch.setattr("compiler_core.quantize.profile_file._HISTOGRAM_BYTES_MAX", 5 * 2048 * 8)
+    with pytest.raises(InputError, match="histograms take more than 0 MiB"):
+        read_profile(tmp_path / "profile")
+
+
 def test_another_model_is_refused(network, plain):
     profile = profile_model(network, {"x": random(2, 9, 6)})
     b = plain.GraphBuilder(x=(4,))
@@ -95,11 +108,17 @@ def _damage(arrays, what):
     if what == "manifest":
         return {key: value for key, value in arrays.items() if key != "manifest"}
     if what == "shape":
-        return arrays | {"1.positive": arrays["1.positive"][:1]}
+        return arrays | {"1.positive_used": arrays["1.positive_used"][:1]}
+    if what == "bins":
+        return arrays | {"1.positive_bins": arrays["1.positive_bins"][1:]}
+    if what == "beyond":
+        return arrays | {"1.positive_bins": arrays["1.positive_bins"] + np.uint16(2048)}
+    if what == "used":
+        return arrays | {"1.positive_used": -arrays["1.positive_used"]}
     if what == "nan":
         return arrays | {"1.low": np.full_like(arrays["1.low"], np.nan)}
     if what == "negative":
-        return arrays | {"1.positive": -arrays["1.positive"] - 1}
+        return arrays | {"1.positive_counts": -arrays["1.positive_counts"] - 1}
     manifest = json.loads(arrays["manifest"].tobytes())
     manifest["channels"] = [[99, 1, 5]]
     return arrays | {"manifest": np.frombuffer(json.dumps(manifest).encode(), np.uint8)}
@@ -109,9 +128,12 @@ def _damage(arrays, what):
     ("what", "message"),
     [
         ("manifest", "not a profile"),
-        ("shape", "'1.positive' is int64"),
+        ("shape", "'1.positive_used' is int64"),
+        ("bins", "'1.positive_bins' is uint16"),
+        ("beyond", "'1.positive_bins' holds impossible values"),
+        ("used", "'1.positive_used' holds impossible values"),
         ("nan", "'1.low' holds impossible values"),
-        ("negative", "'1.positive' holds impossible values"),
+        ("negative", "'1.positive_counts' holds impossible values"),
         ("channels", "manifest of the profile is damaged"),
     ],
 )

@@ -17,7 +17,8 @@ from compiler_core.quantize.apply import apply_profile, apply_scheme
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.ir import IntegerConv
-from compiler_core.quantize.profile import profile_model, read_profile, write_profile
+from compiler_core.quantize.profile import profile_model
+from compiler_core.quantize.profile_file import read_profile, write_profile
 from compiler_core.quantize.reconstruction import windows
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.scheme import QuantizationScheme, WeightRounding
