@@ -8,7 +8,7 @@ O, I output and input channels.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from compiler_core.tensor.digest import digest
 
@@ -123,7 +123,13 @@ class _OverWindows:
     @cached_property
     def digest(self) -> str:
         """Key of the workload."""
-        return digest(self)
+        return _digest_of(self)
+
+
+@lru_cache(maxsize=1024)
+def _digest_of(workload: _OverWindows) -> str:
+    """Of equal workloads once: a network repeats few shapes in many layers."""
+    return digest(workload)
 
 
 @dataclass(frozen=True)
