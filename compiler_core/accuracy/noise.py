@@ -22,7 +22,7 @@ MOST_DB = 200.0
 """SQNR of equal values, where the noise is zero."""
 
 _BLOCK = 1 << 22
-"""Values that are compared at once, where one sample has no more."""
+"""Values that are compared at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +51,11 @@ def noise(ours: Array, theirs: Array, samples: int, output: str) -> Noise:
     """
     rows = _rows(ours, theirs, samples, output)
     lost, power = np.zeros(samples), np.zeros(samples)
-    for block in _blocks(samples, rows[0].shape[1]):
+    for block in _blocks(*rows[0].shape):
         mine, signal = _exact(rows[0][block], rows[1][block], output)
         with np.errstate(over="ignore", invalid="ignore"):
-            lost[block] = ((mine - signal) ** 2).sum(axis=1)
-            power[block] = (signal**2).sum(axis=1)
+            lost[block[0]] += ((mine - signal) ** 2).sum(axis=1)
+            power[block[0]] += (signal**2).sum(axis=1)
     return Noise(power, np.where(np.isfinite(lost), lost, np.inf))
 
 
@@ -67,23 +67,29 @@ def cosines(ours: Array, theirs: Array, samples: int, output: str) -> Floats:
         InputError: As :func:`noise`.
     """
     rows = _rows(ours, theirs, samples, output)
-    found: Floats = np.zeros(samples)
-    for block in _blocks(samples, rows[0].shape[1]):
-        found[block] = _cosines(*_exact(rows[0][block], rows[1][block], output))
-    return found
-
-
-def _cosines(mine: Floats, signal: Floats) -> Floats:
-    bad = np.logical_not(np.isfinite(mine).all(axis=1))
-    mine = np.where(bad[:, None], 0.0, mine)
+    bad, same = np.zeros(samples, bool), np.ones(samples, bool)
+    most = np.zeros((2, samples))
+    for block in _blocks(*rows[0].shape):
+        mine, signal = _exact(rows[0][block], rows[1][block], output)
+        at = block[0]
+        bad[at] |= np.logical_not(np.isfinite(mine).all(axis=1))
+        same[at] &= np.asarray(mine == signal).all(axis=1)
+        for side, values in enumerate((mine, signal)):
+            largest = np.abs(values).max(axis=1, initial=0.0)
+            most[side, at] = np.maximum(most[side, at], largest)
     # Scaled to 1 first: squares of very small or large values leave the range of floats.
-    one, other = _scaled(mine), _scaled(signal)
-    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    same = np.asarray(mine == signal).all(axis=1) & ~bad
-    found: Floats = np.where(
-        lengths > 0, (one * other).sum(axis=1) / np.where(lengths > 0, lengths, 1), 0.0
-    )
-    return np.where(same, 1.0, np.clip(found, -1.0, 1.0))
+    scale = np.where((most > 0) & np.isfinite(most), most, 1)[:, :, None]
+    products, squares = np.zeros(samples), np.zeros((2, samples))
+    for block in _blocks(*rows[0].shape):
+        mine, signal = _exact(rows[0][block], rows[1][block], output)
+        at = block[0]
+        one = np.where(bad[at, None], 0.0, mine) / scale[0, at]
+        other = signal / scale[1, at]
+        products[at] += (one * other).sum(axis=1)
+        squares[:, at] += (one**2).sum(axis=1), (other**2).sum(axis=1)
+    lengths = np.sqrt(squares[0]) * np.sqrt(squares[1])
+    found = np.where(lengths > 0, products / np.where(lengths > 0, lengths, 1), 0.0)
+    return np.where(same & ~bad, 1.0, np.clip(found, -1.0, 1.0))
 
 
 def decibels(signal: npt.ArrayLike, noise_power: npt.ArrayLike) -> Floats:
@@ -94,16 +100,13 @@ def decibels(signal: npt.ArrayLike, noise_power: npt.ArrayLike) -> Floats:
     return np.clip(np.where(lost > 0, found, MOST_DB), -MOST_DB, MOST_DB)
 
 
-def _scaled(rows: Floats) -> Floats:
-    most = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
-    scaled: Floats = rows / np.where(most > 0, most, 1)
-    return scaled
-
-
-def _blocks(samples: int, values: int) -> Iterator[slice]:
-    """Samples in blocks of so many values that what is made of them stays small."""
-    step = max(1, _BLOCK // max(1, values))
-    return (slice(start, start + step) for start in range(0, samples, step))
+def _blocks(samples: int, values: int) -> Iterator[tuple[slice, slice]]:
+    """Blocks of samples, and of values where one sample has many, so small that what is made of
+    them is, too."""
+    step, width = max(1, _BLOCK // max(1, values)), max(1, min(values, _BLOCK))
+    for start in range(0, samples, step):
+        for first in range(0, max(1, values), width):
+            yield slice(start, start + step), slice(first, first + width)
 
 
 def _rows(ours: Array, theirs: Array, samples: int, output: str) -> tuple[Array, Array]:
