@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -197,8 +197,12 @@ def _run(arguments: list[str], *, debug: bool, as_json: bool) -> int:
             print_traceback()
         if error.exit_code == MissingDependencyError.exit_code:
             say_what_is_kept(arguments)
-        hint = error.hint or f"{_command(arguments)} --help"
-        print_error(type(error).__name__, error.message, hint=hint, as_json=as_json)
+        words, node = _command(arguments)
+        message = error.message
+        hint = error.hint or " ".join(["nest-tune", *words, "--help"])
+        if error.exit_code == InputError.exit_code:
+            message, hint = _mistaken(node, words, arguments) or (message, hint)
+        print_error(type(error).__name__, message, hint=hint, as_json=as_json)
         return error.exit_code
     except ImportError as error:
         if debug:
@@ -214,7 +218,7 @@ def _run(arguments: list[str], *, debug: bool, as_json: bool) -> int:
         )
         return MissingDependencyError.exit_code
     except typer.TyperException as error:
-        return _usage(error, as_json=as_json)
+        return _usage(error, arguments, as_json=as_json)
     except (MemoryError, RecursionError) as error:
         if debug:
             print_traceback()
@@ -249,24 +253,36 @@ def _exhausted(error: BaseException, *, as_json: bool) -> int:
     return InputError.exit_code
 
 
-def _command(arguments: list[str]) -> str:
-    """The command that the arguments name, as far as there is one: ``nest-tune target show``."""
-    words, node = ["nest-tune"], typer.main.get_command(app)
+def _command(arguments: list[str]) -> tuple[list[str], Any]:
+    """The words that name a command, as far as there is one, and the command."""
+    words, node = list[str](), typer.main.get_command(app)
     for argument in arguments:
         commands = getattr(node, "commands", {})
         if argument not in commands:
             break
         words.append(argument)
         node = commands[argument]
-    return " ".join(words)
+    return words, node
 
 
-def _usage(error: typer.TyperException, *, as_json: bool) -> int:
+def _mistaken(node: Any, words: list[str], arguments: list[str]) -> tuple[str, str] | None:
+    """Message and hint where an argument is a file of another kind than the command takes."""
+    if not words or hasattr(node, "commands"):
+        return None
+    from nest_tune.cli.mistaken import mistaken
+
+    found = mistaken(node, words, arguments[len(words) :])
+    return None if found is None else (found.message, found.hint)
+
+
+def _usage(error: typer.TyperException, arguments: list[str], *, as_json: bool) -> int:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "nest-tune"
     message = error.format_message().strip().replace("Value error, ", "")
     if context is not None and type(error).__name__ == "NoArgsIsHelpError":
         print(message)
         return error.exit_code
-    print_error("usage", message, hint=f"{command} --help", as_json=as_json)
+    words, node = _command(arguments)
+    message, hint = _mistaken(node, words, arguments) or (message, f"{command} --help")
+    print_error("usage", message, hint=hint, as_json=as_json)
     return error.exit_code
