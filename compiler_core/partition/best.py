@@ -58,6 +58,7 @@ def prepare(
     *,
     schedules: Schedules | None = None,
     quantized: QuantizedGraph | None = None,
+    joins_layers: bool = False,
     progress: Progress = lambda _: None,
 ) -> Evaluator:
     """Groups and costs of a model on a target, ready to evaluate placements.
@@ -68,6 +69,7 @@ def prepare(
         schedules: By task id; a task without one gets the untuned default.
         quantized: The model quantized with everything on the NPU that can run there; else a
             stand-in.
+        joins_layers: Whether layers that follow one another are launched together.
         progress: Told of each program that is measured.
 
     Raises:
@@ -82,7 +84,7 @@ def prepare(
         quantized=quantized,
         progress=progress,
     )
-    return Evaluator(groups, table)
+    return Evaluator(groups, table, joins_layers=joins_layers)
 
 
 def untuned(evaluator: Evaluator) -> Placement:
@@ -255,6 +257,7 @@ def planned_assignment(
     target: Target,
     *,
     schedules: Schedules | None = None,
+    joins_layers: bool = False,
     progress: Progress = lambda _: None,
 ) -> dict[str, str]:
     """Unit of every node by a plan: what a configuration holds. Free groups are placed as well as
@@ -270,7 +273,7 @@ def planned_assignment(
     if len(resolved.pins) < len(groups.groups):
         named = sum(unit != FREE for unit in plan.units.values())
         progress(f"plan: {named} nodes named, searching the best place for the others")
-        evaluator = prepare(graph, target, schedules=schedules)
+        evaluator = prepare(graph, target, schedules=schedules, joins_layers=joins_layers)
         return assignment_of(complete(evaluator, resolved), groups, target.places)
     placement = tuple(resolved.pins[group] for group in range(len(groups.groups)))
     return assignment_of(placement, groups, target.places)

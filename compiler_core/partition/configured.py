@@ -102,6 +102,11 @@ def _planned(
     subjects = Subject(model.name, model.digest), Subject(target.name, target.digest)
     check_subjects(given, *subjects)
     found = planned_assignment(
-        given, model.graph, target, schedules=configuration.schedules, progress=progress
+        given,
+        model.graph,
+        target,
+        schedules=configuration.schedules,
+        joins_layers=configuration.launches.merge,
+        progress=progress,
     )
     return replace(configuration, plan=found)

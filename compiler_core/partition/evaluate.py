@@ -62,6 +62,8 @@ class Evaluator:
     Args:
         groups: The model.
         costs: Of its groups and tensors.
+        joins_layers: Whether layers that follow one another on a unit of one core are launched
+            together: the launch is paid once; how far they overlap is not counted.
 
     Attributes:
         choices: Places of each group that searches try, the CPU first.
@@ -69,8 +71,8 @@ class Evaluator:
         run_at: Unit, core and memories, as a bit each, of programs at each place.
     """
 
-    def __init__(self, groups: GroupGraph, costs: CostTable) -> None:
-        self.groups, self.costs = groups, costs
+    def __init__(self, groups: GroupGraph, costs: CostTable, *, joins_layers: bool = False) -> None:
+        self.groups, self.costs, self.joins_layers = groups, costs, joins_layers
         self.choices = tuple(costs.offered(index) for index in range(len(costs.groups)))
         self.unit_of = tuple(place.unit for place in costs.places.all)
         self.form_of = costs.form_of
@@ -128,8 +130,17 @@ class Evaluator:
             found = self._loads[group, place] = self._load(group, place)
         return found
 
+    def least_launch_ps(self, place: int) -> int:
+        """CPU time that a launch at a place takes at least; none where it may continue another."""
+        return 0 if self.joins_at(place) else self.costs.launch_ps
+
+    def joins_at(self, place: int) -> bool:
+        """Whether layers at a place may be launched together."""
+        unit = self.unit_of[place]
+        return self.joins_layers and unit >= 0 and self.costs.machinery.cores[unit] == 1
+
     def _load(self, group: int, place: int) -> tuple[int, int]:
-        cost, launch = self.costs.groups[group], self.costs.launch_ps
+        cost, launch = self.costs.groups[group], self.least_launch_ps(place)
         if self.unit_of[place] == ON_HOST:
             return cost.cpu.run_ps, 0
         at = cost.at[place]
@@ -223,7 +234,7 @@ class Evaluator:
     def least_way_ps(self, group: int, place: int, tensor: int | None = None) -> int:
         """The longest way through the programs of a group, from those on that read ``tensor``;
         the least over all that it may have to launch. Programs side by side count once."""
-        cost, launch = self.costs.groups[group].at[place], self.costs.launch_ps
+        cost, launch = self.costs.groups[group].at[place], self.least_launch_ps(place)
         if cost.is_cut:
             return cost.busy_ps(launch)
         copies, found = self._copies.get(group, {}), []
@@ -301,9 +312,11 @@ class Evaluator:
 
     def evaluate(self, placement: Placement, order: Sequence[int] | None = None) -> Evaluation:
         """Everything about a placement."""
-        jobs = tuple(self.jobs(placement))
+        built = PlacedJobs(self, placement)
+        jobs = tuple(built.build())
         timeline = simulate(jobs, self.priorities(jobs, order), self.costs.machinery)
-        energy, cycles, reads, writes, launches = 0.0, 0, 0, 0, 0
+        energy, cycles, reads, writes = 0.0, 0, 0, 0
+        launches = sum(job.kind is JobKind.PROGRAM for job in jobs) - len(built.continued)
         constants = 0
         for index, cost in enumerate(self.costs.groups):
             if self.unit_of[placement[index]] == ON_HOST:
@@ -321,7 +334,6 @@ class Evaluator:
                 reads += program.read_bytes
                 writes += program.write_bytes
                 constants += program.constant_bytes
-                launches += 1
         for job in jobs:
             if job.kind.converts:
                 source = self.form_at(self.producer[job.subject], placement)

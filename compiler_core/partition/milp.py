@@ -147,15 +147,18 @@ class _Program:
 
     def _unit_ps(self, group: int, chosen: _Class) -> tuple[int, int]:
         """Time of a group on a unit with its launches, and of the launches alone."""
-        launch = self._owner.costs.launch_ps
-        cut, whole = [], []
+        cut, sums = [], []
         for place in self._places(group, chosen):
-            at = self._owner.costs.groups[group].at[place]
+            at, launch = (
+                self._owner.costs.groups[group].at[place],
+                self._owner.least_launch_ps(place),
+            )
             if at.is_cut:
                 cut.append(at.busy_ps(launch))
                 continue
-            whole += self._owner.variants(group, place)
-        sums = [(sum(p.run_ps for p in v) + launch * len(v), launch * len(v)) for v in whole]
+            for v in self._owner.variants(group, place):
+                launches = launch * len(v)
+                sums.append((sum(p.run_ps for p in v) + launches, launches))
         run, launches = min(sums, default=(min(cut, default=0), 0))
         return min([run, *cut]), launches
 

@@ -166,13 +166,17 @@ class _Search:
     def _module(self, module: Module, entering: Sequence[int], large: int) -> _Shares:
         """The best share for each place before the module and each place at its end."""
         shares: _Shares = {}
-        form_of = self._evaluator.form_of
+        owner = self._evaluator
+        alike = [
+            (form, unit if owner.joins_layers else 0)
+            for form, unit in zip(owner.form_of, owner.unit_of, strict=True)
+        ]
         leaving = self._choices[module.stop - 1]
         enumerable = self._size(module) <= MAX_ENUMERATED
         self._enumerated += enumerable
         for before, end in product(entering, leaving):
-            same = next((p for p in entering if form_of[p] == form_of[before]), before)
-            if (same, end) in shares:  # who wrote a tensor makes no difference
+            same = next((p for p in entering if alike[p] == alike[before]), before)
+            if (same, end) in shares:  # who wrote a tensor makes no other difference
                 shares[before, end] = shares[same, end]
             elif enumerable:
                 shares[before, end] = self._enumerate(module, before, end)

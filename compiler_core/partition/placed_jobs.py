@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from compiler_core.partition.costs import ON_CPU_FORM
 from compiler_core.partition.groups import OUTSIDE
 from compiler_core.system.jobs import NOWHERE, Job, JobKind
+from compiler_core.system.joinable import joinable
 from compiler_core.targets.places import ON_HOST, Placement
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ class PlacedJobs:
         evaluator: The model and its costs.
         placement: Of all groups.
         first, stop: The range; what other groups write is there.
+
+    Attributes:
+        continued: Jobs of programs that continue the one before, once they are built.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class PlacedJobs:
         self._last: dict[int, int] = {}
         self._converted: dict[tuple[int, int], int] = {}
         self._views: dict[str, int] = {}
+        self.continued: tuple[int, ...] = ()
         self._host_memory = 1 << self._costs.machinery.host_memory
 
     def build(self) -> list[Job]:
@@ -56,7 +61,27 @@ class PlacedJobs:
             for tensor, item in enumerate(owner.groups.tensors):
                 if item.producer == OUTSIDE and item.is_output:
                     self._hand_out(tensor, 0)
-        return self._jobs
+        return self._joined() if owner.joins_layers else self._jobs
+
+    def _joined(self) -> list[Job]:
+        """The jobs; those that continue the program before them cost no launch of their own."""
+        owner, jobs = self._owner, self._jobs
+        where = [
+            job.unit
+            if job.kind is JobKind.PROGRAM and self._costs.machinery.cores[job.unit] == 1
+            else None
+            for job in jobs
+        ]
+        after: list[tuple[int, ...]] = [job.after for job in jobs]
+        if self._first:
+            # What is before a module is over when its last group is: a program that may go on.
+            place = self._placement[self._first - 1]
+            where.insert(0, owner.unit_of[place] if owner.joins_at(place) else None)
+            after = [(), *(tuple(at + 1 for at in sources) or (0,) for sources in after)]
+        self.continued = tuple(at - bool(self._first) for at in joinable(after, where))
+        for at in self.continued:
+            jobs[at] = jobs[at]._replace(overhead_ps=0)
+        return jobs
 
     def _hand_out(self, tensor: int, group: int) -> None:
         """A tensor to the caller of the model, in every shape that it wants."""

@@ -8,7 +8,7 @@ those that wait for its last one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from compiler_core.memory.concurrent import ancestors
 from compiler_core.system.jobs import JobKind
@@ -24,57 +24,69 @@ def joinable_steps(
         steps: Of the whole model.
         places: Of each launch, in the order of the steps, the unit that it is bound to, or
             ``None`` where it is cut across several.
+        chains: See :func:`joinable`.
+    """
+    rest = iter(places)
+    where: list[Hashable | None] = []
+    for step in steps:
+        place = next(rest) if step.kind is JobKind.PROGRAM else None
+        where.append(None if place is None else (step.segment, place))
+    return joinable([step.after for step in steps], where, chains=chains)
+
+
+def joinable(
+    after: Sequence[Sequence[int]], where: Sequence[Hashable | None], *, chains: bool = False
+) -> list[int]:
+    """Positions of what may continue the program before it.
+
+    Args:
+        after: What each waits for; all smaller than its own position.
+        where: Of each program of one core what it may share a program with; ``None`` for the rest.
         chains: Whether a layer continues only what it reads: where cores are free, what waits for
             neither of two layers is faster on two of them.
     """
-    before = ancestors([step.after for step in steps])
-    readers: list[list[int]] = [[] for _ in steps]
-    for number, step in enumerate(steps):
-        for source in step.after:
+    before = ancestors(after)
+    readers: list[list[int]] = [[] for _ in after]
+    for number, sources in enumerate(after):
+        for source in sources:
             readers[source].append(number)
-    where = _places(steps, places)
+    programs = [number for number, place in enumerate(where) if place is not None]
     found: list[int] = []
-    head = 0
-    while head < len(steps):
-        last = head
-        if where[head] is not None:
-            last = _last(steps, head, where, before, readers, chains=chains)
-            found += range(head + 1, last + 1)
-        head = last + 1
+    first = 0
+    while first < len(programs):
+        run = _run(programs[first:], after, where, before, readers, chains=chains)
+        found += run[1:]
+        first += len(run)
     return found
 
 
-def _places(steps: Sequence[Step], places: Sequence[str | None]) -> list[tuple[str, str] | None]:
-    """Segment and place of every step; ``None`` for what is no program of one core."""
-    rest = iter(places)
-    found: list[tuple[str, str] | None] = []
-    for step in steps:
-        place = next(rest) if step.kind is JobKind.PROGRAM else None
-        found.append(None if place is None else (step.segment, place))
-    return found
-
-
-def _last(
-    steps: Sequence[Step],
-    head: int,
-    where: Sequence[tuple[str, str] | None],
+def _run(
+    programs: Sequence[int],
+    after: Sequence[Sequence[int]],
+    where: Sequence[Hashable | None],
     before: Sequence[int],
     readers: Sequence[Sequence[int]],
     *,
     chains: bool,
-) -> int:
-    """The last step of the longest run that begins with a step."""
-    stop = head + 1
-    while stop < len(steps) and where[stop] == where[head]:
-        outside = [source for source in steps[stop].after if source < head]
-        if any(not before[head] >> source & 1 for source in outside):
+) -> list[int]:
+    """The longest run that begins with the first of some programs."""
+    head = programs[0]
+    run, members = [head], 1 << head
+    for number in programs[1:]:
+        sources = after[number]
+        there = before[head] | members
+        if where[number] != where[head] or any(not there >> source & 1 for source in sources):
             break
-        if chains and stop - 1 not in steps[stop].after:
+        if chains and run[-1] not in sources:
             break
-        stop += 1
-    for last in range(stop - 1, head, -1):
+        run.append(number)
+        members |= 1 << number
+    while len(run) > 1:
         # Those that read a layer of the run, and do not follow its last one anyway.
-        waiting = (reader for step in range(head, last) for reader in readers[step])
-        if all(reader <= last or before[reader] >> last & 1 for reader in waiting):
-            return last
-    return head
+        last = run[-1]
+        waiting = (reader for number in run[:-1] for reader in readers[number])
+        if all(members >> reader & 1 or before[reader] >> last & 1 for reader in waiting):
+            break
+        run.pop()
+        members &= ~(1 << last)
+    return run

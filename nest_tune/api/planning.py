@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from compiler_core.compile.sources import FloatModel, load_model
-from compiler_core.configuration.configuration import Subject, read_configuration
+from compiler_core.configuration.configuration import Configuration, Subject, read_configuration
 from compiler_core.errors import InputError
 from compiler_core.executable.clock import Timing
 from compiler_core.files.trace import write_trace
@@ -172,7 +172,7 @@ class PlanProblem:
         if cpu_table is not None:
             chip = replace(chip, cpu_table=host_costs().read_table(Path(cpu_table)))
         self.chip = chip
-        self._schedules = {} if config is None else read_configuration(Path(config)).schedules
+        self._given = Configuration() if config is None else read_configuration(Path(config))
         self._source: FloatModel = load_model(Path(model), shapes)
         self._progress = progress
         self.model = Subject(self._source.name, self._source.digest)
@@ -195,7 +195,12 @@ class PlanProblem:
         """Costs of the model on the target."""
         self.require_npu()
         self._progress(f"timing programs of {self.model.name} on {self.chip.name}")
-        return prepare(self._source.graph, self.chip, schedules=self._schedules)
+        return prepare(
+            self._source.graph,
+            self.chip,
+            schedules=self._given.schedules,
+            joins_layers=self._given.launches.merge,
+        )
 
     def read(self, plan: PathName) -> Plan:
         """A plan from a file, made for this model and target or for any."""

@@ -12,7 +12,12 @@ from pathlib import Path
 from compiler_core.errors import NestTuneError
 from nest_tune.records.storage_url import StorageUrl
 from nest_tune.study.request.resolve import resolve
-from nest_tune.study.request.settings import DEFAULT_STORAGE, StudySettings, differences
+from nest_tune.study.request.settings import (
+    DEFAULT_STORAGE,
+    LAUNCHES,
+    StudySettings,
+    differences,
+)
 from nest_tune.study.request.study_request import StudyRequest
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import OuterTrial
@@ -95,6 +100,7 @@ def _flags(settings: StudySettings) -> list[str]:
         ("--judged-output", settings.judged_output),
         ("--plan", settings.plan),
         ("--measurer", settings.measurer),
+        ("--launches", "" if settings.launches == LAUNCHES[0] else settings.launches),
     ):
         words += [option, value] if value else []
     for name, shape in settings.shapes.items():

@@ -24,6 +24,7 @@ from compiler_core.accuracy.tally import chosen_samples
 from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import FloatModel, QuantizedModel, load_model
 from compiler_core.configuration.configuration import Configuration, Scheme, Subject, read_schedule
+from compiler_core.configuration.launches import Launches
 from compiler_core.errors import InputError
 from compiler_core.graph.sampling import model_batch
 from compiler_core.package.writer import write_package
@@ -59,6 +60,7 @@ class Subjects:
         judged_output: The only output that counts; ``None`` for all.
         measurer: Of latency and energy, by name; empty for the simulator.
         subset: Samples of the first accuracy measurement; 0 for all at once.
+        merges: Whether layers that follow one another are one program.
         module: A file in whose folder modules of the user's metric or measurer lie; ``None`` where
             they are installed.
     """
@@ -72,6 +74,7 @@ class Subjects:
     judged_output: str | None = None
     measurer: str = ""
     subset: int = 128
+    merges: bool = False
     module: str | None = None
 
 
@@ -189,7 +192,8 @@ class Bench:
         given = {
             name: read_schedule(name, value, name) for name, value in sorted(schedules.items())
         }
-        configuration = replace(source.configuration, schedules=given)
+        launches = Launches(merge=self.subjects.merges)
+        configuration = replace(source.configuration, schedules=given, launches=launches)
         return compile_model(replace(source, configuration=configuration), self.target)
 
     def metrics(self, compiled: CompiledModel) -> dict[str, float]:

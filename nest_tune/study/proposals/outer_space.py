@@ -39,6 +39,7 @@ class PlacementPart:
         graph: Simplified.
         target: The machine.
         known: Guesses as found before; else they are searched for now.
+        joins_layers: Whether layers that follow one another are launched together.
 
     Raises:
         InputError: One of ``known`` is no point of this space.
@@ -47,9 +48,14 @@ class PlacementPart:
     name = "partition"
 
     def __init__(
-        self, graph: Graph, target: Target, known: Sequence[OuterPoint] | None = None
+        self,
+        graph: Graph,
+        target: Target,
+        known: Sequence[OuterPoint] | None = None,
+        *,
+        joins_layers: bool = False,
     ) -> None:
-        evaluator = prepare(graph, target)
+        evaluator = prepare(graph, target, joins_layers=joins_layers)
         self._space = PartitionSpace(evaluator)
         self._default_units = default_assignment(graph, arithmetic=arithmetic_of(target.npu))
         self._estimates: dict[OuterPoint, float] = {}
@@ -91,8 +97,10 @@ class PinnedPart:
 
     name = "partition"
 
-    def __init__(self, graph: Graph, target: Target, path: Path) -> None:
-        pinned = planned_assignment(read_plan(path), graph, target)
+    def __init__(
+        self, graph: Graph, target: Target, path: Path, *, joins_layers: bool = False
+    ) -> None:
+        pinned = planned_assignment(read_plan(path), graph, target, joins_layers=joins_layers)
         default = default_assignment(graph, arithmetic=arithmetic_of(target.npu))
         self._moved = {name: unit for name, unit in pinned.items() if unit != default[name]}
         # One value, so that the space's digest changes with the plan.
@@ -176,6 +184,7 @@ def make_space(
     plan: Path | None = None,
     guesses: Mapping[str, Sequence[OuterPoint]] | None = None,
     default: QuantizationScheme = FIRST_SCHEME,
+    joins_layers: bool = False,
 ) -> JointSpace:
     """The outer space of a model.
 
@@ -186,6 +195,7 @@ def make_space(
         plan: File that fixes the partition.
         guesses: By part, as found before.
         default: The untuned default of quantization.
+        joins_layers: Whether layers that follow one another are launched together.
 
     Raises:
         InputError: The plan does not fit the model.
@@ -198,7 +208,8 @@ def make_space(
     elif default != FIRST_SCHEME:
         parts.append(PinnedScheme(default))
     if plan is not None:
-        parts.append(PinnedPart(graph, target, plan))
+        parts.append(PinnedPart(graph, target, plan, joins_layers=joins_layers))
     elif partition and target.npu_cores:
-        parts.append(PlacementPart(graph, target, (guesses or {}).get(PlacementPart.name)))
+        known = (guesses or {}).get(PlacementPart.name)
+        parts.append(PlacementPart(graph, target, known, joins_layers=joins_layers))
     return JointSpace(parts)

@@ -32,7 +32,7 @@ from nest_tune.study.request.goals import (
     parse_objective,
 )
 from nest_tune.study.request.limits import check_goals
-from nest_tune.study.request.settings import StudySettings, storage_url
+from nest_tune.study.request.settings import LAUNCHES, StudySettings, storage_url
 from nest_tune.study.request.study_file import StudyFile, read_study_file
 from nest_tune.study.request.study_request import SPACES, StudyRequest
 
@@ -90,6 +90,13 @@ def resolve(
     require_configuration_sampler(
         sampler, "" if asked.sampler or file is None else f"{file}: sampler.name"
     )
+    launches = asked.launches or read.target.launches
+    if launches not in LAUNCHES:
+        place = "--launches" if asked.launches else f"{file}: target.launches"
+        raise InputError(
+            f"{place}: {launches!r}; allowed are {', '.join(LAUNCHES)}",
+            hint=did_you_mean(launches, LAUNCHES),
+        )
     where = "" if asked.runner or file is None else f"{file}: run.runner"
     runs = RUNNERS.get(RUNNERS.require(runner, where))
     return StudySettings(
@@ -107,6 +114,7 @@ def resolve(
         metric=metric,
         judged_output=asked.judged_output or read.data.judged_output,
         measurer=asked.measurer or read.target.measurer or "",
+        launches=launches,
         objectives=objectives,
         limits=limits,
         quantization="quantization" in spaces,

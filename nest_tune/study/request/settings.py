@@ -12,6 +12,9 @@ from nest_tune.runners.runner import DEFAULT_RUNNER
 from nest_tune.samplers.registry import DEFAULT_SAMPLER
 from nest_tune.study.request.goals import Direction, Limit, Metric, Objective, parse_bounds
 
+LAUNCHES = ("apart", "merged")
+"""How layers become launches in a study's trials."""
+
 DEFAULT_STORAGE = StorageUrl("sqlite:///nest-tune.db")
 
 
@@ -30,6 +33,7 @@ class StudySettings:
         metric: Of accuracy; empty for what follows from labels and outputs.
         judged_output: The only output that counts; ``None`` for all.
         measurer: Of latency and energy, by name; empty for the simulator.
+        launches: ``apart`` or ``merged``: whether layers that follow one another are one program.
         objectives, limits: What for.
         quantization, partition, tiling: Which spaces are searched.
         plan: File of a plan that pins the partition.
@@ -71,6 +75,7 @@ class StudySettings:
     file: str | None = None
     pick: str = ""
     output: str = ""
+    launches: str = LAUNCHES[0]
 
 
 PLACES = ("model", "target", "calibration", "evaluation")

@@ -94,6 +94,12 @@ class StudyRequest:
         metavar="NAME",
         completion="measurers",
     )
+    launches: str | None = _setting(
+        "apart: one per operator; merged: layers that follow one another are one program.",
+        place="target.launches",
+        default="apart",
+        metavar="apart|merged",
+    )
     shapes: Mapping[str, tuple[int, ...]] = _setting(
         "Shape of an input with dynamic axes; repeatable.",
         dict,

@@ -30,7 +30,7 @@ from nest_tune.stores.profile_store import known_profile, stored_profile
 from nest_tune.study.execution.candidates import Subjects
 from nest_tune.study.proposals.outer_space import FIRST_SCHEME, make_space
 from nest_tune.study.proposals.problem import SearchProblem
-from nest_tune.study.request.settings import StudySettings
+from nest_tune.study.request.settings import LAUNCHES, StudySettings
 from nest_tune.study.store.examination import examined
 from nest_tune.study.store.stored_study import StoredStudy
 from nest_tune.user_modules import module_files
@@ -65,7 +65,9 @@ class Ground:
     def context(self) -> str:
         """Digest of what results of workers depend on beside their arguments."""
         names = ("model", "target", "calibration", "evaluation", "metric", "measurer", "modules")
-        known = [(name, self.digests[name]) for name in names if name in self.digests]
+        known = [
+            (name, self.digests[name]) for name in (*names, "launches") if name in self.digests
+        ]
         return digest([*known, source_digest()], 32)
 
     @property
@@ -88,6 +90,7 @@ class Ground:
             judged_output=s.judged_output,
             measurer=s.measurer,
             subset=SUBSET,
+            merges=s.launches == "merged",
             module=modules[0] if modules else None,
         )
 
@@ -124,6 +127,7 @@ def survey_ground(
         plan=None if settings.plan is None else Path(settings.plan),
         guesses=None if study is None else study.fixed("guesses"),
         default=default,
+        joins_layers=settings.launches == "merged",
     )
     digests = {
         "model": model.digest,
@@ -134,6 +138,8 @@ def survey_ground(
         "space": space.digest,
         "lowering": str(kind_of_machine(target.npu).lowering_version),
     }
+    if settings.launches != LAUNCHES[0]:
+        digests["launches"] = settings.launches
     if settings.measurer:
         digests["measurer"] = load_measurer(settings.measurer).identity
     if modules := module_files((settings.metric, settings.measurer)):
@@ -169,7 +175,12 @@ def _default_scheme(
     known = arithmetic_of(target.npu)
     units = default_assignment(model.graph, arithmetic=known)
     if settings.plan is not None:
-        units = planned_assignment(read_plan(Path(settings.plan)), model.graph, target)
+        units = planned_assignment(
+            read_plan(Path(settings.plan)),
+            model.graph,
+            target,
+            joins_layers=settings.launches == "merged",
+        )
     if rehearsed:
         choice = known_choice(model.graph, units, profile, arithmetic=known)
         return FIRST_SCHEME if choice is None else choice.scheme, warnings

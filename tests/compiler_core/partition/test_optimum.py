@@ -43,6 +43,32 @@ def test_optimum_of_small_models_is_that_of_brute_force(
         assert found.latency_ps == evaluator.latency_ps(found.placement)
 
 
+@pytest.mark.parametrize("name", ["concat", "residual", "depthwise", "mixed"])
+def test_layers_that_are_launched_together_are_no_exception(
+    synthetic_graph: Graphs,
+    random_evaluator: Random,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    groups = build_groups(synthetic_graph(name))
+    for seed in range(6):
+        apart = random_evaluator(groups, seed)
+        evaluator = Evaluator(groups, apart.costs, joins_layers=True)
+        every = [evaluator.latency_ps(p) for p in product(*evaluator.choices)]
+        found = find_optimum(evaluator)
+        assert found.latency_ps == min(every)
+        assert found.bound_ps <= min(every)
+        for placement in product(*evaluator.choices):
+            together, one_by_one = evaluator.evaluate(placement), apart.evaluate(placement)
+            assert together.launches <= one_by_one.launches
+            saved = (one_by_one.launches - together.launches) * apart.costs.launch_ps
+            assert together.sequential_ps == one_by_one.sequential_ps - saved
+        with monkeypatch.context() as patch:
+            patch.setattr(module_under_test, "MAX_ENUMERATED", 0)
+            guessed = find_optimum(evaluator)
+            assert guessed.bound_ps <= min(every) <= guessed.latency_ps
+
+
 @pytest.mark.parametrize("name", ["concat", "residual", "two_inputs"])
 def test_least_sum_is_that_of_brute_force(
     synthetic_graph: Graphs, random_evaluator: Random, name: str

@@ -6,7 +6,9 @@ needed first. The choice tries a few numbers for each layer among its neighbours
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from threading import Lock
 
 from compiler_core.units.vta.machine.hardware import VtaCore
 from compiler_core.units.vta.merge.merge import Entry, Joined, Merged, carriers_of
@@ -70,9 +72,32 @@ def choose_entries(joined: Joined, core: VtaCore) -> list[Entry]:
             for entry in options(entries[number]):
                 if entry not in tried:
                     entries[number] = entry
-                    tried[entry], _ = merged_program(joined, core, entries, near, 2)
+                    tried[entry] = _cycles(joined, core, entries, near)
             entries[number] = min(tried, key=lambda entry: tried[entry])
     return entries
+
+
+_KNOWN: OrderedDict[Hashable, int] = OrderedDict()
+"""Cycles of neighbours, so that a model of which one layer has changed takes little time."""
+_MOST_KNOWN = 1 << 16
+_LOCK = Lock()
+
+
+def _cycles(joined: Joined, core: VtaCore, entries: Sequence[Entry], near: range) -> int:
+    """Of the program of some neighbours, each timed once."""
+    inside = slice(near.start, near.stop)
+    key = core, joined.digests[inside], tuple(entries[inside])
+    with _LOCK:
+        found = _KNOWN.get(key)
+        if found is not None:
+            _KNOWN.move_to_end(key)
+            return found
+    found, _ = merged_program(joined, core, entries, near, 2)
+    with _LOCK:
+        _KNOWN[key] = found
+        while len(_KNOWN) > _MOST_KNOWN:
+            _KNOWN.popitem(last=False)
+    return found
 
 
 def _ahead(entry: Entry) -> Iterator[Entry]:

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +19,15 @@ import numpy.typing as npt
 
 from compiler_core.units.vta.lower.draft import encoded
 from compiler_core.units.vta.lower.loops import MicroOpTable
-from compiler_core.units.vta.lower.tokens import COMPUTE, LOAD, NOTHING, STORE, Step, finished
+from compiler_core.units.vta.lower.tokens import (
+    COMPUTE,
+    LOAD,
+    NOTHING,
+    STORE,
+    TOKENS_MAX,
+    Step,
+    finished,
+)
 from compiler_core.units.vta.machine.hardware import VtaGeometry
 from compiler_core.units.vta.machine.isa import (
     MEMORY_FIELDS,
@@ -25,6 +36,7 @@ from compiler_core.units.vta.machine.isa import (
     decode,
 )
 from compiler_core.units.vta.merge._order import order_layers
+from compiler_core.units.vta.merge._tokens import token_flags
 from compiler_core.units.vta.merge.accesses import (
     DRAM_FIRST,
     DRAM_PITCH,
@@ -36,6 +48,7 @@ from compiler_core.units.vta.merge.places import PlacedLayer
 
 _NO_OPERATION = int(Opcode.LOAD)
 """A LOAD of no micro-ops: the compute module runs it and touches nothing."""
+_NO_OPERATION_WORDS = np.array([_NO_OPERATION, 0], np.uint64)
 _TYPE = MEMORY_FIELDS["memory_type"]
 _LOAD_OF_MICRO_OPS = (1 << 3) - 1 | (1 << _TYPE.width) - 1 << _TYPE.low
 
@@ -66,12 +79,14 @@ class Merged:
         steps: ``int64[n]``, its number among the instructions of all layers one after another, or
             -1.
         awaited: The steps of STOREs that LOADs of later layers wait for.
+        computes: ``bool[n]``, those that compute, or load accumulators.
     """
 
     instructions: npt.NDArray[np.uint8]
     layers: npt.NDArray[np.int32]
     steps: npt.NDArray[np.int64]
     awaited: npt.NDArray[np.int64]
+    computes: npt.NDArray[np.bool_]
 
 
 class Joined:
@@ -97,6 +112,8 @@ class Joined:
             tables += placed.tables
             self._starts.append(len(self._steps))
         words = encoded([step.word for step in self._steps])
+        self._words = words.view(np.uint64)
+        self._computes = _computing(words)
         self._touched = accesses(words, tables, geometry)
         self._module = np.array([step.module for step in self._steps], np.int64)
         needs = [(step.previous, step.following) for step in self._steps]
@@ -106,6 +123,23 @@ class Joined:
 
     def __len__(self) -> int:
         return len(self._layers)
+
+    @cached_property
+    def digests(self) -> tuple[bytes, ...]:
+        """Of all that the program of some layers depends on, layer by layer."""
+        found: list[bytes] = []
+        for first, stop in pairwise(self._starts):
+            state = blake2b(np.array([*self._region, stop - first]).tobytes(), digest_size=16)
+            needs = np.where(self._needs[first:stop] >= 0, self._needs[first:stop] - first, NOTHING)
+            for array in (self._words, self._touched, self._free):
+                state.update(np.ascontiguousarray(array[first:stop]).tobytes())
+            state.update(needs.tobytes())
+            layer = self._layers[len(found)]
+            state.update(repr((layer.origin, layer.size, layer.micro_op_begin)).encode())
+            state.update(repr((layer.draft.micro_op_count, layer.draft.marks)).encode())
+            state.update(repr((layer.draft.preload, self._geometry)).encode())
+            found.append(state.digest())
+        return tuple(found)
 
     def merge(
         self,
@@ -139,21 +173,41 @@ class Joined:
             (depth.inp, depth.wgt, depth.acc),
             self._region,
         )
-        steps, of_layer = [], np.full(len(source) + 1, which.stop - 1, np.int32)
         layer_of = np.searchsorted(self._starts, order, side="right") - 1
-        for number in range(len(source) - 1, -1, -1):
-            # A no-operation carries what the next instruction waits for.
-            at = int(source[number])
-            of_layer[number] = layer_of[at] if at >= 0 else of_layer[number + 1]
-        for at, (previous, following) in zip(source.tolist(), found.tolist(), strict=True):
-            if at < 0:
-                steps.append(Step(_NO_OPERATION, COMPUTE, previous, following))
-            else:
-                step = self._steps[order[at]]
-                steps.append(Step(step.word, step.module, previous, following))
+        # A no-operation carries what the next instruction waits for.
+        known = np.where(source >= 0, np.arange(len(source)), len(source))
+        following = np.minimum.accumulate(known[::-1])[::-1]
+        of_layer = np.append(layer_of[source[following]], which.stop - 1).astype(np.int32)
         step_of = np.append(np.where(source < 0, NOTHING, order[source]), NOTHING)
         awaited = order[np.flatnonzero(asked)]
-        return Merged(encoded(finished(steps)), of_layer, step_of, awaited)
+        program = self._encoded(order, source, found)
+        computes = self._computes[step_of] & (step_of >= 0)
+        return Merged(program, of_layer, step_of, awaited, computes)
+
+    def _encoded(
+        self,
+        order: npt.NDArray[np.int64],
+        source: npt.NDArray[np.int64],
+        needs: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.uint8]:
+        """Instructions with their tokens; see :func:`order_layers` for the arguments."""
+        there = source >= 0
+        at = order[np.where(there, source, 0)]
+        module = np.where(there, self._module[at], COMPUTE)
+        flags, most = token_flags(module, needs)
+        if most > TOKENS_MAX:
+            steps = [
+                Step(self._steps[step].word if held else _NO_OPERATION, runs_on, *after)
+                for step, held, runs_on, after in zip(
+                    at.tolist(), there.tolist(), module.tolist(), needs.tolist(), strict=True
+                )
+            ]
+            return encoded(finished(steps))
+        words = np.zeros((len(source) + 1, 2), np.uint64)
+        words[:-1] = np.where(there[:, None], self._words[at], _NO_OPERATION_WORDS)
+        words[-1, 0] = int(Opcode.FINISH)
+        words[:, 0] |= flags
+        return words.view(np.uint8)
 
     def _written(self) -> tuple[int, int, int]:
         """First byte and bytes of the DRAM that STOREs write, and a granule of it."""
@@ -225,17 +279,21 @@ def carriers_of(
     Returns:
         Step of the STORE by that of the computation.
     """
-    rows = decode(merged.instructions)
+    mine = np.flatnonzero(merged.computes)
+    place_of = np.full(int(merged.steps.max()) + 1, NOTHING)
+    known = np.flatnonzero(merged.steps >= 0)
+    place_of[merged.steps[known]] = known
+    stores = np.sort(merged.awaited)
+    places = place_of[stores]
+    after = np.maximum(np.searchsorted(starts[mine], ends[places]), np.searchsorted(mine, places))
+    inside = after < len(mine)
+    carriers = merged.steps[mine[after[inside]]]
+    return dict(zip(carriers.tolist(), stores[inside].tolist(), strict=True))
+
+
+def _computing(instructions: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    rows = decode(instructions)
     opcode = rows["opcode"]
     computes = (opcode == Opcode.GEMM) | (opcode == Opcode.ALU)
     computes |= (opcode == Opcode.LOAD) & (rows["memory_type"] == MemoryType.ACC)
-    mine = np.flatnonzero(computes)
-    place_of = {step: place for place, step in enumerate(merged.steps.tolist())}
-    result: dict[int, int] = {}
-    for store in sorted(merged.awaited.tolist()):
-        place = place_of[store]
-        after = int(np.searchsorted(starts[mine], ends[place]))
-        after = max(after, int(np.searchsorted(mine, place)))
-        if after < len(mine):
-            result[int(merged.steps[mine[after]])] = store
-    return result
+    return np.asarray(computes)

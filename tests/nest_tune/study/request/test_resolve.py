@@ -52,6 +52,17 @@ trial_timeout = "90s"
 SMALL = '[model]\npath = "m.onnx"\n[target]\nname = "vta"\n'
 
 
+def test_unknown_launches_are_refused(tmp_path: Path) -> None:
+    asked = StudyRequest(model="m.onnx", target="vta", launches="joined")
+    with pytest.raises(InputError, match="--launches: 'joined'; allowed are apart, merged"):
+        resolve(None, asked, {})
+    path = tmp_path / "study.toml"
+    path.write_text(SMALL + 'launches = "merge"\n')
+    with pytest.raises(InputError, match=r"target\.launches: 'merge'") as error:
+        resolve(path, StudyRequest(), {})
+    assert "merged" in (error.value.hint or "")
+
+
 @pytest.fixture
 def write(tmp_path: Path) -> Any:
     def make(text: str) -> Path:

@@ -26,6 +26,7 @@ VALUES: dict[str, Any] = {
     "metric": "top5",
     "judged_output": "logits",
     "measurer": "board",
+    "launches": "merged",
     "shapes": {"x": [1, 3, 8, 8]},
     "plan": "p.toml",
     "sampler": "nsga2",

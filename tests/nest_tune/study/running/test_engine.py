@@ -219,6 +219,21 @@ def test_the_final_compile_gives_what_the_trial_measured(studies: Any) -> None:
         assert compiled.configuration.measured["accuracy"] == trial.metrics["accuracy"]
 
 
+def test_trials_of_merged_launches_are_compiled_so(studies: Any) -> None:
+    apart = studies.run(studies.settings(trials=1))
+    settings = studies.settings(tiling=True, trials=3, launches="merged", name="merged")
+    result = studies.run(settings)
+    ground = survey_ground(settings, result.study)
+    first = result.trials[0].metrics
+    assert first["latency_ms"] < 0.8 * apart.trials[0].metrics["latency_ms"]
+    for trial in result.trials:
+        compiled = compile_trial(ground, result, trial)
+        assert compiled.configuration.launches.merge
+        assert compiled.metrics.latency_ms == trial.metrics["latency_ms"]
+    with pytest.raises(InputError, match="launches: 'merged' -> 'apart'"):
+        studies.run(studies.settings(name="merged"), if_exists="resume")
+
+
 def test_another_search_under_the_same_name_is_refused(studies: Any) -> None:
     studies.run(studies.settings(trials=1))
     with pytest.raises(InputError, match="seed: 0 -> 7"):
