@@ -90,13 +90,6 @@ def resolve(
     require_configuration_sampler(
         sampler, "" if asked.sampler or file is None else f"{file}: sampler.name"
     )
-    launches = asked.launches or read.target.launches
-    if launches not in LAUNCHES:
-        place = "--launches" if asked.launches else f"{file}: target.launches"
-        raise InputError(
-            f"{place}: {launches!r}; allowed are {', '.join(LAUNCHES)}",
-            hint=did_you_mean(launches, LAUNCHES),
-        )
     where = "" if asked.runner or file is None else f"{file}: run.runner"
     runs = RUNNERS.get(RUNNERS.require(runner, where))
     return StudySettings(
@@ -114,7 +107,7 @@ def resolve(
         metric=metric,
         judged_output=asked.judged_output or read.data.judged_output,
         measurer=asked.measurer or read.target.measurer or "",
-        launches=launches,
+        launches=_launches(asked, read, file),
         objectives=objectives,
         limits=limits,
         quantization="quantization" in spaces,
@@ -130,6 +123,18 @@ def resolve(
         pass_env=_passed(asked, read, environment),
         file=None if file is None else str(file),
     )
+
+
+def _launches(asked: StudyRequest, read: Any, file: Path | None) -> str:
+    """How layers become launches."""
+    launches: str = asked.launches or read.target.launches
+    if launches not in LAUNCHES:
+        place = "--launches" if asked.launches else f"{file}: target.launches"
+        raise InputError(
+            f"{place}: {launches!r}; allowed are {', '.join(LAUNCHES)}",
+            hint=did_you_mean(launches, LAUNCHES),
+        )
+    return launches
 
 
 def _passed(asked: StudyRequest, read: Any, environment: Mapping[str, str]) -> tuple[str, ...]:
