@@ -23,16 +23,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 import nest_tune
-from compiler_core.compile.compile import model_layers
 from compiler_core.compile.sources import (
     load_model,
     quantize_model,
     read_samples,
 )
+from compiler_core.compile.unit_layers import model_layers
 from compiler_core.memory.plan import ALIGNMENT, align
-from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.ir import QuantizedGraph
+from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
+from compiler_core.targets.target import Target
 from compiler_core.units.vta.link.linker import (
     ConstantPool,
     link_segment,
@@ -50,12 +51,13 @@ DIGITS = Path(__file__).resolve().parent.parent / "examples" / "digits"
 
 
 def merged_cycles(
-    quantized: QuantizedGraph, schedules: Mapping[str, Schedule], core: VtaCore
+    quantized: QuantizedGraph, schedules: Mapping[str, Schedule], target: Target
 ) -> tuple[int, int, int, int, int]:
     """Launches and segments, and cycles of launches, of programs as they come, and as chosen."""
     launches = segments = apart = plain = chosen = 0
+    core: VtaCore = target.npu
     geometry = core.geometry
-    for part in model_layers(quantized, core):
+    for part in model_layers(quantized, target):
         plan = plan_activations(part, schedules, geometry)
         layout = place_activations(part, plan, schedules, geometry)
         pools = [ConstantPool(ALIGNMENT + align(plan.size)) for _ in range(3)]
@@ -98,9 +100,11 @@ def main() -> None:
             )
         model = load_model(folder / "model.onnx")
         samples = read_samples(folder / "calib.npz", model.graph)
-        source = quantize_model(model, done.configuration, samples, arithmetic=arithmetic_of(core))
+        source = quantize_model(
+            model, done.configuration, samples, arithmetic=target_arithmetic(target)
+        )
         start = time.process_time()
-        found = merged_cycles(source.quantized, done.configuration.schedules, core)
+        found = merged_cycles(source.quantized, done.configuration.schedules, target)
         spent = time.process_time() - start
         launches, segments, apart, plain, chosen = found
         saved = (apart - chosen) / core.clock_hz + (launches - segments) * target.launch_overhead_s

@@ -31,8 +31,8 @@ from compiler_core.partition.build_costs import build_costs, quantized_stand_in
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.groups import GroupGraph, build_groups
 from compiler_core.partition.programs import ProgramCosts
-from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.ir import IntegerConv, IntegerSegment
+from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.target import Target, Unit
 from compiler_core.tensor.from_integer import DIRECT_RESIDUAL_BITS, FAR_RESIDUAL_BITS
 from compiler_core.tensor.workload import ConvWorkload, Epilogue, Workload
@@ -59,7 +59,7 @@ def least_costs(graph: Graph, target: Target, *, usual: bool = False) -> Evaluat
     """
     if target.npu_cores != 1:
         raise InputError(f"target {target.name!r}: bounds of schemes are for one NPU core")
-    groups = build_groups(graph, arithmetic_of(target.npu))
+    groups = build_groups(graph, target_arithmetic(target))
     programs = _LeastPrograms(target.units[0], convolutions(groups) if usual else {})
     table = build_costs(groups, target, host_costs().of_target(target, graph), programs=programs)
     return Evaluator(groups, table)
@@ -70,7 +70,7 @@ def convolutions(groups: GroupGraph) -> dict[str, bool]:
     weights of their own."""
     operators = [
         operator
-        for segment in quantized_stand_in(groups).segments
+        for segment in quantized_stand_in(groups.skeleton).segments
         if isinstance(segment, IntegerSegment)
         for operator in segment.operators
     ]

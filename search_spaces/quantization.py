@@ -19,7 +19,6 @@ from typing import Any
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.quantize.apply import float_layers, weighted_layers
-from compiler_core.quantize.arithmetic import Arithmetic, usual_arithmetic
 from compiler_core.quantize.assemble import CPU
 from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.scheme import (
@@ -31,6 +30,7 @@ from compiler_core.quantize.scheme import (
     WeightRounding,
     scheme_document,
 )
+from compiler_core.quantize.unit_arithmetics import Computing, unit_arithmetics
 from compiler_core.tensor.digest import digest
 from search_spaces.parameter import Parameter, RuleCount
 
@@ -85,7 +85,7 @@ class QuantizationSpace:
         counts: Those numbers.
         per_layer: Layers that each get a switch of their own.
         default: The untuned default.
-        arithmetic: Of the NPU; by default the usual one.
+        arithmetic: Of the NPUs; by default one of the usual kind.
 
     Attributes:
         name: Of this part of a joint space.
@@ -108,7 +108,7 @@ class QuantizationSpace:
         counts: Sequence[int] = (0, 1, 2, 3, 4, 6, 8, 12, 16),
         per_layer: Sequence[str] = (),
         default: QuantizationScheme = QuantizationScheme(),  # noqa: B008 - frozen
-        arithmetic: Arithmetic | None = None,
+        arithmetic: Computing | None = None,
     ) -> None:
         layers = weighted_layers(graph)
         for layer in (*ranking, *per_layer):
@@ -117,7 +117,7 @@ class QuantizationSpace:
         self._graph, self._assignment = graph, dict(assignment)
         self._ranking = tuple(ranking)
         self._default = default
-        self._arithmetic = arithmetic or usual_arithmetic()
+        self._units = unit_arithmetics(arithmetic)
         self._layers = layers
         self._refused: dict[tuple[Scales, frozenset[str]], dict[str, str]] = {}
         chosen = tuple(parameters) or scheme_parameters()
@@ -215,7 +215,11 @@ class QuantizationSpace:
                 for node in self._graph.nodes
                 if self._on_npu(node.name)
                 and node.name not in floats
-                and (reason := self._arithmetic.unsupported_scheme(self._graph, node, scheme))
+                and (
+                    reason := self._units.unsupported_scheme(
+                        self._graph, node, scheme, self._assignment[node.name]
+                    )
+                )
                 is not None
             }
         return self._refused[key]

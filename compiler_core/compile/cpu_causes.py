@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from compiler_core.compile.compile import CompiledModel
-from compiler_core.executable.report import LayerReport
+from compiler_core.executable.report import CONVERSIONS, LayerReport
 from compiler_core.graph.ir import Graph, Node
-from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.assignment import cpu_reasons
 from compiler_core.quantize.ir import FloatSegment
-from compiler_core.units.names import CPU, kind_of
+from compiler_core.targets.integer_units import target_arithmetic
+from compiler_core.units.names import CPU, is_on_cpu
 
 NO_NPU = "The target has no NPU."
 PLANNED = "The plan places it on the CPU."
@@ -22,7 +22,6 @@ BESIDE = "Beside its neighbours it has no layout that the NPU could read or writ
 CONVERTS = "Values become integers, or real numbers again, at a border between units."
 _VIEWS = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identity")
 _WITH_GRAPHS = ("If", "Loop", "Scan", "SequenceMap")
-_CONVERSIONS = ("quantize", "dequantize")
 _QUOTED = re.compile(r" ?'[^']*'")
 _LISTED = re.compile(r" \([^()]*\)")
 
@@ -61,7 +60,7 @@ def node_reasons(compiled: CompiledModel) -> dict[str, str]:
     model, plan = source.model.graph, compiled.configuration.plan
     cannot = {}
     if target.npu_cores:
-        cannot = cpu_reasons(model, arithmetic_of(target.npu))
+        cannot = cpu_reasons(model, target_arithmetic(target))
     known = {**cannot, **source.cpu_reasons}
     asked = {node.name for node in model.nodes}
     found = {}
@@ -70,7 +69,7 @@ def node_reasons(compiled: CompiledModel) -> dict[str, str]:
             continue
         for node in segment.graph.nodes:
             reason = _reason(node, known, asked)
-            if reason is None and kind_of(plan.get(node.name, CPU)) == CPU:
+            if reason is None and is_on_cpu(plan.get(node.name, CPU)):
                 reason = PLANNED if target.npu_cores else NO_NPU
             found[node.name] = reason or BESIDE
     return found
@@ -95,14 +94,14 @@ def cpu_causes(compiled: CompiledModel) -> tuple[CpuCause, ...]:
     for layer in layers:
         if layer.unit != CPU:
             continue
-        if layer.operator in _CONVERSIONS:
+        if layer.operator in CONVERSIONS:
             parts.setdefault(CONVERTS, []).append(layer)
         else:
             text = reasons.get(layer.name, BESIDE)
             parts.setdefault(cause(text, operators.get(layer.name)), []).append(layer)
     found = []
     for text, group in parts.items():
-        names = [layer.name for layer in group if layer.operator not in _CONVERSIONS]
+        names = [layer.name for layer in group if layer.operator not in CONVERSIONS]
         found.append(
             CpuCause(
                 text,

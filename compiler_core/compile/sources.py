@@ -23,7 +23,6 @@ from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.text import graph_digest
 from compiler_core.quantize.apply import apply_profile, apply_scheme
-from compiler_core.quantize.arithmetic import Arithmetic, general
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.ir import QuantizedGraph
@@ -31,6 +30,7 @@ from compiler_core.quantize.kept_scales import kept_exponents
 from compiler_core.quantize.profile import Profile, profile_model
 from compiler_core.quantize.rebuild import apply_exponents
 from compiler_core.quantize.reconstruction import Reconstruction, reconstruct
+from compiler_core.quantize.unit_arithmetics import Computing, general, unit_arithmetics
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -127,7 +127,7 @@ def quantize_model(
     *,
     threads: int = 1,
     reconstruction: Reconstruction = reconstruct,
-    arithmetic: Arithmetic | None = None,
+    arithmetic: Computing | None = None,
 ) -> QuantizedModel:
     """Quantizes by a configuration; what it leaves open has weights per tensor, the first rung of
     the default's ladder (:mod:`compiler_core.compile.default_scheme` climbs it).
@@ -140,7 +140,7 @@ def quantize_model(
             everything.
         threads: Threads of onnxruntime.
         reconstruction: How GPTQ finds weights.
-        arithmetic: Of the NPU; by default the usual one.
+        arithmetic: Of the NPUs; by default one of the usual kind.
 
     Raises:
         InputError: The configuration is for another model, names unknown nodes or tensors, or
@@ -183,18 +183,20 @@ def quantize_model(
 
 
 def assignment_of(
-    model: FloatModel, configuration: Configuration, arithmetic: Arithmetic | None = None
+    model: FloatModel, configuration: Configuration, arithmetic: Computing | None = None
 ) -> dict[str, str]:
     """Unit of every node by the plan of a configuration; the default of those that it leaves out.
 
     Raises:
-        InputError: The plan names unknown nodes.
+        InputError: The plan names unknown nodes or units.
     """
     assignment = default_assignment(model.graph, arithmetic=general(arithmetic))
-    for node, unit in configuration.plan.items():
+    units = unit_arithmetics(arithmetic)
+    for node, place in configuration.plan.items():
         if node not in assignment:
             raise InputError(f"plan: {_unknown('node', node, assignment)}")
-        assignment[node] = unit
+        units.unit_of(place, node)  # refuses what no unit has
+        assignment[node] = place
     return assignment
 
 
@@ -204,7 +206,7 @@ def _profile(
     assignment: Mapping[str, str],
     calibration: Mapping[str, npt.NDArray[Any]] | Profile | None,
     threads: int,
-    arithmetic: Arithmetic | None,
+    arithmetic: Computing | None,
 ) -> Profile | None:
     """With statistics of the samples that the scheme asks for; ``None`` where nothing needs it."""
     scheme = configuration.scheme.quantization()

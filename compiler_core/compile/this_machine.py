@@ -56,9 +56,7 @@ def compile_for_host(
     graphs = _graphs(source, target)
     segments: list[Segment] = [_segment(name, graph) for name, graph in graphs.items()]
     segments += constant_outputs(source.quantized.source)
-    executable = Executable(
-        target, signature_of(source.quantized), {}, {}, tuple(segments), dram_bytes=0
-    )
+    executable = Executable(target, signature_of(source.quantized), {}, {}, tuple(segments), {}, {})
     parts = [part for part in executable.segments if isinstance(part, CpuSegment)]
     sessions = [(part, float_sessions().open(part)) for part in parts if part.name != CONSTANTS]
     feeds = noise_samples(source.model.graph, 1)

@@ -20,7 +20,7 @@ from compiler_core.files.plain import from_plain, refuse_unknown, to_plain
 from compiler_core.files.toml_file import parse_toml, read_toml, toml_text
 from compiler_core.quantize.ladder_record import Ladder, Quality
 from compiler_core.quantize.scheme import QuantizationScheme, read_scheme, scheme_document
-from compiler_core.units.names import is_unit, names_of_units
+from compiler_core.units.names import is_place
 from compiler_core.units.registry import kind_of_id
 
 CONFIGURATION_SCHEMA = "nest-tune/config/1"
@@ -188,8 +188,12 @@ def read_configuration_document(document: Any, where: str) -> Configuration:
         raise InputError(f"{where}: schedule is no table")
     plan = from_plain(dict[str, str], document.get("plan", {}), f"{where}: plan")
     for node, unit in plan.items():
-        if not is_unit(unit):
-            raise InputError(f"{where}: plan.{node}: unit {unit!r}; allowed are {names_of_units()}")
+        if not is_place(unit):
+            raise InputError(
+                f"{where}: plan.{node}: {unit[:80]!r} is no name of a place: those of a target are "
+                "called after its units (small letters, digits and dashes)",
+                hint="nest-tune target show TARGET names its units",
+            )
     return Configuration(
         from_plain(Scheme, document.get("scheme", {}), f"{where}: scheme"),
         plan,

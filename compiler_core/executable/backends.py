@@ -48,19 +48,16 @@ class Simulator:
     ) -> None:
         self._executable, self._threads, self._observer = executable, threads, observer
         self._observed: set[str] = set()
-        segments: dict[str, list[UnitSegment]] = {}
-        for segment in executable.npu_segments:
-            segments.setdefault(segment.kind, []).append(segment)
-        self._sessions: dict[str, UnitSession] = {
-            kind: programs_of(kind).prepare(
-                own, executable.tensors, executable.dram_bytes, executable.units.machine
+        self._sessions: dict[str, UnitSession] = {}
+        for name, own in executable.unit_segments.items():
+            unit, size = executable.target.unit(name), executable.memory_bytes[name]
+            self._sessions[name] = programs_of(unit.kind).prepare(
+                own, executable.tensors, size, unit.machine
             )
-            for kind, own in segments.items()
-        }
 
     def run(self, segment: UnitSegment, inputs: Mapping[str, Integers]) -> dict[str, Integers]:
         """See :class:`Backend`."""
-        session = self._sessions[segment.kind]
+        session = self._sessions[self._executable.placed[segment.name]]
         batch = self._executable.tensors[segment.inputs[0]].shape[0]
         count = len(next(iter(inputs.values()))) // batch
         starts = [run * batch for run in range(count)]

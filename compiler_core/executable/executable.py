@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from compiler_core.graph.ir import Graph
 from compiler_core.quantize.ir import QuantizedTensor, View
-from compiler_core.targets.target import Target
+from compiler_core.targets.target import Target, Unit
 from compiler_core.units.facets.programs import Units, UnitSegment
 
 CONSTANTS = "constants"
@@ -44,7 +44,8 @@ class Executable:
         tensors: Int8 tensors at borders.
         views: How border tensors lie over them.
         segments: In execution order.
-        dram_bytes: Size of the NPU's memory.
+        memory_bytes: Size of the memory of each unit, by its name.
+        placed: Name of the unit of each segment that does not run on the CPU, by the segment's.
     """
 
     target: Target
@@ -52,17 +53,31 @@ class Executable:
     tensors: Mapping[str, QuantizedTensor]
     views: Mapping[str, View]
     segments: tuple[Segment, ...]
-    dram_bytes: int
+    memory_bytes: Mapping[str, int]
+    placed: Mapping[str, str]
+
+    @property
+    def dram_bytes(self) -> int:
+        """Size of all those memories."""
+        return sum(self.memory_bytes.values())
 
     @property
     def npu_segments(self) -> Iterator[UnitSegment]:
         """The integer segments, in execution order."""
         return (segment for segment in self.segments if not isinstance(segment, CpuSegment))
 
+    def unit_of(self, segment: UnitSegment) -> Unit:
+        """What runs an integer segment."""
+        return self.target.unit(self.placed[segment.name])
+
     @property
-    def units(self) -> Units:
-        """What runs the integer segments."""
-        return units_of(self.target)
+    def unit_segments(self) -> Mapping[str, tuple[UnitSegment, ...]]:
+        """The integer segments of each unit that has some, by its name."""
+        found: dict[str, tuple[UnitSegment, ...]] = {}
+        for segment in self.npu_segments:
+            name = self.placed[segment.name]
+            found[name] = (*found.get(name, ()), segment)
+        return found
 
     @property
     def constant_outputs(self) -> frozenset[str]:
@@ -71,6 +86,6 @@ class Executable:
         return frozenset(name for outputs in names for name in outputs)
 
 
-def units_of(target: Target) -> Units:
-    """The units of a target beside its CPU."""
-    return Units(target.npu, target.npu_cores, target.name)
+def units_of(target: Target, unit: Unit) -> Units:
+    """The cores of a unit."""
+    return Units(unit.machine, unit.cores, target.name, unit.name, len(target.units) == 1)

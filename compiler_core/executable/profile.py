@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from compiler_core.executable.executable import Executable
 from compiler_core.executable.report import LayerReport, Report
 from compiler_core.files.trace import Slice
-from compiler_core.targets.target import Target
-from compiler_core.units.facets.profiles import LaunchSlice, Profiles, profiles_of
+from compiler_core.targets.target import Target, Unit
+from compiler_core.units.facets.profiles import LaunchSlice, profiles_of
 from compiler_core.units.facets.programs import UnitLaunch, continues
-from compiler_core.units.names import CPU, kind_of
+from compiler_core.units.names import CPU
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,11 @@ class InstructionProfile:
 def roofline(layer: LayerReport, target: Target) -> Roofline | None:
     """Where a layer stands; ``None`` for what does not run on the NPU, or where its kind does not
     say what bounds it."""
-    known = profiles_of(target.npu) if layer.cycles else None
-    if known is None:
+    unit = target.unit_at(layer.unit) if layer.cycles else None
+    known = None if unit is None else profiles_of(unit.machine)
+    if unit is None or known is None:
         return None
-    roof = known.roof(target.npu)
+    roof = known.roof(unit.machine)
     moved = roof.channel_bytes(layer.bytes)
     if not moved:
         return None
@@ -119,28 +120,30 @@ def _shares(layer: LayerReport) -> Iterator[_Share]:
         moved = sum(layer.bytes.values())
         yield _Share(layer.unit, layer.latency_ms, layer.energy_mj, layer.cycles, moved)
         return
-    kind = kind_of(layer.unit)
+    name = layer.unit.rpartition("-")[0]  # behind it stands how it is cut
     for core in layer.cores:
         # The launches and the slowest core take the layer's time; another core is done earlier.
         time = layer.latency_ms * core.cycles / layer.cycles
         moved = sum(core.bytes.values())
-        yield _Share(f"{kind}{core.core}", time, core.energy_mj, core.cycles, moved)
+        yield _Share(f"{name}{core.core}", time, core.energy_mj, core.cycles, moved)
 
 
 def by_instruction(executable: Executable) -> tuple[InstructionProfile, ...]:
-    """Counts and cycles per module and kind of instruction, the longest first; none where the kind
-    of the NPU does not say."""
+    """Counts and cycles per module and kind of instruction, the longest first; none of units whose
+    kind does not say."""
     sums: dict[tuple[str, str, str], tuple[int, int]] = {}
-    machine = executable.target.npu
-    known = profiles_of(machine)
-    if known is None:
-        return ()
-    names, clock = known.tracks(machine), machine.clock_hz
+    several = len(executable.target.units) > 1
     for segment in executable.npu_segments:
+        unit = executable.unit_of(segment)
+        known = profiles_of(unit.machine)
+        if known is None:
+            continue
+        names, clock = known.tracks(unit.machine), unit.machine.clock_hz
         for launch in segment.launches:
-            for found in known.slices(launch, machine):
+            for found in known.slices(launch, unit.machine):
                 item = found.slice
-                key = names[item.track], found.group, item.category
+                module = f"{unit.name} {names[item.track]}" if several else names[item.track]
+                key = module, found.group, item.category
                 count, cycles = sums.get(key, (0, 0))
                 spent = item.arguments.get(
                     "cycles", round((item.end_ns - item.start_ns) * clock / 1e9)
@@ -152,19 +155,24 @@ def by_instruction(executable: Executable) -> tuple[InstructionProfile, ...]:
 
 def tracks(target: Target) -> tuple[str, ...]:
     """Tracks of :func:`trace_slices`: the CPU, then the modules of each core."""
-    names = _modules(target)
-    if target.npu_cores == 1:
-        return (CPU, *names)
-    cores = range(target.npu_cores)
-    return (CPU, *(f"{target.npu.kind}{core} {name}" for core in cores for name in names))
+    found = [CPU]
+    for unit in target.units:
+        names = _modules(unit)
+        if unit.cores == 1 and len(target.units) == 1:
+            found += names
+        elif unit.cores == 1:
+            found += [name if name == unit.name else f"{unit.name} {name}" for name in names]
+        else:
+            found += [f"{unit.name}{core} {name}" for core in range(unit.cores) for name in names]
+    return tuple(found)
 
 
-def _modules(target: Target) -> tuple[str, ...]:
+def _modules(unit: Unit) -> tuple[str, ...]:
     """Tracks of one core: those of its modules, or one for its launches."""
-    if not target.npu_cores:
+    if not unit.cores:
         return ()
-    known = profiles_of(target.npu)
-    return (target.npu.kind,) if known is None else known.tracks(target.npu)
+    known = profiles_of(unit.machine)
+    return (unit.name,) if known is None else known.tracks(unit.machine)
 
 
 def trace_slices(executable: Executable, report: Report) -> Iterator[Slice]:
@@ -173,9 +181,9 @@ def trace_slices(executable: Executable, report: Report) -> Iterator[Slice]:
     A program that others slow down on the shared port is stretched as a whole; a CPU step that
     launches interrupt is shown from its beginning to its end.
     """
-    target = executable.target
-    known, names = profiles_of(target.npu), _modules(target)
+    target, first = executable.target, _first_tracks(executable.target)
     launches = {segment.name: iter(segment.launches) for segment in executable.npu_segments}
+    alone_on_port = len(target.units) == 1 and target.npu_cores == 1
     for layer in report.layers:
         # In picoseconds what ends and what begins at once meet; rounded apart, they may overlap by
         # a nanosecond, and viewers drop what overlaps.
@@ -186,31 +194,42 @@ def trace_slices(executable: Executable, report: Report) -> Iterator[Slice]:
             name = f"{layer.operator} {layer.name}"
             yield Slice(0, name, layer.operator, start, end, arguments=arguments)
             continue
+        unit = target.unit(executable.placed[layer.segment])
+        names = _modules(unit)
         launch = next(launches[layer.segment])
         if not continues(launch):
             overhead_ps = round(target.launch_overhead_s * 1e12) * len(launch.cores)
             launched = (start_ps - overhead_ps) // 1000
             yield Slice(0, f"launch {layer.name}", "launch", launched, start, arguments=arguments)
-        alone = layer.cycles / target.npu.clock_hz * 1e9
-        scale = (end - start) / alone if target.npu_cores > 1 else 1.0
-        for found in _launch_slices(launch, layer, target, known):
-            item, core = found.slice, found.core if target.npu_cores > 1 else 0
+        alone = layer.cycles / unit.machine.clock_hz * 1e9
+        scale = 1.0 if alone_on_port else (end - start) / alone
+        for found in _launch_slices(launch, layer, unit):
+            item, core = found.slice, found.core if unit.cores > 1 else 0
             yield replace(
                 item,
-                track=1 + len(names) * core + item.track,
+                track=first[unit.name] + len(names) * core + item.track,
                 start_ns=start + round(item.start_ns * scale),
                 end_ns=start + round(item.end_ns * scale),
                 arguments={**item.arguments, "layer": layer.name},
             )
 
 
-def _launch_slices(
-    launch: UnitLaunch, layer: LayerReport, target: Target, known: Profiles | None
-) -> Iterator[LaunchSlice]:
+def _first_tracks(target: Target) -> dict[str, int]:
+    """Number of the first track of each unit."""
+    found, number = {}, 1
+    for unit in target.units:
+        found[unit.name] = number
+        number += len(_modules(unit)) * unit.cores
+    return found
+
+
+def _launch_slices(launch: UnitLaunch, layer: LayerReport, unit: Unit) -> Iterator[LaunchSlice]:
     """The timeline of a launch; one span per core where the kind says no more."""
+    known, clock = profiles_of(unit.machine), unit.machine.clock_hz
     if known is not None:
-        yield from known.slices(launch, target.npu)
+        yield from known.slices(launch, unit.machine)
         return
-    for core, share in zip(launch.cores, layer.cores, strict=False):
-        end = round(share.cycles / target.npu.clock_hz * 1e9)
+    cycles = [share.cycles for share in layer.cores] or [layer.cycles]
+    for core, spent in zip(launch.cores, cycles, strict=False):
+        end = round(spent / clock * 1e9)
         yield LaunchSlice(core, Slice(0, layer.operator, layer.operator, 0, end), layer.operator)

@@ -6,11 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from compiler_core.tensor.task import Task
+from compiler_core.targets.unit_tasks import UnitTask
 from compiler_core.units.facets.programs import LaunchCost, UnitLaunch, continues
 from compiler_core.units.unit import TaskBound
 
 REPORT_SCHEMA = "nest-tune/report/1"
+
+CONVERSIONS = ("quantize", "dequantize", "convert")
+"""What steps of the CPU at borders between units are called."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,10 @@ class LayerReport:
     Attributes:
         name: Of the operator, the node or the converted tensor.
         segment: Where it runs.
-        unit: ``cpu``, ``vta``, the core where there are several (``vta0``), or ``vta-channels`` and
-            ``vta-rows`` for what is cut across all of them.
-        operator: The field's name for it; ``quantize`` and ``dequantize`` are conversions.
+        unit: The place: ``cpu``, a unit, its core where it has several (a number behind the name),
+            or the way in which it is cut across all of them (a dash and a word).
+        operator: The field's name for it; ``quantize``, ``dequantize`` and ``convert`` are
+            conversions.
         shape: In one line.
         latency_ms: With the launch overhead on the NPU, and alone on the memory port. Of layers in
             one program the first pays for the launch, and each has its share of the time, from the
@@ -58,7 +62,7 @@ class LayerReport:
         instructions: Of all programs.
         bytes: Bytes moved, by memory type.
         stall_cycles: Waits, by module and cause, summed over cores.
-        task: Id of the task.
+        task: Name of the task.
         schedule: Digest of its schedule.
         start_ms: When its unit begins with it on the system timeline; a launch comes right before.
         end_ms: When it is over; CPU work that a launch interrupts ends later than it is long.
@@ -155,11 +159,10 @@ def launch_report(
     launch: UnitLaunch,
     segment: str,
     unit: str,
-    task: Task,
+    task: UnitTask,
     schedule: str,
     cost: LaunchCost,
     bound: TaskBound,
-    clock_hz: float,
     overhead_s: float,
 ) -> LayerReport:
     """The report of one launch.
@@ -172,7 +175,6 @@ def launch_report(
         schedule: Digest.
         cost: Of the programs side by side.
         bound: What no schedule can beat.
-        clock_hz: Of its cycles.
         overhead_s: CPU time per program.
     """
     shares = tuple(
@@ -187,15 +189,16 @@ def launch_report(
         for number, core in zip(launch.cores, cost.cores, strict=True)
     )
     launched = 0 if continues(launch) else len(shares)
+    workload, clock_hz = task.task.workload, task.unit.machine.clock_hz
     return LayerReport(
         name=launch.layer,
         segment=segment,
         unit=unit,
-        operator=task.workload.operator,
-        shape=task.workload.shape,
+        operator=workload.operator,
+        shape=workload.shape,
         latency_ms=(cost.cycles / clock_hz + launched * overhead_s) * 1e3,
         energy_mj=cost.energy_pj * 1e-9,
-        macs=task.workload.macs,
+        macs=workload.macs,
         cycles=cost.cycles,
         bound_cycles=bound.cycles,
         utilization=bound.cycles / cost.cycles,
@@ -203,7 +206,7 @@ def launch_report(
         instructions=sum(share.instructions for share in shares),
         bytes=_sums(share.bytes for share in shares),
         stall_cycles=_sums(share.stall_cycles for share in shares),
-        task=task.id,
+        task=task.name,
         schedule=schedule,
         cores=shares,
     )

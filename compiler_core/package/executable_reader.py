@@ -37,8 +37,7 @@ def read_executable(manifest: Manifest, files: Mapping[str, bytes], where: str) 
         InputError: A document does not fit the others.
         KeyError: A file is missing.
     """
-    if not 0 <= manifest.dram_bytes <= ADDRESS_LIMIT:
-        raise InputError(f"{where}: dram_bytes {manifest.dram_bytes}; at most {ADDRESS_LIMIT}")
+    memories = _memories(manifest, where)
     for name, integers in manifest.integers.items():
         if not all(1 <= size <= _EXTENT_MAX for size in integers.shape):
             raise InputError(
@@ -51,7 +50,9 @@ def read_executable(manifest: Manifest, files: Mapping[str, bytes], where: str) 
                 "126"
             )
     _check_views(manifest, where)
+    units = [unit.name for unit in manifest.target.units]
     segments: list[Segment] = []
+    placed: dict[str, str] = {}
     for entry in manifest.segments:
         if not _SEGMENT_NAME.fullmatch(entry.name):
             raise InputError(
@@ -61,12 +62,13 @@ def read_executable(manifest: Manifest, files: Mapping[str, bytes], where: str) 
         if entry.unit == CPU:
             model = files[f"segments/{entry.name}.onnx"]
             segments.append(CpuSegment(entry.name, entry.inputs, entry.outputs, model))
-        elif entry.unit == manifest.target.npu.kind:
-            segments.append(_unit_segment(manifest, entry, files, where))
+        elif entry.unit in memories:
+            segments.append(_unit_segment(manifest, entry, memories[entry.unit], files, where))
+            placed[entry.name] = entry.unit
         else:
             raise InputError(
-                f"{where}: segment {entry.name!r} is for unit {entry.unit!r}; allowed are {CPU}, "
-                f"{manifest.target.npu.kind}"
+                f"{where}: segment {entry.name!r} is for unit {entry.unit!r}; allowed are "
+                f"{', '.join((CPU, *units))}"
             )
     _check_flow(manifest, where)
     return Executable(
@@ -78,12 +80,33 @@ def read_executable(manifest: Manifest, files: Mapping[str, bytes], where: str) 
         },
         manifest.views,
         tuple(segments),
-        manifest.dram_bytes,
+        memories,
+        placed,
     )
 
 
+def _memories(manifest: Manifest, where: str) -> dict[str, int]:
+    """Size of the memory of each unit that may run a part."""
+    target, found = manifest.target, dict(manifest.memories)
+    if len(target.units) == 1 and not found:
+        found = {target.units[0].name: manifest.dram_bytes}
+    for name, size in found.items():
+        target.unit(name)  # refuses what is none
+        if not 0 <= size <= ADDRESS_LIMIT:
+            raise InputError(f"{where}: memory of {name!r}: {size} bytes; at most {ADDRESS_LIMIT}")
+    if sum(found.values()) != manifest.dram_bytes:
+        raise InputError(
+            f"{where}: dram_bytes {manifest.dram_bytes}; memories add up to {sum(found.values())}"
+        )
+    return found
+
+
 def _unit_segment(
-    manifest: Manifest, entry: SegmentEntry, files: Mapping[str, bytes], where: str
+    manifest: Manifest,
+    entry: SegmentEntry,
+    memory_bytes: int,
+    files: Mapping[str, bytes],
+    where: str,
 ) -> UnitSegment:
     """A segment of a unit that is not the CPU."""
     folder = f"segments/{entry.name}"
@@ -106,17 +129,18 @@ def _unit_segment(
     operators = read_operators(document, own["operators.bin"], where)
     shapes = {name: item.shape for name, item in manifest.integers.items()}
     check_operators(operators, entry.inputs, entry.outputs, shapes, where)
+    unit = manifest.target.unit(entry.unit)
     told = UnitEntry(
         entry.name,
         entry.inputs,
         entry.outputs,
         operators,
         shapes,
-        manifest.dram_bytes,
-        units_of(manifest.target),
+        memory_bytes,
+        units_of(manifest.target, unit),
     )
     try:
-        return parts_of(entry.unit).read(told, own, where)
+        return parts_of(unit.kind).read(told, own, where)
     except KeyError as error:
         raise KeyError(f"{folder}/{error.args[0]}") from error
 

@@ -57,7 +57,7 @@ class Integers:
 
 @dataclass(frozen=True)
 class SegmentEntry:
-    """A segment: ``segments/NAME.onnx`` on the CPU, ``segments/NAME/`` on another unit."""
+    """A segment: ``segments/NAME.onnx`` on the CPU, ``segments/NAME/`` on the unit of that name."""
 
     name: str
     unit: str
@@ -78,8 +78,10 @@ class Manifest:
         integers: Int8 tensors.
         views: How ports lie over int8 tensors.
         segments: In execution order.
-        dram_bytes: Size of the NPU's memory.
+        dram_bytes: Size of the memories of all units.
         files: Every other file of the folder.
+        memories: Size of the memory of each unit that runs a part, by its name, where the target
+            has several units; left out where it has one.
     """
 
     model: Subject
@@ -95,3 +97,4 @@ class Manifest:
     segments: tuple[SegmentEntry, ...]
     dram_bytes: int
     files: Mapping[str, FileEntry]
+    memories: Mapping[str, int] = field(default_factory=dict)

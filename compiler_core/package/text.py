@@ -11,6 +11,7 @@ from compiler_core.files.plain import to_plain
 from compiler_core.graph.text import graph_text
 from compiler_core.quantize.ir import IntegerConv, IntegerMaxPool
 from compiler_core.quantize.text import quantized_text
+from compiler_core.targets.unit_tasks import task_suffix
 from compiler_core.units.facets.parts import parts_of
 from compiler_core.units.facets.programs import UnitLaunch, UnitSegment
 
@@ -46,20 +47,27 @@ def _tensor(compiled: CompiledModel) -> Iterator[str]:
         yield f"segment {segment.name}"
         yield from (f"  {line}" for line in parts_of(segment.kind).tensors(segment))
         for launch in segment.launches:
-            task = compiled.tasks[launch.task]
+            name = _task_name(compiled, segment, launch)
+            task = compiled.tasks[name]
             yield f"  {launch.name} {launch.layer}"
-            yield f"    task      {task.id}: {task.workload.operator} {task.workload.shape}"
+            yield f"    task      {name}: {task.workload.operator} {task.workload.shape}"
             yield f"    workload  {_fields(to_plain(task.workload))}"
-            yield from _schedules(compiled, launch)
+            yield from _schedules(compiled, segment, launch)
             yield from _numbers(segment, launch.layer)
 
 
-def _schedules(compiled: CompiledModel, launch: UnitLaunch) -> Iterator[str]:
+def _task_name(compiled: CompiledModel, segment: UnitSegment, launch: UnitLaunch) -> str:
+    executable = compiled.executable
+    return launch.task + task_suffix(executable.target, executable.placed[segment.name])
+
+
+def _schedules(compiled: CompiledModel, segment: UnitSegment, launch: UnitLaunch) -> Iterator[str]:
     """The schedule of a layer on one core, or of each of its slices."""
     configuration = compiled.configuration
     cut = compiled.cuts.get(launch.layer)
     if cut is None:
-        yield f"    schedule  {_fields(to_plain(configuration.schedules[launch.task]))}"
+        name = _task_name(compiled, segment, launch)
+        yield f"    schedule  {_fields(to_plain(configuration.schedules[name]))}"
         return
     for key, value in slicing_tables({cut: configuration.slicing[cut]})[cut].items():
         yield f"    {key if isinstance(value, dict) else 'sliced':<10}{_fields(value)}"

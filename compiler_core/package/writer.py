@@ -74,6 +74,8 @@ def package_files(compiled: CompiledModel, texts: Mapping[str, str]) -> dict[str
         for path, content in sorted(files.items())
     }
     document = to_plain(_manifest(compiled, entries))
+    if not document["memories"]:
+        del document["memories"]
     at = list(document).index("metrics")
     items = list(document.items())
     items.insert(at, ("configuration", configuration_document(compiled.configuration)))
@@ -105,7 +107,7 @@ def _manifest(compiled: CompiledModel, entries: Mapping[str, FileEntry]) -> Mani
         tuple(
             SegmentEntry(
                 segment.name,
-                CPU if isinstance(segment, CpuSegment) else segment.kind,
+                CPU if isinstance(segment, CpuSegment) else executable.placed[segment.name],
                 segment.inputs,
                 segment.outputs,
             )
@@ -113,6 +115,7 @@ def _manifest(compiled: CompiledModel, entries: Mapping[str, FileEntry]) -> Mani
         ),
         executable.dram_bytes,
         entries,
+        executable.memory_bytes if len(executable.target.units) > 1 else {},
     )
 
 

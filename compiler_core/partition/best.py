@@ -16,7 +16,7 @@ from compiler_core.partition.evaluate import Evaluation, Evaluator
 from compiler_core.partition.groups import build_groups
 from compiler_core.partition.optimum import Optimum, find_optimum
 from compiler_core.partition.plan import FREE, Plan
-from compiler_core.partition.programs import Schedules, planned_arithmetic
+from compiler_core.partition.programs import Schedules
 from compiler_core.partition.resolve import (
     ResolvedPlan,
     assignment_of,
@@ -25,6 +25,7 @@ from compiler_core.partition.resolve import (
 from compiler_core.quantize.assemble import CPU, assemble
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.ir import QuantizedGraph
+from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.places import ON_CPU, ON_HOST, Place, Placement
 from compiler_core.targets.target import Target
 from compiler_core.units.facets.host import host_costs
@@ -75,7 +76,7 @@ def prepare(
     Raises:
         InputError: The table of measured CPU times that the target names lacks an operator.
     """
-    groups = build_groups(graph, planned_arithmetic(target))
+    groups = build_groups(graph, target_arithmetic(target))
     table: CostTable = build_costs(
         groups,
         target,
@@ -126,8 +127,8 @@ def default_plan(
     progress: Progress = lambda _: None,
 ) -> dict[str, str]:
     """Unit of every node of a compile without a plan: what a configuration holds."""
-    if target.npu_cores <= 1:
-        known = planned_arithmetic(target)
+    if len(target.units) == 1 and target.npu_cores <= 1:
+        known = target_arithmetic(target)
         return default_assignment(graph, cores=target.npu_cores, arithmetic=known)
     evaluator = prepare(graph, target, schedules=schedules, progress=progress)
     return assignment_of(untuned(evaluator), evaluator.groups, target.places)
@@ -176,18 +177,18 @@ def find_best(
 
 def misfits(evaluator: Evaluator, placement: Placement) -> dict[int, str]:
     """Groups that the compiler would leave on the CPU beside these neighbours, by the layout rules
-    of the unit whose arithmetic they are for."""
-    groups, form = evaluator.groups, evaluator.costs.arithmetic_form
+    of integers."""
+    groups, places = evaluator.groups, evaluator.costs.places
     inside = {
-        at
+        at: places[place].name
         for at, place in enumerate(placement)
-        if evaluator.form_of[place] == form and evaluator.costs.places[place].number == INT8
+        if places[place].unit != ON_HOST and places[place].number == INT8
     }
     if not inside:  # other number formats have no rules of layout
         return {}
     views = {name for group in groups.groups for name, _ in group.views}
     assignment = {
-        node: groups.arithmetic.kind if group in inside or node in views else CPU
+        node: groups.untuned[node] if node in views else inside.get(group, CPU)
         for node, group in groups.group_of.items()
     }
     skeleton = assemble(groups.graph, assignment, groups.arithmetic)
@@ -266,7 +267,7 @@ def planned_assignment(
     Raises:
         InputError: The plan does not fit the model.
     """
-    groups = build_groups(graph, planned_arithmetic(target))
+    groups = build_groups(graph, target_arithmetic(target))
     resolved = resolve_plan(plan, groups, target.places)
     if resolved.order is not None:
         progress("plan: its order counts in plan show and plan check; packages do not hold it")

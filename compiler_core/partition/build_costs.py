@@ -18,21 +18,23 @@ from compiler_core.partition.costs import (
     CostTable,
     CpuCost,
     CpuPart,
-    Form,
     GroupCost,
     LaunchOrder,
     TensorCost,
     UnitCost,
 )
 from compiler_core.partition.groups import GroupGraph
-from compiler_core.partition.programs import ProgramCosts, Schedules, arithmetic_unit
+from compiler_core.partition.programs import ProgramCosts, Schedules
 from compiler_core.quantize.exponents import RangeChoice
 from compiler_core.quantize.ir import IntegerConcat, IntegerConv, IntegerSegment, QuantizedGraph
 from compiler_core.quantize.quantize import with_exponents
+from compiler_core.quantize.skeleton import Skeleton
 from compiler_core.system.jobs import PICOSECONDS, WHOLE_PPM, Machinery, picoseconds
 from compiler_core.system.positions import Positions
+from compiler_core.targets.integer_units import Form
 from compiler_core.targets.places import ON_HOST, Place
 from compiler_core.targets.target import Target
+from compiler_core.targets.unit_tasks import of_unit
 from compiler_core.units.facets.host import NodeCosts, host_costs
 from compiler_core.units.launches import Launch
 from compiler_core.units.registry import kind_of_machine
@@ -44,14 +46,14 @@ ASSUMED_EXPONENT = 4
 _FLOAT_BYTES = 4
 
 
-def quantized_stand_in(groups: GroupGraph) -> QuantizedGraph:
+def quantized_stand_in(skeleton: Skeleton) -> QuantizedGraph:
     """A quantization whose programs cost what those of a calibrated one cost.
 
     Raises:
         InputError: An operator's weights are too far apart for any exponents.
     """
-    wanted = dict.fromkeys(groups.skeleton.calibrated, ASSUMED_EXPONENT)
-    return with_exponents(groups.skeleton, wanted, RangeChoice.MAX)
+    wanted = dict.fromkeys(skeleton.calibrated, ASSUMED_EXPONENT)
+    return with_exponents(skeleton, wanted, RangeChoice.MAX)
 
 
 def build_costs(
@@ -71,19 +73,18 @@ def build_costs(
         target: The machine.
         node_costs: Of one operator on the CPU.
         schedules: By task id; a task without one gets the untuned default.
-        quantized: The model with everything on a unit that can run there.
+        quantized: The model with everything on a unit that can run there, for targets of one unit.
         progress: Told of each program that is measured.
         programs: What measures those of the first unit instead; then schedules are its own.
     """
-    if quantized is None:
-        quantized = quantized_stand_in(groups)
     positions = Positions(groups.graph)
     found = [
         GroupCost(_cpu_cost(groups, index, node_costs, positions))
         for index in range(len(groups.groups))
     ]
     for unit in target.places.units:
-        measured = ProgramCosts(target.units[unit], schedules or {}, progress)
+        own = of_unit(schedules or {}, target, target.units[unit].name)
+        measured = ProgramCosts(target.units[unit], own, progress)
         if programs is not None and unit == target.places.units[0]:
             measured = programs
         builder = _UnitCosts(groups, target, unit, measured, positions)
@@ -101,7 +102,6 @@ def build_costs(
         _view_times(groups, node_costs),
         {name: positions.of_node(name) for name in _view_names(groups)},
         tuple(positions.of_values(tensor.name) for tensor in groups.tensors),
-        form_of[target.places.whole(arithmetic_unit(target))],
     )
 
 
@@ -211,11 +211,18 @@ class _UnitCosts:
     measured: ProgramCosts
     positions: Positions
 
-    def added(self, costs: Sequence[GroupCost], quantized: QuantizedGraph) -> Iterator[GroupCost]:
+    def added(
+        self, costs: Sequence[GroupCost], quantized: QuantizedGraph | None
+    ) -> Iterator[GroupCost]:
         """Costs with those of the unit's places."""
-        layers, absent = self._layers(quantized)
+        here = self.groups.on_unit.get(self.target.units[self.unit].name)
+        layers, absent = dict[int, list[Any]](), dict[int, str]()
+        if here is not None:
+            layers, absent = self._layers(quantized or quantized_stand_in(here.skeleton))
         for index, cost in enumerate(costs):
-            reason = self.groups.groups[index].npu_reason or absent.get(index)
+            reason: str | None = "It is not quantized."
+            if here is not None:
+                reason = here.reason(self.groups.groups[index]) or absent.get(index)
             integer: UnitCosts | str = reason or ""
             if reason is None:
                 integer = self._integer(index, layers.get(index, []))
@@ -242,7 +249,11 @@ class _UnitCosts:
         """Launches by group, and why groups have none."""
         machine = self.measured.unit.machine
         kind = kind_of_machine(machine)
-        parts = [part for part in quantized.segments if isinstance(part, IntegerSegment)]
+        parts = [
+            part
+            for part in quantized.segments
+            if isinstance(part, IntegerSegment) and part.unit == self.measured.unit.name
+        ]
         operators = {operator.output: operator for part in parts for operator in part.operators}
         group_of = {
             output: self.groups.group_of[operator.sources[-1]]
@@ -252,9 +263,14 @@ class _UnitCosts:
         can = kind.has("layers")
         found: dict[int, list[Any]] = {}
         launched = set()
-        alone = quantized.read_by_one_segment()
+        alone = quantized.entering_alone()
         for part in parts:
-            made = kind.layers.layers(part, quantized.tensors, alone, machine).layers if can else ()
+            layers = kind.layers.layers if can else None
+            made = (
+                ()
+                if layers is None
+                else (layers(part, quantized.tensors, alone[part.name], machine).layers)
+            )
             for layer in made:
                 operator = layer.operator
                 launched.add(operator.output)

@@ -1,7 +1,7 @@
 """Which copies of a concatenation a placement needs.
 
 A concatenation on the NPU runs no program: its inputs lie in its output. A tensor lies in one
-concatenation only, the first of the graph that runs there; every later one reads a copy.
+concatenation of a unit only, the first of the graph that runs there; every later one reads a copy.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from compiler_core.partition.costs import CostTable
 from compiler_core.partition.groups import GroupGraph
 
-Conditions = Mapping[int, Mapping[int, frozenset[int]]]
-"""By group and position among its programs: the groups of which one has to run in the same form."""
+Conditions = Mapping[tuple[int, int], Mapping[int, frozenset[int]]]
+"""By group and unit, and position among its programs there: the groups of which one has to run on
+the same unit."""
 
 
 def copy_conditions(groups: GroupGraph, costs: CostTable) -> Conditions:
@@ -23,7 +24,7 @@ def copy_conditions(groups: GroupGraph, costs: CostTable) -> Conditions:
         costs: Programs of its groups with everything on the NPU, where all copies are needed that
             any placement needs.
     """
-    found: dict[int, dict[int, frozenset[int]]] = {}
+    found: dict[tuple[int, int], dict[int, frozenset[int]]] = {}
     placed: dict[int, set[int]] = {}
     for node in groups.graph.nodes:
         index = groups.group_of[node.name]
@@ -40,9 +41,10 @@ def copy_conditions(groups: GroupGraph, costs: CostTable) -> Conditions:
             own.add(base)
         for base in own:
             placed.setdefault(base, set()).add(index)
-        # The same copies at every place where the concatenation can run.
-        ways = list(costs.groups[index].at.values())
-        for at, program in enumerate(ways[0].programs if ways else ()):
-            if program.name in earlier:
-                found.setdefault(index, {})[at] = earlier[program.name]
+        # The same copies at every place of a unit where the concatenation can run.
+        for place, way in costs.groups[index].at.items():
+            unit = costs.places[place].unit
+            for at, program in enumerate(way.programs):
+                if program.name in earlier:
+                    found.setdefault((index, unit), {})[at] = earlier[program.name]
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +11,9 @@ from compiler_core.configuration.configuration import Configuration, Subject
 from compiler_core.errors import InputError
 from compiler_core.partition.best import check_subjects, default_plan, planned_assignment
 from compiler_core.partition.plan import read_plan
-from compiler_core.partition.programs import planned_arithmetic
 from compiler_core.quantize.assemble import without_room
-from compiler_core.quantize.assignment import default_assignment
+from compiler_core.quantize.assignment import assignments_by_unit, default_assignment
+from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.target import Target
 from compiler_core.units.names import CPU
 
@@ -63,7 +63,7 @@ def with_room(
     """
     if not target.npu_cores:
         return configuration
-    own = planned_arithmetic(target)
+    own = target_arithmetic(target)
     if own == own.general:
         return configuration
     graph = model.graph
@@ -78,6 +78,17 @@ def with_room(
     return replace(configuration, plan=units)
 
 
+def plans_of_units(
+    configuration: Configuration, model: FloatModel, target: Target
+) -> tuple[Mapping[str, str], ...]:
+    """Plans whose tasks are all that a model has on a target: that of a configuration, or one for
+    each of several units, with everything on it that can run there."""
+    if configuration.plan or len(target.units) == 1:
+        return (configuration.plan,)
+    by_unit = assignments_by_unit(model.graph, target_arithmetic(target))
+    return tuple(by_unit.values())
+
+
 def _planned(
     configuration: Configuration,
     model: FloatModel,
@@ -87,7 +98,7 @@ def _planned(
 ) -> Configuration:
     if plan is None:
         # One core needs no plan: what it can run runs there, and quantization says so.
-        if configuration.plan or target.npu_cores == 1:
+        if configuration.plan or (len(target.units) == 1 and target.npu_cores == 1):
             return configuration
         found = default_plan(
             model.graph, target, schedules=configuration.schedules, progress=progress

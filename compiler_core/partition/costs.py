@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from compiler_core.system.jobs import Machinery, picoseconds
+from compiler_core.targets.integer_units import Form
 from compiler_core.targets.places import ON_CPU, Places
 from compiler_core.units.launches import Launch
 
@@ -137,19 +138,6 @@ class TensorCost:
 
 
 @dataclass(frozen=True)
-class Form:
-    """How tensors lie in a memory.
-
-    Attributes:
-        layout: Number format and order of elements.
-        memory: Index of the memory.
-    """
-
-    layout: str
-    memory: int
-
-
-@dataclass(frozen=True)
 class CostTable:
     """All costs of a model on a target.
 
@@ -164,7 +152,6 @@ class CostTable:
         view_ps: Time of each view that the CPU has to run, by the name of its node.
         view_positions: Where those nodes stand in the model.
         positions: Where conversions of each tensor stand in the model.
-        arithmetic_form: Form of the unit whose arithmetic the groups are for.
     """
 
     groups: tuple[GroupCost, ...]
@@ -178,7 +165,6 @@ class CostTable:
     view_ps: Mapping[str, int] = field(default_factory=dict)
     view_positions: Mapping[str, int] = field(default_factory=dict)
     positions: tuple[int, ...] = ()
-    arithmetic_form: int = 1
 
     def convert_ps(self, bytes_moved: int) -> int:
         """Time of copying at a border."""

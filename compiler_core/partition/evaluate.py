@@ -200,14 +200,14 @@ class Evaluator:
         """The same, each with its position among all that the group may have to launch."""
         cost = self.unit_cost(group, placement[group])
         found = cost.entry_programs if self.entering(group, placement) else cost.programs
-        copies = self._copies.get(group, {})
+        unit = self.unit_of[placement[group]]
+        copies = self._copies.get((group, unit), {})
         if not copies:
             return tuple(enumerate(found))
-        form = self.form_of[placement[group]]
         needless = {
             at
             for at, others in copies.items()
-            if all(self.form_of[placement[other]] != form for other in others)
+            if all(self.unit_of[placement[other]] != unit for other in others)
         }
         return tuple((at, program) for at, program in enumerate(found) if at not in needless)
 
@@ -225,7 +225,8 @@ class Evaluator:
 
     def variants(self, group: int, place: int) -> list[tuple[Launch, ...]]:
         """What a group may have to launch at a place, not cut; for a concatenation the least."""
-        cost, copies = self.costs.groups[group].at[place], self._copies.get(group, {})
+        cost = self.costs.groups[group].at[place]
+        copies = self._copies.get((group, self.unit_of[place]), {})
         return [
             tuple(program for at, program in enumerate(found) if at not in copies)
             for found in (cost.programs, cost.entry_programs)
@@ -237,7 +238,7 @@ class Evaluator:
         cost, launch = self.costs.groups[group].at[place], self.least_launch_ps(place)
         if cost.is_cut:
             return cost.busy_ps(launch)
-        copies, found = self._copies.get(group, {}), []
+        copies, found = self._copies.get((group, self.unit_of[place]), {}), []
         for programs in (cost.programs, cost.entry_programs):
             ways: dict[int, int] = {}
             for at, (program, item) in enumerate(zip(programs, cost.order, strict=True)):

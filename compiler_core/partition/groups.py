@@ -1,8 +1,8 @@
 """Fused groups of graph nodes, the unit of placement: what runs together and is never split.
 
-Groups follow from the graph alone: the operators that the NPU would run if everything that can runs
-there, each with the nodes that it absorbs (an addition in the accumulator, a padding, views), and
-every other node on its own. A view between CPU nodes belongs to its reader.
+Groups follow from the graph and the units alone: the operators that a unit would run if everything
+that can runs there, each with the nodes that it absorbs (an addition in the accumulator, a padding,
+views), and every other node on its own. A view between CPU nodes belongs to its reader.
 
 Dependences are between *base tensors*: a tensor that is only a view of another counts as that one.
 """
@@ -19,9 +19,13 @@ from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.order import reads
 from compiler_core.graph.views import VIEW_OPERATORS
-from compiler_core.quantize.arithmetic import Arithmetic, usual_arithmetic
-from compiler_core.quantize.assemble import CPU, assemble, without_room
+from compiler_core.quantize.assemble import CPU, assemble, roomy_units, without_room
 from compiler_core.quantize.skeleton import Skeleton
+from compiler_core.quantize.unit_arithmetics import (
+    Computing,
+    UnitArithmetics,
+    unit_arithmetics,
+)
 
 OUTSIDE = -1
 """Producer of a tensor that the caller of the model feeds."""
@@ -91,6 +95,25 @@ class BaseTensor:
 
 
 @dataclass(frozen=True, eq=False)
+class GroupsOnUnit:
+    """A model with everything on one unit that can run there, and the rest where it is untuned.
+
+    Attributes:
+        skeleton: Its integer operators.
+        reasons: Why nodes cannot run on the unit, by node.
+    """
+
+    skeleton: Skeleton
+    reasons: Mapping[str, str]
+
+    def reason(self, group: Group) -> str | None:
+        """Why a group cannot run on the unit; ``None`` where it can."""
+        views = {name for name, _ in group.views}
+        computing = [name for name in group.nodes if name not in views]
+        return next((self.reasons[name] for name in computing if name in self.reasons), None)
+
+
+@dataclass(frozen=True, eq=False)
 class GroupGraph:
     """A model as groups and the tensors between them.
 
@@ -102,7 +125,9 @@ class GroupGraph:
         group_of: Index of the group of each node.
         base_of: Index of the base tensor of each tensor that is one or a view of one.
         views_of: For each of those tensors the nodes that lead to it from its base tensor.
-        arithmetic: Of the NPU that they are for.
+        arithmetic: Of the NPUs that they are for.
+        on_unit: What each of these runs where it can, by its name.
+        untuned: Unit of each node that can run on one, by name; the CPU for the others.
     """
 
     graph: Graph
@@ -112,7 +137,9 @@ class GroupGraph:
     group_of: Mapping[str, int]
     base_of: Mapping[str, int]
     views_of: Mapping[str, tuple[str, ...]]
-    arithmetic: Arithmetic
+    arithmetic: UnitArithmetics
+    on_unit: Mapping[str, GroupsOnUnit]
+    untuned: Mapping[str, str]
 
     def computing(self, index: int) -> tuple[Node, ...]:
         """The nodes of a group that are not views, in topological order."""
@@ -129,27 +156,30 @@ class GroupGraph:
         return tuple(sorted({self.base_of[name] for name in reads(node) if name in self.base_of}))
 
 
-def build_groups(graph: Graph, arithmetic: Arithmetic | None = None) -> GroupGraph:
+def build_groups(graph: Graph, arithmetic: Computing | None = None) -> GroupGraph:
     """Finds groups, dependences and legality.
 
     Args:
         graph: Simplified.
-        arithmetic: Of the NPU; by default the usual one.
+        arithmetic: Of the NPUs; by default one of the usual kind.
     """
-    return _Builder(graph, arithmetic or usual_arithmetic()).build()
+    return _Builder(graph, unit_arithmetics(arithmetic)).build()
 
 
 class _Builder:
-    def __init__(self, graph: Graph, arithmetic: Arithmetic) -> None:
-        self._graph, self._arithmetic = graph, arithmetic
-        self._reasons = without_room(graph, arithmetic)
+    def __init__(self, graph: Graph, units: UnitArithmetics) -> None:
+        self._graph, self._units = graph, units
+        chosen, self._reasons = roomy_units(graph, units)
         for node in graph.nodes:
-            reason = arithmetic.unsupported(graph, node)
+            reason = units.unsupported(graph, node)
             if reason is not None:
                 self._reasons[node.name] = reason
-        wanted = {n.name: CPU if n.name in self._reasons else arithmetic.kind for n in graph.nodes}
-        self._skeleton = assemble(graph, wanted, arithmetic)
+        self._chosen = {
+            n.name: CPU if n.name in self._reasons else chosen[n.name] for n in graph.nodes
+        }
+        self._skeleton = assemble(graph, self._chosen, units)
         self._reasons |= self._skeleton.cpu_reasons
+        self._on_unit = {name: self._everything_on(name) for name in units.names}
         self._views = {
             node.output: node
             for node in graph.nodes
@@ -184,8 +214,31 @@ class _Builder:
             group_of,
             base_of,
             views_of,
-            self._arithmetic,
+            self._units,
+            self._on_unit,
+            self._chosen,
         )
+
+    def _everything_on(self, unit: str) -> GroupsOnUnit:
+        """What a unit can run there; the rest as untuned."""
+        if len(self._units.units) == 1:
+            return GroupsOnUnit(self._skeleton, self._reasons)
+        own, wanted, reasons = self._units[unit], dict(self._chosen), dict[str, str]()
+        for node in self._graph.nodes:
+            reason = own.unsupported(self._graph, node)
+            if reason is None:
+                wanted[node.name] = unit
+            else:
+                reasons[node.name] = reason
+        lacking = without_room(self._graph, self._units, wanted)
+        for name, reason in lacking.items():
+            if wanted[name] == unit:
+                reasons[name] = reason
+            chosen = self._chosen[name]
+            wanted[name] = CPU if wanted[name] == chosen else chosen
+        skeleton = assemble(self._graph, wanted, self._units)
+        own_reasons = {n: why for n, why in skeleton.cpu_reasons.items() if wanted[n] == unit}
+        return GroupsOnUnit(skeleton, {**reasons, **own_reasons})
 
     def _base(self, tensor: str) -> str:
         while tensor in self._views:
@@ -211,7 +264,9 @@ class _Builder:
             return name
 
         grouped: set[str] = set()
-        for step in self._skeleton.steps:
+        # What any unit runs together is placed together.
+        skeletons = [self._skeleton, *(on.skeleton for on in self._on_unit.values())]
+        for step in [step for skeleton in skeletons for step in skeleton.steps]:
             grouped.update(step.sources)
             for other in step.sources[1:]:
                 parent[find(other)] = find(step.sources[0])

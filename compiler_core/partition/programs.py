@@ -7,34 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from compiler_core.partition.task_launches import launches_of
-from compiler_core.quantize.arithmetic import Arithmetic, arithmetic_of
-from compiler_core.targets.target import Target, Unit
+from compiler_core.targets.target import Unit
 from compiler_core.tensor.task import Task
 from compiler_core.units.launches import Launch
-from compiler_core.units.registry import kind_of_machine
 
 Schedules = Mapping[str, Any]
 """By task id."""
-
-
-def arithmetic_unit(target: Target) -> int:
-    """Index of the first unit whose kind says what it computes, for which models are quantized and
-    grouped; of the first one where none does."""
-    known = (
-        index
-        for index, unit in enumerate(target.units)
-        if kind_of_machine(unit.machine).has("arithmetic")
-    )
-    return next(known, 0)
-
-
-def planned_arithmetic(target: Target) -> Arithmetic:
-    """What that unit computes.
-
-    Raises:
-        InputError: No kind of the target's units says it.
-    """
-    return arithmetic_of(target.units[arithmetic_unit(target)].machine)
 
 
 class ProgramCosts:

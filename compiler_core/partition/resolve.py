@@ -259,16 +259,15 @@ def _order(plan: Plan, groups: GroupGraph) -> tuple[int, ...] | None:
 def assignment_of(placement: Placement, groups: GroupGraph, places: Places) -> dict[str, str]:
     """Place of every node by name: what quantization and the compile take.
 
-    Views say the first unit and may follow the others: whether one runs as code is up to its
-    neighbours.
+    Views say the first unit that can and may follow the others: whether one runs as code is up to
+    its neighbours.
     """
     assignment = {}
-    anywhere = places[places.whole(places.units[0])].name
     for group in groups.groups:
         views = {name for name, _ in group.views}
         for node in group.nodes:
             name = places[placement[group.index]].name
-            assignment[node] = anywhere if node in views else name
+            assignment[node] = groups.untuned[node] if node in views else name
     return assignment
 
 

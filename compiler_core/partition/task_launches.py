@@ -8,7 +8,7 @@ from typing import Any
 
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.tensor.task import Task
-from compiler_core.units.launches import Launch, Launches, cycles_ps
+from compiler_core.units.launches import Launch, Launches, cycles_ps, share_ppm
 from compiler_core.units.registry import kind_of_machine
 from compiler_core.units.unit import Machine
 
@@ -31,8 +31,8 @@ class TaskLaunches:
             cost.energy_pj or 0.0,
             cost.dram_bytes,
             0,
-            0,
-            0,
+            share_ppm(cost.read_cycles, cost.cycles),
+            share_ppm(cost.write_cycles, cost.cycles),
             0,
             kind.layers.input_bytes(workload, schedule, machine),
         )

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node
-from compiler_core.quantize.arithmetic import Arithmetic, usual_arithmetic
 from compiler_core.quantize.assemble import CPU, assemble
 from compiler_core.quantize.cpu_integers import (
     WEIGHTED,
@@ -42,7 +41,8 @@ from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme, Rang
 from compiler_core.quantize.skeleton import Skeleton
 from compiler_core.quantize.split_inputs import split_inputs
 from compiler_core.quantize.statistics import TensorRange
-from compiler_core.units.names import kind_of
+from compiler_core.quantize.unit_arithmetics import Computing, UnitArithmetics, unit_arithmetics
+from compiler_core.units.names import is_on_cpu
 
 _LEVELS = 127
 
@@ -76,7 +76,7 @@ def apply_profile(
     profile: Profile,
     scheme: QuantizationScheme,
     reconstruction: Reconstruction = reconstruct,
-    arithmetic: Arithmetic | None = None,
+    arithmetic: Computing | None = None,
 ) -> AppliedScheme:
     """:func:`apply_scheme` with what ``profile`` knows of the samples that the scheme asks for.
 
@@ -94,7 +94,7 @@ def apply_scheme(
     scheme: QuantizationScheme,
     samples: Samples | None = None,
     reconstruction: Reconstruction = reconstruct,
-    arithmetic: Arithmetic | None = None,
+    arithmetic: Computing | None = None,
 ) -> AppliedScheme:
     """Quantize ``graph`` as ``scheme`` says; what no scales fit runs on the CPU.
 
@@ -105,19 +105,19 @@ def apply_scheme(
         scheme: The decisions. Nodes that the NPU cannot run under it go to the CPU.
         samples: Those that ``ranges`` are of, where the scheme needs them.
         reconstruction: How they lead to other weights and biases.
-        arithmetic: Of the NPU; by default the usual one.
+        arithmetic: Of the NPUs; by default one of the usual kind.
 
     Raises:
         InputError: The scheme names unknown layers, the assignment does not fit the graph, a
             tensor has no statistics or statistics that are not finite, samples are missing.
     """
     units, unfit = dict(assignment), dict[str, str]()
-    known = arithmetic or usual_arithmetic()
+    known = unit_arithmetics(arithmetic)
     while True:
         try:
             applied = _applied(graph, units, ranges, scheme, samples, reconstruction, known)
         except UnfitError as error:
-            fresh = [name for name in error.nodes if kind_of(units.get(name, CPU)) != CPU]
+            fresh = [name for name in error.nodes if not is_on_cpu(units.get(name, CPU))]
             if not fresh:
                 raise
             unfit |= dict.fromkeys(fresh, error.message)
@@ -133,7 +133,7 @@ def _applied(
     scheme: QuantizationScheme,
     samples: Samples | None,
     reconstruction: Reconstruction,
-    arithmetic: Arithmetic,
+    arithmetic: UnitArithmetics,
 ) -> AppliedScheme:
     """As :func:`apply_scheme`.
 
@@ -179,7 +179,7 @@ def allowed_units(
     graph: Graph,
     assignment: Mapping[str, str],
     scheme: QuantizationScheme,
-    arithmetic: Arithmetic,
+    arithmetic: UnitArithmetics,
     ranges: Mapping[str, TensorRange] | None = None,
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Unit per node as ``scheme`` and ``ranges`` allow it, and why nodes left the NPU, by node.
@@ -190,10 +190,10 @@ def allowed_units(
     floats = float_layers(graph, scheme)
     units, reasons = dict(assignment), {}
     for node in graph.nodes:
-        if kind_of(units.get(node.name, CPU)) == CPU:
+        if is_on_cpu(units.get(node.name, CPU)):
             continue
         reason = "The scheme keeps it in float." if node.name in floats else None
-        reason = reason or arithmetic.unsupported_scheme(graph, node, scheme)
+        reason = reason or arithmetic.unsupported_scheme(graph, node, scheme, units[node.name])
         reason = reason or _unbounded(node, ranges or {})
         if reason is not None:
             units[node.name], reasons[node.name] = CPU, reason

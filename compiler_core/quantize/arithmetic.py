@@ -150,11 +150,6 @@ def arithmetic_of(machine: Machine) -> Arithmetic:
     return arithmetic
 
 
-def general(arithmetic: Arithmetic | None) -> Arithmetic:
-    """What any machine of a kind can compute; of the usual kind where none is given."""
-    return (arithmetic or usual_arithmetic()).general
-
-
 @lru_cache(maxsize=1)
 def usual_arithmetic() -> Arithmetic:
     """Of the kind that documents do not name, without the limits of any machine."""

@@ -19,7 +19,7 @@ from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.views import VIEW_OPERATORS, clip_limits, pad_amounts, slice_steps
 from compiler_core.graph.windows import window_of
-from compiler_core.quantize.arithmetic import Arithmetic, OperatorWindow, usual_arithmetic
+from compiler_core.quantize.arithmetic import OperatorWindow
 from compiler_core.quantize.layout import (
     Chw,
     Index,
@@ -38,40 +38,39 @@ from compiler_core.quantize.skeleton import (
     Step,
 )
 from compiler_core.quantize.skeleton_borders import with_borders
-from compiler_core.units.names import CPU, is_unit, kind_of
+from compiler_core.quantize.unit_arithmetics import (
+    Computing,
+    UnitArithmetics,
+    unit_arithmetics,
+)
+from compiler_core.units.names import CPU
 
-__all__ = ["CPU", "assemble", "without_room"]
+__all__ = ["CPU", "assemble", "roomy_units", "without_room"]
 
 _Floats = npt.NDArray[np.float64]
 
 
 def assemble(
-    graph: Graph, assignment: Mapping[str, str], arithmetic: Arithmetic | None = None
+    graph: Graph, assignment: Mapping[str, str], arithmetic: Computing | None = None
 ) -> Skeleton:
     """Build the skeleton.
 
     Args:
         graph: The float graph, simplified.
-        assignment: Unit of every node name; which core of the NPU makes no difference.
-        arithmetic: Of the NPU; by default the usual one.
+        assignment: Place of every node name; which core of a unit makes no difference.
+        arithmetic: Of the NPUs; by default one of the usual kind.
 
     Raises:
         InputError: A node has no unit, an unknown one, or one that cannot run it.
     """
-    known = arithmetic or usual_arithmetic()
-    builder = _Assembler(graph, _usual_placements(graph, assignment, known), known)
+    units = unit_arithmetics(arithmetic)
+    builder = _Assembler(graph, _usual_placements(graph, assignment, units), units)
     for node in graph.nodes:
-        given = assignment.get(node.name)
-        if given is None or not is_unit(given):
-            raise InputError(
-                f"node {node.name!r} is assigned to {given!r}; allowed are {known.kind!r} and "
-                f"{CPU!r}"
-            )
-        unit = kind_of(given)
-        reason = known.unsupported(graph, node) if unit != CPU else None
+        unit = units.unit_of(assignment.get(node.name), node.name)
+        reason = None if unit is None else units[unit].unsupported(graph, node)
         if reason is not None:
             raise InputError(
-                f"node {node.name!r} cannot run on {known.kind!r}: {reason}",
+                f"node {node.name!r} cannot run on {unit!r}: {reason}",
                 hint=f"assign it to {CPU!r}",
             )
         builder.add(node, unit)
@@ -79,58 +78,75 @@ def assemble(
 
 
 def _usual_placements(
-    graph: Graph, assignment: Mapping[str, str], arithmetic: Arithmetic
+    graph: Graph, assignment: Mapping[str, str], units: UnitArithmetics
 ) -> Mapping[str, Placement]:
-    """Where tensors lie when every node runs on the NPU that can."""
-    able = {node.name for node in graph.nodes if arithmetic.unsupported(graph, node) is None}
-    if all(assignment.get(name) != CPU for name in able):
+    """Where tensors lie when every node runs on an NPU that can."""
+    able = {node.name: units.able(graph, node) for node in graph.nodes}
+    if all(assignment.get(name) != CPU for name, own in able.items() if own):
         return {}
-    builder = _Assembler(graph, {}, arithmetic.general)
+    builder = _Assembler(graph, {}, units.general)
     for node in graph.nodes:
-        builder.add(node, arithmetic.kind if node.name in able else CPU)
+        builder.add(node, next(iter(able[node.name]), None))
     return builder.placements
 
 
 def without_room(
-    graph: Graph, arithmetic: Arithmetic, assignment: Mapping[str, str] | None = None
+    graph: Graph, arithmetic: Computing, assignment: Mapping[str, str] | None = None
 ) -> dict[str, str]:
     """Nodes that no schedule fits on one machine, though one fits others of its kind, and why.
 
     Args:
         graph: Simplified.
-        arithmetic: Of the machine.
-        assignment: Unit of every node name; by default all on the NPU that it can run.
+        arithmetic: Of the machines.
+        assignment: Place of every node name; by default all on the first NPU that can run it and
+            where it has room.
     """
-    found: dict[str, str] = {}
-    if arithmetic == arithmetic.general:
-        return found
-    given = assignment or {}
-    able = {node.name for node in graph.nodes if arithmetic.unsupported(graph, node) is None}
-    able = {name for name in able if given.get(name) != CPU}
-    usual = _usual_placements(graph, given, arithmetic)
+    return roomy_units(graph, arithmetic, assignment)[1]
+
+
+def roomy_units(
+    graph: Graph, arithmetic: Computing, assignment: Mapping[str, str] | None = None
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The first unit on which each node has room, and why others, which units can run, have none.
+
+    Args:
+        graph, arithmetic, assignment: As for :func:`without_room`.
+    """
+    units, found, given = unit_arithmetics(arithmetic), dict[str, str](), assignment or {}
+    left = {node.name: list(units.able(graph, node)) for node in graph.nodes}
+    for name, place in given.items():
+        unit = units.unit_of(place, name)
+        left[name] = [own for own in left.get(name, []) if own == unit]
+    if units == units.general:
+        return {name: own[0] for name, own in left.items() if own}, found
+    usual = _usual_placements(graph, given, units)
     while True:
         # What an operator had taken in is on its own beside one that left, and may not fit either.
-        builder = _Assembler(graph, usual, arithmetic)
+        builder = _Assembler(graph, usual, units)
         for node in graph.nodes:
-            stays = node.name not in able or node.name in found
-            builder.add(node, CPU if stays else arithmetic.kind)
+            builder.add(node, next(iter(left[node.name]), None))
         fresh = builder.without_room
         if not fresh:
-            return found
-        found |= fresh
+            return {name: own[0] for name, own in left.items() if own}, found
+        for name, reason in fresh.items():
+            left[name].pop(0)
+            if not left[name]:
+                found[name] = reason
 
 
 class _Assembler:
     def __init__(
-        self, graph: Graph, usual: Mapping[str, Placement], arithmetic: Arithmetic
+        self, graph: Graph, usual: Mapping[str, Placement], units: UnitArithmetics
     ) -> None:
-        self._graph, self._arithmetic = graph, arithmetic
+        self._graph, self._units = graph, units
+        # Of the node that is visited.
+        self._unit, self._arithmetic = units.units[0]
         self.without_room: dict[str, str] = {}
         self._layouts = Layouts(graph, usual)
         self._steps: list[Step] = []
         self._cpu: list[Node] = []
         self._reasons: dict[str, str] = {}
-        self._concatenated: set[str] = set()
+        self._concatenated: set[tuple[str, str]] = set()
         self._readers: dict[str, int] = {}
         self._credited: set[str] = set()
         for node in graph.nodes:
@@ -146,18 +162,14 @@ class _Assembler:
 
     def skeleton(self) -> Skeleton:
         """What the visited nodes became."""
+        kinds = {name: own.kind for name, own in self._units.units}
         return with_borders(
-            self._graph,
-            self._layouts,
-            self._steps,
-            self._cpu,
-            self._reasons,
-            self._arithmetic.kind,
+            self._graph, self._layouts, self._steps, self._cpu, self._reasons, kinds
         )
 
-    def add(self, node: Node, unit: str) -> None:
-        """Visit one node."""
-        if unit == CPU:
+    def add(self, node: Node, unit: str | None) -> None:
+        """Visit one node, which runs on a unit, or on the CPU."""
+        if unit is None:
             self._cpu.append(node)
             return
         if node.op in VIEW_OPERATORS:
@@ -166,6 +178,7 @@ class _Assembler:
             else:
                 self._leave(node, "a clamp after a view needs an operator of its own")
             return
+        self._unit, self._arithmetic = unit, self._units[unit]
         try:
             _HANDLERS[node.op](self, node)
         except NoRoomError as misfit:
@@ -198,7 +211,7 @@ class _Assembler:
         try:
             for part, shape in self._arithmetic.parts(step, source, chw, self._fresh):
                 self._require_room(part)
-                self._steps.append(part)
+                self._steps.append(replace(part, unit=self._unit))
                 self._layouts.placements[part.output] = Placement(part.output, shape, None)
         except NoRoomError:
             for part in self._steps[before:]:
@@ -234,13 +247,15 @@ class _Assembler:
         return name
 
     def _producer(self, tensor: str) -> ConvStep | None:
-        """The convolution that writes root ``tensor`` for one reader, without clamp or residual."""
+        """The convolution of the same unit that writes root ``tensor`` for one reader, without
+        clamp or residual."""
         if self._readers.get(tensor, 0) != 1:
             return None
         for step in reversed(self._steps):
             if step.output == tensor:
                 plain = isinstance(step, ConvStep) and step.clip is None and step.residual is None
-                return step if plain and isinstance(step, ConvStep) else None
+                own = plain and step.unit == self._unit
+                return step if own and isinstance(step, ConvStep) else None
         return None
 
     def _depthwise(
@@ -431,12 +446,12 @@ class _Assembler:
         names = []
         for position, source in enumerate(sources):
             name = source.root
-            if name in self._concatenated:
+            if (self._unit, name) in self._concatenated:
                 name = self._fresh(f"{node.output}/copy{position}")
                 copy = self._depthwise(node, source, ConvKind.COPY)
                 copy = replace(copy, name=f"{node.name}/copy{position}", output=name, clip=None)
                 self._emit(copy, name, source.chw)
-            self._concatenated.add(name)
+            self._concatenated.add((self._unit, name))
             names.append(name)
         height, width = sources[0].chw[1:]
         chw = (sum(source.chw[0] for source in sources), height, width)

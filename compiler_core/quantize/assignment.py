@@ -1,4 +1,4 @@
-"""Which unit runs which node when nobody has searched: everything that the NPU can run.
+"""Which unit runs which node when nobody has searched: the first NPU that can.
 
 The exceptions are cheap operators between CPU nodes: moving a float tensor over and back costs more
 than adding or clamping it where it is.
@@ -8,39 +8,56 @@ from __future__ import annotations
 
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.views import VIEW_OPERATORS
-from compiler_core.quantize.arithmetic import Arithmetic, usual_arithmetic
-from compiler_core.quantize.assemble import CPU, without_room
+from compiler_core.quantize.assemble import CPU, roomy_units, without_room
+from compiler_core.quantize.unit_arithmetics import Computing, unit_arithmetics
 
 _CHEAP = ("Add", "Relu", "Clip", "Slice", "Pad", "Concat")
 _HEAVY = ("Conv", "Dense", "MatMul", "Gemm")
 
 
 def default_assignment(
-    graph: Graph, *, cores: int = 1, arithmetic: Arithmetic | None = None
+    graph: Graph, *, cores: int = 1, arithmetic: Computing | None = None
 ) -> dict[str, str]:
-    """NPU or CPU for every node name; see :func:`cpu_reasons` for what is not on the NPU.
+    """An NPU or the CPU for every node name; see :func:`cpu_reasons` for what is on none.
 
     Args:
         graph: Simplified.
-        cores: Of the NPU; without one everything is on the CPU.
-        arithmetic: Of it; by default the usual one.
+        cores: Of the NPUs; without one everything is on the CPU.
+        arithmetic: Of the NPUs; by default one of the usual kind.
     """
     if not cores:
         return dict.fromkeys((node.name for node in graph.nodes), CPU)
-    known = arithmetic or usual_arithmetic()
-    staying = cpu_reasons(graph, known)
-    return {node.name: CPU if node.name in staying else known.kind for node in graph.nodes}
+    known = unit_arithmetics(arithmetic)
+    staying, units = cpu_reasons(graph, known), roomy_units(graph, known)[0]
+    return {node.name: CPU if node.name in staying else units[node.name] for node in graph.nodes}
 
 
-def cpu_reasons(graph: Graph, arithmetic: Arithmetic | None = None) -> dict[str, str]:
+def assignments_by_unit(graph: Graph, arithmetic: Computing) -> dict[str, dict[str, str]]:
+    """The default assignment with everything on one unit that can run there, by its name."""
+    units, usual = unit_arithmetics(arithmetic), default_assignment(graph, arithmetic=arithmetic)
+    found = {}
+    for name in units.names:
+        own = {
+            node.name: name
+            for node in graph.nodes
+            if usual[node.name] != CPU and name in units.able(graph, node)
+        }
+        for node in without_room(graph, units, usual | own):
+            own.pop(node, None)
+        found[name] = usual | own
+    return found
+
+
+def cpu_reasons(graph: Graph, arithmetic: Computing | None = None) -> dict[str, str]:
     """Why a node stays on the CPU by default, by node name.
 
     Args:
         graph: Simplified.
-        arithmetic: Of the NPU; by default the usual one. What no schedule fits on any machine of
-            its kind is not in it: quantization leaves that to the CPU, wherever it is placed.
+        arithmetic: Of the NPUs; by default one of the usual kind. What no schedule fits on any
+            machine of a kind is not in it: quantization leaves that to the CPU, wherever it is
+            placed.
     """
-    known = arithmetic or usual_arithmetic()
+    known = unit_arithmetics(arithmetic)
     found = ((node.name, known.unsupported(graph, node)) for node in graph.nodes)
     reasons = {name: reason for name, reason in found if reason is not None}
     reasons |= without_room(graph, known)

@@ -11,7 +11,9 @@ first axis of a graph tensor is always ``N``, so any number of samples is that m
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -165,6 +167,7 @@ class IntegerSegment:
         inputs: Tensors entering: quantized from float by the CPU, or coming from another integer
             segment.
         outputs: Tensors leaving: dequantized by the CPU, or read by another integer segment.
+        unit: Name of that unit; empty where it is called after its kind.
     """
 
     name: str
@@ -172,6 +175,31 @@ class IntegerSegment:
     operators: tuple[IntegerOperator, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.unit:
+            object.__setattr__(self, "unit", self.kind)
+
+
+@dataclass(frozen=True)
+class Entering:
+    """A tensor that the CPU brings into the form of a unit.
+
+    Attributes:
+        name: Of it.
+        source: Name of the integer segment that has computed it in another form; ``None`` where it
+            is quantized from float.
+    """
+
+    name: str
+    source: str | None
+
+
+Forms = Mapping[str, Hashable]
+"""How units hold integers, by name of the unit: those of equal forms read what others write."""
+
+SAME_FORM: Forms = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -194,21 +222,40 @@ class QuantizedGraph:
     tensors: dict[str, QuantizedTensor]
     views: dict[str, View]
 
-    def entering(self) -> dict[str, tuple[str, ...]]:
-        """Tensors that the CPU quantizes before each integer segment, by its name: each tensor
-        once, before the first segment that reads it."""
-        there: set[str] = set()
+    def entering(self, forms: Forms = SAME_FORM) -> dict[str, tuple[Entering, ...]]:
+        """Tensors that the CPU brings into the form of each integer segment's unit, by name of the
+        segment: each tensor once per form, before the first segment that reads it so."""
+        there: set[tuple[str, Hashable]] = set()
+        written: dict[str, str] = {}
         found = {}
-        for part in self.segments:
-            if isinstance(part, IntegerSegment):
-                found[part.name] = tuple(name for name in part.inputs if name not in there)
-                there |= {*part.inputs, *part.outputs}
+        for part in self._integer_segments():
+            form = forms.get(part.unit)
+            found[part.name] = tuple(
+                Entering(name, written.get(name))
+                for name in part.inputs
+                if (name, form) not in there
+            )
+            there |= {(name, form) for name in (*part.inputs, *part.outputs)}
+            written |= dict.fromkeys(part.outputs, part.name)
         return found
 
-    def read_by_one_segment(self) -> frozenset[str]:
-        """Tensors that the CPU quantizes and a single integer segment reads, so that they may lie
-        as that segment wants them."""
-        parts = [part for part in self.segments if isinstance(part, IntegerSegment)]
-        computed = {operator.output for part in parts for operator in part.operators}
-        readers = Counter(name for part in parts for name in part.inputs)
-        return frozenset(n for n in self.views if n not in computed and readers[n] == 1)
+    def entering_alone(self, forms: Forms = SAME_FORM) -> dict[str, frozenset[str]]:
+        """Those of them that no other segment reads in that form, so that they may lie as the
+        segment wants them, by its name."""
+        parts = tuple(self._integer_segments())
+        written = {
+            operator.output: forms.get(part.unit) for part in parts for operator in part.operators
+        }
+        readers = Counter((name, forms.get(part.unit)) for part in parts for name in part.inputs)
+        found = {}
+        for part in parts:
+            form = forms.get(part.unit)
+            found[part.name] = frozenset(
+                name
+                for name in part.inputs
+                if readers[name, form] == 1 and (name not in written or written[name] != form)
+            )
+        return found
+
+    def _integer_segments(self) -> Iterator[IntegerSegment]:
+        return (part for part in self.segments if isinstance(part, IntegerSegment))

@@ -15,12 +15,12 @@ import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.views import VIEW_OPERATORS
-from compiler_core.quantize.arithmetic import Arithmetic
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.exponents import Granularity, fitting_exponent
 from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod
 from compiler_core.quantize.skeleton import ConvKind, ConvStep
 from compiler_core.quantize.statistics import TensorRange
+from compiler_core.quantize.unit_arithmetics import Computing
 
 _LEVELS = 127
 
@@ -58,7 +58,7 @@ def with_kept_scales(graph: Graph, ranges: Mapping[str, TensorRange]) -> Mapping
 def kept_scheme(
     graph: Graph,
     assignment: Mapping[str, str],
-    arithmetic: Arithmetic | None = None,
+    arithmetic: Computing | None = None,
     *,
     exact: bool,
 ) -> QuantizationScheme | None:
@@ -68,7 +68,7 @@ def kept_scheme(
     Args:
         graph: Simplified.
         assignment: Unit of every node name.
-        arithmetic: Of the unit; by default the usual one.
+        arithmetic: Of the NPUs; by default one of the usual kind.
         exact: Whether weights that no power of two holds are a reason to look for another scheme.
 
     Returns:

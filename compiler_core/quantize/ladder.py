@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.quantize.apply import AppliedScheme, apply_profile
-from compiler_core.quantize.arithmetic import Arithmetic
 from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.good_enough import reason_against, shortfall, worst
 from compiler_core.quantize.ladder_record import Ladder, Quality, Rung
@@ -25,6 +24,7 @@ from compiler_core.quantize.quality import OutputQuality, QualityMeter
 from compiler_core.quantize.reconstruction import Reconstruction, reconstruct, reconstruction_work
 from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod, WeightRounding
 from compiler_core.quantize.text import quantized_digest
+from compiler_core.quantize.unit_arithmetics import Computing
 
 _GAIN = 0.5
 """A rung that is not good enough replaces an earlier one if it falls short by that much less."""
@@ -88,7 +88,7 @@ def climb(
     assignment: Mapping[str, str],
     profile: Profile,
     *,
-    arithmetic: Arithmetic | None = None,
+    arithmetic: Computing | None = None,
     reconstruction: Callable[[QuantizationScheme], Reconstruction] = lambda _: reconstruct,
     threads: int = 1,
     progress: Progress = lambda _: None,
@@ -100,7 +100,7 @@ def climb(
         assignment: Unit per node.
         profile: Statistics of that graph, with its samples; without them the first rung is all that
             can be had.
-        arithmetic: Of the NPU; by default the usual one.
+        arithmetic: Of the NPUs; by default one of the usual kind.
         reconstruction: How GPTQ finds weights, by scheme.
         threads: Threads of onnxruntime.
         progress: Told of each rung.
@@ -125,7 +125,7 @@ class _Climb:
         meter: QualityMeter,
         reconstruction: Callable[[QuantizationScheme], Reconstruction],
         progress: Progress,
-        arithmetic: Arithmetic | None,
+        arithmetic: Computing | None,
     ) -> None:
         self._arithmetic = arithmetic
         self._graph, self._assignment, self._profile = graph, assignment, profile

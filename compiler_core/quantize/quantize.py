@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph
-from compiler_core.quantize.arithmetic import Arithmetic
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.exponents import (
     ConvNumbers,
@@ -30,6 +29,7 @@ from compiler_core.quantize.ir import (
 )
 from compiler_core.quantize.skeleton import ConcatStep, ConvStep, PoolStep, Skeleton, Step
 from compiler_core.quantize.statistics import TensorRange
+from compiler_core.quantize.unit_arithmetics import Computing
 
 
 def quantize(
@@ -40,7 +40,7 @@ def quantize(
     granularity: Granularity = Granularity.TENSOR,
     *,
     bias_correction: bool = False,
-    arithmetic: Arithmetic | None = None,
+    arithmetic: Computing | None = None,
 ) -> QuantizedGraph:
     """Quantize ``graph``.
 
@@ -51,7 +51,7 @@ def quantize(
         choice: How scales follow from ranges; a range without magnitudes just fits.
         granularity: Weights that share a scale.
         bias_correction: Whether biases take back what rounded weights do to the mean of outputs.
-        arithmetic: Of the NPU; by default the usual one.
+        arithmetic: Of the NPUs; by default one of the usual kind.
 
     Raises:
         InputError: The assignment does not fit the graph, or a range is missing or not finite.
@@ -101,8 +101,16 @@ def with_exponents(
             segments.append(FloatSegment(f"{position:02d}-cpu", part))
             continue
         operators = tuple(_operator(step, solver, numbers) for step in part.steps)
-        name = f"{position:02d}-{skeleton.kind}"
-        segments.append(IntegerSegment(name, skeleton.kind, operators, part.inputs, part.outputs))
+        segments.append(
+            IntegerSegment(
+                f"{position:02d}-{part.unit}",
+                skeleton.kinds[part.unit],
+                operators,
+                part.inputs,
+                part.outputs,
+                part.unit,
+            )
+        )
     tensors = {
         name: QuantizedTensor(name, shape, solver[name]) for name, shape in skeleton.shapes.items()
     }

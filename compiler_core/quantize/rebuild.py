@@ -8,10 +8,10 @@ from difflib import get_close_matches
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.quantize.apply import AppliedScheme, allowed_units, weight_choice
-from compiler_core.quantize.arithmetic import Arithmetic, usual_arithmetic
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.quantize import with_exponents
 from compiler_core.quantize.scheme import QuantizationScheme
+from compiler_core.quantize.unit_arithmetics import Computing, unit_arithmetics
 
 
 def apply_exponents(
@@ -19,7 +19,7 @@ def apply_exponents(
     assignment: Mapping[str, str],
     exponents: Mapping[str, int],
     scheme: QuantizationScheme,
-    arithmetic: Arithmetic | None = None,
+    arithmetic: Computing | None = None,
 ) -> AppliedScheme:
     """Quantize ``graph`` with ``exponents``.
 
@@ -28,13 +28,13 @@ def apply_exponents(
         assignment: Unit of every node name.
         exponents: Of every int8 tensor.
         scheme: That they were found by; one that needs no statistics beside them.
-        arithmetic: Of the NPU; by default the usual one.
+        arithmetic: Of the NPUs; by default one of the usual kind.
 
     Raises:
         InputError: A tensor is unknown or has no exponent, or as
             :func:`~compiler_core.quantize.apply.apply_scheme`.
     """
-    known = arithmetic or usual_arithmetic()
+    known = unit_arithmetics(arithmetic)
     units, reasons = allowed_units(graph, assignment, scheme, known)
     skeleton = assemble(graph, units, known)
     for name in exponents:

@@ -1,8 +1,8 @@
-"""Execution order of CPU nodes and integer steps: few, large segments that alternate."""
+"""Execution order of CPU nodes and integer steps: few, large segments, each of one unit."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from heapq import heappop, heappush
 
@@ -16,20 +16,26 @@ Item = Node | Step
 
 
 def segment(
-    graph: Graph, nodes: Sequence[Node], steps: Sequence[Step], outputs: Collection[str]
+    graph: Graph,
+    nodes: Sequence[Node],
+    steps: Sequence[Step],
+    outputs: Collection[str],
+    units: Sequence[str],
 ) -> tuple[Graph | StepSegment, ...]:
-    """Split into alternating runs, each as long as dependences allow.
+    """Split into runs of one unit each, as long as dependences allow.
 
-    Taking everything that is ready on one unit before changing to the other gives the fewest
-    changes for a given first unit; both first units are tried.
+    Taking everything that is ready on one unit before changing to another gives the fewest changes
+    between two for a given first one; units take turns, and each is tried as the first.
 
     Args:
         graph: The source of ``nodes``.
         nodes: CPU nodes, topologically sorted.
         steps: Integer steps, topologically sorted.
         outputs: Tensors that the caller of the whole model reads.
+        units: Names of the units of the steps.
     """
-    runs = min(_runs(nodes, steps, first) for first in (False, True))
+    lanes = {name: 1 + number for number, name in enumerate(units)}
+    runs = min(_runs(nodes, steps, lanes, first) for first in range(1 + len(lanes)))
     parts: list[Graph | StepSegment] = []
     items: list[list[Item]] = [[_item(key, nodes, steps) for key in run] for run in runs[1]]
     readers: dict[str, set[int]] = {}
@@ -60,7 +66,7 @@ def segment(
     return tuple(parts)
 
 
-def _item(key: tuple[bool, int], nodes: Sequence[Node], steps: Sequence[Step]) -> Item:
+def _item(key: tuple[int, int], nodes: Sequence[Node], steps: Sequence[Step]) -> Item:
     return steps[key[1]] if key[0] else nodes[key[1]]
 
 
@@ -73,17 +79,17 @@ def _writes(item: Item) -> tuple[str, ...]:
 
 
 def _runs(
-    nodes: Sequence[Node], steps: Sequence[Step], start_with_steps: bool
-) -> tuple[int, list[list[tuple[bool, int]]]]:
-    """Runs of ``(is a step, position)``, preceded by their number."""
-    items: dict[tuple[bool, int], Item] = {
-        **{(False, position): node for position, node in enumerate(nodes)},
-        **{(True, position): step for position, step in enumerate(steps)},
+    nodes: Sequence[Node], steps: Sequence[Step], lanes: Mapping[str, int], first: int
+) -> tuple[int, list[list[tuple[int, int]]]]:
+    """Runs of ``(lane, position)``, preceded by their number; the CPU has lane 0."""
+    items: dict[tuple[int, int], Item] = {
+        **{(0, position): node for position, node in enumerate(nodes)},
+        **{(lanes[step.unit], position): step for position, step in enumerate(steps)},
     }
     source = {name: key for key, item in items.items() for name in _writes(item)}
-    waiting: dict[tuple[bool, int], int] = {}
-    followers: dict[tuple[bool, int], list[tuple[bool, int]]] = {}
-    ready: dict[bool, list[int]] = {False: [], True: []}  # heaps
+    waiting: dict[tuple[int, int], int] = {}
+    followers: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    ready: list[list[int]] = [[] for _ in range(1 + len(lanes))]  # heaps
     for key, item in items.items():
         # Only what the items themselves compute is waited for.
         needed = {source[name] for name in _reads(item) if name in source}
@@ -91,11 +97,11 @@ def _runs(
         for before in needed:
             followers.setdefault(before, []).append(key)
         if not needed:
-            ready[key[0]].append(key[1])
-    runs: list[list[tuple[bool, int]]] = []
-    turn = start_with_steps
-    while ready[False] or ready[True]:
-        run: list[tuple[bool, int]] = []
+            heappush(ready[key[0]], key[1])
+    runs: list[list[tuple[int, int]]] = []
+    turn = first
+    while any(ready):
+        run: list[tuple[int, int]] = []
         while ready[turn]:
             key = turn, heappop(ready[turn])
             run.append(key)
@@ -105,7 +111,7 @@ def _runs(
                     heappush(ready[follower[0]], follower[1])
         if run:
             runs.append(run)
-        turn = not turn
+        turn = (turn + 1) % len(ready)
     if any(waiting.values()):
         raise InternalError("some of the model's operators wait for one another")
     return len(runs), runs

@@ -20,13 +20,13 @@ from compiler_core.graph.session import FloatSession
 from compiler_core.graph.windows import sample_shape
 from compiler_core.quantize.accuracy import Accuracy, measure
 from compiler_core.quantize.apply import apply_scheme, weighted_layers
-from compiler_core.quantize.arithmetic import Arithmetic
 from compiler_core.quantize.assemble import CPU
 from compiler_core.quantize.borders import dequantize_array, from_nchw
 from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph
 from compiler_core.quantize.reference import IntegerRun, ReferenceExecutor
 from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme, WeightRounding
 from compiler_core.quantize.statistics import TensorRange
+from compiler_core.quantize.unit_arithmetics import Computing
 
 Samples = Mapping[str, npt.NDArray[Any]]
 
@@ -73,7 +73,7 @@ def sensitivities(
     labels: npt.NDArray[Any] | None,
     *,
     judged: Mapping[str, Judge] | None = None,
-    arithmetic: Arithmetic | None = None,
+    arithmetic: Computing | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> tuple[LayerSensitivity, ...]:
     """Quantize every weighted layer alone; the most damaging first.
@@ -88,7 +88,7 @@ def sensitivities(
         samples: Inputs.
         labels: ``int64[samples]`` or ``None``.
         judged: Outputs that count; by default all that are computed.
-        arithmetic: Of the NPU; by default the usual one.
+        arithmetic: Of the NPUs; by default one of the usual kind.
         progress: Told after every layer.
 
     Raises:

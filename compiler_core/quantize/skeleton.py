@@ -41,6 +41,7 @@ class ConvStep:
         weight: ``float64[O, I / groups, kh, kw]``.
         bias: ``float64[O]``.
         clip: Clamp of the real output, or ``None``.
+        unit: Name of the unit that runs it.
     """
 
     name: str
@@ -56,6 +57,7 @@ class ConvStep:
     sources: tuple[str, ...]
     clip: tuple[float, float] | None = None
     residual: str | None = None
+    unit: str = ""
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -76,6 +78,7 @@ class PoolStep:
     dilations: tuple[int, int]
     sources: tuple[str, ...]
     clip: tuple[float, float] | None = None
+    unit: str = ""
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -91,6 +94,7 @@ class ConcatStep:
     inputs: tuple[str, ...]
     output: str
     sources: tuple[str, ...]
+    unit: str = ""
 
 
 Step = ConvStep | PoolStep | ConcatStep
@@ -98,7 +102,7 @@ Step = ConvStep | PoolStep | ConcatStep
 
 @dataclass(frozen=True)
 class StepSegment:
-    """Integer steps without a CPU node in between.
+    """Integer steps of one unit without other work in between.
 
     Attributes:
         steps: In topological order.
@@ -109,6 +113,11 @@ class StepSegment:
     steps: tuple[Step, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+
+    @property
+    def unit(self) -> str:
+        """Name of the unit."""
+        return self.steps[0].unit
 
 
 @dataclass(frozen=True)
@@ -123,7 +132,7 @@ class Skeleton:
         cpu_reasons: Why a node that was assigned to the NPU runs on the CPU, by node.
         channels: Where the channels of a tensor of the steps lie in the graph tensor of that name,
             for those that lie along one axis.
-        kind: Of the unit that runs the steps.
+        kinds: Of the units, by name.
     """
 
     source: Graph
@@ -132,7 +141,7 @@ class Skeleton:
     views: Mapping[str, View]
     cpu_reasons: Mapping[str, str]
     channels: Mapping[str, ChannelAxis]
-    kind: str
+    kinds: Mapping[str, str]
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -20,17 +20,17 @@ def with_borders(
     steps: Sequence[Step],
     cpu: Sequence[Node],
     reasons: Mapping[str, str],
-    kind: str,
+    kinds: Mapping[str, str],
 ) -> Skeleton:
     """Decide which views run on the CPU, name the tensors at the borders, cut into segments.
 
     Args:
         graph: The float graph.
         layouts: Where its tensors lie.
-        steps: What the NPU does, in topological order.
+        steps: What the NPUs do, in topological order.
         cpu: Nodes of the CPU; views may join them.
-        reasons: Why nodes that were assigned to the NPU are among them, by node.
-        kind: Of the NPU.
+        reasons: Why nodes that were assigned to an NPU are among them, by node.
+        kinds: Of the NPUs, by name.
     """
     on_cpu = list(cpu)
     produced = {step.output for step in steps}
@@ -76,12 +76,12 @@ def with_borders(
             views[name] = found
     return Skeleton(
         source=graph,
-        segments=segment(graph, nodes, named, graph.outputs),
+        segments=segment(graph, nodes, named, graph.outputs, tuple(kinds)),
         shapes=shapes,
         views=views,
         cpu_reasons=reasons,
         channels=channels,
-        kind=kind,
+        kinds=kinds,
     )
 
 

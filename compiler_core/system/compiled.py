@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from compiler_core.executable.executable import Executable
 from compiler_core.executable.report import LayerReport
 from compiler_core.system.jobs import (
     PICOSECONDS,
-    WHOLE_PPM,
     Job,
     JobKind,
     Machinery,
@@ -20,8 +20,8 @@ from compiler_core.system.runs import simulate_runs
 from compiler_core.system.steps import Step
 from compiler_core.system.timeline import Timeline
 from compiler_core.targets.places import ON_HOST
-from compiler_core.targets.target import Target
 from compiler_core.units.facets.programs import LaunchCost
+from compiler_core.units.launches import share_ppm
 
 _PICOSECONDS_PER_MILLISECOND = 10**9
 
@@ -51,7 +51,7 @@ def compiled_timeline(
     continued: Sequence[bool],
     units: Sequence[str],
     positions: Positions,
-    target: Target,
+    executable: Executable,
 ) -> CompiledTimeline:
     """Simulates one run.
 
@@ -62,12 +62,14 @@ def compiled_timeline(
         continued: Whether each of them runs in the program of the one before.
         units: Where each of them runs.
         positions: Where the steps stand in the model.
-        target: The machine.
+        executable: The compiled model.
     """
+    target = executable.target
     timings = iter(zip(launches, units, continued, strict=True))
     overhead = round(target.launch_overhead_s * PICOSECONDS)
     machinery, places = Machinery.of(target), target.places
     host = 1 << machinery.host_memory
+    memory = {u.name: 1 << at for u, at in zip(target.units, machinery.memory, strict=True)}
     jobs: list[Job] = []
     joined, ended = [False] * len(steps), 0
     for number, (step, layer) in enumerate(zip(steps, layers, strict=True)):
@@ -76,7 +78,9 @@ def compiled_timeline(
             run = picoseconds(layer.latency_ms)
             memories = host
             if step.kind is not JobKind.OPERATOR:
-                memories |= 1 << machinery.memory[0]
+                memories |= memory[step.unit]
+            if step.source:
+                memories |= memory[executable.placed[step.source]]
             jobs.append(
                 Job(
                     number,
@@ -107,8 +111,8 @@ def compiled_timeline(
                 0 if follows else overhead * len(timing.cores),
                 step.after,
                 place.way.core,
-                min(WHOLE_PPM, timing.read_cycles * WHOLE_PPM // timing.cycles),
-                min(WHOLE_PPM, timing.write_cycles * WHOLE_PPM // timing.cycles),
+                share_ppm(timing.read_cycles, timing.cycles),
+                share_ppm(timing.write_cycles, timing.cycles),
                 position,
                 1 << machinery.memory[place.unit],
             )

@@ -3,12 +3,14 @@ take: CPU nodes, conversions at borders, launches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from compiler_core.graph.order import reads
 from compiler_core.quantize.ir import (
+    SAME_FORM,
     FloatSegment,
+    Forms,
     IntegerConcat,
     IntegerConv,
     IntegerOperator,
@@ -30,6 +32,8 @@ class Step:
         kind: What it does.
         after: Positions of the steps that write what it reads, ascending.
         layer: What it launches, where it is a program.
+        unit: Name of its segment's unit; empty for nodes of the CPU.
+        source: Name of the segment in whose form a tensor was that is converted for its segment.
     """
 
     segment: str
@@ -37,6 +41,8 @@ class Step:
     kind: JobKind
     after: tuple[int, ...]
     layer: UnitLayer | None = None
+    unit: str = ""
+    source: str = ""
 
     def position(self, positions: Positions) -> int:
         """Where it stands in the model."""
@@ -47,27 +53,41 @@ class Step:
         return positions.of_values(self.name)
 
 
-def model_steps(quantized: QuantizedGraph, layers: Sequence[UnitLayers]) -> tuple[Step, ...]:
+def model_steps(
+    quantized: QuantizedGraph, layers: Sequence[UnitLayers], forms: Forms = SAME_FORM
+) -> tuple[Step, ...]:
     """Every step in execution order.
 
     Args:
         quantized: The model.
         layers: Of its integer segments, in order.
+        forms: How units hold integers.
     """
-    return tuple(_Steps(quantized, layers).build())
+    return tuple(_Steps(quantized, layers, forms).build())
+
+
+_Held = tuple[str, Hashable]
+"""A tensor in a form."""
 
 
 class _Steps:
-    def __init__(self, quantized: QuantizedGraph, layers: Sequence[UnitLayers]) -> None:
-        self._quantized = quantized
+    def __init__(
+        self, quantized: QuantizedGraph, layers: Sequence[UnitLayers], forms: Forms
+    ) -> None:
+        self._quantized, self._forms = quantized, forms
         self._layers = {part.segment.name: part for part in layers}
-        self._entering = quantized.entering()
+        self._entering = quantized.entering(forms)
+        self._form_of = {
+            part.name: forms.get(part.unit)
+            for part in quantized.segments
+            if isinstance(part, IntegerSegment)
+        }
         self._count = 0
-        # The step after which a tensor is there, in float and in int8.
+        # The step after which a tensor is there, in float and in int8 of a form.
         self._floats: dict[str, int] = {}
-        self._integers: dict[str, int] = {}
+        self._integers: dict[_Held, int] = {}
         # Concatenations run no program: what is read of one was written by several.
-        self._parts: dict[str, tuple[str, ...]] = {}
+        self._parts: dict[_Held, tuple[str, ...]] = {}
 
     def build(self) -> Iterator[Step]:
         for part in self._quantized.segments:
@@ -80,24 +100,29 @@ class _Steps:
             yield from self._integer_segment(part)
 
     def _integer_segment(self, part: IntegerSegment) -> Iterator[Step]:
-        layers = self._layers[part.name].layers
-        self._find_parts(part.operators, {layer.operator.name for layer in layers})
-        for name in self._entering[part.name]:
-            after = self._known(self._floats, (name,))
-            self._integers[name] = self._count
-            yield self._step(part.name, name, JobKind.QUANTIZE, after)
+        layers, form = self._layers[part.name].layers, self._form_of[part.name]
+        self._find_parts(part.operators, {layer.operator.name for layer in layers}, form)
+        for entry in self._entering[part.name]:
+            name, source = entry.name, entry.source
+            kind = JobKind.QUANTIZE if source is None else JobKind.CONVERT
+            if source is None:
+                after = self._known(self._floats, (name,))
+            else:
+                after = self._written((name,), self._form_of[source])
+            self._integers[name, form] = self._count
+            yield self._step(part.name, name, kind, after, unit=part.unit, source=source or "")
         for layer in layers:
             operator = layer.operator
             residual = operator.residual if isinstance(operator, IntegerConv) else None
             names = (operator.input,) if residual is None else (operator.input, residual)
-            after = self._written(names)
-            self._integers[operator.output] = self._count
-            yield self._step(part.name, operator.name, JobKind.PROGRAM, after, layer)
+            after = self._written(names, form)
+            self._integers[operator.output, form] = self._count
+            yield self._step(part.name, operator.name, JobKind.PROGRAM, after, layer, part.unit)
         for name in part.outputs:
             if name in self._quantized.views:
-                after = self._written((name,))
+                after = self._written((name,), form)
                 self._floats[name] = self._count
-                yield self._step(part.name, name, JobKind.DEQUANTIZE, after)
+                yield self._step(part.name, name, JobKind.DEQUANTIZE, after, unit=part.unit)
 
     def _step(
         self,
@@ -106,32 +131,36 @@ class _Steps:
         kind: JobKind,
         after: tuple[int, ...],
         layer: UnitLayer | None = None,
+        unit: str = "",
+        source: str = "",
     ) -> Step:
         self._count += 1
-        return Step(segment, name, kind, after, layer)
+        return Step(segment, name, kind, after, layer, unit, source)
 
-    def _find_parts(self, operators: Iterable[IntegerOperator], launched: set[str]) -> None:
+    def _find_parts(
+        self, operators: Iterable[IntegerOperator], launched: set[str], form: Hashable
+    ) -> None:
         for operator in operators:
             if isinstance(operator, IntegerConcat):
                 copies = [
                     f"{operator.output}/concat-copy{position}"
                     for position in range(len(operator.inputs))
                 ]
-                self._parts[operator.output] = tuple(
+                self._parts[operator.output, form] = tuple(
                     copy if copy in launched else name
                     for copy, name in zip(copies, operator.inputs, strict=True)
                 )
 
-    def _written(self, names: Iterable[str]) -> tuple[int, ...]:
-        """Steps that write int8 tensors, through concatenations."""
+    def _written(self, names: Iterable[str], form: Hashable) -> tuple[int, ...]:
+        """Steps that write int8 tensors in a form, through concatenations."""
         found: set[int] = set()
         pending = list(names)
         while pending:
             name = pending.pop()
-            if name in self._parts:
-                pending += self._parts[name]
-            elif name in self._integers:
-                found.add(self._integers[name])
+            if (name, form) in self._parts:
+                pending += self._parts[name, form]
+            elif (name, form) in self._integers:
+                found.add(self._integers[name, form])
         return tuple(sorted(found))
 
     @staticmethod

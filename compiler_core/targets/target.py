@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from compiler_core.errors import InputError
 from compiler_core.files.plain import PlainReader
 from compiler_core.targets.places import Places, places_of
-from compiler_core.units.names import CPU
+from compiler_core.units.names import CPU, is_on_cpu, unit_of
 from compiler_core.units.registry import read_machine
 from compiler_core.units.unit import Machine
 
@@ -211,6 +211,25 @@ class Target:
     def npu_cores(self) -> int:
         """Cores of the first unit; 0 where there is nothing but the CPU."""
         return self.units[0].cores
+
+    def unit(self, name: str) -> Unit:
+        """The unit of that name.
+
+        Raises:
+            InputError: There is none.
+        """
+        for unit in self.units:
+            if unit.name == name:
+                return unit
+        raise InputError(
+            f"target {self.name!r} has no unit {name!r}; it has "
+            f"{', '.join(unit.name for unit in self.units)}"
+        )
+
+    def unit_at(self, place: str) -> Unit | None:
+        """The unit of a place, by name; ``None`` for the CPU."""
+        found = None if is_on_cpu(place) else unit_of(place, (unit.name for unit in self.units))
+        return None if found is None else self.unit(found)
 
     def with_machine(self, machine: Machine) -> Target:
         """The same target with another machine in its first unit."""

@@ -47,18 +47,3 @@ def require_npu(target: Target) -> Target:
         hint="compile, run, evaluate, profile, plan and study start measure this machine; "
         "nest-tune target list shows targets with an NPU",
     )
-
-
-def require_one_unit(target: Target) -> None:
-    """Refuses targets that packages are not compiled for.
-
-    Raises:
-        InputError: It has several units.
-    """
-    if len(target.units) > 1:
-        names = ", ".join(unit.name for unit in target.units)
-        raise InputError(
-            f"target {target.name!r} has the units {names}: packages are compiled for one unit "
-            "beside the CPU",
-            hint="nest-tune plan best MODEL --target T finds where each operator runs best",
-        )

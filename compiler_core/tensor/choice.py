@@ -31,7 +31,7 @@ def choose_schedules(
     return chosen
 
 
-def require_known_tasks(given: Mapping[str, Any], tasks: Mapping[str, Task]) -> None:
+def require_known_tasks(given: Mapping[str, Any], tasks: Mapping[str, Any]) -> None:
     """Refuses schedules of tasks that a model does not have.
 
     Raises:

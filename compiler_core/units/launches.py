@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from compiler_core.graph.ir import Graph, Node
 
 _PICOSECONDS = 10**12
+_WHOLE_PPM = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ class Launch:
 def cycles_ps(cycles: int, clock_hz: float) -> int:
     """Cycles as time."""
     return round(cycles * _PICOSECONDS / clock_hz)
+
+
+def share_ppm(busy_cycles: int, cycles: int) -> int:
+    """Share of the time of a launch in millionths."""
+    return min(_WHOLE_PPM, busy_cycles * _WHOLE_PPM // cycles)
 
 
 @runtime_checkable

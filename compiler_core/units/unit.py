@@ -95,12 +95,16 @@ class TaskCost:
         energy_pj: Of the run; ``None`` where the machine has no table of energies.
         moved_bytes: Between the unit and the memory it works in, by what is moved.
         modules: Accounts of the parts of the unit: cycles by what they were spent on.
+        read_cycles, write_cycles: How long either channel to that memory is taken; plans slow down
+            by them what runs beside it, where the kind has no ``launches``.
     """
 
     cycles: int
     energy_pj: float | None
     moved_bytes: Mapping[str, int]
     modules: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    read_cycles: int = 0
+    write_cycles: int = 0
 
     @property
     def dram_bytes(self) -> int:

@@ -21,10 +21,10 @@ from compiler_core.executable.report import LayerReport, Metrics
 from compiler_core.package.text import Level, level_text
 from compiler_core.package.writer import require_free, write_package
 from compiler_core.partition.configured import with_plan
-from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.ladder_record import Ladder, Quality
 from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.profile_file import read_profile
+from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from nest_tune.api.quantizing import compile_warnings, quantize, with_first_latency
@@ -154,7 +154,7 @@ def compile(  # noqa: A001 - the verb of the command line
     source = load_model(path, shapes)
     where = None if plan is None else Path(plan)
     configuration = with_plan(configuration, source, chip, where, progress)
-    arithmetic = arithmetic_of(chip.npu)
+    arithmetic = target_arithmetic(chip)
     statistics = None if profile is None else read_profile(Path(profile))
     if calibration is not None:
         samples = stateful_samples_of(

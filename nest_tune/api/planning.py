@@ -27,9 +27,9 @@ from compiler_core.partition.groups import build_groups
 from compiler_core.partition.perfetto import plan_slices, track_names
 from compiler_core.partition.picture import draw
 from compiler_core.partition.plan import Plan, plan_text, read_plan
-from compiler_core.partition.programs import planned_arithmetic
 from compiler_core.partition.resolve import IllegalPlanError, plan_of, resolve_plan
 from compiler_core.partition.table import plan_csv
+from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.units.facets.host import host_costs, host_measuring
@@ -224,7 +224,7 @@ class PlanProblem:
         """A plan, held against what the target can do; see :func:`check_plan`."""
         self.require_npu()
         given = self.read(plan)
-        groups = build_groups(self._source.graph, planned_arithmetic(self.chip))
+        groups = build_groups(self._source.graph, target_arithmetic(self.chip))
         try:
             resolved = resolve_plan(given, groups, self.chip.places)
         except IllegalPlanError as error:

@@ -9,13 +9,14 @@ from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import FloatModel, QuantizedModel, quantize_model
 from compiler_core.configuration.configuration import Configuration, Scheme
 from compiler_core.errors import InfeasibleError, InputError
-from compiler_core.quantize.arithmetic import Arithmetic, arithmetic_of
 from compiler_core.quantize.calibration_warnings import calibration_warnings
 from compiler_core.quantize.good_enough import worst
 from compiler_core.quantize.ladder import FIRST, RUNGS
 from compiler_core.quantize.ladder_record import Quality
 from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.quality import QualityMeter
+from compiler_core.quantize.unit_arithmetics import Computing
+from compiler_core.targets.integer_units import target_arithmetic
 from nest_tune.stores.reconstruction_store import stored_reconstruction
 
 
@@ -23,7 +24,7 @@ def quantize(
     model: FloatModel,
     configuration: Configuration,
     profile: Profile | None,
-    arithmetic: Arithmetic | None = None,
+    arithmetic: Computing | None = None,
     *,
     threads: int = 1,
 ) -> QuantizedModel:
@@ -33,7 +34,7 @@ def quantize(
         model: The float model.
         configuration: Its scheme is decided.
         profile: Statistics of the calibration data.
-        arithmetic: Of the NPU; by default the usual one.
+        arithmetic: Of the NPUs; by default one of the usual kind.
         threads: Threads of onnxruntime.
 
     Raises:
@@ -78,7 +79,7 @@ def with_first_latency(
         return compiled
     first = Configuration(Scheme.of({}, RUNGS[FIRST]), compiled.source.configuration.plan)
     try:
-        arithmetic = arithmetic_of(target.npu)
+        arithmetic = target_arithmetic(target)
         before = compile_model(quantize_model(model, first, profile, arithmetic=arithmetic), target)
     except (InfeasibleError, InputError):
         return compiled

@@ -224,11 +224,16 @@ def _snapshot(storage: str | None) -> tuple[str, Snapshot]:
 
 
 def _different(snapshot: Snapshot, chip: Target, count: int) -> tuple[DifferentRecord, ...]:
-    core = chip.npu
-    key = (machine_digest(core), kind_of_machine(core).lowering_version)
-    ours = [r for r in snapshot.records if (r.target, r.lowering) == key and r.cycles is not None]
+    machines = {
+        (machine_digest(unit.machine), kind_of_machine(unit.machine).lowering_version): unit.machine
+        for unit in chip.units
+    }
+    ours = [
+        r for r in snapshot.records if (r.target, r.lowering) in machines and r.cycles is not None
+    ]
     found = []
     for record in ours[:: max(1, len(ours) // count)][:count] if count and ours else []:
+        core = machines[record.target, record.lowering]
         again = measure(record.task_value().workload, record.schedule_value(), core)
         if record.cycles is not None and again.cycles != record.cycles:
             entry = DifferentRecord(record.task, record.schedule, record.cycles, again.cycles)

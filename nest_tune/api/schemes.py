@@ -25,7 +25,6 @@ from compiler_core.files.whole_file import require_writable, write_atomically
 from compiler_core.graph.sampling import model_batch
 from compiler_core.partition.configured import with_room
 from compiler_core.quantize.accuracy import Accuracy
-from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.calibration_warnings import calibration_warnings
 from compiler_core.quantize.exponents import Granularity
@@ -34,6 +33,7 @@ from compiler_core.quantize.profile import Profile, profile_model
 from compiler_core.quantize.profile_file import read_profile, write_profile
 from compiler_core.quantize.scheme import QuantizationScheme, read_scheme
 from compiler_core.quantize.sensitivity import LayerSensitivity, sensitivities
+from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.targets.this_machine import require_npu
@@ -183,7 +183,7 @@ def sensitivity(
         labelled=data is not None,
     )
     known = _profile(source, profile, calibration, threads, progress)
-    chosen, arithmetic = _scheme(scheme), arithmetic_of(chip.npu)
+    chosen, arithmetic = _scheme(scheme), target_arithmetic(chip)
     found = sensitivities(
         source.graph,
         default_assignment(source.graph, arithmetic=arithmetic),
@@ -251,7 +251,7 @@ def search_scheme(
     warnings = tuple(calibration_warnings(source.graph, profile))
     for warning in warnings:
         progress(f"warning: {warning}")
-    arithmetic = arithmetic_of(chip.npu)
+    arithmetic = target_arithmetic(chip)
     cache = AccuracyCache(cache_folder() / "accuracies")
     choosing, plain = (
         SchemeEvaluator(

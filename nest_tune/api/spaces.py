@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from compiler_core.compile.compile import model_layers, model_tasks
 from compiler_core.compile.sources import load_model, noise_samples, quantize_model
+from compiler_core.compile.unit_layers import model_layers, model_tasks
 from compiler_core.configuration.configuration import Configuration
-from compiler_core.partition.configured import with_room
-from compiler_core.quantize.arithmetic import arithmetic_of
+from compiler_core.partition.configured import plans_of_units, with_room
+from compiler_core.quantize.profile import Profile
+from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_npu_target
 from compiler_core.targets.target import Target
 from compiler_core.targets.this_machine import require_npu
+from compiler_core.targets.unit_tasks import find_unit, task_id
 from compiler_core.tensor.task import Task
+from compiler_core.units.facets.programs import UnitLayers
 from nest_tune.api.values import Arrays, PathName, samples_of
 from nest_tune.stores.default_scheme import with_default_scheme
 from nest_tune.stores.profile_store import stored_profile
@@ -32,8 +36,8 @@ class ModelSpace:
     Attributes:
         target: Name.
         joint: Schemes and plans.
-        tasks: The tuning tasks of the untuned default, by id.
-        task_sizes: Points of each task's space before rules, by id.
+        tasks: The tuning tasks of the untuned default, by their names in configurations.
+        task_sizes: Points of each task's space before rules, likewise.
     """
 
     target: str
@@ -91,21 +95,27 @@ def space(
     """
     chip = require_npu(target) if isinstance(target, Target) else load_npu_target(target)
     source = load_model(Path(model), shapes)
-    known = arithmetic_of(chip.npu)
+    known = target_arithmetic(chip)
     asked, default = with_room(Configuration(), source, chip), FIRST_SCHEME
     if calibration is None:
-        quantized = quantize_model(source, asked, noise_samples(source.graph), arithmetic=known)
+        data: Mapping[str, Any] | Profile = noise_samples(source.graph)
     else:
-        profile = stored_profile(source.graph, samples_of(calibration, source.graph))
-        asked = with_default_scheme(asked, source, profile, arithmetic=known)
+        data = stored_profile(source.graph, samples_of(calibration, source.graph))
+        asked = with_default_scheme(asked, source, data, arithmetic=known)
         default = asked.scheme.quantization()
-        quantized = quantize_model(source, asked, profile, arithmetic=known)
-    tasks = model_tasks(model_layers(quantized.quantized, chip.npu))
+    layers: list[UnitLayers] = []
+    for units in plans_of_units(asked, source, chip):
+        quantized = quantize_model(source, replace(asked, plan=units), data, arithmetic=known)
+        layers += model_layers(quantized.quantized, chip)
+    tasks = model_tasks(layers, chip)
     joint = make_space(
         source.graph, chip, plan=None if plan is None else Path(plan), default=default
     )
-    sizes = {name: space_of(task.workload, chip.npu).product_size for name, task in tasks.items()}
-    return ModelSpace(chip.name, joint, tasks, sizes)
+    sizes = {
+        name: space_of(item.task.workload, item.unit.machine).product_size
+        for name, item in tasks.items()
+    }
+    return ModelSpace(chip.name, joint, {n: item.task for n, item in tasks.items()}, sizes)
 
 
 def task_space(
@@ -129,7 +139,9 @@ def task_space(
         True
     """
     chip = require_npu(target) if isinstance(target, Target) else load_npu_target(target)
+    name = task if isinstance(task, str) else task.id
     if isinstance(task, str):
-        matching = [found for name, found in (among or {}).items() if name.startswith(task)]
-        task = matching[0] if len(matching) == 1 else find(task)
-    return TaskSpaceOf(task, space_of(task.workload, chip.npu))
+        matching = [known for known in among or {} if known.startswith(task)]
+        name = matching[0] if len(matching) == 1 else task
+        task = (among or {})[name] if len(matching) == 1 else find(task_id(task))
+    return TaskSpaceOf(task, space_of(task.workload, find_unit(name, task, chip).machine))

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import environ
 from pathlib import Path
+from typing import Any
 
-from compiler_core.compile.compile import model_layers, model_tasks
 from compiler_core.compile.sources import load_model, noise_samples, quantize_model
+from compiler_core.compile.unit_layers import model_layers, model_tasks, named_layers
 from compiler_core.configuration.configuration import Configuration, read_configuration
-from compiler_core.partition.configured import with_room
-from compiler_core.quantize.arithmetic import arithmetic_of
+from compiler_core.partition.configured import plans_of_units, with_room
+from compiler_core.quantize.profile import Profile
+from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.targets.this_machine import require_npu
-from compiler_core.tensor.choice import choose_schedules
+from compiler_core.targets.unit_tasks import choose_unit_schedules, find_unit, task_id
 from compiler_core.tensor.task import Task
+from compiler_core.units.facets.programs import UnitLayers
 from compiler_core.units.registry import kind_of_machine
 from nest_tune.api.values import Arrays, PathName, samples_of
 from nest_tune.records.database import RecordDatabase
@@ -41,7 +44,9 @@ class ModelTask:
         count: How often the model runs it.
         bound_cycles: Lower bound of one run.
         default_cycles: Of the configuration's schedule, else of the untuned default.
-        share_of_time: Of all NPU cycles of the model.
+        share_of_time: Of the time of all programs of the model on its unit.
+        unit: Name of the unit that runs it; the first of several that are alike.
+        id: Name of the task in configurations: its id, and the unit where ids say less.
     """
 
     task: Task
@@ -50,11 +55,8 @@ class ModelTask:
     bound_cycles: int
     default_cycles: int
     share_of_time: float
-
-    @property
-    def id(self) -> str:
-        """Name of the task."""
-        return self.task.id
+    unit: str
+    id: str
 
 
 def tasks(
@@ -70,7 +72,8 @@ def tasks(
     Args:
         model: ONNX file.
         target: Name, path of a ``.toml`` file, or a loaded target.
-        config: Configuration; the untuned default without.
+        config: Configuration; the untuned default without. Where the target has several units and
+            nothing is planned, the tasks of each are those with everything on it that it can run.
         calibration: Samples of the inputs; without, ranges are those of seeded noise, so that a few
             tasks may differ from those of the compiled model.
         shapes: Of inputs with dynamic axes.
@@ -92,35 +95,43 @@ def tasks(
         configuration = read_configuration(Path(config))
     source = load_model(Path(model), shapes)
     configuration = with_room(configuration, source, chip)
-    arithmetic = arithmetic_of(chip.npu)
+    arithmetic = target_arithmetic(chip)
     if calibration is None:
-        samples = noise_samples(source.graph)
-        quantized = quantize_model(source, configuration, samples, arithmetic=arithmetic)
+        data: Mapping[str, Any] | Profile = noise_samples(source.graph)
     else:
-        profile = stored_profile(source.graph, samples_of(calibration, source.graph))
-        configuration = with_default_scheme(configuration, source, profile, arithmetic=arithmetic)
-        quantized = quantize_model(source, configuration, profile, arithmetic=arithmetic)
-    layers = model_layers(quantized.quantized, chip.npu)
-    found = model_tasks(layers)
-    schedules = choose_schedules(found, configuration.schedules, chip.npu)
-    counts = Counter(layer.task.id for part in layers for layer in part.layers)
-    known = kind_of_machine(chip.npu).tasks
-    cycles = {
-        name: known.measure(task.workload, schedules[name], chip.npu).cycles
-        for name, task in found.items()
-    }
-    remember(found.values())
-    total = sum(counts[name] * cycles[name] for name in found) or 1
+        data = stored_profile(source.graph, samples_of(calibration, source.graph))
+        configuration = with_default_scheme(configuration, source, data, arithmetic=arithmetic)
+    layers: list[UnitLayers] = []
+    for plan in plans_of_units(configuration, source, chip):
+        asked = replace(configuration, plan=plan)
+        quantized = quantize_model(source, asked, data, arithmetic=arithmetic)
+        layers += model_layers(quantized.quantized, chip)
+    found = model_tasks(layers, chip)
+    schedules = choose_unit_schedules(found, configuration.schedules)
+    counts = Counter(name for name, _ in named_layers(layers, chip))
+    remember(item.task for item in found.values())
+    costs = {}
+    for name, item in found.items():
+        known, machine = kind_of_machine(item.unit.machine).tasks, item.unit.machine
+        work = item.task.workload
+        cycles = known.measure(work, schedules[name], machine).cycles
+        costs[name] = cycles, known.bound(work, machine).cycles, counts[name] / machine.clock_hz
+    total: dict[str, float] = {}
+    for name, item in found.items():
+        spent = costs[name][0] * costs[name][2]
+        total[item.unit.name] = total.get(item.unit.name, 0.0) + spent
     return tuple(
         ModelTask(
-            task,
-            task.workload.shape,
+            item.task,
+            item.task.workload.shape,
             counts[name],
-            known.bound(task.workload, chip.npu).cycles,
-            cycles[name],
-            counts[name] * cycles[name] / total,
+            costs[name][1],
+            costs[name][0],
+            costs[name][0] * costs[name][2] / (total[item.unit.name] or 1),
+            item.unit.name,
+            name,
         )
-        for name, task in found.items()
+        for name, item in found.items()
     )
 
 
@@ -142,6 +153,7 @@ def tune_task(
 
     Args:
         task: What to tune; an id that :func:`tasks` found, its beginning, or a ``.json`` file.
+            Behind the id may stand ``@`` and a unit of the target; the first of the kind without.
         target: Name, path of a ``.toml`` file, or a loaded target.
         sampler: Name: ``xgb``, ``tpe``, ``nsga2``, ``random``, ``exhaustive`` or a plug-in's.
         trials: Schedules to look at, those that the records know included.
@@ -166,15 +178,17 @@ def tune_task(
     """
     kind = require_schedule_sampler(sampler)
     chip = require_npu(target if isinstance(target, Target) else load_target(target))
+    name = task if isinstance(task, str) else task.id
     if isinstance(task, str):
-        chosen = find(task)
+        chosen = find(task_id(task))
     else:
         chosen = task.task if isinstance(task, ModelTask) else task
+    unit = find_unit(name, chosen, chip)
     records = RecordDatabase(storage_url(storage, environ))
     try:
         return search_task(
             chosen,
-            chip.npu,
+            unit.machine,
             sampler=sampler,
             budget=Budget(trials, timeout_s),
             seed=seed,

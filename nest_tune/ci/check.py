@@ -10,21 +10,22 @@ from compiler_core.accuracy.exam import Exam, make_exam
 from compiler_core.accuracy.metric import check_name, shown_name
 from compiler_core.accuracy.own_metric import load_own_metric
 from compiler_core.accuracy.samples import EvaluationData, read_evaluation
-from compiler_core.compile.compile import CompiledModel, compile_model, model_layers, model_tasks
+from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import (
     FloatModel,
     QuantizedModel,
     load_model,
     quantize_model,
 )
+from compiler_core.compile.unit_layers import model_layers, model_tasks
 from compiler_core.configuration.configuration import Configuration, Subject, read_configuration
 from compiler_core.configuration.lock import Lock, LockedLayer
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.file_digest import file_digest
-from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.infinite_inputs import require_finite
+from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
-from compiler_core.units.unit import Machine
+from compiler_core.targets.target import Target
 from nest_tune.ci.lock import (
     ACCURACY_ENTRIES,
     Sources,
@@ -152,9 +153,9 @@ def check(
     try:
         calibrated = sources.calibration_samples(source, free)
         quantized, lost = _without_lost_tasks(
-            quantize_model(source, free, calibrated, arithmetic=arithmetic_of(target.npu)),
+            quantize_model(source, free, calibrated, arithmetic=target_arithmetic(target)),
             lock,
-            target.npu,
+            target,
         )
         compiled = compile_model(quantized, target, progress=progress)
     except InfeasibleError as error:
@@ -291,11 +292,11 @@ def _subjects(
 
 
 def _without_lost_tasks(
-    quantized: QuantizedModel, lock: Lock, machine: Machine
+    quantized: QuantizedModel, lock: Lock, target: Target
 ) -> tuple[QuantizedModel, list[Difference]]:
     """Leaves out schedules of tasks that the model does not have (any more)."""
     configuration = quantized.configuration
-    known = model_tasks(model_layers(quantized.quantized, machine))
+    known = model_tasks(model_layers(quantized.quantized, target), target)
     lost = [name for name in configuration.schedules if name not in known]
     kept = {n: s for n, s in configuration.schedules.items() if n in known}
     found = [Difference("task", name, None, _layer_of(name, lock)) for name in lost]

@@ -9,7 +9,7 @@ from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import quantize_model
 from compiler_core.configuration.configuration import Configuration, configuration_text
 from compiler_core.errors import InternalError
-from compiler_core.quantize.arithmetic import arithmetic_of
+from compiler_core.targets.integer_units import target_arithmetic
 from nest_tune.ci.lock import Sources, constants_sha256, locked, locked_layers
 from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.execution.scoring import accuracy_metrics
@@ -88,7 +88,7 @@ def _require_complete(
             ground.model,
             found,
             sources.calibration_samples(ground.model, found),
-            arithmetic=arithmetic_of(ground.target.npu),
+            arithmetic=target_arithmetic(ground.target),
         ),
         ground.target,
     )

@@ -15,10 +15,11 @@ from compiler_core.compile.compile import CompiledModel
 from compiler_core.compile.sources import Arrays, FloatModel, read_samples
 from compiler_core.configuration.configuration import Configuration
 from compiler_core.configuration.lock import Lock, LockedLayer
+from compiler_core.executable.report import CONVERSIONS
 from compiler_core.files.file_digest import file_digest
+from compiler_core.targets.target import Target
+from compiler_core.targets.unit_tasks import lowering_versions
 from compiler_core.units.names import CPU
-from compiler_core.units.registry import kind_of_machine
-from compiler_core.units.unit import Machine
 
 ACCURACY_ENTRIES = ("accuracy", "accuracy_drop")
 _VERSIONS = ("nest-tune", "numpy", "onnx", "onnxruntime")
@@ -83,7 +84,7 @@ def locked(compiled: CompiledModel, sources: Sources, folder: Path) -> Configura
         sources.samples if has_accuracy else 0,
         constants_sha256(compiled),
         dict(sorted(sources.shapes.items())),
-        versions(compiled.executable.target.npu),
+        versions(compiled.executable.target),
         locked_layers(compiled),
         "" if sources.calibration is None else _relative(sources.calibration, folder),
         "" if sources.calibration is None else file_digest(sources.calibration),
@@ -118,7 +119,7 @@ def locked_layers(compiled: CompiledModel) -> dict[str, LockedLayer]:
             launch = next(launches[layer.segment])
             program = hashlib.sha256(launch.code).hexdigest()
         name = layer.name
-        if layer.operator in ("quantize", "dequantize"):
+        if layer.operator in CONVERSIONS:
             name = f"{layer.operator} {layer.name}"
         if name in found:
             name = f"{name} in {layer.segment}"
@@ -145,10 +146,9 @@ def constants_sha256(compiled: CompiledModel) -> str:
     return found.hexdigest()
 
 
-def versions(machine: Machine) -> dict[str, str]:
-    """Of what compiles for a machine."""
-    lowering = kind_of_machine(machine).lowering_version
-    found = {"lowering": str(lowering), "python": platform.python_version()}
+def versions(target: Target) -> dict[str, str]:
+    """Of what compiles for a target."""
+    found = {"lowering": lowering_versions(target), "python": platform.python_version()}
     for name in _VERSIONS:
         try:
             found[name] = metadata.version(name)

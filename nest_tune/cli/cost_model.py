@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compiler_core.files.whole_file import require_writable
-from nest_tune.cli.options import EXAMPLE_TARGET, AsJson, RecordStorage, TargetName
+from nest_tune.cli.options import EXAMPLE_TARGET, AsJson, RecordStorage, TargetName, UnitName
 from nest_tune.cli.output import console, print_json
 from nest_tune.study.request.settings import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
+    from compiler_core.targets.target import Target
     from compiler_core.units.unit import Machine
     from nest_tune.tuning.knowledge import Knowledge
 
@@ -30,6 +31,7 @@ app = typer.Typer(
 @app.command(epilog="Example: nest-tune cost-model show --target vta --save model.json")
 def show(
     target: TargetName = EXAMPLE_TARGET,
+    unit: UnitName = None,
     storage: RecordStorage = DEFAULT_STORAGE,
     model: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A saved model; else one is trained.")
@@ -46,7 +48,7 @@ def show(
     from cost_models.boosted import BoostedModel
     from cost_models.task_features import feature_schema, task_features
 
-    machine = load_npu_target(target).npu
+    machine = _machine(load_npu_target(target), unit)
     columns = task_features(machine).columns
     schema = feature_schema(columns)
     if model is not None:
@@ -78,6 +80,7 @@ def show(
 @app.command("eval", epilog="Example: nest-tune cost-model eval --target vta --json")
 def evaluate(
     target: TargetName = EXAMPLE_TARGET,
+    unit: UnitName = None,
     storage: RecordStorage = DEFAULT_STORAGE,
     as_json: AsJson = False,
 ) -> None:
@@ -88,7 +91,7 @@ def evaluate(
     from cost_models.evaluation import cross_validate
     from nest_tune.tuning.knowledge import BASE
 
-    machine = load_npu_target(target).npu
+    machine = _machine(load_npu_target(target), unit)
     data = _knowledge(machine, storage).training_set(machine)
     if len(data) < 8:
         raise InputError(
@@ -113,6 +116,11 @@ def evaluate(
         table.add_row(name, str(q.tasks), str(q.rows), *numbers)
     console().print(table)
     print("each task is predicted by a model that never saw it")
+
+
+def _machine(chip: Target, unit: str | None) -> Machine:
+    found: Machine = chip.npu if unit is None else chip.unit(unit).machine
+    return found
 
 
 def _knowledge(machine: Machine, storage: str) -> Knowledge:

@@ -29,6 +29,12 @@ TargetName = Annotated[
         help="Name of a target, or path of a .toml file.",
     ),
 ]
+UnitName = Annotated[
+    str | None,
+    typer.Option(
+        "--unit", metavar="NAME", help="Unit of the target, where it has several; the first."
+    ),
+]
 Shapes = Annotated[
     list[str] | None,
     typer.Option("--shape", metavar="NAME=1,3,…", help="Shape of an input with dynamic axes."),

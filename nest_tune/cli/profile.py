@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from compiler_core.package.reader import Package
+    from compiler_core.targets.target import Target
 
 EXAMPLE = "Example: nest-tune profile out --by layer --trace trace.json"
 
@@ -62,10 +63,16 @@ def profile(
         return
     print(
         f"{package}: {metrics.latency_ms:.3f} ms, {metrics.npu_cycles:,} NPU cycles, "
-        f"{metrics.energy_mj:.3f} mJ per run on {target.name} at {target.npu.clock_hz / 1e6:g} MHz"
+        f"{metrics.energy_mj:.3f} mJ per run on {target.name} at {_clocks(target)}"
     )
     tables = {By.LAYER: _layers, By.UNIT: _units, By.INSTRUCTION: _instructions}
     console().print(tables[by](loaded))
+
+
+def _clocks(target: Target) -> str:
+    if len(target.units) == 1:
+        return f"{target.npu.clock_hz / 1e6:g} MHz"
+    return ", ".join(f"{u.machine.clock_hz / 1e6:g} MHz ({u.name})" for u in target.units)
 
 
 def _print_host(loaded: Package, package: Path, by: By) -> None:
@@ -142,16 +149,20 @@ def _layers(loaded: Package) -> Table:
         "<layer", "<unit", "<operator", "<shape", "ms", "cycles", "bound", "of bound",
         "<limit", "KiB", "MAC/cycle", "of roof", "waits",
     )  # fmt: skip
-    machine = loaded.manifest.target.npu
-    known = profiles_of(machine)
-    computing = "" if known is None else f"{known.roof(machine).arithmetic}_"
+    target = loaded.manifest.target
+    computing = {}
+    for unit in target.units:
+        known = profiles_of(unit.machine)
+        computing[unit.name] = "" if known is None else f"{known.roof(unit.machine).arithmetic}_"
     for layer in loaded.report.layers:
         row = [f"{layer.latency_ms:.3f}"]
-        place = roofline(layer, loaded.manifest.target)
-        if place is not None:
+        place, own = roofline(layer, target), target.unit_at(layer.unit)
+        if place is not None and own is not None:
             roof = place.attainable_macs_per_cycle
             waits = sum(
-                cycles for name, cycles in layer.stall_cycles.items() if name.startswith(computing)
+                cycles
+                for name, cycles in layer.stall_cycles.items()
+                if name.startswith(computing[own.name])
             )
             row += [
                 f"{layer.cycles:,}",

@@ -11,12 +11,13 @@ import typer
 
 from compiler_core.errors import InputError
 from compiler_core.files.whole_file import require_writable, write_atomically
-from nest_tune.cli.options import AsJson, TargetName
+from nest_tune.cli.options import AsJson, TargetName, UnitName
 from nest_tune.cli.output import ExitCode, console, print_json, say
 
 if TYPE_CHECKING:
     from compiler_core.targets.target import Target
     from compiler_core.units.simulation import SimulatedProgram, Simulation
+    from compiler_core.units.unit import Machine
 
 EXAMPLE = "Example: nest-tune simulate conv.npz --target vta --trace t.json"
 
@@ -35,6 +36,7 @@ def simulate(
         Path, typer.Argument(metavar="PROGRAM.npz", help="Program in a file format of the unit.")
     ],
     target: TargetName,
+    unit: UnitName = None,
     profile: Annotated[
         str | None,
         typer.Option(
@@ -71,10 +73,11 @@ def simulate(
     from compiler_core.units.simulation import simulation
 
     chip = load_npu_target(target)
-    simulator = simulation(chip.npu)
+    machine = chip.npu if unit is None else chip.unit(unit).machine
+    simulator = simulation(machine)
     _require_profile(profile, simulator)
     result = simulator.run(
-        program, chip.npu, profile=profile, memory_bytes=dram_size, trace=trace is not None
+        program, machine, profile=profile, memory_bytes=dram_size, trace=trace is not None
     )
     if result.refused is None:
         # Results are printed last: a file that cannot be written is the one error then.
@@ -83,7 +86,7 @@ def simulate(
         if trace is not None:
             _write_timeline(trace, program, chip, result)
     if as_json:
-        print_json("simulate", _document(program, chip, profile, result))
+        print_json("simulate", _document(program, chip, machine, profile, result))
     for warning in result.warnings:
         say(f"warning: {program}: {warning}", aside=True)
     if result.refused is not None:
@@ -93,7 +96,7 @@ def simulate(
         print(f"hint: {fault.advice}", file=sys.stderr)
         raise typer.Exit(ExitCode.FAILED)
     if not as_json:
-        _print_summary(program, chip, result)
+        _print_summary(program, chip, machine, result)
 
 
 def _require_profile(profile: str | None, simulator: Simulation) -> None:
@@ -132,7 +135,11 @@ def _write_timeline(path: Path, program: Path, chip: Target, result: SimulatedPr
 
 
 def _document(
-    program: Path, chip: Target, profile: str | None, result: SimulatedProgram
+    program: Path,
+    chip: Target,
+    machine: Machine,
+    profile: str | None,
+    result: SimulatedProgram,
 ) -> dict[str, Any]:
     fault = result.refused
     document: dict[str, Any] = {
@@ -155,20 +162,20 @@ def _document(
     }
     if result.cycles is None:
         return document
-    clock_hz = chip.npu.clock_hz
+    clock_hz = machine.clock_hz
     time = {"clock_hz": clock_hz, "time_ms": result.cycles / clock_hz * 1e3}
     return document | time | dict(result.counters)
 
 
-def _print_summary(program: Path, chip: Target, result: SimulatedProgram) -> None:
+def _print_summary(program: Path, chip: Target, machine: Machine, result: SimulatedProgram) -> None:
     from rich.table import Table
 
     assert result.cycles is not None
     out = console()
-    milliseconds = result.cycles / chip.npu.clock_hz * 1e3
+    milliseconds = result.cycles / machine.clock_hz * 1e3
     out.print(
         f"{program}: {result.cycles:,} cycles, {milliseconds:.3f} ms at "
-        f"{chip.npu.clock_hz / 1e6:g} MHz ({chip.name}, {result.rules} rules)",
+        f"{machine.clock_hz / 1e6:g} MHz ({chip.name}, {result.rules} rules)",
     )
     out.print(result.summary)
     for counters in result.tables:

@@ -13,7 +13,7 @@ from nest_tune.cli.options import AsJson, ModelFile, Shapes, TargetName, parse_s
 from nest_tune.cli.output import console, print_json
 
 if TYPE_CHECKING:
-    from compiler_core.targets.target import Target
+    from compiler_core.targets.target import Target, Unit
     from compiler_core.tensor.task import Task
     from compiler_core.units.unit import TaskCost, TaskSchedule
     from nest_tune.api.tasks import ModelTask
@@ -75,7 +75,8 @@ def _row(entry: ModelTask) -> dict[str, Any]:
     workload = entry.task.workload
     return {
         "id": entry.id,
-        "unit": entry.task.unit,
+        "unit": entry.unit,
+        "kind": entry.task.unit,
         "operator": workload.operator,
         "shape": entry.shape,
         "count": entry.count,
@@ -117,7 +118,10 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
 )
 def measure(
     task: Annotated[
-        str, typer.Argument(metavar="TASK", help="Id of a task, its beginning, or a .json file.")
+        str,
+        typer.Argument(
+            metavar="TASK", help="Id of a task, its beginning, or a .json file; @UNIT behind it."
+        ),
     ],
     target: TargetName,
     schedule: Annotated[
@@ -128,21 +132,24 @@ def measure(
 ) -> None:
     """Measure one given schedule of a task: cycles, bytes, utilization."""
     from compiler_core.targets.load import load_npu_target
+    from compiler_core.targets.unit_tasks import find_unit, task_id, task_suffix
     from compiler_core.tensor.choice import check_schedule
     from compiler_core.units.registry import kind_of_machine
     from nest_tune.stores.task_store import find
 
     chip = load_npu_target(target)
-    chosen = find(task)
-    given = _read_schedule(schedule, chosen.id)
-    check_schedule(f"schedule of task {chosen.id}", chosen, given, chip.npu)
-    cost = kind_of_machine(chip.npu).tasks.measure(chosen.workload, given, chip.npu)
-    document = _measurement(chosen, given, cost, chip)
+    chosen = find(task_id(task))
+    unit = find_unit(task, chosen, chip)
+    name = chosen.id + task_suffix(chip, unit.name)
+    given = _read_schedule(schedule, name)
+    check_schedule(f"schedule of task {name}", chosen, given, unit.machine)
+    cost = kind_of_machine(unit.machine).tasks.measure(chosen.workload, given, unit.machine)
+    document = _measurement(chosen, given, cost, chip, unit)
     if as_json:
         print_json("task-measure", document)
         return
     print(
-        f"{chosen.id}: {cost.cycles:,} cycles, bound {document['bound_cycles']:,} "
+        f"{name}: {cost.cycles:,} cycles, bound {document['bound_cycles']:,} "
         f"({document['utilization']:.1%}), {document['dram_bytes']:,} DRAM bytes"
     )
 
@@ -168,14 +175,15 @@ def _read_schedule(path: Path, task: str) -> TaskSchedule:
 
 
 def _measurement(
-    task: Task, schedule: TaskSchedule, cost: TaskCost, chip: Target
+    task: Task, schedule: TaskSchedule, cost: TaskCost, chip: Target, unit: Unit
 ) -> dict[str, Any]:
     from compiler_core.files.plain import to_plain
     from compiler_core.units.registry import kind_of_machine
 
-    bound = kind_of_machine(chip.npu).tasks.bound(task.workload, chip.npu)
+    bound = kind_of_machine(unit.machine).tasks.bound(task.workload, unit.machine)
     return {
         "task": task.id,
+        "unit": unit.name,
         "target": chip.name,
         "operator": task.workload.operator,
         "shape": task.workload.shape,

@@ -30,7 +30,10 @@ EXAMPLE = "Example: nest-tune task tune conv2d-0123456789abcdef --target vta --t
 
 def tune(
     task: Annotated[
-        str, typer.Argument(metavar="TASK", help="Id of a task, its beginning, or a .json file.")
+        str,
+        typer.Argument(
+            metavar="TASK", help="Id of a task, its beginning, or a .json file; @UNIT behind it."
+        ),
     ],
     target: TargetName,
     sampler: Annotated[
@@ -90,9 +93,11 @@ def tune(
             progress=progress,
         )
     if anneal and not result.annealed:
+        from compiler_core.targets.unit_tasks import find_unit
         from nest_tune.tuning.tune import program_obstacles
 
-        for reason in program_obstacles(result.task, chip.npu)[:1]:
+        machine = find_unit(task, result.task, chip).machine
+        for reason in program_obstacles(result.task, machine)[:1]:
             print(f"nothing annealed: {reason}", file=sys.stderr)
     if output is not None:
         text = _toml(result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +13,13 @@ import numpy.typing as npt
 from compiler_core.compile.compile import CompiledModel
 from compiler_core.executable.executable import Executable
 from compiler_core.executable.profile import roofline
-from compiler_core.executable.report import LayerReport
+from compiler_core.executable.report import CONVERSIONS, LayerReport
 from compiler_core.partition.best import prepare
 from compiler_core.partition.picture import draw
-from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.assignment import cpu_reasons
 from compiler_core.system.compiled import CompiledTimeline
 from compiler_core.system.jobs import JobKind
+from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.places import ON_CPU
 from compiler_core.targets.target import Target
 from compiler_core.units.facets.profiles import profiles_of
@@ -29,7 +30,6 @@ from nest_tune.report.gantt import Gantt, Stretch, Strip, Track, busy_shares
 _BINS = 480
 _MOST_INSTRUCTIONS = 2_000_000
 _PS_PER_MS = 1e9
-_CONVERSIONS = ("quantize", "dequantize")
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ class LayerRow:
 
 def layer_rows(default: CompiledModel | None, chosen: CompiledModel) -> tuple[LayerRow, ...]:
     """Steps side by side, in the chosen compile's order; steps that it lacks come last."""
-    known = arithmetic_of(chosen.executable.target.npu)
+    known = target_arithmetic(chosen.executable.target)
     reasons = {**cpu_reasons(chosen.source.model.graph, known), **chosen.source.cpu_reasons}
 
     def key(layer: LayerReport) -> tuple[str, str]:
-        return layer.name, layer.operator if layer.operator in _CONVERSIONS else ""
+        return layer.name, layer.operator if layer.operator in CONVERSIONS else ""
 
     before = {} if default is None else {key(layer): layer for layer in default.report.layers}
     after = {key(layer): layer for layer in chosen.report.layers}
@@ -102,11 +102,15 @@ def roofline_chart(
             dots.append(RoofDot(place.macs_per_byte, place.achieved_macs_per_cycle, kind, tip))
     if not dots:
         return None, without
-    known = profiles_of(target.npu)
-    assert known is not None  # there are dots
-    roof = known.roof(target.npu)
-    peak = target.npu_cores * roof.macs_per_cycle
-    return RooflineChart(peak, roof.bytes_per_cycle, tuple(dots)), without
+    roofs = []
+    for unit in target.units:
+        known = profiles_of(unit.machine)
+        if known is not None:
+            roof = known.roof(unit.machine)
+            roofs.append((unit.cores * roof.macs_per_cycle, roof.bytes_per_cycle))
+    # Over units of several kinds lies the roof of the largest; each layer's own stands in its tip.
+    peak, channel = (max(values) for values in zip(*roofs, strict=True))
+    return RooflineChart(peak, channel, tuple(dots)), without
 
 
 def gantt(compiled: CompiledModel, target: Target) -> Gantt:
@@ -115,9 +119,7 @@ def gantt(compiled: CompiledModel, target: Target) -> Gantt:
     tracks: dict[int, list[Stretch]] = {}
     for span in found.timeline.spans:
         tracks.setdefault(span.track, []).append(_stretch(compiled, found, span))
-    names = {0: "CPU"} | {1 + core: f"NPU {core}" for core in range(target.npu_cores)}
-    if target.npu_cores == 1:
-        names[1] = "NPU"
+    names = dict(enumerate(("CPU", *_cores(target))))
     return Gantt(
         found.latency_ms,
         tuple(Track(name, tuple(tracks.get(index, ()))) for index, name in names.items()),
@@ -125,12 +127,20 @@ def gantt(compiled: CompiledModel, target: Target) -> Gantt:
     )
 
 
+def _cores(target: Target) -> Iterator[str]:
+    """Names of all cores, in the order of the timeline."""
+    for unit in target.units:
+        name = "NPU" if len(target.units) == 1 else unit.name
+        for core in range(unit.cores):
+            yield name if unit.cores == 1 else f"{name} {core}"
+
+
 def _stretch(compiled: CompiledModel, found: CompiledTimeline, span: Any) -> Stretch:
     job = found.jobs[span.job]
     layer = compiled.report.layers[job.subject]
     kind = "npu" if job.kind is JobKind.PROGRAM else CPU
     what = layer.operator
-    if layer.operator in _CONVERSIONS:
+    if layer.operator in CONVERSIONS:
         kind = "conversion"
     elif kind == "npu" and span.track == 0:
         kind, what = "launch", "launch of"
@@ -144,10 +154,11 @@ def _strips(
 ) -> tuple[Strip, ...]:
     launches = {segment.name: list(segment.launches) for segment in executable.npu_segments}
     instructions = sum(launch.instruction_count for part in launches.values() for launch in part)
-    machine = executable.target.npu
-    known = profiles_of(machine)
-    if known is None or not 0 < instructions <= _MOST_INSTRUCTIONS:
+    if not 0 < instructions <= _MOST_INSTRUCTIONS:
         return ()
+    target = executable.target
+    several = len(target.units) > 1
+    cores: dict[str, int] = {}
     starts: dict[str, list[npt.NDArray[np.float64]]] = {}
     ends: dict[str, list[npt.NDArray[np.float64]]] = {}
     spans = {found.jobs[s.job].subject: s for s in found.timeline.spans if s.track > 0}
@@ -155,14 +166,25 @@ def _strips(
         if layer.unit == CPU:
             continue
         launch, span = launches[layer.segment].pop(0), spans[number]
+        unit = target.unit(executable.placed[layer.segment])
+        known = profiles_of(unit.machine)
+        if known is None:
+            continue
         scale = (span.end_ps - span.start_ps) / max(layer.cycles, 1)
-        for module, work in known.busy(launch, machine).items():
+        for name, work in known.busy(launch, unit.machine).items():
+            module = f"{unit.name} {name}" if several else name
+            cores[module] = unit.cores
             for begun, last in work:
                 starts.setdefault(module, []).append(span.start_ps + begun * scale)
                 ends.setdefault(module, []).append(span.start_ps + last * scale)
-    total = float(found.timeline.latency_ps) * executable.target.npu_cores
+    latency = float(found.timeline.latency_ps)
     return tuple(
-        Strip(name, busy_shares(np.concatenate(begun), np.concatenate(ends[name]), total, _BINS))
+        Strip(
+            name,
+            busy_shares(
+                np.concatenate(begun), np.concatenate(ends[name]), latency * cores[name], _BINS
+            ),
+        )
         for name, begun in starts.items()
     )
 

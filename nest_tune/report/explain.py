@@ -8,11 +8,12 @@ from enum import Enum
 
 from compiler_core.accuracy.metric import shown_name
 from compiler_core.accuracy.score import Score
-from compiler_core.compile.compile import CompiledModel, model_layers, model_tasks
+from compiler_core.compile.compile import CompiledModel
+from compiler_core.compile.unit_layers import model_layers, model_tasks
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.plain import to_plain
-from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.assignment import cpu_reasons
+from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.units.names import CPU
 from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.execution.scoring import accuracy_metrics
@@ -252,8 +253,8 @@ class _Changes:
         return self._judged(replace(effect, metrics=metrics, untuned=untuned))
 
     def _tasks(self, decisions: Mapping[str, object]) -> list[str]:
-        quantized, machine = self._bench.quantized(decisions).quantized, self._bench.target.npu
-        return list(model_tasks(model_layers(quantized, machine)))
+        quantized, target = self._bench.quantized(decisions).quantized, self._bench.target
+        return list(model_tasks(model_layers(quantized, target), target))
 
     def _schedules(self, decisions: Mapping[str, object]) -> dict[str, object]:
         """Tuned schedules of the study for the tasks of a candidate."""
@@ -310,7 +311,7 @@ def _bindings(result: StudyResult, trial: OuterTrial) -> Iterator[Binding]:
 
 def _on_cpu(compiled: CompiledModel, ground: Ground, trial: OuterTrial) -> dict[str, str]:
     """Why nodes run on the CPU: the NPU cannot, the layout does not allow it, or it was decided."""
-    known = arithmetic_of(compiled.executable.target.npu)
+    known = target_arithmetic(compiled.executable.target)
     cannot = cpu_reasons(ground.model.graph, known)
     refused = compiled.source.cpu_reasons
     plan = compiled.configuration.plan

@@ -11,9 +11,9 @@ from compiler_core.compile.compile import CompiledModel
 from compiler_core.compile.sources import read_samples
 from compiler_core.errors import InputError
 from compiler_core.graph.sampling import take
-from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.profile import profile_model
 from compiler_core.quantize.sensitivity import layer_macs, sensitivities
+from compiler_core.targets.integer_units import target_arithmetic
 from nest_tune.study.store.dependencies import Ground
 
 SAMPLES = 16
@@ -52,7 +52,7 @@ def layers_alone(
     sizes = [scheme.calibration] if isinstance(scheme.calibration, int) else []
     ranges = profile_model(graph, calibration, sizes).ranges(scheme.calibration)
     samples = take(graph, read_samples(Path(source), graph), 0, count)
-    plan, known = compiled.configuration.plan, arithmetic_of(ground.target.npu)
+    plan, known = compiled.configuration.plan, target_arithmetic(ground.target)
     found = sensitivities(graph, plan, ranges, scheme, samples, None, arithmetic=known)
     values = {item.name: item.accuracy.metrics[Metric.SQNR].value for item in found}
     return {name: value for name, value in values.items() if isfinite(value)}

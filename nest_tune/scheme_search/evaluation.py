@@ -21,11 +21,11 @@ from compiler_core.graph.sampling import check_samples, model_batch
 from compiler_core.graph.text import graph_digest
 from compiler_core.quantize.accuracy import Accuracy, measure
 from compiler_core.quantize.apply import AppliedScheme, apply_profile
-from compiler_core.quantize.arithmetic import Arithmetic
 from compiler_core.quantize.profile import Profile, samples_digest
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.scheme import QuantizationScheme
 from compiler_core.quantize.text import quantized_digest
+from compiler_core.quantize.unit_arithmetics import Computing
 from nest_tune.scheme_search.accuracy_cache import AccuracyCache
 from nest_tune.stores.reconstruction_store import stored_reconstruction
 
@@ -67,7 +67,7 @@ class SchemeEvaluator:
         labels: npt.NDArray[Any] | None,
         *,
         output: str | None = None,
-        arithmetic: Arithmetic | None = None,
+        arithmetic: Computing | None = None,
         cache: AccuracyCache | None = None,
         threads: int = 1,
     ) -> None:

@@ -23,13 +23,14 @@ from compiler_core.errors import InputError
 from compiler_core.files.plain import from_plain, to_plain
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.text import graph_digest
-from compiler_core.quantize.arithmetic import Arithmetic, usual_arithmetic
+from compiler_core.quantize.arithmetic import usual_arithmetic
 from compiler_core.quantize.kept_scales import kept_scheme
 from compiler_core.quantize.ladder import Choice, climb
 from compiler_core.quantize.ladder_record import Ladder, Quality
 from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.scheme import read_scheme, scheme_document
-from compiler_core.units.names import kind_of
+from compiler_core.quantize.unit_arithmetics import Computing, unit_arithmetics
+from compiler_core.units.names import CPU
 from nest_tune.stores.compiler_source import source_digest
 from nest_tune.stores.reconstruction_store import stored_reconstruction
 from nest_tune.stores.task_store import cache_folder
@@ -44,7 +45,7 @@ def with_default_scheme(
     model: FloatModel,
     profile: Profile,
     *,
-    arithmetic: Arithmetic | None = None,
+    arithmetic: Computing | None = None,
     threads: int = 1,
     progress: Progress = lambda _: None,
 ) -> Configuration:
@@ -54,7 +55,7 @@ def with_default_scheme(
         configuration: Its plan says what runs on the NPU.
         model: What is compiled.
         profile: Statistics of the calibration data, with the samples.
-        arithmetic: Of the NPU; by default the usual one.
+        arithmetic: Of the NPUs; by default one of the usual kind.
         threads: Threads of onnxruntime.
         progress: Told what is being done.
 
@@ -82,7 +83,7 @@ def with_default_scheme(
 def with_kept_scheme(
     configuration: Configuration,
     model: FloatModel,
-    arithmetic: Arithmetic | None = None,
+    arithmetic: Computing | None = None,
     *,
     exact: bool = False,
 ) -> Configuration:
@@ -92,7 +93,7 @@ def with_kept_scheme(
     Args:
         configuration: Of the compile.
         model: What is compiled.
-        arithmetic: Of the NPU; by default the usual one.
+        arithmetic: Of the NPUs; by default one of the usual kind.
         exact: Whether weights have to keep their integers, too.
 
     Raises:
@@ -112,17 +113,23 @@ def known_choice(
     assignment: Mapping[str, str],
     profile: Profile,
     *,
-    arithmetic: Arithmetic | None = None,
+    arithmetic: Computing | None = None,
 ) -> Choice | None:
     """What :func:`default_choice` has found before; ``None`` where it would have to climb."""
     if profile.inputs is None:
         return None
-    assignment = {name: kind_of(unit) for name, unit in assignment.items()}
+    assignment = _on_units(assignment, arithmetic)
     return _read(_path(graph, assignment, profile, arithmetic))
 
 
+def _on_units(assignment: Mapping[str, str], arithmetic: Computing | None) -> dict[str, str]:
+    """The unit of each node, without what a plan says of its cores."""
+    units = unit_arithmetics(arithmetic)
+    return {name: units.unit_of(place, name) or CPU for name, place in assignment.items()}
+
+
 def _path(
-    graph: Graph, assignment: Mapping[str, str], profile: Profile, arithmetic: Arithmetic | None
+    graph: Graph, assignment: Mapping[str, str], profile: Profile, arithmetic: Computing | None
 ) -> Path:
     key = _key(graph, assignment, profile, arithmetic)
     return cache_folder() / "default-schemes" / f"{key}.json"
@@ -133,7 +140,7 @@ def default_choice(
     assignment: Mapping[str, str],
     profile: Profile,
     *,
-    arithmetic: Arithmetic | None = None,
+    arithmetic: Computing | None = None,
     threads: int = 1,
     progress: Progress = lambda _: None,
 ) -> Choice:
@@ -143,7 +150,7 @@ def default_choice(
         graph: The float graph, simplified.
         assignment: Unit per node.
         profile: Statistics of that graph, with the samples.
-        arithmetic: Of the NPU; by default the usual one.
+        arithmetic: Of the NPUs; by default one of the usual kind.
         threads: Threads of onnxruntime.
         progress: Told of each rung.
 
@@ -151,8 +158,8 @@ def default_choice(
         InputError: The profile does not fit the graph.
     """
     profile.check_model(graph)
-    # Which core of the NPU runs a node makes no difference here.
-    assignment = {name: kind_of(unit) for name, unit in assignment.items()}
+    # Which core of a unit runs a node makes no difference here.
+    assignment = _on_units(assignment, arithmetic)
     known = known_choice(graph, assignment, profile, arithmetic=arithmetic)
     if known is not None:
         return known
@@ -173,7 +180,7 @@ def default_choice(
 
 
 def _key(
-    graph: Graph, assignment: Mapping[str, str], profile: Profile, arithmetic: Arithmetic | None
+    graph: Graph, assignment: Mapping[str, str], profile: Profile, arithmetic: Computing | None
 ) -> str:
     parts = (
         _SCHEMA,

@@ -21,12 +21,14 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from compiler_core.compile.compile import CompiledModel, compile_model, model_layers
+from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import FloatModel, noise_samples, quantize_model
+from compiler_core.compile.unit_layers import model_layers
 from compiler_core.configuration.configuration import Configuration
 from compiler_core.configuration.slicing import read_slicings, slicing_tables
 from compiler_core.errors import NestTuneError
 from compiler_core.executable.backends import Reference, Simulator
+from compiler_core.executable.executable import units_of
 from compiler_core.executable.runner import Runner
 from compiler_core.graph.importer import import_model
 from compiler_core.graph.passes.simplify import simplify
@@ -34,6 +36,7 @@ from compiler_core.graph.text import graph_digest
 from compiler_core.partition.configured import with_plan
 from compiler_core.quantize.arithmetic import OperatorWindow, Requantization, arithmetic_of
 from compiler_core.quantize.scheme import QuantizationScheme, Scales
+from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.target import Target
 from compiler_core.units.facets.parts import SegmentEntry, parts_of
 from compiler_core.units.facets.profiles import profiles_of
@@ -118,6 +121,13 @@ def check_programs(target: Target, compiled: CompiledModel) -> None:
         work = compiled.tasks[launch.task].workload
         alone = kind_of_machine(machine).tasks.measure(work, schedule, machine)
         assert cost.cycles == alone.cycles, f"{launch.task}: a model's program has its task's cost"
+        told = sum(sum(core.moved_bytes.values()) for core in cost.cores)
+        assert told == alone.dram_bytes, f"{launch.task}: a model's program moves its task's bytes"
+        if alone.energy_pj is not None:
+            assert cost.energy_pj == alone.energy_pj, f"{launch.task}: and takes its energy"
+        if not kind_of_machine(machine).has("launches"):
+            demand = alone.read_cycles, alone.write_cycles
+            assert (cost.read_cycles, cost.write_cycles) == demand, f"{launch.task}: its demand"
     again = _compiled(target, compiled.source.model)
     codes = [launch.code for part in again.executable.npu_segments for launch in part.launches]
     assert codes == [launch.code for launch in launches], "compiles repeat themselves"
@@ -125,8 +135,7 @@ def check_programs(target: Target, compiled: CompiledModel) -> None:
 
 
 def _check_layers(compiled: CompiledModel) -> None:
-    quantized, machine = compiled.source.quantized, compiled.executable.target.npu
-    made = model_layers(quantized, machine)
+    made = model_layers(compiled.source.quantized, compiled.executable.target)
     for part, segment in zip(made, compiled.executable.npu_segments, strict=True):
         names = [layer.operator.name for layer in part.layers]
         assert [launch.layer for launch in segment.launches] == names, "a launch for each layer"
@@ -280,7 +289,7 @@ def small_model() -> FloatModel:
 def _compiled(target: Target, model: FloatModel) -> CompiledModel:
     configuration = with_plan(Configuration(), model, target)
     samples = noise_samples(model.graph)
-    arithmetic = arithmetic_of(target.npu)
+    arithmetic = target_arithmetic(target)
     quantized = quantize_model(model, configuration, samples, arithmetic=arithmetic)
     placed = quantized.configuration.plan.values()
     assert any(unit != CPU for unit in placed), f"{model.name} is placed on the CPU"
@@ -296,7 +305,7 @@ def _entry(segment: UnitSegment, compiled: CompiledModel) -> SegmentEntry:
         segment.operators,
         {name: tensor.shape for name, tensor in executable.tensors.items()},
         executable.dram_bytes,
-        executable.units,
+        units_of(executable.target, executable.unit_of(segment)),
     )
 
 

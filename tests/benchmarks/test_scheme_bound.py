@@ -10,8 +10,9 @@ from types import ModuleType
 import pytest
 
 from benchmarks.scheme_bound import convolutions, least_costs, unusual, variants
-from compiler_core.compile.compile import compile_model, model_layers
+from compiler_core.compile.compile import compile_model
 from compiler_core.compile.sources import load_model, noise_samples, quantize_model
+from compiler_core.compile.unit_layers import model_layers
 from compiler_core.configuration.configuration import Configuration, Scheme
 from compiler_core.errors import InputError
 from compiler_core.partition.best import prepare
@@ -58,7 +59,7 @@ def test_schemes_and_plans_never_beat_it(
         plan = assignment_of(placement, least.groups, least.costs.places)
         source = quantize_model(model, Configuration(drawn_scheme(draw), plan), samples)
         reached.append(compile_model(source, target).metrics.latency_ms)
-        parts = model_layers(source.quantized, target.npu)
+        parts = model_layers(source.quantized, target)
         layers = [layer for part in parts for layer in part.layers]
         assert reached[-1] >= usual_bound or unusual(layers, clamped)
     assert min(reached) >= bound > 0
@@ -91,7 +92,7 @@ def test_usual_convolutions_are_reduced_and_meet_their_clamp(
     model = load_model(Path(synthetic.write("residual", tmp_path)))
     source = quantize_model(model, Configuration(), noise_samples(model.graph))
     target = load_target("vta")
-    parts = model_layers(source.quantized, target.npu)
+    parts = model_layers(source.quantized, target)
     layers = [layer for part in parts for layer in part.layers]
     clamped = convolutions(least_costs(model.graph, target).groups)
     assert clamped

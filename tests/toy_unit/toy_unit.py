@@ -115,9 +115,11 @@ class Tasks:
     def measure(self, w: MatVec, s: Cut, m: Machine) -> TaskCost:
         if found := self.violations(w, s, m):
             raise InfeasibleError(f"schedule for {w.operator}: {found[0]}")
-        total = int(cycles(w, s.rows, s.columns, s.order is Order.TILES_OUTSIDE, m))
-        moved = {"matrix": w.outputs * w.inputs, "vectors": w.vectors * (w.inputs + w.outputs)}
-        return TaskCost(total, 2.0 * w.macs, moved, {"array": {"busy_cycles": total}})
+        cost = Programs().time(Launch("", "", (), "", tiles(w, s)), m)
+        assert cost.cycles == cycles(w, s.rows, s.columns, s.order is Order.TILES_OUTSIDE, m)
+        modules = {"array": {"busy_cycles": cost.cycles}}
+        moved = cost.cores[0].moved_bytes
+        return TaskCost(cost.cycles, cost.energy_pj, moved, modules, cost.read_cycles)
 
 
 class Documents:

@@ -52,7 +52,7 @@ class Placing(Protocol):
 
         Args:
             layers: Of each segment.
-            plan: Unit per graph node.
+            plan: Place per graph node: the CPU, or one of these units.
             given: Ways of cutting by key; others get the untuned default.
             units: What there is.
 
@@ -83,13 +83,12 @@ class WholeLayers:
         units: Units,
     ) -> PlacedLayers:
         del given
-        kind = units.machine.kind
-        found = {}
+        name, found = units.name, {}
         for segment in layers:
             for layer in segment.layers:
-                asked = [plan.get(node, kind) for node in layer.operator.sources]
+                asked = [plan.get(node, name) for node in layer.operator.sources]
                 found[layer.operator.name] = next(
-                    (unit for unit in asked if unit not in (CPU, kind)), kind
+                    (place for place in asked if place not in (CPU, name)), name
                 )
         return PlacedLayers(tuple(layers), found, dict(plan))
 

@@ -36,11 +36,15 @@ class Units:
         machine: What each is, a :class:`~compiler_core.units.unit.Machine`.
         count: How many.
         target: Name of the target, for messages.
+        name: That their places in plans begin with.
+        is_alone: Whether the target has no other units beside its CPU.
     """
 
     machine: Any
     count: int
     target: str
+    name: str
+    is_alone: bool = True
 
 
 class UnitLayer(Protocol):
@@ -166,9 +170,9 @@ class LinkStep:
 
     Attributes:
         segment: Name of its segment.
-        tensors: Of the segment's memory that it reads or writes; none for a step of the CPU.
+        tensors: That it reads or writes as integers; none for a step of the CPU.
         after: Positions of the steps that it waits for.
-        is_launch: Whether it is a program; those of all segments come in order.
+        is_launch: Whether it is a program of the units; those of all segments come in order.
     """
 
     segment: str
@@ -186,7 +190,7 @@ class LinkRequest:
         schedules: By task id, for layers that are not cut.
         pieces: Parts of layers that are cut across units, by name of the layer, as the kind made
             them.
-        steps: Of the whole model.
+        steps: Of the whole model, those of other units included.
         units: What runs it.
         borders: Layers, by name, that may run in the programs of the layer before, with how each
             begins as the kind said it, or ``None`` where it is to decide that. Kinds whose programs

@@ -9,7 +9,7 @@ from dataclasses import replace
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.tensor.task import Task
 from compiler_core.tensor.workload import ConvWorkload, Workload
-from compiler_core.units.launches import Launch, cycles_ps
+from compiler_core.units.launches import Launch, cycles_ps, share_ppm
 from compiler_core.units.vta.cores.multicore_schedule import default_slicings
 from compiler_core.units.vta.legality.default_schedule import default_schedule
 from compiler_core.units.vta.lower.layer import measure_layer
@@ -20,8 +20,6 @@ from compiler_core.units.vta.simulate.timing_result import MemoryTraffic, Traffi
 from compiler_core.units.vta.structure.conv_structure import blocks
 from compiler_core.units.vta.structure.fold import fold_workload, foldable
 from compiler_core.units.vta.structure.ways import FASTEST, LANES, SUFFIX_OF_AXIS
-
-_WHOLE_PPM = 1_000_000
 
 
 class VtaLaunches:
@@ -47,8 +45,8 @@ class VtaLaunches:
             timing.energy_pj or 0.0,
             sum(item.data_bytes for item in _reads(traffic)),
             traffic.out.data_bytes,
-            _ppm(traffic.read_beats, timing.cycles),
-            _ppm(traffic.write_beats, timing.cycles),
+            share_ppm(traffic.read_beats, timing.cycles),
+            share_ppm(traffic.write_beats, timing.cycles),
             constants,
             blocks(channels) * LANES * laid_out.in_height * laid_out.in_width,
         )
@@ -67,8 +65,8 @@ class VtaLaunches:
                 energy_pj=sum(core.energy_pj or 0.0 for core in run.cores),
                 read_bytes=sum(sum(item.data_bytes for item in _reads(t)) for t in traffic),
                 write_bytes=sum(item.out.data_bytes for item in traffic),
-                read_ppm=_ppm(run.port.read_cycles, run.cycles),
-                write_ppm=_ppm(run.port.write_cycles, run.cycles),
+                read_ppm=share_ppm(run.port.read_cycles, run.cycles),
+                write_ppm=share_ppm(run.port.write_cycles, run.cycles),
                 parts=len(slicing.slices),
             )
         if found:
@@ -105,10 +103,6 @@ def _given(
         if twin is workload or fold_of(schedule) is FoldVariant.NONE:
             return schedule
     return None
-
-
-def _ppm(busy_cycles: int, cycles: int) -> int:
-    return min(_WHOLE_PPM, busy_cycles * _WHOLE_PPM // cycles)
 
 
 def _reads(traffic: MemoryTraffic) -> tuple[Traffic, ...]:

@@ -29,15 +29,14 @@ from compiler_core.errors import InputError
 from compiler_core.graph.sampling import model_batch
 from compiler_core.package.writer import write_package
 from compiler_core.quantize.apply import apply_profile, apply_scheme
-from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.assemble import CPU, assemble, without_room
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.scheme import QuantizationScheme, read_scheme
+from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
-from compiler_core.targets.this_machine import require_one_unit
 from compiler_core.tensor.digest import digest
 from nest_tune.board_measurers import load_measurer
 from nest_tune.stores.profile_store import stored_profile
@@ -88,7 +87,6 @@ class Bench:
     def __init__(self, subjects: Subjects) -> None:
         self.subjects = subjects
         self.target: Target = load_target(subjects.target)
-        require_one_unit(self.target)
         self.model: FloatModel = load_model(Path(subjects.model), subjects.shapes)
         self._quantized: dict[str, QuantizedModel] = {}
 
@@ -154,7 +152,7 @@ class Bench:
 
     def _quantize(self, decisions: Mapping[str, Any]) -> QuantizedModel:
         graph = self.model.graph
-        known = arithmetic_of(self.target.npu)
+        known = target_arithmetic(self.target)
         assignment = {
             **default_assignment(graph, cores=self.target.npu_cores, arithmetic=known),
             **decisions.get("partition", {}),

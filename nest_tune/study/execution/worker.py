@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler_core.accuracy.score import Score
-from compiler_core.compile.compile import model_layers, model_tasks
+from compiler_core.compile.unit_layers import model_layers, model_tasks, named_layers
 from compiler_core.errors import NestTuneError
 from compiler_core.files.plain import to_plain
 from compiler_core.tensor.digest import digest
@@ -45,18 +45,24 @@ def survey(bench: Bench, payload: Plain) -> Plain:
         payload: ``{"decisions"}``.
 
     Returns:
-        ``{"scheme": digest, "tasks": [{"unit", "workload", "count"}]}`` in order of first use.
+        ``{"scheme": digest, "tasks": [{"unit", "workload", "count"}]}`` in order of first use; a
+        task also has ``on``, the name of its unit, where its id does not say that.
     """
     source = bench.quantized(payload["decisions"])
-    parts = model_layers(source.quantized, bench.target.npu)
-    counts = Counter(layer.task.id for part in parts for layer in part.layers)
-    tasks = model_tasks(parts)
+    parts = model_layers(source.quantized, bench.target)
+    counts = Counter(name for name, _ in named_layers(parts, bench.target))
+    tasks = model_tasks(parts, bench.target)
     configuration = source.configuration
     return {
         "scheme": digest((configuration.scheme, configuration.plan), 32),
         "tasks": [
-            {"unit": task.unit, "workload": to_plain(task.workload), "count": counts[name]}
-            for name, task in tasks.items()
+            {
+                "unit": found.task.unit,
+                "workload": to_plain(found.task.workload),
+                "count": counts[name],
+                **({} if name == found.task.id else {"on": found.unit.name}),
+            }
+            for name, found in tasks.items()
         ],
     }
 
@@ -73,14 +79,18 @@ def measure(bench: Bench, payload: Plain) -> Plain:
         reached its lower bound}``.
     """
     compiled = bench.compiled(payload["decisions"], payload["schedules"])
-    excess = sum(layer.cycles - layer.bound_cycles for layer in compiled.report.layers)
+    excess_ms = 0.0
+    for unit in bench.target.units:
+        own = [n for n in compiled.report.layers if bench.target.unit_at(n.unit) == unit]
+        excess = sum(layer.cycles - layer.bound_cycles for layer in own)
+        excess_ms += 1e3 * excess / unit.machine.clock_hz
     accuracy = None
     if bench.subjects.evaluation is not None:
         accuracy = to_plain(bench.accuracy(payload["decisions"], bench.subjects.subset))
     return {
         "metrics": bench.metrics(compiled),
         "accuracy": accuracy,
-        "bound_ms": compiled.metrics.latency_ms - 1e3 * excess / bench.target.npu.clock_hz,
+        "bound_ms": compiled.metrics.latency_ms - excess_ms,
     }
 
 

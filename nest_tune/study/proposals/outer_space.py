@@ -13,10 +13,10 @@ from compiler_core.graph.ir import Graph
 from compiler_core.partition.best import planned_assignment, prepare, untuned
 from compiler_core.partition.plan import read_plan
 from compiler_core.quantize.apply import weighted_layers
-from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.ladder import FIRST, RUNGS
 from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme, scheme_document
+from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.target import Target
 from search_spaces.joint import JointSpace, OuterPoint, Part
 from search_spaces.parameter import Parameter
@@ -57,7 +57,7 @@ class PlacementPart:
     ) -> None:
         evaluator = prepare(graph, target, joins_layers=joins_layers)
         self._space = PartitionSpace(evaluator)
-        self._default_units = default_assignment(graph, arithmetic=arithmetic_of(target.npu))
+        self._default_units = default_assignment(graph, arithmetic=target_arithmetic(target))
         self._estimates: dict[OuterPoint, float] = {}
         self._known = None if known is None else tuple(tuple(point) for point in known)
         self.parameters: tuple[Parameter, ...] = self._space.parameters
@@ -101,7 +101,7 @@ class PinnedPart:
         self, graph: Graph, target: Target, path: Path, *, joins_layers: bool = False
     ) -> None:
         pinned = planned_assignment(read_plan(path), graph, target, joins_layers=joins_layers)
-        default = default_assignment(graph, arithmetic=arithmetic_of(target.npu))
+        default = default_assignment(graph, arithmetic=target_arithmetic(target))
         self._moved = {name: unit for name, unit in pinned.items() if unit != default[name]}
         # One value, so that the space's digest changes with the plan.
         self.parameters: tuple[Parameter, ...] = (
@@ -162,7 +162,7 @@ def quantization_part(
         rounded = default.weight_rounding is not FIRST_SCHEME.weight_rounding
         fixed = [name for name in _FIXED if not (rounded and name == "weight_rounding")]
         kept = tuple(_beside_npu(p) for p in scheme_parameters() if p.name not in fixed)
-        known = arithmetic_of(target.npu)
+        known = target_arithmetic(target)
         units = default_assignment(graph, arithmetic=known)
         return QuantizationSpace(graph, units, kept, default=default, arithmetic=known)
     on_cpu = default_assignment(graph, cores=0)

@@ -270,10 +270,10 @@ class Engine:
         for trial in batch:
             counted = [task_from_plain(task) for task in trial.tasks]
             if trial.proposal.tuned:
-                trial.schedules = {c.task.id: None for c in counted}
+                trial.schedules = {c.name: None for c in counted}
                 for entry in counted:
-                    if entry.task.id not in self._tasks:
-                        found.setdefault(entry.task.id, entry)
+                    if entry.name not in self._tasks:
+                        found.setdefault(entry.name, entry)
         if found:
             self._observer.tuning(len(found))
             fresh = dict(self._tuner.tune(list(found.values())))

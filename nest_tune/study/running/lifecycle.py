@@ -12,6 +12,7 @@ from pathlib import Path
 
 from compiler_core.compile.sources import read_samples
 from compiler_core.errors import NestTuneError
+from compiler_core.targets.unit_tasks import of_unit, task_units
 from nest_tune.records.database import RecordDatabase
 from nest_tune.records.record import machine_digest
 from nest_tune.records.sharing import SharedRecords
@@ -30,6 +31,7 @@ from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import Status, StoredStudy
 from nest_tune.study.tuning.from_records import RecordTuner, own_records
 from nest_tune.study.tuning.seam import Tuner, Untuned, tuned_from_plain
+from nest_tune.study.tuning.unit_tuners import UnitTuners
 from nest_tune.tuning.measure import Measurer
 from nest_tune.tuning.task_search import TaskSearch
 
@@ -127,25 +129,34 @@ def make_tuner(
 ) -> Tuner:
     """What finds schedules for a study. On a cluster its workers measure them; on one machine this
     process does, which is done before workers would have started."""
-    settings, core = ground.settings, ground.target.npu
+    settings, chip = ground.settings, ground.target
     if not settings.tiling:
-        return Untuned(ground.target)
+        return Untuned(chip)
     database = RecordDatabase(storage.url)
     tuned = {name: tuned_from_plain(value) for name, value in storage.tasks(study).items()}
-    target = machine_digest(core)
-    start = database.snapshot(target=target, until=study.fixed("records")["newest"])
-    own = own_records(database.snapshot(target=target), core, tuned)
-    sampler = sampler_of_tasks(settings.sampler)
     workers = None
     kind = RUNNERS.get(settings.runner)
     if kind.spreads:
         options = RunnerOptions(settings.jobs, settings.ray_address)
         workers = partial(make_runner, settings.runner, options=options)
     shared = SharedRecords(database, poll=poll)
-    measurer = Measurer(core, workers=workers, shared=shared, poll=poll, replay=not kind.computes)
-    return RecordTuner(
-        ground.target, database, start, sampler, settings.seed, own, progress, measurer
-    )
+    tuners: dict[str, Tuner] = {}
+    for unit in task_units(chip):
+        core, target = unit.machine, machine_digest(unit.machine)
+        start = database.snapshot(target=target, until=study.fixed("records")["newest"])
+        mine = of_unit(tuned, chip, unit.name)
+        tuners[unit.name] = RecordTuner(
+            chip,
+            unit,
+            database,
+            start,
+            sampler_of_tasks(settings.sampler),
+            settings.seed,
+            own_records(database.snapshot(target=target), core, mine),
+            progress,
+            Measurer(core, workers=workers, shared=shared, poll=poll, replay=not kind.computes),
+        )
+    return next(iter(tuners.values())) if len(tuners) == 1 else UnitTuners(chip, tuners)
 
 
 def run_study(

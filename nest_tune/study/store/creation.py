@@ -12,6 +12,8 @@ from typing import Any
 from compiler_core.errors import InputError
 from compiler_core.files.plain import to_plain
 from compiler_core.quantize.scheme import scheme_document
+from compiler_core.targets.unit_tasks import task_units
+from compiler_core.tensor.digest import digest
 from nest_tune.named import require_files
 from nest_tune.records.database import RecordDatabase
 from nest_tune.records.record import machine_digest
@@ -139,5 +141,11 @@ def _records_at_start(storage: StudyStorage, ground: Ground) -> dict[str, Any]:
     as if it held nothing: records stand for measurements and teach only when they are made."""
     with closing(RecordDatabase(storage.url)) as database:
         newest = database.newest() if RUNNERS.get(ground.settings.runner).computes else 0
-        snapshot = database.snapshot(target=machine_digest(ground.target.npu), until=newest)
-    return {"newest": newest, "digest": snapshot.digest, "count": len(snapshot.records)}
+        snapshots = [
+            database.snapshot(target=machine_digest(unit.machine), until=newest)
+            for unit in task_units(ground.target)
+        ]
+    digests = [snapshot.digest for snapshot in snapshots]
+    count = sum(len(snapshot.records) for snapshot in snapshots)
+    found = digests[0] if len(digests) == 1 else digest(digests, 64)
+    return {"newest": newest, "digest": found, "count": count}

@@ -13,16 +13,16 @@ from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import check_samples, model_batch
 from compiler_core.partition.best import planned_assignment
 from compiler_core.partition.plan import read_plan
-from compiler_core.quantize.arithmetic import arithmetic_of
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.calibration_warnings import calibration_warnings
 from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.scheme import QuantizationScheme, read_scheme
 from compiler_core.quantize.sensitivity import layer_macs
+from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
+from compiler_core.targets.unit_tasks import lowering_versions
 from compiler_core.tensor.digest import digest
-from compiler_core.units.registry import kind_of_machine
 from nest_tune.board_measurers import load_measurer
 from nest_tune.stores.compiler_source import source_digest
 from nest_tune.stores.default_scheme import default_choice, known_choice
@@ -136,7 +136,7 @@ def survey_ground(
         "evaluation": _digest_of(settings.evaluation),
         "metric": "/".join([settings.metric, str(SUBSET), *filter(None, [settings.judged_output])]),
         "space": space.digest,
-        "lowering": str(kind_of_machine(target.npu).lowering_version),
+        "lowering": lowering_versions(target),
     }
     if settings.launches != LAUNCHES[0]:
         digests["launches"] = settings.launches
@@ -172,7 +172,7 @@ def _default_scheme(
     warnings = calibration_warnings(model.graph, profile)
     if not target.npu_cores:
         return FIRST_SCHEME, warnings
-    known = arithmetic_of(target.npu)
+    known = target_arithmetic(target)
     units = default_assignment(model.graph, arithmetic=known)
     if settings.plan is not None:
         units = planned_assignment(

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from compiler_core.compile.compile import CompiledModel, model_layers, model_tasks
+from compiler_core.compile.compile import CompiledModel
+from compiler_core.compile.unit_layers import model_layers, model_tasks
 from compiler_core.errors import InputError
 from nest_tune.study.choice.pick import default_rule, pick
 from nest_tune.study.execution.candidates import Bench
@@ -106,7 +107,7 @@ def compile_trial(ground: Ground, result: StudyResult, trial: OuterTrial) -> Com
     schedules: dict[str, Any] = {}
     if trial.tuned:
         quantized = bench.quantized(decisions).quantized
-        needed = model_tasks(model_layers(quantized, bench.target.npu))
+        needed = model_tasks(model_layers(quantized, bench.target), bench.target)
         schedules = {name: result.tasks[name].schedule for name in needed}
     compiled = bench.compiled(decisions, schedules)
     kept = {n: v for n, v in trial.metrics.items() if n.startswith("accuracy")}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from compiler_core.files.plain import to_plain
-from compiler_core.targets.target import Target
+from compiler_core.targets.target import Cpu, Target, Unit
 from compiler_core.tensor.task import Task, task_key
 from compiler_core.units.registry import kind_of_machine
 from compiler_core.units.unit import Machine, TaskSchedule, TaskWorkload
@@ -33,6 +33,7 @@ class RecordTuner:
 
     Args:
         target: Where they run.
+        unit: Of it.
         database: Where measurements go to.
         start: What the database knew when the study was started.
         sampler: Name.
@@ -45,6 +46,7 @@ class RecordTuner:
     def __init__(
         self,
         target: Target,
+        unit: Unit,
         database: RecordDatabase,
         start: Snapshot,
         sampler: str,
@@ -53,7 +55,7 @@ class RecordTuner:
         progress: Callable[[TaskSearch], None],
         measurer: Measurer | None = None,
     ) -> None:
-        self._target, self._machine, self._start = target, target.npu, start
+        self._target, self._machine, self._start = target, unit.machine, start
         self._measurer = measurer or Measurer(self._machine, shared=SharedRecords(database))
         self._sampler, self._seed, self._progress = sampler, seed, progress
         self._own = [list(records) for records in own]
@@ -109,8 +111,9 @@ class RecordTuner:
             *((record.schedule_value(), record) for record in records),
         ]
         measured = [best, *((s, r.cycles) for s, r in known if r.cycles is not None)]
+        cpu, machine = self._target.cpu, self._machine
         return min(
-            measured, key=lambda item: item[1] + layout_cycles(task.workload, item[0], self._target)
+            measured, key=lambda item: item[1] + layout_cycles(task.workload, item[0], machine, cpu)
         )
 
     def close(self) -> None:
@@ -131,12 +134,14 @@ class RecordTuner:
         return self._base[1]
 
 
-def layout_cycles(workload: TaskWorkload, schedule: TaskSchedule, target: Target) -> float:
+def layout_cycles(
+    workload: TaskWorkload, schedule: TaskSchedule, machine: Machine, cpu: Cpu
+) -> float:
     """What the CPU takes to write a workload's input as the schedule wants it, in cycles of the
-    NPU."""
-    size = kind_of_machine(target.npu).layers.input_bytes(workload, schedule, target.npu)
-    seconds = size / (target.cpu.copy_bytes_per_cycle * target.cpu.clock_hz)
-    return float(seconds * target.npu.clock_hz)
+    machine."""
+    size = kind_of_machine(machine).layers.input_bytes(workload, schedule, machine)
+    seconds = size / (cpu.copy_bytes_per_cycle * cpu.clock_hz)
+    return float(seconds * machine.clock_hz)
 
 
 def lessons(tasks: int) -> int:

@@ -12,16 +12,29 @@ from typing import Any, Protocol
 
 from compiler_core.files.plain import to_plain
 from compiler_core.targets.target import Target
+from compiler_core.targets.unit_tasks import find_unit, named_task
 from compiler_core.tensor.task import Task
 from compiler_core.units.registry import kind_of_machine, unit_kind
 
 
 @dataclass(frozen=True)
 class CountedTask:
-    """A task and how often a model runs it."""
+    """A task and how often a model runs it.
+
+    Attributes:
+        task: Which.
+        count: How often.
+        unit: Name of the unit that runs it, where the task's id does not say that; else empty.
+    """
 
     task: Task
     count: int
+    unit: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the task in configurations."""
+        return named_task(self.task.id, self.unit)
 
 
 @dataclass(frozen=True)
@@ -51,7 +64,8 @@ class Tuner(Protocol):
     """Finds schedules."""
 
     def tune(self, tasks: Sequence[CountedTask]) -> Mapping[str, TunedTask]:
-        """The best schedule found per task id; the same for the same tasks, seed and snapshot."""
+        """The best schedule found by name of the task; the same for the same tasks, seed and
+        snapshot."""
         ...
 
     def close(self) -> None:
@@ -63,17 +77,18 @@ class Untuned:
     """The default schedule of every task."""
 
     def __init__(self, target: Target) -> None:
-        self._machine = target.npu
+        self._target = target
 
     def tune(self, tasks: Sequence[CountedTask]) -> Mapping[str, TunedTask]:
-        asked = kind_of_machine(self._machine).tasks
         found = {}
         for counted in tasks:
             workload = counted.task.workload
-            schedule = asked.default(workload, self._machine)
-            cycles = asked.measure(workload, schedule, self._machine).cycles
-            bound = asked.bound(workload, self._machine).cycles
-            found[counted.task.id] = TunedTask(to_plain(schedule), cycles, cycles, bound, 0)
+            machine = find_unit(counted.name, counted.task, self._target).machine
+            asked = kind_of_machine(machine).tasks
+            schedule = asked.default(workload, machine)
+            cycles = asked.measure(workload, schedule, machine).cycles
+            bound = asked.bound(workload, machine).cycles
+            found[counted.name] = TunedTask(to_plain(schedule), cycles, cycles, bound, 0)
         return found
 
     def close(self) -> None:
@@ -84,7 +99,7 @@ def task_from_plain(value: Any) -> CountedTask:
     """A task from what :func:`nest_tune.study.execution.worker.survey` returns."""
     unit = value["unit"]
     workload = unit_kind(unit).documents.workload(value["workload"], "task")
-    return CountedTask(Task(unit, workload), int(value["count"]))
+    return CountedTask(Task(unit, workload), int(value["count"]), value.get("on", ""))
 
 
 def tuned_from_plain(value: Any) -> TunedTask:

@@ -24,6 +24,7 @@ from compiler_core.configuration.launches import Launches
 from compiler_core.errors import InputError
 from compiler_core.executable.backends import Simulator
 from compiler_core.executable.check import run_checked
+from compiler_core.executable.executable import units_of
 from compiler_core.executable.profile import by_instruction, trace_slices, tracks
 from compiler_core.package.reader import read_package
 from compiler_core.package.text import Level, level_text
@@ -292,7 +293,7 @@ def _files(make: Make) -> tuple[dict[str, bytes], SegmentEntry]:
         segment.operators,
         shapes,
         executable.dram_bytes,
-        executable.units,
+        units_of(executable.target, executable.unit_of(segment)),
     )
     return dict(PARTS.files(segment)), entry
 

@@ -108,7 +108,7 @@ def test_one_changed_decision_is_one_changed_line() -> None:
         ("tile_width = 8", 'tile_width = "8"', "tile_width: '8'; an integer"),
         ('order = "weight"', 'order = "outer"', "'outer'; allowed are weight, input"),
         ("[plan]", "[plans]", "unknown key 'plans'"),
-        ('softmax = "cpu"', 'softmax = "gpu"', "unit 'gpu'; allowed are cpu, aim, vta"),
+        ('softmax = "cpu"', 'softmax = "GPU 0"', "'GPU 0' is no name of a place"),
         ("nest-tune/config/1", "nest-tune/config/2", "schema 'nest-tune/config/2'"),
         ("x = 5", "x = 5.0", "x: 5.0; an integer"),
         ("[plan]", "[plan", "not a TOML file"),

@@ -171,7 +171,7 @@ def evaluator_of(model: SmallModel) -> Evaluator:
         for group in range(count)
     )
     empty: Any = SimpleNamespace(nodes=())
-    graph = GroupGraph(empty, empty, groups, tensors, {}, {}, {}, empty)
+    graph = GroupGraph(empty, empty, groups, tensors, {}, {}, {}, empty, {}, {})
     return Evaluator(graph, _table(model))
 
 

@@ -17,16 +17,12 @@ from compiler_core.units.unit import TaskBound
 from compiler_core.units.vta.cores.multicore_schedule import default_slicings, sliced_bound
 from compiler_core.units.vta.link.segment import UNIT, Layer, SegmentLayers
 from compiler_core.units.vta.link.slice_part import SlicePart
-from compiler_core.units.vta.machine.hardware import VtaCore
 from compiler_core.units.vta.structure.sliced_schedule import SlicedSchedule
 from compiler_core.units.vta.structure.slicing import SliceAxis, slice_violations, slice_workload
 from compiler_core.units.vta.structure.ways import FASTEST, SUFFIX_OF_AXIS, WAYS
 
-_KIND = VtaCore.kind
-_ACROSS = f"{_KIND}{FASTEST}"
-UNIT_OF_AXIS = {axis: f"{_KIND}{suffix}" for axis, suffix in SUFFIX_OF_AXIS.items()}
-_SLICED = (_ACROSS, *UNIT_OF_AXIS.values())
-_AXIS_OF_UNIT = {unit: axis for axis, unit in UNIT_OF_AXIS.items()}
+_AXIS_OF_SUFFIX = {suffix: axis for axis, suffix in SUFFIX_OF_AXIS.items()}
+_CUTTING = (FASTEST, *_AXIS_OF_SUFFIX)
 
 
 def slicing_key(task: str, axis: SliceAxis) -> str:
@@ -90,10 +86,10 @@ def place_layers(
         kept: list[Layer] = []
         for layer in segment.layers:
             unit = _unit(layer, plan, cores)
-            if unit in _SLICED:
+            if unit.removeprefix(cores.name) in _CUTTING:
                 layer = replace(layer, workload=sliced_workload(layer.workload))
                 axis, chosen = _slicing(layer, unit, given, cores)
-                unit = UNIT_OF_AXIS[axis]
+                unit = f"{cores.name}{SUFFIX_OF_AXIS[axis]}"
                 name, key = layer.operator.name, slicing_key(layer.task.id, axis)
                 slicing[key], cuts[name] = chosen, key
                 pieces = slice_workload(layer.workload, cores.count, axis)
@@ -104,7 +100,7 @@ def place_layers(
                 bound = sliced_bound(pieces, cores.machine)
                 bounds[name] = TaskBound(bound.cycles, bound.limited_by)
                 for node in layer.operator.sources:
-                    if plan.get(node) in _SLICED:
+                    if plan.get(node, "").removeprefix(cores.name) in _CUTTING:
                         resolved[node] = unit
             units[layer.operator.name] = unit
             kept.append(layer)
@@ -114,11 +110,12 @@ def place_layers(
 
 
 def _unit(layer: Layer, plan: Mapping[str, str], cores: Units) -> str:
-    """Views and what is fused say ``vta``; the node that says more decides."""
-    asked = [plan.get(node, _KIND) for node in layer.operator.sources]
-    unit = next((unit for unit in asked if unit not in (CPU, _KIND)), _KIND)
+    """Views and what is fused say the unit alone; the node that says more decides."""
+    name = cores.name
+    asked = [plan.get(node, name) for node in layer.operator.sources]
+    unit = next((unit for unit in asked if unit not in (CPU, name)), name)
     ways = WAYS.ways(cores.machine, cores.count)
-    names = (CPU, *(f"{_KIND}{way.suffix}" for way in ways))
+    names = (CPU, *(f"{name}{way.suffix}" for way in ways))
     if unit not in names:
         allowed = ", ".join(names)
         raise InputError(
@@ -131,18 +128,18 @@ def _unit(layer: Layer, plan: Mapping[str, str], cores: Units) -> str:
 def _slicing(
     layer: Layer, unit: str, given: Mapping[str, SlicedSchedule], units: Units
 ) -> tuple[SliceAxis, SlicedSchedule]:
-    cores, workload = units.count, layer.workload
-    axes = [_AXIS_OF_UNIT[unit]] if unit != _ACROSS else list(SliceAxis)
+    cores, workload, suffix = units.count, layer.workload, unit.removeprefix(units.name)
+    axes = [_AXIS_OF_SUFFIX[suffix]] if suffix != FASTEST else list(SliceAxis)
     possible = [axis for axis in axes if not slice_violations(workload, cores, axis)]
     if not possible:
         reason = slice_violations(workload, cores, axes[0])[0]
         raise InputError(
             f"plan: {layer.operator.name!r} is placed on {unit!r}: it cannot be cut across the "
             f"{cores} cores: {reason}",
-            hint=f"the nearest legal plan: {layer.operator.name} = {_KIND}",
+            hint=f"the nearest legal plan: {layer.operator.name} = {units.name}",
         )
     known = [axis for axis in possible if slicing_key(layer.task.id, axis) in given]
-    if known and (unit != _ACROSS or len(known) == 1):
+    if known and (suffix != FASTEST or len(known) == 1):
         found = given[slicing_key(layer.task.id, known[0])]
         _check(layer, known[0], found, units)
         return known[0], found

@@ -102,7 +102,7 @@ def verify_model(linked: LinkedSegments, request: LinkRequest) -> None:
     dram = memory_image(linked.segments, linked.memory.size_bytes)
     for segment in linked.segments:
         verify_launches(segment.launches, dram, geometry)
-    if request.units.count > 1:
+    if request.units.count > 1 or not request.units.is_alone:
         _require_apart(linked.segments, request.steps, geometry)
 
 
@@ -135,7 +135,7 @@ def _require_apart(
 
 
 def _plans(request: LinkRequest, geometry: VtaGeometry) -> tuple[DramPlan, ...]:
-    if request.units.count == 1:
+    if request.units.count == 1 and request.units.is_alone:
         return tuple(plan_activations(part, request.schedules, geometry) for part in request.layers)
     return _concurrent_plans(request, geometry)
 
@@ -146,10 +146,11 @@ def _concurrent_plans(request: LinkRequest, geometry: VtaGeometry) -> tuple[Dram
     touched: dict[tuple[str, str], set[int]] = {}
     by_name: dict[str, set[int]] = {}
     for position, step in enumerate(request.steps):
-        for name in step.tensors if step.segment in parts else ():
-            root = parts[step.segment].slices[name].root
-            touched.setdefault((step.segment, root), set()).add(position)
+        for name in step.tensors:
             by_name.setdefault(name, set()).add(position)
+            if step.segment in parts:
+                root = parts[step.segment].slices[name].root
+                touched.setdefault((step.segment, root), set()).add(position)
     # What one segment hands to another lives in both: as long as either needs it.
     for part in parts.values():
         for name in (*part.segment.inputs, *part.segment.outputs):

@@ -14,7 +14,7 @@ from compiler_core.partition.best import find_best
 from compiler_core.partition.build_costs import build_costs
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.groups import build_groups
-from compiler_core.partition.programs import planned_arithmetic
+from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.units.aim.launches import LAUNCHES
 from compiler_core.units.aim.lower.measure import measure
@@ -32,7 +32,7 @@ def _planned(model: Any, target: str, folder: Path) -> dict[str, str]:
     path = folder / "m.onnx"
     onnx.save(model, path)
     chip, graph = load_target(target), load_model(path).graph
-    groups = build_groups(graph, planned_arithmetic(chip))
+    groups = build_groups(graph, target_arithmetic(chip))
     costs = build_costs(groups, chip, target_costs(chip, graph))
     best = find_best(Evaluator(groups, costs))
     places = [chip.places.names[place] for place in best.optimum.placement]

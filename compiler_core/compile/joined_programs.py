@@ -1,0 +1,169 @@
+"""Programs of a model whose layers have places: some hold several layers where that is faster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from compiler_core.compile.joining import require_joinable, slower_runs
+from compiler_core.compile.linking import executable_of, link_requests
+from compiler_core.compile.reporting import model_report
+from compiler_core.compile.sources import QuantizedModel
+from compiler_core.configuration.launches import Launches
+from compiler_core.executable.executable import Executable
+from compiler_core.executable.report import Report
+from compiler_core.system.compiled import CompiledTimeline, compiled_timeline
+from compiler_core.system.joinable import joinable_steps
+from compiler_core.system.positions import Positions
+from compiler_core.system.steps import Step
+from compiler_core.targets.target import Target
+from compiler_core.targets.unit_tasks import lowering_sum
+from compiler_core.units.facets.host import host_costs
+from compiler_core.units.facets.placing import PlacedLayers
+from compiler_core.units.facets.programs import (
+    LinkedSegments,
+    LinkRequest,
+    UnitSegment,
+    continues,
+    programs_of,
+)
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedModel:
+    """A model whose layers have places and schedules.
+
+    Attributes:
+        source: Quantized.
+        target: The machine.
+        placed: Its layers.
+        schedules: By their names in configurations.
+        steps: Of the whole model.
+    """
+
+    source: QuantizedModel
+    target: Target
+    placed: PlacedLayers
+    schedules: Mapping[str, Any]
+    steps: tuple[Step, ...]
+
+    def joinable(self) -> list[str]:
+        """Layers that may continue the one before."""
+        names = [step.layer.operator.name for step in self.steps if step.layer is not None]
+        cuts, units = self.placed.cuts, self.placed.units
+        places = [None if name in cuts else units[name] for name in names]
+        several = any(unit.cores > 1 for unit in self.target.units)
+        found = joinable_steps(self.steps, places, chains=several)
+        layers = (self.steps[number].layer for number in found)
+        return [layer.operator.name for layer in layers if layer is not None]
+
+
+@dataclass(frozen=True, eq=False)
+class TimedModel:
+    """A model as programs.
+
+    Attributes:
+        linked, requests: By name of the unit.
+        executable: All of them.
+        report: What each step costs.
+        timeline: When it runs.
+    """
+
+    linked: Mapping[str, LinkedSegments]
+    requests: Mapping[str, LinkRequest]
+    executable: Executable
+    report: Report
+    timeline: CompiledTimeline
+
+    @property
+    def borders(self) -> dict[str, Mapping[str, int]]:
+        """How the layers begin that continue the one before, by name."""
+        return {n: how for found in self.linked.values() for n, how in found.borders.items()}
+
+
+def fastest_programs(model: PlacedModel, progress: Progress = lambda _: None) -> TimedModel:
+    """The programs of a model, verified: as the configuration joins layers, or where it leaves that
+    open, joined wherever that is not slower than one launch after another.
+
+    Args:
+        model: Layers with places and schedules.
+        progress: Told what is being done.
+
+    Raises:
+        InputError: The configuration joins what cannot be, or for another lowering.
+        InfeasibleError: A schedule does not fit.
+        InternalError: A program breaks a rule of the machine.
+    """
+    given = model.source.configuration.launches
+    names = model.joinable() if given.merge else []
+    given.require_version(model.target.name, lowering_sum(model.target))
+    borders: dict[str, Mapping[str, int] | None] = {}
+    if given.borders is not None and given.merge:
+        require_joinable(given.borders, names)
+        borders = {name: dict(border) for name, border in given.borders.items()}
+    found = _timed(model, borders)
+    if names and given.borders is None:
+        found = _joined(model, found, names)
+    count = sum(map(launch_count, found.executable.npu_segments))
+    progress(f"{count} launches, verifying")
+    for name, request in found.requests.items():
+        programs_of(request.units.machine.kind).verify(found.linked[name], request)
+    return found
+
+
+def _joined(model: PlacedModel, apart: TimedModel, names: Sequence[str]) -> TimedModel:
+    """The faster of a model with a launch for each layer and with some joined."""
+    found = _timed(model, dict.fromkeys(names))
+    slow = slower_runs(
+        [layer for layer in apart.report.layers if layer.task],
+        [layer for layer in found.report.layers if layer.task],
+        found.borders,
+    )
+    if slow:
+        found = _timed(model, dict.fromkeys(name for name in names if name not in slow))
+    return min((found, apart), key=lambda item: item.timeline.timeline.latency_ps)
+
+
+def _timed(model: PlacedModel, borders: Mapping[str, Mapping[str, int] | None]) -> TimedModel:
+    """The programs of a model and their times, with some layers joined to the one before."""
+    source, target, placed, steps = model.source, model.target, model.placed, model.steps
+    requests = link_requests(placed, model.schedules, steps, target, borders)
+    linked = {
+        name: programs_of(request.units.machine.kind).link(request)
+        for name, request in requests.items()
+    }
+    executable = executable_of(source.quantized, linked, target)
+    launches = [
+        (launch, executable.unit_of(segment))
+        for segment in executable.npu_segments
+        for launch in segment.launches
+    ]
+    timings = [programs_of(unit.kind).time(launch, unit.machine) for launch, unit in launches]
+    costs = host_costs().of_target(target, source.model.graph)
+    report = model_report(source.quantized, executable, placed, model.schedules, timings, costs)
+    places = [placed.units[step.layer.operator.name] for step in steps if step.layer is not None]
+    timeline = compiled_timeline(
+        steps,
+        report.layers,
+        timings,
+        [continues(launch) for launch, _ in launches],
+        places,
+        Positions(source.model.graph),
+        executable,
+    )
+    return TimedModel(linked, requests, executable, report, timeline)
+
+
+def found_launches(given: Launches, found: TimedModel) -> Launches:
+    """How layers became launches, where they could be joined."""
+    if not given.merge:
+        return given
+    return Launches(True, lowering_sum(found.executable.target), found.borders)
+
+
+def launch_count(segment: UnitSegment) -> int:
+    """How often the CPU starts programs of a segment."""
+    return sum(not continues(launch) for launch in segment.launches)

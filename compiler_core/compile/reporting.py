@@ -1,0 +1,145 @@
+"""What each step of a compiled model costs, and when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from compiler_core.executable.executable import Executable
+from compiler_core.executable.report import LayerReport, Report, launch_report
+from compiler_core.graph.macs import float_macs
+from compiler_core.quantize.ir import FloatSegment, QuantizedGraph
+from compiler_core.system.compiled import CompiledTimeline
+from compiler_core.targets.integer_units import integer_forms
+from compiler_core.targets.target import Target
+from compiler_core.targets.unit_tasks import unit_task
+from compiler_core.units.facets.host import Cost, NodeCosts, host_costs
+from compiler_core.units.facets.placing import PlacedLayers
+from compiler_core.units.facets.programs import LaunchCost, UnitLaunch, UnitLayer, UnitSegment
+from compiler_core.units.names import CPU
+from compiler_core.units.registry import kind_of_machine
+
+_PICOSECONDS_PER_MILLISECOND = 10**9
+
+
+def model_report(
+    quantized: QuantizedGraph,
+    executable: Executable,
+    placed: PlacedLayers,
+    schedules: Mapping[str, Any],
+    timings: Sequence[LaunchCost],
+    costs: NodeCosts,
+) -> Report:
+    layers: list[LayerReport] = []
+    compiled = {segment.name: segment for segment in executable.npu_segments}
+    parts = {part.segment.name: part for part in placed.layers}
+    timed = iter(timings)
+    entering = quantized.entering(integer_forms(executable.target))
+    for part in quantized.segments:
+        if isinstance(part, FloatSegment):
+            layers += _node_reports(part, costs)
+            continue
+        segment = compiled[part.name]
+        for entry in entering[part.name]:
+            source = None if entry.source is None else compiled[entry.source]
+            layers.append(_conversion(entry.name, source, segment, executable))
+        layers += [
+            _launch_report(segment, launch, layer, placed, schedules, next(timed), executable)
+            for launch, layer in zip(segment.launches, parts[part.name].layers, strict=True)
+        ]
+        leaving = [name for name in part.outputs if name in quantized.views]
+        layers += [_conversion(name, segment, None, executable) for name in leaving]
+    return Report(tuple(layers))
+
+
+def _launch_report(
+    segment: UnitSegment,
+    launch: UnitLaunch,
+    layer: UnitLayer,
+    placed: PlacedLayers,
+    schedules: Mapping[str, Any],
+    cost: LaunchCost,
+    executable: Executable,
+) -> LayerReport:
+    name, target = layer.operator.name, executable.target
+    unit = executable.unit_of(segment)
+    task = unit_task(target, unit.name, layer.task)
+    cut = placed.cuts.get(name)
+    schedule = schedules[task.name] if cut is None else placed.slicing[cut]
+    bound = placed.bounds.get(name)
+    if bound is None:
+        tasks = kind_of_machine(unit.machine).tasks
+        bound = tasks.bound(layer.task.workload, unit.machine)
+    return launch_report(
+        launch,
+        segment.name,
+        placed.units[name],
+        task,
+        schedule.digest,
+        cost,
+        bound,
+        target.launch_overhead_s,
+    )
+
+
+def _node_reports(segment: FloatSegment, costs: NodeCosts) -> list[LayerReport]:
+    reports = []
+    for node in segment.graph.nodes:
+        known = segment.graph.types.get(node.output)
+        shape = "x".join("?" if n is None else str(n) for n in (known.shape or ())) if known else ""
+        cost = costs(segment.graph, node)
+        report = _cpu_report(node.name, segment.name, node.op, shape, cost)
+        reports.append(replace(report, macs=float_macs(segment.graph, node)))
+    return reports
+
+
+def _conversion(
+    name: str, source: UnitSegment | None, result: UnitSegment | None, executable: Executable
+) -> LayerReport:
+    """What the CPU takes to bring a tensor from one form to another; ``None`` is its own."""
+    batch, channels, height, width = executable.tensors[name].shape
+    values = batch * channels * height * width
+    moved = sum(
+        4 * values if part is None else part.tensor_bytes(name) for part in (source, result)
+    )
+    cost = host_costs().conversion(executable.target.cpu, values, moved)
+    shape = f"{batch}x{channels}x{height}x{width}"
+    kind = "convert"
+    if source is None:
+        kind = "quantize"
+    elif result is None:
+        kind = "dequantize"
+    segment = result or source
+    assert segment is not None  # the CPU converts nothing for itself
+    return _cpu_report(name, segment.name, kind, shape, cost)
+
+
+def _cpu_report(name: str, segment: str, operator: str, shape: str, cost: Cost) -> LayerReport:
+    return LayerReport(name, segment, CPU, operator, shape, cost.seconds * 1e3, cost.energy_mj)
+
+
+def with_times(report: Report, found: CompiledTimeline, target: Target) -> Report:
+    """The report with start, end and core of each step; one core needs no number."""
+    layers = []
+    begun = dict(enumerate(found.timeline.start_ps))
+    begun |= {span.job: span.start_ps for span in found.timeline.spans if span.track > 0}
+    for number, layer in enumerate(report.layers):
+        core = found.timeline.core[number]
+        place, shares = layer.unit, layer.cores
+        unit = target.unit_at(layer.unit)
+        if unit is not None and unit.cores == 1:
+            shares = ()
+        elif unit is not None and core >= 0:
+            place = f"{unit.name}{core}"
+            shares = tuple(replace(share, core=core) for share in shares)
+        layers.append(
+            replace(
+                layer,
+                unit=place,
+                start_ms=begun[number] / _PICOSECONDS_PER_MILLISECOND,
+                end_ms=found.timeline.end_ps[number] / _PICOSECONDS_PER_MILLISECOND,
+                cores=shares,
+            )
+        )
+    return Report(tuple(layers))

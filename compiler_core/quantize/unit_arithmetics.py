@@ -1,0 +1,98 @@
+"""What the units of a target compute, by name: models are quantized for all of them at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compiler_core.errors import InputError
+from compiler_core.files.nearest import did_you_mean
+from compiler_core.graph.ir import Graph, Node
+from compiler_core.quantize.arithmetic import Arithmetic, usual_arithmetic
+from compiler_core.quantize.scheme import QuantizationScheme
+from compiler_core.units.names import CPU, is_on_cpu, unit_of
+
+
+@dataclass(frozen=True)
+class UnitArithmetics:
+    """Arithmetics of units beside one CPU; equal for units of equal names and limits.
+
+    Attributes:
+        units: Name and arithmetic of each unit, in the order in which a compile without a plan
+            asks them.
+    """
+
+    units: tuple[tuple[str, Arithmetic], ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the units."""
+        return tuple(name for name, _ in self.units)
+
+    @property
+    def general(self) -> UnitArithmetics:
+        """The same without the limits of any machine."""
+        return UnitArithmetics(tuple((name, own.general) for name, own in self.units))
+
+    def __getitem__(self, unit: str) -> Arithmetic:
+        return next(own for name, own in self.units if name == unit)
+
+    def unit_of(self, place: str | None, node: str) -> str | None:
+        """The unit of a place; ``None`` for the CPU.
+
+        Args:
+            place: Of a plan.
+            node: That stands there, for messages.
+
+        Raises:
+            InputError: No unit of the target has such a place.
+        """
+        if place is not None and is_on_cpu(place):
+            return None
+        found = None if place is None else unit_of(place, self.names)
+        if found is None:
+            allowed = (CPU, *self.names)
+            raise InputError(
+                f"node {node!r} is assigned to {place!r}; allowed are "
+                f"{', '.join(map(repr, allowed))} and, where units have several cores, ways of "
+                "cutting across them",
+                hint=None if place is None else did_you_mean(place, allowed),
+            )
+        return found
+
+    def able(self, graph: Graph, node: Node) -> tuple[str, ...]:
+        """Units that can run a node of a float graph."""
+        return tuple(n for n, own in self.units if own.unsupported(graph, node) is None)
+
+    def unsupported(self, graph: Graph, node: Node) -> str | None:
+        """Why no unit can run a node, in the words of the first; ``None`` where one can."""
+        first: str | None = None
+        for _, own in self.units:
+            reason = own.unsupported(graph, node)
+            if reason is None:
+                return None
+            first = first or reason
+        return first
+
+    def unsupported_scheme(
+        self, graph: Graph, node: Node, scheme: QuantizationScheme, place: str
+    ) -> str | None:
+        """Why a node that runs at a place cannot do so under a scheme."""
+        unit = self.unit_of(place, node.name)
+        return None if unit is None else self[unit].unsupported_scheme(graph, node, scheme)
+
+
+Computing = Arithmetic | UnitArithmetics
+"""Of one unit that is called after its kind, or of all units of a target."""
+
+
+def unit_arithmetics(arithmetic: Computing | None) -> UnitArithmetics:
+    """Arithmetics by unit; of the usual kind where none is given."""
+    if isinstance(arithmetic, UnitArithmetics):
+        return arithmetic
+    own = arithmetic or usual_arithmetic()
+    return UnitArithmetics(((own.kind, own),))
+
+
+def general(arithmetic: Computing | None) -> Computing:
+    """What any machines of these kinds can compute; of the usual kind where none is given."""
+    return (arithmetic or usual_arithmetic()).general

@@ -1,0 +1,66 @@
+"""The units of a target that compute in integers: what they can, and the form that tensors have
+there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from compiler_core.quantize.arithmetic import Arithmetic, arithmetic_of
+from compiler_core.quantize.unit_arithmetics import UnitArithmetics
+from compiler_core.targets.target import Target, Unit
+from compiler_core.units.registry import kind_of_machine
+from compiler_core.units.ways import INT8, ways_of
+
+
+@dataclass(frozen=True)
+class Form:
+    """How tensors lie in a memory: units with equal forms read what the other has written.
+
+    Attributes:
+        layout: Number format and order of elements.
+        memory: Index of the memory.
+    """
+
+    layout: str
+    memory: int
+
+
+def integer_units(target: Target) -> tuple[Unit, ...]:
+    """Units for which models are quantized and grouped: those that compute in int8 and say what
+    they can. Where none does, the first that says what it can, for the tasks of a model.
+
+    Raises:
+        InputError: None says it.
+    """
+    told = [unit for unit in target.units if kind_of_machine(unit.machine).has("arithmetic")]
+    own = [unit for unit in told if INT8 in ways_of(unit.machine).formats(unit.machine)]
+    found = own or told[:1]
+    if not found:
+        arithmetic_of(target.npu)  # refuses
+    return tuple(found)
+
+
+def target_arithmetic(target: Target) -> Arithmetic | UnitArithmetics:
+    """What the units of a target compute.
+
+    Raises:
+        InputError: No kind of them says it.
+    """
+    found = integer_units(target)
+    if len(target.units) == 1 and found[0].name == found[0].kind:
+        return arithmetic_of(found[0].machine)
+    return UnitArithmetics(tuple((unit.name, arithmetic_of(unit.machine)) for unit in found))
+
+
+def integer_forms(target: Target) -> Mapping[str, Form]:
+    """The form of integers by name of the unit."""
+    return dict(_forms(target))
+
+
+def _forms(target: Target) -> Iterator[tuple[str, Form]]:
+    memories = [memory.name for memory in target.memories]
+    for unit in target.units:
+        ways = ways_of(unit.machine)
+        layout = ways.form((1, 1, 1, 1), INT8, unit.machine).layout
+        yield unit.name, Form(layout, memories.index(unit.memory))
