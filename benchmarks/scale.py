@@ -254,18 +254,16 @@ class StorageCosts:
 
 def measure_storage(url: str, sizes: Sequence[int]) -> Iterator[StorageCosts]:
     """Costs at growing sizes of one database, which is filled in bulk between them."""
-    import sqlalchemy as sql
-
     from compiler_core.files.plain import to_plain
     from nest_tune.records.database import RecordDatabase
     from nest_tune.records.record import Outcome as RecordOutcome
     from nest_tune.records.record import Record
-    from nest_tune.study.store import storage as tables
     from nest_tune.study.store.storage import StudyStorage
     from nest_tune.study.trial import Outcome, OuterTrial
 
     metrics = {"latency_ms": 1.5, "npu_cycles": 150000.0, "accuracy": 0.875, "size_bytes": 7e4}
-    trial = OuterTrial(0, (0,) * 20, True, Outcome.COMPLETE, metrics, 128, "ff" * 16, 0.875)
+    trial = OuterTrial(0, (0,) * 40, True, Outcome.COMPLETE, metrics, 128, "ff" * 16, 0.875)
+    document = to_plain(trial)
 
     def record(number: int) -> Record:
         task, schedule = f"{number % 50:016x}", f"{number:016x}"
@@ -278,33 +276,18 @@ def measure_storage(url: str, sizes: Sequence[int]) -> Iterator[StorageCosts]:
     found = storage.get("scale")
     if found is not None:
         storage.delete(found)
-    study = storage.create("scale", {})
-    engine = sql.create_engine(url)
+    study = storage.create("scale", {"parameters": [[f"p{n}", ["a", "b"]] for n in range(40)]})
     held = 0
     for size in sizes:
-        batch = []
         for number in range(held, size):
-            document = to_plain(replace(trial, number=number))
-            batch.append((number, document))
-        with engine.begin() as connection:
-            rows = [
-                {"study": study.key, "number": n, "outcome": "complete", "document": _json(d)}
-                for n, d in batch
-            ]
-            results = [{"key": f"scale-{n}", "document": _json(d)} for n, d in batch]
-            connection.execute(tables._TRIALS.insert(), rows)
-            connection.execute(
-                sql.delete(tables._RESULTS).where(tables._RESULTS.c.key.like("scale-%"))
-                if not held
-                else sql.select(1)
-            )
-            connection.execute(tables._RESULTS.insert(), results)
+            storage.finish(study, replace(trial, number=number))
+            storage.add_result(f"scale-{number}", document)
         records.add(record(number) for number in range(held, size))
         held = size
         spent = {"trial": [], "result": [], "batch": []}
         for number in range(60):
             begun = time.perf_counter()
-            storage.add_trial(study, replace(trial, number=held + number))
+            storage.finish(study, replace(trial, number=held + number))
             spent["trial"].append(time.perf_counter() - begun)
             begun = time.perf_counter()
             assert storage.results([f"scale-{number * held // 60}"])
@@ -313,8 +296,9 @@ def measure_storage(url: str, sizes: Sequence[int]) -> Iterator[StorageCosts]:
             first = held + number * BATCH
             records.add(record(n) for n in range(first, first + BATCH))
             spent["batch"].append(time.perf_counter() - begun)
+        held += 60
         begun = time.perf_counter()
-        assert len(storage.trials(study)) == held + 60
+        assert len(storage.trials(study)) == held
         trials_s = time.perf_counter() - begun
         memory, begun = resident_bytes(), time.perf_counter()
         snapshot = records.snapshot()
@@ -326,18 +310,9 @@ def measure_storage(url: str, sizes: Sequence[int]) -> Iterator[StorageCosts]:
             records_s,
             max(0, resident_bytes() - memory) // len(snapshot.records),
         )
-        with engine.begin() as connection:
-            connection.execute(sql.delete(tables._TRIALS).where(tables._TRIALS.c.number >= held))
     storage.delete(study)
     storage.close()
     records.close()
-    engine.dispose()
-
-
-def _json(value: Any) -> str:
-    import json
-
-    return json.dumps(value)
 
 
 def _loads(text: str) -> Any:

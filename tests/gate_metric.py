@@ -42,7 +42,8 @@ def stored_trials(database: Path) -> int:
         return 0
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
     try:
-        count: int = connection.execute("SELECT count(*) FROM study_trial").fetchone()[0]
+        ended = "SELECT count(*) FROM trial_user_attributes WHERE key = 'nest_tune'"
+        count: int = connection.execute(ended).fetchone()[0]
     except sqlite3.OperationalError:  # it is being made
         return 0
     finally:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 EXAMPLE = "Example: nest-tune dashboard --storage sqlite:///nest-tune.db --port 8080"
 
 HOST = "127.0.0.1"
-_REFRESH_S = 3.0
 
 
 def dashboard(
@@ -28,26 +27,22 @@ def dashboard(
 ) -> None:
     """Browse studies in optuna-dashboard, on this machine only.
 
-    It shows a copy that follows running studies; what is changed in it does not reach them, and
-    pages of other sites reach neither. Needs
-    the extra `dashboard`. Ctrl-C ends it.
+    It shows the studies themselves, running ones too; notes and tags that are made there last.
+    Trials that others add never steer a study. Pages of other sites do not reach it. Needs the
+    extra `dashboard`. Ctrl-C ends it.
     """
     require_dashboard()
-    from nest_tune.study.views.optuna_copy import Mirror
+    from nest_tune.study.views.optuna_study import optuna_storage
 
     opened = open_storage(storage)
-    mirror = Mirror(opened)
-    trials = mirror.refresh()
-    with bind(mirror.storage, port) as server:
+    studies = len(opened.studies())
+    with bind(optuna_storage(opened), port) as server:
         address = f"http://{HOST}:{server.server_port}/"
-        print(f"{opened.shown}: {trials} trials at {address}", flush=True)
-        mirror.follow(_REFRESH_S)
+        print(f"{opened.shown}: {studies} studies at {address}", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
             print("stopped", file=sys.stderr)
-        finally:
-            mirror.close()
 
 
 def require_dashboard() -> None:

@@ -7,8 +7,6 @@ that is not done yet, so that two drivers never wait for each other.
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 import uuid
 from collections.abc import Iterable
@@ -18,6 +16,8 @@ import sqlalchemy as sql
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nest_tune.records.connection import Connection
+from nest_tune.records.journal_rows import keep_in_journals
+from nest_tune.records.owner import read_owner, this_process
 
 LEASE_S = 30.0
 RENEWAL_S = 10.0
@@ -30,6 +30,7 @@ _CLAIMS = sql.Table(
     sql.Column("owner", sql.String(200), nullable=False),
     sql.Column("until_s", sql.Float(53), nullable=False),
 )
+keep_in_journals(_TABLES)
 
 
 class Claims:
@@ -42,7 +43,7 @@ class Claims:
 
     def __init__(self, connection: Connection, lease_s: float = LEASE_S) -> None:
         self._connection, self._lease_s = connection, lease_s
-        self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self.owner = f"{uuid.uuid4().hex[:8]}:{this_process().text}"
         self._held: set[str] = set()
         self._renewed = time.monotonic()
         connection.make_tables(_TABLES.create_all)
@@ -84,10 +85,10 @@ class Claims:
     def _dead(self, owners: sql.CursorResult[Any]) -> list[str]:
         """Owners that were processes of this machine and are no more."""
         found = []
-        for owner in set(owners.scalars()):
-            host, process, _ = owner.rsplit(":", 2)
-            if host == socket.gethostname() and not is_alive(int(process)):
-                found.append(owner)
+        for text in set(owners.scalars()):
+            owner = read_owner(text.partition(":")[2])
+            if owner is not None and owner.has_ended():
+                found.append(text)
         return found
 
     def renew(self) -> None:
@@ -111,14 +112,3 @@ class Claims:
         if self._connection.dialect == "postgresql":
             return sql.cast(sql.extract("epoch", sql.func.clock_timestamp()), sql.Float(53))
         return sql.literal(time.time())
-
-
-def is_alive(process: int) -> bool:
-    """Whether a process of this machine has not ended."""
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return True

@@ -11,7 +11,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,7 +72,8 @@ class Connection:
         url: As given.
         shown: The URL without secrets.
         dialect: ``sqlite`` (that of a journal, too), ``postgresql`` or another one.
-        file: Of an SQLite database or a journal; ``None`` for one in memory and for others.
+        file: Of an SQLite database, or ours beside a journal; ``None`` for one in memory and for
+            others.
 
     Raises:
         InputError: The URL is none.
@@ -91,6 +92,7 @@ class Connection:
             self.file = _file_of(parsed.database)
         if parsed.drivername == "journal":
             self._journal = Journal(self.file or Path())
+            self.file = self._journal.path
             parsed = sql.make_url("sqlite://")
         self.dialect = parsed.get_backend_name()
         arguments = _POSTGRESQL if self.dialect == "postgresql" else {}
@@ -103,6 +105,16 @@ class Connection:
         if self.dialect == "sqlite":
             reads = "mode" in parsed.query
             sql.event.listen(self._engine, "connect", _set_up_reading if reads else _set_up_sqlite)
+
+    @property
+    def optuna_journal(self) -> Path | None:
+        """The file that Optuna keeps a journal's studies in; ``None`` of databases."""
+        return None if self._journal is None else self._journal.optuna_path
+
+    @property
+    def damaged(self) -> Mapping[int, str]:
+        """What is wrong with lines of a journal that were passed over, by number."""
+        return {} if self._journal is None else self._journal.damaged
 
     def run(self, work: Callable[[sql.Connection], T]) -> T:
         """The result of ``work`` in a transaction of its own, which is committed.

@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from compiler_core.errors import InputError, MissingDependencyError
 from nest_tune.records.connection import Connection
+from nest_tune.records.journal_rows import keep_in_journals
 from nest_tune.records.record import Outcome, Record
 from nest_tune.records.storage_url import HINT, StorageUrl
 
@@ -43,6 +44,7 @@ _records = sa.Table(
     sa.Column("checksum", sa.String(16), nullable=False),
     sa.UniqueConstraint("task", "schedule", "target", "lowering", name="nest_tune_record_key"),
 )
+keep_in_journals(_metadata)
 _FIELDS = [column for column in _records.c if column.name != "number"]
 _BATCH = 500
 Key = tuple[str, str, str, int]

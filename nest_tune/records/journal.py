@@ -1,20 +1,23 @@
-"""A database in one file to which lines are only ever added: ``journal:///path.log``.
+"""Our tables in one file to which lines are only ever added: beside ``journal:///path.log``.
 
-For folders where SQLite's locks cannot be trusted, such as network drives. Each line holds the
-writing statements of one transaction with a checksum. Every process keeps the whole database in
-memory, reads the lines that others have added before each transaction, and adds its own after it.
+For folders where SQLite's locks cannot be trusted, such as network drives. ``path.log`` is the
+journal that Optuna keeps its studies in; what is ours stands in ``path.log.records``. Each line
+holds the rows that one transaction has put and dropped, with a checksum: values for known columns
+of known tables, never statements, so that a file from elsewhere can do nothing but hold rows. Every
+process keeps these tables in memory, reads the lines that others have added before each
+transaction, and adds its own after it.
 
 Nothing goes stale: the file is locked by the system for the length of one transaction, and a
 process that dies lets go of it. A line that it left unfinished is no line: readers pass it over and
-the next writer cuts it off.
+the next writer cuts it off. A line whose checksum does not hold is passed over, too, and named.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
-import sqlite3
 import threading
 import time
 import zlib
@@ -24,29 +27,38 @@ from pathlib import Path
 from typing import IO, Any
 
 import sqlalchemy as sql
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import StaticPool
 
 from compiler_core.errors import InputError
-from nest_tune.records.storage_errors import text_of
+from nest_tune.records.journal_rows import RowError, Rows
 
-SCHEMA = "nest-tune/journal/1"
+SCHEMA = "nest-tune/journal/2"
+SUFFIX = ".records"
+"""Of the file beside Optuna's journal."""
+
+_OLD_SCHEMA = b"nest-tune/journal/1"
 _LOCK_WAIT_S = 10.0
 _LOCK_PAUSE_S = 0.005
-_READING = ("SELECT", "PRAGMA", "EXPLAIN")
+_LOG = logging.getLogger(__name__)
 
 
 class Journal:
     """See the module.
 
     Args:
-        path: Of the file; made where it is missing.
+        path: Of Optuna's journal; the file beside it is made where it is missing.
+
+    Attributes:
+        path: Of the file beside it.
+        damaged: What is wrong with each line that was passed over, by its number.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.optuna_path = path
+        self.path = Path(f"{path}{SUFFIX}")
+        self.damaged: dict[int, str] = {}
         self._mutex = threading.RLock()
-        self._captured: list[list[Any]] | None = None
         self._forget()
 
     @contextmanager
@@ -55,16 +67,17 @@ class Journal:
 
         Raises:
             sqlalchemy.exc.OperationalError: The file cannot be opened, locked or written.
-            InputError: It is no journal, of a newer version, or damaged.
+            InputError: It is no journal, or of another version.
         """
         with self._mutex, self._locked() as file:
+            if not self._rows.is_complete:
+                self._forget()
             self._catch_up(file)
-            self._captured = []
             try:
-                with self._engine.begin() as connection:
+                with self._engine.begin() as connection, self._rows.noting():
                     yield connection
-                written, self._captured = self._captured, None
-                self._append(file, written)
+                    changes = self._rows.take_changes(connection)
+                self._append(file, changes)
             except BaseException:
                 # Memory may hold what the file does not.
                 self._forget()
@@ -76,30 +89,15 @@ class Journal:
 
     def _forget(self) -> None:
         self._end = self._lines = 0
-        self._captured = None
         self._engine = sql.create_engine(
             "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
         )
-        sql.event.listen(self._engine, "connect", _confine)
-        sql.event.listen(self._engine, "before_cursor_execute", self._capture)
-
-    def _capture(
-        self,
-        _connection: Any,
-        _cursor: Any,
-        statement: str,
-        parameters: Any,
-        _context: Any,
-        executemany: bool,
-    ) -> None:
-        if self._captured is None or statement.lstrip().upper().startswith(_READING):
-            return
-        rows = [list(row) for row in parameters] if executemany else list(parameters)
-        self._captured.append([statement, rows, executemany])
+        self._rows = Rows(self._engine)
 
     @contextmanager
     def _locked(self) -> Iterator[IO[bytes]]:
         try:
+            _refuse_old(self.optuna_path)
             file = self.path.open("a+b", buffering=0)
         except OSError as error:
             raise OperationalError("open", None, error) from error
@@ -123,53 +121,48 @@ class Journal:
         file.seek(self._end)
         text = file.read()
         # What follows the last line end was never finished.
-        for line in text[: text.rfind(b"\n") + 1].splitlines(keepends=True):
-            self._lines += 1
-            document = self._read(line)
-            try:
-                self._replay(document)
-            except (SQLAlchemyError, ValueError, TypeError) as error:
-                what = text_of(error) if isinstance(error, DBAPIError) else str(error)
-                where = f"storage journal {self.path}: line {self._lines}"
-                self._forget()
-                raise InputError(
-                    f"{where}: cannot be done after the lines before it: {what}",
-                    hint="restore the file",
-                ) from error
-            self._end += len(line)
-
-    def _replay(self, statements: list[Any]) -> None:
+        whole = text[: text.rfind(b"\n") + 1]
+        if not whole:
+            return
         with self._engine.begin() as connection:
-            for statement, rows, executemany in statements:
-                given = [tuple(row) for row in rows] if executemany else tuple(rows)
-                connection.exec_driver_sql(statement, given)
+            for line in whole.splitlines(keepends=True):
+                self._lines += 1
+                if self._lines == 1:
+                    self._check_head(line)
+                else:
+                    self._replay(connection, line)
+                self._end += len(line)
 
-    def _read(self, line: bytes) -> list[Any]:
-        checksum, _, text = line.rstrip(b"\n").partition(b" ")
-        where = f"storage journal {self.path}: line {self._lines}"
-        if checksum != _checksum(text):
-            if self._lines == 1:
-                raise InputError(f"{where}: not a journal of nest-tune", hint="use another path")
-            raise InputError(f"{where}: its checksum does not hold", hint="restore the file")
+    def _check_head(self, line: bytes) -> None:
+        where = f"storage journal {self.path}"
         try:
-            document = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{where}: not JSON", hint="restore the file") from error
-        if self._lines > 1:
-            return list(document) if isinstance(document, list) else [document]
-        seen = document.get("schema") if isinstance(document, dict) else document
+            document = read_line(line)
+        except RowError as error:
+            raise InputError(
+                f"{where}: not a journal of nest-tune", hint="use another path"
+            ) from error
+        seen = document.get("schema") if isinstance(document, dict) else None
         if seen != SCHEMA:
             raise InputError(
                 f"{where}: schema {seen!r}; this version reads {SCHEMA!r}", hint="update nest-tune"
             )
-        return []
 
-    def _append(self, file: IO[bytes], statements: list[list[Any]]) -> None:
-        if not statements:
+    def _replay(self, connection: sql.Connection, line: bytes) -> None:
+        try:
+            self._rows.replay(connection, read_line(line))
+        except RowError as error:
+            if self._lines not in self.damaged:
+                self.damaged[self._lines] = str(error)
+                _LOG.warning(
+                    "storage journal %s: line %d is passed over: %s", self.path, self._lines, error
+                )
+
+    def _append(self, file: IO[bytes], changes: list[Any]) -> None:
+        if not changes:
             return
-        lines = [_line(statements)]
+        lines = [line_of(changes)]
         if self._end == 0:
-            lines.insert(0, _line({"schema": SCHEMA}))
+            lines.insert(0, line_of({"schema": SCHEMA}))
         added = b"".join(lines)
         try:
             file.truncate(self._end)  # an unfinished line of a process that died
@@ -182,19 +175,46 @@ class Journal:
         self._lines += len(lines)
 
 
-def _confine(connection: sqlite3.Connection, _record: object) -> None:
-    """What lines say is done in memory alone: they open no file, and none of it runs for ever."""
-    refused = (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_RECURSIVE)
+def is_old(path: Path) -> bool:
+    """Whether a file is a journal of the first schema, whose lines were statements.
 
-    def authorize(action: int, *_: object) -> int:
-        return sqlite3.SQLITE_DENY if action in refused else sqlite3.SQLITE_OK
+    Raises:
+        OSError: It cannot be read.
+    """
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return _OLD_SCHEMA in file.readline(200)
 
-    connection.set_authorizer(authorize)
+
+def _refuse_old(path: Path) -> None:
+    if is_old(path):
+        raise InputError(
+            f"storage journal {path}: written by an older nest-tune, as statements that are not "
+            "executed any more",
+            hint=f"nest-tune study import {path} --storage journal:///new.log",
+        )
 
 
-def _line(document: Any) -> bytes:
+def line_of(document: Any) -> bytes:
+    """A document as a line with its checksum."""
     text = json.dumps(document, separators=(",", ":")).encode()
     return _checksum(text) + b" " + text + b"\n"
+
+
+def read_line(line: bytes) -> Any:
+    """Inverse of :func:`line_of`.
+
+    Raises:
+        RowError: The checksum does not hold, or it is not JSON.
+    """
+    checksum, _, text = line.rstrip(b"\n").partition(b" ")
+    if checksum != _checksum(text):
+        raise RowError("its checksum does not hold")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RowError("not JSON") from error
 
 
 def _checksum(text: bytes) -> bytes:

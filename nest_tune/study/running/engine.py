@@ -229,6 +229,7 @@ class Engine:
             for proposal in batch
             if proposal.number not in self._trials
         ]
+        self._storage.propose(self._study, *(t.proposal for t in running if not t.beyond))
         for trial in running:
             payload = {"decisions": trial.decisions}
             self._start("survey", trial, payload, self._surveyed)
@@ -368,7 +369,7 @@ class Engine:
             log,
         )
         self._trials[proposal.number] = finished
-        self._storage.add_trial(self._study, finished)
+        self._storage.finish(self._study, finished)
         self._observer.finished(finished)
 
 

@@ -23,6 +23,7 @@ from nest_tune.stores.profile_store import stored_profile
 from nest_tune.study.execution.worker_files import files_of, needs_of
 from nest_tune.study.running.cached_calls import Calls
 from nest_tune.study.running.engine import Engine
+from nest_tune.study.running.heart import signs_of_life
 from nest_tune.study.running.observer import Budget, Observer
 from nest_tune.study.store.dependencies import Ground
 from nest_tune.study.store.ended import status_after
@@ -58,6 +59,7 @@ def working(
     storage.take(study)
     status = Status.STOPPED
     opened = ExitStack()
+    opened.enter_context(signs_of_life(storage, study))
     try:
         subjects = ground.subjects
         _gather_profile(ground)
@@ -112,12 +114,16 @@ def working(
         try:
             opened.close()
         finally:
-            if has_failed and study.status is Status.NEW and not storage.trials(study):
-                storage.delete(study)
-                if failure is not None:
-                    failure.add_note(NOTHING_KEPT)
-            else:
-                storage.release(study, status)
+            try:
+                if has_failed and study.status is Status.NEW and not storage.trials(study):
+                    storage.delete(study)
+                    if failure is not None:
+                        failure.add_note(NOTHING_KEPT)
+                else:
+                    storage.release(study, status)
+            except NestTuneError:  # of a study that was lost, which has been said
+                if failure is None:
+                    raise
 
 
 def make_tuner(
@@ -171,5 +177,5 @@ def run_study(
     with working(ground, storage, study, observer) as engine:
         ended = engine.run(budget)
     if status_after(ended) is Status.STOPPED:
-        storage.release(study, Status.STOPPED)
+        storage.mark(study, Status.STOPPED)
     return replace(load_result(storage, storage.find(study.name)), ended=ended)

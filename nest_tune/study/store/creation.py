@@ -50,12 +50,12 @@ def create_study(
         InputError: The name is taken, or the study that has it is another one or is running.
     """
     found = storage.get(ground.settings.name)
+    if found is not None and if_exists != "fail" and found.is_running:
+        raise InputError(
+            f"study {found.name!r} is running in process {found.owner}",
+            hint=f"nest-tune study cancel {found.name}",
+        )
     if found is not None and if_exists == "replace":
-        if found.is_running:
-            raise InputError(
-                f"study {found.name!r} is running in process {found.owner}",
-                hint=f"nest-tune study cancel {found.name}",
-            )
         storage.delete(found)
         found = None
     if found is None or if_exists == "fail":

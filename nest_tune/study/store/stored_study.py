@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import socket
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from nest_tune.records.claims import is_alive
+from nest_tune.records.owner import SILENCE_S, read_owner
 from nest_tune.study.store.stored_document import damaged
 
 
@@ -42,18 +40,24 @@ class StoredStudy:
         name: Unique.
         created_s: Seconds since 1970.
         status: As last written.
-        owner: Process that runs it, ``host:pid``.
-        beat_s: When that process last showed itself.
+        process: That runs it, see :class:`~nest_tune.records.owner.Owner`.
+        silent_s: Time since that process last showed itself, by the storage's clock.
         document: Settings and everything else that was fixed at its start.
+        mark: What tells its Optuna study from another one of that name or number.
+        number: Of its Optuna study.
+        fence: Token and epoch of whoever may write to it: a write by any other is refused.
     """
 
     key: int
     name: str
     created_s: float
     status: Status
-    owner: str
-    beat_s: float
+    process: str
+    silent_s: float = field(compare=False)
     document: Mapping[str, Any]
+    mark: str = ""
+    number: int = 0
+    fence: tuple[str, int] = ("", 0)
 
     def fixed(self, name: str) -> Any:
         """A part of :attr:`document` that every study has.
@@ -67,16 +71,21 @@ class StoredStudy:
             raise damaged(f"study {self.name!r}: {name}") from error
 
     @property
+    def owner(self) -> str:
+        """Host and process that were the last to run it, ``host:pid``; empty where none does."""
+        owner = read_owner(self.process)
+        return "" if owner is None else owner.shown
+
+    @property
     def where(self) -> str:
         """Host and process of a running study, ``host:pid``; else empty."""
         return self.owner if self.is_running else ""
 
     @property
     def is_running(self) -> bool:
-        """Whether a live process works on it, as far as can be seen from here."""
-        if self.status is not Status.RUNNING or not self.owner:
+        """Whether a live process works on it, as far as can be seen from here: one that is known to
+        have ended does not, and none that has been silent for a minute."""
+        owner = read_owner(self.process)
+        if self.status is not Status.RUNNING or owner is None:
             return False
-        host, _, process = self.owner.rpartition(":")
-        if host == socket.gethostname():
-            return process.isdecimal() and len(process) < 20 and is_alive(int(process))
-        return time.time() - self.beat_s < 60
+        return self.silent_s < SILENCE_S and not owner.has_ended()

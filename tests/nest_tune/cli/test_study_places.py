@@ -63,7 +63,7 @@ def test_the_log_of_a_failed_trial_is_shown(nest_tune: Command, url: str) -> Non
     good = storage.trials(study)[0]
     log = "Traceback [bold]\nZeroDivisionError"
     bad = replace(good, number=17, outcome=Outcome.RUNTIME, metrics={}, message="died", log=log)
-    storage.add_trial(study, bad)
+    storage.finish(study, bad)
     assert storage.trials(study)[-1] == bad
     storage.close()
     code, out, _ = nest_tune("study", "show", "small:17", "--storage", url)

@@ -90,10 +90,11 @@ def test_a_database_that_was_removed_is_not_written_to(url: str, tmp_path: Path)
     storage.create("s", {})
     for path in tmp_path.iterdir():
         path.rename(path.with_name(f"moved-{path.name}"))
-    with pytest.raises(ResourceError, match=r"n\.db is gone: No such file"):
+    with pytest.raises(ResourceError, match=r"n\.db(\.records)? is gone: No such file"):
         storage.create("t", {})
-    (tmp_path / "n.db").touch()
-    with pytest.raises(ResourceError, match=r"n\.db has been replaced by another one"):
+    for name in ("n.db", "n.db.records"):
+        (tmp_path / name).touch()
+    with pytest.raises(ResourceError, match=r"n\.db(\.records)? has been replaced by another one"):
         storage.studies()
     assert (tmp_path / "n.db").stat().st_size == 0
     storage.close()

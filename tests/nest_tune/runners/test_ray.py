@@ -351,7 +351,8 @@ class Studies:
             return 0
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         try:
-            count: int = connection.execute("SELECT count(*) FROM study_trial").fetchone()[0]
+            ended = "SELECT count(*) FROM trial_user_attributes WHERE key = 'nest_tune'"
+            count: int = connection.execute(ended).fetchone()[0]
         except sqlite3.OperationalError:  # it is being made
             return 0
         finally:
@@ -368,7 +369,7 @@ class Studies:
     def forget_results(self) -> None:
         """Lets the next study compute everything again."""
         with sqlite3.connect(self.folder / "nest-tune.db") as connection:
-            connection.execute("DELETE FROM study_result")
+            connection.execute("DELETE FROM nest_tune_result")
 
 
 @pytest.fixture
@@ -411,7 +412,7 @@ def test_schedules_measured_on_workers_are_those_measured_here(
     rows = []
     for url, name in ((known, "local"), (studies.url, "ray")):
         with sqlite3.connect(studies.folder / url.removeprefix("sqlite:///")) as connection:
-            query = "SELECT task, document FROM study_task ORDER BY task"
+            query = "SELECT task, document FROM nest_tune_study_task ORDER BY task"
             rows.append(connection.execute(query).fetchall())
         connection.close()
         assert len(rows[-1]) > 2

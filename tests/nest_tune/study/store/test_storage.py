@@ -6,6 +6,7 @@ import json
 import sqlite3
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler_core.errors import InputError, MissingDependencyError
+from nest_tune.records.owner import this_process
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import Request, Status
+from nest_tune.study.store.study_rows import LostStudyError
+from nest_tune.study.store.trial_document import seal
 from nest_tune.study.trial import Outcome, OuterTrial
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -44,7 +48,7 @@ def url(tmp_path: Path) -> str:
 def test_trials_come_back_as_they_were(trial: OuterTrial) -> None:
     storage = StudyStorage("sqlite://")
     study = storage.create("s", {"settings": {}})
-    storage.add_trial(study, trial)
+    storage.finish(study, trial)
     assert storage.trials(study) == (trial,)
     storage.close()
 
@@ -87,18 +91,23 @@ def test_a_study_whose_process_died_is_not_running(url: str, tmp_path: Path) -> 
     study = storage.create("s", {})
     storage.take(study)
     with sqlite3.connect(tmp_path / "n.db") as database:
-        database.execute("UPDATE study SET owner = rtrim(owner, '0123456789') || '4194303'")
+        process = "UPDATE nest_tune_study_run SET process = ?"
+        database.execute(process, (replace(this_process(), process=4194303).text,))
     database.close()
     assert not storage.find("s").is_running
-    storage.take(study)
+    other = StudyStorage(url)
+    other.take(other.find("s"))
     assert storage.find("s").is_running
+    with pytest.raises(LostStudyError, match="was taken over by process"):
+        storage.beat(study)
+    other.close()
     storage.close()
 
 
 def test_a_newer_schema_is_refused(url: str, tmp_path: Path) -> None:
     StudyStorage(url).close()
     with sqlite3.connect(tmp_path / "n.db") as database:
-        database.execute("UPDATE study_schema SET version = 99")
+        database.execute("UPDATE nest_tune_study_schema SET version = 99")
     database.close()
     with pytest.raises(InputError, match="studies of schema 99"):
         StudyStorage(url)
@@ -162,15 +171,30 @@ _FIXED = {
 def test_points_of_another_space_are_damage(url: str, tmp_path: Path, point: object) -> None:
     storage = StudyStorage(url)
     study = storage.create("s", _FIXED)
-    storage.add_trial(study, OuterTrial(0, (1, 0), False, Outcome.COMPLETE, {}, 1, ""))
+    storage.finish(study, OuterTrial(0, (1, 0), False, Outcome.COMPLETE, {}, 1, ""))
     assert [trial.point for trial in storage.trials(study)] == [(1, 0)]
     with sqlite3.connect(tmp_path / "n.db") as database:
-        text = database.execute("SELECT document FROM study_trial").fetchone()[0]
-        changed = json.dumps({**json.loads(text), "point": point})
-        database.execute("UPDATE study_trial SET document = ?", (changed,))
+        text = database.execute("SELECT value_json FROM trial_user_attributes").fetchone()[0]
+        document = {k: v for k, v in json.loads(text).items() if k != "digest"}
+        changed = seal({**document, "point": point})
+        database.execute("UPDATE trial_user_attributes SET value_json = ?", (changed,))
     database.close()
     with pytest.raises(InputError, match="study 's': a stored trial is damaged"):
         storage.trials(storage.find("s"))
+    storage.close()
+
+
+def test_a_document_that_was_changed_is_damage(url: str, tmp_path: Path) -> None:
+    storage = StudyStorage(url)
+    study = storage.create("s", {})
+    storage.finish(study, OuterTrial(0, (), False, Outcome.COMPLETE, {"latency_ms": 2.5}))
+    with sqlite3.connect(tmp_path / "n.db") as database:
+        database.execute(
+            "UPDATE trial_user_attributes SET value_json = replace(value_json, '2.5', '1.5')"
+        )
+    database.close()
+    with pytest.raises(InputError, match="study 's': a stored trial is damaged"):
+        storage.trials(study)
     storage.close()
 
 
@@ -212,13 +236,15 @@ def test_a_part_that_is_gone_is_damage(url: str) -> None:
     storage.close()
 
 
-@pytest.mark.parametrize("process", ["", "x", "-1", "1.5", "9" * 15, "9" * 5000])
+@pytest.mark.parametrize(
+    "process", ["", "x", "host:1", "host:-1:boot:3", "h:1.5:b:2", "h:1:b:x", f"h:{'9' * 5000}:b:1"]
+)
 def test_owners_that_name_no_process_own_nothing(url: str, tmp_path: Path, process: str) -> None:
     storage = StudyStorage(url)
     study = storage.create("s", {})
     storage.take(study)
     with sqlite3.connect(tmp_path / "n.db") as database:
-        database.execute("UPDATE study SET owner = rtrim(owner, '0123456789') || ?", (process,))
+        database.execute("UPDATE nest_tune_study_run SET process = ?", (process,))
     database.close()
     assert not storage.find("s").is_running
     storage.close()

@@ -164,7 +164,7 @@ def test_command_prints_tables_markdown_and_json(small_study: Any, nest_tune: Ru
     settings = {**small.document["settings"], "limits": []}
     other = storage.create("a|<b>", {**small.document, "settings": settings})
     for trial in storage.trials(small)[:3]:
-        storage.add_trial(other, trial)
+        storage.finish(other, trial)
     storage.close()
     compared = ("study", "compare", "small", "a|<b>", "--storage", small_study.storage)
     code, output, errors = nest_tune(*compared, "--json")

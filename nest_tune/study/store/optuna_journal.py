@@ -1,0 +1,335 @@
+"""Optuna's studies in its journal file: lines of its operations, read without their decisions.
+
+Our drivers exclude one another by the lock of the file beside it. Optuna's own writers hold another
+one, which a process that is killed leaves behind: it is taken only to cut off an unfinished line,
+for each of our additions is one write to the end of the file, which no other can divide.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sql
+from sqlalchemy.exc import OperationalError
+
+from compiler_core.errors import ResourceError
+from nest_tune.study.store.optuna_database import CONSTRAINT, METRIC_NAMES, number_of
+from nest_tune.study.store.optuna_side import (
+    EndedTrial,
+    NameTakenError,
+    NewStudy,
+    NewTrial,
+    Stored,
+    StudyKey,
+    UnknownTrialError,
+)
+from nest_tune.study.store.optuna_tables import STATES
+from nest_tune.study.store.trial_document import KEY
+
+_RUNNING, _COMPLETE, _FAIL = (STATES.index(name) for name in ("RUNNING", "COMPLETE", "FAIL"))
+_DIRECTIONS = {"minimize": 1, "maximize": 2}
+
+
+class Operation(IntEnum):
+    """Of a line."""
+
+    CREATE_STUDY = 0
+    DELETE_STUDY = 1
+    SET_STUDY_USER_ATTR = 2
+    SET_STUDY_SYSTEM_ATTR = 3
+    CREATE_TRIAL = 4
+    SET_TRIAL_PARAM = 5
+    SET_TRIAL_STATE_VALUES = 6
+    SET_TRIAL_INTERMEDIATE_VALUE = 7
+    SET_TRIAL_USER_ATTR = 8
+    SET_TRIAL_SYSTEM_ATTR = 9
+
+
+@dataclass
+class _Trial:
+    state: int
+    proposal: Any = None
+    document: Any = None
+
+
+@dataclass
+class _Study:
+    name: str
+    mark: Any = None
+    trials: list[int] = field(default_factory=list)
+    numbers: dict[int, int] = field(default_factory=dict)
+
+
+class OptunaJournal:
+    """See :class:`~nest_tune.study.store.optuna_side.OptunaSide`.
+
+    Args:
+        path: Of the journal.
+
+    Attributes:
+        damaged: Numbers of lines that are none; Optuna itself stops at the first.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._worker = f"{uuid.uuid4()}-0"
+        self._identity: tuple[int, int] | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._end = self._lines = self._next_study = 0
+        self._studies: dict[int, _Study] = {}
+        self._trials: list[_Trial] = []
+        self.damaged: list[int] = []
+
+    def create(self, _connection: sql.Connection, study: NewStudy) -> int:
+        for number, old in self._read().items():
+            if old.name == study.name:
+                if old.mark == study.mark:
+                    return number
+                raise NameTakenError(study.name)
+        number = self._next_study
+        directions = [_DIRECTIONS[name] for name in study.directions]
+        system = {METRIC_NAMES: list(study.metrics), KEY: study.mark}
+        self._append(
+            [
+                self._line(Operation.CREATE_STUDY, study_name=study.name, directions=directions),
+                *(self._of_study(number, "system", name, value) for name, value in system.items()),
+                *(self._of_study(number, "user", name, v) for name, v in study.facts.items()),
+            ]
+        )
+        return number
+
+    def present(self, _connection: sql.Connection) -> Mapping[StudyKey, str]:
+        return {
+            StudyKey(number, study.mark): study.name
+            for number, study in self._read().items()
+            if isinstance(study.mark, str)
+        }
+
+    def all_names(self, _connection: sql.Connection) -> Sequence[str]:
+        return [study.name for study in self._read().values()]
+
+    def holds(self, _connection: sql.Connection, key: StudyKey) -> bool:
+        study = self._read().get(key.number)
+        return study is not None and study.mark == key.mark
+
+    def delete(self, _connection: sql.Connection, key: StudyKey) -> None:
+        if self.holds(_connection, key):
+            self._append([self._line(Operation.DELETE_STUDY, study_id=key.number)])
+
+    def propose(
+        self, _connection: sql.Connection, key: StudyKey, trials: Sequence[NewTrial]
+    ) -> None:
+        study = self._read()[key.number]
+        lines = []
+        for trial in trials:
+            document = json.loads(trial.document)
+            if (old := study.numbers.get(trial.number)) is not None:
+                if (self._trials[old].state, self._trials[old].proposal) == (_RUNNING, document):
+                    continue
+                lines.append(self._ended(old, _FAIL, None))
+            lines.append(
+                self._line(
+                    Operation.CREATE_TRIAL,
+                    study_id=key.number,
+                    datetime_start=_now(),
+                    state=_RUNNING,
+                    value=None,
+                    values=None,
+                    distributions={name: text for name, (_, text) in trial.params.items()},
+                    params={name: float(index) for name, (index, _) in trial.params.items()},
+                    user_attrs={},
+                    system_attrs={KEY: document},
+                    intermediate_values={},
+                )
+            )
+        if lines:
+            self._append(lines)
+
+    def finish(self, _connection: sql.Connection, key: StudyKey, trial: EndedTrial) -> None:
+        number = self._read()[key.number].numbers.get(trial.number)
+        if number is None:
+            raise UnknownTrialError(trial.number)
+        limits = {CONSTRAINT + name: value for name, value in trial.constraints.items()}
+        state = _FAIL if trial.values is None else _COMPLETE
+        self._append(
+            [
+                self._line(
+                    Operation.SET_TRIAL_USER_ATTR,
+                    trial_id=number,
+                    user_attr={KEY: json.loads(trial.document)},
+                ),
+                *(
+                    self._line(
+                        Operation.SET_TRIAL_SYSTEM_ATTR, trial_id=number, system_attr={name: value}
+                    )
+                    for name, value in limits.items()
+                ),
+                self._ended(number, state, trial.values),
+            ]
+        )
+
+    def finished(self, _connection: sql.Connection, key: StudyKey) -> Sequence[Stored]:
+        trials = (self._trials[number] for number in self._read()[key.number].trials)
+        return [trial.document for trial in trials if trial.document is not None]
+
+    def running(self, _connection: sql.Connection, key: StudyKey) -> Sequence[Stored]:
+        trials = (self._trials[number] for number in self._read()[key.number].trials)
+        return [t.proposal for t in trials if t.state == _RUNNING and t.proposal is not None]
+
+    def foreign(self, _connection: sql.Connection, key: StudyKey) -> int:
+        trials = (self._trials[number] for number in self._read()[key.number].trials)
+        return sum(trial.proposal is None for trial in trials)
+
+    # Lines.
+
+    def _line(self, operation: Operation, **fields: Any) -> dict[str, Any]:
+        return {"op_code": int(operation), "worker_id": self._worker, **fields}
+
+    def _of_study(self, number: int, kind: str, name: str, value: Any) -> dict[str, Any]:
+        operation = {
+            "user": Operation.SET_STUDY_USER_ATTR,
+            "system": Operation.SET_STUDY_SYSTEM_ATTR,
+        }[kind]
+        return self._line(operation, study_id=number, **{f"{kind}_attr": {name: value}})
+
+    def _ended(self, number: int, state: int, values: Sequence[float] | None) -> dict[str, Any]:
+        return self._line(
+            Operation.SET_TRIAL_STATE_VALUES,
+            trial_id=number,
+            state=state,
+            values=None if values is None else list(values),
+            datetime_complete=_now(),
+        )
+
+    def _append(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
+        try:
+            self._cut_unfinished()
+            _add(self._path, text.encode())
+        except OSError as error:
+            raise OperationalError("write", None, error) from error
+
+    def _cut_unfinished(self) -> None:
+        """Removes a line without end, of a process that died while it wrote."""
+        from optuna.storages.journal import JournalFileSymlinkLock
+
+        if not _has_unfinished(self._path):
+            return
+        lock = JournalFileSymlinkLock(str(self._path))
+        lock.acquire()
+        try:
+            if _has_unfinished(self._path):  # not of one that was writing still
+                text = self._path.read_bytes()
+                os.truncate(self._path, text.rfind(b"\n") + 1)
+        finally:
+            lock.release()
+
+    def _read(self) -> dict[int, _Study]:
+        """Does what has been added since."""
+        try:
+            with self._path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                identity = (status.st_dev, status.st_ino)
+                if self._identity not in (None, identity):
+                    raise self._lost("has been replaced by another one")
+                self._identity = identity
+                if status.st_size < self._end:  # an unfinished line was cut off
+                    self._forget()
+                file.seek(self._end)
+                text = file.read()
+        except FileNotFoundError:
+            if self._identity is not None:
+                raise self._lost("is gone") from None
+            return self._studies
+        except OSError as error:
+            raise OperationalError("read", None, error) from error
+        whole = text[: text.rfind(b"\n") + 1]
+        for line in whole.splitlines():
+            self._lines += 1
+            try:
+                self._replay(json.loads(line))
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                self.damaged.append(self._lines)
+        self._end += len(whole)
+        return self._studies
+
+    def _lost(self, what: str) -> ResourceError:
+        return ResourceError(
+            f"storage journal {self._path}: the file {what}",
+            hint="bring it back from a copy, or begin again elsewhere",
+        )
+
+    def _replay(self, line: Mapping[str, Any]) -> None:
+        operation = line["op_code"]
+        if operation == Operation.CREATE_STUDY:
+            name = str(line["study_name"])
+            if all(study.name != name for study in self._studies.values()):
+                self._studies[self._next_study] = _Study(name)
+                self._next_study += 1
+        elif operation == Operation.DELETE_STUDY:
+            self._studies.pop(line["study_id"], None)
+        elif operation == Operation.SET_STUDY_SYSTEM_ATTR:
+            study = self._studies.get(line["study_id"])
+            if study is not None and KEY in line["system_attr"]:
+                study.mark = line["system_attr"][KEY]
+        elif operation == Operation.CREATE_TRIAL:
+            self._create(line)
+        elif operation == Operation.SET_TRIAL_STATE_VALUES:
+            trial = self._trials[line["trial_id"]]
+            if trial.state in (_RUNNING, STATES.index("WAITING")):
+                trial.state = int(line["state"])
+        elif operation == Operation.SET_TRIAL_USER_ATTR and KEY in line["user_attr"]:
+            self._trials[line["trial_id"]].document = line["user_attr"][KEY]
+
+    def _create(self, line: Mapping[str, Any]) -> None:
+        study = self._studies.get(line["study_id"])
+        if study is None:
+            return
+        proposal = line.get("system_attrs", {}).get(KEY)
+        document = line.get("user_attrs", {}).get(KEY)
+        number = len(self._trials)
+        self._trials.append(_Trial(int(line.get("state", _RUNNING)), proposal, document))
+        study.trials.append(number)
+        if (proposed := number_of(proposal)) is not None:
+            study.numbers[proposed] = number
+
+
+def _add(path: Path, text: bytes) -> None:
+    """Adds to the end of a file in one write; all or nothing."""
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        start = os.fstat(file).st_size
+        done = os.write(file, text)
+        try:
+            while done < len(text):  # no more room: the next write says why
+                done += os.write(file, text[done:])
+        except OSError:
+            os.ftruncate(file, start)
+            raise
+    finally:
+        os.close(file)
+
+
+def _has_unfinished(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            if not file.seek(0, os.SEEK_END):
+                return False
+            file.seek(-1, os.SEEK_END)
+            return file.read() != b"\n"
+    except FileNotFoundError:
+        return False
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")

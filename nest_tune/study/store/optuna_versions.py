@@ -1,0 +1,69 @@
+"""Optuna's tables, made as Optuna makes them, and versions of them that are known here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sql
+
+from compiler_core.errors import InputError, MissingDependencyError
+from nest_tune.study.store.optuna_tables import KNOWN_VERSION, VERSION
+
+
+def require_optuna_tables(connection: sql.Connection, shown: str) -> None:
+    """Makes Optuna's tables where there are none.
+
+    Args:
+        connection: In a transaction.
+        shown: The storage, for messages.
+
+    Raises:
+        InputError: There are some of another version.
+        MissingDependencyError: The Optuna that is installed makes others.
+    """
+    found = None
+    if sql.inspect(connection).has_table(VERSION.name):
+        found = connection.execute(sql.select(VERSION.c.version_num)).scalar()
+    if found == KNOWN_VERSION:
+        return
+    if found is not None:
+        raise InputError(
+            f"storage {shown}: Optuna's tables are of version {found}; {KNOWN_VERSION} is needed",
+            hint="optuna storage upgrade --storage URL, or use another --storage",
+        )
+    _make(connection)
+
+
+def installed_version() -> str:
+    """Version of the tables that the installed Optuna makes."""
+    from optuna.storages import _rdb
+
+    folder = Path(str(_rdb.__file__)).parent / "alembic" / "versions"
+    return max(path.stem.rstrip("_") for path in folder.glob("v*.py"))
+
+
+def _make(connection: sql.Connection) -> None:
+    """As Optuna does, without loading the machinery that changes tables from version to version,
+    which takes more than a second."""
+    import optuna
+    from optuna.storages._rdb import models
+
+    if installed_version() != KNOWN_VERSION:
+        raise MissingDependencyError(
+            f"optuna {optuna.__version__} keeps studies in tables of version "
+            f"{installed_version()}; {KNOWN_VERSION} is needed",
+            hint="pip install 'optuna>=5,<6'",
+        )
+    models.BaseModel.metadata.create_all(connection)
+    VERSION.create(connection, checkfirst=True)
+    info = models.VersionInfoModel.__table__
+    if connection.execute(sql.select(info.c.version_info_id)).scalar() is None:
+        connection.execute(
+            info.insert().values(
+                version_info_id=1,
+                schema_version=models.SCHEMA_VERSION,
+                library_version=optuna.__version__,
+            )
+        )
+    if connection.execute(sql.select(VERSION.c.version_num)).scalar() is None:
+        connection.execute(VERSION.insert().values(version_num=KNOWN_VERSION))
