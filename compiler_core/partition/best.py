@@ -4,7 +4,7 @@ compiler's own layout rules."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler_core.configuration.configuration import Subject
 from compiler_core.errors import InputError
@@ -12,8 +12,8 @@ from compiler_core.graph.ir import Graph
 from compiler_core.partition.baselines import baselines, best_sequential
 from compiler_core.partition.build_costs import build_costs
 from compiler_core.partition.costs import CostTable
-from compiler_core.partition.evaluate import Evaluation, Evaluator
-from compiler_core.partition.groups import build_groups
+from compiler_core.partition.evaluate import Evaluation, Evaluator, Overlaps
+from compiler_core.partition.groups import GroupGraph, build_groups
 from compiler_core.partition.optimum import Optimum, find_optimum
 from compiler_core.partition.plan import FREE, Plan
 from compiler_core.partition.programs import Schedules
@@ -60,6 +60,7 @@ def prepare(
     schedules: Schedules | None = None,
     quantized: QuantizedGraph | None = None,
     joins_layers: bool = False,
+    overlaps: Callable[[GroupGraph], Overlaps | None] | None = None,
     progress: Progress = lambda _: None,
 ) -> Evaluator:
     """Groups and costs of a model on a target, ready to evaluate placements.
@@ -71,6 +72,7 @@ def prepare(
         quantized: The model quantized with everything on the NPU that can run there; else a
             stand-in.
         joins_layers: Whether layers that follow one another are launched together.
+        overlaps: How far they overlap then, of any placement.
         progress: Told of each program that is measured.
 
     Raises:
@@ -85,7 +87,8 @@ def prepare(
         quantized=quantized,
         progress=progress,
     )
-    return Evaluator(groups, table, joins_layers=joins_layers)
+    known = None if overlaps is None or not joins_layers else overlaps(groups)
+    return Evaluator(groups, table, joins_layers=joins_layers, overlaps=known)
 
 
 def untuned(evaluator: Evaluator) -> Placement:
@@ -166,13 +169,15 @@ def find_best(
         if not fresh:
             break
         moved |= fresh
-    return BestPlan(
-        optimum,
-        evaluator.evaluate(optimum.placement),
-        {name: evaluator.evaluate(placement) for name, placement in others.items()},
-        evaluator.evaluate(sequential),
-        moved,
-    )
+    found = {name: evaluator.evaluate(placement) for name, placement in others.items()}
+    evaluation = evaluator.evaluate(optimum.placement)
+    if evaluator.joins_layers:  # how far layers overlap is known only now
+        legal = [e for e in found.values() if not misfits(evaluator, e.placement)]
+        best = min((evaluation, *legal), key=lambda item: item.latency_ps)
+        if best is not evaluation:
+            evaluation, time = best, evaluator.latency_ps(best.placement)
+            optimum = replace(optimum, placement=best.placement, latency_ps=time)
+    return BestPlan(optimum, evaluation, found, evaluator.evaluate(sequential), moved)
 
 
 def misfits(evaluator: Evaluator, placement: Placement) -> dict[int, str]:

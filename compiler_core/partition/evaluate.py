@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from compiler_core.partition.concat_copies import copy_conditions
@@ -56,6 +56,27 @@ class Evaluation:
         return self.energy_pj * 1e-9
 
 
+@dataclass(frozen=True)
+class LayerShare:
+    """What a layer takes of the program that it is in.
+
+    Attributes:
+        cycles: Of the unit.
+        run_ps: The same as time.
+        overhead_ps: CPU time of the launch; 0 where it continues another.
+        energy_pj: Of its instructions.
+    """
+
+    cycles: int
+    run_ps: int
+    overhead_ps: int
+    energy_pj: float
+
+
+Overlaps = Callable[[Placement], Mapping[str, LayerShare]]
+"""Shares of the layers of a placement, by the name of the launch."""
+
+
 class Evaluator:
     """Simulates placements of one model with given costs.
 
@@ -63,7 +84,8 @@ class Evaluator:
         groups: The model.
         costs: Of its groups and tensors.
         joins_layers: Whether layers that follow one another on a unit of one core are launched
-            together: the launch is paid once; how far they overlap is not counted.
+            together: the launch is paid once.
+        overlaps: How far they overlap then, which :meth:`evaluate` counts; searches do not.
 
     Attributes:
         choices: Places of each group that searches try, the CPU first.
@@ -71,8 +93,16 @@ class Evaluator:
         run_at: Unit, core and memories, as a bit each, of programs at each place.
     """
 
-    def __init__(self, groups: GroupGraph, costs: CostTable, *, joins_layers: bool = False) -> None:
-        self.groups, self.costs, self.joins_layers = groups, costs, joins_layers
+    def __init__(
+        self,
+        groups: GroupGraph,
+        costs: CostTable,
+        *,
+        joins_layers: bool = False,
+        overlaps: Overlaps | None = None,
+    ) -> None:
+        self.groups, self.costs = groups, costs
+        self.joins_layers, self._overlaps = joins_layers, overlaps
         self.choices = tuple(costs.offered(index) for index in range(len(costs.groups)))
         self.unit_of = tuple(place.unit for place in costs.places.all)
         self.form_of = costs.form_of
@@ -313,8 +343,9 @@ class Evaluator:
 
     def evaluate(self, placement: Placement, order: Sequence[int] | None = None) -> Evaluation:
         """Everything about a placement."""
+        shares = self._overlaps(placement) if self.joins_layers and self._overlaps else {}
         built = PlacedJobs(self, placement)
-        jobs = tuple(built.build())
+        jobs = tuple(built.build() if not shares else built.shared(shares))
         timeline = simulate(jobs, self.priorities(jobs, order), self.costs.machinery)
         energy, cycles, reads, writes = 0.0, 0, 0, 0
         launches = sum(job.kind is JobKind.PROGRAM for job in jobs) - len(built.continued)
@@ -330,8 +361,9 @@ class Evaluator:
                 constants += cpu.constant_bytes
                 continue
             for program in self.programs(index, placement):
-                energy += program.energy_pj
-                cycles += program.cycles
+                share = shares.get(program.name)
+                energy += program.energy_pj if share is None else share.energy_pj
+                cycles += program.cycles if share is None else share.cycles
                 reads += program.read_bytes
                 writes += program.write_bytes
                 constants += program.constant_bytes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from compiler_core.partition.costs import ON_CPU_FORM
@@ -12,7 +12,7 @@ from compiler_core.system.joinable import joinable
 from compiler_core.targets.places import ON_HOST, Placement
 
 if TYPE_CHECKING:
-    from compiler_core.partition.evaluate import Evaluator
+    from compiler_core.partition.evaluate import Evaluator, LayerShare
 
 _AT_START = -1
 
@@ -44,6 +44,7 @@ class PlacedJobs:
         self._converted: dict[tuple[int, int], int] = {}
         self._views: dict[str, int] = {}
         self.continued: tuple[int, ...] = ()
+        self._names: dict[int, str] = {}  # of the launch, by job
         self._host_memory = 1 << self._costs.machinery.host_memory
 
     def build(self) -> list[Job]:
@@ -81,6 +82,18 @@ class PlacedJobs:
         self.continued = tuple(at - bool(self._first) for at in joinable(after, where))
         for at in self.continued:
             jobs[at] = jobs[at]._replace(overhead_ps=0)
+        return jobs
+
+    def shared(self, shares: Mapping[str, LayerShare]) -> list[Job]:
+        """All jobs, those of programs with the shares that they are known to take."""
+        jobs = self.build()
+        known = [(at, shares[name]) for at, name in self._names.items() if name in shares]
+        for at, share in known:
+            jobs[at] = jobs[at]._replace(run_ps=share.run_ps, overhead_ps=share.overhead_ps)
+        launch = self._costs.launch_ps
+        apart = {at for at, share in known if share.overhead_ps}
+        joined = {at for at, share in known if launch and not share.overhead_ps}
+        self.continued = tuple(sorted({*self.continued, *joined} - apart))
         return jobs
 
     def _hand_out(self, tensor: int, group: int) -> None:
@@ -140,6 +153,7 @@ class PlacedJobs:
             sources = [self._there(tensor, form) for tensor in waits.tensors]
             sources += [written[earlier] for earlier in waits.programs if earlier in written]
             written[position] = len(jobs)
+            self._names[len(jobs)] = program.name
             jobs.append(
                 Job(
                     group,

@@ -24,6 +24,7 @@ from compiler_core.partition.best import (
 )
 from compiler_core.partition.evaluate import Evaluation, Evaluator
 from compiler_core.partition.groups import build_groups
+from compiler_core.partition.overlaps import overlaps_of
 from compiler_core.partition.perfetto import plan_slices, track_names
 from compiler_core.partition.picture import draw
 from compiler_core.partition.plan import Plan, plan_text, read_plan
@@ -200,6 +201,7 @@ class PlanProblem:
             self.chip,
             schedules=self._given.schedules,
             joins_layers=self._given.launches.merge,
+            overlaps=lambda groups: overlaps_of(groups, self.chip, self._given.schedules),
         )
 
     def read(self, plan: PathName) -> Plan:

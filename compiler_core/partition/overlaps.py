@@ -1,0 +1,81 @@
+"""What each layer of a plan takes where layers are joined to programs: by compiling the plan.
+
+How far layers overlap follows from the whole program that they are in, so the plan is linked with a
+stand-in for its numbers, as cost tables have it: cycles depend on shapes and passes alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from compiler_core.compile.compile import compile_model, model_layers, model_tasks
+from compiler_core.compile.sources import FloatModel, QuantizedModel
+from compiler_core.configuration.configuration import Configuration
+from compiler_core.configuration.launches import Launches
+from compiler_core.partition.build_costs import ASSUMED_EXPONENT
+from compiler_core.partition.evaluate import LayerShare, Overlaps
+from compiler_core.partition.groups import GroupGraph
+from compiler_core.partition.programs import Schedules
+from compiler_core.partition.resolve import assignment_of
+from compiler_core.quantize.assemble import assemble
+from compiler_core.quantize.exponents import RangeChoice
+from compiler_core.quantize.ir import QuantizedGraph
+from compiler_core.quantize.quantize import with_exponents
+from compiler_core.system.jobs import JobKind
+from compiler_core.targets.places import Placement
+from compiler_core.targets.target import Target
+
+
+def overlaps_of(
+    groups: GroupGraph,
+    target: Target,
+    schedules: Schedules | None = None,
+    quantized: QuantizedGraph | None = None,
+) -> Overlaps | None:
+    """Shares of the layers of any placement; ``None`` where a target has no single core.
+
+    Args:
+        groups: The model.
+        target: The machine.
+        schedules: By task id.
+        quantized: The model with everything on the unit that can run there; else a stand-in.
+    """
+    if len(target.units) != 1 or target.npu_cores != 1:
+        return None
+    known: dict[Placement, Mapping[str, LayerShare]] = {}
+
+    def shares(placement: Placement) -> Mapping[str, LayerShare]:
+        if placement not in known:
+            known[placement] = _shares(placement, groups, target, schedules or {}, quantized)
+        return known[placement]
+
+    return shares
+
+
+def _shares(
+    placement: Placement,
+    groups: GroupGraph,
+    target: Target,
+    schedules: Schedules,
+    quantized: QuantizedGraph | None,
+) -> Mapping[str, LayerShare]:
+    assignment = assignment_of(placement, groups, target.places)
+    skeleton = assemble(groups.graph, assignment, groups.arithmetic)
+    tensors = {} if quantized is None else quantized.tensors
+    wanted = {
+        name: tensors[name].exponent if name in tensors else ASSUMED_EXPONENT
+        for name in skeleton.calibrated
+    }
+    numbers = with_exponents(skeleton, wanted, RangeChoice.MAX)
+    tasks = model_tasks(model_layers(numbers, target.npu))
+    given = {name: schedule for name, schedule in schedules.items() if name in tasks}
+    configuration = Configuration(plan=assignment, schedules=given, launches=Launches(merge=True))
+    source = QuantizedModel(FloatModel("", "", groups.graph), numbers, configuration, {})
+    compiled = compile_model(source, target)
+    found = {}
+    for layer, job in zip(compiled.report.layers, compiled.timeline.jobs, strict=True):
+        if job.kind is JobKind.PROGRAM:
+            found[layer.name] = LayerShare(
+                layer.cycles, job.run_ps, job.overhead_ps, layer.energy_mj * 1e9
+            )
+    return found
