@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from compiler_core.compile.compile import compile_model, model_layers, model_tasks
+from compiler_core.compile.compile import compile_model
 from compiler_core.compile.sources import FloatModel, QuantizedModel
+from compiler_core.compile.unit_layers import model_layers, model_tasks
 from compiler_core.configuration.configuration import Configuration
 from compiler_core.configuration.launches import Launches
 from compiler_core.partition.build_costs import ASSUMED_EXPONENT
@@ -67,7 +68,7 @@ def _shares(
         for name in skeleton.calibrated
     }
     numbers = with_exponents(skeleton, wanted, RangeChoice.MAX)
-    tasks = model_tasks(model_layers(numbers, target.npu))
+    tasks = model_tasks(model_layers(numbers, target), target)
     given = {name: schedule for name, schedule in schedules.items() if name in tasks}
     configuration = Configuration(plan=assignment, schedules=given, launches=Launches(merge=True))
     source = QuantizedModel(FloatModel("", "", groups.graph), numbers, configuration, {})
