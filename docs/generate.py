@@ -143,7 +143,8 @@ def study_file() -> Lines:
 
     yield "# Study file\n"
     yield "All keys are also flags of `nest-tune study start`. A flag goes before the environment"
-    yield "(`NEST_TUNE_STORAGE`, `RAY_ADDRESS`), that before the file, that before the default."
+    yield "(`NEST_TUNE_STORAGE`, `NEST_TUNE_TRIAL_TIMEOUT`, `RAY_ADDRESS`), that before the file,"
+    yield "that before the default."
     yield "Paths are relative to the file; unknown keys are errors that name the nearest known"
     yield "one.\n"
     for section, known in StudyFile.model_fields.items():

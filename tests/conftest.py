@@ -22,6 +22,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # some to commands that they start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# No trial of a study is given up because this machine is busy.
+os.environ["NEST_TUNE_TRIAL_TIMEOUT"] = "10h"
+
 ROOT = Path(__file__).resolve().parent.parent
 
 settings.register_profile("default", deadline=None)

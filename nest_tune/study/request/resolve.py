@@ -32,7 +32,12 @@ from nest_tune.study.request.goals import (
     parse_objective,
 )
 from nest_tune.study.request.limits import check_goals
-from nest_tune.study.request.settings import LAUNCHES, StudySettings, storage_url
+from nest_tune.study.request.settings import (
+    LAUNCHES,
+    TRIAL_TIMEOUT,
+    StudySettings,
+    storage_url,
+)
 from nest_tune.study.request.study_file import StudyFile, read_study_file
 from nest_tune.study.request.study_request import SPACES, StudyRequest
 
@@ -69,9 +74,9 @@ def resolve(
     calibration = path_of(asked.calibration, read.data.calibration)
     calibration = calibration or _path(named.calibration if named else None)
     spaces = _spaces(asked, read)
-    trial_timeout_s = parsed.trial_timeout_s or parse_duration(
-        read.run.trial_timeout, f"{file}: run.trial_timeout"
-    )
+    trial_timeout_s = parsed.trial_timeout_s or _trial_timeout(environment)
+    if trial_timeout_s is None:
+        trial_timeout_s = parse_duration(read.run.trial_timeout, f"{file}: run.trial_timeout")
     timeout_s = parsed.timeout_s
     if timeout_s is None and read.study.timeout is not None:
         timeout_s = parse_duration(read.study.timeout, f"{file}: study.timeout")
@@ -172,6 +177,11 @@ class _Parsed:
             parse_timeout(asked.timeout, "--timeout"),
             parse_timeout(asked.trial_timeout, "--trial-timeout"),
         )
+
+
+def _trial_timeout(environment: Mapping[str, str]) -> float | None:
+    """What a machine grants a trial, whatever study files say: a slow one grants more."""
+    return parse_timeout(environment.get(TRIAL_TIMEOUT) or None, TRIAL_TIMEOUT)
 
 
 def _default_objectives(evaluation: str | None) -> tuple[Objective, ...]:

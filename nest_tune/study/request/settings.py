@@ -18,6 +18,10 @@ LAUNCHES = ("apart", "merged")
 DEFAULT_STORAGE = StorageUrl("sqlite:///nest-tune.db")
 
 
+TRIAL_TIMEOUT = "NEST_TUNE_TRIAL_TIMEOUT"
+"""Variable of the environment that says how long one call of a trial may take."""
+
+
 @dataclass(frozen=True)
 class StudySettings:
     """A study as asked for.

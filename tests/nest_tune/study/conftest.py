@@ -107,6 +107,7 @@ class Studies:
             spaces=("quantization", "partition"),
             sampler="xgb",
             trials=17,
+            trial_timeout="10h",
             storage=f"sqlite:///{self.folder / 'n.db'}",
         )
         return replace(resolve_settings(None, flags, {}), **changes)

@@ -42,10 +42,10 @@ def test_the_baseline_has_the_time_of_a_trial(studies: Any) -> None:
     def hang(work: Work) -> Answer | None:
         allowed[work.function.partition(":")[2]] = work.timeout_s
         if work.function.endswith(":float_accuracy"):
-            return Answer(work.ticket, Ending.TIMEOUT, message="ran longer than 7 s")
+            return Answer(work.ticket, Ending.TIMEOUT, message="ran longer than 7777 s")
         return None
 
-    with pytest.raises(NestTuneError, match="float model: ran longer than 7 s") as caught:
-        studies.run(studies.settings(trials=2, trial_timeout_s=7.0), hurdle=hang)
+    with pytest.raises(NestTuneError, match="float model: ran longer than 7777 s") as caught:
+        studies.run(studies.settings(trials=2, trial_timeout_s=7777.0), hurdle=hang)
     assert "--trial-timeout" in str(caught.value.hint)
-    assert set(allowed.values()) == {7.0}
+    assert set(allowed.values()) == {7777.0}

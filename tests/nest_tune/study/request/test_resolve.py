@@ -83,6 +83,15 @@ def test_a_full_file_is_read(write: Any, tmp_path: Path) -> None:
     assert read_settings_document(settings_document(found)) == found
 
 
+def test_a_machine_may_grant_trials_more_time(write: Any) -> None:
+    """Before the file, behind the flag."""
+    slow = {"NEST_TUNE_TRIAL_TIMEOUT": "2h"}
+    assert resolve(write(FULL), StudyRequest(), slow).trial_timeout_s == 7200.0
+    assert resolve(write(FULL), StudyRequest(trial_timeout="5m"), slow).trial_timeout_s == 300.0
+    with pytest.raises(InputError, match="NEST_TUNE_TRIAL_TIMEOUT 'soon': a duration"):
+        resolve(write(FULL), StudyRequest(), {"NEST_TUNE_TRIAL_TIMEOUT": "soon"})
+
+
 def test_defaults(write: Any) -> None:
     found = resolve(write(SMALL), StudyRequest(), {})
     assert (found.name, found.trials, found.seed, found.sampler) == ("", 200, 0, "xgb")
