@@ -22,7 +22,8 @@ class LockedLayer:
         dram_bytes: That the program moves.
         task: Id of its task; empty on the CPU.
         schedule: Digest of its schedule; empty on the CPU.
-        program: SHA-256 of its instructions; empty on the CPU.
+        program: SHA-256 of its instructions; empty on the CPU, and where they are in the program of
+            the layer before.
     """
 
     unit: str

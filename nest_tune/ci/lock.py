@@ -19,6 +19,7 @@ from compiler_core.executable.report import CONVERSIONS
 from compiler_core.files.file_digest import file_digest
 from compiler_core.targets.target import Target
 from compiler_core.targets.unit_tasks import lowering_versions
+from compiler_core.units.facets.programs import continues
 from compiler_core.units.names import CPU
 
 ACCURACY_ENTRIES = ("accuracy", "accuracy_drop")
@@ -117,7 +118,8 @@ def locked_layers(compiled: CompiledModel) -> dict[str, LockedLayer]:
         program = ""
         if layer.unit != CPU:
             launch = next(launches[layer.segment])
-            program = hashlib.sha256(launch.code).hexdigest()
+            if not continues(launch):
+                program = hashlib.sha256(launch.code).hexdigest()
         name = layer.name
         if layer.operator in CONVERSIONS:
             name = f"{layer.operator} {layer.name}"

@@ -192,7 +192,12 @@ def _strips(
 def plan_picture(compiled: CompiledModel, target: Target) -> str:
     """The partitioned graph as SVG that takes its colours from the page."""
     schedules = compiled.configuration.schedules
-    evaluator = prepare(compiled.source.model.graph, target, schedules=schedules)
+    evaluator = prepare(
+        compiled.source.model.graph,
+        target,
+        schedules=schedules,
+        joins_layers=compiled.configuration.launches.merge,
+    )
     plan, refused = compiled.configuration.plan, compiled.source.cpu_reasons
     places = evaluator.costs.places
     usual = places[places.whole(places.units[0])].name

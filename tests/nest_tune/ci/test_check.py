@@ -70,6 +70,33 @@ def test_unchanged_lock_holds(lock: Path, small_study: Any, nest_tune: Run) -> N
     assert document["compared"] > 100
 
 
+def test_lock_of_joined_layers_holds_and_names_another_lowering(
+    lock: Path, small_study: Any, nest_tune: Run
+) -> None:
+    apart = lock.read_text()
+    lock.write_text(apart.replace("[measured]", "[launches]\nmerge = true\n\n[measured]", 1))
+    data = ("--data", small_study.evaluation)
+    code, document = checked(nest_tune, lock, *data)
+    assert code == 4
+    totals = {d["metric"]: d for d in document["differences"] if d["where"] == TOTALS}
+    assert totals["latency_ms"]["measured"] < totals["latency_ms"]["expected"]
+    nest_tune("ci", "check", lock, *data, "--update")
+    code, document = checked(nest_tune, lock, *data)
+    assert (code, document["differences"]) == (0, [])
+    found = read_configuration(lock)
+    assert found.launches.borders
+    assert found.lock is not None
+    assert not any(found.lock.layers[name].program for name in found.launches.borders)
+    joined = lock.read_text()
+    lock.write_text(re.sub(r"^lowering = \d+$", "lowering = 1", joined, flags=re.MULTILINE))
+    code, _, errors = nest_tune("ci", "check", lock, *data)
+    assert code == 2
+    assert "the borders between layers are for version 1 of the lowering" in errors
+    lock.write_text(apart.replace("[measured]", "[launches]\nmerge = false\n\n[measured]", 1))
+    code, document = checked(nest_tune, lock, *data)
+    assert (code, document["differences"]) == (0, [])
+
+
 def test_one_tampered_tile_is_found_and_named(
     lock: Path, small_study: Any, nest_tune: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
