@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from compiler_core.targets.load import bundled_targets as targets
     from compiler_core.targets.load import load_target
+    from nest_tune.api.boards import compile_bundle, evaluate_bundle, profile_bundle, run_bundle
     from nest_tune.api.checking import check
     from nest_tune.api.comparing import compare
     from nest_tune.api.compiling import compile  # noqa: A004 - the verb of the command line
@@ -58,7 +59,9 @@ __all__ = [
     "check_plan",
     "compare",
     "compile",
+    "compile_bundle",
     "evaluate",
+    "evaluate_bundle",
     "export_records",
     "import_records",
     "list_records",
@@ -67,7 +70,9 @@ __all__ = [
     "measure",
     "profile",
     "profile_activations",
+    "profile_bundle",
     "run",
+    "run_bundle",
     "search_scheme",
     "sensitivity",
     "show_plan",
@@ -93,7 +98,9 @@ _HOMES = {
     "check_plan": "nest_tune.api.planning",
     "compare": "nest_tune.api.comparing",
     "compile": "nest_tune.api.compiling",
+    "compile_bundle": "nest_tune.api.boards",
     "evaluate": "nest_tune.api.packages",
+    "evaluate_bundle": "nest_tune.api.boards",
     "export_records": "nest_tune.api.records",
     "import_records": "nest_tune.api.records",
     "list_records": "nest_tune.api.records",
@@ -102,7 +109,9 @@ _HOMES = {
     "measure": "nest_tune.api.measuring",
     "profile": "nest_tune.api.packages",
     "profile_activations": "nest_tune.api.schemes",
+    "profile_bundle": "nest_tune.api.boards",
     "run": "nest_tune.api.packages",
+    "run_bundle": "nest_tune.api.boards",
     "search_scheme": "nest_tune.api.schemes",
     "sensitivity": "nest_tune.api.schemes",
     "show_plan": "nest_tune.api.planning",

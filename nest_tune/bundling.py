@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from compiler_core.errors import InputError
+from compiler_core.files.toml_file import read_toml
 from compiler_core.graph.ir import Graph
-from compiler_core.units.facets.bundles import Bundles
-from compiler_core.units.registry import unit_kind, unit_kinds
-
-_FACET = "bundles"
+from compiler_core.units.facets.bundles import (
+    Bundles,
+    BundleTarget,
+    bundle_targets,
+    bundle_writers,
+)
 
 
 def bundles_for(target: str) -> Bundles:
@@ -23,14 +27,41 @@ def bundles_for(target: str) -> Bundles:
         InputError: No kind knows the target.
     """
     known: list[str] = []
-    for name in unit_kinds():
-        kind = unit_kind(name)
-        if kind.has(_FACET):
-            found: Bundles = kind.facet(_FACET, Bundles)
-            if target.endswith(".toml") or target in found.targets():
-                return found
-            known += found.targets()
+    for found in bundle_writers():
+        if target.endswith(".toml") or target in found.targets():
+            return found
+        known += found.targets()
     raise InputError(f"no sources are written for target {target!r}; known are {', '.join(known)}")
+
+
+def bundle_target(target: str) -> BundleTarget:
+    """A target that sources are written for, by name or path.
+
+    Raises:
+        InputError: There is none, or its file is wrong.
+    """
+    return bundles_for(target).describe(target)
+
+
+def is_bundle_target(target: str) -> bool:
+    """Whether sources are written for a target: by name, or by what its file says it is."""
+    if not target.endswith(".toml"):
+        return target in bundle_targets()
+    try:
+        schema = read_toml(Path(target)).get("schema")
+    except InputError:
+        return False
+    return isinstance(schema, str) and schema.startswith("nest-tune/board/")
+
+
+def configures_bundle(path: Path) -> Bundles | None:
+    """Whose configuration a file is; ``None`` where it is that of no package of sources."""
+    return next((found for found in bundle_writers() if found.is_configuration(path)), None)
+
+
+def opens_bundle(folder: Path) -> Bundles | None:
+    """Who reads a package of sources; ``None`` where the folder holds none."""
+    return next((found for found in bundle_writers() if found.is_package(folder)), None)
 
 
 def self_test_samples(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +20,24 @@ from compiler_core.accuracy.own_metric import load_own_metric
 from compiler_core.accuracy.samples import EvaluationData
 from compiler_core.accuracy.score import drop, score_of
 from compiler_core.errors import InputError
-from compiler_core.executable.runner import Runner
+from compiler_core.executable.runner import BlockResult
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import model_batch
 
 Arrays = dict[str, npt.NDArray[Any]]
+
+
+class RunsBlocks(Protocol):
+    """What executes a compiled model: :class:`compiler_core.executable.runner.Runner`, say."""
+
+    @property
+    def signature(self) -> Graph:
+        """The model's inputs and outputs."""
+        ...
+
+    def blocks(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Iterator[BlockResult]:
+        """Results block by block."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -57,7 +70,7 @@ class Evaluation:
 
 
 def evaluate(
-    runner: Runner,
+    runner: RunsBlocks,
     data: EvaluationData,
     exam: Exam,
     *,
@@ -111,7 +124,7 @@ class _Block:
 
 
 def _blocks(
-    runner: Runner,
+    runner: RunsBlocks,
     data: EvaluationData,
     exam: Exam,
     against: Graph | None,

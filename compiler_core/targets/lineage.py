@@ -21,6 +21,7 @@ from compiler_core.targets.target_file import (
     shown,
 )
 from compiler_core.targets.this_machine import HOST
+from compiler_core.units.facets.bundles import bundle_targets
 
 DESCRIPTIONS = Path(__file__).parent / "descriptions"
 MAX_LINEAGE = 8
@@ -51,6 +52,11 @@ def locate(name_or_path: str | Path) -> Path:
         return Path(name_or_path)
     if text in bundled_targets():
         return DESCRIPTIONS / f"{text}.toml"
+    if text in bundle_targets():
+        raise InputError(
+            f"target {shown(text)} is of generated C: there are no units, plans, tasks or studies",
+            hint=f"nest-tune compile MODEL --target {text} --calibration calib.npz -o DIR",
+        )
     raise InputError(
         f"no target {shown(text)}{nearest(text, bundled_targets())}; "
         f"known are {', '.join(bundled_targets())}, {HOST}, or the path of a .toml file",

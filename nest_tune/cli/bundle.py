@@ -110,6 +110,7 @@ def bundle(
             float_ports,
             model_layout,
             tune,
+            source.digest,
         )
     )
     said = bundles.check(report, output) if check else None

@@ -93,6 +93,14 @@ def compile_(
     """Compile a model to a package of verified programs."""
     shapes = parse_shapes(shape)
     levels = _parse_levels(emit)
+    if _is_sources(target, config):
+        from nest_tune.cli.boards import compile_sources, refuse
+
+        what = f"target {target}" if target is not None else f"{config}"
+        given = {"--study": study, "--plan": plan, "--profile": profile, "--emit": emit}
+        refuse(what, {**given, "--state": state})
+        compile_sources(model, target, config, output, calibration, shapes, as_json)
+        return
 
     from nest_tune.api.compiling import compile as compile_package
 
@@ -130,6 +138,15 @@ def compile_(
         print_json("compile", _document(compiled))
         return
     _print_summary(compiled)
+
+
+def _is_sources(target: str | None, config: Path | None) -> bool:
+    """Whether the result is C sources: by its target, or by the configuration's kind."""
+    from nest_tune.bundling import configures_bundle, is_bundle_target
+
+    if config is not None and configures_bundle(config) is not None:
+        return True
+    return target is not None and is_bundle_target(target)
 
 
 def _of_study(

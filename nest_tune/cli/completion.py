@@ -30,9 +30,11 @@ _PICKS = ("fastest", "knee", "min:latency_ms", "max:accuracy", "lex:accuracy,lat
 def target_names(incomplete: str) -> list[str]:
     """Bundled targets, and description files in the working folder."""
     from compiler_core.targets.load import bundled_targets
+    from compiler_core.units.facets.bundles import bundle_targets
 
     files = [path.name for path in Path().glob("*.toml")] if incomplete else []
-    return sorted(name for name in (*bundled_targets(), *files) if name.startswith(incomplete))
+    known = (*bundled_targets(), *bundle_targets(), *files)
+    return sorted(name for name in known if name.startswith(incomplete))
 
 
 def samplers(incomplete: str) -> list[str]:

@@ -67,7 +67,8 @@ def evaluate(
         typer.Option(
             metavar="NAME",
             autocompletion=runtimes,
-            help="simulator: the compiled programs (default); reference: faster, same bits.",
+            help="simulator: the compiled programs (default); reference: faster, same bits; "
+            "generated C: native (default), qemu, reference.",
         ),
     ] = None,
     output: Annotated[
@@ -88,7 +89,6 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure how good a package is: by labels, or against the float model."""
-    executor = executor or DEFAULT_RUNTIME
     shapes = parse_shapes(shape)
     named = named_source(config, study, storage)
     if named is not None:
@@ -102,21 +102,42 @@ def evaluate(
             hint="--data eval.npz, or --config best.toml or --study NAME, which name them",
         )
 
-    from nest_tune.api.packages import evaluate as evaluate_package
+    from nest_tune.bundling import opens_bundle
 
-    result = evaluate_package(
-        package,
-        data,
-        against=against,
-        metric=metric,
-        limit=limit,
-        executor=executor,
-        output=output,
-        shapes=shapes,
-        states=parse_states(state),
-        threads=jobs,
-        progress=_Progress(),
-    )
+    if opens_bundle(package) is not None:
+        from nest_tune.api.boards import evaluate_bundle
+        from nest_tune.cli.boards import refuse
+
+        refuse(f"package {package}", {"--state": state})
+        executor = executor or "native"
+        result = evaluate_bundle(
+            package,
+            data,
+            against=against,
+            metric=metric,
+            limit=limit,
+            executor=executor,
+            output=output,
+            shapes=shapes,
+            progress=_Progress(),
+        )
+    else:
+        from nest_tune.api.packages import evaluate as evaluate_package
+
+        executor = executor or DEFAULT_RUNTIME
+        result = evaluate_package(
+            package,
+            data,
+            against=against,
+            metric=metric,
+            limit=limit,
+            executor=executor,
+            output=output,
+            shapes=shapes,
+            states=parse_states(state),
+            threads=jobs,
+            progress=_Progress(),
+        )
     for note in result.notes:
         print(f"note: {note}", file=sys.stderr)
     if as_json:

@@ -43,6 +43,15 @@ def profile(
     """Show where time, bytes and energy go, and how far each layer is from its bound."""
     require_writable(trace, "--trace")
 
+    from nest_tune.bundling import opens_bundle
+
+    if opens_bundle(package) is not None:
+        from nest_tune.cli.boards import profile_sources, refuse
+
+        refuse(f"package {package}", {"--trace": trace, "--by": by is not By.LAYER})
+        profile_sources(package, as_json)
+        return
+
     from compiler_core.package.reader import read_package
 
     loaded = read_package(package)

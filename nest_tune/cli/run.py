@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,14 @@ from nest_tune.cli.output import print_json, progress
 if TYPE_CHECKING:
     from compiler_core.package.reader import Package
     from compiler_core.units.facets.programs import LaunchState
+
+
+class On(Enum):
+    """Where generated C runs."""
+
+    NATIVE = "native"
+    QEMU = "qemu"
+
 
 EXAMPLE = "Example: nest-tune run out --inputs x.npz --outputs y.npz --check"
 
@@ -38,13 +47,33 @@ def run(
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Samples at the same time.")] = 1,
     state: States = None,
+    on: Annotated[
+        On | None,
+        typer.Option(
+            "--on", help="Where generated C runs: native (this machine, the default), or qemu."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Execute a package on the simulator."""
+    """Execute a package: on the simulator, or as generated C."""
     require_writable(outputs, "--outputs")
     states = parse_states(state)
     if outputs.resolve() == inputs.resolve():
         raise InputError(f"--outputs {outputs}: is the same file as --inputs")
+
+    from nest_tune.bundling import opens_bundle
+
+    if opens_bundle(package) is not None:
+        from nest_tune.cli.boards import refuse, run_sources
+
+        refuse(f"package {package}", {"--dump-launches": dump_launches, "--state": state})
+        run_sources(package, inputs, outputs, check, on is On.QEMU, as_json)
+        return
+    if on is not None:
+        raise InputError(
+            f"--on {on.value}: package {package} is not of generated C",
+            hint="its programs run on the simulator: leave --on out",
+        )
 
     from compiler_core.files.npz import write_npz
     from nest_tune.api.packages import load_package

@@ -13,6 +13,7 @@ from nest_tune.cli.output import console, print_json
 if TYPE_CHECKING:
     from compiler_core.targets.target import Quantity, Target, TargetDescription, Unit
     from compiler_core.targets.unit_table import Figure
+    from compiler_core.units.facets.bundles import BundleTarget
 
 app = typer.Typer(
     name="target",
@@ -28,10 +29,14 @@ def list_targets(as_json: AsJson = False) -> None:
     """List the targets that come with nest-tune."""
     from compiler_core.targets.load import bundled_targets, load_description
     from compiler_core.targets.this_machine import HOST
+    from compiler_core.units.facets.bundles import bundle_targets
+    from nest_tune.bundling import bundle_target
 
     descriptions = [load_description(name) for name in (*bundled_targets(), HOST)]
+    boards = [bundle_target(name) for name in bundle_targets()]
     if as_json:
-        print_json("target-list", {"targets": [_summary(known) for known in descriptions]})
+        summaries = [_summary(known) for known in descriptions]
+        print_json("target-list", {"targets": [*summaries, *map(_board_summary, boards)]})
         return
     from rich.table import Table
 
@@ -55,7 +60,15 @@ def list_targets(as_json: AsJson = False) -> None:
             target.cpu.name if first else "",
             target.description if first else "",
         )
-    console().print(table)
+    out = console()
+    out.print(table)
+    sources = Table("generated C", "core", "clock", "flash", "RAM", "what", box=None)
+    for board in boards:
+        clock = "" if board.clock_hz is None else f"{board.clock_hz / 1e6:g} MHz"
+        sizes = [_kib(board.flash_bytes), _kib(board.ram_bytes)]
+        sources.add_row(board.name, board.core, clock, *sizes, board.description)
+    out.print()
+    out.print(sources)
 
 
 @app.command(epilog="Example: nest-tune target show vta-pynq --json")
@@ -70,7 +83,11 @@ def show(
 ) -> None:
     """Show a target, resolved, with unit and origin of each number."""
     from compiler_core.targets.load import load_description
+    from nest_tune.bundling import bundle_target, is_bundle_target
 
+    if is_bundle_target(target):
+        _show_board(bundle_target(target), as_json)
+        return
     description = load_description(target)
     if as_json:
         print_json("target-show", _document(description))
@@ -90,7 +107,15 @@ def check(
 ) -> None:
     """Check a target description; exit 2 says what is wrong with it."""
     from compiler_core.targets.load import load_description
+    from nest_tune.bundling import bundle_target, is_bundle_target
 
+    if is_bundle_target(file):
+        board = bundle_target(file)
+        if as_json:
+            print_json("target-check", {"ok": True, **_board_summary(board)})
+            return
+        print(f"{board.name}: correct, generated C for {board.core}")
+        return
     description = load_description(file)
     target = description.target
     if as_json:
@@ -100,6 +125,46 @@ def check(
     counts = ", ".join(f"{count} {kind}" for kind, count in origins.items())
     print(f"{target.name}: correct, {len(description.quantities)} numbers ({counts})")
     print(f"digest {target.digest}")
+
+
+def _kib(size: int | None) -> str:
+    return "" if size is None else f"{size / 1024:,.0f} KiB"
+
+
+def _board_summary(board: BundleTarget) -> dict[str, Any]:
+    """What is known of a target of generated C; what it leaves open is absent."""
+    from compiler_core.targets.target import OriginKind
+    from compiler_core.units.names import CPU
+
+    known = {
+        "cpu_clock_hz": board.clock_hz,
+        "flash_bytes": board.flash_bytes,
+        "ram_bytes": board.ram_bytes,
+    }
+    return {
+        "name": board.name,
+        "description": board.description,
+        "kinds": [CPU],
+        "origin": OriginKind.PUBLISHED.value,
+        "core": board.core,
+        **{key: value for key, value in known.items() if value is not None},
+    }
+
+
+def _show_board(board: BundleTarget, as_json: bool) -> None:
+    if as_json:
+        print_json("target-show", _board_summary(board))
+        return
+    print(f"{board.name}: {board.description}")
+    for label, value in (
+        ("core", board.core),
+        ("clock", "" if board.clock_hz is None else f"{board.clock_hz / 1e6:g} MHz"),
+        ("flash", _kib(board.flash_bytes)),
+        ("RAM", _kib(board.ram_bytes)),
+        ("compiles to", "C sources: nest-tune compile MODEL --target " + board.name),
+    ):
+        if value:
+            print(f"{label:<14} {value}")
 
 
 def _print_description(description: TargetDescription) -> None:

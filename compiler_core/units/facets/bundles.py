@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -11,6 +11,9 @@ import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph
 from compiler_core.quantize.statistics import TensorRange
+from compiler_core.units.registry import unit_kind, unit_kinds
+
+_FACET = "bundles"
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +34,10 @@ class BundleRequest:
         float_ports: Inputs and outputs are float32.
         model_layout: Inputs and outputs have the model's order of axes.
         tune: Choose kernels by measurement.
+        source: Digest of the model as imported; the folder is made a package where it is given,
+            which :meth:`Bundles.open` reads.
+        configuration: File of a package that says everything but the model and the samples: the
+            same sources follow; target, ranges and what is below them do not count then.
     """
 
     graph: Graph
@@ -46,6 +53,8 @@ class BundleRequest:
     float_ports: bool = False
     model_layout: bool = False
     tune: bool = False
+    source: str = ""
+    configuration: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -56,11 +65,13 @@ class OperatorCount:
         name: Of the model's node.
         operator: Its kind.
         instructions: That one run executes; ``None`` where nothing counted.
+        latency_ms: Of one run by the clock of this machine; ``None`` where nothing timed it.
     """
 
     name: str
     operator: str
     instructions: float | None = None
+    latency_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,8 @@ class BundleReport:
         constant_bytes: Constants in flash.
         flash_bytes: Constants and code as compiled for the core; ``None`` without its compiler.
         operators: In the order in which they run.
+        port_bytes: RAM for inputs and outputs.
+        flash_limit_bytes, ram_limit_bytes: What the target has; ``None`` where it sets no limit.
         warnings: What the reader should know.
     """
 
@@ -87,7 +100,79 @@ class BundleReport:
     constant_bytes: int
     flash_bytes: int | None
     operators: tuple[OperatorCount, ...] = ()
+    port_bytes: int = 0
+    flash_limit_bytes: int | None = None
+    ram_limit_bytes: int | None = None
     warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def ram_peak_bytes(self) -> int:
+        """RAM of one run: arena, inputs and outputs."""
+        return self.arena_bytes + self.port_bytes
+
+
+@dataclass(frozen=True)
+class BundleTarget:
+    """A target that sources are written for.
+
+    Attributes:
+        name: Of the target.
+        core: Its processor.
+        description: For people.
+        clock_hz: Of the core; ``None`` where it is not fixed.
+        flash_bytes, ram_bytes: Of the target; ``None`` is as much as is needed.
+    """
+
+    name: str
+    core: str
+    description: str
+    clock_hz: float | None
+    flash_bytes: int | None
+    ram_bytes: int | None
+
+
+@runtime_checkable
+class OpenBundle(Protocol):
+    """A package of generated sources that was read back."""
+
+    @property
+    def report(self) -> BundleReport:
+        """What was said when it was written."""
+        ...
+
+    @property
+    def graph(self) -> Graph:
+        """The float model."""
+        ...
+
+    @property
+    def model(self) -> tuple[str, str]:
+        """Its name and its digest as imported."""
+        ...
+
+    def run(
+        self, samples: Mapping[str, npt.NDArray[Any]], *, emulated: bool = False
+    ) -> dict[str, npt.NDArray[Any]]:
+        """What the compiled sources write, one row per run, in the order of memory.
+
+        Args:
+            samples: Array per input of the model.
+            emulated: On the target's core in an emulator, else on this machine.
+
+        Raises:
+            InputError: The samples do not fit the model.
+            MissingDependencyError: Compiler or emulator are not installed.
+            CheckError: The compiler refuses the sources, or the program ends early.
+        """
+        ...
+
+    def reference(self, samples: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """What :meth:`run` has to give, bit for bit."""
+        ...
+
+    def real(self, name: str, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Rows of an output as real numbers in the layout of the model."""
+        ...
 
 
 @runtime_checkable
@@ -96,6 +181,42 @@ class Bundles(Protocol):
 
     def targets(self) -> tuple[str, ...]:
         """Names of the targets that come along."""
+        ...
+
+    def describe(self, target: str) -> BundleTarget:
+        """A target by name or path.
+
+        Raises:
+            InputError: There is none, or its file is wrong.
+        """
+        ...
+
+    def counts(self, core: str) -> bool:
+        """Whether an emulator counts the instructions of a core."""
+        ...
+
+    def is_configuration(self, path: Path) -> bool:
+        """Whether a file is the configuration of a package of sources."""
+        ...
+
+    def is_package(self, folder: Path) -> bool:
+        """Whether a folder looks like one that :meth:`open` reads."""
+        ...
+
+    def open(self, folder: Path) -> OpenBundle:
+        """Reads a package back.
+
+        Raises:
+            InputError: It is none, or a file of it is missing or changed.
+        """
+        ...
+
+    def times_ms(self, report: BundleReport, folder: Path) -> BundleReport:
+        """The report with the milliseconds of every operator on this machine, by the clock.
+
+        Raises:
+            MissingDependencyError, CheckError: See :meth:`check`.
+        """
         ...
 
     def write(self, request: BundleRequest) -> BundleReport:
@@ -124,3 +245,16 @@ class Bundles(Protocol):
             MissingDependencyError, CheckError: See :meth:`check`.
         """
         ...
+
+
+def bundle_writers() -> Iterator[Bundles]:
+    """Kinds of units that write models as sources."""
+    for name in unit_kinds():
+        kind = unit_kind(name)
+        if kind.has(_FACET):
+            yield kind.facet(_FACET, Bundles)
+
+
+def bundle_targets() -> tuple[str, ...]:
+    """Names of all targets that come along and that sources are written for."""
+    return tuple(name for found in bundle_writers() for name in found.targets())

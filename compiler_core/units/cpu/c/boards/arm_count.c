@@ -13,6 +13,7 @@ static int enabled;
 
 void nt_step(int number);
 void nt_begin(void);
+int nt_again(void);
 void nt_report(int count);
 
 void nt_begin(void) {
@@ -29,6 +30,8 @@ void nt_step(int number) {
   if (enabled && number < MOST) ticks[number] = (last - now) & 0xFFFFFF;
   last = CVR;
 }
+
+int nt_again(void) { return 0; }
 
 void nt_report(int count) {
   int i;

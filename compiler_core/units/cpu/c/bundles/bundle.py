@@ -145,13 +145,19 @@ def expected(network: Network, sample: Mapping[str, Array]) -> tuple[list[Array]
     return [inputs[name] for name in network.inputs], [found[name] for name in network.outputs]
 
 
-def write_bundle(bundle: Bundle, folder: Path, samples: Sequence[Mapping[str, Array]]) -> None:
-    """Writes a bundle's files.
+def write_bundle(
+    bundle: Bundle,
+    folder: Path,
+    samples: Sequence[Mapping[str, Array]],
+    more: Mapping[str, bytes] | None = None,
+) -> dict[str, bytes]:
+    """Writes a bundle's files; what was written, by name.
 
     Args:
         bundle: What to write.
         folder: Made where it is absent.
         samples: Of the self test, at least one: array per graph input.
+        more: Further files by name.
 
     Raises:
         InputError: The folder cannot be written.
@@ -168,6 +174,7 @@ def write_bundle(bundle: Bundle, folder: Path, samples: Sequence[Mapping[str, Ar
         "model.cmake": extras.cmake_fragment(name),
         "CMakeLists.txt": extras.cmake_lists(name),
         "bundle.json": json.dumps(bundle.document, indent=1) + "\n",
+        **(more or {}),
     }
     with suppress(InputError):  # of float32 operators without such a form
         files["model.qdq.onnx"] = to_onnx(network).SerializeToString(deterministic=True)
@@ -175,9 +182,22 @@ def write_bundle(bundle: Bundle, folder: Path, samples: Sequence[Mapping[str, Ar
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"folder {folder}: {error.strerror}") from error
-    for file, text in files.items():
-        content = text if isinstance(text, bytes) else text.encode()
+    written = {
+        name: text if isinstance(text, bytes) else text.encode() for name, text in files.items()
+    }
+    for file, content in written.items():
         write_atomically(folder / file, partial(_write, content=content))
+    return written
+
+
+def write_document(bundle: Bundle, folder: Path, more: Mapping[str, Any]) -> None:
+    """Writes ``bundle.json`` again, with more keys.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    text = json.dumps({**bundle.document, **more}, indent=1) + "\n"
+    write_atomically(folder / "bundle.json", partial(_write, content=text.encode()))
 
 
 def write_sources_of(bundle: Bundle, folder: Path) -> None:

@@ -34,6 +34,7 @@ class Core:
         link: Further flags of the linker.
         emulator: Command before the program; empty for this machine.
         tick: Instructions of one tick of the counter; 0 where nothing counts.
+        samples: File of the folder ``boards`` that reads and writes samples.
         package: Debian packages that bring what is needed.
     """
 
@@ -45,6 +46,7 @@ class Core:
     emulator: tuple[str, ...] = ()
     tick: float = 0.0
     package: str = "gcc"
+    samples: str = "io_native.c"
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -67,6 +69,12 @@ _FAR = _OUTSIDE | {
     "CONST_SIZE": "0x10000000",
 }
 """Memories near the core are small: constants and data lie in the large ones."""
+_SECURE = _NEAR | {
+    "CODE_BASE": "0x10000000",
+    "RAM_BASE": "0x38000000",
+    "CONST_BASE": "0x80000000",
+}
+"""Where the secure side, in which the core starts, sees its memories."""
 
 
 def _arm(name: str, machine: str, tick: float, sizes: Mapping[str, str], *flags: str) -> Core:
@@ -90,6 +98,7 @@ def _arm(name: str, machine: str, tick: float, sizes: Mapping[str, str], *flags:
         ),
         tick,
         "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm",
+        "io_files.c",
     )
 
 
@@ -99,6 +108,7 @@ CORES = {
         Core("c99", "cc"),
         _arm("cortex-m4", "mps2-an386", 40.0, _NEAR, "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"),
         _arm("cortex-m7", "mps2-an500", 40.0, _OUTSIDE, "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
+        _arm("cortex-m33", "mps2-an505", 50.0, _SECURE, "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
         _arm("cortex-m55", "mps3-an547", 31.25, _FAR, "-mfloat-abi=hard"),
         Core(
             "rv32imc",
@@ -109,6 +119,7 @@ CORES = {
             ("qemu-riscv32",),
             0.0,
             "gcc-riscv64-unknown-elf qemu-user",
+            "io_calls.c",
         ),
         Core(
             "aarch64",
@@ -261,10 +272,68 @@ def count(
     """
     if not core.tick:
         raise InputError(f"core {core.name}: nothing counts instructions there")
-    extras = {"extra": "arm_count.c", "before": "steps.h"}
+    ticks = _reported(core, folder, program, steps, optimization, "arm_count.c")
+    return [number * core.tick for number in ticks]
+
+
+def times_ns(folder: Path, program: Path, steps: int, optimization: str = "-O3") -> Sequence[float]:
+    """Nanoseconds of every operator on this machine by the clock, the median of 31 runs each.
+
+    Args:
+        folder: Of a bundle with ``count.c``.
+        program: What is written.
+        steps: Operators of the bundle.
+        optimization: Of the compiler.
+
+    Raises:
+        MissingDependencyError, CheckError: See :func:`check`.
+    """
+    return _reported(CORES["c99"], folder, program, steps, optimization, "clock_count.c")
+
+
+def _reported(
+    core: Core, folder: Path, program: Path, steps: int, optimization: str, counter: str
+) -> list[int]:
+    """What a counter of the folder ``boards`` says of every operator."""
+    extras = {"extra": counter, "before": "steps.h"}
     build(core, folder, program, optimization, main="count.c", **extras)
     ended = run(core, program)
     found = dict(re.findall(r"step (\d+) (\d+)", ended.stdout))
     if ended.returncode or len(found) != steps:
         raise CheckError(f"core {core.name}: the count ends with status {ended.returncode}")
-    return [int(found[str(step)]) * core.tick for step in range(steps)]
+    return [int(found[str(step)]) for step in range(steps)]
+
+
+def feed(core: Core, program: Path, samples: bytes, timeout_s: float = 3600.0) -> bytes:
+    """Runs a program built from ``batch.c`` on samples; what it writes.
+
+    Args:
+        core: Whose program it is.
+        program: In a folder that may be written.
+        samples: Inputs of all samples, one after another.
+        timeout_s: In seconds.
+
+    Raises:
+        CheckError: It does not end as it should.
+    """
+    folder = program.parent
+    inputs, outputs = folder / "inputs.bin", folder / "outputs.bin"
+    inputs.write_bytes(samples)
+    outputs.write_bytes(b"")
+    piped = core.samples != "io_files.c"
+    try:
+        with inputs.open("rb") as stdin, outputs.open("wb" if piped else "rb") as stdout:
+            ended = subprocess.run(
+                [*core.emulator, str(program)],
+                stdin=stdin if piped else subprocess.DEVNULL,
+                stdout=stdout if piped else subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                cwd=folder,
+                timeout=timeout_s,
+            )
+    except subprocess.TimeoutExpired as error:
+        raise CheckError(f"core {core.name}: the program runs longer than {timeout_s} s") from error
+    if ended.returncode:
+        said = " ".join(ended.stderr.decode(errors="replace").split()) or "it says nothing"
+        raise CheckError(f"core {core.name}: the program ends with {ended.returncode}: {said}")
+    return outputs.read_bytes()

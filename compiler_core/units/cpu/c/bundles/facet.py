@@ -6,18 +6,45 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from compiler_core.errors import InputError
+from compiler_core.files.plain import to_plain
+from compiler_core.files.toml_file import read_toml
 from compiler_core.units.cpu.c.bundles import cores
 from compiler_core.units.cpu.c.bundles.bundle import (
     Bundle,
-    make_bundle,
     scheduled_bundle,
     write_bundle,
+    write_document,
 )
-from compiler_core.units.cpu.c.bundles.targets import bundled_boards, check_fit, load_board
+from compiler_core.units.cpu.c.bundles.package import (
+    CONFIGURATION,
+    DOCUMENT,
+    SCHEMA,
+    SOURCE,
+    Decisions,
+    OpenPackage,
+    decisions_of,
+    digests,
+    package_files,
+    read_configuration,
+)
+from compiler_core.units.cpu.c.bundles.targets import (
+    Board,
+    bundled_boards,
+    check_fit,
+    load_board,
+)
 from compiler_core.units.cpu.c.bundles.tuning import tuned
+from compiler_core.units.cpu.c.convert.convert import to_network
 from compiler_core.units.cpu.c.convert.options import Options
 from compiler_core.units.cpu.c.emit.text import identifier
-from compiler_core.units.facets.bundles import BundleReport, BundleRequest, OperatorCount
+from compiler_core.units.cpu.c.schedules.schedule import choices
+from compiler_core.units.facets.bundles import (
+    BundleReport,
+    BundleRequest,
+    BundleTarget,
+    OperatorCount,
+)
 
 
 class CBundles:
@@ -27,9 +54,69 @@ class CBundles:
         """See :class:`compiler_core.units.facets.bundles.Bundles`."""
         return bundled_boards()
 
+    def describe(self, target: str) -> BundleTarget:
+        """See :class:`compiler_core.units.facets.bundles.Bundles`."""
+        board = load_board(target)
+        return BundleTarget(
+            board.name,
+            board.core,
+            board.description,
+            board.clock_hz,
+            board.flash_bytes,
+            board.ram_bytes,
+        )
+
+    def counts(self, core: str) -> bool:
+        """See :class:`compiler_core.units.facets.bundles.Bundles`."""
+        return cores.core_of(core).tick > 0
+
+    def is_configuration(self, path: Path) -> bool:
+        """See :class:`compiler_core.units.facets.bundles.Bundles`."""
+        try:
+            return read_toml(path).get("schema") == SCHEMA
+        except InputError:
+            return False
+
+    def is_package(self, folder: Path) -> bool:
+        """See :class:`compiler_core.units.facets.bundles.Bundles`."""
+        return all((folder / name).is_file() for name in (DOCUMENT, CONFIGURATION, SOURCE))
+
+    def open(self, folder: Path) -> OpenPackage:
+        """See :class:`compiler_core.units.facets.bundles.Bundles`."""
+        return OpenPackage(folder)
+
     def write(self, request: BundleRequest) -> BundleReport:
         """See :class:`compiler_core.units.facets.bundles.Bundles`."""
-        board = load_board(request.target)
+        decisions = self._decisions(request)
+        board, core = decisions.target, cores.core_of(decisions.target.core)
+        network = to_network(request.graph, decisions.statistics(), decisions.options())
+        kernels = decisions.kernels_of(network)
+        if request.configuration is None:
+            legal = {item.output: choices(item, core.name)[0] for item in network.operators}
+            kernels = tuned(network, decisions.name, core) if request.tune else legal
+        bundle = scheduled_bundle(network, decisions.name, kernels)
+        report = _report(bundle, board, core.name)
+        check_fit(board, report.constant_bytes, report.ram_peak_bytes)
+        more: dict[str, bytes] = {}
+        if request.source:
+            more = package_files(request.graph, decisions.with_kernels(kernels))
+        written = write_bundle(bundle, request.folder, request.samples, more)
+        if cores.missing(replace(core, emulator=())):
+            text = f"{core.compiler} is not installed: the size of the code is not known"
+            report = replace(report, warnings=(text,))
+        else:
+            report = replace(report, flash_bytes=cores.flash_bytes(core, request.folder))
+            check_fit(board, report.flash_bytes or 0, report.ram_peak_bytes)
+        if request.source:
+            written.pop(DOCUMENT)
+            more_keys = {"report": to_plain(report), "files": digests(written)}
+            write_document(bundle, request.folder, more_keys)
+        return report
+
+    def _decisions(self, request: BundleRequest) -> Decisions:
+        """What a request asks for, without kernels where nobody has chosen them."""
+        if request.configuration is not None:
+            return read_configuration(request.configuration, request.source)
         options = Options(
             precision=request.precision,
             weight_bits=dict.fromkeys(request.int4_layers, 4),
@@ -38,24 +125,8 @@ class CBundles:
             channels_last=not request.model_layout,
         )
         name = identifier(request.model) if request.name is None else request.name
-        core = cores.core_of(board.core)
-        bundle = make_bundle(request.graph, request.ranges, name, options, core.name)
-        if request.tune:
-            schedules = tuned(bundle.network, name, core)
-            bundle = scheduled_bundle(bundle.network, name, schedules)
-        ports = sum(
-            bundle.network.values[name].size_bytes
-            for name in (*bundle.network.inputs, *bundle.network.outputs)
-        )
-        check_fit(board, bundle.sources.constant_bytes, bundle.plan.arena_bytes + ports)
-        write_bundle(bundle, request.folder, request.samples)
-        flash, warnings = None, []
-        if cores.missing(replace(core, emulator=())):
-            warnings.append(f"{core.compiler} is not installed: the size of the code is not known")
-        else:
-            flash = cores.flash_bytes(core, request.folder)
-            check_fit(board, flash, bundle.plan.arena_bytes + ports)
-        return _report(bundle, board.name, core.name, flash, tuple(warnings))
+        model = (request.model, request.source)
+        return decisions_of(name, model, load_board(request.target), options, request.ranges)
 
     def check(self, report: BundleReport, folder: Path) -> str:
         """See :class:`compiler_core.units.facets.bundles.Bundles`."""
@@ -78,20 +149,32 @@ class CBundles:
         )
         return replace(report, operators=counted)
 
+    def times_ms(self, report: BundleReport, folder: Path) -> BundleReport:
+        """See :class:`compiler_core.units.facets.bundles.Bundles`."""
+        with tempfile.TemporaryDirectory() as scratch:
+            found = cores.times_ns(folder, Path(scratch) / "program", len(report.operators))
+        timed = tuple(
+            replace(item, latency_ms=number / 1e6)
+            for item, number in zip(report.operators, found, strict=True)
+        )
+        return replace(report, operators=timed)
 
-def _report(
-    bundle: Bundle, target: str, core: str, flash: int | None, warnings: tuple[str, ...]
-) -> BundleReport:
+
+def _report(bundle: Bundle, board: Board, core: str) -> BundleReport:
+    network = bundle.network
+    ports = (*network.inputs, *network.outputs)
     return BundleReport(
         bundle.name,
-        target,
+        board.name,
         core,
         bundle.plan.arena_bytes,
         bundle.plan.packing.bound,
         bundle.sources.constant_bytes,
-        flash,
+        None,
         tuple(OperatorCount(name, kind) for name, kind in bundle.sources.steps),
-        warnings,
+        sum(network.values[name].size_bytes for name in ports),
+        board.flash_bytes,
+        board.ram_bytes,
     )
 
 

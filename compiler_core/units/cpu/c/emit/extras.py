@@ -126,7 +126,7 @@ def self_test(
 
 
 def counter(network: Network, name: str, steps: int) -> str:
-    """A ``count.c`` that runs once and has the instructions of every operator reported."""
+    """A ``count.c`` that runs while a board wants it, and has every operator reported."""
     upper = name.upper()
     buffers, arguments = [], ["arena"]
     for kind, names in (("input", network.inputs), ("output", network.outputs)):
@@ -140,6 +140,7 @@ def counter(network: Network, name: str, steps: int) -> str:
             '#include "model.h"',
             "",
             "void nt_begin(void);",
+            "int nt_again(void);",
             "void nt_report(int count);",
             "static union {",
             f"  unsigned char bytes[{upper}_ARENA_BYTES + {upper}_ARENA_ALIGNMENT];",
@@ -150,9 +151,52 @@ def counter(network: Network, name: str, steps: int) -> str:
             "int main(void) {",
             "  unsigned char *arena = memory.bytes;",
             f"  arena += (0u - (uintptr_t)arena) & ({upper}_ARENA_ALIGNMENT - 1u);",
-            "  nt_begin();",
-            f"  if ({name}_run({', '.join(arguments)}) != 0) return 1;",
+            "  do {",
+            "    nt_begin();",
+            f"    if ({name}_run({', '.join(arguments)}) != 0) return 1;",
+            "  } while (nt_again());",
             f"  nt_report({steps});",
+            "  return 0;",
+            "}",
+            "",
+        ]
+    )
+
+
+def batch(network: Network, name: str) -> str:
+    """A ``main`` that runs samples until there are no more; a board reads and writes them."""
+    upper = name.upper()
+    buffers, arguments = [], ["arena"]
+    reads: list[str] = []
+    writes: list[str] = []
+    for kind, names in (("input", network.inputs), ("output", network.outputs)):
+        for position, value in enumerate(names):
+            dtype = C_TYPES[network.values[value].type.dtype]
+            port = f"{kind}{position}"
+            buffers.append(f"static {dtype} {port}[{upper}_{kind.upper()}{position}_SIZE];")
+            arguments.append(port)
+            call = "read" if kind == "input" else "write"
+            (reads if kind == "input" else writes).append(f"nt_{call}({port}, sizeof {port})")
+    return "\n".join(
+        [
+            "#include <stdint.h>",
+            '#include "model.h"',
+            "",
+            "int nt_read(void *to, unsigned long count);",
+            "int nt_write(const void *from, unsigned long count);",
+            "static union {",
+            f"  unsigned char bytes[{upper}_ARENA_BYTES + {upper}_ARENA_ALIGNMENT];",
+            "  double aligned;",
+            "} memory;",
+            *buffers,
+            "",
+            "int main(void) {",
+            "  unsigned char *arena = memory.bytes;",
+            f"  arena += (0u - (uintptr_t)arena) & ({upper}_ARENA_ALIGNMENT - 1u);",
+            f"  while (!({' || '.join(reads)})) {{",
+            f"    if ({name}_run({', '.join(arguments)}) != 0) return 2;",
+            f"    if ({' || '.join(writes)}) return 3;",
+            "  }",
             "  return 0;",
             "}",
             "",

@@ -24,6 +24,7 @@ from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense
 UNITS: Mapping[str, tuple[str, ...]] = {
     "cortex-m4": ("dsp",),
     "cortex-m7": ("dsp",),
+    "cortex-m33": ("dsp",),
     "cortex-m55": ("mve", "dsp"),
 }
 """Per core what it has beside plain loops, the best first."""

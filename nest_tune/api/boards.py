@@ -1,0 +1,414 @@
+"""Packages of generated sources for microcontrollers: written, executed, judged and measured."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.accuracy.exam import make_exam
+from compiler_core.accuracy.float_model import float_outputs, stacked
+from compiler_core.accuracy.judge import judges
+from compiler_core.accuracy.settle import settled_exam
+from compiler_core.compile.sources import load_model
+from compiler_core.errors import CheckError, InputError
+from compiler_core.executable.evaluate import Evaluation
+from compiler_core.executable.evaluate import evaluate as evaluate_runner
+from compiler_core.executable.runner import BlockResult
+from compiler_core.files.exhausted import cannot_be_written
+from compiler_core.graph.ir import Graph
+from compiler_core.graph.sampling import check_samples, choose, model_batch, take
+from compiler_core.package.replace import replace_folder
+from compiler_core.package.writer import require_free
+from compiler_core.quantize.good_enough import reason_against, worst
+from compiler_core.quantize.ladder_record import Quality
+from compiler_core.quantize.profile import profile_model
+from compiler_core.quantize.quality import OutputQuality, measured_runs, output_quality
+from compiler_core.units.facets.bundles import BundleReport, BundleRequest, Bundles, OpenBundle
+from nest_tune.api.values import Arrays, PathName, Progress, evaluation_of, samples_of
+from nest_tune.bundling import bundles_for, configures_bundle, opens_bundle, self_test_samples
+from nest_tune.user_modules import allow_folder, working_folder
+
+_RUNS_PER_BLOCK = 256
+
+
+@dataclass(frozen=True, eq=False)
+class BundleCompilation:
+    """A package of sources that was written.
+
+    Attributes:
+        folder: Of the package.
+        report: Sizes, operators, warnings.
+        quality: Of its worst output on the calibration data; ``None`` without data.
+        warnings: What makes the result doubtful, one line each.
+    """
+
+    folder: Path
+    report: BundleReport
+    quality: Quality | None
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class BundleRun:
+    """What an execution gave.
+
+    Attributes:
+        outputs: Array per output of the model, real numbers, samples first.
+        samples: How many were run.
+        bit_exact: ``True`` where they were compared with the reference, else ``None``.
+        core: That ran them.
+    """
+
+    outputs: Mapping[str, npt.NDArray[Any]]
+    samples: int
+    bit_exact: bool | None
+    core: str
+
+
+def compile_bundle(
+    model: PathName,
+    target: str | None,
+    output: PathName,
+    *,
+    config: PathName | None = None,
+    calibration: PathName | Arrays | None = None,
+    precision: str = "int8",
+    int4: Sequence[str] = (),
+    float_layers: Sequence[str] = (),
+    float_ports: bool = False,
+    model_layout: bool = False,
+    name: str | None = None,
+    samples: int = 2,
+    tune: bool = False,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    progress: Progress = lambda _: None,
+) -> BundleCompilation:
+    """Compiles a model to a package of C sources for a microcontroller.
+
+    Args:
+        model: ONNX file.
+        target: ``c99``, ``cortex-m4`` …, or path of a target file of generated C; with ``config``
+            the one that it names.
+        output: Folder of the package; a package there is replaced.
+        config: ``config.toml`` of a package: the same sources follow, and what is below is not
+            asked.
+        calibration: Samples of the inputs; ``int8`` needs them.
+        precision: ``int8``, or ``float32`` for all operators.
+        int4: Nodes whose weights have 4 bits.
+        float_layers: Nodes that stay float32.
+        float_ports: Inputs and outputs are float32.
+        model_layout: Images have their channel first, as in the model.
+        name: Of the generated function.
+        samples: Of the self test.
+        tune: Choose every kernel by its instructions in an emulator.
+        shapes: Of inputs with dynamic axes.
+        progress: Told what is being done.
+
+    Raises:
+        InputError: A file or argument is wrong, or an operator cannot be written as C.
+        InfeasibleError: It does not fit the target's memories.
+
+    Example:
+        >>> import nest_tune
+        >>> made = nest_tune.compile_bundle(
+        ...     "examples/digits/model.onnx", "c99", "out", calibration="examples/digits/calib.npz"
+        ... )
+        >>> made.report.ram_peak_bytes < 10_000
+        True
+    """
+    if precision == "int8" and calibration is None and config is None:
+        raise InputError(
+            "there are no calibration data, which int8 needs",
+            hint="--calibration calib.npz, or nest-tune bundle --precision float32",
+        )
+    bundles = _bundles(target, config)
+    folder = Path(output)
+    if not opens_bundle(folder):
+        require_free(folder)
+    progress(f"importing {Path(model).name}")
+    source = load_model(Path(model), shapes)
+    data = None if calibration is None else samples_of(calibration, source.graph)
+    ranges: dict[str, Any] = {}
+    if precision == "int8" and data is not None and config is None:
+        told = profile_model(
+            source.graph,
+            data,
+            progress=lambda done, total: progress(f"profile: {done} of {total} samples"),
+        )
+        ranges = dict(told.ranges())
+    tests = self_test_samples(source.graph, data, samples)
+    progress(f"writing {folder}")
+    with _fresh(folder) as fresh:
+        report = bundles.write(
+            BundleRequest(
+                source.graph,
+                ranges,
+                tests,
+                target or "",
+                fresh.path,
+                source.name,
+                name,
+                precision,
+                tuple(int4),
+                tuple(float_layers),
+                float_ports,
+                model_layout,
+                tune,
+                source.digest,
+                None if config is None else Path(config),
+            )
+        )
+        fresh.keep()
+    found = () if data is None else _quality(bundles.open(folder), data)
+    warnings = report.warnings
+    if reason := reason_against(found):
+        warnings = (*warnings, f"{reason}: the model may be of no use; --float-layer keeps layers")
+    return BundleCompilation(folder, report, worst(found), warnings)
+
+
+def _bundles(target: str | None, config: PathName | None) -> Bundles:
+    """Who writes what is asked for.
+
+    Raises:
+        InputError: Nobody does.
+    """
+    if config is not None:
+        found = configures_bundle(Path(config))
+        if found is None:
+            raise InputError(f"{config}: it is not the configuration of generated sources")
+        return found
+    if target is None:
+        raise InputError("compile: no target", hint="--target c99, cortex-m4 …")
+    return bundles_for(target)
+
+
+class _fresh:  # noqa: N801 - a context, used as a verb
+    """A folder beside another, which takes its place where it is kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.path = folder
+
+    def __enter__(self) -> _fresh:
+        parent = self._folder.absolute().parent
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            made = tempfile.mkdtemp(prefix=f".{self._folder.name}.", dir=parent)
+        except OSError as error:
+            raise cannot_be_written(f"folder {self._folder}", error) from error
+        self.path = Path(made)
+        self.path.chmod(0o755)
+        return self
+
+    def keep(self) -> None:
+        """Puts the fresh folder in the place of the old one."""
+        try:
+            replace_folder(self.path, self._folder)
+        except OSError as error:
+            raise cannot_be_written(f"folder {self._folder}", error) from error
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _quality(opened: OpenBundle, data: Mapping[str, npt.NDArray[Any]]) -> list[OutputQuality]:
+    """Of every output that can be compared, on a part of the calibration data."""
+    graph = opened.graph
+    known = judges(graph)
+    chosen = measured_runs(graph, check_samples(graph, data))
+    part, count = choose(graph, data, chosen), len(chosen) * model_batch(graph)
+    rows, theirs = opened.reference(part), float_outputs(graph, part, list(known))
+    found = []
+    for name, judge in known.items():
+        ours = stacked(graph, {name: opened.real(name, rows[name])}, [name], count)
+        quality = output_quality(judge, ours[name], theirs[name], count)
+        if quality is not None:
+            found.append(quality)
+    return found
+
+
+def load_bundle(package: PathName) -> tuple[Bundles, OpenBundle]:
+    """Reads a package of sources, and who knows its kind.
+
+    Raises:
+        InputError: It is none, or a file of it is missing or changed.
+    """
+    bundles = opens_bundle(Path(package))
+    if bundles is None:
+        raise InputError(
+            f"package {package}: holds no generated sources with their configuration",
+            hint="nest-tune compile MODEL --target cortex-m4 writes one",
+        )
+    return bundles, bundles.open(Path(package))
+
+
+def run_bundle(
+    package: PathName,
+    inputs: PathName | Arrays,
+    *,
+    check: bool = False,
+    emulated: bool = False,
+    progress: Progress = lambda _: None,
+) -> BundleRun:
+    """Builds the sources of a package and executes them.
+
+    Args:
+        package: Folder.
+        inputs: Samples: an ``.npz`` file, or arrays by input.
+        check: Compare every output with the reference, bit for bit.
+        emulated: On the target's core in an emulator; else on this machine.
+        progress: Told what is being done.
+
+    Raises:
+        InputError: The package is damaged, or the inputs do not fit.
+        MissingDependencyError: Compiler or emulator are not installed.
+        CheckError: A bit differs, or the program fails.
+
+    Example:
+        >>> import nest_tune
+        >>> made = nest_tune.compile_bundle(
+        ...     "examples/digits/model.onnx", "c99", "out", calibration="examples/digits/calib.npz"
+        ... )
+        >>> nest_tune.run_bundle("out", "examples/digits/calib.npz", check=True).bit_exact
+        True
+    """
+    opened = load_bundle(package)[1]
+    samples = samples_of(inputs, opened.graph)
+    count = check_samples(opened.graph, samples)
+    core = opened.report.core if emulated else "this machine"
+    progress(f"building for {core}, running {count} samples")
+    rows = opened.run(samples, emulated=emulated)
+    if check:
+        progress("computing the reference")
+        _compare(package, rows, opened.reference(samples))
+    outputs = {name: opened.real(name, array) for name, array in rows.items()}
+    return BundleRun(outputs, count, True if check else None, core)
+
+
+def _compare(package: PathName, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+    for name, expected in theirs.items():
+        wrong = np.argwhere(ours[name].view(np.uint8) != expected.view(np.uint8))
+        if len(wrong):
+            run, byte = map(int, wrong[0])
+            raise CheckError(
+                f"package {package} differs from the integer reference: output {name!r}, run "
+                f"{run}, byte {byte}; {len(wrong)} bytes in all"
+            )
+
+
+class _BundleRunner:
+    """Executes sources block by block, as :class:`compiler_core.executable.runner.Runner`."""
+
+    def __init__(self, opened: OpenBundle, executor: str) -> None:
+        self._opened, self._executor = opened, executor
+
+    @property
+    def signature(self) -> Graph:
+        return self._opened.graph
+
+    def blocks(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Iterator[BlockResult]:
+        graph = self.signature
+        count = check_samples(graph, inputs)
+        step = model_batch(graph) * _RUNS_PER_BLOCK
+        for first in range(0, count, step):
+            last = min(first + step, count)
+            part = take(graph, inputs, first, last)
+            if self._executor == "reference":
+                rows = self._opened.reference(part)
+            else:
+                rows = self._opened.run(part, emulated=self._executor == "qemu")
+            found = {name: self._opened.real(name, array) for name, array in rows.items()}
+            yield BlockResult(first, last - first, found, {})
+
+
+def evaluate_bundle(
+    package: PathName,
+    data: PathName | Arrays,
+    *,
+    against: PathName | None = None,
+    metric: str | None = None,
+    limit: int | None = None,
+    executor: str = "native",
+    output: str | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Evaluation:
+    """Measures how good a package of sources is, by labels or against the float model.
+
+    Args:
+        package: Folder.
+        data: Samples and labels, as for :func:`nest_tune.evaluate`.
+        against: Float model to compare with.
+        metric: As for :func:`nest_tune.evaluate`.
+        limit: Take the first so many samples.
+        executor: ``native`` runs the sources on this machine, ``qemu`` on the target's core,
+            ``reference`` computes the same bits without a compiler.
+        output: The only output that counts.
+        shapes: Of inputs of the float model with dynamic axes.
+        progress: Told how many samples of how many are done.
+
+    Raises:
+        InputError: The package is damaged, or data or float model do not fit.
+        MissingDependencyError, CheckError: See :func:`run_bundle`.
+
+    Example:
+        >>> import nest_tune
+        >>> made = nest_tune.compile_bundle(
+        ...     "examples/digits/model.onnx", "c99", "out", calibration="examples/digits/calib.npz"
+        ... )
+        >>> found = nest_tune.evaluate_bundle(
+        ...     "out", "examples/digits/eval.npz", executor="reference", limit=100
+        ... )
+        >>> found.accuracy > 0.9
+        True
+    """
+    if executor not in ("native", "qemu", "reference"):
+        raise InputError(f"executor {executor!r}; allowed are native, qemu, reference")
+    opened = load_bundle(package)[1]
+    graph = opened.graph if against is None else load_model(Path(against), shapes).graph
+    given = evaluation_of(data, opened.graph)
+    chosen = given.first(limit)
+    told: tuple[str, ...] = ()
+    if against is None:
+        exam = make_exam(graph, metric, labelled=given.labels is not None, output=output)
+    else:
+        exam, told = settled_exam(graph, chosen, metric, output)
+    given.check(exam)
+    allow_folder(working_folder())
+    found = evaluate_runner(
+        _BundleRunner(opened, executor),
+        chosen,
+        exam,
+        against=None if against is None else graph,
+        progress=lambda done: progress(done, chosen.samples),
+    )
+    return replace(found, notes=(*told, *found.notes))
+
+
+def profile_bundle(package: PathName) -> BundleReport:
+    """Measures every operator of a package: instructions in an emulator, else time by the clock.
+
+    Raises:
+        InputError: The package is damaged.
+        MissingDependencyError, CheckError: See :func:`run_bundle`.
+
+    Example:
+        >>> import nest_tune
+        >>> made = nest_tune.compile_bundle(
+        ...     "examples/digits/model.onnx", "c99", "out", calibration="examples/digits/calib.npz"
+        ... )
+        >>> all(layer.latency_ms > 0 for layer in nest_tune.profile_bundle("out").operators)
+        True
+    """
+    bundles, opened = load_bundle(package)
+    report = opened.report
+    if bundles.counts(report.core):
+        return bundles.count(report, Path(package))
+    return bundles.times_ms(report, Path(package))
