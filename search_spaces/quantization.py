@@ -11,6 +11,7 @@ networks using extreme gradient boosting for fast deployment, 2022.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import product
 from math import prod
@@ -288,30 +289,18 @@ class QuantizationSpace:
 
     def guesses(self) -> tuple[SchemePoint, ...]:
         """Points that are likely to be good, the best first: per channel, weights by GPTQ."""
+        usual = QuantizationScheme(granularity=Granularity.CHANNEL, bias_correction=True)
+        filled = replace(usual, rescaling=True)
         wanted = (
-            QuantizationScheme(
-                granularity=Granularity.CHANNEL,
-                bias_correction=True,
-                split_inputs=True,
-                weight_rounding=WeightRounding.GPTQ,
+            *(
+                replace(filled, split_inputs=split, weight_rounding=WeightRounding.GPTQ)
+                for split in (True, False)
             ),
-            QuantizationScheme(
-                granularity=Granularity.CHANNEL, bias_correction=True, split_inputs=True
-            ),
-            QuantizationScheme(
-                granularity=Granularity.CHANNEL,
-                bias_correction=True,
-                rescaling=True,
-                split_inputs=True,
-            ),
-            QuantizationScheme(granularity=Granularity.CHANNEL, bias_correction=True),
+            replace(usual, split_inputs=True),
+            replace(filled, split_inputs=True),
+            usual,
             QuantizationScheme(bias_correction=True),
-            QuantizationScheme(
-                granularity=Granularity.CHANNEL,
-                activation_range=RangeMethod.MAX,
-                bias_correction=True,
-                equalization=True,
-            ),
+            replace(usual, activation_range=RangeMethod.MAX, equalization=True),
         )
         points = dict.fromkeys(self.point(scheme, nearest=True) for scheme in wanted)
         return tuple(point for point in points if self.is_legal(point))

@@ -8,10 +8,11 @@ every layer takes back what those before it did. Exponents and shifts stay as th
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -45,30 +46,49 @@ _Floats = npt.NDArray[np.float32]
 
 _ELEMENTS = 1 << 25
 """Of the largest tensor over all samples: more samples than fit are left out."""
-_LARGEST_KERNEL = 2048
+LARGEST_KERNEL = 2048
 """Weights per output; of larger kernels only the bias follows from the samples."""
-_WINDOWS = 4096
-_WINDOWS_PER_WEIGHT = 16
+WINDOWS = 4096
+WINDOWS_PER_WEIGHT = 16
 """Windows per layer that the moments are of, at least, and per weight of an output."""
 
 
-_SOLVED = 8
+SOLVED = 8
 """Multiplications per cubed width of a matrix of moments: seven systems that are solved, an inverse
 and its factor."""
 
 
-def reconstruct(skeleton: Skeleton, quantized: QuantizedGraph, samples: Samples) -> QuantizedGraph:
+class LayerMemory(Protocol):
+    """Where the weights and biases of single layers are kept, by what they depend on."""
+
+    def find(self, key: str) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int32]] | None:
+        """What was kept under a digest; ``None`` for nothing."""
+        ...
+
+    def keep(self, key: str, weight: npt.NDArray[np.int8], bias: npt.NDArray[np.int32]) -> None:
+        """Keeps the weights and biases of a layer."""
+        ...
+
+
+def reconstruct(
+    skeleton: Skeleton,
+    quantized: QuantizedGraph,
+    samples: Samples,
+    memory: LayerMemory | None = None,
+) -> QuantizedGraph:
     """``quantized`` with the weights and biases of its convolutions found anew.
 
     Args:
         skeleton: What it was made from.
         quantized: With its integers.
         samples: Calibration data, array per input of the model.
+        memory: Of layers that were found before on the same grid with the same inputs: schemes and
+            plans that differ behind a layer share it.
 
     Raises:
         InputError: The samples do not fit the model.
     """
-    walk = _Walk(skeleton, quantized, _even_subset(quantized, samples))
+    walk = _Walk(skeleton, quantized, _even_subset(quantized, samples), memory)
     segments = tuple(walk.segments())
     return replace(quantized, segments=segments)
 
@@ -82,9 +102,9 @@ def reconstruction_work(quantized: QuantizedGraph) -> int:
         for operator in segment.operators if isinstance(segment, IntegerSegment) else ():
             if isinstance(operator, IntegerConv):
                 kernel = operator.weight[0].size
-                counted = kernel if kernel <= _LARGEST_KERNEL else 1
-                seen = 2 * max(_WINDOWS, _WINDOWS_PER_WEIGHT * kernel)
-                work += operator.groups * counted**2 * (seen + _SOLVED * counted)
+                counted = kernel if kernel <= LARGEST_KERNEL else 1
+                seen = 2 * max(WINDOWS, WINDOWS_PER_WEIGHT * kernel)
+                work += operator.groups * counted**2 * (seen + SOLVED * counted)
                 work += len(operator.weight) * counted**2
     return work
 
@@ -129,8 +149,14 @@ class _World:
 
 
 class _Walk:
-    def __init__(self, skeleton: Skeleton, quantized: QuantizedGraph, samples: Samples) -> None:
-        self._skeleton, self._quantized = skeleton, quantized
+    def __init__(
+        self,
+        skeleton: Skeleton,
+        quantized: QuantizedGraph,
+        samples: Samples,
+        memory: LayerMemory | None,
+    ) -> None:
+        self._skeleton, self._quantized, self._memory = skeleton, quantized, memory
         self._real = _World(quantized, samples, integers=False)
         self._integer = _World(quantized, samples, integers=True)
         self._last = {
@@ -169,7 +195,7 @@ class _Walk:
         for number, (step, operator) in enumerate(zip(part.steps, segment.operators, strict=True)):
             if isinstance(step, ConvStep) and step.kind is ConvKind.WEIGHTS:
                 assert isinstance(operator, IntegerConv)
-                operator = self._found(step, operator)
+                operator = self._remembered(step, operator)
             tensors = self._quantized.tensors
             inputs = self._real.operators
             self._real.operators |= real_session(step).run({n: inputs[n] for n in step.inputs})
@@ -181,6 +207,43 @@ class _Walk:
             for name in dict.fromkeys(step.inputs):
                 if readers[name] == number and name not in self._last:
                     del self._real.operators[name], self._integer.operators[name]
+
+    def _remembered(self, step: ConvStep, operator: IntegerConv) -> IntegerConv:
+        if self._memory is None:
+            return self._found(step, operator)
+        key = self._key(step, operator)
+        known = self._memory.find(key)
+        shapes = operator.weight.shape, operator.bias.shape
+        if known is not None and (known[0].shape, known[1].shape) == shapes:
+            return replace(operator, weight=known[0], bias=known[1])
+        found = self._found(step, operator)
+        self._memory.keep(key, found.weight, found.bias)
+        return found
+
+    def _key(self, step: ConvStep, operator: IntegerConv) -> str:
+        """Digest of all that :meth:`_found` reads."""
+        digest = hashlib.blake2b(digest_size=32)
+        tensors = self._quantized.tensors
+        read = [name for name in (operator.input, operator.residual) if name is not None]
+        grid = (
+            operator.strides,
+            operator.pads,
+            operator.dilations,
+            operator.groups,
+            operator.shift,
+            operator.residual_shift if operator.residual is not None else None,
+            operator.weight.shape,
+            [tensors[name].exponent for name in (*read, operator.output)],
+        )
+        digest.update(repr(grid).encode())
+        arrays: list[npt.NDArray[Any]] = [step.weight, step.bias, operator.weight, operator.bias]
+        if operator.channel_shifts is not None:
+            arrays.append(operator.channel_shifts)
+        arrays += [world.operators[name] for world in (self._real, self._integer) for name in read]
+        for array in arrays:
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
     def _found(self, step: ConvStep, operator: IntegerConv) -> IntegerConv:
         groups, outputs = operator.groups, len(operator.weight)
@@ -196,7 +259,7 @@ class _Walk:
         folds = self._moments(operator, ex)
         both = folds[0].plus(folds[1])
         levels = operator.weight.reshape(weight.shape).astype(np.float64)
-        if weight.shape[-1] <= _LARGEST_KERNEL:
+        if weight.shape[-1] <= LARGEST_KERNEL:
             scaled = np.ldexp(fitted_weights(weight, folds), exponents)
             levels = compensated_levels(scaled, both.covariances()[0])
         wanted = np.einsum("gok,gk->go", weight, both.real / both.count)
@@ -226,7 +289,7 @@ class _Walk:
         """Of every other sample, and of the rest."""
         real = self._real.operators[operator.input]
         integer = self._integer.operators[operator.input]
-        most = max(_WINDOWS, _WINDOWS_PER_WEIGHT * operator.weight[0].size)
+        most = max(WINDOWS, WINDOWS_PER_WEIGHT * operator.weight[0].size)
         folds = []
         for start in (0, 1):
             x, q = (windows(values[start::2], operator, most // 2) for values in (real, integer))

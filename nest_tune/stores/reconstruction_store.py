@@ -2,8 +2,9 @@
 
 One file per reconstruction in the cache folder, named by what it depends on: the float graph with
 its decided units, the integers before, the samples, and the version of onnxruntime. It holds the
-weights and biases after. A damaged file counts as none, and a folder that cannot be written only
-costs time.
+weights and biases after. Beside them lies one file per layer, named by its grid and the tensors
+that it reads in both networks, for schemes and plans that differ behind it. A damaged file counts
+as none, and a folder that cannot be written only costs time.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def _stored(
     known = _read(path, quantized) if path.is_file() else None
     if known is not None:
         return known
-    found = reconstruct(skeleton, quantized, samples)
+    found = reconstruct(skeleton, quantized, samples, _Layers())
     arrays: dict[str, npt.NDArray[Any]] = {}
     for number, operator in enumerate(_convolutions(found)):
         arrays[f"{number}.weight"], arrays[f"{number}.bias"] = operator.weight, operator.bias
@@ -64,6 +65,35 @@ def _stored(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_npz(path, arrays)
     return found
+
+
+class _Layers:
+    """Single layers in the cache folder, see :class:`LayerMemory
+    <compiler_core.quantize.reconstruction.LayerMemory>`."""
+
+    def find(self, key: str) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int32]] | None:
+        path = self._path(key)
+        if not path.is_file():
+            return None
+        try:
+            arrays = read_npz(path)
+        except InputError:
+            return None
+        weight, bias = arrays.get("weight"), arrays.get("bias")
+        if weight is None or bias is None or weight.dtype != np.int8 or bias.dtype != np.int32:
+            return None
+        return weight, bias
+
+    def keep(self, key: str, weight: npt.NDArray[np.int8], bias: npt.NDArray[np.int32]) -> None:
+        path = self._path(key)
+        # Nothing depends on the file but the time of the next one.
+        with suppress(OSError, NestTuneError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_npz(path, {"weight": weight, "bias": bias})
+
+    def _path(self, key: str) -> Path:
+        name = hashlib.sha256(f"{_SCHEMA} {version('numpy')} {key}".encode()).hexdigest()
+        return cache_folder() / "rounded-layers" / f"{name}.npz"
 
 
 def _key(data: str, skeleton: Skeleton, quantized: QuantizedGraph) -> str:

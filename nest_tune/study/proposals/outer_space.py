@@ -15,6 +15,7 @@ from compiler_core.partition.plan import read_plan
 from compiler_core.quantize.apply import weighted_layers
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.ladder import FIRST, RUNGS
+from compiler_core.quantize.rounding_work import expected_work
 from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme, scheme_document
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.target import Target
@@ -26,10 +27,12 @@ from search_spaces.quantization import QuantizationSpace, scheme_parameters
 FIRST_SCHEME = RUNGS[FIRST]
 """The default where nothing is calibrated, or nothing better needed."""
 
-_FIXED = ("scales", "weight_rounding", "first_last_float")
-"""Decisions that do not belong in a joint space: other scales cannot run on the NPU, GPTQ takes
-seconds where a candidate takes milliseconds, and which layers stay float is up to the partition.
-Rounding is one where the untuned default takes GPTQ, which the space has to hold."""
+_FIXED = ("scales", "first_last_float")
+"""Decisions that do not belong in a joint space: other scales cannot run on the NPU, and which
+layers stay float is up to the partition."""
+
+_MOST_WORK = 1 << 38
+"""Multiplications that rounding by GPTQ may take in a trial, about: ten seconds or so."""
 
 
 class PlacementPart:
@@ -159,8 +162,7 @@ def quantization_part(
         default: The untuned default.
     """
     if target.npu_cores:
-        rounded = default.weight_rounding is not FIRST_SCHEME.weight_rounding
-        fixed = [name for name in _FIXED if not (rounded and name == "weight_rounding")]
+        fixed = _FIXED if _can_round(graph, default) else (*_FIXED, "weight_rounding")
         kept = tuple(_beside_npu(p) for p in scheme_parameters() if p.name not in fixed)
         known = target_arithmetic(target)
         units = default_assignment(graph, arithmetic=known)
@@ -168,6 +170,14 @@ def quantization_part(
     on_cpu = default_assignment(graph, cores=0)
     kept = tuple(p for p in scheme_parameters() if p.name not in _ON_NPU_ONLY)
     return QuantizationSpace(graph, on_cpu, kept, per_layer=weighted_layers(graph))
+
+
+def _can_round(graph: Graph, default: QuantizationScheme) -> bool:
+    """Whether the space holds GPTQ: where it has something to do that a trial has time for, and
+    where the untuned default takes it."""
+    if default.weight_rounding is not FIRST_SCHEME.weight_rounding:
+        return True
+    return 0 < expected_work(graph) <= _MOST_WORK
 
 
 def _beside_npu(parameter: Parameter) -> Parameter:

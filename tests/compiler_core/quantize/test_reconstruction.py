@@ -197,7 +197,7 @@ def test_few_samples(network, samples):
 def test_large_kernels_keep_their_weights(network, monkeypatch):
     profile = profile_model(network, {"x": images(16, 20)})
     units = default_assignment(network)
-    monkeypatch.setattr(reconstruction, "_LARGEST_KERNEL", 0)
+    monkeypatch.setattr(reconstruction, "LARGEST_KERNEL", 0)
     plain, found = (apply_profile(network, units, profile, scheme) for scheme in (NEAREST, GPTQ))
     pairs = list(zip(convolutions(plain), convolutions(found), strict=True))
     assert all((one.weight == other.weight).all() for one, other in pairs)

@@ -91,3 +91,54 @@ def test_a_folder_that_cannot_be_written_only_costs_time(graph, made, monkeypatc
     monkeypatch.setenv("NEST_TUNE_CACHE", str(tmp_path / "file" / "cache"))
     assert digest(graph, samples(1)) == first
     assert len(made) == 2
+
+
+def test_layers_before_a_change_are_found_again(graph, monkeypatch, tmp_path):
+    """Of two layers, the second one's weights alone differ: the first is found, and nothing changes
+    by that."""
+    second = np.random.default_rng(5).standard_normal((4, 5, 1, 1)).astype(np.float32)
+    types = {**graph.types, "v": TensorType("float32", second.shape)}
+    types["z"] = TensorType("float32", (1, 4, 4, 4))
+
+    def deep(weight):
+        nodes = (*graph.nodes, Node("last", "Conv", ("y", "v"), ("z",)))
+        constants = {**graph.constants, "v": weight}
+        return replace(
+            graph,
+            outputs=("z",),
+            nodes=nodes,
+            types=types,
+            constants=constants,
+            dynamic_batch=frozenset(("x", "y", "z")),
+        )
+
+    monkeypatch.setenv("NEST_TUNE_CACHE", str(tmp_path / "cache"))
+    solved = []
+    original = reconstruction._Walk._found
+
+    def counting(self, step, operator):
+        solved.append(operator.name)
+        return original(self, step, operator)
+
+    monkeypatch.setattr(reconstruction._Walk, "_found", counting)
+    one, other = deep(second), deep(second * np.float32(1.7))
+    digest(one, samples(1))
+    assert solved == ["conv", "last"]
+    found = digest(other, samples(1))
+    assert solved == ["conv", "last", "last"]
+    monkeypatch.setattr(reconstruction_store._Layers, "find", lambda _self, _key: None)
+    for path in (reconstruction_store.cache_folder() / "reconstructions").glob("*"):
+        path.unlink()
+    assert digest(other, samples(1)) == found
+    assert solved == ["conv", "last", "last", "conv", "last"]
+
+
+def test_a_damaged_layer_counts_as_none(graph, made):
+    first = digest(graph, samples(1))
+    folder = reconstruction_store.cache_folder()
+    (layer,) = (folder / "rounded-layers").glob("*.npz")
+    layer.write_bytes(b"torn")
+    for path in (folder / "reconstructions").glob("*"):
+        path.unlink()
+    assert digest(graph, samples(1)) == first
+    assert len(made) == 2
