@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.accuracy.figures import Figures
+from compiler_core.accuracy.figures import Figures, estimate, worst
+from compiler_core.accuracy.intervals import Estimate, paired_difference
 from compiler_core.accuracy.tally import Tally
 
 _DIGITS = 12
@@ -30,18 +31,23 @@ class Score:
             positions, their number, a colon, and four bytes per sample. Two measurements on the
             same samples are compared sample by sample: their difference is known far better than
             either of them.
+        low, high: Its 95 % confidence interval; ``None`` of a user's own metric.
     """
 
     value: float
     samples: int
     hits: str = ""
+    low: float | None = None
+    high: float | None = None
 
 
 def score_of(found: Mapping[str, Figures], samples: int) -> Score:
     """The score of the worst output."""
-    value = min(figures.value for figures in found.values())
+    decides = found[worst(found)]
     counted = [figures for figures in found.values() if isinstance(figures, Tally)]
-    return Score(value, samples, ",".join(map(_packed, counted)))
+    interval = estimate(decides)
+    hits = ",".join(map(_packed, counted))
+    return Score(decides.value, samples, hits, interval.low, interval.high)
 
 
 def counted(tallies: Sequence[Tally]) -> Score:
@@ -81,6 +87,20 @@ def drop(reference: Score, own: Score) -> float:
     if pairs and all(one.total == two.total for one, two in pairs):
         return max((one.hits - two.hits) / one.total for one, two in pairs)
     return round(reference.value - own.value, _DIGITS)
+
+
+def drop_interval(reference: Score, own: Score) -> Estimate | None:
+    """:func:`drop` with its 95 % interval, paired: sample by sample.
+
+    Returns:
+        ``None`` where the metric does not count, or the two are of different samples.
+    """
+    pairs = list(zip(tallies_of(reference), tallies_of(own), strict=False))
+    if not pairs or any((a.samples, a.total) != (b.samples, b.total) for a, b in pairs):
+        return None
+    one, two = max(pairs, key=lambda pair: pair[0].hits - pair[1].hits)
+    found = paired_difference(one.shares, two.shares)
+    return Estimate(drop(reference, own), found.low, found.high)
 
 
 def all_right(score: Score) -> Score:

@@ -43,7 +43,8 @@ def lock_trial(
     Args:
         ground: What its study stands on.
         compiled: Its final compile.
-        trial: If its accuracy is that of a subset, it is measured on all samples now.
+        trial: If its accuracy is not that of all samples, it is measured on them now: a check
+            knows nothing of samples that only report.
         folder: Where the lock file will lie.
 
     Raises:
@@ -51,9 +52,9 @@ def lock_trial(
     """
     settings = ground.settings
     data = None if settings.evaluation is None else Path(settings.evaluation)
-    bench = Bench(ground.subjects)
+    bench = Bench(replace(ground.subjects, holdout=0.0, holdout_file=None))
     samples = 0 if data is None else bench.samples
-    if data is not None and not trial.settled:
+    if data is not None and not (trial.settled and trial.accuracy_samples == samples):
         own = bench.accuracy(ground.space.decode(trial.point), 0)
         found = accuracy_metrics(settings.metric, own, bench.float_accuracy(0))
         measured = {**compiled.configuration.measured, **found}

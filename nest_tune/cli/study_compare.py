@@ -114,6 +114,8 @@ def comparison_tables(found: Comparison) -> list[tuple[Title, list[str], Rows]]:
 
 
 def _at_the_end(found: Comparison, metrics: list[str]) -> tuple[Title, list[str], Rows]:
+    from nest_tune.study.proposals.evidence import interval_text
+
     several = len(metrics) > 1
     shown = [found.shown(goal) for goal in found.objectives]
     head = ["study", "sampler", "seed", *(f"best {name}" for name in shown)]
@@ -126,7 +128,9 @@ def _at_the_end(found: Comparison, metrics: list[str]) -> tuple[Title, list[str]
         for name in metrics:
             best = last.best.get(name)
             mark = " *" if contender.name in found.winners(name) else ""
-            row.append("none" if best is None else f"{best.value:.6g} in {best.trial}{mark}")
+            ends = "" if best is None else interval_text(best.interval)
+            shown_best = "none" if best is None else f"{best.value:.6g} {ends}".rstrip()
+            row.append(shown_best if best is None else f"{shown_best} in {best.trial}{mark}")
         if several:
             row.append("" if last.hypervolume is None else f"{last.hypervolume:.4f}")
         chosen = "none" if contender.chosen is None else str(contender.chosen.number)

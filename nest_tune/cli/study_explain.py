@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -53,7 +53,7 @@ def explain(
             "bound_ms": found.bound_ms,
             "effects": [
                 {
-                    **asdict(effect),
+                    **asdict(replace(effect, score=None)),
                     "metrics": shown_metrics(effect.metrics, metric),
                     "verdict": explaining.verdict(effect, trial, result).value,
                 }

@@ -94,7 +94,12 @@ def show(name: NameOfTrial, storage: StorageUrl = None, as_json: AsJson = False)
     from nest_tune.study.request.settings import settings_document
     from nest_tune.study.store.selection import decisions_of, trial_of
     from nest_tune.study.trial import outcome_counts
-    from nest_tune.study.views.documents import shown_metrics, study_status, trial_document
+    from nest_tune.study.views.documents import (
+        holdout_lines,
+        shown_metrics,
+        study_status,
+        trial_document,
+    )
 
     study, number = split_name(name)
     result = _load(open_storage(storage), study)
@@ -115,8 +120,11 @@ def show(name: NameOfTrial, storage: StorageUrl = None, as_json: AsJson = False)
             out.print(trial.message, soft_wrap=True)
         for line in trial.log.splitlines():
             out.print(f"  worker: {line}", soft_wrap=True, markup=False)
-        for key, value in shown_metrics(trial.metrics, result.settings.metric).items():
-            out.print(f"  {key:<18} {value:.6g}")
+        shown = shown_metrics(trial.metrics, result.settings.metric)
+        for key, name in zip(shown, trial.metrics, strict=True):
+            out.print(f"  {key:<18} {_cell(trial, name)}", markup=False)
+        for line in holdout_lines(result, trial):
+            out.print(line, soft_wrap=True, markup=False)
         for key, choice in decisions.items():
             out.print(f"  {key:<18} {choice}", soft_wrap=True)
         return
@@ -185,10 +193,18 @@ def trials_table(
             note = "chosen"
         if with_outcome and not trial.outcome.is_measured:
             note = trial.message
-        cells = [f"{trial.metrics[n]:.6g}" if n in trial.metrics else "" for n in names]
+        cells = [_cell(trial, name) for name in names]
         middle = [trial.outcome.value] if with_outcome else []
         table.add_row(str(trial.number), *middle, *cells, note)
     return table
+
+
+def _cell(trial: OuterTrial, name: str) -> str:
+    from nest_tune.study.proposals.evidence import interval_text
+
+    if name not in trial.metrics:
+        return ""
+    return f"{trial.metrics[name]:.6g} {interval_text(trial.intervals.get(name))}".rstrip()
 
 
 @app.command(epilog="Example: nest-tune study best resnet8-vta --pick min:latency_ms --json")
@@ -311,9 +327,11 @@ def print_result(
 def _print_gains(result: StudyResult, chosen: OuterTrial) -> None:
     """What the chosen trial gains, and what must not be left unsaid."""
     from nest_tune.study.choice.gains import gain_text, warnings_of
-    from nest_tune.study.views.documents import change_documents
+    from nest_tune.study.views.documents import change_documents, holdout_lines
 
     out = console()
+    for line in holdout_lines(result, chosen):
+        out.print(line, soft_wrap=True, markup=False)
     for reference, changes in change_documents(result, chosen).items():
         if chosen.number or reference != "default":
             out.print(f"against the {reference}: {gain_text(changes)}", soft_wrap=True)

@@ -22,12 +22,20 @@ from nest_tune.report.data import (
 from nest_tune.report.effects import Effects
 from nest_tune.report.reproduce import commands_for, search_commands, search_note, versions
 from nest_tune.report.trial_charts import front_charts, is_large, progress_charts
+from nest_tune.study.choice.gains import gain_text, warnings_of
+from nest_tune.study.proposals.evidence import differs_by_chance, interval_text, trial_score
 from nest_tune.study.proposals.front import closest
 from nest_tune.study.request.goals import Metric
 from nest_tune.study.store.dependencies import Ground
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import Outcome, OuterTrial, outcome_counts
-from nest_tune.study.views.documents import goals_text, limits_text, study_status
+from nest_tune.study.views.documents import (
+    change_documents,
+    goals_text,
+    holdout_lines,
+    limits_text,
+    study_status,
+)
 
 __all__ = ["CompiledPart", "ReportData", "collect"]
 
@@ -85,6 +93,8 @@ def collect(
         front_size=len(result.front),
         is_large=is_large(result),
         metric_names=tuple(n for n in LABELS if any(n in t.metrics for t in result.trials)),
+        holdout=() if chosen is None else tuple(holdout_lines(result, chosen)),
+        gains=() if chosen is None else _gains(result, chosen),
         tiles=() if chosen is None else _tiles(chosen, default, result.settings.metric),
         fronts=front_charts(result, chosen),
         progress=progress_charts(result, chosen),
@@ -226,6 +236,7 @@ def _predictions(
 def _tiles(chosen: OuterTrial, default: OuterTrial | None, metric: str) -> tuple[Tile, ...]:
     tiles = []
     before = {} if default is None else default.metrics
+    by_chance = default is not None and differs_by_chance(trial_score(chosen), trial_score(default))
     for name, label in labels_of(metric).items():
         if name not in chosen.metrics:
             continue
@@ -240,11 +251,25 @@ def _tiles(chosen: OuterTrial, default: OuterTrial | None, metric: str) -> tuple
                 change = f"{difference / before[name]:+.1%}"
             if difference == 0:
                 change = "as the default"
+            elif name.startswith("accuracy") and by_chance:
+                change += ", within chance"
             else:
                 better = (difference > 0) == (name == Metric.ACCURACY.value)
         was = number(before[name], name) if name in before else ""
-        tiles.append(Tile(label, number(value, name), was, change, better))
+        interval = interval_text(chosen.intervals.get(name))
+        tiles.append(Tile(label, number(value, name), was, change, better, interval))
     return tuple(tiles)
+
+
+def _gains(result: StudyResult, chosen: OuterTrial) -> tuple[str, ...]:
+    """What is gained, and what must not be left unsaid."""
+    gains = [
+        f"Against the {reference}: {gain_text(changes)}."
+        for reference, changes in change_documents(result, chosen).items()
+        if chosen.number or reference != "default"
+    ]
+    goals = result.settings.objectives
+    return (*gains, *(f"{text}." for text in warnings_of(chosen, result.default, goals)))
 
 
 def _tasks(result: StudyResult, compiled: CompiledPart) -> tuple[TaskRow, ...]:

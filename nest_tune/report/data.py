@@ -34,7 +34,9 @@ class Tile:
         value: Of the chosen trial.
         default: Of the default trial.
         change: In words; empty where there is none.
-        better: Whether the change is for the better; ``None`` where it is neither.
+        better: Whether the change is for the better; ``None`` where it is neither, or within
+            chance.
+        interval: Of an accuracy.
     """
 
     label: str
@@ -42,6 +44,7 @@ class Tile:
     default: str
     change: str
     better: bool | None
+    interval: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,8 @@ class ReportData:
         search_note: In what the second search may differ from the first.
         labels: Of the metrics.
         digests, settings: Of the study.
+        holdout: Accuracies that nothing was chosen by, a line each.
+        gains: What the chosen trial gains in per cent, and warnings.
         versions: Of what the report was made with.
     """
 
@@ -164,6 +169,8 @@ class ReportData:
     digests: Mapping[str, str]
     settings: Mapping[str, str]
     versions: Mapping[str, str] = field(default_factory=dict)
+    holdout: tuple[str, ...] = ()
+    gains: tuple[str, ...] = ()
 
 
 def number(value: float, metric: str) -> str:

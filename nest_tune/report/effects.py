@@ -18,6 +18,7 @@ from nest_tune.report.explain import (
     verdict,
 )
 from nest_tune.study.execution.candidates import Bench
+from nest_tune.study.proposals.evidence import differs_by_chance, trial_score
 from nest_tune.study.store.dependencies import Ground
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import OuterTrial
@@ -104,8 +105,11 @@ def _row(effect: Effect, found: Explanation, result: StudyResult) -> EffectRow:
     trial = found.trial
     names = [name for name in effect.metrics if name in trial.metrics]
     changes = {name: effect.metrics[name] - trial.metrics[name] for name in names}
+    by_chance = differs_by_chance(effect.score, trial_score(trial))
     better: dict[str, bool | None] = {
-        name: None if not change else (change > 0) == (name == "accuracy")
+        name: None
+        if not change or (by_chance and name.startswith("accuracy"))
+        else (change > 0) == (name == "accuracy")
         for name, change in changes.items()
     }
     notes = [effect.message, *(f"breaks {limit}" for limit in effect.breaks)]

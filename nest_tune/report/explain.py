@@ -17,6 +17,7 @@ from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.units.names import CPU
 from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.execution.scoring import accuracy_metrics
+from nest_tune.study.proposals.evidence import trial_score
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.dependencies import Ground
 from nest_tune.study.store.result import StudyResult, compile_trial
@@ -48,6 +49,7 @@ class Effect:
         untuned: Tasks that occur only then and have no tuned schedule: they count as untuned.
         message: Why nothing was measured.
         breaks: Limits that would not hold, as written.
+        score: Accuracy that was measured, with single samples.
     """
 
     decision: str
@@ -57,6 +59,7 @@ class Effect:
     untuned: int = 0
     message: str = ""
     breaks: tuple[str, ...] = ()
+    score: Score | None = None
 
 
 @dataclass(frozen=True)
@@ -233,7 +236,8 @@ class _Changes:
     def _measured(self, effect: Effect, point: tuple[int, ...]) -> Effect:
         known = _known(self._result, self._trial, point)
         if known is not None:
-            return self._judged(replace(effect, metrics=dict(known.metrics)))
+            found = trial_score(known)
+            return self._judged(replace(effect, metrics=dict(known.metrics), score=found))
         decisions = self._ground.space.decode(point)
         schedules: Mapping[str, object] = {}
         untuned = 0
@@ -250,6 +254,7 @@ class _Changes:
                 default = Score(known.metrics["accuracy"], own.samples)
             metric = self._ground.settings.metric
             metrics |= accuracy_metrics(metric, own, self._float, default)
+            effect = replace(effect, score=own)
         return self._judged(replace(effect, metrics=metrics, untuned=untuned))
 
     def _tasks(self, decisions: Mapping[str, object]) -> list[str]:

@@ -63,6 +63,10 @@ class OuterTrial:
         wall_s: Time of its work on the runners.
         attributes: What its sampler wants to see again.
         log: Last lines of the worker that it failed on.
+        intervals: 95 % intervals of accuracies, by metric.
+        pessimistic: What limits on accuracies are judged by in the place of what was measured, by
+            metric, where a risk is limited.
+        all_hits: Which of all samples were right, where all were measured.
     """
 
     number: int
@@ -81,6 +85,14 @@ class OuterTrial:
     wall_s: float = 0.0
     attributes: Mapping[str, Any] = field(default_factory=dict)
     log: str = ""
+    intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    pessimistic: Mapping[str, float] = field(default_factory=dict)
+    all_hits: str = ""
+
+    @property
+    def judged(self) -> Mapping[str, float]:
+        """Metrics as limits see them."""
+        return {**self.metrics, **self.pessimistic}
 
     @property
     def is_feasible(self) -> bool:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from compiler_core.accuracy.exam import Exam, Sameness, make_exam
 from compiler_core.accuracy.float_model import float_outputs, stacked
+from compiler_core.accuracy.holdout import Parts, split
 from compiler_core.accuracy.own_metric import load_own_metric
 from compiler_core.accuracy.samples import EvaluationData, read_evaluation, read_samples
 from compiler_core.accuracy.score import Score, score_of, spliced
@@ -60,6 +61,8 @@ class Subjects:
         measurer: Of latency and energy, by name; empty for the simulator.
         subset: Samples of the first accuracy measurement; 0 for all at once.
         merges: Whether layers that follow one another are one program.
+        holdout: Share of the evaluation data that only reports.
+        holdout_file: Data of their own that only report; ``None`` for none.
         module: A file in whose folder modules of the user's metric or measurer lie; ``None`` where
             they are installed.
     """
@@ -74,6 +77,8 @@ class Subjects:
     measurer: str = ""
     subset: int = 128
     merges: bool = False
+    holdout: float = 0.0
+    holdout_file: str | None = None
     module: str | None = None
 
 
@@ -108,10 +113,23 @@ class Bench:
         return make_exam(graph, subjects.metric, labelled=True, output=subjects.judged_output)
 
     @cached_property
-    def data(self) -> EvaluationData:
-        """What accuracy is measured on, checked."""
+    def _parts(self) -> Parts:
         assert self.subjects.evaluation is not None
         found = read_evaluation(Path(self.subjects.evaluation), self.model.graph)
+        found.check(self.exam)
+        return split(found, self.model.graph, self.subjects.holdout)
+
+    @cached_property
+    def data(self) -> EvaluationData:
+        """What accuracy is measured on, checked; what only reports is left out."""
+        return self._parts.choosing
+
+    @cached_property
+    def reporting(self) -> EvaluationData | None:
+        """What accuracy is reported on, checked; ``None`` where nothing is kept out."""
+        if self.subjects.holdout_file is None:
+            return self._parts.reporting
+        found = read_evaluation(Path(self.subjects.holdout_file), self.model.graph)
         found.check(self.exam)
         return found
 
@@ -233,6 +251,23 @@ class Bench:
         rows = self.chosen(subset)
         return self._score(chosen_samples(self.float_outputs, self.samples, rows), rows)
 
+    def reported(self, decisions: Mapping[str, Any] | None) -> Score:
+        """Accuracy on what only reports, of a candidate or for ``None`` of the float model.
+
+        Raises:
+            InputError: Nothing only reports.
+        """
+        data, names = self.reporting, list(self.exam.judges)
+        if data is None:
+            raise InputError("nothing of the evaluation data is kept out", hint="--holdout 0.25")
+        theirs = float_outputs(self.model.graph, data.inputs, names)
+        outputs = theirs
+        if decisions is not None:
+            ours = ReferenceExecutor(self.quantized(decisions).quantized).run(data.inputs)
+            outputs = stacked(self.model.graph, ours, names, data.samples)
+        labels = None if self.exam.compares else data.labels
+        return self._scored(outputs, theirs, labels, data.samples)
+
     def notes(self) -> tuple[str, ...]:
         """What to know of the metric on these data.
 
@@ -251,9 +286,18 @@ class Bench:
         exam, count, labels = self.exam, len(rows), None
         if self.data.labels is not None and not exam.compares:
             labels = self.data.labels[rows]
-        if exam.kind.is_function:
-            return Score(self._own_metric(outputs, labels), count)
         floats = None
         if exam.compares:
             floats = chosen_samples(self.float_outputs, self.samples, rows)
-        return score_of(exam.figures(outputs, floats, labels, count), count)
+        return self._scored(outputs, floats, labels, count)
+
+    def _scored(
+        self,
+        outputs: Mapping[str, npt.NDArray[Any]],
+        floats: Mapping[str, npt.NDArray[Any]] | None,
+        labels: npt.NDArray[Any] | None,
+        count: int,
+    ) -> Score:
+        if self.exam.kind.is_function:
+            return Score(self._own_metric(outputs, labels), count)
+        return score_of(self.exam.figures(outputs, floats, labels, count), count)

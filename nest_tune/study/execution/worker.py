@@ -14,7 +14,9 @@ from compiler_core.accuracy.score import Score
 from compiler_core.compile.unit_layers import model_layers, model_tasks, named_layers
 from compiler_core.errors import NestTuneError
 from compiler_core.files.plain import to_plain
+from compiler_core.quantize.scheme import QuantizationScheme, scheme_document
 from compiler_core.tensor.digest import digest
+from compiler_core.units.names import CPU
 from nest_tune.study.execution.candidates import Bench, Subjects
 from nest_tune.user_modules import allow_folder
 
@@ -102,6 +104,24 @@ def full_accuracy(bench: Bench, payload: Plain) -> Plain:
         payload: ``{"decisions", "subset": plain score of the subset}``.
     """
     return to_plain(bench.completed(payload["decisions"], Score(**payload["subset"])))
+
+
+def reported_accuracy(bench: Bench, payload: Plain) -> Plain:
+    """Accuracy on what only reports, a plain score.
+
+    Args:
+        bench: The worker's state.
+        payload: ``{"decisions"}``: a candidate, or null for the float model.
+    """
+    return to_plain(bench.reported(payload["decisions"]))
+
+
+def float_costs(bench: Bench, _payload: Plain) -> Plain:
+    """What the float model costs with everything on the CPU, ``{metric: value}``: what there is to
+    gain from."""
+    units = dict.fromkeys((node.name for node in bench.model.graph.nodes), CPU)
+    scheme = scheme_document(QuantizationScheme())
+    return bench.metrics(bench.compiled({"quantization": scheme, "partition": units}, {}))
 
 
 def float_accuracy(bench: Bench, _payload: Plain) -> Plain:

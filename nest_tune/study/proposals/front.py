@@ -43,5 +43,5 @@ def closest(
     """Measured trials that break the limits least."""
     reference = default.metrics if default is not None else {}
     measured = [trial for trial in trials if trial.outcome.is_measured]
-    ranked = sorted(measured, key=lambda t: (violation(limits, t.metrics, reference), t.number))
+    ranked = sorted(measured, key=lambda t: (violation(limits, t.judged, reference), t.number))
     return tuple(ranked[:count])

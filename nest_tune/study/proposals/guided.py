@@ -66,7 +66,7 @@ class GuidedProposals:
         targets = []
         for trial in measured:
             slack = [
-                limit.slack(trial.metrics[limit.metric.value], scale_of(limit, default))
+                limit.slack(trial.judged[limit.metric.value], scale_of(limit, default))
                 for limit in problem.limits
             ]
             targets.append([*losses(trial, problem.objectives), *slack])

@@ -33,6 +33,7 @@ class SearchProblem:
         seed: Of the study.
         tuned: Whether trials have tuned schedules: then the default point is tried a second time,
             tuned.
+        risk: Of limits on accuracy, where it is limited.
     """
 
     space: JointSpace
@@ -41,6 +42,7 @@ class SearchProblem:
     sampler: str
     seed: int
     tuned: bool
+    risk: float | None = None
 
 
 class Proposer(Protocol):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from compiler_core.accuracy.score import Score, all_right, hopeful_difference
 from nest_tune.study.execution.scoring import accuracy_metrics
+from nest_tune.study.proposals.evidence import Evidence, evidence_of
 from nest_tune.study.proposals.front import dominates, losses, pareto_front
 from nest_tune.study.request.goals import Direction, Limit, Metric, Metrics, Objective, violation
 from nest_tune.study.trial import Outcome, OuterTrial
@@ -28,6 +29,7 @@ class Prospects:
         subset, full: Accuracy of the float model on few samples and on all.
         objectives, limits: Of the study.
         default: Accuracy of the default trial on few samples and on all, once it is known.
+        risk: Of limits on accuracy, where it is limited.
     """
 
     metric: str
@@ -36,6 +38,12 @@ class Prospects:
     objectives: tuple[Objective, ...]
     limits: tuple[Limit, ...]
     default: tuple[Score, Score] | None = None
+    risk: float | None = None
+
+    def evidence(self, own: Score) -> Evidence:
+        """What the samples of an accuracy tell beside its value."""
+        floats = self.full if own.samples == self.full.samples else self.subset
+        return evidence_of(own, floats, self.metrics(own), self.metric, self.risk)
 
     def with_default(self, trial: OuterTrial) -> Prospects:
         """With what the default trial was measured to have."""

@@ -38,6 +38,7 @@ from nest_tune.study.request.settings import (
     StudySettings,
     storage_url,
 )
+from nest_tune.study.request.shares import parse_holdout, parse_risk
 from nest_tune.study.request.study_file import StudyFile, read_study_file
 from nest_tune.study.request.study_request import SPACES, StudyRequest
 
@@ -110,6 +111,7 @@ def resolve(
         or {n: tuple(s) for n, s in read.model.shapes.items()}
         or (named.shapes if named else {}),
         metric=metric,
+        **_held_out(asked, read, file),
         judged_output=asked.judged_output or read.data.judged_output,
         measurer=asked.measurer or read.target.measurer or "",
         launches=_launches(asked, read, file),
@@ -140,6 +142,21 @@ def _launches(asked: StudyRequest, read: Any, file: Path | None) -> str:
             hint=did_you_mean(launches, LAUNCHES),
         )
     return launches
+
+
+def _held_out(asked: StudyRequest, read: Any, file: Path | None) -> dict[str, Any]:
+    """What of the data only reports, and the risk of limits."""
+    share, kept = None, None
+    if asked.holdout is not None:
+        share, kept = parse_holdout(asked.holdout, "--holdout")
+    elif read.data.holdout is not None and file is not None:
+        share, kept = parse_holdout(read.data.holdout, f"{file}: data.holdout")
+        kept = None if kept is None else str(file.parent / kept)
+    risk, where = asked.risk, "--risk"
+    if risk is None:
+        risk, where = read.study.risk, f"{file}: study.risk"
+    found = None if risk is None else parse_risk(risk, where)
+    return {"holdout": share, "holdout_file": kept, "risk": found}
 
 
 def _passed(asked: StudyRequest, read: Any, environment: Mapping[str, str]) -> tuple[str, ...]:

@@ -35,6 +35,11 @@ class StudySettings:
         shapes: Of inputs with dynamic axes.
         target: Name or file.
         metric: Of accuracy; empty for what follows from labels and outputs.
+        holdout: Share of the evaluation data that only reports; ``None`` for what follows from
+            their number.
+        holdout_file: Data of their own that only report.
+        risk: Chance that a limit on accuracy does not hold on other samples, from which it is
+            judged; ``None``: by what was measured.
         judged_output: The only output that counts; ``None`` for all.
         measurer: Of latency and energy, by name; empty for the simulator.
         launches: ``apart`` or ``merged``: whether layers that follow one another are one program.
@@ -61,6 +66,9 @@ class StudySettings:
     evaluation: str | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     metric: str = ""
+    holdout: float | None = None
+    holdout_file: str | None = None
+    risk: float | None = None
     judged_output: str | None = None
     measurer: str = ""
     objectives: tuple[Objective, ...] = ()
@@ -82,7 +90,7 @@ class StudySettings:
     launches: str = LAUNCHES[0]
 
 
-PLACES = ("model", "target", "calibration", "evaluation")
+PLACES = ("model", "target", "calibration", "evaluation", "holdout_file")
 """Settings that say where something lies: its digest is compared, not its place."""
 
 FREE = frozenset(
@@ -121,6 +129,7 @@ def read_settings_document(document: Mapping[str, Any]) -> StudySettings:
         parse_bounds(Metric(metric), text, "stored study") for metric, text in document["limits"]
     )
     values["storage"] = StorageUrl(document["storage"])
+    values.setdefault("holdout", 0.0)  # of studies that knew none
     values["pass_env"] = tuple(document.get("pass_env", ()))
     return StudySettings(**values)
 

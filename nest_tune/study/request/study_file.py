@@ -65,7 +65,7 @@ _ORDER = (
     "sampler",
     "run",
 )
-_KEYS = {"study": "name seed trials timeout", "target": "name path measurer launches"}
+_KEYS = {"study": "name seed trials timeout risk", "target": "name path measurer launches"}
 """In which order keys are shown, where it is not that of the settings."""
 
 _PAIRS = ("objectives", "constraints")

@@ -83,6 +83,18 @@ class StudyRequest:
         place="data.metric",
         completion="metrics",
     )
+    holdout: str | None = _setting(
+        "Share of the evaluation data, or a file, that only reports in the end; default a quarter "
+        "of 400 labelled samples or more, 0: none.",
+        place="data.holdout",
+        metavar="SHARE|FILE",
+    )
+    risk: str | None = _setting(
+        "Chance that a limit on accuracy is not kept on other samples: judges it by the lower end "
+        "of what the samples can tell.",
+        place="study.risk",
+        metavar="5%",
+    )
     judged_output: str | None = _setting(
         "Only output that counts; default: all, the worst.",
         place="data.judged_output",

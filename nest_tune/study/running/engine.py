@@ -25,6 +25,7 @@ from compiler_core.errors import InputError, NestTuneError, ResourceError
 from compiler_core.files.plain import to_plain
 from compiler_core.tensor.digest import digest
 from nest_tune.runners.runner import Answer, Ending
+from nest_tune.study.proposals.evidence import Evidence
 from nest_tune.study.proposals.problem import SearchProblem
 from nest_tune.study.proposals.proposals import propose
 from nest_tune.study.proposals.screening import Prospects
@@ -106,6 +107,11 @@ class Engine:
         self._tasks: dict[str, TunedTask] = {}
         self._asked = Request.NONE
         self._next_beat = 0.0
+
+    @property
+    def calls(self) -> Calls:
+        """The workers."""
+        return self._calls
 
     @property
     def trials(self) -> tuple[OuterTrial, ...]:
@@ -213,7 +219,8 @@ class Engine:
             for note in notes:
                 self._observer.noted(note)
             goals = self._problem.objectives, self._problem.limits
-            found = Prospects(self._metric, Score(**subset), Score(**full), *goals)
+            scores = Score(**subset), Score(**full)
+            found = Prospects(self._metric, *scores, *goals, risk=self._problem.risk)
             known = self._trials.get(0)
             self._prospects = found if known is None else found.with_default(known)
 
@@ -324,20 +331,24 @@ class Engine:
 
     def _finish(self, trial: _Running, full: Score | None) -> None:
         known = full or trial.subset
-        settled = known is full
         metrics = self._metrics(trial, known)
+        evidence = Evidence()
+        if known is not None:
+            assert self._prospects is not None
+            evidence = self._prospects.evidence(known)
+        judged = {**metrics, **evidence.pessimistic}
         broken = [
             f"{shown_name(limit.metric.value, self._metric)} "
-            f"{metrics[limit.metric.value]:.6g} is not {limit.text}"
+            f"{judged[limit.metric.value]:.6g} is not {limit.text}"
             for limit in self._problem.limits
-            if limit.excess(metrics[limit.metric.value]) > 0
+            if limit.excess(judged[limit.metric.value]) > 0
         ]
         outcome = Outcome.CONSTRAINTS if broken else Outcome.COMPLETE
-        samples = 0 if known is None else known.samples
-        self._store(trial, outcome, metrics, "; ".join(broken), settled, samples)
+        self._store(trial, outcome, metrics, "; ".join(broken), full, known, evidence)
 
     def _failed(self, trial: _Running, answer: Answer) -> None:
-        self._store(trial, classify(answer), {}, f"{answer.message}"[:500], True, 0, answer.log)
+        text = f"{answer.message}"[:500]
+        self._store(trial, classify(answer), {}, text, None, None, Evidence(), answer.log)
 
     def _store(
         self,
@@ -345,8 +356,9 @@ class Engine:
         outcome: Outcome,
         metrics: Mapping[str, float],
         message: str,
-        settled: bool,
-        samples: int,
+        full: Score | None,
+        known: Score | None,
+        evidence: Evidence,
         log: str = "",
     ) -> None:
         proposal = trial.proposal
@@ -356,10 +368,10 @@ class Engine:
             proposal.tuned,
             outcome,
             dict(metrics),
-            samples,
+            0 if known is None else known.samples,
             trial.subset.hits if trial.subset else "",
             trial.subset.value if trial.subset else None,
-            settled,
+            known is full,
             message,
             digest(dict(trial.schedules)) if trial.schedules else "",
             trial.scheme,
@@ -367,6 +379,9 @@ class Engine:
             trial.wall_s,
             dict(proposal.attributes),
             log,
+            evidence.intervals,
+            evidence.pessimistic,
+            full.hits if full else "",
         )
         self._trials[proposal.number] = finished
         self._storage.finish(self._study, finished)

@@ -22,11 +22,12 @@ from nest_tune.samplers.registry import sampler_of_tasks
 from nest_tune.stores.profile_store import stored_profile
 from nest_tune.study.execution.worker_files import files_of, needs_of
 from nest_tune.study.running.cached_calls import Calls
+from nest_tune.study.running.closing import CLOSING, closing_document
 from nest_tune.study.running.engine import Engine
 from nest_tune.study.running.heart import signs_of_life
 from nest_tune.study.running.observer import Budget, Observer
 from nest_tune.study.store.dependencies import Ground
-from nest_tune.study.store.ended import status_after
+from nest_tune.study.store.ended import Ended, status_after
 from nest_tune.study.store.result import StudyResult, load_result
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import Status, StoredStudy
@@ -126,6 +127,15 @@ def working(
                     raise
 
 
+def _close(ground: Ground, storage: StudyStorage, study: StoredStudy, engine: Engine) -> None:
+    """Measures what is told in the end and keeps it with the study."""
+    settings, current = ground.settings, storage.find(study.name)
+    reports = bool(settings.holdout or settings.holdout_file)
+    result = load_result(storage, current)
+    closed = closing_document(result, ground.problem, engine.calls, reports=reports)
+    storage.update_document(current, {**current.document, CLOSING: closed})
+
+
 def make_tuner(
     ground: Ground,
     storage: StudyStorage,
@@ -176,6 +186,8 @@ def run_study(
     budget = Budget(ground.settings.trials, ground.settings.timeout_s)
     with working(ground, storage, study, observer) as engine:
         ended = engine.run(budget)
+        if ended is not Ended.CANCELLED and engine.trials:
+            _close(ground, storage, study, engine)
     if status_after(ended) is Status.STOPPED:
         storage.mark(study, Status.STOPPED)
     return replace(load_result(storage, storage.find(study.name)), ended=ended)

@@ -64,10 +64,9 @@ class Ground:
     @property
     def context(self) -> str:
         """Digest of what results of workers depend on beside their arguments."""
-        names = ("model", "target", "calibration", "evaluation", "metric", "measurer", "modules")
-        known = [
-            (name, self.digests[name]) for name in (*names, "launches") if name in self.digests
-        ]
+        data = ("calibration", "evaluation", "holdout", "metric")
+        names = ("model", "target", *data, "measurer", "modules", "launches")
+        known = [(name, self.digests[name]) for name in names if name in self.digests]
         return digest([*known, source_digest()], 32)
 
     @property
@@ -75,7 +74,8 @@ class Ground:
         """What workers load."""
         s = self.settings
         paths = [
-            None if p is None else str(Path(p).resolve()) for p in (s.calibration, s.evaluation)
+            None if p is None else str(Path(p).resolve())
+            for p in (s.calibration, s.evaluation, s.holdout_file)
         ]
         target = str(Path(s.target).resolve()) if s.target.endswith(".toml") else s.target
         model = str(Path(s.model).resolve())
@@ -91,6 +91,8 @@ class Ground:
             measurer=s.measurer,
             subset=SUBSET,
             merges=s.launches == "merged",
+            holdout=s.holdout or 0.0,
+            holdout_file=paths[2],
             module=modules[0] if modules else None,
         )
 
@@ -98,7 +100,9 @@ class Ground:
     def problem(self) -> SearchProblem:
         """What is searched for."""
         s = self.settings
-        return SearchProblem(self.space, s.objectives, s.limits, s.sampler, s.seed, s.tiling)
+        return SearchProblem(
+            self.space, s.objectives, s.limits, s.sampler, s.seed, s.tiling, s.risk
+        )
 
 
 def survey_ground(
@@ -134,17 +138,26 @@ def survey_ground(
         "target": target.digest,
         "calibration": _digest_of(settings.calibration),
         "evaluation": _digest_of(settings.evaluation),
-        "metric": "/".join([settings.metric, str(SUBSET), *filter(None, [settings.judged_output])]),
+        "metric": "/".join(_measured(settings)),
         "space": space.digest,
         "lowering": lowering_versions(target),
     }
     if settings.launches != LAUNCHES[0]:
         digests["launches"] = settings.launches
+    if settings.holdout_file:
+        digests["holdout"] = _digest_of(settings.holdout_file)
     if settings.measurer:
         digests["measurer"] = load_measurer(settings.measurer).identity
     if modules := module_files((settings.metric, settings.measurer)):
         digests["modules"] = digest([file_digest(Path(path)) for path in modules], 64)
     return Ground(settings, model, target, space, digests, default, (*told, *warnings))
+
+
+def _measured(settings: StudySettings) -> list[str]:
+    """What says, beside the data, what an accuracy is."""
+    kept = f"holdout {settings.holdout:g}" if settings.holdout else ""
+    out = settings.judged_output
+    return [settings.metric, str(SUBSET), *filter(None, [out, kept])]
 
 
 def _default_scheme(

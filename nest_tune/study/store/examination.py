@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from compiler_core.accuracy.holdout import split, usual_share
 from compiler_core.accuracy.own_metric import load_own_metric
 from compiler_core.accuracy.samples import read_evaluation
 from compiler_core.accuracy.settle import settled_exam
 from compiler_core.compile.sources import FloatModel
+from compiler_core.errors import InputError
 from compiler_core.quantize.infinite_inputs import require_finite
 from nest_tune.study.request.limits import check_goals
 from nest_tune.study.request.settings import StudySettings
@@ -31,7 +33,10 @@ def examined(settings: StudySettings, model: FloatModel) -> tuple[StudySettings,
     if settings.calibration is not None:
         read_evaluation(Path(settings.calibration), graph).check_inputs()
     if settings.evaluation is None:
-        return replace(settings, metric=settings.metric or "top1"), ()
+        if settings.holdout or settings.holdout_file:
+            hint = "--evaluation eval.npz"
+            raise InputError("--holdout: there are no evaluation data", hint=hint)
+        return replace(settings, metric=settings.metric or "top1", holdout=0.0), ()
     data = read_evaluation(Path(settings.evaluation), graph)
     data.check_inputs()
     require_finite(data, graph)
@@ -41,4 +46,10 @@ def examined(settings: StudySettings, model: FloatModel) -> tuple[StudySettings,
     if exam.kind.is_function:
         allow_folder(working_folder())
         load_own_metric(exam.kind.function)
-    return replace(settings, metric=exam.metric), told
+    share = usual_share(data) if settings.holdout is None else settings.holdout
+    split(data, graph, share)
+    if settings.holdout_file is not None:
+        other = read_evaluation(Path(settings.holdout_file), graph)
+        require_finite(other, graph)
+        other.check(exam)
+    return replace(settings, metric=exam.metric, holdout=share), told

@@ -14,6 +14,7 @@ from nest_tune.study.choice.pick import default_rule, pick
 from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.proposals.front import pareto_front
 from nest_tune.study.request.settings import StudySettings
+from nest_tune.study.store.closed import Closed, closed_of
 from nest_tune.study.store.dependencies import Ground
 from nest_tune.study.store.ended import Ended
 from nest_tune.study.store.resume import stored_settings
@@ -47,6 +48,15 @@ class StudyResult:
     def default(self) -> OuterTrial | None:
         """Trial 0."""
         return next((trial for trial in self.trials if trial.number == 0), None)
+
+    @property
+    def closed(self) -> Closed:
+        """What was measured when the last run ended.
+
+        Raises:
+            InputError: It is damaged.
+        """
+        return closed_of(self.study.document, f"study {self.study.name!r}")
 
     @property
     def created(self) -> str:

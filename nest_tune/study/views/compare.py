@@ -19,10 +19,12 @@ _CHECKPOINTS = 4
 
 @dataclass(frozen=True)
 class Best:
-    """The best feasible value of an objective, and the trial that has it."""
+    """The best feasible value of an objective, and the trial that has it; with the 95 % interval of
+    an accuracy."""
 
     value: float
     trial: int
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ class Comparison:
         return shown_name(goal.metric.value, self.metric)
 
     def winners(self, metric: str) -> tuple[str, ...]:
-        """Studies with the best value of a metric at the common number of trials."""
+        """Studies with the best value of a metric at the common number of trials; of an accuracy
+        all that the best one is not better than beyond chance."""
         goal = next(goal for goal in self.objectives if goal.metric.value == metric)
         values = {
             c.name: goal.loss(c.checkpoints[-1].best[metric].value)
@@ -110,7 +113,17 @@ class Comparison:
             if metric in c.checkpoints[-1].best
         }
         lowest = min(values.values(), default=0.0)
-        return tuple(name for name, value in values.items() if value == lowest)
+        bests = {c.name: c.checkpoints[-1].best.get(metric) for c in self.contenders}
+        ends = {name: best.interval for name, best in bests.items() if best is not None}
+        return tuple(
+            name
+            for name, value in values.items()
+            if value == lowest or _holds(ends[name], goal.loss(lowest))
+        )
+
+
+def _holds(interval: tuple[float, float] | None, value: float) -> bool:
+    return interval is not None and interval[0] <= value <= interval[1]
 
 
 def compare(
@@ -231,7 +244,9 @@ def _checkpoint(
         name = goal.metric.value
         found = min(usable, key=lambda t: (goal.loss(t.metrics[name]), t.number), default=None)
         if found is not None:
-            best[name] = Best(found.metrics[name], found.number)
+            ends = found.intervals.get(name)
+            interval = None if ends is None else (ends[0], ends[1])
+            best[name] = Best(found.metrics[name], found.number, interval)
     return Checkpoint(len(trials), best, None if box is None else _share(usable, goals, box))
 
 

@@ -8,8 +8,10 @@ from typing import Any
 from compiler_core.accuracy.metric import shown_name
 from nest_tune.runners.runner import RUNNERS
 from nest_tune.study.choice.gains import changes_percent, warnings_of
+from nest_tune.study.proposals.evidence import interval_text
 from nest_tune.study.proposals.front import closest
 from nest_tune.study.request.settings import StudySettings
+from nest_tune.study.store.closed import Reported
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.store.stored_study import Status
 from nest_tune.study.trial import OuterTrial, outcome_counts
@@ -25,6 +27,9 @@ def trial_document(trial: OuterTrial, metric: str) -> dict[str, Any]:
         "number": trial.number,
         "outcome": trial.outcome.value,
         "metrics": shown_metrics(trial.metrics, metric),
+        "intervals": {
+            shown_name(name, metric): list(ends) for name, ends in trial.intervals.items()
+        },
         "accuracy_samples": trial.accuracy_samples,
         "message": trial.message,
         **log,
@@ -62,6 +67,7 @@ def result_document(
         "default": None if default is None else trial_document(default, metric),
         "front": [trial_document(trial, metric) for trial in result.front],
         "package": package,
+        "holdout": holdout_document(result, chosen),
         "changes_percent": change_documents(result, chosen),
         "warnings": list(warnings_of(chosen, default, result.settings.objectives)),
         "outcomes": outcome_counts(result.trials),
@@ -77,12 +83,64 @@ def result_document(
     return document
 
 
+def holdout_document(result: StudyResult, chosen: OuterTrial | None) -> dict[str, Any] | None:
+    """Accuracies that nobody chose by; ``None`` where nothing was kept out."""
+    closed, metric = result.closed, result.settings.metric
+    if closed.float_reported is None:
+        return None
+
+    def shown(number: int) -> dict[str, Any] | None:
+        found = closed.reported.get(number)
+        return None if found is None else reported_document(found, metric)
+
+    return {
+        "samples": closed.float_reported.samples,
+        "float": reported_document(closed.float_reported, metric),
+        "default": shown(0),
+        "chosen": None if chosen is None else shown(chosen.number),
+        "front": [{"number": n, **(shown(n) or {})} for n in closed.reported if n],
+    }
+
+
+def reported_document(found: Reported, metric: str) -> dict[str, Any]:
+    """One such accuracy with its intervals."""
+    accuracy, lost = shown_name("accuracy", metric), shown_name("accuracy_drop", metric)
+    intervals = {accuracy: found.interval, lost: found.drop_interval}
+    return {
+        accuracy: found.value,
+        lost: found.drop,
+        "intervals": {name: list(ends) for name, ends in intervals.items() if ends is not None},
+    }
+
+
+def holdout_lines(result: StudyResult, chosen: OuterTrial) -> list[str]:
+    """The same for people: of the float model, the default and a trial."""
+    closed, metric = result.closed, result.settings.metric
+    floats, own = closed.float_reported, closed.reported.get(chosen.number)
+    if floats is None or own is None:
+        return []
+    rows = {"float": floats, "default": closed.reported.get(0), f"trial {chosen.number}": own}
+    if chosen.number == 0:
+        del rows["default"]
+    accuracy, lost = shown_name("accuracy", metric), shown_name("accuracy_drop", metric)
+    lines = [f"on {floats.samples} samples that nothing was chosen by:"]
+    for name, found in rows.items():
+        if found is None:
+            continue
+        text = f"  {name:<10} {accuracy} {found.value:.4g} {interval_text(found.interval)}"
+        if name != "float":
+            text += f", {lost} {found.drop:.4g} {interval_text(found.drop_interval)}"
+        lines.append(text.rstrip())
+    return lines
+
+
 def change_documents(result: StudyResult, chosen: OuterTrial | None) -> dict[str, dict[str, float]]:
     """Changes of costs in per cent by what the chosen trial is compared with: ``default``, and
     ``float`` where the float model on the CPU was timed."""
     if chosen is None:
         return {}
     references = {} if result.default is None else {"default": result.default.metrics}
+    references["float"] = result.closed.float_costs
     found = {n: changes_percent(chosen.metrics, m) for n, m in references.items()}
     return {name: changes for name, changes in found.items() if changes}
 

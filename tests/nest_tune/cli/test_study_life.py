@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from compiler_core.accuracy.holdout import reported_runs
 from nest_tune.study.store.storage import StudyStorage
 
 Command = Callable[..., tuple[int, str, str]]
@@ -95,3 +96,61 @@ def test_a_dry_run_calibrates_with_few_samples_and_leaves_nothing(
     assert json.loads(out)["settings"]["name"] == "model-vta-1"
     assert not list(tmp_path.glob("cache/profiles/*"))
     assert not (tmp_path / "s.db").exists()
+
+
+def test_what_reports_never_chooses(
+    nest_tune: Command, words: list[str], repository: Path, tmp_path: Path
+) -> None:
+    """With other labels and images in the reporting part every trial is the same; only the report
+    differs."""
+    data = dict(np.load(repository / "examples" / "digits" / "eval.npz"))
+    out = reported_runs(len(data["y"]), 0.25)
+    found = []
+    for seed in (0, 1):
+        changed = {name: array.copy() for name, array in data.items()}
+        if seed:
+            changed["y"][out] = (changed["y"][out] + 1) % 10
+        np.savez(tmp_path / f"{seed}.npz", **changed)
+        words[words.index("--evaluation") + 1] = str(tmp_path / f"{seed}.npz")
+        more = ("--trials", "3", "--name", f"s{seed}", "--max-accuracy-drop", "5%", "--json")
+        code, text, err = nest_tune(*words, *more)
+        assert code == 0, err
+        found.append(json.loads(text))
+    one, other = found
+    assert one["chosen"] == other["chosen"]
+    assert one["front"] == other["front"]
+    assert one["holdout"]["samples"] == 150
+    assert other["holdout"]["float"]["accuracy"] < 0.1 < one["holdout"]["float"]["accuracy"]
+    low, high = one["holdout"]["default"]["intervals"]["accuracy_drop"]
+    assert low <= one["holdout"]["default"]["accuracy_drop"] <= high
+    accuracy = one["default"]["metrics"]["accuracy"]
+    low, high = one["default"]["intervals"]["accuracy"]
+    assert low < accuracy < high
+    assert one["default"]["accuracy_samples"] == 450
+    assert one["changes_percent"]["float"]["latency_ms"] < 0
+    storage = ("--storage", f"sqlite:///{tmp_path}/s.db")
+    code, text, _ = nest_tune("study", "show", "s0:0", *storage)
+    assert "on 150 samples that nothing was chosen by" in text
+    code, text, err = nest_tune("study", "export", "s0", *storage, "-o", str(tmp_path / "b.toml"))
+    assert code == 0, err
+    assert nest_tune("ci", "check", str(tmp_path / "b.toml"))[0] == 0
+
+
+def test_samples_of_their_own_report(
+    nest_tune: Command, words: list[str], repository: Path, tmp_path: Path
+) -> None:
+    data = dict(np.load(repository / "examples" / "digits" / "eval.npz"))
+    for name, part in (("some", slice(0, 300)), ("rest", slice(300, None))):
+        np.savez(tmp_path / f"{name}.npz", **{key: array[part] for key, array in data.items()})
+    words[words.index("--evaluation") + 1] = str(tmp_path / "some.npz")
+    more = ("--trials", "1", "--holdout", str(tmp_path / "rest.npz"), "--name", "own", "--json")
+    code, text, err = nest_tune(*words, *more)
+    assert code == 0, err
+    found = json.loads(text)
+    assert found["holdout"]["samples"] == 300
+    assert found["default"]["accuracy_samples"] == 300
+    code, text, err = nest_tune(*words, "--trials", "1", "--name", "none", "--json")
+    assert json.loads(text)["holdout"] is None
+    code, _, err = nest_tune(*words, "--holdout", "0.999", "--dry-run")
+    assert code == 2
+    assert "leaves nothing to choose by" in err

@@ -24,6 +24,8 @@ VALUES: dict[str, Any] = {
     "calibration": "c.npz",
     "evaluation": "e.npz",
     "metric": "top5",
+    "holdout": "0.3",
+    "risk": "5%",
     "judged_output": "logits",
     "measurer": "board",
     "launches": "merged",

@@ -1,0 +1,104 @@
+"""Intervals of accuracies, limits that are judged by their ends, exact limits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compiler_core.accuracy.intervals import paired_difference, wilson
+from compiler_core.accuracy.score import counted, drop
+from compiler_core.accuracy.tally import Tally
+from nest_tune.study.execution.scoring import accuracy_metrics
+from nest_tune.study.proposals.evidence import (
+    differs_by_chance,
+    evidence_of,
+    interval_text,
+    trial_score,
+    within_chance,
+)
+from nest_tune.study.request.goals import Metric, parse_bounds
+from nest_tune.study.trial import Outcome, OuterTrial
+
+
+def score(right: list[int]):
+    return counted([Tally(np.array(right, np.int64))])
+
+
+@given(st.integers(1, 3000), st.integers(0, 300), st.data())
+def test_a_drop_of_just_so_many_samples_keeps_its_limit(
+    per: int, lost: int, drawn: st.DataObject
+) -> None:
+    """A drop of k of n samples keeps a limit of k/n written as a decimal, one more breaks it."""
+    samples = 100 * per
+    lost = min(lost, samples - 1)
+    more = drawn.draw(st.integers(0, 1))
+    floats = score([1] * samples)
+    own = score([0] * (lost + more) + [1] * (samples - lost - more))
+    limit = parse_bounds(Metric.ACCURACY_DROP, f"<= {lost / samples!r}", "here")
+    assert (limit.excess(drop(floats, own)) == 0) == (not more)
+    points, rest = divmod(lost * 100, samples)
+    if not rest:
+        limit = parse_bounds(Metric.ACCURACY_DROP, f"<= {points}%", "here")
+        assert (limit.excess(drop(floats, own)) == 0) == (not more)
+
+
+def test_intervals_are_wilsons_and_paired() -> None:
+    generator = np.random.default_rng(1)
+    theirs = generator.integers(0, 2, 300)
+    ours = np.where(generator.random(300) < 0.05, 1 - theirs, theirs)
+    own, floats = score(ours.tolist()), score(theirs.tolist())
+    found = evidence_of(own, floats, accuracy_metrics("top1", own, floats), "top1")
+    expected = wilson(int(ours.sum()), 300)
+    assert found.intervals["accuracy"] == (expected.low, expected.high)
+    paired = paired_difference(theirs, ours)
+    assert found.intervals["accuracy_drop"] == (paired.low, paired.high)
+    assert found.pessimistic == {}
+    assert interval_text((0.1, 0.25)) == "[0.1, 0.25]"
+    assert interval_text(None) == ""
+
+
+@pytest.mark.parametrize("lost", [0, 3, 20])
+def test_less_risk_asks_for_more(lost: int) -> None:
+    floats = score([1] * 280 + [0] * 20)
+    own = score([0] * lost + [1] * (280 - lost) + [0] * 20)
+    metrics = accuracy_metrics("top1", own, floats)
+    ends = [
+        evidence_of(own, floats, metrics, "top1", risk).pessimistic for risk in (0.5, 0.05, 0.001)
+    ]
+    drops = [end["accuracy_drop"] for end in ends]
+    assert drops == sorted(drops)
+    assert drops[0] == pytest.approx(lost / 300)
+    assert drops[1] > lost / 300
+    accuracies = [end["accuracy"] for end in ends]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert accuracies[0] == pytest.approx(own.value)
+
+
+def test_what_may_be_chance_is_told_from_what_is_not() -> None:
+    floats = score([1] * 200 + [0] * 100)
+    near = score([0] * 2 + [1] * 199 + [0] * 99)
+    far = score([0] * 60 + [1] * 140 + [0] * 100)
+    assert within_chance(floats, near)
+    assert not within_chance(floats, far)
+    assert differs_by_chance(floats, near)
+    assert not differs_by_chance(floats, floats)
+    assert not differs_by_chance(floats, None)
+
+
+def test_a_trial_tells_its_score_where_all_samples_were_measured() -> None:
+    own = score([1, 1, 0, 1])
+    ends = {"accuracy": (own.low, own.high)}
+    trial = OuterTrial(
+        3,
+        (),
+        tuned=True,
+        outcome=Outcome.COMPLETE,
+        metrics={"accuracy": own.value},
+        accuracy_samples=4,
+        intervals=ends,
+        all_hits=own.hits,
+    )
+    assert trial_score(trial) == own
+    assert trial_score(OuterTrial(3, (), tuned=True, outcome=Outcome.TIMEOUT)) is None
