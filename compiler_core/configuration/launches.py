@@ -21,10 +21,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from compiler_core.errors import InputError
+from compiler_core.files.nearest import did_you_mean
 from compiler_core.files.plain import from_plain, to_plain
 
 MERGES_BY_DEFAULT = False
 """Whether layers are merged where a configuration says nothing."""
+
+
+LAUNCHES = ("apart", "merged")
+"""Whether layers have a launch each, or one where they follow one another."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,20 @@ class Launches:
                 hint="remove lowering and [launches.borders] to have them found anew, or set "
                 "merge = false for one program per operator",
             )
+
+
+def launches_named(name: str, where: str) -> Launches:
+    """Launches by one of :data:`LAUNCHES`.
+
+    Raises:
+        InputError: It is none.
+    """
+    if name not in LAUNCHES:
+        raise InputError(
+            f"{where}: {name!r}; allowed are {', '.join(LAUNCHES)}",
+            hint=did_you_mean(name, LAUNCHES),
+        )
+    return Launches(merge=name == "merged")
 
 
 def launches_table(launches: Launches) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from compiler_core.compile.cpu_causes import (
 )
 from compiler_core.compile.sources import FloatModel, load_model
 from compiler_core.configuration.configuration import Configuration, read_configuration
+from compiler_core.configuration.launches import launches_named
 from compiler_core.errors import InputError
 from compiler_core.executable.report import LayerReport, Metrics
 from compiler_core.package.text import Level, level_text
@@ -90,6 +91,7 @@ def compile(  # noqa: A001 - the verb of the command line
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     states: Mapping[str, str] | None = None,
     emit: Sequence[str] = (),
+    launches: str | None = None,
     threads: int = 1,
     progress: Progress = lambda _: None,
 ) -> Compilation:
@@ -110,6 +112,8 @@ def compile(  # noqa: A001 - the verb of the command line
         states: Inputs by the outputs that are fed back to them from sample to sample; the samples
             need no array for them.
         emit: Texts to add to the package: ``graph``, ``tensor``, ``commands``.
+        launches: ``apart`` for one per operator, or ``merged``: layers that follow one another are
+            one program; else as the configuration says.
         threads: Of calibration.
         progress: Told what is being done.
 
@@ -142,6 +146,8 @@ def compile(  # noqa: A001 - the verb of the command line
             shapes = shapes or named.shapes
             if calibration is None and profile is None and _takes_data(configuration):
                 calibration = None if named.calibration is None else named.calibration.found()
+    if launches is not None:
+        configuration = replace(configuration, launches=launches_named(launches, "launches"))
     if model is None or target is None:
         missing = "model" if model is None else "target"
         raise InputError(

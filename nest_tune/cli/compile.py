@@ -86,6 +86,14 @@ def compile_(
             metavar="LEVELS", help="Add texts to the package: graph, tensor, commands, by comma."
         ),
     ] = None,
+    launches: Annotated[
+        str | None,
+        typer.Option(
+            metavar="apart|merged",
+            help="One per operator, or layers that follow one another as one program; else as the "
+            "configuration says.",
+        ),
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Threads of calibration.")] = 1,
     state: States = None,
     as_json: AsJson = False,
@@ -129,6 +137,7 @@ def compile_(
         shapes=shapes,
         states=parse_states(state),
         emit=levels,
+        launches=launches,
         threads=jobs,
         progress=progress,
     )

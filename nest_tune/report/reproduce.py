@@ -9,12 +9,12 @@ import shlex
 from math import isfinite
 from pathlib import Path
 
+from compiler_core.configuration.launches import LAUNCHES
 from compiler_core.errors import NestTuneError
 from nest_tune.records.storage_url import StorageUrl
 from nest_tune.study.request.resolve import resolve
 from nest_tune.study.request.settings import (
     DEFAULT_STORAGE,
-    LAUNCHES,
     StudySettings,
     differences,
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler_core.accuracy.metric import check_name
+from compiler_core.configuration.launches import launches_named
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
 from nest_tune.named import NamedFile, named_by_lock
@@ -33,7 +34,6 @@ from nest_tune.study.request.goals import (
 )
 from nest_tune.study.request.limits import check_goals
 from nest_tune.study.request.settings import (
-    LAUNCHES,
     TRIAL_TIMEOUT,
     StudySettings,
     storage_url,
@@ -135,12 +135,7 @@ def resolve(
 def _launches(asked: StudyRequest, read: Any, file: Path | None) -> str:
     """How layers become launches."""
     launches: str = asked.launches or read.target.launches
-    if launches not in LAUNCHES:
-        place = "--launches" if asked.launches else f"{file}: target.launches"
-        raise InputError(
-            f"{place}: {launches!r}; allowed are {', '.join(LAUNCHES)}",
-            hint=did_you_mean(launches, LAUNCHES),
-        )
+    launches_named(launches, "--launches" if asked.launches else f"{file}: target.launches")
     return launches
 
 

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from compiler_core.configuration.launches import LAUNCHES
 from compiler_core.errors import InputError
 from nest_tune.records.storage_url import StorageUrl
 from nest_tune.runners.runner import DEFAULT_RUNNER
 from nest_tune.samplers.registry import DEFAULT_SAMPLER
 from nest_tune.study.request.goals import Direction, Limit, Metric, Objective, parse_bounds
-
-LAUNCHES = ("apart", "merged")
-"""How layers become launches in a study's trials."""
 
 DEFAULT_STORAGE = StorageUrl("sqlite:///nest-tune.db")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from compiler_core.accuracy.samples import Arrays
 from compiler_core.compile.sources import FloatModel, load_model, read_samples
+from compiler_core.configuration.launches import LAUNCHES
 from compiler_core.files.file_digest import file_digest
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import check_samples, model_batch
@@ -30,7 +31,7 @@ from nest_tune.stores.profile_store import known_profile, stored_profile
 from nest_tune.study.execution.candidates import Subjects
 from nest_tune.study.proposals.outer_space import FIRST_SCHEME, make_space
 from nest_tune.study.proposals.problem import SearchProblem
-from nest_tune.study.request.settings import LAUNCHES, StudySettings
+from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.examination import examined
 from nest_tune.study.store.stored_study import StoredStudy
 from nest_tune.user_modules import module_files

@@ -1,0 +1,31 @@
+"""Launches of a compile, named at the call: over what the configuration says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import nest_tune
+from compiler_core.configuration.configuration import read_configuration
+from compiler_core.errors import InputError
+
+
+def test_a_compile_is_told_how_layers_become_launches(tmp_path: Path, repository: Path) -> None:
+    digits = repository / "examples" / "digits"
+    model, data = digits / "model.onnx", digits / "calib.npz"
+    merged = nest_tune.compile(
+        model, "vta", tmp_path / "merged", calibration=data, launches="merged"
+    )
+    assert merged.metrics.launches == 1
+    config = tmp_path / "merged" / "config.toml"
+    assert read_configuration(config).launches.borders
+    apart = nest_tune.compile(model, "vta", tmp_path / "apart", config=config, launches="apart")
+    assert apart.metrics.launches == 8
+    plain = nest_tune.compile(model, "vta", tmp_path / "plain", calibration=data)
+    assert plain.metrics == apart.metrics
+    assert merged.metrics.latency_ms < 0.5 * apart.metrics.latency_ms
+    checked = nest_tune.run(tmp_path / "merged", data, check=True)
+    assert checked.bit_exact
+    with pytest.raises(InputError, match="launches: 'joined'; allowed are apart, merged"):
+        nest_tune.compile(model, "vta", tmp_path / "x", calibration=data, launches="joined")
