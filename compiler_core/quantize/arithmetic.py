@@ -46,6 +46,11 @@ class IntegerTraits:
     weights: str = "int8"
     accumulators: str = "int32"
 
+    @property
+    def weight_levels(self) -> int:
+        """The largest weight; the smallest is its negative."""
+        return (1 << (int(self.weights.removeprefix("int")) - 1)) - 1
+
 
 @dataclass(frozen=True)
 class OperatorWindow:

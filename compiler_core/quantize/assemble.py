@@ -210,6 +210,8 @@ class _Assembler:
         before = len(self._steps)
         try:
             for part, shape in self._arithmetic.parts(step, source, chw, self._fresh):
+                if isinstance(part, ConvStep):
+                    part = replace(part, levels=self._arithmetic.traits.weight_levels)
                 self._require_room(part)
                 self._steps.append(replace(part, unit=self._unit))
                 self._layouts.placements[part.output] = Placement(part.output, shape, None)

@@ -12,9 +12,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.quantize.skeleton import ConvStep
+from compiler_core.quantize.skeleton import INT8_LEVELS, ConvStep
 
-LARGEST = 127
 MAX_SHIFT = 31
 INPUT_MAGNITUDE = 128
 ACCUMULATOR_LIMIT = 2**31
@@ -24,27 +23,31 @@ _Floats = npt.NDArray[np.float64]
 _Integers = npt.NDArray[np.int64]
 
 
-def fitting_channel_exponents(weight: _Floats) -> _Integers:
+def fitting_channel_exponents(weight: _Floats, levels: int = INT8_LEVELS) -> _Integers:
     """The finest exponent per channel at which nothing is clipped.
 
     Args:
         weight: ``float64[O, ...]``; a channel of zeros gets 0.
+        levels: The largest integer.
     """
     largest = np.abs(weight).reshape(len(weight), -1).max(axis=1, initial=0)
     mantissa, power = np.frexp(largest)
-    found = np.where(mantissa * 128 <= 127.5, 7, 6) - power
+    bits = levels.bit_length()
+    found = np.where(mantissa * (levels + 1) <= levels + 0.5, bits, bits - 1) - power
     return np.where(largest > 0, found, 0).astype(np.int64)
 
 
-def least_error_channel_exponents(weight: _Floats, most_clipping: int) -> _Integers:
+def least_error_channel_exponents(
+    weight: _Floats, most_clipping: int, levels: int = INT8_LEVELS
+) -> _Integers:
     """The exponent per channel with the least squared error, from the fitting one on."""
-    fitting = fitting_channel_exponents(weight)
+    fitting = fitting_channel_exponents(weight, levels)
     flat = weight.reshape(len(weight), -1)
     errors = []
     for finer in range(most_clipping + 1):
         exponent = (fitting + finer)[:, None]
         scaled = np.ldexp(flat, exponent)
-        error = np.clip(np.rint(scaled), -LARGEST, LARGEST) - scaled
+        error = np.clip(np.rint(scaled), -levels, levels) - scaled
         errors.append((np.ldexp(error, -exponent) ** 2).sum(axis=1))
     finest: _Integers = fitting + np.argmin(errors, axis=0)
     return finest
@@ -73,7 +76,7 @@ def channel_integers(
         shifts = ex + exponents - ey
         if shifts.min(initial=0) < 0:
             return int(ex + exponents.min())
-        weight = np.clip(np.rint(np.ldexp(flat, exponents[:, None])), -LARGEST, LARGEST)
+        weight = np.clip(np.rint(np.ldexp(flat, exponents[:, None])), -step.levels, step.levels)
         rounded = np.ldexp(weight, -exponents[:, None]).reshape(step.weight.shape)
         bias = np.rint(np.ldexp(bias_for(step, rounded), ex + exponents))
         half = np.where(shifts > 0, np.ldexp(0.5, shifts), 0.0)

@@ -35,6 +35,7 @@ from compiler_core.quantize.fitting import (
 )
 from compiler_core.quantize.magnitudes import NO_MAGNITUDES, least_error_exponent
 from compiler_core.quantize.skeleton import (
+    INT8_LEVELS,
     ConcatStep,
     ConvKind,
     ConvStep,
@@ -50,9 +51,10 @@ ACCUMULATOR_LIMIT = 2**31
 INPUT_MAGNITUDE = 128
 
 
-def fitting_exponent(absmax: float) -> int:
-    """The finest exponent at which magnitude ``absmax`` still rounds to at most 127; 0 for 0."""
-    return max(-EXPONENT_LIMIT, min(EXPONENT_LIMIT, unbounded_exponent(absmax)))
+def fitting_exponent(absmax: float, levels: int = INT8_LEVELS) -> int:
+    """The finest exponent at which magnitude ``absmax`` still rounds to at most ``levels``; 0 for
+    0."""
+    return max(-EXPONENT_LIMIT, min(EXPONENT_LIMIT, unbounded_exponent(absmax, levels)))
 
 
 class Granularity(Enum):
@@ -76,12 +78,14 @@ MOST_CLIPPING = 3
 """Least-error scales cut the largest magnitude to an eighth at most."""
 
 
-def weight_exponent(weight: npt.NDArray[np.float64], choice: RangeChoice) -> int:
-    """The exponent of a weight tensor that is not all zero."""
-    fitting = fitting_exponent(float(np.abs(weight).max()))
+def weight_exponent(
+    weight: npt.NDArray[np.float64], choice: RangeChoice, levels: int = INT8_LEVELS
+) -> int:
+    """The exponent of a weight tensor that is not all zero; its integers are up to ``levels``."""
+    fitting = fitting_exponent(float(np.abs(weight).max()), levels)
     if choice is RangeChoice.MAX:
         return fitting
-    return least_error_exponent(NO_MAGNITUDES.with_values(weight), fitting, MOST_CLIPPING)
+    return least_error_exponent(NO_MAGNITUDES.with_values(weight), fitting, MOST_CLIPPING, levels)
 
 
 @dataclass(frozen=True)
@@ -224,7 +228,8 @@ class Solver:
             ew = 0 if er is None else min(max(er - ex, 0), MAX_COPY_EXPONENT)
         elif step.weight.any():
             if step.name not in self._weight_exponents:
-                self._weight_exponents[step.name] = weight_exponent(step.weight, self._choice)
+                found = weight_exponent(step.weight, self._choice, step.levels)
+                self._weight_exponents[step.name] = found
             ew = self._weight_exponents[step.name]
         else:
             ew = ey - ex + 8  # only the bias is left: give it eight more bits than the output
@@ -242,7 +247,7 @@ class Solver:
                 return _Lower(step.output, ex + ew + MAX_SHIFT)
             if residual_shift is not None and residual_shift < 0 and step.residual is not None:
                 return _Lower(step.residual, ex + ew)
-            levels = np.clip(np.rint(np.ldexp(step.weight, ew)), -127, 127)
+            levels = np.clip(np.rint(np.ldexp(step.weight, ew)), -step.levels, step.levels)
             weight = levels.astype(np.int8)
             bias = np.rint(np.ldexp(self._bias(step, np.ldexp(levels, -ew)), ex + ew))
             if np.abs(bias).max(initial=0) < ACCUMULATOR_LIMIT:
@@ -273,9 +278,9 @@ class Solver:
     def _channel_conv(self, step: ConvStep, ex: int, ey: int) -> ConvNumbers | _Lower:
         if step.name not in self._channel_exponents:
             self._channel_exponents[step.name] = (
-                fitting_channel_exponents(step.weight)
+                fitting_channel_exponents(step.weight, step.levels)
                 if self._choice is RangeChoice.MAX
-                else least_error_channel_exponents(step.weight, MOST_CLIPPING)
+                else least_error_channel_exponents(step.weight, MOST_CLIPPING, step.levels)
             )
         wanted = self._channel_exponents[step.name]
         found = channel_integers(step, ex, ey, wanted, self._bias)

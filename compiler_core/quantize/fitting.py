@@ -13,7 +13,7 @@ from math import frexp
 import numpy as np
 
 from compiler_core.errors import InputError
-from compiler_core.quantize.skeleton import ConvKind, ConvStep, Skeleton, Step
+from compiler_core.quantize.skeleton import INT8_LEVELS, ConvKind, ConvStep, Skeleton, Step
 from compiler_core.quantize.statistics import TensorRange
 
 EXPONENT_LIMIT = 100
@@ -35,12 +35,14 @@ class UnfitError(InputError):
         self.nodes = nodes
 
 
-def unbounded_exponent(absmax: float) -> int:
-    """The finest exponent at which magnitude ``absmax`` still rounds to at most 127; 0 for 0."""
+def unbounded_exponent(absmax: float, levels: int = INT8_LEVELS) -> int:
+    """The finest exponent at which magnitude ``absmax`` still rounds to at most ``levels``, one
+    less than a power of two; 0 for 0."""
     if absmax == 0:
         return 0
     mantissa, power = frexp(absmax)  # absmax = mantissa * 2**power, 0.5 <= mantissa < 1
-    return 7 - power if mantissa * 128 <= 127.5 else 6 - power
+    bits = levels.bit_length()
+    return (bits if mantissa * (levels + 1) <= levels + 0.5 else bits - 1) - power
 
 
 def require_fitting(skeleton: Skeleton, ranges: Mapping[str, TensorRange]) -> None:
@@ -70,7 +72,7 @@ def _reasons(step: Step, ranges: Mapping[str, TensorRange]) -> Iterator[str]:
     if not isinstance(step, ConvStep) or step.kind is not ConvKind.WEIGHTS:
         return
     largest = float(np.abs(step.weight).max(initial=0.0))
-    weights = unbounded_exponent(largest)
+    weights = unbounded_exponent(largest, step.levels)
     if abs(weights) > EXPONENT_LIMIT:
         yield f"the weights of {step.name!r} reach {largest:.3g}: no scale in float32 fits them"
     elif step.input in ranges and largest:

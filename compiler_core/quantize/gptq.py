@@ -27,7 +27,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-LARGEST = 127
+from compiler_core.quantize.skeleton import INT8_LEVELS
+
 _DAMPING = 0.01
 """Part of the mean of ``H``'s diagonal that is added to it, as in the paper."""
 _RIDGES = (3.0, 10.0, 30.0)
@@ -126,7 +127,7 @@ def _ridged(
     return [weight + np.linalg.solve(h + r * unit, aim).transpose(0, 2, 1) for r in ridges]
 
 
-def compensated_levels(scaled: _Floats, hessian: _Floats) -> _Floats:
+def compensated_levels(scaled: _Floats, hessian: _Floats, largest: int = INT8_LEVELS) -> _Floats:
     """Integers for ``scaled`` weights: each takes back the rounding errors of those before it.
 
     Columns follow in the order of their diagonal in ``hessian``, the largest first.
@@ -134,9 +135,10 @@ def compensated_levels(scaled: _Floats, hessian: _Floats) -> _Floats:
     Args:
         scaled: ``float64[groups, outputs, K]``, in units of the integers.
         hessian: ``H``, ``float64[groups, K, K]``.
+        largest: The largest integer.
 
     Returns:
-        ``float64[groups, outputs, K]`` of integers within ±127.
+        ``float64[groups, outputs, K]`` of integers within ± that.
     """
     size = hessian.shape[-1]
     diagonal = np.diagonal(hessian, axis1=1, axis2=2)
@@ -151,7 +153,7 @@ def compensated_levels(scaled: _Floats, hessian: _Floats) -> _Floats:
     for start in range(0, size, _BLOCK):
         stop = min(size, start + _BLOCK)
         for column in range(start, stop):
-            levels[:, :, column] = np.clip(np.rint(rest[:, :, column]), -LARGEST, LARGEST)
+            levels[:, :, column] = np.clip(np.rint(rest[:, :, column]), -largest, largest)
             error = (rest[:, :, column] - levels[:, :, column]) / factor[:, None, column, column]
             lost[:, :, column] = error
             near = slice(column + 1, stop)

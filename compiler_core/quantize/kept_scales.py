@@ -80,18 +80,21 @@ def kept_scheme(
     if not skeleton.calibrated or set(skeleton.calibrated) - set(kept_exponents(graph)):
         return None
     weights = [
-        step.weight
+        (step.weight, step.levels)
         for step in skeleton.steps
         if isinstance(step, ConvStep) and step.kind is ConvKind.WEIGHTS
     ]
-    alike = all(_has_one_scale(weight) for weight in weights)
-    apart = alike or all(_has_one_scale(channel) for weight in weights for channel in weight)
+    alike = all(_has_one_scale(weight, levels) for weight, levels in weights)
+    apart = alike or all(
+        _has_one_scale(channel, levels) for weight, levels in weights for channel in weight
+    )
     if exact and not apart:
         return None
     granularity = Granularity.TENSOR if alike else Granularity.CHANNEL
     return QuantizationScheme(granularity=granularity, weight_range=RangeMethod.MAX)
 
 
-def _has_one_scale(weight: npt.NDArray[np.float64]) -> bool:
-    levels = np.ldexp(weight, fitting_exponent(float(np.abs(weight).max(initial=0.0))))
-    return bool((levels == np.rint(levels)).all())
+def _has_one_scale(weight: npt.NDArray[np.float64], levels: int) -> bool:
+    largest = float(np.abs(weight).max(initial=0.0))
+    integers = np.ldexp(weight, fitting_exponent(largest, levels))
+    return bool((integers == np.rint(integers)).all())

@@ -27,11 +27,12 @@ class Magnitudes:
     counts: npt.NDArray[np.int64]
     power: int
 
-    def squared_error(self, exponent: int) -> float:
-        """Sum of squared errors of rounding to ``integer * 2**-exponent``, integers up to 127."""
+    def squared_error(self, exponent: int, levels: int = 127) -> float:
+        """Sum of squared errors of rounding to ``integer * 2**-exponent``, integers up to
+        ``levels``."""
         used = np.flatnonzero(self.counts)
         scaled = np.ldexp((used + 0.5) / BINS, self.power + exponent)
-        error = np.ldexp(np.minimum(np.rint(scaled), 127.0) - scaled, -exponent)
+        error = np.ldexp(np.minimum(np.rint(scaled), float(levels)) - scaled, -exponent)
         return float((self.counts[used] * error**2).sum())
 
     @property
@@ -83,13 +84,16 @@ class Magnitudes:
 NO_MAGNITUDES = Magnitudes(np.zeros(BINS, dtype=np.int64), 0)
 
 
-def least_error_exponent(magnitudes: Magnitudes, fitting: int, most_clipping: int) -> int:
+def least_error_exponent(
+    magnitudes: Magnitudes, fitting: int, most_clipping: int, levels: int = 127
+) -> int:
     """The exponent with the least squared error from ``fitting`` on, which clips nothing.
 
     Args:
         magnitudes: What is rounded.
         fitting: The finest exponent that clips nothing.
         most_clipping: How many exponents finer to try; each halves the range.
+        levels: The largest integer.
     """
     candidates = range(fitting, fitting + most_clipping + 1)
-    return min(candidates, key=magnitudes.squared_error)
+    return min(candidates, key=lambda e: magnitudes.squared_error(e, levels))

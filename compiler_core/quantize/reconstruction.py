@@ -261,7 +261,7 @@ class _Walk:
         levels = operator.weight.reshape(weight.shape).astype(np.float64)
         if weight.shape[-1] <= LARGEST_KERNEL:
             scaled = np.ldexp(fitted_weights(weight, folds), exponents)
-            levels = compensated_levels(scaled, both.covariances()[0])
+            levels = compensated_levels(scaled, both.covariances()[0], step.levels)
         wanted = np.einsum("gok,gk->go", weight, both.real / both.count)
         given = np.einsum("gok,gk->go", np.ldexp(levels, -exponents), both.quantized / both.count)
         change = (wanted - given).reshape(-1) + self._residual_change(operator)

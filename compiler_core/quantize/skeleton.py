@@ -19,6 +19,8 @@ from compiler_core.quantize.layout import ChannelAxis
 
 Shape = tuple[int, int, int, int]
 
+INT8_LEVELS = 127
+
 
 class ConvKind(Enum):
     """What a convolution stands for."""
@@ -42,6 +44,7 @@ class ConvStep:
         bias: ``float64[O]``.
         clip: Clamp of the real output, or ``None``.
         unit: Name of the unit that runs it.
+        levels: Largest weight: 127 of int8, 7 of int4.
     """
 
     name: str
@@ -58,6 +61,7 @@ class ConvStep:
     clip: tuple[float, float] | None = None
     residual: str | None = None
     unit: str = ""
+    levels: int = INT8_LEVELS
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -7,9 +7,10 @@ O, I output and input channels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
+from compiler_core.files.plain import ONLY_WHERE_OTHER
 from compiler_core.tensor.digest import digest
 
 
@@ -83,6 +84,29 @@ class Requantization:
     residual_shift: int = 0
 
 
+@dataclass(frozen=True)
+class Vectors:
+    """Of a workload that counts in the vectors of one machine: 16 channels stand for one vector,
+    whatever it holds, and the taps of a window for the vectors that it reads.
+
+    Attributes:
+        lanes: Channels of an output vector; input vectors have 16.
+        operator: The field's name for what it computes.
+        macs: Multiply-accumulates of that.
+        groups: Of its channels.
+    """
+
+    lanes: int
+    operator: str
+    macs: int
+    groups: int = 1
+
+    @property
+    def halves(self) -> int:
+        """Input vectors that an output vector is, read again."""
+        return self.lanes // 16
+
+
 class _OverWindows:
     """What follows from the extents of an operator that reads its input through a window."""
 
@@ -90,6 +114,12 @@ class _OverWindows:
     in_height: int
     in_width: int
     window: Window
+    vectors: Vectors | None
+
+    @property
+    def halves(self) -> int:
+        """Input vectors that an output vector is, read again."""
+        return 1 if self.vectors is None else self.vectors.halves
 
     @property
     def out_height(self) -> int:
@@ -118,7 +148,8 @@ class _OverWindows:
             text += f" d{window.dilations[0]}x{window.dilations[1]}"
         if groups > 1:
             text += f" g{groups}"
-        return f"{text} -> {result}x{self.out_height}x{self.out_width}"
+        text += f" -> {result}x{self.out_height}x{self.out_width}"
+        return text if self.vectors is None else f"{text} of {self.vectors.lanes} lanes"
 
     @cached_property
     def digest(self) -> str:
@@ -144,6 +175,7 @@ class ConvWorkload(_OverWindows):
         tile serves all.
         epilogue: The fused tail.
         entry: The CPU lays out the input, so that taps may be folded into its channels.
+        vectors: Of a machine whose vectors the extents count; ``None`` where they are channels.
     """
 
     batch: int
@@ -156,6 +188,7 @@ class ConvWorkload(_OverWindows):
     epilogue: Epilogue
     uniform: bool = False
     entry: bool = False
+    vectors: Vectors | None = field(default=None, metadata={ONLY_WHERE_OTHER: True})
 
     @property
     def _channels(self) -> tuple[int, int, int]:
@@ -164,6 +197,8 @@ class ConvWorkload(_OverWindows):
     @property
     def macs(self) -> int:
         """Multiply-accumulates of the operator itself, padding taps included."""
+        if self.vectors is not None:
+            return self.vectors.macs
         taps = self.window.kernel[0] * self.window.kernel[1]
         outputs = self.batch * self.out_channels * self.out_height * self.out_width
         return outputs * taps * self.in_channels // self.groups
@@ -171,6 +206,8 @@ class ConvWorkload(_OverWindows):
     @property
     def operator(self) -> str:
         """The field's name for what this is."""
+        if self.vectors is not None:
+            return self.vectors.operator
         if self.uniform:
             taps = self.window.kernel[0] * self.window.kernel[1]
             if taps > 1:
@@ -190,6 +227,7 @@ class MaxPoolWorkload(_OverWindows):
         batch, channels, in_height, in_width: Extents of the input.
         window: Pool geometry; padding never wins.
         clip_low, clip_high: Whether a fused clamp needs that pass.
+        vectors: Of a machine whose vectors the channels count; ``None`` where they are channels.
     """
 
     batch: int
@@ -199,6 +237,7 @@ class MaxPoolWorkload(_OverWindows):
     window: Window
     clip_low: bool = False
     clip_high: bool = False
+    vectors: Vectors | None = field(default=None, metadata={ONLY_WHERE_OTHER: True})
 
     @property
     def _channels(self) -> tuple[int, int, int]:

@@ -117,7 +117,7 @@ def _max_pool_rules(w: MaxPoolWorkload, rows: Rows, geometry: VtaGeometry) -> np
     inputs = in_rows * in_columns * count
     columns = (
         _max_pool_tiles(w, rows) > most_tiles(w),
-        rows[:, P.INPUT_SLOTS] * inputs > geometry.depth.inp,
+        rows[:, P.INPUT_SLOTS] * inputs * w.halves > geometry.depth.inp,
         inputs + rows[:, P.OUTPUT_SLOTS] * height * width * count > geometry.depth.acc,
     )
     return np.stack(columns, axis=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.quantize.arithmetic import IntegerTraits, OperatorWindow
@@ -17,11 +17,9 @@ from compiler_core.units.vta.legality.window_limits import (
     buffer_limits,
     window_misfit,
 )
-from compiler_core.units.vta.machine.hardware import VtaCore
+from compiler_core.units.vta.machine.hardware import INT8_BITS, VtaCore
 from compiler_core.units.vta.operators import CHANNEL_BLOCK, unsupported
 from compiler_core.units.vta.schemes import unsupported_scheme
-
-_TRAITS = IntegerTraits(CHANNEL_BLOCK)
 
 
 @dataclass(frozen=True)
@@ -30,9 +28,13 @@ class VtaArithmetic:
 
     Attributes:
         limits: Of the buffers.
+        lanes: Channels of an output vector, which tensors lie in.
+        weight_bits: Of a weight.
     """
 
     limits: BufferLimits = LARGEST
+    lanes: int = CHANNEL_BLOCK
+    weight_bits: int = INT8_BITS
 
     @property
     def kind(self) -> str:
@@ -40,14 +42,14 @@ class VtaArithmetic:
 
     @property
     def traits(self) -> IntegerTraits:
-        return _TRAITS
+        return IntegerTraits(self.lanes, weights=f"int{self.weight_bits}")
 
     @property
     def general(self) -> VtaArithmetic:
-        return VtaArithmetic()
+        return replace(self, limits=LARGEST)
 
     def unsupported(self, graph: Graph, node: Node) -> str | None:
-        return unsupported(graph, node)
+        return unsupported(graph, node, self.lanes)
 
     def unsupported_scheme(
         self, graph: Graph, node: Node, scheme: QuantizationScheme
@@ -55,19 +57,30 @@ class VtaArithmetic:
         return unsupported_scheme(graph, node, scheme)
 
     def misfit(self, window: OperatorWindow) -> str | None:
+        halves = self.lanes // CHANNEL_BLOCK
+        if halves > 1:  # a pixel is several input vectors
+            kernel, image = window.kernel, window.image
+            window = replace(
+                window,
+                kernel=(kernel[0], halves * kernel[1]),
+                image=(image[0], halves * image[1]),
+            )
         return window_misfit(window, self.limits)
 
     def parts(
         self, step: Step, source: Chw, result: Chw, fresh: Callable[[str], str]
     ) -> Iterator[tuple[Step, Chw]]:
-        return parts_of(step, source, result, fresh)
+        return parts_of(step, source, result, fresh, self.lanes)
 
 
 class VtaArithmetics:
     """See :class:`~compiler_core.quantize.arithmetic.Arithmetics`."""
 
     def of(self, machine: VtaCore | None) -> VtaArithmetic:
-        return VtaArithmetic() if machine is None else VtaArithmetic(buffer_limits(machine))
+        if machine is None:
+            return VtaArithmetic()
+        geometry = machine.geometry
+        return VtaArithmetic(buffer_limits(machine), geometry.block_out, geometry.weight_bits)
 
 
 ARITHMETICS = VtaArithmetics()

@@ -12,14 +12,13 @@ from compiler_core.tensor.workload import ConvWorkload, Workload
 from compiler_core.units.launches import Launch, cycles_ps, share_ppm
 from compiler_core.units.vta.cores.multicore_schedule import default_slicings
 from compiler_core.units.vta.legality.default_schedule import default_schedule
-from compiler_core.units.vta.lower.layer import measure_layer
+from compiler_core.units.vta.lower.layer import input_bytes, measure_layer
 from compiler_core.units.vta.lower.layer import weight_bytes as packed_weight_bytes
 from compiler_core.units.vta.machine.hardware import VtaCore
 from compiler_core.units.vta.schedule.schedule import FoldVariant, Schedule, fold_of
 from compiler_core.units.vta.simulate.timing_result import MemoryTraffic, Traffic
-from compiler_core.units.vta.structure.conv_structure import blocks
 from compiler_core.units.vta.structure.fold import fold_workload, foldable
-from compiler_core.units.vta.structure.ways import FASTEST, LANES, SUFFIX_OF_AXIS
+from compiler_core.units.vta.structure.ways import FASTEST, SUFFIX_OF_AXIS
 
 
 class VtaLaunches:
@@ -32,11 +31,10 @@ class VtaLaunches:
         timing = measure_layer(workload, schedule, machine)
         traffic = timing.traffic
         constants = traffic.uop.data_bytes + traffic.fetch.data_bytes
-        laid_out = workload
+        laid_out: Workload = workload
         if isinstance(workload, ConvWorkload):
             laid_out = fold_workload(workload, fold_of(schedule))
             constants += packed_weight_bytes(workload, schedule, machine.geometry)
-        channels = laid_out.in_channels if isinstance(laid_out, ConvWorkload) else laid_out.channels
         return Launch(
             name,
             Task(machine.kind, workload).id,
@@ -48,7 +46,7 @@ class VtaLaunches:
             share_ppm(traffic.read_beats, timing.cycles),
             share_ppm(traffic.write_beats, timing.cycles),
             constants,
-            blocks(channels) * LANES * laid_out.in_height * laid_out.in_width,
+            input_bytes(laid_out, machine.geometry),
         )
 
     def across(

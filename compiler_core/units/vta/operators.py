@@ -196,9 +196,13 @@ def concatenates_channels(graph: Graph, node: Node) -> str | None:
 
 def concatenated_channels_fill_vectors(graph: Graph, node: Node) -> str | None:
     """Every concatenated tensor but the last has a multiple of 16 channels."""
+    return _partial_vectors(graph, node, CHANNEL_BLOCK)
+
+
+def _partial_vectors(graph: Graph, node: Node, lanes: int) -> str | None:
     for tensor in node.inputs[:-1]:
         sample = sample_shape(graph, tensor)
-        if not sample or sample[0] % CHANNEL_BLOCK:
+        if not sample or sample[0] % lanes:
             return f"'{tensor}' has {sample[0] if sample else 'unknown'} channels"
     return None
 
@@ -279,8 +283,10 @@ RULES: dict[str, tuple[Rule, ...]] = {
 """Every operator that the VTA runs or looks through, with its limits in the order of asking."""
 
 
-def unsupported(graph: Graph, node: Node) -> str | None:
+def unsupported(graph: Graph, node: Node, lanes: int = CHANNEL_BLOCK) -> str | None:
     """Why the VTA cannot run ``node``; ``None`` when it can.
+
+    Output vectors of more than 16 ``lanes`` are what concatenation places.
 
     A ``None`` speaks of the node alone: beside other operators a view or an addition may still need
     a layout that its neighbours do not leave (:mod:`compiler_core.quantize.skeleton` then says so).
@@ -292,6 +298,11 @@ def unsupported(graph: Graph, node: Node) -> str | None:
         seen = rule(graph, node)
         if seen is not None:
             return f"{(rule.__doc__ or '').strip()} {node.op} '{node.name}': {seen}."
+    if node.op == "Concat" and lanes > CHANNEL_BLOCK:
+        seen = _partial_vectors(graph, node, lanes)
+        if seen is not None:
+            text = f"Every concatenated tensor but the last has a multiple of {lanes} channels."
+            return f"{text} {node.op} '{node.name}': {seen}."
     return None
 
 

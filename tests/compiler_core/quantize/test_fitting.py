@@ -5,9 +5,16 @@ from __future__ import annotations
 import numpy as np
 import onnxruntime
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from compiler_core.quantize.apply import apply_profile
 from compiler_core.quantize.assignment import default_assignment
+from compiler_core.quantize.channel_exponents import (
+    fitting_channel_exponents,
+    least_error_channel_exponents,
+)
+from compiler_core.quantize.fitting import unbounded_exponent
 from compiler_core.quantize.good_enough import shortfall
 from compiler_core.quantize.ir import IntegerSegment
 from compiler_core.quantize.profile import profile_model
@@ -67,3 +74,17 @@ def test_what_no_scale_fits_says_why(plain) -> None:
     )
     assert found.unfit
     assert "1e-3" in found.reasons[found.unfit[0]] or "e-3" in found.reasons[found.unfit[0]]
+
+
+@given(st.floats(1e-6, 1e6), st.sampled_from([7, 127]))
+def test_fitting_exponents_are_the_finest_that_clip_nothing(absmax: float, levels: int) -> None:
+    found = unbounded_exponent(absmax, levels)
+    assert absmax * 2.0**found <= levels + 0.5 < absmax * 2.0 ** (found + 1)
+    weight = np.array([[absmax, -absmax / 3], [0.0, 0.0]])
+    assert fitting_channel_exponents(weight, levels).tolist() == [found, 0]
+    (least,) = least_error_channel_exponents(weight[:1], 3, levels)
+    errors = [
+        (np.clip(np.rint(weight[0] * 2.0**e), -levels, levels) * 2.0**-e - weight[0]) ** 2
+        for e in range(found, found + 4)
+    ]
+    assert least == found + int(np.argmin([error.sum() for error in errors]))

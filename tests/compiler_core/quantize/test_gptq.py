@@ -19,7 +19,7 @@ def windows(groups, size, count, seed):
     return mix @ random.standard_normal((groups, size, count))
 
 
-def plain_levels(row, hessian):
+def plain_levels(row, hessian, largest=127):
     """One output of one group, as the paper derives it: the rest is solved anew each time."""
     size = len(row)
     damped = hessian + np.eye(size) * 0.01 * np.diag(hessian).mean()
@@ -28,7 +28,7 @@ def plain_levels(row, hessian):
     for number, index in enumerate(order):
         left = order[number:]
         inverse = np.linalg.inv(damped[np.ix_(left, left)])
-        levels[index] = np.clip(np.rint(row[index]), -127, 127)
+        levels[index] = np.clip(np.rint(row[index]), -largest, largest)
         lost = (row[index] - levels[index]) / inverse[0, 0]
         row[left] -= lost * inverse[0]
     return levels
@@ -45,6 +45,19 @@ def test_levels_follow_the_definition(groups, outputs, size, seed):
     for group, output in product(range(groups), range(outputs)):
         expected = plain_levels(scaled[group, output], hessian[group])
         np.testing.assert_array_equal(found[group, output], expected)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_levels_of_fewer_bits_stay_within_them(seed):
+    random = np.random.default_rng(seed)
+    q = windows(1, 6, 30, seed)
+    hessian = q @ q.transpose(0, 2, 1) / q.shape[2]
+    scaled = random.standard_normal((1, 4, 6)) * 5
+    found = compensated_levels(scaled, hessian, 7)
+    assert np.abs(found).max() == 7
+    for output in range(4):
+        expected = plain_levels(scaled[0, output], hessian[0], 7)
+        np.testing.assert_array_equal(found[0, output], expected)
 
 
 @pytest.mark.parametrize("size", [1, 63, 64, 65, 150])

@@ -41,6 +41,7 @@ def test_bundled_targets_are_those_of_the_project() -> None:
         "aim-gddr6",
         "vta-aim",
         "vta",
+        "vta-int4",
         "vta-rtl2020",
         "vta-pynq",
         "vta-ultra96",
@@ -57,7 +58,9 @@ def test_every_number_of_a_bundled_target_has_an_origin(name: str) -> None:
     description = load_description(name)
     assert description.target.name == name
     assert description.target.description
-    assert len(description.quantities) == {"aim-gddr6": 59, "vta-aim": 95}.get(name, 46)
+    assert len(description.quantities) == {"aim-gddr6": 59, "vta-aim": 95, "vta-int4": 47}.get(
+        name, 46
+    )
     assert all(quantity.origin.source for quantity in description.quantities)
 
 
@@ -75,6 +78,7 @@ def test_default_is_the_pipelined_profile_with_int8_elements() -> None:
     ("name", "cores", "clock_mhz", "port_bits", "latency", "boundary", "cpu"),
     [
         ("vta", 1, 100, 64, 16, 2048, "Cortex-A9"),
+        ("vta-int4", 1, 100, 64, 16, 2048, "Cortex-A9"),
         ("vta-rtl2020", 1, 100, 64, 0, 2048, "Cortex-A9"),
         ("vta-pynq", 1, 100, 64, 64, 512, "Cortex-A9"),
         ("vta-ultra96", 1, 333, 128, 64, 4096, "Cortex-A53"),
@@ -97,6 +101,15 @@ def test_bundled_target_has_its_published_figures(
     assert timing.burst_boundary_bytes == boundary
     assert target.cpu.name == cpu
     assert target.launch_overhead_s == pytest.approx(20e-6 * 1e9 / target.cpu.clock_hz)
+
+
+def test_the_4_bit_core_differs_from_the_default_in_its_blocks_alone() -> None:
+    usual, own = load_target("vta").npu, load_target("vta-int4").npu
+    assert own.geometry.depth == usual.geometry.depth
+    assert own.geometry.weight_bits == 4
+    assert own.geometry.block_out == 2 * usual.geometry.block_out
+    timing = replace(own.timing, element_bytes=usual.geometry.element_bytes)
+    assert timing == usual.timing
 
 
 def test_boards_with_the_same_numbers_have_the_same_digest() -> None:

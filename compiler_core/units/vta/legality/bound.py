@@ -87,8 +87,11 @@ def direct_bound(workload: Workload, core: VtaCore) -> Bound:
             weight_bytes *= structure.taps
         if workload.epilogue.bias_bits and not workload.uniform:
             weight_bytes += workload.out_channels * _BIAS_BYTES
+        if workload.vectors is not None:  # extents count whole vectors, and so do weights
+            weight_bytes = pairs * structure.taps * width.wgt
+            weight_bytes += structure.out_blocks * width.acc if workload.epilogue.bias_bits else 0
         in_blocks = structure.in_blocks
-        residual = vectors * width.inp if workload.epilogue.residual_bits is not None else 0
+        residual = vectors * width.out if workload.epilogue.residual_bits is not None else 0
     else:
         assert isinstance(workload, MaxPoolWorkload)
         in_blocks = blocks(workload.channels)
@@ -99,6 +102,8 @@ def direct_bound(workload: Workload, core: VtaCore) -> Bound:
         compute += vectors * passes * costs.alu_immediate.per_micro_op
         weight_bytes = residual = 0
     pixels = _touched(workload)
+    if isinstance(workload, MaxPoolWorkload):
+        pixels *= workload.halves
     read_bytes = workload.batch * in_blocks * pixels * width.inp + weight_bytes + residual
     out_beats = -(-width.out // port)
     return Bound(compute, -(-read_bytes // port), vectors * (out_beats + 1))

@@ -220,7 +220,8 @@ def conv_buffer_demand(w: ConvWorkload, s: ConvSchedule | ConvScheduleBatch) -> 
     else:
         weight_tile = s.tile_out_blocks * (s.tile_in_blocks * tile[0] * tile[1] + extra)
     residual = w.epilogue.residual_bits is not None
-    residual_tile = points * int(residual)
+    residual_tile = points * int(residual) * w.halves
+    identities = w.halves if residual else 0
     bias_inputs = 1 if extra else 0
     bias_accumulators = structure.out_blocks if with_bias and s.bias is BiasVariant.ALU else 0
     shift_accumulators = structure.out_blocks if w.epilogue.channel_shift else 0
@@ -228,7 +229,7 @@ def conv_buffer_demand(w: ConvWorkload, s: ConvSchedule | ConvScheduleBatch) -> 
     output_tile = points * s.tile_out_blocks
     return ConvBufferDemand(
         inp=bias_inputs + s.input_slots * input_tile + RESIDUAL_SLOTS * residual_tile,
-        wgt=int(residual) + s.weight_slots * weight_tile,
+        wgt=identities + s.weight_slots * weight_tile,
         acc=bias_accumulators + shift_accumulators + s.output_slots * output_tile,
         input_tile=input_tile,
         weight_tile=weight_tile,
@@ -237,7 +238,7 @@ def conv_buffer_demand(w: ConvWorkload, s: ConvSchedule | ConvScheduleBatch) -> 
         bias_inputs=bias_inputs,
         bias_accumulators=bias_accumulators,
         shift_accumulators=shift_accumulators,
-        identity_weights=int(residual),
+        identity_weights=identities,
     )
 
 
@@ -261,6 +262,8 @@ def _max_pool(w: MaxPoolWorkload, s: MaxPoolSchedule, g: VtaGeometry) -> Iterato
     tiles = -(-w.out_height // s.tile_height) * -(-w.out_width // s.tile_width) * w.batch
     tiles *= -(-blocks(w.channels) // s.tile_blocks)
     yield from _at_most("tiles", tiles, most_tiles(w), "tiles", "choose larger tiles")
-    yield from _at_most("inp buffer", int(s.input_slots * inputs), g.depth.inp, "elements", remedy)
+    yield from _at_most(
+        "inp buffer", int(s.input_slots * inputs * w.halves), g.depth.inp, "elements", remedy
+    )
     demand = int(inputs) + s.output_slots * outputs
     yield from _at_most("acc buffer", demand, g.depth.acc, "elements", remedy)

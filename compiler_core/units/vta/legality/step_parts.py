@@ -9,11 +9,15 @@ from compiler_core.quantize.layout import Chw
 from compiler_core.quantize.skeleton import ConcatStep, ConvStep, PoolStep, Step
 from compiler_core.tensor.workload import Window
 from compiler_core.units.vta.legality.pool_parts import pool_parts
-from compiler_core.units.vta.legality.window_limits import channel_parts
+from compiler_core.units.vta.legality.window_limits import CHANNEL_BLOCK, channel_parts
 
 
 def parts_of(
-    step: Step, source: Chw, result: Chw, fresh: Callable[[str], str]
+    step: Step,
+    source: Chw,
+    result: Chw,
+    fresh: Callable[[str], str],
+    lanes: int = CHANNEL_BLOCK,
 ) -> Iterator[tuple[Step, Chw]]:
     """The steps that compute what ``step`` does, with the shape of what each writes.
 
@@ -22,6 +26,7 @@ def parts_of(
         source: Shape of its input without the batch.
         result: Shape of its output.
         fresh: A name for a tensor like the one given.
+        lanes: Channels of an output vector.
 
     Yields:
         ``step`` alone where it has to be no others; the last one writes its output.
@@ -29,16 +34,16 @@ def parts_of(
     if isinstance(step, PoolStep):
         yield from _pools(step, source, fresh)
     elif isinstance(step, ConvStep) and step.groups == 1 and step.residual is None:
-        yield from _channels(step, result, fresh)
+        yield from _channels(step, result, fresh, lanes)
     else:
         yield step, result
 
 
 def _channels(
-    step: ConvStep, result: Chw, fresh: Callable[[str], str]
+    step: ConvStep, result: Chw, fresh: Callable[[str], str], lanes: int
 ) -> Iterator[tuple[Step, Chw]]:
     """Ranges of output channels, whose results lie in one tensor."""
-    parts = channel_parts(len(step.weight))
+    parts = channel_parts(len(step.weight), lanes)
     if len(parts) == 1:
         yield step, result
         return

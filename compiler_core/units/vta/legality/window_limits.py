@@ -30,18 +30,18 @@ class BufferLimits:
 
 LARGEST = BufferLimits()
 
-_CHANNEL_BLOCK = 16
+CHANNEL_BLOCK = 16
 _BLOCKS_OF_A_PART = 1024
 """Half of the accumulators for constants, half for results."""
 
 
-def channel_parts(channels: int) -> tuple[slice, ...]:
+def channel_parts(channels: int, lanes: int = CHANNEL_BLOCK) -> tuple[slice, ...]:
     """Output channels of the parts of an operator with more constants than the largest accumulators
     hold; one part where it has not."""
-    blocks = -(-channels // _CHANNEL_BLOCK)
+    blocks = -(-channels // lanes)
     if blocks <= LARGEST.accumulators - _OUTPUTS:
         return (slice(0, channels),)
-    step = _CHANNEL_BLOCK * -(-blocks // -(-blocks // _BLOCKS_OF_A_PART))
+    step = lanes * -(-blocks // -(-blocks // _BLOCKS_OF_A_PART))
     return tuple(slice(first, min(first + step, channels)) for first in range(0, channels, step))
 
 

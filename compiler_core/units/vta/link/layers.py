@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from compiler_core.quantize.ir import IntegerSegment, QuantizedTensor
 from compiler_core.tensor.workload import ConvWorkload, Workload
 from compiler_core.units.vta.link.segment import SegmentLayers, segment_layers
-from compiler_core.units.vta.lower.layer import image_bytes
+from compiler_core.units.vta.lower.layer import input_bytes
 from compiler_core.units.vta.machine.hardware import VtaCore
 from compiler_core.units.vta.schedule.schedule import Schedule, fold_of
 from compiler_core.units.vta.structure.fold import fold_workload, foldable
@@ -24,19 +24,15 @@ class VtaLayers:
         from_cpu: Collection[str],
         machine: VtaCore,
     ) -> SegmentLayers:
-        del machine  # workloads are the same for all of them
-        return segment_layers(segment, tensors, from_cpu)
+        return segment_layers(segment, tensors, from_cpu, machine.geometry)
 
     def layout_varies(self, workload: Workload) -> bool:
         return isinstance(workload, ConvWorkload) and foldable(workload)
 
     def input_bytes(self, workload: Workload, schedule: Schedule, machine: VtaCore) -> int:
         if isinstance(workload, ConvWorkload):
-            folded = fold_workload(workload, fold_of(schedule))
-            extents = folded.in_channels, folded.in_height, folded.in_width
-        else:
-            extents = workload.channels, workload.in_height, workload.in_width
-        return workload.batch * image_bytes(*extents, machine.geometry)
+            workload = fold_workload(workload, fold_of(schedule))
+        return workload.batch * input_bytes(workload, machine.geometry)
 
 
 LAYERS = VtaLayers()

@@ -35,6 +35,7 @@ from compiler_core.units.vta.lower.lower_conv import lower_conv
 from compiler_core.units.vta.lower.lower_max_pool import lower_max_pool
 from compiler_core.units.vta.lower.lower_resident import lower_resident
 from compiler_core.units.vta.lower.pack import bias_vector, pack_rows, pack_weights
+from compiler_core.units.vta.lower.pack_vectors import identities, packed_weights, vector_weights
 from compiler_core.units.vta.lower.placement import ConvPlacement, MaxPoolPlacement
 from compiler_core.units.vta.machine.hardware import VtaCore, VtaGeometry
 from compiler_core.units.vta.merge.run import MergedRun
@@ -47,7 +48,6 @@ from compiler_core.units.vta.schedule.schedule import (
     fold_of,
     has_gemm_bias,
 )
-from compiler_core.units.vta.structure.conv_structure import BLOCK
 from compiler_core.units.vta.structure.fold import fold_weight, fold_workload, foldable
 from compiler_core.units.vta.verify import first_error, verify
 
@@ -241,13 +241,14 @@ def place_activations(
         if where.root not in plan.offsets:
             continue
         shape = segment.tensors[name].shape
-        block_bytes = shape[2] * shape[3] * g.element_bytes.inp
+        block_bytes = shape[2] * shape[3] * g.element_bytes.out
         placed[name] = PlacedTensor(
             shape,
             ALIGNMENT + plan.offsets[where.root] + where.block * block_bytes,
             _sample_bytes(segment, where.root, folds, g),
             _sample_bytes(segment, name, folds, g),
             folds.get(name),
+            g.block_out,
         )
     return placed
 
@@ -367,15 +368,17 @@ def lower_part(
         assert layer.constants is not None
         fold, gemm_bias = fold_of(schedule), has_gemm_bias(schedule)
         folded = fold_workload(workload, fold)
-        own = part.piece.channels
+        # What counts in vectors is never cut.
+        own = part.piece.channels if workload.vectors is None else slice(None)
         constants = layer.constants[own]
-        weights = pack_weights(
-            folded,
-            fold_weight(operator.weight[own], fold),
-            constants,
-            operator.residual_shift,
-            gemm_bias=gemm_bias,
-        )
+        kept = fold_weight(operator.weight[own], fold)
+        weights: npt.NDArray[np.generic]
+        if folded.vectors is None:
+            weights = pack_weights(
+                folded, kept, constants, operator.residual_shift, gemm_bias=gemm_bias
+            )
+        else:
+            weights = vector_weights(folded, kept, operator.residual_shift, g)
         biased = workload.epilogue.bias_bits > 0
         residual = None
         if operator.residual is not None:
@@ -386,10 +389,10 @@ def lower_part(
             result,
             residual,
             weights=pool.place(weights),
-            bias=pool.place(pack_rows(constants)) if biased and not gemm_bias else 0,
+            bias=pool.place(pack_rows(constants, g.block_out)) if biased and not gemm_bias else 0,
             constant=pool.place(bias_vector()) if biased and gemm_bias else 0,
             micro_ops=0,
-            shifts=0 if shifts is None else pool.place(pack_rows(shifts[own])),
+            shifts=0 if shifts is None else pool.place(pack_rows(shifts[own], g.block_out)),
         )
 
         def lower(address: int) -> LoweredProgram:
@@ -399,7 +402,7 @@ def lower_part(
             return lower_resident(workload, schedule, layer.requantization, placed, g)
 
     elif not isinstance(workload, ConvWorkload) and isinstance(schedule, MaxPoolSchedule):
-        identity = pool.place(np.eye(BLOCK, dtype=np.int8))
+        identity = pool.place(packed_weights(identities(g.block_out), g))
 
         def lower(address: int) -> LoweredProgram:
             where = MaxPoolPlacement(source, result, identity, address)

@@ -18,7 +18,7 @@ class InputFold:
 
 @dataclass(frozen=True)
 class PlacedTensor:
-    """An activation ``int8[N][C/16][H][W][16]`` in DRAM.
+    """An activation ``int8[N][C/lanes][H][W][lanes]`` in DRAM.
 
     Attributes:
         shape: ``(N, C, H, W)``, before any fold.
@@ -27,6 +27,7 @@ class PlacedTensor:
             concatenation.
         size_bytes: Of one sample.
         fold: Layout variant of an input.
+        lanes: Channels of a vector.
     """
 
     shape: tuple[int, int, int, int]
@@ -34,3 +35,4 @@ class PlacedTensor:
     sample_bytes: int
     size_bytes: int
     fold: InputFold | None = None
+    lanes: int = 16

@@ -26,7 +26,8 @@ from compiler_core.tensor.from_integer import conv_terms, max_pool_terms
 from compiler_core.tensor.task import Task
 from compiler_core.tensor.value_ranges import value_ranges
 from compiler_core.tensor.workload import Requantization, Workload
-from compiler_core.units.vta.structure.conv_structure import blocks
+from compiler_core.units.vta.machine.hardware import VtaGeometry
+from compiler_core.units.vta.structure.vectors import in_vectors
 
 UNIT = "vta"
 """Kind of processing unit in tasks and plans."""
@@ -80,7 +81,10 @@ class SegmentLayers:
 
 
 def segment_layers(
-    segment: IntegerSegment, tensors: Mapping[str, QuantizedTensor], from_cpu: Collection[str]
+    segment: IntegerSegment,
+    tensors: Mapping[str, QuantizedTensor],
+    from_cpu: Collection[str],
+    geometry: VtaGeometry,
 ) -> SegmentLayers:
     """Derives workloads and buffers.
 
@@ -88,6 +92,7 @@ def segment_layers(
         segment: Integer operators in topological order.
         tensors: Every tensor of the quantized graph.
         from_cpu: Tensors that the CPU quantizes from float, for this segment alone.
+        geometry: Of the core.
     """
     operators, known = _with_copies(segment, tensors)
     ranges = value_ranges(operators)
@@ -99,13 +104,15 @@ def segment_layers(
         shape = known[operator.input].shape
         if isinstance(operator, IntegerMaxPool):
             workload, values = max_pool_terms(operator, shape)
-            layers.append(Layer(operator, workload, values, None))
+            layers.append(Layer(operator, in_vectors(workload, geometry), values, None))
             continue
         terms = conv_terms(operator, shape, ranges[operator.input], entry=operator.input in entries)
-        layers.append(Layer(operator, terms.workload, terms.requantization, terms.constants))
+        shift = None if operator.residual is None else operator.residual_shift
+        work = in_vectors(terms.workload, geometry, shift)
+        layers.append(Layer(operator, work, terms.requantization, terms.constants))
     used = {name for operator in operators for name in (*_inputs(operator), operator.output)}
     held = {name: known[name] for name in known if name in used}
-    return SegmentLayers(segment, tuple(layers), held, _slices(operators, held))
+    return SegmentLayers(segment, tuple(layers), held, _slices(operators, held, geometry.block_out))
 
 
 def _inputs(operator: IntegerOperator) -> tuple[str, ...]:
@@ -173,7 +180,7 @@ def _entries(
 
 
 def _slices(
-    operators: list[IntegerOperator], tensors: Mapping[str, QuantizedTensor]
+    operators: list[IntegerOperator], tensors: Mapping[str, QuantizedTensor], lanes: int
 ) -> dict[str, Slice]:
     slices = {name: Slice(name, 0) for name in tensors}
     # Backwards, so that the place of an outer concatenation is known before its inner ones.
@@ -183,5 +190,5 @@ def _slices(
             block = whole.block
             for name in operator.inputs:
                 slices[name] = Slice(whole.root, block)
-                block += blocks(tensors[name].shape[1])
+                block += -(-tensors[name].shape[1] // lanes)
     return slices

@@ -17,7 +17,6 @@ from compiler_core.units.vta.lower.pack import pack_activation, unpack_activatio
 from compiler_core.units.vta.machine.hardware import VtaCore
 from compiler_core.units.vta.simulate.functional import PreparedProgram, prepare
 from compiler_core.units.vta.simulate.timing import time_program
-from compiler_core.units.vta.structure.conv_structure import BLOCK, blocks
 from compiler_core.units.vta.structure.fold import fold_input
 
 Bytes = npt.NDArray[np.uint8]
@@ -93,7 +92,7 @@ def write_activation(memory: Bytes, placed: PlacedTensor, values: Integers) -> N
     """Lays out ``int8[N, C, H, W]`` in DRAM."""
     if placed.fold is not None:
         values = fold_input(values, placed.fold.workload, placed.fold.variant)
-    packed = pack_activation(values).view(np.uint8).reshape(len(values), -1)
+    packed = pack_activation(values, placed.lanes).view(np.uint8).reshape(len(values), -1)
     for sample, row in enumerate(packed):
         start = placed.address + sample * placed.sample_bytes
         memory[start : start + row.size] = row
@@ -102,7 +101,7 @@ def write_activation(memory: Bytes, placed: PlacedTensor, values: Integers) -> N
 def read_activation(memory: Bytes, placed: PlacedTensor) -> Integers:
     """``int8[N, C, H, W]`` from DRAM."""
     batch, channels, height, width = placed.shape
-    shape = (blocks(channels), height, width, BLOCK)
+    shape = (-(-channels // placed.lanes), height, width, placed.lanes)
     size = prod(shape)
     samples = []
     for sample in range(batch):

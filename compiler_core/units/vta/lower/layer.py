@@ -29,6 +29,7 @@ from compiler_core.units.vta.lower.pack import (
     pack_weights,
     unpack_activation,
 )
+from compiler_core.units.vta.lower.pack_vectors import identities, packed_weights, vector_weights
 from compiler_core.units.vta.lower.placement import ConvPlacement, Image, MaxPoolPlacement
 from compiler_core.units.vta.machine.hardware import VtaCore, VtaGeometry
 from compiler_core.units.vta.schedule.resident_schedule import ResidentSchedule
@@ -42,13 +43,13 @@ from compiler_core.units.vta.schedule.schedule import (
 from compiler_core.units.vta.simulate.timing import time_program
 from compiler_core.units.vta.simulate.timing_result import TimingResult
 from compiler_core.units.vta.structure.conv_structure import (
-    BLOCK,
     bias_tiles,
     blocks,
     conv_structure,
     weight_row_starts,
 )
 from compiler_core.units.vta.structure.fold import fold_input, fold_weight, fold_workload
+from compiler_core.units.vta.structure.slicing import out_channels
 
 ALIGNMENT = 4096
 """Byte alignment of every array; also the first usable address."""
@@ -63,15 +64,30 @@ def align(size: int) -> int:
 
 
 def image_bytes(channels: int, height: int, width: int, geometry: VtaGeometry) -> int:
-    """Bytes of one sample of an activation."""
-    return blocks(channels) * height * width * geometry.element_bytes.inp
+    """Bytes of one sample of an activation, whole output vectors."""
+    return -(-channels // geometry.block_out) * height * width * geometry.element_bytes.out
+
+
+def input_bytes(workload: Workload, geometry: VtaGeometry) -> int:
+    """Bytes of one sample of what a workload reads."""
+    if isinstance(workload, MaxPoolWorkload):
+        vectors = blocks(workload.channels) * workload.halves
+    else:  # its columns are vectors already
+        vectors = blocks(workload.in_channels)
+    return vectors * workload.in_height * workload.in_width * geometry.element_bytes.inp
+
+
+def output_bytes(workload: Workload, geometry: VtaGeometry) -> int:
+    """Bytes of one sample of what a workload writes."""
+    vectors = blocks(out_channels(workload)) * workload.out_height * workload.out_width
+    return vectors * geometry.element_bytes.out
 
 
 def weight_bytes(workload: ConvWorkload, schedule: Schedule, geometry: VtaGeometry) -> int:
     """Bytes of the packed weights."""
     workload = fold_workload(workload, fold_of(schedule))
     extra = bias_tiles(workload.epilogue.bias_bits) if has_gemm_bias(schedule) else 0
-    tiles = int(workload.epilogue.residual_bits is not None)
+    tiles = workload.halves if workload.epilogue.residual_bits is not None else 0
     if workload.uniform:
         tiles += 1 + extra
     else:
@@ -125,32 +141,43 @@ class LayerProgram:
         dram = np.zeros(self.dram_bytes, np.uint8)
         if isinstance(self.workload, ConvWorkload):
             inputs = fold_input(inputs, self.workload, fold_of(self.schedule))
-        put(dram, self.placement.input.address, pack_activation(inputs))
+        lanes = self.geometry.block_out
+        put(dram, self.placement.input.address, pack_activation(inputs, lanes))
         put(dram, self.placement.micro_ops, self.lowered.micro_ops)
         if isinstance(self.placement, MaxPoolPlacement):
-            put(dram, self.placement.identity, np.eye(BLOCK, dtype=np.int8))
+            put(
+                dram,
+                self.placement.identity,
+                packed_weights(identities(lanes), self.geometry),
+            )
             return dram
         assert isinstance(self.workload, ConvWorkload)
         assert weight is not None
         assert constants is not None
         fold, gemm_bias = fold_of(self.schedule), has_gemm_bias(self.schedule)
         folded, weight = fold_workload(self.workload, fold), fold_weight(weight, fold)
-        tiles = pack_weights(folded, weight, constants, residual_shift, gemm_bias=gemm_bias)
+        tiles: npt.NDArray[np.generic]
+        if folded.vectors is None:
+            tiles = pack_weights(folded, weight, constants, residual_shift, gemm_bias=gemm_bias)
+        else:
+            tiles = vector_weights(folded, weight, residual_shift, self.geometry)
         put(dram, self.placement.weights, tiles)
-        put(dram, self.placement.bias, pack_rows(constants))
+        put(dram, self.placement.bias, pack_rows(constants, lanes))
         put(dram, self.placement.constant, bias_vector())
         if channel_shifts is not None:
-            put(dram, self.placement.shifts, pack_rows(channel_shifts))
+            put(dram, self.placement.shifts, pack_rows(channel_shifts, lanes))
         if residual is not None:
             assert self.placement.residual is not None
-            put(dram, self.placement.residual.address, pack_activation(residual))
+            put(dram, self.placement.residual.address, pack_activation(residual, lanes))
         return dram
 
     def output(self, dram: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:
-        """Reads ``int8[N, O, OH, OW]`` from the image after the launch."""
-        work = self.workload
-        channels = work.out_channels if isinstance(work, ConvWorkload) else work.channels
-        shape = (work.batch, blocks(channels), work.out_height, work.out_width, BLOCK)
+        """Reads ``int8[N, O, OH, OW]`` from the image after the launch, all lanes of a workload in
+        vectors."""
+        work, lanes = self.workload, self.geometry.block_out
+        count = blocks(out_channels(work))
+        channels = out_channels(work) if work.vectors is None else count * lanes
+        shape = (work.batch, count, work.out_height, work.out_width, lanes)
         start = self.placement.output.address
         data = dram[start : start + int(np.prod(shape))].view(np.int8)
         return unpack_activation(data.reshape(shape), channels)
@@ -178,11 +205,9 @@ def lower_layer(
     read = workload
     if isinstance(read, ConvWorkload):
         read = fold_workload(read, fold_of(schedule))
-    channels = read.in_channels if isinstance(read, ConvWorkload) else read.channels
-    in_bytes = image_bytes(channels, read.in_height, read.in_width, geometry)
+    in_bytes = input_bytes(read, geometry)
     source = Image(place(workload.batch * in_bytes), in_bytes)
-    channels = workload.out_channels if isinstance(workload, ConvWorkload) else workload.channels
-    out_bytes = image_bytes(channels, workload.out_height, workload.out_width, geometry)
+    channels, out_bytes = out_channels(workload), output_bytes(workload, geometry)
     result = Image(place(workload.batch * out_bytes), out_bytes)
     placement: ConvPlacement | MaxPoolPlacement
     if isinstance(workload, ConvWorkload) and isinstance(schedule, ConvSchedule | ResidentSchedule):
@@ -205,7 +230,10 @@ def lower_layer(
             lowered = lower_resident(workload, schedule, requantization, placement, geometry)
     elif isinstance(workload, MaxPoolWorkload) and isinstance(schedule, MaxPoolSchedule):
         placement = MaxPoolPlacement(
-            source, result, identity=place(geometry.element_bytes.wgt), micro_ops=position
+            source,
+            result,
+            identity=place(workload.halves * geometry.element_bytes.wgt),
+            micro_ops=position,
         )
         lowered = lower_max_pool(workload, schedule, requantization, placement, geometry)
     else:

@@ -35,10 +35,10 @@ from compiler_core.units.vta.schedule.schedule import (
     MicroOpLoading,
 )
 from compiler_core.units.vta.structure.conv_structure import (
-    DIRECT_RESIDUAL_SHIFT,
     ConvStructure,
     bias_tiles,
     conv_structure,
+    direct_residual_shift,
     residual_needs_pass,
     weight_row_starts,
 )
@@ -183,7 +183,7 @@ class _ConvLowering:
             )
         if self.w.epilogue.residual_bits is not None:
             self.identity_load = self.builder.load(
-                MemoryType.WGT, 0, self.p.weights // bytes_of.wgt, 1
+                MemoryType.WGT, 0, self.p.weights // bytes_of.wgt, self.w.halves
             )
         if self.w.epilogue.channel_shift:
             row = self.p.shifts // bytes_of.acc
@@ -204,7 +204,7 @@ class _ConvLowering:
             self.builder.gemm(nest, pack(base, 0), reset=True, after_store=stored)
         if self.w.epilogue.residual_bits is not None:
             self._residual(tile, base)
-            extra_shift = self.q.residual_shift - DIRECT_RESIDUAL_SHIFT
+            extra_shift = self.q.residual_shift - direct_residual_shift(self.g.weight_bits)
             if residual_needs_pass(self.w):
                 nest = contiguous(tile.points * tile.blocks)
                 self.builder.alu(
@@ -227,26 +227,32 @@ class _ConvLowering:
                 slot.loaded = self._transfer_rows(
                     image, tile, tile.block + position, slot.base, slot.last_reader
                 )
-            nest = contiguous(tile.points, source=1)
             after = max(slot.loaded, self.identity_load)
-            slot.last_reader = self.builder.gemm(
-                nest, pack(base + position * tile.points, slot.base), after_load=after
-            )
+            for nest in self._identities(tile.points):
+                slot.last_reader = self.builder.gemm(
+                    nest, pack(base + position * tile.points, slot.base), after_load=after
+                )
+
+    def _identities(self, points: int) -> tuple[LoopNest, ...]:
+        """Adds vectors that were outputs to as many accumulators: each half by its tile."""
+        if self.w.halves == 1:
+            return (contiguous(points, source=1),)
+        return compress((Axis(points, 1, self.w.halves, 0), Axis(self.w.halves, 0, 1, 1)))
 
     def _transfer_rows(
         self, image: Image, tile: OutputTile, block: int, sram: int, after: int
     ) -> int:
         """Loads the residual of one output block."""
-        width, rows, columns = self.w.out_width, tile.rows, tile.columns
+        width, rows, columns, halves = self.w.out_width, tile.rows, tile.columns, self.w.halves
         first = image.address + tile.sample * image.sample_bytes
-        element = first // self.g.element_bytes.inp + block * image.plane(self.w.out_height, width)
-        element += rows.start * width + columns.start
+        pixel = block * image.plane(self.w.out_height, width) + rows.start * width + columns.start
+        element = first // self.g.element_bytes.inp + pixel * halves
         if columns.extent == width:
-            x_size, y_size = tile.points, 1
+            x_size, y_size = tile.points * halves, 1
         else:
-            x_size, y_size = columns.extent, rows.extent
+            x_size, y_size = columns.extent * halves, rows.extent
         return self.builder.load(
-            MemoryType.INP, sram, element, x_size, y_size, width, after_compute=after
+            MemoryType.INP, sram, element, x_size, y_size, width * halves, after_compute=after
         )
 
     def _accumulate(self, tile: OutputTile, step: Step, base: int) -> None:
@@ -323,7 +329,7 @@ class _ConvLowering:
 
     def _load_weights(self, tile: OutputTile, step: Step, first: bool, slot: Slot) -> int:
         start = self.p.weights // self.g.element_bytes.wgt
-        start += self.w.epilogue.residual_bits is not None
+        start += self.w.halves if self.w.epilogue.residual_bits is not None else 0
         after = slot.last_reader
         if self.w.uniform:
             count = 1 + self.extra

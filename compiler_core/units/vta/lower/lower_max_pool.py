@@ -63,12 +63,12 @@ def lower_max_pool(
         geometry.depth.uop,
         preload=schedule.micro_ops is MicroOpLoading.PRELOAD,
     )
-    identity = builder.load(MemoryType.WGT, 0, placement.identity // bytes_of.wgt, 1)
+    identity = builder.load(MemoryType.WGT, 0, placement.identity // bytes_of.wgt, workload.halves)
     tiles = _tiles(workload, schedule)
     size = (workload.in_height, workload.in_width)
     rows, columns = input_extents(workload.window, size, schedule.tile_height, schedule.tile_width)
     staging = int(rows * columns) * schedule.tile_blocks
-    inputs = SlotPool(0, schedule.input_slots, staging, range(len(tiles)))
+    inputs = SlotPool(0, schedule.input_slots, staging * workload.halves, range(len(tiles)))
     output_size = schedule.tile_height * schedule.tile_width * schedule.tile_blocks
     stored = [NOTHING] * schedule.output_slots
     for index, tile in enumerate(tiles):
@@ -79,9 +79,14 @@ def lower_max_pool(
         turn = index % schedule.output_slots
         base = staging + turn * output_size
         count = tile.blocks * tile.rows.size * tile.columns.size
+        halves = workload.halves
         whole = LoopNest(1, count, 0, 1, 0, 1, 0, 0, (0,))
         builder.gemm(whole, pack(0, 0), reset=True)
-        builder.gemm(whole, pack(0, slot.base), after_load=max(loaded, identity))
+        copies: tuple[LoopNest, ...] = (whole,)
+        if halves > 1:  # what was an output vector is read in halves, each with a tile of its own
+            copies = compress((Axis(count, 1, halves, 0), Axis(halves, 0, 1, 1)))
+        for nest in copies:
+            builder.gemm(nest, pack(0, slot.base), after_load=max(loaded, identity))
         results = LoopNest(1, tile.points * tile.blocks, 0, 1, 0, 1, 0, 0, (0,))
         builder.gemm(results, pack(base, 0), reset=True, after_store=stored[turn])
         for nest, offset in _nests(workload, tile.rows, tile.columns, tile.blocks, True):
@@ -121,12 +126,15 @@ def _load(
     sram: int,
     after: int,
 ) -> int:
-    rows, columns, width = tile.rows, tile.columns, workload.in_width
-    plane = placement.input.plane(workload.in_height, width)
+    rows, halves = tile.rows, workload.halves
+    width, low, extent = (
+        halves * number for number in (workload.in_width, tile.columns.low, tile.columns.size)
+    )
+    plane = halves * placement.input.plane(workload.in_height, workload.in_width)
     image = placement.input.address + tile.sample * placement.input.sample_bytes
-    element = image // element_bytes + tile.block * plane + rows.low * width + columns.low
-    size = rows.size * columns.size
-    x_size, y_size = (size, 1) if columns.size == width else (columns.size, rows.size)
+    element = image // element_bytes + tile.block * plane + rows.low * width + low
+    size = rows.size * extent
+    x_size, y_size = (size, 1) if extent == width else (extent, rows.size)
     number = NOTHING
     if size == plane:
         x_size *= tile.blocks
@@ -210,15 +218,18 @@ def _nests(
         for column in choose(columns):
             if not first and (row, column) in starts:
                 continue
-            axes = (
-                Axis(row.extent, columns.extent, window.strides[0] * columns.size, 0),
-                Axis(count, points, plane, 0),
-                Axis(column.extent, 1, window.strides[1], 0),
+            halves = workload.halves if first else 1  # the others are read among accumulators
+            axes: tuple[Axis, ...] = (
+                Axis(row.extent, columns.extent, halves * window.strides[0] * columns.size, 0),
+                Axis(count, points, halves * plane, 0),
+                Axis(column.extent, 1, halves * window.strides[1], 0),
             )
+            if halves > 1:
+                axes += (Axis(halves, 0, 1, 1),)
             dst = (row.start - rows.start) * columns.extent + column.start - columns.start
             in_row = row.start * window.strides[0] + row.tap * window.dilations[0]
             in_column = column.start * window.strides[1] + column.tap * window.dilations[1]
             src = (in_row - window.pads[0] - rows.low) * columns.size
             src += in_column - window.pads[1] - columns.low
-            nests += [(nest, pack(dst, src)) for nest in compress(axes)]
+            nests += [(nest, pack(dst, halves * src)) for nest in compress(axes)]
     return tuple(nests)

@@ -1,4 +1,7 @@
-"""Memory layouts: activations ``[N][C/16][H][W][16]``, weight tiles, bias rows and tiles."""
+"""Memory layouts: activations ``[N][C/16][H][W][16]``, weight tiles, bias rows and tiles.
+
+Other cores than the usual one: :mod:`compiler_core.units.vta.lower.pack_vectors`.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,18 @@ from compiler_core.units.vta.structure.conv_structure import (
     BLOCK,
     DIRECT_RESIDUAL_SHIFT,
     bias_tiles,
-    blocks,
     conv_structure,
     weight_row_starts,
 )
 
 
-def pack_activation(image: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
-    """``int8[N, C, H, W]`` to ``int8[N, ceil(C/16), H, W, 16]``; missing channels are 0."""
+def pack_activation(image: npt.NDArray[np.int8], lanes: int = BLOCK) -> npt.NDArray[np.int8]:
+    """``int8[N, C, H, W]`` to ``int8[N, ceil(C/lanes), H, W, lanes]``; missing channels are 0."""
     n, c, h, w = image.shape
-    padded = np.zeros((n, blocks(c) * BLOCK, h, w), np.int8)
+    count = -(-c // lanes)
+    padded = np.zeros((n, count * lanes, h, w), np.int8)
     padded[:, :c] = image
-    return np.ascontiguousarray(padded.reshape(n, blocks(c), BLOCK, h, w).transpose(0, 1, 3, 4, 2))
+    return np.ascontiguousarray(padded.reshape(n, count, lanes, h, w).transpose(0, 1, 3, 4, 2))
 
 
 def unpack_activation(packed: npt.NDArray[np.int8], channels: int) -> npt.NDArray[np.int8]:
@@ -127,9 +130,9 @@ def bias_vector() -> npt.NDArray[np.int8]:
     return vector
 
 
-def pack_rows(values: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int32]:
-    """``[O]`` as ``int32[ceil(O/16), 16]`` accumulator rows: bias of the ALU and LOAD variants,
-    shifts."""
-    rows = np.zeros(blocks(len(values)) * BLOCK, np.int32)
+def pack_rows(values: npt.NDArray[np.integer[Any]], lanes: int = BLOCK) -> npt.NDArray[np.int32]:
+    """``[O]`` as ``int32[ceil(O/lanes), lanes]`` accumulator rows: bias of the ALU and LOAD
+    variants, shifts."""
+    rows = np.zeros(-(-len(values) // lanes) * lanes, np.int32)
     rows[: len(values)] = values
-    return rows.reshape(-1, BLOCK)
+    return rows.reshape(-1, lanes)

@@ -12,8 +12,10 @@ RUNS_SCHEMA = "nest-tune/runs/1"
 RUNS = "runs.json"
 """File of :class:`Runs`, where launches continue one another."""
 
-NCHW16C = "N,C/16,H,W,16"
-"""Layout of activations in DRAM; missing channels of the last block are padding."""
+
+def layout_name(lanes: int) -> str:
+    """Layout of activations in DRAM; missing channels of the last vector are padding."""
+    return f"N,C/{lanes},H,W,{lanes}"
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class LayoutTensor:
         sample_stride_bytes: From one sample to the next.
         shape: ``(N, C, H, W)``.
         type: ``int8``.
-        layout: :data:`NCHW16C`.
+        layout: :func:`layout_name` of the channels of a vector.
         fold: Kernel taps that the CPU lays out as channels.
     """
 

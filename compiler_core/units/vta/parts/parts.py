@@ -15,13 +15,13 @@ from compiler_core.units.vta.machine.assembly import disassemble
 from compiler_core.units.vta.merge.run import MergedRun
 from compiler_core.units.vta.parts.layout import (
     LAYOUT_SCHEMA,
-    NCHW16C,
     RUNS,
     RUNS_SCHEMA,
     Layout,
     LayoutLaunch,
     LayoutTensor,
     Runs,
+    layout_name,
 )
 from compiler_core.units.vta.parts.reader import read_npu_segment
 
@@ -91,7 +91,7 @@ def _layout(segment: NpuSegment) -> Layout:
                 placed.sample_bytes,
                 placed.shape,
                 "int8",
-                NCHW16C,
+                layout_name(placed.lanes),
                 placed.fold,
             )
             for name, placed in sorted(segment.layout.items())

@@ -26,8 +26,8 @@ from compiler_core.units.vta.parts.layout import (
     LayoutLaunch,
     LayoutTensor,
     Runs,
+    layout_name,
 )
-from compiler_core.units.vta.structure.conv_structure import blocks
 from compiler_core.units.vta.structure.fold import fold_workload, foldable
 
 EXTENT_MAX = 1 << 24
@@ -63,7 +63,12 @@ def read_npu_segment(entry: SegmentEntry, files: Mapping[str, bytes], where: str
     if end > entry.memory_bytes:
         raise InputError(f"{where}: dram.bin ends at {end}; DRAM has {entry.memory_bytes} bytes")
     tensors = {
-        name: _placed(tensor, entry.memory_bytes, f"{where}: tensor {name!r}")
+        name: _placed(
+            tensor,
+            entry.memory_bytes,
+            entry.units.machine.geometry.block_out,
+            f"{where}: tensor {name!r}",
+        )
         for name, tensor in layout.tensors.items()
     }
     for name in (*entry.inputs, *entry.outputs):
@@ -168,7 +173,7 @@ def _run(launch: Launch, count: int, files: Mapping[str, bytes], where: str) -> 
     return MergedRun(program.instructions, layers)
 
 
-def _placed(tensor: LayoutTensor, dram_bytes: int, where: str) -> PlacedTensor:
+def _placed(tensor: LayoutTensor, dram_bytes: int, lanes: int, where: str) -> PlacedTensor:
     batch, channels, height, width = tensor.shape
     if not all(1 <= size <= EXTENT_MAX for size in tensor.shape):
         raise InputError(f"{where}: shape {tensor.shape}; allowed are extents of 1 to {EXTENT_MAX}")
@@ -187,7 +192,9 @@ def _placed(tensor: LayoutTensor, dram_bytes: int, where: str) -> PlacedTensor:
             raise InputError(f"{where}: its convolution cannot be folded: {window} over {extents}")
         folded = fold_workload(work, fold.variant)
         channels, height, width = folded.in_channels, folded.in_height, folded.in_width
-    size = blocks(channels) * height * width * 16
+    if tensor.layout != layout_name(lanes):
+        raise InputError(f"{where}: layout {tensor.layout!r}; {layout_name(lanes)!r} is needed")
+    size = -(-channels // lanes) * lanes * height * width
     if min(height, width) < 1 or tensor.bytes != size or tensor.sample_stride_bytes < size:
         raise InputError(
             f"{where}: {tensor.bytes} bytes, {tensor.sample_stride_bytes} to the next sample; "
@@ -197,5 +204,5 @@ def _placed(tensor: LayoutTensor, dram_bytes: int, where: str) -> PlacedTensor:
     if tensor.address < 0 or end > dram_bytes:
         raise InputError(f"{where}: lies at {tensor.address} to {end}; DRAM has {dram_bytes} bytes")
     return PlacedTensor(
-        tensor.shape, tensor.address, tensor.sample_stride_bytes, tensor.bytes, fold
+        tensor.shape, tensor.address, tensor.sample_stride_bytes, tensor.bytes, fold, lanes
     )

@@ -22,8 +22,13 @@ most 127."""
 
 
 DIRECT_RESIDUAL_SHIFT = 6
-"""Largest residual shift that fits an int8 weight as a power of two; larger ones need a shifting
-ALU pass."""
+"""What workloads say of a residual's shift that fits a weight as a power of two; larger ones need a
+shifting ALU pass."""
+
+
+def direct_residual_shift(weight_bits: int) -> int:
+    """Largest residual shift that a weight of so many bits holds as a power of two."""
+    return weight_bits - 2
 
 
 def blocks(channels: int) -> int:
@@ -101,6 +106,6 @@ def weight_row_starts(workload: ConvWorkload, extra: int) -> tuple[int, ...]:
 
 
 def residual_needs_pass(workload: ConvWorkload) -> bool:
-    """Whether the residual's shift exceeds what an int8 identity weight can express."""
+    """Whether the residual's shift exceeds what an identity weight can express."""
     bits = workload.epilogue.residual_bits
     return bits is not None and bits > DIRECT_RESIDUAL_SHIFT

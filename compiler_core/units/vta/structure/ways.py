@@ -7,19 +7,14 @@ from __future__ import annotations
 from math import prod
 
 from compiler_core.units.vta.machine.hardware import VtaCore
-from compiler_core.units.vta.structure.conv_structure import blocks
 from compiler_core.units.vta.structure.slicing import SliceAxis
+from compiler_core.units.vta.structure.vectors import is_usual
 from compiler_core.units.ways import ALL_CORES, INT8, TensorForm, Way
-
-LANES = 16
-"""Channels of a block as activations lie in DRAM."""
 
 FASTEST = "-sliced"
 """Suffix of the way along whichever axis is faster."""
 
 SUFFIX_OF_AXIS = {SliceAxis.CHANNELS: "-channels", SliceAxis.ROWS: "-rows"}
-
-_LAYOUT = f"{INT8} in blocks of {LANES} channels"
 
 
 class VtaWays:
@@ -31,13 +26,18 @@ class VtaWays:
     def ways(self, machine: VtaCore, cores: int) -> tuple[Way, ...]:
         if cores == 1:
             return (Way(),)
+        if not is_usual(machine.geometry):  # what counts in vectors is not sliced
+            single = (Way(str(core), core, is_searched=False) for core in range(cores))
+            return (Way(), *single)
         axes = (Way(suffix, ALL_CORES, is_searched=False) for suffix in SUFFIX_OF_AXIS.values())
         single = (Way(str(core), core, is_searched=False) for core in range(cores))
         return (Way(), Way(FASTEST, ALL_CORES), *axes, *single)
 
     def form(self, shape: tuple[int, ...], number: str, machine: VtaCore) -> TensorForm:
         batch, channels, *image = shape
-        return TensorForm(_LAYOUT, batch * blocks(channels) * LANES * prod(image))
+        lanes = machine.geometry.block_out
+        layout = f"{INT8} in blocks of {lanes} channels"
+        return TensorForm(layout, batch * -(-channels // lanes) * lanes * prod(image))
 
 
 WAYS = VtaWays()

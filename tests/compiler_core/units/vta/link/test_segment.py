@@ -76,7 +76,7 @@ def layers_of(
     operators: Sequence[IntegerOperator], outputs: Sequence[str], **shapes: Shape
 ) -> SegmentLayers:
     segment = IntegerSegment("00-vta", "vta", tuple(operators), ("x",), tuple(outputs))
-    return segment_layers(segment, tensors(**shapes), {"x"})
+    return segment_layers(segment, tensors(**shapes), {"x"}, TARGET.npu.geometry)
 
 
 def schedules_of(layers: SegmentLayers) -> dict[str, Schedule]:

@@ -21,6 +21,7 @@ from compiler_core.units.vta.link.segment import SegmentLayers, segment_layers
 from compiler_core.units.vta.machine.hardware import VtaCore
 from compiler_core.units.vta.schedule.schedule import Schedule
 from tests.compiler_core.units.vta.random_schedules import random_schedule
+from tests.compiler_core.units.vta.vectors import GEOMETRY
 
 Shape = tuple[int, int, int, int]
 
@@ -115,7 +116,7 @@ def random_segment(r: random.Random) -> SegmentLayers:
     outputs = tuple(operator.output for operator in b.operators if operator.output not in read)
     segment = IntegerSegment("00-vta", "vta", tuple(b.operators), ("x",), outputs)
     tensors = {name: QuantizedTensor(name, shape, 4) for name, shape in b.shapes.items()}
-    return segment_layers(segment, tensors, {"x"})
+    return segment_layers(segment, tensors, {"x"}, GEOMETRY)
 
 
 def random_schedules(r: random.Random, layers: SegmentLayers, core: VtaCore) -> dict[str, Schedule]:
