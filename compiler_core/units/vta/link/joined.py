@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from compiler_core.errors import InputError
+from compiler_core.units.vta.link.constant_pool import ConstantPool
 from compiler_core.units.vta.link.linker import (
-    ConstantPool,
     CoreProgram,
     Launch,
     Schedules,

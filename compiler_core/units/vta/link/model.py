@@ -18,9 +18,9 @@ from compiler_core.units.facets.programs import (
     continues,
 )
 from compiler_core.units.facets.runs import joined_after
+from compiler_core.units.vta.link.constant_pool import ConstantPool
 from compiler_core.units.vta.link.joined import link_joined
 from compiler_core.units.vta.link.linker import (
-    ConstantPool,
     NpuSegment,
     buffer_bytes,
     place_activations,

@@ -22,8 +22,8 @@ from compiler_core.targets.load import load_target
 from compiler_core.tensor.value_ranges import value_ranges
 from compiler_core.tensor.workload import ConvWorkload
 from compiler_core.units.vta.legality.default_schedule import default_schedule
+from compiler_core.units.vta.link.constant_pool import ConstantPool
 from compiler_core.units.vta.link.linker import (
-    ConstantPool,
     CoreProgram,
     Launch,
     link_segment,

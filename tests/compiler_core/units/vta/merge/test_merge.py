@@ -9,8 +9,8 @@ import pytest
 
 from compiler_core.memory.plan import ALIGNMENT, align
 from compiler_core.targets.load import load_target
+from compiler_core.units.vta.link.constant_pool import ConstantPool
 from compiler_core.units.vta.link.linker import (
-    ConstantPool,
     link_segment,
     lower_part,
     place_activations,
