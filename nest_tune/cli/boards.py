@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler_core.errors import InputError
 from nest_tune.cli.output import console, print_json, progress
+from nest_tune.cli.tables import print_table
 
 if TYPE_CHECKING:
     from compiler_core.units.facets.bundles import BundleReport
@@ -186,7 +187,7 @@ def profile_sources(package: Path, as_json: bool) -> None:
         value = getattr(item, key) or 0.0
         shown = f"{value:,.0f}" if counted else f"{value:.4f}"
         table.add_row(Text(item.name), item.operator, shown, f"{value / (total or 1):.1%}")
-    console().print(table)
+    print_table(table)
     if counted:
         print(_COUNTED)
 

@@ -11,7 +11,8 @@ import typer
 
 from compiler_core.errors import InputError
 from nest_tune.cli.options import AsJson, ModelFile, Shapes, parse_shapes
-from nest_tune.cli.output import console, print_json, progress
+from nest_tune.cli.output import print_json, progress
+from nest_tune.cli.tables import print_table
 
 if TYPE_CHECKING:
     from compiler_core.units.facets.bundles import BundleReport
@@ -138,7 +139,7 @@ def _show(report: BundleReport, folder: Path, said: str | None) -> None:
             table.add_row(Text(item.name), item.operator, f"{item.instructions or 0:,.0f}")
         total = sum(item.instructions or 0 for item in report.operators)
         table.add_row("all", "", f"{total:,.0f}")
-        console().print(table)
+        print_table(table)
         print("instructions are what the emulator executes; they are not cycles")
     flash = "unknown" if report.flash_bytes is None else f"{report.flash_bytes} bytes"
     gap = report.arena_bytes - report.arena_bound_bytes

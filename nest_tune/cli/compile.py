@@ -13,6 +13,7 @@ from compiler_core.errors import InputError
 from nest_tune.cli.completion import target_names, trial_names
 from nest_tune.cli.options import AsJson, Shapes, States, parse_shapes, parse_states
 from nest_tune.cli.output import console, print_json, progress
+from nest_tune.cli.tables import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -260,7 +261,7 @@ def _print_causes(compiled: Compilation) -> None:
             f"{100 * cause.macs_share:.1f} %",
             f"{100 * cause.latency_share:.1f} %",
         )
-    console().print(table)
+    print_table(table)
 
 
 def _print_quality(compiled: Compilation) -> None:

@@ -11,7 +11,8 @@ import typer
 
 from compiler_core.files.whole_file import require_writable
 from nest_tune.cli.options import EXAMPLE_TARGET, AsJson, RecordStorage, TargetName, UnitName
-from nest_tune.cli.output import console, print_json
+from nest_tune.cli.output import print_json
+from nest_tune.cli.tables import print_table
 from nest_tune.study.request.settings import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def show(
     for f in features:
         share = f"{float(str(f['gain_share'])):.1%}"
         table.add_row(str(f["name"]), str(f["unit"]), share, str(f["meaning"]))
-    console().print(table)
+    print_table(table)
     print(f"trained on {learnt.rows} records; feature schema {schema}")
 
 
@@ -114,7 +115,7 @@ def evaluate(
     for name, q in (("coarse walk alone", untrained), ("with the model", trained)):
         numbers = (f"{q.kendall_tau:.3f}", f"{q.top_recall:.1%}", f"{q.error:.2%}")
         table.add_row(name, str(q.tasks), str(q.rows), *numbers)
-    console().print(table)
+    print_table(table)
     print("each task is predicted by a model that never saw it")
 
 

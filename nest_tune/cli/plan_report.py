@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nest_tune.cli.output import console, say
+from nest_tune.cli.output import say
+from nest_tune.cli.tables import print_table
 
 if TYPE_CHECKING:
     from compiler_core.partition.best import BestPlan
@@ -102,7 +103,7 @@ def print_groups(evaluator: Evaluator, evaluation: Evaluation) -> None:
             *("" if time is None else f"{time:.3f}" for time in times),
             *(Text(reasons.get(unit, "")) for unit in places.units),
         )
-    console().print(table)
+    print_table(table)
 
 
 def print_totals(evaluator: Evaluator, evaluation: Evaluation) -> None:

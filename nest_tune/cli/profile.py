@@ -12,7 +12,8 @@ import typer
 from compiler_core.errors import InputError
 from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.options import AsJson
-from nest_tune.cli.output import console, print_json
+from nest_tune.cli.output import print_json
+from nest_tune.cli.tables import print_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -75,7 +76,7 @@ def profile(
         f"{metrics.energy_mj:.3f} mJ per run on {target.name} at {_clocks(target)}"
     )
     tables = {By.LAYER: _layers, By.UNIT: _units, By.INSTRUCTION: _instructions}
-    console().print(tables[by](loaded))
+    print_table(tables[by](loaded), drop=("shape", "waits", "of roof", "MAC/cycle", "KiB"))
 
 
 def _clocks(target: Target) -> str:
@@ -108,7 +109,7 @@ def _print_host(loaded: Package, package: Path, by: By) -> None:
         table.add_row(layer.name, layer.unit, layer.operator, f"{layer.latency_ms:.4f}", share)
     if by is By.UNIT:
         table.add_row("all", CPU, "", f"{total:.4f}", "100.0%")
-    console().print(table)
+    print_table(table)
 
 
 def _document(loaded: Package, package: Path, by: By) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import typer
 
 from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.options import AsJson, ModelFile, OrtThreads, Shapes, parse_shapes
-from nest_tune.cli.output import console, print_json, progress
+from nest_tune.cli.output import print_json, progress
+from nest_tune.cli.tables import print_table
 
 EXAMPLE = "Example: nest-tune profile-cpu squeezenet.onnx -o cpu.csv"
 
@@ -84,7 +85,7 @@ def profile_cpu(
             f"{row.low_us:,.1f} … {row.high_us:,.1f}",
             str(row.repeats),
         )
-    console().print(table)
+    print_table(table)
     print(
         f"operators one by one {total_us / 1e3:.3f} ms; the whole model "
         f"{whole.median_us / 1e3:.3f} ms, half of {whole.repeats} runs between "

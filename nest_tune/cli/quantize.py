@@ -19,7 +19,8 @@ from nest_tune.cli.options import (
     Shapes,
     parse_shapes,
 )
-from nest_tune.cli.output import console, print_json, progress
+from nest_tune.cli.output import print_json, progress
+from nest_tune.cli.tables import print_table
 
 if TYPE_CHECKING:
     from compiler_core.quantize.sensitivity import LayerSensitivity
@@ -201,7 +202,7 @@ def _table(found: tuple[LayerSensitivity, ...], samples: int) -> None:
             f"{metric.value:.3f} ({metric.low:.3f}–{metric.high:.3f})",
             text_bar(bar, max(bars), 24),
         )
-    console().print(table)
+    print_table(table)
     print(
         f"each layer alone in integers, {samples} samples; most damage first; SQNR of what the "
         "layer writes (own) and of the scores"

@@ -16,7 +16,8 @@ from nest_tune.cli.options import (
     Shapes,
     parse_shapes,
 )
-from nest_tune.cli.output import console, print_json, progress
+from nest_tune.cli.output import print_json, progress
+from nest_tune.cli.tables import print_table
 
 if TYPE_CHECKING:
     from compiler_core.quantize.accuracy import Accuracy
@@ -157,4 +158,4 @@ def _table(search: SchemeSearch) -> None:
             continue
         interval = f"{metric.value:.3f} ({metric.low:.3f}–{metric.high:.3f})"
         table.add_row(label, interval, noise, share, decided)
-    console().print(table)
+    print_table(table)

@@ -11,7 +11,8 @@ import typer
 
 from nest_tune.cli.completion import target_names
 from nest_tune.cli.options import AsJson, RecordStorage
-from nest_tune.cli.output import console, print_json, say
+from nest_tune.cli.output import print_json, say
+from nest_tune.cli.tables import print_table
 from nest_tune.study.request.settings import DEFAULT_STORAGE
 
 app = typer.Typer(
@@ -40,7 +41,7 @@ def list_records(storage: RecordStorage = DEFAULT_STORAGE, as_json: AsJson = Fal
         best = "" if row.best_cycles is None else f"{row.best_cycles:,}"
         numbers = (str(row.lowering), str(row.records), str(row.failed), best)
         table.add_row(row.task, row.target, *numbers)
-    console().print(table)
+    print_table(table)
     print(f"{found.records} records, snapshot {found.digest}")
 
 

@@ -13,6 +13,7 @@ from compiler_core.errors import InputError
 from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.options import AsJson, TargetName, UnitName
 from nest_tune.cli.output import ExitCode, console, print_json, say
+from nest_tune.cli.tables import print_table
 
 if TYPE_CHECKING:
     from compiler_core.targets.target import Target
@@ -184,4 +185,4 @@ def _print_summary(program: Path, chip: Target, machine: Machine, result: Simula
             table.add_column(column, justify="right")
         for name, numbers in counters.rows:
             table.add_row(name, *(f"{number:,}" for number in numbers))
-        out.print(table)
+        print_table(table, out=out)

@@ -10,6 +10,7 @@ import typer
 from nest_tune.cli.counts import plain_count, shown_count
 from nest_tune.cli.options import AsJson, ModelFile, Shapes, TargetName, parse_shapes
 from nest_tune.cli.output import console, print_json
+from nest_tune.cli.tables import print_table
 
 if TYPE_CHECKING:
     from nest_tune.api.spaces import TaskSpaceOf
@@ -67,7 +68,7 @@ def show(
         print_json("space", body)
         return
     out = console()
-    out.print(_table(found.joint.parameters))
+    print_table(_table(found.joint.parameters), out=out)
     out.print(f"outer space: {shown_count(found.joint.product_size)} points (scheme × plan)")
     for name, size in found.task_sizes.items():
         out.print(f"tiling of {name}: {shown_count(size)} points before rules")
@@ -96,12 +97,12 @@ def _show_task(found: TaskSpaceOf, as_json: bool) -> None:
 
     out = console()
     out.print(f"task {task.id}: {task.workload.shape}")
-    out.print(_table(space.parameters))
+    print_table(_table(space.parameters), out=out)
     table = Table("rule", "removes", "left", box=None)
     table.add_row("all points", "", f"{space.product_size:,}")
     for count in pruning:
         table.add_row(count.rule, f"{count.removed:,}", f"{count.left:,}")
-    out.print(table)
+    print_table(table, out=out)
 
 
 def _table(parameters: tuple[Parameter, ...]) -> Any:

@@ -13,6 +13,7 @@ from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import console, print_json
 from nest_tune.cli.study_app import app
 from nest_tune.cli.study_options import Pick, StorageUrl, open_storage
+from nest_tune.cli.tables import print_table
 from nest_tune.markdown import cell
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def _print(found: Comparison) -> None:
         table = Table(*(Column(Text(word)) for word in head), box=None)
         for row in rows:
             table.add_row(*map(Text, row))
-        out.print(table)
+        print_table(table, out=out)
     if not found.decisions:
         out.print("the chosen trials decide alike")
     for note in found.notes:

@@ -11,6 +11,7 @@ from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import console, print_json, progress
 from nest_tune.cli.study_app import app
 from nest_tune.cli.study_options import NameOfTrial, Pick, StorageUrl, open_storage, split_name
+from nest_tune.cli.tables import print_table
 
 if TYPE_CHECKING:
     from nest_tune.report.explain import Explanation
@@ -84,7 +85,7 @@ def _print(found: Explanation, result: StudyResult) -> None:
     if found.default is not None:
         table.add_row("default", *(f"{found.default.metrics[n]:.6g}" for n in names))
     table.add_row(f"trial {trial.number}", *(f"{trial.metrics[n]:.6g}" for n in names))
-    out.print(table)
+    print_table(table, out=out)
     if found.bound_ms:
         out.print(f"with every program at its lower bound: {found.bound_ms:.6g} ms")
     out.print("")
@@ -105,7 +106,7 @@ def _print(found: Explanation, result: StudyResult) -> None:
         words = (effect.decision, effect.value, effect.default)
         table.add_row(*map(Text, words), *changes, Text(note))
     if found.effects:
-        out.print(table)
+        print_table(table, out=out)
     else:
         out.print("nothing: it is the default")
     better = [e for e in found.effects if verdict(e, trial, result) is Verdict.BETTER]

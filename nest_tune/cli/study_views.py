@@ -22,6 +22,7 @@ from nest_tune.cli.study_options import (
     open_storage,
     split_name,
 )
+from nest_tune.cli.tables import print_table
 from nest_tune.study.request.goals import Metric
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def list_studies(storage: StorageUrl = None, as_json: AsJson = False) -> None:
             row["created"],
             place_text(row),
         )
-    console().print(table)
+    print_table(table)
 
 
 def _load(storage: StudyStorage, name: str) -> StudyResult:
@@ -167,7 +168,12 @@ def trials(
         rows = [{**trial_document(t, metric), "point": list(t.point)} for t in result.trials]
         print_json("study-trials", {"study": name, "trials": rows})
         return
-    console().print(trials_table(result.trials, result.settings.metric, with_outcome=True))
+    print_trials(trials_table(result.trials, result.settings.metric, with_outcome=True))
+
+
+def print_trials(table: Table) -> None:
+    """Prints trials; on narrow terminals without what is least often an objective."""
+    print_table(table, drop=("dram_peak_bytes", "size_bytes", "npu_cycles", "energy_mj"))
 
 
 def trials_table(
@@ -305,17 +311,17 @@ def print_result(
     default = result.default
     if default is not None:
         out.print("default:")
-        out.print(trials_table([default], result.settings.metric))
+        print_trials(trials_table([default], result.settings.metric))
     if chosen is None:
         if _print_first_failure(result):
             return
         limits = ", ".join(limits_text(result.settings))
         out.print(f"nothing is feasible ({limits or 'no trial was measured'}); the closest trials:")
         near = closest(result.trials, result.settings.limits, default)
-        out.print(trials_table(near, result.settings.metric, with_outcome=True))
+        print_trials(trials_table(near, result.settings.metric, with_outcome=True))
         return
     out.print("front:")
-    out.print(trials_table(result.front, result.settings.metric, chosen=chosen))
+    print_trials(trials_table(result.front, result.settings.metric, chosen=chosen))
     difference = decisions_of(result, chosen)
     text = ", ".join(f"{key}={value}" for key, value in difference.items()) or "nothing"
     out.print(f"chosen: trial {chosen.number}; against the default: {text}", soft_wrap=True)

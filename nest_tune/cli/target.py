@@ -9,6 +9,7 @@ import typer
 from nest_tune.cli.completion import target_names
 from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import console, print_json
+from nest_tune.cli.tables import print_table
 
 if TYPE_CHECKING:
     from compiler_core.targets.target import Quantity, Target, TargetDescription, Unit
@@ -61,14 +62,14 @@ def list_targets(as_json: AsJson = False) -> None:
             target.description if first else "",
         )
     out = console()
-    out.print(table)
+    print_table(table, out=out, drop=(*reversed(titles), "CPU"))
     sources = Table("generated C", "core", "clock", "flash", "RAM", "what", box=None)
     for board in boards:
         clock = "" if board.clock_hz is None else f"{board.clock_hz / 1e6:g} MHz"
         sizes = [_kib(board.flash_bytes), _kib(board.ram_bytes)]
         sources.add_row(board.name, board.core, clock, *sizes, board.description)
     out.print()
-    out.print(sources)
+    print_table(sources, out=out)
 
 
 @app.command(epilog="Example: nest-tune target show vta-pynq --json")
@@ -213,7 +214,7 @@ def _print_description(description: TargetDescription) -> None:
             Text(quantity.origin.source),
         )
     out.print()
-    out.print(table)
+    print_table(table, out=out, drop=("source", "stated by"))
 
 
 def _number(quantity: Quantity) -> str:

@@ -10,7 +10,8 @@ import typer
 
 from nest_tune.cli import tune
 from nest_tune.cli.options import AsJson, ModelFile, Shapes, TargetName, parse_shapes
-from nest_tune.cli.output import console, print_json
+from nest_tune.cli.output import print_json
+from nest_tune.cli.tables import print_table
 
 if TYPE_CHECKING:
     from compiler_core.targets.target import Target, Unit
@@ -109,7 +110,7 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
             f"{row['bound_cycles'] / row['default_cycles']:.1%}",
             f"{row['share_of_time']:.1%}",
         )
-    console().print(table)
+    print_table(table, drop=("shape", "MACs", "bound cycles"))
 
 
 @app.command(
