@@ -29,6 +29,7 @@ from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.places import ON_CPU, ON_HOST, Place, Placement
 from compiler_core.targets.target import Target
 from compiler_core.units.facets.host import host_costs
+from compiler_core.units.registry import kind_of_machine
 from compiler_core.units.ways import INT8
 
 Progress = Callable[[str], None]
@@ -61,6 +62,7 @@ def prepare(
     quantized: QuantizedGraph | None = None,
     joins_layers: bool = False,
     overlaps: Callable[[GroupGraph], Overlaps | None] | None = None,
+    packaged: bool = False,
     progress: Progress = lambda _: None,
 ) -> Evaluator:
     """Groups and costs of a model on a target, ready to evaluate placements.
@@ -73,6 +75,7 @@ def prepare(
             stand-in.
         joins_layers: Whether layers that follow one another are launched together.
         overlaps: How far they overlap then, of any placement.
+        packaged: Whether places are left out that packages cannot be compiled for.
         progress: Told of each program that is measured.
 
     Raises:
@@ -87,8 +90,31 @@ def prepare(
         quantized=quantized,
         progress=progress,
     )
+    if packaged:
+        table = _packaged(table, target)
     known = None if overlaps is None or not joins_layers else overlaps(groups)
     return Evaluator(groups, table, joins_layers=joins_layers, overlaps=known)
+
+
+def _packaged(table: CostTable, target: Target) -> CostTable:
+    """A table without places in number formats that no package holds, and without those of units
+    whose kind has no programs."""
+    kept = {
+        at
+        for at, place in enumerate(table.places.all)
+        if place.unit == ON_HOST
+        or (
+            place.number == INT8
+            and kind_of_machine(target.units[place.unit].machine).has("programs")
+        )
+    }
+    if len(kept) == len(table.places):
+        return table
+    groups = tuple(
+        replace(cost, at={at: own for at, own in cost.at.items() if at in kept})
+        for cost in table.groups
+    )
+    return replace(table, groups=groups)
 
 
 def untuned(evaluator: Evaluator) -> Placement:
@@ -133,7 +159,7 @@ def default_plan(
     if len(target.units) == 1 and target.npu_cores <= 1:
         known = target_arithmetic(target)
         return default_assignment(graph, cores=target.npu_cores, arithmetic=known)
-    evaluator = prepare(graph, target, schedules=schedules, progress=progress)
+    evaluator = prepare(graph, target, schedules=schedules, packaged=True, progress=progress)
     return assignment_of(untuned(evaluator), evaluator.groups, target.places)
 
 
@@ -279,7 +305,9 @@ def planned_assignment(
     if len(resolved.pins) < len(groups.groups):
         named = sum(unit != FREE for unit in plan.units.values())
         progress(f"plan: {named} nodes named, searching the best place for the others")
-        evaluator = prepare(graph, target, schedules=schedules, joins_layers=joins_layers)
+        evaluator = prepare(
+            graph, target, schedules=schedules, joins_layers=joins_layers, packaged=True
+        )
         return assignment_of(complete(evaluator, resolved), groups, target.places)
     placement = tuple(resolved.pins[group] for group in range(len(groups.groups)))
     return assignment_of(placement, groups, target.places)

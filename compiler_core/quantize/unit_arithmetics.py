@@ -55,7 +55,8 @@ class UnitArithmetics:
                 f"node {node!r} is assigned to {place!r}; allowed are "
                 f"{', '.join(map(repr, allowed))} and, where units have several cores, ways of "
                 "cutting across them",
-                hint=None if place is None else did_you_mean(place, allowed),
+                hint=(did_you_mean(place or "", allowed))
+                or "units of other kinds are planned for and tuned, and run no part of a package",
             )
         return found
 

@@ -58,7 +58,7 @@ class PlacementPart:
         *,
         joins_layers: bool = False,
     ) -> None:
-        evaluator = prepare(graph, target, joins_layers=joins_layers)
+        evaluator = prepare(graph, target, joins_layers=joins_layers, packaged=True)
         self._space = PartitionSpace(evaluator)
         self._default_units = default_assignment(graph, arithmetic=target_arithmetic(target))
         self._estimates: dict[OuterPoint, float] = {}

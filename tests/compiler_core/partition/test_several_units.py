@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from compiler_core.compile.compile import CompiledModel, compile_model
@@ -26,13 +27,14 @@ from compiler_core.executable.check import run_checked
 from compiler_core.executable.profile import by_instruction, by_unit, trace_slices, tracks
 from compiler_core.package.reader import read_package
 from compiler_core.package.writer import package_files, write_package
-from compiler_core.partition.best import find_best, misfits, prepare, untuned
+from compiler_core.partition.best import default_plan, find_best, misfits, prepare, untuned
 from compiler_core.partition.resolve import assignment_of
 from compiler_core.targets.integer_units import integer_forms, target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.targets.unit_tasks import find_unit, of_unit, task_suffix
 from tests.compiler_core.partition.agreement import compiled, random_network, require_agreement
+from tests.compiler_core.units.aim.small_models import dense_model
 from tests.toy_unit.plugin import FOLDER, TARGET, installed
 
 DIGITS = Path(__file__).resolve().parents[3] / "examples" / "digits" / "model.onnx"
@@ -217,3 +219,26 @@ def test_bits_do_not_depend_on_who_runs_what(spread: CompiledModel) -> None:
     one, _ = run_checked(alone.executable, Simulator(alone.executable), data)
     other, _ = run_checked(spread.executable, Simulator(spread.executable), data)
     assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_units_without_programs_are_planned_for_and_get_no_part_of_a_package(
+    tmp_path: Path,
+) -> None:
+    target = load_target("vta-aim")
+    onnx.save(dense_model((256, 512, 64)), tmp_path / "m.onnx")
+    model = load_model(tmp_path / "m.onnx")
+    shown, evaluator = prepare(model.graph, target), prepare(model.graph, target, packaged=True)
+    units = {shown.costs.places[at].name for choices in shown.choices for at in choices}
+    assert units == {"cpu", "vta", "aim"}
+    units = {evaluator.costs.places[at].name for choices in evaluator.choices for at in choices}
+    assert units == {"cpu", "vta"}
+    plan = default_plan(model.graph, target)
+    assert set(plan.values()) <= {"cpu", "vta"}
+    known, data = target_arithmetic(target), noise_samples(model.graph)
+    source = quantize_model(model, Configuration(plan=plan), data, arithmetic=known)
+    built = compile_model(source, target)
+    assert run_checked(built.executable, Simulator(built.executable), data)[1] is None
+    asked = Configuration(plan={model.graph.nodes[0].name: "aim"})
+    with pytest.raises(InputError, match="assigned to 'aim'; allowed are 'cpu', 'vta'") as error:
+        quantize_model(model, asked, data, arithmetic=known)
+    assert "run no part of a package" in (error.value.hint or "")
