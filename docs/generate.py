@@ -18,8 +18,9 @@ from typing import Any
 Lines = Iterator[str]
 
 EXPLANATIONS = (
-    "method", "search", "lowering", "programs", "quantization", "accuracy", "partition",
-    "multicore", "targets", "report", "cluster",
+    "method", "how-it-searches", "lowering", "programs", "quantization", "accuracy", "partition",
+    "multicore", "targets", "aim", "report", "cluster",
+    "how-it-compares", "speed", "limits", "house",
 )  # fmt: skip
 """Pages about how it works, in this order; others follow."""
 
