@@ -46,10 +46,14 @@ def delete(
     from nest_tune.study.store.selection import require_idle
 
     opened = open_storage(storage)
-    study = require_idle(opened.find(name))
+    is_damaged = name in opened.scan()[1]
+    study = None if is_damaged else require_idle(opened.find(name))
     if not yes:
         if not sys.stdin.isatty():
             raise InputError(f"study delete {name}: nobody to ask", hint="add --yes")
-        typer.confirm(f"Delete study {name} with {len(opened.trials(study))} trials?", abort=True)
-    opened.delete(study)
+        typer.confirm(f"Delete study {name} with all its trials?", abort=True)
+    if study is None:
+        opened.drop(name)
+    else:
+        opened.delete(study)
     print(f"deleted study {name}")

@@ -7,6 +7,7 @@ from nest_tune.cli import (
     study_compare,
     study_control,
     study_explain,
+    study_keeping,
     study_report,
     study_views,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "study_compare",
     "study_control",
     "study_explain",
+    "study_keeping",
     "study_report",
     "study_views",
 ]

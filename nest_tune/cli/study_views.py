@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from compiler_core.errors import InfeasibleError
+from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.options import AsJson
-from nest_tune.cli.output import console, print_json
+from nest_tune.cli.output import console, print_json, say
 from nest_tune.cli.study_app import app
 from nest_tune.cli.study_options import (
     Name,
@@ -39,25 +39,18 @@ __all__ = ["app", "best", "export", "list_studies", "print_result", "show", "tri
 @app.command("list", epilog="Example: nest-tune study list --json")
 def list_studies(storage: StorageUrl = None, as_json: AsJson = False) -> None:
     """List the studies of a storage."""
-    from nest_tune.study.store.result import load_result
-    from nest_tune.study.views.documents import place_text, study_place, study_status
+    from nest_tune.study.views.documents import place_text
 
     opened = open_storage(storage)
-    results = [load_result(opened, study) for study in opened.studies()]
-    rows: list[dict[str, Any]] = [
-        {
-            "study": result.study.name,
-            "status": study_status(result),
-            "trials": len(result.trials),
-            "budget": result.settings.trials,
-            "front": len(result.front),
-            "model": result.settings.model,
-            "target": result.settings.target,
-            "created": result.created,
-            **study_place(result),
-        }
-        for result in results
-    ]
+    rows, damaged = _listed(opened)
+    for message in damaged:
+        say(message, aside=True)
+    if old := sorted({*opened.old_names()} - {row["study"] for row in rows}):
+        say(
+            f"{len(old)} studies of an earlier version ({', '.join(old[:5])}): "
+            f"nest-tune study import {opened.shown}",
+            aside=True,
+        )
     if as_json:
         print_json("study-list", {"studies": rows})
         return
@@ -81,6 +74,36 @@ def list_studies(storage: StorageUrl = None, as_json: AsJson = False) -> None:
             place_text(row),
         )
     print_table(table)
+
+
+def _listed(opened: StudyStorage) -> tuple[list[dict[str, Any]], list[str]]:
+    """A row for each study, and what is wrong with those that cannot be read."""
+    from nest_tune.study.store.result import load_result
+    from nest_tune.study.views.documents import study_place, study_status
+
+    rows = []
+    studies, wrong = opened.scan()
+    damaged = [error.message for error in wrong.values()]
+    for study in studies:
+        try:
+            result = load_result(opened, study)
+        except InputError as error:
+            damaged.append(error.message)
+            continue
+        rows.append(
+            {
+                "study": study.name,
+                "status": study_status(result),
+                "trials": len(result.trials),
+                "budget": result.settings.trials,
+                "front": len(result.front),
+                "model": result.settings.model,
+                "target": result.settings.target,
+                "created": result.created,
+                **study_place(result),
+            }
+        )
+    return rows, damaged
 
 
 def _load(storage: StudyStorage, name: str) -> StudyResult:

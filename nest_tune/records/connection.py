@@ -26,7 +26,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from compiler_core.errors import ResourceError
+from compiler_core.errors import InputError, ResourceError
 from nest_tune.records.journal import Journal
 from nest_tune.records.storage_errors import code_of, storage_error, text_of
 from nest_tune.records.storage_url import StorageUrl
@@ -116,6 +116,12 @@ class Connection:
         """What is wrong with lines of a journal that were passed over, by number."""
         return {} if self._journal is None else self._journal.damaged
 
+    def drop_damaged(self) -> None:
+        """Writes a journal anew without the lines that were passed over."""
+        if self._journal is not None and self._journal.damaged:
+            self._journal.drop_damaged()
+            self._identity = None
+
     def run(self, work: Callable[[sql.Connection], T]) -> T:
         """The result of ``work`` in a transaction of its own, which is committed.
 
@@ -135,8 +141,13 @@ class Connection:
             raise
         except SQLAlchemyError as error:
             raise storage_error(self.shown, error) from error
+        except UnicodeError as error:  # SQLite says what it was made of, too
+            raise self._damaged(error) from error
         self._require_file()
         return result
+
+    def _damaged(self, error: Exception) -> InputError:
+        return InputError(f"storage {self.shown}: damaged: {error}", hint="restore it from a copy")
 
     def _run(self, work: Callable[[sql.Connection], T]) -> T:
         end = time.monotonic() + self._patience_s
@@ -189,7 +200,7 @@ class Connection:
                 if not any(part in text_of(error) for part in _RACED):
                     break
                 time.sleep(0.05)
-            except SQLAlchemyError:
+            except (SQLAlchemyError, UnicodeError):
                 break
         return self.run(alone)
 

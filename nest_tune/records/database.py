@@ -165,7 +165,7 @@ class RecordDatabase:
                 _records.c.schedule.in_(schedules),
             )
             for row in self._rows(sa.select(*_FIELDS).where(*where)):
-                record = _record(row)
+                record = record_of_fields(row)
                 if record is not None and record.is_sound:
                     found[record.key] = record
         return found
@@ -191,7 +191,7 @@ class RecordDatabase:
             query = query.where(_records.c.number <= until)
         sound, corrupt = [], 0
         for row in self._rows(query):
-            record = _record(row)
+            record = record_of_fields(row)
             if record is None or not record.is_sound:
                 corrupt += 1
             else:
@@ -210,7 +210,7 @@ class RecordDatabase:
         def work(connection: sa.Connection) -> int:
             bad = []
             for number, *fields in connection.execute(sa.select(_records.c.number, *_FIELDS)):
-                record = _record(tuple(fields))
+                record = record_of_fields(tuple(fields))
                 if record is None or not record.is_sound:
                     bad.append(number)
             for number in bad:
@@ -245,7 +245,8 @@ def _row(record: Record) -> dict[str, Any]:
     return {**row, "outcome": record.outcome.value}
 
 
-def _record(fields: tuple[Any, ...]) -> Record | None:
+def record_of_fields(fields: tuple[Any, ...]) -> Record | None:
+    """A record from its columns but the number; ``None`` where they are none."""
     task, schedule, target, lowering, outcome, *rest = fields
     if outcome not in {member.value for member in Outcome}:
         return None
@@ -255,7 +256,7 @@ def _record(fields: tuple[Any, ...]) -> Record | None:
 def _reseal(connection: sa.Connection) -> None:
     """Checksums of schema 1 did not cover the new column."""
     for number, *fields in connection.execute(sa.select(_records.c.number, *_FIELDS)).all():
-        record = _record(tuple(fields))
+        record = record_of_fields(tuple(fields))
         if record is not None:
             connection.execute(
                 _records.update()

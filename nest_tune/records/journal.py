@@ -31,6 +31,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import StaticPool
 
 from compiler_core.errors import InputError
+from compiler_core.files.whole_file import write_atomically
 from nest_tune.records.journal_rows import RowError, Rows
 
 SCHEMA = "nest-tune/journal/2"
@@ -82,6 +83,17 @@ class Journal:
                 # Memory may hold what the file does not.
                 self._forget()
                 raise
+
+    def drop_damaged(self) -> None:
+        """Writes the file anew without the lines that were passed over; other processes end."""
+        with self._mutex, self._locked() as file:
+            self._catch_up(file)
+            file.seek(0)
+            lines = file.read().splitlines(keepends=True)
+            kept = [line for n, line in enumerate(lines, 1) if n not in self.damaged]
+            write_atomically(self.path, lambda stream: stream.write(b"".join(kept)))
+            self.damaged.clear()
+            self._forget()
 
     def close(self) -> None:
         """Gives the memory back."""

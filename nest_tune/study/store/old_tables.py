@@ -25,6 +25,7 @@ class OldStudy:
     Attributes:
         name: Of the study.
         status: As last written.
+        created_s: Seconds since 1970.
         document: What was fixed at its start.
         trials: By number.
         tasks: Tuned ones by id.
@@ -32,6 +33,7 @@ class OldStudy:
 
     name: str
     status: str
+    created_s: float
     document: Mapping[str, Any]
     trials: tuple[OuterTrial, ...]
     tasks: Mapping[str, Any]
@@ -49,16 +51,22 @@ def read_old_studies(query: Query) -> tuple[list[OldStudy], Mapping[str, InputEr
     """The sound studies of old tables, and what is wrong with the others, by name."""
     sound: list[OldStudy] = []
     wrong: dict[str, InputError] = {}
-    for key, name, status, text in query("SELECT id, name, status, document FROM study"):
+    rows = query("SELECT id, name, status, created_s, document FROM study ORDER BY id")
+    for key, name, status, created_s, text in rows:
         try:
-            sound.append(_old_study(query, int(key), str(name), str(status), text))
+            sound.append(_old_study(query, int(key), str(name), (status, created_s), text))
         except InputError as error:
             wrong[str(name)] = error
     return sound, wrong
 
 
-def _old_study(query: Query, key: int, name: str, status: str, text: str) -> OldStudy:
+def _old_study(
+    query: Query, key: int, name: str, when: tuple[object, object], text: str
+) -> OldStudy:
     where = f"study {name!r}"
+    status, created_s = when
+    if not isinstance(status, str) or not isinstance(created_s, int | float):
+        raise damaged(where)
     document = read_study_document(text, where)
     trials = [
         _old_trial(stored, f"{where}: trial {number}")
@@ -70,7 +78,7 @@ def _old_study(query: Query, key: int, name: str, status: str, text: str) -> Old
         str(task): read_json(stored, f"{where}: task {task}")
         for task, stored in query(f"SELECT task, document FROM study_task WHERE study = {key}")
     }
-    return OldStudy(name, status, document, tuple(trials), tasks)
+    return OldStudy(name, status, float(created_s), document, tuple(trials), tasks)
 
 
 def _old_trial(text: Any, where: str) -> OuterTrial:

@@ -78,7 +78,7 @@ class OpenedStorage:
                 connection.execute(VERSION.insert().values(version=SCHEMA_VERSION))
             return found
 
-        version = self._run(work, self.connection.make_tables)
+        version = self.run(work, self.connection.make_tables)
         if version is not None and (type(version) is not int or version > SCHEMA_VERSION):
             raise InputError(
                 f"storage {self.shown}: studies of schema {version}; this nest-tune reads up "
@@ -90,14 +90,15 @@ class OpenedStorage:
         """Closes the connections."""
         self.connection.close()
 
-    def _run(
+    def run(
         self,
         work: Callable[[sql.Connection], T],
         run: Callable[[Callable[[sql.Connection], T]], T] | None = None,
     ) -> T:
-        """See :meth:`Connection.run <nest_tune.records.connection.Connection.run>`: what is done
-        here stands being done twice."""
+        """The result of ``work`` in a transaction; see :meth:`Connection.run
+        <nest_tune.records.connection.Connection.run>`: what is done here stands being done
+        twice."""
         return (run or self.connection.run)(work)
 
     def _rows(self, query: sql.Select[Any]) -> list[Any]:
-        return self._run(lambda connection: list(connection.execute(query).all()))
+        return self.run(lambda connection: list(connection.execute(query).all()))

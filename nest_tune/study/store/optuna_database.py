@@ -7,7 +7,7 @@ one per decision and attribute.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from math import isinf
 from typing import Any
@@ -170,6 +170,26 @@ class OptunaDatabase:
     def running(self, connection: sql.Connection, key: StudyKey) -> Sequence[Stored]:
         return self._documents(connection, key, TRIAL_SYSTEM, TRIALS.c.state == "RUNNING")
 
+    def discard(
+        self, connection: sql.Connection, key: StudyKey, is_sound: Callable[[Stored], bool]
+    ) -> int:
+        wrong: set[int] = set()
+        for table in (TRIAL_USER, TRIAL_SYSTEM):
+            query = (
+                sql.select(TRIALS.c.trial_id, table.c.value_json)
+                .join(TRIALS, TRIALS.c.trial_id == table.c.trial_id)
+                .where(TRIALS.c.study_id == key.number, table.c.key == KEY)
+            )
+            rows = connection.execute(query).all()
+            wrong.update(number for number, text in rows if not is_sound(str(text)))
+        for number in sorted(wrong):
+            for table in (TRIAL_USER, TRIAL_SYSTEM):
+                ours = (table.c.trial_id == number, table.c.key == KEY)
+                connection.execute(table.delete().where(*ours))
+            self._end(connection, number, "FAIL")
+        self._forget(key)
+        return len(wrong)
+
     def foreign(self, connection: sql.Connection, key: StudyKey) -> int:
         mine = TRIALS.c.study_id == key.number
         every = connection.execute(sql.select(sql.func.count()).where(mine)).scalar_one()
@@ -207,7 +227,7 @@ class OptunaDatabase:
 
     def _is_running_so(self, connection: sql.Connection, number: int, trial: NewTrial) -> bool:
         query = (
-            sql.select(TRIALS.c.state, TRIAL_SYSTEM.c.value_json)
+            sql.select(sql.cast(TRIALS.c.state, sql.String), TRIAL_SYSTEM.c.value_json)
             .join(TRIAL_SYSTEM, TRIALS.c.trial_id == TRIAL_SYSTEM.c.trial_id)
             .where(TRIALS.c.trial_id == number, TRIAL_SYSTEM.c.key == KEY)
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -21,6 +21,7 @@ import sqlalchemy as sql
 from sqlalchemy.exc import OperationalError
 
 from compiler_core.errors import ResourceError
+from compiler_core.files.whole_file import write_atomically
 from nest_tune.study.store.optuna_database import CONSTRAINT, METRIC_NAMES, number_of
 from nest_tune.study.store.optuna_side import (
     EndedTrial,
@@ -51,6 +52,12 @@ class Operation(IntEnum):
     SET_TRIAL_INTERMEDIATE_VALUE = 7
     SET_TRIAL_USER_ATTR = 8
     SET_TRIAL_SYSTEM_ATTR = 9
+
+
+_TRIAL_ATTRIBUTES = {
+    "user": Operation.SET_TRIAL_USER_ATTR,
+    "system": Operation.SET_TRIAL_SYSTEM_ATTR,
+}
 
 
 @dataclass
@@ -186,9 +193,47 @@ class OptunaJournal:
         trials = (self._trials[number] for number in self._read()[key.number].trials)
         return [t.proposal for t in trials if t.state == _RUNNING and t.proposal is not None]
 
+    def discard(
+        self, _connection: sql.Connection, key: StudyKey, is_sound: Callable[[Stored], bool]
+    ) -> int:
+        study = self._read()[key.number]
+        wrong = [
+            number
+            for number in study.trials
+            if not all(
+                document is None or is_sound(document)
+                for document in (self._trials[number].proposal, self._trials[number].document)
+            )
+        ]
+        lines = []
+        for number in wrong:
+            for kind, operation in _TRIAL_ATTRIBUTES.items():
+                nothing = {f"{kind}_attr": {KEY: None}}
+                lines.append(self._line(operation, trial_id=number, **nothing))
+            lines.append(self._ended(number, _FAIL, None))
+        if lines:
+            self._append(lines)
+        return len(wrong)
+
     def foreign(self, _connection: sql.Connection, key: StudyKey) -> int:
         trials = (self._trials[number] for number in self._read()[key.number].trials)
         return sum(trial.proposal is None for trial in trials)
+
+    def drop_damaged(self) -> None:
+        """Writes the file anew without lines that are none; Optuna itself can read it then."""
+        from optuna.storages.journal import JournalFileSymlinkLock
+
+        self._read()
+        lock = JournalFileSymlinkLock(str(self._path))
+        lock.acquire()
+        try:
+            lines = self._path.read_bytes().splitlines(keepends=True)
+            kept = [line for number, line in enumerate(lines, 1) if number not in self.damaged]
+            write_atomically(self._path, lambda stream: stream.write(b"".join(kept)))
+        finally:
+            lock.release()
+        self._identity = None
+        self._forget()
 
     # Lines.
 
@@ -258,7 +303,7 @@ class OptunaJournal:
             self._lines += 1
             try:
                 self._replay(json.loads(line))
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
                 self.damaged.append(self._lines)
         self._end += len(whole)
         return self._studies
@@ -285,11 +330,19 @@ class OptunaJournal:
         elif operation == Operation.CREATE_TRIAL:
             self._create(line)
         elif operation == Operation.SET_TRIAL_STATE_VALUES:
-            trial = self._trials[line["trial_id"]]
+            trial = self._trial(line)
             if trial.state in (_RUNNING, STATES.index("WAITING")):
                 trial.state = int(line["state"])
         elif operation == Operation.SET_TRIAL_USER_ATTR and KEY in line["user_attr"]:
-            self._trials[line["trial_id"]].document = line["user_attr"][KEY]
+            self._trial(line).document = line["user_attr"][KEY]
+        elif operation == Operation.SET_TRIAL_SYSTEM_ATTR and KEY in line["system_attr"]:
+            self._trial(line).proposal = line["system_attr"][KEY]
+
+    def _trial(self, line: Mapping[str, Any]) -> _Trial:
+        number = line["trial_id"]
+        if type(number) is not int or number < 0:
+            raise ValueError("no number of a trial")
+        return self._trials[number]
 
     def _create(self, line: Mapping[str, Any]) -> None:
         study = self._studies.get(line["study_id"])

@@ -6,7 +6,7 @@ and stands being done twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -123,6 +123,13 @@ class OptunaSide(Protocol):
 
     def running(self, connection: sql.Connection, /, key: StudyKey) -> Sequence[Stored]:
         """Documents of our proposals that have not ended."""
+        ...
+
+    def discard(
+        self, connection: sql.Connection, /, key: StudyKey, is_sound: Callable[[Stored], bool]
+    ) -> int:
+        """Lets go of trials whose documents are not sound, so that they are proposed again; returns
+        how many."""
         ...
 
     def foreign(self, connection: sql.Connection, /, key: StudyKey) -> int:

@@ -38,7 +38,7 @@ class ResultRows(StudyRows):
             connection.execute(TASKS.insert().values(rows))
 
         if rows:
-            self._write(study, work)
+            self.write(study, work)
 
     def tasks(self, study: StoredStudy) -> dict[str, Any]:
         """What :meth:`add_tasks` stored.
@@ -69,7 +69,7 @@ class ResultRows(StudyRows):
                 connection.execute(RESULTS.insert().values(row))
 
         try:
-            self._run(work)
+            self.run(work)
         except IntegrityError:  # another study was faster, with the same result
             return
 

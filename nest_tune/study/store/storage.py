@@ -70,7 +70,7 @@ class StudyStorage(ResultRows):
         """
         rows = [self._new(study, proposal) for proposal in proposals]
         if rows:
-            self._write(study, lambda c: self.optuna.propose(c, study_key(study), rows))
+            self.write(study, lambda c: self.optuna.propose(c, study_key(study), rows))
 
     def _new(self, study: StoredStudy, proposal: Proposal) -> NewTrial:
         domain = self._of(study).domain
@@ -110,7 +110,7 @@ class StudyStorage(ResultRows):
                 self.optuna.propose(connection, key, [self._new(study, proposal)])
                 self.optuna.finish(connection, key, ended)
 
-        self._write(study, work)
+        self.write(study, work)
 
     def trials(self, study: StoredStudy) -> tuple[OuterTrial, ...]:
         """All finished trials by number.
@@ -119,7 +119,7 @@ class StudyStorage(ResultRows):
             InputError: One is damaged.
         """
         where = f"study {study.name!r}: a stored trial"
-        stored = self._run(lambda c: self.optuna.finished(c, study_key(study)))
+        stored = self.run(lambda c: self.optuna.finished(c, study_key(study)))
         found = {}
         for document in stored:
             trial = read_trial(document, where)
@@ -134,7 +134,7 @@ class StudyStorage(ResultRows):
             InputError: One is damaged.
         """
         where = f"study {study.name!r}: a stored proposal"
-        stored = self._run(lambda c: self.optuna.running(c, study_key(study)))
+        stored = self.run(lambda c: self.optuna.running(c, study_key(study)))
         found = {}
         for document in stored:
             proposal = read_proposal(document, where)
@@ -145,7 +145,7 @@ class StudyStorage(ResultRows):
     def foreign(self, study: StoredStudy) -> int:
         """How many trials of a study others have added: they are shown by Optuna, and never
         steer."""
-        return self._run(lambda c: self.optuna.foreign(c, study_key(study)))
+        return self.run(lambda c: self.optuna.foreign(c, study_key(study)))
 
     def _of(self, study: StoredStudy) -> _Known:
         if study.key not in self._known:

@@ -56,13 +56,21 @@ class StudyRows(OpenedStorage):
         self._fences: dict[int, tuple[str, int]] = {}
         self._next_write = 0.0
 
-    def create(self, name: str, document: Mapping[str, Any]) -> StoredStudy:
+    def create(
+        self, name: str, document: Mapping[str, Any], *, created_s: float | None = None
+    ) -> StoredStudy:
         """A new study.
+
+        Args:
+            name: Of it.
+            document: What is fixed at its start.
+            created_s: Seconds since 1970; now without.
 
         Raises:
             InputError: The name is taken.
         """
-        mark, created_s, text = secrets.token_hex(16), time.time(), json.dumps(document)
+        mark, text = secrets.token_hex(16), json.dumps(document)
+        created_s = time.time() if created_s is None else created_s
         study = _new_study(name, mark, document)
 
         def work(connection: sql.Connection) -> None:
@@ -80,7 +88,7 @@ class StudyRows(OpenedStorage):
             connection.execute(RUNS.insert().values({"study": key, **_NOBODY}))
 
         try:
-            self._run(work)
+            self.run(work)
         except NameTakenError as error:
             raise InputError(
                 f"study {name!r}: the name is taken in {self.shown}",
@@ -93,7 +101,7 @@ class StudyRows(OpenedStorage):
         name."""
         sound: list[StoredStudy] = []
         wrong: dict[str, InputError] = {}
-        present, rows = self._run(self._all_rows)
+        present, rows = self.run(self._all_rows)
         for key, name in present.items():
             try:
                 sound.append(_study(rows.get(key), name))
@@ -117,8 +125,8 @@ class StudyRows(OpenedStorage):
         found = self.get(name)
         if found is not None:
             return found
-        names = sorted(self._run(self._all_rows)[0].values())
-        if name in self._run(self.optuna.all_names):
+        names = sorted(self.run(self._all_rows)[0].values())
+        if name in self.run(self.optuna.all_names):
             raise InputError(
                 f"study {name!r}: not of nest-tune, but another one of Optuna",
                 hint="optuna's own tools show it; give another name",
@@ -131,10 +139,13 @@ class StudyRows(OpenedStorage):
 
     def _hint_of_old(self, name: str) -> str | None:
         """How to get a study out of tables of an older version, where there is one."""
+        return f"nest-tune study import {self.shown}" if name in self.old_names() else None
+
+    def old_names(self) -> tuple[str, ...]:
+        """Names of studies in tables of an older version."""
         from nest_tune.study.store.old_tables import old_names
 
-        old = self._run(old_names)
-        return f"nest-tune study import {self.shown}" if name in old else None
+        return () if self.connection.optuna_journal is not None else self.run(old_names)
 
     def get(self, name: str) -> StoredStudy | None:
         """A study by name, ``None`` where there is none.
@@ -142,7 +153,7 @@ class StudyRows(OpenedStorage):
         Raises:
             InputError: It is damaged.
         """
-        present, rows = self._run(self._all_rows)
+        present, rows = self.run(self._all_rows)
         for key, found in present.items():
             if found == name:
                 return _study(rows.get(key), name)
@@ -169,8 +180,23 @@ class StudyRows(OpenedStorage):
                 connection.execute(table.delete().where(table.c.study == study.key))
             connection.execute(STUDIES.delete().where(STUDIES.c.id == study.key))
 
-        self._run(work)
+        self.run(work)
         self._fences.pop(study.key, None)
+
+    def drop(self, name: str) -> None:
+        """Removes a study whose row is damaged or gone."""
+
+        def work(connection: sql.Connection) -> None:
+            for key, found in self.optuna.present(connection).items():
+                if found == name:
+                    self.optuna.delete(connection, key)
+                    mine = sql.select(STUDIES.c.id).where(STUDIES.c.mark == key.mark)
+                    for number in connection.execute(mine).scalars().all():
+                        for table in (TASKS, RUNS):
+                            connection.execute(table.delete().where(table.c.study == number))
+                        connection.execute(STUDIES.delete().where(STUDIES.c.id == number))
+
+        self.run(work)
 
     def update_document(self, study: StoredStudy, document: Mapping[str, Any]) -> None:
         """Replaces what was fixed at the start (budgets may grow).
@@ -182,7 +208,7 @@ class StudyRows(OpenedStorage):
         digest = digest_of(study.mark, study.created_s, text)
         changed = STUDIES.update().where(STUDIES.c.id == study.key)
         changed = changed.values(document=text, digest=digest)
-        self._write(study, lambda connection: connection.execute(changed))
+        self.write(study, lambda connection: connection.execute(changed))
 
     def take(self, study: StoredStudy) -> None:
         """Marks a study as run by this process, whose writes go on from now on.
@@ -213,7 +239,7 @@ class StudyRows(OpenedStorage):
                 raise InputError(f"study {study.name!r} has just been taken by another process")
             return epoch
 
-        self._fences[study.key] = (token, self._run(work))
+        self._fences[study.key] = (token, self.run(work))
 
     def release(self, study: StoredStudy, status: Status) -> None:
         """Ends this process's work on a study.
@@ -223,14 +249,14 @@ class StudyRows(OpenedStorage):
         """
         end = {"status": status.value, "token": "", "process": "", "request": ""}
         try:
-            self._write(study, lambda c: c.execute(_update(study, **end)))
+            self.write(study, lambda c: c.execute(_update(study, **end)))
         finally:
             self._fences.pop(study.key, None)
 
     def mark(self, study: StoredStudy, status: Status) -> None:
         """What a study that this process has released is said to have come to."""
         free = _update(study, status=status.value).where(RUNS.c.token == "")
-        self._run(lambda connection: connection.execute(free))
+        self.run(lambda connection: connection.execute(free))
 
     def beat(self, study: StoredStudy) -> Request:
         """Shows that this process lives; what others ask of it.
@@ -248,9 +274,9 @@ class StudyRows(OpenedStorage):
             row = connection.execute(query).one_or_none()
             return row if self.optuna.holds(connection, study_key(study)) else None
 
-        row = self._run(read) if time.monotonic() < self._next_write else None
+        row = self.run(read) if time.monotonic() < self._next_write else None
         if row is None or (row.token, row.epoch) != fence:
-            row = self._write(study, read)
+            row = self.write(study, read)
             self._next_write = time.monotonic() + _WRITE_EVERY_S
         text = row.request
         known = {request.value for request in Request}
@@ -259,11 +285,11 @@ class StudyRows(OpenedStorage):
     def ask(self, study: StoredStudy, request: Request) -> None:
         """Asks the process that runs a study for something."""
         asking = _update(study, request=request.value)
-        self._run(lambda connection: connection.execute(asking))
+        self.run(lambda connection: connection.execute(asking))
 
     # The fence.
 
-    def _write(self, study: StoredStudy, work: Callable[[sql.Connection], T]) -> T:
+    def write(self, study: StoredStudy, work: Callable[[sql.Connection], T]) -> T:
         """Does ``work`` in a transaction in which this process still holds the study.
 
         Raises:
@@ -275,7 +301,7 @@ class StudyRows(OpenedStorage):
             self._check_fence(connection, study)
             return work(connection)
 
-        return self._run(fenced)
+        return self.run(fenced)
 
     def _check_fence(self, connection: sql.Connection, study: StoredStudy) -> None:
         token, epoch = self._fences.get(study.key, study.fence)
