@@ -19,7 +19,6 @@ from compiler_core.system.positions import Positions
 from compiler_core.system.steps import Step
 from compiler_core.targets.target import Target
 from compiler_core.targets.unit_tasks import lowering_sum
-from compiler_core.units.facets.host import host_costs
 from compiler_core.units.facets.placing import PlacedLayers
 from compiler_core.units.facets.programs import (
     LinkedSegments,
@@ -142,8 +141,7 @@ def _timed(model: PlacedModel, borders: Mapping[str, Mapping[str, int] | None]) 
         for launch in segment.launches
     ]
     timings = [programs_of(unit.kind).time(launch, unit.machine) for launch, unit in launches]
-    costs = host_costs().of_target(target, source.model.graph)
-    report = model_report(source.quantized, executable, placed, model.schedules, timings, costs)
+    report = model_report(source.quantized, executable, placed, model.schedules, timings, steps)
     places = [placed.units[step.layer.operator.name] for step in steps if step.layer is not None]
     timeline = compiled_timeline(
         steps,

@@ -110,6 +110,8 @@ def link_steps(steps: Sequence[Step], layers: Sequence[UnitLayers]) -> tuple[Lin
         tensors: tuple[str, ...] = (step.name,) if step.unit else ()
         if step.layer is not None:
             tensors = tensors_of(step.layer.operator)
+        elif step.host is not None:
+            tensors = step.touched
         is_launch = step.layer is not None and step.segment in inside
         found.append(LinkStep(step.segment, tensors, step.after, is_launch=is_launch))
     return tuple(found)

@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from compiler_core.compile.host_layers import HostPricing
 from compiler_core.executable.executable import Executable
 from compiler_core.executable.report import LayerReport, Report, launch_report
-from compiler_core.graph.macs import float_macs
-from compiler_core.quantize.ir import FloatSegment, QuantizedGraph
+from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.system.compiled import CompiledTimeline
-from compiler_core.targets.integer_units import integer_forms
+from compiler_core.system.jobs import JobKind
+from compiler_core.system.steps import Step
 from compiler_core.targets.target import Target
 from compiler_core.targets.unit_tasks import unit_task
-from compiler_core.units.facets.host import Cost, NodeCosts, host_costs
+from compiler_core.units.facets.host import Cost, host_costs
 from compiler_core.units.facets.placing import PlacedLayers
 from compiler_core.units.facets.programs import LaunchCost, UnitLaunch, UnitLayer, UnitSegment
 from compiler_core.units.names import CPU
@@ -29,27 +30,39 @@ def model_report(
     placed: PlacedLayers,
     schedules: Mapping[str, Any],
     timings: Sequence[LaunchCost],
-    costs: NodeCosts,
+    steps: Sequence[Step],
 ) -> Report:
+    """Costs of every step, in their order.
+
+    Args:
+        quantized: The model.
+        executable: Its programs.
+        placed: Its layers.
+        schedules: By their names in configurations.
+        timings: Of the launches, in order.
+        steps: Of the whole model.
+    """
     layers: list[LayerReport] = []
     compiled = {segment.name: segment for segment in executable.npu_segments}
-    parts = {part.segment.name: part for part in placed.layers}
+    launches = {segment.name: iter(segment.launches) for segment in executable.npu_segments}
     timed = iter(timings)
-    entering = quantized.entering(integer_forms(executable.target))
-    for part in quantized.segments:
-        if isinstance(part, FloatSegment):
-            layers += _node_reports(part, costs)
-            continue
-        segment = compiled[part.name]
-        for entry in entering[part.name]:
-            source = None if entry.source is None else compiled[entry.source]
-            layers.append(_conversion(entry.name, source, segment, executable))
-        layers += [
-            _launch_report(segment, launch, layer, placed, schedules, next(timed), executable)
-            for launch, layer in zip(segment.launches, parts[part.name].layers, strict=True)
-        ]
-        leaving = [name for name in part.outputs if name in quantized.views]
-        layers += [_conversion(name, segment, None, executable) for name in leaving]
+    pricing = HostPricing(quantized, executable.target)
+    for step in steps:
+        segment = compiled.get(step.segment)
+        if step.layer is not None and segment is not None:
+            launch = next(launches[step.segment])
+            layers.append(
+                _launch_report(
+                    segment, launch, step.layer, placed, schedules, next(timed), executable
+                )
+            )
+        elif step.host is not None:
+            layers.append(pricing.layer(step, step.host))
+        elif step.kind is JobKind.DEQUANTIZE:
+            layers.append(_conversion(step.name, segment, None, executable))
+        else:
+            source = compiled[step.source] if step.source else None
+            layers.append(_conversion(step.name, source, segment, executable))
     return Report(tuple(layers))
 
 
@@ -81,17 +94,6 @@ def _launch_report(
         bound,
         target.launch_overhead_s,
     )
-
-
-def _node_reports(segment: FloatSegment, costs: NodeCosts) -> list[LayerReport]:
-    reports = []
-    for node in segment.graph.nodes:
-        known = segment.graph.types.get(node.output)
-        shape = "x".join("?" if n is None else str(n) for n in (known.shape or ())) if known else ""
-        cost = costs(segment.graph, node)
-        report = _cpu_report(node.name, segment.name, node.op, shape, cost)
-        reports.append(replace(report, macs=float_macs(segment.graph, node)))
-    return reports
 
 
 def _conversion(

@@ -16,6 +16,10 @@ VIEWS = frozenset(("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"))
 POOLS = frozenset(("MaxPool", "AveragePool"))
 
 
+LOOKUPS = frozenset(("Gather", "GatherElements", "GatherND", "Slice"))
+"""Operators that read no more of their first input than they write."""
+
+
 def element_operations(graph: Graph, node: Node) -> int:
     """Element operations of a node beside its multiply-accumulates; a fused clamp is free."""
     if node.op in VIEWS:
@@ -28,13 +32,19 @@ def element_operations(graph: Graph, node: Node) -> int:
         return results * int(node.attributes.get("size", 1))
     if float_macs(graph, node):
         return results
-    return max(results, *(_elements(graph, name) for name in node.inputs), 0)
+    read = node.inputs[1:] if node.op in LOOKUPS else node.inputs
+    return max(results, *(_elements(graph, name) for name in read), 0)
 
 
 def node_bytes(graph: Graph, node: Node) -> int:
-    """Bytes that a node reads and writes: activations, weights and results once each."""
+    """Bytes that a node reads and writes: activations, weights and results once each; of what it
+    looks up elements in, those."""
     if node.op in VIEWS:
         return 0
+    if node.op in LOOKUPS:
+        names = dict.fromkeys(filter(None, node.inputs[1:]))
+        rest = sum(_elements(graph, name) * _width(graph, name) for name in names)
+        return rest + 2 * _elements(graph, node.output) * _width(graph, node.output)
     names = (*dict.fromkeys(node.inputs), *node.outputs)
     return sum(_elements(graph, name) * _width(graph, name) for name in names if name)
 

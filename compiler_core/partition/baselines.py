@@ -87,7 +87,7 @@ def place_times(evaluator: Evaluator, group: int) -> dict[int, int]:
 def place_time_ps(evaluator: Evaluator, group: int, place: int) -> int:
     """Time of a group, with its launches, at one place."""
     cost = evaluator.costs.groups[group]
-    if evaluator.unit_of[place] == ON_HOST:
+    if place == ON_CPU:
         return cost.cpu.run_ps
     return cost.at[place].busy_ps(evaluator.costs.launch_ps)
 

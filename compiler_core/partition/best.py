@@ -29,6 +29,7 @@ from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.places import ON_CPU, ON_HOST, Place, Placement
 from compiler_core.targets.target import Target
 from compiler_core.units.facets.host import host_costs
+from compiler_core.units.names import CPU_INT8
 from compiler_core.units.registry import kind_of_machine
 from compiler_core.units.ways import INT8
 
@@ -122,16 +123,24 @@ def untuned(evaluator: Evaluator) -> Placement:
     several cores, what is faster across them is cut, where that makes the model faster."""
     assignment = default_assignment(evaluator.groups.graph, arithmetic=evaluator.groups.arithmetic)
     whole = tuple(
-        _first_unit(evaluator, group.index) if assignment[group.name] != CPU else ON_CPU
+        _default_place(evaluator, group.index, assignment[group.name])
         for group in evaluator.groups.groups
     )
     cut = tuple(_cut_if_it_pays(evaluator, group, place) for group, place in enumerate(whole))
     return whole if cut == whole else min(cut, whole, key=evaluator.latency_ps)
 
 
-def _first_unit(evaluator: Evaluator, group: int) -> int:
-    """The whole place of the first unit that can run a group."""
-    return next((at for at in evaluator.choices[group] if at != ON_CPU), ON_CPU)
+def _default_place(evaluator: Evaluator, group: int, unit: str) -> int:
+    """The CPU, in float or on integers, or the whole place of the first unit that can run it."""
+    if unit == CPU:
+        return ON_CPU
+    on_host = unit == CPU_INT8
+    fitting = (
+        at
+        for at in evaluator.choices[group]
+        if at != ON_CPU and (evaluator.unit_of[at] == ON_HOST) == on_host
+    )
+    return next(fitting, ON_CPU)
 
 
 def _cut_if_it_pays(evaluator: Evaluator, group: int, place: int) -> int:
@@ -259,7 +268,7 @@ def complete(
     places = evaluator.costs.places
     for group, number in resolved.pins.items():
         place, at = places[number], evaluator.costs.groups[group].at
-        if place.unit == ON_HOST or number in at:
+        if number == ON_CPU or number in at:
             continue
         name = evaluator.groups.groups[group].name
         reason = evaluator.costs.groups[group].reasons.get(place.unit)

@@ -31,12 +31,13 @@ from compiler_core.quantize.quantize import with_exponents
 from compiler_core.quantize.skeleton import Skeleton
 from compiler_core.system.jobs import PICOSECONDS, WHOLE_PPM, Machinery, picoseconds
 from compiler_core.system.positions import Positions
-from compiler_core.targets.integer_units import Form
+from compiler_core.targets.integer_units import Form, integer_units
 from compiler_core.targets.places import ON_HOST, Place
 from compiler_core.targets.target import Target
 from compiler_core.targets.unit_tasks import of_unit
-from compiler_core.units.facets.host import NodeCosts, host_costs
+from compiler_core.units.facets.host import NodeCosts, host_costs, integer_costs
 from compiler_core.units.launches import Launch
+from compiler_core.units.names import CPU_INT8
 from compiler_core.units.registry import kind_of_machine
 from compiler_core.units.ways import FLOAT32, INT8, TensorForm, ways_of
 
@@ -89,6 +90,7 @@ def build_costs(
             measured = programs
         builder = _UnitCosts(groups, target, unit, measured, positions)
         found = list(builder.added(found, quantized))
+    found = list(_with_host_integers(found, groups, target, positions))
     forms, form_of, tensors = _tensor_costs(groups, target)
     return CostTable(
         tuple(found),
@@ -110,16 +112,48 @@ def with_node_costs(
 ) -> CostTable:
     """The same programs with another CPU beside them (``target`` holds its rates)."""
     positions = Positions(groups.graph)
+    moved = [
+        replace(old, cpu=_cpu_cost(groups, index, node_costs, positions))
+        for index, old in enumerate(table.groups)
+    ]
     return replace(
         table,
-        groups=tuple(
-            replace(old, cpu=_cpu_cost(groups, index, node_costs, positions))
-            for index, old in enumerate(table.groups)
-        ),
+        groups=tuple(_with_host_integers(moved, groups, target, positions)),
         launch_ps=round(target.launch_overhead_s * PICOSECONDS),
         copy_bytes_per_s=target.cpu.copy_bytes_per_cycle * target.cpu.clock_hz,
         view_ps=_view_times(groups, node_costs),
     )
+
+
+def _with_host_integers(
+    costs: Sequence[GroupCost], groups: GroupGraph, target: Target, positions: Positions
+) -> Iterator[GroupCost]:
+    """Costs with those of the CPU on integers."""
+    place = target.places.numbers.get(CPU_INT8)
+    cost_of, graph = integer_costs().of_target(target), groups.graph
+    for group, cost in zip(groups.groups, costs, strict=True):
+        if place is None or group.host is None:
+            yield cost
+            continue
+        found = cost_of(graph, group.host)
+        sizes = [groups.tensors[tensor].values for tensor in (*group.reads, *group.writes)]
+        written = sum(groups.tensors[tensor].values for tensor in group.writes)
+        launch = Launch(
+            group.name,
+            "",
+            0,
+            picoseconds(found.seconds * 1e3),
+            found.energy_pj,
+            sum(sizes) - written,
+            written,
+            0,
+            0,
+            cost.cpu.constant_bytes,
+            0,
+            parts=0,
+        )
+        order = LaunchOrder(group.reads, (), positions.of_node(group.host.name))
+        yield replace(cost, at={**cost.at, place: UnitCost((launch,), (launch,), (order,))})
 
 
 def _tensor_costs(
@@ -132,8 +166,12 @@ def _tensor_costs(
     form_of = []
     held: list[Callable[[tuple[int, ...]], TensorForm]] = []
     for place in target.places.all:
-        if place.unit == ON_HOST:
+        if place.unit == ON_HOST and place.number == FLOAT32:
             form_of.append(0)
+            continue
+        if place.unit == ON_HOST:
+            unit = target.units.index(integer_units(target)[0])
+            form_of.append(form_of[target.places.whole(unit)])
             continue
         shaped = _shaped(target, place)
         memory = memories.index(target.units[place.unit].memory)

@@ -171,9 +171,11 @@ class Evaluator:
 
     def _load(self, group: int, place: int) -> tuple[int, int]:
         cost, launch = self.costs.groups[group], self.least_launch_ps(place)
-        if self.unit_of[place] == ON_HOST:
+        if place == ON_CPU:
             return cost.cpu.run_ps, 0
         at = cost.at[place]
+        if self.unit_of[place] == ON_HOST:
+            return at.busy_ps(launch), 0
         if at.is_cut:
             (cut,) = at.programs
             return launch * cut.parts, self.costs.cores_at(place) * at.busy_ps(launch)
@@ -266,7 +268,7 @@ class Evaluator:
         """The longest way through the programs of a group, from those on that read ``tensor``;
         the least over all that it may have to launch. Programs side by side count once."""
         cost, launch = self.costs.groups[group].at[place], self.least_launch_ps(place)
-        if cost.is_cut:
+        if cost.is_cut or self.unit_of[place] == ON_HOST:
             return cost.busy_ps(launch)
         copies, found = self._copies.get((group, self.unit_of[place]), {}), []
         for programs in (cost.programs, cost.entry_programs):
@@ -332,11 +334,11 @@ class Evaluator:
         """Whether a border hands ``tensor`` to the CPU in the one shape that it is read in, so that
         no view runs; as far as ``groups`` read it."""
         item = self.groups.tensors[tensor]
-        if self.form_at(item.producer, placement) == ON_CPU_FORM:
+        if item.producer == OUTSIDE or self.unit_of[placement[item.producer]] == ON_HOST:
             return False
         shapes = sum(
             alias.is_output
-            or any(r in groups and self.form_of[placement[r]] == ON_CPU_FORM for r in alias.readers)
+            or any(r in groups and self.unit_of[placement[r]] == ON_HOST for r in alias.readers)
             for alias in item.aliases
         )
         return shapes <= 1
@@ -351,7 +353,7 @@ class Evaluator:
         launches = sum(job.kind is JobKind.PROGRAM for job in jobs) - len(built.continued)
         constants = 0
         for index, cost in enumerate(self.costs.groups):
-            if self.unit_of[placement[index]] == ON_HOST:
+            if placement[index] == ON_CPU:
                 cpu = cost.cpu
                 energy += cpu.energy_pj
                 own = self.groups.groups[index].writes

@@ -20,6 +20,8 @@ from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.order import reads
 from compiler_core.graph.views import VIEW_OPERATORS
 from compiler_core.quantize.assemble import CPU, assemble, roomy_units, without_room
+from compiler_core.quantize.host_groups import groups_beside
+from compiler_core.quantize.ir import HostGroup
 from compiler_core.quantize.skeleton import Skeleton
 from compiler_core.quantize.unit_arithmetics import (
     Computing,
@@ -44,6 +46,8 @@ class Group:
         reads: Indices of the base tensors read, ascending.
         writes: Indices of the base tensors written and read elsewhere, ascending.
         views: ``(node name, index of its base tensor)`` of the nodes that move nothing.
+        host: The loop that it is where the CPU runs it on integers; ``None`` where it cannot.
+        host_reason: Why it cannot.
     """
 
     index: int
@@ -54,6 +58,8 @@ class Group:
     reads: tuple[int, ...]
     writes: tuple[int, ...]
     views: tuple[tuple[str, int], ...]
+    host: HostGroup | None = None
+    host_reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -186,6 +192,7 @@ class _Builder:
             if node.op in VIEW_OPERATORS and node.clip is None and node.name not in self._reasons
         }
         self._producer = {name: node for node in graph.nodes for name in node.outputs if name}
+        self._host = groups_beside(graph, units)
 
     def build(self) -> GroupGraph:
         leader = self._leaders()
@@ -270,6 +277,10 @@ class _Builder:
             grouped.update(step.sources)
             for other in step.sources[1:]:
                 parent[find(other)] = find(step.sources[0])
+        for group in self._host.groups:
+            grouped.update(group.nodes)
+            for name in group.nodes[1:]:
+                parent[find(name)] = find(group.nodes[0])
         # Readers first: a chain of views ends up with the reader of the last one.
         for node in reversed(self._graph.nodes):
             if node.output in self._views and node.name not in grouped:
@@ -363,6 +374,8 @@ class _Builder:
             for node in nodes
             if node.output in self._views and self._base(node.output) in number
         )
+        host = self._host.of_node.get(main.name)
+        why = "" if host else self._host.reasons.get(main.name, "another unit can run it")
         return Group(
             index,
             main.name,
@@ -372,6 +385,8 @@ class _Builder:
             tuple(reads),
             tuple(writes),
             views,
+            host if reason is not None else None,
+            why,
         )
 
 

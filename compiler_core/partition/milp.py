@@ -8,9 +8,10 @@
 | ``T`` | latency: at least every end, and at least the load of the CPU and of each unit's cores |
 
 Places of one unit whose tensors have one form are a class: how an operator is cut there counts as
-the least of all ways. A group has one class; that of the CPU, ``1 - sum of x[g, c]``, has no
-variable of its own. Dependences and conversions are in it; the order of jobs on a unit is not, only
-their sum. So its optimum is a lower bound of every schedule, and its placement a good guess.
+the least of all ways. A group has one class; that of the CPU in float32, ``1 - sum of x[g, c]``,
+has no variable of its own. Dependences and conversions are in it; the order of jobs on a unit is
+not, only their sum. So its optimum is a lower bound of every schedule, and its placement a good
+guess.
 
 The formulation is the usual one of scheduling on unrelated machines with set-up costs.
 """
@@ -29,7 +30,7 @@ from compiler_core.partition.costs import ON_CPU_FORM
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.groups import OUTSIDE
 from compiler_core.partition.modules import Module
-from compiler_core.targets.places import ON_HOST, Placement
+from compiler_core.targets.places import ON_CPU, ON_HOST, Placement
 
 _MICROSECOND_PS = 10**6
 _FEASIBLE = (0, 1, 4)
@@ -118,7 +119,8 @@ class _Program:
             _Class(unit, form)
             for unit, form in zip(evaluator.unit_of, evaluator.form_of, strict=True)
         ]
-        self._classes = [c for c in dict.fromkeys(self._class_of) if c.unit != ON_HOST]
+        self._float = self._class_of[ON_CPU]
+        self._classes = [c for c in dict.fromkeys(self._class_of) if c != self._float]
         forms = range(len(evaluator.costs.forms))
         # The CPU's comes last.
         self._forms = [form for form in forms if form != ON_CPU_FORM] + [ON_CPU_FORM]
@@ -156,6 +158,8 @@ class _Program:
             if at.is_cut:
                 cut.append(at.busy_ps(launch))
                 continue
+            if chosen.unit == ON_HOST:
+                return at.busy_ps(launch), at.busy_ps(launch)
             for v in self._owner.variants(group, place):
                 launches = launch * len(v)
                 sums.append((sum(p.run_ps for p in v) + launches, launches))
@@ -190,10 +194,10 @@ class _Program:
         for group, x in self._x.items():
             if len(x) > 1:
                 self._at_most(dict.fromkeys(x.values(), 1.0), 1.0)
-                if all(self._class_of[p].unit != ON_HOST for p in self._choices[group]):
+                if all(self._class_of[p] != self._float for p in self._choices[group]):
                     self._at_most(dict.fromkeys(x.values(), -1.0), -1.0)
         host: _Terms = {}
-        units: dict[int, _Terms] = {chosen.unit: {} for chosen in self._classes}
+        units: dict[int, _Terms] = {c.unit: {} for c in self._classes if c.unit != ON_HOST}
         fixed = 0.0
         for group, x in self._x.items():
             on_cpu = self._owner.costs.groups[group].cpu.run_ps / _MICROSECOND_PS
@@ -202,7 +206,8 @@ class _Program:
             for chosen, variable in x.items():
                 _, launches = self._unit_ps(group, chosen)
                 host[variable] = launches / _MICROSECOND_PS - on_cpu
-                units[chosen.unit][variable] = self._load_us(group, chosen)
+                if chosen.unit != ON_HOST:
+                    units[chosen.unit][variable] = self._load_us(group, chosen)
                 row[variable] = self._way_us(group, chosen) - on_cpu
             self._at_most(row, -on_cpu)
             self._at_most({self._end[group]: 1.0, makespan: -1.0}, 0.0)
@@ -317,9 +322,7 @@ class _Program:
         for group, x in self._x.items():
             chosen = next((c for c, variable in x.items() if result.x[variable] > 0.5), None)
             wanted = [
-                p
-                for p in self._choices[group]
-                if (self._class_of[p] == chosen if chosen else self._class_of[p].unit == ON_HOST)
+                p for p in self._choices[group] if self._class_of[p] == (chosen or self._float)
             ]
             placement[group] = wanted[0] if wanted else self._choices[group][0]
         return MilpResult(tuple(placement), bound_ps)

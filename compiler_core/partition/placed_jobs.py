@@ -9,7 +9,7 @@ from compiler_core.partition.costs import ON_CPU_FORM
 from compiler_core.partition.groups import OUTSIDE
 from compiler_core.system.jobs import NOWHERE, Job, JobKind
 from compiler_core.system.joinable import joinable
-from compiler_core.targets.places import ON_HOST, Placement
+from compiler_core.targets.places import ON_CPU, ON_HOST, Placement
 
 if TYPE_CHECKING:
     from compiler_core.partition.evaluate import Evaluator, LayerShare
@@ -42,7 +42,7 @@ class PlacedJobs:
         self._jobs: list[Job] = []
         self._last: dict[int, int] = {}
         self._converted: dict[tuple[int, int], int] = {}
-        self._views: dict[str, int] = {}
+        self._views: dict[tuple[str, int], int] = {}
         self.continued: tuple[int, ...] = ()
         self._names: dict[int, str] = {}  # of the launch, by job
         self._host_memory = 1 << self._costs.machinery.host_memory
@@ -51,8 +51,10 @@ class PlacedJobs:
         """All jobs, topologically sorted."""
         owner = self._owner
         for group in self._groups:
-            if owner.unit_of[self._placement[group]] == ON_HOST:
+            if self._placement[group] == ON_CPU:
                 self._operators(group)
+            elif owner.unit_of[self._placement[group]] == ON_HOST:
+                self._integers(group)
             else:
                 self._programs(group)
         for group in self._groups:
@@ -103,21 +105,23 @@ class PlacedJobs:
             if alias.is_output:
                 self._viewed(tensor, alias.views, group)
 
-    def _viewed(self, tensor: int, views: tuple[str, ...], group: int) -> int:
+    def _viewed(
+        self, tensor: int, views: tuple[str, ...], group: int, form: int = ON_CPU_FORM
+    ) -> int:
         """Job after which the CPU has a tensor behind ``views``, which run for ``group``."""
         owner = self._owner
-        after = self._there(tensor, ON_CPU_FORM)
+        after = self._there(tensor, form)
         if not views or owner.laid_out(tensor, self._placement, self._groups):
             return after
         for name in views:
             # Where only a part of the model is looked at, one before it may have run the view.
             if self._first and owner.first_user[name] < self._first:
                 continue
-            if name not in self._views:
+            if (name, form) not in self._views:
                 time, position = self._costs.view_ps[name], self._costs.view_positions[name]
                 self._operator(group, time, self._after((after,)), position)
-                self._views[name] = len(self._jobs) - 1
-            after = self._views[name]
+                self._views[name, form] = len(self._jobs) - 1
+            after = self._views[name, form]
         return after
 
     def _operators(self, group: int) -> None:
@@ -127,6 +131,18 @@ class PlacedJobs:
             sources.append(self._last.get(group, _AT_START))
             self._operator(group, part.run_ps, self._after(sources), part.position)
             self._last[group] = len(self._jobs) - 1
+
+    def _integers(self, group: int) -> None:
+        """One loop on the integers of another unit."""
+        form = self._forms[group]
+        (launch,) = self._owner.unit_cost(group, self._placement[group]).programs
+        (order,) = self._owner.unit_cost(group, self._placement[group]).order
+        sources = []
+        for part in self._costs.groups[group].cpu.parts:
+            sources += [self._there(tensor, form) for tensor in part.reads]
+            sources += [self._viewed(tensor, views, group, form) for tensor, views in part.views]
+        self._operator(group, launch.run_ps, self._after(sources), order.position)
+        self._last[group] = len(self._jobs) - 1
 
     def _operator(self, group: int, time: int, after: tuple[int, ...], position: int) -> None:
         job = Job(

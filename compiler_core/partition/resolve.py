@@ -16,7 +16,7 @@ from compiler_core.files.nearest import did_you_mean
 from compiler_core.partition.groups import OUTSIDE, Group, GroupGraph
 from compiler_core.partition.plan import FREE, Plan
 from compiler_core.targets.places import Placement, Places
-from compiler_core.units.names import CPU
+from compiler_core.units.names import CPU, CPU_INT8
 
 _SHOWN = 3
 
@@ -165,6 +165,10 @@ def _problem(group: Group, found: tuple[str, ...], units: Mapping[str, str]) -> 
         return Problem(
             group.index, found, f"its nodes {nodes} are fused and run together.", instead
         )
+    if found == (CPU_INT8,):
+        if group.host is not None:
+            return None
+        return Problem(group.index, found, f"{group.host_reason}.", CPU)
     if found and found[0] not in (CPU, FREE) and group.npu_reason is not None:
         return Problem(group.index, found, group.npu_reason, CPU)
     return None

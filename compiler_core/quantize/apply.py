@@ -22,8 +22,10 @@ from compiler_core.quantize.exponents import (
     score_tensors,
 )
 from compiler_core.quantize.fitting import UnfitError, require_fitting
+from compiler_core.quantize.host_groups import HostGroups, groups_beside
+from compiler_core.quantize.host_lowering import with_host_integers
 from compiler_core.quantize.input_equalization import equalize_inputs
-from compiler_core.quantize.ir import FloatSegment, QuantizedGraph
+from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph
 from compiler_core.quantize.kept_scales import with_kept_scales
 from compiler_core.quantize.magnitudes import least_error_exponent
 from compiler_core.quantize.offsets import offset
@@ -42,7 +44,7 @@ from compiler_core.quantize.skeleton import Skeleton
 from compiler_core.quantize.split_inputs import split_inputs
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.quantize.unit_arithmetics import Computing, UnitArithmetics, unit_arithmetics
-from compiler_core.units.names import is_on_cpu
+from compiler_core.units.names import CPU_INT8, is_on_cpu
 
 _LEVELS = 127
 
@@ -150,6 +152,7 @@ def _applied(
     if scheme.split_inputs:
         parts = split_inputs(graph, units, known)
         graph, units, known = parts.graph, dict(parts.assignment), parts.ranges
+    groups, of_floats = asked_groups(graph, units, arithmetic, known), known
     skeleton = assemble(graph, units, arithmetic)
     reasons.update(skeleton.cpu_reasons)
     require_fitting(skeleton, known)
@@ -162,6 +165,15 @@ def _applied(
     choice = weight_choice(scheme)
     means = channel_means(skeleton, known) if scheme.bias_correction else None
     quantized = with_exponents(skeleton, exponents, choice, scheme.granularity, means)
+    if groups is not None:
+        reasons.update(groups.left)
+        method = scheme.activation_range
+
+        def exponent_of(tensor: str) -> int | None:
+            found = of_floats.get(tensor)
+            return None if found is None or not found.bounded else _exponent(found, method)
+
+        quantized = with_host_integers(quantized, groups.found, groups.nodes, exponent_of, reasons)
     if scheme.cpu_precision is not CpuPrecision.FLOAT:
         quantized = _with_cpu_integers(quantized, known, scheme, floats, reasons)
     if scheme.needs_samples:
@@ -205,6 +217,54 @@ def _unbounded(node: Node, ranges: Mapping[str, TensorRange]) -> str | None:
         if name in ranges and not ranges[name].bounded:
             return f"'{name}' holds NaN or infinity for the calibration data."
     return None
+
+
+@dataclass(frozen=True, eq=False)
+class AskedGroups:
+    """What an assignment wants the CPU to run on integers.
+
+    Attributes:
+        found: All groups that it can.
+        nodes: Those of the groups that are asked for.
+        left: Why others that are asked for stay float, by node.
+    """
+
+    found: HostGroups
+    nodes: frozenset[str]
+    left: Mapping[str, str]
+
+
+def asked_groups(
+    graph: Graph,
+    assignment: Mapping[str, str],
+    arithmetic: UnitArithmetics,
+    ranges: Mapping[str, TensorRange] | None = None,
+) -> AskedGroups | None:
+    """Groups that ``assignment`` wants the CPU to run on integers; ``None`` where it wants none.
+
+    Args:
+        graph: The model.
+        assignment: Unit of every node name.
+        arithmetic: Of the NPU.
+        ranges: Where given, what has NaN or infinities in it stays float.
+    """
+    asked = {name for name, unit in assignment.items() if unit == CPU_INT8}
+    if not asked:
+        return None
+    found = groups_beside(graph, arithmetic)
+    left: dict[str, str] = {}
+    for group in found.groups:
+        wanted = asked.intersection(group.nodes)
+        names = (*group.inputs, *group.outputs)
+        wild = [n for n in names if ranges and n in ranges and not ranges[n].bounded]
+        if wanted and wild:
+            why = f"'{wild[0]}' holds NaN or infinity for the calibration data."
+            left |= dict.fromkeys(group.nodes, why)
+        elif wanted and len(wanted) < len(group.nodes):
+            left |= dict.fromkeys(wanted, f"The plan splits the loop of '{group.name}'.")
+    for name in asked - found.of_node.keys():
+        left[name] = f"{found.reasons.get(name, 'another unit can run it')}.".capitalize()
+    return AskedGroups(found, frozenset(asked - left.keys()), left)
 
 
 def weight_choice(scheme: QuantizationScheme) -> RangeChoice:
@@ -272,7 +332,7 @@ def _with_cpu_integers(
     floats: frozenset[str],
     reasons: dict[str, str],
 ) -> QuantizedGraph:
-    segments = []
+    segments: list[FloatSegment | IntegerSegment] = []
     every = scheme.cpu_precision is CpuPrecision.INT8_ALL
     for segment in quantized.segments:
         if isinstance(segment, FloatSegment):
@@ -281,7 +341,8 @@ def _with_cpu_integers(
                 if node.name in floats:
                     continue
                 if node.op not in WEIGHTED:
-                    if every and writes_new_values(segment.graph, node, ranges):
+                    known = quantized.host.base(node.output) in quantized.host.written
+                    if every and not known and writes_new_values(segment.graph, node, ranges):
                         chosen.add(node.name)
                     continue
                 reason = float_reason(segment.graph, node, ranges)
@@ -291,6 +352,9 @@ def _with_cpu_integers(
                     reasons[node.name] = reason
             if chosen:
                 parts = lower_integers(segment.graph, chosen, ranges, scheme)
-                segment = replace(segment, graph=parts.exact, qdq=parts.qdq)
+                qdq = parts.qdq
+                if segment.qdq is not None:
+                    qdq = lower_integers(segment.qdq, chosen, ranges, scheme).qdq
+                segment = replace(segment, graph=parts.exact, qdq=qdq)
         segments.append(segment)
     return replace(quantized, segments=tuple(segments))

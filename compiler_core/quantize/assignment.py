@@ -1,7 +1,8 @@
 """Which unit runs which node when nobody has searched: the first NPU that can.
 
 The exceptions are cheap operators between CPU nodes: moving a float tensor over and back costs more
-than adding or clamping it where it is.
+than adding or clamping it where it is. What only the CPU can run, it runs on integers where nothing
+else reads or writes what lies in between, so that no number becomes another by it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.views import VIEW_OPERATORS
 from compiler_core.quantize.assemble import CPU, roomy_units, without_room
-from compiler_core.quantize.unit_arithmetics import Computing, unit_arithmetics
+from compiler_core.quantize.host_groups import groups_beside
+from compiler_core.quantize.host_neighbours import IntegersBeside
+from compiler_core.quantize.unit_arithmetics import Computing, UnitArithmetics, unit_arithmetics
+from compiler_core.units.names import CPU_INT8
 
 _CHEAP = ("Add", "Relu", "Clip", "Slice", "Pad", "Concat")
 _HEAVY = ("Conv", "Dense", "MatMul", "Gemm")
@@ -28,8 +32,9 @@ def default_assignment(
     if not cores:
         return dict.fromkeys((node.name for node in graph.nodes), CPU)
     known = unit_arithmetics(arithmetic)
-    staying, units = cpu_reasons(graph, known), roomy_units(graph, known)[0]
-    return {node.name: CPU if node.name in staying else units[node.name] for node in graph.nodes}
+    (staying, integers), units = _decided(graph, known), roomy_units(graph, known)[0]
+    found = {n.name: CPU if n.name in staying else units[n.name] for n in graph.nodes}
+    return found | dict.fromkeys(integers, CPU_INT8)
 
 
 def assignments_by_unit(graph: Graph, arithmetic: Computing) -> dict[str, dict[str, str]]:
@@ -57,24 +62,40 @@ def cpu_reasons(graph: Graph, arithmetic: Computing | None = None) -> dict[str, 
             machine of a kind is not in it: quantization leaves that to the CPU, wherever it is
             placed.
     """
-    known = unit_arithmetics(arithmetic)
+    return _decided(graph, unit_arithmetics(arithmetic))[0]
+
+
+def _decided(graph: Graph, known: UnitArithmetics) -> tuple[dict[str, str], frozenset[str]]:
+    """Why nodes stay on the CPU, and which of them it runs on integers."""
     found = ((node.name, known.unsupported(graph, node)) for node in graph.nodes)
     reasons = {name: reason for name, reason in found if reason is not None}
     reasons |= without_room(graph, known)
-    around = _Neighbours(graph)
+    around, beside = _Neighbours(graph), IntegersBeside(graph, groups_beside(graph, known))
+    integers = beside.all
+    while True:
+        trips = _round_trips(graph, around, {n: r for n, r in reasons.items() if n not in integers})
+        kept = beside.kept(integers, {*reasons, *trips})
+        if kept == integers:
+            return reasons | trips, integers
+        integers = kept
+
+
+def _round_trips(graph: Graph, around: _Neighbours, on_cpu: dict[str, str]) -> dict[str, str]:
+    """Cheap operators that had better stay beside ``on_cpu``, which gets them, too."""
+    found: dict[str, str] = {}
     changed = True
     while changed:
         changed = False
         for node in graph.nodes:
-            if node.name in reasons or node.op not in _CHEAP:
+            if node.name in on_cpu or node.op not in _CHEAP:
                 continue
-            if around.is_round_trip(node, reasons):
+            if around.is_round_trip(node, on_cpu):
                 changed = True
-                reasons[node.name] = (
+                found[node.name] = on_cpu[node.name] = (
                     f"{node.op} '{node.name}' reads from the CPU and is only read there: "
                     "a round trip for little work."
                 )
-    return reasons
+    return found
 
 
 class _Neighbours:

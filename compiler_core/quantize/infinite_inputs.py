@@ -14,8 +14,8 @@ import numpy as np
 from compiler_core.accuracy.samples import EvaluationData, first_row
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
-from compiler_core.quantize.assemble import CPU
 from compiler_core.quantize.assignment import default_assignment
+from compiler_core.units.names import is_on_cpu
 
 _MASKING = frozenset(["Add", "Min", "Where"])
 
@@ -24,7 +24,7 @@ def may_be_infinite(graph: Graph, name: str, least: float, most: float) -> bool:
     """Whether an input may hold what int8 cannot: masks of -inf that are added, and anything that
     only the CPU reads. Elsewhere it is a fault of the data."""
     assignment = default_assignment(graph)
-    readers = {node.op for node in graph.consumers(name) if assignment[node.name] != CPU}
+    readers = {node.op for node in graph.consumers(name) if not is_on_cpu(assignment[node.name])}
     is_mask = least == -inf and isfinite(most)
     return not readers or (is_mask and readers <= _MASKING)
 

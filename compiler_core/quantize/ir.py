@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 
 import numpy as np
@@ -142,11 +143,19 @@ class FloatSegment:
             model's tensors. Operators that compute in integers are written out over floats that
             hold those integers exactly.
         qdq: The same in QDQ form where operators compute in integers, else ``None``.
+        planned: The operators of the model before those on integers were written out, where some
+            are; see :attr:`operators`.
     """
 
     name: str
     graph: Graph
     qdq: Graph | None = None
+    planned: Graph | None = None
+
+    @property
+    def operators(self) -> Graph:
+        """The part as it is planned and priced."""
+        return self.graph if self.planned is None else self.planned
 
 
 def tensors_of(operator: IntegerConv | IntegerMaxPool) -> tuple[str, ...]:
@@ -203,6 +212,59 @@ SAME_FORM: Forms = MappingProxyType({})
 
 
 @dataclass(frozen=True)
+class HostGroup:
+    """Operators that are one loop.
+
+    Attributes:
+        name: Of the last one.
+        nodes: Names, in topological order.
+        inputs: Tensors that they read and that are no constants, as they name them.
+        outputs: Tensors that others read.
+        is_table: Whether each result follows from one number, whatever its place: 256 entries.
+        moves: Whether results are elements of the inputs.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    is_table: bool
+    moves: bool
+
+
+@dataclass(frozen=True, eq=False)
+class HostIntegers:
+    """What the CPU computes on the integers of the unit beside it.
+
+    The bits: :mod:`compiler_core.quantize.host_arithmetic`.
+
+    Attributes:
+        groups: Operators that are one loop, in topological order.
+        tensors: What they read and write, by base tensor (see
+            :func:`~compiler_core.quantize.host_groups.bases_of`).
+        bases: What each tensor of the graph is a view of.
+    """
+
+    groups: tuple[HostGroup, ...] = ()
+    tensors: Mapping[str, QuantizedTensor] = field(default_factory=dict)
+    bases: Mapping[str, str] = field(default_factory=dict)
+
+    def base(self, tensor: str) -> str:
+        """What a tensor is a view of."""
+        return self.bases.get(tensor, tensor)
+
+    @cached_property
+    def of_node(self) -> Mapping[str, HostGroup]:
+        """The group of each node that is in one."""
+        return {node: group for group in self.groups for node in group.nodes}
+
+    @cached_property
+    def written(self) -> frozenset[str]:
+        """Bases that the groups write."""
+        return frozenset(self.base(name) for group in self.groups for name in group.outputs)
+
+
+@dataclass(frozen=True)
 class QuantizedGraph:
     """A model split into float and integer segments, in execution order.
 
@@ -215,12 +277,14 @@ class QuantizedGraph:
         tensors: Every int8 tensor by name.
         views: For every name in ``tensors`` that is also fed from or handed to float code: how the
             shapes relate.
+        host: What the CPU computes on integers.
     """
 
     source: Graph
     segments: tuple[FloatSegment | IntegerSegment, ...]
     tensors: dict[str, QuantizedTensor]
     views: dict[str, View]
+    host: HostIntegers = field(default_factory=HostIntegers)
 
     def entering(self, forms: Forms = SAME_FORM) -> dict[str, tuple[Entering, ...]]:
         """Tensors that the CPU brings into the form of each integer segment's unit, by name of the
@@ -240,8 +304,8 @@ class QuantizedGraph:
         return found
 
     def entering_alone(self, forms: Forms = SAME_FORM) -> dict[str, frozenset[str]]:
-        """Those of them that no other segment reads in that form, so that they may lie as the
-        segment wants them, by its name."""
+        """Those of them that no other segment reads in that form, nor the CPU as integers, so that
+        they may lie as the segment wants them, by its name."""
         parts = tuple(self._integer_segments())
         written = {
             operator.output: forms.get(part.unit) for part in parts for operator in part.operators
@@ -253,7 +317,9 @@ class QuantizedGraph:
             found[part.name] = frozenset(
                 name
                 for name in part.inputs
-                if readers[name, form] == 1 and (name not in written or written[name] != form)
+                if readers[name, form] == 1
+                and (name not in written or written[name] != form)
+                and self.host.base(name) not in self.host.tensors
             )
         return found
 

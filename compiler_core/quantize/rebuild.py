@@ -7,8 +7,14 @@ from difflib import get_close_matches
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
-from compiler_core.quantize.apply import AppliedScheme, allowed_units, weight_choice
+from compiler_core.quantize.apply import (
+    AppliedScheme,
+    allowed_units,
+    asked_groups,
+    weight_choice,
+)
 from compiler_core.quantize.assemble import assemble
+from compiler_core.quantize.host_lowering import with_host_integers
 from compiler_core.quantize.quantize import with_exponents
 from compiler_core.quantize.scheme import QuantizationScheme
 from compiler_core.quantize.unit_arithmetics import Computing, unit_arithmetics
@@ -37,8 +43,10 @@ def apply_exponents(
     known = unit_arithmetics(arithmetic)
     units, reasons = allowed_units(graph, assignment, scheme, known)
     skeleton = assemble(graph, units, known)
+    groups = asked_groups(graph, units, known)
+    on_host = groups.found.tensors if groups is not None else frozenset()
     for name in exponents:
-        if name not in skeleton.shapes:
+        if name not in skeleton.shapes and name not in on_host:
             near = get_close_matches(name, skeleton.shapes, 1)
             nearest = f"; the nearest is {near[0]!r}" if near else ""
             raise InputError(f"scheme: the model has no tensor {name!r}{nearest}")
@@ -46,5 +54,12 @@ def apply_exponents(
         if name not in exponents:
             raise InputError(f"scheme: tensor {name!r} has no exponent", hint="calibrate again")
     choice = weight_choice(scheme)
-    quantized = with_exponents(skeleton, exponents, choice, scheme.granularity)
-    return AppliedScheme(quantized, units, {**reasons, **skeleton.cpu_reasons})
+    own = {name: exponent for name, exponent in exponents.items() if name in skeleton.shapes}
+    quantized = with_exponents(skeleton, own, choice, scheme.granularity)
+    reasons |= skeleton.cpu_reasons
+    if groups is not None:
+        reasons |= groups.left
+        quantized = with_host_integers(
+            quantized, groups.found, groups.nodes, exponents.get, reasons
+        )
+    return AppliedScheme(quantized, units, reasons)

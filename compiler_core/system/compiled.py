@@ -19,6 +19,7 @@ from compiler_core.system.positions import Positions
 from compiler_core.system.runs import simulate_runs
 from compiler_core.system.steps import Step
 from compiler_core.system.timeline import Timeline
+from compiler_core.targets.integer_units import integer_units
 from compiler_core.targets.places import ON_HOST
 from compiler_core.units.facets.programs import LaunchCost
 from compiler_core.units.launches import share_ppm
@@ -78,7 +79,7 @@ def compiled_timeline(
             run = picoseconds(layer.latency_ms)
             memories = host
             if step.kind is not JobKind.OPERATOR:
-                memories |= memory[step.unit]
+                memories |= memory[step.unit or integer_units(target)[0].name]
             if step.source:
                 memories |= memory[executable.placed[step.source]]
             jobs.append(

@@ -4,9 +4,8 @@ take: CPU nodes, conversions at borders, launches."""
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from compiler_core.graph.order import reads
 from compiler_core.quantize.ir import (
     SAME_FORM,
     FloatSegment,
@@ -17,6 +16,7 @@ from compiler_core.quantize.ir import (
     IntegerSegment,
     QuantizedGraph,
 )
+from compiler_core.system.host_steps import HostStep, HostSteps
 from compiler_core.system.jobs import JobKind
 from compiler_core.system.positions import Positions
 from compiler_core.units.facets.programs import UnitLayer, UnitLayers
@@ -34,6 +34,9 @@ class Step:
         layer: What it launches, where it is a program.
         unit: Name of its segment's unit; empty for nodes of the CPU.
         source: Name of the segment in whose form a tensor was that is converted for its segment.
+        host: What it is of the CPU's own work.
+        touched: Tensors of the memory of integer segments that it reads or writes in their place,
+            where it belongs to none of them.
     """
 
     segment: str
@@ -43,6 +46,8 @@ class Step:
     layer: UnitLayer | None = None
     unit: str = ""
     source: str = ""
+    host: HostStep | None = None
+    touched: tuple[str, ...] = ()
 
     def position(self, positions: Positions) -> int:
         """Where it stands in the model."""
@@ -77,11 +82,13 @@ class _Steps:
         self._quantized, self._forms = quantized, forms
         self._layers = {part.segment.name: part for part in layers}
         self._entering = quantized.entering(forms)
-        self._form_of = {
-            part.name: forms.get(part.unit)
-            for part in quantized.segments
-            if isinstance(part, IntegerSegment)
-        }
+        parts = [part for part in quantized.segments if isinstance(part, IntegerSegment)]
+        self._form_of = {part.name: forms.get(part.unit) for part in parts}
+        self._host = HostSteps(quantized)
+        # The CPU works on the integers of one form alone.
+        self._host_form = forms.get(parts[0].unit) if parts else None
+        borders = (name for part in parts for name in (*part.inputs, *part.outputs))
+        self._borders = tuple(dict.fromkeys(borders))
         self._count = 0
         # The step after which a tensor is there, in float and in int8 of a form.
         self._floats: dict[str, int] = {}
@@ -92,12 +99,19 @@ class _Steps:
     def build(self) -> Iterator[Step]:
         for part in self._quantized.segments:
             if isinstance(part, FloatSegment):
-                for node in part.graph.nodes:
-                    after = self._known(self._floats, reads(node))
-                    self._floats |= dict.fromkeys(node.outputs, self._count)
-                    yield self._step(part.name, node.name, JobKind.OPERATOR, after)
+                for item in self._host.of(part):
+                    yield self._of_host(part.name, item)
                 continue
             yield from self._integer_segment(part)
+
+    def _of_host(self, segment: str, item: HostStep) -> Step:
+        form = self._host_form
+        after = {*self._known(self._floats, item.reads), *self._written(item.reads_integers, form)}
+        self._floats |= dict.fromkeys(item.writes, self._count)
+        self._integers |= {(name, form): self._count for name in item.writes_integers}
+        touched = self._host.touched(item, self._borders)
+        step = self._step(segment, item.name, item.kind, tuple(sorted(after)))
+        return replace(step, host=item, touched=touched)
 
     def _integer_segment(self, part: IntegerSegment) -> Iterator[Step]:
         layers, form = self._layers[part.name].layers, self._form_of[part.name]
@@ -105,6 +119,8 @@ class _Steps:
         for entry in self._entering[part.name]:
             name, source = entry.name, entry.source
             kind = JobKind.QUANTIZE if source is None else JobKind.CONVERT
+            if source is None and not self._host.enters_from_float(name):
+                continue
             if source is None:
                 after = self._known(self._floats, (name,))
             else:
@@ -119,7 +135,7 @@ class _Steps:
             self._integers[operator.output, form] = self._count
             yield self._step(part.name, operator.name, JobKind.PROGRAM, after, layer, part.unit)
         for name in part.outputs:
-            if name in self._quantized.views:
+            if self._host.leaves_in_float(name):
                 after = self._written((name,), form)
                 self._floats[name] = self._count
                 yield self._step(part.name, name, JobKind.DEQUANTIZE, after, unit=part.unit)

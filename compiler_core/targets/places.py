@@ -1,7 +1,8 @@
 """The places of a target, where a plan can put a group of operators: a unit, a way of cutting over
 its cores, and a number format. A placement is an index into them for each group.
 
-The first is the CPU in float32. Names are those of units with the way of cutting behind them, and
+The first is the CPU in float32; the last, beside a unit whose arithmetic is known, the CPU on that
+unit's integers. Names are those of units with the way of cutting behind them, and
 the number format where it is not the usual one: ``vta``, ``vta1``, ``vta-rows``, ``aim``,
 ``cpu:int8``.
 """
@@ -14,9 +15,10 @@ from functools import cached_property
 from typing import Protocol
 
 from compiler_core.errors import InputError
-from compiler_core.units.names import CPU
+from compiler_core.units.names import CPU, CPU_INT8
+from compiler_core.units.registry import kind_of_machine, unnamed_kind
 from compiler_core.units.unit import Machine
-from compiler_core.units.ways import ALL_CORES, FLOAT32, Way, ways_of
+from compiler_core.units.ways import ALL_CORES, FLOAT32, INT8, Way, ways_of
 
 ON_HOST = -1
 """The CPU, as the unit of a place or of a job; the target's units have their index."""
@@ -118,7 +120,7 @@ def places_of(units: Sequence[PlacedUnit]) -> Places:
     for index, unit in enumerate(units):
         if unit.cores:
             found += _of_unit(index, unit)
-    names = [place.name for place in found]
+    names = [place.name for place in found] + [CPU_INT8]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InputError(
@@ -126,7 +128,16 @@ def places_of(units: Sequence[PlacedUnit]) -> Places:
             f"{twice!r}: a unit's cores and ways of cutting have its name with something behind it",
             hint="give one of the units another name",
         )
-    return Places(tuple(found))
+    return Places((*found, *_host_integers(units)))
+
+
+def _host_integers(units: Sequence[PlacedUnit]) -> Iterable[Place]:
+    """The CPU on the integers of the unit for which models are quantized, where it is a single one
+    of the usual kind."""
+    told = [unit for unit in units if kind_of_machine(unit.machine).has("arithmetic")]
+    own = [unit for unit in told if INT8 in ways_of(unit.machine).formats(unit.machine)]
+    if len(own) == 1 and own[0].cores and own[0].machine.kind == unnamed_kind().name:
+        yield Place(CPU_INT8, ON_HOST, Way(), INT8)
 
 
 def _of_unit(index: int, unit: PlacedUnit) -> Iterable[Place]:

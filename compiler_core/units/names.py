@@ -16,6 +16,9 @@ from compiler_core.units.registry import host_kind
 CPU = host_kind().name
 """The CPU of every target."""
 
+CPU_INT8 = f"{CPU}:int8"
+"""The CPU of every target, on the integers of the unit beside it."""
+
 _BEHIND = re.compile(r"([0-9]|[1-9][0-9])?(-[a-z]+)?(:[a-z0-9]+)?")
 _PLACE = re.compile(r"[a-z][a-z0-9-]{0,63}(:[a-z0-9]{1,31})?")
 

@@ -31,6 +31,7 @@ from compiler_core.errors import InputError
 from compiler_core.files.small_file import read_small_file
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.macs import element_operations, float_macs
+from compiler_core.quantize.ir import HostGroup
 from compiler_core.targets.target import Cpu, CpuRow, CpuTable, Target
 from compiler_core.units.cpu.cost import conversion_cost, node_cost
 from compiler_core.units.facets.host import Cost, NodeCosts
@@ -52,6 +53,15 @@ def operator_signature(graph: Graph, node: Node) -> str:
     for key, value in sorted(node.attributes.items()):
         text += f" {key}={_attribute(value)}"
     return text + (" clip" if node.clip is not None else "")
+
+
+def group_signature(graph: Graph, group: HostGroup) -> str:
+    """Key of the cost of operators that are one loop on integers: ``int8`` and each of theirs.
+
+    Example: ``int8 HardSwish 1x16x8x8 -> 1x16x8x8``.
+    """
+    members = [node for node in graph.nodes if node.name in set(group.nodes)]
+    return "int8 " + "; ".join(operator_signature(graph, node) for node in members)
 
 
 def _shapes(graph: Graph, tensors: Sequence[str]) -> str:

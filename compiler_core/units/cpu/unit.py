@@ -7,7 +7,9 @@ from compiler_core.units.unit import UnitKind
 KIND = UnitKind(
     "cpu",
     facets={
+        "integers": "compiler_core.units.cpu.integers.facet:INTEGERS",
         "costs": "compiler_core.units.cpu.cost_table:COSTS",
+        "integer_costs": "compiler_core.units.cpu.integer_cost:INTEGER_COSTS",
         "measuring": "compiler_core.units.cpu.measure:MEASURING",
         "sessions": "compiler_core.units.cpu.session:SESSIONS",
         "bundles": "compiler_core.units.cpu.c.bundles.facet:BUNDLES",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph, Node
+from compiler_core.quantize.ir import HostGroup
 from compiler_core.units.registry import host_kind
 
 if TYPE_CHECKING:
@@ -33,6 +34,19 @@ class Cost:
 
 NodeCosts = Callable[[Graph, Node], Cost]
 """What one operator costs on the CPU."""
+
+
+GroupCosts = Callable[[Graph, HostGroup], Cost]
+"""What operators that are one loop on integers cost on the CPU."""
+
+
+@runtime_checkable
+class IntegerCosts(Protocol):
+    """Costs of operators on integers."""
+
+    def of_target(self, target: Target) -> GroupCosts:
+        """Costs by the table that a target names, where it has them, else by its rates."""
+        ...
 
 
 @runtime_checkable
@@ -166,6 +180,12 @@ def host_measuring() -> HostMeasuring:
 def host_costs() -> HostCosts:
     """Costs of the kind that every target has."""
     found: HostCosts = host_kind().facet("costs", HostCosts)
+    return found
+
+
+def integer_costs() -> IntegerCosts:
+    """Costs on integers of the kind that every target has."""
+    found: IntegerCosts = host_kind().facet("integer_costs", IntegerCosts)
     return found
 
 

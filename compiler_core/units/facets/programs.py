@@ -170,7 +170,7 @@ class LinkStep:
 
     Attributes:
         segment: Name of its segment.
-        tensors: That it reads or writes as integers; none for a step of the CPU.
+        tensors: That it reads or writes as integers.
         after: Positions of the steps that it waits for.
         is_launch: Whether it is a program of the units; those of all segments come in order.
     """

@@ -65,6 +65,7 @@ def require_agreement(
         for group, unit in enumerate(promised.placement)
         if unit != ON_CPU
         for program in evaluator.programs(group, promised.placement)
+        if program.parts  # the others are loops of the CPU
     }
     launched = {layer.name: layer for layer in layers if layer.cycles}
     assert launched.keys() == programs.keys(), name
@@ -104,6 +105,7 @@ def with_measured_programs(
         for group, unit in enumerate(promised.placement)
         if unit != ON_CPU
         for program in evaluator.programs(group, promised.placement)
+        if program.parts
     )
     pairs = zip(found.report.layers, found.timeline.jobs, strict=True)
     measured = {layer.name: job for layer, job in pairs if layer.cycles}

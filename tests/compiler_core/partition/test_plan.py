@@ -128,6 +128,7 @@ def test_units_of_several_cores(groups: GroupGraph) -> None:
     }
     assert FOUR.names == (
         *("cpu", "vta", "vta-sliced", "vta-channels", "vta-rows", "vta0", "vta1", "vta2", "vta3"),
+        "cpu:int8",
     )
     assert [FOUR.numbers[name] for name in FOUR.names] == list(range(len(FOUR)))
     with pytest.raises(InputError, match="vta3"):

@@ -1,0 +1,172 @@
+"""What the CPU runs as one loop on integers: groups of operators, found from the graph alone.
+
+Pointwise operators whose results nobody else reads belong to the group of their reader, so that a
+chain and a diamond (``x * sigmoid(x)``) are one loop; each other operator is a group of its own.
+Views (reshapes and the like) belong to nobody: a tensor that is a view of another counts as that
+one, its *base*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.order import reads
+from compiler_core.graph.views import VIEW_OPERATORS
+from compiler_core.quantize.host_arithmetic import HostTrait, host_arithmetic
+from compiler_core.quantize.ir import HostGroup
+from compiler_core.quantize.unit_arithmetics import UnitArithmetics
+from compiler_core.units.registry import unnamed_kind
+
+
+def bases_of(graph: Graph, views: Collection[str]) -> dict[str, str]:
+    """What each tensor is a view of; itself where it is none.
+
+    Args:
+        graph: The model.
+        views: Names of the nodes that only look at their input.
+    """
+    found: dict[str, str] = {name: name for name in graph.inputs}
+    for node in graph.nodes:
+        source = found.get(node.inputs[0]) if node.name in views and node.inputs else None
+        for name in filter(None, node.outputs):
+            found[name] = source or name
+    return found
+
+
+def looks(node: Node) -> bool:
+    """Whether a node only looks at its input in another shape."""
+    return node.op in VIEW_OPERATORS and node.clip is None
+
+
+@dataclass(frozen=True, eq=False)
+class HostGroups:
+    """All operators of a model that the CPU can run on integers.
+
+    Attributes:
+        groups: In topological order.
+        reasons: Why operators of the CPU cannot, by node.
+        bases: See :func:`bases_of`.
+    """
+
+    groups: tuple[HostGroup, ...]
+    reasons: Mapping[str, str]
+    bases: Mapping[str, str]
+
+    @cached_property
+    def tensors(self) -> frozenset[str]:
+        """Bases that they read or write."""
+        names = {name for group in self.groups for name in (*group.inputs, *group.outputs)}
+        return frozenset(self.bases.get(name, name) for name in names)
+
+    @cached_property
+    def of_node(self) -> dict[str, HostGroup]:
+        """The group of each node that is in one."""
+        return {node: group for group in self.groups for node in group.nodes}
+
+
+def host_groups(graph: Graph, apart: Collection[str]) -> HostGroups:
+    """Finds the groups.
+
+    Args:
+        graph: Simplified.
+        apart: Nodes that another unit can run: they belong to no group, but for views, which are
+            looked through.
+    """
+    return _Finder(graph, frozenset(apart)).find()
+
+
+def groups_beside(graph: Graph, units: UnitArithmetics) -> HostGroups:
+    """The groups of a model beside a unit, whatever fits its memories; none beside several units,
+    which may hold integers in several ways.
+
+    Args:
+        graph: Simplified.
+        units: What is beside the CPU.
+    """
+    kinds = [own.kind for _, own in units.units]
+    if kinds != [unnamed_kind().name]:
+        return HostGroups((), {}, {})
+    return host_groups(
+        graph, [node.name for node in graph.nodes if units.unsupported(graph, node) is None]
+    )
+
+
+class _Finder:
+    def __init__(self, graph: Graph, apart: frozenset[str]) -> None:
+        self._graph, self._apart = graph, apart
+        self._views = {n.name for n in graph.nodes if n.name in apart and looks(n)}
+        self._bases = bases_of(graph, self._views)
+        self._handed_out = {self._bases.get(name, name) for name in graph.outputs}
+        self._readers: dict[str, list[Node]] = {}
+        for node in graph.nodes:
+            for name in reads(node):
+                self._readers.setdefault(name, []).append(node)
+
+    def find(self) -> HostGroups:
+        arithmetic = host_arithmetic()
+        traits: dict[str, HostTrait] = {}
+        reasons: dict[str, str] = {}
+        for node in self._graph.nodes:
+            if node.name in self._apart:
+                continue
+            trait = arithmetic.trait(self._graph, node)
+            if isinstance(trait, HostTrait) and any(n in self._handed_out for n in node.outputs):
+                trait = "the caller of the model reads what it computes"
+            if isinstance(trait, str):
+                reasons[node.name] = trait
+            else:
+                traits[node.name] = trait
+        leader = self._leaders(traits)
+        members: dict[str, list[Node]] = {}
+        for node in self._graph.nodes:
+            if node.name in leader:
+                members.setdefault(leader[node.name], []).append(node)
+        last = {nodes[-1].name: position for position, nodes in enumerate(members.values())}
+        order = [node.name for node in self._graph.nodes if node.name in last]
+        groups = []
+        for name in order:
+            found = self._group(members[name], traits)
+            if found.inputs:
+                groups.append(found)
+            else:
+                reasons |= dict.fromkeys(found.nodes, "it reads constants alone")
+        return HostGroups(tuple(groups), reasons, self._bases)
+
+    def _leaders(self, traits: Mapping[str, HostTrait]) -> dict[str, str]:
+        """For each node the last node of its group."""
+        leader: dict[str, str] = {}
+        for node in reversed(self._graph.nodes):
+            if node.name not in traits:
+                continue
+            leader[node.name] = node.name
+            if traits[node.name] is not HostTrait.POINTWISE:
+                continue
+            readers = self._readers.get(node.output, [])
+            owners = {leader.get(reader.name, "") for reader in readers}
+            owner = owners.pop() if len(owners) == 1 else ""
+            if owner and traits[owner] is HostTrait.POINTWISE:
+                leader[node.name] = owner
+        return leader
+
+    def _group(self, nodes: list[Node], traits: Mapping[str, HostTrait]) -> HostGroup:
+        inside = {name for node in nodes for name in node.outputs}
+        names = dict.fromkeys(name for node in nodes for name in node.inputs if name)
+        inputs = tuple(n for n in names if n not in inside and n not in self._graph.constants)
+        trait = traits[nodes[-1].name]
+        scalars = all(
+            self._graph.constants[name].size == 1 for name in names if name in self._graph.constants
+        )
+        if trait is HostTrait.POINTWISE and len(inputs) == 1:
+            types = self._graph.types
+            scalars = scalars and types[inputs[0]].shape == types[nodes[-1].output].shape
+        return HostGroup(
+            nodes[-1].name,
+            tuple(node.name for node in nodes),
+            inputs,
+            tuple(filter(None, nodes[-1].outputs)),
+            trait is HostTrait.POINTWISE and len(inputs) == 1 and scalars,
+            trait is HostTrait.MOVES and nodes[-1].clip is None,
+        )

@@ -1,0 +1,226 @@
+"""Operators that the CPU runs on integers, written out: exactly, and in QDQ form.
+
+In the exact form a group with one input is a table that is looked up; the others compute in float32
+what their definition says and round it. Tensors between groups are float32 numbers that are
+multiples of a power of two: dequantized integers, exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+
+from compiler_core.graph.ir import Graph, Node
+from compiler_core.quantize.affine import AffineType
+from compiler_core.quantize.host_groups import HostGroups
+from compiler_core.quantize.host_tables import LOWEST, table_levels
+from compiler_core.quantize.integer_rewriter import IntegerRewriter
+from compiler_core.quantize.ir import (
+    FloatSegment,
+    HostGroup,
+    HostIntegers,
+    IntegerSegment,
+    QuantizedGraph,
+    QuantizedTensor,
+)
+
+_INT32 = 6
+"""Of ONNX's element types."""
+
+
+def with_host_integers(
+    quantized: QuantizedGraph,
+    found: HostGroups,
+    chosen: Collection[str],
+    exponent_of: Callable[[str], int | None],
+    reasons: dict[str, str],
+) -> QuantizedGraph:
+    """Let the CPU run groups of operators on integers.
+
+    Args:
+        quantized: Where all that the CPU runs is float.
+        found: Groups of its source.
+        chosen: Nodes of those that are asked for.
+        exponent_of: Exponent of a tensor that no integer operator of the other unit reads or
+            writes; ``None`` where it is not known.
+        reasons: Gets why a group of ``chosen`` stays float, by node.
+    """
+    asked = [group for group in found.groups if chosen and set(group.nodes) <= set(chosen)]
+    if not asked:
+        return quantized
+    names: dict[str, list[QuantizedTensor]] = {}
+    for tensor in quantized.tensors.values():
+        names.setdefault(found.bases.get(tensor.name, tensor.name), []).append(tensor)
+    tensors: dict[str, QuantizedTensor] = {}
+    groups = []
+    for group in asked:
+        own: dict[str, QuantizedTensor] = {}
+        for name in (*group.inputs, *group.outputs):
+            base = found.bases.get(name, name)
+            held = tensors.get(base) or own.get(base) or _coarsest(names.get(base, ()))
+            if held is None:
+                before = own.get(found.bases.get(group.inputs[0], group.inputs[0]))
+                handed_on = group.moves and len(group.inputs) == 1 and before is not None
+                exponent = before.exponent if handed_on and before else exponent_of(base)
+                if exponent is None:
+                    missing = f"There are no statistics of '{base}'."
+                    reasons |= dict.fromkeys(group.nodes, missing)
+                    break
+                held = QuantizedTensor(base, _shape(quantized.source, base), exponent)
+            own[base] = held
+        else:
+            groups.append(group)
+            tensors |= own
+    host = HostIntegers(tuple(groups), tensors, found.bases)
+    segments = tuple(
+        _lowered(quantized, part, host) if isinstance(part, FloatSegment) else part
+        for part in quantized.segments
+    )
+    own_tensors = {t.name: t for t in tensors.values() if t.name not in quantized.tensors}
+    return replace(
+        quantized, segments=segments, tensors={**quantized.tensors, **own_tensors}, host=host
+    )
+
+
+def _coarsest(tensors: Sequence[QuantizedTensor]) -> QuantizedTensor | None:
+    return min(tensors, key=lambda tensor: tensor.exponent, default=None)
+
+
+def _shape(graph: Graph, tensor: str) -> tuple[int, int, int, int]:
+    """``(N, C, 1, rest)``: how a tensor lies that no other unit wants otherwise."""
+    sizes = [size or 1 for size in graph.types[tensor].shape or ()]
+    batch, channels, *rest = [*sizes, 1, 1][: max(2, len(sizes))]
+    return batch, channels, 1, prod(rest)
+
+
+def _lowered(quantized: QuantizedGraph, part: FloatSegment, host: HostIntegers) -> FloatSegment:
+    own = {node.name for node in part.graph.nodes}
+    groups = [group for group in host.groups if group.name in own]
+    if not groups:
+        return part
+    integers = host.written | {
+        host.base(operator.output)
+        for segment in quantized.segments
+        if isinstance(segment, IntegerSegment)
+        for operator in segment.operators
+    }
+    exact, qdq = (_HostRewriter(part.graph, host, integers) for _ in range(2))
+    members = {node.name: node for node in part.graph.nodes}
+    last = {group.name: group for group in groups}
+    inside = {name for group in groups for name in group.nodes}
+    for node in part.graph.nodes:
+        if node.name in last:
+            group = last[node.name]
+            nodes = [members[name] for name in group.nodes]
+            exact.add_group(group, nodes)
+            qdq.add_qdq_group(group, nodes)
+        elif node.name not in inside:
+            exact.nodes.append(node)
+            qdq.nodes.append(node)
+    return replace(part, graph=exact.graph(), qdq=qdq.graph(), planned=part.graph)
+
+
+class _HostRewriter(IntegerRewriter):
+    """Groups in place of their nodes.
+
+    Args:
+        graph: The part of the model.
+        host: What is on integers.
+        integers: Bases whose values are integers already where the CPU reads them.
+    """
+
+    def __init__(self, graph: Graph, host: HostIntegers, integers: Collection[str]) -> None:
+        super().__init__(graph)
+        self._host, self._held = host, integers
+
+    def _exponent(self, tensor: str) -> int:
+        return self._host.tensors[self._host.base(tensor)].exponent
+
+    def _type(self, tensor: str) -> AffineType:
+        return AffineType(2.0 ** -self._exponent(tensor), 0, "int8")
+
+    def _number(self, base: str, value: float) -> str:
+        return self._constant(base, np.asarray(value, np.float32))
+
+    def add_group(self, group: HostGroup, nodes: list[Node]) -> None:
+        """In the exact form."""
+        if group.is_table:
+            self._table(group, nodes)
+            return
+        read = {name: self._levels(name) for name in group.inputs}
+        real = {
+            name: self._node(
+                "Mul", (levels, self._number(name, 2.0 ** -self._exponent(name))), name
+            )
+            if levels is not None
+            else name
+            for name, levels in read.items()
+        }
+        inner = self._computed(nodes, real)
+        for name, result in zip(group.outputs, inner, strict=True):
+            levels = self._integers(result, self._type(name))
+            scale = self._number(name, 2.0 ** -self._exponent(name))
+            self._node("Mul", (levels, scale), name, output=name)
+
+    def _levels(self, tensor: str) -> str | None:
+        """Integers of a tensor of real numbers, ``None`` where they are integers already."""
+        if self._host.base(tensor) in self._held:
+            return None
+        return self._integers(tensor, self._type(tensor))
+
+    def _table(self, group: HostGroup, nodes: list[Node]) -> None:
+        (source,), (output,) = group.inputs, group.outputs
+        exponents = self._exponent(source), self._exponent(output)
+        table = table_levels(self._source, nodes, source, exponents).astype(np.float32)
+        real = self._constant(output, table * np.float32(2.0 ** -exponents[1]))
+        levels = self._levels(source)
+        if levels is None:
+            by = self._number(source, 2.0 ** exponents[0])
+            levels = self._node("Mul", (source, by), source)
+        raised = self._node("Sub", (levels, self._number(source, LOWEST)), source)
+        index = self._node("Cast", (raised,), source, "int32", attributes={"to": _INT32})
+        self._node("Gather", (real, index), output, output=output, attributes={"axis": 0})
+
+    def _computed(self, nodes: list[Node], real: Mapping[str, str]) -> tuple[str, ...]:
+        """Adds the nodes of a group over ``real``; what the last one writes, under other names."""
+        for node in nodes[:-1]:
+            self.nodes.append(replace(node, inputs=_renamed(node, real)))
+        last = nodes[-1]
+        inner = []
+        for name in filter(None, last.outputs):
+            fresh = self._fresh(name)
+            self._types[fresh] = self._types[name]
+            if name in self._dynamic:
+                self._dynamic.add(fresh)
+            inner.append(fresh)
+        found = iter(inner)
+        outputs = tuple(next(found) if name else "" for name in last.outputs)
+        self.nodes.append(replace(last, inputs=_renamed(last, real), outputs=outputs))
+        return tuple(inner)
+
+    def add_qdq_group(self, group: HostGroup, nodes: list[Node]) -> None:
+        """Between DequantizeLinear and QuantizeLinear."""
+        real = {
+            name: name
+            if self._host.base(name) in self._held
+            else self._guarded(name, self._quantized(name, name, self._type(name)))
+            for name in group.inputs
+        }
+        inner = self._computed(nodes, real)
+        for name, result in zip(group.outputs, inner, strict=True):
+            self._guarded(name, self._quantized(result, name, self._type(name)), output=name)
+
+    def _guarded(self, tensor: str, values: str, output: str | None = None) -> str:
+        """A clamp that clips nothing: behind it no runtime fuses an operator into an integer one
+        with another rounding."""
+        step = 2.0 ** -self._exponent(tensor)
+        return self._node(
+            "Identity", (values,), tensor, output=output, clip=(LOWEST * step, -(LOWEST + 1) * step)
+        )
+
+
+def _renamed(node: Node, names: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(names.get(name, name) for name in node.inputs)

@@ -1,0 +1,19 @@
+"""Softmax and normalizations: sums over an axis, real numbers in registers."""
+
+from __future__ import annotations
+
+from compiler_core.graph.ir import Graph, Node
+from compiler_core.quantize.host_arithmetic import HostTrait
+from compiler_core.units.cpu.integers.rule import Rule, computes
+
+
+def _layer(_graph: Graph, node: Node) -> HostTrait | str:
+    if any(node.outputs[1:]):
+        return "its mean or deviation is read too"
+    return HostTrait.COMPUTES
+
+
+OPERATORS: dict[str, Rule] = {
+    **dict.fromkeys(("InstanceNormalization", "LogSoftmax", "Softmax"), computes),
+    "LayerNormalization": _layer,
+}
