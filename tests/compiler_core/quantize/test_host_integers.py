@@ -1,0 +1,303 @@
+"""The CPU on the integers of the NPU: plain definition = reference = QDQ model = package."""
+
+from __future__ import annotations
+
+from math import erf
+
+import numpy as np
+import onnxruntime
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from compiler_core.compile.compile import compile_model
+from compiler_core.compile.sources import FloatModel, quantize_model
+from compiler_core.configuration.configuration import Configuration
+from compiler_core.executable.backends import Simulator
+from compiler_core.executable.check import run_checked
+from compiler_core.graph.extract import extract
+from compiler_core.graph.session import FloatSession
+from compiler_core.quantize.assignment import default_assignment
+from compiler_core.quantize.host_groups import host_groups
+from compiler_core.quantize.host_tables import table_levels
+from compiler_core.quantize.qdq import qdq_model
+from compiler_core.quantize.rebuild import apply_exponents
+from compiler_core.quantize.reference import ReferenceExecutor
+from compiler_core.quantize.text import quantized_digest
+from compiler_core.targets.load import load_target
+from compiler_core.units.names import CPU, CPU_INT8
+
+INTEGERS = np.arange(-128, 128)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softplus(x):
+    return np.log1p(np.exp(-np.abs(x))) + np.maximum(x, 0)
+
+
+FUNCTIONS = {
+    "Abs": (np.abs, {}),
+    "Ceil": (np.ceil, {}),
+    "Celu": (lambda x: np.maximum(x, 0) + np.minimum(0, 0.5 * np.expm1(x / 0.5)), {"alpha": 0.5}),
+    "Cos": (np.cos, {}),
+    "Elu": (lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))), {}),
+    "Erf": (np.vectorize(erf, otypes=[float]), {}),
+    "Exp": (np.exp, {}),
+    "Floor": (np.floor, {}),
+    "HardSigmoid": (lambda x: np.clip(0.25 * x + 0.5, 0, 1), {"alpha": 0.25, "beta": 0.5}),
+    "HardSwish": (lambda x: x * np.clip(x / 6 + 0.5, 0, 1), {}),
+    "LeakyRelu": (lambda x: np.where(x < 0, 0.125 * x, x), {"alpha": 0.125}),
+    "Mish": (lambda x: x * np.tanh(softplus(x)), {}),
+    "Neg": (np.negative, {}),
+    "Round": (np.rint, {}),
+    "Selu": (lambda x: 1.0507009 * np.where(x > 0, x, 1.6732632 * np.expm1(np.minimum(x, 0))), {}),
+    "Sigmoid": (sigmoid, {}),
+    "Sign": (np.sign, {}),
+    "Sin": (np.sin, {}),
+    "Softplus": (softplus, {}),
+    "Softsign": (lambda x: x / (1 + np.abs(x)), {}),
+    "Tanh": (np.tanh, {}),
+    "ThresholdedRelu": (lambda x: np.where(x > 0.5, x, 0), {"alpha": 0.5}),
+}
+
+
+@pytest.mark.parametrize("source", [-3, 0, 3, 5])
+@pytest.mark.parametrize("op", FUNCTIONS)
+def test_tables_are_the_rounded_function(plain, op, source):
+    function, attributes = FUNCTIONS[op]
+    b = plain.GraphBuilder(x=(8,))
+    b.add(op, ["x"], "y", (8,), **attributes)
+    graph = b.build("y", opset=18)
+    real = INTEGERS * 2.0**-source
+    for result in (-4, 0, 4, 7):
+        with np.errstate(over="ignore"):
+            exact = np.clip(function(real) * 2.0**result, -1e6, 1e6)
+        found = table_levels(graph, graph.nodes, "x", (source, result)).astype(np.int64)
+        rounded = np.clip(np.rint(exact), -128, 127).astype(np.int64)
+        # Within the rounding of float32 a sum may fall on either side of a tie.
+        near = np.abs(np.abs(exact - np.floor(exact)) - 0.5) < 1e-5 * np.maximum(1, np.abs(exact))
+        np.testing.assert_array_equal(found[~near], rounded[~near])
+        assert np.abs(found - rounded).max() <= 1
+
+
+def test_numbers_without_a_value_become_zero(plain):
+    b = plain.GraphBuilder(x=(8,))
+    b.add("Log", ["x"], "y", (8,))
+    graph = b.build("y")
+    found = table_levels(graph, graph.nodes, "x", (4, 4))
+    assert not found[:128].any()
+    assert found[128] == -128
+
+
+# Networks: a convolution, what the CPU does, a convolution -------------------------------------
+
+
+def silu(b, x, shape):
+    b.add("Sigmoid", [x], "s", shape)
+    return b.add("Mul", [x, "s"], "h", shape), shape
+
+
+def gelu(b, x, shape):
+    b.add("Div", [x, b.constant("root", np.float32(1.4142135))], "d", shape)
+    b.add("Erf", ["d"], "e", shape)
+    b.add("Add", ["e", b.constant("one", np.float32(1))], "p", shape)
+    b.add("Mul", [x, "p"], "m", shape)
+    return b.add("Mul", ["m", b.constant("half", np.float32(0.5))], "h", shape), shape
+
+
+def gate(b, x, shape):
+    b.add("GlobalAveragePool", [x], "g", (shape[0], 1, 1))
+    b.add("HardSigmoid", ["g"], "q", (shape[0], 1, 1))
+    return b.add("Mul", [x, "q"], "h", shape), shape
+
+
+def scaled(b, x, shape):
+    factors = np.linspace(0.25, 2, shape[0]).astype(np.float32).reshape(1, -1, 1, 1)
+    return b.add("Mul", [x, b.constant("f", factors)], "h", shape, clip=(0.0, 1.5)), shape
+
+
+def concatenated(b, x, shape):
+    b.add("Conv", ["x", b.constant("k", weights(5, shape[0], 3))], "o", (5, *shape[1:]))
+    wide = (shape[0] + 5, *shape[1:])
+    return b.add("Concat", [x, "o"], "h", wide, axis=1), wide
+
+
+def sliced(b, x, shape):
+    names = (("starts", 1), ("ends", shape[0]), ("axes", 1), ("steps", 2))
+    inputs = [b.constant(name, np.array([value], np.int64)) for name, value in names]
+    few = (shape[0] // 2, *shape[1:])
+    return b.add("Slice", [x, *inputs], "h", few), few
+
+
+def resized(b, x, shape):
+    by = b.constant("by", np.array([1, 1, 2, 3], np.float32))
+    large = (shape[0], 2 * shape[1], 3 * shape[2])
+    kind = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric"}
+    return b.add("Resize", [x, "", by], "h", large, nearest_mode="floor", **kind), large
+
+
+def smoothed(b, x, shape):
+    by = b.constant("by", np.array([1, 1, 2, 2], np.float32))
+    large = (shape[0], 2 * shape[1], 2 * shape[2])
+    return b.add("Resize", [x, "", by], "h", large, mode="linear"), large
+
+
+def normalized(b, x, shape):
+    return b.add("Softmax", [x], "h", shape, axis=1), shape
+
+
+NETWORKS = {
+    made.__name__: made
+    for made in (silu, gelu, gate, scaled, concatenated, sliced, resized, smoothed, normalized)
+}
+
+
+def weights(outputs, inputs, seed):
+    generator = np.random.default_rng(seed)
+    return (generator.standard_normal((outputs, inputs, 1, 1)) / np.sqrt(inputs)).astype(np.float32)
+
+
+def network(plain, made, channels, size, opset=17):
+    b = plain.GraphBuilder(x=(channels, *size))
+    shape = (channels, *size)
+    b.add("Conv", ["x", b.constant("w", weights(channels, channels, 1))], "a", shape)
+    h, shape = made(b, "a", shape)
+    b.add("Conv", [h, b.constant("v", weights(6, shape[0], 2))], "y", (6, *shape[1:]))
+    return b.build("y", opset=opset)
+
+
+def samples(graph, scale, count=3):
+    shape = graph.types["x"].shape[1:]
+    noise = np.random.default_rng(5).standard_normal((count, *shape))
+    return {"x": (scale * noise).astype(np.float32)}
+
+
+def quantized(graph, data):
+    plan = default_assignment(graph)
+    return quantize_model(FloatModel("hand", "0" * 64, graph), Configuration(plan=plan), data)
+
+
+def rounded_result(graph, source, run):
+    """What the group that writes ``h`` makes of the integers that it reads, by its operators."""
+    (group,) = source.quantized.host.groups
+    tensors = source.quantized.tensors
+    read = {n: run.tensors[n].astype(np.float32) for n in group.inputs}
+    real = {n: v * np.float32(2.0 ** -tensors[n].exponent) for n, v in read.items()}
+    nodes = [node for node in graph.nodes if node.name in group.nodes]
+    (output,) = group.outputs
+    values = plain_values(graph, nodes, real)[output]
+    levels = np.rint(values * np.float32(2.0 ** tensors[output].exponent))
+    return output, np.clip(levels, -128, 127).astype(np.int8)
+
+
+def plain_values(graph, nodes, known):
+    """Operators one by one, in NumPy where they are arithmetic, else as onnxruntime has them."""
+    known = {**graph.constants, **known}
+    for node in nodes:
+        left = known[node.inputs[0]]
+        if node.op == "Concat":
+            result = np.concatenate([known[n] for n in node.inputs], axis=1)
+        elif node.op == "Mul":
+            result = left * known[node.inputs[1]]
+        elif node.op == "Add":
+            result = left + known[node.inputs[1]]
+        elif node.op == "Slice":
+            result = left[:, 1::2]
+        elif node.op == "Resize" and node.attributes["mode"] == "nearest":
+            result = left.repeat(2, axis=2).repeat(3, axis=3)
+        else:
+            part = extract(graph, [node])
+            feeds = {name: known[name] for name in part.inputs}
+            result = FloatSession(part).run(feeds, sample_wise=True)[node.output]
+        if node.clip is not None:
+            result = np.clip(result, *node.clip)
+        known[node.output] = np.asarray(result, np.float32)
+    return known
+
+
+@given(
+    made=st.sampled_from(sorted(NETWORKS)),
+    channels=st.integers(4, 19),
+    size=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    scale=st.sampled_from([0.01, 1.0, 40.0]),
+)
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+def test_plain_definition_reference_and_qdq_model_agree(plain, made, channels, size, scale):
+    graph = network(plain, NETWORKS[made], channels, size)
+    data = samples(graph, scale)
+    source = quantized(graph, data)
+    run = ReferenceExecutor(source.quantized).run_integer(data)
+    name, expected = rounded_result(graph, source, run)
+    np.testing.assert_array_equal(run.tensors[name], expected)
+    session = onnxruntime.InferenceSession(qdq_model(source.quantized).SerializeToString())
+    for number, sample in enumerate(data["x"]):
+        found = session.run(None, {"x": sample[None]})[0]
+        np.testing.assert_array_equal(found[0], run.outputs["y"][number])
+
+
+@pytest.mark.parametrize("made", NETWORKS)
+def test_a_package_computes_the_same_and_converts_nothing_in_between(plain, made):
+    graph = network(plain, NETWORKS[made], 18, (3, 4))
+    data = samples(graph, 1.0)
+    source = quantized(graph, data)
+    built = compile_model(source, load_target("vta"))
+    executable = built.executable
+    assert run_checked(executable, Simulator(executable), data)[1] is None
+    operators = [layer.operator for layer in built.report.layers if layer.unit == CPU]
+    assert [op for op in operators if "int8" not in op] == ["quantize", "dequantize"]
+    # And again from the exponents alone.
+    held = source.configuration.scheme.exponents
+    again = apply_exponents(
+        graph, source.configuration.plan, held, source.configuration.scheme.quantization()
+    )
+    assert quantized_digest(again.quantized) == quantized_digest(source.quantized)
+
+
+@pytest.mark.parametrize("opset", [9, 12])
+def test_older_operator_sets(plain, opset):
+    graph = network(plain, silu, 5, (3, 3), opset)
+    data = samples(graph, 1.0)
+    source = quantized(graph, data)
+    run = ReferenceExecutor(source.quantized).run_integer(data)
+    name, expected = rounded_result(graph, source, run)
+    np.testing.assert_array_equal(run.tensors[name], expected)
+
+
+def test_chains_and_diamonds_are_one_loop_and_what_others_read_is_not(plain):
+    b = plain.GraphBuilder(x=(4, 3, 3))
+    w = b.constant("w", weights(4, 4, 1))
+    b.add("Conv", ["x", w], "a", (4, 3, 3))
+    silu(b, "a", (4, 3, 3))
+    b.add("Tanh", ["h"], "t", (4, 3, 3))
+    b.add("Conv", ["t", w], "c", (4, 3, 3))
+    b.add("Sin", ["h"], "u", (4, 3, 3))
+    b.add("Conv", ["u", w], "y", (4, 3, 3))
+    graph = b.build("y")
+    found = host_groups(graph, ["Conv_a", "Conv_c", "Conv_y"])
+    assert [(g.nodes, g.is_table) for g in found.groups] == [
+        (("Sigmoid_s", "Mul_h"), True),
+        (("Tanh_t",), True),
+        (("Sin_u",), True),
+    ]
+
+
+def test_what_the_caller_reads_stays_float(plain):
+    b = plain.GraphBuilder(x=(4, 3, 3))
+    b.add("Conv", ["x", b.constant("w", weights(4, 4, 1))], "a", (4, 3, 3))
+    b.add("Sigmoid", ["a"], "y", (4, 3, 3))
+    graph = b.build("y")
+    assert default_assignment(graph)["Sigmoid_y"] == CPU
+
+
+def test_between_operators_in_float_the_default_stays_float(plain):
+    graph = network(plain, silu, 4, (3, 3))
+    plan = default_assignment(graph)
+    assert (plan["Sigmoid_s"], plan["Mul_h"]) == (CPU_INT8, CPU_INT8)
+    b = plain.GraphBuilder(x=(4, 3, 3))
+    b.add("Sin", ["x"], "s", (4, 3, 3))
+    b.add("Softmax", ["s"], "t", (4, 3, 3), axis=1)
+    b.add("Conv", ["t", b.constant("w", weights(4, 4, 1))], "y", (4, 3, 3))
+    assert CPU_INT8 not in default_assignment(b.build("y")).values()
