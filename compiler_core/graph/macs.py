@@ -42,8 +42,8 @@ def node_bytes(graph: Graph, node: Node) -> int:
     if node.op in VIEWS:
         return 0
     if node.op in LOOKUPS:
-        names = dict.fromkeys(filter(None, node.inputs[1:]))
-        rest = sum(_elements(graph, name) * _width(graph, name) for name in names)
+        others = dict.fromkeys(filter(None, node.inputs[1:]))
+        rest = sum(_elements(graph, name) * _width(graph, name) for name in others)
         return rest + 2 * _elements(graph, node.output) * _width(graph, node.output)
     names = (*dict.fromkeys(node.inputs), *node.outputs)
     return sum(_elements(graph, name) * _width(graph, name) for name in names if name)
