@@ -67,7 +67,7 @@ def node_reasons(compiled: CompiledModel) -> dict[str, str]:
     for segment in source.quantized.segments:
         if not isinstance(segment, FloatSegment):
             continue
-        for node in segment.operators.nodes:
+        for node in segment.priced.nodes:
             reason = _reason(node, known, asked)
             if reason is None and is_on_cpu(plan.get(node.name, CPU)):
                 reason = PLANNED if target.npu_cores else NO_NPU
@@ -119,7 +119,7 @@ def _operators(compiled: CompiledModel) -> dict[str, str]:
         node.name: node.op
         for segment in compiled.source.quantized.segments
         if isinstance(segment, FloatSegment)
-        for node in segment.operators.nodes
+        for node in segment.priced.nodes
     }
 
 

@@ -34,9 +34,7 @@ class HostPricing:
         self._nodes = host_costs().of_target(target, quantized.source)
         self._groups = integer_costs().of_target(target)
         self._graphs = {
-            part.name: part.operators
-            for part in quantized.segments
-            if isinstance(part, FloatSegment)
+            part.name: part.priced for part in quantized.segments if isinstance(part, FloatSegment)
         }
 
     def layer(self, step: Step, host: HostStep) -> LayerReport:

@@ -7,6 +7,8 @@ else reads or writes what lies in between, so that no number becomes another by 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.views import VIEW_OPERATORS
 from compiler_core.quantize.assemble import CPU, roomy_units, without_room
@@ -73,15 +75,18 @@ def _decided(graph: Graph, known: UnitArithmetics) -> tuple[dict[str, str], froz
     around, beside = _Neighbours(graph), IntegersBeside(graph, groups_beside(graph, known))
     integers = beside.all
     while True:
-        trips = _round_trips(graph, around, {n: r for n, r in reasons.items() if n not in integers})
+        trips = _round_trips(graph, around, dict(reasons), integers)
         kept = beside.kept(integers, {*reasons, *trips})
         if kept == integers:
             return reasons | trips, integers
         integers = kept
 
 
-def _round_trips(graph: Graph, around: _Neighbours, on_cpu: dict[str, str]) -> dict[str, str]:
-    """Cheap operators that had better stay beside ``on_cpu``, which gets them, too."""
+def _round_trips(
+    graph: Graph, around: _Neighbours, on_cpu: dict[str, str], integers: Collection[str]
+) -> dict[str, str]:
+    """Cheap operators that had better stay beside ``on_cpu``, which gets them, too; not those that
+    only ``integers`` among them read."""
     found: dict[str, str] = {}
     changed = True
     while changed:
@@ -89,7 +94,7 @@ def _round_trips(graph: Graph, around: _Neighbours, on_cpu: dict[str, str]) -> d
         for node in graph.nodes:
             if node.name in on_cpu or node.op not in _CHEAP:
                 continue
-            if around.is_round_trip(node, on_cpu):
+            if around.is_round_trip(node, on_cpu, integers):
                 changed = True
                 found[node.name] = on_cpu[node.name] = (
                     f"{node.op} '{node.name}' reads from the CPU and is only read there: "
@@ -109,10 +114,12 @@ class _Neighbours:
             for name in node.inputs:
                 self._readers.setdefault(name, []).append(node)
 
-    def is_round_trip(self, node: Node, on_cpu: dict[str, str]) -> bool:
+    def is_round_trip(self, node: Node, on_cpu: dict[str, str], integers: Collection[str]) -> bool:
         """Whether every reader is a CPU node, some operand comes from one, and nothing fuses."""
         readers = self._all_readers(node.output)
         if not readers or any(reader.name not in on_cpu for reader in readers):
+            return False
+        if all(reader.name in integers for reader in readers):
             return False
         sources = [source for name in node.inputs if (source := self._source(name)) is not None]
         if not any(source.name in on_cpu for source in sources):

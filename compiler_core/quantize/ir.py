@@ -144,7 +144,7 @@ class FloatSegment:
             hold those integers exactly.
         qdq: The same in QDQ form where operators compute in integers, else ``None``.
         planned: The operators of the model before those on integers were written out, where some
-            are; see :attr:`operators`.
+            are; see :attr:`priced`.
     """
 
     name: str
@@ -153,7 +153,7 @@ class FloatSegment:
     planned: Graph | None = None
 
     @property
-    def operators(self) -> Graph:
+    def priced(self) -> Graph:
         """The part as it is planned and priced."""
         return self.graph if self.planned is None else self.planned
 

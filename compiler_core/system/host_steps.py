@@ -61,7 +61,7 @@ class HostSteps:
             node
             for part in self._quantized.segments
             if isinstance(part, FloatSegment)
-            for node in part.operators.nodes
+            for node in part.priced.nodes
         ]
         for name in self._unit_reads:
             (integers if self._host.base(name) in self._held else floats).add(name)
@@ -97,7 +97,7 @@ class HostSteps:
     def of(self, part: FloatSegment) -> Iterator[HostStep]:
         """Steps of one segment; segments have to be asked once, in execution order."""
         last = {group.name: group for group in self._host.groups}
-        for node in part.operators.nodes:
+        for node in part.priced.nodes:
             if node.name in last:
                 yield from self._group(last[node.name])
             elif node.name in self._host.of_node:

@@ -102,7 +102,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Evaluator:
 
 
 def test_a_target_with_a_plug_in_is_planned_exactly(mixed: Evaluator) -> None:
-    assert mixed.costs.places.names == ("cpu", "vta", "small", "cpu:int8")
+    assert mixed.costs.places.names == ("cpu", "vta", "small")
     found = find_best(mixed)
     assert not found.left_on_cpu
     assert found.optimum.gap == 0.0
@@ -186,11 +186,9 @@ def test_tables_and_documents_show_every_unit(mixed: Evaluator) -> None:
     document = plan_document(PlannedModel(Subject(), Subject(), mixed, evaluation, True))
     assert {row["group"]: row["place"] for row in rows} == document["units"]
     for row, group in zip(rows, document["groups"], strict=True):
-        assert set(group["places_ms"]) == {"vta", "small", "cpu:int8"}
+        assert set(group["places_ms"]) == {"vta", "small"}
         for name, time in group["places_ms"].items():
             assert row[f"{name}_ms"] == ("" if time is None else f"{time:.9f}")
-            if name == "cpu:int8":  # no unit of its own
-                continue
             assert row[f"why_not_{name}"] == group["reasons"].get(name, "")
         assert row["number_format"] == ("float32" if row["place"] == "cpu" else "int8")
         assert float(row["start_ms"]) < float(row["end_ms"]) <= document["latency_ms"]
@@ -231,7 +229,7 @@ def test_a_unit_may_compute_in_a_number_format_of_its_own(
     for facet in ("ways", "launches"):  # the next test asks the kind itself again
         monkeypatch.delitem(kind._found, facet)
     places = evaluator.costs.places
-    assert places.names == ("cpu", "vta", "small", "small:bf16", "cpu:int8")
+    assert places.names == ("cpu", "vta", "small", "small:bf16")
     groups = {group.name: group.index for group in evaluator.groups.groups}
     stem, second = (evaluator.costs.groups[groups[name]] for name in ("stem", "second"))
     assert sorted(stem.at) == [1, 2, 3]
