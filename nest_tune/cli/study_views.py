@@ -140,6 +140,8 @@ def show(name: NameOfTrial, storage: StorageUrl = None, as_json: AsJson = False)
             print_json("study-trial", body)
             return
         out.print(f"trial {number} of {study}: {trial.outcome.value}")
+        if (move := trial_document(trial, result.settings.metric).get("move")) is not None:
+            out.print(f"tried as: {move['why']}, from trial {move['of']}")
         if trial.message:
             out.print(trial.message, soft_wrap=True)
         for line in trial.log.splitlines():

@@ -46,7 +46,7 @@ def last_step(
         rule: By which a trial is chosen; empty for the one that follows from the limits.
         metric: Of accuracy, by name.
     """
-    if 2 * left > budget:
+    if left < 1 or 2 * left > budget:
         return None
     front = pareto_front(trials, problem.objectives)
     chosen = pick(front, problem.objectives, rule or default_rule(problem.limits), metric)

@@ -7,7 +7,7 @@ number of workers, a kill or a resume cannot change them. No point is proposed t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,17 @@ from nest_tune.study.proposals.front import pareto_front
 from nest_tune.study.proposals.problem import ATTEMPTS, Asked, SearchProblem, stream_seed
 from nest_tune.study.trial import OuterTrial, Point, Proposal
 
+Moves = Callable[[Sequence[OuterTrial], set[Point], int], Asked | None]
+"""What is tried in the place of a sampler's proposal: of trials, points that were proposed, and the
+number of the trial; ``None`` where the sampler is to be asked."""
+
 
 def propose(
-    problem: SearchProblem, history: Sequence[OuterTrial], first: int, count: int
+    problem: SearchProblem,
+    history: Sequence[OuterTrial],
+    first: int,
+    count: int,
+    moves: Moves = lambda _trials, _seen, _number: None,
 ) -> tuple[Proposal, ...]:
     """The next batch; fewer where the space is exhausted, none where nothing is left.
 
@@ -28,6 +36,7 @@ def propose(
         history: All trials before ``first``, by number.
         first: Number of the first trial of the batch.
         count: Wanted proposals.
+        moves: Asked before the sampler, once all guesses have been tried.
     """
     space = problem.space
     if first == 0:
@@ -47,7 +56,7 @@ def propose(
         exhausts = SAMPLERS.get(problem.sampler).exhausts
         while len(batch) < count:
             number = first + len(batch)
-            found = proposer.ask(number, seen)
+            found = moves(history, seen, number) or proposer.ask(number, seen)
             if found is None and not exhausts:
                 found = _unseen(problem, history, number, seen)
             if found is None:

@@ -26,15 +26,15 @@ from compiler_core.files.plain import to_plain
 from compiler_core.tensor.digest import digest
 from nest_tune.runners.runner import Answer, Ending
 from nest_tune.study.proposals.evidence import Evidence
-from nest_tune.study.proposals.problem import SearchProblem
-from nest_tune.study.proposals.proposals import propose
+from nest_tune.study.proposals.problem import Asked, SearchProblem
+from nest_tune.study.proposals.proposals import Moves, propose
 from nest_tune.study.proposals.screening import Prospects
 from nest_tune.study.running.cached_calls import Calls
 from nest_tune.study.running.observer import Budget, Observer
 from nest_tune.study.store.ended import Ended
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import Request, StoredStudy
-from nest_tune.study.trial import Outcome, OuterTrial, Proposal
+from nest_tune.study.trial import Outcome, OuterTrial, Point, Proposal
 from nest_tune.study.tuning.seam import (
     CountedTask,
     TunedTask,
@@ -86,6 +86,8 @@ class Engine:
         tuner: Of tasks.
         observer: Told what happens.
         metric: Of accuracy, by name.
+        moves: What is tried in the place of a sampler's proposal: of trials, points that were
+            proposed, the number of the trial, and the budget.
     """
 
     def __init__(
@@ -97,8 +99,9 @@ class Engine:
         tuner: Tuner,
         observer: Observer,
         metric: str = "top1",
+        moves: Callable[[Sequence[OuterTrial], set[Point], int, int], Asked | None] | None = None,
     ) -> None:
-        self._metric = metric
+        self._metric, self._moves = metric, moves
         self._study, self._storage, self._problem = study, storage, problem
         self._calls, self._tuner, self._observer = calls, tuner, observer
         self._prospects: Prospects | None = None
@@ -176,7 +179,7 @@ class Engine:
                 return Ended.TIME
             done = [n for n in range(first, first + size) if n in self._trials]
             if len(done) < size:
-                batch = propose(self._problem, history, first, size)
+                batch = propose(self._problem, history, first, size, self._reckoned(budget))
                 if not batch:
                     return Ended.EXHAUSTED
                 self._history = history
@@ -184,6 +187,12 @@ class Engine:
                 if len(batch) < size:
                     return Ended.EXHAUSTED
             first += size
+
+    def _reckoned(self, budget: Budget) -> Moves:
+        def moves(trials: Sequence[OuterTrial], seen: set[Point], number: int) -> Asked | None:
+            return self._moves and self._moves(trials, seen, number, budget.trials)
+
+        return moves
 
     def _refuse_equal_errors(self, history: Sequence[OuterTrial]) -> None:
         start = history[:EQUAL_ERRORS]

@@ -25,6 +25,7 @@ from nest_tune.study.running.cached_calls import Calls
 from nest_tune.study.running.closing import CLOSING, closing_document
 from nest_tune.study.running.engine import Engine
 from nest_tune.study.running.heart import signs_of_life
+from nest_tune.study.running.moves import Moves
 from nest_tune.study.running.observer import Budget, Observer
 from nest_tune.study.store.dependencies import Ground
 from nest_tune.study.store.ended import Ended, status_after
@@ -102,6 +103,7 @@ def working(
             tuner,
             observer,
             settings.metric,
+            Moves(ground, storage),
         )
         holder.append(engine)
         yield engine

@@ -8,6 +8,7 @@ from typing import Any
 from compiler_core.accuracy.metric import shown_name
 from nest_tune.runners.runner import RUNNERS
 from nest_tune.study.choice.gains import changes_percent, warnings_of
+from nest_tune.study.choice.last_step import MOVE, OF
 from nest_tune.study.proposals.evidence import interval_text
 from nest_tune.study.proposals.front import closest
 from nest_tune.study.request.settings import StudySettings
@@ -32,8 +33,16 @@ def trial_document(trial: OuterTrial, metric: str) -> dict[str, Any]:
         },
         "accuracy_samples": trial.accuracy_samples,
         "message": trial.message,
+        **_move_document(trial),
         **log,
     }
+
+
+def _move_document(trial: OuterTrial) -> dict[str, Any]:
+    """Why a trial was tried that no sampler proposed, and of which trial it is a change."""
+    if MOVE not in trial.attributes:
+        return {}
+    return {"move": {"why": trial.attributes[MOVE], "of": trial.attributes.get(OF)}}
 
 
 def shown_metrics(metrics: Mapping[str, float], metric: str) -> dict[str, float]:

@@ -154,3 +154,30 @@ def test_samples_of_their_own_report(
     code, _, err = nest_tune(*words, "--holdout", "0.999", "--dry-run")
     assert code == 2
     assert "leaves nothing to choose by" in err
+
+
+def test_what_is_reckoned_is_the_same_for_any_number_of_workers(
+    nest_tune: Command, words: list[str], tmp_path: Path
+) -> None:
+    """Repairs and the last step among the trials; the last ones are changes of the chosen trial."""
+    words = [*words, "--space", "partition", "--trials", "30", "--max-accuracy-drop", "0.2%"]
+    words += ["--sampler", "xgb", "--json"]
+    points = []
+    for jobs in (1, 2):
+        code, text, err = nest_tune(*words, "--name", f"j{jobs}", "--jobs", str(jobs))
+        assert code in (0, 3), err
+        storage = StudyStorage(f"sqlite:///{tmp_path}/s.db")
+        trials = storage.trials(storage.find(f"j{jobs}"))
+        storage.close()
+        points.append([(trial.point, trial.attributes.get("move")) for trial in trials])
+    assert points[0] == points[1]
+    moved = [move for _, move in points[0]]
+    assert "changed back" in moved or "changed to a neighbour" in moved
+    assert not any(moved[:8])
+    number = next(n for n, move in enumerate(moved) if move)
+    url = ("--storage", f"sqlite:///{tmp_path}/s.db")
+    code, text, _ = nest_tune("study", "show", f"j1:{number}", *url, "--json")
+    assert json.loads(text)["move"] == {
+        "why": moved[number],
+        "of": json.loads(text)["move"]["of"],
+    }
