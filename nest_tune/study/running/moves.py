@@ -1,22 +1,25 @@
-"""Proposals that follow from the trials so far by reckoning: repairs, and the last step.
+"""Proposals that follow from the trials so far by reckoning: schemes, repairs, the last step.
 
-Both are pure functions of the trials that a proposal may know. What repairs cost, one evaluation
-per operator that may move, is spent here, once per trial that is moved from, and kept with the
-results of workers, so that a resume and a replay find it again.
+All are pure functions of the trials that a proposal may know. What they cost, one evaluation on few
+samples per scheme or operator that may move, is spent here, once for a study or per trial that is
+moved from, and kept with the results of workers, so that a resume and a replay find it again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from compiler_core.errors import NestTuneError
+from compiler_core.quantize.scheme import QuantizationScheme, WeightRounding
 from compiler_core.quantize.sensitivity import layer_macs
 from compiler_core.tensor.digest import digest
 from compiler_core.units.names import CPU
 from nest_tune.runners.runner import RUNNERS
 from nest_tune.samplers.registry import SAMPLERS
+from nest_tune.scheme_search.search import npu_grid
 from nest_tune.study.choice.last_step import MOVE, OF, last_step
 from nest_tune.study.choice.repair import Base, bases, moves_of, plans
 from nest_tune.study.execution.candidates import Bench
@@ -26,9 +29,15 @@ from nest_tune.study.store.dependencies import Ground
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.trial import OuterTrial, Point
 from search_spaces.joint import Estimating, Part
+from search_spaces.quantization import QuantizationSpace
 
 _EVERY = 3
 """One proposal in so many may be a repair."""
+
+_SCHEMES, _SCHEMES_EVERY = 8, 8
+"""So many schemes of the grid are tried, but no more than one trial in so many."""
+_ROUNDED = 3
+"""Schemes that are tried with weights that calibration samples round, too."""
 
 _SAMPLES = 100
 _FEWEST = 16
@@ -76,9 +85,54 @@ class Moves:
             rule=self._settings.pick,
             metric=self._settings.metric,
         )
+        if found is None and number > 1:
+            found = self._scheme(seen, budget)
         if found is None and number % _EVERY == 0:
-            return self._repair(trials, seen)
+            found = self._repair(trials, seen)
         return found
+
+    def _scheme(self, seen: set[Point], budget: int) -> Asked | None:
+        """What a search of schemes would look at in full: those with the least noise on few
+        samples."""
+        most = min(_SCHEMES, budget // _SCHEMES_EVERY)
+        for point in self._schemes[:most]:
+            if point not in seen:
+                return point, {MOVE: "scheme with little noise", OF: 0}
+        return None
+
+    @cached_property
+    def _schemes(self) -> list[Point]:
+        """The schemes of the grid in the order of their noise, those that calibration samples round
+        behind the nearest ones that they come from."""
+        space, target = self._problem.space, self._ground.target
+        parts = dict(zip((part.name for part in space.parts), space.blocks, strict=True))
+        part = next((p for p in space.parts if isinstance(p, QuantizationSpace)), None)
+        if part is None or not target.npu_cores or self._settings.evaluation is None:
+            return []
+        at = parts[part.name]
+
+        def placed(scheme: QuantizationScheme) -> Point:
+            own = part.point(scheme, nearest=True)
+            return (*space.default[: at.start], *own, *space.default[at.stop :])
+
+        grid = npu_grid()
+        points = list(dict.fromkeys(placed(scheme) for scheme in grid))
+        points = [point for point in points if space.is_legal(point)]
+        noises = self._noises(points[0], points[1:], _FEWEST, moves=False) if points else None
+        if noises is None:
+            return []
+        order = sorted(range(len(points)), key=lambda number: (noises[number], number))
+        found: dict[Point, None] = {}
+        kept: set[float] = set()
+        for number in order:
+            if noises[number] in kept:  # the same integers
+                continue
+            kept.add(noises[number])
+            scheme = part.scheme(points[number][at])
+            rounded = placed(replace(scheme, weight_rounding=WeightRounding.GPTQ))
+            ways = (points[number], rounded) if len(kept) <= _ROUNDED else (points[number],)
+            found.update(dict.fromkeys(way for way in ways if space.is_legal(way)))
+        return list(found)
 
     @cached_property
     def _parts(self) -> tuple[slice, slice, Part] | None:
@@ -111,7 +165,7 @@ class Moves:
         point = base.trial.point
         moves = moves_of(part, point[at], base, CPU)
         points = [self._with(point, at, axis, value) for axis, value in moves]
-        noises = self._noises(point, points) if moves else None
+        noises = self._noises(point, points, _SAMPLES, moves=True) if moves else None
         if noises is None:
             return []
         moved = dict(zip(moves, noises[1:], strict=True))
@@ -122,14 +176,16 @@ class Moves:
         where = at.start + axis
         return (*point[:where], value, *point[where + 1 :])
 
-    def _noises(self, point: Point, points: Sequence[Point]) -> list[float] | None:
-        """Noise of a point and of others that differ from it in one move; ``None`` where that takes
-        too long or cannot be measured."""
+    def _noises(
+        self, point: Point, points: Sequence[Point], most: int, *, moves: bool
+    ) -> list[float] | None:
+        """Noise of a point and of others, on ``most`` samples; with ``moves`` of its weights
+        elsewhere. ``None`` where that takes too long or cannot be measured."""
         macs = sum(layer_macs(self._ground.model.graph).values())
-        samples = min(_SAMPLES, _WORK // max(1, macs * (len(points) + 1)))
+        samples = min(most, _WORK // max(1, macs * (len(points) + 1)))
         if samples < _FEWEST:
             return None
-        parts = (self._ground.context, "noises", _VERSION, samples, point, list(points))
+        parts = (self._ground.context, "noises", _VERSION, samples, moves, point, list(points))
         key = digest(parts, 32)
         stored = self._storage.results([key]).get(key)
         if stored is not None:
@@ -138,15 +194,19 @@ class Moves:
             return None
         found: Any
         try:
-            found = self._measured(point, points, samples)
+            found = self._measured(point, points, samples, moves=moves)
         except NestTuneError:
             found = "unknown"
         self._storage.add_result(key, found)
         return None if found == "unknown" else list(found)
 
-    def _measured(self, point: Point, points: Sequence[Point], samples: int) -> list[float]:
+    def _measured(
+        self, point: Point, points: Sequence[Point], samples: int, *, moves: bool
+    ) -> list[float]:
         space, meter = self._problem.space, NoiseMeter(self._bench, samples)
         base = space.decode(point)
+        if not moves:
+            return [meter.noise(space.decode(each)) for each in (point, *points)]
         return [meter.noise(base), *(meter.moved(base, space.decode(other)) for other in points)]
 
     @cached_property
