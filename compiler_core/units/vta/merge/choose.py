@@ -20,6 +20,9 @@ AHEAD = (0, 1, 2, 3, ALL)
 """How many LOADs are tried ahead."""
 BEFORE, BEHIND = 2, 1
 """Neighbours with which a layer is timed."""
+MOST_AHEAD, MOST_EARLY = 1 << 14, 1 << 12
+"""Instructions of a layer and its neighbours up to which LOADs ahead, and early ones, are tried:
+how large layers begin makes no difference that would be worth the time."""
 ROUNDS = 3
 """How often the computations that carry a STORE's token are chosen anew."""
 
@@ -68,7 +71,9 @@ def choose_entries(joined: Joined, core: VtaCore) -> list[Entry]:
     for number in range(1, len(joined)):
         near = range(max(0, number - BEFORE), min(len(joined), number + 1 + BEHIND))
         tried: dict[Entry, int] = {}
-        for options in (_ahead, _early):
+        for options, most in ((_ahead, MOST_AHEAD), (_early, MOST_EARLY)):
+            if joined.instruction_count(near) > most:
+                break
             for entry in options(entries[number]):
                 if entry not in tried:
                     entries[number] = entry

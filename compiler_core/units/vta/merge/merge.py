@@ -124,6 +124,10 @@ class Joined:
     def __len__(self) -> int:
         return len(self._layers)
 
+    def instruction_count(self, layers: range) -> int:
+        """Instructions of some layers, without those that only order them."""
+        return self._starts[layers.stop] - self._starts[layers.start]
+
     @cached_property
     def digests(self) -> tuple[bytes, ...]:
         """Of all that the program of some layers depends on, layer by layer."""
@@ -229,37 +233,34 @@ class Joined:
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """The order of the instructions, and the layer among whose instructions each stands."""
         layers, depth = self._layers, self._geometry.depth.uop
-        none: list[int] = []
+        none = np.zeros(0, np.int64)
         own, ahead, early, micro_ops = {}, {}, {which.stop: none}, {which.stop: none}
         for number in which:
             entry, layer = entries[number], layers[number]
-            rows = range(self._starts[number], self._starts[number + 1])
-            free = [row for row in rows if self._free[row]][: entry.ahead]
+            start, stop = self._starts[number], self._starts[number + 1]
+            free = start + np.flatnonzero(self._free[start:stop])[: entry.ahead]
             follows = number > which.start
             beside = follows and layer.beside(layers[number - 1])
             early[number] = free[: entry.early] if beside else none
             sooner = entry.micro_ops_early and follows
             sooner = sooner and layer.micro_ops_beside(layers[number - 1], depth)
-            micro_ops[number] = [rows.start] if sooner else none
+            micro_ops[number] = np.array([start]) if sooner else none
             ahead[number] = free[len(early[number]) :]
-            moved = {*free, *micro_ops[number]}
-            own[number] = [row for row in rows if row not in moved]
-        order: list[int] = []
-        block: list[int] = []
+            stays = np.ones(stop - start, np.bool_)
+            stays[free - start] = False
+            stays[micro_ops[number] - start] = False
+            own[number] = start + np.flatnonzero(stays)
+        order: list[npt.NDArray[np.int64]] = []
+        block: list[npt.NDArray[np.int64]] = []
         for number in which:
             mine = own[number]
-            loads = self._steps[mine[0]].word & _LOAD_OF_MICRO_OPS == _NO_OPERATION
-            begins = int(loads and not micro_ops[number])
-            rows_now = [
-                *mine[:begins],
-                *micro_ops[number + 1],
-                *ahead[number],
-                *early[number + 1],
-                *mine[begins:],
-            ]
-            order += rows_now
-            block += [number] * len(rows_now)
-        return np.array(order, np.int64), np.array(block, np.int64)
+            loads = self._steps[int(mine[0])].word & _LOAD_OF_MICRO_OPS == _NO_OPERATION
+            begins = int(loads and not len(micro_ops[number]))
+            first, later = micro_ops[number + 1], early[number + 1]
+            parts = (mine[:begins], first, ahead[number], later, mine[begins:])
+            order += parts
+            block.append(np.full(sum(map(len, parts)), number))
+        return np.concatenate(order), np.concatenate(block)
 
 
 def _dram_ends(touched: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -22,8 +22,9 @@ from compiler_core.units.vta.link.slice_part import SlicePart, whole
 from compiler_core.units.vta.lower.draft import Origin, encoded
 from compiler_core.units.vta.lower.tokens import finished
 from compiler_core.units.vta.machine.isa import Opcode, decode
+from compiler_core.units.vta.merge import choose
 from compiler_core.units.vta.merge.accesses import accesses
-from compiler_core.units.vta.merge.merge import Entry
+from compiler_core.units.vta.merge.merge import Entry, Joined
 from compiler_core.units.vta.merge.places import footprint
 from compiler_core.units.vta.schedule.schedule import Schedule
 from compiler_core.units.vta.simulate.functional import execute
@@ -126,6 +127,39 @@ def test_a_chosen_program_is_not_slower_than_its_launches(seed: int, core: str) 
         time_program(both.merged.instructions, machine.timing, GEOMETRY).cycles
         == both.merged.cycles
     )
+
+
+def test_borders_of_large_layers_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    r = random.Random(1003)
+    layers = random_segment(r)
+    schedules = random_schedules(r, layers, CORE)
+    chosen = Both(layers, schedules)
+    assert chosen.merged.entries[0] == Entry()
+    for name in ("MOST_AHEAD", "MOST_EARLY"):
+        monkeypatch.setattr(choose, name, 0)
+    usual = Both(layers, schedules)
+    assert set(usual.merged.entries) == {Entry()}
+    assert chosen.merged.cycles <= usual.merged.cycles
+    usual.check()
+
+
+def test_neighbours_are_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    r = random.Random(1004)
+    layers = random_segment(r)
+    schedules = random_schedules(r, layers, CORE)
+    first = Both(layers, schedules).merged
+    timed: list[object] = []
+    real = choose.merged_program
+
+    def counted(joined: Joined, *arguments: object) -> object:
+        timed.append(joined)
+        return real(joined, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(choose, "merged_program", counted)
+    again = Both(layers, schedules).merged
+    assert not timed
+    assert again.entries == first.entries
+    np.testing.assert_array_equal(again.instructions, first.instructions)
 
 
 @pytest.mark.parametrize("seed", range(10))
