@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from nest_tune.api.values import PathName, Progress
@@ -10,13 +11,18 @@ from nest_tune.ci.check import check as check_lock
 
 
 def check(
-    lock: PathName, data: PathName | None = None, *, progress: Progress = lambda _: None
+    lock: PathName,
+    data: PathName | None = None,
+    *,
+    tolerances: Sequence[str] = (),
+    progress: Progress = lambda _: None,
 ) -> CheckResult:
     """Compiles a lock file again and compares: simulated numbers and accuracy exactly.
 
     Args:
         lock: File that :meth:`nest_tune.Study.export` or ``study export`` wrote.
         data: Evaluation data; without them no accuracy is compared.
+        tolerances: ``METRIC=2%``: how much a metric may differ; by default not at all.
         progress: Told what is being done.
 
     Returns:
@@ -34,4 +40,5 @@ def check(
         >>> nest_tune.check("best.toml").ok
         True
     """
-    return check_lock(Path(lock), None if data is None else Path(data), progress=progress)
+    evaluation = None if data is None else Path(data)
+    return check_lock(Path(lock), evaluation, tolerances=tolerances, progress=progress)

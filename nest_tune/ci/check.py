@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from compiler_core.quantize.infinite_inputs import require_finite
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
+from nest_tune.ci.difference import Difference, parse_tolerances, within
 from nest_tune.ci.lock import (
     ACCURACY_ENTRIES,
     Sources,
@@ -39,30 +40,7 @@ from nest_tune.study.execution.scoring import accuracy_metrics, measure_all
 from nest_tune.user_modules import allow_folder, working_folder
 
 Progress = Callable[[str], None]
-Value = str | int | float | None
-
 TOTALS = "whole model"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One number that is not what the lock says.
-
-    Attributes:
-        metric: Name.
-        expected, measured: By the lock, and now; ``None`` where there is none.
-        where: Layer, or :data:`TOTALS`.
-    """
-
-    metric: str
-    expected: Value
-    measured: Value
-    where: str
-
-    def __str__(self) -> str:
-        return (
-            f"{self.where}: {self.metric} is {_shown(self.measured)}, was {_shown(self.expected)}"
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +51,7 @@ class CheckResult:
         lock: File.
         compared: Metrics that were looked at, by place in execution order.
         differences: In execution order of the layers, then the whole model.
+        let_pass: Those that differ by no more than their metric may.
         updated: The lock as it would be now; ``None`` where the configuration does not compile.
     """
 
@@ -80,6 +59,7 @@ class CheckResult:
     compared: Mapping[str, tuple[str, ...]]
     differences: tuple[Difference, ...]
     updated: Configuration | None
+    let_pass: tuple[Difference, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -105,6 +85,7 @@ def check(
     calibration: Path | None = None,
     with_accuracy: bool = True,
     accept_data: bool = False,
+    tolerances: Sequence[str] = (),
     progress: Progress = lambda _: None,
 ) -> CheckResult:
     """Compiles what a lock file says and compares.
@@ -115,6 +96,7 @@ def check(
         model, calibration: Likewise.
         with_accuracy: Whether to compare the accuracy, where the lock holds one.
         accept_data: Whether other data than the lock's may be used, to be locked anew.
+        tolerances: ``METRIC=2%``: how much a metric may differ, in the whole model and its layers.
         progress: Told what is being done.
 
     Raises:
@@ -133,6 +115,8 @@ def check(
         except InputError as error:
             raise InputError(f"{path}: lock.metric: {error.message}", hint=error.hint) from error
     configuration = _renamed(configuration, lock)
+    layer_metrics = tuple(item.name for item in fields(LockedLayer))
+    allowed = parse_tolerances(tolerances, (*configuration.measured, *layer_metrics))
     sources = _sources(path, configuration, lock, model, calibration)
     data = _data(path, configuration, data) if with_accuracy else None
     if data is not None:
@@ -201,7 +185,9 @@ def check(
         shown = {shown_name(entry, lock.metric) for entry in ACCURACY_ENTRIES}
         names = tuple(name for name in names if name not in shown)
     compared[TOTALS] = ("model digest", "target digest", "constants", *names)
-    return CheckResult(path, compared, tuple(differences), updated)
+    passed = tuple(item for item in differences if within(item, allowed))
+    failed_ones = tuple(item for item in differences if not within(item, allowed))
+    return CheckResult(path, compared, failed_ones, updated, passed)
 
 
 def _sources(
@@ -338,12 +324,3 @@ def _total_differences(
         expected, measured = configuration.measured.get(name), updated.measured.get(name)
         if expected != measured:
             yield Difference(name, expected, measured, TOTALS)
-
-
-def _shown(value: Value) -> str:
-    if value is None:
-        return "missing"
-    if isinstance(value, float):
-        return repr(value)
-    text = str(value)
-    return f"{text[:16]}…" if len(text) == 64 else text

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from xml.etree import ElementTree
 
 from compiler_core.files.xml_text import xml_characters
-from nest_tune.ci.check import TOTALS, CheckResult, Difference
+from nest_tune.ci.check import TOTALS, CheckResult
+from nest_tune.ci.difference import Difference
 from nest_tune.markdown import cell
 
 _MOST_ROWS = 50
@@ -15,7 +16,9 @@ _MOST_ROWS = 50
 def headline(result: CheckResult) -> str:
     """The result in one sentence."""
     if result.ok:
-        return f"{result.lock}: all {result.count} numbers hold"
+        passed = len(result.let_pass)
+        some = f", {passed} of them within their tolerance" if passed else ""
+        return f"{result.lock}: all {result.count} numbers hold{some}"
     where = result.first_layer
     place = f"; the first layer that differs is {where}" if where is not None else ""
     return f"{result.lock}: {len(result.differences)} of {result.count} numbers differ{place}"
@@ -26,9 +29,9 @@ def markdown(result: CheckResult) -> str:
     sign = "passed" if result.ok else "failed"
     lines = [f"### nest-tune check {sign}", "", cell(headline(result)), ""]
     if result.differences:
-        lines += ["| where | metric | expected | measured |", "|---|---|---:|---:|"]
+        lines += ["| where | metric | expected | measured | change |", "|---|---|---:|---:|---:|"]
         for item in result.differences[:_MOST_ROWS]:
-            cells = (item.where, item.metric, _text(item.expected), _text(item.measured))
+            cells = (item.where, item.metric, *item.texts(), item.change)
             lines.append(f"| {' | '.join(map(cell, cells))} |")
         if left := len(result.differences) - _MOST_ROWS:
             lines += ["", f"and {left} more"] if left > 0 else []
@@ -73,10 +76,3 @@ def _cases(result: CheckResult) -> Iterator[tuple[str, str, list[Difference]]]:
             continue
         for metric in metrics:
             yield "model", metric, [item for item in mine if item.metric == metric]
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return "missing"
-    text = repr(value) if isinstance(value, float) else str(value)
-    return f"{text[:16]}…" if len(text) == 64 else text

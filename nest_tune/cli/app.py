@@ -22,6 +22,12 @@ from nest_tune.terminal import show_streams
 COMMANDS = {
     name: LazyCommand(f"nest_tune.cli.{module}", attribute, text)
     for name, module, attribute, text in (
+        (
+            "study",
+            "study_verbs",
+            "app",
+            "Search for the best configurations of a model on a target.",
+        ),
         ("compile", "compile", "compile_", "Compile a model to a package of verified programs."),
         (
             "bundle",
@@ -29,7 +35,7 @@ COMMANDS = {
             "bundle",
             "Write a model as sources for a board, with a self test that compares every bit.",
         ),
-        ("run", "run", "run", "Execute a package on the simulator."),
+        ("run", "run", "run", "Execute a package: on the simulator, or as generated C."),
         (
             "evaluate",
             "evaluate",
@@ -41,6 +47,33 @@ COMMANDS = {
             "profile",
             "profile",
             "Show where time, bytes and energy go, and how far each layer is from its bound.",
+        ),
+        (
+            "ci",
+            "ci",
+            "app",
+            "Hold what was tuned: compile a lock file again and compare every number.",
+        ),
+        (
+            "quantize",
+            "quantize",
+            "app",
+            "Statistics of activations, layers by the damage that quantizing them does, schemes.",
+        ),
+        (
+            "plan",
+            "plan",
+            "app",
+            "Partitions: which unit runs which operators; look, check, find the optimum.",
+        ),
+        ("task", "task", "app", "The tuning tasks of a model: shapes, cycles, lower bounds."),
+        ("space", "space", "app", "The search spaces of a model: what can be decided."),
+        ("target", "target", "app", "Hardware descriptions, listed, shown and checked."),
+        (
+            "simulate",
+            "simulate",
+            "simulate",
+            "Run a raw program of a target's unit: bytes, cycles and counters.",
         ),
         (
             "measure",
@@ -55,52 +88,19 @@ COMMANDS = {
             "Measure every operator of a model on this CPU: a cost table for plans.",
         ),
         (
-            "simulate",
-            "simulate",
-            "simulate",
-            "Run a raw program of a target's unit: bytes, cycles and counters.",
-        ),
-        ("doctor", "doctor", "doctor", "Check this installation, with a small program."),
-        ("target", "target", "app", "Hardware descriptions, listed, shown and checked."),
-        ("task", "task", "app", "The tuning tasks of a model: shapes, cycles, lower bounds."),
-        (
-            "plan",
-            "plan",
-            "app",
-            "Partitions: which unit runs which operators; look, check, find the optimum.",
-        ),
-        ("record", "record", "app", "The measurement database: every schedule that was measured."),
-        (
             "cost-model",
             "cost_model",
             "app",
             "The learned cost model of tilings: what it learned, how well it predicts.",
         ),
-        (
-            "quantize",
-            "quantize",
-            "app",
-            "Statistics of activations, layers by the damage that quantizing them does, schemes.",
-        ),
-        ("space", "space", "app", "The search spaces of a model: what can be decided."),
-        (
-            "study",
-            "study_verbs",
-            "app",
-            "Search for the best configurations of a model on a target.",
-        ),
-        (
-            "ci",
-            "ci",
-            "app",
-            "Hold what was tuned: compile a lock file again and compare every number.",
-        ),
+        ("record", "record", "app", "The measurement database: every schedule that was measured."),
         (
             "dashboard",
             "dashboard",
             "dashboard",
             "Browse studies in optuna-dashboard, on this machine only.",
         ),
+        ("doctor", "doctor", "doctor", "Check this installation, with a small program."),
     )
 }
 """The commands: name, module, function or application, and their help in the list."""
@@ -108,8 +108,9 @@ COMMANDS = {
 app = typer.Typer(
     name="nest-tune",
     cls=lazy_group(COMMANDS),
-    help="Find how a network runs best on a system on chip: quantization, partition and tiling.",
-    epilog="Example: nest-tune simulate examples/conv.npz --target vta",
+    help="Find how a network runs best on a chip: quantization, partition and tiling together.",
+    epilog="Example: nest-tune study start --model my.onnx --target vta --calibration calib.npz "
+    "--evaluation eval.npz --max-accuracy-drop 1% --output package",
     no_args_is_help=True,
     rich_markup_mode=None,  # plain help answers in half the time
     pretty_exceptions_enable=False,

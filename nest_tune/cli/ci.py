@@ -84,6 +84,13 @@ def check(
     output_format: Annotated[
         Format, typer.Option("--format", help="What is printed: text or Markdown.")
     ] = Format.TEXT,
+    tolerance: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC=2%",
+            help="How much it may differ; default: not at all. Repeatable.",
+        ),
+    ] = None,
     update: Annotated[
         bool, typer.Option("--update", help="Accept what was measured: write the lock anew.")
     ] = False,
@@ -109,6 +116,7 @@ def check(
         calibration=calibration,
         with_accuracy=not without_data,
         accept_data=update,
+        tolerances=tolerance or (),
         progress=progress,
     )
     if junit is not None:
@@ -120,11 +128,18 @@ def check(
         _rewrite(lock, result)
     if as_json:
         differences = [
-            {"metric": d.metric, "expected": d.expected, "measured": d.measured, "where": d.where}
+            {
+                "metric": d.metric,
+                "expected": d.expected,
+                "measured": d.measured,
+                "where": d.where,
+                "percent": d.percent,
+            }
             for d in result.differences
         ]
         body = {"lock": str(lock), "ok": result.ok, "differences": differences}
         more = {"first_layer": result.first_layer, "compared": result.count, "updated": accepted}
+        more["within_tolerance"] = len(result.let_pass)
         print_json("ci-check", {**body, **more})
     elif output_format is Format.MD:
         print(markdown(result))

@@ -138,6 +138,26 @@ def test_one_tampered_tile_is_found_and_named(
     assert (code, document["ok"]) == (0, True)
 
 
+def test_numbers_within_their_tolerance_pass(lock: Path, nest_tune: Run) -> None:
+    text = lock.read_text()
+    (old, *_) = re.findall(r"^latency_ms = (\S+)$", text.partition("[measured]")[2], re.MULTILINE)
+    head, mark, tail = text.partition("[measured]")
+    changed = tail.replace(f"latency_ms = {old}", f"latency_ms = {float(old) * 0.99!r}", 1)
+    lock.write_text(head + mark + changed)
+    code, document = checked(nest_tune, lock)
+    (only,) = document["differences"]
+    assert (code, only["metric"]) == (4, "latency_ms")
+    assert only["percent"] == pytest.approx(100 / 0.99 - 100)
+    assert "(+1.01 %)" in nest_tune("ci", "check", lock)[1]
+    code, document = checked(nest_tune, lock, "--tolerance", "latency_ms=2%")
+    assert (code, document["ok"], document["within_tolerance"]) == (0, True, 1)
+    assert checked(nest_tune, lock, "--tolerance", "latency_ms=1%")[0] == 4
+    for wrong in ("latency=2%", "latency_ms", "latency_ms=x", "latency_ms=-1%", "latency_ms=100%"):
+        code, _, errors = nest_tune("ci", "check", lock, "--tolerance", wrong)
+        assert code == 2
+        assert f"--tolerance {wrong}" in errors
+
+
 def test_tile_that_does_not_fit_names_its_layer(lock: Path, nest_tune: Run) -> None:
     tampered(lock, "second", "tile_height", "4096")
     code, document = checked(nest_tune, lock)
