@@ -20,6 +20,7 @@ from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.views import VIEW_OPERATORS, clip_limits, pad_amounts, slice_steps
 from compiler_core.graph.windows import window_of
 from compiler_core.quantize.arithmetic import OperatorWindow
+from compiler_core.quantize.blocks import Reals
 from compiler_core.quantize.layout import (
     Chw,
     Index,
@@ -298,7 +299,7 @@ class _Assembler:
         window = window_of(self._graph, node)
         assert window is not None  # a rule of the operator
         source = self._layouts.image(node.inputs[0])
-        weight = np.asarray(self._graph.constants[node.inputs[1]], dtype=np.float64)
+        weight = self._weight(node)
         weight = weight[:, :, None] if weight.ndim == 3 else weight
         step = ConvStep(
             name=node.name,
@@ -316,6 +317,12 @@ class _Assembler:
         )
         self._emit(step, node.output, self._image_out(node.output))
 
+    def _weight(self, node: Node) -> Reals:
+        """The constant as it is where float64 would hold the same values."""
+        constant = self._graph.constants[node.inputs[1]]
+        exact = constant.dtype in (np.float32, np.float64)
+        return np.asarray(constant, dtype=constant.dtype if exact else np.float64)
+
     def _bias(self, node: Node, outputs: int) -> _Floats:
         if len(node.inputs) < 3 or not node.inputs[2]:
             return np.zeros(outputs)
@@ -329,18 +336,22 @@ class _Assembler:
         # A single pixel takes its features from wherever they lie.
         lay_out = self._layouts.prefer_usual if prod(shape[:-1]) == 1 else self._layouts.place
         source = lay_out(tensor, pixels_of(shape), pixel_index(shape))
-        matrix = np.asarray(self._graph.constants[node.inputs[1]], dtype=np.float64)
+        matrix = self._weight(node)
         matrix = matrix if node.attributes.get("transB") else matrix.T
         bias = self._bias(node, len(matrix))
         if node.op == "Gemm":
-            matrix = matrix * float(node.attributes.get("alpha", 1.0))
+            alpha = np.float64(node.attributes.get("alpha", 1.0))
+            matrix = matrix if alpha == 1.0 else matrix * alpha
             bias = bias * float(node.attributes.get("beta", 1.0))
         pixels = prod(shape[:-1])
         place = source.positions(shape).reshape(pixels, shape[-1])
-        weight = np.zeros_like(matrix)
+        weight = matrix
+        if pixels > 1 or not np.array_equal(place[0], np.arange(shape[-1])):
+            weight = np.zeros_like(matrix)
         index: Index | None = None
         if pixels == 1:
-            weight[:, place[0]] = matrix
+            if weight is not matrix:
+                weight[:, place[0]] = matrix
             weight, chw = weight.reshape(-1, *source.chw), (len(matrix), 1, 1)
         else:
             channel, pixel = place // pixels, place % pixels

@@ -171,8 +171,8 @@ def _correction(
     for axis in axes:
         found = known.channels.get(axis)
         if found is not None and len(found.mean) == difference.shape[1] * groups:
-            shaped = difference.reshape(*difference.shape[:2], -1, 1)
-            return mean_change(shaped, found.mean, groups)
+            taps = difference.reshape(*difference.shape[:2], -1).sum(axis=2)
+            return mean_change(taps, found.mean, groups)
     return 0.0
 
 

@@ -114,9 +114,9 @@ def _by_input(step: ConvStep, scale: _Floats) -> _Floats:
 
 
 def _scales(first: ConvStep, second: ConvStep) -> _Floats:
-    wrote = np.abs(first.weight).reshape(len(first.weight), -1).max(axis=1)
+    wrote = np.abs(first.weight).reshape(len(first.weight), -1).max(axis=1).astype(np.float64)
     outputs, inputs = second.weight.shape[:2]
-    taps = np.abs(second.weight).max(axis=(2, 3))
+    taps = np.abs(second.weight).max(axis=(2, 3)).astype(np.float64)
     read = taps.reshape(second.groups, outputs // second.groups, inputs).max(axis=1).reshape(-1)
     alive = (wrote > 0) & (read > 0)
     ratio = np.sqrt(np.where(alive, wrote, 1.0) / np.where(alive, read, 1.0))

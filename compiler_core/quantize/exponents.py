@@ -23,6 +23,14 @@ import numpy.typing as npt
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.views import VIEW_OPERATORS
+from compiler_core.quantize.blocks import (
+    Exponents,
+    Reals,
+    largest_magnitude,
+    lost_taps,
+    rounded,
+    signed_sums,
+)
 from compiler_core.quantize.channel_exponents import (
     channel_integers,
     fitting_channel_exponents,
@@ -78,11 +86,9 @@ MOST_CLIPPING = 3
 """Least-error scales cut the largest magnitude to an eighth at most."""
 
 
-def weight_exponent(
-    weight: npt.NDArray[np.float64], choice: RangeChoice, levels: int = INT8_LEVELS
-) -> int:
+def weight_exponent(weight: Reals, choice: RangeChoice, levels: int = INT8_LEVELS) -> int:
     """The exponent of a weight tensor that is not all zero; its integers are up to ``levels``."""
-    fitting = fitting_exponent(float(np.abs(weight).max()), levels)
+    fitting = fitting_exponent(largest_magnitude(weight), levels)
     if choice is RangeChoice.MAX:
         return fitting
     return least_error_exponent(NO_MAGNITUDES.with_values(weight), fitting, MOST_CLIPPING, levels)
@@ -131,7 +137,8 @@ def accumulator_bound(
         shift: Right shift; its rounding constant counts, and a left shift scales everything.
         residual_shift: Left shift of the residual, ``None`` without one.
     """
-    sums = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1) * INPUT_MAGNITUDE
+    positive, negative = signed_sums(weight)
+    sums = (positive - negative) * INPUT_MAGNITUDE
     bound = int((sums + np.abs(bias.astype(np.int64))).max(initial=0))
     if residual_shift is not None:
         bound += INPUT_MAGNITUDE << residual_shift
@@ -247,9 +254,8 @@ class Solver:
                 return _Lower(step.output, ex + ew + MAX_SHIFT)
             if residual_shift is not None and residual_shift < 0 and step.residual is not None:
                 return _Lower(step.residual, ex + ew)
-            levels = np.clip(np.rint(np.ldexp(step.weight, ew)), -step.levels, step.levels)
-            weight = levels.astype(np.int8)
-            bias = np.rint(np.ldexp(self._bias(step, np.ldexp(levels, -ew)), ex + ew))
+            weight = rounded(step.weight, ew, step.levels)
+            bias = np.rint(np.ldexp(self._bias(step, weight, ew), ex + ew))
             if np.abs(bias).max(initial=0) < ACCUMULATOR_LIMIT:
                 whole = bias.astype(np.int64)
                 if accumulator_bound(weight, whole, shift, residual_shift) < ACCUMULATOR_LIMIT:
@@ -268,12 +274,15 @@ class Solver:
             and step.residual is None
         )
 
-    def _bias(self, step: ConvStep, rounded: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """The bias for ``rounded`` weights, ``float64`` of the shape of the step's weights."""
+    def _bias(
+        self, step: ConvStep, integers: npt.NDArray[np.int8], exponents: Exponents
+    ) -> npt.NDArray[np.float64]:
+        """The bias for ``integers * 2**-exponents`` in place of the step's weights."""
         means = self._means.get(step.input)
         if means is None or step.kind is not ConvKind.WEIGHTS:
             return step.bias
-        return step.bias + mean_change(step.weight - rounded, means, step.groups)
+        taps = lost_taps(step.weight, integers, exponents)
+        return step.bias + mean_change(taps, means, step.groups)
 
     def _channel_conv(self, step: ConvStep, ex: int, ey: int) -> ConvNumbers | _Lower:
         if step.name not in self._channel_exponents:
@@ -293,21 +302,21 @@ class Solver:
 
 
 def mean_change(
-    difference: npt.NDArray[np.float64], means: npt.NDArray[np.float64], groups: int
+    taps: npt.NDArray[np.float64], means: npt.NDArray[np.float64], groups: int
 ) -> npt.NDArray[np.float64]:
     """What a difference of weights adds to the mean of each output channel; padding is ignored.
 
     Args:
-        difference: ``float64[O, I / groups, kh, kw]``.
+        taps: ``float64[O, I / groups]``, the difference summed over each kernel.
         means: ``float64[I]`` of the input.
         groups: Of the convolution.
 
     Source: Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction.
     """
-    outputs, inputs = difference.shape[:2]
-    taps = difference.sum(axis=(2, 3)).reshape(groups, outputs // groups, inputs)
+    outputs, inputs = taps.shape
+    grouped = taps.reshape(groups, outputs // groups, inputs)
     change: npt.NDArray[np.float64] = np.einsum(
-        "goi,gi->go", taps, means.reshape(groups, inputs)
+        "goi,gi->go", grouped, means.reshape(groups, inputs)
     ).reshape(-1)
     return change
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from math import frexp
 
-import numpy as np
-
 from compiler_core.errors import InputError
+from compiler_core.quantize.blocks import largest_magnitude
 from compiler_core.quantize.skeleton import INT8_LEVELS, ConvKind, ConvStep, Skeleton, Step
 from compiler_core.quantize.statistics import TensorRange
 
@@ -71,7 +70,7 @@ def _reasons(step: Step, ranges: Mapping[str, TensorRange]) -> Iterator[str]:
             )
     if not isinstance(step, ConvStep) or step.kind is not ConvKind.WEIGHTS:
         return
-    largest = float(np.abs(step.weight).max(initial=0.0))
+    largest = largest_magnitude(step.weight)
     weights = unbounded_exponent(largest, step.levels)
     if abs(weights) > EXPONENT_LIMIT:
         yield f"the weights of {step.name!r} reach {largest:.3g}: no scale in float32 fits them"

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.views import VIEW_OPERATORS
 from compiler_core.quantize.assemble import assemble
+from compiler_core.quantize.blocks import Reals, largest_magnitude
 from compiler_core.quantize.exponents import Granularity, fitting_exponent
 from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod
 from compiler_core.quantize.skeleton import ConvKind, ConvStep
@@ -94,7 +94,7 @@ def kept_scheme(
     return QuantizationScheme(granularity=granularity, weight_range=RangeMethod.MAX)
 
 
-def _has_one_scale(weight: npt.NDArray[np.float64], levels: int) -> bool:
-    largest = float(np.abs(weight).max(initial=0.0))
-    integers = np.ldexp(weight, fitting_exponent(largest, levels))
+def _has_one_scale(weight: Reals, levels: int) -> bool:
+    exponent = fitting_exponent(largest_magnitude(weight), levels)
+    integers = np.ldexp(weight.astype(np.float64), exponent)
     return bool((integers == np.rint(integers)).all())

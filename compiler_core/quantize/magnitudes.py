@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 BINS = 2048
+_BLOCK = 1 << 22
+"""Values that are counted at once."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,19 @@ class Magnitudes:
 
     def with_values(self, values: npt.NDArray[np.floating]) -> Magnitudes:
         """These and the finite ``values``."""
-        magnitudes = np.abs(values[values != 0].astype(np.float64))
-        if not magnitudes.size:
+        most = max(float(values.max(initial=0)), -float(values.min(initial=0)))
+        if not most:
             return self
-        needed = frexp(float(magnitudes.max()))[1]
+        needed = frexp(most)[1]
         power = max(needed, self.power) if self.counts.any() else needed
         counts = self._widened(power) if self.counts.any() else self.counts
-        places = np.ldexp(magnitudes, -power) * BINS
-        return Magnitudes(counts + np.bincount(places.astype(np.int64), minlength=BINS), power)
+        flat = values.reshape(-1)
+        for start in range(0, flat.size, _BLOCK):
+            block = flat[start : start + _BLOCK]
+            magnitudes = np.abs(block[block != 0].astype(np.float64))
+            places = np.ldexp(magnitudes, -power) * BINS
+            counts = counts + np.bincount(places.astype(np.int64), minlength=BINS)
+        return Magnitudes(counts, power)
 
 
 NO_MAGNITUDES = Magnitudes(np.zeros(BINS, dtype=np.int64), 0)

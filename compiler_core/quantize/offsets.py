@@ -44,7 +44,7 @@ def offset(
                 clip = (-middle, min(_upper(step), top) - middle)
                 steps[step.name] = replace(step, bias=step.bias - middle, clip=clip)
             elif step.input == name:
-                sums = step.weight.reshape(len(step.weight), -1).sum(axis=1)
+                sums = step.weight.reshape(len(step.weight), -1).sum(axis=1, dtype=np.float64)
                 steps[step.name] = replace(step, bias=step.bias + middle * sums)
         channels = {
             axis: ChannelStatistics(item.low - middle, item.high - middle, item.mean - middle)

@@ -255,7 +255,7 @@ class _Walk:
             else operator.channel_shifts.astype(np.int64)
         )
         exponents = (shifts + ey - ex).reshape(groups, -1, 1)
-        weight = step.weight.reshape(groups, outputs // groups, -1)
+        weight = step.weight.astype(np.float64).reshape(groups, outputs // groups, -1)
         folds = self._moments(operator, ex)
         both = folds[0].plus(folds[1])
         levels = operator.weight.reshape(weight.shape).astype(np.float64)

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from compiler_core.quantize.exponents import fitting_exponent
 from compiler_core.quantize.range_methods import MOST_CLIPPING, squared_error
 from compiler_core.quantize.scheme import RangeMethod
@@ -109,7 +111,7 @@ def _scaled_step(step: Step, factors: Mapping[str, float]) -> Step:
     clip = None if step.clip is None else (step.clip[0] * by, step.clip[1] * by)
     if not isinstance(step, ConvStep) or step.kind is not ConvKind.WEIGHTS:
         return replace(step, clip=clip)
-    weight = step.weight * (by / factors[step.input])
+    weight = step.weight * np.float64(by / factors[step.input])  # not in float32
     return replace(step, weight=weight, bias=step.bias * by, clip=clip)
 
 

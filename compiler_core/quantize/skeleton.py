@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +41,8 @@ class ConvStep:
     """A future :class:`~compiler_core.quantize.ir.IntegerConv`; same meaning, real numbers.
 
     Attributes:
-        weight: ``float64[O, I / groups, kh, kw]``.
+        weight: ``float[O, I / groups, kh, kw]``, in the type of the model's constant where that is
+            all that it is: for large layers it is not copied.
         bias: ``float64[O]``.
         clip: Clamp of the real output, or ``None``.
         unit: Name of the unit that runs it.
@@ -51,7 +53,7 @@ class ConvStep:
     kind: ConvKind
     input: str
     output: str
-    weight: npt.NDArray[np.float64]
+    weight: npt.NDArray[np.floating[Any]]
     bias: npt.NDArray[np.float64]
     strides: tuple[int, int]
     pads: tuple[int, int, int, int]

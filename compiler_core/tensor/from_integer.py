@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.quantize.blocks import signed_sums
 from compiler_core.quantize.ir import IntegerConv, IntegerMaxPool
 from compiler_core.tensor.workload import (
     ConvWorkload,
@@ -126,9 +127,7 @@ def _accumulator_range(
     operator: IntegerConv, constants: npt.NDArray[np.int64], input_range: tuple[int, int]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Smallest and largest accumulator of each output channel, ``int64[O]``."""
-    weight = operator.weight.astype(np.int64).reshape(len(constants), -1)
-    positive = np.maximum(weight, 0).sum(axis=1)
-    negative = np.minimum(weight, 0).sum(axis=1)
+    positive, negative = signed_sums(operator.weight)
     smallest, largest = min(0, input_range[0]), max(0, input_range[1])
     low = positive * smallest + negative * largest + constants
     high = positive * largest + negative * smallest + constants

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from compiler_core.quantize.blocks import signed_sums
 from compiler_core.quantize.ir import IntegerConcat, IntegerConv, IntegerMaxPool, IntegerOperator
 
 INT8 = (-128, 127)
@@ -42,9 +43,7 @@ def _clipped(values: Range, operator: IntegerConv | IntegerMaxPool) -> Range:
 
 def _accumulators(operator: IntegerConv, source: Range, ranges: dict[str, Range]) -> Range:
     """Range after the shift; a window that reaches into the padding reads zeros."""
-    weight = operator.weight.astype(np.int64).reshape(len(operator.bias), -1)
-    positive = np.maximum(weight, 0).sum(axis=1)
-    negative = np.minimum(weight, 0).sum(axis=1)
+    positive, negative = signed_sums(operator.weight)
     smallest, largest = min(0, source[0]), max(0, source[1])
     shifts = operator.channel_shifts
     if shifts is None:
