@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 from compiler_core.graph.attributes import write_attributes
@@ -23,9 +24,19 @@ BATCH_AXIS = "batch"
 
 _CLIP_WITH_INPUTS_OPSET = 11
 
+LARGE_BYTES = 1 << 20
+"""Of a constant that may lie outside of a model."""
+
+_PLAIN = frozenset(map(np.dtype, ("<f4", "<f8", "<i1", "<u1", "<i4", "<i8")))
+"""Types whose bytes are those of a model."""
+
 
 def export_onnx(
-    graph: Graph, *, inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None
+    graph: Graph,
+    *,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    outside: dict[str, npt.NDArray[np.generic]] | None = None,
 ) -> onnx.ModelProto:
     """Write ``graph``, or the part of it between two sets of tensors, as an ONNX model.
 
@@ -36,6 +47,8 @@ def export_onnx(
         graph: Its nodes may hold fused clamps and ``Dense``.
         inputs: Tensors to feed; the graph's own inputs by default.
         outputs: Tensors to return, any of the graph; the graph's own outputs by default.
+        outside: Takes the large constants, by name, which the model then only names:
+            :func:`~compiler_core.graph.runtime.open_session` wants them beside it.
 
     Raises:
         InputError: ``outputs`` cannot be computed from ``inputs``.
@@ -43,7 +56,10 @@ def export_onnx(
     if inputs is not None or outputs is not None:
         graph = cut(graph, inputs=inputs, outputs=outputs)
     # A branch that is never taken need not fit the shapes of this model's inputs.
-    return write_model(graph, open_shapes=any(node.opaque for node in graph.nodes))
+    inner = any(node.opaque for node in graph.nodes)
+    return write_model(
+        graph, open_shapes=inner, outside=None if inner or graph.functions else outside
+    )
 
 
 def write_model(
@@ -52,6 +68,7 @@ def write_model(
     batch: int | None = None,
     weight_limit: int | None = None,
     open_shapes: bool = False,
+    outside: dict[str, npt.NDArray[np.generic]] | None = None,
 ) -> onnx.ModelProto:
     """Write a whole graph.
 
@@ -62,40 +79,64 @@ def write_model(
             written.
         open_shapes: Leave the sizes of inputs and outputs open, so that a runtime concludes nothing
             from them.
+        outside: See :func:`export_onnx`.
     """
     writer = _Writer(graph)
     for node in graph.nodes:
         writer.add(node)
-    feeds = [_value(graph, name, batch) for name in graph.inputs]
-    initializers = []
-    for name, array in graph.constants.items():
-        if weight_limit is not None and array.size > weight_limit:
-            feeds.append(_value(graph, name, batch))
-        else:
-            initializers.append(onnx.numpy_helper.from_array(np.asarray(array), name))
-    proto = onnx.helper.make_graph(
-        writer.protos,
-        graph.name or "graph",
-        feeds,
-        [_value(graph, name, batch) for name in graph.outputs],
-        initializers + writer.initializers,
-    )
-    if open_shapes:
-        for value in (*proto.input, *proto.output):
-            for dim in value.type.tensor_type.shape.dim:
-                dim.Clear()
     opsets = [
         onnx.helper.make_opsetid(domain, version)
         for domain, version in sorted(graph.opsets.items())
     ]
-    functions = [onnx.FunctionProto.FromString(item) for item in graph.functions]
-    return onnx.helper.make_model(
-        proto,
+    # Filled in place: whatever is made first and added then is copied, weights and all.
+    model = onnx.helper.make_model(
+        onnx.GraphProto(),
         opset_imports=opsets,
-        functions=functions,
+        functions=[onnx.FunctionProto.FromString(item) for item in graph.functions],
         ir_version=IR_VERSION,
         producer_name="nest-tune",
     )
+    proto = model.graph
+    proto.name = graph.name or "graph"
+    proto.node.extend(writer.protos)
+    proto.input.extend(_value(graph, name, batch) for name in graph.inputs)
+    proto.output.extend(_value(graph, name, batch) for name in graph.outputs)
+    for name, array in graph.constants.items():
+        if weight_limit is not None and array.size > weight_limit:
+            proto.input.append(_value(graph, name, batch))
+        else:
+            _add_constant(proto, name, array, outside)
+    proto.initializer.extend(writer.initializers)
+    if open_shapes:
+        for value in (*proto.input, *proto.output):
+            for dim in value.type.tensor_type.shape.dim:
+                dim.Clear()
+    return model
+
+
+def _add_constant(
+    proto: onnx.GraphProto,
+    name: str,
+    array: npt.NDArray[np.generic],
+    outside: dict[str, npt.NDArray[np.generic]] | None,
+) -> None:
+    """Adds a constant, or, where it is large and there is such a place, names it as one that lies
+    outside of the model."""
+    if array.nbytes < LARGE_BYTES or array.dtype not in _PLAIN:
+        proto.initializer.append(onnx.numpy_helper.from_array(np.asarray(array), name))
+        return
+    tensor = proto.initializer.add()
+    tensor.name, tensor.data_type = name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+    tensor.dims.extend(array.shape)
+    if outside is None:
+        tensor.raw_data = array.tobytes()
+        return
+    outside[name] = array
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    entries = {"location": "outside", "offset": "0", "length": str(array.nbytes)}
+    for key, value in entries.items():
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, value
 
 
 def _value(graph: Graph, name: str, batch: int | None) -> onnx.ValueInfoProto:

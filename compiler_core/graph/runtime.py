@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
@@ -63,7 +64,12 @@ _SIZED_BY = {
 
 
 def open_session(
-    model: onnx.ModelProto, *, threads: int = 1, optimize: bool = True, guarded: bool | None = None
+    model: onnx.ModelProto,
+    *,
+    threads: int = 1,
+    optimize: bool = True,
+    guarded: bool | None = None,
+    outside: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> onnxruntime.InferenceSession:
     """A session on the CPU.
 
@@ -72,6 +78,8 @@ def open_session(
         threads: Of one operator.
         optimize: Let onnxruntime rewrite the graph.
         guarded: Bound memory while running; by default where the model calls for it.
+        outside: Constants that the model only names. onnxruntime reads them where they are, so that
+            they have to live as long as the session.
 
     Raises:
         RUNTIME_ERRORS: onnxruntime cannot run the model.
@@ -86,7 +94,14 @@ def open_session(
     options.log_severity_level = FATAL_ONLY
     if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    if guarded and len(content) <= _GUARDED_MODEL_BYTES:
+    if outside:
+        values = [
+            onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
+            for array in outside.values()
+        ]
+        options.add_external_initializers(list(outside), values)
+    size = len(content) + sum(array.nbytes for array in (outside or {}).values())
+    if guarded and size <= _GUARDED_MODEL_BYTES:
         _register_arena()
         options.add_session_config_entry("session.use_env_allocators", "1")
         options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")

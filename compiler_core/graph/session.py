@@ -46,10 +46,15 @@ class FloatSession:
         self.inputs = tuple(graph.inputs if inputs is None else inputs)
         self._fixed_batch = self._batch_of_one(graph)
         try:
-            model = export_onnx(graph, inputs=inputs, outputs=outputs)
+            self._outside: dict[str, npt.NDArray[Any]] = {}
+            model = export_onnx(graph, inputs=inputs, outputs=outputs, outside=self._outside)
             self._guarded = is_unbounded(model)
             self._session = open_session(
-                model, threads=threads, optimize=optimize, guarded=self._guarded
+                model,
+                threads=threads,
+                optimize=optimize,
+                guarded=self._guarded,
+                outside=self._outside,
             )
         except EncodeError as error:
             raise InputError(

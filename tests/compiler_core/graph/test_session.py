@@ -1,0 +1,49 @@
+"""Sessions whose large weights lie outside of their models: the same bits, in less memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compiler_core.graph.exporter import LARGE_BYTES, export_onnx
+from compiler_core.graph.session import FloatSession
+
+
+def _random(*shape: int, seed: int = 0) -> np.ndarray:
+    return (np.random.default_rng(seed).standard_normal(shape) / 30).astype(np.float32)
+
+
+@pytest.fixture
+def network(graph_of):
+    return graph_of(
+        """(float[n, 64, 8, 8] x) => (float[n, 600] z) {
+            c = Conv <pads = [1, 1, 1, 1]> (x, kernel)
+            h = Relu (c)
+            p = GlobalAveragePool (h)
+            f = Flatten (p)
+            y = MatMul (f, matrix)
+            z = Add (y, bias)
+        }""",
+        kernel=_random(512, 64, 3, 3),
+        matrix=_random(512, 600, seed=1),
+        bias=_random(600, seed=2),
+    )
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_bits_are_those_of_weights_inside(network, monkeypatch, optimize) -> None:
+    x = _random(5, 64, 8, 8, seed=3)
+    found = FloatSession(network, optimize=optimize).run({"x": x})
+    monkeypatch.setattr("compiler_core.graph.exporter.LARGE_BYTES", 1 << 40)
+    plain = FloatSession(network, optimize=optimize).run({"x": x})
+    np.testing.assert_array_equal(found["z"], plain["z"])
+
+
+def test_large_weights_are_only_named(network) -> None:
+    outside: dict[str, np.ndarray] = {}
+    model = export_onnx(network, outside=outside)
+    assert set(outside) == {"kernel", "matrix"}
+    assert len(model.SerializeToString()) < LARGE_BYTES / 8
+    whole = export_onnx(network)
+    assert {item.name for item in whole.graph.initializer} >= {"kernel", "matrix", "bias"}
+    assert not any(item.external_data for item in whole.graph.initializer)
