@@ -29,7 +29,8 @@ class VtaSlicings:
         cores = [key for key in value if _CORE.fullmatch(key)]
         refuse_unknown(value, ["axis", *cores], where)
         if sorted(cores) != sorted(f"core-{core}" for core in range(len(cores))) or not cores:
-            raise InputError(f"{where}: core-0, core-1, … are needed; there are {', '.join(cores)}")
+            seen = f"there are {', '.join(cores)}" if cores else "there is none of them"
+            raise InputError(f"{where}: core-0, core-1, … are needed; {seen}")
         schedules = tuple(
             _schedule(value[f"core-{core}"], f"{where}.core-{core}") for core in range(len(cores))
         )
