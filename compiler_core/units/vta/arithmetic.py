@@ -28,13 +28,15 @@ class VtaArithmetic:
 
     Attributes:
         limits: Of the buffers.
-        lanes: Channels of an output vector, which tensors lie in.
+        lanes: Channels that lie together in memory.
         weight_bits: Of a weight.
+        halves: Input vectors that an output vector is.
     """
 
     limits: BufferLimits = LARGEST
     lanes: int = CHANNEL_BLOCK
     weight_bits: int = INT8_BITS
+    halves: int = 1
 
     @property
     def kind(self) -> str:
@@ -57,7 +59,7 @@ class VtaArithmetic:
         return unsupported_scheme(graph, node, scheme)
 
     def misfit(self, window: OperatorWindow) -> str | None:
-        halves = self.lanes // CHANNEL_BLOCK
+        halves = self.halves
         if halves > 1:  # a pixel is several input vectors
             kernel, image = window.kernel, window.image
             window = replace(
@@ -80,7 +82,8 @@ class VtaArithmetics:
         if machine is None:
             return VtaArithmetic()
         geometry = machine.geometry
-        return VtaArithmetic(buffer_limits(machine), geometry.block_out, geometry.weight_bits)
+        limits = buffer_limits(machine)
+        return VtaArithmetic(limits, geometry.lanes, geometry.weight_bits, geometry.halves)
 
 
 ARITHMETICS = VtaArithmetics()

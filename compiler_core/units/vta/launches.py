@@ -17,7 +17,7 @@ from compiler_core.units.vta.lower.layer import weight_bytes as packed_weight_by
 from compiler_core.units.vta.machine.hardware import VtaCore
 from compiler_core.units.vta.schedule.schedule import FoldVariant, Schedule, fold_of
 from compiler_core.units.vta.simulate.timing_result import MemoryTraffic, Traffic
-from compiler_core.units.vta.structure.fold import fold_workload, foldable
+from compiler_core.units.vta.structure.fold import foldable
 from compiler_core.units.vta.structure.ways import FASTEST, SUFFIX_OF_AXIS
 
 
@@ -31,9 +31,7 @@ class VtaLaunches:
         timing = measure_layer(workload, schedule, machine)
         traffic = timing.traffic
         constants = traffic.uop.data_bytes + traffic.fetch.data_bytes
-        laid_out: Workload = workload
         if isinstance(workload, ConvWorkload):
-            laid_out = fold_workload(workload, fold_of(schedule))
             constants += packed_weight_bytes(workload, schedule, machine.geometry)
         return Launch(
             name,
@@ -46,7 +44,7 @@ class VtaLaunches:
             share_ppm(traffic.read_beats, timing.cycles),
             share_ppm(traffic.write_beats, timing.cycles),
             constants,
-            input_bytes(laid_out, machine.geometry),
+            input_bytes(workload, schedule, machine.geometry),
         )
 
     def across(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from compiler_core.errors import InputError
 from compiler_core.targets import load
+from compiler_core.targets.integer_units import integer_forms
 from compiler_core.targets.load import bundled_targets, load_description, load_target
 from compiler_core.targets.target import OriginKind
 from compiler_core.units.vta.machine.hardware import LinearCost, TimingProfile
@@ -42,6 +43,7 @@ def test_bundled_targets_are_those_of_the_project() -> None:
         "vta-aim",
         "vta",
         "vta-int4",
+        "vta-duo",
         "vta-rtl2020",
         "vta-pynq",
         "vta-ultra96",
@@ -58,9 +60,8 @@ def test_every_number_of_a_bundled_target_has_an_origin(name: str) -> None:
     description = load_description(name)
     assert description.target.name == name
     assert description.target.description
-    assert len(description.quantities) == {"aim-gddr6": 59, "vta-aim": 95, "vta-int4": 47}.get(
-        name, 46
-    )
+    others = {"aim-gddr6": 59, "vta-aim": 95, "vta-int4": 47, "vta-duo": 84}
+    assert len(description.quantities) == others.get(name, 46)
     assert all(quantity.origin.source for quantity in description.quantities)
 
 
@@ -110,6 +111,17 @@ def test_the_4_bit_core_differs_from_the_default_in_its_blocks_alone() -> None:
     assert own.geometry.block_out == 2 * usual.geometry.block_out
     timing = replace(own.timing, element_bytes=usual.geometry.element_bytes)
     assert timing == usual.timing
+
+
+def test_the_cores_of_the_duo_hold_tensors_alike() -> None:
+    duo = load_target("vta-duo")
+    first, second = (unit.machine for unit in duo.units)
+    assert (duo.units[0].name, duo.units[1].name) == ("vta", "int4")
+    assert first.geometry.lanes == second.geometry.lanes == 32
+    assert first.timing == load_target("vta").npu.timing
+    assert second == load_target("vta-int4").npu
+    forms = set(integer_forms(duo).values())
+    assert len(forms) == 1, "what one has written the other reads"
 
 
 def test_boards_with_the_same_numbers_have_the_same_digest() -> None:

@@ -160,7 +160,7 @@ def lower_sliced(
         return address
 
     def image(channels: int, height: int, width: int) -> Image:
-        size = image_bytes(channels, height, width, geometry)
+        size = image_bytes(channels, height, width, geometry.lanes)
         return Image(place(workload.batch * size), size, height * width)
 
     read = fold_workload(workload, fold) if isinstance(workload, ConvWorkload) else workload

@@ -10,8 +10,8 @@ from compiler_core.tensor.workload import ConvWorkload, Workload
 from compiler_core.units.vta.link.segment import SegmentLayers, segment_layers
 from compiler_core.units.vta.lower.layer import input_bytes
 from compiler_core.units.vta.machine.hardware import VtaCore
-from compiler_core.units.vta.schedule.schedule import Schedule, fold_of
-from compiler_core.units.vta.structure.fold import fold_workload, foldable
+from compiler_core.units.vta.schedule.schedule import Schedule
+from compiler_core.units.vta.structure.fold import foldable
 
 
 class VtaLayers:
@@ -30,9 +30,7 @@ class VtaLayers:
         return isinstance(workload, ConvWorkload) and foldable(workload)
 
     def input_bytes(self, workload: Workload, schedule: Schedule, machine: VtaCore) -> int:
-        if isinstance(workload, ConvWorkload):
-            workload = fold_workload(workload, fold_of(schedule))
-        return workload.batch * input_bytes(workload, machine.geometry)
+        return workload.batch * input_bytes(workload, schedule, machine.geometry)
 
 
 LAYERS = VtaLayers()

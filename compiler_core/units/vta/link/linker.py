@@ -228,7 +228,8 @@ def _sample_bytes(
     if name in folds:
         folded = fold_workload(folds[name].workload, folds[name].variant)
         channels, height, width = folded.in_channels, folded.in_height, folded.in_width
-    return image_bytes(channels, height, width, g)
+        return image_bytes(channels, height, width, g.block_out)
+    return image_bytes(channels, height, width, g.lanes)
 
 
 def place_activations(
@@ -241,14 +242,14 @@ def place_activations(
         if where.root not in plan.offsets:
             continue
         shape = segment.tensors[name].shape
-        block_bytes = shape[2] * shape[3] * g.element_bytes.out
+        block_bytes = shape[2] * shape[3] * g.lanes
         placed[name] = PlacedTensor(
             shape,
             ALIGNMENT + plan.offsets[where.root] + where.block * block_bytes,
             _sample_bytes(segment, where.root, folds, g),
             _sample_bytes(segment, name, folds, g),
             folds.get(name),
-            g.block_out,
+            g.block_out if name in folds else g.lanes,
         )
     return placed
 

@@ -112,7 +112,7 @@ def segment_layers(
         layers.append(Layer(operator, work, terms.requantization, terms.constants))
     used = {name for operator in operators for name in (*_inputs(operator), operator.output)}
     held = {name: known[name] for name in known if name in used}
-    return SegmentLayers(segment, tuple(layers), held, _slices(operators, held, geometry.block_out))
+    return SegmentLayers(segment, tuple(layers), held, _slices(operators, held, geometry.lanes))
 
 
 def _inputs(operator: IntegerOperator) -> tuple[str, ...]:

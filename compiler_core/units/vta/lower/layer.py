@@ -35,6 +35,7 @@ from compiler_core.units.vta.machine.hardware import VtaCore, VtaGeometry
 from compiler_core.units.vta.schedule.resident_schedule import ResidentSchedule
 from compiler_core.units.vta.schedule.schedule import (
     ConvSchedule,
+    FoldVariant,
     MaxPoolSchedule,
     Schedule,
     fold_of,
@@ -63,24 +64,30 @@ def align(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
-def image_bytes(channels: int, height: int, width: int, geometry: VtaGeometry) -> int:
-    """Bytes of one sample of an activation, whole output vectors."""
-    return -(-channels // geometry.block_out) * height * width * geometry.element_bytes.out
+def image_bytes(channels: int, height: int, width: int, lanes: int) -> int:
+    """Bytes of one sample of an activation whose channels lie together by ``lanes``."""
+    return -(-channels // lanes) * lanes * height * width
 
 
-def input_bytes(workload: Workload, geometry: VtaGeometry) -> int:
-    """Bytes of one sample of what a workload reads."""
+def input_bytes(workload: Workload, schedule: Schedule, geometry: VtaGeometry) -> int:
+    """Bytes of one sample of what a workload reads as its schedule wants it laid out."""
+    is_folded = fold_of(schedule) is not FoldVariant.NONE
+    if isinstance(workload, ConvWorkload):
+        workload = fold_workload(workload, fold_of(schedule))
     if isinstance(workload, MaxPoolWorkload):
         vectors = blocks(workload.channels) * workload.halves
     else:  # its columns are vectors already
         vectors = blocks(workload.in_channels)
+    if not is_folded:
+        vectors += -vectors % geometry.pitch
     return vectors * workload.in_height * workload.in_width * geometry.element_bytes.inp
 
 
 def output_bytes(workload: Workload, geometry: VtaGeometry) -> int:
     """Bytes of one sample of what a workload writes."""
-    vectors = blocks(out_channels(workload)) * workload.out_height * workload.out_width
-    return vectors * geometry.element_bytes.out
+    vectors = blocks(out_channels(workload))
+    vectors += -vectors % geometry.pitch
+    return vectors * workload.out_height * workload.out_width * geometry.element_bytes.out
 
 
 def weight_bytes(workload: ConvWorkload, schedule: Schedule, geometry: VtaGeometry) -> int:
@@ -141,8 +148,9 @@ class LayerProgram:
         dram = np.zeros(self.dram_bytes, np.uint8)
         if isinstance(self.workload, ConvWorkload):
             inputs = fold_input(inputs, self.workload, fold_of(self.schedule))
-        lanes = self.geometry.block_out
-        put(dram, self.placement.input.address, pack_activation(inputs, lanes))
+        lanes, vectors = self.geometry.block_out, self.geometry.lanes
+        entering = lanes * self.placement.input.pitch
+        put(dram, self.placement.input.address, pack_activation(inputs, entering))
         put(dram, self.placement.micro_ops, self.lowered.micro_ops)
         if isinstance(self.placement, MaxPoolPlacement):
             put(
@@ -168,16 +176,17 @@ class LayerProgram:
             put(dram, self.placement.shifts, pack_rows(channel_shifts, lanes))
         if residual is not None:
             assert self.placement.residual is not None
-            put(dram, self.placement.residual.address, pack_activation(residual, lanes))
+            put(dram, self.placement.residual.address, pack_activation(residual, vectors))
         return dram
 
     def output(self, dram: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:
         """Reads ``int8[N, O, OH, OW]`` from the image after the launch, all lanes of a workload in
         vectors."""
-        work, lanes = self.workload, self.geometry.block_out
-        count = blocks(out_channels(work))
-        channels = out_channels(work) if work.vectors is None else count * lanes
-        shape = (work.batch, count, work.out_height, work.out_width, lanes)
+        work, lanes = self.workload, self.geometry.lanes
+        channels = out_channels(work)
+        if work.vectors is not None:
+            channels = blocks(channels) * self.geometry.block_out
+        shape = (work.batch, -(-channels // lanes), work.out_height, work.out_width, lanes)
         start = self.placement.output.address
         data = dram[start : start + int(np.prod(shape))].view(np.int8)
         return unpack_activation(data.reshape(shape), channels)
@@ -202,18 +211,16 @@ def lower_layer(
         address, position = position, position + align(size)
         return address
 
-    read = workload
-    if isinstance(read, ConvWorkload):
-        read = fold_workload(read, fold_of(schedule))
-    in_bytes = input_bytes(read, geometry)
-    source = Image(place(workload.batch * in_bytes), in_bytes)
+    in_bytes = input_bytes(workload, schedule, geometry)
+    pitch = geometry.pitch if fold_of(schedule) is FoldVariant.NONE else 1
+    source = Image(place(workload.batch * in_bytes), in_bytes, pitch=pitch)
     channels, out_bytes = out_channels(workload), output_bytes(workload, geometry)
-    result = Image(place(workload.batch * out_bytes), out_bytes)
+    result = Image(place(workload.batch * out_bytes), out_bytes, pitch=geometry.pitch)
     placement: ConvPlacement | MaxPoolPlacement
     if isinstance(workload, ConvWorkload) and isinstance(schedule, ConvSchedule | ResidentSchedule):
         residual = None
         if workload.epilogue.residual_bits is not None:
-            residual = Image(place(workload.batch * out_bytes), out_bytes)
+            residual = Image(place(workload.batch * out_bytes), out_bytes, pitch=geometry.pitch)
         placement = ConvPlacement(
             source,
             result,

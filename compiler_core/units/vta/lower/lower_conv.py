@@ -245,6 +245,9 @@ class _ConvLowering:
         """Loads the residual of one output block."""
         width, rows, columns, halves = self.w.out_width, tile.rows, tile.columns, self.w.halves
         first = image.address + tile.sample * image.sample_bytes
+        if image.pitch > 1:
+            size, one = (self.w.out_height, width), range(block, block + 1)
+            return self._load_apart(image, first, size, one, (rows, columns), sram, after)
         pixel = block * image.plane(self.w.out_height, width) + rows.start * width + columns.start
         element = first // self.g.element_bytes.inp + pixel * halves
         if columns.extent == width:
@@ -254,6 +257,32 @@ class _ConvLowering:
         return self.builder.load(
             MemoryType.INP, sram, element, x_size, y_size, width * halves, after_compute=after
         )
+
+    def _load_apart(
+        self,
+        image: Image,
+        address: int,
+        size: tuple[int, int],
+        blocks: range,
+        tile: tuple[AxisTile, AxisTile],
+        sram: int,
+        after: int,
+        *,
+        reads: bool = False,
+    ) -> int:
+        """Loads outputs of a tile, or what it ``reads``, where pixels are apart."""
+        start, number = address // self.g.element_bytes.inp, NOTHING
+        for part in image.apart(size, blocks, *(_extent(axis, reads=reads) for axis in tile)):
+            number = self.builder.load(
+                MemoryType.INP,
+                sram + part.sram,
+                start + part.element,
+                1,
+                part.pixels,
+                part.stride,
+                after_compute=after,
+            )
+        return number
 
     def _accumulate(self, tile: OutputTile, step: Step, base: int) -> None:
         low, high = step.low, step.high
@@ -303,6 +332,17 @@ class _ConvLowering:
         height, width = self.w.in_height, self.w.in_width
         plane, after = self.p.input.plane(height, width), slot.last_reader
         image = self.p.input.address + tile.sample * self.p.input.sample_bytes
+        if self.p.input.pitch > 1:
+            return self._load_apart(
+                self.p.input,
+                image,
+                (height, width),
+                range(low, high),
+                (rows, columns),
+                slot.base,
+                after,
+                reads=True,
+            )
         element = image // self.g.element_bytes.inp + low * plane + rows.low * width + columns.low
         count, size = high - low, rows.size * columns.size
         if columns.size == width and (size == plane or count == 1):
@@ -393,6 +433,20 @@ class _ConvLowering:
         )
         plane = self.p.output.plane(height, width)
         image = self.p.output.address + tile.sample * self.p.output.sample_bytes
+        if self.p.output.pitch > 1:
+            first, number = image // self.g.element_bytes.out, NOTHING
+            extents = _extent(rows, reads=False), _extent(columns, reads=False)
+            own = range(tile.block + block, tile.block + block + count)
+            for part in self.p.output.apart((height, width), own, *extents):
+                number = self.builder.store(
+                    at + part.sram,
+                    first + part.element,
+                    1,
+                    part.pixels,
+                    part.stride,
+                    after_compute=written,
+                )
+            return number
         element = image // self.g.element_bytes.out + (tile.block + block) * plane
         element += rows.start * width + columns.start
         if tile.points == plane:
@@ -413,3 +467,8 @@ class _ConvLowering:
                 after_compute=written,
             )
         return number
+
+
+def _extent(axis: AxisTile, *, reads: bool) -> tuple[int, int]:
+    """First and number of the inputs that a tile reads along an axis, or of its outputs."""
+    return (axis.low, axis.size) if reads else (axis.start, axis.extent)

@@ -132,6 +132,25 @@ def _load(
     )
     plane = halves * placement.input.plane(workload.in_height, workload.in_width)
     image = placement.input.address + tile.sample * placement.input.sample_bytes
+    if placement.input.pitch > 1:
+        number = NOTHING
+        for part in placement.input.apart(
+            (workload.in_height, workload.in_width),
+            range(tile.block, tile.block + tile.blocks),
+            (rows.low, rows.size),
+            (tile.columns.low, tile.columns.size),
+        ):
+            at = image // element_bytes + part.element
+            number = builder.load(
+                MemoryType.INP,
+                sram + part.sram,
+                at,
+                1,
+                part.pixels,
+                part.stride,
+                after_compute=after,
+            )
+        return number
     element = image // element_bytes + tile.block * plane + rows.low * width + low
     size = rows.size * extent
     x_size, y_size = (size, 1) if extent == width else (extent, rows.size)
@@ -159,6 +178,19 @@ def _store(
     rows, columns, width = tile.rows, tile.columns, workload.out_width
     plane = placement.output.plane(workload.out_height, width)
     image = placement.output.address + tile.sample * placement.output.sample_bytes
+    if placement.output.pitch > 1:
+        number = NOTHING
+        for part in placement.output.apart(
+            (workload.out_height, width),
+            range(tile.block, tile.block + tile.blocks),
+            (rows.start, rows.extent),
+            (columns.start, columns.extent),
+        ):
+            at = image // element_bytes + part.element
+            number = builder.store(
+                sram + part.sram, at, 1, part.pixels, part.stride, after_compute=written
+            )
+        return number
     element = image // element_bytes + tile.block * plane + rows.start * width + columns.start
     if tile.points == plane:
         return builder.store(sram, element, tile.blocks * plane, 1, 0, after_compute=written)

@@ -201,6 +201,9 @@ class _ResidentLowering:
             self.weights.update(dict.fromkeys(blocks, number))
             return
         low, high = step.rows or (0, self.w.in_height)
+        if self.p.input.pitch > 1:
+            self._load_apart(blocks, low, high)
+            return
         pitch = self.p.input.plane(self.w.in_height, self.w.in_width)
         source = self.p.input.address // self.bytes.inp + step.block * pitch
         sram, size = step.block * self.plane, (high - low) * self.w.in_width
@@ -211,6 +214,19 @@ class _ResidentLowering:
         source, sram = source + low * self.w.in_width, sram + low * self.w.in_width
         number = self.builder.load(MemoryType.INP, sram, source, count, rows, pitch)
         self.inputs.update({(b, row): number for b in blocks for row in range(low, high)})
+
+    def _load_apart(self, blocks: range, low: int, high: int) -> None:
+        """Inputs whose pixels are apart, a block after the other."""
+        image, size = self.p.input, (self.w.in_height, self.w.in_width)
+        start = image.address // self.bytes.inp
+        for block in blocks:
+            sram = block * self.plane + low * self.w.in_width
+            one = range(block, block + 1)
+            (part,) = image.apart(size, one, (low, high - low), (0, self.w.in_width))
+            number = self.builder.load(
+                MemoryType.INP, sram, start + part.element, 1, part.pixels, part.stride
+            )
+            self.inputs.update({(block, row): number for row in range(low, high)})
 
     def _requantize(self, step: Step) -> int:
         low, high = self._rows(step)
@@ -227,6 +243,21 @@ class _ResidentLowering:
 
     def _store(self, step: Step, written: int) -> None:
         low, high = self._rows(step)
+        image, first = self.p.output, self._first_output(step)
+        if image.pitch > 1:
+            start, one = image.address // self.bytes.out, (self.w.out_height, self.w.out_width)
+            for block in range(step.block, step.block + step.blocks):
+                own = range(block, block + 1)
+                (part,) = image.apart(one, own, (low, high - low), (0, self.w.out_width))
+                self.builder.store(
+                    first + (block - step.block) * self.points,
+                    start + part.element,
+                    1,
+                    part.pixels,
+                    part.stride,
+                    after_compute=written,
+                )
+            return
         pitch = self.p.output.plane(self.w.out_height, self.w.out_width)
         element = self.p.output.address // self.bytes.out + step.block * pitch
         element += low * self.w.out_width

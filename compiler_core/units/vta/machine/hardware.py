@@ -53,6 +53,8 @@ class VtaGeometry:
         element_bytes: Widths in DRAM.
         depth: Of the buffers.
         weight_bits: 8, or 4: two weights a byte, the one of the even input channel low.
+        activation_lanes: Channels that lie together in memory, a multiple of ``block_out``; as many
+            where 0.
     """
 
     batch: int
@@ -61,6 +63,17 @@ class VtaGeometry:
     element_bytes: ElementBytes
     depth: BufferDepth
     weight_bits: int = field(default=INT8_BITS, metadata={ONLY_WHERE_OTHER: True})
+    activation_lanes: int = field(default=0, metadata={ONLY_WHERE_OTHER: True})
+
+    @property
+    def lanes(self) -> int:
+        """Channels that lie together in memory."""
+        return self.activation_lanes or self.block_out
+
+    @property
+    def pitch(self) -> int:
+        """Output vectors of a pixel that lie together."""
+        return self.lanes // self.block_out
 
     @property
     def halves(self) -> int:

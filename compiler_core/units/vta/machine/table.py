@@ -54,12 +54,14 @@ class BufferDepthSection(Section):
 
 
 class GeometrySection(Section):
-    """Shape of the GEMM unit; ``weight_bits`` are 8 if it does not say."""
+    """Shape of the GEMM unit; ``weight_bits`` are 8 and ``activation_lanes`` those of an output
+    vector if it does not say."""
 
     batch: Block
     block_in: Block
     block_out: Block
     weight_bits: Literal[4, 8] | None = None
+    activation_lanes: Block | None = None
     element_bytes: ElementBytesSection
     buffer_depth: BufferDepthSection
 
@@ -75,6 +77,11 @@ class GeometrySection(Section):
                     f"{self.batch}x{self.block_in}x{self.block_out} with weights of "
                     f"{bits} bits and int32 accumulators"
                 )
+        lanes = self.activation_lanes or self.block_out
+        if lanes % self.block_out:
+            raise ValueError(
+                f"activation_lanes = {lanes} must be a multiple of block_out = {self.block_out}"
+            )
         return self
 
 
@@ -164,6 +171,7 @@ def _vta_core(npu: VtaSection) -> VtaCore:
             element_bytes=element_bytes,
             depth=BufferDepth(**geometry.buffer_depth.model_dump()),
             weight_bits=geometry.weight_bits or INT8_BITS,
+            activation_lanes=geometry.activation_lanes or 0,
         ),
         timing=VtaTiming(
             profile=TimingProfile(timing.profile),

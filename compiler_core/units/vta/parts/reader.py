@@ -16,6 +16,7 @@ from compiler_core.units.facets.parts import SegmentEntry
 from compiler_core.units.facets.programs import Units
 from compiler_core.units.vta.link.linker import CoreProgram, Launch, NpuSegment
 from compiler_core.units.vta.link.placed_tensor import PlacedTensor
+from compiler_core.units.vta.machine.hardware import VtaGeometry
 from compiler_core.units.vta.machine.isa import Opcode, decode
 from compiler_core.units.vta.merge.run import MergedRun
 from compiler_core.units.vta.parts.layout import (
@@ -66,7 +67,7 @@ def read_npu_segment(entry: SegmentEntry, files: Mapping[str, bytes], where: str
         name: _placed(
             tensor,
             entry.memory_bytes,
-            entry.units.machine.geometry.block_out,
+            entry.units.machine.geometry,
             f"{where}: tensor {name!r}",
         )
         for name, tensor in layout.tensors.items()
@@ -173,7 +174,9 @@ def _run(launch: Launch, count: int, files: Mapping[str, bytes], where: str) -> 
     return MergedRun(program.instructions, layers)
 
 
-def _placed(tensor: LayoutTensor, dram_bytes: int, lanes: int, where: str) -> PlacedTensor:
+def _placed(
+    tensor: LayoutTensor, dram_bytes: int, geometry: VtaGeometry, where: str
+) -> PlacedTensor:
     batch, channels, height, width = tensor.shape
     if not all(1 <= size <= EXTENT_MAX for size in tensor.shape):
         raise InputError(f"{where}: shape {tensor.shape}; allowed are extents of 1 to {EXTENT_MAX}")
@@ -192,6 +195,7 @@ def _placed(tensor: LayoutTensor, dram_bytes: int, lanes: int, where: str) -> Pl
             raise InputError(f"{where}: its convolution cannot be folded: {window} over {extents}")
         folded = fold_workload(work, fold.variant)
         channels, height, width = folded.in_channels, folded.in_height, folded.in_width
+    lanes = geometry.lanes if fold is None else geometry.block_out
     if tensor.layout != layout_name(lanes):
         raise InputError(f"{where}: layout {tensor.layout!r}; {layout_name(lanes)!r} is needed")
     size = -(-channels // lanes) * lanes * height * width

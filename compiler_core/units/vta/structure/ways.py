@@ -26,7 +26,8 @@ class VtaWays:
     def ways(self, machine: VtaCore, cores: int) -> tuple[Way, ...]:
         if cores == 1:
             return (Way(),)
-        if not is_usual(machine.geometry):  # what counts in vectors is not sliced
+        own = machine.geometry
+        if not is_usual(own) or own.pitch > 1:  # what counts in vectors, or is apart, is not cut
             single = (Way(str(core), core, is_searched=False) for core in range(cores))
             return (Way(), *single)
         axes = (Way(suffix, ALL_CORES, is_searched=False) for suffix in SUFFIX_OF_AXIS.values())
@@ -35,7 +36,7 @@ class VtaWays:
 
     def form(self, shape: tuple[int, ...], number: str, machine: VtaCore) -> TensorForm:
         batch, channels, *image = shape
-        lanes = machine.geometry.block_out
+        lanes = machine.geometry.lanes
         layout = f"{INT8} in blocks of {lanes} channels"
         return TensorForm(layout, batch * -(-channels // lanes) * lanes * prod(image))
 

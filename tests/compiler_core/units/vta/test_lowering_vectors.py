@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from compiler_core.errors import InternalError
-from compiler_core.quantize.ir import IntegerMaxPool
+from compiler_core.quantize.ir import IntegerConv, IntegerMaxPool
 from compiler_core.targets.load import load_target
 from compiler_core.tensor.from_integer import conv_terms, max_pool_terms
 from compiler_core.tensor.workload import ConvWorkload, MaxPoolWorkload, Workload
@@ -20,6 +20,7 @@ from compiler_core.units.vta.legality.legality import violations
 from compiler_core.units.vta.lower.layer import LayerProgram, lower_layer, measure_layer
 from compiler_core.units.vta.lower.pack_vectors import packed_weights
 from compiler_core.units.vta.machine.hardware import VtaCore
+from compiler_core.units.vta.schedule.resident_schedule import ResidentSchedule
 from compiler_core.units.vta.schedule.schedule import MaxPoolSchedule, Schedule
 from compiler_core.units.vta.simulate.functional import execute
 from compiler_core.units.vta.structure.vectors import in_vectors
@@ -167,3 +168,67 @@ def test_weights_of_more_bits_are_refused(value: int) -> None:
     tiles = np.full((1, 32, 16), value, np.int8)
     with pytest.raises(InternalError, match="4 bits hold -8 to 7"):
         packed_weights(tiles, geometry_of(Shape(32, 4)))
+
+
+def pair_core(lanes: int = 32) -> VtaCore:
+    """The usual core among others of longer vectors: it reads and writes as they do."""
+    core = load_target("vta").npu
+    return replace(core, geometry=replace(core.geometry, activation_lanes=lanes))
+
+
+def check_apart(case: reference.ConvCase, schedule: Schedule, core: VtaCore) -> None:
+    program = lower_layer(case.terms.workload, schedule, core.geometry, case.terms.requantization)
+    assert program.placement.output.pitch == core.geometry.lanes // 16
+    dram = program.image(
+        case.inputs,
+        case.operator.weight,
+        case.terms.constants,
+        case.residual,
+        case.operator.residual_shift,
+        case.operator.channel_shifts,
+    )
+    check_program(program, dram, reference.conv(case.operator, case.inputs, case.residual))
+    check_bound(case.terms.workload, schedule, core)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_the_usual_core_reads_and_writes_vectors_of_others(seed: int) -> None:
+    r = random.Random(seed)
+    case, core = random_conv(r), pair_core(r.choice([32, 32, 64]))
+    schedule = random_schedule(r, case.terms.workload, core)
+    assert schedule is not None
+    check_apart(case, r.choice([schedule, default_schedule(case.terms.workload, core)]), core)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_pools_of_the_usual_core_among_others(seed: int) -> None:
+    r, core = random.Random(seed), pair_core()
+    shape = (r.choice([1, 2]), r.choice([5, 16, 40, 64]), r.randint(4, 15), r.randint(4, 15))
+    operator = IntegerMaxPool("pool", "x", "y", (2, 3), (r.randint(1, 2), 2), (0, 1, 1, 1))
+    inputs = np.random.default_rng(seed).integers(-128, 128, shape).astype(np.int8)
+    workload, requantization = max_pool_terms(operator, shape)
+    rows, columns = r.randint(1, workload.out_height), r.randint(1, workload.out_width)
+    for schedule in (default_schedule(workload, core), MaxPoolSchedule(rows, columns, 1, 1, 1)):
+        program = lower_layer(workload, schedule, core.geometry, requantization)
+        check_program(program, program.image(inputs), reference.max_pool(operator, inputs))
+
+
+@pytest.mark.parametrize("channels", [16, 48])
+def test_resident_layers_of_the_usual_core_among_others(channels: int) -> None:
+    numbers, core = np.random.default_rng(channels), pair_core()
+    weight = numbers.integers(-50, 50, (channels, 1, 3, 3)).astype(np.int8)
+    bias = numbers.integers(-500, 500, channels).astype(np.int32)
+    operator = IntegerConv(
+        "d", "x", "y", weight, bias, (1, 1), (1, 1, 1, 1), (1, 1), channels, 6, -128, 127
+    )
+    inputs = numbers.integers(-128, 128, (1, channels, 6, 5)).astype(np.int8)
+    terms = conv_terms(operator, inputs.shape)
+    case = reference.ConvCase(operator, inputs, None, terms)
+    count = channels // 16
+    loads = " ".join([f"W0-{count - 1}" if count > 1 else "W0"])
+    steps = []
+    for block in range(count):
+        loads += f" I{block}[0:4] I{block}[4:6]"
+        steps += [f"B{block}", f"T{block}", f"Q{block}[0:3]", f"Q{block}[3:6]"]
+    schedule = ResidentSchedule(loads, " ".join(steps))
+    check_apart(case, schedule, core)
