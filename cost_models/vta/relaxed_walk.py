@@ -23,8 +23,8 @@ import numpy.typing as npt
 
 from compiler_core.tensor.workload import ConvWorkload, Workload
 from compiler_core.units.vta.legality.legality import MAX_TILES, most_tiles
+from compiler_core.units.vta.lower.emit import MOST_STRIDE
 from compiler_core.units.vta.lower.layer import ALIGNMENT
-from compiler_core.units.vta.lower.lower_conv import MAX_STRIDE
 from compiler_core.units.vta.lower.tap_nests import MAX_MERGED_TABLE
 from compiler_core.units.vta.machine.hardware import TimingProfile, VtaCore
 from compiler_core.units.vta.schedule.schedule import FoldVariant, MicroOpLoading, TapGrouping
@@ -137,7 +137,7 @@ def _workload_numbers(w: ConvWorkload) -> Ints:
         bias_tiles(w.epilogue.bias_bits),
         w.epilogue.bias_bits,
         w.epilogue.passes,
-        MAX_STRIDE,
+        MOST_STRIDE,
     )
     return np.array(numbers, np.int64)
 

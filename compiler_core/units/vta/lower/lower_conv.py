@@ -18,8 +18,9 @@ from compiler_core.units.vta.legality.legality import (
     conv_buffer_demand,
     require_legal,
 )
+from compiler_core.units.vta.lower.apart import load_apart, store_apart
 from compiler_core.units.vta.lower.conv_tiles import OutputTile, Step, output_tiles
-from compiler_core.units.vta.lower.emit import LoweredProgram, ProgramBuilder
+from compiler_core.units.vta.lower.emit import MOST_STRIDE, LoweredProgram, ProgramBuilder
 from compiler_core.units.vta.lower.loops import Axis, LoopNest, compress, pack
 from compiler_core.units.vta.lower.placement import ConvPlacement, Image
 from compiler_core.units.vta.lower.requantize import contiguous, requantize
@@ -45,9 +46,6 @@ from compiler_core.units.vta.structure.conv_structure import (
 from compiler_core.units.vta.structure.fold import unfold
 from compiler_core.units.vta.structure.kernel_tiles import kernel_parts, part_workload
 from compiler_core.units.vta.structure.tiles import AxisTile, axis_tile
-
-MAX_STRIDE = (1 << 16) - 1
-"""Largest row stride of a transfer, in elements."""
 
 
 def lower_conv(
@@ -246,8 +244,17 @@ class _ConvLowering:
         width, rows, columns, halves = self.w.out_width, tile.rows, tile.columns, self.w.halves
         first = image.address + tile.sample * image.sample_bytes
         if image.pitch > 1:
-            size, one = (self.w.out_height, width), range(block, block + 1)
-            return self._load_apart(image, first, size, one, (rows, columns), sram, after)
+            return load_apart(
+                self.builder,
+                image,
+                first // self.g.element_bytes.inp,
+                (self.w.out_height, width),
+                range(block, block + 1),
+                (rows.start, rows.extent),
+                (columns.start, columns.extent),
+                sram,
+                after_compute=after,
+            )
         pixel = block * image.plane(self.w.out_height, width) + rows.start * width + columns.start
         element = first // self.g.element_bytes.inp + pixel * halves
         if columns.extent == width:
@@ -257,32 +264,6 @@ class _ConvLowering:
         return self.builder.load(
             MemoryType.INP, sram, element, x_size, y_size, width * halves, after_compute=after
         )
-
-    def _load_apart(
-        self,
-        image: Image,
-        address: int,
-        size: tuple[int, int],
-        blocks: range,
-        tile: tuple[AxisTile, AxisTile],
-        sram: int,
-        after: int,
-        *,
-        reads: bool = False,
-    ) -> int:
-        """Loads outputs of a tile, or what it ``reads``, where pixels are apart."""
-        start, number = address // self.g.element_bytes.inp, NOTHING
-        for part in image.apart(size, blocks, *(_extent(axis, reads=reads) for axis in tile)):
-            number = self.builder.load(
-                MemoryType.INP,
-                sram + part.sram,
-                start + part.element,
-                1,
-                part.pixels,
-                part.stride,
-                after_compute=after,
-            )
-        return number
 
     def _accumulate(self, tile: OutputTile, step: Step, base: int) -> None:
         low, high = step.low, step.high
@@ -333,15 +314,16 @@ class _ConvLowering:
         plane, after = self.p.input.plane(height, width), slot.last_reader
         image = self.p.input.address + tile.sample * self.p.input.sample_bytes
         if self.p.input.pitch > 1:
-            return self._load_apart(
+            return load_apart(
+                self.builder,
                 self.p.input,
-                image,
+                image // self.g.element_bytes.inp,
                 (height, width),
                 range(low, high),
-                (rows, columns),
+                (rows.low, rows.size),
+                (columns.low, columns.size),
                 slot.base,
-                after,
-                reads=True,
+                after_compute=after,
             )
         element = image // self.g.element_bytes.inp + low * plane + rows.low * width + columns.low
         count, size = high - low, rows.size * columns.size
@@ -349,7 +331,7 @@ class _ConvLowering:
             return self.builder.load(
                 MemoryType.INP, slot.base, element, count * size, after_compute=after
             )
-        if columns.size == width and plane <= MAX_STRIDE:
+        if columns.size == width and plane <= MOST_STRIDE:
             return self.builder.load(
                 MemoryType.INP, slot.base, element, size, count, plane, after_compute=after
             )
@@ -387,7 +369,7 @@ class _ConvLowering:
             return self.builder.load(
                 MemoryType.WGT, slot.base, starts[0], tile.blocks * length, after_compute=after
             )
-        if stride <= MAX_STRIDE:
+        if stride <= MOST_STRIDE:
             return self.builder.load(
                 MemoryType.WGT,
                 slot.base,
@@ -434,24 +416,22 @@ class _ConvLowering:
         plane = self.p.output.plane(height, width)
         image = self.p.output.address + tile.sample * self.p.output.sample_bytes
         if self.p.output.pitch > 1:
-            first, number = image // self.g.element_bytes.out, NOTHING
-            extents = _extent(rows, reads=False), _extent(columns, reads=False)
-            own = range(tile.block + block, tile.block + block + count)
-            for part in self.p.output.apart((height, width), own, *extents):
-                number = self.builder.store(
-                    at + part.sram,
-                    first + part.element,
-                    1,
-                    part.pixels,
-                    part.stride,
-                    after_compute=written,
-                )
-            return number
+            return store_apart(
+                self.builder,
+                self.p.output,
+                image // self.g.element_bytes.out,
+                (height, width),
+                range(tile.block + block, tile.block + block + count),
+                (rows.start, rows.extent),
+                (columns.start, columns.extent),
+                at,
+                after_compute=written,
+            )
         element = image // self.g.element_bytes.out + (tile.block + block) * plane
         element += rows.start * width + columns.start
         if tile.points == plane:
             return self.builder.store(at, element, count * plane, 1, 0, after_compute=written)
-        if columns.extent == width and plane <= MAX_STRIDE:
+        if columns.extent == width and plane <= MOST_STRIDE:
             return self.builder.store(at, element, tile.points, count, plane, after_compute=written)
         number = NOTHING
         x_size, y_size = (
@@ -467,8 +447,3 @@ class _ConvLowering:
                 after_compute=written,
             )
         return number
-
-
-def _extent(axis: AxisTile, *, reads: bool) -> tuple[int, int]:
-    """First and number of the inputs that a tile reads along an axis, or of its outputs."""
-    return (axis.low, axis.size) if reads else (axis.start, axis.extent)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from compiler_core.tensor.workload import MaxPoolWorkload, Requantization
 from compiler_core.units.vta.legality.legality import input_extents, require_legal
+from compiler_core.units.vta.lower.apart import load_apart, store_apart
 from compiler_core.units.vta.lower.emit import LoweredProgram, ProgramBuilder
 from compiler_core.units.vta.lower.loops import Axis, LoopNest, compress, pack
 from compiler_core.units.vta.lower.placement import MaxPoolPlacement
@@ -133,24 +134,17 @@ def _load(
     plane = halves * placement.input.plane(workload.in_height, workload.in_width)
     image = placement.input.address + tile.sample * placement.input.sample_bytes
     if placement.input.pitch > 1:
-        number = NOTHING
-        for part in placement.input.apart(
+        return load_apart(
+            builder,
+            placement.input,
+            image // element_bytes,
             (workload.in_height, workload.in_width),
             range(tile.block, tile.block + tile.blocks),
             (rows.low, rows.size),
             (tile.columns.low, tile.columns.size),
-        ):
-            at = image // element_bytes + part.element
-            number = builder.load(
-                MemoryType.INP,
-                sram + part.sram,
-                at,
-                1,
-                part.pixels,
-                part.stride,
-                after_compute=after,
-            )
-        return number
+            sram,
+            after_compute=after,
+        )
     element = image // element_bytes + tile.block * plane + rows.low * width + low
     size = rows.size * extent
     x_size, y_size = (size, 1) if extent == width else (extent, rows.size)
@@ -179,18 +173,17 @@ def _store(
     plane = placement.output.plane(workload.out_height, width)
     image = placement.output.address + tile.sample * placement.output.sample_bytes
     if placement.output.pitch > 1:
-        number = NOTHING
-        for part in placement.output.apart(
+        return store_apart(
+            builder,
+            placement.output,
+            image // element_bytes,
             (workload.out_height, width),
             range(tile.block, tile.block + tile.blocks),
             (rows.start, rows.extent),
             (columns.start, columns.extent),
-        ):
-            at = image // element_bytes + part.element
-            number = builder.store(
-                sram + part.sram, at, 1, part.pixels, part.stride, after_compute=written
-            )
-        return number
+            sram,
+            after_compute=written,
+        )
     element = image // element_bytes + tile.block * plane + rows.start * width + columns.start
     if tile.points == plane:
         return builder.store(sram, element, tile.blocks * plane, 1, 0, after_compute=written)

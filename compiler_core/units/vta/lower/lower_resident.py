@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from compiler_core.tensor.workload import ConvWorkload, Requantization
 from compiler_core.units.vta.legality.legality import require_legal
+from compiler_core.units.vta.lower.apart import load_apart, store_apart
 from compiler_core.units.vta.lower.emit import LoweredProgram, Padding, ProgramBuilder
 from compiler_core.units.vta.lower.loops import Axis, compress, pack
 from compiler_core.units.vta.lower.placement import ConvPlacement
@@ -220,11 +221,15 @@ class _ResidentLowering:
         image, size = self.p.input, (self.w.in_height, self.w.in_width)
         start = image.address // self.bytes.inp
         for block in blocks:
-            sram = block * self.plane + low * self.w.in_width
-            one = range(block, block + 1)
-            (part,) = image.apart(size, one, (low, high - low), (0, self.w.in_width))
-            number = self.builder.load(
-                MemoryType.INP, sram, start + part.element, 1, part.pixels, part.stride
+            number = load_apart(
+                self.builder,
+                image,
+                start,
+                size,
+                range(block, block + 1),
+                (low, high - low),
+                (0, self.w.in_width),
+                block * self.plane + low * self.w.in_width,
             )
             self.inputs.update({(block, row): number for row in range(low, high)})
 
@@ -245,16 +250,16 @@ class _ResidentLowering:
         low, high = self._rows(step)
         image, first = self.p.output, self._first_output(step)
         if image.pitch > 1:
-            start, one = image.address // self.bytes.out, (self.w.out_height, self.w.out_width)
             for block in range(step.block, step.block + step.blocks):
-                own = range(block, block + 1)
-                (part,) = image.apart(one, own, (low, high - low), (0, self.w.out_width))
-                self.builder.store(
+                store_apart(
+                    self.builder,
+                    image,
+                    image.address // self.bytes.out,
+                    (self.w.out_height, self.w.out_width),
+                    range(block, block + 1),
+                    (low, high - low),
+                    (0, self.w.out_width),
                     first + (block - step.block) * self.points,
-                    start + part.element,
-                    1,
-                    part.pixels,
-                    part.stride,
                     after_compute=written,
                 )
             return
