@@ -19,6 +19,7 @@ from compiler_core.graph.passes.pad_folding import PadFolding
 from compiler_core.graph.passes.prequantized import IntegerOperators, QuantizationRemoval
 from compiler_core.graph.passes.reshape_merging import ReshapeMerging
 from compiler_core.graph.passes.rewriter import GraphPass
+from compiler_core.graph.passes.transposed_convolution import TransposedConvolution
 from compiler_core.graph.passes.transposes import TransposeMerging, TransposePushing
 from compiler_core.graph.shapes import fix_batch, infer_again
 
@@ -44,7 +45,7 @@ FOLDING: tuple[GraphPass, ...] = (
 )
 """Passes that make a graph smaller or more uniform, in the order of one round."""
 
-LATE: tuple[GraphPass, ...] = (BatchNormToConv(),)
+LATE: tuple[GraphPass, ...] = (BatchNormToConv(), TransposedConvolution())
 """Passes for what is left when folding has ended."""
 
 
