@@ -126,6 +126,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("nest-tune")
     if name not in _HOMES:
         raise AttributeError(f"module 'nest_tune' has no attribute {name!r}")
     module, _, attribute = _HOMES[name].partition(":")
@@ -135,4 +139,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "__version__"})

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compiler_core.configuration.configuration import Configuration
 from compiler_core.files.whole_file import require_writable, write_atomically
@@ -19,6 +19,10 @@ from nest_tune.study.store.result import StudyResult, compile_trial, load_result
 from nest_tune.study.store.selection import decisions_of, ground_of, selected
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.trial import OuterTrial
+
+if TYPE_CHECKING:
+    import optuna
+    import plotly.graph_objects as go
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,84 @@ class StudyView:
         """
         with closing(StudyStorage(self.storage, create=False)) as opened:
             return load_result(opened, opened.find(self.name))
+
+    @property
+    def optuna(self) -> optuna.Study:
+        """The study as Optuna's own object, in its storage: for its importances, visualization and
+        whatever else Optuna offers. Trials that are added through it never steer the study.
+
+        Raises:
+            InputError: There is no such study, or Optuna cannot read it.
+        """
+        from nest_tune.study.views.optuna_study import optuna_study
+
+        with closing(StudyStorage(self.storage, create=False)) as opened:
+            return optuna_study(opened, self.name)
+
+    def to_dataframe(self) -> Any:
+        """All finished trials as a table of pandas (extra ``notebook``): outcome, metrics, and
+        decisions as ``params_NAME``, by number.
+
+        Raises:
+            MissingDependencyError: pandas is not installed.
+        """
+        from nest_tune.study.views.notebook import trials_frame
+
+        return trials_frame(self.result)
+
+    def plot_front(self) -> go.Figure:
+        """The front of two or three objectives, by plotly (extra ``notebook``).
+
+        Raises:
+            InputError: It has another number of objectives.
+            MissingDependencyError: plotly is not installed.
+        """
+        from nest_tune.study.views.notebook import front_plot
+
+        return front_plot(self.storage, self.name)
+
+    def plot_history(self, objective: int = 0) -> go.Figure:
+        """An objective over the trials, with the best so far.
+
+        Args:
+            objective: Which of them, from 0.
+
+        Raises:
+            InputError: There is no such objective.
+            MissingDependencyError: plotly is not installed.
+        """
+        from nest_tune.study.views.notebook import history_plot
+
+        return history_plot(self.storage, self.name, objective)
+
+    def plot_parallel(self, objective: int = 0) -> go.Figure:
+        """Every trial as a line through its decisions, coloured by an objective.
+
+        Args:
+            objective: Which of them, from 0.
+
+        Raises:
+            InputError: There is no such objective.
+            MissingDependencyError: plotly is not installed.
+        """
+        from nest_tune.study.views.notebook import parallel_plot
+
+        return parallel_plot(self.storage, self.name, objective)
+
+    def plot_timeline(self) -> go.Figure:
+        """When each trial ran.
+
+        Raises:
+            MissingDependencyError: plotly is not installed.
+        """
+        from nest_tune.study.views.notebook import timeline_plot
+
+        return timeline_plot(self.storage, self.name)
+
+    def _repr_html_(self) -> str:
+        from nest_tune.study.views.notebook import study_html
+
+        return study_html(self.result)
 
     @property
     def trials(self) -> tuple[OuterTrial, ...]:

@@ -94,10 +94,10 @@ class StudyStorage(ResultRows):
             values if measured and not any(map(isnan, values)) else None,
             {
                 f"{shown_name(limit.metric.value, known.metric)} {limit.text}": limit.slack(
-                    trial.metrics[limit.metric.value], scale_of(limit, default)
+                    trial.judged[limit.metric.value], scale_of(limit, default)
                 )
                 for limit in known.limits
-                if measured and limit.metric.value in trial.metrics
+                if measured and limit.metric.value in trial.judged
             },
             trial_text(trial),
         )

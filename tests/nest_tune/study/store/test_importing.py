@@ -136,7 +136,7 @@ def test_what_holds_no_studies_is_refused(tmp_path: Path, content: bytes) -> Non
 def test_no_line_of_an_old_journal_runs_for_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    many = [(f"INSERT INTO study_result VALUES ('k{n}', '{n}')", []) for n in range(40)]
+    many = [(f"INSERT INTO study_result VALUES ('k{n}', '{n}')", []) for n in range(10)]
     join = (
         "INSERT INTO study_result SELECT a.key || b.key || c.key, 'x' FROM study_result a, "
         "study_result b, study_result c"
