@@ -19,6 +19,7 @@ from compiler_core.graph.ir import Graph, Node, TensorType
 from compiler_core.graph.session import FloatSession
 from compiler_core.targets.target import CpuRow
 from compiler_core.units.cpu.cost_table import operator_signature
+from compiler_core.units.cpu.measure_integers import profile_integers
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -54,7 +55,7 @@ def profile_cpu(
     feeds: Mapping[str, npt.NDArray[Any]] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[CpuRow, ...]:
-    """Times every distinct operator of a graph as a model of its own.
+    """Times every distinct operator of a graph as a model of its own, and every loop on integers.
 
     Args:
         graph: Simplified.
@@ -94,7 +95,10 @@ def profile_cpu(
                 timing.repeats,
             )
         )
-    return tuple(rows)
+    more = profile_integers(
+        graph, threads=threads, repeats=repeats, budget_s=budget_s, progress=progress
+    )
+    return (*rows, *more)
 
 
 def _distinct(graph: Graph) -> Iterator[tuple[Node, str]]:
