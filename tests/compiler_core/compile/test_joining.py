@@ -29,6 +29,8 @@ from compiler_core.executable.profile import by_instruction, trace_slices, track
 from compiler_core.package.reader import read_package
 from compiler_core.package.text import Level, level_text
 from compiler_core.package.writer import package_files, write_package
+from compiler_core.targets.integer_units import target_arithmetic
+from compiler_core.targets.lineage import bundled_targets
 from compiler_core.targets.load import load_target
 from compiler_core.units.facets.parts import SegmentEntry
 from compiler_core.units.facets.programs import continues
@@ -39,6 +41,9 @@ from compiler_core.units.vta.verify import first_error, verify
 
 MODELS = ["residual", "concat", "mixed", "depthwise", "batch_of_two", "two_inputs"]
 TARGETS = ["vta", "vta-rtl2020", "vta-x2"]
+OTHER_TARGETS = sorted(
+    name for name in bundled_targets() if name.startswith("vta") and name not in TARGETS
+)
 Make = Callable[..., CompiledModel]
 
 
@@ -52,10 +57,17 @@ def make(synthetic: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Mak
         machine = load_target(target)
         if (name, target) not in known:
             model = load_model(Path(synthetic.write(name, folder)))
-            source = quantize_model(model, Configuration(), synthetic.samples(name, 8, seed=1))
+            samples = synthetic.samples(name, 8, seed=1)
+            own = target_arithmetic(machine)
+            source = quantize_model(model, Configuration(), samples, arithmetic=own)
             known[name, target] = model, source.configuration
         model, configuration = known[name, target]
-        source = quantize_model(model, replace(configuration, launches=launches), None)
+        source = quantize_model(
+            model,
+            replace(configuration, launches=launches),
+            None,
+            arithmetic=target_arithmetic(machine),
+        )
         return compile_model(source, machine)
 
     return compiled
@@ -80,6 +92,15 @@ def test_joined_layers_give_the_same_bits_and_are_not_slower(
     assert [layer.name for layer in joined.report.layers] == [
         layer.name for layer in apart.report.layers
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", OTHER_TARGETS)
+@pytest.mark.parametrize("name", ["residual", "depthwise", "mixed"])
+def test_no_bundled_target_gets_slower(
+    make: Make, synthetic: ModuleType, name: str, target: str
+) -> None:
+    test_joined_layers_give_the_same_bits_and_are_not_slower(make, synthetic, name, target)
 
 
 @pytest.mark.parametrize("target", TARGETS)
