@@ -49,8 +49,8 @@ def test_the_order_of_answers_changes_nothing(studies: Any, sampler: str) -> Non
 
 
 def test_another_seed_gives_other_trials(studies: Any) -> None:
-    first = studies.run(studies.settings(name="a"))
-    second = studies.run(studies.settings(name="b", seed=1))
+    first = studies.run(studies.settings(name="a", trials=41))
+    second = studies.run(studies.settings(name="b", trials=41, seed=1))
     assert [t.point for t in first.trials] != [t.point for t in second.trials]
 
 
@@ -89,11 +89,17 @@ def test_a_journal_gives_the_same_trials_and_survives_a_break(studies: Any) -> N
     assert trials_digest(result.trials) == trials_digest(whole.trials)
 
 
-def test_more_trials_go_on_as_if_asked_for_at_once(studies: Any) -> None:
-    whole = studies.run(studies.settings(name="whole", trials=20))
-    studies.run(studies.settings(trials=12))
+def test_more_trials_go_on_behind_the_last_step(studies: Any) -> None:
+    """The first run ended with a last step of its own, which stays; what follows is the same
+    whenever it follows."""
+    short = studies.run(studies.settings(trials=12))
     result = studies.run(studies.settings(trials=20), if_exists="resume")
-    assert trials_digest(result.trials) == trials_digest(whole.trials)
+    assert trials_digest(result.trials[:12]) == trials_digest(short.trials)
+    assert len(result.trials) == 20
+    other = f"sqlite:///{studies.folder / 'other.db'}"
+    studies.run(studies.settings(trials=12, storage=other), seed=3)
+    again = studies.run(studies.settings(trials=20, storage=other), if_exists="resume", seed=4)
+    assert trials_digest(again.trials) == trials_digest(result.trials)
 
 
 def test_no_point_is_tried_twice_and_a_small_space_ends(studies: Any) -> None:
