@@ -23,7 +23,7 @@ cycle and counter is that of ``time_program``. What the rules mean for several c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -33,6 +33,7 @@ from compiler_core.errors import InputError
 from compiler_core.units.vta.machine.errors import ProgramError
 from compiler_core.units.vta.machine.hardware import (
     TimingProfile,
+    VtaCore,
     VtaEnergy,
     VtaGeometry,
     VtaTiming,
@@ -115,6 +116,7 @@ def time_programs(
     launch_cycles: Sequence[int] | None = None,
     trace: bool = False,
     step_limit: int | None = None,
+    machines: Sequence[VtaCore] | None = None,
 ) -> MulticoreResult:
     """Simulates programs that run at the same time, one on each core.
 
@@ -127,10 +129,12 @@ def time_programs(
         trace: Whether to return start and end of each instruction.
         step_limit: Largest number of events to simulate; None allows what no LOADs and STOREs that
             fit the buffers exceed.
+        machines: What each program runs on, where they differ: in the widths of their elements and
+            in what does not change cycles.
 
     Raises:
-        InputError: No program, something that is no instruction stream, or launch cycles that do
-            not go with the programs.
+        InputError: No program, something that is no instruction stream, launch cycles that do
+            not go with the programs, or machines whose rules differ.
         ProgramError: No module executes an instruction of one of them.
         TimingDeadlock: One of them never reaches FINISH.
         TimingLimitError: They take more than ``step_limit`` events, or more than 2**60 cycles.
@@ -143,6 +147,7 @@ def time_programs(
         launch_cycles=launch_cycles,
         trace=trace,
         step_limit=step_limit,
+        machines=machines,
     )
 
 
@@ -155,6 +160,7 @@ def time_decoded_programs(
     launch_cycles: Sequence[int] | None = None,
     trace: bool = False,
     step_limit: int | None = None,
+    machines: Sequence[VtaCore] | None = None,
 ) -> MulticoreResult:
     """Simulates decoded programs, structured arrays ``[n]`` of ``INSTRUCTION_DTYPE``.
 
@@ -172,6 +178,9 @@ def time_decoded_programs(
             f"launch cycles {launches} of {cores} programs, expected one for each, "
             f"0 to {_LATEST_LAUNCH}"
         )
+    if machines is not None:
+        _require_one_port(machines, core_timing, cores)
+    timings = [core_timing] * cores if machines is None else [item.timing for item in machines]
     launch = np.array(launches, np.int64)
     routed = []
     for core, decoded in enumerate(programs):
@@ -192,12 +201,14 @@ def time_decoded_programs(
     channels = np.zeros(multicore_kernel.CHANNELS, np.int64)
     last_cycle = np.zeros(1, np.int64)
     modules = np.concatenate([part for _, part in routed])
+    packed = [pack_timing(item, step_limit) for item in timings]
     status = multicore_kernel.simulate_cores(
         np.concatenate([part for part, _ in routed]),
         first,
         launch,
         modules,
-        *pack_timing(core_timing, step_limit),
+        *packed[0][:2],
+        np.stack([widths for _, _, widths in packed]),
         record,
         traffic,
         work,
@@ -233,9 +244,9 @@ def time_decoded_programs(
                 traffic[core],
                 work[core],
                 summary[core],
-                core_timing,
-                geometry,
-                energy,
+                timings[core],
+                geometry if machines is None else machines[core].geometry,
+                energy if machines is None or energy is None else machines[core].energy,
                 trace=trace,
             )
         )
@@ -244,6 +255,19 @@ def time_decoded_programs(
     read_cycles, write_cycles = channels.tolist()
     port = PortUse(read_cycles, write_cycles, 1 + pipelined, cycles)
     return MulticoreResult(cycles, tuple(launches), tuple(results), port)
+
+
+def _require_one_port(machines: Sequence[VtaCore], timing: VtaTiming, cores: int) -> None:
+    """Refuses machines that do not share the rules of one port and one clock."""
+    if len(machines) != cores:
+        raise InputError(f"{len(machines)} machines for {cores} programs, expected one for each")
+    for core, machine in enumerate(machines):
+        own = replace(machine.timing, element_bytes=timing.element_bytes)
+        if own != timing or machine.clock_hz != machines[0].clock_hz:
+            raise InputError(
+                f"core {core} has other timing rules than the port: {machine.timing}; cores of one "
+                "port may differ in the bytes of their elements"
+            )
 
 
 def _of_core(error: ProgramError, core: int, cores: int) -> ProgramError:

@@ -113,7 +113,7 @@ def simulate_cores(
         modules: Module of each instruction, ``int8[n]``.
         p: ``int64[PARAMETERS]``.
         costs: ``int64[WORK_ROWS, 2]``, cycles per micro-op and fixed.
-        element_bytes: ``int64[5]`` by memory type.
+        element_bytes: ``int64[cores, 5]`` by memory type.
         record: Out: ``int64[RECORD_ROWS, n]``, prefilled with -1, port waits with 0.
         traffic: Out: ``int64[cores, TRAFFIC_ROWS, TRAFFIC_COLUMNS]``.
         work: Out: ``int64[cores, WORK_ROWS]``, micro-op executions.
@@ -132,7 +132,6 @@ def simulate_cores(
     port_bytes = p[PORT_BYTES]
     latency = p[LATENCY]
     outstanding_limit = p[OUTSTANDING]
-    out_beats = (element_bytes[_OUT] + port_bytes - 1) // port_bytes
 
     # Program order per module is fixed, so a queue is a range of that order.
     order = np.empty((3, len(program)), np.int64)
@@ -275,14 +274,14 @@ def simulate_cores(
                 elif row[_X_SIZE] == 0 or row[_Y_SIZE] == 0:
                     idle_at[c, module] = t + max(1, p[NO_OPERATION])
                 else:
-                    _count_data(row, element_bytes, traffic[c])
+                    _count_data(row, element_bytes[c], traffic[c])
                     if opcode == _OP_LOAD:
-                        _open_load(own, module + 1, row, t, p, element_bytes)
+                        _open_load(own, module + 1, row, t, p, element_bytes[c])
                     else:
                         if pipelined:
-                            _pipelined_store(row, p, element_bytes, traffic[c])
+                            _pipelined_store(row, p, element_bytes[c], traffic[c])
                             steps += row[_Y_SIZE]
-                        _open_store(own, row, t, p, element_bytes)
+                        _open_store(own, row, t, p, element_bytes[c])
             raised[c] = _earliest(own)
             wake[c] = _NEVER
             if finished:
@@ -371,8 +370,10 @@ def simulate_cores(
                     record[PORT_WAIT, i] += t - own[_STORE_SLOT, _RAISED]
                     own[_STORE_SLOT, _RAISED] = _NEVER
                     end = own[_STORE_SLOT, _ADDRESS]
-                    elements = end // element_bytes[_OUT]
-                    elements -= (end - own[_STORE_SLOT, _CHUNK]) // element_bytes[_OUT]
+                    width = element_bytes[c, _OUT]
+                    out_beats = (width + port_bytes - 1) // port_bytes
+                    elements = end // width
+                    elements -= (end - own[_STORE_SLOT, _CHUNK]) // width
                     writer = c
                     write_end = t + 3 + elements * (out_beats + 1)
                     channels[WRITE_CHANNEL] += write_end - t
@@ -397,8 +398,9 @@ def simulate_cores(
                     elif own[_STORE_SLOT, _RAISED] < t:
                         owner_slot = _STORE_SLOT
                         own[_STORE_SLOT, _RAISED] = _NEVER
-                        elements = own[_STORE_SLOT, _CHUNK] // element_bytes[_OUT]
-                        beats = elements * out_beats
+                        width = element_bytes[c, _OUT]
+                        elements = own[_STORE_SLOT, _CHUNK] // width
+                        beats = elements * ((width + port_bytes - 1) // port_bytes)
                         port_end = t + 2 + elements + beats
                         channels[WRITE_CHANNEL] += port_end - t
                     else:

@@ -117,7 +117,7 @@ class WriteChannel:
     def __init__(self, cores: list[Core], timing: VtaTiming) -> None:
         self.cores = cores
         self.turn = Turn(len(cores))
-        self.beats = ceil(timing.element_bytes.out / timing.port_bytes)
+        self.port_bytes = timing.port_bytes
         self.free_at = 0
 
     def step(self, t: int) -> None:
@@ -132,7 +132,8 @@ class WriteChannel:
             return
         burst = pending[core]
         assert burst is not None
-        self.free_at = burst.done_at = t + 3 + burst.elements * (self.beats + 1)
+        beats = ceil(self.cores[core].timing.element_bytes.out / self.port_bytes)
+        self.free_at = burst.done_at = t + 3 + burst.elements * (beats + 1)
 
 
 class SequentialPort:
@@ -192,13 +193,17 @@ def reference_programs(
     timing: VtaTiming,
     limit: int = 10**6,
     launches: Sequence[int] | None = None,
+    timings: Sequence[VtaTiming] | None = None,
 ) -> ReferenceRun:
-    """Steps all programs; raises :class:`StuckError` after ``limit`` cycles."""
+    """Steps all programs, each by the ``timings`` of its core.
+
+    Raises :class:`StuckError` after ``limit`` cycles.
+    """
     names = INSTRUCTION_DTYPE.names or ()
     cores = []
-    for decoded in programs:
+    for decoded, own in zip(programs, timings or [timing] * len(programs), strict=True):
         rows = [dict(zip(names, (int(v) for v in row), strict=True)) for row in decoded.tolist()]
-        cores.append(Core(rows, timing))
+        cores.append(Core(rows, own))
         cores[-1].launch()
     ports: list[ReadChannel | WriteChannel | SequentialPort]
     if timing.profile is TimingProfile.RTL_PIPELINED:

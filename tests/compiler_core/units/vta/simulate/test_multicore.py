@@ -12,7 +12,7 @@ import pytest
 from compiler_core.errors import InputError
 from compiler_core.targets.load import load_target
 from compiler_core.units.vta.machine.errors import ProgramError
-from compiler_core.units.vta.machine.hardware import VtaTiming
+from compiler_core.units.vta.machine.hardware import ElementBytes, VtaCore, VtaTiming
 from compiler_core.units.vta.machine.isa import INSTRUCTION_DTYPE, MemoryType, Opcode, decode
 from compiler_core.units.vta.machine.profiles import RTL2020, RTL_PIPELINED_32BIT
 from compiler_core.units.vta.simulate.multicore import (
@@ -129,6 +129,45 @@ def test_staggered_launches_equal_the_reference(seed: int) -> None:
         for activity in (core.fetch, core.load, core.compute, core.store):
             assert min(vars(activity).values()) >= 0
             assert activity.total_cycles == core.cycles
+
+
+WIDTHS = [
+    ElementBytes(4, 16, 256, 64, 16),
+    ElementBytes(4, 16, 256, 128, 32),
+    ElementBytes(4, 16, 128, 64, 16),
+    ElementBytes(4, 64, 1024, 64, 64),
+]
+
+
+def core_of(timing: VtaTiming) -> VtaCore:
+    return VtaCore(GEOMETRY, timing, ENERGY, 1e8)
+
+
+@pytest.mark.parametrize("seed", range(5000, 5016))
+def test_cores_of_different_widths_equal_the_reference(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    programs, timing = [random_program(rng) for _ in range(3)], random_timing(rng)
+    own = [replace(timing, element_bytes=WIDTHS[int(rng.integers(4))]) for _ in programs]
+    expected = reference_programs(programs, timing, timings=own)
+    result = time_decoded_programs(
+        programs, timing, GEOMETRY, trace=True, machines=[core_of(item) for item in own]
+    )
+    assert result.cycles == max(expected.cycles)
+    for core, starts, ends in zip(result.cores, expected.starts, expected.ends, strict=True):
+        assert core.trace is not None
+        assert core.trace.start_cycle.tolist() == starts
+        assert core.trace.end_cycle.tolist() == ends
+
+
+def test_cores_of_one_port_share_its_rules() -> None:
+    programs = [random_program(np.random.default_rng(0)) for _ in range(2)]
+    slower = replace(TIMING, memory_latency_cycles=40)
+    with pytest.raises(InputError, match="core 1 has other timing rules"):
+        time_decoded_programs(
+            programs, TIMING, GEOMETRY, machines=[core_of(TIMING), core_of(slower)]
+        )
+    with pytest.raises(InputError, match="1 machines for 2 programs"):
+        time_decoded_programs(programs, TIMING, GEOMETRY, machines=[core_of(TIMING)])
 
 
 def test_cores_that_run_one_after_another_do_not_feel_each_other() -> None:
