@@ -39,9 +39,10 @@ from compiler_core.tensor.workload import ConvWorkload, Epilogue, Workload
 from compiler_core.units.facets.host import host_costs
 from compiler_core.units.launches import Launch
 from compiler_core.units.vta.link.segment import Layer
-from compiler_core.units.vta.structure.ways import LANES
 
 _BOTH = (False, True)
+_LANES = 16
+"""Input channels of a block."""
 _BIAS_BITS = (0, 17)
 
 
@@ -115,7 +116,7 @@ def variants(workload: Workload, *, clamped: bool | None = None) -> Iterator[Wor
             yield replace(workload, clip_low=low, clip_high=high)
         return
     channels = [workload.in_channels]
-    if workload.entry and workload.groups == 1 and 2 * workload.in_channels <= LANES:
+    if workload.entry and workload.groups == 1 and 2 * workload.in_channels <= _LANES:
         channels.append(2 * workload.in_channels)
     fused = workload.epilogue.residual_bits is not None
     residuals = (DIRECT_RESIDUAL_BITS, FAR_RESIDUAL_BITS) if fused else (None,)
