@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -141,8 +141,10 @@ class _Dump:
         self._package, self._folder, self._number = package, folder, 0
 
     def __call__(self, state: LaunchState) -> None:
+        from compiler_core.units.facets.programs import run_of
+
         launch = state.launch
-        document = {
+        document: dict[str, Any] = {
             "schema": "nest-tune/launch/1",
             "target": self._package.executable.target.name,
             "cycles": state.cycles,
@@ -152,6 +154,9 @@ class _Dump:
             "layer": launch.layer,
             "task": launch.task,
         }
+        run = run_of(launch, state.segment.launches)
+        if len(run) > 1:
+            document |= {"layers": [x.layer for x in run], "tasks": [x.task for x in run]}
         name = f"{self._number:03d}"
         try:
             for ending, content in state.files.items():

@@ -122,6 +122,17 @@ def continues(launch: UnitLaunch) -> bool:
     return not launch.code
 
 
+def run_of(launch: UnitLaunch, launches: Sequence[UnitLaunch]) -> tuple[UnitLaunch, ...]:
+    """A launch that continues none, with those of its segment that continue it."""
+    first = [other.name for other in launches].index(launch.name)
+    found = [launch]
+    for other in launches[first + 1 :]:
+        if not continues(other):
+            break
+        found.append(other)
+    return tuple(found)
+
+
 class UnitSegment(Protocol):
     """A run of operators of a model as launches.
 
