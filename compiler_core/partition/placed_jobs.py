@@ -42,7 +42,7 @@ class PlacedJobs:
         self._jobs: list[Job] = []
         self._last: dict[int, int] = {}
         self._converted: dict[tuple[int, int], int] = {}
-        self._views: dict[tuple[str, int], int] = {}
+        self._views: dict[str, int] = {}
         self.continued: tuple[int, ...] = ()
         self._names: dict[int, str] = {}  # of the launch, by job
         self._host_memory = 1 << self._costs.machinery.host_memory
@@ -105,23 +105,21 @@ class PlacedJobs:
             if alias.is_output:
                 self._viewed(tensor, alias.views, group)
 
-    def _viewed(
-        self, tensor: int, views: tuple[str, ...], group: int, form: int = ON_CPU_FORM
-    ) -> int:
+    def _viewed(self, tensor: int, views: tuple[str, ...], group: int) -> int:
         """Job after which the CPU has a tensor behind ``views``, which run for ``group``."""
         owner = self._owner
-        after = self._there(tensor, form)
+        after = self._there(tensor, ON_CPU_FORM)
         if not views or owner.laid_out(tensor, self._placement, self._groups):
             return after
         for name in views:
             # Where only a part of the model is looked at, one before it may have run the view.
             if self._first and owner.first_user[name] < self._first:
                 continue
-            if (name, form) not in self._views:
+            if name not in self._views:
                 time, position = self._costs.view_ps[name], self._costs.view_positions[name]
                 self._operator(group, time, self._after((after,)), position)
-                self._views[name, form] = len(self._jobs) - 1
-            after = self._views[name, form]
+                self._views[name] = len(self._jobs) - 1
+            after = self._views[name]
         return after
 
     def _operators(self, group: int) -> None:
@@ -139,8 +137,8 @@ class PlacedJobs:
         (order,) = self._owner.unit_cost(group, self._placement[group]).order
         sources = []
         for part in self._costs.groups[group].cpu.parts:
+            # It looks at integers in any shape by itself.
             sources += [self._there(tensor, form) for tensor in part.reads]
-            sources += [self._viewed(tensor, views, group, form) for tensor, views in part.views]
         self._operator(group, launch.run_ps, self._after(sources), order.position)
         self._last[group] = len(self._jobs) - 1
 

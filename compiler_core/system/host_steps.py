@@ -48,6 +48,11 @@ class HostSteps:
         self._unit_writes = {
             self._host.base(operator.output) for part in parts for operator in part.operators
         }
+        self._aliases: dict[str, list[str]] = {}
+        for part in parts:
+            for operator in part.operators:
+                names = self._aliases.setdefault(self._host.base(operator.output), [])
+                names.append(operator.output)
         self._unit_reads = {name for part in parts for name in part.inputs}
         # Bases that lie as integers from the start, and those that the CPU has made so.
         self._held = self._unit_writes | self._host.written
@@ -55,7 +60,7 @@ class HostSteps:
         self._floats, self._integers = self._wanted()
 
     def _wanted(self) -> tuple[set[str], set[str]]:
-        """Tensors that are read in float, and as integers by loops, through whatever views."""
+        """Tensors that are read in float, and views of integers that another unit reads."""
         floats, integers = set(self._quantized.source.outputs), set[str]()
         nodes = [
             node
@@ -66,9 +71,9 @@ class HostSteps:
         for name in self._unit_reads:
             (integers if self._host.base(name) in self._held else floats).add(name)
         for node in reversed(nodes):
-            if node.name in self._host.of_node:
-                integers |= reads(node)
-            elif not self._is_view(node):
+            if node.name in self._host.of_node:  # a loop looks at integers in any shape by itself
+                continue
+            if not self._is_view(node):
                 floats |= reads(node)
             else:
                 if node.output in floats:
@@ -109,17 +114,16 @@ class HostSteps:
 
     def _view(self, node: Node) -> Iterator[HostStep]:
         if node.output in self._integers:
-            source = node.inputs[0]
-            yield from self._as_integers(source)
-            names = (source,), (node.output,)
+            names = self._names(node.inputs[0]), (node.output,)
             yield HostStep(node.name, JobKind.OPERATOR, (), (), *names, node=node)
-        if node.output in self._floats or node.output not in self._integers:
+        if node.output in self._floats:
             yield _in_float(node)
 
     def _group(self, group: HostGroup) -> Iterator[HostStep]:
         for name in group.inputs:
             yield from self._as_integers(name)
-        names = group.inputs, group.outputs
+        found = dict.fromkeys(other for name in group.inputs for other in self._names(name))
+        names = tuple(found), group.outputs
         yield HostStep(group.name, JobKind.OPERATOR, (), (), *names, group=group)
         for name in group.outputs:
             if name in self._floats:
@@ -128,9 +132,14 @@ class HostSteps:
     def _as_integers(self, tensor: str) -> Iterator[HostStep]:
         """The conversion of a tensor that nobody writes as integers, before its first reader."""
         base = self._host.base(tensor)
-        if tensor == base and base not in self._held and base not in self._converted:
+        if base not in self._held and base not in self._converted:
             self._converted.add(base)
             yield HostStep(base, JobKind.QUANTIZE, (base,), (), (), (base,))
+
+    def _names(self, tensor: str) -> tuple[str, ...]:
+        """All names under which somebody may have written what ``tensor`` is a view of."""
+        base = self._host.base(tensor)
+        return tuple(dict.fromkeys((tensor, base, *self._aliases.get(base, ()))))
 
     def touched(self, step: HostStep, names: Collection[str]) -> tuple[str, ...]:
         """Tensors among ``names``, those of another unit's memory, that a step reads or writes."""

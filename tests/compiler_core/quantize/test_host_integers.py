@@ -149,6 +149,16 @@ def normalized(b, x, shape):
     return b.add("Softmax", [x], "h", shape, axis=1), shape
 
 
+def shuffled(b, x, shape):
+    half = shape[0] // 2
+    parts = b.constant("parts", np.array([0, 2, half, *shape[1:]], np.int64))
+    whole = b.constant("whole", np.array([0, *shape], np.int64))
+    b.add("Reshape", [x, parts], "r", (2, half, *shape[1:]))
+    b.add("Transpose", ["r"], "t", (half, 2, *shape[1:]), perm=(0, 2, 1, 3, 4))
+    b.add("Reshape", ["t", whole], "u", shape)
+    return sliced(b, "u", shape)
+
+
 NETWORKS = {
     made.__name__: made
     for made in (silu, gelu, gate, scaled, concatenated, sliced, resized, smoothed, normalized)
@@ -238,9 +248,9 @@ def test_plain_definition_reference_and_qdq_model_agree(plain, made, channels, s
         np.testing.assert_array_equal(found[0], run.outputs["y"][number])
 
 
-@pytest.mark.parametrize("made", NETWORKS)
+@pytest.mark.parametrize("made", [*NETWORKS.values(), shuffled])
 def test_a_package_computes_the_same_and_converts_nothing_in_between(plain, made):
-    graph = network(plain, NETWORKS[made], 18, (3, 4))
+    graph = network(plain, made, 18, (3, 4))
     data = samples(graph, 1.0)
     source = quantized(graph, data)
     built = compile_model(source, load_target("vta"))
