@@ -65,7 +65,7 @@ def node_reasons(compiled: CompiledModel) -> dict[str, str]:
     asked = {node.name for node in model.nodes}
     found = {}
     for segment in source.quantized.segments:
-        if not isinstance(segment, FloatSegment):
+        if not isinstance(segment, FloatSegment) or segment.unit:
             continue
         for node in segment.priced.nodes:
             reason = _reason(node, known, asked)

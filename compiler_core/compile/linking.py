@@ -47,9 +47,9 @@ def executable_of(
     own = {segment.name: segment for parts in linked.values() for segment in parts.segments}
     segments: list[Segment] = []
     for part in quantized.segments:
-        if not isinstance(part, FloatSegment):
+        if part.unit:
             segments.append(own[part.name])
-        elif part.graph.outputs:
+        elif isinstance(part, FloatSegment) and part.graph.outputs:
             segments.append(_cpu_segment(part))
     segments += constant_outputs(quantized.source)
     return Executable(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 from compiler_core.compile.host_layers import HostPricing
 from compiler_core.executable.executable import Executable
 from compiler_core.executable.report import LayerReport, Report, launch_report
 from compiler_core.quantize.ir import QuantizedGraph
+from compiler_core.quantize.layout import plain_shape
+from compiler_core.quantize.skeleton import Shape
 from compiler_core.system.compiled import CompiledTimeline
 from compiler_core.system.jobs import JobKind
 from compiler_core.system.steps import Step
@@ -20,6 +23,7 @@ from compiler_core.units.facets.placing import PlacedLayers
 from compiler_core.units.facets.programs import LaunchCost, UnitLaunch, UnitLayer, UnitSegment
 from compiler_core.units.names import CPU
 from compiler_core.units.registry import kind_of_machine
+from compiler_core.units.ways import ways_of
 
 _PICOSECONDS_PER_MILLISECOND = 10**9
 
@@ -59,10 +63,10 @@ def model_report(
         elif step.host is not None:
             layers.append(pricing.layer(step, step.host))
         elif step.kind is JobKind.DEQUANTIZE:
-            layers.append(_conversion(step.name, segment, None, executable))
+            layers.append(_conversion(step.name, segment, None, quantized, executable))
         else:
             source = compiled[step.source] if step.source else None
-            layers.append(_conversion(step.name, source, segment, executable))
+            layers.append(_conversion(step.name, source, segment, quantized, executable))
     return Report(tuple(layers))
 
 
@@ -97,16 +101,21 @@ def _launch_report(
 
 
 def _conversion(
-    name: str, source: UnitSegment | None, result: UnitSegment | None, executable: Executable
+    name: str,
+    source: UnitSegment | None,
+    result: UnitSegment | None,
+    quantized: QuantizedGraph,
+    executable: Executable,
 ) -> LayerReport:
     """What the CPU takes to bring a tensor from one form to another; ``None`` is its own."""
-    batch, channels, height, width = executable.tensors[name].shape
-    values = batch * channels * height * width
-    moved = sum(
-        4 * values if part is None else part.tensor_bytes(name) for part in (source, result)
+    held = executable.tensors.get(name)
+    extents = plain_shape(quantized.source.types.get(name)) if held is None else held.shape
+    sides = [_side(name, extents, part, executable) for part in (source, result)]
+    cost = host_costs().conversion(
+        executable.target.cpu, prod(extents), sum(size for size, _ in sides)
     )
-    cost = host_costs().conversion(executable.target.cpu, values, moved)
-    shape = f"{batch}x{channels}x{height}x{width}"
+    seconds = cost.seconds + sum(extra for _, extra in sides)
+    shape = "x".join(map(str, extents))
     kind = "convert"
     if source is None:
         kind = "quantize"
@@ -114,7 +123,19 @@ def _conversion(
         kind = "dequantize"
     segment = result or source
     assert segment is not None  # the CPU converts nothing for itself
-    return _cpu_report(name, segment.name, kind, shape, cost)
+    return _cpu_report(name, segment.name, kind, shape, Cost(seconds, cost.energy_pj))
+
+
+def _side(
+    name: str, shape: Shape, part: UnitSegment | None, executable: Executable
+) -> tuple[int, float]:
+    """Bytes of a tensor on one side of a border, and time that it takes there beside copying."""
+    if part is None:
+        return 4 * prod(shape), 0.0
+    machine = executable.unit_of(part).machine
+    ways = ways_of(machine)
+    form = ways.form(shape, ways.formats(machine)[0], machine)
+    return (part.tensor_bytes(name) if part.operators else form.bytes), form.extra_s
 
 
 def _cpu_report(name: str, segment: str, operator: str, shape: str, cost: Cost) -> LayerReport:

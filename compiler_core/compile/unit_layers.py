@@ -7,7 +7,7 @@ from typing import Any
 
 from compiler_core.errors import InputError
 from compiler_core.executable.executable import units_of
-from compiler_core.quantize.ir import IntegerSegment, QuantizedGraph
+from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.targets.integer_units import integer_forms
 from compiler_core.targets.target import Target, Unit
 from compiler_core.targets.unit_tasks import (
@@ -29,7 +29,7 @@ def model_layers(quantized: QuantizedGraph, target: Target) -> tuple[UnitLayers,
     alone = quantized.entering_alone(integer_forms(target))
     found = []
     for part in quantized.segments:
-        if isinstance(part, IntegerSegment):
+        if part.unit:
             machine = target.unit(part.unit).machine
             known = kind_of_machine(machine).layers
             found.append(known.layers(part, quantized.tensors, alone[part.name], machine))

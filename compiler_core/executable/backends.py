@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 
 from compiler_core.errors import InputError
@@ -20,6 +21,10 @@ from compiler_core.units.facets.programs import (
     UnitSession,
     programs_of,
 )
+from compiler_core.units.numbers import NumberRun, numbers_of
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+"""Of one run of the model, by name."""
 
 __all__ = ["Backend", "Observer", "Reference", "Simulator"]
 
@@ -29,6 +34,9 @@ class Backend(Protocol):
 
     def run(self, segment: UnitSegment, inputs: Mapping[str, Integers]) -> dict[str, Integers]:
         """Outputs ``int8[runs * N, C, H, W]`` by name, of inputs of the same kind."""
+
+    def run_numbers(self, segment: UnitSegment, feeds: Sequence[Arrays]) -> list[Arrays]:
+        """Outputs by name of a segment in numbers of its unit's own, for each run of the model."""
 
 
 class Simulator:
@@ -75,6 +83,18 @@ class Simulator:
         runs = first + rest
         return {name: np.concatenate([run[name] for run in runs]) for name in segment.outputs}
 
+    def run_numbers(self, segment: UnitSegment, feeds: Sequence[Arrays]) -> list[Arrays]:
+        """See :class:`Backend`."""
+        session, rest = self._sessions[self._executable.placed[segment.name]], list(feeds)
+        first = []
+        if self._observer is not None and segment.name not in self._observed:
+            self._observed.add(segment.name)
+            first, rest = [session.run(segment, rest[0], self._observer)], rest[1:]
+        if self._threads > 1 and len(rest) > 1:
+            with ThreadPoolExecutor(self._threads) as pool:
+                return [*first, *pool.map(lambda feed: session.run(segment, feed), rest)]
+        return [*first, *(session.run(segment, feed) for feed in rest)]
+
 
 class Reference:
     """Computes the integer operators themselves, exactly, without programs.
@@ -88,6 +108,7 @@ class Reference:
         self._executable = executable
         self._threads = threads
         self._sessions: dict[str, ExactSegment] = {}
+        self._numbers: dict[str, NumberRun] = {}
 
     def run(self, segment: UnitSegment, inputs: Mapping[str, Integers]) -> dict[str, Integers]:
         """See :class:`Backend`."""
@@ -115,3 +136,12 @@ class Reference:
             text = " ".join(str(error).split())
             raise InputError(f"segment {segment.name}: wrong operators: {text}") from error
         return {n: array.astype(np.int8) for n, array in results.items()}
+
+    def run_numbers(self, segment: UnitSegment, feeds: Sequence[Arrays]) -> list[Arrays]:
+        """See :class:`Backend`."""
+        found = self._numbers.get(segment.name)
+        if found is None:
+            machine = self._executable.unit_of(segment).machine
+            found = numbers_of(segment.kind).reference(segment, machine)
+            self._numbers[segment.name] = found
+        return [found.run(feed) for feed in feeds]

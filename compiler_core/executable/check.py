@@ -21,7 +21,8 @@ class Difference:
 
     Attributes:
         tensor: Its name.
-        kind: ``integer`` for an output of an integer segment, ``output`` for one of the model.
+        kind: ``integer`` for an output of an integer segment, ``number`` for one of a segment in
+            numbers of its unit's own, ``output`` for one of the model.
         sample: Number of the sample.
         index: Position in it.
         compiled, reference: The two values.
@@ -50,7 +51,7 @@ def run_checked(
 ) -> tuple[Arrays, Difference | None]:
     """Runs on the simulator and on the reference.
 
-    Every output of every integer segment and every output of the model is compared.
+    Every output of every segment of a unit and every output of the model is compared.
 
     Returns:
         The simulator's outputs, and the first difference or ``None``.
@@ -65,6 +66,8 @@ def run_checked(
         parts.append(ours)
         if found is None:
             found = _first("integer", ours.integers, theirs.integers, ours.first)
+        if found is None:
+            found = _first("number", ours.numbers, theirs.numbers, ours.first)
         if found is None:
             found = _first("output", ours.outputs, theirs.outputs, ours.first)
     return join_outputs(executable, parts), found

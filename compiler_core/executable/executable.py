@@ -9,6 +9,7 @@ from compiler_core.graph.ir import Graph
 from compiler_core.quantize.ir import QuantizedTensor, View
 from compiler_core.targets.target import Target, Unit
 from compiler_core.units.facets.programs import Units, UnitSegment
+from compiler_core.units.ways import INT8, ways_of
 
 CONSTANTS = "constants"
 """Name of the segment that hands out the model's constant outputs; they have no sample axis."""
@@ -69,6 +70,11 @@ class Executable:
     def unit_of(self, segment: UnitSegment) -> Unit:
         """What runs an integer segment."""
         return self.target.unit(self.placed[segment.name])
+
+    def is_integer(self, segment: UnitSegment) -> bool:
+        """Whether a segment computes in integers, and not in numbers of its unit's own."""
+        machine = self.unit_of(segment).machine
+        return ways_of(machine).formats(machine)[0] == INT8
 
     @property
     def unit_segments(self) -> Mapping[str, tuple[UnitSegment, ...]]:

@@ -196,7 +196,7 @@ def launch_report(
         unit=unit,
         operator=workload.operator,
         shape=workload.shape,
-        latency_ms=(cost.cycles / clock_hz + launched * overhead_s) * 1e3,
+        latency_ms=((cost.cycles + cost.beside_cycles) / clock_hz + launched * overhead_s) * 1e3,
         energy_mj=cost.energy_pj * 1e-9,
         macs=workload.macs,
         cycles=cost.cycles,

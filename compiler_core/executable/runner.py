@@ -8,7 +8,7 @@ another, so any number of samples gives the bits of one at a time.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from compiler_core.quantize.borders import (
     to_nchw,
 )
 from compiler_core.units.facets.host import FloatRun, float_sessions
+from compiler_core.units.facets.programs import UnitSegment
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -40,12 +41,14 @@ class BlockResult:
         count: Samples.
         outputs: Array per output of the model.
         integers: ``int8[count, C, H, W]`` per output of an integer segment, in execution order.
+        numbers: Arrays per output of a segment in numbers of a unit's own, likewise.
     """
 
     first: int
     count: int
     outputs: Arrays
     integers: dict[str, npt.NDArray[np.int8]]
+    numbers: Arrays = field(default_factory=dict)
 
 
 class Runner:
@@ -95,7 +98,7 @@ class Runner:
             part = take(signature, inputs, first, first + samples)
             block = _Block(self._executable, self._backend, self._sessions, part)
             outputs = block.run()
-            yield BlockResult(first, samples, outputs, block.integers)
+            yield BlockResult(first, samples, outputs, block.integers, block.numbers)
 
 
 def join_outputs(executable: Executable, blocks: list[BlockResult]) -> Arrays:
@@ -126,6 +129,7 @@ class _Block:
             name: [feed[name] for feed in feeds] for name in inputs
         }
         self.integers: dict[str, npt.NDArray[np.int8]] = {}
+        self.numbers: Arrays = {}
         # What the CPU has quantized, for every segment that reads it.
         self._entered: dict[str, npt.NDArray[np.int8]] = {}
 
@@ -142,6 +146,9 @@ class _Block:
                 for name in segment.outputs:
                     self._floats[name] = [result[name] for result in results]
                 continue
+            if not self._executable.is_integer(segment):
+                self._in_numbers(segment)
+                continue
             entering = {name: self._integer_values(name) for name in segment.inputs}
             self.integers.update(self._backend.run(segment, entering))
         outputs = {}
@@ -153,6 +160,15 @@ class _Block:
                 axis = self._executable.signature.sample_axis(name)
                 outputs[name] = join(parts, axis)
         return outputs
+
+    def _in_numbers(self, segment: UnitSegment) -> None:
+        """A segment whose unit has numbers of its own: between float tensors of the model."""
+        values = {name: self._float_values(name) for name in segment.inputs}
+        feeds = [{name: own[run] for name, own in values.items()} for run in range(self._runs)]
+        results = self._backend.run_numbers(segment, feeds)
+        for name in segment.outputs:
+            self._floats[name] = [result[name] for result in results]
+            self.numbers[name] = np.stack(self._floats[name])
 
     def _integer_values(self, name: str) -> npt.NDArray[np.int8]:
         if name in self.integers:

@@ -13,13 +13,14 @@ from compiler_core.files.plain import from_plain
 from compiler_core.graph.ir import Graph, TensorType
 from compiler_core.memory.plan import ADDRESS_LIMIT
 from compiler_core.package.manifest import Manifest, SegmentEntry
-from compiler_core.quantize.ir import QuantizedTensor
+from compiler_core.quantize.ir import IntegerOperator, QuantizedTensor
 from compiler_core.tensor.operator_checks import check_operators
 from compiler_core.tensor.operator_file import OPERATORS_SCHEMA, Operators, read_operators
 from compiler_core.units.facets.parts import SegmentEntry as UnitEntry
 from compiler_core.units.facets.parts import parts_of
 from compiler_core.units.facets.programs import UnitSegment
 from compiler_core.units.names import CPU
+from compiler_core.units.ways import INT8, ways_of
 
 _SEGMENT_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _EXTENT_MAX = 1 << 24
@@ -116,19 +117,13 @@ def _unit_segment(
         for path, content in files.items()
         if path.startswith(f"{folder}/")
     }
-    for name in ("operators.json", "operators.bin"):
-        if name not in own:
-            raise KeyError(f"{folder}/{name}")
-    document = from_plain(
-        Operators,
-        parse_json(own["operators.json"], OPERATORS_SCHEMA, where),
-        f"{where}/operators.json",
-    )
     if not entry.inputs or not entry.outputs:
         raise InputError(f"{where}: has no inputs or no outputs")
-    operators = read_operators(document, own["operators.bin"], where)
     shapes = {name: item.shape for name, item in manifest.integers.items()}
-    check_operators(operators, entry.inputs, entry.outputs, shapes, where)
+    operators: tuple[IntegerOperator, ...] = ()
+    if _is_integer(manifest, entry):
+        operators = _operators(own, folder, where)
+        check_operators(operators, entry.inputs, entry.outputs, shapes, where)
     unit = manifest.target.unit(entry.unit)
     told = UnitEntry(
         entry.name,
@@ -143,6 +138,25 @@ def _unit_segment(
         return parts_of(unit.kind).read(told, own, where)
     except KeyError as error:
         raise KeyError(f"{folder}/{error.args[0]}") from error
+
+
+def _is_integer(manifest: Manifest, entry: SegmentEntry) -> bool:
+    """Whether a segment of a unit computes in integers, and not in numbers of the unit's own."""
+    machine = manifest.target.unit(entry.unit).machine
+    return ways_of(machine).formats(machine)[0] == INT8
+
+
+def _operators(own: Mapping[str, bytes], folder: str, where: str) -> tuple[IntegerOperator, ...]:
+    """The integer operators of a segment."""
+    for name in ("operators.json", "operators.bin"):
+        if name not in own:
+            raise KeyError(f"{folder}/{name}")
+    document = from_plain(
+        Operators,
+        parse_json(own["operators.json"], OPERATORS_SCHEMA, where),
+        f"{where}/operators.json",
+    )
+    return read_operators(document, own["operators.bin"], where)
 
 
 def _signature(manifest: Manifest) -> Graph:
@@ -189,14 +203,15 @@ def _check_flow(manifest: Manifest, where: str) -> None:
             raise InputError(f"{where}: input {name!r} has no type")
     floats, integers = set(manifest.inputs), set[str]()
     for entry in manifest.segments:
+        in_float = entry.unit == CPU or not _is_integer(manifest, entry)
         for name in entry.inputs:
             as_float = name in floats or (name in integers and name in manifest.views)
             as_integer = name in integers or (name in floats and name in manifest.views)
-            if not (as_float if entry.unit == CPU else as_integer):
+            if not (as_float if in_float else as_integer):
                 raise InputError(
                     f"{where}: segment {entry.name!r} reads {name!r}, which nobody computes"
                 )
-        (floats if entry.unit == CPU else integers).update(entry.outputs)
+        (floats if in_float else integers).update(entry.outputs)
     for name in manifest.outputs:
         if name not in floats and not (name in integers and name in manifest.views):
             raise InputError(f"{where}: nobody computes output {name!r}")

@@ -84,12 +84,11 @@ def package_files(compiled: CompiledModel, texts: Mapping[str, str]) -> dict[str
 
 def _segment_files(segment: UnitSegment) -> dict[str, bytes]:
     folder = f"segments/{segment.name}"
-    operators, constants = operator_entries(segment.operators)
-    files = {
-        **parts_of(segment.kind).files(segment),
-        "operators.json": json_bytes(OPERATORS_SCHEMA, to_plain(operators)),
-        "operators.bin": constants,
-    }
+    files = dict(parts_of(segment.kind).files(segment))
+    if segment.operators:  # units with numbers of their own say in their files what they compute
+        operators, constants = operator_entries(segment.operators)
+        files["operators.json"] = json_bytes(OPERATORS_SCHEMA, to_plain(operators))
+        files["operators.bin"] = constants
     return {f"{folder}/{name}": content for name, content in files.items()}
 
 

@@ -13,7 +13,7 @@ from compiler_core.partition.baselines import baselines, best_sequential
 from compiler_core.partition.build_costs import build_costs
 from compiler_core.partition.costs import CostTable
 from compiler_core.partition.evaluate import Evaluation, Evaluator, Overlaps
-from compiler_core.partition.groups import GroupGraph, build_groups
+from compiler_core.partition.groups import Group, GroupGraph, build_groups
 from compiler_core.partition.optimum import Optimum, find_optimum
 from compiler_core.partition.plan import FREE, Plan
 from compiler_core.partition.programs import Schedules
@@ -30,8 +30,9 @@ from compiler_core.targets.places import ON_CPU, ON_HOST, Place, Placement
 from compiler_core.targets.target import Target
 from compiler_core.units.facets.host import host_costs
 from compiler_core.units.names import CPU_INT8
+from compiler_core.units.numbers import numbers_of
 from compiler_core.units.registry import kind_of_machine
-from compiler_core.units.ways import INT8
+from compiler_core.units.ways import INT8, ways_of
 
 Progress = Callable[[str], None]
 
@@ -92,12 +93,12 @@ def prepare(
         progress=progress,
     )
     if packaged:
-        table = _packaged(table, target)
+        table = _packaged(table, groups, target)
     known = None if overlaps is None or not joins_layers else overlaps(groups)
     return Evaluator(groups, table, joins_layers=joins_layers, overlaps=known)
 
 
-def _packaged(table: CostTable, target: Target) -> CostTable:
+def _packaged(table: CostTable, groups: GroupGraph, target: Target) -> CostTable:
     """A table without places in number formats that no package holds, and without those of units
     whose kind has no programs."""
     kept = {
@@ -105,17 +106,37 @@ def _packaged(table: CostTable, target: Target) -> CostTable:
         for at, place in enumerate(table.places.all)
         if place.unit == ON_HOST
         or (
-            place.number == INT8
-            and kind_of_machine(target.units[place.unit].machine).has("programs")
+            kind_of_machine(target.units[place.unit].machine).has("programs")
+            and (place.number == INT8 or place.number == _numbers(target, place))
         )
     }
-    if len(kept) == len(table.places):
-        return table
-    groups = tuple(
-        replace(cost, at={at: own for at, own in cost.at.items() if at in kept})
-        for cost in table.groups
-    )
-    return replace(table, groups=groups)
+    found = []
+    for group, cost in zip(groups.groups, table.groups, strict=True):
+        own = kept - _unsupported(groups, group, target)
+        at = {number: there for number, there in cost.at.items() if number in own}
+        found.append(replace(cost, at=at))
+    return replace(table, groups=tuple(found))
+
+
+def _numbers(target: Target, place: Place) -> str | None:
+    """The number format of a unit's own in which parts of packages run; ``None`` for none."""
+    machine = target.units[place.unit].machine
+    known = kind_of_machine(machine).has("numbers")
+    return ways_of(machine).formats(machine)[0] if known else None
+
+
+def _unsupported(groups: GroupGraph, group: Group, target: Target) -> set[int]:
+    """Places in numbers of a unit's own where a package cannot run a group."""
+    views = {name for name, _ in group.views}
+    nodes = [n for n in groups.graph.nodes if n.name in group.nodes and n.name not in views]
+    found = set()
+    for at, place in enumerate(target.places.all):
+        if place.unit == ON_HOST or place.number == INT8 or _numbers(target, place) is None:
+            continue
+        numbers = numbers_of(target.units[place.unit].kind)
+        if any(numbers.unsupported(groups.graph, node) is not None for node in nodes):
+            found.add(at)
+    return found
 
 
 def untuned(evaluator: Evaluator) -> Placement:

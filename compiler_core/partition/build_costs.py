@@ -358,7 +358,7 @@ class _UnitCosts:
         works = self.measured.launches.works(self.groups.graph, nodes, number, machine)
         if isinstance(works, str):
             return works
-        name = f"{group.name}/{number}"
+        name = group.name if len(works) == 1 else f"{group.name}/{number}"
         try:
             programs = self._programs([name] * len(works), works)
         except InfeasibleError as error:

@@ -22,6 +22,7 @@ from compiler_core.graph.views import VIEW_OPERATORS
 from compiler_core.quantize.assemble import CPU, assemble, roomy_units, without_room
 from compiler_core.quantize.host_groups import groups_beside
 from compiler_core.quantize.ir import HostGroup
+from compiler_core.quantize.layout import plain_shape
 from compiler_core.quantize.skeleton import Skeleton
 from compiler_core.quantize.unit_arithmetics import (
     Computing,
@@ -351,10 +352,7 @@ class _Builder:
         for name in (tensor, *sorted(aliases)):
             if name in self._skeleton.shapes:
                 return self._skeleton.shapes[name]
-        known = self._graph.types.get(tensor)
-        sizes = [size or 1 for size in (known.shape or ())] if known else []
-        batch, channels, *rest = [*sizes, 1, 1][: max(2, len(sizes))]
-        return batch, channels, 1, prod(rest)
+        return plain_shape(self._graph.types.get(tensor))
 
     def _group(
         self,

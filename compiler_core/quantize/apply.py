@@ -335,7 +335,7 @@ def _with_cpu_integers(
     segments: list[FloatSegment | IntegerSegment] = []
     every = scheme.cpu_precision is CpuPrecision.INT8_ALL
     for segment in quantized.segments:
-        if isinstance(segment, FloatSegment):
+        if isinstance(segment, FloatSegment) and not segment.unit:
             chosen = set()
             for node in segment.graph.nodes:
                 if node.name in floats:

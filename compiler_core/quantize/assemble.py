@@ -45,6 +45,7 @@ from compiler_core.quantize.unit_arithmetics import (
     unit_arithmetics,
 )
 from compiler_core.units.names import CPU
+from compiler_core.units.numbers import numbers_of
 
 __all__ = ["CPU", "assemble", "roomy_units", "without_room"]
 
@@ -68,7 +69,11 @@ def assemble(
     builder = _Assembler(graph, _usual_placements(graph, assignment, units), units)
     for node in graph.nodes:
         unit = units.unit_of(assignment.get(node.name), node.name)
-        reason = None if unit is None else units[unit].unsupported(graph, node)
+        own = None if unit is None else units.other(unit)
+        if own is not None:
+            reason = numbers_of(own.kind).unsupported(graph, node)
+        else:
+            reason = None if unit is None else units[unit].unsupported(graph, node)
         if reason is not None:
             raise InputError(
                 f"node {node.name!r} cannot run on {unit!r}: {reason}",
@@ -83,7 +88,7 @@ def _usual_placements(
 ) -> Mapping[str, Placement]:
     """Where tensors lie when every node runs on an NPU that can."""
     able = {node.name: units.able(graph, node) for node in graph.nodes}
-    if all(assignment.get(name) != CPU for name, own in able.items() if own):
+    if all(units.is_integer(assignment.get(name)) for name, own in able.items() if own):
         return {}
     builder = _Assembler(graph, {}, units.general)
     for node in graph.nodes:
@@ -146,6 +151,8 @@ class _Assembler:
         self._layouts = Layouts(graph, usual)
         self._steps: list[Step] = []
         self._cpu: list[Node] = []
+        self._elsewhere: dict[str, str] = {}
+        """Units with numbers of their own, by name of the node."""
         self._reasons: dict[str, str] = {}
         self._concatenated: set[tuple[str, str]] = set()
         self._readers: dict[str, int] = {}
@@ -165,11 +172,21 @@ class _Assembler:
         """What the visited nodes became."""
         kinds = {name: own.kind for name, own in self._units.units}
         return with_borders(
-            self._graph, self._layouts, self._steps, self._cpu, self._reasons, kinds
+            self._graph,
+            self._layouts,
+            self._steps,
+            self._cpu,
+            self._reasons,
+            kinds,
+            self._elsewhere,
+            self._units.others,
         )
 
     def add(self, node: Node, unit: str | None) -> None:
         """Visit one node, which runs on a unit, or on the CPU."""
+        if unit is not None and self._units.other(unit) is not None:
+            self._elsewhere[node.name] = unit
+            unit = None
         if unit is None:
             self._cpu.append(node)
             return

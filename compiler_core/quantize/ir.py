@@ -15,6 +15,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -134,8 +135,43 @@ class View:
 
 
 @dataclass(frozen=True)
+class NumberUnit:
+    """A unit that computes parts of a model in numbers of its own.
+
+    Attributes:
+        name: Of the unit.
+        kind: Of it, whose facet ``numbers`` says what these numbers are.
+        number: Name of the format.
+        machine: The unit itself.
+    """
+
+    name: str
+    kind: str
+    number: str
+    machine: Any
+
+
+@dataclass(frozen=True)
+class NodeOperator:
+    """A node of the float graph as an operator of a unit with numbers of its own.
+
+    Attributes:
+        name: Of the node.
+        input: The tensor that it reads, looked at through views.
+        output: The tensor that it writes.
+        sources: Names of the nodes that it stands for.
+    """
+
+    name: str
+    input: str
+    output: str
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class FloatSegment:
-    """A run of CPU nodes without an integer operator in between: onnxruntime, in float.
+    """A run of nodes without an integer operator in between: onnxruntime on the CPU in float, or a
+    unit in numbers of its own.
 
     Attributes:
         name: For people and file names.
@@ -145,20 +181,37 @@ class FloatSegment:
         qdq: The same in QDQ form where operators compute in integers, else ``None``.
         planned: The operators of the model before those on integers were written out, where some
             are; see :attr:`priced`.
+        number: The unit that runs them in numbers of its own; ``None`` for the CPU.
     """
 
     name: str
     graph: Graph
     qdq: Graph | None = None
     planned: Graph | None = None
+    number: NumberUnit | None = None
 
     @property
     def priced(self) -> Graph:
         """The part as it is planned and priced."""
         return self.graph if self.planned is None else self.planned
 
+    @property
+    def unit(self) -> str:
+        """Name of that unit; empty for the CPU."""
+        return "" if self.number is None else self.number.name
 
-def tensors_of(operator: IntegerConv | IntegerMaxPool) -> tuple[str, ...]:
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Tensors entering."""
+        return self.graph.inputs
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Tensors leaving."""
+        return self.graph.outputs
+
+
+def tensors_of(operator: IntegerConv | IntegerMaxPool | NodeOperator) -> tuple[str, ...]:
     """What an operator that computes reads and writes."""
     residual = operator.residual if isinstance(operator, IntegerConv) else None
     names = (operator.input, operator.output)
@@ -287,12 +340,12 @@ class QuantizedGraph:
     host: HostIntegers = field(default_factory=HostIntegers)
 
     def entering(self, forms: Forms = SAME_FORM) -> dict[str, tuple[Entering, ...]]:
-        """Tensors that the CPU brings into the form of each integer segment's unit, by name of the
-        segment: each tensor once per form, before the first segment that reads it so."""
+        """Tensors that the CPU brings into the form of each unit's segment, by name of the segment:
+        each tensor once per form, before the first segment that reads it so."""
         there: set[tuple[str, Hashable]] = set()
         written: dict[str, str] = {}
         found = {}
-        for part in self._integer_segments():
+        for part in self.unit_segments():
             form = forms.get(part.unit)
             found[part.name] = tuple(
                 Entering(name, written.get(name))
@@ -306,10 +359,10 @@ class QuantizedGraph:
     def entering_alone(self, forms: Forms = SAME_FORM) -> dict[str, frozenset[str]]:
         """Those of them that no other segment reads in that form, nor the CPU as integers, so that
         they may lie as the segment wants them, by its name."""
-        parts = tuple(self._integer_segments())
-        written = {
-            operator.output: forms.get(part.unit) for part in parts for operator in part.operators
-        }
+        parts = tuple(self.unit_segments())
+        written: dict[str, Hashable] = {}
+        for part in parts:
+            written |= dict.fromkeys(_computed(part), forms.get(part.unit))
         readers = Counter((name, forms.get(part.unit)) for part in parts for name in part.inputs)
         found = {}
         for part in parts:
@@ -323,5 +376,39 @@ class QuantizedGraph:
             )
         return found
 
-    def _integer_segments(self) -> Iterator[IntegerSegment]:
-        return (part for part in self.segments if isinstance(part, IntegerSegment))
+    def leaving(self) -> dict[str, tuple[str, ...]]:
+        """Tensors that the CPU brings from the form of each unit's segment into its own, by name of
+        the segment."""
+        parts = tuple(self.unit_segments())
+        on_cpu = {
+            name
+            for part in self.segments
+            if isinstance(part, FloatSegment) and not part.unit
+            for name in part.inputs
+        }
+        # What only units with numbers of their own read is brought from form to form.
+        numbers = {name for part in parts if isinstance(part, FloatSegment) for name in part.inputs}
+        apart = numbers - on_cpu - set(self.source.outputs)
+        return {
+            part.name: tuple(
+                name
+                for name in part.outputs
+                if name not in apart
+                and (
+                    name in self.views
+                    if isinstance(part, IntegerSegment)
+                    else name in on_cpu or name in self.source.outputs
+                )
+            )
+            for part in parts
+        }
+
+    def unit_segments(self) -> Iterator[IntegerSegment | FloatSegment]:
+        """The segments that units run."""
+        return (part for part in self.segments if part.unit)
+
+
+def _computed(part: IntegerSegment | FloatSegment) -> Iterator[str]:
+    if isinstance(part, IntegerSegment):
+        return (operator.output for operator in part.operators)
+    return (name for node in part.graph.nodes for name in node.outputs)

@@ -18,7 +18,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.ir import Graph, Node, TensorType
 from compiler_core.graph.windows import sample_shape
 from compiler_core.quantize.ir import View
 
@@ -69,6 +69,13 @@ class ChannelAxis:
         """The mean of ``float64[size of that axis]`` over each of the root's ``channels``."""
         sums = np.bincount(self.channel, values, channels)
         return sums / np.maximum(np.bincount(self.channel, minlength=channels), 1)
+
+
+def plain_shape(known: TensorType | None) -> tuple[int, int, int, int]:
+    """``(N, C, H, W)`` of a tensor that no integer operator lays out."""
+    sizes = [size or 1 for size in (known.shape or ())] if known else []
+    batch, channels, *rest = [*sizes, 1, 1][: max(2, len(sizes))]
+    return batch, channels, 1, prod(rest)
 
 
 def compact(index: Index) -> Index | None:

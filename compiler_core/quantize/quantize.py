@@ -30,6 +30,7 @@ from compiler_core.quantize.ir import (
 from compiler_core.quantize.skeleton import ConcatStep, ConvStep, PoolStep, Skeleton, Step
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.quantize.unit_arithmetics import Computing
+from compiler_core.units.names import CPU
 
 
 def quantize(
@@ -98,7 +99,9 @@ def with_exponents(
     segments: list[FloatSegment | IntegerSegment] = []
     for position, part in enumerate(skeleton.segments):
         if isinstance(part, Graph):
-            segments.append(FloatSegment(f"{position:02d}-cpu", part))
+            own = skeleton.elsewhere.get(position)
+            name = f"{position:02d}-{CPU if own is None else own.name}"
+            segments.append(FloatSegment(name, part, number=own))
             continue
         operators = tuple(_operator(step, solver, numbers) for step in part.steps)
         segments.append(

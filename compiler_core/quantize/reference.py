@@ -25,6 +25,7 @@ from compiler_core.quantize.borders import (
 )
 from compiler_core.quantize.exact_segment import ExactSegment
 from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGraph
+from compiler_core.units.numbers import NumberRun, numbers_of
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -63,7 +64,7 @@ class ReferenceExecutor:
         self._threads = threads
         self._batch = model_batch(quantized.source)
         self._float = {
-            segment.name: FloatSession(segment.graph)
+            segment.name: _float_run(segment)
             for segment in quantized.segments
             if isinstance(segment, FloatSegment) and segment.graph.outputs
         }
@@ -124,6 +125,14 @@ class ReferenceExecutor:
                 threads=self._threads,
             )
         return self._integer[key]
+
+
+def _float_run(segment: FloatSegment) -> FloatSession | NumberRun:
+    """What computes a float segment: the CPU, or the numbers of its unit."""
+    unit = segment.number
+    if unit is None:
+        return FloatSession(segment.graph)
+    return numbers_of(unit.kind).untuned(segment.graph, unit.machine)
 
 
 def _last_uses(quantized: QuantizedGraph) -> dict[str, str]:

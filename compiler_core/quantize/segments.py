@@ -21,7 +21,8 @@ def segment(
     steps: Sequence[Step],
     outputs: Collection[str],
     units: Sequence[str],
-) -> tuple[Graph | StepSegment, ...]:
+    numbers: Mapping[str, str],
+) -> tuple[tuple[Graph | StepSegment, ...], dict[int, str]]:
     """Split into runs of one unit each, as long as dependences allow.
 
     Taking everything that is ready on one unit before changing to another gives the fewest changes
@@ -33,11 +34,22 @@ def segment(
         steps: Integer steps, topologically sorted.
         outputs: Tensors that the caller of the whole model reads.
         units: Names of the units of the steps.
+        numbers: Units with numbers of their own, by name of the node.
+
+    Returns:
+        The parts, and by position the unit of those of nodes that the CPU does not run.
     """
-    lanes = {name: 1 + number for number, name in enumerate(units)}
-    runs = min(_runs(nodes, steps, lanes, first) for first in range(1 + len(lanes)))
+    names = ("", *units, *sorted({*numbers.values()}))
+    lanes = {name: number for number, name in enumerate(names)}
+    lane_of = [lanes[numbers.get(node.name, "")] for node in nodes]
+    runs = min(_runs(nodes, steps, lanes, lane_of, first) for first in range(len(lanes)))
     parts: list[Graph | StepSegment] = []
-    items: list[list[Item]] = [[_item(key, nodes, steps) for key in run] for run in runs[1]]
+    items: list[list[Item]] = [
+        [steps[at] if 0 < lane <= len(units) else nodes[at] for lane, at in run] for run in runs[1]
+    ]
+    run_by = {
+        position: names[run[0][0]] for position, run in enumerate(runs[1]) if run[0][0] > len(units)
+    }
     readers: dict[str, set[int]] = {}
     for position, run in enumerate(items):
         for name in {name for item in run for name in _reads(item)}:
@@ -63,11 +75,7 @@ def segment(
                 tuple(step.output for step in chosen if step.output in wanted),
             )
         )
-    return tuple(parts)
-
-
-def _item(key: tuple[int, int], nodes: Sequence[Node], steps: Sequence[Step]) -> Item:
-    return steps[key[1]] if key[0] else nodes[key[1]]
+    return tuple(parts), run_by
 
 
 def _reads(item: Item) -> frozenset[str]:
@@ -79,17 +87,28 @@ def _writes(item: Item) -> tuple[str, ...]:
 
 
 def _runs(
-    nodes: Sequence[Node], steps: Sequence[Step], lanes: Mapping[str, int], first: int
+    nodes: Sequence[Node],
+    steps: Sequence[Step],
+    lanes: Mapping[str, int],
+    lane_of: Sequence[int],
+    first: int,
 ) -> tuple[int, list[list[tuple[int, int]]]]:
-    """Runs of ``(lane, position)``, preceded by their number; the CPU has lane 0."""
+    """Runs of ``(lane, position)``, preceded by their number; the CPU has lane 0.
+
+    Args:
+        nodes, steps: Topologically sorted.
+        lanes: Number of the lane of each unit.
+        lane_of: Lane of each node.
+        first: Lane of the first run.
+    """
     items: dict[tuple[int, int], Item] = {
-        **{(0, position): node for position, node in enumerate(nodes)},
+        **{(lane_of[position], position): node for position, node in enumerate(nodes)},
         **{(lanes[step.unit], position): step for position, step in enumerate(steps)},
     }
     source = {name: key for key, item in items.items() for name in _writes(item)}
     waiting: dict[tuple[int, int], int] = {}
     followers: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    ready: list[list[int]] = [[] for _ in range(1 + len(lanes))]  # heaps
+    ready: list[list[int]] = [[] for _ in lanes]  # heaps
     for key, item in items.items():
         # Only what the items themselves compute is waited for.
         needed = {source[name] for name in _reads(item) if name in source}

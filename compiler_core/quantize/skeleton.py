@@ -7,7 +7,7 @@ and exponents come later and never change it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph
-from compiler_core.quantize.ir import View
+from compiler_core.quantize.ir import NumberUnit, View
 from compiler_core.quantize.layout import ChannelAxis
 
 Shape = tuple[int, int, int, int]
@@ -139,6 +139,7 @@ class Skeleton:
         channels: Where the channels of a tensor of the steps lie in the graph tensor of that name,
             for those that lie along one axis.
         kinds: Of the units, by name.
+        elsewhere: Units with numbers of their own, by position of the float segment that each runs.
     """
 
     source: Graph
@@ -148,6 +149,7 @@ class Skeleton:
     cpu_reasons: Mapping[str, str]
     channels: Mapping[str, ChannelAxis]
     kinds: Mapping[str, str]
+    elsewhere: Mapping[int, NumberUnit] = field(default_factory=dict)
 
     @property
     def steps(self) -> tuple[Step, ...]:

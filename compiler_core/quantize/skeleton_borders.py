@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.order import reads
-from compiler_core.quantize.ir import View
+from compiler_core.graph.views import VIEW_OPERATORS
+from compiler_core.quantize.ir import NumberUnit, View
 from compiler_core.quantize.layout import ChannelAxis, channels_of, view_of
 from compiler_core.quantize.layouts import Layouts
 from compiler_core.quantize.segments import segment
@@ -21,6 +22,8 @@ def with_borders(
     cpu: Sequence[Node],
     reasons: Mapping[str, str],
     kinds: Mapping[str, str],
+    elsewhere: Mapping[str, str],
+    others: Sequence[NumberUnit],
 ) -> Skeleton:
     """Decide which views run on the CPU, name the tensors at the borders, cut into segments.
 
@@ -31,6 +34,8 @@ def with_borders(
         cpu: Nodes of the CPU; views may join them.
         reasons: Why nodes that were assigned to an NPU are among them, by node.
         kinds: Of the NPUs, by name.
+        elsewhere: Units with numbers of their own, by name of the node, among those of ``cpu``.
+        others: These units.
     """
     on_cpu = list(cpu)
     produced = {step.output for step in steps}
@@ -46,6 +51,7 @@ def with_borders(
             needed.add(view.inputs[0])
             if view.inputs[0] not in renamed.values():
                 wanted.append(view.inputs[0])
+    lanes = _with_views(on_cpu, elsewhere, graph.outputs)
     named = [_renamed(step, renamed) for step in steps]
     position = {node.name: number for number, node in enumerate(graph.nodes)}
     nodes = sorted(on_cpu, key=lambda node: position[node.name])
@@ -74,15 +80,36 @@ def with_borders(
             if found is None:
                 raise AssertionError(f"'{name}' has no view")  # every layout made here has one
             views[name] = found
+    parts, run_by = segment(graph, nodes, named, graph.outputs, tuple(kinds), lanes)
+    by_name = {other.name: other for other in others}
     return Skeleton(
         source=graph,
-        segments=segment(graph, nodes, named, graph.outputs, tuple(kinds)),
+        segments=parts,
         shapes=shapes,
         views=views,
         cpu_reasons=reasons,
         channels=channels,
         kinds=kinds,
+        elsewhere={position: by_name[unit] for position, unit in run_by.items()},
     )
+
+
+def _with_views(
+    nodes: Sequence[Node], elsewhere: Mapping[str, str], outputs: Sequence[str]
+) -> dict[str, str]:
+    """Units by node, with the views that nodes of one unit alone read."""
+    found = dict(elsewhere)
+    if not found:
+        return found
+    readers: dict[str, set[str]] = {name: {""} for name in outputs}
+    for node in reversed(nodes):
+        own = set().union(*(readers.get(name, set()) for name in node.outputs))
+        looks = node.op in VIEW_OPERATORS and node.op != "Transpose" and node.clip is None
+        if looks and len(own) == 1 and "" not in own:
+            found[node.name] = next(iter(own))
+        for name in reads(node):
+            readers.setdefault(name, set()).add(found.get(node.name, ""))
+    return found
 
 
 def _names_at_borders(layouts: Layouts, produced: set[str], needed: set[str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.quantize.arithmetic import Arithmetic, usual_arithmetic
+from compiler_core.quantize.ir import NumberUnit
 from compiler_core.quantize.scheme import QuantizationScheme
 from compiler_core.units.names import CPU, is_on_cpu, unit_of
 
@@ -19,19 +20,32 @@ class UnitArithmetics:
     Attributes:
         units: Name and arithmetic of each unit, in the order in which a compile without a plan
             asks them.
+        others: Units that compute parts of models in numbers of their own.
     """
 
     units: tuple[tuple[str, Arithmetic], ...]
+    others: tuple[NumberUnit, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the units."""
+        """Of the units that compute in integers."""
         return tuple(name for name, _ in self.units)
+
+    def is_integer(self, place: str | None) -> bool:
+        """Whether nodes at a place compute in integers; those that nothing is said of may."""
+        if place is None or not self.others:
+            return place != CPU
+        return not is_on_cpu(place) and unit_of(place, [o.name for o in self.others]) is None
+
+    def other(self, unit: str) -> NumberUnit | None:
+        """The unit of that name that has numbers of its own; ``None`` where it has none."""
+        return next((other for other in self.others if other.name == unit), None)
 
     @property
     def general(self) -> UnitArithmetics:
         """The same without the limits of any machine."""
-        return UnitArithmetics(tuple((name, own.general) for name, own in self.units))
+        units = tuple((name, own.general) for name, own in self.units)
+        return UnitArithmetics(units, self.others)
 
     def __getitem__(self, unit: str) -> Arithmetic:
         return next(own for name, own in self.units if name == unit)
@@ -48,9 +62,10 @@ class UnitArithmetics:
         """
         if place is not None and is_on_cpu(place):
             return None
-        found = None if place is None else unit_of(place, self.names)
+        names = (*self.names, *(other.name for other in self.others))
+        found = None if place is None else unit_of(place, names)
         if found is None:
-            allowed = (CPU, *self.names)
+            allowed = (CPU, *names)
             raise InputError(
                 f"node {node!r} is assigned to {place!r}; allowed are "
                 f"{', '.join(map(repr, allowed))} and, where units have several cores, ways of "
@@ -79,7 +94,9 @@ class UnitArithmetics:
     ) -> str | None:
         """Why a node that runs at a place cannot do so under a scheme."""
         unit = self.unit_of(place, node.name)
-        return None if unit is None else self[unit].unsupported_scheme(graph, node, scheme)
+        if unit is None or self.other(unit) is not None:
+            return None  # no scheme says anything of other numbers than integers
+        return self[unit].unsupported_scheme(graph, node, scheme)
 
 
 Computing = Arithmetic | UnitArithmetics

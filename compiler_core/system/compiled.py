@@ -100,7 +100,7 @@ def compiled_timeline(
         clock_hz = target.units[place.unit].machine.clock_hz
         # Shares are rounded so that they add up to the time of the whole program.
         begun = ended if follows else 0
-        ended = begun + timing.cycles
+        ended = begun + timing.cycles + timing.beside_cycles
         run_ps = round(ended * PICOSECONDS / clock_hz) - round(begun * PICOSECONDS / clock_hz)
         joined[number] = follows
         jobs.append(

@@ -81,9 +81,9 @@ class _Steps:
     ) -> None:
         self._quantized, self._forms = quantized, forms
         self._layers = {part.segment.name: part for part in layers}
-        self._entering = quantized.entering(forms)
+        self._entering, self._leaving = quantized.entering(forms), quantized.leaving()
+        self._form_of = {part.name: forms.get(part.unit) for part in quantized.unit_segments()}
         parts = [part for part in quantized.segments if isinstance(part, IntegerSegment)]
-        self._form_of = {part.name: forms.get(part.unit) for part in parts}
         self._host = HostSteps(quantized)
         # The CPU works on the integers of one form alone.
         self._host_form = forms.get(parts[0].unit) if parts else None
@@ -98,11 +98,11 @@ class _Steps:
 
     def build(self) -> Iterator[Step]:
         for part in self._quantized.segments:
-            if isinstance(part, FloatSegment):
+            if isinstance(part, FloatSegment) and not part.unit:
                 for item in self._host.of(part):
                     yield self._of_host(part.name, item)
                 continue
-            yield from self._integer_segment(part)
+            yield from self._unit_segment(part)
 
     def _of_host(self, segment: str, item: HostStep) -> Step:
         form = self._host_form
@@ -113,9 +113,10 @@ class _Steps:
         step = self._step(segment, item.name, item.kind, tuple(sorted(after)))
         return replace(step, host=item, touched=touched)
 
-    def _integer_segment(self, part: IntegerSegment) -> Iterator[Step]:
+    def _unit_segment(self, part: IntegerSegment | FloatSegment) -> Iterator[Step]:
         layers, form = self._layers[part.name].layers, self._form_of[part.name]
-        self._find_parts(part.operators, {layer.operator.name for layer in layers}, form)
+        if isinstance(part, IntegerSegment):
+            self._find_parts(part.operators, {layer.operator.name for layer in layers}, form)
         for entry in self._entering[part.name]:
             name, source = entry.name, entry.source
             kind = JobKind.QUANTIZE if source is None else JobKind.CONVERT
@@ -134,8 +135,8 @@ class _Steps:
             after = self._written(names, form)
             self._integers[operator.output, form] = self._count
             yield self._step(part.name, operator.name, JobKind.PROGRAM, after, layer, part.unit)
-        for name in part.outputs:
-            if self._host.leaves_in_float(name):
+        for name in self._leaving[part.name]:
+            if isinstance(part, FloatSegment) or self._host.leaves_in_float(name):
                 after = self._written((name,), form)
                 self._floats[name] = self._count
                 yield self._step(part.name, name, JobKind.DEQUANTIZE, after, unit=part.unit)

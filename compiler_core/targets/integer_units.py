@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from compiler_core.quantize.arithmetic import Arithmetic, arithmetic_of
+from compiler_core.quantize.ir import NumberUnit
 from compiler_core.quantize.unit_arithmetics import UnitArithmetics
 from compiler_core.targets.target import Target, Unit
 from compiler_core.units.registry import kind_of_machine
@@ -50,11 +51,20 @@ def target_arithmetic(target: Target) -> Arithmetic | UnitArithmetics:
     found = integer_units(target)
     if len(target.units) == 1 and found[0].name == found[0].kind:
         return arithmetic_of(found[0].machine)
-    return UnitArithmetics(tuple((unit.name, arithmetic_of(unit.machine)) for unit in found))
+    units = tuple((unit.name, arithmetic_of(unit.machine)) for unit in found)
+    return UnitArithmetics(units, tuple(_number_units(target)))
+
+
+def _number_units(target: Target) -> Iterator[NumberUnit]:
+    """Units that run parts of models in numbers of their own."""
+    for unit in target.units:
+        first = ways_of(unit.machine).formats(unit.machine)[0]
+        if first != INT8 and kind_of_machine(unit.machine).has("numbers"):
+            yield NumberUnit(unit.name, unit.kind, first, unit.machine)
 
 
 def integer_forms(target: Target) -> Mapping[str, Form]:
-    """The form of integers by name of the unit."""
+    """The form in which each unit holds tensors in its usual numbers, by its name."""
     return dict(_forms(target))
 
 
@@ -62,5 +72,6 @@ def _forms(target: Target) -> Iterator[tuple[str, Form]]:
     memories = [memory.name for memory in target.memories]
     for unit in target.units:
         ways = ways_of(unit.machine)
-        layout = ways.form((1, 1, 1, 1), INT8, unit.machine).layout
+        number = ways.formats(unit.machine)[0]
+        layout = ways.form((1, 1, 1, 1), number, unit.machine).layout
         yield unit.name, Form(layout, memories.index(unit.memory))

@@ -195,6 +195,11 @@ class _Read:
         ]
         return {name: np.concatenate([run[name] for run in runs]) for name in segment.outputs}
 
+    def run_numbers(
+        self, segment: UnitSegment, feeds: Sequence[Mapping[str, npt.NDArray[Any]]]
+    ) -> list[Mapping[str, npt.NDArray[Any]]]:
+        return [self._session.run(self._segments[segment.name], feed) for feed in feeds]
+
 
 def check_profiles(target: Target, compiled: CompiledModel) -> None:
     """Timelines lie within their launches, and roofs are above what is reached."""

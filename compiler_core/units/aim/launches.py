@@ -10,20 +10,19 @@ and results are charged as forms of tensors.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.tensor.task import Task
 from compiler_core.units.aim.lower.measure import measure
 from compiler_core.units.aim.machine.machine import BLOCK_BYTES, LANES, AimMachine
-from compiler_core.units.aim.operators.products import ModelProduct, node_products
-from compiler_core.units.aim.operators.recurrent import CELLS
+from compiler_core.units.aim.operators.products import node_products, product_alone
 from compiler_core.units.aim.schedule.default import default_schedule
 from compiler_core.units.aim.schedule.schedule import ElementSchedule, Schedule, Side
-from compiler_core.units.aim.schedule.workload import ElementProduct, MatrixVector, Workload
+from compiler_core.units.aim.schedule.workload import ElementProduct, Workload
 from compiler_core.units.aim.ways import BFLOAT16
 from compiler_core.units.launches import Launch, cycles_ps
+from compiler_core.units.unit import TaskCost
 
 _WHOLE_PPM: Final = 1_000_000
 _CYCLES_PER_NUMBER: Final = 4
@@ -40,10 +39,8 @@ class AimLaunches:
         task = Task(machine.kind, workload).id
         schedule = schedules.get(task) or default_schedule(workload, machine)
         cost = measure(workload, schedule, machine)
-        inputs, outputs, constants = _blocks(workload)
-        cpu = cost.modules.get("cpu", {})
-        moved = cpu.get("registers_in_blocks", inputs) + cpu.get("registers_out_blocks", outputs)
-        beside = max(0, moved - inputs - outputs) + _cpu_cycles(workload, schedule)
+        inputs, _, constants = _blocks(workload)
+        beside = cycles_beside(workload, schedule, cost)
         bytes_in = cost.moved_bytes["buffer"] + cost.moved_bytes["bias"]
         return Launch(
             name,
@@ -81,17 +78,27 @@ class AimLaunches:
             return f"{machine.kind}: {nodes[0].op} is no product of a matrix in the banks."
         if len(nodes) > 1:
             return f"{machine.kind}: {nodes[1].op} behind {nodes[0].op} is not computed there."
-        return [_alone(product, nodes[0]) for product in found for _ in range(product.count)]
+        return [
+            product_alone(product, nodes[0]).workload
+            for product in found
+            for _ in range(product.count)
+        ]
 
 
 LAUNCHES = AimLaunches()
 
 
-def _alone(product: ModelProduct, node: Node) -> MatrixVector:
-    """A product without the activation of a node behind it, which is planned for itself."""
-    if product.part or node.clip is not None or node.op in CELLS:
-        return product.workload
-    return replace(product.workload, activations=())
+def cycles_beside(workload: Workload, schedule: Schedule, cost: TaskCost) -> int:
+    """What the cycles of programs leave out, in cycles of the unit's clock.
+
+    Args:
+        workload, schedule: What is computed, and how.
+        cost: Of its programs.
+    """
+    inputs, outputs, _ = _blocks(workload)
+    cpu = cost.modules.get("cpu", {})
+    moved = cpu.get("registers_in_blocks", inputs) + cpu.get("registers_out_blocks", outputs)
+    return max(0, moved - inputs - outputs) + _cpu_cycles(workload, schedule)
 
 
 def _cpu_cycles(workload: Workload, schedule: Schedule) -> int:

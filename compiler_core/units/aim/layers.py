@@ -8,9 +8,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from compiler_core.quantize.ir import IntegerConv, IntegerSegment, QuantizedTensor
+from compiler_core.quantize.ir import (
+    FloatSegment,
+    IntegerConv,
+    IntegerSegment,
+    QuantizedTensor,
+)
 from compiler_core.tensor.task import Task
 from compiler_core.units.aim.machine.machine import BLOCK_BYTES, AimMachine
+from compiler_core.units.aim.model.layers import ProductLayer, product_layers
 from compiler_core.units.aim.operators.products import MOST_ROWS
 from compiler_core.units.aim.schedule.schedule import Schedule
 from compiler_core.units.aim.schedule.workload import ElementProduct, MatrixVector, Workload
@@ -26,10 +32,10 @@ class AimLayer:
 
 @dataclass(frozen=True)
 class AimSegmentLayers:
-    """The layers of a segment."""
+    """The layers of a segment: integer operators that stand for products, or products."""
 
-    segment: IntegerSegment
-    layers: tuple[AimLayer, ...]
+    segment: IntegerSegment | FloatSegment
+    layers: tuple[AimLayer | ProductLayer, ...]
 
 
 class AimLayers:
@@ -37,12 +43,14 @@ class AimLayers:
 
     def layers(
         self,
-        segment: IntegerSegment,
+        segment: IntegerSegment | FloatSegment,
         tensors: Mapping[str, QuantizedTensor],
         from_cpu: Collection[str],
         machine: AimMachine,
     ) -> AimSegmentLayers:
         del from_cpu, machine  # every input is converted to bfloat16 all the same
+        if isinstance(segment, FloatSegment):
+            return AimSegmentLayers(segment, tuple(product_layers(segment.graph)))
         found = []
         for operator in segment.operators:
             if isinstance(operator, IntegerConv):

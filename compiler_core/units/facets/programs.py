@@ -16,10 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.quantize.ir import (
+    FloatSegment,
     IntegerConv,
     IntegerMaxPool,
     IntegerOperator,
     IntegerSegment,
+    NodeOperator,
     QuantizedTensor,
 )
 from compiler_core.tensor.task import Task
@@ -51,12 +53,12 @@ class UnitLayer(Protocol):
     """An operator before it has a schedule.
 
     Attributes:
-        operator: Convolution or max pool.
+        operator: Convolution, max pool, or a node in numbers of the kind's own.
         task: The task that its schedule is of.
     """
 
     @property
-    def operator(self) -> IntegerConv | IntegerMaxPool: ...
+    def operator(self) -> IntegerConv | IntegerMaxPool | NodeOperator: ...
 
     @property
     def task(self) -> Task: ...
@@ -71,7 +73,7 @@ class UnitLayers(Protocol):
     """
 
     @property
-    def segment(self) -> IntegerSegment: ...
+    def segment(self) -> IntegerSegment | FloatSegment: ...
 
     @property
     def layers(self) -> Sequence[UnitLayer]: ...
@@ -139,7 +141,8 @@ class UnitSegment(Protocol):
     Attributes:
         kind: Of the units that run it.
         name: For people and file names.
-        operators: The integer operators, which define the bits.
+        operators: The integer operators, which define the bits; none where its kind has numbers of
+            its own.
         inputs, outputs: Tensors that enter and leave.
         launches: In order.
         constants: Bytes of the memory before the first launch: weights and the like.
@@ -277,12 +280,15 @@ class LaunchCost:
         cycles: From the launch, or the end of what it continues, to the last end.
         cores: Of each unit that takes part, in the order of :attr:`UnitLaunch.cores`.
         read_cycles, write_cycles: How long either channel to the memory is taken.
+        beside_cycles: What it takes beside, in cycles of the unit that no program counts: numbers
+            that the CPU brings to registers, functions that it applies.
     """
 
     cycles: int
     cores: tuple[CoreCost, ...]
     read_cycles: int
     write_cycles: int
+    beside_cycles: int = 0
 
     @property
     def energy_pj(self) -> float:
@@ -316,17 +322,18 @@ class UnitSession(Protocol):
     """Computes what programs compute; may be used by several threads at the same time."""
 
     def run(
-        self, segment: Any, inputs: Mapping[str, Integers], observer: Observer | None = None
-    ) -> dict[str, Integers]:
+        self, segment: Any, inputs: Mapping[str, Any], observer: Observer | None = None
+    ) -> dict[str, Any]:
         """One run of the model through a segment.
 
         Args:
             segment: One of those that were prepared.
-            inputs: ``int8[N, C, H, W]`` by name.
+            inputs: ``int8[N, C, H, W]`` by name; where its kind has numbers of its own, float32 of
+                the tensors of the model.
             observer: Told of each program.
 
         Returns:
-            ``int8[N, C, H, W]`` by name of the output.
+            The same by name of the output.
         """
         ...
 

@@ -33,6 +33,7 @@ from compiler_core.targets.integer_units import integer_forms, target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.targets.unit_tasks import find_unit, of_unit, task_suffix
+from compiler_core.units.registry import unit_kind
 from tests.compiler_core.partition.agreement import compiled, random_network, require_agreement
 from tests.compiler_core.units.aim.small_models import dense_model
 from tests.toy_unit.plugin import FOLDER, TARGET, installed
@@ -222,9 +223,11 @@ def test_bits_do_not_depend_on_who_runs_what(spread: CompiledModel) -> None:
 
 
 def test_units_without_programs_are_planned_for_and_get_no_part_of_a_package(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = load_target("vta-aim")
+    for facet in ("programs", "numbers"):
+        monkeypatch.delitem(unit_kind("aim").facets, facet)  # type: ignore[arg-type]
     onnx.save(dense_model((256, 512, 64)), tmp_path / "m.onnx")
     model = load_model(tmp_path / "m.onnx")
     shown, evaluator = prepare(model.graph, target), prepare(model.graph, target, packaged=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -78,6 +79,8 @@ class ResidentProduct:
         schedule: How.
         matrix: ``float32[heads, outputs, inputs]``; ``None`` for one that is written later.
         bias: ``float32[heads, outputs]``.
+        layout: Where; rows that nothing else holds by default.
+        given: Its programs, those of its layout by default.
 
     Raises:
         InfeasibleError: It does not fit.
@@ -90,10 +93,14 @@ class ResidentProduct:
         schedule: ProductSchedule,
         matrix: npt.NDArray[Any] | None,
         bias: npt.NDArray[Any] | None = None,
+        *,
+        layout: Layout | None = None,
+        given: Sequence[Program] = (),
     ) -> None:
-        self.layout = device.reserve(workload, schedule)
+        self.layout = layout or device.reserve(workload, schedule)
         self._device = device
         self._launches = launches(self.layout, device.machine)
+        self._programs = tuple(given) or tuple(launch.program for launch in self._launches)
         if matrix is not None:
             device.memory.load_banks(*self.layout.weights(to_bits(matrix)))
         begun = np.zeros((workload.heads, workload.outputs)) if bias is None else bias
@@ -102,7 +109,7 @@ class ResidentProduct:
     @property
     def programs(self) -> tuple[Program, ...]:
         """What one run executes."""
-        return tuple(launch.program for launch in self._launches)
+        return self._programs
 
     def run(self, vectors: npt.NDArray[Any]) -> Floats:
         """Products with vectors.
@@ -120,9 +127,9 @@ class ResidentProduct:
             raise InputError(f"vectors of shape {np.shape(vectors)}; {wanted} is needed")
         blocks = self.layout.inputs(vectors)
         found = np.zeros((w.vectors, m.rounds, m.passes, m.used, 16), np.uint16)
-        for launch in self._launches:
+        for launch, program in zip(self._launches, self._programs, strict=True):
             self._write(launch, blocks)
-            self._device.run(launch.program)
+            self._device.run(program)
             for v, r, p in _places(launch):
                 first = launch.result(v, r, p)
                 found[v, r, p] = self._device.memory.registers[first : first + m.used]

@@ -4,7 +4,7 @@ recurrent cells."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -83,6 +83,13 @@ def node_products(graph: Graph, node: Node) -> Iterator[ModelProduct]:
     elif node.op in CELLS:
         for part, workload, matrix, bias, count in cell_products(graph, node):
             yield ModelProduct(node.name, part, workload, matrix, bias, count)
+
+
+def product_alone(product: ModelProduct, node: Node) -> ModelProduct:
+    """A product without the activation of a node behind it, which is planned for itself."""
+    if product.part or node.clip is not None or node.op in CELLS:
+        return product
+    return replace(product, workload=replace(product.workload, activations=()))
 
 
 def _dense(graph: Graph, node: Node) -> ModelProduct:

@@ -1,0 +1,73 @@
+"""Segments executed on the functional simulator; each thread has a device of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from threading import local
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.units.aim.device.device import Device, ResidentProduct
+from compiler_core.units.aim.machine.machine import AimMachine
+from compiler_core.units.aim.model.segment import AimSegment, host_numbers
+from compiler_core.units.aim.program.instructions import Program
+from compiler_core.units.aim.program.program_file import narrowed
+from compiler_core.units.aim.simulate.numbers import to_float
+from compiler_core.units.aim.simulate.timing import time_program
+from compiler_core.units.facets.programs import LaunchState, Observer
+
+Floats = npt.NDArray[np.float32]
+
+
+class AimSession:
+    """See :class:`~compiler_core.units.facets.programs.UnitSession`.
+
+    Args:
+        segments: Of one model.
+        machine: What runs them.
+    """
+
+    def __init__(self, segments: Sequence[AimSegment], machine: AimMachine) -> None:
+        self._segments, self._machine, self._local = segments, machine, local()
+
+    def run(
+        self,
+        segment: AimSegment,
+        inputs: Mapping[str, npt.NDArray[np.float32]],
+        observer: Observer | None = None,
+    ) -> dict[str, Floats]:
+        """One run of the model through a segment: ``float32`` by name, of the tensors' shapes."""
+        held: dict[str, Floats] = dict(inputs)
+        resident = self._resident()
+        for product, launch in zip(segment.products, segment.launches, strict=True):
+            vectors = host_numbers(held[product.input], product.input_shape)
+            result = resident[segment.name, product.name].run(vectors)
+            held[product.output] = result.reshape(product.output_shape)
+            if observer is not None:
+                for program in launch.programs:
+                    files = {"insn.bin": narrowed(program.records).tobytes()}
+                    cycles = time_program(program.records, self._machine).cycles
+                    observer(LaunchState(segment, launch, launch.core, cycles, files))
+        return {name: held[name] for name in segment.outputs}
+
+    def _resident(self) -> dict[tuple[str, str], ResidentProduct]:
+        known: dict[tuple[str, str], ResidentProduct] | None
+        known = getattr(self._local, "resident", None)
+        if known is None:
+            device = Device(self._machine)
+            known = {}
+            for segment in self._segments:
+                for product, launch in zip(segment.products, segment.launches, strict=True):
+                    programs: tuple[Program, ...] = launch.programs
+                    known[segment.name, product.name] = ResidentProduct(
+                        device,
+                        product.layout.workload,
+                        product.layout.schedule,
+                        to_float(product.matrix),
+                        to_float(product.bias),
+                        layout=product.layout,
+                        given=programs,
+                    )
+            self._local.resident = known
+        return known

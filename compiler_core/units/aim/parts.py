@@ -1,0 +1,179 @@
+"""Segments as files of a package, and back: the facet
+:class:`~compiler_core.units.facets.parts.Parts`.
+
+``aim.json`` says what is computed and how; ``banks.bin`` holds matrices and biases one after
+another; ``launch-000.bin`` and so on the programs of a product as records of the file form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from compiler_core.errors import InfeasibleError, InputError
+from compiler_core.files.json_file import json_bytes, parse_json
+from compiler_core.files.plain import from_plain, to_plain
+from compiler_core.tensor.task import Task
+from compiler_core.units.aim.documents import DOCUMENTS
+from compiler_core.units.aim.lower.layout import Layout
+from compiler_core.units.aim.lower.matrix_vector import launches
+from compiler_core.units.aim.machine.machine import AimMachine
+from compiler_core.units.aim.model.segment import AimLaunch, AimSegment, PlacedProduct
+from compiler_core.units.aim.program.text import format_text
+from compiler_core.units.aim.schedule.schedule import ProductSchedule
+from compiler_core.units.aim.schedule.workload import MatrixVector
+from compiler_core.units.facets.parts import SegmentEntry
+
+_SCHEMA = "nest-tune/aim-segment/1"
+_DOCUMENT, _BANKS = "aim.json", "banks.bin"
+_MOST_PRODUCTS = 1 << 14
+
+
+@dataclass(frozen=True)
+class _Product:
+    """A product in ``aim.json``."""
+
+    name: str
+    input: str
+    output: str
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    first_row: int
+    core: int
+
+
+class AimParts:
+    """See :class:`~compiler_core.units.facets.parts.Parts`."""
+
+    def files(self, segment: AimSegment) -> dict[str, bytes]:
+        told = [
+            {
+                **to_plain(
+                    _Product(
+                        p.name, p.input, p.output, p.input_shape, p.output_shape,
+                        p.layout.first_row, launch.core,
+                    )
+                ),
+                "workload": to_plain(p.layout.workload),
+                "schedule": to_plain(p.layout.schedule),
+            }
+            for p, launch in zip(segment.products, segment.launches, strict=True)
+        ]  # fmt: skip
+        return {
+            _DOCUMENT: json_bytes(_SCHEMA, {"products": told}),
+            _BANKS: segment.constants,
+            **{f"{launch.name}.bin": launch.code for launch in segment.launches},
+        }
+
+    def read(self, entry: SegmentEntry, files: Mapping[str, bytes], where: str) -> AimSegment:
+        machine = entry.units.machine
+        place = f"{where}/{_DOCUMENT}"
+        told = parse_json(files[_DOCUMENT], _SCHEMA, place).get("products")
+        if not isinstance(told, list) or not 0 < len(told) <= _MOST_PRODUCTS:
+            raise InputError(f"{place}: products is no list of 1 to {_MOST_PRODUCTS}")
+        banks, offset = files[_BANKS], 0
+        products, made = [], []
+        known, row = set(entry.inputs), 0
+        for number, item in enumerate(told):
+            at = f"{place}: products[{number}]"
+            product, core, offset = _product(item, machine, banks, offset, at)
+            if not 0 <= core < entry.units.count:
+                raise InputError(f"{at}: core {core}; {entry.units.count} are there")
+            if product.input not in known:
+                raise InputError(f"{at}: reads {product.input!r}, which nobody computes")
+            made.append(_launch(number, product, core, machine, files, at))
+            if product.layout.first_row < row:
+                raise InputError(f"{at}: rows from {product.layout.first_row}; {row} are taken")
+            row = product.layout.first_row + product.layout.mapping.rows
+            known.add(product.output)
+            products.append(product)
+        if offset != len(banks):
+            raise InputError(f"{where}/{_BANKS}: {len(banks)} bytes; {offset} belong to products")
+        missing = [name for name in entry.outputs if name not in known]
+        if missing:
+            raise InputError(f"{place}: nobody computes {missing[0]!r}")
+        return AimSegment(entry.name, entry.inputs, entry.outputs, tuple(products), tuple(made))
+
+    def tensors(self, segment: AimSegment) -> Iterator[str]:
+        for product in segment.products:
+            m = product.layout.mapping
+            first = product.layout.first_row
+            yield (
+                f"matrix {product.name}: rows {first} to {first + m.rows - 1} of {m.used} channels"
+            )
+
+    def commands(self, segment: AimSegment, launch: AimLaunch) -> Iterator[str]:
+        for number, program in enumerate(launch.programs):
+            part = f" part {number}" if len(launch.programs) > 1 else ""
+            yield f"# {segment.name} {launch.name} {launch.layer}{part}"
+            yield from format_text(program.records)
+
+
+PARTS = AimParts()
+
+
+def _product(
+    item: Any, machine: AimMachine, banks: bytes, offset: int, where: str
+) -> tuple[PlacedProduct, int, int]:
+    """A product, the core that it runs on, and where its numbers end in the file."""
+    if not isinstance(item, dict):
+        raise InputError(f"{where}: no table of keys")
+    plain = {key: value for key, value in item.items() if key not in ("workload", "schedule")}
+    found = from_plain(_Product, plain, where)
+    workload = DOCUMENTS.workload(item.get("workload"), f"{where}.workload", bounded=True)
+    schedule = DOCUMENTS.schedule(item.get("schedule"), f"{where}.schedule")
+    if not isinstance(workload, MatrixVector) or not isinstance(schedule, ProductSchedule):
+        raise InputError(f"{where}: is no product of a matrix")
+    sizes = (found.input_shape, workload.inputs), (found.output_shape, workload.outputs)
+    for shape, features in sizes:
+        fits = bool(shape) and min(shape) >= 1 and shape[-1] == features
+        if not fits or prod(shape) != workload.vectors * features or workload.heads != 1:
+            raise InputError(f"{where}: tensors of shape {shape} for {workload.shape}")
+    if not 0 <= found.first_row < machine.rows:
+        raise InputError(f"{where}: first_row {found.first_row}; {machine.rows} rows are there")
+    count = workload.outputs * workload.inputs
+    end = offset + 2 * (count + workload.outputs)
+    if end > len(banks):
+        raise InputError(f"{where}: banks.bin ends at {len(banks)}; numbers up to {end} are needed")
+    numbers = np.frombuffer(banks[offset:end], "<u2")
+    product = PlacedProduct(
+        found.name,
+        found.input,
+        found.output,
+        found.input_shape,
+        found.output_shape,
+        Layout(workload, schedule, found.first_row),
+        numbers[:count].reshape(1, workload.outputs, workload.inputs),
+        numbers[count:].reshape(1, workload.outputs),
+    )
+    return product, found.core, end
+
+
+def _launch(
+    number: int,
+    product: PlacedProduct,
+    core: int,
+    machine: AimMachine,
+    files: Mapping[str, bytes],
+    where: str,
+) -> AimLaunch:
+    """The programs of a product, which have to be those of its schedule."""
+    name, layout = f"launch-{number:03d}", product.layout
+    try:
+        programs = tuple(launch.program for launch in launches(layout, machine))
+    except InfeasibleError as error:
+        raise InputError(f"{where}: {error.message}") from error
+    if layout.first_row + layout.mapping.rows > machine.rows:
+        raise InputError(f"{where}: its rows end behind the last of {machine.rows}")
+    task = Task(machine.kind, layout.workload).id
+    launch = AimLaunch(name, product.name, (product.name,), task, layout, programs, core)
+    if files[f"{name}.bin"] != launch.code:
+        raise InputError(
+            f"{where}: {name}.bin is not the program of its schedule",
+            hint="compile the package again with this version",
+        )
+    return launch

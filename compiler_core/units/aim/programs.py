@@ -1,0 +1,130 @@
+"""Parts of models on AiM units: the facet
+:class:`~compiler_core.units.facets.programs.Programs`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+from compiler_core.errors import InfeasibleError, InputError, InternalError
+from compiler_core.quantize.ir import QuantizedTensor
+from compiler_core.units.aim.launches import cycles_beside
+from compiler_core.units.aim.lower.layout import Layout
+from compiler_core.units.aim.lower.matrix_vector import launches
+from compiler_core.units.aim.lower.measure import measure
+from compiler_core.units.aim.machine.machine import BLOCK_BYTES, AimMachine
+from compiler_core.units.aim.model.segment import AimLaunch, AimSegment
+from compiler_core.units.aim.model.session import AimSession
+from compiler_core.units.aim.program.instructions import Program
+from compiler_core.units.aim.schedule.schedule import ProductSchedule
+from compiler_core.units.aim.simulate.energy import energy_of
+from compiler_core.units.aim.simulate.timing import time_program
+from compiler_core.units.aim.verify.verify import verify
+from compiler_core.units.facets.programs import (
+    CoreCost,
+    LaunchCost,
+    LinkedSegments,
+    LinkRequest,
+    MemoryUse,
+)
+
+
+class AimPrograms:
+    """See :class:`~compiler_core.units.facets.programs.Programs`."""
+
+    def link(self, request: LinkRequest) -> LinkedSegments:
+        machine, row, constants = request.units.machine, 0, 0
+        segments = []
+        for part in request.layers:
+            products, made = [], []
+            for number, layer in enumerate(part.layers):
+                schedule = request.schedules[layer.task.id]
+                if not isinstance(schedule, ProductSchedule):
+                    raise InputError(
+                        f"task {layer.task.id}: a {type(schedule).__name__} does not schedule a "
+                        "product"
+                    )
+                product = layer.placed(schedule, row)
+                programs = tuple(x.program for x in launches(product.layout, machine))
+                row += product.layout.mapping.rows
+                if row > machine.rows:
+                    raise InfeasibleError(
+                        f"task {layer.task.id}: its matrix needs rows up to {row - 1}; "
+                        f"{machine.rows} rows are there"
+                    )
+                constants += product.constant_bytes
+                products.append(product)
+                made.append(
+                    AimLaunch(
+                        f"launch-{number:03d}",
+                        product.name,
+                        layer.operator.sources,
+                        layer.task.id,
+                        product.layout,
+                        programs,
+                    )
+                )
+            own = part.segment
+            segments.append(
+                AimSegment(own.name, own.inputs, own.outputs, tuple(products), tuple(made))
+            )
+        return LinkedSegments(tuple(segments), MemoryUse(constants, constants, 0, 0))
+
+    def verify(self, linked: LinkedSegments, request: LinkRequest) -> None:
+        for segment in linked.segments:
+            for launch in segment.launches:
+                for program in launch.programs:
+                    found = verify(program, request.units.machine)
+                    if found:
+                        raise InternalError(
+                            f"the program of layer {launch.layer!r} ({launch.name}) breaks a rule "
+                            f"of the machine: {found[0]}",
+                            hint="report it with the model and the configuration",
+                        )
+
+    def prepare(
+        self,
+        segments: Sequence[AimSegment],
+        tensors: Mapping[str, QuantizedTensor],
+        memory_bytes: int,
+        machine: AimMachine,
+    ) -> AimSession:
+        del tensors, memory_bytes  # shapes and rows stand in the segments
+        taken = 0
+        for layout in (product.layout for segment in segments for product in segment.products):
+            if layout.first_row < taken:
+                raise InputError(
+                    f"segments: two products meet in row {layout.first_row} of the banks"
+                )
+            taken = layout.first_row + layout.mapping.rows
+        return AimSession(segments, machine)
+
+    def time(self, launch: AimLaunch, machine: AimMachine) -> LaunchCost:
+        layout = replace(launch.layout, first_row=0)
+        beside = _beside(layout, machine)
+        cores = tuple(_cost(program, machine) for program in launch.programs)
+        cycles = sum(core.cycles for core in cores)
+        # What computes in the memory keeps others out of it.
+        return LaunchCost(cycles, cores, cycles, cycles, beside)
+
+
+PROGRAMS = AimPrograms()
+
+
+@lru_cache(maxsize=256)
+def _beside(layout: Layout, machine: AimMachine) -> int:
+    cost = measure(layout.workload, layout.schedule, machine)
+    return cycles_beside(layout.workload, layout.schedule, cost)
+
+
+def _cost(program: Program, machine: AimMachine) -> CoreCost:
+    timing = time_program(program.records, machine)
+    counted = timing.commands
+    moved = {
+        "buffer": counted.get("WRGB", 0) * BLOCK_BYTES,
+        "bias": counted.get("WRMAC16", 0) * BLOCK_BYTES,
+        "results": (counted.get("RDMAC16", 0) + counted.get("RDAF16", 0)) * BLOCK_BYTES,
+    }
+    energy = energy_of(program.records, timing, machine).total_pj
+    return CoreCost(timing.cycles, energy, len(program), moved, {})
