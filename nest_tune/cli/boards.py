@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compiler_core.errors import InputError
+from compiler_core.files.whole_file import write_atomically
 from nest_tune.cli.output import console, print_json, progress
 from nest_tune.cli.tables import print_table
 
@@ -152,7 +153,7 @@ def run_sources(
     print(f"{done.samples} samples on {done.core}, {held}")
 
 
-def profile_sources(package: Path, as_json: bool) -> None:
+def profile_sources(package: Path, picture: Path | None, as_json: bool) -> None:
     """``nest-tune profile`` for a package of sources."""
     from rich.table import Table
     from rich.text import Text
@@ -160,6 +161,11 @@ def profile_sources(package: Path, as_json: bool) -> None:
     from nest_tune.api.boards import profile_bundle
 
     report = profile_bundle(package)
+    if picture is not None:
+        from nest_tune.report.arena import draw_arena
+
+        text = draw_arena(report).encode()
+        write_atomically(picture, lambda stream: stream.write(text))
     counted = any(item.instructions is not None for item in report.operators)
     if as_json:
         layers = [_layer(asdict(item)) for item in report.operators]

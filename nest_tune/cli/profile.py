@@ -38,11 +38,18 @@ def profile(
         Path | None,
         typer.Option(metavar="trace.json", help="Write a timeline that opens in Perfetto."),
     ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="arena.svg", help="Of generated C: draw what lies where in the arena, and when."
+        ),
+    ] = None,
     by: Annotated[By, typer.Option(help="What a row of the table is.")] = By.LAYER,
     as_json: AsJson = False,
 ) -> None:
     """Show where time, bytes and energy go, and how far each layer is from its bound."""
     require_writable(trace, "--trace")
+    require_writable(picture, "--picture")
 
     from nest_tune.bundling import opens_bundle
 
@@ -50,8 +57,13 @@ def profile(
         from nest_tune.cli.boards import profile_sources, refuse
 
         refuse(f"package {package}", {"--trace": trace, "--by": by is not By.LAYER})
-        profile_sources(package, as_json)
+        profile_sources(package, picture, as_json)
         return
+    if picture is not None:
+        raise InputError(
+            f"--picture: package {package} is not of generated C: there is no arena",
+            hint="--trace trace.json writes a timeline",
+        )
 
     from compiler_core.package.reader import read_package
 

@@ -75,6 +75,23 @@ class OperatorCount:
 
 
 @dataclass(frozen=True)
+class ArenaUse:
+    """A value in the arena.
+
+    Attributes:
+        name: Of the model's tensor, or of what an operator needs while it runs.
+        offset, size_bytes: Where it lies.
+        first, last: Positions of the operators that write it first and use it last.
+    """
+
+    name: str
+    offset: int
+    size_bytes: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
 class BundleReport:
     """A bundle that was written.
 
@@ -88,6 +105,7 @@ class BundleReport:
         flash_bytes: Constants and code as compiled for the core; ``None`` without its compiler.
         operators: In the order in which they run.
         port_bytes: RAM for inputs and outputs.
+        arena: What lies where in the arena, and when.
         flash_limit_bytes, ram_limit_bytes: What the target has; ``None`` where it sets no limit.
         warnings: What the reader should know.
     """
@@ -101,6 +119,7 @@ class BundleReport:
     flash_bytes: int | None
     operators: tuple[OperatorCount, ...] = ()
     port_bytes: int = 0
+    arena: tuple[ArenaUse, ...] = ()
     flash_limit_bytes: int | None = None
     ram_limit_bytes: int | None = None
     warnings: tuple[str, ...] = field(default=())

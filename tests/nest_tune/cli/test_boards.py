@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -139,3 +140,20 @@ def test_targets_are_listed_and_shown() -> None:
     assert "ram_bytes" not in known["c99"]
     assert "768 KiB" in call("target", "show", "cortex-m33").stdout
     assert call("target", "check", "cortex-m7").exit_code == 0
+
+
+def test_the_arena_is_drawn(repository: Path, tmp_path: Path) -> None:
+    need("cc")
+    digits = repository / "examples" / "digits"
+    words = ["--target", "c99", "--calibration", digits / "calib.npz", "-o", tmp_path / "p"]
+    assert call("compile", digits / "model.onnx", *words).exit_code == 0
+    assert call("profile", tmp_path / "p", "--picture", tmp_path / "a.svg").exit_code == 0
+    root = ElementTree.parse(tmp_path / "a.svg").getroot()
+    boxes = [element for element in root.iter() if element.get("class") == "held"]
+    report = json.loads((tmp_path / "p" / "bundle.json").read_text())["report"]
+    tips = [box[0].text or "" for box in boxes]
+    assert len(boxes) == len([use for use in report["arena"] if use["name"] != "scratch"]) > 3
+    assert any(tip.startswith("stem_relu: ") for tip in tips)
+    for use in report["arena"]:
+        assert 0 <= use["first"] <= use["last"] < len(report["operators"])
+        assert use["offset"] + use["size_bytes"] <= report["arena_bytes"]

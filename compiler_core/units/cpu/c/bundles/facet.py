@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,8 +39,10 @@ from compiler_core.units.cpu.c.bundles.tuning import tuned
 from compiler_core.units.cpu.c.convert.convert import to_network
 from compiler_core.units.cpu.c.convert.options import Options
 from compiler_core.units.cpu.c.emit.text import identifier
+from compiler_core.units.cpu.c.operators.moves import View
 from compiler_core.units.cpu.c.schedules.schedule import choices
 from compiler_core.units.facets.bundles import (
+    ArenaUse,
     BundleReport,
     BundleRequest,
     BundleTarget,
@@ -173,9 +176,30 @@ def _report(bundle: Bundle, board: Board, core: str) -> BundleReport:
         None,
         tuple(OperatorCount(name, kind) for name, kind in bundle.sources.steps),
         sum(network.values[name].size_bytes for name in ports),
+        tuple(_arena(bundle)),
         board.flash_bytes,
         board.ram_bytes,
     )
+
+
+def _arena(bundle: Bundle) -> Iterator[ArenaUse]:
+    """Buffers of the arena by the operators that run: views, which do nothing, are none."""
+    plan, values = bundle.plan, bundle.network.values
+    number, running = 0, []
+    for operator in plan.order:
+        running.append(number)
+        number += not isinstance(operator, View)
+    most = max(0, number - 1)
+    for item in plan.live:
+        known = values.get(item.name)
+        first, last = (running[min(step, len(running) - 1)] for step in (item.first, item.last))
+        yield ArenaUse(
+            "scratch" if known is None else known.source,
+            plan.packing.offsets[item.name],
+            item.size,
+            min(first, most),
+            min(last, most),
+        )
 
 
 BUNDLES = CBundles()
