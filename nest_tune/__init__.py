@@ -40,13 +40,16 @@ if TYPE_CHECKING:
     from nest_tune.api.planning import best_plan, check_plan, show_plan
     from nest_tune.api.records import export_records, import_records, list_records, verify_records
     from nest_tune.api.schemes import profile_activations, search_scheme, sensitivity
+    from nest_tune.api.searching import search_problem
     from nest_tune.api.spaces import space, task_space
     from nest_tune.api.study import Study
     from nest_tune.api.tasks import tasks, tune_task
+    from nest_tune.study.proposals.base_samplers import ExhaustiveSampler, XgbSampler, suggest
     from nest_tune.study.request.study_request import StudyRequest
 
 __all__ = [
     "CheckError",
+    "ExhaustiveSampler",
     "InfeasibleError",
     "InputError",
     "InternalError",
@@ -54,6 +57,7 @@ __all__ = [
     "NestTuneError",
     "Study",
     "StudyRequest",
+    "XgbSampler",
     "best_plan",
     "check",
     "check_plan",
@@ -73,10 +77,12 @@ __all__ = [
     "profile_bundle",
     "run",
     "run_bundle",
+    "search_problem",
     "search_scheme",
     "sensitivity",
     "show_plan",
     "space",
+    "suggest",
     "targets",
     "task_space",
     "tasks",
@@ -86,6 +92,7 @@ __all__ = [
 
 _HOMES = {
     "CheckError": "compiler_core.errors",
+    "ExhaustiveSampler": "nest_tune.study.proposals.base_samplers",
     "InfeasibleError": "compiler_core.errors",
     "InputError": "compiler_core.errors",
     "InternalError": "compiler_core.errors",
@@ -93,6 +100,7 @@ _HOMES = {
     "NestTuneError": "compiler_core.errors",
     "Study": "nest_tune.api.study",
     "StudyRequest": "nest_tune.study.request.study_request",
+    "XgbSampler": "nest_tune.study.proposals.base_samplers",
     "best_plan": "nest_tune.api.planning",
     "check": "nest_tune.api.checking",
     "check_plan": "nest_tune.api.planning",
@@ -112,10 +120,12 @@ _HOMES = {
     "profile_bundle": "nest_tune.api.boards",
     "run": "nest_tune.api.packages",
     "run_bundle": "nest_tune.api.boards",
+    "search_problem": "nest_tune.api.searching",
     "search_scheme": "nest_tune.api.schemes",
     "sensitivity": "nest_tune.api.schemes",
     "show_plan": "nest_tune.api.planning",
     "space": "nest_tune.api.spaces",
+    "suggest": "nest_tune.study.proposals.base_samplers",
     "targets": "compiler_core.targets.load:bundled_targets",
     "task_space": "nest_tune.api.spaces",
     "tasks": "nest_tune.api.tasks",

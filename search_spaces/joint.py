@@ -28,6 +28,9 @@ OuterPoint = tuple[int, ...]
 Decisions = Mapping[str, Any]
 """Plain values by part: what a point means."""
 
+_DRAWN = 64
+"""Random points of which the one closest to the default is taken where that is not admitted."""
+
 _REMEMBERED = 1 << 16
 """Points of a part of which legality and estimate are kept."""
 
@@ -71,18 +74,23 @@ class Estimating(Protocol):
 
 
 class JointSpace:
-    """The product of parts.
+    """The product of parts, or what is admitted of it.
 
     Args:
         parts: In the order of their parameters.
+        admitted: Indices that the search may take, by name of the parameter; of others all. What is
+            narrowed keeps its tables and its digest.
 
     Attributes:
         parts: As given.
         parameters: Of all parts, with names ``part.parameter``.
-        default: Point of the untuned default.
+        default: Point of the untuned default, admitted or not.
+        admitted: Indices of each parameter, ascending.
     """
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(
+        self, parts: Sequence[Part], admitted: Mapping[str, Sequence[int]] | None = None
+    ) -> None:
         self.parts = tuple(parts)
         self.parameters = tuple(
             Parameter(f"{part.name}.{p.name}", p.values, p.ordered)
@@ -90,8 +98,20 @@ class JointSpace:
             for p in part.parameters
         )
         self.default: OuterPoint = tuple(i for part in self.parts for i in part.default)
+        given = admitted or {}
+        self.admitted: tuple[tuple[int, ...], ...] = tuple(
+            tuple(sorted(set(given.get(p.name, range(len(p)))))) for p in self.parameters
+        )
+        self._narrowed = tuple(
+            (axis, frozenset(indices))
+            for axis, indices in enumerate(self.admitted)
+            if len(indices) < len(self.parameters[axis])
+        )
         self._legal: tuple[dict[OuterPoint, bool], ...] = tuple({} for _ in self.parts)
         self._estimates: tuple[dict[OuterPoint, float], ...] = tuple({} for _ in self.parts)
+        self._estimating = tuple(
+            part.estimate if isinstance(part, Estimating) else None for part in self.parts
+        )
 
     @cached_property
     def digest(self) -> str:
@@ -101,8 +121,41 @@ class JointSpace:
 
     @property
     def product_size(self) -> int:
-        """Points of the full product, legal or not."""
-        return prod(len(parameter) for parameter in self.parameters)
+        """Points of what is admitted, legal or not."""
+        return prod(map(len, self.admitted))
+
+    @cached_property
+    def start(self) -> OuterPoint:
+        """The admitted point that is closest to the default.
+
+        Raises:
+            InputError: None was found.
+        """
+        moved = self.moved_inside(self.default)
+        if self.is_legal(moved):
+            return moved
+        generator = np.random.default_rng(0)
+        drawn = [self.sample(generator) for _ in range(_DRAWN)]
+        return min(drawn, key=lambda p: sum(a != b for a, b in zip(p, moved, strict=True)))
+
+    def require_start(self) -> None:
+        """Refuses a space of which nothing legal is admitted.
+
+        Raises:
+            InputError: As :attr:`start`.
+        """
+        _ = self.start
+
+    def moved_inside(self, point: OuterPoint) -> OuterPoint:
+        """A point with every decision that is not admitted replaced by the nearest one that is."""
+        if not self._narrowed:
+            return point
+        found = list(point)
+        for axis, indices in self._narrowed:
+            if point[axis] not in indices:
+                here = point[axis]
+                found[axis] = min(self.admitted[axis], key=lambda index: abs(index - here))
+        return tuple(found)
 
     def decode(self, point: OuterPoint) -> dict[str, Any]:
         """What a point means, by part.
@@ -114,8 +167,8 @@ class JointSpace:
         return {part.name: part.decode(own) for part, own in self._split(point)}
 
     def is_legal(self, point: OuterPoint) -> bool:
-        """Whether a point exists."""
-        return all(
+        """Whether a point exists and is admitted."""
+        return all(point[axis] in indices for axis, indices in self._narrowed) and all(
             _remembered(known, own, part.is_legal)
             for (part, own), known in zip(self._split(point), self._legal, strict=True)
         )
@@ -125,6 +178,11 @@ class JointSpace:
         """Where the parameters of each part stand in a point."""
         ends = list(accumulate(len(part.parameters) for part in self.parts))
         return tuple(slice(a, b) for a, b in pairwise([0, *ends]))
+
+    @cached_property
+    def known_guesses(self) -> tuple[OuterPoint, ...]:
+        """See :meth:`guesses`, made once."""
+        return self.guesses()
 
     def guesses(self) -> tuple[OuterPoint, ...]:
         """Static guesses: those of each part, the others at their default, or at their own first
@@ -143,14 +201,14 @@ class JointSpace:
         for at, options in enumerate(choices):
             for option in options:
                 whole = (*others[:at], option, *others[at + 1 :])
-                found[tuple(i for own in whole for i in own)] = None
-        found[tuple(i for own in firsts for i in own)] = None
-        found.pop(self.default, None)
+                found[self.moved_inside(tuple(i for own in whole for i in own))] = None
+        found[self.moved_inside(tuple(i for own in firsts for i in own))] = None
+        found.pop(self.start, None)
         return tuple(point for point in found if self.is_legal(point))
 
     def enumerate(self) -> Iterator[OuterPoint]:
         """All legal points, always in the same order."""
-        for point in product(*(range(len(p)) for p in self.parameters)):
+        for point in product(*self.admitted):
             if self.is_legal(point):
                 yield point
 
@@ -160,9 +218,10 @@ class JointSpace:
         Raises:
             InputError: None was found.
         """
-        lengths = [len(p) for p in self.parameters]
+        lengths = [len(indices) for indices in self.admitted]
         for _ in range(1024):
-            point = tuple(generator.integers(0, lengths).tolist()) if lengths else ()
+            drawn = generator.integers(0, lengths).tolist() if lengths else []
+            point = tuple(own[at] for own, at in zip(self.admitted, drawn, strict=True))
             if self.is_legal(point):
                 return point
         raise InputError("the joint space: 1024 random points, none of them legal")
@@ -171,10 +230,12 @@ class JointSpace:
         """Legal points one decision away: a step where values are ordered, else any other value."""
         found = []
         for axis, parameter in enumerate(self.parameters):
-            here = point[axis]
-            others = (here - 1, here + 1) if parameter.ordered else range(len(parameter))
+            here, others = point[axis], self.admitted[axis]
+            if parameter.ordered:
+                below = [index for index in others if index < here]
+                others = (*below[-1:], *[index for index in others if index > here][:1])
             for index in others:
-                if index != here and 0 <= index < len(parameter):
+                if index != here:
                     moved = (*point[:axis], index, *point[axis + 1 :])
                     if self.is_legal(moved):
                         found.append(moved)
@@ -183,9 +244,11 @@ class JointSpace:
     def estimates(self, point: OuterPoint) -> tuple[float, ...]:
         """What parts can tell of a point without evaluating it, see :class:`Estimating`."""
         return tuple(
-            _remembered(known, own, part.estimate)
-            for (part, own), known in zip(self._split(point), self._estimates, strict=True)
-            if isinstance(part, Estimating)
+            _remembered(known, own, estimate)
+            for (_, own), known, estimate in zip(
+                self._split(point), self._estimates, self._estimating, strict=True
+            )
+            if estimate is not None
         )
 
     def _split(self, point: OuterPoint) -> Iterator[tuple[Part, OuterPoint]]:

@@ -36,7 +36,8 @@ def _annotation(setting: Setting) -> Any:
     kinds: dict[type, Any] = {
         int: int | None,
         list: Sequence[str] | None,
-        dict: Mapping[str, tuple[int, ...]] | None,
+        dict: Mapping[str, Any] | None,
+        bool: bool | None,
     }
     return kinds.get(setting.kind, PathName | float | None)
 

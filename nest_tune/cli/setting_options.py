@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
 
+from compiler_core.errors import InputError
 from nest_tune.cli import completion
 from nest_tune.cli.options import parse_shapes
-from nest_tune.study.request.study_request import Setting, StudyRequest, settings
+from nest_tune.study.request.study_request import (
+    ARGUMENTS,
+    VALUES,
+    Setting,
+    StudyRequest,
+    settings,
+)
 
 PARAMETER = "asked"
 """The parameter of a command that the options stand in for."""
@@ -57,7 +65,7 @@ def _parameters(chosen: dict[str, Setting]) -> Iterator[inspect.Parameter]:
 def _type(setting: Setting) -> Any:
     if setting.kind in (list, dict):
         return list[str] | None
-    return (int if setting.kind is int else str) | None
+    return (setting.kind if setting.kind in (int, bool) else str) | None
 
 
 def _option(name: str, setting: Setting) -> Any:
@@ -74,8 +82,32 @@ def _option(name: str, setting: Setting) -> Any:
 def _value(setting: Setting, given: Any) -> Any:
     if given is None:
         return None
+    if setting.kind is dict and setting.holds == VALUES:
+        return {name: text.split(",") for name, text in map(_pair, given)}
+    if setting.kind is dict and setting.holds == ARGUMENTS:
+        return {name: _literal(text) for name, text in map(_pair, given)}
     if setting.kind is dict:
         return parse_shapes(given)
     if setting.kind is list and setting.default:  # names of a known few, which may share an option
         return [part.strip() for text in given for part in text.split(",") if part.strip()]
     return given
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """``NAME=VALUE``; names may hold an equals sign.
+
+    Raises:
+        InputError: It reads otherwise.
+    """
+    name, equals, value = text.rpartition("=")
+    if not name or not equals or not value:
+        raise InputError(f"{text!r}: NAME=VALUE is needed")
+    return name, value
+
+
+def _literal(text: str) -> Any:
+    """A number, true, false or null, else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

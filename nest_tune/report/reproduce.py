@@ -5,6 +5,7 @@ Every line runs as it stands, in the folder that the study was started in.
 
 from __future__ import annotations
 
+import json
 import shlex
 from math import isfinite
 from pathlib import Path
@@ -12,9 +13,11 @@ from pathlib import Path
 from compiler_core.configuration.launches import LAUNCHES
 from compiler_core.errors import NestTuneError
 from nest_tune.records.storage_url import StorageUrl
+from nest_tune.study.proposals.narrowing import as_shown
 from nest_tune.study.request.resolve import resolve
 from nest_tune.study.request.settings import (
     DEFAULT_STORAGE,
+    DEFAULT_WINDOW,
     StudySettings,
     differences,
 )
@@ -115,6 +118,12 @@ def _flags(settings: StudySettings) -> list[str]:
             words += ["--constraint", f"{limit.metric.value}<={limit.high!r}{unit}"]
     for name in settings.pass_env:
         words += ["--pass-env", name]
+    for name, values in settings.values.items():
+        words += ["--value", f"{name}={','.join(map(as_shown, values))}"]
+    for name, value in settings.arguments.items():
+        words += ["--sampler-argument", f"{name}={json.dumps(value)}"]
+    words += ["--window", str(settings.window)] if settings.window != DEFAULT_WINDOW else []
+    words += ["--asynchronous"] if settings.asynchronous else []
     spaces = [n for n in ("quantization", "partition", "tiling") if getattr(settings, n)]
     return [*words, "--metric", settings.metric, "--space", ",".join(spaces),
             "--sampler", settings.sampler]  # fmt: skip

@@ -17,19 +17,22 @@ XGB = SamplerKind(
 TPE = SamplerKind(
     "tpe",
     "Optuna's tree-structured Parzen estimators",
-    configurations=f"{_OPTUNA}:make_tpe",
+    configurations=f"{_OPTUNA}:tpe",
+    makes=True,
     schedules=f"{_SCHEDULES}.optuna_bridge:make_tpe",
 )
 NSGA2 = SamplerKind(
     "nsga2",
     "Optuna's genetic algorithm NSGA-II",
-    configurations=f"{_OPTUNA}:make_nsga2",
+    configurations=f"{_OPTUNA}:nsga2",
+    makes=True,
     schedules=f"{_SCHEDULES}.optuna_bridge:make_nsga2",
 )
 RANDOM = SamplerKind(
     "random",
     "uniformly at random, nothing twice",
-    configurations=f"{_OPTUNA}:make_random",
+    configurations=f"{_OPTUNA}:random",
+    makes=True,
     schedules=f"{_SCHEDULES}.plain:RandomSampler",
 )
 EXHAUSTIVE = SamplerKind(

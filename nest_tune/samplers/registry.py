@@ -6,17 +6,18 @@ here is light; its makers are imported when they are used.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from compiler_core.errors import InputError
+from compiler_core.files.nearest import did_you_mean
 from compiler_core.plugins.registry import Registry, load, named
+from nest_tune.user_modules import allow_folder, working_folder
 
 if TYPE_CHECKING:
     from nest_tune.samplers.schedules.sampler import Problem, TilingSampler
+    from nest_tune.study.proposals.history import History
     from nest_tune.study.proposals.problem import Proposer, SearchProblem
-    from nest_tune.study.trial import OuterTrial
 
 DEFAULT_SAMPLER = "xgb"
 """Where nobody names one."""
@@ -32,9 +33,11 @@ class SamplerKind:
     Attributes:
         name: Of its entry point.
         summary: What it does, in a few words.
-        configurations: ``module:function``, called ``(problem, history)`` for every batch of a
-            study: a :class:`~nest_tune.study.proposals.problem.Proposer`; empty where it chooses
-            none.
+        configurations: ``module:Class``, a subclass of ``optuna.samplers.BaseSampler``, made anew
+            for every trial of a study; or ``module:function``, called ``(problem, history)`` for
+            every trial: a :class:`~nest_tune.study.proposals.problem.Proposer`; empty where it
+            chooses none.
+        makes: Whether ``configurations`` is a function that makes a sampler of Optuna's kind.
         schedules: ``module:function``, called ``(problem)`` for every task: a
             :class:`~nest_tune.samplers.schedules.sampler.TilingSampler`; empty where it chooses
             none.
@@ -48,7 +51,21 @@ class SamplerKind:
     schedules: str = ""
     learns: bool = False
     exhausts: bool = False
+    makes: bool = False
 
+
+OPTUNA_SAMPLERS = (
+    "BruteForceSampler",
+    "CmaEsSampler",
+    "GPSampler",
+    "NSGAIIISampler",
+    "NSGAIISampler",
+    "QMCSampler",
+    "RandomSampler",
+    "TPESampler",
+)
+"""Those of Optuna that a name is enough for, with their own defaults. Its grid writes down all
+points before the first, which is too much for such spaces."""
 
 SAMPLERS: Registry[SamplerKind] = Registry("nest_tune.samplers", "sampler", named(SamplerKind))
 
@@ -83,7 +100,17 @@ def require_configuration_sampler(name: str, where: str = "") -> SamplerKind:
     Raises:
         InputError: There is none of that name, or it chooses schedules alone.
     """
-    kind = SAMPLERS.get(SAMPLERS.require(name, where))
+    kind = _optuna_kind(name)
+    if kind is not None:
+        return kind
+    if name not in SAMPLERS.names() and ":" not in name:
+        known = [*SAMPLERS.names(), *OPTUNA_SAMPLERS]
+        raise InputError(
+            f"{where and f'{where}: '}sampler {name!r} is not known; known are {', '.join(known)}, "
+            "and module:Class",
+            hint=did_you_mean(name, known) or f"an entry point of group {SAMPLERS.group} adds one",
+        )
+    kind = SAMPLERS.get(name)
     if not kind.configurations:
         raise InputError(
             f"{where and f'{where}: '}sampler {name!r} chooses schedules of tasks alone, no "
@@ -94,8 +121,25 @@ def require_configuration_sampler(name: str, where: str = "") -> SamplerKind:
 
 def sampler_of_tasks(name: str) -> str:
     """The sampler of schedules in a study of this sampler: itself, where that ends in time."""
-    kind = SAMPLERS.get(name)
+    kind = configuration_sampler(name)
     return name if kind.schedules and not kind.exhausts else DEFAULT_SAMPLER
+
+
+def configuration_sampler(name: str) -> SamplerKind:
+    """What is known of a sampler: a registered one, one of Optuna's or a user's.
+
+    Raises:
+        InputError: There is none of that name.
+    """
+    return _optuna_kind(name) or SAMPLERS.get(name)
+
+
+def _optuna_kind(name: str) -> SamplerKind | None:
+    if ":" in name:
+        return SamplerKind(name, "a user's", configurations=name, makes=True)
+    if name in OPTUNA_SAMPLERS:
+        return SamplerKind(name, "Optuna's", f"optuna.samplers:{name}", makes=True)
+    return None
 
 
 def make_schedule_sampler(name: str, problem: Problem) -> TilingSampler:
@@ -109,14 +153,33 @@ def make_schedule_sampler(name: str, problem: Problem) -> TilingSampler:
     return made
 
 
-def make_proposer(problem: SearchProblem, history: Sequence[OuterTrial]) -> Proposer:
-    """A sampler of a study's configurations, for one batch.
+def load_configuration_sampler(name: str) -> tuple[Any, bool]:
+    """What stands behind a sampler of configurations, and whether that makes a sampler of Optuna's
+    kind, else a proposer.
 
     Raises:
         InputError: As :func:`require_configuration_sampler`, or it cannot be loaded.
     """
-    name = problem.sampler
+    import optuna
+
     kind = require_configuration_sampler(name)
-    make: Any = load(kind.configurations, f"sampler {name!r}: configurations")
+    if ":" in name:
+        allow_folder(working_folder())
+    found: Any = load(kind.configurations, f"sampler {name!r}: configurations")
+    is_class = isinstance(found, type) and issubclass(found, optuna.samplers.BaseSampler)
+    return found, is_class or kind.makes
+
+
+def make_proposer(problem: SearchProblem, history: History) -> Proposer:
+    """A sampler of a study's configurations, for one trial.
+
+    Raises:
+        InputError: As :func:`load_configuration_sampler`.
+    """
+    make, is_optuna = load_configuration_sampler(problem.sampler)
+    if is_optuna:
+        from nest_tune.study.proposals.optuna_proposer import OptunaProposer
+
+        return OptunaProposer(problem, history, make)
     made: Proposer = make(problem, history)
     return made

@@ -24,6 +24,7 @@ from nest_tune.samplers.schedules.sampler import Point, Predicting, Problem, Pro
 from nest_tune.tuning.knowledge import Knowledge
 from nest_tune.tuning.measure import Measurement, Measurer
 from nest_tune.tuning.program_search import is_program
+from nest_tune.tuning.steps import Steps, measured_by
 from search_spaces.task_space import task_space
 
 BATCH = 16
@@ -190,28 +191,28 @@ class TaskSearch:
 
     def step(self, measurer: Measurer, most: int = BATCH) -> int:
         """Measures one batch; returns how many measurements it had."""
+        return measured_by(self.stepping(most), measurer.measure)
+
+    def stepping(self, most: int = BATCH) -> Steps[int]:
+        """As :meth:`step`, with measurements from whoever drives it."""
         points = [] if self._default_cycles else [self._start]
         if points:  # the sampler has to know of the default before it proposes
-            self._measure(measurer, points)
+            yield from self._measuring(points)
         proposed = self._sampler.propose(min(BATCH, most) - len(points))
         if proposed:
-            self._measure(measurer, proposed)
+            yield from self._measuring(proposed)
         elif most > len(points):
             self.exhausted = True
         return len(points) + len(proposed)
 
-    def _measure(self, measurer: Measurer, points: list[Point]) -> None:
+    def _measuring(self, points: list[Point]) -> Steps[None]:
         for point in points:
             self._schedules.setdefault(point, self.space.decode(point))
         schedules = [self._schedules[point] for point in points]
         fresh = [s for s in schedules if s.digest not in self._replay]
-        measured = dict(
-            zip(
-                [s.digest for s in fresh],
-                measurer.measure([(self.task.workload, s) for s in fresh]),
-                strict=True,
-            )
-        )
+        asked = [(self.task.workload, s) for s in fresh]
+        answers = (yield asked) if asked else []
+        measured = dict(zip([s.digest for s in fresh], answers, strict=True))
         if self.keep is not None and fresh:
             self.keep([self._record(s, measured[s.digest]) for s in fresh])
         observed: list[tuple[Point, int | None]] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ from nest_tune.samplers.registry import DEFAULT_SAMPLER, PROVING_SAMPLER, SAMPLE
 from nest_tune.tuning.knowledge import Knowledge, knowledge_of
 from nest_tune.tuning.measure import Measurer
 from nest_tune.tuning.program_search import FoundProgram, program_search
+from nest_tune.tuning.steps import Steps, measured_by, side_by_side
 from nest_tune.tuning.task_search import BATCH, TaskResult, TaskSearch
 
 Progress = Callable[[TaskSearch], None]
@@ -25,6 +26,12 @@ Progress = Callable[[TaskSearch], None]
 GUIDED_BEFORE_PROOF = 128
 """Measurements of the guided sampler before an exhaustive search: the better the best, the fewer
 points are left to be measured."""
+
+ABREAST = 8
+"""So many tasks are tuned side by side at most."""
+
+SHARE = 0.25
+"""What a task has to be expected to gain beside the first, to be tuned beside it."""
 
 SMALLEST_GAIN = 1e-4
 """Share of a task's cycles below which an expected gain is none."""
@@ -176,6 +183,40 @@ def tune_tasks(
     Raises:
         InfeasibleError: The space of a task is empty.
     """
+    steps = tuning(
+        tasks,
+        machine,
+        sampler=sampler,
+        trials=trials,
+        timeout_s=timeout_s,
+        seed=seed,
+        knowledge=knowledge,
+        base=base,
+        keep=keep,
+        progress=progress,
+    )
+    with nullcontext(measurer) if measurer is not None else Measurer(machine, jobs) as measurer:
+        return measured_by(steps, measurer.measure)
+
+
+def tuning(
+    tasks: Mapping[Task, int],
+    machine: Machine,
+    *,
+    sampler: str,
+    trials: int,
+    timeout_s: float | None = None,
+    seed: int = 0,
+    knowledge: Knowledge | None = None,
+    base: BoostedModel | None = None,
+    keep: Callable[[list[Record]], None] | None = None,
+    progress: Progress | None = None,
+) -> Steps[dict[Task, TaskResult]]:
+    """As :func:`tune_tasks`, with measurements from whoever drives it.
+
+    Up to :data:`ABREAST` tasks are measured side by side, however many workers there are: those
+    that are expected to gain at least :data:`SHARE` of what the first of them is.
+    """
     knowledge = knowledge or knowledge_of(Snapshot(), machine)
     end = None if timeout_s is None else time.monotonic() + timeout_s
     # A task's own records train its own model; the base model knows the other tasks' alone.
@@ -185,21 +226,22 @@ def tune_tasks(
     searches = {
         task: TaskSearch(task, machine, sampler, seed, knowledge, base, keep) for task in tasks
     }
-    with nullcontext(measurer) if measurer is not None else Measurer(machine, jobs) as measurer:
-        for search in searches.values():
-            if search.spent < BATCH:
-                search.step(measurer)
-                _report(progress, search)
-        while sum(s.spent for s in searches.values()) < trials and not _passed(end):
-            gains = {task: tasks[task] * _gain(search) for task, search in searches.items()}
-            task = max(gains, key=lambda t: gains[t])
-            if gains[task] <= 0:
-                break
-            searches[task].step(measurer)
-            _report(progress, searches[task])
-        for search in searches.values():
-            if not search.default_cycles:
-                search.step(measurer, 1)
+
+    def together(chosen: Sequence[TaskSearch], most: int = BATCH) -> Steps[None]:
+        yield from side_by_side([search.stepping(most) for search in chosen])
+        for search in chosen:
+            _report(progress, search)
+
+    yield from together([search for search in searches.values() if search.spent < BATCH])
+    while not _passed(end):
+        left = trials - sum(search.spent for search in searches.values())
+        gains = {task: tasks[task] * _gain(search) for task, search in searches.items()}
+        ranked = sorted(gains, key=lambda task: -gains[task])[: min(ABREAST, -(-left // BATCH))]
+        chosen = [t for t in ranked if gains[t] > 0 and gains[t] >= SHARE * gains[ranked[0]]]
+        if left <= 0 or not chosen:
+            break
+        yield from together([searches[task] for task in chosen])
+    yield from together([s for s in searches.values() if not s.default_cycles], 1)
     return {task: search.result() for task, search in searches.items()}
 
 

@@ -17,7 +17,9 @@ from compiler_core.files.plain import to_plain
 from compiler_core.quantize.scheme import QuantizationScheme, scheme_document
 from compiler_core.tensor.digest import digest
 from compiler_core.units.names import CPU
+from compiler_core.units.registry import kind_of_machine
 from nest_tune.study.execution.candidates import Bench, Subjects
+from nest_tune.tuning.measure import measure as measured
 from nest_tune.user_modules import allow_folder
 
 Plain = Any
@@ -122,6 +124,27 @@ def float_costs(bench: Bench, _payload: Plain) -> Plain:
     units = dict.fromkeys((node.name for node in bench.model.graph.nodes), CPU)
     scheme = scheme_document(QuantizationScheme())
     return bench.metrics(bench.compiled({"quantization": scheme, "partition": units}, {}))
+
+
+def measure_schedules(bench: Bench, payload: Plain) -> Plain:
+    """Times schedules of tasks.
+
+    Args:
+        bench: The worker's state.
+        payload: ``[{"on": name of the unit, "workload", "schedule"}]``.
+
+    Returns:
+        ``[outcome, cycles or null, DRAM bytes]`` of each.
+    """
+    found = []
+    for pair in payload:
+        machine = bench.target.unit(pair["on"]).machine
+        read = kind_of_machine(machine).documents
+        workload = read.workload(pair["workload"], "workload")
+        schedule = read.schedule(pair["schedule"], "schedule")
+        done = measured(workload, schedule, machine)
+        found.append([done.outcome.value, done.cycles, done.dram_bytes])
+    return found
 
 
 def float_accuracy(bench: Bench, _payload: Plain) -> Plain:

@@ -39,27 +39,29 @@ def variations(
     """
     found: dict[Point, None] = {}
     for part, block in zip(space.parts, space.blocks, strict=True):
-        lengths = [len(parameter) for parameter in part.parameters]
+        tables = space.admitted[block]
         listed = _LISTED_ESTIMATING if isinstance(part, Estimating) else _LISTED
         own: Iterator[Point] = iter(())
-        if prod(lengths) <= listed:
-            own = product(*(range(length) for length in lengths))
+        if prod(map(len, tables)) <= listed:
+            own = product(*tables)
         else:
             shared = dict.fromkeys([*part.guesses(), *(other[block] for other in known)])
-            own = iter((*shared, *_runs(point[block], lengths, generator)))
+            own = iter((*shared, *_runs(point[block], tables, generator)))
         for option in own:
             found[(*point[: block.start], *option, *point[block.stop :])] = None
     found.pop(point, None)
     return tuple(candidate for candidate in found if space.is_legal(candidate))
 
 
-def _runs(point: Point, lengths: Sequence[int], generator: np.random.Generator) -> Iterator[Point]:
+def _runs(
+    point: Point, tables: Sequence[Sequence[int]], generator: np.random.Generator
+) -> Iterator[Point]:
     """Some of the points with up to :data:`_RUN` neighbouring decisions set to one value."""
-    axes = generator.integers(len(lengths), size=_RUNS).tolist()
+    axes = generator.integers(len(tables), size=_RUNS).tolist()
     extents = generator.integers(1, _RUN + 1, size=_RUNS).tolist()
     for first, extent, draw in zip(axes, extents, generator.random(_RUNS).tolist(), strict=True):
-        value = int(draw * lengths[first])
+        value = tables[first][int(draw * len(tables[first]))]
         yield tuple(
-            value if first <= axis < first + extent and value < length else here
-            for axis, (here, length) in enumerate(zip(point, lengths, strict=True))
+            value if first <= axis < first + extent and value in table else here
+            for axis, (here, table) in enumerate(zip(point, tables, strict=True))
         )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from nest_tune.study.proposals.history import History
 from nest_tune.study.proposals.problem import Asked, SearchProblem
-from nest_tune.study.trial import OuterTrial, Point
+from nest_tune.study.trial import Point
 
 
-def make(problem: SearchProblem, history: Sequence[OuterTrial]) -> Enumeration:
-    """A proposer for one batch."""
+def make(problem: SearchProblem, history: History) -> Enumeration:
+    """A proposer for one trial."""
     del history
     return Enumeration(problem)
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 from nest_tune.study.request.goals import Limit, Objective, violation
 from nest_tune.study.trial import OuterTrial
 
@@ -24,14 +27,31 @@ def pareto_front(
 ) -> tuple[OuterTrial, ...]:
     """Feasible settled trials that none dominates; of equal ones the first. By first objective."""
     candidates = [trial for trial in trials if trial.is_feasible and trial.settled]
-    found: list[tuple[tuple[float, ...], OuterTrial]] = []
-    for trial in candidates:
-        own = losses(trial, objectives)
-        if any(dominates(other, own) or other == own for other, _ in found):
-            continue
-        found = [entry for entry in found if not dominates(own, entry[0])]
-        found.append((own, trial))
-    return tuple(trial for _, trial in sorted(found, key=lambda e: (e[0], e[1].number)))
+    rows = [losses(trial, objectives) for trial in candidates]
+    table = np.array(rows, np.float64).reshape(len(rows), len(objectives))
+    return tuple(candidates[number] for number in nondominated(table))
+
+
+def nondominated(table: npt.NDArray[np.float64]) -> list[int]:
+    """Numbers of rows that none dominates; of equal ones the first. By first column.
+
+    Args:
+        table: ``float64[n, m]``, losses.
+    """
+    # By the first column, then the next ones: no later row dominates an earlier one.
+    order: list[int] = np.lexsort(table.T[::-1]).tolist()
+    if table.shape[1] == 1:
+        return order[:1]
+    rows = table[order]
+    if table.shape[1] == 2:
+        least = np.minimum.accumulate(rows[:, 1])
+        better = np.r_[True, rows[1:, 1] < least[:-1]][: len(rows)]
+        return [number for number, kept in zip(order, better.tolist(), strict=True) if kept]
+    front: list[int] = []
+    for at, row in enumerate(rows):
+        if not (rows[front] <= row).all(axis=1).any():
+            front.append(at)
+    return [order[at] for at in front]
 
 
 def closest(

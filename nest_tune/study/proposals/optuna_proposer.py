@@ -1,62 +1,62 @@
-"""Configurations from Optuna's samplers: an Optuna study in memory is rebuilt for every batch."""
+"""Configurations from samplers of Optuna's kind, which see a study in memory."""
 
 from __future__ import annotations
 
+import inspect
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from compiler_core.errors import InputError, NestTuneError
+from nest_tune.study.proposals.history import History
 from nest_tune.study.proposals.problem import ATTEMPTS, Asked, SearchProblem, stream_seed
-from nest_tune.study.request.goals import scale_of
-from nest_tune.study.trial import OuterTrial, Point
-from search_spaces.joint import JointSpace
+from nest_tune.study.proposals.view import SAMPLER, View, distributions_of
+from nest_tune.study.trial import Point
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
-Sampler = Callable[[int], optuna.samplers.BaseSampler]
-"""A sampler from a seed."""
+Make = Callable[..., optuna.samplers.BaseSampler]
+"""A class of samplers, or what makes one."""
 
-_INFEASIBLE = 1e6
 _STARTUP = 10
 
 
-def make_tpe(problem: SearchProblem, history: Sequence[OuterTrial]) -> OptunaProposer:
-    """Tree-structured Parzen estimators."""
-    return OptunaProposer(problem, history, _tpe)
+def tpe(seed: int, **arguments: Any) -> optuna.samplers.BaseSampler:
+    """Tree-structured Parzen estimators, with every argument that matters given."""
+    usual: dict[str, Any] = {
+        "n_startup_trials": _STARTUP,
+        "n_ei_candidates": 24,
+        "multivariate": True,
+        "group": False,
+        "constant_liar": True,
+    }
+    return optuna.samplers.TPESampler(seed=seed, **(usual | arguments))
 
 
-def make_nsga2(problem: SearchProblem, history: Sequence[OuterTrial]) -> OptunaProposer:
-    """NSGA-II."""
-    return OptunaProposer(problem, history, _nsga2)
+def nsga2(seed: int, **arguments: Any) -> optuna.samplers.BaseSampler:
+    """NSGA-II, with every argument that matters given."""
+    usual: dict[str, Any] = {"population_size": 24, "crossover_prob": 0.9, "swapping_prob": 0.5}
+    return optuna.samplers.NSGAIISampler(seed=seed, **(usual | arguments))
 
 
-def make_random(problem: SearchProblem, history: Sequence[OuterTrial]) -> OptunaProposer:
+def random(seed: int) -> optuna.samplers.BaseSampler:
     """Uniformly at random."""
-    return OptunaProposer(problem, history, _random)
-
-
-def _tpe(seed: int) -> optuna.samplers.BaseSampler:
-    return optuna.samplers.TPESampler(
-        n_startup_trials=_STARTUP,
-        n_ei_candidates=24,
-        seed=seed,
-        multivariate=True,
-        group=False,
-        constant_liar=True,
-    )
-
-
-def _nsga2(seed: int) -> optuna.samplers.BaseSampler:
-    return optuna.samplers.NSGAIISampler(
-        population_size=24, crossover_prob=0.9, swapping_prob=0.5, seed=seed
-    )
-
-
-def _random(seed: int) -> optuna.samplers.BaseSampler:
     return optuna.samplers.RandomSampler(seed=seed)
+
+
+def keeps_state(make: Make) -> bool:
+    """Whether samplers cannot be made anew for each trial: nobody can give them a seed. Such a
+    sampler lives as long as a run does, and what it proposes depends on what it has seen there."""
+    return "seed" not in _parameters(make)
+
+
+def _parameters(make: Make) -> set[str]:
+    try:
+        return set(inspect.signature(make).parameters)
+    except (TypeError, ValueError):  # made in C
+        return set()
 
 
 class OptunaProposer:
@@ -64,79 +64,92 @@ class OptunaProposer:
 
     Args:
         problem: What is searched.
-        history: Trials before the batch: what the study in memory holds.
-        sampler: Optuna's, made anew for every trial.
+        history: What may be known.
+        make: Makes a sampler: called with the problem's arguments, and with those of ``seed``,
+            ``problem`` and ``search_space`` (values by name) that it takes.
     """
 
-    def __init__(
-        self, problem: SearchProblem, history: Sequence[OuterTrial], sampler: Sampler
-    ) -> None:
-        self._problem = problem
-        self._make = sampler
-        self._distributions = distributions(problem.space)
-        self._study = optuna.create_study(
-            directions=[o.direction.value for o in problem.objectives],
-            sampler=_random(problem.seed),
-        )
-        default = history[0].metrics if history else {}
-        for trial in history:
-            self._study.add_trial(frozen_trial(problem, self._distributions, trial, default))
+    def __init__(self, problem: SearchProblem, history: History, make: Make) -> None:
+        self._problem, self._history, self._make = problem, history, make
 
     def ask(self, number: int, seen: set[Point]) -> Asked | None:
-        for attempt in range(ATTEMPTS):
-            self._study.sampler = self._make(stream_seed(self._problem.seed, number, attempt))
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                trial = self._study.ask(fixed_distributions=self._distributions)
-            point = tuple(int(trial.params[name]) for name in self._distributions)
-            if point not in seen and self._problem.space.is_legal(point):
-                stored = self._study.trials[trial.number].system_attrs
-                return point, {key: value for key, value in stored.items() if "nsga" in key}
+        try:
+            return self._ask(number, seen)
+        except NestTuneError:
+            raise
+        except Exception as error:  # whatever a sampler does, it is named
+            raise NestTuneError(
+                f"sampler {self._problem.sampler!r}: trial {number}: {type(error).__name__}: "
+                f"{error}",
+                hint="another --sampler, or others of its arguments",
+            ) from error
+
+    def _ask(self, number: int, seen: set[Point]) -> Asked | None:
+        view = self._view(number)
+        before = view.study_attributes()
+        sampler = self._sampler(number, 0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            trial = view.begin(sampler)
+            for attempt in range(ATTEMPTS):
+                if attempt:
+                    view.study.sampler = self._sampler(number, attempt)
+                    trial = optuna.Trial(view.study, trial._trial_id)
+                point = view.sampled(trial)
+                if point not in seen and self._problem.space.is_legal(point):
+                    view.settle(trial._trial_id, point)
+                    written = view.attributes(trial._trial_id, before)
+                    return point, {SAMPLER: written} if written else {}
+        # What was written while nothing came of it is forgotten with the view.
+        self._problem.memory.pop("view", None)
         return None
 
+    def _view(self, number: int) -> View:
+        view: View | None = self._problem.memory.get("view")
+        if view is None or not view.follows(self._history, number):
+            view = self._problem.memory["view"] = View(self._problem)
+        view.show(self._history, number)
+        return view
 
-def distributions(space: JointSpace) -> dict[str, BaseDistribution]:
-    """Optuna's view of the parameters: indices; categories where the order means nothing."""
-    return {
-        p.name: IntDistribution(0, len(p) - 1)
-        if p.ordered
-        else CategoricalDistribution(tuple(range(len(p))))
-        for p in space.parameters
-    }
+    def _sampler(self, number: int, attempt: int) -> optuna.samplers.BaseSampler:
+        if keeps_state(self._make):
+            memory = self._problem.memory
+            if "kept" not in memory:
+                memory["kept"] = make_sampler(self._problem, self._make, None)
+            kept: optuna.samplers.BaseSampler = memory["kept"]
+            return kept
+        seed = stream_seed(self._problem.seed, number, attempt)
+        return make_sampler(self._problem, self._make, seed)
 
 
-def frozen_trial(
-    problem: SearchProblem,
-    spread: Mapping[str, BaseDistribution],
-    trial: OuterTrial,
-    default: Mapping[str, float],
-) -> FrozenTrial:
-    """A finished trial as Optuna sees it.
+def make_sampler(
+    problem: SearchProblem, make: Make, seed: int | None
+) -> optuna.samplers.BaseSampler:
+    """A sampler for a problem.
 
-    Infeasible ones are complete ones that exceed a limit by far; those that broke are failed, which
-    samplers pass over.
+    Raises:
+        InputError: It does not take the arguments, or what was made is no sampler.
     """
-    params = dict(zip(spread, trial.point, strict=True))
-    metrics = trial.metrics if trial.outcome.is_measured else default
-    names = [o.metric.value for o in problem.objectives]
-    values = [metrics[name] for name in names if name in metrics]
-    if trial.outcome.is_error or len(values) < len(names):
-        return create_trial(state=TrialState.FAIL, params=params, distributions=dict(spread))
-    if trial.outcome.is_measured:
-        constraints = {
-            limit.metric.value: limit.slack(
-                trial.metrics[limit.metric.value], scale_of(limit, default)
-            )
-            for limit in problem.limits
-        }
-    else:
-        constraints = {"feasible": _INFEASIBLE}
-    if problem.limits and not trial.outcome.is_measured:
-        constraints |= {limit.metric.value: _INFEASIBLE for limit in problem.limits}
-    return create_trial(
-        params=params,
-        distributions=dict(spread),
-        values=values,
-        constraints=constraints,
-        system_attrs=dict(trial.attributes),
-    )
+    known = _parameters(make)
+    given: dict[str, Any] = dict(problem.arguments)
+    if "seed" in known and seed is not None:
+        given.setdefault("seed", seed)
+    if "problem" in known:
+        given.setdefault("problem", problem)
+    if "search_space" in known:
+        spread = distributions_of(problem.space)
+        given.setdefault("search_space", {name: list(d.choices) for name, d in spread.items()})
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            made = make(**given)
+    except (TypeError, ValueError, ImportError) as error:
+        raise InputError(
+            f"sampler {problem.sampler!r}: {error}", hint="[sampler.arguments] of the study file"
+        ) from error
+    if not isinstance(made, optuna.samplers.BaseSampler):
+        raise InputError(
+            f"sampler {problem.sampler!r}: a {type(made).__name__} was made; a subclass of "
+            "optuna.samplers.BaseSampler is needed"
+        )
+    return made

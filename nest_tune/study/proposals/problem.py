@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,6 +34,9 @@ class SearchProblem:
         tuned: Whether trials have tuned schedules: then the default point is tried a second time,
             tuned.
         risk: Of limits on accuracy, where it is limited.
+        arguments: Of the sampler.
+        memory: What samplers keep from one proposal to the next, so that it need not be made again;
+            it never changes what they propose.
     """
 
     space: JointSpace
@@ -43,17 +46,19 @@ class SearchProblem:
     seed: int
     tuned: bool
     risk: float | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    memory: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
 
 class Proposer(Protocol):
-    """Chooses the configurations of one batch, from all trials before it."""
+    """Chooses the configuration of a trial, from what that may know."""
 
     def ask(self, number: int, seen: set[Point]) -> Asked | None:
         """A legal point that is not in ``seen``; ``None`` where it finds none.
 
         Args:
             number: Of the trial; its random stream derives from it, see :func:`stream_seed`.
-            seen: Points of earlier trials, and of earlier proposals of the batch.
+            seen: Points of all earlier proposals.
         """
         ...
 

@@ -1,21 +1,22 @@
-"""What to try next: batches of proposals from the study's sampler.
+"""What to try next: one proposal from the study's sampler.
 
-Proposals are a pure function of (seed, space, trials before the batch): a sampler is made anew for
-every batch, and the random stream of each trial derives from (study seed, trial number). So the
-number of workers, a kill or a resume cannot change them. No point is proposed twice.
+A proposal is a pure function of (seed, space, what it may know): the random stream of each trial
+derives from (study seed, trial number), and samplers are made anew for every trial. So the number
+of workers, a kill or a resume cannot change it. No point is proposed twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from nest_tune.samplers.registry import SAMPLERS, make_proposer
+from nest_tune.samplers.registry import configuration_sampler, make_proposer
 from nest_tune.study.proposals.front import pareto_front
+from nest_tune.study.proposals.history import History
 from nest_tune.study.proposals.problem import ATTEMPTS, Asked, SearchProblem, stream_seed
 from nest_tune.study.trial import OuterTrial, Point, Proposal
+from search_spaces.joint import JointSpace
 
 Moves = Callable[[Sequence[OuterTrial], set[Point], int], Asked | None]
 """What is tried in the place of a sampler's proposal: of trials, points that were proposed, and the
@@ -24,45 +25,39 @@ number of the trial; ``None`` where the sampler is to be asked."""
 
 def propose(
     problem: SearchProblem,
-    history: Sequence[OuterTrial],
-    first: int,
-    count: int,
+    history: History,
+    number: int,
     moves: Moves = lambda _trials, _seen, _number: None,
-) -> tuple[Proposal, ...]:
-    """The next batch; fewer where the space is exhausted, none where nothing is left.
+) -> Proposal | None:
+    """The next trial; ``None`` where nothing is left to try.
 
     Args:
         problem: What is searched.
-        history: All trials before ``first``, by number.
-        first: Number of the first trial of the batch.
-        count: Wanted proposals.
+        history: What the trial may know: with ``history.pending``, all trials before it.
+        number: Of the trial.
         moves: Asked before the sampler, once all guesses have been tried.
     """
     space = problem.space
-    if first == 0:
-        return (Proposal(0, space.default, tuned=False),)
-    seen = {trial.point for trial in history if trial.tuned == problem.tuned}
-    batch: list[Proposal] = []
+    if number == 0:
+        return Proposal(0, space.default, tuned=False)
+    seen = {trial.point for trial in history.trials if trial.tuned == problem.tuned}
+    seen |= {trial.point for trial in history.pending if trial.tuned == problem.tuned}
+    for point in (*history.enqueued, space.start, *space.known_guesses):
+        if point not in seen:
+            return Proposal(number, point, problem.tuned)
+    if not space.parameters or _is_exhausted(space, seen):
+        return None
+    found = moves(history, seen, number)
+    if found is None or not space.is_legal(found[0]):
+        found = make_proposer(problem, history).ask(number, seen)
+    if found is None and not configuration_sampler(problem.sampler).exhausts:
+        found = _unseen(problem, history, number, seen)
+    return None if found is None else Proposal(number, found[0], problem.tuned, found[1])
 
-    def take(point: Point, attributes: Mapping[str, Any] | None = None) -> None:
-        seen.add(point)
-        batch.append(Proposal(first + len(batch), point, problem.tuned, attributes or {}))
 
-    for point in (space.default, *space.guesses()):
-        if point not in seen and len(batch) < count:
-            take(point)
-    if len(batch) < count and len(seen) < space.product_size and space.parameters:
-        proposer = make_proposer(problem, history)
-        exhausts = SAMPLERS.get(problem.sampler).exhausts
-        while len(batch) < count:
-            number = first + len(batch)
-            found = moves(history, seen, number) or proposer.ask(number, seen)
-            if found is None and not exhausts:
-                found = _unseen(problem, history, number, seen)
-            if found is None:
-                break
-            take(*found)
-    return tuple(batch)
+def _is_exhausted(space: JointSpace, seen: set[Point]) -> bool:
+    size = space.product_size
+    return len(seen) >= size and sum(map(space.is_legal, seen)) >= size
 
 
 def _unseen(

@@ -40,7 +40,7 @@ from nest_tune.study.request.settings import (
 )
 from nest_tune.study.request.shares import parse_holdout, parse_risk
 from nest_tune.study.request.study_file import StudyFile, read_study_file
-from nest_tune.study.request.study_request import SPACES, StudyRequest
+from nest_tune.study.request.study_request import SPACES, StudyRequest, as_values
 
 
 def resolve(
@@ -122,6 +122,10 @@ def resolve(
         tiling="tiling" in spaces,
         plan=path_of(asked.plan, read.spaces.plan),
         sampler=sampler,
+        arguments=asked.sampler_arguments or dict(read.sampler.arguments),
+        values=asked.values or {n: as_values(v) for n, v in read.spaces.values.items()},
+        window=asked.window or read.study.window,
+        asynchronous=read.study.asynchronous if asked.asynchronous is None else asked.asynchronous,
         runner=runner,
         jobs=asked.jobs or read.run.jobs or runs.default_jobs,
         ray_address=asked.ray_address or environment.get("RAY_ADDRESS") or read.run.ray_address,

@@ -13,6 +13,9 @@ from nest_tune.runners.runner import DEFAULT_RUNNER
 from nest_tune.samplers.registry import DEFAULT_SAMPLER
 from nest_tune.study.request.goals import Direction, Limit, Metric, Objective, parse_bounds
 
+DEFAULT_WINDOW = 8
+"""Where nobody says another one; never depends on the number of workers."""
+
 DEFAULT_STORAGE = StorageUrl("sqlite:///nest-tune.db")
 
 
@@ -45,6 +48,11 @@ class StudySettings:
         quantization, partition, tiling: Which spaces are searched.
         plan: File of a plan that pins the partition.
         sampler: Name.
+        arguments: Of the sampler.
+        values: What decisions are narrowed to, by name: values as they are shown.
+        window: How many trials before it a proposal sees no results of; of an asynchronous study,
+            how many are in flight at most.
+        asynchronous: Whether proposals see whatever has finished.
         runner, jobs, ray_address: Where trials run; 0 jobs for all that a cluster has.
         storage: URL; what is stored of it has no secrets.
         trial_timeout_s: Of one call of a trial.
@@ -76,6 +84,10 @@ class StudySettings:
     tiling: bool = True
     plan: str | None = None
     sampler: str = DEFAULT_SAMPLER
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    window: int = DEFAULT_WINDOW
+    asynchronous: bool = False
     runner: str = DEFAULT_RUNNER
     jobs: int = 1
     ray_address: str | None = None
@@ -104,6 +116,8 @@ def settings_document(settings: StudySettings) -> dict[str, Any]:
     document["objectives"] = [[o.metric.value, o.direction.value] for o in settings.objectives]
     document["storage"] = str(settings.storage)
     document["pass_env"] = list(settings.pass_env)
+    document["arguments"] = dict(settings.arguments)
+    document["values"] = {name: list(values) for name, values in settings.values.items()}
     document["limits"] = [[limit.metric.value, limit.text] for limit in settings.limits]
     return document
 
@@ -126,6 +140,8 @@ def read_settings_document(document: Mapping[str, Any]) -> StudySettings:
     values["limits"] = tuple(
         parse_bounds(Metric(metric), text, "stored study") for metric, text in document["limits"]
     )
+    narrowed = document.get("values", {})
+    values["values"] = {name: tuple(allowed) for name, allowed in narrowed.items()}
     values["storage"] = StorageUrl(document["storage"])
     values.setdefault("holdout", 0.0)  # of studies that knew none
     values["pass_env"] = tuple(document.get("pass_env", ()))

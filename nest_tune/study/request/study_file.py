@@ -14,7 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
 from compiler_core.files.toml_file import read_toml
-from nest_tune.study.request.study_request import SPACES, Setting, settings
+from nest_tune.study.request.study_request import (
+    ARGUMENTS,
+    SHAPES,
+    SPACES,
+    VALUES,
+    Setting,
+    settings,
+)
 
 _BYTES_MAX = 1 << 20
 
@@ -46,13 +53,20 @@ def _tables() -> dict[str, Any]:
 def _entry(setting: Setting) -> tuple[Any, Any]:
     """Type and default of a key."""
     if setting.kind is dict:
-        return dict[str, list[int]], {}
+        return _TABLES[setting.holds], {}
     if setting.kind is list:
         return list[str], []
     kind: Any = setting.kind
     bounds = Field(default=setting.default, ge=setting.least, le=setting.most)
     return (kind if setting.default is not None else kind | None), bounds
 
+
+_Value = bool | int | float | str
+_TABLES: dict[str, Any] = {
+    SHAPES: dict[str, list[int]],
+    VALUES: dict[str, list[_Value] | _Value],
+    ARGUMENTS: dict[str, Any],
+}
 
 _ORDER = (
     "study",
@@ -65,7 +79,10 @@ _ORDER = (
     "sampler",
     "run",
 )
-_KEYS = {"study": "name seed trials timeout risk", "target": "name path measurer launches"}
+_KEYS = {
+    "study": "name seed trials timeout risk window asynchronous",
+    "target": "name path measurer launches",
+}
 """In which order keys are shown, where it is not that of the settings."""
 
 _PAIRS = ("objectives", "constraints")

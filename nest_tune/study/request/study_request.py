@@ -18,6 +18,8 @@ from compiler_core.files.nearest import did_you_mean
 from nest_tune.runners.runner import DEFAULT_RUNNER
 from nest_tune.samplers.registry import DEFAULT_SAMPLER
 
+SHAPES, VALUES, ARGUMENTS = "shapes", "values", "arguments"
+
 SPACES = ("quantization", "partition", "tiling")
 """What can be searched."""
 
@@ -28,7 +30,8 @@ class Setting:
 
     Attributes:
         help: What it is, in one sentence; that of the option, the keyword and the key.
-        kind: Of its value: ``str``, ``int``, ``list`` (of texts), or ``dict`` (of shapes).
+        kind: Of its value: ``str``, ``int``, ``bool``, ``list`` (of texts), or ``dict``.
+        holds: What a ``dict`` has by name: :data:`SHAPES`, :data:`VALUES` or :data:`ARGUMENTS`.
         place: ``table.key`` in a study file; empty where files do not have it, or have it in
             another form.
         default: Where nobody says it.
@@ -47,6 +50,7 @@ class Setting:
     metavar: str | None = None
     option: str = ""
     completion: str = ""
+    holds: str = "shapes"
 
 
 def _setting(help: str, kind: type = str, place: str = "", **more: Any) -> Any:  # noqa: A002
@@ -140,12 +144,44 @@ class StudyRequest:
         option="--space",
     )
     plan: str | None = _setting("Fixes the partition.", place="spaces.plan", metavar="plan.toml")
+    values: Mapping[str, tuple[Any, ...]] = _setting(
+        "What a decision is narrowed to, or pinned; repeatable.",
+        dict,
+        place="spaces.values",
+        metavar="DECISION=V,…",
+        option="--value",
+        holds=VALUES,
+    )
     sampler: str | None = _setting(
-        "xgb, tpe, nsga2, random, exhaustive or a plug-in's.",
+        "xgb, tpe, nsga2, random, exhaustive, a plug-in's, one of Optuna's as TPESampler, or "
+        "module:Class.",
         place="sampler.name",
         default=DEFAULT_SAMPLER,
         metavar="NAME",
         completion="samplers",
+    )
+    sampler_arguments: Mapping[str, Any] = _setting(
+        "Argument of the sampler; repeatable.",
+        dict,
+        place="sampler.arguments",
+        metavar="NAME=VALUE",
+        option="--sampler-argument",
+        holds=ARGUMENTS,
+    )
+    window: int | None = _setting(
+        "A proposal sees results of trials up to N before it; default 8.",
+        int,
+        place="study.window",
+        default=8,
+        least=1,
+        most=65_536,
+        metavar="N",
+    )
+    asynchronous: bool | None = _setting(
+        "A proposal sees whatever has finished, with a window of trials in flight.",
+        bool,
+        place="study.asynchronous",
+        default=False,
     )
     trials: int | None = _setting(
         "Budget of trials; default 200.",
@@ -157,7 +193,7 @@ class StudyRequest:
         metavar="N",
     )
     timeout: str | None = _setting(
-        "Budget of time; cut between batches.", place="study.timeout", metavar="10m"
+        "Budget of time; what is in flight then is finished.", place="study.timeout", metavar="10m"
     )
     trial_timeout: str | None = _setting(
         "Give a trial up after so long.", place="run.trial_timeout", default="60s", metavar="60s"
@@ -229,6 +265,12 @@ def setting_of(item: Field[Any]) -> Setting:
 
 
 def _taken(name: str, setting: Setting, value: Any) -> Any:
+    if setting.kind is dict and setting.holds == VALUES and isinstance(value, Mapping):
+        return {str(key): as_values(own) for key, own in value.items()}
+    if setting.kind is dict and setting.holds == ARGUMENTS and isinstance(value, Mapping):
+        return {str(key): own for key, own in value.items()}
+    if setting.kind is bool and isinstance(value, bool):
+        return value
     if setting.kind is dict and isinstance(value, Mapping):
         return {str(key): tuple(shape) for key, shape in value.items()}
     if setting.kind is list and isinstance(value, Sequence) and not isinstance(value, str):
@@ -243,8 +285,19 @@ def _taken(name: str, setting: Setting, value: Any) -> Any:
         return str(fspath(value))
     if setting.kind is str and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    needed = {str: "a text or a path", int: "a whole number", list: "a list of texts"}
+    needed = {
+        str: "a text or a path",
+        int: "a whole number",
+        list: "a list of texts",
+        bool: "true or false",
+    }
     raise InputError(f"{name} {value!r}: {needed.get(setting.kind, 'a mapping')} is needed")
+
+
+def as_values(given: Any) -> tuple[Any, ...]:
+    """Values of a decision: several, or the only one."""
+    several = isinstance(given, Sequence) and not isinstance(given, str)
+    return tuple(given) if several else (given,)
 
 
 def _with_attributes(text: str) -> str:

@@ -31,6 +31,7 @@ class _Pending:
     key: str
     then: Then
     attempt: int = 0
+    kept: bool = True
 
 
 class Calls:
@@ -73,20 +74,29 @@ class Calls:
         then: Then,
         *,
         key: Any = None,
+        kept: bool = True,
+        timeout_s: float | None = None,
     ) -> None:
-        """Asks for a call; ``then`` gets its answer in :meth:`drain`.
+        """Asks for a call; ``then`` gets its answer in :meth:`step`.
 
         Args:
             function: ``module:function``.
             payload: Plain.
             then: May start further calls.
             key: What the result depends on, where that is less than the payload.
+            kept: Whether its result is looked for and kept in storage.
+            timeout_s: Where it is not that of any call.
         """
+        if not kept:
+            self._tickets += 1
+            work = Work(self._tickets, function, payload, timeout_s or self._timeout_s)
+            self._submit(_Pending(work, "", then, kept=False))
+            return
         text = json.dumps([payload if key is None else key], sort_keys=True)
         name = digest((self._context, function, text), 32)
         self._tickets += 1
         needs = self._needs.get(function, Needs())
-        work = Work(self._tickets, function, payload, self._timeout_s, needs)
+        work = Work(self._tickets, function, payload, timeout_s or self._timeout_s, needs)
         pending = _Pending(work, name, then)
         self._elsewhere[work.ticket] = pending
         self._fresh = True
@@ -103,21 +113,32 @@ class Calls:
 
     def drain(self) -> None:
         """Waits for all calls, and for those that their answers start."""
-        while self._known or self._pending or self._elsewhere:
-            self.begin()
+        while self.busy:
+            self.step()
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything has no answer yet."""
+        return bool(self._known or self._pending or self._elsewhere)
+
+    def step(self) -> None:
+        """Begins what was started, and hands out the answers that have come; waits for the first
+        of them for a while."""
+        self.begin()
+        if self._known:
             while self._known:
                 answer, then = self._known.popleft()
                 then(answer)
             if self._fresh:
-                continue
-            if self._pending:
-                for answer in self._runner.wait(_POLL_S):
-                    self._answered(answer)
-            elif self._elsewhere:
-                time.sleep(_LOOK_S)
-            self._look_elsewhere(list(self._elsewhere))
-            self._claims.renew()
-            self._poll()
+                return
+        elif self._pending:
+            for answer in self._runner.wait(_POLL_S):
+                self._answered(answer)
+        elif self._elsewhere:
+            time.sleep(_LOOK_S)
+        self._look_elsewhere(list(self._elsewhere))
+        self._claims.renew()
+        self._poll()
 
     def _look_elsewhere(self, tickets: Sequence[int]) -> None:
         """Begins what nobody computes, neither this driver nor another one, and takes what has been
@@ -129,7 +150,7 @@ class Calls:
         ours = self._claims.take(keys)
         # After the claim: what was finished before it is not computed again.
         stored = self._storage.results(keys)
-        computing = {pending.key for pending in self._pending.values()}
+        computing = {pending.key for pending in self._pending.values() if pending.kept}
         for ticket in tickets:
             pending = self._elsewhere[ticket]
             if pending.key in stored:
@@ -161,7 +182,8 @@ class Calls:
         if answer.ending is Ending.LOST:
             message = f"{answer.message}; {ATTEMPTS} workers died of it"
             answer = replace(answer, message=message)
-        if answer.ending is Ending.DONE:
-            self._storage.add_result(pending.key, answer.value)
-        self._claims.drop([pending.key])
+        if pending.kept:
+            if answer.ending is Ending.DONE:
+                self._storage.add_result(pending.key, answer.value)
+            self._claims.drop([pending.key])
         pending.then(answer)

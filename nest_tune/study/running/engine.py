@@ -1,15 +1,17 @@
-"""The outer loop: batches of trials, each surveyed, its tasks tuned, compiled, timed, scored.
+"""The outer loop: trials proposed one by one, surveyed, their tasks tuned, compiled, timed, scored.
 
-1. A batch is proposed from the trials before it.
-2. Every candidate is surveyed on a worker: quantized, its tasks found.
-3. Tasks that no trial has needed before are tuned, in trial order.
-4. Every candidate is compiled, verified and timed, and its accuracy is measured on a subset.
-5. Where that leaves it a chance (it may hold the limits, and no settled trial dominates it even if
-   the subset was unlucky), accuracy is measured on all samples.
+1. A trial is proposed as soon as what it may see has finished (:mod:`.sight`), and stored.
+2. It is surveyed on a worker: quantized, its tasks found.
+3. Tasks that no trial before it needs are tuned, those of all trials in flight side by side
+   (:mod:`.tunings`).
+4. It is compiled, verified and timed, and its accuracy is measured on a subset.
+5. Where that leaves it a chance (it may hold the limits, and no settled trial that its proposal saw
+   dominates it even if the subset was unlucky), accuracy is measured on all samples.
 6. The trial is stored.
 
-Which trials count for step 5 are those before the batch, so that the order in which workers finish
-changes nothing. A batch that was cut off is proposed again as it was.
+All of these share the workers. The default trial runs alone, for all others are compared with it.
+In a windowed study the order in which workers finish changes nothing, and what was in flight when
+a study was cut off is taken up as it was.
 """
 
 from __future__ import annotations
@@ -22,36 +24,31 @@ from typing import Any
 from compiler_core.accuracy.metric import shown_name
 from compiler_core.accuracy.score import Score
 from compiler_core.errors import InputError, NestTuneError, ResourceError
-from compiler_core.files.plain import to_plain
 from compiler_core.tensor.digest import digest
 from nest_tune.runners.runner import Answer, Ending
 from nest_tune.study.proposals.evidence import Evidence
+from nest_tune.study.proposals.history import History
 from nest_tune.study.proposals.problem import Asked, SearchProblem
 from nest_tune.study.proposals.proposals import Moves, propose
 from nest_tune.study.proposals.screening import Prospects
 from nest_tune.study.running.cached_calls import Calls
+from nest_tune.study.running.classify import classify
 from nest_tune.study.running.observer import Budget, Observer
+from nest_tune.study.running.sight import SAW, Sight, Windowed
+from nest_tune.study.running.tunings import Tunings
 from nest_tune.study.store.ended import Ended
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import Request, StoredStudy
 from nest_tune.study.trial import Outcome, OuterTrial, Point, Proposal
-from nest_tune.study.tuning.seam import (
-    CountedTask,
-    TunedTask,
-    Tuner,
-    task_from_plain,
-    tuned_from_plain,
-)
+from nest_tune.study.tuning.seam import CountedTask, TunedTask, task_from_plain
 from nest_tune.tuning.task_search import TaskSearch
-
-BATCH = 8
-"""Trials per batch; never depends on the number of workers."""
 
 EQUAL_ERRORS = 10
 """So many equal errors at the start end a study."""
 
 _WORK = "nest_tune.study.execution.worker"
 _BEAT_S = 1.0
+_PAUSE_S = 0.05
 _ROOM = "make room on the machine of the workers; what has been stored is kept"
 
 
@@ -60,14 +57,17 @@ class _CancelledError(Exception):
 
 
 @dataclass
-class _Running:
-    """A trial under way."""
+class _Flying:
+    """A trial in flight.
+
+    Attributes:
+        saw: Numbers of the trials that its proposal saw.
+    """
 
     proposal: Proposal
     decisions: Mapping[str, Any]
-    beyond: bool = False
+    saw: tuple[int, ...]
     scheme: str = ""
-    tasks: list[Any] = field(default_factory=list)
     schedules: Mapping[str, Any] = field(default_factory=dict)
     measured: Mapping[str, float] = field(default_factory=dict)
     subset: Score | None = None
@@ -83,11 +83,14 @@ class Engine:
         storage: Where trials go.
         problem: What is searched.
         calls: Workers.
-        tuner: Of tasks.
+        tunings: Of tasks.
         observer: Told what happens.
         metric: Of accuracy, by name.
         moves: What is tried in the place of a sampler's proposal: of trials, points that were
             proposed, the number of the trial, and the budget.
+        sight: What proposals see.
+        enqueued: Points that somebody asks for, looked for with every proposal.
+        look: Looks after what is waited for beside the workers.
     """
 
     def __init__(
@@ -96,18 +99,25 @@ class Engine:
         storage: StudyStorage,
         problem: SearchProblem,
         calls: Calls,
-        tuner: Tuner,
+        tunings: Tunings,
         observer: Observer,
         metric: str = "top1",
         moves: Callable[[Sequence[OuterTrial], set[Point], int, int], Asked | None] | None = None,
+        sight: Sight | None = None,
+        enqueued: Callable[[], tuple[Point, ...]] = tuple,
+        look: Callable[[], None] = lambda: None,
     ) -> None:
         self._metric, self._moves = metric, moves
         self._study, self._storage, self._problem = study, storage, problem
-        self._calls, self._tuner, self._observer = calls, tuner, observer
+        self._calls, self._tunings, self._observer = calls, tunings, observer
+        self._sight: Sight = sight or Windowed()
+        self._enqueued, self._look = enqueued, look
         self._prospects: Prospects | None = None
         self._trials: dict[int, OuterTrial] = {}
-        self._history: tuple[OuterTrial, ...] = ()
-        self._tasks: dict[str, TunedTask] = {}
+        self._proposals: dict[int, Proposal] = {}
+        self._flying: dict[int, _Flying] = {}
+        self._next = 0
+        self._refused: NestTuneError | None = None
         self._asked = Request.NONE
         self._next_beat = 0.0
 
@@ -124,7 +134,7 @@ class Engine:
     @property
     def tasks(self) -> Mapping[str, TunedTask]:
         """Tuned tasks by id."""
-        return self._tasks
+        return self._tunings.tasks
 
     def poll(self) -> None:
         """Shows that the study lives and looks what others ask for."""
@@ -147,46 +157,80 @@ class Engine:
             NestTuneError: The first trials all failed in the same way, or storage failed.
         """
         self._trials = {t.number: t for t in self._storage.trials(self._study)}
-        self._tasks = {
-            name: tuned_from_plain(value)
-            for name, value in self._storage.tasks(self._study).items()
-        }
+        finished = [Proposal(t.number, t.point, t.tuned, t.attributes) for t in self.trials]
+        open_ones = self._storage.proposals(self._study)
+        self._proposals = {p.number: p for p in (*finished, *open_ones)}
         self._observer.began(self.trials, budget)
-        self._observer.tuned(self._tasks)
+        self._observer.tuned(self.tasks)
         end = None if budget.timeout_s is None else time.monotonic() + budget.timeout_s
         try:
             self._measure_baseline()
-            reason = self._batches(budget, end)
+            reason = self._search(budget, end)
         except _CancelledError:
             reason = Ended.CANCELLED
         self._observer.ended(reason)
         return reason
 
-    def _batches(self, budget: Budget, end: float | None) -> Ended:
-        first = 0
+    def _search(self, budget: Budget, end: float | None) -> Ended:
+        reason: Ended | None = None
         while True:
-            size = 1 if first == 0 else BATCH
-            history = tuple(self._trials[n] for n in range(first) if n in self._trials)
-            self._refuse_equal_errors(history)
-            if first >= budget.trials:
+            if reason is None:
+                reason = self._fill(budget, end)
+            if not self._flying:
+                if self._refused is not None:
+                    raise self._refused
+                assert reason is not None
+                return reason
+            self._look()
+            if not self._calls.busy:  # other drivers are waited for
+                time.sleep(_PAUSE_S)
+            self._calls.step()
+
+    def _fill(self, budget: Budget, end: float | None) -> Ended | None:
+        """Proposes trials while that can be; why no others will follow, ``None`` where they have to
+        wait."""
+        while True:
+            number = self._next
+            if number in self._trials:
+                self._tunings.survey(number)
+                self._next += 1
+                continue
+            if number >= budget.trials:
+                return Ended.TRIALS
+            saw = self._sight.saw(number, self._trials, len(self._flying))
+            if saw is None:
+                return None
+            history = self._history(number, saw)
+            self._refused = self._equal_errors(history)
+            if self._refused is not None:
                 return Ended.TRIALS
             if self._prospects is not None and self._prospects.is_ideal(history):
                 return Ended.IDEAL
             self.poll()
             if self._asked is Request.STOP:
                 return Ended.STOPPED
-            if end is not None and first and time.monotonic() >= end:
+            if end is not None and number and time.monotonic() >= end:
                 return Ended.TIME
-            done = [n for n in range(first, first + size) if n in self._trials]
-            if len(done) < size:
-                batch = propose(self._problem, history, first, size, self._reckoned(budget))
-                if not batch:
-                    return Ended.EXHAUSTED
-                self._history = history
-                self._run_batch(batch, budget.trials)
-                if len(batch) < size:
-                    return Ended.EXHAUSTED
-            first += size
+            proposal = self._proposals.get(number) or self._proposed(history, number, budget)
+            if proposal is None:
+                return Ended.EXHAUSTED
+            self._next += 1
+            self._begin(proposal, saw)
+
+    def _history(self, number: int, saw: Sequence[int]) -> History:
+        known = set(saw)
+        pending = tuple(self._proposals[n] for n in range(number) if n not in known)
+        return History(tuple(self._trials[n] for n in saw), pending, self._enqueued())
+
+    def _proposed(self, history: History, number: int, budget: Budget) -> Proposal | None:
+        found = propose(self._problem, history, number, self._reckoned(budget))
+        noted = self._sight.noted(number)
+        if found is not None and noted is not None:
+            found = replace(found, attributes={**found.attributes, SAW: list(noted)})
+        if found is not None:
+            self._proposals[number] = found
+            self._storage.propose(self._study, found)
+        return found
 
     def _reckoned(self, budget: Budget) -> Moves:
         def moves(trials: Sequence[OuterTrial], seen: set[Point], number: int) -> Asked | None:
@@ -194,17 +238,18 @@ class Engine:
 
         return moves
 
-    def _refuse_equal_errors(self, history: Sequence[OuterTrial]) -> None:
+    def _equal_errors(self, history: Sequence[OuterTrial]) -> NestTuneError | None:
         start = history[:EQUAL_ERRORS]
         if len(start) < EQUAL_ERRORS or not all(trial.outcome.is_error for trial in start):
-            return
+            return None
         kinds = {(trial.outcome, trial.message) for trial in start}
-        if len(kinds) == 1:
-            raise NestTuneError(
-                f"the first {EQUAL_ERRORS} trials all failed in the same way "
-                f"({start[0].outcome.value}): {start[0].message}",
-                hint=f"nest-tune study show {self._study.name}:0",
-            )
+        if len(kinds) > 1:
+            return None
+        return NestTuneError(
+            f"the first {EQUAL_ERRORS} trials all failed in the same way "
+            f"({start[0].outcome.value}): {start[0].message}",
+            hint=f"nest-tune study show {self._study.name}:0",
+        )
 
     def _measure_baseline(self) -> None:
         """Also the first call, so that wrong files are found before any trial."""
@@ -233,39 +278,17 @@ class Engine:
             known = self._trials.get(0)
             self._prospects = found if known is None else found.with_default(known)
 
-    def _run_batch(self, batch: Sequence[Proposal], limit: int) -> None:
-        """Trials from number ``limit`` on are only surveyed and their tasks tuned, so that a larger
-        budget goes on as if it had been given at once."""
-        running = [
-            _Running(
-                proposal,
-                self._problem.space.decode(proposal.point),
-                beyond=proposal.number >= limit,
-            )
-            for proposal in batch
-            if proposal.number not in self._trials
-        ]
-        self._storage.propose(self._study, *(t.proposal for t in running if not t.beyond))
-        for trial in running:
-            payload = {"decisions": trial.decisions}
-            self._start("survey", trial, payload, self._surveyed)
-        self._calls.drain()
-        surveyed = [trial for trial in running if trial.scheme]
-        self._tune(surveyed)
-        for trial in surveyed:
-            if trial.beyond:
-                continue
-            payload = {"decisions": trial.decisions, "schedules": trial.schedules}
-            key = {"scheme": trial.scheme, "schedules": trial.schedules}
-            self._start("measure", trial, payload, self._measured, key)
-        self._calls.drain()
+    def _begin(self, proposal: Proposal, saw: tuple[int, ...]) -> None:
+        decisions = self._problem.space.decode(proposal.point)
+        trial = self._flying[proposal.number] = _Flying(proposal, decisions, saw)
+        self._start("survey", trial, {"decisions": decisions}, self._surveyed)
 
     def _start(
         self,
         function: str,
-        trial: _Running,
+        trial: _Flying,
         payload: Any,
-        then: Callable[[_Running, Any], None],
+        then: Callable[[_Flying, Any], None],
         key: Any = None,
     ) -> None:
         def answered(answer: Answer) -> None:
@@ -274,35 +297,27 @@ class Engine:
                 raise ResourceError(f"a worker: {answer.message}", hint=_ROOM)
             if answer.ending is Ending.DONE:
                 then(trial, answer.value)
-            elif not trial.beyond:
+            else:
                 self._failed(trial, answer)
 
         self._calls.start(f"{_WORK}:{function}", payload, answered, key=key)
 
-    def _surveyed(self, trial: _Running, value: Any) -> None:
-        trial.scheme, trial.tasks = value["scheme"], value["tasks"]
+    def _surveyed(self, trial: _Flying, value: Any) -> None:
+        trial.scheme = value["scheme"]
+        number = trial.proposal.number
 
-    def _tune(self, batch: Sequence[_Running]) -> None:
-        found: dict[str, CountedTask] = {}
-        for trial in batch:
-            counted = [task_from_plain(task) for task in trial.tasks]
-            if trial.proposal.tuned:
-                trial.schedules = {c.name: None for c in counted}
-                for entry in counted:
-                    if entry.name not in self._tasks:
-                        found.setdefault(entry.name, entry)
-        if found:
-            self._observer.tuning(len(found))
-            fresh = dict(self._tuner.tune(list(found.values())))
-            self._storage.add_tasks(
-                self._study, {name: to_plain(task) for name, task in fresh.items()}
-            )
-            self._tasks |= fresh
-            self._observer.tuned(self._tasks)
-        for trial in batch:
-            trial.schedules = {name: self._tasks[name].schedule for name in trial.schedules}
+        def ready(schedules: Mapping[str, Any]) -> None:
+            trial.schedules = schedules
+            payload = {"decisions": trial.decisions, "schedules": schedules}
+            key = {"scheme": trial.scheme, "schedules": schedules}
+            self._start("measure", trial, payload, self._measured, key)
 
-    def _measured(self, trial: _Running, value: Any) -> None:
+        tasks: list[CountedTask] = []
+        if trial.proposal.tuned:
+            tasks = [task_from_plain(task) for task in value["tasks"]]
+        self._tunings.survey(number, tasks, trial.saw, ready)
+
+    def _measured(self, trial: _Flying, value: Any) -> None:
         trial.measured, trial.bound_ms = value["metrics"], value["bound_ms"]
         if value["accuracy"] is None:
             self._finish(trial, None)
@@ -312,21 +327,24 @@ class Engine:
         if trial.subset.samples == self._prospects.full.samples:
             self._finish(trial, trial.subset)
         elif trial.proposal.number == 0 or self._prospects.may_join_front(
-            trial.measured, trial.subset, self._history, self._default_metrics()
+            trial.measured, trial.subset, self._known(trial), self._default_metrics()
         ):
             payload = {"decisions": trial.decisions, "subset": value["accuracy"]}
             self._start("full_accuracy", trial, payload, self._scored, {"scheme": trial.scheme})
         else:
             self._finish(trial, None)
 
-    def _scored(self, trial: _Running, value: Any) -> None:
+    def _known(self, trial: _Flying) -> tuple[OuterTrial, ...]:
+        return tuple(self._trials[number] for number in trial.saw)
+
+    def _scored(self, trial: _Flying, value: Any) -> None:
         self._finish(trial, Score(**value))
 
     def _default_metrics(self) -> Mapping[str, float]:
         default = self._trials.get(0)
         return default.metrics if default is not None else {}
 
-    def _metrics(self, trial: _Running, known: Score | None) -> dict[str, float]:
+    def _metrics(self, trial: _Flying, known: Score | None) -> dict[str, float]:
         metrics = dict(trial.measured)
         if known is not None:
             assert self._prospects is not None
@@ -338,7 +356,7 @@ class Engine:
                 metrics |= self._prospects.metrics(known)
         return metrics
 
-    def _finish(self, trial: _Running, full: Score | None) -> None:
+    def _finish(self, trial: _Flying, full: Score | None) -> None:
         known = full or trial.subset
         metrics = self._metrics(trial, known)
         evidence = Evidence()
@@ -355,13 +373,15 @@ class Engine:
         outcome = Outcome.CONSTRAINTS if broken else Outcome.COMPLETE
         self._store(trial, outcome, metrics, "; ".join(broken), full, known, evidence)
 
-    def _failed(self, trial: _Running, answer: Answer) -> None:
+    def _failed(self, trial: _Flying, answer: Answer) -> None:
+        if not trial.scheme:
+            self._tunings.survey(trial.proposal.number)
         text = f"{answer.message}"[:500]
         self._store(trial, classify(answer), {}, text, None, None, Evidence(), answer.log)
 
     def _store(
         self,
-        trial: _Running,
+        trial: _Flying,
         outcome: Outcome,
         metrics: Mapping[str, float],
         message: str,
@@ -393,23 +413,7 @@ class Engine:
             full.hits if full else "",
         )
         self._trials[proposal.number] = finished
+        del self._flying[proposal.number]
+        self._sight.finished(proposal.number)
         self._storage.finish(self._study, finished)
         self._observer.finished(finished)
-
-
-_OUTCOMES = {
-    "InfeasibleError": Outcome.INFEASIBLE,
-    "InternalError": Outcome.CORRECTNESS,
-    "CheckError": Outcome.CORRECTNESS,
-    "InputError": Outcome.COMPILE,
-    "NestTuneError": Outcome.COMPILE,
-}
-
-
-def classify(answer: Answer) -> Outcome:
-    """The outcome of a trial whose call failed."""
-    if answer.ending is Ending.TIMEOUT:
-        return Outcome.TIMEOUT
-    if answer.ending is Ending.LOST:
-        return Outcome.RUNTIME
-    return _OUTCOMES.get(answer.error, Outcome.RUNTIME)

@@ -4,39 +4,41 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from compiler_core.compile.sources import read_samples
 from compiler_core.errors import NestTuneError
+from compiler_core.files.plain import to_plain
 from compiler_core.targets.unit_tasks import of_unit, task_units
-from nest_tune.records.database import RecordDatabase
+from nest_tune.records.database import RecordDatabase, Snapshot
 from nest_tune.records.record import machine_digest
-from nest_tune.records.sharing import SharedRecords
 from nest_tune.runners.environment import passed
 from nest_tune.runners.runner import RUNNERS, RunnerOptions, Setup, make_runner
 from nest_tune.samplers.registry import sampler_of_tasks
 from nest_tune.stores.profile_store import stored_profile
 from nest_tune.study.execution.worker_files import files_of, needs_of
+from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.running.cached_calls import Calls
 from nest_tune.study.running.closing import CLOSING, closing_document
 from nest_tune.study.running.engine import Engine
 from nest_tune.study.running.heart import signs_of_life
+from nest_tune.study.running.measurements import Measurements
 from nest_tune.study.running.moves import Moves
 from nest_tune.study.running.observer import Budget, Observer
+from nest_tune.study.running.sight import Asynchronous, Sight, Windowed
+from nest_tune.study.running.tunings import Tunings
 from nest_tune.study.store.dependencies import Ground
 from nest_tune.study.store.ended import Ended, status_after
 from nest_tune.study.store.result import StudyResult, load_result
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import Status, StoredStudy
+from nest_tune.study.trial import OuterTrial, Proposal
 from nest_tune.study.tuning.from_records import RecordTuner, own_records
-from nest_tune.study.tuning.seam import Tuner, Untuned, tuned_from_plain
+from nest_tune.study.tuning.seam import TunedTask, Tuner, Untuned, tuned_from_plain
 from nest_tune.study.tuning.unit_tuners import UnitTuners
-from nest_tune.tuning.measure import Measurer
-from nest_tune.tuning.task_search import TaskSearch
 
 
 def _gather_profile(ground: Ground) -> None:
@@ -57,6 +59,7 @@ def working(
     """An engine with its workers; both end with the block, however it is left. A new study that
     fails before its first trial is deleted, so that it can be started again under its name."""
     settings = ground.settings
+    sight = sight_of(settings, storage, study)
     variables = passed(settings.pass_env, os.environ)
     storage.take(study)
     status = Status.STOPPED
@@ -87,23 +90,18 @@ def working(
             needs=needs_of(subjects),
         )
         opened.callback(calls.close)
-        tuner = make_tuner(
-            ground,
-            storage,
-            study,
-            lambda search: holder[0].searching(search),
-            lambda: holder[0].poll(),
-        )
-        opened.callback(tuner.close)
+        tunings, look = _tunings(ground, storage, study, calls, observer, holder, opened)
         engine = Engine(
             study,
             storage,
             ground.problem,
             calls,
-            tuner,
+            tunings,
             observer,
             settings.metric,
-            Moves(ground, storage),
+            moves=Moves(ground, storage),
+            sight=sight,
+            look=look,
         )
         holder.append(engine)
         yield engine
@@ -138,43 +136,75 @@ def _close(ground: Ground, storage: StudyStorage, study: StoredStudy, engine: En
     storage.update_document(current, {**current.document, CLOSING: closed})
 
 
-def make_tuner(
+def sight_of(settings: StudySettings, storage: StudyStorage, study: StoredStudy) -> Sight:
+    """What proposals of a study see."""
+    if not settings.asynchronous:
+        return Windowed(settings.window)
+    known: dict[int, OuterTrial | Proposal] = {p.number: p for p in storage.proposals(study)}
+    return Asynchronous(settings.window, known | {t.number: t for t in storage.trials(study)})
+
+
+def snapshot_at_start(database: RecordDatabase, study: StoredStudy, target: str) -> Snapshot:
+    """The records that a study knew when it was started."""
+    return database.snapshot(target=target, until=study.fixed("records")["newest"])
+
+
+def _tunings(
     ground: Ground,
     storage: StudyStorage,
     study: StoredStudy,
-    progress: Callable[[TaskSearch], None] = lambda _search: None,
-    poll: Callable[[], None] = lambda: None,
-) -> Tuner:
-    """What finds schedules for a study. On a cluster its workers measure them; on one machine this
-    process does, which is done before workers would have started."""
-    settings, chip = ground.settings, ground.target
-    if not settings.tiling:
-        return Untuned(chip)
-    database = RecordDatabase(storage.url)
+    calls: Calls,
+    observer: Observer,
+    holder: list[Engine],
+    opened: ExitStack,
+    followed: Mapping[str, int] | None = None,
+) -> tuple[Tunings, Callable[[], None]]:
+    """What finds schedules for a study, and what looks after it while it waits for others."""
+    settings = ground.settings
     tuned = {name: tuned_from_plain(value) for name, value in storage.tasks(study).items()}
-    workers = None
-    kind = RUNNERS.get(settings.runner)
-    if kind.spreads:
-        options = RunnerOptions(settings.jobs, settings.ray_address)
-        workers = partial(make_runner, settings.runner, options=options)
-    shared = SharedRecords(database, poll=poll)
+
+    def keep(found: Mapping[str, TunedTask]) -> None:
+        storage.add_tasks(study, {name: to_plain(task) for name, task in found.items()})
+        observer.tuned(holder[0].tasks)
+
+    def tunings(tuner: Tuner, measurements: Measurements | None) -> Tunings:
+        in_order = not settings.asynchronous
+        return Tunings(
+            tuner,
+            measurements,
+            tuned,
+            keep,
+            observer.tuning,
+            in_order=in_order,
+            owners=followed,
+        )
+
+    if not settings.tiling:
+        return tunings(Untuned(ground.target), None), lambda: None
+    database = RecordDatabase(storage.url)
+    opened.callback(database.close)
+    replay = not RUNNERS.get(settings.runner).computes
+    measurements = Measurements(calls, ground.target, database, replay=replay)
+    opened.callback(measurements.close)
     tuners: dict[str, Tuner] = {}
-    for unit in task_units(chip):
-        core, target = unit.machine, machine_digest(unit.machine)
-        start = database.snapshot(target=target, until=study.fixed("records")["newest"])
-        mine = of_unit(tuned, chip, unit.name)
+    for unit in task_units(ground.target):
+        target = machine_digest(unit.machine)
         tuners[unit.name] = RecordTuner(
-            chip,
+            ground.target,
             unit,
-            database,
-            start,
+            snapshot_at_start(database, study, target),
             sampler_of_tasks(settings.sampler),
             settings.seed,
-            own_records(database.snapshot(target=target), core, mine),
-            progress,
-            Measurer(core, workers=workers, shared=shared, poll=poll, replay=not kind.computes),
+            own_records(
+                database.snapshot(target=target),
+                unit.machine,
+                of_unit(tuned, ground.target, unit.name),
+            ),
+            lambda search: holder[0].searching(search),
         )
-    return next(iter(tuners.values())) if len(tuners) == 1 else UnitTuners(chip, tuners)
+    one = next(iter(tuners.values()))
+    tuner = one if len(tuners) == 1 else UnitTuners(ground.target, tuners)
+    return tunings(tuner, measurements), measurements.look
 
 
 def run_study(

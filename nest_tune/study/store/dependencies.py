@@ -29,6 +29,7 @@ from nest_tune.stores.compiler_source import source_digest
 from nest_tune.stores.default_scheme import default_choice, known_choice
 from nest_tune.stores.profile_store import known_profile, stored_profile
 from nest_tune.study.execution.candidates import Subjects
+from nest_tune.study.proposals.narrowing import narrowed
 from nest_tune.study.proposals.outer_space import FIRST_SCHEME, make_space
 from nest_tune.study.proposals.problem import SearchProblem
 from nest_tune.study.request.settings import StudySettings
@@ -102,7 +103,14 @@ class Ground:
         """What is searched for."""
         s = self.settings
         return SearchProblem(
-            self.space, s.objectives, s.limits, s.sampler, s.seed, s.tiling, s.risk
+            self.space,
+            s.objectives,
+            s.limits,
+            s.sampler,
+            s.seed,
+            s.tiling,
+            s.risk,
+            s.arguments,
         )
 
 
@@ -124,7 +132,7 @@ def survey_ground(
     target = load_target(settings.target)
     settings, told = examined(settings, model)
     default, warnings = _default_scheme(settings, model, target, study, rehearsed=rehearsed)
-    space = make_space(
+    whole = make_space(
         model.graph,
         target,
         quantization=settings.quantization,
@@ -134,6 +142,7 @@ def survey_ground(
         default=default,
         joins_layers=settings.launches == "merged",
     )
+    space = narrowed(whole, settings.values)
     digests = {
         "model": model.digest,
         "target": target.digest,

@@ -14,78 +14,71 @@ from compiler_core.tensor.task import Task, task_key
 from compiler_core.units.registry import kind_of_machine
 from compiler_core.units.unit import Machine, TaskSchedule, TaskWorkload
 from cost_models.boosted import BoostedModel
-from nest_tune.records.database import RecordDatabase, Snapshot
+from nest_tune.records.database import Snapshot
 from nest_tune.records.record import Record, machine_digest
-from nest_tune.records.sharing import SharedRecords
 from nest_tune.samplers.registry import SAMPLERS
-from nest_tune.study.tuning.seam import CountedTask, TunedTask
+from nest_tune.study.tuning.seam import CountedTask, TunedTask, Tuning, on_unit
 from nest_tune.tuning.knowledge import knowledge_of
-from nest_tune.tuning.measure import Measurer
 from nest_tune.tuning.task_search import TaskResult, TaskSearch
-from nest_tune.tuning.tune import tune_tasks
+from nest_tune.tuning.tune import tuning
 
 PER_TASK = 64
 """Known and measured schedules per new task; they go where they gain most."""
 
 
 class RecordTuner:
-    """Tunes tasks with :func:`nest_tune.tuning.tune.tune_tasks`.
+    """Tunes tasks with :func:`nest_tune.tuning.tune.tuning`.
 
     Args:
         target: Where they run.
         unit: Of it.
-        database: Where measurements go to.
         start: What the database knew when the study was started.
         sampler: Name.
         seed: Of the study.
-        own: Records that the study has made so far, one list per task, from :func:`own_records`.
+        own: Records that the study has made so far, by task, from :func:`own_records`.
         progress: Told of a search after each of its batches.
-        measurer: Stores what it measures in the database; by default this process measures.
     """
 
     def __init__(
         self,
         target: Target,
         unit: Unit,
-        database: RecordDatabase,
         start: Snapshot,
         sampler: str,
         seed: int,
-        own: Sequence[Sequence[Record]],
+        own: Mapping[str, Sequence[Record]],
         progress: Callable[[TaskSearch], None],
-        measurer: Measurer | None = None,
     ) -> None:
-        self._target, self._machine, self._start = target, unit.machine, start
-        self._measurer = measurer or Measurer(self._machine, shared=SharedRecords(database))
+        self._target, self._unit, self._start = target, unit, start
+        self._machine = unit.machine
         self._sampler, self._seed, self._progress = sampler, seed, progress
-        self._own = [list(records) for records in own]
+        self._own = {name: tuple(records) for name, records in own.items()}
         self._start_knowledge = knowledge_of(start, self._machine)
-        self._base: tuple[tuple[int, frozenset[str]], BoostedModel] | None = None
+        self._base: tuple[tuple[tuple[str, ...], frozenset[str]], BoostedModel] | None = None
 
-    def tune(self, tasks: Sequence[CountedTask]) -> Mapping[str, TunedTask]:
+    def tuning(self, tasks: Sequence[CountedTask], taught: Sequence[str]) -> Tuning:
         made: dict[str, list[Record]] = {c.task.key: [] for c in tasks}
 
         def keep(batch: list[Record]) -> None:
             for record in batch:
                 made[record.task].append(record)
 
-        found = tune_tasks(
+        learns = SAMPLERS.get(self._sampler).learns
+        steps = tuning(
             {counted.task: counted.count for counted in tasks},
             self._machine,
             sampler=self._sampler,
             trials=PER_TASK * len(tasks),
             seed=self._seed,
             knowledge=self._start_knowledge,
-            base=self._base_model(frozenset(made)) if SAMPLERS.get(self._sampler).learns else None,
+            base=self._base_model(frozenset(made), taught) if learns else None,
             keep=keep,
-            measurer=self._measurer,
             progress=self._progress,
         )
-        first = len(self._own)
-        self._own += made.values()
+        found = yield from on_unit(steps, self._unit.name)
         tuned = {}
         for number, (task, result) in enumerate(found.items()):
-            records = made[task.key]
+            records = self._own[task.id] = tuple(made[task.key])
             best, cycles = self._with_layout(task, result, records)
             tuned[task.id] = TunedTask(
                 to_plain(best),
@@ -94,7 +87,7 @@ class RecordTuner:
                 result.bound_cycles,
                 result.measurements,
                 tuple(record.schedule for record in records),
-                first + number,
+                number,
             )
         return tuned
 
@@ -116,18 +109,14 @@ class RecordTuner:
             measured, key=lambda item: item[1] + layout_cycles(task.workload, item[0], machine, cpu)
         )
 
-    def close(self) -> None:
-        """Ends the workers that measure."""
-        self._measurer.close()
-
-    def _base_model(self, tuned: frozenset[str]) -> BoostedModel:
+    def _base_model(self, tuned: frozenset[str], taught: Sequence[str]) -> BoostedModel:
         """What all tasks but ``tuned`` teach. It is learnt anew when the study has half as many
         tasks again; when that is depends on nothing but their number."""
-        count = lessons(len(self._own))
+        names = tuple(taught[: lessons(len(taught))])
         before = {record.task for record in self._start.records}
-        key = (count, tuned & before)
+        key = (names, tuned & before)
         if self._base is None or self._base[0] != key:
-            own = [record for task in self._own[:count] for record in task]
+            own = [record for name in names for record in self._own[name]]
             known = {record.key: record for record in (*self._start.records, *own)}
             knowledge = knowledge_of(Snapshot(tuple(known.values())), self._machine)
             self._base = (key, knowledge.base_model(self._machine, self._seed, tuned))
@@ -154,13 +143,12 @@ def lessons(tasks: int) -> int:
 
 def own_records(
     snapshot: Snapshot, machine: Machine, tuned: Mapping[str, TunedTask]
-) -> tuple[tuple[Record, ...], ...]:
-    """Records that a study made, out of all there are now, task by task in the order of tuning."""
+) -> dict[str, tuple[Record, ...]]:
+    """Records that a study made, out of all there are now, by task."""
     target = machine_digest(machine)
     by_key = {(r.task, r.schedule): r for r in snapshot.records if r.target == target}
-    found = []
-    for name in sorted(tuned, key=lambda name: tuned[name].order):
+    found = {}
+    for name, task in tuned.items():
         key = task_key(name)
-        wanted = tuned[name].records
-        found.append(tuple(by_key[key, s] for s in wanted if (key, s) in by_key))
-    return tuple(found)
+        found[name] = tuple(by_key[key, s] for s in task.records if (key, s) in by_key)
+    return found

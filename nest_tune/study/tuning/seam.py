@@ -1,20 +1,25 @@
 """The inner level: a schedule for every task that an outer trial needs.
 
-A task is tuned once in a study, when the first trial needs it; all later trials take the same
+A task is tuned once in a study, for the first trial that needs it; all later trials take the same
 schedule, so that equal candidates have equal latencies. What a study has tuned is kept with it.
+A tuner asks for measurements and is sent them, so that the tasks of many trials are tuned side by
+side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from compiler_core.files.plain import to_plain
 from compiler_core.targets.target import Target
 from compiler_core.targets.unit_tasks import find_unit, named_task
 from compiler_core.tensor.task import Task
 from compiler_core.units.registry import kind_of_machine, unit_kind
+from compiler_core.units.unit import TaskSchedule, TaskWorkload
+from nest_tune.tuning.measure import Measurement
+from nest_tune.tuning.steps import Steps
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,8 @@ class TunedTask:
         bound_cycles: Lower bound.
         measurements: Spent on it.
         records: Digests of the schedules that were measured.
-        order: Tasks that the study had tuned before this one.
+        order: Place among the tasks that were tuned for the same trial.
+        trial: Number of the trial that it was tuned for.
     """
 
     schedule: Any
@@ -58,18 +64,37 @@ class TunedTask:
     measurements: int
     records: tuple[str, ...] = ()
     order: int = 0
+    trial: int = 0
+
+
+Wish = tuple[str, TaskWorkload, TaskSchedule]
+"""A schedule to be measured on a unit of the target, which goes by its name."""
+
+Tuning = Generator[list[Wish], list[Measurement], Mapping[str, TunedTask]]
+"""A tuning under way: yields what it wants measured, is sent the measurements in that order."""
+
+
+T = TypeVar("T")
+
+
+def on_unit(steps: Steps[T], unit: str) -> Generator[list[Wish], list[Measurement], T]:
+    """A search of schedules of one unit, with the unit beside everything that it wants."""
+    try:
+        wanted = next(steps)
+        while True:
+            answers = yield [(unit, workload, schedule) for workload, schedule in wanted]
+            wanted = steps.send(answers)
+    except StopIteration as end:
+        found: T = end.value
+        return found
 
 
 class Tuner(Protocol):
     """Finds schedules."""
 
-    def tune(self, tasks: Sequence[CountedTask]) -> Mapping[str, TunedTask]:
-        """The best schedule found by name of the task; the same for the same tasks, seed and
-        snapshot."""
-        ...
-
-    def close(self) -> None:
-        """Ends its workers."""
+    def tuning(self, tasks: Sequence[CountedTask], taught: Sequence[str]) -> Tuning:
+        """The best schedule found by name of the task; the same for the same tasks, seed, snapshot
+        and ``taught``: names of tasks tuned before that may teach something."""
         ...
 
 
@@ -79,7 +104,8 @@ class Untuned:
     def __init__(self, target: Target) -> None:
         self._target = target
 
-    def tune(self, tasks: Sequence[CountedTask]) -> Mapping[str, TunedTask]:
+    def tuning(self, tasks: Sequence[CountedTask], taught: Sequence[str]) -> Tuning:
+        del taught
         found = {}
         for counted in tasks:
             workload = counted.task.workload
@@ -90,9 +116,7 @@ class Untuned:
             bound = asked.bound(workload, machine).cycles
             found[counted.name] = TunedTask(to_plain(schedule), cycles, cycles, bound, 0)
         return found
-
-    def close(self) -> None:
-        """It has no workers."""
+        yield  # it asks for no measurements
 
 
 def task_from_plain(value: Any) -> CountedTask:

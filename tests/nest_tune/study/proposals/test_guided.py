@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from nest_tune.study.proposals.coordinates import variations
+from nest_tune.study.proposals.history import History
 from nest_tune.study.proposals.problem import SearchProblem
 from nest_tune.study.proposals.proposals import propose
 from nest_tune.study.request.goals import Direction, Limit, Metric, Objective
-from nest_tune.study.trial import Outcome, OuterTrial, Point
+from nest_tune.study.trial import Outcome, OuterTrial, Point, Proposal
 from search_spaces.joint import JointSpace, OuterPoint
 from search_spaces.parameter import Parameter
 
@@ -21,6 +22,7 @@ OBJECTIVES = (
 )
 LIMIT = Limit(Metric.ACCURACY_DROP, high=0.01)
 GROUPS = 14
+WINDOW = 8
 
 
 class Schemes:
@@ -93,11 +95,15 @@ def measured(number: int, point: Point) -> OuterTrial:
 
 def search(seed: int, trials: int) -> list[OuterTrial]:
     problem = SearchProblem(space(), OBJECTIVES, (LIMIT,), "xgb", seed, False)
+    proposals: list[Proposal] = []
     history: list[OuterTrial] = []
     while len(history) < trials:
-        size = 8 if history else 1
-        batch = propose(problem, history, len(history), size)
-        history += [measured(p.number, p.point) for p in batch]
+        number = len(history)
+        known = max(1, number - WINDOW + 1) if number else 0
+        found = propose(problem, History(tuple(history[:known]), tuple(proposals[known:])), number)
+        assert found is not None
+        proposals.append(found)
+        history.append(measured(number, found.point))
     return history
 
 

@@ -31,7 +31,11 @@ VALUES: dict[str, Any] = {
     "launches": "merged",
     "shapes": {"x": [1, 3, 8, 8]},
     "plan": "p.toml",
+    "values": {"partition.conv": ["cpu"]},
     "sampler": "nsga2",
+    "sampler_arguments": {"population_size": 8},
+    "window": 16,
+    "asynchronous": True,
     "trials": 17,
     "timeout": "7m",
     "trial_timeout": "8s",
@@ -62,7 +66,10 @@ def write(folder: Path, **values: Any) -> Path:
     for table, entries in tables.items():
         lines.append(f"[{table}]")
         for key, value in entries.items():
-            shown = "{x = [1, 3, 8, 8]}" if isinstance(value, dict) else repr(value)
+            shown = repr(value) if not isinstance(value, bool) else str(value).lower()
+            if isinstance(value, dict):
+                (inner, own), *_ = value.items()
+                shown = f"{{'{inner}' = {own!r}}}"
             lines.append(f"{key} = {shown.replace(chr(39), chr(34))}")
     path = folder / "study.toml"
     path.write_text("\n".join(lines))

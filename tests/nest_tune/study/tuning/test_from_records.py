@@ -14,8 +14,11 @@ from compiler_core.units.vta.legality.default_schedule import default_schedule
 from compiler_core.units.vta.lower.layer import measure_layer
 from compiler_core.units.vta.schedule.schedule import ConvSchedule, FoldVariant
 from nest_tune.records.database import RecordDatabase
+from nest_tune.records.sharing import SharedRecords
 from nest_tune.study.tuning import from_records as tasks
 from nest_tune.study.tuning.seam import CountedTask
+from nest_tune.tuning.measure import Measurer
+from nest_tune.tuning.steps import measured_by
 
 STEM = ConvWorkload(
     1,
@@ -34,11 +37,14 @@ STEM = ConvWorkload(
 def tuned(target, database_url):
     database = RecordDatabase(database_url)
     start = database.snapshot()
-    tuner = tasks.RecordTuner(target, database, start, "xgb", 0, [], lambda _search: None)
+    tuner = tasks.RecordTuner(target, target.units[0], start, "xgb", 0, {}, lambda _search: None)
     try:
-        (found,) = tuner.tune([CountedTask(Task("vta", STEM), 1)]).values()
+        steps = tuner.tuning([CountedTask(Task("vta", STEM), 1)], [])
+        with Measurer(target.npu, shared=SharedRecords(database)) as measurer:
+            (found,) = measured_by(
+                steps, lambda wishes: measurer.measure([(w, s) for _, w, s in wishes])
+            ).values()
     finally:
-        tuner.close()
         database.close()
     return found, from_plain(ConvSchedule, found.schedule, "schedule")
 
@@ -55,7 +61,7 @@ def test_the_layout_of_an_input_counts(tmp_path, monkeypatch):
 
     def whole(schedule):
         cycles = measure_layer(STEM, schedule, target.npu).cycles
-        return cycles + tasks.layout_cycles(STEM, schedule, target)
+        return cycles + tasks.layout_cycles(STEM, schedule, target.npu, target.cpu)
 
     assert whole(slow_schedule) < whole(fast_schedule)
     assert whole(slow_schedule) <= whole(default_schedule(STEM, target.npu))
@@ -70,7 +76,7 @@ def test_layout_takes_what_its_bytes_take():
         FoldVariant.WINDOW: 32 * 32 * 32,
     }
     for fold, size in cpu_cycles.items():
-        taken = tasks.layout_cycles(STEM, replace(flat, fold=fold), target)
+        taken = tasks.layout_cycles(STEM, replace(flat, fold=fold), target.npu, target.cpu)
         expected = (
             size / target.cpu.copy_bytes_per_cycle / target.cpu.clock_hz * target.npu.clock_hz
         )

@@ -1,0 +1,204 @@
+"""Samplers of Optuna's kind in studies, and the project's own in studies of Optuna's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compiler_core.errors import InputError, NestTuneError
+from nest_tune.samplers.registry import OPTUNA_SAMPLERS, load_configuration_sampler
+from nest_tune.study.proposals.base_samplers import ExhaustiveSampler, XgbSampler, suggest
+from nest_tune.study.proposals.front import dominates, nondominated
+from nest_tune.study.proposals.history import History
+from nest_tune.study.proposals.optuna_proposer import keeps_state
+from nest_tune.study.proposals.problem import SearchProblem
+from nest_tune.study.proposals.proposals import propose
+from nest_tune.study.request.goals import scale_of
+from nest_tune.study.trial import OuterTrial, Proposal
+from search_spaces.joint import JointSpace
+from tests.nest_tune.study.proposals.test_guided import LIMIT, OBJECTIVES, measured, space
+
+WITHOUT_TORCH = [name for name in OPTUNA_SAMPLERS if name != "GPSampler"]
+
+
+class Counting(optuna.samplers.RandomSampler):
+    """Nobody can give it a seed, and it counts."""
+
+    made = 0
+
+    def __init__(self) -> None:
+        super().__init__(seed=1)
+        Counting.made += 1
+
+
+class Nosy(optuna.samplers.RandomSampler):
+    """Keeps what it sees of a study."""
+
+    seen: tuple[tuple[int, str], ...] = ()
+
+    def __init__(self, seed: int, width: int = 1) -> None:
+        super().__init__(seed=seed)
+        self.width = width
+
+    def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        trials = study.get_trials(deepcopy=False)
+        Nosy.seen = tuple((t.number, t.state.name) for t in trials if t.number != trial.number)
+
+
+def problem_for(sampler: str, whole: JointSpace | None = None, **arguments: Any) -> SearchProblem:
+    goals = OBJECTIVES[:1] if sampler == "CmaEsSampler" else OBJECTIVES
+    return SearchProblem(whole or space(), goals, (LIMIT,), sampler, 3, False, arguments)
+
+
+def search(
+    make: Callable[[int], SearchProblem], trials: int, window: int = 8
+) -> tuple[list[Proposal], list[OuterTrial]]:
+    """Proposals one by one; ``make`` gives the problem for a trial."""
+    proposals: list[Proposal] = []
+    history: list[OuterTrial] = []
+    for number in range(trials):
+        known = max(1, number - window + 1) if number else 0
+        seen = History(tuple(history[:known]), tuple(proposals[known:]))
+        found = propose(make(number), seen, number)
+        if found is None:
+            break
+        proposals.append(found)
+        trial = measured(number, found.point)
+        history.append(replace(trial, attributes=found.attributes))
+    return proposals, history
+
+
+@pytest.mark.parametrize("name", ["tpe", "nsga2", "random", *WITHOUT_TORCH])
+@pytest.mark.filterwarnings("ignore")
+def test_a_sampler_proposes_the_same_from_what_is_stored(name: str) -> None:
+    arguments = {"population_size": 6} if name in ("nsga2", "NSGAIIISampler") else {}
+    one = problem_for(name, **arguments)
+    through, _ = search(lambda _: one, 30)
+    # As after a kill before each trial: nothing is left of the sampler and of what it saw.
+    again, _ = search(lambda _: problem_for(name, **arguments), 30)
+    assert through == again
+    points = [proposal.point for proposal in through]
+    assert len(set(points)) == len(points)
+    assert all(one.space.is_legal(point) for point in points)
+
+
+def test_what_a_sampler_refuses_is_told() -> None:
+    one = SearchProblem(space(), OBJECTIVES, (), "CmaEsSampler", 0, False)
+    with pytest.raises(NestTuneError, match=r"'CmaEsSampler'.*multi-objective"):
+        search(lambda _: one, 14)
+
+
+def test_all_of_optunas_samplers_have_a_name() -> None:
+    theirs = {name for name in optuna.samplers.__all__ if name.endswith("Sampler")}
+    assert set(OPTUNA_SAMPLERS) == theirs - {
+        "BaseSampler",
+        "BaseGASampler",
+        "GridSampler",
+        "PartialFixedSampler",
+    }
+    assert all(not keeps_state(load_configuration_sampler(name)[0]) for name in OPTUNA_SAMPLERS)
+
+
+def test_a_sampler_sees_results_it_may_know_and_the_rest_running() -> None:
+    one = problem_for(f"{__name__}:Nosy", width=2)
+    search(lambda _: one, 14)
+    assert Nosy.seen == tuple(
+        (number, "COMPLETE" if number <= 13 - 8 else "RUNNING") for number in range(13)
+    )
+
+
+def test_a_sampler_with_a_state_lives_as_long_as_the_run() -> None:
+    name = f"{__name__}:Counting"
+    assert keeps_state(load_configuration_sampler(name)[0])
+    Counting.made = 0
+    one = problem_for(name)
+    search(lambda _: one, 14)
+    assert Counting.made == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("TPESampler", {"startup": 3}, "unexpected keyword argument 'startup'"),
+        (f"{__name__}:space", {}, "a JointSpace was made"),
+        (f"{__name__}:nothing", {}, "cannot be loaded"),
+        ("TPESamplr", {}, "known are .*TPESampler"),
+    ],
+)
+def test_what_is_no_sampler_is_refused(name: str, arguments: dict[str, Any], said: str) -> None:
+    one = problem_for(name, **arguments)
+    with pytest.raises(InputError, match=said):
+        search(lambda _: one, 14)
+
+
+@pytest.mark.parametrize("name", ["xgb", "tpe", "nsga2", "CmaEsSampler", "exhaustive"])
+@pytest.mark.filterwarnings("ignore")
+def test_narrowed_decisions_stay_inside(name: str) -> None:
+    whole = space()
+    admitted = {"quantization.range": (1, 2), "quantization.bias": (1,), "partition.g3": (0,)}
+    narrow = JointSpace(whole.parts, admitted)
+    assert narrow.digest == whole.digest
+    one = problem_for(name, narrow)
+    proposals, _ = search(lambda _: one, 24)
+    names = [parameter.name for parameter in whole.parameters]
+    assert proposals[0].point == whole.default
+    assert len(proposals) == 24
+    for proposal in proposals[1:]:
+        for name, allowed in admitted.items():
+            assert proposal.point[names.index(name)] in allowed
+
+
+def test_the_guided_sampler_does_in_a_plain_study_what_it_does_in_ours() -> None:
+    one = problem_for("xgb")
+    ours, history = search(lambda _: one, 26, window=1)
+    scale = scale_of(LIMIT, history[0].metrics)
+
+    def objective(trial: optuna.Trial) -> tuple[float, float]:
+        found = measured(trial.number, suggest(one, trial)).metrics
+        trial.set_constraint("accuracy_drop", LIMIT.slack(found["accuracy_drop"], scale))
+        return found["latency_ms"], found["accuracy"]
+
+    directions = [goal.direction.value for goal in OBJECTIVES]
+    study = optuna.create_study(directions=directions, sampler=XgbSampler(one))
+    study.optimize(objective, n_trials=26)
+    theirs = [tuple(trial.params.values()) for trial in study.trials]
+    assert len(set(theirs)) == 26
+    values = [(t.metrics["latency_ms"], t.metrics["accuracy"]) for t in history]
+    assert [tuple(trial.values) for trial in study.trials] == values
+    assert len(ours) == 26
+
+
+def test_the_exhaustive_sampler_ends_a_plain_study() -> None:
+    part = space().parts[0]
+    one = SearchProblem(JointSpace([part]), OBJECTIVES[:1], (), "exhaustive", 0, False)
+    study = optuna.create_study(sampler=ExhaustiveSampler(one))
+    study.optimize(lambda trial: float(sum(suggest(one, trial))), n_trials=1000)
+    legal = len(list(one.space.enumerate()))
+    assert len({tuple(trial.params.items()) for trial in study.trials}) == legal
+    assert len(study.trials) == legal + 1  # the last one says that nothing is left
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 3).flatmap(
+        lambda m: st.lists(st.tuples(*[st.integers(0, 5)] * m), min_size=0, max_size=30).map(
+            lambda rows: np.array(rows, np.float64).reshape(len(rows), m)
+        )
+    )
+)
+def test_the_front_is_what_none_dominates(table: np.ndarray) -> None:
+    rows = [tuple(row) for row in table.tolist()]
+    expected = [
+        n
+        for n, row in enumerate(rows)
+        if not any(dominates(other, row) for other in rows) and row not in rows[:n]
+    ]
+    assert sorted(nondominated(table)) == expected
+    assert [rows[n][0] for n in nondominated(table)] == sorted(rows[n][0] for n in expected)
