@@ -83,9 +83,9 @@ def _value(setting: Setting, given: Any) -> Any:
     if given is None:
         return None
     if setting.kind is dict and setting.holds == VALUES:
-        return {name: text.split(",") for name, text in map(_pair, given)}
+        return {name: text.split(",") for name, text in map(name_and_value, given)}
     if setting.kind is dict and setting.holds == ARGUMENTS:
-        return {name: _literal(text) for name, text in map(_pair, given)}
+        return {name: _literal(text) for name, text in map(name_and_value, given)}
     if setting.kind is dict:
         return parse_shapes(given)
     if setting.kind is list and setting.default:  # names of a known few, which may share an option
@@ -93,7 +93,7 @@ def _value(setting: Setting, given: Any) -> Any:
     return given
 
 
-def _pair(text: str) -> tuple[str, str]:
+def name_and_value(text: str) -> tuple[str, str]:
     """``NAME=VALUE``; names may hold an equals sign.
 
     Raises:

@@ -16,8 +16,6 @@ from nest_tune.user_modules import allow_folder, working_folder
 
 if TYPE_CHECKING:
     from nest_tune.samplers.schedules.sampler import Problem, TilingSampler
-    from nest_tune.study.proposals.history import History
-    from nest_tune.study.proposals.problem import Proposer, SearchProblem
 
 DEFAULT_SAMPLER = "xgb"
 """Where nobody names one."""
@@ -168,18 +166,3 @@ def load_configuration_sampler(name: str) -> tuple[Any, bool]:
     found: Any = load(kind.configurations, f"sampler {name!r}: configurations")
     is_class = isinstance(found, type) and issubclass(found, optuna.samplers.BaseSampler)
     return found, is_class or kind.makes
-
-
-def make_proposer(problem: SearchProblem, history: History) -> Proposer:
-    """A sampler of a study's configurations, for one trial.
-
-    Raises:
-        InputError: As :func:`load_configuration_sampler`.
-    """
-    make, is_optuna = load_configuration_sampler(problem.sampler)
-    if is_optuna:
-        from nest_tune.study.proposals.optuna_proposer import OptunaProposer
-
-        return OptunaProposer(problem, history, make)
-    made: Proposer = make(problem, history)
-    return made

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from nest_tune.samplers.registry import configuration_sampler, make_proposer
+from nest_tune.samplers.registry import configuration_sampler
 from nest_tune.study.proposals.front import pareto_front
 from nest_tune.study.proposals.history import History
+from nest_tune.study.proposals.making import make_proposer
 from nest_tune.study.proposals.problem import ATTEMPTS, Asked, SearchProblem, stream_seed
 from nest_tune.study.trial import OuterTrial, Point, Proposal
 from search_spaces.joint import JointSpace

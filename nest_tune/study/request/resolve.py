@@ -122,10 +122,7 @@ def resolve(
         tiling="tiling" in spaces,
         plan=path_of(asked.plan, read.spaces.plan),
         sampler=sampler,
-        arguments=asked.sampler_arguments or dict(read.sampler.arguments),
-        values=asked.values or {n: as_values(v) for n, v in read.spaces.values.items()},
-        window=asked.window or read.study.window,
-        asynchronous=read.study.asynchronous if asked.asynchronous is None else asked.asynchronous,
+        **_searching(asked, read),
         runner=runner,
         jobs=asked.jobs or read.run.jobs or runs.default_jobs,
         ray_address=asked.ray_address or environment.get("RAY_ADDRESS") or read.run.ray_address,
@@ -141,6 +138,17 @@ def _launches(asked: StudyRequest, read: Any, file: Path | None) -> str:
     launches: str = asked.launches or read.target.launches
     launches_named(launches, "--launches" if asked.launches else f"{file}: target.launches")
     return launches
+
+
+def _searching(asked: StudyRequest, read: Any) -> dict[str, Any]:
+    """How the sampler is asked, and what it may choose from."""
+    asynchronous = asked.asynchronous
+    return {
+        "arguments": asked.sampler_arguments or dict(read.sampler.arguments),
+        "values": asked.values or {n: as_values(v) for n, v in read.spaces.values.items()},
+        "window": asked.window or read.study.window,
+        "asynchronous": read.study.asynchronous if asynchronous is None else asynchronous,
+    }
 
 
 def _held_out(asked: StudyRequest, read: Any, file: Path | None) -> dict[str, Any]:

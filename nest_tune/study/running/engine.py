@@ -89,7 +89,8 @@ class Engine:
         moves: What is tried in the place of a sampler's proposal: of trials, points that were
             proposed, the number of the trial, and the budget.
         sight: What proposals see.
-        enqueued: Points that somebody asks for, looked for with every proposal.
+        enqueued: Points that somebody asks for, of which these are known; looked for with every
+            sign of life.
         look: Looks after what is waited for beside the workers.
     """
 
@@ -104,14 +105,15 @@ class Engine:
         metric: str = "top1",
         moves: Callable[[Sequence[OuterTrial], set[Point], int, int], Asked | None] | None = None,
         sight: Sight | None = None,
-        enqueued: Callable[[], tuple[Point, ...]] = tuple,
+        enqueued: Callable[[tuple[Point, ...]], tuple[Point, ...]] = lambda known: known,
         look: Callable[[], None] = lambda: None,
     ) -> None:
         self._metric, self._moves = metric, moves
         self._study, self._storage, self._problem = study, storage, problem
         self._calls, self._tunings, self._observer = calls, tunings, observer
         self._sight: Sight = sight or Windowed()
-        self._enqueued, self._look = enqueued, look
+        self._find_enqueued, self._look = enqueued, look
+        self._enqueued: tuple[Point, ...] = ()
         self._prospects: Prospects | None = None
         self._trials: dict[int, OuterTrial] = {}
         self._proposals: dict[int, Proposal] = {}
@@ -142,6 +144,7 @@ class Engine:
             return
         self._next_beat = time.monotonic() + _BEAT_S
         self._asked = self._storage.beat(self._study)
+        self._enqueued = self._find_enqueued(self._enqueued)
         if self._asked is Request.CANCEL:
             raise _CancelledError
 
@@ -165,6 +168,7 @@ class Engine:
         end = None if budget.timeout_s is None else time.monotonic() + budget.timeout_s
         try:
             self._measure_baseline()
+            self._enqueued = self._find_enqueued(())
             reason = self._search(budget, end)
         except _CancelledError:
             reason = Ended.CANCELLED
@@ -220,7 +224,7 @@ class Engine:
     def _history(self, number: int, saw: Sequence[int]) -> History:
         known = set(saw)
         pending = tuple(self._proposals[n] for n in range(number) if n not in known)
-        return History(tuple(self._trials[n] for n in saw), pending, self._enqueued())
+        return History(tuple(self._trials[n] for n in saw), pending, self._enqueued)
 
     def _proposed(self, history: History, number: int, budget: Budget) -> Proposal | None:
         found = propose(self._problem, history, number, self._reckoned(budget))

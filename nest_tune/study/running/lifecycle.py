@@ -32,6 +32,7 @@ from nest_tune.study.running.sight import Asynchronous, Sight, Windowed
 from nest_tune.study.running.tunings import Tunings
 from nest_tune.study.store.dependencies import Ground
 from nest_tune.study.store.ended import Ended, status_after
+from nest_tune.study.store.enqueued import enqueued
 from nest_tune.study.store.result import StudyResult, load_result
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import Status, StoredStudy
@@ -102,6 +103,7 @@ def working(
             moves=Moves(ground, storage),
             sight=sight,
             look=look,
+            enqueued=lambda known: enqueued(storage, study, known),
         )
         holder.append(engine)
         yield engine

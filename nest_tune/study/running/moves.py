@@ -18,7 +18,7 @@ from compiler_core.quantize.sensitivity import layer_macs
 from compiler_core.tensor.digest import digest
 from compiler_core.units.names import CPU
 from nest_tune.runners.runner import RUNNERS
-from nest_tune.samplers.registry import SAMPLERS
+from nest_tune.samplers.registry import configuration_sampler
 from nest_tune.scheme_search.search import npu_grid
 from nest_tune.study.choice.last_step import MOVE, OF, last_step
 from nest_tune.study.choice.repair import Base, bases, moves_of, plans
@@ -61,7 +61,7 @@ class Moves:
         self._ground, self._storage, self._problem = ground, storage, ground.problem
         self._settings = ground.settings
         self._known: dict[tuple[int, bool], list[Point]] = {}
-        self._is_exhaustive = SAMPLERS.get(self._settings.sampler).exhausts
+        self._is_exhaustive = configuration_sampler(self._settings.sampler).exhausts
 
     def __call__(
         self, trials: Sequence[OuterTrial], seen: set[Point], number: int, budget: int

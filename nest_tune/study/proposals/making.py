@@ -1,0 +1,22 @@
+"""The proposer that stands behind the name of a sampler."""
+
+from __future__ import annotations
+
+from nest_tune.samplers.registry import load_configuration_sampler
+from nest_tune.study.proposals.history import History
+from nest_tune.study.proposals.problem import Proposer, SearchProblem
+
+
+def make_proposer(problem: SearchProblem, history: History) -> Proposer:
+    """A sampler of a study's configurations, for one trial.
+
+    Raises:
+        InputError: There is no such sampler, or it cannot be loaded.
+    """
+    make, is_optuna = load_configuration_sampler(problem.sampler)
+    if is_optuna:
+        from nest_tune.study.proposals.optuna_proposer import OptunaProposer
+
+        return OptunaProposer(problem, history, make)
+    made: Proposer = make(problem, history)
+    return made
