@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.accuracy.fidelity import Sums, added
 from compiler_core.accuracy.figures import Figures, estimate, worst
 from compiler_core.accuracy.intervals import Estimate, paired_difference
 from compiler_core.accuracy.tally import Tally
@@ -31,6 +32,8 @@ class Score:
             positions, their number, a colon, and four bytes per sample. Two measurements on the
             same samples are compared sample by sample: their difference is known far better than
             either of them.
+        fidelity: Agreement and noise against the float model, as sums, see
+            :mod:`compiler_core.accuracy.fidelity`; empty where they were not measured.
         low, high: Its 95 % confidence interval; ``None`` of a user's own metric.
     """
 
@@ -39,6 +42,11 @@ class Score:
     hits: str = ""
     low: float | None = None
     high: float | None = None
+    fidelity: tuple[Sums, ...] = ()
+
+    def __post_init__(self) -> None:
+        """What was read from JSON is what it was."""
+        object.__setattr__(self, "fidelity", tuple(map(tuple, self.fidelity)))
 
 
 def score_of(found: Mapping[str, Figures], samples: int) -> Score:
@@ -74,7 +82,7 @@ def spliced(score: Score, rows: Sequence[int], other: Score, rest: Sequence[int]
         right = np.zeros(len(rows) + len(rest), np.int64)
         right[list(rows)], right[list(rest)] = one.right, two.right
         found.append(Tally(right, one.positions))
-    return counted(found)
+    return replace(counted(found), fidelity=added(score.fidelity, other.fidelity))
 
 
 def drop(reference: Score, own: Score) -> float:

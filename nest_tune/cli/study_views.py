@@ -346,7 +346,10 @@ def print_result(
         print_trials(trials_table(near, result.settings.metric, with_outcome=True))
         return
     out.print("front:")
-    print_trials(trials_table(result.front, result.settings.metric, chosen=chosen))
+    listed = list(result.front)
+    if all(trial.number != chosen.number for trial in listed):
+        listed.append(chosen)  # as good as one of them within chance, and more faithful
+    print_trials(trials_table(listed, result.settings.metric, chosen=chosen))
     difference = decisions_of(result, chosen)
     text = ", ".join(f"{key}={value}" for key, value in difference.items()) or "nothing"
     out.print(f"chosen: trial {chosen.number}; against the default: {text}", soft_wrap=True)

@@ -67,6 +67,8 @@ class OuterTrial:
         pessimistic: What limits on accuracies are judged by in the place of what was measured, by
             metric, where a risk is limited.
         all_hits: Which of all samples were right, where all were measured.
+        fidelity: ``agreement`` and ``sqnr_db`` against the float model, on the samples that its
+            accuracy was measured on.
     """
 
     number: int
@@ -88,6 +90,7 @@ class OuterTrial:
     intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
     pessimistic: Mapping[str, float] = field(default_factory=dict)
     all_hits: str = ""
+    fidelity: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def judged(self) -> Mapping[str, float]:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.accuracy.exam import Exam, Sameness, make_exam
+from compiler_core.accuracy.fidelity import sums_of
 from compiler_core.accuracy.float_model import float_outputs, stacked
 from compiler_core.accuracy.holdout import Parts, split
 from compiler_core.accuracy.own_metric import load_own_metric
@@ -289,7 +290,13 @@ class Bench:
         floats = None
         if exam.compares:
             floats = chosen_samples(self.float_outputs, self.samples, rows)
-        return self._scored(outputs, floats, labels, count)
+        found = self._scored(outputs, floats, labels, count)
+        if exam.kind.is_function or outputs is self.float_outputs:
+            return found
+        theirs = chosen_samples(self.float_outputs, self.samples, rows)
+        labelled = self.data.labels is not None
+        sums = sums_of(exam.judges, outputs, theirs, count, labelled=labelled)
+        return replace(found, fidelity=sums)
 
     def _scored(
         self,

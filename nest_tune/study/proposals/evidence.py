@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from compiler_core.accuracy.fidelity import fidelity_of
 from compiler_core.accuracy.metric import is_in_decibels
 from compiler_core.accuracy.score import Score, drop_interval, hopeful_difference, tallies_of
 from nest_tune.study.request.goals import Metric, Metrics
@@ -25,10 +26,12 @@ class Evidence:
             ``accuracy_drop``, paired with the float model.
         pessimistic: What limits are judged by in the place of what was measured; empty where a risk
             is not limited.
+        fidelity: ``agreement`` and ``sqnr_db`` against the float model, where they were measured.
     """
 
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     pessimistic: Mapping[str, float] = field(default_factory=dict)
+    fidelity: Mapping[str, float] = field(default_factory=dict)
 
 
 def evidence_of(
@@ -50,9 +53,11 @@ def evidence_of(
     lost = drop_interval(floats, own)
     if lost is not None and not is_in_decibels(metric):
         intervals[Metric.ACCURACY_DROP.value] = lost.low, lost.high
+    fidelity = fidelity_of(own.fidelity)
     if risk is None:
-        return Evidence(intervals)
-    return Evidence(intervals, _pessimistic(own, floats, metrics, _deviations(risk)))
+        return Evidence(intervals, fidelity=fidelity)
+    ends = _pessimistic(own, floats, metrics, _deviations(risk))
+    return Evidence(intervals, ends, fidelity)
 
 
 def _deviations(risk: float) -> float:

@@ -55,8 +55,11 @@ def closing_document(
 
 
 def reported_trials(result: StudyResult) -> Sequence[OuterTrial]:
-    """The default and the front, each once."""
+    """The default, the front and the chosen trial, each once."""
     trials = {trial.number: trial for trial in result.front}
+    chosen = result.chosen()
+    if chosen is not None:
+        trials[chosen.number] = chosen
     if result.default is not None and result.default.outcome.is_measured:
         trials[0] = result.default
     return [trials[number] for number in sorted(trials)]

@@ -415,6 +415,7 @@ class Engine:
             evidence.intervals,
             evidence.pessimistic,
             full.hits if full else "",
+            evidence.fidelity,
         )
         self._trials[proposal.number] = finished
         del self._flying[proposal.number]

@@ -32,6 +32,7 @@ def trial_document(trial: OuterTrial, metric: str) -> dict[str, Any]:
             shown_name(name, metric): list(ends) for name, ends in trial.intervals.items()
         },
         "accuracy_samples": trial.accuracy_samples,
+        "fidelity": dict(trial.fidelity),
         "message": trial.message,
         **_move_document(trial),
         **log,

@@ -1,0 +1,51 @@
+"""Of trials that chance alone tells apart, the more faithful one.
+
+Trials that cost the same and whose accuracies differ within chance are not told apart by the labels
+of few samples: the luckier one would be taken. Agreement with the float model and the noise of the
+scores are two witnesses that need no labels. Where both speak for another trial, that is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nest_tune.study.proposals.evidence import trial_score, within_chance
+from nest_tune.study.proposals.front import losses
+from nest_tune.study.request.goals import Objective
+from nest_tune.study.trial import OuterTrial
+
+
+def preferred(
+    chosen: OuterTrial, trials: Sequence[OuterTrial], objectives: Sequence[Objective]
+) -> OuterTrial:
+    """The trial to take in the place of one that a rule has picked.
+
+    Args:
+        chosen: The picked one.
+        trials: Of the study.
+        objectives: Of the study: trials that are compared are equal in all but accuracy.
+    """
+    score = trial_score(chosen)
+    costs = [goal for goal in objectives if not goal.metric.needs_evaluation]
+    if score is None or not chosen.fidelity or not costs:
+        return chosen
+    best = chosen
+    for trial in trials:
+        other = trial_score(trial)
+        if not trial.is_feasible or other is None or other.samples != score.samples:
+            continue
+        if losses(trial, costs) != losses(chosen, costs) or not within_chance(score, other):
+            continue
+        if _is_more_faithful(trial, best):
+            best = trial
+    return best
+
+
+def _is_more_faithful(one: OuterTrial, other: OuterTrial) -> bool:
+    """By both witnesses, and more by one of them."""
+    mine, theirs = one.fidelity, other.fidelity
+    names = [name for name in ("agreement", "sqnr_db") if name in theirs]
+    if any(name not in mine for name in names):
+        return False
+    pairs = [(mine[name], theirs[name]) for name in names]
+    return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
