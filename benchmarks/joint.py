@@ -16,6 +16,9 @@ untuned schedule, so that what is compared is the outer search. With it, joint s
 tasks of each of its trials; staged search tunes those of its last plan, with as many measurements
 as joint search took for everything.
 
+``--cuts bound`` and ``--cuts measured`` print another comparison, on a target of an int8 core and a
+4-bit core: layers cut by output channels, see :mod:`benchmarks.channel_cuts`; nothing is searched.
+
 Prints first what no scheme and no plan of the space can beat with untuned schedules, then per seed
 the lowest latency within the limit, how it compares, the hypervolume of (latency, accuracy) against
 twice the default's latency, and the lowest latency of any trial, whatever its accuracy.
@@ -35,9 +38,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import numpy as np
+
+from benchmarks.channel_cuts import print_cuts
 from benchmarks.scheme_bound import least_costs
+from compiler_core.compile.sources import load_model
 from compiler_core.files.plain import to_plain
 from compiler_core.partition.optimum import find_optimum
+from compiler_core.quantize.profile import profile_model
+from compiler_core.targets.load import load_target
 from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.execution.worker import survey
 from nest_tune.study.proposals.front import pareto_front
@@ -199,7 +208,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("model")
     parser.add_argument("--calibration", required=True)
-    parser.add_argument("--evaluation", required=True)
+    parser.add_argument("--evaluation")
     parser.add_argument("--target", default="vta")
     parser.add_argument("--trials", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=5)
@@ -207,7 +216,16 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--max-accuracy-drop", type=float, default=0.01)
     parser.add_argument("--tile", action="store_true")
+    parser.add_argument("--cuts", choices=("bound", "measured"))
     arguments = parser.parse_args()
+    if arguments.cuts:
+        model = load_model(Path(arguments.model))
+        samples = {model.graph.inputs[0]: np.load(arguments.calibration)["x"]}
+        profile, target = profile_model(model.graph, samples), load_target(arguments.target)
+        print_cuts(model, profile, target, measured=arguments.cuts == "measured")
+        return
+    if not arguments.evaluation:
+        parser.error("--evaluation is needed to search")
     names = ("joint", "by accuracy", "by latency")
     flags = StudyRequest(
         model=arguments.model,

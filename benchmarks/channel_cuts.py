@@ -1,0 +1,217 @@
+"""What cutting layers by output channels over an int8 core and a 4-bit core can gain, where which
+channels go to which core is their precision.
+
+For every layer of a network the costs of all cuts that blocks allow are compared:
+
+- *joint*: any cut; the channels that 4 bits damage least are the ones of the 4-bit core;
+- *staged+*: the precision of whole layers first, then cuts of those with 4 bits over both cores
+  (8 bits hold them, too). It is given the costs of its second stage in the first.
+
+Both minimize cycles under one budget of damage: the squared error that rounding to 4 bits leaves of
+a channel's weights, per squared weight of the layer, summed over layers; a budget is a part of what
+all layers in 4 bits do. Layers without weights run where they are faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.compile.sources import FloatModel
+from compiler_core.quantize.apply import apply_profile
+from compiler_core.quantize.arithmetic import arithmetic_of
+from compiler_core.quantize.assignment import default_assignment
+from compiler_core.quantize.channel_exponents import least_error_channel_exponents
+from compiler_core.quantize.exponents import MOST_CLIPPING, Granularity
+from compiler_core.quantize.ir import IntegerConcat, IntegerConv, IntegerMaxPool, IntegerSegment
+from compiler_core.quantize.profile import Profile
+from compiler_core.quantize.scheme import QuantizationScheme
+from compiler_core.targets.target import Target
+from compiler_core.tensor.from_integer import conv_terms, max_pool_terms
+from compiler_core.tensor.value_ranges import value_ranges
+from compiler_core.units.vta.cores.channel_cut import (
+    ChannelCut,
+    bound_cycles,
+    channel_cuts,
+    measured_cut,
+)
+from compiler_core.units.vta.legality.bound import lower_bound
+from compiler_core.units.vta.legality.default_schedule import default_schedule
+from compiler_core.units.vta.lower.layer import measure_layer
+from compiler_core.units.vta.machine.hardware import VtaCore
+from compiler_core.units.vta.structure.vectors import in_vectors
+
+LEVELS = 7
+BINS = 4000
+"""Steps of the damage budget in the optimum."""
+
+Machines = tuple[VtaCore, VtaCore]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way of running a layer: cycles, damage, launches, channels of the int8 core."""
+
+    cycles: int
+    damage: float
+    launches: int
+    first: int
+
+
+@dataclass(frozen=True)
+class LayerChoices:
+    """What each side can choose for a layer."""
+
+    name: str
+    shape: str
+    joint: tuple[Choice, ...]
+    staged: tuple[Choice, ...]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Of both optima at one budget, a part of all damage."""
+
+    budget: float
+    joint_cycles: float
+    staged_cycles: float
+
+    @property
+    def value(self) -> float:
+        return self.joint_cycles / self.staged_cycles
+
+
+def network_choices(
+    model: FloatModel, profile: Profile, target: Target, *, measured: bool
+) -> tuple[LayerChoices, ...]:
+    """The choices of every layer that a network launches.
+
+    Args:
+        model: The float model.
+        profile: Statistics of it.
+        target: Of two cores, the second with 4 bits.
+        measured: Whether costs are those of untuned programs on the simulators, not bounds.
+    """
+    first, second = target.units[0].machine, target.units[1].machine
+    arithmetic = arithmetic_of(first)
+    scheme = QuantizationScheme(granularity=Granularity.CHANNEL)
+    plan = default_assignment(model.graph, arithmetic=arithmetic)
+    quantized = apply_profile(model.graph, plan, profile, scheme, arithmetic=arithmetic).quantized
+    found = []
+    for part in quantized.segments:
+        if not isinstance(part, IntegerSegment):
+            continue
+        ranges = value_ranges(list(part.operators))
+        for operator in part.operators:
+            if isinstance(operator, IntegerConcat):
+                continue
+            shape = quantized.tensors[operator.input].shape
+            known = ranges.get(operator.input, (-128, 127))
+            found.append(_layer(operator, shape, known, (first, second), measured=measured))
+    return tuple(found)
+
+
+def _layer(
+    operator: IntegerConv | IntegerMaxPool,
+    shape: tuple[int, int, int, int],
+    known: tuple[int, int],
+    machines: Machines,
+    *,
+    measured: bool,
+) -> LayerChoices:
+    if isinstance(operator, IntegerMaxPool):
+        pool, _ = max_pool_terms(operator, shape)
+        cycles = []
+        for machine in machines:
+            seen = in_vectors(pool, machine.geometry)
+            if measured:
+                run = measure_layer(seen, default_schedule(seen, machine), machine)
+                cycles.append(run.cycles)
+            else:
+                cycles.append(lower_bound(seen, machine).cycles)
+        only = (Choice(min(cycles), 0.0, 1, 0),)
+        return LayerChoices(operator.name, pool.shape, only, only)
+    workload = conv_terms(operator, shape, known).workload
+    shift = None if operator.residual is None else operator.residual_shift
+    outputs = workload.out_channels
+    # Equal weights on the diagonal are as exact in 4 bits, or nearly so.
+    lost = np.zeros(outputs) if workload.uniform else channel_damage(operator)
+    order = np.concatenate([[0.0], np.cumsum(np.sort(lost))])
+    choices = []
+    for first in channel_cuts(workload, machines):
+        cut = ChannelCut(workload, first, shift)
+        cycles = measured_cut(cut, machines).cycles if measured else bound_cycles(cut, machines)
+        launches = 1 + (0 < first < outputs)
+        choices.append(Choice(cycles, float(order[outputs - first]), launches, first))
+    whole = min(choices, key=lambda choice: (choice.cycles, choice.launches))
+    in_four = Choice(whole.cycles, float(order[-1]), whole.launches, whole.first)
+    in_eight = next(choice for choice in choices if choice.first == outputs)
+    return LayerChoices(operator.name, workload.shape, tuple(choices), (in_eight, in_four))
+
+
+def channel_damage(operator: IntegerConv) -> npt.NDArray[np.float64]:
+    """What 4 bits do to each output channel, ``float64[O]``: squared error per squared
+    weight of the layer."""
+    shifts = 0 if operator.channel_shifts is None else operator.channel_shifts
+    weight = operator.weight.reshape(len(operator.weight), -1).astype(np.float64)
+    weight = np.ldexp(weight, -np.broadcast_to(np.asarray(shifts), len(weight))[:, None])
+    exponents = least_error_channel_exponents(weight, MOST_CLIPPING, LEVELS)[:, None]
+    levels = np.clip(np.rint(np.ldexp(weight, exponents)), -LEVELS, LEVELS)
+    lost = ((np.ldexp(levels, -exponents) - weight) ** 2).sum(axis=1)
+    return np.asarray(lost / max((weight**2).sum(), 1e-30))
+
+
+def ratios(
+    layers: Sequence[LayerChoices], launch_cycles: float, budgets: Sequence[float]
+) -> Iterator[Ratio]:
+    """Optima of both sides at budgets that are parts of all damage.
+
+    Where budgets are counted in steps, joint search rounds down and staged search up, so that no
+    ratio is above the exact one.
+    """
+    total = sum(max(choice.damage for choice in layer.staged) for layer in layers)
+    step = max(total, 1e-30) / BINS
+    joint = _optimum([layer.joint for layer in layers], launch_cycles, lambda d: int(d / step))
+    staged = _optimum([layer.staged for layer in layers], launch_cycles, lambda d: -int(-d // step))
+    for budget in budgets:
+        at = round(budget * BINS)
+        yield Ratio(budget, float(joint[at]), float(staged[at]))
+
+
+def _optimum(
+    layers: Sequence[Sequence[Choice]], launch_cycles: float, steps: Callable[[float], int]
+) -> npt.NDArray[np.float64]:
+    """Least cycles at each budget, ``float64[BINS + 1]``."""
+    best = np.zeros(BINS + 1)
+    for choices in layers:
+        after = np.full(BINS + 1, np.inf)
+        for choice in choices:
+            used = steps(choice.damage)
+            if used <= BINS:
+                cost = choice.cycles + choice.launches * launch_cycles
+                after[used:] = np.minimum(after[used:], best[: BINS + 1 - used] + cost)
+        best = after
+    return best
+
+
+def print_cuts(model: FloatModel, profile: Profile, target: Target, *, measured: bool) -> None:
+    """Prints the optima of both sides, with and without what launches take."""
+    layers = network_choices(model, profile, target, measured=measured)
+    what = "untuned programs on the simulators" if measured else "block-exact bounds"
+    launch = target.launch_overhead_s * target.units[0].machine.clock_hz
+    int8 = sum(layer.staged[0].cycles for layer in layers)
+    print(f"{len(layers)} layers, {what}: {int8:,} cycles all in int8 on the first core")
+    budgets = [n / 20 for n in range(21)]
+    for label, overhead in (("without launches", 0.0), (f"launches of {launch:,.0f}", launch)):
+        found = list(ratios(layers, overhead, budgets))
+        best = min(found, key=lambda item: item.value)
+        print(f"{label}: least joint / staged+ {best.value:.4f} at {best.budget:.0%} of the damage")
+        print(f"{'damage':>8} {'joint':>12} {'staged+':>12} {'ratio':>8}")
+        for item in found[::2]:
+            print(
+                f"{item.budget:8.0%} {item.joint_cycles:12,.0f} {item.staged_cycles:12,.0f} "
+                f"{item.value:8.4f}"
+            )
