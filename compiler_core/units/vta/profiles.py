@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -92,14 +93,22 @@ def _launch_slice(core: int, item: Slice) -> LaunchSlice:
 def _slices_of_layer(launch: Launch, run: MergedRun, machine: VtaCore) -> Iterator[LaunchSlice]:
     """What a layer's instructions do, from the start of its share: what was loaded ahead for it
     lies before that."""
-    timing, shares = timed_run(run, machine)
-    begun = round(shares[launch.part].start_cycle * 1e9 / machine.clock_hz)
+    begun = round(timed_run(run, machine)[1][launch.part].start_cycle * 1e9 / machine.clock_hz)
     (core,) = launch.cores
-    for item in _timeline(run.instructions, timing, machine):
+    for item in _slices_by_layer(run, machine)[launch.part]:
+        start, end = item.start_ns - begun, item.end_ns - begun
+        yield _launch_slice(core, replace(item, start_ns=start, end_ns=end))
+
+
+@lru_cache(maxsize=1)
+def _slices_by_layer(run: MergedRun, machine: VtaCore) -> tuple[list[Slice], ...]:
+    """The timeline of a run from its launch, apart by layer."""
+    found: tuple[list[Slice], ...] = tuple([] for _ in range(len(run)))
+    layers = run.layers.tolist()
+    for item in _timeline(run.instructions, timed_run(run, machine)[0], machine):
         number = next(int(item.arguments[name]) for name in _FIRST if name in item.arguments)
-        if run.layers[number] == launch.part:
-            start, end = item.start_ns - begun, item.end_ns - begun
-            yield _launch_slice(core, replace(item, start_ns=start, end_ns=end))
+        found[layers[number]].append(item)
+    return found
 
 
 def _busy_of_layer(run: MergedRun, part: int, machine: VtaCore) -> dict[str, Spans]:
