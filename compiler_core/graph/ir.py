@@ -113,6 +113,11 @@ class Graph:
         return self._consumers.get(tensor, ())
 
     @cached_property
+    def derived(self) -> dict[Any, Any]:
+        """What was found out about the graph, which never changes, under keys of whoever did."""
+        return {}
+
+    @cached_property
     def _producers(self) -> Mapping[str, Node]:
         found: dict[str, Node] = {}
         for node in self.nodes:

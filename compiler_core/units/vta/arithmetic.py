@@ -51,7 +51,12 @@ class VtaArithmetic:
         return replace(self, limits=LARGEST)
 
     def unsupported(self, graph: Graph, node: Node) -> str | None:
-        return unsupported(graph, node, self.lanes)
+        key = (__name__, node.name, self.lanes)
+        known = graph.derived.get(key)
+        if known is None or known[0] is not node:
+            known = graph.derived[key] = (node, unsupported(graph, node, self.lanes))
+        reason: str | None = known[1]
+        return reason
 
     def unsupported_scheme(
         self, graph: Graph, node: Node, scheme: QuantizationScheme

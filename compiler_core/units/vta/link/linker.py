@@ -7,7 +7,7 @@ Constants are never written and are shared within a segment where their bytes ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -281,12 +281,13 @@ def link_segment(
         parts = (sliced or {}).get(layer.operator.name)
         if parts is None:
             parts = (SlicePart(whole(layer.workload), schedules[layer.task.id]),)
-        programs = tuple(
-            CoreProgram(core, _placed(lower_part(layer, part, layout, pool, g), pool).instructions)
-            for core, part in enumerate(parts)
-        )
+        programs = []
+        for core, part in enumerate(parts):
+            lower = lower_part(layer, part, layout, pool, g)
+            alike = (part.piece.workload, part.schedule, layer.requantization)
+            programs.append(CoreProgram(core, _placed(lower, pool, alike).instructions))
         require_addresses(segment, pool)
-        launches.append(launch_of(number, layer, programs))
+        launches.append(launch_of(number, layer, tuple(programs)))
     return tuple(launches)
 
 
@@ -388,14 +389,16 @@ def lower_part(
     return lower
 
 
-def _placed(lower: Callable[[int], LoweredProgram], pool: ConstantPool) -> LoweredProgram:
-    """Lowers a part with its micro-ops in the pool."""
-    program = lower(pool.end)
-    known = pool.find(program.micro_ops)
-    if known is None:
-        pool.place(program.micro_ops)
-        return program
-    return lower(known)
+def _placed(
+    lower: Callable[[int], LoweredProgram], pool: ConstantPool, alike: Hashable
+) -> LoweredProgram:
+    """Lowers a part with its micro-ops in the pool, where they probably lie if an equal part was
+    lowered before: programs of the same key have the same ones."""
+    assumed = pool.micro_ops.get(alike, pool.end)
+    program = lower(assumed)
+    address = pool.place(program.micro_ops)
+    pool.micro_ops[alike] = address
+    return program if address == assumed else lower(address)
 
 
 def verify_launches(

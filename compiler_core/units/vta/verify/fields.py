@@ -28,7 +28,8 @@ MODULE_NAMES = ("load", "compute", "store")
 LOWEST_DRAM_ADDRESS = 0x1000
 RTL_MICRO_OPS = 2048
 MAX_SHIFT = 31
-_LOADED_TYPES = (MemoryType.UOP, MemoryType.WGT, MemoryType.INP, MemoryType.ACC)
+_IS_LOADED = np.zeros(256, np.bool_)
+_IS_LOADED[[MemoryType.UOP, MemoryType.WGT, MemoryType.INP, MemoryType.ACC]] = True
 
 Decoded = npt.NDArray[np.void]
 Mask = npt.NDArray[np.bool_]
@@ -36,6 +37,8 @@ Mask = npt.NDArray[np.bool_]
 
 def first_rows(mask: Mask) -> list[int]:
     """Indices of the first set entries, no more than a report shows."""
+    if not mask.any():  # as in nearly every program
+        return []
     rows: list[int] = np.flatnonzero(mask)[:MAX_FINDINGS_PER_CLASS].tolist()
     return rows
 
@@ -175,9 +178,7 @@ def check_fields(
     store = decoded["opcode"] == Opcode.STORE
     active = memory & (decoded["x_size"] > 0)
     memory_type = decoded["memory_type"]
-    wrong_type = np.where(
-        store, memory_type != MemoryType.OUT, ~np.isin(memory_type, _LOADED_TYPES)
-    )
+    wrong_type = np.where(store, memory_type != MemoryType.OUT, ~_IS_LOADED[memory_type])
     padded = sum(decoded[name] for name in ("y_pad_0", "y_pad_1", "x_pad_0", "x_pad_1")) > 0
     address = decoded["dram_base"] * element_bytes_per_type(geometry.element_bytes)[memory_type]
     rules: tuple[tuple[Mask, str, Callable[[int], str], str, str], ...] = (

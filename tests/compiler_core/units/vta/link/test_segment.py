@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from compiler_core.targets.load import load_target
 from compiler_core.tensor.value_ranges import value_ranges
 from compiler_core.tensor.workload import ConvWorkload
 from compiler_core.units.vta.legality.default_schedule import default_schedule
+from compiler_core.units.vta.link import linker
 from compiler_core.units.vta.link.constant_pool import ConstantPool
 from compiler_core.units.vta.link.linker import (
     CoreProgram,
@@ -298,3 +300,22 @@ def test_a_bias_of_any_size_has_a_default_schedule(bits: int) -> None:
     linked.write("x", x)
     linked.run()
     assert np.array_equal(linked.read("y"), plain_conv(operator, x))
+
+
+def test_equal_layers_are_lowered_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their micro-ops lie in one place, which the second of them finds at once."""
+    shapes = dict.fromkeys(("x", "a", "b", "c"), (1, 16, 4, 4))
+    names = [("l1", "x", "a"), ("l2", "a", "b"), ("l3", "b", "c")]
+    layers = layers_of([conv(*item, (16, 16)) for item in names], ["c"], **shapes)
+    lowered: list[str] = []
+    lower = linker.lower_conv
+
+    def counted(*arguments: Any) -> Any:
+        lowered.append("")
+        return lower(*arguments)
+
+    monkeypatch.setattr(linker, "lower_conv", counted)
+    linked = Linked(layers)
+    # That of the entry is a task of its own, with the micro-ops of the others.
+    assert len(lowered) <= 4
+    assert len({launch.code for launch in linked.launches}) == 3
