@@ -316,6 +316,6 @@ def test_equal_layers_are_lowered_once_each(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(linker, "lower_conv", counted)
     linked = Linked(layers)
-    # That of the entry is a task of its own, with the micro-ops of the others.
+    # That of the entry is a task of its own: its micro-ops are found when they are made.
     assert len(lowered) <= 4
-    assert len({launch.code for launch in linked.launches}) == 3
+    assert len(linked.launches) == 3
