@@ -10,7 +10,6 @@ from math import sqrt
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
 
 from compiler_core.accuracy.noise import Noise, decibels
 from compiler_core.accuracy.tally import Tally
@@ -56,6 +55,8 @@ def share(tally: Tally) -> Estimate:
         return wilson(tally.hits, samples)
     effective = float(samples)
     if samples > 1:
+        from scipy.special import stdtrit  # loaded where it is used: it takes long
+
         variance = float(tally.shares.var(ddof=1)) / samples
         if variance > 0:
             effective = min(value * (1 - value) / variance, float(tally.total))

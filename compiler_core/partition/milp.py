@@ -23,8 +23,6 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import csr_array
 
 from compiler_core.partition.costs import ON_CPU_FORM
 from compiler_core.partition.evaluate import Evaluator
@@ -304,6 +302,10 @@ class _Program:
                 data.append(factor)
                 rows.append(number)
                 columns.append(variable)
+        # Loaded here: most commands solve nothing, and it takes a third of their start.
+        from scipy.optimize import Bounds, LinearConstraint, milp
+        from scipy.sparse import csr_array
+
         matrix = csr_array((data, (rows, columns)), shape=(len(self._rows), self._size))
         limits = np.array([limit for _, limit in self._rows])
         result = milp(

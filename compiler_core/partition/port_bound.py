@@ -13,7 +13,6 @@ from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
-from scipy.optimize import linprog
 
 from compiler_core.partition.modules import heads_and_tails
 from compiler_core.system.jobs import ALL_CORES, WHOLE_PPM, Job, Machinery
@@ -107,6 +106,8 @@ def _together_ps(demands: tuple[_Demand, ...], apart: _Pairs, overhead: int, cor
     scale = float(load)
     wanted = np.array([run for run, _, _ in demands] + [overhead], float) / scale
     matrix = np.array(columns).T
+    from scipy.optimize import linprog  # loaded where it is used: it takes long
+
     found = linprog(np.ones(len(columns)), A_ub=-matrix, b_ub=-wanted, method="highs")
     if found.status != 0:
         return plain

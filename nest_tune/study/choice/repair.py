@@ -26,7 +26,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 from nest_tune.study.proposals.problem import SearchProblem
 from nest_tune.study.request.goals import Limit, Metric
@@ -225,6 +224,8 @@ def _solved(
         for axis, _ in run:
             table[axes.index(axis), at] = 1.0
     table[-1] = row
+    from scipy.optimize import Bounds, LinearConstraint, milp  # loaded where used: it takes long
+
     low = np.array([-np.inf] * len(axes) + [bounds[0]])
     high = np.array([1.0] * len(axes) + [bounds[1]])
     result = milp(

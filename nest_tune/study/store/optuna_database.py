@@ -167,6 +167,9 @@ class OptunaDatabase:
     def finished(self, connection: sql.Connection, key: StudyKey) -> Sequence[Stored]:
         return self._documents(connection, key, TRIAL_USER)
 
+    def half_ended(self, _connection: sql.Connection, _key: StudyKey) -> Sequence[Stored]:
+        return ()  # a transaction is done or not
+
     def running(self, connection: sql.Connection, key: StudyKey) -> Sequence[Stored]:
         return self._documents(connection, key, TRIAL_SYSTEM, TRIALS.c.state == "RUNNING")
 

@@ -189,9 +189,17 @@ class OptunaJournal:
         trials = (self._trials[number] for number in self._read()[key.number].trials)
         return [trial.document for trial in trials if trial.document is not None]
 
+    def half_ended(self, _connection: sql.Connection, key: StudyKey) -> Sequence[Stored]:
+        trials = (self._trials[number] for number in self._read()[key.number].trials)
+        return [t.document for t in trials if t.state == _RUNNING and t.document is not None]
+
     def running(self, _connection: sql.Connection, key: StudyKey) -> Sequence[Stored]:
         trials = (self._trials[number] for number in self._read()[key.number].trials)
-        return [t.proposal for t in trials if t.state == _RUNNING and t.proposal is not None]
+        return [
+            trial.proposal
+            for trial in trials
+            if trial.state == _RUNNING and trial.document is None and trial.proposal is not None
+        ]
 
     def discard(
         self, _connection: sql.Connection, key: StudyKey, is_sound: Callable[[Stored], bool]

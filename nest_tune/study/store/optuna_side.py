@@ -121,6 +121,10 @@ class OptunaSide(Protocol):
         """Documents of our trials that have ended."""
         ...
 
+    def half_ended(self, connection: sql.Connection, /, key: StudyKey) -> Sequence[Stored]:
+        """Documents of trials that a killed process had ended in part."""
+        ...
+
     def running(self, connection: sql.Connection, /, key: StudyKey) -> Sequence[Stored]:
         """Documents of our proposals that have not ended."""
         ...

@@ -61,6 +61,17 @@ class StudyStorage(ResultRows):
         super().__init__(url, create=create)
         self._known: dict[int, _Known] = {}
 
+    def take(self, study: StoredStudy) -> None:
+        """Marks a study as run by this process, whose writes go on from now on.
+
+        Raises:
+            InputError: Another live process runs it, or it is damaged.
+        """
+        super().take(study)
+        where = f"study {study.name!r}: a stored trial"
+        for document in self.run(lambda c: self.optuna.half_ended(c, study_key(study))):
+            self.finish(study, read_trial(document, where))
+
     def propose(self, study: StoredStudy, *proposals: Proposal) -> None:
         """Stores trials that begin to run; one that is stored so already stays as it is.
 

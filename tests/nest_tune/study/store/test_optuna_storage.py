@@ -145,6 +145,30 @@ def test_a_study_that_is_deleted_while_it_runs_is_missed(storage: StudyStorage) 
     assert storage.trials(again) == ()
 
 
+@pytest.mark.parametrize("torn", [1, 40, 200])
+def test_a_trial_that_was_ended_in_part_is_ended(tmp_path: Path, torn: int) -> None:
+    """A process is killed while it adds the lines of an end to Optuna's journal."""
+    storage = StudyStorage(url_of("journal", tmp_path))
+    study = storage.create("s", DOCUMENT)
+    storage.propose(study, Proposal(0, (1, 0, 0), True))
+    before = (tmp_path / "n.log").stat().st_size
+    storage.finish(study, trial(0))
+    path = tmp_path / "n.log"
+    assert path.stat().st_size - torn > before
+    path.write_bytes(path.read_bytes()[:-torn])
+    other = StudyStorage(url_of("journal", tmp_path))
+    other.take(other.find("s"))
+    (seen,) = optuna_study(other, "s").trials
+    kept = len(other.trials(study)) == 1
+    assert kept is (torn < 200)
+    assert seen.state is (TrialState.COMPLETE if kept else TrialState.RUNNING)
+    assert len(other.proposals(study)) == (not kept)
+    other.finish(study, trial(0))
+    assert optuna_study(other, "s").trials[0].values == [1.5]
+    other.close()
+    storage.close()
+
+
 def test_visualization_works_while_a_study_runs(storage: StudyStorage) -> None:
     study = storage.create("s", DOCUMENT)
     for number in range(6):
