@@ -4,13 +4,15 @@ that are on integers anyway.
 A group stays if all that it reads is written in integers, and if what it writes becomes integers in
 any case: the other unit reads it, and beside that unit groups on integers alone, or groups that
 only hand it on. Then integers replace little but what quantizing and dequantizing would have made
-of the same numbers.
+of the same numbers. A group that moves what a single tensor holds, and writes no more than that,
+stays for any reader: integers are moved for less than real numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from functools import cached_property
+from math import prod
 
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.order import reads
@@ -27,7 +29,7 @@ class IntegersBeside:
     """
 
     def __init__(self, graph: Graph, found: HostGroups) -> None:
-        self._found = found
+        self._found, self._types = found, graph.types
         self._writer: dict[str, Node] = {}
         self._readers: dict[str, list[Node]] = {}
         for node in graph.nodes:
@@ -67,6 +69,12 @@ class IntegersBeside:
             writer = self._writer.get(self._found.bases.get(name, name))
             if writer is None or (writer.name in on_cpu and writer.name not in integers):
                 return False
+        if (
+            group.moves
+            and len(group.inputs) == 1
+            and self._size(group.outputs) <= self._size(group.inputs)
+        ):
+            return True
         for name in group.outputs:
             names = [reader.name for reader in self._readers.get(name, ())]
             on_host = [reader for reader in names if reader in on_cpu]
@@ -76,3 +84,7 @@ class IntegersBeside:
                 if not hands_on and not (quantized and reader in integers):
                     return False
         return True
+
+    def _size(self, names: Iterable[str]) -> int:
+        shapes = (self._types[name].shape or () for name in names)
+        return sum(prod(size or 1 for size in shape) for shape in shapes)

@@ -14,7 +14,9 @@ from compiler_core.graph.passes.rewriter import FLOATS, Rewriter, is_op
 
 @dataclass(frozen=True)
 class ChannelAffineFolding:
-    """Fold Add, Sub, Mul, Div by a constant per channel into Conv, Dense or BatchNormalization.
+    """Fold Add, Sub, Mul, Div by a constant per channel into the layer before.
+
+    Layers are Conv, ConvTranspose, Dense and BatchNormalization.
 
     Bias additions that an exporter wrote as their own Add end up as the layer's bias.
     """
@@ -46,7 +48,7 @@ def is_foldable(rewriter: Rewriter, producer: Node) -> bool:
         return False
     if rewriter.dtype(producer.output) not in FLOATS:
         return False
-    if is_op(producer, "Conv") or producer.domain == NEST_DOMAIN:
+    if is_op(producer, "Conv", "ConvTranspose") or producer.domain == NEST_DOMAIN:
         bias_given = len(producer.inputs) > 2 and bool(producer.inputs[2])
         if bias_given and rewriter.constant(producer, 2) is None:
             return False
@@ -73,8 +75,7 @@ def fold_affine(
     weight = np.asarray(rewriter.constants[producer.inputs[1]], np.float64)
     given = rewriter.constant(producer, 2)
     bias = np.zeros(scale.size) if given is None else np.asarray(given, np.float64)
-    along = (1,) * (weight.ndim - 1)
-    factor = scale if producer.domain == NEST_DOMAIN else scale.reshape(-1, *along)
+    factor = _of_weights(producer, weight.shape, scale)
     with np.errstate(over="ignore", invalid="ignore"):
         new_weight = (weight * factor).astype(dtype)
         new_bias = (bias * scale + shift).astype(dtype)
@@ -90,6 +91,22 @@ def fold_affine(
     rewriter.remove(node)
     rewriter.replace(producer, folded)
     return True
+
+
+def _of_weights(
+    producer: Node, shape: tuple[int, ...], scale: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """``scale`` per output channel, shaped so that it multiplies weights of ``shape``."""
+    if producer.domain == NEST_DOMAIN:
+        return scale
+    along = (1,) * (len(shape) - 1)
+    if producer.op != "ConvTranspose":
+        return scale.reshape(-1, *along)
+    # [I, O / groups, ...]: the inputs of a group lead to its outputs alone.
+    groups = int(producer.attributes.get("group", 1))
+    per_group = scale.reshape(groups, 1, -1)
+    every = np.repeat(per_group, shape[0] // groups, axis=1)
+    return every.reshape(shape[0], -1, *along[1:])
 
 
 def _per_channel(

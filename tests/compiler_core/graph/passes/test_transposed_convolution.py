@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler_core.graph.ir import Graph, Node, TensorType
+from compiler_core.graph.passes.channel_affine import ChannelAffineFolding
 from compiler_core.graph.passes.transposed_convolution import TransposedConvolution, phases_of
 from compiler_core.graph.session import FloatSession
 
@@ -82,3 +85,23 @@ def test_without_slices_by_inputs_a_cut_one_stays():
     assert TransposedConvolution().apply(graph) is graph
     graph, _ = graph_of((4, 4), (2, 2), (2, 2), (0, 0, 0, 0), (0, 0), opset=9)
     assert TransposedConvolution().apply(graph) is not graph
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("op", ["Add", "Mul", "Div"])
+def test_scales_and_shifts_behind_it_fold_into_it(op, groups):
+    graph, result = graph_of((3, 4), (3, 2), (2, 2), (1, 0, 0, 0), (0, 0), group=groups)
+    outputs = 5 * groups
+    values = np.linspace(0.5, 2, outputs).astype(np.float32)
+    constants = {**graph.constants, "v": values.reshape(1, -1, 1, 1)}
+    constants["b"] = np.linspace(-1, 1, outputs).astype(np.float32)
+    wide = TensorType("float32", (1, outputs, *result))
+    types = {**graph.types, "y": wide, "z": wide}
+    types |= {name: TensorType("float32", constants[name].shape) for name in ("v", "b")}
+    nodes = (*graph.nodes, Node("behind", op, ("y", "v"), ("z",), {}, "", (0.0, 9.0)))
+    whole = replace(graph, nodes=nodes, outputs=("z",), constants=constants, types=types)
+    found = ChannelAffineFolding().apply(whole)
+    assert [node.op for node in found.nodes] == ["ConvTranspose"]
+    x = np.random.default_rng(3).standard_normal((1, 3, 3, 4)).astype(np.float32)
+    expected = FloatSession(whole).run({"x": x})["z"]
+    np.testing.assert_allclose(FloatSession(found).run({"x": x})["z"], expected, atol=1e-5)
