@@ -315,9 +315,15 @@ class _Assembler:
         """Conv."""
         window = window_of(self._graph, node)
         assert window is not None  # a rule of the operator
-        source = self._layouts.image(node.inputs[0])
+        groups = int(node.attributes.get("group", 1))
         weight = self._weight(node)
         weight = weight[:, :, None] if weight.ndim == 3 else weight
+        if groups > 1:
+            source = self._layouts.image(node.inputs[0])
+        else:
+            source, order = self._layouts.channels(node.inputs[0])
+            if order is not None:
+                weight = np.ascontiguousarray(weight[:, np.argsort(order)])
         step = ConvStep(
             name=node.name,
             kind=ConvKind.WEIGHTS,
@@ -328,7 +334,7 @@ class _Assembler:
             strides=window.strides,
             pads=window.pads,
             dilations=window.dilations,
-            groups=int(node.attributes.get("group", 1)),
+            groups=groups,
             sources=self._sources(node),
             clip=node.clip,
         )
@@ -465,10 +471,11 @@ class _Assembler:
 
     def global_average_pool(self, node: Node) -> None:
         """GlobalAveragePool."""
-        source = self._layouts.image(node.inputs[0])
+        source, order = self._layouts.channels(node.inputs[0])
         kernel = np.full(source.chw[1:], 1.0 / prod(source.chw[1:]))
         step = self._depthwise(node, source, ConvKind.AVERAGE, kernel=kernel)
-        self._emit(step, node.output, (source.chw[0], 1, 1))
+        index = None if order is None else compact(order.reshape(-1, 1, 1))
+        self._emit(step, node.output, (source.chw[0], 1, 1), index)
 
     def concat(self, node: Node) -> None:
         """Concat: every input lies in the output; one that already lies elsewhere is copied."""

@@ -135,6 +135,18 @@ class Layouts:
             raise MisfitError(f"'{tensor}' lies in memory in another order than its channels first")
         return found
 
+    def channels(self, tensor: str) -> tuple[Placement, Index | None]:
+        """Where ``tensor`` lies as ``[N, C, H, W]``, and the root's channel of each of its own
+        where they lie in another order, as behind a shuffle."""
+        found, shape = self.placed(tensor), self.shape(tensor)
+        if found is None or found.index is None or found.chw != shape:
+            return self.image(tensor), None
+        order = found.index[:, 0, 0] // (shape[1] * shape[2])
+        pixels = np.arange(shape[1] * shape[2]).reshape(1, *shape[1:])
+        if not np.array_equal(found.index, order[:, None, None] * pixels.size + pixels):
+            return self.image(tensor), None
+        return found, order
+
     def any_order(self, tensor: str) -> Placement:
         """Where ``tensor`` lies, in whatever order; the usual one where it is free to choose."""
         shape = self.shape(tensor)

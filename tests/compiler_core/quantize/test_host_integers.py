@@ -266,6 +266,35 @@ def test_a_package_computes_the_same_and_converts_nothing_in_between(plain, made
     assert quantized_digest(again.quantized) == quantized_digest(source.quantized)
 
 
+def test_a_shuffle_in_front_of_a_convolution_is_one_of_its_weights(plain):
+    b = plain.GraphBuilder(x=(18, 3, 4))
+    b.add("Conv", ["x", b.constant("w", weights(18, 18, 1))], "a", (18, 3, 4))
+    parts = b.constant("parts", np.array([0, 3, 6, 3, 4], np.int64))
+    whole = b.constant("whole", np.array([0, 18, 3, 4], np.int64))
+    b.add("Reshape", ["a", parts], "r", (3, 6, 3, 4))
+    b.add("Transpose", ["r"], "t", (6, 3, 3, 4), perm=(0, 2, 1, 3, 4))
+    b.add("Reshape", ["t", whole], "u", (18, 3, 4))
+    b.add("Conv", ["u", b.constant("v", weights(7, 18, 2))], "c", (7, 3, 4))
+    b.add("GlobalAveragePool", ["u"], "g", (18, 1, 1))
+    b.add("Conv", ["g", b.constant("m", weights(5, 18, 3))], "y", (5, 1, 1))
+    graph = b.build("c", "y")
+    data = samples(graph, 1.0)
+    source = quantized(graph, data)
+    built = compile_model(source, load_target("vta"))
+    operators = [layer.operator for layer in built.report.layers if layer.unit == CPU]
+    assert operators == ["quantize", "dequantize", "dequantize"]
+    executable = built.executable
+    assert run_checked(executable, Simulator(executable), data)[1] is None
+    found = ReferenceExecutor(source.quantized).run(data)
+    session = onnxruntime.InferenceSession(qdq_model(source.quantized).SerializeToString())
+    expected = FloatSession(graph).run(data, sample_wise=True)
+    for name in ("c", "y"):
+        exported = [session.run([name], {"x": sample[None]})[0] for sample in data["x"]]
+        np.testing.assert_array_equal(np.concatenate(exported), found[name])
+        noise = ((found[name] - expected[name]) ** 2).sum() / (expected[name] ** 2).sum()
+        assert noise < 0.01
+
+
 @pytest.mark.parametrize("opset", [9, 12])
 def test_older_operator_sets(plain, opset):
     graph = network(plain, silu, 5, (3, 3), opset)
