@@ -145,11 +145,27 @@ def _own_noise(
     else:
         name = node.output
         parts = [part for part in quantized.segments if isinstance(part, FloatSegment)]
-        (whole,) = parts  # all on the CPU is one part
-        values = FloatSession(whole.graph, [name]).run(samples, sample_wise=True)[name]
+        if len(parts) == 1 and not parts[0].unit:  # all on the CPU is one part
+            values = FloatSession(parts[0].graph, [name]).run(samples, sample_wise=True)[name]
+        else:
+            values = ReferenceExecutor(_with_output(quantized, name)).run(samples)[name]
     expected = float_outputs(graph, samples, [name])[name]
     count = count_samples(graph, samples)
     return sqnr(noise(stacked(graph, {name: values}, [name], count)[name], expected, count, name))
+
+
+def _with_output(quantized: QuantizedGraph, name: str) -> QuantizedGraph:
+    """A model whose only output is a tensor that one of its float segments writes."""
+    segments: list[FloatSegment | IntegerSegment] = []
+    for part in quantized.segments:
+        if isinstance(part, FloatSegment) and name not in part.outputs:
+            written = {output for node in part.graph.nodes for output in node.outputs}
+            if name in written:
+                outputs = (*part.outputs, name)
+                part = replace(part, graph=replace(part.graph, outputs=outputs))
+        segments.append(part)
+    source = replace(quantized.source, outputs=(name,))
+    return replace(quantized, source=source, segments=tuple(segments))
 
 
 def _integers(scheme: QuantizationScheme) -> CpuPrecision:

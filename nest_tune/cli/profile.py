@@ -179,7 +179,15 @@ def _layers(loaded: Package) -> Table:
     for layer in loaded.report.layers:
         row = [f"{layer.latency_ms:.3f}"]
         place, own = roofline(layer, target), target.unit_at(layer.unit)
-        if place is not None and own is not None:
+        if own is not None and layer.cycles:
+            row += [
+                f"{layer.cycles:,}",
+                f"{layer.bound_cycles:,}",
+                f"{layer.utilization:.1%}",
+                layer.limited_by,
+                f"{sum(layer.bytes.values()) / 1024:,.1f}",
+            ]
+        if own is not None and place is not None:  # some kinds say no roof
             roof = place.attainable_macs_per_cycle
             waits = sum(
                 cycles
@@ -187,11 +195,6 @@ def _layers(loaded: Package) -> Table:
                 if name.startswith(computing[own.name])
             )
             row += [
-                f"{layer.cycles:,}",
-                f"{layer.bound_cycles:,}",
-                f"{layer.utilization:.1%}",
-                layer.limited_by,
-                f"{sum(layer.bytes.values()) / 1024:,.1f}",
                 f"{place.achieved_macs_per_cycle:.1f}",
                 f"{place.achieved_macs_per_cycle / roof:.1%}" if roof else "",
                 f"{waits:,}",

@@ -24,7 +24,11 @@ from compiler_core.package.reader import read_package
 from compiler_core.package.writer import package_files, write_package
 from compiler_core.partition.best import find_best, prepare
 from compiler_core.partition.evaluate import Evaluator
+from compiler_core.quantize.profile import profile_model
 from compiler_core.quantize.reference import ReferenceExecutor
+from compiler_core.quantize.scheme import QuantizationScheme
+from compiler_core.quantize.sensitivity import sensitivities
+from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.units.aim.device.device import Device, ResidentProduct
@@ -239,3 +243,25 @@ def test_what_the_unit_does_not_compute_stays_on_the_cpu(tmp_path: Path, target:
     best = find_best(evaluator).optimum.placement
     built = compiled(model, evaluator, best, target)
     require_agreement(built, evaluator, evaluator.evaluate(best), "best")
+
+
+def test_layers_alone_are_measured_in_the_numbers_of_their_unit(
+    mixed: tuple[CompiledModel, Evaluator],
+) -> None:
+    built, _ = mixed
+    graph, data = built.source.model.graph, noise_samples(built.source.model.graph)
+    ranges = profile_model(graph, data).ranges()
+    found = {
+        layer.name: layer.own.value
+        for layer in sensitivities(
+            graph,
+            built.configuration.plan,
+            ranges,
+            QuantizationScheme(),
+            data,
+            None,
+            arithmetic=target_arithmetic(built.executable.target),
+        )
+    }
+    assert found.keys() == {"conv", "hidden", "last"}
+    assert min(found["hidden"], found["last"]) > found["conv"] > 10  # in dB
