@@ -44,6 +44,16 @@ _records = sa.Table(
     sa.Column("checksum", sa.String(16), nullable=False),
     sa.UniqueConstraint("task", "schedule", "target", "lowering", name="nest_tune_record_key"),
 )
+_replaced = sa.Table(
+    "nest_tune_record_replaced",
+    _metadata,
+    sa.Column("key", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("until", sa.Integer, nullable=False, index=True),
+    *(sa.Column(c.name, c.type) for c in _records.c if c.name != "number"),
+)
+"""What records were before they were measured again or imported otherwise; ``until`` is the newest
+number then, up to which snapshots see this."""
 keep_in_journals(_metadata)
 _FIELDS = [column for column in _records.c if column.name != "number"]
 _BATCH = 500
@@ -103,7 +113,7 @@ class RecordDatabase:
         self.connection.make_tables(self._migrated)
 
     def _migrated(self, connection: sa.Connection) -> None:
-        _metadata.create_all(connection, tables=[_version])
+        _metadata.create_all(connection, tables=[_version, _replaced])
         found = connection.execute(sa.select(_version.c.version)).scalar()
         if found is None:
             _metadata.create_all(connection)
@@ -145,7 +155,9 @@ class RecordDatabase:
 
         def work(connection: sa.Connection) -> None:
             for start in range(0, len(rows), _BATCH):
-                connection.execute(insert, rows[start : start + _BATCH])
+                batch = rows[start : start + _BATCH]
+                _keep_replaced(connection, batch)
+                connection.execute(insert, batch)
 
         if rows:
             self.connection.run(work)
@@ -182,15 +194,23 @@ class RecordDatabase:
         until: int | None = None,
     ) -> Snapshot:
         """Reads all sound records, or those of a target, lowering or task, or those up to a number
-        that :meth:`newest` has given."""
+        that :meth:`newest` has given, as they were when it was the newest."""
+        given = (("target", target), ("lowering", lowering), ("task", task))
+        wanted = {name: value for name, value in given if value is not None}
         query = sa.select(*_FIELDS).order_by(*_FIELDS[:4])
-        for column, value in (("target", target), ("lowering", lowering), ("task", task)):
-            if value is not None:
-                query = query.where(_records.c[column] == value)
+        query = query.where(*(_records.c[name] == value for name, value in wanted.items()))
+        before: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         if until is not None:
             query = query.where(_records.c.number <= until)
+            old = sa.select(*(_replaced.c[c.name] for c in _FIELDS))
+            old = old.where(_replaced.c.number <= until, _replaced.c.until >= until)
+            old = old.where(*(_replaced.c[name] == value for name, value in wanted.items()))
+            # The last of a key is what it was first after that moment.
+            for row in self._rows(old.order_by(_replaced.c.key.desc())):
+                before[row[:4]] = row
         sound, corrupt = [], 0
         for row in self._rows(query):
+            row = before.get(row[:4], row)
             record = record_of_fields(row)
             if record is None or not record.is_sound:
                 corrupt += 1
@@ -238,6 +258,25 @@ def missing_driver(url: StorageUrl, error: ModuleNotFoundError) -> MissingDepend
         f"storage {url}: the Python package {error.name!r} is not installed",
         hint=f"pip install {package}",
     )
+
+
+def _keep_replaced(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Keeps records that are about to be replaced by others of the same keys."""
+    names = ("task", "target", "lowering")
+    new = {(*(row[name] for name in names), row["schedule"]): row["checksum"] for row in rows}
+    for subject in {key[:3] for key in new}:
+        schedules = [key[3] for key in new if key[:3] == subject]
+        here = [_records.c[name] == value for name, value in zip(names, subject, strict=True)]
+        query = sa.select(_records).where(*here, _records.c.schedule.in_(schedules))
+        changed = [
+            dict(row)
+            for row in connection.execute(query).mappings()
+            if row["checksum"] != new[(*subject, row["schedule"])]
+        ]
+        if changed:
+            newest = connection.execute(sa.select(sa.func.max(_records.c.number))).scalar()
+            rows_then = [{**row, "until": newest} for row in changed]
+            connection.execute(_replaced.insert(), rows_then)
 
 
 def _row(record: Record) -> dict[str, Any]:

@@ -61,6 +61,7 @@ def create_study(
     if found is None or if_exists == "fail":
         return _created(storage, ground, again=_RETRIES if numbered else 0)
     check_unchanged(found, ground)
+    _check_records(storage, ground, found)
     before = stored_settings(found)
     settings = replace(
         ground.settings,
@@ -136,11 +137,38 @@ def _document(storage: StudyStorage, ground: Ground) -> dict[str, Any]:
     }
 
 
+def _check_records(storage: StudyStorage, ground: Ground, study: StoredStudy) -> None:
+    """Refuses to go on where the records that a study was started with are no longer there.
+
+    Raises:
+        InputError: Their digest is another one by now.
+    """
+    stored = study.fixed("records")
+    if not ground.settings.tiling or not stored["newest"] or not stored.get("digest"):
+        return
+    found = _records_until(storage, ground, stored["newest"])
+    if found["digest"] != stored.get("digest"):
+        raise InputError(
+            f"study {study.name!r} was started with {stored['count']} measured schedules in the "
+            f"database; they have changed since, or are gone: {found['count']} are there, digest "
+            f"{str(stored.get('digest'))[:16]} -> {found['digest'][:16]}",
+            hint="restore the database, or start it under another --name",
+        )
+
+
 def _records_at_start(storage: StudyStorage, ground: Ground) -> dict[str, Any]:
     """What the measurement database holds now: enough to see the same again later. A replay begins
     as if it held nothing: records stand for measurements and teach only when they are made."""
+    newest = 0
+    if RUNNERS.get(ground.settings.runner).computes:
+        with closing(RecordDatabase(storage.url)) as database:
+            newest = database.newest()
+    return _records_until(storage, ground, newest)
+
+
+def _records_until(storage: StudyStorage, ground: Ground, newest: int) -> dict[str, Any]:
+    """Number and digest of the records of a target's units, as they were at a moment."""
     with closing(RecordDatabase(storage.url)) as database:
-        newest = database.newest() if RUNNERS.get(ground.settings.runner).computes else 0
         snapshots = [
             database.snapshot(target=machine_digest(unit.machine), until=newest)
             for unit in task_units(ground.target)

@@ -77,7 +77,7 @@ def import_old(source: str, storage: StudyStorage) -> Imported:
 
 
 def _import_study(study: OldStudy, storage: StudyStorage) -> None:
-    made = storage.create(study.name, study.document, created_s=study.created_s)
+    made = storage.create(study.name, _moved(study.document), created_s=study.created_s)
     known = {status.value: status for status in Status}
     status = known.get(study.status, Status.STOPPED)
     storage.take(made)
@@ -151,3 +151,10 @@ def _is_same(source: str, storage: StudyStorage) -> bool:
 def _shown(source: str) -> str:
     path = _path_of(source)
     return "the source" if path is None else str(path)
+
+
+def _moved(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A study's document elsewhere: records have other numbers there, so that which ones it began
+    with is no longer known."""
+    records = {**document.get("records", {}), "digest": ""}
+    return {**document, "records": records} if "records" in document else dict(document)

@@ -70,6 +70,22 @@ def test_a_later_record_replaces_and_changes_the_snapshot(url: str) -> None:
     database.close()
 
 
+def test_a_snapshot_of_a_moment_stays_what_it_was(url: str) -> None:
+    database = RecordDatabase(url)
+    database.add([conv_record(1, 100), conv_record(2, 50)])
+    moments = [(database.newest(), database.snapshot())]
+    for cycles in (90, 80):
+        database.add([conv_record(1, cycles), conv_record(3 + cycles)])
+        moments.append((database.newest(), database.snapshot()))
+    database.add([conv_record(1, 70), conv_record(2, 50)])
+    for newest, before in moments:
+        again = database.snapshot(until=newest)
+        assert again.records == before.records
+        assert again.digest == before.digest
+    assert [r.cycles for r in database.snapshot().records].count(70) == 1
+    database.close()
+
+
 def test_corrupt_rows_are_skipped_counted_and_removed(url: str, tmp_path: Path) -> None:
     database = RecordDatabase(url)
     database.add([conv_record(height) for height in range(1, 6)])

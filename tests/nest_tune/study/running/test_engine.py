@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from compiler_core.errors import InputError, NestTuneError
+from nest_tune.records.database import RecordDatabase
 from nest_tune.runners.runner import Answer, Ending, Work
 from nest_tune.study.request.goals import Direction, Limit, Metric, Objective
 from nest_tune.study.store import dependencies as ground
@@ -297,3 +298,21 @@ def test_where_every_trial_failed_the_first_reason_is_known(studies: Any) -> Non
     assert result.first_failure is result.trials[0]
     assert result.first_failure.message == "the plug is out"
     assert studies.run(studies.settings(trials=3, name="good")).first_failure is None
+
+
+def test_a_resume_sees_the_records_of_the_start(studies: Any) -> None:
+    first = studies.settings(tiling=True, partition=False, trials=2)
+    studies.run(first)
+    second = replace(first, name="second", trials=2)
+    whole = studies.run(second)
+    database = RecordDatabase(first.storage)
+    records = database.snapshot().records
+    # Somebody measures otherwise: what the study began with stays what it was.
+    database.add([replace(r, cycles=(r.cycles or 0) + 7).sealed() for r in records[::3]])
+    result = studies.run(replace(second, trials=3), if_exists="resume")
+    assert trials_digest(result.trials[:2]) == trials_digest(whole.trials)
+    with database.connection._engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM nest_tune_record WHERE number < 5")
+    database.close()
+    with pytest.raises(InputError, match=r"measured schedules .* or are gone"):
+        studies.run(replace(second, trials=4), if_exists="resume")
