@@ -65,7 +65,7 @@ def list_studies(storage: StorageUrl = None, as_json: AsJson = False) -> None:
         done = f"{row['trials']}/{row['budget']}"
         table.add_row(
             row["study"],
-            row["status"],
+            ", ".join([row["status"], *row["marks"]]),
             done,
             str(row["front"]),
             Path(row["model"]).name,
@@ -78,6 +78,7 @@ def list_studies(storage: StorageUrl = None, as_json: AsJson = False) -> None:
 
 def _listed(opened: StudyStorage) -> tuple[list[dict[str, Any]], list[str]]:
     """A row for each study, and what is wrong with those that cannot be read."""
+    from nest_tune.study.store.marks import marks
     from nest_tune.study.store.result import load_result
     from nest_tune.study.views.documents import study_place, study_status
 
@@ -94,6 +95,7 @@ def _listed(opened: StudyStorage) -> tuple[list[dict[str, Any]], list[str]]:
             {
                 "study": study.name,
                 "status": study_status(result),
+                "marks": list(marks(study)),
                 "trials": len(result.trials),
                 "budget": result.settings.trials,
                 "front": len(result.front),

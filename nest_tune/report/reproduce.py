@@ -22,6 +22,7 @@ from nest_tune.study.request.settings import (
     differences,
 )
 from nest_tune.study.request.study_request import StudyRequest
+from nest_tune.study.store.marks import ASYNCHRONOUS, KEEPS_STATE, marks
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import OuterTrial
 
@@ -62,6 +63,14 @@ def search_note(result: StudyResult) -> str:
     known = result.study.document.get("records", {}).get("count", 0)
     if result.settings.measurer or result.settings.target == "host":
         return "What is measured by the clock differs from run to run, and so may the trials."
+    if ASYNCHRONOUS in marks(result.study):
+        return (
+            "The study is asynchronous: proposals saw what had finished by then. That is kept with "
+            "the trials: --runner replay under another name, in the same database, repeats it; a "
+            "search from nothing gives other trials."
+        )
+    if KEEPS_STATE in marks(result.study):
+        return "The sampler keeps a state of its own: another search may give other trials."
     if result.settings.tiling and known:
         return (
             f"The database held {known:,} measured schedules when this study was started; without "

@@ -20,15 +20,14 @@ from nest_tune.runners.runner import RUNNERS, RunnerOptions, Setup, make_runner
 from nest_tune.samplers.registry import sampler_of_tasks
 from nest_tune.stores.profile_store import stored_profile
 from nest_tune.study.execution.worker_files import files_of, needs_of
-from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.running.cached_calls import Calls
 from nest_tune.study.running.closing import CLOSING, closing_document
 from nest_tune.study.running.engine import Engine
+from nest_tune.study.running.following import followed_study, owners_of, sight_of
 from nest_tune.study.running.heart import signs_of_life
 from nest_tune.study.running.measurements import Measurements
 from nest_tune.study.running.moves import Moves
 from nest_tune.study.running.observer import Budget, Observer
-from nest_tune.study.running.sight import Asynchronous, Sight, Windowed
 from nest_tune.study.running.tunings import Tunings
 from nest_tune.study.store.dependencies import Ground
 from nest_tune.study.store.ended import Ended, status_after
@@ -36,7 +35,6 @@ from nest_tune.study.store.enqueued import enqueued
 from nest_tune.study.store.result import StudyResult, load_result
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import Status, StoredStudy
-from nest_tune.study.trial import OuterTrial, Proposal
 from nest_tune.study.tuning.from_records import RecordTuner, own_records
 from nest_tune.study.tuning.seam import TunedTask, Tuner, Untuned, tuned_from_plain
 from nest_tune.study.tuning.unit_tuners import UnitTuners
@@ -60,7 +58,8 @@ def working(
     """An engine with its workers; both end with the block, however it is left. A new study that
     fails before its first trial is deleted, so that it can be started again under its name."""
     settings = ground.settings
-    sight = sight_of(settings, storage, study)
+    followed = followed_study(settings, storage, study)
+    sight = sight_of(settings, storage, study, followed)
     variables = passed(settings.pass_env, os.environ)
     storage.take(study)
     status = Status.STOPPED
@@ -91,7 +90,16 @@ def working(
             needs=needs_of(subjects),
         )
         opened.callback(calls.close)
-        tunings, look = _tunings(ground, storage, study, calls, observer, holder, opened)
+        tunings, look = _tunings(
+            ground,
+            storage,
+            study,
+            calls,
+            observer,
+            holder,
+            opened,
+            owners_of(storage, followed),
+        )
         engine = Engine(
             study,
             storage,
@@ -136,14 +144,6 @@ def _close(ground: Ground, storage: StudyStorage, study: StoredStudy, engine: En
     result = load_result(storage, current)
     closed = closing_document(result, ground.problem, engine.calls, reports=reports)
     storage.update_document(current, {**current.document, CLOSING: closed})
-
-
-def sight_of(settings: StudySettings, storage: StudyStorage, study: StoredStudy) -> Sight:
-    """What proposals of a study see."""
-    if not settings.asynchronous:
-        return Windowed(settings.window)
-    known: dict[int, OuterTrial | Proposal] = {p.number: p for p in storage.proposals(study)}
-    return Asynchronous(settings.window, known | {t.number: t for t in storage.trials(study)})
 
 
 def snapshot_at_start(database: RecordDatabase, study: StoredStudy, target: str) -> Snapshot:

@@ -21,6 +21,7 @@ from nest_tune.runners.runner import RUNNERS
 from nest_tune.study.request.settings import settings_document
 from nest_tune.study.request.study_file import file_document
 from nest_tune.study.store.dependencies import Ground, survey_ground
+from nest_tune.study.store.marks import marks_of
 from nest_tune.study.store.naming import named
 from nest_tune.study.store.result import load_result
 from nest_tune.study.store.resume import (
@@ -126,6 +127,7 @@ def _document(storage: StudyStorage, ground: Ground) -> dict[str, Any]:
     return {
         "settings": settings_document(ground.settings),
         "folder": working_folder(),
+        "marks": list(marks_of(ground.settings)),
         "digests": dict(ground.digests),
         "records": _records_at_start(storage, ground),
         "file": None if file is None else file_document(Path(file)),
