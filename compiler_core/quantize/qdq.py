@@ -36,6 +36,7 @@ from compiler_core.quantize.ir import (
     QuantizedTensor,
     View,
 )
+from compiler_core.quantize.number_casts import CASTS_FROM_OPSET, with_casts
 
 _QDQ_OPSET = 13
 _CLIP_INPUTS_OPSET = 11
@@ -60,7 +61,11 @@ def qdq_model(quantized: QuantizedGraph) -> onnx.ModelProto:
     floats = read | set(source.outputs)
     for segment in quantized.segments:
         if isinstance(segment, FloatSegment):
-            writer.add_model(write_model(segment.qdq or segment.graph))
+            part = write_model(segment.qdq or segment.graph)
+            if segment.number is not None and opsets.get("", 0) >= CASTS_FROM_OPSET:
+                written = {name for node in segment.graph.nodes for name in node.outputs}
+                part = with_casts(part, segment.number.number, written, writer.taken)
+            writer.add_model(part)
             continue
         for name in segment.inputs:
             if name not in writer.integers:

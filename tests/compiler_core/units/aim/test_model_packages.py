@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx.helper as oh
+import onnxruntime
 import pytest
 
 from compiler_core.compile.compile import CompiledModel
@@ -20,11 +21,13 @@ from compiler_core.executable.backends import Reference, Simulator
 from compiler_core.executable.check import run_checked
 from compiler_core.executable.executable import units_of
 from compiler_core.executable.runner import Runner
+from compiler_core.graph.session import FloatSession
 from compiler_core.package.reader import read_package
 from compiler_core.package.writer import package_files, write_package
 from compiler_core.partition.best import find_best, prepare
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.quantize.profile import profile_model
+from compiler_core.quantize.qdq import qdq_model
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.scheme import QuantizationScheme
 from compiler_core.quantize.sensitivity import sensitivities
@@ -265,3 +268,20 @@ def test_layers_alone_are_measured_in_the_numbers_of_their_unit(
     }
     assert found.keys() == {"conv", "hidden", "last"}
     assert min(found["hidden"], found["last"]) > found["conv"] > 10  # in dB
+
+
+def test_the_qdq_model_casts_where_the_unit_computes(
+    mixed: tuple[CompiledModel, Evaluator],
+) -> None:
+    built, _ = mixed
+    model, data = qdq_model(built.source.quantized), noise_samples(built.source.model.graph, 1)
+    onnx.checker.check_model(model)
+    casts = [n for n in model.graph.node if n.op_type == "Cast"]
+    assert any(a.i == onnx.TensorProto.BFLOAT16 for n in casts for a in n.attribute)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    (found,) = session.run(None, data)
+    executable = built.executable
+    ours = Runner(executable, Simulator(executable)).run(data)["y"]
+    assert np.abs(found - ours).max() < 2e-3
+    plain = FloatSession(built.source.model.graph).run(data)["y"]
+    assert np.abs(found - ours).max() < np.abs(plain - ours).max()
