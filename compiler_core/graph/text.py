@@ -32,11 +32,22 @@ def graph_text(graph: Graph) -> str:
     return "\n".join(lines) + "\n"
 
 
+_DIGEST = "digest"
+
+
 def graph_digest(graph: Graph) -> str:
     """SHA-256 (hex) over everything but the graph's own name, constants included.
 
-    The order of dictionaries does not matter, the order of nodes does.
+    The order of dictionaries does not matter, the order of nodes does. It is taken once: large
+    weights take a second each time.
     """
+    known: str | None = graph.derived.get(_DIGEST)
+    if known is None:
+        known = graph.derived[_DIGEST] = _digest(graph)
+    return known
+
+
+def _digest(graph: Graph) -> str:
     digest = hashlib.sha256()
     structure = {
         "inputs": graph.inputs,

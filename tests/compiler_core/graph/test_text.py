@@ -67,3 +67,13 @@ def test_digest_sees_every_change(graph: Graph) -> None:
     ]
     digests = {graph_digest(item) for item in (graph, *changed)}
     assert len(digests) == len(changed) + 1
+
+
+def test_the_digest_of_a_graph_is_taken_once(
+    graph_of: Callable[..., Graph], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = graph_of("(float[1, 3] x) => (float[1, 3] y) { y = Relu (x) }")
+    first = graph_digest(graph)
+    monkeypatch.setattr("compiler_core.graph.text._digest", lambda _: "taken again")
+    assert graph_digest(graph) == first
+    assert graph_digest(replace(graph, name="other")) == "taken again"
