@@ -34,7 +34,7 @@ class UnitArithmetics:
     def is_integer(self, place: str | None) -> bool:
         """Whether nodes at a place compute in integers; those that nothing is said of may."""
         if place is None or not self.others:
-            return place != CPU
+            return place is None or not is_on_cpu(place)
         return not is_on_cpu(place) and unit_of(place, [o.name for o in self.others]) is None
 
     def other(self, unit: str) -> NumberUnit | None:

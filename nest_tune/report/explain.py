@@ -14,7 +14,7 @@ from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.plain import to_plain
 from compiler_core.quantize.assignment import cpu_reasons
 from compiler_core.targets.integer_units import target_arithmetic
-from compiler_core.units.names import CPU
+from compiler_core.units.names import is_on_cpu
 from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.execution.scoring import accuracy_metrics
 from nest_tune.study.proposals.evidence import trial_score
@@ -324,7 +324,7 @@ def _on_cpu(compiled: CompiledModel, ground: Ground, trial: OuterTrial) -> dict[
     for node in ground.model.graph.nodes:
         if node.name in refused:
             found[node.name] = refused[node.name]
-        elif plan.get(node.name) == CPU:
+        elif is_on_cpu(plan.get(node.name, "")):
             found[node.name] = cannot.get(node.name, f"decided by trial {trial.number}")
     return found
 
