@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 
@@ -96,6 +97,8 @@ def _file_says_all(settings: StudySettings) -> bool:
         _place(getattr(found, name)) == _place(getattr(settings, name))
         for name in ("model", "target", "calibration", "evaluation")
     )
+    if found.holdout is None:  # what follows from the data, as it did
+        found = replace(found, holdout=settings.holdout)
     return places and not differences(settings, found)
 
 
@@ -115,6 +118,9 @@ def _flags(settings: StudySettings) -> list[str]:
         ("--launches", "" if settings.launches == LAUNCHES[0] else settings.launches),
     ):
         words += [option, value] if value else []
+    kept = settings.holdout_file or f"{settings.holdout or 0.0:g}"
+    words += ["--holdout", kept] if settings.evaluation else []
+    words += ["--risk", f"{settings.risk:g}"] if settings.risk is not None else []
     for name, shape in settings.shapes.items():
         words += ["--shape", f"{name}={','.join(map(str, shape))}"]
     for goal in settings.objectives:

@@ -84,7 +84,7 @@ FLAGS = [
     "--model", "my data/model.onnx", "--target", "vta", "--calibration", "my data/calib.npz",
     "--evaluation", "my data/eval.npz", "--metric", "top5", "--objective", "energy_mj:min",
     "--objective", "accuracy:max", "--constraint", "latency_ms<=0.5", "--space", "quantization",
-    "--sampler", "random", "--name", "flags",
+    "--sampler", "random", "--name", "flags", "--holdout", "0.2", "--risk", "40%",
 ]  # fmt: skip
 NOISE = [
     *FLAGS[:8], "--metric", "sqnr_db", "--judged-output", "logits", "--max-accuracy-drop", "3dB",
