@@ -38,6 +38,8 @@ def nondominated(table: npt.NDArray[np.float64]) -> list[int]:
     Args:
         table: ``float64[n, m]``, losses.
     """
+    if not table.size:  # without columns all rows are equal
+        return [0][: len(table)]
     # By the first column, then the next ones: no later row dominates an earlier one.
     order: list[int] = np.lexsort(table.T[::-1]).tolist()
     if table.shape[1] == 1:
