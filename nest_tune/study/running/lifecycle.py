@@ -108,7 +108,7 @@ def working(
             tunings,
             observer,
             settings.metric,
-            moves=Moves(ground, storage),
+            moves=Moves(ground, storage, lambda: holder[0].poll()),
             sight=sight,
             look=look,
             enqueued=lambda known: enqueued(storage, study, known),

@@ -7,13 +7,12 @@ moved from, and kept with the results of workers, so that a resume and a replay 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
-from compiler_core.errors import NestTuneError
-from compiler_core.quantize.scheme import QuantizationScheme, WeightRounding
+from compiler_core.errors import InfeasibleError, InputError
+from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod, WeightRounding
 from compiler_core.quantize.sensitivity import layer_macs
 from compiler_core.tensor.digest import digest
 from compiler_core.units.names import CPU
@@ -55,9 +54,13 @@ class Moves:
     Args:
         ground: What the study stands on.
         storage: Of results.
+        poll: Called after every evaluation; may raise to end it.
     """
 
-    def __init__(self, ground: Ground, storage: StudyStorage) -> None:
+    def __init__(
+        self, ground: Ground, storage: StudyStorage, poll: Callable[[], None] = lambda: None
+    ) -> None:
+        self._poll = poll
         self._ground, self._storage, self._problem = ground, storage, ground.problem
         self._settings = ground.settings
         self._known: dict[tuple[int, bool], list[Point]] = {}
@@ -115,7 +118,8 @@ class Moves:
             own = part.point(scheme, nearest=True)
             return (*space.default[: at.start], *own, *space.default[at.stop :])
 
-        grid = npu_grid()
+        # By powers of two divergence clips where the squared error does.
+        grid = [s for s in npu_grid() if s.activation_range is not RangeMethod.KL]
         points = list(dict.fromkeys(placed(scheme) for scheme in grid))
         points = [point for point in points if space.is_legal(point)]
         noises = self._noises(points[0], points[1:], _FEWEST, moves=False) if points else None
@@ -185,29 +189,36 @@ class Moves:
         samples = min(most, _WORK // max(1, macs * (len(points) + 1)))
         if samples < _FEWEST:
             return None
-        parts = (self._ground.context, "noises", _VERSION, samples, moves, point, list(points))
-        key = digest(parts, 32)
-        stored = self._storage.results([key]).get(key)
-        if stored is not None:
-            return None if stored == "unknown" else [float(noise) for noise in stored]
-        if not RUNNERS.get(self._settings.runner).computes:
-            return None
-        found: Any
-        try:
-            found = self._measured(point, points, samples, moves=moves)
-        except NestTuneError:
-            found = "unknown"
-        self._storage.add_result(key, found)
-        return None if found == "unknown" else list(found)
+        base = point if moves else None
+        keys = [self._key(each, base, samples) for each in (point, *points)]
+        known = self._storage.results(keys)
+        computes = RUNNERS.get(self._settings.runner).computes
+        found = []
+        for each, key in zip((point, *points), keys, strict=True):
+            if key not in known:
+                if not computes:
+                    return None
+                known[key] = self._measured(each, base, samples)
+                self._storage.add_result(key, known[key])
+                self._poll()
+            if known[key] is None:
+                return None
+            found.append(float(known[key]))
+        return found
 
-    def _measured(
-        self, point: Point, points: Sequence[Point], samples: int, *, moves: bool
-    ) -> list[float]:
+    def _key(self, point: Point, base: Point | None, samples: int) -> str:
+        parts = (self._ground.context, self._ground.digests["space"], "noise", _VERSION)
+        return digest((*parts, samples, base, point), 32)
+
+    def _measured(self, point: Point, base: Point | None, samples: int) -> float | None:
+        """Noise of a point; with a base by the weights of that. ``None`` where it has none."""
         space, meter = self._problem.space, NoiseMeter(self._bench, samples)
-        base = space.decode(point)
-        if not moves:
-            return [meter.noise(space.decode(each)) for each in (point, *points)]
-        return [meter.noise(base), *(meter.moved(base, space.decode(other)) for other in points)]
+        try:
+            if base is None or point == base:
+                return meter.noise(space.decode(point))
+            return meter.moved(space.decode(base), space.decode(point))
+        except (InputError, InfeasibleError):
+            return None
 
     @cached_property
     def _bench(self) -> Bench:
