@@ -19,7 +19,7 @@ Lines = Iterator[str]
 
 EXPLANATIONS = (
     "method", "how-it-searches", "lowering", "programs", "quantization", "accuracy", "partition",
-    "multicore", "targets", "aim", "report", "cluster",
+    "multicore", "targets", "duo", "aim", "report", "cluster",
     "how-it-compares", "speed", "limits", "house",
 )  # fmt: skip
 """Pages about how it works, in this order; others follow."""

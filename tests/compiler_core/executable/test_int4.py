@@ -12,6 +12,7 @@ import pytest
 from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import load_model, quantize_model
 from compiler_core.configuration.configuration import Configuration, Scheme
+from compiler_core.configuration.launches import Launches
 from compiler_core.executable.backends import Simulator
 from compiler_core.executable.check import run_checked
 from compiler_core.graph.ir import Node
@@ -36,11 +37,14 @@ SCHEMES = {
 }
 
 
-def compiled(name: str, scheme: str, synthetic: ModuleType, folder: Path) -> CompiledModel:
+def compiled(
+    name: str, scheme: str, synthetic: ModuleType, folder: Path, *, merge: bool = False
+) -> CompiledModel:
     model = load_model(Path(synthetic.write(name, folder)))
     samples = synthetic.samples(name, 8, seed=1)
     plan = default_plan(model.graph, TARGET)
-    configuration = Configuration(plan=plan, scheme=Scheme.of({}, SCHEMES[scheme]))
+    own_scheme, launches = Scheme.of({}, SCHEMES[scheme]), Launches(merge=merge)
+    configuration = Configuration(plan=plan, scheme=own_scheme, launches=launches)
     own = arithmetic_of(TARGET.npu)
     return compile_model(quantize_model(model, configuration, samples, arithmetic=own), TARGET)
 
@@ -69,6 +73,17 @@ def test_models_are_bit_exact_with_weights_of_4_bits(
     write_package(built, tmp_path / "out", {})
     package = read_package(tmp_path / "out")
     assert run_checked(package.executable, Simulator(package.executable), samples)[1] is None
+
+
+@pytest.mark.parametrize("name", ["residual", "depthwise"])
+def test_layers_that_follow_one_another_are_one_program(
+    name: str, synthetic: ModuleType, tmp_path: Path
+) -> None:
+    built = compiled(name, "channel", synthetic, tmp_path, merge=True)
+    apart = compiled(name, "channel", synthetic, tmp_path)
+    assert built.metrics.latency_ms < apart.metrics.latency_ms
+    samples = synthetic.samples(name, 3, seed=5)
+    assert run_checked(built.executable, Simulator(built.executable), samples)[1] is None
 
 
 @pytest.mark.parametrize("name", ["residual", "depthwise"])

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compiler_core.targets.load import load_target
 from compiler_core.units.vta.machine.errors import ProgramError
 from compiler_core.units.vta.machine.profiles import RTL_PIPELINED_32BIT
 from compiler_core.units.vta.machine.program_file import read_program_file
@@ -136,3 +137,7 @@ def test_a_transfer_costs_the_beats_of_its_elements(shape: Shape) -> None:
             assert run.trace is not None
             cost[count] = int(run.trace.end_cycle[0] - run.trace.start_cycle[0])
         assert cost[2] - cost[1] == per_element
+
+
+def test_the_bundled_target_is_the_machine_of_the_vectors() -> None:
+    assert load_target("vta-int4").npu.geometry == GEOMETRIES["vta-1x16x32-w4"]
