@@ -6,7 +6,8 @@ number in every process, so that operations mean the same wherever they are repl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -96,17 +97,28 @@ class Rows:
         if not isinstance(operations, list):
             raise RowError("no list of operations")
         checked = [self._checked(operation) for operation in operations]
+        try:
+            self._do(connection, checked)
+        except (sqlite3.Error, UnicodeError) as error:
+            raise RowError(f"cannot be kept: {error}") from error
+
+    def _do(
+        self,
+        connection: sql.Connection,
+        checked: Sequence[tuple[str, int, Mapping[str, Any] | None]],
+    ) -> None:
+        execute = connection.connection.cursor().execute  # of thousands of lines at the start
         for name, row, values in checked:
             table = self._known.get(name)
             if table is None:
                 continue
-            connection.execute(table.delete().where(_row(table) == row))
+            execute(f'DELETE FROM "{name}" WHERE rowid = ?', (row,))
             if values is not None:
                 numbered = {} if _is_numbered(table) else {"rowid": row}
                 columns = [*numbered, *values]
                 names = ", ".join(f'"{column}"' for column in columns)
                 marks = ", ".join("?" for _ in columns)
-                connection.exec_driver_sql(
+                execute(
                     f'INSERT OR REPLACE INTO "{name}" ({names}) VALUES ({marks})',
                     (*numbered.values(), *values.values()),
                 )

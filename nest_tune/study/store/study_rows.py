@@ -54,7 +54,7 @@ class StudyRows(OpenedStorage):
     def __init__(self, url: str, *, create: bool = True) -> None:
         super().__init__(url, create=create)
         self._fences: dict[int, tuple[str, int]] = {}
-        self._next_write = 0.0
+        self._next_write: dict[int, float] = {}
 
     def create(
         self, name: str, document: Mapping[str, Any], *, created_s: float | None = None
@@ -274,10 +274,10 @@ class StudyRows(OpenedStorage):
             row = connection.execute(query).one_or_none()
             return row if self.optuna.holds(connection, study_key(study)) else None
 
-        row = self.run(read) if time.monotonic() < self._next_write else None
+        is_early = time.monotonic() < self._next_write.get(study.key, 0.0)
+        row = self.run(read) if is_early else None
         if row is None or (row.token, row.epoch) != fence:
             row = self.write(study, read)
-            self._next_write = time.monotonic() + _WRITE_EVERY_S
         text = row.request
         known = {request.value for request in Request}
         return Request(text) if text in known else Request.NONE
@@ -304,11 +304,7 @@ class StudyRows(OpenedStorage):
         return self.run(fenced)
 
     def _check_fence(self, connection: sql.Connection, study: StoredStudy) -> None:
-        token, epoch = self._fences.get(study.key, study.fence)
-        # A write, so that the row stays this transaction's until its end.
-        sign = {"beat_s": self._now()} if study.key in self._fences else {"epoch": epoch}
-        own = _update(study, **sign).where(RUNS.c.token == token, RUNS.c.epoch == epoch)
-        held = connection.execute(own).rowcount
+        held = self._holds(connection, study)
         if held and self.optuna.holds(connection, study_key(study)):
             return
         query = sql.select(RUNS.c.process).where(RUNS.c.study == study.key)
@@ -325,6 +321,21 @@ class StudyRows(OpenedStorage):
             "and nothing more of it is stored",
             hint=f"nest-tune study show {study.name}",
         )
+
+    def _holds(self, connection: sql.Connection, study: StoredStudy) -> bool:
+        token, epoch = self._fences.get(study.key, study.fence)
+        is_known = (RUNS.c.study == study.key, RUNS.c.token == token, RUNS.c.epoch == epoch)
+        is_taken = study.key in self._fences
+        is_early = time.monotonic() < self._next_write.get(study.key, 0.0)
+        if self.connection.optuna_journal is not None and is_early:
+            # The file is this process's until the end of the transaction: no line is needed.
+            return connection.execute(sql.select(RUNS.c.study).where(*is_known)).first() is not None
+        # A write, so that the row stays this transaction's until its end.
+        sign = {"beat_s": self._now()} if is_taken else {"epoch": epoch}
+        held = connection.execute(RUNS.update().where(*is_known).values(sign)).rowcount
+        if is_taken:
+            self._next_write[study.key] = time.monotonic() + _WRITE_EVERY_S
+        return bool(held)
 
     def _current(self, connection: sql.Connection, study: StoredStudy) -> StoredStudy:
         query = self._query().where(STUDIES.c.id == study.key)
