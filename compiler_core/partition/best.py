@@ -25,14 +25,14 @@ from compiler_core.partition.resolve import (
 from compiler_core.quantize.assemble import CPU, assemble
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.ir import QuantizedGraph
-from compiler_core.targets.integer_units import target_arithmetic
+from compiler_core.targets.integer_units import needs_plan, target_arithmetic
 from compiler_core.targets.places import ON_CPU, ON_HOST, Place, Placement
 from compiler_core.targets.target import Target
 from compiler_core.units.facets.host import host_costs
 from compiler_core.units.names import CPU_INT8
 from compiler_core.units.numbers import numbers_of
 from compiler_core.units.registry import kind_of_machine
-from compiler_core.units.ways import INT8, ways_of
+from compiler_core.units.ways import FLOAT32, INT8, ways_of
 
 Progress = Callable[[str], None]
 
@@ -144,22 +144,25 @@ def untuned(evaluator: Evaluator) -> Placement:
     several cores, what is faster across them is cut, where that makes the model faster."""
     assignment = default_assignment(evaluator.groups.graph, arithmetic=evaluator.groups.arithmetic)
     whole = tuple(
-        _default_place(evaluator, group.index, assignment[group.name])
+        _default_place(evaluator, group, assignment[group.name])
         for group in evaluator.groups.groups
     )
     cut = tuple(_cut_if_it_pays(evaluator, group, place) for group, place in enumerate(whole))
     return whole if cut == whole else min(cut, whole, key=evaluator.latency_ps)
 
 
-def _default_place(evaluator: Evaluator, group: int, unit: str) -> int:
+def _default_place(evaluator: Evaluator, group: Group, unit: str) -> int:
     """The CPU, in float or on integers, or the whole place of the first unit that can run it."""
+    choices = evaluator.choices[group.index]
     if unit == CPU:
-        return ON_CPU
+        if group.npu_reason is None:  # it could, beside other neighbours
+            return ON_CPU
+        places = evaluator.costs.places
+        numbers = (at for at in choices if places[at].number not in (INT8, FLOAT32))
+        return next(numbers, ON_CPU)
     on_host = unit == CPU_INT8
     fitting = (
-        at
-        for at in evaluator.choices[group]
-        if at != ON_CPU and (evaluator.unit_of[at] == ON_HOST) == on_host
+        at for at in choices if at != ON_CPU and (evaluator.unit_of[at] == ON_HOST) == on_host
     )
     return next(fitting, ON_CPU)
 
@@ -186,7 +189,7 @@ def default_plan(
     progress: Progress = lambda _: None,
 ) -> dict[str, str]:
     """Unit of every node of a compile without a plan: what a configuration holds."""
-    if len(target.units) == 1 and target.npu_cores <= 1:
+    if not needs_plan(target):
         known = target_arithmetic(target)
         return default_assignment(graph, cores=target.npu_cores, arithmetic=known)
     evaluator = prepare(graph, target, schedules=schedules, packaged=True, progress=progress)

@@ -13,7 +13,7 @@ from compiler_core.partition.best import check_subjects, default_plan, planned_a
 from compiler_core.partition.plan import read_plan
 from compiler_core.quantize.assemble import without_room
 from compiler_core.quantize.assignment import assignments_by_unit, default_assignment
-from compiler_core.targets.integer_units import target_arithmetic
+from compiler_core.targets.integer_units import needs_plan, target_arithmetic
 from compiler_core.targets.target import Target
 from compiler_core.units.names import CPU
 
@@ -98,7 +98,7 @@ def _planned(
 ) -> Configuration:
     if plan is None:
         # One core needs no plan: what it can run runs there, and quantization says so.
-        if configuration.plan or (len(target.units) == 1 and target.npu_cores == 1):
+        if configuration.plan or (target.npu_cores and not needs_plan(target)):
             return configuration
         found = default_plan(
             model.graph, target, schedules=configuration.schedules, progress=progress

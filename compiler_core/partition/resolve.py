@@ -17,6 +17,7 @@ from compiler_core.partition.groups import OUTSIDE, Group, GroupGraph
 from compiler_core.partition.plan import FREE, Plan
 from compiler_core.targets.places import Placement, Places
 from compiler_core.units.names import CPU, CPU_INT8
+from compiler_core.units.ways import INT8
 
 _SHOWN = 3
 
@@ -100,7 +101,7 @@ def resolve_plan(plan: Plan, groups: GroupGraph, places: Places) -> ResolvedPlan
         found = tuple(dict.fromkeys(units.values()))
         if not found:
             found = () if plan.default == FREE else (_possible(group, plan.default),)
-        problem = _problem(group, found, units)
+        problem = _problem(group, found, units, places)
         if problem is not None:
             problems.append(problem)
         elif found and found[0] != FREE:
@@ -155,7 +156,9 @@ def _known(node: str, groups: GroupGraph, where: str) -> int:
     return groups.group_of[node]
 
 
-def _problem(group: Group, found: tuple[str, ...], units: Mapping[str, str]) -> Problem | None:
+def _problem(
+    group: Group, found: tuple[str, ...], units: Mapping[str, str], places: Places
+) -> Problem | None:
     if len(found) > 1:
         instead = CPU
         if group.npu_reason is None:
@@ -169,7 +172,10 @@ def _problem(group: Group, found: tuple[str, ...], units: Mapping[str, str]) -> 
         if group.host is not None:
             return None
         return Problem(group.index, found, f"{group.host_reason}.", CPU)
-    if found and found[0] not in (CPU, FREE) and group.npu_reason is not None:
+    asked = found[0] if found else FREE
+    # What units with numbers of their own can run is found when it is costed.
+    integers = asked in places.numbers and places[places.numbers[asked]].number == INT8
+    if asked != CPU and integers and group.npu_reason is not None:
         return Problem(group.index, found, group.npu_reason, CPU)
     return None
 

@@ -19,7 +19,7 @@ from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.views import VIEW_OPERATORS, clip_limits, pad_amounts, slice_steps
 from compiler_core.graph.windows import window_of
-from compiler_core.quantize.arithmetic import OperatorWindow
+from compiler_core.quantize.arithmetic import OperatorWindow, usual_arithmetic
 from compiler_core.quantize.blocks import Reals
 from compiler_core.quantize.layout import (
     Chw,
@@ -146,7 +146,7 @@ class _Assembler:
     ) -> None:
         self._graph, self._units = graph, units
         # Of the node that is visited.
-        self._unit, self._arithmetic = units.units[0]
+        self._unit, self._arithmetic = next(iter(units.units), ("", usual_arithmetic()))
         self.without_room: dict[str, str] = {}
         self._layouts = Layouts(graph, usual)
         self._steps: list[Step] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from compiler_core.graph.ir import Graph, Node
@@ -51,10 +51,10 @@ def with_borders(
             needed.add(view.inputs[0])
             if view.inputs[0] not in renamed.values():
                 wanted.append(view.inputs[0])
-    lanes = _with_views(on_cpu, elsewhere, graph.outputs)
     named = [_renamed(step, renamed) for step in steps]
     position = {node.name: number for number, node in enumerate(graph.nodes)}
     nodes = sorted(on_cpu, key=lambda node: position[node.name])
+    lanes = _with_views(nodes, elsewhere, graph.outputs, {node.name for node in cpu})
     touched = dict.fromkeys(n for step in named for n in (*step.inputs, step.output))
     views: dict[str, View] = {}
     shapes = {}
@@ -95,16 +95,21 @@ def with_borders(
 
 
 def _with_views(
-    nodes: Sequence[Node], elsewhere: Mapping[str, str], outputs: Sequence[str]
+    nodes: Sequence[Node],
+    elsewhere: Mapping[str, str],
+    outputs: Sequence[str],
+    planned: Collection[str],
 ) -> dict[str, str]:
-    """Units by node, with the views that nodes of one unit alone read."""
+    """Units by node, with the views that nodes of one unit alone read; those that are ``planned``
+    on the CPU stay there."""
     found = dict(elsewhere)
     if not found:
         return found
     readers: dict[str, set[str]] = {name: {""} for name in outputs}
     for node in reversed(nodes):
         own = set().union(*(readers.get(name, set()) for name in node.outputs))
-        looks = node.op in VIEW_OPERATORS and node.op != "Transpose" and node.clip is None
+        looks = node.name not in planned and node.op in VIEW_OPERATORS
+        looks = looks and node.op != "Transpose" and node.clip is None
         if looks and len(own) == 1 and "" not in own:
             found[node.name] = next(iter(own))
         for name in reads(node):

@@ -81,7 +81,7 @@ class UnitArithmetics:
 
     def unsupported(self, graph: Graph, node: Node) -> str | None:
         """Why no unit can run a node, in the words of the first; ``None`` where one can."""
-        first: str | None = None
+        first = None if self.units else "No unit of the target computes in integers."
         for _, own in self.units:
             reason = own.unsupported(graph, node)
             if reason is None:

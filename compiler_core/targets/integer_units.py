@@ -43,7 +43,28 @@ def integer_units(target: Target) -> tuple[Unit, ...]:
 
 
 def target_arithmetic(target: Target) -> Arithmetic | UnitArithmetics:
-    """What the units of a target compute.
+    """What the units of a target compute in the parts of models that they run.
+
+    Raises:
+        InputError: No kind of them says it.
+    """
+    others = tuple(_number_units(target))
+    if others and len(others) == len(target.units):
+        return UnitArithmetics((), others)
+    return task_arithmetic(target)
+
+
+def needs_plan(target: Target) -> bool:
+    """Whether a compile without a plan has a choice: between units, or cores, or where one core has
+    numbers of its own, which quantization does not place."""
+    if len(target.units) > 1 or target.npu_cores > 1:
+        return True
+    return bool(target.npu_cores) and any(_number_units(target))
+
+
+def task_arithmetic(target: Target) -> Arithmetic | UnitArithmetics:
+    """What the units of a target compute, for the tasks of a model: operators in integers stand for
+    those of units that compute in nothing else than numbers of their own.
 
     Raises:
         InputError: No kind of them says it.

@@ -24,8 +24,10 @@ from compiler_core.executable.runner import Runner
 from compiler_core.graph.session import FloatSession
 from compiler_core.package.reader import read_package
 from compiler_core.package.writer import package_files, write_package
-from compiler_core.partition.best import find_best, prepare
+from compiler_core.partition.best import complete, default_plan, find_best, prepare, untuned
 from compiler_core.partition.evaluate import Evaluator
+from compiler_core.partition.plan import Plan
+from compiler_core.partition.resolve import plan_of, resolve_plan
 from compiler_core.quantize.profile import profile_model
 from compiler_core.quantize.qdq import qdq_model
 from compiler_core.quantize.reference import ReferenceExecutor
@@ -285,3 +287,27 @@ def test_the_qdq_model_casts_where_the_unit_computes(
     assert np.abs(found - ours).max() < 2e-3
     plain = FloatSession(built.source.model.graph).run(data)["y"]
     assert np.abs(found - ours).max() < np.abs(plain - ours).max()
+
+
+@pytest.mark.parametrize(
+    "content", [dense_model((64, 200, 32)), mixed_model()], ids=["dense", "mixed"]
+)
+def test_a_target_of_the_unit_alone(content: Any, tmp_path: Path) -> None:
+    target, model = load_target("aim-gddr6"), model_of(content, tmp_path)
+    plan = default_plan(model.graph, target)
+    products = [node.name for node in model.graph.nodes if node.op in ("Dense", "MatMul", "Gemm")]
+    assert products
+    assert {name for name, place in plan.items() if place == "aim"} == set(products)
+    evaluator = prepare(model.graph, target, packaged=True)
+    for placement in product(*evaluator.choices):
+        built = compiled(model, evaluator, placement, target)
+        require_agreement(built, evaluator, evaluator.evaluate(placement), str(placement))
+        data = noise_samples(model.graph)
+        assert run_checked(built.executable, Simulator(built.executable), data)[1] is None
+    asked = plan_of(untuned(evaluator), evaluator.groups, evaluator.costs.places)
+    resolved = resolve_plan(asked, evaluator.groups, evaluator.costs.places)
+    assert complete(evaluator, resolved) == untuned(evaluator)
+    if content.graph.name == "mixed":  # ends in what the unit does not compute
+        wrong = Plan({**asked.units, model.graph.nodes[-1].name: "aim"})
+        with pytest.raises(InputError, match="is placed on 'aim': aim: Softmax is no product"):
+            complete(evaluator, resolve_plan(wrong, evaluator.groups, evaluator.costs.places))
