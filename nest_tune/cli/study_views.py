@@ -321,7 +321,7 @@ def print_result(
     from nest_tune.study.store.ended import Ended
     from nest_tune.study.store.selection import decisions_of
     from nest_tune.study.trial import outcome_counts
-    from nest_tune.study.views.documents import limits_text
+    from nest_tune.study.views.documents import front_with, limits_text
 
     out = console()
     counts = ", ".join(f"{n} {name}" for name, n in outcome_counts(result.trials).items())
@@ -348,9 +348,7 @@ def print_result(
         print_trials(trials_table(near, result.settings.metric, with_outcome=True))
         return
     out.print("front:")
-    listed = list(result.front)
-    if all(trial.number != chosen.number for trial in listed):
-        listed.append(chosen)  # as good as one of them within chance, and more faithful
+    listed = front_with(result, chosen)
     print_trials(trials_table(listed, result.settings.metric, chosen=chosen))
     difference = decisions_of(result, chosen)
     text = ", ".join(f"{key}={value}" for key, value in difference.items()) or "nothing"

@@ -75,7 +75,7 @@ def result_document(
         "trials": len(result.trials),
         "chosen": None if chosen is None else trial_document(chosen, metric),
         "default": None if default is None else trial_document(default, metric),
-        "front": [trial_document(trial, metric) for trial in result.front],
+        "front": [trial_document(trial, metric) for trial in front_with(result, chosen)],
         "package": package,
         "holdout": holdout_document(result, chosen),
         "changes_percent": change_documents(result, chosen),
@@ -91,6 +91,14 @@ def result_document(
     if (failed := result.first_failure) is not None:
         document["first_failure"] = trial_document(failed, metric)
     return document
+
+
+def front_with(result: StudyResult, chosen: OuterTrial | None) -> list[OuterTrial]:
+    """The front, with the chosen trial where chance alone tells it from one of the front."""
+    found = list(result.front)
+    if chosen is not None and all(trial.number != chosen.number for trial in found):
+        found.append(chosen)
+    return found
 
 
 def holdout_document(result: StudyResult, chosen: OuterTrial | None) -> dict[str, Any] | None:
