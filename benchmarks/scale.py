@@ -277,20 +277,22 @@ def measure_storage(url: str, sizes: Sequence[int]) -> Iterator[StorageCosts]:
     if found is not None:
         storage.delete(found)
     study = storage.create("scale", {"parameters": [[f"p{n}", ["a", "b"]] for n in range(40)]})
-    held = 0
+    held = known = 0
     for size in sizes:
         for number in range(held, size):
             storage.finish(study, replace(trial, number=number))
+        for number in range(known, size):
             storage.add_result(f"scale-{number}", document)
+        known = size
         records.add(record(number) for number in range(held, size))
-        held = size
+        held = max(held, size)
         spent = {"trial": [], "result": [], "batch": []}
         for number in range(60):
             begun = time.perf_counter()
             storage.finish(study, replace(trial, number=held + number))
             spent["trial"].append(time.perf_counter() - begun)
             begun = time.perf_counter()
-            assert storage.results([f"scale-{number * held // 60}"])
+            assert storage.results([f"scale-{number * size // 60}"])
             spent["result"].append(time.perf_counter() - begun)
             begun = time.perf_counter()
             first = held + number * BATCH

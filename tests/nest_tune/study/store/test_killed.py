@@ -77,13 +77,17 @@ def begin(url: str, name: str, trials: int = TRIALS) -> subprocess.Popen[str]:
 def stored(url: str, name: str) -> tuple[OuterTrial, ...]:
     storage = StudyStorage(url)
     try:
-        study = storage.find(name)
-        trials = storage.trials(study)
-        assert storage.proposals(study) == ()
-        assert len(storage.tasks(study)) == len(trials)
+        found = storage.find(name)
+        trials = storage.trials(found)
+        assert storage.proposals(found) == ()
+        assert len(storage.tasks(found)) == len(trials)
         assert not verify_studies(storage, repair=False).damage
-        seen = [t for t in optuna_study(storage, name).trials if t.state is TrialState.COMPLETE]
+        study = optuna_study(storage, name)
+        seen = [t for t in study.trials if t.state is TrialState.COMPLETE]
         assert [t.values[0] for t in seen] == [t.metrics["latency_ms"] for t in trials]
+        if hasattr(study._storage, "_backend"):  # of databases: Optuna leaves connections open
+            study._storage.remove_session()
+            study._storage._backend.engine.dispose()
         return trials
     finally:
         storage.close()
