@@ -1,0 +1,53 @@
+"""Configurations that somebody asks for are tried next, and only those that the space holds."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from compiler_core.errors import InputError
+from nest_tune.study.proposals.narrowing import choices_of
+from nest_tune.study.store.dependencies import survey_ground
+from nest_tune.study.store.enqueued import enqueue, enqueued, wished_point
+from nest_tune.study.store.storage import StudyStorage
+
+
+def test_what_is_asked_for_comes_next(studies: Any) -> None:
+    settings = studies.settings(sampler="random", trials=2)
+    first = studies.run(settings)
+    ground = survey_ground(settings, first.study)
+    names = list(choices_of(ground.space))
+    at = names.index("quantization.calibration")
+    wishes = [
+        wished_point(ground, decisions={"quantization.calibration": "one"}),
+        wished_point(
+            ground,
+            decisions={"quantization.calibration": "half", "quantization.bias_correction": "true"},
+        ),
+    ]
+    assert [point[at] for point in wishes] == [0, 1]
+    with closing(StudyStorage(settings.storage)) as storage:
+        assert [enqueue(storage, first.study, point) for point in wishes] == [0, 1]
+        assert enqueued(storage, first.study) == tuple(wishes)
+        assert enqueued(storage, first.study, tuple(wishes[:1])) == tuple(wishes)
+    result = studies.run(replace(settings, trials=6), if_exists="resume")
+    points = [trial.point for trial in result.trials]
+    assert points[2:4] == wishes
+    assert len(set(points[1:])) == 5
+
+
+def test_what_the_space_does_not_hold_is_refused(studies: Any) -> None:
+    pinned = studies.settings(values={"quantization.calibration": ("all",)})
+    ground = survey_ground(pinned)
+    with pytest.raises(InputError, match=r"'quantization.calibratio' is no decision") as caught:
+        wished_point(ground, decisions={"quantization.calibratio": "one"})
+    assert "quantization.calibration" in (caught.value.hint or "")
+    with pytest.raises(InputError, match=r"some; allowed are one, half, all"):
+        wished_point(ground, decisions={"quantization.calibration": "some"})
+    with pytest.raises(InputError, match=r"do not go together, or are not admitted"):
+        wished_point(ground, decisions={"quantization.calibration": "one"})
+    with pytest.raises(InputError, match=r"spaces.values: 'nothing' is no decision"):
+        survey_ground(studies.settings(values={"nothing": ("all",)}))
