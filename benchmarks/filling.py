@@ -258,14 +258,14 @@ class Landscape:
     def metrics(self, point: OuterPoint) -> Mapping[str, float]:
         generator = np.random.default_rng(self.seed)
         factors = [generator.uniform(0.0, 0.08, len(p)) for p in Schemes.parameters]
-        losses = [generator.uniform(0.0, 0.006, len(p)) for p in Schemes.parameters]
+        losses = [generator.uniform(-0.004, 0.004, len(p)) for p in Schemes.parameters]
         placement = point[len(factors) :]
-        sensitive = generator.exponential(0.004, len(placement))
+        sensitive = generator.exponential(0.02 / len(placement), len(placement))
         (latency,) = self.space.estimates(point)
         scheme = point[: len(factors)]
         latency *= 1 + sum(f[at] for f, at in zip(factors, scheme, strict=True))
         drop = sum(v[at] for v, at in zip(losses, scheme, strict=True))
-        drop += sum(loss for loss, unit in zip(sensitive, placement, strict=True) if unit) / 8
+        drop += sum(loss for loss, unit in zip(sensitive, placement, strict=True) if unit)
         return {"latency_ms": latency, "accuracy": 0.9 - drop, "accuracy_drop": drop}
 
 
