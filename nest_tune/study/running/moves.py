@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
+from math import inf
 
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod, WeightRounding
@@ -24,6 +25,7 @@ from nest_tune.study.choice.repair import Base, bases, moves_of, plans
 from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.execution.noise_of_moves import NoiseMeter
 from nest_tune.study.proposals.problem import Asked
+from nest_tune.study.request.goals import Metric
 from nest_tune.study.store.dependencies import Ground
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.trial import OuterTrial, Point
@@ -158,10 +160,23 @@ class Moves:
             if key not in self._known:
                 self._known[key] = self._plans(base)
             for point in self._known[key]:
+                if not self._may_be_best(point, base, trials):
+                    continue
                 if point not in seen and self._problem.space.is_legal(point):
                     why = "repair" if base.is_repair else "more on the NPU"
                     return point, {MOVE: why, OF: base.trial.number}
         return None
+
+    def _may_be_best(self, point: Point, base: Base, trials: Sequence[OuterTrial]) -> bool:
+        """Whether the cost tables leave a point a chance to be faster than every trial that keeps
+        the limits; always where something else is wanted."""
+        name = Metric.LATENCY_MS.value
+        if self._problem.objectives[0].metric is not Metric.LATENCY_MS:
+            return True
+        known = [t.metrics[name] for t in trials if t.is_feasible and t.settled]
+        estimates = self._problem.space.estimates
+        added = sum(estimates(point)) - sum(estimates(base.trial.point))
+        return base.trial.metrics[name] + added < min(known, default=inf)
 
     def _plans(self, base: Base) -> list[Point]:
         assert self._parts is not None
