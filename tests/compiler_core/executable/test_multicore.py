@@ -89,7 +89,7 @@ def placements(evaluator: Evaluator, draw: random.Random) -> list[tuple[int, ...
     for wish in (places.numbers["vta-channels"], places.numbers["vta-rows"], None):
         placement = []
         for cost in evaluator.costs.groups:
-            if not cost.at:
+            if not any(at in cost.at for at in bound):
                 placement.append(ON_CPU)
                 continue
             ways = [at for at in cut if at in cost.at]
