@@ -63,8 +63,7 @@ def check_identifier(name: str) -> str:
 def comment(text: str) -> str:
     """Text of others within a comment: it cannot end it, open one, or join lines."""
     shown = visible(text).encode("ascii", "backslashreplace").decode()
-    shown = shown.replace("\\", "/").replace("*", "'").replace("//", "/ /").replace("??", "? ?")
-    shown = shown.replace("//", "/ /")
+    shown = re.sub(r"([/?])(?=\1)", r"\1 ", shown.replace("\\", "/").replace("*", "'"))
     return shown if len(shown) <= _COMMENT_LENGTH else shown[: _COMMENT_LENGTH - 1] + "~"
 
 
