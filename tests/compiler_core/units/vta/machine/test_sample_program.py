@@ -37,9 +37,13 @@ def test_convolution_equals_its_loops() -> None:
         assert result[row, column, lane] == expected
 
 
-@pytest.mark.parametrize(
-    "target", [n for n in bundled_targets() if load_target(n).npu.kind == "vta"]
-)
+def takes_it(name: str) -> bool:
+    """Whether a target has the core that the program is written for."""
+    npu = load_target(name).npu
+    return npu.kind == "vta" and npu.geometry.block_out == LANES
+
+
+@pytest.mark.parametrize("target", list(filter(takes_it, bundled_targets())))
 def test_program_is_right_on_every_target(target: str, tmp_path: Path) -> None:
     path = tmp_path / "sample.npz"
     np.savez(path, allow_pickle=False, **sample_program(seed=3))
