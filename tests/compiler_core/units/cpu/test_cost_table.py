@@ -203,7 +203,7 @@ SEQUENCE = {"x": [5, 2, 6]}
         ),
         (
             one_operator("ConvTranspose", X, {"y": [2, 5, 10, 10]}, {"w": (3, 5, 3, 3)}),
-            2 * 3 * 64 * 5 * 9,
+            2 * 5 * 100 * 3 * 9,  # as the convolution that it becomes
         ),
         (
             one_operator("Gemm", {"x": [2, 7]}, {"y": [2, 3]}, {"w": (7, 3)}),
