@@ -108,6 +108,12 @@ def _listed(opened: StudyStorage) -> tuple[list[dict[str, Any]], list[str]]:
     return rows, damaged
 
 
+def _near(path: Path) -> Path:
+    """A path from the working folder, where it is in there."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
 def _load(storage: StudyStorage, name: str) -> StudyResult:
     from nest_tune.study.store.result import load_result
 
@@ -355,7 +361,7 @@ def print_result(
     out.print(f"chosen: trial {chosen.number}; against the default: {text}", soft_wrap=True)
     _print_gains(result, chosen)
     if package is not None:
-        out.print(f"package: {package}")
+        out.print(f"package: {_near(Path(package))}")
 
 
 def _print_gains(result: StudyResult, chosen: OuterTrial) -> None:
