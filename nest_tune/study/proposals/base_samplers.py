@@ -24,7 +24,15 @@ from nest_tune.study.trial import Point
 
 
 def suggest(problem: SearchProblem, trial: optuna.Trial) -> Point:
-    """The point of a problem's space that a trial is to try."""
+    """The point of a problem's space that a trial is to try.
+
+    Args:
+        problem: What is searched.
+        trial: Of a study of Optuna's; it is asked for every decision by name.
+
+    Raises:
+        ValueError: The trial has tried another space before.
+    """
     spread = distributions_of(problem.space)
     found = {name: trial.suggest_categorical(name, d.choices) for name, d in spread.items()}
     return domain_of(problem.space).point(found)

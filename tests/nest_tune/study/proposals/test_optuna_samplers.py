@@ -54,7 +54,7 @@ class Nosy(optuna.samplers.RandomSampler):
 
 def problem_for(sampler: str, whole: JointSpace | None = None, **arguments: Any) -> SearchProblem:
     goals = OBJECTIVES[:1] if sampler == "CmaEsSampler" else OBJECTIVES
-    return SearchProblem(whole or space(), goals, (LIMIT,), sampler, 3, False, arguments)
+    return SearchProblem(whole or space(), goals, (LIMIT,), sampler, 3, False, arguments=arguments)
 
 
 def search(
