@@ -13,6 +13,7 @@ from tests.fuzz.prepare import (
     changed_cache,
     changed_database,
     changed_file,
+    changed_journal,
     changed_lines,
     changed_manifest,
     changed_model,
@@ -229,7 +230,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "study journal",
         2,
-        changed_file("f.log", changed_lines, "study.log", beside=EXAMPLE),
+        changed_journal,
         _stored("journal:///f.log"),
     ),
     Kind(
@@ -290,7 +291,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "record journal",
         2,
-        changed_file("f.log", changed_lines, "records.log", beside=("task.json",)),
+        changed_file("f.log.records", changed_lines, "records.log.records", beside=("task.json",)),
         (
             "record list --storage journal:///f.log",
             "record verify --storage journal:///f.log",

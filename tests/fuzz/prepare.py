@@ -36,6 +36,18 @@ def changed_file(name: str, mutate: Mutate, *seeds: str, beside: tuple[str, ...]
     return prepare
 
 
+def changed_journal(random_: random.Random, seeds: Path, folder: Path) -> None:
+    """The journal of a study, Optuna's lines or the project's own beside them changed."""
+    for name in EXAMPLE:
+        _copy(seeds / name, folder / name)
+    changed = random_.choice(("", ".records"))
+    for ending in ("", ".records"):
+        content = (seeds / f"study.log{ending}").read_bytes()
+        if ending == changed:
+            content = changed_lines(random_, content, content)
+        (folder / f"f.log{ending}").write_bytes(content)
+
+
 def _copy(source: Path, to: Path) -> None:
     if source.is_dir():
         shutil.copytree(source, to)

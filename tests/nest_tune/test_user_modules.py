@@ -56,6 +56,7 @@ def test_metric_and_measurer_of_a_study_lie_in_the_working_folder(
     words += ["--calibration", digits / "calib.npz", "--evaluation", digits / "eval.npz"]
     words += ["--metric", "mine:margin", "--measurer", "mine:board", "--space", "partition"]
     words += ["--trials", "2", "--jobs", "2", "--sampler", "random", "--json"]
+    words += ["--holdout", "0"]
     program = f"import sys; sys.path[0] = {str(repository)!r}\n" + (
         "from nest_tune.__main__ import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
     )

@@ -49,6 +49,7 @@ def study(workplace: Path, digits: Path, monkeypatch: pytest.MonkeyPatch) -> nes
         sampler="random",
         max_accuracy_drop="10%",
         trials=2,
+        holdout=0,
         name="mine",
     )
 

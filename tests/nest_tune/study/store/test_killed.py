@@ -85,9 +85,10 @@ def stored(url: str, name: str) -> tuple[OuterTrial, ...]:
         study = optuna_study(storage, name)
         seen = [t for t in study.trials if t.state is TrialState.COMPLETE]
         assert [t.values[0] for t in seen] == [t.metrics["latency_ms"] for t in trials]
-        if hasattr(study._storage, "_backend"):  # of databases: Optuna leaves connections open
+        backend = getattr(study._storage, "_backend", None)
+        if hasattr(backend, "engine"):  # of databases: Optuna leaves connections open
             study._storage.remove_session()
-            study._storage._backend.engine.dispose()
+            backend.engine.dispose()
         return trials
     finally:
         storage.close()
