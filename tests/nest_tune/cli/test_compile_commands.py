@@ -395,7 +395,7 @@ def test_wrong_packages_and_inputs_exit_with_2(
         (tmp_path / "none", data / "eval.npz", "no such folder"),
         (data, data / "eval.npz", "not a package"),
         (package, tmp_path / "x.npz", "input 'x' has shape (2, 3, 5, 10)"),
-        (package, data / "residual.onnx", "not an .npz file"),
+        (package, data / "residual.onnx", "an .npz file of array"),
     )
     for folder, inputs, words in cases:
         code, _, err = run("run", folder, "--inputs", inputs, "--outputs", tmp_path / "y.npz")
