@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from compiler_core.units.cpu.c.emit.text import C_TYPES, rows
 from compiler_core.units.cpu.c.network import Array, Network
@@ -11,16 +12,39 @@ FLAGS = "-std=c99 -ffp-contract=off"
 """What the bits depend on: no contraction of products and sums."""
 
 
+@dataclass(frozen=True)
+class _Ports:
+    """Buffers of a program's own for the inputs and outputs of a network.
+
+    Attributes:
+        buffers: Their declarations.
+        inputs, outputs: Their names.
+    """
+
+    buffers: tuple[str, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    @property
+    def arguments(self) -> str:
+        """Of the call that runs the network."""
+        return ", ".join(("arena", *self.inputs, *self.outputs))
+
+
+def _ports(network: Network, name: str) -> _Ports:
+    buffers, names = [], {}
+    for kind, values in (("input", network.inputs), ("output", network.outputs)):
+        names[kind] = tuple(f"{kind}{position}" for position in range(len(values)))
+        for port, value in zip(names[kind], values, strict=True):
+            dtype = C_TYPES[network.values[value].type.dtype]
+            buffers.append(f"static {dtype} {port}[{name.upper()}_{port.upper()}_SIZE];")
+    return _Ports(tuple(buffers), names["input"], names["output"])
+
+
 def example(network: Network, name: str) -> str:
     """A ``main.c`` with an arena of its own."""
     upper = name.upper()
-    buffers, arguments = [], ["arena"]
-    for kind, names in (("input", network.inputs), ("output", network.outputs)):
-        for position, value in enumerate(names):
-            dtype = C_TYPES[network.values[value].type.dtype]
-            size = f"{upper}_{kind.upper()}{position}_SIZE"
-            buffers.append(f"static {dtype} {kind}{position}[{size}];")
-            arguments.append(f"{kind}{position}")
+    ports = _ports(network, name)
     return "\n".join(
         [
             f"/* Example of {name}: one run on an input of zeros. */",
@@ -33,12 +57,12 @@ def example(network: Network, name: str) -> str:
             f"  unsigned char bytes[{upper}_ARENA_BYTES + {upper}_ARENA_ALIGNMENT];",
             "  double aligned;",
             "} memory;",
-            *buffers,
+            *ports.buffers,
             "",
             "int main(void) {",
             "  unsigned char *arena = memory.bytes;",
             f"  arena += (0u - (uintptr_t)arena) & ({upper}_ARENA_ALIGNMENT - 1u);",
-            f"  int status = {name}_run({', '.join(arguments)});",
+            f"  int status = {name}_run({ports.arguments});",
             '  printf("status %d, first output %g\\n", status, (double)output0[0]);',
             "  return status;",
             "}",
@@ -128,13 +152,7 @@ def self_test(
 def counter(network: Network, name: str, steps: int) -> str:
     """A ``count.c`` that runs while a board wants it, and has every operator reported."""
     upper = name.upper()
-    buffers, arguments = [], ["arena"]
-    for kind, names in (("input", network.inputs), ("output", network.outputs)):
-        for position, value in enumerate(names):
-            dtype = C_TYPES[network.values[value].type.dtype]
-            size = f"{upper}_{kind.upper()}{position}_SIZE"
-            buffers.append(f"static {dtype} {kind}{position}[{size}];")
-            arguments.append(f"{kind}{position}")
+    ports = _ports(network, name)
     return "\n".join(
         [
             '#include "model.h"',
@@ -146,14 +164,14 @@ def counter(network: Network, name: str, steps: int) -> str:
             f"  unsigned char bytes[{upper}_ARENA_BYTES + {upper}_ARENA_ALIGNMENT];",
             "  double aligned;",
             "} memory;",
-            *buffers,
+            *ports.buffers,
             "",
             "int main(void) {",
             "  unsigned char *arena = memory.bytes;",
             f"  arena += (0u - (uintptr_t)arena) & ({upper}_ARENA_ALIGNMENT - 1u);",
             "  do {",
             "    nt_begin();",
-            f"    if ({name}_run({', '.join(arguments)}) != 0) return 1;",
+            f"    if ({name}_run({ports.arguments}) != 0) return 1;",
             "  } while (nt_again());",
             f"  nt_report({steps});",
             "  return 0;",
@@ -166,17 +184,9 @@ def counter(network: Network, name: str, steps: int) -> str:
 def batch(network: Network, name: str) -> str:
     """A ``main`` that runs samples until there are no more; a board reads and writes them."""
     upper = name.upper()
-    buffers, arguments = [], ["arena"]
-    reads: list[str] = []
-    writes: list[str] = []
-    for kind, names in (("input", network.inputs), ("output", network.outputs)):
-        for position, value in enumerate(names):
-            dtype = C_TYPES[network.values[value].type.dtype]
-            port = f"{kind}{position}"
-            buffers.append(f"static {dtype} {port}[{upper}_{kind.upper()}{position}_SIZE];")
-            arguments.append(port)
-            call = "read" if kind == "input" else "write"
-            (reads if kind == "input" else writes).append(f"nt_{call}({port}, sizeof {port})")
+    ports = _ports(network, name)
+    reads = " || ".join(f"nt_read({port}, sizeof {port})" for port in ports.inputs)
+    writes = " || ".join(f"nt_write({port}, sizeof {port})" for port in ports.outputs)
     return "\n".join(
         [
             "#include <stdint.h>",
@@ -188,14 +198,14 @@ def batch(network: Network, name: str) -> str:
             f"  unsigned char bytes[{upper}_ARENA_BYTES + {upper}_ARENA_ALIGNMENT];",
             "  double aligned;",
             "} memory;",
-            *buffers,
+            *ports.buffers,
             "",
             "int main(void) {",
             "  unsigned char *arena = memory.bytes;",
             f"  arena += (0u - (uintptr_t)arena) & ({upper}_ARENA_ALIGNMENT - 1u);",
-            f"  while (!({' || '.join(reads)})) {{",
-            f"    if ({name}_run({', '.join(arguments)}) != 0) return 2;",
-            f"    if ({' || '.join(writes)}) return 3;",
+            f"  while (!({reads})) {{",
+            f"    if ({name}_run({ports.arguments}) != 0) return 2;",
+            f"    if ({writes}) return 3;",
             "  }",
             "  return 0;",
             "}",
