@@ -12,14 +12,10 @@ from nest_tune.api.study import Study
 from nest_tune.report.charts import FrontChart, draw_front
 from nest_tune.report.collect import collect
 from nest_tune.report.gantt import Gantt, draw_gantt
-from nest_tune.report.page import style
+from nest_tune.report.page import drawing_style
 from nest_tune.report.svg import WIDE, Drawing, Size, text_width
 
 _MARGIN, _HEADING = 14, 30
-_OWN = """
-.sheet { fill: var(--panel); stroke: var(--rule) }
-svg .heading { font-size: 14px; font-weight: 600 }
-"""
 
 
 def picture(front: FrontChart, gantt: Gantt, headings: tuple[str, str]) -> str:
@@ -74,14 +70,6 @@ _STEPS = (
     ("run conversion", "conversion"),
     ("run launch", "launch"),
 )
-
-
-def drawing_style() -> str:
-    """What the report's style sheet says of colours and of drawings."""
-    text = style()
-    colours = text[: text.index("* {")]
-    drawings = text[text.index("svg text {") : text.index(".plan {")]
-    return colours + drawings + _OWN
 
 
 def main(name: str, storage: str) -> None:

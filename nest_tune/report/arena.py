@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from compiler_core.units.facets.bundles import ArenaUse, BundleReport
-from nest_tune.report.page import style
+from nest_tune.report.page import drawing_style
 from nest_tune.report.scale import Scale
 from nest_tune.report.svg import Drawing, Size, axes, text_width
 
@@ -11,8 +11,6 @@ _WIDTH, _HEIGHT = 860, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 16, 40, 46
 _LEAST_LABEL = 13.0
 _OWN = """
-.sheet { fill: var(--panel); stroke: var(--rule) }
-svg .heading { font-size: 14px; font-weight: 600 }
 .held { fill: var(--npu-fill); stroke: var(--npu) }
 .scratch { fill: var(--cpu-fill); stroke: var(--cpu) }
 """
@@ -51,10 +49,7 @@ def _box(drawing: Drawing, report: BundleReport, item: ArenaUse, x: Scale, y: Sc
 
 def _alone(drawing: Drawing) -> str:
     """A drawing with the colours of the report, light or dark as its reader has it."""
-    text = style()
-    colours = text[: text.index("* {")]
-    drawings = text[text.index("svg text {") : text.index(".plan {")]
     size = f'xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}"'
     head, _, body = drawing.finish().replace("<svg ", f"<svg {size} ", 1).partition(">")
     sheet = f'<rect class="sheet" width="{_WIDTH}" height="{_HEIGHT}" rx="10"/>'
-    return f"{head}><style>{colours}{drawings}{_OWN}</style>{sheet}{body}\n"
+    return f"{head}><style>{drawing_style()}{_OWN}</style>{sheet}{body}\n"

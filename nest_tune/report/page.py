@@ -21,6 +21,11 @@ from nest_tune.report.data import ReportData, number
 from nest_tune.report.gantt import draw_gantt
 
 _TEMPLATE = "report.html.j2"
+_ALONE = """
+.sheet { fill: var(--panel); stroke: var(--rule) }
+svg .heading { font-size: 14px; font-weight: 600 }
+"""
+"""What drawings need that stand on a sheet of their own."""
 
 
 def page(data: ReportData) -> str:
@@ -64,6 +69,14 @@ def page(data: ReportData) -> str:
 def style() -> str:
     """The style sheet of pages and drawings."""
     return (resources.files("nest_tune.report") / "report.css").read_text("utf-8")
+
+
+def drawing_style() -> str:
+    """What the style sheet says of colours and of drawings, for drawings that stand alone."""
+    text = style()
+    colours = text[: text.index("* {")]
+    drawings = text[text.index("svg text {") : text.index(".plan {")]
+    return colours + drawings + _ALONE
 
 
 def _damage(alone_db: Mapping[str, float]) -> dict[str, float]:
