@@ -145,7 +145,7 @@ def compile_bundle(
         ranges = dict(told.ranges())
     tests = self_test_samples(source.graph, data, samples)
     progress(f"writing {folder}")
-    with _fresh(folder) as fresh:
+    with _FreshFolder(folder) as fresh:
         report = bundles.write(
             BundleRequest(
                 source.graph,
@@ -189,14 +189,14 @@ def _bundles(target: str | None, config: PathName | None) -> Bundles:
     return bundles_for(target)
 
 
-class _fresh:  # noqa: N801 - a context, used as a verb
+class _FreshFolder:
     """A folder beside another, which takes its place where it is kept."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.path = folder
 
-    def __enter__(self) -> _fresh:
+    def __enter__(self) -> _FreshFolder:
         parent = self._folder.absolute().parent
         try:
             parent.mkdir(parents=True, exist_ok=True)

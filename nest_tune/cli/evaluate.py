@@ -104,39 +104,28 @@ def evaluate(
 
     from nest_tune.bundling import opens_bundle
 
+    common: dict[str, Any] = {
+        "against": against,
+        "metric": metric,
+        "limit": limit,
+        "output": output,
+        "shapes": shapes,
+        "progress": _Progress(),
+    }
     if opens_bundle(package) is not None:
         from nest_tune.api.boards import evaluate_bundle
         from nest_tune.cli.boards import refuse
 
         refuse(f"package {package}", {"--state": state})
         executor = executor or "native"
-        result = evaluate_bundle(
-            package,
-            data,
-            against=against,
-            metric=metric,
-            limit=limit,
-            executor=executor,
-            output=output,
-            shapes=shapes,
-            progress=_Progress(),
-        )
+        result = evaluate_bundle(package, data, executor=executor, **common)
     else:
         from nest_tune.api.packages import evaluate as evaluate_package
 
         executor = executor or DEFAULT_RUNTIME
+        states = parse_states(state)
         result = evaluate_package(
-            package,
-            data,
-            against=against,
-            metric=metric,
-            limit=limit,
-            executor=executor,
-            output=output,
-            shapes=shapes,
-            states=parse_states(state),
-            threads=jobs,
-            progress=_Progress(),
+            package, data, executor=executor, states=states, threads=jobs, **common
         )
     for note in result.notes:
         print(f"note: {note}", file=sys.stderr)
