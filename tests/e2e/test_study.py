@@ -154,7 +154,7 @@ def test_stop_lets_trials_finish_and_cancel_does_not(commands: Commands, gate: A
     assert code == 0, err
     assert "ended: stopped" in out
     done = len(commands.trials("s"))
-    assert done >= 2
+    assert 2 <= done < 500
     gate.close(done + 1)
     process = commands.popen("study", "resume", "s")
     gate.wait(process, done + 1)
