@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     )
     from compiler_core.targets.load import bundled_targets as targets
     from compiler_core.targets.load import load_target
-    from nest_tune.api.boards import compile_bundle, evaluate_bundle, profile_bundle, run_bundle
+    from nest_tune.api.bundle_compiling import compile_bundle
+    from nest_tune.api.bundle_packages import evaluate_bundle, profile_bundle, run_bundle
     from nest_tune.api.checking import check
     from nest_tune.api.comparing import compare
     from nest_tune.api.compiling import compile  # noqa: A004 - the verb of the command line
@@ -106,9 +107,9 @@ _HOMES = {
     "check_plan": "nest_tune.api.planning",
     "compare": "nest_tune.api.comparing",
     "compile": "nest_tune.api.compiling",
-    "compile_bundle": "nest_tune.api.boards",
+    "compile_bundle": "nest_tune.api.bundle_compiling",
     "evaluate": "nest_tune.api.packages",
-    "evaluate_bundle": "nest_tune.api.boards",
+    "evaluate_bundle": "nest_tune.api.bundle_packages",
     "export_records": "nest_tune.api.records",
     "import_records": "nest_tune.api.records",
     "list_records": "nest_tune.api.records",
@@ -117,9 +118,9 @@ _HOMES = {
     "measure": "nest_tune.api.measuring",
     "profile": "nest_tune.api.packages",
     "profile_activations": "nest_tune.api.schemes",
-    "profile_bundle": "nest_tune.api.boards",
+    "profile_bundle": "nest_tune.api.bundle_packages",
     "run": "nest_tune.api.packages",
-    "run_bundle": "nest_tune.api.boards",
+    "run_bundle": "nest_tune.api.bundle_packages",
     "search_problem": "nest_tune.api.searching",
     "search_scheme": "nest_tune.api.schemes",
     "sensitivity": "nest_tune.api.schemes",

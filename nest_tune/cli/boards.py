@@ -15,7 +15,7 @@ from nest_tune.cli.tables import print_table
 
 if TYPE_CHECKING:
     from compiler_core.units.facets.bundles import BundleReport
-    from nest_tune.api.boards import BundleCompilation
+    from nest_tune.api.bundle_compiling import BundleCompilation
 
 _COUNTED = "instructions are what the emulator executes; they are not cycles"
 
@@ -49,7 +49,7 @@ def compile_sources(
     Raises:
         InputError: There is no model, or what the compile refuses.
     """
-    from nest_tune.api.boards import compile_bundle
+    from nest_tune.api.bundle_compiling import compile_bundle
 
     if model is None:
         raise InputError("compile: no model", hint="MODEL.onnx --target cortex-m4")
@@ -131,7 +131,7 @@ def run_sources(
 ) -> None:
     """``nest-tune run`` for a package of sources."""
     from compiler_core.files.npz import write_npz
-    from nest_tune.api.boards import load_bundle, run_bundle
+    from nest_tune.api.bundle_packages import load_bundle, run_bundle
 
     done = run_bundle(package, inputs, check=check, emulated=emulated, progress=progress)
     write_npz(outputs, dict(done.outputs))
@@ -158,7 +158,7 @@ def profile_sources(package: Path, picture: Path | None, as_json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from nest_tune.api.boards import profile_bundle
+    from nest_tune.api.bundle_packages import profile_bundle
 
     report = profile_bundle(package)
     if picture is not None:

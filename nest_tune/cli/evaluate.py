@@ -113,7 +113,7 @@ def evaluate(
         "progress": _Progress(),
     }
     if opens_bundle(package) is not None:
-        from nest_tune.api.boards import evaluate_bundle
+        from nest_tune.api.bundle_packages import evaluate_bundle
         from nest_tune.cli.boards import refuse
 
         refuse(f"package {package}", {"--state": state})

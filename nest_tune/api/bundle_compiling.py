@@ -1,0 +1,207 @@
+"""The compile of a model to a package of generated sources for a microcontroller."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from compiler_core.accuracy.float_model import float_outputs, stacked
+from compiler_core.accuracy.judge import judges
+from compiler_core.compile.sources import load_model
+from compiler_core.errors import InputError
+from compiler_core.files.exhausted import cannot_be_written
+from compiler_core.graph.sampling import check_samples, choose, model_batch
+from compiler_core.package.replace import replace_folder
+from compiler_core.package.writer import require_free
+from compiler_core.quantize.good_enough import reason_against, worst
+from compiler_core.quantize.ladder_record import Quality
+from compiler_core.quantize.profile import profile_model
+from compiler_core.quantize.quality import OutputQuality, measured_runs, output_quality
+from compiler_core.units.facets.bundles import BundleReport, BundleRequest, Bundles, OpenBundle
+from nest_tune.api.values import Arrays, PathName, Progress, samples_of
+from nest_tune.bundling import bundles_for, configures_bundle, opens_bundle, self_test_samples
+
+
+@dataclass(frozen=True, eq=False)
+class BundleCompilation:
+    """A package of sources that was written.
+
+    Attributes:
+        folder: Of the package.
+        report: Sizes, operators, warnings.
+        quality: Of its worst output on the calibration data; ``None`` without data.
+        warnings: What makes the result doubtful, one line each.
+    """
+
+    folder: Path
+    report: BundleReport
+    quality: Quality | None
+    warnings: tuple[str, ...]
+
+
+def compile_bundle(
+    model: PathName,
+    target: str | None,
+    output: PathName,
+    *,
+    config: PathName | None = None,
+    calibration: PathName | Arrays | None = None,
+    precision: str = "int8",
+    int4: Sequence[str] = (),
+    float_layers: Sequence[str] = (),
+    float_ports: bool = False,
+    model_layout: bool = False,
+    name: str | None = None,
+    samples: int = 2,
+    tune: bool = False,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    progress: Progress = lambda _: None,
+) -> BundleCompilation:
+    """Compiles a model to a package of C sources for a microcontroller.
+
+    Args:
+        model: ONNX file.
+        target: ``c99``, ``cortex-m4`` …, or path of a target file of generated C; with ``config``
+            the one that it names.
+        output: Folder of the package; a package there is replaced.
+        config: ``config.toml`` of a package: the same sources follow, and what is below is not
+            asked.
+        calibration: Samples of the inputs; ``int8`` needs them.
+        precision: ``int8``, or ``float32`` for all operators.
+        int4: Nodes whose weights have 4 bits.
+        float_layers: Nodes that stay float32.
+        float_ports: Inputs and outputs are float32.
+        model_layout: Images have their channel first, as in the model.
+        name: Of the generated function.
+        samples: Of the self test.
+        tune: Choose every kernel by its instructions in an emulator.
+        shapes: Of inputs with dynamic axes.
+        progress: Told what is being done.
+
+    Raises:
+        InputError: A file or argument is wrong, or an operator cannot be written as C.
+        InfeasibleError: It does not fit the target's memories.
+
+    Example:
+        >>> import nest_tune
+        >>> made = nest_tune.compile_bundle(
+        ...     "examples/digits/model.onnx", "c99", "out", calibration="examples/digits/calib.npz"
+        ... )
+        >>> made.report.ram_peak_bytes < 10_000
+        True
+    """
+    if precision == "int8" and calibration is None and config is None:
+        raise InputError(
+            "there are no calibration data, which int8 needs",
+            hint="--calibration calib.npz, or nest-tune bundle --precision float32",
+        )
+    bundles = _bundles(target, config)
+    folder = Path(output)
+    if not opens_bundle(folder):
+        require_free(folder)
+    progress(f"importing {Path(model).name}")
+    source = load_model(Path(model), shapes)
+    data = None if calibration is None else samples_of(calibration, source.graph)
+    ranges: dict[str, Any] = {}
+    if precision == "int8" and data is not None and config is None:
+        told = profile_model(
+            source.graph,
+            data,
+            progress=lambda done, total: progress(f"profile: {done} of {total} samples"),
+        )
+        ranges = dict(told.ranges())
+    tests = self_test_samples(source.graph, data, samples)
+    progress(f"writing {folder}")
+    with _FreshFolder(folder) as fresh:
+        report = bundles.write(
+            BundleRequest(
+                source.graph,
+                ranges,
+                tests,
+                target or "",
+                fresh.path,
+                source.name,
+                name,
+                precision,
+                tuple(int4),
+                tuple(float_layers),
+                float_ports,
+                model_layout,
+                tune,
+                source.digest,
+                None if config is None else Path(config),
+            )
+        )
+        fresh.keep()
+    found = () if data is None else _quality(bundles.open(folder), data)
+    warnings = report.warnings
+    if reason := reason_against(found):
+        warnings = (*warnings, f"{reason}: the model may be of no use; --float-layer keeps layers")
+    return BundleCompilation(folder, report, worst(found), warnings)
+
+
+def _bundles(target: str | None, config: PathName | None) -> Bundles:
+    """Who writes what is asked for.
+
+    Raises:
+        InputError: Nobody does.
+    """
+    if config is not None:
+        found = configures_bundle(Path(config))
+        if found is None:
+            raise InputError(f"{config}: it is not the configuration of generated sources")
+        return found
+    if target is None:
+        raise InputError("compile: no target", hint="--target c99, cortex-m4 …")
+    return bundles_for(target)
+
+
+class _FreshFolder:
+    """A folder beside another, which takes its place where it is kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.path = folder
+
+    def __enter__(self) -> _FreshFolder:
+        parent = self._folder.absolute().parent
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            made = tempfile.mkdtemp(prefix=f".{self._folder.name}.", dir=parent)
+        except OSError as error:
+            raise cannot_be_written(f"folder {self._folder}", error) from error
+        self.path = Path(made)
+        self.path.chmod(0o755)
+        return self
+
+    def keep(self) -> None:
+        """Puts the fresh folder in the place of the old one."""
+        try:
+            replace_folder(self.path, self._folder)
+        except OSError as error:
+            raise cannot_be_written(f"folder {self._folder}", error) from error
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _quality(opened: OpenBundle, data: Mapping[str, npt.NDArray[Any]]) -> list[OutputQuality]:
+    """Of every output that can be compared, on a part of the calibration data."""
+    graph = opened.graph
+    known = judges(graph)
+    chosen = measured_runs(graph, check_samples(graph, data))
+    part, count = choose(graph, data, chosen), len(chosen) * model_batch(graph)
+    rows, theirs = opened.reference(part), float_outputs(graph, part, list(known))
+    found = []
+    for name, judge in known.items():
+        ours = stacked(graph, {name: opened.real(name, rows[name])}, [name], count)
+        quality = output_quality(judge, ours[name], theirs[name], count)
+        if quality is not None:
+            found.append(quality)
+    return found
