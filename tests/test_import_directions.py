@@ -104,6 +104,7 @@ ORDER = {
         "compiler_core.files",
         "compiler_core.memory",
         "compiler_core.plugins",
+        "compiler_core.clock",
         "compiler_core.graph",
         "compiler_core.accuracy",
         "compiler_core.units",

@@ -21,6 +21,8 @@ HOMES = ("compiler_core.units", "search_spaces", "cost_models", "nest_tune.tunin
 
 OTHER_WORDS: dict[str, set[str]] = {
     "cpu": {
+        "compiler_core.clock.machine",  # a field of a file
+        "compiler_core.clock.pinning",  # a folder
         "compiler_core.graph.runtime",  # a device of onnxruntime
         "compiler_core.partition.picture",  # a class of a picture
         "compiler_core.units.aim.launches",  # who works, in the kind's own account

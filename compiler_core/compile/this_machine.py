@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from compiler_core.clock.one import Timing, measure
 from compiler_core.compile.linking import constant_outputs, signature_of
 from compiler_core.compile.sources import QuantizedModel, noise_samples
 from compiler_core.errors import InputError
-from compiler_core.executable.clock import Timing, measure
 from compiler_core.executable.executable import CONSTANTS, CpuSegment, Executable, Segment
 from compiler_core.executable.report import ClockTiming, LayerReport, Metrics, Report
 from compiler_core.graph.exporter import export_onnx

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from compiler_core.clock.one import Timing
 from compiler_core.compile.sources import FloatModel, load_model
 from compiler_core.configuration.configuration import Configuration, Subject, read_configuration
 from compiler_core.errors import InputError
-from compiler_core.executable.clock import Timing
 from compiler_core.files.trace import write_trace
 from compiler_core.files.whole_file import require_writable, write_atomically
 from compiler_core.partition.best import (

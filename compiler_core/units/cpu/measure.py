@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.clock.one import Timing, measure
 from compiler_core.errors import InputError
-from compiler_core.executable.clock import Timing, measure
 from compiler_core.graph.extract import Extractor
 from compiler_core.graph.ir import Graph, Node, TensorType
 from compiler_core.graph.session import FloatSession

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.clock.one import measure
 from compiler_core.errors import InputError
-from compiler_core.executable.clock import measure
 from compiler_core.graph.extract import extract
 from compiler_core.graph.ir import Graph, TensorType
 from compiler_core.graph.session import FloatSession

@@ -14,7 +14,7 @@ from compiler_core.quantize.ir import HostGroup
 from compiler_core.units.registry import host_kind
 
 if TYPE_CHECKING:
-    from compiler_core.executable.clock import Timing
+    from compiler_core.clock.one import Timing
     from compiler_core.targets.target import Cpu, CpuRow, CpuTable, Target
 
 _PICOJOULES_PER_MILLIJOULE = 1e9

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from compiler_core.clock.one import MIN_REPEATS, measure
 from compiler_core.compile.compile import compile_model
 from compiler_core.compile.sources import load_model, quantize_model
 from compiler_core.configuration.configuration import Configuration
 from compiler_core.errors import InputError
-from compiler_core.executable.clock import MIN_REPEATS, measure
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.macs import element_operations, float_macs, node_bytes, weight_bytes
 from compiler_core.targets.load import load_target
