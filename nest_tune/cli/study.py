@@ -229,13 +229,16 @@ _FINAL_CODES = (NestTuneError.exit_code, InputError.exit_code, InfeasibleError.e
 def _saved(name: str, url: Url | None) -> Iterator[None]:
     """Says on the way out of a run that was broken off, whatever by, how to go on."""
     from nest_tune.records.storage_url import PASSWORD_HINT
-    from nest_tune.study.running.lifecycle import NOTHING_KEPT
+    from nest_tune.study.running.lifecycle import NOTHING_KEPT, OLD_KEPT
 
     try:
         yield
     except BaseException as error:
         is_final = isinstance(error, NestTuneError) and error.exit_code in _FINAL_CODES
-        if not is_final and NOTHING_KEPT not in getattr(error, "__notes__", ()):
+        notes = getattr(error, "__notes__", ())
+        if OLD_KEPT in notes:
+            progress(OLD_KEPT)
+        if not is_final and NOTHING_KEPT not in notes:
             words = ["nest-tune", "study", "resume", name]
             words += [] if url is None else ["--storage", str(url)]
             progress(f"saved; go on with: {shlex.join(words)}")

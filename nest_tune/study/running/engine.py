@@ -252,7 +252,9 @@ class Engine:
         return NestTuneError(
             f"the first {EQUAL_ERRORS} trials all failed in the same way "
             f"({start[0].outcome.value}): {start[0].message}",
-            hint=f"nest-tune study show {self._study.name}:0",
+            hint=None
+            if self._storage.is_beside(self._study)
+            else f"nest-tune study show {self._study.name}:0",
         )
 
     def _measure_baseline(self) -> None:

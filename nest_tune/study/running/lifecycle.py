@@ -49,6 +49,8 @@ def _gather_profile(ground: Ground) -> None:
 
 NOTHING_KEPT = "nothing of the study is kept: it can be started again under its name"
 """Note on what ended a new study before its first trial."""
+OLD_KEPT = "the study that it was to replace is as it was"
+"""Note beside it."""
 
 
 @contextmanager
@@ -56,7 +58,8 @@ def working(
     ground: Ground, storage: StudyStorage, study: StoredStudy, observer: Observer
 ) -> Iterator[Engine]:
     """An engine with its workers; both end with the block, however it is left. A new study that
-    fails before its first trial is deleted, so that it can be started again under its name."""
+    fails before its first trial is deleted, so that it can be started again under its name; so is
+    one that was to replace another one, which is kept."""
     settings = ground.settings
     followed = followed_study(settings, storage, study)
     sight = sight_of(settings, storage, study, followed)
@@ -121,20 +124,32 @@ def working(
         raise
     finally:
         failure = sys.exception()
-        has_failed = isinstance(failure, Exception)  # not interrupted: that is resumed
         try:
             opened.close()
         finally:
             try:
-                if has_failed and study.status is Status.NEW and not storage.trials(study):
-                    storage.delete(study)
-                    if failure is not None:
-                        failure.add_note(NOTHING_KEPT)
-                else:
-                    storage.release(study, status)
+                _let_go(storage, study, status, failure)
             except NestTuneError:  # of a study that was lost, which has been said
                 if failure is None:
                     raise
+
+
+def _let_go(
+    storage: StudyStorage, study: StoredStudy, status: Status, failure: BaseException | None
+) -> None:
+    """Ends this process's work on a study; deletes it where it has not begun."""
+    replaces = storage.is_beside(study)
+    has_begun = not replaces
+    if isinstance(failure, Exception) and study.status is Status.NEW:  # interrupts are resumed
+        has_begun &= bool(storage.trials(study))
+    if has_begun:
+        storage.release(study, status)
+        return
+    storage.delete(study)
+    if failure is not None:
+        failure.add_note(NOTHING_KEPT)
+        if replaces:
+            failure.add_note(OLD_KEPT)
 
 
 def _close(ground: Ground, storage: StudyStorage, study: StoredStudy, engine: Engine) -> None:
@@ -209,6 +224,21 @@ def _tunings(
     return tunings(tuner, measurements), measurements.look
 
 
+def _require_first(storage: StudyStorage, study: StoredStudy, engine: Engine) -> None:
+    """Refuses a study that replaces another one and has no trial that is worth it.
+
+    Raises:
+        NestTuneError: Every trial failed, or there is none.
+    """
+    if storage.is_beside(study):
+        trials = engine.trials
+        why = f"every trial failed, the first: {trials[0].message}" if trials else "it ended before"
+        raise NestTuneError(
+            f"study {study.name!r} is kept as it was: of the one that was to replace it {why}",
+            hint="another --name keeps both",
+        )
+
+
 def run_study(
     ground: Ground, storage: StudyStorage, study: StoredStudy, observer: Observer
 ) -> StudyResult:
@@ -220,6 +250,7 @@ def run_study(
     budget = Budget(ground.settings.trials, ground.settings.timeout_s)
     with working(ground, storage, study, observer) as engine:
         ended = engine.run(budget)
+        _require_first(storage, study, engine)
         if ended is not Ended.CANCELLED and engine.trials:
             _close(ground, storage, study, engine)
     if status_after(ended) is Status.STOPPED:

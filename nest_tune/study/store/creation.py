@@ -23,6 +23,7 @@ from nest_tune.study.request.study_file import file_document
 from nest_tune.study.store.dependencies import Ground, survey_ground
 from nest_tune.study.store.marks import marks_of
 from nest_tune.study.store.naming import named
+from nest_tune.study.store.replacing import BESIDE
 from nest_tune.study.store.result import load_result
 from nest_tune.study.store.resume import (
     check_file,
@@ -38,7 +39,7 @@ from nest_tune.user_modules import working_folder
 def create_study(
     storage: StudyStorage, ground: Ground, if_exists: str, *, numbered: bool = False
 ) -> StoredStudy:
-    """A new study, or the one of that name.
+    """A new study, or the one of that name. One that replaces another does so with its first trial.
 
     Args:
         storage: Where.
@@ -57,8 +58,7 @@ def create_study(
             hint=f"nest-tune study cancel {found.name}",
         )
     if found is not None and if_exists == "replace":
-        storage.delete(found)
-        found = None
+        return storage.create_beside(found, _document(storage, ground))
     if found is None or if_exists == "fail":
         return _created(storage, ground, again=_RETRIES if numbered else 0)
     check_unchanged(found, ground)
@@ -114,6 +114,12 @@ def take_up(
             what a trial is.
     """
     study = storage.find(name)
+    if name.endswith(BESIDE):
+        old = name.removesuffix(BESIDE)
+        raise InputError(
+            f"study {name!r} was to replace {old!r} and ended before its first trial",
+            hint=f"nest-tune study start --name {old} --if-exists replace, as before",
+        )
     check_file(study)
     settings = resumed_settings(study, storage.url, **asked)
     progress(f"importing {settings.model}")

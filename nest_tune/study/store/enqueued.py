@@ -14,7 +14,6 @@ from compiler_core.configuration.configuration import read_configuration
 from compiler_core.errors import InputError
 from compiler_core.partition.best import planned_assignment
 from compiler_core.partition.plan import read_plan
-from compiler_core.quantize.scheme import QuantizationScheme
 from compiler_core.tensor.digest import digest
 from nest_tune.study.proposals.narrowing import point_with
 from nest_tune.study.proposals.outer_space import PlacementPart
@@ -78,25 +77,36 @@ def wished_point(
     """
     space = ground.space
     point = space.start
+    lock = None if config is None else read_configuration(config)
     for part, block in zip(space.parts, space.blocks, strict=True):
         own = point[block]
-        if isinstance(part, QuantizationSpace) and config is not None:
-            scheme = read_configuration(config).scheme
-            if not isinstance(scheme, QuantizationScheme):
-                raise InputError(f"{config}: it holds no scheme that a study can try")
-            own = part.point(scheme)
+        if isinstance(part, QuantizationSpace) and lock is not None:
+            own = part.point(lock.scheme.quantization())
         if isinstance(part, PlacementPart):
-            units: Mapping[str, str] = {}
-            if config is not None:
-                units = read_configuration(config).plan
+            if lock is not None:
+                own = _placed(part, own, lock.plan, str(config))
             if plan is not None:
-                units = planned_assignment(read_plan(plan), ground.model.graph, ground.target)
-            own = tuple(
-                parameter.index(units[parameter.name]) if parameter.name in units else index
-                for parameter, index in zip(part.parameters, own, strict=True)
-            )
+                units = planned_assignment(
+                    read_plan(plan),
+                    ground.model.graph,
+                    ground.target,
+                    joins_layers=ground.settings.launches == "merged",
+                )
+                own = _placed(part, own, units, str(plan))
         point = (*point[: block.start], *own, *point[block.stop :])
     return point_with(space, point, decisions or {})
+
+
+def _placed(part: PlacementPart, own: Point, units: Mapping[str, str], where: str) -> Point:
+    """A placement with what ``units`` says of its nodes."""
+    known = [parameter.name in units for parameter in part.parameters]
+    if units and known and not any(known):
+        raise InputError(
+            f"{where}: its plan names no node of the study's model, but {next(iter(units))!r}",
+            hint="a lock file or plan of the same model",
+        )
+    pairs = zip(part.parameters, own, known, strict=True)
+    return tuple(p.index(units[p.name]) if named else index for p, index, named in pairs)
 
 
 def _key(study: StoredStudy, place: int) -> str:

@@ -105,6 +105,18 @@ class OptunaDatabase:
             connection.execute(table.delete().where(table.c.study_id == key.number))
         self._forget(key)
 
+    def rename(
+        self, connection: sql.Connection, key: StudyKey, study: NewStudy, over: StudyKey | None
+    ) -> int:
+        if over is not None:
+            self.delete(connection, over)
+        mine = STUDIES.update().where(STUDIES.c.study_id == key.number)
+        try:
+            connection.execute(mine.values(study_name=study.name))
+        except IntegrityError as error:
+            raise NameTakenError(study.name) from error
+        return key.number
+
     def propose(
         self, connection: sql.Connection, key: StudyKey, trials: Sequence[NewTrial]
     ) -> None:

@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,12 @@ from sqlalchemy.exc import OperationalError
 from compiler_core.errors import ResourceError
 from compiler_core.files.whole_file import write_atomically
 from nest_tune.study.store.optuna_database import CONSTRAINT, METRIC_NAMES, number_of
+from nest_tune.study.store.optuna_lines import (
+    Operation,
+    add_whole,
+    has_unfinished,
+    moved_lines,
+)
 from nest_tune.study.store.optuna_side import (
     EndedTrial,
     NameTakenError,
@@ -37,21 +42,6 @@ from nest_tune.study.store.trial_document import KEY
 
 _RUNNING, _COMPLETE, _FAIL = (STATES.index(name) for name in ("RUNNING", "COMPLETE", "FAIL"))
 _DIRECTIONS = {"minimize": 1, "maximize": 2}
-
-
-class Operation(IntEnum):
-    """Of a line."""
-
-    CREATE_STUDY = 0
-    DELETE_STUDY = 1
-    SET_STUDY_USER_ATTR = 2
-    SET_STUDY_SYSTEM_ATTR = 3
-    CREATE_TRIAL = 4
-    SET_TRIAL_PARAM = 5
-    SET_TRIAL_STATE_VALUES = 6
-    SET_TRIAL_INTERMEDIATE_VALUE = 7
-    SET_TRIAL_USER_ATTR = 8
-    SET_TRIAL_SYSTEM_ATTR = 9
 
 
 _TRIAL_ATTRIBUTES = {
@@ -126,17 +116,45 @@ class OptunaJournal:
         return [study.name for study in self._read().values()]
 
     def holds(self, _connection: sql.Connection, key: StudyKey) -> bool:
-        study = self._read().get(key.number)
-        return study is not None and study.mark == key.mark
+        return self._number(key) is not None
+
+    def _number(self, key: StudyKey) -> int | None:
+        """Number of a study by now: one that was renamed has another one."""
+        marked = (number for number, study in self._read().items() if study.mark == key.mark)
+        return next(marked, None)
+
+    def _study(self, key: StudyKey) -> tuple[int, _Study]:
+        number = self._number(key)
+        if number is None:
+            raise KeyError(key)
+        return number, self._studies[number]
 
     def delete(self, _connection: sql.Connection, key: StudyKey) -> None:
-        if self.holds(_connection, key):
-            self._append([self._line(Operation.DELETE_STUDY, study_id=key.number)])
+        if (number := self._number(key)) is not None:
+            self._append([self._line(Operation.DELETE_STUDY, study_id=number)])
+
+    def rename(
+        self, _connection: sql.Connection, key: StudyKey, study: NewStudy, over: StudyKey | None
+    ) -> int:
+        number, own = self._study(key)
+        if own.name == study.name:
+            return number  # the first attempt had been committed
+        old = [n for n, other in self._studies.items() if other.name == study.name]
+        if any(over is None or self._studies[n].mark != over.mark for n in old):
+            raise NameTakenError(study.name)
+        fresh = self._next_study
+        trials = {trial: len(self._trials) + at for at, trial in enumerate(own.trials)}
+        directions = [_DIRECTIONS[name] for name in study.directions]
+        made = self._line(Operation.CREATE_STUDY, study_name=study.name, directions=directions)
+        deleted = [self._line(Operation.DELETE_STUDY, study_id=n) for n in (*old, number)]
+        lines = moved_lines(self._path, {number: fresh}, trials)
+        self._append([*deleted, made, *({**line, "worker_id": self._worker} for line in lines)])
+        return fresh
 
     def propose(
         self, _connection: sql.Connection, key: StudyKey, trials: Sequence[NewTrial]
     ) -> None:
-        study = self._read()[key.number]
+        study_number, study = self._study(key)
         lines = []
         for trial in trials:
             document = json.loads(trial.document)
@@ -147,7 +165,7 @@ class OptunaJournal:
             lines.append(
                 self._line(
                     Operation.CREATE_TRIAL,
-                    study_id=key.number,
+                    study_id=study_number,
                     datetime_start=_now(),
                     state=_RUNNING,
                     value=None,
@@ -163,7 +181,7 @@ class OptunaJournal:
             self._append(lines)
 
     def finish(self, _connection: sql.Connection, key: StudyKey, trial: EndedTrial) -> None:
-        number = self._read()[key.number].numbers.get(trial.number)
+        number = self._study(key)[1].numbers.get(trial.number)
         if number is None:
             raise UnknownTrialError(trial.number)
         limits = {CONSTRAINT + name: value for name, value in trial.constraints.items()}
@@ -186,15 +204,15 @@ class OptunaJournal:
         )
 
     def finished(self, _connection: sql.Connection, key: StudyKey) -> Sequence[Stored]:
-        trials = (self._trials[number] for number in self._read()[key.number].trials)
+        trials = (self._trials[number] for number in self._study(key)[1].trials)
         return [trial.document for trial in trials if trial.document is not None]
 
     def half_ended(self, _connection: sql.Connection, key: StudyKey) -> Sequence[Stored]:
-        trials = (self._trials[number] for number in self._read()[key.number].trials)
+        trials = (self._trials[number] for number in self._study(key)[1].trials)
         return [t.document for t in trials if t.state == _RUNNING and t.document is not None]
 
     def running(self, _connection: sql.Connection, key: StudyKey) -> Sequence[Stored]:
-        trials = (self._trials[number] for number in self._read()[key.number].trials)
+        trials = (self._trials[number] for number in self._study(key)[1].trials)
         return [
             trial.proposal
             for trial in trials
@@ -204,7 +222,7 @@ class OptunaJournal:
     def discard(
         self, _connection: sql.Connection, key: StudyKey, is_sound: Callable[[Stored], bool]
     ) -> int:
-        study = self._read()[key.number]
+        _, study = self._study(key)
         wrong = [
             number
             for number in study.trials
@@ -224,7 +242,7 @@ class OptunaJournal:
         return len(wrong)
 
     def foreign(self, _connection: sql.Connection, key: StudyKey) -> int:
-        trials = (self._trials[number] for number in self._read()[key.number].trials)
+        trials = (self._trials[number] for number in self._study(key)[1].trials)
         return sum(trial.proposal is None for trial in trials)
 
     def drop_damaged(self) -> None:
@@ -268,7 +286,7 @@ class OptunaJournal:
         text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
         try:
             self._cut_unfinished()
-            _add(self._path, text.encode())
+            add_whole(self._path, text.encode())
         except OSError as error:
             raise OperationalError("write", None, error) from error
 
@@ -276,12 +294,12 @@ class OptunaJournal:
         """Removes a line without end, of a process that died while it wrote."""
         from optuna.storages.journal import JournalFileSymlinkLock
 
-        if not _has_unfinished(self._path):
+        if not has_unfinished(self._path):
             return
         lock = JournalFileSymlinkLock(str(self._path))
         lock.acquire()
         try:
-            if _has_unfinished(self._path):  # not of one that was writing still
+            if has_unfinished(self._path):  # not of one that was writing still
                 text = self._path.read_bytes()
                 os.truncate(self._path, text.rfind(b"\n") + 1)
         finally:
@@ -363,33 +381,6 @@ class OptunaJournal:
         study.trials.append(number)
         if (proposed := number_of(proposal)) is not None:
             study.numbers[proposed] = number
-
-
-def _add(path: Path, text: bytes) -> None:
-    """Adds to the end of a file in one write; all or nothing."""
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-    try:
-        start = os.fstat(file).st_size
-        done = os.write(file, text)
-        try:
-            while done < len(text):  # no more room: the next write says why
-                done += os.write(file, text[done:])
-        except OSError:
-            os.ftruncate(file, start)
-            raise
-    finally:
-        os.close(file)
-
-
-def _has_unfinished(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            if not file.seek(0, os.SEEK_END):
-                return False
-            file.seek(-1, os.SEEK_END)
-            return file.read() != b"\n"
-    except FileNotFoundError:
-        return False
 
 
 def _now() -> str:

@@ -103,6 +103,17 @@ class OptunaSide(Protocol):
         """Removes a study with its trials, where it is there."""
         ...
 
+    def rename(
+        self, connection: sql.Connection, /, key: StudyKey, study: NewStudy, over: StudyKey | None
+    ) -> int:
+        """Gives a study a name, in the place of the study that has it; returns Optuna's number of
+        it from now on.
+
+        Raises:
+            NameTakenError: Yet another one has it.
+        """
+        ...
+
     def propose(
         self, connection: sql.Connection, /, key: StudyKey, trials: Sequence[NewTrial]
     ) -> None:

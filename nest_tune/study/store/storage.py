@@ -19,7 +19,7 @@ from nest_tune.study.domain import Domain
 from nest_tune.study.request.goals import Limit, scale_of
 from nest_tune.study.request.settings import StudySettings, read_settings_document
 from nest_tune.study.store.optuna_side import EndedTrial, NewTrial, UnknownTrialError
-from nest_tune.study.store.results import ResultRows
+from nest_tune.study.store.replacing import ReplacingRows
 from nest_tune.study.store.stored_document import check_point
 from nest_tune.study.store.stored_study import StoredStudy
 from nest_tune.study.store.study_rows import study_key
@@ -43,7 +43,7 @@ class _Known:
     default: Mapping[str, float] | None = None
 
 
-class StudyStorage(ResultRows):
+class StudyStorage(ReplacingRows):
     """Studies in one database, or in a journal.
 
     Args:
@@ -90,7 +90,8 @@ class StudyStorage(ResultRows):
         return NewTrial(proposal.number, params, proposal_text(proposal))
 
     def finish(self, study: StoredStudy, trial: OuterTrial) -> None:
-        """Stores what a trial has ended with; one that was not proposed is, too.
+        """Stores what a trial has ended with; one that was not proposed is, too. A study that
+        replaces another one does so with the first trial that is no error.
 
         Raises:
             LostStudyError: Another process has taken the study.
@@ -122,6 +123,8 @@ class StudyStorage(ResultRows):
                 self.optuna.finish(connection, key, ended)
 
         self.write(study, work)
+        if not trial.outcome.is_error:
+            self.settle(study)
 
     def trials(self, study: StoredStudy) -> tuple[OuterTrial, ...]:
         """All finished trials by number.

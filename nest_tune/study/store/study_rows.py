@@ -71,7 +71,7 @@ class StudyRows(OpenedStorage):
         """
         mark, text = secrets.token_hex(16), json.dumps(document)
         created_s = time.time() if created_s is None else created_s
-        study = _new_study(name, mark, document)
+        study = new_study(name, mark, document)
 
         def work(connection: sql.Connection) -> None:
             number = self.optuna.create(connection, study)
@@ -104,7 +104,7 @@ class StudyRows(OpenedStorage):
         present, rows = self.run(self._all_rows)
         for key, name in present.items():
             try:
-                sound.append(_study(rows.get(key), name))
+                sound.append(_study(rows.get(key.mark), name, key.number))
             except InputError as error:
                 wrong[name] = error
         return tuple(sorted(sound, key=lambda study: study.key)), wrong
@@ -156,13 +156,13 @@ class StudyRows(OpenedStorage):
         present, rows = self.run(self._all_rows)
         for key, found in present.items():
             if found == name:
-                return _study(rows.get(key), name)
+                return _study(rows.get(key.mark), name, key.number)
         return None
 
     def _all_rows(
         self, connection: sql.Connection
-    ) -> tuple[Mapping[StudyKey, str], Mapping[StudyKey, Any]]:
-        rows = {StudyKey(r.number, r.mark): r for r in connection.execute(self._query())}
+    ) -> tuple[Mapping[StudyKey, str], Mapping[str, Any]]:
+        rows = {row.mark: row for row in connection.execute(self._query())}
         return self.optuna.present(connection), rows
 
     def delete(self, study: StoredStudy) -> None:
@@ -176,9 +176,7 @@ class StudyRows(OpenedStorage):
             if self.optuna.holds(connection, study_key(study)):
                 self._check_fence(connection, study)
             self.optuna.delete(connection, study_key(study))
-            for table in (TASKS, RUNS):
-                connection.execute(table.delete().where(table.c.study == study.key))
-            connection.execute(STUDIES.delete().where(STUDIES.c.id == study.key))
+            delete_rows(connection, study.key)
 
         self.run(work)
         self._fences.pop(study.key, None)
@@ -192,9 +190,7 @@ class StudyRows(OpenedStorage):
                     self.optuna.delete(connection, key)
                     mine = sql.select(STUDIES.c.id).where(STUDIES.c.mark == key.mark)
                     for number in connection.execute(mine).scalars().all():
-                        for table in (TASKS, RUNS):
-                            connection.execute(table.delete().where(table.c.study == number))
-                        connection.execute(STUDIES.delete().where(STUDIES.c.id == number))
+                        delete_rows(connection, number)
 
         self.run(work)
 
@@ -357,11 +353,19 @@ def study_key(study: StoredStudy) -> StudyKey:
     return StudyKey(study.number, study.mark)
 
 
+def delete_rows(connection: sql.Connection, key: int) -> None:
+    """Removes what is ours of a study."""
+    for table in (TASKS, RUNS):
+        connection.execute(table.delete().where(table.c.study == key))
+    connection.execute(STUDIES.delete().where(STUDIES.c.id == key))
+
+
 def _update(study: StoredStudy, **values: Any) -> sql.Update:
     return RUNS.update().where(RUNS.c.study == study.key).values(values)
 
 
-def _new_study(name: str, mark: str, document: Mapping[str, Any]) -> NewStudy:
+def new_study(name: str, mark: str, document: Mapping[str, Any]) -> NewStudy:
+    """What Optuna's side is told of a study."""
     settings = document.get("settings") or {}
     goals = settings.get("objectives") or _DEFAULT_GOALS
     metric = settings.get("metric") or "accuracy"
@@ -370,7 +374,7 @@ def _new_study(name: str, mark: str, document: Mapping[str, Any]) -> NewStudy:
     return NewStudy(name, mark, [direction for _, direction in goals], names, facts)
 
 
-def _study(row: Any, name: str) -> StoredStudy:
+def _study(row: Any, name: str, number: int | None = None) -> StoredStudy:
     where = f"study {name!r}"
     if row is None:
         raise damaged(f"{where}: its row")
@@ -394,6 +398,6 @@ def _study(row: Any, name: str) -> StoredStudy:
         row.now_s - row.beat_s,
         read_study_document(row.document, where),
         row.mark,
-        row.number,
+        row.number if number is None else number,
         (row.token, row.epoch),
     )

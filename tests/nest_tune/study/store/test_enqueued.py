@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+from compiler_core.configuration.configuration import configuration_text
 from compiler_core.errors import InputError
+from compiler_core.partition.plan import Plan, plan_text
+from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.proposals.narrowing import choices_of
 from nest_tune.study.store.dependencies import survey_ground
 from nest_tune.study.store.enqueued import enqueue, enqueued, wished_point
+from nest_tune.study.store.result import compile_trial
 from nest_tune.study.store.storage import StudyStorage
 
 
@@ -37,6 +41,41 @@ def test_what_is_asked_for_comes_next(studies: Any) -> None:
     points = [trial.point for trial in result.trials]
     assert points[2:4] == wishes
     assert len(set(points[1:])) == 5
+
+
+def test_a_lock_file_and_a_plan_are_points_of_the_space(studies: Any) -> None:
+    settings = studies.settings(sampler="random", trials=5)
+    result = studies.run(settings)
+    ground = survey_ground(settings, result.study)
+    space, lock, file = ground.space, studies.folder / "lock.toml", studies.folder / "plan.toml"
+    trial = next(t for t in reversed(result.trials) if t.point != space.start)
+    compiled = compile_trial(ground, result, trial)
+    lock.write_text(configuration_text(compiled.configuration))
+    point = wished_point(ground, config=lock)
+    # What the compiler lays out otherwise is as it lays it out: the same scales, the same plan.
+    found = Bench(ground.subjects).quantized(space.decode(point)).configuration
+    assert (found.scheme, found.plan) == (
+        compiled.configuration.scheme,
+        compiled.configuration.plan,
+    )
+    placed = space.blocks[[part.name for part in space.parts].index("partition")]
+    groups = [p.name.partition(".")[2] for p in space.parameters[placed]]
+    values = [p.values[0] for p in space.parameters[placed]]
+    file.write_text(plan_text(Plan(dict(zip(groups, values, strict=True)))))
+    planned = wished_point(ground, plan=file)
+    assert planned[placed] == (0,) * len(groups)
+    assert planned[: placed.start] == space.start[: placed.start]
+    both = wished_point(ground, config=lock, plan=file, decisions={f"partition.{groups[0]}": "vta"})
+    assert both[: placed.start] == point[: placed.start]
+    assert both[placed][1:] == planned[placed][1:]
+    assert space.parameters[placed.start].values[both[placed.start]] == "vta"
+    file.write_text(plan_text(Plan({"nothing": "cpu"})))
+    with pytest.raises(InputError, match="nothing"):
+        wished_point(ground, plan=file)
+    other = replace(compiled.configuration, plan={"nothing": "cpu"})
+    lock.write_text(configuration_text(other))
+    with pytest.raises(InputError, match="names no node of the study's model, but 'nothing'"):
+        wished_point(ground, config=lock)
 
 
 def test_what_the_space_does_not_hold_is_refused(studies: Any) -> None:
