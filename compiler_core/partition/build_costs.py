@@ -358,9 +358,11 @@ class _UnitCosts:
         works = self.measured.launches.works(self.groups.graph, nodes, number, machine)
         if isinstance(works, str):
             return works
-        name = group.name if len(works) == 1 else f"{group.name}/{number}"
+        names = [group.name]
+        if len(works) > 1:  # its launches, one after another
+            names = [f"{group.name}/{at}" for at in range(len(works))]
         try:
-            programs = self._programs([name] * len(works), works)
+            programs = self._programs(names, works)
         except InfeasibleError as error:
             if any(self.measured.is_given(work) for work in works):
                 raise

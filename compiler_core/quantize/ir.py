@@ -156,15 +156,15 @@ class NodeOperator:
     """A node of the float graph as an operator of a unit with numbers of its own.
 
     Attributes:
-        name: Of the node.
-        input: The tensor that it reads, looked at through views.
-        output: The tensor that it writes.
+        name: Of the node, and which launch of it this is.
+        inputs: Tensors that it reads, looked at through views; and what it goes on from.
+        outputs: Tensors that it writes; or what the next launch of the node goes on from.
         sources: Names of the nodes that it stands for.
     """
 
     name: str
-    input: str
-    output: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
     sources: tuple[str, ...]
 
 
@@ -211,11 +211,26 @@ class FloatSegment:
         return self.graph.outputs
 
 
-def tensors_of(operator: IntegerConv | IntegerMaxPool | NodeOperator) -> tuple[str, ...]:
-    """What an operator that computes reads and writes."""
+LaunchedOperator = IntegerConv | IntegerMaxPool | NodeOperator
+"""What a unit launches."""
+
+
+def tensors_read(operator: LaunchedOperator) -> tuple[str, ...]:
+    """What an operator that computes reads."""
+    if isinstance(operator, NodeOperator):
+        return operator.inputs
     residual = operator.residual if isinstance(operator, IntegerConv) else None
-    names = (operator.input, operator.output)
-    return names if residual is None else (*names, residual)
+    return (operator.input,) if residual is None else (operator.input, residual)
+
+
+def tensors_written(operator: LaunchedOperator) -> tuple[str, ...]:
+    """What an operator that computes writes."""
+    return operator.outputs if isinstance(operator, NodeOperator) else (operator.output,)
+
+
+def tensors_of(operator: LaunchedOperator) -> tuple[str, ...]:
+    """What an operator that computes reads and writes."""
+    return (*tensors_read(operator), *tensors_written(operator))
 
 
 @dataclass(frozen=True)

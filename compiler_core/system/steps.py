@@ -11,10 +11,11 @@ from compiler_core.quantize.ir import (
     FloatSegment,
     Forms,
     IntegerConcat,
-    IntegerConv,
     IntegerOperator,
     IntegerSegment,
     QuantizedGraph,
+    tensors_read,
+    tensors_written,
 )
 from compiler_core.system.host_steps import HostStep, HostSteps
 from compiler_core.system.jobs import JobKind
@@ -52,7 +53,8 @@ class Step:
     def position(self, positions: Positions) -> int:
         """Where it stands in the model."""
         if self.layer is not None:
-            return positions.of_launch(self.layer.operator.output, self.layer.operator.sources)
+            operator = self.layer.operator
+            return positions.of_launch(tensors_written(operator)[0], operator.sources)
         if self.kind is JobKind.OPERATOR:
             return positions.of_node(self.name)
         return positions.of_values(self.name)
@@ -130,10 +132,8 @@ class _Steps:
             yield self._step(part.name, name, kind, after, unit=part.unit, source=source or "")
         for layer in layers:
             operator = layer.operator
-            residual = operator.residual if isinstance(operator, IntegerConv) else None
-            names = (operator.input,) if residual is None else (operator.input, residual)
-            after = self._written(names, form)
-            self._integers[operator.output, form] = self._count
+            after = self._written(tensors_read(operator), form)
+            self._integers |= {(n, form): self._count for n in tensors_written(operator)}
             yield self._step(part.name, operator.name, JobKind.PROGRAM, after, layer, part.unit)
         for name in self._leaving[part.name]:
             if isinstance(part, FloatSegment) or self._host.leaves_in_float(name):

@@ -4,7 +4,7 @@
 
 Plans charge what the cycles of programs leave out: moving zeros, biases and sums of groups between
 the host and general registers, a register in a cycle, and functions that the CPU applies. Vectors
-and results are charged as forms of tensors.
+and results are charged as forms of tensors; those of the steps of a cell cross each time.
 """
 
 from __future__ import annotations
@@ -16,10 +16,18 @@ from compiler_core.graph.ir import Graph, Node
 from compiler_core.tensor.task import Task
 from compiler_core.units.aim.lower.measure import measure
 from compiler_core.units.aim.machine.machine import BLOCK_BYTES, LANES, AimMachine
-from compiler_core.units.aim.operators.products import node_products, product_alone
+from compiler_core.units.aim.operators.products import (
+    launch_order,
+    node_products,
+    product_alone,
+)
 from compiler_core.units.aim.schedule.default import default_schedule
 from compiler_core.units.aim.schedule.schedule import ElementSchedule, Schedule, Side
-from compiler_core.units.aim.schedule.workload import ElementProduct, Workload
+from compiler_core.units.aim.schedule.workload import (
+    ElementProduct,
+    MatrixVector,
+    Workload,
+)
 from compiler_core.units.aim.ways import BFLOAT16
 from compiler_core.units.launches import Launch, cycles_ps
 from compiler_core.units.unit import TaskCost
@@ -78,11 +86,8 @@ class AimLaunches:
             return f"{machine.kind}: {nodes[0].op} is no product of a matrix in the banks."
         if len(nodes) > 1:
             return f"{machine.kind}: {nodes[1].op} behind {nodes[0].op} is not computed there."
-        return [
-            product_alone(product, nodes[0]).workload
-            for product in found
-            for _ in range(product.count)
-        ]
+        order = launch_order(graph, nodes[0], len(found))
+        return [product_alone(found[number], nodes[0]).workload for number in order]
 
 
 LAUNCHES = AimLaunches()
@@ -98,6 +103,8 @@ def cycles_beside(workload: Workload, schedule: Schedule, cost: TaskCost) -> int
     inputs, outputs, _ = _blocks(workload)
     cpu = cost.modules.get("cpu", {})
     moved = cpu.get("registers_in_blocks", inputs) + cpu.get("registers_out_blocks", outputs)
+    if isinstance(workload, MatrixVector) and workload.is_step:
+        return moved + _cpu_cycles(workload, schedule)
     return max(0, moved - inputs - outputs) + _cpu_cycles(workload, schedule)
 
 
@@ -105,10 +112,11 @@ def _cpu_cycles(workload: Workload, schedule: Schedule) -> int:
     """Cycles of functions that the CPU applies, and of what a cell does with them."""
     if isinstance(workload, ElementProduct) or isinstance(schedule, ElementSchedule):
         return 0
-    if schedule.activation is Side.UNIT and len(workload.activations) == 1:
-        return 0
     numbers = workload.outputs * workload.vectors * workload.heads
-    return _CYCLES_PER_NUMBER * numbers if workload.activations else 0
+    applied = numbers if workload.activations and schedule.activation is Side.CPU else 0
+    # What gates multiply, and the state of it, are computed by the CPU, who applies functions.
+    combined = numbers if workload.is_step else 0
+    return _CYCLES_PER_NUMBER * (applied + combined)
 
 
 def _blocks(workload: Workload) -> tuple[int, int, int]:

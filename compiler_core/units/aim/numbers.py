@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.units.aim.machine.machine import AimMachine
 from compiler_core.units.aim.model.layers import node_reason, product_layers
 from compiler_core.units.aim.model.reference import reference_product
-from compiler_core.units.aim.model.segment import AimSegment, PlacedProduct, host_numbers
+from compiler_core.units.aim.model.segment import AimSegment, PlacedProduct, computed
+from compiler_core.units.aim.model.work import Floats, Work
 from compiler_core.units.aim.schedule.default import default_schedule
 from compiler_core.units.aim.schedule.schedule import ProductSchedule
-
-Floats = npt.NDArray[np.float32]
 
 
 class AimNumbers:
@@ -25,41 +23,49 @@ class AimNumbers:
     def unsupported(self, graph: Graph, node: Node) -> str | None:
         return node_reason(graph, node)
 
-    def untuned(self, graph: Graph, machine: AimMachine) -> Products:
-        placed = []
+    def untuned(self, graph: Graph, machine: AimMachine) -> Computed:
+        placed: dict[int, PlacedProduct] = {}
+        work: dict[str, Work] = {}
         for layer in product_layers(graph):
-            schedule = default_schedule(layer.product.workload, machine)
-            assert isinstance(schedule, ProductSchedule)  # of a product
-            placed.append(layer.placed(schedule, 0))
-        return Products(placed, graph.outputs, machine)
+            work[layer.work.name] = layer.work
+            if layer.number not in placed:
+                schedule = default_schedule(layer.product.workload, machine)
+                assert isinstance(schedule, ProductSchedule)  # of a product
+                placed[layer.number] = layer.placed(schedule, 0)
+        products = [placed[number] for number in sorted(placed)]
+        return Computed(products, tuple(work.values()), graph.outputs, machine)
 
-    def reference(self, segment: AimSegment, machine: AimMachine) -> Products:
-        return Products(segment.products, segment.outputs, machine)
+    def reference(self, segment: AimSegment, machine: AimMachine) -> Computed:
+        return Computed(segment.products, segment.work, segment.outputs, machine)
 
 
 NUMBERS = AimNumbers()
 
 
-class Products:
-    """Products computed in the numbers of the unit, without programs.
+class Computed:
+    """Operators computed in the numbers of the unit, without programs.
 
     Args:
-        products: In order.
+        products: By number.
+        work: Operators, in order.
         outputs: Tensors to return.
         machine: The unit.
     """
 
     def __init__(
-        self, products: Sequence[PlacedProduct], outputs: Sequence[str], machine: AimMachine
+        self,
+        products: Sequence[PlacedProduct],
+        work: Sequence[Work],
+        outputs: Sequence[str],
+        machine: AimMachine,
     ) -> None:
-        self._products, self._outputs, self._machine = products, outputs, machine
+        self._products, self._work, self._outputs = products, work, outputs
+        self._machine = machine
 
     def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, Floats]:
-        held = dict(feeds)
-        for product in self._products:
-            vectors = host_numbers(held[product.input], product.input_shape)
-            found = reference_product(
-                product.layout, self._machine, product.matrix, product.bias, vectors
-            )
-            held[product.output] = found.reshape(product.output_shape)
+        held = computed(self._work, feeds, self._product)
         return {name: held[name] for name in self._outputs}
+
+    def _product(self, number: int, vectors: Floats) -> Floats:
+        own = self._products[number]
+        return reference_product(own.layout, self._machine, own.matrix, own.bias, vectors)

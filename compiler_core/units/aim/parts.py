@@ -2,14 +2,13 @@
 :class:`~compiler_core.units.facets.parts.Parts`.
 
 ``aim.json`` says what is computed and how; ``banks.bin`` holds matrices and biases one after
-another; ``launch-000.bin`` and so on the programs of a product as records of the file form.
+another; ``product-000.bin`` and so on the programs of a product as records of the file form.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from math import prod
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,13 +21,15 @@ from compiler_core.units.aim.documents import DOCUMENTS
 from compiler_core.units.aim.lower.layout import Layout
 from compiler_core.units.aim.lower.matrix_vector import launches
 from compiler_core.units.aim.machine.machine import AimMachine
+from compiler_core.units.aim.model.layers import operators_of
 from compiler_core.units.aim.model.segment import AimLaunch, AimSegment, PlacedProduct
+from compiler_core.units.aim.model.work_file import kind_of, read_work
 from compiler_core.units.aim.program.text import format_text
 from compiler_core.units.aim.schedule.schedule import ProductSchedule
 from compiler_core.units.aim.schedule.workload import MatrixVector
 from compiler_core.units.facets.parts import SegmentEntry
 
-_SCHEMA = "nest-tune/aim-segment/1"
+_SCHEMA = "nest-tune/aim-segment/2"
 _DOCUMENT, _BANKS = "aim.json", "banks.bin"
 _MOST_PRODUCTS = 1 << 14
 
@@ -38,10 +39,6 @@ class _Product:
     """A product in ``aim.json``."""
 
     name: str
-    input: str
-    output: str
-    input_shape: tuple[int, ...]
-    output_shape: tuple[int, ...]
     first_row: int
     core: int
 
@@ -50,53 +47,61 @@ class AimParts:
     """See :class:`~compiler_core.units.facets.parts.Parts`."""
 
     def files(self, segment: AimSegment) -> dict[str, bytes]:
-        told = [
-            {
-                **to_plain(
-                    _Product(
-                        p.name, p.input, p.output, p.input_shape, p.output_shape,
-                        p.layout.first_row, launch.core,
-                    )
-                ),
-                "workload": to_plain(p.layout.workload),
-                "schedule": to_plain(p.layout.schedule),
-            }
-            for p, launch in zip(segment.products, segment.launches, strict=True)
-        ]  # fmt: skip
+        of_layout = {launch.layout: launch for launch in segment.launches}
+        told, programs = [], {}
+        for number, product in enumerate(segment.products):
+            launch = of_layout[product.layout]
+            programs[_program_file(number)] = launch.code
+            told.append(
+                {
+                    **to_plain(_Product(product.name, product.layout.first_row, launch.core)),
+                    "workload": to_plain(product.layout.workload),
+                    "schedule": to_plain(product.layout.schedule),
+                }
+            )
+        work = [{"kind": kind_of(own), **to_plain(own)} for own in segment.work]
         return {
-            _DOCUMENT: json_bytes(_SCHEMA, {"products": told}),
+            _DOCUMENT: json_bytes(_SCHEMA, {"products": told, "work": work}),
             _BANKS: segment.constants,
-            **{f"{launch.name}.bin": launch.code for launch in segment.launches},
+            **programs,
         }
 
     def read(self, entry: SegmentEntry, files: Mapping[str, bytes], where: str) -> AimSegment:
         machine = entry.units.machine
         place = f"{where}/{_DOCUMENT}"
-        told = parse_json(files[_DOCUMENT], _SCHEMA, place).get("products")
+        document = parse_json(files[_DOCUMENT], _SCHEMA, place)
+        told = document.get("products")
         if not isinstance(told, list) or not 0 < len(told) <= _MOST_PRODUCTS:
             raise InputError(f"{place}: products is no list of 1 to {_MOST_PRODUCTS}")
-        banks, offset = files[_BANKS], 0
+        banks, offset, row = files[_BANKS], 0, 0
         products, made = [], []
-        known, row = set(entry.inputs), 0
         for number, item in enumerate(told):
             at = f"{place}: products[{number}]"
             product, core, offset = _product(item, machine, banks, offset, at)
             if not 0 <= core < entry.units.count:
                 raise InputError(f"{at}: core {core}; {entry.units.count} are there")
-            if product.input not in known:
-                raise InputError(f"{at}: reads {product.input!r}, which nobody computes")
             made.append(_launch(number, product, core, machine, files, at))
             if product.layout.first_row < row:
                 raise InputError(f"{at}: rows from {product.layout.first_row}; {row} are taken")
             row = product.layout.first_row + product.layout.mapping.rows
-            known.add(product.output)
             products.append(product)
         if offset != len(banks):
             raise InputError(f"{where}/{_BANKS}: {len(banks)} bytes; {offset} belong to products")
-        missing = [name for name in entry.outputs if name not in known]
-        if missing:
-            raise InputError(f"{place}: nobody computes {missing[0]!r}")
-        return AimSegment(entry.name, entry.inputs, entry.outputs, tuple(products), tuple(made))
+        work = read_work(document.get("work"), products, entry, place)
+        found: list[AimLaunch] = []
+        for own in work:
+            for operator, number in zip(operators_of(own), own.launched(), strict=True):
+                found.append(
+                    replace(
+                        made[number],
+                        name=f"launch-{len(found):03d}",
+                        layer=operator.name,
+                        sources=operator.sources,
+                    )
+                )
+        return AimSegment(
+            entry.name, entry.inputs, entry.outputs, tuple(products), work, tuple(found)
+        )
 
     def tensors(self, segment: AimSegment) -> Iterator[str]:
         for product in segment.products:
@@ -128,11 +133,8 @@ def _product(
     schedule = DOCUMENTS.schedule(item.get("schedule"), f"{where}.schedule")
     if not isinstance(workload, MatrixVector) or not isinstance(schedule, ProductSchedule):
         raise InputError(f"{where}: is no product of a matrix")
-    sizes = (found.input_shape, workload.inputs), (found.output_shape, workload.outputs)
-    for shape, features in sizes:
-        fits = bool(shape) and min(shape) >= 1 and shape[-1] == features
-        if not fits or prod(shape) != workload.vectors * features or workload.heads != 1:
-            raise InputError(f"{where}: tensors of shape {shape} for {workload.shape}")
+    if workload.heads != 1:
+        raise InputError(f"{where}: {workload.heads} matrices; a product of a model has one")
     if not 0 <= found.first_row < machine.rows:
         raise InputError(f"{where}: first_row {found.first_row}; {machine.rows} rows are there")
     count = workload.outputs * workload.inputs
@@ -142,10 +144,6 @@ def _product(
     numbers = np.frombuffer(banks[offset:end], "<u2")
     product = PlacedProduct(
         found.name,
-        found.input,
-        found.output,
-        found.input_shape,
-        found.output_shape,
         Layout(workload, schedule, found.first_row),
         numbers[:count].reshape(1, workload.outputs, workload.inputs),
         numbers[count:].reshape(1, workload.outputs),
@@ -162,7 +160,7 @@ def _launch(
     where: str,
 ) -> AimLaunch:
     """The programs of a product, which have to be those of its schedule."""
-    name, layout = f"launch-{number:03d}", product.layout
+    name, layout = _program_file(number), product.layout
     try:
         programs = tuple(launch.program for launch in launches(layout, machine))
     except InfeasibleError as error:
@@ -170,10 +168,15 @@ def _launch(
     if layout.first_row + layout.mapping.rows > machine.rows:
         raise InputError(f"{where}: its rows end behind the last of {machine.rows}")
     task = Task(machine.kind, layout.workload).id
-    launch = AimLaunch(name, product.name, (product.name,), task, layout, programs, core)
-    if files[f"{name}.bin"] != launch.code:
+    launch = AimLaunch("", product.name, (product.name,), task, layout, programs, core)
+    if files[name] != launch.code:
         raise InputError(
-            f"{where}: {name}.bin is not the program of its schedule",
+            f"{where}: {name} is not the program of its schedule",
             hint="compile the package again with this version",
         )
     return launch
+
+
+def _program_file(number: int) -> str:
+    """Of a product, by its number in the segment."""
+    return f"product-{number:03d}.bin"

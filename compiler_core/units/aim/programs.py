@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 from compiler_core.errors import InfeasibleError, InputError, InternalError
 from compiler_core.quantize.ir import QuantizedTensor
@@ -14,8 +15,10 @@ from compiler_core.units.aim.lower.layout import Layout
 from compiler_core.units.aim.lower.matrix_vector import launches
 from compiler_core.units.aim.lower.measure import measure
 from compiler_core.units.aim.machine.machine import BLOCK_BYTES, AimMachine
-from compiler_core.units.aim.model.segment import AimLaunch, AimSegment
+from compiler_core.units.aim.model.layers import ProductLayer
+from compiler_core.units.aim.model.segment import AimLaunch, AimSegment, PlacedProduct
 from compiler_core.units.aim.model.session import AimSession
+from compiler_core.units.aim.model.work import Work
 from compiler_core.units.aim.program.instructions import Program
 from compiler_core.units.aim.schedule.schedule import ProductSchedule
 from compiler_core.units.aim.simulate.energy import energy_of
@@ -37,43 +40,42 @@ class AimPrograms:
         machine, row, constants = request.units.machine, 0, 0
         segments = []
         for part in request.layers:
-            products, made = [], []
-            for number, layer in enumerate(part.layers):
-                schedule = request.schedules[layer.task.id]
-                if not isinstance(schedule, ProductSchedule):
-                    raise InputError(
-                        f"task {layer.task.id}: a {type(schedule).__name__} does not schedule a "
-                        "product"
-                    )
-                product = layer.placed(schedule, row)
-                programs = tuple(x.program for x in launches(product.layout, machine))
-                row += product.layout.mapping.rows
-                if row > machine.rows:
-                    raise InfeasibleError(
-                        f"task {layer.task.id}: its matrix needs rows up to {row - 1}; "
-                        f"{machine.rows} rows are there"
-                    )
-                constants += product.constant_bytes
-                products.append(product)
+            placed: dict[int, PlacedProduct] = {}
+            programs: dict[int, tuple[Program, ...]] = {}
+            work: dict[str, Work] = {}
+            made = []
+            for count, layer in enumerate(part.layers):
+                number = layer.number
+                if number not in placed:
+                    own = _placed(layer, request.schedules[layer.task.id], row, machine)
+                    placed[number] = own
+                    programs[number] = tuple(x.program for x in launches(own.layout, machine))
+                    row += own.layout.mapping.rows
+                    constants += own.constant_bytes
+                work[layer.work.name] = layer.work
                 made.append(
                     AimLaunch(
-                        f"launch-{number:03d}",
-                        product.name,
+                        f"launch-{count:03d}",
+                        layer.operator.name,
                         layer.operator.sources,
                         layer.task.id,
-                        product.layout,
-                        programs,
+                        placed[number].layout,
+                        programs[number],
                     )
                 )
-            own = part.segment
+            products = tuple(placed[number] for number in sorted(placed))
+            named = part.segment
             segments.append(
-                AimSegment(own.name, own.inputs, own.outputs, tuple(products), tuple(made))
-            )
+                AimSegment(
+                    named.name, named.inputs, named.outputs, products, tuple(work.values()),
+                    tuple(made),
+                )
+            )  # fmt: skip
         return LinkedSegments(tuple(segments), MemoryUse(constants, constants, 0, 0))
 
     def verify(self, linked: LinkedSegments, request: LinkRequest) -> None:
         for segment in linked.segments:
-            for launch in segment.launches:
+            for launch in {launch.layout: launch for launch in segment.launches}.values():
                 for program in launch.programs:
                     found = verify(program, request.units.machine)
                     if found:
@@ -103,7 +105,7 @@ class AimPrograms:
     def time(self, launch: AimLaunch, machine: AimMachine) -> LaunchCost:
         layout = replace(launch.layout, first_row=0)
         beside = _beside(layout, machine)
-        cores = tuple(_cost(program, machine) for program in launch.programs)
+        cores = _costs(launch.programs, machine)
         cycles = sum(core.cycles for core in cores)
         # What computes in the memory keeps others out of it.
         return LaunchCost(cycles, cores, cycles, cycles, beside)
@@ -112,10 +114,39 @@ class AimPrograms:
 PROGRAMS = AimPrograms()
 
 
+def _placed(
+    layer: ProductLayer, schedule: Any, first_row: int, machine: AimMachine
+) -> PlacedProduct:
+    """A product in rows that nothing else holds.
+
+    Raises:
+        InputError: The schedule is for something else.
+        InfeasibleError: There are no such rows left.
+    """
+    if not isinstance(schedule, ProductSchedule):
+        raise InputError(
+            f"task {layer.task.id}: a {type(schedule).__name__} does not schedule a product"
+        )
+    found = layer.placed(schedule, first_row)
+    end = first_row + found.layout.mapping.rows
+    if end > machine.rows:
+        raise InfeasibleError(
+            f"task {layer.task.id}: its matrix needs rows up to {end - 1}; {machine.rows} rows are "
+            "there"
+        )
+    return found
+
+
 @lru_cache(maxsize=256)
 def _beside(layout: Layout, machine: AimMachine) -> int:
     cost = measure(layout.workload, layout.schedule, machine)
     return cycles_beside(layout.workload, layout.schedule, cost)
+
+
+@lru_cache(maxsize=64)
+def _costs(programs: tuple[Program, ...], machine: AimMachine) -> tuple[CoreCost, ...]:
+    """Of each program of a product; all of its launches share them."""
+    return tuple(_cost(program, machine) for program in programs)
 
 
 def _cost(program: Program, machine: AimMachine) -> CoreCost:

@@ -17,11 +17,9 @@ import numpy.typing as npt
 
 from compiler_core.quantize.ir import (
     FloatSegment,
-    IntegerConv,
-    IntegerMaxPool,
     IntegerOperator,
     IntegerSegment,
-    NodeOperator,
+    LaunchedOperator,
     QuantizedTensor,
 )
 from compiler_core.tensor.task import Task
@@ -58,7 +56,7 @@ class UnitLayer(Protocol):
     """
 
     @property
-    def operator(self) -> IntegerConv | IntegerMaxPool | NodeOperator: ...
+    def operator(self) -> LaunchedOperator: ...
 
     @property
     def task(self) -> Task: ...

@@ -14,8 +14,9 @@ from compiler_core.tensor.task import Task
 from compiler_core.units.aim.lower.layout import Layout
 from compiler_core.units.aim.machine.machine import AimMachine
 from compiler_core.units.aim.model.segment import PlacedProduct
+from compiler_core.units.aim.model.work import CellWork, DenseWork, Work
 from compiler_core.units.aim.operators.products import ModelProduct, node_products, product_alone
-from compiler_core.units.aim.operators.recurrent import CELLS
+from compiler_core.units.aim.operators.recurrent import CELLS, cell_shape
 from compiler_core.units.aim.schedule.schedule import ProductSchedule
 from compiler_core.units.aim.simulate.numbers import to_bits
 
@@ -24,18 +25,19 @@ _PRODUCTS = ("Dense", "MatMul", "Gemm")
 
 @dataclass(frozen=True, eq=False)
 class ProductLayer:
-    """A node that is a product.
+    """A launch of an operator: a product, in one of its steps.
 
     Attributes:
-        operator: The node.
+        operator: What it reads and writes.
+        number: Of the product in its segment.
         product: What it computes.
-        input_shape, output_shape: Of one run.
+        work: What it belongs to.
     """
 
     operator: NodeOperator
+    number: int
     product: ModelProduct
-    input_shape: tuple[int, ...]
-    output_shape: tuple[int, ...]
+    work: Work
 
     @property
     def task(self) -> Task:
@@ -44,44 +46,34 @@ class ProductLayer:
 
     def placed(self, schedule: ProductSchedule, first_row: int) -> PlacedProduct:
         """The product in rows of the banks."""
+        name = " ".join(text for text in (self.product.node, self.product.part) if text)
         layout = Layout(self.product.workload, schedule, first_row)
-        operator = self.operator
-        return PlacedProduct(
-            operator.name,
-            operator.input,
-            operator.output,
-            self.input_shape,
-            self.output_shape,
-            layout,
-            to_bits(self.product.matrix),
-            to_bits(self.product.bias),
-        )
+        return PlacedProduct(name, layout, to_bits(self.product.matrix), to_bits(self.product.bias))
 
 
 def node_reason(graph: Graph, node: Node) -> str | None:
     """Why a node is no part of a package; ``None`` where it is."""
     if node.op in VIEW_OPERATORS and node.op != "Transpose" and node.clip is None:
         return None
-    if node.op in CELLS:
-        return f"{node.op} is planned for, and run in packages by the CPU."
-    if node.op not in _PRODUCTS:
+    if node.op not in (*_PRODUCTS, *CELLS):
         return f"{node.op} is no product of a matrix in the banks."
     try:
-        (product,) = node_products(graph, node)
+        found = list(node_products(graph, node))
     except ValueError as error:
         return f"{node.op} '{node.name}': {error}."
-    if node.clip is not None and not product.workload.activations:
+    if node.clip is not None and not found[0].workload.activations:
         return f"{node.op} '{node.name}': its clamp is not computed there."
     return None
 
 
 def product_layers(graph: Graph) -> Iterator[ProductLayer]:
-    """The products of a part of a model, in order.
+    """The launches of a part of a model, in order.
 
     Raises:
-        InputError: A node is none.
+        InputError: A node is none of the unit's.
     """
     views: dict[str, str] = {}
+    count = 0
     for node in graph.nodes:
         reason = node_reason(graph, node)
         if reason is not None:
@@ -89,15 +81,57 @@ def product_layers(graph: Graph) -> Iterator[ProductLayer]:
         if node.op in VIEW_OPERATORS:
             views[node.output] = views.get(node.inputs[0], node.inputs[0])
             continue
-        (product,) = node_products(graph, node)
-        alone = product_alone(product, node)
-        source = views.get(node.inputs[0], node.inputs[0])
-        yield ProductLayer(
-            NodeOperator(node.name, source, node.output, (node.name,)),
-            alone,
-            _shape(graph, node.inputs[0]),
-            _shape(graph, node.output),
+        found = [product_alone(product, node) for product in node_products(graph, node)]
+        numbers = tuple(range(count, count + len(found)))
+        count += len(found)
+        make = _cell if node.op in CELLS else _dense
+        work = make(graph, node, views, numbers)
+        operators = operators_of(work)
+        for own, operator in zip(work.launched(), operators, strict=True):
+            yield ProductLayer(operator, own, found[own - numbers[0]], work)
+
+
+def operators_of(work: Work) -> list[NodeOperator]:
+    """What each launch reads and writes: all that the node does, one after another."""
+    count = sum(1 for _ in work.launched())
+    if count == 1:
+        return [NodeOperator(work.name, work.inputs, work.outputs, (work.name,))]
+    steps = [f"{work.name}/{number}" for number in range(count)]
+    return [
+        NodeOperator(
+            name,
+            (*work.inputs, *steps[max(0, number - 1) : number]),
+            work.outputs if number == count - 1 else (name,),
+            (work.name,),
         )
+        for number, name in enumerate(steps)
+    ]
+
+
+def _dense(
+    graph: Graph, node: Node, views: Mapping[str, str], numbers: tuple[int, ...]
+) -> DenseWork:
+    source = views.get(node.inputs[0], node.inputs[0])
+    shapes = _shape(graph, node.inputs[0]), _shape(graph, node.output)
+    return DenseWork(node.name, source, node.output, *shapes, numbers[0])
+
+
+def _cell(graph: Graph, node: Node, views: Mapping[str, str], numbers: tuple[int, ...]) -> CellWork:
+    # States that are constants are zero.
+    read = ["" if name in graph.constants else views.get(name, name) for name in node.inputs]
+    source, *_, state, cell = [*read, *[""] * 7][:7]
+    sequence, last, last_cell = (*node.outputs, "", "", "")[:3]
+    return CellWork(
+        node.name,
+        source,
+        state,
+        cell,
+        sequence,
+        last,
+        last_cell,
+        cell_shape(graph, node),
+        numbers,
+    )
 
 
 def _shape(graph: Graph, tensor: str) -> tuple[int, ...]:

@@ -1,19 +1,17 @@
-"""A part of a model as programs: products, one after another, each with rows of its own."""
+"""A part of a model as programs: operators, one after another; each product has its own rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
-
 from compiler_core.quantize.ir import IntegerOperator
 from compiler_core.units.aim.lower.layout import Layout
 from compiler_core.units.aim.machine.machine import BLOCK_BYTES, LANES, AimMachine
+from compiler_core.units.aim.model.work import Floats, Multiply, Work
 from compiler_core.units.aim.program.instructions import Program
 from compiler_core.units.aim.program.program_file import narrowed
 from compiler_core.units.aim.simulate.numbers import Bits
@@ -24,19 +22,13 @@ class PlacedProduct:
     """A product of a model and where its matrix lies.
 
     Attributes:
-        name: Of the graph node.
-        input, output: Tensors of the model.
-        input_shape, output_shape: Of one run.
+        name: Of the graph node, and which of its products it is.
         layout: Workload, schedule and rows.
         matrix: ``uint16[1, outputs, inputs]``, bfloat16.
         bias: ``uint16[1, outputs]``, likewise; zero where there is none.
     """
 
     name: str
-    input: str
-    output: str
-    input_shape: tuple[int, ...]
-    output_shape: tuple[int, ...]
     layout: Layout
     matrix: Bits
     bias: Bits
@@ -54,7 +46,7 @@ class AimLaunch:
 
     Attributes:
         name: ``launch-000`` and so on within the segment.
-        layer: Name of the node.
+        layer: Name of the operator: the node, and which launch of it this is.
         sources: Names of the nodes that it stands for.
         task: Id of its task.
         layout: Of the product.
@@ -92,19 +84,21 @@ class AimLaunch:
 
 @dataclass(frozen=True, eq=False)
 class AimSegment:
-    """Products between tensors of a model.
+    """Operators between tensors of a model.
 
     Attributes:
         name: For people and file names.
         inputs, outputs: Tensors that enter and leave.
-        products: In order.
-        launches: One for each product.
+        products: What lies in the banks, in the order of their rows.
+        work: Operators, in order.
+        launches: One for each product of each step.
     """
 
     name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     products: tuple[PlacedProduct, ...]
+    work: tuple[Work, ...]
     launches: tuple[AimLaunch, ...]
     kind: ClassVar[str] = AimMachine.kind
     operators: ClassVar[tuple[IntegerOperator, ...]] = ()
@@ -114,27 +108,21 @@ class AimSegment:
         """Matrices and biases."""
         return b"".join(p.matrix.tobytes() + p.bias.tobytes() for p in self.products)
 
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Of a tensor, in one run."""
-        for product in self.products:
-            if name == product.input:
-                return product.input_shape
-            if name == product.output:
-                return product.output_shape
-        raise KeyError(name)
-
     def tensor_bytes(self, name: str) -> int:
         """Bytes of a tensor in general registers."""
-        *rows, features = self.shape(name)
-        return prod(rows) * -(-features // LANES) * BLOCK_BYTES
+        shape = next(own.shapes[name] for own in self.work if name in own.shapes)
+        return prod(shape[:-1]) * -(-shape[-1] // LANES) * BLOCK_BYTES
 
     def with_launches(self, launches: Sequence[AimLaunch]) -> AimSegment:
         """The same with other launches."""
         return replace(self, launches=tuple(launches))
 
 
-def host_numbers(
-    values: npt.NDArray[np.float32], shape: tuple[int, ...]
-) -> npt.NDArray[np.float32]:
-    """Vectors of a tensor, ``float32[vectors, 1, inputs]``; its last axis are the inputs."""
-    return np.ascontiguousarray(values, np.float32).reshape(-1, 1, shape[-1])
+def computed(
+    work: Sequence[Work], inputs: Mapping[str, Floats], multiply: Multiply
+) -> dict[str, Floats]:
+    """Every tensor of a run, by name."""
+    held = dict(inputs)
+    for own in work:
+        held |= own.run(held, multiply)
+    return held

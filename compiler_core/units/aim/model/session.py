@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from compiler_core.units.aim.device.device import Device, ResidentProduct
 from compiler_core.units.aim.machine.machine import AimMachine
-from compiler_core.units.aim.model.segment import AimSegment, host_numbers
-from compiler_core.units.aim.program.instructions import Program
+from compiler_core.units.aim.model.segment import AimLaunch, AimSegment, computed
 from compiler_core.units.aim.program.program_file import narrowed
 from compiler_core.units.aim.simulate.numbers import to_float
 from compiler_core.units.aim.simulate.timing import time_program
@@ -38,36 +37,41 @@ class AimSession:
         observer: Observer | None = None,
     ) -> dict[str, Floats]:
         """One run of the model through a segment: ``float32`` by name, of the tensors' shapes."""
-        held: dict[str, Floats] = dict(inputs)
-        resident = self._resident()
-        for product, launch in zip(segment.products, segment.launches, strict=True):
-            vectors = host_numbers(held[product.input], product.input_shape)
-            result = resident[segment.name, product.name].run(vectors)
-            held[product.output] = result.reshape(product.output_shape)
+        resident, launches = self._resident(), iter(segment.launches)
+
+        def multiply(number: int, vectors: Floats) -> Floats:
+            launch = next(launches)
+            found = resident[segment.name, number].run(vectors)
             if observer is not None:
-                for program in launch.programs:
-                    files = {"insn.bin": narrowed(program.records).tobytes()}
-                    cycles = time_program(program.records, self._machine).cycles
-                    observer(LaunchState(segment, launch, launch.core, cycles, files))
+                self._tell(observer, segment, launch)
+            return found
+
+        held = computed(segment.work, inputs, multiply)
         return {name: held[name] for name in segment.outputs}
 
-    def _resident(self) -> dict[tuple[str, str], ResidentProduct]:
-        known: dict[tuple[str, str], ResidentProduct] | None
+    def _tell(self, observer: Observer, segment: AimSegment, launch: AimLaunch) -> None:
+        for program in launch.programs:
+            files = {"insn.bin": narrowed(program.records).tobytes()}
+            cycles = time_program(program.records, self._machine).cycles
+            observer(LaunchState(segment, launch, launch.core, cycles, files))
+
+    def _resident(self) -> dict[tuple[str, int], ResidentProduct]:
+        known: dict[tuple[str, int], ResidentProduct] | None
         known = getattr(self._local, "resident", None)
         if known is None:
             device = Device(self._machine)
             known = {}
             for segment in self._segments:
-                for product, launch in zip(segment.products, segment.launches, strict=True):
-                    programs: tuple[Program, ...] = launch.programs
-                    known[segment.name, product.name] = ResidentProduct(
+                programs = {launch.layout: launch.programs for launch in segment.launches}
+                for number, product in enumerate(segment.products):
+                    known[segment.name, number] = ResidentProduct(
                         device,
                         product.layout.workload,
                         product.layout.schedule,
                         to_float(product.matrix),
                         to_float(product.bias),
                         layout=product.layout,
-                        given=programs,
+                        given=programs[product.layout],
                     )
             self._local.resident = known
         return known

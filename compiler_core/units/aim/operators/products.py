@@ -11,9 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph, Node
-from compiler_core.units.aim.operators.recurrent import CELLS, cell_products
+from compiler_core.units.aim.operators.recurrent import (
+    CELLS,
+    cell_products,
+    cell_shape,
+    step_order,
+)
 from compiler_core.units.aim.schedule.workload import Activation, MatrixVector
 
+_DIRECTIONS = ("forward", "backward")
 MOST_ROWS: Final = 64
 """Rows of a dense layer up to which matrices that stay in the banks can pay: with more, every
 weight is multiplied so often that moving it costs little."""
@@ -81,8 +87,28 @@ def node_products(graph: Graph, node: Node) -> Iterator[ModelProduct]:
     if node.op in ("Dense", "MatMul", "Gemm"):
         yield _dense(graph, node)
     elif node.op in CELLS:
-        for part, workload, matrix, bias, count in cell_products(graph, node):
-            yield ModelProduct(node.name, part, workload, matrix, bias, count)
+        shape = cell_shape(graph, node)
+        for own in cell_products(graph, node):
+            part = own.name
+            if len(shape.backward) > 1:
+                part = f"{_DIRECTIONS[own.direction]} {part}"
+            matrix, bias = own.matrix[None], own.bias[None]
+            yield ModelProduct(node.name, part, own.workload, matrix, bias, shape.steps)
+
+
+def launch_order(graph: Graph, node: Node, count: int) -> Iterator[int]:
+    """Which of the products of a node each of its launches computes.
+
+    Args:
+        graph, node: As for :func:`node_products`.
+        count: Of its products.
+    """
+    if node.op not in CELLS:
+        yield from range(count)
+        return
+    shape = cell_shape(graph, node)
+    for direction, number in step_order(shape):
+        yield direction * shape.products + number
 
 
 def product_alone(product: ModelProduct, node: Node) -> ModelProduct:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+from compiler_core.files.plain import ONLY_WHERE_OTHER
 from compiler_core.tensor.digest import digest as digest_of
 from compiler_core.units.aim.machine.machine import LANES
 from compiler_core.units.aim.simulate.activation import Function
@@ -44,6 +45,8 @@ class MatrixVector:
         heads: Matrices, each with vectors of its own.
         bias: Whether something is added to every output.
         activations: Of equal parts of the outputs; empty for none.
+        is_step: Whether it is part of a step of a recurrent cell, whose vectors and results cross
+            between unit and CPU in every step.
     """
 
     outputs: int
@@ -52,6 +55,7 @@ class MatrixVector:
     heads: int = 1
     bias: bool = False
     activations: tuple[Activation, ...] = ()
+    is_step: bool = field(default=False, metadata={ONLY_WHERE_OTHER: True})
 
     @property
     def operator(self) -> str:

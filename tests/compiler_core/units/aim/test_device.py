@@ -66,6 +66,7 @@ def test_lstm(tmp_path: Path) -> None:
     assert gates.workload == MatrixVector(
         4 * size, inputs + size, bias=True,
         activations=(Activation.SIGMOID, Activation.SIGMOID, Activation.SIGMOID, Activation.TANH),
+        is_step=True,
     )  # fmt: skip
     device = Device(MACHINE)
     cell = _resident(device, gates)

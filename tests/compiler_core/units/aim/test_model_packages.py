@@ -217,7 +217,9 @@ def test_damaged_segments_are_refused(mixed: tuple[CompiledModel, Evaluator]) ->
         (b'"first_row": 0', b'"first_row": 99999', "rows are there"),
         (b'"groups": 1', b'"groups": 0', "schedule for matrix_vector"),
         (b'"core": 0', b'"core": 7', "core 7; 1 are there"),
-        (b'"vectors": 1', b'"vectors": 2', "tensors of shape"),
+        (b'"vectors": 1', b'"vectors": 2', "not the program of its schedule"),
+        (b'"product": 0', b'"product": 1', "tensors of shape"),
+        (b'"product": 1', b'"product": 9', "are there"),
     ],
 )
 def test_what_cannot_be_is_said(

@@ -1,0 +1,167 @@
+"""What a segment computes, operator by operator: products in the banks, and what the CPU does
+between them. Programs and the reference differ in who multiplies alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.units.aim.operators.recurrent import CellShape, step_order
+from compiler_core.units.aim.simulate.activation import Function, activated
+
+Floats = npt.NDArray[np.float32]
+Multiply = Callable[[int, Floats], Floats]
+"""Number of a product of the segment and ``float32[vectors, 1, inputs]`` to
+``float32[vectors, 1, outputs]``."""
+
+
+@dataclass(frozen=True)
+class DenseWork:
+    """A dense layer.
+
+    Attributes:
+        name: Of the graph node.
+        input, output: Tensors of the model.
+        input_shape, output_shape: Of one run.
+        product: Its number in the segment.
+    """
+
+    name: str
+    input: str
+    output: str
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    product: int
+
+    @property
+    def products(self) -> tuple[int, ...]:
+        """Numbers of its products."""
+        return (self.product,)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Tensors that it reads."""
+        return (self.input,)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Tensors that it writes."""
+        return (self.output,)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of its tensors, in one run."""
+        return {self.input: self.input_shape, self.output: self.output_shape}
+
+    def launched(self) -> Iterator[int]:
+        """The product of each launch, in order."""
+        yield self.product
+
+    def run(self, held: Mapping[str, Floats], multiply: Multiply) -> dict[str, Floats]:
+        """Its outputs."""
+        vectors = np.ascontiguousarray(held[self.input], np.float32)
+        found = multiply(self.product, vectors.reshape(-1, 1, self.input_shape[-1]))
+        return {self.output: found.reshape(self.output_shape)}
+
+
+@dataclass(frozen=True)
+class CellWork:
+    """A recurrent layer: a launch for each product of each step. The CPU multiplies what gates let
+    through and keeps the state, in float32 and with the functions of the unit.
+
+    Attributes:
+        name: Of the graph node.
+        input: Sequence, ``[steps, batch, features]``.
+        state, cell: What both begin as, ``[directions, batch, size]``; empty for zero.
+        sequence, last, last_cell: What it writes: all states ``[steps, directions, batch, size]``,
+            the last ones, and those of the cell; empty where nobody wants them.
+        shape: But for its numbers.
+        products: Numbers in the segment, direction by direction.
+    """
+
+    name: str
+    input: str
+    state: str
+    cell: str
+    sequence: str
+    last: str
+    last_cell: str
+    shape: CellShape
+    products: tuple[int, ...]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Tensors that it reads."""
+        return tuple(name for name in (self.input, self.state, self.cell) if name)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Tensors that it writes."""
+        return tuple(name for name in (self.sequence, self.last, self.last_cell) if name)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of its tensors, in one run."""
+        s = self.shape
+        states = (len(s.backward), s.batch, s.size)
+        found = {self.input: (s.steps, s.batch, s.inputs), self.sequence: (s.steps, *states)}
+        found |= dict.fromkeys((self.state, self.cell, self.last, self.last_cell), states)
+        found.pop("", None)
+        return found
+
+    def launched(self) -> Iterator[int]:
+        """The product of each launch, in order."""
+        for direction, number in step_order(self.shape):
+            yield self.products[direction * self.shape.products + number]
+
+    def run(self, held: Mapping[str, Floats], multiply: Multiply) -> dict[str, Floats]:
+        """Its outputs."""
+        s, shapes = self.shape, self.shapes
+        states = (len(s.backward), s.batch, s.size)
+        x = np.ascontiguousarray(held[self.input], np.float32).reshape(shapes[self.input])
+        begin, cells = (
+            np.array(held[name], np.float32).reshape(states)
+            if name
+            else np.zeros(states, np.float32)
+            for name in (self.state, self.cell)
+        )
+        every = np.zeros((s.steps, *states), np.float32)
+        for direction, backward in enumerate(s.backward):
+            first = direction * s.products
+            own = self.products[first : first + s.products]
+            state, cell = begin[direction], cells[direction]
+            steps = range(s.steps)
+            for step in reversed(steps) if backward else steps:
+                state, cell = self._step(x[step], state, cell, own, multiply)
+                every[step, direction] = state
+            begin[direction], cells[direction] = state, cell
+        found = {self.sequence: every, self.last: begin, self.last_cell: cells}
+        found.pop("", None)
+        return found
+
+    def _step(
+        self, x: Floats, state: Floats, cell: Floats, own: tuple[int, ...], multiply: Multiply
+    ) -> tuple[Floats, Floats]:
+        """State and cell after a step, ``float32[batch, size]``."""
+
+        def product(number: int, *parts: Floats) -> Floats:
+            return multiply(own[number], np.concatenate(parts, axis=1)[:, None])[:, 0]
+
+        if self.shape.operator == "LSTM":
+            taken, shown, kept, new = np.split(product(0, x, state), 4, axis=1)
+            cell = kept * cell + taken * new
+            return shown * activated(cell, Function.TANH), cell
+        if self.shape.operator == "RNN":
+            return product(0, x, state), cell
+        update, reset = np.split(product(0, x, state), 2, axis=1)
+        if self.shape.after_reset:
+            new = activated(product(1, x) + reset * product(2, state), Function.TANH)
+        else:
+            new = product(1, x, reset * state)
+        return (np.float32(1) - update) * new + update * state, cell
+
+
+Work = DenseWork | CellWork

@@ -1,0 +1,186 @@
+"""Recurrent cells in packages: bits against the numbers of the unit, values against onnxruntime,
+times against plans, files against damage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.helper as oh
+import pytest
+
+from compiler_core.compile.compile import CompiledModel
+from compiler_core.compile.sources import load_model, noise_samples
+from compiler_core.errors import InputError, NestTuneError
+from compiler_core.executable.backends import Simulator
+from compiler_core.executable.check import run_checked
+from compiler_core.executable.executable import units_of
+from compiler_core.graph.sampling import runs
+from compiler_core.graph.session import FloatSession
+from compiler_core.package.reader import read_package
+from compiler_core.package.writer import write_package
+from compiler_core.partition.best import prepare
+from compiler_core.quantize.reference import ReferenceExecutor
+from compiler_core.targets.load import load_target
+from compiler_core.units.aim.operators.products import products
+from compiler_core.units.aim.parts import PARTS
+from compiler_core.units.facets.parts import SegmentEntry
+from tests.compiler_core.partition.agreement import compiled, require_agreement
+
+GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+
+
+def cell_model(
+    operator: str,
+    *,
+    steps: int = 3,
+    batch: int = 1,
+    inputs: int = 20,
+    size: int = 24,
+    direction: str = "forward",
+    bias: bool = True,
+    states: bool = False,
+    **attributes: Any,
+) -> Any:
+    """A cell whose states all leave, and a dense layer behind them."""
+    random = np.random.default_rng(3)
+    ways = 2 if direction == "bidirectional" else 1
+    gates = GATES[operator] * size
+    shapes = {"w": (ways, gates, inputs), "r": (ways, gates, size), "v": (size, 10)}
+    if bias:
+        shapes["b"] = (ways, 2 * gates)
+    weights = [
+        onnx.numpy_helper.from_array(random.normal(size=s, scale=0.3).astype(np.float32), n)
+        for n, s in shapes.items()
+    ]
+    names = ["x", "w", "r", "b" if bias else "", ""]
+    given = [("x", [steps, batch, inputs])]
+    if states:
+        names.append("h0")
+        given.append(("h0", [ways, batch, size]))
+        if operator == "LSTM":
+            names.append("c0")
+            given.append(("c0", [ways, batch, size]))
+    cell = oh.make_node(
+        operator, names, ["s", "h", *(["c"] if operator == "LSTM" else [])], "cell",
+        hidden_size=size, direction=direction, **attributes,
+    )  # fmt: skip
+    nodes = [cell, oh.make_node("MatMul", ["s", "v"], ["y"], "head")]
+    written = [("y", [steps, ways, batch, 10]), ("h", [ways, batch, size])]
+    if operator == "LSTM":
+        written.append(("c", [ways, batch, size]))
+    graph = oh.make_graph(
+        nodes,
+        "g",
+        [oh.make_tensor_value_info(n, 1, s) for n, s in given],
+        [oh.make_tensor_value_info(n, 1, s) for n, s in written],
+        weights,
+    )
+    return oh.make_model(graph, opset_imports=[oh.make_opsetid("", 17)], ir_version=8)
+
+
+def built_on_aim(content: Any, folder: Path, target_name: str = "aim-gddr6") -> CompiledModel:
+    onnx.save(content, folder / "m.onnx")
+    model, target = load_model(folder / "m.onnx"), load_target(target_name)
+    evaluator = prepare(model.graph, target, packaged=True)
+    at = evaluator.costs.places.numbers["aim"]
+    placement = tuple(at if at in choices else 0 for choices in evaluator.choices)
+    assert at in placement
+    built = compiled(model, evaluator, placement, target)
+    require_agreement(built, evaluator, evaluator.evaluate(placement), "all on the unit")
+    return built
+
+
+@pytest.mark.parametrize(
+    ("operator", "options"),
+    [
+        ("LSTM", {}),
+        ("LSTM", {"direction": "bidirectional", "states": True, "batch": 2}),
+        ("LSTM", {"direction": "reverse", "bias": False, "steps": 1}),
+        ("GRU", {"states": True}),
+        ("GRU", {"linear_before_reset": 1, "direction": "bidirectional", "batch": 3}),
+        ("RNN", {"activations": ["Relu"], "states": True, "inputs": 7, "size": 33}),
+        ("RNN", {"direction": "reverse"}),
+    ],
+)
+def test_cells_have_their_bits_their_values_and_their_time(
+    operator: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    content = cell_model(operator, **options)
+    built = built_on_aim(content, tmp_path)
+    data = noise_samples(built.source.model.graph, 3)
+    outputs, difference = run_checked(built.executable, Simulator(built.executable), data)
+    assert difference is None
+    graph = built.source.model.graph
+    known = FloatSession(graph).run(next(runs(graph, data)))
+    for name, values in known.items():
+        own = outputs[name][: len(values)].reshape(values.shape)
+        assert np.abs(own - values).max() < 0.08 * max(1.0, np.abs(values).max()), name
+    write_package(built, tmp_path / "package", {})
+    again = read_package(tmp_path / "package").executable
+    read, difference = run_checked(again, Simulator(again, threads=2), data)
+    assert difference is None
+    for name, values in outputs.items():
+        assert read[name].tobytes() == values.tobytes()
+    untuned = ReferenceExecutor(built.source.quantized).run(data)
+    assert {n: a.tobytes() for n, a in untuned.items()} == {
+        n: a.tobytes() for n, a in outputs.items()
+    }
+
+
+def test_matrices_lie_in_the_banks_once(tmp_path: Path) -> None:
+    one = built_on_aim(cell_model("LSTM", steps=1), tmp_path)
+    many = built_on_aim(cell_model("LSTM", steps=9), tmp_path)
+    sizes = [built.executable.memory_bytes["aim"] for built in (one, many)]
+    assert sizes[0] == sizes[1]
+    launches = [len(b.executable.unit_segments["aim"][0].launches) for b in (one, many)]
+    assert launches == [2, 10]
+
+
+def test_damaged_cells_are_refused(tmp_path: Path) -> None:
+    executable = built_on_aim(cell_model("GRU", states=True), tmp_path).executable
+    (segment, *_) = executable.unit_segments["aim"]
+    units = units_of(executable.target, executable.unit_of(segment))
+    entry = SegmentEntry(segment.name, segment.inputs, segment.outputs, (), {}, 0, units)
+    files = PARTS.files(segment)
+    assert PARTS.files(PARTS.read(entry, files, "here")) == files
+    told = files["aim.json"]
+    for old, new, message in (
+        (b'"steps": 3', b'"steps": 99999', "at most 4096"),
+        (b'"operator": "GRU"', b'"operator": "LSTM"', "1 are needed"),
+        (b'"operator": "GRU"', b'"operator": "CELL"', "LSTM, GRU, RNN are there"),
+        (b'"size": 24', b'"size": 25', "for a part of"),
+        (b'"state": "h0"', b'"state": "h9"', "which nobody computes"),
+        (b'"kind": "cell"', b'"kind": "well"', "none of dense, cell"),
+        (b'"after_reset": false', b'"after_reset": true', "3 are needed"),
+    ):
+        assert old in told, old
+        with pytest.raises(InputError, match=message):
+            PARTS.read(entry, {**files, "aim.json": told.replace(old, new, 1)}, "here")
+    random = np.random.default_rng(0)
+    for _ in range(150):
+        changed = bytearray(told)
+        changed[int(random.integers(len(told)))] = int(random.integers(32, 127))
+        try:
+            PARTS.read(entry, {**files, "aim.json": bytes(changed)}, "here")
+        except NestTuneError:
+            continue
+
+
+@pytest.mark.parametrize(
+    ("operator", "options", "reason"),
+    [
+        ("LSTM", {"clip": 1.0}, "clipped or coupled"),
+        ("LSTM", {"input_forget": 1}, "clipped or coupled"),
+        ("GRU", {"activations": ["Sigmoid", "Relu"]}, "others than those of the standard"),
+        ("LSTM", {"layout": 1}, "before its steps"),
+    ],
+)
+def test_other_cells_are_refused_with_the_reason(
+    operator: str, options: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    onnx.save(cell_model(operator, **options), tmp_path / "m.onnx")
+    _, refused = products(load_model(tmp_path / "m.onnx").graph)
+    assert any(reason in item.reason for item in refused)
