@@ -22,6 +22,7 @@ from compiler_core.partition.resolve import (
     assignment_of,
     resolve_plan,
 )
+from compiler_core.partition.shared_operators import without_shares
 from compiler_core.quantize.assemble import CPU, assemble
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.ir import QuantizedGraph
@@ -331,6 +332,8 @@ def planned_assignment(
     Raises:
         InputError: The plan does not fit the model.
     """
+    shared = without_shares(plan, graph, target_arithmetic(target))
+    plan, graph = shared.plan, shared.graph
     groups = build_groups(graph, target_arithmetic(target))
     resolved = resolve_plan(plan, groups, target.places)
     if resolved.order is not None:
@@ -341,6 +344,6 @@ def planned_assignment(
         evaluator = prepare(
             graph, target, schedules=schedules, joins_layers=joins_layers, packaged=True
         )
-        return assignment_of(complete(evaluator, resolved), groups, target.places)
+        return shared.whole(assignment_of(complete(evaluator, resolved), groups, target.places))
     placement = tuple(resolved.pins[group] for group in range(len(groups.groups)))
-    return assignment_of(placement, groups, target.places)
+    return shared.whole(assignment_of(placement, groups, target.places))

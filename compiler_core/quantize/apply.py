@@ -44,6 +44,7 @@ from compiler_core.quantize.skeleton import Skeleton
 from compiler_core.quantize.split_inputs import split_inputs
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.quantize.unit_arithmetics import Computing, UnitArithmetics, unit_arithmetics
+from compiler_core.quantize.unit_cuts import cut_over_units
 from compiler_core.units.names import CPU_INT8, is_on_cpu
 
 _LEVELS = 127
@@ -54,7 +55,8 @@ class AppliedScheme:
     """What a scheme made of a graph.
 
     Attributes:
-        quantized: The quantized graph. Its source may hold factors that equalize inputs.
+        quantized: The quantized graph. Its source may hold factors that equalize inputs, and
+            operators cut over several units.
         assignment: Unit per node of that source, as the scheme allows it.
         reasons: Why nodes that the assignment gave to the NPU run on the CPU, and why weighted
             nodes on the CPU stay float, by node.
@@ -102,7 +104,7 @@ def apply_scheme(
 
     Args:
         graph: The float graph, simplified.
-        assignment: Unit of every node name.
+        assignment: Place of every node name; several units may share one.
         ranges: Statistics of every float tensor, of the samples that the scheme asks for.
         scheme: The decisions. Nodes that the NPU cannot run under it go to the CPU.
         samples: Those that ``ranges`` are of, where the scheme needs them.
@@ -116,10 +118,13 @@ def apply_scheme(
     units, unfit = dict(assignment), dict[str, str]()
     known = unit_arithmetics(arithmetic)
     while True:
+        cut = cut_over_units(graph, units, ranges, known)
+        origin, own = cut.origin, (cut.graph, cut.assignment, cut.ranges)
         try:
-            applied = _applied(graph, units, ranges, scheme, samples, reconstruction, known)
+            applied = _applied(*own, scheme, samples, reconstruction, known)
         except UnfitError as error:
-            fresh = [name for name in error.nodes if not is_on_cpu(units.get(name, CPU))]
+            named = [origin.get(name, name) for name in error.nodes]
+            fresh = [name for name in named if not is_on_cpu(units.get(name, CPU))]
             if not fresh:
                 raise
             unfit |= dict.fromkeys(fresh, error.message)

@@ -18,6 +18,7 @@ from compiler_core.quantize.host_lowering import with_host_integers
 from compiler_core.quantize.quantize import with_exponents
 from compiler_core.quantize.scheme import QuantizationScheme
 from compiler_core.quantize.unit_arithmetics import Computing, unit_arithmetics
+from compiler_core.quantize.unit_cuts import cut_over_units
 
 
 def apply_exponents(
@@ -41,6 +42,8 @@ def apply_exponents(
             :func:`~compiler_core.quantize.apply.apply_scheme`.
     """
     known = unit_arithmetics(arithmetic)
+    cut = cut_over_units(graph, assignment, {}, known)
+    graph, assignment = cut.graph, cut.assignment
     units, reasons = allowed_units(graph, assignment, scheme, known)
     skeleton = assemble(graph, units, known)
     groups = asked_groups(graph, units, known)

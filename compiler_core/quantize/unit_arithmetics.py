@@ -10,7 +10,7 @@ from compiler_core.graph.ir import Graph, Node
 from compiler_core.quantize.arithmetic import Arithmetic, usual_arithmetic
 from compiler_core.quantize.ir import NumberUnit
 from compiler_core.quantize.scheme import QuantizationScheme
-from compiler_core.units.names import CPU, is_on_cpu, unit_of
+from compiler_core.units.names import CPU, is_on_cpu, shares_of, unit_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class UnitArithmetics:
         return next(own for name, own in self.units if name == unit)
 
     def unit_of(self, place: str | None, node: str) -> str | None:
-        """The unit of a place; ``None`` for the CPU.
+        """The unit of a place, the first of several that share an operator; ``None`` for the CPU.
 
         Args:
             place: Of a plan.
@@ -62,6 +62,9 @@ class UnitArithmetics:
         """
         if place is not None and is_on_cpu(place):
             return None
+        shares = shares_of(place or "")
+        if shares and all(unit in self.names for unit, _ in shares):
+            return shares[0][0]
         names = (*self.names, *(other.name for other in self.others))
         found = None if place is None else unit_of(place, names)
         if found is None:

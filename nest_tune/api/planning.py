@@ -13,6 +13,7 @@ from compiler_core.configuration.configuration import Configuration, Subject, re
 from compiler_core.errors import InputError
 from compiler_core.files.trace import write_trace
 from compiler_core.files.whole_file import require_writable, write_atomically
+from compiler_core.graph.ir import Graph
 from compiler_core.partition.best import (
     BestPlan,
     check_subjects,
@@ -29,6 +30,7 @@ from compiler_core.partition.perfetto import plan_slices, track_names
 from compiler_core.partition.picture import draw
 from compiler_core.partition.plan import Plan, plan_text, read_plan
 from compiler_core.partition.resolve import IllegalPlanError, plan_of, resolve_plan
+from compiler_core.partition.shared_operators import SharedPlan, of_whole, without_shares
 from compiler_core.partition.table import plan_csv
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
@@ -46,6 +48,7 @@ class PlannedModel:
         evaluator: Groups of the model and their costs.
         evaluation: Latency, energy, bytes and timeline of the plan.
         deterministic: Whether the costs say the same every time.
+        shared: Operators that several units share: in the evaluator each share is one of its own.
     """
 
     model: Subject
@@ -53,6 +56,7 @@ class PlannedModel:
     evaluator: Evaluator
     evaluation: Evaluation
     deterministic: bool
+    shared: SharedPlan
 
     @property
     def latency_ms(self) -> float:
@@ -68,13 +72,14 @@ class PlannedModel:
     @property
     def plan(self) -> Plan:
         """The plan, with every node named."""
-        return plan_of(
+        found = plan_of(
             self.evaluation.placement,
             self.evaluator.groups,
             self.evaluator.costs.places,
             model=self.model,
             target=self.target,
         )
+        return of_whole(found, self.shared)
 
     @property
     def _title(self) -> str:
@@ -194,48 +199,58 @@ class PlanProblem:
     @cached_property
     def evaluator(self) -> Evaluator:
         """Costs of the model on the target."""
+        return self._evaluator(self._source.graph)
+
+    def _evaluator(self, graph: Graph) -> Evaluator:
+        """Of the model, or of the same with operators that are cut."""
+        if graph is self._source.graph and "evaluator" in self.__dict__:
+            return self.evaluator
         self.require_npu()
         self._progress(f"timing programs of {self.model.name} on {self.chip.name}")
         return prepare(
-            self._source.graph,
+            graph,
             self.chip,
             schedules=self._given.schedules,
             joins_layers=self._given.launches.merge,
             overlaps=lambda groups: overlaps_of(groups, self.chip, self._given.schedules),
         )
 
-    def read(self, plan: PathName) -> Plan:
-        """A plan from a file, made for this model and target or for any."""
+    def read(self, plan: PathName | None) -> SharedPlan:
+        """A plan from a file, made for this model and target or for any; one that says nothing
+        where there is none."""
+        if plan is None:
+            return SharedPlan(Plan(), self._source.graph, {}, {})
         found = read_plan(Path(plan))
         check_subjects(found, self.model, self.target)
-        return found
+        return without_shares(found, self._source.graph, target_arithmetic(self.chip))
 
     def show(self, plan: PathName | None = None) -> PlannedModel:
         """A plan, or that of a compile without one."""
-        evaluator = self.evaluator
+        self.require_npu()
+        given = self.read(plan)
+        evaluator = self._evaluator(given.graph)
         if plan is None:
             placement, order = untuned(evaluator), None
         else:
-            resolved = resolve_plan(self.read(plan), evaluator.groups, self.chip.places)
+            resolved = resolve_plan(given.plan, evaluator.groups, self.chip.places)
             placement, order = complete(evaluator, resolved), resolved.order
-        return PlannedModel(
-            self.model, self.target, evaluator, evaluator.evaluate(placement, order), self._is_exact
-        )
+        evaluation = evaluator.evaluate(placement, order)
+        return PlannedModel(self.model, self.target, evaluator, evaluation, self._is_exact, given)
 
     def check(self, plan: PathName, fix: PathName | None = None) -> CheckedPlan:
         """A plan, held against what the target can do; see :func:`check_plan`."""
         self.require_npu()
         given = self.read(plan)
-        groups = build_groups(self._source.graph, target_arithmetic(self.chip))
+        groups = build_groups(given.graph, target_arithmetic(self.chip))
         try:
-            resolved = resolve_plan(given, groups, self.chip.places)
+            resolved = resolve_plan(given.plan, groups, self.chip.places)
         except IllegalPlanError as error:
             if fix is not None:
-                text = plan_text(error.nearest).encode()
+                text = plan_text(of_whole(error.nearest, given)).encode()
                 write_atomically(Path(fix), lambda stream: stream.write(text))
                 self._progress(f"nearest legal plan: {fix}")
             raise
-        evaluator = self.evaluator
+        evaluator = self._evaluator(given.graph)
         placement = complete(evaluator, resolved)
         return CheckedPlan(
             self.model,
@@ -243,6 +258,7 @@ class PlanProblem:
             evaluator,
             evaluator.evaluate(placement, resolved.order),
             self._is_exact,
+            given,
             len(resolved.pins),
             len(groups.groups) - len(resolved.pins),
             {groups.groups[g].name: why for g, why in misfits(evaluator, placement).items()},
@@ -252,12 +268,12 @@ class PlanProblem:
         self, plan: PathName | None = None, *, time_limit_s: float | None = None
     ) -> BestPlanned:
         """The plan of least latency; see :func:`best_plan`."""
-        evaluator, pins = self.evaluator, None
-        if plan is not None:
-            pins = resolve_plan(self.read(plan), evaluator.groups, self.chip.places).pins
+        given = self.read(plan)
+        evaluator = self._evaluator(given.graph)
+        pins = resolve_plan(given.plan, evaluator.groups, self.chip.places).pins
         found = find_best(evaluator, pins=pins, time_limit_s=time_limit_s)
         return BestPlanned(
-            self.model, self.target, evaluator, found.evaluation, self._is_exact, found
+            self.model, self.target, evaluator, found.evaluation, self._is_exact, given, found
         )
 
     def measure(self) -> MeasuredModel:

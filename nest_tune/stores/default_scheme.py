@@ -30,6 +30,7 @@ from compiler_core.quantize.ladder_record import Ladder, Quality
 from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.scheme import read_scheme, scheme_document
 from compiler_core.quantize.unit_arithmetics import Computing, unit_arithmetics
+from compiler_core.units.names import shares_of
 from nest_tune.stores.compiler_source import source_digest
 from nest_tune.stores.reconstruction_store import stored_reconstruction
 from nest_tune.stores.task_store import cache_folder
@@ -123,8 +124,10 @@ def known_choice(
 
 def _on_units(assignment: Mapping[str, str], arithmetic: Computing | None) -> dict[str, str]:
     """The unit of each node, without what a plan says of its cores."""
-    units = unit_arithmetics(arithmetic)
-    return {name: units.unit_of(place, name) or place for name, place in assignment.items()}
+    units, found = unit_arithmetics(arithmetic), {}
+    for name, place in assignment.items():
+        found[name] = place if shares_of(place) else units.unit_of(place, name) or place
+    return found
 
 
 def _path(
