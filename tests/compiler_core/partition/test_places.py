@@ -28,6 +28,7 @@ from compiler_core.partition.perfetto import plan_slices, track_names
 from compiler_core.partition.picture import draw
 from compiler_core.partition.plan import Plan, plan_text, read_plan
 from compiler_core.partition.resolve import plan_of, resolve_plan
+from compiler_core.partition.shared_operators import SharedPlan
 from compiler_core.partition.table import plan_csv
 from compiler_core.partition.task_launches import TaskLaunches
 from compiler_core.system.jobs import JobKind
@@ -183,7 +184,8 @@ def test_a_plan_of_three_places_comes_back_from_toml(mixed: Evaluator, tmp_path:
 def test_tables_and_documents_show_every_unit(mixed: Evaluator) -> None:
     evaluation = find_best(mixed).evaluation
     rows = list(csv.DictReader(io.StringIO(plan_csv(mixed, evaluation))))
-    document = plan_document(PlannedModel(Subject(), Subject(), mixed, evaluation, True))
+    given = SharedPlan(Plan(), mixed.groups.graph, {}, {})
+    document = plan_document(PlannedModel(Subject(), Subject(), mixed, evaluation, True, given))
     assert {row["group"]: row["place"] for row in rows} == document["units"]
     for row, group in zip(rows, document["groups"], strict=True):
         assert set(group["places_ms"]) == {"vta", "small"}
