@@ -66,10 +66,13 @@ class Simulator:
     def run(self, segment: UnitSegment, inputs: Mapping[str, Integers]) -> dict[str, Integers]:
         """See :class:`Backend`."""
         session = self._sessions[self._executable.placed[segment.name]]
-        batch = self._executable.tensors[segment.inputs[0]].shape[0]
-        count = len(next(iter(inputs.values()))) // batch
-        starts = [run * batch for run in range(count)]
-        feeds = [{n: a[start : start + batch] for n, a in inputs.items()} for start in starts]
+        # Each by its own leading axis: sequences of different lengths have different ones.
+        rows = {name: self._executable.tensors[name].shape[0] for name in inputs}
+        count = len(next(iter(inputs.values()))) // rows[next(iter(inputs))]
+        feeds = [
+            {name: array[run * rows[name] :][: rows[name]] for name, array in inputs.items()}
+            for run in range(count)
+        ]
         first = []
         if self._observer is not None and segment.name not in self._observed:
             self._observed.add(segment.name)

@@ -23,6 +23,9 @@ class HostTrait(Enum):
     one input a table of 256 entries."""
     MOVES = "moves"
     """Results are elements of the inputs, or zeros."""
+    REDUCES = "reduces"
+    """One result per row of elements, with the rows' axes kept: what is computed from the elements
+    and from these results is one loop, as in a normalization."""
     COMPUTES = "computes"
     """A loop of its own, real numbers in its registers."""
 

@@ -1,7 +1,9 @@
 """What the CPU runs as one loop on integers: groups of operators, found from the graph alone.
 
 Pointwise operators whose results nobody else reads belong to the group of their reader, so that a
-chain and a diamond (``x * sigmoid(x)``) are one loop; each other operator is a group of its own.
+chain and a diamond (``x * sigmoid(x)``) are one loop. So do sums and means over rows: a
+normalization that is spelled out is one loop, too, and no square or deviation becomes an integer.
+Each other operator is a group of its own.
 Views (reshapes and the like) belong to nobody: a tensor that is a view of another counts as that
 one, its *base*.
 """
@@ -19,6 +21,8 @@ from compiler_core.quantize.host_arithmetic import HostTrait, host_arithmetic
 from compiler_core.quantize.ir import HostGroup
 from compiler_core.quantize.unit_arithmetics import UnitArithmetics
 from compiler_core.units.registry import unnamed_kind
+
+_JOINING = (HostTrait.POINTWISE, HostTrait.REDUCES)
 
 
 def bases_of(graph: Graph, views: Collection[str]) -> dict[str, str]:
@@ -142,12 +146,12 @@ class _Finder:
             if node.name not in traits:
                 continue
             leader[node.name] = node.name
-            if traits[node.name] is not HostTrait.POINTWISE:
+            if traits[node.name] not in _JOINING:
                 continue
             readers = self._readers.get(node.output, [])
             owners = {leader.get(reader.name, "") for reader in readers}
             owner = owners.pop() if len(owners) == 1 else ""
-            if owner and traits[owner] is HostTrait.POINTWISE:
+            if owner and traits[owner] in _JOINING:
                 leader[node.name] = owner
         return leader
 
@@ -156,10 +160,11 @@ class _Finder:
         names = dict.fromkeys(name for node in nodes for name in node.inputs if name)
         inputs = tuple(n for n in names if n not in inside and n not in self._graph.constants)
         trait = traits[nodes[-1].name]
+        pointwise = all(traits[node.name] is HostTrait.POINTWISE for node in nodes)
         scalars = all(
             self._graph.constants[name].size == 1 for name in names if name in self._graph.constants
         )
-        if trait is HostTrait.POINTWISE and len(inputs) == 1:
+        if pointwise and len(inputs) == 1:
             types = self._graph.types
             scalars = scalars and types[inputs[0]].shape == types[nodes[-1].output].shape
         return HostGroup(
@@ -167,6 +172,6 @@ class _Finder:
             tuple(node.name for node in nodes),
             inputs,
             tuple(filter(None, nodes[-1].outputs)),
-            trait is HostTrait.POINTWISE and len(inputs) == 1 and scalars,
+            pointwise and len(inputs) == 1 and scalars,
             trait is HostTrait.MOVES and nodes[-1].clip is None,
         )

@@ -188,3 +188,29 @@ def test_a_gain_and_a_state_are_calibrated_run_and_evaluated(tmp_path: Path) -> 
     assert result.outputs["y"].shape == (6, 5, 5)
     error = result.outputs["y"] - np.concatenate([run[0] for run in expected], axis=1)
     assert np.square(error).mean() < 0.01
+
+
+def test_sequences_of_different_lengths_side_by_side(tmp_path: Path) -> None:
+    """Their first axes hold no samples, and differ: each run takes its part of each."""
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["s"], perm=[1, 0, 2]),
+        helper.make_node("Transpose", ["z"], ["t"], perm=[1, 0, 2]),
+        helper.make_node("MatMul", ["s", "w"], ["u"]),
+        helper.make_node("MatMul", ["t", "w"], ["v"]),
+        helper.make_node("Concat", ["u", "v"], ["y"], axis=0),
+    ]
+    inputs: dict[str, list[int | str]] = {"x": [1, 6, 8], "z": [1, 9, 8]}
+    path = write(tmp_path / "m.onnx", nodes, inputs, {"y": [15, 1, 5]}, [weight("w", 8, 5)])
+    data = {
+        name: RANDOM.standard_normal((5, *shape[1:])).astype(np.float32)
+        for name, shape in (("x", [1, 6, 8]), ("z", [1, 9, 8]))
+    }
+    package = tmp_path / "package"
+    nest_tune.compile(path, "vta", package, calibration=data)
+    result = nest_tune.run(package, data, check=True)
+    assert result.bit_exact
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    runs = [{name: array[i : i + 1] for name, array in data.items()} for i in range(5)]
+    expected = np.concatenate([session.run(None, run)[0] for run in runs], axis=1)
+    error = result.outputs["y"] - expected
+    assert np.square(error).mean() < 0.01 * np.square(expected).mean()

@@ -17,7 +17,8 @@ class GlobalPooling:
     """Unify means and maxima over all spatial axes of ``[N, C, L]`` and ``[N, C, H, W]``.
 
     ReduceMean, and AveragePool over the whole input, become GlobalAveragePool; ReduceMax and
-    GlobalMaxPool become MaxPool. Without kept axes a Reshape follows.
+    GlobalMaxPool become MaxPool. Without kept axes a Reshape follows. The means and maxima of a
+    normalization that is spelled out stay what they are: they go back to where they come from.
     """
 
     name: ClassVar[str] = "global-pooling"
@@ -38,6 +39,25 @@ class GlobalPooling:
         return rewriter.finish()
 
 
+_ARITHMETIC = frozenset(
+    ("Abs", "Add", "Div", "Exp", "Log", "Max", "Min", "Mul", "Neg", "Pow", "Reciprocal", "Sqrt")
+) | {"Clip", "Sub"}
+
+
+def _returns(rewriter: Rewriter, node: Node, shape: tuple[int, ...]) -> bool:
+    """Whether plain arithmetic alone brings a reduction's results beside elements of ``shape``."""
+    waiting, seen = [node.output], set[str]()
+    while waiting:
+        for reader in rewriter.readers(waiting.pop()):
+            if not is_op(reader, *_ARITHMETIC) or reader.name in seen:
+                continue
+            if rewriter.shape(reader.output) == shape:
+                return True
+            seen.add(reader.name)
+            waiting.append(reader.output)
+    return False
+
+
 def _covers_all(rewriter: Rewriter, node: Node) -> bool:
     shape = rewriter.shape(node.inputs[0])
     if shape is None or len(shape) != 4 or "auto_pad" in node.attributes:
@@ -56,6 +76,8 @@ def _from_reduction(rewriter: Rewriter, node: Node) -> None:
     if axes_operand(rewriter, node) != tuple(range(2, len(shape))):
         return
     if node.attributes.get("keepdims", 1):
+        if _returns(rewriter, node, shape):
+            return
         rewriter.replace(node, _pool(node, shape))
         return
     target: tuple[int, ...] = shape[:2]

@@ -149,6 +149,30 @@ def normalized(b, x, shape):
     return b.add("Softmax", [x], "h", shape, axis=1), shape
 
 
+def mean(b, x, name, shape):
+    return b.add("ReduceMean", [x], name, (1, *shape[1:]), axes=(1,), keepdims=1)
+
+
+def layer_normalized(b, x, shape):
+    """Written out, over channels: deviation over its root mean square, factor and offset."""
+    one = (1, *shape[1:])
+    b.add("Sub", [x, mean(b, x, "m", shape)], "d", shape)
+    b.add("Pow", ["d", b.constant("two", np.float32(2))], "q", shape)
+    b.add("Add", [mean(b, "q", "z", shape), b.constant("eps", np.float32(1e-5))], "p", one)
+    b.add("Sqrt", ["p"], "r", one)
+    b.add("Div", ["d", "r"], "n", shape)
+    return scaled(b, "n", shape)
+
+
+def root_mean_square(b, x, shape):
+    one = (1, *shape[1:])
+    b.add("Mul", [x, x], "q", shape)
+    b.add("Add", [mean(b, "q", "z", shape), b.constant("eps", np.float32(1e-6))], "p", one)
+    b.add("Sqrt", ["p"], "r", one)
+    b.add("Reciprocal", ["r"], "i", one)
+    return b.add("Mul", [x, "i"], "h", shape), shape
+
+
 def shuffled(b, x, shape):
     half = shape[0] // 2
     parts = b.constant("parts", np.array([0, 2, half, *shape[1:]], np.int64))
@@ -163,6 +187,8 @@ NETWORKS = {
     made.__name__: made
     for made in (silu, gelu, gate, scaled, concatenated, sliced, resized, smoothed, normalized)
 }
+WHOLE = {made.__name__: made for made in (layer_normalized, root_mean_square)}
+"""Sums over rows within one loop."""
 
 
 def weights(outputs, inputs, seed):
@@ -248,7 +274,30 @@ def test_plain_definition_reference_and_qdq_model_agree(plain, made, channels, s
         np.testing.assert_array_equal(found[0], run.outputs["y"][number])
 
 
-@pytest.mark.parametrize("made", [*NETWORKS.values(), shuffled])
+@given(
+    made=st.sampled_from(sorted(WHOLE)),
+    channels=st.integers(2, 19),
+    size=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    scale=st.sampled_from([0.01, 1.0, 40.0]),
+)
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+def test_a_normalization_that_is_written_out_is_one_loop(plain, made, channels, size, scale):
+    graph = network(plain, WHOLE[made], channels, size)
+    data = samples(graph, scale)
+    source = quantized(graph, data)
+    (group,) = source.quantized.host.groups
+    assert group.nodes == tuple(node.name for node in graph.nodes[1:-1])
+    assert not group.is_table
+    run = ReferenceExecutor(source.quantized).run_integer(data)
+    name, expected = rounded_result(graph, source, run)
+    np.testing.assert_array_equal(run.tensors[name], expected)
+    session = onnxruntime.InferenceSession(qdq_model(source.quantized).SerializeToString())
+    for number, sample in enumerate(data["x"]):
+        found = session.run(None, {"x": sample[None]})[0]
+        np.testing.assert_array_equal(found[0], run.outputs["y"][number])
+
+
+@pytest.mark.parametrize("made", [*NETWORKS.values(), *WHOLE.values(), shuffled])
 def test_a_package_computes_the_same_and_converts_nothing_in_between(plain, made):
     graph = network(plain, made, 18, (3, 4))
     data = samples(graph, 1.0)

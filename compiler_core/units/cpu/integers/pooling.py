@@ -20,6 +20,8 @@ def _reduction(graph: Graph, node: Node) -> HostTrait | str:
     axes = node.inputs[1] if len(node.inputs) > 1 else ""
     if axes and axes not in graph.constants:
         return f"'{axes}' is computed at run time"
+    if node.clip is None and node.attributes.get("keepdims", 1):
+        return HostTrait.REDUCES
     return computes(graph, node)
 
 

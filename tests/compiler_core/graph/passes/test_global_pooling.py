@@ -29,3 +29,35 @@ def test_unifies_means(graph_of: Build, rewritten: Check) -> None:
         %v = ReduceMean(%x) {axes=(1, 2)} -> float32[N,1,1,4]
         """,
     )
+
+
+def test_means_of_a_normalization_are_no_pools(graph_of: Build, rewritten: Check) -> None:
+    """They meet what they are the mean of; those of a gate go through a layer first."""
+    graph = graph_of(
+        """(float[1,3,8] x) => (float y, float z) {
+            m = ReduceMean<axes=[2]>(x)
+            d = Sub(x, m)
+            s = Mul(d, d)
+            v = ReduceMean<axes=[2]>(s)
+            r = Sqrt(v)
+            y = Div(d, r)
+            g = ReduceMean<axes=[2]>(y)
+            h = Sigmoid(g)
+            z = Mul(y, h)
+        }""",
+    )
+    rewritten(
+        graph,
+        (GlobalPooling(),),
+        """
+        %m = ReduceMean(%x) {axes=(2)} -> float32[1,3,1]
+        %d = Sub(%x, %m) -> float32[1,3,8]
+        %s = Mul(%d, %d) -> float32[1,3,8]
+        %v = ReduceMean(%s) {axes=(2)} -> float32[1,3,1]
+        %r = Sqrt(%v) -> float32[1,3,1]
+        %y = Div(%d, %r) -> float32[1,3,8]
+        %g = GlobalAveragePool(%y) -> float32[1,3,1]
+        %h = Sigmoid(%g) -> float32[1,3,1]
+        %z = Mul(%y, %h) -> float32[1,3,8]
+        """,
+    )
