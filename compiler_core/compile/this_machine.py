@@ -1,9 +1,9 @@
 """Compiling for this machine: the quantized model as onnxruntime runs it, timed by the clock.
 
 Operators that compute in integers take their QDQ form, which onnxruntime turns into integer
-kernels; the latency is the median of repeats on one thread. Per operator it comes from
-onnxruntime's own profile, scaled so that the operators add up to the latency. Energy is not
-measured.
+kernels; the latency is the median of rounds with the float model, on one thread. Per operator it
+comes from onnxruntime's own profile, scaled so that the operators add up to the latency. Energy is
+not measured.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from compiler_core.clock.one import Timing, measure
+from compiler_core.compile.host_timing import time_on_host
 from compiler_core.compile.linking import constant_outputs, signature_of
 from compiler_core.compile.sources import QuantizedModel, noise_samples
 from compiler_core.errors import InputError
@@ -34,13 +34,10 @@ from compiler_core.system.jobs import Job, JobKind, ranks
 from compiler_core.system.timeline import simulate
 from compiler_core.targets.places import ON_HOST
 from compiler_core.targets.target import Target
-from compiler_core.units.facets.host import FloatRun, float_sessions
 from compiler_core.units.names import CPU
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
-_REPEATS = 50
-_BUDGET_S = 3.0
 _PROFILED_RUNS = 5
 _PS_PER_MS = 10**9
 
@@ -58,11 +55,10 @@ def compile_for_host(
     segments += constant_outputs(source.quantized.source)
     executable = Executable(target, signature_of(source.quantized), {}, {}, tuple(segments), {}, {})
     parts = [part for part in executable.segments if isinstance(part, CpuSegment)]
-    sessions = [(part, float_sessions().open(part)) for part in parts if part.name != CONSTANTS]
     feeds = noise_samples(source.model.graph, 1)
     progress("measuring on this machine")
-    timing = measure(lambda: _run(sessions, feeds), repeats=_REPEATS, budget_s=_BUDGET_S)
-    layers = tuple(_layers(parts, graphs, feeds, timing.median_us / 1e3))
+    latency_ms, timing = time_on_host(source, executable)
+    layers = tuple(_layers(parts, graphs, feeds, latency_ms))
     jobs = tuple(
         Job(
             number,
@@ -76,7 +72,7 @@ def compile_for_host(
     )
     timeline = CompiledTimeline(jobs, simulate(jobs, ranks(jobs)))
     report = Report(tuple(_timed(layers, timeline)))
-    return executable, report, _metrics(parts, timing), timeline
+    return executable, report, _metrics(parts, latency_ms, timing), timeline
 
 
 def _graphs(source: QuantizedModel, target: Target) -> dict[str, Graph]:
@@ -99,13 +95,6 @@ def _segment(name: str, graph: Graph) -> CpuSegment:
     return CpuSegment(name, graph.inputs, graph.outputs, model)
 
 
-def _run(sessions: list[tuple[CpuSegment, FloatRun]], feeds: Arrays) -> dict[str, Any]:
-    known = dict(feeds)
-    for part, session in sessions:
-        known |= session.run({name: known[name] for name in part.inputs})
-    return known
-
-
 def _layers(
     parts: list[CpuSegment], graphs: Mapping[str, Graph], feeds: Arrays, latency_ms: float
 ) -> Iterator[LayerReport]:
@@ -123,7 +112,7 @@ def _layers(
     for segment, name, operator, spent in kernels:
         shape, macs = _shape_and_macs(graphs[segment], name)
         time = latency_ms * spent / total
-        yield LayerReport(name, segment, CPU, operator, shape, time, 0.0, macs)
+        yield LayerReport(name, segment, CPU, operator, shape, time, macs=macs)
 
 
 def _shape_and_macs(graph: Graph, name: str) -> tuple[str, int]:
@@ -166,17 +155,9 @@ def _timed(layers: tuple[LayerReport, ...], found: CompiledTimeline) -> Iterator
         yield replace(layer, start_ms=start / _PS_PER_MS, end_ms=end / _PS_PER_MS)
 
 
-def _metrics(parts: list[CpuSegment], timing: Timing) -> Metrics:
+def _metrics(parts: list[CpuSegment], latency_ms: float, timing: ClockTiming) -> Metrics:
     return Metrics(
-        npu_cycles=0,
-        latency_ms=timing.median_us / 1e3,
-        energy_mj=0.0,
+        latency_ms=latency_ms,
         size_bytes=sum(len(part.model) for part in parts),
-        dram_peak_bytes=0,
-        dram_constant_bytes=0,
-        dram_activation_bytes=0,
-        dram_activation_bytes_without_reuse=0,
-        instructions=0,
-        launches=0,
-        by_clock=ClockTiming(timing.low_us / 1e3, timing.high_us / 1e3, timing.repeats),
+        by_clock=timing,
     )

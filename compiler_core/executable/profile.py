@@ -7,10 +7,11 @@ the port reads and writes at once, the bytes are those of the direction that mov
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from compiler_core.executable.executable import Executable
-from compiler_core.executable.report import LayerReport, Report
+from compiler_core.executable.report import LayerReport, Metrics, Report
 from compiler_core.files.trace import Slice
 from compiler_core.targets.target import Target, Unit
 from compiler_core.units.facets.profiles import LaunchSlice, profiles_of
@@ -47,6 +48,14 @@ class UnitProfile:
     energy_share: float
     cycles: int
     bytes: int
+
+
+def unit_document(unit: UnitProfile, metrics: Metrics) -> dict[str, Any]:
+    """Sums of a unit as plain values; by the clock without what is not known then."""
+    plain = asdict(unit)
+    if metrics.by_clock is None:
+        return plain
+    return {name: plain[name] for name in ("unit", "layers", "latency_ms", "latency_share")}
 
 
 @dataclass(frozen=True)

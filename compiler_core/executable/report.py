@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from compiler_core.clock.machine import Machine
+from compiler_core.files.plain import to_plain
 from compiler_core.targets.unit_tasks import UnitTask
 from compiler_core.units.facets.programs import LaunchCost, UnitLaunch, continues
 from compiler_core.units.unit import TaskBound
@@ -75,7 +77,7 @@ class LayerReport:
     operator: str
     shape: str
     latency_ms: float
-    energy_mj: float
+    energy_mj: float = 0.0
     macs: int = 0
     cycles: int = 0
     bound_cycles: int = 0
@@ -93,19 +95,42 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class ClockTiming:
-    """How far the repeats of a latency by the clock are apart.
+    """A latency by the clock, which was made in rounds with the float model.
 
     Attributes:
-        low_ms, high_ms: Quartiles.
-        repeats: How many.
+        low_ms, high_ms: 95 % interval of the median.
+        repeats: How many rounds.
+        float_ms: Median of the float model.
+        ratio, ratio_low, ratio_high: Median of the ratios to the float model within rounds, and its
+            95 % interval: what slows the machine for a while leaves it as it is.
+        machine: Where; ``None`` where nobody kept that.
+        warnings: Why the times are worth less than they might be: a loaded machine, above all.
+        samples_ms, float_samples_ms: Of each round.
     """
 
     low_ms: float
     high_ms: float
     repeats: int
+    float_ms: float = 0.0
+    ratio: float = 0.0
+    ratio_low: float = 0.0
+    ratio_high: float = 0.0
+    machine: Machine | None = None
+    warnings: tuple[str, ...] = ()
+    samples_ms: tuple[float, ...] = ()
+    float_samples_ms: tuple[float, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """What to know beside the median, in one line."""
+        found = f"95 % between {self.low_ms:.3f} and {self.high_ms:.3f} ms, {self.repeats} rounds"
+        if not self.float_ms:
+            return found
+        ends = f"{self.ratio_low:.3f} to {self.ratio_high:.3f}"
+        return f"{found}; {self.ratio:.3f} times the float model ({ends})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Metrics:
     """Totals of a package.
 
@@ -120,32 +145,64 @@ class Metrics:
         dram_activation_bytes_without_reuse: If every tensor had its own place.
         instructions: Sum over launches.
         launches: How often the CPU starts one program, or one on each core together.
-        by_clock: Where the latency was measured by the clock, which is not deterministic; energy
-            and memory are not measured then, and 0.
+        by_clock: Where the latency was measured by the clock, which is not deterministic. Energy,
+            cycles and memory are not known then: they are 0 here, and absent wherever they are
+            shown (:func:`metrics_document`).
     """
 
-    npu_cycles: int
+    npu_cycles: int = 0
     latency_ms: float
-    energy_mj: float
+    energy_mj: float = 0.0
     size_bytes: int
-    dram_peak_bytes: int
-    dram_constant_bytes: int
-    dram_activation_bytes: int
-    dram_activation_bytes_without_reuse: int
-    instructions: int
-    launches: int
+    dram_peak_bytes: int = 0
+    dram_constant_bytes: int = 0
+    dram_activation_bytes: int = 0
+    dram_activation_bytes_without_reuse: int = 0
+    instructions: int = 0
+    launches: int = 0
     by_clock: ClockTiming | None = None
 
     @property
     def costs(self) -> dict[str, float]:
-        """What compiles are compared by, and lock files hold."""
-        return {
+        """What compiles are compared by, and lock files hold; without what is not known."""
+        found = {
             "latency_ms": self.latency_ms,
             "npu_cycles": float(self.npu_cycles),
             "energy_mj": self.energy_mj,
             "size_bytes": float(self.size_bytes),
             "dram_peak_bytes": float(self.dram_peak_bytes),
         }
+        if self.by_clock is None:
+            return found
+        return {name: value for name, value in found.items() if name in _KNOWN_BY_CLOCK}
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """95 % intervals of what was measured by the clock."""
+        clock = self.by_clock
+        return {} if clock is None else {"latency_ms": (clock.low_ms, clock.high_ms)}
+
+
+_KNOWN_BY_CLOCK = ("latency_ms", "size_bytes", "by_clock")
+_LAYER_BY_CLOCK = (
+    "name", "segment", "unit", "operator", "shape", "latency_ms", "macs", "start_ms", "end_ms"
+)  # fmt: skip
+
+
+def metrics_document(metrics: Metrics) -> dict[str, Any]:
+    """Totals as plain values; by the clock without what is not known then."""
+    plain: dict[str, Any] = to_plain(metrics)
+    if metrics.by_clock is None:
+        return plain
+    return {name: plain[name] for name in _KNOWN_BY_CLOCK}
+
+
+def layer_document(layer: LayerReport, metrics: Metrics) -> dict[str, Any]:
+    """A layer of what has these totals, likewise."""
+    plain: dict[str, Any] = to_plain(layer)
+    if metrics.by_clock is None:
+        return plain
+    return {name: plain[name] for name in _LAYER_BY_CLOCK}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from compiler_core.configuration.configuration import Subject
-from compiler_core.executable.report import Metrics
+from compiler_core.executable.report import Metrics, metrics_document
 from compiler_core.files.plain import PLAIN_WRITER, PlainReader
 from compiler_core.quantize.ir import View
 from compiler_core.targets.document import read_target, target_document
@@ -88,7 +88,7 @@ class Manifest:
     target: Annotated[Target, PlainReader(read_target)] = field(
         metadata={PLAIN_WRITER: target_document}
     )
-    metrics: Metrics
+    metrics: Metrics = field(metadata={PLAIN_WRITER: metrics_document})
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     ports: Mapping[str, Port]

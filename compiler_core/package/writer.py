@@ -16,7 +16,7 @@ from compiler_core.configuration.configuration import (
 )
 from compiler_core.errors import InputError
 from compiler_core.executable.executable import CpuSegment, Executable
-from compiler_core.executable.report import REPORT_SCHEMA
+from compiler_core.executable.report import REPORT_SCHEMA, layer_document, metrics_document
 from compiler_core.files.exhausted import cannot_be_written
 from compiler_core.files.json_file import json_bytes, parse_json
 from compiler_core.files.plain import to_plain
@@ -63,9 +63,9 @@ def package_files(compiled: CompiledModel, texts: Mapping[str, str]) -> dict[str
     files[REPORT] = json_bytes(
         REPORT_SCHEMA,
         {
-            "metrics": to_plain(compiled.metrics),
+            "metrics": metrics_document(compiled.metrics),
             **scheme_record(compiled.configuration.scheme),
-            "layers": to_plain(compiled.report.layers),
+            "layers": [layer_document(x, compiled.metrics) for x in compiled.report.layers],
         },
     )
     files |= {name: visible_lines(text).encode() for name, text in texts.items()}

@@ -189,7 +189,9 @@ def compile(  # noqa: A001 - the verb of the command line
     progress(f"writing {folder}")
     write_package(compiled, folder, texts)
     made = compilation(compiled, folder)
-    return replace(made, warnings=(*warnings, *_unpriced_warnings(made.unpriced)))
+    clock = made.metrics.by_clock
+    doubts = () if clock is None else clock.warnings
+    return replace(made, warnings=(*warnings, *_unpriced_warnings(made.unpriced), *doubts))
 
 
 def _unpriced_warnings(nodes: Sequence[str]) -> tuple[str, ...]:

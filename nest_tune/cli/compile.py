@@ -188,13 +188,14 @@ def _parse_levels(text: str | None) -> list[str]:
 
 def _document(compiled: Compilation) -> dict[str, Any]:
     from compiler_core.configuration.configuration import scheme_record
+    from compiler_core.executable.report import metrics_document
 
     configuration = compiled.configuration
     return {
         "package": str(compiled.folder),
         "model": asdict(configuration.model),
         "target": asdict(configuration.target),
-        "metrics": asdict(compiled.metrics),
+        "metrics": metrics_document(compiled.metrics),
         "tasks": list(compiled.tasks),
         "segments": list(compiled.segments),
         "macs_share_npu": compiled.macs_share_npu,
@@ -219,9 +220,9 @@ def _print_summary(compiled: Compilation) -> None:
     out = console()
     if metrics.by_clock is not None:
         clock = metrics.by_clock
-        spread = f"half of {clock.repeats} runs between {clock.low_ms:.3f} and {clock.high_ms:.3f}"
         out.print(f"package    {compiled.folder}", markup=False, soft_wrap=True)
-        out.print(f"latency    {metrics.latency_ms:.3f} ms by the clock on one thread; {spread} ms")
+        out.print(f"latency    {metrics.latency_ms:.3f} ms by the clock on one thread", end="; ")
+        out.print(clock.text, soft_wrap=True)
         out.print(f"size       {metrics.size_bytes:,} bytes")
         _print_quality(compiled)
         return

@@ -108,9 +108,8 @@ def _print_host(loaded: Package, package: Path, by: By) -> None:
     clock = metrics.by_clock
     assert clock is not None
     print(
-        f"{package}: {metrics.latency_ms:.3f} ms per run by the clock, half of {clock.repeats} "
-        f"runs between {clock.low_ms:.3f} and {clock.high_ms:.3f} ms, shared out among kernels by "
-        "onnxruntime's profile"
+        f"{package}: {metrics.latency_ms:.3f} ms per run by the clock, shared out among kernels by "
+        f"onnxruntime's profile; {clock.text}"
     )
     from compiler_core.units.names import CPU
 
@@ -125,21 +124,23 @@ def _print_host(loaded: Package, package: Path, by: By) -> None:
 
 
 def _document(loaded: Package, package: Path, by: By) -> dict[str, Any]:
-    from compiler_core.executable.profile import by_instruction, by_unit, roofline
+    from compiler_core.executable.profile import by_instruction, by_unit, roofline, unit_document
+    from compiler_core.executable.report import layer_document, metrics_document
 
-    target = loaded.manifest.target
+    target, metrics = loaded.manifest.target, loaded.manifest.metrics
     layers = []
     for layer in loaded.report.layers:
         place = roofline(layer, target)
-        layers.append(asdict(layer) | {"roofline": None if place is None else asdict(place)})
+        document = layer_document(layer, metrics)
+        layers.append(document | {"roofline": None if place is None else asdict(place)})
     body: dict[str, Any] = {
         "package": str(package),
         "target": target.name,
         "by": by.value,
-        "deterministic": loaded.manifest.metrics.by_clock is None,
-        "metrics": asdict(loaded.manifest.metrics),
+        "deterministic": metrics.by_clock is None,
+        "metrics": metrics_document(metrics),
         "layers": layers,
-        "units": [asdict(unit) for unit in by_unit(loaded.report)],
+        "units": [unit_document(unit, metrics) for unit in by_unit(loaded.report)],
     }
     if by is By.INSTRUCTION:
         body["instructions"] = [asdict(item) for item in by_instruction(loaded.executable)]

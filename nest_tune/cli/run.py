@@ -27,6 +27,8 @@ class On(Enum):
     QEMU = "qemu"
 
 
+_COSTS = ("latency_ms", "npu_cycles", "energy_mj")
+
 EXAMPLE = "Example: nest-tune run out --inputs x.npz --outputs y.npz --check"
 
 
@@ -100,13 +102,14 @@ def run(
     metrics = loaded.manifest.metrics
     clock = metrics.by_clock
     if as_json:
+        from compiler_core.executable.report import metrics_document
+
+        shown = metrics_document(metrics)
         body = {
             "package": str(package),
             "target": loaded.manifest.target.name,
             "samples": count,
-            "latency_ms": metrics.latency_ms,
-            "npu_cycles": metrics.npu_cycles,
-            "energy_mj": metrics.energy_mj,
+            **{name: value for name, value in shown.items() if name in _COSTS},
             "bit_exact": True if check else None,
             "deterministic": clock is None,
             "outputs": {name: list(array.shape) for name, array in results.items()},
@@ -116,8 +119,7 @@ def run(
     if clock is not None:
         print(
             f"{count} samples on this machine; {metrics.latency_ms:.3f} ms per run when it was "
-            f"compiled, half of {clock.repeats} runs between {clock.low_ms:.3f} and "
-            f"{clock.high_ms:.3f} ms"
+            f"compiled, {clock.text}"
         )
         return
     held = "bit-exact with the integer reference" if check else "not checked"

@@ -38,14 +38,21 @@ def test_float_package_runs_as_the_float_model(
     metrics = json.loads(text)["metrics"]
     clock = metrics["by_clock"]
     assert 0 < clock["low_ms"] <= metrics["latency_ms"] <= clock["high_ms"]
-    assert clock["repeats"] >= 5
-    assert metrics["npu_cycles"] == metrics["launches"] == 0
+    assert clock["repeats"] >= 7
+    assert len(clock["samples_ms"]) == clock["repeats"]
+    assert clock["ratio_low"] <= clock["ratio"] == 1.0 <= clock["ratio_high"]  # it is the float one
+    assert clock["machine"]["threads"] == 1
+    assert metrics.keys() == {"latency_ms", "size_bytes", "by_clock"}  # what is not known is absent
+    kept = json.loads((out / "package.json").read_text())["metrics"]
+    assert kept.keys() == metrics.keys()
 
     code, text, _ = run(
         "run", out, "--inputs", folder / "eval.npz", "--outputs", tmp_path / "y.npz", "--json"
     )
     assert code == 0
-    assert json.loads(text)["deterministic"] is False
+    found = json.loads(text)
+    assert found["deterministic"] is False
+    assert not {"npu_cycles", "energy_mj"} & found.keys()
     code, text, _ = run(
         "evaluate", out, "--data", folder / "eval.npz", "--against", model, "--json"
     )
@@ -59,6 +66,8 @@ def test_float_package_runs_as_the_float_model(
     parts = [layer["latency_ms"] for layer in found["layers"]]
     assert len(parts) > 2
     assert sum(parts) == pytest.approx(metrics["latency_ms"])
+    for row in (*found["layers"], *found["units"], found["metrics"]):
+        assert not {"energy_mj", "cycles", "npu_cycles", "bytes"} & row.keys()
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     assert sum(event["ph"] == "X" for event in events) == len(parts)
     for table in ("layer", "unit"):
