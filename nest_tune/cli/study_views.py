@@ -367,13 +367,14 @@ def print_result(
 def _print_gains(result: StudyResult, chosen: OuterTrial) -> None:
     """What the chosen trial gains, and what must not be left unsaid."""
     from nest_tune.study.choice.gains import gain_text, warnings_of
-    from nest_tune.study.views.documents import change_documents, holdout_lines
+    from nest_tune.study.views.documents import change_documents, holdout_lines, noise_of
 
     out = console()
     for line in holdout_lines(result, chosen):
         out.print(line, soft_wrap=True, markup=False)
     for reference, changes in change_documents(result, chosen).items():
         if chosen.number or reference != "default":
-            out.print(f"against the {reference}: {gain_text(changes)}", soft_wrap=True)
+            noise = noise_of(result, chosen) if reference == "default" else ()
+            out.print(f"against the {reference}: {gain_text(changes, noise)}", soft_wrap=True)
     for warning in warnings_of(chosen, result.default, result.settings.objectives):
         out.print(f"warning: {warning}", soft_wrap=True)

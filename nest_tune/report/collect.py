@@ -22,7 +22,7 @@ from nest_tune.report.data import (
 from nest_tune.report.effects import Effects
 from nest_tune.report.reproduce import commands_for, search_commands, search_note, versions
 from nest_tune.report.trial_charts import front_charts, is_large, progress_charts
-from nest_tune.study.choice.gains import gain_text, warnings_of
+from nest_tune.study.choice.gains import gain_text, warnings_of, within_noise
 from nest_tune.study.proposals.evidence import differs_by_chance, interval_text, trial_score
 from nest_tune.study.proposals.front import closest
 from nest_tune.study.request.goals import Metric
@@ -34,6 +34,7 @@ from nest_tune.study.views.documents import (
     goals_text,
     holdout_lines,
     limits_text,
+    noise_of,
     study_status,
 )
 
@@ -237,6 +238,7 @@ def _tiles(chosen: OuterTrial, default: OuterTrial | None, metric: str) -> tuple
     tiles = []
     before = {} if default is None else default.metrics
     by_chance = default is not None and differs_by_chance(trial_score(chosen), trial_score(default))
+    noise = () if default is None else within_noise(chosen, default)
     for name, label in labels_of(metric).items():
         if name not in chosen.metrics:
             continue
@@ -253,6 +255,8 @@ def _tiles(chosen: OuterTrial, default: OuterTrial | None, metric: str) -> tuple
                 change = "as the default"
             elif name.startswith("accuracy") and by_chance:
                 change += ", within chance"
+            elif name in noise:
+                change += ", within noise"
             else:
                 better = (difference > 0) == (name == Metric.ACCURACY.value)
         was = number(before[name], name) if name in before else ""
@@ -263,8 +267,9 @@ def _tiles(chosen: OuterTrial, default: OuterTrial | None, metric: str) -> tuple
 
 def _gains(result: StudyResult, chosen: OuterTrial) -> tuple[str, ...]:
     """What is gained, and what must not be left unsaid."""
+    noise = {"default": noise_of(result, chosen)}
     gains = [
-        f"Against the {reference}: {gain_text(changes)}."
+        f"Against the {reference}: {gain_text(changes, noise.get(reference, ()))}."
         for reference, changes in change_documents(result, chosen).items()
         if chosen.number or reference != "default"
     ]

@@ -101,6 +101,16 @@ def _require_quick(ground: Ground, result: StudyResult, trial: OuterTrial) -> No
         )
 
 
+def _is_noise(effect: Effect, trial: OuterTrial, name: str, *, by_chance: bool) -> bool:
+    """Whether samples, or repeats by the clock, do not tell what was measured from the trial."""
+    if name.startswith("accuracy"):
+        return by_chance
+    ours, theirs = effect.intervals.get(name), trial.intervals.get(name)
+    if ours is None or theirs is None:
+        return False
+    return ours[0] <= theirs[1] and theirs[0] <= ours[1]
+
+
 def _row(effect: Effect, found: Explanation, result: StudyResult) -> EffectRow:
     trial = found.trial
     names = [name for name in effect.metrics if name in trial.metrics]
@@ -108,7 +118,7 @@ def _row(effect: Effect, found: Explanation, result: StudyResult) -> EffectRow:
     by_chance = differs_by_chance(effect.score, trial_score(trial))
     better: dict[str, bool | None] = {
         name: None
-        if not change or (by_chance and name.startswith("accuracy"))
+        if not change or _is_noise(effect, trial, name, by_chance=by_chance)
         else (change > 0) == (name == "accuracy")
         for name, change in changes.items()
     }

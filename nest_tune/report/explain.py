@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from compiler_core.accuracy.metric import shown_name
@@ -18,6 +18,7 @@ from compiler_core.units.names import is_on_cpu
 from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.execution.scoring import accuracy_metrics
 from nest_tune.study.proposals.evidence import trial_score
+from nest_tune.study.proposals.front import ends, is_worse, least
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.dependencies import Ground
 from nest_tune.study.store.result import StudyResult, compile_trial
@@ -50,6 +51,7 @@ class Effect:
         message: Why nothing was measured.
         breaks: Limits that would not hold, as written.
         score: Accuracy that was measured, with single samples.
+        intervals: 95 % intervals of what was measured by the clock.
     """
 
     decision: str
@@ -60,6 +62,7 @@ class Effect:
     message: str = ""
     breaks: tuple[str, ...] = ()
     score: Score | None = None
+    intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -237,7 +240,8 @@ class _Changes:
         known = _known(self._result, self._trial, point)
         if known is not None:
             found = trial_score(known)
-            return self._judged(replace(effect, metrics=dict(known.metrics), score=found))
+            kept = replace(effect, intervals=known.intervals)
+            return self._judged(replace(kept, metrics=dict(known.metrics), score=found))
         decisions = self._ground.space.decode(point)
         schedules: Mapping[str, object] = {}
         untuned = 0
@@ -245,7 +249,8 @@ class _Changes:
             schedules = self._schedules(decisions)
             untuned = len(self._tasks(decisions)) - len(schedules)
         compiled = self._bench.compiled(decisions, schedules)
-        metrics = self._bench.metrics(compiled)
+        costs = self._bench.costs(compiled)
+        metrics, effect = dict(costs.metrics), replace(effect, intervals=costs.intervals)
         if self._float is not None:
             own = self._bench.accuracy(decisions, 0)
             known = self._result.default
@@ -286,8 +291,8 @@ def _bindings(result: StudyResult, trial: OuterTrial) -> Iterator[Binding]:
     name = goal.metric.value
     # What any trial reaches within all limits costs no limit anything.
     feasible = [t for t in (*result.trials, trial) if t.is_feasible and name in t.metrics]
-    values = [t.metrics[name] for t in feasible]
-    best = min(values, key=goal.loss, default=None)
+    first = least(feasible, [goal])
+    best = None if first is None else first.metrics[name]
     for limit in limits:
         metric = limit.metric.value
         if metric not in trial.metrics:
@@ -299,7 +304,7 @@ def _bindings(result: StudyResult, trial: OuterTrial) -> Iterator[Binding]:
             if t.outcome is Outcome.CONSTRAINTS
             and limit.excess(t.metrics[metric]) > 0
             and not any(other.excess(t.metrics[other.metric.value]) > 0 for other in others)
-            and (best is None or goal.loss(t.metrics[name]) < goal.loss(best))
+            and (first is None or is_worse(first, t, goal))
         ]
         other = min(better, key=lambda t: (goal.loss(t.metrics[name]), t.number), default=None)
         value = trial.metrics[metric]
@@ -335,10 +340,11 @@ def verdict(effect: Effect, trial: OuterTrial, result: StudyResult) -> Verdict:
     if not goals:
         return Verdict.UNKNOWN
     pairs = [
-        (goal.loss(effect.metrics[goal.metric.value]), goal.loss(trial.metrics[goal.metric.value]))
-        for goal in goals
+        (ends(g, effect.metrics, effect.intervals), ends(g, trial.metrics, trial.intervals))
+        for g in goals
     ]
-    gains, loses = any(a < b for a, b in pairs), any(a > b for a, b in pairs)
+    gains = any(ours[1] < theirs[0] for ours, theirs in pairs)
+    loses = any(ours[0] > theirs[1] for ours, theirs in pairs)
     if effect.breaks and not loses:
         return Verdict.BREAKS
     if gains and loses:

@@ -63,7 +63,7 @@ class OuterTrial:
         wall_s: Time of its work on the runners.
         attributes: What its sampler wants to see again.
         log: Last lines of the worker that it failed on.
-        intervals: 95 % intervals of accuracies, by metric.
+        intervals: 95 % intervals of accuracies and of what was measured by the clock, by metric.
         pessimistic: What limits on accuracies are judged by in the place of what was measured, by
             metric, where a risk is limited.
         all_hits: Which of all samples were right, where all were measured.

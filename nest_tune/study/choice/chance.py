@@ -1,8 +1,9 @@
 """Of trials that chance alone tells apart, the more faithful one.
 
-Trials that cost the same and whose accuracies differ within chance are not told apart by the labels
-of few samples: the luckier one would be taken. Agreement with the float model and the noise of the
-scores are two witnesses that need no labels. Where both speak for another trial, that is taken.
+Trials that cost the same, as far as repeats by the clock can tell, and whose accuracies differ
+within chance are not told apart by the labels of few samples: the luckier one would be taken.
+Agreement with the float model and the noise of the scores are two witnesses that need no labels.
+Where both speak for another trial, that is taken.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nest_tune.study.proposals.evidence import trial_score, within_chance
-from nest_tune.study.proposals.front import losses
+from nest_tune.study.proposals.front import is_worse
 from nest_tune.study.request.goals import Objective
 from nest_tune.study.trial import OuterTrial
 
@@ -27,6 +28,8 @@ def preferred(
     """
     score = trial_score(chosen)
     costs = [goal for goal in objectives if not goal.metric.needs_evaluation]
+    if score is None and chosen.intervals:
+        return _first_equal(chosen, trials, objectives)
     if score is None or not chosen.fidelity or not costs:
         return chosen
     best = chosen
@@ -34,11 +37,26 @@ def preferred(
         other = trial_score(trial)
         if not trial.is_feasible or other is None or other.samples != score.samples:
             continue
-        if losses(trial, costs) != losses(chosen, costs) or not within_chance(score, other):
+        if not _are_equal(trial, chosen, costs) or not within_chance(score, other):
             continue
         if _is_more_faithful(trial, best):
             best = trial
     return best
+
+
+def _are_equal(one: OuterTrial, other: OuterTrial, goals: Sequence[Objective]) -> bool:
+    """Whether neither is worse in anything."""
+    return not any(is_worse(one, other, g) or is_worse(other, one, g) for g in goals)
+
+
+def _first_equal(
+    chosen: OuterTrial, trials: Sequence[OuterTrial], goals: Sequence[Objective]
+) -> OuterTrial:
+    """Without accuracy: of trials that repeats do not tell apart the first one, which is the
+    default where that is among them."""
+    known = [trial for trial in trials if trial.is_feasible and trial.settled]
+    equal = [trial for trial in known if _are_equal(trial, chosen, goals)]
+    return min(equal, key=lambda trial: trial.number, default=chosen)
 
 
 def _is_more_faithful(one: OuterTrial, other: OuterTrial) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from nest_tune.study.proposals.front import is_worse
 from nest_tune.study.request.goals import Direction, Metric, Metrics, Objective
 from nest_tune.study.trial import OuterTrial
 
@@ -27,9 +28,26 @@ def changes_percent(metrics: Metrics, reference: Metrics) -> dict[str, float]:
     return found
 
 
-def gain_text(changes: Mapping[str, float]) -> str:
-    """Changes for people."""
-    return ", ".join(f"{name} {percent_text(value)}" for name, value in changes.items())
+def within_noise(trial: OuterTrial, reference: OuterTrial) -> tuple[str, ...]:
+    """Costs in which repeats by the clock do not tell two trials apart."""
+    goals = [Objective(metric, Direction.MINIMIZE) for metric in COSTS]
+    names = [goal.metric.value for goal in goals]
+    return tuple(
+        name
+        for name, goal in zip(names, goals, strict=True)
+        if name in trial.intervals
+        and name in reference.intervals
+        and not is_worse(trial, reference, goal)
+        and not is_worse(reference, trial, goal)
+    )
+
+
+def gain_text(changes: Mapping[str, float], noise: Sequence[str] = ()) -> str:
+    """Changes for people; those of ``noise`` say nothing."""
+    return ", ".join(
+        f"{name} {percent_text(value)}{' (within noise)' if name in noise else ''}"
+        for name, value in changes.items()
+    )
 
 
 def percent_text(value: float) -> str:
@@ -53,7 +71,7 @@ def warnings_of(
     goal = objectives[0]
     name = goal.metric.value
     own, before = chosen.metrics[name], default.metrics[name]
-    if goal.loss(own) <= goal.loss(before):
+    if not is_worse(chosen, default, goal):
         return ()
     slower = "more" if goal.direction is Direction.MINIMIZE else "less"
     change = f" ({percent_text(100.0 * (own - before) / before)})" if before else ""

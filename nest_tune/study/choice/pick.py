@@ -2,6 +2,7 @@
 
 Where accuracy has a limit, what is wanted is the best that keeps it: without a rule the first
 objective decides. Without such a limit objectives are weighed against one another: the knee.
+Trials that repeats by the clock do not tell apart are equal.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from math import sqrt
 
 from compiler_core.accuracy.metric import shown_name
 from compiler_core.errors import InputError
-from nest_tune.study.proposals.front import losses
+from nest_tune.study.proposals.front import least, losses
 from nest_tune.study.request.goals import (
     Direction,
     Limit,
@@ -98,14 +99,14 @@ def pick(
     if rule.kind == KNEE:
         return _knee(front, objectives)
     if rule.kind == FASTEST:
-        return min(front, key=lambda t: (losses(t, objectives), t.number), default=None)
+        return least(front, objectives)
     wanted = [Objective(m, _direction(rule.kind, m, objectives)) for m in rule.metrics]
     for trial in front:
         for metric in rule.metrics:
             if metric.value not in trial.metrics:
                 name = shown_name(metric.value, accuracy)
                 raise InputError(f"--pick {text}: trial {trial.number} has no {name}")
-    return min(front, key=lambda t: (losses(t, wanted), t.number), default=None)
+    return least(front, wanted)
 
 
 def _direction(kind: str, metric: Metric, objectives: Sequence[Objective]) -> Direction:

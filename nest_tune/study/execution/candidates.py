@@ -83,6 +83,14 @@ class Subjects:
     module: str | None = None
 
 
+@dataclass(frozen=True)
+class Costs:
+    """What a candidate costs, by metric, with 95 % intervals of what was measured by the clock."""
+
+    metrics: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+
+
 class Bench:
     """A worker's state: everything that candidates have in common.
 
@@ -214,18 +222,24 @@ class Bench:
         return compile_model(replace(source, configuration=configuration), self.target)
 
     def metrics(self, compiled: CompiledModel) -> dict[str, float]:
-        """What a candidate costs: by the simulator, but for what a measurer measured.
+        """What a candidate costs, as of :meth:`costs`."""
+        return dict(self.costs(compiled).metrics)
+
+    def costs(self, compiled: CompiledModel) -> Costs:
+        """What a candidate costs: by the simulator or the clock, but for what a measurer measured.
 
         Raises:
             InputError: The measurer is unknown, or what it returned is no measurement.
         """
-        found = compiled.metrics.costs
+        found, intervals = compiled.metrics.costs, compiled.metrics.intervals
         if self.subjects.measurer:
             with TemporaryDirectory(prefix="nest-tune-") as folder:
                 package = Path(folder) / "package"
                 write_package(compiled, package, {})
-                found |= load_measurer(self.subjects.measurer).measure(package)
-        return found
+                measured = load_measurer(self.subjects.measurer).measure(package)
+            intervals = {n: ends for n, ends in intervals.items() if n not in measured}
+            found |= measured
+        return Costs(found, intervals)
 
     def accuracy(self, decisions: Mapping[str, Any], subset: int) -> Score:
         """Accuracy on ``subset`` samples, or all for 0."""

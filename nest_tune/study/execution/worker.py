@@ -79,7 +79,8 @@ def measure(bench: Bench, payload: Plain) -> Plain:
         payload: ``{"decisions", "schedules"}``.
 
     Returns:
-        ``{"metrics": {name: value}, "accuracy": score or null, "bound_ms": latency if every program
+        ``{"metrics": {name: value}, "intervals": {name: [low, high]} of what was measured by the
+        clock, where there is some, "accuracy": score or null, "bound_ms": latency if every program
         reached its lower bound}``.
     """
     compiled = bench.compiled(payload["decisions"], payload["schedules"])
@@ -91,8 +92,10 @@ def measure(bench: Bench, payload: Plain) -> Plain:
     accuracy = None
     if bench.subjects.evaluation is not None:
         accuracy = to_plain(bench.accuracy(payload["decisions"], bench.subjects.subset))
+    costs = bench.costs(compiled)
     return {
-        "metrics": bench.metrics(compiled),
+        "metrics": costs.metrics,
+        **({"intervals": to_plain(costs.intervals)} if costs.intervals else {}),
         "accuracy": accuracy,
         "bound_ms": compiled.metrics.latency_ms - excess_ms,
     }

@@ -70,6 +70,7 @@ class _Flying:
     scheme: str = ""
     schedules: Mapping[str, Any] = field(default_factory=dict)
     measured: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, Any] = field(default_factory=dict)
     subset: Score | None = None
     bound_ms: float = 0.0
     wall_s: float = 0.0
@@ -325,6 +326,7 @@ class Engine:
 
     def _measured(self, trial: _Flying, value: Any) -> None:
         trial.measured, trial.bound_ms = value["metrics"], value["bound_ms"]
+        trial.intervals = value.get("intervals", {})
         if value["accuracy"] is None:
             self._finish(trial, None)
             return
@@ -414,7 +416,7 @@ class Engine:
             trial.wall_s,
             dict(proposal.attributes),
             log,
-            evidence.intervals,
+            {**trial.intervals, **evidence.intervals},
             evidence.pessimistic,
             full.hits if full else "",
             evidence.fidelity,

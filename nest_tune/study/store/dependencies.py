@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compiler_core.accuracy.samples import Arrays
+from compiler_core.clock.machine import this_machine
 from compiler_core.compile.sources import FloatModel, load_model, read_samples
 from compiler_core.configuration.launches import LAUNCHES
 from compiler_core.files.file_digest import file_digest
@@ -67,7 +68,7 @@ class Ground:
     def context(self) -> str:
         """Digest of what results of workers depend on beside their arguments."""
         data = ("calibration", "evaluation", "holdout", "metric")
-        names = ("model", "target", *data, "measurer", "modules", "launches")
+        names = ("model", "target", "machine", *data, "measurer", "modules", "launches")
         known = [(name, self.digests[name]) for name in names if name in self.digests]
         return digest([*known, source_digest()], 32)
 
@@ -152,6 +153,8 @@ def survey_ground(
         "space": space.digest,
         "lowering": lowering_versions(target),
     }
+    if target.by_clock:
+        digests["machine"] = this_machine().digest
     if settings.launches != LAUNCHES[0]:
         digests["launches"] = settings.launches
     if settings.holdout_file:

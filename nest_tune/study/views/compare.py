@@ -104,8 +104,9 @@ class Comparison:
         return shown_name(goal.metric.value, self.metric)
 
     def winners(self, metric: str) -> tuple[str, ...]:
-        """Studies with the best value of a metric at the common number of trials; of an accuracy
-        all that the best one is not better than beyond chance."""
+        """Studies with the best value of a metric at the common number of trials; of an accuracy,
+        and of what was measured by the clock, all that the best one is not better than beyond
+        chance."""
         goal = next(goal for goal in self.objectives if goal.metric.value == metric)
         values = {
             c.name: goal.loss(c.checkpoints[-1].best[metric].value)
@@ -115,15 +116,16 @@ class Comparison:
         lowest = min(values.values(), default=0.0)
         bests = {c.name: c.checkpoints[-1].best.get(metric) for c in self.contenders}
         ends = {name: best.interval for name, best in bests.items() if best is not None}
+        first = next((ends[name] for name, value in values.items() if value == lowest), None)
+        exact = goal.loss(lowest), goal.loss(lowest)
+        theirs = exact if first is None or goal.metric.needs_evaluation else first
         return tuple(
-            name
-            for name, value in values.items()
-            if value == lowest or _holds(ends[name], goal.loss(lowest))
+            name for name, value in values.items() if value == lowest or _meet(ends[name], theirs)
         )
 
 
-def _holds(interval: tuple[float, float] | None, value: float) -> bool:
-    return interval is not None and interval[0] <= value <= interval[1]
+def _meet(interval: tuple[float, float] | None, other: tuple[float, float]) -> bool:
+    return interval is not None and interval[0] <= other[1] and other[0] <= interval[1]
 
 
 def compare(

@@ -7,7 +7,7 @@ from typing import Any
 
 from compiler_core.accuracy.metric import shown_name
 from nest_tune.runners.runner import RUNNERS
-from nest_tune.study.choice.gains import changes_percent, warnings_of
+from nest_tune.study.choice.gains import changes_percent, warnings_of, within_noise
 from nest_tune.study.choice.last_step import MOVE, OF
 from nest_tune.study.proposals.evidence import interval_text
 from nest_tune.study.proposals.front import closest
@@ -79,6 +79,7 @@ def result_document(
         "package": package,
         "holdout": holdout_document(result, chosen),
         "changes_percent": change_documents(result, chosen),
+        "within_noise": list(noise_of(result, chosen)),
         "warnings": list(warnings_of(chosen, default, result.settings.objectives)),
         "outcomes": outcome_counts(result.trials),
         "ended": None if result.ended is None else result.ended.value,
@@ -161,6 +162,12 @@ def change_documents(result: StudyResult, chosen: OuterTrial | None) -> dict[str
     references["float"] = result.closed.float_costs
     found = {n: changes_percent(chosen.metrics, m) for n, m in references.items()}
     return {name: changes for name, changes in found.items() if changes}
+
+
+def noise_of(result: StudyResult, chosen: OuterTrial | None) -> tuple[str, ...]:
+    """Costs in which repeats by the clock do not tell the chosen trial from the default."""
+    default = result.default
+    return () if chosen is None or default is None else within_noise(chosen, default)
 
 
 def study_status(result: StudyResult) -> str:

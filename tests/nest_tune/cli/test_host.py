@@ -104,7 +104,11 @@ def test_a_study_searches_integers_per_layer(
     assert code == 0, err
     found = json.loads(text)
     assert found["trials"] == 4
-    assert found["chosen"]["metrics"]["latency_ms"] > 0
+    chosen = found["chosen"]
+    low, high = chosen["intervals"]["latency_ms"]
+    assert 0 < low <= chosen["metrics"]["latency_ms"] <= high
+    assert not {"energy_mj", "npu_cycles", "dram_peak_bytes"} & chosen["metrics"].keys()
+    assert set(found["within_noise"]) <= {"latency_ms"}
     assert (tmp_path / "best" / "package.json").is_file()
 
 
