@@ -19,6 +19,7 @@ KIND = UnitKind(
         "numbers": "compiler_core.units.aim.numbers:NUMBERS",
         "programs": "compiler_core.units.aim.programs:PROGRAMS",
         "parts": "compiler_core.units.aim.parts:PARTS",
+        "profiles": "compiler_core.units.aim.profiles:PROFILES",
         "spaces": "search_spaces.aim.spaces:SPACES",
         "features": "cost_models.aim.task_features:FEATURES",
     },

@@ -11,7 +11,10 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+
+from tests.compiler_core.units.aim.small_models import dense_model
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -154,3 +157,25 @@ def test_importer_drops_what_the_trace_processor_drops(importer: ModuleType) -> 
     assert importer.import_trace(nameless)[1]
     with pytest.raises(ValueError, match="first character"):
         importer.import_trace(b"ts,dur")
+
+
+def test_of_channels(run: Run, importer: ModuleType, tmp_path: Path) -> None:
+    model = tmp_path / "m.onnx"
+    onnx.save(dense_model((80, 600, 40)), model)
+    code, _, err = run("compile", model, "--target", "aim-gddr6", "-o", tmp_path / "out")
+    assert code == 0, err
+    trace = tmp_path / "t.json"
+    code, text, err = run("profile", tmp_path / "out", "--trace", trace, "--json")
+    assert code == 0, err
+    slices = imported(importer, trace)
+    assert {f"channel {number}" for number in range(32)} | {"cpu"} == {s.track for s in slices}
+    computing = [s for s in slices if s.name == "MAC16"]
+    assert {s.arguments["layer"] for s in computing} == {"n0", "n1"}
+    layers = {layer["name"]: layer for layer in json.loads(text)["layers"]}
+    # 600 outputs are two passes of all banks, 40 are 3 channels; 80 inputs are 5 columns, 600 38.
+    assert len(computing) == 2 * 32 * 5 + 3 * 38
+    for name in ("n0", "n1"):
+        assert layers[name]["energy_mj"] > 0
+        own = [s for s in slices if s.arguments.get("layer") == name]
+        spent = max(s.start_ns + s.duration_ns for s in own) - min(s.start_ns for s in own)
+        assert spent <= layers[name]["cycles"] * 0.5 + 1

@@ -3,6 +3,7 @@ times against plans, files against damage."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from compiler_core.errors import InputError, NestTuneError
 from compiler_core.executable.backends import Simulator
 from compiler_core.executable.check import run_checked
 from compiler_core.executable.executable import units_of
+from compiler_core.executable.profile import by_instruction, roofline, tracks
 from compiler_core.graph.sampling import runs
 from compiler_core.graph.session import FloatSession
 from compiler_core.package.reader import read_package
@@ -26,7 +28,9 @@ from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.targets.load import load_target
 from compiler_core.units.aim.operators.products import products
 from compiler_core.units.aim.parts import PARTS
+from compiler_core.units.aim.simulate.timing import time_program
 from compiler_core.units.facets.parts import SegmentEntry
+from nest_tune.testing.unit_models import check_profiles
 from tests.compiler_core.partition.agreement import compiled, require_agreement
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
@@ -128,6 +132,29 @@ def test_cells_have_their_bits_their_values_and_their_time(
     assert {n: a.tobytes() for n, a in untuned.items()} == {
         n: a.tobytes() for n, a in outputs.items()
     }
+
+
+def test_where_the_time_goes(tmp_path: Path) -> None:
+    built = built_on_aim(cell_model("GRU", steps=2, size=300, inputs=200, batch=2), tmp_path)
+    target, report = built.executable.target, built.report
+    check_profiles(target, built)
+    launched = [layer for layer in report.layers if layer.cycles]
+    assert [layer.name for layer in launched] == ["cell/0", "cell/1", "cell/2", "cell/3", "head"]
+    for layer in launched:
+        assert 0 < layer.bound_cycles <= layer.cycles
+        assert layer.energy_mj > 0
+        place = roofline(layer, target)
+        assert place is not None
+        assert place.achieved_macs_per_cycle <= place.attainable_macs_per_cycle
+    assert tracks(target) == ("cpu", *(f"channel {number}" for number in range(32)))
+    counted = {item.name: 0 for item in by_instruction(built.executable)}
+    for item in by_instruction(built.executable):
+        counted[item.name] += item.count
+    commands = Counter[str]()
+    for launch in built.executable.unit_segments["aim"][0].launches:
+        for program in launch.programs:
+            commands += Counter(time_program(program.records, target.npu).commands)
+    assert counted == commands
 
 
 def test_matrices_lie_in_the_banks_once(tmp_path: Path) -> None:
