@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tests.fuzz.memory_seeds import PROGRAMS
 from tests.fuzz.mutate_bytes import mutate_bytes
 from tests.fuzz.mutate_npz import mutate_npz
-from tests.fuzz.mutate_text import mutate_json, mutate_toml
+from tests.fuzz.mutate_text import mutate_json, mutate_program, mutate_toml
 from tests.fuzz.prepare import (
     EXAMPLE,
     Prepare,
     changed_cache,
+    changed_cell,
     changed_database,
     changed_file,
     changed_journal,
@@ -18,6 +20,7 @@ from tests.fuzz.prepare import (
     changed_manifest,
     changed_model,
     changed_package,
+    memory_package,
     other_data,
     other_model,
     other_package,
@@ -311,6 +314,57 @@ KINDS: tuple[Kind, ...] = (
             "task measure conv2d-8b9ed0f4da9a1609 --target vta --schedule schedule.toml",
             "task tune conv2d --target vta --trials 2 --sampler random --storage sqlite:///r.db",
             "plan best model.onnx --target vta --time-limit 1 -o p.toml",
+        ),
+    ),
+    Kind(
+        "memory program",
+        2,
+        changed_file("f.npz", mutate_npz, *(f"memory{i}.npz" for i in range(PROGRAMS))),
+        (
+            "simulate f.npz --target aim-gddr6",
+            "simulate f.npz --target aim-gddr6 --outputs after.npz --trace t.json --json",
+        ),
+    ),
+    Kind(
+        "memory program text",
+        3,
+        changed_file("f.txt", mutate_program, *(f"memory{i}.txt" for i in range(PROGRAMS))),
+        (
+            "simulate f.txt --target aim-gddr6",
+            "simulate f.txt --target aim-gddr6 --outputs after.npz --trace t.json --json",
+            "simulate f.txt --target vta-aim --unit aim",
+        ),
+    ),
+    Kind(
+        "memory package",
+        3,
+        memory_package,
+        (
+            "run p --inputs cell.npz --outputs y.npz --check --dump-launches d",
+            "run p --inputs cell.npz --outputs y.npz --state h=h0",
+            "profile p --by instruction --trace t.json",
+            "evaluate p --data cell.npz --against cell.onnx",
+        ),
+    ),
+    Kind(
+        "memory task",
+        1,
+        changed_file("f.json", mutate_json, "memory-task.json"),
+        (
+            "task tune f.json --target aim-gddr6 --trials 2 --sampler random "
+            "--storage sqlite:///r.db",
+            "task tune f.json --target vta-aim --trials 2 --sampler xgb --storage sqlite:///r.db",
+        ),
+    ),
+    Kind(
+        "memory model",
+        2,
+        changed_file("f.onnx", changed_cell, "cell.onnx", beside=("cell.npz",)),
+        (
+            "compile f.onnx --target aim-gddr6 -o out",
+            "compile f.onnx --target vta-aim --calibration cell.npz -o out",
+            "plan best f.onnx --target vta-aim --time-limit 1 -o p.toml",
+            "task list f.onnx --target aim-gddr6",
         ),
     ),
 )

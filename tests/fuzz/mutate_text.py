@@ -53,6 +53,39 @@ def _hostile_toml(random_: random.Random) -> str:
     )
 
 
+def mutate_program(random_: random.Random, content: bytes, other: bytes) -> bytes:
+    """A program in text form: lines and words changed, moved, doubled or taken from another one."""
+    if random_.random() < 0.15:
+        return mutate_bytes(random_, content, other)
+    lines = content.decode().splitlines()
+    for _ in range(random_.randint(1, 6)):
+        at = random_.randrange(len(lines))
+        words = lines[at].split()
+        match random_.randrange(6):
+            case 0:
+                del lines[at]
+            case 1:
+                lines.insert(at, lines[random_.randrange(len(lines))])
+            case 2:
+                lines.insert(at, random_.choice(other.decode().splitlines()))
+            case 3 if words:
+                words[random_.randrange(len(words))] = random_.choice(_WORDS)
+                lines[at] = " ".join(words)
+            case 4:
+                lines[at] += f" {random_.choice(_WORDS)}"
+            case _:
+                lines[at:at] = [lines[at]] * random_.choice((2, 40, 3000))
+        lines = lines or ["AiM EOC"]
+    return "\n".join(lines).encode()
+
+
+_WORDS = (
+    "0", "1", "64", "65", "-1", "0xffffffff", "0x1ffffffff", "4095", "4096", "1e3", "0x", "AiM",
+    "EOC", "SYNC", "W", "R", "CFR", "MEM", "MAC_ABK", "RD_MAC", "9" * 5000, "\x1b[31m",
+    "\u0663", "#",
+)  # fmt: skip
+
+
 def mutate_json(random_: random.Random, content: bytes, other: bytes) -> bytes:
     """A JSON document changed by value, by syntax or by byte."""
     match random_.randrange(10):

@@ -81,6 +81,11 @@ def other_package(random_: random.Random, seeds: Path, folder: Path) -> None:
     _changed_package(random_, seeds, folder, f"package-{name}", ())
 
 
+def memory_package(random_: random.Random, seeds: Path, folder: Path) -> None:
+    """One file of a package with a part on processing in memory changed."""
+    _changed_package(random_, seeds, folder, "package-memory", ("cell.onnx", "cell.npz"))
+
+
 def _changed_package(
     random_: random.Random, seeds: Path, folder: Path, package: str, beside: tuple[str, ...]
 ) -> None:
@@ -142,6 +147,11 @@ def other_model(random_: random.Random, seeds: Path, folder: Path) -> None:
     _copy(seeds / f"{name}.npz", folder / "any.npz")
     contents = ((seeds / f"{model}.onnx").read_bytes() for model in (name, other))
     (folder / "f.onnx").write_bytes(mutate_onnx(random_, *contents, amplify=False))
+
+
+def changed_cell(random_: random.Random, content: bytes, other: bytes) -> bytes:
+    """A model with a recurrent cell, changed."""
+    return mutate_onnx(random_, content, other, amplify=False)
 
 
 def other_data(random_: random.Random, seeds: Path, folder: Path) -> None:

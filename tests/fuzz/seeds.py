@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.fuzz.memory_seeds import make_memory_seeds, memory_commands
 from tests.fuzz.seed_models import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,7 +105,8 @@ def make_seeds(folder: Path, command: Command) -> None:
         onnx.save(model, folder / f"{name}.onnx")
         np.savez(folder / f"{name}.npz", **arrays)  # type: ignore[arg-type]
     (folder / "scheme.toml").write_text(_SCHEME)
-    for arguments in (*_COMMANDS, *_compiled()):
+    make_memory_seeds(folder)
+    for arguments in (*_COMMANDS, *_compiled(), *memory_commands()):
         if command(arguments) != 0:
             raise RuntimeError(f"nest-tune {' '.join(arguments)} fails on valid files")
     tasks = sorted((folder / "cache" / "tasks").glob("*.json"))
