@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx
 
 from compiler_core.errors import InputError
+from compiler_core.graph.contradictions import refuse_what_ends_inference
 from compiler_core.graph.held import held_bytes
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.reader import ImportLimits
@@ -89,6 +90,8 @@ def check_model(model: onnx.ModelProto, limits: ImportLimits) -> None:
     """
     check_structure(model, limits.nodes)
     try:
+        onnx.checker.check_model(model)  # inference crashes where a node lacks an input
+        refuse_what_ends_inference(model)
         found = onnx.shape_inference.infer_shapes(model)
     except (RuntimeError, ValueError, onnx.checker.ValidationError):
         return  # onnxruntime says what is wrong with it

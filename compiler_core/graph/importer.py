@@ -16,6 +16,10 @@ import onnx
 from compiler_core.errors import InputError
 from compiler_core.graph.attributes import freeze, read_attributes
 from compiler_core.graph.containers import container_name
+from compiler_core.graph.contradictions import (
+    refuse_contradictions,
+    refuse_what_ends_inference,
+)
 from compiler_core.graph.demand import check_demand
 from compiler_core.graph.exporter import write_model
 from compiler_core.graph.ir import Graph, Node
@@ -128,13 +132,15 @@ class _Importer:
             ),
             dynamic_batch=dynamic,
         )
+        self._check(graph)  # shape inference crashes where a node lacks what its operator needs
+        refuse_what_ends_inference(self._model)
         graph = infer_types(graph)
         check_demand(graph, self._limits)
-        self._check(graph)
         upgraded = upgrade_opset(graph)
         if upgraded is not graph:
             graph = infer_types(upgraded)
             check_demand(graph, self._limits)
+        refuse_contradictions(graph)
         self._check_weights(graph)
         return graph
 

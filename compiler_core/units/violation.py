@@ -23,6 +23,8 @@ class Violation:
     remedy: str
 
     def __str__(self) -> str:
+        if self.demand < 1 <= self.bound:
+            return f"{self.rule}: {self.demand} demanded; at least 1 is needed"
         return (
             f"{self.rule}: {self.demand} {self.unit} demanded, {self.bound} allowed; {self.remedy}"
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -62,9 +63,9 @@ def violations(
         TypeError: The schedule is for another kind of workload.
     """
     if isinstance(workload, ConvWorkload) and isinstance(schedule, ConvSchedule):
-        return tuple(_conv(workload, schedule, geometry))
+        return tuple(_below_one(schedule)) or tuple(_conv(workload, schedule, geometry))
     if isinstance(workload, MaxPoolWorkload) and isinstance(schedule, MaxPoolSchedule):
-        return tuple(_max_pool(workload, schedule, geometry))
+        return tuple(_below_one(schedule)) or tuple(_max_pool(workload, schedule, geometry))
     if isinstance(workload, ConvWorkload) and isinstance(schedule, ResidentSchedule):
         found = residency_violations(workload, geometry)
         return found or program_violations(workload, schedule)
@@ -93,6 +94,14 @@ def input_extents(
     rows = np.minimum(size[0], (height - 1) * window.strides[0] + spread[0])
     columns = np.minimum(size[1], (width - 1) * window.strides[1] + spread[1])
     return rows, columns
+
+
+def _below_one(schedule: ConvSchedule | MaxPoolSchedule) -> Iterator[Violation]:
+    """Sizes and slots below 1, by which nothing further can be computed."""
+    for field in fields(schedule):
+        value = getattr(schedule, field.name)
+        if isinstance(value, int) and not isinstance(value, bool | Enum) and value < 1:
+            yield Violation(field.name, value, 1, "at least", "choose a larger one")
 
 
 def _at_most(rule: str, demand: int, bound: int, unit: str, remedy: str) -> Iterator[Violation]:

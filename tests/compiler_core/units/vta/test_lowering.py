@@ -6,12 +6,14 @@ import random
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from compiler_core.errors import InfeasibleError
 from compiler_core.quantize.ir import IntegerConv, IntegerMaxPool
 from compiler_core.targets.load import load_target
 from compiler_core.tensor.from_integer import conv_terms, max_pool_terms
-from compiler_core.tensor.workload import ConvWorkload, Epilogue, Window, Workload
+from compiler_core.tensor.workload import ConvWorkload, Epilogue, MaxPoolWorkload, Window, Workload
 from compiler_core.units.vta.legality.bound import lower_bound
 from compiler_core.units.vta.legality.default_schedule import default_schedule
 from compiler_core.units.vta.legality.legality import violations
@@ -211,6 +213,27 @@ def test_violation_names_demand_bound_and_remedy(core: VtaCore) -> None:
     assert "tile_height" in accumulators.remedy
     with pytest.raises(InfeasibleError, match=r"inp buffer: .* elements demanded, 2048 allowed"):
         lower_layer(workload, ConvSchedule(56, 56, 4, 4), core.geometry)
+
+
+@given(st.lists(st.integers(-2, 9), min_size=7, max_size=7))
+def test_any_numbers_are_judged(numbers: list[int]) -> None:
+    geometry = load_target("vta").npu.geometry
+    convolution = resnet_layer(64, 8, 64, 3, 1)
+    pool = MaxPoolWorkload(1, 64, 8, 8, Window((2, 2), (2, 2)))
+    height, width, out, within, *slots = numbers
+    conv = ConvSchedule(
+        height, width, out, within, input_slots=slots[0], weight_slots=slots[1],
+        output_slots=slots[2],
+    )  # fmt: skip
+    pooled = MaxPoolSchedule(height, width, out, slots[0], slots[1])
+    for workload, schedule, given_ in (
+        (convolution, conv, numbers),
+        (pool, pooled, [height, width, out, *slots[:2]]),
+    ):
+        found = violations(workload, schedule, geometry)
+        below = [value for value in given_ if value < 1]
+        assert len([item for item in found if item.demand < 1]) == len(below)
+        assert all("at least 1" in str(item) for item in found if item.demand < 1)
 
 
 def test_schedule_of_another_kind_is_refused(core: VtaCore) -> None:

@@ -1,0 +1,99 @@
+"""Nodes that the checker lets pass although no runtime can execute them.
+
+The checker of the onnx package compares the number of inputs, the attributes and the types of a
+node with its definition, not ranks and extents. Passes rely on these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import onnx
+
+from compiler_core.errors import InputError
+from compiler_core.graph.exporter import write_model
+from compiler_core.graph.ir import Graph
+from compiler_core.graph.session import FloatSession
+
+_WEIGHT_LIMIT = 1024
+_RANK_MAX = 64
+
+
+def refuse_what_ends_inference(model: onnx.ModelProto) -> None:
+    """Refuses nodes on which shape inference of the onnx package ends the process.
+
+    Args:
+        model: One that the checker passes; its subgraphs and functions are looked at, too.
+
+    Raises:
+        InputError: Names the node, the value seen and what is allowed.
+    """
+    _visit(model.graph.node)
+    for function in model.functions:
+        _visit(function.node)
+
+
+def _visit(nodes: Iterable[onnx.NodeProto]) -> None:
+    for node in nodes:
+        given = {item.name: item for item in node.attribute}
+        if node.domain in ("", "ai.onnx"):
+            if node.op_type == "Split" and "num_outputs" in given:
+                count = given["num_outputs"].i
+                if count != len(node.output):
+                    raise InputError(
+                        f"node {node.name!r} (Split): num_outputs is {count}, and it has "
+                        f"{len(node.output)} outputs",
+                        hint="export the model again; both have to be equal",
+                    )
+            if node.op_type == "GatherND" and "batch_dims" in given:
+                axes = given["batch_dims"].i
+                if not 0 <= axes <= _RANK_MAX:
+                    raise InputError(
+                        f"node {node.name!r} (GatherND): batch_dims is {axes}; 0 to {_RANK_MAX} "
+                        "are allowed"
+                    )
+        for item in node.attribute:
+            for graph in (item.g, *item.graphs):
+                _visit(graph.node)
+
+
+def refuse_contradictions(graph: Graph) -> None:
+    """Refuses a graph whose shapes contradict the definitions of its operators.
+
+    Where strict shape inference finds a contradiction, the graph is run once on zeros: runtimes
+    are the judge, since inference is wrong about some models that they execute.
+
+    Args:
+        graph: Typed, and within the limits of what is run.
+
+    Raises:
+        InputError: With the contradiction, where the runtime cannot execute the graph either.
+    """
+    found = _contradiction(graph)
+    if found is None:
+        return
+    feeds = {}
+    for name in graph.inputs:
+        known = graph.types.get(name)
+        if known is None or known.shape is None or None in known.shape or known.dtype == "string":
+            return
+        feeds[name] = np.zeros([size or 0 for size in known.shape], known.dtype)
+    try:
+        FloatSession(graph).run(feeds)
+    except InputError as error:
+        raise InputError(f"not a valid ONNX graph: {found}") from error
+
+
+def _contradiction(graph: Graph) -> str | None:
+    model = write_model(graph, batch=1, weight_limit=_WEIGHT_LIMIT)
+    try:
+        onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    except (
+        onnx.shape_inference.InferenceError,
+        onnx.checker.ValidationError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        return " ".join(str(error).split())
+    return None
