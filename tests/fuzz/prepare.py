@@ -178,8 +178,8 @@ def changed_cache(random_: random.Random, seeds: Path, folder: Path) -> None:
         _copy(seeds / name, folder / name)
     cache = folder.parent / "cache"
     _copy(seeds / "cache", cache)
-    for _ in range(random_.randint(1, 3)):
-        path = random_.choice(sorted(path for path in cache.rglob("*") if path.is_file()))
+    files = sorted(path for path in cache.rglob("*") if path.is_file())
+    for path in random_.sample(files, min(random_.randint(1, 3), len(files))):
         mutate = mutate_npz if path.suffix == ".npz" else mutate_json
         path.write_bytes(mutate(random_, path.read_bytes(), b"{}"))
 

@@ -44,6 +44,8 @@ accuracy_drop = "<= 0.5"
 quantization = true
 partition = true
 tiling = false
+[spaces.values]
+"quantization.weight_rounding" = ["nearest"]
 [sampler]
 name = "random"
 [run]
