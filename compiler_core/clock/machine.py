@@ -44,6 +44,12 @@ class Machine:
         text = "\n".join((*parts, str(self.cores), str(self.threads)))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
+    def is_like(self, other: Machine) -> bool:
+        """Whether two machines run the same instructions with the same runtime, so that ratios of
+        times can be compared."""
+        own = (self.architecture, self.flags, self.runtime, self.threads)
+        return own == (other.architecture, other.flags, other.runtime, other.threads)
+
     @property
     def text(self) -> str:
         """In one line, for people."""

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from compiler_core.clock.machine import Machine
+from compiler_core.files.plain import ONLY_WHERE_OTHER
+
 
 @dataclass(frozen=True)
 class LockedLayer:
@@ -39,6 +42,20 @@ class LockedLayer:
 
 
 @dataclass(frozen=True)
+class LockedClock:
+    """Repeats by the clock, which a check tests new ones against.
+
+    Attributes:
+        machine: Where.
+        samples_ms, float_samples_ms: Of the model, and of its float model in the same rounds.
+    """
+
+    machine: Machine
+    samples_ms: tuple[float, ...]
+    float_samples_ms: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Lock:
     """A compile taken down.
 
@@ -56,6 +73,7 @@ class Lock:
         calibration_digest: SHA-256 of that file.
         evaluation_file: Path of the evaluation data, like ``model``; empty for none.
         judged_output: The only output that accuracy was measured on; empty for all.
+        clock: Repeats, where latency was measured by the clock; there are no layers then.
     """
 
     model: str
@@ -71,3 +89,4 @@ class Lock:
     calibration_digest: str = ""
     evaluation_file: str = ""
     judged_output: str = ""
+    clock: LockedClock | None = field(default=None, metadata={ONLY_WHERE_OTHER: True})

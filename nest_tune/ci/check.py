@@ -26,6 +26,7 @@ from compiler_core.quantize.infinite_inputs import require_finite
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
+from nest_tune.ci.by_clock import LATENCY, TOLERANCE, compare_clock, with_enough_repeats
 from nest_tune.ci.difference import Difference, parse_tolerances, within
 from nest_tune.ci.lock import (
     ACCURACY_ENTRIES,
@@ -52,6 +53,7 @@ class CheckResult:
         compared: Metrics that were looked at, by place in execution order.
         differences: In execution order of the layers, then the whole model.
         let_pass: Those that differ by no more than their metric may.
+        notes: What could not be compared, and what speaks against the measurement.
         updated: The lock as it would be now; ``None`` where the configuration does not compile.
     """
 
@@ -60,6 +62,7 @@ class CheckResult:
     differences: tuple[Difference, ...]
     updated: Configuration | None
     let_pass: tuple[Difference, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -141,7 +144,7 @@ def check(
             lock,
             target,
         )
-        compiled = compile_model(quantized, target, progress=progress)
+        compiled = with_enough_repeats(compile_model(quantized, target, progress=progress))
     except InfeasibleError as error:
         failed = Difference("compile", "a package", error.message, _layer_of(error.message, lock))
         return CheckResult(path, {failed.where: ("compile",)}, (*subjects, failed), None)
@@ -185,9 +188,18 @@ def check(
         shown = {shown_name(entry, lock.metric) for entry in ACCURACY_ENTRIES}
         names = tuple(name for name in names if name not in shown)
     compared[TOTALS] = ("model digest", "target digest", "constants", *names)
+    notes: tuple[str, ...] = ()
+    if (clock := compiled.metrics.by_clock) is not None:
+        timed = compare_clock(lock.clock, clock, allowed.pop(LATENCY, TOLERANCE), TOTALS)
+        elsewhere = (LATENCY, "target digest")  # by the clock a target is wherever it runs
+        differences = [item for item in differences if item.metric not in elsewhere]
+        differences += timed.differences
+        kept_names = (name for name in compared[TOTALS] if name != LATENCY)
+        compared[TOTALS] = (*kept_names, *timed.compared)
+        notes = timed.notes
     passed = tuple(item for item in differences if within(item, allowed))
     failed_ones = tuple(item for item in differences if not within(item, allowed))
-    return CheckResult(path, compared, failed_ones, updated, passed)
+    return CheckResult(path, compared, failed_ones, updated, passed, notes)
 
 
 def _sources(

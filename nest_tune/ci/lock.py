@@ -12,6 +12,7 @@ from pathlib import Path
 
 from compiler_core.accuracy.metric import is_in_decibels, shown_name
 from compiler_core.compile.compile import CompiledModel
+from compiler_core.compile.host_timing import timed_parts
 from compiler_core.compile.sources import Arrays, FloatModel, read_samples
 from compiler_core.configuration.configuration import Configuration
 from compiler_core.configuration.lock import Lock, LockedLayer
@@ -21,6 +22,7 @@ from compiler_core.targets.target import Target
 from compiler_core.targets.unit_tasks import lowering_versions
 from compiler_core.units.facets.programs import continues
 from compiler_core.units.names import CPU
+from nest_tune.ci.by_clock import locked_clock, with_enough_repeats
 
 ACCURACY_ENTRIES = ("accuracy", "accuracy_drop")
 _VERSIONS = ("nest-tune", "numpy", "onnx", "onnxruntime")
@@ -73,7 +75,7 @@ def locked(compiled: CompiledModel, sources: Sources, folder: Path) -> Configura
     Raises:
         InputError: Data cannot be read.
     """
-    target = sources.target
+    compiled, target = with_enough_repeats(compiled), sources.target
     if target.endswith(".toml"):
         target = _relative(Path(target), folder)
     has_accuracy = sources.evaluation is not None
@@ -91,6 +93,7 @@ def locked(compiled: CompiledModel, sources: Sources, folder: Path) -> Configura
         "" if sources.calibration is None else file_digest(sources.calibration),
         "" if sources.evaluation is None else _relative(sources.evaluation, folder),
         sources.judged_output if has_accuracy else "",
+        locked_clock(compiled),
     )
     kept = accuracy_of(compiled.configuration.measured, sources.metric)
     return replace(compiled.configuration, measured={**compiled.metrics.costs, **kept}, lock=lock)
@@ -111,7 +114,10 @@ def accuracy_of(measured: Mapping[str, float], metric: str) -> dict[str, float]:
 
 
 def locked_layers(compiled: CompiledModel) -> dict[str, LockedLayer]:
-    """Every step of a compile by a unique name."""
+    """Every step of a compile by a unique name; none by the clock, where kernels are the runtime's
+    and have no time that stays."""
+    if compiled.metrics.by_clock is not None:
+        return {}
     launches = {part.name: iter(part.launches) for part in compiled.executable.npu_segments}
     found: dict[str, LockedLayer] = {}
     for layer in compiled.report.layers:
@@ -141,8 +147,11 @@ def locked_layers(compiled: CompiledModel) -> dict[str, LockedLayer]:
 
 
 def constants_sha256(compiled: CompiledModel) -> str:
-    """Digest of the memory images: weights, biases, micro-ops."""
+    """Digest of the memory images: weights, biases, micro-ops; by the clock of the models."""
     found = hashlib.sha256()
+    if compiled.metrics.by_clock is not None:
+        for model in timed_parts(compiled.executable):
+            found.update(model.model)
     for part in compiled.executable.npu_segments:
         found.update(part.constants)
     return found.hexdigest()

@@ -36,6 +36,8 @@ def markdown(result: CheckResult) -> str:
         if left := len(result.differences) - _MOST_ROWS:
             lines += ["", f"and {left} more"] if left > 0 else []
         lines += ["", "`nest-tune ci check LOCK --update` accepts these numbers.", ""]
+    if result.notes:
+        lines += [*(f"- {cell(note)}" for note in result.notes), ""]
     return "\n".join(lines)
 
 

@@ -88,7 +88,7 @@ def check(
         list[str] | None,
         typer.Option(
             metavar="METRIC=2%",
-            help="How much it may differ; default: not at all. Repeatable.",
+            help="How much it may differ; default: not at all, by the clock 5%. Repeatable.",
         ),
     ] = None,
     update: Annotated[
@@ -96,7 +96,8 @@ def check(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compile a lock file again and compare: simulated numbers and accuracy exactly.
+    """Compile a lock file again and compare: simulated numbers and accuracy exactly, latency by
+    the clock by a test of distributions.
 
     Exit code 4 where a number differs. In a GitHub job the result is added to the step's summary.
     """
@@ -140,7 +141,7 @@ def check(
         body = {"lock": str(lock), "ok": result.ok, "differences": differences}
         more = {"first_layer": result.first_layer, "compared": result.count, "updated": accepted}
         more["within_tolerance"] = len(result.let_pass)
-        print_json("ci-check", {**body, **more})
+        print_json("ci-check", {**body, **more, "notes": list(result.notes)})
     elif output_format is Format.MD:
         print(markdown(result))
     else:
@@ -149,6 +150,8 @@ def check(
             say(f"  {difference}")
         if (left := len(result.differences) - _MOST_LINES) > 0:
             print(f"  and {left} more")
+        for note in result.notes:
+            say(f"  note: {note}")
     if accepted:
         say(f"{lock}: written anew", aside=True)
     elif not result.ok:
