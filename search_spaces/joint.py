@@ -73,6 +73,15 @@ class Estimating(Protocol):
         ...
 
 
+@runtime_checkable
+class Pricing(Protocol):
+    """A part that can tell roughly what a point of it costs, by more than one measure."""
+
+    def price(self, point: OuterPoint, metric: str) -> float | None:
+        """By the name of a metric; ``None`` where it is not known."""
+        ...
+
+
 class JointSpace:
     """The product of parts, or what is admitted of it.
 
@@ -250,6 +259,17 @@ class JointSpace:
             )
             if estimate is not None
         )
+
+    def price(self, point: OuterPoint, metric: str) -> float | None:
+        """What parts can tell of a metric of a point without evaluating it; ``None`` where none
+        can, see :class:`Pricing`."""
+        if metric == "latency_ms" and (estimates := self.estimates(point)):
+            return sum(estimates)
+        told = (
+            part.price(own, metric) for part, own in self._split(point) if isinstance(part, Pricing)
+        )
+        known = [value for value in told if value is not None]
+        return sum(known) if known else None
 
     def _split(self, point: OuterPoint) -> Iterator[tuple[Part, OuterPoint]]:
         start = 0

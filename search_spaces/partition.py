@@ -8,17 +8,18 @@ answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import product
-from math import prod
+from math import log, prod
 
 import numpy as np
 
 from compiler_core.errors import InputError
 from compiler_core.partition.baselines import baselines, best_sequential
 from compiler_core.partition.best import untuned
-from compiler_core.partition.evaluate import Evaluator
+from compiler_core.partition.evaluate import Evaluation, Evaluator
+from compiler_core.partition.least import Price, descend, find_least
 from compiler_core.partition.optimum import find_optimum
 from compiler_core.partition.resolve import assignment_of
 from compiler_core.targets.places import Placement
@@ -142,19 +143,66 @@ class PartitionSpace:
         moves.pop(tuple(point), None)
         return np.array(list(moves), np.int64).reshape(len(moves), len(self.parameters))
 
-    def first_points(self) -> dict[str, tuple[int, ...]]:
+    def prices(self, point: tuple[int, ...] | Points) -> dict[str, float]:
+        """What a point costs by the system simulator and the cost tables, by metric."""
+        found = self.evaluator.evaluate(self.placement(point))
+        return {
+            "latency_ms": found.latency_ps / 1e9,
+            "energy_mj": found.energy_mj,
+            "npu_cycles": found.npu_cycles,
+            "size_bytes": found.dram_constant_bytes,
+            "dram_peak_bytes": found.dram_peak_bytes,
+        }
+
+    def first_points(self, aims: Sequence[str] = ()) -> dict[str, tuple[int, ...]]:
         """Points to try first, best guess first: the optimum of the cost tables, then the
-        baselines; names of equal ones are joined."""
+        baselines; names of equal ones are joined.
+
+        Args:
+            aims: Metrics that count, the most important first; the latency without. Each has its
+                own optimum, and several have a compromise: the least product of all.
+        """
         found = {**baselines(self.evaluator, self._pins)}
         found["untuned"] = tuple(
             self._pins.get(group, place) for group, place in enumerate(untuned(self.evaluator))
         )
         found["best_sequential"] = best_sequential(self.evaluator, self._pins)
         best = find_optimum(self.evaluator, pins=self._pins, starts=found.values())
+        optima = {"optimum": best.placement}
+        starts = [best.placement, *found.values()]
+        for metric in aims:
+            if metric in _PRICES:
+                price = _PRICES[metric]
+                least = find_least(self.evaluator, price, pins=self._pins, starts=starts)
+                optima[f"least_{metric}"] = least
+        if aims and aims[0] != "latency_ms":
+            optima = dict(sorted(optima.items(), key=lambda item: item[0] != f"least_{aims[0]}"))
+        if len(aims) > 1 and len(optima) > 1:
+            optima["compromise"] = self._compromise(aims, [*optima.values(), *starts])
         names: dict[tuple[int, ...], list[str]] = {}
-        for name, placement in {"optimum": best.placement, **found}.items():
+        for name, placement in {**optima, **found}.items():
             names.setdefault(self.encode(placement), []).append(name)
         return {"+".join(same): point for point, same in names.items()}
+
+    def _compromise(self, aims: Sequence[str], starts: Sequence[Placement]) -> Placement:
+        prices = [_PRICES[metric] for metric in aims if metric in _PRICES]
+        is_timed = "latency_ms" in aims
+
+        def value(found: Evaluation) -> float:
+            factors = [float(found.latency_ps)] if is_timed else []
+            factors += [price.of(found) for price in prices]
+            return sum(log(max(factor, 1.0)) for factor in factors)
+
+        return descend(self.evaluator, value, self._choices, starts)
+
+
+_PRICES = {
+    "energy_mj": Price.ENERGY_PJ,
+    "npu_cycles": Price.CYCLES,
+    "size_bytes": Price.CONSTANT_BYTES,
+    "dram_peak_bytes": Price.PEAK_BYTES,
+}
+"""What stands for a metric in a plan: of a package's size the constants are by far the most."""
 
 
 def _moved(point: tuple[int, ...], changes: Mapping[int, int]) -> tuple[int, ...]:

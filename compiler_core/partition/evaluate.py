@@ -91,6 +91,8 @@ class Evaluator:
         choices: Places of each group that searches try, the CPU first.
         unit_of, form_of: Unit and form of each place.
         run_at: Unit, core and memories, as a bit each, of programs at each place.
+        folds: Places of each group where its input may be laid out for it alone, with taps folded.
+        copies: Programs that run only beside others, see :mod:`.concat_copies`.
     """
 
     def __init__(
@@ -118,7 +120,7 @@ class Evaluator:
         ]
         self.producer = [tensor.producer for tensor in groups.tensors]
         self._consumers = [tensor.consumers for tensor in groups.tensors]
-        self._folds = [
+        self.folds = [
             {
                 place
                 for place, at in cost.at.items()
@@ -129,7 +131,7 @@ class Evaluator:
             }
             for group, cost in zip(groups.groups, costs.groups, strict=True)
         ]
-        self._copies = copy_conditions(groups, costs)
+        self.copies = copy_conditions(groups, costs)
         # Concatenations, and the rare groups with programs that do not wait for one another.
         self.joins = [
             {
@@ -215,7 +217,7 @@ class Evaluator:
 
     def entering(self, group: int, placement: Placement) -> bool:
         """Whether the CPU lays out the input of ``group`` for it alone, so that taps may fold."""
-        if placement[group] not in self._folds[group]:
+        if placement[group] not in self.folds[group]:
             return False
         (tensor,) = self._reads[group]
         form = self.form_of[placement[group]]
@@ -233,7 +235,7 @@ class Evaluator:
         cost = self.unit_cost(group, placement[group])
         found = cost.entry_programs if self.entering(group, placement) else cost.programs
         unit = self.unit_of[placement[group]]
-        copies = self._copies.get((group, unit), {})
+        copies = self.copies.get((group, unit), {})
         if not copies:
             return tuple(enumerate(found))
         needless = {
@@ -258,7 +260,7 @@ class Evaluator:
     def variants(self, group: int, place: int) -> list[tuple[Launch, ...]]:
         """What a group may have to launch at a place, not cut; for a concatenation the least."""
         cost = self.costs.groups[group].at[place]
-        copies = self._copies.get((group, self.unit_of[place]), {})
+        copies = self.copies.get((group, self.unit_of[place]), {})
         return [
             tuple(program for at, program in enumerate(found) if at not in copies)
             for found in (cost.programs, cost.entry_programs)
@@ -270,7 +272,7 @@ class Evaluator:
         cost, launch = self.costs.groups[group].at[place], self.least_launch_ps(place)
         if cost.is_cut or self.unit_of[place] == ON_HOST:
             return cost.busy_ps(launch)
-        copies, found = self._copies.get((group, self.unit_of[place]), {}), []
+        copies, found = self.copies.get((group, self.unit_of[place]), {}), []
         for programs in (cost.programs, cost.entry_programs):
             ways: dict[int, int] = {}
             for at, (program, item) in enumerate(zip(programs, cost.order, strict=True)):
@@ -320,7 +322,7 @@ class Evaluator:
         found = [sizes[source] + sizes[form]]
         batch = self.groups.tensors[tensor].shape[0]
         for reader in self._consumers[tensor]:
-            for place in self._folds[reader]:
+            for place in self.folds[reader]:
                 entering = self.costs.groups[reader].at[place].entry_programs[0]
                 folded = batch * entering.input_bytes
                 if self.form_of[place] == form:

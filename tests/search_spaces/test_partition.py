@@ -51,6 +51,28 @@ def test_first_points_begin_with_the_optimum(evaluator: Evaluator) -> None:
     assert latencies[0] == min(latencies)
 
 
+@pytest.mark.parametrize("metric", ["energy_mj", "npu_cycles", "size_bytes", "dram_peak_bytes"])
+def test_every_aim_has_its_own_first_point(evaluator: Evaluator, metric: str) -> None:
+    space = PartitionSpace(evaluator)
+    prices = {point: space.prices(point) for point in space.enumerate()}
+    for point, price in prices.items():
+        assert price["latency_ms"] == space.latency_ms(point)
+    first = space.first_points([metric])
+    name, point = next(iter(first.items()))
+    assert f"least_{metric}" in name.split("+")
+    if metric != "dram_peak_bytes":  # no sum: only improved
+        assert prices[point][metric] == pytest.approx(min(p[metric] for p in prices.values()))
+    assert set(space.first_points().values()) <= set(first.values())
+    both = space.first_points(["latency_ms", metric])
+    assert next(iter(both.values())) == next(iter(space.first_points().values()))
+    (middle,) = (point for name, point in both.items() if "compromise" in name.split("+"))
+
+    def product(point: tuple[int, ...]) -> float:
+        return max(prices[point]["latency_ms"], 1e-9) * max(prices[point][metric], 1e-9)
+
+    assert product(middle) <= min(map(product, first.values())) * (1 + 1e-9)
+
+
 def test_neighbours_move_one_group_or_two_dependent_ones(evaluator: Evaluator) -> None:
     space = PartitionSpace(evaluator)
     start = space.encode(tuple(units[-1] for units in evaluator.choices))

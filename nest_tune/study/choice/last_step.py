@@ -79,6 +79,6 @@ def _unseen(points: Sequence[Point], seen: set[Point], problem: SearchProblem) -
     fresh = [point for point in points if point not in seen]
 
     def cost(point: Point) -> tuple[float, Point]:
-        return sum(problem.space.estimates(point)) or inf, point
+        return problem.price(point) or inf, point
 
     return sorted(fresh, key=cost)

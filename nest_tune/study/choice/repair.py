@@ -2,10 +2,11 @@
 
 A scheme loses accuracy by the noise of its layers. What each layer adds *under that scheme* is
 measured once: the noise of the whole with that layer elsewhere (on the CPU, or on a unit with more
-bits), everything else kept. What a move costs is told by the cost tables, for runs of neighbouring
-operators together, for they share their borders. Then a knapsack says which runs to move: the
-noise to be removed at the least latency. The same backwards from a trial with room: the latency to
-be won at the most noise that the limit has room for.
+bits), everything else kept. What a move costs, in what the study wants to be small first (latency,
+energy, bytes), is told by the cost tables, for runs of neighbouring operators together, for they
+share their borders. Then a knapsack says which runs to move: the noise to be removed at the least
+cost. The same backwards from a trial with room: the cost to be saved at the most noise that the
+limit has room for.
 
 | symbol | meaning |
 |---|---|
@@ -21,7 +22,7 @@ The program is a set packing with one covering row, solved to the optimum by HiG
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +31,7 @@ import numpy.typing as npt
 from nest_tune.study.proposals.problem import SearchProblem
 from nest_tune.study.request.goals import Limit, Metric
 from nest_tune.study.trial import OuterTrial, Point
-from search_spaces.joint import Estimating, OuterPoint, Part
+from search_spaces.joint import OuterPoint, Part
 
 LEVELS = (1.0, 1.3, 0.75, 1.7, 0.5)
 """Multiples of the noise that has to go, the likeliest first: so many plans are tried."""
@@ -144,21 +145,24 @@ def moves_of(part: Part, block: OuterPoint, base: Base, home: str) -> list[Move]
 
 
 def plans(
-    part: Part, block: OuterPoint, base: Base, noise: float, moved: Mapping[Move, float]
+    price: Callable[[OuterPoint], float],
+    block: OuterPoint,
+    base: Base,
+    noise: float,
+    moved: Mapping[Move, float],
 ) -> list[OuterPoint]:
     """Placements to try, the likeliest first.
 
     Args:
-        part: Of the placements; it tells what they cost.
+        price: Of a placement, by the cost tables.
         block: The placement of the base.
         base: What is moved from.
         noise: ``r``.
         moved: ``r[m]`` of single moves.
     """
-    assert isinstance(part, Estimating)
-    before = part.estimate(block)
+    before = price(block)
     runs = _runs(block, moved)
-    costs = np.array([part.estimate(after) - before for after, _ in runs])
+    costs = np.array([price(after) - before for after, _ in runs])
     sign = 1.0 if base.is_repair else -1.0
     worth = np.array([sum(sign * (noise - moved[m]) for m in run) for _, run in runs])
     found: dict[OuterPoint, None] = {}

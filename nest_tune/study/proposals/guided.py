@@ -1,8 +1,8 @@
 """The XGBoost-guided sampler of outer trials: evolution over the space, scored by a model.
 
 A model of losses and limits is trained on what is known; anew whenever that has grown by an
-eighth. What the parts estimate of a latency is taken as known: the model learns what the
-measured one is a multiple of.
+eighth. What the parts estimate of a latency, an energy or a size is taken as known: the model
+learns what the measured one is a multiple of.
 
 Proposals of two kinds take turns. One kind is for the first objective alone: of the neighbours of
 the best trials, and of all that differ in one part (its plan or its scheme) from the best one
@@ -127,9 +127,17 @@ class Lesson:
         estimates = estimates.reshape(len(points), -1)
         known = np.zeros((len(points), len(self.logs)))
         for at, objective in enumerate(self._problem.objectives):
-            latency = objective.metric is Metric.LATENCY_MS and self.logs[at]
-            if latency and estimates.shape[1] == 1 and (estimates > 0).all():
+            is_latency = objective.metric is Metric.LATENCY_MS
+            if is_latency and self.logs[at] and estimates.shape[1] == 1 and (estimates > 0).all():
                 known[:, at] = np.log(estimates[:, 0])
+            if is_latency or objective.metric.needs_evaluation:
+                continue
+            told = [self._space.price(point, objective.metric.value) for point in points]
+            if all(price is not None for price in told):
+                prices = np.array(told, np.float64)
+                columns.append(prices[:, None])
+                if self.logs[at] and (prices > 0).all():
+                    known[:, at] = np.log(prices)
         return np.hstack([*columns, estimates]), known
 
     def around(self, starts: Sequence[Point]) -> tuple[list[Point], Prediction | None]:

@@ -35,6 +35,10 @@ _MOST_WORK = 1 << 38
 """Multiplications that rounding by GPTQ may take in a trial, about: ten seconds or so."""
 
 
+_REMEMBERED = 1 << 16
+"""Placements whose prices are kept."""
+
+
 class PlacementPart:
     """Which unit runs each group of operators.
 
@@ -43,6 +47,7 @@ class PlacementPart:
         target: The machine.
         known: Guesses as found before; else they are searched for now.
         joins_layers: Whether layers that follow one another are launched together.
+        aims: Metrics that guesses are made for, the most important first.
 
     Raises:
         InputError: One of ``known`` is no point of this space.
@@ -57,11 +62,13 @@ class PlacementPart:
         known: Sequence[OuterPoint] | None = None,
         *,
         joins_layers: bool = False,
+        aims: Sequence[str] = (),
     ) -> None:
         evaluator = prepare(graph, target, joins_layers=joins_layers, packaged=True)
-        self._space = PartitionSpace(evaluator)
+        self._space, self._aims = PartitionSpace(evaluator), aims
         self._default_units = default_assignment(graph, arithmetic=target_arithmetic(target))
         self._estimates: dict[OuterPoint, float] = {}
+        self._prices: dict[OuterPoint, dict[str, float]] = {}
         self._known = None if known is None else tuple(tuple(point) for point in known)
         self.parameters: tuple[Parameter, ...] = self._space.parameters
         self.default: OuterPoint = self._space.encode(untuned(evaluator))
@@ -88,10 +95,20 @@ class PlacementPart:
             self._estimates[point] = self._space.latency_ms(point)
         return self._estimates[point]
 
+    def price(self, point: OuterPoint, metric: str) -> float | None:
+        """Untuned latency, energy, cycles or bytes by the cost tables."""
+        if metric == "latency_ms":
+            return self.estimate(point)
+        if point not in self._prices:
+            if len(self._prices) >= _REMEMBERED:
+                self._prices.clear()
+            self._prices[point] = self._space.prices(point)
+        return self._prices[point].get(metric)
+
     def guesses(self) -> Sequence[OuterPoint]:
-        """The optimum of the cost tables, then the baselines."""
+        """The optima of the cost tables, then the baselines."""
         if self._known is None:
-            self._known = tuple(self._space.first_points().values())
+            self._known = tuple(self._space.first_points(self._aims).values())
         return self._known
 
 
@@ -195,6 +212,7 @@ def make_space(
     guesses: Mapping[str, Sequence[OuterPoint]] | None = None,
     default: QuantizationScheme = FIRST_SCHEME,
     joins_layers: bool = False,
+    aims: Sequence[str] = (),
 ) -> JointSpace:
     """The outer space of a model.
 
@@ -206,6 +224,7 @@ def make_space(
         guesses: By part, as found before.
         default: The untuned default of quantization.
         joins_layers: Whether layers that follow one another are launched together.
+        aims: Metrics that guesses are made for, the most important first.
 
     Raises:
         InputError: The plan does not fit the model.
@@ -221,5 +240,5 @@ def make_space(
         parts.append(PinnedPart(graph, target, plan, joins_layers=joins_layers))
     elif partition and target.npu_cores:
         known = (guesses or {}).get(PlacementPart.name)
-        parts.append(PlacementPart(graph, target, known, joins_layers=joins_layers))
+        parts.append(PlacementPart(graph, target, known, joins_layers=joins_layers, aims=aims))
     return JointSpace(parts)

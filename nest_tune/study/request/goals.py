@@ -288,3 +288,10 @@ def scale_of(limit: Limit, default: Metrics) -> float:
     """What an excess is divided by, so that limits of different units weigh alike."""
     bounds = [abs(bound) for bound in (limit.low, limit.high) if isfinite(bound)]
     return max([*bounds, abs(default.get(limit.metric.value, 0.0)), 1e-6])
+
+
+def aims_of(objectives: Sequence[Objective], limits: Sequence[Limit]) -> tuple[Metric, ...]:
+    """Costs that count, the most important first: those to be small, then those that have to be."""
+    small = [goal.metric for goal in objectives if goal.direction is Direction.MINIMIZE]
+    bounded = [limit.metric for limit in limits if isfinite(limit.high)]
+    return tuple(m for m in dict.fromkeys([*small, *bounded]) if not m.needs_evaluation)

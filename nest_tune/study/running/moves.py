@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from math import inf
 
 from compiler_core.errors import InfeasibleError, InputError
@@ -25,11 +25,10 @@ from nest_tune.study.choice.repair import Base, bases, moves_of, plans
 from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.execution.noise_of_moves import NoiseMeter
 from nest_tune.study.proposals.problem import Asked
-from nest_tune.study.request.goals import Metric
 from nest_tune.study.store.dependencies import Ground
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.trial import OuterTrial, Point
-from search_spaces.joint import Estimating, Part
+from search_spaces.joint import Part
 from search_spaces.quantization import QuantizationSpace
 
 _EVERY = 3
@@ -148,7 +147,7 @@ class Moves:
         if "quantization" not in found or "partition" not in found:
             return None
         part = found["partition"][1]
-        if not isinstance(part, Estimating):
+        if self._problem.price(space.default) is None:
             return None
         return found["quantization"][0], found["partition"][0], part
 
@@ -168,15 +167,28 @@ class Moves:
         return None
 
     def _may_be_best(self, point: Point, base: Base, trials: Sequence[OuterTrial]) -> bool:
-        """Whether the cost tables leave a point a chance to be faster than every trial that keeps
-        the limits; always where something else is wanted."""
-        name = Metric.LATENCY_MS.value
-        if self._problem.objectives[0].metric is not Metric.LATENCY_MS:
-            return True
-        known = [t.metrics[name] for t in trials if t.is_feasible and t.settled]
-        estimates = self._problem.space.estimates
-        added = sum(estimates(point)) - sum(estimates(base.trial.point))
-        return base.trial.metrics[name] + added < min(known, default=inf)
+        """Whether the cost tables leave a point a chance to be better than every trial that keeps
+        the limits, and to keep those on costs itself; always where they do not know."""
+        goal = self._problem.objectives[0]
+        name = goal.metric.value
+        expected = self._expected(point, base, name)
+        if expected is not None:
+            known = [goal.loss(t.metrics[name]) for t in trials if t.is_feasible and t.settled]
+            if goal.loss(expected) >= min(known, default=inf):
+                return False
+        for limit in self._problem.limits:
+            expected = self._expected(point, base, limit.metric.value)
+            if expected is not None and limit.excess(expected) > 0:
+                return False
+        return True
+
+    def _expected(self, point: Point, base: Base, metric: str) -> float | None:
+        """A cost of a point: that of its base, and what the tables say that it has more."""
+        price = self._problem.space.price
+        before, after = price(base.trial.point, metric), price(point, metric)
+        if before is None or after is None or metric not in base.trial.metrics:
+            return None
+        return base.trial.metrics[metric] + (after - before)
 
     def _plans(self, base: Base) -> list[Point]:
         assert self._parts is not None
@@ -188,8 +200,12 @@ class Moves:
         if noises is None:
             return []
         moved = dict(zip(moves, noises[1:], strict=True))
-        found = plans(part, point[at], base, noises[0], moved)
+        found = plans(partial(self._price, point, at), point[at], base, noises[0], moved)
         return [(*point[: at.start], *block, *point[at.stop :]) for block in found]
+
+    def _price(self, point: Point, at: slice, block: Point) -> float:
+        """Of a point with another placement."""
+        return self._problem.price((*point[: at.start], *block, *point[at.stop :])) or 0.0
 
     def _with(self, point: Point, at: slice, axis: int, value: int) -> Point:
         where = at.start + axis

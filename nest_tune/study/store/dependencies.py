@@ -33,6 +33,7 @@ from nest_tune.study.execution.candidates import Subjects
 from nest_tune.study.proposals.narrowing import narrowed
 from nest_tune.study.proposals.outer_space import FIRST_SCHEME, make_space
 from nest_tune.study.proposals.problem import SearchProblem
+from nest_tune.study.request.goals import aims_of
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.examination import examined
 from nest_tune.study.store.stored_study import StoredStudy
@@ -142,6 +143,7 @@ def survey_ground(
         guesses=None if study is None else study.fixed("guesses"),
         default=default,
         joins_layers=settings.launches == "merged",
+        aims=[metric.value for metric in aims_of(settings.objectives, settings.limits)],
     )
     space = narrowed(whole, settings.values)
     digests = {

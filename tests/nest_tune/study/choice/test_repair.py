@@ -68,7 +68,7 @@ def test_a_repair_removes_enough_at_the_least_latency(seed: int, share: float) -
     moves = moves_of(part, block, base, "cpu")
     assert moves == [(axis, 0) for axis in range(GROUPS)]
     moved = {(axis, 0): noise - removed[axis] for axis in range(GROUPS)}
-    first = plans(part, block, base, noise, moved)
+    first = plans(part.estimate, block, base, noise, moved)
     enough = [
         point
         for point in product((0, 1), repeat=GROUPS)
@@ -93,7 +93,7 @@ def test_a_trial_with_room_wins_most_of_what_the_room_allows(seed: int, room: fl
     moves = moves_of(part, block, base, "cpu")
     assert moves == [(axis, 1) for axis in range(GROUPS)]
     moved = {(axis, 1): noise + added[axis] for axis in range(GROUPS)}
-    found = plans(part, block, base, noise, moved)
+    found = plans(part.estimate, block, base, noise, moved)
     allowed = [
         point
         for point in product((0, 1), repeat=GROUPS)
@@ -113,10 +113,10 @@ def test_operators_beside_one_another_share_their_borders() -> None:
     block, noise = (1,) * GROUPS, 1.0
     moved = {(0, 0): 0.75, (1, 0): 0.8, (2, 0): 0.8, (3, 0): 0.99, (4, 0): 0.99, (5, 0): 0.6}
     base = Base(trial(1, 1.0, 0.02, feasible=False), 0.4)
-    (first, *_) = plans(part, block, base, noise, moved)
+    (first, *_) = plans(part.estimate, block, base, noise, moved)
     assert first == (1, 1, 1, 1, 1, 0)  # no border of its own, for the output is the CPU's
     part.times[0][5] = 30.0
-    (first, *_) = plans(part, block, base, noise, moved)
+    (first, *_) = plans(part.estimate, block, base, noise, moved)
     assert first == (0, 0, 1, 1, 1, 1)  # as many borders as the first one alone
 
 

@@ -241,6 +241,20 @@ def test_trials_of_merged_launches_are_compiled_so(studies: Any) -> None:
         studies.run(studies.settings(name="merged"), if_exists="resume")
 
 
+def test_the_first_trials_aim_at_what_is_asked_for(studies: Any) -> None:
+    """With energy to be small the first guess is the plan of least energy, and it is less."""
+    energy = (Objective(Metric.ENERGY_MJ, Direction.MINIMIZE),)
+    settings = studies.settings(trials=6, objectives=energy, limits=(), sampler="random")
+    result = studies.run(settings)
+    space = survey_ground(settings, result.study).space
+    first = result.trials[1].point
+    prices = [space.price(trial.point, "energy_mj") or 0.0 for trial in result.trials]
+    assert first == space.known_guesses[0]
+    assert prices[1] == min(prices) < prices[0]
+    measured = [trial.metrics["energy_mj"] for trial in result.trials]
+    assert measured[1] < measured[0]
+
+
 def test_another_search_under_the_same_name_is_refused(studies: Any) -> None:
     studies.run(studies.settings(trials=1))
     with pytest.raises(InputError, match="seed: 0 -> 7"):
