@@ -18,6 +18,8 @@ as joint search took for everything.
 
 ``--cuts bound`` and ``--cuts measured`` print another comparison, on a target of an int8 core and a
 4-bit core: layers cut by output channels, see :mod:`benchmarks.channel_cuts`; nothing is searched.
+``--cuts searched`` searches there, against a staged search that knows cuts, too, see
+:mod:`benchmarks.shared_search`.
 
 Prints first what no scheme and no plan of the space can beat with untuned schedules, then per seed
 the lowest latency within the limit, how it compares, the hypervolume of (latency, accuracy) against
@@ -42,6 +44,7 @@ import numpy as np
 
 from benchmarks.channel_cuts import print_cuts
 from benchmarks.scheme_bound import least_costs
+from benchmarks.shared_search import staged_plus
 from compiler_core.compile.sources import load_model
 from compiler_core.files.plain import to_plain
 from compiler_core.partition.optimum import find_optimum
@@ -216,9 +219,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--max-accuracy-drop", type=float, default=0.01)
     parser.add_argument("--tile", action="store_true")
-    parser.add_argument("--cuts", choices=("bound", "measured"))
+    parser.add_argument("--cuts", choices=("bound", "measured", "searched"))
     arguments = parser.parse_args()
-    if arguments.cuts:
+    if arguments.cuts in ("bound", "measured"):
         model = load_model(Path(arguments.model))
         samples = {model.graph.inputs[0]: np.load(arguments.calibration)["x"]}
         profile, target = profile_model(model.graph, samples), load_target(arguments.target)
@@ -238,6 +241,9 @@ def main() -> None:
         jobs=arguments.jobs,
     )
     settings = resolve(None, flags, os.environ)
+    if arguments.cuts:
+        compare_cuts(settings, range(arguments.first_seed, arguments.first_seed + arguments.seeds))
+        return
     print_bounds(survey_ground(settings))
     print("seed" + "".join(f"{name + ' ms':>16}" for name in names), end="")
     print("  joint/by acc.  joint/by lat.  any accuracy  hypervolumes             measurements")
@@ -260,6 +266,41 @@ def main() -> None:
         if ratios:
             mean = statistics.geometric_mean(ratios)
             print(f"joint / staged {name}: geomean {mean:.4f}, worst {max(ratios):.4f}")
+
+
+def compare_cuts(settings: StudySettings, seeds: Sequence[int]) -> None:
+    """Joint against staged+ search at equal numbers of trials, seed by seed."""
+    ground, ratios = survey_ground(settings), []
+    print(f"{'seed':>4} {'default ms':>12} {'joint ms':>12} {'staged+ ms':>12} {'ratio':>8}")
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in seeds:
+            base = replace(settings, seed=seed, storage=f"sqlite:///{Path(folder) / 'cuts.db'}")
+            ours = run(replace(base, name="joint"))
+            best = fastest(ours.trials)
+            _, theirs = staged_plus(base, ground, run, fastest)
+            shown = [ours.trials[0].metrics[LATENCY]]
+            shown += [inf if t is None else t.metrics[LATENCY] for t in (best, theirs)]
+            ratio = shown[1] / shown[2] if isfinite(shown[2]) else 0.0
+            line = "".join(f" {value:12.4f}" for value in shown)
+            print(f"{seed:4}{line} {ratio:8.4f}", flush=True)
+            for name, trial in (("joint", best), ("staged+", theirs)):
+                if trial is not None:
+                    drop = trial.metrics[Metric.ACCURACY_DROP.value]
+                    print(f"      {name}: drop {drop:.4f}, {shared_count(ground, trial)}")
+            if isfinite(ratio) and ratio > 0:
+                ratios.append(ratio)
+    if ratios:
+        print(f"joint / staged+: geomean {statistics.geometric_mean(ratios):.4f}")
+
+
+def shared_count(ground: Ground, trial: OuterTrial) -> str:
+    """How many operators of a trial each kind of place has."""
+    plan = ground.space.decode(trial.point).get("partition", {})
+    count: dict[str, int] = {}
+    for place in plan.values():
+        count[place] = count.get(place, 0) + 1
+    told = ", ".join(f"{n} on {place}" for place, n in sorted(count.items()))
+    return told or "all as by default"
 
 
 def report(

@@ -81,9 +81,18 @@ def with_weights_of(changed: QuantizedGraph, kept: QuantizedGraph) -> QuantizedG
     """``changed`` with the weights and biases of ``kept`` in convolutions of the same grid."""
     known = {operator.name: operator for operator in _convolutions(kept)}
 
+    floats, others = _weights(changed), _weights(kept)
+
     def taken(operator: Any) -> Any:
         other = known.get(operator.name) if isinstance(operator, IntegerConv) else None
         if other is None or _grid(operator, changed) != _grid(other, kept):
+            return operator
+        # Where units share operators, another plan may have channels in another order.
+        mine, theirs = floats.get(operator.name), others.get(operator.name)
+        same = mine is theirs or (
+            mine is not None and theirs is not None and np.array_equal(mine, theirs)
+        )
+        if not same:
             return operator
         return replace(operator, weight=other.weight, bias=other.bias)
 
@@ -94,6 +103,16 @@ def with_weights_of(changed: QuantizedGraph, kept: QuantizedGraph) -> QuantizedG
         for part in changed.segments
     )
     return replace(changed, segments=segments)
+
+
+def _weights(quantized: QuantizedGraph) -> dict[str, npt.NDArray[Any]]:
+    """Constant weights by name of the node."""
+    graph = quantized.source
+    return {
+        node.name: graph.constants[node.inputs[1]]
+        for node in graph.nodes
+        if len(node.inputs) > 1 and node.inputs[1] in graph.constants
+    }
 
 
 def _convolutions(quantized: QuantizedGraph) -> list[IntegerConv]:

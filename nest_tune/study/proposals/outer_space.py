@@ -23,6 +23,8 @@ from search_spaces.joint import JointSpace, OuterPoint, Part
 from search_spaces.parameter import Parameter
 from search_spaces.partition import PartitionSpace
 from search_spaces.quantization import QuantizationSpace, scheme_parameters
+from search_spaces.shared import shared_ways
+from search_spaces.shared_placements import SharedPlacements
 
 FIRST_SCHEME = RUNGS[FIRST]
 """The default where nothing is calibrated, or nothing better needed."""
@@ -40,7 +42,7 @@ _REMEMBERED = 1 << 16
 
 
 class PlacementPart:
-    """Which unit runs each group of operators.
+    """Which unit runs each group of operators, or how units share it.
 
     Args:
         graph: Simplified.
@@ -65,7 +67,9 @@ class PlacementPart:
         aims: Sequence[str] = (),
     ) -> None:
         evaluator = prepare(graph, target, joins_layers=joins_layers, packaged=True)
-        self._space, self._aims = PartitionSpace(evaluator), aims
+        ways = shared_ways(graph, target, evaluator, joins_layers=joins_layers)
+        self._space = SharedPlacements(PartitionSpace(evaluator), ways, joins_layers=joins_layers)
+        self._aims = aims
         self._default_units = default_assignment(graph, arithmetic=target_arithmetic(target))
         self._estimates: dict[OuterPoint, float] = {}
         self._prices: dict[OuterPoint, dict[str, float]] = {}
@@ -85,6 +89,14 @@ class PlacementPart:
         """Nodes that run elsewhere than by default."""
         units = self._space.assignment(point)
         return {name: unit for name, unit in units.items() if unit != self._default_units[name]}
+
+    def placed(self, start: OuterPoint, units: Mapping[str, str]) -> OuterPoint:
+        """A point with what ``units`` says of its nodes.
+
+        Raises:
+            InputError: The space does not hold it.
+        """
+        return self._space.placed(start, units)
 
     def is_legal(self, _point: OuterPoint) -> bool:
         return True
@@ -106,9 +118,9 @@ class PlacementPart:
         return self._prices[point].get(metric)
 
     def guesses(self) -> Sequence[OuterPoint]:
-        """The optima of the cost tables, then the baselines."""
+        """The optima of the cost tables, then the baselines, then what sharing offers."""
         if self._known is None:
-            self._known = tuple(self._space.first_points(self._aims).values())
+            self._known = self._space.first_points(self._aims)
         return self._known
 
 

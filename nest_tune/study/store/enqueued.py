@@ -105,8 +105,7 @@ def _placed(part: PlacementPart, own: Point, units: Mapping[str, str], where: st
             f"{where}: its plan names no node of the study's model, but {next(iter(units))!r}",
             hint="a lock file or plan of the same model",
         )
-    pairs = zip(part.parameters, own, known, strict=True)
-    return tuple(p.index(units[p.name]) if named else index for p, index, named in pairs)
+    return part.placed(own, units)
 
 
 def _key(study: StoredStudy, place: int) -> str:

@@ -1,0 +1,147 @@
+"""First guesses where units can share operators: the optimum of the cost tables at some prices of
+damage.
+
+A price says how much time a unit of damage to the weights is worth
+(:mod:`compiler_core.quantize.rounding_damage`); at each, every operator, with what follows it
+channel by channel, takes the unit or the way of sharing of least time and price. That is the
+optimum of all under the budget of damage that it comes to. What a starting placement has on the CPU
+stays there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from compiler_core.graph.ir import Node
+from compiler_core.partition.evaluate import Evaluator
+from compiler_core.quantize.unit_arithmetics import unit_arithmetics
+from compiler_core.targets.places import ON_HOST, Placement
+from search_spaces.shared import Way, whole_damage
+
+PRICES = 8
+"""So many are tried, from one at which damage does not count to one at which none is done."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A placement with shared operators.
+
+    Attributes:
+        placement: Of the groups; what a way decides is not read.
+        ways: By the group of the convolution.
+    """
+
+    placement: Placement
+    ways: Mapping[int, Way]
+
+
+@dataclass(frozen=True)
+class _Option:
+    run_ps: float
+    damage: float
+    place: int = -1
+    way: Way | None = None
+
+
+class Guesses:
+    """Guesses around placements.
+
+    Args:
+        evaluator: Model and costs.
+        ways: Of sharing, by group.
+        joins_layers: Whether layers that follow one another are launched together.
+    """
+
+    def __init__(
+        self, evaluator: Evaluator, ways: Mapping[int, Sequence[Way]], *, joins_layers: bool
+    ) -> None:
+        self._evaluator, self._ways, self._joins = evaluator, ways, joins_layers
+        self._nodes = {node.name: node for node in evaluator.groups.graph.nodes}
+        self._levels = {
+            name: own.traits.weight_levels
+            for name, own in unit_arithmetics(evaluator.groups.arithmetic).units
+        }
+        groups = evaluator.groups.groups
+        self._whole = [tuple(self._places(group.index)) for group in groups]
+
+    def around(self, start: Placement) -> list[Shared]:
+        """Different ones, those of least damage first."""
+        found: dict[tuple[object, ...], Shared] = {}
+        for price in self._prices():
+            chosen = self._at(start, price)
+            key = (chosen.placement, tuple((g, w.name) for g, w in sorted(chosen.ways.items())))
+            found.setdefault(key, chosen)
+        return list(found.values())
+
+    def _prices(self) -> list[float]:
+        """In picoseconds per damage, the highest first."""
+        options = [option for own in self._whole for option in own]
+        damage = [option.damage for option in options if option.damage > 0]
+        if not damage:
+            return [0.0]
+        most = max(option.run_ps for option in options) / min(damage)
+        least = min(option.run_ps for option in options if option.damage > 0) / max(damage)
+        between = np.geomspace(most, max(least, most * 1e-6) / 100, PRICES).tolist()
+        return [*between, 0.0]
+
+    def _at(self, start: Placement, price: float) -> Shared:
+        placement, ways = list(start), dict[int, Way]()
+
+        def worth(option: _Option) -> float:
+            return option.run_ps + price * option.damage
+
+        def best_whole(group: int) -> _Option | None:
+            return min(self._whole[group], key=worth, default=None)
+
+        places, group_of = self._evaluator.costs.places, self._evaluator.groups.group_of
+        taken: set[int] = set()
+        for group, here in enumerate(start):
+            whole = best_whole(group)
+            if group in taken or places[here].unit == ON_HOST or whole is None:
+                continue
+            placement[group] = whole.place
+            rows: list[tuple[float, int, Way, list[int]]] = []
+            for way in self._ways.get(group, ()):
+                behind = [group_of[name] for name in way.nodes[1:]]
+                if any(places[start[other]].unit == ON_HOST for other in behind):
+                    continue
+                options = [best_whole(other) for other in behind]
+                apart = worth(whole) + sum(worth(option) for option in options if option)
+                rows.append((way.run_ps + price * way.damage - apart, len(rows), way, behind))
+            if rows and min(rows)[0] < 0:
+                _, _, way, behind = min(rows, key=lambda row: row[:2])
+                ways[group] = way
+                taken |= set(behind)
+        return Shared(tuple(placement), ways)
+
+    def _places(self, group: int) -> Iterator[_Option]:
+        """Whole on each unit that computes in integers."""
+        evaluator = self._evaluator
+        costs = evaluator.costs
+        launch = 0 if self._joins else costs.launch_ps
+        for at in evaluator.choices[group]:
+            place = costs.places[at]
+            if place.unit != ON_HOST and place.name in self._levels:
+                cost = costs.groups[group].at[at]
+                yield _Option(cost.busy_ps(launch), self._damage(group, place.name), at)
+
+    def _damage(self, group: int, unit: str) -> float:
+        levels = self._levels[unit]
+        if levels == max(self._levels.values()):
+            return 0.0
+        nodes = [self._nodes[name] for name in self._evaluator.groups.groups[group].nodes]
+        return sum(_of_weights(self._evaluator, node, levels) for node in nodes)
+
+
+def _of_weights(evaluator: Evaluator, node: Node, levels: int) -> float:
+    graph = evaluator.groups.graph
+    if node.op == "Conv" and node.inputs[1] in graph.constants:
+        return float(whole_damage(graph, [node], levels).sum())
+    if node.op == "Dense" and node.inputs[1] in graph.constants:
+        from compiler_core.quantize.rounding_damage import channel_damage
+
+        return float(channel_damage(np.asarray(graph.constants[node.inputs[1]]).T, levels).sum())
+    return 0.0
