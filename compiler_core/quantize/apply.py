@@ -29,6 +29,7 @@ from compiler_core.quantize.ir import FloatSegment, IntegerSegment, QuantizedGra
 from compiler_core.quantize.kept_scales import with_kept_scales
 from compiler_core.quantize.magnitudes import least_error_exponent
 from compiler_core.quantize.offsets import offset
+from compiler_core.quantize.precision_segments import with_precisions
 from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.quantize import channel_means, with_exponents
 from compiler_core.quantize.range_methods import (
@@ -181,6 +182,7 @@ def _applied(
         quantized = with_host_integers(quantized, groups.found, groups.nodes, exponent_of, reasons)
     if scheme.cpu_precision is not CpuPrecision.FLOAT:
         quantized = _with_cpu_integers(quantized, known, scheme, floats, reasons)
+    quantized = with_precisions(quantized, units, of_floats, scheme, samples)
     if scheme.needs_samples:
         if samples is None:
             raise InputError(

@@ -1,0 +1,114 @@
+"""Times small models by the clock, those of one operator together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
+
+from compiler_core.clock.machine import Machine, this_machine
+from compiler_core.clock.pinning import pinned
+from compiler_core.clock.together import measure_together
+from compiler_core.errors import InputError
+from compiler_core.graph.exporter import export_onnx
+from compiler_core.graph.ir import Graph
+from compiler_core.graph.runtime import RUNTIME_ERRORS, open_session
+from compiler_core.precision.parts import PartKey, part_inputs
+from compiler_core.precision.search import PlanTime
+
+_TOGETHER = 24
+"""Models that are held open at the same time."""
+_WHOLE_ROUNDS = 41
+_WHOLE_BUDGET_S = 15.0
+
+
+class ClockTimer:
+    """Measures on this machine.
+
+    Args:
+        threads: Of onnxruntime.
+        repeats: Rounds.
+        budget_s: Of one set of models that are timed together.
+        progress: Told how many are done.
+    """
+
+    def __init__(
+        self,
+        threads: int = 1,
+        *,
+        repeats: int = 15,
+        budget_s: float = 2.0,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._threads, self._repeats, self._budget_s = threads, repeats, budget_s
+        self._progress = progress
+
+    @property
+    def machine(self) -> Machine:
+        """What times belong to."""
+        return this_machine(self._threads)
+
+    def times_us(self, parts: Mapping[PartKey, Callable[[], Graph]]) -> Mapping[PartKey, float]:
+        """See :class:`~compiler_core.precision.table.PartTimer`."""
+        found: dict[PartKey, float] = {}
+        with pinned(self._threads):
+            for number, keys in enumerate(_sets(parts)):
+                runs = {}
+                for key in keys:
+                    run = _run_of(parts[key], self._threads)
+                    if run is not None:
+                        runs[str(len(runs))] = (key, run)
+                if runs:
+                    calls = {name: run for name, (_, run) in runs.items()}
+                    together = measure_together(
+                        calls,
+                        repeats=self._repeats,
+                        budget_s=self._budget_s,
+                        threads=self._threads,
+                    )
+                    for name, (key, _) in runs.items():
+                        found[key] = together.latency_us(name).value
+                if number % 10 == 9:
+                    self._progress(f"timed {len(found)} of {len(parts)}")
+        return found
+
+    def ratios(self, graphs: Mapping[str, Graph], to: str) -> Mapping[str, PlanTime]:
+        """See :class:`~compiler_core.precision.search.PlanTimer`.
+
+        Raises:
+            InputError: onnxruntime refuses a model.
+        """
+        with pinned(self._threads):
+            runs = {}
+            for name, graph in graphs.items():
+                run = _run_of(lambda graph=graph: graph, self._threads)  # type: ignore[misc]
+                if run is None:
+                    raise InputError(f"onnxruntime cannot run the plan {name!r}")
+                runs[name] = run
+            together = measure_together(
+                runs,
+                repeats=_WHOLE_ROUNDS,
+                budget_s=_WHOLE_BUDGET_S,
+                threads=self._threads,
+            )
+        return {name: PlanTime(together.latency_us(name), together.ratio(name, to)) for name in runs}
+
+
+def _sets(parts: Mapping[PartKey, object]) -> Iterator[tuple[PartKey, ...]]:
+    """Keys of one operator, or of one pair, side by side."""
+    ordered = sorted(parts, key=lambda key: key.signature)
+    for _, keys in groupby(ordered, key=lambda key: key.signature):
+        alike = list(keys)
+        for start in range(0, len(alike), _TOGETHER):
+            yield tuple(alike[start : start + _TOGETHER])
+
+
+def _run_of(make: Callable[[], Graph], threads: int) -> Callable[[], object] | None:
+    """What runs a model once; ``None`` where onnxruntime refuses it."""
+    try:
+        graph = make()
+        session = open_session(export_onnx(graph), threads=threads)
+        feeds, outputs = part_inputs(graph), list(graph.outputs)
+        session.run(outputs, feeds)
+    except (InputError, *RUNTIME_ERRORS):
+        return None
+    return lambda: session.run(outputs, feeds)

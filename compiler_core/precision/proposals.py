@@ -1,0 +1,212 @@
+"""Plans of number formats that are worth running whole: optima of the measured costs.
+
+The optimum of everything that was measured comes first, then other plans that should be nearly as
+fast, far enough from it to be worth a look; optima of fewer choices, because sums of pairs say
+little where a runtime fuses many operators into one; and what users would take without a search:
+float, and integers for all that has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from compiler_core.graph.ir import Graph
+from compiler_core.partition.pairwise import (
+    Exclusion,
+    PairwisePlan,
+    PairwiseProblem,
+    best_pairwise,
+)
+from compiler_core.precision.table import PrecisionTable
+from compiler_core.quantize.precisions import SAME_VALUES, Static, has_weights, precision_of
+from compiler_core.units.names import CPU
+
+FLOAT = "float32"
+FULL_INT8 = "int8 throughout"
+MOST_PLANS = 5
+_APART = 0.05
+"""Share of the operators with choices in which plans of one optimum differ."""
+
+
+@dataclass(frozen=True)
+class PrecisionPlan:
+    """A number format per operator.
+
+    Attributes:
+        name: For people.
+        places: Of operators that are not float32.
+        estimate_us: By the measured costs; ``None`` where they are not known of all of it.
+        gap: How much less another plan could take by the same costs, at most, as a share; ``None``
+            where the plan is no optimum.
+    """
+
+    name: str
+    places: Mapping[str, str]
+    estimate_us: float | None
+    gap: float | None = None
+
+
+class Proposer:
+    """Optima of one table.
+
+    Args:
+        table: What operators and pairs cost.
+        damages: Noise of each operator at each of its kept places; asked for where plans have to
+            keep to some noise.
+    """
+
+    def __init__(
+        self,
+        table: PrecisionTable,
+        damages: Callable[[], Mapping[str, Mapping[str, float]]] = dict,
+    ) -> None:
+        self.table = table
+        self._make_damages = damages
+        self._names = [node.name for node in table.graph.nodes]
+        self._damages: Mapping[str, Mapping[str, float]] | None = None
+        self._number = {name: at for at, name in enumerate(self._names)}
+
+    @property
+    def known_damages(self) -> Mapping[str, Mapping[str, float]]:
+        """The same, where somebody has asked for it."""
+        return self._damages or {}
+
+    @property
+    def damages(self) -> Mapping[str, Mapping[str, float]]:
+        """Noise of each operator at each of its kept places, alone."""
+        if self._damages is None:
+            self._damages = self._make_damages()
+        return self._damages
+
+    def best(
+        self,
+        name: str,
+        room: float | None,
+        *,
+        allowed: Mapping[str, Sequence[str]] | None = None,
+        apart_from: Sequence[PrecisionPlan] = (),
+    ) -> PrecisionPlan | None:
+        """The fastest plan within some noise; ``None`` where there is none.
+
+        Args:
+            name: Of the plan.
+            room: Noise that it may have; ``None`` for any.
+            allowed: Places by operator, where not all that are kept.
+            apart_from: Plans that it has to differ from.
+        """
+        places = self._allowed(allowed)
+        free = sum(len(own) > 1 for own in places)
+        distance = max(1, round(_APART * free))
+        excluded = [
+            Exclusion(tuple(choice), distance)
+            for plan in apart_from
+            if (choice := _choice(self._names, places, plan.places)) is not None
+        ]
+        found = best_pairwise(self._problem(places, room), room, excluded)
+        return None if found is None else self._plan(name, places, found)
+
+    def given(self, name: str, places: Mapping[str, str]) -> PrecisionPlan:
+        """A plan that is no optimum."""
+        known = {n: p for n, p in places.items() if p != CPU}
+        return PrecisionPlan(name, known, self.table.total_us(known))
+
+    def usual(self) -> tuple[PrecisionPlan, ...]:
+        """Float, and integers for all that has them."""
+        return self.given(FLOAT, {}), self.given(FULL_INT8, full_int8(self.table))
+
+    def proposals(self, room: float | None) -> list[PrecisionPlan]:
+        """Optima within some noise, the one of all choices first."""
+        found: list[PrecisionPlan] = []
+        for number in range(MOST_PLANS - 2):
+            plan = self.best(f"optimum {number + 1}", room, apart_from=found)
+            if plan is None:
+                break
+            found.append(plan)
+        weighted = self._only_weighted()
+        for name, allowed in (
+            ("float beside products", weighted),
+            ("scales found as it runs", _floats_outside(weighted)),
+        ):
+            plan = self.best(name, room, allowed=allowed)
+            if plan is not None and all(plan.places != other.places for other in found):
+                found.append(plan)
+        return found
+
+    def _only_weighted(self) -> dict[str, tuple[str, ...]]:
+        """Places where operators between weighted ones stay float, but for those that only move."""
+        graph = self.table.graph
+        return {
+            node.name: self.table.kept[node.name]
+            if has_weights(graph, node) or node.op in SAME_VALUES
+            else (CPU,)
+            for node in graph.nodes
+        }
+
+    def _allowed(
+        self, allowed: Mapping[str, Sequence[str]] | None
+    ) -> list[tuple[str, ...]]:
+        found = self.table.kept if allowed is None else allowed
+        return [tuple(found[name]) for name in self._names]
+
+    def _problem(self, places: Sequence[Sequence[str]], room: float | None) -> PairwiseProblem:
+        singles = self.table.singles
+        damages = {} if room is None else self.damages
+        own = list(zip(self._names, places, strict=True))
+        pairs = {}
+        for (before, after), costs in self.table.borders.items():
+            i, j = self._number[before], self._number[after]
+            if len(places[i]) > 1 or len(places[j]) > 1:
+                pairs[i, j] = tuple(tuple(costs[p, q] for q in places[j]) for p in places[i])
+        return PairwiseProblem(
+            tuple(tuple(singles[name][place] for place in row) for name, row in own),
+            tuple(tuple(damages.get(name, {}).get(place, 0.0) for place in row) for name, row in own),
+            pairs,
+        )
+
+    def _plan(
+        self, name: str, places: Sequence[Sequence[str]], found: PairwisePlan
+    ) -> PrecisionPlan:
+        chosen = {
+            node: row[at]
+            for node, row, at in zip(self._names, places, found.choice, strict=True)
+            if row[at] != CPU
+        }
+        return PrecisionPlan(name, chosen, self.table.total_us(chosen), found.gap)
+
+
+def _choice(
+    names: Sequence[str], places: Sequence[Sequence[str]], given: Mapping[str, str]
+) -> list[int] | None:
+    """A plan as numbers of places; ``None`` where it is none of these."""
+    found = []
+    for name, row in zip(names, places, strict=True):
+        place = given.get(name, CPU)
+        if place not in row:
+            return None
+        found.append(row.index(place))
+    return found
+
+
+def _floats_outside(allowed: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Of places those that read and write floats."""
+    return {
+        name: tuple(place for place in own if not isinstance(precision_of(place), Static))
+        for name, own in allowed.items()
+    }
+
+
+def full_int8(table: PrecisionTable) -> dict[str, str]:
+    """Integers for every operator that has them, in the one format of activations that takes least
+    in all, weights per channel: what a quantizer without a plan would give."""
+    graph: Graph = table.graph
+    choices = []
+    for activations, weighted in (("u8", "u8s8c"), ("s8", "s8s8c"), ("u8", "u8u8c")):
+        places = {}
+        for node in graph.nodes:
+            place = f"{CPU}:{weighted if has_weights(graph, node) else activations}"
+            if place in table.singles[node.name]:
+                places[node.name] = place
+        total = sum(table.singles[name][place] for name, place in places.items())
+        choices.append((-len(places), total, places))
+    return min(choices, key=lambda choice: choice[:2])[2]

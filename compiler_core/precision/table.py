@@ -1,0 +1,213 @@
+"""What operators and pairs of neighbours cost in each number format, measured or known before.
+
+| symbol | meaning |
+|---|---|
+| ``t[i, p]`` | time of operator ``i`` at place ``p``, what crosses its borders in that format |
+| ``t[i, j, p, q]`` | time of two neighbours together, with what lies between them |
+| ``b[i, j, p, q]`` | ``t[i, j, p, q] - t[i, p] - t[j, q]``: the border; below 0 where they are fused |
+
+The sum of all ``t[i, p]`` and ``b`` is what a model should take. Of an operator only the places
+that could be in the best plan are kept: each format of what it reads and writes at its fastest, and
+what is nearly as fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Protocol
+
+from compiler_core.errors import InputError
+from compiler_core.graph.ir import Graph, Node
+from compiler_core.precision.parts import Part, PartKey, is_measurable, parts_of
+from compiler_core.quantize.precisions import Static, candidates, has_weights, precision_of
+from compiler_core.quantize.statistics import TensorRange
+from compiler_core.units.names import CPU
+
+_LARGEST_VALUES = 1 << 26
+_NEAR = 1.04
+"""A place that takes this much longer than the fastest of its format is kept for its accuracy."""
+_MOST_PLACES = 4
+"""Of an operator beside float32."""
+_BORDER_US, _BORDER_US_PER_VALUE = 4.0, 1e-3
+"""What two conversions cost at most, about: a place that is slower by more is in no best plan."""
+
+Progress = Callable[[str], None]
+
+
+class PartTimer(Protocol):
+    """Measures parts, or knows what was measured before."""
+
+    def times_us(self, parts: Mapping[PartKey, Callable[[], Graph]]) -> Mapping[PartKey, float]:
+        """Microseconds of one run of each; those that the runtime refuses are left out.
+
+        Args:
+            parts: What makes each model; asked where nothing is known of it.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class PrecisionTable:
+    """Costs of a model's operators by place.
+
+    Attributes:
+        graph: The model.
+        singles: ``t[i, p]`` of every place that was measured, by operator.
+        kept: Places that plans are made of, float32 first, by operator.
+        borders: ``b[i, j, p, q]`` of the kept places, by pair.
+    """
+
+    graph: Graph
+    singles: Mapping[str, Mapping[str, float]]
+    kept: Mapping[str, tuple[str, ...]]
+    borders: Mapping[tuple[str, str], Mapping[tuple[str, str], float]]
+
+    def total_us(self, assignment: Mapping[str, str]) -> float | None:
+        """What a plan should take; ``None`` where it has places that were not kept.
+
+        Args:
+            assignment: Place by operator; those that it leaves out are float.
+        """
+        places = {name: assignment.get(name, CPU) for name in self.kept}
+        if any(place not in self.kept[name] for name, place in places.items()):
+            return None
+        total = sum(self.singles[name][place] for name, place in places.items())
+        for (before, after), found in self.borders.items():
+            total += found[places[before], places[after]]
+        return total
+
+
+def measure_table(
+    graph: Graph,
+    ranges: Mapping[str, TensorRange],
+    timer: PartTimer,
+    progress: Progress = lambda _: None,
+) -> PrecisionTable:
+    """Measures what plans of a model cost.
+
+    Args:
+        graph: Simplified.
+        ranges: Statistics of its float tensors.
+        timer: By the clock, or by a rule.
+        progress: Told what is being done.
+
+    Raises:
+        InputError: onnxruntime cannot run an operator in float.
+    """
+    alone, together = parts_of(graph)
+    singles = _measured_singles(graph, alone, ranges, timer, progress)
+    kept = {node.name: _kept(graph, node, singles[node.name]) for node in graph.nodes}
+    borders = _measured_pairs(graph, alone, together, kept, singles, ranges, timer, progress)
+    return PrecisionTable(graph, singles, kept, borders)
+
+
+def _measured_singles(
+    graph: Graph,
+    alone: Mapping[str, Part],
+    ranges: Mapping[str, TensorRange],
+    timer: PartTimer,
+    progress: Progress,
+) -> dict[str, dict[str, float]]:
+    places = {
+        node.name: [CPU, *(place for place, _ in candidates(graph, node, ranges))]
+        for node in graph.nodes
+        if is_measurable(alone[node.name], _LARGEST_VALUES)
+    }
+    asked: dict[PartKey, Callable[[], Graph]] = {}
+    for name, options in places.items():
+        for place in options:
+            key = alone[name].key([place])
+            asked.setdefault(key, _maker(alone[name], (place,), ranges))
+    progress(f"operators: {len(asked)} in their number formats")
+    known = timer.times_us(asked)
+    found = {}
+    for node in graph.nodes:
+        times = {
+            place: known[key]
+            for place in places.get(node.name, ())
+            if (key := alone[node.name].key([place])) in known
+        }
+        if node.name in places and CPU not in times:
+            raise InputError(f"onnxruntime cannot run {node.op} {node.name!r} alone in float")
+        found[node.name] = times or {CPU: 0.0}
+    return found
+
+
+def _maker(
+    part: Part, places: tuple[str, ...], ranges: Mapping[str, TensorRange]
+) -> Callable[[], Graph]:
+    return lambda: part.lowered(places, ranges)
+
+
+def _form(place: str) -> str:
+    """What an operator reads and writes at a place."""
+    precision = precision_of(place)
+    return precision.activations if isinstance(precision, Static) else "float32"
+
+
+def _kept(graph: Graph, node: Node, times: Mapping[str, float]) -> tuple[str, ...]:
+    """Places that plans are made of; of formats that cross borders as floats, only what is faster
+    than float32."""
+    by_form: dict[str, list[str]] = {}
+    for place, time in sorted(times.items(), key=lambda item: item[1]):
+        if place != CPU and (_form(place) != "float32" or time < times[CPU] / _NEAR):
+            by_form.setdefault(_form(place), []).append(place)
+    found: list[str] = []
+    for form, options in by_form.items():
+        fastest = times[options[0]]
+        near = [place for place in options if times[place] <= fastest * _NEAR]
+        finer = [place for place in near if place.endswith("c")]
+        most = 2 if has_weights(graph, node) and form == "float32" else 1
+        found += dict.fromkeys([*finer[:1], *near[:most]])
+    sizes = [graph.types[n].shape or () for n in (*node.inputs, *node.outputs) if n in graph.types]
+    values = max(prod(size or 1 for size in shape) for shape in sizes)
+    limit = min(times.values()) + _BORDER_US + _BORDER_US_PER_VALUE * values
+    # 16-bit activations have no kernels: what they cost is shown, and no plan needs them.
+    found = [p for p in found if _form(p) != "uint16" and times[p] <= limit]
+    found.sort(key=lambda place: times[place])
+    return (CPU, *found[:_MOST_PLACES])
+
+
+def _measured_pairs(
+    graph: Graph,
+    alone: Mapping[str, Part],
+    together: Mapping[tuple[str, str], Part],
+    kept: Mapping[str, Sequence[str]],
+    singles: Mapping[str, Mapping[str, float]],
+    ranges: Mapping[str, TensorRange],
+    timer: PartTimer,
+    progress: Progress,
+) -> dict[tuple[str, str], dict[tuple[str, str], float]]:
+    usable = {
+        pair: part
+        for pair, part in together.items()
+        if any(len(kept[name]) > 1 for name in pair)
+        and all(is_measurable(alone[name], _LARGEST_VALUES) for name in pair)
+        and is_measurable(part, _LARGEST_VALUES)
+    }
+    asked: dict[PartKey, Callable[[], Graph]] = {}
+    for pair, part in usable.items():
+        for places in _combinations(kept, pair):
+            asked.setdefault(part.key(places), _maker(part, places, ranges))
+    progress(f"pairs of neighbours: {len(asked)} in their number formats")
+    known = timer.times_us(asked)
+    found = {}
+    for pair, part in usable.items():
+        costs = {}
+        for places in _combinations(kept, pair):
+            apart = singles[pair[0]][places[0]] + singles[pair[1]][places[1]]
+            whole = known.get(part.key(places))
+            costs[places] = 0.0 if whole is None else whole - apart
+        found[pair] = costs
+    return found
+
+
+def _combinations(
+    kept: Mapping[str, Sequence[str]], pair: tuple[str, str]
+) -> Iterator[tuple[str, str]]:
+    for first in kept[pair[0]]:
+        for second in kept[pair[1]]:
+            yield first, second
+
