@@ -117,6 +117,7 @@ ORDER = {
         "compiler_core.executable",
         "compiler_core.system",
         "compiler_core.partition",
+        "compiler_core.precision",
         "compiler_core.compile",
         "compiler_core.package",
     ),

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -100,9 +101,10 @@ class _Program:
     def __init__(self, problem: PairwiseProblem) -> None:
         self._problem = problem
         starts = np.cumsum([0, *(len(row) for row in problem.costs)])
-        self._x = [range(a, b) for a, b in zip(starts, starts[1:], strict=False)]
+        self._x = [range(a, b) for a, b in pairwise(starts.tolist())]
         self._objective = [value for row in problem.costs for value in row]
         self._integral = len(self._objective)
+        self._high: list[float] = []
         self._rows: list[tuple[dict[int, float], float, float]] = []
 
     def solve(self, room: float | None, excluded: Sequence[Exclusion]) -> PairwisePlan | None:
@@ -110,6 +112,7 @@ class _Program:
             self._rows.append((dict.fromkeys(own, 1.0), 1.0, 1.0))
         for (i, j), table in self._problem.pairs.items():
             self._pair(self._x[i], self._x[j], table)
+        self._high = [1.0] * len(self._objective)
         if room is not None:
             self._room(room)
         for known in excluded:
@@ -128,15 +131,15 @@ class _Program:
             self._rows.append(({**column, x: -1.0}, 0.0, 0.0))
 
     def _room(self, room: float) -> None:
-        scale = max(room, 1e-30)  # near 1 for the solver's tolerances
-        row = {
-            x: damage / scale
-            for own, damages in zip(self._x, self._problem.damages, strict=True)
-            for x, damage in zip(own, damages, strict=True)
-            if damage
-        }
+        row = {}
+        for own, damages in zip(self._x, self._problem.damages, strict=True):
+            for x, damage in zip(own, damages, strict=True):
+                if damage > room:
+                    self._high[x] = 0.0
+                elif damage:
+                    row[x] = damage / room  # near 1 for the solver's tolerances
         if row:
-            self._rows.append((row, -np.inf, 1.0 if room > 0 else 0.0))
+            self._rows.append((row, -np.inf, 1.0))
 
     def _run(self) -> PairwisePlan | None:
         from scipy.optimize import Bounds, LinearConstraint, milp  # loaded where used
@@ -154,7 +157,7 @@ class _Program:
         result = milp(
             np.array(self._objective),
             integrality=integral,
-            bounds=Bounds(0.0, 1.0),
+            bounds=Bounds(0.0, np.array(self._high)),
             constraints=LinearConstraint(matrix, low, high),
             options={"mip_rel_gap": _GAP, "node_limit": _NODES},
         )

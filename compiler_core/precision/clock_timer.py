@@ -52,7 +52,7 @@ class ClockTimer:
         found: dict[PartKey, float] = {}
         with pinned(self._threads):
             for number, keys in enumerate(_sets(parts)):
-                runs = {}
+                runs: dict[str, tuple[PartKey, Callable[[], object]]] = {}
                 for key in keys:
                     run = _run_of(parts[key], self._threads)
                     if run is not None:
@@ -90,7 +90,9 @@ class ClockTimer:
                 budget_s=_WHOLE_BUDGET_S,
                 threads=self._threads,
             )
-        return {name: PlanTime(together.latency_us(name), together.ratio(name, to)) for name in runs}
+        return {
+            name: PlanTime(together.latency_us(name), together.ratio(name, to)) for name in runs
+        }
 
 
 def _sets(parts: Mapping[PartKey, object]) -> Iterator[tuple[PartKey, ...]]:

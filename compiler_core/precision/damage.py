@@ -69,8 +69,7 @@ class DamageMeter:
         wanted = {
             node.inputs[0]
             for node in self._graph.nodes
-            if isinstance(own := asked.get(node.name), WeightOnly)
-            and own.rounding is Rounding.GPTQ
+            if isinstance(own := asked.get(node.name), WeightOnly) and own.rounding is Rounding.GPTQ
         }
         if missing := wanted - self._moments.keys():
             self._moments |= input_moments(self._graph, self._samples, missing)

@@ -129,9 +129,15 @@ class Proposer:
             ("scales found as it runs", _floats_outside(weighted)),
         ):
             plan = self.best(name, room, allowed=allowed)
-            if plan is not None and all(plan.places != other.places for other in found):
+            if plan is not None:
                 found.append(plan)
-        return found
+        known = [usual.places for usual in self.usual()]
+        apart = []
+        for plan in found:
+            if plan.places not in known:
+                known.append(plan.places)
+                apart.append(plan)
+        return apart
 
     def _only_weighted(self) -> dict[str, tuple[str, ...]]:
         """Places where operators between weighted ones stay float, but for those that only move."""
@@ -143,9 +149,7 @@ class Proposer:
             for node in graph.nodes
         }
 
-    def _allowed(
-        self, allowed: Mapping[str, Sequence[str]] | None
-    ) -> list[tuple[str, ...]]:
+    def _allowed(self, allowed: Mapping[str, Sequence[str]] | None) -> list[tuple[str, ...]]:
         found = self.table.kept if allowed is None else allowed
         return [tuple(found[name]) for name in self._names]
 
@@ -160,7 +164,9 @@ class Proposer:
                 pairs[i, j] = tuple(tuple(costs[p, q] for q in places[j]) for p in places[i])
         return PairwiseProblem(
             tuple(tuple(singles[name][place] for place in row) for name, row in own),
-            tuple(tuple(damages.get(name, {}).get(place, 0.0) for place in row) for name, row in own),
+            tuple(
+                tuple(damages.get(name, {}).get(place, 0.0) for place in row) for name, row in own
+            ),
             pairs,
         )
 

@@ -181,6 +181,10 @@ class PrecisionSearch:
         meter = self._meter(self.scheme)
         return damages(self._graph, self.table.kept, meter, self._progress)
 
+    def noise(self, places: Places, scheme: QuantizationScheme) -> float:
+        """Noise of the outputs under a plan, as a share of their power."""
+        return self._meter(scheme).noise(places)
+
     def choose(self) -> PrecisionChoice:
         """The plan to take."""
         usual = [self._judged(plan) for plan in self.proposer.usual()]

@@ -4,7 +4,7 @@
 |---|---|
 | ``t[i, p]`` | time of operator ``i`` at place ``p``, what crosses its borders in that format |
 | ``t[i, j, p, q]`` | time of two neighbours together, with what lies between them |
-| ``b[i, j, p, q]`` | ``t[i, j, p, q] - t[i, p] - t[j, q]``: the border; below 0 where they are fused |
+| ``b[i, j, p, q]`` | ``t[i, j, p, q] - t[i, p] - t[j, q]``: below 0 where they are fused |
 
 The sum of all ``t[i, p]`` and ``b`` is what a model should take. Of an operator only the places
 that could be in the best plan are kept: each format of what it reads and writes at its fastest, and
@@ -99,7 +99,7 @@ def measure_table(
     alone, together = parts_of(graph)
     singles = _measured_singles(graph, alone, ranges, timer, progress)
     kept = {node.name: _kept(graph, node, singles[node.name]) for node in graph.nodes}
-    borders = _measured_pairs(graph, alone, together, kept, singles, ranges, timer, progress)
+    borders = _measured_pairs(alone, together, kept, singles, ranges, timer, progress)
     return PrecisionTable(graph, singles, kept, borders)
 
 
@@ -171,7 +171,6 @@ def _kept(graph: Graph, node: Node, times: Mapping[str, float]) -> tuple[str, ..
 
 
 def _measured_pairs(
-    graph: Graph,
     alone: Mapping[str, Part],
     together: Mapping[tuple[str, str], Part],
     kept: Mapping[str, Sequence[str]],
@@ -210,4 +209,3 @@ def _combinations(
     for first in kept[pair[0]]:
         for second in kept[pair[1]]:
             yield first, second
-

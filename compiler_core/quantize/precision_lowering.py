@@ -294,7 +294,7 @@ class _PrecisionRewriter(IntegerRewriter):
         if precision.rounding is Rounding.GPTQ and self._moments is not None:
             moments = self._moments(node.inputs[0])
         blocks = weight_blocks(weight, precision, moments)
-        inputs = (
+        inputs: tuple[str, ...] = (
             node.inputs[0],
             self._constant(node.inputs[1], blocks.packed()),
             self._constant(node.inputs[1], blocks.scales),
@@ -310,9 +310,7 @@ class _PrecisionRewriter(IntegerRewriter):
         }
         self._microsoft = True
         bias = self._bias(node, len(weight), weight - blocks.real())
-        self._finish(
-            node, inputs, bias, op="MatMulNBits", domain=_MICROSOFT, attributes=attributes
-        )
+        self._finish(node, inputs, bias, op="MatMulNBits", domain=_MICROSOFT, attributes=attributes)
 
     def _finish(
         self,
@@ -385,4 +383,3 @@ def _rounded(weight: _Real, scales: _Real) -> tuple[_Real, _Real]:
     scaled = weight.astype(np.float32) / column.astype(np.float32)
     levels = np.clip(np.rint(scaled), -127, 127).astype(np.float64)
     return levels, weight - levels * column
-

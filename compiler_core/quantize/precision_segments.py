@@ -91,11 +91,7 @@ def _moments(
     asked: Mapping[str, Precision],
     samples: Mapping[str, npt.NDArray[Any]] | None,
 ) -> Moments | None:
-    tensors = {
-        node.inputs[0]
-        for node in quantized.source.nodes
-        if isinstance(found := asked.get(node.name), WeightOnly) and found.rounding is Rounding.GPTQ
-    }
+    tensors = {node.inputs[0] for node in quantized.source.nodes if _by_gptq(asked.get(node.name))}
     if not tensors:
         return None
     if samples is None:
@@ -103,5 +99,8 @@ def _moments(
             "the plan rounds weights by GPTQ: that takes calibration samples, not their statistics",
             hint="give --calibration calib.npz in place of a profile",
         )
-    found = input_moments(quantized.source, samples, tensors)
-    return found.__getitem__
+    return input_moments(quantized.source, samples, tensors).__getitem__
+
+
+def _by_gptq(precision: Precision | None) -> bool:
+    return isinstance(precision, WeightOnly) and precision.rounding is Rounding.GPTQ

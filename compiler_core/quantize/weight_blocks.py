@@ -51,7 +51,8 @@ class WeightBlocks:
 
     def real(self) -> _Floats:
         """The weights that they stand for, ``float64[N, K]``."""
-        real = (self.levels - self.zeros[:, :, None]) * self.scales[:, :, None].astype(np.float64)
+        steps = self.scales[:, :, None].astype(np.float64)
+        real = (self.levels - self.zeros[:, :, None]).astype(np.float64) * steps
         flat: _Floats = real.reshape(len(real), -1)[:, : self.length]
         return flat
 

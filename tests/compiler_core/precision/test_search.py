@@ -1,0 +1,156 @@
+"""Plans of number formats: measured parts, optima of their costs, and the choice among them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from compiler_core.compile.sources import FloatModel, load_model
+from compiler_core.errors import InputError
+from compiler_core.precision.clock_timer import ClockTimer
+from compiler_core.precision.parts import neighbours, part_inputs, parts_of
+from compiler_core.precision.proposals import FLOAT, FULL_INT8, Proposer
+from compiler_core.precision.search import PrecisionSearch
+from compiler_core.precision.table import measure_table
+from compiler_core.quantize.precision_lowering import lower_precisions
+from compiler_core.quantize.precisions import precisions_of
+from compiler_core.quantize.profile import Profile, profile_model
+from compiler_core.quantize.scheme import QuantizationScheme
+from compiler_core.units.names import CPU
+from tests.rule_timer import RuleTimer, graph_us
+
+Known = tuple[FloatModel, Profile]
+
+
+@pytest.fixture(scope="module", params=["residual", "mixed", "concat"])
+def known(
+    request: pytest.FixtureRequest, synthetic: ModuleType, tmp_path_factory: pytest.TempPathFactory
+) -> Known:
+    folder: Path = tmp_path_factory.mktemp("models")
+    model = load_model(synthetic.write(request.param, folder))
+    return model, profile_model(model.graph, synthetic.samples(request.param, 8))
+
+
+def test_parts_enter_and_leave_as_their_operators_do(known: Known) -> None:
+    model, profile = known
+    singles, pairs = parts_of(model.graph)
+    assert list(singles) == [node.name for node in model.graph.nodes]
+    assert set(pairs) == {(a.name, b.name) for a, b in neighbours(model.graph)}
+    for node in model.graph.nodes:
+        if node.op == "Conv":
+            part = singles[node.name].lowered(["cpu:u8s8c"], profile.ranges())
+            assert [part.types[name].dtype for name in part.inputs] == ["uint8"]
+            assert [part.types[name].dtype for name in part.outputs] == ["uint8"]
+            assert part_inputs(part)[part.inputs[0]].dtype == np.uint8
+
+
+def test_signatures_know_shapes_and_not_values(synthetic: ModuleType, tmp_path: Path) -> None:
+    graph = load_model(synthetic.write("residual", tmp_path)).graph
+    one, _ = parts_of(graph)
+    changed = {
+        name: value * 2 if value.dtype.kind == "f" else value
+        for name, value in graph.constants.items()
+    }
+    two, _ = parts_of(replace(graph, constants=changed))
+    assert [p.signature for p in one.values()] == [p.signature for p in two.values()]
+    convolutions = [one[n.name].signature for n in graph.nodes if n.op == "Conv"]
+    assert len(set(convolutions)) == len(convolutions)
+
+
+def test_sums_of_parts_are_what_chains_take(known: Known) -> None:
+    """Exact where no tensor has two readers; elsewhere conversions for both are counted twice."""
+    model, profile = known
+    graph, timer = model.graph, RuleTimer()
+    table = measure_table(graph, profile.ranges(), timer)
+    assert all(places[0] == CPU for places in table.kept.values())
+    branches = any(len(graph.consumers(n)) > 1 for node in graph.nodes for n in node.outputs)
+    borders = 10.0 * len(graph.nodes) if branches else 10.0  # those of the model itself
+    random = np.random.default_rng(0)
+    for _ in range(5):
+        places = {n: p[random.integers(len(p))] for n, p in table.kept.items()}
+        lowered = lower_precisions(
+            graph, precisions_of(places), profile.ranges(), QuantizationScheme()
+        )
+        total = table.total_us(places)
+        assert total is not None
+        assert abs(total - graph_us(lowered)) <= borders
+
+
+def test_optima_cost_least(known: Known) -> None:
+    model, profile = known
+    table = measure_table(model.graph, profile.ranges(), RuleTimer())
+    proposer = Proposer(table)
+    best, *others = proposer.proposals(None)
+    assert best.gap is not None
+    assert best.gap <= 1e-3
+    names = list(table.kept)
+    if np.prod([len(table.kept[name]) for name in names]) <= 20_000:
+        totals = [
+            table.total_us(dict(zip(names, choice, strict=True)))
+            for choice in product(*(table.kept[name] for name in names))
+        ]
+        assert best.estimate_us == pytest.approx(min(t for t in totals if t is not None), rel=2e-3)
+    assert all(plan.places != best.places for plan in others)
+    with_room = Proposer(table, lambda: {n: dict.fromkeys(p, 1.0) for n, p in table.kept.items()})
+    none = with_room.best("none", 0.0)
+    assert none is None or none.places == {}
+
+
+@pytest.mark.parametrize("limit", [1.0, 1e-4, 0.0])
+def test_what_is_chosen_is_good_and_no_slower(known: Known, limit: float) -> None:
+    model, profile = known
+    timer, told = RuleTimer(), []
+    search = PrecisionSearch(
+        model.graph,
+        profile,
+        timer,
+        timer,
+        lambda places, scheme: search.noise(places, scheme) <= limit,
+        progress=told.append,
+    )
+    found = search.choose()
+    assert told
+    assert found.chosen.noise <= limit
+    times = {v.plan.name: v.time.latency_us.value for v in found.verified if v.time and v.good}
+    mine = found.chosen.time
+    assert mine is not None
+    assert mine.latency_us.value <= min(times.values()) * 1.01
+    assert {FLOAT, FULL_INT8} <= {v.plan.name for v in found.verified}
+    if limit == 1.0:
+        assert mine.ratio.value < 0.9
+    if limit == 0.0:
+        assert found.chosen.plan.places == {}
+
+
+def test_a_profile_without_samples_is_refused(known: Known) -> None:
+    model, profile = known
+    timer = RuleTimer()
+    with pytest.raises(InputError, match="holds no samples"):
+        PrecisionSearch(
+            model.graph, replace(profile, inputs=None), timer, timer, lambda _p, _s: True
+        )
+
+
+def test_the_clock_times_parts_and_plans(synthetic: ModuleType, tmp_path: Path) -> None:
+    """Structure alone: what takes how long is another matter on every machine."""
+    model = load_model(synthetic.write("residual", tmp_path))
+    profile = profile_model(model.graph, synthetic.samples("residual", 8))
+    timer = ClockTimer(1, repeats=1, budget_s=0.01)
+    singles, _ = parts_of(model.graph)
+    part = next(iter(singles.values()))
+    asked = {
+        part.key([place]): lambda place=place: part.lowered([place], profile.ranges())
+        for place in (CPU, "cpu:u8s8c")
+    }
+    times = timer.times_us(asked)
+    assert set(times) == set(asked)
+    assert all(time > 0 for time in times.values())
+    found = timer.ratios({"a": model.graph, "b": model.graph}, "a")
+    assert found["a"].ratio.value == 1.0
+    assert found["b"].latency_us.low <= found["b"].latency_us.value
+    assert timer.machine.digest
