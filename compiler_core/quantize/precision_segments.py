@@ -22,6 +22,7 @@ from compiler_core.quantize.precisions import (
 )
 from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme
 from compiler_core.quantize.statistics import TensorRange
+from compiler_core.units.names import CPU
 
 
 def with_precisions(
@@ -77,9 +78,9 @@ def _check(
         precision = asked.get(node.name)
         reason = None if precision is None else refusal(graph, node, precision, ranges)
         if reason is not None:
-            hint = "give calibration data, or leave the operator at cpu"
-            if ranges or not isinstance(precision, Static):
-                hint = "leave the operator at cpu"
+            hint = f"leave the operator at {CPU}"
+            if not ranges and isinstance(precision, Static):
+                hint = f"give calibration data, or {hint}"
             raise InputError(
                 f"plan: {node.op} {node.name!r} cannot run at {assignment[node.name]!r}: {reason}",
                 hint=hint,

@@ -131,9 +131,8 @@ def precision_of(place: str) -> Precision | None:
     if text == "f16":
         return Half()
     raise InputError(
-        f"plan: place {place!r} is no number format of the CPU; allowed are {CPU!r}, 'cpu:f16', "
-        "'cpu:u8', 'cpu:u8s8c', 'cpu:s8s8t', 'cpu:u16s8c', 'cpu:d8c', 'cpu:w4b32', 'cpu:w8b64zl4' "
-        "and the like",
+        f"plan: place {place!r} is no number format of the CPU; allowed are {CPU!r} and, behind "
+        f"{CPU + ':'!r}, f16, u8, u8s8c, s8s8t, u16s8c, d8c, w4b32, w8b64zl4 and the like",
         hint="nest-tune plan best MODEL --target host --calibration F finds formats",
     )
 
