@@ -148,6 +148,21 @@ def two_inputs() -> bytes:
     return b.model({"a": ["n", 3, 6, 6], "b": ["n", 2, 6, 6]}, {"y": ["n", 16, 6, 6], "k": [2]})
 
 
+def moved() -> bytes:
+    """Layers behind views that no layout of memory is: a dense layer's results as an image, rows
+    and columns exchanged, and a branch that reads what lies before."""
+    b = Builder(7)
+    b.dense("x", "d", 12, 96)
+    b.constant("image", np.array([0, 6, 4, 4], dtype="i8"))
+    b.add("Reshape", ["d", "image"], "i")
+    b.conv("i", "c", (20, 6, 3, 3))
+    b.add("Transpose", ["c"], "t", perm=[0, 1, 3, 2])
+    b.conv("t", "e", (8, 20, 1, 3), pads=[0, 1, 0, 1])
+    b.conv("c", "f", (8, 20, 1, 1))
+    b.add("Add", ["e", "f"], "y")
+    return b.model({"x": ["n", 12]}, {"y": ["n", 8, 4, 4]})
+
+
 MODELS: dict[str, Callable[[], bytes]] = {
     "residual": residual,
     "concat": concat,
@@ -156,6 +171,7 @@ MODELS: dict[str, Callable[[], bytes]] = {
     "batch_of_two": batch_of_two,
     "float_only": float_only,
     "two_inputs": two_inputs,
+    "moved": moved,
 }
 
 INPUTS: dict[str, dict[str, tuple[int, ...]]] = {
@@ -166,6 +182,7 @@ INPUTS: dict[str, dict[str, tuple[int, ...]]] = {
     "batch_of_two": {"x": (6, 5, 7)},
     "float_only": {"x": (6,)},
     "two_inputs": {"a": (3, 6, 6), "b": (2, 6, 6)},
+    "moved": {"x": (12,)},
 }
 
 

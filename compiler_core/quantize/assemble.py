@@ -24,7 +24,7 @@ from compiler_core.quantize.unit_arithmetics import (
 from compiler_core.units.names import CPU
 from compiler_core.units.numbers import numbers_of
 
-__all__ = ["CPU", "assemble", "roomy_units", "without_room"]
+__all__ = ["CPU", "assemble", "moved_views", "roomy_units", "without_room"]
 
 
 def assemble(
@@ -40,8 +40,7 @@ def assemble(
     Raises:
         InputError: A node has no unit, an unknown one, or one that cannot run it.
     """
-    units = unit_arithmetics(arithmetic)
-    builder = StepBuilder(graph, _usual_placements(graph, assignment, units), units, HANDLERS)
+    units, chosen = unit_arithmetics(arithmetic), dict[str, str | None]()
     for node in graph.nodes:
         unit = units.unit_of(assignment.get(node.name), node.name)
         own = None if unit is None else units.other(unit)
@@ -54,8 +53,50 @@ def assemble(
                 f"node {node.name!r} cannot run on {unit!r}: {reason}",
                 hint=f"assign it to {CPU!r}",
             )
-        builder.add(node, unit)
-    return builder.skeleton()
+        chosen[node.name] = unit
+    return _settled(graph, _usual_placements(graph, assignment, units), units, chosen).skeleton()
+
+
+def _settled(
+    graph: Graph,
+    usual: Mapping[str, Placement],
+    units: UnitArithmetics,
+    chosen: Mapping[str, str | None],
+) -> StepBuilder:
+    """All nodes visited; views that no layout of memory expresses, as their readers need it, run on
+    the CPU.
+
+    Args:
+        graph: Simplified.
+        usual: Placements where everything that can runs on the NPU.
+        units: That nodes run on.
+        chosen: Unit of each node; of the CPU where there is none.
+    """
+    moving: dict[str, str] = {}
+    while True:
+        builder = StepBuilder(graph, usual, units, HANDLERS)
+        for node in graph.nodes:
+            builder.add(node, chosen.get(node.name), moving)
+        if builder.layouts.moving.keys() <= moving.keys():
+            return builder
+        # Others may have looked through it, and none does so now.
+        moving |= builder.layouts.moving
+
+
+def moved_views(graph: Graph, arithmetic: Computing) -> Mapping[str, str]:
+    """Views that the CPU has to execute where everything that can runs on NPUs, and why.
+
+    Args:
+        graph: Simplified.
+        arithmetic: Of the NPUs.
+    """
+    units = unit_arithmetics(arithmetic).general
+    key = (__name__, units.units)
+    found: Mapping[str, str] | None = graph.derived.get(key)
+    if found is None:
+        chosen = {n.name: next(iter(units.able(graph, n)), None) for n in graph.nodes}
+        found = graph.derived[key] = _settled(graph, {}, units, chosen).moved
+    return found
 
 
 def _usual_placements(
@@ -65,10 +106,8 @@ def _usual_placements(
     able = {node.name: units.able(graph, node) for node in graph.nodes}
     if all(units.is_integer(assignment.get(name)) for name, own in able.items() if own):
         return {}
-    builder = StepBuilder(graph, {}, units.general, HANDLERS)
-    for node in graph.nodes:
-        builder.add(node, next(iter(able[node.name]), None))
-    return builder.placements
+    chosen = {name: next(iter(own), None) for name, own in able.items()}
+    return _settled(graph, {}, units.general, chosen).placements
 
 
 def without_room(
@@ -103,10 +142,8 @@ def roomy_units(
     usual = _usual_placements(graph, given, units)
     while True:
         # What an operator had taken in is on its own beside one that left, and may not fit either.
-        builder = StepBuilder(graph, usual, units, HANDLERS)
-        for node in graph.nodes:
-            builder.add(node, next(iter(left[node.name]), None))
-        fresh = builder.without_room
+        chosen = {name: next(iter(own), None) for name, own in left.items()}
+        fresh = _settled(graph, usual, units, chosen).without_room
         if not fresh:
             return {name: own[0] for name, own in left.items() if own}, found
         for name, reason in fresh.items():

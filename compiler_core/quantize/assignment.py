@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.views import VIEW_OPERATORS
-from compiler_core.quantize.assemble import CPU, roomy_units, without_room
+from compiler_core.quantize.assemble import CPU, moved_views, roomy_units, without_room
 from compiler_core.quantize.host_groups import groups_beside
 from compiler_core.quantize.host_neighbours import IntegersBeside
 from compiler_core.quantize.unit_arithmetics import Computing, UnitArithmetics, unit_arithmetics
@@ -71,7 +71,7 @@ def _decided(graph: Graph, known: UnitArithmetics) -> tuple[dict[str, str], froz
     """Why nodes stay on the CPU, and which of them it runs on integers."""
     found = ((node.name, known.unsupported(graph, node)) for node in graph.nodes)
     reasons = {name: reason for name, reason in found if reason is not None}
-    reasons |= without_room(graph, known)
+    reasons |= {**without_room(graph, known), **moved_views(graph, known)}
     around, beside = _Neighbours(graph), IntegersBeside(graph, groups_beside(graph, known))
     integers = beside.all
     while True:

@@ -17,6 +17,7 @@ from functools import cached_property
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.order import reads
 from compiler_core.graph.views import VIEW_OPERATORS
+from compiler_core.quantize.assemble import moved_views
 from compiler_core.quantize.host_arithmetic import HostTrait, host_arithmetic
 from compiler_core.quantize.ir import HostGroup
 from compiler_core.quantize.unit_arithmetics import UnitArithmetics
@@ -93,9 +94,9 @@ def groups_beside(graph: Graph, units: UnitArithmetics) -> HostGroups:
     kinds = [own.kind for _, own in units.units]
     if kinds != [unnamed_kind().name]:
         return HostGroups((), {}, {})
-    return host_groups(
-        graph, [node.name for node in graph.nodes if units.unsupported(graph, node) is None]
-    )
+    able = [node.name for node in graph.nodes if units.unsupported(graph, node) is None]
+    moved = moved_views(graph, units)
+    return host_groups(graph, [name for name in able if name not in moved])
 
 
 class _Finder:

@@ -46,6 +46,7 @@ class Layouts:
         placements: What is decided.
         views: Nodes of the NPU that only look at their input, by their output.
         entered: Tensors of float code that integer operators read.
+        moving: Why views cannot be left to the memory that they look at, by name of the node.
     """
 
     def __init__(self, graph: Graph, usual: Mapping[str, Placement] | None = None) -> None:
@@ -54,6 +55,7 @@ class Layouts:
         self.placements: dict[str, Placement] = {}
         self.views: dict[str, Node] = {}
         self.entered: set[str] = set()
+        self.moving: dict[str, str] = {}
 
     def shape(self, tensor: str) -> tuple[int, ...]:
         """Shape of one sample."""
@@ -120,8 +122,22 @@ class Layouts:
                 self.entered.add(base)
         return self.place(tensor, chw, index)
 
-    def image(self, tensor: str) -> Placement:
-        """Where ``tensor`` lies as ``[N, C, H, W]``."""
+    def moved(self, tensor: str, chw: Chw, index: Index | None) -> Placement:
+        """Lays a view of what lies in another order out anew: the CPU has to move it there.
+
+        Raises:
+            MisfitError: It is no view.
+        """
+        why = f"'{tensor}' lies in memory in another order than its channels first"
+        if tensor not in self.views:
+            raise MisfitError(why)
+        self.moving[self.views[tensor].name] = f"{why}, as its reader needs it: it is moved."
+        self.placements[tensor] = Placement(tensor, chw, index)
+        self.entered.add(tensor)
+        return self.placements[tensor]
+
+    def image(self, tensor: str, *, moved: bool = False) -> Placement:
+        """Where ``tensor`` lies as ``[N, C, H, W]``; where it does not, it may be ``moved``."""
         shape = self.shape(tensor)
         if len(shape) > 3:
             raise MisfitError(f"'{tensor}' has more than two spatial axes")
@@ -132,19 +148,21 @@ class Layouts:
         )
         found = self.place(tensor, chw, None)
         if found.index is not None or found.chw != chw:
+            if moved:
+                return self.moved(tensor, chw, None)
             raise MisfitError(f"'{tensor}' lies in memory in another order than its channels first")
         return found
 
-    def channels(self, tensor: str) -> tuple[Placement, Index | None]:
+    def channels(self, tensor: str, *, moved: bool = False) -> tuple[Placement, Index | None]:
         """Where ``tensor`` lies as ``[N, C, H, W]``, and the root's channel of each of its own
-        where they lie in another order, as behind a shuffle."""
+        where they lie in another order, as behind a shuffle; in others it may be ``moved``."""
         found, shape = self.placed(tensor), self.shape(tensor)
         if found is None or found.index is None or found.chw != shape:
-            return self.image(tensor), None
+            return self.image(tensor, moved=moved), None
         order = found.index[:, 0, 0] // (shape[1] * shape[2])
         pixels = np.arange(shape[1] * shape[2]).reshape(1, *shape[1:])
         if not np.array_equal(found.index, order[:, None, None] * pixels.size + pixels):
-            return self.image(tensor), None
+            return self.image(tensor, moved=moved), None
         return found, order
 
     def any_order(self, tensor: str) -> Placement:

@@ -71,9 +71,9 @@ def conv(work: StepBuilder, node: Node) -> None:
     weight = _weight(work, node)
     weight = weight[:, :, None] if weight.ndim == 3 else weight
     if groups > 1:
-        source = work.layouts.image(node.inputs[0])
+        source = work.layouts.image(node.inputs[0], moved=True)
     else:
-        source, order = work.layouts.channels(node.inputs[0])
+        source, order = work.layouts.channels(node.inputs[0], moved=True)
         if order is not None:
             weight = np.ascontiguousarray(weight[:, np.argsort(order)])
     step = ConvStep(
@@ -123,6 +123,9 @@ def dense(work: StepBuilder, node: Node) -> None:
         bias = bias * float(node.attributes.get("beta", 1.0))
     pixels = prod(shape[:-1])
     place = source.positions(shape).reshape(pixels, shape[-1])
+    if pixels > 1 and not _in_pixels(place, source.chw):
+        source = work.layouts.moved(tensor, pixels_of(shape), pixel_index(shape))
+        place = source.positions(shape).reshape(pixels, shape[-1])
     weight = matrix
     if pixels > 1 or not np.array_equal(place[0], np.arange(shape[-1])):
         weight = np.zeros_like(matrix)
@@ -133,9 +136,6 @@ def dense(work: StepBuilder, node: Node) -> None:
         weight, chw = weight.reshape(-1, *source.chw), (len(matrix), 1, 1)
     else:
         channel, pixel = place // pixels, place % pixels
-        in_pixels = source.chw[0] == shape[-1] and (channel == channel[0]).all()
-        if not in_pixels or not (pixel == pixel[:, :1]).all():
-            raise MisfitError(f"the features of '{tensor}' are not its channels in memory")
         weight[:, channel[0]] = matrix
         weight, chw = weight[:, :, None, None], (len(matrix), *source.chw[1:])
         index = np.arange(len(matrix))[None, :] * pixels + pixel[:, :1]
@@ -155,6 +155,19 @@ def dense(work: StepBuilder, node: Node) -> None:
         clip=node.clip,
     )
     work.emit(step, node.output, chw, index)
+
+
+def _in_pixels(place: Index, chw: Chw) -> bool:
+    """Whether the features of each of several places are all channels of one pixel.
+
+    Args:
+        place: ``int64[places, features]``, flat positions.
+        chw: Where they lie.
+    """
+    pixels, features = place.shape
+    channel, pixel = place // pixels, place % pixels
+    same = chw[0] == features and (channel == channel[0]).all()
+    return bool(same and (pixel == pixel[:, :1]).all())
 
 
 def add_activations(work: StepBuilder, node: Node) -> None:

@@ -41,6 +41,7 @@ class StepBuilder:
         unit: That the visited node runs on.
         concatenated: Tensors that lie in a concatenation already, by unit.
         without_room: Nodes that no schedule of their unit fits, and why.
+        moved: Views that the CPU executes, and why.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class StepBuilder:
         # Of the node that is visited.
         self.unit, self._arithmetic = next(iter(units.units), ("", usual_arithmetic()))
         self.without_room: dict[str, str] = {}
+        self.moved: dict[str, str] = {}
         self.layouts = Layouts(graph, usual)
         self.steps: list[Step] = []
         self._cpu: list[Node] = []
@@ -88,8 +90,12 @@ class StepBuilder:
             self._units.others,
         )
 
-    def add(self, node: Node, unit: str | None) -> None:
-        """Visit one node, which runs on a unit, or on the CPU."""
+    def add(self, node: Node, unit: str | None, moved: Mapping[str, str]) -> None:
+        """Visit one node, which runs on a unit, or on the CPU as those do that are ``moved``."""
+        if node.name in moved:
+            self.moved[node.name] = moved[node.name]
+            self._leave(node, moved[node.name])
+            return
         if unit is not None and self._units.other(unit) is not None:
             self._elsewhere[node.name] = unit
             unit = None

@@ -29,6 +29,7 @@ NAMES = (
     "batch_of_two",
     "float_only",
     "two_inputs",
+    "moved",
 )
 
 

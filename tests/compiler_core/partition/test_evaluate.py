@@ -24,7 +24,16 @@ from compiler_core.units.cpu.cost import node_cost
 Groups = Callable[[str], GroupGraph]
 Random = Callable[..., Evaluator]
 
-MODELS = ["residual", "concat", "mixed", "depthwise", "batch_of_two", "float_only", "two_inputs"]
+MODELS = [
+    "residual",
+    "concat",
+    "mixed",
+    "depthwise",
+    "batch_of_two",
+    "float_only",
+    "two_inputs",
+    "moved",
+]
 
 
 @pytest.fixture(scope="module")

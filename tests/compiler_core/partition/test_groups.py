@@ -16,7 +16,16 @@ from compiler_core.quantize.skeleton import ConcatStep
 Groups = Callable[[str], GroupGraph]
 Graphs = Callable[[str], Graph]
 
-SYNTHETIC = ["residual", "concat", "mixed", "depthwise", "batch_of_two", "float_only", "two_inputs"]
+SYNTHETIC = [
+    "residual",
+    "concat",
+    "mixed",
+    "depthwise",
+    "batch_of_two",
+    "float_only",
+    "two_inputs",
+    "moved",
+]
 
 
 @pytest.mark.parametrize("name", SYNTHETIC)

@@ -28,7 +28,7 @@ Graphs = Callable[[str], Graph]
 Random = Callable[..., Evaluator]
 
 
-@pytest.mark.parametrize("name", ["concat", "residual", "mixed", "two_inputs"])
+@pytest.mark.parametrize("name", ["concat", "residual", "mixed", "two_inputs", "moved"])
 @pytest.mark.parametrize("cores", [1, 2])
 def test_optimum_of_small_models_is_that_of_brute_force(
     synthetic_graph: Graphs, random_evaluator: Random, name: str, cores: int
