@@ -105,6 +105,7 @@ ORDER = {
         "compiler_core.memory",
         "compiler_core.plugins",
         "compiler_core.clock",
+        "compiler_core.boards",
         "compiler_core.graph",
         "compiler_core.accuracy",
         "compiler_core.units",

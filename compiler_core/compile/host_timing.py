@@ -1,9 +1,11 @@
-"""Latency of a model on this machine, timed in rounds with its float model."""
+"""Latency of a model on this machine or on a board, timed in rounds with its float model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from compiler_core.clock.kernels import Kernel, kernels_of
 from compiler_core.clock.models import Timed, time_models
 from compiler_core.compile.sources import QuantizedModel, noise_samples
 from compiler_core.executable.executable import CONSTANTS, CpuSegment, Executable
@@ -18,14 +20,29 @@ THREADS = 1
 _OURS, _FLOAT = "model", "float model"
 
 
+@dataclass(frozen=True)
+class HostTimes:
+    """What a model takes by the clock.
+
+    Attributes:
+        latency_ms: Median.
+        clock: What to know beside it.
+        kernels: Of each part that runs, in order of execution.
+    """
+
+    latency_ms: float
+    clock: ClockTiming
+    kernels: tuple[tuple[Kernel, ...], ...]
+
+
 def time_on_host(
     source: QuantizedModel,
     executable: Executable,
     *,
     rounds: int = ROUNDS,
     budget_s: float = BUDGET_S,
-) -> tuple[float, ClockTiming]:
-    """Median latency in milliseconds, and what to know beside it.
+) -> HostTimes:
+    """Times a model on this machine, or on the first free one of its target's boards.
 
     Args:
         source: What was compiled; its float model is timed in the same rounds.
@@ -35,21 +52,25 @@ def time_on_host(
 
     Raises:
         InputError: onnxruntime cannot run the model.
+        MissingDependencyError: A board cannot be reached, or lacks something.
     """
     ours = timed_parts(executable)
     candidates = {_OURS: ours, _FLOAT: [_float_model(source)]}
     is_float = _models(candidates[_OURS]) == _models(candidates[_FLOAT])
     if is_float:
         del candidates[_FLOAT]
-    timed = time_models(
-        candidates,
-        noise_samples(source.model.graph, 1),
-        float_sessions().open,
-        threads=THREADS,
-        repeats=rounds,
-        budget_s=budget_s,
-    )
-    return clock_timing(timed, _OURS, _OURS if is_float else _FLOAT)
+    feeds = noise_samples(source.model.graph, 1)
+    asked = {"threads": THREADS, "repeats": rounds, "budget_s": budget_s}
+    if executable.target.board:
+        from compiler_core.boards.timing import time_on_boards  # few compiles are for boards
+
+        board = executable.target.board
+        found = time_on_boards(board, candidates, feeds, profiled=_OURS, **asked)  # type: ignore[arg-type]
+        timed, kernels = found.timed, found.kernels
+    else:
+        timed = time_models(candidates, feeds, float_sessions().open, **asked)  # type: ignore[arg-type]
+        kernels = kernels_of(ours, feeds, THREADS)
+    return HostTimes(*clock_timing(timed, _OURS, _OURS if is_float else _FLOAT), kernels)
 
 
 def timed_parts(executable: Executable) -> list[CpuSegment]:

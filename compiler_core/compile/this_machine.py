@@ -1,4 +1,4 @@
-"""Compiling for this machine: the quantized model as onnxruntime runs it, timed by the clock.
+"""Compiling for this machine, or a board: the quantized model as onnxruntime runs it, by the clock.
 
 Operators that compute in integers take their QDQ form, which onnxruntime turns into integer
 kernels; the latency is the median of rounds with the float model, on one thread. Per operator it
@@ -8,23 +8,15 @@ not measured.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import onnxruntime
-
-from compiler_core.compile.host_timing import time_on_host
+from compiler_core.compile.host_timing import HostTimes, time_on_host, timed_parts
 from compiler_core.compile.linking import constant_outputs, signature_of
-from compiler_core.compile.sources import QuantizedModel, noise_samples
+from compiler_core.compile.sources import QuantizedModel
 from compiler_core.errors import InputError
-from compiler_core.executable.executable import CONSTANTS, CpuSegment, Executable, Segment
-from compiler_core.executable.report import ClockTiming, LayerReport, Metrics, Report
+from compiler_core.executable.executable import CpuSegment, Executable, Segment
+from compiler_core.executable.report import LayerReport, Metrics, Report
 from compiler_core.graph.exporter import export_onnx
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.macs import float_macs
@@ -36,9 +28,6 @@ from compiler_core.targets.places import ON_HOST
 from compiler_core.targets.target import Target
 from compiler_core.units.names import CPU
 
-Arrays = Mapping[str, npt.NDArray[Any]]
-
-_PROFILED_RUNS = 5
 _PS_PER_MS = 10**9
 
 
@@ -55,10 +44,9 @@ def compile_for_host(
     segments += constant_outputs(source.quantized.source)
     executable = Executable(target, signature_of(source.quantized), {}, {}, tuple(segments), {}, {})
     parts = [part for part in executable.segments if isinstance(part, CpuSegment)]
-    feeds = noise_samples(source.model.graph, 1)
-    progress("measuring on this machine")
-    latency_ms, timing = time_on_host(source, executable)
-    layers = tuple(_layers(parts, graphs, feeds, latency_ms))
+    progress(f"measuring on {target.board or 'this machine'}")
+    times = time_on_host(source, executable)
+    layers = tuple(_layers(executable, graphs, times))
     jobs = tuple(
         Job(
             number,
@@ -72,7 +60,7 @@ def compile_for_host(
     )
     timeline = CompiledTimeline(jobs, simulate(jobs, ranks(jobs)))
     report = Report(tuple(_timed(layers, timeline)))
-    return executable, report, _metrics(parts, latency_ms, timing), timeline
+    return executable, report, _metrics(parts, times), timeline
 
 
 def _graphs(source: QuantizedModel, target: Target) -> dict[str, Graph]:
@@ -96,23 +84,22 @@ def _segment(name: str, graph: Graph) -> CpuSegment:
 
 
 def _layers(
-    parts: list[CpuSegment], graphs: Mapping[str, Graph], feeds: Arrays, latency_ms: float
+    executable: Executable, graphs: Mapping[str, Graph], times: HostTimes
 ) -> Iterator[LayerReport]:
     """One row per kernel that onnxruntime runs, in order of execution."""
-    known = dict(feeds)
-    kernels: list[tuple[str, str, str, float]] = []
-    for part in parts:
-        if part.name == CONSTANTS:
-            continue
-        inputs = {name: known[name] for name in part.inputs}
-        found, outputs = _profile(part, inputs)
-        known |= outputs
-        kernels += [(part.name, name, operator, us) for name, operator, us in found]
-    total = sum(kernel[3] for kernel in kernels) or 1.0
-    for segment, name, operator, spent in kernels:
-        shape, macs = _shape_and_macs(graphs[segment], name)
-        time = latency_ms * spent / total
-        yield LayerReport(name, segment, CPU, operator, shape, time, macs=macs)
+    total = sum(kernel.us for part in times.kernels for kernel in part) or 1.0
+    for segment, kernels in zip(timed_parts(executable), times.kernels, strict=True):
+        for kernel in kernels:
+            shape, macs = _shape_and_macs(graphs[segment.name], kernel.name)
+            yield LayerReport(
+                kernel.name,
+                segment.name,
+                CPU,
+                kernel.operator,
+                shape,
+                times.latency_ms * kernel.us / total,
+                macs=macs,
+            )
 
 
 def _shape_and_macs(graph: Graph, name: str) -> tuple[str, int]:
@@ -125,39 +112,15 @@ def _shape_and_macs(graph: Graph, name: str) -> tuple[str, int]:
     return "", 0
 
 
-def _profile(part: CpuSegment, feeds: Arrays) -> tuple[list[tuple[str, str, float]], Arrays]:
-    """Name, operator and microseconds per run of each kernel."""
-    with TemporaryDirectory(prefix="nest-tune-") as folder:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        options.enable_profiling = True
-        options.profile_file_prefix = str(Path(folder) / "profile")
-        session = onnxruntime.InferenceSession(
-            part.model, options, providers=["CPUExecutionProvider"]
-        )
-        for _ in range(_PROFILED_RUNS):
-            results = session.run(list(part.outputs), dict(feeds))
-        events = json.loads(Path(session.end_profiling()).read_text())
-    spent: dict[tuple[str, str], list[float]] = {}
-    for event in events:
-        if event.get("cat") != "Node" or not event["name"].endswith("_kernel_time"):
-            continue
-        name = event["name"].removesuffix("_kernel_time")
-        spent.setdefault((name, event["args"]["op_name"]), []).append(float(event["dur"]))
-    kernels = [(name, kind, float(np.median(times))) for (name, kind), times in spent.items()]
-    return kernels, dict(zip(part.outputs, results, strict=True))
-
-
 def _timed(layers: tuple[LayerReport, ...], found: CompiledTimeline) -> Iterator[LayerReport]:
     for number, layer in enumerate(layers):
         start, end = found.timeline.start_ps[number], found.timeline.end_ps[number]
         yield replace(layer, start_ms=start / _PS_PER_MS, end_ms=end / _PS_PER_MS)
 
 
-def _metrics(parts: list[CpuSegment], latency_ms: float, timing: ClockTiming) -> Metrics:
+def _metrics(parts: list[CpuSegment], times: HostTimes) -> Metrics:
     return Metrics(
-        latency_ms=latency_ms,
+        latency_ms=times.latency_ms,
         size_bytes=sum(len(part.model) for part in parts),
-        by_clock=timing,
+        by_clock=times.clock,
     )

@@ -6,10 +6,10 @@ keeps the form that it had then: ``npu`` and ``npu_cores`` instead of ``units`` 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from compiler_core.files.plain import PlainReader, from_plain, to_plain
+from compiler_core.files.plain import ONLY_WHERE_OTHER, PlainReader, from_plain, to_plain
 from compiler_core.targets.target import (
     MAIN_MEMORY,
     Access,
@@ -34,6 +34,7 @@ class _OneUnit:
     launch_overhead_s: float
     digest: str
     by_clock: bool = False
+    board: str = field(default="", metadata={ONLY_WHERE_OTHER: True})
     cpu_table: CpuTable | None = None
 
 
@@ -62,6 +63,7 @@ def target_document(target: Target) -> dict[str, Any]:
         target.launch_overhead_s,
         target.digest,
         target.by_clock,
+        target.board,
         target.cpu_table,
     )
     plain: dict[str, Any] = to_plain(old)
@@ -86,5 +88,6 @@ def read_target(value: Any, where: str) -> Target:
         old.launch_overhead_s,
         old.digest,
         by_clock=old.by_clock,
+        board=old.board,
         cpu_table=old.cpu_table,
     )

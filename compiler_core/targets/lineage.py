@@ -59,7 +59,8 @@ def locate(name_or_path: str | Path) -> Path:
         )
     raise InputError(
         f"no target {shown(text)}{nearest(text, bundled_targets())}; "
-        f"known are {', '.join(bundled_targets())}, {HOST}, or the path of a .toml file",
+        f"known are {', '.join(bundled_targets())}, {HOST}, ssh://USER@BOARD, or the path of a "
+        ".toml file",
         hint="nest-tune target list",
     )
 

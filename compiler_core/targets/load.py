@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from compiler_core.boards.address import is_address
 from compiler_core.errors import InputError
 from compiler_core.targets.derived import MEMORIES, NPU, DerivedTarget, Place, derive
 from compiler_core.targets.lineage import DESCRIPTIONS, bundled_targets, locate
@@ -22,7 +23,12 @@ from compiler_core.targets.target import (
     require_names,
 )
 from compiler_core.targets.target_file import FILE_HINT, UNITS, Leaf, TargetFile, shown, table_name
-from compiler_core.targets.this_machine import HOST, host_description, require_npu
+from compiler_core.targets.this_machine import (
+    HOST,
+    board_description,
+    host_description,
+    require_npu,
+)
 from compiler_core.targets.unit_table import unit_table
 from compiler_core.units.names import CPU
 from compiler_core.units.registry import unnamed_kind
@@ -47,7 +53,8 @@ _UNITS = {
 
 
 def load_target(name_or_path: str | Path) -> Target:
-    """Loads a target by the name of a bundled one, by the path of a ``.toml`` file, or ``host``.
+    """Loads a target by the name of a bundled one, by the path of a ``.toml`` file, as ``host``, or
+    by the addresses of boards (``ssh://pi@board``).
 
     Raises:
         InputError: The name is unknown, or a file of its lineage is missing, unreadable or wrong.
@@ -68,6 +75,8 @@ def load_description(name_or_path: str | Path) -> TargetDescription:
     """Loads a target with the origin of each number; see :func:`load_target`."""
     if name_or_path == HOST:
         return host_description(load_description(_LIKE_HOST))
+    if is_address(name_or_path):
+        return board_description(load_description(_LIKE_HOST), str(name_or_path))
     found = derive(locate(name_or_path))
     newest = found.lineage[0]
     sections = _validated(found)

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Annotated, Any
 
 from compiler_core.errors import InputError
-from compiler_core.files.plain import PlainReader
+from compiler_core.files.plain import ONLY_WHERE_OTHER, PlainReader
 from compiler_core.targets.places import Places, places_of
 from compiler_core.units.names import CPU, is_on_cpu, unit_of
 from compiler_core.units.registry import read_machine
@@ -152,9 +152,9 @@ class Unit:
 class Target:
     """A system on chip: units, the memories in which they work, and the CPU that launches them.
 
-    ``by_clock`` says that latencies are measured on the machine that compiles, and so are not
-    deterministic. ``cpu_table`` holds measured times of operators, which count instead of the CPU's
-    rates.
+    ``by_clock`` says that latencies are measured on the machine that compiles, or on the boards
+    whose addresses ``board`` holds, and so are not deterministic. ``cpu_table`` holds measured
+    times of operators, which count instead of the CPU's rates.
 
     ``digest`` is the SHA-256 of every resolved number and rule, and of the table, without name,
     description and origins: two targets with the same digest give the same cycles, times and
@@ -173,6 +173,7 @@ class Target:
     digest: str
     cpu_memory: str = MAIN_MEMORY
     by_clock: bool = False
+    board: str = field(default="", metadata={ONLY_WHERE_OTHER: True})
     cpu_table: CpuTable | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:

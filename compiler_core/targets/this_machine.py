@@ -1,4 +1,4 @@
-"""The target ``host``: this machine, its CPU alone, and its time by the clock."""
+"""Targets that are timed by the clock: ``host``, this machine's CPU alone, and boards over ssh."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import platform
 from dataclasses import replace
 
+from compiler_core.boards.address import SEPARATOR, parse_addresses
 from compiler_core.errors import InputError
 from compiler_core.targets.target import Target, TargetDescription
 
@@ -19,19 +20,41 @@ def host_description(like: TargetDescription) -> TargetDescription:
         like: A bundled target.
     """
     machine = platform.machine() or "unknown processor"
-    cpu = replace(like.target.cpu, name=f"this machine ({machine})")
+    text = "This machine: onnxruntime on one thread, latency by the clock, no NPU"
+    return _by_clock(like, HOST, text, f"this machine ({machine})", machine)
+
+
+def board_description(like: TargetDescription, addresses: str) -> TargetDescription:
+    """Boards over ssh, likewise.
+
+    Args:
+        like: A bundled target.
+        addresses: With commas between.
+
+    Raises:
+        InputError: One is none.
+    """
+    name = SEPARATOR.join(address.text for address in parse_addresses(addresses))
+    text = "Boards over ssh: onnxruntime on one thread, latency by the clock, no NPU"
+    return _by_clock(like, name, text, "the board's", name, board=name)
+
+
+def _by_clock(
+    like: TargetDescription, name: str, text: str, cpu: str, machine: str, board: str = ""
+) -> TargetDescription:
     digest = hashlib.sha256(f"{HOST}\n{machine}".encode()).hexdigest()
     target = replace(
         like.target,
-        name=HOST,
-        description="This machine: onnxruntime on one thread, latency by the clock, no NPU",
+        name=name,
+        description=text,
         units=tuple(replace(unit, cores=0) for unit in like.target.units),
-        cpu=cpu,
+        cpu=replace(like.target.cpu, name=cpu),
         launch_overhead_s=0.0,
         digest=digest,
         by_clock=True,
+        board=board,
     )
-    return TargetDescription(target, (), (HOST,))
+    return TargetDescription(target, (), (name,))
 
 
 def require_npu(target: Target) -> Target:

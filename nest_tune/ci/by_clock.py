@@ -58,12 +58,9 @@ def with_enough_repeats(compiled: CompiledModel) -> CompiledModel:
     clock = compiled.metrics.by_clock
     if clock is None or len(clock.samples_ms) >= LEAST:
         return compiled
-    latency_ms, clock = time_on_host(
-        compiled.source, compiled.executable, rounds=LEAST, budget_s=_BUDGET_S
-    )
-    return replace(
-        compiled, metrics=replace(compiled.metrics, latency_ms=latency_ms, by_clock=clock)
-    )
+    times = time_on_host(compiled.source, compiled.executable, rounds=LEAST, budget_s=_BUDGET_S)
+    metrics = replace(compiled.metrics, latency_ms=times.latency_ms, by_clock=times.clock)
+    return replace(compiled, metrics=metrics)
 
 
 def locked_clock(compiled: CompiledModel) -> LockedClock | None:

@@ -29,7 +29,7 @@ ALLOWED = (
     *("OMP_*", "KMP_*", "GOMP_*", "MKL_*", "OPENBLAS_*", "BLIS_*", "NUMEXPR_*", "VECLIB_*"),
     *("NUMBA_*", "NPY_*", "ORT_*", "XGB_*", "CUDA_VISIBLE_DEVICES"),
     # this project
-    *("NEST_TUNE_CACHE", "NEST_TUNE_LOG_LEVEL"),
+    *("NEST_TUNE_CACHE", "NEST_TUNE_LOG_LEVEL", "NEST_TUNE_SSH_CONFIG"),
     *SWITCHES,
 )
 """Names of variables that workers have; ``*`` stands for any ending."""

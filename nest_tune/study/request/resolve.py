@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler_core.accuracy.metric import check_name
+from compiler_core.boards.address import SEPARATOR, parse_addresses
 from compiler_core.configuration.launches import launches_named
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
@@ -62,14 +63,13 @@ def resolve(
 
     named = None if asked.config is None else named_by_lock(Path(asked.config))
     model = path_of(asked.model, read.model.path) or _path(named.model if named else None)
-    target = asked.target or read.target.name or path_of(None, read.target.path)
+    written = _written_target(read, file, base)
+    target = asked.target or written
     target = target or (named.target if named else None)
     if model is None:
         raise InputError("study: no model", hint="--model resnet8.onnx, or path in [model]")
     if target is None:
         raise InputError("study: no target", hint="--target vta, or name in [target]")
-    if asked.target is None and read.target.name and read.target.path:
-        raise InputError(f"{file}: [target] has both name and path; one is needed")
     evaluation = path_of(asked.evaluation, read.data.evaluation)
     evaluation = evaluation or _path(named.evaluation if named else None, "--evaluation")
     calibration = path_of(asked.calibration, read.data.calibration)
@@ -131,6 +131,25 @@ def resolve(
         pass_env=_passed(asked, read, environment),
         file=None if file is None else str(file),
     )
+
+
+def _written_target(read: Any, file: Path | None, base: Path) -> str | None:
+    """The target that a study file names, in one of three ways.
+
+    Raises:
+        InputError: In several.
+    """
+    given = [key for key in ("name", "path", "host") if getattr(read.target, key)]
+    if len(given) > 1:
+        raise InputError(f"{file}: [target] has {' and '.join(given)}; one of them is needed")
+    hosts = read.target.host
+    if hosts:
+        text = hosts if isinstance(hosts, str) else SEPARATOR.join(hosts)
+        return SEPARATOR.join(address.text for address in parse_addresses(text))
+    if read.target.path:
+        return str(base / read.target.path)
+    name: str | None = read.target.name
+    return name
 
 
 def _launches(asked: StudyRequest, read: Any, file: Path | None) -> str:

@@ -34,6 +34,7 @@ def _tables() -> dict[str, Any]:
     """Sections of a study file: one per table that settings name, and those of another form."""
     keys: dict[str, dict[str, Any]] = {name: {} for name in _ORDER}
     keys["target"]["path"] = (str | None, None)
+    keys["target"]["host"] = (str | list[str] | None, None)
     keys["spaces"] = dict.fromkeys(SPACES, (bool, True))
     for setting in settings().values():
         if setting.place:
@@ -81,7 +82,7 @@ _ORDER = (
 )
 _KEYS = {
     "study": "name seed trials timeout risk window asynchronous",
-    "target": "name path measurer launches",
+    "target": "name path host measurer launches",
 }
 """In which order keys are shown, where it is not that of the settings."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compiler_core.accuracy.samples import Arrays
-from compiler_core.clock.machine import this_machine
+from compiler_core.clock.machine import Machine, this_machine
 from compiler_core.compile.sources import FloatModel, load_model, read_samples
 from compiler_core.configuration.launches import LAUNCHES
 from compiler_core.files.file_digest import file_digest
@@ -116,6 +116,20 @@ class Ground:
         )
 
 
+def _machine_of(target: Target) -> Machine:
+    """Where a target is timed.
+
+    Raises:
+        InputError: Its boards are not alike.
+        MissingDependencyError: One cannot be reached, or lacks something.
+    """
+    if not target.board:
+        return this_machine()
+    from compiler_core.boards.timing import machine_of_boards  # few studies are for boards
+
+    return machine_of_boards(target.board)
+
+
 def survey_ground(
     settings: StudySettings, study: StoredStudy | None = None, *, rehearsed: bool = False
 ) -> Ground:
@@ -129,6 +143,7 @@ def survey_ground(
 
     Raises:
         InputError: A file is wrong, or does not fit the model or the metric.
+        MissingDependencyError: The target's board cannot be reached.
     """
     model = load_model(Path(settings.model), settings.shapes)
     target = load_target(settings.target)
@@ -155,8 +170,8 @@ def survey_ground(
         "space": space.digest,
         "lowering": lowering_versions(target),
     }
-    if target.by_clock:
-        digests["machine"] = this_machine().digest
+    if target.by_clock and not (rehearsed and target.board):
+        digests["machine"] = _machine_of(target).digest
     if settings.launches != LAUNCHES[0]:
         digests["launches"] = settings.launches
     if settings.holdout_file:

@@ -14,7 +14,7 @@ import pytest
 from compiler_core.clock.machine import Machine, this_machine
 from compiler_core.compile import this_machine as host
 from compiler_core.compile.compile import CompiledModel, compile_model
-from compiler_core.compile.host_timing import time_on_host
+from compiler_core.compile.host_timing import HostTimes, time_on_host
 from compiler_core.compile.sources import load_model, quantize_model
 from compiler_core.configuration.configuration import (
     Configuration,
@@ -142,13 +142,13 @@ def test_a_lock_of_the_host_is_checked(
         clock = kept.clock
         assert clock is not None
 
-        def timed(*_: object, **__: object) -> tuple[float, ClockTiming]:
+        def timed(*_: object, **__: object) -> HostTimes:
             ours = tuple(factor * ms for ms in clock.samples_ms)
             timing = ClockTiming(
                 0.0, 0.0, len(ours), 1.0, factor, machine=clock.machine,
                 samples_ms=ours, float_samples_ms=clock.float_samples_ms,
             )  # fmt: skip
-            return float(np.median(ours)), timing
+            return HostTimes(float(np.median(ours)), timing, ((),))
 
         monkeypatch.setattr(host, "time_on_host", timed)
 

@@ -1,0 +1,99 @@
+"""Packages and studies for boards, on an ssh server on loopback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from tests.compiler_core.boards.conftest import Server, board, free_port, server
+
+__all__ = ["board", "server"]
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def model(synthetic: ModuleType, tmp_path: Path) -> Path:
+    """A model with data beside it."""
+    synthetic.write("residual", tmp_path)
+    np.savez(tmp_path / "calib.npz", x=synthetic.samples("residual", 8, seed=1)["x"])
+    inputs = synthetic.samples("residual", 12, seed=2)["x"]
+    np.savez(tmp_path / "eval.npz", x=inputs, y=np.arange(12) % 3)
+    return tmp_path / "residual.onnx"
+
+
+def test_a_package_is_timed_on_the_board(
+    run: Run, model: Path, board: Server, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    code, text, err = run("compile", model, "--target", board.address(), "-o", out, "--json")
+    assert code == 0, err
+    found = json.loads(text)
+    assert found["target"]["name"] == board.address()
+    assert found["metrics"]["by_clock"]["machine"]["runtime"].startswith("onnxruntime")
+    code, text, _ = run("profile", out)
+    assert code == 0
+    assert "Conv" in text
+    code, text, _ = run("target", "show", board.address(), "--json")
+    assert code == 0
+
+
+@pytest.mark.usefixtures("board")
+def test_a_board_that_is_off_ends_a_command_with_5(run: Run, model: Path, tmp_path: Path) -> None:
+    away = f"ssh://user@127.0.0.1:{free_port()}"
+    common = ("--model", model, "--storage", f"sqlite:///{tmp_path}/s.db", "--name", "b")
+    for command in (
+        ("compile", model, "--target", away, "-o", tmp_path / "out"),
+        ("study", "start", "--target", away, "--calibration", tmp_path / "calib.npz", *common),
+    ):
+        code, _, err = run(*command)
+        assert code == 5, err
+        assert f"board {away}: cannot be reached" in err
+        assert "hint:" in err
+    code, _, err = run("compile", model, "--target", "ssh://-oProxyCommand=x", "-o", tmp_path / "o")
+    assert code == 2
+    assert "is needed" in err
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("model")
+def test_a_study_keeps_two_boards_busy(run: Run, board: Server, tmp_path: Path) -> None:
+    hosts = [board.address(), board.address(host="localhost")]
+    file = tmp_path / "study.toml"
+    file.write_text(
+        '[study]\nname = "boards"\ntrials = 4\n[model]\npath = "residual.onnx"\n'
+        f"[target]\nhost = {json.dumps(hosts)}\n"
+        '[data]\ncalibration = "calib.npz"\nevaluation = "eval.npz"\n'
+        '[objectives]\nlatency_ms = "minimize"\naccuracy = "maximize"\n'
+        f'[sampler]\nname = "random"\n[run]\njobs = 2\nstorage = "sqlite:///{tmp_path}/s.db"\n'
+    )
+    code, text, err = run("study", "start", file, "--output", tmp_path / "best", "--json")
+    assert code == 0, err
+    found = json.loads(text)
+    assert found["outcomes"] == {"complete": 4}
+    assert "latency_ms" in found["chosen"]["intervals"]
+    lock = tmp_path / "best.toml"
+    storage = ("--storage", f"sqlite:///{tmp_path}/s.db")
+    code, _, err = run("study", "export", "boards", "-o", lock, *storage)
+    assert code == 0, err
+    code, text, err = run("ci", "check", lock, "--tolerance", "latency_ms=90%", "--json")
+    assert code == 0, (text, err)
+
+
+@pytest.mark.usefixtures("model")
+def test_a_study_file_names_its_target_once(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "study.toml"
+    for host, words in (
+        ('name = "vta"\nhost = "ssh://a"', "[target] has name and host"),
+        ('host = "ssh://a;b"', "is needed"),
+        ('host = ["ssh://a", "ssh://a"]', "twice"),
+    ):
+        file.write_text(f'[model]\npath = "residual.onnx"\n[target]\n{host}\n')
+        code, _, err = run("study", "start", file, "--storage", f"sqlite:///{tmp_path}/s.db")
+        assert code == 2
+        assert words in err
