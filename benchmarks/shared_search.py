@@ -70,4 +70,4 @@ def cuts_of(ground: Ground, point: Point) -> dict[str, tuple[str, ...]]:
 
 def is_way(value: str) -> bool:
     """Whether a value of a decision says how units share an operator."""
-    return bool(shares_of(value.partition(",")[0]))
+    return bool(shares_of(value.partition(" ")[0]))

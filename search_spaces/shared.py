@@ -34,7 +34,7 @@ from compiler_core.units.names import Shares, shared_place
 BORDERS = 7
 """Borders that are offered of an operator, at most."""
 
-_FOLLOWED = ", followed"
+_FOLLOWED = " followed"
 
 _Floats = npt.NDArray[np.float64]
 

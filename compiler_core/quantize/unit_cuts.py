@@ -1,7 +1,7 @@
 """Operators that several units compute together, cut by output channels: which unit has a channel
 is that channel's precision.
 
-A plan places such an operator on ``vta=32+int4=96``. The graph then has one operator for each
+A plan places such an operator on ``vta/32+int4/96``. The graph then has one operator for each
 share and a concatenation of what they write, which lies in memory without a copy. The channels
 that few bits damage most go to the unit with the widest weights; the order is undone where tensors
 are read (:mod:`compiler_core.quantize.channel_classes`), or is the model's where it cannot be.

@@ -5,7 +5,7 @@ way of cutting across them (a dash and a word, see :mod:`compiler_core.units.way
 format (a colon and a word). A unit that no target file names is called after its kind.
 
 An operator that several units compute together has a place that lists them with the output channels
-of each, in the order in which these lie in memory: ``vta=32+int4=96``.
+of each, in the order in which these lie in memory: ``vta/32+int4/96``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CPU_INT8 = f"{CPU}:int8"
 
 _BEHIND = re.compile(r"([0-9]|[1-9][0-9])?(-[a-z]+)?(:[a-z0-9]+)?")
 _PLACE = re.compile(r"[a-z][a-z0-9-]{0,63}(:[a-z0-9]{1,31})?")
-_SHARE = re.compile(r"([a-z][a-z0-9-]{0,63})=([1-9][0-9]{0,8})")
+_SHARE = re.compile(r"([a-z][a-z0-9-]{0,63})/([1-9][0-9]{0,8})")
 
 Shares = tuple[tuple[str, int], ...]
 """Units and how many output channels each computes."""
@@ -46,7 +46,7 @@ def shared_place(shares: Shares) -> str:
     """The inverse of :func:`shares_of`; a single unit's name stands for all channels."""
     if len(shares) == 1:
         return shares[0][0]
-    return "+".join(f"{unit}={channels}" for unit, channels in shares)
+    return "+".join(f"{unit}/{channels}" for unit, channels in shares)
 
 
 def is_on_cpu(place: str) -> bool:

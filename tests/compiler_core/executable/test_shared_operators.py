@@ -129,7 +129,7 @@ def test_the_qdq_model_computes_the_same(synthetic: ModuleType, tmp_path: Path) 
     path = tmp_path / "m.onnx"
     path.write_bytes(b.model({"x": ["n", 8, 6, 6]}, {"y": ["n", 10, 6, 6]}))
     model, samples = load_model(path), {"x": b.random.normal(size=(4, 8, 6, 6)).astype("f4")}
-    plan = dict.fromkeys(("n_c", "n_d"), "vta=32+int4=64")
+    plan = dict.fromkeys(("n_c", "n_d"), "vta/32+int4/64")
     scheme = Scheme.of({}, SCHEMES[2])
     source = quantize_model(model, Configuration(scheme, plan), samples, arithmetic=UNITS)
     session = onnxruntime.InferenceSession(qdq_model(source.quantized).SerializeToString())

@@ -86,7 +86,7 @@ def test_channels_that_few_bits_damage_most_go_to_the_widest_weights(
     synthetic: ModuleType, tmp_path: Path
 ) -> None:
     graph = chain(synthetic, tmp_path)
-    for place, wide in (("vta=32+int4=32", "vta"), ("int4=32+vta=32", "vta")):
+    for place, wide in (("vta/32+int4/32", "vta"), ("int4/32+vta/32", "vta")):
         found = cut(graph, {"n_first": place})
         weight = {
             node.name: found.graph.constants[node.inputs[1]]
@@ -100,7 +100,7 @@ def test_channels_that_few_bits_damage_most_go_to_the_widest_weights(
 
 def test_what_follows_counts_for_the_order(synthetic: ModuleType, tmp_path: Path) -> None:
     graph = chain(synthetic, tmp_path)
-    both = {"n_first": "vta=32+int4=32", "n_second": "vta=32+int4=32"}
+    both = {"n_first": "vta/32+int4/32", "n_second": "vta/32+int4/32"}
     found = cut(graph, both)
     node = next(node for node in found.graph.nodes if node.name == "n_second/int4")
     kept = found.graph.constants[node.inputs[1]]
@@ -124,7 +124,7 @@ def test_an_order_stays_where_the_model_hands_a_tensor_out(
     outputs = {"y": ["n", 10, 6, 6], "c": ["n", 64, 6, 6]}
     graph = loaded(b.model({"x": ["n", 8, 6, 6]}, outputs), tmp_path)
     assert not ChannelClasses(graph).is_free("c")
-    found = cut(graph, {"n_c": "vta=32+int4=32"})
+    found = cut(graph, {"n_c": "vta/32+int4/32"})
     parts = [found.graph.constants[n.inputs[1]] for n in found.graph.nodes[:2]]
     whole = next(node for node in graph.nodes if node.name == "n_c").inputs[1]
     np.testing.assert_array_equal(np.concatenate(parts), graph.constants[whole])
@@ -133,11 +133,11 @@ def test_an_order_stays_where_the_model_hands_a_tensor_out(
 @pytest.mark.parametrize(
     ("plan", "reason"),
     [
-        ({"n_first": "vta=16+int4=48"}, "multiples of 32"),
-        ({"n_first": "vta=32+int4=64"}, "64 output channels, not 96"),
-        ({"n_first": "vta=32+other=32"}, "'vta=32\\+other=32'"),
-        ({"n_second": "vta=32+int4=32"}, "not cut like it"),
-        ({"n_first": "vta=32+vta=32", "n_y": "vta=5+int4=5"}, "multiples of 32"),
+        ({"n_first": "vta/16+int4/48"}, "multiples of 32"),
+        ({"n_first": "vta/32+int4/64"}, "64 output channels, not 96"),
+        ({"n_first": "vta/32+other/32"}, "'vta/32\\+other/32'"),
+        ({"n_second": "vta/32+int4/32"}, "not cut like it"),
+        ({"n_first": "vta/32+vta/32", "n_y": "vta/5+int4/5"}, "multiples of 32"),
     ],
 )
 def test_what_cannot_be_cut_is_refused(
@@ -149,10 +149,10 @@ def test_what_cannot_be_cut_is_refused(
 
 
 def test_names_of_shared_places() -> None:
-    assert shares_of("vta=32+int4=96") == (("vta", 32), ("int4", 96))
-    assert shared_place((("vta", 32), ("int4", 96))) == "vta=32+int4=96"
+    assert shares_of("vta/32+int4/96") == (("vta", 32), ("int4", 96))
+    assert shared_place((("vta", 32), ("int4", 96))) == "vta/32+int4/96"
     assert shared_place((("vta", 64),)) == "vta"
-    for name in ("vta", "vta=32", "vta=0+int4=64", "vta=32+", "vta+int4", "vta=32+int4"):
+    for name in ("vta", "vta/32", "vta/0+int4/64", "vta/32+", "vta+int4", "vta/32+int4"):
         assert not shares_of(name)
-    assert is_place("vta=32+int4=96")
-    assert not is_place("vta=32+")
+    assert is_place("vta/32+int4/96")
+    assert not is_place("vta/32+")

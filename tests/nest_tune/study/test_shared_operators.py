@@ -10,7 +10,7 @@ import nest_tune
 from compiler_core.configuration.configuration import read_configuration
 from tests import synthetic_models
 
-WAY = "vta=32+int4=64, followed"
+WAY = "vta/32+int4/64 followed"
 
 
 def test_a_study_shares_operators_and_its_lock_file_says_how(tmp_path: Path) -> None:
@@ -39,6 +39,6 @@ def test_a_study_shares_operators_and_its_lock_file_says_how(tmp_path: Path) -> 
     lock = tmp_path / "best.toml"
     study.export(lock, 1)
     plan = read_configuration(lock).plan
-    assert plan["n_a"] == plan["n_d"] == "vta=32+int4=64"
+    assert plan["n_a"] == plan["n_d"] == "vta/32+int4/64"
     assert nest_tune.check(lock, data).ok
     assert WAY in study.decisions(1).values()
