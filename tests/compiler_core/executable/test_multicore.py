@@ -339,3 +339,27 @@ def test_texts_show_the_schedule_of_every_slice(
     for slicing in built.configuration.slicing.values():
         for part in slicing.schedules:
             assert f"tile_height={part.tile_height}" in text
+
+
+@pytest.mark.parametrize("target", ["vta-x2", "vta-x4"])
+def test_what_waits_to_be_concatenated_behind_work_of_the_cpu_keeps_its_memory(
+    synthetic: ModuleType, tmp_path: Path, target: str
+) -> None:
+    """A skip connection: nothing between its writer and the segment that concatenates it may lie
+    where it lies."""
+    b = synthetic.Builder(3)
+    b.conv("x", "a", (16, 3, 3, 3))
+    b.conv("a", "b", (32, 16, 3, 3), strides=[2, 2])
+    b.conv("b", "c", (32, 32, 3, 3))
+    b.conv("c", "d", (64, 32, 1, 1))
+    b.add("DepthToSpace", ["d"], "u", blocksize=2)
+    b.add("Concat", ["u", "a"], "j", axis=1)
+    b.conv("j", "y", (8, 32, 3, 3))
+    path = tmp_path / "skip.onnx"
+    path.write_bytes(b.model({"x": ["n", 3, 12, 12]}, {"y": ["n", 8, 12, 12]}))
+    samples = {"x": np.random.default_rng(1).normal(size=(3, 3, 12, 12)).astype("f4")}
+    built = compile_model(
+        quantize_model(load_model(path), Configuration(), samples), load_target(target)
+    )
+    assert sum(isinstance(part, NpuSegment) for part in built.executable.segments) == 2
+    assert is_exact(built.executable, samples)

@@ -151,7 +151,12 @@ def _concurrent_plans(request: LinkRequest, geometry: VtaGeometry) -> tuple[Dram
             if step.segment in parts:
                 root = parts[step.segment].slices[name].root
                 touched.setdefault((step.segment, root), set()).add(position)
-    # What one segment hands to another lives in both: as long as either needs it.
+    # What one segment hands to another lives in both: as long as either needs it, be it as a part
+    # of what it is concatenated to.
+    for part in parts.values():
+        for name in part.segment.inputs:
+            inside = touched.get((part.segment.name, part.slices[name].root), ())
+            by_name.setdefault(name, set()).update(inside)
     for part in parts.values():
         for name in (*part.segment.inputs, *part.segment.outputs):
             key = part.segment.name, part.slices[name].root
