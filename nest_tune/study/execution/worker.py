@@ -12,13 +12,14 @@ from typing import Any
 
 from compiler_core.accuracy.score import Score
 from compiler_core.compile.unit_layers import model_layers, model_tasks, named_layers
-from compiler_core.errors import NestTuneError
+from compiler_core.errors import InfeasibleError, InputError, NestTuneError
 from compiler_core.files.plain import to_plain
 from compiler_core.quantize.scheme import QuantizationScheme, scheme_document
 from compiler_core.tensor.digest import digest
 from compiler_core.units.names import CPU
 from compiler_core.units.registry import kind_of_machine
 from nest_tune.study.execution.candidates import Bench, Subjects
+from nest_tune.study.execution.noise_of_moves import NoiseMeter
 from nest_tune.tuning.measure import measure as measured
 from nest_tune.user_modules import allow_folder
 
@@ -119,6 +120,24 @@ def reported_accuracy(bench: Bench, payload: Plain) -> Plain:
         payload: ``{"decisions"}``: a candidate, or null for the float model.
     """
     return to_plain(bench.reported(payload["decisions"]))
+
+
+def noise(bench: Bench, payload: Plain) -> Plain:
+    """Noise of a candidate as a share of the power of what the float model says; ``None`` where it
+    has none.
+
+    Args:
+        bench: The worker's state.
+        payload: ``{"decisions", "base": candidate whose weights it takes over, or null,
+            "samples"}``.
+    """
+    meter, decisions = NoiseMeter(bench, payload["samples"]), payload["decisions"]
+    try:
+        if payload["base"] is None:
+            return meter.noise(decisions)
+        return meter.moved(payload["base"], decisions)
+    except (InputError, InfeasibleError):
+        return None
 
 
 def float_costs(bench: Bench, _payload: Plain) -> Plain:

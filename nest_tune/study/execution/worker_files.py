@@ -39,7 +39,7 @@ def needs_of(subjects: Subjects) -> dict[str, Needs]:
     if subjects.evaluation is None:
         return {}
     memory_bytes = _BASE_BYTES + _COPIES * Path(subjects.evaluation).stat().st_size
-    names = ("full_accuracy", "float_accuracy", "reported_accuracy")
+    names = ("full_accuracy", "float_accuracy", "reported_accuracy", "noise")
     return {f"nest_tune.study.execution.worker:{name}": Needs(1, memory_bytes) for name in names}
 
 

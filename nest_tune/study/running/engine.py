@@ -33,6 +33,7 @@ from nest_tune.study.proposals.proposals import Moves, propose
 from nest_tune.study.proposals.screening import Prospects
 from nest_tune.study.running.cached_calls import Calls
 from nest_tune.study.running.classify import classify
+from nest_tune.study.running.noises import NotYetError
 from nest_tune.study.running.observer import Budget, Observer
 from nest_tune.study.running.sight import SAW, Sight, Windowed
 from nest_tune.study.running.tunings import Tunings
@@ -181,10 +182,9 @@ class Engine:
         while True:
             if reason is None:
                 reason = self._fill(budget, end)
-            if not self._flying:
+            if not self._flying and reason is not None:
                 if self._refused is not None:
                     raise self._refused
-                assert reason is not None
                 return reason
             self._look()
             if not self._calls.busy:  # other drivers are waited for
@@ -216,7 +216,10 @@ class Engine:
                 return Ended.STOPPED
             if end is not None and number and time.monotonic() >= end:
                 return Ended.TIME
-            proposal = self._proposals.get(number) or self._proposed(history, number, budget)
+            try:
+                proposal = self._proposals.get(number) or self._proposed(history, number, budget)
+            except NotYetError:
+                return None
             if proposal is None:
                 return Ended.EXHAUSTED
             self._next += 1

@@ -27,6 +27,7 @@ from nest_tune.study.running.following import followed_study, owners_of, sight_o
 from nest_tune.study.running.heart import signs_of_life
 from nest_tune.study.running.measurements import Measurements
 from nest_tune.study.running.moves import Moves
+from nest_tune.study.running.noises import Noises
 from nest_tune.study.running.observer import Budget, Observer
 from nest_tune.study.running.tunings import Tunings
 from nest_tune.study.store.dependencies import Ground
@@ -111,7 +112,7 @@ def working(
             tunings,
             observer,
             settings.metric,
-            moves=Moves(ground, storage, lambda: holder[0].poll()),
+            moves=Moves(ground, Noises(calls, ground.space, observer.reckoning)),
             sight=sight,
             look=look,
             enqueued=lambda known: enqueued(storage, study, known),

@@ -1,32 +1,27 @@
 """Proposals that follow from the trials so far by reckoning: schemes, repairs, the last step.
 
 All are pure functions of the trials that a proposal may know. What they cost, one evaluation on few
-samples per scheme or operator that may move, is spent here, once for a study or per trial that is
-moved from, and kept with the results of workers, so that a resume and a replay find it again.
+samples per scheme or operator that may move, is spent on workers, once for a study or per trial
+that is moved from, and kept with their results, so that a resume and a replay find it again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from math import inf
 
-from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod, WeightRounding
 from compiler_core.quantize.sensitivity import layer_macs
-from compiler_core.tensor.digest import digest
 from compiler_core.units.names import CPU
-from nest_tune.runners.runner import RUNNERS
 from nest_tune.samplers.registry import configuration_sampler
 from nest_tune.scheme_search.search import npu_grid
 from nest_tune.study.choice.last_step import MOVE, OF, last_step
 from nest_tune.study.choice.repair import Base, bases, moves_of, plans
-from nest_tune.study.execution.candidates import Bench
-from nest_tune.study.execution.noise_of_moves import NoiseMeter
 from nest_tune.study.proposals.problem import Asked
+from nest_tune.study.running.noises import Noises, NotYetError
 from nest_tune.study.store.dependencies import Ground
-from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.trial import OuterTrial, Point
 from search_spaces.joint import Part
 from search_spaces.quantization import QuantizationSpace
@@ -46,23 +41,17 @@ _FEWEST = 16
 _WORK = 1 << 38
 """Multiplications that the noises of one trial's moves may take: some twenty seconds."""
 
-_VERSION = 1
-
 
 class Moves:
     """What is tried in the place of a sampler's proposal.
 
     Args:
         ground: What the study stands on.
-        storage: Of results.
-        poll: Called after every evaluation; may raise to end it.
+        noises: Measures on workers.
     """
 
-    def __init__(
-        self, ground: Ground, storage: StudyStorage, poll: Callable[[], None] = lambda: None
-    ) -> None:
-        self._poll = poll
-        self._ground, self._storage, self._problem = ground, storage, ground.problem
+    def __init__(self, ground: Ground, noises: Noises) -> None:
+        self._ground, self._measured, self._problem = ground, noises, ground.problem
         self._settings = ground.settings
         self._known: dict[tuple[int, bool], list[Point]] = {}
         self._is_exhaustive = configuration_sampler(self._settings.sampler).exhausts
@@ -77,9 +66,14 @@ class Moves:
             seen: Points of all earlier proposals.
             number: Of the trial.
             budget: Of all trials.
+
+        Raises:
+            NotYetError: What this needs to know is being measured.
         """
         if self._is_exhaustive:
             return None
+        if self._measured.under_way:  # asked for by this proposal before
+            raise NotYetError
         found = last_step(
             self._problem,
             trials,
@@ -220,37 +214,4 @@ class Moves:
         samples = min(most, _WORK // max(1, macs * (len(points) + 1)))
         if samples < _FEWEST:
             return None
-        base = point if moves else None
-        keys = [self._key(each, base, samples) for each in (point, *points)]
-        known = self._storage.results(keys)
-        computes = RUNNERS.get(self._settings.runner).computes
-        found = []
-        for each, key in zip((point, *points), keys, strict=True):
-            if key not in known:
-                if not computes:
-                    return None
-                known[key] = self._measured(each, base, samples)
-                self._storage.add_result(key, known[key])
-                self._poll()
-            if known[key] is None:
-                return None
-            found.append(float(known[key]))
-        return found
-
-    def _key(self, point: Point, base: Point | None, samples: int) -> str:
-        parts = (self._ground.context, self._ground.digests["space"], "noise", _VERSION)
-        return digest((*parts, samples, base, point), 32)
-
-    def _measured(self, point: Point, base: Point | None, samples: int) -> float | None:
-        """Noise of a point; with a base by the weights of that. ``None`` where it has none."""
-        space, meter = self._problem.space, NoiseMeter(self._bench, samples)
-        try:
-            if base is None or point == base:
-                return meter.noise(space.decode(point))
-            return meter.moved(space.decode(base), space.decode(point))
-        except (InputError, InfeasibleError):
-            return None
-
-    @cached_property
-    def _bench(self) -> Bench:
-        return Bench(self._ground.subjects)
+        return self._measured.of((point, *points), point if moves else None, samples)

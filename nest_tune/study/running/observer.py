@@ -33,6 +33,9 @@ class Observer:
     def noted(self, note: str) -> None:
         """Something that is to be known of what is measured."""
 
+    def reckoning(self, noises: int) -> None:
+        """The noise of so many configurations is being measured, for proposals."""
+
     def tuning(self, tasks: int) -> None:
         """New tasks are being tuned."""
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from compiler_core.accuracy.metric import shown_name
 from cost_models.evaluation import batch_quality
+from nest_tune.study.proposals.evidence import interval_text
 from nest_tune.study.proposals.front import pareto_front
 from nest_tune.study.proposals.problem import PREDICTED
 from nest_tune.study.request.goals import Metric, Objective
@@ -63,6 +64,10 @@ class Progress(Observer):
 
     def noted(self, note: str) -> None:
         print(f"note: {note}", file=sys.stderr, flush=True)
+
+    def reckoning(self, noises: int) -> None:
+        self._doing = f"evaluating, and measuring the noise of {noises} configurations"
+        self.show(urgent=True)
 
     def tuning(self, tasks: int) -> None:
         self._tuning = _Tuning(tasks, time.monotonic(), {})
@@ -142,9 +147,9 @@ class Progress(Observer):
         for objective in self._objectives:
             name = objective.metric.value
             best = min(front, key=lambda t: objective.loss(t.metrics[name]), default=None)
-            text = "nothing feasible yet" if best is None else f"best {best.metrics[name]:.6g}"
+            text = "nothing feasible yet" if best is None else f"best {_value_text(best, name)}"
             if default is not None and default.outcome.is_measured:
-                text += f", default {default.metrics[name]:.6g}"
+                text += f", default {_value_text(default, name)}"
             if best is not None and objective.metric is Metric.LATENCY_MS:
                 text += f", bound {best.bound_ms:.6g}"
             lines.append((shown_name(name, self._metric), text))
@@ -181,6 +186,11 @@ class Progress(Observer):
             if found is not None:
                 parts.append(_quality_text(shown_name(name, self._metric), found))
         return "; ".join(parts)
+
+
+def _value_text(trial: OuterTrial, metric: str) -> str:
+    """A metric with its interval, where it has one."""
+    return f"{trial.metrics[metric]:.6g} {interval_text(trial.intervals.get(metric))}".strip()
 
 
 def _quality_text(name: str, quality: tuple[float, float]) -> str:

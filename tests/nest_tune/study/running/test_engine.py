@@ -255,6 +255,27 @@ def test_the_first_trials_aim_at_what_is_asked_for(studies: Any) -> None:
     assert measured[1] < measured[0]
 
 
+def test_noise_is_measured_on_workers_once_and_beside_trials(studies: Any) -> None:
+    drop = Limit(Metric.ACCURACY_DROP, high=0.02)
+    settings = studies.settings(limits=(drop,), trials=24)
+    whole = studies.run(settings)
+    noises = [at for at, call in enumerate(studies.runner.calls) if call[0].endswith(":noise")]
+    others = [at for at, call in enumerate(studies.runner.calls) if at not in noises]
+    assert len(noises) > 4
+    assert any(noises[0] < at < noises[-1] for at in others)
+    assert "scheme with little noise" in [t.attributes.get("move") for t in whole.trials]
+    # Broken off in the middle of them: what was measured is not measured again.
+    other = replace(settings, storage=f"sqlite:///{studies.folder / 'other.db'}")
+    with pytest.raises(BrokenOff):
+        studies.run(other, hurdle=after(noises[len(noises) // 2]))
+    before = sum(call[0].endswith(":noise") for call in studies.runner.calls)
+    result = studies.run(other, if_exists="resume", seed=3)
+    again = sum(call[0].endswith(":noise") for call in studies.runner.calls)
+    assert before > 0
+    assert before + again == len(noises)
+    assert trials_digest(result.trials) == trials_digest(whole.trials)
+
+
 def test_another_search_under_the_same_name_is_refused(studies: Any) -> None:
     studies.run(studies.settings(trials=1))
     with pytest.raises(InputError, match="seed: 0 -> 7"):
