@@ -41,6 +41,9 @@ def other(package):
 def number(package):
     return 1.0
 
+def broken(package):
+    raise OSError("no answer")
+
 value = 3
 '''
 
@@ -177,6 +180,23 @@ def test_study_without_the_measurer_does_not_start(
     code, _, err = nest_tune(*words, "--measurer", "lost-board")
     assert code == 2
     assert "measurer 'lost-board' is not known; known are" in err
+
+
+@pytest.mark.usefixtures("plugin")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("negative", "latency_ms is -1.0"), ("broken", "measurer 'bytes_board:broken': OSError: no")],
+)
+def test_a_dry_run_measures_once(
+    repository: Path, nest_tune: Callable[..., tuple[int, str, str]], name: str, message: str
+) -> None:
+    digits = repository / "examples" / "digits"
+    words = ["study", "start", "--model", digits / "model.onnx", "--target", "vta", "--dry-run"]
+    words += ["--calibration", digits / "calib.npz", "--measurer"]
+    code, _, err = nest_tune(*words, f"bytes_board:{name}")
+    assert code == 2
+    assert message in err
+    assert nest_tune(*words, "bytes-board")[0] == 0
 
 
 def test_measurer_in_a_study_file(tmp_path: Path) -> None:

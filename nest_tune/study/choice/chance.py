@@ -10,10 +10,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nest_tune.study.choice.pick import FASTEST, KNEE, default_rule, pick
 from nest_tune.study.proposals.evidence import trial_score, within_chance
 from nest_tune.study.proposals.front import is_worse
-from nest_tune.study.request.goals import Objective
+from nest_tune.study.request.goals import Limit, Objective
 from nest_tune.study.trial import OuterTrial
+
+
+def chosen_of(
+    front: Sequence[OuterTrial],
+    trials: Sequence[OuterTrial],
+    objectives: Sequence[Objective],
+    limits: Sequence[Limit],
+    rule: str = "",
+    metric: str = "",
+) -> OuterTrial | None:
+    """The trial that a study hands out; ``None`` where nothing is feasible.
+
+    Args:
+        front: What a rule chooses from.
+        trials: What may take the place of the chosen one.
+        objectives, limits: Of the study.
+        rule: As it was asked for; empty for the one that follows from the limits.
+        metric: Of accuracy, by name.
+    """
+    found = pick(front, objectives, rule or default_rule(limits), metric)
+    if found is None or rule not in ("", FASTEST, KNEE):
+        return found
+    return preferred(found, trials, objectives)
 
 
 def preferred(

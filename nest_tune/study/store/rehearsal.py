@@ -14,7 +14,8 @@ from functools import cached_property
 from pathlib import Path
 
 from compiler_core.accuracy.samples import EvaluationData, read_samples
-from compiler_core.errors import InfeasibleError, InputError
+from compiler_core.compile.compile import CompiledModel
+from compiler_core.errors import InfeasibleError, InputError, NestTuneError
 from compiler_core.graph.sampling import check_samples, choose, model_batch
 from compiler_core.quantize.profile import Profile, profile_model
 from compiler_core.quantize.scheme import scheme_document
@@ -96,7 +97,7 @@ def _met(ground: Ground) -> tuple[str, ...]:
     notes = []
     if not bench.target.by_clock:
         try:
-            bench.compiled(decisions, {})
+            _require_measured(bench, bench.compiled(decisions, {}))
         except InfeasibleError as error:
             notes.append(f"the untuned default does not fit the target: {error.message}")
     if ground.settings.evaluation is not None:
@@ -105,6 +106,26 @@ def _met(ground: Ground) -> tuple[str, ...]:
         if bench.is_whole:
             notes += bench.notes()
     return tuple(notes)
+
+
+def _require_measured(bench: Bench, compiled: CompiledModel) -> None:
+    """Has the measurer measure the untuned model, once.
+
+    Raises:
+        InputError: It fails, or what it returns is no measurement.
+    """
+    name = bench.subjects.measurer
+    if not name:
+        return
+    try:
+        bench.costs(compiled)
+    except NestTuneError:
+        raise
+    except Exception as error:  # whatever a user's function does, it is named
+        raise InputError(
+            f"measurer {name!r}: {type(error).__name__}: {error}",
+            hint="nest-tune measure PACKAGE --measurer tries it alone",
+        ) from error
 
 
 class _ShortBench(Bench):

@@ -10,8 +10,7 @@ from typing import Any
 from compiler_core.compile.compile import CompiledModel
 from compiler_core.compile.unit_layers import model_layers, model_tasks
 from compiler_core.errors import InputError
-from nest_tune.study.choice.chance import preferred
-from nest_tune.study.choice.pick import FASTEST, KNEE, default_rule, pick
+from nest_tune.study.choice.chance import chosen_of
 from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.proposals.front import pareto_front
 from nest_tune.study.request.settings import StudySettings
@@ -77,13 +76,9 @@ class StudyResult:
         Args:
             rule: How; by default as the study was asked to, or as its limits suggest.
         """
-        asked = rule or self.settings.pick
-        taken = asked or default_rule(self.settings.limits)
-        goals = self.settings.objectives
-        found = pick(self.front, goals, taken, self.settings.metric)
-        if found is None or asked not in ("", FASTEST, KNEE):
-            return found
-        return preferred(found, self.trials, goals)
+        s = self.settings
+        asked = rule or s.pick
+        return chosen_of(self.front, self.trials, s.objectives, s.limits, asked, s.metric)
 
 
 def load_result(storage: StudyStorage, study: StoredStudy) -> StudyResult:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from compiler_core.accuracy.metric import shown_name
 from compiler_core.errors import InputError
-from nest_tune.study.choice.pick import default_rule, pick
+from nest_tune.study.choice.chance import chosen_of
 from nest_tune.study.proposals.front import losses, pareto_front
 from nest_tune.study.proposals.hypervolume import hypervolume
 from nest_tune.study.request.goals import Objective
@@ -217,8 +217,9 @@ def _contender(
 ) -> Contender:
     steps = sorted({max(1, len(trials) * k // _CHECKPOINTS) for k in range(1, _CHECKPOINTS + 1)})
     front = pareto_front(trials, goals)
-    taken = rule or default_rule(result.settings.limits)
-    chosen = pick(front, goals, taken, result.settings.metric)
+    settings = result.settings
+    asked = rule or settings.pick
+    chosen = chosen_of(front, trials, goals, settings.limits, asked, settings.metric)
     tuned = [result.tasks[name] for name in shared]
     return Contender(
         name=result.study.name,

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compiler_core.accuracy.score import counted
+from compiler_core.accuracy.tally import Tally
 from compiler_core.errors import InputError
 from nest_tune.study.proposals.front import pareto_front
 from nest_tune.study.proposals.hypervolume import hypervolume
@@ -92,6 +94,23 @@ def test_decisions_of_the_chosen_trials_that_differ() -> None:
     assert found.decisions == {}
     found = compare([SHORT, study("default", [(1.0, 1.0), (2.0, 0.5)])], rule="min:latency_ms")
     assert found.decisions == {"scheme": ("b", "a"), "tiling": ("tuned", "untuned")}
+
+
+def test_each_study_hands_out_what_it_would_alone() -> None:
+    """By its own rule, and of what chance alone tells apart the more faithful trial."""
+    asked = replace(LONG, settings=replace(LONG.settings, pick="max:accuracy"))
+    assert [c.chosen and c.chosen.number for c in compare([SHORT, asked]).contenders] == [1, 2]
+    ruled = compare([SHORT, replace(asked, settings=replace(asked.settings, pick="fastest"))])
+    assert [c.chosen and c.chosen.number for c in ruled.contenders] == [1, 1]
+    hits = counted([Tally(np.array([1] * 9 + [0], np.int64))])
+    told = {"accuracy_samples": 10, "all_hits": hits.hits, "intervals": {"accuracy": (0.6, 1.0)}}
+    lucky = replace(SHORT.trials[2], **told, fidelity={"agreement": 0.8})
+    faithful = replace(lucky, number=3, fidelity={"agreement": 0.9})
+    worse = replace(SHORT.trials[1], metrics={"latency_ms": 5.0, "accuracy": 0.4})
+    own = replace(SHORT, trials=(SHORT.trials[0], worse, lucky, faithful))
+    alone = replace(own, front=pareto_front(own.trials, own.settings.objectives)).chosen()
+    found = compare([own, study("other", [(1.0, 0.5)] * 4)]).contenders[0].chosen
+    assert alone is found is faithful
 
 
 def test_tasks_that_all_have_tuned_are_summed() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -60,6 +61,18 @@ def test_lines_tell_counts_bests_and_the_quality_of_the_model(
     assert "latency_ms: best 1, default 2, bound 0.5" in last
     assert "cost model: latency_ms Kendall tau 1.00, error 10.0%" in last
     assert "every point of the space has been tried" in last
+
+
+def test_accuracies_have_their_intervals(capsys: pytest.CaptureFixture[str]) -> None:
+    view = progress.Lines((Objective(Metric.ACCURACY, Direction.MAXIMIZE),))
+    view.began([], Budget(2))
+    for number, value in enumerate((0.9, 0.95)):
+        ends = {"accuracy": (value - 0.02, value + 0.03)}
+        found = trial(number, 1.0, intervals=ends)
+        view.finished(replace(found, metrics={"accuracy": value}))
+    view.ended(Ended.TRIALS)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "accuracy: best 0.95 [0.93, 0.98], default 0.9 [0.88, 0.93]" in last
 
 
 def test_lines_come_now_and_then_and_tell_of_the_tuning(
