@@ -18,6 +18,12 @@ from compiler_core.graph.session import FloatSession
 
 _WEIGHT_LIMIT = 1024
 _RANK_MAX = 64
+_SHAPE_INPUTS = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1, "Tile": 1}
+_ELEMENTWISE = frozenset(
+    ["Abs", "Add", "Cast", "Ceil", "Clip", "Div", "Floor", "Identity", "Max", "Min", "Mod", "Mul"]
+    + ["Neg", "Relu", "Round", "Sub", "Where"]
+)
+"""Operators that keep the length of vectors."""
 
 
 def refuse_what_ends_inference(model: onnx.ModelProto) -> None:
@@ -56,6 +62,37 @@ def _visit(nodes: Iterable[onnx.NodeProto]) -> None:
         for item in node.attribute:
             for graph in (item.g, *item.graphs):
                 _visit(graph.node)
+
+
+def refuse_endless_shapes(graph: Graph) -> None:
+    """Refuses tensors of more axes than there are, whose types alone would fill the memory.
+
+    Args:
+        graph: With the types of its inputs; those of computed tensors are not looked at.
+
+    Raises:
+        InputError: Names the node and the length of the shape that it reads.
+    """
+    lengths = {name: array.size for name, array in graph.constants.items() if array.ndim == 1}
+    for name in graph.inputs:
+        known = graph.types.get(name)
+        if known is not None and known.shape is not None and len(known.shape) == 1:
+            lengths[name] = known.shape[0] or 0
+    for node in graph.nodes:
+        if node.domain:
+            continue
+        place = _SHAPE_INPUTS.get(node.op)
+        if place is not None and len(node.inputs) > place:
+            axes = lengths.get(node.inputs[place], 0)
+            if axes > _RANK_MAX:
+                raise InputError(
+                    f"node {node.name!r} ({node.op}): shape {node.inputs[place]!r} has {axes} "
+                    f"axes; at most {_RANK_MAX} are allowed"
+                )
+        if node.op in _ELEMENTWISE:
+            lengths[node.outputs[0]] = max((lengths.get(n, 0) for n in node.inputs), default=0)
+        elif node.op == "Concat":
+            lengths[node.outputs[0]] = sum(lengths.get(n, 0) for n in node.inputs)
 
 
 def refuse_contradictions(graph: Graph) -> None:

@@ -18,6 +18,7 @@ from compiler_core.graph.attributes import freeze, read_attributes
 from compiler_core.graph.containers import container_name
 from compiler_core.graph.contradictions import (
     refuse_contradictions,
+    refuse_endless_shapes,
     refuse_what_ends_inference,
 )
 from compiler_core.graph.demand import check_demand
@@ -134,6 +135,7 @@ class _Importer:
         )
         self._check(graph)  # shape inference crashes where a node lacks what its operator needs
         refuse_what_ends_inference(self._model)
+        refuse_endless_shapes(graph)
         graph = infer_types(graph)
         check_demand(graph, self._limits)
         upgraded = upgrade_opset(graph)

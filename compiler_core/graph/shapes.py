@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 
 import onnx
 
@@ -208,19 +209,32 @@ def propagated_values(graph: Graph, found: Mapping[str, TensorType]) -> int:
         found: Types without propagation.
     """
     counts = {name: array.size if array.ndim < 2 else 0 for name, array in graph.constants.items()}
+    counts |= {name: _rank_one(graph.types.get(name)) for name in graph.inputs}
     total = 0
     for node in graph.nodes:
         own = 0
-        if node.op in _FOLLOWED or node.opaque or node.domain:
+        is_body = bool(node.opaque) or bool(node.domain) or _is_written_out(node.op)
+        if node.op in _FOLLOWED or is_body:
             read = [counts.get(name, _rank_one(found.get(name))) for name in node.inputs]
             own = sum(read) if node.op == "Concat" else max(read, default=0)
             own = min(own, _PROPAGATED_LIMIT + 1)
             # Bodies of functions and subgraphs, too, follow what they are given.
-            total += own * (1 + len(node.opaque) * _BODY_FACTOR + bool(node.domain) * _BODY_FACTOR)
+            bodies = len(node.opaque) + bool(node.domain) + _is_written_out(node.op)
+            total += own * (1 + bodies * _BODY_FACTOR)
         for name in node.outputs:
             counts[name] = max(own, _rank_one(found.get(name)))
         total += max((_rank_one(found.get(name)) for name in node.outputs), default=0)
     return total
+
+
+@cache
+def _is_written_out(op: str) -> bool:
+    """Whether inference walks through a body that the operator's definition gives."""
+    try:
+        schema = onnx.defs.get_schema(op)
+    except onnx.defs.SchemaError:
+        return False
+    return bool(schema.has_function or schema.has_context_dependent_function)
 
 
 def _rank_one(known: TensorType | None) -> int:

@@ -120,3 +120,33 @@ def test_what_the_runtime_executes_is_read_whatever_inference_says(
     infer_shapes = onnx.shape_inference.infer_shapes
     monkeypatch.setattr(onnx.shape_inference, "infer_shapes", contradicts)
     assert import_model(_plain(helper.make_node("Relu", ["x"], ["y"]))).nodes[0].op == "Relu"
+
+
+@pytest.mark.parametrize("opset", [9, 13, OPSET])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "y = Expand(x, v)",
+        "a = Cast<to=7>(v) b = Add(a, a) y = Expand(x, b)",
+        "a = Concat<axis=0>(v, v) y = Reshape(x, a)",
+        "y = ConstantOfShape(v)",
+    ],
+)
+def test_shapes_of_more_axes_than_there_are_are_refused(opset: int, text: str) -> None:
+    model = onnx.parser.parse_model(
+        f'<ir_version: 8, opset_import: ["": {opset}]>'
+        f"g (float[2] x, int64[100000000] v) => (float y) {{ {text} }}"
+    )
+    with pytest.raises(InputError, match="00000000 axes; at most 64"):
+        import_model(model)
+
+
+@pytest.mark.parametrize(
+    "text", ["y = Cast<to=7>(v)", "y = Squeeze(v)", "y = MeanVarianceNormalization<axes=[0]>(v)"]
+)
+def test_values_of_long_vectors_are_not_followed(text: str) -> None:
+    model = onnx.parser.parse_model(
+        f'<ir_version: 8, opset_import: ["": 13]>g (float[1000000000] v) => (float y) {{ {text} }}'
+    )
+    with pytest.raises(InputError, match="1000000000"):
+        import_model(model)
