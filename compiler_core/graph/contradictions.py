@@ -20,8 +20,25 @@ _WEIGHT_LIMIT = 1024
 _RANK_MAX = 64
 _SHAPE_INPUTS = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1, "Tile": 1}
 _ELEMENTWISE = frozenset(
-    ["Abs", "Add", "Cast", "Ceil", "Clip", "Div", "Floor", "Identity", "Max", "Min", "Mod", "Mul"]
-    + ["Neg", "Relu", "Round", "Sub", "Where"]
+    [
+        "Abs",
+        "Add",
+        "Cast",
+        "Ceil",
+        "Clip",
+        "Div",
+        "Floor",
+        "Identity",
+        "Max",
+        "Min",
+        "Mod",
+        "Mul",
+        "Neg",
+        "Relu",
+        "Round",
+        "Sub",
+        "Where",
+    ]
 )
 """Operators that keep the length of vectors."""
 
