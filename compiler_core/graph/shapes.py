@@ -234,7 +234,8 @@ def _is_written_out(op: str) -> bool:
         schema = onnx.defs.get_schema(op)
     except onnx.defs.SchemaError:
         return False
-    return bool(schema.has_function or schema.has_context_dependent_function)
+    bodies = ("has_function", "has_context_dependent_function")
+    return any(getattr(schema, name, False) for name in bodies)
 
 
 def _rank_one(known: TensorType | None) -> int:
