@@ -20,9 +20,9 @@ AHEAD = (0, 1, 2, 3, ALL)
 """How many LOADs are tried ahead."""
 BEFORE, BEHIND = 2, 1
 """Neighbours with which a layer is timed."""
-MOST_AHEAD, MOST_EARLY = 1 << 14, 1 << 12
-"""Instructions of a layer and its neighbours up to which LOADs ahead, and early ones, are tried:
-how large layers begin makes no difference that would be worth the time."""
+WORK = 1 << 19
+"""Instructions that the choice may put in order and time in all. The smallest layers come first:
+how large ones begin makes no difference that would be worth the time."""
 ROUNDS = 3
 """How often the computations that carry a STORE's token are chosen anew."""
 
@@ -68,12 +68,10 @@ def choose_entries(joined: Joined, core: VtaCore) -> list[Entry]:
         core: The machine.
     """
     entries = [Entry() for _ in range(len(joined))]
+    ways = _affordable(joined)
     for number in range(1, len(joined)):
-        near = range(max(0, number - BEFORE), min(len(joined), number + 1 + BEHIND))
-        tried: dict[Entry, int] = {}
-        for options, most in ((_ahead, MOST_AHEAD), (_early, MOST_EARLY)):
-            if joined.instruction_count(near) > most:
-                break
+        near, tried = _near(joined, number), dict[Entry, int]()
+        for options in _WAYS[: ways[number]]:
             for entry in options(entries[number]):
                 if entry not in tried:
                     entries[number] = entry
@@ -81,6 +79,32 @@ def choose_entries(joined: Joined, core: VtaCore) -> list[Entry]:
             entries[number] = min(tried, key=lambda entry: tried[entry])
     return entries
 
+
+def _near(joined: Joined, number: int) -> range:
+    """A layer and its neighbours."""
+    return range(max(0, number - BEFORE), min(len(joined), number + 1 + BEHIND))
+
+
+def _affordable(joined: Joined) -> list[int]:
+    """How many kinds of ways of :data:`_WAYS` are tried for each layer: what :data:`WORK` allows,
+    the least work first."""
+    ways = [0] * len(joined)
+    work = [
+        (joined.instruction_count(_near(joined, number)) * tries * _TRY_ROUNDS, kind, number)
+        for number in range(1, len(joined))
+        for kind, tries in enumerate(_TRIES)
+    ]
+    left = WORK
+    for cost, kind, number in sorted(work):
+        if cost > left or ways[number] < kind:
+            continue
+        left -= cost
+        ways[number] += 1
+    return ways
+
+
+_TRY_ROUNDS = 2
+"""As :data:`ROUNDS`, for a layer and its neighbours."""
 
 _KNOWN: OrderedDict[Hashable, int] = OrderedDict()
 """Cycles of neighbours, so that a model of which one layer has changed takes little time."""
@@ -97,7 +121,7 @@ def _cycles(joined: Joined, core: VtaCore, entries: Sequence[Entry], near: range
         if found is not None:
             _KNOWN.move_to_end(key)
             return found
-    found, _ = merged_program(joined, core, entries, near, 2)
+    found, _ = merged_program(joined, core, entries, near, _TRY_ROUNDS)
     with _LOCK:
         _KNOWN[key] = found
         while len(_KNOWN) > _MOST_KNOWN:
@@ -116,3 +140,8 @@ def _early(entry: Entry) -> Iterator[Entry]:
             if 0 < early <= ahead and ahead >= entry.ahead:
                 yield Entry(ahead, early, entry.micro_ops_early)
     yield entry._replace(micro_ops_early=True)
+
+
+_WAYS = (_ahead, _early)
+_TRIES = (len(AHEAD), 9)
+"""About how many of each there are, for one choice before."""

@@ -26,7 +26,6 @@ from compiler_core.units.vta.lower.tokens import (
     STORE,
     TOKENS_MAX,
     Step,
-    finished,
 )
 from compiler_core.units.vta.machine.hardware import VtaGeometry
 from compiler_core.units.vta.machine.isa import (
@@ -198,15 +197,7 @@ class Joined:
         there = source >= 0
         at = order[np.where(there, source, 0)]
         module = np.where(there, self._module[at], COMPUTE)
-        flags, most = token_flags(module, needs)
-        if most > TOKENS_MAX:
-            steps = [
-                Step(self._steps[step].word if held else _NO_OPERATION, runs_on, *after)
-                for step, held, runs_on, after in zip(
-                    at.tolist(), there.tolist(), module.tolist(), needs.tolist(), strict=True
-                )
-            ]
-            return encoded(finished(steps))
+        flags = token_flags(module, needs, TOKENS_MAX)
         words = np.zeros((len(source) + 1, 2), np.uint64)
         words[:-1] = np.where(there[:, None], self._words[at], _NO_OPERATION_WORDS)
         words[-1, 0] = int(Opcode.FINISH)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import random
+from unittest import mock
+
 import numpy as np
+import numpy.typing as npt
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compiler_core.units.vta.lower import tokens
 from compiler_core.units.vta.lower.draft import encoded
-from compiler_core.units.vta.lower.tokens import COMPUTE, NOTHING, TOKENS_MAX, Step, finished
+from compiler_core.units.vta.lower.tokens import COMPUTE, LOAD, NOTHING, TOKENS_MAX, Step, finished
 from compiler_core.units.vta.merge._tokens import token_flags
 
 
@@ -27,22 +33,34 @@ def programs(draw: st.DrawFn) -> list[Step]:
     return steps
 
 
+def flags_of(steps: list[Step], most: int) -> npt.NDArray[np.uint64]:
+    module = np.array([step.module for step in steps], np.int64)
+    needs = np.array([(step.previous, step.following) for step in steps], np.int64)
+    return token_flags(module, needs, most)
+
+
+def flags_by_lists(steps: list[Step], most: int) -> npt.NDArray[np.uint64]:
+    with mock.patch.object(tokens, "TOKENS_MAX", most):
+        return encoded(finished(steps)).view(np.uint64)[:, 0] & np.uint64(0x78)
+
+
 @settings(max_examples=300, deadline=None)
-@given(programs())
-def test_flags_are_those_of_the_lowering(steps: list[Step]) -> None:
-    module = np.array([step.module for step in steps], np.int64)
-    needs = np.array([(step.previous, step.following) for step in steps], np.int64)
-    flags, most = token_flags(module, needs)
-    assert most <= len(steps)
-    expected = encoded(finished(steps)).view(np.uint64)[:, 0] & np.uint64(0x78)
-    np.testing.assert_array_equal(flags, expected)
+@given(programs(), st.sampled_from([1, 2, 3, 6, TOKENS_MAX]))
+def test_flags_are_those_of_the_lowering(steps: list[Step], most: int) -> None:
+    np.testing.assert_array_equal(flags_of(steps, most), flags_by_lists(steps, most))
 
 
-def test_the_fullest_edge_is_told() -> None:
-    count = TOKENS_MAX + 20
-    loads = [Step(0, 0) for _ in range(count)]
-    work = [Step(0, COMPUTE, number) for number in range(count)]
-    steps = loads + work
-    module = np.array([step.module for step in steps], np.int64)
-    needs = np.array([(step.previous, step.following) for step in steps], np.int64)
-    assert token_flags(module, needs)[1] == count
+@pytest.mark.parametrize("seed", range(4))
+def test_no_more_tokens_lie_between_two_modules_than_are_counted(seed: int) -> None:
+    draw = random.Random(seed)
+    ahead = TOKENS_MAX + 20
+    steps: list[Step] = []
+    for number in range(4 * ahead):
+        # LOADs run far ahead of the computations that need them, one for one.
+        load = number < ahead or draw.random() < 0.5
+        done = sum(step.module == COMPUTE for step in steps)
+        loads = [at for at, step in enumerate(steps) if step.module == LOAD]
+        steps.append(Step(0, LOAD) if load or done >= len(loads) else Step(0, COMPUTE, loads[done]))
+    found = flags_of(steps, TOKENS_MAX)
+    np.testing.assert_array_equal(found, flags_by_lists(steps, TOKENS_MAX))
+    assert not np.array_equal(found, flags_of(steps, 10 * ahead))
