@@ -115,10 +115,15 @@ class Configuration:
     slicing: Mapping[str, Any] = field(default_factory=dict)
     launches: Launches = field(default_factory=Launches)
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether it is what a compile found."""
+        return bool(self.measured) or self.lock is not None
+
 
 def configuration_document(configuration: Configuration) -> dict[str, Any]:
     """A configuration as plain values; the tables of the TOML file."""
-    launches = launches_table(configuration.launches)
+    launches = launches_table(configuration.launches, is_compiled=configuration.is_compiled)
     document = {
         "schema": CONFIGURATION_SCHEMA,
         "model": to_plain(configuration.model),
@@ -206,7 +211,11 @@ def read_configuration_document(document: Any, where: str) -> Configuration:
         from_plain(dict[str, float], document.get("measured", {}), f"{where}: measured"),
         from_plain(Lock, document["lock"], f"{where}: lock") if "lock" in document else None,
         read_slicings(document.get("slicing", {}), where),
-        read_launches(document.get("launches", {}), where),
+        read_launches(
+            document.get("launches"),
+            where,
+            is_compiled=bool(document.get("measured")) or "lock" in document,
+        ),
     )
 
 

@@ -11,7 +11,8 @@
 
 Where layers may be merged and no borders are given, the compile finds which layers follow one
 another in one program, and how each begins; what it found stands in the complete configuration,
-under the version of the lowering that it was found for.
+under the version of the lowering that it was found for. A configuration that a compile has written
+without this table was written before layers were merged, and has a launch for each.
 """
 
 from __future__ import annotations
@@ -24,11 +25,8 @@ from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
 from compiler_core.files.plain import from_plain, to_plain
 
-MERGES_BY_DEFAULT = False
-"""Whether layers are merged where a configuration says nothing."""
-
-
-LAUNCHES = ("apart", "merged")
+APART, MERGED = "apart", "merged"
+LAUNCHES = (APART, MERGED)
 """Whether layers have a launch each, or one where they follow one another."""
 
 
@@ -44,7 +42,7 @@ class Launches:
             by its name; every other one has a program of its own. ``None`` where that is open.
     """
 
-    merge: bool = MERGES_BY_DEFAULT
+    merge: bool = True
     lowering: int = 0
     borders: Mapping[str, Mapping[str, int]] | None = None
 
@@ -74,12 +72,17 @@ def launches_named(name: str, where: str) -> Launches:
             f"{where}: {name!r}; allowed are {', '.join(LAUNCHES)}",
             hint=did_you_mean(name, LAUNCHES),
         )
-    return Launches(merge=name == "merged")
+    return Launches(merge=name == MERGED)
 
 
-def launches_table(launches: Launches) -> dict[str, Any]:
-    """The table, empty where everything is as it is without one."""
-    if launches == Launches():
+def launches_table(launches: Launches, *, is_compiled: bool) -> dict[str, Any]:
+    """The table, empty where :func:`read_launches` takes none for the same.
+
+    Args:
+        launches: What it says.
+        is_compiled: Whether it is that of a compile.
+    """
+    if launches == _without_table(is_compiled=is_compiled):
         return {}
     table: dict[str, Any] = {"merge": launches.merge}
     if launches.borders is not None:
@@ -88,13 +91,24 @@ def launches_table(launches: Launches) -> dict[str, Any]:
     return table
 
 
-def read_launches(value: Any, where: str) -> Launches:
+def _without_table(*, is_compiled: bool) -> Launches:
+    return Launches(merge=not is_compiled)
+
+
+def read_launches(value: Any, where: str, *, is_compiled: bool) -> Launches:
     """The inverse of :func:`launches_table`.
+
+    Args:
+        value: The table, ``None`` where there is none.
+        where: What errors call the configuration.
+        is_compiled: Whether a compile has written it.
 
     Raises:
         InputError: A key is unknown, or a value is of the wrong type.
     """
     place = f"{where}: launches"
+    if value is None:
+        return _without_table(is_compiled=is_compiled)
     if isinstance(value, dict) and "borders" in value and "lowering" not in value:
         raise InputError(f"{place}: borders need the version of the lowering that they are for")
     return from_plain(Launches, value, place)

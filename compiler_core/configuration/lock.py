@@ -25,8 +25,7 @@ class LockedLayer:
         dram_bytes: That the program moves.
         task: Id of its task; empty on the CPU.
         schedule: Digest of its schedule; empty on the CPU.
-        program: SHA-256 of its instructions; empty on the CPU, and where they are in the program of
-            the layer before.
+        program: SHA-256 of its instructions, in a program of several layers, too; empty on the CPU.
     """
 
     unit: str

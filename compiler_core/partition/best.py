@@ -30,6 +30,7 @@ from compiler_core.targets.integer_units import needs_plan, target_arithmetic
 from compiler_core.targets.places import ON_CPU, ON_HOST, Place, Placement
 from compiler_core.targets.target import Target
 from compiler_core.units.facets.host import host_costs
+from compiler_core.units.facets.programs import programs_of
 from compiler_core.units.names import CPU_INT8
 from compiler_core.units.numbers import numbers_of
 from compiler_core.units.registry import kind_of_machine
@@ -96,7 +97,11 @@ def prepare(
     if packaged:
         table = _packaged(table, groups, target)
     known = None if overlaps is None or not joins_layers else overlaps(groups)
-    return Evaluator(groups, table, joins_layers=joins_layers, overlaps=known)
+    joining = [
+        machine.has("programs") and programs_of(machine.name).joins_layers
+        for machine in (kind_of_machine(unit.machine) for unit in target.units)
+    ]
+    return Evaluator(groups, table, joins_layers=joins_layers, joining=joining, overlaps=known)
 
 
 def _packaged(table: CostTable, groups: GroupGraph, target: Target) -> CostTable:
@@ -148,8 +153,19 @@ def untuned(evaluator: Evaluator) -> Placement:
         _default_place(evaluator, group, assignment[group.name])
         for group in evaluator.groups.groups
     )
-    cut = tuple(_cut_if_it_pays(evaluator, group, place) for group, place in enumerate(whole))
-    return whole if cut == whole else min(cut, whole, key=evaluator.latency_ps)
+    found = [whole]
+    for joined in (False, True):  # a whole operator may pay for its launch, or not
+        launches = [
+            evaluator.least_launch_ps(place) if joined else evaluator.costs.launch_ps
+            for place in whole
+        ]
+        cut = (
+            _cut_if_it_pays(evaluator, group, place, launches[group])
+            for group, place in enumerate(whole)
+        )
+        found.insert(0, tuple(cut))
+    different = list(dict.fromkeys(found))
+    return whole if len(different) == 1 else min(different, key=evaluator.latency_ps)
 
 
 def _default_place(evaluator: Evaluator, group: Group, unit: str) -> int:
@@ -168,8 +184,9 @@ def _default_place(evaluator: Evaluator, group: Group, unit: str) -> int:
     return next(fitting, ON_CPU)
 
 
-def _cut_if_it_pays(evaluator: Evaluator, group: int, place: int) -> int:
-    """The fastest way of cutting on the same unit, if it is faster."""
+def _cut_if_it_pays(evaluator: Evaluator, group: int, place: int, whole_launch_ps: int) -> int:
+    """The fastest way of cutting on the same unit, if it is faster than the whole with a launch of
+    so much."""
     cost, launch = evaluator.costs.groups[group], evaluator.costs.launch_ps
     unit, form = evaluator.unit_of[place], evaluator.form_of[place]
     if unit == ON_HOST or not cost.at[place].programs:
@@ -179,7 +196,10 @@ def _cut_if_it_pays(evaluator: Evaluator, group: int, place: int) -> int:
         for at in evaluator.choices[group]
         if evaluator.unit_of[at] == unit and evaluator.form_of[at] == form
     ]
-    return min((place, *others), key=lambda at: cost.at[at].busy_ps(launch))
+    return min(
+        (place, *others),
+        key=lambda at: cost.at[at].busy_ps(whole_launch_ps if at == place else launch),
+    )
 
 
 def default_plan(
@@ -187,13 +207,21 @@ def default_plan(
     target: Target,
     *,
     schedules: Schedules | None = None,
+    joins_layers: bool = False,
     progress: Progress = lambda _: None,
 ) -> dict[str, str]:
     """Unit of every node of a compile without a plan: what a configuration holds."""
     if not needs_plan(target):
         known = target_arithmetic(target)
         return default_assignment(graph, cores=target.npu_cores, arithmetic=known)
-    evaluator = prepare(graph, target, schedules=schedules, packaged=True, progress=progress)
+    evaluator = prepare(
+        graph,
+        target,
+        schedules=schedules,
+        joins_layers=joins_layers,
+        packaged=True,
+        progress=progress,
+    )
     return assignment_of(untuned(evaluator), evaluator.groups, target.places)
 
 

@@ -101,7 +101,11 @@ def _planned(
         if configuration.plan or (target.npu_cores and not needs_plan(target)):
             return configuration
         found = default_plan(
-            model.graph, target, schedules=configuration.schedules, progress=progress
+            model.graph,
+            target,
+            schedules=configuration.schedules,
+            joins_layers=configuration.launches.merge,
+            progress=progress,
         )
         return replace(configuration, plan=found)
     if not target.npu_cores:

@@ -11,6 +11,7 @@ from compiler_core.partition.groups import OUTSIDE, GroupGraph
 from compiler_core.partition.live_bytes import peak_bytes
 from compiler_core.partition.placed_jobs import PlacedJobs
 from compiler_core.system.jobs import PICOSECONDS, Job, JobKind, ranks
+from compiler_core.system.runs import Runs
 from compiler_core.system.timeline import Timeline, simulate
 from compiler_core.targets.places import ON_CPU, ON_HOST, Placement
 from compiler_core.units.launches import Launch
@@ -65,16 +66,18 @@ class LayerShare:
         run_ps: The same as time.
         overhead_ps: CPU time of the launch; 0 where it continues another.
         energy_pj: Of its instructions.
+        continues: Whether it continues the layer before.
     """
 
     cycles: int
     run_ps: int
     overhead_ps: int
     energy_pj: float
+    continues: bool
 
 
 Overlaps = Callable[[Placement], Mapping[str, LayerShare]]
-"""Shares of the layers of a placement, by the name of the launch."""
+"""Shares of the layers of a placement, by the name of the launch, in the order of launches."""
 
 
 class Evaluator:
@@ -83,8 +86,9 @@ class Evaluator:
     Args:
         groups: The model.
         costs: Of its groups and tensors.
-        joins_layers: Whether layers that follow one another on a unit of one core are launched
-            together: the launch is paid once.
+        joins_layers: Whether layers that follow one another on a core are launched together: the
+            launch is paid once.
+        joining: Whether each unit can do so; else all.
         overlaps: How far they overlap then, which :meth:`evaluate` counts; searches do not.
 
     Attributes:
@@ -101,9 +105,15 @@ class Evaluator:
         costs: CostTable,
         *,
         joins_layers: bool = False,
+        joining: Sequence[bool] | None = None,
         overlaps: Overlaps | None = None,
     ) -> None:
         self.groups, self.costs = groups, costs
+        joins = (True,) * len(costs.machinery.cores) if joining is None else joining
+        self._joins_at = tuple(
+            joins_layers and place.unit >= 0 and not place.is_cut and joins[place.unit]
+            for place in costs.places.all
+        )
         self.joins_layers, self._overlaps = joins_layers, overlaps
         self.choices = tuple(costs.offered(index) for index in range(len(costs.groups)))
         self.unit_of = tuple(place.unit for place in costs.places.all)
@@ -152,7 +162,7 @@ class Evaluator:
 
     def latency_ps(self, placement: Placement, order: Sequence[int] | None = None) -> int:
         """End-to-end latency; see :meth:`evaluate` for the rest."""
-        jobs = self.jobs(placement)
+        jobs = self.played(placement)
         return simulate(jobs, self.priorities(jobs, order), self.costs.machinery).latency_ps
 
     def loads(self, group: int, place: int) -> tuple[int, int]:
@@ -168,8 +178,7 @@ class Evaluator:
 
     def joins_at(self, place: int) -> bool:
         """Whether layers at a place may be launched together."""
-        unit = self.unit_of[place]
-        return self.joins_layers and unit >= 0 and self.costs.machinery.cores[unit] == 1
+        return self._joins_at[place]
 
     def _load(self, group: int, place: int) -> tuple[int, int]:
         cost, launch = self.costs.groups[group], self.least_launch_ps(place)
@@ -194,6 +203,12 @@ class Evaluator:
     def jobs(self, placement: Placement, first: int = 0, stop: int | None = None) -> list[Job]:
         """Jobs of the groups ``first`` to ``stop - 1``; what other groups write is there."""
         return PlacedJobs(self, placement, first, stop).build()
+
+    def played(self, placement: Placement, first: int = 0, stop: int | None = None) -> list[Job]:
+        """The same as the timeline plays them: layers that are launched together are one job."""
+        built = PlacedJobs(self, placement, first, stop)
+        jobs = built.build()
+        return Runs(jobs, built.runs).jobs if built.runs else jobs
 
     def priorities(self, jobs: Sequence[Job], order: Sequence[int] | None = None) -> list[int]:
         """Priorities of jobs: by longest remaining way, or by a given order of the groups."""
@@ -350,9 +365,11 @@ class Evaluator:
         shares = self._overlaps(placement) if self.joins_layers and self._overlaps else {}
         built = PlacedJobs(self, placement)
         jobs = tuple(built.build() if not shares else built.shared(shares))
-        timeline = simulate(jobs, self.priorities(jobs, order), self.costs.machinery)
+        runs = Runs(jobs, built.runs)
+        priorities = self.priorities(runs.jobs, order)
+        timeline = runs.apart(simulate(runs.jobs, priorities, self.costs.machinery))
         energy, cycles, reads, writes = 0.0, 0, 0, 0
-        launches = sum(job.kind is JobKind.PROGRAM for job in jobs) - len(built.continued)
+        launches = sum(job.kind is JobKind.PROGRAM for job in runs.jobs)
         constants = 0
         for index, cost in enumerate(self.costs.groups):
             if placement[index] == ON_CPU:

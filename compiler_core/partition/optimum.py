@@ -168,8 +168,8 @@ class _Search:
         shares: _Shares = {}
         owner = self._evaluator
         alike = [
-            (form, unit if owner.joins_layers else 0)
-            for form, unit in zip(owner.form_of, owner.unit_of, strict=True)
+            (form, place if owner.joins_at(place) else -1)
+            for place, form in enumerate(owner.form_of)
         ]
         leaving = self._choices[module.stop - 1]
         enumerable = self._size(module) <= MAX_ENUMERATED
@@ -254,7 +254,7 @@ class _Search:
     ) -> tuple[int | None, int]:
         """Time of a module, ``None`` where its bound shows that it cannot beat ``best``; bound."""
         self._evaluations += 1
-        jobs = self._evaluator.jobs(placement, module.first, module.stop)
+        jobs = self._evaluator.played(placement, module.first, module.stop)
         if self._objective is Objective.SUM:
             total = sum(job.run_ps + job.overhead_ps for job in jobs)
             return total, total

@@ -25,6 +25,7 @@ from compiler_core.quantize.quantize import with_exponents
 from compiler_core.system.jobs import JobKind
 from compiler_core.targets.places import Placement
 from compiler_core.targets.target import Target
+from compiler_core.units.facets.programs import continues
 
 
 def overlaps_of(
@@ -33,7 +34,7 @@ def overlaps_of(
     schedules: Schedules | None = None,
     quantized: QuantizedGraph | None = None,
 ) -> Overlaps | None:
-    """Shares of the layers of any placement; ``None`` where a target has no single core.
+    """Shares of the layers of any placement; ``None`` where a target has no single unit.
 
     Args:
         groups: The model.
@@ -41,7 +42,7 @@ def overlaps_of(
         schedules: By task id.
         quantized: The model with everything on the unit that can run there; else a stand-in.
     """
-    if len(target.units) != 1 or target.npu_cores != 1:
+    if len(target.units) != 1:
         return None
     known: dict[Placement, Mapping[str, LayerShare]] = {}
 
@@ -73,10 +74,15 @@ def _shares(
     configuration = Configuration(plan=assignment, schedules=given, launches=Launches(merge=True))
     source = QuantizedModel(FloatModel("", "", groups.graph), numbers, configuration, {})
     compiled = compile_model(source, target)
+    launches = (x for part in compiled.executable.npu_segments for x in part.launches)
     found = {}
     for layer, job in zip(compiled.report.layers, compiled.timeline.jobs, strict=True):
         if job.kind is JobKind.PROGRAM:
             found[layer.name] = LayerShare(
-                layer.cycles, job.run_ps, job.overhead_ps, layer.energy_mj * 1e9
+                layer.cycles,
+                job.run_ps,
+                job.overhead_ps,
+                layer.energy_mj * 1e9,
+                continues(next(launches)),
             )
     return found

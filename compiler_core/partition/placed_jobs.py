@@ -26,7 +26,7 @@ class PlacedJobs:
         first, stop: The range; what other groups write is there.
 
     Attributes:
-        continued: Jobs of programs that continue the one before, once they are built.
+        runs: Jobs of programs that are one, in order, once they are built; two or more each.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class PlacedJobs:
         self._last: dict[int, int] = {}
         self._converted: dict[tuple[int, int], int] = {}
         self._views: dict[str, int] = {}
-        self.continued: tuple[int, ...] = ()
+        self.runs: list[list[int]] = []
         self._names: dict[int, str] = {}  # of the launch, by job
         self._host_memory = 1 << self._costs.machinery.host_memory
 
@@ -69,33 +69,61 @@ class PlacedJobs:
     def _joined(self) -> list[Job]:
         """The jobs; those that continue the program before them cost no launch of their own."""
         owner, jobs = self._owner, self._jobs
-        where = [
-            job.unit
-            if job.kind is JobKind.PROGRAM and self._costs.machinery.cores[job.unit] == 1
-            else None
-            for job in jobs
-        ]
-        after: list[tuple[int, ...]] = [job.after for job in jobs]
-        if self._first:
+        self._look_through_concatenations()
+        kept = [at for at, job in enumerate(jobs) if job.kind is not JobKind.JOIN]
+        first = bool(self._first)
+        number = {at: index + first for index, at in enumerate(kept)}
+        after = [tuple(number[source] for source in jobs[at].after) for at in kept]
+        where: list[int | None] = []
+        for at in kept:
+            place = self._placement[jobs[at].subject] if jobs[at].kind is JobKind.PROGRAM else None
+            where.append(place if place is not None and owner.joins_at(place) else None)
+        if first:
             # What is before a module is over when its last group is: a program that may go on.
             place = self._placement[self._first - 1]
-            where.insert(0, owner.unit_of[place] if owner.joins_at(place) else None)
-            after = [(), *(tuple(at + 1 for at in sources) or (0,) for sources in after)]
-        self.continued = tuple(at - bool(self._first) for at in joinable(after, where))
-        for at in self.continued:
+            where.insert(0, place if owner.joins_at(place) else None)
+            after = [(), *(sources or (0,) for sources in after)]
+        several = max(self._costs.machinery.cores, default=0) > 1
+        continued = set(joinable(after, where, chains=several))
+        programs = [index for index, place in enumerate(where) if place is not None]
+        self.runs = self._runs(
+            (kept[index - first] if index or not first else _AT_START, index in continued)
+            for index in programs
+        )
+        for at in (kept[index - first] for index in continued):
             jobs[at] = jobs[at]._replace(overhead_ps=0)
         return jobs
+
+    @staticmethod
+    def _runs(programs: Iterable[tuple[int, bool]]) -> list[list[int]]:
+        """Programs of several layers: jobs, with whether each continues the one before."""
+        runs: list[list[int]] = []
+        for at, continues in programs:
+            if continues:
+                runs[-1].append(at)
+            else:
+                runs.append([at])
+        inside = ([at for at in run if at != _AT_START] for run in runs)
+        return [run for run in inside if len(run) > 1]
+
+    def _look_through_concatenations(self) -> None:
+        """Who reads a concatenation in place waits for its producers, which may be in its run."""
+        jobs, beyond = self._jobs, dict[int, tuple[int, ...]]()
+        for at, job in enumerate(jobs):
+            if any(source in beyond for source in job.after):
+                own = (beyond.get(source, (source,)) for source in job.after)
+                job = jobs[at] = job._replace(after=self._after(s for some in own for s in some))
+            if job.kind is JobKind.JOIN:
+                beyond[at] = job.after
 
     def shared(self, shares: Mapping[str, LayerShare]) -> list[Job]:
         """All jobs, those of programs with the shares that they are known to take."""
         jobs = self.build()
-        known = [(at, shares[name]) for at, name in self._names.items() if name in shares]
+        at_of = {name: at for at, name in self._names.items()}
+        known = [(at_of[name], share) for name, share in shares.items() if name in at_of]
         for at, share in known:
             jobs[at] = jobs[at]._replace(run_ps=share.run_ps, overhead_ps=share.overhead_ps)
-        launch = self._costs.launch_ps
-        apart = {at for at, share in known if share.overhead_ps}
-        joined = {at for at, share in known if launch and not share.overhead_ps}
-        self.continued = tuple(sorted({*self.continued, *joined} - apart))
+        self.runs = self._runs((at, share.continues) for at, share in known)
         return jobs
 
     def _hand_out(self, tensor: int, group: int) -> None:

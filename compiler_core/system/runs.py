@@ -8,10 +8,10 @@ one after another.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from compiler_core.system.jobs import WHOLE_PPM, Job, Machinery, ranks
 from compiler_core.system.timeline import Span, Timeline, simulate
-from compiler_core.units.facets.runs import joined_after
 
 
 def simulate_runs(jobs: Sequence[Job], continued: Sequence[bool], machinery: Machinery) -> Timeline:
@@ -22,35 +22,54 @@ def simulate_runs(jobs: Sequence[Job], continued: Sequence[bool], machinery: Mac
         continued: Whether each one continues the program of the one before.
         machinery: Units and memories.
     """
-    if not any(continued):
-        return simulate(jobs, ranks(jobs), machinery)
-    runs = _Runs(jobs, continued)
+    members: list[list[int]] = []
+    for number, follows in enumerate(continued):
+        if follows:
+            members[-1].append(number)
+        else:
+            members.append([number])
+    runs = Runs(jobs, [own for own in members if len(own) > 1])
     return runs.apart(simulate(runs.jobs, ranks(runs.jobs), machinery))
 
 
-class _Runs:
+class Runs:
     """Jobs with those of each run as one.
 
-    Attributes:
+    Args:
         jobs: Topologically sorted.
+        runs: Those that are one program, in order, two or more; nothing that any of them waits for
+            waits for one of them.
+
+    Attributes:
+        jobs: Topologically sorted, each run where its first job was or later.
     """
 
-    def __init__(self, jobs: Sequence[Job], continued: Sequence[bool]) -> None:
+    def __init__(self, jobs: Sequence[Job], runs: Sequence[Sequence[int]]) -> None:
         self._all = jobs
-        self._members: list[list[int]] = []
-        for number, follows in enumerate(continued):
-            if follows:
-                self._members[-1].append(number)
-            else:
-                self._members.append([number])
-        position = {job: at for at, members in enumerate(self._members) for job in members}
-        after = joined_after([job.after for job in jobs], continued)
+        of = {own[0]: own for own in runs}
+        inside = {number for own in runs for number in own[1:]}
+        self._members = [of.get(at, (at,)) for at in range(len(jobs)) if at not in inside]
+        if not runs:
+            self.jobs = list(jobs)
+            return
+        after = self._after()
+        if any(source > at for at, sources in enumerate(after) for source in sources):
+            order = _sorted(after)
+            self._members = [self._members[at] for at in order]
+            after = self._after()
         self.jobs = [
-            self._joined(members)._replace(
-                after=tuple(sorted({position[source] for source in after[members[0]]}))
-            )
-            for members in self._members
+            self._joined(members)._replace(after=sources)
+            for members, sources in zip(self._members, after, strict=True)
         ]
+
+    def _after(self) -> list[tuple[int, ...]]:
+        """What each run or job waits for."""
+        position = {job: at for at, members in enumerate(self._members) for job in members}
+        found = []
+        for at, members in enumerate(self._members):
+            sources = {position[s] for member in members for s in self._all[member].after}
+            found.append(tuple(sorted(sources - {at})))
+        return found
 
     def _joined(self, members: Sequence[int]) -> Job:
         own = [self._all[member] for member in members]
@@ -65,6 +84,8 @@ class _Runs:
 
     def apart(self, found: Timeline) -> Timeline:
         """The timeline of all jobs from that of the joined ones."""
+        if len(self._members) == len(self._all):
+            return found
         count = len(self._all)
         start, end, core, cause = [0] * count, [0] * count, [0] * count, [0] * count
         shares: list[list[int]] = []
@@ -74,7 +95,9 @@ class _Runs:
             ends = self._ends(members, begun.get(at, first), found.end_ps[at])
             for member, last in zip(members, ends, strict=True):
                 start[member], end[member], core[member] = first, last, found.core[at]
-                cause[member], first = member - 1, last
+                first = last
+            for before, member in pairwise(members):
+                cause[member] = before
             source = found.cause[at]
             cause[members[0]] = self._members[source][-1] if source >= 0 else source
             shares.append(ends)
@@ -101,3 +124,22 @@ class _Runs:
             done += self._all[member].run_ps
             ends.append(begun + (ended - begun) * done // max(total, 1))
         return [*ends, ended]
+
+
+def _sorted(after: Sequence[Sequence[int]]) -> list[int]:
+    """Numbers so that each follows what it waits for, else as they are."""
+    order: list[int] = []
+    begun, done = [False] * len(after), [False] * len(after)
+    for number in range(len(after)):
+        stack = [number]
+        while stack:
+            at = stack[-1]
+            if not begun[at]:
+                begun[at] = True
+                stack += [source for source in after[at][::-1] if not begun[source]]
+                continue
+            stack.pop()
+            if not done[at]:
+                done[at] = True
+                order.append(at)
+    return order

@@ -71,8 +71,11 @@ class CheckResult:
 
     @property
     def first_layer(self) -> str | None:
-        """The first layer that differs, in execution order."""
-        return next((d.where for d in self.differences if d.where != TOTALS), None)
+        """The first layer of another schedule, else the first that differs, in execution order:
+        others in its program differ, too, if only by where something lies."""
+        layers = [d for d in self.differences if d.where != TOTALS]
+        decided = [d for d in layers if d.metric == "schedule"]
+        return next((d.where for d in decided or layers), None)
 
     @property
     def count(self) -> int:

@@ -20,7 +20,6 @@ from compiler_core.executable.report import CONVERSIONS
 from compiler_core.files.file_digest import file_digest
 from compiler_core.targets.target import Target
 from compiler_core.targets.unit_tasks import lowering_versions
-from compiler_core.units.facets.programs import continues
 from compiler_core.units.names import CPU
 from nest_tune.ci.by_clock import locked_clock, with_enough_repeats
 
@@ -123,9 +122,7 @@ def locked_layers(compiled: CompiledModel) -> dict[str, LockedLayer]:
     for layer in compiled.report.layers:
         program = ""
         if layer.unit != CPU:
-            launch = next(launches[layer.segment])
-            if not continues(launch):
-                program = hashlib.sha256(launch.code).hexdigest()
+            program = hashlib.sha256(next(launches[layer.segment]).own_code).hexdigest()
         name = layer.name
         if layer.operator in CONVERSIONS:
             name = f"{layer.operator} {layer.name}"

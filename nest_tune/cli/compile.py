@@ -12,7 +12,7 @@ import typer
 from compiler_core.errors import InputError
 from nest_tune.cli.completion import target_names, trial_names
 from nest_tune.cli.options import AsJson, Shapes, States, parse_shapes, parse_states
-from nest_tune.cli.output import console, print_json, progress
+from nest_tune.cli.output import console, launches_text, print_json, progress
 from nest_tune.cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ def _print_summary(compiled: Compilation) -> None:
     for label, value in (
         ("package", str(compiled.folder)),
         ("latency", f"{metrics.latency_ms:.3f} ms per run"),
-        ("NPU", f"{metrics.npu_cycles:,} cycles in {metrics.launches} launches, {share}"),
+        ("NPU", f"{metrics.npu_cycles:,} cycles in {launches_text(metrics.launches)}, {share}"),
         ("energy", f"{metrics.energy_mj:.3f} mJ per run"),
         ("size", f"{metrics.size_bytes:,} bytes"),
         (

@@ -92,3 +92,8 @@ def print_error(kind: str, message: str, *, hint: str | None = None, as_json: bo
 
 def _one_line(text: str) -> str:
     return " ".join(line.strip() for line in text.splitlines()) if "\n" in text else text
+
+
+def launches_text(count: int) -> str:
+    """How often the CPU starts a program."""
+    return f"{count:,} launch{'' if count == 1 else 'es'}"

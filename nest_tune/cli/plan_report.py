@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nest_tune.cli.output import say
+from nest_tune.cli.output import launches_text, say
 from nest_tune.cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def print_totals(evaluator: Evaluator, evaluation: Evaluation) -> None:
             f"({evaluation.sequential_ps / 1e9:.3f} ms one thing after another)",
         ),
         ("energy", f"{evaluation.energy_mj:.3f} mJ"),
-        ("NPU", f"{evaluation.npu_cycles:,} cycles in {evaluation.launches} launches"),
+        ("NPU", f"{evaluation.npu_cycles:,} cycles in {launches_text(evaluation.launches)}"),
         (
             "DRAM",
             f"{evaluation.read_bytes:,} bytes read, {evaluation.write_bytes:,} written, "

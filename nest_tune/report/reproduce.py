@@ -11,7 +11,7 @@ from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 
-from compiler_core.configuration.launches import LAUNCHES
+from compiler_core.configuration.launches import MERGED
 from compiler_core.errors import NestTuneError
 from nest_tune.records.storage_url import StorageUrl
 from nest_tune.study.proposals.narrowing import as_shown
@@ -115,7 +115,7 @@ def _flags(settings: StudySettings) -> list[str]:
         ("--judged-output", settings.judged_output),
         ("--plan", settings.plan),
         ("--measurer", settings.measurer),
-        ("--launches", "" if settings.launches == LAUNCHES[0] else settings.launches),
+        ("--launches", "" if settings.launches == MERGED else settings.launches),
     ):
         words += [option, value] if value else []
     kept = settings.holdout_file or f"{settings.holdout or 0.0:g}"

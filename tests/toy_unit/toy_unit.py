@@ -246,6 +246,7 @@ class Launch:
         self.name, self.layer, self.sources, self.task = name, layer, tuple(sources), task
         self.words, self.cores = words, (core,)
         self.code, self.instruction_count = words.tobytes(), len(words)
+        self.own_code = self.code
 
     def on_core(self, core: int) -> Launch:
         return Launch(self.name, self.layer, self.sources, self.task, self.words, core)
@@ -327,6 +328,8 @@ def product(o: Any, x: Any) -> Any:
 
 
 class Programs:
+    joins_layers = False
+
     def link(self, request: Any) -> LinkedSegments:
         segments, constants, sizes = [], 0, [0]
         for part in request.layers:

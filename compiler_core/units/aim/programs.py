@@ -36,6 +36,8 @@ from compiler_core.units.facets.programs import (
 class AimPrograms:
     """See :class:`~compiler_core.units.facets.programs.Programs`."""
 
+    joins_layers = False
+
     def link(self, request: LinkRequest) -> LinkedSegments:
         machine, row, constants = request.units.machine, 0, 0
         segments = []

@@ -88,6 +88,7 @@ class UnitLaunch(Protocol):
         cores: Numbers of the units that take part, ascending.
         code: Bytes of all programs; none where its operator is in those of the launch before it,
             which it continues.
+        own_code: Bytes of its operator's instructions, wherever they are.
         instruction_count: Of its operator, in all programs.
     """
 
@@ -108,6 +109,9 @@ class UnitLaunch(Protocol):
 
     @property
     def code(self) -> bytes: ...
+
+    @property
+    def own_code(self) -> bytes: ...
 
     @property
     def instruction_count(self) -> int: ...
@@ -338,7 +342,13 @@ class UnitSession(Protocol):
 
 @runtime_checkable
 class Programs(Protocol):
-    """From layers to programs, bits and times."""
+    """From layers to programs, bits and times.
+
+    Attributes:
+        joins_layers: Whether layers that follow one another become one program, launched once.
+    """
+
+    joins_layers: bool
 
     def link(self, request: LinkRequest) -> LinkedSegments:
         """Lowers all layers into one memory.

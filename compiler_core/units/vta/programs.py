@@ -22,6 +22,8 @@ MODULES = ("load", "compute", "store", "fetch")
 class VtaPrograms:
     """See :class:`~compiler_core.units.facets.programs.Programs`."""
 
+    joins_layers = True
+
     def link(self, request: LinkRequest) -> LinkedSegments:
         return link_model(request)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from compiler_core.configuration.launches import LAUNCHES
+from compiler_core.configuration.launches import APART
 from compiler_core.errors import InputError
 from nest_tune.records.storage_url import StorageUrl
 from nest_tune.runners.runner import DEFAULT_RUNNER
@@ -97,7 +97,7 @@ class StudySettings:
     file: str | None = None
     pick: str = ""
     output: str = ""
-    launches: str = LAUNCHES[0]
+    launches: str = APART  # of studies that knew no other
 
 
 PLACES = ("model", "target", "calibration", "evaluation", "holdout_file")

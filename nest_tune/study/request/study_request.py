@@ -111,9 +111,9 @@ class StudyRequest:
         completion="measurers",
     )
     launches: str | None = _setting(
-        "apart: one per operator; merged: layers that follow one another are one program.",
+        "merged: layers that follow one another are one program; apart: one per operator.",
         place="target.launches",
-        default="apart",
+        default="merged",
         metavar="apart|merged",
     )
     shapes: Mapping[str, tuple[int, ...]] = _setting(

@@ -9,7 +9,7 @@ from pathlib import Path
 from compiler_core.accuracy.samples import Arrays
 from compiler_core.clock.machine import Machine, this_machine
 from compiler_core.compile.sources import FloatModel, load_model, read_samples
-from compiler_core.configuration.launches import LAUNCHES
+from compiler_core.configuration.launches import APART, MERGED
 from compiler_core.files.file_digest import file_digest
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import check_samples, model_batch
@@ -94,7 +94,7 @@ class Ground:
             judged_output=s.judged_output,
             measurer=s.measurer,
             subset=SUBSET,
-            merges=s.launches == "merged",
+            merges=s.launches == MERGED,
             holdout=s.holdout or 0.0,
             holdout_file=paths[2],
             module=modules[0] if modules else None,
@@ -157,7 +157,7 @@ def survey_ground(
         plan=None if settings.plan is None else Path(settings.plan),
         guesses=None if study is None else study.fixed("guesses"),
         default=default,
-        joins_layers=settings.launches == "merged",
+        joins_layers=settings.launches == MERGED,
         aims=[metric.value for metric in aims_of(settings.objectives, settings.limits)],
     )
     space = narrowed(whole, settings.values)
@@ -172,7 +172,7 @@ def survey_ground(
     }
     if target.by_clock and not (rehearsed and target.board):
         digests["machine"] = _machine_of(target).digest
-    if settings.launches != LAUNCHES[0]:
+    if settings.launches != APART:
         digests["launches"] = settings.launches
     if settings.holdout_file:
         digests["holdout"] = _digest_of(settings.holdout_file)
@@ -222,7 +222,7 @@ def _default_scheme(
             read_plan(Path(settings.plan)),
             model.graph,
             target,
-            joins_layers=settings.launches == "merged",
+            joins_layers=settings.launches == MERGED,
         )
     if rehearsed:
         choice = known_choice(model.graph, units, profile, arithmetic=known)

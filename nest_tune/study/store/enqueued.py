@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler_core.configuration.configuration import read_configuration
+from compiler_core.configuration.launches import MERGED
 from compiler_core.errors import InputError
 from compiler_core.partition.best import planned_assignment
 from compiler_core.partition.plan import read_plan
@@ -90,7 +91,7 @@ def wished_point(
                     read_plan(plan),
                     ground.model.graph,
                     ground.target,
-                    joins_layers=ground.settings.launches == "merged",
+                    joins_layers=ground.settings.launches == MERGED,
                 )
                 own = _placed(part, own, units, str(plan))
         point = (*point[: block.start], *own, *point[block.stop :])

@@ -155,13 +155,22 @@ def test_everything_on_one_core_is_one_launch(make: Make) -> None:
     assert joined.metrics.npu_cycles < 0.9 * apart.metrics.npu_cycles
 
 
-def test_without_joining_packages_are_those_of_a_configuration_that_says_nothing(
-    make: Make,
-) -> None:
-    assert package_files(make("residual", "vta", APART), {}) == package_files(
-        make("residual", "vta", Launches(merge=False)), {}
-    )
-    assert not any(continues(x) for x in _launches(make("residual", "vta", APART)))
+def test_what_a_compile_wrote_without_a_table_has_a_launch_per_layer(make: Make) -> None:
+    apart = make("residual", "vta", APART)
+    assert not any(continues(x) for x in _launches(apart))
+    text = configuration_text(apart.configuration)
+    assert "launches" not in text
+    again = parse_configuration(text.encode(), "config.toml")
+    assert again == apart.configuration
+    assert package_files(make("residual", "vta", again.launches), {}) == package_files(apart, {})
+
+
+def test_a_wish_without_a_table_is_compiled_to_joined_layers() -> None:
+    for merge in (True, False):
+        wish = Configuration(launches=Launches(merge=merge))
+        text = configuration_text(wish)
+        assert ("[launches]" in text) != merge
+        assert parse_configuration(text.encode(), "config.toml") == wish
 
 
 def _launches(compiled: CompiledModel) -> list[object]:

@@ -21,6 +21,7 @@ from compiler_core.configuration.configuration import (
     configuration_text,
     parse_configuration,
 )
+from compiler_core.configuration.launches import Launches
 from compiler_core.errors import InfeasibleError, InputError, InternalError
 from compiler_core.executable.backends import Simulator
 from compiler_core.executable.check import run_checked
@@ -58,10 +59,16 @@ def setup(synthetic: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Se
 
 
 def compiled(
-    model: FloatModel, plan: dict[str, str], target: str, synthetic: ModuleType
+    model: FloatModel,
+    plan: dict[str, str],
+    target: str,
+    synthetic: ModuleType,
+    *,
+    merge: bool = True,
 ) -> CompiledModel:
     samples = synthetic.samples(model.name, 8, seed=1)
-    source = quantize_model(model, Configuration(plan=plan), samples)
+    configuration = Configuration(plan=plan, launches=Launches(merge=merge))
+    source = quantize_model(model, configuration, samples)
     return compile_model(source, load_target(target))
 
 
@@ -248,9 +255,16 @@ def test_slicing_is_the_default_where_it_pays(setup: Setup, synthetic: ModuleTyp
     model, evaluator = setup("residual", "vta-x4")
     plan = default_plan(model.graph, load_target("vta-x4"))
     assert "vta-sliced" in plan.values()
-    built = compiled(model, plan, "vta-x4", synthetic)
+    built = compiled(model, plan, "vta-x4", synthetic, merge=False)
     whole = {name: unit.removesuffix("-sliced") for name, unit in plan.items()}
-    assert built.metrics.latency_ms < compiled(model, whole, "vta-x4", synthetic).metrics.latency_ms
+    uncut = compiled(model, whole, "vta-x4", synthetic, merge=False)
+    assert built.metrics.latency_ms < uncut.metrics.latency_ms
+    # One program of whole layers takes less than several launches of cut ones.
+    joined = default_plan(model.graph, load_target("vta-x4"), joins_layers=True)
+    found = compiled(model, joined, "vta-x4", synthetic)
+    for other in (plan, whole):
+        best = compiled(model, other, "vta-x4", synthetic).metrics.latency_ms
+        assert found.metrics.latency_ms <= best
     for group, cost in zip(evaluator.groups.groups, evaluator.costs.groups, strict=True):
         if plan[group.name] == "vta-sliced":
             numbers = evaluator.costs.places.numbers

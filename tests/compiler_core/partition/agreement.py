@@ -10,6 +10,7 @@ import pytest
 from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import FloatModel, noise_samples, quantize_model
 from compiler_core.configuration.configuration import Configuration
+from compiler_core.configuration.launches import Launches
 from compiler_core.executable.report import CONVERSIONS
 from compiler_core.partition.evaluate import Evaluation, Evaluator
 from compiler_core.partition.resolve import assignment_of
@@ -30,7 +31,8 @@ def compiled(
     """The package of a placement."""
     plan = assignment_of(placement, evaluator.groups, evaluator.costs.places)
     known, samples = target_arithmetic(target), noise_samples(model.graph)
-    source = quantize_model(model, Configuration(plan=plan), samples, arithmetic=known)
+    configuration = Configuration(plan=plan, launches=Launches(merge=False))
+    source = quantize_model(model, configuration, samples, arithmetic=known)
     return compile_model(source, target)
 
 

@@ -1,4 +1,4 @@
-"""Plans on the system timeline: against compiled models, by hand, and in time."""
+"""Plans of a launch per layer on the system timeline: as compiled, by hand, and in time."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import FloatModel, load_model, noise_samples, quantize_model
 from compiler_core.configuration.configuration import Configuration
+from compiler_core.configuration.launches import Launches
 from compiler_core.partition.baselines import all_cpu, all_npu
 from compiler_core.partition.best import find_best, misfits, prepare, untuned
 from compiler_core.partition.evaluate import Evaluator
@@ -58,7 +59,8 @@ def prepared(
 
 def compiled(model: FloatModel, evaluator: Evaluator, placement: Placement) -> CompiledModel:
     plan = assignment_of(placement, evaluator.groups, evaluator.costs.places)
-    source = quantize_model(model, Configuration(plan=plan), noise_samples(model.graph))
+    configuration = Configuration(plan=plan, launches=Launches(merge=False))
+    source = quantize_model(model, configuration, noise_samples(model.graph))
     return compile_model(source, load_target("vta"))
 
 

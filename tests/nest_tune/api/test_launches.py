@@ -26,7 +26,11 @@ def test_a_compile_is_told_how_layers_become_launches(tmp_path: Path, repository
     apart = nest_tune.compile(model, "vta", tmp_path / "apart", config=config, launches="apart")
     assert apart.metrics.launches == 8
     plain = nest_tune.compile(model, "vta", tmp_path / "plain", calibration=data)
-    assert plain.metrics == apart.metrics
+    assert plain.metrics == merged.metrics
+    again = nest_tune.compile(
+        model, "vta", tmp_path / "again", config=tmp_path / "apart" / "config.toml"
+    )
+    assert again.metrics == apart.metrics
     assert merged.metrics.latency_ms < 0.5 * apart.metrics.latency_ms
     checked = nest_tune.run(tmp_path / "merged", data, check=True)
     assert checked.bit_exact

@@ -16,7 +16,7 @@ from nest_tune.cli.app import _run
 
 Run = Callable[..., tuple[int, str, str]]
 
-LAUNCHES = 6
+LAYERS = 6
 """Operators of the model ``residual``, all on the NPU."""
 
 
@@ -69,7 +69,7 @@ def test_compile_reports_metrics_and_progress_apart(run: Run, data: Path, tmp_pa
     assert code == 0
     result = document(out, "compile")
     assert result["metrics"]["npu_cycles"] > 0
-    assert result["metrics"]["launches"] == LAUNCHES
+    assert result["metrics"]["launches"] == 1
     assert result["segments"] == ["00-vta"]
     assert "verifying" in err
     code, out, err = run(
@@ -111,14 +111,23 @@ def test_run_checks_bit_for_bit_and_writes_outputs(
     assert (tmp_path / "z.npz").read_bytes() == (tmp_path / "y.npz").read_bytes()
 
 
+@pytest.mark.parametrize("launches", ["merged", "apart"])
 def test_dumped_launches_execute_as_they_stand(
-    run: Run, data: Path, package: Path, tmp_path: Path
+    run: Run, data: Path, package: Path, tmp_path: Path, launches: str
 ) -> None:
     from compiler_core.targets.load import load_target
     from compiler_core.units.vta.simulate.functional import execute
     from compiler_core.units.vta.simulate.timing import time_program
 
     folder = tmp_path / "launches"
+    if launches == "apart":
+        config, package = package / "config.toml", tmp_path / "apart"
+        code, _, _ = run(
+            "compile", data / "residual.onnx", "--target", "vta", "--config", config, "-o", package,
+            "--launches", launches,
+        )  # fmt: skip
+        assert code == 0
+    count = 1 if launches == "merged" else LAYERS
     code, _, _ = run(
         "run", package, "--inputs", data / "eval.npz", "--outputs", tmp_path / "y.npz",
         "--dump-launches", folder,
@@ -126,8 +135,8 @@ def test_dumped_launches_execute_as_they_stand(
     assert code == 0
     core = load_target("vta").npu
     names = sorted(path.name for path in folder.iterdir())
-    assert len(names) == 4 * LAUNCHES
-    for number in range(LAUNCHES):
+    assert len(names) == 4 * count
+    for number in range(count):
         stem = folder / f"{number:03d}"
         instructions = np.fromfile(f"{stem}.insn.bin", np.uint8).reshape(-1, 16)
         memory = np.fromfile(f"{stem}.dram-before.bin", np.uint8)
@@ -213,7 +222,7 @@ def test_profile_tables_documents_and_trace(run: Run, package: Path, tmp_path: P
     assert code == 0
     result = document(out, "profile")
     layers = [layer for layer in result["layers"] if layer["unit"] == "vta"]
-    assert len(layers) == LAUNCHES
+    assert len(layers) == LAYERS
     for layer in layers:
         assert 0 < layer["bound_cycles"] <= layer["cycles"]
         assert layer["utilization"] == layer["bound_cycles"] / layer["cycles"]
@@ -235,7 +244,7 @@ def test_tasks_are_listed_and_measured_by_id(run: Run, data: Path, package: Path
     )  # fmt: skip
     assert code == 0
     tasks = document(out, "task-list")["tasks"]
-    assert sum(task["count"] for task in tasks) == LAUNCHES
+    assert sum(task["count"] for task in tasks) == LAYERS
     assert sum(task["share_of_time"] for task in tasks) == pytest.approx(1)
     for task in tasks:
         assert 0 < task["bound_cycles"] <= task["default_cycles"]

@@ -39,7 +39,7 @@ def test_without_a_plan_layers_are_sliced(
     run: Run, folder: Path, tmp_path: Path, target: str
 ) -> None:
     out = tmp_path / "out"
-    compile_(run, folder, out, "--target", target)
+    compile_(run, folder, out, "--target", target, "--launches", "apart")
     assert list(out.glob("segments/*/launch-*/core-1/instructions.bin"))
     code, text, _ = run(
         "run", out, "--inputs", folder / "x.npz", "--outputs", tmp_path / "y.npz", "--check",

@@ -73,6 +73,11 @@ class AimLaunch:
         return b"".join(narrowed(program.records).tobytes() for program in self.programs)
 
     @property
+    def own_code(self) -> bytes:
+        """The same: no other launch continues it."""
+        return self.code
+
+    @property
     def instruction_count(self) -> int:
         """Of all programs."""
         return sum(len(program) for program in self.programs)

@@ -103,6 +103,13 @@ class Launch:
         return self.instructions.tobytes()
 
     @property
+    def own_code(self) -> bytes:
+        """Bytes of its layer's instructions, in the program of a run, too."""
+        if self.run is not None:
+            return bytes(self.run.instructions[self.run.layers == self.part])
+        return self.code
+
+    @property
     def instruction_count(self) -> int:
         """Of its layer, in all programs."""
         if self.run is not None:
