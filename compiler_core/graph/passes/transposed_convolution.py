@@ -1,14 +1,15 @@
 """Transposed convolutions become convolutions whose outputs interleave.
 
 With stride ``s`` an output ``s * i + r`` is a sum over few inputs around ``i``, by weights that
-depend on ``r`` alone. So one convolution computes all ``s * s`` phases as channels of their own,
-and DepthToSpace puts them side by side: nothing is multiplied by the zeros that the definition of
-ONNX has between the inputs.
+depend on ``r`` alone. So one convolution computes all phases of all axes as channels of their own,
+and DepthToSpace, or a transposition, puts them side by side: nothing is multiplied by the zeros
+that the definition of ONNX has between the inputs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +19,8 @@ from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.passes.rewriter import Rewriter, is_op
 
 _SLICE_INPUTS_OPSET = 10
+_LEAST_OPSET = 11
+"""DepthToSpace has two orders from then on."""
 _Floats = npt.NDArray[Any]
 
 
@@ -34,6 +37,7 @@ class Phases:
         offset: Of the weights.
         cut: Outputs before the first that is wanted.
         count: Outputs of each phase.
+        result: Outputs that are wanted.
         pads: Zeros before and after the inputs.
     """
 
@@ -43,6 +47,7 @@ class Phases:
     offset: int
     cut: int
     count: int
+    result: int
     pads: tuple[int, int]
 
 
@@ -64,13 +69,13 @@ def phases_of(size: int, kernel: int, stride: int, pad: int, result: int) -> Pha
         count = -(-(result + cut) // stride)
         pads = -first, count - 1 + last - (size - 1)
         if min(pads) >= 0:
-            found.append(Phases(stride, first, last - first + 1, offset, cut, count, pads))
+            found.append(Phases(stride, first, last - first + 1, offset, cut, count, result, pads))
     return min(found, key=lambda item: (item.taps, item.cut), default=None)
 
 
 @dataclass(frozen=True)
 class TransposedConvolution:
-    """Unify ConvTranspose over images, of one group and equal strides, with convolutions."""
+    """Unify ConvTranspose over one or two spatial axes with convolutions."""
 
     name: ClassVar[str] = "transposed-convolution"
 
@@ -88,101 +93,170 @@ def _interleave(rewriter: Rewriter, node: Node) -> None:
     has_bias = len(node.inputs) > 2 and bool(node.inputs[2])
     bias = rewriter.constant(node, 2) if has_bias else None
     source, result = rewriter.shape(node.inputs[0]), rewriter.shape(node.output)
-    if weight is None or weight.ndim != 4 or (has_bias and bias is None):
+    if weight is None or weight.ndim not in (3, 4) or (has_bias and bias is None):
         return
-    if source is None or result is None or len(source) != 4 or not _is_plain(node):
+    if source is None or result is None or len(source) != weight.ndim or not _is_plain(node):
         return
-    strides = tuple(node.attributes.get("strides") or (1, 1))
-    pads = tuple(node.attributes.get("pads") or (0, 0, 0, 0))
-    axes = [
+    count = weight.ndim - 2
+    strides = tuple(node.attributes.get("strides") or (1,) * count)
+    pads = tuple(node.attributes.get("pads") or (0,) * 2 * count)
+    found = [
         phases_of(source[2 + at], weight.shape[2 + at], strides[at], pads[at], result[2 + at])
-        for at in range(2)
+        for at in range(count)
     ]
-    rows, columns = axes
-    if rows is None or columns is None or rows.stride != columns.stride:
+    axes = tuple(axis for axis in found if axis is not None)
+    groups = int(node.attributes.get("group", 1))
+    if len(axes) < count or source[1] != len(weight) or len(weight) % groups:
         return
-    cut = (rows.cut, columns.cut) != (0, 0) or any(
-        axis.count * axis.stride != size + axis.cut
-        for axis, size in ((rows, result[2]), (columns, result[3]))
-    )
-    if cut and rewriter.graph.opsets.get("", _SLICE_INPUTS_OPSET) < _SLICE_INPUTS_OPSET:
+    opset, batch = rewriter.graph.opsets.get("", _LEAST_OPSET), _batch(rewriter, node.output)
+    if batch is None or (opset < _LEAST_OPSET and not _is_old(axes, groups, opset)):
         return
-    _write(rewriter, node, phase_weights(weight, rows, columns), bias, (rows, columns), cut=cut)
+    outputs = weight.shape[1] * groups
+    work = _Interleaving(rewriter, node, axes, groups, outputs, batch)
+    work.write(phase_weights(weight, axes, groups), bias)
 
 
 def _is_plain(node: Node) -> bool:
     known = node.attributes
-    if known.get("group", 1) != 1 or "output_shape" in known:
-        return False
-    if known.get("auto_pad", "NOTSET") not in ("NOTSET", b"NOTSET"):
+    if "output_shape" in known or known.get("auto_pad", "NOTSET") not in ("NOTSET", b"NOTSET"):
         return False
     pads = tuple(known.get("pads") or ())
     return set(known.get("dilations") or (1,)) == {1} and min(pads, default=0) >= 0
 
 
-def phase_weights(weight: _Floats, rows: Phases, columns: Phases) -> _Floats:
-    """``[phases * O, I, taps, taps]`` of a convolution, phases row by row.
+def _batch(rewriter: Rewriter, tensor: str) -> int | None:
+    """The leading axis as a Reshape names it; ``None`` where it depends on the batch otherwise."""
+    if rewriter.leads_with_batch(tensor):
+        return 0
+    shape = rewriter.shape(tensor)
+    return shape[0] if shape and rewriter.batch_free(tensor) else None
+
+
+def _is_old(axes: tuple[Phases, ...], groups: int, opset: int) -> bool:
+    """Whether old operator sets have all that it becomes."""
+    whole = all(axis.cut == 0 and axis.count * axis.stride == axis.result for axis in axes)
+    return groups == 1 and _is_square(axes) and (whole or opset >= _SLICE_INPUTS_OPSET)
+
+
+def _is_square(axes: tuple[Phases, ...]) -> bool:
+    return len(axes) == 2 and axes[0].stride == axes[1].stride
+
+
+def phase_weights(weight: _Floats, axes: tuple[Phases, ...], groups: int = 1) -> _Floats:
+    """``[phases * O, I / groups, taps...]`` of a convolution: phases, row by row, come first where
+    there is one group and are blocks, else outputs.
 
     Args:
-        weight: ``[I, O, kh, kw]`` of the transposed one.
-        rows, columns: Its axes.
+        weight: ``[I, O / groups, kernel...]`` of the transposed one.
+        axes: Its spatial ones.
+        groups: Of it.
     """
-    inputs, outputs = weight.shape[:2]
-    shape = (rows.stride, columns.stride, outputs, inputs, rows.taps, columns.taps)
-    found = np.zeros(shape, weight.dtype)
-    for row in range(rows.stride):
-        for column in range(columns.stride):
-            for above in range(rows.taps):
-                for left in range(columns.taps):
-                    at = row + rows.offset - rows.stride * (rows.first + above)
-                    to = column + columns.offset - columns.stride * (columns.first + left)
-                    if 0 <= at < weight.shape[2] and 0 <= to < weight.shape[3]:
-                        found[row, column, :, :, above, left] = weight[:, :, at, to].T
-    return found.reshape(-1, *shape[3:])
+    inputs, outputs = len(weight) // groups, weight.shape[1]
+    strides, taps = tuple(a.stride for a in axes), tuple(a.taps for a in axes)
+    grouped = weight.reshape(groups, inputs, *weight.shape[1:])
+    found = np.zeros((*strides, groups, outputs, inputs, *taps), weight.dtype)
+    for phase in np.ndindex(*strides):
+        for tap in np.ndindex(*taps):
+            at = tuple(
+                r + axis.offset - axis.stride * (axis.first + t)
+                for r, t, axis in zip(phase, tap, axes, strict=True)
+            )
+            if all(0 <= k < size for k, size in zip(at, weight.shape[2:], strict=True)):
+                taken = grouped[(slice(None), slice(None), slice(None), *at)]
+                found[(*phase, ..., *tap)] = taken.swapaxes(1, 2)
+    if groups > 1 or not _is_square(axes):
+        found = np.moveaxis(found, range(len(axes)), range(2, 2 + len(axes)))
+    return np.ascontiguousarray(found).reshape(-1, inputs, *taps)
 
 
-def _write(
-    rewriter: Rewriter,
-    node: Node,
-    weight: _Floats,
-    bias: _Floats | None,
-    axes: tuple[Phases, Phases],
-    *,
-    cut: bool,
-) -> None:
-    rows, columns = axes
-    batch, outputs, *sizes = rewriter.shape(node.output) or ()
-    stride = rows.stride
-    inputs = [node.inputs[0], rewriter.add_constant(f"{node.inputs[1]}/phases", weight)]
-    if bias is not None:
-        every = np.tile(bias.reshape(-1), stride * stride)
-        inputs.append(rewriter.add_constant(f"{node.inputs[2]}/phases", every))
-    conv = {
-        "kernel_shape": (rows.taps, columns.taps),
-        "strides": (1, 1),
-        "dilations": (1, 1),
-        "group": 1,
-        "pads": (rows.pads[0], columns.pads[0], rows.pads[1], columns.pads[1]),
-    }
-    steps = []
-    written = node.output
-    if stride > 1 or cut:
-        shape = (batch, outputs * stride * stride, rows.count, columns.count)
-        written = rewriter.add_tensor(f"{node.output}/phases", shape, node.output)
-    steps.append(Node(node.name, "Conv", tuple(inputs), (written,), conv, "", node.clip))
-    if stride > 1:
-        whole = node.output
+@dataclass(frozen=True)
+class _Interleaving:
+    """A transposed convolution as nodes.
+
+    Attributes:
+        rewriter: Of the graph.
+        node: What it is in place of.
+        axes: Spatial ones.
+        groups, outputs: Of the node.
+        batch: As a Reshape names it.
+    """
+
+    rewriter: Rewriter
+    node: Node
+    axes: tuple[Phases, ...]
+    groups: int
+    outputs: int
+    batch: int
+
+    def write(self, weight: _Floats, bias: _Floats | None) -> None:
+        """Puts the nodes in its place."""
+        node, axes = self.node, self.axes
+        strides = [axis.stride for axis in axes]
+        phases, wanted = prod(strides), self.rewriter.shape(node.output) or ()
+        inputs = [node.inputs[0], self._constant(f"{node.inputs[1]}/phases", weight)]
+        if bias is not None:
+            flat = bias.reshape(-1)
+            first = self.groups == 1 and _is_square(axes)
+            every = np.tile(flat, phases) if first else np.repeat(flat, phases)
+            inputs.append(self._constant(f"{node.inputs[2]}/phases", every))
+        conv = {
+            "kernel_shape": tuple(axis.taps for axis in axes),
+            "strides": (1,) * len(axes),
+            "dilations": (1,) * len(axes),
+            "group": self.groups,
+            "pads": tuple(axis.pads[side] for side in range(2) for axis in axes),
+        }
+        counts = [axis.count for axis in axes]
+        whole = (wanted[0], self.outputs, *(c * s for c, s in zip(counts, strides, strict=True)))
+        cut = whole != wanted or any(axis.cut for axis in axes)
+        written = node.output
+        if phases > 1 or cut:
+            written = self._tensor("phases", (wanted[0], self.outputs * phases, *counts))
+        steps = [Node(node.name, "Conv", tuple(inputs), (written,), conv, "", node.clip)]
+        if phases > 1:
+            target = self._tensor("whole", whole) if cut else node.output
+            steps += self._side_by_side(written, target, whole)
+            written = target
         if cut:
-            shape = (batch, outputs, rows.count * stride, columns.count * stride)
-            whole = rewriter.add_tensor(f"{node.output}/whole", shape, node.output)
-        name = rewriter.fresh_node(f"{node.name}/interleave")
-        mode = {"blocksize": stride}
-        steps.append(Node(name, "DepthToSpace", (written,), (whole,), mode))
-        written = whole
-    if cut:
-        starts = np.array([rows.cut, columns.cut], np.int64)
-        bounds = {"starts": starts, "ends": starts + np.array(sizes), "axes": np.array([2, 3])}
-        names = [rewriter.add_constant(f"{node.name}/{k}", v) for k, v in bounds.items()]
-        name = rewriter.fresh_node(f"{node.name}/cut")
-        steps.append(Node(name, "Slice", (written, *names), (node.output,)))
-    rewriter.replace(node, *steps)
+            steps.append(self._cut(written, wanted))
+        self.rewriter.replace(node, *steps)
+
+    def _side_by_side(self, source: str, target: str, whole: tuple[int, ...]) -> list[Node]:
+        name = self.rewriter.fresh_node(f"{self.node.name}/interleave")
+        if _is_square(self.axes):
+            mode: dict[str, object] = {"blocksize": self.axes[0].stride}
+            if self.groups > 1:
+                mode["mode"] = "CRD"
+            return [Node(name, "DepthToSpace", (source,), (target,), mode)]
+        strides, counts = ([getattr(a, k) for a in self.axes] for k in ("stride", "count"))
+        count = len(counts)
+        apart = (whole[0], self.outputs, *strides, *counts)
+        order = (0, 1, *(at for a in range(count) for at in (2 + count + a, 2 + a)))
+        first = self._tensor("apart", apart)
+        turned = self._tensor("turned", tuple(apart[at] for at in order))
+        shapes = [
+            self._constant(f"{self.node.name}/{k}", np.array([self.batch, *shape[1:]], np.int64))
+            for k, shape in (("apart", apart), ("whole", whole))
+        ]
+        turn = self.rewriter.fresh_node(f"{self.node.name}/turn")
+        join = self.rewriter.fresh_node(f"{self.node.name}/join")
+        return [
+            Node(name, "Reshape", (source, shapes[0]), (first,)),
+            Node(turn, "Transpose", (first,), (turned,), {"perm": order}),
+            Node(join, "Reshape", (turned, shapes[1]), (target,)),
+        ]
+
+    def _cut(self, source: str, wanted: tuple[int, ...]) -> Node:
+        starts = np.array([axis.cut for axis in self.axes], np.int64)
+        ends = starts + np.array(wanted[2:], np.int64)
+        bounds = {"starts": starts, "ends": ends, "axes": np.arange(2, len(wanted))}
+        names = [self._constant(f"{self.node.name}/{k}", v) for k, v in bounds.items()]
+        name = self.rewriter.fresh_node(f"{self.node.name}/cut")
+        return Node(name, "Slice", (source, *names), (self.node.output,))
+
+    def _constant(self, name: str, array: _Floats) -> str:
+        return self.rewriter.add_constant(name, array)
+
+    def _tensor(self, what: str, shape: tuple[int, ...]) -> str:
+        output = self.node.output
+        return self.rewriter.add_tensor(f"{output}/{what}", shape, output)
