@@ -21,6 +21,7 @@ from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod
 from compiler_core.quantize.skeleton import ConvKind, ConvStep
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.quantize.unit_arithmetics import Computing
+from compiler_core.quantize.unit_cuts import cut_over_units
 
 _LEVELS = 127
 
@@ -76,7 +77,9 @@ def kept_scheme(
     """
     if not graph.kept:
         return None
-    skeleton = assemble(graph, assignment, arithmetic)
+    cut = cut_over_units(graph, assignment, {}, arithmetic)
+    graph = cut.graph
+    skeleton = assemble(graph, cut.assignment, arithmetic)
     if not skeleton.calibrated or set(skeleton.calibrated) - set(kept_exponents(graph)):
         return None
     weights = [

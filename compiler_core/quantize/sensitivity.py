@@ -27,6 +27,7 @@ from compiler_core.quantize.reference import IntegerRun, ReferenceExecutor
 from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme, WeightRounding
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.quantize.unit_arithmetics import Computing
+from compiler_core.quantize.unit_cuts import cut_over_units
 
 Samples = Mapping[str, npt.NDArray[Any]]
 
@@ -94,6 +95,8 @@ def sensitivities(
     Raises:
         InputError: Samples, labels or statistics do not fit.
     """
+    cut = cut_over_units(graph, assignment, ranges, arithmetic)
+    graph, assignment, ranges = cut.graph, cut.assignment, cut.ranges
     counting = judges(graph) if judged is None else judged
     expected = float_outputs(graph, samples, list(counting))
     count = count_samples(graph, samples)

@@ -16,6 +16,8 @@ from compiler_core.executable.profile import roofline
 from compiler_core.executable.report import CONVERSIONS, LayerReport
 from compiler_core.partition.best import prepare
 from compiler_core.partition.picture import draw
+from compiler_core.partition.plan import Plan
+from compiler_core.partition.shared_operators import without_shares
 from compiler_core.quantize.assignment import cpu_reasons
 from compiler_core.system.compiled import CompiledTimeline
 from compiler_core.system.jobs import JobKind
@@ -192,13 +194,15 @@ def _strips(
 def plan_picture(compiled: CompiledModel, target: Target) -> str:
     """The partitioned graph as SVG that takes its colours from the page."""
     schedules = compiled.configuration.schedules
+    given, known = Plan(compiled.configuration.plan), target_arithmetic(target)
+    shared = without_shares(given, compiled.source.model.graph, known)
     evaluator = prepare(
-        compiled.source.model.graph,
+        shared.graph,
         target,
         schedules=schedules,
         joins_layers=compiled.configuration.launches.merge,
     )
-    plan, refused = compiled.configuration.plan, compiled.source.cpu_reasons
+    plan, refused = shared.plan.units, compiled.source.cpu_reasons
     places = evaluator.costs.places
     usual = places[places.whole(places.units[0])].name
     placement = tuple(

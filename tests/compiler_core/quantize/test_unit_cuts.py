@@ -14,8 +14,11 @@ from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.channel_classes import ChannelClasses
+from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.profile import profile_model
 from compiler_core.quantize.rounding_damage import channel_damage
+from compiler_core.quantize.scheme import QuantizationScheme
+from compiler_core.quantize.sensitivity import sensitivities
 from compiler_core.quantize.unit_arithmetics import UnitArithmetics
 from compiler_core.quantize.unit_cuts import CutGraph, cut_over_units
 from compiler_core.targets.integer_units import target_arithmetic
@@ -146,6 +149,18 @@ def test_what_cannot_be_cut_is_refused(
     graph = chain(synthetic, tmp_path)
     with pytest.raises(InputError, match=reason):
         cut(graph, plan)
+
+
+def test_each_share_has_a_sensitivity_of_its_own(synthetic: ModuleType, tmp_path: Path) -> None:
+    graph = chain(synthetic, tmp_path)
+    samples = {"x": np.random.default_rng(0).normal(size=(4, 8, 6, 6)).astype("f4")}
+    plan = default_assignment(graph, arithmetic=UNITS) | {"n_first": "vta/32+int4/32"}
+    scheme = QuantizationScheme(granularity=Granularity.CHANNEL)
+    ranges = profile_model(graph, samples, []).ranges(4)
+    found = sensitivities(graph, plan, ranges, scheme, samples, None, arithmetic=UNITS)
+    noise = {item.name: item.own.value for item in found}
+    assert noise.keys() == {"n_first/vta", "n_first/int4", "n_second", "n_y"}
+    assert min(noise.values()) > 10  # dB: compared with the right channels
 
 
 def test_names_of_shared_places() -> None:

@@ -8,6 +8,9 @@ import numpy as np
 
 import nest_tune
 from compiler_core.configuration.configuration import read_configuration
+from nest_tune.report.compiled import plan_picture
+from nest_tune.study.store.result import compile_trial
+from nest_tune.study.store.selection import ground_of
 from tests import synthetic_models
 
 WAY = "vta/32+int4/64 followed"
@@ -42,3 +45,7 @@ def test_a_study_shares_operators_and_its_lock_file_says_how(tmp_path: Path) -> 
     assert plan["n_a"] == plan["n_d"] == "vta/32+int4/64"
     assert nest_tune.check(lock, data).ok
     assert WAY in study.decisions(1).values()
+    built = compile_trial(ground_of(study.result), study.result, study.trials[1])
+    picture = plan_picture(built, built.executable.target)
+    assert "n_a/vta" in picture
+    assert "n_a/int4" in picture
