@@ -13,9 +13,7 @@ MOST_LINES = 450
 MOST_STATEMENTS = 80
 """Lines of a function below its documentation."""
 
-LONG_MODULES = {
-    "nest_tune.runners.ray",
-}
+LONG_MODULES: set[str] = set()
 """What does not hold yet; it only shrinks."""
 
 LONG_FUNCTIONS = {

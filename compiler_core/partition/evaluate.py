@@ -15,6 +15,7 @@ from compiler_core.system.runs import Runs
 from compiler_core.system.timeline import Timeline, simulate
 from compiler_core.targets.places import ON_CPU, ON_HOST, Placement
 from compiler_core.units.launches import Launch
+from compiler_core.units.ways import INT8
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class Evaluator:
     Attributes:
         choices: Places of each group that searches try, the CPU first.
         unit_of, form_of: Unit and form of each place.
+        integer_forms: Forms that hold int8.
         run_at: Unit, core and memories, as a bit each, of programs at each place.
         folds: Places of each group where its input may be laid out for it alone, with taps folded.
         copies: Programs that run only beside others, see :mod:`.concat_copies`.
@@ -118,6 +120,8 @@ class Evaluator:
         self.choices = tuple(costs.offered(index) for index in range(len(costs.groups)))
         self.unit_of = tuple(place.unit for place in costs.places.all)
         self.form_of = costs.form_of
+        places = zip(costs.places.all, costs.form_of, strict=True)
+        self.integer_forms = frozenset(form for place, form in places if place.number == INT8)
         memory = costs.machinery.memory
         self.run_at = tuple(
             (place.unit, place.way.core, 1 << memory[place.unit] if place.unit >= 0 else 0)
@@ -353,6 +357,8 @@ class Evaluator:
         item = self.groups.tensors[tensor]
         if item.producer == OUTSIDE or self.unit_of[placement[item.producer]] == ON_HOST:
             return False
+        if self.costs.places[placement[item.producer]].number != INT8:
+            return False  # other numbers come back as the model has them
         shapes = sum(
             alias.is_output
             or any(r in groups and self.unit_of[placement[r]] == ON_HOST for r in alias.readers)

@@ -166,7 +166,7 @@ class PlacedJobs:
         sources = []
         for part in self._costs.groups[group].cpu.parts:
             # It looks at integers in any shape by itself.
-            sources += [self._there(tensor, form) for tensor in part.reads]
+            sources += [self._by_host(tensor, form) for tensor in part.reads]
         self._operator(group, launch.run_ps, self._after(sources), order.position)
         self._last[group] = len(self._jobs) - 1
 
@@ -227,12 +227,37 @@ class PlacedJobs:
         source = self._forms[producer]
         if source == form:
             return self._last.get(producer, _AT_START)
+        by_host = producer != OUTSIDE and self._owner.unit_of[self._placement[producer]] == ON_HOST
+        if by_host and source in self._owner.integer_forms and self._is_other(form):
+            # What the CPU has as integers, it hands to other numbers by way of float.
+            return self._through_float(tensor, form)
         found = self._converted.get((tensor, form))
         if found is None:
             found = self._converted[tensor, form] = self._conversion(tensor, source, form)
         return found
 
-    def _conversion(self, tensor: int, source: int, form: int) -> int:
+    def _by_host(self, tensor: int, form: int) -> int:
+        """Job after which a tensor is there for the CPU's own work on integers: numbers of a unit's
+        own come by way of float."""
+        if self._is_other(self._forms[self._owner.producer[tensor]]):
+            return self._through_float(tensor, form)
+        return self._there(tensor, form)
+
+    def _is_other(self, form: int) -> bool:
+        """Whether a form is of numbers of a unit's own."""
+        return form != ON_CPU_FORM and form not in self._owner.integer_forms
+
+    def _through_float(self, tensor: int, form: int) -> int:
+        found = self._converted.get((tensor, form))
+        if found is None:
+            after = self._there(tensor, ON_CPU_FORM)
+            found = self._conversion(tensor, ON_CPU_FORM, form, after)
+            self._converted[tensor, form] = found
+        return found
+
+    def _conversion(
+        self, tensor: int, source: int, form: int, before_job: int | None = None
+    ) -> int:
         owner, costs = self._owner, self._costs
         kind = JobKind.CONVERT
         if source == ON_CPU_FORM:
@@ -241,7 +266,9 @@ class PlacedJobs:
             kind = JobKind.DEQUANTIZE
         before = costs.tensors[tensor].form_bytes[source]
         size = before + owner.form_bytes(tensor, form, self._placement)
-        after = self._after((self._last.get(owner.producer[tensor], _AT_START),))
+        if before_job is None:
+            before_job = self._last.get(owner.producer[tensor], _AT_START)
+        after = self._after((before_job,))
         self._jobs.append(
             Job(
                 tensor,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from math import prod
 
 import numpy as np
 
@@ -26,6 +25,7 @@ from compiler_core.quantize.ir import (
     QuantizedGraph,
     QuantizedTensor,
 )
+from compiler_core.quantize.layout import plain_shape
 
 _INT32 = 6
 """Of ONNX's element types."""
@@ -69,7 +69,9 @@ def with_host_integers(
                     missing = f"There are no statistics of '{base}'."
                     reasons |= dict.fromkeys(group.nodes, missing)
                     break
-                held = QuantizedTensor(base, _shape(quantized.source, base), exponent)
+                held = QuantizedTensor(
+                    base, plain_shape(quantized.source.types.get(base)), exponent
+                )
             own[base] = held
         else:
             groups.append(group)
@@ -87,13 +89,6 @@ def with_host_integers(
 
 def _coarsest(tensors: Sequence[QuantizedTensor]) -> QuantizedTensor | None:
     return min(tensors, key=lambda tensor: tensor.exponent, default=None)
-
-
-def _shape(graph: Graph, tensor: str) -> tuple[int, int, int, int]:
-    """``(N, C, 1, rest)``: how a tensor lies that no other unit wants otherwise."""
-    sizes = [size or 1 for size in graph.types[tensor].shape or ()]
-    batch, channels, *rest = [*sizes, 1, 1][: max(2, len(sizes))]
-    return batch, channels, 1, prod(rest)
 
 
 def _lowered(quantized: QuantizedGraph, part: FloatSegment, host: HostIntegers) -> FloatSegment:

@@ -122,7 +122,8 @@ class _Steps:
         for entry in self._entering[part.name]:
             name, source = entry.name, entry.source
             kind = JobKind.QUANTIZE if source is None else JobKind.CONVERT
-            if source is None and not self._host.enters_from_float(name):
+            is_integer = isinstance(part, IntegerSegment)
+            if source is None and is_integer and not self._host.enters_from_float(name):
                 continue
             if source is None:
                 after = self._known(self._floats, (name,))

@@ -156,7 +156,7 @@ def main() -> NoReturn:
 
 def _end(code: int) -> NoReturn:
     """Ends this process, at once where a library would end it with a code of its own first."""
-    cluster = sys.modules.get("nest_tune.runners.ray")
+    cluster = sys.modules.get("nest_tune.runners.ray_cluster")
     if cluster is not None and cluster.was_lost():
         sys.stdout.flush()
         sys.stderr.flush()

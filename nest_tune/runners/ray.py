@@ -1,4 +1,4 @@
-"""The Ray runner: batches of calls as stateless tasks in a bounded window; the only user of ray.
+"""The Ray runner: batches of calls as stateless tasks in a bounded window.
 
 A task first compares the worker's code with the driver's; a node with other code is left alone from
 then on. What dies is made up for here where it is the cluster's fault (a node, an object), and is
@@ -7,40 +7,29 @@ reported as lost where it may be the call's (its worker), so that the bound on d
 
 from __future__ import annotations
 
-import atexit
 import logging
 import math
-import os
-import signal
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
 from typing import Any
 
-os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-_terminate = signal.getsignal(signal.SIGTERM)
-
-import ray  # noqa: E402
-from ray import exceptions  # noqa: E402
-
-from compiler_core.errors import InputError, MissingDependencyError  # noqa: E402
-from nest_tune.runners import ray_on_loopback, remote  # noqa: E402
-from nest_tune.runners.address import START_HINT, Head, check_address  # noqa: E402
-from nest_tune.runners.batching import Call, Pace  # noqa: E402
-from nest_tune.runners.environment import (  # noqa: E402
-    shows_password,
-    without_secrets,
-    worker_environment,
+from compiler_core.errors import MissingDependencyError
+from nest_tune.runners import remote
+from nest_tune.runners.batching import Call, Pace
+from nest_tune.runners.nodes import Nodes
+from nest_tune.runners.ray_cluster import (
+    LEAVE_S,
+    SESSION,
+    connect,
+    disconnect,
+    exceptions,
+    line,
+    ray,
 )
-from nest_tune.runners.nodes import Nodes  # noqa: E402
-from nest_tune.runners.process_tree import nothing_left_by_failure  # noqa: E402
-from nest_tune.runners.runner import (  # noqa: E402
+from nest_tune.runners.runner import (
     Answer,
     Ending,
     RunnerOptions,
@@ -57,15 +46,6 @@ _LOSSES = 10
 """Nodes and objects that one call may lose."""
 _LOOK_S = 2.0
 """Between looks at the cluster's nodes."""
-_LEAVE_S = 5.0
-_SHUTDOWN_S = 60.0
-_STARTS = 3
-_SLOW = "timed out"
-_LOCAL_HINT = (
-    "--runner local needs no cluster; Ray gives up where a machine is too busy to start it"
-)
-_STORE_BYTES = 256 << 20
-_LOOPBACK = "127.0.0.1"
 _CLUSTER_FAULTS = (
     exceptions.NodeDiedError,
     exceptions.LocalRayletDiedError,
@@ -73,27 +53,6 @@ _CLUSTER_FAULTS = (
     exceptions.TaskUnschedulableError,
 )
 _WORKER_DEATHS = (exceptions.WorkerCrashedError, exceptions.OutOfMemoryError)
-
-if threading.current_thread() is threading.main_thread():
-    signal.signal(signal.SIGTERM, _terminate)  # ray takes it at import, and exits with 15
-vars(ray._private.worker).update(
-    # Ray prints news of dying nodes on standard output, which belongs to results.
-    print_to_stdstream=lambda data, *_, **__: _LOG.info("%s", " ".join(data.get("lines", ())))
-)
-
-
-@dataclass
-class _Session:
-    """The connection of this process, which all its runners share."""
-
-    users: int = 0
-    is_own: bool = False
-    is_cluster_own: bool = False
-    head: Head | None = None
-    is_lost: bool = False
-
-
-_session = _Session()
 
 
 def make(setup: Setup, options: RunnerOptions) -> RayRunner:
@@ -140,12 +99,12 @@ class RayRunner:
         self._closed = False
         self.tasks = 0
         self._expected = remote.identity()
-        _connect(options)
+        connect(options)
         try:
-            self._bundle = remote.packed(setup, with_files=not _session.is_cluster_own)
+            self._bundle = remote.packed(setup, with_files=not SESSION.is_cluster_own)
             self._shared = ray.put(self._bundle)
         except BaseException:
-            _disconnect()
+            disconnect()
             raise
         self._function = ray.remote(max_retries=0)(_make_function())
         self._seen: list[Any] = ray.nodes()  # type: ignore[no-untyped-call]
@@ -197,13 +156,13 @@ class RayRunner:
         self._closed = True
         self._look_now.set()
         self._waiting.clear()
-        if _session.head is not None and not _session.head.listens():
-            _session.is_lost = True  # a signal to all processes of a group ends the head as well
-        for reference in list(self._flights) if not _session.is_lost else ():
+        if SESSION.head is not None and not SESSION.head.listens():
+            SESSION.is_lost = True  # a signal to all processes of a group ends the head as well
+        for reference in list(self._flights) if not SESSION.is_lost else ():
             self._abandon(reference)
         del self._shared
-        self._looking.join(0 if _session.is_lost else _LEAVE_S)
-        _disconnect()
+        self._looking.join(0 if SESSION.is_lost else LEAVE_S)
+        disconnect()
 
     def _has_head(self) -> bool:
         """Whether the cluster can be asked; without its head every question would block.
@@ -212,9 +171,9 @@ class RayRunner:
             MissingDependencyError: It is gone for good.
         """
         try:
-            return _session.head is None or _session.head.is_there()
+            return SESSION.head is None or SESSION.head.is_there()
         except MissingDependencyError:
-            _session.is_lost = True
+            SESSION.is_lost = True
             raise
 
     def _abandon(self, reference: Any) -> None:
@@ -242,7 +201,7 @@ class RayRunner:
             try:
                 self._seen = ray.nodes()  # type: ignore[no-untyped-call]
             except (exceptions.RayError, RuntimeError, OSError) as error:
-                _LOG.info("the cluster's nodes are not known: %s", _line(error))
+                _LOG.info("the cluster's nodes are not known: %s", line(error))
             self._look_now.wait(_LOOK_S)
             self._look_now.clear()
 
@@ -251,7 +210,7 @@ class RayRunner:
         than there are, so that a worker that is done finds its next task waiting."""
         self._nodes.look(self._seen)
         cpus = self._nodes.cpus
-        if self._jobs and not _session.is_cluster_own:
+        if self._jobs and not SESSION.is_cluster_own:
             return min(self._jobs, cpus)
         return cpus + math.ceil(_AHEAD * cpus)
 
@@ -292,7 +251,7 @@ class RayRunner:
             ]
         except exceptions.RayError as error:
             raise MissingDependencyError(
-                f"Ray: {_line(error)}", hint="ray status, and the logs of the cluster's head"
+                f"Ray: {line(error)}", hint="ray status, and the logs of the cluster's head"
             ) from error
         if "refused" in value:
             self._nodes.refuse(value["node"], value["host"], value["refused"])
@@ -308,12 +267,12 @@ class RayRunner:
         self._look_now.set()
         if isinstance(error, exceptions.ObjectLostError):
             self._shared = ray.put(self._bundle)
-        _LOG.info("%d calls are made again: %s", len(flight.calls), _line(error))
+        _LOG.info("%d calls are made again: %s", len(flight.calls), line(error))
         calls = [replace(call, losses=call.losses + 1) for call in flight.calls]
         self._waiting.extendleft(reversed([call for call in calls if call.losses <= _LOSSES]))
         wall_s = time.monotonic() - flight.since
         return [
-            Answer(call.work.ticket, Ending.LOST, message=_line(error), wall_s=wall_s)
+            Answer(call.work.ticket, Ending.LOST, message=line(error), wall_s=wall_s)
             for call in calls
             if call.losses > _LOSSES
         ]
@@ -325,7 +284,7 @@ class RayRunner:
             return []
         wall_s = time.monotonic() - flight.since
         ticket = flight.calls[0].work.ticket
-        return [Answer(ticket, Ending.LOST, message=_line(error), wall_s=wall_s)]
+        return [Answer(ticket, Ending.LOST, message=line(error), wall_s=wall_s)]
 
 
 def _make_function() -> Callable[..., Any]:
@@ -351,157 +310,3 @@ def _make_function() -> Callable[..., Any]:
         return {"answers": remote.serve(bundle, works)}
 
     return nest_tune_calls
-
-
-def _line(error: BaseException) -> str:
-    """The first sentences of one of Ray's messages, which are long."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-# The connection.
-
-
-def _connect(options: RunnerOptions) -> None:
-    if _session.users == 0:
-        _session.is_own = not ray.is_initialized()
-        if _session.is_own:
-            _initialize(options)
-            _session.is_cluster_own = options.address is None
-        _session.head, _session.is_lost = _head_of(options.address), False
-    _session.users += 1
-
-
-def _disconnect() -> None:
-    _session.users -= 1
-    if _session.users == 0 and _session.is_own:
-        _leave()
-        _session.is_cluster_own = False
-
-
-def was_lost() -> bool:
-    """Whether a cluster has lost its head: the library then ends this process with code 1 when it
-    comes to free its memory."""
-    return _session.is_lost
-
-
-def _head_of(address: str | None) -> Head:
-    """Of the cluster that this process has joined."""
-    if address is not None and address.startswith("ray://"):
-        return Head(address.removeprefix("ray://"))
-    return Head(ray.get_runtime_context().gcs_address)
-
-
-def _leave() -> None:
-    """Leaves the cluster, however long the library waits for a head that is gone."""
-    leaving = threading.Thread(target=ray.shutdown, daemon=True)
-    leaving.start()
-    leaving.join(_LEAVE_S if _session.is_lost else _SHUTDOWN_S)
-    if leaving.is_alive():
-        atexit.unregister(ray.shutdown)  # it would wait once more
-
-
-def _initialize(options: RunnerOptions) -> None:
-    address = options.address
-    if shows_password(sys.argv):
-        raise InputError(
-            "the command line holds a password, and Ray shows command lines to the whole cluster",
-            hint="give the storage in the environment as NEST_TUNE_STORAGE",
-        )
-    given: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
-        given |= {
-            "address": "local",
-            "num_cpus": options.jobs or os.cpu_count() or 1,
-            "object_store_memory": _STORE_BYTES,
-            "include_dashboard": False,
-            "dashboard_host": _LOOPBACK,
-            "_node_ip_address": _LOOPBACK,
-            "_temp_dir": ray_on_loopback.temporary_folder(),
-        }
-    else:
-        given["address"] = address
-        check_address(address)
-    shown = address or "on this machine"
-    try:
-        ray_on_loopback.guard_token()
-        _start(given, attempts=_STARTS if address is None else 1)
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            f"--ray-address {shown} needs the Python package {error.name!r}",
-            hint="pip install 'ray[client]'",
-        ) from error
-    except ImportError as error:  # ray:// without its extra
-        raise MissingDependencyError(
-            f"Ray cluster {shown}: {_line(error)}", hint="pip install 'ray[client]'"
-        ) from error
-    except Exception as error:  # the library raises bare ones, too
-        raise MissingDependencyError(
-            f"Ray cluster {shown}: {' '.join(str(error).split())[:400]}",
-            hint=_LOCAL_HINT if address is None else START_HINT,
-        ) from error
-
-
-def _start(given: dict[str, Any], attempts: int) -> None:
-    """Joins or starts a cluster; a start that a busy machine was too slow for is tried again."""
-    for attempt in range(1, attempts + 1):
-        try:
-            is_own = given["address"] == "local"
-            with _kept_signals(), _own_cluster() if is_own else without_secrets():
-                _init(given, is_own)
-        except Exception as error:
-            ray.shutdown()  # of what had been begun
-            if attempt == attempts or _SLOW not in str(error):
-                raise
-            _LOG.warning("Ray did not start in its time: once more")
-        else:
-            return
-
-
-def _init(given: dict[str, Any], is_own: bool) -> None:
-    """What a start begins and does not finish, Ray leaves running until this process ends."""
-    with nothing_left_by_failure() if is_own else nullcontext():
-        ray.init(**given)
-
-
-@contextmanager
-def _own_cluster() -> Iterator[None]:
-    """A cluster that is started in the block listens on loopback only, and inherits little."""
-    constants = vars(ray._private.ray_constants)
-    before = constants["ENABLE_RAY_CLUSTER"]
-    constants["ENABLE_RAY_CLUSTER"] = False  # read from its variable when ray was imported
-    try:
-        with worker_environment(ray_on_loopback.VARIABLES, cluster=True):
-            _read_environment_again()
-            yield
-    finally:
-        constants["ENABLE_RAY_CLUSTER"] = before
-    found: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-    if not ip_address(found).is_loopback:
-        ray.shutdown()
-        raise MissingDependencyError(
-            f"Ray {ray.__version__} listens at {found}, not on this machine only",
-            hint="install the version of constraints.txt, or start a cluster: --ray-address",
-        )
-
-
-def _read_environment_again() -> None:
-    """Lets this process and the cluster that it starts agree on tokens: a cluster before may have
-    had others, and Ray keeps what it has read."""
-    parts = vars(ray._raylet)
-    if {"Config", "AuthenticationTokenLoader"} <= parts.keys():
-        parts["Config"].initialize("")
-        parts["AuthenticationTokenLoader"].instance().reset_cache()
-
-
-@contextmanager
-def _kept_signals() -> Iterator[None]:
-    """Leaves the driver's reaction to signals as it was."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)

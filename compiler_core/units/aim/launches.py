@@ -100,12 +100,20 @@ def cycles_beside(workload: Workload, schedule: Schedule, cost: TaskCost) -> int
         workload, schedule: What is computed, and how.
         cost: Of its programs.
     """
-    inputs, outputs, _ = _blocks(workload)
+    inputs, outputs = _formed(workload)
     cpu = cost.modules.get("cpu", {})
     moved = cpu.get("registers_in_blocks", inputs) + cpu.get("registers_out_blocks", outputs)
     if isinstance(workload, MatrixVector) and workload.is_step:
         return moved + _cpu_cycles(workload, schedule)
     return max(0, moved - inputs - outputs) + _cpu_cycles(workload, schedule)
+
+
+def _formed(workload: Workload) -> tuple[int, int]:
+    """Blocks that inputs and results have as forms of tensors, where nothing pads their vectors."""
+    if isinstance(workload, ElementProduct):
+        return 0, 0
+    vectors = workload.vectors * workload.heads
+    return -(-vectors * workload.inputs // LANES), -(-vectors * workload.outputs // LANES)
 
 
 def _cpu_cycles(workload: Workload, schedule: Schedule) -> int:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Final
 
 from compiler_core.units.aim.machine.machine import BLOCK_BYTES, LANES, AimMachine
@@ -24,13 +25,10 @@ class AimWays:
         return (Way(), *(single if cores > 1 else ()))
 
     def form(self, shape: tuple[int, ...], number: str, machine: AimMachine) -> TensorForm:
-        """A row per position of a tensor, in general registers; the host moves a register in a
-        cycle, beside the conversion of its numbers."""
-        batch, channels, *image = shape
-        rows = batch
-        for extent in image:
-            rows *= extent
-        blocks = rows * -(-channels // LANES)
+        """Numbers one after another in general registers: which of them begin a vector, and are
+        padded to whole registers, differs from reader to reader and is charged with their programs.
+        The host moves a register in a cycle, beside the conversion of its numbers."""
+        blocks = -(-prod(shape) // LANES)
         return TensorForm(_LAYOUT, blocks * BLOCK_BYTES, blocks / machine.clock_hz)
 
 

@@ -71,5 +71,5 @@ def test_plans_charge_more_than_cycles() -> None:
 def test_forms() -> None:
     assert WAYS.formats(MACHINE) == (BFLOAT16,)
     form = WAYS.form((2, 40, 3, 1), BFLOAT16, MACHINE)
-    assert form.bytes == 2 * 3 * 3 * 32
-    assert np.isclose(form.extra_s, 18 * 0.5e-9)
+    assert form.bytes == 15 * 32
+    assert np.isclose(form.extra_s, 15 * 0.5e-9)

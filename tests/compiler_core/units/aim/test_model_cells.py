@@ -4,6 +4,7 @@ times against plans, files against damage."""
 from __future__ import annotations
 
 from collections import Counter
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,49 @@ def test_damaged_cells_are_refused(tmp_path: Path) -> None:
             PARTS.read(entry, {**files, "aim.json": bytes(changed)}, "here")
         except NestTuneError:
             continue
+
+
+def test_any_placement_of_a_tagger_takes_what_its_plan_promised(tmp_path: Path) -> None:
+    """Views behind a cell, ragged rows of several axes, and the CPU's own integers beside both."""
+    random = np.random.default_rng(5)
+    shapes = {"w": (2, 60, 10), "r": (2, 60, 15), "v": (30, 21), "u": (21, 7)}
+    weights = [
+        onnx.numpy_helper.from_array(random.normal(size=s, scale=0.3).astype(np.float32), n)
+        for n, s in shapes.items()
+    ]
+    weights.append(onnx.numpy_helper.from_array(np.array([4, 30], np.int64), "flat"))
+    nodes = [
+        oh.make_node(
+            "LSTM", ["x", "w", "r"], ["s"], "bi", hidden_size=15, direction="bidirectional"
+        ),
+        oh.make_node("Transpose", ["s"], ["t"], "order", perm=[2, 0, 1, 3]),
+        oh.make_node("Reshape", ["t", "flat"], ["f"], "flat"),
+        oh.make_node("MatMul", ["f", "v"], ["m"], "tags"),
+        oh.make_node("Sigmoid", ["m"], ["a"], "squash"),
+        oh.make_node("MatMul", ["a", "u"], ["y"], "last"),
+    ]
+    graph = oh.make_graph(
+        nodes,
+        "tagger",
+        [oh.make_tensor_value_info("x", 1, [4, 1, 10])],
+        [oh.make_tensor_value_info("y", 1, [4, 7])],
+        weights,
+    )
+    content = oh.make_model(graph, opset_imports=[oh.make_opsetid("", 17)], ir_version=8)
+    onnx.save(content, tmp_path / "m.onnx")
+    model, target = load_model(tmp_path / "m.onnx"), load_target("vta-aim")
+    evaluator = prepare(model.graph, target, packaged=True)
+    names = target.places.names
+    placements = list(product(*evaluator.choices))
+    used = Counter[str]()
+    for at in random.permutation(len(placements))[:14]:
+        placement = placements[at]
+        used += Counter(names[place] for place in placement)
+        built = compiled(model, evaluator, placement, target)
+        require_agreement(built, evaluator, evaluator.evaluate(placement), str(placement))
+        data = noise_samples(model.graph, 2)
+        assert run_checked(built.executable, Simulator(built.executable), data)[1] is None
+    assert {"cpu", "vta", "aim", "cpu:int8"} <= used.keys()
 
 
 @pytest.mark.parametrize(
