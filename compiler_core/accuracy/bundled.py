@@ -35,6 +35,12 @@ SQNR = MetricKind(
     in_decibels=True,
     figure=f"{_FIGURES}:noisy",
 )
+KL = MetricKind(
+    "kl",
+    "divergence from the float model's probabilities, in nats, below zero",
+    compares=True,
+    figure=f"{_FIGURES}:diverging",
+)
 COSINE = MetricKind(
     "cosine",
     "mean cosine between the values and those of the float model",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.accuracy.divergence import Divergence, divergence
 from compiler_core.accuracy.intervals import Estimate, mean, share, sqnr
 from compiler_core.accuracy.judge import Judge
 from compiler_core.accuracy.labels import correct
@@ -30,7 +31,7 @@ class Angles:
         return float(self.cosines.mean())
 
 
-Figures = Tally | Noise | Angles
+Figures = Tally | Noise | Angles | Divergence
 """What one metric says of one output, sample by sample."""
 
 
@@ -78,6 +79,15 @@ def angles(
     return Angles(cosines(ours, reference, samples, judge.output))
 
 
+def diverging(
+    judge: Judge, ours: Array, reference: Array | None, labels: Array | None, samples: int
+) -> Divergence:
+    """Divergences of the probabilities from those of the float model."""
+    del labels
+    assert reference is not None
+    return divergence(judge, ours, reference, samples)
+
+
 def joined_figures(parts: Sequence[Mapping[str, Figures]]) -> dict[str, Figures]:
     """Figures of blocks of samples, one after another, as one."""
     return {name: _joined([part[name] for part in parts]) for name in parts[0]}
@@ -90,6 +100,8 @@ def _joined(parts: Sequence[Figures]) -> Figures:
         found = [part for part in parts if isinstance(part, Noise)]
         signal, lost = ([getattr(p, name) for p in found] for name in ("signal", "noise"))
         return Noise(np.concatenate(signal), np.concatenate(lost))
+    if isinstance(parts[0], Divergence):
+        return Divergence(np.concatenate([p.nats for p in parts if isinstance(p, Divergence)]))
     return Angles(np.concatenate([part.cosines for part in parts if isinstance(part, Angles)]))
 
 
@@ -102,4 +114,6 @@ def estimate(figures: Figures) -> Estimate:
     """A value with its interval."""
     if isinstance(figures, Tally):
         return share(figures)
+    if isinstance(figures, Divergence):
+        return mean(0.0 - figures.nats)
     return sqnr(figures) if isinstance(figures, Noise) else mean(figures.cosines)

@@ -98,6 +98,9 @@ def _planned(
 ) -> Configuration:
     if plan is None:
         # One core needs no plan: what it can run runs there, and quantization says so.
+        if configuration.plan and not target.npu_cores:
+            usual = default_plan(model.graph, target)  # what it leaves free stays on the CPU
+            return replace(configuration, plan={**usual, **configuration.plan})
         if configuration.plan or (target.npu_cores and not needs_plan(target)):
             return configuration
         found = default_plan(

@@ -202,7 +202,7 @@ def evaluate(
         data: Samples as for :func:`run`, and labels ``y``: ``int64[samples]``, for outputs with
             positions ``int64[samples, positions…]``; 0 and 1 for an output of one value.
         against: Float model to compare with.
-        metric: ``top1``, ``top5``, ``agreement``, ``sqnr_db``, ``cosine``, or
+        metric: ``top1``, ``top5``, ``agreement``, ``sqnr_db``, ``cosine``, ``kl``, or
             ``module:function``; by default ``top1`` where there are labels, else ``agreement``, or
             ``sqnr_db`` for outputs of real values.
         limit: Take the first so many samples.

@@ -55,8 +55,8 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="top1, top5, agreement, sqnr_db, cosine, or module:function; default: top1 with "
-            "labels, else agreement, or sqnr_db for real values.",
+            help="top1, top5, agreement, sqnr_db, cosine, kl, or module:function; default: top1 "
+            "with labels, else agreement, or sqnr_db for real values.",
         ),
     ] = None,
     limit: Annotated[

@@ -63,9 +63,16 @@ def preferred(
             continue
         if not _are_equal(trial, chosen, costs) or not within_chance(score, other):
             continue
-        if _is_more_faithful(trial, best):
+        if _is_more_faithful(trial, best) or _comes_first(trial, best, costs):
             best = trial
     return best
+
+
+def _comes_first(one: OuterTrial, other: OuterTrial, costs: Sequence[Objective]) -> bool:
+    """Of trials that repeats by the clock do not tell apart, and the witnesses neither."""
+    if not other.intervals.keys() & {goal.metric.value for goal in costs}:
+        return False
+    return one.number < other.number and dict(one.fidelity) == dict(other.fidelity)
 
 
 def _are_equal(one: OuterTrial, other: OuterTrial, goals: Sequence[Objective]) -> bool:

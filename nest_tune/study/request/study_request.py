@@ -83,7 +83,7 @@ class StudyRequest:
         "Samples, and labels y.", place="data.evaluation", metavar="eval.npz"
     )
     metric: str | None = _setting(
-        "top1, top5, agreement, sqnr_db, cosine, a plug-in's, or module:function.",
+        "top1, top5, agreement, sqnr_db, cosine, kl, a plug-in's, or module:function.",
         place="data.metric",
         completion="metrics",
     )

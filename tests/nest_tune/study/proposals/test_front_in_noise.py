@@ -91,6 +91,8 @@ def test_equal_costs_and_accuracies_within_chance_leave_it_to_the_witnesses() ->
 
     lucky, faithful, slow = seen(1, 10.0, 0.9), seen(2, 10.3, 0.95), seen(3, 12.0, 0.99)
     assert preferred(lucky, [lucky, faithful, slow], BOTH) is faithful
+    first = replace(faithful, number=0)
+    assert preferred(lucky, [lucky, faithful, slow, first], BOTH) is first  # the simplest of them
 
 
 def test_words_say_what_is_noise() -> None:
