@@ -60,7 +60,8 @@ from nest_tune.study.request.study_request import StudyRequest
 from nest_tune.study.running.lifecycle import run_study
 from nest_tune.study.running.observer import Observer
 from nest_tune.study.store.creation import create_study
-from nest_tune.study.store.dependencies import Ground, survey_ground
+from nest_tune.study.store.dependencies import survey_ground
+from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.trial import OuterTrial

@@ -19,7 +19,7 @@ from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.units.names import shares_of
 from nest_tune.study.proposals.narrowing import choices_of
 from nest_tune.study.request.settings import StudySettings
-from nest_tune.study.store.dependencies import Ground
+from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import OuterTrial, Point
 

@@ -64,6 +64,18 @@ def opens_bundle(folder: Path) -> Bundles | None:
     return next((found for found in bundle_writers() if found.is_package(folder)), None)
 
 
+def require_replaceable(folder: Path) -> None:
+    """Refuses a folder that is neither free nor holds a package, of programs or of sources.
+
+    Raises:
+        InputError: Something else is there.
+    """
+    from compiler_core.package.writer import require_free  # heavy
+
+    if opens_bundle(folder) is None:
+        require_free(folder)
+
+
 def self_test_samples(
     graph: Graph, data: Mapping[str, npt.NDArray[Any]] | None, count: int
 ) -> list[dict[str, npt.NDArray[Any]]]:

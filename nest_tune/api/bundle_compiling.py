@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +13,20 @@ from compiler_core.accuracy.float_model import float_outputs, stacked
 from compiler_core.accuracy.judge import judges
 from compiler_core.compile.sources import load_model
 from compiler_core.errors import InputError
-from compiler_core.files.exhausted import cannot_be_written
 from compiler_core.graph.sampling import check_samples, choose, model_batch
-from compiler_core.package.replace import replace_folder
-from compiler_core.package.writer import require_free
+from compiler_core.package.fresh import FreshFolder
 from compiler_core.quantize.good_enough import reason_against, worst
 from compiler_core.quantize.ladder_record import Quality
 from compiler_core.quantize.profile import profile_model
 from compiler_core.quantize.quality import OutputQuality, measured_runs, output_quality
 from compiler_core.units.facets.bundles import BundleReport, BundleRequest, Bundles, OpenBundle
 from nest_tune.api.values import Arrays, PathName, Progress, samples_of
-from nest_tune.bundling import bundles_for, configures_bundle, opens_bundle, self_test_samples
+from nest_tune.bundling import (
+    bundles_for,
+    configures_bundle,
+    require_replaceable,
+    self_test_samples,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,8 +104,7 @@ def compile_bundle(
         )
     bundles = _bundles(target, config)
     folder = Path(output)
-    if not opens_bundle(folder):
-        require_free(folder)
+    require_replaceable(folder)
     progress(f"importing {Path(model).name}")
     source = load_model(Path(model), shapes)
     data = None if calibration is None else samples_of(calibration, source.graph)
@@ -118,7 +118,7 @@ def compile_bundle(
         ranges = dict(told.ranges())
     tests = self_test_samples(source.graph, data, samples)
     progress(f"writing {folder}")
-    with _FreshFolder(folder) as fresh:
+    with FreshFolder(folder) as fresh:
         report = bundles.write(
             BundleRequest(
                 source.graph,
@@ -160,35 +160,6 @@ def _bundles(target: str | None, config: PathName | None) -> Bundles:
     if target is None:
         raise InputError("compile: no target", hint="--target c99, cortex-m4 …")
     return bundles_for(target)
-
-
-class _FreshFolder:
-    """A folder beside another, which takes its place where it is kept."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.path = folder
-
-    def __enter__(self) -> _FreshFolder:
-        parent = self._folder.absolute().parent
-        try:
-            parent.mkdir(parents=True, exist_ok=True)
-            made = tempfile.mkdtemp(prefix=f".{self._folder.name}.", dir=parent)
-        except OSError as error:
-            raise cannot_be_written(f"folder {self._folder}", error) from error
-        self.path = Path(made)
-        self.path.chmod(0o755)
-        return self
-
-    def keep(self) -> None:
-        """Puts the fresh folder in the place of the old one."""
-        try:
-            replace_folder(self.path, self._folder)
-        except OSError as error:
-            raise cannot_be_written(f"folder {self._folder}", error) from error
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
 
 
 def _quality(opened: OpenBundle, data: Mapping[str, npt.NDArray[Any]]) -> list[OutputQuality]:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from compiler_core.configuration.configuration import Configuration
 from compiler_core.files.whole_file import require_writable, write_atomically
+from nest_tune.api.bundle_compiling import BundleCompilation
 from nest_tune.api.compiling import Compilation, compilation
 from nest_tune.api.values import PathName, Progress
+from nest_tune.bundling import require_replaceable
 from nest_tune.records.storage_url import StorageUrl
 from nest_tune.report.explain import Explanation
 from nest_tune.study.store.dependencies import survey_ground
@@ -239,6 +241,30 @@ class StudyView:
         compiled = compile_trial(survey_ground(result.settings, result.study), result, chosen)
         write_package(compiled, folder, {})
         return compilation(compiled, folder)
+
+    def bundle(
+        self, output: PathName, trial: int | None = None, *, pick: str | None = None
+    ) -> BundleCompilation:
+        """Writes a trial of generated sources as a package, as :meth:`compile` does programs.
+
+        Args:
+            output: Folder; an older package there is replaced.
+            trial: By number; the pick of the front without.
+            pick: As for :meth:`best`.
+
+        Raises:
+            InputError: There is no such measured trial, its target takes programs, or the folder
+                cannot be written.
+            InfeasibleError: No trial is feasible.
+        """
+        from nest_tune.study.store.source_package import write_sources
+
+        folder = Path(output)
+        require_replaceable(folder)
+        result = self.result
+        chosen = selected(result, trial, pick)
+        report = write_sources(survey_ground(result.settings, result.study), result, chosen, folder)
+        return BundleCompilation(folder, report, None, report.warnings)
 
     def export(
         self, output: PathName, trial: int | None = None, *, pick: str | None = None

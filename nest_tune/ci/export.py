@@ -13,7 +13,7 @@ from compiler_core.targets.integer_units import target_arithmetic
 from nest_tune.ci.lock import Sources, constants_sha256, locked, locked_layers
 from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.execution.scoring import accuracy_metrics
-from nest_tune.study.store.dependencies import Ground
+from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.result import StudyResult, compile_trial
 from nest_tune.study.store.selection import ground_of
 from nest_tune.study.trial import OuterTrial

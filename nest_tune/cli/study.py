@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from nest_tune.records.storage_url import StorageUrl as Url
     from nest_tune.study.request.settings import StudySettings
-    from nest_tune.study.store.dependencies import Ground
+    from nest_tune.study.store.ground import Ground
     from nest_tune.study.store.result import StudyResult
     from nest_tune.study.store.storage import StudyStorage
     from nest_tune.study.store.stored_study import StoredStudy
@@ -72,9 +72,9 @@ def _with_end(settings: StudySettings, pick: str | None, output: Path | None) ->
     """Settings that say what is done in the end, checked; what is not asked for stays."""
     folder = output or (Path(settings.output) if settings.output else None)
     if folder is not None:
-        from compiler_core.package.writer import require_free
+        from nest_tune.bundling import require_replaceable
 
-        require_free(folder)
+        require_replaceable(folder)
     rule = pick or settings.pick
     _check_pick(rule, settings)
     return replace(settings, pick=rule, output="" if folder is None else str(folder.absolute()))
@@ -251,11 +251,10 @@ def _compile(ground: Ground, result: StudyResult, chosen: OuterTrial) -> str | N
     output = result.settings.output
     if not output:
         return None
-    from compiler_core.package.writer import write_package
-    from nest_tune.study.store.result import compile_trial
+    from nest_tune.study.store.final import write_trial
 
     progress(f"compiling trial {chosen.number} to {output}")
-    write_package(compile_trial(ground, result, chosen), Path(output), {})
+    write_trial(ground, result, chosen, Path(output))
     return output
 
 

@@ -256,19 +256,17 @@ def best(
 ) -> None:
     """Show the feasible front and pick one trial of it."""
     from nest_tune.study.store.dependencies import survey_ground
-    from nest_tune.study.store.result import compile_trial
+    from nest_tune.study.store.final import write_trial
     from nest_tune.study.views.documents import result_document
 
     result = _load(open_storage(storage), name)
     chosen = result.chosen(pick)
     package = None
     if output is not None and chosen is not None:
-        from compiler_core.package.writer import require_free, write_package
+        from nest_tune.bundling import require_replaceable
 
-        require_free(output)
-        write_package(
-            compile_trial(survey_ground(result.settings, result.study), result, chosen), output, {}
-        )
+        require_replaceable(output)
+        write_trial(survey_ground(result.settings, result.study), result, chosen, output)
         package = str(output)
     if as_json:
         print_json("study", result_document(result, chosen, package))

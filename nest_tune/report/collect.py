@@ -26,7 +26,7 @@ from nest_tune.study.choice.gains import gain_text, warnings_of, within_noise
 from nest_tune.study.proposals.evidence import differs_by_chance, interval_text, trial_score
 from nest_tune.study.proposals.front import closest
 from nest_tune.study.request.goals import Metric
-from nest_tune.study.store.dependencies import Ground
+from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import Outcome, OuterTrial, outcome_counts
 from nest_tune.study.views.documents import (

@@ -19,7 +19,7 @@ from nest_tune.report.explain import (
 )
 from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.proposals.evidence import differs_by_chance, trial_score
-from nest_tune.study.store.dependencies import Ground
+from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import OuterTrial
 

@@ -20,7 +20,7 @@ from nest_tune.study.execution.scoring import accuracy_metrics
 from nest_tune.study.proposals.evidence import trial_score
 from nest_tune.study.proposals.front import ends, is_worse, least
 from nest_tune.study.request.settings import StudySettings
-from nest_tune.study.store.dependencies import Ground
+from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.result import StudyResult, compile_trial
 from nest_tune.study.trial import Outcome, OuterTrial
 

@@ -14,7 +14,7 @@ from compiler_core.graph.sampling import take
 from compiler_core.quantize.profile import profile_model
 from compiler_core.quantize.sensitivity import layer_macs, sensitivities
 from compiler_core.targets.integer_units import target_arithmetic
-from nest_tune.study.store.dependencies import Ground
+from nest_tune.study.store.ground import Ground
 
 SAMPLES = 16
 _FEWEST_SAMPLES = 4

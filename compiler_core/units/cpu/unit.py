@@ -13,6 +13,7 @@ KIND = UnitKind(
         "measuring": "compiler_core.units.cpu.measure:MEASURING",
         "sessions": "compiler_core.units.cpu.session:SESSIONS",
         "bundles": "compiler_core.units.cpu.c.bundles.facet:BUNDLES",
+        "candidates": "compiler_core.units.cpu.c.search.facet:CANDIDATES",
     },
     is_host=True,
 )

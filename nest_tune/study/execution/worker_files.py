@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 from nest_tune.runners.runner import Needs
-from nest_tune.study.execution.candidates import Subjects
+from nest_tune.study.execution.subjects import Subjects
 from nest_tune.user_modules import module_files
 
 _BASE_BYTES = 1 << 30

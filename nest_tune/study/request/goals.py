@@ -28,6 +28,11 @@ class Metric(Enum):
     ENERGY_MJ = "energy_mj"
     SIZE_BYTES = "size_bytes"
     DRAM_PEAK_BYTES = "dram_peak_bytes"
+    INSTRUCTIONS = "instructions"
+    CYCLES = "cycles"
+    FLASH_BYTES = "flash_bytes"
+    CONSTANT_BYTES = "constant_bytes"
+    RAM_PEAK_BYTES = "ram_peak_bytes"
     ACCURACY = "accuracy"
     ACCURACY_DROP = "accuracy_drop"
 

@@ -22,7 +22,6 @@ from nest_tune.runners.runner import RUNNERS
 from nest_tune.samplers.registry import require_configuration_sampler
 from nest_tune.study.request.durations import parse_duration, parse_timeout
 from nest_tune.study.request.goals import (
-    Direction,
     Limit,
     Metric,
     Objective,
@@ -34,6 +33,7 @@ from nest_tune.study.request.goals import (
     parse_objective,
 )
 from nest_tune.study.request.limits import check_goals
+from nest_tune.study.request.measured import default_objectives, require_measured
 from nest_tune.study.request.settings import (
     TRIAL_TIMEOUT,
     StudySettings,
@@ -81,13 +81,13 @@ def resolve(
     timeout_s = parsed.timeout_s
     if timeout_s is None and read.study.timeout is not None:
         timeout_s = parse_duration(read.study.timeout, f"{file}: study.timeout")
-    objectives = parsed.objectives or _objectives(read, file) or _default_objectives(evaluation)
+    objectives = parsed.objectives or _objectives(read, file, target, evaluation)
     limits = _limits(parsed.limits, read, file)
     metric = asked.metric or read.data.metric or (named.metric if named else "")
     if metric:
         check_name(metric)
     check_goals(objectives, limits, metric)
-    _require_consistent(objectives, limits, evaluation)
+    _require_consistent(objectives, limits, evaluation, target)
     name = asked.name or read.study.name or ""
     if name:
         _require_name(name)
@@ -227,13 +227,6 @@ def _trial_timeout(environment: Mapping[str, str]) -> float | None:
     return parse_timeout(environment.get(TRIAL_TIMEOUT) or None, TRIAL_TIMEOUT)
 
 
-def _default_objectives(evaluation: str | None) -> tuple[Objective, ...]:
-    """Latency, and accuracy where it can be known."""
-    latency = Objective(Metric.LATENCY_MS, Direction.MINIMIZE)
-    accuracy = Objective(Metric.ACCURACY, Direction.MAXIMIZE)
-    return (latency,) if evaluation is None else (latency, accuracy)
-
-
 def _require_name(name: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise InputError(
@@ -254,8 +247,11 @@ def _spaces(asked: StudyRequest, read: Any) -> tuple[str, ...]:
     return tuple(name for name in names if getattr(read.spaces, name))
 
 
-def _objectives(read: Any, file: Path | None) -> tuple[Objective, ...]:
-    return tuple(
+def _objectives(
+    read: Any, file: Path | None, target: str, evaluation: str | None
+) -> tuple[Objective, ...]:
+    """What the file says, else what is wanted on the target where nobody says it."""
+    written = tuple(
         Objective(
             parse_metric(name, f"{file}: objectives"),
             parse_direction(direction, f"{file}: objectives.{name}"),
@@ -263,6 +259,7 @@ def _objectives(read: Any, file: Path | None) -> tuple[Objective, ...]:
         )
         for name, direction in read.objectives.items()
     )
+    return written or default_objectives(target, evaluation)
 
 
 def _limits(parsed: Sequence[Limit], read: Any, file: Path | None) -> tuple[Limit, ...]:
@@ -279,8 +276,9 @@ def _limits(parsed: Sequence[Limit], read: Any, file: Path | None) -> tuple[Limi
 
 
 def _require_consistent(
-    objectives: Sequence[Objective], limits: Sequence[Limit], evaluation: str | None
+    objectives: Sequence[Objective], limits: Sequence[Limit], evaluation: str | None, target: str
 ) -> None:
+    require_measured(target, objectives, limits)
     metrics = [objective.metric for objective in objectives]
     for metric in metrics:
         if metrics.count(metric) > 1:

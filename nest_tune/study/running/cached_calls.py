@@ -76,6 +76,7 @@ class Calls:
         key: Any = None,
         kept: bool = True,
         timeout_s: float | None = None,
+        context: str | None = None,
     ) -> None:
         """Asks for a call; ``then`` gets its answer in :meth:`step`.
 
@@ -86,6 +87,7 @@ class Calls:
             key: What the result depends on, where that is less than the payload.
             kept: Whether its result is looked for and kept in storage.
             timeout_s: Where it is not that of any call.
+            context: Where the result depends on the key alone: what sets it apart from others.
         """
         if not kept:
             self._tickets += 1
@@ -93,7 +95,7 @@ class Calls:
             self._submit(_Pending(work, "", then, kept=False))
             return
         text = json.dumps([payload if key is None else key], sort_keys=True)
-        name = digest((self._context, function, text), 32)
+        name = digest((self._context if context is None else context, function, text), 32)
         self._tickets += 1
         needs = self._needs.get(function, Needs())
         work = Work(self._tickets, function, payload, timeout_s or self._timeout_s, needs)

@@ -36,12 +36,11 @@ from nest_tune.study.running.classify import classify
 from nest_tune.study.running.noises import NotYetError
 from nest_tune.study.running.observer import Budget, Observer
 from nest_tune.study.running.sight import SAW, Sight, Windowed
-from nest_tune.study.running.tunings import Tunings
 from nest_tune.study.store.ended import Ended
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import Request, StoredStudy
 from nest_tune.study.trial import Outcome, OuterTrial, Point, Proposal
-from nest_tune.study.tuning.seam import CountedTask, TunedTask, task_from_plain
+from nest_tune.study.tuning.seam import TaskSearches, TunedTask
 from nest_tune.tuning.task_search import TaskSearch
 
 EQUAL_ERRORS = 10
@@ -102,7 +101,7 @@ class Engine:
         storage: StudyStorage,
         problem: SearchProblem,
         calls: Calls,
-        tunings: Tunings,
+        tunings: TaskSearches,
         observer: Observer,
         metric: str = "top1",
         moves: Callable[[Sequence[OuterTrial], set[Point], int, int], Asked | None] | None = None,
@@ -322,9 +321,8 @@ class Engine:
             key = {"scheme": trial.scheme, "schedules": schedules}
             self._start("measure", trial, payload, self._measured, key)
 
-        tasks: list[CountedTask] = []
-        if trial.proposal.tuned:
-            tasks = [task_from_plain(task) for task in value["tasks"]]
+        tuned = trial.proposal.tuned
+        tasks = self._tunings.read(value["tasks"], trial.decisions, tuned=tuned)
         self._tunings.survey(number, tasks, trial.saw, ready)
 
     def _measured(self, trial: _Flying, value: Any) -> None:

@@ -13,6 +13,7 @@ from compiler_core.compile.sources import read_samples
 from compiler_core.errors import NestTuneError
 from compiler_core.files.plain import to_plain
 from compiler_core.targets.unit_tasks import of_unit, task_units
+from compiler_core.units.facets.candidates import candidates_for
 from nest_tune.records.database import RecordDatabase, Snapshot
 from nest_tune.records.record import machine_digest
 from nest_tune.runners.environment import passed
@@ -20,24 +21,26 @@ from nest_tune.runners.runner import RUNNERS, RunnerOptions, Setup, make_runner
 from nest_tune.samplers.registry import sampler_of_tasks
 from nest_tune.stores.profile_store import stored_profile
 from nest_tune.study.execution.worker_files import files_of, needs_of
+from nest_tune.study.request.goals import Metric
 from nest_tune.study.running.cached_calls import Calls
 from nest_tune.study.running.closing import CLOSING, closing_document
 from nest_tune.study.running.engine import Engine
 from nest_tune.study.running.following import followed_study, owners_of, sight_of
 from nest_tune.study.running.heart import signs_of_life
+from nest_tune.study.running.kernel_search import KernelSearch
 from nest_tune.study.running.measurements import Measurements
 from nest_tune.study.running.moves import Moves
 from nest_tune.study.running.noises import Noises
 from nest_tune.study.running.observer import Budget, Observer
 from nest_tune.study.running.tunings import Tunings
-from nest_tune.study.store.dependencies import Ground
 from nest_tune.study.store.ended import Ended, status_after
 from nest_tune.study.store.enqueued import enqueued
+from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.result import StudyResult, load_result
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import Status, StoredStudy
 from nest_tune.study.tuning.from_records import RecordTuner, own_records
-from nest_tune.study.tuning.seam import TunedTask, Tuner, Untuned, tuned_from_plain
+from nest_tune.study.tuning.seam import TaskSearches, TunedTask, Tuner, Untuned, tuned_from_plain
 from nest_tune.study.tuning.unit_tuners import UnitTuners
 
 
@@ -176,7 +179,7 @@ def _tunings(
     holder: list[Engine],
     opened: ExitStack,
     followed: Mapping[str, int] | None = None,
-) -> tuple[Tunings, Callable[[], None]]:
+) -> tuple[TaskSearches, Callable[[], None]]:
     """What finds schedules for a study, and what looks after it while it waits for others."""
     settings = ground.settings
     tuned = {name: tuned_from_plain(value) for name, value in storage.tasks(study).items()}
@@ -184,6 +187,15 @@ def _tunings(
     def keep(found: Mapping[str, TunedTask]) -> None:
         storage.add_tasks(study, {name: to_plain(task) for name, task in found.items()})
         observer.tuned(holder[0].tasks)
+
+    if ground.are_sources:
+        names = candidates_for(settings.target).metrics(settings.target)
+        identity = f"{ground.target.digest} {ground.digests['sources']}"
+        is_measured = Metric.LATENCY_MS.value in names or Metric.INSTRUCTIONS.value in names
+        kernels = KernelSearch(
+            calls, identity, tuned, keep, observer.tuning, is_measured=is_measured
+        )
+        return kernels, lambda: None
 
     def tunings(tuner: Tuner, measurements: Measurements | None) -> Tunings:
         in_order = not settings.asynchronous

@@ -21,7 +21,7 @@ from nest_tune.study.choice.last_step import MOVE, OF, last_step
 from nest_tune.study.choice.repair import Base, bases, moves_of, plans
 from nest_tune.study.proposals.problem import Asked
 from nest_tune.study.running.noises import Noises, NotYetError
-from nest_tune.study.store.dependencies import Ground
+from nest_tune.study.store.ground import Ground
 from nest_tune.study.trial import OuterTrial, Point
 from search_spaces.joint import Part
 from search_spaces.quantization import QuantizationSpace

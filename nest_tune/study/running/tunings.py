@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nest_tune.study.running.measurements import Measurements
-from nest_tune.study.tuning.seam import CountedTask, TunedTask, Tuner, Tuning
+from nest_tune.study.tuning.seam import CountedTask, TunedTask, Tuner, Tuning, task_from_plain
 from nest_tune.tuning.measure import Measurement
 
 Ready = Callable[[Mapping[str, Any]], None]
@@ -72,6 +72,13 @@ class Tunings:
     def tasks(self) -> Mapping[str, TunedTask]:
         """Tuned tasks by name."""
         return self._tasks
+
+    def read(
+        self, plain: Sequence[Any], decisions: Mapping[str, Any], *, tuned: bool
+    ) -> list[CountedTask]:
+        """Tasks of a trial, from what its survey says; none where it is not tuned."""
+        del decisions
+        return [task_from_plain(task) for task in plain] if tuned else []
 
     def survey(
         self,

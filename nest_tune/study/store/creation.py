@@ -20,7 +20,8 @@ from nest_tune.records.record import machine_digest
 from nest_tune.runners.runner import RUNNERS
 from nest_tune.study.request.settings import settings_document
 from nest_tune.study.request.study_file import file_document
-from nest_tune.study.store.dependencies import Ground, survey_ground
+from nest_tune.study.store.dependencies import survey_ground
+from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.marks import marks_of
 from nest_tune.study.store.naming import named
 from nest_tune.study.store.replacing import BESIDE
@@ -167,6 +168,8 @@ def _check_records(storage: StudyStorage, ground: Ground, study: StoredStudy) ->
 def _records_at_start(storage: StudyStorage, ground: Ground) -> dict[str, Any]:
     """What the measurement database holds now: enough to see the same again later. A replay begins
     as if it held nothing: records stand for measurements and teach only when they are made."""
+    if ground.are_sources:  # their measurements are results of calls
+        return {"newest": 0, "digest": "", "count": 0}
     newest = 0
     if RUNNERS.get(ground.settings.runner).computes:
         with closing(RecordDatabase(storage.url)) as database:

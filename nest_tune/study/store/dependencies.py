@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from compiler_core.accuracy.samples import Arrays
@@ -26,94 +24,18 @@ from compiler_core.targets.target import Target
 from compiler_core.targets.unit_tasks import lowering_versions
 from compiler_core.tensor.digest import digest
 from nest_tune.board_measurers import load_measurer
-from nest_tune.stores.compiler_source import source_digest
+from nest_tune.bundling import is_bundle_target
 from nest_tune.stores.default_scheme import default_choice, known_choice
 from nest_tune.stores.profile_store import known_profile, stored_profile
-from nest_tune.study.execution.candidates import Subjects
 from nest_tune.study.proposals.narrowing import narrowed
 from nest_tune.study.proposals.outer_space import FIRST_SCHEME, make_space
-from nest_tune.study.proposals.problem import SearchProblem
 from nest_tune.study.request.goals import aims_of
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.examination import examined
+from nest_tune.study.store.ground import Ground, digest_of_file, measured_as
+from nest_tune.study.store.source_ground import survey_sources
 from nest_tune.study.store.stored_study import StoredStudy
 from nest_tune.user_modules import module_files
-from search_spaces.joint import JointSpace
-
-SUBSET = 128
-"""Samples of the first accuracy measurement."""
-
-
-@dataclass(frozen=True, eq=False)
-class Ground:
-    """What a study stands on.
-
-    Attributes:
-        settings: As asked for; the metric is settled.
-        model, target: Loaded.
-        space: Joint.
-        digests: Of everything that trials depend on, by name.
-        default: Quantization of the untuned default.
-        warnings: Of the metric and of the calibration data, when the study is started.
-    """
-
-    settings: StudySettings
-    model: FloatModel
-    target: Target
-    space: JointSpace
-    digests: Mapping[str, str]
-    default: QuantizationScheme = FIRST_SCHEME
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def context(self) -> str:
-        """Digest of what results of workers depend on beside their arguments."""
-        data = ("calibration", "evaluation", "holdout", "metric")
-        names = ("model", "target", "machine", *data, "measurer", "modules", "launches")
-        known = [(name, self.digests[name]) for name in names if name in self.digests]
-        return digest([*known, source_digest()], 32)
-
-    @property
-    def subjects(self) -> Subjects:
-        """What workers load."""
-        s = self.settings
-        paths = [
-            None if p is None else str(Path(p).resolve())
-            for p in (s.calibration, s.evaluation, s.holdout_file)
-        ]
-        target = str(Path(s.target).resolve()) if s.target.endswith(".toml") else s.target
-        model = str(Path(s.model).resolve())
-        modules = module_files((s.metric, s.measurer))
-        return Subjects(
-            model,
-            target,
-            calibration=paths[0],
-            evaluation=paths[1],
-            shapes=s.shapes,
-            metric=s.metric,
-            judged_output=s.judged_output,
-            measurer=s.measurer,
-            subset=SUBSET,
-            merges=s.launches == MERGED,
-            holdout=s.holdout or 0.0,
-            holdout_file=paths[2],
-            module=modules[0] if modules else None,
-        )
-
-    @property
-    def problem(self) -> SearchProblem:
-        """What is searched for."""
-        s = self.settings
-        return SearchProblem(
-            self.space,
-            s.objectives,
-            s.limits,
-            s.sampler,
-            s.seed,
-            s.tiling,
-            s.risk,
-            s.arguments,
-        )
 
 
 def _machine_of(target: Target) -> Machine:
@@ -146,6 +68,8 @@ def survey_ground(
         MissingDependencyError: The target's board cannot be reached.
     """
     model = load_model(Path(settings.model), settings.shapes)
+    if is_bundle_target(settings.target):
+        return survey_sources(settings, model)
     target = load_target(settings.target)
     settings, told = examined(settings, model)
     default, warnings = _default_scheme(settings, model, target, study, rehearsed=rehearsed)
@@ -164,9 +88,9 @@ def survey_ground(
     digests = {
         "model": model.digest,
         "target": target.digest,
-        "calibration": _digest_of(settings.calibration),
-        "evaluation": _digest_of(settings.evaluation),
-        "metric": "/".join(_measured(settings)),
+        "calibration": digest_of_file(settings.calibration),
+        "evaluation": digest_of_file(settings.evaluation),
+        "metric": measured_as(settings),
         "space": space.digest,
         "lowering": lowering_versions(target),
     }
@@ -175,19 +99,12 @@ def survey_ground(
     if settings.launches != APART:
         digests["launches"] = settings.launches
     if settings.holdout_file:
-        digests["holdout"] = _digest_of(settings.holdout_file)
+        digests["holdout"] = digest_of_file(settings.holdout_file)
     if settings.measurer:
         digests["measurer"] = load_measurer(settings.measurer).identity
     if modules := module_files((settings.metric, settings.measurer)):
         digests["modules"] = digest([file_digest(Path(path)) for path in modules], 64)
     return Ground(settings, model, target, space, digests, default, (*told, *warnings))
-
-
-def _measured(settings: StudySettings) -> list[str]:
-    """What says, beside the data, what an accuracy is."""
-    kept = f"holdout {settings.holdout:g}" if settings.holdout else ""
-    out = settings.judged_output
-    return [settings.metric, str(SUBSET), *filter(None, [out, kept])]
 
 
 def _default_scheme(
@@ -246,7 +163,3 @@ def profile_at_hand(graph: Graph, samples: Arrays) -> Profile | None:
     if runs_at_hand(graph, 4 * count) == 4 * count:  # statistics take longer than the model
         return stored_profile(graph, samples)
     return known_profile(graph, samples)
-
-
-def _digest_of(path: str | None) -> str:
-    return "" if path is None else file_digest(Path(path))

@@ -18,7 +18,7 @@ from compiler_core.partition.plan import read_plan
 from compiler_core.tensor.digest import digest
 from nest_tune.study.proposals.narrowing import point_with
 from nest_tune.study.proposals.outer_space import PlacementPart
-from nest_tune.study.store.dependencies import Ground
+from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import StoredStudy
 from nest_tune.study.trial import Point

@@ -21,14 +21,11 @@ from compiler_core.quantize.profile import Profile, profile_model
 from compiler_core.quantize.scheme import scheme_document
 from nest_tune.runners.runner import RUNNERS
 from nest_tune.study.execution.candidates import Bench
+from nest_tune.study.execution.source_bench import SourceBench
 from nest_tune.study.proposals.outer_space import FIRST_SCHEME
 from nest_tune.study.request.settings import StudySettings
-from nest_tune.study.store.dependencies import (
-    Ground,
-    profile_at_hand,
-    runs_at_hand,
-    survey_ground,
-)
+from nest_tune.study.store.dependencies import profile_at_hand, runs_at_hand, survey_ground
+from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.naming import base_name, named
 from nest_tune.study.store.storage import StudyStorage
 
@@ -91,6 +88,8 @@ def rehearsed_name(settings: StudySettings, if_exists: str) -> StudySettings:
 
 
 def _met(ground: Ground) -> tuple[str, ...]:
+    if ground.are_sources:
+        return _met_by_sources(ground)
     bench = _ShortBench(ground.subjects)
     decisions = {"quantization": scheme_document(FIRST_SCHEME)}
     bench.quantized(decisions)
@@ -126,6 +125,20 @@ def _require_measured(bench: Bench, compiled: CompiledModel) -> None:
             f"measurer {name!r}: {type(error).__name__}: {error}",
             hint="nest-tune measure PACKAGE --measurer tries it alone",
         ) from error
+
+
+def _met_by_sources(ground: Ground) -> tuple[str, ...]:
+    bench = SourceBench(ground.subjects)
+    notes = []
+    try:
+        bench.candidate({}).costs({}, {})
+    except InfeasibleError as error:
+        notes.append(f"the untuned default does not fit the target: {error.message}")
+    if ground.settings.evaluation is not None:
+        bench.accuracy({}, _MEASURED)
+        bench.float_accuracy(0)
+        notes += bench.notes()
+    return tuple(notes)
 
 
 class _ShortBench(Bench):

@@ -15,8 +15,8 @@ from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.proposals.front import pareto_front
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.closed import Closed, closed_of
-from nest_tune.study.store.dependencies import Ground
 from nest_tune.study.store.ended import Ended
+from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.resume import stored_settings
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import StoredStudy
@@ -107,12 +107,8 @@ def compile_trial(ground: Ground, result: StudyResult, trial: OuterTrial) -> Com
     Raises:
         InputError: The trial was not measured.
     """
-    if not trial.outcome.is_measured:
-        raise InputError(
-            f"trial {trial.number} of study {result.study.name!r} is {trial.outcome.value}: "
-            f"{trial.message}; only measured trials can be compiled",
-            hint=f"nest-tune study best {result.study.name}",
-        )
+    require_measured(result, trial)
+    require_programs(ground)
     bench = Bench(ground.subjects)
     decisions = ground.space.decode(trial.point)
     schedules: dict[str, Any] = {}
@@ -125,3 +121,30 @@ def compile_trial(ground: Ground, result: StudyResult, trial: OuterTrial) -> Com
     configuration = compiled.configuration
     measured = {**configuration.measured, **kept}
     return replace(compiled, configuration=replace(configuration, measured=measured))
+
+
+def require_measured(result: StudyResult, trial: OuterTrial) -> None:
+    """Refuses a trial without numbers.
+
+    Raises:
+        InputError: It has none.
+    """
+    if not trial.outcome.is_measured:
+        raise InputError(
+            f"trial {trial.number} of study {result.study.name!r} is {trial.outcome.value}: "
+            f"{trial.message}; only measured trials can be compiled",
+            hint=f"nest-tune study best {result.study.name}",
+        )
+
+
+def require_programs(ground: Ground) -> None:
+    """Refuses a study of generated sources where programs are wanted.
+
+    Raises:
+        InputError: It is one.
+    """
+    if ground.are_sources:
+        raise InputError(
+            f"target {ground.target.name!r} takes generated sources: there are no programs",
+            hint=f"nest-tune study best {ground.settings.name} -o FOLDER writes the sources",
+        )

@@ -15,7 +15,7 @@ from nest_tune.study.request.settings import (
     read_settings_document,
 )
 from nest_tune.study.request.study_file import file_document
-from nest_tune.study.store.dependencies import Ground
+from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.stored_study import StoredStudy
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from compiler_core.errors import InfeasibleError, InputError
 from nest_tune.named import require_files
-from nest_tune.study.store.dependencies import Ground, survey_ground
+from nest_tune.study.store.dependencies import survey_ground
+from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.store.resume import check_unchanged
 from nest_tune.study.store.stored_study import StoredStudy

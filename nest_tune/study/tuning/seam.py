@@ -8,7 +8,7 @@ side.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -95,6 +95,44 @@ class Tuner(Protocol):
     def tuning(self, tasks: Sequence[CountedTask], taught: Sequence[str]) -> Tuning:
         """The best schedule found by name of the task; the same for the same tasks, seed, snapshot
         and ``taught``: names of tasks tuned before that may teach something."""
+        ...
+
+
+class TaskSearches(Protocol):
+    """Finds what the tasks of trials in flight need, each once."""
+
+    @property
+    def tasks(self) -> Mapping[str, TunedTask]:
+        """What was found, by name of the task."""
+        ...
+
+    def read(
+        self, plain: Sequence[Any], decisions: Mapping[str, Any], *, tuned: bool
+    ) -> Sequence[Any]:
+        """Tasks of a trial, from what its survey says.
+
+        Args:
+            plain: Of the survey.
+            decisions: Of the trial.
+            tuned: Whether it has tuned schedules.
+        """
+        ...
+
+    def survey(
+        self,
+        number: int,
+        tasks: Sequence[Any] = (),
+        saw: Sequence[int] = (),
+        ready: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> None:
+        """Takes note of what a trial needs: nothing, where it failed or was finished before.
+
+        Args:
+            number: Of the trial.
+            tasks: From :meth:`read`.
+            saw: Numbers of the trials that its proposal knew.
+            ready: Called once when all tasks are known, with a plain schedule by name.
+        """
         ...
 
 

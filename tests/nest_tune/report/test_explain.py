@@ -18,7 +18,8 @@ from nest_tune.report.explain import (
     verdict,
 )
 from nest_tune.study.request.goals import Limit, Metric
-from nest_tune.study.store.dependencies import Ground, survey_ground
+from nest_tune.study.store.dependencies import survey_ground
+from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import Outcome, OuterTrial
 

@@ -28,7 +28,7 @@ from nest_tune.study.request.study_request import StudyRequest
 from nest_tune.study.running import lifecycle
 from nest_tune.study.running.lifecycle import run_study
 from nest_tune.study.running.observer import Observer
-from nest_tune.study.store import dependencies as ground
+from nest_tune.study.store import ground
 from nest_tune.study.store.creation import create_study
 from nest_tune.study.store.dependencies import survey_ground
 from nest_tune.study.store.result import StudyResult

@@ -12,8 +12,9 @@ from compiler_core.accuracy.float_model import float_outputs
 from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.scheme import QuantizationScheme, WeightRounding, scheme_document
-from nest_tune.study.execution.candidates import Bench, Subjects
+from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.execution.noise_of_moves import NoiseMeter, with_weights_of
+from nest_tune.study.execution.subjects import Subjects
 
 PLAIN = QuantizationScheme(granularity=Granularity.CHANNEL, bias_correction=True)
 ROUNDED = replace(PLAIN, weight_rounding=WeightRounding.GPTQ)

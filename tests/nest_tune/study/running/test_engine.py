@@ -13,7 +13,7 @@ from compiler_core.errors import InputError, NestTuneError
 from nest_tune.records.database import RecordDatabase
 from nest_tune.runners.runner import Answer, Ending, Work
 from nest_tune.study.request.goals import Direction, Limit, Metric, Objective
-from nest_tune.study.store import dependencies as ground
+from nest_tune.study.store import ground
 from nest_tune.study.store.dependencies import survey_ground
 from nest_tune.study.store.ended import Ended
 from nest_tune.study.store.result import compile_trial

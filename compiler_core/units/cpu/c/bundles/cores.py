@@ -34,6 +34,8 @@ class Core:
         link: Further flags of the linker.
         emulator: Command before the program; empty for this machine.
         tick: Instructions of one tick of the counter; 0 where nothing counts.
+        cycles_per_instruction: Assumed of a usual mix of instructions, without wait states: nothing
+            here measures it.
         samples: File of the folder ``boards`` that reads and writes samples.
         package: Debian packages that bring what is needed.
     """
@@ -45,6 +47,7 @@ class Core:
     link: tuple[str, ...] = ()
     emulator: tuple[str, ...] = ()
     tick: float = 0.0
+    cycles_per_instruction: float = 1.0
     package: str = "gcc"
     samples: str = "io_native.c"
 
@@ -77,7 +80,9 @@ _SECURE = _NEAR | {
 """Where the secure side, in which the core starts, sees its memories."""
 
 
-def _arm(name: str, machine: str, tick: float, sizes: Mapping[str, str], *flags: str) -> Core:
+def _arm(
+    name: str, machine: str, tick: float, cycles: float, sizes: Mapping[str, str], *flags: str
+) -> Core:
     return Core(
         name,
         "arm-none-eabi-gcc",
@@ -97,6 +102,7 @@ def _arm(name: str, machine: str, tick: float, sizes: Mapping[str, str], *flags:
             "-kernel",
         ),
         tick,
+        cycles,
         "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm",
         "io_files.c",
     )
@@ -106,10 +112,14 @@ CORES = {
     core.name: core
     for core in (
         Core("c99", "cc"),
-        _arm("cortex-m4", "mps2-an386", 40.0, _NEAR, "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"),
-        _arm("cortex-m7", "mps2-an500", 40.0, _OUTSIDE, "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
-        _arm("cortex-m33", "mps2-an505", 50.0, _SECURE, "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
-        _arm("cortex-m55", "mps3-an547", 31.25, _FAR, "-mfloat-abi=hard"),
+        _arm("cortex-m4", "mps2-an386", 40.0, 1.3, _NEAR, "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"),
+        _arm(
+            "cortex-m7", "mps2-an500", 40.0, 0.8, _OUTSIDE, "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"
+        ),
+        _arm(
+            "cortex-m33", "mps2-an505", 50.0, 1.3, _SECURE, "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"
+        ),
+        _arm("cortex-m55", "mps3-an547", 31.25, 1.5, _FAR, "-mfloat-abi=hard"),
         Core(
             "rv32imc",
             "riscv64-unknown-elf-gcc",
@@ -117,9 +127,8 @@ CORES = {
             ("riscv.c",),
             ("-nostdlib", "-static", "-lgcc"),
             ("qemu-riscv32",),
-            0.0,
-            "gcc-riscv64-unknown-elf qemu-user",
-            "io_calls.c",
+            package="gcc-riscv64-unknown-elf qemu-user",
+            samples="io_calls.c",
         ),
         Core(
             "aarch64",
@@ -128,8 +137,7 @@ CORES = {
             (),
             ("-static",),
             ("qemu-aarch64",),
-            0.0,
-            "gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user",
+            package="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user",
         ),
     )
 }

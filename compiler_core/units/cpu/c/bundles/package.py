@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from compiler_core.errors import InputError
 from compiler_core.files.json_file import parse_json
-from compiler_core.files.plain import from_plain, to_plain
+from compiler_core.files.plain import ONLY_WHERE_OTHER, from_plain, to_plain
 from compiler_core.files.small_file import read_small_file
 from compiler_core.files.toml_file import parse_toml, toml_text
 from compiler_core.graph.exporter import write_model
@@ -32,6 +32,7 @@ from compiler_core.graph.importer import import_onnx
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.sampling import check_samples, runs
+from compiler_core.quantize.scheme import RangeMethod
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.units.cpu.c.bundles import cores
 from compiler_core.units.cpu.c.bundles.bundle import SCHEMA as BUNDLE_SCHEMA
@@ -60,7 +61,8 @@ class Decisions:
         target: Complete.
         precision: ``int8`` or ``float32``.
         int4_layers, float_layers: Names of nodes.
-        float_ports, channels_last: See :class:`~compiler_core.units.cpu.c.convert.options.Options`.
+        float_ports, channels_last, weight_range: See
+            :class:`~compiler_core.units.cpu.c.convert.options.Options`.
         ranges: Lowest and highest value by tensor.
         kernels: By the value that an operator writes; the others are portable.
     """
@@ -75,6 +77,7 @@ class Decisions:
     float_layers: tuple[str, ...] = ()
     float_ports: bool = False
     channels_last: bool = True
+    weight_range: RangeMethod = field(default=RangeMethod.MAX, metadata={ONLY_WHERE_OTHER: True})
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     kernels: Mapping[str, KernelSchedule] = field(default_factory=dict)
 
@@ -86,6 +89,7 @@ class Decisions:
             float_layers=frozenset(self.float_layers),
             float_ports=self.float_ports,
             channels_last=self.channels_last,
+            weight_range=self.weight_range,
         )
 
     def statistics(self) -> dict[str, TensorRange]:
@@ -142,6 +146,7 @@ def decisions_of(
         tuple(sorted(options.float_layers)),
         options.float_ports,
         options.channels_last,
+        options.weight_range,
         {n: (float(r.low), float(r.high)) for n, r in sorted(ranges.items()) if r.bounded},
     )
 

@@ -12,6 +12,7 @@ PRECISIONS = ("int8", "float32")
 """What a network computes in; what has no integer kernel is float32 in both."""
 
 WEIGHT_BITS = (8, 4)
+WEIGHT_RANGES = (RangeMethod.MAX, RangeMethod.MSE)
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Options:
         precision: One of :data:`PRECISIONS`.
         activation_range: How the integers of activations follow from their statistics.
         weight_bits: Bits per weight by name of the node, one of :data:`WEIGHT_BITS`; 8 elsewhere.
+        weight_range: How the integers of weights follow from a channel's: :data:`WEIGHT_RANGES`.
         float_layers: Names of nodes that stay float32.
         float_ports: Inputs and outputs are float32, whatever is inside.
         channels_last: Inputs and outputs that are images have their channel last, as the kernels
@@ -34,6 +36,7 @@ class Options:
     precision: str = "int8"
     activation_range: RangeMethod = RangeMethod.MAX
     weight_bits: Mapping[str, int] = field(default_factory=dict)
+    weight_range: RangeMethod = RangeMethod.MAX
     float_layers: frozenset[str] = frozenset()
     float_ports: bool = False
     channels_last: bool = True
@@ -42,6 +45,11 @@ class Options:
         if self.precision not in PRECISIONS:
             raise InputError(
                 f"precision {self.precision!r} is not known; known are {', '.join(PRECISIONS)}"
+            )
+        if self.weight_range not in WEIGHT_RANGES:
+            raise InputError(
+                f"weight_range {self.weight_range.value!r} is not known; known are "
+                f"{', '.join(method.value for method in WEIGHT_RANGES)}"
             )
         for node, bits in self.weight_bits.items():
             if bits not in WEIGHT_BITS:

@@ -113,7 +113,8 @@ def place_convolution(
         return
     kind = builder.type_of(node.output)
     bits = builder.options.weight_bits.get(node.name, 8)
-    numbers = integer_weights(weight, bias, bits, source.type, kind, node.clip)
+    method = builder.options.weight_range
+    numbers = integer_weights(weight, bias, bits, source.type, kind, node.clip, method)
     place = builder.place(node.output, axes, kind)
     builder.add(
         Convolution(
@@ -239,7 +240,8 @@ def dense(sources: Sources, node: Node, *, is_float: bool) -> None:
     source = sources.integer(node.inputs[0], axes)
     kind = builder.type_of(node.output)
     bits = builder.options.weight_bits.get(node.name, 8)
-    numbers = integer_weights(rows, bias, bits, source.value.type, kind, node.clip)
+    method = builder.options.weight_range
+    numbers = integer_weights(rows, bias, bits, source.value.type, kind, node.clip, method)
     place = builder.place(node.output, result, kind)
     builder.add(
         Dense(

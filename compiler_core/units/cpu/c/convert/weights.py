@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.quantize.scheme import RangeMethod
 from compiler_core.units.cpu.c.arithmetic.fixed_point import quantized_factor
 from compiler_core.units.cpu.c.arithmetic.weighted import Requantization
 from compiler_core.units.cpu.c.convert.builder import Refusal
@@ -39,6 +40,7 @@ def integer_weights(
     source: Type,
     result: Type,
     clip: tuple[float, float] | None,
+    method: RangeMethod = RangeMethod.MAX,
 ) -> IntegerWeights:
     """Symmetric integers per output channel.
 
@@ -48,6 +50,7 @@ def integer_weights(
         bits: 8 or 4.
         source, result: Types of the activations.
         clip: Clamp of real results.
+        method: How the scale of a channel follows from its weights.
 
     Raises:
         Refusal: Sums may exceed 32 bits.
@@ -55,6 +58,8 @@ def integer_weights(
     flat = weight.reshape(len(weight), -1).astype(np.float64)
     most = 2 ** (bits - 1) - 1
     largest = np.abs(flat).max(axis=1, initial=0)
+    if method is RangeMethod.MSE:
+        largest = largest * _best_shares(flat, largest, most)
     scales = np.where(largest > 0, largest / most, 1.0)
     offsets = np.zeros(len(flat)) if bias is None else bias.astype(np.float64)
     # A channel of small weights and a large bias gets coarser weights, so that the bias fits.
@@ -73,6 +78,21 @@ def integer_weights(
         high,
     )
     return IntegerWeights(integers.astype(np.int8).reshape(weight.shape), whole_bias, scaling)
+
+
+_SHARES = np.linspace(1.0, 0.4, 25)
+"""Of a channel's largest weight: where weights are clipped."""
+
+
+def _best_shares(
+    flat: npt.NDArray[np.float64], largest: npt.NDArray[np.float64], most: int
+) -> npt.NDArray[np.float64]:
+    """The share of each channel's largest weight that gives the least squared error."""
+    errors = np.empty((len(_SHARES), len(flat)))
+    for at, share in enumerate(_SHARES):
+        steps = np.where(largest > 0, share * largest / most, 1.0)[:, None]
+        errors[at] = ((np.clip(np.rint(flat / steps), -most, most) * steps - flat) ** 2).sum(axis=1)
+    return np.asarray(_SHARES[errors.argmin(axis=0)])
 
 
 def check_sums(

@@ -78,7 +78,7 @@ def packed(weights: weighted.Int8s, bits: int, context: Context) -> str:
     """Weights as they are stored."""
     if bits == 4:
         return context.constant(pack_int4(weights), "uint8")
-    return context.constant(weights, "int8")
+    return context.weights(weights)
 
 
 def scaling_arguments(

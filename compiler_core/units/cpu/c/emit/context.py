@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +54,7 @@ class Context:
         self.kernels: dict[str, None] = {}
         self.generated: dict[str, str] = {}
         self.step = 0
+        self._unpacked = ""
         for value in network.values.values():
             if value.size_bytes > _MOST:
                 raise InputError(
@@ -106,9 +108,22 @@ class Context:
         dtype = self.network.values[value].type.dtype
         return place(dtype, self.plan.packing.offsets[home])
 
-    def scratch(self, dtype: str) -> str:
-        """The buffer of the operator that is written."""
-        return place(dtype, self.plan.packing.offsets[f"{SCRATCH}{self.step}"])
+    def weights(self, array: Array) -> str:
+        """Where weights of 8 bits are read: of a constant, or where they have been unpacked."""
+        return self._unpacked or self.constant(array, "int8")
+
+    @contextmanager
+    def unpacked(self, at: str) -> Iterator[None]:
+        """Weights of the operator that is written inside are read from a place of the arena."""
+        self._unpacked = at
+        try:
+            yield
+        finally:
+            self._unpacked = ""
+
+    def scratch(self, dtype: str, behind: int = 0) -> str:
+        """The buffer of the operator that is written, from so many bytes behind its beginning."""
+        return place(dtype, self.plan.packing.offsets[f"{SCRATCH}{self.step}"] + behind)
 
     def _outputs(self) -> Mapping[str, str]:
         return {

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
+from compiler_core.units.cpu.c.arithmetic.packing import pack_groups
 from compiler_core.units.cpu.c.emit.calls import statement, sum_fields
 from compiler_core.units.cpu.c.emit.context import Context
 from compiler_core.units.cpu.c.emit.real_calls import call_of
 from compiler_core.units.cpu.c.network import Operator
 from compiler_core.units.cpu.c.operators.pointwise import Sum
 from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense
+from compiler_core.units.cpu.c.plan.packing import aligned
 from compiler_core.units.cpu.c.schedules.blocks import block_kernel
-from compiler_core.units.cpu.c.schedules.depthwise import (
-    deep_scales,
-    deep_weights,
-    depthwise_kernel,
-    is_deep,
-)
+from compiler_core.units.cpu.c.schedules.depthwise import deep_scales, depthwise_kernel
 from compiler_core.units.cpu.c.schedules.schedule import KernelSchedule
-from compiler_core.units.cpu.c.schedules.shapes import shape_of, stored_scales, stored_weights
+from compiler_core.units.cpu.c.schedules.shapes import (
+    is_deep,
+    kernel_weights,
+    patch_bytes,
+    shape_of,
+    stored_scales,
+)
 
 
 def scheduled_call(operator: Operator, schedule: KernelSchedule, context: Context) -> list[str]:
@@ -33,36 +34,55 @@ def scheduled_call(operator: Operator, schedule: KernelSchedule, context: Contex
             *context.inputs(operator),
             context.pointer(operator.output),
         )
-    if schedule.unit == "portable" or not isinstance(operator, Convolution | Dense):
+    if not isinstance(operator, Convolution | Dense):
         return call_of(operator, context)
     source = context.network.values[operator.inputs[0]]
+    if schedule.unpacked:
+        return _unpacked_call(operator, schedule, context)
+    if schedule.unit == "portable":
+        return call_of(operator, context)
     shape = shape_of(operator, source)
     arguments: list[str] = []
     if isinstance(operator, Convolution) and operator.depthwise:
         needs, text = depthwise_kernel(shape, schedule)
-        rows = operator.weights.reshape(shape.outputs, -1)
-        weights = np.ascontiguousarray(rows.T)
         if is_deep(shape, schedule):
-            weights = deep_weights(rows)
             single = replace(schedule, outputs=1)
             scales = deep_scales(stored_scales(operator, single, folded=True))
         else:
             scales = stored_scales(operator, schedule, folded=False)
     else:
         needs, text = block_kernel(shape, schedule)
-        weights = stored_weights(operator, shape, schedule)
         scales = stored_scales(operator, schedule, folded=True)
         arguments = [context.scratch("int8" if schedule.unit == "mve" else "int16")]
+    weights = kernel_weights(operator, source, schedule)
     for name in needs:
         context.kernel(name)
     return statement(
         context.function(text),
-        context.constant(weights, "int8"),
+        context.weights(weights),
         context.constant(scales, "int32"),
         *context.inputs(operator),
         context.pointer(operator.output),
         *arguments,
     )
+
+
+def _unpacked_call(
+    operator: Convolution | Dense, schedule: KernelSchedule, context: Context
+) -> list[str]:
+    """The lines that unpack weights of 4 bits into the arena, and run the operator as one of 8."""
+    source = context.network.values[operator.inputs[0]]
+    as_bytes = replace(operator, bits=8)
+    weights = kernel_weights(as_bytes, source, schedule)
+    behind = aligned(patch_bytes(as_bytes, source, schedule))
+    unpack = statement(
+        context.kernel("unpack_s4"),
+        str(-(-weights.size // 8)),
+        context.constant(pack_groups(weights), "uint8"),
+        context.scratch("int8", behind),
+    )
+    with context.unpacked(context.scratch("int8", behind)):
+        return [*unpack, *scheduled_call(as_bytes, replace(schedule, unpacked=False), context)]
 
 
 def _is_flat(operator: Sum, context: Context) -> bool:

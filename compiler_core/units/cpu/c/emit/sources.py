@@ -15,6 +15,18 @@ from compiler_core.units.cpu.c.plan.memory import MemoryPlan
 from compiler_core.units.cpu.c.plan.packing import ALIGNMENT
 from compiler_core.units.cpu.c.schedules.schedule import PORTABLE, KernelSchedule
 
+_APART = (
+    "/* Kernels of fixed sizes are compiled apart: what one takes is no matter of its callers. */",
+    "#if defined(__GNUC__) && !defined(__clang__)",
+    "#define NT_APART __attribute__((noinline, noclone))",
+    "#elif defined(__GNUC__)",
+    "#define NT_APART __attribute__((noinline))",
+    "#else",
+    "#define NT_APART",
+    "#endif",
+    "",
+)
+
 _AXES = {(0, 2, 3, 1): "N H W C", (0, 2, 1): "N W C"}
 
 
@@ -166,6 +178,10 @@ def _model(context: Context, body: list[str]) -> str:
     ports += [f"output{i}" for i in range(len(network.outputs))]
     absent = " || ".join(f"!{port}" for port in ("arena", *ports))
     kernels = kernel_texts(context.kernels)
+    generated = [
+        text.replace("static void @(", "NT_APART static void @(", 1).replace("@", symbol)
+        for text, symbol in context.generated.items()
+    ]
     structures = [
         f"static const {kind} {symbol} = {fields};"
         for (kind, fields), symbol in context.structures.items()
@@ -190,7 +206,8 @@ def _model(context: Context, body: list[str]) -> str:
             "#endif",
             "",
             *kernels,
-            *(text.replace("@", symbol) for text, symbol in context.generated.items()),
+            *(_APART if generated else ()),
+            *generated,
             *structures,
             "",
             f"{prototype(context)} {{",

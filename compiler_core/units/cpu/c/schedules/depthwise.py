@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.units.cpu.c.schedules.schedule import KernelSchedule
-from compiler_core.units.cpu.c.schedules.shapes import KernelShape
+from compiler_core.units.cpu.c.schedules.shapes import KernelShape, is_deep
 
 _DSP_NEEDS = ("load32", "widen", "widen_add", "single", "scaled", "narrow")
 _MVE_NEEDS = ("lane_sums",)
@@ -50,11 +50,6 @@ def depthwise_kernel(shape: KernelShape, schedule: KernelSchedule) -> tuple[tupl
         ]
     lines += ["      }", "}", ""]
     return (_MVE_NEEDS if mve else _DSP_NEEDS), "\n".join(lines)
-
-
-def is_deep(shape: KernelShape, schedule: KernelSchedule) -> bool:
-    """Whether sixteen channels are computed at a time."""
-    return schedule.unit == "mve" and shape.sizes[3] % 16 == 0
 
 
 DEEP_ORDER = (0, 4, 8, 12, 2, 6, 10, 14, 1, 5, 9, 13, 3, 7, 11, 15)
@@ -123,12 +118,6 @@ def _deep_kernel(shape: KernelShape) -> str:
             *(f"        {line}" for line in border),
         ]
     return "\n".join([*lines, "      }", "}", ""])
-
-
-def deep_weights(rows: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
-    """Weights ``[C, taps]`` in groups of sixteen channels, in them tap by tap."""
-    grouped = rows.reshape(-1, 16, rows.shape[1])
-    return np.ascontiguousarray(grouped.transpose(0, 2, 1))
 
 
 def deep_scales(scales: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:

@@ -6,6 +6,7 @@
 | outputs | output channels that are summed side by side |
 | pixels | output pixels that are summed side by side: each weight that is loaded serves all |
 | unroll | groups of products in one turn of the inner loop |
+| unpacked | weights of 4 bits become bytes of the arena before the first product |
 
 All choices give the same bits: sums are exact, and the last step is the same.
 """
@@ -13,10 +14,11 @@ All choices give the same bits: sums are exact, and the last step is the same.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from compiler_core.files.plain import ONLY_WHERE_OTHER
 from compiler_core.units.cpu.c.network import Operator
 from compiler_core.units.cpu.c.operators.pointwise import Sum
 from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense
@@ -56,13 +58,14 @@ class KernelSchedule:
 
     Attributes:
         unit: ``portable``, ``dsp`` or ``mve``.
-        outputs, pixels, unroll: See the module.
+        outputs, pixels, unroll, unpacked: See the module.
     """
 
     unit: str = "portable"
     outputs: int = 1
     pixels: int = 1
     unroll: int = 1
+    unpacked: bool = field(default=False, metadata={ONLY_WHERE_OTHER: True})
 
 
 PORTABLE = KernelSchedule()
@@ -75,6 +78,9 @@ def choices(operator: Operator, core: str) -> tuple[KernelSchedule, ...]:
         operator: Of a network.
         core: Name of the core.
     """
+    if getattr(operator, "bits", 8) == 4 and isinstance(operator, Convolution | Dense):
+        as_bytes = choices(replace(operator, bits=8), core)
+        return (*(replace(kernel, unpacked=True) for kernel in as_bytes), PORTABLE)
     found: list[KernelSchedule] = []
     for unit in UNITS.get(core, ()):
         if refusal(operator) is not None:

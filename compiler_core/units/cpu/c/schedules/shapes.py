@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from compiler_core.units.cpu.c.network import Operator, Value
 from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense
+from compiler_core.units.cpu.c.plan.packing import aligned
 from compiler_core.units.cpu.c.schedules.schedule import KernelSchedule
 
 
@@ -93,7 +94,15 @@ def padded_depth(shape: KernelShape, schedule: KernelSchedule) -> int:
 
 
 def scratch_bytes(operator: Operator, source: Value, schedule: KernelSchedule) -> int:
-    """What a kernel needs while it runs."""
+    """What a kernel needs while it runs: patches of the input, then weights that it unpacks."""
+    patches = patch_bytes(operator, source, schedule)
+    if not schedule.unpacked or not isinstance(operator, Convolution | Dense):
+        return patches
+    return aligned(patches) + aligned(kernel_weights(operator, source, schedule).size)
+
+
+def patch_bytes(operator: Operator, source: Value, schedule: KernelSchedule) -> int:
+    """Bytes that patches of the input take."""
     if schedule.unit == "portable" or not isinstance(operator, Convolution | Dense):
         return 0
     if isinstance(operator, Convolution) and operator.depthwise:
@@ -101,6 +110,30 @@ def scratch_bytes(operator: Operator, source: Value, schedule: KernelSchedule) -
     shape = shape_of(operator, source)
     width = 1 if schedule.unit == "mve" else 2
     return padded_depth(shape, schedule) * schedule.pixels * width
+
+
+def kernel_weights(
+    operator: Convolution | Dense, source: Value, schedule: KernelSchedule
+) -> npt.NDArray[np.int8]:
+    """Weights as bytes in the order in which the kernel of a schedule reads them."""
+    if schedule.unit == "portable":
+        return operator.weights
+    shape = shape_of(operator, source)
+    if isinstance(operator, Convolution) and operator.depthwise:
+        rows = operator.weights.reshape(shape.outputs, -1)
+        return deep_weights(rows) if is_deep(shape, schedule) else np.ascontiguousarray(rows.T)
+    return stored_weights(operator, shape, schedule)
+
+
+def is_deep(shape: KernelShape, schedule: KernelSchedule) -> bool:
+    """Whether sixteen channels of a depthwise convolution are computed at a time."""
+    return schedule.unit == "mve" and shape.sizes[3] % 16 == 0
+
+
+def deep_weights(rows: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    """Weights ``[C, taps]`` in groups of sixteen channels, in them tap by tap."""
+    grouped = rows.reshape(-1, 16, rows.shape[1])
+    return np.ascontiguousarray(grouped.transpose(0, 2, 1))
 
 
 def stored_weights(

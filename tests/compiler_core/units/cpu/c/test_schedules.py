@@ -38,7 +38,7 @@ def conv(shape: tuple[int, ...], weight: tuple[int, ...], **attributes: Any) -> 
 
 
 @cache
-def kernels() -> tuple[Graph, Network]:
+def kernels(bits: int = 8) -> tuple[Graph, Network]:
     graphs = {
         "odd": conv((1, 3, 9, 7), (8, 3, 3, 3), pads=[1, 1, 1, 1]),
         "one": conv((1, 1, 11, 6), (4, 1, 5, 4), pads=[2, 1, 2, 1], strides=[2, 2]),
@@ -68,16 +68,17 @@ def kernels() -> tuple[Graph, Network]:
         for name, own in graphs.items()
         for tensor, known in ranges_of(own).items()
     }
-    return graph, to_network(graph, ranges)
+    weighted = [node.name for node in graph.nodes if node.op in ("Conv", "Dense", "Gemm")]
+    return graph, to_network(graph, ranges, Options(weight_bits=dict.fromkeys(weighted, bits)))
 
 
-def bundle_of(core: str, choice: int, folder: Path) -> int:
+def bundle_of(core: str, choice: int, folder: Path, bits: int = 8) -> int:
     """Writes the bundle in which every operator has its choice of that number."""
-    graph, network = kernels()
+    graph, network = kernels(bits)
     schedules = {}
     for operator in network.operators:
         legal = choices(operator, core)
-        schedules[operator.output] = legal[min(choice, len(legal) - 1)]
+        schedules[operator.output] = legal[max(min(choice, len(legal) - 1), -len(legal))]
     bundle = scheduled_bundle(network, "kernels", schedules)
     write_bundle(bundle, folder, samples(graph, 3))
     return len(bundle.sources.steps)
@@ -93,6 +94,21 @@ def test_same_bits_here(
     assert "3 of 3" in check_bundle(tmp_path, "gcc", *flags)
     if choice == 1:
         assert "3 of 3" in check_bundle(tmp_path, "clang", *SANITIZERS)
+
+
+@pytest.mark.parametrize(
+    ("core", "choice"),
+    [("c99", 0), ("c99", 1), ("cortex-m4", 0), ("cortex-m4", -2), ("cortex-m55", 0)],
+)
+def test_same_bits_of_weights_of_four_bits(
+    core: str, choice: int, tmp_path: Path, check_bundle: Callable[..., str]
+) -> None:
+    bundle_of(core, choice, tmp_path, bits=4)
+    assert "3 of 3" in check_bundle(tmp_path, "gcc", *SANITIZERS)
+    unpacks = "nt_unpack_s4(" in (tmp_path / "model.c").read_text()
+    assert unpacks == ((core, choice) != ("c99", 1))
+    if core == "cortex-m55" and not missing(CORES[core]):
+        check(CORES[core], tmp_path, tmp_path / "program")
 
 
 @pytest.mark.parametrize("choice", [0, 3])
@@ -166,4 +182,4 @@ def test_what_has_only_portable_loops_says_why() -> None:
     node = graph.nodes[0].name
     (small,) = to_network(graph, ranges_of(graph), Options(weight_bits={node: 4})).operators
     assert refusal(small) == "its weights or activations are not of 8 bits"
-    assert choices(small, "cortex-m4") == (KernelSchedule(),)
+    assert choices(small, "cortex-m4") == (KernelSchedule(unpacked=True), KernelSchedule())

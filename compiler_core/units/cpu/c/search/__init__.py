@@ -1,0 +1,1 @@
+"""Candidates of a search: networks of chosen precisions, and what each operator of them costs."""

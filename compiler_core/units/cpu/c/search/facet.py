@@ -1,0 +1,140 @@
+"""Searches of generated C: the CPU's facet of :mod:`compiler_core.units.facets.candidates`."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import replace
+from math import prod
+
+from compiler_core.errors import InputError, MissingDependencyError
+from compiler_core.files.nearest import did_you_mean
+from compiler_core.graph.ir import Graph
+from compiler_core.quantize.range_methods import clipped_magnitude
+from compiler_core.quantize.scheme import RangeMethod
+from compiler_core.quantize.statistics import TensorRange
+from compiler_core.units.cpu.c.bundles import cores
+from compiler_core.units.cpu.c.bundles.package import decisions_of
+from compiler_core.units.cpu.c.bundles.targets import Board, load_board
+from compiler_core.units.cpu.c.convert.convert import to_network
+from compiler_core.units.cpu.c.convert.options import WEIGHT_RANGES, Options
+from compiler_core.units.cpu.c.emit.text import identifier
+from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense
+from compiler_core.units.cpu.c.search.candidate import PACKED, CCandidate
+from compiler_core.units.facets.candidates import CandidateRequest, PrecisionChoice
+
+_GENERATOR = 1
+"""Raised with every change of kernels that alters what an operator costs."""
+
+_LEVELS = 127
+"""Integers of either sign, of which ranges are clipped for."""
+
+_BITS = {"int8": 8, "int4": 4, PACKED: 4}
+"""Bits of weights by precision."""
+
+
+class CCandidates:
+    """Candidates in C99."""
+
+    def metrics(self, target: str) -> tuple[str, ...]:
+        """See :class:`compiler_core.units.facets.candidates.Candidates`."""
+        board = load_board(target)
+        core = cores.core_of(board.core)
+        found: tuple[str, ...] = ("flash_bytes", "constant_bytes", "ram_peak_bytes")
+        if core.tick:
+            timed = ("latency_ms",) if board.clock_hz is not None else ()
+            return ("instructions", "cycles", *timed, *found)
+        return ("latency_ms", *found) if _is_here(board) else found
+
+    def identity(self, target: str) -> str:
+        """See :class:`compiler_core.units.facets.candidates.Candidates`."""
+        core = cores.core_of(load_board(target).core)
+        needed = core if core.tick else replace(core, emulator=())
+        lacking = cores.missing(needed)
+        if lacking:
+            raise MissingDependencyError(
+                f"target {target}: a study builds and measures every layer, and "
+                f"{' and '.join(lacking)} cannot be found",
+                hint=f"apt-get install --no-install-recommends {core.package}; or --target c99, "
+                "which any C compiler does",
+            )
+        said = [_version(command) for command in needed.commands]
+        return f"{_GENERATOR}; {'; '.join(said)}"
+
+    def ranging(self) -> Mapping[str, tuple[str, ...]]:
+        """See :class:`compiler_core.units.facets.candidates.Candidates`."""
+        return {
+            "activation_range": tuple(method.value for method in RangeMethod),
+            "weight_range": tuple(method.value for method in WEIGHT_RANGES),
+        }
+
+    def precisions(
+        self, graph: Graph, ranges: Mapping[str, TensorRange]
+    ) -> tuple[PrecisionChoice, ...]:
+        """See :class:`compiler_core.units.facets.candidates.Candidates`."""
+        network = to_network(graph, ranges)
+        found: dict[str, PrecisionChoice] = {}
+        several: set[str] = set()
+        for operator in network.operators:
+            if not isinstance(operator, Convolution | Dense):
+                continue
+            if operator.name in found:
+                several.add(operator.name)
+            size = network.values[operator.output].size
+            macs = size * prod(operator.weights.shape[1:])
+            names = tuple(_BITS)
+            found[operator.name] = PrecisionChoice(
+                operator.name, names, operator.weights.size, macs
+            )
+        return tuple(choice for name, choice in found.items() if name not in several)
+
+    def make(self, request: CandidateRequest) -> CCandidate:
+        """See :class:`compiler_core.units.facets.candidates.Candidates`."""
+        ways = {"activation_range": "max", "weight_range": "max", **request.ranging}
+        for name, value in request.precisions.items():
+            if value not in _BITS:
+                raise InputError(
+                    f"precision of {name!r}: {value!r}; known are {', '.join(_BITS)}",
+                    hint=did_you_mean(value, tuple(_BITS)),
+                )
+        options = Options(
+            weight_bits={n: _BITS[p] for n, p in request.precisions.items() if p != "int8"},
+            weight_range=RangeMethod(ways["weight_range"]),
+        )
+        ranges = _clipped(request.ranges, RangeMethod(ways["activation_range"]))
+        board = load_board(request.target)
+        name = identifier(request.model[0])
+        packed = [node for node, value in request.precisions.items() if value == PACKED]
+        decisions = decisions_of(name, request.model, board, options, ranges)
+        return CCandidate(request.graph, decisions, packed)
+
+
+def _clipped(ranges: Mapping[str, TensorRange], method: RangeMethod) -> dict[str, TensorRange]:
+    """Ranges in which what a method clips is left out, so that their ends say all."""
+    if method is RangeMethod.MAX:
+        return dict(ranges)
+    found = {}
+    for name, known in ranges.items():
+        if not known.bounded or known.absmax == 0:
+            found[name] = known
+            continue
+        low = -clipped_magnitude(known.negative, max(-known.low, 0.0), method, _LEVELS)
+        high = clipped_magnitude(known.positive, max(known.high, 0.0), method, _LEVELS)
+        found[name] = TensorRange(low, high)
+    return found
+
+
+def _is_here(board: Board) -> bool:
+    """Whether programs for a board run on this machine itself."""
+    return not cores.core_of(board.core).emulator
+
+
+def _version(command: str) -> str:
+    """What a program says of itself."""
+    where = shutil.which(command) or command
+    said = subprocess.run([where, "--version"], capture_output=True, text=True, check=False)
+    return (said.stdout or said.stderr or command).splitlines()[0]
+
+
+CANDIDATES = CCandidates()

@@ -1,0 +1,181 @@
+"""The facet of kinds whose generated sources can be searched: precision by layer, kernels.
+
+A candidate is a model under decisions: how ranges follow from statistics, and the precision of
+every layer. What its operators cost is measured one by one, each with every kernel that it has;
+equal operators are one task, in whatever network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy.typing as npt
+
+from compiler_core.errors import InputError
+from compiler_core.graph.ir import Graph
+from compiler_core.quantize.statistics import TensorRange
+from compiler_core.units.registry import unit_kind, unit_kinds
+
+_FACET = "candidates"
+
+
+@dataclass(frozen=True)
+class PrecisionChoice:
+    """A layer whose precision can be chosen.
+
+    Attributes:
+        node: Name of the model's node.
+        precisions: What there is, the usual one first.
+        weights: Numbers that it stores.
+        macs: Multiplications of one run.
+    """
+
+    node: str
+    precisions: tuple[str, ...]
+    weights: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class KernelTask:
+    """An operator and the kernels that it has on a core.
+
+    Attributes:
+        name: Operator and digest; equal for what costs the same.
+        value: What the operator writes, which names it in its network.
+        node: Name of the model's node.
+        shape: Extents in one line.
+        kernels: Plain, the usual one first.
+    """
+
+    name: str
+    value: str
+    node: str
+    shape: str
+    kernels: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class CandidateRequest:
+    """What is decided.
+
+    Attributes:
+        graph: The model, simplified.
+        model: Its name and its digest as imported.
+        ranges: Statistics of its activations.
+        target: Name or path.
+        ranging: ``activation_range`` and ``weight_range``, by name; the usual ones where left out.
+        precisions: By node, where it is not the usual one.
+    """
+
+    graph: Graph
+    model: tuple[str, str]
+    ranges: Mapping[str, TensorRange]
+    target: str
+    ranging: Mapping[str, str] = field(default_factory=dict)
+    precisions: Mapping[str, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Candidate(Protocol):
+    """A model under decisions."""
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal integers."""
+        ...
+
+    @property
+    def tasks(self) -> Sequence[KernelTask]:
+        """Its operators in the order in which they run, those that do something."""
+        ...
+
+    def measure(self, value: str, kernel: Mapping[str, Any]) -> float:
+        """What one run of an operator with a kernel costs, by itself: instructions in an emulator,
+        or nanoseconds on this machine.
+
+        Raises:
+            MissingDependencyError: Compiler or emulator are not installed.
+            CheckError: The program cannot be built or run.
+        """
+        ...
+
+    def costs(
+        self, kernels: Mapping[str, Mapping[str, Any]], measured: Mapping[str, float]
+    ) -> dict[str, float]:
+        """Metrics of the whole, by name.
+
+        Args:
+            kernels, measured: By name of the task.
+
+        Raises:
+            InfeasibleError: It does not fit the target.
+        """
+        ...
+
+    def outputs(self, samples: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """Outputs of samples as real numbers in the model's layout, runs joined."""
+        ...
+
+    def configuration(self, kernels: Mapping[str, Mapping[str, Any]]) -> str:
+        """The text of a configuration from which the same sources follow."""
+        ...
+
+
+@runtime_checkable
+class Candidates(Protocol):
+    """Models under decisions."""
+
+    def metrics(self, target: str) -> tuple[str, ...]:
+        """What can be known of a candidate, by name, beside its accuracy.
+
+        Raises:
+            InputError: There is no such target.
+        """
+        ...
+
+    def identity(self, target: str) -> str:
+        """What measurements depend on beside the operators: generator, compiler, emulator.
+
+        Raises:
+            MissingDependencyError: One is not installed.
+        """
+        ...
+
+    def ranging(self) -> Mapping[str, tuple[str, ...]]:
+        """Ways in which ranges follow, by decision, the usual one first."""
+        ...
+
+    def precisions(
+        self, graph: Graph, ranges: Mapping[str, TensorRange]
+    ) -> tuple[PrecisionChoice, ...]:
+        """Layers whose precision can be chosen, in the model's order.
+
+        Raises:
+            InputError: The model cannot be written as sources.
+        """
+        ...
+
+    def make(self, request: CandidateRequest) -> Candidate:
+        """A candidate.
+
+        Raises:
+            InputError: The model cannot be written as sources, or a decision does not exist.
+        """
+        ...
+
+
+def candidates_for(target: str) -> Candidates:
+    """Who searches sources for a target.
+
+    Raises:
+        InputError: No kind does.
+    """
+    for name in unit_kinds():
+        kind = unit_kind(name)
+        if kind.has(_FACET):
+            found: Candidates = kind.facet(_FACET, Candidates)
+            return found
+    raise InputError(f"target {target!r}: no kind of unit searches generated sources")

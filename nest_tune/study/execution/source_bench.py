@@ -1,0 +1,112 @@
+"""What all candidates of generated sources have in common, and what is made of one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy.typing as npt
+
+from compiler_core.accuracy.float_model import stacked
+from compiler_core.files.plain import to_plain
+from compiler_core.quantize.statistics import TensorRange
+from compiler_core.tensor.digest import digest
+from compiler_core.units.facets.candidates import (
+    Candidate,
+    CandidateRequest,
+    Candidates,
+    candidates_for,
+)
+from nest_tune.study.execution.examined import Costs, ExaminedModel
+from nest_tune.study.execution.subjects import Subjects
+
+_KEPT = 4
+"""Candidates that a worker remembers."""
+
+KERNEL, COST = "kernel", "cost"
+"""Of a task's schedule: the kernel, and what it was measured to cost."""
+
+
+class SourceBench(ExaminedModel):
+    """A worker's state: everything that candidates have in common.
+
+    Args:
+        subjects: What the study is about.
+
+    Raises:
+        InputError: A file is wrong.
+    """
+
+    def __init__(self, subjects: Subjects) -> None:
+        super().__init__(subjects)
+        self.candidates: Candidates = candidates_for(subjects.target)
+        self._made: dict[str, Candidate] = {}
+
+    @cached_property
+    def ranges(self) -> dict[str, TensorRange]:
+        """Statistics of the activations."""
+        return dict(self._profile.ranges())
+
+    def candidate(self, decisions: Mapping[str, Any]) -> Candidate:
+        """A candidate.
+
+        Raises:
+            InputError: It does not fit the model.
+        """
+        key = digest(dict(decisions))
+        if key not in self._made:
+            while len(self._made) >= _KEPT:
+                self._made.pop(next(iter(self._made)))
+            request = CandidateRequest(
+                self.model.graph,
+                (self.model.name, self.model.digest),
+                self.ranges,
+                self.subjects.target,
+                decisions.get("quantization", {}),
+                decisions.get("precision", {}),
+            )
+            self._made[key] = self.candidates.make(request)
+        return self._made[key]
+
+    def outputs(
+        self, decisions: Mapping[str, Any], inputs: Mapping[str, npt.NDArray[Any]], samples: int
+    ) -> dict[str, npt.NDArray[Any]]:
+        """What the reference of a candidate's integers computes."""
+        found = self.candidate(decisions).outputs(inputs)
+        names = list(self.exam.judges)
+        return stacked(self.model.graph, {name: found[name] for name in names}, names, samples)
+
+    def warm(self) -> None:
+        """Calibrates."""
+        self.candidate({})
+
+    def survey(self, decisions: Mapping[str, Any]) -> dict[str, Any]:
+        """See :func:`nest_tune.study.execution.worker.survey`."""
+        found = self.candidate(decisions)
+        tasks = {task.name: task for task in found.tasks}
+        return {
+            "scheme": found.digest,
+            "tasks": [
+                {"name": task.name, "value": task.value, "kernels": to_plain(task.kernels)}
+                for task in tasks.values()
+            ],
+        }
+
+    def measure(
+        self, decisions: Mapping[str, Any], schedules: Mapping[str, Any]
+    ) -> tuple[Costs, float]:
+        """Costs of a candidate; no bound is known of its latency."""
+        kernels = {name: found[KERNEL] for name, found in schedules.items()}
+        measured = {name: found[COST] for name, found in schedules.items() if COST in found}
+        return Costs(self.candidate(decisions).costs(kernels, measured), {}), 0.0
+
+    def measure_kernel(
+        self, decisions: Mapping[str, Any], value: str, kernel: Mapping[str, Any]
+    ) -> float:
+        """See :func:`nest_tune.study.execution.worker.measure_kernel`."""
+        return self.candidate(decisions).measure(value, kernel)
+
+    def float_costs(self) -> dict[str, float]:
+        """Nothing: code in float is not measured for it."""
+        return {}

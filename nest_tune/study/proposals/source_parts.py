@@ -1,0 +1,88 @@
+"""Parts of the outer space of generated sources: how ranges follow, and precision by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from compiler_core.units.facets.candidates import PrecisionChoice
+from search_spaces.joint import OuterPoint
+from search_spaces.parameter import Parameter
+
+_SHARES = (0.8, 0.7, 0.6)
+"""Of the bytes of all weights in the usual precision: what guesses leave."""
+
+
+class RangingPart:
+    """How the integers of weights and activations follow from their statistics.
+
+    Args:
+        ways: By decision, the usual one first.
+    """
+
+    name = "quantization"
+
+    def __init__(self, ways: Mapping[str, Sequence[str]]) -> None:
+        self.parameters: tuple[Parameter, ...] = tuple(
+            Parameter(name, tuple(values), ordered=False) for name, values in ways.items()
+        )
+        self.default: OuterPoint = (0,) * len(self.parameters)
+
+    def decode(self, point: OuterPoint) -> Mapping[str, str]:
+        """Value by decision."""
+        pairs = zip(self.parameters, point, strict=True)
+        return {parameter.name: parameter.values[index] for parameter, index in pairs}
+
+    def is_legal(self, _point: OuterPoint) -> bool:
+        return True
+
+    def guesses(self) -> Sequence[OuterPoint]:
+        return ()
+
+
+class PrecisionPart:
+    """The precision of every layer with weights.
+
+    Args:
+        choices: Of the layers.
+    """
+
+    name = "precision"
+
+    def __init__(self, choices: Sequence[PrecisionChoice]) -> None:
+        self.choices = tuple(choices)
+        self.parameters: tuple[Parameter, ...] = tuple(
+            Parameter(choice.node, choice.precisions, ordered=False) for choice in choices
+        )
+        self.default: OuterPoint = (0,) * len(self.parameters)
+
+    def decode(self, point: OuterPoint) -> Mapping[str, str]:
+        """Precision by layer, where it is not the usual one."""
+        return {
+            choice.node: choice.precisions[index]
+            for choice, index in zip(self.choices, point, strict=True)
+            if index
+        }
+
+    def is_legal(self, _point: OuterPoint) -> bool:
+        return True
+
+    def guesses(self) -> Sequence[OuterPoint]:
+        """All layers in fewer bits, which is the least of everything that counts bits; then as
+        few multiplications with fewer bits as leave certain shares of the bytes."""
+        fewer = tuple(min(1, len(choice.precisions) - 1) for choice in self.choices)
+        found = {fewer: None}
+        total = sum(choice.weights for choice in self.choices)
+        order = sorted(
+            range(len(self.choices)),
+            key=lambda at: (self.choices[at].macs / max(1, self.choices[at].weights), at),
+        )
+        for share in _SHARES:
+            point, left = [0] * len(order), float(total)
+            for at in order:
+                if left <= share * total:
+                    break
+                point[at] = fewer[at]
+                left -= self.choices[at].weights / 2
+            found[tuple(point)] = None
+        found.pop(self.default, None)
+        return list(found)

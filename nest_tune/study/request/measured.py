@@ -1,0 +1,60 @@
+"""What is measured of candidates on a target, and what is asked for where nobody says it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from compiler_core.errors import InputError
+from compiler_core.units.facets.candidates import candidates_for
+from nest_tune.bundling import is_bundle_target
+from nest_tune.study.request.goals import Direction, Limit, Metric, Objective
+
+_OF_SOURCES = (
+    Metric.INSTRUCTIONS,
+    Metric.CYCLES,
+    Metric.FLASH_BYTES,
+    Metric.CONSTANT_BYTES,
+    Metric.RAM_PEAK_BYTES,
+)
+"""Metrics of generated sources alone."""
+
+
+def measured_metrics(target: str) -> tuple[Metric, ...]:
+    """What is measured on a target, what objectives are likeliest about first.
+
+    Args:
+        target: Name or file.
+
+    Raises:
+        InputError: A target for sources has a wrong file.
+    """
+    accuracy = (Metric.ACCURACY, Metric.ACCURACY_DROP)
+    if not is_bundle_target(target):
+        return (*(m for m in Metric if m not in _OF_SOURCES and m not in accuracy), *accuracy)
+    names = candidates_for(target).metrics(target)
+    return (*map(Metric, names), *accuracy)
+
+
+def default_objectives(target: str, evaluation: str | None) -> tuple[Objective, ...]:
+    """What is wanted where nobody says it: the first metric, and accuracy where it can be known."""
+    first = Objective(measured_metrics(target)[0], Direction.MINIMIZE)
+    accuracy = Objective(Metric.ACCURACY, Direction.MAXIMIZE)
+    return (first,) if evaluation is None else (first, accuracy)
+
+
+def require_measured(target: str, objectives: Sequence[Objective], limits: Sequence[Limit]) -> None:
+    """Refuses goals about what is not measured on a target.
+
+    Raises:
+        InputError: Names what is.
+    """
+    known = measured_metrics(target)
+    asked = [("objective", goal.metric, goal.name) for goal in objectives]
+    asked += [("limit", limit.metric, limit.name) for limit in limits]
+    for what, metric, name in asked:
+        if metric not in known:
+            raise InputError(
+                f"{what} {name or metric.value}: it is not measured on target "
+                f"{target!r}; known there are {', '.join(metric.value for metric in known)}",
+                hint=f"--objective {known[0].value}:min",
+            )

@@ -1,0 +1,187 @@
+"""Kernels of generated sources: every operator is measured once with every kernel that it has.
+
+What an operator costs does not depend on the network around it, so that its measurements are found
+again in other trials and other studies. Spaces of kernels are small: all are measured, and of equal
+ones the first is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from compiler_core.errors import MissingDependencyError, NestTuneError
+from nest_tune.runners.runner import Answer, Ending
+from nest_tune.study.execution.source_bench import COST, KERNEL
+from nest_tune.study.running.cached_calls import Calls
+from nest_tune.study.tuning.seam import TunedTask
+
+_FUNCTION = "nest_tune.study.execution.worker:measure_kernel"
+_UNTUNED = "untuned "
+"""Before the name of a task of which only the usual kernel is measured."""
+
+Ready = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class WantedTask:
+    """An operator and the kernels that are measured.
+
+    Attributes:
+        name: Of the task; of one that is not tuned with :data:`_UNTUNED` before it.
+        decisions: Of a candidate that has it.
+        value: What it writes there.
+        kernels: Plain.
+    """
+
+    name: str
+    decisions: Mapping[str, Any]
+    value: str
+    kernels: tuple[Any, ...]
+
+    @property
+    def plain_name(self) -> str:
+        """As candidates know it."""
+        return self.name.removeprefix(_UNTUNED)
+
+
+@dataclass
+class _Waiting:
+    """A trial, the names of its tasks, and what is called when all are known."""
+
+    names: Sequence[str]
+    ready: Ready
+
+
+@dataclass
+class _Search:
+    """Costs of a task's kernels so far, by position."""
+
+    task: WantedTask
+    trial: int
+    costs: dict[int, float] = field(default_factory=dict)
+
+
+class KernelSearch:
+    """Finds the best kernel of every operator.
+
+    Args:
+        calls: Of the study.
+        identity: What measurements depend on beside operator and kernel.
+        known: Tasks searched before, by name.
+        keep: Stores what has been found.
+        began: Told how many new tasks are searched.
+        is_measured: Whether anything measures operators on the target.
+    """
+
+    def __init__(
+        self,
+        calls: Calls,
+        identity: str,
+        known: Mapping[str, TunedTask],
+        keep: Callable[[Mapping[str, TunedTask]], None],
+        began: Callable[[int], None] = lambda _count: None,
+        *,
+        is_measured: bool = True,
+    ) -> None:
+        self._calls, self._identity, self._keep, self._began = calls, identity, keep, began
+        self._is_measured = is_measured
+        self._tasks = dict(known)
+        self._under_way: dict[str, _Search] = {}
+        self._waiting: dict[int, _Waiting] = {}
+
+    @property
+    def tasks(self) -> Mapping[str, TunedTask]:
+        """Tasks by name."""
+        return self._tasks
+
+    def read(
+        self, plain: Sequence[Any], decisions: Mapping[str, Any], *, tuned: bool
+    ) -> list[WantedTask]:
+        """Tasks of a trial, from what its survey says."""
+        if not self._is_measured:
+            return []
+        return [
+            WantedTask(
+                task["name"] if tuned else _UNTUNED + task["name"],
+                decisions,
+                task["value"],
+                tuple(task["kernels"] if tuned else task["kernels"][:1]),
+            )
+            for task in plain
+        ]
+
+    def survey(
+        self,
+        number: int,
+        tasks: Sequence[WantedTask] = (),
+        saw: Sequence[int] = (),
+        ready: Ready | None = None,
+    ) -> None:
+        """Takes note of what a trial needs: nothing, where it failed or was finished before."""
+        del saw
+        if ready is None:
+            return
+        self._waiting[number] = _Waiting([task.name for task in tasks], ready)
+        fresh = [t for t in tasks if t.name not in self._tasks and t.name not in self._under_way]
+        for task in fresh:
+            self._under_way[task.name] = _Search(task, number)
+        if fresh:
+            self._began(len(fresh))
+        for task in fresh:
+            for position in range(len(task.kernels)):
+                self._measure(self._under_way[task.name], position)
+        self._release()
+
+    def _measure(self, search: _Search, position: int) -> None:
+        task = search.task
+        kernel = task.kernels[position]
+
+        def answered(answer: Answer) -> None:
+            if answer.ending is not Ending.DONE:
+                raise _failure(task, answer)
+            search.costs[position] = float(answer.value)
+            if len(search.costs) == len(task.kernels):
+                self._done(search)
+
+        payload = {"decisions": task.decisions, "value": task.value, "kernel": kernel}
+        key = [self._identity, task.plain_name, kernel]
+        self._calls.start(_FUNCTION, payload, answered, key=key, context="kernels")
+
+    def _done(self, search: _Search) -> None:
+        task, costs = search.task, search.costs
+        best = min(costs, key=lambda position: (costs[position], position))
+        found = TunedTask(
+            {KERNEL: task.kernels[best], COST: costs[best]},
+            round(costs[best]),
+            round(costs[0]),
+            0,
+            len(costs),
+            order=len(self._tasks),
+            trial=search.trial,
+        )
+        self._tasks[task.name] = found
+        del self._under_way[task.name]
+        self._keep({task.name: found})
+        self._release()
+
+    def _release(self) -> None:
+        """Lets trials go on that have all they need."""
+        for number, trial in list(self._waiting.items()):
+            if all(name in self._tasks for name in trial.names):
+                del self._waiting[number]
+                trial.ready(
+                    {
+                        name.removeprefix(_UNTUNED): self._tasks[name].schedule
+                        for name in trial.names
+                    }
+                )
+
+
+def _failure(task: WantedTask, answer: Answer) -> NestTuneError:
+    kind = MissingDependencyError if answer.error == "MissingDependencyError" else NestTuneError
+    return kind(
+        f"{task.plain_name} cannot be measured by itself: {answer.message}",
+        hint="nest-tune doctor says what is installed",
+    )

@@ -1,0 +1,115 @@
+"""What a study stands on, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from compiler_core.compile.sources import FloatModel
+from compiler_core.configuration.launches import MERGED
+from compiler_core.files.file_digest import file_digest
+from compiler_core.quantize.scheme import QuantizationScheme
+from compiler_core.targets.target import Target
+from compiler_core.tensor.digest import digest
+from nest_tune.stores.compiler_source import source_digest
+from nest_tune.study.execution.subjects import Subjects
+from nest_tune.study.proposals.outer_space import FIRST_SCHEME
+from nest_tune.study.proposals.problem import SearchProblem
+from nest_tune.study.request.settings import StudySettings
+from nest_tune.user_modules import module_files
+from search_spaces.joint import JointSpace
+
+SUBSET = 128
+"""Samples of the first accuracy measurement."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What a study stands on.
+
+    Attributes:
+        settings: As asked for; the metric is settled.
+        model, target: Loaded.
+        space: Joint.
+        digests: Of everything that trials depend on, by name; ``sources``, of generated ones, is
+            what measurements of their operators depend on.
+        default: Quantization of the untuned default.
+        warnings: Of the metric and of the calibration data, when the study is started.
+    """
+
+    settings: StudySettings
+    model: FloatModel
+    target: Target
+    space: JointSpace
+    digests: Mapping[str, str]
+    default: QuantizationScheme = FIRST_SCHEME
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def are_sources(self) -> bool:
+        """Whether candidates are generated sources; the target then is a stand-in for its name and
+        its digest."""
+        return "sources" in self.digests
+
+    @property
+    def context(self) -> str:
+        """Digest of what results of workers depend on beside their arguments."""
+        data = ("calibration", "evaluation", "holdout", "metric")
+        names = ("model", "target", "machine", *data, "measurer", "modules", "launches", "sources")
+        known = [(name, self.digests[name]) for name in names if name in self.digests]
+        return digest([*known, source_digest()], 32)
+
+    @property
+    def subjects(self) -> Subjects:
+        """What workers load."""
+        s = self.settings
+        paths = [
+            None if p is None else str(Path(p).resolve())
+            for p in (s.calibration, s.evaluation, s.holdout_file)
+        ]
+        target = str(Path(s.target).resolve()) if s.target.endswith(".toml") else s.target
+        model = str(Path(s.model).resolve())
+        modules = module_files((s.metric, s.measurer))
+        return Subjects(
+            model,
+            target,
+            calibration=paths[0],
+            evaluation=paths[1],
+            shapes=s.shapes,
+            metric=s.metric,
+            judged_output=s.judged_output,
+            measurer=s.measurer,
+            subset=SUBSET,
+            merges=s.launches == MERGED,
+            holdout=s.holdout or 0.0,
+            holdout_file=paths[2],
+            module=modules[0] if modules else None,
+        )
+
+    @property
+    def problem(self) -> SearchProblem:
+        """What is searched for."""
+        s = self.settings
+        return SearchProblem(
+            self.space,
+            s.objectives,
+            s.limits,
+            s.sampler,
+            s.seed,
+            s.tiling,
+            s.risk,
+            s.arguments,
+        )
+
+
+def measured_as(settings: StudySettings) -> str:
+    """What says, beside the data, what an accuracy is."""
+    kept = f"holdout {settings.holdout:g}" if settings.holdout else ""
+    out = settings.judged_output
+    return "/".join([settings.metric, str(SUBSET), *filter(None, [out, kept])])
+
+
+def digest_of_file(path: str | None) -> str:
+    """Of a file's content; empty for none."""
+    return "" if path is None else file_digest(Path(path))

@@ -1,0 +1,91 @@
+"""What a study of generated sources stands on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from compiler_core.compile.sources import FloatModel, read_samples
+from compiler_core.errors import InputError
+from compiler_core.files.file_digest import file_digest
+from compiler_core.quantize.calibration_warnings import calibration_warnings
+from compiler_core.targets.load import load_target
+from compiler_core.targets.target import Target
+from compiler_core.targets.this_machine import HOST
+from compiler_core.tensor.digest import digest
+from compiler_core.units.facets.candidates import candidates_for
+from nest_tune.bundling import bundle_target
+from nest_tune.stores.profile_store import stored_profile
+from nest_tune.study.proposals.narrowing import narrowed
+from nest_tune.study.proposals.source_parts import PrecisionPart, RangingPart
+from nest_tune.study.request.settings import StudySettings
+from nest_tune.study.store.examination import examined
+from nest_tune.study.store.ground import Ground, digest_of_file, measured_as
+from nest_tune.user_modules import module_files
+from search_spaces.joint import JointSpace, Part
+
+
+def survey_sources(settings: StudySettings, model: FloatModel) -> Ground:
+    """Loads and checks what a study of generated sources stands on.
+
+    Args:
+        settings: As asked for.
+        model: Loaded.
+
+    Raises:
+        InputError: A file is wrong, or does not fit the model or the metric, the model cannot be
+            written as sources, or something is asked for that sources do not have.
+        MissingDependencyError: A compiler or emulator is not installed.
+    """
+    _require_sources(settings)
+    search = candidates_for(settings.target)
+    identity = search.identity(settings.target)
+    settings, told = examined(settings, model)
+    if settings.calibration is None:
+        raise InputError(
+            "there are no calibration data, which int8 needs", hint="--calibration calib.npz"
+        )
+    profile = stored_profile(model.graph, read_samples(Path(settings.calibration), model.graph))
+    parts: list[Part] = []
+    if settings.quantization:
+        choices = search.precisions(model.graph, profile.ranges())
+        parts = [RangingPart(search.ranging()), PrecisionPart(choices)]
+    space = narrowed(JointSpace(parts), settings.values)
+    target = _stand_in(settings.target)
+    digests = {
+        "model": model.digest,
+        "target": target.digest,
+        "calibration": digest_of_file(settings.calibration),
+        "evaluation": digest_of_file(settings.evaluation),
+        "metric": measured_as(settings),
+        "space": space.digest,
+        "sources": digest(identity, 32),
+    }
+    if settings.holdout_file:
+        digests["holdout"] = digest_of_file(settings.holdout_file)
+    if modules := module_files((settings.metric,)):
+        digests["modules"] = digest([file_digest(Path(path)) for path in modules], 64)
+    warnings = (*told, *calibration_warnings(model.graph, profile))
+    return Ground(settings, model, target, space, digests, warnings=warnings)
+
+
+def _require_sources(settings: StudySettings) -> None:
+    """Refuses what generated sources do not have.
+
+    Raises:
+        InputError: Something of it is asked for.
+    """
+    where = f"target {settings.target!r} takes generated sources"
+    if settings.plan is not None:
+        raise InputError(f"{where}: there is nothing to plan")
+    if settings.measurer:
+        raise InputError(f"{where}, which no measurer runs: {settings.measurer!r}")
+
+
+def _stand_in(name: str) -> Target:
+    """A target with nothing but a CPU under the name of one for sources: what studies keep of it is
+    name and digest."""
+    board = bundle_target(name)
+    return replace(
+        load_target(HOST), name=board.name, description=board.description, digest=digest(board, 64)
+    )

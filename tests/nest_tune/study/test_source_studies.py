@@ -1,0 +1,134 @@
+"""Studies of generated C: precision by layer, kernels measured one by one, packages of sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nest_tune
+from compiler_core.compile.sources import load_model, read_samples
+from compiler_core.errors import InputError, MissingDependencyError
+from compiler_core.units.facets.candidates import CandidateRequest, candidates_for
+from nest_tune.api.bundle_packages import load_bundle
+from nest_tune.cli.app import _run
+from nest_tune.stores.profile_store import stored_profile
+
+DIGITS = Path(__file__).parents[3] / "examples/digits"
+DATA = {
+    "model": DIGITS / "model.onnx",
+    "calibration": DIGITS / "calib.npz",
+    "evaluation": DIGITS / "eval.npz",
+}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEST_TUNE_CACHE", str(tmp_path / "cache"))
+
+
+def needs(target: str) -> None:
+    try:
+        candidates_for(target).identity(target)
+    except MissingDependencyError as error:
+        pytest.skip(error.message)
+
+
+def start(folder: Path, **more: Any) -> nest_tune.Study:
+    return nest_tune.Study.start(
+        **DATA, storage=f"sqlite:///{folder / 's.db'}", sampler="random", **more
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "goal"), [("cortex-m4", "instructions"), ("rv32imc", "flash_bytes")]
+)
+def test_a_study_ends_in_the_package_that_was_measured(
+    target: str, goal: str, tmp_path: Path
+) -> None:
+    needs(target)
+    study = start(
+        tmp_path,
+        target=target,
+        name="s",
+        trials=2,
+        objectives=[f"{goal}:min"],
+        values={"quantization.activation_range": ("max",)},
+    )
+    trials = study.trials
+    assert [trial.outcome.value for trial in trials] == ["complete"] * 2
+    assert (goal == "instructions") == ("latency_ms" in trials[0].metrics)
+    best = study.best(f"min:{goal}")
+    for trial in (trials[0], best):
+        made = study.bundle(tmp_path / f"p{trial.number}", trial.number)
+        opened = load_bundle(made.folder)[1]
+        assert opened.report.flash_bytes == trial.metrics["flash_bytes"]
+        assert opened.report.ram_peak_bytes == trial.metrics["ram_peak_bytes"]
+        run = nest_tune.run_bundle(made.folder, DATA["calibration"], check=True)
+        assert run.bit_exact
+        if goal == "instructions":
+            counted = nest_tune.profile_bundle(made.folder).operators
+            total = sum(item.instructions or 0 for item in counted)
+            assert total == pytest.approx(trial.metrics["instructions"], rel=0.03)
+
+
+def test_equal_studies_have_equal_trials_however_they_are_cut(tmp_path: Path) -> None:
+    needs("cortex-m4")
+    more = {"target": "cortex-m4", "objectives": ["instructions:min", "flash_bytes:min"], "seed": 5}
+    more["spaces"] = ["quantization"]
+    whole = start(tmp_path, name="whole", trials=4, **more)
+    cut = start(tmp_path, name="cut", trials=2, **more).resume(trials=4)
+    assert [(t.point, dict(t.metrics)) for t in whole.trials] == [
+        (t.point, dict(t.metrics)) for t in cut.trials
+    ]
+
+
+def test_a_candidate_by_its_configuration_gives_the_same_bits(tmp_path: Path) -> None:
+    model = load_model(DATA["model"])
+    samples = read_samples(DATA["calibration"], model.graph)
+    ranges = dict(stored_profile(model.graph, samples).ranges())
+    search = candidates_for("rv32imc")
+    layers = [choice.node for choice in search.precisions(model.graph, ranges)]
+    few = {name: array[:3] for name, array in samples.items()}
+    seen = set()
+    for ranging in ({}, {"activation_range": "mse", "weight_range": "mse"}):
+        for precisions in ({}, dict.fromkeys(layers[:2], "int4")):
+            request = CandidateRequest(
+                model.graph, (model.name, model.digest), ranges, "rv32imc", ranging, precisions
+            )
+            made = search.make(request)
+            seen.add(made.digest)
+            config = tmp_path / "config.toml"
+            config.write_text(made.configuration({}))
+            nest_tune.compile_bundle(DATA["model"], None, tmp_path / "p", config=config)
+            opened = load_bundle(tmp_path / "p")[1]
+            ours = made.outputs(few)
+            for name, rows in opened.reference(few).items():
+                assert np.array_equal(opened.real(name, rows), ours[name])
+    assert len(seen) == 4
+
+
+def test_what_is_not_measured_cannot_be_asked_for(tmp_path: Path) -> None:
+    for target, asked, said in (
+        ("cortex-m4", {"objectives": ["npu_cycles:min"]}, "objective npu_cycles: it is not"),
+        ("vta", {"constraints": ["flash_bytes<=4"]}, "limit flash_bytes: it is not measured"),
+        ("rv32imc", {"objectives": ["latency_ms:min"]}, "known there are flash_bytes"),
+        ("c99", {"plan": "plan.toml"}, "there is nothing to plan"),
+    ):
+        with pytest.raises(InputError, match=said):
+            start(tmp_path, target=target, name="n", trials=2, **asked)
+
+
+def test_without_a_compiler_a_study_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    words = [word for name, path in DATA.items() for word in (f"--{name}", str(path))]
+    code = _run(["study", "start", *words, "--target", "cortex-m7"], debug=False, as_json=False)
+    told = capsys.readouterr().err
+    assert code == 5
+    assert "arm-none-eabi-gcc and qemu-system-arm cannot be found" in told
+    assert "or --target c99" in told
