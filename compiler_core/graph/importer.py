@@ -29,6 +29,7 @@ from compiler_core.graph.order import sort_nodes
 from compiler_core.graph.plain_ports import plain_ports
 from compiler_core.graph.reader import ImportLimits, check_text, read_model
 from compiler_core.graph.shapes import infer_types
+from compiler_core.graph.sparse import read_sparse
 from compiler_core.graph.structure import check_structure
 from compiler_core.graph.values import as_floats, read_array, read_inputs
 
@@ -107,14 +108,14 @@ class _Importer:
         if not proto.output:
             raise InputError("the graph is empty: it has no outputs")
         opsets = self._opsets()
-        if proto.sparse_initializer:
-            name = proto.sparse_initializer[0].values.name
-            raise InputError(f"tensor {name!r}: sparse initializers are not supported")
         used = _read_anywhere(proto)
         for tensor in proto.initializer:
             # What nobody reads may be damaged or huge; it is gone before it is looked at.
             if tensor.name in used or not tensor.name:
                 self._add_constant(tensor.name, tensor)
+        for sparse in proto.sparse_initializer:
+            if sparse.values.name in used or not sparse.values.name:
+                self._add_sparse(sparse.values.name, sparse)
         fed = [item for item in proto.input if item.name not in self._constants]
         types, dynamic = read_inputs(fed, self._shapes)
         inputs = list(types)
@@ -188,11 +189,18 @@ class _Importer:
         return opsets | {"": version}
 
     def _add_constant(self, name: str, tensor: onnx.TensorProto) -> None:
+        self._require_new(name)
+        self._add_array(name, read_array(name, tensor, self._limits))
+
+    def _add_sparse(self, name: str, tensor: onnx.SparseTensorProto) -> None:
+        self._require_new(name)
+        self._add_array(name, read_sparse(name, tensor, self._limits))
+
+    def _require_new(self, name: str) -> None:
         if not name:
             raise InputError("an initializer has no name")
         if name in self._constants:
             raise InputError(f"tensor {name!r} is defined twice, by two initializers or constants")
-        self._add_array(name, read_array(name, tensor, self._limits))
 
     def _add_array(self, name: str, array: npt.NDArray[Any]) -> None:
         self._bytes += array.nbytes
@@ -269,6 +277,9 @@ class _Importer:
         attribute = proto.attribute[0]
         if attribute.name == "value":
             self._add_constant(proto.output[0], attribute.t)
+            return True
+        if attribute.name == "sparse_value":
+            self._add_sparse(proto.output[0], attribute.sparse_tensor)
             return True
         dtypes = {
             "value_float": "float32",

@@ -17,6 +17,7 @@ from compiler_core.graph.passes.half_precision import HalfToFloat
 from compiler_core.graph.passes.identities import Identities
 from compiler_core.graph.passes.pad_folding import PadFolding
 from compiler_core.graph.passes.prequantized import IntegerOperators, QuantizationRemoval
+from compiler_core.graph.passes.quantized_weights import QuantizedWeights
 from compiler_core.graph.passes.reshape_merging import ReshapeMerging
 from compiler_core.graph.passes.rewriter import GraphPass
 from compiler_core.graph.passes.transposed_convolution import TransposedConvolution
@@ -29,6 +30,7 @@ FOLDING: tuple[GraphPass, ...] = (
     HalfToFloat(),
     IntegerOperators(),
     QuantizationRemoval(),
+    QuantizedWeights(),
     ConstantFolding(),
     DeadCode(),
     Identities(),
