@@ -18,8 +18,9 @@ as joint search took for everything.
 
 ``--cuts bound`` and ``--cuts measured`` print another comparison, on a target of an int8 core and a
 4-bit core: layers cut by output channels, see :mod:`benchmarks.channel_cuts`; nothing is searched.
-``--cuts searched`` searches there, against a staged search that knows cuts, too, see
-:mod:`benchmarks.shared_search`.
+``--cuts judged`` compiles and judges optima of the cost tables there, see
+:mod:`benchmarks.shared_prices`. ``--cuts searched`` searches there, against a staged search that
+knows cuts, too, see :mod:`benchmarks.shared_search`.
 
 Prints first what no scheme and no plan of the space can beat with untuned schedules, then per seed
 the lowest latency within the limit, how it compares, the hypervolume of (latency, accuracy) against
@@ -44,6 +45,7 @@ import numpy as np
 
 from benchmarks.channel_cuts import print_cuts
 from benchmarks.scheme_bound import least_costs
+from benchmarks.shared_prices import compare as compare_prices
 from benchmarks.shared_search import staged_plus
 from compiler_core.compile.sources import load_model
 from compiler_core.files.plain import to_plain
@@ -220,7 +222,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--max-accuracy-drop", type=float, default=0.01)
     parser.add_argument("--tile", action="store_true")
-    parser.add_argument("--cuts", choices=("bound", "measured", "searched"))
+    parser.add_argument("--cuts", choices=("bound", "measured", "judged", "searched"))
     arguments = parser.parse_args()
     if arguments.cuts in ("bound", "measured"):
         model = load_model(Path(arguments.model))
@@ -242,6 +244,9 @@ def main() -> None:
         jobs=arguments.jobs,
     )
     settings = resolve(None, flags, os.environ)
+    if arguments.cuts == "judged":
+        compare_prices(survey_ground(settings).subjects, arguments.max_accuracy_drop)
+        return
     if arguments.cuts:
         compare_cuts(settings, range(arguments.first_seed, arguments.first_seed + arguments.seeds))
         return

@@ -28,6 +28,7 @@ from compiler_core.quantize.rounding_damage import channel_damage
 from compiler_core.quantize.unit_arithmetics import UnitArithmetics, unit_arithmetics
 from compiler_core.quantize.unit_cuts import cut_over_units, misfit_of
 from compiler_core.targets.integer_units import integer_forms, target_arithmetic
+from compiler_core.targets.places import Placement
 from compiler_core.targets.target import Target
 from compiler_core.units.names import Shares, shared_place
 
@@ -123,6 +124,13 @@ def whole_damage(graph: Graph, nodes: Sequence[Node], levels: int) -> _Floats:
         if node.op == "Conv" and node.inputs[1] in graph.constants:
             lost += channel_damage(np.asarray(graph.constants[node.inputs[1]]), levels)
     return lost
+
+
+def busy_ps(evaluator: Evaluator, group: int, placement: Placement, launch_ps: int) -> int:
+    """Time of a group's launches, one after another, as it is placed; of one that the CPU alone
+    feeds with its input laid out for it."""
+    programs = evaluator.programs(group, placement)
+    return sum(program.run_ps + launch_ps * program.parts for program in programs)
 
 
 def followers(graph: Graph, node: Node) -> tuple[Node, ...]:

@@ -19,7 +19,7 @@ from compiler_core.graph.ir import Node
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.quantize.unit_arithmetics import unit_arithmetics
 from compiler_core.targets.places import ON_HOST, Placement
-from search_spaces.shared import Way, whole_damage
+from search_spaces.shared import Way, busy_ps, whole_damage
 
 PRICES = 8
 """So many are tried, from one at which damage does not count to one at which none is done."""
@@ -64,11 +64,12 @@ class Guesses:
             name: own.traits.weight_levels
             for name, own in unit_arithmetics(evaluator.groups.arithmetic).units
         }
-        groups = evaluator.groups.groups
-        self._whole = [tuple(self._places(group.index)) for group in groups]
+        self._whole: list[tuple[_Option, ...]] = []
 
     def around(self, start: Placement) -> list[Shared]:
         """Different ones, those of least damage first."""
+        groups = self._evaluator.groups.groups
+        self._whole = [tuple(self._places(group.index, start)) for group in groups]
         found: dict[tuple[object, ...], Shared] = {}
         for price in self._prices():
             chosen = self._at(start, price)
@@ -117,16 +118,17 @@ class Guesses:
                 taken |= set(behind)
         return Shared(tuple(placement), ways)
 
-    def _places(self, group: int) -> Iterator[_Option]:
-        """Whole on each unit that computes in integers."""
+    def _places(self, group: int, start: Placement) -> Iterator[_Option]:
+        """Whole on each unit that computes in integers, beside the others where they start."""
         evaluator = self._evaluator
         costs = evaluator.costs
         launch = 0 if self._joins else costs.launch_ps
         for at in evaluator.choices[group]:
             place = costs.places[at]
             if place.unit != ON_HOST and place.name in self._levels:
-                cost = costs.groups[group].at[at]
-                yield _Option(cost.busy_ps(launch), self._damage(group, place.name), at)
+                placed = (*start[:group], at, *start[group + 1 :])
+                run_ps = busy_ps(evaluator, group, placed, launch)
+                yield _Option(run_ps, self._damage(group, place.name), at)
 
     def _damage(self, group: int, unit: str) -> float:
         levels = self._levels[unit]

@@ -11,7 +11,7 @@ from compiler_core.partition.resolve import assignment_of
 from compiler_core.targets.places import Placement
 from compiler_core.units.names import shares_of
 from search_spaces.partition import PartitionSpace
-from search_spaces.shared import Way
+from search_spaces.shared import Way, busy_ps
 from search_spaces.shared_guesses import Guesses, Shared
 
 Point = tuple[int, ...]
@@ -66,12 +66,12 @@ class SharedPlacements:
         base, chosen = self._split(point)
         whole = self._space.latency_ms(base)
         launch = 0 if self._joins else self._costs.launch_ps
+        evaluator, placement = self._space.evaluator, self._space.placement(base)
         changed = 0
         for way in chosen.values():
-            place = self._costs.places.numbers[way.shares[0][0]]
             for name in way.nodes:
-                cost = self._costs.groups[self._groups.group_of[name]].at.get(place)
-                changed -= 0 if cost is None else cost.busy_ps(launch)
+                group = self._groups.group_of[name]
+                changed -= busy_ps(evaluator, group, placement, launch)
             changed += way.run_ps
         return max(_LEAST * whole, whole + changed / 1e9)
 
@@ -97,7 +97,7 @@ class SharedPlacements:
         starts = dict.fromkeys([*(self._space.placement(p) for p in plain[:1]), untuned(evaluator)])
         found = dict.fromkeys(plain)
         for start in starts:
-            found |= dict.fromkeys(self._point(guess) for guess in guesses.around(start))
+            found |= dict.fromkeys(self.point(guess) for guess in guesses.around(start))
         return tuple(found)
 
     def placed(self, start: Point, units: Mapping[str, str]) -> Point:
@@ -128,7 +128,8 @@ class SharedPlacements:
                 )
         return tuple(found)
 
-    def _point(self, shared: Shared) -> Point:
+    def point(self, shared: Shared) -> Point:
+        """The point of a placement with shared operators."""
         point = list(self._space.encode(shared.placement))
         for group, way in shared.ways.items():
             name = self._groups.groups[group].name
