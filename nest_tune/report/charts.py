@@ -13,7 +13,7 @@ from nest_tune.report.svg import NARROW, WIDE, Drawing, Size, axes, spread_label
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 14.0, 30.0, 42.0
 _Chart = TypeVar("_Chart")
 
-_FOCUS = 2.5
+_FOCUS, _FRONT_FOCUS = 2.5, 1.4
 """All values over those that matter, from where an axis holds only these."""
 
 
@@ -51,6 +51,20 @@ class Limits:
     high: float = float("inf")
 
 
+def _focused(
+    values: Sequence[float], kept: Sequence[float], focus: float = _FOCUS
+) -> tuple[float, ...]:
+    """Values that an axis holds: all, or, where others would press those that matter to a line,
+    these with what lies near them."""
+    if not kept:
+        return tuple(values)
+    span = max(kept) - min(kept) or 0.05 * abs(max(kept))
+    low, high = min(kept) - span, max(kept) + span
+    if max(values) - min(values) < focus * (high - low):
+        return tuple(values)
+    return tuple(value for value in values if low <= value <= high)
+
+
 @dataclass(frozen=True)
 class FrontChart:
     """Trials by two metrics.
@@ -68,6 +82,27 @@ class FrontChart:
     x_limits: Limits = Limits()
     y_limits: Limits = Limits()
     x_less: bool = True
+
+    @property
+    def shown(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Values that the axes hold: those of the front, the chosen and the default trial fill
+        them."""
+        matter = [dot for dot in self.dots if dot.kind in ("front", "chosen", "default")]
+        return (
+            _focused([dot.x for dot in self.dots], [dot.x for dot in matter], _FRONT_FOCUS),
+            _focused([dot.y for dot in self.dots], [dot.y for dot in matter], _FRONT_FOCUS),
+        )
+
+    @property
+    def beyond(self) -> frozenset[Dot]:
+        """Trials that lie beyond an axis; they stand at its edge."""
+        across, up = self.shown
+        low, high = (min(across), min(up)), (max(across), max(up))
+        return frozenset(
+            dot
+            for dot in self.dots
+            if not (low[0] <= dot.x <= high[0] and low[1] <= dot.y <= high[1])
+        )
 
 
 @dataclass(frozen=True)
@@ -93,13 +128,7 @@ class ProgressChart:
         to a line, the best ones and the references with those near them."""
         values = [dot.y for dot in self.dots] + [line.value for line in self.lines]
         kept = [value for _, value in self.best] + [line.value for line in self.lines]
-        if not kept:
-            return tuple(values)
-        span = max(kept) - min(kept) or 0.05 * abs(max(kept))
-        low, high = min(kept) - span, max(kept) + span
-        if max(values) - min(values) < _FOCUS * (high - low):
-            return tuple(values)
-        return tuple(value for value in values if low <= value <= high)
+        return _focused(values, kept)
 
     @property
     def is_focused(self) -> bool:
@@ -151,16 +180,22 @@ def both(draw: Callable[[_Chart, Size], str], chart: _Chart) -> str:
     return f"{draw(chart, WIDE)}{draw(chart, NARROW)}"
 
 
-_RADIUS = {"feasible": 3.5, "infeasible": 3.0, "front": 4.5, "default": 5.5, "chosen": 6.5}
+_RADIUS = {
+    "beyond": 3.0,
+    "feasible": 3.5,
+    "infeasible": 3.0,
+    "front": 4.5,
+    "default": 5.5,
+    "chosen": 6.5,
+}
 
 
 def draw_front(chart: FrontChart, size: Size) -> str:
     """Trials by two metrics, what the limits rule out shaded, the front as a staircase."""
     drawing = Drawing(size, f"{chart.y_name} against {chart.x_name} of all measured trials")
-    x = fit([d.x for d in chart.dots] + _near([d.x for d in chart.dots], chart.x_limits),
-            _LEFT, size.width - _RIGHT)  # fmt: skip
-    y = fit([d.y for d in chart.dots] + _near([d.y for d in chart.dots], chart.y_limits),
-            size.height - _BOTTOM, _TOP)  # fmt: skip
+    across, up = chart.shown
+    x = fit([*across, *_near(across, chart.x_limits)], _LEFT, size.width - _RIGHT)
+    y = fit([*up, *_near(up, chart.y_limits)], size.height - _BOTTOM, _TOP)
     axes(drawing, x, y, chart.x_name, chart.y_name)
     _shade(drawing, x, y, chart)
     front = sorted((d.x, d.y) for d in chart.dots if d.kind in ("front", "chosen"))
@@ -171,7 +206,8 @@ def draw_front(chart: FrontChart, size: Size) -> str:
             stairs.append(corner)
         stairs.append(place)
     drawing.path([(x(a), y(b)) for a, b in stairs], "front-line")
-    shown = [(x(d.x), y(d.y), d.kind, d.tip) for d in chart.dots]
+    beyond = chart.beyond
+    shown = [(x(d.x), y(d.y), "beyond" if d in beyond else d.kind, d.tip) for d in chart.dots]
     _draw_dots(drawing, sorted(shown, key=lambda d: _RADIUS[d[2]]), _RADIUS)
     return drawing.finish()
 

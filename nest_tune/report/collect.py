@@ -20,8 +20,10 @@ from nest_tune.report.data import (
     number,
 )
 from nest_tune.report.effects import Effects
+from nest_tune.report.next_steps import next_steps
 from nest_tune.report.reproduce import commands_for, search_commands, search_note, versions
-from nest_tune.report.trial_charts import front_charts, is_large, progress_charts
+from nest_tune.report.shares import latency_shares
+from nest_tune.report.trial_charts import float_accuracy, front_charts, is_large, progress_charts
 from nest_tune.study.choice.gains import gain_text, warnings_of, within_noise
 from nest_tune.study.proposals.evidence import differs_by_chance, interval_text, trial_score
 from nest_tune.study.proposals.front import closest
@@ -31,6 +33,7 @@ from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import Outcome, OuterTrial, outcome_counts
 from nest_tune.study.views.documents import (
     change_documents,
+    front_with,
     goals_text,
     holdout_lines,
     limits_text,
@@ -68,13 +71,13 @@ def collect(
     from nest_tune.study.store.selection import decisions_of
 
     chosen = result.chosen(rule)
-    default = result.default
     notes: list[str] = []
     compiled = CompiledPart()
     if chosen is not None:
         compiled = _compiled(result, chosen, notes, progress)
     url = storage or result.settings.storage
     predictions = _predictions(result, url, notes, progress)
+    tasks = _tasks(result, compiled)
     settings = settings_document(result.settings)
     return ReportData(
         name=result.study.name,
@@ -96,14 +99,15 @@ def collect(
         metric_names=tuple(n for n in LABELS if any(n in t.metrics for t in result.trials)),
         holdout=() if chosen is None else tuple(holdout_lines(result, chosen)),
         gains=() if chosen is None else _gains(result, chosen),
-        tiles=() if chosen is None else _tiles(chosen, default, result.settings.metric),
+        tiles=() if chosen is None else _tiles(result, chosen),
+        next_steps=() if chosen is None else next_steps(result, chosen, compiled, tasks, url),
         fronts=front_charts(result, chosen),
         progress=progress_charts(result, chosen),
-        tasks=_tasks(result, compiled),
+        tasks=tasks,
         failures=_failures(result),
         closest=()
         if chosen is not None
-        else closest(result.trials, result.settings.limits, default),
+        else closest(result.trials, result.settings.limits, result.default),
         compiled=compiled,
         predictions=predictions,
         notes=tuple(notes),
@@ -119,7 +123,7 @@ def collect(
 
 def _shown_front(result: StudyResult, chosen: OuterTrial | None) -> tuple[OuterTrial, ...]:
     """Evenly many of a long front, from end to end, and the chosen trial."""
-    front = result.front
+    front = front_with(result, chosen)
     every = -(-len(front) // _MOST_FRONT)
     return tuple(
         trial for index, trial in enumerate(front) if index % max(every, 1) == 0 or trial is chosen
@@ -178,6 +182,7 @@ def _compiled(
         without,
         parts.layer_rows(default, best),
         picture,
+        latency_shares(best),
         quantized,
         0 if samples is None else len(next(iter(samples.values()))),
         {row.name: alone[row.name] for row in quantized if row.name in alone},
@@ -234,8 +239,13 @@ def _predictions(
         return None
 
 
-def _tiles(chosen: OuterTrial, default: OuterTrial | None, metric: str) -> tuple[Tile, ...]:
+def _tiles(result: StudyResult, chosen: OuterTrial) -> tuple[Tile, ...]:
     tiles = []
+    default, metric = result.default, result.settings.metric
+    floats = dict(result.closed.float_costs)
+    reference = float_accuracy(result)
+    if reference is not None and not is_in_decibels(metric):
+        floats[Metric.ACCURACY.value] = reference
     before = {} if default is None else default.metrics
     by_chance = default is not None and differs_by_chance(trial_score(chosen), trial_score(default))
     noise = () if default is None else within_noise(chosen, default)
@@ -261,7 +271,8 @@ def _tiles(chosen: OuterTrial, default: OuterTrial | None, metric: str) -> tuple
                 better = (difference > 0) == (name == Metric.ACCURACY.value)
         was = number(before[name], name) if name in before else ""
         interval = interval_text(chosen.intervals.get(name))
-        tiles.append(Tile(label, number(value, name), was, change, better, interval))
+        plain = number(floats[name], name) if floats.get(name) else ""
+        tiles.append(Tile(label, number(value, name), was, change, better, interval, plain))
     return tuple(tiles)
 
 

@@ -30,6 +30,7 @@ from nest_tune.report.charts import RoofDot, RooflineChart
 from nest_tune.report.gantt import Gantt, Stretch, Strip, Track, busy_shares
 
 _BINS = 480
+_NOTICED_MS = 0.00005
 _MOST_INSTRUCTIONS = 2_000_000
 _PS_PER_MS = 1e9
 
@@ -58,6 +59,22 @@ class LayerRow:
         before = self.default.latency_ms if self.default else 0.0
         after = self.chosen.latency_ms if self.chosen else 0.0
         return before - after
+
+    @property
+    def slower_because(self) -> str:
+        """Why the chosen compile takes longer for the step; empty where it does not."""
+        if self.chosen is None or self.gained_ms > -_NOTICED_MS:
+            return ""
+        if self.default is None:
+            border = "a border between units that the default has not"
+            return border if self.operator in CONVERSIONS else "no step of its own in the default"
+        if self.default.unit != self.chosen.unit:
+            return f"moved from {self.default.unit} to {self.chosen.unit}, for what lies around it"
+        if self.default.task != self.chosen.task:
+            return "its scheme asks for another program"
+        if self.default.schedule != self.chosen.schedule:
+            return "another schedule, which is faster beside its neighbours or in another measure"
+        return "its share of a program with other layers"
 
 
 def layer_rows(default: CompiledModel | None, chosen: CompiledModel) -> tuple[LayerRow, ...]:

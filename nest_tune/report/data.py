@@ -12,6 +12,7 @@ from nest_tune.report.compiled import LayerRow
 from nest_tune.report.effects import Effects
 from nest_tune.report.gantt import Gantt
 from nest_tune.report.quantized import QuantizedRow
+from nest_tune.report.shares import Share
 from nest_tune.study.trial import OuterTrial
 
 LABELS = {
@@ -33,6 +34,7 @@ class Tile:
         label: Metric.
         value: Of the chosen trial.
         default: Of the default trial.
+        float_value: Of the float model on the CPU; empty where it is not known.
         change: In words; empty where there is none.
         better: Whether the change is for the better; ``None`` where it is neither, or within
             chance.
@@ -45,6 +47,20 @@ class Tile:
     change: str
     better: bool | None
     interval: str = ""
+    float_value: str = ""
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """A suggestion of what to try next.
+
+    Attributes:
+        reason: What was seen, with its number.
+        command: What to run; empty where there is none.
+    """
+
+    reason: str
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,6 +114,8 @@ class CompiledPart:
     without_macs: int = 0
     layers: tuple[LayerRow, ...] = ()
     picture: str = ""
+    shares: tuple[Share, ...] = ()
+    """What the latency is made of."""
     quantized: tuple[QuantizedRow, ...] = ()
     sqnr_samples: int = 0
     alone_db: Mapping[str, float] = field(default_factory=dict)
@@ -136,6 +154,7 @@ class ReportData:
         digests, settings: Of the study.
         holdout: Accuracies that nothing was chosen by, a line each.
         gains: What the chosen trial gains in per cent, and warnings.
+        next_steps: What to try next.
         versions: Of what the report was made with.
     """
 
@@ -171,6 +190,7 @@ class ReportData:
     versions: Mapping[str, str] = field(default_factory=dict)
     holdout: tuple[str, ...] = ()
     gains: tuple[str, ...] = ()
+    next_steps: tuple[NextStep, ...] = ()
 
 
 def number(value: float, metric: str) -> str:

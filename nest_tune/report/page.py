@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from base64 import b64encode
 from collections.abc import Mapping
 from importlib import resources
 
@@ -61,9 +63,26 @@ def page(data: ReportData) -> str:
     template = environment.from_string((folder / _TEMPLATE).read_text("utf-8"))
     damage = _damage(compiled.alone_db)
     text = template.render(
-        data=data, labels=data.labels, drawings=drawings, style=Markup(style()), damage=damage
+        data=data,
+        labels=data.labels,
+        drawings=drawings,
+        style=Markup(style()),
+        script=Markup(_script()),
+        script_digest=_digest(_script()),
+        damage=damage,
     )
     return redact(text)
+
+
+def _script() -> str:
+    """Small interactions; the page shows everything without them."""
+    return (resources.files("nest_tune.report") / "report.js").read_text("utf-8")
+
+
+def _digest(text: str) -> str:
+    """What the page's content policy names a script by."""
+    found = b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"sha256-{found}"
 
 
 def style() -> str:

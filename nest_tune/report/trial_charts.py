@@ -19,7 +19,7 @@ def _limits(result: StudyResult, metric: str) -> Limits:
     for limit in result.settings.limits:
         if limit.metric.value == metric:
             return Limits(limit.low, limit.high)
-    reference = _reference(result)
+    reference = float_accuracy(result)
     if metric == Metric.ACCURACY.value and reference is not None:
         for limit in result.settings.limits:
             if limit.metric is Metric.ACCURACY_DROP:
@@ -29,7 +29,7 @@ def _limits(result: StudyResult, metric: str) -> Limits:
     return Limits()
 
 
-def _reference(result: StudyResult) -> float | None:
+def float_accuracy(result: StudyResult) -> float | None:
     """Accuracy that drops are counted from, by any trial that was measured on all samples: the
     float model's, in dB that of the default trial."""
     for trial in result.trials:
@@ -166,7 +166,7 @@ def _lines(result: StudyResult, goal: Objective, chosen: OuterTrial | None) -> t
     if goal.metric is Metric.LATENCY_MS and chosen is not None and chosen.bound_ms > 0:
         bound = chosen.bound_ms
         lines.append(Line(bound, f"bound of trial {chosen.number}: {short(bound)}", "bound"))
-    reference = _reference(result)
+    reference = float_accuracy(result)
     in_decibels = is_in_decibels(result.settings.metric)
     if goal.metric is Metric.ACCURACY and reference is not None and not in_decibels:
         lines.append(Line(reference, f"float model {short(reference)}", "float"))

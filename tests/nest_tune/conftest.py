@@ -72,6 +72,7 @@ def small_study(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> S
     words += ["--calibration", digits / "calib.npz", "--evaluation", digits / "eval.npz"]
     words += ["--space", "quantization,partition", "--sampler", "random", "--trials", 17]
     words += ["--constraint", "latency_ms<=0.5", "--storage", storage, "--json"]
+    words += ["--launches", "apart"]  # where launches cost, trials differ
     before = os.environ.get("NEST_TUNE_CACHE")
     os.environ["NEST_TUNE_CACHE"] = str(folder / "cache")
     try:

@@ -45,8 +45,7 @@ class Blocks(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        del attrs
-        if tag == "pre":
+        if tag == "pre" and ("class", "try") not in attrs:
             self._inside = True
             self.blocks.append("")
 

@@ -1,0 +1,99 @@
+"use strict";
+// Values of a chart by mouse, touch and arrow keys; tables sorted by a column. Without it, titles
+// of the drawings show the values, and tables stand in their own order.
+(() => {
+  const tip = document.createElement("div");
+  tip.id = "tip";
+  tip.setAttribute("role", "status");
+  tip.hidden = true;
+  document.body.append(tip);
+  let shown = null;
+
+  const hide = () => {
+    tip.hidden = true;
+    if (shown) shown.classList.remove("pointed");
+    shown = null;
+  };
+
+  const show = (mark) => {
+    hide();
+    shown = mark;
+    mark.classList.add("pointed");
+    tip.textContent = mark.dataset.tip;
+    tip.hidden = false;
+    const box = mark.getBoundingClientRect();
+    const room = document.documentElement.clientWidth - tip.offsetWidth - 8;
+    const left = Math.max(8, Math.min(box.left + box.width / 2 - tip.offsetWidth / 2, room));
+    const above = box.top - tip.offsetHeight - 8;
+    tip.style.left = `${left}px`;
+    tip.style.top = `${above > 0 ? above : box.bottom + 8}px`;
+  };
+
+  for (const chart of document.querySelectorAll(".chart svg")) {
+    const marks = [...chart.querySelectorAll("title")].map((title) => {
+      const mark = title.parentElement;
+      mark.dataset.tip = title.textContent;
+      title.remove(); // one tip, not two
+      return mark;
+    });
+    if (!marks.length) continue;
+    const at = (mark) => mark.getBBox().x;
+    let order = null;
+    chart.setAttribute("tabindex", "0");
+    chart.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (event.key === "Escape") hide();
+      if (!step) return;
+      event.preventDefault();
+      order ??= marks.slice().sort((one, other) => at(one) - at(other));
+      const last = order.indexOf(shown);
+      const next = last < 0 ? (step > 0 ? 0 : order.length - 1) : last + step;
+      show(order[(next + order.length) % order.length]);
+    });
+    chart.addEventListener("blur", hide);
+    for (const mark of marks) {
+      for (const kind of ["pointerenter", "pointerdown"]) {
+        mark.addEventListener(kind, () => show(mark));
+      }
+      mark.addEventListener("pointerleave", (event) => {
+        if (event.pointerType === "mouse") hide();
+      });
+    }
+  }
+  window.addEventListener("scroll", hide, { passive: true });
+
+  const value = (row, column) => {
+    const text = row.cells[column].textContent.trim();
+    const found = parseFloat(text.replace(/,/g, ""));
+    return Number.isNaN(found) ? text : found;
+  };
+  const compare = (one, other) => {
+    if (one === "" || other === "") return (one === "") - (other === "");
+    if (typeof one === typeof other && typeof one === "number") return one - other;
+    return String(one).localeCompare(String(other));
+  };
+
+  for (const table of document.querySelectorAll("table.sortable")) {
+    const heads = [...table.tHead.rows[0].cells];
+    heads.forEach((head, column) => {
+      const sort = () => {
+        const falls = head.getAttribute("aria-sort") === "ascending";
+        heads.forEach((other) => other.removeAttribute("aria-sort"));
+        head.setAttribute("aria-sort", falls ? "descending" : "ascending");
+        const body = table.tBodies[0];
+        const rows = [...body.rows].map((row) => [value(row, column), row]);
+        // Empty cells stay last in both directions.
+        rows.sort(([one], [other]) =>
+          one === "" || other === "" || !falls ? compare(one, other) : compare(other, one));
+        body.append(...rows.map(([, row]) => row));
+      };
+      head.tabIndex = 0;
+      head.addEventListener("click", sort);
+      head.addEventListener("keydown", (event) => {
+        if (event.key !== "Enter" && event.key !== " ") return;
+        event.preventDefault();
+        sort();
+      });
+    });
+  }
+})();
