@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from nest_tune.records.storage_url import StorageUrl
 from nest_tune.report.data import CompiledPart, NextStep, TaskRow
-from nest_tune.report.shares import ABOVE, CONVERSION, CPU_WORK, LAUNCH, Share
+from nest_tune.report.shares import ABOVE, CONVERSION, HOST_WORK, LAUNCH, Share
 from nest_tune.study.request.settings import DEFAULT_STORAGE
 from nest_tune.study.store.ended import Ended
 from nest_tune.study.store.result import StudyResult
@@ -110,7 +110,7 @@ def _shares(
                 f"Conversions between units are {part}: the borders of the plan show where.",
                 _line("plan", "best", settings.model, *where),
             )
-        elif reason == CPU_WORK:
+        elif reason == HOST_WORK:
             yield NextStep(
                 f"Operators on the CPU are {part}; those that no accelerator takes say why.",
                 _line("plan", "show", settings.model, *where),

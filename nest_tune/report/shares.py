@@ -13,12 +13,12 @@ from compiler_core.system.jobs import Job, JobKind
 from compiler_core.system.timeline import Span
 
 _PS_PER_MS = 1e9
-LAUNCH, CONVERSION, CPU_WORK, ABOVE, IDLE = "launch", "conversion", "cpu", "above", "idle"
+LAUNCH, CONVERSION, HOST_WORK, ABOVE, IDLE = "launch", "conversion", "host", "above", "idle"
 _LABELS = {
     ABOVE: "programs above their bound",
     LAUNCH: "launches",
     CONVERSION: "conversions between units",
-    CPU_WORK: "operators on the CPU",
+    HOST_WORK: "operators on the CPU",
     IDLE: "nothing runs",
 }
 
@@ -123,7 +123,7 @@ def _reason(
     if layer.operator in CONVERSIONS or job.kind.converts:
         return False, {CONVERSION: 1.0}
     if job.kind is not JobKind.PROGRAM:
-        return False, {CPU_WORK: 1.0}
+        return False, {HOST_WORK: 1.0}
     if span.track == 0:
         return False, {LAUNCH: 1.0}
     at_bound = min(layer.utilization, 1.0) if layer.limited_by else 0.0
