@@ -8,6 +8,7 @@ from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.activation_fusion import ActivationFusion
 from compiler_core.graph.passes.batch_norm import BatchNormFolding, BatchNormToConv
 from compiler_core.graph.passes.channel_affine import ChannelAffineFolding
+from compiler_core.graph.passes.constant_branches import ConstantBranches
 from compiler_core.graph.passes.constant_folding import ConstantFolding
 from compiler_core.graph.passes.dead_code import DeadCode
 from compiler_core.graph.passes.dense import DenseForming
@@ -32,6 +33,7 @@ FOLDING: tuple[GraphPass, ...] = (
     QuantizationRemoval(),
     QuantizedWeights(),
     ConstantFolding(),
+    ConstantBranches(),
     DeadCode(),
     Identities(),
     ExplicitWindows(),
