@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+import onnxruntime
 
 from compiler_core.clock.kernels import Kernel, kernels_of
 from compiler_core.clock.models import Timed, time_models
 from compiler_core.compile.sources import QuantizedModel, noise_samples
+from compiler_core.configuration.runtime import Runtime, require_provider
+from compiler_core.errors import InputError
 from compiler_core.executable.executable import CONSTANTS, CpuSegment, Executable
 from compiler_core.executable.report import ClockTiming
 from compiler_core.graph.exporter import export_onnx
+from compiler_core.graph.runtime import RUNTIME_ERRORS
 from compiler_core.units.facets.host import float_sessions
 
 ROUNDS = 50
@@ -60,17 +67,51 @@ def time_on_host(
     if is_float:
         del candidates[_FLOAT]
     feeds = noise_samples(source.model.graph, 1)
-    asked = {"threads": THREADS, "repeats": rounds, "budget_s": budget_s}
+    asked: dict[str, Any] = {"threads": THREADS, "repeats": rounds, "budget_s": budget_s}
     if executable.target.board:
         from compiler_core.boards.timing import time_on_boards  # few compiles are for boards
 
         board = executable.target.board
-        found = time_on_boards(board, candidates, feeds, profiled=_OURS, **asked)  # type: ignore[arg-type]
+        found = time_on_boards(board, candidates, feeds, profiled=_OURS, **asked)
         timed, kernels = found.timed, found.kernels
     else:
-        timed = time_models(candidates, feeds, float_sessions().open, **asked)  # type: ignore[arg-type]
-        kernels = kernels_of(ours, feeds, THREADS)
+        runtime = source.configuration.runtime
+        require_provider(runtime)
+        asked["threads"] = runtime.threads
+        timed = time_models(candidates, feeds, _opener(runtime), **asked)
+        kernels = kernels_of(ours, feeds, runtime.threads)
     return HostTimes(*clock_timing(timed, _OURS, _OURS if is_float else _FLOAT), kernels)
+
+
+def _opener(runtime: Runtime) -> Callable[[Any], Any]:
+    """What opens parts: those of the model as the configuration says, the float model as ever."""
+    usual = float_sessions().open
+    if runtime == Runtime():
+        return usual
+    return lambda part: usual(part) if part.name == _FLOAT else _RuntimeSession(part, runtime)
+
+
+class _RuntimeSession:
+    """A part of a model with options of its own.
+
+    Raises:
+        InputError: onnxruntime cannot run it.
+    """
+
+    def __init__(self, part: CpuSegment, runtime: Runtime) -> None:
+        self._outputs = list(part.outputs)
+        try:
+            self._session = onnxruntime.InferenceSession(
+                part.model, runtime.session_options(), providers=runtime.providers
+            )
+        except RUNTIME_ERRORS as error:
+            text = " ".join(str(error).split())
+            raise InputError(f"onnxruntime cannot run it as [runtime] says: {text}") from error
+
+    def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """Arrays by output name."""
+        found = self._session.run(self._outputs, dict(feeds))
+        return dict(zip(self._outputs, found, strict=True))
 
 
 def timed_parts(executable: Executable) -> list[CpuSegment]:

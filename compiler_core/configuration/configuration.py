@@ -14,6 +14,7 @@ from typing import Any
 
 from compiler_core.configuration.launches import Launches, launches_table, read_launches
 from compiler_core.configuration.lock import Lock
+from compiler_core.configuration.runtime import Runtime, read_runtime, runtime_table
 from compiler_core.configuration.slicing import read_slicings, slicing_tables
 from compiler_core.errors import InputError
 from compiler_core.files.plain import from_plain, refuse_unknown, to_plain
@@ -25,8 +26,8 @@ from compiler_core.units.registry import kind_of_id
 
 CONFIGURATION_SCHEMA = "nest-tune/config/1"
 _TABLES = (
-    *("model", "target", "scheme", "plan", "schedule", "slicing", "launches", "measured"),
-    "lock",
+    *("model", "target", "scheme", "plan", "schedule", "slicing", "launches", "runtime"),
+    *("measured", "lock"),
 )
 
 
@@ -103,6 +104,7 @@ class Configuration:
         model, target: What it was made for.
         measured: Metrics when it was compiled, by name.
         lock: What a check compares a new compile with; only in lock files.
+        runtime: How onnxruntime runs it, where the target is this machine.
     """
 
     scheme: Scheme = field(default_factory=Scheme)
@@ -114,6 +116,7 @@ class Configuration:
     lock: Lock | None = None
     slicing: Mapping[str, Any] = field(default_factory=dict)
     launches: Launches = field(default_factory=Launches)
+    runtime: Runtime = field(default_factory=Runtime)
 
     @property
     def is_compiled(self) -> bool:
@@ -124,6 +127,7 @@ class Configuration:
 def configuration_document(configuration: Configuration) -> dict[str, Any]:
     """A configuration as plain values; the tables of the TOML file."""
     launches = launches_table(configuration.launches, is_compiled=configuration.is_compiled)
+    runtime = runtime_table(configuration.runtime)
     document = {
         "schema": CONFIGURATION_SCHEMA,
         "model": to_plain(configuration.model),
@@ -133,6 +137,7 @@ def configuration_document(configuration: Configuration) -> dict[str, Any]:
         "schedule": to_plain(dict(sorted(configuration.schedules.items()))),
         **({"slicing": slicing_tables(configuration.slicing)} if configuration.slicing else {}),
         **({"launches": launches} if launches else {}),
+        **({"runtime": runtime} if runtime else {}),
         "measured": to_plain(configuration.measured),
     }
     if configuration.lock is not None:
@@ -216,6 +221,7 @@ def read_configuration_document(document: Any, where: str) -> Configuration:
             where,
             is_compiled=bool(document.get("measured")) or "lock" in document,
         ),
+        read_runtime(document.get("runtime"), f"{where}: runtime"),
     )
 
 

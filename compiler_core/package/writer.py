@@ -36,6 +36,7 @@ from compiler_core.package.manifest import (
 )
 from compiler_core.package.replace import replace_folder, restore
 from compiler_core.package.seal import sealed_bytes
+from compiler_core.precision.report import SESSION_FILE, session_text
 from compiler_core.quantize.qdq import qdq_model
 from compiler_core.tensor.operator_file import OPERATORS_SCHEMA, operator_entries
 from compiler_core.units.facets.host import float_sessions
@@ -68,6 +69,8 @@ def package_files(compiled: CompiledModel, texts: Mapping[str, str]) -> dict[str
             "layers": [layer_document(x, compiled.metrics) for x in compiled.report.layers],
         },
     )
+    if compiled.executable.target.by_clock:
+        files[SESSION_FILE] = session_text(compiled.configuration.runtime).encode()
     files |= {name: visible_lines(text).encode() for name, text in texts.items()}
     entries = {
         path: FileEntry(hashlib.sha256(content).hexdigest(), len(content))

@@ -96,6 +96,9 @@ def _planned(
     plan: Path | None,
     progress: Progress,
 ) -> Configuration:
+    if plan is None and configuration.plan and not target.npu_cores:
+        rest = {node.name: CPU for node in model.graph.nodes}
+        return replace(configuration, plan={**rest, **configuration.plan})
     if plan is None:
         # One core needs no plan: what it can run runs there, and quantization says so.
         if configuration.plan and not target.npu_cores:

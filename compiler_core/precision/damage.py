@@ -18,7 +18,14 @@ from compiler_core.graph.sampling import choose, runs
 from compiler_core.graph.session import FloatSession
 from compiler_core.quantize.input_moments import input_moments
 from compiler_core.quantize.precision_lowering import lower_precisions
-from compiler_core.quantize.precisions import SAME_VALUES, Rounding, WeightOnly, precisions_of
+from compiler_core.quantize.precisions import (
+    SAME_VALUES,
+    Rounding,
+    Static,
+    WeightOnly,
+    precision_of,
+    precisions_of,
+)
 from compiler_core.quantize.quality import measured_runs
 from compiler_core.quantize.scheme import QuantizationScheme
 from compiler_core.quantize.statistics import TensorRange
@@ -26,7 +33,9 @@ from compiler_core.units.names import CPU
 
 Samples = Mapping[str, npt.NDArray[Any]]
 _MOST_RUNS = 16
-"""Of the model per operator and format."""
+"""Of the model per plan."""
+_ALONE_RUNS, _FEWEST_RUNS = 1200, 3
+"""Of the model for all operators alone together, and for one of them at least."""
 _BROKEN = 10.0
 """Noise of what cannot be compared: no plan has room for it."""
 
@@ -59,10 +68,17 @@ class DamageMeter:
         count = len(next(iter(samples.values())))
         self._samples = choose(graph, samples, measured_runs(graph, count)[:_MOST_RUNS])
         self._moments: dict[str, npt.NDArray[np.float64]] = {}
-        self._expected = self._run(graph)
+        self._runs = list(runs(graph, self._samples))
+        self._expected = self._run(graph, self._runs)
 
-    def noise(self, assignment: Mapping[str, str]) -> float:
-        """Noise of a plan, of the output that loses most; large where it cannot be run."""
+    def noise(self, assignment: Mapping[str, str], most_runs: int = _MOST_RUNS) -> float:
+        """Noise of a plan, of the output that loses most; large where it cannot be run.
+
+        Args:
+            assignment: Place by operator.
+            most_runs: Of the model; with fewer than all, nothing is fused, which takes longer to
+                prepare than it saves.
+        """
         asked = precisions_of(assignment)
         if not asked:
             return 0.0
@@ -75,16 +91,27 @@ class DamageMeter:
             self._moments |= input_moments(self._graph, self._samples, missing)
         moments = self._moments.__getitem__
         lowered = lower_precisions(self._graph, asked, self._ranges, self.scheme, moments)
+        feeds = self._runs[:most_runs]
+        whole = len(feeds) == len(self._runs)
         try:
-            found = self._run(lowered)
+            found = self._run(lowered, feeds, optimize=whole)
         except InputError:
             return _BROKEN
-        return max((_noise(found[n], real) for n, real in self._expected.items()), default=0.0)
+        share = len(feeds) / len(self._runs)
+        return max(
+            (
+                _noise(found[n], real if whole else real[: round(len(real) * share)])
+                for n, real in self._expected.items()
+            ),
+            default=0.0,
+        )
 
-    def _run(self, graph: Graph) -> dict[str, npt.NDArray[np.float64]]:
+    def _run(
+        self, graph: Graph, feeds: Sequence[Samples], *, optimize: bool = True
+    ) -> dict[str, npt.NDArray[np.float64]]:
         names = [n for n in self._graph.outputs if n not in self._graph.constants]
-        session = FloatSession(graph, names, threads=self._threads)
-        results = [session.run(feeds) for feeds in runs(self._graph, self._samples)]
+        session = FloatSession(graph, names, threads=self._threads, optimize=optimize)
+        results = [session.run(own) for own in feeds]
         return {
             name: np.concatenate([np.asarray(r[name], np.float64).reshape(-1) for r in results])
             for name in names
@@ -117,13 +144,30 @@ def damages(
         meter: What measures.
         progress: Told how many are done.
     """
-    total = sum(len(own) - 1 for own in places.values())
-    progress(f"noise of {total} formats of operators, one at a time")
-    found: dict[str, dict[str, float]] = {}
-    for node in graph.nodes:
-        found[node.name] = {CPU: 0.0}
-        for place in places[node.name]:
-            if place != CPU:
-                moves = node.op in SAME_VALUES
-                found[node.name][place] = 0.0 if moves else meter.noise({node.name: place})
-    return found
+    asked = {
+        (node.name, _numbers(place)): {node.name: place}
+        for node in graph.nodes
+        for place in places[node.name]
+        if place != CPU and node.op not in SAME_VALUES
+    }
+    most = max(_FEWEST_RUNS, _ALONE_RUNS // max(1, len(asked)))
+    progress(f"noise of {len(asked)} formats of operators, one at a time")
+    known: dict[tuple[str, str], float] = {}
+    for key, own in asked.items():
+        known[key] = meter.noise(own, most)
+        if len(known) % 100 == 0:
+            progress(f"noise of {len(known)} of {len(asked)}")
+    return {
+        node.name: {
+            place: known.get((node.name, _numbers(place)), 0.0) for place in places[node.name]
+        }
+        for node in graph.nodes
+    }
+
+
+def _numbers(place: str) -> str:
+    """Equal for places that compute with the same numbers: signs of integers change none."""
+    precision = precision_of(place)
+    if not isinstance(precision, Static) or precision.activations == "uint16":
+        return place
+    return f"8 bits {precision.weights != ''} {precision.per_channel}"

@@ -24,6 +24,9 @@ from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.tensor.digest import digest
 
+FORMATS_VERSION = 1
+"""Raised with every change of how formats are written: older times then no longer count."""
+
 _SHOWN_VALUES = 16
 """Constants of integers up to this size are shapes, axes and the like: costs depend on them."""
 _SCHEME = QuantizationScheme(activation_range=RangeMethod.MAX, weight_range=RangeMethod.MAX)

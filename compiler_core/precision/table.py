@@ -14,20 +14,27 @@ what is nearly as fast.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Protocol
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.precision.parts import Part, PartKey, is_measurable, parts_of
-from compiler_core.quantize.precisions import Static, candidates, has_weights, precision_of
+from compiler_core.quantize.precisions import (
+    Static,
+    WeightOnly,
+    candidates,
+    has_weights,
+    precision_of,
+)
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.units.names import CPU
 
 _LARGEST_VALUES = 1 << 26
 _NEAR = 1.04
 """A place that takes this much longer than the fastest of its format is kept for its accuracy."""
+_USUAL_BLOCK, _MUCH_SLOWER = 32, 1.3
 _MOST_PLACES = 4
 """Of an operator beside float32."""
 _BORDER_US, _BORDER_US_PER_VALUE = 4.0, 1e-3
@@ -79,6 +86,82 @@ class PrecisionTable:
         return total
 
 
+@dataclass(frozen=True)
+class BorderCosts:
+    """Borders of two neighbours.
+
+    Attributes:
+        first, second: Operators.
+        us: ``b`` by their kept places, one row per place of the first.
+    """
+
+    first: str
+    second: str
+    us: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class FormatCosts:
+    """A table as plain values, of the kept places alone.
+
+    Attributes:
+        places: Kept places by operator, float32 first.
+        us: Their times.
+        borders: Of pairs.
+    """
+
+    places: Mapping[str, tuple[str, ...]]
+    us: Mapping[str, tuple[float, ...]]
+    borders: tuple[BorderCosts, ...]
+
+
+def costs_of(table: PrecisionTable) -> FormatCosts:
+    """What plans are made of, as plain values."""
+    kept = table.kept
+    return FormatCosts(
+        dict(kept),
+        {name: tuple(table.singles[name][p] for p in places) for name, places in kept.items()},
+        tuple(
+            BorderCosts(a, b, tuple(tuple(costs[p, q] for q in kept[b]) for p in kept[a]))
+            for (a, b), costs in table.borders.items()
+        ),
+    )
+
+
+def table_of(graph: Graph, costs: FormatCosts) -> PrecisionTable:
+    """The inverse of :func:`costs_of`.
+
+    Raises:
+        InputError: The costs are not of this graph, or do not fit together.
+    """
+    places = costs.places
+    names = {node.name for node in graph.nodes}
+    fits = names == places.keys() == costs.us.keys() and all(
+        own and own[0] == CPU and len(own) == len(costs.us[name]) for name, own in places.items()
+    )
+    fits = fits and all(
+        {item.first, item.second} <= names
+        and len(item.us) == len(places[item.first])
+        and all(len(row) == len(places[item.second]) for row in item.us)
+        for item in costs.borders
+    )
+    if not fits:
+        raise InputError(
+            "stored costs of number formats do not fit the model",
+            hint="start the study anew: --if-exists replace",
+        )
+    singles = {n: dict(zip(own, costs.us[n], strict=True)) for n, own in places.items()}
+    borders = {
+        (item.first, item.second): {
+            (p, q): cost
+            for p, row in zip(places[item.first], item.us, strict=True)
+            for q, cost in zip(places[item.second], row, strict=True)
+        }
+        for item in costs.borders
+    }
+    return PrecisionTable(graph, singles, places, borders)
+
+
 def measure_table(
     graph: Graph,
     ranges: Mapping[str, TensorRange],
@@ -115,13 +198,18 @@ def _measured_singles(
         for node in graph.nodes
         if is_measurable(alone[node.name], _LARGEST_VALUES)
     }
-    asked: dict[PartKey, Callable[[], Graph]] = {}
-    for name, options in places.items():
-        for place in options:
-            key = alone[name].key([place])
-            asked.setdefault(key, _maker(alone[name], (place,), ranges))
-    progress(f"operators: {len(asked)} in their number formats")
-    known = timer.times_us(asked)
+    known: dict[PartKey, float] = {}
+    for is_first in (True, False):
+        asked: dict[PartKey, Callable[[], Graph]] = {}
+        for name, options in places.items():
+            for place in options:
+                key = alone[name].key([place])
+                like = _first_of_its_kind(place, options)
+                if (like == place) == is_first and (is_first or _hopes(alone[name], like, known)):
+                    asked.setdefault(key, _maker(alone[name], (place,), ranges))
+        if asked:
+            progress(f"operators: {len(asked)} in their number formats")
+            known |= timer.times_us(asked)
     found = {}
     for node in graph.nodes:
         times = {
@@ -133,6 +221,26 @@ def _measured_singles(
             raise InputError(f"onnxruntime cannot run {node.op} {node.name!r} alone in float")
         found[node.name] = times or {CPU: 0.0}
     return found
+
+
+def _first_of_its_kind(place: str, options: Sequence[str]) -> str:
+    """The place that tells whether blocks of another size are worth a measurement."""
+    precision = precision_of(place)
+    if not isinstance(precision, WeightOnly):
+        return place
+    sizes = {
+        found.block: other
+        for other in options
+        if isinstance(found := precision_of(other), WeightOnly)
+        and replace(found, block=precision.block) == precision
+    }
+    return sizes[min(sizes, key=lambda block: abs(block - _USUAL_BLOCK))]
+
+
+def _hopes(part: Part, like: str, known: Mapping[PartKey, float]) -> bool:
+    """Whether a place is not much slower than float32."""
+    time, floats = known.get(part.key([like])), known.get(part.key([CPU]))
+    return time is not None and floats is not None and time < _MUCH_SLOWER * floats
 
 
 def _maker(

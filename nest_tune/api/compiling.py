@@ -22,6 +22,12 @@ from compiler_core.executable.report import LayerReport, Metrics
 from compiler_core.package.text import Level, level_text
 from compiler_core.package.writer import require_free, write_package
 from compiler_core.partition.configured import with_plan
+from compiler_core.precision.report import (
+    FORMATS_FILE,
+    FormatsReport,
+    formats_report,
+    formats_text,
+)
 from compiler_core.quantize.ladder_record import Ladder, Quality
 from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.profile_file import read_profile
@@ -32,6 +38,7 @@ from nest_tune.api.quantizing import compile_warnings, quantize, with_first_late
 from nest_tune.api.values import Arrays, PathName, Progress, float_run, stateful_samples_of
 from nest_tune.named import named_by_lock
 from nest_tune.stores.default_scheme import with_default_scheme, with_kept_scheme
+from nest_tune.stores.measured_formats import measured_formats, with_formats
 from nest_tune.stores.profile_store import stored_profile
 
 
@@ -53,6 +60,7 @@ class Compilation:
         unpriced: Nodes whose results have a shape that is known only when the model runs, or that
             run graphs of their own: what they cost is in no number.
         warnings: What makes the result doubtful, one line each.
+        formats: Number formats of the operators, where they were chosen by the clock.
     """
 
     folder: Path
@@ -67,6 +75,7 @@ class Compilation:
     macs_share_npu: float = 1.0
     unpriced: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    formats: FormatsReport | None = None
 
     @property
     def quality(self) -> Quality | None:
@@ -159,6 +168,7 @@ def compile(  # noqa: A001 - the verb of the command line
     progress(f"importing {path.name}")
     source = load_model(path, shapes)
     where = None if plan is None else Path(plan)
+    is_planned = bool(configuration.plan)
     configuration = with_plan(configuration, source, chip, where, progress)
     arithmetic = target_arithmetic(chip)
     statistics = None if profile is None else read_profile(Path(profile))
@@ -168,6 +178,12 @@ def compile(  # noqa: A001 - the verb of the command line
         )
         statistics = _statistics(source, configuration, samples, threads, progress)
     warnings: tuple[str, ...] = ()
+    formats = None
+    is_open = configuration.scheme.is_open and not is_planned and not chip.board
+    if chip.by_clock and is_open and statistics is not None and statistics.inputs is not None:
+        choice = measured_formats(source, statistics, progress=progress)
+        configuration = with_formats(configuration, source, choice)
+        formats = formats_report(choice)
     if statistics is None:
         configuration = with_kept_scheme(configuration, source, arithmetic)
     else:
@@ -186,12 +202,15 @@ def compile(  # noqa: A001 - the verb of the command line
     if statistics is not None:
         compiled = with_first_latency(compiled, source, statistics)
     texts = {f"{level.value}.txt": level_text(compiled, level) for level in levels}
+    if formats is not None:
+        texts |= {FORMATS_FILE: formats_text(formats)}
     progress(f"writing {folder}")
     write_package(compiled, folder, texts)
     made = compilation(compiled, folder)
     clock = made.metrics.by_clock
     doubts = () if clock is None else clock.warnings
-    return replace(made, warnings=(*warnings, *_unpriced_warnings(made.unpriced), *doubts))
+    told = (*warnings, *_unpriced_warnings(made.unpriced), *doubts)
+    return replace(made, warnings=told, formats=formats)
 
 
 def _unpriced_warnings(nodes: Sequence[str]) -> tuple[str, ...]:

@@ -212,7 +212,16 @@ def _document(compiled: Compilation) -> dict[str, Any]:
         "unpriced": list(compiled.unpriced),
         **scheme_record(configuration.scheme),
         "warnings": list(compiled.warnings),
+        **_formats_document(compiled),
     }
+
+
+def _formats_document(compiled: Compilation) -> dict[str, Any]:
+    if compiled.formats is None:
+        return {}
+    from compiler_core.precision.report import formats_document
+
+    return {"formats": formats_document(compiled.formats)}
 
 
 def _print_summary(compiled: Compilation) -> None:
@@ -221,10 +230,16 @@ def _print_summary(compiled: Compilation) -> None:
     if metrics.by_clock is not None:
         clock = metrics.by_clock
         out.print(f"package    {compiled.folder}", markup=False, soft_wrap=True)
-        out.print(f"latency    {metrics.latency_ms:.3f} ms by the clock on one thread", end="; ")
+        threads = compiled.configuration.runtime.threads
+        on = "one thread" if threads == 1 else f"{threads} threads"
+        out.print(f"latency    {metrics.latency_ms:.3f} ms by the clock on {on}", end="; ")
         out.print(clock.text, soft_wrap=True)
         out.print(f"size       {metrics.size_bytes:,} bytes")
         _print_quality(compiled)
+        if compiled.formats is not None:
+            from nest_tune.cli.formats import print_formats
+
+            print_formats(compiled.formats)
         return
     share = f"{100 * compiled.macs_share_npu:.1f} % of the multiplications"
     for label, value in (

@@ -10,7 +10,14 @@ import typer
 from nest_tune.cli.completion import target_names
 from nest_tune.cli.options import AsJson, ModelFile, Shapes
 from nest_tune.cli.output import print_json, say
-from nest_tune.cli.plan_job import problem_of, refuse_on_host, report_host, write_files
+from nest_tune.cli.plan_job import (
+    problem_of,
+    refuse_on_host,
+    refuse_with_formats,
+    report_formats,
+    report_host,
+    write_files,
+)
 from nest_tune.cli.plan_report import (
     best_document,
     plan_document,
@@ -137,6 +144,12 @@ def best(
         Path | None,
         typer.Option(metavar="plan.toml", help="Plan whose named nodes are pinned."),
     ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="calib.npz", help="On host: find the number format of every operator."
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="plan.toml", help="Write the best plan."),
@@ -151,6 +164,12 @@ def best(
     as_json: AsJson = False,
 ) -> None:
     """Find the plan of least latency, with a bound on what is left to gain."""
+    if calibration is not None:
+        refuse_with_formats(
+            plan=plan, cpu_table=cpu_table, config=config, svg=svg, csv=csv, trace=trace
+        )
+        report_formats(model, target, shape, calibration, output, as_json)
+        return
     problem = problem_of(
         model, target, cpu_table, config, shape, output=output, svg=svg, csv=csv, trace=trace
     )

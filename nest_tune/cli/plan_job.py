@@ -56,6 +56,17 @@ def refuse_on_host(problem: PlanProblem, **paths: Path | None) -> None:
             )
 
 
+def refuse_with_formats(**paths: Path | None) -> None:
+    """Refuses options that say nothing of number formats."""
+    for name, path in paths.items():
+        if path is not None:
+            raise InputError(
+                f"--{name.replace('_', '-')} {path}: with --calibration number formats of this "
+                "machine are planned, not units",
+                hint="leave one of them out",
+            )
+
+
 def write_files(
     found: PlannedModel, svg: Path | None, csv: Path | None, trace: Path | None
 ) -> None:
@@ -66,6 +77,34 @@ def write_files(
         found.write_table(csv)
     if trace is not None:
         found.write_trace(trace)
+
+
+def report_formats(
+    model: Path,
+    target: str,
+    shape: list[str] | None,
+    calibration: Path,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """The fastest number formats on this machine."""
+    from nest_tune.api.formats import best_formats
+
+    require_writable(output, "--output")
+    shapes = parse_shapes(shape)
+    found = best_formats(model, calibration, target=target, shapes=shapes, progress=progress)
+    if output is not None:
+        found.write(output)
+    if as_json:
+        from compiler_core.precision.report import formats_document
+
+        body = {"model": found.model.name, "target": found.target.name, "deterministic": False}
+        written = None if output is None else str(output)
+        print_json("plan-best", body | formats_document(found.report) | {"output": written})
+        return
+    from nest_tune.cli.formats import print_formats
+
+    print_formats(found.report)
 
 
 def report_host(problem: PlanProblem, document: str, as_json: bool) -> None:

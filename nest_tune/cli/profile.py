@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from compiler_core.package.reader import Package
+    from compiler_core.precision.report import FormatsReport
     from compiler_core.targets.target import Target
+
+_FORMATS_MAX = 16 << 20
 
 EXAMPLE = "Example: nest-tune profile out --by layer --trace trace.json"
 
@@ -76,12 +79,22 @@ def profile(
         slices = trace_slices(loaded.executable, loaded.report)
         names = tracks(loaded.manifest.target)
         write_atomically(trace, lambda stream: write_trace(stream, title, names, slices))
+    formats = _formats(package)
     if as_json:
-        print_json("profile", _document(loaded, package, by))
+        document = _document(loaded, package, by)
+        if formats is not None:
+            from compiler_core.precision.report import formats_document
+
+            document["formats"] = formats_document(formats)
+        print_json("profile", document)
         return
     metrics, target = loaded.manifest.metrics, loaded.manifest.target
     if metrics.by_clock is not None:
         _print_host(loaded, package, by)
+        if formats is not None and by is By.LAYER:
+            from nest_tune.cli.formats import print_formats
+
+            print_formats(formats)
         return
     print(
         f"{package}: {metrics.latency_ms:.3f} ms, {metrics.npu_cycles:,} NPU cycles, "
@@ -89,6 +102,15 @@ def profile(
     )
     tables = {By.LAYER: _layers, By.UNIT: _units, By.INSTRUCTION: _instructions}
     print_table(tables[by](loaded), drop=("shape", "waits", "of roof", "MAC/cycle", "KiB"))
+
+
+def _formats(package: Path) -> FormatsReport | None:
+    """What the package says of number formats; ``None`` where they were not chosen by the clock."""
+    from compiler_core.files.small_file import read_small_file
+    from compiler_core.precision.report import FORMATS_FILE, read_formats
+
+    path = package / FORMATS_FILE
+    return read_formats(read_small_file(path, _FORMATS_MAX), str(path)) if path.is_file() else None
 
 
 def _clocks(target: Target) -> str:

@@ -14,6 +14,7 @@ KIND = UnitKind(
         "sessions": "compiler_core.units.cpu.session:SESSIONS",
         "bundles": "compiler_core.units.cpu.c.bundles.facet:BUNDLES",
         "candidates": "compiler_core.units.cpu.c.search.facet:CANDIDATES",
+        "documents": "compiler_core.units.cpu.documents:DOCUMENTS",
     },
     is_host=True,
 )

@@ -21,12 +21,14 @@ from compiler_core.compile.sources import QuantizedModel
 from compiler_core.compile.unit_layers import model_layers, model_tasks, named_layers
 from compiler_core.configuration.configuration import Configuration, Scheme, Subject, read_schedule
 from compiler_core.configuration.launches import Launches
+from compiler_core.configuration.runtime import RUNTIME, read_runtime
 from compiler_core.errors import NestTuneError
 from compiler_core.files.plain import to_plain
 from compiler_core.package.writer import write_package
 from compiler_core.quantize.apply import apply_profile, apply_scheme
 from compiler_core.quantize.assemble import CPU, assemble, without_room
 from compiler_core.quantize.assignment import default_assignment
+from compiler_core.quantize.precisions import precisions_of
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.scheme import QuantizationScheme, read_scheme, scheme_document
 from compiler_core.targets.integer_units import target_arithmetic
@@ -80,7 +82,8 @@ class Bench(ExaminedModel):
             # Beside other neighbours a layout may differ, and with it what has room.
             assignment |= dict.fromkeys(without_room(graph, known, assignment), CPU)
         scheme = read_scheme(decisions.get("quantization", {}), "quantization")
-        if assemble(graph, assignment, known).calibrated or scheme != QuantizationScheme():
+        asks = bool(assemble(graph, assignment, known).calibrated or precisions_of(assignment))
+        if asks or scheme != QuantizationScheme():
             kept = stored_reconstruction(self._profile, scheme)
             applied = apply_profile(graph, assignment, self._profile, scheme, kept, known)
         else:
@@ -110,7 +113,10 @@ class Bench(ExaminedModel):
             name: read_schedule(name, value, name) for name, value in sorted(schedules.items())
         }
         launches = Launches(merge=self.subjects.merges)
-        configuration = replace(source.configuration, schedules=given, launches=launches)
+        runtime = read_runtime(decisions.get(RUNTIME), RUNTIME)
+        configuration = replace(
+            source.configuration, schedules=given, launches=launches, runtime=runtime
+        )
         return compile_model(replace(source, configuration=configuration), self.target)
 
     def metrics(self, compiled: CompiledModel) -> dict[str, float]:

@@ -12,6 +12,7 @@ from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.partition.best import planned_assignment, prepare, untuned
 from compiler_core.partition.plan import read_plan
+from compiler_core.precision.table import FormatCosts
 from compiler_core.quantize.apply import weighted_layers
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.ladder import FIRST, RUNGS
@@ -19,6 +20,8 @@ from compiler_core.quantize.rounding_work import expected_work
 from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme, scheme_document
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.target import Target
+from nest_tune.study.proposals.formats_part import FormatsPart
+from nest_tune.study.proposals.runtime_part import RuntimePart
 from search_spaces.joint import JointSpace, OuterPoint, Part
 from search_spaces.parameter import Parameter
 from search_spaces.partition import PartitionSpace
@@ -177,8 +180,16 @@ class PinnedScheme:
         return ()
 
 
+_BESIDE_FORMATS = ("activation_range", "weight_range", "calibration", "bias_correction")
+"""Decisions that change what operators with number formats of their own compute."""
+
+
 def quantization_part(
-    graph: Graph, target: Target, default: QuantizationScheme = FIRST_SCHEME
+    graph: Graph,
+    target: Target,
+    default: QuantizationScheme = FIRST_SCHEME,
+    *,
+    beside_formats: bool = False,
 ) -> QuantizationSpace:
     """Schemes whose scales are powers of two, and where nothing but the plan keeps layers float.
 
@@ -189,7 +200,11 @@ def quantization_part(
         graph: Simplified.
         target: The machine.
         default: The untuned default.
+        beside_formats: Whether operators have number formats of their own.
     """
+    if beside_formats:
+        kept = tuple(p for p in scheme_parameters() if p.name in _BESIDE_FORMATS)
+        return QuantizationSpace(graph, default_assignment(graph, cores=0), kept, default=default)
     if target.npu_cores:
         fixed = _FIXED if _can_round(graph, default) else (*_FIXED, "weight_rounding")
         kept = tuple(_beside_npu(p) for p in scheme_parameters() if p.name not in fixed)
@@ -225,6 +240,7 @@ def make_space(
     default: QuantizationScheme = FIRST_SCHEME,
     joins_layers: bool = False,
     aims: Sequence[str] = (),
+    formats: FormatCosts | None = None,
 ) -> JointSpace:
     """The outer space of a model.
 
@@ -237,6 +253,7 @@ def make_space(
         default: The untuned default of quantization.
         joins_layers: Whether layers that follow one another are launched together.
         aims: Metrics that guesses are made for, the most important first.
+        formats: What number formats of operators cost, on this machine.
 
     Raises:
         InputError: The plan does not fit the model.
@@ -245,11 +262,15 @@ def make_space(
     if plan is not None and not target.npu_cores:
         raise InputError(f"target {target.name!r} has no NPU: there is nothing to plan")
     if quantization:
-        parts.append(quantization_part(graph, target, default))
+        beside = formats is not None
+        parts.append(quantization_part(graph, target, default, beside_formats=beside))
     elif default != FIRST_SCHEME:
         parts.append(PinnedScheme(default))
     if plan is not None:
         parts.append(PinnedPart(graph, target, plan, joins_layers=joins_layers))
+    elif formats is not None:
+        parts.append(FormatsPart(graph, formats, (guesses or {}).get(FormatsPart.name)))
+        parts.append(RuntimePart())
     elif partition and target.npu_cores:
         known = (guesses or {}).get(PlacementPart.name)
         parts.append(PlacementPart(graph, target, known, joins_layers=joins_layers, aims=aims))

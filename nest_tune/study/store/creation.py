@@ -142,6 +142,7 @@ def _document(storage: StudyStorage, ground: Ground) -> dict[str, Any]:
         "guesses": {
             part.name: [list(point) for point in part.guesses()] for part in ground.space.parts
         },
+        **({} if ground.formats is None else {"formats": to_plain(ground.formats)}),
         "parameters": [(p.name, to_plain(p.values)) for p in ground.space.parameters],
     }
 

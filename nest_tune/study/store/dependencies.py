@@ -9,10 +9,12 @@ from compiler_core.clock.machine import Machine, this_machine
 from compiler_core.compile.sources import FloatModel, load_model, read_samples
 from compiler_core.configuration.launches import APART, MERGED
 from compiler_core.files.file_digest import file_digest
+from compiler_core.files.plain import from_plain
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import check_samples, model_batch
 from compiler_core.partition.best import planned_assignment
 from compiler_core.partition.plan import read_plan
+from compiler_core.precision.table import FormatCosts
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.calibration_warnings import calibration_warnings
 from compiler_core.quantize.profile import Profile
@@ -26,6 +28,7 @@ from compiler_core.tensor.digest import digest
 from nest_tune.board_measurers import load_measurer
 from nest_tune.bundling import is_bundle_target
 from nest_tune.stores.default_scheme import default_choice, known_choice
+from nest_tune.stores.measured_formats import measured_costs
 from nest_tune.stores.profile_store import known_profile, stored_profile
 from nest_tune.study.proposals.narrowing import narrowed
 from nest_tune.study.proposals.outer_space import FIRST_SCHEME, make_space
@@ -73,6 +76,11 @@ def survey_ground(
     target = load_target(settings.target)
     settings, told = examined(settings, model)
     default, warnings = _default_scheme(settings, model, target, study, rehearsed=rehearsed)
+    formats = None
+    if study is not None:
+        formats = _stored_formats(study)
+    elif target.by_clock and not target.board and not rehearsed:
+        formats, default = _measured_formats(settings, model, default)
     whole = make_space(
         model.graph,
         target,
@@ -83,6 +91,7 @@ def survey_ground(
         default=default,
         joins_layers=settings.launches == MERGED,
         aims=[metric.value for metric in aims_of(settings.objectives, settings.limits)],
+        formats=formats,
     )
     space = narrowed(whole, settings.values)
     digests = {
@@ -104,7 +113,28 @@ def survey_ground(
         digests["measurer"] = load_measurer(settings.measurer).identity
     if modules := module_files((settings.metric, settings.measurer)):
         digests["modules"] = digest([file_digest(Path(path)) for path in modules], 64)
-    return Ground(settings, model, target, space, digests, default, (*told, *warnings))
+    told = (*told, *warnings)
+    return Ground(settings, model, target, space, digests, default, told, formats)
+
+
+def _stored_formats(study: StoredStudy) -> FormatCosts | None:
+    """What number formats of operators cost when the study was started."""
+    plain = study.document.get("formats")
+    if plain is None:
+        return None
+    found: FormatCosts = from_plain(FormatCosts, plain, f"study {study.name!r}: formats")
+    return found
+
+
+def _measured_formats(
+    settings: StudySettings, model: FloatModel, default: QuantizationScheme
+) -> tuple[FormatCosts | None, QuantizationScheme]:
+    """What number formats of operators cost on this machine, and the scheme beside them; none where
+    the study does not search both, or has nothing to calibrate with."""
+    if settings.calibration is None or not (settings.partition and settings.quantization):
+        return None, default
+    samples = read_samples(Path(settings.calibration), model.graph)
+    return measured_costs(model, stored_profile(model.graph, samples))
 
 
 def _default_scheme(

@@ -9,6 +9,7 @@ from pathlib import Path
 from compiler_core.compile.sources import FloatModel
 from compiler_core.configuration.launches import MERGED
 from compiler_core.files.file_digest import file_digest
+from compiler_core.precision.table import FormatCosts
 from compiler_core.quantize.scheme import QuantizationScheme
 from compiler_core.targets.target import Target
 from compiler_core.tensor.digest import digest
@@ -36,6 +37,7 @@ class Ground:
             what measurements of their operators depend on.
         default: Quantization of the untuned default.
         warnings: Of the metric and of the calibration data, when the study is started.
+        formats: What number formats of operators cost, where the target is this machine.
     """
 
     settings: StudySettings
@@ -45,6 +47,7 @@ class Ground:
     digests: Mapping[str, str]
     default: QuantizationScheme = FIRST_SCHEME
     warnings: tuple[str, ...] = ()
+    formats: FormatCosts | None = None
 
     @property
     def are_sources(self) -> bool:
@@ -97,7 +100,7 @@ class Ground:
             s.limits,
             s.sampler,
             s.seed,
-            s.tiling,
+            s.tiling and not self.target.by_clock,
             s.risk,
             s.arguments,
         )

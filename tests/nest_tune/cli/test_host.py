@@ -8,7 +8,12 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
+
+from nest_tune.stores import measured_formats
+from tests.rule_timer import RuleTimer
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -154,3 +159,118 @@ def test_plans_measure_the_host(run: Run, model: Path) -> None:
         found = json.loads(text)
         assert (code, found["deterministic"], found["target"]["name"]) == (0, False, "host")
         assert found["latency_low_ms"] <= found["latency_ms"] <= found["latency_high_ms"]
+
+
+@pytest.fixture
+def rule(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Times by a rule in place of the clock, and records of their own."""
+    monkeypatch.setenv("NEST_TUNE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(measured_formats, "make_timer", lambda *_, **__: RuleTimer())
+
+
+@pytest.mark.usefixtures("rule")
+def test_compile_finds_number_formats(run: Run, model: Path, folder: Path, tmp_path: Path) -> None:
+    options = ("--target", "host", "--calibration", folder / "calib.npz")
+    out = tmp_path / "out"
+    code, text, err = run("compile", model, *options, "-o", out, "--json")
+    assert code == 0, err
+    formats = json.loads(text)["formats"]
+    assert {"float32", "int8 throughout"} < {plan["name"] for plan in formats["plans"]}
+    chosen = {row["name"]: row["chosen"] for row in formats["operators"]}
+    assert chosen["n_c1"] == "s8s8c"
+    assert all(row["why"] for row in formats["operators"])
+    assert "0 known from records" in err
+    for name in ("formats.json", "session.py", "model.qdq.onnx"):
+        assert (out / name).is_file()
+    session = onnxruntime.InferenceSession(
+        out / "model.qdq.onnx", providers=["CPUExecutionProvider"]
+    )
+    data = np.load(folder / "eval.npz")["x"]
+    (found,) = session.run(None, {"x": data})
+
+    code, text, err = run("compile", model, *options, "-o", out)
+    assert code == 0
+    assert "\n0 times measured" in err
+    assert "int8 throughout" in text
+    code, text, _ = run("profile", out)
+    assert code == 0
+    assert "chosen" in text
+    code, text, _ = run("profile", out, "--json")
+    assert {
+        row["name"]: row["chosen"] for row in json.loads(text)["formats"]["operators"]
+    } == chosen
+
+    outputs = tmp_path / "y.npz"
+    assert run("run", out, "--inputs", folder / "eval.npz", "--outputs", outputs)[0] == 0
+    np.testing.assert_allclose(np.load(outputs)["y"], found, atol=1e-5)
+
+
+@pytest.mark.usefixtures("rule")
+def test_a_plan_compiles_to_what_it_says(
+    run: Run, model: Path, folder: Path, tmp_path: Path
+) -> None:
+    best, calibration = tmp_path / "best.toml", folder / "calib.npz"
+    options = ("--target", "host", "--calibration", calibration)
+    code, text, err = run("plan", "best", model, *options, "-o", best, "--json")
+    assert code == 0, err
+    found = json.loads(text)
+    assert found["deterministic"] is False
+    code, text, err = run("compile", model, *options, "--config", best, "-o", tmp_path / "one")
+    assert code == 0, err
+    assert "formats" not in text
+    assert "cpu:s8s8c" in (tmp_path / "one" / "config.toml").read_text()
+    code, _, err = run("plan", "best", model, "--target", "vta", "--calibration", calibration)
+    assert code == 2
+    assert "not this machine" in err
+
+
+@pytest.mark.usefixtures("rule")
+def test_a_study_begins_with_the_optima_of_the_costs(
+    run: Run, model: Path, folder: Path, tmp_path: Path
+) -> None:
+    storage = ("--storage", f"sqlite:///{tmp_path}/study.db")
+    code, text, err = run(
+        "study", "start", "--model", model, "--target", "host", "--name", "formats", "--json",
+        "--calibration", folder / "calib.npz", "--evaluation", folder / "eval.npz",
+        "--trials", 3, *storage,
+    )  # fmt: skip
+    assert code == 0, err
+    lock = tmp_path / "best.toml"
+    code, _, err = run("study", "export", "formats:1", "-o", lock, *storage)
+    assert code == 0, err
+    assert 'n_c1 = "cpu:s8s8c"' in lock.read_text()
+    code, text, err = run("study", "resume", "formats", "--trials", "+1", *storage, "--json")
+    assert code == 0, err
+    assert json.loads(text)["trials"] == 4
+
+
+def test_a_plan_may_name_some_operators(
+    run: Run, model: Path, folder: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "mixed.toml"
+    config.write_text('schema = "nest-tune/config/1"\n[plan]\nn_y = "cpu:w8b16g"\n')
+    options = ("--target", "host", "--config", config, "--calibration", folder / "calib.npz")
+    code, _, err = run("compile", model, *options, "-o", tmp_path / "out")
+    assert code == 0, err
+    written = onnx.load(tmp_path / "out" / "model.qdq.onnx").graph.node
+    assert [node.op_type for node in written].count("MatMulNBits") == 1
+    config.write_text('schema = "nest-tune/config/1"\n[plan]\nn_y = "cpu:w9b16"\n')
+    code, _, err = run("compile", model, *options, "-o", tmp_path / "out")
+    assert code == 2
+    assert "no number format of the CPU" in err
+
+
+def test_a_configuration_says_how_the_runtime_runs_it(
+    run: Run, model: Path, tmp_path: Path
+) -> None:
+    config, out = tmp_path / "runtime.toml", tmp_path / "out"
+    table = '[runtime]\nthreads = 2\nspinning = false\noptimization = "extended"\n'
+    config.write_text('schema = "nest-tune/config/1"\n' + table)
+    code, text, err = run("compile", model, "--target", "host", "--config", config, "-o", out)
+    assert code == 0, err
+    assert "on 2 threads" in text
+    assert "threads = 2" in (out / "config.toml").read_text()
+    said = (out / "session.py").read_text()
+    assert "intra_op_num_threads = 2" in said
+    assert "ORT_ENABLE_EXTENDED" in said
+    exec(compile(said, str(out / "session.py"), "exec"), {"__file__": str(out / "session.py")})

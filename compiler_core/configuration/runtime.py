@@ -1,0 +1,129 @@
+"""How onnxruntime runs a model on this machine, in configurations: the table ``runtime``.
+
+    [runtime]
+    threads = 2
+    spinning = false
+    optimization = "extended"
+    provider = "XNNPACKExecutionProvider"
+
+Left out, a model runs on one thread with everything that the runtime does by itself.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from compiler_core.errors import InputError
+from compiler_core.files.nearest import did_you_mean
+from compiler_core.files.plain import from_plain, to_plain
+
+RUNTIME = "runtime"
+"""Name of the table, and of the decisions of a study."""
+
+OPTIMIZATIONS = ("all", "extended", "basic", "disabled")
+CPU_PROVIDER = "CPUExecutionProvider"
+_ELSEWHERE = frozenset(["AzureExecutionProvider"])
+"""Providers that do not run on this machine."""
+_MOST_THREADS = 1024
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Options of a session.
+
+    Attributes:
+        threads: Of one operator.
+        spinning: Whether threads wait for work at full speed.
+        optimization: How far the runtime rewrites the graph, one of :data:`OPTIMIZATIONS`.
+        provider: Of kernels, by the runtime's name; what it lacks the CPU's own runs.
+    """
+
+    threads: int = 1
+    spinning: bool = True
+    optimization: str = OPTIMIZATIONS[0]
+    provider: str = CPU_PROVIDER
+
+    @property
+    def providers(self) -> list[str]:
+        """As a session takes them."""
+        return list(dict.fromkeys([self.provider, CPU_PROVIDER]))
+
+    def session_options(self) -> Any:
+        """As onnxruntime takes them."""
+        import onnxruntime
+
+        levels = onnxruntime.GraphOptimizationLevel
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        options.graph_optimization_level = {
+            "all": levels.ORT_ENABLE_ALL,
+            "extended": levels.ORT_ENABLE_EXTENDED,
+            "basic": levels.ORT_ENABLE_BASIC,
+            "disabled": levels.ORT_DISABLE_ALL,
+        }[self.optimization]
+        if not self.spinning:
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return options
+
+
+def runtime_table(runtime: Runtime) -> dict[str, Any]:
+    """The table, empty for the default."""
+    table: dict[str, Any] = to_plain(runtime) if runtime != Runtime() else {}
+    return table
+
+
+def read_runtime(value: Any, where: str) -> Runtime:
+    """The inverse of :func:`runtime_table`.
+
+    Raises:
+        InputError: A key is unknown, a value of the wrong type or nothing that there is.
+    """
+    if not value:
+        return Runtime()
+    found = from_plain(Runtime, value, where)
+    if not 1 <= found.threads <= _MOST_THREADS:
+        raise InputError(f"{where}: threads = {found.threads}; 1 to {_MOST_THREADS} can be")
+    if found.optimization not in OPTIMIZATIONS:
+        raise InputError(
+            f"{where}: optimization = {found.optimization!r}; allowed are "
+            f"{', '.join(OPTIMIZATIONS)}",
+            hint=did_you_mean(found.optimization, OPTIMIZATIONS),
+        )
+    return found
+
+
+def require_provider(runtime: Runtime) -> None:
+    """Refuses a provider that this installation of onnxruntime does not have.
+
+    Raises:
+        InputError: It does not.
+    """
+    known = available_providers()
+    if runtime.provider not in known:
+        raise InputError(
+            f"runtime: provider {runtime.provider!r} is not in this onnxruntime; it has "
+            f"{', '.join(known)}",
+            hint="install an onnxruntime that has it, or leave provider out",
+        )
+
+
+def available_providers() -> tuple[str, ...]:
+    """Of this machine, the CPU's own first."""
+    import onnxruntime
+
+    found = [name for name in onnxruntime.get_available_providers() if name not in _ELSEWHERE]
+    return tuple(sorted(found, key=lambda name: (name != CPU_PROVIDER, name)))
+
+
+def possible_threads() -> tuple[int, ...]:
+    """Numbers of threads that are worth trying: powers of two, and all cores."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        cores = os.cpu_count() or 1
+    powers = {2**n for n in range(cores.bit_length()) if 2**n <= cores}
+    return tuple(sorted(powers | {cores}))

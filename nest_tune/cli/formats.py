@@ -1,0 +1,50 @@
+"""Tables of number formats: plans that were run whole, and each operator with its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nest_tune.cli.output import console
+from nest_tune.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from compiler_core.precision.report import FormatsReport
+
+_PERCENT = 100.0
+
+
+def print_formats(report: FormatsReport) -> None:
+    """Two tables."""
+    from rich.table import Table
+    from rich.text import Text
+
+    plans = Table(title="plans of number formats, timed together", box=None)
+    for head in ("plan", "ms", "95 %", "expected", "noise", ""):
+        plans.add_column(head, justify="left" if head in ("plan", "") else "right")
+    for plan in report.plans:
+        verdict = "chosen" if plan.name == report.chosen else "" if plan.good else "loses too much"
+        plans.add_row(
+            Text(plan.name),
+            f"{plan.latency_ms:.4f}",
+            f"{plan.low_ms:.4f}-{plan.high_ms:.4f}",
+            "" if plan.estimate_ms is None else f"{plan.estimate_ms:.4f}",
+            f"{_PERCENT * plan.noise:.3g} %",
+            verdict,
+        )
+    print_table(plans)
+    gap = next((plan.gap for plan in report.plans if plan.gap is not None), None)
+    if gap is not None:
+        console().print(f"no other plan takes {gap:.1%} less by the measured costs")
+    operators = Table(title="operators", box=None)
+    for head in ("name", "operator", "float ms", "int8 ms", "chosen", "why"):
+        operators.add_column(head, justify="right" if head.endswith("ms") else "left")
+    for row in report.operators:
+        operators.add_row(
+            Text(row.name),
+            row.operator,
+            f"{row.float_ms:.4f}",
+            "" if row.int8_ms is None else f"{row.int8_ms:.4f}",
+            row.chosen,
+            row.why,
+        )
+    print_table(operators)

@@ -1,0 +1,129 @@
+"""Number formats of a model on this machine, found before a compile: times are kept, plans are not.
+
+A plan is written into the configuration that a compile leaves, so that the same file compiles to
+the same model without a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Protocol
+
+from compiler_core.compile.sources import FloatModel
+from compiler_core.configuration.configuration import Configuration, Scheme
+from compiler_core.errors import InputError
+from compiler_core.precision.clock_timer import ClockTimer
+from compiler_core.precision.search import (
+    IsGood,
+    PlanTimer,
+    PrecisionChoice,
+    PrecisionSearch,
+)
+from compiler_core.precision.table import FormatCosts, costs_of
+from compiler_core.quantize.apply import apply_profile
+from compiler_core.quantize.good_enough import reason_against
+from compiler_core.quantize.profile import Profile
+from compiler_core.quantize.quality import QualityMeter
+from compiler_core.quantize.scheme import QuantizationScheme
+from compiler_core.units.names import CPU
+from nest_tune.stores.part_times import MachineTimer, RecordedTimer
+
+Progress = Callable[[str], None]
+
+
+class MachinePlanTimer(MachineTimer, PlanTimer, Protocol):
+    """Times parts and whole models of one machine."""
+
+
+def make_timer(threads: int, progress: Progress) -> MachinePlanTimer:
+    """The clock of this machine."""
+    return ClockTimer(threads, progress=progress)
+
+
+def measured_formats(
+    model: FloatModel,
+    profile: Profile,
+    *,
+    is_good: IsGood | None = None,
+    threads: int = 1,
+    progress: Progress = lambda _: None,
+) -> PrecisionChoice:
+    """The plan that this machine runs fastest, of those that are good enough on the samples.
+
+    Args:
+        model: The float model.
+        profile: Statistics of the calibration data, with the samples.
+        is_good: The limit; by default what a compile takes without asking.
+        threads: Of what is timed.
+        progress: Told what is being done.
+
+    Raises:
+        InputError: The profile does not fit the model, or has no samples.
+    """
+    timer = make_timer(threads, progress)
+    recorded = RecordedTimer(timer)
+    limit = is_good or good_on_samples(model, profile)
+    search = PrecisionSearch(model.graph, profile, recorded, timer, limit, progress=progress)
+    found = search.choose()
+    progress(f"{recorded.measured} times measured, {recorded.known} known from records")
+    return found
+
+
+def good_on_samples(model: FloatModel, profile: Profile) -> IsGood:
+    """Whether the outputs for the calibration samples are good enough to be taken without asking.
+
+    Raises:
+        InputError: The profile has no samples.
+    """
+    samples = profile.first()
+    if samples is None:
+        raise InputError(
+            "a profile holds no samples: number formats are judged by what they lose",
+            hint="give --calibration calib.npz in place of a profile",
+        )
+    meter = QualityMeter(model.graph, samples)
+
+    def is_good(places: Mapping[str, str], scheme: QuantizationScheme) -> bool:
+        units = {node.name: CPU for node in model.graph.nodes} | dict(places)
+        try:
+            applied = apply_profile(model.graph, units, profile, scheme)
+            return not reason_against(meter.measure(applied.quantized))
+        except InputError:
+            return False
+
+    return is_good
+
+
+def measured_costs(
+    model: FloatModel, profile: Profile, *, threads: int = 1, progress: Progress = lambda _: None
+) -> tuple[FormatCosts, QuantizationScheme]:
+    """What operators cost in their number formats on this machine, and the way to find scales that
+    leaves least noise with integers throughout.
+
+    Args:
+        model: The float model.
+        profile: Statistics of the calibration data, with the samples.
+        threads: Of what is timed.
+        progress: Told what is being done.
+
+    Raises:
+        InputError: As :func:`measured_formats`.
+    """
+    timer = make_timer(threads, progress)
+    parts = RecordedTimer(timer)
+    search = PrecisionSearch(
+        model.graph, profile, parts, timer, lambda _places, _scheme: True, progress=progress
+    )
+    return costs_of(search.table), search.scheme
+
+
+def with_formats(
+    configuration: Configuration, model: FloatModel, choice: PrecisionChoice
+) -> Configuration:
+    """A configuration that says the formats of a choice."""
+    places = choice.chosen.plan.places
+    plan = {node.name: places.get(node.name, CPU) for node in model.graph.nodes}
+    if not places:
+        return replace(configuration, plan=plan)
+    return replace(configuration, plan=plan, scheme=Scheme.of({}, choice.scheme))

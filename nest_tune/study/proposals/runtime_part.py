@@ -1,0 +1,63 @@
+"""How onnxruntime runs a model on this machine, as a part of the outer space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from compiler_core.configuration.runtime import (
+    CPU_PROVIDER,
+    OPTIMIZATIONS,
+    RUNTIME,
+    available_providers,
+    possible_threads,
+)
+from search_spaces.joint import OuterPoint
+from search_spaces.parameter import Parameter
+
+
+class RuntimePart:
+    """Threads, whether they spin, how far the graph is rewritten, and whose kernels: as far as this
+    machine and its onnxruntime leave a choice."""
+
+    name = RUNTIME
+
+    def __init__(self) -> None:
+        tables: Mapping[str, Sequence[Any]] = {
+            "threads": possible_threads(),
+            "spinning": (True, False),
+            "optimization": OPTIMIZATIONS[:3],
+            "provider": available_providers(),
+        }
+        self.parameters: tuple[Parameter, ...] = tuple(
+            Parameter(name, tuple(values), ordered=name == "threads")
+            for name, values in tables.items()
+            if len(values) > 1 and (name != "spinning" or len(tables["threads"]) > 1)
+        )
+        self.default: OuterPoint = (0,) * len(self.parameters)
+
+    def decode(self, point: OuterPoint) -> Mapping[str, Any]:
+        """The table ``runtime`` of a configuration."""
+        return {p.name: p.values[index] for p, index in zip(self.parameters, point, strict=True)}
+
+    def is_legal(self, point: OuterPoint) -> bool:
+        """Spinning says nothing of one thread, and other providers rewrite graphs themselves."""
+        found = self.decode(point)
+        if found.get("threads", 1) == 1 and found.get("spinning") is False:
+            return False
+        if found.get("provider", CPU_PROVIDER) == CPU_PROVIDER:
+            return True
+        return bool(found.get("optimization", OPTIMIZATIONS[0]) == OPTIMIZATIONS[0])
+
+    def guesses(self) -> Sequence[OuterPoint]:
+        """All cores, then each provider."""
+        found = []
+        for axis, parameter in enumerate(self.parameters):
+            if parameter.name in ("threads", "provider"):
+                for index in range(len(parameter.values) - 1, 0, -1):
+                    point = list(self.default)
+                    point[axis] = index
+                    found.append(tuple(point))
+                    if parameter.name == "threads":
+                        break
+        return found

@@ -1,0 +1,42 @@
+"""Decisions of the runtime in studies on this machine."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from compiler_core.configuration.runtime import CPU_PROVIDER, Runtime, read_runtime
+from nest_tune.study.proposals import runtime_part
+from nest_tune.study.proposals.runtime_part import RuntimePart
+
+
+@pytest.fixture
+def part(monkeypatch: pytest.MonkeyPatch) -> RuntimePart:
+    monkeypatch.setattr(runtime_part, "possible_threads", lambda: (1, 2, 4))
+    monkeypatch.setattr(runtime_part, "available_providers", lambda: (CPU_PROVIDER, "Other"))
+    return RuntimePart()
+
+
+def test_points_are_tables_of_configurations(part: RuntimePart) -> None:
+    assert read_runtime(part.decode(part.default), "here") == Runtime()
+    sizes = [range(len(parameter)) for parameter in part.parameters]
+    legal = [point for point in product(*sizes) if part.is_legal(point)]
+    found = {read_runtime(part.decode(point), "here") for point in legal}
+    assert len(found) == len(legal)
+    assert all(item.spinning or item.threads > 1 for item in found)
+    assert Runtime(4, False, "basic") in found
+    assert Runtime(provider="Other") in found
+    assert Runtime(optimization="basic", provider="Other") not in found
+
+
+def test_guesses_are_all_cores_and_other_kernels(part: RuntimePart) -> None:
+    found = [read_runtime(part.decode(point), "here") for point in part.guesses()]
+    assert found == [Runtime(threads=4), Runtime(provider="Other")]
+    assert all(part.is_legal(point) for point in part.guesses())
+
+
+def test_one_core_leaves_no_choice_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime_part, "possible_threads", lambda: (1,))
+    monkeypatch.setattr(runtime_part, "available_providers", lambda: (CPU_PROVIDER,))
+    assert [parameter.name for parameter in RuntimePart().parameters] == ["optimization"]
