@@ -18,13 +18,14 @@ show nest-tune profile out/package --trace out/trace.json
 show nest-tune study report digits -o out/report.html
 cat <<'TXT'
 
-out/report.html shows what the study found; out/package is what it compiled; open out/trace.json at
-https://ui.perfetto.dev. What to try next:
+out/package is the fastest that the study found without loss of accuracy; out/report.html shows the others, from
+the fastest to the one of least memory, and why: open it in a browser (xdg-open out/report.html). The timeline of
+out/package, out/trace.json, opens at https://ui.perfetto.dev. What to try next:
 
   . .venv/bin/activate; export NEST_TUNE_STORAGE=sqlite:///out/nest-tune.db
-  nest-tune study best digits --pick min:latency_ms     another pick from the front
-  nest-tune study explain digits                        what each decision is worth
-  nest-tune study export digits -o best.toml            the lock file for continuous integration
+  nest-tune study best digits --pick knee                  half the memory, 1.5 times the latency
+  nest-tune study explain digits                           what each decision is worth
+  nest-tune study export digits -o best.toml               the lock file for continuous integration
   nest-tune ci check best.toml --data examples/digits/eval.npz
-  nest-tune compile your.onnx --target vta --calibration your-calib.npz -o package
+  nest-tune compile your.onnx --target vta-pynq --calibration your-calib.npz -o package
 TXT

@@ -74,7 +74,7 @@ def test_picture_is_of_the_study_that_is_shown() -> None:
     texts = [e.text for e in ElementTree.fromstring(svg).iter() if e.tag.endswith("}text")]
     (trials,) = re.findall(r"^study digits: (\d+) trials", readme, re.MULTILINE)
     (chosen,) = re.findall(r"^chosen: trial (\d+)", readme, re.MULTILINE)
-    assert f"{trials} trials of study digits on vta" in texts
+    assert f"{trials} trials of study digits on vta-pynq" in texts
     assert f"One run of trial {chosen}" in texts
     (latency,) = re.findall(rf"^ {chosen} +(\S+) .* chosen$", readme, re.MULTILINE)
     assert f"trial {chosen}: latency_ms {float(latency):.4g}" in svg
