@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compiler_core.configuration.configuration import Configuration, read_configuration
+from compiler_core.configuration.lock import Lock
 from compiler_core.errors import InputError
 from compiler_core.files.file_digest import file_digest
 
@@ -92,6 +93,19 @@ def named_by_lock(path: Path, configuration: Configuration | None = None) -> Nam
             f"{path}: a configuration without [lock]: it names no model, target and data",
             hint="nest-tune study export NAME -o best.toml writes one",
         )
+    return named_by(path, found)
+
+
+def named_by(path: Path, found: Lock) -> Named:
+    """What a lock names.
+
+    Args:
+        path: Its file; paths in it are relative to its folder.
+        found: What it says.
+
+    Raises:
+        InputError: A path in it is none.
+    """
     for name in ("model", "target", "calibration", "evaluation_file"):
         if "\0" in getattr(found, name):
             raise InputError(f"{path}: lock.{name}: {getattr(found, name)!r} is no path")

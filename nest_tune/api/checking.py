@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nest_tune.api.values import PathName, Progress
-from nest_tune.ci.check import CheckResult
 from nest_tune.ci.check import check as check_lock
+from nest_tune.ci.result import CheckResult
 
 
 def check(

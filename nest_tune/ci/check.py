@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from compiler_core.accuracy.exam import Exam, make_exam
@@ -36,51 +36,14 @@ from nest_tune.ci.lock import (
     locked,
     locked_layers,
 )
+from nest_tune.ci.result import TOTALS, CheckResult
+from nest_tune.ci.source_check import check_sources
+from nest_tune.ci.source_lock import is_source_lock
 from nest_tune.named import named_by_lock
 from nest_tune.study.execution.scoring import accuracy_metrics, measure_all
 from nest_tune.user_modules import allow_folder, working_folder
 
 Progress = Callable[[str], None]
-TOTALS = "whole model"
-
-
-@dataclass(frozen=True, eq=False)
-class CheckResult:
-    """What a check found.
-
-    Attributes:
-        lock: File.
-        compared: Metrics that were looked at, by place in execution order.
-        differences: In execution order of the layers, then the whole model.
-        let_pass: Those that differ by no more than their metric may.
-        notes: What could not be compared, and what speaks against the measurement.
-        updated: The lock as it would be now; ``None`` where the configuration does not compile.
-    """
-
-    lock: Path
-    compared: Mapping[str, tuple[str, ...]]
-    differences: tuple[Difference, ...]
-    updated: Configuration | None
-    let_pass: tuple[Difference, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """Whether everything holds."""
-        return not self.differences
-
-    @property
-    def first_layer(self) -> str | None:
-        """The first layer of another schedule, else the first that differs, in execution order:
-        others in its program differ, too, if only by where something lies."""
-        layers = [d for d in self.differences if d.where != TOTALS]
-        decided = [d for d in layers if d.metric == "schedule"]
-        return next((d.where for d in decided or layers), None)
-
-    @property
-    def count(self) -> int:
-        """Numbers that were compared."""
-        return sum(map(len, self.compared.values()))
 
 
 def check(
@@ -108,6 +71,16 @@ def check(
     Raises:
         InputError: The lock file or what it names is wrong, or the data are not those of the lock.
     """
+    if is_source_lock(path):
+        return check_sources(
+            path,
+            data,
+            model=model,
+            with_accuracy=with_accuracy,
+            accept_data=accept_data,
+            tolerances=tolerances,
+            progress=progress,
+        )
     configuration = read_configuration(path)
     lock = configuration.lock
     if lock is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,14 @@ from compiler_core.configuration.configuration import Configuration, configurati
 from compiler_core.errors import InternalError
 from compiler_core.targets.integer_units import target_arithmetic
 from nest_tune.ci.lock import Sources, constants_sha256, locked, locked_layers
+from nest_tune.ci.source_lock import build_lock, lock_text
 from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.execution.scoring import accuracy_metrics
+from nest_tune.study.execution.source_bench import SourceBench
 from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.result import StudyResult, compile_trial
 from nest_tune.study.store.selection import ground_of
+from nest_tune.study.store.source_package import trial_configuration
 from nest_tune.study.trial import OuterTrial
 
 
@@ -31,8 +35,44 @@ def export_text(result: StudyResult, trial: OuterTrial, folder: Path) -> str:
         InputError: What the study stands on has changed, or the trial was not measured.
     """
     ground = ground_of(result)
+    if ground.are_sources:
+        return source_lock_text(ground, result, trial, folder)
     compiled = compile_trial(ground, result, trial)
     return configuration_text(lock_trial(ground, compiled, trial, folder))
+
+
+def source_lock_text(ground: Ground, result: StudyResult, trial: OuterTrial, folder: Path) -> str:
+    """A trial of generated sources as the text of a lock file, with its accuracy on all evaluation
+    data.
+
+    Args:
+        ground: What its study stands on.
+        result: The study.
+        trial: A measured one.
+        folder: Where the lock file will lie.
+
+    Raises:
+        InputError: The trial was not measured.
+        MissingDependencyError: The target's compiler or emulator are not installed.
+    """
+    settings = ground.settings
+    text = trial_configuration(ground, result, trial)
+    data = None if settings.evaluation is None else Path(settings.evaluation)
+    sources = Sources(
+        Path(settings.model),
+        settings.target,
+        settings.shapes,
+        data,
+        settings.metric,
+        settings.judged_output or "",
+    )
+    bench = SourceBench(replace(ground.subjects, holdout=0.0, holdout_file=None))
+    examination = None if data is None else (bench.exam, bench.data)
+    with tempfile.TemporaryDirectory(prefix="nest-tune-") as scratch:
+        configuration = Path(scratch) / "config.toml"
+        configuration.write_text(text, encoding="utf-8")
+        found = build_lock(configuration, ground.model, sources, folder, examination)
+    return lock_text(text, found)
 
 
 def lock_trial(

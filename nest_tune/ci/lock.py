@@ -76,10 +76,10 @@ def locked(compiled: CompiledModel, sources: Sources, folder: Path) -> Configura
     """
     compiled, target = with_enough_repeats(compiled), sources.target
     if target.endswith(".toml"):
-        target = _relative(Path(target), folder)
+        target = relative_to(Path(target), folder)
     has_accuracy = sources.evaluation is not None
     lock = Lock(
-        _relative(sources.model, folder),
+        relative_to(sources.model, folder),
         target,
         sources.metric if has_accuracy else "",
         "" if sources.evaluation is None else file_digest(sources.evaluation),
@@ -88,9 +88,9 @@ def locked(compiled: CompiledModel, sources: Sources, folder: Path) -> Configura
         dict(sorted(sources.shapes.items())),
         versions(compiled.executable.target),
         locked_layers(compiled),
-        "" if sources.calibration is None else _relative(sources.calibration, folder),
+        "" if sources.calibration is None else relative_to(sources.calibration, folder),
         "" if sources.calibration is None else file_digest(sources.calibration),
-        "" if sources.evaluation is None else _relative(sources.evaluation, folder),
+        "" if sources.evaluation is None else relative_to(sources.evaluation, folder),
         sources.judged_output if has_accuracy else "",
         locked_clock(compiled),
     )
@@ -165,5 +165,6 @@ def versions(target: Target) -> dict[str, str]:
     return found
 
 
-def _relative(path: Path, folder: Path) -> str:
+def relative_to(path: Path, folder: Path) -> str:
+    """A path as a lock file in a folder writes it."""
     return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from xml.etree import ElementTree
 
 from compiler_core.files.xml_text import xml_characters
-from nest_tune.ci.check import TOTALS, CheckResult
 from nest_tune.ci.difference import Difference
+from nest_tune.ci.result import TOTALS, CheckResult
 from nest_tune.markdown import cell
 
 _MOST_ROWS = 50

@@ -17,7 +17,7 @@ from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import print_json, progress, say, version
 
 if TYPE_CHECKING:
-    from nest_tune.ci.check import CheckResult
+    from nest_tune.ci.result import CheckResult
     from nest_tune.ci.workflows import Service
 
 app = typer.Typer(
@@ -124,7 +124,7 @@ def check(
         content = junit_text(result)
         write_atomically(junit, lambda stream: stream.write(content))
     _add_summary(markdown(result))
-    accepted = update and result.updated is not None
+    accepted = update and bool(result.new_text)
     if accepted:
         _rewrite(lock, result)
     if as_json:
@@ -161,10 +161,7 @@ def check(
 
 
 def _rewrite(lock: Path, result: CheckResult) -> None:
-    from compiler_core.configuration.configuration import configuration_text
-
-    assert result.updated is not None
-    text = configuration_text(result.updated).encode()
+    text = result.new_text.encode()
     write_atomically(lock, lambda stream: stream.write(text))
 
 

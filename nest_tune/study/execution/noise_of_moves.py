@@ -23,12 +23,52 @@ from compiler_core.quantize.ir import IntegerConv, IntegerSegment, QuantizedGrap
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.scheme import WeightRounding
 from nest_tune.study.execution.candidates import Bench
+from nest_tune.study.execution.examined import ExaminedModel
 
 Decisions = Mapping[str, Any]
 
 
-class NoiseMeter:
-    """Measures noise on some of the samples that may be used to choose.
+class OutputNoise:
+    """Measures noise of outputs on some of the samples that may be used to choose.
+
+    Args:
+        bench: With evaluation data.
+        samples: How many at most.
+    """
+
+    def __init__(self, bench: ExaminedModel, samples: int) -> None:
+        self._examined, self._most = bench, samples
+
+    @cached_property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Which samples, spread evenly, in whole runs of the model."""
+        batch = model_batch(self._examined.model.graph)
+        runs = self._examined.samples // batch
+        wanted = max(1, min(runs, self._most // batch))
+        starts = np.arange(wanted) * runs // wanted * batch
+        return (starts[:, None] + np.arange(batch)).reshape(-1)
+
+    @property
+    def inputs(self) -> dict[str, npt.NDArray[Any]]:
+        """Of these samples."""
+        return {name: array[self.rows] for name, array in self._examined.data.inputs.items()}
+
+    def of(self, ours: Mapping[str, npt.NDArray[Any]]) -> float:
+        """Noise of outputs of these samples as a share of the power of what the float model says,
+        of the output that loses most."""
+        bench, rows = self._examined, self.rows
+        theirs = chosen_samples(bench.float_outputs, bench.samples, rows)
+        names = list(bench.exam.judges)
+        found = (noise(ours[name], theirs[name], len(rows), name) for name in names)
+        return max(float(item.noise.sum() / max(float(item.signal.sum()), 1e-30)) for item in found)
+
+    def candidate(self, decisions: Decisions) -> float:
+        """Noise of a candidate, as :meth:`of`."""
+        return self.of(self._examined.outputs(decisions, self.inputs, len(self.rows)))
+
+
+class NoiseMeter(OutputNoise):
+    """Measures noise of candidates, and of others with their weights.
 
     Args:
         bench: With evaluation data.
@@ -36,16 +76,8 @@ class NoiseMeter:
     """
 
     def __init__(self, bench: Bench, samples: int) -> None:
-        self._bench, self._most = bench, samples
-
-    @cached_property
-    def rows(self) -> npt.NDArray[np.int64]:
-        """Which samples, spread evenly, in whole runs of the model."""
-        batch = model_batch(self._bench.model.graph)
-        runs = self._bench.samples // batch
-        wanted = max(1, min(runs, self._most // batch))
-        starts = np.arange(wanted) * runs // wanted * batch
-        return (starts[:, None] + np.arange(batch)).reshape(-1)
+        super().__init__(bench, samples)
+        self._bench = bench
 
     def noise(self, decisions: Decisions) -> float:
         """Noise of a candidate as a share of the power of what the float model says, of the output
@@ -66,15 +98,9 @@ class NoiseMeter:
         return self._noise(with_weights_of(changed, kept))
 
     def _noise(self, quantized: QuantizedGraph) -> float:
-        bench, rows = self._bench, self.rows
-        inputs = {name: array[rows] for name, array in bench.data.inputs.items()}
-        names = list(bench.exam.judges)
-        ours = stacked(
-            bench.model.graph, ReferenceExecutor(quantized).run(inputs), names, len(rows)
-        )
-        theirs = chosen_samples(bench.float_outputs, bench.samples, rows)
-        found = (noise(ours[name], theirs[name], len(rows), name) for name in names)
-        return max(float(item.noise.sum() / max(float(item.signal.sum()), 1e-30)) for item in found)
+        found = ReferenceExecutor(quantized).run(self.inputs)
+        graph, names = self._bench.model.graph, list(self._bench.exam.judges)
+        return self.of(stacked(graph, found, names, len(self.rows)))
 
 
 def with_weights_of(changed: QuantizedGraph, kept: QuantizedGraph) -> QuantizedGraph:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy.typing as npt
+
 from compiler_core.accuracy.exam import Exam
 from compiler_core.accuracy.float_model import float_outputs, stacked
 from compiler_core.accuracy.metric import is_in_decibels
@@ -46,8 +51,25 @@ def measure_all(
         InputError: Outputs of the float model are not finite, or a user's metric fails.
     """
     ours = ReferenceExecutor(quantized).run(data.inputs)
-    theirs = float_outputs(graph, data.inputs, list(exam.judges))
     own = stacked(graph, ours, list(exam.judges), data.samples)
+    return measure_outputs(exam, data, graph, own)
+
+
+def measure_outputs(
+    exam: Exam, data: EvaluationData, graph: Graph, own: Mapping[str, npt.NDArray[Any]]
+) -> tuple[Score, Score]:
+    """Scores of outputs that count, on all samples, and of the float model on them.
+
+    Args:
+        exam: How to measure.
+        data: Checked for it.
+        graph: The float model.
+        own: Samples first.
+
+    Raises:
+        InputError: Outputs of the float model are not finite, or a user's metric fails.
+    """
+    theirs = float_outputs(graph, data.inputs, list(exam.judges))
     if exam.kind.is_function:
         measure = load_own_metric(exam.kind.function)
         values = [measure(outputs, data.labels) for outputs in (own, theirs)]

@@ -13,7 +13,7 @@ from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.plain import to_plain
 from nest_tune.study.execution.benches import AnyBench, bench_of
 from nest_tune.study.execution.candidates import Bench
-from nest_tune.study.execution.noise_of_moves import NoiseMeter
+from nest_tune.study.execution.noise_of_moves import NoiseMeter, OutputNoise
 from nest_tune.study.execution.source_bench import SourceBench
 from nest_tune.study.execution.subjects import Subjects
 from nest_tune.user_modules import allow_folder
@@ -91,7 +91,7 @@ def reported_accuracy(bench: AnyBench, payload: Plain) -> Plain:
     return to_plain(bench.reported(payload["decisions"]))
 
 
-def noise(bench: Bench, payload: Plain) -> Plain:
+def noise(bench: AnyBench, payload: Plain) -> Plain:
     """Noise of a candidate as a share of the power of what the float model says; ``None`` where it
     has none.
 
@@ -100,8 +100,11 @@ def noise(bench: Bench, payload: Plain) -> Plain:
         payload: ``{"decisions", "base": candidate whose weights it takes over, or null,
             "samples"}``.
     """
-    meter, decisions = NoiseMeter(bench, payload["samples"]), payload["decisions"]
+    decisions, samples = payload["decisions"], payload["samples"]
     try:
+        if isinstance(bench, SourceBench):
+            return OutputNoise(bench, samples).candidate(decisions)
+        meter = NoiseMeter(bench, samples)
         if payload["base"] is None:
             return meter.noise(decisions)
         return meter.moved(payload["base"], decisions)

@@ -66,10 +66,15 @@ class PrecisionPart:
     def is_legal(self, _point: OuterPoint) -> bool:
         return True
 
+    @property
+    def all_fewer(self) -> OuterPoint:
+        """Every layer in the precision behind the usual one."""
+        return tuple(min(1, len(choice.precisions) - 1) for choice in self.choices)
+
     def guesses(self) -> Sequence[OuterPoint]:
         """All layers in fewer bits, which is the least of everything that counts bits; then as
         few multiplications with fewer bits as leave certain shares of the bytes."""
-        fewer = tuple(min(1, len(choice.precisions) - 1) for choice in self.choices)
+        fewer = self.all_fewer
         found = {fewer: None}
         total = sum(choice.weights for choice in self.choices)
         order = sorted(

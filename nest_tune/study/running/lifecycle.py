@@ -115,7 +115,11 @@ def working(
             tunings,
             observer,
             settings.metric,
-            moves=Moves(ground, Noises(calls, ground.space, observer.reckoning)),
+            moves=Moves(
+                ground,
+                Noises(calls, ground.space, observer.reckoning),
+                lambda: holder[0].tasks,
+            ),
             sight=sight,
             look=look,
             enqueued=lambda known: enqueued(storage, study, known),

@@ -7,7 +7,7 @@ that is moved from, and kept with their results, so that a resume and a replay f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from math import inf
@@ -19,10 +19,13 @@ from nest_tune.samplers.registry import configuration_sampler
 from nest_tune.scheme_search.search import npu_grid
 from nest_tune.study.choice.last_step import MOVE, OF, last_step
 from nest_tune.study.choice.repair import Base, bases, moves_of, plans
+from nest_tune.study.execution.source_bench import SourceBench
 from nest_tune.study.proposals.problem import Asked
 from nest_tune.study.running.noises import Noises, NotYetError
+from nest_tune.study.running.precision_moves import PrecisionMoves
 from nest_tune.study.store.ground import Ground
 from nest_tune.study.trial import OuterTrial, Point
+from nest_tune.study.tuning.seam import TunedTask
 from search_spaces.joint import Part
 from search_spaces.quantization import QuantizationSpace
 
@@ -48,11 +51,21 @@ class Moves:
     Args:
         ground: What the study stands on.
         noises: Measures on workers.
+        tasks: Of the study, by name.
     """
 
-    def __init__(self, ground: Ground, noises: Noises) -> None:
+    def __init__(
+        self,
+        ground: Ground,
+        noises: Noises,
+        tasks: Callable[[], Mapping[str, TunedTask]] = dict,
+    ) -> None:
         self._ground, self._measured, self._problem = ground, noises, ground.problem
         self._settings = ground.settings
+        self._precisions = None
+        if ground.are_sources:
+            noise = partial(self._noises, most=_SAMPLES, moves=False)
+            self._precisions = PrecisionMoves(ground, SourceBench(ground.subjects), tasks, noise)
         self._known: dict[tuple[int, bool], list[Point]] = {}
         self._is_exhaustive = configuration_sampler(self._settings.sampler).exhausts
 
@@ -83,7 +96,9 @@ class Moves:
             rule=self._settings.pick,
             metric=self._settings.metric,
         )
-        if found is None and number > 1:
+        if found is None and self._precisions is not None:
+            found = self._precisions(trials, seen)
+        elif found is None and number > 1:
             found = self._scheme(seen, budget)
         if found is None and number % _EVERY == 0:
             found = self._repair(trials, seen)

@@ -17,7 +17,7 @@ from compiler_core.configuration.configuration import (
     parse_configuration,
     read_configuration,
 )
-from nest_tune.ci.check import TOTALS
+from nest_tune.ci.result import TOTALS
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +134,52 @@ def test_without_a_compiler_a_study_is_refused(
     assert code == 5
     assert "arm-none-eabi-gcc and qemu-system-arm cannot be found" in told
     assert "or --target c99" in told
+
+
+def test_a_lock_leads_to_the_same_sources(tmp_path: Path) -> None:
+    needs("cortex-m4")
+    study = start(tmp_path, target="cortex-m4", name="s", trials=2, spaces=["quantization"], seed=3)
+    lock = tmp_path / "best.toml"
+    trial = study.export(lock, 1)
+    found = nest_tune.check(lock)
+    assert found.ok, found.differences
+    assert found.count > 20
+    text = lock.read_text()
+    digest = hashlib.sha256((study.bundle(tmp_path / "p", 1).folder / "model.c").read_bytes())
+    again = nest_tune.compile_bundle(DATA["model"], None, tmp_path / "again", config=lock)
+    made = hashlib.sha256((again.folder / "model.c").read_bytes())
+    assert made.hexdigest() == digest.hexdigest()
+    flash = int(trial.metrics["flash_bytes"])
+    name = next(name for name in ("stem", "first") if f"lock.layers.{name}]" in text)
+    changed = re.sub(rf"flash_bytes = {flash}(\.0)?\b", f"flash_bytes = {flash + 8}", text)
+    changed = re.sub(
+        rf"(lock\.layers\.{name}\].*?instructions = )\d+", r"\g<1>7", changed, flags=re.DOTALL
+    )
+    assert changed != text
+    lock.write_text(changed)
+    found = nest_tune.check(lock)
+    assert {(item.metric, item.where) for item in found.differences} == {
+        ("flash_bytes", "whole model"),
+        ("instructions", name),
+    }
+    lock.write_text(found.new_text)
+    assert nest_tune.check(lock, DATA["evaluation"]).ok
+
+
+def test_precisions_of_least_cost_are_planned(tmp_path: Path) -> None:
+    """With sizes alone nothing is measured: bytes are what a plan saves."""
+    needs("rv32imc")
+    study = start(
+        tmp_path,
+        target="rv32imc",
+        name="s",
+        trials=12,
+        objectives=["constant_bytes:min"],
+        max_accuracy_drop="1%",
+        window=1,
+    )
+    moves = [trial.attributes.get("move") for trial in study.trials]
+    assert "least cost for its damage" in moves
+    best, default = study.best("fastest"), study.default
+    assert best.metrics["constant_bytes"] < 0.9 * default.metrics["constant_bytes"]
+    assert best.metrics["accuracy_drop"] <= 0.01

@@ -48,6 +48,9 @@ SCHEMA = "nest-tune/bundle-config/1"
 CONFIGURATION, SOURCE, DOCUMENT = "config.toml", "source.onnx", "bundle.json"
 _MOST_BYTES = 1 << 26
 
+LOCKED = ("lock", "measured")
+"""Tables of a configuration that decide nothing: what it was locked with."""
+
 
 @dataclass(frozen=True)
 class Decisions:
@@ -176,7 +179,8 @@ def read_decisions(content: bytes, where: str) -> Decisions:
     plain = parse_toml(content, where)
     if plain.get("schema") != SCHEMA:
         raise InputError(f"{where}: schema {plain.get('schema')!r}; {SCHEMA!r} is needed")
-    found = from_plain(Decisions, plain, where)
+    decided = {name: value for name, value in plain.items() if name not in LOCKED}
+    found = from_plain(Decisions, decided, where)
     for tensor, (low, high) in found.ranges.items():
         if low > high:
             raise InputError(f"{where}: ranges: {tensor!r}: {low} is more than {high}")
