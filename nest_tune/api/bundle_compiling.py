@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from compiler_core.accuracy.float_model import float_outputs, stacked
 from compiler_core.accuracy.judge import judges
-from compiler_core.compile.sources import load_model
+from compiler_core.compile.sources import FloatModel, load_model
 from compiler_core.errors import InputError
 from compiler_core.graph.sampling import check_samples, choose, model_batch
 from compiler_core.package.fresh import FreshFolder
@@ -97,53 +97,123 @@ def compile_bundle(
         >>> made.report.ram_peak_bytes < 10_000
         True
     """
-    if precision == "int8" and calibration is None and config is None:
-        raise InputError(
-            "there are no calibration data, which int8 needs",
-            hint="--calibration calib.npz, or nest-tune bundle --precision float32",
-        )
-    bundles = _bundles(target, config)
     folder = Path(output)
+    wanted = _Wanted(
+        precision, tuple(int4), tuple(float_layers), float_ports, model_layout, name, samples, tune
+    )
+    wanted.require_data(calibration is not None or config is not None)
+    bundles = _bundles(target, config)
     require_replaceable(folder)
-    progress(f"importing {Path(model).name}")
-    source = load_model(Path(model), shapes)
-    data = None if calibration is None else samples_of(calibration, source.graph)
-    ranges: dict[str, Any] = {}
-    if precision == "int8" and data is not None and config is None:
-        told = profile_model(
-            source.graph,
-            data,
-            progress=lambda done, total: progress(f"profile: {done} of {total} samples"),
-        )
-        ranges = dict(told.ranges())
-    tests = self_test_samples(source.graph, data, samples)
-    progress(f"writing {folder}")
+    source, data = _loaded(model, calibration, shapes, progress)
     with FreshFolder(folder) as fresh:
-        report = bundles.write(
-            BundleRequest(
-                source.graph,
-                ranges,
-                tests,
-                target or "",
-                fresh.path,
-                source.name,
-                name,
-                precision,
-                tuple(int4),
-                tuple(float_layers),
-                float_ports,
-                model_layout,
-                tune,
-                source.digest,
-                None if config is None else Path(config),
-            )
-        )
+        request = _request(source, data, target or "", fresh.path, wanted, config, progress)
+        progress(f"writing {folder}")
+        report = bundles.write(request)
         fresh.keep()
     found = () if data is None else _quality(bundles.open(folder), data)
     warnings = report.warnings
     if reason := reason_against(found):
         warnings = (*warnings, f"{reason}: the model may be of no use; --float-layer keeps layers")
     return BundleCompilation(folder, report, worst(found), warnings)
+
+
+def write_bundle(
+    model: PathName,
+    target: str,
+    output: PathName,
+    *,
+    calibration: PathName | Arrays | None = None,
+    precision: str = "int8",
+    int4: Sequence[str] = (),
+    float_layers: Sequence[str] = (),
+    float_ports: bool = False,
+    model_layout: bool = False,
+    name: str | None = None,
+    samples: int = 2,
+    tune: bool = False,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    progress: Progress = lambda _: None,
+) -> BundleReport:
+    """Writes a model as C sources into a folder, beside what is there; nothing is judged.
+
+    Arguments and errors are those of :func:`compile_bundle`.
+    """
+    wanted = _Wanted(
+        precision, tuple(int4), tuple(float_layers), float_ports, model_layout, name, samples, tune
+    )
+    wanted.require_data(calibration is not None)
+    bundles = bundles_for(target)
+    source, data = _loaded(model, calibration, shapes, progress)
+    return bundles.write(_request(source, data, target, Path(output), wanted, None, progress))
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """How sources are made; see :class:`~compiler_core.units.facets.bundles.BundleRequest`."""
+
+    precision: str
+    int4: tuple[str, ...]
+    float_layers: tuple[str, ...]
+    float_ports: bool
+    model_layout: bool
+    name: str | None
+    samples: int
+    tune: bool
+
+    def require_data(self, has_data: bool) -> None:
+        """Refuses int8 where nothing says how large activations are."""
+        if self.precision == "int8" and not has_data:
+            raise InputError(
+                "there are no calibration data, which int8 needs",
+                hint="--calibration calib.npz, or nest-tune bundle --precision float32",
+            )
+
+
+def _loaded(
+    model: PathName,
+    calibration: PathName | Arrays | None,
+    shapes: Mapping[str, tuple[int, ...]] | None,
+    progress: Progress,
+) -> tuple[FloatModel, Arrays | None]:
+    progress(f"importing {Path(model).name}")
+    source = load_model(Path(model), shapes)
+    return source, None if calibration is None else samples_of(calibration, source.graph)
+
+
+def _request(
+    source: FloatModel,
+    data: Arrays | None,
+    target: str,
+    folder: Path,
+    wanted: _Wanted,
+    config: PathName | None,
+    progress: Progress,
+) -> BundleRequest:
+    ranges: dict[str, Any] = {}
+    if wanted.precision == "int8" and data is not None and config is None:
+        told = profile_model(
+            source.graph,
+            data,
+            progress=lambda done, total: progress(f"profile: {done} of {total} samples"),
+        )
+        ranges = dict(told.ranges())
+    return BundleRequest(
+        source.graph,
+        ranges,
+        self_test_samples(source.graph, data, wanted.samples),
+        target,
+        folder,
+        source.name,
+        wanted.name,
+        wanted.precision,
+        wanted.int4,
+        wanted.float_layers,
+        wanted.float_ports,
+        wanted.model_layout,
+        wanted.tune,
+        source.digest,
+        None if config is None else Path(config),
+    )
 
 
 def _bundles(target: str | None, config: PathName | None) -> Bundles:

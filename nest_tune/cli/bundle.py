@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from compiler_core.errors import InputError
 from nest_tune.cli.options import AsJson, ModelFile, Shapes, parse_shapes
 from nest_tune.cli.output import print_json, progress
 from nest_tune.cli.tables import print_table
@@ -76,44 +75,26 @@ def bundle(
     as_json: AsJson = False,
 ) -> None:
     """Write a model as sources for a board, with a self test that compares every bit."""
-    if precision == "int8" and calibration is None:
-        raise InputError(
-            "there are no calibration data, which int8 needs",
-            hint="--calibration calib.npz, or --precision float32",
-        )
-    from compiler_core.compile.sources import load_model, read_samples
-    from compiler_core.quantize.profile import profile_model
-    from compiler_core.units.facets.bundles import BundleRequest
-    from nest_tune.bundling import bundles_for, self_test_samples
+    from nest_tune.api.bundle_compiling import write_bundle
+    from nest_tune.bundling import bundles_for
 
-    bundles = bundles_for(target)
-    source = load_model(model, parse_shapes(shape))
-    graph = source.graph
-    data = None if calibration is None else read_samples(calibration, graph)
-    ranges: dict[str, Any] = {}
-    if precision == "int8" and data is not None:
-        found = profile_model(
-            graph, data, progress=lambda done, total: progress(f"{done} of {total} samples")
-        )
-        ranges = dict(found.ranges())
-    report = bundles.write(
-        BundleRequest(
-            graph,
-            ranges,
-            self_test_samples(graph, data, samples),
-            target,
-            output,
-            source.name,
-            name,
-            precision,
-            tuple(int4 or ()),
-            tuple(float_layer or ()),
-            float_ports,
-            model_layout,
-            tune,
-            source.digest,
-        )
+    report = write_bundle(
+        model,
+        target,
+        output,
+        calibration=calibration,
+        precision=precision,
+        int4=int4 or (),
+        float_layers=float_layer or (),
+        float_ports=float_ports,
+        model_layout=model_layout,
+        name=name,
+        samples=samples,
+        tune=tune,
+        shapes=parse_shapes(shape),
+        progress=progress,
     )
+    bundles = bundles_for(target)
     said = bundles.check(report, output) if check else None
     if count:
         report = bundles.count(report, output)

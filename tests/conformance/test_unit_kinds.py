@@ -6,8 +6,10 @@ import pytest
 
 from compiler_core.targets.load import load_target
 from compiler_core.units.aim.schedule.workload import Activation, ElementProduct, MatrixVector
+from compiler_core.units.facets.bundles import Bundles
 from compiler_core.units.launches import Launches, cycles_ps
 from compiler_core.units.registry import unit_kind, unit_kinds
+from nest_tune.testing.bundle_kinds import check_bundles
 from nest_tune.testing.host_kind import check_host
 from nest_tune.testing.unit_kinds import UnitCase, check_unit_kind
 from nest_tune.testing.unit_models import check_unit_models, small_model
@@ -38,6 +40,12 @@ def test_every_kind_with_programs_has_a_target() -> None:
     kinds = (unit_kind(name) for name in unit_kinds())
     # Those with numbers of their own have suites of their own.
     assert {k.name for k in kinds if k.has("programs") and not k.has("numbers")} == found
+
+
+@pytest.mark.parametrize("name", [name for name in unit_kinds() if unit_kind(name).has("bundles")])
+def test_sources(name: str) -> None:
+    bundles = unit_kind(name).facet("bundles", Bundles)
+    check_bundles(bundles, bundles.targets()[0], small_model())
 
 
 def test_the_host() -> None:
