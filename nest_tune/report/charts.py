@@ -148,17 +148,19 @@ class RoofDot:
 
 @dataclass(frozen=True)
 class RooflineChart:
-    """Layers under the roof of one core.
+    """Layers of one unit under its roof.
 
     Attributes:
-        peak_macs_per_cycle: Of the array.
+        peak_macs_per_cycle: Of the arrays of its cores.
         bytes_per_cycle: Of the memory port.
         dots: Layers with multiply-accumulates.
+        unit: Its name; empty where the target has one alone.
     """
 
     peak_macs_per_cycle: float
     bytes_per_cycle: float
     dots: tuple[RoofDot, ...]
+    unit: str = ""
 
 
 @dataclass(frozen=True)

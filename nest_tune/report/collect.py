@@ -168,7 +168,7 @@ def _compiled(
         arrays = read_samples(Path(source), graph)
         samples = take(graph, arrays, 0, min(SQNR_SAMPLES, count_samples(graph, arrays)))
     progress("drawing")
-    chart, without = parts.roofline_chart(default, best, ground.target)
+    charts, without = parts.roofline_charts(default, best, ground.target)
     try:
         picture = parts.plan_picture(best, ground.target)
     except NestTuneError as error:
@@ -178,7 +178,7 @@ def _compiled(
     alone = _alone(ground, best, notes, progress)
     return CompiledPart(
         parts.gantt(best, ground.target),
-        chart,
+        charts,
         without,
         parts.layer_rows(default, best),
         picture,
@@ -220,15 +220,15 @@ def _effects(
 
 def _predictions(
     result: StudyResult, storage: str, notes: list[str], progress: Progress
-) -> Predictions | None:
+) -> tuple[Predictions, ...]:
     if not any(task.measurements for task in result.tasks.values()):
-        return None
+        return ()
     from nest_tune.report.predictions import predictions
 
     try:
         progress("predicting what was measured")
         found = predictions(result, storage)
-        if found is None:
+        if not found:
             notes.append(
                 "Predicted against measured is left out: the database holds too few schedules "
                 "that this study measured itself, rather than one before it."
@@ -236,7 +236,7 @@ def _predictions(
         return found
     except NestTuneError as error:
         notes.append(f"Predicted against measured is left out: {error.message}")
-        return None
+        return ()
 
 
 def _tiles(result: StudyResult, chosen: OuterTrial) -> tuple[Tile, ...]:

@@ -97,18 +97,18 @@ def layer_rows(default: CompiledModel | None, chosen: CompiledModel) -> tuple[La
     return tuple(rows)
 
 
-def roofline_chart(
+def roofline_charts(
     default: CompiledModel | None, chosen: CompiledModel, target: Target
-) -> tuple[RooflineChart | None, int]:
-    """Layers with multiply-accumulates of both compiles under the roof of all cores, and how many
-    of the chosen compile's NPU layers have none."""
-    dots = []
+) -> tuple[tuple[RooflineChart, ...], int]:
+    """Layers with multiply-accumulates of both compiles, for each unit under the roof of its cores;
+    and how many of the chosen compile's layers on units have none."""
+    dots: dict[str, list[RoofDot]] = {unit.name: [] for unit in target.units}
     pairs = ((default, "default-layer", "default"), (chosen, "chosen-layer", "chosen"))
     without = 0
     for compiled, kind, word in pairs:
         for layer in () if compiled is None else compiled.report.layers:
-            place = roofline(layer, target)
-            if place is None:
+            place, unit = roofline(layer, target), target.unit_at(layer.unit)
+            if place is None or unit is None:
                 continue
             if not place.achieved_macs_per_cycle:
                 without += compiled is chosen
@@ -118,18 +118,17 @@ def roofline_chart(
                 f"{layer.name} ({word}): {place.achieved_macs_per_cycle:.1f} MACs per cycle, "
                 f"{share:.0%} of the {place.roof} roof; {layer.cycles:,} cycles"
             )
-            dots.append(RoofDot(place.macs_per_byte, place.achieved_macs_per_cycle, kind, tip))
-    if not dots:
-        return None, without
-    roofs = []
+            dot = RoofDot(place.macs_per_byte, place.achieved_macs_per_cycle, kind, tip)
+            dots[unit.name].append(dot)
+    charts = []
     for unit in target.units:
         known = profiles_of(unit.machine)
-        if known is not None:
+        if known is not None and dots[unit.name]:
             roof = known.roof(unit.machine)
-            roofs.append((unit.cores * roof.macs_per_cycle, roof.bytes_per_cycle))
-    # Over units of several kinds lies the roof of the largest; each layer's own stands in its tip.
-    peak, channel = (max(values) for values in zip(*roofs, strict=True))
-    return RooflineChart(peak, channel, tuple(dots)), without
+            name = unit.name if len(target.units) > 1 else ""
+            peak = unit.cores * roof.macs_per_cycle
+            charts.append(RooflineChart(peak, roof.bytes_per_cycle, tuple(dots[unit.name]), name))
+    return tuple(charts), without
 
 
 def gantt(compiled: CompiledModel, target: Target) -> Gantt:

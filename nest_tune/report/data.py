@@ -95,6 +95,7 @@ class Predictions:
         chart: Predicted against measured cycles.
         shown, rows, tasks: Schedules on the chart, schedules and tasks that were predicted.
         walk, model: How well the coarse walk alone and the learned model predict.
+        unit: That the tasks are of; empty where the target has one alone.
     """
 
     chart: ScatterChart
@@ -103,6 +104,7 @@ class Predictions:
     tasks: int
     walk: Quality
     model: Quality
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class CompiledPart:
     """Sections that take a compile."""
 
     gantt: Gantt | None = None
-    roofline: RooflineChart | None = None
+    rooflines: tuple[RooflineChart, ...] = ()
     without_macs: int = 0
     layers: tuple[LayerRow, ...] = ()
     picture: str = ""
@@ -145,7 +147,7 @@ class ReportData:
         failures: By outcome and message.
         closest: Trials nearest to the limits, where nothing is feasible.
         compiled: Of the chosen trial beside the default.
-        predictions: Of the cost model; ``None`` where nothing was tuned.
+        predictions: Of the cost model of each unit; none where nothing was tuned.
         notes: What is left out and why.
         again: Commands that make the chosen configuration again, from this study.
         search_again: Commands that do the whole search again, in a database of its own.
@@ -179,7 +181,7 @@ class ReportData:
     failures: tuple[Failure, ...]
     closest: tuple[OuterTrial, ...]
     compiled: CompiledPart
-    predictions: Predictions | None
+    predictions: tuple[Predictions, ...]
     notes: tuple[str, ...]
     again: tuple[str, ...]
     search_again: tuple[str, ...]

@@ -52,12 +52,8 @@ def page(data: ReportData) -> str:
         "fronts": [Markup(both(draw_front, chart)) for chart in data.fronts],
         "progress": [Markup(both(draw_progress, chart)) for chart in data.progress],
         "gantt": None if compiled.gantt is None else Markup(both(draw_gantt, compiled.gantt)),
-        "roofline": None
-        if compiled.roofline is None
-        else Markup(both(draw_roofline, compiled.roofline)),
-        "predictions": None
-        if data.predictions is None
-        else Markup(both(draw_scatter, data.predictions.chart)),
+        "rooflines": [Markup(both(draw_roofline, chart)) for chart in compiled.rooflines],
+        "predictions": [Markup(both(draw_scatter, own.chart)) for own in data.predictions],
         "picture": Markup(compiled.picture),
     }
     template = environment.from_string((folder / _TEMPLATE).read_text("utf-8"))

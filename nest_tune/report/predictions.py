@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from compiler_core.targets.load import load_target
+from compiler_core.targets.unit_tasks import of_unit, task_units
 from compiler_core.tensor.task import task_key
+from compiler_core.units.unit import Machine
 from cost_models.boosted import BoostedModel
 from cost_models.evaluation import quality
 from cost_models.training import TrainingSet
@@ -17,6 +21,7 @@ from nest_tune.records.record import machine_digest
 from nest_tune.report.charts import ScatterChart
 from nest_tune.report.data import Predictions
 from nest_tune.study.store.result import StudyResult
+from nest_tune.study.tuning.seam import TunedTask
 from nest_tune.tuning.knowledge import BASE, knowledge_of
 
 _FOLDS = 5
@@ -24,31 +29,43 @@ _MOST_DOTS = 1200
 _FEWEST_ROWS = 16
 
 
-def predictions(result: StudyResult, storage: str) -> Predictions | None:
-    """Predicts each task of a study by a model of the records of the others.
+def predictions(result: StudyResult, storage: str) -> tuple[Predictions, ...]:
+    """Predicts each task of a study by a model of the records of the others, unit by unit.
 
     Args:
         result: The study; its tasks name the records that it made.
         storage: URL of the database that holds them.
 
     Returns:
-        ``None`` where too few of the records are there.
+        None for units of which too few of the records are there.
 
     Raises:
         InputError: The target or the database cannot be read.
     """
-    core = load_target(result.settings.target).npu
+    target = load_target(result.settings.target)
+    found = []
     with closing(RecordDatabase(storage)) as database:
-        known = database.snapshot(target=machine_digest(core))
+        for unit in task_units(target):
+            tasks = of_unit(result.tasks, target, unit.name)
+            known = database.snapshot(target=machine_digest(unit.machine))
+            own = _predictions(tasks, known, unit.machine)
+            if own is not None:
+                name = unit.name if len(target.units) > 1 else ""
+                found.append(replace(own, unit=name))
+    return tuple(found)
+
+
+def _predictions(
+    tasks: Mapping[str, TunedTask], known: Snapshot, machine: Machine
+) -> Predictions | None:
+    """Of the tasks of one unit; ``None`` where there are too few schedules."""
     wanted = {
-        (task_key(name), schedule)
-        for name, task in result.tasks.items()
-        for schedule in task.records
+        (task_key(name), schedule) for name, task in tasks.items() for schedule in task.records
     }
     own = tuple(r for r in known.records if (r.task, r.schedule) in wanted)
-    data = knowledge_of(Snapshot(own), core).training_set(core)
-    tasks = len(np.unique(data.task))
-    if len(data) < _FEWEST_ROWS or tasks < 2:
+    data = knowledge_of(Snapshot(own), machine).training_set(machine)
+    count = len(np.unique(data.task))
+    if len(data) < _FEWEST_ROWS or count < 2:
         return None
     predicted = _held_out(data)
     every = -(-len(data) // _MOST_DOTS)
@@ -63,7 +80,7 @@ def predictions(result: StudyResult, storage: str) -> Predictions | None:
         ),
     )
     walk, model = quality(data.walk_cycles, data), quality(predicted, data)
-    return Predictions(chart, len(shown), len(data), tasks, walk, model)
+    return Predictions(chart, len(shown), len(data), count, walk, model)
 
 
 def _held_out(data: TrainingSet) -> npt.NDArray[np.float64]:
