@@ -25,6 +25,7 @@ from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import FloatModel, noise_samples, quantize_model
 from compiler_core.compile.unit_layers import model_layers
 from compiler_core.configuration.configuration import Configuration
+from compiler_core.configuration.launches import Launches
 from compiler_core.configuration.slicing import read_slicings, slicing_tables
 from compiler_core.errors import NestTuneError
 from compiler_core.executable.backends import Reference, Simulator
@@ -292,7 +293,9 @@ def small_model() -> FloatModel:
 
 
 def _compiled(target: Target, model: FloatModel) -> CompiledModel:
-    configuration = with_plan(Configuration(), model, target)
+    # Each program of one layer, whose cost is that of its task.
+    apart = Configuration(launches=Launches(merge=False))
+    configuration = with_plan(apart, model, target)
     samples = noise_samples(model.graph)
     arithmetic = target_arithmetic(target)
     quantized = quantize_model(model, configuration, samples, arithmetic=arithmetic)
