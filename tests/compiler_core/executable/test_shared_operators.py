@@ -28,6 +28,7 @@ from compiler_core.partition.plan import Plan
 from compiler_core.partition.resolve import resolve_plan
 from compiler_core.partition.shared_operators import without_shares
 from compiler_core.quantize.assignment import default_assignment
+from compiler_core.quantize.channel_classes import channels_of, is_convolution
 from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.ir import IntegerConv, IntegerSegment
 from compiler_core.quantize.qdq import qdq_model
@@ -92,6 +93,30 @@ def test_packages_are_bit_exact_and_come_again_from_their_configuration(
     text = configuration_text(built.configuration).encode()
     again = compiled(model, parse_configuration(text, "lock"), merge=merge)
     assert package_files(again, {}) == package_files(built, {})
+
+
+@pytest.mark.parametrize("name", ["vta", "vta-x2", "vta-int4"])
+def test_one_unit_takes_operators_in_shares_too(name: str, tmp_path: Path) -> None:
+    target, model = load_target(name), model_of(1, tmp_path)
+    own, place = target_arithmetic(target), "vta/32+vta/{}"
+    plan = default_assignment(model.graph, arithmetic=own)
+    for node in model.graph.nodes:
+        total = channels_of(model.graph, node.output)
+        if is_convolution(model.graph, node) and total is not None and total > 32:
+            plan[node.name] = place.format(total - 32)
+    assert any(map(shares_of, plan.values()))
+    samples = noise_samples(model.graph)
+    source = quantize_model(model, Configuration(plan=plan), samples, arithmetic=own)
+    known = replace(
+        source.configuration, launches=replace(source.configuration.launches, merge=False)
+    )
+    built = compile_model(replace(source, configuration=known), target)
+    few = {"x": samples["x"][:2]}
+    assert run_checked(built.executable, Simulator(built.executable), few)[1] is None
+    shared = without_shares(Plan(plan), model.graph, own)
+    evaluator = prepare(shared.graph, target, packaged=True)
+    placement = complete(evaluator, resolve_plan(shared.plan, evaluator.groups, target.places))
+    require_agreement(built, evaluator, evaluator.evaluate(placement), name)
 
 
 def test_each_core_has_its_share_in_its_precision(tmp_path: Path) -> None:
