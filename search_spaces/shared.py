@@ -69,7 +69,7 @@ class Way:
 
 @dataclass(frozen=True)
 class _Draft:
-    """A way without its cost."""
+    """A convolution in shares, with all that can follow."""
 
     shares: Shares
     nodes: tuple[str, ...]
@@ -102,17 +102,17 @@ def shared_ways(
     classes = ChannelClasses(graph)
     nodes = {node.name: node for node in graph.nodes}
     ways = {}
-    for name, found in drafts.items():
-        if found:
-            ways[evaluator.groups.group_of[name]] = tuple(
-                Way(
-                    draft.shares,
-                    draft.nodes,
-                    run_ps,
-                    _damage(graph, [nodes[n] for n in draft.nodes], draft.shares, classes, units),
-                )
-                for draft, run_ps in zip(found, runs[name], strict=True)
+    for name, found in runs.items():
+        ways[evaluator.groups.group_of[name]] = tuple(
+            Way(
+                draft.shares,
+                own,
+                _slower(spent, own),
+                _damage(graph, [nodes[n] for n in own], draft.shares, classes, units),
             )
+            for draft, spent in zip(drafts[name], found, strict=True)
+            for own in dict.fromkeys([draft.nodes[:1], draft.nodes])
+        )
     return ways
 
 
@@ -171,13 +171,11 @@ def _drafts(
         shares: Shares = ((first, border), (pair[1], total - border))
         if misfit_of(graph, node, {node.name: shares}, units) is not None:
             continue
-        yield _Draft(shares, (node.name,))
         own = {node.name: shares}
         for item in behind:
             if misfit_of(graph, item, {**own, item.name: shares}, units) is None:
                 own[item.name] = shares
-        if len(own) > 1:
-            yield _Draft(shares, tuple(own))
+        yield _Draft(shares, tuple(own))
 
 
 def _is_alone(evaluator: Evaluator, node: Node, pair: tuple[str, str]) -> bool:
@@ -189,6 +187,19 @@ def _is_alone(evaluator: Evaluator, node: Node, pair: tuple[str, str]) -> bool:
     return able and [n for n in group.nodes if n not in views] == [node.name]
 
 
+_Spent = dict[tuple[str, str], int]
+"""Time of a node's share, by node and unit."""
+
+
+def _slower(spent: _Spent, nodes: Sequence[str]) -> int:
+    """Of both units, side by side."""
+    by_unit: dict[str, int] = {}
+    for (node, unit), run_ps in spent.items():
+        if node in nodes:
+            by_unit[unit] = by_unit.get(unit, 0) + run_ps
+    return max(by_unit.values())
+
+
 class _Costs:
     """Times of shares, from graphs in which all operators are cut at once."""
 
@@ -198,16 +209,16 @@ class _Costs:
         self._graph, self._target, self._units = graph, target, units
         self._joins = joins_layers
 
-    def runs(self, drafts: Mapping[str, Sequence[_Draft]]) -> dict[str, list[int]]:
-        """Time of each draft, by the name of its convolution."""
-        found: dict[str, list[int]] = {name: [] for name in drafts}
+    def runs(self, drafts: Mapping[str, Sequence[_Draft]]) -> dict[str, list[_Spent]]:
+        """Times of each draft, by the name of its convolution."""
+        found: dict[str, list[_Spent]] = {name: [] for name in drafts}
         for at in range(max((len(own) for own in drafts.values()), default=0)):
             round_ = {name: own[at] for name, own in drafts.items() if at < len(own)}
-            for name, run_ps in self._round(round_).items():
-                found[name].append(run_ps)
+            for name, spent in self._round(round_).items():
+                found[name].append(spent)
         return found
 
-    def _round(self, drafts: Mapping[str, _Draft]) -> dict[str, int]:
+    def _round(self, drafts: Mapping[str, _Draft]) -> dict[str, _Spent]:
         usual = {node.name: self._units.names[0] for node in self._graph.nodes}
         places = {
             name: shared_place(draft.shares) for draft in drafts.values() for name in draft.nodes
@@ -219,12 +230,11 @@ class _Costs:
         evaluator = prepare(cut.graph, self._target, packaged=True)
         found = {}
         for name, draft in drafts.items():
-            by_unit: dict[str, int] = {}
+            spent = found[name] = _Spent()
             for node in draft.nodes:
                 for part in parts[node]:
-                    unit = cut.assignment[part]
-                    by_unit[unit] = by_unit.get(unit, 0) + self._run(evaluator, part, unit)
-            found[name] = max(by_unit.values())
+                    key = node, cut.assignment[part]
+                    spent[key] = spent.get(key, 0) + self._run(evaluator, part, key[1])
         return found
 
     def _run(self, evaluator: Evaluator, node: str, unit: str) -> int:
