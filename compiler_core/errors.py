@@ -30,6 +30,10 @@ class InputError(NestTuneError):
     exit_code = 2
 
 
+class OpenShapeError(InputError):
+    """A model leaves the size of an axis open, and nobody says it."""
+
+
 class InfeasibleError(NestTuneError):
     """A legal question without an answer within its limits: relax a limit or choose otherwise."""
 

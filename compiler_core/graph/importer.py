@@ -78,7 +78,7 @@ def import_model(
         check_text(model)
         return _Importer(plain_ports(model), shapes or {}, limits).graph()
     except InputError as error:
-        raise InputError(f"model {where}: {error.message}", hint=error.hint) from error
+        raise type(error)(f"model {where}: {error.message}", hint=error.hint) from error
     except (MemoryError, RecursionError) as error:
         raise InputError(
             f"model {where}: reading it takes more {_exhausted(error)} than there is",

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from compiler_core.errors import InputError
+from compiler_core.errors import InputError, OpenShapeError
 from compiler_core.graph.containers import container_name
 from compiler_core.graph.dtypes import dtype_name
 from compiler_core.graph.ir import TensorType
@@ -91,7 +91,7 @@ def _input_type(
         size = wanted if wanted is not None else fixed
         if size is None and axis:
             label = f" ({dim.dim_param})" if dim.dim_param else ""
-            raise InputError(f"{where}{label} is dynamic: give its size", hint=hint)
+            raise OpenShapeError(f"{where}{label} is dynamic: give its size", hint=hint)
         if fixed is None and axis == 0 and size in (None, 1):
             dynamic.add(value.name)
         shape.append(1 if size is None else size)

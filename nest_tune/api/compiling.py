@@ -14,7 +14,8 @@ from compiler_core.compile.cpu_causes import (
     node_reasons,
     unpriced,
 )
-from compiler_core.compile.sources import FloatModel, load_model
+from compiler_core.compile.open_shapes import load_with_samples
+from compiler_core.compile.sources import FloatModel
 from compiler_core.configuration.configuration import Configuration, read_configuration
 from compiler_core.configuration.launches import launches_named
 from compiler_core.errors import InputError
@@ -35,7 +36,15 @@ from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from nest_tune.api.quantizing import compile_warnings, quantize, with_first_latency
-from nest_tune.api.values import Arrays, PathName, Progress, float_run, stateful_samples_of
+from nest_tune.api.values import (
+    Arrays,
+    PathName,
+    Progress,
+    arrays_of,
+    float_run,
+    shapes_text,
+    stateful_samples_of,
+)
 from nest_tune.named import named_by_lock
 from nest_tune.stores.default_scheme import with_default_scheme, with_kept_scheme
 from nest_tune.stores.measured_formats import measured_formats, with_formats
@@ -117,7 +126,7 @@ def compile(  # noqa: A001 - the verb of the command line
             ``.npz`` file or arrays by input (``x`` stands for the only input). Needed unless the
             configuration holds exponents, or is a lock file, which names them.
         profile: Statistics that ``quantize profile`` wrote, in place of ``calibration``.
-        shapes: Of inputs with dynamic axes, by input.
+        shapes: Of inputs with dynamic axes, by input; else as the calibration data have them.
         states: Inputs by the outputs that are fed back to them from sample to sample; the samples
             need no array for them.
         emit: Texts to add to the package: ``graph``, ``tensor``, ``commands``.
@@ -166,7 +175,11 @@ def compile(  # noqa: A001 - the verb of the command line
     path = Path(model)
     chip = target if isinstance(target, Target) else load_target(target)
     progress(f"importing {path.name}")
-    source = load_model(path, shapes)
+    given = calibration
+    sampled = None if given is None else lambda: arrays_of(given)
+    source, found = load_with_samples(path, shapes, sampled)
+    if found.keys() - (shapes or {}).keys():
+        progress(f"shapes as the calibration data have them: {shapes_text(found)}")
     where = None if plan is None else Path(plan)
     is_planned = bool(configuration.plan)
     configuration = with_plan(configuration, source, chip, where, progress)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from compiler_core.accuracy.exam import make_exam
 from compiler_core.accuracy.settle import settled_exam
 from compiler_core.accuracy.states import Run, unrolled_evaluation
-from compiler_core.compile.sources import load_model
+from compiler_core.compile.open_shapes import load_with_samples
 from compiler_core.errors import CheckError, InputError
 from compiler_core.executable.backends import Observer, Simulator
 from compiler_core.executable.check import run_checked
@@ -37,6 +37,7 @@ from nest_tune.api.values import (
     Arrays,
     PathName,
     Progress,
+    arrays_of,
     float_run,
     stateful_evaluation_of,
     stateful_samples_of,
@@ -231,7 +232,9 @@ def evaluate(
     RUNTIMES.require(executor)
     loaded = load_package(package)
     executable = loaded.executable
-    graph = None if against is None else load_model(Path(against), shapes).graph
+    graph = None
+    if against is not None:
+        graph = load_with_samples(Path(against), shapes, lambda: arrays_of(data))[0].graph
     given = stateful_evaluation_of(data, executable.signature, states or {})
     chosen = given.first(limit)
     given.check_inputs()

@@ -31,6 +31,20 @@ Progress = Callable[[str], None]
 """Told what is being done, one line at a time."""
 
 
+def arrays_of(given: PathName | Arrays) -> Arrays:
+    """Arrays by name, from a file or as they are.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    return given if isinstance(given, Mapping) else read_npz(Path(given), text=True)
+
+
+def shapes_text(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Shapes as the option ``--shape`` has them."""
+    return ", ".join(f"{name}={','.join(map(str, shape))}" for name, shape in shapes.items())
+
+
 def samples_of(given: PathName | Arrays, graph: Graph) -> dict[str, npt.NDArray[Any]]:
     """The inputs of ``graph``, from a file or from arrays.
 
@@ -65,7 +79,7 @@ def stateful_samples_of(
     if not states:
         return samples_of(given, graph)
     where = "samples" if isinstance(given, Mapping) else str(given)
-    arrays = given if isinstance(given, Mapping) else read_npz(Path(given), text=True)
+    arrays = arrays_of(given)
     return named_samples(unrolled(graph, arrays, states, run, where), graph, where)
 
 
@@ -91,5 +105,5 @@ def stateful_evaluation_of(
     if not states:
         return evaluation_of(given, graph)
     where = "samples" if isinstance(given, Mapping) else str(given)
-    arrays = given if isinstance(given, Mapping) else read_npz(Path(given), text=True)
+    arrays = arrays_of(given)
     return evaluation_data(with_beginnings(graph, arrays, states), graph, where)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from compiler_core.accuracy.samples import Arrays
 from compiler_core.clock.machine import Machine, this_machine
-from compiler_core.compile.sources import FloatModel, load_model, read_samples
+from compiler_core.compile.open_shapes import load_with_samples
+from compiler_core.compile.sources import FloatModel, read_samples
 from compiler_core.configuration.launches import APART, MERGED
 from compiler_core.files.file_digest import file_digest
+from compiler_core.files.npz import read_npz
 from compiler_core.files.plain import from_plain
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import check_samples, model_batch
@@ -70,7 +73,10 @@ def survey_ground(
         InputError: A file is wrong, or does not fit the model or the metric.
         MissingDependencyError: The target's board cannot be reached.
     """
-    model = load_model(Path(settings.model), settings.shapes)
+    data = settings.calibration or settings.evaluation
+    sampled = None if data is None else lambda: read_npz(Path(data), text=True)
+    model, shapes = load_with_samples(Path(settings.model), settings.shapes, sampled)
+    settings = replace(settings, shapes=shapes)
     if is_bundle_target(settings.target):
         return survey_sources(settings, model)
     target = load_target(settings.target)
