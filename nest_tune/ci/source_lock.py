@@ -30,6 +30,7 @@ from compiler_core.units.facets.candidates import candidates_for
 from compiler_core.units.names import CPU
 from nest_tune.bundling import configures_bundle, self_test_samples
 from nest_tune.ci.lock import Sources, relative_to
+from nest_tune.named import Named, named_by
 from nest_tune.study.execution.scoring import accuracy_metrics, measure_outputs
 
 SOURCES = "sources"
@@ -72,6 +73,17 @@ def read_source_lock(path: Path) -> SourceLock:
     found = plain.get("measured", {})
     measured = from_plain(dict[str, float], found, f"{path}: measured")
     return SourceLock(from_plain(Lock, plain["lock"], f"{path}: lock"), measured)
+
+
+def named_by_sources(path: Path) -> Named | None:
+    """What a configuration of generated sources names; ``None`` where it has no lock.
+
+    Raises:
+        InputError: A value of it is wrong.
+    """
+    if "lock" not in read_toml(path):
+        return None
+    return named_by(path, read_source_lock(path).lock)
 
 
 def lock_text(configuration: str | Path, found: SourceLock) -> str:

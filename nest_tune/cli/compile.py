@@ -108,6 +108,12 @@ def compile_(
         what = f"target {target}" if target is not None else f"{config}"
         given = {"--study": study, "--plan": plan, "--profile": profile, "--emit": emit}
         refuse(what, {**given, "--state": state})
+        if model is None and config is not None:
+            from nest_tune.ci.source_lock import named_by_sources
+
+            named = named_by_sources(config)
+            if named is not None:
+                model, shapes = named.model.found(), shapes or dict(named.shapes)
         compile_sources(model, target, config, output, calibration, shapes, as_json)
         return
 

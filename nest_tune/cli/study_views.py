@@ -206,7 +206,17 @@ def trials(
 
 def print_trials(table: Table) -> None:
     """Prints trials; on narrow terminals without what is least often an objective."""
-    print_table(table, drop=("dram_peak_bytes", "size_bytes", "npu_cycles", "energy_mj"))
+    print_table(
+        table,
+        drop=(
+            "dram_peak_bytes",
+            "size_bytes",
+            "npu_cycles",
+            "energy_mj",
+            "cycles",
+            "constant_bytes",
+        ),
+    )
 
 
 def trials_table(

@@ -8,6 +8,7 @@ from pathlib import Path
 from compiler_core.accuracy.metric import is_in_decibels
 from compiler_core.compile.compile import CompiledModel
 from compiler_core.errors import NestTuneError
+from nest_tune.bundling import is_bundle_target
 from nest_tune.report.data import (
     LABELS,
     CompiledPart,
@@ -140,6 +141,7 @@ def _compiled(
     result: StudyResult, chosen: OuterTrial, notes: list[str], progress: Progress
 ) -> CompiledPart:
     """Sections of the compiled model; where its files have changed or gone, a note instead."""
+    from nest_tune.report.sources import source_part
     from nest_tune.study.store.dependencies import survey_ground
     from nest_tune.study.store.result import compile_trial
     from nest_tune.study.store.resume import check_unchanged
@@ -148,6 +150,10 @@ def _compiled(
         ground = survey_ground(result.settings, result.study)
         check_unchanged(result.study, ground)
         progress(f"compiling trial {chosen.number}")
+        if ground.are_sources:
+            part = source_part(ground, result, chosen)
+            found = _effects(ground, result, chosen, notes, progress)
+            return CompiledPart(sources=part, effects=found)
         best = compile_trial(ground, result, chosen)
         default: CompiledModel | None = None
         if result.default is not None and result.default.outcome.is_measured:
@@ -221,6 +227,8 @@ def _effects(
 def _predictions(
     result: StudyResult, storage: str, notes: list[str], progress: Progress
 ) -> tuple[Predictions, ...]:
+    if is_bundle_target(result.settings.target):  # small spaces, measured whole
+        return ()
     if not any(task.measurements for task in result.tasks.values()):
         return ()
     from nest_tune.report.predictions import predictions
@@ -289,6 +297,8 @@ def _gains(result: StudyResult, chosen: OuterTrial) -> tuple[str, ...]:
 
 
 def _tasks(result: StudyResult, compiled: CompiledPart) -> tuple[TaskRow, ...]:
+    if compiled.sources.rows:  # their operators say it
+        return ()
     users: dict[str, list[str]] = {}
     for row in compiled.layers:
         if row.chosen is not None and row.chosen.task:

@@ -13,6 +13,7 @@ from nest_tune.report.effects import Effects
 from nest_tune.report.gantt import Gantt
 from nest_tune.report.quantized import QuantizedRow
 from nest_tune.report.shares import Share
+from nest_tune.report.source_rows import SourcePart
 from nest_tune.study.trial import OuterTrial
 
 LABELS = {
@@ -21,6 +22,11 @@ LABELS = {
     "energy_mj": "energy, mJ",
     "size_bytes": "size, bytes",
     "dram_peak_bytes": "DRAM peak, bytes",
+    "instructions": "instructions",
+    "cycles": "cycles, assumed",
+    "flash_bytes": "flash, bytes",
+    "constant_bytes": "constants, bytes",
+    "ram_peak_bytes": "RAM peak, bytes",
     "accuracy": "accuracy",
     "accuracy_drop": "accuracy drop",
 }
@@ -124,6 +130,8 @@ class CompiledPart:
     """SQNR of the scores with one layer alone in integers, by layer."""
     effects: Effects = field(default_factory=Effects)
     """What each decision and each limit is worth."""
+    sources: SourcePart = field(default_factory=SourcePart)
+    """Of generated sources."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +205,7 @@ class ReportData:
 
 def number(value: float, metric: str) -> str:
     """A metric for people."""
-    if metric in ("npu_cycles", "size_bytes", "dram_peak_bytes"):
+    if metric.endswith("_bytes") or metric in ("npu_cycles", "instructions", "cycles"):
         return f"{value:,.0f}"
     return f"{value:.4f}" if metric.startswith("accuracy") else f"{value:#.4g}".removesuffix(".")
 

@@ -17,7 +17,7 @@ from nest_tune.report.explain import (
     limit_text,
     verdict,
 )
-from nest_tune.study.execution.candidates import Bench
+from nest_tune.study.execution.benches import bench_of
 from nest_tune.study.proposals.evidence import differs_by_chance, trial_score
 from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.result import StudyResult
@@ -93,7 +93,7 @@ def _require_quick(ground: Ground, result: StudyResult, trial: OuterTrial) -> No
     if ground.settings.evaluation is None:
         return
     macs = sum(layer_macs(ground.model.graph).values())
-    runs = len(changed_decisions(ground, result, trial)) * Bench(ground.subjects).samples
+    runs = len(changed_decisions(ground, result, trial)) * bench_of(ground.subjects).samples
     if macs * runs > _MOST_WORK:
         raise InputError(
             f"{runs:,} runs of a model of {macs:,} multiplications take long; "

@@ -15,8 +15,10 @@ from compiler_core.files.plain import to_plain
 from compiler_core.quantize.assignment import cpu_reasons
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.units.names import is_on_cpu
-from nest_tune.study.execution.candidates import Bench
+from nest_tune.study.execution.benches import bench_of
+from nest_tune.study.execution.examined import Costs
 from nest_tune.study.execution.scoring import accuracy_metrics
+from nest_tune.study.execution.source_bench import SourceBench
 from nest_tune.study.proposals.evidence import trial_score
 from nest_tune.study.proposals.front import ends, is_worse, least
 from nest_tune.study.request.settings import StudySettings
@@ -130,7 +132,10 @@ def explain(
     Raises:
         InputError: The trial was not measured.
     """
-    compiled = compile_trial(ground, result, trial)
+    on_cpu: Mapping[str, str] = {}
+    if not ground.are_sources:
+        compiled = compile_trial(ground, result, trial)
+        on_cpu = _on_cpu(compiled, ground, trial)
     trial = _settled(ground, result, trial)
     changes = _Changes(ground, result, trial, progress)
     effects = (*changes.decisions(), *changes.tilings(each_task=each_task))
@@ -143,7 +148,7 @@ def explain(
         trial.bound_ms,
         effects,
         tuple(_bindings(result, trial)),
-        _on_cpu(compiled, ground, trial),
+        on_cpu,
     )
 
 
@@ -151,7 +156,7 @@ def _settled(ground: Ground, result: StudyResult, trial: OuterTrial) -> OuterTri
     """A trial with its accuracy on all samples, as that of every change to it."""
     if trial.settled or ground.settings.evaluation is None:
         return trial
-    bench = Bench(ground.subjects)
+    bench = bench_of(ground.subjects)
     own = bench.accuracy(ground.space.decode(trial.point), 0)
     default = result.default
     known = None
@@ -193,7 +198,7 @@ class _Changes:
     ) -> None:
         self._ground, self._result, self._trial = ground, result, trial
         self._progress = progress
-        self._bench = Bench(ground.subjects)
+        self._bench = bench_of(ground.subjects)
         self._evaluates = ground.settings.evaluation is not None
         self._float = self._bench.float_accuracy(0) if self._evaluates else None
 
@@ -221,8 +226,8 @@ class _Changes:
             return
         self._progress("changing back tiling")
         decisions = self._ground.space.decode(trial.point)
-        compiled = self._bench.compiled(decisions, {})
-        whole = Effect("tiling", "tuned", "untuned", self._bench.metrics(compiled))
+        untuned = self._costs(decisions, self._schedules(decisions, tuned=False))
+        whole = Effect("tiling", "tuned", "untuned", dict(untuned.metrics))
         yield self._judged(self._with_accuracy(whole))
         if not each_task:
             return
@@ -232,8 +237,11 @@ class _Changes:
                 continue
             self._progress(f"changing back tiling of {name}")
             others = {task: schedule for task, schedule in schedules.items() if task != name}
-            compiled = self._bench.compiled(decisions, others)
-            one = Effect(f"tiling of {name}", "tuned", "untuned", self._bench.metrics(compiled))
+            if isinstance(self._bench, SourceBench):
+                usual = self._schedules(decisions, tuned=False)
+                others = {**others, name: usual[name]}
+            costs = self._costs(decisions, others)
+            one = Effect(f"tiling of {name}", "tuned", "untuned", dict(costs.metrics))
             yield self._judged(self._with_accuracy(one))
 
     def _measured(self, effect: Effect, point: tuple[int, ...]) -> Effect:
@@ -243,13 +251,11 @@ class _Changes:
             kept = replace(effect, intervals=known.intervals)
             return self._judged(replace(kept, metrics=dict(known.metrics), score=found))
         decisions = self._ground.space.decode(point)
-        schedules: Mapping[str, object] = {}
         untuned = 0
+        schedules = self._schedules(decisions, tuned=self._trial.tuned)
         if self._trial.tuned:
-            schedules = self._schedules(decisions)
             untuned = len(self._tasks(decisions)) - len(schedules)
-        compiled = self._bench.compiled(decisions, schedules)
-        costs = self._bench.costs(compiled)
+        costs = self._costs(decisions, schedules)
         metrics, effect = dict(costs.metrics), replace(effect, intervals=costs.intervals)
         if self._float is not None:
             own = self._bench.accuracy(decisions, 0)
@@ -262,13 +268,29 @@ class _Changes:
             effect = replace(effect, score=own)
         return self._judged(replace(effect, metrics=metrics, untuned=untuned))
 
+    def _costs(self, decisions: Mapping[str, object], schedules: Mapping[str, object]) -> Costs:
+        """What a candidate costs."""
+        if isinstance(self._bench, SourceBench):
+            return self._bench.measure(decisions, schedules)[0]
+        return self._bench.costs(self._bench.compiled(decisions, schedules))
+
     def _tasks(self, decisions: Mapping[str, object]) -> list[str]:
+        if isinstance(self._bench, SourceBench):
+            return list({task.name: None for task in self._bench.candidate(decisions).tasks})
         quantized, target = self._bench.quantized(decisions).quantized, self._bench.target
         return list(model_tasks(model_layers(quantized, target), target))
 
-    def _schedules(self, decisions: Mapping[str, object]) -> dict[str, object]:
-        """Tuned schedules of the study for the tasks of a candidate."""
+    def _schedules(
+        self, decisions: Mapping[str, object], *, tuned: bool = True
+    ) -> dict[str, object]:
+        """Tuned schedules of the study for the tasks of a candidate; of generated sources, where
+        every operator has to be measured, of all of them, tuned or not."""
         known = self._result.tasks
+        if isinstance(self._bench, SourceBench):
+            found = {name: task.schedule for name, task in known.items()}
+            return self._bench.schedules(decisions, found, tuned=tuned)
+        if not tuned:
+            return {}
         return {name: known[name].schedule for name in self._tasks(decisions) if name in known}
 
     def _with_accuracy(self, effect: Effect) -> Effect:

@@ -55,6 +55,7 @@ def page(data: ReportData) -> str:
         "rooflines": [Markup(both(draw_roofline, chart)) for chart in compiled.rooflines],
         "predictions": [Markup(both(draw_scatter, own.chart)) for own in data.predictions],
         "picture": Markup(compiled.picture),
+        "arena": Markup(compiled.sources.arena),
     }
     template = environment.from_string((folder / _TEMPLATE).read_text("utf-8"))
     damage = _damage(compiled.alone_db)

@@ -27,6 +27,9 @@ _KEPT = 4
 KERNEL, COST = "kernel", "cost"
 """Of a task's schedule: the kernel, and what it was measured to cost."""
 
+UNTUNED = "untuned "
+"""Before the name of a task of which only the usual kernel is measured."""
+
 
 class SourceBench(ExaminedModel):
     """A worker's state: everything that candidates have in common.
@@ -106,6 +109,39 @@ class SourceBench(ExaminedModel):
     ) -> float:
         """See :func:`nest_tune.study.execution.worker.measure_kernel`."""
         return self.candidate(decisions).measure(value, kernel)
+
+    def schedules(
+        self, decisions: Mapping[str, Any], known: Mapping[str, Any], *, tuned: bool
+    ) -> dict[str, Any]:
+        """What :meth:`measure` takes for a candidate; what is not known is measured now.
+
+        Args:
+            decisions: The candidate.
+            known: By name, those of tasks that are not tuned with :data:`UNTUNED` before it.
+            tuned: Whether kernels are the best ones, else the usual ones.
+        """
+        found: dict[str, Any] = {}
+        for task in self.candidate(decisions).tasks:
+            name = task.name if tuned else UNTUNED + task.name
+            if task.name in found:
+                continue
+            if name in known:
+                found[task.name] = known[name]
+                continue
+            kernels = to_plain(task.kernels if tuned else task.kernels[:1])
+            if not self.is_measured:
+                found[task.name] = {KERNEL: kernels[0]}
+                continue
+            costs = [self.measure_kernel(decisions, task.value, kernel) for kernel in kernels]
+            best = costs.index(min(costs))
+            found[task.name] = {KERNEL: kernels[best], COST: costs[best]}
+        return found
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether anything measures operators on the target."""
+        names = self.candidates.metrics(self.subjects.target)
+        return "latency_ms" in names or "instructions" in names
 
     def float_costs(self) -> dict[str, float]:
         """Nothing: code in float is not measured for it."""

@@ -13,14 +13,11 @@ from typing import Any
 
 from compiler_core.errors import MissingDependencyError, NestTuneError
 from nest_tune.runners.runner import Answer, Ending
-from nest_tune.study.execution.source_bench import COST, KERNEL
+from nest_tune.study.execution.source_bench import COST, KERNEL, UNTUNED
 from nest_tune.study.running.cached_calls import Calls
 from nest_tune.study.tuning.seam import TunedTask
 
 _FUNCTION = "nest_tune.study.execution.worker:measure_kernel"
-_UNTUNED = "untuned "
-"""Before the name of a task of which only the usual kernel is measured."""
-
 Ready = Callable[[Mapping[str, Any]], None]
 
 
@@ -29,7 +26,7 @@ class WantedTask:
     """An operator and the kernels that are measured.
 
     Attributes:
-        name: Of the task; of one that is not tuned with :data:`_UNTUNED` before it.
+        name: Of the task; of one that is not tuned with :data:`UNTUNED` before it.
         decisions: Of a candidate that has it.
         value: What it writes there.
         kernels: Plain.
@@ -43,7 +40,7 @@ class WantedTask:
     @property
     def plain_name(self) -> str:
         """As candidates know it."""
-        return self.name.removeprefix(_UNTUNED)
+        return self.name.removeprefix(UNTUNED)
 
 
 @dataclass
@@ -104,7 +101,7 @@ class KernelSearch:
             return []
         return [
             WantedTask(
-                task["name"] if tuned else _UNTUNED + task["name"],
+                task["name"] if tuned else UNTUNED + task["name"],
                 decisions,
                 task["value"],
                 tuple(task["kernels"] if tuned else task["kernels"][:1]),
@@ -172,10 +169,7 @@ class KernelSearch:
             if all(name in self._tasks for name in trial.names):
                 del self._waiting[number]
                 trial.ready(
-                    {
-                        name.removeprefix(_UNTUNED): self._tasks[name].schedule
-                        for name in trial.names
-                    }
+                    {name.removeprefix(UNTUNED): self._tasks[name].schedule for name in trial.names}
                 )
 
 

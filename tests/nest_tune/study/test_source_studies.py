@@ -183,3 +183,27 @@ def test_precisions_of_least_cost_are_planned(tmp_path: Path) -> None:
     best, default = study.best("fastest"), study.default
     assert best.metrics["constant_bytes"] < 0.9 * default.metrics["constant_bytes"]
     assert best.metrics["accuracy_drop"] <= 0.01
+
+
+def test_report_and_explanation_of_sources(tmp_path: Path) -> None:
+    needs("cortex-m4")
+    study = start(
+        tmp_path,
+        target="cortex-m4",
+        name="s",
+        trials=3,
+        objectives=["constant_bytes:min"],
+        spaces=["quantization"],
+    )
+    best = study.best("fastest")
+    assert best.metrics["constant_bytes"] < study.default.metrics["constant_bytes"]
+    text = study.report(tmp_path / "r.html").read_text()
+    part = text[text.index('id="sources"') :]
+    assert "4-bit weights" in part
+    assert f"flash {best.metrics['flash_bytes']:,.0f} bytes of 1,048,576" in part
+    assert "arena of" in part
+    assert "left out" not in text
+    told = study.explain(best.number)
+    worth = {effect.decision: effect.metrics for effect in told.effects}
+    layer = worth["precision.second"]["constant_bytes"] - best.metrics["constant_bytes"]
+    assert 4000 < layer < 5000  # 9216 weights, half a byte each

@@ -1,0 +1,62 @@
+"""The part of a report about generated sources: sizes, instructions by operator, the arena."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from nest_tune.report.arena import draw_arena
+from nest_tune.report.source_rows import SizeRow, SourcePart, SourceRow
+from nest_tune.study.execution.source_bench import COST, KERNEL, UNTUNED, SourceBench
+from nest_tune.study.proposals.source_parts import PrecisionPart
+from nest_tune.study.store.ground import Ground
+from nest_tune.study.store.result import StudyResult
+from nest_tune.study.store.source_package import write_sources
+from nest_tune.study.trial import OuterTrial
+
+
+def source_part(ground: Ground, result: StudyResult, chosen: OuterTrial) -> SourcePart:
+    """What there is to say of a trial.
+
+    Raises:
+        InputError: A file has changed.
+        InfeasibleError: It does not fit the target.
+    """
+    with tempfile.TemporaryDirectory(prefix="nest-tune-") as scratch:
+        report = write_sources(ground, result, chosen, Path(scratch) / "package")
+    sizes = [SizeRow("RAM", report.ram_peak_bytes, report.ram_limit_bytes)]
+    if report.flash_bytes is not None:
+        sizes.insert(0, SizeRow("flash", report.flash_bytes, report.flash_limit_bytes))
+    unit = "instructions" if "instructions" in chosen.metrics else "ns"
+    return SourcePart(_rows(ground, result, chosen), unit, tuple(sizes), draw_arena(report))
+
+
+def _rows(ground: Ground, result: StudyResult, chosen: OuterTrial) -> tuple[SourceRow, ...]:
+    bench = SourceBench(ground.subjects)
+    decisions = ground.space.decode(chosen.point)
+    part = next((p for p in ground.space.parts if isinstance(p, PrecisionPart)), None)
+    usual = {} if part is None else {c.node: c.precisions[0] for c in part.choices}
+    precisions = {**usual, **decisions.get(PrecisionPart.name, {})}
+    default = {task.node: task.name for task in bench.candidate({}).tasks}
+    found = []
+    for task in bench.candidate(decisions).tasks:
+        own = result.tasks.get(task.name if chosen.tuned else UNTUNED + task.name)
+        before = result.tasks.get(UNTUNED + default.get(task.node, ""))
+        found.append(
+            SourceRow(
+                task.node,
+                task.shape,
+                precisions.get(task.node, ""),
+                _kernel(task.kernels[0] if own is None else own.schedule[KERNEL]),
+                None if own is None else own.schedule[COST],
+                None if before is None else before.schedule[COST],
+            )
+        )
+    return tuple(found)
+
+
+def _kernel(plain: Mapping[str, object]) -> str:
+    """A kernel in a few words."""
+    numbers = [f"{name} {value}" for name, value in plain.items() if value not in (1, False)]
+    return ", ".join(numbers).removeprefix("unit ").replace("unpacked True", "unpacked")
