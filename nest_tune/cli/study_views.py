@@ -374,7 +374,7 @@ def print_result(
 
 def _print_gains(result: StudyResult, chosen: OuterTrial) -> None:
     """What the chosen trial gains, and what must not be left unsaid."""
-    from nest_tune.study.choice.gains import gain_text, warnings_of
+    from nest_tune.study.choice.gains import doubts_of, gain_text, warnings_of
     from nest_tune.study.views.documents import change_documents, holdout_lines, noise_of
 
     out = console()
@@ -384,5 +384,6 @@ def _print_gains(result: StudyResult, chosen: OuterTrial) -> None:
         if chosen.number or reference != "default":
             noise = noise_of(result, chosen) if reference == "default" else ()
             out.print(f"against the {reference}: {gain_text(changes, noise)}", soft_wrap=True)
-    for warning in warnings_of(chosen, result.default, result.settings.objectives):
+    told = warnings_of(chosen, result.default, result.settings.objectives)
+    for warning in (*told, *doubts_of(result.trials)):
         out.print(f"warning: {warning}", soft_wrap=True)

@@ -25,7 +25,7 @@ from nest_tune.report.next_steps import next_steps
 from nest_tune.report.reproduce import commands_for, search_commands, search_note, versions
 from nest_tune.report.shares import latency_shares
 from nest_tune.report.trial_charts import float_accuracy, front_charts, is_large, progress_charts
-from nest_tune.study.choice.gains import gain_text, warnings_of, within_noise
+from nest_tune.study.choice.gains import doubts_of, gain_text, warnings_of, within_noise
 from nest_tune.study.proposals.evidence import differs_by_chance, interval_text, trial_score
 from nest_tune.study.proposals.front import closest
 from nest_tune.study.request.goals import Metric
@@ -99,6 +99,7 @@ def collect(
         is_large=is_large(result),
         metric_names=tuple(n for n in LABELS if any(n in t.metrics for t in result.trials)),
         holdout=() if chosen is None else tuple(holdout_lines(result, chosen)),
+        clock=compiled.clock,
         gains=() if chosen is None else _gains(result, chosen),
         tiles=() if chosen is None else _tiles(result, chosen),
         next_steps=() if chosen is None else next_steps(result, chosen, compiled, tasks, url),
@@ -175,11 +176,14 @@ def _compiled(
         samples = take(graph, arrays, 0, min(SQNR_SAMPLES, count_samples(graph, arrays)))
     progress("drawing")
     charts, without = parts.roofline_charts(default, best, ground.target)
-    try:
-        picture = parts.plan_picture(best, ground.target)
-    except NestTuneError as error:
-        picture = ""
-        notes.append(f"The partitioned graph is left out: {error.message}")
+    picture, clock = "", best.metrics.by_clock
+    if clock is not None:
+        notes += [f"Of the compile for this report: {warning}." for warning in clock.warnings]
+    else:
+        try:
+            picture = parts.plan_picture(best, ground.target)
+        except NestTuneError as error:
+            notes.append(f"The partitioned graph is left out: {error.message}")
     quantized = quantized_rows(best, samples)
     alone = _alone(ground, best, notes, progress)
     return CompiledPart(
@@ -193,6 +197,7 @@ def _compiled(
         0 if samples is None else len(next(iter(samples.values()))),
         {row.name: alone[row.name] for row in quantized if row.name in alone},
         _effects(ground, result, chosen, notes, progress),
+        clock="" if clock is None or clock.machine is None else clock.machine.text,
     )
 
 
@@ -293,7 +298,8 @@ def _gains(result: StudyResult, chosen: OuterTrial) -> tuple[str, ...]:
         if chosen.number or reference != "default"
     ]
     goals = result.settings.objectives
-    return (*gains, *(f"{text}." for text in warnings_of(chosen, result.default, goals)))
+    told = (*warnings_of(chosen, result.default, goals), *doubts_of(result.trials))
+    return (*gains, *(f"{text}." for text in told))
 
 
 def _tasks(result: StudyResult, compiled: CompiledPart) -> tuple[TaskRow, ...]:

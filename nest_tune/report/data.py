@@ -132,6 +132,8 @@ class CompiledPart:
     """What each decision and each limit is worth."""
     sources: SourcePart = field(default_factory=SourcePart)
     """Of generated sources."""
+    clock: str = ""
+    """Where latency was measured by the clock; empty where it was simulated."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,7 @@ class ReportData:
     settings: Mapping[str, str]
     versions: Mapping[str, str] = field(default_factory=dict)
     holdout: tuple[str, ...] = ()
+    clock: str = ""
     gains: tuple[str, ...] = ()
     next_steps: tuple[NextStep, ...] = ()
 

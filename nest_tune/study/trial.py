@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from compiler_core.files.plain import ONLY_WHERE_OTHER
+
 Point = tuple[int, ...]
 """Index per parameter of the outer space."""
 
@@ -69,6 +71,7 @@ class OuterTrial:
         all_hits: Which of all samples were right, where all were measured.
         fidelity: ``agreement`` and ``sqnr_db`` against the float model, on the samples that its
             accuracy was measured on.
+        doubts: Why its latency by the clock is worth less than it might be.
     """
 
     number: int
@@ -91,6 +94,7 @@ class OuterTrial:
     pessimistic: Mapping[str, float] = field(default_factory=dict)
     all_hits: str = ""
     fidelity: Mapping[str, float] = field(default_factory=dict)
+    doubts: Sequence[str] = field(default=(), metadata={ONLY_WHERE_OTHER: True})
 
     @property
     def judged(self) -> Mapping[str, float]:

@@ -56,6 +56,18 @@ def percent_text(value: float) -> str:
     return f"{shown} %"
 
 
+def doubts_of(trials: Sequence[OuterTrial]) -> tuple[str, ...]:
+    """How many trials were timed on a machine that others used, or that did not come to rest."""
+    found = [trial for trial in trials if trial.doubts]
+    if not found:
+        return ()
+    first = found[0]
+    return (
+        f"{len(found)} of {len(trials)} trials were timed under doubt; trial {first.number}: "
+        f"{'; '.join(first.doubts)}",
+    )
+
+
 def warnings_of(
     chosen: OuterTrial | None, default: OuterTrial | None, objectives: Sequence[Objective]
 ) -> tuple[str, ...]:

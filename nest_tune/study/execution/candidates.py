@@ -137,7 +137,8 @@ class Bench(ExaminedModel):
                 measured_costs = load_measurer(self.subjects.measurer).measure(package)
             intervals = {n: ends for n, ends in intervals.items() if n not in measured_costs}
             found |= measured_costs
-        return Costs(found, intervals)
+        clock = compiled.metrics.by_clock
+        return Costs(found, intervals, () if clock is None or not intervals else clock.warnings)
 
     def outputs(
         self, decisions: Mapping[str, Any], inputs: Mapping[str, npt.NDArray[Any]], samples: int

@@ -31,10 +31,12 @@ from nest_tune.user_modules import allow_folder, working_folder
 
 @dataclass(frozen=True)
 class Costs:
-    """What a candidate costs, by metric, with 95 % intervals of what was measured by the clock."""
+    """What a candidate costs, by metric, with 95 % intervals of what was measured by the clock, and
+    what speaks against the measurement."""
 
     metrics: Mapping[str, float]
     intervals: Mapping[str, tuple[float, float]]
+    doubts: tuple[str, ...] = ()
 
 
 class ExaminedModel(ABC):

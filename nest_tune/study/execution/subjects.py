@@ -23,6 +23,7 @@ class Subjects:
         holdout_file: Data of their own that only report; ``None`` for none.
         module: A file in whose folder modules of the user's metric or measurer lie; ``None`` where
             they are installed.
+        machine: Digest of the only machine whose times count; empty where none is timed.
     """
 
     model: str
@@ -38,3 +39,4 @@ class Subjects:
     holdout: float = 0.0
     holdout_file: str | None = None
     module: str | None = None
+    machine: str = ""

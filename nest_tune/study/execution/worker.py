@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler_core.accuracy.score import Score
+from compiler_core.clock.machine import this_machine
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.plain import to_plain
 from nest_tune.study.execution.benches import AnyBench, bench_of
@@ -27,9 +28,25 @@ def prepare(payload: Plain) -> AnyBench:
     subjects = Subjects(**{**payload, "shapes": shapes})
     if subjects.module is not None:
         allow_folder(str(Path(subjects.module).parent))
+    _require_machine(subjects.machine)
     bench = bench_of(subjects)
     bench.warm()
     return bench
+
+
+def _require_machine(wanted: str) -> None:
+    """Refuses a worker whose times are those of another machine.
+
+    Raises:
+        InputError: It is one.
+    """
+    if wanted and this_machine().digest != wanted:
+        raise InputError(
+            f"a worker of this study by the clock runs on another machine, {this_machine().text}: "
+            "its times cannot be compared with the driver's",
+            hint="start the study on the machine that is meant, with --runner local; others are "
+            "targets by their address: --target ssh://USER@HOST",
+        )
 
 
 def survey(bench: AnyBench, payload: Plain) -> Plain:
@@ -56,8 +73,8 @@ def measure(bench: AnyBench, payload: Plain) -> Plain:
 
     Returns:
         ``{"metrics": {name: value}, "intervals": {name: [low, high]} of what was measured by the
-        clock, where there is some, "accuracy": score or null, "bound_ms": latency if every program
-        reached its lower bound}``.
+        clock, "doubts": [what speaks against it], both where there are some, "accuracy": score or
+        null, "bound_ms": latency if every program reached its lower bound}``.
     """
     costs, bound_ms = bench.measure(payload["decisions"], payload["schedules"])
     accuracy = None
@@ -66,6 +83,7 @@ def measure(bench: AnyBench, payload: Plain) -> Plain:
     return {
         "metrics": dict(costs.metrics),
         **({"intervals": to_plain(costs.intervals)} if costs.intervals else {}),
+        **({"doubts": list(costs.doubts)} if costs.doubts else {}),
         "accuracy": accuracy,
         "bound_ms": bound_ms,
     }

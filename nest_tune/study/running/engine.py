@@ -71,6 +71,7 @@ class _Flying:
     schedules: Mapping[str, Any] = field(default_factory=dict)
     measured: Mapping[str, float] = field(default_factory=dict)
     intervals: Mapping[str, Any] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
     subset: Score | None = None
     bound_ms: float = 0.0
     wall_s: float = 0.0
@@ -328,6 +329,7 @@ class Engine:
     def _measured(self, trial: _Flying, value: Any) -> None:
         trial.measured, trial.bound_ms = value["metrics"], value["bound_ms"]
         trial.intervals = value.get("intervals", {})
+        trial.doubts = tuple(value.get("doubts", ()))
         if value["accuracy"] is None:
             self._finish(trial, None)
             return
@@ -421,6 +423,7 @@ class Engine:
             evidence.pessimistic,
             full.hits if full else "",
             evidence.fidelity,
+            trial.doubts,
         )
         self._trials[proposal.number] = finished
         del self._flying[proposal.number]

@@ -88,6 +88,7 @@ class Ground:
             holdout=s.holdout or 0.0,
             holdout_file=paths[2],
             module=modules[0] if modules else None,
+            machine="" if self.target.board else self.digests.get("machine", ""),
         )
 
     @property

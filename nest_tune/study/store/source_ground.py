@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from compiler_core.clock.machine import this_machine
 from compiler_core.compile.sources import FloatModel, read_samples
 from compiler_core.errors import InputError
 from compiler_core.files.file_digest import file_digest
@@ -61,6 +62,9 @@ def survey_sources(settings: StudySettings, model: FloatModel) -> Ground:
         "space": space.digest,
         "sources": digest(identity, 32),
     }
+    timed = search.metrics(settings.target)
+    if "latency_ms" in timed and "cycles" not in timed:  # by this machine's clock
+        digests["machine"] = this_machine().digest
     if settings.holdout_file:
         digests["holdout"] = digest_of_file(settings.holdout_file)
     if modules := module_files((settings.metric,)):

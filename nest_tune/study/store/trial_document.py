@@ -88,6 +88,7 @@ def trial_of_values(values: dict[str, Any], where: str) -> OuterTrial:
     try:
         values["point"] = tuple(values["point"])
         values["outcome"] = Outcome(values["outcome"])
+        values["doubts"] = tuple(values.get("doubts", ()))
         trial = OuterTrial(**values)
     except (KeyError, TypeError, ValueError) as error:
         raise damaged(where) from error

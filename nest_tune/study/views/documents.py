@@ -7,7 +7,12 @@ from typing import Any
 
 from compiler_core.accuracy.metric import shown_name
 from nest_tune.runners.runner import RUNNERS
-from nest_tune.study.choice.gains import changes_percent, warnings_of, within_noise
+from nest_tune.study.choice.gains import (
+    changes_percent,
+    doubts_of,
+    warnings_of,
+    within_noise,
+)
 from nest_tune.study.choice.last_step import MOVE, OF
 from nest_tune.study.proposals.evidence import interval_text
 from nest_tune.study.proposals.front import closest
@@ -80,7 +85,10 @@ def result_document(
         "holdout": holdout_document(result, chosen),
         "changes_percent": change_documents(result, chosen),
         "within_noise": list(noise_of(result, chosen)),
-        "warnings": list(warnings_of(chosen, default, result.settings.objectives)),
+        "warnings": [
+            *warnings_of(chosen, default, result.settings.objectives),
+            *doubts_of(result.trials),
+        ],
         "outcomes": outcome_counts(result.trials),
         "ended": None if result.ended is None else result.ended.value,
         "tasks": len(result.tasks),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -114,6 +115,14 @@ def test_a_study_searches_integers_per_layer(
     assert 0 < low <= chosen["metrics"]["latency_ms"] <= high
     assert not {"energy_mj", "npu_cycles", "dram_peak_bytes"} & chosen["metrics"].keys()
     assert set(found["within_noise"]) <= {"latency_ms"}
+    page = tmp_path / "report.html"
+    storage = f"sqlite:///{tmp_path}/study.db"
+    code, _, err = run("study", "report", "host", "--storage", storage, "-o", page)
+    assert code == 0, err
+    text = re.sub("<style>.*?</style>", "", page.read_text(), flags=re.DOTALL)
+    assert "by the clock on" in text
+    for word in ("energy", "cycles", "program on the NPU", "simulated machine"):
+        assert word not in text.partition("How to reproduce")[0], word
     assert (tmp_path / "best" / "package.json").is_file()
 
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from nest_tune.report.explain import Effect, Verdict, verdict
 from nest_tune.study.choice.chance import preferred
-from nest_tune.study.choice.gains import gain_text, warnings_of, within_noise
+from nest_tune.study.choice.gains import doubts_of, gain_text, warnings_of, within_noise
 from nest_tune.study.choice.pick import pick
 from nest_tune.study.proposals.front import ends, is_worse, least, pareto_front
 from nest_tune.study.request.goals import Objective, parse_objective
+from nest_tune.study.store.trial_document import read_trial, trial_text
 from nest_tune.study.trial import Outcome, OuterTrial
 
 LATENCY, ACCURACY = parse_objective("latency_ms"), parse_objective("accuracy")
@@ -122,6 +123,15 @@ def test_a_decision_is_worth_something_beyond_noise_alone(
         intervals={"latency_ms": [latency - 0.5, latency + 0.5]},
     )  # fmt: skip
     assert verdict(effect, trial(1, 10.0, 0.5), Result()) is expected  # type: ignore[arg-type]
+
+
+def test_doubts_are_counted_and_kept() -> None:
+    plain, doubtful = trial(0, 10.0, 0.5), replace(trial(1, 9.0, 0.5), doubts=("it was loaded",))
+    assert doubts_of([plain]) == ()
+    (told,) = doubts_of([plain, doubtful])
+    assert told == "1 of 2 trials were timed under doubt; trial 1: it was loaded"
+    assert "doubts" not in trial_text(plain)
+    assert read_trial(trial_text(doubtful), "here").doubts == ("it was loaded",)
 
 
 def test_ends_follow_the_direction() -> None:
