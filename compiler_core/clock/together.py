@@ -3,7 +3,8 @@ changes, then in rounds of one repeat each, in an order that changes from round 
 
 What slows a machine for a while slows all candidates of a round, so that ratios within a round tell
 more than medians of candidates that were timed one after the other. Before each timed run comes one
-that is not timed and brings back what the candidates in between have driven out of the caches.
+that is not timed and brings back what the candidates in between have driven out of the caches; not
+so where a run is long beside that.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from compiler_core.errors import InputError
 MIN_ROUNDS = 7
 """Made whatever the budget: fewer give no interval at 95 %."""
 
-_WINDOW = 5
+_WINDOW, _LONG_WINDOW = 5, 3
 _MOST_WINDOWS = 12
 _SHORTEST_NS = 50_000
 """What is shorter is run several times in one timing: a timing itself takes some hundred ns."""
+_LONG_NS = 50_000_000
+"""What is longer fills its caches in no time that counts, and is repeated less often."""
 _DRIFT = 0.03
 
 Run = Callable[[], object]
@@ -103,12 +106,8 @@ def measure_together(
         raise InputError("nothing to measure: no candidates")
     clock = clock or MachineClock()
     share_s = budget_s / len(candidates)
-    times: dict[str, int] = {}
-    restless = []
-    for name, run in candidates.items():
-        times[name], rests = _warm_up(run, share_s, clock)
-        if not rests:
-            restless.append(name)
+    warmed = {name: _warm_up(run, share_s, clock) for name, run in candidates.items()}
+    restless = [name for name, found in warmed.items() if not found.rests]
     samples: dict[str, list[float]] = {name: [] for name in candidates}
     order, random = list(candidates), Random(seed)
     before, deadline = clock.reading(), clock.now_ns() + round(budget_s * 1e9)
@@ -116,29 +115,41 @@ def measure_together(
     while made < max(repeats, MIN_ROUNDS) and (made < MIN_ROUNDS or clock.now_ns() < deadline):
         random.shuffle(order)
         for name in order:
-            candidates[name]()
-            samples[name].append(_timed_us(candidates[name], times[name], clock))
+            if not warmed[name].is_long:
+                candidates[name]()
+            samples[name].append(_timed_us(candidates[name], warmed[name].times, clock))
         made += 1
     found = conditions(before, clock.reading(), threads, os.cpu_count() or 1)
     kept = {name: tuple(values) for name, values in samples.items()}
     return Together(kept, found, tuple(restless))
 
 
-def _warm_up(run: Run, budget_s: float, clock: Clock) -> tuple[int, bool]:
-    """How often a run is repeated in one timing, and whether its times came to rest."""
+@dataclass(frozen=True)
+class _Warm:
+    """A candidate after its warm-up: how often it is run in one timing, whether its times came to
+    rest, and whether one run is long."""
+
+    times: int
+    rests: bool
+    is_long: bool
+
+
+def _warm_up(run: Run, budget_s: float, clock: Clock) -> _Warm:
     run()
     first = _timed_us(run, 1, clock)
     times = max(1, round(_SHORTEST_NS / 1e3 / max(first, 1e-3)))
     deadline = clock.now_ns() + round(budget_s * 1e9)
-    before = [_timed_us(run, times, clock) for _ in range(_WINDOW)]
+    is_long = first * 1e3 > _LONG_NS
+    window = _LONG_WINDOW if is_long else _WINDOW
+    before = [_timed_us(run, times, clock) for _ in range(window)]
     for _ in range(_MOST_WINDOWS):
-        now = [_timed_us(run, times, clock) for _ in range(_WINDOW)]
+        now = [_timed_us(run, times, clock) for _ in range(window)]
         if is_steady(before, now):
-            return times, True
+            return _Warm(times, True, is_long)
         if clock.now_ns() >= deadline:
             break
         before = now
-    return times, False
+    return _Warm(times, False, is_long)
 
 
 def _timed_us(run: Run, times: int, clock: Clock) -> float:

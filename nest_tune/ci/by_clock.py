@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from compiler_core.accuracy.metric import shown_name
 from compiler_core.clock.machine import Machine
 from compiler_core.clock.statistics import chance_of_slower
 from compiler_core.compile.compile import CompiledModel
@@ -42,11 +43,13 @@ class ClockCheck:
         differences: What takes longer than it may.
         compared: Names of what was compared.
         notes: What could not be compared and why, and what speaks against the measurement.
+        is_kind: Whether this machine is of the kind of the lock's: others round otherwise.
     """
 
     differences: tuple[Difference, ...]
     compared: tuple[str, ...]
     notes: tuple[str, ...]
+    is_kind: bool = True
 
 
 def with_enough_repeats(compiled: CompiledModel) -> CompiledModel:
@@ -100,7 +103,7 @@ def compare_clock(
             f"of another kind ({_unlike(locked.machine, machine)}), where even the ratio to the "
             "float model is another one"
         )
-        return ClockCheck((), (), tuple(notes))
+        return ClockCheck((), (), tuple(notes), is_kind=False)
     names, found = [RATIO], []
     ratios = _ratios(locked.samples_ms, locked.float_samples_ms)
     if longer(_ratios(now.samples_ms, now.float_samples_ms), ratios, tolerance):
@@ -122,6 +125,24 @@ def compare_clock(
                 "model is not larger: the machine was slower, not the model"
             )
     return ClockCheck(tuple(found), tuple(names), tuple(notes))
+
+
+def without_accuracy(
+    differences: Sequence[Difference], metric: str
+) -> tuple[list[Difference], tuple[str, ...]]:
+    """Differences on a machine of another kind, whose integer kernels may round or saturate
+    otherwise: those of the accuracy are told and no fault.
+
+    Args:
+        differences: All.
+        metric: Of accuracy.
+    """
+    names = {shown_name(entry, metric) for entry in ("accuracy", "accuracy_drop")}
+    kept = [item for item in differences if item.metric not in names]
+    told = (item for item in differences if item.metric in names)
+    return kept, tuple(
+        f"{item}: on a machine of another kind, whose kernels round otherwise" for item in told
+    )
 
 
 def longer(now: Sequence[float], before: Sequence[float], tolerance: float) -> bool:

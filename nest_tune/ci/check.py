@@ -26,7 +26,13 @@ from compiler_core.quantize.infinite_inputs import require_finite
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
-from nest_tune.ci.by_clock import LATENCY, TOLERANCE, compare_clock, with_enough_repeats
+from nest_tune.ci.by_clock import (
+    LATENCY,
+    TOLERANCE,
+    compare_clock,
+    with_enough_repeats,
+    without_accuracy,
+)
 from nest_tune.ci.difference import Difference, parse_tolerances, within
 from nest_tune.ci.lock import (
     ACCURACY_ENTRIES,
@@ -173,6 +179,9 @@ def check(
         kept_names = (name for name in compared[TOTALS] if name != LATENCY)
         compared[TOTALS] = (*kept_names, *timed.compared)
         notes = timed.notes
+        if not timed.is_kind:
+            differences, told = without_accuracy(differences, lock.metric)
+            notes += told
     passed = tuple(item for item in differences if within(item, allowed))
     failed_ones = tuple(item for item in differences if not within(item, allowed))
     return CheckResult(path, compared, failed_ones, updated, passed, notes)

@@ -382,7 +382,7 @@ def _print_gains(result: StudyResult, chosen: OuterTrial) -> None:
         out.print(line, soft_wrap=True, markup=False)
     for reference, changes in change_documents(result, chosen).items():
         if chosen.number or reference != "default":
-            noise = noise_of(result, chosen) if reference == "default" else ()
+            noise = noise_of(result, chosen, reference)
             out.print(f"against the {reference}: {gain_text(changes, noise)}", soft_wrap=True)
     told = warnings_of(chosen, result.default, result.settings.objectives)
     for warning in (*told, *doubts_of(result.trials)):

@@ -291,9 +291,8 @@ def _tiles(result: StudyResult, chosen: OuterTrial) -> tuple[Tile, ...]:
 
 def _gains(result: StudyResult, chosen: OuterTrial) -> tuple[str, ...]:
     """What is gained, and what must not be left unsaid."""
-    noise = {"default": noise_of(result, chosen)}
     gains = [
-        f"Against the {reference}: {gain_text(changes, noise.get(reference, ()))}."
+        f"Against the {reference}: {gain_text(changes, noise_of(result, chosen, reference))}."
         for reference, changes in change_documents(result, chosen).items()
         if chosen.number or reference != "default"
     ]

@@ -172,10 +172,22 @@ def change_documents(result: StudyResult, chosen: OuterTrial | None) -> dict[str
     return {name: changes for name, changes in found.items() if changes}
 
 
-def noise_of(result: StudyResult, chosen: OuterTrial | None) -> tuple[str, ...]:
-    """Costs in which repeats by the clock do not tell the chosen trial from the default."""
+def noise_of(
+    result: StudyResult, chosen: OuterTrial | None, reference: str = "default"
+) -> tuple[str, ...]:
+    """Costs in which repeats by the clock do not tell the chosen trial from the default, or from
+    the float model (``float``)."""
+    if chosen is None:
+        return ()
+    if reference == "float":
+        costs = result.closed.float_costs
+        return tuple(
+            name
+            for name, ends in chosen.intervals.items()
+            if name in costs and ends[0] <= costs[name] <= ends[1]
+        )
     default = result.default
-    return () if chosen is None or default is None else within_noise(chosen, default)
+    return () if default is None else within_noise(chosen, default)
 
 
 def study_status(result: StudyResult) -> str:

@@ -77,7 +77,9 @@ def test_the_budget_ends_rounds_but_not_the_least_number() -> None:
     clock, calls = Turned(), list[str]()
     runs = {"x": clock.spends(lambda _: 1e6, calls, "x")}
     assert measure_together(runs, repeats=50, budget_s=0.0, clock=clock).rounds == MIN_ROUNDS
-    assert measure_together(runs, repeats=50, budget_s=40.0, clock=clock).rounds == 20
+    calls.clear()
+    assert measure_together(runs, repeats=50, budget_s=20.0, clock=clock).rounds == 20
+    assert len(calls) == 2 + 3 + 3 + 20  # long runs need no other one before them
     with pytest.raises(InputError, match="no candidates"):
         measure_together({})
 

@@ -26,7 +26,8 @@ from compiler_core.executable.report import ClockTiming
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from nest_tune.ci import by_clock
-from nest_tune.ci.by_clock import compare_clock, longer
+from nest_tune.ci.by_clock import compare_clock, longer, without_accuracy
+from nest_tune.ci.difference import Difference
 from nest_tune.ci.lock import Sources, locked
 
 HERE = Machine("A", "x86_64", "avx", 4, "onnxruntime 1", 1)
@@ -88,6 +89,11 @@ def test_on_a_machine_of_another_kind_nothing_can_be(change: dict[str, str]) -> 
     found = compare_clock(other, repeats(9.0, 2.0, 3), 0.05, "whole model")
     assert (found.differences, found.compared) == ((), ())
     assert any("of another kind" in note for note in found.notes)
+    assert not found.is_kind
+    lost = [Difference("agreement", 0.9, 0.8, "whole model"), Difference("x", 1, 2, "whole model")]
+    kept, told = without_accuracy(lost, "agreement")
+    assert [item.metric for item in kept] == ["x"]
+    assert "agreement is 0.8, was 0.9" in told[0]
 
 
 def test_too_few_repeats_are_said() -> None:
