@@ -29,7 +29,7 @@ Measure = Callable[[Path], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
-class Measurer:
+class BoardMeasurer:
     """A measurer by name.
 
     Attributes:
@@ -87,7 +87,7 @@ MEASURERS: Registry[Measure] = Registry(
 )
 
 
-def load_measurer(name: str) -> Measurer:
+def load_measurer(name: str) -> BoardMeasurer:
     """A measurer by name.
 
     Args:
@@ -97,8 +97,8 @@ def load_measurer(name: str) -> Measurer:
         InputError: There is none of that name, two distributions offer it, or it cannot be loaded.
     """
     if ":" in name:
-        return Measurer(name, "", _own(name))
-    return Measurer(name, MEASURERS.offer(name).version, MEASURERS.get(name))
+        return BoardMeasurer(name, "", _own(name))
+    return BoardMeasurer(name, MEASURERS.offer(name).version, MEASURERS.get(name))
 
 
 def _own(name: str) -> Measure:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.groups import OUTSIDE, GroupGraph
-from compiler_core.partition.milp import Objective
+from compiler_core.partition.milp import ModuleObjective
 from compiler_core.partition.optimum import find_optimum
 from compiler_core.targets.places import ON_CPU, ON_HOST, Placement
 
@@ -197,4 +197,4 @@ class _BranchProgramming:
 
 def best_sequential(evaluator: Evaluator, pins: Mapping[int, int] | None = None) -> Placement:
     """The placement of least total time if nothing overlaps: what concurrency is judged by."""
-    return find_optimum(evaluator, pins=pins, objective=Objective.SUM).placement
+    return find_optimum(evaluator, pins=pins, objective=ModuleObjective.SUM).placement

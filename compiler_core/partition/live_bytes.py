@@ -15,7 +15,7 @@ Change = tuple[int, int]
 """Time in picoseconds and bytes that begin (or, negative, end) to be live."""
 
 
-class Layout(Protocol):
+class TensorForms(Protocol):
     """What says how large tensors are."""
 
     groups: GroupGraph
@@ -29,7 +29,7 @@ class Layout(Protocol):
 
 
 def peak_bytes(
-    layout: Layout, placement: Placement, jobs: Sequence[Job], timeline: Timeline
+    layout: TensorForms, placement: Placement, jobs: Sequence[Job], timeline: Timeline
 ) -> int:
     """Most bytes of activations that are live at a time; what is placed by a concatenation lives in
     its buffer."""
@@ -46,7 +46,7 @@ class _Lives:
 
     def __init__(
         self,
-        layout: Layout,
+        layout: TensorForms,
         placement: Placement,
         jobs: Sequence[Job],
         timeline: Timeline,

@@ -35,7 +35,7 @@ _FEASIBLE = (0, 1, 4)
 """HiGHS found the optimum, or ran into a limit; that of nodes is told as "other"."""
 
 
-class Objective(Enum):
+class ModuleObjective(Enum):
     """What is minimized."""
 
     LATENCY = "latency"
@@ -63,7 +63,7 @@ def solve_module(
     context: Placement,
     choices: Mapping[int, Sequence[int]],
     *,
-    objective: Objective = Objective.LATENCY,
+    objective: ModuleObjective = ModuleObjective.LATENCY,
     nodes: int = 1000,
     time_limit_s: float | None = None,
 ) -> MilpResult:
@@ -103,7 +103,7 @@ class _Program:
         module: Module,
         context: Placement,
         choices: Mapping[int, Sequence[int]],
-        objective: Objective,
+        objective: ModuleObjective,
     ) -> None:
         self._owner, self._module, self._context = evaluator, module, context
         self._choices, self._objective = choices, objective
@@ -211,7 +211,7 @@ class _Program:
             self._at_most({self._end[group]: 1.0, makespan: -1.0}, 0.0)
         for tensor in range(len(self._owner.groups.tensors)):
             self._tensor(tensor, host, makespan)
-        if self._objective is Objective.LATENCY:
+        if self._objective is ModuleObjective.LATENCY:
             self._at_most({**host, makespan: -1.0}, -fixed)
             for unit, terms in units.items():
                 cores = self._owner.costs.machinery.cores[unit]

@@ -22,7 +22,7 @@ from math import inf, prod
 from time import monotonic
 
 from compiler_core.partition.evaluate import Evaluator
-from compiler_core.partition.milp import Objective, solve_module
+from compiler_core.partition.milp import ModuleObjective, solve_module
 from compiler_core.partition.modules import Module, lower_bound_ps, modules_of
 from compiler_core.partition.port_bound import late_or_early_bound_ps
 from compiler_core.system.jobs import ranks
@@ -76,7 +76,7 @@ def find_optimum(
     *,
     pins: Mapping[int, int] | None = None,
     starts: Iterable[Placement] = (),
-    objective: Objective = Objective.LATENCY,
+    objective: ModuleObjective = ModuleObjective.LATENCY,
     time_limit_s: float | None = None,
 ) -> Optimum:
     """Finds the best placement.
@@ -110,7 +110,7 @@ class _Search:
         self,
         evaluator: Evaluator,
         pins: Mapping[int, int],
-        objective: Objective,
+        objective: ModuleObjective,
         time_limit_s: float | None,
     ) -> None:
         self._evaluator, self._objective = evaluator, objective
@@ -159,7 +159,7 @@ class _Search:
 
     def _value(self, placement: Placement) -> int:
         self._evaluations += 1
-        if self._objective is Objective.SUM:
+        if self._objective is ModuleObjective.SUM:
             return self._evaluator.sequential_ps(placement)
         return self._evaluator.latency_ps(placement)
 
@@ -243,7 +243,7 @@ class _Search:
         unit = self._evaluator.unit_of[place]
         if unit == ON_HOST:
             return on_cpu, 0, 0
-        if self._objective is Objective.SUM:
+        if self._objective is ModuleObjective.SUM:
             is_cut = self._evaluator.costs.places[place].is_cut
             cores = self._evaluator.costs.cores_at(place) if is_cut else 1
             return on_unit // cores, 0, 0
@@ -255,7 +255,7 @@ class _Search:
         """Time of a module, ``None`` where its bound shows that it cannot beat ``best``; bound."""
         self._evaluations += 1
         jobs = self._evaluator.played(placement, module.first, module.stop)
-        if self._objective is Objective.SUM:
+        if self._objective is ModuleObjective.SUM:
             total = sum(job.run_ps + job.overhead_ps for job in jobs)
             return total, total
         machinery = self._evaluator.costs.machinery

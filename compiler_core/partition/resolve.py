@@ -23,7 +23,7 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Problem:
+class IllegalPlace:
     """A group that a plan places where it cannot run.
 
     Attributes:
@@ -47,7 +47,9 @@ class IllegalPlanError(InputError):
         nearest: The legal plan with the fewest changes.
     """
 
-    def __init__(self, problems: tuple[Problem, ...], nearest: Plan, groups: GroupGraph) -> None:
+    def __init__(
+        self, problems: tuple[IllegalPlace, ...], nearest: Plan, groups: GroupGraph
+    ) -> None:
         shown = [_sentence(groups.groups[p.group], p) for p in problems[:_SHOWN]]
         more = len(problems) - len(shown)
         super().__init__(
@@ -61,7 +63,7 @@ class IllegalPlanError(InputError):
         self.nearest = nearest
 
 
-def _sentence(group: Group, problem: Problem) -> str:
+def _sentence(group: Group, problem: IllegalPlace) -> str:
     asked = " and ".join(map(repr, problem.asked))
     return f"plan: group {group.name!r} is placed on {asked}: {problem.reason}"
 
@@ -94,7 +96,7 @@ def resolve_plan(plan: Plan, groups: GroupGraph, places: Places) -> ResolvedPlan
     """
     allowed = (*places.names, FREE)
     asked = _asked(plan, groups, allowed)
-    problems: list[Problem] = []
+    problems: list[IllegalPlace] = []
     pins: dict[int, int] = {}
     for group in groups.groups:
         units = asked.get(group.index, {})
@@ -158,29 +160,29 @@ def _known(node: str, groups: GroupGraph, where: str) -> int:
 
 def _problem(
     group: Group, found: tuple[str, ...], units: Mapping[str, str], places: Places
-) -> Problem | None:
+) -> IllegalPlace | None:
     if len(found) > 1:
         instead = CPU
         if group.npu_reason is None:
             votes = list(units.values())
             instead = max(found, key=lambda unit: (votes.count(unit), unit == found[0]))
         nodes = ", ".join(group.nodes)
-        return Problem(
+        return IllegalPlace(
             group.index, found, f"its nodes {nodes} are fused and run together.", instead
         )
     if found == (CPU_INT8,):
         if group.host is not None:
             return None
-        return Problem(group.index, found, f"{group.host_reason}.", CPU)
+        return IllegalPlace(group.index, found, f"{group.host_reason}.", CPU)
     asked = found[0] if found else FREE
     # What units with numbers of their own can run is found when it is costed.
     integers = asked in places.numbers and places[places.numbers[asked]].number == INT8
     if asked != CPU and integers and group.npu_reason is not None:
-        return Problem(group.index, found, group.npu_reason, CPU)
+        return IllegalPlace(group.index, found, group.npu_reason, CPU)
     return None
 
 
-def _nearest(plan: Plan, groups: GroupGraph, problems: Iterable[Problem]) -> Plan:
+def _nearest(plan: Plan, groups: GroupGraph, problems: Iterable[IllegalPlace]) -> Plan:
     moved = {
         node: problem.instead for problem in problems for node in groups.groups[problem.group].nodes
     }

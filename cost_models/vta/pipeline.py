@@ -31,7 +31,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Prediction:
+class PipelinePrediction:
     """Parts of the predicted time of n schedules, each ``float64[n]``.
 
     Attributes:
@@ -65,7 +65,7 @@ class Prediction:
     tile_steps: Floats
 
 
-def predict(workload: ConvWorkload, rows: Rows, core: VtaCore) -> Prediction:
+def predict(workload: ConvWorkload, rows: Rows, core: VtaCore) -> PipelinePrediction:
     """Predicts schedules without lowering them.
 
     Args:
@@ -93,7 +93,7 @@ def predict(workload: ConvWorkload, rows: Rows, core: VtaCore) -> Prediction:
             part,
         )
         result[chosen] = part
-    return Prediction(*(np.ascontiguousarray(column) for column in result.T))
+    return PipelinePrediction(*(np.ascontiguousarray(column) for column in result.T))
 
 
 @lru_cache(maxsize=256)

@@ -9,7 +9,7 @@ from compiler_core.package.reader import Package
 from nest_tune.api.compiling import Compilation
 from nest_tune.api.packages import load_package
 from nest_tune.api.values import PathName
-from nest_tune.board_measurers import Measurer, load_measurer
+from nest_tune.board_measurers import BoardMeasurer, load_measurer
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class BoardMeasurement:
 
 
 def measure(
-    package: PathName | Package | Compilation, measurer: str | Measurer
+    package: PathName | Package | Compilation, measurer: str | BoardMeasurer
 ) -> BoardMeasurement:
     """Measures a package with a measurer.
 
@@ -50,7 +50,7 @@ def measure(
         ...
         compiler_core.errors.InputError: measurer 'my_board:measure': ...
     """
-    chosen = measurer if isinstance(measurer, Measurer) else load_measurer(measurer)
+    chosen = measurer if isinstance(measurer, BoardMeasurer) else load_measurer(measurer)
     loaded = load_package(package)
     measured = chosen.measure(loaded.folder)
     metrics = loaded.manifest.metrics

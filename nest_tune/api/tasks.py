@@ -30,7 +30,7 @@ from nest_tune.stores.profile_store import stored_profile
 from nest_tune.stores.task_store import find, remember
 from nest_tune.study.request.settings import storage_url
 from nest_tune.tuning.task_search import TaskResult, TaskSearch
-from nest_tune.tuning.tune import Budget
+from nest_tune.tuning.tune import MeasurementBudget
 from nest_tune.tuning.tune import tune_task as search_task
 
 
@@ -190,7 +190,7 @@ def tune_task(
             chosen,
             unit.machine,
             sampler=sampler,
-            budget=Budget(trials, timeout_s),
+            budget=MeasurementBudget(trials, timeout_s),
             seed=seed,
             records=records,
             jobs=jobs,

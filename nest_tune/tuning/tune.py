@@ -38,7 +38,7 @@ SMALLEST_GAIN = 1e-4
 
 
 @dataclass(frozen=True)
-class Budget:
+class MeasurementBudget:
     """What a tuning may spend.
 
     Attributes:
@@ -55,7 +55,7 @@ def tune_task(
     machine: Machine,
     *,
     sampler: str = DEFAULT_SAMPLER,
-    budget: Budget | None = None,
+    budget: MeasurementBudget | None = None,
     seed: int = 0,
     records: RecordDatabase | None = None,
     jobs: int = 1,
@@ -81,7 +81,7 @@ def tune_task(
         InfeasibleError: The space of the task is empty.
         InputError: The sampler is unknown.
     """
-    budget = budget or Budget()
+    budget = budget or MeasurementBudget()
     end = None if budget.timeout_s is None else time.monotonic() + budget.timeout_s
     knowledge = _knowledge(records, machine)
     base = knowledge.base_model(machine, seed, [task.key]) if SAMPLERS.get(sampler).learns else None

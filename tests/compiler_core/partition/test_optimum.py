@@ -13,7 +13,7 @@ from compiler_core.partition import optimum as module_under_test
 from compiler_core.partition.baselines import baselines, best_sequential, branches
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.groups import GroupGraph, build_groups
-from compiler_core.partition.milp import Objective, solve_module
+from compiler_core.partition.milp import ModuleObjective, solve_module
 from compiler_core.partition.modules import Module, lower_bound_ps, modules_of, one_machine_ps
 from compiler_core.partition.optimum import find_optimum
 from compiler_core.system.jobs import ONE_CORE, ranks
@@ -76,7 +76,7 @@ def test_least_sum_is_that_of_brute_force(
     groups = build_groups(synthetic_graph(name))
     for seed in range(12):
         evaluator = random_evaluator(groups, seed)
-        found = find_optimum(evaluator, objective=Objective.SUM)
+        found = find_optimum(evaluator, objective=ModuleObjective.SUM)
         least = min(evaluator.sequential_ps(p) for p in product(*evaluator.choices))
         assert evaluator.sequential_ps(found.placement) == found.latency_ps == least
         assert best_sequential(evaluator) == found.placement
@@ -104,7 +104,7 @@ def test_mixed_integer_program_bounds_and_search_finishes(
         context = (ON_CPU,) * len(groups.groups)
         solved = solve_module(evaluator, whole, context, choices)
         assert solved.bound_ps <= least
-        summed = solve_module(evaluator, whole, context, choices, objective=Objective.SUM)
+        summed = solve_module(evaluator, whole, context, choices, objective=ModuleObjective.SUM)
         if cores == 1:
             sums = min(evaluator.sequential_ps(p) for p in product(*evaluator.choices))
             assert summed.bound_ps <= sums <= summed.bound_ps * 1.001 + 1

@@ -18,7 +18,7 @@ from nest_tune.records.record import Outcome, Record
 from nest_tune.tuning.knowledge import knowledge_of
 from nest_tune.tuning.measure import Measurer, measure
 from nest_tune.tuning.task_search import BATCH
-from nest_tune.tuning.tune import Budget, tune_task, tune_tasks
+from nest_tune.tuning.tune import MeasurementBudget, tune_task, tune_tasks
 
 EPILOGUE = Epilogue(17, True, True, True)
 SAME = Window((3, 3), (1, 1), (1, 1, 1, 1))
@@ -42,7 +42,7 @@ def database(tmp_path: Path) -> RecordDatabase:
 
 @pytest.mark.parametrize("task", [CONV, POOL], ids=["conv", "pool"])
 def test_tuning_begins_with_the_default_and_never_gets_worse(task: Task, core: VtaCore) -> None:
-    result = tune_task(task, core, budget=Budget(24))
+    result = tune_task(task, core, budget=MeasurementBudget(24))
     untuned = measure_layer(task.workload, default_schedule(task.workload, core), core).cycles
     assert result.default_cycles == result.history[0] == untuned
     assert result.measurements == len(result.history) == 24
@@ -66,11 +66,11 @@ def test_workers_change_nothing_but_the_time(core: VtaCore) -> None:
 def test_records_are_kept_and_stand_for_measurements(
     core: VtaCore, database: RecordDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = tune_task(CONV, core, budget=Budget(32), records=database)
+    first = tune_task(CONV, core, budget=MeasurementBudget(32), records=database)
     assert len(database.snapshot().records) == 32
     # Nothing is measured now.
     monkeypatch.setattr("compiler_core.units.vta.tasks.measure_layer", None)
-    again = tune_task(CONV, core, budget=Budget(32), records=database)
+    again = tune_task(CONV, core, budget=MeasurementBudget(32), records=database)
     assert (again.measurements, again.known) == (0, 32)
     assert again.best_cycles == first.best_cycles
     assert again.default_cycles == first.default_cycles
@@ -79,9 +79,9 @@ def test_records_are_kept_and_stand_for_measurements(
 def test_records_of_other_tasks_train_the_first_guess(
     core: VtaCore, database: RecordDatabase
 ) -> None:
-    cold = tune_task(CONV, core, budget=Budget(16), sampler="xgb")
-    tune_task(OTHER, core, budget=Budget(24), records=database)
-    warm = tune_task(CONV, core, budget=Budget(16), records=database)
+    cold = tune_task(CONV, core, budget=MeasurementBudget(16), sampler="xgb")
+    tune_task(OTHER, core, budget=MeasurementBudget(24), records=database)
+    warm = tune_task(CONV, core, budget=MeasurementBudget(16), records=database)
     assert warm.known == 0
     knowledge = knowledge_of(database.snapshot(task=OTHER.workload.digest), core)
     assert knowledge.base_model(core, 0).rows == 24
@@ -101,7 +101,7 @@ def test_records_of_another_target_or_lowering_do_not_count(core: VtaCore) -> No
 def test_exhaustive_search_proves_its_optimum(core: VtaCore) -> None:
     result = tune_task(TINY, core, exhaustive=True)
     assert result.proven
-    sampled = tune_task(TINY, core, sampler="random", budget=Budget(40))
+    sampled = tune_task(TINY, core, sampler="random", budget=MeasurementBudget(40))
     assert result.best_cycles <= sampled.best_cycles
 
 
@@ -113,7 +113,7 @@ def test_budget_goes_where_the_gain_is(core: VtaCore) -> None:
 
 
 def test_time_limit_ends_with_a_batch(core: VtaCore) -> None:
-    result = tune_task(CONV, core, budget=Budget(10_000, timeout_s=0.0))
+    result = tune_task(CONV, core, budget=MeasurementBudget(10_000, timeout_s=0.0))
     assert 1 <= result.measurements <= BATCH
 
 

@@ -14,7 +14,7 @@ from compiler_core.units.aim.schedule.mapping import mapping_of
 from compiler_core.units.aim.schedule.workload import Activation, MatrixVector
 from compiler_core.units.aim.simulate.requests import requests_of
 from compiler_core.units.aim.simulate.timing import time_program
-from nest_tune.tuning.tune import Budget, tune_task
+from nest_tune.tuning.tune import MeasurementBudget, tune_task
 from search_spaces.task_space import task_space
 
 MACHINE: AimMachine = load_target("aim-gddr6").npu
@@ -36,7 +36,7 @@ SHAPES = [
 @pytest.mark.parametrize(("workload", "most"), SHAPES)
 def test_search_finds_the_optimum(workload: MatrixVector, most: int | None) -> None:
     task = Task("aim", workload)
-    searched = tune_task(task, MACHINE, budget=Budget(trials=32))
+    searched = tune_task(task, MACHINE, budget=MeasurementBudget(trials=32))
     assert searched.measurements <= 32
     optimum = tune_task(task, MACHINE, exhaustive=True)
     assert optimum.proven

@@ -26,7 +26,7 @@ from compiler_core.units.unit import TaskBound
 
 
 @dataclass(frozen=True)
-class Costs:
+class EventCosts:
     """Least cycles of each event on a machine.
 
     Attributes:
@@ -48,12 +48,12 @@ class Costs:
 
 
 @lru_cache(maxsize=16)
-def costs_of(machine: AimMachine) -> Costs:
+def costs_of(machine: AimMachine) -> EventCosts:
     """The costs that a machine's timing gives."""
     t = machine.timing
     row = t.n_rtp + t.n_rp + t.n_rcdrdmac
     change = max(0, 2 * t.n_modch + t.n_bl + t.n_ccds - 8)
-    return Costs(
+    return EventCosts(
         row=row,
         column=t.n_ccds,
         change=change,

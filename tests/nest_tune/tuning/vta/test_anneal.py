@@ -16,7 +16,7 @@ from compiler_core.units.vta.lower.layer import measure_layer
 from compiler_core.units.vta.schedule.resident_schedule import ResidentSchedule
 from nest_tune.records.database import RecordDatabase
 from nest_tune.tuning.knowledge import knowledge_of
-from nest_tune.tuning.tune import Budget, program_obstacles, tune_task
+from nest_tune.tuning.tune import MeasurementBudget, program_obstacles, tune_task
 from nest_tune.tuning.vta.anneal import anneal_programs
 from search_spaces.vta.resident import first_programs
 
@@ -55,7 +55,7 @@ def test_a_layer_that_does_not_stay_on_chip_is_refused() -> None:
 
 
 def test_tuning_keeps_the_program_and_knows_it_again(tmp_path: Path) -> None:
-    task, budget = Task("vta", LAYER), Budget(trials=8)
+    task, budget = Task("vta", LAYER), MeasurementBudget(trials=8)
     records = RecordDatabase(f"sqlite:///{tmp_path}/records.db")
     plain = tune_task(task, CORE, sampler="random", budget=budget)
     tuned = tune_task(task, CORE, sampler="random", budget=budget, records=records, anneal=400)
@@ -75,6 +75,6 @@ def test_tuning_keeps_the_program_and_knows_it_again(tmp_path: Path) -> None:
 def test_tasks_without_such_programs_are_tuned_as_ever() -> None:
     dense = Task("vta", replace(LAYER, groups=1))
     assert program_obstacles(dense, CORE)
-    budget = Budget(trials=4)
+    budget = MeasurementBudget(trials=4)
     expected = tune_task(dense, CORE, sampler="random", budget=budget)
     assert tune_task(dense, CORE, sampler="random", budget=budget, anneal=50) == expected
