@@ -9,6 +9,7 @@ from os import environ
 from pathlib import Path
 from typing import Any, Literal
 
+from nest_tune.api.given_files import as_file
 from nest_tune.api.settings import takes_settings
 from nest_tune.api.study_view import StudyView
 from nest_tune.api.values import PathName
@@ -23,6 +24,8 @@ from nest_tune.study.store.naming import named
 from nest_tune.study.store.selection import require_idle, require_running
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import Request
+
+_KEPT_AS_FILES = frozenset(["model", "calibration", "evaluation"])
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,10 @@ class Study(StudyView):
     ) -> Study:
         """Creates a study and runs it until its budget is spent.
 
+        A model may be an ``onnx.ModelProto``, calibration and evaluation data arrays by name, with
+        ``y`` for labels: they are written to ``nest-tune-data`` in the working folder, named by
+        their content, so that the study can be resumed.
+
         Args:
             file: Study file; what is given beside it goes before what it says.
             if_exists: What to do where the name is taken.
@@ -74,6 +81,8 @@ class Study(StudyView):
             InputError: Something is wrong, missing or contradictory, or the name is taken.
             NestTuneError: The first trials all failed in the same way, or storage failed.
         """
+        for name in _KEPT_AS_FILES & settings.keys():
+            settings[name] = as_file(name, settings[name])
         asked = StudyRequest.of(**settings)
         found = resolve(None if file is None else Path(file), asked, environ)
         with closing(StudyStorage(found.storage)) as opened:

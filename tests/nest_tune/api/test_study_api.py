@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 import nest_tune
@@ -109,6 +110,29 @@ def test_a_study_goes_on_with_files_that_have_moved(workplace: Path, digits: Pat
         study.resume(trials="+1", **{**moved, "evaluation": moved["calibration"]})
     assert len(study.resume(trials="+1", **moved).trials) == 2
     assert len(study.resume(trials="+1").trials) == 3
+
+
+def test_a_study_takes_what_is_in_memory(workplace: Path, digits: Path) -> None:
+    """Kept as files of their own, the same content once, so that it is the study of the files."""
+    given = {
+        "model": onnx.load(digits / "model.onnx"),
+        "calibration": read_npz(digits / "calib.npz"),
+        "evaluation": dict(read_npz(digits / "eval.npz")),
+    }
+    asked = {"target": "vta", "spaces": ["partition"], "sampler": "random", "trials": 1}
+    study = nest_tune.Study.start(**given, **asked, name="memory")
+    kept = sorted(path.name for path in (workplace / "nest-tune-data").iterdir())
+    assert [name.partition("-")[0] for name in kept] == ["calibration", "evaluation", "model"]
+    files = {"model": "model.onnx", "calibration": "calib.npz", "evaluation": "eval.npz"}
+    other = nest_tune.Study.start(
+        **{kind: digits / name for kind, name in files.items()}, **asked, name="files"
+    )
+    assert [trial.metrics for trial in study.trials] == [trial.metrics for trial in other.trials]
+    nest_tune.Study.start(**{**given, "calibration": given["calibration"]["x"]}, **asked, name="x")
+    assert sorted(path.name for path in (workplace / "nest-tune-data").iterdir()) == kept
+    assert len(nest_tune.Study.open("memory").resume(trials="+1").trials) == 2
+    with pytest.raises(nest_tune.InputError, match=r"calibration: 'x' is a list"):
+        nest_tune.Study.start(**{**given, "calibration": {"x": [object()]}}, **asked)
 
 
 @pytest.mark.usefixtures("workplace")
