@@ -265,8 +265,6 @@ def best(
     as_json: AsJson = False,
 ) -> None:
     """Show the feasible front and pick one trial of it."""
-    from nest_tune.study.store.dependencies import survey_ground
-    from nest_tune.study.store.final import write_trial
     from nest_tune.study.views.documents import result_document
 
     result = _load(open_storage(storage), name)
@@ -274,6 +272,8 @@ def best(
     package = None
     if output is not None and chosen is not None:
         from nest_tune.bundling import require_replaceable
+        from nest_tune.study.store.dependencies import survey_ground
+        from nest_tune.study.store.final import write_trial
 
         require_replaceable(output)
         write_trial(survey_ground(result.settings, result.study), result, chosen, output)

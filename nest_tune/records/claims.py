@@ -13,9 +13,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sql
-from sqlalchemy.dialects import postgresql, sqlite
 
-from nest_tune.records.connection import Connection
+from nest_tune.records.connection import Connection, insert_of
 from nest_tune.records.journal_rows import keep_in_journals
 from nest_tune.records.owner import read_owner, this_process
 
@@ -68,7 +67,7 @@ class Claims:
             if dead := self._dead(connection.execute(sql.select(_CLAIMS.c.owner).where(ours))):
                 void = sql.or_(void, _CLAIMS.c.owner.in_(dead))
             connection.execute(_CLAIMS.delete().where(ours, void))
-            make: Any = sqlite.insert if self._connection.dialect == "sqlite" else postgresql.insert
+            make = insert_of(self._connection.dialect)
             rows = [{"key": key, "owner": self.owner} for key in wanted]
             values = {"until_s": now + self._lease_s}
             insert = make(_CLAIMS).values([{**row, **values} for row in rows])

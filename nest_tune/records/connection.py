@@ -61,6 +61,17 @@ _POSTGRESQL: dict[str, Any] = {
 """A server that vanished without a word is noticed within a minute."""
 
 
+def insert_of(dialect: str) -> Any:
+    """The insertion of a dialect, which says what becomes of rows that are there."""
+    if dialect == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert
+    from sqlalchemy.dialects import postgresql  # loaded where used: it takes long
+
+    return postgresql.insert
+
+
 class Connection:
     """One database.
 

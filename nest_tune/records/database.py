@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from compiler_core.errors import InputError, MissingDependencyError
-from nest_tune.records.connection import Connection
+from nest_tune.records.connection import Connection, insert_of
 from nest_tune.records.journal_rows import keep_in_journals
 from nest_tune.records.record import Outcome, Record
 from nest_tune.records.storage_url import HINT, StorageUrl
@@ -147,8 +146,7 @@ class RecordDatabase:
         # The last of equal keys counts. All drivers lock rows in the same order: no deadlocks.
         newest = {record.key: record for record in records}
         rows = [_row(newest[key]) for key in sorted(newest)]
-        sqlite_here = self.connection.dialect == "sqlite"
-        insert: Any = (sqlite.insert if sqlite_here else postgresql.insert)(_records)
+        insert = insert_of(self.connection.dialect)(_records)
         names = [column.name for column in _FIELDS]
         changed = {n: insert.excluded[n] for n in names[4:]}
         insert = insert.on_conflict_do_update(index_elements=names[:4], set_=changed)

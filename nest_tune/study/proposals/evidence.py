@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from compiler_core.accuracy.fidelity import fidelity_of
 from compiler_core.accuracy.metric import is_in_decibels
 from compiler_core.accuracy.score import Score, drop_interval, hopeful_difference, tallies_of
 from nest_tune.study.request.goals import Metric, Metrics
@@ -53,6 +52,8 @@ def evidence_of(
     lost = drop_interval(floats, own)
     if lost is not None and not is_in_decibels(metric):
         intervals[Metric.ACCURACY_DROP.value] = lost.low, lost.high
+    from compiler_core.accuracy.fidelity import fidelity_of  # loaded where used: it takes long
+
     fidelity = fidelity_of(own.fidelity)
     if risk is None:
         return Evidence(intervals, fidelity=fidelity)

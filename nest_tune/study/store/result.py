@@ -5,23 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from compiler_core.compile.compile import CompiledModel
-from compiler_core.compile.unit_layers import model_layers, model_tasks
 from compiler_core.errors import InputError
 from nest_tune.study.choice.chance import chosen_of
-from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.proposals.front import pareto_front
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.closed import Closed, closed_of
 from nest_tune.study.store.ended import Ended
-from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.resume import stored_settings
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import StoredStudy
 from nest_tune.study.trial import OuterTrial
 from nest_tune.study.tuning.seam import TunedTask, tuned_from_plain
+
+if TYPE_CHECKING:
+    from compiler_core.compile.compile import CompiledModel
+    from nest_tune.study.store.ground import Ground
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +109,10 @@ def compile_trial(ground: Ground, result: StudyResult, trial: OuterTrial) -> Com
     """
     require_measured(result, trial)
     require_programs(ground)
+    # Loaded here: what only shows a study compiles nothing.
+    from compiler_core.compile.unit_layers import model_layers, model_tasks
+    from nest_tune.study.execution.candidates import Bench
+
     bench = Bench(ground.subjects)
     decisions = ground.space.decode(trial.point)
     schedules: dict[str, Any] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compiler_core.errors import InputError
 from nest_tune.records.storage_url import StorageUrl
@@ -15,8 +15,10 @@ from nest_tune.study.request.settings import (
     read_settings_document,
 )
 from nest_tune.study.request.study_file import file_document
-from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.stored_study import StoredStudy
+
+if TYPE_CHECKING:
+    from nest_tune.study.store.ground import Ground
 
 
 def stored_settings(study: StoredStudy) -> StudySettings:

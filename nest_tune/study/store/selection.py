@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compiler_core.errors import InfeasibleError, InputError
 from nest_tune.named import require_files
-from nest_tune.study.store.dependencies import survey_ground
-from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.store.resume import check_unchanged
 from nest_tune.study.store.stored_study import StoredStudy
 from nest_tune.study.trial import OuterTrial
+
+if TYPE_CHECKING:
+    from nest_tune.study.store.ground import Ground
 
 
 def trial_of(result: StudyResult, number: int) -> OuterTrial:
@@ -66,6 +67,8 @@ def ground_of(result: StudyResult) -> Ground:
     Raises:
         InputError: A file is wrong, or has changed since the study was started.
     """
+    from nest_tune.study.store.dependencies import survey_ground  # what only shows loads none
+
     require_files(result)
     ground = survey_ground(result.settings, result.study)
     check_unchanged(result.study, ground)
