@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from os import environ
 from pathlib import Path
+from typing import IO
 
 from compiler_core.errors import InputError
 from compiler_core.files.whole_file import require_writable, write_atomically
@@ -13,11 +17,14 @@ from compiler_core.targets.load import load_npu_target
 from compiler_core.targets.target import Target
 from compiler_core.units.registry import kind_of_machine
 from nest_tune.api.values import PathName
-from nest_tune.records.database import RecordDatabase, Snapshot
+from nest_tune.records.database import RecordDatabase, Tally, tally_of
 from nest_tune.records.jsonl import read_records, write_records
-from nest_tune.records.record import machine_digest
+from nest_tune.records.record import Record, machine_digest
 from nest_tune.study.request.settings import storage_url
 from nest_tune.tuning.measure import measure
+
+_IMPORTED = 5000
+"""Records that an import holds at a time."""
 
 
 @dataclass(frozen=True)
@@ -128,22 +135,24 @@ def list_records(storage: str | None = None) -> RecordList:
         >>> nest_tune.list_records().tasks[0].best_cycles > 0
         True
     """
-    name, snapshot = _snapshot(storage)
-    return listed(name, snapshot)
+    with closing(RecordDatabase(storage_url(storage, environ))) as database:
+        return database.read(lambda records: _listed(database.name, records))
 
 
-def listed(name: str, snapshot: Snapshot) -> RecordList:
-    """A snapshot by task, machine and lowering."""
+def _listed(name: str, records: Iterable[Record | None]) -> RecordList:
+    """Records by task, machine and lowering."""
     tasks: dict[tuple[str, str, int], RecordedTask] = {}
-    for record in snapshot.records:
+    tally = Tally()
+    for record in records:
+        tally.add(record)
+        if record is None:
+            continue
         key = (record.task, record.target, record.lowering)
         known = tasks.get(key, RecordedTask(*key, 0, 0, None))
         least = [cycles for cycles in (known.best_cycles, record.cycles) if cycles is not None]
         failed = known.failed + (record.cycles is None)
         tasks[key] = RecordedTask(*key, known.records + 1, failed, min(least, default=None))
-    return RecordList(
-        name, len(snapshot.records), snapshot.corrupt, snapshot.digest, tuple(tasks.values())
-    )
+    return RecordList(name, tally.records, tally.corrupt, tally.digest, tuple(tasks.values()))
 
 
 def export_records(output: PathName, storage: str | None = None) -> RecordList:
@@ -160,9 +169,27 @@ def export_records(output: PathName, storage: str | None = None) -> RecordList:
         InputError: The file cannot be written, or the database cannot be read.
     """
     require_writable(Path(output), "--output")
-    name, snapshot = _snapshot(storage)
-    write_atomically(Path(output), lambda stream: write_records(snapshot.records, stream))
-    return listed(name, snapshot)
+    found: list[RecordList] = []
+    with closing(RecordDatabase(storage_url(storage, environ))) as database:
+
+        def written(stream: IO[bytes], records: Iterable[Record | None]) -> RecordList:
+            stream.seek(0)  # where the database was lost meanwhile, this is not the first time
+            stream.truncate()
+            return _listed(database.name, _writing(stream, records))
+
+        def write(stream: IO[bytes]) -> None:
+            found.append(database.read(partial(written, stream)))
+
+        write_atomically(Path(output), write)
+    return found[0]
+
+
+def _writing(stream: IO[bytes], records: Iterable[Record | None]) -> Iterator[Record | None]:
+    """The same records, each written before it is handed on."""
+    for record in records:
+        if record is not None:
+            write_records((record,), stream)
+        yield record
 
 
 def import_records(file: PathName, storage: str | None = None) -> ImportedRecords:
@@ -175,17 +202,25 @@ def import_records(file: PathName, storage: str | None = None) -> ImportedRecord
     Raises:
         InputError: None of the lines is a record, or the database cannot be written.
     """
-    sound, wrong = [], []
-    for _, entry in read_records(Path(file)):
-        if isinstance(entry, InputError):
-            wrong.append(entry.message)
-        else:
-            sound.append(entry)
-    if wrong and not sound:
+    wrong: list[str] = []
+
+    def sound() -> Iterator[Record]:
+        for _, entry in read_records(Path(file)):
+            if isinstance(entry, InputError):
+                wrong.append(entry.message)
+            else:
+                yield entry
+
+    entries = sound()
+    batch, count = list(islice(entries, _IMPORTED)), 0
+    if wrong and not batch:
         raise InputError(f"{file}: none of {len(wrong)} lines is a record", hint=wrong[0])
     with closing(RecordDatabase(storage_url(storage, environ))) as database:
-        database.add(sound)
-    return ImportedRecords(len(sound), tuple(wrong))
+        while batch:
+            database.add(batch)
+            count += len(batch)
+            batch = list(islice(entries, _IMPORTED))
+    return ImportedRecords(count, tuple(wrong))
 
 
 def verify_records(
@@ -209,30 +244,34 @@ def verify_records(
     if remeasure and target is None:
         raise InputError("--remeasure: --target is needed, too")
     with closing(RecordDatabase(storage_url(storage, environ))) as database:
-        snapshot, name = database.snapshot(), database.name
+        tally = database.read(tally_of)
         removed = database.remove_corrupt() if remove else 0
-    different: tuple[DifferentRecord, ...] = ()
-    if target is not None:
-        chip = target if isinstance(target, Target) else load_npu_target(target)
-        different = _different(snapshot, chip, remeasure)
-    return VerifiedRecords(name, len(snapshot.records), snapshot.corrupt, removed, different)
+        different: tuple[DifferentRecord, ...] = ()
+        if target is not None:
+            chip = target if isinstance(target, Target) else load_npu_target(target)
+            different = _different(database, chip, remeasure)
+        return VerifiedRecords(database.name, tally.records, tally.corrupt, removed, different)
 
 
-def _snapshot(storage: str | None) -> tuple[str, Snapshot]:
-    with closing(RecordDatabase(storage_url(storage, environ))) as database:
-        return database.name, database.snapshot()
-
-
-def _different(snapshot: Snapshot, chip: Target, count: int) -> tuple[DifferentRecord, ...]:
+def _different(database: RecordDatabase, chip: Target, count: int) -> tuple[DifferentRecord, ...]:
     machines = {
         (machine_digest(unit.machine), kind_of_machine(unit.machine).lowering_version): unit.machine
         for unit in chip.units
     }
-    ours = [
-        r for r in snapshot.records if (r.target, r.lowering) in machines and r.cycles is not None
-    ]
+
+    def ours(records: Iterable[Record | None]) -> Iterator[Record]:
+        for record in records:
+            is_here = record is not None and (record.target, record.lowering) in machines
+            if is_here and record is not None and record.cycles is not None:
+                yield record
+
+    total = database.read(lambda records: sum(1 for _ in ours(records))) if count else 0
+    if not total:
+        return ()
+    step = max(1, total // count)
+    chosen = database.read(lambda records: list(islice(ours(records), 0, step * count, step)))
     found = []
-    for record in ours[:: max(1, len(ours) // count)][:count] if count and ours else []:
+    for record in chosen:
         core = machines[record.target, record.lowering]
         again = measure(record.task_value().workload, record.schedule_value(), core)
         if record.cycles is not None and again.cycles != record.cycles:

@@ -7,9 +7,9 @@ skipped and counted, never believed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -56,6 +56,9 @@ number then, up to which snapshots see this."""
 keep_in_journals(_metadata)
 _FIELDS = [column for column in _records.c if column.name != "number"]
 _BATCH = 500
+_TEXTS = 1 << 14
+"""Texts that are looked for among those that are held."""
+T = TypeVar("T")
 Key = tuple[str, str, str, int]
 """Task, schedule, target and lowering, as :attr:`Record.key`."""
 
@@ -75,10 +78,44 @@ class Snapshot:
 
     @property
     def digest(self) -> str:
-        total = hashlib.sha256()
+        total = Tally()
         for record in self.records:
-            total.update(f"{record.key}{record.checksum}".encode())
-        return total.hexdigest()[:16]
+            total.add(record)
+        return total.digest
+
+
+class Tally:
+    """Number and digest of records that are met one by one, as of a :class:`Snapshot` of them.
+
+    Attributes:
+        records: Sound ones so far.
+        corrupt: Others.
+    """
+
+    def __init__(self) -> None:
+        self.records = self.corrupt = 0
+        self._total = hashlib.sha256()
+
+    def add(self, record: Record | None) -> None:
+        """Takes note of the next one; ``None`` stands for one that is not sound."""
+        if record is None:
+            self.corrupt += 1
+            return
+        self.records += 1
+        self._total.update(f"{record.key}{record.checksum}".encode())
+
+    @property
+    def digest(self) -> str:
+        """Key of exactly these records."""
+        return self._total.hexdigest()[:16]
+
+
+def tally_of(records: Iterable[Record | None]) -> Tally:
+    """Number and digest of records."""
+    found = Tally()
+    for record in records:
+        found.add(record)
+    return found
 
 
 class RecordDatabase:
@@ -193,28 +230,55 @@ class RecordDatabase:
     ) -> Snapshot:
         """Reads all sound records, or those of a target, lowering or task, or those up to a number
         that :meth:`newest` has given, as they were when it was the newest."""
+
+        def collected(records: Iterator[Record | None]) -> Snapshot:
+            sound, corrupt = [], 0
+            for record in records:
+                if record is None:
+                    corrupt += 1
+                else:
+                    sound.append(record)
+            return Snapshot(tuple(sound), corrupt)
+
+        return self.read(collected, target=target, lowering=lowering, task=task, until=until)
+
+    def read(
+        self,
+        use: Callable[[Iterator[Record | None]], T],
+        *,
+        target: str | None = None,
+        lowering: int | None = None,
+        task: str | None = None,
+        until: int | None = None,
+    ) -> T:
+        """What ``use`` makes of the records of one moment, which are read one by one in the order
+        of their keys: ``None`` stands for one whose checksum does not hold. Where the database is
+        lost meanwhile, ``use`` is called again from the beginning.
+
+        Args:
+            use: Called with the records.
+            target, lowering, task, until: As of :meth:`snapshot`.
+        """
         given = (("target", target), ("lowering", lowering), ("task", task))
         wanted = {name: value for name, value in given if value is not None}
         query = sa.select(*_FIELDS).order_by(*_FIELDS[:4])
         query = query.where(*(_records.c[name] == value for name, value in wanted.items()))
-        before: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        old = sa.select(*(_replaced.c[c.name] for c in _FIELDS))
         if until is not None:
             query = query.where(_records.c.number <= until)
-            old = sa.select(*(_replaced.c[c.name] for c in _FIELDS))
             old = old.where(_replaced.c.number <= until, _replaced.c.until >= until)
             old = old.where(*(_replaced.c[name] == value for name, value in wanted.items()))
-            # The last of a key is what it was first after that moment.
-            for row in self._rows(old.order_by(_replaced.c.key.desc())):
-                before[row[:4]] = row
-        sound, corrupt = [], 0
-        for row in self._rows(query):
-            row = before.get(row[:4], row)
-            record = record_of_fields(row)
-            if record is None or not record.is_sound:
-                corrupt += 1
-            else:
-                sound.append(record)
-        return Snapshot(tuple(sound), corrupt)
+
+        def work(connection: sa.Connection) -> T:
+            before: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+            if until is not None:
+                # The last of a key is what it was first after that moment.
+                for row in connection.execute(old.order_by(_replaced.c.key.desc())):
+                    before[tuple(row)[:4]] = tuple(row)
+            rows = connection.execution_options(yield_per=_BATCH).execute(query)
+            return use(_sound(map(tuple, rows), before))
+
+        return self.connection.run(work)
 
     def newest(self) -> int:
         """Number of the newest record; 0 where there are none. A record keeps its number when it is
@@ -280,6 +344,22 @@ def _keep_replaced(connection: sa.Connection, rows: Sequence[dict[str, Any]]) ->
 def _row(record: Record) -> dict[str, Any]:
     row = {column.name: getattr(record, column.name) for column in _FIELDS}
     return {**row, "outcome": record.outcome.value}
+
+
+def _sound(
+    rows: Iterable[tuple[Any, ...]], before: Mapping[tuple[Any, ...], tuple[Any, ...]]
+) -> Iterator[Record | None]:
+    """Records of rows, as they were before where that is known; equal texts are held once."""
+    texts: dict[Any, Any] = {}
+    shared = [_FIELDS.index(_records.c[name]) for name in ("task", "target", "workload_text")]
+    for row in rows:
+        fields = list(before.get(row[:4], row))
+        for at in shared:
+            fields[at] = texts.setdefault(fields[at], fields[at])
+        record = record_of_fields(tuple(fields))
+        yield None if record is None or not record.is_sound else record
+        if len(texts) > _TEXTS:
+            texts.clear()
 
 
 def record_of_fields(fields: tuple[Any, ...]) -> Record | None:

@@ -27,7 +27,7 @@ class Outcome(Enum):
     CONSTRAINTS = "constraints"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """One measurement.
 

@@ -230,7 +230,7 @@ def _tunings(
             sampler_of_tasks(settings.sampler),
             settings.seed,
             own_records(
-                database.snapshot(target=target),
+                database,
                 unit.machine,
                 of_unit(tuned, ground.target, unit.name),
             ),

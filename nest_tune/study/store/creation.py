@@ -15,7 +15,7 @@ from compiler_core.quantize.scheme import scheme_document
 from compiler_core.targets.unit_tasks import task_units
 from compiler_core.tensor.digest import digest
 from nest_tune.named import require_files
-from nest_tune.records.database import RecordDatabase
+from nest_tune.records.database import RecordDatabase, tally_of
 from nest_tune.records.record import machine_digest
 from nest_tune.runners.runner import RUNNERS
 from nest_tune.study.request.settings import settings_document
@@ -181,11 +181,11 @@ def _records_at_start(storage: StudyStorage, ground: Ground) -> dict[str, Any]:
 def _records_until(storage: StudyStorage, ground: Ground, newest: int) -> dict[str, Any]:
     """Number and digest of the records of a target's units, as they were at a moment."""
     with closing(RecordDatabase(storage.url)) as database:
-        snapshots = [
-            database.snapshot(target=machine_digest(unit.machine), until=newest)
+        tallies = [
+            database.read(tally_of, target=machine_digest(unit.machine), until=newest)
             for unit in task_units(ground.target)
         ]
-    digests = [snapshot.digest for snapshot in snapshots]
-    count = sum(len(snapshot.records) for snapshot in snapshots)
+    digests = [tally.digest for tally in tallies]
+    count = sum(tally.records for tally in tallies)
     found = digests[0] if len(digests) == 1 else digest(digests, 64)
     return {"newest": newest, "digest": found, "count": count}

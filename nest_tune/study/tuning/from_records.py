@@ -14,7 +14,7 @@ from compiler_core.tensor.task import Task, task_key
 from compiler_core.units.registry import kind_of_machine
 from compiler_core.units.unit import Machine, TaskSchedule, TaskWorkload
 from cost_models.boosted import BoostedModel
-from nest_tune.records.database import Snapshot
+from nest_tune.records.database import RecordDatabase, Snapshot
 from nest_tune.records.record import Record, machine_digest
 from nest_tune.samplers.registry import SAMPLERS
 from nest_tune.study.tuning.seam import CountedTask, TunedTask, Tuning, on_unit
@@ -142,13 +142,13 @@ def lessons(tasks: int) -> int:
 
 
 def own_records(
-    snapshot: Snapshot, machine: Machine, tuned: Mapping[str, TunedTask]
+    database: RecordDatabase, machine: Machine, tuned: Mapping[str, TunedTask]
 ) -> dict[str, tuple[Record, ...]]:
-    """Records that a study made, out of all there are now, by task."""
-    target = machine_digest(machine)
-    by_key = {(r.task, r.schedule): r for r in snapshot.records if r.target == target}
+    """Records that a study made, as they are now, by task."""
+    target, version = machine_digest(machine), kind_of_machine(machine).lowering_version
     found = {}
     for name, task in tuned.items():
-        key = task_key(name)
-        found[name] = tuple(by_key[key, s] for s in task.records if (key, s) in by_key)
+        keys = [(task_key(name), schedule, target, version) for schedule in task.records]
+        known = database.find(keys)
+        found[name] = tuple(known[key] for key in keys if key in known)
     return found

@@ -15,7 +15,9 @@ from compiler_core.errors import InputError, MissingDependencyError, NestTuneErr
 from compiler_core.tensor.task import Task
 from compiler_core.tensor.workload import ConvWorkload, Epilogue, MaxPoolWorkload, Window
 from compiler_core.units.vta.schedule.schedule import ConvSchedule, MaxPoolSchedule
-from nest_tune.records.database import SCHEMA_VERSION, RecordDatabase
+from nest_tune.api import records as api
+from nest_tune.records import database as database_module
+from nest_tune.records.database import SCHEMA_VERSION, RecordDatabase, tally_of
 from nest_tune.records.jsonl import read_records, write_records
 from nest_tune.records.record import (
     Outcome,
@@ -200,3 +202,30 @@ DOCUMENTS = st.recursive(PLAIN, lambda s: st.lists(s) | st.dictionaries(KEYS, s)
 def test_any_document_gives_a_record_or_a_clear_error(document: object) -> None:
     with pytest.raises(InputError, match="here"):
         record_from_plain(document, "here")
+
+
+def test_records_are_read_one_by_one(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """List, export and import meet every record once, whatever the size of their steps."""
+    monkeypatch.setattr(api, "_IMPORTED", 2)
+    monkeypatch.setattr(database_module, "_BATCH", 3)
+    monkeypatch.setattr(database_module, "_TEXTS", 1)
+    given_ones = [conv_record(height, 100 + height) for height in range(1, 12)]
+    database = RecordDatabase(url)
+    database.add(given_ones)
+    whole = database.snapshot()
+    assert database.read(lambda records: [*records]) == [*whole.records]
+    tally = database.read(tally_of)
+    assert (tally.records, tally.corrupt, tally.digest) == (11, 0, whole.digest)
+    first = database.read(lambda records: next(iter(records)))  # not all have to be read
+    assert first == whole.records[0]
+    database.close()
+    file, other = Path(url.removeprefix("sqlite:///")).parent / "r.jsonl", url + ".copy"
+    listed = api.export_records(file, url)
+    assert (listed.records, listed.digest) == (11, whole.digest)
+    assert api.list_records(url) == listed
+    with file.open("ab") as stream:
+        stream.write(b"{}\n")
+    imported = api.import_records(file, other)
+    assert (imported.imported, len(imported.skipped)) == (11, 1)
+    assert replace(api.list_records(other), storage=listed.storage) == listed
+    assert api.verify_records(other).records == 11
