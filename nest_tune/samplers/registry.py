@@ -56,14 +56,14 @@ OPTUNA_SAMPLERS = (
     "BruteForceSampler",
     "CmaEsSampler",
     "GPSampler",
+    "GridSampler",
     "NSGAIIISampler",
     "NSGAIISampler",
     "QMCSampler",
     "RandomSampler",
     "TPESampler",
 )
-"""Those of Optuna that a name is enough for, with their own defaults. Its grid writes down all
-points before the first, which is too much for such spaces."""
+"""Those of Optuna that a name is enough for, with their own defaults."""
 
 SAMPLERS: Registry[SamplerKind] = Registry("nest_tune.samplers", "sampler", named(SamplerKind))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nest_tune.samplers.registry import load_configuration_sampler
+from nest_tune.samplers.registry import DEFAULT_SAMPLER, load_configuration_sampler
 from nest_tune.study.proposals.history import History
 from nest_tune.study.proposals.problem import Proposer, SearchProblem
 
@@ -20,3 +20,20 @@ def make_proposer(problem: SearchProblem, history: History) -> Proposer:
         return OptunaProposer(problem, history, make)
     made: Proposer = make(problem, history)
     return made
+
+
+def require_sampler(problem: SearchProblem) -> None:
+    """Refuses a sampler that cannot be made for a problem, before any trial has run. One that keeps
+    a state is not tried: it is made once.
+
+    Raises:
+        InputError: There is none of that name, or it does not take its arguments or the space.
+    """
+    if problem.sampler == DEFAULT_SAMPLER:
+        return
+    make, is_optuna = load_configuration_sampler(problem.sampler)
+    if is_optuna:
+        from nest_tune.study.proposals.optuna_proposer import keeps_state, make_sampler
+
+        if not keeps_state(make):
+            make_sampler(problem, make, 0)

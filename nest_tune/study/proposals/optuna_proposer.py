@@ -122,6 +122,24 @@ class OptunaProposer:
         return make_sampler(self._problem, self._make, seed)
 
 
+_LISTED = 1 << 13
+"""Points that a sampler may write down before its first."""
+
+
+def _require_listable(problem: SearchProblem) -> None:
+    """Refuses samplers that write down all points of a large space.
+
+    Raises:
+        InputError: There are too many.
+    """
+    if "search_space" not in problem.arguments and problem.space.product_size > _LISTED:
+        raise InputError(
+            f"sampler {problem.sampler!r}: it writes down all points, and the space has "
+            f"{problem.space.product_size:.3g}; at most {_LISTED} are allowed",
+            hint="narrow decisions by --value DECISION=VALUE, or --sampler exhaustive",
+        )
+
+
 def make_sampler(
     problem: SearchProblem, make: Make, seed: int | None
 ) -> optuna.samplers.BaseSampler:
@@ -137,6 +155,7 @@ def make_sampler(
     if "problem" in known:
         given.setdefault("problem", problem)
     if "search_space" in known:
+        _require_listable(problem)
         spread = distributions_of(problem.space)
         given.setdefault("search_space", {name: list(d.choices) for name, d in spread.items()})
     try:

@@ -18,6 +18,7 @@ from nest_tune.named import require_files
 from nest_tune.records.database import RecordDatabase, tally_of
 from nest_tune.records.record import machine_digest
 from nest_tune.runners.runner import RUNNERS
+from nest_tune.study.proposals.making import require_sampler
 from nest_tune.study.request.settings import settings_document
 from nest_tune.study.request.study_file import file_document
 from nest_tune.study.store.dependencies import survey_ground
@@ -58,6 +59,8 @@ def create_study(
             f"study {found.name!r} is running in process {found.owner}",
             hint=f"nest-tune study cancel {found.name}",
         )
+    if found is None or if_exists != "resume":
+        require_sampler(ground.problem)
     if found is not None and if_exists == "replace":
         return storage.create_beside(found, _document(storage, ground))
     if found is None or if_exists == "fail":

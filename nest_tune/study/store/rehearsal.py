@@ -22,6 +22,7 @@ from compiler_core.quantize.scheme import scheme_document
 from nest_tune.runners.runner import RUNNERS
 from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.execution.source_bench import SourceBench
+from nest_tune.study.proposals.making import require_sampler
 from nest_tune.study.proposals.outer_space import FIRST_SCHEME
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.dependencies import profile_at_hand, runs_at_hand, survey_ground
@@ -60,6 +61,7 @@ def rehearse(settings: StudySettings) -> Rehearsal:
             runner needs is there.
     """
     ground = survey_ground(settings, rehearsed=True)
+    require_sampler(ground.problem)
     if not RUNNERS.get(settings.runner).computes:
         return Rehearsal(ground, ())
     return Rehearsal(ground, _met(ground))

@@ -21,11 +21,11 @@ from nest_tune.study.proposals.optuna_proposer import keeps_state
 from nest_tune.study.proposals.problem import SearchProblem
 from nest_tune.study.proposals.proposals import propose
 from nest_tune.study.request.goals import scale_of
-from nest_tune.study.trial import OuterTrial, Proposal
+from nest_tune.study.trial import OuterTrial, Point, Proposal
 from search_spaces.joint import JointSpace
 from tests.nest_tune.study.proposals.test_guided import LIMIT, OBJECTIVES, measured, space
 
-WITHOUT_TORCH = [name for name in OPTUNA_SAMPLERS if name != "GPSampler"]
+WITHOUT_TORCH = [name for name in OPTUNA_SAMPLERS if name not in ("GPSampler", "GridSampler")]
 
 
 class Counting(optuna.samplers.RandomSampler):
@@ -100,7 +100,6 @@ def test_all_of_optunas_samplers_have_a_name() -> None:
     assert set(OPTUNA_SAMPLERS) == theirs - {
         "BaseSampler",
         "BaseGASampler",
-        "GridSampler",
         "PartialFixedSampler",
     }
     assert all(not keeps_state(load_configuration_sampler(name)[0]) for name in OPTUNA_SAMPLERS)
@@ -153,6 +152,26 @@ def test_narrowed_decisions_stay_inside(name: str) -> None:
     for proposal in proposals[1:]:
         for name, allowed in admitted.items():
             assert proposal.point[names.index(name)] in allowed
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_grid_is_walked_where_it_can_be_written_down() -> None:
+    whole = space()
+    free = ("quantization.range", "quantization.bias", "partition.g3", "partition.g4")
+    admitted = {p.name: (0,) for p in whole.parameters if p.name not in free}
+    narrow = JointSpace(whole.parts, admitted)
+    assert narrow.product_size < 1 << 8
+
+    def points(make: Callable[[int], SearchProblem]) -> list[Point]:
+        return [proposal.point for proposal in search(make, 300)[0][1:]]
+
+    one = problem_for("GridSampler", narrow)
+    found = points(lambda _: one)
+    assert set(found) == set(narrow.enumerate())
+    assert len(found) == len(set(found))
+    assert found == points(lambda _: problem_for("GridSampler", narrow))
+    with pytest.raises(InputError, match="writes down all points, and the space has"):
+        search(lambda _: problem_for("GridSampler"), 12)
 
 
 def test_the_guided_sampler_does_in_a_plain_study_what_it_does_in_ours() -> None:

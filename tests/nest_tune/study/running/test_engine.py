@@ -16,6 +16,7 @@ from nest_tune.study.request.goals import Direction, Limit, Metric, Objective
 from nest_tune.study.store import ground
 from nest_tune.study.store.dependencies import survey_ground
 from nest_tune.study.store.ended import Ended
+from nest_tune.study.store.rehearsal import rehearse
 from nest_tune.study.store.result import compile_trial
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import Status
@@ -313,6 +314,25 @@ def test_a_start_that_fails_before_its_first_trial_leaves_no_name(studies: Any, 
     with pytest.raises(InputError, match="no study"):
         StudyStorage(settings.storage).find(settings.name)
     assert len(studies.run(settings).trials) == 2  # under the same name
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"sampler": "GridSampler"}, "writes down all points"),
+        ({"sampler": "TPESampler", "arguments": {"colour": "red"}}, "colour"),
+    ],
+)
+def test_a_sampler_that_cannot_be_made_starts_no_study(
+    studies: Any, changes: dict[str, Any], said: str
+) -> None:
+    settings = studies.settings(**changes)
+    with pytest.raises(InputError, match=said):
+        rehearse(settings)
+    with pytest.raises(InputError, match=said):
+        studies.run(settings)
+    with pytest.raises(InputError, match="no study"):
+        StudyStorage(settings.storage).find(settings.name)
 
 
 def test_a_resume_that_is_broken_off_keeps_its_trials(studies: Any) -> None:
