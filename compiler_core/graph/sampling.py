@@ -89,8 +89,13 @@ def check_samples(graph: Graph, samples: Samples) -> int:
         known = graph.types[name]
         expected = known.shape or ()
         if array.ndim != max(len(expected), 1) or array.shape[1:] != expected[1:]:
-            wanted = ", ".join(["samples", *map(str, expected[1:])])
-            raise InputError(f"input {name!r} has shape {array.shape}; expected ({wanted})")
+            # A first axis of a fixed size is hardly a batch: runs have one of their own before it.
+            fixed = bool(expected) and name not in graph.dynamic_batch and expected[0] not in (0, 1)
+            wanted = ["runs", *expected] if fixed else ["samples", *expected[1:]]
+            raise InputError(
+                f"input {name!r} has shape {array.shape}; expected ({', '.join(map(str, wanted))})",
+                hint="numpy.moveaxis brings samples to the front" if fixed else None,
+            )
         if array.dtype.name != known.dtype and not _is_of(array, known.dtype):
             raise InputError(f"input {name!r} is {array.dtype}; expected {known.dtype}")
         if _is_empty(graph, name):

@@ -91,3 +91,15 @@ def test_joining_makes_scalars_a_vector_and_follows_the_axis() -> None:
     assert np.array_equal(join([np.array(1.0), np.array(2.0)]), [1, 2])
     parts = [np.full((4, 1, 2), value) for value in range(3)]
     assert join(parts, 1).shape == (4, 3, 2)
+
+
+def test_a_first_axis_that_is_no_batch_is_told() -> None:
+    graph = model({"x": (30, 1, 20)})
+    steps_first = np.zeros((30, 16, 20), np.float32)
+    with pytest.raises(InputError, match=r"expected \(runs, 30, 1, 20\)") as caught:
+        check_samples(graph, spread(graph, {"x": steps_first}))
+    assert "moveaxis" in str(caught.value.hint)
+    moved = np.moveaxis(steps_first, 1, 0)[:, :, None]
+    assert check_samples(graph, spread(graph, {"x": moved})) == 16 * 30
+    with pytest.raises(InputError, match=r"expected \(samples, 4\)"):
+        check_samples(model({"x": (1, 4)}), {"x": np.zeros((3, 5), np.float32)})
