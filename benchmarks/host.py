@@ -51,14 +51,11 @@ from compiler_core.clock.machine import this_machine
 from compiler_core.clock.pinning import pinned
 from compiler_core.clock.together import Together, measure_together
 from compiler_core.compile.sources import FloatModel, load_model, read_samples
-from compiler_core.graph.exporter import export_onnx
-from compiler_core.graph.ir import Graph
-from compiler_core.graph.session import FloatSession
 from compiler_core.precision.proposals import FULL_INT8
 from compiler_core.precision.search import PrecisionChoice
-from compiler_core.quantize.precision_lowering import lower_precisions
-from compiler_core.quantize.precisions import precisions_of
+from compiler_core.quantize.apply import apply_profile
 from compiler_core.quantize.profile import Profile, profile_model
+from compiler_core.quantize.qdq import qdq_model
 from compiler_core.quantize.scheme import QuantizationScheme
 from compiler_core.units.names import CPU
 from nest_tune.stores.measured_formats import measured_formats
@@ -246,7 +243,7 @@ def search(subject: Subject, float_accuracy: float) -> tuple[PrecisionChoice, fl
     def is_good(places: Mapping[str, str], scheme: QuantizationScheme) -> bool:
         if not subject.is_trained:
             return True
-        content = written(lowered(subject, places, scheme))
+        content = written(subject, places, scheme)
         return float_accuracy - accuracy(run_of(content), subject.choosing) <= LIMIT + 1e-9
 
     start = time.perf_counter()
@@ -258,13 +255,12 @@ def _told(text: str) -> None:
     print(f"  {text}", file=sys.stderr)
 
 
-def lowered(subject: Subject, places: Mapping[str, str], scheme: QuantizationScheme) -> Graph:
-    graph, ranges = subject.model.graph, subject.profile.ranges()
-    return lower_precisions(graph, precisions_of(places), ranges, scheme)
-
-
-def written(graph: Graph) -> bytes:
-    content: bytes = export_onnx(graph).SerializeToString()
+def written(subject: Subject, places: Mapping[str, str], scheme: QuantizationScheme) -> bytes:
+    """A plan as plain ONNX."""
+    graph = subject.model.graph
+    units = {node.name: CPU for node in graph.nodes} | dict(places)
+    applied = apply_profile(graph, units, subject.profile, scheme)
+    content: bytes = qdq_model(applied.quantized).SerializeToString()
     return content
 
 
@@ -294,10 +290,9 @@ def benchmark(subject: Subject, scratch: Path, options: argparse.Namespace) -> N
     variants |= dict(peers(subject, scratch))
     choice, seconds = search(subject, base)
     _, again = search(subject, base)
-    full = lowered(subject, choice.named(FULL_INT8).plan.places, choice.scheme)
-    variants[FULL_INT8] = Variant(written(full), seconds)
-    found = lowered(subject, choice.chosen.plan.places, choice.scheme)
-    variants[OURS] = Variant(written(found), seconds, again)
+    full, found = choice.named(FULL_INT8).plan.places, choice.chosen.plan.places
+    variants[FULL_INT8] = Variant(written(subject, full, choice.scheme), seconds)
+    variants[OURS] = Variant(written(subject, found, choice.scheme), seconds, again)
     kept = {}
     for name, variant in variants.items():
         drop = None
@@ -365,17 +360,16 @@ def _print_exhaustive(
     times: list[tuple[float, dict[str, str]]] = []
     for chosen in product(*(kept[name] for name in names)):
         places = {n: p for n, p in zip(names, chosen, strict=True) if p != CPU}
-        session = FloatSession(lowered(subject, places, choice.scheme))
-        spent = []
+        run, spent = run_of(written(subject, places, choice.scheme)), []
         for _ in range(12):
             start = time.perf_counter()
-            session.run(feeds)
+            run(feeds)
             spent.append(time.perf_counter() - start)
         times.append((min(spent), places))
     times.sort(key=lambda item: item[0])
     nearest = {f"combination {n}": places for n, (_, places) in enumerate(times[:15])}
-    contents = {n: written(lowered(subject, p, choice.scheme)) for n, p in nearest.items()}
-    contents[OURS] = written(lowered(subject, choice.chosen.plan.places, choice.scheme))
+    contents = {n: written(subject, places, choice.scheme) for n, places in nearest.items()}
+    contents[OURS] = written(subject, choice.chosen.plan.places, choice.scheme)
     together = timed(contents, feeds, options.rounds, options.budget)
     best = min(nearest, key=lambda name: together.latency_us(name).value)
     ratio = together.ratio(OURS, best)

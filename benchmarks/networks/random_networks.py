@@ -103,6 +103,17 @@ def resnet18(size: int = 224) -> onnx.ModelProto:
     return n.model({"x": (TensorProto.FLOAT, [1, 3, size, size])}, {"y": [1, 1000]})
 
 
+def small() -> onnx.ModelProto:
+    """Six operators with a residual: few enough to try everything."""
+    n = _Network(6)
+    x = n.add("Relu", [n.conv("x", 24, 3, 3)])
+    y = n.add("Relu", [n.conv(x, 24, 24, 3)])
+    x = n.add("Relu", [n.add("Add", [n.conv(y, 24, 24, 3), x])])
+    x = n.add("Flatten", [n.add("GlobalAveragePool", [x])])
+    n.add("Gemm", [x, n.weight(24, 10), n.weight(10, scale=0.01)], "y")
+    return n.model({"x": (TensorProto.FLOAT, [1, 3, 32, 32])}, {"y": [1, 10]})
+
+
 def encoder(
     layers: int = 4, hidden: int = 256, heads: int = 4, length: int = 64
 ) -> onnx.ModelProto:
@@ -151,7 +162,7 @@ def decoder(
     return n.model(inputs, {"y": [1, 1, words]})
 
 
-NETWORKS = {"resnet18": resnet18, "encoder": encoder, "decoder": decoder}
+NETWORKS = {"small": small, "resnet18": resnet18, "encoder": encoder, "decoder": decoder}
 
 
 def write(name: str, folder: Path, samples: int = 16) -> Path:

@@ -79,18 +79,9 @@ class DamageMeter:
             most_runs: Of the model; with fewer than all, nothing is fused, which takes longer to
                 prepare than it saves.
         """
-        asked = precisions_of(assignment)
-        if not asked:
+        if not precisions_of(assignment):
             return 0.0
-        wanted = {
-            node.inputs[0]
-            for node in self._graph.nodes
-            if isinstance(own := asked.get(node.name), WeightOnly) and own.rounding is Rounding.GPTQ
-        }
-        if missing := wanted - self._moments.keys():
-            self._moments |= input_moments(self._graph, self._samples, missing)
-        moments = self._moments.__getitem__
-        lowered = lower_precisions(self._graph, asked, self._ranges, self.scheme, moments)
+        lowered = self.lowered(assignment)
         feeds = self._runs[:most_runs]
         whole = len(feeds) == len(self._runs)
         try:
@@ -105,6 +96,19 @@ class DamageMeter:
             ),
             default=0.0,
         )
+
+    def lowered(self, assignment: Mapping[str, str]) -> Graph:
+        """The model in the formats of a plan."""
+        asked = precisions_of(assignment)
+        wanted = {
+            node.inputs[0]
+            for node in self._graph.nodes
+            if isinstance(own := asked.get(node.name), WeightOnly) and own.rounding is Rounding.GPTQ
+        }
+        if missing := wanted - self._moments.keys():
+            self._moments |= input_moments(self._graph, self._samples, missing)
+        moments = self._moments.__getitem__
+        return lower_precisions(self._graph, asked, self._ranges, self.scheme, moments)
 
     def _run(
         self, graph: Graph, feeds: Sequence[Samples], *, optimize: bool = True

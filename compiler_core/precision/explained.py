@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from compiler_core.precision.search import PrecisionChoice
+from compiler_core.precision.table import timed_as
 from compiler_core.quantize.precisions import Static, precision_of
 from compiler_core.units.names import CPU
 
@@ -57,7 +58,7 @@ def explained(choice: PrecisionChoice) -> tuple[ChosenFormat, ...]:
                 times[CPU] / 1e3,
                 min(integers.values()) / 1e3 if integers else None,
                 format_name(place),
-                times[place] / 1e3,
+                times[timed_as(place)] / 1e3,
                 _why(choice, places, node.name, integers),
             )
         )

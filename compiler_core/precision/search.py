@@ -27,9 +27,8 @@ from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.precision.damage import DamageMeter, damages
 from compiler_core.precision.proposals import FLOAT, FULL_INT8, PrecisionPlan, Proposer
-from compiler_core.precision.table import PartTimer, PrecisionTable, measure_table
-from compiler_core.quantize.precision_lowering import lower_precisions
-from compiler_core.quantize.precisions import precisions_of
+from compiler_core.precision.table import PartTimer, PrecisionTable, measure_table, timed_as
+from compiler_core.quantize.precisions import Rounding, with_rounding
 from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod
 from compiler_core.units.names import CPU
@@ -199,8 +198,15 @@ class PrecisionSearch:
         return PrecisionChoice(best, tuple(timed), self.scheme, self.table, room, known)
 
     def _judged(self, plan: PrecisionPlan) -> VerifiedPlan:
-        good = not plan.places or self._is_good(plan.places, self.scheme)
-        return VerifiedPlan(plan, self._meter(self.scheme).noise(plan.places), good)
+        """A plan with what it loses; weights in blocks rounded so that it loses least."""
+        ways = dict.fromkeys(
+            tuple((name, with_rounding(place, way)) for name, place in plan.places.items())
+            for way in Rounding
+        )
+        meter = self._meter(self.scheme)
+        noise, places = min((meter.noise(dict(way)), way) for way in ways)
+        plan = replace(plan, places=dict(places))
+        return VerifiedPlan(plan, noise, not places or self._is_good(plan.places, self.scheme))
 
     def _room(self) -> tuple[float | None, VerifiedPlan | None]:
         """Noise by which the optimum is good enough, as sums of operators tell it, and that
@@ -212,7 +218,7 @@ class PrecisionSearch:
         if found.good:
             return None, found
         known = self.proposer.damages
-        whole = sum(known[name][place] for name, place in plan.places.items())
+        whole = sum(known[name][timed_as(place)] for name, place in plan.places.items())
         for share in _ROOMS:
             self._progress(f"plans of at most {share:.3g} of the noise")
             plan = self.proposer.best("optimum 1", share * whole)
@@ -223,8 +229,7 @@ class PrecisionSearch:
     def _graph_of(self, places: Places) -> Graph:
         if not places:
             return self._graph
-        asked = precisions_of(places)
-        return lower_precisions(self._graph, asked, self._ranges, self.scheme)
+        return self._meter(self.scheme).lowered(places)
 
     def _timed(self, judged: Sequence[VerifiedPlan]) -> list[VerifiedPlan]:
         self._progress(f"whole models by the clock: {len(judged)}")
@@ -264,7 +269,7 @@ class PrecisionSearch:
         found = []
         for name, options in self.table.kept.items():
             for place in options:
-                if place == base.places.get(name, CPU):
+                if place == timed_as(base.places.get(name, CPU)):
                     continue
                 places = {n: p for n, p in {**base.places, name: place}.items() if p != CPU}
                 after = self.table.total_us(places)

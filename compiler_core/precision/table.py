@@ -22,11 +22,13 @@ from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.precision.parts import Part, PartKey, is_measurable, parts_of
 from compiler_core.quantize.precisions import (
+    Rounding,
     Static,
     WeightOnly,
     candidates,
     has_weights,
     precision_of,
+    with_rounding,
 )
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.units.names import CPU
@@ -77,13 +79,18 @@ class PrecisionTable:
         Args:
             assignment: Place by operator; those that it leaves out are float.
         """
-        places = {name: assignment.get(name, CPU) for name in self.kept}
+        places = {name: timed_as(assignment.get(name, CPU)) for name in self.kept}
         if any(place not in self.kept[name] for name, place in places.items()):
             return None
         total = sum(self.singles[name][place] for name, place in places.items())
         for (before, after), found in self.borders.items():
             total += found[places[before], places[after]]
         return total
+
+
+def timed_as(place: str) -> str:
+    """The place under which the time of a place is known."""
+    return with_rounding(place, Rounding.NEAREST)
 
 
 @dataclass(frozen=True)

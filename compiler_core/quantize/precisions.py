@@ -137,6 +137,18 @@ def precision_of(place: str) -> Precision | None:
     )
 
 
+def with_rounding(place: str, rounding: Rounding) -> str:
+    """A place whose weights in blocks are rounded in some way; others as they are.
+
+    How weights are rounded changes no time.
+    """
+    found = precision_of(place)
+    if not isinstance(found, WeightOnly):
+        return place
+    zero, level = "z" * found.zero_points, f"l{found.level}" if found.level else ""
+    return f"{CPU}:w{found.bits}b{found.block}{zero}{rounding.value}{level}"
+
+
 def precisions_of(assignment: Mapping[str, str]) -> dict[str, Precision]:
     """Nodes of an assignment that have a number format of the CPU.
 

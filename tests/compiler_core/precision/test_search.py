@@ -13,12 +13,13 @@ import pytest
 from compiler_core.compile.sources import FloatModel, load_model
 from compiler_core.errors import InputError
 from compiler_core.precision.clock_timer import ClockTimer
+from compiler_core.precision.explained import explained
 from compiler_core.precision.parts import neighbours, part_inputs, parts_of
 from compiler_core.precision.proposals import FLOAT, FULL_INT8, Proposer
 from compiler_core.precision.search import PrecisionSearch
 from compiler_core.precision.table import measure_table
 from compiler_core.quantize.precision_lowering import lower_precisions
-from compiler_core.quantize.precisions import precisions_of
+from compiler_core.quantize.precisions import Rounding, precisions_of, with_rounding
 from compiler_core.quantize.profile import Profile, profile_model
 from compiler_core.quantize.scheme import QuantizationScheme
 from compiler_core.units.names import CPU
@@ -125,6 +126,24 @@ def test_what_is_chosen_is_good_and_no_slower(known: Known, limit: float) -> Non
         assert mine.ratio.value < 0.9
     if limit == 0.0:
         assert found.chosen.plan.places == {}
+
+
+def test_weights_in_blocks_are_rounded_to_lose_least(synthetic: ModuleType, tmp_path: Path) -> None:
+    model = load_model(synthetic.write("residual", tmp_path))
+    profile = profile_model(model.graph, synthetic.samples("residual", 8))
+    timer = RuleTimer(blocks_us=1.0)
+    search = PrecisionSearch(model.graph, profile, timer, timer, lambda _p, _s: True)
+    found = search.choose()
+    dense = model.graph.nodes[-1].name
+    place = found.chosen.plan.places[dense]
+    ways = {with_rounding(place, way): way for way in Rounding}
+    assert place in ways
+    others = [{**found.chosen.plan.places, dense: way} for way in ways]
+    noises = [search.noise(places, found.scheme) for places in others]
+    assert found.chosen.noise == min(noises) < max(noises)
+    row = explained(found)[-1]
+    assert (row.name, row.chosen) == (dense, place.removeprefix("cpu:"))
+    assert row.chosen_ms < row.float_ms
 
 
 def test_a_profile_without_samples_is_refused(known: Known) -> None:
