@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import math
-import os
-import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
@@ -26,6 +20,7 @@ from compiler_core.clock.machine import Machine
 from compiler_core.clock.models import Part, Timed
 from compiler_core.clock.serving import MARK
 from compiler_core.clock.together import Together
+from compiler_core.clock.turns import first_free
 from compiler_core.errors import InputError, MissingDependencyError
 from compiler_core.files.plain import from_plain
 
@@ -33,7 +28,6 @@ _START_S = 60.0
 """For the login, the transfer, imports, and opening sessions."""
 _SLOW = 6.0
 """Warm-up, rounds and profile take so many times the budget of rounds at most."""
-_LOOK_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -189,22 +183,5 @@ def _times(values: Any, address: Address) -> Iterator[float]:
 @contextmanager
 def free_board(boards: Sequence[Address]) -> Iterator[Address]:
     """One of several boards, for this process alone on this machine until the end of the block."""
-    while True:
-        for address in boards:
-            handle = os.open(_lock_path(address), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(handle)
-                continue
-            try:
-                yield address
-            finally:
-                os.close(handle)
-            return
-        time.sleep(_LOOK_S)
-
-
-def _lock_path(address: Address) -> Path:
-    key = hashlib.sha256(f"{address.host}:{address.port}".encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"nest-tune-board-{os.getuid()}-{key}.lock"
+    with first_free([f"{address.host}:{address.port}" for address in boards]) as index:
+        yield boards[index]

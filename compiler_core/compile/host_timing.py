@@ -11,6 +11,7 @@ import onnxruntime
 
 from compiler_core.clock.kernels import Kernel, kernels_of
 from compiler_core.clock.models import Timed, time_models
+from compiler_core.clock.turns import first_free
 from compiler_core.compile.sources import QuantizedModel, noise_samples
 from compiler_core.configuration.runtime import Runtime, require_provider
 from compiler_core.errors import InputError
@@ -24,6 +25,7 @@ ROUNDS = 50
 BUDGET_S = 3.0
 THREADS = 1
 
+_HERE = "this machine"
 _OURS, _FLOAT = "model", "float model"
 
 
@@ -69,6 +71,12 @@ def time_on_host(
     feeds = noise_samples(source.model.graph, 1)
     asked: dict[str, Any] = {"threads": THREADS, "repeats": rounds, "budget_s": budget_s}
     if executable.target.board:
+        if source.configuration.runtime != Runtime():
+            raise InputError(
+                f"target {executable.target.board}: [runtime] is of this machine's sessions; "
+                "boards run one thread with the runtime's defaults",
+                hint="remove [runtime] from the configuration",
+            )
         from compiler_core.boards.timing import time_on_boards  # few compiles are for boards
 
         board = executable.target.board
@@ -78,8 +86,9 @@ def time_on_host(
         runtime = source.configuration.runtime
         require_provider(runtime)
         asked["threads"] = runtime.threads
-        timed = time_models(candidates, feeds, _opener(runtime), **asked)
-        kernels = kernels_of(ours, feeds, runtime.threads)
+        with first_free([_HERE]):
+            timed = time_models(candidates, feeds, _opener(runtime), **asked)
+            kernels = kernels_of(ours, feeds, runtime.threads)
     return HostTimes(*clock_timing(timed, _OURS, _OURS if is_float else _FLOAT), kernels)
 
 

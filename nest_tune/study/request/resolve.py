@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler_core.accuracy.metric import check_name
-from compiler_core.boards.address import SEPARATOR, parse_addresses
+from compiler_core.boards.address import SEPARATOR, is_address, parse_addresses
 from compiler_core.configuration.launches import launches_named
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
@@ -124,7 +124,7 @@ def resolve(
         sampler=sampler,
         **_searching(asked, read),
         runner=runner,
-        jobs=asked.jobs or read.run.jobs or runs.default_jobs,
+        jobs=asked.jobs or read.run.jobs or _jobs_of_boards(target) or runs.default_jobs,
         ray_address=asked.ray_address or environment.get("RAY_ADDRESS") or read.run.ray_address,
         storage=storage_url(asked.storage, environment, read.run.storage),
         trial_timeout_s=trial_timeout_s,
@@ -150,6 +150,11 @@ def _written_target(read: Any, file: Path | None, base: Path) -> str | None:
         return str(base / read.target.path)
     name: str | None = read.target.name
     return name
+
+
+def _jobs_of_boards(target: str) -> int:
+    """One for each board; 0 where there are none."""
+    return len(parse_addresses(target)) if is_address(target) else 0
 
 
 def _launches(asked: StudyRequest, read: Any, file: Path | None) -> str:

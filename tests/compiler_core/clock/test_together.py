@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +15,7 @@ from compiler_core.clock.conditions import MachineClock, Reading, conditions
 from compiler_core.clock.machine import cpu_info, this_machine
 from compiler_core.clock.pinning import chosen_cores, pinned
 from compiler_core.clock.together import MIN_ROUNDS, measure_together
+from compiler_core.clock.turns import first_free
 from compiler_core.errors import InputError
 
 
@@ -120,6 +124,29 @@ def test_an_idle_machine_is_not() -> None:
     assert "load average 9.0 on 4 cores" in conditions(one, long, 2, 4).warning
     assert not conditions(one, replace(long, wall_s=0.01), 2, 4).is_loaded  # nothing to tell from
     assert not conditions(replace(one, load=None), long, 2, 4).is_loaded
+
+
+def test_one_thing_is_timed_at_a_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    done: list[str] = []
+
+    def other() -> None:
+        with first_free(["a"]):
+            done.append("other")
+
+    with first_free(["a"]) as index:
+        assert index == 0
+        thread = threading.Thread(target=other)
+        thread.start()
+        time.sleep(0.2)
+        with first_free(["a", "b"]) as free:
+            assert free == 1
+        assert not done
+    thread.join(10)
+    assert done == ["other"]
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    with first_free(["a"]) as index:  # without locks nothing waits
+        assert index == 0
 
 
 def test_the_machines_own_clock_goes_on() -> None:

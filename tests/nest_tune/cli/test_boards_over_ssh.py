@@ -55,6 +55,12 @@ def test_a_board_that_is_off_ends_a_command_with_5(run: Run, model: Path, tmp_pa
         assert code == 5, err
         assert f"board {away}: cannot be reached" in err
         assert "hint:" in err
+    config = tmp_path / "config.toml"
+    config.write_text('schema = "nest-tune/config/1"\n[runtime]\nthreads = 2\n')
+    out = tmp_path / "out"
+    code, _, err = run("compile", model, "--target", away, "--config", config, "-o", out)
+    assert code == 2, err
+    assert "[runtime] is of this machine's sessions" in err
     code, _, err = run("compile", model, "--target", "ssh://-oProxyCommand=x", "-o", tmp_path / "o")
     assert code == 2
     assert "is needed" in err
@@ -70,7 +76,7 @@ def test_a_study_keeps_two_boards_busy(run: Run, board: Server, tmp_path: Path) 
         f"[target]\nhost = {json.dumps(hosts)}\n"
         '[data]\ncalibration = "calib.npz"\nevaluation = "eval.npz"\n'
         '[objectives]\nlatency_ms = "minimize"\naccuracy = "maximize"\n'
-        f'[sampler]\nname = "random"\n[run]\njobs = 2\nstorage = "sqlite:///{tmp_path}/s.db"\n'
+        f'[sampler]\nname = "random"\n[run]\nstorage = "sqlite:///{tmp_path}/s.db"\n'
     )
     code, text, err = run("study", "start", file, "--output", tmp_path / "best", "--json")
     assert code == 0, err
