@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ import numpy as np
 import nest_tune
 from nest_tune.study.choice.precision_plans import PrecisionTable, next_plan, plans
 from nest_tune.study.execution.noise_of_moves import OutputNoise
-from nest_tune.study.execution.source_bench import SourceBench
+from nest_tune.study.execution.source_bench import COST, SourceBench
 from nest_tune.study.execution.subjects import Subjects
+from nest_tune.study.tuning.seam import TunedTask
 
 _BITS = {"int8": 8, "int4": 4}
 _SAMPLES = 100
@@ -91,13 +93,13 @@ def fewest_bit_operations(
 _RANGING = {"activation_range": "max", "weight_range": "mse"}
 
 
-def instructions(bench: SourceBench, decisions: dict[str, Any]) -> float:
+def instructions(
+    bench: SourceBench, decisions: dict[str, Any], known: Mapping[str, TunedTask]
+) -> float:
     """Sum over the operators, each with its best kernel."""
-    candidate, found = bench.candidate(decisions), {}
-    for task in candidate.tasks:
-        if task.name not in found:
-            found[task.name] = min(candidate.measure(task.value, k) for k in task.kernels)
-    return sum(found[task.name] for task in candidate.tasks)
+    schedules = {name: task.schedule for name, task in known.items()}
+    found = bench.schedules(decisions, schedules, tuned=True)
+    return float(sum(found[task.name][COST] for task in bench.candidate(decisions).tasks))
 
 
 def main() -> None:
@@ -151,7 +153,8 @@ def main() -> None:
         other = fewest_bit_operations(benches[0], limit, kept)
         decisions = {"quantization": _RANGING, "precision": other}
         packed = {"quantization": _RANGING, "precision": dict.fromkeys(other, "int4-packed")}
-        counts = instructions(benches[0], decisions), instructions(benches[0], packed)
+        known = study.result.tasks
+        counts = [instructions(benches[0], way, known) for way in (decisions, packed)]
         floats = benches[1].float_accuracy(0).value
         told = study.result.closed.reported.get(best.number)
         lines = {

@@ -45,7 +45,11 @@ def start(folder: Path, **more: Any) -> nest_tune.Study:
 
 
 @pytest.mark.parametrize(
-    ("target", "goal"), [("cortex-m4", "instructions"), ("rv32imc", "flash_bytes")]
+    ("target", "goal"),
+    [
+        pytest.param("cortex-m4", "instructions", marks=pytest.mark.slow),
+        ("rv32imc", "flash_bytes"),
+    ],
 )
 def test_a_study_ends_in_the_package_that_was_measured(
     target: str, goal: str, tmp_path: Path
@@ -76,6 +80,7 @@ def test_a_study_ends_in_the_package_that_was_measured(
             assert total == pytest.approx(trial.metrics["instructions"], rel=0.03)
 
 
+@pytest.mark.slow
 def test_equal_studies_have_equal_trials_however_they_are_cut(tmp_path: Path) -> None:
     needs("cortex-m4")
     more = {"target": "cortex-m4", "objectives": ["instructions:min", "flash_bytes:min"], "seed": 5}
@@ -185,6 +190,7 @@ def test_precisions_of_least_cost_are_planned(tmp_path: Path) -> None:
     assert best.metrics["accuracy_drop"] <= 0.01
 
 
+@pytest.mark.slow
 def test_report_and_explanation_of_sources(tmp_path: Path) -> None:
     needs("cortex-m4")
     study = start(
