@@ -37,6 +37,9 @@ SCHEME = QuantizationScheme(
     weight_rounding=WeightRounding.GPTQ,
 )
 
+PRICES = 40
+"""So many prices are tried; many of them choose alike."""
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -134,7 +137,7 @@ class Comparison:
         return sum(busy_ps(evaluator, group, placement, launch) for group in groups)
 
     def _guesses(self, ways: dict[int, tuple[Way, ...]]) -> Guesses:
-        return Guesses(self._evaluator, ways, joins_layers=self._joins)
+        return Guesses(self._evaluator, ways, joins_layers=self._joins, prices=PRICES)
 
 
 def fastest(found: Sequence[Judged], limit: float) -> Judged | None:

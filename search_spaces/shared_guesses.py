@@ -53,12 +53,19 @@ class Guesses:
         evaluator: Model and costs.
         ways: Of sharing, by group.
         joins_layers: Whether layers that follow one another are launched together.
+        prices: How many are tried.
     """
 
     def __init__(
-        self, evaluator: Evaluator, ways: Mapping[int, Sequence[Way]], *, joins_layers: bool
+        self,
+        evaluator: Evaluator,
+        ways: Mapping[int, Sequence[Way]],
+        *,
+        joins_layers: bool,
+        prices: int = PRICES,
     ) -> None:
         self._evaluator, self._ways, self._joins = evaluator, ways, joins_layers
+        self._count = prices
         self._nodes = {node.name: node for node in evaluator.groups.graph.nodes}
         self._levels = {
             name: own.traits.weight_levels
@@ -85,7 +92,7 @@ class Guesses:
             return [0.0]
         most = max(option.run_ps for option in options) / min(damage)
         least = min(option.run_ps for option in options if option.damage > 0) / max(damage)
-        between = np.geomspace(most, max(least, most * 1e-6) / 100, PRICES).tolist()
+        between = np.geomspace(most, max(least, most * 1e-6) / 100, self._count).tolist()
         return [*between, 0.0]
 
     def _at(self, start: Placement, price: float) -> Shared:
