@@ -159,7 +159,7 @@ def _applied(
         parts = split_inputs(graph, units, known)
         graph, units, known = parts.graph, dict(parts.assignment), parts.ranges
     groups, of_floats = asked_groups(graph, units, arithmetic, known), known
-    skeleton = assemble(graph, units, arithmetic)
+    skeleton = assemble(graph, units, arithmetic, () if groups is None else groups.loops)
     reasons.update(skeleton.cpu_reasons)
     require_fitting(skeleton, known)
     if scheme.equalization:
@@ -239,6 +239,11 @@ class AskedGroups:
     found: HostGroups
     nodes: frozenset[str]
     left: Mapping[str, str]
+
+    @property
+    def loops(self) -> tuple[tuple[str, ...], ...]:
+        """Nodes of each group that is asked for."""
+        return tuple(group.nodes for group in self.found.groups if self.nodes >= {*group.nodes})
 
 
 def asked_groups(

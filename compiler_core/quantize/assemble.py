@@ -8,7 +8,7 @@ that takes any order wants the layout that the tensor has where everything runs 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
@@ -28,7 +28,10 @@ __all__ = ["CPU", "assemble", "moved_views", "roomy_units", "without_room"]
 
 
 def assemble(
-    graph: Graph, assignment: Mapping[str, str], arithmetic: Computing | None = None
+    graph: Graph,
+    assignment: Mapping[str, str],
+    arithmetic: Computing | None = None,
+    together: Sequence[Sequence[str]] = (),
 ) -> Skeleton:
     """Build the skeleton.
 
@@ -36,6 +39,7 @@ def assemble(
         graph: The float graph, simplified.
         assignment: Place of every node name; which core of a unit makes no difference.
         arithmetic: Of the NPUs; by default one of the usual kind.
+        together: Names of nodes of the CPU that run as one loop; they stay in one segment.
 
     Raises:
         InputError: A node has no unit, an unknown one, or one that cannot run it.
@@ -54,7 +58,8 @@ def assemble(
                 hint=f"assign it to {CPU!r}",
             )
         chosen[node.name] = unit
-    return _settled(graph, _usual_placements(graph, assignment, units), units, chosen).skeleton()
+    usual = _usual_placements(graph, assignment, units)
+    return _settled(graph, usual, units, chosen).skeleton(together)
 
 
 def _settled(

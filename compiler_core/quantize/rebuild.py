@@ -45,8 +45,8 @@ def apply_exponents(
     cut = cut_over_units(graph, assignment, {}, known)
     graph, assignment = cut.graph, cut.assignment
     units, reasons = allowed_units(graph, assignment, scheme, known)
-    skeleton = assemble(graph, units, known)
     groups = asked_groups(graph, units, known)
+    skeleton = assemble(graph, units, known, () if groups is None else groups.loops)
     on_host = groups.found.tensors if groups is not None else frozenset()
     for name in exponents:
         if name not in skeleton.shapes and name not in on_host:

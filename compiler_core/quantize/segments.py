@@ -22,6 +22,7 @@ def segment(
     outputs: Collection[str],
     units: Sequence[str],
     numbers: Mapping[str, str],
+    together: Sequence[Sequence[str]] = (),
 ) -> tuple[tuple[Graph | StepSegment, ...], dict[int, str]]:
     """Split into runs of one unit each, as long as dependences allow.
 
@@ -35,6 +36,8 @@ def segment(
         outputs: Tensors that the caller of the whole model reads.
         units: Names of the units of the steps.
         numbers: Units with numbers of their own, by name of the node.
+        together: Names of nodes of the CPU that have to be in one part; only the last one's
+            results are read by others.
 
     Returns:
         The parts, and by position the unit of those of nodes that the CPU does not run.
@@ -42,10 +45,20 @@ def segment(
     names = ("", *units, *sorted({*numbers.values()}))
     lanes = {name: number for number, name in enumerate(names)}
     lane_of = [lanes[numbers.get(node.name, "")] for node in nodes]
-    runs = min(_runs(nodes, steps, lanes, lane_of, first) for first in range(len(lanes)))
+    loops = _loops(nodes, together)
+    runs = min(_runs(nodes, steps, lanes, lane_of, first, loops) for first in range(len(lanes)))
     parts: list[Graph | StepSegment] = []
     items: list[list[Item]] = [
-        [steps[at] if 0 < lane <= len(units) else nodes[at] for lane, at in run] for run in runs[1]
+        [
+            item
+            for lane, at in run
+            for item in (
+                (steps[at],)
+                if 0 < lane <= len(units)
+                else tuple(nodes[own] for own in loops.get(at, (at,)))
+            )
+        ]
+        for run in runs[1]
     ]
     run_by = {
         position: names[run[0][0]] for position, run in enumerate(runs[1]) if run[0][0] > len(units)
@@ -86,12 +99,35 @@ def _writes(item: Item) -> tuple[str, ...]:
     return tuple(filter(None, item.outputs)) if isinstance(item, Node) else (item.output,)
 
 
+def _loops(nodes: Sequence[Node], together: Sequence[Sequence[str]]) -> dict[int, tuple[int, ...]]:
+    """Positions of the nodes of each loop, by that of its last node; loops between whose nodes
+    others run, through views, are left open."""
+    if not together:
+        return {}
+    position = {node.name: number for number, node in enumerate(nodes)}
+    readers: dict[str, set[str]] = {}
+    for node in nodes:
+        for name in reads(node):
+            readers.setdefault(name, set()).add(node.name)
+    found = {}
+    for names in together:
+        own = sorted(position[name] for name in names if name in position)
+        members = frozenset(names)
+        inner = (name for at in own[:-1] for name in _writes(nodes[at]))
+        if len(own) == len(names) > 1 and all(
+            readers.get(name, set()) <= members for name in inner
+        ):
+            found[own[-1]] = tuple(own)
+    return found
+
+
 def _runs(
     nodes: Sequence[Node],
     steps: Sequence[Step],
     lanes: Mapping[str, int],
     lane_of: Sequence[int],
     first: int,
+    loops: Mapping[int, Sequence[int]],
 ) -> tuple[int, list[list[tuple[int, int]]]]:
     """Runs of ``(lane, position)``, preceded by their number; the CPU has lane 0.
 
@@ -100,18 +136,27 @@ def _runs(
         lanes: Number of the lane of each unit.
         lane_of: Lane of each node.
         first: Lane of the first run.
+        loops: Positions of nodes that run together, by that of the last.
     """
-    items: dict[tuple[int, int], Item] = {
-        **{(lane_of[position], position): node for position, node in enumerate(nodes)},
-        **{(lanes[step.unit], position): step for position, step in enumerate(steps)},
+    inside = {position for own in loops.values() for position in own} - loops.keys()
+    items: dict[tuple[int, int], tuple[Item, ...]] = {
+        **{
+            (lane_of[position], position): tuple(
+                nodes[own] for own in loops.get(position, (position,))
+            )
+            for position in range(len(nodes))
+            if position not in inside
+        },
+        **{(lanes[step.unit], position): (step,) for position, step in enumerate(steps)},
     }
-    source = {name: key for key, item in items.items() for name in _writes(item)}
+    source = {name: key for key, own in items.items() for item in own for name in _writes(item)}
     waiting: dict[tuple[int, int], int] = {}
     followers: dict[tuple[int, int], list[tuple[int, int]]] = {}
     ready: list[list[int]] = [[] for _ in lanes]  # heaps
-    for key, item in items.items():
+    for key, own in items.items():
         # Only what the items themselves compute is waited for.
-        needed = {source[name] for name in _reads(item) if name in source}
+        read = {name for item in own for name in _reads(item)}
+        needed = {source[name] for name in read if name in source} - {key}
         waiting[key] = len(needed)
         for before in needed:
             followers.setdefault(before, []).append(key)

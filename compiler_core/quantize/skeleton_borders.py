@@ -24,6 +24,7 @@ def with_borders(
     kinds: Mapping[str, str],
     elsewhere: Mapping[str, str],
     others: Sequence[NumberUnit],
+    together: Sequence[Sequence[str]],
 ) -> Skeleton:
     """Decide which views run on the CPU, name the tensors at the borders, cut into segments.
 
@@ -36,6 +37,7 @@ def with_borders(
         kinds: Of the NPUs, by name.
         elsewhere: Units with numbers of their own, by name of the node, among those of ``cpu``.
         others: These units.
+        together: Names of nodes of the CPU that run as one loop.
     """
     on_cpu = list(cpu)
     produced = {step.output for step in steps}
@@ -80,7 +82,7 @@ def with_borders(
             if found is None:
                 raise AssertionError(f"'{name}' has no view")  # every layout made here has one
             views[name] = found
-    parts, run_by = segment(graph, nodes, named, graph.outputs, tuple(kinds), lanes)
+    parts, run_by = segment(graph, nodes, named, graph.outputs, tuple(kinds), lanes, together)
     by_name = {other.name: other for other in others}
     return Skeleton(
         source=graph,

@@ -3,7 +3,7 @@ was left to the CPU and why."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from compiler_core.graph.ir import Graph, Node
@@ -76,8 +76,8 @@ class StepBuilder:
         """Where the tensors of the visited nodes lie."""
         return self.layouts.placements
 
-    def skeleton(self) -> Skeleton:
-        """What the visited nodes became."""
+    def skeleton(self, together: Sequence[Sequence[str]] = ()) -> Skeleton:
+        """What the visited nodes became; those ``together`` run as one loop on the CPU."""
         kinds = {name: own.kind for name, own in self._units.units}
         return with_borders(
             self.graph,
@@ -88,6 +88,7 @@ class StepBuilder:
             kinds,
             self._elsewhere,
             self._units.others,
+            together,
         )
 
     def add(self, node: Node, unit: str | None, moved: Mapping[str, str]) -> None:

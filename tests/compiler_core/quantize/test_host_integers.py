@@ -414,3 +414,29 @@ def test_views_that_memory_cannot_express_are_moved_for_the_layers_behind_them(p
     session = onnxruntime.InferenceSession(qdq_model(source.quantized).SerializeToString())
     for number, sample in enumerate(data["x"]):
         np.testing.assert_array_equal(session.run(None, {"x": sample[None]})[0][0], found[number])
+
+
+def test_a_loop_part_of_which_could_run_earlier_stays_whole(plain):
+    """Between what its first operator and the others wait for, the NPU has work."""
+    b, shape = plain.GraphBuilder(x=(4, 3, 3)), (4, 3, 3)
+    b.add("Conv", ["x", b.constant("w", weights(4, 4, 1))], "a", shape)
+    b.add("Sin", ["a"], "s", shape)
+    b.add("Softmax", ["s"], "p", shape, axis=1)
+    b.add("Conv", ["p", b.constant("v", weights(4, 4, 1))], "g", shape)
+    b.add("Mul", ["a", b.constant("half", np.float32(0.5))], "m", shape)
+    b.add("Tanh", ["g"], "t", shape)
+    b.add("Mul", ["m", "t"], "h", shape)
+    b.add("Conv", ["h", b.constant("u", weights(4, 4, 1))], "y", shape)
+    graph = b.build("y")
+    loop = {"Mul_m", "Tanh_t", "Mul_h"}
+    plan = default_assignment(graph) | dict.fromkeys(loop, CPU_INT8) | {"Sin_s": CPU}
+    data = samples(graph, 1.0)
+    source = quantize_model(FloatModel("hand", "0" * 64, graph), Configuration(plan=plan), data)
+    (group,) = source.quantized.host.groups
+    assert set(group.nodes) == loop
+    executable = compile_model(source, load_target("vta")).executable
+    assert run_checked(executable, Simulator(executable), data)[1] is None
+    session = onnxruntime.InferenceSession(qdq_model(source.quantized).SerializeToString())
+    found = ReferenceExecutor(source.quantized).run(data)["y"]
+    for number, sample in enumerate(data["x"]):
+        np.testing.assert_array_equal(session.run(None, {"x": sample[None]})[0][0], found[number])
