@@ -9,13 +9,16 @@ from pathlib import Path
 from compiler_core.compile.sources import FloatModel
 from compiler_core.configuration.configuration import Configuration, Subject
 from compiler_core.errors import InputError
+from compiler_core.graph.views import VIEW_OPERATORS
 from compiler_core.partition.best import check_subjects, default_plan, planned_assignment
 from compiler_core.partition.plan import read_plan
 from compiler_core.quantize.assemble import without_room
 from compiler_core.quantize.assignment import assignments_by_unit, default_assignment
+from compiler_core.quantize.unit_arithmetics import unit_arithmetics
 from compiler_core.targets.integer_units import needs_plan, target_arithmetic
 from compiler_core.targets.target import Target
 from compiler_core.units.names import CPU
+from compiler_core.units.numbers import numbers_of
 
 Progress = Callable[[str], None]
 
@@ -82,11 +85,24 @@ def plans_of_units(
     configuration: Configuration, model: FloatModel, target: Target
 ) -> tuple[Mapping[str, str], ...]:
     """Plans whose tasks are all that a model has on a target: that of a configuration, or one for
-    each of several units, with everything on it that can run there."""
-    if configuration.plan or len(target.units) == 1:
+    each of several units, and of those with numbers of their own, with everything on it that can
+    run there."""
+    known = unit_arithmetics(target_arithmetic(target))
+    if configuration.plan or (len(target.units) == 1 and not known.others):
         return (configuration.plan,)
-    by_unit = assignments_by_unit(model.graph, target_arithmetic(target))
-    return tuple(by_unit.values())
+    graph = model.graph
+    found = list(assignments_by_unit(graph, known).values())
+    for other in known.others:
+        numbers = numbers_of(other.kind)
+        found.append(
+            {
+                node.name: CPU
+                if node.op in VIEW_OPERATORS or numbers.unsupported(graph, node)
+                else other.name
+                for node in graph.nodes
+            }
+        )
+    return tuple(found)
 
 
 def _planned(

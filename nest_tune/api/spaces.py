@@ -12,7 +12,7 @@ from compiler_core.compile.unit_layers import model_layers, model_tasks
 from compiler_core.configuration.configuration import Configuration
 from compiler_core.partition.configured import plans_of_units, with_room
 from compiler_core.quantize.profile import Profile
-from compiler_core.targets.integer_units import task_arithmetic
+from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_npu_target
 from compiler_core.targets.target import Target
 from compiler_core.targets.this_machine import require_npu
@@ -95,7 +95,7 @@ def space(
     """
     chip = require_npu(target) if isinstance(target, Target) else load_npu_target(target)
     source = load_model(Path(model), shapes)
-    known = task_arithmetic(chip)
+    known = target_arithmetic(chip)
     asked, default = with_room(Configuration(), source, chip), FIRST_SCHEME
     if calibration is None:
         data: Mapping[str, Any] | Profile = noise_samples(source.graph)

@@ -14,7 +14,7 @@ from compiler_core.compile.unit_layers import model_layers, model_tasks, named_l
 from compiler_core.configuration.configuration import Configuration, read_configuration
 from compiler_core.partition.configured import plans_of_units, with_room
 from compiler_core.quantize.profile import Profile
-from compiler_core.targets.integer_units import task_arithmetic
+from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.targets.this_machine import require_npu
@@ -95,7 +95,7 @@ def tasks(
         configuration = read_configuration(Path(config))
     source = load_model(Path(model), shapes)
     configuration = with_room(configuration, source, chip)
-    arithmetic = task_arithmetic(chip)
+    arithmetic = target_arithmetic(chip)
     if calibration is None:
         data: Mapping[str, Any] | Profile = noise_samples(source.graph)
     else:

@@ -11,6 +11,7 @@ import onnx
 import onnx.helper as oh
 import pytest
 
+from tests.compiler_core.units.aim.small_models import lstm_model
 from tests.toy_unit.plugin import run
 
 TARGET = ("--target", "aim-gddr6")
@@ -96,3 +97,15 @@ def test_targets(folder: Path) -> None:
     assert origins["npu.energy.act_pj"] == "published"
     listed = document(folder, "target", "list")["targets"]
     assert "aim-gddr6" in [entry["name"] for entry in listed]
+
+
+def test_cells_are_listed_and_tuned(tmp_path: Path) -> None:
+    onnx.save(lstm_model(40, 90), tmp_path / "m.onnx")
+    for target in ("aim-gddr6", "vta-aim"):
+        listed = document(tmp_path, "task", "list", "m.onnx", "--target", target)["tasks"]
+        shapes = {entry["shape"] for entry in listed if entry["id"].startswith("aim_")}
+        assert shapes == {"160x80", "90x40"}
+    cell = next(entry for entry in listed if entry["shape"] == "160x80")
+    asked = ("task", "tune", cell["id"], "--target", "vta-aim", "--trials", "4")
+    tuned = document(tmp_path, *asked, "--storage", "sqlite:///r.db")
+    assert tuned["default_cycles"] == cell["default_cycles"]
