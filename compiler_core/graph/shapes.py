@@ -136,7 +136,11 @@ def fix_batch(graph: Graph) -> Graph:
     Sequence-first tensors, windows or rows that the batch is folded into, and shapes that are
     computed from it have one value for one sample, from which all that follows is known.
     """
-    if not graph.batch_dependent:
+    asked = any(
+        node.op in ("Shape", "Size") and not node.domain and node.inputs[0] in graph.dynamic_batch
+        for node in graph.nodes
+    )
+    if not graph.batch_dependent and not asked:
         return graph
     return replace(graph, dynamic_batch=frozenset(), batch_dependent=frozenset())
 

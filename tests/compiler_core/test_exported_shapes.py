@@ -214,3 +214,27 @@ def test_sequences_of_different_lengths_side_by_side(tmp_path: Path) -> None:
     expected = np.concatenate([session.run(None, run)[0] for run in runs], axis=1)
     error = result.outputs["y"] - expected
     assert np.square(error).mean() < 0.01 * np.square(expected).mean()
+
+
+def test_sizes_that_are_put_together_from_the_batch_and_others_are_known(tmp_path: Path) -> None:
+    """As ``interpolate(a, size=b.shape[2:])`` is exported: batch and channels of one tensor, rows
+    and columns of another."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["a"], strides=[2, 2]),
+        helper.make_node("Shape", ["a"], ["s"]),
+        helper.make_node("Slice", ["s", "zero", "two", "zero"], ["front"]),
+        helper.make_node("Shape", ["x"], ["t"]),
+        helper.make_node("Slice", ["t", "two", "four", "zero"], ["back"]),
+        helper.make_node("Concat", ["front", "back"], ["sizes"], axis=0),
+        helper.make_node("Resize", ["a", "", "", "sizes"], ["r"]),
+        helper.make_node("Conv", ["r", "w2"], ["y"]),
+    ]
+    constants = [weight("w1", 16, 16, 1, 1), weight("w2", 16, 16, 1, 1)]
+    constants += [ints("zero", 0), ints("two", 2), ints("four", 4)]
+    shapes: dict[str, list[int | str]] = {"x": ["n", 16, 8, 8]}
+    path = write(tmp_path / "m.onnx", nodes, shapes, {"y": ["n", 16, 8, 8]}, constants)
+    graph = load_model(path).graph
+    assert [node.op for node in graph.nodes] == ["Conv", "Resize", "Conv"]
+    inputs = {"x": RANDOM.standard_normal((5, 16, 8, 8)).astype(np.float32)}
+    got, expected = compiled_output(path, inputs), runtime_output(path, inputs)
+    assert np.square(got - expected).mean() < 0.01 * np.square(expected).mean()
