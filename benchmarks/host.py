@@ -64,7 +64,7 @@ TRAINED = ("resnet8_cifar10", "mobilenet_v1_025_224", "squeezenet_v1_1", "kwt1_k
 ALL = (*TRAINED, *random_networks.NETWORKS)
 LIMIT = 0.01
 OURS = "nest-tune"
-_MOST_COMBINATIONS = 3000
+_MOST_COMBINATIONS = 8000
 _EVALUATED = 400
 
 Feeds = Mapping[str, npt.NDArray[Any]]
