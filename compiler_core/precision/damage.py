@@ -119,7 +119,7 @@ class DamageMeter:
         return {
             name: np.concatenate([np.asarray(r[name], np.float64).reshape(-1) for r in results])
             for name in names
-            if np.asarray(results[0][name]).dtype.kind in "fiub"
+            if isinstance(results[0][name], np.ndarray) and results[0][name].dtype.kind in "fiub"
         }
 
 

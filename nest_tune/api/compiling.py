@@ -191,12 +191,15 @@ def compile(  # noqa: A001 - the verb of the command line
         )
         statistics = _statistics(source, configuration, samples, threads, progress)
     warnings: tuple[str, ...] = ()
-    formats = None
+    formats, unsearched = None, tuple[str, ...]()
     is_open = configuration.scheme.is_open and not is_planned and not chip.board
     if chip.by_clock and is_open and statistics is not None and statistics.inputs is not None:
-        choice = measured_formats(source, statistics, progress=progress)
-        configuration = with_formats(configuration, source, choice)
-        formats = formats_report(choice)
+        try:
+            choice = measured_formats(source, statistics, progress=progress)
+            configuration = with_formats(configuration, source, choice)
+            formats = formats_report(choice)
+        except InputError as error:
+            unsearched = (f"number formats were not searched: {error.message}",)
     if statistics is None:
         configuration = with_kept_scheme(configuration, source, arithmetic)
     else:
@@ -222,7 +225,7 @@ def compile(  # noqa: A001 - the verb of the command line
     made = compilation(compiled, folder)
     clock = made.metrics.by_clock
     doubts = () if clock is None else clock.warnings
-    told = (*warnings, *_unpriced_warnings(made.unpriced), *doubts)
+    told = (*unsearched, *warnings, *_unpriced_warnings(made.unpriced), *doubts)
     return replace(made, warnings=told, formats=formats)
 
 
