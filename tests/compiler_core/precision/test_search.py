@@ -173,3 +173,18 @@ def test_the_clock_times_parts_and_plans(synthetic: ModuleType, tmp_path: Path) 
     assert found["a"].ratio.value == 1.0
     assert found["b"].latency_us.low <= found["b"].latency_us.value
     assert timer.machine.digest
+
+
+def test_what_cannot_run_alone_stays_float(synthetic: ModuleType, tmp_path: Path) -> None:
+    class Refusing(RuleTimer):
+        def times_us(self, parts):  # type: ignore[no-untyped-def]
+            return {
+                k: v for k, v in super().times_us(parts).items() if "GlobalAver" not in k.signature
+            }
+
+    graph = load_model(synthetic.write("residual", tmp_path)).graph
+    profile = profile_model(graph, synthetic.samples("residual", 8))
+    table = measure_table(graph, profile.ranges(), Refusing())
+    pool = next(node for node in graph.nodes if node.op == "GlobalAveragePool")
+    assert table.kept[pool.name] == (CPU,)
+    assert table.total_us({}) is not None
