@@ -29,6 +29,7 @@ from compiler_core.executable.profile import by_instruction, trace_slices, track
 from compiler_core.package.reader import read_package
 from compiler_core.package.text import Level, level_text
 from compiler_core.package.writer import package_files, write_package
+from compiler_core.partition.configured import with_plan
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.lineage import bundled_targets
 from compiler_core.targets.load import load_target
@@ -101,6 +102,24 @@ def test_no_bundled_target_gets_slower(
     make: Make, synthetic: ModuleType, name: str, target: str
 ) -> None:
     test_joined_layers_give_the_same_bits_and_are_not_slower(make, synthetic, name, target)
+
+
+@pytest.mark.parametrize("target", ["vta-x4", "vta-duo"])
+@pytest.mark.parametrize("name", MODELS)
+def test_no_default_gets_slower(
+    synthetic: ModuleType, tmp_path: Path, name: str, target: str
+) -> None:
+    """Where there are several cores or units, the default's plan is another one, too."""
+    machine, model = load_target(target), load_model(Path(synthetic.write(name, tmp_path)))
+    own, samples = target_arithmetic(machine), synthetic.samples(name, 8, seed=1)
+    found = []
+    for launches in (APART, JOINED):
+        asked = with_plan(Configuration(launches=launches), model, machine)
+        source = quantize_model(model, asked, samples, arithmetic=own)
+        found.append(compile_model(source, machine).metrics)
+    apart, joined = found
+    assert joined.latency_ms <= apart.latency_ms
+    assert joined.launches <= apart.launches
 
 
 @pytest.mark.parametrize("target", TARGETS)
