@@ -86,6 +86,8 @@ class AimLaunches:
             return f"{machine.kind}: {nodes[0].op} is no product of a matrix in the banks."
         if len(nodes) > 1:
             return f"{machine.kind}: {nodes[1].op} behind {nodes[0].op} is not computed there."
+        if nodes[0].clip is not None and not found[0].workload.activations:
+            return f"{machine.kind}: the clamp of {nodes[0].op} is not computed there."
         order = launch_order(graph, nodes[0], len(found))
         return [product_alone(found[number], nodes[0]).workload for number in order]
 

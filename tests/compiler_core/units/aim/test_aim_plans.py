@@ -73,3 +73,16 @@ def test_forms() -> None:
     form = WAYS.form((2, 40, 3, 1), BFLOAT16, MACHINE)
     assert form.bytes == 15 * 32
     assert np.isclose(form.extra_s, 15 * 0.5e-9)
+
+
+def test_clamps_that_are_no_relu_stay_on_the_cpu(tmp_path: Path) -> None:
+    model = dense_model((1024, 4096, 1024))
+    limits = {"low": 0.0, "high": 6.0}
+    (relu,) = [node for node in model.graph.node if node.op_type == "Relu"]
+    relu.op_type = "Clip"
+    relu.input.extend(limits)
+    model.graph.initializer.extend(
+        onnx.numpy_helper.from_array(np.float32(value), name) for name, value in limits.items()
+    )
+    found = _planned(model, "aim-gddr6", tmp_path)
+    assert sorted(found.values()) == ["aim", "cpu"]
