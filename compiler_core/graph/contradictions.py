@@ -43,6 +43,29 @@ _ELEMENTWISE = frozenset(
 """Operators that keep the length of vectors."""
 
 
+def refuse_what_no_definition_allows(model: onnx.ModelProto) -> None:
+    """Refuses nodes whose inputs, attributes or types their operator's definition does not have.
+
+    Args:
+        model: Outputs without a type get one here: the checker wants a type, which unknown
+            operators leave open, and compares none.
+
+    Raises:
+        InputError: With what the checker of the onnx package says.
+    """
+    for value in model.graph.output:
+        if value.type.WhichOneof("value") not in (None, "tensor_type"):
+            continue
+        if not value.type.tensor_type.HasField("shape"):
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+            value.type.tensor_type.shape.SetInParent()
+    try:
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        message = " ".join(str(error).split())
+        raise InputError(f"not a valid ONNX graph: {message}") from error
+
+
 def refuse_what_ends_inference(model: onnx.ModelProto) -> None:
     """Refuses nodes on which shape inference of the onnx package ends the process.
 

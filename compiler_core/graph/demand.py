@@ -5,7 +5,10 @@ from __future__ import annotations
 import onnx
 
 from compiler_core.errors import InputError
-from compiler_core.graph.contradictions import refuse_what_ends_inference
+from compiler_core.graph.contradictions import (
+    refuse_what_ends_inference,
+    refuse_what_no_definition_allows,
+)
 from compiler_core.graph.held import held_bytes
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.reader import ImportLimits
@@ -86,12 +89,14 @@ def check_model(model: onnx.ModelProto, limits: ImportLimits) -> None:
     """The same for a model that stays as it is: its structure, and the tensors that it computes.
 
     Raises:
-        InputError: Names the tensor, the demand and the bound.
+        InputError: Names the tensor, the demand and the bound, or what is wrong with a node.
     """
     check_structure(model, limits.nodes)
+    opened = onnx.ModelProto()
+    opened.CopyFrom(model)
+    refuse_what_no_definition_allows(opened)
+    refuse_what_ends_inference(model)
     try:
-        onnx.checker.check_model(model)  # inference crashes where a node lacks an input
-        refuse_what_ends_inference(model)
         found = onnx.shape_inference.infer_shapes(model)
     except (RuntimeError, ValueError, onnx.checker.ValidationError):
         return  # onnxruntime says what is wrong with it

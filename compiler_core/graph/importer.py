@@ -20,6 +20,7 @@ from compiler_core.graph.contradictions import (
     refuse_contradictions,
     refuse_endless_shapes,
     refuse_what_ends_inference,
+    refuse_what_no_definition_allows,
 )
 from compiler_core.graph.demand import check_demand
 from compiler_core.graph.exporter import write_model
@@ -150,19 +151,7 @@ class _Importer:
     @staticmethod
     def _check(graph: Graph) -> None:
         """Arity, attributes and types of every operator against its definition."""
-        model = write_model(graph, weight_limit=_CHECK_WEIGHT_LIMIT)
-        for value in model.graph.output:
-            # The checker wants a type, which unknown operators leave open; it compares none.
-            if value.type.WhichOneof("value") not in (None, "tensor_type"):
-                continue
-            if not value.type.tensor_type.HasField("shape"):
-                value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
-                value.type.tensor_type.shape.SetInParent()
-        try:
-            onnx.checker.check_model(model)
-        except (onnx.checker.ValidationError, ValueError) as error:
-            message = " ".join(str(error).split())
-            raise InputError(f"not a valid ONNX graph: {message}") from error
+        refuse_what_no_definition_allows(write_model(graph, weight_limit=_CHECK_WEIGHT_LIMIT))
 
     def _opsets(self) -> dict[str, int]:
         opsets: dict[str, int] = {}
