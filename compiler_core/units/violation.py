@@ -14,6 +14,7 @@ class Violation:
         demand, bound: What the schedule asks for, and what there is at most.
         unit: Of both.
         remedy: What would make it fit.
+        is_least: Whether the bound is a least one.
     """
 
     rule: str
@@ -21,10 +22,11 @@ class Violation:
     bound: int
     unit: str
     remedy: str
+    is_least: bool = False
 
     def __str__(self) -> str:
-        if self.demand < 1 <= self.bound:
-            return f"{self.rule}: {self.demand} demanded; at least 1 is needed"
+        if self.is_least:
+            return f"{self.rule}: {self.demand} demanded; at least {self.bound} is needed"
         return (
             f"{self.rule}: {self.demand} {self.unit} demanded, {self.bound} allowed; {self.remedy}"
         )

@@ -101,7 +101,7 @@ def _below_one(schedule: ConvSchedule | MaxPoolSchedule) -> Iterator[Violation]:
     for field in fields(schedule):
         value = getattr(schedule, field.name)
         if isinstance(value, int) and not isinstance(value, bool | Enum) and value < 1:
-            yield Violation(field.name, value, 1, "at least", "choose a larger one")
+            yield Violation(field.name, value, 1, "of it", "choose a larger one", is_least=True)
 
 
 def _at_most(rule: str, demand: int, bound: int, unit: str, remedy: str) -> Iterator[Violation]:
