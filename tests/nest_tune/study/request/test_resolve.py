@@ -180,7 +180,11 @@ def test_drops_are_read_and_kept(metric: str | None, drop: str, high: float, wri
         (SMALL + '[constraints]\naccuracy_drop = "<= 1%"\n', "needs evaluation data", None),
         (SMALL + '[study]\ntimeout = "10"\n', "a duration such as", None),
         (SMALL + '[data]\nmetric = "top2"\n', "metric 'top2'", "'top5'"),
-        (SMALL.replace("[target]\n", '[target]\npath = "a.toml"\n'), "has name and path; one of them", None),
+        (
+            SMALL.replace("[target]\n", '[target]\npath = "a.toml"\n'),
+            "has name and path; one of them",
+            None,
+        ),
         ('[model]\npath = "m.onnx"\n', "no target", None),
         (SMALL + '[study]\nname = "a/b"\n', "study name 'a/b'", None),
         ("[model\n", "not a TOML file", None),
