@@ -238,8 +238,8 @@ def test_trials_of_merged_launches_are_compiled_so(studies: Any) -> None:
         compiled = compile_trial(ground, result, trial)
         assert compiled.configuration.launches.merge
         assert compiled.metrics.latency_ms == trial.metrics["latency_ms"]
+    again = studies.settings(tiling=True, trials=3, launches="apart", name="merged")
     with pytest.raises(InputError, match="launches: 'merged' -> 'apart'"):
-        again = studies.settings(tiling=True, trials=3, launches="apart", name="merged")
         studies.run(again, if_exists="resume")
 
 
