@@ -48,6 +48,7 @@ from benchmarks.scheme_bound import least_costs
 from benchmarks.shared_prices import compare as compare_prices
 from benchmarks.shared_search import staged_plus
 from compiler_core.compile.sources import load_model
+from compiler_core.configuration.launches import APART
 from compiler_core.files.plain import to_plain
 from compiler_core.partition.optimum import find_optimum
 from compiler_core.quantize.profile import profile_model
@@ -202,8 +203,8 @@ def tiled_ms(ground: Ground, point: OuterPoint, measurements: int, seed: int) ->
 
 
 def print_bounds(ground: Ground) -> None:
-    """What no scheme and no plan can beat with untuned schedules."""
-    if ground.target.npu_cores != 1:
+    """What no scheme and no plan can beat with untuned schedules and a launch per operator."""
+    if ground.target.npu_cores != 1 or ground.settings.launches != APART:
         return
     for usual, name in ((False, "all schemes"), (True, "usual schemes")):
         found = find_optimum(least_costs(ground.model.graph, ground.target, usual=usual))

@@ -11,7 +11,8 @@ A scheme acts on latency in four ways, and none of them takes away from the leas
   border; both only add;
 - nodes that the NPU cannot run under it go to the CPU, which is another placement.
 
-So the bound of the optimal plan under these costs is one of all schemes and plans together.
+So the bound of the optimal plan under these costs is one of all schemes and plans together, where
+each operator is launched by itself; layers that are merged to one program may take less.
 
 Passes that may fall away in principle rarely do: accumulators of eight-bit weights reach beyond
 int8, so they are shifted or clamped, and where a clamp at 0 is fused, some can fall below 0. A

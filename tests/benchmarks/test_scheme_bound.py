@@ -14,6 +14,7 @@ from compiler_core.compile.compile import compile_model
 from compiler_core.compile.sources import load_model, noise_samples, quantize_model
 from compiler_core.compile.unit_layers import model_layers
 from compiler_core.configuration.configuration import Configuration, Scheme
+from compiler_core.configuration.launches import Launches
 from compiler_core.errors import InputError
 from compiler_core.partition.best import prepare
 from compiler_core.partition.optimum import find_optimum
@@ -22,6 +23,9 @@ from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.scheme import CalibrationSize, QuantizationScheme, RangeMethod
 from compiler_core.targets.load import load_target
 from compiler_core.tensor.workload import ConvWorkload, Epilogue, MaxPoolWorkload, Window
+
+APART = Launches(merge=False)
+"""The bound has a launch for each operator."""
 
 
 def drawn_scheme(draw: random.Random) -> Scheme:
@@ -57,7 +61,9 @@ def test_schemes_and_plans_never_beat_it(
     for _ in range(12):
         placement = tuple(draw.choice(units) for units in least.choices)
         plan = assignment_of(placement, least.groups, least.costs.places)
-        source = quantize_model(model, Configuration(drawn_scheme(draw), plan), samples)
+        source = quantize_model(
+            model, Configuration(drawn_scheme(draw), plan, launches=APART), samples
+        )
         reached.append(compile_model(source, target).metrics.latency_ms)
         parts = model_layers(source.quantized, target)
         layers = [layer for part in parts for layer in part.layers]
