@@ -21,6 +21,7 @@ from compiler_core.graph.passes.prequantized import IntegerOperators, Quantizati
 from compiler_core.graph.passes.quantized_weights import QuantizedWeights
 from compiler_core.graph.passes.reshape_merging import ReshapeMerging
 from compiler_core.graph.passes.rewriter import GraphPass
+from compiler_core.graph.passes.scalar_operands import ScalarOperands
 from compiler_core.graph.passes.transposed_convolution import TransposedConvolution
 from compiler_core.graph.passes.transposes import TransposeMerging, TransposePushing
 from compiler_core.graph.shapes import fix_batch, infer_again
@@ -34,6 +35,7 @@ FOLDING: tuple[GraphPass, ...] = (
     QuantizedWeights(),
     ConstantFolding(),
     ConstantBranches(),
+    ScalarOperands(),
     DeadCode(),
     Identities(),
     ExplicitWindows(),
