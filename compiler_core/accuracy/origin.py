@@ -38,6 +38,8 @@ _WHOLE = _names(
 )
 _FEATURES_FIRST = _names("Conv ConvTranspose QLinearConv ConvInteger DeformConv FusedConv")
 _FEATURES_LAST = _names("Gemm Dense MatMul MatMulInteger QLinearMatMul")
+_BELOW_A_FRACTION = _names("Sqrt Clip Max Add Expand Identity Reshape Unsqueeze Squeeze Cast Tile")
+"""What may stand between a sum and the division by it."""
 _NO_SCORES = {
     "Exp": "it is computed with Exp",
     "Tanh": "it comes from a Tanh",
@@ -242,7 +244,7 @@ def _arithmetic(walk: _Walk, node: Node) -> bool:
 def _normalization(walk: _Walk, node: Node) -> bool | None:
     """A softmax written out, ``e / sum(e)``, or a vector of unit length."""
     below = walk.graph.producer(node.inputs[1])
-    while below is not None and below.op in ("Sqrt", "Clip", "Max", "Add", "Expand", "Identity"):
+    while below is not None and below.op in _BELOW_A_FRACTION:
         if below.op == "Sqrt":
             walk.found["no_scores"] = "it is a vector of unit length"
             return False

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from compiler_core.accuracy.float_model import float_outputs, stacked
 from compiler_core.accuracy.judge import judges
-from compiler_core.compile.sources import FloatModel, load_model
+from compiler_core.compile.sources import FloatModel
 from compiler_core.errors import InputError
 from compiler_core.graph.sampling import check_samples, choose, model_batch
 from compiler_core.package.fresh import FreshFolder
@@ -20,7 +20,7 @@ from compiler_core.quantize.ladder_record import Quality
 from compiler_core.quantize.profile import profile_model
 from compiler_core.quantize.quality import OutputQuality, measured_runs, output_quality
 from compiler_core.units.facets.bundles import BundleReport, BundleRequest, Bundles, OpenBundle
-from nest_tune.api.values import Arrays, PathName, Progress, samples_of
+from nest_tune.api.values import Arrays, PathName, Progress, loaded_model, samples_of
 from nest_tune.bundling import (
     bundles_for,
     configures_bundle,
@@ -176,7 +176,7 @@ def _loaded(
     progress: Progress,
 ) -> tuple[FloatModel, Arrays | None]:
     progress(f"importing {Path(model).name}")
-    source = load_model(Path(model), shapes)
+    source = loaded_model(model, shapes, calibration)
     return source, None if calibration is None else samples_of(calibration, source.graph)
 
 

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from compiler_core.compile.sources import load_model
 from compiler_core.configuration.configuration import Configuration, Subject, configuration_text
 from compiler_core.errors import InputError
 from compiler_core.files.whole_file import write_atomically
 from compiler_core.precision.report import FormatsReport, formats_report
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
-from nest_tune.api.values import Arrays, PathName, Progress, samples_of
+from nest_tune.api.values import Arrays, PathName, Progress, loaded_model, samples_of
 from nest_tune.stores.measured_formats import measured_formats, with_formats
 from nest_tune.stores.profile_store import stored_profile
 
@@ -65,7 +64,7 @@ def best_formats(
             f"target {chip.name!r} is not this machine: the clock says nothing of it",
             hint="nest-tune plan best MODEL --target host --calibration F",
         )
-    source = load_model(Path(model), shapes)
+    source = loaded_model(model, shapes, calibration)
     profile = stored_profile(source.graph, samples_of(calibration, source.graph))
     choice = measured_formats(source, profile, progress=progress)
     subjects = Subject(source.name, source.digest), Subject(chip.name, chip.digest)

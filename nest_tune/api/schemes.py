@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from compiler_core.accuracy.exam import make_exam
 from compiler_core.accuracy.judge import Judge
-from compiler_core.compile.sources import FloatModel, load_model, quantize_model
+from compiler_core.compile.sources import FloatModel, quantize_model
 from compiler_core.configuration.configuration import (
     Configuration,
     Scheme,
@@ -37,7 +37,14 @@ from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.targets.this_machine import require_npu
-from nest_tune.api.values import Arrays, PathName, Progress, evaluation_of, samples_of
+from nest_tune.api.values import (
+    Arrays,
+    PathName,
+    Progress,
+    evaluation_of,
+    loaded_model,
+    samples_of,
+)
 from nest_tune.scheme_search.accuracy_cache import AccuracyCache
 from nest_tune.scheme_search.evaluation import SchemeEvaluator
 from nest_tune.scheme_search.search import SearchResult, search_schemes
@@ -133,7 +140,7 @@ def profile_activations(
     """
     if output is not None:
         require_writable(Path(output), "--output")
-    source = load_model(Path(model), shapes)
+    source = loaded_model(model, shapes, calibration)
     found = _gather(source, calibration, sizes, threads, progress)
     if output is not None:
         write_profile(Path(output), found)
@@ -174,7 +181,7 @@ def sensitivity(
         InputError: A file or argument is wrong, or does not fit the model or target.
     """
     chip = require_npu(target if isinstance(target, Target) else load_target(target))
-    source = load_model(Path(model), shapes)
+    source = loaded_model(model, shapes, data if calibration is None else calibration)
     samples, labels, judged = _samples(
         source,
         calibration if data is None else data,
@@ -235,7 +242,7 @@ def search_scheme(
     if output is not None:
         require_writable(Path(output), "--output")
     chip = require_npu(target if isinstance(target, Target) else load_target(target))
-    source = load_model(Path(model), shapes)
+    source = loaded_model(model, shapes, calibration)
     given = evaluation_of(data, source.graph)
     given.check(
         make_exam(source.graph, None, labelled=given.labels is not None, output=judged_output)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from compiler_core.compile.sources import load_model, noise_samples, quantize_model
+from compiler_core.compile.sources import noise_samples, quantize_model
 from compiler_core.compile.unit_layers import model_layers, model_tasks
 from compiler_core.configuration.configuration import Configuration
 from compiler_core.partition.configured import plans_of_units, with_room
@@ -19,7 +19,7 @@ from compiler_core.targets.this_machine import require_npu
 from compiler_core.targets.unit_tasks import find_unit, task_id
 from compiler_core.tensor.task import Task
 from compiler_core.units.facets.programs import UnitLayers
-from nest_tune.api.values import Arrays, PathName, samples_of
+from nest_tune.api.values import Arrays, PathName, loaded_model, samples_of
 from nest_tune.stores.default_scheme import with_default_scheme
 from nest_tune.stores.profile_store import stored_profile
 from nest_tune.stores.task_store import find
@@ -94,7 +94,7 @@ def space(
         True
     """
     chip = require_npu(target) if isinstance(target, Target) else load_npu_target(target)
-    source = load_model(Path(model), shapes)
+    source = loaded_model(model, shapes, calibration)
     known = target_arithmetic(chip)
     asked, default = with_room(Configuration(), source, chip), FIRST_SCHEME
     if calibration is None:

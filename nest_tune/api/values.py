@@ -17,6 +17,8 @@ from compiler_core.accuracy.samples import (
     read_samples,
 )
 from compiler_core.accuracy.states import Run, States, unrolled, with_beginnings
+from compiler_core.compile.open_shapes import load_with_samples
+from compiler_core.compile.sources import FloatModel
 from compiler_core.files.npz import read_npz
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.session import FloatSession
@@ -38,6 +40,20 @@ def arrays_of(given: PathName | Arrays) -> Arrays:
         InputError: The file is damaged.
     """
     return given if isinstance(given, Mapping) else read_npz(Path(given), text=True)
+
+
+def loaded_model(
+    model: PathName,
+    shapes: Mapping[str, tuple[int, ...]] | None,
+    data: PathName | Arrays | None = None,
+) -> FloatModel:
+    """A model, imported and simplified; sizes that it leaves open are those of ``data``.
+
+    Raises:
+        InputError: A file or ``shapes`` is wrong, or nothing says a size.
+    """
+    sampled = None if data is None else lambda: arrays_of(data)
+    return load_with_samples(Path(model), shapes, sampled)[0]
 
 
 def shapes_text(shapes: Mapping[str, tuple[int, ...]]) -> str:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from compiler_core.precision.report import FormatsReport
 
 _PERCENT = 100.0
+_MOST_OPERATORS = 20
 
 
 def print_formats(report: FormatsReport) -> None:
@@ -34,11 +35,12 @@ def print_formats(report: FormatsReport) -> None:
     print_table(plans)
     gap = next((plan.gap for plan in report.plans if plan.gap is not None), None)
     if gap is not None:
-        console().print(f"no other plan takes {gap:.1%} less by the measured costs")
+        console().print(f"by the measured costs no plan is more than {gap:.1%} faster")
     operators = Table(title="operators", box=None)
     for head in ("name", "operator", "float ms", "int8 ms", "chosen", "why"):
         operators.add_column(head, justify="right" if head.endswith("ms") else "left")
-    for row in report.operators:
+    shown = sorted(report.operators, key=lambda row: -row.float_ms)[:_MOST_OPERATORS]
+    for row in (row for row in report.operators if row in shown):
         operators.add_row(
             Text(row.name),
             row.operator,
@@ -48,3 +50,6 @@ def print_formats(report: FormatsReport) -> None:
             row.why,
         )
     print_table(operators)
+    if len(report.operators) > len(shown):
+        rest = len(report.operators) - len(shown)
+        console().print(f"and {rest} that take less in float: formats.json, or --json")

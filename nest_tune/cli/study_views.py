@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 __all__ = ["app", "best", "export", "list_studies", "print_result", "show", "trials"]
 
 
+_MOST_DECISIONS = 12
+"""Of the chosen trial that a summary tells."""
+
+
 @app.command("list", epilog="Example: nest-tune study list --json")
 def list_studies(storage: StorageUrl = None, as_json: AsJson = False) -> None:
     """List the studies of a storage."""
@@ -335,12 +339,16 @@ def print_result(
     from nest_tune.study.store.ended import Ended
     from nest_tune.study.store.selection import decisions_of
     from nest_tune.study.trial import outcome_counts
-    from nest_tune.study.views.documents import front_with, limits_text
+    from nest_tune.study.views.documents import front_with, goals_text, limits_text
 
     out = console()
     counts = ", ".join(f"{n} {name}" for name, n in outcome_counts(result.trials).items())
     ended = "" if result.ended is None else f", ended: {result.ended.value}"
+    goals = ", ".join(goals_text(result.settings))
+    limits = ", ".join(limits_text(result.settings))
+    asked = f"{goals}, with {limits}" if limits else goals
     out.print(f"study {result.study.name}: {len(result.trials)} trials ({counts}){ended}")
+    out.print(f"asked for: {asked}", soft_wrap=True, markup=False)
     tasks = result.tasks.values()
     if result.ended in (Ended.EXHAUSTED, Ended.IDEAL):
         proven = sum(task.cycles <= task.bound_cycles for task in tasks)
@@ -356,7 +364,6 @@ def print_result(
     if chosen is None:
         if _print_first_failure(result):
             return
-        limits = ", ".join(limits_text(result.settings))
         out.print(f"nothing is feasible ({limits or 'no trial was measured'}); the closest trials:")
         near = closest(result.trials, result.settings.limits, default)
         print_trials(trials_table(near, result.settings.metric, with_outcome=True))
@@ -365,7 +372,10 @@ def print_result(
     listed = front_with(result, chosen)
     print_trials(trials_table(listed, result.settings.metric, chosen=chosen))
     difference = decisions_of(result, chosen)
-    text = ", ".join(f"{key}={value}" for key, value in difference.items()) or "nothing"
+    told = [f"{key}={value}" for key, value in difference.items()]
+    rest = len(told) - _MOST_DECISIONS
+    where = f"and {rest} more (nest-tune study show {result.study.name}:{chosen.number})"
+    text = ", ".join(told[:_MOST_DECISIONS] + ([where] if rest > 0 else [])) or "nothing"
     out.print(f"chosen: trial {chosen.number}; against the default: {text}", soft_wrap=True)
     _print_gains(result, chosen)
     if package is not None:

@@ -62,7 +62,7 @@ class NextStep:
 
     Attributes:
         reason: What was seen, with its number.
-        command: What to run; empty where there is none.
+        command: What to run, a line each; empty where there is nothing.
     """
 
     reason: str

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from nest_tune.records.storage_url import StorageUrl
 from nest_tune.report.data import CompiledPart, NextStep, TaskRow
 from nest_tune.report.shares import ABOVE, CONVERSION, HOST_WORK, LAUNCH, Share
-from nest_tune.study.request.settings import DEFAULT_STORAGE
+from nest_tune.study.request.settings import DEFAULT_STORAGE, StudySettings
 from nest_tune.study.store.ended import Ended
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import Outcome, OuterTrial
@@ -94,7 +94,12 @@ def _shares(
 ) -> Iterator[NextStep]:
     of = {share.reason: share for share in shares}
     settings = result.settings
-    where = ["--target", settings.target]
+    shapes = [
+        word
+        for name, shape in settings.shapes.items()
+        for word in ("--shape", f"{name}={','.join(map(str, shape))}")
+    ]
+    model = [settings.model, "--target", settings.target, *shapes]
     for reason in sorted(of, key=lambda name: -of[name].share):
         share = of[reason]
         if share.share < _WORTH_SAYING:
@@ -108,22 +113,26 @@ def _shares(
         elif reason == CONVERSION:
             yield NextStep(
                 f"Conversions between units are {part}: the borders of the plan show where.",
-                _line("plan", "best", settings.model, *where),
+                _line("plan", "best", *model),
             )
         elif reason == HOST_WORK:
             yield NextStep(
                 f"Operators on the CPU are {part}; those that no accelerator takes say why.",
-                _line("plan", "show", settings.model, *where),
+                _line("plan", "show", *model),
             )
         elif reason == ABOVE:
-            yield from _above(part, settings.tiling, tasks, [*where, *_place(storage)])
+            yield from _above(part, settings, tasks, model, _place(storage))
 
 
 def _above(
-    part: str, tiling: bool, tasks: Sequence[TaskRow], where: Sequence[str]
+    part: str,
+    settings: StudySettings,
+    tasks: Sequence[TaskRow],
+    model: Sequence[str],
+    place: Sequence[str],
 ) -> Iterator[NextStep]:
     open_tasks = [task for task in tasks if task.layers and task.cycles > task.bound_cycles]
-    if not tiling:
+    if not settings.tiling:
         yield NextStep(
             f"Programs are above their bounds for {part}, and this study searched no tilings: "
             "set tiling = true under [spaces]."
@@ -134,7 +143,19 @@ def _above(
             f"Programs are above their bounds for {part}; most of that is {task.layers[0]}, "
             f"{task.cycles:,} cycles with a bound of {task.bound_cycles:,} after "
             f"{task.measurements:,} measurements.",
-            _line("task", "tune", task.name, *where, "--trials", str(2 * task.measurements)),
+            # A list makes the tasks of a model known.
+            _line("task", "list", *model)
+            + "\n"
+            + _line(
+                "task",
+                "tune",
+                task.name,
+                "--target",
+                settings.target,
+                "--trials",
+                2 * task.measurements,
+                *place,
+            ),
         )
 
 

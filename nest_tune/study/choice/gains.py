@@ -43,9 +43,9 @@ def within_noise(trial: OuterTrial, reference: OuterTrial) -> tuple[str, ...]:
 
 
 def gain_text(changes: Mapping[str, float], noise: Sequence[str] = ()) -> str:
-    """Changes for people; those of ``noise`` say nothing."""
+    """Changes for people; of those of ``noise`` no number is told."""
     return ", ".join(
-        f"{name} {percent_text(value)}{' (within noise)' if name in noise else ''}"
+        f"{name} within noise" if name in noise else f"{name} {percent_text(value)}"
         for name, value in changes.items()
     )
 

@@ -116,6 +116,25 @@ def test_a_softmax_written_out(judged: Judged) -> None:
     assert (judge.kind, judge.axis) == (Kind.CLASSES, 1)
 
 
+def test_a_softmax_written_out_as_jax_exports_it(judged: Judged) -> None:
+    nodes = [
+        *POOLED,
+        node("Gemm", "f v", "g"),
+        node("ReduceMax", "g", "m", axes=[1], keepdims=0),
+        node("Reshape", "m r", "n"),
+        node("Expand", "n t", "o"),
+        node("Sub", "g o", "d"),
+        node("Exp", "d", "e"),
+        node("ReduceSum", "e a", "s", keepdims=0),
+        node("Reshape", "s r", "q"),
+        node("Expand", "q t", "u"),
+        node("Div", "e u", "y"),
+    ]
+    constants = {"a": ints(1), "r": ints(1, 1), "t": ints(1, 7)}
+    judge = only(judged(nodes, {"y": "f"}, w=weights(16, 3, 3, 3), v=weights(16, 7), **constants))
+    assert (judge.kind, judge.axis, judge.classes) == (Kind.CLASSES, 1, 7)
+
+
 @pytest.mark.parametrize(
     ("end", "threshold"), [("Sigmoid", 0.5), ("Tanh", 0.0), ("Identity", 0.0), ("Relu", 0.0)]
 )

@@ -134,7 +134,7 @@ def test_what_limits_and_what_to_try_next(text: str, data: ReportData) -> None:
 
 
 def test_suggestions_run_as_they_are_printed(data: ReportData, run: Run) -> None:
-    commands = [step.command for step in data.next_steps if step.command]
+    commands = [line for step in data.next_steps for line in step.command.splitlines()]
     assert commands
     for command in commands:
         words = shlex.split(command)
