@@ -6,13 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
-from compiler_core.accuracy.exam import Exam, make_exam
 from compiler_core.accuracy.metric import check_name, shown_name
-from compiler_core.accuracy.own_metric import load_own_metric
-from compiler_core.accuracy.samples import EvaluationData, read_evaluation
 from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import (
-    FloatModel,
     QuantizedModel,
     load_model,
     quantize_model,
@@ -22,7 +18,6 @@ from compiler_core.configuration.configuration import Configuration, Subject, re
 from compiler_core.configuration.lock import Lock, LockedLayer
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.file_digest import file_digest
-from compiler_core.quantize.infinite_inputs import require_finite
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
@@ -34,6 +29,7 @@ from nest_tune.ci.by_clock import (
     without_accuracy,
 )
 from nest_tune.ci.difference import Difference, parse_tolerances, within
+from nest_tune.ci.examination import examination
 from nest_tune.ci.lock import (
     ACCURACY_ENTRIES,
     Sources,
@@ -47,7 +43,6 @@ from nest_tune.ci.source_check import check_sources
 from nest_tune.ci.source_lock import is_source_lock
 from nest_tune.named import named_by_lock
 from nest_tune.study.execution.scoring import accuracy_metrics, measure_all
-from nest_tune.user_modules import allow_folder, working_folder
 
 Progress = Callable[[str], None]
 
@@ -108,7 +103,11 @@ def check(
         sources = _with_data(sources, lock, path, data, accept_data=accept_data)
     progress(f"importing {sources.model.name}")
     source = load_model(sources.model, sources.shapes)
-    exam, given = _examination(sources, source)
+    exam, given = (
+        (None, None)
+        if sources.evaluation is None
+        else examination(sources.evaluation, sources.metric, sources.judged_output, source)
+    )
     target = load_target(sources.target)
     subjects = tuple(
         _subjects(configuration, Subject(source.name, source.digest), Subject("", target.digest))
@@ -234,25 +233,6 @@ def _with_data(
             hint=f"nest-tune ci check {path} --data {data} --update takes these data from now on",
         )
     return replace(sources, evaluation=data)
-
-
-def _examination(sources: Sources, model: FloatModel) -> tuple[Exam | None, EvaluationData | None]:
-    """How accuracy is measured and on what, checked before anything is compiled."""
-    if sources.evaluation is None:
-        return None, None
-    data = read_evaluation(sources.evaluation, model.graph)
-    exam = make_exam(
-        model.graph,
-        sources.metric or None,
-        labelled=data.labels is not None,
-        output=sources.judged_output or None,
-    )
-    data.check(exam)
-    require_finite(data, model.graph)
-    if exam.kind.is_function:
-        allow_folder(working_folder())
-        load_own_metric(exam.kind.function)
-    return exam, data
 
 
 def _renamed(configuration: Configuration, lock: Lock) -> Configuration:

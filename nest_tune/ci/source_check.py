@@ -6,20 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from compiler_core.accuracy.exam import Exam, make_exam
-from compiler_core.accuracy.own_metric import load_own_metric
-from compiler_core.accuracy.samples import EvaluationData, read_evaluation
-from compiler_core.compile.sources import FloatModel, load_model
-from compiler_core.configuration.lock import Lock
+from compiler_core.compile.sources import load_model
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.file_digest import file_digest
-from compiler_core.quantize.infinite_inputs import require_finite
 from nest_tune.ci.difference import Difference, parse_tolerances, within
+from nest_tune.ci.examination import examination
 from nest_tune.ci.lock import Sources
 from nest_tune.ci.result import TOTALS, CheckResult
 from nest_tune.ci.source_lock import SOURCES, SourceLock, build_lock, lock_text, read_source_lock
 from nest_tune.named import named_by
-from nest_tune.user_modules import allow_folder, working_folder
 
 _INSTRUCTIONS = "instructions"
 
@@ -66,7 +61,7 @@ def check_sources(
     source_file = model or named.model.found()
     progress(f"importing {source_file.name}")
     source = load_model(source_file, named.shapes)
-    examination = None if data is None else _examination(data, lock, source)
+    examined = None if data is None else examination(data, lock.metric, lock.judged_output, source)
     sources = Sources(
         source_file,
         named.target,
@@ -76,9 +71,9 @@ def check_sources(
         lock.judged_output,
         lock.samples,
     )
-    progress("building the sources" + (" and measuring accuracy" if examination else ""))
+    progress("building the sources" + (" and measuring accuracy" if examined else ""))
     try:
-        now = build_lock(path, source, sources, path.absolute().parent, examination)
+        now = build_lock(path, source, sources, path.absolute().parent, examined)
     except InfeasibleError as error:
         failed = Difference("compile", "a package", error.message, TOTALS)
         return CheckResult(path, {TOTALS: ("compile",)}, (failed,), None)
@@ -97,23 +92,6 @@ def check_sources(
         tuple(item for item in differences if within(item, allowed)),
         updated_text=lock_text(path, now),
     )
-
-
-def _examination(data: Path, lock: Lock, model: FloatModel) -> tuple[Exam, EvaluationData]:
-    """How accuracy is measured and on what, checked before anything is built."""
-    found = read_evaluation(data, model.graph)
-    exam = make_exam(
-        model.graph,
-        lock.metric or None,
-        labelled=found.labels is not None,
-        output=lock.judged_output or None,
-    )
-    found.check(exam)
-    require_finite(found, model.graph)
-    if exam.kind.is_function:
-        allow_folder(working_folder())
-        load_own_metric(exam.kind.function)
-    return exam, found
 
 
 def _with_old_accuracy(now: SourceLock, known: SourceLock) -> SourceLock:
