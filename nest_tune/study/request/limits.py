@@ -52,8 +52,8 @@ def check_units(limits: Sequence[Limit], metric: str) -> None:
             if limit.unit == "%" or (is_drop and limit.unit != "dB"):
                 raise InputError(
                     f"{name}: metric {metric} is in dB, and so are its limits",
-                    hint="--constraint 'sqnr_db>=20dB' asks for a least one; --max-accuracy-drop 1dB "
-                    "counts from the untuned default, which on host is float itself",
+                    hint="--constraint 'sqnr_db>=20dB' asks for a least one; --max-accuracy-drop "
+                    "1dB counts from the untuned default, which on host is float itself",
                 )
             continue
         if limit.unit == "dB" and metric:
