@@ -77,8 +77,15 @@ def with_host_integers(
             groups.append(group)
             tensors |= own
     host = HostIntegers(tuple(groups), tensors, found.bases)
+    written = host.written | {
+        host.base(operator.output)
+        for segment in quantized.segments
+        if isinstance(segment, IntegerSegment)
+        for operator in segment.operators
+    }
+    by_name = {group.name: group for group in host.groups}
     segments = tuple(
-        _lowered(quantized, part, host) if isinstance(part, FloatSegment) else part
+        _lowered(part, host, by_name, written) if isinstance(part, FloatSegment) else part
         for part in quantized.segments
     )
     own_tensors = {t.name: t for t in tensors.values() if t.name not in quantized.tensors}
@@ -91,18 +98,24 @@ def _coarsest(tensors: Sequence[QuantizedTensor]) -> QuantizedTensor | None:
     return min(tensors, key=lambda tensor: tensor.exponent, default=None)
 
 
-def _lowered(quantized: QuantizedGraph, part: FloatSegment, host: HostIntegers) -> FloatSegment:
-    own = {node.name for node in part.graph.nodes}
-    groups = [group for group in host.groups if group.name in own]
+def _lowered(
+    part: FloatSegment,
+    host: HostIntegers,
+    by_name: Mapping[str, HostGroup],
+    written: Collection[str],
+) -> FloatSegment:
+    """A part with the loops that it holds.
+
+    Args:
+        part: In float.
+        host: What is on integers.
+        by_name: Its groups, by the name of their last node.
+        written: Bases whose values are integers already where the CPU reads them.
+    """
+    groups = [by_name[node.name] for node in part.graph.nodes if node.name in by_name]
     if not groups:
         return part
-    integers = host.written | {
-        host.base(operator.output)
-        for segment in quantized.segments
-        if isinstance(segment, IntegerSegment)
-        for operator in segment.operators
-    }
-    exact, qdq = (_HostRewriter(part.graph, host, integers) for _ in range(2))
+    exact, qdq = (_HostRewriter(part.graph, host, written) for _ in range(2))
     members = {node.name: node for node in part.graph.nodes}
     last = {group.name: group for group in groups}
     inside = {name for group in groups for name in group.nodes}
