@@ -57,7 +57,7 @@ class HostPricing:
 
     def _group(self, step: Step, group: HostGroup) -> LayerReport:
         graph = self._quantized.source
-        members = [node for node in graph.nodes if node.name in set(group.nodes)]
+        members = graph.named(group.nodes)
         operator = "int8 " + "+".join(node.op for node in members)
         shape = _shape(graph, group.outputs[0])
         report = _layer(step, operator, shape, self._groups(graph, group))

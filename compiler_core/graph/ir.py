@@ -8,7 +8,7 @@ everything that onnxruntime runs can be represented.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -116,6 +116,15 @@ class Graph:
     def derived(self) -> dict[Any, Any]:
         """What was found out about the graph, which never changes, under keys of whoever did."""
         return {}
+
+    def named(self, names: Iterable[str]) -> tuple[Node, ...]:
+        """The nodes of these names, in the graph's order; names that it does not have are none."""
+        places = sorted(self._places[name] for name in {*names} if name in self._places)
+        return tuple(self.nodes[place] for place in places)
+
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return {node.name: place for place, node in enumerate(self.nodes)}
 
     @cached_property
     def _producers(self) -> Mapping[str, Node]:

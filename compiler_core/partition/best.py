@@ -134,7 +134,7 @@ def _numbers(target: Target, place: Place) -> str | None:
 def _unsupported(groups: GroupGraph, group: Group, target: Target) -> set[int]:
     """Places in numbers of a unit's own where a package cannot run a group."""
     views = {name for name, _ in group.views}
-    nodes = [n for n in groups.graph.nodes if n.name in group.nodes and n.name not in views]
+    nodes = groups.graph.named({*group.nodes} - views)
     found = set()
     for at, place in enumerate(target.places.all):
         if place.unit == ON_HOST or place.number == INT8 or _numbers(target, place) is None:

@@ -60,7 +60,7 @@ def group_signature(graph: Graph, group: HostGroup) -> str:
 
     Example: ``int8 HardSwish 1x16x8x8 -> 1x16x8x8``.
     """
-    members = [node for node in graph.nodes if node.name in set(group.nodes)]
+    members = graph.named(group.nodes)
     return "int8 " + "; ".join(operator_signature(graph, node) for node in members)
 
 

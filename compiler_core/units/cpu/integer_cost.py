@@ -33,7 +33,7 @@ def integer_cost(cpu: Cpu, graph: Graph, group: HostGroup) -> Cost:
         graph: The group is of.
         group: Its operators.
     """
-    members = [node for node in graph.nodes if node.name in set(group.nodes)]
+    members = graph.named(group.nodes)
     written = sum(_elements(graph, name) for name in group.outputs)
     read = sum(_elements(graph, name) for name in group.inputs)
     macs = sum(float_macs(graph, node) for node in members)

@@ -75,7 +75,7 @@ def _loop(graph: Graph, group: HostGroup, threads: int) -> _Run | None:
         codes = levels[group.inputs[0]].view(np.uint8)
         found: npt.NDArray[Any] = np.empty(codes.shape, np.int8)
         return lambda: np.take(table, codes, out=found, mode="clip")
-    part = extract(graph, [node for node in graph.nodes if node.name in set(group.nodes)])
+    part = extract(graph, graph.named(group.nodes))
     feeds: dict[str, npt.NDArray[Any]] = dict(levels)
     if group.moves:
         names = {*group.inputs, *group.outputs}
