@@ -26,7 +26,7 @@ help: ## List the tasks
 define install
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later found; set PYTHON=" >&2; exit 5; }
 	$(PYTHON) -m venv $(1)
-	@pip="$(1)/bin/python -m pip install --quiet"; \
+	@pip="$(1)/bin/python -m pip install --quiet --quiet"; \
 	if $(1)/bin/python -c 'import sys; sys.exit(sys.version_info >= (3, 14))'; then \
 		echo "installing $(2), held to its hashes"; \
 		$$pip --require-hashes -r $(2); \

@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.errors import InputError
+from compiler_core.graph.containers import is_container
+from compiler_core.graph.dtypes import STRING
 from compiler_core.graph.extract import Extractor
 from compiler_core.graph.ir import Graph, Node, TensorType
 from compiler_core.quantize.precision_lowering import lower_precisions
@@ -125,13 +128,26 @@ def _is(node: Node | None, operator: str) -> bool:
 
 
 def part_inputs(graph: Graph, seed: int = 0) -> dict[str, npt.NDArray[Any]]:
-    """Seeded random values for the inputs of a part."""
+    """Seeded random values for the inputs of a part; text is empty.
+
+    Raises:
+        InputError: An input is a sequence, or its type is not known.
+    """
     generator = np.random.default_rng(seed)
-    return {name: _random(graph.types[name], generator) for name in graph.inputs}
+    found = {}
+    for name in graph.inputs:
+        known = graph.types.get(name)
+        if known is None or is_container(known.dtype):
+            kind = "of unknown type" if known is None else f"a {known.dtype}"
+            raise InputError(f"input {name!r} is {kind}: no values can be made up for it")
+        found[name] = _random(known, generator)
+    return found
 
 
 def _random(known: TensorType, generator: np.random.Generator) -> npt.NDArray[Any]:
     shape = tuple(size or 1 for size in known.shape or ())
+    if known.dtype == STRING:
+        return np.full(shape, "", object)
     dtype = np.dtype(known.dtype)
     if dtype.kind == "f":
         return generator.standard_normal(shape).astype(dtype)
