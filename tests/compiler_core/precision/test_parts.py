@@ -39,5 +39,5 @@ def test_inputs_of_no_array_are_refused(known: TensorType | None) -> None:
     graph = graph_of("g (float[1,4] x) => (float[1,4] y) { y = Relu(x) }")
     types = {name: kind for name, kind in graph.types.items() if name != "x"}
     graph = replace(graph, types=types if known is None else {**types, "x": known})
-    with pytest.raises(InputError, match="input 'x' is .*: no values can be made up for it"):
+    with pytest.raises(InputError, match=r"input 'x' is .*: no values can be made up for it"):
         part_inputs(graph)
