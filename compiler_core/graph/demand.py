@@ -92,9 +92,7 @@ def check_model(model: onnx.ModelProto, limits: ImportLimits) -> None:
         InputError: Names the tensor, the demand and the bound, or what is wrong with a node.
     """
     check_structure(model, limits.nodes)
-    opened = onnx.ModelProto()
-    opened.CopyFrom(model)
-    refuse_what_no_definition_allows(opened)
+    _check_definitions(model)
     refuse_what_ends_inference(model)
     try:
         found = onnx.shape_inference.infer_shapes(model)
@@ -108,6 +106,13 @@ def check_model(model: onnx.ModelProto, limits: ImportLimits) -> None:
                 "computed for one tensor",
                 hint=_HINT,
             )
+
+
+def _check_definitions(model: onnx.ModelProto) -> None:
+    """On a copy, which is gone before inference makes its own: weights may be large."""
+    opened = onnx.ModelProto()
+    opened.CopyFrom(model)
+    refuse_what_no_definition_allows(opened)
 
 
 def _check_tensor(graph: Graph, where: str, name: str, limits: ImportLimits) -> None:
