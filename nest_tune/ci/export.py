@@ -16,6 +16,7 @@ from nest_tune.ci.source_lock import build_lock, lock_text
 from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.execution.scoring import accuracy_metrics
 from nest_tune.study.execution.source_bench import SourceBench
+from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.result import StudyResult, compile_trial
 from nest_tune.study.store.selection import ground_of
@@ -58,14 +59,7 @@ def source_lock_text(ground: Ground, result: StudyResult, trial: OuterTrial, fol
     settings = ground.settings
     text = trial_configuration(ground, result, trial)
     data = None if settings.evaluation is None else Path(settings.evaluation)
-    sources = Sources(
-        Path(settings.model),
-        settings.target,
-        settings.shapes,
-        data,
-        settings.metric,
-        settings.judged_output or "",
-    )
+    sources = _sources(settings)
     bench = SourceBench(replace(ground.subjects, holdout=0.0, holdout_file=None))
     examination = None if data is None else (bench.exam, bench.data)
     with tempfile.TemporaryDirectory(prefix="nest-tune-") as scratch:
@@ -73,6 +67,18 @@ def source_lock_text(ground: Ground, result: StudyResult, trial: OuterTrial, fol
         configuration.write_text(text, encoding="utf-8")
         found = build_lock(configuration, ground.model, sources, folder, examination)
     return lock_text(text, found)
+
+
+def _sources(settings: StudySettings) -> Sources:
+    """What a lock file of a study is made from."""
+    return Sources(
+        Path(settings.model),
+        settings.target,
+        settings.shapes,
+        None if settings.evaluation is None else Path(settings.evaluation),
+        settings.metric,
+        settings.judged_output or "",
+    )
 
 
 def lock_trial(
@@ -101,16 +107,7 @@ def lock_trial(
         configuration = replace(compiled.configuration, measured=measured)
         compiled = replace(compiled, configuration=configuration)
     calibration = None if settings.calibration is None else Path(settings.calibration)
-    sources = Sources(
-        Path(settings.model),
-        settings.target,
-        settings.shapes,
-        data,
-        settings.metric,
-        settings.judged_output or "",
-        samples,
-        calibration,
-    )
+    sources = replace(_sources(settings), samples=samples, calibration=calibration)
     lock = locked(compiled, sources, folder)
     _require_complete(ground, compiled, lock, sources)
     return lock
