@@ -16,6 +16,11 @@ order; where none is left below the best, that is the optimum. The caches keep w
 
 ``warm`` is the guided sampler with a model of other networks' records: of GoogLeNet and of the
 other ResNet, without the tasks that the network itself holds. Each gave 32 guided measurements.
+``walk`` is the guided sampler without any model. ``xgb:4`` proposes batches of 4, and so on.
+
+``--drawn SEED`` takes 18 layers of MCUNet-, EfficientNet-, DenseNet- and VGG-like networks in the
+place of the ResNets' (:mod:`networks.drawn`).
+
 Intervals are 95 % bootstraps over seeds of the geometric mean over layers.
 """
 
@@ -34,6 +39,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import numpy.typing as npt
 from networks import network_tasks
+from networks.drawn import drawn_tasks
 
 from compiler_core.targets.load import load_target
 from compiler_core.tensor.task import Task
@@ -58,7 +64,9 @@ from search_spaces.vta.tiling import TilingSpace
 
 MARKS = (8, 16, 32, 64)
 """Measurements after which the regret is taken."""
-BUDGETS = {"xgb": 64, "warm": 64, "tpe": 64, "nsga2": 64, "random": 64}
+BUDGET = 64
+DRAWN = 18
+"""Layers of ``--drawn``."""
 HOPELESS = {"random": 1.1, "tpe": 1.3, "nsga2": 1.3}
 """A schedule is not measured, the sampler is told what the coarse walk predicts, where that is so
 many times the best so far: random sampling does not learn, and to the others only the order
@@ -68,6 +76,8 @@ TEACHING_SEED = 90_001
 """Of the runs whose records a warm model learns from; none of them is counted."""
 TAUGHT = 32
 _BOOTSTRAPS = 2000
+_GUIDED = ("xgb", "warm", "long", "walk")
+_LEARN_FROM = guided._LEARN_FROM
 
 
 class Features(VtaFeatures):
@@ -119,18 +129,20 @@ class Layer:
         name = f"{sampler}/{seed}"
         if len(self.runs.get(name, ())) >= budget:
             return
+        kind, _, size = sampler.partition(":")
+        batch = int(size or 16)
         guided.task_features = lambda _: self._features  # type: ignore[assignment]
+        guided._LEARN_FROM = 1 << 30 if kind == "walk" else _LEARN_FROM
         problem = Problem(self.space, self.core, self.start, seed, base)
-        search = make_schedule_sampler("xgb" if sampler in ("warm", "long") else sampler, problem)
+        search = make_schedule_sampler("xgb" if kind in _GUIDED else kind, problem)
         trials: list[tuple[Point, int | None]] = []
         proposed = [self.start]
         while proposed:
-            measured = self._measured(proposed, trials, HOPELESS.get(sampler, math.inf))
+            measured = self._measured(proposed, trials, HOPELESS.get(kind, math.inf))
             search.observe(measured)
             trials += measured
             # The untuned schedule belongs to the first batch.
-            size = BATCH - 1 if len(trials) == 1 else BATCH
-            left = min(size, budget - len(trials))
+            left = min(batch - (len(trials) == 1), budget - len(trials))
             proposed = search.propose(left) if left else []
         self.runs[name] = [[*point, -1 if cycles is None else cycles] for point, cycles in trials]
         _save(self._cycles_file, self.cycles)
@@ -248,8 +260,6 @@ def report(layers: list[Layer], samplers: list[str], seeds: int) -> None:
     print(f"regret over {len(layers)} layers and {seeds} seeds, 95 % interval")
     for sampler in samplers:
         for mark in MARKS:
-            if mark > BUDGETS[sampler]:
-                continue
             rows = []
             for layer, reference in zip(layers, best, strict=True):
                 of_seed = [layer.history(f"{sampler}/{seed}") for seed in range(seeds)]
@@ -259,7 +269,7 @@ def report(layers: list[Layer], samplers: list[str], seeds: int) -> None:
             mean, low, high = interval(ratios)
             each = " ".join(f"{value:.1f}" for value in 100 * np.expm1(ratios.mean(axis=1)))
             print(
-                f"  {sampler:7}{mark:>4} measurements {mean:7.2%} [{low:.2%}, {high:.2%}], within "
+                f"  {sampler:8}{mark:>4} measurements {mean:7.2%} [{low:.2%}, {high:.2%}], within "
                 f"1 %: {np.mean(ratios <= np.log(1.01)):4.0%} of runs; per layer, %: {each}"
             )
 
@@ -268,6 +278,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("cache", type=Path)
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--drawn", type=int, metavar="SEED", help="other layers, see above")
     parser.add_argument("--layers", help="numbers of layers, separated by commas")
     parser.add_argument("--samplers", default="xgb,warm,tpe,random")
     parser.add_argument("--reference", type=int, default=0, help="guided searches of 192")
@@ -277,7 +288,10 @@ def main() -> None:
     arguments.cache.mkdir(parents=True, exist_ok=True)
     core = load_target("vta").npu
     small, large = network_tasks("resnet18"), network_tasks("resnet50")
-    layers = [Layer(task, core, arguments.cache) for task in {**small, **large}]
+    tasks = [*{**small, **large}]
+    if arguments.drawn is not None:
+        tasks = drawn_tasks(DRAWN, arguments.drawn)
+    layers = [Layer(task, core, arguments.cache) for task in tasks]
     if arguments.layers:
         layers = [layers[int(number)] for number in arguments.layers.split(",")]
     if arguments.proof is not None:
@@ -290,14 +304,15 @@ def main() -> None:
         for layer in layers:
             for number in range(arguments.reference):
                 layer.run("long", TEACHING_SEED + 1 + number, 192)
-            layer.run("xgb", TEACHING_SEED, TAUGHT)
+            if bases:
+                layer.run("xgb", TEACHING_SEED, TAUGHT)
         for seed in range(arguments.seeds):  # seed by seed: what is there can be reported
             for layer in layers:
                 for sampler in samplers:
                     began = time.process_time()
                     own = "resnet18" if layer.task in small else "resnet50"
                     base = bases[own] if sampler == "warm" else None
-                    layer.run(sampler, seed, BUDGETS[sampler], base)
+                    layer.run(sampler, seed, BUDGET, base)
                     spent = time.process_time() - began
                     if spent > 0.1:
                         print(f"{layer.name} {sampler} {seed}: {spent:.1f} s of CPU time")

@@ -1,9 +1,10 @@
 """The last step of a study: is every single decision of the chosen trial worth it?
 
-Each decision that is not the default's is changed back once, everything else kept; then decisions
-are changed to their neighbours. What turns out better is chosen from then on, and looked at in the
-same way. All of it are trials of the budget: the step begins when as many trials are left as it
-asks for, at the earliest after half of them.
+The chosen trial is the one that the study would hand out now: of those that chance alone tells
+apart the more faithful one. Each of its decisions that is not the default's is changed back once,
+everything else kept; then decisions are changed to their neighbours. What turns out better is
+chosen from then on, and looked at in the same way. All of it are trials of the budget: the step
+begins when as many trials are left as it asks for, at the earliest after half of them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf
 
-from nest_tune.study.choice.pick import default_rule, pick
+from nest_tune.study.choice.chance import chosen_of
 from nest_tune.study.proposals.front import pareto_front
 from nest_tune.study.proposals.problem import Asked, SearchProblem
 from nest_tune.study.trial import OuterTrial, Point
@@ -49,7 +50,7 @@ def last_step(
     if left < 1 or 2 * left > budget:
         return None
     front = pareto_front(trials, problem.objectives)
-    chosen = pick(front, problem.objectives, rule or default_rule(problem.limits), metric)
+    chosen = chosen_of(front, trials, problem.objectives, problem.limits, rule, metric)
     if chosen is None:
         return None
     back = _unseen(changed_back(problem, chosen.point), seen, problem)

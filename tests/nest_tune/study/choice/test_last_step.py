@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compiler_core.accuracy.score import counted
+from compiler_core.accuracy.tally import Tally
+from nest_tune.study.choice.chance import chosen_of
 from nest_tune.study.choice.last_step import MOVE, OF, changed_back, last_step
 from nest_tune.study.proposals.problem import SearchProblem
 from nest_tune.study.request.goals import parse_constraint, parse_objective
@@ -100,3 +104,28 @@ def test_nothing_is_looked_at_where_nothing_is_chosen() -> None:
     )
     assert last_step(asked, [broken], set(), left=1, budget=40) is None
     assert part.estimate(broken.point) > 1
+
+
+def test_it_starts_from_the_trial_that_the_study_would_hand_out() -> None:
+    """Of trials that the labels of few samples alone tell apart, the more faithful one."""
+    asked, part = problem()
+    asked = replace(asked, objectives=(*asked.objectives, parse_objective("accuracy")))
+
+    def judged(number: int, point: Point, right: int, sqnr: float) -> OuterTrial:
+        hits = counted([Tally(np.array([1] * right + [0] * (300 - right), np.int64))])
+        return replace(
+            measured(number, point, part),
+            metrics={"latency_ms": 1.0, "accuracy": hits.value, "accuracy_drop": 0.0},
+            accuracy_samples=300,
+            intervals={"accuracy": (hits.low or 0.0, hits.high or 1.0)},
+            all_hits=hits.hits,
+            fidelity={"agreement": 0.95, "sqnr_db": sqnr},
+        )
+
+    lucky, faithful = judged(1, (1, 1, 1, 1, 1), 273, 20.0), judged(2, (2, 1, 3, 1, 1), 271, 24.0)
+    trials = [lucky, faithful]
+    chosen = chosen_of(trials, trials, asked.objectives, asked.limits)
+    found = last_step(asked, trials, {t.point for t in trials}, left=1, budget=100)
+    assert chosen is faithful
+    assert found is not None
+    assert found[1][OF] == chosen.number
