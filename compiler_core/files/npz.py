@@ -15,7 +15,7 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -47,6 +47,9 @@ _DAMAGE = (
     RuntimeError,
 )
 """What :mod:`zipfile` and :mod:`zlib` raise on damaged bytes."""
+
+_Read = Callable[[str, IO[bytes], int], None]
+"""Takes an array's name, its stream and the bytes in it."""
 
 _HINT = "write it again with numpy.savez_compressed: plain arrays of numbers, no Python objects"
 _SMALLER_HINT = "a file of this kind is much smaller: write only its own arrays, or split it"
@@ -119,8 +122,34 @@ def read_npz(
     Raises:
         InputError: The file cannot be opened, is damaged, breaks a limit or holds something else.
     """
-    path = Path(path)
-    limits = limits or NpzLimits()
+    found: dict[str, npt.NDArray[Any]] = {}
+    file = Path(path)
+
+    def read(name: str, stream: IO[bytes], size: int) -> None:
+        found[name] = _read_array(file, name, stream, size, text, (records or {}).get(name))
+
+    _visit(file, names, limits or NpzLimits(), read)
+    return found
+
+
+def npz_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of the arrays of an ``.npz`` file, whose content is left unread.
+
+    Raises:
+        InputError: As :func:`read_npz`.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    file = Path(path)
+
+    def read(name: str, stream: IO[bytes], _: int) -> None:
+        found[name] = _read_header(file, name, stream, text=True)[0]
+
+    _visit(file, None, NpzLimits(), read)
+    return found
+
+
+def _visit(path: Path, names: Collection[str] | None, limits: NpzLimits, read: _Read) -> None:
+    """Has ``read`` take every array that is asked for from its stream."""
     try:
         if path.exists() and not path.is_file():
             # A pipe would be waited for, and cannot be read from its end as a zip file is.
@@ -135,19 +164,18 @@ def read_npz(
                     f"{path}: not an .npz file (no zip signature at its start)",
                     hint="write it with numpy.savez_compressed",
                 )
-            return _read_archive(path, file, names, limits, text, records or {})
+            _visit_archive(path, file, names, limits, read)
     except OSError as error:
         raise cannot_be_read(path, error) from error
 
 
-def _read_archive(
+def _visit_archive(
     path: Path,
     file: IO[bytes],
     names: Collection[str] | None,
     limits: NpzLimits,
-    text: bool,
-    records: Mapping[str, np.dtype[Any]],
-) -> dict[str, npt.NDArray[Any]]:
+    read: _Read,
+) -> None:
     guarded = _GuardedFile(file, limits.directory_bytes)
     try:
         archive = zipfile.ZipFile(guarded)
@@ -159,17 +187,14 @@ def _read_archive(
         ) from error
     guarded.read_bytes_max = max(limits.directory_bytes, _CHUNK_BYTES)
     members = _check_directory(path, archive.infolist(), names, limits)
-    result = {}
     for name, member in members.items():
         try:
             with archive.open(member) as stream:
-                record, size = records.get(name), member.file_size
-                result[name] = _read_array(path, name, stream, size, text, record)
+                read(name, stream, member.file_size)
         except _DAMAGE as error:
             raise InputError(
                 f"{path}: array {name} is damaged or truncated ({_text(error)})", hint=_HINT
             ) from error
-    return result
 
 
 def _text(error: BaseException) -> str:

@@ -73,7 +73,7 @@ def _input_type(
     hint = f"--shape {value.name}=1,3,224,224 (one number per axis)"
     if not value.type.tensor_type.HasField("shape"):
         if given is None:
-            raise InputError(f"input {value.name!r} has no shape", hint=hint)
+            raise OpenShapeError(f"input {value.name!r} has no shape", hint=hint)
         return TensorType(dtype, _sizes(value.name, given))
     dims = value.type.tensor_type.shape.dim
     if given is not None and len(given) != len(dims):

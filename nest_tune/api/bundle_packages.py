@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from compiler_core.accuracy.exam import make_exam
 from compiler_core.accuracy.settle import settled_exam
-from compiler_core.compile.sources import load_model
 from compiler_core.errors import CheckError, InputError
 from compiler_core.executable.evaluate import Evaluation
 from compiler_core.executable.evaluate import evaluate as evaluate_runner
@@ -20,7 +19,14 @@ from compiler_core.executable.runner import BlockResult
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import check_samples, model_batch, take
 from compiler_core.units.facets.bundles import BundleReport, Bundles, OpenBundle
-from nest_tune.api.values import Arrays, PathName, Progress, evaluation_of, samples_of
+from nest_tune.api.values import (
+    Arrays,
+    PathName,
+    Progress,
+    evaluation_of,
+    loaded_model,
+    samples_of,
+)
 from nest_tune.bundling import opens_bundle
 from nest_tune.user_modules import allow_folder, working_folder
 
@@ -182,7 +188,7 @@ def evaluate_bundle(
     if executor not in ("native", "qemu", "reference"):
         raise InputError(f"executor {executor!r}; allowed are native, qemu, reference")
     opened = load_bundle(package)[1]
-    graph = opened.graph if against is None else load_model(Path(against), shapes).graph
+    graph = opened.graph if against is None else loaded_model(against, shapes, data).graph
     given = evaluation_of(data, opened.graph)
     chosen = given.first(limit)
     told: tuple[str, ...] = ()

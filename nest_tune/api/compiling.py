@@ -40,9 +40,9 @@ from nest_tune.api.values import (
     Arrays,
     PathName,
     Progress,
-    arrays_of,
     float_run,
     shapes_text,
+    sizes_of,
     stateful_samples_of,
 )
 from nest_tune.named import named_by_lock
@@ -176,8 +176,8 @@ def compile(  # noqa: A001 - the verb of the command line
     chip = target if isinstance(target, Target) else load_target(target)
     progress(f"importing {path.name}")
     given = calibration
-    sampled = None if given is None else lambda: arrays_of(given)
-    source, found = load_with_samples(path, shapes, sampled)
+    sizes = None if given is None else lambda: sizes_of(given)
+    source, found = load_with_samples(path, shapes, sizes)
     if found.keys() - (shapes or {}).keys():
         progress(f"shapes as the calibration data have them: {shapes_text(found)}")
     where = None if plan is None else Path(plan)

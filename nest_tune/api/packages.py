@@ -12,7 +12,6 @@ import numpy.typing as npt
 from compiler_core.accuracy.exam import make_exam
 from compiler_core.accuracy.settle import settled_exam
 from compiler_core.accuracy.states import Run, unrolled_evaluation
-from compiler_core.compile.open_shapes import load_with_samples
 from compiler_core.errors import CheckError, InputError
 from compiler_core.executable.backends import Observer, Simulator
 from compiler_core.executable.check import run_checked
@@ -37,8 +36,8 @@ from nest_tune.api.values import (
     Arrays,
     PathName,
     Progress,
-    arrays_of,
     float_run,
+    loaded_model,
     stateful_evaluation_of,
     stateful_samples_of,
 )
@@ -234,7 +233,7 @@ def evaluate(
     executable = loaded.executable
     graph = None
     if against is not None:
-        graph = load_with_samples(Path(against), shapes, lambda: arrays_of(data))[0].graph
+        graph = loaded_model(against, shapes, data).graph
     given = stateful_evaluation_of(data, executable.signature, states or {})
     chosen = given.first(limit)
     given.check_inputs()

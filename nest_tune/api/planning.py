@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from compiler_core.clock.one import Timing
-from compiler_core.compile.sources import FloatModel, load_model
+from compiler_core.compile.sources import FloatModel
 from compiler_core.configuration.configuration import Configuration, Subject, read_configuration
 from compiler_core.errors import InputError
 from compiler_core.files.trace import write_trace
@@ -36,7 +36,7 @@ from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.units.facets.host import host_costs, host_measuring
-from nest_tune.api.values import PathName, Progress
+from nest_tune.api.values import Arrays, PathName, Progress, loaded_model
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +157,8 @@ class PlanProblem:
         target: Name, path of a ``.toml`` file, or a loaded target.
         cpu_table: Measured CPU times, as ``profile-cpu`` writes them; else the target's rates.
         config: Configuration file with schedules; else the untuned defaults.
-        shapes: Of inputs with dynamic axes.
+        shapes: Of inputs with dynamic axes; else as the calibration data have them.
+        calibration: Samples of the inputs, which say nothing but sizes here.
         progress: Told what is being done.
 
     Raises:
@@ -172,6 +173,7 @@ class PlanProblem:
         cpu_table: PathName | None = None,
         config: PathName | None = None,
         shapes: Mapping[str, tuple[int, ...]] | None = None,
+        calibration: PathName | Arrays | None = None,
         progress: Progress = lambda _: None,
     ) -> None:
         chip = target if isinstance(target, Target) else load_target(target)
@@ -179,7 +181,7 @@ class PlanProblem:
             chip = replace(chip, cpu_table=host_costs().read_table(Path(cpu_table)))
         self.chip = chip
         self._given = Configuration() if config is None else read_configuration(Path(config))
-        self._source: FloatModel = load_model(Path(model), shapes)
+        self._source: FloatModel = loaded_model(model, shapes, calibration)
         self._progress = progress
         self.model = Subject(self._source.name, self._source.digest)
         self.target = Subject(chip.name, chip.digest)
@@ -296,6 +298,7 @@ def show_plan(
     cpu_table: PathName | None = None,
     config: PathName | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    calibration: PathName | Arrays | None = None,
     progress: Progress = lambda _: None,
 ) -> PlannedModel:
     """Groups, their units and costs, and what a plan takes from end to end.
@@ -306,7 +309,8 @@ def show_plan(
         plan: Plan file; that of a compile without one by default.
         cpu_table: Measured CPU times, as ``profile-cpu`` writes them; else the target's rates.
         config: Configuration file with schedules; else the untuned defaults.
-        shapes: Of inputs with dynamic axes.
+        shapes: Of inputs with dynamic axes; else as the calibration data have them.
+        calibration: Samples of the inputs, which say nothing but sizes here.
         progress: Told what is being done.
 
     Raises:
@@ -319,7 +323,13 @@ def show_plan(
         ['vta']
     """
     problem = PlanProblem(
-        model, target, cpu_table=cpu_table, config=config, shapes=shapes, progress=progress
+        model,
+        target,
+        cpu_table=cpu_table,
+        config=config,
+        shapes=shapes,
+        calibration=calibration,
+        progress=progress,
     )
     return problem.show(plan)
 
@@ -333,6 +343,7 @@ def check_plan(
     cpu_table: PathName | None = None,
     config: PathName | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    calibration: PathName | Arrays | None = None,
     progress: Progress = lambda _: None,
 ) -> CheckedPlan:
     """Checks a plan: whether the target can do it, and what it takes.
@@ -342,7 +353,7 @@ def check_plan(
         target: Name, path of a ``.toml`` file, or a loaded target.
         plan: Plan file.
         fix: File of the nearest legal plan, written where this one is not legal.
-        cpu_table, config, shapes, progress: As for :func:`show_plan`.
+        cpu_table, config, shapes, calibration, progress: As for :func:`show_plan`.
 
     Raises:
         InputError: The plan is not legal, or as :func:`show_plan`.
@@ -350,7 +361,13 @@ def check_plan(
     if fix is not None:
         require_writable(Path(fix), "--fix")
     problem = PlanProblem(
-        model, target, cpu_table=cpu_table, config=config, shapes=shapes, progress=progress
+        model,
+        target,
+        cpu_table=cpu_table,
+        config=config,
+        shapes=shapes,
+        calibration=calibration,
+        progress=progress,
     )
     return problem.check(plan, fix)
 
@@ -364,6 +381,7 @@ def best_plan(
     cpu_table: PathName | None = None,
     config: PathName | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    calibration: PathName | Arrays | None = None,
     progress: Progress = lambda _: None,
 ) -> BestPlanned:
     """Finds the plan of least latency, with a bound on what is left to gain.
@@ -373,7 +391,7 @@ def best_plan(
         target: Name, path of a ``.toml`` file, or a loaded target.
         plan: Plan file whose named nodes are pinned.
         time_limit_s: Ends the search before its budget, which counts what it looks at, is spent.
-        cpu_table, config, shapes, progress: As for :func:`show_plan`.
+        cpu_table, config, shapes, calibration, progress: As for :func:`show_plan`.
 
     Raises:
         InputError: As :func:`show_plan`.
@@ -385,6 +403,12 @@ def best_plan(
         True
     """
     problem = PlanProblem(
-        model, target, cpu_table=cpu_table, config=config, shapes=shapes, progress=progress
+        model,
+        target,
+        cpu_table=cpu_table,
+        config=config,
+        shapes=shapes,
+        calibration=calibration,
+        progress=progress,
     )
     return problem.best(plan, time_limit_s=time_limit_s)

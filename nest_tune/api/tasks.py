@@ -9,7 +9,7 @@ from os import environ
 from pathlib import Path
 from typing import Any
 
-from compiler_core.compile.sources import load_model, noise_samples, quantize_model
+from compiler_core.compile.sources import noise_samples, quantize_model
 from compiler_core.compile.unit_layers import model_layers, model_tasks, named_layers
 from compiler_core.configuration.configuration import Configuration, read_configuration
 from compiler_core.partition.configured import plans_of_units, with_room
@@ -22,7 +22,7 @@ from compiler_core.targets.unit_tasks import choose_unit_schedules, find_unit, t
 from compiler_core.tensor.task import Task
 from compiler_core.units.facets.programs import UnitLayers
 from compiler_core.units.registry import kind_of_machine
-from nest_tune.api.values import Arrays, PathName, samples_of
+from nest_tune.api.values import Arrays, PathName, loaded_model, samples_of
 from nest_tune.records.database import RecordDatabase
 from nest_tune.samplers.registry import DEFAULT_SAMPLER, require_schedule_sampler
 from nest_tune.stores.default_scheme import with_default_scheme
@@ -93,7 +93,7 @@ def tasks(
     configuration = config if isinstance(config, Configuration) else Configuration()
     if config is not None and not isinstance(config, Configuration):
         configuration = read_configuration(Path(config))
-    source = load_model(Path(model), shapes)
+    source = loaded_model(model, shapes, calibration)
     configuration = with_room(configuration, source, chip)
     arithmetic = target_arithmetic(chip)
     if calibration is None:

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compiler_core.accuracy.states import States, unrolled
-from compiler_core.compile.sources import load_model
 from compiler_core.files.npz import read_npz, write_npz
-from nest_tune.api.values import Progress, float_run
+from nest_tune.api.values import Progress, float_run, loaded_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +26,7 @@ def write_unrolled(
     Raises:
         InputError: The states do not fit the model, or a file cannot be read or written.
     """
-    graph = load_model(model, shapes).graph
+    graph = loaded_model(model, shapes, files[0] if files else None).graph
     run, written = float_run(graph), []
     for path in files:
         result = path.with_name(f"{path.stem}.unrolled.npz")

@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from compiler_core.accuracy.samples import (
@@ -19,7 +20,7 @@ from compiler_core.accuracy.samples import (
 from compiler_core.accuracy.states import Run, States, unrolled, with_beginnings
 from compiler_core.compile.open_shapes import load_with_samples
 from compiler_core.compile.sources import FloatModel
-from compiler_core.files.npz import read_npz
+from compiler_core.files.npz import npz_shapes, read_npz
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.session import FloatSession
 
@@ -42,6 +43,17 @@ def arrays_of(given: PathName | Arrays) -> Arrays:
     return given if isinstance(given, Mapping) else read_npz(Path(given), text=True)
 
 
+def sizes_of(given: PathName | Arrays) -> dict[str, tuple[int, ...]]:
+    """Shapes of arrays by name, from a file or as they are.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    if isinstance(given, Mapping):
+        return {name: np.shape(array) for name, array in given.items()}
+    return npz_shapes(Path(given))
+
+
 def loaded_model(
     model: PathName,
     shapes: Mapping[str, tuple[int, ...]] | None,
@@ -52,8 +64,8 @@ def loaded_model(
     Raises:
         InputError: A file or ``shapes`` is wrong, or nothing says a size.
     """
-    sampled = None if data is None else lambda: arrays_of(data)
-    return load_with_samples(Path(model), shapes, sampled)[0]
+    sizes = None if data is None else lambda: sizes_of(data)
+    return load_with_samples(Path(model), shapes, sizes)[0]
 
 
 def shapes_text(shapes: Mapping[str, tuple[int, ...]]) -> str:

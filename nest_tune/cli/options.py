@@ -39,6 +39,14 @@ Shapes = Annotated[
     list[str] | None,
     typer.Option("--shape", metavar="NAME=1,3,…", help="Shape of an input with dynamic axes."),
 ]
+CalibrationSizes = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration",
+        metavar="calib.npz",
+        help="Samples: sizes that the model leaves open and --shape does not give.",
+    ),
+]
 States = Annotated[
     list[str] | None,
     typer.Option(

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from nest_tune.cli.completion import target_names
-from nest_tune.cli.options import AsJson, ModelFile, Shapes
+from nest_tune.cli.options import AsJson, CalibrationSizes, ModelFile, Shapes
 from nest_tune.cli.output import print_json, say
 from nest_tune.cli.plan_job import (
+    is_clocked,
     problem_of,
     refuse_on_host,
     refuse_with_formats,
@@ -82,13 +83,16 @@ def show(
     cpu_table: CpuTableFile = None,
     config: ConfigFile = None,
     shape: Shapes = None,
+    calibration: CalibrationSizes = None,
     svg: SvgFile = None,
     csv: CsvFile = None,
     trace: TraceFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Show groups, their units and costs, and what a plan takes from end to end."""
-    problem = problem_of(model, target, cpu_table, config, shape, svg=svg, csv=csv, trace=trace)
+    problem = problem_of(
+        model, target, cpu_table, config, shape, calibration, svg=svg, csv=csv, trace=trace
+    )
     if problem.chip.by_clock:
         refuse_on_host(
             problem, plan=plan, cpu_table=cpu_table, config=config, svg=svg, csv=csv, trace=trace
@@ -116,10 +120,11 @@ def check(
     cpu_table: CpuTableFile = None,
     config: ConfigFile = None,
     shape: Shapes = None,
+    calibration: CalibrationSizes = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a plan; exit 2 says what is wrong with it and which plan is the nearest."""
-    problem = problem_of(model, target, cpu_table, config, shape, fix=fix)
+    problem = problem_of(model, target, cpu_table, config, shape, calibration, fix=fix)
     found = problem.check(plan, fix)
     if as_json:
         body = {
@@ -147,7 +152,9 @@ def best(
     calibration: Annotated[
         Path | None,
         typer.Option(
-            metavar="calib.npz", help="On host: find the number format of every operator."
+            metavar="calib.npz",
+            help="Samples: sizes that the model leaves open; on host, find the number format of "
+            "every operator.",
         ),
     ] = None,
     output: Annotated[
@@ -164,26 +171,16 @@ def best(
     as_json: AsJson = False,
 ) -> None:
     """Find the plan of least latency, with a bound on what is left to gain."""
-    if calibration is not None:
+    if calibration is not None and is_clocked(target):
         refuse_with_formats(
             plan=plan, cpu_table=cpu_table, config=config, svg=svg, csv=csv, trace=trace
         )
         report_formats(model, target, shape, calibration, output, as_json)
         return
-    problem = problem_of(
-        model, target, cpu_table, config, shape, output=output, svg=svg, csv=csv, trace=trace
-    )
+    files = {"output": output, "svg": svg, "csv": csv, "trace": trace}
+    problem = problem_of(model, target, cpu_table, config, shape, calibration, **files)
     if problem.chip.by_clock:
-        refuse_on_host(
-            problem,
-            plan=plan,
-            output=output,
-            cpu_table=cpu_table,
-            config=config,
-            svg=svg,
-            csv=csv,
-            trace=trace,
-        )
+        refuse_on_host(problem, plan=plan, cpu_table=cpu_table, config=config, **files)
         report_host(problem, "plan-best", as_json)
         return
     best_one = problem.best(plan, time_limit_s=time_limit)

@@ -20,12 +20,13 @@ def problem_of(
     cpu_table: Path | None,
     config: Path | None,
     shape: list[str] | None,
+    calibration: Path | None,
     **files: Path | None,
 ) -> PlanProblem:
     """A model and a target as the options name them.
 
     Args:
-        model, target, cpu_table, config, shape: Options.
+        model, target, cpu_table, config, shape, calibration: Options.
         files: Those that will be written, by option.
 
     Raises:
@@ -41,8 +42,16 @@ def problem_of(
         cpu_table=cpu_table,
         config=config,
         shapes=parse_shapes(shape),
+        calibration=calibration,
         progress=progress,
     )
+
+
+def is_clocked(target: str) -> bool:
+    """Whether a target is a machine that is measured as a whole, by the clock."""
+    from compiler_core.targets.load import load_target
+
+    return load_target(target).by_clock
 
 
 def refuse_on_host(problem: PlanProblem, **paths: Path | None) -> None:

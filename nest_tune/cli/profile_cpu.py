@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 
 from compiler_core.files.whole_file import require_writable, write_atomically
-from nest_tune.cli.options import AsJson, ModelFile, OrtThreads, Shapes, parse_shapes
+from nest_tune.cli.options import (
+    AsJson,
+    CalibrationSizes,
+    ModelFile,
+    OrtThreads,
+    Shapes,
+    parse_shapes,
+)
 from nest_tune.cli.output import print_json, progress
 from nest_tune.cli.tables import print_table
 
@@ -33,14 +40,15 @@ def profile_cpu(
         ),
     ] = 0.3,
     shape: Shapes = None,
+    calibration: CalibrationSizes = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure every operator of a model on this CPU: a cost table for plans."""
     require_writable(output, "--output")
-    from compiler_core.compile.sources import load_model
     from compiler_core.units.facets.host import host_costs, host_measuring
+    from nest_tune.api.values import loaded_model
 
-    graph = load_model(model, parse_shapes(shape)).graph
+    graph = loaded_model(model, parse_shapes(shape), calibration).graph
     known = host_measuring()
     feeds = known.inputs(graph)
     rows = known.operators(

@@ -11,7 +11,7 @@ from compiler_core.compile.open_shapes import load_with_samples
 from compiler_core.compile.sources import FloatModel, read_samples
 from compiler_core.configuration.launches import APART, MERGED
 from compiler_core.files.file_digest import file_digest
-from compiler_core.files.npz import read_npz
+from compiler_core.files.npz import npz_shapes
 from compiler_core.files.plain import from_plain
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import check_samples, model_batch
@@ -74,8 +74,8 @@ def survey_ground(
         MissingDependencyError: The target's board cannot be reached.
     """
     data = settings.calibration or settings.evaluation
-    sampled = None if data is None else lambda: read_npz(Path(data), text=True)
-    model, shapes = load_with_samples(Path(settings.model), settings.shapes, sampled)
+    sizes = None if data is None else lambda: npz_shapes(data)
+    model, shapes = load_with_samples(Path(settings.model), settings.shapes, sizes)
     settings = replace(settings, shapes=shapes)
     if is_bundle_target(settings.target):
         return survey_sources(settings, model)
