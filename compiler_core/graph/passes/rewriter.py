@@ -107,6 +107,14 @@ class Rewriter:
         """Whether the shape of ``tensor`` is the same for every batch size."""
         return tensor not in self._dynamic and tensor not in self._dependent
 
+    def leading_size(self, tensor: str) -> int | None:
+        """The leading axis as a Reshape names it; ``None`` where it depends on the batch
+        otherwise."""
+        if self.leads_with_batch(tensor):
+            return 0
+        shape = self.shape(tensor)
+        return shape[0] if shape and self.batch_free(tensor) else None
+
     # Changing
 
     def replace(self, old: Node, *new: Node) -> None:

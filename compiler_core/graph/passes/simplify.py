@@ -24,6 +24,7 @@ from compiler_core.graph.passes.rewriter import GraphPass
 from compiler_core.graph.passes.scalar_operands import ScalarOperands
 from compiler_core.graph.passes.transposed_convolution import TransposedConvolution
 from compiler_core.graph.passes.transposes import TransposeMerging, TransposePushing
+from compiler_core.graph.passes.volume_convolution import VolumeConvolution
 from compiler_core.graph.shapes import fix_batch, infer_again
 
 _MAX_ROUNDS = 50
@@ -51,7 +52,7 @@ FOLDING: tuple[GraphPass, ...] = (
 )
 """Passes that make a graph smaller or more uniform, in the order of one round."""
 
-LATE: tuple[GraphPass, ...] = (BatchNormToConv(), TransposedConvolution())
+LATE: tuple[GraphPass, ...] = (BatchNormToConv(), TransposedConvolution(), VolumeConvolution())
 """Passes for what is left when folding has ended."""
 
 

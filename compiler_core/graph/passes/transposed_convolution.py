@@ -108,7 +108,7 @@ def _interleave(rewriter: Rewriter, node: Node) -> None:
     groups = int(node.attributes.get("group", 1))
     if len(axes) < count or source[1] != len(weight) or len(weight) % groups:
         return
-    opset, batch = rewriter.graph.opsets.get("", _LEAST_OPSET), _batch(rewriter, node.output)
+    opset, batch = rewriter.graph.opsets.get("", _LEAST_OPSET), rewriter.leading_size(node.output)
     if batch is None or (opset < _LEAST_OPSET and not _is_old(axes, groups, opset)):
         return
     outputs = weight.shape[1] * groups
@@ -122,14 +122,6 @@ def _is_plain(node: Node) -> bool:
         return False
     pads = tuple(known.get("pads") or ())
     return set(known.get("dilations") or (1,)) == {1} and min(pads, default=0) >= 0
-
-
-def _batch(rewriter: Rewriter, tensor: str) -> int | None:
-    """The leading axis as a Reshape names it; ``None`` where it depends on the batch otherwise."""
-    if rewriter.leads_with_batch(tensor):
-        return 0
-    shape = rewriter.shape(tensor)
-    return shape[0] if shape and rewriter.batch_free(tensor) else None
 
 
 def _is_old(axes: tuple[Phases, ...], groups: int, opset: int) -> bool:
