@@ -92,6 +92,7 @@ def build_costs(
         found = list(builder.added(found, quantized))
     found = list(_with_host_integers(found, groups, target, positions))
     forms, form_of, tensors = _tensor_costs(groups, target)
+    view_ps, view_energy_pj = _view_costs(groups, node_costs)
     return CostTable(
         tuple(found),
         tensors,
@@ -101,9 +102,10 @@ def build_costs(
         form_of,
         round(target.launch_overhead_s * PICOSECONDS),
         target.cpu.copy_bytes_per_cycle * target.cpu.clock_hz,
-        _view_times(groups, node_costs),
+        view_ps,
         {name: positions.of_node(name) for name in _view_names(groups)},
         tuple(positions.of_values(tensor.name) for tensor in groups.tensors),
+        view_energy_pj,
     )
 
 
@@ -112,6 +114,7 @@ def with_node_costs(
 ) -> CostTable:
     """The same programs with another CPU beside them (``target`` holds its rates)."""
     positions = Positions(groups.graph)
+    times, energies = _view_costs(groups, node_costs)
     moved = [
         replace(old, cpu=_cpu_cost(groups, index, node_costs, positions))
         for index, old in enumerate(table.groups)
@@ -121,7 +124,8 @@ def with_node_costs(
         groups=tuple(_with_host_integers(moved, groups, target, positions)),
         launch_ps=round(target.launch_overhead_s * PICOSECONDS),
         copy_bytes_per_s=target.cpu.copy_bytes_per_cycle * target.cpu.clock_hz,
-        view_ps=_view_times(groups, node_costs),
+        view_ps=times,
+        view_energy_pj=energies,
     )
 
 
@@ -200,17 +204,20 @@ def _shaped(target: Target, place: Place) -> Callable[[tuple[int, ...]], TensorF
     return lambda shape: ways.form(shape, place.number, machine)
 
 
-def _view_times(groups: GroupGraph, node_costs: NodeCosts) -> dict[str, int]:
+def _view_costs(
+    groups: GroupGraph, node_costs: NodeCosts
+) -> tuple[dict[str, int], dict[str, float]]:
+    """Time and energy of views on the CPU, by name."""
     nodes = {node.name: node for node in groups.graph.nodes}
-    return {name: _run_ps(node_costs, groups, nodes[name]) for name in _view_names(groups)}
+    costs = {name: node_costs(groups.graph, nodes[name]) for name in _view_names(groups)}
+    return (
+        {name: picoseconds(cost.seconds * 1e3) for name, cost in costs.items()},
+        {name: cost.energy_pj for name, cost in costs.items()},
+    )
 
 
 def _view_names(groups: GroupGraph) -> Iterable[str]:
     return dict.fromkeys(name for chain in groups.views_of.values() for name in chain)
-
-
-def _run_ps(node_costs: NodeCosts, groups: GroupGraph, node: Node) -> int:
-    return picoseconds(node_costs(groups.graph, node).seconds * 1e3)
 
 
 def _cpu_cost(

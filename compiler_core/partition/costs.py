@@ -152,6 +152,7 @@ class CostTable:
         view_ps: Time of each view that the CPU has to run, by the name of its node.
         view_positions: Where those nodes stand in the model.
         positions: Where conversions of each tensor stand in the model.
+        view_energy_pj: Energy of each view that the CPU has to run.
     """
 
     groups: tuple[GroupCost, ...]
@@ -165,6 +166,7 @@ class CostTable:
     view_ps: Mapping[str, int] = field(default_factory=dict)
     view_positions: Mapping[str, int] = field(default_factory=dict)
     positions: tuple[int, ...] = ()
+    view_energy_pj: Mapping[str, float] = field(default_factory=dict)
 
     def convert_ps(self, bytes_moved: int) -> int:
         """Time of copying at a border."""

@@ -374,7 +374,8 @@ class Evaluator:
         runs = Runs(jobs, built.runs)
         priorities = self.priorities(runs.jobs, order)
         timeline = runs.apart(simulate(runs.jobs, priorities, self.costs.machinery))
-        energy, cycles, reads, writes = 0.0, 0, 0, 0
+        energy = sum(self.costs.view_energy_pj.get(name, 0.0) for name in built.views)
+        cycles, reads, writes = 0, 0, 0
         launches = sum(job.kind is JobKind.PROGRAM for job in runs.jobs)
         constants = 0
         for index, cost in enumerate(self.costs.groups):

@@ -126,6 +126,11 @@ class PlacedJobs:
         self.runs = self._runs((at, share.continues) for at, share in known)
         return jobs
 
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Views that the CPU runs, once the jobs are built."""
+        return tuple(self._views)
+
     def _hand_out(self, tensor: int, group: int) -> None:
         """A tensor to the caller of the model, in every shape that it wants."""
         self._there(tensor, ON_CPU_FORM)

@@ -179,7 +179,9 @@ def _applied(
             found = of_floats.get(tensor)
             return None if found is None or not found.bounded else _exponent(found, method)
 
-        quantized = with_host_integers(quantized, groups.found, groups.nodes, exponent_of, reasons)
+        quantized = with_host_integers(
+            quantized, groups.found, groups.nodes, exponent_of, reasons, arithmetic
+        )
     if scheme.cpu_precision is not CpuPrecision.FLOAT:
         quantized = _with_cpu_integers(quantized, known, scheme, floats, reasons)
     quantized = with_precisions(quantized, units, of_floats, scheme, samples)

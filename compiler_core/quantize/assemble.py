@@ -14,7 +14,7 @@ from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.quantize.layout import Placement
 from compiler_core.quantize.operator_steps import HANDLERS
-from compiler_core.quantize.skeleton import Skeleton
+from compiler_core.quantize.skeleton import Shape, Skeleton
 from compiler_core.quantize.step_builder import StepBuilder
 from compiler_core.quantize.unit_arithmetics import (
     Computing,
@@ -24,7 +24,7 @@ from compiler_core.quantize.unit_arithmetics import (
 from compiler_core.units.names import CPU
 from compiler_core.units.numbers import numbers_of
 
-__all__ = ["CPU", "assemble", "moved_views", "roomy_units", "without_room"]
+__all__ = ["CPU", "assemble", "moved_views", "roomy_units", "usual_shapes", "without_room"]
 
 
 def assemble(
@@ -101,6 +101,27 @@ def moved_views(graph: Graph, arithmetic: Computing) -> Mapping[str, str]:
     if found is None:
         chosen = {n.name: next(iter(units.able(graph, n)), None) for n in graph.nodes}
         found = graph.derived[key] = _settled(graph, {}, units, chosen).moved
+    return found
+
+
+def usual_shapes(graph: Graph, arithmetic: Computing | None = None) -> Mapping[str, Shape]:
+    """``(N, C, H, W)`` of tensors where everything that has room somewhere runs on an NPU.
+
+    Args:
+        graph: Simplified.
+        arithmetic: Of the NPUs; by default one of the usual kind.
+    """
+    units = unit_arithmetics(arithmetic)
+    key = (__name__, "shapes", units.units)
+    found: Mapping[str, Shape] | None = graph.derived.get(key)
+    if found is None:
+        chosen, lacking = roomy_units(graph, units)
+        left = {n.name for n in graph.nodes if units.unsupported(graph, n) is not None}
+        places = {
+            n.name: CPU if n.name in lacking or n.name in left else chosen[n.name]
+            for n in graph.nodes
+        }
+        found = graph.derived[key] = assemble(graph, places, units).shapes
     return found
 
 

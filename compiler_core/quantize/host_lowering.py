@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.quantize.affine import AffineType
+from compiler_core.quantize.assemble import usual_shapes
 from compiler_core.quantize.host_groups import HostGroups
 from compiler_core.quantize.host_tables import LOWEST, table_levels
 from compiler_core.quantize.integer_rewriter import IntegerRewriter
@@ -26,6 +28,8 @@ from compiler_core.quantize.ir import (
     QuantizedTensor,
 )
 from compiler_core.quantize.layout import plain_shape
+from compiler_core.quantize.skeleton import Shape
+from compiler_core.quantize.unit_arithmetics import Computing
 
 _INT32 = 6
 """Of ONNX's element types."""
@@ -37,6 +41,7 @@ def with_host_integers(
     chosen: Collection[str],
     exponent_of: Callable[[str], int | None],
     reasons: dict[str, str],
+    arithmetic: Computing | None = None,
 ) -> QuantizedGraph:
     """Let the CPU run groups of operators on integers.
 
@@ -47,6 +52,7 @@ def with_host_integers(
         exponent_of: Exponent of a tensor that no integer operator of the other unit reads or
             writes; ``None`` where it is not known.
         reasons: Gets why a group of ``chosen`` stays float, by node.
+        arithmetic: Of the NPUs; by default one of the usual kind.
     """
     asked = [group for group in found.groups if chosen and set(group.nodes) <= set(chosen)]
     if not asked:
@@ -54,6 +60,7 @@ def with_host_integers(
     names: dict[str, list[QuantizedTensor]] = {}
     for tensor in quantized.tensors.values():
         names.setdefault(found.bases.get(tensor.name, tensor.name), []).append(tensor)
+    shape_of = _Shapes(quantized.source, found, arithmetic)
     tensors: dict[str, QuantizedTensor] = {}
     groups = []
     for group in asked:
@@ -69,9 +76,7 @@ def with_host_integers(
                     missing = f"There are no statistics of '{base}'."
                     reasons |= dict.fromkeys(group.nodes, missing)
                     break
-                held = QuantizedTensor(
-                    base, plain_shape(quantized.source.types.get(base)), exponent
-                )
+                held = QuantizedTensor(base, shape_of(base), exponent)
             own[base] = held
         else:
             groups.append(group)
@@ -92,6 +97,26 @@ def with_host_integers(
     return replace(
         quantized, segments=segments, tensors={**quantized.tensors, **own_tensors}, host=host
     )
+
+
+class _Shapes:
+    """How tensors lie that the CPU alone holds as integers: as they would on an NPU, so that what
+    their conversions move follows from the graph and not from the plan."""
+
+    def __init__(self, graph: Graph, found: HostGroups, arithmetic: Computing | None) -> None:
+        self._graph, self._found, self._arithmetic = graph, found, arithmetic
+
+    def __call__(self, base: str) -> Shape:
+        own = self._own.get(base)
+        return plain_shape(self._graph.types.get(base)) if own is None else own
+
+    @cached_property
+    def _own(self) -> dict[str, Shape]:
+        shapes = usual_shapes(self._graph, self._arithmetic)
+        found: dict[str, Shape] = {}
+        for name in sorted(shapes):
+            found.setdefault(self._found.bases.get(name, name), shapes[name])
+        return {**found, **{name: shapes[name] for name in found.keys() & shapes.keys()}}
 
 
 def _coarsest(tensors: Sequence[QuantizedTensor]) -> QuantizedTensor | None:

@@ -63,6 +63,6 @@ def apply_exponents(
     if groups is not None:
         reasons |= groups.left
         quantized = with_host_integers(
-            quantized, groups.found, groups.nodes, exponents.get, reasons
+            quantized, groups.found, groups.nodes, exponents.get, reasons, known
         )
     return AppliedScheme(quantized, units, reasons)
