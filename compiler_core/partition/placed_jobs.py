@@ -232,6 +232,9 @@ class PlacedJobs:
         source = self._forms[producer]
         if source == form:
             return self._last.get(producer, _AT_START)
+        if self._joins(source, form) and self._host_reads(tensor):
+            # The CPU makes integers of it for its own work: one conversion serves both.
+            return self._through_float(tensor, form)
         by_host = producer != OUTSIDE and self._owner.unit_of[self._placement[producer]] == ON_HOST
         if by_host and source in self._owner.integer_forms and self._is_other(form):
             # What the CPU has as integers, it hands to other numbers by way of float.
@@ -247,6 +250,18 @@ class PlacedJobs:
         if self._is_other(self._forms[self._owner.producer[tensor]]):
             return self._through_float(tensor, form)
         return self._there(tensor, form)
+
+    def _joins(self, source: int, form: int) -> bool:
+        """Whether numbers of a unit's own become integers."""
+        return self._is_other(source) and form in self._owner.integer_forms
+
+    def _host_reads(self, tensor: int) -> bool:
+        """Whether the CPU works on the integers of a tensor."""
+        return any(
+            self._placement[reader] != ON_CPU
+            and self._owner.unit_of[self._placement[reader]] == ON_HOST
+            for reader in self._owner.groups.tensors[tensor].consumers
+        )
 
     def _is_other(self, form: int) -> bool:
         """Whether a form is of numbers of a unit's own."""

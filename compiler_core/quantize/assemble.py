@@ -59,7 +59,14 @@ def assemble(
             )
         chosen[node.name] = unit
     usual = _usual_placements(graph, assignment, units)
-    return _settled(graph, usual, units, chosen).skeleton(together)
+    elsewhere = [
+        names
+        for own in units.others
+        for names in numbers_of(own.kind).together(
+            graph, [node for node in graph.nodes if chosen[node.name] == own.name]
+        )
+    ]
+    return _settled(graph, usual, units, chosen).skeleton([*together, *elsewhere])
 
 
 def _settled(

@@ -3,12 +3,18 @@ conversions between the two that no border of another unit does already."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from compiler_core.graph.ir import Node
 from compiler_core.graph.order import reads
-from compiler_core.quantize.ir import FloatSegment, HostGroup, IntegerSegment, QuantizedGraph
+from compiler_core.quantize.ir import (
+    Entering,
+    FloatSegment,
+    HostGroup,
+    IntegerSegment,
+    QuantizedGraph,
+)
 from compiler_core.system.jobs import JobKind
 
 
@@ -40,10 +46,14 @@ class HostSteps:
 
     Args:
         quantized: The model.
+        entering: What is brought into the form of each unit's segment, by name of the segment.
     """
 
-    def __init__(self, quantized: QuantizedGraph) -> None:
+    def __init__(
+        self, quantized: QuantizedGraph, entering: Mapping[str, Sequence[Entering]]
+    ) -> None:
         self._quantized, self._host = quantized, quantized.host
+        self._entering = entering
         parts = [part for part in quantized.segments if isinstance(part, IntegerSegment)]
         self._unit_writes = {
             self._host.base(operator.output) for part in parts for operator in part.operators
@@ -57,6 +67,7 @@ class HostSteps:
         # Bases that lie as integers from the start, and those that the CPU has made so.
         self._held = self._unit_writes | self._host.written
         self._converted: set[str] = set()
+        self._read = {self._host.base(n) for group in self._host.groups for n in group.inputs}
         self._floats, self._integers = self._wanted()
 
     def _wanted(self) -> tuple[set[str], set[str]]:
@@ -65,9 +76,14 @@ class HostSteps:
         nodes = [
             node
             for part in self._quantized.segments
-            if isinstance(part, FloatSegment)
+            if isinstance(part, FloatSegment) and not part.unit
             for node in part.priced.nodes
         ]
+        # Units with numbers of their own take what others hold in another form from that.
+        for part in self._quantized.segments:
+            if isinstance(part, FloatSegment) and part.unit:
+                entries = self._entering[part.name]
+                floats |= {entry.name for entry in entries if entry.source is None}
         for name in self._unit_reads:
             (integers if self._host.base(name) in self._held else floats).add(name)
         for node in reversed(nodes):
@@ -98,6 +114,10 @@ class HostSteps:
             return False
         self._converted.add(tensor)
         return True
+
+    def reads_integers(self, tensor: str) -> bool:
+        """Whether a loop reads a tensor, in whatever shape."""
+        return self._host.base(tensor) in self._read
 
     def of(self, part: FloatSegment) -> Iterator[HostStep]:
         """Steps of one segment; segments have to be asked once, in execution order."""

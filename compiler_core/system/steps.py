@@ -86,9 +86,12 @@ class _Steps:
         self._entering, self._leaving = quantized.entering(forms), quantized.leaving()
         self._form_of = {part.name: forms.get(part.unit) for part in quantized.unit_segments()}
         parts = [part for part in quantized.segments if isinstance(part, IntegerSegment)]
-        self._host = HostSteps(quantized)
+        self._host = HostSteps(quantized, self._entering)
         # The CPU works on the integers of one form alone.
         self._host_form = forms.get(parts[0].unit) if parts else None
+        self._in_numbers = {
+            part.name for part in quantized.unit_segments() if not isinstance(part, IntegerSegment)
+        }
         borders = (name for part in parts for name in (*part.inputs, *part.outputs))
         self._borders = tuple(dict.fromkeys(borders))
         self._count = 0
@@ -121,8 +124,10 @@ class _Steps:
             self._find_parts(part.operators, {layer.operator.name for layer in layers}, form)
         for entry in self._entering[part.name]:
             name, source = entry.name, entry.source
-            kind = JobKind.QUANTIZE if source is None else JobKind.CONVERT
             is_integer = isinstance(part, IntegerSegment)
+            if source in self._in_numbers and is_integer and self._host.reads_integers(name):
+                source = None  # the CPU makes integers of it for its own work, too
+            kind = JobKind.QUANTIZE if source is None else JobKind.CONVERT
             if source is None and is_integer and not self._host.enters_from_float(name):
                 continue
             if source is None:

@@ -4,7 +4,7 @@ the kind's to say."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -31,6 +31,11 @@ class Numbers(Protocol):
 
     def unsupported(self, graph: Graph, node: Node) -> str | None:
         """Why a part of a package cannot compute a node; ``None`` where it can."""
+        ...
+
+    def together(self, graph: Graph, nodes: Sequence[Node]) -> Iterable[Sequence[str]]:
+        """Names of those among some nodes that are computed as one, in order: nobody else reads
+        what is between them."""
         ...
 
     def untuned(self, graph: Graph, machine: Any) -> NumberRun:

@@ -10,12 +10,14 @@ and results are charged as forms of tensors; those of the steps of a cell cross 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.tensor.task import Task
 from compiler_core.units.aim.lower.measure import measure
 from compiler_core.units.aim.machine.machine import BLOCK_BYTES, LANES, AimMachine
+from compiler_core.units.aim.operators.additions import addition_of
 from compiler_core.units.aim.operators.products import (
     launch_order,
     node_products,
@@ -84,12 +86,14 @@ class AimLaunches:
             return f"{machine.kind}: {error}."
         if not found:
             return f"{machine.kind}: {nodes[0].op} is no product of a matrix in the banks."
-        if len(nodes) > 1:
+        added = len(nodes) == 2 and addition_of(graph, nodes[0]) is nodes[1]
+        if len(nodes) > 1 and not added:
             return f"{machine.kind}: {nodes[1].op} behind {nodes[0].op} is not computed there."
         if nodes[0].clip is not None and not found[0].workload.activations:
             return f"{machine.kind}: the clamp of {nodes[0].op} is not computed there."
         order = launch_order(graph, nodes[0], len(found))
-        return [product_alone(found[number], nodes[0]).workload for number in order]
+        works = [product_alone(found[number], nodes[0]).workload for number in order]
+        return [replace(work, adds=True) for work in works] if added else works
 
 
 LAUNCHES = AimLaunches()
@@ -124,8 +128,9 @@ def _cpu_cycles(workload: Workload, schedule: Schedule) -> int:
         return 0
     numbers = workload.outputs * workload.vectors * workload.heads
     applied = numbers if workload.activations and schedule.activation is Side.CPU else 0
-    # What gates multiply, and the state of it, are computed by the CPU, who applies functions.
-    combined = numbers if workload.is_step else 0
+    # What gates multiply, and the state of it, are computed by the CPU, who applies functions and
+    # adds residuals.
+    combined = numbers if workload.is_step or workload.adds else 0
     return _CYCLES_PER_NUMBER * (applied + combined)
 
 

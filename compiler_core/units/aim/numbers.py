@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from compiler_core.units.aim.model.layers import node_reason, product_layers
 from compiler_core.units.aim.model.reference import reference_product
 from compiler_core.units.aim.model.segment import AimSegment, PlacedProduct, computed
 from compiler_core.units.aim.model.work import Floats, Work
+from compiler_core.units.aim.operators.additions import pairs
 from compiler_core.units.aim.schedule.default import default_schedule
 from compiler_core.units.aim.schedule.schedule import ProductSchedule
 
@@ -22,6 +23,9 @@ class AimNumbers:
 
     def unsupported(self, graph: Graph, node: Node) -> str | None:
         return node_reason(graph, node)
+
+    def together(self, graph: Graph, nodes: Sequence[Node]) -> Iterable[Sequence[str]]:
+        return pairs(graph, nodes)
 
     def untuned(self, graph: Graph, machine: AimMachine) -> Computed:
         placed: dict[int, PlacedProduct] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from compiler_core.errors import InputError
@@ -15,12 +15,20 @@ from compiler_core.units.aim.lower.layout import Layout
 from compiler_core.units.aim.machine.machine import AimMachine
 from compiler_core.units.aim.model.segment import PlacedProduct
 from compiler_core.units.aim.model.work import CellWork, DenseWork, Work
-from compiler_core.units.aim.operators.products import ModelProduct, node_products, product_alone
+from compiler_core.units.aim.operators.additions import (
+    addition_of,
+    other_operand,
+    product_of,
+)
+from compiler_core.units.aim.operators.products import (
+    DENSE,
+    ModelProduct,
+    node_products,
+    product_alone,
+)
 from compiler_core.units.aim.operators.recurrent import CELLS, cell_shape
 from compiler_core.units.aim.schedule.schedule import ProductSchedule
 from compiler_core.units.aim.simulate.numbers import to_bits
-
-_PRODUCTS = ("Dense", "MatMul", "Gemm")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +63,11 @@ def node_reason(graph: Graph, node: Node) -> str | None:
     """Why a node is no part of a package; ``None`` where it is."""
     if node.op in VIEW_OPERATORS and node.op != "Transpose" and node.clip is None:
         return None
-    if node.op not in (*_PRODUCTS, *CELLS):
+    if node.op == "Add":
+        if product_of(graph, node) is None:
+            return f"Add '{node.name}' is not behind a dense layer of the unit that it alone reads."
+        return None
+    if node.op not in (*DENSE, *CELLS):
         return f"{node.op} is no product of a matrix in the banks."
     try:
         found = list(node_products(graph, node))
@@ -81,11 +93,21 @@ def product_layers(graph: Graph) -> Iterator[ProductLayer]:
         if node.op in VIEW_OPERATORS:
             views[node.output] = views.get(node.inputs[0], node.inputs[0])
             continue
+        added = addition_of(graph, node)
+        if node.op == "Add":
+            continue
         found = [product_alone(product, node) for product in node_products(graph, node)]
+        if added is not None:
+            found = [replace(p, workload=replace(p.workload, adds=True)) for p in found]
         numbers = tuple(range(count, count + len(found)))
         count += len(found)
         make = _cell if node.op in CELLS else _dense
         work = make(graph, node, views, numbers)
+        if isinstance(work, DenseWork) and added is not None:
+            other = other_operand(added, node)
+            other = views.get(other, other)
+            relu = added.clip is not None
+            work = replace(work, output=added.output, added=other, sum=added.name, rectifies=relu)
         operators = operators_of(work)
         for own, operator in zip(work.launched(), operators, strict=True):
             yield ProductLayer(operator, own, found[own - numbers[0]], work)
@@ -95,7 +117,7 @@ def operators_of(work: Work) -> list[NodeOperator]:
     """What each launch reads and writes: all that the node does, one after another."""
     count = sum(1 for _ in work.launched())
     if count == 1:
-        return [NodeOperator(work.name, work.inputs, work.outputs, (work.name,))]
+        return [NodeOperator(work.name, work.inputs, work.outputs, work.sources)]
     steps = [f"{work.name}/{number}" for number in range(count)]
     return [
         NodeOperator(

@@ -4,13 +4,16 @@ between them. Programs and the reference differ in who multiplies alone."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.files.plain import ONLY_WHERE_OTHER
 from compiler_core.units.aim.operators.recurrent import CellShape, step_order
 from compiler_core.units.aim.simulate.activation import Function, activated
+from compiler_core.units.aim.simulate.numbers import added as sums
+from compiler_core.units.aim.simulate.numbers import to_bits, to_float
 
 Floats = npt.NDArray[np.float32]
 Multiply = Callable[[int, Floats], Floats]
@@ -27,6 +30,10 @@ class DenseWork:
         input, output: Tensors of the model.
         input_shape, output_shape: Of one run.
         product: Its number in the segment.
+        added: Tensor that is added to the results, rounded to bfloat16 as its sums are; empty for
+            none.
+        sum: Name of the graph node that adds it.
+        rectifies: Whether sums below zero become zero.
     """
 
     name: str
@@ -35,6 +42,9 @@ class DenseWork:
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     product: int
+    added: str = field(default="", metadata={ONLY_WHERE_OTHER: True})
+    sum: str = field(default="", metadata={ONLY_WHERE_OTHER: True})
+    rectifies: bool = field(default=False, metadata={ONLY_WHERE_OTHER: True})
 
     @property
     def products(self) -> tuple[int, ...]:
@@ -42,9 +52,14 @@ class DenseWork:
         return (self.product,)
 
     @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the graph nodes that it computes."""
+        return (self.name, self.sum) if self.sum else (self.name,)
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """Tensors that it reads."""
-        return (self.input,)
+        return tuple(dict.fromkeys(name for name in (self.input, self.added) if name))
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -54,7 +69,8 @@ class DenseWork:
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of its tensors, in one run."""
-        return {self.input: self.input_shape, self.output: self.output_shape}
+        found = {self.input: self.input_shape, self.output: self.output_shape}
+        return {self.added: self.output_shape, **found} if self.added else found
 
     def launched(self) -> Iterator[int]:
         """The product of each launch, in order."""
@@ -64,7 +80,12 @@ class DenseWork:
         """Its outputs."""
         vectors = np.ascontiguousarray(held[self.input], np.float32)
         found = multiply(self.product, vectors.reshape(-1, 1, self.input_shape[-1]))
-        return {self.output: found.reshape(self.output_shape)}
+        found = found.reshape(self.output_shape)
+        if self.added:
+            other = np.asarray(held[self.added], np.float32).reshape(self.output_shape)
+            found = to_float(sums(to_bits(found), to_bits(other)))
+            found = np.maximum(found, np.float32(0)) if self.rectifies else found
+        return {self.output: found}
 
 
 @dataclass(frozen=True)
@@ -91,6 +112,11 @@ class CellWork:
     last_cell: str
     shape: CellShape
     products: tuple[int, ...]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the graph nodes that it computes."""
+        return (self.name,)
 
     @property
     def inputs(self) -> tuple[str, ...]:

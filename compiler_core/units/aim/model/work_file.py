@@ -66,6 +66,8 @@ def _require_fit(work: Work, products: Sequence[PlacedProduct], where: str) -> N
     own = [products[number].layout.workload for number in work.products]
     if isinstance(work, DenseWork):
         w = own[0]
+        if not w.adds == bool(work.added) == bool(work.sum):
+            raise InputError(f"{where}: what is added to its results is not told whole")
         sizes = (work.input_shape, w.inputs), (work.output_shape, w.outputs)
         for shape, features in sizes:
             fits = bool(shape) and min(shape) >= 1 and shape[-1] == features

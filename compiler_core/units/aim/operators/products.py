@@ -19,6 +19,7 @@ from compiler_core.units.aim.operators.recurrent import (
 )
 from compiler_core.units.aim.schedule.workload import Activation, MatrixVector
 
+DENSE: Final = ("Dense", "MatMul", "Gemm")
 _DIRECTIONS = ("forward", "backward")
 MOST_ROWS: Final = 64
 """Rows of a dense layer up to which matrices that stay in the banks can pay: with more, every
@@ -84,7 +85,7 @@ def node_products(graph: Graph, node: Node) -> Iterator[ModelProduct]:
     Raises:
         ValueError: It is a product that the unit does not compute; says why.
     """
-    if node.op in ("Dense", "MatMul", "Gemm"):
+    if node.op in DENSE:
         yield _dense(graph, node)
     elif node.op in CELLS:
         shape = cell_shape(graph, node)

@@ -47,6 +47,7 @@ class MatrixVector:
         activations: Of equal parts of the outputs; empty for none.
         is_step: Whether it is part of a step of a recurrent cell, whose vectors and results cross
             between unit and CPU in every step.
+        adds: Whether the CPU adds a tensor of the model to the results.
     """
 
     outputs: int
@@ -56,6 +57,7 @@ class MatrixVector:
     bias: bool = False
     activations: tuple[Activation, ...] = ()
     is_step: bool = field(default=False, metadata={ONLY_WHERE_OTHER: True})
+    adds: bool = field(default=False, metadata={ONLY_WHERE_OTHER: True})
 
     @property
     def operator(self) -> str:

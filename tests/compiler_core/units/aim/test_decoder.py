@@ -5,18 +5,32 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import onnx
+import onnx.helper as oh
 import pytest
 
 from compiler_core.compile.sources import FloatModel, load_model, noise_samples
+from compiler_core.errors import InputError
 from compiler_core.executable.backends import Simulator
 from compiler_core.executable.check import run_checked
-from compiler_core.partition.best import prepare
+from compiler_core.executable.executable import units_of
+from compiler_core.graph.sampling import runs
+from compiler_core.graph.session import FloatSession
+from compiler_core.package.reader import read_package
+from compiler_core.package.writer import write_package
+from compiler_core.partition.baselines import all_cpu
+from compiler_core.partition.best import find_best, prepare
+from compiler_core.partition.evaluate import Evaluator
+from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.targets.load import load_target
+from compiler_core.units.aim.parts import PARTS
+from compiler_core.units.facets.parts import SegmentEntry
 from tests.compiler_core.partition.agreement import compiled, require_agreement
 
 EXAMPLE = Path(__file__).resolve().parents[4] / "examples" / "decoder" / "make.py"
@@ -42,7 +56,7 @@ def decoder(folder: Path, width: int, vocabulary: int, heads: int, window: int) 
     return load_model(folder / "m.onnx")
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(5))
 def test_any_placement_takes_what_its_plan_promised(seed: int, tmp_path: Path) -> None:
     model, target = decoder(tmp_path, 48, 40, 3, 5), load_target("vta-aim")
     evaluator = prepare(model.graph, target, packaged=True)
@@ -52,3 +66,108 @@ def test_any_placement_takes_what_its_plan_promised(seed: int, tmp_path: Path) -
     require_agreement(built, evaluator, evaluator.evaluate(placement), str(placement))
     data = noise_samples(model.graph, 2)
     assert run_checked(built.executable, Simulator(built.executable), data)[1] is None
+
+
+def test_the_best_plan_takes_the_layers_that_pay(tmp_path: Path) -> None:
+    model, target = decoder(tmp_path, 512, 2048, 8, 64), load_target("vta-aim")
+    evaluator = prepare(model.graph, target, packaged=True)
+    names = target.places.names
+    best = find_best(evaluator).optimum.placement
+    found = {g.name: names[p] for g, p in zip(evaluator.groups.groups, best, strict=True)}
+    on_aim = {name.rsplit(".", 1)[-1] for name, place in found.items() if place == "aim"}
+    assert on_aim == {"output", "gate", "up", "down", "head"}
+    without = replace(
+        evaluator.costs,
+        groups=tuple(
+            replace(own, at={at: c for at, c in own.at.items() if names[at] != "aim"})
+            for own in evaluator.costs.groups
+        ),
+    )
+    others = Evaluator(evaluator.groups, without)
+    latency = evaluator.evaluate(best).latency_ps
+    assert latency < 0.55 * evaluator.evaluate(all_cpu(evaluator)).latency_ps
+    assert latency < 0.6 * find_best(others).optimum.latency_ps
+    built = compiled(model, evaluator, best, target)
+    require_agreement(built, evaluator, evaluator.evaluate(best), "the best plan")
+
+
+def residual_model(rows: int = 1, *, relu: bool = False, later: bool = False) -> Any:
+    """Two dense layers whose results meet, and one behind; ``later``: what they meet is computed
+    by the CPU between them."""
+    random = np.random.default_rng(4)
+    sizes = {"a": (20, 24), "b": (20, 24), "c": (24, 20)}
+    weights = [
+        onnx.numpy_helper.from_array((random.standard_normal(s) / 4).astype(np.float32), n)
+        for n, s in sizes.items()
+    ]
+    nodes = [
+        oh.make_node("MatMul", ["x", "a"], ["l"], "left"),
+        oh.make_node("MatMul", ["x", "b"], ["r"], "right"),
+        *([oh.make_node("Tanh", ["r"], ["t"], "bend")] if later else []),
+        oh.make_node("Add", ["t" if later else "r", "l"], ["s"], "sum"),
+        *([oh.make_node("Relu", ["s"], ["p"], "relu")] if relu else []),
+        oh.make_node("MatMul", ["p" if relu else "s", "c"], ["d"], "down"),
+        oh.make_node("Add", ["d", "x"], ["y"], "residual"),
+    ]
+    graph = oh.make_graph(
+        nodes,
+        "g",
+        [oh.make_tensor_value_info("x", 1, [rows, 20])],
+        [oh.make_tensor_value_info("y", 1, [rows, 20])],
+        weights,
+    )
+    return oh.make_model(graph, opset_imports=[oh.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize("target_name", ["vta-aim", "aim-gddr6"])
+@pytest.mark.parametrize("options", [{}, {"rows": 3, "relu": True}, {"later": True}])
+def test_residuals_are_added_where_results_leave(
+    target_name: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    onnx.save(residual_model(**options), tmp_path / "m.onnx")
+    model, target = load_model(tmp_path / "m.onnx"), load_target(target_name)
+    evaluator = prepare(model.graph, target, packaged=True)
+    at = evaluator.costs.places.numbers["aim"]
+    placement = tuple(at if at in choices else 0 for choices in evaluator.choices)
+    built = compiled(model, evaluator, placement, target)
+    require_agreement(built, evaluator, evaluator.evaluate(placement), target_name)
+    data = noise_samples(model.graph, 3)
+    outputs, difference = run_checked(built.executable, Simulator(built.executable), data)
+    assert difference is None
+    known = FloatSession(model.graph).run(next(runs(model.graph, data)))["y"]
+    assert np.abs(outputs["y"][: len(known)] - known).max() < 0.1
+    untuned = ReferenceExecutor(built.source.quantized).run(data)
+    assert untuned["y"].tobytes() == outputs["y"].tobytes()
+    write_package(built, tmp_path / "package", {})
+    again = read_package(tmp_path / "package").executable
+    read, difference = run_checked(again, Simulator(again, threads=2), data)
+    assert difference is None
+    assert read["y"].tobytes() == outputs["y"].tobytes()
+    sums = [work for s in again.unit_segments["aim"] for work in s.work if work.added]
+    assert [work.sum for work in sums] == (
+        [] if target_name == "aim-gddr6" else ["sum", "residual"]
+    )
+
+
+def test_damaged_additions_are_refused(tmp_path: Path) -> None:
+    onnx.save(residual_model(), tmp_path / "m.onnx")
+    model, target = load_model(tmp_path / "m.onnx"), load_target("vta-aim")
+    evaluator = prepare(model.graph, target, packaged=True)
+    at = evaluator.costs.places.numbers["aim"]
+    placement = tuple(at if at in choices else 0 for choices in evaluator.choices)
+    executable = compiled(model, evaluator, placement, target).executable
+    (segment,) = executable.unit_segments["aim"]
+    units = units_of(executable.target, executable.unit_of(segment))
+    entry = SegmentEntry(segment.name, segment.inputs, segment.outputs, (), {}, 0, units)
+    files = PARTS.files(segment)
+    assert PARTS.files(PARTS.read(entry, files, "here")) == files
+    told = files["aim.json"]
+    for old, new, message in (
+        (b'"added": "l"', b'"added": ""', "not told whole"),
+        (b'"added": "l"', b'"added": "q"', "which nobody computes"),
+        (b'"sum": "sum"', b'"sum": ""', "not told whole"),
+        (b'"adds": true', b'"adds": false', "not the|not told whole"),
+    ):
+        assert old in told, old
+        with pytest.raises(InputError, match=message):
+            PARTS.read(entry, {**files, "aim.json": told.replace(old, new, 1)}, "here")
