@@ -3,12 +3,17 @@
 bfloat16 and floats of 8 and 4 bits become float32, integers of 4 and 2 bits int8 or uint8: the
 caller feeds and gets those, and a Cast inside the model converts. Every value of the narrow type is
 one of the wide type, so nothing is lost.
+
+Lists of dictionaries, which ZipMap makes of a classifier's scores, stay the scores: a column per
+class, in the order in which the model lists its classes.
 """
 
 from __future__ import annotations
 
 import onnx
 
+_IDENTITY_OPSET = 13
+"""Where a model imports classical learners alone."""
 _INTEGERS = {"INT4": "INT8", "UINT4": "UINT8", "INT2": "INT8", "UINT2": "UINT8"}
 
 
@@ -23,7 +28,9 @@ _WIDE = _wide()
 
 
 def plain_ports(model: onnx.ModelProto) -> onnx.ModelProto:
-    """``model`` with casts at inputs and outputs of narrow types; itself where there are none."""
+    """``model`` with casts at inputs and outputs of narrow types, and scores in place of their
+    dictionaries; itself where there are none."""
+    model = _without_maps(model)
     fed = {item.name for item in model.graph.initializer}
     inputs = [value.name for value in model.graph.input if _is_narrow(value, fed)]
     outputs = [value.name for value in model.graph.output if _is_narrow(value, set())]
@@ -56,6 +63,29 @@ def plain_ports(model: onnx.ModelProto) -> onnx.ModelProto:
             graph.node.append(_cast(new[name], name, wide))
         value.type.tensor_type.elem_type = wide
     del graph.value_info[:]
+    return changed
+
+
+def _without_maps(model: onnx.ModelProto) -> onnx.ModelProto:
+    zipped = {
+        node.output[0]: place
+        for place, node in enumerate(model.graph.node)
+        if node.op_type == "ZipMap" and len(node.input) == len(node.output) == 1
+    }
+    outputs = [value.name for value in model.graph.output if value.name in zipped]
+    if not outputs:
+        return model
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    for value in changed.graph.output:
+        if value.name in outputs:
+            node = changed.graph.node[zipped[value.name]]
+            scores = onnx.helper.make_node("Identity", node.input, node.output, name=node.name)
+            node.CopyFrom(scores)
+            value.type.Clear()
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    if not any(item.domain in ("", "ai.onnx") for item in changed.opset_import):
+        changed.opset_import.append(onnx.helper.make_opsetid("", _IDENTITY_OPSET))
     return changed
 
 

@@ -13,6 +13,7 @@ from compiler_core.graph.containers import container_name
 from compiler_core.graph.dtypes import array_dtype_name, dtype_name
 from compiler_core.graph.exporter import write_model
 from compiler_core.graph.ir import Graph, TensorType
+from compiler_core.graph.learner_types import with_learner_types
 
 _PROBE_BATCH = 7
 _VALUE_LIMIT = 1024
@@ -189,7 +190,12 @@ def _infer_model(
     model: onnx.ModelProto, *, strict: bool, values: bool
 ) -> dict[str, TensorType] | None:
     try:
-        model = onnx.shape_inference.infer_shapes(model, strict_mode=strict, data_prop=values)
+        model = with_learner_types(
+            model,
+            lambda item: onnx.shape_inference.infer_shapes(
+                item, strict_mode=strict, data_prop=values
+            ),
+        )
     except (
         onnx.shape_inference.InferenceError,
         onnx.checker.ValidationError,

@@ -11,13 +11,17 @@ import numpy.typing as npt
 from compiler_core.graph.ir import NEST_DOMAIN, Graph, Node
 from compiler_core.graph.passes.rewriter import FLOATS, Rewriter, is_op
 
+_BROADCAST_OPSET = 7
+"""Add takes operands of different shapes from then on."""
+
 
 @dataclass(frozen=True)
 class DenseForming:
     """MatMul by a constant matrix, and Gemm with constant B and C, become Dense.
 
     ``w[O, K] @ x[N, K, M]``, the matrix on the left, is a convolution over the ``M`` positions.
-    ``transB``, ``alpha`` and ``beta`` go into the weights. The Add after a MatMul becomes the bias
+    ``transB``, ``alpha`` and ``beta`` go into the weights; a ``C`` that is computed, or has a row
+    per row of the result, is added behind. The Add after a MatMul becomes the bias
     in :class:`ChannelAffineFolding`.
     """
 
@@ -73,6 +77,7 @@ def _from_gemm(rewriter: Rewriter, node: Node) -> None:
     if len(node.inputs) > 2 and node.inputs[2]:
         bias = _bias(rewriter.constant(node, 2), columns, node.attributes.get("beta", 1.0))
         if bias is None:
+            _add_apart(rewriter, node)
             return
     if transposed or alpha != 1.0:
         matrix = (weight.T if transposed else weight) * weight.dtype.type(alpha)
@@ -86,6 +91,30 @@ def _from_gemm(rewriter: Rewriter, node: Node) -> None:
     rewriter.replace(
         node, replace(node, op="Dense", domain=NEST_DOMAIN, inputs=tuple(inputs), attributes={})
     )
+
+
+def _add_apart(rewriter: Rewriter, node: Node) -> None:
+    """A Gemm whose C is computed, or differs from row to row, as a product and a sum."""
+    shape, beta = rewriter.shape(node.output), node.attributes.get("beta", 1.0)
+    if shape is None or rewriter.shape(node.inputs[2]) is None:
+        return
+    if beta != 1.0 and rewriter.constant(node, 2) is None:
+        return
+    if rewriter.graph.opsets.get("", _BROADCAST_OPSET) < _BROADCAST_OPSET:
+        return
+    added = node.inputs[2]
+    if beta != 1.0:
+        value: npt.NDArray[Any] = rewriter.constants[added]
+        added = rewriter.add_constant(f"{added}/scaled", value * value.dtype.type(beta))
+    product = rewriter.add_tensor(f"{node.output}/product", shape, node.output)
+    attributes = {name: value for name, value in node.attributes.items() if name != "beta"}
+    first = replace(
+        node, inputs=node.inputs[:2], outputs=(product,), attributes=attributes, clip=None
+    )
+    name = rewriter.fresh_node(f"{node.name}/add")
+    last = Node(name, "Add", (product, added), node.outputs, {}, "", node.clip)
+    rewriter.replace(node, first, last)
+    _from_gemm(rewriter, first)
 
 
 def _bias(value: npt.NDArray[Any] | None, columns: int, beta: float) -> npt.NDArray[Any] | None:

@@ -29,6 +29,7 @@ def test_takes_matmul_and_gemm(graph_of: Build, rewritten: Check) -> None:
         %y = nest.Dense(%x, @w:float32[3,4]) -> float32[N,5,4]
         %z = nest.Dense(%v, @t_2:float32[3,4], (-1.5, 1.0, 0.0, -1.0):float32[4]) -> float32[N,4]
         %s = Add(%v, %v) -> float32[N,3]
-        %u = Gemm(%s, @w:float32[3,4], %z) -> float32[N,4]
+        %u/product = nest.Dense(%s, @w:float32[3,4]) -> float32[N,4]
+        %u = Add(%u/product, %z) -> float32[N,4]
         """,
     )
