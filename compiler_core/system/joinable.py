@@ -8,7 +8,8 @@ those that wait for its last one.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from itertools import islice
 
 from compiler_core.memory.concurrent import ancestors
 from compiler_core.system.jobs import JobKind
@@ -51,10 +52,13 @@ def joinable(
         for source in sources:
             readers[source].append(number)
     programs = [number for number, place in enumerate(where) if place is not None]
+    bits: dict[Hashable, int] = {}
+    for number in programs:
+        bits[where[number]] = bits.get(where[number], 0) | 1 << number
     found: list[int] = []
     first = 0
     while first < len(programs):
-        run = _run(programs[first:], after, where, before, readers, chains=chains)
+        run = _run(programs, first, after, where, before, readers, bits, chains=chains)
         found += run[1:]
         first += len(run)
     return found
@@ -62,31 +66,41 @@ def joinable(
 
 def _run(
     programs: Sequence[int],
+    first: int,
     after: Sequence[Sequence[int]],
     where: Sequence[Hashable | None],
     before: Sequence[int],
     readers: Sequence[Sequence[int]],
+    bits: Mapping[Hashable, int],
     *,
     chains: bool,
 ) -> list[int]:
-    """The longest run that begins with the first of some programs."""
-    head = programs[0]
-    run, members = [head], 1 << head
-    for number in programs[1:]:
-        sources = after[number]
-        there = before[head] | members
-        if where[number] != where[head] or any(not there >> source & 1 for source in sources):
+    """The longest run that begins with one of some programs."""
+    head = programs[first]
+    place = where[head]
+    run, members, farthest = [head], {head}, len(after)
+    for number in islice(programs, first + 1, None):
+        if where[number] != place:
             break
-        if chains and run[-1] not in sources:
+        if any(
+            source not in members and not before[head] >> source & 1 for source in after[number]
+        ):
+            break
+        if chains and run[-1] not in after[number]:
+            break
+        for reader in readers[run[-1]]:
+            if where[reader] != place:
+                # It stays outside, so a run does not go beyond the last program that it follows.
+                farthest = min(farthest, (before[reader] & bits[place]).bit_length() - 1)
+        if number > farthest:
             break
         run.append(number)
-        members |= 1 << number
+        members.add(number)
     while len(run) > 1:
         # Those that read a layer of the run, and do not follow its last one anyway.
         last = run[-1]
         waiting = (reader for number in run[:-1] for reader in readers[number])
-        if all(members >> reader & 1 or before[reader] >> last & 1 for reader in waiting):
+        if all(reader in members or before[reader] >> last & 1 for reader in waiting):
             break
-        run.pop()
-        members &= ~(1 << last)
+        members.remove(run.pop())
     return run
