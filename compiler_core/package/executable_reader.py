@@ -188,11 +188,18 @@ def _check_views(manifest: Manifest, where: str) -> None:
         rank = len(view.split)
         fits = rank > 0 and sorted(view.permutation) == list(range(rank))
         fits = fits and view.permutation[0] == 0 and min(view.split) >= 1
-        sizes = {prod(view.split), prod(size or 1 for size in port.shape), prod(integers.shape)}
-        if not fits or len(sizes) != 1 or view.split[0] != integers.shape[0]:
+        fits = fits and prod(view.split) == prod(size or 1 for size in port.shape)
+        fits = fits and view.split[0] == integers.shape[0]
+        held = view.padded or view.split
+        if view.padded and fits:
+            pairs = list(zip(view.padded, view.permuted, strict=False))
+            fits = len(view.padded) == rank and view.padded[0] == view.split[0]
+            fits = fits and all(size <= most for most, size in pairs)
+        if not fits or prod(held) != prod(integers.shape):
+            padded = f" padded to {view.padded}" if view.padded else ""
             raise InputError(
-                f"{place}: split {view.split} and permutation {view.permutation} do not lead from "
-                f"{port.shape} to {integers.shape}"
+                f"{place}: split {view.split} and permutation {view.permutation}{padded} do not "
+                f"lead from {port.shape} to {integers.shape}"
             )
 
 

@@ -9,7 +9,13 @@ from compiler_core.compile.compile import CompiledModel
 from compiler_core.configuration.slicing import slicing_tables
 from compiler_core.files.plain import to_plain
 from compiler_core.graph.text import graph_text
-from compiler_core.quantize.ir import IntegerConv, IntegerMaxPool
+from compiler_core.quantize.ir import (
+    IntegerConv,
+    IntegerMaxPool,
+    IntegerProduct,
+    IntegerTranspose,
+    integers_read,
+)
 from compiler_core.quantize.text import quantized_text
 from compiler_core.targets.unit_tasks import task_suffix
 from compiler_core.units.facets.parts import parts_of
@@ -82,6 +88,12 @@ def _numbers(segment: UnitSegment, layer: str) -> Iterator[str]:
             if operator.residual is not None:
                 text += f" residual={operator.residual} << {operator.residual_shift}"
             yield f"    operands  {operator.input} -> {operator.output} {text}"
+        elif operator.name == layer and isinstance(operator, IntegerProduct):
+            read = " x ".join(integers_read(operator))
+            text = f"shift={operator.shift} clip=[{operator.clip_min}, {operator.clip_max}]"
+            yield f"    operands  {read} -> {operator.output} groups={operator.groups} {text}"
+        elif operator.name == layer and isinstance(operator, IntegerTranspose):
+            yield f"    operands  {operator.input} -> {operator.output} groups={operator.groups}"
         elif operator.name == layer and isinstance(operator, IntegerMaxPool):
             text = f"clip=[{operator.clip_min}, {operator.clip_max}]"
             yield f"    operands  {operator.input} -> {operator.output} {text}"

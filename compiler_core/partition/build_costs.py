@@ -26,7 +26,12 @@ from compiler_core.partition.costs import (
 from compiler_core.partition.groups import GroupGraph
 from compiler_core.partition.programs import ProgramCosts, Schedules
 from compiler_core.quantize.exponents import RangeChoice
-from compiler_core.quantize.ir import IntegerConcat, IntegerConv, IntegerSegment, QuantizedGraph
+from compiler_core.quantize.ir import (
+    IntegerConcat,
+    IntegerSegment,
+    QuantizedGraph,
+    tensors_read,
+)
 from compiler_core.quantize.quantize import with_exponents
 from compiler_core.quantize.skeleton import Skeleton
 from compiler_core.system.jobs import PICOSECONDS, WHOLE_PPM, Machinery, picoseconds
@@ -405,8 +410,7 @@ class _UnitCosts:
         whole = groups.groups[index].reads
         for position, layer in enumerate(layers):
             operator = layer.operator
-            residual = operator.residual if isinstance(operator, IntegerConv) else None
-            names = [name for name in (operator.input, residual) if name is not None]
+            names = tensors_read(operator)
             tensors, known = set(), True
             for name in names:
                 base = groups.base_of.get(name)

@@ -383,7 +383,7 @@ class _Builder:
             tuple(reads),
             tuple(writes),
             views,
-            host if reason is not None else None,
+            host,
             why,
         )
 

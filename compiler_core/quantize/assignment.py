@@ -73,7 +73,7 @@ def _decided(graph: Graph, known: UnitArithmetics) -> tuple[dict[str, str], froz
     reasons = {name: reason for name, reason in found if reason is not None}
     reasons |= {**without_room(graph, known), **moved_views(graph, known)}
     around, beside = _Neighbours(graph), IntegersBeside(graph, groups_beside(graph, known))
-    integers = beside.all
+    integers = beside.all & reasons.keys()
     while True:
         trips = _round_trips(graph, around, dict(reasons), integers)
         kept = beside.kept(integers, {*reasons, *trips})
@@ -107,7 +107,7 @@ class _Neighbours:
     """Who computes and who reads a tensor, looking through views."""
 
     def __init__(self, graph: Graph) -> None:
-        self._outputs = set(graph.outputs)
+        self._outputs, self._constants = set(graph.outputs), graph.constants
         self._producer = {name: node for node in graph.nodes for name in node.outputs if name}
         self._readers: dict[str, list[Node]] = {}
         for node in graph.nodes:
@@ -131,6 +131,8 @@ class _Neighbours:
         source = self._producer.get(tensor)
         if source is None or source.op not in _HEAVY or source.clip is not None:
             return False
+        if source.op == "MatMul" and source.inputs[1] not in self._constants:
+            return False  # a product of two activations
         alone = len(self._readers[tensor]) == 1 and tensor not in self._outputs
         return alone and source.name not in on_cpu
 

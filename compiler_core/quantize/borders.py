@@ -20,16 +20,20 @@ Integers = npt.NDArray[np.int8]
 
 def to_nchw(array: npt.NDArray[Any], view: View, tensor: QuantizedTensor) -> npt.NDArray[Any]:
     """A graph tensor, laid out as ``[N, C, H, W]``."""
-    split = array.reshape(-1, *view.split[1:])
-    return split.transpose(view.permutation).reshape(-1, *tensor.shape[1:])
+    split = array.reshape(-1, *view.split[1:]).transpose(view.permutation)
+    if view.padded:
+        sizes = zip(view.padded[1:], view.permuted[1:], strict=True)
+        split = np.pad(split, [(0, 0), *((0, padded - size) for padded, size in sizes)])
+    return split.reshape(-1, *tensor.shape[1:])
 
 
 def from_nchw(
     array: npt.NDArray[Any], view: View, shape: tuple[int | None, ...]
 ) -> npt.NDArray[Any]:
     """The inverse of :func:`to_nchw`; ``shape`` is the graph tensor's."""
-    permuted = [view.split[axis] for axis in view.permutation]
-    split = array.reshape(-1, *permuted[1:])
+    split = array.reshape(-1, *(view.padded or view.permuted)[1:])
+    if view.padded:
+        split = split[(slice(None), *(slice(size) for size in view.permuted[1:]))]
     inverse = [int(axis) for axis in np.argsort(view.permutation)]
     return split.transpose(inverse).reshape(-1, *(size or 1 for size in shape[1:]))
 

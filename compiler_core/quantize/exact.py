@@ -23,6 +23,8 @@ from compiler_core.quantize.ir import (
     IntegerConv,
     IntegerMaxPool,
     IntegerOperator,
+    IntegerProduct,
+    IntegerTranspose,
     QuantizedTensor,
 )
 
@@ -94,6 +96,7 @@ class _Writer:
     def __init__(self, tensors: Mapping[str, QuantizedTensor]) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
+        self._tensors = tensors
         self._taken = set(tensors)
         self._magnitude: dict[str, int] = {}
 
@@ -103,7 +106,15 @@ class _Writer:
             self.nodes.append(helper.make_node("Concat", inputs, [operator.output], axis=1))
             self._magnitude[operator.output] = max(self._bound(name) for name in inputs)
             return
+        if isinstance(operator, IntegerTranspose):
+            turned = self._grouped(operator.input, operator.groups, swapped=True)
+            self._reshape(turned, self._tensors[operator.output].shape, operator.output)
+            self._magnitude[operator.output] = self._bound(operator.input)
+            return
         self._magnitude[operator.output] = max(abs(operator.clip_min), abs(operator.clip_max))
+        if isinstance(operator, IntegerProduct):
+            self._product(operator)
+            return
         if isinstance(operator, IntegerMaxPool):
             pooled = self._node(
                 "MaxPool",
@@ -138,6 +149,48 @@ class _Writer:
         scale = self._constant(np.ldexp(1.0, -shifts).reshape(1, -1, 1, 1))
         floor = self._node("Floor", [self._node("Mul", [total, scale])])
         self._clip(floor, operator, np.float64)
+
+    def _product(self, operator: IntegerProduct) -> None:
+        """In parts of so many products that float32 holds their sums, which float64 adds up."""
+        terms = self._tensors[operator.input].shape[1] // operator.groups
+        bound = self._bound(operator.input) * self._bound(operator.operand)
+        most = max(1, EXACT_FLOAT32 // bound - 1)
+        factors = (
+            self._grouped(operator.operand, operator.groups, swapped=True),
+            self._grouped(operator.input, operator.groups, swapped=False),
+        )
+        half = np.float64(1 << operator.shift >> 1)
+        total = self._constant(half)
+        for start in range(0, terms, most):
+            part = self._node(
+                "MatMul",
+                [
+                    self._range(factor, axis, start, min(start + most, terms))
+                    for factor, axis in zip(factors, (3, 2), strict=True)
+                ],
+            )
+            total = self._node("Add", [self._wide(part), total])
+        scale = self._constant(np.float64(2.0**-operator.shift))
+        floor = self._node("Floor", [self._node("Mul", [total, scale])])
+        shaped = self._reshape(floor, self._tensors[operator.output].shape)
+        self._clip(shaped, operator, np.float64)
+
+    def _grouped(self, tensor: str, groups: int, *, swapped: bool) -> str:
+        """``[N, groups, K, pixels]`` of a tensor, its last two axes ``swapped`` or not."""
+        _, channels, height, width = self._tensors[tensor].shape
+        split = self._reshape(tensor, (0, groups, channels // groups, height * width))
+        return self._node("Transpose", [split], perm=(0, 1, 3, 2)) if swapped else split
+
+    def _reshape(self, tensor: str, shape: Sequence[int], output: str | None = None) -> str:
+        """Another shape of the samples, whose number stays."""
+        sizes = self._constant(np.array([0, *shape[1:]], np.int64))
+        name = output or self._fresh()
+        self.nodes.append(helper.make_node("Reshape", [tensor, sizes], [name]))
+        return name
+
+    def _range(self, tensor: str, axis: int, first: int, end: int) -> str:
+        limits = [self._constant(np.array([value], np.int64)) for value in (first, end, axis)]
+        return self._node("Slice", [tensor, *limits])
 
     def _sum_float32(self, operator: IntegerConv, bias: npt.NDArray[np.int64]) -> str:
         scale = np.ldexp(1.0, -right_shifts(operator))
@@ -196,7 +249,7 @@ class _Writer:
     def _clip(
         self,
         source: str,
-        operator: IntegerConv | IntegerMaxPool,
+        operator: IntegerConv | IntegerMaxPool | IntegerProduct,
         dtype: type[np.float32] | type[np.float64],
     ) -> None:
         limits = [self._constant(dtype(v)) for v in (operator.clip_min, operator.clip_max)]

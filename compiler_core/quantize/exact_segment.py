@@ -16,10 +16,10 @@ import onnxruntime
 
 from compiler_core.quantize.exact import exact_model, right_shifts
 from compiler_core.quantize.ir import (
-    IntegerConcat,
     IntegerConv,
     IntegerOperator,
     QuantizedTensor,
+    integers_read,
 )
 
 Floats = npt.NDArray[np.float32]
@@ -124,15 +124,7 @@ def _groups(
 
 
 def _reads(operators: Iterable[IntegerOperator]) -> list[str]:
-    names: list[str] = []
-    for operator in operators:
-        if isinstance(operator, IntegerConcat):
-            names += operator.inputs
-            continue
-        names.append(operator.input)
-        if isinstance(operator, IntegerConv) and operator.residual is not None:
-            names.append(operator.residual)
-    return names
+    return [name for operator in operators for name in integers_read(operator)]
 
 
 def _is_large(operator: IntegerOperator, tensors: Mapping[str, QuantizedTensor]) -> bool:

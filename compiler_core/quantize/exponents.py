@@ -48,7 +48,10 @@ from compiler_core.quantize.skeleton import (
     ConvKind,
     ConvStep,
     PoolStep,
+    ProductStep,
     Skeleton,
+    Step,
+    TransposeStep,
 )
 from compiler_core.quantize.statistics import TensorRange
 
@@ -178,9 +181,11 @@ class Solver:
         self._channel_exponents: dict[str, npt.NDArray[np.int64]] = {}
         self._parent = {name: name for name in skeleton.shapes}
         for step in skeleton.steps:
-            if isinstance(step, PoolStep | ConcatStep):
+            if isinstance(step, PoolStep | ConcatStep | TransposeStep):
                 for name in step.inputs:
                     self._parent[self._root(name)] = self._root(step.output)
+            elif _is_own_copy(step, skeleton.source):
+                self._parent[self._root(step.inputs[0])] = self._root(step.output)
         self._exponents: dict[str, int] = {}
         for name, exponent in exponents.items():
             root = self._root(name)
@@ -194,6 +199,10 @@ class Solver:
     def __getitem__(self, tensor: str) -> int:
         return self._exponents[self._root(tensor)]
 
+    def shift(self, step: ProductStep) -> int:
+        """Right shift of a product."""
+        return self[step.input] + self[step.operand] - self[step.output]
+
     def solve(self) -> dict[str, ConvNumbers]:
         """The integers of every convolution by name.
 
@@ -205,21 +214,35 @@ class Solver:
         while changed:
             changed = False
             for step in self._skeleton.steps:
+                if isinstance(step, ProductStep):
+                    changed = self._lowered_for(step) or changed
                 if not isinstance(step, ConvStep):
                     continue
                 found = self._conv(step)
                 while isinstance(found, _Lower):
-                    if found.to < -EXPONENT_LIMIT:
-                        raise UnfitError(
-                            f"no power-of-two scales fit operator {step.name!r}: tensor "
-                            f"{found.tensor!r} would need 2**{-found.to}",
-                            step.sources,
-                        )
-                    self._exponents[self._root(found.tensor)] = found.to
+                    self._lower(found, step)
                     changed = True
                     found = self._conv(step)
                 numbers[step.name] = found
         return numbers
+
+    def _lowered_for(self, step: ProductStep) -> bool:
+        """Lowers an exponent that a product cannot have; whether there was one."""
+        shift = self.shift(step)
+        if 0 <= shift <= MAX_SHIFT:
+            return False
+        name, excess = (step.output, -shift) if shift < 0 else (step.input, shift - MAX_SHIFT)
+        self._lower(_Lower(name, self[name] - excess), step)
+        return True
+
+    def _lower(self, found: _Lower, step: ConvStep | ProductStep) -> None:
+        if found.to < -EXPONENT_LIMIT:
+            raise UnfitError(
+                f"no power-of-two scales fit operator {step.name!r}: tensor "
+                f"{found.tensor!r} would need 2**{-found.to}",
+                step.sources,
+            )
+        self._exponents[self._root(found.tensor)] = found.to
 
     def _conv(self, step: ConvStep) -> ConvNumbers | _Lower:
         add = step.kind is ConvKind.ADD and step.residual is not None
@@ -299,6 +322,12 @@ class Solver:
         largest = int(shifts.max(initial=0))
         several = bool((shifts != largest).any())
         return ConvNumbers(step, weight, bias, largest, 0, shifts if several else None)
+
+
+def _is_own_copy(step: Step, graph: Graph) -> bool:
+    """Whether a step copies what the model does not know: it shares its exponent."""
+    copies = isinstance(step, ConvStep) and step.kind is ConvKind.COPY
+    return copies and step.output not in graph.types
 
 
 def mean_change(

@@ -26,6 +26,9 @@ class HostTrait(Enum):
     REDUCES = "reduces"
     """One result per row of elements, with the rows' axes kept: what is computed from the elements
     and from these results is one loop, as in a normalization."""
+    NORMALIZES = "normalizes"
+    """A loop over rows that takes in what is computed from their elements before it, and nothing
+    behind it."""
     COMPUTES = "computes"
     """A loop of its own, real numbers in its registers."""
 

@@ -3,6 +3,7 @@
 Pointwise operators whose results nobody else reads belong to the group of their reader, so that a
 chain and a diamond (``x * sigmoid(x)``) are one loop. So do sums and means over rows: a
 normalization that is spelled out is one loop, too, and no square or deviation becomes an integer.
+A Softmax takes in what scales or masks its scores.
 Each other operator is a group of its own.
 Views (reshapes and the like) belong to nobody: a tensor that is a view of another counts as that
 one, its *base*.
@@ -23,7 +24,11 @@ from compiler_core.quantize.ir import HostGroup
 from compiler_core.quantize.unit_arithmetics import UnitArithmetics
 from compiler_core.units.registry import unnamed_kind
 
+_EITHER = ("MatMul",)
+"""What is a group though another unit may run it, too: the plan has the choice. Products of two
+activations; they join no others."""
 _JOINING = (HostTrait.POINTWISE, HostTrait.REDUCES)
+_TAKING = (*_JOINING, HostTrait.NORMALIZES)
 
 
 def bases_of(graph: Graph, views: Collection[str]) -> dict[str, str]:
@@ -94,7 +99,11 @@ def groups_beside(graph: Graph, units: UnitArithmetics) -> HostGroups:
     kinds = [own.kind for _, own in units.units]
     if kinds != [unnamed_kind().name]:
         return HostGroups((), {}, {})
-    able = [node.name for node in graph.nodes if units.unsupported(graph, node) is None]
+    able = [
+        node.name
+        for node in graph.nodes
+        if node.op not in _EITHER and units.unsupported(graph, node) is None
+    ]
     moved = moved_views(graph, units)
     return host_groups(graph, [name for name in able if name not in moved])
 
@@ -152,7 +161,7 @@ class _Finder:
             readers = self._readers.get(node.output, [])
             owners = {leader.get(reader.name, "") for reader in readers}
             owner = owners.pop() if len(owners) == 1 else ""
-            if owner and traits[owner] in _JOINING:
+            if owner and traits[owner] in _TAKING:
                 leader[node.name] = owner
         return leader
 

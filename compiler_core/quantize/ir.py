@@ -1,8 +1,8 @@
 """The quantized graph: integer operators that an NPU runs, between float parts that the CPU runs.
 
 Tensors of integer operators are logically ``int8[N, C, H, W]`` with
-``real = integer * 2**-exponent``. Every operator's bits are defined here, in its docstring; the
-reference executor, the QDQ export and the compiled program have to agree with that text.
+``real = integer * 2**-exponent``. The operators and their bits:
+:mod:`compiler_core.quantize.integer_operators`.
 
 ``N`` is what one run of the program computes: the model's fixed batch, 1 where it is dynamic. The
 first axis of a graph tensor is always ``N``, so any number of samples is that many runs.
@@ -17,10 +17,32 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from compiler_core.files.plain import ONLY_WHERE_OTHER
 from compiler_core.graph.ir import Graph
+from compiler_core.quantize.integer_operators import (
+    ComputingOperator as ComputingOperator,
+)
+from compiler_core.quantize.integer_operators import (
+    IntegerConcat as IntegerConcat,
+)
+from compiler_core.quantize.integer_operators import (
+    IntegerConv as IntegerConv,
+)
+from compiler_core.quantize.integer_operators import (
+    IntegerMaxPool as IntegerMaxPool,
+)
+from compiler_core.quantize.integer_operators import (
+    IntegerOperator as IntegerOperator,
+)
+from compiler_core.quantize.integer_operators import (
+    IntegerProduct as IntegerProduct,
+)
+from compiler_core.quantize.integer_operators import (
+    IntegerTranspose as IntegerTranspose,
+)
+from compiler_core.quantize.integer_operators import (
+    integers_read as integers_read,
+)
 
 
 @dataclass(frozen=True)
@@ -39,99 +61,22 @@ class QuantizedTensor:
 
 
 @dataclass(frozen=True)
-class IntegerConv:
-    """Convolution, dense layer, depthwise convolution, average pool, copy, addition.
-
-    A dense layer is a convolution whose kernel covers its input, or a 1x1 one over pixels.
-    ``acc = sum(x * weight) + bias + residual * 2**residual_shift`` in int32 (never wraps: checked
-    when built, with the rounding constant and a left shift counted);
-    ``y = clip(round_shift(acc, shift), clip_min, clip_max)`` with
-    ``round_shift(a, s) = (a + 2**(s-1)) >> s`` for ``s > 0`` (arithmetic, rounds half up), ``a``
-    for ``s = 0`` and ``a << -s`` for ``s < 0``. With ``channel_shifts`` output channel ``o`` is
-    shifted by ``channel_shifts[o]`` instead, and there is no residual.
-
-    Attributes:
-        name: Name of the graph node it comes from (the convolution of a fused group).
-        input, output: Quantized tensors' names.
-        weight: ``int8[O, I / groups, kh, kw]``.
-        bias: ``int32[O]`` in the accumulator's scale.
-        strides, dilations: ``(h, w)``.
-        pads: ``(top, left, bottom, right)``, zero padding.
-        groups: ``O`` and ``I`` are multiples of it.
-        shift: Right shift of the requantization, -31..31.
-        clip_min, clip_max: Within -128..127.
-        residual: Name of an int8 tensor of the output's shape, added in the accumulator, or
-            ``None``.
-        residual_shift: Left shift of the residual, 0..24.
-        sources: Names of all graph nodes that this operator replaces.
-        channel_shifts: ``int32[O]`` right shifts, each 0..31, used instead of ``shift`` (which is
-            their largest): weights with a power-of-two scale per output channel. ``None`` where
-            one shift serves all.
-    """
-
-    name: str
-    input: str
-    output: str
-    weight: npt.NDArray[np.int8]
-    bias: npt.NDArray[np.int32]
-    strides: tuple[int, int]
-    pads: tuple[int, int, int, int]
-    dilations: tuple[int, int]
-    groups: int
-    shift: int
-    clip_min: int
-    clip_max: int
-    residual: str | None = None
-    residual_shift: int = 0
-    sources: tuple[str, ...] = ()
-    channel_shifts: npt.NDArray[np.int32] | None = None
-
-
-@dataclass(frozen=True)
-class IntegerMaxPool:
-    """``y = clip(max over the window, clip_min, clip_max)``; padding never wins.
-
-    Input and output share an exponent.
-    """
-
-    name: str
-    input: str
-    output: str
-    kernel: tuple[int, int]
-    strides: tuple[int, int]
-    pads: tuple[int, int, int, int]
-    dilations: tuple[int, int] = (1, 1)
-    clip_min: int = -128
-    clip_max: int = 127
-    sources: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class IntegerConcat:
-    """Concatenation along the channels: the producers write into its place, no program runs.
-
-    All inputs share the output's exponent; every input but the last has a multiple of 16 channels.
-    """
-
-    name: str
-    inputs: tuple[str, ...]
-    output: str
-    sources: tuple[str, ...] = ()
-
-
-IntegerOperator = IntegerConv | IntegerMaxPool | IntegerConcat
-
-
-@dataclass(frozen=True)
 class View:
     """How a graph tensor lies over the ``[N, C, H, W]`` tensor of integer operators.
 
     ``nchw = graph_tensor.reshape(split).transpose(permutation).reshape(N, C, H, W)``. ``split`` and
-    ``permutation`` keep the first axis, ``N``, in its place.
+    ``permutation`` keep the first axis, ``N``, in its place. With ``padded`` sizes, zeros fill the
+    axes up to them behind the transposition.
     """
 
     split: tuple[int, ...]
     permutation: tuple[int, ...]
+    padded: tuple[int, ...] = field(default=(), metadata={ONLY_WHERE_OTHER: True})
+
+    @property
+    def permuted(self) -> tuple[int, ...]:
+        """Sizes behind the transposition, before they are padded."""
+        return tuple(self.split[axis] for axis in self.permutation)
 
 
 @dataclass(frozen=True)
@@ -211,7 +156,7 @@ class FloatSegment:
         return self.graph.outputs
 
 
-LaunchedOperator = IntegerConv | IntegerMaxPool | NodeOperator
+LaunchedOperator = ComputingOperator | NodeOperator
 """What a unit launches."""
 
 
@@ -219,8 +164,7 @@ def tensors_read(operator: LaunchedOperator) -> tuple[str, ...]:
     """What an operator that computes reads."""
     if isinstance(operator, NodeOperator):
         return operator.inputs
-    residual = operator.residual if isinstance(operator, IntegerConv) else None
-    return (operator.input,) if residual is None else (operator.input, residual)
+    return integers_read(operator)
 
 
 def tensors_written(operator: LaunchedOperator) -> tuple[str, ...]:

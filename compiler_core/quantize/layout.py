@@ -83,6 +83,11 @@ def compact(index: Index) -> Index | None:
     return None if np.array_equal(index.reshape(-1), np.arange(index.size)) else index
 
 
+def laid_out(index: Index, chw: Chw) -> Index | None:
+    """:func:`compact` of an index that may leave room in its root."""
+    return compact(index) if index.size == prod(chw) else index
+
+
 def through_view(graph: Graph, node: Node, index: Index) -> Index:
     """The index of a view node's output, given that of its input."""
     if node.op == "Transpose":
@@ -122,6 +127,36 @@ def channels_of(positions: Index, chw: Chw) -> ChannelAxis | None:
     return None
 
 
+def _axes_view(batch: int, shape: tuple[int, ...], index: Index, chw: Chw) -> View | None:
+    """The view of a graph tensor whose own axes are those of its root in another order, with zeros
+    behind some where they do not fill it."""
+    strides = [
+        int(np.take(index, 1, axis).flat[0] - index.flat[0]) if size > 1 else 0
+        for axis, size in enumerate(shape)
+    ]
+    expected = sum(
+        (np.arange(size) * stride).reshape([-1 if i == axis else 1 for i in range(len(shape))])
+        for axis, (size, stride) in enumerate(zip(shape, strides, strict=True))
+    )
+    if not np.array_equal(index, np.broadcast_to(expected, shape)):
+        return None
+    outer_first = sorted(range(len(shape)), key=lambda axis: -strides[axis])
+    padded, room = [], prod(chw)
+    for axis in outer_first:
+        stride = strides[axis] or room  # of an axis of one
+        if room % stride or room // stride < shape[axis]:
+            return None
+        padded.append(room // stride)
+        room = stride
+    if room != 1:
+        if strides[outer_first[-1]]:
+            return None
+        padded[-1] *= room
+    order = (0, *(1 + axis for axis in outer_first))
+    fills = index.size == prod(chw)
+    return View((batch, *shape), order, () if fills else (batch, *padded))
+
+
 def view_of(batch: int, shape: tuple[int, ...], index: Index | None, chw: Chw) -> View | None:
     """The :class:`View` of a graph tensor with sample ``shape``, if a transposition expresses it.
 
@@ -133,6 +168,8 @@ def view_of(batch: int, shape: tuple[int, ...], index: Index | None, chw: Chw) -
     """
     if index is None:
         return View((batch, *chw), (0, 1, 2, 3))
+    if index.size < prod(chw):
+        return _axes_view(batch, shape, index, chw)
     source = np.empty(prod(chw), dtype=np.int64)
     source[index.reshape(-1)] = np.arange(index.size)
     cube = source.reshape(chw)
@@ -145,7 +182,7 @@ def view_of(batch: int, shape: tuple[int, ...], index: Index | None, chw: Chw) -
         for axis, (size, stride) in enumerate(zip(chw, strides, strict=True))
     )
     if not np.array_equal(cube, np.broadcast_to(expected, chw)):
-        return None
+        return _axes_view(batch, shape, index, chw)
     outer_first = sorted(range(3), key=lambda axis: -strides[axis])
     split = (batch, *(chw[axis] for axis in outer_first))
     permutation = (0, *(1 + outer_first.index(axis) for axis in range(3)))

@@ -85,7 +85,8 @@ class Layouts:
         if found is not None:
             return found
         base, chain = self._base(tensor)
-        if chain and base not in self._graph.constants:
+        fills = prod(self.shape(tensor)) == prod(chw)
+        if chain and fills and base not in self._graph.constants:
             positions: Index = np.arange(prod(chw)).reshape(self.shape(base))
             for node in reversed(chain):
                 positions = through_view(self._graph, node, positions)
@@ -101,6 +102,15 @@ class Layouts:
             found = self.placements[tensor] = Placement(tensor, chw, index)
             self.entered.add(tensor)
         return found
+
+    def widen(self, root: str, width: int) -> None:
+        """Gives the one row of ``root`` more pixels; what looks at it leaves them out."""
+        for name, placed in self.placements.items():
+            if placed.root == root:
+                row = placed.chw[2]
+                before = placed.positions(self.shape(name))
+                index = before // row * width + before % row
+                self.placements[name] = Placement(root, (placed.chw[0], 1, width), index)
 
     def _base(self, tensor: str) -> tuple[str, list[Node]]:
         """What ``tensor`` is a view of, and the views, the last one first."""

@@ -12,8 +12,15 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from compiler_core.quantize.exact import exact_model
-from compiler_core.quantize.ir import IntegerOperator, QuantizedTensor
-from compiler_core.quantize.skeleton import ConcatStep, ConvStep, PoolStep, Step
+from compiler_core.quantize.ir import IntegerOperator, QuantizedTensor, integers_read
+from compiler_core.quantize.skeleton import (
+    ConcatStep,
+    ConvStep,
+    PoolStep,
+    ProductStep,
+    Step,
+    TransposeStep,
+)
 
 _OPSET = 17
 _IR_VERSION = 10
@@ -45,9 +52,7 @@ def integer_session(
     operator: IntegerOperator, tensors: Mapping[str, QuantizedTensor]
 ) -> OperatorSession:
     """``operator`` over floats that hold its integers."""
-    inputs = operator.inputs if hasattr(operator, "inputs") else (operator.input,)
-    residual = getattr(operator, "residual", None)
-    names = dict.fromkeys((*inputs, *([] if residual is None else [residual])))
+    names = dict.fromkeys(integers_read(operator))
     return OperatorSession(exact_model([operator], tensors, list(names), [operator.output]))
 
 
@@ -65,10 +70,15 @@ def real_session(step: Step) -> OperatorSession:
     return OperatorSession(helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION))
 
 
-def _nodes(step: Step) -> tuple[list[onnx.NodeProto], dict[str, npt.NDArray[np.float32]]]:
+def _nodes(step: Step) -> tuple[list[onnx.NodeProto], dict[str, npt.NDArray[Any]]]:
     if isinstance(step, ConcatStep):
         return [helper.make_node("Concat", step.inputs, [step.output], axis=1)], {}
-    constants: dict[str, npt.NDArray[np.float32]] = {}
+    if isinstance(step, TransposeStep):
+        return _turned(step)
+    constants: dict[str, npt.NDArray[Any]] = {}
+    if isinstance(step, ProductStep):
+        nodes = _product(step, constants)
+        return _clamped(step, nodes, constants)
     shared: dict[str, Any] = {
         "strides": step.strides,
         "pads": step.pads,
@@ -80,6 +90,14 @@ def _nodes(step: Step) -> tuple[list[onnx.NodeProto], dict[str, npt.NDArray[np.f
         ]
     else:
         nodes = _convolution(step, shared, constants)
+    return _clamped(step, nodes, constants)
+
+
+def _clamped(
+    step: ConvStep | PoolStep | ProductStep,
+    nodes: list[onnx.NodeProto],
+    constants: dict[str, npt.NDArray[Any]],
+) -> tuple[list[onnx.NodeProto], dict[str, npt.NDArray[Any]]]:
     if step.clip is not None:
         constants["%low"], constants["%high"] = (np.array(v, np.float32) for v in step.clip)
         source = nodes[-1].output[0]
@@ -88,8 +106,57 @@ def _nodes(step: Step) -> tuple[list[onnx.NodeProto], dict[str, npt.NDArray[np.f
     return nodes, constants
 
 
+def _turned(
+    step: TransposeStep,
+) -> tuple[list[onnx.NodeProto], dict[str, npt.NDArray[Any]]]:
+    constants: dict[str, npt.NDArray[Any]] = {}
+    nodes = [
+        *_by_pixel(step.input, "%0", step.groups, constants),
+        helper.make_node("Transpose", ["%0"], ["%1"], perm=(0, 3, 2, 1)),
+        *_as_image("%1", step.output),
+    ]
+    return nodes, constants
+
+
+def _product(step: ProductStep, constants: dict[str, npt.NDArray[Any]]) -> list[onnx.NodeProto]:
+    return [
+        *_by_pixel(step.input, "%0", step.groups, constants),
+        *_by_pixel(step.operand, "%1", step.groups, constants),
+        helper.make_node("Transpose", ["%0"], ["%a"], perm=(0, 2, 1, 3)),
+        helper.make_node("Transpose", ["%1"], ["%b"], perm=(0, 2, 3, 1)),
+        helper.make_node("MatMul", ["%a", "%b"], ["%2"]),
+        helper.make_node("Transpose", ["%2"], ["%3"], perm=(0, 2, 1, 3)),
+        *_as_image("%3", "%4"),
+    ]
+
+
+def _by_pixel(
+    tensor: str, output: str, groups: int, constants: dict[str, npt.NDArray[Any]]
+) -> list[onnx.NodeProto]:
+    """``[samples, pixels, groups, K]``."""
+    constants["%pixels"] = np.array([0, 0, -1], np.int64)
+    constants["%row"] = np.array([2], np.int64)
+    constants["%groups"] = np.array([0, 0, groups, -1], np.int64)
+    names = [f"{output}/pixels", f"{output}/turned"]
+    return [
+        helper.make_node("Reshape", [tensor, "%pixels"], names[:1]),
+        helper.make_node("Transpose", names[:1], names[1:], perm=(0, 2, 1)),
+        helper.make_node("Reshape", [names[1], "%groups"], [output]),
+    ]
+
+
+def _as_image(tensor: str, output: str) -> list[onnx.NodeProto]:
+    """``[samples, groups * J, 1, pixels]`` of ``[samples, pixels, groups, J]``."""
+    names = [f"{output}/flat", f"{output}/turned"]
+    return [
+        helper.make_node("Reshape", [tensor, "%pixels"], names[:1]),
+        helper.make_node("Transpose", names[:1], names[1:], perm=(0, 2, 1)),
+        helper.make_node("Unsqueeze", [names[1], "%row"], [output]),
+    ]
+
+
 def _convolution(
-    step: ConvStep, shared: Mapping[str, Any], constants: dict[str, npt.NDArray[np.float32]]
+    step: ConvStep, shared: Mapping[str, Any], constants: dict[str, npt.NDArray[Any]]
 ) -> list[onnx.NodeProto]:
     constants["%weight"] = step.weight.astype(np.float32)
     constants["%bias"] = step.bias.astype(np.float32)

@@ -22,6 +22,7 @@ from compiler_core.quantize.layout import (
     pixels_of,
 )
 from compiler_core.quantize.layouts import MisfitError
+from compiler_core.quantize.product_steps import product
 from compiler_core.quantize.skeleton import ConcatStep, ConvKind, ConvStep, PoolStep
 from compiler_core.quantize.step_builder import Handlers, StepBuilder
 
@@ -126,9 +127,9 @@ def dense(work: StepBuilder, node: Node) -> None:
     if pixels > 1 and not _in_pixels(place, source.chw):
         source = work.layouts.moved(tensor, pixels_of(shape), pixel_index(shape))
         place = source.positions(shape).reshape(pixels, shape[-1])
-    weight = matrix
-    if pixels > 1 or not np.array_equal(place[0], np.arange(shape[-1])):
-        weight = np.zeros_like(matrix)
+    weight, features = matrix, prod(source.chw) if pixels == 1 else source.chw[0]
+    if pixels > 1 or features > shape[-1] or not np.array_equal(place[0], np.arange(shape[-1])):
+        weight = np.zeros((len(matrix), features), matrix.dtype)
     index: Index | None = None
     if pixels == 1:
         if weight is not matrix:
@@ -166,7 +167,8 @@ def _in_pixels(place: Index, chw: Chw) -> bool:
     """
     pixels, features = place.shape
     channel, pixel = place // pixels, place % pixels
-    same = chw[0] == features and (channel == channel[0]).all()
+    whole = chw[0] >= features and chw[1] * chw[2] == pixels
+    same = whole and (channel == channel[0]).all()
     return bool(same and (pixel == pixel[:, :1]).all())
 
 
@@ -324,10 +326,18 @@ def pad_image(work: StepBuilder, node: Node) -> None:
     work.emit(step, node.output, _image_out(work, node.output))
 
 
+def matrix_product(work: StepBuilder, node: Node) -> None:
+    """MatMul: by a constant matrix, or of two activations."""
+    if node.inputs[1] in work.graph.constants:
+        dense(work, node)
+    else:
+        product(work, node)
+
+
 HANDLERS: Handlers = {
     "Conv": conv,
     "Dense": dense,
-    "MatMul": dense,
+    "MatMul": matrix_product,
     "Gemm": dense,
     "Add": add_activations,
     "MaxPool": max_pool,

@@ -32,14 +32,19 @@ from compiler_core.quantize.ir import (
     IntegerConv,
     IntegerMaxPool,
     IntegerOperator,
+    IntegerProduct,
+    IntegerTranspose,
     QuantizedGraph,
     QuantizedTensor,
     View,
+    integers_read,
 )
 from compiler_core.quantize.number_casts import CASTS_FROM_OPSET, with_casts
 
 _QDQ_OPSET = 13
 _CLIP_INPUTS_OPSET = 11
+_PAD_INPUTS_OPSET = 11
+_SLICE_INPUTS_OPSET = 10
 _TIE_BREAKER = 0.25
 """Added to accumulators before they are rounded, in their units."""
 _MICROSOFT = "com.microsoft"
@@ -97,7 +102,7 @@ def operator_model(
 ) -> onnx.ModelProto:
     """One operator in QDQ form, from int8 inputs to its int8 output."""
     writer = _Writer(tensors, {"": _QDQ_OPSET})
-    names = dict.fromkeys(_inputs(operator))
+    names = dict.fromkeys(integers_read(operator))
     writer.integers.update({name: name for name in names})
     writer.add(operator)
     last = writer.nodes[-1]
@@ -110,14 +115,6 @@ def operator_model(
         list(writer.initializers.values()),
     )
     return writer.model(graph, ())
-
-
-def _inputs(operator: IntegerOperator) -> tuple[str, ...]:
-    if isinstance(operator, IntegerConcat):
-        return operator.inputs
-    if isinstance(operator, IntegerConv) and operator.residual is not None:
-        return operator.input, operator.residual
-    return (operator.input,)
 
 
 def _int8(tensor: QuantizedTensor) -> onnx.ValueInfoProto:
@@ -194,7 +191,12 @@ class _Writer:
             reals = [self._real(name) for name in operator.inputs]
             self.quantize(self._node("Concat", reals, operator.name, axis=1), output)
             return
-        if isinstance(operator, IntegerMaxPool):
+        if isinstance(operator, IntegerTranspose):
+            self.quantize(self._transpose(operator), output)
+            return
+        if isinstance(operator, IntegerProduct):
+            result = self._product(operator)
+        elif isinstance(operator, IntegerMaxPool):
             result = self._node(
                 "MaxPool",
                 [self._real(operator.input)],
@@ -234,8 +236,33 @@ class _Writer:
             return result
         return self._node("Add", [result, self._real(operator.residual)])
 
+    def _grouped(self, tensor: str, groups: int, *, swapped: bool) -> str:
+        """``[N, groups, K, pixels]`` of a tensor, its last two axes ``swapped`` or not."""
+        _, channels, height, width = self._tensors[tensor].shape
+        split = self._reshape(self._real(tensor), (groups, channels // groups, height * width))
+        return self._node("Transpose", [split], perm=(0, 1, 3, 2)) if swapped else split
+
+    def _transpose(self, operator: IntegerTranspose) -> str:
+        turned = self._grouped(operator.input, operator.groups, swapped=True)
+        return self._reshape(turned, self._tensors[operator.output].shape[1:])
+
+    def _product(self, operator: IntegerProduct) -> str:
+        factors = [
+            self._grouped(operator.operand, operator.groups, swapped=True),
+            self._grouped(operator.input, operator.groups, swapped=False),
+        ]
+        result = self._node("MatMul", factors, operator.name)
+        output = self._tensors[operator.output]
+        quarter = (operator.shift > 0) * _TIE_BREAKER
+        bias = np.float32(np.ldexp(quarter, -output.exponent - operator.shift))
+        result = self._node("Add", [result, self.constant(bias)])
+        return self._reshape(result, output.shape[1:])
+
     def _clip(
-        self, source: str, operator: IntegerConv | IntegerMaxPool, output: QuantizedTensor
+        self,
+        source: str,
+        operator: IntegerConv | IntegerMaxPool | IntegerProduct,
+        output: QuantizedTensor,
     ) -> str:
         integers = (operator.clip_min, operator.clip_max)
         if integers == (-128, 127):
@@ -288,9 +315,31 @@ class _Writer:
     def to_nchw(self, tensor: str, view: View) -> str:
         """A float graph tensor as ``[N, C, H, W]``."""
         name = self._reshape(tensor, view.split[1:])
-        if view.permutation != (0, 1, 2, 3):
+        if view.permutation != tuple(range(len(view.permutation))):
             name = self._node("Transpose", [name], perm=view.permutation)
+        if view.padded:
+            name = self._padded(name, view)
         return self._reshape(name, self._tensors[tensor].shape[1:])
+
+    def _padded(self, tensor: str, view: View) -> str:
+        """Zeros behind each axis."""
+        behind = [most - size for most, size in zip(view.padded, view.permuted, strict=True)]
+        amounts = [0] * len(behind) + behind
+        if self._opset < _PAD_INPUTS_OPSET:
+            return self._node("Pad", [tensor], pads=amounts)
+        return self._node("Pad", [tensor, self.constant(np.array(amounts, np.int64))])
+
+    def _cut(self, tensor: str, view: View) -> str:
+        """The inverse of :meth:`_padded`."""
+        sizes = list(view.permuted[1:])
+        axes = list(range(1, len(sizes) + 1))
+        if self._opset < _SLICE_INPUTS_OPSET:
+            starts = [0] * len(sizes)
+            return self._node("Slice", [tensor], starts=starts, ends=sizes, axes=axes)
+        limits = ([0] * len(sizes), sizes, axes)
+        return self._node(
+            "Slice", [tensor, *(self.constant(np.array(v, np.int64)) for v in limits)]
+        )
 
     def from_nchw(
         self, tensor: str, view: View, shape: Sequence[int | None], *, guarded: bool
@@ -302,9 +351,10 @@ class _Writer:
         them.
         """
         name = self._real(tensor)
-        permuted = [view.split[axis] for axis in view.permutation]
-        name = self._reshape(name, permuted[1:])
-        if view.permutation != (0, 1, 2, 3):
+        name = self._reshape(name, (view.padded or view.permuted)[1:])
+        if view.padded:
+            name = self._cut(name, view)
+        if view.permutation != tuple(range(len(view.permutation))):
             inverse = [int(axis) for axis in np.argsort(view.permutation)]
             name = self._node("Transpose", [name], perm=inverse)
         sizes = self.constant(np.array([0, *(size or 1 for size in shape[1:])], np.int64))

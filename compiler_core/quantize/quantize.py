@@ -23,11 +23,21 @@ from compiler_core.quantize.ir import (
     IntegerConv,
     IntegerMaxPool,
     IntegerOperator,
+    IntegerProduct,
     IntegerSegment,
+    IntegerTranspose,
     QuantizedGraph,
     QuantizedTensor,
 )
-from compiler_core.quantize.skeleton import ConcatStep, ConvStep, PoolStep, Skeleton, Step
+from compiler_core.quantize.skeleton import (
+    ConcatStep,
+    ConvStep,
+    PoolStep,
+    ProductStep,
+    Skeleton,
+    Step,
+    TransposeStep,
+)
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.quantize.unit_arithmetics import Computing
 from compiler_core.units.names import CPU
@@ -123,6 +133,8 @@ def with_exponents(
 def _operator(step: Step, solver: Solver, numbers: Mapping[str, ConvNumbers]) -> IntegerOperator:
     if isinstance(step, ConcatStep):
         return IntegerConcat(step.name, step.inputs, step.output, step.sources)
+    if isinstance(step, TransposeStep):
+        return IntegerTranspose(step.name, step.input, step.output, step.groups, step.sources)
     low, high = integer_clip(step.clip, solver[step.output])
     if isinstance(step, PoolStep):
         return IntegerMaxPool(
@@ -136,6 +148,18 @@ def _operator(step: Step, solver: Solver, numbers: Mapping[str, ConvNumbers]) ->
             clip_min=low,
             clip_max=high,
             sources=step.sources,
+        )
+    if isinstance(step, ProductStep):
+        return IntegerProduct(
+            step.name,
+            step.input,
+            step.operand,
+            step.output,
+            step.groups,
+            solver.shift(step),
+            low,
+            high,
+            step.sources,
         )
     return _conv(numbers[step.name], low, high)
 

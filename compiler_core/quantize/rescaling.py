@@ -3,7 +3,8 @@
 A power of two wastes up to half of the integers. But a convolution may write its output times any
 ``s > 0`` if what reads it divides by ``s``: pools, averages, copies, concatenations and additions
 hand a common factor on, and the weights of convolutions take it up on both sides. Tensors that have
-to share a factor are one class; a class that float code writes or reads keeps 1.
+to share a factor are one class; a class that float code or a product of two activations writes or
+reads keeps 1.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from compiler_core.quantize.skeleton import (
     ConcatStep,
     ConvKind,
     ConvStep,
+    ProductStep,
     Skeleton,
     Step,
     StepSegment,
+    TransposeStep,
 )
 from compiler_core.quantize.statistics import ChannelStatistics, TensorRange
 
@@ -67,7 +70,11 @@ def _factors(
             name = parent[name]
         return name
 
+    kept = set(skeleton.views)
     for step in skeleton.steps:
+        if isinstance(step, ProductStep):
+            kept |= {step.output, *step.inputs}
+            continue
         if isinstance(step, ConvStep) and step.kind is ConvKind.WEIGHTS:
             names = (step.output, *([step.residual] if step.residual else []))
         else:
@@ -80,7 +87,7 @@ def _factors(
     found = dict.fromkeys(skeleton.shapes, 1.0)
     for members in classes.values():
         known = [ranges[name] for name in members if name in ranges]
-        if any(name in skeleton.views for name in members) or not known:
+        if any(name in kept for name in members) or not known:
             continue
         best = min(_FACTORS, key=lambda factor: sum(_cost(item, factor, method) for item in known))
         found.update(dict.fromkeys(members, best))
@@ -106,7 +113,7 @@ def _cost(known: TensorRange, factor: float, method: RangeMethod) -> float:
 
 def _scaled_step(step: Step, factors: Mapping[str, float]) -> Step:
     by = factors[step.output]
-    if isinstance(step, ConcatStep):
+    if isinstance(step, ConcatStep | TransposeStep):
         return step
     clip = None if step.clip is None else (step.clip[0] * by, step.clip[1] * by)
     if not isinstance(step, ConvStep) or step.kind is not ConvKind.WEIGHTS:

@@ -103,7 +103,43 @@ class ConcatStep:
     unit: str = ""
 
 
-Step = ConvStep | PoolStep | ConcatStep
+@dataclass(frozen=True)
+class ProductStep:
+    """A future :class:`~compiler_core.quantize.ir.IntegerProduct`."""
+
+    name: str
+    input: str
+    operand: str
+    output: str
+    groups: int
+    sources: tuple[str, ...]
+    clip: tuple[float, float] | None = None
+    unit: str = ""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Tensors read."""
+        return (self.input, self.operand)
+
+
+@dataclass(frozen=True)
+class TransposeStep:
+    """A future :class:`~compiler_core.quantize.ir.IntegerTranspose`."""
+
+    name: str
+    input: str
+    output: str
+    groups: int
+    sources: tuple[str, ...]
+    unit: str = ""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Tensors read."""
+        return (self.input,)
+
+
+Step = ConvStep | PoolStep | ConcatStep | ProductStep | TransposeStep
 
 
 @dataclass(frozen=True)

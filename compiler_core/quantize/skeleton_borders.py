@@ -12,7 +12,14 @@ from compiler_core.quantize.ir import NumberUnit, View
 from compiler_core.quantize.layout import ChannelAxis, channels_of, view_of
 from compiler_core.quantize.layouts import Layouts
 from compiler_core.quantize.segments import segment
-from compiler_core.quantize.skeleton import ConcatStep, PoolStep, Skeleton, Step
+from compiler_core.quantize.skeleton import (
+    ConcatStep,
+    PoolStep,
+    ProductStep,
+    Skeleton,
+    Step,
+    TransposeStep,
+)
 
 
 def with_borders(
@@ -147,7 +154,10 @@ def _renamed(step: Step, names: Mapping[str, str]) -> Step:
     if isinstance(step, ConcatStep):
         return replace(step, output=output, inputs=tuple(names.get(n, n) for n in step.inputs))
     source = names.get(step.input, step.input)
-    if isinstance(step, PoolStep):
+    if isinstance(step, PoolStep | TransposeStep):
         return replace(step, input=source, output=output)
+    if isinstance(step, ProductStep):
+        operand = names.get(step.operand, step.operand)
+        return replace(step, input=source, operand=operand, output=output)
     residual = None if step.residual is None else names.get(step.residual, step.residual)
     return replace(step, input=source, output=output, residual=residual)

@@ -16,8 +16,10 @@ from compiler_core.quantize.skeleton import (
     ConvKind,
     ConvStep,
     PoolStep,
+    ProductStep,
     Skeleton,
     Step,
+    TransposeStep,
 )
 from compiler_core.quantize.skeleton_borders import with_borders
 from compiler_core.quantize.unit_arithmetics import UnitArithmetics
@@ -70,6 +72,11 @@ class StepBuilder:
                 self._readers[name] = self._readers.get(name, 0) + 1
         for name in graph.outputs:
             self._readers[name] = self._readers.get(name, 0) + 1
+
+    @property
+    def channel_block(self) -> int:
+        """Channels that lie together on the unit of the visited node."""
+        return self._arithmetic.traits.channel_block
 
     @property
     def placements(self) -> Mapping[str, Placement]:
@@ -158,8 +165,8 @@ class StepBuilder:
 
     def _require_room(self, step: Step) -> None:
         """Leaves an operator to the CPU that no schedule fits."""
-        if isinstance(step, ConcatStep):
-            return
+        if isinstance(step, ConcatStep | ProductStep | TransposeStep):
+            return  # a block by a block fits any unit that multiplies them
         shared = isinstance(step, PoolStep) or step.kind in (ConvKind.AVERAGE, ConvKind.ADD)
         pool = isinstance(step, PoolStep)
         kernel = step.kernel if isinstance(step, PoolStep) else step.weight.shape[2:]
@@ -182,6 +189,25 @@ class StepBuilder:
         while name in self.graph.types or name in self.layouts.placements:
             name += "_"
         return name
+
+    def widened(self, tensor: str, width: int) -> bool:
+        """Whether the projection that writes root ``tensor`` for one reader now writes ``width``
+        pixels: those behind its image are padding."""
+        inner = self.producer(tensor)
+        placed = self.layouts.placements[tensor]
+        plain = inner is not None and inner.weight.shape[2:] == (1, 1)
+        if inner is None or not plain or any(inner.pads) or inner.strides != (1, 1):
+            return False
+        if placed.chw[1] > 1 or any(
+            self._readers.get(name, 0) > 1
+            for name, place in self.layouts.placements.items()
+            if place.root == tensor
+        ):
+            return False
+        own = replace(inner, pads=(0, 0, 0, width - placed.chw[2]))
+        self.steps[self.steps.index(inner)] = own
+        self.layouts.widen(tensor, width)
+        return True
 
     def producer(self, tensor: str) -> ConvStep | None:
         """The convolution of the same unit that writes root ``tensor`` for one reader, without

@@ -12,7 +12,11 @@ from compiler_core.quantize.ir import (
     IntegerConcat,
     IntegerConv,
     IntegerOperator,
+    IntegerProduct,
+    IntegerTranspose,
     QuantizedGraph,
+    View,
+    integers_read,
 )
 from compiler_core.units.names import CPU
 
@@ -37,8 +41,13 @@ def quantized_text(quantized: QuantizedGraph) -> str:
         lines += [f"  {_operator(quantized, operator)}" for operator in segment.operators]
         lines.append(f"  out {', '.join(_tensor(quantized, name) for name in segment.outputs)}")
     for name, view in sorted(quantized.views.items()):
-        lines.append(f"view {name} split={list(view.split)} permutation={list(view.permutation)}")
+        lines.append(f"view {name} {_view(view)}")
     return "\n".join(lines) + "\n"
+
+
+def _view(view: View) -> str:
+    padded = f" padded={list(view.padded)}" if view.padded else ""
+    return f"split={list(view.split)} permutation={list(view.permutation)}{padded}"
 
 
 def quantized_digest(quantized: QuantizedGraph) -> str:
@@ -67,6 +76,8 @@ def _operator(quantized: QuantizedGraph, operator: IntegerOperator) -> str:
     if isinstance(operator, IntegerConcat):
         inputs = ", ".join(_tensor(quantized, name) for name in operator.inputs)
         return f"concat {operator.name} {inputs} -> {output}"
+    if isinstance(operator, IntegerProduct | IntegerTranspose):
+        return _product(quantized, operator)
     parts = [_tensor(quantized, operator.input), "->", output]
     if isinstance(operator, IntegerConv):
         parts += [f"weight={list(operator.weight.shape)}#{_short(operator.weight.tobytes())}"]
@@ -87,6 +98,16 @@ def _operator(quantized: QuantizedGraph, operator: IntegerOperator) -> str:
     ]
     kind = "conv" if isinstance(operator, IntegerConv) else "max_pool"
     return f"{kind} {operator.name} {' '.join(parts)}"
+
+
+def _product(quantized: QuantizedGraph, operator: IntegerProduct | IntegerTranspose) -> str:
+    read = ", ".join(_tensor(quantized, name) for name in integers_read(operator))
+    kind = "transpose"
+    text = f"{read} -> {_tensor(quantized, operator.output)} groups={operator.groups}"
+    if isinstance(operator, IntegerProduct):
+        kind = "product"
+        text += f" shift={operator.shift} clip=[{operator.clip_min},{operator.clip_max}]"
+    return f"{kind} {operator.name} {text} sources={'+'.join(operator.sources)}"
 
 
 def _short(content: bytes) -> str:

@@ -9,7 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.quantize.blocks import signed_sums
-from compiler_core.quantize.ir import IntegerConv, IntegerMaxPool
+from compiler_core.quantize.ir import (
+    IntegerConv,
+    IntegerMaxPool,
+    IntegerProduct,
+    IntegerTranspose,
+)
 from compiler_core.tensor.workload import (
     ConvWorkload,
     Epilogue,
@@ -121,6 +126,48 @@ def max_pool_terms(
         clip_high=operator.clip_max < 127,
     )
     return workload, Requantization(0, operator.clip_min, operator.clip_max)
+
+
+def product_terms(operator: IntegerProduct, input_shape: Shape, output_shape: Shape) -> ConvTerms:
+    """Derives the workload of a product of two activations."""
+    n, channels, height, width = input_shape
+    half = 1 << operator.shift >> 1
+    largest = channels // operator.groups * 128 * 128 + half >> operator.shift
+    workload = ConvWorkload(
+        n,
+        channels,
+        height,
+        width,
+        output_shape[1],
+        Window((1, 1)),
+        operator.groups,
+        Epilogue(
+            max(_USUAL_BIAS_BITS, half.bit_length()) if half else 0,
+            operator.shift != 0,
+            -largest < operator.clip_min,
+            largest > operator.clip_max,
+        ),
+        operand=True,
+    )
+    values = Requantization(operator.shift, operator.clip_min, operator.clip_max)
+    return ConvTerms(workload, values, np.full(output_shape[1], half, np.int64))
+
+
+def transpose_terms(operator: IntegerTranspose, output_shape: Shape) -> ConvTerms:
+    """Derives the workload of a transposition: the product by a matrix with a diagonal of ones."""
+    n, channels, height, width = output_shape
+    workload = ConvWorkload(
+        n,
+        operator.groups * width,
+        height,
+        width,
+        channels,
+        Window((1, 1)),
+        operator.groups,
+        Epilogue(0, shift=False, clip_low=False, clip_high=False),
+        operand=True,
+    )
+    return ConvTerms(workload, Requantization(0, -128, 127), np.zeros(channels, np.int64))
 
 
 def _accumulator_range(

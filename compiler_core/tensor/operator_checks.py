@@ -6,12 +6,20 @@ from collections.abc import Mapping
 from math import prod
 
 from compiler_core.errors import InputError
-from compiler_core.quantize.ir import IntegerConcat, IntegerConv, IntegerOperator
+from compiler_core.quantize.ir import (
+    IntegerConcat,
+    IntegerConv,
+    IntegerOperator,
+    IntegerProduct,
+    IntegerTranspose,
+    integers_read,
+)
 from compiler_core.tensor.workload import Window
 
 Shape = tuple[int, int, int, int]
 
 _NUMBER_MAX = 1 << 16
+_BLOCK = 16
 
 
 def check_operators(
@@ -36,12 +44,7 @@ def check_operators(
     known = set(inputs)
     for operator in operators:
         place = f"{where}: operator {operator.name!r}"
-        read: tuple[str, ...] = (
-            operator.inputs if isinstance(operator, IntegerConcat) else (operator.input,)
-        )
-        if isinstance(operator, IntegerConv) and operator.residual is not None:
-            read += (operator.residual,)
-        for name in read:
+        for name in integers_read(operator):
             if name not in known or name not in shapes:
                 raise InputError(f"{place}: reads {name!r}, which nobody computes")
         if operator.output in known or operator.output not in shapes:
@@ -58,6 +61,32 @@ def check_operators(
             raise InputError(f"{where}: nobody computes output {name!r}")
 
 
+def _group(shape: Shape, groups: int, place: str) -> tuple[int, int]:
+    """Channels of a group and pixels: whole blocks of weights both."""
+    channels, pixels = shape[1] // max(1, groups), shape[2] * shape[3]
+    if groups < 1 or channels * groups != shape[1] or channels % _BLOCK or pixels % _BLOCK:
+        raise InputError(
+            f"{place}: {groups} groups of shape {shape}; multiples of {_BLOCK} channels in a group "
+            "and pixels are needed"
+        )
+    return channels, pixels
+
+
+def _product_shape(operator: IntegerProduct, source: Shape, operand: Shape, place: str) -> Shape:
+    if not -128 <= operator.clip_min <= operator.clip_max <= 127:
+        raise InputError(
+            f"{place}: clip {operator.clip_min} to {operator.clip_max}; allowed is what rises "
+            "within -128 to 127"
+        )
+    terms, pixels = _group(operand, operator.groups, place)
+    if operand[:2] != source[:2] or terms > _NUMBER_MAX:
+        raise InputError(
+            f"{place}: multiplies {source} by {operand}; equal samples and channels are needed, at "
+            f"most {_NUMBER_MAX} channels in a group"
+        )
+    return source[0], operator.groups * pixels, *source[2:]
+
+
 def _output_shape(operator: IntegerOperator, shapes: Mapping[str, Shape], place: str) -> Shape:
     if isinstance(operator, IntegerConcat):
         parts = [shapes[name] for name in operator.inputs]
@@ -68,6 +97,11 @@ def _output_shape(operator: IntegerOperator, shapes: Mapping[str, Shape], place:
             )
         return (parts[0][0], sum(part[1] for part in parts), *parts[0][2:])
     source = shapes[operator.input]
+    if isinstance(operator, IntegerProduct):
+        return _product_shape(operator, source, shapes[operator.operand], place)
+    if isinstance(operator, IntegerTranspose):
+        terms, pixels = _group(source, operator.groups, place)
+        return source[0], operator.groups * pixels, 1, terms
     kernel = operator.weight.shape[2:] if isinstance(operator, IntegerConv) else operator.kernel
     numbers = (*kernel, *operator.strides, *operator.dilations)
     if not all(1 <= n <= _NUMBER_MAX for n in numbers) or prod(kernel) > _NUMBER_MAX:

@@ -14,9 +14,13 @@ from compiler_core.quantize.ir import (
     IntegerConv,
     IntegerMaxPool,
     IntegerOperator,
+    IntegerProduct,
+    IntegerTranspose,
+    integers_read,
 )
 
 OPERATORS_SCHEMA = "nest-tune/operators/1"
+_INPUTS = {"conv": 1, "max_pool": 1, "transpose": 1, "product": 2}
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,9 @@ def operator_entries(operators: tuple[IntegerOperator, ...]) -> tuple[Operators,
             entries.append(
                 OperatorEntry("concat", item.name, item.inputs, item.output, item.sources, {})
             )
+            continue
+        if isinstance(item, IntegerProduct | IntegerTranspose):
+            entries.append(_product_entry(item))
             continue
         numbers = {"clip_min": item.clip_min, "clip_max": item.clip_max}
         if isinstance(item, IntegerMaxPool):
@@ -99,6 +106,14 @@ def operator_entries(operators: tuple[IntegerOperator, ...]) -> tuple[Operators,
     return Operators(tuple(entries)), bytes(constants)
 
 
+def _product_entry(item: IntegerProduct | IntegerTranspose) -> OperatorEntry:
+    kind, numbers = "transpose", {"groups": item.groups}
+    if isinstance(item, IntegerProduct):
+        kind = "product"
+        numbers |= {"shift": item.shift, "clip_min": item.clip_min, "clip_max": item.clip_max}
+    return OperatorEntry(kind, item.name, integers_read(item), item.output, item.sources, numbers)
+
+
 def read_operators(
     document: Operators, constants: bytes, where: str
 ) -> tuple[IntegerOperator, ...]:
@@ -114,13 +129,19 @@ def _operator(entry: OperatorEntry, constants: bytes, where: str) -> IntegerOper
     where = f"{where}: operator {entry.name!r}"
     if entry.kind == "concat":
         return IntegerConcat(entry.name, entry.inputs, entry.output, entry.sources)
-    if len(entry.inputs) != 1 or entry.kind not in ("conv", "max_pool"):
+    if len(entry.inputs) != _INPUTS.get(entry.kind):
         raise InputError(
-            f"{where}: kind {entry.kind!r} with {len(entry.inputs)} inputs; allowed are conv and "
-            "max_pool with one, and concat"
+            f"{where}: kind {entry.kind!r} with {len(entry.inputs)} inputs; allowed are conv, "
+            "max_pool and transpose with one, product with two, and concat"
         )
     n = entry.numbers
     try:
+        if entry.kind == "transpose":
+            return IntegerTranspose(
+                entry.name, entry.inputs[0], entry.output, n["groups"], entry.sources
+            )
+        if entry.kind == "product":
+            return _product(entry, where)
         if entry.kind == "max_pool":
             return IntegerMaxPool(
                 entry.name,
@@ -176,6 +197,23 @@ def _operator(entry: OperatorEntry, constants: bytes, where: str) -> IntegerOper
         )
     except KeyError as error:
         raise InputError(f"{where}: number {error.args[0]!r} is missing") from error
+
+
+def _product(entry: OperatorEntry, where: str) -> IntegerProduct:
+    n = entry.numbers
+    if not 0 <= n["shift"] <= 31:
+        raise InputError(f"{where}: shift {n['shift']}; allowed are 0 to 31")
+    return IntegerProduct(
+        entry.name,
+        entry.inputs[0],
+        entry.inputs[1],
+        entry.output,
+        n["groups"],
+        n["shift"],
+        n["clip_min"],
+        n["clip_max"],
+        entry.sources,
+    )
 
 
 def _part(constants: bytes, offset: int, shape: tuple[int, ...], dtype: str, where: str) -> Any:

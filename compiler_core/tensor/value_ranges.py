@@ -7,7 +7,14 @@ from collections.abc import Iterable
 import numpy as np
 
 from compiler_core.quantize.blocks import signed_sums
-from compiler_core.quantize.ir import IntegerConcat, IntegerConv, IntegerMaxPool, IntegerOperator
+from compiler_core.quantize.ir import (
+    IntegerConcat,
+    IntegerConv,
+    IntegerMaxPool,
+    IntegerOperator,
+    IntegerProduct,
+    IntegerTranspose,
+)
 
 INT8 = (-128, 127)
 
@@ -28,6 +35,13 @@ def value_ranges(operators: Iterable[IntegerOperator]) -> dict[str, Range]:
             ranges[operator.output] = min(p[0] for p in parts), max(p[1] for p in parts)
             continue
         source = ranges.setdefault(operator.input, INT8)
+        if isinstance(operator, IntegerTranspose):
+            ranges[operator.output] = source
+            continue
+        if isinstance(operator, IntegerProduct):
+            ranges.setdefault(operator.operand, INT8)
+            ranges[operator.output] = operator.clip_min, operator.clip_max
+            continue
         if isinstance(operator, IntegerConv):
             if operator.residual is not None:
                 ranges.setdefault(operator.residual, INT8)

@@ -176,6 +176,8 @@ class ConvWorkload(_OverWindows):
         epilogue: The fused tail.
         entry: The CPU lays out the input, so that taps may be folded into its channels.
         vectors: Of a machine whose vectors the extents count; ``None`` where they are channels.
+        operand: The weights are an activation: an image whose pixels are the output channels of a
+            group, so that every 16 pixels of a block of channels are a tile of weights.
     """
 
     batch: int
@@ -189,6 +191,7 @@ class ConvWorkload(_OverWindows):
     uniform: bool = False
     entry: bool = False
     vectors: Vectors | None = field(default=None, metadata={ONLY_WHERE_OTHER: True})
+    operand: bool = field(default=False, metadata={ONLY_WHERE_OTHER: True})
 
     @property
     def _channels(self) -> tuple[int, int, int]:
@@ -208,6 +211,8 @@ class ConvWorkload(_OverWindows):
         """The field's name for what this is."""
         if self.vectors is not None:
             return self.vectors.operator
+        if self.operand:
+            return "matmul"
         if self.uniform:
             taps = self.window.kernel[0] * self.window.kernel[1]
             if taps > 1:

@@ -48,6 +48,7 @@ def walk_is_known(workload: Workload, core: VtaCore) -> bool:
         and workload.groups == 1
         and all(_is_small(fold_workload(workload, fold)) for fold in _folds(workload))
         and not workload.uniform
+        and not workload.operand
         and not conv_structure(workload).diagonal
         and workload.epilogue.residual_bits is None
         and not workload.epilogue.channel_shift

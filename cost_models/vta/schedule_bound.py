@@ -80,7 +80,8 @@ def _compute(w: ConvWorkload, rows: Rows, bias: BiasVariant, core: VtaCore) -> R
 def _first_load(w: ConvWorkload, rows: Rows, core: VtaCore) -> Rows:
     """Cycles in which the first GEMM waits for its weights, beyond the reset before it."""
     structure, timing = conv_structure(w), core.timing
-    if w.uniform or structure.diagonal or w.groups > 1 or w.epilogue.residual_bits is not None:
+    apart = w.uniform or w.operand  # a bias from tiles of its own comes before the weights
+    if apart or structure.diagonal or w.groups > 1 or w.epilogue.residual_bits is not None:
         return np.zeros(len(rows), np.int64)
     inner = np.minimum(rows[:, ConvColumn.TILE_IN_BLOCKS], structure.reduction)
     taps = min(part.taps for part in kernel_parts(w))

@@ -15,7 +15,6 @@ from compiler_core.configuration.configuration import read_configuration
 from compiler_core.configuration.lock import Lock
 from compiler_core.errors import InputError
 from compiler_core.files.file_digest import file_digest
-from nest_tune.ci.pull_request_comment import COMMENT, COMPARE
 
 MOST_JOBS = 200
 """What a matrix may hold at both services (256 and 200)."""
@@ -139,14 +138,7 @@ def _inside(path: Path, root: Path) -> str:
     return text
 
 
-def workflow(
-    service: Service,
-    jobs: Sequence[Job],
-    requirement: str,
-    python: str,
-    *,
-    comment: bool = False,
-) -> str:
+def workflow(service: Service, jobs: Sequence[Job], requirement: str, python: str) -> str:
     """The text of a workflow.
 
     Args:
@@ -154,7 +146,6 @@ def workflow(
         jobs: What it checks.
         requirement: What pip installs.
         python: Version, ``3.11``.
-        comment: Whether a job comments on pull requests; at GitHub alone.
 
     Raises:
         InputError: The requirement is not one line of plain text.
@@ -162,9 +153,8 @@ def workflow(
     if "$" in requirement or not requirement.isprintable() or not requirement.strip():
         raise InputError(f"--install {requirement!r}: one line without $ is needed")
     entries = [(_quoted(job.lock), _quoted(job.data)) for job in jobs]
-    if service is Service.GITLAB:
-        return _gitlab(entries, _quoted(requirement), _quoted(python))
-    return _github(entries, _quoted(requirement), _quoted(python), comment=comment)
+    make = _github if service is Service.GITHUB else _gitlab
+    return make(entries, _quoted(requirement), _quoted(python))
 
 
 def _quoted(text: str) -> str:
@@ -182,13 +172,7 @@ _CHECK = (
 )
 
 
-def _github(
-    entries: Sequence[tuple[str, str]], requirement: str, python: str, *, comment: bool
-) -> str:
-    check, files = _CHECK, "nest-tune.xml"
-    if comment:
-        check += " --markdown nest-tune.md"
-        files = "|\n            nest-tune.xml\n            nest-tune.md"
+def _github(entries: Sequence[tuple[str, str]], requirement: str, python: str) -> str:
     matrix = "\n".join(
         f"          - lock: {lock}\n            data: {data}" for lock, data in entries
     )
@@ -221,14 +205,13 @@ jobs:
         with:
           python-version: {python}
       - run: python -m pip install "$REQUIREMENT"
-      - run: {check}
-{COMPARE if comment else ""}\
+      - run: {_CHECK}
       - uses: actions/upload-artifact@v4
         if: always()
         with:
           name: nest-tune-${{{{ strategy.job-index }}}}
-          path: {files}
-{COMMENT if comment else ""}"""
+          path: nest-tune.xml
+"""
 
 
 def _gitlab(entries: Sequence[tuple[str, str]], requirement: str, python: str) -> str:

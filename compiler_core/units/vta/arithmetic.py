@@ -18,7 +18,7 @@ from compiler_core.units.vta.legality.window_limits import (
     window_misfit,
 )
 from compiler_core.units.vta.machine.hardware import INT8_BITS, VtaCore
-from compiler_core.units.vta.operators import CHANNEL_BLOCK, unsupported
+from compiler_core.units.vta.operators import CHANNEL_BLOCK, is_product, unsupported
 from compiler_core.units.vta.schemes import unsupported_scheme
 
 
@@ -51,6 +51,13 @@ class VtaArithmetic:
         return replace(self, limits=LARGEST)
 
     def unsupported(self, graph: Graph, node: Node) -> str | None:
+        loads = self.weight_bits == INT8_BITS and self.lanes == CHANNEL_BLOCK
+        if not loads and is_product(graph, node):
+            return (
+                "Products of two activations need weights of 8 bits, which activations are, and "
+                f"vectors of {CHANNEL_BLOCK} channels. MatMul '{node.name}': weights of "
+                f"{self.weight_bits} bits, vectors of {self.lanes}."
+            )
         key = (__name__, node.name, self.lanes)
         known = graph.derived.get(key)
         if known is None or known[0] is not node:

@@ -18,6 +18,9 @@ from compiler_core.graph.windows import image_shape, sample_shape, window_of
 CHANNEL_BLOCK = 16
 """Channels of one vector of the GEMM unit; concatenation places whole vectors."""
 
+_MOST_TERMS = 1 << 16
+"""``128 * 128`` times as many are half of what int32 holds."""
+
 Rule = Callable[[Graph, Node], str | None]
 
 
@@ -33,7 +36,7 @@ def activations_are_float32(graph: Graph, node: Node) -> str | None:
 
 def shapes_are_static(graph: Graph, node: Node) -> str | None:
     """Every axis but the first (the batch) needs a fixed, positive size."""
-    data = [t for t in node.inputs[: _data_inputs(node)] if t] + list(node.outputs[:1])
+    data = [t for t in node.inputs[: _data_inputs(graph, node)] if t] + list(node.outputs[:1])
     for tensor in data:
         sample = sample_shape(graph, tensor)
         if sample is None or any(size < 1 for size in sample):
@@ -45,7 +48,7 @@ def shapes_are_static(graph: Graph, node: Node) -> str | None:
 def batch_axis_stays(graph: Graph, node: Node) -> str | None:
     """The first axis is the batch, and the batch changes nothing else."""
     result = (graph.types[node.output].shape or (None,))[0]
-    for tensor in (*node.inputs[: _data_inputs(node)], node.output):
+    for tensor in (*node.inputs[: _data_inputs(graph, node)], node.output):
         first = (graph.types[tensor].shape or (None,))[0]
         dynamic = (tensor in graph.dynamic_batch) == (node.output in graph.dynamic_batch)
         if first is None or first != result or not dynamic or tensor in graph.batch_dependent:
@@ -61,7 +64,7 @@ def one_output(_graph: Graph, node: Node) -> str | None:
 
 def data_is_an_activation(graph: Graph, node: Node) -> str | None:
     """The data inputs are computed at run time, not constants."""
-    for tensor in node.inputs[: _data_inputs(node)]:
+    for tensor in node.inputs[: _data_inputs(graph, node)]:
         if tensor in graph.constants:
             return f"'{tensor}' is constant"
     return None
@@ -113,6 +116,21 @@ def weight_matrix_is_two_dimensional(graph: Graph, node: Node) -> str | None:
     if weight is None or weight.ndim != 2:
         return f"'{node.inputs[1]}' is {'not constant' if weight is None else weight.shape}"
     return None
+
+
+def factors_are_matrices_side_by_side(graph: Graph, node: Node) -> str | None:
+    """Two activations are multiplied where all axes before the last two agree (no broadcast)."""
+    shapes = [graph.types[tensor].shape or () for tensor in node.inputs]
+    left, right = shapes
+    if len(left) == len(right) >= 3 and left[:-2] == right[:-2] and left[-1] == right[-2]:
+        return None
+    return f"shapes {left} and {right}"
+
+
+def sums_stay_within_the_accumulator(graph: Graph, node: Node) -> str | None:
+    """A product of two activations sums at most 65536 terms."""
+    terms = (graph.types[node.inputs[0]].shape or (0,))[-1] or 0
+    return None if terms <= _MOST_TERMS else f"{terms} terms"
 
 
 def dense_input_has_a_batch(graph: Graph, node: Node) -> str | None:
@@ -282,6 +300,13 @@ RULES: dict[str, tuple[Rule, ...]] = {
 }
 """Every operator that the VTA runs or looks through, with its limits in the order of asking."""
 
+_PRODUCT: tuple[Rule, ...] = (
+    *_COMMON,
+    factors_are_matrices_side_by_side,
+    sums_stay_within_the_accumulator,
+)
+"""Of a MatMul of two activations."""
+
 
 def unsupported(graph: Graph, node: Node, lanes: int = CHANNEL_BLOCK) -> str | None:
     """Why the VTA cannot run ``node``; ``None`` when it can.
@@ -294,7 +319,7 @@ def unsupported(graph: Graph, node: Node, lanes: int = CHANNEL_BLOCK) -> str | N
     rules = RULES.get(node.op)
     if rules is None or node.domain not in ("", "ai.onnx", NEST_DOMAIN) or node.opaque:
         return f"{node.op} is not an operator of the VTA ({', '.join(RULES)})"
-    for rule in rules:
+    for rule in _PRODUCT if is_product(graph, node) else rules:
         seen = rule(graph, node)
         if seen is not None:
             return f"{(rule.__doc__ or '').strip()} {node.op} '{node.name}': {seen}."
@@ -306,6 +331,12 @@ def unsupported(graph: Graph, node: Node, lanes: int = CHANNEL_BLOCK) -> str | N
     return None
 
 
-def _data_inputs(node: Node) -> int:
+def is_product(graph: Graph, node: Node) -> bool:
+    """Whether a node multiplies two activations."""
+    return node.op == "MatMul" and node.inputs[1] not in graph.constants
+
+
+def _data_inputs(graph: Graph, node: Node) -> int:
     """How many of the first inputs are data rather than weights or options."""
-    return len(node.inputs) if node.op in ("Add", "Concat") else 1
+    several = node.op in ("Add", "Concat") or is_product(graph, node)
+    return len(node.inputs) if several else 1

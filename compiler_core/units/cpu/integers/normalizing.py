@@ -13,7 +13,12 @@ def _layer(_graph: Graph, node: Node) -> HostTrait | str:
     return HostTrait.COMPUTES
 
 
+def _scores(_graph: Graph, _node: Node) -> HostTrait | str:
+    return HostTrait.NORMALIZES
+
+
 OPERATORS: dict[str, Rule] = {
-    **dict.fromkeys(("InstanceNormalization", "LogSoftmax", "Softmax"), computes),
+    "InstanceNormalization": computes,
+    **dict.fromkeys(("LogSoftmax", "Softmax"), _scores),
     "LayerNormalization": _layer,
 }

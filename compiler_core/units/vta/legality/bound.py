@@ -85,7 +85,9 @@ def direct_bound(workload: Workload, core: VtaCore) -> Bound:
         else:
             weight_bytes = workload.out_channels * workload.in_channels // workload.groups
             weight_bytes *= structure.taps
-        if workload.epilogue.bias_bits and not workload.uniform:
+        if workload.operand:
+            weight_bytes *= workload.batch
+        elif workload.epilogue.bias_bits and not workload.uniform:
             weight_bytes += workload.out_channels * _BIAS_BYTES
         if workload.vectors is not None:  # extents count whole vectors, and so do weights
             weight_bytes = pairs * structure.taps * width.wgt

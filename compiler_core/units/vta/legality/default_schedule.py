@@ -200,7 +200,8 @@ def estimate_cycles(
     input_loads = input_loads * np.where(columns > 1, s.tile_in_blocks, 1)
     input_cycles = passes * images * in_rows * in_columns * in_blocks * inp_beats
     weight_rows = 1 if w.uniform else sum(h - low for low, h in structure.ranges) * structure.taps
-    weight_cycles: Any = weight_passes * (weight_rows + extra * structure.out_blocks) * wgt_beats
+    rows_of_bias = 0 if w.operand else extra * structure.out_blocks
+    weight_cycles: Any = weight_passes * (weight_rows + rows_of_bias) * wgt_beats
     weight_loads = weight_passes * channels * steps
     load = input_cycles + weight_cycles + (input_loads + weight_loads) * _TRANSFER_CYCLES
     load = load + residual * vectors * inp_beats

@@ -179,7 +179,7 @@ class ConvBufferDemand:
         input_tile, weight_tile, output_tile: One slot of each operand.
         residual_tile: One slot of the residual (two are used), 0 without.
         bias_inputs, bias_accumulators, shift_accumulators, identity_weights: Constants beside the
-            slots.
+            slots; weights of the bias where all output blocks share them.
     """
 
     inp: Any
@@ -226,11 +226,15 @@ def conv_buffer_demand(w: ConvWorkload, s: ConvSchedule | ConvScheduleBatch) -> 
     extra = bias_tiles(w.epilogue.bias_bits) if with_bias and s.bias is BiasVariant.GEMM else 0
     if w.uniform:
         weight_tile: Any = 1 + extra
+    elif w.operand:
+        weight_tile = s.tile_out_blocks * s.tile_in_blocks
     else:
         weight_tile = s.tile_out_blocks * (s.tile_in_blocks * tile[0] * tile[1] + extra)
     residual = w.epilogue.residual_bits is not None
     residual_tile = points * int(residual) * w.halves
     identities = w.halves if residual else 0
+    if w.operand:
+        identities = extra
     bias_inputs = 1 if extra else 0
     bias_accumulators = structure.out_blocks if with_bias and s.bias is BiasVariant.ALU else 0
     shift_accumulators = structure.out_blocks if w.epilogue.channel_shift else 0

@@ -29,7 +29,7 @@ def residency_violations(workload: ConvWorkload, geometry: VtaGeometry) -> tuple
 def _residency(w: ConvWorkload, g: VtaGeometry) -> Iterator[Violation]:
     structure, epilogue = conv_structure(w), w.epilogue
     tiles = "schedule it in tiles"
-    if not structure.diagonal or w.uniform:
+    if not structure.diagonal or w.uniform or w.operand:
         yield Violation("resident", structure.reduction, 1, "input blocks", tiles)
         return
     for rule, demand, bound, unit in (

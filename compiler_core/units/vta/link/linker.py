@@ -22,11 +22,18 @@ from compiler_core.memory.plan import (
     Lifetime,
     plan_buffers,
 )
-from compiler_core.quantize.ir import IntegerConv, IntegerOperator
+from compiler_core.quantize.ir import (
+    IntegerConv,
+    IntegerOperator,
+    IntegerProduct,
+    IntegerTranspose,
+    tensors_of,
+)
 from compiler_core.tensor.workload import ConvWorkload
 from compiler_core.units.vta.link.constant_pool import ConstantPool
 from compiler_core.units.vta.link.multicore_conflicts import require_independent
 from compiler_core.units.vta.link.placed_tensor import InputFold, PlacedTensor
+from compiler_core.units.vta.link.product_layer import lower_product
 from compiler_core.units.vta.link.segment import Layer, SegmentLayers
 from compiler_core.units.vta.link.slice_part import SlicePart, whole
 from compiler_core.units.vta.lower.emit import LoweredProgram
@@ -34,7 +41,11 @@ from compiler_core.units.vta.lower.layer import image_bytes
 from compiler_core.units.vta.lower.lower_conv import lower_conv
 from compiler_core.units.vta.lower.lower_max_pool import lower_max_pool
 from compiler_core.units.vta.lower.lower_resident import lower_resident
-from compiler_core.units.vta.lower.pack import bias_vector, pack_rows, pack_weights
+from compiler_core.units.vta.lower.pack import (
+    bias_vector,
+    pack_rows,
+    pack_weights,
+)
 from compiler_core.units.vta.lower.pack_vectors import identities, packed_weights, vector_weights
 from compiler_core.units.vta.lower.placement import ConvPlacement, MaxPoolPlacement
 from compiler_core.units.vta.machine.hardware import VtaCore, VtaGeometry
@@ -187,11 +198,8 @@ def plan_activations(segment: SegmentLayers, schedules: Schedules, g: VtaGeometr
     for name in segment.segment.inputs:
         touch(name, -1)
     for time, layer in enumerate(segment.layers):
-        operator = layer.operator
-        residual = operator.residual if isinstance(operator, IntegerConv) else None
-        for tensor in (operator.input, residual, operator.output):
-            if tensor is not None:
-                touch(tensor, time)
+        for tensor in tensors_of(layer.operator):
+            touch(tensor, time)
     for name in segment.segment.outputs:
         touch(name, len(segment.layers))
     sizes = buffer_bytes(segment, first, schedules, g)
@@ -340,6 +348,8 @@ def lower_part(
         InputError: The schedule is for another kind of operator.
     """
     operator, workload, schedule = layer.operator, part.piece.workload, part.schedule
+    if isinstance(operator, IntegerProduct | IntegerTranspose):
+        return lower_product(layer, operator, part, layout, pool, g)
     source = part.input_image(layout[operator.input], layer.workload, g)
     result = part.output_image(layout[operator.output], layer.workload, g)
     lower = None

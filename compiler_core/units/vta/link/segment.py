@@ -15,14 +15,23 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.quantize.ir import (
+    ComputingOperator,
     IntegerConcat,
     IntegerConv,
     IntegerMaxPool,
     IntegerOperator,
+    IntegerProduct,
     IntegerSegment,
+    IntegerTranspose,
     QuantizedTensor,
+    integers_read,
 )
-from compiler_core.tensor.from_integer import conv_terms, max_pool_terms
+from compiler_core.tensor.from_integer import (
+    conv_terms,
+    max_pool_terms,
+    product_terms,
+    transpose_terms,
+)
 from compiler_core.tensor.task import Task
 from compiler_core.tensor.value_ranges import value_ranges
 from compiler_core.tensor.workload import Requantization, Workload
@@ -38,13 +47,13 @@ class Layer:
     """One launch: an operator as the lowering sees it.
 
     Attributes:
-        operator: Convolution or max pool.
+        operator: What it computes.
         workload: What its cycles depend on.
         requantization: Values of its epilogue.
         constants: ``int64[O]``, bias and rounding of a convolution.
     """
 
-    operator: IntegerConv | IntegerMaxPool
+    operator: ComputingOperator
     workload: Workload
     requantization: Requantization
     constants: npt.NDArray[np.int64] | None
@@ -106,20 +115,22 @@ def segment_layers(
             workload, values = max_pool_terms(operator, shape)
             layers.append(Layer(operator, in_vectors(workload, geometry), values, None))
             continue
+        if isinstance(operator, IntegerProduct | IntegerTranspose):
+            result = known[operator.output].shape
+            terms = (
+                transpose_terms(operator, result)
+                if isinstance(operator, IntegerTranspose)
+                else product_terms(operator, shape, result)
+            )
+            layers.append(Layer(operator, terms.workload, terms.requantization, terms.constants))
+            continue
         terms = conv_terms(operator, shape, ranges[operator.input], entry=operator.input in entries)
         shift = None if operator.residual is None else operator.residual_shift
         work = in_vectors(terms.workload, geometry, shift)
         layers.append(Layer(operator, work, terms.requantization, terms.constants))
-    used = {name for operator in operators for name in (*_inputs(operator), operator.output)}
+    used = {name for operator in operators for name in (*integers_read(operator), operator.output)}
     held = {name: known[name] for name in known if name in used}
     return SegmentLayers(segment, tuple(layers), held, _slices(operators, held, geometry.lanes))
-
-
-def _inputs(operator: IntegerOperator) -> tuple[str, ...]:
-    if isinstance(operator, IntegerConcat):
-        return operator.inputs
-    residual = operator.residual if isinstance(operator, IntegerConv) else None
-    return (operator.input,) if residual is None else (operator.input, residual)
 
 
 def _with_copies(
@@ -169,7 +180,7 @@ def _entries(
     """Tensors that the CPU lays out, for one convolution alone."""
     readers: dict[str, int] = {}
     for operator in operators:
-        for name in _inputs(operator):
+        for name in integers_read(operator):
             # A reader that is no convolution needs the plain layout: it counts for two.
             readers[name] = readers.get(name, 0) + (1 if isinstance(operator, IntegerConv) else 2)
     return {

@@ -23,6 +23,7 @@ from compiler_core.units.vta.lower.lower_conv import lower_conv
 from compiler_core.units.vta.lower.lower_max_pool import lower_max_pool
 from compiler_core.units.vta.lower.lower_resident import lower_resident
 from compiler_core.units.vta.lower.pack import (
+    bias_tile,
     bias_vector,
     pack_activation,
     pack_rows,
@@ -94,6 +95,8 @@ def weight_bytes(workload: ConvWorkload, schedule: Schedule, geometry: VtaGeomet
     """Bytes of the packed weights."""
     workload = fold_workload(workload, fold_of(schedule))
     extra = bias_tiles(workload.epilogue.bias_bits) if has_gemm_bias(schedule) else 0
+    if workload.operand:
+        return extra * geometry.element_bytes.wgt
     tiles = workload.halves if workload.epilogue.residual_bits is not None else 0
     if workload.uniform:
         tiles += 1 + extra
@@ -102,6 +105,12 @@ def weight_bytes(workload: ConvWorkload, schedule: Schedule, geometry: VtaGeomet
         tiles += weight_row_starts(workload, extra)[-1] + extra
         tiles += structure.row_tiles(structure.out_blocks - 1)
     return tiles * geometry.element_bytes.wgt
+
+
+def operand_bytes(workload: ConvWorkload, geometry: VtaGeometry) -> int:
+    """Bytes of one sample of the activation that a workload multiplies by."""
+    columns = workload.out_channels // workload.groups
+    return blocks(workload.in_channels) * columns * geometry.element_bytes.inp
 
 
 @dataclass(frozen=True)
@@ -131,6 +140,7 @@ class LayerProgram:
         residual: npt.NDArray[np.int8] | None = None,
         residual_shift: int = 0,
         channel_shifts: npt.NDArray[np.int32] | None = None,
+        operand: npt.NDArray[np.int8] | None = None,
     ) -> npt.NDArray[np.uint8]:
         """Builds the DRAM image before the launch.
 
@@ -141,6 +151,7 @@ class LayerProgram:
             residual: ``int8[N, O, OH, OW]`` where the workload has one.
             residual_shift: Its left shift.
             channel_shifts: ``int32[O]``, right shifts where they differ between output channels.
+            operand: ``int8[N, I, h, w]`` where it takes the place of ``weight``.
 
         Returns:
             ``uint8[dram_bytes]``.
@@ -160,8 +171,16 @@ class LayerProgram:
             )
             return dram
         assert isinstance(self.workload, ConvWorkload)
-        assert weight is not None
         assert constants is not None
+        if operand is not None:
+            assert self.placement.operand is not None
+            put(dram, self.placement.operand.address, pack_activation(operand))
+            if self.workload.epilogue.bias_bits:
+                put(dram, self.placement.weights, bias_tile(self.workload, constants))
+                put(dram, self.placement.bias, pack_rows(constants, lanes))
+            put(dram, self.placement.constant, bias_vector())
+            return dram
+        assert weight is not None
         fold, gemm_bias = fold_of(self.schedule), has_gemm_bias(self.schedule)
         folded, weight = fold_workload(self.workload, fold), fold_weight(weight, fold)
         tiles: npt.NDArray[np.generic]
@@ -221,6 +240,10 @@ def lower_layer(
         residual = None
         if workload.epilogue.residual_bits is not None:
             residual = Image(place(workload.batch * out_bytes), out_bytes, pitch=geometry.pitch)
+        operand = None
+        if workload.operand:
+            size = operand_bytes(workload, geometry)
+            operand = Image(place(workload.batch * size), size)
         placement = ConvPlacement(
             source,
             result,
@@ -230,6 +253,7 @@ def lower_layer(
             constant=place(geometry.element_bytes.inp),
             shifts=place(blocks(channels) * geometry.element_bytes.acc),
             micro_ops=position,
+            operand=operand,
         )
         if isinstance(schedule, ConvSchedule):
             lowered = lower_conv(workload, schedule, requantization, placement, geometry)

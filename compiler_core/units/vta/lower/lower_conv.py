@@ -18,13 +18,15 @@ from compiler_core.units.vta.legality.legality import (
     conv_buffer_demand,
     require_legal,
 )
-from compiler_core.units.vta.lower.apart import load_apart, store_apart
+from compiler_core.units.vta.lower.apart import load_apart
 from compiler_core.units.vta.lower.conv_tiles import OutputTile, Step, output_tiles
 from compiler_core.units.vta.lower.emit import MOST_STRIDE, LoweredProgram, ProgramBuilder
 from compiler_core.units.vta.lower.loops import Axis, LoopNest, compress, pack
+from compiler_core.units.vta.lower.operand import load_operand, shared_bias
 from compiler_core.units.vta.lower.placement import ConvPlacement, Image
 from compiler_core.units.vta.lower.requantize import contiguous, requantize
 from compiler_core.units.vta.lower.slots import Slot, SlotPool
+from compiler_core.units.vta.lower.store_tile import store_tile
 from compiler_core.units.vta.lower.tap_nests import TapStep, tap_nests
 from compiler_core.units.vta.lower.tokens import NOTHING
 from compiler_core.units.vta.machine.hardware import VtaGeometry
@@ -143,7 +145,9 @@ class _ConvLowering:
             input_base, self.s.input_slots, int(demand.input_tile), input_uses, streamed=True
         )
         weight_uses = [
-            0 if self.w.uniform else (t.block, step.low, step.part)
+            0
+            if self.w.uniform
+            else (t.block, step.low, step.part, t.sample if self.w.operand else 0)
             for t, steps in zip(self.tiles, self.steps, strict=True)
             for step in steps
         ]
@@ -179,9 +183,12 @@ class _ConvLowering:
             self.constant_load = self.builder.load(
                 MemoryType.INP, self.constant_input, self.p.constant // bytes_of.inp, 1
             )
-        if self.w.epilogue.residual_bits is not None:
+        shared = self.w.halves if self.w.epilogue.residual_bits is not None else 0
+        if self.w.operand:
+            shared = self.extra
+        if shared:
             self.identity_load = self.builder.load(
-                MemoryType.WGT, 0, self.p.weights // bytes_of.wgt, self.w.halves
+                MemoryType.WGT, 0, self.p.weights // bytes_of.wgt, shared
             )
         if self.w.epilogue.channel_shift:
             row = self.p.shifts // bytes_of.acc
@@ -277,11 +284,14 @@ class _ConvLowering:
         loaded = max(source.loaded, weight.loaded)
         taps = self.parts[step.part].taps
         row = 1 if self.w.uniform else (high - low if not self.structure.diagonal else 1) * taps
-        pitch = row + (self.extra if first else 0)
-        if first and self.extra:
+        pitch = row + (self.extra if first and not self.w.operand else 0)
+        if first and self.extra and self.w.operand:
+            after = max(self.constant_load, self.identity_load)
+            shared_bias(self.builder, tile, base, self.constant_input, self.extra, after)
+        elif first and self.extra:
             weight.last_reader = self._add_bias(tile, base, weight, pitch)
         # The one weight of a uniform operator stays behind the bias, whichever step it is.
-        skipped = self.extra if first or self.w.uniform else 0
+        skipped = self.extra if (first or self.w.uniform) and not self.w.operand else 0
         for nest, packed in self._taps(tile, step, 0 if self.w.uniform else pitch):
             at = pack(base, source.base, weight.base + skipped)
             source.last_reader = weight.last_reader = self.builder.gemm(
@@ -306,6 +316,8 @@ class _ConvLowering:
         taps = TapStep(
             step.rows, step.columns, tile.blocks, in_blocks, self.structure.diagonal, pitch
         )
+        if self.w.operand:
+            taps = taps._replace(pitch=1, reach=tile.blocks)
         return tap_nests(self.part_workloads[step.part], taps, self.s.taps)
 
     def _load_inputs(self, tile: OutputTile, step: Step, slot: Slot) -> int:
@@ -353,6 +365,8 @@ class _ConvLowering:
         start = self.p.weights // self.g.element_bytes.wgt
         start += self.w.halves if self.w.epilogue.residual_bits is not None else 0
         after = slot.last_reader
+        if self.w.operand:
+            return load_operand(self.builder, self.w, self.p, self.g, tile, step, slot)
         if self.w.uniform:
             count = 1 + self.extra
             return self.builder.load(MemoryType.WGT, slot.base, start, count, after_compute=after)
@@ -397,7 +411,9 @@ class _ConvLowering:
         for block in range(0, tile.blocks, step):
             at = base + block * tile.points
             written = self._requantize(tile, tile.block + block, step, at)
-            number = self._store(tile, block, step, at, written)
+            number = store_tile(
+                self.builder, self.w, self.p.output, self.g, tile, (block, step), at, written
+            )
         return number
 
     def _requantize(self, tile: OutputTile, block: int, count: int, at: int) -> int:
@@ -405,45 +421,3 @@ class _ConvLowering:
         return requantize(
             self.builder, self.w.epilogue, self.q, at, count, tile.points, shift_row=row
         )
-
-    def _store(self, tile: OutputTile, block: int, count: int, at: int, written: int) -> int:
-        height, width, rows, columns = (
-            self.w.out_height,
-            self.w.out_width,
-            tile.rows,
-            tile.columns,
-        )
-        plane = self.p.output.plane(height, width)
-        image = self.p.output.address + tile.sample * self.p.output.sample_bytes
-        if self.p.output.pitch > 1:
-            return store_apart(
-                self.builder,
-                self.p.output,
-                image // self.g.element_bytes.out,
-                (height, width),
-                range(tile.block + block, tile.block + block + count),
-                (rows.start, rows.extent),
-                (columns.start, columns.extent),
-                at,
-                after_compute=written,
-            )
-        element = image // self.g.element_bytes.out + (tile.block + block) * plane
-        element += rows.start * width + columns.start
-        if tile.points == plane:
-            return self.builder.store(at, element, count * plane, 1, 0, after_compute=written)
-        if columns.extent == width and plane <= MOST_STRIDE:
-            return self.builder.store(at, element, tile.points, count, plane, after_compute=written)
-        number = NOTHING
-        x_size, y_size = (
-            (tile.points, 1) if columns.extent == width else (columns.extent, rows.extent)
-        )
-        for index in range(count):
-            number = self.builder.store(
-                at + index * tile.points,
-                element + index * plane,
-                x_size,
-                y_size,
-                width,
-                after_compute=written,
-            )
-        return number

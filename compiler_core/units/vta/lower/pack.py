@@ -123,6 +123,16 @@ def _bias_tiles(
     return tiles.reshape(out_blocks, BLOCK, extra, BLOCK).transpose(0, 2, 1, 3).astype(np.int8)
 
 
+def bias_tile(workload: ConvWorkload, constants: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
+    """``int8[extra, 16, 16]``: the tiles of the GEMM bias that all output blocks share, whose
+    constants are one number, where the weights are an activation."""
+    if (constants != constants[:1]).any():
+        raise NestTuneError(f"{workload.operator} adds one constant to all outputs")
+    row = np.full(BLOCK, constants[0], np.int64)
+    tiles: npt.NDArray[np.int8] = _bias_tiles(row, 1, bias_tiles(workload.epilogue.bias_bits))[0]
+    return tiles
+
+
 def bias_vector() -> npt.NDArray[np.int8]:
     """``int8[16]``: the constant input vector of the GEMM bias."""
     vector = np.full(BLOCK, BIAS_LANE_VALUE, np.int8)

@@ -81,6 +81,8 @@ class ConvPlacement:
         constant: The constant input vector of the GEMM variant.
         micro_ops: Where the micro-ops will be.
         shifts: Accumulator rows of shifts per output channel, where the workload has them.
+        operand: The activation whose pixels are the weights, where it is one; then ``weights`` are
+            those of the GEMM variant of the bias alone.
     """
 
     input: Image
@@ -91,6 +93,7 @@ class ConvPlacement:
     constant: int
     micro_ops: int
     shifts: int = 0
+    operand: Image | None = None
 
 
 @dataclass(frozen=True)

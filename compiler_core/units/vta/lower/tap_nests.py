@@ -42,6 +42,7 @@ class TapStep(NamedTuple):
         out_blocks, in_blocks: Channel blocks of the step; ``in_blocks`` is 1 where it is diagonal.
         diagonal: Output block b reads input block b.
         pitch: Distance between output blocks in the weight tile, 0 where one weight serves all.
+        reach: Distance between input blocks there; 0 where it is that of their taps.
     """
 
     rows: AxisTile
@@ -50,6 +51,7 @@ class TapStep(NamedTuple):
     in_blocks: int
     diagonal: bool
     pitch: int
+    reach: int = 0
 
 
 class _Shared(Enum):
@@ -118,7 +120,7 @@ def _separate(
 def _inputs(workload: ConvWorkload, step: TapStep) -> Axis:
     taps = workload.window.kernel[0] * workload.window.kernel[1]
     plane = step.rows.size * step.columns.size
-    return Axis(step.in_blocks, 0, plane, 0 if workload.uniform else taps)
+    return Axis(step.in_blocks, 0, plane, 0 if workload.uniform else step.reach or taps)
 
 
 def _outputs(step: TapStep) -> Axis:

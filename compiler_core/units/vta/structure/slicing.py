@@ -71,6 +71,9 @@ def slice_violations(workload: Workload, cores: int, axis: SliceAxis) -> tuple[V
     """Why an operator cannot be sliced along an axis; empty where it can."""
     if cores == 1:
         return ()
+    if isinstance(workload, ConvWorkload) and workload.operand:
+        remedy = "leave it on one core"
+        return (Violation("products of two activations", 1, 0, "slices", remedy),)
     other = SliceAxis.ROWS if axis is SliceAxis.CHANNELS else SliceAxis.CHANNELS
     remedy = f"slice it by {other.value}, or leave it on one core"
     pieces = len(_channel_borders(workload)) - 1

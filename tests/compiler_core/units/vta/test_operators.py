@@ -79,7 +79,8 @@ UNSUPPORTED = {
     "broadcast": ("Add", [IMAGE, (1, 16, 1, 1)], IMAGE, [], {}, "equal shape"),
     "constant": ("Add", [IMAGE], IMAGE, [weight(*IMAGE)], {}, "'k0' is constant"),
     "matrix": ("MatMul", [(1, 2, 3)], (1, 2, 4), [weight(1, 3, 4)], {}, "two dimensions"),
-    "run time": ("MatMul", [(1, 2, 3), (1, 3, 4)], (1, 2, 4), [], {}, "'x1' is not constant"),
+    "run time": ("MatMul", [(1, 2, 2, 3), (1, 1, 3, 4)], (1, 2, 2, 4), [], {}, "no broadcast"),
+    "terms": ("MatMul", [(1, 2, 70000), (1, 70000, 4)], (1, 2, 4), [], {}, "70000 terms"),
     "gemm": ("Gemm", [(1, 3)], (1, 4), [weight(1, 4)], {"transA": 1}, "transA = 1"),
     "bias": ("Gemm", [(1, 3)], (1, 4), [weight(3, 4), weight(4, 1)], {}, "one value per output"),
     "average": (
