@@ -55,6 +55,7 @@ def compile_bundle(
     calibration: PathName | Arrays | None = None,
     precision: str = "int8",
     int4: Sequence[str] = (),
+    int16: Sequence[str] = (),
     float_layers: Sequence[str] = (),
     float_ports: bool = False,
     model_layout: bool = False,
@@ -76,6 +77,7 @@ def compile_bundle(
         calibration: Samples of the inputs; ``int8`` needs them.
         precision: ``int8``, or ``float32`` for all operators.
         int4: Nodes whose weights have 4 bits.
+        int16: Nodes with weights whose activations have 16 bits.
         float_layers: Nodes that stay float32.
         float_ports: Inputs and outputs are float32.
         model_layout: Images have their channel first, as in the model.
@@ -98,9 +100,8 @@ def compile_bundle(
         True
     """
     folder = Path(output)
-    wanted = _Wanted(
-        precision, tuple(int4), tuple(float_layers), float_ports, model_layout, name, samples, tune
-    )
+    layers = tuple(int4), tuple(int16), tuple(float_layers)
+    wanted = _Wanted(precision, *layers, float_ports, model_layout, name, samples, tune)
     wanted.require_data(calibration is not None or config is not None)
     bundles = _bundles(target, config)
     require_replaceable(folder)
@@ -125,6 +126,7 @@ def write_bundle(
     calibration: PathName | Arrays | None = None,
     precision: str = "int8",
     int4: Sequence[str] = (),
+    int16: Sequence[str] = (),
     float_layers: Sequence[str] = (),
     float_ports: bool = False,
     model_layout: bool = False,
@@ -138,9 +140,8 @@ def write_bundle(
 
     Arguments and errors are those of :func:`compile_bundle`.
     """
-    wanted = _Wanted(
-        precision, tuple(int4), tuple(float_layers), float_ports, model_layout, name, samples, tune
-    )
+    layers = tuple(int4), tuple(int16), tuple(float_layers)
+    wanted = _Wanted(precision, *layers, float_ports, model_layout, name, samples, tune)
     wanted.require_data(calibration is not None)
     bundles = bundles_for(target)
     source, data = _loaded(model, calibration, shapes, progress)
@@ -153,6 +154,7 @@ class _Wanted:
 
     precision: str
     int4: tuple[str, ...]
+    int16: tuple[str, ...]
     float_layers: tuple[str, ...]
     float_ports: bool
     model_layout: bool
@@ -207,6 +209,7 @@ def _request(
         wanted.name,
         wanted.precision,
         wanted.int4,
+        wanted.int16,
         wanted.float_layers,
         wanted.float_ports,
         wanted.model_layout,

@@ -43,6 +43,12 @@ def bundle(
         list[str] | None,
         typer.Option(metavar="NODE", help="Weights of this node have 4 bits; may be repeated."),
     ] = None,
+    int16: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NODE", help="Activations of this node have 16 bits; may be repeated."
+        ),
+    ] = None,
     float_layer: Annotated[
         list[str] | None,
         typer.Option(metavar="NODE", help="This node stays float32; may be repeated."),
@@ -85,6 +91,7 @@ def bundle(
         calibration=calibration,
         precision=precision,
         int4=int4 or (),
+        int16=int16 or (),
         float_layers=float_layer or (),
         float_ports=float_ports,
         model_layout=model_layout,

@@ -30,6 +30,7 @@ class BundleRequest:
         name: Of the generated function; from the model's name where ``None``.
         precision: ``int8`` or ``float32``.
         int4_layers: Nodes whose weights have 4 bits.
+        int16_layers: Nodes whose activations have 16 bits.
         float_layers: Nodes that stay float32.
         float_ports: Inputs and outputs are float32.
         model_layout: Inputs and outputs have the model's order of axes.
@@ -49,6 +50,7 @@ class BundleRequest:
     name: str | None = None
     precision: str = "int8"
     int4_layers: tuple[str, ...] = ()
+    int16_layers: tuple[str, ...] = ()
     float_layers: tuple[str, ...] = ()
     float_ports: bool = False
     model_layout: bool = False

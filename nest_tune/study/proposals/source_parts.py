@@ -69,11 +69,21 @@ class PrecisionPart:
     @property
     def all_fewer(self) -> OuterPoint:
         """Every layer in the precision behind the usual one."""
-        return tuple(min(1, len(choice.precisions) - 1) for choice in self.choices)
+        return self.all_in(1)
+
+    @property
+    def columns(self) -> int:
+        """Precisions that a layer has at most."""
+        return max((len(choice.precisions) for choice in self.choices), default=1)
+
+    def all_in(self, column: int) -> OuterPoint:
+        """Every layer in its precision of that number, or in its last."""
+        return tuple(min(column, len(choice.precisions) - 1) for choice in self.choices)
 
     def guesses(self) -> Sequence[OuterPoint]:
         """All layers in fewer bits, which is the least of everything that counts bits; then as
-        few multiplications with fewer bits as leave certain shares of the bytes."""
+        few multiplications with fewer bits as leave certain shares of the bytes; last all layers in
+        the last precision."""
         fewer = self.all_fewer
         found = {fewer: None}
         total = sum(choice.weights for choice in self.choices)
@@ -89,5 +99,6 @@ class PrecisionPart:
                 point[at] = fewer[at]
                 left -= self.choices[at].weights / 2
             found[tuple(point)] = None
+        found[self.all_in(self.columns)] = None
         found.pop(self.default, None)
         return list(found)

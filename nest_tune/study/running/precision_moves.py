@@ -1,9 +1,10 @@
 """Proposals of precision by layer for generated sources: plans of least cost, see
 :mod:`nest_tune.study.choice.precision_plans`.
 
-What layers cost in either precision is known when the default and the guess of all layers in fewer
-bits have been measured; what each damages is measured then, on few samples, by the noise of the
-whole with that layer alone in fewer bits.
+What layers cost in a precision is known when the default and a guess of all layers in it have been
+measured, the one in fewer bits at least; what each damages is measured then, on few samples, by the
+noise of the whole with that layer alone in the other precision. More bits may damage less than the
+usual ones do: what counts is how much more than the gentlest precision of a layer.
 """
 
 from __future__ import annotations
@@ -30,8 +31,6 @@ Noises = Callable[[Point, Sequence[Point]], list[float] | None]
 
 _COUNTED = (Metric.INSTRUCTIONS, Metric.CYCLES, Metric.LATENCY_MS)
 _STORED = (Metric.CONSTANT_BYTES, Metric.FLASH_BYTES)
-_FEWER = 1
-"""Value of a layer's decision that is planned beside the usual one."""
 
 
 class PrecisionMoves:
@@ -54,6 +53,7 @@ class PrecisionMoves:
         self._ground, self._bench, self._tasks, self._noises = ground, bench, tasks, noises
         self._problem = ground.problem
         self._known: list[Plan] | None = None
+        self._columns: list[tuple[int, OuterTrial]] = []
         self._start: Point = ()
 
     def __call__(self, trials: Sequence[OuterTrial], seen: set[Point]) -> Asked | None:
@@ -69,14 +69,19 @@ class PrecisionMoves:
         at, part = where
         by_point = {trial.point: trial for trial in trials if trial.tuned == self._problem.tuned}
         usual = by_point.get(self._problem.space.default)
-        fewer = by_point.get(self._all_fewer(at, part))
+        fewer = by_point.get(self._all_in(1, at, part))
         if usual is None or fewer is None or not (usual.metrics and fewer.metrics):
             return None
         if self._known is None:
-            self._known = self._plans(at, part, usual, fewer)
+            self._columns = [(0, usual), (1, fewer)]
+            for column in range(2, part.columns):
+                trial = by_point.get(self._all_in(column, at, part))
+                if trial is not None and trial.metrics:
+                    self._columns.append((column, trial))
+            self._known = self._plans(at, part)
         good, proposed = {}, set()
         for plan in self._known:
-            point = self._placed(plan.block, at)
+            point = self._placed(self._chosen(plan), at)
             if point in seen:
                 proposed.add(plan.block)
             trial = by_point.get(point)
@@ -85,7 +90,7 @@ class PrecisionMoves:
         found = next_plan(self._known, good, proposed)
         if found is None:
             return None
-        point = self._placed(found.block, at)
+        point = self._placed(self._chosen(found), at)
         if not self._problem.space.is_legal(point):
             return None
         return point, {MOVE: "least cost for its damage", OF: usual.number}
@@ -99,9 +104,13 @@ class PrecisionMoves:
                 return block, part
         return None
 
-    def _all_fewer(self, at: slice, part: PrecisionPart) -> Point:
+    def _all_in(self, column: int, at: slice, part: PrecisionPart) -> Point:
         default = self._problem.space.default
-        return (*default[: at.start], *part.all_fewer, *default[at.stop :])
+        return (*default[: at.start], *part.all_in(column), *default[at.stop :])
+
+    def _chosen(self, plan: Plan) -> Point:
+        """Precision per layer of a plan, which knows positions among those that are planned."""
+        return tuple(self._columns[position][0] for position in plan.block)
 
     def _placed(self, block: Point, at: slice) -> Point:
         return (*self._start[: at.start], *block, *self._start[at.stop :])
@@ -113,24 +122,22 @@ class PrecisionMoves:
         judged = trial.judged.get(limit.metric.value)
         return judged is not None and limit.excess(judged) <= 0
 
-    def _plans(
-        self, at: slice, part: PrecisionPart, usual: OuterTrial, fewer: OuterTrial
-    ) -> list[Plan]:
+    def _plans(self, at: slice, part: PrecisionPart) -> list[Plan]:
         damage = self._damage(at, part)
         if damage is None:
             return []
-        rows = [choice.weights for choice in part.choices]
-        stored = _table(np.array(rows, float), np.zeros(len(rows)))
+        usual, measured = self._columns[0][1], [trial for _, trial in self._columns]
+        rows = np.array([choice.weights for choice in part.choices], float)
         counted = self._costs(part)
 
         def table_of(metric: Metric) -> tuple[Floats, float] | None:
             """What layers take of a metric, and what the rest of the network takes."""
             name = metric.value
-            if name not in usual.metrics or name not in fewer.metrics:
+            if any(name not in trial.metrics for trial in measured):
                 return None
             if metric in _STORED:
-                saved = usual.metrics[name] - fewer.metrics[name]
-                table = stored * (saved / max(1.0, float(stored[:, 0].sum())))
+                totals = np.array([trial.metrics[name] for trial in measured], float)
+                table = np.outer(rows / max(1.0, float(rows.sum())), totals - totals[1])
             elif metric in _COUNTED and counted is not None:
                 costs, total = counted
                 table = costs * (usual.metrics[name] / max(total, 1e-9))
@@ -150,10 +157,10 @@ class PrecisionMoves:
         return plans(PrecisionTable(goal[0], damage, tuple(uses), tuple(limits)))
 
     def _damage(self, at: slice, part: PrecisionPart) -> Floats | None:
-        """Noise that each layer adds in fewer bits, under the way of ranges with the least noise of
-        all layers in fewer bits."""
+        """Noise that each layer adds in a precision to that of its gentlest one, under the way of
+        ranges with the least noise of all layers in fewer bits."""
         default = self._problem.space.default
-        whole = self._all_fewer(at, part)
+        whole = self._all_in(1, at, part)
         ways = [whole]
         for axis in range(len(default)):
             if not at.start <= axis < at.stop:
@@ -166,20 +173,23 @@ class PrecisionMoves:
         best = ways[min(range(len(ways)), key=lambda number: (noises[number], number))]
         self._start = (*best[: at.start], *default[at], *best[at.stop :])
         single = [
-            (*self._start[:axis], part.all_fewer[axis - at.start], *self._start[axis + 1 :])
+            (*self._start[:axis], part.all_in(column)[axis - at.start], *self._start[axis + 1 :])
+            for column, _ in self._columns[1:]
             for axis in range(at.start, at.stop)
         ]
         found = self._noises(self._start, single)
         if found is None:
             return None
-        added = np.maximum(np.array(found[1:]) - found[0], 0.0)
-        return _table(np.zeros(len(added)), added)
+        added = np.array([found[0]] * len(part.choices) + found[1:])
+        table = added.reshape(len(self._columns), -1).T
+        return np.asarray(table - table.min(axis=1, keepdims=True))
 
     def _costs(self, part: PrecisionPart) -> tuple[Floats, float] | None:
-        """What each layer was measured to take in either precision, and the whole network in the
-        usual one, as the emulator or the clock counts."""
+        """What each layer was measured to take in every precision that is planned, and the whole
+        network in the usual one, as the emulator or the clock counts."""
         columns, totals = [], []
-        for block in (part.default, part.all_fewer):
+        for column, _ in self._columns:
+            block = part.all_in(column)
             costs = dict.fromkeys((choice.node for choice in part.choices), 0.0)
             totals.append(0.0)
             for task in self._bench.candidate({PrecisionPart.name: part.decode(block)}).tasks:
@@ -191,7 +201,3 @@ class PrecisionMoves:
                     costs[task.node] += float(known.schedule[COST])
             columns.append(np.array(list(costs.values())))
         return np.stack(columns, axis=1), totals[0]
-
-
-def _table(usual: Floats, fewer: Floats) -> Floats:
-    return np.stack([usual, fewer], axis=1)

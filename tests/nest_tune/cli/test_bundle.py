@@ -63,6 +63,7 @@ def test_check_and_count_on_an_emulated_core(repository: Path, tmp_path: Path) -
         (["--target", "c99", "--name", "int"], 2, "--name model_int"),
         (["--target", "c99", "--precision", "int2"], 2, "int2"),
         (["--target", "c99", "--int4", "nothing"], 2, "no node 'nothing'"),
+        (["--target", "c99", "--int16", "nothing"], 2, "no node 'nothing'"),
         (["--target", "none.toml"], 2, "none.toml"),
         (["--target", "c99", "--count"], 2, "nothing counts"),
         (["--target", "rv32imc", "--tune"], 2, "nothing counts"),

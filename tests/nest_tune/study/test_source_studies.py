@@ -101,7 +101,7 @@ def test_a_candidate_by_its_configuration_gives_the_same_bits(tmp_path: Path) ->
     few = {name: array[:3] for name, array in samples.items()}
     seen = set()
     for ranging in ({}, {"activation_range": "mse", "weight_range": "mse"}):
-        for precisions in ({}, dict.fromkeys(layers[:2], "int4")):
+        for precisions in ({}, dict.fromkeys(layers[:2], "int4"), dict.fromkeys(layers, "int16")):
             request = CandidateRequest(
                 model.graph, (model.name, model.digest), ranges, "rv32imc", ranging, precisions
             )
@@ -114,7 +114,7 @@ def test_a_candidate_by_its_configuration_gives_the_same_bits(tmp_path: Path) ->
             ours = made.outputs(few)
             for name, rows in opened.reference(few).items():
                 assert np.array_equal(opened.real(name, rows), ours[name])
-    assert len(seen) == 4
+    assert len(seen) == 6
 
 
 def test_what_is_not_measured_cannot_be_asked_for(tmp_path: Path) -> None:

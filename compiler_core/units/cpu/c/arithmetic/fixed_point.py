@@ -85,10 +85,14 @@ def requant64(values: npt.ArrayLike, multiplier: npt.ArrayLike, shift: npt.Array
         values: ``int64`` of at most 48 bits.
         multiplier, shift: Broadcast against ``values``; the shift is at most 14.
     """
-    factors = np.asarray(multiplier, np.int64)
-    narrow = np.where(factors >= 0x7FFF0000, 0x7FFF, (factors + (1 << 15)) >> 16)
-    product = np.asarray(values, np.int64) * narrow
+    product = np.asarray(values, np.int64) * narrow_multiplier(multiplier)
     return np.asarray(wrap32(wrap32(product >> (14 - np.asarray(shift, np.int64))) + 1) >> 1)
+
+
+def narrow_multiplier(multiplier: npt.ArrayLike) -> Ints:
+    """A multiplier of 31 bits as one of 15."""
+    factors = np.asarray(multiplier, np.int64)
+    return np.where(factors >= 0x7FFF0000, 0x7FFF, (factors + (1 << 15)) >> 16)
 
 
 def high_product(first: npt.ArrayLike, second: npt.ArrayLike) -> Ints:

@@ -20,7 +20,7 @@ from compiler_core.units.cpu.c.arithmetic.fixed_point import (
 )
 from compiler_core.units.cpu.c.arithmetic.weighted import AnyInts, Sliding
 
-ADD_LEFT_SHIFT = 20
+ADD_LEFT_SHIFT = {"int8": 20, "int16": 15}
 """Bits by which the addends grow before they are scaled."""
 
 SOFTMAX_BITS = 26
@@ -40,8 +40,9 @@ class Addend:
     multiplier: int
     shift: int
 
-    def scaled(self, x: AnyInts, left: int = ADD_LEFT_SHIFT) -> Ints:
+    def scaled(self, x: AnyInts) -> Ints:
         """The input in units of the sum."""
+        left = ADD_LEFT_SHIFT[x.dtype.name]
         grown = wrap32((x.astype(np.int64) + self.offset) << left)
         return requant(grown, self.multiplier, self.shift)
 

@@ -123,6 +123,7 @@ class CBundles:
         options = Options(
             precision=request.precision,
             weight_bits=dict.fromkeys(request.int4_layers, 4),
+            int16_layers=frozenset(request.int16_layers),
             float_layers=frozenset(request.float_layers),
             float_ports=request.float_ports,
             channels_last=not request.model_layout,

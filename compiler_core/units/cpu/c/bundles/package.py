@@ -63,7 +63,7 @@ class Decisions:
         digest: Of the model as imported.
         target: Complete.
         precision: ``int8`` or ``float32``.
-        int4_layers, float_layers: Names of nodes.
+        int4_layers, int16_layers, float_layers: Names of nodes.
         float_ports, channels_last, weight_range: See
             :class:`~compiler_core.units.cpu.c.convert.options.Options`.
         ranges: Lowest and highest value by tensor.
@@ -77,6 +77,7 @@ class Decisions:
     target: Board
     precision: str = "int8"
     int4_layers: tuple[str, ...] = ()
+    int16_layers: tuple[str, ...] = ()
     float_layers: tuple[str, ...] = ()
     float_ports: bool = False
     channels_last: bool = True
@@ -89,6 +90,7 @@ class Decisions:
         return Options(
             precision=self.precision,
             weight_bits=dict.fromkeys(self.int4_layers, 4),
+            int16_layers=frozenset(self.int16_layers),
             float_layers=frozenset(self.float_layers),
             float_ports=self.float_ports,
             channels_last=self.channels_last,
@@ -146,6 +148,7 @@ def decisions_of(
         board,
         options.precision,
         tuple(node for node, bits in options.weight_bits.items() if bits == 4),
+        tuple(sorted(options.int16_layers)),
         tuple(sorted(options.float_layers)),
         options.float_ports,
         options.channels_last,

@@ -17,12 +17,17 @@ from compiler_core.graph.ir import Graph, Node
 from compiler_core.quantize.affine import activation_type
 from compiler_core.quantize.scheme import Scales
 from compiler_core.quantize.statistics import TensorRange
+from compiler_core.units.cpu.c.arithmetic.fixed_point import quantized_factor
 from compiler_core.units.cpu.c.convert.options import Options
 from compiler_core.units.cpu.c.network import FLOAT, Array, Operator, Type, Value
 from compiler_core.units.cpu.c.operators.moves import Block, Copy, View, row_steps
+from compiler_core.units.cpu.c.operators.pointwise import Output, Rescale
 from compiler_core.units.cpu.c.operators.real import Dequantize, Quantize
 
 Axes = tuple[int, ...]
+
+_RESCALE_LEFT = {"int8": 20, "int16": 14}
+"""Bits by which integers grow before they become others: what int32 has room for."""
 
 
 class Refusal(Exception):  # noqa: N818
@@ -63,6 +68,7 @@ class Builder:
         self.node: Node | None = None
         self._ranges = ranges
         self._types = dict(types)
+        self._wide: dict[str, Type] = {}
 
     def shape(self, tensor: str) -> tuple[int, ...]:
         """Shape of the model's tensor.
@@ -89,28 +95,31 @@ class Builder:
             raise Refusal(f"{tensor!r} is not constant")
         return found
 
-    def type_of(self, tensor: str) -> Type:
-        """The integers of a tensor.
+    def type_of(self, tensor: str, dtype: str = "int8") -> Type:
+        """The integers of a tensor, ``int8`` or ``int16``.
 
         Raises:
             Refusal: There are no statistics of it, or it is not finite.
         """
-        if tensor not in self._types:
+        types = self._types if dtype == "int8" else self._wide
+        if tensor not in types:
             known = self._ranges.get(tensor)
             if known is None or not known.bounded:
                 raise Refusal(f"there are no finite statistics of {tensor!r}")
-            self._types[tensor] = int8_type(known, self.options)
-        return self._types[tensor]
+            typed = int8_type if dtype == "int8" else int16_type
+            types[tensor] = typed(known, self.options)
+        return types[tensor]
 
-    def input(self, tensor: str, axes: Axes) -> Place:
-        """A graph input, placed when it is first asked for, in the order that is wanted."""
+    def input(self, tensor: str, axes: Axes, dtype: str = "int8") -> Place:
+        """A graph input, placed when it is first asked for, in the order and in the integers that
+        are wanted then."""
         if not self.options.channels_last:
             axes = tuple(range(len(axes)))
         if self.graph.types[tensor].dtype != "float32":
             dtype = self.graph.types[tensor].dtype
             raise Refusal(f"input {tensor!r} is {dtype}; float32 is supported")
         is_float = self.options.float_ports or self.options.precision == "float32"
-        kind = FLOAT if is_float else self.type_of(tensor)
+        kind = FLOAT if is_float else self.type_of(tensor, dtype)
         return self.place(tensor, axes, kind)
 
     def place(self, tensor: str, axes: Axes, kind: Type) -> Place:
@@ -161,16 +170,30 @@ class Builder:
         return found
 
     def converted(self, place: Place, kind: Type) -> Place:
-        """The same tensor in another type: integers from float32 or back."""
-        if place.value.type == kind:
-            return place
+        """The same tensor in another type."""
         old = place.value
+        if old.type == kind:
+            return place
+        if not (old.type.is_float or kind.is_float):
+            return Place(self.rescaled(old, kind), place.axes)
         value = self.value(old.source, old.shape, kind)
         if kind.is_float:
             self.add(Dequantize(self.label, (old.name,), value.name, old.type))
         else:
             self.add(Quantize(self.label, (old.name,), value.name, kind))
         return Place(value, place.axes)
+
+    def rescaled(self, old: Value, kind: Type) -> Value:
+        """The same real numbers in other integers."""
+        if old.type == kind:
+            return old
+        left = _RESCALE_LEFT[old.type.dtype]
+        factor = quantized_factor(old.type.scale / (2**left * kind.scale))
+        result = Output(*factor, kind.zero_point, *kind.limits)
+        value = self.value(old.source, old.shape, kind)
+        offset = -old.type.zero_point
+        self.add(Rescale(self.label, (old.name,), value.name, offset, left, result))
+        return value
 
     def held(self, tensor: str, array: Array, kind: Type) -> Value:
         """A constant as a value, quantized where ``kind`` is of integers."""
@@ -187,8 +210,18 @@ def int8_type(known: TensorRange, options: Options) -> Type:
     return Type("int8", found.scale, found.zero_point)
 
 
-def constant_type(array: Array) -> Type:
-    """int8 with a zero point for the values of a constant."""
+def int16_type(known: TensorRange, options: Options) -> Type:
+    """int16 around zero for a tensor's statistics."""
+    return Type(
+        "int16", activation_type(known, Scales.SYMMETRIC, options.activation_range, 16).scale
+    )
+
+
+def constant_type(array: Array, dtype: str = "int8") -> Type:
+    """Integers for the values of a constant: int8 with a zero point, or int16 around zero."""
+    if dtype == "int16":
+        most = float(np.abs(array).max(initial=0))
+        return int16_type(TensorRange(-most, most), Options())
     low, high = float(min(array.min(), 0)), float(max(array.max(), 0))
     found = activation_type(TensorRange(low, high), Scales.ASYMMETRIC, Options().activation_range)
     if found.dtype == "uint8":

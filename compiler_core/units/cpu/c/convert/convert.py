@@ -100,7 +100,11 @@ def to_network(
 
 def _check_names(graph: Graph, options: Options) -> None:
     known = {node.name for node in graph.nodes}
-    for name in (*options.weight_bits, *sorted(options.float_layers)):
+    for name in (
+        *options.weight_bits,
+        *sorted(options.int16_layers),
+        *sorted(options.float_layers),
+    ):
         if name not in known:
             raise InputError(f"the model has no node {name!r}")
 

@@ -24,6 +24,7 @@ class Options:
         activation_range: How the integers of activations follow from their statistics.
         weight_bits: Bits per weight by name of the node, one of :data:`WEIGHT_BITS`; 8 elsewhere.
         weight_range: How the integers of weights follow from a channel's: :data:`WEIGHT_RANGES`.
+        int16_layers: Names of nodes with weights that read and write activations of 16 bits.
         float_layers: Names of nodes that stay float32.
         float_ports: Inputs and outputs are float32, whatever is inside.
         channels_last: Inputs and outputs that are images have their channel last, as the kernels
@@ -37,6 +38,7 @@ class Options:
     activation_range: RangeMethod = RangeMethod.MAX
     weight_bits: Mapping[str, int] = field(default_factory=dict)
     weight_range: RangeMethod = RangeMethod.MAX
+    int16_layers: frozenset[str] = frozenset()
     float_layers: frozenset[str] = frozenset()
     float_ports: bool = False
     channels_last: bool = True
@@ -54,3 +56,8 @@ class Options:
         for node, bits in self.weight_bits.items():
             if bits not in WEIGHT_BITS:
                 raise InputError(f"node {node!r}: weights of {bits} bits; 8 and 4 are known")
+            if bits == 4 and node in self.int16_layers:
+                raise InputError(
+                    f"node {node!r}: weights of 4 bits do not go with activations of 16 bits",
+                    hint="leave one of the two",
+                )

@@ -37,6 +37,9 @@ from compiler_core.units.cpu.c.operators.real import (
     RealSoftmax,
 )
 
+_MOST_MEAN = 1 << 15
+"""Elements of 16 bits whose sum surely fits 32."""
+
 _PAIRS = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Min": "min", "Max": "max"}
 
 
@@ -48,8 +51,9 @@ def pair(sources: Sources, node: Node, *, is_float: bool) -> None:
     if node.op not in ("Add", "Sub", "Mul"):
         raise Refusal(f"{node.op} of two tensors has no integer kernel")
     builder = sources.builder
-    kind = builder.type_of(node.output)
-    axes, a, b = _operands(sources, node, is_float=False)
+    dtype = sources.common_dtype(node.inputs)
+    kind = builder.type_of(node.output, dtype)
+    axes, a, b = _operands(sources, node, dtype)
     low, high = clamp(kind, node.clip)
     offsets = (-a.type.zero_point, -b.type.zero_point)
     scales = a.type.scale, b.type.scale
@@ -61,7 +65,7 @@ def pair(sources: Sources, node: Node, *, is_float: bool) -> None:
         builder.add(Product(node.name, names, place.value.name, offsets, result))
         return
     twice = 2 * max(scales)
-    factor = quantized_factor(twice / (2**ADD_LEFT_SHIFT * kind.scale))
+    factor = quantized_factor(twice / (2 ** ADD_LEFT_SHIFT[dtype] * kind.scale))
     first, second = (
         Addend(offset, *quantized_factor(scale / twice))
         for offset, scale in zip(offsets, scales, strict=True)
@@ -76,7 +80,7 @@ def real_pair(sources: Sources, node: Node) -> Place:
     """A function of two tensors in float32."""
     if node.op not in _PAIRS or len(node.inputs) != 2:
         raise Refusal(f"{node.op} of {len(node.inputs)} tensors has no float32 kernel")
-    axes, a, b = _operands(sources, node, is_float=True)
+    axes, a, b = _operands(sources, node, FLOAT.dtype)
     place = sources.builder.place(node.output, axes, FLOAT)
     names = (a.name, b.name)
     sources.builder.add(
@@ -85,7 +89,7 @@ def real_pair(sources: Sources, node: Node) -> Place:
     return place
 
 
-def _operands(sources: Sources, node: Node, *, is_float: bool) -> tuple[Axes, Value, Value]:
+def _operands(sources: Sources, node: Node, dtype: str) -> tuple[Axes, Value, Value]:
     builder = sources.builder
     if len(node.inputs) != 2:
         raise Refusal(f"it has {len(node.inputs)} inputs; 2 are supported")
@@ -95,7 +99,7 @@ def _operands(sources: Sources, node: Node, *, is_float: bool) -> tuple[Axes, Va
         if name not in builder.graph.constants and len(builder.shape(name)) == rank:
             axes = sources.any(name).axes
             break
-    a, b = (sources.broadcast(name, rank, axes, is_float=is_float) for name in node.inputs)
+    a, b = (sources.broadcast(name, rank, axes, dtype) for name in node.inputs)
     return axes, a, b
 
 
@@ -106,9 +110,8 @@ def pool(sources: Sources, node: Node, *, is_float: bool) -> None:
         raise Refusal("it writes indices")
     sliding = window(sources, node)
     axes = channels_last(len(builder.shape(node.output)))
-    source = (
-        sources.real(node.inputs[0], axes) if is_float else sources.integer(node.inputs[0], axes)
-    )
+    dtype = FLOAT.dtype if is_float else sources.common_dtype(node.inputs[:1])
+    source = sources.typed(node.inputs[0], axes, dtype)
     value = source.value
     mean = node.op == "AveragePool"
     if mean and node.attributes.get("count_include_pad"):
@@ -125,6 +128,9 @@ def add_pool(
     """Adds a pool that writes the node's output in the type of its input."""
     place = builder.place(node.output, axes, source.type)
     names = (source.name,), place.value.name
+    taps = sliding.kernel[0] * sliding.kernel[1]
+    if mean and source.type.dtype == "int16" and taps >= _MOST_MEAN:
+        raise Refusal(f"it sums {taps} elements of 16 bits; fewer than {_MOST_MEAN} fit 32 bits")
     if source.type.is_float:
         builder.add(RealPool(node.name, *names, sliding, mean, *limits(node)))
     else:
@@ -178,9 +184,8 @@ def global_pool(sources: Sources, node: Node, *, is_float: bool) -> None:
     if rank not in (3, 4):
         raise Refusal(f"its input has {rank} axes; 3 and 4 are supported")
     axes = channels_last(rank)
-    source = (
-        sources.real(node.inputs[0], axes) if is_float else sources.integer(node.inputs[0], axes)
-    )
+    dtype = FLOAT.dtype if is_float else sources.common_dtype(node.inputs[:1])
+    source = sources.typed(node.inputs[0], axes, dtype)
     sizes = source.value.shape[1:-1]
     kernel = (sizes[0], sizes[1]) if rank == 4 else (1, sizes[0])
     sliding = Sliding(kernel, (1, 1), (1, 1), (0, 0), (1, 1))
@@ -209,9 +214,8 @@ def reduction(sources: Sources, node: Node, *, is_float: bool) -> None:
     if positions != list(range(positions[0], positions[0] + len(positions))):
         kept = tuple(axis for axis in range(rank) if axis not in reduced)
         axes, positions = (*kept, *reduced), list(range(len(kept), rank))
-    source = (
-        sources.real(node.inputs[0], axes) if is_float else sources.integer(node.inputs[0], axes)
-    )
+    dtype = FLOAT.dtype if is_float else sources.common_dtype(node.inputs[:1])
+    source = sources.typed(node.inputs[0], axes, dtype)
     shape = source.value.shape
     first, last = positions[0], positions[-1] + 1
     outer, count, inner = prod(shape[:first]), prod(shape[first:last]), prod(shape[last:])
@@ -230,6 +234,8 @@ def reduction(sources: Sources, node: Node, *, is_float: bool) -> None:
         sliding = Sliding((count, 1), (1, 1), (1, 1), (0, 0), (1, 1))
         mean = node.op == "ReduceMean"
         ends = clamp(kind, node.clip)
+        if mean and kind.dtype == "int16" and count >= _MOST_MEAN:
+            raise Refusal(f"it sums {count} elements; fewer than {_MOST_MEAN} fit 32 bits")
         builder.add(Pool(node.name, (image.name,), found.name, sliding, mean, *ends))
     _place_reduced(builder, node, found, axes, reduced)
 

@@ -21,7 +21,10 @@ from compiler_core.units.cpu.c.arithmetic.weighted import Requantization, Slidin
 from compiler_core.units.cpu.c.network import Array, Network, Operator, Type, Value
 from compiler_core.units.cpu.c.operators import moves, pointwise, real, weighted
 
-OPSET = 17
+OPSET, IR = 17, 8
+_WIDE_OPSET, _WIDE_IR = 21, 10
+"""Where tensors are quantized to 16 bits."""
+
 _NUMBERS = {
     "int8": TensorProto.INT8,
     "int16": TensorProto.INT16,
@@ -50,6 +53,8 @@ class _Writer:
             numpy_helper.from_array(array, name) for name, array in network.constants.items()
         ]
         self._count = 0
+        self._wide = any(value.type.dtype == "int16" for value in network.values.values())
+        self.opset = _WIDE_OPSET if self._wide else OPSET
 
     def operator(self, operator: Operator) -> None:
         way = _WAYS.get(type(operator))
@@ -71,8 +76,9 @@ class _Writer:
             for names in (network.inputs, network.outputs)
         ]
         graph = helper.make_graph(self._nodes, "network", ports[0], ports[1], self._arrays)
-        opsets = [helper.make_opsetid("", OPSET)]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+        opsets = [helper.make_opsetid("", self.opset)]
+        version = _WIDE_IR if self._wide else IR
+        return helper.make_model(graph, opset_imports=opsets, ir_version=version)
 
     def value(self, name: str) -> Value:
         return self._network.values[name]
@@ -98,8 +104,14 @@ class _Writer:
         """Real numbers of a tensor of integers."""
         return self.add("DequantizeLinear", [name, *self._numbers(kind)])
 
-    def integers(self, name: str, kind: Type, low: int = -128, high: int = 127) -> str:
+    def integers(self, name: str, kind: Type, low: int, high: int) -> str:
         """Integers of real numbers, clamped."""
+        if kind.dtype == "int16" and (low, high) != kind.limits:  # runtimes clip no int16
+            real = [
+                self.array(np.float32((end - kind.zero_point) * kind.scale)) for end in (low, high)
+            ]
+            name = self.add("Clip", [name, *real])
+            low, high = kind.limits
         found = self.add("QuantizeLinear", [name, *self._numbers(kind)])
         if (low, high) == kind.limits:
             return found
@@ -133,6 +145,9 @@ def _weights(
     kind = writer.value(operator.inputs[0]).type
     scales = _scales(operator.scaling, kind.scale, writer.output_type(operator))
     weight = writer.add("DequantizeLinear", [writer.array(array), writer.array(scales)], axis=0)
+    if operator.scaling.wide:
+        real = operator.bias * scales.astype(np.float64) * kind.scale
+        return weight, writer.array(real.astype(np.float32))
     whole = writer.array(operator.bias.astype(np.int32))
     units = writer.array((scales * np.float32(kind.scale)).astype(np.float32))
     return weight, writer.add("DequantizeLinear", [whole, units], axis=0)
@@ -205,7 +220,8 @@ def _pair(writer: _Writer, operator: pointwise.Sum | pointwise.Product) -> str:
 def _pool(writer: _Writer, operator: pointwise.Pool) -> str:
     source = writer.value(operator.inputs[0])
     kind = writer.output_type(operator)
-    name = writer.real(source.name, source.type) if operator.mean else source.name
+    real = operator.mean or kind.dtype == "int16"
+    name = writer.real(source.name, source.type) if real else source.name
     image, sizes = _image(writer, name, source.shape)
     window = _window(operator.sliding, sizes)
     if operator.mean:
@@ -216,8 +232,11 @@ def _pool(writer: _Writer, operator: pointwise.Pool) -> str:
         found = writer.integers(found, kind, operator.low, operator.high)
     else:
         found = writer.add("MaxPool", [image], **window)
-        ends = [writer.array(np.int8(end)) for end in (operator.low, operator.high)]
-        found = writer.add("Clip", [found, *ends])
+        if real:
+            found = writer.integers(found, kind, operator.low, operator.high)
+        else:
+            ends = [writer.array(np.int8(end)) for end in (operator.low, operator.high)]
+            found = writer.add("Clip", [found, *ends])
     return writer.add("Transpose", [found], perm=[0, 2, 3, 1])
 
 
@@ -228,13 +247,15 @@ def _table(writer: _Writer, operator: pointwise.Table) -> str:
 
 
 def _rescale(writer: _Writer, operator: pointwise.Rescale) -> str:
-    return writer.integers(writer.inputs(operator)[0], writer.output_type(operator))
+    kind = writer.output_type(operator)
+    return writer.integers(writer.inputs(operator)[0], kind, *kind.limits)
 
 
 def _softmax(writer: _Writer, operator: pointwise.Softmax) -> str:
     rows = writer.reshaped(writer.inputs(operator)[0], operator.sizes)
     found = writer.add("Softmax", [rows], axis=1)
-    return writer.integers(found, writer.output_type(operator))
+    kind = writer.output_type(operator)
+    return writer.integers(found, kind, *kind.limits)
 
 
 def _view(_writer: _Writer, operator: moves.View) -> str:
@@ -273,7 +294,7 @@ def _interpolate(writer: _Writer, operator: moves.Interpolate) -> str:
     share = writer.array((operator.weights[:, None] * unit).astype(np.float32))
     step = writer.add("Mul", [writer.add("Sub", [second, first]), share])
     found = writer.add("Add", [first, step])
-    return found if kind.is_float else writer.integers(found, kind)
+    return found if kind.is_float else writer.integers(found, kind, *kind.limits)
 
 
 def _normalization(writer: _Writer, operator: real.Normalization) -> str:
@@ -286,7 +307,7 @@ def _normalization(writer: _Writer, operator: real.Normalization) -> str:
 
 
 def _quantize(writer: _Writer, operator: real.Quantize) -> str:
-    return writer.integers(operator.inputs[0], operator.type)
+    return writer.integers(operator.inputs[0], operator.type, *operator.type.limits)
 
 
 def _dequantize(writer: _Writer, operator: real.Dequantize) -> str:
@@ -302,7 +323,7 @@ def _real_pair(writer: _Writer, operator: real.RealPair) -> str:
 def _real_reduction(writer: _Writer, operator: real.RealReduction) -> str:
     rows = writer.reshaped(operator.inputs[0], operator.sizes)
     op = f"Reduce{operator.function.capitalize()}"
-    if op == "ReduceSum":
+    if op == "ReduceSum" or writer.opset > OPSET:
         return writer.add(op, [rows, writer.array(np.array([1], np.int64))], keepdims=0)
     return writer.add(op, [rows], axes=[1], keepdims=0)
 

@@ -7,14 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from compiler_core.graph.ir import Node
-from compiler_core.units.cpu.c.arithmetic.fixed_point import quantized_factor
 from compiler_core.units.cpu.c.convert.builder import Place, Refusal
 from compiler_core.units.cpu.c.convert.sources import Sources
-from compiler_core.units.cpu.c.network import FLOAT, Array, Type, Value
+from compiler_core.units.cpu.c.network import FLOAT, Array, Value
 from compiler_core.units.cpu.c.operators.moves import MOST_AXES, Block, Copy, Take, row_steps
-from compiler_core.units.cpu.c.operators.pointwise import Output, Rescale
-
-_RESCALE_LEFT = 20
 
 
 def no_clamp(node: Node) -> None:
@@ -264,7 +260,7 @@ def concat(sources: Sources, node: Node, *, is_float: bool) -> None:
         elif is_float:
             values.append(sources.real(name, axes).value)
         else:
-            values.append(rescaled(sources, node, sources.integer(name, axes).value, kind))
+            values.append(builder.rescaled(sources.integer(name, axes).value, kind))
     place = builder.place(node.output, axes, kind)
     axis = axes.index(int(node.attributes["axis"]) % rank)
     steps = row_steps(place.value.shape)
@@ -275,16 +271,3 @@ def concat(sources: Sources, node: Node, *, is_float: bool) -> None:
         blocks.append(Block(position, 0, target, value.shape, own, steps))
         start += value.shape[axis]
     add_copy(sources, node, tuple(values), place.value, tuple(blocks), None)
-
-
-def rescaled(sources: Sources, node: Node, value: Value, kind: Type) -> Value:
-    """The same real numbers in another type of int8."""
-    if value.type == kind:
-        return value
-    builder = sources.builder
-    factor = quantized_factor(value.type.scale / (2**_RESCALE_LEFT * kind.scale))
-    found = builder.value(value.source, value.shape, kind)
-    result = Output(*factor, kind.zero_point, *kind.limits)
-    offset = -value.type.zero_point
-    builder.add(Rescale(node.name, (value.name,), found.name, offset, _RESCALE_LEFT, result))
-    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from compiler_core.graph.ir import Node
 from compiler_core.units.cpu.c.convert.builder import (
@@ -37,12 +37,13 @@ class Sources:
         self.builder = builder
         self.functions = functions
 
-    def any(self, tensor: str, wanted: Axes | None = None) -> Place:
+    def any(self, tensor: str, wanted: Axes | None = None, dtype: str = "int8") -> Place:
         """A tensor as it lies, whatever its type.
 
         Args:
             tensor: Of the graph.
-            wanted: Order of axes for a graph input that nobody has asked for before.
+            wanted, dtype: Order of axes and integers for a graph input that nobody has asked for
+                before.
 
         Raises:
             Refusal: It cannot be had.
@@ -54,42 +55,55 @@ class Sources:
         rank = len(builder.shape(tensor))
         if tensor in builder.graph.inputs:
             standard = channels_last(rank) if rank == 4 else tuple(range(rank))
-            return builder.input(tensor, wanted or standard)
+            return builder.input(
+                tensor, wanted or standard, "int16" if dtype == "int16" else "int8"
+            )
         if tensor in builder.graph.constants:
             return self._constant(tensor)
         if tensor in self.functions:
             return self._function(tensor)
         raise Refusal(f"{tensor!r} is of a kind that is not supported")
 
-    def integer(self, tensor: str, axes: Axes | None = None) -> Place:
-        """A tensor in int8.
+    def integer(self, tensor: str, axes: Axes | None = None, dtype: str = "int8") -> Place:
+        """A tensor in integers.
 
         Args:
             tensor: Of the graph.
             axes: In this order; as it lies where ``None``.
+            dtype: ``int8`` or ``int16``.
 
         Raises:
             Refusal: It cannot be had.
         """
-        return self._typed(tensor, axes, is_float=False)
+        return self.typed(tensor, axes, dtype)
 
     def real(self, tensor: str, axes: Axes | None = None) -> Place:
         """The same as :meth:`integer` in float32."""
-        return self._typed(tensor, axes, is_float=True)
+        return self.typed(tensor, axes, "float32")
 
-    def _typed(self, tensor: str, axes: Axes | None, *, is_float: bool) -> Place:
-        place = self.any(tensor, axes)
+    def common_dtype(self, tensors: Sequence[str]) -> str:
+        """The integers that an operator of these tensors computes in: ``int16`` where all that are
+        computed lie in 16 bits, else ``int8``."""
+        builder = self.builder
+        computed = [name for name in tensors if name and name not in builder.graph.constants]
+        lying = [builder.places[name][0] for name in computed if builder.places.get(name)]
+        wide = all(place.value.type.dtype == "int16" for place in lying)
+        return "int16" if computed and wide and len(lying) == len(computed) else "int8"
+
+    def typed(self, tensor: str, axes: Axes | None, dtype: str) -> Place:
+        """The same as :meth:`integer` in any type of elements."""
+        place = self.any(tensor, axes, dtype)
         wanted = axes or place.axes
         known = self.builder.places.setdefault(tensor, [place])
         for other in known:
-            if other.axes == wanted and other.value.type.is_float == is_float:
+            if other.axes == wanted and other.value.type.dtype == dtype:
                 return other
         for other in known:  # of the wanted type already: only its axes move
-            if other.value.type.is_float == is_float:
+            if other.value.type.dtype == dtype:
                 place = other
                 break
         else:
-            kind = FLOAT if is_float else self.builder.type_of(tensor)
+            kind = FLOAT if dtype == FLOAT.dtype else self.builder.type_of(tensor, dtype)
             place = self.builder.converted(place, kind)
             known.append(place)
         if place.axes != wanted:
@@ -100,16 +114,16 @@ class Sources:
     def laid_out(self, tensor: str, axes: Axes) -> Place:
         """A tensor in the order of axes, whatever its type."""
         place = self.any(tensor, axes)
-        return self._typed(tensor, axes, is_float=place.value.type.is_float)
+        return self.typed(tensor, axes, place.value.type.dtype)
 
-    def broadcast(self, tensor: str, rank: int, axes: Axes, *, is_float: bool) -> Value:
+    def broadcast(self, tensor: str, rank: int, axes: Axes, dtype: str) -> Value:
         """An operand of an operator that broadcasts, with leading axes of one.
 
         Args:
             tensor: Of the graph.
             rank: Of the result.
             axes: Of the result.
-            is_float: Whether float32 or int8 is wanted.
+            dtype: That is wanted.
 
         Raises:
             Refusal: It cannot be had.
@@ -118,11 +132,12 @@ class Sources:
         if tensor in builder.graph.constants:
             array = finite(builder.graph.constants[tensor], f"constant {tensor!r}")
             full = array.reshape((1,) * (rank - array.ndim) + array.shape).transpose(axes)
-            return builder.held(tensor, full, FLOAT if is_float else constant_type(array))
+            kind = FLOAT if dtype == FLOAT.dtype else constant_type(array, dtype)
+            return builder.held(tensor, full, kind)
         own = len(builder.shape(tensor))
         if own == rank:
-            return self._typed(tensor, axes, is_float=is_float).value
-        place = self._typed(tensor, tuple(range(own)), is_float=is_float)
+            return self.typed(tensor, axes, dtype).value
+        place = self.typed(tensor, tuple(range(own)), dtype)
         shape = (1,) * (rank - own) + place.value.shape
         full_place = Place(builder.viewed(place.value, shape), tuple(range(rank)))
         return builder.moved(full_place, axes).value
@@ -145,7 +160,8 @@ class Sources:
         try:
             reasons = []
             options = builder.options
-            if options.precision == "int8" and node.name not in options.float_layers:
+            in_table = options.precision == "int8" and node.name not in options.float_layers
+            if in_table and self.common_dtype((root,)) == "int8":  # 16 bits have no table
                 try:
                     return self._table(tensor, root)
                 except Refusal as refusal:

@@ -64,6 +64,18 @@ def limits(node: Node) -> tuple[float, float]:
     return node.clip if node.clip is not None else (-inf, inf)
 
 
+def _dtype(sources: Sources, node: Node) -> str:
+    """The integers of the activations that a node reads and writes."""
+    return "int16" if node.name in sources.builder.options.int16_layers else "int8"
+
+
+def _image(sources: Sources, node: Node, axes: tuple[int, ...], *, is_float: bool) -> Place:
+    """The input of a node in the type that it computes in."""
+    if is_float:
+        return sources.real(node.inputs[0], axes)
+    return sources.integer(node.inputs[0], axes, _dtype(sources, node))
+
+
 def convolution(sources: Sources, node: Node, *, is_float: bool) -> None:
     """Conv of one or two dimensions, of any number of groups."""
     builder = sources.builder
@@ -73,9 +85,7 @@ def convolution(sources: Sources, node: Node, *, is_float: bool) -> None:
     groups = int(node.attributes.get("group", 1))
     full = weight.reshape(*weight.shape[:2], *sliding.kernel).transpose(0, 2, 3, 1)
     bias = _bias(sources, node, 2, len(weight))
-    source = (
-        sources.real(node.inputs[0], axes) if is_float else sources.integer(node.inputs[0], axes)
-    )
+    source = _image(sources, node, axes, is_float=is_float)
     if len(weight) % groups or source.value.shape[-1] != full.shape[3] * groups:
         raise Refusal(f"its weight of shape {weight.shape} does not fit {groups} groups")
     place_convolution(sources, node, source.value, full, bias, sliding, groups, is_float=is_float)
@@ -111,7 +121,7 @@ def place_convolution(
             )
         )
         return
-    kind = builder.type_of(node.output)
+    kind = builder.type_of(node.output, _dtype(sources, node))
     bits = builder.options.weight_bits.get(node.name, 8)
     method = builder.options.weight_range
     numbers = integer_weights(weight, bias, bits, source.type, kind, node.clip, method)
@@ -147,9 +157,7 @@ def transposed_convolution(sources: Sources, node: Node, *, is_float: bool) -> N
         for key in ("strides", "dilations")
     )
     axes = channels_last(weight.ndim)
-    source = (
-        sources.real(node.inputs[0], axes) if is_float else sources.integer(node.inputs[0], axes)
-    )
+    source = _image(sources, node, axes, is_float=is_float)
     shape = builder.shape(node.output)
     output = (1,) * (2 - spatial) + shape[2:]
     begins = _transposed_pads(node, source.value, spatial, kernel, strides, dilations, output)
@@ -237,8 +245,8 @@ def dense(sources: Sources, node: Node, *, is_float: bool) -> None:
             RealDense(node.name, (source.value.name,), place.value.name, *known, *limits(node))
         )
         return None
-    source = sources.integer(node.inputs[0], axes)
-    kind = builder.type_of(node.output)
+    source = sources.integer(node.inputs[0], axes, _dtype(sources, node))
+    kind = builder.type_of(node.output, _dtype(sources, node))
     bits = builder.options.weight_bits.get(node.name, 8)
     method = builder.options.weight_range
     numbers = integer_weights(rows, bias, bits, source.value.type, kind, node.clip, method)
@@ -266,7 +274,8 @@ def matrix_product(sources: Sources, node: Node, *, is_float: bool) -> None:
         raise Refusal("an operand is a vector")
     rank = max(map(len, shapes))
     axes = tuple(range(rank))
-    operands = [sources.broadcast(name, rank, axes, is_float=is_float) for name in node.inputs]
+    dtype = FLOAT.dtype if is_float else "int8"
+    operands = [sources.broadcast(name, rank, axes, dtype) for name in node.inputs]
     lead = np.broadcast_shapes(*(value.shape[:-2] for value in operands))
     operands = [_expanded(sources, node, value, lead) for value in operands]
     batch = prod(lead)

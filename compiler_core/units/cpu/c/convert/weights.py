@@ -14,8 +14,9 @@ from compiler_core.units.cpu.c.convert.builder import Refusal
 from compiler_core.units.cpu.c.network import Type
 
 _LEAST_SCALE = 2.0**-60
-_MOST_BIAS = 2.0**30
-"""A bias stays below a half of int32, the products have the rest."""
+_MOST_BIAS, _MOST_WIDE_BIAS = 2.0**30, 2.0**46
+"""A bias stays below a half of what holds sums, the products have the rest."""
+_MOST_WIDE_SHIFT = 14
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,7 @@ def integer_weights(
     clip: tuple[float, float] | None,
     method: RangeMethod = RangeMethod.MAX,
 ) -> IntegerWeights:
-    """Symmetric integers per output channel.
+    """Symmetric integers per output channel; sums of 64 bits where activations have 16.
 
     Args:
         weight: ``[O, ...]``, finite.
@@ -53,8 +54,9 @@ def integer_weights(
         method: How the scale of a channel follows from its weights.
 
     Raises:
-        Refusal: Sums may exceed 32 bits.
+        Refusal: Sums may exceed their bits, or a factor is too large.
     """
+    wide = source.dtype == "int16"
     flat = weight.reshape(len(weight), -1).astype(np.float64)
     most = 2 ** (bits - 1) - 1
     largest = np.abs(flat).max(axis=1, initial=0)
@@ -62,13 +64,17 @@ def integer_weights(
         largest = largest * _best_shares(flat, largest, most)
     scales = np.where(largest > 0, largest / most, 1.0)
     offsets = np.zeros(len(flat)) if bias is None else bias.astype(np.float64)
+    most_bias = _MOST_WIDE_BIAS if wide else _MOST_BIAS
     # A channel of small weights and a large bias gets coarser weights, so that the bias fits.
-    scales = np.maximum(scales, np.abs(offsets) / (source.scale * _MOST_BIAS))
+    scales = np.maximum(scales, np.abs(offsets) / (source.scale * most_bias))
     scales = np.maximum(scales, _LEAST_SCALE).astype(np.float32).astype(np.float64)
     integers = np.clip(np.rint(flat / scales[:, None]), -most, most)
     whole_bias = np.rint(offsets / (source.scale * scales)).astype(np.int64)
-    check_sums(integers, whole_bias, source)
+    if not wide:  # there they cannot
+        check_sums(integers, whole_bias, source)
     factors = [quantized_factor(source.scale * scale / result.scale) for scale in scales]
+    if wide and max(shift for _, shift in factors) > _MOST_WIDE_SHIFT:
+        raise Refusal(f"a channel is scaled by 2**{_MOST_WIDE_SHIFT} and more")
     low, high = clamp(result, clip)
     scaling = Requantization(
         np.array([multiplier for multiplier, _ in factors], np.int64),
@@ -76,6 +82,7 @@ def integer_weights(
         result.zero_point,
         low,
         high,
+        wide,
     )
     return IntegerWeights(integers.astype(np.int8).reshape(weight.shape), whole_bias, scaling)
 

@@ -99,7 +99,9 @@ def _(operator: weighted.Convolution, context: Context) -> list[str]:
     last = (operator.offset, operator.scaling.offset, operator.scaling.low, operator.scaling.high)
     each = outputs // operator.groups
     fields = window_fields(context, operator, operator.sliding, own, each, outputs, last)
-    kind = "conv_s16" if operator.scaling.wide else f"conv_s{operator.bits}"
+    kind = f"conv_s{operator.bits}"
+    if context.dtype(operator.output) == "int16":
+        kind = "conv_s16" if operator.scaling.wide else "conv_s16_s32"
     return statement(
         context.kernel(kind),
         context.structure("nt_window", fields),
@@ -194,7 +196,7 @@ def sum_fields(operator: pointwise.Sum) -> str:
 @call.register
 def _(operator: pointwise.Sum, context: Context) -> list[str]:
     return statement(
-        context.kernel("add_s8"),
+        context.kernel(f"add_{SUFFIX[context.dtype(operator.output)]}"),
         broadcast(operator, context),
         context.structure("nt_sum", sum_fields(operator)),
         *context.inputs(operator),
@@ -210,7 +212,7 @@ def _(operator: pointwise.Product, context: Context) -> list[str]:
         *(result.multiplier, result.shift, result.offset, result.low, result.high),
     )
     return statement(
-        context.kernel("mul_s8"),
+        context.kernel(f"mul_{SUFFIX[context.dtype(operator.output)]}"),
         broadcast(operator, context),
         context.structure("nt_product", fields),
         *context.inputs(operator),
@@ -224,7 +226,9 @@ def _(operator: pointwise.Pool, context: Context) -> list[str]:
     last = (0, 0, operator.low, operator.high)
     fields = window_fields(context, operator, operator.sliding, 1, 1, channels, last)
     return statement(
-        context.kernel("mean_s8" if operator.mean else "max_s8"),
+        context.kernel(
+            f"{'mean' if operator.mean else 'max'}_{SUFFIX[context.dtype(operator.output)]}"
+        ),
         context.structure("nt_window", fields),
         *context.inputs(operator),
         context.pointer(operator.output),

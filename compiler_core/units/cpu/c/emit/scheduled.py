@@ -19,6 +19,7 @@ from compiler_core.units.cpu.c.schedules.shapes import (
     is_deep,
     kernel_weights,
     patch_bytes,
+    patch_dtype,
     shape_of,
     stored_scales,
 )
@@ -53,7 +54,7 @@ def scheduled_call(operator: Operator, schedule: KernelSchedule, context: Contex
     else:
         needs, text = block_kernel(shape, schedule)
         scales = stored_scales(operator, schedule, folded=True)
-        arguments = [context.scratch("int8" if schedule.unit == "mve" else "int16")]
+        arguments = [context.scratch(patch_dtype(shape, schedule))]
     weights = kernel_weights(operator, source, schedule)
     for name in needs:
         context.kernel(name)
@@ -86,6 +87,7 @@ def _unpacked_call(
 
 
 def _is_flat(operator: Sum, context: Context) -> bool:
-    """Whether nothing is repeated."""
-    sizes = {context.size(name) for name in (*operator.inputs, operator.output)}
-    return len(sizes) == 1
+    """Whether nothing is repeated, and all of it is of 8 bits."""
+    names = (*operator.inputs, operator.output)
+    sizes = {context.size(name) for name in names}
+    return len(sizes) == 1 and all(context.dtype(name) == "int8" for name in names)

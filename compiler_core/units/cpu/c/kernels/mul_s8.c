@@ -1,8 +1,4 @@
-/* needs: walk clamp requant */
-typedef struct {
-  int32_t a_offset, b_offset, multiplier, shift, offset, low, high;
-} nt_product;
-
+/* needs: walk clamp requant product */
 static void nt_mul_s8(const nt_walk *w, const nt_product *p, const int8_t *a, const int8_t *b,
                       int8_t *y) {
   int32_t index[6] = {0}, at = 0, bt = 0, last = w->axes - 1;

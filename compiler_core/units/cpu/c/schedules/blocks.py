@@ -3,23 +3,43 @@
 from __future__ import annotations
 
 from compiler_core.units.cpu.c.schedules.schedule import KernelSchedule
-from compiler_core.units.cpu.c.schedules.shapes import KernelShape, in_lanes, padded_depth
+from compiler_core.units.cpu.c.schedules.shapes import (
+    KernelShape,
+    in_lanes,
+    lane_count,
+    padded_depth,
+    patch_dtype,
+)
 
 DSP_NEEDS = ("load32", "widen", "dual", "scaled", "narrow")
 MVE_NEEDS = ("vector_dot", "scaled", "narrow")
-LANES_NEEDS = ("vector_dot", "lanes")
+LANES_NEEDS = ("vector_dot", "lane_of", "lane_narrow")
+WIDE_DSP_NEEDS = ("load32", "widen", "dual", "scaled16", "narrow16")
+WIDE_MVE_NEEDS = ("vector16", "scaled16", "narrow16")
+WIDE_LANES_NEEDS = ("vector16", "lane_of", "lane_narrow16")
+
+_NEEDS = {
+    ("dsp", False, False): DSP_NEEDS,
+    ("dsp", False, True): WIDE_DSP_NEEDS,
+    ("mve", False, False): MVE_NEEDS,
+    ("mve", False, True): WIDE_MVE_NEEDS,
+    ("mve", True, False): LANES_NEEDS,
+    ("mve", True, True): WIDE_LANES_NEEDS,
+}
+"""By unit, whether four sums are scaled at a time, and whether activations have 16 bits."""
 
 
 def block_kernel(shape: KernelShape, schedule: KernelSchedule) -> tuple[tuple[str, ...], str]:
     """The kernels that a function needs, and its text with ``@`` for its name."""
     mve = schedule.unit == "mve"
-    kind = "int8_t" if mve else "int16_t"
+    kind = f"{patch_dtype(shape, schedule)}_t"
+    item = "int16_t" if shape.wide else "int8_t"
     gather_needs, gather = _gather(shape, mve=mve)
     depth, padded = shape.depth, padded_depth(shape, schedule)
     samples, height, width, channels = shape.sizes
     rows, columns = shape.output
     lines = [
-        "static void @(const int8_t *weights, const int32_t *scales, const int8_t *x, int8_t *y,",
+        f"static void @(const int8_t *weights, const int32_t *scales, const {item} *x, {item} *y,",
         f"              {kind} *patch) {{",
         "  int32_t held = 0;",
     ]
@@ -51,7 +71,7 @@ def block_kernel(shape: KernelShape, schedule: KernelSchedule) -> tuple[tuple[st
         "}",
         "",
     ]
-    needs = (LANES_NEEDS if in_lanes(schedule) else MVE_NEEDS) if mve else DSP_NEEDS
+    needs = _NEEDS[schedule.unit, in_lanes(schedule), shape.wide]
     return (*needs, *gather_needs), "\n".join(lines)
 
 
@@ -59,7 +79,10 @@ def _gather(shape: KernelShape, *, mve: bool) -> tuple[tuple[str, ...], list[str
     """Lines that write the patch of an output pixel."""
     _, height, width, channels = shape.sizes
     taps_h, taps_w = shape.kernel
-    if mve:
+    if shape.wide:
+        copy, fill = "nt_copy16", "nt_same16"
+        needs = ["copy16"]
+    elif mve:
         copy, fill = "nt_copy8", "nt_same8"
         needs = ["vector_copy"]
     else:
@@ -80,7 +103,7 @@ def _gather(shape: KernelShape, *, mve: bool) -> tuple[tuple[str, ...], list[str
     if shape.inside and whole:
         lines += [f"  to = {copy}(to, x + (seen * {width} + left) * {channels}, {run});", "}"]
         return tuple(needs), lines
-    needs.append("same8" if mve else "same16")
+    needs.append(fill.removeprefix("nt_"))
     lines += [
         f"  if (seen < 0 || seen >= {height}) {{",
         f"    to = {fill}(to, {shape.zero}, {run});",
@@ -111,9 +134,11 @@ def _block(shape: KernelShape, schedule: KernelSchedule, padded: int) -> list[st
     """Lines that sum and store a block of outputs of some pixels."""
     outputs, pixels = range(schedule.outputs), range(schedule.pixels)
     mve = schedule.unit == "mve"
-    kind, step = ("int8_t", 16) if mve else ("int16_t", 4)
+    kind, step = f"{patch_dtype(shape, schedule)}_t", lane_count(shape, schedule)
+    vector, bytes_of = ("nt_v8", "nt_v8_bytes") if shape.wide else ("nt_v16", "nt_v16_load")
     lanes = in_lanes(schedule)
-    begins = [o // 4 * 12 + o % 4 if lanes else 4 * o for o in outputs]
+    numbers = 2 if shape.wide else 3 if lanes else 4
+    begins = [o // 4 * 4 * numbers + o % 4 if lanes else numbers * o for o in outputs]
     lines = [
         "int32_t " + ", ".join(f"a{p}{o} = s[{begins[o]}]" for p in pixels for o in outputs) + ";",
         f"const {kind} " + ", ".join(f"*x{p} = patch + {p * padded}" for p in pixels) + ";",
@@ -122,7 +147,7 @@ def _block(shape: KernelShape, schedule: KernelSchedule, padded: int) -> list[st
     for turn in range(schedule.unroll):
         at = turn * step
         if mve:
-            lines += [f"  nt_v16 v{p}{turn} = nt_v16_load(x{p} + {at});" for p in pixels]
+            lines += [f"  {vector} v{p}{turn} = {vector}_load(x{p} + {at});" for p in pixels]
         else:
             lines += [
                 f"  uint32_t v{p}{turn} = nt_load32(x{p} + {at}), "
@@ -132,9 +157,9 @@ def _block(shape: KernelShape, schedule: KernelSchedule, padded: int) -> list[st
         for o in outputs:
             where = (turn * schedule.outputs + o) * step
             if mve:
-                lines.append(f"  nt_v16 w{o}{turn} = nt_v16_load(w + {where});")
+                lines.append(f"  {vector} w{o}{turn} = {bytes_of}(w + {where});")
                 lines += [
-                    f"  a{p}{o} = nt_v16_dot(a{p}{o}, v{p}{turn}, w{o}{turn});" for p in pixels
+                    f"  a{p}{o} = {vector}_dot(a{p}{o}, v{p}{turn}, w{o}{turn});" for p in pixels
                 ]
                 continue
             lines.append(
@@ -158,20 +183,28 @@ def _block(shape: KernelShape, schedule: KernelSchedule, padded: int) -> list[st
         else:
             stores = [_store(shape, p, o) for o in outputs]
         lines += [f"if (held > {p}) {{", *(f"  {line}" for line in stores), "}"] if p else stores
-    return [*lines, f"s += {schedule.outputs * (3 if lanes else 4)};"]
+    return [*lines, f"s += {schedule.outputs * numbers};"]
 
 
 def _store_lanes(shape: KernelShape, pixel: int, output: int) -> str:
     sums = ", ".join(f"a{pixel}{output + k}" for k in range(4))
+    to = f"y + o + {pixel * shape.outputs + output}"
+    if shape.wide:
+        factors = f"nt_v4_load(s + {output * 2 + 4})"
+        return f"nt_v4_narrow16({to}, nt_v4_of({sums}), {factors}, {shape.low}, {shape.high});"
     at = output // 4 * 12
     return (
-        f"nt_v4_narrow(y + o + {pixel * shape.outputs + output}, nt_v4_of({sums}), "
+        f"nt_v4_narrow({to}, nt_v4_of({sums}), "
         f"nt_v4_load(s + {at + 4}), nt_v4_load(s + {at + 8}), "
         f"{shape.offset}, {shape.low}, {shape.high});"
     )
 
 
 def _store(shape: KernelShape, pixel: int, output: int) -> str:
+    if shape.wide:
+        found = f"nt_scaled16(a{pixel}{output}, s[{2 * output + 1}])"
+        to = f"y[o + {pixel * shape.outputs + output}]"
+        return f"{to} = nt_narrow16({found}, {shape.low}, {shape.high});"
     scale = f"s[{4 * output + 1}], s[{4 * output + 2}], s[{4 * output + 3}]"
     found = f"nt_scaled(a{pixel}{output}, {scale}) + {shape.offset}"
     return (

@@ -9,8 +9,10 @@ from compiler_core.units.cpu.c.schedules.schedule import KernelSchedule
 from compiler_core.units.cpu.c.schedules.shapes import KernelShape, is_deep
 
 _DSP_NEEDS = ("load32", "widen", "widen_add", "single", "scaled", "narrow")
-_MVE_NEEDS = ("lane_sums",)
+_MVE_NEEDS = ("lane_bytes", "lane_plus", "lane_narrow")
 _DEEP_NEEDS = ("deep",)
+_WIDE_DSP_NEEDS = ("load32", "widen", "single", "crossed", "scaled16", "narrow16")
+_WIDE_MVE_NEEDS = ("lane_bytes", "lane_halves", "lane_narrow16")
 
 
 def depthwise_kernel(shape: KernelShape, schedule: KernelSchedule) -> tuple[tuple[str, ...], str]:
@@ -20,10 +22,10 @@ def depthwise_kernel(shape: KernelShape, schedule: KernelSchedule) -> tuple[tupl
     mve = schedule.unit == "mve"
     samples, height, width, channels = shape.sizes
     rows, columns = shape.output
-    first = [
-        "static void @(const int8_t *weights, const int32_t *scales, const int8_t *x, int8_t *y) {"
-    ]
-    if not mve:
+    item = "int16_t" if shape.wide else "int8_t"
+    arguments = f"const int8_t *weights, const int32_t *scales, const {item} *x, {item} *y"
+    first = [f"static void @({arguments}) {{"]
+    if not (mve or shape.wide):
         offset = -shape.zero
         first.append(f"  const uint32_t offset = {(offset & 0xFFFF) * 0x10001:#x}u;")
     lines = [
@@ -49,7 +51,10 @@ def depthwise_kernel(shape: KernelShape, schedule: KernelSchedule) -> tuple[tupl
             *(f"        {line}" for line in _taps_that_exist(shape, mve=mve)),
         ]
     lines += ["      }", "}", ""]
-    return (_MVE_NEEDS if mve else _DSP_NEEDS), "\n".join(lines)
+    needs = _MVE_NEEDS if mve else _DSP_NEEDS
+    if shape.wide:
+        needs = _WIDE_MVE_NEEDS if mve else _WIDE_DSP_NEEDS
+    return needs, "\n".join(lines)
 
 
 DEEP_ORDER = (0, 4, 8, 12, 2, 6, 10, 14, 1, 5, 9, 13, 3, 7, 11, 15)
@@ -134,7 +139,18 @@ def deep_scales(scales: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
 def _channels(shape: KernelShape, body: list[str], *, mve: bool) -> list[str]:
     """A loop over channels around the taps."""
     channels = shape.sizes[3]
-    if mve:
+    if mve and shape.wide:
+        begin = ["nt_v4 sum = nt_v4_load(s);"]
+        ends = f"{shape.low}, {shape.high}"
+        end = [f"nt_v4_narrow16(y, sum, nt_v4_load(s + 4), {ends});", "y += 4;", "s += 8;"]
+    elif shape.wide:
+        begin = ["int32_t a0 = s[0], a1 = s[2], a2 = s[4], a3 = s[6];"]
+        end = [
+            f"*y++ = nt_narrow16(nt_scaled16(a{k}, s[{2 * k + 1}]), {shape.low}, {shape.high});"
+            for k in range(4)
+        ]
+        end.append("s += 8;")
+    elif mve:
         begin = ["nt_v4 sum = nt_v4_load(s);"]
         end = [
             f"nt_v4_narrow(y, sum, nt_v4_load(s + 4), nt_v4_load(s + 8), {shape.offset}, "
@@ -159,6 +175,19 @@ def _channels(shape: KernelShape, body: list[str], *, mve: bool) -> list[str]:
 
 
 def _tap(at: str, weight: str, shape: KernelShape, *, mve: bool) -> list[str]:
+    if mve and shape.wide:
+        return [f"sum = nt_v4_sum(sum, nt_v4_halves({at}), nt_v4_bytes({weight}));"]
+    if shape.wide:
+        return [
+            "{",
+            f"  uint32_t v = nt_load32({at}), u = nt_load32({at} + 2), w = nt_load32({weight});",
+            "  uint32_t f = nt_even(w), g = nt_odd(w);",
+            "  a0 = nt_lows(v, f, a0);",
+            "  a1 = nt_up_low(v, g, a1);",
+            "  a2 = nt_low_up(u, f, a2);",
+            "  a3 = nt_ups(u, g, a3);",
+            "}",
+        ]
     if mve:
         seen = f"nt_v4_plus(nt_v4_bytes({at}), {-shape.zero})"
         return [f"sum = nt_v4_sum(sum, {seen}, nt_v4_bytes({weight}));"]
@@ -183,7 +212,8 @@ def _taps_written_out(shape: KernelShape, *, mve: bool) -> list[str]:
             place = (i * shape.dilation[0] * width + j * shape.dilation[1]) * channels
             weight = (i * shape.kernel[1] + j) * channels
             body += _tap(f"near + {place} + c", f"weights + {weight} + c", shape, mve=mve)
-    return ["const int8_t *near = x + corner;", *_channels(shape, body, mve=mve)]
+    item = "int16_t" if shape.wide else "int8_t"
+    return [f"const {item} *near = x + corner;", *_channels(shape, body, mve=mve)]
 
 
 def _taps_that_exist(shape: KernelShape, *, mve: bool) -> list[str]:

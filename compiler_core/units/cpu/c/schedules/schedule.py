@@ -49,7 +49,8 @@ _BLOCKS = {
 _MOST_TAPS = 25
 """Taps of a depthwise window that are written out."""
 
-_MOST_SUM = 1 << 30
+_SHIFTS, _WIDE_SHIFTS = (1, 30), (2, 18)
+"""To the right, least and most: of activations of 8 bits, and of 16."""
 
 
 @dataclass(frozen=True)
@@ -107,14 +108,16 @@ def refusal(operator: Operator) -> str | None:
         return None if most <= 0 else "a factor is more than 1"
     if not isinstance(operator, Convolution | Dense):
         return f"{type(operator).__name__} has one kernel"
-    if operator.bits != 8 or operator.scaling.wide:
-        return "its weights or activations are not of 8 bits"
+    if operator.bits != 8:
+        return "its weights are not of 8 bits"
     shifts = np.asarray(operator.scaling.shift)
-    if (shifts > -1).any() or (shifts < -30).any():
-        return "a channel is not scaled by a shift to the right of 1 to 30"
+    least, most = _WIDE_SHIFTS if operator.scaling.wide else _SHIFTS
+    if (shifts > -least).any() or (shifts < -most).any():
+        return f"a channel is not scaled by a shift to the right of {least} to {most}"
     sums = np.abs(operator.weights.reshape(len(operator.weights), -1).astype(np.int64)).sum(axis=1)
-    if (np.abs(operator.bias) + 512 * sums >= _MOST_SUM).any():
-        return "sums may exceed 30 bits"
+    largest, bits = (1 << 15, 31) if operator.scaling.wide else (512, 30)
+    if (np.abs(operator.bias) + largest * sums >= 1 << bits).any():
+        return f"sums may exceed {bits} bits"
     if isinstance(operator, Dense):
         return None
     if operator.depthwise:

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.units.cpu.c.network import Operator, Value
+from compiler_core.units.cpu.c.arithmetic.fixed_point import narrow_multiplier
+from compiler_core.units.cpu.c.network import ITEM_BYTES, Operator, Value
 from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense
 from compiler_core.units.cpu.c.plan.packing import aligned
 from compiler_core.units.cpu.c.schedules.schedule import KernelSchedule
+
+_WIDE_PLACES = 18
+"""Bits by which a multiplier of 16 bits grows where its shift is 0, see ``scaled16.c``."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class KernelShape:
         outputs: Channels.
         kernel, stride, dilation, pad: Pairs, rows first.
         zero, offset, low, high: Zero points of input and output, the clamp.
+        wide: Activations have 16 bits.
     """
 
     sizes: tuple[int, int, int, int]
@@ -36,6 +41,7 @@ class KernelShape:
     offset: int
     low: int
     high: int
+    wide: bool = False
 
     @property
     def depth(self) -> int:
@@ -62,7 +68,7 @@ class KernelShape:
 def shape_of(operator: Convolution | Dense, source: Value) -> KernelShape:
     """The sizes of an operator that reads a value."""
     scaling = operator.scaling
-    last = (-operator.offset, scaling.offset, scaling.low, scaling.high)
+    last = (-operator.offset, scaling.offset, scaling.low, scaling.high, scaling.wide)
     one = (1, 1)
     if isinstance(operator, Dense):
         outputs, depth = operator.weights.shape
@@ -83,14 +89,22 @@ def shape_of(operator: Convolution | Dense, source: Value) -> KernelShape:
     )
 
 
-def group(schedule: KernelSchedule) -> int:
-    """Products in one turn of the inner loop, of one sum."""
-    return (16 if schedule.unit == "mve" else 4) * schedule.unroll
+def lane_count(shape: KernelShape, schedule: KernelSchedule) -> int:
+    """Products of one sum that are loaded together."""
+    if schedule.unit != "mve":
+        return 4
+    return 8 if shape.wide else 16
+
+
+def patch_dtype(shape: KernelShape, schedule: KernelSchedule) -> str:
+    """Elements of a patch: as narrow as the unit multiplies them."""
+    return "int8" if schedule.unit == "mve" and not shape.wide else "int16"
 
 
 def padded_depth(shape: KernelShape, schedule: KernelSchedule) -> int:
     """Products of one sum, rounded up to whole turns."""
-    return -(-shape.depth // group(schedule)) * group(schedule)
+    group = lane_count(shape, schedule) * schedule.unroll
+    return -(-shape.depth // group) * group
 
 
 def scratch_bytes(operator: Operator, source: Value, schedule: KernelSchedule) -> int:
@@ -108,7 +122,7 @@ def patch_bytes(operator: Operator, source: Value, schedule: KernelSchedule) -> 
     if isinstance(operator, Convolution) and operator.depthwise:
         return 0
     shape = shape_of(operator, source)
-    width = 1 if schedule.unit == "mve" else 2
+    width = ITEM_BYTES[patch_dtype(shape, schedule)]
     return padded_depth(shape, schedule) * schedule.pixels * width
 
 
@@ -127,7 +141,7 @@ def kernel_weights(
 
 def is_deep(shape: KernelShape, schedule: KernelSchedule) -> bool:
     """Whether sixteen channels of a depthwise convolution are computed at a time."""
-    return schedule.unit == "mve" and shape.sizes[3] % 16 == 0
+    return schedule.unit == "mve" and shape.sizes[3] % 16 == 0 and not shape.wide
 
 
 def deep_weights(rows: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
@@ -144,11 +158,11 @@ def stored_weights(
     Blocks of output channels, in them groups of products, in them one row per channel.
     """
     rows = operator.weights.reshape(shape.outputs, -1)
-    step = 16 if schedule.unit == "mve" else 4
+    step = lane_count(shape, schedule)
     full = np.zeros((shape.outputs, padded_depth(shape, schedule)), np.int8)
     full[:, : rows.shape[1]] = rows
     grouped = full.reshape(shape.outputs // schedule.outputs, schedule.outputs, -1, step)
-    if schedule.unit == "dsp" and shape.sizes[3] % 4:
+    if schedule.unit == "dsp" and (shape.sizes[3] % 4 or shape.wide):
         grouped = grouped[..., [0, 2, 1, 3]]  # the halves of a word are read as bytes 0, 2 and 1, 3
     return np.ascontiguousarray(grouped.transpose(0, 2, 1, 3))
 
@@ -170,7 +184,8 @@ def stored_scales(
 
     Returns:
         Per output channel: bias, multiplier, half of the divisor, shift to the right; or, in
-        lanes, four biases, four multipliers, four shifts.
+        lanes, four biases, four multipliers, four shifts. Of activations of 16 bits: bias and
+        factor, or four of each.
     """
     bias = operator.bias.copy()
     if folded:
@@ -178,6 +193,13 @@ def stored_scales(
         bias = bias + operator.offset * sums
     right = -np.broadcast_to(operator.scaling.shift, bias.shape)
     multiplier = np.broadcast_to(operator.scaling.multiplier, bias.shape)
+    if operator.scaling.wide:
+        factors = np.left_shift(narrow_multiplier(multiplier), _WIDE_PLACES - right)
+        columns = np.stack([bias, factors]).astype(np.int32)
+        if in_lanes(schedule):
+            columns = columns.reshape(2, -1, 4).transpose(1, 0, 2)
+            return np.ascontiguousarray(columns)
+        return np.ascontiguousarray(columns.T)
     if in_lanes(schedule):
         lanes = np.stack([bias, multiplier, right]).reshape(3, -1, 4).astype(np.int32)
         return np.ascontiguousarray(lanes.transpose(1, 0, 2))

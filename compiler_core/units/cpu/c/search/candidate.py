@@ -31,6 +31,9 @@ _NAME = "alone"
 PACKED = "int4-packed"
 """Weights of 4 bits that stay packed: they need no RAM and take many more instructions."""
 
+WIDE = "int16"
+"""Activations of 16 bits, weights of 8."""
+
 Kernels = Mapping[str, Mapping[str, Any]]
 
 
@@ -93,6 +96,8 @@ class CCandidate:
             ports = [self.network.values[n].shape for n in (*operator.inputs, operator.output)]
             shape = " ".join("x".join(map(str, sizes)) for sizes in ports)
             shape += f", {bits}-bit weights" if bits != 8 else ""
+            wide = self.network.values[operator.output].type.dtype == "int16"
+            shape += ", 16-bit activations" if wide else ""
             kernels = tuple(to_plain(kernel) for kernel in legal)
             if len(legal) < len(choices(single.network.operators[0], self._board.core)):
                 name += f"-{digest(kernels, 4)}"  # its own factors do not go with every kernel

@@ -21,7 +21,7 @@ from compiler_core.units.cpu.c.convert.convert import to_network
 from compiler_core.units.cpu.c.convert.options import WEIGHT_RANGES, Options
 from compiler_core.units.cpu.c.emit.text import identifier
 from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense
-from compiler_core.units.cpu.c.search.candidate import PACKED, CCandidate
+from compiler_core.units.cpu.c.search.candidate import PACKED, WIDE, CCandidate
 from compiler_core.units.facets.candidates import CandidateRequest, PrecisionChoice
 
 _GENERATOR = 1
@@ -30,7 +30,7 @@ _GENERATOR = 1
 _LEVELS = 127
 """Integers of either sign, of which ranges are clipped for."""
 
-_BITS = {"int8": 8, "int4": 4, PACKED: 4}
+_BITS = {"int8": 8, "int4": 4, PACKED: 4, WIDE: 8}
 """Bits of weights by precision."""
 
 
@@ -99,7 +99,8 @@ class CCandidates:
                     hint=did_you_mean(value, tuple(_BITS)),
                 )
         options = Options(
-            weight_bits={n: _BITS[p] for n, p in request.precisions.items() if p != "int8"},
+            weight_bits={n: 4 for n, p in request.precisions.items() if _BITS[p] == 4},
+            int16_layers=frozenset(n for n, p in request.precisions.items() if p == WIDE),
             weight_range=RangeMethod(ways["weight_range"]),
         )
         ranges = _clipped(request.ranges, RangeMethod(ways["activation_range"]))

@@ -246,6 +246,23 @@ def dense_tokens() -> Graph:
 
 
 @case
+def between_layers() -> Graph:
+    """What lies between layers with weights and takes their type: sums, products, pools."""
+    m = Model((1, 3, 8, 9))
+    first = m.node("Conv", "x0", m.weight(8, 3, 3, 3), m.weight(8), pads=[1, 1, 1, 1])
+    pooled = m.node("MaxPool", m.node("Relu", first), kernel_shape=[2, 3], strides=[2, 2])
+    second = m.node("Conv", pooled, m.weight(8, 1, 3, 3), m.weight(8), group=8, pads=[1, 1, 1, 1])
+    gate = m.node("Conv", m.node("GlobalAveragePool", second), m.weight(8, 8, 1, 1))
+    added = m.node("Sub", m.node("Add", pooled, m.node("Mul", second, gate)), m.array(0.25))
+    smooth = m.node("AveragePool", added, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    size = m.array([1, 8, 9, 7], "int64")
+    large = m.node("Resize", smooth, "", "", size, mode="linear")
+    turned = m.node("Transpose", m.node("Pad", large, m.array([0] * 6 + [1, 2], "int64")))
+    last = m.node("Conv", m.node("HardSwish", large), m.weight(4, 8, 1, 1))
+    return m.graph(turned, m.node("ReduceMean", last, m.array([2, 3], "int64"), keepdims=0))
+
+
+@case
 def gelu_written_out() -> Graph:
     m = Model((1, 4, 7))
     cube = m.node("Mul", m.node("Pow", "x0", m.array(3.0)), m.array(0.044715))
@@ -441,19 +458,36 @@ def ranges_of(graph: Graph) -> dict[str, TensorRange]:
     return dict(profile_model(graph, arrays).ranges())
 
 
+def options_of(graph: Graph, precision: str) -> Options:
+    """Options of ``int8``, ``float32``, or ``int16``: activations of layers with weights."""
+    if precision != "int16":
+        return Options(precision=precision)
+    return Options(int16_layers=frozenset(weighted_nodes(graph)))
+
+
+def weighted_nodes(graph: Graph) -> list[str]:
+    """Names of layers with constant weights."""
+    return [
+        node.name
+        for node in graph.nodes
+        if node.op in ("Conv", "ConvTranspose", "Dense", "Gemm")
+        or (node.op == "MatMul" and node.inputs[1] in graph.constants)
+    ]
+
+
 @cache
 def all_in_one(precision: str) -> tuple[Graph, Bundle]:
     graph = joined({name: CASES[name]() for name in names()})
     ranges = {}
-    if precision == "int8":
+    if precision != "float32":
         for name in names():
             own = ranges_of(CASES[name]())
             ranges |= {f"{name}/{tensor}": known for tensor, known in own.items()}
-    return graph, make_bundle(graph, ranges, "all_operators", Options(precision=precision))
+    return graph, make_bundle(graph, ranges, "all_operators", options_of(graph, precision))
 
 
 @cache
 def prepared(name: str, precision: str) -> tuple[Graph, Bundle]:
     graph = CASES[name]()
-    ranges = ranges_of(graph) if precision == "int8" else {}
-    return graph, make_bundle(graph, ranges, "sample_model", Options(precision=precision))
+    ranges = {} if precision == "float32" else ranges_of(graph)
+    return graph, make_bundle(graph, ranges, "sample_model", options_of(graph, precision))

@@ -28,7 +28,7 @@ def installed(name: str) -> Core:
     return CORES[name]
 
 
-@pytest.mark.parametrize("precision", ["int8", "float32"])
+@pytest.mark.parametrize("precision", ["int8", "float32", "int16"])
 @pytest.mark.parametrize("name", sorted(CORES))
 def test_all_operators_have_the_same_bits(name: str, precision: str, tmp_path: Path) -> None:
     core = installed(name)

@@ -17,7 +17,7 @@ COARSE = {"ceil": 0.03, "floor": 0.03, "global_mean": 0.01}
 SANITIZERS = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
-@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("precision", ["float32", "int8", "int16"])
 @pytest.mark.parametrize("name", names())
 def test_near_to_the_float_model(name: str, precision: str) -> None:
     graph, bundle = prepared(name, precision)
@@ -38,7 +38,7 @@ def test_near_to_the_float_model(name: str, precision: str) -> None:
         assert errors < COARSE.get(name, 0.003) * sizes
 
 
-@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("precision", ["float32", "int8", "int16"])
 @pytest.mark.parametrize(
     "command",
     [

@@ -38,7 +38,7 @@ def conv(shape: tuple[int, ...], weight: tuple[int, ...], **attributes: Any) -> 
 
 
 @cache
-def kernels(bits: int = 8) -> tuple[Graph, Network]:
+def kernels(bits: int = 8, *, wide: bool = False) -> tuple[Graph, Network]:
     graphs = {
         "odd": conv((1, 3, 9, 7), (8, 3, 3, 3), pads=[1, 1, 1, 1]),
         "one": conv((1, 1, 11, 6), (4, 1, 5, 4), pads=[2, 1, 2, 1], strides=[2, 2]),
@@ -69,12 +69,14 @@ def kernels(bits: int = 8) -> tuple[Graph, Network]:
         for tensor, known in ranges_of(own).items()
     }
     weighted = [node.name for node in graph.nodes if node.op in ("Conv", "Dense", "Gemm")]
+    if wide:
+        return graph, to_network(graph, ranges, Options(int16_layers=frozenset(weighted)))
     return graph, to_network(graph, ranges, Options(weight_bits=dict.fromkeys(weighted, bits)))
 
 
-def bundle_of(core: str, choice: int, folder: Path, bits: int = 8) -> int:
+def bundle_of(core: str, choice: int, folder: Path, bits: int = 8, *, wide: bool = False) -> int:
     """Writes the bundle in which every operator has its choice of that number."""
-    graph, network = kernels(bits)
+    graph, network = kernels(bits, wide=wide)
     schedules = {}
     for operator in network.operators:
         legal = choices(operator, core)
@@ -108,6 +110,21 @@ def test_same_bits_of_weights_of_four_bits(
     unpacks = "nt_unpack_s4(" in (tmp_path / "model.c").read_text()
     assert unpacks == ((core, choice) != ("c99", 1))
     if core == "cortex-m55" and not missing(CORES[core]):
+        check(CORES[core], tmp_path, tmp_path / "program")
+
+
+@pytest.mark.parametrize("choice", [0, 1, 2, 3, 5, 6])
+@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m55"])
+def test_same_bits_of_activations_of_16_bits(
+    core: str, choice: int, tmp_path: Path, check_bundle: Callable[..., str]
+) -> None:
+    bundle_of(core, choice, tmp_path, wide=True)
+    text = (tmp_path / "model.c").read_text()
+    assert "int16_t *x, int16_t *y" in text
+    assert "conv_s8" not in text
+    flags = SANITIZERS if choice in (0, 3) else ("-O0",)
+    assert "3 of 3" in check_bundle(tmp_path, "gcc" if choice else "clang", *flags)
+    if choice in (0, 2) and not missing(CORES[core]):
         check(CORES[core], tmp_path, tmp_path / "program")
 
 
@@ -181,5 +198,5 @@ def test_what_has_only_portable_loops_says_why() -> None:
     assert refusal(operator) == "its channels are in groups"
     node = graph.nodes[0].name
     (small,) = to_network(graph, ranges_of(graph), Options(weight_bits={node: 4})).operators
-    assert refusal(small) == "its weights or activations are not of 8 bits"
+    assert refusal(small) == "its weights are not of 8 bits"
     assert choices(small, "cortex-m4") == (KernelSchedule(unpacked=True), KernelSchedule())

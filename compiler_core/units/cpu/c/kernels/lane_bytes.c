@@ -1,8 +1,7 @@
-/* needs: lanes */
+/* needs: lane */
 /* Products of bytes in four sums side by side. */
 #if defined(__ARM_FEATURE_MVE)
 static inline nt_v4 nt_v4_bytes(const int8_t *from) { return vldrbq_s32(from); }
-static inline nt_v4 nt_v4_plus(nt_v4 a, int32_t b) { return vaddq_n_s32(a, b); }
 static inline nt_v4 nt_v4_sum(nt_v4 sum, nt_v4 a, nt_v4 b) {
   return vaddq_s32(sum, vmulq_s32(a, b));
 }
@@ -11,10 +10,6 @@ static inline nt_v4 nt_v4_bytes(const int8_t *from) {
   nt_v4 v;
   for (int k = 0; k < 4; k++) v.b[k] = from[k];
   return v;
-}
-static inline nt_v4 nt_v4_plus(nt_v4 a, int32_t b) {
-  for (int k = 0; k < 4; k++) a.b[k] += b;
-  return a;
 }
 static inline nt_v4 nt_v4_sum(nt_v4 sum, nt_v4 a, nt_v4 b) {
   for (int k = 0; k < 4; k++) sum.b[k] += a.b[k] * b.b[k];
