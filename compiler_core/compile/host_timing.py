@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
 from compiler_core.clock.kernels import Kernel, kernels_of
 from compiler_core.clock.models import Timed, time_models
 from compiler_core.clock.turns import first_free
-from compiler_core.compile.sources import QuantizedModel, noise_samples
+from compiler_core.compile.sources import QuantizedModel
 from compiler_core.configuration.runtime import Runtime, require_provider
 from compiler_core.errors import InputError
 from compiler_core.executable.executable import CONSTANTS, CpuSegment, Executable
@@ -68,7 +69,7 @@ def time_on_host(
     is_float = _models(candidates[_OURS]) == _models(candidates[_FLOAT])
     if is_float:
         del candidates[_FLOAT]
-    feeds = noise_samples(source.model.graph, 1)
+    feeds = source.timed_feeds()
     asked: dict[str, Any] = {"threads": THREADS, "repeats": rounds, "budget_s": budget_s}
     if executable.target.board:
         if source.configuration.runtime != Runtime():
@@ -77,6 +78,13 @@ def time_on_host(
                 "boards run one thread with the runtime's defaults",
                 hint="remove [runtime] from the configuration",
             )
+        for name, value in feeds.items():
+            if not isinstance(value, np.ndarray):
+                raise InputError(
+                    f"target {executable.target.board}: input {name!r} is no tensor; boards are "
+                    "sent tensors alone",
+                    hint="compile for 'host' on that machine",
+                )
         from compiler_core.boards.timing import time_on_boards  # few compiles are for boards
 
         board = executable.target.board

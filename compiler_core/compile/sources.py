@@ -21,6 +21,7 @@ from compiler_core.graph.dtypes import STRING
 from compiler_core.graph.importer import import_onnx
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.simplify import simplify
+from compiler_core.graph.sampling import runs, spread
 from compiler_core.graph.text import graph_digest
 from compiler_core.quantize.apply import apply_profile, apply_scheme
 from compiler_core.quantize.assemble import assemble
@@ -66,12 +67,22 @@ class QuantizedModel:
         quantized: The graph.
         configuration: Scheme and plan in full, the schedules as given.
         cpu_reasons: Why nodes that were assigned to the NPU run on the CPU, by node.
+        feeds: Inputs of one run, of the calibration data; ``None`` where they are not at hand.
     """
 
     model: FloatModel
     quantized: QuantizedGraph
     configuration: Configuration
     cpu_reasons: Mapping[str, str]
+    feeds: Mapping[str, Any] | None = None
+
+    def timed_feeds(self) -> Mapping[str, Any]:
+        """Inputs of a run by the clock: of the calibration data, noise without.
+
+        Raises:
+            InputError: There are none, and none can be made up.
+        """
+        return noise_samples(self.model.graph, 1) if self.feeds is None else self.feeds
 
 
 def load_model(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> FloatModel:
@@ -118,6 +129,22 @@ def noise_samples(graph: Graph, count: int = 4) -> Arrays:
         else:
             samples[name] = np.zeros(shape, "U1" if known.dtype == STRING else known.dtype)
     return samples
+
+
+def first_run(
+    graph: Graph, samples: Mapping[str, npt.NDArray[Any]] | Profile | None
+) -> Mapping[str, Any] | None:
+    """Inputs of one run of a model, of its calibration data; ``None`` where these are not at hand.
+
+    Args:
+        graph: The model.
+        samples: Array per input, or their profile.
+    """
+    arrays = samples.first() if isinstance(samples, Profile) else samples
+    if arrays is None or not graph.inputs:
+        return None
+    given = {name: np.asarray(array) for name, array in arrays.items()}
+    return next(runs(graph, spread(graph, given)), None)
 
 
 def quantize_model(
@@ -179,7 +206,8 @@ def quantize_model(
         model=Subject(model.name, model.digest),
         lock=None,
     )
-    return QuantizedModel(model, applied.quantized, full, applied.reasons)
+    feeds = first_run(model.graph, calibration)
+    return QuantizedModel(model, applied.quantized, full, applied.reasons, feeds)
 
 
 def assignment_of(

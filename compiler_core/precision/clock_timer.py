@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
+from typing import Any
 
 from compiler_core.clock.machine import Machine, this_machine
 from compiler_core.clock.pinning import pinned
@@ -29,6 +30,7 @@ class ClockTimer:
         repeats: Rounds.
         budget_s: Of one set of models that are timed together.
         progress: Told how many are done.
+        values: What tensors of the model hold, by name; others are made up.
     """
 
     def __init__(
@@ -38,9 +40,10 @@ class ClockTimer:
         repeats: int = 15,
         budget_s: float = 2.0,
         progress: Callable[[str], None] = lambda _: None,
+        values: Mapping[str, Any] | None = None,
     ) -> None:
         self._threads, self._repeats, self._budget_s = threads, repeats, budget_s
-        self._progress = progress
+        self._progress, self._values = progress, values
 
     @property
     def machine(self) -> Machine:
@@ -54,7 +57,7 @@ class ClockTimer:
             for number, keys in enumerate(_sets(parts)):
                 runs: dict[str, tuple[PartKey, Callable[[], object]]] = {}
                 for key in keys:
-                    run = _run_of(parts[key], self._threads)
+                    run = self._run_of(parts[key])
                     if run is not None:
                         runs[str(len(runs))] = (key, run)
                 if runs:
@@ -80,7 +83,7 @@ class ClockTimer:
         with pinned(self._threads):
             runs = {}
             for name, graph in graphs.items():
-                run = _run_of(lambda graph=graph: graph, self._threads)  # type: ignore[misc]
+                run = self._run_of(lambda graph=graph: graph)  # type: ignore[misc]
                 if run is None:
                     raise InputError(f"onnxruntime cannot run the plan {name!r}")
                 runs[name] = run
@@ -94,6 +97,17 @@ class ClockTimer:
             name: PlanTime(together.latency_us(name), together.ratio(name, to)) for name in runs
         }
 
+    def _run_of(self, make: Callable[[], Graph]) -> Callable[[], object] | None:
+        """What runs a model once; ``None`` where onnxruntime refuses it."""
+        try:
+            graph = make()
+            session = open_session(export_onnx(graph), threads=self._threads)
+            feeds, outputs = part_inputs(graph, self._values), list(graph.outputs)
+            session.run(outputs, feeds)
+        except (InputError, *RUNTIME_ERRORS):
+            return None
+        return lambda: session.run(outputs, feeds)
+
 
 def _sets(parts: Mapping[PartKey, object]) -> Iterator[tuple[PartKey, ...]]:
     """Keys of one operator, or of one pair, side by side."""
@@ -102,15 +116,3 @@ def _sets(parts: Mapping[PartKey, object]) -> Iterator[tuple[PartKey, ...]]:
         alike = list(keys)
         for start in range(0, len(alike), _TOGETHER):
             yield tuple(alike[start : start + _TOGETHER])
-
-
-def _run_of(make: Callable[[], Graph], threads: int) -> Callable[[], object] | None:
-    """What runs a model once; ``None`` where onnxruntime refuses it."""
-    try:
-        graph = make()
-        session = open_session(export_onnx(graph), threads=threads)
-        feeds, outputs = part_inputs(graph), list(graph.outputs)
-        session.run(outputs, feeds)
-    except (InputError, *RUNTIME_ERRORS):
-        return None
-    return lambda: session.run(outputs, feeds)

@@ -21,6 +21,7 @@ from compiler_core.graph.containers import is_container
 from compiler_core.graph.dtypes import STRING
 from compiler_core.graph.extract import Extractor
 from compiler_core.graph.ir import Graph, Node, TensorType
+from compiler_core.graph.session import FloatSession
 from compiler_core.quantize.precision_lowering import lower_precisions
 from compiler_core.quantize.precisions import precisions_of
 from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod
@@ -30,6 +31,8 @@ from compiler_core.tensor.digest import digest
 FORMATS_VERSION = 1
 """Raised with every change of how formats are written: older times then no longer count."""
 
+_MOST_VALUE_BYTES = 1 << 29
+"""Of all tensors of one run that are kept to time operators on."""
 _SHOWN_VALUES = 16
 """Constants of integers up to this size are shapes, axes and the like: costs depend on them."""
 _SCHEME = QuantizationScheme(activation_range=RangeMethod.MAX, weight_range=RangeMethod.MAX)
@@ -127,21 +130,69 @@ def _is(node: Node | None, operator: str) -> bool:
     return node is not None and node.op == operator
 
 
-def part_inputs(graph: Graph, seed: int = 0) -> dict[str, npt.NDArray[Any]]:
-    """Seeded random values for the inputs of a part; text is empty.
+def part_inputs(
+    graph: Graph, values: Mapping[str, Any] | None = None, seed: int = 0
+) -> dict[str, Any]:
+    """Values for the inputs of a part: known ones, seeded random ones for others; text is empty.
+
+    Args:
+        graph: The part.
+        values: By name, as :func:`run_values` gives them.
+        seed: Of what is made up.
 
     Raises:
-        InputError: An input is a sequence, or its type is not known.
+        InputError: An input that is not known is a sequence, or its type is not known.
     """
     generator = np.random.default_rng(seed)
-    found = {}
+    found: dict[str, Any] = {}
     for name in graph.inputs:
         known = graph.types.get(name)
+        if values is not None and name in values and _fits(values[name], known):
+            found[name] = values[name]
+            continue
         if known is None or is_container(known.dtype):
             kind = "of unknown type" if known is None else f"a {known.dtype}"
             raise InputError(f"input {name!r} is {kind}: no values can be made up for it")
         found[name] = _random(known, generator)
     return found
+
+
+def run_values(graph: Graph, feeds: Mapping[str, Any]) -> dict[str, Any]:
+    """What the tensors of a model hold in one run: its inputs, and what its operators write, as far
+    as that takes little memory.
+
+    Args:
+        graph: The model, in float.
+        feeds: Its inputs.
+    """
+    names = [n for node in graph.nodes for n in node.outputs if n and _is_plain(graph.types.get(n))]
+    size = sum(8 * prod(s or 1 for s in graph.types[name].shape or ()) for name in names)
+    if not names or size > _MOST_VALUE_BYTES:
+        return dict(feeds)
+    try:
+        held = FloatSession(graph, names, optimize=False).run(feeds)
+    except InputError:  # what cannot be handed out one by one is made up
+        return dict(feeds)
+    return {**held, **feeds}
+
+
+def _is_plain(known: TensorType | None) -> bool:
+    return known is not None and known.dtype != STRING and not is_container(known.dtype)
+
+
+def _fits(value: Any, known: TensorType | None) -> bool:
+    if known is None or is_container(known.dtype):
+        return True
+    if not isinstance(value, np.ndarray) or not _is_shaped(value.shape, known.shape):
+        return False
+    return known.dtype == STRING or value.dtype.name == known.dtype
+
+
+def _is_shaped(shape: tuple[int, ...], known: tuple[int | None, ...] | None) -> bool:
+    return known is None or (
+        len(shape) == len(known)
+        and all(size in (None, own) for own, size in zip(shape, known, strict=True))
+    )
 
 
 def _random(known: TensorType, generator: np.random.Generator) -> npt.NDArray[Any]:

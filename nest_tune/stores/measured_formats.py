@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
-from compiler_core.compile.sources import FloatModel
+from compiler_core.compile.sources import FloatModel, first_run
 from compiler_core.configuration.configuration import Configuration, Scheme
 from compiler_core.errors import InputError
 from compiler_core.precision.clock_timer import ClockTimer
+from compiler_core.precision.parts import run_values
 from compiler_core.precision.search import (
     IsGood,
     PlanTimer,
@@ -36,9 +37,13 @@ class MachinePlanTimer(MachineTimer, PlanTimer, Protocol):
     """Times parts and whole models of one machine."""
 
 
-def make_timer(threads: int, progress: Progress) -> MachinePlanTimer:
-    """The clock of this machine."""
-    return ClockTimer(threads, progress=progress)
+def make_timer(
+    model: FloatModel, profile: Profile, threads: int, progress: Progress
+) -> MachinePlanTimer:
+    """The clock of this machine, on what tensors hold in a run of the calibration data."""
+    feeds = first_run(model.graph, profile)
+    values = None if feeds is None else run_values(model.graph, feeds)
+    return ClockTimer(threads, progress=progress, values=values)
 
 
 def measured_formats(
@@ -61,7 +66,7 @@ def measured_formats(
     Raises:
         InputError: The profile does not fit the model, or has no samples.
     """
-    timer = make_timer(threads, progress)
+    timer = make_timer(model, profile, threads, progress)
     recorded = RecordedTimer(timer)
     limit = is_good or good_on_samples(model, profile)
     search = PrecisionSearch(model.graph, profile, recorded, timer, limit, progress=progress)
@@ -110,7 +115,7 @@ def measured_costs(
     Raises:
         InputError: As :func:`measured_formats`.
     """
-    timer = make_timer(threads, progress)
+    timer = make_timer(model, profile, threads, progress)
     parts = RecordedTimer(timer)
     search = PrecisionSearch(
         model.graph, profile, parts, timer, lambda _places, _scheme: True, progress=progress

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from compiler_core.accuracy.float_model import stacked
 from compiler_core.compile.compile import CompiledModel, compile_model
-from compiler_core.compile.sources import QuantizedModel
+from compiler_core.compile.sources import QuantizedModel, first_run
 from compiler_core.compile.unit_layers import model_layers, model_tasks, named_layers
 from compiler_core.configuration.configuration import Configuration, Scheme, Subject, read_schedule
 from compiler_core.configuration.launches import Launches
@@ -95,7 +95,8 @@ class Bench(ExaminedModel):
             model=Subject(self.model.name, self.model.digest),
             target=Subject(self.target.name, self.target.digest),
         )
-        return QuantizedModel(self.model, applied.quantized, configuration, applied.reasons)
+        feeds = first_run(graph, self._profile)
+        return QuantizedModel(self.model, applied.quantized, configuration, applied.reasons, feeds)
 
     def compiled(self, decisions: Mapping[str, Any], schedules: Mapping[str, Any]) -> CompiledModel:
         """A candidate's programs, verified and timed.

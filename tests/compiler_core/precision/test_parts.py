@@ -11,7 +11,7 @@ import pytest
 from compiler_core.errors import InputError
 from compiler_core.graph.importer import import_model
 from compiler_core.graph.ir import Graph, TensorType
-from compiler_core.precision.parts import part_inputs
+from compiler_core.precision.parts import part_inputs, run_values
 
 
 def graph_of(text: str) -> Graph:
@@ -41,3 +41,26 @@ def test_inputs_of_no_array_are_refused(known: TensorType | None) -> None:
     graph = replace(graph, types=types if known is None else {**types, "x": known})
     with pytest.raises(InputError, match=r"input 'x' is .*: no values can be made up for it"):
         part_inputs(graph)
+
+
+def test_values_of_a_run_are_taken_where_they_fit() -> None:
+    graph = graph_of(
+        "g (seq(float[2]) s, int64 i, float[2] f) => (float[2] y)"
+        "{ a = SequenceAt(s, i) b = Add(a, f) y = Relu(b) }"
+    )
+    given = [np.full(2, 3, np.float32), np.full(2, -5, np.float32)]
+    feeds = {"s": given, "i": np.array(1), "f": np.ones(2, np.float32)}
+    values = run_values(graph, feeds)
+    assert values["s"] is given
+    assert values["a"].tolist() == [-5, -5]
+    assert values["b"].tolist() == [-4, -4]
+    assert values["y"].tolist() == [0, 0]
+    assert part_inputs(graph, values)["s"] is given
+    relu = replace(graph, inputs=("b",))
+    assert part_inputs(relu, values)["b"].tolist() == [-4, -4]
+    other = {**values, "b": np.ones(3, np.float32)}
+    shaped = replace(relu, types={**relu.types, "b": TensorType("float32", (2,))})
+    assert part_inputs(shaped, values)["b"].tolist() == [-4, -4]
+    assert part_inputs(shaped, other)["b"].shape == (2,)
+    with pytest.raises(InputError, match="no values can be made up"):
+        part_inputs(graph, {})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -9,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from compiler_core.quantize import weight_blocks as module
 from compiler_core.quantize.precisions import Rounding, WeightOnly
 from compiler_core.quantize.weight_blocks import WeightBlocks, weight_blocks
 
@@ -90,3 +94,34 @@ def test_the_runtime_reads_them_so(bits: int, zero_points: bool) -> None:
     )
     (found,) = session.run(None, {"x": x})
     np.testing.assert_allclose(found, x @ blocks.real().T, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("rounding", list(Rounding))
+def test_what_was_rounded_before_is_known(
+    rounding: Rounding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(5)
+    weight, other = random.normal(size=(2, 6, 40))
+    moments = np.eye(40) + 0.1
+    asked = WeightOnly(4, 16, True, rounding)
+    calls = []
+
+    def counted(*given: Any) -> Any:
+        calls.append(given)
+        return rounded(*given)
+
+    rounded = module._rounded
+    monkeypatch.setattr(module, "_KNOWN", module._Known(400))
+    monkeypatch.setattr(module, "_rounded", counted)
+    first = weight_blocks(weight, asked, moments)
+    first.levels[:] = 0  # what was handed out is the caller's
+    again = weight_blocks(weight.copy(), replace(asked, level=4), moments)
+    assert len(calls) == 1
+    plain = rounded(weight, asked, moments)
+    for name in ("levels", "scales", "zeros"):
+        assert getattr(again, name).tobytes() == getattr(plain, name).tobytes()
+    weight_blocks(other, asked, moments)  # there is room for one
+    weight_blocks(weight, asked, 2 * moments)
+    assert len(calls) == 3
+    weight_blocks(weight, asked, moments)
+    assert len(calls) == (4 if rounding is Rounding.GPTQ else 3)

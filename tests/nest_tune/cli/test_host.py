@@ -283,3 +283,33 @@ def test_a_configuration_says_how_the_runtime_runs_it(
     assert "intra_op_num_threads = 2" in said
     assert "ORT_ENABLE_EXTENDED" in said
     exec(compile(said, str(out / "session.py"), "exec"), {"__file__": str(out / "session.py")})
+
+
+def test_sequences_are_timed_on_calibration_data(run: Run, tmp_path: Path) -> None:
+    """Nothing can be made up for them, neither for a whole model nor for its operators."""
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 17]>
+        g (seq(float[1,16]) s, float[1,16] x) => (float[1,4] y)
+        <float[16,4] w = {0}> {
+            at = Constant <value = int64 {1}> ()
+            a = SequenceAt(s, at)  b = Add(a, x)  y = MatMul(b, w)
+        }"""
+    )
+    random = np.random.default_rng(0)
+    weight = random.normal(size=(16, 4)).astype(np.float32)
+    model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weight, "w"))
+    onnx.save(model, tmp_path / "m.onnx")
+    arrays = {f"s/{at}": random.normal(size=(1, 16)).astype(np.float32) for at in range(3)}
+    arrays["x"] = random.normal(size=(1, 16)).astype(np.float32)
+    calibration = tmp_path / "calib.npz"
+    np.savez(calibration, **arrays)
+    asked = ("compile", tmp_path / "m.onnx", "--target", "host", "-o", tmp_path / "out")
+    code, _, told = run(*asked)
+    assert code == 2
+    assert "give --calibration" in told
+    code, _, told = run(*asked, "--calibration", calibration)
+    assert code == 0, told
+    code, _, told = run(
+        "run", tmp_path / "out", "--inputs", calibration, "--outputs", tmp_path / "y.npz"
+    )
+    assert code == 0, told
