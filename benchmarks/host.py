@@ -17,12 +17,13 @@ get there, with nothing known and, in the second column, from records. Rows:
 | ``ort static …`` | ``quantize_static`` of onnxruntime with its defaults, and with uint8 \
 activations, int8 weights per channel and each way to calibrate |
 | ``ort dynamic`` | ``quantize_dynamic`` |
-| ``nncf`` | ``nncf.quantize``, where it is installed |
+| ``nncf``, ``inc …`` | with ``--environments``: NNCF and onnx-neural-compressor, each in an \
+environment of its own in that folder, made where there is none (:mod:`benchmarks.host_peers`) |
 | ``int8 throughout`` | the same by our scales |
 | ``nest-tune`` | the plan that was found |
 
 With ``--exhaustive``, networks of at most ten operators are run in every combination of the formats
-that were kept, and the plan is compared with the fastest of them.
+that were kept, 3,000 at most, and the plan is compared with the fastest of them; ``small`` is one.
 """
 
 from __future__ import annotations
@@ -45,15 +46,20 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from benchmarks import host_peers
 from benchmarks.networks import random_networks
 from compiler_core.accuracy.samples import read_evaluation
 from compiler_core.clock.machine import this_machine
 from compiler_core.clock.pinning import pinned
 from compiler_core.clock.together import Together, measure_together
 from compiler_core.compile.sources import FloatModel, load_model, read_samples
+from compiler_core.graph.exporter import export_onnx
 from compiler_core.precision.proposals import FULL_INT8
 from compiler_core.precision.search import PrecisionChoice
+from compiler_core.precision.table import PrecisionTable, timed_as
 from compiler_core.quantize.apply import apply_profile
+from compiler_core.quantize.precision_lowering import lower_precisions
+from compiler_core.quantize.precisions import precisions_of
 from compiler_core.quantize.profile import Profile, profile_model
 from compiler_core.quantize.qdq import qdq_model
 from compiler_core.quantize.scheme import QuantizationScheme
@@ -64,8 +70,12 @@ TRAINED = ("resnet8_cifar10", "mobilenet_v1_025_224", "squeezenet_v1_1", "kwt1_k
 ALL = (*TRAINED, *random_networks.NETWORKS)
 LIMIT = 0.01
 OURS = "nest-tune"
-_MOST_COMBINATIONS = 8000
+_MOST_COMBINATIONS = 3000
+_SECOND_LOOK, _LAST_LOOK = 150, 15
+"""Combinations that are timed longer, and together at last."""
 _EVALUATED = 400
+_SAMPLES = 64
+"""Of the calibration data that others get."""
 
 Feeds = Mapping[str, npt.NDArray[Any]]
 
@@ -155,8 +165,10 @@ def session_of(content: bytes) -> onnxruntime.InferenceSession:
 # What users would do ------------------------------------------------------------------------------
 
 
-def peers(subject: Subject, scratch: Path) -> Iterator[tuple[str, Variant]]:
-    """onnxruntime's quantizer in its ways, and others where they are installed."""
+def peers(
+    subject: Subject, scratch: Path, environments: Path | None
+) -> Iterator[tuple[str, Variant]]:
+    """onnxruntime's quantizer in its ways, and others where there may be environments for them."""
     from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -190,7 +202,8 @@ def peers(subject: Subject, scratch: Path) -> Iterator[tuple[str, Variant]]:
         yield "ort dynamic", Variant(target.read_bytes(), before + time.perf_counter() - start)
     except Exception as error:
         print(f"ort dynamic: {str(error)[:100]}", file=sys.stderr)
-    yield from _nncf(subject)
+    if environments is not None:
+        yield from _others(subject, scratch, environments)
 
 
 class _Reader:
@@ -210,7 +223,7 @@ def _static(
     from onnxruntime.quantization import quantize_static
 
     target = scratch / "static.onnx"
-    most = {name: value[:64] for name, value in subject.calibration.items()}
+    most = {name: value[:_SAMPLES] for name, value in subject.calibration.items()}
     try:
         quantize_static(str(prepared), str(target), _Reader(most), **options)
         content = target.read_bytes()
@@ -221,17 +234,25 @@ def _static(
     return content
 
 
-def _nncf(subject: Subject) -> Iterator[tuple[str, Variant]]:
+def _others(subject: Subject, scratch: Path, environments: Path) -> Iterator[tuple[str, Variant]]:
+    samples = scratch / "samples.npz"
+    np.savez(samples, **{name: value[:_SAMPLES] for name, value in subject.calibration.items()})
+    for way in host_peers.WAYS:
+        found = host_peers.quantized(way, subject.path, samples, environments, scratch)
+        reason = found if isinstance(found, str) else _refusal(found.content)
+        if isinstance(found, str) or reason:
+            print(f"{way}: {reason}", file=sys.stderr)
+            continue
+        yield way, Variant(found.content, found.seconds)
+
+
+def _refusal(content: bytes) -> str:
+    """Why onnxruntime does not open a model; empty where it does."""
     try:
-        import nncf
-        import onnx
-    except ImportError:
-        return
-    start = time.perf_counter()
-    count = len(next(iter(subject.calibration.values())))
-    feeds = [{k: v[i : i + 1] for k, v in subject.calibration.items()} for i in range(count)]
-    found = nncf.quantize(onnx.load(subject.path), nncf.Dataset(feeds), subset_size=count)
-    yield "nncf", Variant(found.SerializeToString(), time.perf_counter() - start)
+        session_of(content)
+    except Exception as error:
+        return " ".join(str(error).split())[:160]
+    return ""
 
 
 # What is found ------------------------------------------------------------------------------------
@@ -287,7 +308,7 @@ def benchmark(subject: Subject, scratch: Path, options: argparse.Namespace) -> N
     base = 0.0
     if subject.is_trained:
         base = accuracy(run_of(variants["float32"].content), subject.choosing)
-    variants |= dict(peers(subject, scratch))
+    variants |= dict(peers(subject, scratch, options.environments))
     choice, seconds = search(subject, base)
     _, again = search(subject, base)
     full, found = choice.named(FULL_INT8).plan.places, choice.chosen.plan.places
@@ -314,7 +335,8 @@ def _print_table(
 ) -> None:
     def is_full(name: str) -> bool:
         drop = drops[name]
-        return ("static" in name or name in (FULL_INT8, "nncf")) and (drop is None or drop <= LIMIT)
+        usual = "static" in name or name in (FULL_INT8, *host_peers.WAYS)
+        return usual and (drop is None or drop <= LIMIT)
 
     full = [name for name in variants if is_full(name)]
     best = min(full, key=lambda n: together.latency_us(n).value, default="float32")
@@ -351,25 +373,35 @@ def _print_exhaustive(
     subject: Subject, choice: PrecisionChoice, options: argparse.Namespace
 ) -> None:
     """The plan beside the fastest of all combinations, whatever they lose."""
-    kept = choice.table.kept
+    names, kept = list(choice.table.kept), _most_combinations(choice.table)
     count = prod(len(places) for places in kept.values())
-    if count > _MOST_COMBINATIONS:
-        print(f"\nexhaustive: {count} combinations are too many")
-        return
-    feeds, names = feeds_of(subject), list(kept)
-    times: list[tuple[float, dict[str, str]]] = []
-    for chosen in product(*(kept[name] for name in names)):
-        places = {n: p for n, p in zip(names, chosen, strict=True) if p != CPU}
-        run, spent = run_of(written(subject, places, choice.scheme)), []
-        for _ in range(12):
+    ranges, feeds = subject.profile.ranges(), feeds_of(subject)
+
+    def content(places: Mapping[str, str]) -> bytes:
+        asked = precisions_of(places)
+        graph = lower_precisions(subject.model.graph, asked, ranges, choice.scheme)
+        found: bytes = export_onnx(graph).SerializeToString()
+        return found
+
+    def least(places: Mapping[str, str], times: int) -> float:
+        run, spent = run_of(content(places)), []
+        for _ in range(times):
             start = time.perf_counter()
             run(feeds)
             spent.append(time.perf_counter() - start)
-        times.append((min(spent), places))
-    times.sort(key=lambda item: item[0])
-    nearest = {f"combination {n}": places for n, (_, places) in enumerate(times[:15])}
-    contents = {n: written(subject, places, choice.scheme) for n, places in nearest.items()}
-    contents[OURS] = written(subject, choice.chosen.plan.places, choice.scheme)
+        return min(spent)
+
+    every = [
+        {n: p for n, p in zip(names, chosen, strict=True) if p != CPU}
+        for chosen in product(*(kept[name] for name in names))
+    ]
+    with pinned(1):
+        for left, times in ((_SECOND_LOOK, 4), (_LAST_LOOK, 40)):
+            taken = {number: least(places, times) for number, places in enumerate(every)}
+            every = [every[number] for number in sorted(taken, key=lambda n: taken[n])[:left]]
+    nearest = {f"combination {n}": places for n, places in enumerate(every)}
+    contents = {name: content(places) for name, places in nearest.items()}
+    contents[OURS] = content(_nearest(choice))
     together = timed(contents, feeds, options.rounds, options.budget)
     best = min(nearest, key=lambda name: together.latency_us(name).value)
     ratio = together.ratio(OURS, best)
@@ -379,12 +411,36 @@ def _print_exhaustive(
     )
 
 
+def _nearest(choice: PrecisionChoice) -> dict[str, str]:
+    """The plan with weights rounded to nearest, as all combinations have them: rounding takes no
+    time."""
+    return {name: timed_as(place) for name, place in choice.chosen.plan.places.items()}
+
+
+def _most_combinations(table: PrecisionTable) -> dict[str, list[str]]:
+    """Kept places by operator; where they make too many combinations, without those that take most
+    beside the fastest of their operator."""
+    found = {name: list(places) for name, places in table.kept.items()}
+
+    def lost(item: tuple[str, str]) -> float:
+        name, place = item
+        return table.singles[name][place] - min(table.singles[name][p] for p in found[name])
+
+    while prod(len(places) for places in found.values()) > _MOST_COMBINATIONS:
+        pairs = [(n, p) for n, places in found.items() if len(places) > 1 for p in places]
+        name, place = max(pairs, key=lost)
+        found[name].remove(place)
+        print(f"exhaustive: {name} at {place} is left out", file=sys.stderr)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--data", type=Path, help="folder of trained models")
     parser.add_argument("--networks", default=",".join(ALL), help=f"of {', '.join(ALL)}")
     parser.add_argument("--rounds", type=int, default=61)
     parser.add_argument("--budget", type=float, default=15.0, help="seconds of the last timing")
+    parser.add_argument("--environments", type=Path, help="folder for those of other quantizers")
     parser.add_argument("--exhaustive", action="store_true")
     options = parser.parse_args()
     names = [name for name in options.networks.split(",") if name]

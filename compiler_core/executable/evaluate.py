@@ -55,6 +55,7 @@ class Evaluation:
         agreement: With the float model, where it was given and outputs can agree.
         outputs: Value of each output that counts.
         notes: What to know of the value.
+        computed_by: What gave the outputs: a runtime, or onnxruntime where no unit is beside it.
     """
 
     metric: str
@@ -67,6 +68,7 @@ class Evaluation:
     agreement: float | None = None
     outputs: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    computed_by: str = ""
 
 
 def evaluate(

@@ -259,7 +259,8 @@ def evaluate(
         float_inputs=theirs,
         progress=lambda done: progress(done, chosen.samples),
     )
-    return replace(found, notes=(*told, *found.notes))
+    by = executor if executable.unit_segments else "onnxruntime"
+    return replace(found, notes=(*told, *found.notes), computed_by=by)
 
 
 def _once(runner: Runner) -> Run:

@@ -155,6 +155,7 @@ def _document(package: Path, executor: str, result: Evaluation) -> dict[str, Any
 
 
 def _show(executor: str, result: Evaluation) -> None:
+    executor = result.computed_by or executor
     of = "" if len(result.outputs) < 2 else ", the worst output"
     print(f"{result.metric} {result.value:.4f} on {result.samples} samples ({executor}){of}")
     if of:

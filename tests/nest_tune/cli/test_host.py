@@ -64,6 +64,8 @@ def test_float_package_runs_as_the_float_model(
     )
     assert code == 0
     assert json.loads(text)["agreement"] == 1.0
+    _, text, _ = run("evaluate", out, "--data", folder / "eval.npz", "--against", model)
+    assert "12 samples (onnxruntime)" in text
 
     code, text, _ = run("profile", out, "--json", "--trace", tmp_path / "trace.json")
     assert code == 0
