@@ -8,6 +8,7 @@ from typing import Any
 
 from compiler_core.clock.machine import Machine, this_machine
 from compiler_core.clock.pinning import pinned
+from compiler_core.clock.remaining import Remaining
 from compiler_core.clock.together import measure_together
 from compiler_core.errors import InputError
 from compiler_core.graph.exporter import export_onnx
@@ -53,8 +54,9 @@ class ClockTimer:
     def times_us(self, parts: Mapping[PartKey, Callable[[], Graph]]) -> Mapping[PartKey, float]:
         """See :class:`~compiler_core.precision.table.PartTimer`."""
         found: dict[PartKey, float] = {}
+        remaining, done = Remaining(len(parts), self._progress), 0
         with pinned(self._threads):
-            for number, keys in enumerate(_sets(parts)):
+            for keys in _sets(parts):
                 runs: dict[str, tuple[PartKey, Callable[[], object]]] = {}
                 for key in keys:
                     run = self._run_of(parts[key])
@@ -70,8 +72,8 @@ class ClockTimer:
                     )
                     for name, (key, _) in runs.items():
                         found[key] = together.latency_us(name).value
-                if number % 10 == 9:
-                    self._progress(f"timed {len(found)} of {len(parts)}")
+                done += len(keys)
+                remaining(done, "timed")
         return found
 
     def ratios(self, graphs: Mapping[str, Graph], to: str) -> Mapping[str, PlanTime]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.clock.remaining import Remaining
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import choose, runs
@@ -157,10 +158,10 @@ def damages(
     most = max(_FEWEST_RUNS, _ALONE_RUNS // max(1, len(asked)))
     progress(f"noise of {len(asked)} formats of operators, one at a time")
     known: dict[tuple[str, str], float] = {}
+    remaining = Remaining(len(asked), progress)
     for key, own in asked.items():
         known[key] = meter.noise(own, most)
-        if len(known) % 100 == 0:
-            progress(f"noise of {len(known)} of {len(asked)}")
+        remaining(len(known), "noise of")
     return {
         node.name: {
             place: known.get((node.name, _numbers(place)), 0.0) for place in places[node.name]

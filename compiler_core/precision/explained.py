@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from compiler_core.precision.search import PrecisionChoice
-from compiler_core.precision.table import timed_as
+from compiler_core.precision.table import PrecisionTable, timed_as
 from compiler_core.quantize.precisions import Static, precision_of
 from compiler_core.units.names import CPU
 
@@ -30,7 +29,7 @@ class ChosenFormat:
         float_ms: In float32, alone.
         int8_ms: In the fastest int8 format, alone; ``None`` where it has none.
         chosen: Its format: ``float32``, or what stands behind the colon of its place.
-        chosen_ms: In that format, alone.
+        chosen_ms: In that format, alone; ``None`` where it was not measured.
         why: In a few words.
     """
 
@@ -39,13 +38,20 @@ class ChosenFormat:
     float_ms: float
     int8_ms: float | None
     chosen: str
-    chosen_ms: float
+    chosen_ms: float | None
     why: str
 
 
-def explained(choice: PrecisionChoice) -> tuple[ChosenFormat, ...]:
-    """A row per operator, in order."""
-    table, places = choice.table, dict(choice.chosen.plan.places)
+def explained(
+    table: PrecisionTable, places: Mapping[str, str], *, is_limited: bool = False
+) -> tuple[ChosenFormat, ...]:
+    """A row per operator, in order.
+
+    Args:
+        table: Measured costs.
+        places: Of the plan; operators that it leaves out are float.
+        is_limited: Whether plans had to keep to some noise.
+    """
     rows = []
     for node in table.graph.nodes:
         times = table.singles[node.name]
@@ -58,11 +64,15 @@ def explained(choice: PrecisionChoice) -> tuple[ChosenFormat, ...]:
                 times[CPU] / 1e3,
                 min(integers.values()) / 1e3 if integers else None,
                 format_name(place),
-                times[timed_as(place)] / 1e3,
-                _why(choice, places, node.name, integers),
+                _ms(times.get(timed_as(place))),
+                _why(table, places, node.name, integers, is_limited),
             )
         )
     return tuple(rows)
+
+
+def _ms(us: float | None) -> float | None:
+    return None if us is None else us / 1e3
 
 
 def format_name(place: str) -> str:
@@ -76,38 +86,39 @@ def _is_int8(place: str) -> bool:
 
 
 def _why(
-    choice: PrecisionChoice,
+    table: PrecisionTable,
     places: Mapping[str, str],
     name: str,
     integers: Mapping[str, float],
+    is_limited: bool,
 ) -> str:
     here = places.get(name, CPU)
     if here != CPU:
-        change = _change_us(choice, places, name, CPU)
+        change = _change_us(table, places, name, CPU)
         return "" if change is None else f"float32 here: {_microseconds(change)}"
-    if len(choice.table.singles[name]) == 1:
+    if len(table.singles[name]) == 1:
         return "it has no other format"
-    others = [place for place in choice.table.kept[name] if place != CPU]
+    others = [place for place in table.kept[name] if place != CPU]
     if not others:
         return "every other format takes longer"
-    other = min(others, key=lambda place: choice.table.singles[name][place])
-    change = _change_us(choice, places, name, other)
+    other = min(others, key=lambda place: table.singles[name][place])
+    change = _change_us(table, places, name, other)
     if change is None:
         return ""
     said = f"{format_name(other)} here: {_microseconds(change)}"
-    if change < -_SAME_US and choice.room is not None:
+    if change < -_SAME_US and is_limited:
         return f"{said}, and loses too much"
-    if integers and change > _SAME_US and min(integers.values()) < choice.table.singles[name][CPU]:
+    if integers and change > _SAME_US and min(integers.values()) < table.singles[name][CPU]:
         return f"{said}, conversions included"
     return said
 
 
 def _change_us(
-    choice: PrecisionChoice, places: Mapping[str, str], name: str, place: str
+    table: PrecisionTable, places: Mapping[str, str], name: str, place: str
 ) -> float | None:
     """What another place of one operator changes, by the measured costs."""
-    before = choice.table.total_us(places)
-    after = choice.table.total_us({**places, name: place})
+    before = table.total_us(places)
+    after = table.total_us({**places, name: place})
     return None if before is None or after is None else after - before
 
 

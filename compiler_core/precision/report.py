@@ -11,8 +11,10 @@ from typing import Any
 from compiler_core.configuration.runtime import Runtime
 from compiler_core.errors import InputError
 from compiler_core.files.plain import from_plain, refuse_unknown, to_plain
+from compiler_core.graph.ir import Graph
 from compiler_core.precision.explained import ChosenFormat, explained
 from compiler_core.precision.search import PrecisionChoice, VerifiedPlan
+from compiler_core.precision.table import FormatCosts, table_of
 
 FORMATS_FILE = "formats.json"
 SESSION_FILE = "session.py"
@@ -72,7 +74,7 @@ class FormatsReport:
 
     Attributes:
         chosen: Name of the plan that was taken.
-        plans: All that were run whole, interleaved.
+        plans: All that were run whole, interleaved; none where a study chose.
         operators: Each with its format.
     """
 
@@ -84,7 +86,23 @@ class FormatsReport:
 def formats_report(choice: PrecisionChoice) -> FormatsReport:
     """What to tell of a choice."""
     plans = tuple(_plan(found) for found in choice.verified if found.time is not None)
-    return FormatsReport(choice.chosen.plan.name, plans, explained(choice))
+    places, is_limited = choice.chosen.plan.places, choice.room is not None
+    rows = explained(choice.table, places, is_limited=is_limited)
+    return FormatsReport(choice.chosen.plan.name, plans, rows)
+
+
+def trial_formats(
+    graph: Graph, costs: FormatCosts, plan: Mapping[str, str], name: str
+) -> FormatsReport:
+    """What to tell of a plan that a study chose: its operators.
+
+    Args:
+        graph: The model.
+        costs: That the study began with.
+        plan: Place by operator.
+        name: Of the plan.
+    """
+    return FormatsReport(name, (), explained(table_of(graph, costs), plan))
 
 
 def _plan(found: VerifiedPlan) -> PlanReport:

@@ -110,6 +110,7 @@ def compile(  # noqa: A001 - the verb of the command line
     states: Mapping[str, str] | None = None,
     emit: Sequence[str] = (),
     launches: str | None = None,
+    formats: FormatsReport | None = None,
     threads: int = 1,
     progress: Progress = lambda _: None,
 ) -> Compilation:
@@ -132,6 +133,8 @@ def compile(  # noqa: A001 - the verb of the command line
         emit: Texts to add to the package: ``graph``, ``tensor``, ``commands``.
         launches: ``apart`` for one per operator, or ``merged``: layers that follow one another are
             one program; else as the configuration says.
+        formats: How the number formats of the configuration were found, which the package then
+            tells, where they are not found by the compile.
         threads: Of calibration.
         progress: Told what is being done.
 
@@ -191,7 +194,7 @@ def compile(  # noqa: A001 - the verb of the command line
         )
         statistics = _statistics(source, configuration, samples, threads, progress)
     warnings: tuple[str, ...] = ()
-    formats, unsearched = None, tuple[str, ...]()
+    unsearched = tuple[str, ...]()
     is_open = configuration.scheme.is_open and not is_planned and not chip.board
     if chip.by_clock and is_open and statistics is not None and statistics.inputs is not None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,12 @@ from nest_tune.bundling import require_replaceable
 from nest_tune.records.storage_url import StorageUrl
 from nest_tune.report.explain import Explanation
 from nest_tune.study.store.dependencies import survey_ground
-from nest_tune.study.store.result import StudyResult, compile_trial, load_result
+from nest_tune.study.store.result import (
+    StudyResult,
+    compile_trial,
+    formats_of_trial,
+    load_result,
+)
 from nest_tune.study.store.selection import decisions_of, ground_of, selected
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.trial import OuterTrial
@@ -233,14 +238,18 @@ class StudyView:
             InfeasibleError: No trial is feasible.
         """
         from compiler_core.package.writer import require_free, write_package
+        from compiler_core.precision.report import FORMATS_FILE, formats_text
 
         folder = Path(output)
         require_free(folder)
         result = self.result
         chosen = selected(result, trial, pick)
-        compiled = compile_trial(survey_ground(result.settings, result.study), result, chosen)
-        write_package(compiled, folder, {})
-        return compilation(compiled, folder)
+        ground = survey_ground(result.settings, result.study)
+        compiled = compile_trial(ground, result, chosen)
+        formats = formats_of_trial(ground, compiled, chosen)
+        texts = {} if formats is None else {FORMATS_FILE: formats_text(formats)}
+        write_package(compiled, folder, texts)
+        return replace(compilation(compiled, folder), formats=formats)
 
     def bundle(
         self, output: PathName, trial: int | None = None, *, pick: str | None = None

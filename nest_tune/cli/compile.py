@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from compiler_core.configuration.configuration import Configuration
+    from compiler_core.precision.report import FormatsReport
     from nest_tune.api.compiling import Compilation
     from nest_tune.named import Named
 
@@ -120,6 +121,7 @@ def compile_(
     from nest_tune.api.compiling import compile as compile_package
 
     configuration: Path | Configuration | None = config
+    formats: FormatsReport | None = None
     if study is not None:
         if config is not None:
             raise InputError("--config and --study are both given", hint="one of them says it all")
@@ -128,7 +130,7 @@ def compile_(
             "target": target,
             "calibration": None if calibration is None else str(calibration),
         }
-        configuration, named = _of_study(study, pick, storage, moved)
+        configuration, named, formats = _of_study(study, pick, storage, moved)
         model, target = model or named.model.path, target or named.target
         shapes = shapes or dict(named.shapes)
         if calibration is None and profile is None and named.calibration is not None:
@@ -145,6 +147,7 @@ def compile_(
         states=parse_states(state),
         emit=levels,
         launches=launches,
+        formats=formats,
         threads=jobs,
         progress=progress,
     )
@@ -167,12 +170,17 @@ def _is_sources(target: str | None, config: Path | None) -> bool:
 
 def _of_study(
     name: str, pick: str | None, storage: str | None, moved: Mapping[str, str | None]
-) -> tuple[Configuration, Named]:
-    """The configuration of a trial, and what its study names; ``moved`` says what lies elsewhere
-    by now."""
+) -> tuple[Configuration, Named, FormatsReport | None]:
+    """The configuration of a trial, what its study names, and how its number formats were found;
+    ``moved`` says what lies elsewhere by now."""
     from nest_tune.cli.study_options import open_storage, split_name
     from nest_tune.named import named_by_study
-    from nest_tune.study.store.result import compile_trial, load_result, moved_result
+    from nest_tune.study.store.result import (
+        compile_trial,
+        formats_of_trial,
+        load_result,
+        moved_result,
+    )
     from nest_tune.study.store.selection import ground_of, selected
 
     study, number = split_name(name)
@@ -180,8 +188,10 @@ def _of_study(
     progress(f"reading {f'trial {number}' if number is not None else 'the pick'} of study {study}")
     result = moved_result(load_result(opened, opened.find(study)), moved)
     trial = selected(result, number, pick)
-    configuration = compile_trial(ground_of(result), result, trial).configuration
-    return configuration, named_by_study(result)
+    ground = ground_of(result)
+    compiled = compile_trial(ground, result, trial)
+    formats = formats_of_trial(ground, compiled, trial)
+    return compiled.configuration, named_by_study(result), formats
 
 
 def _parse_levels(text: str | None) -> list[str]:

@@ -15,7 +15,13 @@ _MOST_OPERATORS = 20
 
 
 def print_formats(report: FormatsReport) -> None:
-    """Two tables."""
+    """Two tables: the plans, where some were timed together, and the operators."""
+    if report.plans:
+        _print_plans(report)
+    _print_operators(report)
+
+
+def _print_plans(report: FormatsReport) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -36,6 +42,12 @@ def print_formats(report: FormatsReport) -> None:
     gap = next((plan.gap for plan in report.plans if plan.gap is not None), None)
     if gap is not None:
         console().print(f"by the measured costs no plan is more than {gap:.1%} faster")
+
+
+def _print_operators(report: FormatsReport) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
     operators = Table(title="operators", box=None)
     for head in ("name", "operator", "float ms", "int8 ms", "chosen", "why"):
         operators.add_column(head, justify="right" if head.endswith("ms") else "left")

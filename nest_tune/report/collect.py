@@ -144,7 +144,7 @@ def _compiled(
     """Sections of the compiled model; where its files have changed or gone, a note instead."""
     from nest_tune.report.sources import source_part
     from nest_tune.study.store.dependencies import survey_ground
-    from nest_tune.study.store.result import compile_trial
+    from nest_tune.study.store.result import compile_trial, formats_of_trial
     from nest_tune.study.store.resume import check_unchanged
 
     try:
@@ -185,6 +185,7 @@ def _compiled(
         except NestTuneError as error:
             notes.append(f"The partitioned graph is left out: {error.message}")
     quantized = quantized_rows(best, samples)
+    formats = formats_of_trial(ground, best, chosen)
     alone = _alone(ground, best, notes, progress)
     return CompiledPart(
         parts.gantt(best, ground.target),
@@ -197,6 +198,7 @@ def _compiled(
         0 if samples is None else len(next(iter(samples.values()))),
         {row.name: alone[row.name] for row in quantized if row.name in alone},
         _effects(ground, result, chosen, notes, progress),
+        formats=() if formats is None else formats.operators,
         clock="" if clock is None or clock.machine is None else clock.machine.text,
     )
 

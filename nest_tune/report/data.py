@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from compiler_core.accuracy.metric import shown_name
+from compiler_core.precision.explained import ChosenFormat
 from cost_models.evaluation import Quality
 from nest_tune.report.charts import FrontChart, ProgressChart, RooflineChart, ScatterChart
 from nest_tune.report.compiled import LayerRow
@@ -132,6 +133,8 @@ class CompiledPart:
     """What each decision and each limit is worth."""
     sources: SourcePart = field(default_factory=SourcePart)
     """Of generated sources."""
+    formats: tuple[ChosenFormat, ...] = ()
+    """Number format of each operator of the CPU, where the study measured them."""
     clock: str = ""
     """Where latency was measured by the clock; empty where it was simulated."""
 

@@ -21,6 +21,7 @@ from nest_tune.study.tuning.seam import TunedTask, tuned_from_plain
 
 if TYPE_CHECKING:
     from compiler_core.compile.compile import CompiledModel
+    from compiler_core.precision.report import FormatsReport
     from nest_tune.study.store.ground import Ground
 
 
@@ -125,6 +126,26 @@ def compile_trial(ground: Ground, result: StudyResult, trial: OuterTrial) -> Com
     configuration = compiled.configuration
     measured = {**configuration.measured, **kept}
     return replace(compiled, configuration=replace(configuration, measured=measured))
+
+
+def formats_of_trial(
+    ground: Ground, compiled: CompiledModel, trial: OuterTrial
+) -> FormatsReport | None:
+    """Each operator with its number format and why, by the costs that the study began with.
+
+    ``None`` where it had none.
+
+    Args:
+        ground: Of the study.
+        compiled: The trial, compiled.
+        trial: Which.
+    """
+    if ground.formats is None:
+        return None
+    from compiler_core.precision.report import trial_formats
+
+    plan, name = compiled.configuration.plan, f"trial {trial.number}"
+    return trial_formats(ground.model.graph, ground.formats, plan, name)
 
 
 def require_measured(result: StudyResult, trial: OuterTrial) -> None:

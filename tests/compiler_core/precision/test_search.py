@@ -141,7 +141,7 @@ def test_weights_in_blocks_are_rounded_to_lose_least(synthetic: ModuleType, tmp_
     others = [{**found.chosen.plan.places, dense: way} for way in ways]
     noises = [search.noise(places, found.scheme) for places in others]
     assert found.chosen.noise == min(noises) < max(noises)
-    row = explained(found)[-1]
+    row = explained(found.table, found.chosen.plan.places)[-1]
     assert (row.name, row.chosen) == (dense, place.removeprefix("cpu:"))
     assert row.chosen_ms < row.float_ms
 

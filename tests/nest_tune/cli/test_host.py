@@ -250,6 +250,19 @@ def test_a_study_begins_with_the_optima_of_the_costs(
     code, _, err = run("study", "export", "formats:1", "-o", lock, *storage)
     assert code == 0, err
     assert 'n_c1 = "cpu:s8s8c"' in lock.read_text()
+    package, page = tmp_path / "package", tmp_path / "report.html"
+    code, text, err = run("compile", "--study", "formats:1", "-o", package, *storage)
+    assert code == 0, err
+    told = json.loads((package / "formats.json").read_text())
+    assert (told["chosen"], told["plans"]) == ("trial 1", [])
+    rows = {row["name"]: row for row in told["operators"]}
+    assert rows["n_c1"]["chosen"] == "s8s8c"
+    assert rows["n_c1"]["chosen_ms"] < rows["n_c1"]["float_ms"]
+    _, text, _ = run("profile", package)
+    assert "float ms" in text
+    code, _, err = run("study", "report", "formats", "-o", page, *storage)
+    assert code == 0, err
+    assert "<h2>Number formats of trial" in page.read_text()
     code, text, err = run("study", "resume", "formats", "--trials", "+1", *storage, "--json")
     assert code == 0, err
     assert json.loads(text)["trials"] == 4
