@@ -230,9 +230,11 @@ def test_a_plan_compiles_to_what_it_says(
     assert code == 0, err
     assert "formats" not in text
     assert "cpu:s8s8c" in (tmp_path / "one" / "config.toml").read_text()
-    code, _, err = run("plan", "best", model, "--target", "vta", "--calibration", calibration)
-    assert code == 2
-    assert "not this machine" in err
+    code, text, err = run(
+        "plan", "best", model, "--target", "vta", "--calibration", calibration, "--json"
+    )
+    assert code == 0, err  # sizes that the model leaves open come from them
+    assert "formats" not in json.loads(text)
 
 
 @pytest.mark.usefixtures("rule")
