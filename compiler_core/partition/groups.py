@@ -20,7 +20,7 @@ from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.order import reads
 from compiler_core.graph.views import VIEW_OPERATORS
 from compiler_core.quantize.assemble import CPU, assemble, roomy_units, without_room
-from compiler_core.quantize.host_groups import groups_beside
+from compiler_core.quantize.host_groups import groups_beside, in_loops
 from compiler_core.quantize.ir import HostGroup
 from compiler_core.quantize.layout import plain_shape
 from compiler_core.quantize.skeleton import Skeleton
@@ -181,6 +181,7 @@ class _Builder:
             reason = units.unsupported(graph, node)
             if reason is not None:
                 self._reasons[node.name] = reason
+        self._reasons |= in_loops(graph, units)
         self._chosen = {
             n.name: CPU if n.name in self._reasons else chosen[n.name] for n in graph.nodes
         }

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.views import VIEW_OPERATORS
 from compiler_core.quantize.assemble import CPU, moved_views, roomy_units, without_room
-from compiler_core.quantize.host_groups import groups_beside
+from compiler_core.quantize.host_groups import groups_beside, in_loops
 from compiler_core.quantize.host_neighbours import IntegersBeside
 from compiler_core.quantize.unit_arithmetics import Computing, UnitArithmetics, unit_arithmetics
 from compiler_core.units.names import CPU_INT8
@@ -72,6 +72,7 @@ def _decided(graph: Graph, known: UnitArithmetics) -> tuple[dict[str, str], froz
     found = ((node.name, known.unsupported(graph, node)) for node in graph.nodes)
     reasons = {name: reason for name, reason in found if reason is not None}
     reasons |= {**without_room(graph, known), **moved_views(graph, known)}
+    reasons |= in_loops(graph, known)
     around, beside = _Neighbours(graph), IntegersBeside(graph, groups_beside(graph, known))
     integers = beside.all & reasons.keys()
     while True:

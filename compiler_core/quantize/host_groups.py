@@ -19,6 +19,7 @@ from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.order import reads
 from compiler_core.graph.views import VIEW_OPERATORS
 from compiler_core.quantize.assemble import moved_views
+from compiler_core.quantize.enclosed import enclosed
 from compiler_core.quantize.host_arithmetic import HostTrait, host_arithmetic
 from compiler_core.quantize.ir import HostGroup
 from compiler_core.quantize.unit_arithmetics import UnitArithmetics
@@ -88,6 +89,10 @@ def host_groups(graph: Graph, apart: Collection[str]) -> HostGroups:
     return _Finder(graph, frozenset(apart)).find()
 
 
+def _has_integers(units: UnitArithmetics) -> bool:
+    return [own.kind for _, own in units.units] == [unnamed_kind().name]
+
+
 def groups_beside(graph: Graph, units: UnitArithmetics) -> HostGroups:
     """The groups of a model beside a unit, whatever fits its memories; none beside several units,
     which may hold integers in several ways.
@@ -96,16 +101,29 @@ def groups_beside(graph: Graph, units: UnitArithmetics) -> HostGroups:
         graph: Simplified.
         units: What is beside the CPU.
     """
-    kinds = [own.kind for _, own in units.units]
-    if kinds != [unnamed_kind().name]:
+    if not _has_integers(units):
         return HostGroups((), {}, {})
     able = [
         node.name
         for node in graph.nodes
         if node.op not in _EITHER and units.unsupported(graph, node) is None
     ]
-    moved = moved_views(graph, units)
-    return host_groups(graph, [name for name in able if name not in moved])
+    left = {*moved_views(graph, units), *in_loops(graph, units)}
+    return host_groups(graph, [name for name in able if name not in left])
+
+
+def in_loops(graph: Graph, units: UnitArithmetics) -> Mapping[str, str]:
+    """Why operators that a unit can run had better stay in loops of the CPU, by node; none beside
+    several units, where it has no loops on integers.
+
+    Args:
+        graph: Simplified.
+        units: What is beside the CPU.
+    """
+    if not _has_integers(units):
+        return {}
+    able = {node.name for node in graph.nodes if units.unsupported(graph, node) is None}
+    return enclosed(graph, able)
 
 
 class _Finder:

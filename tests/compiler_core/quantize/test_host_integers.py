@@ -17,7 +17,7 @@ from compiler_core.executable.backends import Simulator
 from compiler_core.executable.check import run_checked
 from compiler_core.graph.extract import extract
 from compiler_core.graph.session import FloatSession
-from compiler_core.quantize.assignment import default_assignment
+from compiler_core.quantize.assignment import cpu_reasons, default_assignment
 from compiler_core.quantize.host_groups import host_groups
 from compiler_core.quantize.host_tables import table_levels
 from compiler_core.quantize.qdq import qdq_model
@@ -108,6 +108,19 @@ def gelu(b, x, shape):
     return b.add("Mul", ["m", b.constant("half", np.float32(0.5))], "h", shape), shape
 
 
+def tanh_gelu(b, x, shape):
+    """Spelled out: the addition of two activations in its midst is not the NPU's."""
+    b.add("Mul", [x, x], "q", shape)
+    b.add("Mul", ["q", x], "c", shape)
+    b.add("Mul", ["c", b.constant("cubic", np.float32(0.044715))], "d", shape)
+    b.add("Add", [x, "d"], "s", shape)
+    b.add("Mul", ["s", b.constant("factor", np.float32(0.7978846))], "t", shape)
+    b.add("Tanh", ["t"], "u", shape)
+    b.add("Add", ["u", b.constant("one", np.float32(1))], "p", shape)
+    b.add("Mul", [x, "p"], "m", shape)
+    return b.add("Mul", ["m", b.constant("half", np.float32(0.5))], "h", shape), shape
+
+
 def gate(b, x, shape):
     b.add("GlobalAveragePool", [x], "g", (shape[0], 1, 1))
     b.add("HardSigmoid", ["g"], "q", (shape[0], 1, 1))
@@ -185,7 +198,10 @@ def shuffled(b, x, shape):
 
 NETWORKS = {
     made.__name__: made
-    for made in (silu, gelu, gate, scaled, concatenated, sliced, resized, smoothed, normalized)
+    for made in (
+        *(silu, gelu, tanh_gelu, gate, scaled),
+        *(concatenated, sliced, resized, smoothed, normalized),
+    )
 }
 WHOLE = {made.__name__: made for made in (layer_normalized, root_mean_square)}
 """Sums over rows within one loop."""
@@ -314,6 +330,32 @@ def test_a_package_computes_the_same_and_converts_nothing_in_between(plain, made
         graph, source.configuration.plan, held, source.configuration.scheme.quantization()
     )
     assert quantized_digest(again.quantized) == quantized_digest(source.quantized)
+
+
+def test_an_addition_in_the_midst_of_a_loop_is_part_of_it(plain):
+    graph = network(plain, tanh_gelu, 18, (3, 4))
+    source = quantized(graph, samples(graph, 1.0))
+    (group,) = source.quantized.host.groups
+    assert group.is_table
+    assert group.nodes == tuple(node.name for node in graph.nodes[1:-1])
+    assert "midst of a loop" in cpu_reasons(graph)["Add_s"]
+
+
+@pytest.mark.parametrize("case", ["other tensor", "read by the npu", "all the npu's"])
+def test_other_additions_stay_on_the_npu(plain, case):
+    b, shape = plain.GraphBuilder(x=(16, 3, 4)), (16, 3, 4)
+    b.add("Conv", ["x", b.constant("w", weights(16, 16, 1))], "a", shape)
+    b.add("Conv", ["x", b.constant("v", weights(16, 16, 2))], "c", shape)
+    b.add("Tanh", ["a"], "t", shape)
+    b.add("Add", ["a", "c" if case != "read by the npu" else "t"], "s", shape)
+    if case == "other tensor":
+        b.add("Mul", ["t", "c"], "m", shape)
+        b.add("Add", ["m", "a"], "r", shape)
+        b.add("Tanh", ["r"], "u", shape)
+    b.add("Conv", ["s", b.constant("k", weights(4, 16, 3))], "y", (4, 3, 4))
+    b.add("Conv", ["u" if case == "other tensor" else "t", "k"], "z", (4, 3, 4))
+    graph = b.build("y", "z")
+    assert not {"Add_s", "Add_r"} & set(cpu_reasons(graph))
 
 
 def test_a_shuffle_in_front_of_a_convolution_is_one_of_its_weights(plain):

@@ -1,0 +1,88 @@
+"""Pointwise operators that a unit could run, in the midst of a loop of the CPU.
+
+``x + 0.045 * x**3`` within a GELU that is spelled out adds two activations, which an NPU can; but
+all around it is the CPU's, and follows from ``x`` alone. On the NPU it would cost two borders and
+break one table of 256 entries into two loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.order import reads
+from compiler_core.quantize.host_arithmetic import HostTrait, host_arithmetic
+
+
+def enclosed(graph: Graph, able: Collection[str]) -> Mapping[str, str]:
+    """Why operators had better stay in a loop of the CPU, by node.
+
+    One does if it is pointwise, all that reads it is a pointwise operator of the CPU, something
+    that it reads is written by one, and all that it reads follows element by element from one
+    tensor.
+
+    Args:
+        graph: Simplified.
+        able: Nodes that another unit can run.
+    """
+    key = (__name__, frozenset(able))
+    known: Mapping[str, str] | None = graph.derived.get(key)
+    if known is None:
+        known = graph.derived[key] = _Search(graph, able).found()
+    return known
+
+
+class _Search:
+    def __init__(self, graph: Graph, able: Collection[str]) -> None:
+        arithmetic = host_arithmetic()
+        pointwise = [n for n in graph.nodes if arithmetic.trait(graph, n) is HostTrait.POINTWISE]
+        self._graph = graph
+        self._candidates = [node for node in pointwise if node.name in able]
+        self._inside = {node.name for node in pointwise if node.name not in able}
+        self._producer = {name: node for node in graph.nodes for name in node.outputs if name}
+        self._readers: dict[str, list[Node]] = {}
+        for node in graph.nodes:
+            for name in reads(node):
+                self._readers.setdefault(name, []).append(node)
+        self._roots: dict[str, frozenset[str]] = {}
+
+    def found(self) -> dict[str, str]:
+        reasons: dict[str, str] = {}
+        while fresh := [node for node in self._candidates if self._is_enclosed(node)]:
+            for node in fresh:
+                reasons[node.name] = (
+                    f"{node.op} '{node.name}' is in the midst of a loop of the CPU over one tensor."
+                )
+            self._inside |= reasons.keys()
+            self._candidates = [node for node in self._candidates if node.name not in reasons]
+            self._roots.clear()
+        return reasons
+
+    def _is_enclosed(self, node: Node) -> bool:
+        names = [name for name in node.inputs if name and name not in self._graph.constants]
+        readers = self._readers.get(node.output, [])
+        if not readers or node.output in self._graph.outputs:
+            return False
+        if any(reader.name not in self._inside for reader in readers):
+            return False
+        if not any(self._is_inside(name) for name in names):
+            return False
+        sources = frozenset[str]().union(*(self._root(name) for name in names))
+        if len(sources) != 1:
+            return False
+        types = self._graph.types
+        return types[next(iter(sources))].shape == types[node.output].shape
+
+    def _is_inside(self, tensor: str) -> bool:
+        producer = self._producer.get(tensor)
+        return producer is not None and producer.name in self._inside
+
+    def _root(self, tensor: str) -> frozenset[str]:
+        """Tensors from which one follows by pointwise operators of the CPU."""
+        if tensor not in self._roots:
+            found = frozenset((tensor,))
+            if self._is_inside(tensor):
+                read = [n for n in reads(self._producer[tensor]) if n not in self._graph.constants]
+                found = frozenset[str]().union(*(self._root(name) for name in read))
+            self._roots[tensor] = found
+        return self._roots[tensor]
