@@ -62,6 +62,7 @@ def compile_bundle(
     name: str | None = None,
     samples: int = 2,
     tune: bool = False,
+    patches: str = "",
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     progress: Progress = lambda _: None,
 ) -> BundleCompilation:
@@ -84,6 +85,8 @@ def compile_bundle(
         name: Of the generated function.
         samples: Of the self test.
         tune: Choose every kernel by its instructions in an emulator.
+        patches: First operators that run in stripes: ``node=stripes``, or ``least`` for the least
+            memory.
         shapes: Of inputs with dynamic axes.
         progress: Told what is being done.
 
@@ -101,7 +104,7 @@ def compile_bundle(
     """
     folder = Path(output)
     layers = tuple(int4), tuple(int16), tuple(float_layers)
-    wanted = _Wanted(precision, *layers, float_ports, model_layout, name, samples, tune)
+    wanted = _Wanted(precision, *layers, float_ports, model_layout, name, samples, tune, patches)
     wanted.require_data(calibration is not None or config is not None)
     bundles = _bundles(target, config)
     require_replaceable(folder)
@@ -133,6 +136,7 @@ def write_bundle(
     name: str | None = None,
     samples: int = 2,
     tune: bool = False,
+    patches: str = "",
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     progress: Progress = lambda _: None,
 ) -> BundleReport:
@@ -141,7 +145,7 @@ def write_bundle(
     Arguments and errors are those of :func:`compile_bundle`.
     """
     layers = tuple(int4), tuple(int16), tuple(float_layers)
-    wanted = _Wanted(precision, *layers, float_ports, model_layout, name, samples, tune)
+    wanted = _Wanted(precision, *layers, float_ports, model_layout, name, samples, tune, patches)
     wanted.require_data(calibration is not None)
     bundles = bundles_for(target)
     source, data = _loaded(model, calibration, shapes, progress)
@@ -161,6 +165,7 @@ class _Wanted:
     name: str | None
     samples: int
     tune: bool
+    patches: str
 
     def require_data(self, has_data: bool) -> None:
         """Refuses int8 where nothing says how large activations are."""
@@ -214,6 +219,7 @@ def _request(
         wanted.float_ports,
         wanted.model_layout,
         wanted.tune,
+        wanted.patches,
         source.digest,
         None if config is None else Path(config),
     )

@@ -70,6 +70,13 @@ def bundle(
         bool,
         typer.Option("--tune", help="Choose every kernel by its instructions in an emulator."),
     ] = False,
+    patches: Annotated[
+        str,
+        typer.Option(
+            metavar="NODE=N",
+            help="Run all up to this node in N stripes, for less RAM; least: what needs least.",
+        ),
+    ] = "",
     check: Annotated[
         bool,
         typer.Option("--check", help="Build the self test and run it: here, or in an emulator."),
@@ -98,6 +105,7 @@ def bundle(
         name=name,
         samples=samples,
         tune=tune,
+        patches=patches,
         shapes=parse_shapes(shape),
         progress=progress,
     )

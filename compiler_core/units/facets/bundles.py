@@ -35,6 +35,8 @@ class BundleRequest:
         float_ports: Inputs and outputs are float32.
         model_layout: Inputs and outputs have the model's order of axes.
         tune: Choose kernels by measurement.
+        patches: First operators that run in stripes, to need less memory: ``node=stripes``, or
+            ``least`` for what needs the least.
         source: Digest of the model as imported; the folder is made a package where it is given,
             which :meth:`Bundles.open` reads.
         configuration: File of a package that says everything but the model and the samples: the
@@ -55,6 +57,7 @@ class BundleRequest:
     float_ports: bool = False
     model_layout: bool = False
     tune: bool = False
+    patches: str = ""
     source: str = ""
     configuration: Path | None = None
 

@@ -68,6 +68,7 @@ class CandidateRequest:
         target: Name or path.
         ranging: ``activation_range`` and ``weight_range``, by name; the usual ones where left out.
         precisions: By node, where it is not the usual one.
+        memory: One of :meth:`Candidates.memory_plans`; empty for the usual one.
     """
 
     graph: Graph
@@ -76,6 +77,7 @@ class CandidateRequest:
     target: str
     ranging: Mapping[str, str] = field(default_factory=dict)
     precisions: Mapping[str, str] = field(default_factory=dict)
+    memory: str = ""
 
 
 @runtime_checkable
@@ -156,6 +158,12 @@ class Candidates(Protocol):
         Raises:
             InputError: The model cannot be written as sources.
         """
+        ...
+
+    def memory_plans(
+        self, graph: Graph, ranges: Mapping[str, TensorRange], target: str
+    ) -> tuple[str, ...]:
+        """Ways to need less memory, which may cost something, the usual one (empty) first."""
         ...
 
     def make(self, request: CandidateRequest) -> Candidate:

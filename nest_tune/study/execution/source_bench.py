@@ -68,6 +68,7 @@ class SourceBench(ExaminedModel):
                 self.subjects.target,
                 decisions.get("quantization", {}),
                 decisions.get("precision", {}),
+                decisions.get("memory", {}).get("patches", ""),
             )
             self._made[key] = self.candidates.make(request)
         return self._made[key]

@@ -102,3 +102,31 @@ class PrecisionPart:
         found[self.all_in(self.columns)] = None
         found.pop(self.default, None)
         return list(found)
+
+
+class MemoryPart:
+    """How little memory is needed: which of the first operators run in stripes.
+
+    Args:
+        plans: Ways, the usual one, which is empty, first.
+    """
+
+    name = "memory"
+    decision = "patches"
+
+    def __init__(self, plans: Sequence[str]) -> None:
+        self._plans = tuple(plans)
+        shown = tuple(plan or "none" for plan in plans)
+        self.parameters: tuple[Parameter, ...] = (Parameter(self.decision, shown, ordered=False),)
+        self.default: OuterPoint = (0,)
+
+    def decode(self, point: OuterPoint) -> Mapping[str, str]:
+        """The way, where it is not the usual one."""
+        return {self.decision: self._plans[point[0]]} if point[0] else {}
+
+    def is_legal(self, _point: OuterPoint) -> bool:
+        return True
+
+    def guesses(self) -> Sequence[OuterPoint]:
+        """What needs the least memory."""
+        return [(1,)]

@@ -18,7 +18,8 @@ from compiler_core.units.facets.candidates import candidates_for
 from nest_tune.bundling import bundle_target
 from nest_tune.stores.profile_store import stored_profile
 from nest_tune.study.proposals.narrowing import narrowed
-from nest_tune.study.proposals.source_parts import PrecisionPart, RangingPart
+from nest_tune.study.proposals.source_parts import MemoryPart, PrecisionPart, RangingPart
+from nest_tune.study.request.goals import Metric
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.examination import examined
 from nest_tune.study.store.ground import Ground, digest_of_file, measured_as
@@ -49,8 +50,12 @@ def survey_sources(settings: StudySettings, model: FloatModel) -> Ground:
     profile = stored_profile(model.graph, read_samples(Path(settings.calibration), model.graph))
     parts: list[Part] = []
     if settings.quantization:
-        choices = search.precisions(model.graph, profile.ranges())
-        parts = [RangingPart(search.ranging()), PrecisionPart(choices)]
+        ranges = profile.ranges()
+        parts = [RangingPart(search.ranging())]
+        if _asks_for_memory(settings):
+            plans = search.memory_plans(model.graph, ranges, settings.target)
+            parts += [MemoryPart(plans)] if len(plans) > 1 else []
+        parts.append(PrecisionPart(search.precisions(model.graph, ranges)))
     space = narrowed(JointSpace(parts), settings.values)
     target = _stand_in(settings.target)
     digests = {
@@ -71,6 +76,12 @@ def survey_sources(settings: StudySettings, model: FloatModel) -> Ground:
         digests["modules"] = digest([file_digest(Path(path)) for path in modules], 64)
     warnings = (*told, *calibration_warnings(model.graph, profile))
     return Ground(settings, model, target, space, digests, warnings=warnings)
+
+
+def _asks_for_memory(settings: StudySettings) -> bool:
+    """Whether RAM is to be small, or limited."""
+    asked = (*(o.metric for o in settings.objectives), *(x.metric for x in settings.limits))
+    return Metric.RAM_PEAK_BYTES in asked
 
 
 def _require_sources(settings: StudySettings) -> None:

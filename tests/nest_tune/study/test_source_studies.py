@@ -117,6 +117,20 @@ def test_a_candidate_by_its_configuration_gives_the_same_bits(tmp_path: Path) ->
     assert len(seen) == 6
 
 
+def test_small_memory_is_searched_where_it_is_asked_for(tmp_path: Path) -> None:
+    needs("rv32imc")
+    more: dict[str, Any] = {"target": "rv32imc", "trials": 4, "spaces": ["quantization"]}
+    study = start(tmp_path, name="s", objectives=["ram_peak_bytes:min"], **more)
+    usual, best = study.trials[0], study.best("min:ram_peak_bytes")
+    assert best.metrics["ram_peak_bytes"] < usual.metrics["ram_peak_bytes"]
+    assert "=" in dict(study.decisions(best.number))["memory.patches"]
+    made = study.bundle(tmp_path / "p", best.number)
+    assert made.report.ram_peak_bytes == best.metrics["ram_peak_bytes"]
+    assert nest_tune.run_bundle(made.folder, DATA["calibration"], check=True).bit_exact
+    other = start(tmp_path, name="o", objectives=["flash_bytes:min"], **more)
+    assert not any("memory" in name for name in dict(other.decisions(0)))
+
+
 def test_what_is_not_measured_cannot_be_asked_for(tmp_path: Path) -> None:
     for target, asked, said in (
         ("cortex-m4", {"objectives": ["npu_cycles:min"]}, "objective npu_cycles: it is not"),

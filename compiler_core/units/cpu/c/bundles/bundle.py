@@ -19,7 +19,7 @@ file                what
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -128,6 +128,16 @@ def scheduled_bundle(
     plan = plan_memory(network, scratch)
     sources = write_sources(network, plan, name, schedules)
     return Bundle(name, network, plan, sources, dict(schedules))
+
+
+def default_scratch(core: str) -> Callable[[Network, Operator], int]:
+    """What operators of a network need while they run with the usual kernels of a core."""
+
+    def needed(network: Network, operator: Operator) -> int:
+        schedule = choices(operator, core)[0]
+        return scratch_bytes(operator, network.values[operator.inputs[0]], schedule)
+
+    return needed
 
 
 def expected(network: Network, sample: Mapping[str, Array]) -> tuple[list[Array], list[Array]]:

@@ -13,6 +13,7 @@ from compiler_core.files.toml_file import read_toml
 from compiler_core.units.cpu.c.bundles import cores
 from compiler_core.units.cpu.c.bundles.bundle import (
     Bundle,
+    default_scratch,
     scheduled_bundle,
     write_bundle,
     write_document,
@@ -40,6 +41,8 @@ from compiler_core.units.cpu.c.convert.convert import to_network
 from compiler_core.units.cpu.c.convert.options import Options
 from compiler_core.units.cpu.c.emit.text import identifier
 from compiler_core.units.cpu.c.operators.moves import View
+from compiler_core.units.cpu.c.plan.patch_choices import LEAST, patch_choices
+from compiler_core.units.cpu.c.plan.patches import Patches, read_patches
 from compiler_core.units.cpu.c.schedules.schedule import choices
 from compiler_core.units.facets.bundles import (
     ArenaUse,
@@ -128,6 +131,8 @@ class CBundles:
             float_ports=request.float_ports,
             channels_last=not request.model_layout,
         )
+        if request.patches:
+            options = replace(options, patches=_patches(request, options))
         name = identifier(request.model) if request.name is None else request.name
         model = (request.model, request.source)
         return decisions_of(name, model, load_board(request.target), options, request.ranges)
@@ -162,6 +167,19 @@ class CBundles:
             for item, number in zip(report.operators, found, strict=True)
         )
         return replace(report, operators=timed)
+
+
+def _patches(request: BundleRequest, options: Options) -> Patches | None:
+    """The patches that a request asks for.
+
+    Raises:
+        InputError: The text says none.
+    """
+    if request.patches == LEAST:
+        network = to_network(request.graph, request.ranges, options)
+        found = patch_choices(network, default_scratch(load_board(request.target).core), 1)
+        return found[0].patches if found else None
+    return read_patches(request.patches)
 
 
 def _report(bundle: Bundle, board: Board, core: str) -> BundleReport:

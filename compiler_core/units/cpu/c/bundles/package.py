@@ -41,6 +41,7 @@ from compiler_core.units.cpu.c.convert.convert import to_network
 from compiler_core.units.cpu.c.convert.options import Options
 from compiler_core.units.cpu.c.emit import extras
 from compiler_core.units.cpu.c.network import Array, Network
+from compiler_core.units.cpu.c.plan.patches import Patches
 from compiler_core.units.cpu.c.schedules.schedule import PORTABLE, KernelSchedule, choices
 from compiler_core.units.facets.bundles import BundleReport
 
@@ -64,7 +65,7 @@ class Decisions:
         target: Complete.
         precision: ``int8`` or ``float32``.
         int4_layers, int16_layers, float_layers: Names of nodes.
-        float_ports, channels_last, weight_range: See
+        float_ports, channels_last, weight_range, patches: See
             :class:`~compiler_core.units.cpu.c.convert.options.Options`.
         ranges: Lowest and highest value by tensor.
         kernels: By the value that an operator writes; the others are portable.
@@ -82,6 +83,7 @@ class Decisions:
     float_ports: bool = False
     channels_last: bool = True
     weight_range: RangeMethod = field(default=RangeMethod.MAX, metadata={ONLY_WHERE_OTHER: True})
+    patches: Patches | None = None
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     kernels: Mapping[str, KernelSchedule] = field(default_factory=dict)
 
@@ -95,6 +97,7 @@ class Decisions:
             float_ports=self.float_ports,
             channels_last=self.channels_last,
             weight_range=self.weight_range,
+            patches=self.patches,
         )
 
     def statistics(self) -> dict[str, TensorRange]:
@@ -120,7 +123,7 @@ class Decisions:
 
     def text(self) -> str:
         """As TOML."""
-        plain = {key: value for key, value in to_plain(self).items() if value not in ([], {})}
+        plain = {key: value for key, value in to_plain(self).items() if value not in ([], {}, None)}
         plain["target"] = {k: v for k, v in plain["target"].items() if v is not None}
         return toml_text(plain)
 
@@ -153,6 +156,7 @@ def decisions_of(
         options.float_ports,
         options.channels_last,
         options.weight_range,
+        options.patches,
         {n: (float(r.low), float(r.high)) for n, r in sorted(ranges.items()) if r.bounded},
     )
 

@@ -82,7 +82,7 @@ def check_fit(board: Board, flash_bytes: int, ram_bytes: int) -> None:
     """
     demands = (
         ("flash", flash_bytes, board.flash_bytes, "--int4 halves the weights of a layer"),
-        ("RAM", ram_bytes, board.ram_bytes, "smaller inputs need smaller activations"),
+        ("RAM", ram_bytes, board.ram_bytes, "--patches least runs the first operators in stripes"),
     )
     for what, demand, bound, way in demands:
         if bound is not None and demand > bound:

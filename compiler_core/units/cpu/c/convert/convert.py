@@ -19,6 +19,7 @@ from compiler_core.units.cpu.c.convert.options import Options
 from compiler_core.units.cpu.c.convert.sources import Sources
 from compiler_core.units.cpu.c.convert.unary import Functions
 from compiler_core.units.cpu.c.network import FLOAT, Network, Operator, Type
+from compiler_core.units.cpu.c.plan.patches import patched
 
 _COMPUTING: dict[str, Callable[..., None]] = {
     "Add": pointwise.pair,
@@ -95,7 +96,8 @@ def to_network(
         builder.node = node
         _convert(sources, node)
     builder.node = None
-    return _finished(sources)
+    network = _finished(sources)
+    return network if options.patches is None else patched(network, options.patches)
 
 
 def _check_names(graph: Graph, options: Options) -> None:

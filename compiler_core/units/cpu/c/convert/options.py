@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from compiler_core.errors import InputError
 from compiler_core.quantize.scheme import RangeMethod
+from compiler_core.units.cpu.c.plan.patches import Patches
 
 PRECISIONS = ("int8", "float32")
 """What a network computes in; what has no integer kernel is float32 in both."""
@@ -27,6 +28,7 @@ class Options:
         int16_layers: Names of nodes with weights that read and write activations of 16 bits.
         float_layers: Names of nodes that stay float32.
         float_ports: Inputs and outputs are float32, whatever is inside.
+        patches: Which of the first operators run in stripes.
         channels_last: Inputs and outputs that are images have their channel last, as the kernels
             want them; else they are as in the model, for a copy.
 
@@ -42,6 +44,7 @@ class Options:
     float_layers: frozenset[str] = frozenset()
     float_ports: bool = False
     channels_last: bool = True
+    patches: Patches | None = None
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:

@@ -262,6 +262,17 @@ def _view(_writer: _Writer, operator: moves.View) -> str:
     return operator.inputs[0]
 
 
+def _part(writer: _Writer, operator: moves.Part) -> str:
+    flat = writer.reshaped(operator.inputs[0], [-1])
+    ends = (np.array([end], np.int64) for end in (operator.start, operator.start + operator.size))
+    return writer.add("Slice", [flat, *(writer.array(end) for end in ends)])
+
+
+def _joined(writer: _Writer, operator: moves.Joined) -> str:
+    parts = [writer.reshaped(name, [-1]) for name in operator.inputs]
+    return writer.add("Concat", parts, axis=0)
+
+
 def _copy(writer: _Writer, operator: moves.Copy) -> str:
     """Every element by its place among all inputs, and the fill behind them."""
     sizes = [writer.value(name).size for name in operator.inputs]
@@ -331,6 +342,8 @@ def _real_reduction(writer: _Writer, operator: real.RealReduction) -> str:
 _WAYS: dict[type, Callable[[_Writer, Any], str]] = {
     moves.Copy: _copy,
     moves.Interpolate: _interpolate,
+    moves.Joined: _joined,
+    moves.Part: _part,
     moves.Take: _take,
     moves.View: _view,
     pointwise.Pool: _pool,

@@ -10,7 +10,7 @@ import numpy as np
 
 from compiler_core.errors import InputError
 from compiler_core.units.cpu.c.emit.text import C_TYPES, number
-from compiler_core.units.cpu.c.network import Array, Network, Operator
+from compiler_core.units.cpu.c.network import ITEM_BYTES, Array, Network, Operator
 from compiler_core.units.cpu.c.plan.memory import SCRATCH, MemoryPlan
 
 _MOST = (1 << 31) - 1
@@ -96,17 +96,17 @@ class Context:
 
     def pointer(self, value: str) -> str:
         """Where a value lies, as an expression of its type."""
-        home = self.plan.home[value]
+        home, start = self.plan.home[value], self.plan.start[value]
+        dtype = self.network.values[value].type.dtype
+        behind = f" + {start}" if start else ""
         if home in self.network.constants:
-            array = self.network.constants[home]
-            return self.constant(array, self.network.values[home].type.dtype)
+            return self.constant(self.network.constants[home], dtype) + behind
         if home in self.network.inputs:
-            return f"input{self.network.inputs.index(home)}"
+            return f"input{self.network.inputs.index(home)}{behind}"
         direct = self._outputs().get(home)
         if direct is not None:
-            return direct
-        dtype = self.network.values[value].type.dtype
-        return place(dtype, self.plan.packing.offsets[home])
+            return direct + behind
+        return place(dtype, self.plan.packing.offsets[home] + start * ITEM_BYTES[dtype])
 
     def weights(self, array: Array) -> str:
         """Where weights of 8 bits are read: of a constant, or where they have been unpacked."""

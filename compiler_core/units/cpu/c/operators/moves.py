@@ -28,6 +28,32 @@ class View:
         return inputs[0]
 
 
+@dataclass(frozen=True, eq=False)
+class Part(View):
+    """Elements of its input that follow each other, where they lie: no code.
+
+    Attributes:
+        start: The first one.
+        size: How many.
+    """
+
+    start: int
+    size: int
+
+    def compute(self, inputs: Sequence[Array]) -> Array:
+        """See :class:`~compiler_core.units.cpu.c.network.Operator`."""
+        return inputs[0].ravel()[self.start : self.start + self.size]
+
+
+@dataclass(frozen=True, eq=False)
+class Joined(View):
+    """Its inputs, one behind another in memory, which they are written to: no code."""
+
+    def compute(self, inputs: Sequence[Array]) -> Array:
+        """See :class:`~compiler_core.units.cpu.c.network.Operator`."""
+        return np.concatenate([array.ravel() for array in inputs])
+
+
 @dataclass(frozen=True)
 class Block:
     """Elements of one input that go to places of the output.

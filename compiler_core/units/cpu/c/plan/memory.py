@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 from compiler_core.units.cpu.c.network import Network, Operator
 from compiler_core.units.cpu.c.plan.order import best_order
-from compiler_core.units.cpu.c.plan.packing import ALIGNMENT, ArenaBuffer, Packing, aligned, pack
+from compiler_core.units.cpu.c.plan.packing import (
+    ALIGNMENT,
+    ArenaBuffer,
+    Packing,
+    aligned,
+    live_bound,
+    pack,
+)
 from compiler_core.units.cpu.c.plan.storage import storages
 
 SCRATCH = "scratch"
@@ -21,6 +28,7 @@ class MemoryPlan:
     Attributes:
         order: Operators as they run.
         home: Per value, the value whose memory it has.
+        start: Per value, the element of that memory that it begins at.
         packing: Offsets of arena buffers by their home value, and of ``scratch<step>``.
         caller: Homes that the caller holds: inputs, and outputs that are written in place.
         copied: Outputs that are copied at the end, since they are an input, a constant, or share
@@ -30,6 +38,7 @@ class MemoryPlan:
 
     order: tuple[Operator, ...]
     home: Mapping[str, str]
+    start: Mapping[str, int]
     packing: Packing
     caller: frozenset[str]
     copied: tuple[str, ...]
@@ -42,16 +51,21 @@ class MemoryPlan:
 
 
 def plan_memory(
-    network: Network, scratch_bytes: Callable[[Operator], int] = lambda _operator: 0
+    network: Network,
+    scratch_bytes: Callable[[Operator], int] = lambda _operator: 0,
+    *,
+    exact: bool = True,
 ) -> MemoryPlan:
     """Plans a network's memory.
 
     Args:
         network: The network.
         scratch_bytes: What an operator needs while it runs.
+        exact: Whether buffers are placed; else nothing but the bound of the packing is of use.
     """
     order = best_order(network)
-    home = storages(network, order).home
+    shared = storages(network, order)
+    home = shared.home
     fixed = {*network.inputs, *network.constants}
     direct: dict[str, str] = {}
     copied = []
@@ -82,7 +96,8 @@ def plan_memory(
     return MemoryPlan(
         order,
         home,
-        pack(buffers),
+        shared.start,
+        pack(buffers) if exact else Packing({}, 0, live_bound(buffers)),
         frozenset({*network.inputs, *direct}),
         tuple(copied),
         tuple(sorted(buffers, key=lambda item: (item.first, item.name))),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compiler_core.units.cpu.c.network import Network, Operator
-from compiler_core.units.cpu.c.operators.moves import View
+from compiler_core.units.cpu.c.operators.moves import Joined, View
 from compiler_core.units.cpu.c.plan.packing import aligned
 
 _MOST_WORK = 5_000_000
@@ -21,6 +21,8 @@ _MOST_WORK = 5_000_000
 def best_order(network: Network) -> tuple[Operator, ...]:
     """Operators in an order of least memory, the given one where it is as good."""
     operators = network.operators
+    if any(isinstance(item, Joined) for item in operators):
+        return operators  # in stripes, which keep little memory in this order alone
     graph = _Dependences(network)
     given = graph.peak(range(len(operators)))
     if given <= graph.bound():

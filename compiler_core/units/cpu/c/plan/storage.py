@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from compiler_core.units.cpu.c.network import Network, Operator
-from compiler_core.units.cpu.c.operators.moves import View
+from compiler_core.units.cpu.c.operators.moves import Joined, Part, View
 from compiler_core.units.cpu.c.operators.pointwise import Product, Rescale, Sum, Table
 from compiler_core.units.cpu.c.operators.real import RealMap, RealPair
 
@@ -23,9 +23,11 @@ class Storages:
 
     Attributes:
         home: Per value, the first value of the same memory.
+        start: Per value, the element of its home's memory that it begins at.
     """
 
     home: Mapping[str, str]
+    start: Mapping[str, int]
 
 
 def storages(network: Network, order: Sequence[Operator]) -> Storages:
@@ -36,6 +38,7 @@ def storages(network: Network, order: Sequence[Operator]) -> Storages:
         order: Its operators in the order in which they run.
     """
     home = {name: name for name in network.values}
+    start = dict.fromkeys(network.values, 0)
     last: dict[str, int] = {}
     for step, operator in enumerate(order):
         for name in operator.inputs:
@@ -45,15 +48,25 @@ def storages(network: Network, order: Sequence[Operator]) -> Storages:
     fixed = {*network.inputs, *network.constants}
     members: dict[str, list[str]] = {name: [name] for name in network.values}
 
-    def join(result: str, source: str) -> None:
+    def join(result: str, source: str, behind: int = 0) -> None:
         root = home[source]
         home[result] = root
+        start[result] = start[source] + behind
         members[root].append(result)
 
+    for operator in order:
+        if isinstance(operator, Joined):
+            behind = 0
+            for name in operator.inputs:
+                join(name, operator.output, behind)
+                behind += network.values[name].size
     for step, operator in enumerate(order):
+        if isinstance(operator, Joined):
+            continue
         if isinstance(operator, View):
-            join(operator.output, operator.inputs[0])
-        elif isinstance(operator, _OVERWRITING):
+            behind = operator.start if isinstance(operator, Part) else 0
+            join(operator.output, operator.inputs[0], behind)
+        elif isinstance(operator, _OVERWRITING) and home[operator.output] == operator.output:
             for name in operator.inputs:
                 root = home[name]
                 dead = all(last.get(member, -1) <= step for member in members[root])
@@ -65,4 +78,4 @@ def storages(network: Network, order: Sequence[Operator]) -> Storages:
                 if root not in fixed and dead and alike and narrow and not twice:
                     join(operator.output, name)
                     break
-    return Storages(home)
+    return Storages(home, start)

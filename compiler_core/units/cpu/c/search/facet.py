@@ -15,17 +15,23 @@ from compiler_core.quantize.range_methods import clipped_magnitude
 from compiler_core.quantize.scheme import RangeMethod
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.units.cpu.c.bundles import cores
+from compiler_core.units.cpu.c.bundles.bundle import default_scratch
 from compiler_core.units.cpu.c.bundles.package import decisions_of
 from compiler_core.units.cpu.c.bundles.targets import Board, load_board
 from compiler_core.units.cpu.c.convert.convert import to_network
 from compiler_core.units.cpu.c.convert.options import WEIGHT_RANGES, Options
 from compiler_core.units.cpu.c.emit.text import identifier
 from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense
+from compiler_core.units.cpu.c.plan.patch_choices import patch_choices
+from compiler_core.units.cpu.c.plan.patches import read_patches
 from compiler_core.units.cpu.c.search.candidate import PACKED, WIDE, CCandidate
 from compiler_core.units.facets.candidates import CandidateRequest, PrecisionChoice
 
 _GENERATOR = 1
 """Raised with every change of kernels that alters what an operator costs."""
+
+_MOST_PATCHES = 4
+"""Ways to run the first operators in stripes that a search chooses from."""
 
 _LEVELS = 127
 """Integers of either sign, of which ranges are clipped for."""
@@ -89,6 +95,14 @@ class CCandidates:
             )
         return tuple(choice for name, choice in found.items() if name not in several)
 
+    def memory_plans(
+        self, graph: Graph, ranges: Mapping[str, TensorRange], target: str
+    ) -> tuple[str, ...]:
+        """See :class:`compiler_core.units.facets.candidates.Candidates`."""
+        scratch = default_scratch(load_board(target).core)
+        found = patch_choices(to_network(graph, ranges), scratch, _MOST_PATCHES)
+        return ("", *(str(choice.patches) for choice in found))
+
     def make(self, request: CandidateRequest) -> CCandidate:
         """See :class:`compiler_core.units.facets.candidates.Candidates`."""
         ways = {"activation_range": "max", "weight_range": "max", **request.ranging}
@@ -102,6 +116,7 @@ class CCandidates:
             weight_bits={n: 4 for n, p in request.precisions.items() if _BITS[p] == 4},
             int16_layers=frozenset(n for n, p in request.precisions.items() if p == WIDE),
             weight_range=RangeMethod(ways["weight_range"]),
+            patches=read_patches(request.memory) if request.memory else None,
         )
         ranges = _clipped(request.ranges, RangeMethod(ways["activation_range"]))
         board = load_board(request.target)
