@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.compile.sources import FloatModel
 from compiler_core.errors import InputError
 from compiler_core.files.toml_file import read_toml
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.passes.unrolled_recurrence import unrolled
 from compiler_core.units.facets.bundles import (
     Bundles,
     BundleTarget,
     bundle_targets,
     bundle_writers,
 )
+
+
+def model_for_sources(model: FloatModel) -> FloatModel:
+    """A model as sources are written for it: recurrent operators step by step."""
+    return replace(model, graph=unrolled(model.graph))
 
 
 def bundles_for(target: str) -> Bundles:

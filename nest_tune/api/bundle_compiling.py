@@ -24,6 +24,7 @@ from nest_tune.api.values import Arrays, PathName, Progress, loaded_model, sampl
 from nest_tune.bundling import (
     bundles_for,
     configures_bundle,
+    model_for_sources,
     require_replaceable,
     self_test_samples,
 )
@@ -183,7 +184,7 @@ def _loaded(
     progress: Progress,
 ) -> tuple[FloatModel, Arrays | None]:
     progress(f"importing {Path(model).name}")
-    source = loaded_model(model, shapes, calibration)
+    source = model_for_sources(loaded_model(model, shapes, calibration))
     return source, None if calibration is None else samples_of(calibration, source.graph)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from compiler_core.compile.sources import load_model
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.file_digest import file_digest
+from nest_tune.bundling import model_for_sources
 from nest_tune.ci.difference import Difference, parse_tolerances, within
 from nest_tune.ci.examination import examination
 from nest_tune.ci.lock import Sources
@@ -60,7 +61,7 @@ def check_sources(
         )
     source_file = model or named.model.found()
     progress(f"importing {source_file.name}")
-    source = load_model(source_file, named.shapes)
+    source = model_for_sources(load_model(source_file, named.shapes))
     examined = None if data is None else examination(data, lock.metric, lock.judged_output, source)
     sources = Sources(
         source_file,

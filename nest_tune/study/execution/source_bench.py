@@ -18,6 +18,7 @@ from compiler_core.units.facets.candidates import (
     Candidates,
     candidates_for,
 )
+from nest_tune.bundling import model_for_sources
 from nest_tune.study.execution.examined import Costs, ExaminedModel
 from nest_tune.study.execution.subjects import Subjects
 
@@ -43,6 +44,7 @@ class SourceBench(ExaminedModel):
 
     def __init__(self, subjects: Subjects) -> None:
         super().__init__(subjects)
+        self.model = model_for_sources(self.model)
         self.candidates: Candidates = candidates_for(subjects.target)
         self._made: dict[str, Candidate] = {}
 

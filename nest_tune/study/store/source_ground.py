@@ -15,7 +15,7 @@ from compiler_core.targets.target import Target
 from compiler_core.targets.this_machine import HOST
 from compiler_core.tensor.digest import digest
 from compiler_core.units.facets.candidates import candidates_for
-from nest_tune.bundling import bundle_target
+from nest_tune.bundling import bundle_target, model_for_sources
 from nest_tune.stores.profile_store import stored_profile
 from nest_tune.study.proposals.narrowing import narrowed
 from nest_tune.study.proposals.source_parts import MemoryPart, PrecisionPart, RangingPart
@@ -42,6 +42,7 @@ def survey_sources(settings: StudySettings, model: FloatModel) -> Ground:
     _require_sources(settings)
     search = candidates_for(settings.target)
     identity = search.identity(settings.target)
+    model = model_for_sources(model)
     settings, told = examined(settings, model)
     if settings.calibration is None:
         raise InputError(

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node
+from compiler_core.graph.passes.unrolled_recurrence import RECURRENT, unrolling_refusal
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.units.cpu.c.convert import pointwise, resize, shapes, weighted
 from compiler_core.units.cpu.c.convert.builder import Builder, Refusal, int8_type
@@ -68,6 +70,8 @@ _MOVING: dict[str, Callable[[Sources, Node], None]] = {
 }
 """Handlers of what keeps the type of its input."""
 
+_WEIGHTED = ("Conv", "Dense", "Gemm", "MatMul")
+
 SAME_TYPE = frozenset({*_MOVING, "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"})
 """Operators whose result has the integers of their first input."""
 
@@ -87,6 +91,7 @@ def to_network(
     """
     options = options or Options()
     _check_names(graph, options)
+    ranges = shared_ranges(graph, ranges)
     types = joined_types(graph, ranges, options) if options.precision == "int8" else {}
     builder = Builder(graph, ranges, options, types)
     sources = Sources(builder, Functions(graph), pointwise.real_pair)
@@ -131,6 +136,8 @@ def _convert(sources: Sources, node: Node) -> None:
             reasons.append(f"in {label}, {refusal}")
             sources.builder.places.pop(node.output, None)
     why = "; ".join(reasons) or "there is no kernel for this operator"
+    if node.op in RECURRENT and not node.domain:
+        why = unrolling_refusal(sources.builder.graph, node) or "it is not unrolled"
     raise InputError(
         f"node {node.name!r} ({node.op}) cannot be written as C: {why}",
         hint="docs/howto/microcontroller.md lists the operators",
@@ -162,6 +169,26 @@ def joined_types(
         else:
             continue
         found |= {name: kind for name, kind in wanted.items() if name not in graph.inputs}
+    return found
+
+
+def shared_ranges(graph: Graph, ranges: Mapping[str, TensorRange]) -> Mapping[str, TensorRange]:
+    """Ranges in which nodes with the same weights read and write the same numbers, so that they are
+    the same kernel: the steps of what was recurrent."""
+    alike: dict[tuple[str | bytes, ...], list[Node]] = {}
+    for node in graph.nodes:
+        arrays = [graph.constants[name] for name in node.inputs[1:] if name in graph.constants]
+        if node.op in _WEIGHTED and arrays and len(node.outputs) == 1:
+            fixed = [sha256(array.tobytes()).digest() for array in arrays]
+            alike.setdefault((node.op, str(arrays[0].shape), *fixed), []).append(node)
+    found = dict(ranges)
+    for nodes in alike.values():
+        if len(nodes) > 1:
+            for names in ({n.inputs[0] for n in nodes}, {n.output for n in nodes}):
+                known = [ranges[name] for name in sorted(names) if name in ranges]
+                if len(known) > 1:
+                    low, high = min(r.low for r in known), max(r.high for r in known)
+                    found |= {n: TensorRange(low, high) for n in names if n in ranges}
     return found
 
 

@@ -1,0 +1,34 @@
+"""Recurrent operators as C: unrolled, with one copy of weights and kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from compiler_core.errors import InputError
+from compiler_core.graph.passes.unrolled_recurrence import unrolled
+from compiler_core.units.cpu.c.bundles.bundle import make_bundle, write_bundle
+from tests.compiler_core.graph.passes.test_unrolled_recurrence import INPUTS, SIZE, recurrent
+from tests.compiler_core.units.cpu.c.cases import ranges_of, samples
+
+
+def test_steps_share_weights_and_kernels(tmp_path: Path, check_bundle: Callable[..., str]) -> None:
+    graph = unrolled(recurrent("GRU", linear_before_reset=1))
+    bundle = make_bundle(graph, ranges_of(graph), "cell", core="cortex-m4")
+    weights = 3 * SIZE * (INPUTS + SIZE)
+    stored = [item for item in bundle.sources.constants if item.dtype == "int8"]
+    products = [item for item in stored if item.array.size in (3 * SIZE * 4, 3 * SIZE * SIZE)]
+    assert sum(item.array.size for item in products) < 2 * weights
+    assert bundle.sources.files["model.c"].count("NT_APART static void") <= 3
+    write_bundle(bundle, tmp_path, samples(graph, 3))
+    flags = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    assert "3 of 3" in check_bundle(tmp_path, "gcc", *flags)
+
+
+def test_what_is_not_unrolled_says_why() -> None:
+    graph = recurrent("LSTM", clip=3.0)
+    assert unrolled(graph) is graph
+    with pytest.raises(InputError, match=r"\(LSTM\) cannot be written as C: its clip is 3.0"):
+        make_bundle(graph, ranges_of(graph), "cell")
