@@ -115,7 +115,7 @@ class Side:
 def run(settings: StudySettings, fixed: tuple[str, OuterPoint] | None = None) -> StudyResult:
     """One study; ``fixed`` names a part and the point that it stays at."""
     storage = StudyStorage(settings.storage)
-    ground = survey_ground(settings)
+    ground = survey_ground(settings, storage=storage)
     if fixed is not None:
         name, point = fixed
         parts: list[Part] = [

@@ -8,7 +8,8 @@ without replacement; a prior learns from the rows of the other models alone. Two
 the best row, and to one within 1 point of the float accuracy (of the best row where ``--float``
 does not name the model; the best row where none comes that near). Means are geometric, over models
 and seeds, with 95 % bootstrap intervals over seeds. Seeds decide no more than ties for
-``transfer``, which has nothing random in it.
+``transfer``, which has nothing random in it: the order in which a study tries schemes that studies
+of other models have tried.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import optuna
 
 from compiler_core.errors import InputError, NestTuneError
 from nest_tune.samplers.schedules.optuna_bridge import tpe
-from nest_tune.samplers.transfer import Configuration, TransferSampler
+from nest_tune.samplers.transfer import Configuration, taught_order
 
 VALUE = "top1_accuracy_percent"
 _WITHIN = 1.0
@@ -102,12 +103,10 @@ def random_order(model: Model, _others: list[Model], seed: int) -> Iterator[Conf
 
 
 def transfer_order(model: Model, others: list[Model], seed: int) -> Iterator[Configuration]:
-    """The transfer sampler."""
+    """What the other models teach, as studies begin."""
     rows = list(model.accuracy)
-    sampler = TransferSampler(rows, [other.accuracy for other in others], seed)
-    while (number := sampler.propose()) is not None:
-        yield rows[number]
-        sampler.observe(number, model.accuracy[rows[number]])
+    ties = np.random.default_rng([seed, 0x7A5F]).random(len(rows))
+    yield from (rows[n] for n in taught_order(rows, [o.accuracy for o in others], ties.tolist()))
 
 
 def tpe_order(model: Model, others: list[Model], seed: int) -> Iterator[Configuration]:

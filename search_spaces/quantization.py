@@ -121,6 +121,7 @@ class QuantizationSpace:
         self._units = unit_arithmetics(arithmetic)
         self._layers = layers
         self._refused: dict[tuple[Scales, frozenset[str]], dict[str, str]] = {}
+        self._begin: tuple[SchemePoint, ...] = ()
         chosen = tuple(parameters) or scheme_parameters()
         if ranking:
             fitting = tuple(sorted({count for count in counts if 0 <= count <= len(ranking)} | {0}))
@@ -287,8 +288,19 @@ class QuantizationSpace:
             counts.append(RuleCount(rule, count, left))
         return tuple(counts)
 
+    def begin_with(self, points: Sequence[SchemePoint]) -> None:
+        """Puts points before the usual guesses; what is no point of this space is left out."""
+        sizes = [len(parameter) for parameter in self.parameters]
+        self._begin = tuple(
+            tuple(point)
+            for point in points
+            if len(point) == len(sizes)
+            and all(0 <= index < size for index, size in zip(point, sizes, strict=True))
+        )
+
     def guesses(self) -> tuple[SchemePoint, ...]:
-        """Points that are likely to be good, the best first: per channel, weights by GPTQ."""
+        """Points that are likely to be good, the best first: what it was told to begin with, then
+        per channel, weights by GPTQ."""
         usual = QuantizationScheme(granularity=Granularity.CHANNEL, bias_correction=True)
         filled = replace(usual, rescaling=True)
         wanted = (
@@ -302,7 +314,8 @@ class QuantizationSpace:
             QuantizationScheme(bias_correction=True),
             replace(usual, activation_range=RangeMethod.MAX, equalization=True),
         )
-        points = dict.fromkeys(self.point(scheme, nearest=True) for scheme in wanted)
+        usual_points = (self.point(scheme, nearest=True) for scheme in wanted)
+        points = dict.fromkeys((*self._begin, *usual_points))
         return tuple(point for point in points if self.is_legal(point))
 
     def _sizes(self) -> str:

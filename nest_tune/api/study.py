@@ -89,7 +89,7 @@ class Study(StudyView):
             numbered = not found.name
             found = named(opened, found, if_exists)
             known = opened.get(found.name) if if_exists == "resume" else None
-            ground = survey_ground(found, known)
+            ground = survey_ground(found, known, storage=opened)
             stored = create_study(opened, ground, if_exists, numbered=numbered)
             run_study(ground, opened, stored, observer or Observer())
         return cls(stored.name, found.storage)

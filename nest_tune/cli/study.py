@@ -118,7 +118,7 @@ def _start(
     numbered = not settings.name
     settings = named(storage, settings, if_exists.value)
     known = storage.get(settings.name) if if_exists is IfExists.RESUME else None
-    ground = survey_ground(settings, known)
+    ground = survey_ground(settings, known, storage=storage)
     _check_pick(settings.pick, ground.settings)
     _warn(ground)
     study = create_study(storage, ground, if_exists.value, numbered=numbered)

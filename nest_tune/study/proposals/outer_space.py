@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -241,6 +241,7 @@ def make_space(
     joins_layers: bool = False,
     aims: Sequence[str] = (),
     formats: FormatCosts | None = None,
+    taught: Callable[[QuantizationSpace], Sequence[OuterPoint]] = lambda _space: (),
 ) -> JointSpace:
     """The outer space of a model.
 
@@ -254,6 +255,7 @@ def make_space(
         joins_layers: Whether layers that follow one another are launched together.
         aims: Metrics that guesses are made for, the most important first.
         formats: What number formats of operators cost, on this machine.
+        taught: Schemes that are tried first, where ``guesses`` do not say.
 
     Raises:
         InputError: The plan does not fit the model.
@@ -263,7 +265,10 @@ def make_space(
         raise InputError(f"target {target.name!r} has no NPU: there is nothing to plan")
     if quantization:
         beside = formats is not None
-        parts.append(quantization_part(graph, target, default, beside_formats=beside))
+        schemes = quantization_part(graph, target, default, beside_formats=beside)
+        first = (guesses or {}).get(schemes.name)
+        schemes.begin_with(taught(schemes) if first is None else first)
+        parts.append(schemes)
     elif default != FIRST_SCHEME:
         parts.append(PinnedScheme(default))
     if plan is not None:

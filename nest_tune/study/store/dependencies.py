@@ -40,7 +40,9 @@ from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.examination import examined
 from nest_tune.study.store.ground import Ground, digest_of_file, measured_as
 from nest_tune.study.store.source_ground import survey_sources
+from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import StoredStudy
+from nest_tune.study.store.taught import first_guesses, taught_schemes
 from nest_tune.user_modules import module_files
 
 
@@ -59,7 +61,11 @@ def _machine_of(target: Target) -> Machine:
 
 
 def survey_ground(
-    settings: StudySettings, study: StoredStudy | None = None, *, rehearsed: bool = False
+    settings: StudySettings,
+    study: StoredStudy | None = None,
+    *,
+    rehearsed: bool = False,
+    storage: StudyStorage | None = None,
 ) -> Ground:
     """Loads and checks what a study stands on.
 
@@ -68,6 +74,7 @@ def survey_ground(
         study: Where it has been started before: what was found then is taken from it.
         rehearsed: Whether nothing that takes long is done: what has not been found out before about
             the calibration data is left out.
+        storage: Of other studies, whose trials say what a new one tries first.
 
     Raises:
         InputError: A file is wrong, or does not fit the model or the metric.
@@ -87,17 +94,22 @@ def survey_ground(
         formats = _stored_formats(study)
     elif target.by_clock and not target.board and not rehearsed:
         formats, default = _measured_formats(settings, model, default)
+    if study is None:
+        guesses, lessons = first_guesses(storage, settings, model.digest)
+    else:
+        guesses, lessons = study.fixed("guesses"), ()
     whole = make_space(
         model.graph,
         target,
         quantization=settings.quantization,
         partition=settings.partition,
         plan=None if settings.plan is None else Path(settings.plan),
-        guesses=None if study is None else study.fixed("guesses"),
+        guesses=guesses,
         default=default,
         joins_layers=settings.launches == MERGED,
         aims=[metric.value for metric in aims_of(settings.objectives, settings.limits)],
         formats=formats,
+        taught=lambda schemes: taught_schemes(schemes, lessons),
     )
     space = narrowed(whole, settings.values)
     digests = {

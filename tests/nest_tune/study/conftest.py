@@ -132,7 +132,7 @@ class Studies:
         storage = StudyStorage(settings.storage)
         try:
             known = storage.get(settings.name) if if_exists == "resume" else None
-            ground = survey_ground(settings, known)
+            ground = survey_ground(settings, known, storage=storage)
             study = create_study(storage, ground, if_exists)
             return run_study(ground, storage, study, observer or Recorder())
         finally:
