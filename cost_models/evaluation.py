@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,20 +81,48 @@ def batch_quality(predicted: Floats, measured: Floats) -> tuple[float, float] | 
     return kendall_tau(predicted, measured), float(np.median(np.abs(predicted / measured - 1)))
 
 
-def cross_validate(
-    data: TrainingSet, train: Callable[[TrainingSet], BoostedModel], folds: int = 5
-) -> tuple[Quality, Quality]:
-    """Quality of the walk alone and of models that never saw the task they predict.
+def held_out(
+    data: TrainingSet,
+    groups: Iterable[Collection[int]],
+    train: Callable[[TrainingSet], BoostedModel],
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Cycles that models predict of tasks they never saw, and which rows were predicted so.
 
     Args:
-        data: Measurements of several tasks; with one task alone nothing is learnt from others.
+        data: Measurements of several tasks; where one group holds all nothing can be learnt.
+        groups: Numbers of tasks that are held out together; of a task in several the first counts.
+        train: Fits a model.
+    """
+    predicted, done = data.walk_cycles.copy(), np.zeros(len(data), np.bool_)
+    for tasks in groups:
+        held = np.isin(data.task, list(tasks))
+        if held.all() or not (held & ~done).any():
+            continue
+        correction, _ = train(data.only(~held)).correction(data.values[held & ~done])
+        predicted[held & ~done] *= np.exp(correction)
+        done |= held
+    return predicted, done
+
+
+def cross_validate(
+    data: TrainingSet, train: Callable[[TrainingSet], BoostedModel], folds: int = 5
+) -> Floats:
+    """Cycles that models predict which never saw the task; those of the walk where there is one
+    task alone.
+
+    Args:
+        data: Measurements of several tasks.
         train: Fits a model.
         folds: Groups of tasks; each is predicted by a model of the others.
     """
-    predicted = data.walk_cycles.copy()
-    for fold in range(folds):
-        held = data.task % folds == fold
-        if held.any() and not held.all():
-            correction, _ = train(data.only(~held)).correction(data.values[held])
-            predicted[held] *= np.exp(correction)
-    return quality(data.walk_cycles, data), quality(predicted, data)
+    groups = [np.unique(data.task[data.task % folds == fold]).tolist() for fold in range(folds)]
+    return held_out(data, groups, train)[0]
+
+
+def adds_something(walk: Quality, model: Quality) -> bool:
+    """Whether a model orders schedules better than the walk does, the best ones and all."""
+    return (
+        model.tasks > 0
+        and model.kendall_tau > walk.kendall_tau
+        and model.top_recall > walk.top_recall
+    )

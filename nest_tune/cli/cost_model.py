@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +19,9 @@ from nest_tune.study.request.settings import DEFAULT_STORAGE
 if TYPE_CHECKING:
     from compiler_core.targets.target import Target
     from compiler_core.units.unit import Machine
+    from cost_models.boosted import BoostedModel
+    from cost_models.evaluation import Quality
+    from cost_models.training import TrainingSet
     from nest_tune.tuning.knowledge import Knowledge
 
 app = typer.Typer(
@@ -85,38 +89,88 @@ def evaluate(
     storage: RecordStorage = DEFAULT_STORAGE,
     as_json: AsJson = False,
 ) -> None:
-    """Predict every task from the records of the others: rank correlation, recall, error."""
+    """Predict tasks from the records of other networks: rank correlation, recall, error, by kind of
+    operator."""
     from compiler_core.errors import InputError
     from compiler_core.targets.load import load_npu_target
-    from cost_models.boosted import BoostedModel
-    from cost_models.evaluation import cross_validate
-    from nest_tune.tuning.knowledge import BASE
 
     machine = _machine(load_npu_target(target), unit)
-    data = _knowledge(machine, storage).training_set(machine)
+    knowledge = _knowledge(machine, storage)
+    data = knowledge.training_set(machine)
     if len(data) < 8:
         raise InputError(
             f"{len(data)} records of target {target}; an evaluation needs 8",
             hint="nest-tune task tune TASK measures some",
         )
-    untrained, trained = cross_validate(data, lambda part: BoostedModel.train(part, 0, BASE))
+    networks = _networks(storage)
+    helps = knowledge.transfers(machine, networks)
+    rows, held = _qualities(knowledge, data, networks)
     document: dict[str, Any] = {
         "target": target,
         "records": len(data),
-        "walk": asdict(untrained),
-        "model": asdict(trained),
+        "held_out": held,
+        "walk": asdict(rows["all"][0]),
+        "model": asdict(rows["all"][1]),
+        "operators": {
+            name: {"walk": asdict(walk), "model": asdict(model)}
+            for name, (walk, model) in rows.items()
+            if name != "all"
+        },
+        "trained_in_studies": helps,
     }
     if as_json:
         print_json("cost-model-eval", document)
         return
     from rich.table import Table
 
-    table = Table("predictor", "tasks", "rows", "Kendall tau", "top-10 % recall", "error", box=None)
-    for name, q in (("coarse walk alone", untrained), ("with the model", trained)):
-        numbers = (f"{q.kendall_tau:.3f}", f"{q.top_recall:.1%}", f"{q.error:.2%}")
-        table.add_row(name, str(q.tasks), str(q.rows), *numbers)
+    headers = ("operator", "predictor", "tasks", "rows", "Kendall tau", "top-10 % recall", "error")
+    table = Table(*headers, box=None)
+    for name, pair in rows.items():
+        for predictor, q in zip(("coarse walk alone", "with the model"), pair, strict=True):
+            numbers = (f"{q.kendall_tau:.3f}", f"{q.top_recall:.1%}", f"{q.error:.2%}")
+            table.add_row(name, predictor, str(q.tasks), str(q.rows), *numbers)
     print_table(table)
-    print("each task is predicted by a model that never saw it")
+    print(f"each task is predicted by a model that never saw its {held}")
+    why = "the test on networks says that it helps" if helps else "no test on networks says so"
+    print(f"new studies {'learn' if helps else 'learn nothing'} from other networks: {why}")
+
+
+def _qualities(
+    knowledge: Knowledge, data: TrainingSet, networks: Mapping[str, Collection[str]]
+) -> tuple[dict[str, tuple[Quality, Quality]], str]:
+    """Of the walk and of held-out models, for all tasks and for each operator; and what was held
+    out: networks where there are two, else tasks."""
+    import numpy as np
+
+    from cost_models.boosted import BoostedModel as Boosted
+    from cost_models.evaluation import cross_validate, held_out, quality
+    from nest_tune.tuning.knowledge import BASE
+
+    def train(part: TrainingSet) -> BoostedModel:
+        return Boosted.train(part, 0, BASE)
+
+    groups = knowledge.network_numbers(networks[name] for name in sorted(networks))
+    held = "network" if sum(map(bool, groups)) > 1 else "task"
+    if held == "network":
+        predicted, done = held_out(data, groups, train)
+    else:
+        predicted, done = cross_validate(data, train), np.ones(len(data), np.bool_)
+    names = np.array(knowledge.operators())[data.task]
+    found = {}
+    for name in ("all", *sorted(set(names[done].tolist()))):
+        chosen = done & ((names == name) | (name == "all"))
+        part = data.only(chosen)
+        found[name] = quality(part.walk_cycles, part), quality(predicted[chosen], part)
+    return found, held
+
+
+def _networks(storage: str) -> Mapping[str, Collection[str]]:
+    """Tasks by network, as studies in a storage know them."""
+    from nest_tune.study.store.storage import StudyStorage
+    from nest_tune.study.tuning.networks import networks_of
+
+    with closing(StudyStorage(storage)) as studies:
+        return networks_of(studies)
 
 
 def _machine(chip: Target, unit: str | None) -> Machine:

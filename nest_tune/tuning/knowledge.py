@@ -6,7 +6,7 @@ or steer, so the same seed and snapshot give the same trials.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from compiler_core.errors import InputError
@@ -14,6 +14,7 @@ from compiler_core.tensor.task import Task
 from compiler_core.units.registry import kind_of_machine
 from compiler_core.units.unit import Machine, TaskSchedule
 from cost_models.boosted import BoostedModel, Boosting
+from cost_models.evaluation import adds_something, held_out, quality
 from cost_models.task_features import task_features
 from cost_models.training import TrainingSet
 from nest_tune.records.database import Snapshot
@@ -21,6 +22,8 @@ from nest_tune.records.record import Outcome, Record, machine_digest
 from search_spaces.task_space import task_space
 
 BASE = Boosting(members=3, trees=120, depth=6, learning_rate=0.1, minimum_weight=3.0)
+_FEWEST_NETWORKS = 2
+"""One is predicted from the other, and the other from the one."""
 MOST_ROWS_PER_TASK = 400
 """Rows of one task that the base model learns from, the best ones."""
 
@@ -63,16 +66,9 @@ class Knowledge:
             machine: The target; records of others do not count.
             without: Keys of tasks to leave out: each learns its own records separately.
         """
-        left_out = set(without)
-        tasks: dict[str, list[Record]] = {}
-        for record in self.snapshot.records:
-            ours = record.target == self.target and record.lowering == self.lowering
-            if ours and record.outcome is Outcome.CORRECT and record.task not in left_out:
-                tasks.setdefault(record.task, []).append(record)
-        parts, known = [], task_features(machine)
-        # In the order of their keys: the same records teach the same, however they came.
-        for number, name in enumerate(sorted(tasks)):
-            records = tasks[name]
+        tasks, known = self._teaching(without), task_features(machine)
+        parts = []
+        for number, records in enumerate(tasks.values()):
             records.sort(key=lambda record: (record.cycles or 0, record.schedule))
             chosen = records[:MOST_ROWS_PER_TASK]
             try:
@@ -91,6 +87,53 @@ class Knowledge:
             cycles = [float(record.cycles or 0) for _, record in held]
             parts.append(TrainingSet.of(features, cycles, number))
         return TrainingSet.join(parts)
+
+    def _teaching(self, without: Iterable[str] = ()) -> dict[str, list[Record]]:
+        """Records that teach, by task, in the order of their keys: the same records teach the same,
+        however they came."""
+        left_out = set(without)
+        tasks: dict[str, list[Record]] = {}
+        for record in self.snapshot.records:
+            ours = record.target == self.target and record.lowering == self.lowering
+            if ours and record.outcome is Outcome.CORRECT and record.task not in left_out:
+                tasks.setdefault(record.task, []).append(record)
+        return {name: tasks[name] for name in sorted(tasks)}
+
+    def operators(self) -> tuple[str, ...]:
+        """What the tasks of :meth:`training_set` compute, by their numbers there."""
+        found = []
+        for records in self._teaching().values():
+            try:
+                found.append(records[0].task_value().id.rpartition("-")[0])
+            except InputError:
+                found.append("")  # of an older version; it has no rows
+        return tuple(found)
+
+    def network_numbers(self, networks: Iterable[Collection[str]]) -> list[list[int]]:
+        """Networks by the numbers that their tasks have in :meth:`training_set`.
+
+        Args:
+            networks: Keys of tasks.
+        """
+        numbers = {name: number for number, name in enumerate(self._teaching())}
+        return [sorted(numbers[key] for key in tasks if key in numbers) for tasks in networks]
+
+    def transfers(self, machine: Machine, networks: Mapping[str, Collection[str]]) -> bool:
+        """Whether a model of other networks' records tells good schedules of a network better than
+        the walk alone: tried on each network, with models that saw nothing of it.
+
+        Args:
+            machine: The target.
+            networks: Keys of the tasks of each network.
+        """
+        groups = self.network_numbers(networks[name] for name in sorted(networks))
+        if sum(map(bool, groups)) < _FEWEST_NETWORKS:
+            return False
+        data = self.training_set(machine)
+        predicted, done = held_out(data, groups, lambda part: BoostedModel.train(part, 0, BASE))
+        tested = data.only(done)
+        walk = quality(tested.walk_cycles, tested)
+        return adds_something(walk, quality(predicted[done], tested))
 
     def base_model(self, machine: Machine, seed: int, without: Iterable[str] = ()) -> BoostedModel:
         """A model of what other tasks teach."""

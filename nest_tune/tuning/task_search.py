@@ -19,7 +19,8 @@ from compiler_core.units.unit import Machine, TaskSchedule
 from cost_models.boosted import BoostedModel
 from cost_models.evaluation import batch_quality
 from nest_tune.records.record import Outcome, Record, machine_digest, record_of
-from nest_tune.samplers.registry import DEFAULT_SAMPLER, make_schedule_sampler
+from nest_tune.samplers.registry import DEFAULT_SAMPLER, SAMPLERS, make_schedule_sampler
+from nest_tune.samplers.schedules.exhaustive import ExhaustiveSampler
 from nest_tune.samplers.schedules.sampler import Point, Predicting, Problem, Proving
 from nest_tune.tuning.knowledge import Knowledge
 from nest_tune.tuning.measure import Measurement, Measurer
@@ -27,7 +28,15 @@ from nest_tune.tuning.program_search import is_program
 from nest_tune.tuning.steps import Steps, measured_by
 from search_spaces.task_space import task_space
 
-BATCH = 16
+BATCH = 4
+"""Schedules between two looks at what they taught: fewer are better, four keep workers busy while
+tasks are tuned side by side."""
+
+_FINISHED_FROM = 8
+"""Measurements after which the bounds are asked whether they can finish the space; then again
+whenever there are four times as many."""
+_PARTS = 32
+"""Parts of a space that one such question opens at most: a second or two of one core."""
 
 Keep = Callable[[list[Record]], None]
 
@@ -120,6 +129,9 @@ class TaskSearch:
         self._history: list[int] = []
         self._outcomes: dict[Outcome, int] = {}
         self._observed: list[tuple[Point, int | None]] = []
+        self._prover: ExhaustiveSampler | None = None
+        self._told_prover = 0
+        self._ask_prover_at = _FINISHED_FROM
         self.measurements = 0
         self.known = 0
         self.annealed = 0
@@ -188,6 +200,26 @@ class TaskSearch:
         self._sampler = make_schedule_sampler(name, self._problem)
         self._sampler.observe(self._observed)
         self.exhausted = False
+
+    def finish_within(self, left: int) -> None:
+        """Goes on with a proof of the optimum where the bounds leave no more schedules than may
+        still be measured.
+
+        Args:
+            left: Measurements that this task may still have.
+        """
+        if self.spent < self._ask_prover_at or self._sampler is self._prover or self.finished:
+            return
+        if not SAMPLERS.get(self.sampler).learns:
+            return  # a sampler that was asked for by name decides for itself
+        self._ask_prover_at = 4 * self.spent
+        if self._prover is None:
+            self._prover = ExhaustiveSampler(self._problem)
+        self._prover.observe(self._observed[self._told_prover :])
+        self._told_prover = len(self._observed)
+        if self._prover.within(left, _PARTS):
+            self._sampler = self._prover
+            self.exhausted = False
 
     def step(self, measurer: Measurer, most: int = BATCH) -> int:
         """Measures one batch; returns how many measurements it had."""

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from compiler_core.tensor.task import Task
+from compiler_core.units.registry import kind_of_machine
 from compiler_core.units.unit import Machine
 from compiler_core.units.violation import Violation
 from cost_models.boosted import BoostedModel
@@ -32,6 +33,9 @@ ABREAST = 8
 
 SHARE = 0.25
 """What a task has to be expected to gain beside the first, to be tuned beside it."""
+
+TRIED = 64
+"""Measurements of a task after which an expected gain that is too small ends it."""
 
 SMALLEST_GAIN = 1e-4
 """Share of a task's cycles below which an expected gain is none."""
@@ -61,6 +65,7 @@ def tune_task(
     jobs: int = 1,
     exhaustive: bool = False,
     anneal: int = 0,
+    base: BoostedModel | None = None,
     progress: Progress | None = None,
 ) -> TaskResult:
     """Finds the best schedule of one task.
@@ -75,6 +80,7 @@ def tune_task(
         jobs: Worker processes.
         exhaustive: Go on until no schedule that is left can be better.
         anneal: Programs to time afterwards beyond the space, where the kind of unit has some.
+        base: What the guided sampler knows of other tasks; nothing without.
         progress: Called after every batch.
 
     Raises:
@@ -84,7 +90,6 @@ def tune_task(
     budget = budget or MeasurementBudget()
     end = None if budget.timeout_s is None else time.monotonic() + budget.timeout_s
     knowledge = _knowledge(records, machine)
-    base = knowledge.base_model(machine, seed, [task.key]) if SAMPLERS.get(sampler).learns else None
     search = TaskSearch(task, machine, sampler, seed, knowledge, base, _keep(records))
     trials = max(budget.trials, GUIDED_BEFORE_PROOF) if exhaustive else budget.trials
     with Measurer(machine, jobs) as measurer:
@@ -142,6 +147,8 @@ def _search(
         left = BATCH if trials is None else trials - search.spent
         if search.default_cycles and (left <= 0 or _passed(end)):
             return
+        if trials is not None:
+            search.finish_within(left)
         search.step(measurer, max(1, left))
         if progress is not None:
             progress(search)
@@ -173,8 +180,7 @@ def tune_tasks(
         timeout_s: Wall time; the search ends with the batch that passes it.
         seed: Of everything random.
         knowledge: Records at the start.
-        base: What the guided sampler knows of other tasks; by default it is learnt from
-            ``knowledge``.
+        base: What the guided sampler knows of other tasks; nothing without.
         keep: Takes the records of each batch.
         jobs: Worker processes.
         measurer: What measures instead; it stays open.
@@ -218,11 +224,8 @@ def tuning(
     that are expected to gain at least :data:`SHARE` of what the first of them is.
     """
     knowledge = knowledge or knowledge_of(Snapshot(), machine)
+    kind = kind_of_machine(machine)
     end = None if timeout_s is None else time.monotonic() + timeout_s
-    # A task's own records train its own model; the base model knows the other tasks' alone.
-    own = {task.key for task in tasks}
-    if base is None and SAMPLERS.get(sampler).learns:
-        base = knowledge.base_model(machine, seed, own)
     searches = {
         task: TaskSearch(task, machine, sampler, seed, knowledge, base, keep) for task in tasks
     }
@@ -240,6 +243,10 @@ def tuning(
         chosen = [t for t in ranked if gains[t] > 0 and gains[t] >= SHARE * gains[ranked[0]]]
         if left <= 0 or not chosen:
             break
+        for task in chosen:
+            # Where a layout varies, more than the cycles of the unit decides.
+            if not kind.has("layers") or not kind.layers.layout_varies(task.workload):
+                searches[task].finish_within(left // len(chosen))
         yield from together([searches[task] for task in chosen])
     yield from together([s for s in searches.values() if not s.default_cycles], 1)
     return {task: search.result() for task, search in searches.items()}
@@ -252,7 +259,7 @@ def _gain(search: TaskSearch) -> float:
         return 0.0
     gain = min(search.expected_gain(), search.best_cycles - search.bound_cycles)
     if gain < SMALLEST_GAIN * search.best_cycles:
-        return 0.0 if search.spent >= 4 * BATCH else gain + 1e-9
+        return 0.0 if search.spent >= TRIED else gain + 1e-9
     return gain / (search.spent / BATCH)
 
 

@@ -137,6 +137,22 @@ class ExhaustiveSampler:
         self._seen.update(chosen)
         return chosen
 
+    def within(self, most: int, parts: int) -> bool:
+        """Whether measuring at most so many points proves the best.
+
+        Args:
+            most: Points.
+            parts: Parts of the space that are opened for an answer at most; a later call goes on.
+        """
+        source = self._source
+        if source is None:
+            source = self._source = PointsByBound(self._problem.space, self._problem.machine)
+        while parts > 0 and source.least < self._best and len(self._bounds) <= most:
+            self._open(*source.take(self._best))
+            parts -= 1
+        self._sort()
+        return source.least >= self._best and len(self._bounds) <= most
+
     def observe(self, measured: list[tuple[Point, int | None]]) -> None:
         for point, cycles in measured:
             self._seen.add(point)

@@ -235,6 +235,8 @@ def _tunings(
                 of_unit(tuned, ground.target, unit.name),
             ),
             lambda search: holder[0].searching(search),
+            # Studies of older versions did not ask.
+            transfers=unit.name in study.document.get("transfers", [unit.name]),
         )
     one = next(iter(tuners.values()))
     tuner = one if len(tuners) == 1 else UnitTuners(ground.target, tuners)

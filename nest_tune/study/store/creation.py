@@ -18,6 +18,7 @@ from nest_tune.named import require_files
 from nest_tune.records.database import RecordDatabase, tally_of
 from nest_tune.records.record import machine_digest
 from nest_tune.runners.runner import RUNNERS
+from nest_tune.samplers.registry import SAMPLERS, sampler_of_tasks
 from nest_tune.study.proposals.making import require_sampler
 from nest_tune.study.request.settings import settings_document
 from nest_tune.study.request.study_file import file_document
@@ -35,6 +36,7 @@ from nest_tune.study.store.resume import (
 )
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import StoredStudy
+from nest_tune.study.tuning.networks import transferring_units
 from nest_tune.user_modules import working_folder
 
 
@@ -134,12 +136,14 @@ def take_up(
 
 def _document(storage: StudyStorage, ground: Ground) -> dict[str, Any]:
     file = ground.settings.file
+    records = _records_at_start(storage, ground)
     return {
         "settings": settings_document(ground.settings),
         "folder": working_folder(),
         "marks": list(marks_of(ground.settings)),
         "digests": dict(ground.digests),
-        "records": _records_at_start(storage, ground),
+        "records": records,
+        "transfers": _transfers(storage, ground, records["newest"]),
         "file": None if file is None else file_document(Path(file)),
         "default_scheme": scheme_document(ground.default),
         "guesses": {
@@ -148,6 +152,15 @@ def _document(storage: StudyStorage, ground: Ground) -> dict[str, Any]:
         **({} if ground.formats is None else {"formats": to_plain(ground.formats)}),
         "parameters": [(p.name, to_plain(p.values)) for p in ground.space.parameters],
     }
+
+
+def _transfers(storage: StudyStorage, ground: Ground, newest: int) -> list[str]:
+    """Units whose tasks profit from what other networks' records teach."""
+    s = ground.settings
+    if not s.tiling or ground.are_sources or not SAMPLERS.get(sampler_of_tasks(s.sampler)).learns:
+        return []
+    model = ground.digests["model"]
+    return list(transferring_units(storage, ground.target, model, newest))
 
 
 def _check_records(storage: StudyStorage, ground: Ground, study: StoredStudy) -> None:

@@ -36,6 +36,8 @@ class RecordTuner:
         sampler: Name.
         seed: Of the study.
         own: Records that the study has made so far, by task, from :func:`own_records`.
+        transfers: Whether models of other tasks help, see
+            :meth:`~nest_tune.tuning.knowledge.Knowledge.transfers`; else none is trained.
         progress: Told of a search after each of its batches.
     """
 
@@ -48,10 +50,13 @@ class RecordTuner:
         seed: int,
         own: Mapping[str, Sequence[Record]],
         progress: Callable[[TaskSearch], None],
+        *,
+        transfers: bool = False,
     ) -> None:
         self._target, self._unit, self._start = target, unit, start
         self._machine = unit.machine
         self._sampler, self._seed, self._progress = sampler, seed, progress
+        self._learns = transfers and SAMPLERS.get(sampler).learns
         self._own = {name: tuple(records) for name, records in own.items()}
         self._start_knowledge = knowledge_of(start, self._machine)
         self._base: tuple[tuple[tuple[str, ...], frozenset[str]], BoostedModel] | None = None
@@ -63,7 +68,6 @@ class RecordTuner:
             for record in batch:
                 made[record.task].append(record)
 
-        learns = SAMPLERS.get(self._sampler).learns
         steps = tuning(
             {counted.task: counted.count for counted in tasks},
             self._machine,
@@ -71,7 +75,7 @@ class RecordTuner:
             trials=PER_TASK * len(tasks),
             seed=self._seed,
             knowledge=self._start_knowledge,
-            base=self._base_model(frozenset(made), taught) if learns else None,
+            base=self._base_model(frozenset(made), taught) if self._learns else None,
             keep=keep,
             progress=self._progress,
         )
