@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from compiler_core.targets.load import load_target
 from compiler_core.tensor.task import Task
@@ -13,12 +17,18 @@ from compiler_core.units.vta.legality.bound import lower_bound
 from compiler_core.units.vta.legality.default_schedule import default_schedule
 from compiler_core.units.vta.lower.layer import measure_layer
 from compiler_core.units.vta.machine.hardware import VtaCore
+from cost_models.boosted import BoostedModel
+from cost_models.evaluation import adds_something, held_out, quality
+from cost_models.training import TrainingSet
 from nest_tune.records.database import RecordDatabase, Snapshot
 from nest_tune.records.record import Outcome, Record
-from nest_tune.tuning.knowledge import knowledge_of
+from nest_tune.samplers.schedules.exhaustive import ExhaustiveSampler
+from nest_tune.samplers.schedules.sampler import Problem
+from nest_tune.tuning.knowledge import BASE, knowledge_of
 from nest_tune.tuning.measure import Measurer, measure
 from nest_tune.tuning.task_search import BATCH
 from nest_tune.tuning.tune import MeasurementBudget, tune_task, tune_tasks
+from search_spaces.task_space import task_space
 
 EPILOGUE = Epilogue(17, True, True, True)
 SAME = Window((3, 3), (1, 1), (1, 1, 1, 1))
@@ -132,3 +142,76 @@ def test_budget_beyond_a_small_space_ends_the_search(core: VtaCore) -> None:
     task = Task("vta", point)
     (result,) = tune_tasks({task: 1}, core, trials=1000).values()
     assert result.measurements < 4 * BATCH
+
+
+def test_a_space_is_finished_where_the_bounds_leave_few_schedules(core: VtaCore) -> None:
+    """Within the budget, not asked for: what is said to be proven is what an exhaustive search
+    finds; a sampler that was asked for by name is left alone."""
+    epilogue = Epilogue(17, True, False, True)
+    small = Task("vta", ConvWorkload(1, 480, 40, 40, 96, Window((1, 1)), 1, epilogue))
+    found = tune_task(small, core, budget=MeasurementBudget(64))
+    optimum = tune_task(small, core, exhaustive=True)
+    assert found.proven
+    assert found.best_cycles > found.bound_cycles  # a proof, not luck
+    assert found.best_cycles == optimum.best_cycles
+    assert found.measurements < 64
+    other = tune_task(small, core, sampler="random", budget=MeasurementBudget(24))
+    assert (other.measurements, other.least_cycles) == (24, other.bound_cycles)
+
+
+@given(st.integers(0, 200), st.integers(1, 40), st.integers(1, 6))
+@settings(max_examples=12, deadline=None)
+def test_what_is_left_to_be_measured_is_counted(seed: int, most: int, parts: int) -> None:
+    """However few parts a question opens: its answer is yes once no more schedules than ``most``
+    have bounds below the best, and measuring these proves it."""
+    machine = load_target("vta").npu
+    space = task_space(TINY.workload, machine)
+    start = space.encode(default_schedule(TINY.workload, machine))
+    problem = Problem(space, machine, start, seed)
+    prover = ExhaustiveSampler(problem)
+    drawn = [tuple(p) for p in space.sample(np.random.default_rng(seed), 12).tolist()]
+    points = list(dict.fromkeys([start, *drawn]))
+    known = [(p, measure(TINY.workload, space.decode(p), machine).cycles) for p in points]
+    prover.observe(known)
+    for _ in range(200):
+        if prover.within(most, parts):
+            break
+    else:
+        return  # more than that are left
+    spent = 0
+    while proposed := prover.propose(4):
+        spent += len(proposed)
+        prover.observe(
+            [(p, measure(TINY.workload, space.decode(p), machine).cycles) for p in proposed]
+        )
+    assert spent <= most
+    assert prover.proven
+
+
+def test_networks_teach_where_a_test_on_networks_says_so(core: VtaCore) -> None:
+    kept: list[Record] = []
+    tasks = [Task("vta", replace(CONV.workload, out_channels=16 * n)) for n in range(1, 5)]
+    tune_tasks(dict.fromkeys(tasks, 1), core, sampler="random", trials=64, keep=kept.extend)
+    knowledge = knowledge_of(Snapshot(tuple(kept)), core)
+    keys = [task.key for task in tasks]
+    halves = {"a": set(keys[:2]), "b": set(keys[2:])}
+    assert not knowledge.transfers(core, {})
+    assert not knowledge.transfers(core, {"a": set(keys)})
+    numbers = knowledge.network_numbers(halves.values())
+    assert sorted(n for group in numbers for n in group) == [0, 1, 2, 3]
+    data = knowledge.training_set(core)
+    by_number = sorted(keys)
+    assert [{by_number[n] for n in group} for group in numbers] == list(halves.values())
+
+    def train(part: TrainingSet) -> BoostedModel:
+        return BoostedModel.train(part, 0, BASE)
+
+    predicted, done = held_out(data, numbers, train)
+    assert done.all()
+    for group in numbers:  # nothing of a network is seen by the model that predicts it
+        held = np.isin(data.task, group)
+        mean, _ = train(data.only(~held)).correction(data.values[held])
+        np.testing.assert_allclose(predicted[held], data.walk_cycles[held] * np.exp(mean))
+    walk, model = quality(data.walk_cycles, data), quality(predicted, data)
+    assert knowledge.transfers(core, halves) == adds_something(walk, model)
+    assert set(knowledge.operators()) == {"conv2d"}
