@@ -166,8 +166,8 @@ def _qualities(
 
 def _networks(storage: str) -> Mapping[str, Collection[str]]:
     """Tasks by network, as studies in a storage know them."""
+    from nest_tune.study.store.networks import networks_of
     from nest_tune.study.store.storage import StudyStorage
-    from nest_tune.study.tuning.networks import networks_of
 
     with closing(StudyStorage(storage)) as studies:
         return networks_of(studies)

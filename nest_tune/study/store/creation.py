@@ -26,6 +26,7 @@ from nest_tune.study.store.dependencies import survey_ground
 from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.marks import marks_of
 from nest_tune.study.store.naming import named
+from nest_tune.study.store.networks import transferring_units
 from nest_tune.study.store.replacing import BESIDE
 from nest_tune.study.store.result import load_result
 from nest_tune.study.store.resume import (
@@ -36,7 +37,6 @@ from nest_tune.study.store.resume import (
 )
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import StoredStudy
-from nest_tune.study.tuning.networks import transferring_units
 from nest_tune.user_modules import working_folder
 
 
