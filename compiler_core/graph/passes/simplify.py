@@ -22,6 +22,7 @@ from compiler_core.graph.passes.quantized_weights import QuantizedWeights
 from compiler_core.graph.passes.reshape_merging import ReshapeMerging
 from compiler_core.graph.passes.rewriter import GraphPass
 from compiler_core.graph.passes.scalar_operands import ScalarOperands
+from compiler_core.graph.passes.single_steps import SingleSteps
 from compiler_core.graph.passes.transposed_convolution import TransposedConvolution
 from compiler_core.graph.passes.transposes import TransposeMerging, TransposePushing
 from compiler_core.graph.passes.volume_convolution import VolumeConvolution
@@ -52,7 +53,12 @@ FOLDING: tuple[GraphPass, ...] = (
 )
 """Passes that make a graph smaller or more uniform, in the order of one round."""
 
-LATE: tuple[GraphPass, ...] = (BatchNormToConv(), TransposedConvolution(), VolumeConvolution())
+LATE: tuple[GraphPass, ...] = (
+    BatchNormToConv(),
+    TransposedConvolution(),
+    VolumeConvolution(),
+    SingleSteps(),
+)
 """Passes for what is left when folding has ended."""
 
 
