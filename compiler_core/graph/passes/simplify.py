@@ -12,6 +12,7 @@ from compiler_core.graph.passes.constant_branches import ConstantBranches
 from compiler_core.graph.passes.constant_folding import ConstantFolding
 from compiler_core.graph.passes.dead_code import DeadCode
 from compiler_core.graph.passes.dense import DenseForming
+from compiler_core.graph.passes.einsum import EinsumProducts
 from compiler_core.graph.passes.explicit_windows import ExplicitWindows
 from compiler_core.graph.passes.global_pooling import GlobalPooling
 from compiler_core.graph.passes.half_precision import HalfToFloat
@@ -47,6 +48,7 @@ FOLDING: tuple[GraphPass, ...] = (
     PadFolding(),
     GlobalPooling(),
     BatchNormFolding(),
+    EinsumProducts(),
     DenseForming(),
     ChannelAffineFolding(),
     ActivationFusion(),
