@@ -116,7 +116,7 @@ def evaluate(
             for name, (walk, model) in rows.items()
             if name != "all"
         },
-        "trained_in_studies": helps,
+        "helped_operators": list(helps),
     }
     if as_json:
         print_json("cost-model-eval", document)
@@ -131,8 +131,8 @@ def evaluate(
             table.add_row(name, predictor, str(q.tasks), str(q.rows), *numbers)
     print_table(table)
     print(f"each task is predicted by a model that never saw its {held}")
-    why = "the test on networks says that it helps" if helps else "no test on networks says so"
-    print(f"new studies {'learn' if helps else 'learn nothing'} from other networks: {why}")
+    shown = ", ".join(helps) or "none"
+    print(f"operators whose tasks new studies tune with a model of other networks: {shown}")
 
 
 def _qualities(

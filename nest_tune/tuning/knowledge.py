@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from compiler_core.errors import InputError
 from compiler_core.tensor.task import Task
 from compiler_core.units.registry import kind_of_machine
@@ -104,7 +106,7 @@ class Knowledge:
         found = []
         for records in self._teaching().values():
             try:
-                found.append(records[0].task_value().id.rpartition("-")[0])
+                found.append(operator_of(records[0].task_value()))
             except InputError:
                 found.append("")  # of an older version; it has no rows
         return tuple(found)
@@ -118,9 +120,12 @@ class Knowledge:
         numbers = {name: number for number, name in enumerate(self._teaching())}
         return [sorted(numbers[key] for key in tasks if key in numbers) for tasks in networks]
 
-    def transfers(self, machine: Machine, networks: Mapping[str, Collection[str]]) -> bool:
-        """Whether a model of other networks' records tells good schedules of a network better than
-        the walk alone: tried on each network, with models that saw nothing of it.
+    def transfers(
+        self, machine: Machine, networks: Mapping[str, Collection[str]]
+    ) -> tuple[str, ...]:
+        """Operators of whose schedules a model of other networks' records tells good ones better
+        than the walk alone: tried on each network, with models that saw nothing of it. One that a
+        single network has is none of them.
 
         Args:
             machine: The target.
@@ -128,16 +133,28 @@ class Knowledge:
         """
         groups = self.network_numbers(networks[name] for name in sorted(networks))
         if sum(map(bool, groups)) < _FEWEST_NETWORKS:
-            return False
-        data = self.training_set(machine)
+            return ()
+        data, operators = self.training_set(machine), self.operators()
         predicted, done = held_out(data, groups, lambda part: BoostedModel.train(part, 0, BASE))
-        tested = data.only(done)
-        walk = quality(tested.walk_cycles, tested)
-        return adds_something(walk, quality(predicted[done], tested))
+        names = np.array(operators)[data.task]
+        found = []
+        for name in sorted(set(names[done].tolist())):
+            having = [group for group in groups if any(operators[n] == name for n in group)]
+            chosen = done & (names == name)
+            part = data.only(chosen)
+            walk, model = quality(part.walk_cycles, part), quality(predicted[chosen], part)
+            if len(having) >= _FEWEST_NETWORKS and adds_something(walk, model):
+                found.append(name)
+        return tuple(found)
 
     def base_model(self, machine: Machine, seed: int, without: Iterable[str] = ()) -> BoostedModel:
         """A model of what other tasks teach."""
         return BoostedModel.train(self.training_set(machine, without), seed, BASE)
+
+
+def operator_of(task: Task) -> str:
+    """What a task computes."""
+    return task.id.rpartition("-")[0]
 
 
 def knowledge_of(snapshot: Snapshot, machine: Machine) -> Knowledge:

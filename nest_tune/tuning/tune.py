@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from cost_models.boosted import BoostedModel
 from nest_tune.records.database import RecordDatabase, Snapshot
 from nest_tune.records.record import Record
 from nest_tune.samplers.registry import DEFAULT_SAMPLER, PROVING_SAMPLER, SAMPLERS
-from nest_tune.tuning.knowledge import Knowledge, knowledge_of
+from nest_tune.tuning.knowledge import Knowledge, knowledge_of, operator_of
 from nest_tune.tuning.measure import Measurer
 from nest_tune.tuning.program_search import FoundProgram, program_search
 from nest_tune.tuning.steps import Steps, measured_by, side_by_side
@@ -215,10 +215,12 @@ def tuning(
     seed: int = 0,
     knowledge: Knowledge | None = None,
     base: BoostedModel | None = None,
+    helped: Collection[str] | None = None,
     keep: Callable[[list[Record]], None] | None = None,
     progress: Progress | None = None,
 ) -> Steps[dict[Task, TaskResult]]:
-    """As :func:`tune_tasks`, with measurements from whoever drives it.
+    """As :func:`tune_tasks`, with measurements from whoever drives it; ``base`` is for tasks of the
+    operators ``helped`` alone, where these are given.
 
     Up to :data:`ABREAST` tasks are measured side by side, however many workers there are: those
     that are expected to gain at least :data:`SHARE` of what the first of them is.
@@ -226,8 +228,13 @@ def tuning(
     knowledge = knowledge or knowledge_of(Snapshot(), machine)
     kind = kind_of_machine(machine)
     end = None if timeout_s is None else time.monotonic() + timeout_s
+
+    def base_of(task: Task) -> BoostedModel | None:
+        return base if helped is None or operator_of(task) in helped else None
+
     searches = {
-        task: TaskSearch(task, machine, sampler, seed, knowledge, base, keep) for task in tasks
+        task: TaskSearch(task, machine, sampler, seed, knowledge, base_of(task), keep)
+        for task in tasks
     }
 
     def together(chosen: Sequence[TaskSearch], most: int = BATCH) -> Steps[None]:

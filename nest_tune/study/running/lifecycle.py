@@ -169,6 +169,13 @@ def _close(ground: Ground, storage: StudyStorage, study: StoredStudy, engine: En
     storage.update_document(current, {**current.document, CLOSING: closed})
 
 
+def _helped(study: StoredStudy, unit: str) -> list[str] | None:
+    """Operators of a unit that what other networks teach helps; all in studies of older versions,
+    which did not ask."""
+    known = study.document.get("transfers")
+    return None if known is None else known.get(unit, [])
+
+
 def snapshot_at_start(database: RecordDatabase, study: StoredStudy, target: str) -> Snapshot:
     """The records that a study knew when it was started."""
     return database.snapshot(target=target, until=study.fixed("records")["newest"])
@@ -235,8 +242,7 @@ def _tunings(
                 of_unit(tuned, ground.target, unit.name),
             ),
             lambda search: holder[0].searching(search),
-            # Studies of older versions did not ask.
-            transfers=unit.name in study.document.get("transfers", [unit.name]),
+            helped=_helped(study, unit.name),
         )
     one = next(iter(tuners.values()))
     tuner = one if len(tuners) == 1 else UnitTuners(ground.target, tuners)

@@ -26,7 +26,7 @@ from nest_tune.study.store.dependencies import survey_ground
 from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.marks import marks_of
 from nest_tune.study.store.naming import named
-from nest_tune.study.store.networks import transferring_units
+from nest_tune.study.store.networks import helped_operators
 from nest_tune.study.store.replacing import BESIDE
 from nest_tune.study.store.result import load_result
 from nest_tune.study.store.resume import (
@@ -154,13 +154,13 @@ def _document(storage: StudyStorage, ground: Ground) -> dict[str, Any]:
     }
 
 
-def _transfers(storage: StudyStorage, ground: Ground, newest: int) -> list[str]:
-    """Units whose tasks profit from what other networks' records teach."""
+def _transfers(storage: StudyStorage, ground: Ground, newest: int) -> dict[str, list[str]]:
+    """Operators, by unit, whose tasks profit from what other networks' records teach."""
     s = ground.settings
     if not s.tiling or ground.are_sources or not SAMPLERS.get(sampler_of_tasks(s.sampler)).learns:
-        return []
+        return {}
     model = ground.digests["model"]
-    return list(transferring_units(storage, ground.target, model, newest))
+    return helped_operators(storage, ground.target, model, newest)
 
 
 def _check_records(storage: StudyStorage, ground: Ground, study: StoredStudy) -> None:

@@ -35,11 +35,11 @@ def networks_of(storage: StudyStorage, without: str = "") -> dict[str, set[str]]
     return found
 
 
-def transferring_units(
+def helped_operators(
     storage: StudyStorage, target: Target, model: str, newest: int
-) -> tuple[str, ...]:
-    """Units whose tasks of one network are predicted better with a model of other networks'
-    records than by the walk alone; see :meth:`~nest_tune.tuning.knowledge.Knowledge.transfers`.
+) -> dict[str, list[str]]:
+    """Operators, by unit, whose tasks are predicted better with a model of other networks' records
+    than by the walk alone; see :meth:`~nest_tune.tuning.knowledge.Knowledge.transfers`.
 
     Args:
         storage: Of studies and records.
@@ -49,11 +49,12 @@ def transferring_units(
     """
     networks = networks_of(storage, model)
     if len(networks) < 2 or not newest:
-        return ()
-    found = []
+        return {}
+    found = {}
     with closing(RecordDatabase(storage.url)) as database:
         for unit in task_units(target):
             snapshot = database.snapshot(target=machine_digest(unit.machine), until=newest)
-            if knowledge_of(snapshot, unit.machine).transfers(unit.machine, networks):
-                found.append(unit.name)
-    return tuple(found)
+            operators = knowledge_of(snapshot, unit.machine).transfers(unit.machine, networks)
+            if operators:
+                found[unit.name] = list(operators)
+    return found

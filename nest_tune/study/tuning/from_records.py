@@ -6,7 +6,7 @@ others, so that a resume goes on as if there had been no pause.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from compiler_core.files.plain import to_plain
 from compiler_core.targets.target import Cpu, Target, Unit
@@ -18,7 +18,7 @@ from nest_tune.records.database import RecordDatabase, Snapshot
 from nest_tune.records.record import Record, machine_digest
 from nest_tune.samplers.registry import SAMPLERS
 from nest_tune.study.tuning.seam import CountedTask, TunedTask, Tuning, on_unit
-from nest_tune.tuning.knowledge import knowledge_of
+from nest_tune.tuning.knowledge import knowledge_of, operator_of
 from nest_tune.tuning.task_search import TaskResult, TaskSearch
 from nest_tune.tuning.tune import tuning
 
@@ -36,8 +36,9 @@ class RecordTuner:
         sampler: Name.
         seed: Of the study.
         own: Records that the study has made so far, by task, from :func:`own_records`.
-        transfers: Whether models of other tasks help, see
-            :meth:`~nest_tune.tuning.knowledge.Knowledge.transfers`; else none is trained.
+        helped: Operators whose tasks a model of other tasks helps, see
+            :meth:`~nest_tune.tuning.knowledge.Knowledge.transfers`; without any none is trained.
+            ``None`` for all.
         progress: Told of a search after each of its batches.
     """
 
@@ -51,12 +52,12 @@ class RecordTuner:
         own: Mapping[str, Sequence[Record]],
         progress: Callable[[TaskSearch], None],
         *,
-        transfers: bool = False,
+        helped: Collection[str] | None = (),
     ) -> None:
         self._target, self._unit, self._start = target, unit, start
         self._machine = unit.machine
         self._sampler, self._seed, self._progress = sampler, seed, progress
-        self._learns = transfers and SAMPLERS.get(sampler).learns
+        self._helped, self._learns = helped, SAMPLERS.get(sampler).learns
         self._own = {name: tuple(records) for name, records in own.items()}
         self._start_knowledge = knowledge_of(start, self._machine)
         self._base: tuple[tuple[tuple[str, ...], frozenset[str]], BoostedModel] | None = None
@@ -75,7 +76,8 @@ class RecordTuner:
             trials=PER_TASK * len(tasks),
             seed=self._seed,
             knowledge=self._start_knowledge,
-            base=self._base_model(frozenset(made), taught) if self._learns else None,
+            base=self._base_model(frozenset(made), taught) if self._trains(tasks) else None,
+            helped=self._helped,
             keep=keep,
             progress=self._progress,
         )
@@ -94,6 +96,12 @@ class RecordTuner:
                 number,
             )
         return tuned
+
+    def _trains(self, tasks: Sequence[CountedTask]) -> bool:
+        """Whether a model of other tasks helps any of these."""
+        if not self._learns or self._helped is None:
+            return self._learns
+        return any(operator_of(counted.task) in self._helped for counted in tasks)
 
     def _with_layout(
         self, task: Task, result: TaskResult, records: Sequence[Record]

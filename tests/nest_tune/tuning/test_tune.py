@@ -195,8 +195,8 @@ def test_networks_teach_where_a_test_on_networks_says_so(core: VtaCore) -> None:
     knowledge = knowledge_of(Snapshot(tuple(kept)), core)
     keys = [task.key for task in tasks]
     halves = {"a": set(keys[:2]), "b": set(keys[2:])}
-    assert not knowledge.transfers(core, {})
-    assert not knowledge.transfers(core, {"a": set(keys)})
+    assert knowledge.transfers(core, {}) == ()
+    assert knowledge.transfers(core, {"a": set(keys)}) == ()
     numbers = knowledge.network_numbers(halves.values())
     assert sorted(n for group in numbers for n in group) == [0, 1, 2, 3]
     data = knowledge.training_set(core)
@@ -213,5 +213,6 @@ def test_networks_teach_where_a_test_on_networks_says_so(core: VtaCore) -> None:
         mean, _ = train(data.only(~held)).correction(data.values[held])
         np.testing.assert_allclose(predicted[held], data.walk_cycles[held] * np.exp(mean))
     walk, model = quality(data.walk_cycles, data), quality(predicted, data)
-    assert knowledge.transfers(core, halves) == adds_something(walk, model)
+    helped = ("conv2d",) if adds_something(walk, model) else ()
+    assert knowledge.transfers(core, halves) == helped
     assert set(knowledge.operators()) == {"conv2d"}
