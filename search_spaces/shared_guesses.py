@@ -84,6 +84,22 @@ class Guesses:
             found.setdefault(key, chosen)
         return list(found.values())
 
+    def damage(self, shared: Shared) -> float:
+        """What a placement does to the weights of all layers."""
+        places, group_of = self._evaluator.costs.places, self._evaluator.groups.group_of
+        cut = {group_of[name] for way in shared.ways.values() for name in way.nodes}
+        whole = (
+            self._damage(group, places[at].name)
+            for group, at in enumerate(shared.placement)
+            if group not in cut and places[at].name in self._levels
+        )
+        return sum(whole) + sum(way.damage for way in shared.ways.values())
+
+    def most_damage(self) -> float:
+        """What is done where every layer has its weights on a unit of fewest bits."""
+        least = min(self._levels, key=lambda name: self._levels[name])
+        return sum(self._damage(group.index, least) for group in self._evaluator.groups.groups)
+
     def _prices(self) -> list[float]:
         """In picoseconds per damage, the highest first."""
         options = [option for own in self._whole for option in own]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from compiler_core.errors import InputError
-from compiler_core.partition.best import untuned
+from compiler_core.partition.best import on_first_units, untuned
 from compiler_core.partition.resolve import assignment_of
 from compiler_core.targets.places import Placement
 from compiler_core.units.names import shares_of
@@ -94,11 +94,38 @@ class SharedPlacements:
             return plain
         evaluator = self._space.evaluator
         guesses = Guesses(evaluator, self._ways, joins_layers=self._joins)
-        starts = dict.fromkeys([*(self._space.placement(p) for p in plain[:1]), untuned(evaluator)])
         found = dict.fromkeys(plain)
-        for start in starts:
+        for start in self._starts(plain[:1]):
             found |= dict.fromkeys(self.point(guess) for guess in guesses.around(start))
         return tuple(found)
+
+    def _starts(self, plain: Sequence[Point]) -> tuple[Placement, ...]:
+        evaluator = self._space.evaluator
+        known = [*map(self._space.placement, plain), on_first_units(evaluator), untuned(evaluator)]
+        return tuple(dict.fromkeys(known))
+
+    def within_damage(self, share: float, prices: int = 32) -> list[tuple[Point, float]]:
+        """Points that damage weights no more than a limit allows, with what they do, the fastest by
+        the cost tables first; the default, which does none, is among them.
+
+        Args:
+            share: Of the damage where every layer has its weights on a unit of fewest bits.
+            prices: Of damage, at which optima are looked for.
+        """
+        evaluator = self._space.evaluator
+        guesses = Guesses(evaluator, self._ways, joins_layers=self._joins, prices=prices)
+        whole = guesses.most_damage()
+        best = tuple(self._space.first_points().values())[:1]
+        starts = self._starts(best)
+        offers = [Shared(start, {}) for start in starts]
+        for start in starts:
+            offers += guesses.around(start)
+        found = {}
+        for offer in offers:
+            done = guesses.damage(offer) / whole if whole else 0.0
+            if done <= share:
+                found[self.point(offer)] = done
+        return sorted(found.items(), key=lambda item: (self.latency_ms(item[0]), item))
 
     def placed(self, start: Point, units: Mapping[str, str]) -> Point:
         """A point with what ``units`` says of its nodes.

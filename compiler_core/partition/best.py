@@ -23,9 +23,11 @@ from compiler_core.partition.resolve import (
     resolve_plan,
 )
 from compiler_core.partition.shared_operators import without_shares
+from compiler_core.quantize.apply import weighted_layers
 from compiler_core.quantize.assemble import CPU, assemble
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.ir import QuantizedGraph
+from compiler_core.quantize.unit_arithmetics import unit_arithmetics
 from compiler_core.targets.integer_units import needs_plan, target_arithmetic
 from compiler_core.targets.places import ON_CPU, ON_HOST, Place, Placement
 from compiler_core.targets.target import Target
@@ -147,7 +149,44 @@ def _unsupported(groups: GroupGraph, group: Group, target: Target) -> set[int]:
 
 def untuned(evaluator: Evaluator) -> Placement:
     """The placement of a compile without a plan: everything on the first unit that can run it; with
-    several cores, what is faster across them is cut, where that makes the model faster."""
+    several cores, what is faster across them is cut, where that makes the model faster.
+
+    Where units hold weights with different precision, where a layer runs decides what it loses:
+    then it is the fastest placement in which no layer has its weights on a unit of fewer bits.
+    """
+    first = on_first_units(evaluator)
+    undamaging = _undamaging_choices(evaluator)
+    if undamaging is None:
+        return first
+    allowed, moved = evaluator.narrowed(undamaging), dict[int, int]()
+    while True:
+        found = find_optimum(allowed, pins=moved, starts=() if moved else (first,)).placement
+        fresh = misfits(evaluator, found).keys() - moved.keys()
+        if not fresh:
+            return min((found, first), key=evaluator.latency_ps)
+        moved |= dict.fromkeys(fresh, ON_CPU)
+
+
+def _undamaging_choices(evaluator: Evaluator) -> tuple[tuple[int, ...], ...] | None:
+    """Places of each group but those on units that hold its weights with fewer bits than others;
+    ``None`` where all units hold them alike."""
+    groups, places = evaluator.groups, evaluator.costs.places
+    levels = {
+        name: own.traits.weight_levels for name, own in unit_arithmetics(groups.arithmetic).units
+    }
+    most = max(levels.values(), default=0)
+    fewer = {at for at, p in enumerate(places.all) if levels.get(p.name, most) < most}
+    if not fewer:
+        return None
+    weighted = {groups.group_of[name] for name in weighted_layers(groups.graph)}
+    return tuple(
+        tuple(at for at in own if group not in weighted or at not in fewer)
+        for group, own in enumerate(evaluator.choices)
+    )
+
+
+def on_first_units(evaluator: Evaluator) -> Placement:
+    """Everything on the first unit that can run it."""
     assignment = default_assignment(evaluator.groups.graph, arithmetic=evaluator.groups.arithmetic)
     whole = tuple(
         _default_place(evaluator, group, assignment[group.name])

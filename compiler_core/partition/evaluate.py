@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 from compiler_core.partition.concat_copies import copy_conditions
@@ -163,6 +164,12 @@ class Evaluator:
                     self.first_user[name] = min(
                         self.first_user.get(name, len(groups.groups)), *users
                     )
+
+    def narrowed(self, choices: Sequence[Sequence[int]]) -> Evaluator:
+        """The same, but searches try only some places of each group."""
+        found = copy(self)
+        found.choices = tuple(map(tuple, choices))
+        return found
 
     def latency_ps(self, placement: Placement, order: Sequence[int] | None = None) -> int:
         """End-to-end latency; see :meth:`evaluate` for the rest."""

@@ -198,12 +198,22 @@ class PlanProblem:
                 hint="nest-tune plan show MODEL --target host measures it",
             )
 
+    @property
+    def graph(self) -> Graph:
+        """Simplified."""
+        return self._source.graph
+
+    @property
+    def joins_layers(self) -> bool:
+        """Whether layers that follow one another are launched together."""
+        return self._given.launches.merge
+
     @cached_property
     def evaluator(self) -> Evaluator:
         """Costs of the model on the target."""
-        return self._evaluator(self._source.graph)
+        return self.evaluator_of(self._source.graph)
 
-    def _evaluator(self, graph: Graph) -> Evaluator:
+    def evaluator_of(self, graph: Graph) -> Evaluator:
         """Of the model, or of the same with operators that are cut."""
         if graph is self._source.graph and "evaluator" in self.__dict__:
             return self.evaluator
@@ -230,14 +240,14 @@ class PlanProblem:
         """A plan, or that of a compile without one."""
         self.require_npu()
         given = self.read(plan)
-        evaluator = self._evaluator(given.graph)
+        evaluator = self.evaluator_of(given.graph)
         if plan is None:
             placement, order = untuned(evaluator), None
         else:
             resolved = resolve_plan(given.plan, evaluator.groups, self.chip.places)
             placement, order = complete(evaluator, resolved), resolved.order
         evaluation = evaluator.evaluate(placement, order)
-        return PlannedModel(self.model, self.target, evaluator, evaluation, self._is_exact, given)
+        return PlannedModel(self.model, self.target, evaluator, evaluation, self.is_exact, given)
 
     def check(self, plan: PathName, fix: PathName | None = None) -> CheckedPlan:
         """A plan, held against what the target can do; see :func:`check_plan`."""
@@ -252,14 +262,14 @@ class PlanProblem:
                 write_atomically(Path(fix), lambda stream: stream.write(text))
                 self._progress(f"nearest legal plan: {fix}")
             raise
-        evaluator = self._evaluator(given.graph)
+        evaluator = self.evaluator_of(given.graph)
         placement = complete(evaluator, resolved)
         return CheckedPlan(
             self.model,
             self.target,
             evaluator,
             evaluator.evaluate(placement, resolved.order),
-            self._is_exact,
+            self.is_exact,
             given,
             len(resolved.pins),
             len(groups.groups) - len(resolved.pins),
@@ -271,11 +281,11 @@ class PlanProblem:
     ) -> BestPlanned:
         """The plan of least latency; see :func:`best_plan`."""
         given = self.read(plan)
-        evaluator = self._evaluator(given.graph)
+        evaluator = self.evaluator_of(given.graph)
         pins = resolve_plan(given.plan, evaluator.groups, self.chip.places).pins
         found = find_best(evaluator, pins=pins, time_limit_s=time_limit_s)
         return BestPlanned(
-            self.model, self.target, evaluator, found.evaluation, self._is_exact, given, found
+            self.model, self.target, evaluator, found.evaluation, self.is_exact, given, found
         )
 
     def measure(self) -> MeasuredModel:
@@ -286,7 +296,8 @@ class PlanProblem:
         return MeasuredModel(self.model, self.target, host_measuring().model(graph), names)
 
     @property
-    def _is_exact(self) -> bool:
+    def is_exact(self) -> bool:
+        """Whether the costs say the same every time."""
         return self.chip.cpu_table is None
 
 

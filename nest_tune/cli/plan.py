@@ -12,11 +12,13 @@ from nest_tune.cli.options import AsJson, CalibrationSizes, ModelFile, Shapes
 from nest_tune.cli.output import print_json, say
 from nest_tune.cli.plan_job import (
     is_clocked,
+    parse_damage,
     problem_of,
     refuse_on_host,
     refuse_with_formats,
     report_formats,
     report_host,
+    report_limited,
     write_files,
 )
 from nest_tune.cli.plan_report import (
@@ -162,6 +164,14 @@ def best(
         typer.Option("--output", "-o", metavar="plan.toml", help="Write the best plan."),
     ] = None,
     time_limit: TimeLimit = None,
+    most_damage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="10%",
+            help="On units of different precision, layers may be cut over them: the fastest plan "
+            "that does so much of the damage that fewest bits do to all weights.",
+        ),
+    ] = None,
     cpu_table: CpuTableFile = None,
     config: ConfigFile = None,
     shape: Shapes = None,
@@ -182,6 +192,15 @@ def best(
     if problem.chip.by_clock:
         refuse_on_host(problem, plan=plan, cpu_table=cpu_table, config=config, **files)
         report_host(problem, "plan-best", as_json)
+        return
+    if most_damage is not None:
+        from nest_tune.api.planning_within import plan_within
+
+        limited = plan_within(problem, parse_damage(most_damage, plan=plan))
+        write_files(limited, svg, csv, trace)
+        if output is not None:
+            limited.write_plan(output)
+        report_limited(limited, as_json)
         return
     best_one = problem.best(plan, time_limit_s=time_limit)
     write_files(best_one, svg, csv, trace)

@@ -12,6 +12,7 @@ from nest_tune.cli.output import print_json, progress
 
 if TYPE_CHECKING:
     from nest_tune.api.planning import PlannedModel, PlanProblem
+    from nest_tune.api.planning_within import LimitedPlanned
 
 
 def problem_of(
@@ -143,4 +144,45 @@ def report_host(problem: PlanProblem, document: str, as_json: bool) -> None:
         f"{found.model.name} on this machine: {timing.median_us / 1e3:.3f} ms, half of "
         f"{timing.repeats} runs between {timing.low_us / 1e3:.3f} and "
         f"{timing.high_us / 1e3:.3f} ms (by the clock, one thread: not deterministic)"
+    )
+
+
+def parse_damage(text: str, *, plan: Path | None) -> float:
+    """A limit on damage, ``10%`` or ``0.1``.
+
+    Raises:
+        InputError: It reads otherwise, or is given beside a plan.
+    """
+    from nest_tune.study.request.shares import parse_share
+
+    if plan is not None:
+        raise InputError(
+            f"--most-damage {text}: with --plan {plan} the precision of its nodes is pinned",
+            hint="leave one of them out",
+        )
+    found = parse_share(text)
+    if found is None or found > 1:
+        raise InputError(f"--most-damage {text}: a share up to 100% is needed", hint="10%")
+    return found
+
+
+def report_limited(found: LimitedPlanned, as_json: bool) -> None:
+    """A plan within a limit on damage."""
+    from nest_tune.cli.plan_report import plan_document, print_groups, print_totals
+
+    if as_json:
+        body = {
+            "damage": found.damage,
+            "most_damage": found.most_damage,
+            "offers": found.offers,
+            "plan": dict(found.plan.units),
+        }
+        print_json("plan-best", plan_document(found) | body)
+        return
+    print_groups(found.evaluator, found.evaluation)
+    print_totals(found.evaluator, found.evaluation)
+    print(
+        f"damage     {found.damage:.1%} of what fewest bits do to all weights, at most "
+        f"{found.most_damage:.1%}; the fastest of {found.offers} plans, the first of which by the "
+        "cost tables were timed"
     )

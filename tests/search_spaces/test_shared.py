@@ -10,7 +10,7 @@ import pytest
 
 from compiler_core.compile.sources import load_model
 from compiler_core.graph.ir import Graph
-from compiler_core.partition.best import prepare, untuned
+from compiler_core.partition.best import on_first_units, prepare
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.plan import Plan
 from compiler_core.partition.resolve import resolve_plan
@@ -111,7 +111,7 @@ def test_guesses_are_the_optimum_at_their_price(tmp_path: Path) -> None:
                 total += known.run_ps + price * known.damage
         return total
 
-    start = untuned(evaluator)
+    start = on_first_units(evaluator)
     assert guesses.around(start)
     for price in guesses._prices():
         found = guesses._at(start, price)

@@ -16,7 +16,7 @@ from compiler_core.executable.backends import Simulator
 from compiler_core.executable.check import run_checked
 from compiler_core.package.reader import read_package
 from compiler_core.package.writer import write_package
-from compiler_core.partition.best import default_plan
+from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.ir import IntegerConv, IntegerSegment
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
@@ -28,9 +28,9 @@ LEVELS = {"vta": 127, "int4": 7}
 
 
 def compiled(name: str, seed: int, synthetic: ModuleType, folder: Path) -> CompiledModel:
-    """Every operator that the usual plan gives to the NPU on one of the two cores, at random."""
+    """Every operator that an NPU can run on one of the two cores, at random."""
     model, draw = load_model(Path(synthetic.write(name, folder))), random.Random(f"{name} {seed}")
-    usual = default_plan(model.graph, TARGET)
+    usual = default_assignment(model.graph, arithmetic=target_arithmetic(TARGET))
     plan = {
         node: place if place == CPU else draw.choice(sorted(LEVELS))
         for node, place in usual.items()

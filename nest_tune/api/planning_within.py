@@ -1,0 +1,97 @@
+"""Plans on units that hold weights with different precision, within a limit on damage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from compiler_core.errors import InputError
+from compiler_core.partition.best import complete
+from compiler_core.partition.plan import Plan
+from compiler_core.partition.resolve import resolve_plan
+from compiler_core.partition.shared_operators import without_shares
+from compiler_core.targets.integer_units import target_arithmetic
+from compiler_core.targets.target import Target
+from nest_tune.api.planning import PlannedModel, PlanProblem
+from nest_tune.api.values import PathName, Progress
+from search_spaces.partition import PartitionSpace
+from search_spaces.shared import shared_ways
+from search_spaces.shared_placements import SharedPlacements
+
+_TIMED = 4
+"""Plans that are timed whole, the fastest by the cost tables."""
+
+
+@dataclass(frozen=True, eq=False)
+class LimitedPlanned(PlannedModel):
+    """The fastest plan that was found within a limit on what it does to weights.
+
+    Attributes:
+        damage: Squared error of weights, as a share of what is done where every layer has its
+            weights on a unit of fewest bits.
+        most_damage: The limit.
+        offers: Plans within the limit; the fastest of them by the cost tables were timed.
+    """
+
+    damage: float
+    most_damage: float
+    offers: int
+
+
+def plan_within(problem: PlanProblem, most_damage: float) -> LimitedPlanned:
+    """The fastest plan that was found within a limit; see :func:`best_plan_within`."""
+    if not 0 <= most_damage <= 1:
+        raise InputError(f"a limit on damage of {most_damage:g}; it is a share, 0 to 1", hint="0.1")
+    graph, chip, joins = problem.graph, problem.chip, problem.joins_layers
+    evaluator = problem.evaluator_of(graph)
+    ways = shared_ways(graph, chip, evaluator, joins_layers=joins)
+    space = SharedPlacements(PartitionSpace(evaluator), ways, joins_layers=joins)
+    offers, timed = space.within_damage(most_damage), []
+    for point, damage in offers[:_TIMED]:
+        plan = Plan(space.assignment(point), model=problem.model, target=problem.target)
+        given = without_shares(plan, graph, target_arithmetic(chip))
+        own = problem.evaluator_of(given.graph)
+        resolved = resolve_plan(given.plan, own.groups, chip.places)
+        timed.append(
+            LimitedPlanned(
+                problem.model,
+                problem.target,
+                own,
+                own.evaluate(complete(own, resolved), resolved.order),
+                problem.is_exact,
+                given,
+                damage,
+                most_damage,
+                len(offers),
+            )
+        )
+    return min(timed, key=lambda item: (item.latency_ms, item.damage))
+
+
+def best_plan_within(
+    model: PathName,
+    target: str | Target,
+    most_damage: float,
+    *,
+    cpu_table: PathName | None = None,
+    config: PathName | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    progress: Progress = lambda _: None,
+) -> LimitedPlanned:
+    """Finds a fast plan on units that hold weights with different precision, layers cut by output
+    channels over them among its ways, within a limit on what fewer bits do to weights.
+
+    Args:
+        model: ONNX file.
+        target: Name, path of a ``.toml`` file, or a loaded target.
+        most_damage: Squared error of weights, as a share of what is done where every layer has its
+            weights on a unit of fewest bits: 0 to 1.
+        cpu_table, config, shapes, progress: As for :func:`~nest_tune.api.planning.show_plan`.
+
+    Raises:
+        InputError: As :func:`~nest_tune.api.planning.show_plan`, or the limit is no share.
+    """
+    problem = PlanProblem(
+        model, target, cpu_table=cpu_table, config=config, shapes=shapes, progress=progress
+    )
+    return plan_within(problem, most_damage)

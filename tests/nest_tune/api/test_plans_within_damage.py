@@ -1,0 +1,60 @@
+"""Plans on cores that hold weights with different precision: what is done by default, and within a
+limit on damage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import nest_tune
+from compiler_core.compile.sources import load_model
+from compiler_core.errors import InputError
+from compiler_core.partition.best import on_first_units, prepare, untuned
+from compiler_core.quantize.apply import weighted_layers
+from compiler_core.targets.load import load_target
+from nest_tune.api.planning_within import best_plan_within
+
+MODELS = ("residual", "concat", "mixed", "depthwise", "batch_of_two")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_default_damages_nothing_and_is_not_slower(
+    name: str, synthetic: ModuleType, tmp_path: Path
+) -> None:
+    graph = load_model(Path(synthetic.write(name, tmp_path))).graph
+    evaluator = prepare(graph, load_target("vta-duo"), joins_layers=True, packaged=True)
+    placement = untuned(evaluator)
+    assert evaluator.latency_ps(placement) <= evaluator.latency_ps(on_first_units(evaluator))
+    places, groups = evaluator.costs.places, evaluator.groups
+    for layer in weighted_layers(graph):
+        assert places[placement[groups.group_of[layer]]].name != "int4"
+
+
+def test_units_of_one_precision_have_the_default_of_before(
+    synthetic: ModuleType, tmp_path: Path
+) -> None:
+    graph = load_model(Path(synthetic.write("residual", tmp_path))).graph
+    for target in ("vta", "vta-x2", "vta-int4"):
+        evaluator = prepare(graph, load_target(target), joins_layers=True, packaged=True)
+        assert untuned(evaluator) == on_first_units(evaluator)
+
+
+@pytest.mark.parametrize("name", ["residual", "mixed"])
+def test_more_damage_is_never_slower_and_limits_hold(
+    name: str, synthetic: ModuleType, tmp_path: Path
+) -> None:
+    model = synthetic.write(name, tmp_path)
+    found = [best_plan_within(model, "vta-duo", share) for share in (0.0, 0.5, 1.0)]
+    default = nest_tune.show_plan(model, "vta-duo")
+    for share, plan in zip((0.0, 0.5, 1.0), found, strict=True):
+        assert plan.damage <= share
+        assert plan.latency_ms <= default.latency_ms
+        plan.write_plan(tmp_path / "plan.toml")
+        again = nest_tune.show_plan(model, "vta-duo", tmp_path / "plan.toml")
+        assert again.latency_ms == pytest.approx(plan.latency_ms)
+    offers = [plan.offers for plan in found]
+    assert offers == sorted(offers)
+    with pytest.raises(InputError, match="share, 0 to 1"):
+        best_plan_within(model, "vta-duo", 1.5)
