@@ -18,6 +18,8 @@ from typing import Any
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 _terminate = signal.getsignal(signal.SIGTERM)
+# Ray takes the signal at import, and would exit with 15: it waits until the reaction is ours again.
+_blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
 import ray  # noqa: E402
 from ray import exceptions  # noqa: E402
@@ -46,9 +48,11 @@ _LOCAL_HINT = (
 )
 _STORE_BYTES = 256 << 20
 _LOOPBACK = "127.0.0.1"
+_TAKES_SIGTERM = "set_sigterm_handler"
 
 if threading.current_thread() is threading.main_thread():
-    signal.signal(signal.SIGTERM, _terminate)  # ray takes it at import, and exits with 15
+    signal.signal(signal.SIGTERM, _terminate)
+signal.pthread_sigmask(signal.SIG_SETMASK, _blocked)
 vars(ray._private.worker).update(
     # Ray prints news of dying nodes on standard output, which belongs to results.
     print_to_stdstream=lambda data, *_, **__: _LOG.info("%s", " ".join(data.get("lines", ())))
@@ -217,14 +221,19 @@ def _read_environment_again() -> None:
 
 @contextmanager
 def _kept_signals() -> Iterator[None]:
-    """Leaves the driver's reaction to signals as it was."""
+    """Leaves the driver's reaction to signals as it is, in the block, too: Ray's own to a request
+    to end exits at once, with 15."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    utils = vars(ray._private.utils)
+    taking = utils.get(_TAKES_SIGTERM)
+    utils[_TAKES_SIGTERM] = lambda _handler: None
     try:
         yield
     finally:
+        utils[_TAKES_SIGTERM] = taking
         for number, handler in kept.items():
             signal.signal(number, handler)
 

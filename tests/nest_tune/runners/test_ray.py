@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -116,6 +117,54 @@ def test_a_cluster_of_this_machine(runner: Runner, capfd: pytest.CaptureFixture[
 def test_wrong_addresses_are_refused(address: str, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         make_runner("ray", Setup("a:b", None), RunnerOptions(address=address))
+
+
+@pytest.mark.parametrize("address", ["local", "127.0.0.1:1"])
+def test_a_request_to_end_is_the_drivers_while_ray_starts(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray_cluster = importlib.import_module("nest_tune.runners.ray_cluster")
+    ray = ray_cluster.ray
+
+    class EndedError(BaseException):
+        pass
+
+    def end(_number: int, _frame: object) -> None:
+        raise EndedError
+
+    def init(**_given: object) -> None:
+        ray._private.utils.set_sigterm_handler(lambda number, _frame: sys.exit(number))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(ray, "init", init)
+    before = signal.signal(signal.SIGTERM, end)
+    taking = ray._private.utils.set_sigterm_handler
+    try:
+        with pytest.raises(EndedError):
+            ray_cluster._start({"address": address}, attempts=2)
+        assert signal.getsignal(signal.SIGTERM) is end
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ray._private.utils.set_sigterm_handler is taking
+
+
+def test_a_request_to_end_while_ray_is_imported_waits(tmp_path: Path) -> None:
+    """A stand-in for the library asks for the end when it has taken the signal, as it does."""
+    program = """
+import os, signal, sys, types
+def end(number, frame): raise SystemExit(99)
+signal.signal(signal.SIGTERM, end)
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "ray":
+            sys.meta_path.remove(self)
+            signal.signal(signal.SIGTERM, lambda number, frame: os._exit(15))
+            os.kill(os.getpid(), signal.SIGTERM)
+sys.meta_path.insert(0, Finder())
+import nest_tune.runners.ray_cluster
+"""
+    result = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=False)
+    assert result.returncode == 99
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
