@@ -39,7 +39,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kind", choices=sorted(_BY_NAME), action="append", help="only these")
     parser.add_argument("--case", help="only this one, SEED/KIND/NUMBER, and keep its folder")
-    parser.add_argument("--share", default="0/1", help="INDEX/COUNT: this part of the cases")
+    parser.add_argument(
+        "--share",
+        type=share,
+        default=(0, 1),
+        metavar="INDEX/COUNT",
+        help="this part of the cases; the first of two is 0/2, the last 1/2",
+    )
     parser.add_argument("--folder", type=Path, default=Path("out/fuzz"))
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
@@ -58,8 +64,22 @@ def main() -> int:
     return _run_all(options, seeds, folder)
 
 
+def share(text: str) -> tuple[int, int]:
+    """Which part of the cases, from 0, and of how many parts.
+
+    Raises:
+        argparse.ArgumentTypeError: there is no such part.
+    """
+    index, slash, count = text.partition("/")
+    if slash and index.isdecimal() and count.isdecimal() and int(index) < int(count):
+        return int(index), int(count)
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is no INDEX/COUNT with an INDEX from 0 to COUNT - 1, such as 0/2 and 1/2"
+    )
+
+
 def _run_all(options: argparse.Namespace, seeds: Path, folder: Path) -> int:
-    index, count = map(int, options.share.split("/"))
+    index, count = options.share
     results = folder / f"results-{index}-of-{count}.jsonl"
     done = (
         {json.loads(line)["case"] for line in results.read_text().splitlines()}

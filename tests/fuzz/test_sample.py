@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.fuzz.fuzz import share
 from tests.fuzz.kinds import KINDS
 from tests.fuzz.mutate_onnx import mutate_onnx
 from tests.fuzz.sandbox import Verdict
@@ -95,3 +97,13 @@ print(outcome.verdict.name)
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == verdict.name
+
+
+@pytest.mark.parametrize("wrong", ["2/2", "-1/2", "0/0", "1", "a/b", "1/"])
+def test_a_share_that_does_not_exist_is_refused(wrong: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="INDEX/COUNT"):
+        share(wrong)
+
+
+def test_shares_make_the_whole() -> None:
+    assert [share(f"{index}/3") for index in range(3)] == [(0, 3), (1, 3), (2, 3)]
