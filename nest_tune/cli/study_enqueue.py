@@ -33,9 +33,9 @@ def enqueue(
 ) -> None:
     """Have a study try a configuration next; what is not said of it is as by default."""
     from nest_tune.study.store.enqueued import enqueue as ask_for
-    from nest_tune.study.store.enqueued import wished_point
     from nest_tune.study.store.result import load_result
     from nest_tune.study.store.selection import ground_of
+    from nest_tune.study.store.wished import wished_point
 
     if config is None and plan is None and not decisions:
         raise InputError(

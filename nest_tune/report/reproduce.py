@@ -47,14 +47,15 @@ def commands_for(result: StudyResult, trial: OuterTrial, storage: str) -> tuple[
 
 
 def search_commands(result: StudyResult, chosen: OuterTrial | None) -> tuple[str, ...]:
-    """Commands that search again, in a database of their own, which knows nothing yet."""
+    """Commands that search again, in a database of their own, which knows nothing yet; a trial of
+    that search is shown where its number means the same."""
     settings = result.settings
     trials = str(max(len(result.trials), 1))
     again = ["--storage", f"sqlite:///{settings.name}-again.db"]
     budget = ["--seed", str(settings.seed), "--trials", trials]
     words = [settings.file] if _file_says_all(settings) and settings.file else _flags(settings)
     lines = [_line("study", "start", *words, *budget, "--name", settings.name, *again)]
-    if chosen is not None:
+    if chosen is not None and not result.asked_for:
         lines.append(_line("study", "show", f"{settings.name}:{chosen.number}", *again))
     return tuple(lines)
 
@@ -62,6 +63,11 @@ def search_commands(result: StudyResult, chosen: OuterTrial | None) -> tuple[str
 def search_note(result: StudyResult) -> str:
     """In what another search may differ; empty where it gives the same trials."""
     known = result.study.document.get("records", {}).get("count", 0)
+    if asked := len(result.asked_for):
+        return (
+            f"The study was told to try {asked} configuration{'s' if asked > 1 else ''} "
+            "(nest-tune study enqueue), which another search does not know: its trials differ."
+        )
     if result.settings.measurer or result.settings.target == "host":
         return "What is measured by the clock differs from run to run, and so may the trials."
     if ASYNCHRONOUS in marks(result.study):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy.typing as npt
@@ -77,6 +78,15 @@ class CandidateRequest:
     target: str
     ranging: Mapping[str, str] = field(default_factory=dict)
     precisions: Mapping[str, str] = field(default_factory=dict)
+    memory: str = ""
+
+
+@dataclass(frozen=True)
+class DecidedCandidate:
+    """What a configuration decides, as :class:`CandidateRequest` takes it."""
+
+    ranging: Mapping[str, str]
+    precisions: Mapping[str, str]
     memory: str = ""
 
 
@@ -164,6 +174,21 @@ class Candidates(Protocol):
         self, graph: Graph, ranges: Mapping[str, TensorRange], target: str
     ) -> tuple[str, ...]:
         """Ways to need less memory, which may cost something, the usual one (empty) first."""
+        ...
+
+    def decided(
+        self, configuration: Path, graph: Graph, digest: str, ranges: Mapping[str, TensorRange]
+    ) -> DecidedCandidate:
+        """The inverse of :meth:`Candidate.configuration`, kernels aside.
+
+        Args:
+            configuration: File of it.
+            graph, digest: The model, simplified, and its digest as imported.
+            ranges: Statistics of its activations.
+
+        Raises:
+            InputError: The file is wrong or for another model, or no decisions lead to it.
+        """
         ...
 
     def make(self, request: CandidateRequest) -> Candidate:

@@ -53,6 +53,21 @@ class FormatsPart:
         named = zip(self.parameters, point, strict=True)
         return {p.name: p.values[index] for p, index in named if p.values[index] != CPU}
 
+    def placed(self, start: OuterPoint, units: Mapping[str, str]) -> OuterPoint:
+        """A point with what ``units`` says of its operators.
+
+        Raises:
+            InputError: The space does not hold it.
+        """
+        known = {parameter.name for parameter in self.parameters}
+        for name, place in units.items():
+            if place != CPU and name not in known:
+                raise InputError(f"{name}: {place}; the space holds {CPU} alone")
+        return tuple(
+            parameter.index(units[parameter.name]) if parameter.name in units else index
+            for parameter, index in zip(self.parameters, start, strict=True)
+        )
+
     def is_legal(self, _point: OuterPoint) -> bool:
         return True
 

@@ -9,9 +9,12 @@ from compiler_core.configuration.runtime import (
     CPU_PROVIDER,
     OPTIMIZATIONS,
     RUNTIME,
+    Runtime,
     available_providers,
     possible_threads,
+    runtime_table,
 )
+from compiler_core.errors import InputError
 from search_spaces.joint import OuterPoint
 from search_spaces.parameter import Parameter
 
@@ -39,6 +42,18 @@ class RuntimePart:
     def decode(self, point: OuterPoint) -> Mapping[str, Any]:
         """The table ``runtime`` of a configuration."""
         return {p.name: p.values[index] for p, index in zip(self.parameters, point, strict=True)}
+
+    def point(self, runtime: Runtime) -> OuterPoint:
+        """The point that means these options.
+
+        Raises:
+            InputError: The space does not hold them.
+        """
+        known = {parameter.name for parameter in self.parameters}
+        for name, value in runtime_table(runtime).items():
+            if name not in known and value != getattr(Runtime(), name):
+                raise InputError(f"{RUNTIME}.{name}: {value}; this machine leaves no choice of it")
+        return tuple(p.index(getattr(runtime, p.name)) for p in self.parameters)
 
     def is_legal(self, point: OuterPoint) -> bool:
         """Spinning says nothing of one thread, and other providers rewrite graphs themselves."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from compiler_core.errors import InputError
 from compiler_core.units.facets.candidates import PrecisionChoice
 from search_spaces.joint import OuterPoint
 from search_spaces.parameter import Parameter
@@ -31,6 +32,14 @@ class RangingPart:
         """Value by decision."""
         pairs = zip(self.parameters, point, strict=True)
         return {parameter.name: parameter.values[index] for parameter, index in pairs}
+
+    def point(self, ways: Mapping[str, str]) -> OuterPoint:
+        """The point that means these ways; those that are left out are the usual ones.
+
+        Raises:
+            InputError: The space does not hold one.
+        """
+        return tuple(p.index(ways.get(p.name, p.values[0])) for p in self.parameters)
 
     def is_legal(self, _point: OuterPoint) -> bool:
         return True
@@ -62,6 +71,18 @@ class PrecisionPart:
             for choice, index in zip(self.choices, point, strict=True)
             if index
         }
+
+    def point(self, precisions: Mapping[str, str]) -> OuterPoint:
+        """The point that means these precisions; layers that are left out have the usual one.
+
+        Raises:
+            InputError: The space does not hold one.
+        """
+        known = {parameter.name for parameter in self.parameters}
+        for name, value in precisions.items():
+            if name not in known:
+                raise InputError(f"{name}: {value}; the space has no choice of this layer")
+        return tuple(p.index(precisions.get(p.name, p.values[0])) for p in self.parameters)
 
     def is_legal(self, _point: OuterPoint) -> bool:
         return True
@@ -123,6 +144,14 @@ class MemoryPart:
     def decode(self, point: OuterPoint) -> Mapping[str, str]:
         """The way, where it is not the usual one."""
         return {self.decision: self._plans[point[0]]} if point[0] else {}
+
+    def point(self, plan: str) -> OuterPoint:
+        """The point that means a way.
+
+        Raises:
+            InputError: The space does not hold it.
+        """
+        return (self.parameters[0].index(plan or self.parameters[0].values[0]),)
 
     def is_legal(self, _point: OuterPoint) -> bool:
         return True

@@ -13,10 +13,11 @@ from nest_tune.study.proposals.front import pareto_front
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.closed import Closed, closed_of
 from nest_tune.study.store.ended import Ended
+from nest_tune.study.store.enqueued import enqueued
 from nest_tune.study.store.resume import stored_settings
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import StoredStudy
-from nest_tune.study.trial import OuterTrial
+from nest_tune.study.trial import OuterTrial, Point
 from nest_tune.study.tuning.seam import TunedTask, tuned_from_plain
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class StudyResult:
         tasks: Tuned tasks by id.
         front: Feasible trials that none dominates.
         ended: Why the last run ended; ``None`` where nothing ran now.
+        asked_for: Points that somebody had it try.
     """
 
     study: StoredStudy
@@ -44,6 +46,7 @@ class StudyResult:
     tasks: Mapping[str, TunedTask]
     front: tuple[OuterTrial, ...]
     ended: Ended | None = None
+    asked_for: tuple[Point, ...] = ()
 
     @property
     def default(self) -> OuterTrial | None:
@@ -88,7 +91,8 @@ def load_result(storage: StudyStorage, study: StoredStudy) -> StudyResult:
     trials = storage.trials(study)
     tasks = {name: tuned_from_plain(v) for name, v in storage.tasks(study).items()}
     front = pareto_front(trials, settings.objectives)
-    return StudyResult(study, settings, trials, tasks, front)
+    asked_for = enqueued(storage, study)
+    return StudyResult(study, settings, trials, tasks, front, asked_for=asked_for)
 
 
 def moved_result(result: StudyResult, moved: Mapping[str, str | None]) -> StudyResult:

@@ -21,6 +21,7 @@ import pytest
 from nest_tune.report.collect import collect
 from nest_tune.report.data import CompiledPart, ReportData
 from nest_tune.report.page import page
+from nest_tune.report.reproduce import search_commands, search_note
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import Outcome
 from nest_tune.study.tuning.seam import TunedTask
@@ -257,6 +258,15 @@ def test_tuned_tasks_are_listed_farthest_from_their_bound_first(result: StudyRes
     assert "conv2d-far 12,000 9,000 4,000 44.4% 128" in shown.text
     assert "predictions" not in shown.sections
     assert "Predicted against measured is left out" in shown.text
+
+
+def test_what_another_search_does_not_know_is_said(result: StudyResult) -> None:
+    chosen = result.chosen()
+    assert chosen is not None
+    assert len(search_commands(result, chosen)) == 2
+    told = replace(result, asked_for=(chosen.point,))
+    assert "told to try 1 configuration (nest-tune study enqueue)" in search_note(told)
+    assert len(search_commands(told, chosen)) == 1  # its number means another trial there
 
 
 def test_gone_files_leave_out_what_takes_a_compile(result: StudyResult) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,11 @@ from compiler_core.units.facets.candidates import CandidateRequest, candidates_f
 from nest_tune.api.bundle_packages import load_bundle
 from nest_tune.cli.app import _run
 from nest_tune.stores.profile_store import stored_profile
+from nest_tune.study.execution.source_bench import SourceBench
+from nest_tune.study.request.resolve import resolve
+from nest_tune.study.request.study_request import StudyRequest
+from nest_tune.study.store.dependencies import survey_ground
+from nest_tune.study.store.wished import wished_point
 
 DIGITS = Path(__file__).parents[3] / "examples/digits"
 DATA = {
@@ -101,7 +107,11 @@ def test_a_candidate_by_its_configuration_gives_the_same_bits(tmp_path: Path) ->
     few = {name: array[:3] for name, array in samples.items()}
     seen = set()
     for ranging in ({}, {"activation_range": "mse", "weight_range": "mse"}):
-        for precisions in ({}, dict.fromkeys(layers[:2], "int4"), dict.fromkeys(layers, "int16")):
+        for precisions in (
+            {},
+            dict.fromkeys(layers[:2], "int4-packed"),
+            dict.fromkeys(layers, "int16"),
+        ):
             request = CandidateRequest(
                 model.graph, (model.name, model.digest), ranges, "rv32imc", ranging, precisions
             )
@@ -109,12 +119,18 @@ def test_a_candidate_by_its_configuration_gives_the_same_bits(tmp_path: Path) ->
             seen.add(made.digest)
             config = tmp_path / "config.toml"
             config.write_text(made.configuration({}))
+            found = search.decided(config, model.graph, model.digest, ranges)
+            usual = {"activation_range": "max", "weight_range": "max"}
+            assert (found.ranging, found.precisions) == ({**usual, **ranging}, precisions)
             nest_tune.compile_bundle(DATA["model"], None, tmp_path / "p", config=config)
             opened = load_bundle(tmp_path / "p")[1]
             ours = made.outputs(few)
             for name, rows in opened.reference(few).items():
                 assert np.array_equal(opened.real(name, rows), ours[name])
     assert len(seen) == 6
+    halved = {name: replace(known, low=known.low / 2) for name, known in ranges.items()}
+    with pytest.raises(InputError, match="its ranges follow from these calibration data by none"):
+        search.decided(config, model.graph, model.digest, halved)
 
 
 def test_small_memory_is_searched_where_it_is_asked_for(tmp_path: Path) -> None:
@@ -140,6 +156,32 @@ def test_what_is_not_measured_cannot_be_asked_for(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=said):
             start(tmp_path, target=target, name="n", trials=2, **asked)
+
+
+def test_configurations_of_sources_are_points_of_their_studies_alone(tmp_path: Path) -> None:
+    needs("c99")
+    asked = StudyRequest(**{n: str(path) for n, path in DATA.items()}, target="c99")
+    settings = resolve(None, asked, {})
+    ground = survey_ground(settings)
+    layers = [p.name for part in ground.space.parts[1:] for p in part.parameters]
+    decisions = {"quantization.weight_range": "mse", f"precision.{layers[1]}": "int4"}
+    point = wished_point(ground, decisions=decisions)
+    config = tmp_path / "config.toml"
+    # Kernels that unpack tell such weights from those that stay packed.
+    made = SourceBench(ground.subjects).candidate(ground.space.decode(point))
+    config.write_text(made.configuration({task.name: task.kernels[-1] for task in made.tasks}))
+    unpacks = any(task.kernels[-1].get("unpacked") for task in made.tasks)
+    found = wished_point(ground, config=config)
+    assert ground.space.decode(found)["quantization"] == ground.space.decode(point)["quantization"]
+    assert (found == point) == unpacks
+    elsewhere = survey_ground(replace(settings, target="vta"))
+    with pytest.raises(InputError, match="takes programs"):
+        wished_point(elsewhere, config=config)
+    config.write_text('schema = "nest-tune/config/1"')
+    with pytest.raises(InputError, match="takes"):
+        wished_point(ground, config=config)
+    with pytest.raises(InputError, match="which have no plan"):
+        wished_point(ground, plan=config)
 
 
 def test_without_a_compiler_a_study_is_refused(

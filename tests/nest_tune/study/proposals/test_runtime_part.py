@@ -7,6 +7,7 @@ from itertools import product
 import pytest
 
 from compiler_core.configuration.runtime import CPU_PROVIDER, Runtime, read_runtime
+from compiler_core.errors import InputError
 from nest_tune.study.proposals import runtime_part
 from nest_tune.study.proposals.runtime_part import RuntimePart
 
@@ -25,6 +26,9 @@ def test_points_are_tables_of_configurations(part: RuntimePart) -> None:
     found = {read_runtime(part.decode(point), "here") for point in legal}
     assert len(found) == len(legal)
     assert all(item.spinning or item.threads > 1 for item in found)
+    assert {part.point(read_runtime(part.decode(point), "here")) for point in legal} == set(legal)
+    with pytest.raises(InputError, match="threads: 3; the space holds 1, 2, 4"):
+        part.point(Runtime(threads=3))
     assert Runtime(4, False, "basic") in found
     assert Runtime(provider="Other") in found
     assert Runtime(optimization="basic", provider="Other") not in found
@@ -39,4 +43,8 @@ def test_guesses_are_all_cores_and_other_kernels(part: RuntimePart) -> None:
 def test_one_core_leaves_no_choice_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_part, "possible_threads", lambda: (1,))
     monkeypatch.setattr(runtime_part, "available_providers", lambda: (CPU_PROVIDER,))
-    assert [parameter.name for parameter in RuntimePart().parameters] == ["optimization"]
+    part = RuntimePart()
+    assert [parameter.name for parameter in part.parameters] == ["optimization"]
+    assert part.point(Runtime()) == (0,)
+    with pytest.raises(InputError, match="threads: 2; this machine leaves no choice of it"):
+        part.point(Runtime(threads=2))

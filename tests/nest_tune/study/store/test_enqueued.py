@@ -14,9 +14,10 @@ from compiler_core.partition.plan import Plan, plan_text
 from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.proposals.narrowing import choices_of
 from nest_tune.study.store.dependencies import survey_ground
-from nest_tune.study.store.enqueued import enqueue, enqueued, wished_point
+from nest_tune.study.store.enqueued import enqueue, enqueued
 from nest_tune.study.store.result import compile_trial
 from nest_tune.study.store.storage import StudyStorage
+from nest_tune.study.store.wished import wished_point
 
 
 def test_what_is_asked_for_comes_next(studies: Any) -> None:

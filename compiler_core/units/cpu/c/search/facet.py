@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
+from pathlib import Path
 
 from compiler_core.errors import InputError, MissingDependencyError
 from compiler_core.files.nearest import did_you_mean
@@ -16,16 +17,22 @@ from compiler_core.quantize.scheme import RangeMethod
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.units.cpu.c.bundles import cores
 from compiler_core.units.cpu.c.bundles.bundle import default_scratch
-from compiler_core.units.cpu.c.bundles.package import decisions_of
+from compiler_core.units.cpu.c.bundles.package import Decisions, decisions_of, read_configuration
 from compiler_core.units.cpu.c.bundles.targets import Board, load_board
 from compiler_core.units.cpu.c.convert.convert import to_network
 from compiler_core.units.cpu.c.convert.options import WEIGHT_RANGES, Options
 from compiler_core.units.cpu.c.emit.text import identifier
+from compiler_core.units.cpu.c.network import Network
 from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense
 from compiler_core.units.cpu.c.plan.patch_choices import patch_choices
 from compiler_core.units.cpu.c.plan.patches import read_patches
+from compiler_core.units.cpu.c.schedules.schedule import PORTABLE, choices
 from compiler_core.units.cpu.c.search.candidate import PACKED, WIDE, CCandidate
-from compiler_core.units.facets.candidates import CandidateRequest, PrecisionChoice
+from compiler_core.units.facets.candidates import (
+    CandidateRequest,
+    DecidedCandidate,
+    PrecisionChoice,
+)
 
 _GENERATOR = 1
 """Raised with every change of kernels that alters what an operator costs."""
@@ -103,6 +110,30 @@ class CCandidates:
         found = patch_choices(to_network(graph, ranges), scratch, _MOST_PATCHES)
         return ("", *(str(choice.patches) for choice in found))
 
+    def decided(
+        self, configuration: Path, graph: Graph, digest: str, ranges: Mapping[str, TensorRange]
+    ) -> DecidedCandidate:
+        """See :class:`compiler_core.units.facets.candidates.Candidates`."""
+        found = read_configuration(configuration, digest)
+        if found.float_layers or found.precision != "int8" or found.float_ports:
+            raise InputError(
+                f"{configuration}: it has layers or ports in float32, which no study decides"
+            )
+        ways = self.ranging()["activation_range"]
+        fitting = (way for way in ways if _same(found, _clipped(ranges, RangeMethod(way))))
+        way = next(fitting, None)
+        if way is None:
+            raise InputError(
+                f"{configuration}: its ranges follow from these calibration data by none of "
+                f"{', '.join(ways)}",
+                hint="a lock file that was made with the same calibration data",
+            )
+        return DecidedCandidate(
+            {"activation_range": way, "weight_range": found.weight_range.value},
+            _precisions(found, to_network(graph, found.statistics(), found.options())),
+            "" if found.patches is None else str(found.patches),
+        )
+
     def make(self, request: CandidateRequest) -> CCandidate:
         """See :class:`compiler_core.units.facets.candidates.Candidates`."""
         ways = {"activation_range": "max", "weight_range": "max", **request.ranging}
@@ -139,6 +170,26 @@ def _clipped(ranges: Mapping[str, TensorRange], method: RangeMethod) -> dict[str
         high = clipped_magnitude(known.positive, max(known.high, 0.0), method, _LEVELS)
         found[name] = TensorRange(low, high)
     return found
+
+
+def _same(decisions: Decisions, ranges: Mapping[str, TensorRange]) -> bool:
+    """Whether decisions have these ranges."""
+    bounded = {name: known for name, known in ranges.items() if known.bounded}
+    return decisions.ranges == {n: (float(r.low), float(r.high)) for n, r in bounded.items()}
+
+
+def _precisions(decisions: Decisions, network: Network) -> dict[str, str]:
+    """Precision by node, where it is not the usual one: weights of 4 bits stay packed where no
+    kernel of the node unpacks them, though one could."""
+    unpacked, could = set(), set()
+    for item in network.operators:
+        if decisions.kernels.get(item.output, PORTABLE).unpacked:
+            unpacked.add(item.name)
+        if any(kernel.unpacked for kernel in choices(item, decisions.target.core)):
+            could.add(item.name)
+    stay = could - unpacked
+    found = {node: PACKED if node in stay else "int4" for node in decisions.int4_layers}
+    return {**found, **dict.fromkeys(decisions.int16_layers, WIDE)}
 
 
 def _is_here(board: Board) -> bool:
