@@ -15,6 +15,7 @@ from compiler_core.errors import InputError
 from compiler_core.files.toml_file import read_toml
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.unrolled_recurrence import unrolled
+from compiler_core.targets.cpu_kinds import generates_sources
 from compiler_core.units.facets.bundles import (
     Bundles,
     BundleTarget,
@@ -55,11 +56,14 @@ def is_bundle_target(target: str) -> bool:
     """Whether sources are written for a target: by name, or by what its file says it is."""
     if not target.endswith(".toml"):
         return target in bundle_targets()
+    path = Path(target)
     try:
-        schema = read_toml(Path(target)).get("schema")
+        schema = read_toml(path).get("schema")
+        if isinstance(schema, str) and schema.startswith("nest-tune/board/"):
+            return True
+        return generates_sources(path)
     except InputError:
         return False
-    return isinstance(schema, str) and schema.startswith("nest-tune/board/")
 
 
 def configures_bundle(path: Path) -> Bundles | None:

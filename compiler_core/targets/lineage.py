@@ -21,7 +21,7 @@ from compiler_core.targets.target_file import (
     shown,
 )
 from compiler_core.targets.this_machine import HOST
-from compiler_core.units.facets.bundles import bundle_targets
+from compiler_core.units.facets.bundles import bundle_file, bundle_targets
 
 DESCRIPTIONS = Path(__file__).parent / "descriptions"
 MAX_LINEAGE = 8
@@ -53,15 +53,20 @@ def locate(name_or_path: str | Path) -> Path:
     if text in bundled_targets():
         return DESCRIPTIONS / f"{text}.toml"
     if text in bundle_targets():
-        raise InputError(
-            f"target {shown(text)} is of generated C: there are no units, plans, tasks or studies",
-            hint=f"nest-tune compile MODEL --target {text} --calibration calib.npz -o DIR",
-        )
+        raise sources_refusal(text)
     raise InputError(
         f"no target {shown(text)}{nearest(text, bundled_targets())}; "
         f"known are {', '.join(bundled_targets())}, {HOST}, ssh://USER@BOARD, or the path of a "
         ".toml file",
         hint="nest-tune target list",
+    )
+
+
+def sources_refusal(name: str) -> InputError:
+    """What is said where programs are wanted of a target that takes sources."""
+    return InputError(
+        f"target {shown(name)} is of generated C: there are no units, plans or tasks",
+        hint=f"nest-tune compile MODEL --target {name} --calibration calib.npz -o DIR",
     )
 
 
@@ -159,8 +164,11 @@ def inherited_path(label: str, folder: Path, key: str, name: str) -> Path:
         return path
     if name in bundled_targets():
         return DESCRIPTIONS / f"{name}.toml"
+    if name in bundle_targets():
+        return bundle_file(name)
+    known = (*bundled_targets(), *bundle_targets())
     raise InputError(
-        f"{where} is no known target{nearest(name, bundled_targets())}; known are "
-        f"{', '.join(bundled_targets())}, or a .toml file in the same folder",
+        f"{where} is no known target{nearest(name, known)}; known are "
+        f"{', '.join(known)}, or a .toml file in the same folder",
         hint="nest-tune target list",
     )

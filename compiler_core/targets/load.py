@@ -12,8 +12,14 @@ from pydantic import BaseModel, ValidationError
 
 from compiler_core.boards.address import is_address
 from compiler_core.errors import InputError
+from compiler_core.targets.cpu_kinds import generates_sources
 from compiler_core.targets.derived import MEMORIES, NPU, DerivedTarget, Place, derive
-from compiler_core.targets.lineage import DESCRIPTIONS, bundled_targets, locate
+from compiler_core.targets.lineage import (
+    DESCRIPTIONS,
+    bundled_targets,
+    locate,
+    sources_refusal,
+)
 from compiler_core.targets.schema import CpuSection, MemorySection, TargetSections
 from compiler_core.targets.target import (
     CpuTable,
@@ -22,7 +28,7 @@ from compiler_core.targets.target import (
     TargetDescription,
     require_names,
 )
-from compiler_core.targets.target_file import FILE_HINT, UNITS, Leaf, TargetFile, shown, table_name
+from compiler_core.targets.target_file import FILE_HINT, UNITS, Leaf, TargetFile
 from compiler_core.targets.this_machine import (
     HOST,
     board_description,
@@ -30,6 +36,7 @@ from compiler_core.targets.this_machine import (
     require_npu,
 )
 from compiler_core.targets.unit_table import unit_table
+from compiler_core.targets.validation import refusal, values_below
 from compiler_core.units.names import CPU
 from compiler_core.units.registry import unnamed_kind
 
@@ -77,7 +84,10 @@ def load_description(name_or_path: str | Path) -> TargetDescription:
         return host_description(load_description(_LIKE_HOST))
     if is_address(name_or_path):
         return board_description(load_description(_LIKE_HOST), str(name_or_path))
-    found = derive(locate(name_or_path))
+    path = locate(name_or_path)
+    if generates_sources(path):
+        raise sources_refusal(str(name_or_path))
+    found = derive(path)
     newest = found.lineage[0]
     sections = _validated(found)
     description = next((f.description for f in found.lineage if f.description is not None), "")
@@ -145,7 +155,7 @@ def _validated(found: DerivedTarget) -> TargetSections:
     sections: dict[Place, Any] = {}
     errors: list[tuple[Place, Any]] = []
     for place, model in models.items():
-        tree = _tree(found.leaves, place)
+        tree = values_below(found.leaves, place)
         if tree is None and place[0] == MEMORIES:
             tree = {}
         if tree is None:
@@ -157,7 +167,7 @@ def _validated(found: DerivedTarget) -> TargetSections:
             for item in error.errors(include_url=False):
                 errors.append(((*place, *(str(key) for key in item["loc"])), item))
     if errors:
-        raise _refusal(errors, found.leaves, label)
+        raise refusal(errors, found.leaves, label)
     result = TargetSections(
         sections.get((NPU,)),
         {place[1]: section for place, section in sections.items() if place[0] == UNITS},
@@ -180,36 +190,6 @@ def _check_names(sections: TargetSections, label: str) -> None:
         require_names(MEMORIES, list(sections.memories))
     except InputError as error:
         raise InputError(f"{label}: {error.message}", hint=FILE_HINT) from error
-
-
-def _tree(leaves: Mapping[Place, Leaf], root: Place) -> dict[str, Any] | None:
-    """Values below a place as nested tables; ``None`` where there are none."""
-    tree: dict[str, Any] | None = None
-    for place, leaf in leaves.items():
-        if place[: len(root)] != root:
-            continue
-        node = tree = tree if tree is not None else {}
-        for key in place[len(root) : -1]:
-            node = node.setdefault(key, {})
-        node[place[-1]] = leaf.value
-    return tree
-
-
-def _refusal(
-    errors: Sequence[tuple[Place, Any]], leaves: Mapping[Place, Leaf], label: str
-) -> InputError:
-    (place, first), *others = errors
-    found = leaves.get(place)
-    reason = str(first["msg"]).removeprefix("Value error, ")
-    if found is not None:
-        message = f"{found.file}: {'.'.join(place)} = {shown(found.value)}: {reason}"
-    elif first["type"] == "missing":
-        message = f"{label}: {'.'.join(place)} is missing, here and in what it inherits from"
-    else:
-        message = f"{label}: {table_name(place)}: {reason}"
-    if others:
-        message += f" (and {len(others)} more)"
-    return InputError(message, hint="nest-tune target show vta")
 
 
 def _quantities(leaves: Mapping[Place, Leaf]) -> Iterator[Quantity]:

@@ -30,6 +30,9 @@ from compiler_core.units.unit import Machine
 
 TARGET_SCHEMA = "nest-tune/target/1"
 
+RUNTIME_CPU = "onnx"
+"""Kind of a CPU on which onnxruntime runs parts of a model."""
+
 
 def _power_of_two(value: int) -> int:
     if value & (value - 1):
@@ -81,6 +84,7 @@ class CpuEnergySection(Section):
 
 
 class CpuSection(Section):
+    kind: Literal["onnx"] | None = None
     name: Annotated[str, Field(min_length=1, max_length=80)]
     cores: Annotated[int, Field(ge=1, le=1024)]
     clock_hz: Hertz
@@ -118,7 +122,8 @@ class TargetSections:
 
     def digest(self) -> str:
         """SHA-256 over the canonical JSON of all values."""
-        values: dict[str, Any] = {CPU: _plain(self.cpu)}
+        cpu = self.cpu.model_copy(update={"kind": None})  # the only one, said or not
+        values: dict[str, Any] = {CPU: _plain(cpu)}
         if self.npu is not None:
             values["npu"] = _plain(self.npu)
         for key, sections in (("units", self.units), ("memories", self.memories)):

@@ -57,6 +57,7 @@ def check_targets(bundles: Bundles) -> None:
     assert len(set(names)) == len(names), "targets have names of their own"
     for name in names:
         found = bundles.describe(name)
+        assert bundles.describe(str(bundles.file(name))) == found, f"{name}: its file is it"
         assert found.name == name, "a target knows its name"
         assert found.core, "a target has a core"
         for size in (found.flash_bytes, found.ram_bytes, found.clock_hz):

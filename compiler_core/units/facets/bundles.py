@@ -201,7 +201,18 @@ class OpenBundle(Protocol):
 
 @runtime_checkable
 class Bundles(Protocol):
-    """Models as sources."""
+    """Models as sources.
+
+    Attributes:
+        cpu_kind: ``kind`` of ``[cpu]`` in files of its targets.
+    """
+
+    @property
+    def cpu_kind(self) -> str: ...
+
+    def file(self, target: str) -> Path:
+        """The file of a target that comes along."""
+        ...
 
     def targets(self) -> tuple[str, ...]:
         """Names of the targets that come along."""
@@ -282,3 +293,8 @@ def bundle_writers() -> Iterator[Bundles]:
 def bundle_targets() -> tuple[str, ...]:
     """Names of all targets that come along and that sources are written for."""
     return tuple(name for found in bundle_writers() for name in found.targets())
+
+
+def bundle_file(name: str) -> Path:
+    """The file of a target that comes along, one of :func:`bundle_targets`."""
+    return next(found.file(name) for found in bundle_writers() if name in found.targets())

@@ -201,7 +201,7 @@ def _tunings(
 
     if ground.are_sources:
         names = candidates_for(settings.target).metrics(settings.target)
-        identity = f"{ground.target.digest} {ground.digests['sources']}"
+        identity = f"{ground.digests['target']} {ground.digests['sources']}"
         is_measured = Metric.LATENCY_MS.value in names or Metric.INSTRUCTIONS.value in names
         kernels = KernelSearch(
             calls, identity, tuned, keep, observer.tuning, is_measured=is_measured

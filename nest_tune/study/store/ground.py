@@ -8,11 +8,13 @@ from pathlib import Path
 
 from compiler_core.compile.sources import FloatModel
 from compiler_core.configuration.launches import MERGED
+from compiler_core.errors import InputError
 from compiler_core.files.file_digest import file_digest
 from compiler_core.precision.table import FormatCosts
 from compiler_core.quantize.scheme import QuantizationScheme
 from compiler_core.targets.target import Target
 from compiler_core.tensor.digest import digest
+from compiler_core.units.facets.bundles import BundleTarget
 from nest_tune.stores.compiler_source import source_digest
 from nest_tune.study.execution.subjects import Subjects
 from nest_tune.study.proposals.outer_space import FIRST_SCHEME
@@ -31,7 +33,8 @@ class Ground:
 
     Attributes:
         settings: As asked for; the metric is settled.
-        model, target: Loaded.
+        model: Loaded.
+        on: What candidates are for: a target of programs, or one that sources are written for.
         space: Joint.
         digests: Of everything that trials depend on, by name; ``sources``, of generated ones, is
             what measurements of their operators depend on.
@@ -42,7 +45,7 @@ class Ground:
 
     settings: StudySettings
     model: FloatModel
-    target: Target
+    on: Target | BundleTarget
     space: JointSpace
     digests: Mapping[str, str]
     default: QuantizationScheme = FIRST_SCHEME
@@ -51,9 +54,22 @@ class Ground:
 
     @property
     def are_sources(self) -> bool:
-        """Whether candidates are generated sources; the target then is a stand-in for its name and
-        its digest."""
-        return "sources" in self.digests
+        """Whether candidates are generated sources."""
+        return not isinstance(self.on, Target)
+
+    @property
+    def target(self) -> Target:
+        """The target of programs.
+
+        Raises:
+            InputError: Sources are generated for it.
+        """
+        if isinstance(self.on, Target):
+            return self.on
+        raise InputError(
+            f"target {self.on.name!r} takes generated sources: there are no programs",
+            hint=f"nest-tune study best {self.settings.name} -o FOLDER writes the sources",
+        )
 
     @property
     def context(self) -> str:
@@ -74,6 +90,7 @@ class Ground:
         target = str(Path(s.target).resolve()) if s.target.endswith(".toml") else s.target
         model = str(Path(s.model).resolve())
         modules = module_files((s.metric, s.measurer))
+        on_boards = isinstance(self.on, Target) and bool(self.on.board)
         return Subjects(
             model,
             target,
@@ -88,7 +105,7 @@ class Ground:
             holdout=s.holdout or 0.0,
             holdout_file=paths[2],
             module=modules[0] if modules else None,
-            machine="" if self.target.board else self.digests.get("machine", ""),
+            machine="" if on_boards else self.digests.get("machine", ""),
         )
 
     @property
@@ -101,7 +118,7 @@ class Ground:
             s.limits,
             s.sampler,
             s.seed,
-            s.tiling and not self.target.by_clock,
+            s.tiling and isinstance(self.on, Target) and not self.on.by_clock,
             s.risk,
             s.arguments,
         )

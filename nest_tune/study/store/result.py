@@ -113,7 +113,7 @@ def compile_trial(ground: Ground, result: StudyResult, trial: OuterTrial) -> Com
         InputError: The trial was not measured.
     """
     require_measured(result, trial)
-    require_programs(ground)
+    target = ground.target
     # Loaded here: what only shows a study compiles nothing.
     from compiler_core.compile.unit_layers import model_layers, model_tasks
     from nest_tune.study.execution.candidates import Bench
@@ -123,7 +123,7 @@ def compile_trial(ground: Ground, result: StudyResult, trial: OuterTrial) -> Com
     schedules: dict[str, Any] = {}
     if trial.tuned:
         quantized = bench.quantized(decisions).quantized
-        needed = model_tasks(model_layers(quantized, bench.target), bench.target)
+        needed = model_tasks(model_layers(quantized, target), target)
         schedules = {name: result.tasks[name].schedule for name in needed}
     compiled = bench.compiled(decisions, schedules)
     kept = {n: v for n, v in trial.metrics.items() if n.startswith("accuracy")}
@@ -163,17 +163,4 @@ def require_measured(result: StudyResult, trial: OuterTrial) -> None:
             f"trial {trial.number} of study {result.study.name!r} is {trial.outcome.value}: "
             f"{trial.message}; only measured trials can be compiled",
             hint=f"nest-tune study best {result.study.name}",
-        )
-
-
-def require_programs(ground: Ground) -> None:
-    """Refuses a study of generated sources where programs are wanted.
-
-    Raises:
-        InputError: It is one.
-    """
-    if ground.are_sources:
-        raise InputError(
-            f"target {ground.target.name!r} takes generated sources: there are no programs",
-            hint=f"nest-tune study best {ground.settings.name} -o FOLDER writes the sources",
         )

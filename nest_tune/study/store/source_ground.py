@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from compiler_core.clock.machine import this_machine
@@ -10,9 +9,6 @@ from compiler_core.compile.sources import FloatModel, read_samples
 from compiler_core.errors import InputError
 from compiler_core.files.file_digest import file_digest
 from compiler_core.quantize.calibration_warnings import calibration_warnings
-from compiler_core.targets.load import load_target
-from compiler_core.targets.target import Target
-from compiler_core.targets.this_machine import HOST
 from compiler_core.tensor.digest import digest
 from compiler_core.units.facets.candidates import candidates_for
 from nest_tune.bundling import bundle_target, model_for_sources
@@ -58,10 +54,10 @@ def survey_sources(settings: StudySettings, model: FloatModel) -> Ground:
             parts += [MemoryPart(plans)] if len(plans) > 1 else []
         parts.append(PrecisionPart(search.precisions(model.graph, ranges)))
     space = narrowed(JointSpace(parts), settings.values)
-    target = _stand_in(settings.target)
+    target = bundle_target(settings.target)
     digests = {
         "model": model.digest,
-        "target": target.digest,
+        "target": digest(target, 64),
         "calibration": digest_of_file(settings.calibration),
         "evaluation": digest_of_file(settings.evaluation),
         "metric": measured_as(settings),
@@ -96,12 +92,3 @@ def _require_sources(settings: StudySettings) -> None:
         raise InputError(f"{where}: there is nothing to plan")
     if settings.measurer:
         raise InputError(f"{where}, which no measurer runs: {settings.measurer!r}")
-
-
-def _stand_in(name: str) -> Target:
-    """A target with nothing but a CPU under the name of one for sources: what studies keep of it is
-    name and digest."""
-    board = bundle_target(name)
-    return replace(
-        load_target(HOST), name=board.name, description=board.description, digest=digest(board, 64)
-    )

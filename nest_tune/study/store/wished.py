@@ -98,7 +98,7 @@ def _wish_of_sources(ground: Ground, config: Path) -> _Wish:
     if configures_bundle(config) is None:
         raise InputError(
             f"{config}: it is no configuration of generated sources, which the study's target "
-            f"{ground.target.name!r} takes",
+            f"{ground.on.name!r} takes",
             hint="nest-tune study export writes one of a study of such a target",
         )
     assert ground.settings.calibration is not None  # sources need them
@@ -108,8 +108,8 @@ def _wish_of_sources(ground: Ground, config: Path) -> _Wish:
     found = search.decided(config, graph, ground.model.digest, profile.ranges())
     if found.memory and not any(isinstance(part, MemoryPart) for part in ground.space.parts):
         raise InputError(
-            f"{config}: operators of it run in stripes, {found.memory}, which this study, whose RAM "
-            "need not be small, does not decide"
+            f"{config}: its operators run in stripes ({found.memory}); this study, whose RAM "
+            "need not be small, decides none"
         )
     return _Wish(sources=found)
 

@@ -31,7 +31,9 @@ from compiler_core.units.cpu.c.bundles.package import (
     read_configuration,
 )
 from compiler_core.units.cpu.c.bundles.targets import (
+    CPU_KIND,
     Board,
+    board_file,
     bundled_boards,
     check_fit,
     load_board,
@@ -55,6 +57,12 @@ from compiler_core.units.facets.bundles import (
 
 class CBundles:
     """Bundles of C99."""
+
+    cpu_kind = CPU_KIND
+
+    def file(self, target: str) -> Path:
+        """See :class:`compiler_core.units.facets.bundles.Bundles`."""
+        return board_file(target)
 
     def targets(self) -> tuple[str, ...]:
         """See :class:`compiler_core.units.facets.bundles.Bundles`."""

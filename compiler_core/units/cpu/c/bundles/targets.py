@@ -1,19 +1,42 @@
-"""Targets of generated C: a core, its clock and its memories, one TOML file each."""
+"""Targets of generated C: a core, its clock and its memories, as ``[cpu]`` of a target file.
+
+Files that were written before these (``nest-tune/board/1``) have the same keys outside a table, and
+inherit nothing.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
 
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.nearest import did_you_mean
 from compiler_core.files.plain import from_plain
-from compiler_core.files.toml_file import parse_toml, read_toml
-from compiler_core.units.cpu.c.bundles.cores import CORES, core_of
+from compiler_core.files.toml_file import read_toml
+from compiler_core.targets.lineage import read_lineage
+from compiler_core.targets.schema import Hertz, Section
+from compiler_core.targets.validation import refusal, values_below
+from compiler_core.units.cpu.c.bundles.cores import core_of
+from compiler_core.units.names import CPU
 
 SCHEMA = "nest-tune/board/1"
-_FOLDER = files("compiler_core.units.cpu.c") / "targets"
+CPU_KIND = "c"
+_FOLDER = Path(__file__).parents[1] / "targets"
+_Size = Annotated[int, Field(ge=1, le=1 << 40)]
+
+
+class CoreSection(Section):
+    """``[cpu]`` of a target of generated C; what is left out is as much as is needed."""
+
+    kind: Literal["c"]
+    core: str
+    clock_hz: Hertz | None = None
+    flash_bytes: _Size | None = None
+    ram_bytes: _Size | None = None
+    flash_wait_cycles: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 
 
 @dataclass(frozen=True)
@@ -43,8 +66,12 @@ class Board:
 
 def bundled_boards() -> tuple[str, ...]:
     """Names of the targets that come along, sorted."""
-    names = (item.name for item in _FOLDER.iterdir())
-    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
+
+
+def board_file(name: str) -> Path:
+    """The file of a target that comes along."""
+    return _FOLDER / f"{name}.toml"
 
 
 def load_board(name: str) -> Board:
@@ -54,24 +81,52 @@ def load_board(name: str) -> Board:
         InputError: There is none, or the file is wrong.
     """
     if name.endswith(".toml"):
-        plain = read_toml(Path(name))
+        board = _read_board(Path(name), name)
     elif name in bundled_boards():
-        plain = parse_toml((_FOLDER / f"{name}.toml").read_bytes(), name)
+        board = _from_target_file(board_file(name))
     else:
         raise InputError(
             f"target {name!r} of generated C is not known; known are {', '.join(bundled_boards())}",
             hint=did_you_mean(name, bundled_boards()) or "give the path of a .toml file",
         )
-    board = from_plain(Board, plain, name)
-    if board.schema != SCHEMA:
-        raise InputError(f"{name}: schema {board.schema!r}; {SCHEMA!r} is needed")
-    if board.core not in CORES:
-        core_of(board.core)
+    core_of(board.core)  # refuses others
     for key in ("clock_hz", "flash_bytes", "ram_bytes"):
         value = getattr(board, key)
         if value is not None and value <= 0:
             raise InputError(f"{name}: {key} is {value}; more than 0 is needed")
     return board
+
+
+def _read_board(path: Path, name: str) -> Board:
+    plain = read_toml(path)
+    if plain.get("schema") == SCHEMA:
+        found: Board = from_plain(Board, plain, name)
+        return found
+    return _from_target_file(path)
+
+
+def _from_target_file(path: Path) -> Board:
+    """A target from a file of the general form, with what it inherits."""
+    lineage = read_lineage(path, {CPU: CoreSection})
+    leaves = {place: leaf for file in reversed(lineage) for place, leaf in file.leaves.items()}
+    newest = lineage[0]
+    try:
+        core = CoreSection.model_validate(values_below(leaves, (CPU,)) or {})
+    except ValidationError as error:
+        items = error.errors(include_url=False)
+        wrong = [((CPU, *map(str, item["loc"])), item) for item in items]
+        raise refusal(wrong, leaves, newest.label) from error
+    description = next((file.description for file in lineage if file.description), "")
+    return Board(
+        SCHEMA,
+        newest.name,
+        core.core,
+        description,
+        core.clock_hz,
+        core.flash_bytes,
+        core.ram_bytes,
+        core.flash_wait_cycles,
+    )
 
 
 def check_fit(board: Board, flash_bytes: int, ram_bytes: int) -> None:
