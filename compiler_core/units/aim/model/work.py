@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.files.plain import ONLY_WHERE_OTHER
-from compiler_core.units.aim.operators.recurrent import CellShape, step_order
-from compiler_core.units.aim.simulate.activation import Function, activated
+from compiler_core.units.aim.operators.cell import CellShape
+from compiler_core.units.aim.operators.recurrent import CELLS, part_workloads, step_order
 from compiler_core.units.aim.simulate.numbers import added as sums
 from compiler_core.units.aim.simulate.numbers import to_bits, to_float
 
@@ -140,8 +140,9 @@ class CellWork:
 
     def launched(self) -> Iterator[int]:
         """The product of each launch, in order."""
+        each = len(part_workloads(self.shape))
         for direction, number in step_order(self.shape):
-            yield self.products[direction * self.shape.products + number]
+            yield self.products[direction * each + number]
 
     def run(self, held: Mapping[str, Floats], multiply: Multiply) -> dict[str, Floats]:
         """Its outputs."""
@@ -154,10 +155,10 @@ class CellWork:
             else np.zeros(states, np.float32)
             for name in (self.state, self.cell)
         )
+        each = len(part_workloads(s))
         every = np.zeros((s.steps, *states), np.float32)
         for direction, backward in enumerate(s.backward):
-            first = direction * s.products
-            own = self.products[first : first + s.products]
+            own = self.products[direction * each : (direction + 1) * each]
             state, cell = begin[direction], cells[direction]
             steps = range(s.steps)
             for step in reversed(steps) if backward else steps:
@@ -176,18 +177,7 @@ class CellWork:
         def product(number: int, *parts: Floats) -> Floats:
             return multiply(own[number], np.concatenate(parts, axis=1)[:, None])[:, 0]
 
-        if self.shape.operator == "LSTM":
-            taken, shown, kept, new = np.split(product(0, x, state), 4, axis=1)
-            cell = kept * cell + taken * new
-            return shown * activated(cell, Function.TANH), cell
-        if self.shape.operator == "RNN":
-            return product(0, x, state), cell
-        update, reset = np.split(product(0, x, state), 2, axis=1)
-        if self.shape.after_reset:
-            new = activated(product(1, x) + reset * product(2, state), Function.TANH)
-        else:
-            new = product(1, x, reset * state)
-        return (np.float32(1) - update) * new + update * state, cell
+        return CELLS[self.shape.operator].step(self.shape, x, state, cell, product)
 
 
 Work = DenseWork | CellWork

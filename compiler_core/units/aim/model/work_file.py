@@ -92,7 +92,7 @@ def _misfits(work: CellWork) -> Iterator[str]:
         yield f"{s.steps} steps of {s.batch} times {s.inputs} to {s.size}; at most {MOST_STEPS}"
     elif not 1 <= len(s.backward) <= 2:
         yield f"{len(s.backward)} directions; 1 or 2 are there"
-    elif s.after_reset and s.operator != "GRU":
+    elif s.after_reset and not CELLS[s.operator].resets_after:
         yield f"{s.operator} has no reset gate"
-    elif (work.cell or work.last_cell) and s.operator != "LSTM":
+    elif (work.cell or work.last_cell) and not CELLS[s.operator].keeps_cell:
         yield f"{s.operator} has no cell beside its state"

@@ -15,6 +15,7 @@ from compiler_core.units.aim.operators.recurrent import (
     CELLS,
     cell_products,
     cell_shape,
+    part_workloads,
     step_order,
 )
 from compiler_core.units.aim.schedule.workload import Activation, MatrixVector
@@ -108,8 +109,9 @@ def launch_order(graph: Graph, node: Node, count: int) -> Iterator[int]:
         yield from range(count)
         return
     shape = cell_shape(graph, node)
+    each = len(part_workloads(shape))
     for direction, number in step_order(shape):
-        yield direction * shape.products + number
+        yield direction * each + number
 
 
 def product_alone(product: ModelProduct, node: Node) -> ModelProduct:
