@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 import nest_tune
-from nest_tune.study.choice.precision_plans import PrecisionTable, next_plan, plans
+from nest_tune.study.choice.precision_plans import PrecisionCosts, next_plan, plans
 from nest_tune.study.execution.noise_of_moves import OutputNoise
 from nest_tune.study.execution.source_bench import COST, SourceBench
 from nest_tune.study.execution.subjects import Subjects
@@ -73,7 +73,7 @@ def fewest_bit_operations(
     stored = weights * ((whole - small) / weights.sum())
     operations = np.array([[8.0 * c.macs * bits for bits in _BITS.values()] for c in choices])
     damage = np.stack([np.zeros(len(added)), np.array(added)], axis=1)
-    table = PrecisionTable(operations, damage, (stored,), (limit - (whole - stored.sum()),))
+    table = PrecisionCosts(operations, damage, (stored,), (limit - (whole - stored.sum()),))
     known = plans(table)
     floats = bench.float_accuracy(0).value
     good: dict[tuple[int, ...], bool] = {}

@@ -27,7 +27,7 @@ from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.places import Placement
 from nest_tune.study.execution.candidates import Bench, Subjects
 from search_spaces.partition import PartitionSpace
-from search_spaces.shared import Way, busy_ps, shared_ways
+from search_spaces.shared import SharedWay, busy_ps, shared_ways
 from search_spaces.shared_guesses import Guesses, Shared
 from search_spaces.shared_placements import SharedPlacements
 
@@ -120,7 +120,7 @@ class Comparison:
             for group, ways in mine.items()
         }
         for by_damage in (False, True):
-            ways: dict[int, Way] = {}
+            ways: dict[int, SharedWay] = {}
             for group, options in own.items():
                 faster = [way for way in options if way.run_ps < self._whole_ps(way, placement)]
                 if faster:
@@ -130,13 +130,13 @@ class Comparison:
             if ways:
                 yield self.judged(replace(chosen.shared, ways=ways))
 
-    def _whole_ps(self, way: Way, placement: Placement) -> int:
+    def _whole_ps(self, way: SharedWay, placement: Placement) -> int:
         evaluator = self._evaluator
         launch = 0 if self._joins else evaluator.costs.launch_ps
         groups = [evaluator.groups.group_of[name] for name in way.nodes]
         return sum(busy_ps(evaluator, group, placement, launch) for group in groups)
 
-    def _guesses(self, ways: dict[int, tuple[Way, ...]]) -> Guesses:
+    def _guesses(self, ways: dict[int, tuple[SharedWay, ...]]) -> Guesses:
         return Guesses(self._evaluator, ways, joins_layers=self._joins, prices=PRICES)
 
 

@@ -41,7 +41,7 @@ _Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Way:
+class SharedWay:
     """One way of sharing a convolution.
 
     Attributes:
@@ -77,7 +77,7 @@ class _Draft:
 
 def shared_ways(
     graph: Graph, target: Target, evaluator: Evaluator, *, joins_layers: bool = False
-) -> dict[int, tuple[Way, ...]]:
+) -> dict[int, tuple[SharedWay, ...]]:
     """Ways of sharing by group, where there are any.
 
     Args:
@@ -104,7 +104,7 @@ def shared_ways(
     ways = {}
     for name, found in runs.items():
         ways[evaluator.groups.group_of[name]] = tuple(
-            Way(
+            SharedWay(
                 draft.shares,
                 own,
                 _slower(spent, own),

@@ -19,7 +19,7 @@ from compiler_core.graph.ir import Node
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.quantize.unit_arithmetics import unit_arithmetics
 from compiler_core.targets.places import ON_HOST, Placement
-from search_spaces.shared import Way, busy_ps, whole_damage
+from search_spaces.shared import SharedWay, busy_ps, whole_damage
 
 PRICES = 8
 """So many are tried, from one at which damage does not count to one at which none is done."""
@@ -35,7 +35,7 @@ class Shared:
     """
 
     placement: Placement
-    ways: Mapping[int, Way]
+    ways: Mapping[int, SharedWay]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class _Option:
     run_ps: float
     damage: float
     place: int = -1
-    way: Way | None = None
+    way: SharedWay | None = None
 
 
 class Guesses:
@@ -59,7 +59,7 @@ class Guesses:
     def __init__(
         self,
         evaluator: Evaluator,
-        ways: Mapping[int, Sequence[Way]],
+        ways: Mapping[int, Sequence[SharedWay]],
         *,
         joins_layers: bool,
         prices: int = PRICES,
@@ -112,7 +112,7 @@ class Guesses:
         return [*between, 0.0]
 
     def _at(self, start: Placement, price: float) -> Shared:
-        placement, ways = list(start), dict[int, Way]()
+        placement, ways = list(start), dict[int, SharedWay]()
 
         def worth(option: _Option) -> float:
             return option.run_ps + price * option.damage
@@ -127,7 +127,7 @@ class Guesses:
             if group in taken or places[here].unit == ON_HOST or whole is None:
                 continue
             placement[group] = whole.place
-            rows: list[tuple[float, int, Way, list[int]]] = []
+            rows: list[tuple[float, int, SharedWay, list[int]]] = []
             for way in self._ways.get(group, ()):
                 behind = [group_of[name] for name in way.nodes[1:]]
                 if any(places[start[other]].unit == ON_HOST for other in behind):

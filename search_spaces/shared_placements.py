@@ -11,7 +11,7 @@ from compiler_core.partition.resolve import assignment_of
 from compiler_core.targets.places import Placement
 from compiler_core.units.names import shares_of
 from search_spaces.partition import PartitionSpace
-from search_spaces.shared import Way, busy_ps
+from search_spaces.shared import SharedWay, busy_ps
 from search_spaces.shared_guesses import Guesses, Shared
 
 Point = tuple[int, ...]
@@ -34,7 +34,7 @@ class SharedPlacements:
     """
 
     def __init__(
-        self, space: PartitionSpace, ways: Mapping[int, Sequence[Way]], *, joins_layers: bool
+        self, space: PartitionSpace, ways: Mapping[int, Sequence[SharedWay]], *, joins_layers: bool
     ) -> None:
         self._space, self._joins = space, joins_layers
         self._groups, self._costs = space.evaluator.groups, space.evaluator.costs
@@ -165,10 +165,10 @@ class SharedPlacements:
                 point[axis] = self.parameters[axis].index(way.name)
         return tuple(point)
 
-    def _split(self, point: Point) -> tuple[Point, dict[int, Way]]:
+    def _split(self, point: Point) -> tuple[Point, dict[int, SharedWay]]:
         """The point in which what is shared, and what follows it, is whole on the first unit; and
         what is shared."""
-        base, chosen = list(point), dict[int, Way]()
+        base, chosen = list(point), dict[int, SharedWay]()
         for axis, index in enumerate(point):
             places = self._space.parameters[axis].values
             if index >= len(places):

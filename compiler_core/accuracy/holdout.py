@@ -28,7 +28,7 @@ _STREAM = 0x401D
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class EvaluationSplit:
     """Evaluation data in two parts.
 
     Attributes:
@@ -52,7 +52,7 @@ def reported_runs(runs: int, share: float) -> npt.NDArray[np.int64]:
     return np.sort(drawn)
 
 
-def split(data: EvaluationData, graph: Graph, share: float) -> Parts:
+def split(data: EvaluationData, graph: Graph, share: float) -> EvaluationSplit:
     """Evaluation data with a seeded part kept out.
 
     Args:
@@ -64,7 +64,7 @@ def split(data: EvaluationData, graph: Graph, share: float) -> Parts:
         InputError: One of the parts would be empty.
     """
     if not share:
-        return Parts(data, None)
+        return EvaluationSplit(data, None)
     batch = model_batch(graph)
     runs = data.samples // batch
     out = reported_runs(runs, share)
@@ -75,7 +75,7 @@ def split(data: EvaluationData, graph: Graph, share: float) -> Parts:
             hint="--holdout 0 keeps nothing out, --holdout other.npz takes samples of their own",
         )
     kept = np.setdiff1d(np.arange(runs), out)
-    return Parts(_chosen(data, graph, kept), _chosen(data, graph, out))
+    return EvaluationSplit(_chosen(data, graph, kept), _chosen(data, graph, out))
 
 
 def _chosen(data: EvaluationData, graph: Graph, runs: npt.NDArray[np.int64]) -> EvaluationData:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.clock.models import Part
+from compiler_core.clock.models import TimedPart
 from compiler_core.clock.serving import SIZE_DIGITS
 
 _MODULES = (
@@ -76,7 +76,7 @@ def program() -> bytes:
 
 
 def request(
-    candidates: Mapping[str, Sequence[Part]],
+    candidates: Mapping[str, Sequence[TimedPart]],
     feeds: Mapping[str, npt.NDArray[Any]],
     *,
     profiled: str,

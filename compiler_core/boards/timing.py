@@ -17,7 +17,7 @@ from compiler_core.boards.ssh import CONNECT_S, call
 from compiler_core.clock.conditions import Conditions
 from compiler_core.clock.kernels import Kernel
 from compiler_core.clock.machine import Machine
-from compiler_core.clock.models import Part, Timed
+from compiler_core.clock.models import Timed, TimedPart
 from compiler_core.clock.serving import MARK
 from compiler_core.clock.together import Together
 from compiler_core.clock.turns import first_free
@@ -40,7 +40,7 @@ class BoardTimes:
 
 def time_on_boards(
     boards: str,
-    candidates: Mapping[str, Sequence[Part]],
+    candidates: Mapping[str, Sequence[TimedPart]],
     feeds: Mapping[str, npt.NDArray[Any]],
     *,
     profiled: str,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.clock.models import Part
+from compiler_core.clock.models import TimedPart
 
 PROFILED_RUNS = 5
 
@@ -51,7 +51,7 @@ def plain_session(model: bytes, threads: int = 1, profile: str = "") -> Any:
 
 
 def kernel_times(
-    part: Part, feeds: Mapping[str, npt.NDArray[Any]], threads: int = 1
+    part: TimedPart, feeds: Mapping[str, npt.NDArray[Any]], threads: int = 1
 ) -> tuple[tuple[Kernel, ...], dict[str, npt.NDArray[Any]]]:
     """Kernels of a part in order of execution, and what it gives.
 
@@ -76,7 +76,7 @@ def kernel_times(
 
 
 def kernels_of(
-    parts: Sequence[Part], feeds: Mapping[str, npt.NDArray[Any]], threads: int = 1
+    parts: Sequence[TimedPart], feeds: Mapping[str, npt.NDArray[Any]], threads: int = 1
 ) -> tuple[tuple[Kernel, ...], ...]:
     """Kernels of each part of a model, in order of execution."""
     known = dict(feeds)

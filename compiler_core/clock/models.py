@@ -20,7 +20,7 @@ from compiler_core.clock.together import Together, measure_together
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
-class Part(Protocol):
+class TimedPart(Protocol):
     """A part of a model: ONNX bytes, and the tensors that it reads and gives."""
 
     @property
@@ -50,9 +50,9 @@ class Timed:
 
 
 def time_models(
-    candidates: Mapping[str, Sequence[Part]],
+    candidates: Mapping[str, Sequence[TimedPart]],
     feeds: Arrays,
-    opened: Callable[[Part], Opened],
+    opened: Callable[[TimedPart], Opened],
     *,
     threads: int = 1,
     repeats: int = 30,
@@ -83,7 +83,7 @@ def time_models(
     return Timed(found, this_machine(threads))
 
 
-def _run(parts: Sequence[tuple[Part, Opened]], feeds: Arrays) -> Callable[[], object]:
+def _run(parts: Sequence[tuple[TimedPart, Opened]], feeds: Arrays) -> Callable[[], object]:
     def run() -> object:
         known = dict(feeds)
         for part, session in parts:

@@ -28,7 +28,7 @@ SIZE_DIGITS = 16
 
 @dataclass(frozen=True)
 class ShippedPart:
-    """See :class:`~compiler_core.clock.models.Part`."""
+    """See :class:`~compiler_core.clock.models.TimedPart`."""
 
     name: str
     inputs: Sequence[str]

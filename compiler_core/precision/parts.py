@@ -53,7 +53,7 @@ class PartKey:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class ModelPart:
     """Operators of a model, cut out.
 
     Attributes:
@@ -79,15 +79,15 @@ class Part:
         return without_borders(lower_precisions(self.graph, asked, ranges, _SCHEME))
 
 
-def parts_of(graph: Graph) -> tuple[dict[str, Part], dict[tuple[str, str], Part]]:
+def parts_of(graph: Graph) -> tuple[dict[str, ModelPart], dict[tuple[str, str], ModelPart]]:
     """Every operator, and every two of which one reads what the other writes, by name."""
     extractor = Extractor(graph)
-    singles = {n.name: Part(extractor.part([n]), (n.name,)) for n in graph.nodes}
+    singles = {n.name: ModelPart(extractor.part([n]), (n.name,)) for n in graph.nodes}
     pairs = {}
     for before, after in neighbours(graph):
         if (before.name, after.name) not in pairs:
             part = extractor.part([before, after])
-            pairs[before.name, after.name] = Part(part, (before.name, after.name))
+            pairs[before.name, after.name] = ModelPart(part, (before.name, after.name))
     return singles, pairs
 
 
@@ -208,7 +208,7 @@ def _random(known: TensorType, generator: np.random.Generator) -> npt.NDArray[An
     return generator.integers(0, 2, shape).astype(dtype)
 
 
-def is_measurable(part: Part, largest_bytes: int) -> bool:
+def is_measurable(part: ModelPart, largest_bytes: int) -> bool:
     """Whether inputs can be made up: shapes are known and no strings or sequences."""
     for name in part.graph.inputs:
         known = part.graph.types.get(name)

@@ -47,7 +47,7 @@ class PrecisionPlan:
     gap: float | None = None
 
 
-class Proposer:
+class FormatProposer:
     """Optima of one table.
 
     Args:

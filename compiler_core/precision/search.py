@@ -26,7 +26,7 @@ from compiler_core.clock.statistics import Interval
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.precision.damage import DamageMeter, damages
-from compiler_core.precision.proposals import FLOAT, FULL_INT8, PrecisionPlan, Proposer
+from compiler_core.precision.proposals import FLOAT, FULL_INT8, FormatProposer, PrecisionPlan
 from compiler_core.precision.table import PartTimer, PrecisionTable, measure_table, timed_as
 from compiler_core.quantize.precisions import Rounding, with_rounding
 from compiler_core.quantize.profile import Profile
@@ -158,9 +158,9 @@ class PrecisionSearch:
         return measure_table(self._graph, self._ranges, self._parts, self._progress)
 
     @cached_property
-    def proposer(self) -> Proposer:
+    def proposer(self) -> FormatProposer:
         """Optima of them."""
-        return Proposer(self.table, self._damages)
+        return FormatProposer(self.table, self._damages)
 
     @cached_property
     def scheme(self) -> QuantizationScheme:

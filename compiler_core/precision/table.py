@@ -20,7 +20,7 @@ from typing import Protocol
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node
-from compiler_core.precision.parts import Part, PartKey, is_measurable, parts_of
+from compiler_core.precision.parts import ModelPart, PartKey, is_measurable, parts_of
 from compiler_core.quantize.precisions import (
     Rounding,
     Static,
@@ -192,7 +192,7 @@ def measure_table(
 
 def _measured_singles(
     graph: Graph,
-    alone: Mapping[str, Part],
+    alone: Mapping[str, ModelPart],
     ranges: Mapping[str, TensorRange],
     timer: PartTimer,
     progress: Progress,
@@ -240,14 +240,14 @@ def _first_of_its_kind(place: str, options: Sequence[str]) -> str:
     return sizes[min(sizes, key=lambda block: abs(block - _USUAL_BLOCK))]
 
 
-def _hopes(part: Part, like: str, known: Mapping[PartKey, float]) -> bool:
+def _hopes(part: ModelPart, like: str, known: Mapping[PartKey, float]) -> bool:
     """Whether a place is not much slower than float32."""
     time, floats = known.get(part.key([like])), known.get(part.key([CPU]))
     return time is not None and floats is not None and time < _MUCH_SLOWER * floats
 
 
 def _maker(
-    part: Part, places: tuple[str, ...], ranges: Mapping[str, TensorRange]
+    part: ModelPart, places: tuple[str, ...], ranges: Mapping[str, TensorRange]
 ) -> Callable[[], Graph]:
     return lambda: part.lowered(places, ranges)
 
@@ -282,8 +282,8 @@ def _kept(graph: Graph, node: Node, times: Mapping[str, float]) -> tuple[str, ..
 
 
 def _measured_pairs(
-    alone: Mapping[str, Part],
-    together: Mapping[tuple[str, str], Part],
+    alone: Mapping[str, ModelPart],
+    together: Mapping[tuple[str, str], ModelPart],
     kept: Mapping[str, Sequence[str]],
     singles: Mapping[str, Mapping[str, float]],
     ranges: Mapping[str, TensorRange],

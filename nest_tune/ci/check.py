@@ -32,7 +32,7 @@ from nest_tune.ci.difference import Difference, parse_tolerances, within
 from nest_tune.ci.examination import examination
 from nest_tune.ci.lock import (
     ACCURACY_ENTRIES,
-    Sources,
+    LockSources,
     accuracy_of,
     constants_sha256,
     locked,
@@ -192,13 +192,13 @@ def _sources(
     lock: Lock,
     model: Path | None,
     calibration: Path | None,
-) -> Sources:
+) -> LockSources:
     """What a lock was made from, with the calibration data where its scheme takes them again."""
     named = named_by_lock(path, configuration)
     needed = configuration.scheme.quantization().needs_statistics
     if calibration is None and named.calibration is not None and needed:
         calibration = named.calibration.found()
-    return Sources(
+    return LockSources(
         model or named.model.found(),
         named.target,
         named.shapes,
@@ -223,8 +223,8 @@ def _data(path: Path, configuration: Configuration, data: Path | None) -> Path |
 
 
 def _with_data(
-    sources: Sources, lock: Lock, path: Path, data: Path, *, accept_data: bool
-) -> Sources:
+    sources: LockSources, lock: Lock, path: Path, data: Path, *, accept_data: bool
+) -> LockSources:
     found = file_digest(data)
     if not accept_data and found != lock.evaluation:
         was = f"with digest {lock.evaluation[:16]}…" if lock.evaluation else "nowhere"

@@ -11,7 +11,7 @@ from compiler_core.compile.sources import quantize_model
 from compiler_core.configuration.configuration import Configuration, configuration_text
 from compiler_core.errors import InternalError
 from compiler_core.targets.integer_units import target_arithmetic
-from nest_tune.ci.lock import Sources, constants_sha256, locked, locked_layers
+from nest_tune.ci.lock import LockSources, constants_sha256, locked, locked_layers
 from nest_tune.ci.source_lock import build_lock, lock_text
 from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.execution.scoring import accuracy_metrics
@@ -69,9 +69,9 @@ def source_lock_text(ground: Ground, result: StudyResult, trial: OuterTrial, fol
     return lock_text(text, found)
 
 
-def _sources(settings: StudySettings) -> Sources:
+def _sources(settings: StudySettings) -> LockSources:
     """What a lock file of a study is made from."""
-    return Sources(
+    return LockSources(
         Path(settings.model),
         settings.target,
         settings.shapes,
@@ -114,7 +114,7 @@ def lock_trial(
 
 
 def _require_complete(
-    ground: Ground, compiled: CompiledModel, found: Configuration, sources: Sources
+    ground: Ground, compiled: CompiledModel, found: Configuration, sources: LockSources
 ) -> None:
     """A lock that does not lead back to the measured programs must not leave the house.
 

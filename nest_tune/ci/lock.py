@@ -28,7 +28,7 @@ _VERSIONS = ("nest-tune", "numpy", "onnx", "onnxruntime")
 
 
 @dataclass(frozen=True)
-class Sources:
+class LockSources:
     """What a compile was made from.
 
     Attributes:
@@ -62,7 +62,7 @@ class Sources:
         return read_samples(self.calibration, model.graph)
 
 
-def locked(compiled: CompiledModel, sources: Sources, folder: Path) -> Configuration:
+def locked(compiled: CompiledModel, sources: LockSources, folder: Path) -> Configuration:
     """The configuration of a compile as a lock file says it.
 
     Args:

@@ -12,7 +12,7 @@ from compiler_core.files.file_digest import file_digest
 from nest_tune.bundling import model_for_sources
 from nest_tune.ci.difference import Difference, parse_tolerances, within
 from nest_tune.ci.examination import examination
-from nest_tune.ci.lock import Sources
+from nest_tune.ci.lock import LockSources
 from nest_tune.ci.result import TOTALS, CheckResult
 from nest_tune.ci.source_lock import SOURCES, SourceLock, build_lock, lock_text, read_source_lock
 from nest_tune.named import named_by
@@ -63,7 +63,7 @@ def check_sources(
     progress(f"importing {source_file.name}")
     source = model_for_sources(load_model(source_file, named.shapes))
     examined = None if data is None else examination(data, lock.metric, lock.judged_output, source)
-    sources = Sources(
+    sources = LockSources(
         source_file,
         named.target,
         named.shapes,

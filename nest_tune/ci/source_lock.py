@@ -29,7 +29,7 @@ from compiler_core.units.facets.bundles import BundleReport, BundleRequest
 from compiler_core.units.facets.candidates import candidates_for
 from compiler_core.units.names import CPU
 from nest_tune.bundling import configures_bundle, self_test_samples
-from nest_tune.ci.lock import Sources, relative_to
+from nest_tune.ci.lock import LockSources, relative_to
 from nest_tune.named import Named, named_by
 from nest_tune.study.execution.scoring import accuracy_metrics, measure_outputs
 
@@ -106,7 +106,7 @@ def lock_text(configuration: str | Path, found: SourceLock) -> str:
 def build_lock(
     configuration: Path,
     model: FloatModel,
-    sources: Sources,
+    sources: LockSources,
     folder: Path,
     examination: tuple[Exam, EvaluationData] | None,
 ) -> SourceLock:
@@ -173,7 +173,7 @@ def _costs(report: BundleReport) -> dict[str, float]:
     return dict(sorted(found.items()))
 
 
-def _lock(report: BundleReport, digest: str, sources: Sources, folder: Path) -> Lock:
+def _lock(report: BundleReport, digest: str, sources: LockSources, folder: Path) -> Lock:
     layers: dict[str, LockedLayer] = {}
     for item in report.operators:
         name, number = item.name, 2

@@ -35,7 +35,7 @@ class Service(Enum):
 
 
 @dataclass(frozen=True)
-class Job:
+class WorkflowJob:
     """One check.
 
     Attributes:
@@ -48,7 +48,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Plan:
+class WorkflowPlan:
     """What a workflow checks.
 
     Attributes:
@@ -56,7 +56,7 @@ class Plan:
         notes: What the service will not find.
     """
 
-    jobs: tuple[Job, ...]
+    jobs: tuple[WorkflowJob, ...]
     notes: tuple[str, ...]
 
 
@@ -72,7 +72,7 @@ def _is_lock(path: Path) -> bool:
         return False
 
 
-def plan_jobs(locks: Sequence[Path], data: Sequence[Path], root: Path) -> Plan:
+def plan_jobs(locks: Sequence[Path], data: Sequence[Path], root: Path) -> WorkflowPlan:
     """What to check: each lock with those of the data that it was measured on.
 
     Args:
@@ -101,7 +101,7 @@ def plan_jobs(locks: Sequence[Path], data: Sequence[Path], root: Path) -> Plan:
         used.add(lock.evaluation)
         if lock.evaluation and found is None:
             notes.append(f"{path}: without its evaluation data (--data) accuracy is not compared")
-        jobs.append(Job(_inside(path, root), "" if found is None else _inside(found, root)))
+        jobs.append(WorkflowJob(_inside(path, root), "" if found is None else _inside(found, root)))
         for name in (lock.model, lock.calibration, lock.target):
             place = path.absolute().parent / name
             is_file = name and (name != lock.target or name.endswith(".toml"))
@@ -110,7 +110,7 @@ def plan_jobs(locks: Sequence[Path], data: Sequence[Path], root: Path) -> Plan:
     for digest, path in files.items():
         if digest not in used:
             raise InputError(f"--data {path}: no lock file was measured on these data")
-    return Plan(tuple(jobs), tuple(notes))
+    return WorkflowPlan(tuple(jobs), tuple(notes))
 
 
 def _named_data(path: Path, lock: Lock, root: Path) -> Path | None:
@@ -138,7 +138,7 @@ def _inside(path: Path, root: Path) -> str:
     return text
 
 
-def workflow(service: Service, jobs: Sequence[Job], requirement: str, python: str) -> str:
+def workflow(service: Service, jobs: Sequence[WorkflowJob], requirement: str, python: str) -> str:
     """The text of a workflow.
 
     Args:

@@ -22,7 +22,7 @@ from nest_tune.cli.tables import print_table
 if TYPE_CHECKING:
     from compiler_core.quantize.accuracy import Accuracy
     from nest_tune.api.schemes import SchemeSearch
-    from nest_tune.scheme_search.search import Candidate
+    from nest_tune.scheme_search.search import ScoredScheme
 
 EXAMPLE = (
     "Example: nest-tune quantize search resnet8.onnx --target vta --calibration calib.npz "
@@ -113,7 +113,7 @@ def _document(found: SchemeSearch, output: Path) -> dict[str, Any]:
     }
 
 
-def _candidate(found: Candidate) -> dict[str, Any]:
+def _candidate(found: ScoredScheme) -> dict[str, Any]:
     from compiler_core.quantize.scheme import scheme_document
 
     return {

@@ -27,7 +27,7 @@ from compiler_core.targets.target import Target
 from compiler_core.units.facets.profiles import profiles_of
 from compiler_core.units.names import CPU
 from nest_tune.report.charts import RoofDot, RooflineChart
-from nest_tune.report.gantt import Gantt, Stretch, Strip, Track, busy_shares
+from nest_tune.report.gantt import Gantt, GanttBar, Strip, Track, busy_shares
 
 _BINS = 480
 _NOTICED_MS = 0.00005
@@ -134,7 +134,7 @@ def roofline_charts(
 def gantt(compiled: CompiledModel, target: Target) -> Gantt:
     """One run of a compiled model."""
     found = compiled.timeline
-    tracks: dict[int, list[Stretch]] = {}
+    tracks: dict[int, list[GanttBar]] = {}
     for span in found.timeline.spans:
         tracks.setdefault(span.track, []).append(_stretch(compiled, found, span))
     names = dict(enumerate(("CPU", *_cores(target))))
@@ -153,7 +153,7 @@ def _cores(target: Target) -> Iterator[str]:
             yield name if unit.cores == 1 else f"{name} {core}"
 
 
-def _stretch(compiled: CompiledModel, found: CompiledTimeline, span: Any) -> Stretch:
+def _stretch(compiled: CompiledModel, found: CompiledTimeline, span: Any) -> GanttBar:
     job = found.jobs[span.job]
     layer = compiled.report.layers[job.subject]
     kind = "npu" if job.kind is JobKind.PROGRAM else CPU
@@ -164,7 +164,7 @@ def _stretch(compiled: CompiledModel, found: CompiledTimeline, span: Any) -> Str
         kind, what = "launch", "launch of"
     start, end = span.start_ps / _PS_PER_MS, span.end_ps / _PS_PER_MS
     tip = f"{what} {layer.name}: {end - start:.4f} ms from {start:.4f} ms"
-    return Stretch(start, end, layer.name, kind, tip)
+    return GanttBar(start, end, layer.name, kind, tip)
 
 
 def _strips(

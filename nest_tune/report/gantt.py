@@ -16,7 +16,7 @@ _LEVELS = 10
 
 
 @dataclass(frozen=True)
-class Stretch:
+class GanttBar:
     """Something that runs for a while.
 
     Attributes:
@@ -38,7 +38,7 @@ class Track:
     """One unit."""
 
     name: str
-    stretches: tuple[Stretch, ...]
+    stretches: tuple[GanttBar, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ def draw_gantt(chart: Gantt, size: Size) -> str:
     return drawing.finish()
 
 
-def _draw_stretch(drawing: Drawing, x: Scale, top: float, stretch: Stretch) -> None:
+def _draw_stretch(drawing: Drawing, x: Scale, top: float, stretch: GanttBar) -> None:
     start, end = x(stretch.start_ms), x(stretch.end_ms)
     kind = f"run {stretch.kind}"
     drawing.box((start, top + 2), max(end - start, 0.4), _ROW - 4, kind, stretch.tip)

@@ -58,7 +58,7 @@ def latency_shares(compiled: CompiledModel) -> tuple[Share, ...]:
     found = compiled.timeline
     total_ps = found.timeline.latency_ps
     stretches = [
-        Stretch(
+        RunningSpan(
             span.start_ps,
             span.end_ps,
             *_reason(compiled.report.layers, found.jobs[span.job], span),
@@ -72,7 +72,7 @@ def latency_shares(compiled: CompiledModel) -> tuple[Share, ...]:
     )
 
 
-class Stretch(NamedTuple):
+class RunningSpan(NamedTuple):
     """Something that runs, on an accelerator or on the CPU, and its reasons with their parts of
     1."""
 
@@ -82,7 +82,7 @@ class Stretch(NamedTuple):
     parts: Mapping[str, float]
 
 
-def attribute(stretches: Sequence[Stretch], total_ps: int) -> dict[str, float]:
+def attribute(stretches: Sequence[RunningSpan], total_ps: int) -> dict[str, float]:
     """Picoseconds of each reason; they add up to ``total_ps``.
 
     Args:
@@ -93,7 +93,7 @@ def attribute(stretches: Sequence[Stretch], total_ps: int) -> dict[str, float]:
     spans = [stretch for stretch in stretches if stretch.end_ps > stretch.start_ps]
     edges = sorted({0, total_ps, *(s.start_ps for s in spans), *(s.end_ps for s in spans)})
     begun = sorted(spans, key=lambda span: span.start_ps)
-    running: list[Stretch] = []
+    running: list[RunningSpan] = []
     position = 0
     for start, end in pairwise(edges):
         running = [span for span in running if span.end_ps > start]

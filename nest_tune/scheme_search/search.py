@@ -39,7 +39,7 @@ _HALF_THE_NOISE_DB = 10 * log10(2)
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
+class ScoredScheme:
     """An evaluated scheme.
 
     Attributes:
@@ -70,10 +70,10 @@ class SearchResult:
         evaluated: Everything that was evaluated in full, in order.
     """
 
-    uniform: Candidate
-    mixed: Candidate | None
+    uniform: ScoredScheme
+    mixed: ScoredScheme | None
     ranking: tuple[LayerSensitivity, ...]
-    evaluated: tuple[Candidate, ...]
+    evaluated: tuple[ScoredScheme, ...]
 
 
 def npu_grid() -> tuple[QuantizationScheme, ...]:
@@ -134,7 +134,7 @@ def search_schemes(
         proxies.append((sqnr_db(evaluator.evaluate(scheme, Stage.PROXY)), number))
         progress(f"proxy {number + 1} of {len(schemes)}")
     best = [schemes[number] for _, number in sorted(proxies, key=lambda p: (-p[0], p[1]))]
-    evaluated: list[Candidate] = []
+    evaluated: list[ScoredScheme] = []
 
     def evaluate_all(chosen: Iterable[QuantizationScheme]) -> None:
         for scheme in chosen:
@@ -177,7 +177,7 @@ def _distinct(
     return list(found.values())
 
 
-def choose(candidates: Sequence[Candidate]) -> Candidate:
+def choose(candidates: Sequence[ScoredScheme]) -> ScoredScheme:
     """The most accurate of those within a standard error of the best agreement."""
     most = max(item.agreement for item in candidates)
     error = sqrt(max(most * (1 - most), 0.0) / min(item.samples for item in candidates))
@@ -185,7 +185,7 @@ def choose(candidates: Sequence[Candidate]) -> Candidate:
     return max(close, key=_quality)
 
 
-def best_beside(recipe: Candidate, candidates: Iterable[Candidate]) -> Candidate:
+def best_beside(recipe: ScoredScheme, candidates: Iterable[ScoredScheme]) -> ScoredScheme:
     """The best of several candidates and a recipe that is known to work.
 
     Labels and noise are two witnesses that err independently, and few labels err often. So a
@@ -268,7 +268,7 @@ def sqnr_db(accuracy: Accuracy) -> float:
     return accuracy.metrics[Metric.SQNR].value
 
 
-def _quality(found: Candidate) -> tuple[float, float]:
+def _quality(found: ScoredScheme) -> tuple[float, float]:
     return float(found.accuracy.correct.mean()), sqnr_db(found.accuracy)
 
 
@@ -278,7 +278,7 @@ def _noise(accuracy: Accuracy) -> float:
 
 def candidate(
     evaluator: SchemeEvaluator, unlabelled: SchemeEvaluator | None, scheme: QuantizationScheme
-) -> Candidate:
+) -> ScoredScheme:
     """``scheme``, evaluated in full on the samples of both evaluators.
 
     Raises:
@@ -291,7 +291,7 @@ def candidate(
     samples = sum(item.samples for item in measured)
     agreeing = sum(_agreement(item) * item.samples for item in measured)
     share = share_on_npu(evaluator, scheme)
-    return Candidate(scheme, accuracy, agreeing / samples, samples, share)
+    return ScoredScheme(scheme, accuracy, agreeing / samples, samples, share)
 
 
 def _agreement(found: Accuracy) -> float:
@@ -300,7 +300,7 @@ def _agreement(found: Accuracy) -> float:
     return 1.0 if known is None else known.value
 
 
-def _shown(found: Candidate) -> str:
+def _shown(found: ScoredScheme) -> str:
     noise = f"{sqnr_db(found.accuracy):.1f} dB"
     if Metric.AGREEMENT not in found.accuracy.metrics:
         return noise

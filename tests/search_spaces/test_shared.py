@@ -20,7 +20,7 @@ from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.units.names import shares_of
 from nest_tune.study.proposals.outer_space import PlacementPart
-from search_spaces.shared import Way, shared_ways
+from search_spaces.shared import SharedWay, shared_ways
 from search_spaces.shared_guesses import Guesses
 from tests import synthetic_models
 from tests.cut_networks import CutNetwork
@@ -87,7 +87,7 @@ def test_fewer_channels_in_four_bits_do_less_damage(tmp_path: Path) -> None:
     assert damage[-1] < damage[0] * 32 / 96
 
 
-def options(evaluator: Evaluator, ways: dict[int, tuple[Way, ...]]) -> list[list[object]]:
+def options(evaluator: Evaluator, ways: dict[int, tuple[SharedWay, ...]]) -> list[list[object]]:
     places = [evaluator.costs.places.numbers[name] for name in ("vta", "int4")]
     return [[*places, *ways.get(g.index, ())] for g in evaluator.groups.groups]
 
@@ -102,7 +102,7 @@ def test_guesses_are_the_optimum_at_their_price(tmp_path: Path) -> None:
     def worth(choice: tuple[object, ...], price: float) -> float:
         total, taken = 0.0, set[int]()
         for option in choice:
-            if isinstance(option, Way):
+            if isinstance(option, SharedWay):
                 total += option.run_ps + price * option.damage
                 taken |= {group_of[name] for name in option.nodes}
         for group, option in enumerate(choice):

@@ -24,7 +24,7 @@ class CpuWorkload:
 
     Attributes:
         signature: Operators, shapes and attributes, as
-            :attr:`~compiler_core.precision.parts.Part.signature` writes them.
+            :attr:`~compiler_core.precision.parts.ModelPart.signature` writes them.
     """
 
     signature: str

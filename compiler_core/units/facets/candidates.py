@@ -23,7 +23,7 @@ _FACET = "candidates"
 
 
 @dataclass(frozen=True)
-class PrecisionChoice:
+class LayerPrecisions:
     """A layer whose precision can be chosen.
 
     Attributes:
@@ -162,7 +162,7 @@ class Candidates(Protocol):
 
     def precisions(
         self, graph: Graph, ranges: Mapping[str, TensorRange]
-    ) -> tuple[PrecisionChoice, ...]:
+    ) -> tuple[LayerPrecisions, ...]:
         """Layers whose precision can be chosen, in the model's order.
 
         Raises:

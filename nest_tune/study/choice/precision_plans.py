@@ -32,7 +32,7 @@ _NODES = 10_000
 
 
 @dataclass(frozen=True, eq=False)
-class PrecisionTable:
+class PrecisionCosts:
     """What is known of every layer in every precision.
 
     Attributes:
@@ -49,7 +49,7 @@ class PrecisionTable:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PrecisionPlan:
     """Precision of all layers.
 
     Attributes:
@@ -62,7 +62,7 @@ class Plan:
     damage: float
 
 
-def plans(table: PrecisionTable) -> list[Plan]:
+def plans(table: PrecisionCosts) -> list[PrecisionPlan]:
     """Plans that keep the limits, from the least damage to the least cost; empty where none can.
 
     Args:
@@ -82,7 +82,7 @@ def plans(table: PrecisionTable) -> list[Plan]:
                 found.setdefault(plan.block, plan)
     found.setdefault(cheap.block, cheap)
     ordered = sorted(found.values(), key=lambda plan: (plan.damage, plan.cost))
-    kept: list[Plan] = []
+    kept: list[PrecisionPlan] = []
     for plan in ordered:  # more damage has to buy something
         if not kept or plan.cost < kept[-1].cost:
             kept.append(plan)
@@ -90,8 +90,8 @@ def plans(table: PrecisionTable) -> list[Plan]:
 
 
 def next_plan(
-    known: Sequence[Plan], good: Mapping[Block, bool], seen: frozenset[Block] | set[Block]
-) -> Plan | None:
+    known: Sequence[PrecisionPlan], good: Mapping[Block, bool], seen: frozenset[Block] | set[Block]
+) -> PrecisionPlan | None:
     """The plan to try next: between the most damage that was good enough and the least that was
     not; ``None`` where nothing is left there.
 
@@ -109,7 +109,9 @@ def next_plan(
     return known[min(left, key=lambda at: (abs(at - middle), at))] if left else None
 
 
-def _solved(table: PrecisionTable, goal: Floats, other: Floats, level: float) -> Plan | None:
+def _solved(
+    table: PrecisionCosts, goal: Floats, other: Floats, level: float
+) -> PrecisionPlan | None:
     """The plan with the least of ``goal``, of equal ones with the least of ``other``, whose damage
     is at most ``level``."""
     from scipy.optimize import Bounds, LinearConstraint, milp  # loaded where used: it takes long
@@ -137,7 +139,9 @@ def _solved(table: PrecisionTable, goal: Floats, other: Floats, level: float) ->
         return None
     block = tuple(int(at) for at in result.x.reshape(layers, precisions).argmax(axis=1))
     rows_of = np.arange(layers), np.array(block)
-    return Plan(block, float(table.cost[rows_of].sum()), float(table.damage[rows_of].sum()))
+    return PrecisionPlan(
+        block, float(table.cost[rows_of].sum()), float(table.damage[rows_of].sum())
+    )
 
 
 def _scale(table: Floats) -> float:

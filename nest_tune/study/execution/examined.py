@@ -15,7 +15,7 @@ import numpy.typing as npt
 from compiler_core.accuracy.exam import Exam, Sameness, make_exam
 from compiler_core.accuracy.fidelity import sums_of
 from compiler_core.accuracy.float_model import float_outputs
-from compiler_core.accuracy.holdout import Parts, split
+from compiler_core.accuracy.holdout import EvaluationSplit, split
 from compiler_core.accuracy.own_metric import load_own_metric
 from compiler_core.accuracy.samples import EvaluationData, read_evaluation, read_samples
 from compiler_core.accuracy.score import Score, score_of, spliced
@@ -101,7 +101,7 @@ class ExaminedModel(ABC):
         return make_exam(graph, subjects.metric, labelled=True, output=subjects.judged_output)
 
     @cached_property
-    def _parts(self) -> Parts:
+    def _parts(self) -> EvaluationSplit:
         assert self.subjects.evaluation is not None
         found = read_evaluation(Path(self.subjects.evaluation), self.model.graph)
         found.check(self.exam)

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
-from compiler_core.precision.proposals import Proposer
+from compiler_core.precision.proposals import FormatProposer
 from compiler_core.precision.table import FormatCosts, table_of
 from compiler_core.units.names import CPU
 from search_spaces.joint import OuterPoint
@@ -83,7 +83,7 @@ class FormatsPart:
 
     @cached_property
     def _found(self) -> tuple[OuterPoint, ...]:
-        proposer = Proposer(self._table)
+        proposer = FormatProposer(self._table)
         plans = [*proposer.proposals(None), proposer.usual()[1]]
         points = dict.fromkeys(self._encoded(plan.places) for plan in plans)
         points.pop(self.default, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from compiler_core.errors import InputError
-from compiler_core.units.facets.candidates import PrecisionChoice
+from compiler_core.units.facets.candidates import LayerPrecisions
 from search_spaces.joint import OuterPoint
 from search_spaces.parameter import Parameter
 
@@ -57,7 +57,7 @@ class PrecisionPart:
 
     name = "precision"
 
-    def __init__(self, choices: Sequence[PrecisionChoice]) -> None:
+    def __init__(self, choices: Sequence[LayerPrecisions]) -> None:
         self.choices = tuple(choices)
         self.parameters: tuple[Parameter, ...] = tuple(
             Parameter(choice.node, choice.precisions, ordered=False) for choice in choices

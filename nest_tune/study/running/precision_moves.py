@@ -16,7 +16,13 @@ from math import isfinite
 import numpy as np
 
 from nest_tune.study.choice.last_step import MOVE, OF
-from nest_tune.study.choice.precision_plans import Floats, Plan, PrecisionTable, next_plan, plans
+from nest_tune.study.choice.precision_plans import (
+    Floats,
+    PrecisionCosts,
+    PrecisionPlan,
+    next_plan,
+    plans,
+)
 from nest_tune.study.choice.repair import accuracy_limit
 from nest_tune.study.execution.source_bench import COST, SourceBench
 from nest_tune.study.proposals.problem import Asked
@@ -52,7 +58,7 @@ class PrecisionMoves:
     ) -> None:
         self._ground, self._bench, self._tasks, self._noises = ground, bench, tasks, noises
         self._problem = ground.problem
-        self._known: list[Plan] | None = None
+        self._known: list[PrecisionPlan] | None = None
         self._columns: list[tuple[int, OuterTrial]] = []
         self._start: Point = ()
 
@@ -108,7 +114,7 @@ class PrecisionMoves:
         default = self._problem.space.default
         return (*default[: at.start], *part.all_in(column), *default[at.stop :])
 
-    def _chosen(self, plan: Plan) -> Point:
+    def _chosen(self, plan: PrecisionPlan) -> Point:
         """Precision per layer of a plan, which knows positions among those that are planned."""
         return tuple(self._columns[position][0] for position in plan.block)
 
@@ -122,7 +128,7 @@ class PrecisionMoves:
         judged = trial.judged.get(limit.metric.value)
         return judged is not None and limit.excess(judged) <= 0
 
-    def _plans(self, at: slice, part: PrecisionPart) -> list[Plan]:
+    def _plans(self, at: slice, part: PrecisionPart) -> list[PrecisionPlan]:
         damage = self._damage(at, part)
         if damage is None:
             return []
@@ -154,7 +160,7 @@ class PrecisionMoves:
             if told is not None and isfinite(limit.high):
                 uses.append(told[0])
                 limits.append(limit.high - told[1])
-        return plans(PrecisionTable(goal[0], damage, tuple(uses), tuple(limits)))
+        return plans(PrecisionCosts(goal[0], damage, tuple(uses), tuple(limits)))
 
     def _damage(self, at: slice, part: PrecisionPart) -> Floats | None:
         """Noise that each layer adds in a precision to that of its gentlest one, under the way of

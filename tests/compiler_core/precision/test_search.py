@@ -15,7 +15,7 @@ from compiler_core.errors import InputError
 from compiler_core.precision.clock_timer import ClockTimer
 from compiler_core.precision.explained import explained
 from compiler_core.precision.parts import neighbours, part_inputs, parts_of
-from compiler_core.precision.proposals import FLOAT, FULL_INT8, Proposer
+from compiler_core.precision.proposals import FLOAT, FULL_INT8, FormatProposer
 from compiler_core.precision.search import PrecisionSearch
 from compiler_core.precision.table import measure_table
 from compiler_core.quantize.precision_lowering import lower_precisions
@@ -85,7 +85,7 @@ def test_sums_of_parts_are_what_chains_take(known: Known) -> None:
 def test_optima_cost_least(known: Known) -> None:
     model, profile = known
     table = measure_table(model.graph, profile.ranges(), RuleTimer())
-    proposer = Proposer(table)
+    proposer = FormatProposer(table)
     best, *others = proposer.proposals(None)
     assert best.gap is not None
     assert best.gap <= 1e-3
@@ -97,7 +97,9 @@ def test_optima_cost_least(known: Known) -> None:
         ]
         assert best.estimate_us == pytest.approx(min(t for t in totals if t is not None), rel=2e-3)
     assert all(plan.places != best.places for plan in others)
-    with_room = Proposer(table, lambda: {n: dict.fromkeys(p, 1.0) for n, p in table.kept.items()})
+    with_room = FormatProposer(
+        table, lambda: {n: dict.fromkeys(p, 1.0) for n, p in table.kept.items()}
+    )
     none = with_room.best("none", 0.0)
     assert none is None or none.places == {}
 

@@ -28,7 +28,7 @@ from compiler_core.targets.load import load_target
 from nest_tune.ci import by_clock
 from nest_tune.ci.by_clock import compare_clock, longer, without_accuracy
 from nest_tune.ci.difference import Difference
-from nest_tune.ci.lock import Sources, locked
+from nest_tune.ci.lock import LockSources, locked
 
 HERE = Machine("A", "x86_64", "avx", 4, "onnxruntime 1", 1)
 
@@ -126,7 +126,7 @@ def lock(synthetic: ModuleType, tmp_path: Path) -> Path:
     """A lock file of a model on this machine."""
     synthetic.write("residual", tmp_path)
     compiled = compiled_for_host(tmp_path / "residual.onnx")
-    sources = Sources(tmp_path / "residual.onnx", "host")
+    sources = LockSources(tmp_path / "residual.onnx", "host")
     path = tmp_path / "best.toml"
     path.write_text(configuration_text(locked(compiled, sources, tmp_path)))
     return path

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from compiler_core.errors import InputError
-from nest_tune.ci.workflows import Job, Service, workflow
+from nest_tune.ci.workflows import Service, WorkflowJob, workflow
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -97,7 +97,7 @@ def test_workflow_passes_the_schema_of_its_service(
 def test_schema_refuses_what_is_no_workflow(tmp_path: Path) -> None:
     for service in SCHEMAS:
         path = tmp_path / f"{service}.yml"
-        jobs = [Job("a.toml")]
+        jobs = [WorkflowJob("a.toml")]
         text = workflow(Service(service), jobs, "nest-tune", "3.11")
         broken = text.replace("matrix:\n", "matrix: 1\n#", 1).replace("script:", "skript:")
         path.write_text(broken)
@@ -154,4 +154,4 @@ def test_files_that_ci_cannot_see_are_named(
 @pytest.mark.parametrize("text", ["${{ secrets.TOKEN }}", "$(id)", "a\nb", " "])
 def test_requirement_is_one_plain_line(text: str) -> None:
     with pytest.raises(InputError, match="--install"):
-        workflow(Service.GITHUB, [Job("best.toml")], text, "3.11")
+        workflow(Service.GITHUB, [WorkflowJob("best.toml")], text, "3.11")

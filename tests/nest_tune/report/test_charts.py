@@ -26,7 +26,7 @@ from nest_tune.report.charts import (
     draw_roofline,
     draw_scatter,
 )
-from nest_tune.report.gantt import Gantt, Stretch, Strip, Track, busy_shares, draw_gantt
+from nest_tune.report.gantt import Gantt, GanttBar, Strip, Track, busy_shares, draw_gantt
 from nest_tune.report.scale import Scale, fit, short
 from nest_tune.report.svg import NARROW, WIDE, Size, spread_labels
 
@@ -173,8 +173,8 @@ def test_layers_lie_under_the_roof() -> None:
 def test_gantt_places_stretches_and_strips() -> None:
     busy = np.array([0.0, 1.0, 1.0, 0.5])
     tracks = (
-        Track("CPU", (Stretch(0.0, 1.0, EVIL, "cpu", EVIL),)),
-        Track("NPU", (Stretch(1.0, 4.0, "conv", "npu", "conv"),)),
+        Track("CPU", (GanttBar(0.0, 1.0, EVIL, "cpu", EVIL),)),
+        Track("NPU", (GanttBar(1.0, 4.0, "conv", "npu", "conv"),)),
     )
     root = parsed(draw_gantt(Gantt(4.0, tracks, (Strip("load", busy),)), WIDE))
     runs = [e for e in root.iter() if (e.get("class") or "").startswith("run ")]

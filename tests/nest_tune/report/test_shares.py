@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from compiler_core.compile.compile import compile_model
 from compiler_core.configuration.launches import Launches
-from nest_tune.report.shares import IDLE, Stretch, attribute, latency_shares
+from nest_tune.report.shares import IDLE, RunningSpan, attribute, latency_shares
 from nest_tune.study.store.dependencies import survey_ground
 from nest_tune.study.store.result import StudyResult, compile_trial
 
 LENGTH = 24
 
 
-def counted(stretches: list[Stretch], total: int) -> dict[str, float]:
+def counted(stretches: list[RunningSpan], total: int) -> dict[str, float]:
     """One picosecond after another."""
     sums: dict[str, float] = {}
     for now in range(total):
@@ -32,15 +32,15 @@ def counted(stretches: list[Stretch], total: int) -> dict[str, float]:
 
 
 @st.composite
-def stretch(draw: st.DrawFn) -> Stretch:
+def stretch(draw: st.DrawFn) -> RunningSpan:
     start = draw(st.integers(0, LENGTH))
     part = draw(st.sampled_from([0.25, 0.5, 1.0]))
     parts = {"compute": part, "above": 1 - part} if part < 1 else {"cpu": 1.0}
-    return Stretch(start, draw(st.integers(start, LENGTH)), draw(st.booleans()), parts)
+    return RunningSpan(start, draw(st.integers(start, LENGTH)), draw(st.booleans()), parts)
 
 
 @given(st.lists(stretch(), max_size=12))
-def test_every_picosecond_has_one_reason(stretches: list[Stretch]) -> None:
+def test_every_picosecond_has_one_reason(stretches: list[RunningSpan]) -> None:
     found = attribute(stretches, LENGTH)
     assert found == pytest.approx(counted(stretches, LENGTH))
     assert sum(found.values()) == pytest.approx(LENGTH)

@@ -20,7 +20,7 @@ from nest_tune.scheme_search.accuracy_cache import AccuracyCache
 from nest_tune.scheme_search.evaluation import SchemeEvaluator, Stage
 from nest_tune.scheme_search.plot import sensitivity_svg, text_bar
 from nest_tune.scheme_search.search import (
-    Candidate,
+    ScoredScheme,
     best_beside,
     choose,
     npu_grid,
@@ -163,7 +163,7 @@ def candidate(agreement, hits, decibels):
     accuracy = Accuracy(
         100, {Metric.SQNR: Estimate(decibels, decibels, decibels)}, np.arange(100) < hits
     )
-    return Candidate(QuantizationScheme(), accuracy, agreement, 400, 1.0)
+    return ScoredScheme(QuantizationScheme(), accuracy, agreement, 400, 1.0)
 
 
 def test_choice_within_a_standard_error_of_the_best_agreement():
@@ -230,7 +230,7 @@ def test_a_recipe_is_left_where_labels_and_noise_speak_for_another():
         flags = np.zeros(200, bool)
         flags[:correct] = True
         accuracy = Accuracy(200, {Metric.SQNR: Estimate(sqnr, sqnr, sqnr)}, flags)
-        return Candidate(QuantizationScheme(), accuracy, 0.9, 200, 1.0)
+        return ScoredScheme(QuantizationScheme(), accuracy, 0.9, 200, 1.0)
 
     recipe = candidate(150, 20.0)
     lucky, quiet = candidate(170, 22.9), candidate(150, 40.0)

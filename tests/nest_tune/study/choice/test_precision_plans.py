@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nest_tune.study.choice.precision_plans import PrecisionTable, next_plan, plans
+from nest_tune.study.choice.precision_plans import PrecisionCosts, next_plan, plans
 
 numbers = st.integers(0, 40).map(float)
 
 
 @st.composite
-def tables(draw: st.DrawFn) -> PrecisionTable:
+def tables(draw: st.DrawFn) -> PrecisionCosts:
     layers, precisions = draw(st.integers(1, 4)), draw(st.integers(1, 3))
 
     def table() -> np.ndarray:
@@ -24,12 +24,12 @@ def tables(draw: st.DrawFn) -> PrecisionTable:
 
     use = table()
     limit = draw(st.integers(0, 160))
-    return PrecisionTable(table(), table(), (use,), (float(limit),))
+    return PrecisionCosts(table(), table(), (use,), (float(limit),))
 
 
 @settings(max_examples=60, deadline=None)
 @given(tables())
-def test_plans_are_the_best_of_all(table: PrecisionTable) -> None:
+def test_plans_are_the_best_of_all(table: PrecisionCosts) -> None:
     layers, precisions = table.cost.shape
     rows = np.arange(layers)
     every = []
@@ -56,7 +56,7 @@ def test_plans_are_the_best_of_all(table: PrecisionTable) -> None:
 def test_the_level_is_found_by_bisection() -> None:
     damages = np.array([[0.0, float(2**layer)] for layer in range(6)])
     costs = np.array([[float(2**layer), 0.0] for layer in range(6)])
-    known = plans(PrecisionTable(costs, damages))
+    known = plans(PrecisionCosts(costs, damages))
     assert len(known) > 10
     most = known[len(known) // 3].damage
     good: dict[tuple[int, ...], bool] = {}

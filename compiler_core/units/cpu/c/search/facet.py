@@ -31,7 +31,7 @@ from compiler_core.units.cpu.c.search.candidate import PACKED, WIDE, CCandidate
 from compiler_core.units.facets.candidates import (
     CandidateRequest,
     DecidedCandidate,
-    PrecisionChoice,
+    LayerPrecisions,
 )
 
 _GENERATOR = 1
@@ -84,10 +84,10 @@ class CCandidates:
 
     def precisions(
         self, graph: Graph, ranges: Mapping[str, TensorRange]
-    ) -> tuple[PrecisionChoice, ...]:
+    ) -> tuple[LayerPrecisions, ...]:
         """See :class:`compiler_core.units.facets.candidates.Candidates`."""
         network = to_network(graph, ranges)
-        found: dict[str, PrecisionChoice] = {}
+        found: dict[str, LayerPrecisions] = {}
         several: set[str] = set()
         for operator in network.operators:
             if not isinstance(operator, Convolution | Dense):
@@ -97,7 +97,7 @@ class CCandidates:
             size = network.values[operator.output].size
             macs = size * prod(operator.weights.shape[1:])
             names = tuple(_BITS)
-            found[operator.name] = PrecisionChoice(
+            found[operator.name] = LayerPrecisions(
                 operator.name, names, operator.weights.size, macs
             )
         return tuple(choice for name, choice in found.items() if name not in several)
