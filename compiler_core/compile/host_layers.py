@@ -10,6 +10,7 @@ from compiler_core.executable.report import LayerReport
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.macs import float_macs
 from compiler_core.quantize.ir import FloatSegment, HostGroup, QuantizedGraph
+from compiler_core.quantize.layout import plain_shape
 from compiler_core.system.host_steps import HostStep
 from compiler_core.system.steps import Step
 from compiler_core.targets.integer_units import integer_units
@@ -65,9 +66,11 @@ class HostPricing:
 
     def _conversion(self, step: Step) -> LayerReport:
         host = self._quantized.host
-        tensor, machine = host.tensors[host.base(step.name)], self._machine
+        base, machine = host.base(step.name), self._machine
+        tensor = host.tensors[base]
         size = ways_of(machine).form(tensor.shape, INT8, machine).bytes
-        values = prod(tensor.shape)
+        # They may be padded beyond the numbers that there are.
+        values = prod(plain_shape(self._quantized.source.types.get(base)))
         cost = host_costs().conversion(self._target.cpu, values, _FLOAT_BYTES * values + size)
         shape = "x".join(map(str, tensor.shape))
         return _layer(step, step.kind.name.lower(), shape, cost)

@@ -108,11 +108,13 @@ def _conversion(
     executable: Executable,
 ) -> LayerReport:
     """What the CPU takes to bring a tensor from one form to another; ``None`` is its own."""
-    held = executable.tensors.get(name)
-    extents = plain_shape(quantized.source.types.get(name)) if held is None else held.shape
-    sides = [_side(name, extents, part, executable) for part in (source, result)]
+    held, known = executable.tensors.get(name), quantized.source.types.get(name)
+    extents = plain_shape(known) if held is None else held.shape
+    # Integers may be padded beyond the numbers that there are.
+    real = extents if known is None else plain_shape(known)
+    sides = [_side(name, real, part, executable) for part in (source, result)]
     cost = host_costs().conversion(
-        executable.target.cpu, prod(extents), sum(size for size, _ in sides)
+        executable.target.cpu, prod(real), sum(size for size, _ in sides)
     )
     seconds = cost.seconds + sum(extra for _, extra in sides)
     shape = "x".join(map(str, extents))

@@ -32,6 +32,7 @@ from compiler_core.quantize.ir import (
     QuantizedGraph,
     tensors_read,
 )
+from compiler_core.quantize.layout import plain_shape
 from compiler_core.quantize.quantize import with_exponents
 from compiler_core.quantize.skeleton import Skeleton
 from compiler_core.system.jobs import PICOSECONDS, WHOLE_PPM, Machinery, picoseconds
@@ -173,7 +174,7 @@ def _tensor_costs(
     on_host = Form(FLOAT32, memories.index(target.cpu_memory))
     forms = {on_host: 0}
     form_of = []
-    held: list[Callable[[tuple[int, ...]], TensorForm]] = []
+    held: list[tuple[Callable[[tuple[int, ...]], TensorForm], bool]] = []
     for place in target.places.all:
         if place.unit == ON_HOST and place.number == FLOAT32:
             form_of.append(0)
@@ -187,11 +188,13 @@ def _tensor_costs(
         form = Form(shaped((1, 1, 1, 1)).layout, memory)
         if form not in forms:
             forms[form] = len(forms)
-            held.append(shaped)
+            held.append((shaped, place.number == INT8))
         form_of.append(forms[form])
     tensors = []
     for tensor in groups.tensors:
-        inside = [shaped(tensor.shape) for shaped in held]
+        # Integers may be padded beyond the numbers that there are; other numbers are not.
+        real = plain_shape(groups.graph.types.get(tensor.name))
+        inside = [shaped(tensor.shape if padded else real) for shaped, padded in held]
         extra = tuple(round(form.extra_s * PICOSECONDS) for form in inside)
         tensors.append(
             TensorCost(
