@@ -22,7 +22,9 @@ from compiler_core.files.plain import from_plain, to_plain
 RUNTIME = "runtime"
 """Name of the table, and of the decisions of a study."""
 
-OPTIMIZATIONS = ("all", "extended", "basic", "disabled")
+OPTIMIZATIONS = ("all", "layout", "extended", "basic", "disabled")
+"""Up to all that the runtime knows, up to other layouts of images (channels in blocks or last), up
+to fused operators in the model's own layout, up to what changes no number, nothing."""
 CPU_PROVIDER = "CPUExecutionProvider"
 _ELSEWHERE = frozenset(["AzureExecutionProvider"])
 """Providers that do not run on this machine."""
@@ -61,6 +63,7 @@ class Runtime:
         options.log_severity_level = 4
         options.graph_optimization_level = {
             "all": levels.ORT_ENABLE_ALL,
+            "layout": getattr(levels, "ORT_ENABLE_LAYOUT", levels.ORT_ENABLE_ALL),
             "extended": levels.ORT_ENABLE_EXTENDED,
             "basic": levels.ORT_ENABLE_BASIC,
             "disabled": levels.ORT_DISABLE_ALL,
@@ -109,6 +112,15 @@ def require_provider(runtime: Runtime) -> None:
             f"{', '.join(known)}",
             hint="install an onnxruntime that has it, or leave provider out",
         )
+
+
+def possible_optimizations() -> tuple[str, ...]:
+    """How far this runtime rewrites graphs, as far as it is worth trying; only newer ones know
+    layouts apart from the rest."""
+    import onnxruntime
+
+    known = hasattr(onnxruntime.GraphOptimizationLevel, "ORT_ENABLE_LAYOUT")
+    return tuple(n for n in OPTIMIZATIONS if n != "disabled" and (known or n != "layout"))
 
 
 def available_providers() -> tuple[str, ...]:

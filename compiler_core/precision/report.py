@@ -22,6 +22,7 @@ _SCHEMA = "nest-tune/formats/1"
 
 _LEVELS = {
     "all": "ORT_ENABLE_ALL",
+    "layout": "ORT_ENABLE_LAYOUT",
     "extended": "ORT_ENABLE_EXTENDED",
     "basic": "ORT_ENABLE_BASIC",
     "disabled": "ORT_DISABLE_ALL",

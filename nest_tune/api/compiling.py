@@ -195,10 +195,10 @@ def compile(  # noqa: A001 - the verb of the command line
         statistics = _statistics(source, configuration, samples, threads, progress)
     warnings: tuple[str, ...] = ()
     unsearched = tuple[str, ...]()
-    is_open = configuration.scheme.is_open and not is_planned and not chip.board
+    is_open = configuration.scheme.is_open and not is_planned
     if chip.by_clock and is_open and statistics is not None and statistics.inputs is not None:
         try:
-            choice = measured_formats(source, statistics, progress=progress)
+            choice = measured_formats(source, statistics, board=chip.board, progress=progress)
             configuration = with_formats(configuration, source, choice)
             formats = formats_report(choice)
         except InputError as error:

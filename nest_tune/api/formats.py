@@ -51,7 +51,7 @@ def best_formats(
     Args:
         model: ONNX file.
         calibration: Samples of the inputs: what plans lose is measured on them.
-        target: This machine.
+        target: This machine, or boards by their addresses.
         shapes: Of inputs with dynamic axes.
         progress: Told what is being done.
 
@@ -59,14 +59,15 @@ def best_formats(
         InputError: A file or argument is wrong.
     """
     chip = target if isinstance(target, Target) else load_target(target)
-    if not chip.by_clock or chip.board:
+    if not chip.by_clock:
         raise InputError(
-            f"target {chip.name!r} is not this machine: the clock says nothing of it",
+            f"target {chip.name!r} is neither this machine nor a board: the clock says nothing of "
+            "it",
             hint="nest-tune plan best MODEL --target host --calibration F",
         )
     source = loaded_model(model, shapes, calibration)
     profile = stored_profile(source.graph, samples_of(calibration, source.graph))
-    choice = measured_formats(source, profile, progress=progress)
+    choice = measured_formats(source, profile, board=chip.board, progress=progress)
     subjects = Subject(source.name, source.digest), Subject(chip.name, chip.digest)
     found = with_formats(Configuration(), source, choice)
     configuration = replace(found, model=subjects[0], target=subjects[1])

@@ -38,11 +38,16 @@ class MachinePlanTimer(MachineTimer, PlanTimer, Protocol):
 
 
 def make_timer(
-    model: FloatModel, profile: Profile, threads: int, progress: Progress
+    model: FloatModel, profile: Profile, threads: int, progress: Progress, board: str = ""
 ) -> MachinePlanTimer:
-    """The clock of this machine, on what tensors hold in a run of the calibration data."""
+    """The clock of this machine, or of boards, on what tensors hold in a run of the calibration
+    data."""
     feeds = first_run(model.graph, profile)
     values = None if feeds is None else run_values(model.graph, feeds)
+    if board:
+        from compiler_core.precision.board_timer import BoardTimer  # few formats are of boards
+
+        return BoardTimer(board, threads, progress=progress, values=values)
     return ClockTimer(threads, progress=progress, values=values)
 
 
@@ -52,21 +57,26 @@ def measured_formats(
     *,
     is_good: IsGood | None = None,
     threads: int = 1,
+    board: str = "",
     progress: Progress = lambda _: None,
 ) -> PrecisionChoice:
-    """The plan that this machine runs fastest, of those that are good enough on the samples.
+    """The plan that this machine, or a board, runs fastest, of those that are good enough on the
+    samples.
 
     Args:
         model: The float model.
         profile: Statistics of the calibration data, with the samples.
         is_good: The limit; by default what a compile takes without asking.
         threads: Of what is timed.
+        board: Addresses of boards that time in place of this machine; what plans lose is found
+            here.
         progress: Told what is being done.
 
     Raises:
         InputError: The profile does not fit the model, or has no samples.
+        MissingDependencyError: A board cannot be reached, or lacks something.
     """
-    timer = make_timer(model, profile, threads, progress)
+    timer = make_timer(model, profile, threads, progress, board)
     recorded = RecordedTimer(timer)
     limit = is_good or good_on_samples(model, profile)
     search = PrecisionSearch(model.graph, profile, recorded, timer, limit, progress=progress)
@@ -101,7 +111,12 @@ def good_on_samples(model: FloatModel, profile: Profile) -> IsGood:
 
 
 def measured_costs(
-    model: FloatModel, profile: Profile, *, threads: int = 1, progress: Progress = lambda _: None
+    model: FloatModel,
+    profile: Profile,
+    *,
+    threads: int = 1,
+    board: str = "",
+    progress: Progress = lambda _: None,
 ) -> tuple[FormatCosts, QuantizationScheme]:
     """What operators cost in their number formats on this machine, and the way to find scales that
     leaves least noise with integers throughout.
@@ -110,12 +125,13 @@ def measured_costs(
         model: The float model.
         profile: Statistics of the calibration data, with the samples.
         threads: Of what is timed.
+        board: As of :func:`measured_formats`.
         progress: Told what is being done.
 
     Raises:
-        InputError: As :func:`measured_formats`.
+        InputError, MissingDependencyError: As :func:`measured_formats`.
     """
-    timer = make_timer(model, profile, threads, progress)
+    timer = make_timer(model, profile, threads, progress, board)
     parts = RecordedTimer(timer)
     search = PrecisionSearch(
         model.graph, profile, parts, timer, lambda _places, _scheme: True, progress=progress

@@ -11,6 +11,7 @@ from compiler_core.configuration.runtime import (
     RUNTIME,
     Runtime,
     available_providers,
+    possible_optimizations,
     possible_threads,
     runtime_table,
 )
@@ -29,7 +30,7 @@ class RuntimePart:
         tables: Mapping[str, Sequence[Any]] = {
             "threads": possible_threads(),
             "spinning": (True, False),
-            "optimization": OPTIMIZATIONS[:3],
+            "optimization": possible_optimizations(),
             "provider": available_providers(),
         }
         self.parameters: tuple[Parameter, ...] = tuple(

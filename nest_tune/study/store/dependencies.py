@@ -92,8 +92,8 @@ def survey_ground(
     formats = None
     if study is not None:
         formats = _stored_formats(study)
-    elif target.by_clock and not target.board and not rehearsed:
-        formats, default = _measured_formats(settings, model, default)
+    elif target.by_clock and not rehearsed:
+        formats, default = _measured_formats(settings, model, target, default)
     if study is None:
         guesses, lessons = first_guesses(storage, settings, model.digest)
     else:
@@ -145,14 +145,14 @@ def _stored_formats(study: StoredStudy) -> FormatCosts | None:
 
 
 def _measured_formats(
-    settings: StudySettings, model: FloatModel, default: QuantizationScheme
+    settings: StudySettings, model: FloatModel, target: Target, default: QuantizationScheme
 ) -> tuple[FormatCosts | None, QuantizationScheme]:
-    """What number formats of operators cost on this machine, and the scheme beside them; none where
-    the study does not search both, or has nothing to calibrate with."""
+    """What number formats of operators cost on this machine or on boards, and the scheme beside
+    them; none where the study does not search both, or has nothing to calibrate with."""
     if settings.calibration is None or not (settings.partition and settings.quantization):
         return None, default
     samples = read_samples(Path(settings.calibration), model.graph)
-    return measured_costs(model, stored_profile(model.graph, samples))
+    return measured_costs(model, stored_profile(model.graph, samples), board=target.board)
 
 
 def _default_scheme(

@@ -16,6 +16,7 @@ from compiler_core.configuration.runtime import (
     OPTIMIZATIONS,
     Runtime,
     available_providers,
+    possible_optimizations,
     possible_threads,
     read_runtime,
     require_provider,
@@ -47,7 +48,7 @@ def test_what_is_written_is_read(runtime: Runtime) -> None:
     [
         ({"threads": 0}, "1 to 1024"),
         ({"threads": "two"}, "threads"),
-        ({"optimization": "al"}, "allowed are all, extended"),
+        ({"optimization": "al"}, "allowed are all, layout, extended"),
         ({"thread": 2}, "thread"),
         (["threads"], "runtime"),
     ],
@@ -55,6 +56,17 @@ def test_what_is_written_is_read(runtime: Runtime) -> None:
 def test_what_is_refused(table: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_runtime(table, "runtime")
+
+
+def test_layouts_are_a_level_of_their_own_where_the_runtime_knows_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Older:
+        ORT_ENABLE_ALL, ORT_ENABLE_EXTENDED, ORT_ENABLE_BASIC, ORT_DISABLE_ALL = range(4)
+
+    assert possible_optimizations()[-2:] == ("extended", "basic")
+    monkeypatch.setattr("onnxruntime.GraphOptimizationLevel", Older)
+    assert possible_optimizations() == ("all", "extended", "basic")
 
 
 def test_what_this_machine_has() -> None:

@@ -13,6 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 
+from nest_tune.api.formats import best_formats
 from nest_tune.stores import measured_formats
 from tests.rule_timer import RuleTimer
 
@@ -330,3 +331,21 @@ def test_sequences_are_timed_on_calibration_data(run: Run, tmp_path: Path) -> No
         "run", tmp_path / "out", "--inputs", calibration, "--outputs", tmp_path / "y.npz"
     )
     assert code == 0, told
+
+
+def test_boards_time_number_formats(
+    model: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def timer(*given: object) -> RuleTimer:
+        asked.append(given[-1])
+        return RuleTimer()
+
+    monkeypatch.setenv("NEST_TUNE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(measured_formats, "make_timer", timer)
+    board = "ssh://user@board.invalid"
+    found = best_formats(model, folder / "calib.npz", target=board)
+    assert asked == [board]
+    assert found.target.name == board
+    assert found.configuration.plan["n_c1"] == "cpu:s8s8c"
