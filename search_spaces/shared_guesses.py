@@ -96,7 +96,10 @@ class Guesses:
         return sum(whole) + sum(way.damage for way in shared.ways.values())
 
     def most_damage(self) -> float:
-        """What is done where every layer has its weights on a unit of fewest bits."""
+        """What is done where every layer has its weights on a unit of fewest bits; nothing where
+        all have as many."""
+        if not self._levels:
+            return 0.0
         least = min(self._levels, key=lambda name: self._levels[name])
         return sum(self._damage(group.index, least) for group in self._evaluator.groups.groups)
 

@@ -10,6 +10,7 @@ from compiler_core.partition.best import complete
 from compiler_core.partition.plan import Plan
 from compiler_core.partition.resolve import resolve_plan
 from compiler_core.partition.shared_operators import without_shares
+from compiler_core.quantize.unit_arithmetics import unit_arithmetics
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.target import Target
 from nest_tune.api.planning import PlannedModel, PlanProblem
@@ -43,6 +44,14 @@ def plan_within(problem: PlanProblem, most_damage: float) -> LimitedPlanned:
     if not 0 <= most_damage <= 1:
         raise InputError(f"a limit on damage of {most_damage:g}; it is a share, 0 to 1", hint="0.1")
     graph, chip, joins = problem.graph, problem.chip, problem.joins_layers
+    problem.require_npu()
+    known = unit_arithmetics(target_arithmetic(chip)).units
+    if len({own.traits.weight_levels for _, own in known}) < 2:
+        raise InputError(
+            f"a limit on damage: all units of target {chip.name!r} hold weights with as many bits, "
+            "so that plans do not differ in it",
+            hint="plan best without a limit finds the optimum",
+        )
     evaluator = problem.evaluator_of(graph)
     ways = shared_ways(graph, chip, evaluator, joins_layers=joins)
     space = SharedPlacements(PartitionSpace(evaluator), ways, joins_layers=joins)
@@ -89,7 +98,8 @@ def best_plan_within(
         cpu_table, config, shapes, progress: As for :func:`~nest_tune.api.planning.show_plan`.
 
     Raises:
-        InputError: As :func:`~nest_tune.api.planning.show_plan`, or the limit is no share.
+        InputError: As :func:`~nest_tune.api.planning.show_plan`, or the limit is no share, or the
+            target's units do not differ in precision.
     """
     problem = PlanProblem(
         model, target, cpu_table=cpu_table, config=config, shapes=shapes, progress=progress

@@ -190,7 +190,14 @@ def best(
     files = {"output": output, "svg": svg, "csv": csv, "trace": trace}
     problem = problem_of(model, target, cpu_table, config, shape, calibration, **files)
     if problem.chip.by_clock:
-        refuse_on_host(problem, plan=plan, cpu_table=cpu_table, config=config, **files)
+        refuse_on_host(
+            problem,
+            plan=plan,
+            cpu_table=cpu_table,
+            config=config,
+            most_damage=None if most_damage is None else Path(most_damage),
+            **files,
+        )
         report_host(problem, "plan-best", as_json)
         return
     if most_damage is not None:

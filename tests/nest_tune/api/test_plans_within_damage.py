@@ -58,3 +58,10 @@ def test_more_damage_is_never_slower_and_limits_hold(
     assert offers == sorted(offers)
     with pytest.raises(InputError, match="share, 0 to 1"):
         best_plan_within(model, "vta-duo", 1.5)
+
+
+def test_a_limit_needs_units_of_different_precision(synthetic: ModuleType, tmp_path: Path) -> None:
+    model = synthetic.write("residual", tmp_path)
+    for target in ("vta", "vta-aim", "vta-int4"):
+        with pytest.raises(InputError, match="as many bits"):
+            best_plan_within(model, target, 0.1)
