@@ -13,7 +13,13 @@ from onnx import TensorProto, helper, numpy_helper
 _OPSET = 17
 
 
-class _Network:
+class RandomNetwork:
+    """Collects nodes and random weights of a network.
+
+    Args:
+        seed: Of the weights.
+    """
+
     def __init__(self, seed: int) -> None:
         self.random = np.random.default_rng(seed)
         self.nodes: list[onnx.NodeProto] = []
@@ -36,11 +42,17 @@ class _Network:
         )
         return name
 
-    def conv(self, x: str, outputs: int, inputs: int, kernel: int, stride: int = 1) -> str:
+    def conv(
+        self, x: str, outputs: int, inputs: int, kernel: int, stride: int = 1, groups: int = 1
+    ) -> str:
         bias = self.constant((self.random.normal(size=outputs) * 0.01).astype(np.float32))
         pads = [kernel // 2] * 4
-        names = [x, self.weight(outputs, inputs, kernel, kernel), bias]
-        return self.add("Conv", names, strides=[stride] * 2, pads=pads)
+        names = [x, self.weight(outputs, inputs // groups, kernel, kernel), bias]
+        return self.add("Conv", names, strides=[stride] * 2, pads=pads, group=groups)
+
+    def gemm(self, x: str, inputs: int, outputs: int, output: str = "") -> str:
+        names = [x, self.weight(inputs, outputs), self.weight(outputs, scale=0.01)]
+        return self.add("Gemm", names, output)
 
     def dense(self, x: str, inputs: int, outputs: int) -> str:
         product = self.add("MatMul", [x, self.weight(inputs, outputs, scale=inputs**-0.5)])
@@ -79,7 +91,7 @@ class _Network:
 
 def resnet18(size: int = 224) -> onnx.ModelProto:
     """ResNet-18 with batch normalization folded."""
-    n = _Network(18)
+    n = RandomNetwork(18)
     x = n.add("Relu", [n.conv("x", 64, 3, 7, 2)])
     x = n.add("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
     inside = 64
@@ -105,7 +117,7 @@ def resnet18(size: int = 224) -> onnx.ModelProto:
 
 def small() -> onnx.ModelProto:
     """Six operators with a residual: few enough to try everything."""
-    n = _Network(6)
+    n = RandomNetwork(6)
     x = n.add("Relu", [n.conv("x", 24, 3, 3)])
     y = n.add("Relu", [n.conv(x, 24, 24, 3)])
     x = n.add("Relu", [n.add("Add", [n.conv(y, 24, 24, 3), x])])
@@ -118,7 +130,7 @@ def encoder(
     layers: int = 4, hidden: int = 256, heads: int = 4, length: int = 64
 ) -> onnx.ModelProto:
     """Layers of a transformer's encoder over a sequence of vectors."""
-    n = _Network(4)
+    n = RandomNetwork(4)
     x, per_head = "x", hidden // heads
     for _ in range(layers):
         parts = [n.shape(n.dense(x, hidden, hidden), 1, length, heads, per_head) for _ in range(3)]
@@ -138,7 +150,7 @@ def decoder(
     layers: int = 4, hidden: int = 256, heads: int = 4, past: int = 127, words: int = 4096
 ) -> onnx.ModelProto:
     """One token through a decoder with a cache, up to the scores of all words."""
-    n = _Network(5)
+    n = RandomNetwork(5)
     x, per_head = "x", hidden // heads
     inputs = {"x": (TensorProto.FLOAT, [1, 1, hidden])}
     for layer in range(layers):

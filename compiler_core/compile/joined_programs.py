@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from compiler_core.compile.joining import require_joinable, slower_runs
+from compiler_core.compile.joining import require_joinable, runs_of, slower_runs
 from compiler_core.compile.linking import executable_of, link_requests
 from compiler_core.compile.reporting import model_report
 from compiler_core.compile.sources import QuantizedModel
@@ -14,9 +15,10 @@ from compiler_core.configuration.launches import Launches
 from compiler_core.executable.executable import Executable
 from compiler_core.executable.report import Report
 from compiler_core.system.compiled import CompiledTimeline, compiled_timeline
-from compiler_core.system.joinable import joinable_steps
+from compiler_core.system.joinable import joinable_steps, misfit_of_steps, ways_of_joining
 from compiler_core.system.positions import Positions
 from compiler_core.system.steps import Step
+from compiler_core.system.timeline import Timeline
 from compiler_core.targets.target import Target
 from compiler_core.targets.unit_tasks import lowering_sum
 from compiler_core.units.facets.placing import PlacedLayers
@@ -49,15 +51,32 @@ class PlacedModel:
     schedules: Mapping[str, Any]
     steps: tuple[Step, ...]
 
-    def joinable(self) -> list[str]:
-        """Layers that may continue the one before."""
-        names = [step.layer.operator.name for step in self.steps if step.layer is not None]
+    @cached_property
+    def launched(self) -> dict[str, int]:
+        """Positions of the steps that are programs, by the name of the layer, in order."""
+        layers = ((at, step.layer) for at, step in enumerate(self.steps))
+        return {layer.operator.name: at for at, layer in layers if layer is not None}
+
+    def joinable(self) -> list[list[str]]:
+        """Layers that may continue the one before, in each way of joining that is worth trying."""
+        names = {at: name for name, at in self.launched.items()}
+        cores = max((unit.cores for unit in self.target.units), default=1)
+        found: list[list[str]] = []
+        for chains in ways_of_joining(cores):
+            steps = joinable_steps(self.steps, self._places(), chains=chains)
+            if (own := [names[at] for at in steps]) not in found:
+                found.append(own)
+        return found
+
+    def misfit(self, joined: Collection[str]) -> str | None:
+        """The first of some layers that cannot continue the one before beside the others."""
+        steps = {self.launched[name] for name in joined}
+        at = misfit_of_steps(self.steps, self._places(), steps)
+        return next((name for name, step in self.launched.items() if step == at), None)
+
+    def _places(self) -> list[str | None]:
         cuts, units = self.placed.cuts, self.placed.units
-        places = [None if name in cuts else units[name] for name in names]
-        several = any(unit.cores > 1 for unit in self.target.units)
-        found = joinable_steps(self.steps, places, chains=several)
-        layers = (self.steps[number].layer for number in found)
-        return [layer.operator.name for layer in layers if layer is not None]
+        return [None if name in cuts else units[name] for name in self.launched]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,15 +116,16 @@ def fastest_programs(model: PlacedModel, progress: Progress = lambda _: None) ->
         InternalError: A program breaks a rule of the machine.
     """
     given = model.source.configuration.launches
-    names = model.joinable() if given.merge else []
+    ways = model.joinable() if given.merge else []
     given.require_version(model.target.name, lowering_sum(model.target))
     borders: dict[str, Mapping[str, int] | None] = {}
     if given.borders is not None and given.merge:
-        require_joinable(given.borders, names)
+        known = [name for name in model.launched if any(name in way for way in ways)]
+        require_joinable(given.borders, known, model.misfit)
         borders = {name: dict(border) for name, border in given.borders.items()}
     found = _timed(model, borders)
-    if names and given.borders is None:
-        found = _joined(model, found, names)
+    if given.borders is None:
+        found = _fastest(model, found, ways)
     count = sum(map(launch_count, found.executable.npu_segments))
     progress(f"{count} launches, verifying")
     for name, request in found.requests.items():
@@ -113,8 +133,37 @@ def fastest_programs(model: PlacedModel, progress: Progress = lambda _: None) ->
     return found
 
 
+def _fastest(model: PlacedModel, apart: TimedModel, ways: Sequence[Sequence[str]]) -> TimedModel:
+    """The fastest of a model with a launch for each layer and with some joined: in each of some
+    ways, and segment by segment in the better one."""
+    joined = [_joined(model, apart, names) for names in ways if names]
+    if len(joined) == 2:
+        mixed = _mixed(model, *joined)
+        tried = [set(found.borders) for found in joined]
+        if mixed not in tried and model.misfit(mixed) is None:
+            joined.append(_joined(model, apart, [n for n in model.launched if n in mixed]))
+    return min((*joined, apart), key=lambda item: item.timeline.timeline.latency_ps)
+
+
+def _mixed(model: PlacedModel, one: TimedModel, other: TimedModel) -> set[str]:
+    """Program by program of ``other``, the layers that continue the one before in whichever is over
+    sooner with all of them."""
+    found: set[str] = set()
+    for run in runs_of(list(model.launched), other.borders):
+        steps = [model.launched[name] for name in run]
+        sooner = min((other, one), key=lambda item: _span_ps(item.timeline.timeline, steps))
+        found |= {name for name in run if name in sooner.borders}
+    return found
+
+
+def _span_ps(timeline: Timeline, steps: Sequence[int]) -> int:
+    """From the start of the first of some steps to the end of the last."""
+    ends = max(timeline.end_ps[step] for step in steps)
+    return ends - min(timeline.start_ps[step] for step in steps)
+
+
 def _joined(model: PlacedModel, apart: TimedModel, names: Sequence[str]) -> TimedModel:
-    """The faster of a model with a launch for each layer and with some joined."""
+    """A model with some layers joined to the one before, but for programs that are slower so."""
     found = _timed(model, dict.fromkeys(names))
     slow = slower_runs(
         [layer for layer in apart.report.layers if layer.task],
@@ -123,7 +172,7 @@ def _joined(model: PlacedModel, apart: TimedModel, names: Sequence[str]) -> Time
     )
     if slow:
         found = _timed(model, dict.fromkeys(name for name in names if name not in slow))
-    return min((found, apart), key=lambda item: item.timeline.timeline.latency_ps)
+    return found
 
 
 def _timed(model: PlacedModel, borders: Mapping[str, Mapping[str, int] | None]) -> TimedModel:

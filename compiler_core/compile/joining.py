@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from compiler_core.errors import InputError
 from compiler_core.executable.report import LayerReport
 from compiler_core.files.nearest import did_you_mean
 
+_FOUND_ANEW = "remove [launches.borders] and lowering to have them found anew"
 
-def require_joinable(given: Collection[str], names: Sequence[str]) -> None:
+
+def require_joinable(
+    given: Collection[str],
+    names: Sequence[str],
+    misfit: Callable[[Collection[str]], str | None] = lambda _: None,
+) -> None:
     """Refuses layers that cannot continue the one before.
 
     Args:
         given: Their names.
         names: Of those that can.
+        misfit: The first of some that cannot beside the others.
 
     Raises:
         InputError: There is one; names some that can.
@@ -25,9 +32,15 @@ def require_joinable(given: Collection[str], names: Sequence[str]) -> None:
             raise InputError(
                 f"launches.borders.{name}: no layer that can continue the one before it; those are "
                 f"{known or 'none'}",
-                hint=did_you_mean(name, list(names))
-                or "remove [launches.borders] and lowering to have them found anew",
+                hint=did_you_mean(name, list(names)) or _FOUND_ANEW,
             )
+    wrong = misfit(given)
+    if wrong is not None:
+        raise InputError(
+            f"launches.borders.{wrong}: it reads what is not there when its program begins, which "
+            "the layers before it make long",
+            hint=f"remove launches.borders.{wrong}, or {_FOUND_ANEW}",
+        )
 
 
 def slower_runs(
@@ -51,3 +64,19 @@ def slower_runs(
             found |= {layer.name for layer in joined[first + 1 : stop]}
         first = stop
     return found
+
+
+def runs_of(layers: Sequence[str], borders: Collection[str]) -> list[list[str]]:
+    """Layers by the programs that they are in.
+
+    Args:
+        layers: Names, in order of launch.
+        borders: Of those that continue the one before.
+    """
+    runs: list[list[str]] = []
+    for name in layers:
+        if runs and name in borders:
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    return runs

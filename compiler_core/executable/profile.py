@@ -132,7 +132,7 @@ def _shares(layer: LayerReport) -> Iterator[_Share]:
     name = layer.unit.rpartition("-")[0]  # behind it stands how it is cut
     for core in layer.cores:
         # The launches and the slowest core take the layer's time; another core is done earlier.
-        time = layer.latency_ms * core.cycles / layer.cycles
+        time = layer.latency_ms * core.cycles / (layer.cycles or 1)
         moved = sum(core.bytes.values())
         yield _Share(f"{name}{core.core}", time, core.energy_mj, core.cycles, moved)
 
@@ -211,7 +211,7 @@ def trace_slices(executable: Executable, report: Report) -> Iterator[Slice]:
             launched = (start_ps - overhead_ps) // 1000
             yield Slice(0, f"launch {layer.name}", "launch", launched, start, arguments=arguments)
         alone = layer.cycles / unit.machine.clock_hz * 1e9
-        scale = 1.0 if alone_on_port else (end - start) / alone
+        scale = 1.0 if alone_on_port or not alone else (end - start) / alone
         for found in _launch_slices(launch, layer, unit):
             item, core = found.slice, found.core if unit.cores > 1 else 0
             yield replace(

@@ -14,10 +14,9 @@ from compiler_core.configuration.configuration import (
 )
 from compiler_core.errors import InputError
 from compiler_core.executable.executable import Executable
-from compiler_core.executable.report import REPORT_SCHEMA, LayerReport, Report
+from compiler_core.executable.report import Report
 from compiler_core.files.counts import require_counts
 from compiler_core.files.exhausted import cannot_be_read
-from compiler_core.files.json_file import parse_json
 from compiler_core.files.plain import from_plain
 from compiler_core.package.executable_reader import read_executable
 from compiler_core.package.manifest import (
@@ -29,6 +28,7 @@ from compiler_core.package.manifest import (
     Manifest,
 )
 from compiler_core.package.replace import restore
+from compiler_core.package.report_reader import read_report
 from compiler_core.package.seal import unsealed
 
 _TOTAL_BYTES_MAX = 8 << 30
@@ -86,17 +86,11 @@ def read_package(folder: Path) -> Package:
             raise InputError(
                 f"{manifest_path}: configuration differs from {CONFIGURATION}", hint=_HINT
             )
-        report = parse_json(files[REPORT], REPORT_SCHEMA, f"{folder}/{REPORT}")
         executable = read_executable(manifest, files, f"package {folder}")
+        report = read_report(files[REPORT], executable, f"{folder}/{REPORT}")
     except KeyError as error:
         raise InputError(f"package {folder}: file {error.args[0]!r} is missing") from error
-    layers = from_plain(
-        tuple[LayerReport, ...],
-        report.get("layers"),
-        f"{folder}/{REPORT}: layers",
-    )
-    require_counts(layers, f"{folder}/{REPORT}: layers")
-    return Package(folder, manifest, configuration, executable, Report(layers))
+    return Package(folder, manifest, configuration, executable, report)
 
 
 def _read_files(folder: Path, entries: Mapping[str, FileEntry]) -> dict[str, bytes]:

@@ -12,8 +12,9 @@ from compiler_core.graph.ir import Graph
 from compiler_core.partition.baselines import baselines, best_sequential
 from compiler_core.partition.build_costs import build_costs
 from compiler_core.partition.costs import CostTable
-from compiler_core.partition.evaluate import Evaluation, Evaluator, Overlaps
+from compiler_core.partition.evaluate import Evaluation, Evaluator
 from compiler_core.partition.groups import Group, GroupGraph, build_groups
+from compiler_core.partition.layer_shares import Overlaps
 from compiler_core.partition.optimum import Optimum, find_optimum
 from compiler_core.partition.plan import FREE, Plan
 from compiler_core.partition.programs import Schedules

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 
 from compiler_core.partition.concat_copies import copy_conditions
 from compiler_core.partition.costs import ON_CPU_FORM, CostTable, UnitCost
 from compiler_core.partition.groups import OUTSIDE, GroupGraph
+from compiler_core.partition.layer_shares import Overlaps
 from compiler_core.partition.live_bytes import peak_bytes
-from compiler_core.partition.placed_jobs import PlacedJobs
+from compiler_core.partition.placed_jobs import JoinedJobs, PlacedJobs
 from compiler_core.system.jobs import PICOSECONDS, Job, JobKind, ranks
+from compiler_core.system.joinable import ways_of_joining
 from compiler_core.system.runs import Runs
 from compiler_core.system.timeline import Timeline, simulate
 from compiler_core.targets.places import ON_CPU, ON_HOST, Placement
@@ -57,29 +59,6 @@ class Evaluation:
     @property
     def energy_mj(self) -> float:
         return self.energy_pj * 1e-9
-
-
-@dataclass(frozen=True)
-class LayerShare:
-    """What a layer takes of the program that it is in.
-
-    Attributes:
-        cycles: Of the unit.
-        run_ps: The same as time.
-        overhead_ps: CPU time of the launch; 0 where it continues another.
-        energy_pj: Of its instructions.
-        continues: Whether it continues the layer before.
-    """
-
-    cycles: int
-    run_ps: int
-    overhead_ps: int
-    energy_pj: float
-    continues: bool
-
-
-Overlaps = Callable[[Placement], Mapping[str, LayerShare]]
-"""Shares of the layers of a placement, by the name of the launch, in the order of launches."""
 
 
 class Evaluator:
@@ -173,8 +152,10 @@ class Evaluator:
 
     def latency_ps(self, placement: Placement, order: Sequence[int] | None = None) -> int:
         """End-to-end latency; see :meth:`evaluate` for the rest."""
-        jobs = self.played(placement)
-        return simulate(jobs, self.priorities(jobs, order), self.costs.machinery).latency_ps
+        return min(
+            simulate(jobs, self.priorities(jobs, order), self.costs.machinery).latency_ps
+            for jobs in self.played(placement)
+        )
 
     def loads(self, group: int, place: int) -> tuple[int, int]:
         """Time that a group takes at least from the CPU, and from all cores of its unit."""
@@ -209,17 +190,33 @@ class Evaluator:
 
     def sequential_ps(self, placement: Placement) -> int:
         """Latency if nothing overlapped."""
-        return sum(job.run_ps + job.overhead_ps for job in self.jobs(placement))
+        return min(_total_ps(found.jobs) for found in self.joinings(placement))
 
     def jobs(self, placement: Placement, first: int = 0, stop: int | None = None) -> list[Job]:
-        """Jobs of the groups ``first`` to ``stop - 1``; what other groups write is there."""
-        return PlacedJobs(self, placement, first, stop).build()
+        """Jobs of the groups ``first`` to ``stop - 1``, joined in the first of all ways; what other
+        groups write is there."""
+        return self.joinings(placement, first, stop)[0].jobs
 
-    def played(self, placement: Placement, first: int = 0, stop: int | None = None) -> list[Job]:
-        """The same as the timeline plays them: layers that are launched together are one job."""
+    def joinings(
+        self, placement: Placement, first: int = 0, stop: int | None = None
+    ) -> list[JoinedJobs]:
+        """The same with layers that are launched together, in every way that is worth it."""
         built = PlacedJobs(self, placement, first, stop)
         jobs = built.build()
-        return Runs(jobs, built.runs).jobs if built.runs else jobs
+        if not self.joins_layers:
+            return [JoinedJobs(jobs, [], built.views)]
+        found: list[JoinedJobs] = []
+        for chains in ways_of_joining(max(self.costs.machinery.cores, default=1)):
+            joined = built.joined(chains=chains)
+            if all(joined.runs != other.runs for other in found):
+                found.append(joined)
+        return found
+
+    def played(
+        self, placement: Placement, first: int = 0, stop: int | None = None
+    ) -> list[list[Job]]:
+        """The same as the timeline plays them: layers that are launched together are one job."""
+        return [found.played() for found in self.joinings(placement, first, stop)]
 
     def priorities(self, jobs: Sequence[Job], order: Sequence[int] | None = None) -> list[int]:
         """Priorities of jobs: by longest remaining way, or by a given order of the groups."""
@@ -376,14 +373,18 @@ class Evaluator:
     def evaluate(self, placement: Placement, order: Sequence[int] | None = None) -> Evaluation:
         """Everything about a placement."""
         shares = self._overlaps(placement) if self.joins_layers and self._overlaps else {}
-        built = PlacedJobs(self, placement)
-        jobs = tuple(built.build() if not shares else built.shared(shares))
-        runs = Runs(jobs, built.runs)
-        priorities = self.priorities(runs.jobs, order)
-        timeline = runs.apart(simulate(runs.jobs, priorities, self.costs.machinery))
-        energy = sum(self.costs.view_energy_pj.get(name, 0.0) for name in built.views)
+        if shares:
+            built = PlacedJobs(self, placement)
+            built.build()
+            ways = [built.shared(shares)]
+        else:
+            ways = self.joinings(placement)
+        timed = [(found, self._simulated(found, order)) for found in ways]
+        joined, timeline = min(timed, key=lambda item: item[1].latency_ps)
+        jobs = tuple(joined.jobs)
+        energy = sum(self.costs.view_energy_pj.get(name, 0.0) for name in joined.views)
         cycles, reads, writes = 0, 0, 0
-        launches = sum(job.kind is JobKind.PROGRAM for job in runs.jobs)
+        launches = sum(job.kind is JobKind.PROGRAM for job in joined.played())
         constants = 0
         for index, cost in enumerate(self.costs.groups):
             if placement[index] == ON_CPU:
@@ -413,7 +414,7 @@ class Evaluator:
             jobs,
             timeline,
             timeline.latency_ps,
-            sum(job.run_ps + job.overhead_ps for job in jobs),
+            _total_ps(jobs),
             energy,
             cycles,
             launches,
@@ -422,6 +423,15 @@ class Evaluator:
             constants,
             constants + peak_bytes(self, placement, jobs, timeline),
         )
+
+    def _simulated(self, joined: JoinedJobs, order: Sequence[int] | None) -> Timeline:
+        runs = Runs(joined.jobs, joined.runs)
+        priorities = self.priorities(runs.jobs, order)
+        return runs.apart(simulate(runs.jobs, priorities, self.costs.machinery))
+
+
+def _total_ps(jobs: Sequence[Job]) -> int:
+    return sum(job.run_ps + job.overhead_ps for job in jobs)
 
 
 def describe(evaluator: Evaluator, job: Job) -> str:

@@ -254,17 +254,22 @@ class _Search:
     ) -> tuple[int | None, int]:
         """Time of a module, ``None`` where its bound shows that it cannot beat ``best``; bound."""
         self._evaluations += 1
-        jobs = self._evaluator.played(placement, module.first, module.stop)
+        found = self._evaluator.played(placement, module.first, module.stop)
         if self._objective is ModuleObjective.SUM:
-            total = sum(job.run_ps + job.overhead_ps for job in jobs)
+            total = min(sum(job.run_ps + job.overhead_ps for job in jobs) for jobs in found)
             return total, total
         machinery = self._evaluator.costs.machinery
-        bound = lower_bound_ps(jobs, machinery)
-        if max(machinery.cores) > 1 and (best is None or bound < best):
-            bound = max(bound, late_or_early_bound_ps(jobs, machinery))
-        if best is not None and bound >= best:
-            return None, bound
-        return simulate(jobs, ranks(jobs), machinery).latency_ps, bound
+        time, least = best, None
+        for jobs in found:
+            bound = lower_bound_ps(jobs, machinery)
+            if max(machinery.cores) > 1 and (time is None or bound < time):
+                bound = max(bound, late_or_early_bound_ps(jobs, machinery))
+            if time is None or bound < time:
+                own = simulate(jobs, ranks(jobs), machinery).latency_ps
+                time = own if time is None else min(time, own)
+            least = bound if least is None else min(least, bound)
+        assert least is not None
+        return None if time == best else time, least
 
     def _solve(self, module: Module, before: int, end: int, parts: int) -> _Share:
         """One of so many parts that share the budgets."""

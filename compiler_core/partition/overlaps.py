@@ -14,8 +14,8 @@ from compiler_core.compile.unit_layers import model_layers, model_tasks
 from compiler_core.configuration.configuration import Configuration
 from compiler_core.configuration.launches import Launches
 from compiler_core.partition.build_costs import ASSUMED_EXPONENT
-from compiler_core.partition.evaluate import LayerShare, Overlaps
 from compiler_core.partition.groups import GroupGraph
+from compiler_core.partition.layer_shares import LayerShare, Overlaps
 from compiler_core.partition.programs import Schedules
 from compiler_core.partition.resolve import assignment_of
 from compiler_core.quantize.assemble import assemble

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from compiler_core.partition.costs import ON_CPU_FORM
 from compiler_core.partition.groups import OUTSIDE
 from compiler_core.system.jobs import NOWHERE, Job, JobKind
 from compiler_core.system.joinable import joinable
+from compiler_core.system.runs import Runs
 from compiler_core.targets.places import ON_CPU, ON_HOST, Placement
 
 if TYPE_CHECKING:
-    from compiler_core.partition.evaluate import Evaluator, LayerShare
+    from compiler_core.partition.evaluate import Evaluator
+    from compiler_core.partition.layer_shares import LayerShare
 
 _AT_START = -1
+
+
+class JoinedJobs(NamedTuple):
+    """Jobs, and which of them are one program.
+
+    Attributes:
+        jobs: Topologically sorted.
+        runs: Jobs of programs that are one, in order; two or more each.
+        views: Names of the views that the CPU runs.
+    """
+
+    jobs: list[Job]
+    runs: list[list[int]]
+    views: Collection[str] = ()
+
+    def played(self) -> list[Job]:
+        """As the timeline plays them: layers of one program are one job."""
+        return Runs(self.jobs, self.runs).jobs if self.runs else self.jobs
 
 
 class PlacedJobs:
@@ -24,9 +44,6 @@ class PlacedJobs:
         evaluator: The model and its costs.
         placement: Of all groups.
         first, stop: The range; what other groups write is there.
-
-    Attributes:
-        runs: Jobs of programs that are one, in order, once they are built; two or more each.
     """
 
     def __init__(
@@ -43,12 +60,11 @@ class PlacedJobs:
         self._last: dict[int, int] = {}
         self._converted: dict[tuple[int, int], int] = {}
         self._views: dict[str, int] = {}
-        self.runs: list[list[int]] = []
         self._names: dict[int, str] = {}  # of the launch, by job
         self._host_memory = 1 << self._costs.machinery.host_memory
 
     def build(self) -> list[Job]:
-        """All jobs, topologically sorted."""
+        """All jobs, topologically sorted, each program with a launch of its own."""
         owner = self._owner
         for group in self._groups:
             if self._placement[group] == ON_CPU:
@@ -64,12 +80,17 @@ class PlacedJobs:
             for tensor, item in enumerate(owner.groups.tensors):
                 if item.producer == OUTSIDE and item.is_output:
                     self._hand_out(tensor, 0)
-        return self._joined() if owner.joins_layers else self._jobs
+        if owner.joins_layers:
+            self._look_through_concatenations()
+        return self._jobs
 
-    def _joined(self) -> list[Job]:
-        """The jobs; those that continue the program before them cost no launch of their own."""
-        owner, jobs = self._owner, self._jobs
-        self._look_through_concatenations()
+    def joined(self, *, chains: bool) -> JoinedJobs:
+        """What was built; programs that continue the one before cost no launch of their own.
+
+        Args:
+            chains: See :func:`~compiler_core.system.joinable.joinable`.
+        """
+        owner, jobs = self._owner, self._jobs.copy()
         kept = [at for at, job in enumerate(jobs) if job.kind is not JobKind.JOIN]
         first = bool(self._first)
         number = {at: index + first for index, at in enumerate(kept)}
@@ -83,16 +104,15 @@ class PlacedJobs:
             place = self._placement[self._first - 1]
             where.insert(0, place if owner.joins_at(place) else None)
             after = [(), *(sources or (0,) for sources in after)]
-        several = max(self._costs.machinery.cores, default=0) > 1
-        continued = set(joinable(after, where, chains=several))
+        continued = set(joinable(after, where, chains=chains))
         programs = [index for index, place in enumerate(where) if place is not None]
-        self.runs = self._runs(
+        runs = self._runs(
             (kept[index - first] if index or not first else _AT_START, index in continued)
             for index in programs
         )
         for at in (kept[index - first] for index in continued):
             jobs[at] = jobs[at]._replace(overhead_ps=0)
-        return jobs
+        return JoinedJobs(jobs, runs, self.views)
 
     @staticmethod
     def _runs(programs: Iterable[tuple[int, bool]]) -> list[list[int]]:
@@ -116,15 +136,15 @@ class PlacedJobs:
             if job.kind is JobKind.JOIN:
                 beyond[at] = job.after
 
-    def shared(self, shares: Mapping[str, LayerShare]) -> list[Job]:
-        """All jobs, those of programs with the shares that they are known to take."""
-        jobs = self.build()
+    def shared(self, shares: Mapping[str, LayerShare]) -> JoinedJobs:
+        """What was built, programs with the shares that they are known to take."""
+        jobs = self._jobs.copy()
         at_of = {name: at for at, name in self._names.items()}
         known = [(at_of[name], share) for name, share in shares.items() if name in at_of]
         for at, share in known:
             jobs[at] = jobs[at]._replace(run_ps=share.run_ps, overhead_ps=share.overhead_ps)
-        self.runs = self._runs((at, share.continues) for at, share in known)
-        return jobs
+        runs = self._runs((at, share.continues) for at, share in known)
+        return JoinedJobs(jobs, runs, self.views)
 
     @property
     def views(self) -> tuple[str, ...]:

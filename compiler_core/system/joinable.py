@@ -8,7 +8,8 @@ those that wait for its last one.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from itertools import islice
 
 from compiler_core.memory.concurrent import ancestors
 from compiler_core.system.jobs import JobKind
@@ -26,12 +27,52 @@ def joinable_steps(
             ``None`` where it is cut across several.
         chains: See :func:`joinable`.
     """
+    after = [step.after for step in steps]
+    return joinable(after, _shared_places(steps, places), chains=chains)
+
+
+def misfit_of_steps(
+    steps: Sequence[Step], places: Sequence[str | None], continued: Collection[int]
+) -> int | None:
+    """The first step that cannot continue the one before beside the others that do.
+
+    Args:
+        steps: Of the whole model.
+        places: As of :func:`joinable_steps`.
+        continued: Positions of those that are to continue the program before.
+    """
+    where = _shared_places(steps, places)
+    before = ancestors([step.after for step in steps])
+    programs = [number for number, place in enumerate(where) if place is not None]
+    others = [number for number in continued if where[number] is None]
+    if others:
+        return min(others)
+    head, members = -1, 0
+    for number in programs:
+        if number not in continued:
+            head, members = number, 1 << number
+            continue
+        if head < 0 or where[number] != where[head]:
+            return number
+        if not _is_there(steps[number].after, before[head] | members):
+            return number
+        members |= 1 << number
+    return None
+
+
+def _shared_places(steps: Sequence[Step], places: Sequence[str | None]) -> list[Hashable | None]:
+    """What each step may share a program with, where it is a program of one core."""
     rest = iter(places)
     where: list[Hashable | None] = []
     for step in steps:
         place = next(rest) if step.kind is JobKind.PROGRAM else None
         where.append(None if place is None else (step.segment, place))
-    return joinable([step.after for step in steps], where, chains=chains)
+    return where
+
+
+def _is_there(sources: Sequence[int], known: int) -> bool:
+    """Whether all of some jobs are among known ones, a bit each."""
+    return all(known >> source & 1 for source in sources)
 
 
 def joinable(
@@ -43,7 +84,7 @@ def joinable(
         after: What each waits for; all smaller than its own position.
         where: Of each program of one core what it may share a program with; ``None`` for the rest.
         chains: Whether a layer continues only what it reads: where cores are free, what waits for
-            neither of two layers is faster on two of them.
+            neither of two layers may be faster on two of them.
     """
     before = ancestors(after)
     readers: list[list[int]] = [[] for _ in after]
@@ -51,42 +92,60 @@ def joinable(
         for source in sources:
             readers[source].append(number)
     programs = [number for number, place in enumerate(where) if place is not None]
+    bits: dict[Hashable, int] = {}
+    for number in programs:
+        bits[where[number]] = bits.get(where[number], 0) | 1 << number
     found: list[int] = []
     first = 0
     while first < len(programs):
-        run = _run(programs[first:], after, where, before, readers, chains=chains)
+        run = _run(programs, first, after, where, before, readers, bits, chains=chains)
         found += run[1:]
         first += len(run)
     return found
 
 
+def ways_of_joining(cores: int) -> tuple[bool, ...]:
+    """Values of ``chains`` of :func:`joinable` that are worth comparing on so many cores."""
+    return (True, False) if cores > 1 else (False,)
+
+
 def _run(
     programs: Sequence[int],
+    first: int,
     after: Sequence[Sequence[int]],
     where: Sequence[Hashable | None],
     before: Sequence[int],
     readers: Sequence[Sequence[int]],
+    bits: Mapping[Hashable, int],
     *,
     chains: bool,
 ) -> list[int]:
-    """The longest run that begins with the first of some programs."""
-    head = programs[0]
-    run, members = [head], 1 << head
-    for number in programs[1:]:
-        sources = after[number]
-        there = before[head] | members
-        if where[number] != where[head] or any(not there >> source & 1 for source in sources):
+    """The longest run that begins with one of some programs."""
+    head = programs[first]
+    place = where[head]
+    run, members, farthest = [head], {head}, len(after)
+    for number in islice(programs, first + 1, None):
+        if where[number] != place:
             break
-        if chains and run[-1] not in sources:
+        if any(
+            source not in members and not before[head] >> source & 1 for source in after[number]
+        ):
+            break
+        if chains and run[-1] not in after[number]:
+            break
+        for reader in readers[run[-1]]:
+            if where[reader] != place:
+                # It stays outside, so a run does not go beyond the last program that it follows.
+                farthest = min(farthest, (before[reader] & bits[place]).bit_length() - 1)
+        if number > farthest:
             break
         run.append(number)
-        members |= 1 << number
+        members.add(number)
     while len(run) > 1:
         # Those that read a layer of the run, and do not follow its last one anyway.
         last = run[-1]
         waiting = (reader for number in run[:-1] for reader in readers[number])
-        if all(members >> reader & 1 or before[reader] >> last & 1 for reader in waiting):
+        if all(reader in members or before[reader] >> last & 1 for reader in waiting):
             break
-        run.pop()
-        members &= ~(1 << last)
+        members.remove(run.pop())
     return run

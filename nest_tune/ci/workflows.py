@@ -15,6 +15,7 @@ from compiler_core.configuration.configuration import read_configuration
 from compiler_core.configuration.lock import Lock
 from compiler_core.errors import InputError
 from compiler_core.files.file_digest import file_digest
+from nest_tune.ci.pull_request_comment import COMMENT, COMPARE
 
 MOST_JOBS = 200
 """What a matrix may hold at both services (256 and 200)."""
@@ -138,7 +139,14 @@ def _inside(path: Path, root: Path) -> str:
     return text
 
 
-def workflow(service: Service, jobs: Sequence[WorkflowJob], requirement: str, python: str) -> str:
+def workflow(
+    service: Service,
+    jobs: Sequence[WorkflowJob],
+    requirement: str,
+    python: str,
+    *,
+    comment: bool = False,
+) -> str:
     """The text of a workflow.
 
     Args:
@@ -146,6 +154,7 @@ def workflow(service: Service, jobs: Sequence[WorkflowJob], requirement: str, py
         jobs: What it checks.
         requirement: What pip installs.
         python: Version, ``3.11``.
+        comment: Whether a job comments on pull requests; at GitHub alone.
 
     Raises:
         InputError: The requirement is not one line of plain text.
@@ -153,8 +162,9 @@ def workflow(service: Service, jobs: Sequence[WorkflowJob], requirement: str, py
     if "$" in requirement or not requirement.isprintable() or not requirement.strip():
         raise InputError(f"--install {requirement!r}: one line without $ is needed")
     entries = [(_quoted(job.lock), _quoted(job.data)) for job in jobs]
-    make = _github if service is Service.GITHUB else _gitlab
-    return make(entries, _quoted(requirement), _quoted(python))
+    if service is Service.GITLAB:
+        return _gitlab(entries, _quoted(requirement), _quoted(python))
+    return _github(entries, _quoted(requirement), _quoted(python), comment=comment)
 
 
 def _quoted(text: str) -> str:
@@ -172,7 +182,13 @@ _CHECK = (
 )
 
 
-def _github(entries: Sequence[tuple[str, str]], requirement: str, python: str) -> str:
+def _github(
+    entries: Sequence[tuple[str, str]], requirement: str, python: str, *, comment: bool
+) -> str:
+    check, files = _CHECK, "nest-tune.xml"
+    if comment:
+        check += " --markdown nest-tune.md"
+        files = "|\n            nest-tune.xml\n            nest-tune.md"
     matrix = "\n".join(
         f"          - lock: {lock}\n            data: {data}" for lock, data in entries
     )
@@ -205,13 +221,14 @@ jobs:
         with:
           python-version: {python}
       - run: python -m pip install "$REQUIREMENT"
-      - run: {_CHECK}
+      - run: {check}
+{COMPARE if comment else ""}\
       - uses: actions/upload-artifact@v4
         if: always()
         with:
           name: nest-tune-${{{{ strategy.job-index }}}}
-          path: nest-tune.xml
-"""
+          path: {files}
+{COMMENT if comment else ""}"""
 
 
 def _gitlab(entries: Sequence[tuple[str, str]], requirement: str, python: str) -> str:

@@ -6,7 +6,7 @@ import os
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,9 +14,10 @@ from compiler_core.errors import CheckError, InputError
 from compiler_core.files.exhausted import cannot_be_written
 from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.options import AsJson
-from nest_tune.cli.output import print_json, progress, say, version
+from nest_tune.cli.output import print_json, progress, say
 
 if TYPE_CHECKING:
+    from nest_tune.ci.difference import Difference
     from nest_tune.ci.result import CheckResult
     from nest_tune.ci.workflows import Service
 
@@ -58,6 +59,14 @@ Install = Annotated[
     str | None,
     typer.Option(metavar="REQUIREMENT", help="What pip installs; default: this version."),
 ]
+Comment = Annotated[
+    bool,
+    typer.Option(
+        "--comment",
+        help="Also a job that comments on pull requests: the checks' results, and what changed "
+        "in lock files; it needs the permission to write there.",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
 
 
@@ -81,6 +90,10 @@ def check(
     junit: Annotated[
         Path | None, typer.Option(metavar="F", help="Write the result as JUnit XML.")
     ] = None,
+    markdown_file: Annotated[
+        Path | None,
+        typer.Option("--markdown", metavar="F", help="Write the result as Markdown."),
+    ] = None,
     output_format: Annotated[
         Format, typer.Option("--format", help="What is printed: text or Markdown.")
     ] = Format.TEXT,
@@ -102,6 +115,7 @@ def check(
     Exit code 4 where a number differs. In a GitHub job the result is added to the step's summary.
     """
     require_writable(junit, "--junit")
+    require_writable(markdown_file, "--markdown")
     if update:
         require_writable(lock, "LOCK")
     from nest_tune.ci import check as checking
@@ -123,21 +137,15 @@ def check(
     if junit is not None:
         content = junit_text(result)
         write_atomically(junit, lambda stream: stream.write(content))
+    if markdown_file is not None:
+        text = f"{markdown(result)}\n".encode()
+        write_atomically(markdown_file, lambda stream: stream.write(text))
     _add_summary(markdown(result))
     accepted = update and bool(result.new_text)
     if accepted:
         _rewrite(lock, result)
     if as_json:
-        differences = [
-            {
-                "metric": d.metric,
-                "expected": d.expected,
-                "measured": d.measured,
-                "where": d.where,
-                "percent": d.percent,
-            }
-            for d in result.differences
-        ]
+        differences = [_plain(item) for item in result.differences]
         body = {"lock": str(lock), "ok": result.ok, "differences": differences}
         more = {"first_layer": result.first_layer, "compared": result.count, "updated": accepted}
         more["within_tolerance"] = len(result.let_pass)
@@ -158,6 +166,42 @@ def check(
         say(f"error: {headline(result)}", aside=True)
         say(f"hint: nest-tune ci check {lock} --update accepts it", aside=True)
         raise typer.Exit(CheckError.exit_code)
+
+
+@app.command(epilog="Example: nest-tune ci diff main/best.toml best.toml --format md")
+def diff(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="Lock file.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Lock file that takes its place.")],
+    output_format: Annotated[
+        Format, typer.Option("--format", help="What is printed: text or Markdown.")
+    ] = Format.TEXT,
+    as_json: AsJson = False,
+) -> None:
+    """Compare what two lock files measured, by layer and in per cent; nothing is compiled."""
+    from nest_tune.ci import lock_diff
+
+    found = lock_diff.lock_diff(old, new)
+    if as_json:
+        body = {"old": str(old), "new": str(new)}
+        print_json("ci-diff", {**body, "differences": [_plain(d) for d in found.differences]})
+    elif output_format is Format.MD:
+        print(lock_diff.markdown(found))
+    else:
+        print(lock_diff.headline(found))
+        for difference in found.differences[:_MOST_LINES]:
+            say(f"  {difference}")
+        if (left := len(found.differences) - _MOST_LINES) > 0:
+            print(f"  and {left} more; --json and --format md show more")
+
+
+def _plain(item: Difference) -> dict[str, Any]:
+    return {
+        "metric": item.metric,
+        "expected": item.expected,
+        "measured": item.measured,
+        "where": item.where,
+        "percent": item.percent,
+    }
 
 
 def _rewrite(lock: Path, result: CheckResult) -> None:
@@ -193,12 +237,13 @@ def github(
     data: Data = None,
     output: Output = None,
     install: Install = None,
+    comment: Comment = False,
     force: Force = False,
 ) -> None:
     """Write a GitHub workflow: one job for each lock file, JUnit XML as its artifact."""
     from nest_tune.ci.workflows import Service
 
-    _init(Service.GITHUB, locks or [], data or [], output, install, force=force)
+    _init(Service.GITHUB, locks or [], data or [], output, install, force=force, comment=comment)
 
 
 @init_app.command(epilog="Example: nest-tune ci init gitlab best.toml --data eval.npz")
@@ -223,7 +268,9 @@ def _init(
     install: str | None,
     *,
     force: bool,
+    comment: bool = False,
 ) -> None:
+    from nest_tune.ci.requirement import own_requirement, require_in_repository
     from nest_tune.ci.workflows import find_locks, plan_jobs, workflow
 
     path = service.path if output is None else output
@@ -240,14 +287,14 @@ def _init(
             hint="nest-tune study export NAME -o best.toml writes one",
         )
     plan = plan_jobs(found, data, root)
-    found_version = version()
-    pinned = "nest-tune" if found_version == "unknown" else f"nest-tune=={found_version}"
+    own = own_requirement()
+    requirement = require_in_repository(install, root) if install else own.line
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    text = workflow(service, plan.jobs, install or pinned, python)
+    text = workflow(service, plan.jobs, requirement, python, comment=comment)
     if output is None:
         path.parent.mkdir(parents=True, exist_ok=True)
     require_writable(path, "--output")
     write_atomically(path, lambda stream: stream.write(text.encode()))
-    for note in plan.notes:
+    for note in (*plan.notes, *([own.note] if own.note and not install else [])):
         progress(f"note: {note}")
     print(f"{path}: checks {', '.join(job.lock for job in plan.jobs)}")

@@ -11,9 +11,12 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import onnx
 import pytest
 
+from benchmarks.networks.classic_networks import CLASSIC
 from compiler_core.compile.compile import CompiledModel, compile_model
+from compiler_core.compile.joining import require_joinable
 from compiler_core.compile.sources import FloatModel, load_model, quantize_model
 from compiler_core.configuration.configuration import (
     Configuration,
@@ -30,6 +33,9 @@ from compiler_core.package.reader import read_package
 from compiler_core.package.text import Level, level_text
 from compiler_core.package.writer import package_files, write_package
 from compiler_core.partition.configured import with_plan
+from compiler_core.system.jobs import JobKind
+from compiler_core.system.joinable import misfit_of_steps
+from compiler_core.system.steps import Step
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.lineage import bundled_targets
 from compiler_core.targets.load import load_target
@@ -247,6 +253,50 @@ def test_a_package_is_read_back_and_traced(
     assert total == sum(launch.instruction_count for launch in segment.launches)
     commands = (tmp_path / "out" / "commands.txt").read_text()
     assert "# layer 2 of 6 of one program" in commands
+
+
+@pytest.mark.parametrize("name", ["concat", "residual", "branches"])
+def test_several_cores_are_not_slower_than_one_of_them(
+    synthetic: ModuleType, tmp_path: Path, name: str
+) -> None:
+    """Where layers are small, launches cost more than cores side by side save."""
+    if name == "branches":
+        path = tmp_path / "model.onnx"
+        onnx.save(CLASSIC["squeezenet"](32, 0.25), path)
+        samples = {"x": np.random.default_rng(0).normal(size=(2, 3, 32, 32)).astype("f4")}
+    else:
+        path, samples = Path(synthetic.write(name, tmp_path)), synthetic.samples(name, 2, seed=1)
+    model, found = load_model(path), {}
+    for target in ("vta", "vta-x2", "vta-x4"):
+        machine = load_target(target)
+        asked = with_plan(Configuration(), model, machine)
+        source = quantize_model(model, asked, samples, arithmetic=target_arithmetic(machine))
+        found[target] = compile_model(source, machine)
+        wrong = run_checked(found[target].executable, Simulator(found[target].executable), samples)[
+            1
+        ]
+        assert wrong is None
+    one = found["vta"].metrics.latency_ms
+    assert max(made.metrics.latency_ms for made in found.values()) == pytest.approx(one, rel=1e-3)
+
+
+def test_what_is_not_there_in_time_cannot_be_joined(make: Make) -> None:
+    """Every layer alone may continue the one before, all of them together may not."""
+    steps = [
+        Step("n", f"s{at}", JobKind.PROGRAM, after)
+        for at, after in enumerate([(), (0,), (1,), (2,)])
+    ]
+    outside = Step("c", "x", JobKind.OPERATOR, (0,))
+    late = Step("n", "s9", JobKind.PROGRAM, (2, 4))
+    chain, places = [*steps[:4], outside, late], ["vta"] * 5
+    assert misfit_of_steps(chain, places, {1, 2, 3}) is None
+    assert misfit_of_steps(chain, places, {1, 2, 3, 5}) == 5
+    assert misfit_of_steps(chain, places, {0}) == 0
+    assert misfit_of_steps(chain, ["vta", "vta", None, "vta", "vta"], {1, 2}) == 2
+    joined = make("residual", "vta", JOINED).configuration.launches
+    with pytest.raises(InputError, match=r"launches.borders.b: it reads what is not there"):
+        require_joinable(["a", "b"], ["a", "b"], lambda _: "b")
+    require_joinable(joined.borders or {}, list(joined.borders or {}))
 
 
 def test_borders_of_another_lowering_are_refused(make: Make) -> None:

@@ -22,6 +22,7 @@ from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import load_model, quantize_model
 from compiler_core.configuration.configuration import Configuration, read_configuration
 from compiler_core.errors import InputError, NestTuneError, ResourceError
+from compiler_core.executable import profile
 from compiler_core.executable.backends import Reference, Simulator
 from compiler_core.executable.runner import Runner
 from compiler_core.package import writer
@@ -405,8 +406,30 @@ def test_hostile_documents_with_right_digests_are_read_or_refused(
         for backend in (Simulator, Reference):
             executable = forged_package.executable
             Runner(executable, backend(executable)).run(inputs)
+        report = forged_package.report
+        profile.by_unit(report), profile.by_instruction(executable)
+        list(profile.trace_slices(executable, report))
+        [profile.roofline(layer, executable.target) for layer in report.layers]
     except NestTuneError:
         pass
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("segment", "x", r"layers\[\d+\]: unit 'vta' runs no segment 'x' of the package"),
+        ("unit", "y", r"layers\[\d+\]: unit 'y' runs no segment '\d\d-vta' of the package"),
+        ("unit", "cpu", r"segment '\d\d-vta' has \d+ launches and \d+ layers"),
+    ],
+)
+def test_layers_of_a_report_are_launches_of_the_package(
+    package: Path, key: str, value: str, message: str
+) -> None:
+    report = json.loads((package / "report.json").read_bytes())
+    next(layer for layer in report["layers"] if layer["unit"] == "vta")[key] = value
+    reseal(package, "report.json", report)
+    with pytest.raises(InputError, match=message):
+        read_package(package)
 
 
 def test_instructions_of_a_forger_do_not_leave_memory(package: Path, synthetic: ModuleType) -> None:

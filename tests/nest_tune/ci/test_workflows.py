@@ -112,10 +112,10 @@ def test_file_that_is_there_stays_unless_forced(nest_tune: Run) -> None:
     assert code == 2
     assert "--force" in errors
     assert path.read_text() == "mine: true\n"
-    code, _, errors = nest_tune("ci", "init", "gitlab", "-o", "other.yml", "--install", "wheel.whl")
+    code, _, errors = nest_tune("ci", "init", "gitlab", "-o", "other.yml", "--install", "nest>=1")
     assert code == 0
     assert "without its evaluation data" in errors
-    assert 'REQUIREMENT: "wheel.whl"' in Path("other.yml").read_text()
+    assert 'REQUIREMENT: "nest>=1"' in Path("other.yml").read_text()
     assert nest_tune("ci", "init", "gitlab", "--force")[0] == 0
     assert "mine" not in path.read_text()
 
@@ -155,3 +155,95 @@ def test_files_that_ci_cannot_see_are_named(
 def test_requirement_is_one_plain_line(text: str) -> None:
     with pytest.raises(InputError, match="--install"):
         workflow(Service.GITHUB, [WorkflowJob("best.toml")], text, "3.11")
+
+
+def script_of(step: dict[str, Any], folder: Path, variables: dict[str, str]) -> str:
+    """Runs a step as the service does; what it printed."""
+    found = subprocess.run(
+        ["bash", "-e", "-c", step["run"]],
+        env={**os.environ, **variables},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    return found.stdout
+
+
+def git(folder: Path, *words: str) -> None:
+    names = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run(["git", *names, *words], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def commented(repository_of_locks: Path, nest_tune: Run) -> dict[str, Any]:
+    """A workflow that comments, and the nest-tune that it finds on its path."""
+    code, _, errors = nest_tune("ci", "init", "github", "--data", "eval.npz", "--comment")
+    assert code == 0, errors
+    shown = valid(Service.GITHUB.path, "github")
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    found: dict[str, Any] = read_yaml(repository_of_locks / Service.GITHUB.path)
+    return found
+
+
+def test_a_pull_request_shows_what_changed_in_a_lock(
+    repository_of_locks: Path, commented: dict[str, Any], tmp_path: Path
+) -> None:
+    folder, origin = repository_of_locks, tmp_path / "origin.git"
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "add", ODD)
+    git(folder, "commit", "-q", "-m", "a")
+    git(folder, "init", "-q", "--bare", str(origin))
+    git(folder, "remote", "add", "origin", str(origin))
+    git(folder, "push", "-q", "origin", "main")
+    lock = folder / ODD
+    text = lock.read_text()
+    assert "latency_ms = " in text
+    lock.write_text(text.replace("latency_ms = ", "latency_ms = 9", 1))
+    tool = folder / "bin" / "nest-tune"
+    tool.parent.mkdir()
+    tool.write_text(f'#!/bin/sh\nexec {sys.executable} -m nest_tune "$@"\n')
+    tool.chmod(0o755)
+    steps = commented["jobs"]["check"]["steps"]
+    check = next(step for step in steps if "ci check" in step.get("run", ""))
+    assert "--markdown nest-tune.md" in check["run"]
+    step = next(step for step in steps if "ci diff" in step.get("run", ""))
+    assert step["env"] == {"BASE": "${{ github.base_ref }}"}
+    root = Path(__file__).parents[3]
+    variables = {
+        "PATH": f"{tool.parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(root),
+        "LOCK": ODD,
+        "BASE": "main",
+        "RUNNER_TEMP": str(tmp_path),
+    }
+    script_of(step, folder, variables)
+    assert "what changes" in (folder / "nest-tune.md").read_text()
+    upload = next(step for step in steps if "upload-artifact" in step.get("uses", ""))
+    assert "nest-tune.md" in upload["with"]["path"]
+
+
+@pytest.mark.parametrize("known", ["", "17"])
+def test_there_is_one_comment(commented: dict[str, Any], known: str, tmp_path: Path) -> None:
+    job = commented["jobs"]["comment"]
+    assert job["permissions"] == {"pull-requests": "write"}
+    step = next(step for step in job["steps"] if "run" in step)
+    folder = tmp_path / "runner"
+    for index in range(2):
+        (folder / f"nest-tune-{index}").mkdir(parents=True)
+        (folder / f"nest-tune-{index}" / "nest-tune.md").write_text(f"result {index}\n")
+    tool = folder / "gh"
+    tool.write_text(
+        '#!/bin/sh\nprintf "%s " "$@" >> calls; echo >> calls\n'
+        f'case "$*" in *--jq*) printf "{known}" ;; esac\n'
+    )
+    tool.chmod(0o755)
+    variables = {"PATH": f"{folder}:{os.environ['PATH']}", "MARK": step["env"]["MARK"]}
+    variables |= {"ISSUES": "repos/a/b/issues", "NUMBER": "4", "GH_TOKEN": ""}
+    script_of(step, folder, variables)
+    assert (folder / "comment.md").read_text() == "<!-- nest-tune -->\nresult 0\nresult 1\n"
+    written = (folder / "calls").read_text().splitlines()[-1]
+    place = "repos/a/b/issues/comments/17" if known else "repos/a/b/issues/4/comments"
+    assert place in written
+    assert ("PATCH" in written) == bool(known)

@@ -1,0 +1,31 @@
+"""What layers of a placement take of the programs that they are in, where that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from compiler_core.targets.places import Placement
+
+
+@dataclass(frozen=True)
+class LayerShare:
+    """What a layer takes of the program that it is in.
+
+    Attributes:
+        cycles: Of the unit.
+        run_ps: The same as time.
+        overhead_ps: CPU time of the launch; 0 where it continues another.
+        energy_pj: Of its instructions.
+        continues: Whether it continues the layer before.
+    """
+
+    cycles: int
+    run_ps: int
+    overhead_ps: int
+    energy_pj: float
+    continues: bool
+
+
+Overlaps = Callable[[Placement], Mapping[str, LayerShare]]
+"""Shares of the layers of a placement, by the name of the launch, in the order of launches."""
