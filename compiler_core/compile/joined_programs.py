@@ -11,7 +11,7 @@ from compiler_core.compile.joining import require_joinable, runs_of, slower_runs
 from compiler_core.compile.linking import executable_of, link_requests
 from compiler_core.compile.reporting import model_report
 from compiler_core.compile.sources import QuantizedModel
-from compiler_core.configuration.launches import Launches
+from compiler_core.configuration.launches import OWN, Launches
 from compiler_core.executable.executable import Executable
 from compiler_core.executable.report import Report
 from compiler_core.system.compiled import CompiledTimeline, compiled_timeline
@@ -118,6 +118,8 @@ def fastest_programs(model: PlacedModel, progress: Progress = lambda _: None) ->
     given = model.source.configuration.launches
     ways = model.joinable() if given.merge else []
     given.require_version(model.target.name, lowering_sum(model.target))
+    if given.pinned:
+        given.require_known([node.name for node in model.source.model.graph.nodes])
     borders: dict[str, Mapping[str, int] | None] = {}
     if given.borders is not None and given.merge:
         known = [name for name in model.launched if any(name in way for way in ways)]
@@ -136,6 +138,9 @@ def fastest_programs(model: PlacedModel, progress: Progress = lambda _: None) ->
 def _fastest(model: PlacedModel, apart: TimedModel, ways: Sequence[Sequence[str]]) -> TimedModel:
     """The fastest of a model with a launch for each layer and with some joined: in each of some
     ways, and segment by segment in the better one."""
+    pinned = model.source.configuration.launches.pinned
+    own = {name for name, border in pinned.items() if border == OWN}
+    ways = [[name for name in names if name not in own] for names in ways]
     joined = [_joined(model, apart, names) for names in ways if names]
     if len(joined) == 2:
         mixed = _mixed(model, *joined)
@@ -164,14 +169,15 @@ def _span_ps(timeline: Timeline, steps: Sequence[int]) -> int:
 
 def _joined(model: PlacedModel, apart: TimedModel, names: Sequence[str]) -> TimedModel:
     """A model with some layers joined to the one before, but for programs that are slower so."""
-    found = _timed(model, dict.fromkeys(names))
+    pinned = model.source.configuration.launches.pinned
+    found = _timed(model, {name: pinned.get(name) for name in names})
     slow = slower_runs(
         [layer for layer in apart.report.layers if layer.task],
         [layer for layer in found.report.layers if layer.task],
         found.borders,
     )
     if slow:
-        found = _timed(model, dict.fromkeys(name for name in names if name not in slow))
+        found = _timed(model, {name: pinned.get(name) for name in names if name not in slow})
     return found
 
 

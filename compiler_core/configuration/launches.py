@@ -11,14 +11,16 @@
 
 Where layers may be merged and no borders are given, the compile finds which layers follow one
 another in one program, and how each begins; what it found stands in the complete configuration,
-under the version of the lowering that it was found for. A configuration that a compile has written
+under the version of the lowering that it was found for. ``[launches.pinned.conv2]`` gives how one
+layer begins, or with ``own = 1`` that it begins a program of its own, and leaves the others open.
+A configuration that a compile has written
 without this table was written before layers were merged, and has a launch for each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from compiler_core.errors import InputError
@@ -28,6 +30,13 @@ from compiler_core.files.plain import from_plain, to_plain
 APART, MERGED = "apart", "merged"
 LAUNCHES = (APART, MERGED)
 """Whether layers have a launch each, or one where they follow one another."""
+
+
+BORDERS = "borders"
+"""The part of a candidate that pins how layers begin."""
+
+OWN: Mapping[str, int] = {"own": 1}
+"""Of a layer that begins a program of its own."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +49,30 @@ class Launches:
             there are none.
         borders: How each layer that continues the one before begins, in numbers of the kind's own,
             by its name; every other one has a program of its own. ``None`` where that is open.
+        pinned: What is given of them where the rest is open: how a layer begins if it continues the
+            one before, or :data:`OWN`.
     """
 
     merge: bool = True
     lowering: int = 0
     borders: Mapping[str, Mapping[str, int]] | None = None
+    pinned: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def require_known(self, names: Collection[str]) -> None:
+        """Refuses pinned layers that no plan of a model has.
+
+        Args:
+            names: Of its nodes.
+
+        Raises:
+            InputError: There is one.
+        """
+        for name in self.pinned:
+            if name not in names:
+                raise InputError(
+                    f"launches.pinned.{name}: the model has no such node",
+                    hint=did_you_mean(name, list(names)),
+                )
 
     def require_version(self, kind: str, lowering: int) -> None:
         """Refuses borders that were found for another lowering.
@@ -88,6 +116,8 @@ def launches_table(launches: Launches, *, is_compiled: bool) -> dict[str, Any]:
     if launches.borders is not None:
         table["lowering"] = launches.lowering
         table["borders"] = to_plain(dict(sorted(launches.borders.items())))
+    if launches.pinned:
+        table["pinned"] = to_plain(dict(sorted(launches.pinned.items())))
     return table
 
 
@@ -111,4 +141,6 @@ def read_launches(value: Any, where: str, *, is_compiled: bool) -> Launches:
         return _without_table(is_compiled=is_compiled)
     if isinstance(value, dict) and "borders" in value and "lowering" not in value:
         raise InputError(f"{place}: borders need the version of the lowering that they are for")
+    if isinstance(value, dict) and "borders" in value and "pinned" in value:
+        raise InputError(f"{place}: borders say it all; pinned is for where they are found")
     return from_plain(Launches, value, place)

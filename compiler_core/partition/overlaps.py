@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from compiler_core.compile.compile import compile_model
+from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import FloatModel, QuantizedModel
 from compiler_core.compile.unit_layers import model_layers, model_tasks
 from compiler_core.configuration.configuration import Configuration
@@ -61,19 +61,7 @@ def _shares(
     schedules: Schedules,
     quantized: QuantizedGraph | None,
 ) -> Mapping[str, LayerShare]:
-    assignment = assignment_of(placement, groups, target.places)
-    skeleton = assemble(groups.graph, assignment, groups.arithmetic)
-    tensors = {} if quantized is None else quantized.tensors
-    wanted = {
-        name: tensors[name].exponent if name in tensors else ASSUMED_EXPONENT
-        for name in skeleton.calibrated
-    }
-    numbers = with_exponents(skeleton, wanted, RangeChoice.MAX)
-    tasks = model_tasks(model_layers(numbers, target), target)
-    given = {name: schedule for name, schedule in schedules.items() if name in tasks}
-    configuration = Configuration(plan=assignment, schedules=given, launches=Launches(merge=True))
-    source = QuantizedModel(FloatModel("", "", groups.graph), numbers, configuration, {})
-    compiled = compile_model(source, target)
+    compiled = compiled_plan(placement, groups, target, schedules, quantized)
     launches = (x for part in compiled.executable.npu_segments for x in part.launches)
     found = {}
     for layer, job in zip(compiled.report.layers, compiled.timeline.jobs, strict=True):
@@ -86,3 +74,34 @@ def _shares(
                 continues(next(launches)),
             )
     return found
+
+
+def compiled_plan(
+    placement: Placement,
+    groups: GroupGraph,
+    target: Target,
+    schedules: Schedules,
+    quantized: QuantizedGraph | None = None,
+) -> CompiledModel:
+    """A placement compiled with a stand-in for its numbers, layers joined to programs.
+
+    Args:
+        placement: Of the groups.
+        groups: The model.
+        target: The machine.
+        schedules: By task id.
+        quantized: As of :func:`overlaps_of`.
+    """
+    assignment = assignment_of(placement, groups, target.places)
+    skeleton = assemble(groups.graph, assignment, groups.arithmetic)
+    tensors = {} if quantized is None else quantized.tensors
+    wanted = {
+        name: tensors[name].exponent if name in tensors else ASSUMED_EXPONENT
+        for name in skeleton.calibrated
+    }
+    numbers = with_exponents(skeleton, wanted, RangeChoice.MAX)
+    tasks = model_tasks(model_layers(numbers, target), target)
+    given = {name: schedule for name, schedule in schedules.items() if name in tasks}
+    configuration = Configuration(plan=assignment, schedules=given, launches=Launches(merge=True))
+    source = QuantizedModel(FloatModel("", "", groups.graph), numbers, configuration, {})
+    return compile_model(source, target)

@@ -43,16 +43,13 @@ def misfit_of_steps(
     """
     where = _shared_places(steps, places)
     before = ancestors([step.after for step in steps])
-    programs = [number for number, place in enumerate(where) if place is not None]
-    others = [number for number in continued if where[number] is None]
-    if others:
-        return min(others)
     head, members = -1, 0
-    for number in programs:
+    for number, step in enumerate(steps):
         if number not in continued:
-            head, members = number, 1 << number
+            if step.kind is JobKind.PROGRAM:
+                head, members = number, 1 << number
             continue
-        if head < 0 or where[number] != where[head]:
+        if head < 0 or where[number] is None or where[number] != where[head]:
             return number
         if not _is_there(steps[number].after, before[head] | members):
             return number

@@ -22,7 +22,7 @@ from nest_tune.study.request.settings import (
     StudySettings,
     differences,
 )
-from nest_tune.study.request.study_request import StudyRequest
+from nest_tune.study.request.study_request import SPACES, StudyRequest
 from nest_tune.study.store.marks import ASYNCHRONOUS, KEEPS_STATE, marks
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import OuterTrial
@@ -145,7 +145,7 @@ def _flags(settings: StudySettings) -> list[str]:
         words += ["--sampler-argument", f"{name}={json.dumps(value)}"]
     words += ["--window", str(settings.window)] if settings.window != DEFAULT_WINDOW else []
     words += ["--asynchronous"] if settings.asynchronous else []
-    spaces = [n for n in ("quantization", "partition", "tiling") if getattr(settings, n)]
+    spaces = [name for name in SPACES if getattr(settings, name)]
     return [*words, "--metric", settings.metric, "--space", ",".join(spaces),
             "--sampler", settings.sampler]  # fmt: skip
 

@@ -20,6 +20,7 @@ KIND = UnitKind(
         "placing": "compiler_core.units.vta.cores.placed_layers:PLACING",
         "layers": "compiler_core.units.vta.link.layers:LAYERS",
         "ways": "compiler_core.units.vta.structure.ways:WAYS",
+        "borders": "compiler_core.units.vta.borders:BORDERS",
         "launches": "compiler_core.units.vta.launches:LAUNCHES",
         "simulation": "compiler_core.units.vta.tool.simulation:SIMULATION",
         "spaces": "search_spaces.vta.tiling:SPACES",

@@ -20,7 +20,7 @@ from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import QuantizedModel, first_run
 from compiler_core.compile.unit_layers import model_layers, model_tasks, named_layers
 from compiler_core.configuration.configuration import Configuration, Scheme, Subject, read_schedule
-from compiler_core.configuration.launches import Launches
+from compiler_core.configuration.launches import BORDERS, Launches
 from compiler_core.configuration.runtime import RUNTIME, read_runtime
 from compiler_core.errors import NestTuneError
 from compiler_core.files.plain import to_plain
@@ -64,7 +64,8 @@ class Bench(ExaminedModel):
         Raises:
             InputError: It does not fit the model.
         """
-        key = digest(dict(decisions))
+        # How layers begin changes no number.
+        key = digest({name: own for name, own in decisions.items() if name != BORDERS})
         if key not in self._quantized:
             while len(self._quantized) >= _KEPT:
                 self._quantized.pop(next(iter(self._quantized)))
@@ -113,7 +114,8 @@ class Bench(ExaminedModel):
         given = {
             name: read_schedule(name, value, name) for name, value in sorted(schedules.items())
         }
-        launches = Launches(merge=self.subjects.merges)
+        pinned = {name: dict(border) for name, border in decisions.get(BORDERS, {}).items()}
+        launches = Launches(merge=self.subjects.merges, pinned=pinned)
         runtime = read_runtime(decisions.get(RUNTIME), RUNTIME)
         configuration = replace(
             source.configuration, schedules=given, launches=launches, runtime=runtime

@@ -10,8 +10,10 @@ from typing import Any
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
-from compiler_core.partition.best import planned_assignment, prepare, untuned
+from compiler_core.partition.best import complete, planned_assignment, prepare, untuned
 from compiler_core.partition.plan import read_plan
+from compiler_core.partition.resolve import resolve_plan
+from compiler_core.partition.shared_operators import without_shares
 from compiler_core.precision.table import FormatCosts
 from compiler_core.quantize.apply import weighted_layers
 from compiler_core.quantize.assignment import default_assignment
@@ -20,6 +22,7 @@ from compiler_core.quantize.rounding_work import expected_work
 from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme, scheme_document
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.target import Target
+from nest_tune.study.proposals.borders_part import BordersPart
 from nest_tune.study.proposals.formats_part import FormatsPart
 from nest_tune.study.proposals.runtime_part import RuntimePart
 from search_spaces.joint import JointSpace, OuterPoint, Part
@@ -239,6 +242,7 @@ def make_space(
     guesses: Mapping[str, Sequence[OuterPoint]] | None = None,
     default: QuantizationScheme = FIRST_SCHEME,
     joins_layers: bool = False,
+    borders: bool = False,
     aims: Sequence[str] = (),
     formats: FormatCosts | None = None,
     taught: Callable[[QuantizationSpace], Sequence[OuterPoint]] = lambda _space: (),
@@ -253,6 +257,7 @@ def make_space(
         guesses: By part, as found before.
         default: The untuned default of quantization.
         joins_layers: Whether layers that follow one another are launched together.
+        borders: Whether it is searched how they follow one another, too.
         aims: Metrics that guesses are made for, the most important first.
         formats: What number formats of operators cost, on this machine.
         taught: Schemes that are tried first, where ``guesses`` do not say.
@@ -279,4 +284,22 @@ def make_space(
     elif partition and target.npu_cores:
         known = (guesses or {}).get(PlacementPart.name)
         parts.append(PlacementPart(graph, target, known, joins_layers=joins_layers, aims=aims))
+    if borders:
+        if not (joins_layers and target.npu_cores):
+            raise InputError(
+                "space borders: layers have a launch each, so there are none",
+                hint="leave it out, or start the study with --launches merged on an NPU",
+            )
+        parts.append(_borders_part(graph, target, plan))
     return JointSpace(parts)
+
+
+def _borders_part(graph: Graph, target: Target, plan: Path | None) -> BordersPart:
+    """Borders of a plan, or of the untuned default."""
+    if plan is None:
+        evaluator = prepare(graph, target, joins_layers=True, packaged=True)
+        return BordersPart(evaluator, target, untuned(evaluator))
+    shared = without_shares(read_plan(plan), graph, target_arithmetic(target))
+    evaluator = prepare(shared.graph, target, joins_layers=True, packaged=True)
+    resolved = resolve_plan(shared.plan, evaluator.groups, target.places)
+    return BordersPart(evaluator, target, complete(evaluator, resolved))

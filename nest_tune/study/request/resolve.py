@@ -120,6 +120,7 @@ def resolve(
         quantization="quantization" in spaces,
         partition="partition" in spaces,
         tiling="tiling" in spaces,
+        borders="borders" in spaces,
         plan=path_of(asked.plan, read.spaces.plan),
         sampler=sampler,
         **_searching(asked, read),

@@ -45,7 +45,7 @@ class StudySettings:
         measurer: Of latency and energy, by name; empty for the simulator.
         launches: ``apart`` or ``merged``: whether layers that follow one another are one program.
         objectives, limits: What for.
-        quantization, partition, tiling: Which spaces are searched.
+        quantization, partition, tiling, borders: Which spaces are searched.
         plan: File of a plan that pins the partition.
         sampler: Name.
         arguments: Of the sampler.
@@ -82,6 +82,7 @@ class StudySettings:
     quantization: bool = True
     partition: bool = True
     tiling: bool = True
+    borders: bool = False
     plan: str | None = None
     sampler: str = DEFAULT_SAMPLER
     arguments: Mapping[str, Any] = field(default_factory=dict)

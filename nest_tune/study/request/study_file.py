@@ -16,6 +16,7 @@ from compiler_core.files.nearest import did_you_mean
 from compiler_core.files.toml_file import read_toml
 from nest_tune.study.request.study_request import (
     ARGUMENTS,
+    DEFAULT_SPACES,
     SHAPES,
     SPACES,
     VALUES,
@@ -35,7 +36,7 @@ def _tables() -> dict[str, Any]:
     keys: dict[str, dict[str, Any]] = {name: {} for name in _ORDER}
     keys["target"]["path"] = (str | None, None)
     keys["target"]["host"] = (str | list[str] | None, None)
-    keys["spaces"] = dict.fromkeys(SPACES, (bool, True))
+    keys["spaces"] = {name: (bool, name in DEFAULT_SPACES) for name in SPACES}
     for setting in settings().values():
         if setting.place:
             table, _, key = setting.place.partition(".")

@@ -20,7 +20,8 @@ from nest_tune.samplers.registry import DEFAULT_SAMPLER
 
 SHAPES, VALUES, ARGUMENTS = "shapes", "values", "arguments"
 
-SPACES = ("quantization", "partition", "tiling")
+DEFAULT_SPACES = ("quantization", "partition", "tiling")
+SPACES = (*DEFAULT_SPACES, "borders")
 """What can be searched."""
 
 
@@ -137,9 +138,9 @@ class StudyRequest:
         "Short for a constraint on accuracy_drop: 1%, 0.01; 1dB for sqnr_db.", metavar="1%"
     )
     spaces: tuple[str, ...] | None = _setting(
-        "quantization, partition, tiling; repeatable.",
+        "quantization, partition, tiling, borders; repeatable.",
         list,
-        default=SPACES,
+        default=DEFAULT_SPACES,
         metavar="NAME",
         option="--space",
     )

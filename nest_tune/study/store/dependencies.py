@@ -107,6 +107,7 @@ def survey_ground(
         guesses=guesses,
         default=default,
         joins_layers=settings.launches == MERGED,
+        borders=settings.borders,
         aims=[metric.value for metric in aims_of(settings.objectives, settings.limits)],
         formats=formats,
         taught=lambda schemes: taught_schemes(schemes, lessons),

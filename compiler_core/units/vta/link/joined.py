@@ -89,12 +89,11 @@ def _runs(layers: Sequence[Layer], borders: Borders) -> list[tuple[Layer, ...]]:
     return [tuple(run) for run in runs]
 
 
-def _entries(run: Sequence[Layer], borders: Borders) -> list[Entry] | None:
-    """How the layers of a run begin, where all of that is given."""
+def _entries(run: Sequence[Layer], borders: Borders) -> list[Entry | None]:
+    """How the layers of a run begin, where that is given."""
     given = [(layer.operator.name, borders[layer.operator.name]) for layer in run[1:]]
-    if any(border is None for _, border in given):
-        return None
-    return [Entry(), *(_entry(border, name) for name, border in given if border is not None)]
+    later = [None if border is None else _entry(border, name) for name, border in given]
+    return [Entry(), *later]
 
 
 def _plain(entry: Entry) -> dict[str, int]:

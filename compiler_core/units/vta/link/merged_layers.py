@@ -42,7 +42,7 @@ def merge_segment(
     layout: Mapping[str, PlacedTensor],
     pool: ConstantPool,
     core: VtaCore,
-    entries: Sequence[Entry] | None = None,
+    entries: Sequence[Entry | None] | None = None,
 ) -> MergedSegment:
     """Lowers layers into one program; constants and micro-ops go into ``pool``.
 
@@ -52,7 +52,7 @@ def merge_segment(
         layout: Every tensor.
         pool: Takes constants.
         core: The machine.
-        entries: How each layer begins; else chosen by the timing simulator.
+        entries: How each layer begins; what is open is chosen by the timing simulator.
 
     Raises:
         InfeasibleError: A schedule does not fit its layer.
@@ -64,6 +64,6 @@ def merge_segment(
         part = SlicePart(whole(layer.workload), schedules[layer.task.id])
         drafts.append(lower_part(layer, part, layout, pool, geometry)(0).draft)
     joined = Joined(place_layers(drafts, pool.place, geometry), geometry)
-    chosen = tuple(choose_entries(joined, core) if entries is None else entries)
+    chosen = tuple(choose_entries(joined, core, entries))
     cycles, merged = merged_program(joined, core, chosen)
     return MergedSegment(merged.instructions, merged.layers, chosen, cycles)

@@ -59,17 +59,21 @@ def merged_program(
     return best
 
 
-def choose_entries(joined: Joined, core: VtaCore) -> list[Entry]:
+def choose_entries(
+    joined: Joined, core: VtaCore, given: Sequence[Entry | None] | None = None
+) -> list[Entry]:
     """How each layer begins: the fastest of a few ways, one layer after another; the first one
     follows none and begins as usual.
 
     Args:
         joined: The layers.
         core: The machine.
+        given: What is chosen already; ``None`` for a layer, or for all, where it is open.
     """
-    entries = [Entry() for _ in range(len(joined))]
+    known = [None] * len(joined) if given is None else given
+    entries = [entry or Entry() for entry in known]
     ways = _affordable(joined)
-    for number in range(1, len(joined)):
+    for number in (at for at in range(1, len(joined)) if known[at] is None):
         near, tried = _near(joined, number), dict[Entry, int]()
         for options in _WAYS[: ways[number]]:
             for entry in options(entries[number]):
