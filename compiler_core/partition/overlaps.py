@@ -33,8 +33,8 @@ def overlaps_of(
     target: Target,
     schedules: Schedules | None = None,
     quantized: QuantizedGraph | None = None,
-) -> Overlaps | None:
-    """Shares of the layers of any placement; ``None`` where a target has no single unit.
+) -> Overlaps:
+    """Shares of the layers of any placement.
 
     Args:
         groups: The model.
@@ -42,8 +42,6 @@ def overlaps_of(
         schedules: By task id.
         quantized: The model with everything on the unit that can run there; else a stand-in.
     """
-    if len(target.units) != 1:
-        return None
     known: dict[Placement, Mapping[str, LayerShare]] = {}
 
     def shares(placement: Placement) -> Mapping[str, LayerShare]:

@@ -17,6 +17,7 @@ from compiler_core.partition.best import find_best, misfits, prepare, untuned
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.overlaps import overlaps_of
 from compiler_core.partition.resolve import assignment_of
+from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.targets.places import Placement
 from compiler_core.targets.target import Target
@@ -82,7 +83,31 @@ def test_the_best_plan_counts_overlaps_and_no_baseline_beats_it(
         assert best.evaluation.latency_ps <= item.latency_ps
 
 
-def test_only_one_unit_is_looked_at(synthetic: ModuleType, tmp_path: Path) -> None:
-    model = load_model(Path(synthetic.write("residual", tmp_path)))
-    several = load_target("vta-duo")
-    assert overlaps_of(prepare(model.graph, several).groups, several) is None
+@pytest.mark.parametrize("target", ["vta-duo", "vta-aim"])
+@pytest.mark.parametrize("name", ["residual", "depthwise", "mixed"])
+def test_plans_of_units_of_several_kinds_count_overlaps(
+    synthetic: ModuleType, tmp_path: Path, name: str, target: str
+) -> None:
+    machine, model = load_target(target), load_model(Path(synthetic.write(name, tmp_path)))
+    evaluator = prepare(
+        model.graph,
+        machine,
+        joins_layers=True,
+        packaged=True,
+        overlaps=lambda groups: overlaps_of(groups, machine),
+    )
+    draw = random.Random(5)
+    placements = {untuned(evaluator), find_best(evaluator).evaluation.placement}
+    placements |= {tuple(draw.choice(units) for units in evaluator.choices) for _ in range(2)}
+    arithmetic = target_arithmetic(machine)
+    for placement in sorted(placements):
+        if misfits(evaluator, placement):
+            continue
+        plan = assignment_of(placement, evaluator.groups, evaluator.costs.places)
+        source = quantize_model(
+            model, Configuration(plan=plan), noise_samples(model.graph), arithmetic=arithmetic
+        )
+        built = compile_model(source, machine).metrics
+        found = evaluator.evaluate(placement)
+        assert built.latency_ms == pytest.approx(found.latency_ms, rel=0.01)
+        assert built.launches == found.launches
