@@ -42,6 +42,9 @@ from nest_tune.study.execution.examined import Costs, ExaminedModel
 from nest_tune.study.execution.subjects import Subjects
 from nest_tune.tuning.measure import measure as measured
 
+_BESIDE = (BORDERS, RUNTIME)
+"""Parts of a candidate that change what it costs, and no number."""
+
 _KEPT = 4
 """Quantized candidates that a worker remembers."""
 
@@ -167,6 +170,7 @@ class Bench(ExaminedModel):
         configuration = source.configuration
         return {
             "scheme": digest((configuration.scheme, configuration.plan), 32),
+            "beside": {name: own for name in _BESIDE if (own := decisions.get(name))},
             "tasks": [
                 {
                     "unit": found.task.unit,

@@ -59,7 +59,8 @@ def survey(bench: AnyBench, payload: Plain) -> Plain:
     Returns:
         ``{"scheme": digest, "tasks": [...]}`` in order of first use: of programs ``{"unit",
         "workload", "count"}``, also with ``on``, the name of its unit, where the id of the task
-        does not say that; of generated sources ``{"name", "value", "kernels"}``.
+        does not say that; of generated sources ``{"name", "value", "kernels"}``. ``"beside"`` has
+        the decisions that change what a candidate costs, but neither numbers nor tasks.
     """
     return bench.survey(payload["decisions"])
 

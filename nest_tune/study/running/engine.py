@@ -319,7 +319,7 @@ class Engine:
         def ready(schedules: Mapping[str, Any]) -> None:
             trial.schedules = schedules
             payload = {"decisions": trial.decisions, "schedules": schedules}
-            key = {"scheme": trial.scheme, "schedules": schedules}
+            key = {"scheme": trial.scheme, "schedules": schedules, **value.get("beside", {})}
             self._start("measure", trial, payload, self._measured, key)
 
         tuned = trial.proposal.tuned
