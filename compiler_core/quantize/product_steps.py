@@ -124,6 +124,7 @@ def _with_pixels(work: StepBuilder, node: Node, source: Placement, pixels: int) 
         sources=(node.name,),
     )
     work.emit(step, name, (channels, 1, pixels))
+    work.hoist(name)
     return name
 
 
@@ -131,4 +132,5 @@ def _transposed(work: StepBuilder, node: Node, source: str, groups: int, chw: Ch
     name = work.fresh(f"{node.output}/transposed")
     step = TransposeStep(f"{node.name}/transposed", source, name, groups, (node.name,))
     work.emit(step, name, chw)
+    work.hoist(name)
     return name

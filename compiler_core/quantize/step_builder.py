@@ -163,6 +163,14 @@ class StepBuilder:
             raise
         self.layouts.placements[output] = Placement(output, chw, index)
 
+    def hoist(self, output: str) -> None:
+        """Moves the step that writes ``output``, emitted last, up to right behind the one whose
+        result it reads: what waits for others then ends the program that they share."""
+        step = self.steps[-1]
+        places = [n for n, other in enumerate(self.steps) if other.output in step.inputs]
+        if step.output == output and places and self.steps[places[-1]].unit == step.unit:
+            self.steps.insert(places[-1] + 1, self.steps.pop())
+
     def _require_room(self, step: Step) -> None:
         """Leaves an operator to the CPU that no schedule fits."""
         if isinstance(step, ConcatStep | ProductStep | TransposeStep):

@@ -16,6 +16,7 @@ from compiler_core.graph.passes.explicit_windows import ExplicitWindows
 from compiler_core.graph.passes.global_pooling import GlobalPooling
 from compiler_core.graph.passes.half_precision import HalfToFloat
 from compiler_core.graph.passes.identities import Identities
+from compiler_core.graph.passes.joint_projection import JointProjection
 from compiler_core.graph.passes.pad_folding import PadFolding
 from compiler_core.graph.passes.prequantized import IntegerOperators, QuantizationRemoval
 from compiler_core.graph.passes.quantized_weights import QuantizedWeights
@@ -52,7 +53,12 @@ FOLDING: tuple[GraphPass, ...] = (
 )
 """Passes that make a graph smaller or more uniform, in the order of one round."""
 
-LATE: tuple[GraphPass, ...] = (BatchNormToConv(), TransposedConvolution(), VolumeConvolution())
+LATE: tuple[GraphPass, ...] = (
+    BatchNormToConv(),
+    TransposedConvolution(),
+    VolumeConvolution(),
+    JointProjection(),
+)
 """Passes for what is left when folding has ended."""
 
 

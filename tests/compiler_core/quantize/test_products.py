@@ -144,6 +144,9 @@ def test_heads_of_whole_blocks_need_nothing_of_the_cpu_but_the_softmax(plain, to
     assert sum(isinstance(operator, IntegerTranspose) for operator in found) == 1
     assert [group.nodes for group in source.quantized.host.groups] == [("Mul_m", "Softmax_p")]
     assert not source.cpu_reasons
+    # The transposition does not stand between the scores and the end of their program.
+    (first, *_) = [s for s in source.quantized.segments if isinstance(s, IntegerSegment)]
+    assert [operator.name for operator in first.operators][-1] == "MatMul_s"
     # No copy for whole blocks of tokens: projections write them.
     assert not [op for op in operators(source) if op.name.endswith("/pixels")]
 
@@ -152,8 +155,8 @@ def test_one_head_without_an_axis_of_its_own(plain):
     graph = attention(plain, 21, 1, 32, one_head_as_matrix=True)
     _, found = check(graph, samples(graph))
     assert [type(operator).__name__ for operator in found] == [
-        "IntegerProduct",
         "IntegerTranspose",
+        "IntegerProduct",
         "IntegerProduct",
     ]
 
