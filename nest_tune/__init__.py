@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from nest_tune.api.checking import check
     from nest_tune.api.comparing import compare
     from nest_tune.api.compiling import compile  # noqa: A004 - the verb of the command line
+    from nest_tune.api.driving import bundle_package
     from nest_tune.api.measuring import measure
     from nest_tune.api.packages import evaluate, load_package, profile, run
     from nest_tune.api.planning import best_plan, check_plan, show_plan
@@ -60,6 +61,7 @@ __all__ = [
     "StudyRequest",
     "XgbSampler",
     "best_plan",
+    "bundle_package",
     "check",
     "check_plan",
     "compare",
@@ -107,6 +109,7 @@ _HOMES = {
     "check_plan": "nest_tune.api.planning",
     "compare": "nest_tune.api.comparing",
     "compile": "nest_tune.api.compiling",
+    "bundle_package": "nest_tune.api.driving",
     "compile_bundle": "nest_tune.api.bundle_compiling",
     "evaluate": "nest_tune.api.packages",
     "evaluate_bundle": "nest_tune.api.bundle_packages",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nest_tune.cli.options import AsJson, ModelFile, Shapes, parse_shapes
+from compiler_core.errors import InputError
+from nest_tune.cli.options import AsJson, Shapes, parse_shapes
 from nest_tune.cli.output import print_json, progress
 from nest_tune.cli.tables import print_table
 
@@ -20,16 +22,21 @@ EXAMPLE = "Example: nest-tune bundle model.onnx --target cortex-m4 --calibration
 
 
 def bundle(
-    model: ModelFile,
-    target: Annotated[
-        str,
-        typer.Option(
-            metavar="T", help="c99, cortex-m4, cortex-m55, rv32imc …, or path of a .toml file."
-        ),
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL", help="ONNX file, or a package with an NPU's programs."),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the sources.")
     ],
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="T",
+            help="c99, cortex-m4, cortex-m55, rv32imc …, or path of a .toml file; a package has "
+            "its own.",
+        ),
+    ] = None,
     calibration: Annotated[
         Path | None,
         typer.Option(
@@ -88,6 +95,24 @@ def bundle(
     as_json: AsJson = False,
 ) -> None:
     """Write a model as sources for a board, with a self test that compares every bit."""
+    if model.is_dir():
+        given = {
+            "--target": target,
+            "--precision": precision if precision != "int8" else None,
+            "--int4": int4,
+            "--int16": int16,
+            "--float-layer": float_layer,
+            "--float-ports": float_ports,
+            "--model-layout": model_layout,
+            "--tune": tune,
+            "--patches": patches,
+            "--count": count,
+            "--shape": shape,
+        }
+        _of_package(model, output, calibration, name, samples, check, as_json, given)
+        return
+    if target is None:
+        raise InputError("bundle: no target", hint="--target c99, cortex-m4 …")
     from nest_tune.api.bundle_compiling import write_bundle
     from nest_tune.bundling import bundles_for
 
@@ -119,6 +144,42 @@ def bundle(
         print_json("bundle", {**asdict(report), "folder": str(output), "check": said})
         return
     _show(report, output, said)
+
+
+def _of_package(
+    package: Path,
+    output: Path,
+    calibration: Path | None,
+    name: str | None,
+    samples: int,
+    check: bool,
+    as_json: bool,
+    given: Mapping[str, object],
+) -> None:
+    """``nest-tune bundle PACKAGE``: sources around an NPU.
+
+    Raises:
+        InputError: An option was given that the package has decided, or it cannot be written.
+    """
+    from nest_tune.api.driving import bundle_package
+
+    for option, value in given.items():
+        if value:
+            raise InputError(f"{option}: {package} is a package, which has decided that")
+    made = bundle_package(
+        package, output, inputs=calibration, name=name, samples=samples, check=check
+    )
+    report = made.report
+    if as_json:
+        print_json("bundle", {**asdict(report), "folder": str(output), "check": made.check})
+        return
+    print(
+        f"{output}: {report.name}_load and {report.name}_run around an NPU in "
+        f"{len(report.stages)} stages; arena {report.arena_bytes} bytes, constants "
+        f"{report.constant_bytes}, memory of the NPU {report.npu_bytes}"
+    )
+    if made.check is not None:
+        print(f"self test on the simulator: {made.check}")
 
 
 def _show(report: BundleReport, folder: Path, said: str | None) -> None:

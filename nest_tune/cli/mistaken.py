@@ -34,6 +34,9 @@ _TAKES: dict[str, FileKind] = {
 }
 """What a parameter takes, by its name, in whatever command it stands."""
 
+_ALSO = {("bundle", "model"): (FileKind.PACKAGE,)}
+"""Kinds that a parameter takes beside the one that it usually is, by command and name."""
+
 _TAKES_THERE: dict[tuple[str, str], FileKind] = {
     ("study start", "file"): FileKind.STUDY,
     ("record import", "file"): FileKind.RECORDS,
@@ -103,6 +106,8 @@ def mistaken(command: Any, words: Sequence[str], arguments: Sequence[str]) -> Mi
         for path in _paths(given.get(parameter.name)):
             found = None if need is None else kind_of_file(path)
             if need is None or found is None or _fits(found, need):
+                continue
+            if found in _ALSO.get((name, parameter.name), ()):
                 continue
             message = f"{_shown(parameter)} {path}: is {found.value}; {need.value} is needed"
             return Mistake(message, _hint(command, name, wanted, path, found, need))

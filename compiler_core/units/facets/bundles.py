@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy.typing as npt
 
+from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.quantize.statistics import TensorRange
+from compiler_core.units.facets.driving import DrivenModel
 from compiler_core.units.registry import unit_kind, unit_kinds
 
 _FACET = "bundles"
@@ -133,6 +135,26 @@ class BundleReport:
     def ram_peak_bytes(self) -> int:
         """RAM of one run: arena, inputs and outputs."""
         return self.arena_bytes + self.port_bytes
+
+
+@dataclass(frozen=True)
+class DrivenReport:
+    """Sources around an NPU that were written.
+
+    Attributes:
+        name: Of the generated functions, without ``_load`` and ``_run``.
+        arena_bytes: RAM for activations on the processor.
+        npu_bytes: Of the memory that the NPU works in, programs and constants included.
+        constant_bytes: Constants in flash: of the processor's stages, and what is copied to the
+            NPU.
+        stages: What happens, in order.
+    """
+
+    name: str
+    arena_bytes: int
+    npu_bytes: int
+    constant_bytes: int
+    stages: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -280,6 +302,54 @@ class Bundles(Protocol):
             MissingDependencyError, CheckError: See :meth:`check`.
         """
         ...
+
+
+@runtime_checkable
+class DrivenBundles(Protocol):
+    """Compiled models around NPUs, as sources for the processor that starts them."""
+
+    def drive(
+        self,
+        model: DrivenModel,
+        name: str,
+        folder: Path,
+        samples: Sequence[Mapping[str, npt.NDArray[Any]]],
+        compute: Callable[[str, Mapping[str, npt.NDArray[Any]]], Mapping[str, npt.NDArray[Any]]],
+    ) -> DrivenReport:
+        """Writes sources, and a self test on a simulator of the NPU.
+
+        Args:
+            model: Compiled.
+            name: C name; near to it where C does not take it.
+            folder: Made where it is absent.
+            samples: Of the self test: array per input of the model.
+            compute: What a segment of the NPU, by its name, makes of int8 tensors.
+
+        Raises:
+            InputError: A part of the model cannot be written as C.
+        """
+        ...
+
+    def check_driven(self, folder: Path) -> str:
+        """Builds the self test for this machine and runs it; what it says.
+
+        Raises:
+            MissingDependencyError: There is no C compiler.
+            CheckError: A bit differs.
+        """
+        ...
+
+
+def driven_bundles() -> DrivenBundles:
+    """The kind that writes sources around NPUs.
+
+    Raises:
+        InputError: None does.
+    """
+    for found in bundle_writers():
+        if isinstance(found, DrivenBundles):
+            return found
+    raise InputError("no kind of unit writes sources around an NPU")
 
 
 def bundle_writers() -> Iterator[Bundles]:

@@ -23,6 +23,7 @@ KIND = UnitKind(
         "borders": "compiler_core.units.vta.borders:BORDERS",
         "launches": "compiler_core.units.vta.launches:LAUNCHES",
         "simulation": "compiler_core.units.vta.tool.simulation:SIMULATION",
+        "driving": "compiler_core.units.vta.driver.driving:DRIVING",
         "spaces": "search_spaces.vta.tiling:SPACES",
         "features": "cost_models.vta.task_features:FEATURES_OF_TILINGS",
         "program_search": "nest_tune.tuning.vta.anneal:PROGRAM_SEARCH",

@@ -158,6 +158,7 @@ MAPS: dict[str, Callable[[Reals, float, float], Any]] = {
     "erf": lambda x, _a, _b: erf(x),
     "exp": lambda x, _a, _b: exp(x),
     "floor": lambda x, _a, _b: floor(x),
+    "round": lambda x, _a, _b: nearest(x),
     "gelu": lambda x, _a, _b: (_F(0.5) * x) * (_F(1) + erf(x * _F(0.70710678118654752))),
     "leaky": lambda x, a, _b: np.where(x < 0, _F(a) * x, x),
     "log": lambda x, _a, _b: log(x),
@@ -174,6 +175,11 @@ MAPS: dict[str, Callable[[Reals, float, float], Any]] = {
     "tanh": lambda x, _a, _b: tanh(x),
 }
 """Functions of one element with two parameters, by name."""
+
+
+def nearest(x: Reals) -> Reals:
+    """The nearest integer, half to even, of any number."""
+    return np.asarray(np.where(np.abs(x) < np.float32(1 << 22), rounded(x), x), np.float32)
 
 
 def floor(x: Reals) -> Reals:

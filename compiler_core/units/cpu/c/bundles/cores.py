@@ -164,7 +164,14 @@ def missing(core: Core) -> tuple[str, ...]:
 
 
 def build(
-    core: Core, folder: Path, program: Path, optimization: str = "-O3", *, main: str, **defines: str
+    core: Core,
+    folder: Path,
+    program: Path,
+    optimization: str = "-O3",
+    *,
+    main: str,
+    sources: Sequence[str] = _MODEL,
+    **defines: str,
 ) -> None:
     """Compiles a bundle.
 
@@ -174,6 +181,7 @@ def build(
         program: What is written.
         optimization: Of the compiler.
         main: File of the bundle with ``main``.
+        sources: The other files of the bundle.
         **defines: Further C files and headers: ``extra`` is compiled along, ``before`` is included
             before everything.
 
@@ -188,15 +196,15 @@ def build(
             hint=f"apt-get install --no-install-recommends {core.package}",
         )
     with as_file(files(_PACKAGE) / "boards") as boards:
-        sources = [str(folder / name) for name in (main, *_MODEL)]
-        sources += [str(boards / name) for name in core.board]
+        files_of = [str(folder / name) for name in (main, *sources)]
+        files_of += [str(boards / name) for name in core.board]
         if "extra" in defines:
-            sources.append(str(boards / defines["extra"]))
+            files_of.append(str(boards / defines["extra"]))
         before = ["-include", str(boards / defines["before"])] if "before" in defines else []
         link = [text.replace("-Tarm.ld", f"-T{boards / 'arm.ld'}") for text in core.link]
         command = [core.compiler, *core.flags, *FLAGS, optimization, *before, f"-I{folder}"]
         made = subprocess.run(
-            [*command, *sources, *link, "-o", str(program)], capture_output=True, text=True
+            [*command, *files_of, *link, "-o", str(program)], capture_output=True, text=True
         )
     if made.returncode:
         line = next((text for text in made.stderr.splitlines() if "error" in text), made.stderr)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from compiler_core.errors import InputError
+from compiler_core.errors import CheckError, InputError
 from compiler_core.files.plain import to_plain
 from compiler_core.files.toml_file import read_toml
 from compiler_core.units.cpu.c.bundles import cores
@@ -41,7 +41,9 @@ from compiler_core.units.cpu.c.bundles.targets import (
 from compiler_core.units.cpu.c.bundles.tuning import tuned
 from compiler_core.units.cpu.c.convert.convert import to_network
 from compiler_core.units.cpu.c.convert.options import Options
+from compiler_core.units.cpu.c.driven.bundle import Compute, write_driven
 from compiler_core.units.cpu.c.emit.text import identifier
+from compiler_core.units.cpu.c.network import Array
 from compiler_core.units.cpu.c.operators.moves import View
 from compiler_core.units.cpu.c.plan.patch_choices import LEAST, patch_choices
 from compiler_core.units.cpu.c.plan.patches import Patches, read_patches
@@ -51,8 +53,10 @@ from compiler_core.units.facets.bundles import (
     BundleReport,
     BundleRequest,
     BundleTarget,
+    DrivenReport,
     OperatorCount,
 )
+from compiler_core.units.facets.driving import DrivenModel
 
 
 class CBundles:
@@ -165,6 +169,34 @@ class CBundles:
             for item, number in zip(report.operators, found, strict=True)
         )
         return replace(report, operators=counted)
+
+    def drive(
+        self,
+        model: DrivenModel,
+        name: str,
+        folder: Path,
+        samples: Sequence[Mapping[str, Array]],
+        compute: Compute,
+    ) -> DrivenReport:
+        """See :class:`compiler_core.units.facets.bundles.DrivenBundles`."""
+        made = write_driven(model, identifier(name), folder, samples, compute)
+        sizes = (made.arena_bytes, made.memory_bytes, made.constant_bytes)
+        return DrivenReport(identifier(name), *sizes, made.stages)
+
+    def check_driven(self, folder: Path) -> str:
+        """See :class:`compiler_core.units.facets.bundles.DrivenBundles`."""
+        here = cores.core_of("c99")
+        with tempfile.TemporaryDirectory() as scratch:
+            program = Path(scratch) / "program"
+            units = sorted(path.name for path in folder.glob("stage*.c"))
+            sources = ("model.c", "memory.c", "npu_simulator.c", *units)
+            cores.build(here, folder, program, "-O2", main="selftest.c", sources=sources)
+            ended = cores.run(here, program)
+        if ended.returncode:
+            raise CheckError(
+                f"the self test ends with status {ended.returncode}: {ended.stdout.strip()}"
+            )
+        return ended.stdout.strip()
 
     def times_ms(self, report: BundleReport, folder: Path) -> BundleReport:
         """See :class:`compiler_core.units.facets.bundles.Bundles`."""

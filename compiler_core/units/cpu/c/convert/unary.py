@@ -92,7 +92,7 @@ _UNARY: dict[str, _Unary] = {
     "Neg": _Unary(lambda x, _: -x, lambda _: (("affine", -1.0, 0.0),)),
     "Reciprocal": _Unary(lambda x, _: 1 / x, _plain("reciprocal")),
     "Relu": _Unary(lambda x, _: np.maximum(x, 0), lambda _: (("clamp", 0.0, _LARGE),)),
-    "Round": _Unary(lambda x, _: np.rint(x)),
+    "Round": _Unary(lambda x, _: np.rint(x), _plain("round")),
     "Selu": _Unary(
         lambda x, at: (
             _number(at, "gamma", _SELU_GAMMA)

@@ -80,7 +80,7 @@ def _unary(op: str, **attributes: Any) -> Callable[[], Graph]:
 
 
 _UNARY = """
-Abs Ceil Elu Erf Exp Floor Gelu HardSigmoid HardSwish LeakyRelu Neg Selu Sigmoid Softplus Tanh
+Abs Ceil Elu Erf Exp Floor Gelu HardSigmoid HardSwish LeakyRelu Neg Round Selu Sigmoid Softplus Tanh
 """
 for _op in _UNARY.split():
     CASES[_op.lower()] = _unary(_op)

@@ -1,0 +1,9 @@
+/* needs: round_f */
+static void nt_map_round(int32_t count, float a, float b, const float *x, float *y) {
+  (void)a;
+  (void)b;
+  for (int32_t i = 0; i < count; i++) {
+    float v = x[i];
+    y[i] = v > -4194304.0f && v < 4194304.0f ? nt_round(v) : v;
+  }
+}

@@ -1,0 +1,1 @@
+"""Drivers of VTA in C, and what a processor writes and reads around programs."""
