@@ -61,6 +61,8 @@ def _joined(known: Attributes, shape: Shape) -> Typed:
 
 
 _TAKING = "ArrayFeatureExtractor"
+_OF_INPUT = ("Imputer", "TreeEnsemble")
+"""Operators that give elements of their input's type."""
 _LABELS = {
     "classlabels_strings": _TEXT,
     "classlabels_int64s": _INT,
@@ -125,6 +127,8 @@ def _values(
     else:
         attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
         typed = _TYPES[node.op_type](attributes, first)
+        if node.op_type in _OF_INPUT:
+            typed = [(found[0].type.tensor_type.elem_type, shape) for _, shape in typed]
     return [
         onnx.helper.make_tensor_value_info(name, element, shape)
         for name, (element, shape) in zip(node.output, typed, strict=False)

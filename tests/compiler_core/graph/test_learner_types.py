@@ -92,6 +92,26 @@ def test_shapes_are_those_of_the_runtime(op: str) -> None:
     assert graph.dynamic_batch >= {"x", "scores"}
 
 
+@pytest.mark.parametrize(
+    ("op", "element", "attributes"),
+    [
+        ("Imputer", TensorProto.INT64, {"imputed_value_int64s": [1], "replaced_value_int64": 7}),
+        ("TreeEnsembleRegressor", TensorProto.DOUBLE, LEARNERS["TreeEnsembleRegressor"]),
+        ("Scaler", TensorProto.INT32, LEARNERS["Scaler"]),
+        ("Normalizer", TensorProto.DOUBLE, {"norm": "MAX"}),
+    ],
+)
+def test_elements_are_those_of_the_runtime(op: str, element: int, attributes: dict) -> None:
+    model = model_of(op, attributes)
+    model.graph.input[0].type.tensor_type.elem_type = element
+    if op == "Imputer":
+        model.graph.output[0].type.tensor_type.elem_type = element
+    rows = np.arange(4).reshape(1, 4).astype(helper.tensor_dtype_to_np_dtype(element))
+    (result,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": rows})
+    found = import_model(model).types["scores"]
+    assert (found.dtype, found.shape) == (result.dtype.name, result.shape)
+
+
 def test_columns_that_are_taken() -> None:
     text = """
     <ir_version: 8, opset_import: ["" : 17, "ai.onnx.ml" : 3]>
