@@ -17,19 +17,19 @@ from compiler_core.compile.unit_layers import model_layers, model_tasks
 from compiler_core.configuration.configuration import Configuration, Subject, read_configuration
 from compiler_core.configuration.lock import Lock, LockedLayer
 from compiler_core.errors import InfeasibleError, InputError
-from compiler_core.files.file_digest import file_digest
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from nest_tune.ci.by_clock import (
     LATENCY,
     TOLERANCE,
+    ClockCheck,
     compare_clock,
     with_enough_repeats,
     without_accuracy,
 )
 from nest_tune.ci.difference import Difference, parse_tolerances, within
-from nest_tune.ci.examination import examination
+from nest_tune.ci.examination import examination, require_same_data
 from nest_tune.ci.lock import (
     ACCURACY_ENTRIES,
     LockSources,
@@ -82,19 +82,7 @@ def check(
             tolerances=tolerances,
             progress=progress,
         )
-    configuration = read_configuration(path)
-    lock = configuration.lock
-    if lock is None:
-        raise InputError(
-            f"{path}: a configuration without [lock]: there is nothing to compare with",
-            hint="nest-tune study export NAME -o best.toml writes one",
-        )
-    if lock.metric:
-        try:
-            check_name(lock.metric)
-        except InputError as error:
-            raise InputError(f"{path}: lock.metric: {error.message}", hint=error.hint) from error
-    configuration = _renamed(configuration, lock)
+    configuration, lock = _opened(path)
     layer_metrics = tuple(item.name for item in fields(LockedLayer))
     allowed = parse_tolerances(tolerances, (*configuration.measured, *layer_metrics))
     sources = _sources(path, configuration, lock, model, calibration)
@@ -112,11 +100,7 @@ def check(
     subjects = tuple(
         _subjects(configuration, Subject(source.name, source.digest), Subject("", target.digest))
     )
-    free = replace(
-        configuration,
-        model=replace(configuration.model, digest=""),
-        target=replace(configuration.target, digest=""),
-    )
+    free = _for_any(configuration)
     compared: dict[str, tuple[str, ...]] = {}
     try:
         calibrated = sources.calibration_samples(source, free)
@@ -144,46 +128,93 @@ def check(
     compiled = replace(compiled, configuration=replace(compiled.configuration, measured=measured))
     updated = locked(compiled, sources, path.absolute().parent)
     assert updated.lock is not None
-    if sources.calibration is None:
-        kept = replace(
-            updated.lock,
-            calibration=lock.calibration,
-            calibration_digest=lock.calibration_digest,
-        )
-        updated = replace(updated, lock=kept)
-    assert updated.lock is not None
-    if data is None:
-        kept = replace(
-            updated.lock,
-            metric=lock.metric,
-            judged_output=lock.judged_output,
-            evaluation=lock.evaluation,
-            samples=lock.samples,
-            evaluation_file=lock.evaluation_file,
-        )
-        updated = replace(updated, lock=kept)
+    kept = _with_old_data(
+        updated.lock, lock, calibration=sources.calibration is None, evaluation=data is None
+    )
+    updated = replace(updated, lock=kept)
     differences += subjects
     differences += _total_differences(configuration, compiled, updated)
-    names = tuple(dict.fromkeys((*configuration.measured, *updated.measured)))
-    if data is None:
-        shown = {shown_name(entry, lock.metric) for entry in ACCURACY_ENTRIES}
-        names = tuple(name for name in names if name not in shown)
-    compared[TOTALS] = ("model digest", "target digest", "constants", *names)
+    without = lock.metric if data is None else None
+    compared[TOTALS] = _totals(configuration, updated, without)
     notes: tuple[str, ...] = ()
     if (clock := compiled.metrics.by_clock) is not None:
         timed = compare_clock(lock.clock, clock, allowed.pop(LATENCY, TOLERANCE), TOTALS)
-        elsewhere = (LATENCY, "target digest")  # by the clock a target is wherever it runs
-        differences = [item for item in differences if item.metric not in elsewhere]
-        differences += timed.differences
-        kept_names = (name for name in compared[TOTALS] if name != LATENCY)
-        compared[TOTALS] = (*kept_names, *timed.compared)
-        notes = timed.notes
-        if not timed.is_kind:
-            differences, told = without_accuracy(differences, lock.metric)
-            notes += told
+        names = tuple(name for name in compared[TOTALS] if name != LATENCY)
+        compared[TOTALS] = (*names, *timed.compared)
+        differences, told = _by_clock(differences, timed, lock.metric)
+        notes = (*timed.notes, *told)
     passed = tuple(item for item in differences if within(item, allowed))
     failed_ones = tuple(item for item in differences if not within(item, allowed))
     return CheckResult(path, compared, failed_ones, updated, passed, notes)
+
+
+def _opened(path: Path) -> tuple[Configuration, Lock]:
+    """The configuration of a lock file, its measurements under the names of its metric, and what it
+    is locked with.
+
+    Raises:
+        InputError: It cannot be read, is none, or is of a metric that there is not.
+    """
+    configuration = read_configuration(path)
+    lock = configuration.lock
+    if lock is None:
+        raise InputError(
+            f"{path}: a configuration without [lock]: there is nothing to compare with",
+            hint="nest-tune study export NAME -o best.toml writes one",
+        )
+    if lock.metric:
+        try:
+            check_name(lock.metric)
+        except InputError as error:
+            raise InputError(f"{path}: lock.metric: {error.message}", hint=error.hint) from error
+    return _renamed(configuration, lock), lock
+
+
+def _for_any(configuration: Configuration) -> Configuration:
+    """A configuration that goes with every model and target: what differs is compared."""
+    return replace(
+        configuration,
+        model=replace(configuration.model, digest=""),
+        target=replace(configuration.target, digest=""),
+    )
+
+
+def _totals(before: Configuration, now: Configuration, without: str | None) -> tuple[str, ...]:
+    """What is compared of a whole model, but for accuracy by the metric ``without``, which was not
+    measured."""
+    entries = () if without is None else ACCURACY_ENTRIES
+    shown = {shown_name(entry, without or "") for entry in entries}
+    names = dict.fromkeys((*before.measured, *now.measured))
+    return ("model digest", "target digest", "constants", *(n for n in names if n not in shown))
+
+
+def _with_old_data(now: Lock, before: Lock, *, calibration: bool, evaluation: bool) -> Lock:
+    """A new lock with what the old one says of calibration and evaluation data that were not
+    used."""
+    if calibration:
+        now = replace(
+            now, calibration=before.calibration, calibration_digest=before.calibration_digest
+        )
+    if evaluation:
+        now = replace(
+            now,
+            metric=before.metric,
+            judged_output=before.judged_output,
+            evaluation=before.evaluation,
+            samples=before.samples,
+            evaluation_file=before.evaluation_file,
+        )
+    return now
+
+
+def _by_clock(
+    differences: Sequence[Difference], timed: ClockCheck, metric: str
+) -> tuple[list[Difference], tuple[str, ...]]:
+    """Differences where latency is by the clock, and what is told of those that are none."""
+    elsewhere = (LATENCY, "target digest")  # by the clock a target is wherever it runs
+    found = [item for item in differences if item.metric not in elsewhere]
+    found += timed.differences
+    return (found, ()) if timed.is_kind else without_accuracy(found, metric)
 
 
 def _sources(
@@ -225,13 +256,8 @@ def _data(path: Path, configuration: Configuration, data: Path | None) -> Path |
 def _with_data(
     sources: LockSources, lock: Lock, path: Path, data: Path, *, accept_data: bool
 ) -> LockSources:
-    found = file_digest(data)
-    if not accept_data and found != lock.evaluation:
-        was = f"with digest {lock.evaluation[:16]}…" if lock.evaluation else "nowhere"
-        raise InputError(
-            f"{data}: digest {found[:16]}…; the accuracy in {path} was measured on data {was}",
-            hint=f"nest-tune ci check {path} --data {data} --update takes these data from now on",
-        )
+    if not accept_data:
+        require_same_data(data, lock.evaluation, path)
     return replace(sources, evaluation=data)
 
 

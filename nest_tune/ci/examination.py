@@ -8,6 +8,8 @@ from compiler_core.accuracy.exam import Exam, make_exam
 from compiler_core.accuracy.own_metric import load_own_metric
 from compiler_core.accuracy.samples import EvaluationData, read_evaluation
 from compiler_core.compile.sources import FloatModel
+from compiler_core.errors import InputError
+from compiler_core.files.file_digest import file_digest
 from compiler_core.quantize.infinite_inputs import require_finite
 from nest_tune.user_modules import allow_folder, working_folder
 
@@ -39,3 +41,23 @@ def examination(
         allow_folder(working_folder())
         load_own_metric(exam.kind.function)
     return exam, found
+
+
+def require_same_data(data: Path, locked: str, path: Path) -> None:
+    """Refuses evaluation data that are not those of a lock.
+
+    Args:
+        data: Their file.
+        locked: Digest that the lock has; empty for none.
+        path: Of the lock file.
+
+    Raises:
+        InputError: They are others.
+    """
+    found = file_digest(data)
+    if found != locked:
+        was = f"with digest {locked[:16]}…" if locked else "nowhere"
+        raise InputError(
+            f"{data}: digest {found[:16]}…; the accuracy in {path} was measured on data {was}",
+            hint=f"nest-tune ci check {path} --data {data} --update takes these data from now on",
+        )

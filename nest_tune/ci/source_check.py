@@ -7,11 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from compiler_core.compile.sources import load_model
-from compiler_core.errors import InfeasibleError, InputError
-from compiler_core.files.file_digest import file_digest
+from compiler_core.errors import InfeasibleError
 from nest_tune.bundling import model_for_sources
 from nest_tune.ci.difference import Difference, parse_tolerances, within
-from nest_tune.ci.examination import examination
+from nest_tune.ci.examination import examination, require_same_data
 from nest_tune.ci.lock import LockSources
 from nest_tune.ci.result import TOTALS, CheckResult
 from nest_tune.ci.source_lock import SOURCES, SourceLock, build_lock, lock_text, read_source_lock
@@ -53,12 +52,8 @@ def check_sources(
         data = None
     elif data is None and named.evaluation is not None:
         data = named.evaluation.found()
-    elif data is not None and not accept_data and file_digest(data) != lock.evaluation:
-        raise InputError(
-            f"{data}: digest {file_digest(data)[:16]}…; the accuracy in {path} was measured on "
-            f"other data",
-            hint=f"nest-tune ci check {path} --data {data} --update takes these data from now on",
-        )
+    elif data is not None and not accept_data:
+        require_same_data(data, lock.evaluation, path)
     source_file = model or named.model.found()
     progress(f"importing {source_file.name}")
     source = model_for_sources(load_model(source_file, named.shapes))

@@ -167,83 +167,45 @@ def time_decoded_programs(
     See :func:`time_programs` for the other arguments, the result and the errors.
     """
     from compiler_core.units.vta.simulate import multicore_kernel
-    from compiler_core.units.vta.simulate import timing_kernel as kernel
 
-    if not programs:
-        raise InputError("no program to simulate, expected one for each core, at least one")
     cores = len(programs)
-    launches = [0] * cores if launch_cycles is None else list(launch_cycles)
-    if len(launches) != cores or min(launches) < 0 or max(launches) > _LATEST_LAUNCH:
-        raise InputError(
-            f"launch cycles {launches} of {cores} programs, expected one for each, "
-            f"0 to {_LATEST_LAUNCH}"
-        )
+    launches = _launches(launch_cycles, cores)
     if machines is not None:
         _require_one_port(machines, core_timing, cores)
     timings = [core_timing] * cores if machines is None else [item.timing for item in machines]
-    launch = np.array(launches, np.int64)
-    routed = []
-    for core, decoded in enumerate(programs):
-        try:
-            routed.append(route_program(decoded))
-        except ProgramError as error:
-            raise _of_core(error, core, cores) from None
+    instructions, modules = _routed(programs)
     first = np.cumsum([0, *map(len, programs)], dtype=np.int64)
-    total = int(first[-1])
     if step_limit is None:
-        step_limit = default_step_limit(total)
-    record = np.full((kernel.RECORD_ROWS, total), -1, np.int64)
-    record[kernel.PORT_WAIT] = 0
-    traffic = np.zeros((cores, kernel.TRAFFIC_ROWS, kernel.TRAFFIC_COLUMNS), np.int64)
-    work = np.zeros((cores, kernel.WORK_ROWS), np.int64)
-    heads = np.zeros((cores, 4), np.int64)
-    summary = np.zeros((cores, kernel.SUMMARY), np.int64)
-    channels = np.zeros(multicore_kernel.CHANNELS, np.int64)
-    last_cycle = np.zeros(1, np.int64)
-    modules = np.concatenate([part for _, part in routed])
+        step_limit = default_step_limit(int(first[-1]))
+    out = _Account.empty(cores, int(first[-1]))
     packed = [pack_timing(item, step_limit) for item in timings]
     status = multicore_kernel.simulate_cores(
-        np.concatenate([part for part, _ in routed]),
+        instructions,
         first,
-        launch,
+        np.array(launches, np.int64),
         modules,
         *packed[0][:2],
         np.stack([widths for _, _, widths in packed]),
-        record,
-        traffic,
-        work,
-        heads,
-        summary,
-        channels,
-        last_cycle,
+        out.record,
+        out.traffic,
+        out.work,
+        out.heads,
+        out.summary,
+        out.channels,
+        out.last_cycle,
     )
-    if status == kernel.DEADLOCK:
-        stuck = int(np.flatnonzero(summary[:, kernel.CYCLES] == 0)[0])
-        fault = deadlock(programs[stuck], heads[stuck], int(last_cycle[0]))
-        raise _of_core(fault, stuck, cores)
-    if status == kernel.LIMIT:
-        raise TimingLimitError(
-            f"the programs are still running at cycle {int(last_cycle[0])} after "
-            f"{int(summary[0, kernel.STEPS])} events, allowed are {step_limit} events and "
-            f"{kernel.CYCLE_LIMIT} cycles",
-            error_class="too_long",
-            instruction=None,
-            hint="verify the programs; LOADs and loops of this size do not fit the machine",
-        )
+    _require_end(status, out, programs, step_limit)
     results = []
-    for core in range(cores):
+    for core, launched in enumerate(launches):
         own = slice(int(first[core]), int(first[core + 1]))
-        for row in (kernel.START, kernel.END, kernel.HANDED_OUT):
-            reached = record[row, own] >= 0
-            record[row, own][reached] -= launch[core]
-        summary[core, [kernel.CYCLES, kernel.FETCH_END]] -= launch[core]
+        out.since_launch(core, own, launched)
         results.append(
             timing_result(
                 modules[own],
-                np.ascontiguousarray(record[:, own]),
-                traffic[core],
-                work[core],
-                summary[core],
+                np.ascontiguousarray(out.record[:, own]),
+                out.traffic[core],
+                out.work[core],
+                out.summary[core],
                 timings[core],
                 geometry if machines is None else machines[core].geometry,
                 energy if machines is None or energy is None else machines[core].energy,
@@ -252,9 +214,115 @@ def time_decoded_programs(
         )
     cycles = max(begin + run.cycles for begin, run in zip(launches, results, strict=True))
     pipelined = core_timing.profile is TimingProfile.RTL_PIPELINED
-    read_cycles, write_cycles = channels.tolist()
+    read_cycles, write_cycles = out.channels.tolist()
     port = PortUse(read_cycles, write_cycles, 1 + pipelined, cycles)
     return MulticoreResult(cycles, tuple(launches), tuple(results), port)
+
+
+@dataclass(frozen=True, eq=False)
+class _Account:
+    """What the kernel writes; rows and columns are those of its module.
+
+    Attributes:
+        record: ``int64[rows, instructions]`` of all cores.
+        traffic, work, heads, summary: ``int64[cores, …]``.
+        channels, last_cycle: ``int64[…]`` of all.
+    """
+
+    record: npt.NDArray[np.int64]
+    traffic: npt.NDArray[np.int64]
+    work: npt.NDArray[np.int64]
+    heads: npt.NDArray[np.int64]
+    summary: npt.NDArray[np.int64]
+    channels: npt.NDArray[np.int64]
+    last_cycle: npt.NDArray[np.int64]
+
+    @classmethod
+    def empty(cls, cores: int, instructions: int) -> _Account:
+        from compiler_core.units.vta.simulate import multicore_kernel
+        from compiler_core.units.vta.simulate import timing_kernel as kernel
+
+        record = np.full((kernel.RECORD_ROWS, instructions), -1, np.int64)
+        record[kernel.PORT_WAIT] = 0
+        return cls(
+            record,
+            np.zeros((cores, kernel.TRAFFIC_ROWS, kernel.TRAFFIC_COLUMNS), np.int64),
+            np.zeros((cores, kernel.WORK_ROWS), np.int64),
+            np.zeros((cores, 4), np.int64),
+            np.zeros((cores, kernel.SUMMARY), np.int64),
+            np.zeros(multicore_kernel.CHANNELS, np.int64),
+            np.zeros(1, np.int64),
+        )
+
+    def since_launch(self, core: int, own: slice, launch: int) -> None:
+        """Counts the cycles of a core, whose instructions are ``own``, from its launch on."""
+        from compiler_core.units.vta.simulate import timing_kernel as kernel
+
+        for row in (kernel.START, kernel.END, kernel.HANDED_OUT):
+            reached = self.record[row, own] >= 0
+            self.record[row, own][reached] -= launch
+        self.summary[core, [kernel.CYCLES, kernel.FETCH_END]] -= launch
+
+
+def _launches(launch_cycles: Sequence[int] | None, cores: int) -> list[int]:
+    """Launch cycle of each core.
+
+    Raises:
+        InputError: There is no core, or they are not one for each.
+    """
+    if not cores:
+        raise InputError("no program to simulate, expected one for each core, at least one")
+    launches = [0] * cores if launch_cycles is None else list(launch_cycles)
+    if len(launches) != cores or min(launches) < 0 or max(launches) > _LATEST_LAUNCH:
+        raise InputError(
+            f"launch cycles {launches} of {cores} programs, expected one for each, "
+            f"0 to {_LATEST_LAUNCH}"
+        )
+    return launches
+
+
+def _routed(
+    programs: Sequence[npt.NDArray[np.void]],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int8]]:
+    """Fields of all instructions, core after core, and the module of each.
+
+    Raises:
+        ProgramError: An instruction belongs to no module.
+    """
+    routed = []
+    for core, decoded in enumerate(programs):
+        try:
+            routed.append(route_program(decoded))
+        except ProgramError as error:
+            raise _of_core(error, core, len(programs)) from None
+    return np.concatenate([part for part, _ in routed]), np.concatenate([m for _, m in routed])
+
+
+def _require_end(
+    status: int, out: _Account, programs: Sequence[npt.NDArray[np.void]], step_limit: int
+) -> None:
+    """Refuses a run that did not end.
+
+    Raises:
+        TimingDeadlock: No core could go on.
+        TimingLimitError: It takes too many events or cycles.
+    """
+    from compiler_core.units.vta.simulate import timing_kernel as kernel
+
+    last_cycle = int(out.last_cycle[0])
+    if status == kernel.DEADLOCK:
+        stuck = int(np.flatnonzero(out.summary[:, kernel.CYCLES] == 0)[0])
+        fault = deadlock(programs[stuck], out.heads[stuck], last_cycle)
+        raise _of_core(fault, stuck, len(programs))
+    if status == kernel.LIMIT:
+        raise TimingLimitError(
+            f"the programs are still running at cycle {last_cycle} after "
+            f"{int(out.summary[0, kernel.STEPS])} events, allowed are {step_limit} events and "
+            f"{kernel.CYCLE_LIMIT} cycles",
+            error_class="too_long",
+            instruction=None,
+            hint="verify the programs; LOADs and loops of this size do not fit the machine",
+        )
 
 
 def _require_one_port(machines: Sequence[VtaCore], timing: VtaTiming, cores: int) -> None:
