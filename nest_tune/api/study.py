@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from os import environ
+from os import PathLike, environ
 from pathlib import Path
 from typing import Any, Literal
 
+from compiler_core.errors import InputError
 from nest_tune.api.given_files import as_file
 from nest_tune.api.settings import takes_settings
 from nest_tune.api.study_view import StudyView
@@ -26,6 +27,11 @@ from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import Request
 
 _KEPT_AS_FILES = frozenset(["model", "calibration", "evaluation"])
+
+
+def _is_model(given: Any) -> bool:
+    """Whether what stands in the place of a study file is a model."""
+    return not isinstance(given, str | PathLike) or Path(given).suffix.lower() == ".onnx"
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ class Study(StudyView):
     @takes_settings
     def start(
         cls,
-        file: PathName | None = None,
+        file: PathName | Any | None = None,
         *,
         if_exists: Literal["fail", "resume", "replace"] = "fail",
         observer: Observer | None = None,
@@ -72,7 +78,8 @@ class Study(StudyView):
         their content, so that the study can be resumed.
 
         Args:
-            file: Study file; what is given beside it goes before what it says.
+            file: Study file; what is given beside it goes before what it says. Or the model, as a
+                path that ends in ``.onnx`` or in memory.
             if_exists: What to do where the name is taken.
             observer: Told of every trial; see :class:`nest_tune.study.running.observer.Observer`.
             settings: What the study is asked for:
@@ -81,6 +88,10 @@ class Study(StudyView):
             InputError: Something is wrong, missing or contradictory, or the name is taken.
             NestTuneError: The first trials all failed in the same way, or storage failed.
         """
+        if file is not None and _is_model(file):
+            if settings.get("model") is not None:
+                raise InputError("a model is given twice: by its place and as model=")
+            settings, file = {**settings, "model": file}, None
         for name in _KEPT_AS_FILES & settings.keys():
             settings[name] = as_file(name, settings[name])
         asked = StudyRequest.of(**settings)

@@ -40,6 +40,8 @@ class Setting:
         metavar: What the option shows for its value.
         option: Of the command line, where it is not the name with dashes.
         completion: Name of what a shell offers, in :mod:`nest_tune.cli.completion`.
+        pair: Of a list that may be given as a table, like a study file has it: how a name and its
+            value are one text.
     """
 
     help: str
@@ -52,6 +54,7 @@ class Setting:
     option: str = ""
     completion: str = ""
     holds: str = "shapes"
+    pair: str = ""
 
 
 def _setting(help: str, kind: type = str, place: str = "", **more: Any) -> Any:  # noqa: A002
@@ -130,9 +133,14 @@ class StudyRequest:
         metavar="METRIC:min",
         option="--objective",
         completion="objectives",
+        pair="{}:{}",
     )
     constraints: tuple[str, ...] = _setting(
-        "What has to hold; repeatable.", list, metavar="METRIC<=X", option="--constraint"
+        "What has to hold; repeatable.",
+        list,
+        metavar="METRIC<=X",
+        option="--constraint",
+        pair="{} {}",
     )
     max_accuracy_drop: str | None = _setting(
         "Short for a constraint on accuracy_drop: 1%, 0.01; 1dB for sqnr_db.", metavar="1%"
@@ -274,6 +282,8 @@ def _taken(name: str, setting: Setting, value: Any) -> Any:
         return value
     if setting.kind is dict and isinstance(value, Mapping):
         return {str(key): tuple(shape) for key, shape in value.items()}
+    if setting.kind is list and setting.pair and isinstance(value, Mapping):
+        return tuple(setting.pair.format(key, own) for key, own in value.items())
     if setting.kind is list and isinstance(value, Sequence) and not isinstance(value, str):
         return tuple(map(str, value))
     if setting.kind is int and isinstance(value, int) and not isinstance(value, bool):

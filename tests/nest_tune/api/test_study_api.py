@@ -130,6 +130,12 @@ def test_a_study_takes_what_is_in_memory(workplace: Path, digits: Path) -> None:
     assert [trial.metrics for trial in study.trials] == [trial.metrics for trial in other.trials]
     nest_tune.Study.start(**{**given, "calibration": given["calibration"]["x"]}, **asked, name="x")
     assert sorted(path.name for path in (workplace / "nest-tune-data").iterdir()) == kept
+    del given["model"]
+    for model in (digits / "model.onnx", onnx.load(digits / "model.onnx")):
+        study = nest_tune.Study.start(model, **given, **asked)
+        assert [trial.metrics for trial in study.trials] == [item.metrics for item in other.trials]
+    with pytest.raises(nest_tune.InputError, match="given twice"):
+        nest_tune.Study.start(model, model=model, **given, **asked)
     assert len(nest_tune.Study.open("memory").resume(trials="+1").trials) == 2
     with pytest.raises(nest_tune.InputError, match=r"calibration: 'x' is a list"):
         nest_tune.Study.start(**{**given, "calibration": {"x": [object()]}}, **asked)
