@@ -15,7 +15,7 @@ from nest_tune.api.settings import takes_settings
 from nest_tune.api.study_view import StudyView
 from nest_tune.api.values import PathName
 from nest_tune.study.request.resolve import resolve
-from nest_tune.study.request.settings import storage_url
+from nest_tune.study.request.settings import StudySettings, storage_url
 from nest_tune.study.request.study_request import StudyRequest
 from nest_tune.study.running.lifecycle import run_study
 from nest_tune.study.running.observer import Observer
@@ -25,8 +25,13 @@ from nest_tune.study.store.naming import named
 from nest_tune.study.store.selection import require_idle, require_running
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import Request
+from nest_tune.study.views.notebook_progress import notebook_observer
 
 _KEPT_AS_FILES = frozenset(["model", "calibration", "evaluation"])
+
+
+def _bar(settings: StudySettings) -> Observer:
+    return notebook_observer(settings.objectives, settings.metric)
 
 
 def _is_model(given: Any) -> bool:
@@ -82,6 +87,7 @@ class Study(StudyView):
                 path that ends in ``.onnx`` or in memory.
             if_exists: What to do where the name is taken.
             observer: Told of every trial; see :class:`nest_tune.study.running.observer.Observer`.
+                Without one a notebook shows a bar, and everything else is silent.
             settings: What the study is asked for:
 
         Raises:
@@ -102,7 +108,7 @@ class Study(StudyView):
             known = opened.get(found.name) if if_exists == "resume" else None
             ground = survey_ground(found, known, storage=opened)
             stored = create_study(opened, ground, if_exists, numbered=numbered)
-            run_study(ground, opened, stored, observer or Observer())
+            run_study(ground, opened, stored, observer or _bar(found))
         return cls(stored.name, found.storage)
 
     @classmethod
@@ -171,7 +177,7 @@ class Study(StudyView):
                 evaluation=_text(evaluation),
                 pass_env=None if pass_env is None else tuple(pass_env),
             )
-            run_study(ground, opened, stored, observer or Observer())
+            run_study(ground, opened, stored, observer or _bar(ground.settings))
         return self
 
     def stop(self) -> None:

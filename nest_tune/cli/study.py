@@ -33,6 +33,12 @@ if TYPE_CHECKING:
     from nest_tune.study.trial import OuterTrial
 
 
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Show also how well the cost models predict."),
+]
+
+
 class IfExists(Enum):
     """What to do where the name is taken."""
 
@@ -59,13 +65,14 @@ def start(
         bool, typer.Option("--dry-run", help="Check everything, show it, and run nothing.")
     ] = False,
     output: Output = None,
+    verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
     """Create a study and run it."""
     from nest_tune.study.request.resolve import resolve
 
     settings = _with_states(resolve(file, asked, os.environ), parse_states(state))
-    _start(_with_end(settings, pick, output), asked, if_exists, dry_run, as_json)
+    _start(_with_end(settings, pick, output), asked, if_exists, dry_run, as_json, verbose)
 
 
 def _with_end(settings: StudySettings, pick: str | None, output: Path | None) -> StudySettings:
@@ -104,6 +111,7 @@ def _start(
     if_exists: IfExists,
     dry_run: bool,
     as_json: bool,
+    verbose: bool,
 ) -> None:
     from nest_tune.study.store.creation import create_study
     from nest_tune.study.store.dependencies import survey_ground
@@ -122,7 +130,7 @@ def _start(
     _check_pick(settings.pick, ground.settings)
     _warn(ground)
     study = create_study(storage, ground, if_exists.value, numbered=numbered)
-    _run(ground, storage, study, asked.storage is not None, as_json)
+    _run(ground, storage, study, asked.storage is not None, as_json, verbose)
 
 
 def _rehearse(settings: StudySettings, if_exists: IfExists, as_json: bool) -> None:
@@ -153,6 +161,7 @@ def resume(
     evaluation: MovedFile = None,
     pick: Pick = None,
     output: Output = None,
+    verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
     """Go on where a study stopped: same sampler, same space."""
@@ -180,7 +189,7 @@ def resume(
         pick=ended.pick,
         output=ended.output,
     )
-    _run(ground, opened, study, asked.storage is not None, as_json)
+    _run(ground, opened, study, asked.storage is not None, as_json, verbose)
 
 
 def _check_pick(pick: str, settings: StudySettings) -> None:
@@ -197,12 +206,13 @@ def _run(
     study: StoredStudy,
     is_named: bool,
     as_json: bool,
+    verbose: bool,
 ) -> None:
     from nest_tune.study.running.lifecycle import run_study
     from nest_tune.study.views.documents import result_document
     from nest_tune.study.views.progress import Panel, make_progress
 
-    observer = make_progress(ground.settings.objectives, ground.settings.metric)
+    observer = make_progress(ground.settings.objectives, ground.settings.metric, verbose=verbose)
     with _saved(study.name, storage.url if is_named else None):
         try:
             result = run_study(ground, storage, study, observer)

@@ -14,6 +14,7 @@ from nest_tune.cli.output import console, print_json
 from nest_tune.cli.study_app import app
 from nest_tune.cli.study_options import Pick, StorageUrl, open_storage
 from nest_tune.cli.tables import print_table
+from nest_tune.figures import figure
 from nest_tune.markdown import cell
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def _at_the_end(found: Comparison, metrics: list[str]) -> tuple[Title, list[str]
             best = last.best.get(name)
             mark = " *" if contender.name in found.winners(name) else ""
             ends = "" if best is None else interval_text(best.interval)
-            shown_best = "none" if best is None else f"{best.value:.6g} {ends}".rstrip()
+            shown_best = "none" if best is None else f"{figure(best.value, name)} {ends}".rstrip()
             row.append(shown_best if best is None else f"{shown_best} in {best.trial}{mark}")
         if several:
             row.append("" if last.hypervolume is None else f"{last.hypervolume:.4f}")
@@ -153,7 +154,7 @@ def _on_the_way(found: Comparison, metrics: list[str]) -> tuple[Title, list[str]
                 if name == "hypervolume":
                     row.append("" if at.hypervolume is None else f"{at.hypervolume:.4f}")
                 else:
-                    row.append(f"{at.best[name].value:.6g}" if name in at.best else "none")
+                    row.append(figure(at.best[name].value, name) if name in at.best else "none")
             rows.append(row)
     return "best so far, by number of trials", ["metric", "study", *steps], rows
 

@@ -12,6 +12,7 @@ from nest_tune.cli.output import console, print_json, progress
 from nest_tune.cli.study_app import app
 from nest_tune.cli.study_options import NameOfTrial, Pick, StorageUrl, open_storage, split_name
 from nest_tune.cli.tables import print_table
+from nest_tune.figures import figure
 
 if TYPE_CHECKING:
     from nest_tune.report.explain import Explanation
@@ -83,11 +84,13 @@ def _print(found: Explanation, result: StudyResult) -> None:
     heads = [shown_name(name, result.settings.metric) for name in names]
     table = Table("", *heads, box=None)
     if found.default is not None:
-        table.add_row("default", *(f"{found.default.metrics[n]:.6g}" for n in names))
-    table.add_row(f"trial {trial.number}", *(f"{trial.metrics[n]:.6g}" for n in names))
+        table.add_row("default", *(figure(found.default.metrics.get(n), n) for n in names))
+    table.add_row(f"trial {trial.number}", *(figure(trial.metrics[n], n) for n in names))
     print_table(table, out=out)
     if found.bound_ms:
-        out.print(f"with every program at its lower bound: {found.bound_ms:.6g} ms")
+        out.print(
+            f"with every program at its lower bound: {figure(found.bound_ms, 'latency_ms')} ms"
+        )
     out.print("")
     out.print("changed back alone, measured (against the trial; better or worse than it):")
     table = Table("decision", "is", "default", *heads, "", box=None)

@@ -253,11 +253,11 @@ def trials_table(
 
 
 def _cell(trial: OuterTrial, name: str) -> str:
+    from nest_tune.figures import figure
     from nest_tune.study.proposals.evidence import interval_text
 
-    if name not in trial.metrics:
-        return ""
-    return f"{trial.metrics[name]:.6g} {interval_text(trial.intervals.get(name))}".rstrip()
+    shown = figure(trial.metrics.get(name), name)
+    return f"{shown} {interval_text(trial.intervals.get(name))}".rstrip()
 
 
 @app.command(epilog="Example: nest-tune study best resnet8-vta --pick min:latency_ms --json")

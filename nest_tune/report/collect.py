@@ -9,6 +9,7 @@ from compiler_core.accuracy.metric import is_in_decibels
 from compiler_core.compile.compile import CompiledModel
 from compiler_core.errors import NestTuneError
 from nest_tune.bundling import is_bundle_target
+from nest_tune.figures import figure
 from nest_tune.report.data import (
     LABELS,
     CompiledPart,
@@ -18,7 +19,6 @@ from nest_tune.report.data import (
     TaskRow,
     Tile,
     labels_of,
-    number,
 )
 from nest_tune.report.effects import Effects
 from nest_tune.report.next_steps import next_steps
@@ -284,10 +284,10 @@ def _tiles(result: StudyResult, chosen: OuterTrial) -> tuple[Tile, ...]:
                 change += ", within noise"
             else:
                 better = (difference > 0) == (name == Metric.ACCURACY.value)
-        was = number(before[name], name) if name in before else ""
+        was = figure(before[name], name) if name in before else ""
         interval = interval_text(chosen.intervals.get(name))
-        plain = number(floats[name], name) if floats.get(name) else ""
-        tiles.append(Tile(label, number(value, name), was, change, better, interval, plain))
+        plain = figure(floats[name], name) if floats.get(name) else ""
+        tiles.append(Tile(label, figure(value, name), was, change, better, interval, plain))
     return tuple(tiles)
 
 

@@ -209,13 +209,6 @@ class ReportData:
     next_steps: tuple[NextStep, ...] = ()
 
 
-def number(value: float, metric: str) -> str:
-    """A metric for people."""
-    if metric.endswith("_bytes") or metric in ("npu_cycles", "instructions", "cycles"):
-        return f"{value:,.0f}"
-    return f"{value:.4f}" if metric.startswith("accuracy") else f"{value:#.4g}".removesuffix(".")
-
-
 def label_of(entry: str, metric: str) -> str:
     """An entry of a trial's metrics with its unit; ``metric`` names its accuracy."""
     name = shown_name(entry, metric)

@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from compiler_core.files.visible import visible_lines
+from nest_tune.figures import figure
 from nest_tune.redaction import redact
 from nest_tune.report.charts import (
     both,
@@ -19,7 +20,7 @@ from nest_tune.report.charts import (
     draw_roofline,
     draw_scatter,
 )
-from nest_tune.report.data import ReportData, number
+from nest_tune.report.data import ReportData
 from nest_tune.report.gantt import draw_gantt
 
 _TEMPLATE = "report.html.j2"
@@ -41,7 +42,7 @@ def page(data: ReportData) -> str:
         finalize=_shown,
     )
     environment.filters |= {
-        "metric": number,
+        "metric": figure,
         "percent": _percent,
         "ms": _milliseconds,
         "change": _change,
@@ -117,11 +118,11 @@ def _change(value: float, metric: str) -> str:
     """By how much a metric changes, for people; nothing is rounded to no change."""
     if not value:
         return "0"
-    text = number(value, metric)
+    text = figure(value, metric)
     if float(text.replace(",", "")) == 0:
         text = f"{value:.2g}"
     return text if value < 0 else f"+{text}"
 
 
 def _milliseconds(value: float) -> str:
-    return f"{value:.4f}"
+    return figure(value, "latency_ms")

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Set
 from math import isfinite
 
 from compiler_core.accuracy.metric import is_in_decibels, shown_name
+from nest_tune.figures import figure
 from nest_tune.report.charts import Dot, FrontChart, Limits, Line, ProgressChart
-from nest_tune.report.data import label_of, number
+from nest_tune.report.data import label_of
 from nest_tune.report.scale import short
 from nest_tune.study.request.goals import Direction, Metric, Objective
 from nest_tune.study.store.result import StudyResult
@@ -54,7 +55,7 @@ def _kind(trial: OuterTrial, front: Set[int], chosen: OuterTrial | None) -> str:
 
 def _tip(trial: OuterTrial, names: tuple[str, ...], metric: str) -> str:
     known = [name for name in names if name in trial.metrics]
-    parts = [f"{shown_name(n, metric)} {number(trial.metrics[n], n)}" for n in known]
+    parts = [f"{shown_name(n, metric)} {figure(trial.metrics[n], n)}" for n in known]
     broken = f"; {trial.message}" if trial.message else ""
     return f"trial {trial.number}: {', '.join(parts)}{broken}"
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler_core.accuracy.metric import shown_name
 from compiler_core.errors import InputError, MissingDependencyError
+from nest_tune.figures import figure
 from nest_tune.study.domain import Domain
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.store.storage import StudyStorage
@@ -134,7 +135,7 @@ def study_html(result: StudyResult) -> str:
     titles = "".join(f"<th>{escape(shown_name(name, metric))}</th>" for name in names)
     rows = "".join(
         f"<tr><td>{trial.number}</td>"
-        + "".join(f"<td>{trial.metrics[name]:.6g}</td>" for name in names)
+        + "".join(f"<td>{figure(trial.metrics[name], name)}</td>" for name in names)
         + "</tr>"
         for trial in result.front[:_ROWS]
     )

@@ -20,14 +20,22 @@ __all__ = ["Lines", "Panel", "Progress", "make_progress"]
 
 _LINE_EVERY_S = 5.0
 _DRAW_EVERY_S = 0.2
+_BAR_WIDTH = 40
 
 
 class Lines(Progress):
-    """A line now and then, where there is no terminal."""
+    """A line now and then, where there is no terminal.
 
-    def __init__(self, objectives: Sequence[Objective], metric: str = "top1") -> None:
+    Args:
+        objectives, metric: Of the study.
+        verbose: Also how well the cost models have predicted.
+    """
+
+    def __init__(
+        self, objectives: Sequence[Objective], metric: str = "top1", *, verbose: bool = False
+    ) -> None:
         super().__init__(objectives, metric)
-        self._next_s = 0.0
+        self._next_s, self._verbose = 0.0, verbose
 
     def show(self, *, urgent: bool) -> None:
         now = time.monotonic()
@@ -35,17 +43,25 @@ class Lines(Progress):
             return
         self._next_s = now + _LINE_EVERY_S
         parts = [self.counts_text(), *(f"{name}: {text}" for name, text in self.best_lines())]
-        if quality := self.quality_text():
+        if self._verbose and (quality := self.quality_text()):
             parts.append(f"cost model: {quality}")
         line = visible("; ".join([*parts, self.doing_text()]))
         print(line, file=sys.stderr, flush=True)
 
 
 class Panel(Progress):
-    """A table that is drawn anew, on a terminal."""
+    """A table with a bar that is drawn anew, on a terminal.
 
-    def __init__(self, objectives: Sequence[Objective], metric: str = "top1") -> None:
+    Args:
+        objectives, metric: Of the study.
+        verbose: Also how well the cost models have predicted.
+    """
+
+    def __init__(
+        self, objectives: Sequence[Objective], metric: str = "top1", *, verbose: bool = False
+    ) -> None:
         super().__init__(objectives, metric)
+        self._verbose = verbose
         self._live: Live | None = None
         self._next_s = 0.0
 
@@ -69,18 +85,23 @@ class Panel(Progress):
 
     def table(self) -> Table:
         """What the terminal shows now."""
+        from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
 
         table = Table(show_header=False, box=None)
+        table.add_row("", ProgressBar(total=1.0, completed=self.share_done, width=_BAR_WIDTH))
         rows = [("study", self.counts_text()), *self.best_lines(), ("tasks", self.tasks_text())]
-        if quality := self.quality_text():
+        if self._verbose and (quality := self.quality_text()):
             rows.append(("cost model", quality))
         for name, text in (*rows, ("now", self.doing_text())):
             table.add_row(name, Text(text))
         return table
 
 
-def make_progress(objectives: Sequence[Objective], metric: str = "top1") -> Progress:
+def make_progress(
+    objectives: Sequence[Objective], metric: str = "top1", *, verbose: bool = False
+) -> Progress:
     """The kind that standard error can show."""
-    return Panel(objectives, metric) if sys.stderr.isatty() else Lines(objectives, metric)
+    kind = Panel if sys.stderr.isatty() else Lines
+    return kind(objectives, metric, verbose=verbose)

@@ -13,6 +13,8 @@ import numpy as np
 
 from compiler_core.accuracy.metric import shown_name
 from cost_models.evaluation import batch_quality
+from nest_tune.figures import figure
+from nest_tune.study.choice.gains import changes_percent, percent_text, within_noise
 from nest_tune.study.proposals.evidence import interval_text
 from nest_tune.study.proposals.front import pareto_front
 from nest_tune.study.proposals.problem import PREDICTED
@@ -117,13 +119,19 @@ class Progress(Observer):
         return f"{text}: {tuning.current}"
 
     def counts_text(self) -> str:
-        """Trials, outcomes and the time left."""
+        """Trials, outcomes, the time that passed and the time left."""
         done, total = len(self._trials), self._budget.trials
         counts = outcome_counts(list(self._trials.values()))
         parts = [f"{number} {name}" for name, number in counts.items()]
         text = f"{done}/{total} trials" + (f" ({', '.join(parts)})" if parts else "")
+        text += f", {_duration(time.monotonic() - self._began_s)}"
         left = self.seconds_left()
         return text if left is None else f"{text}, about {_duration(left)} left"
+
+    @property
+    def share_done(self) -> float:
+        """Of the trials that the budget allows, from 0 to 1."""
+        return min(1.0, len(self._trials) / max(1, self._budget.trials))
 
     def seconds_left(self) -> float | None:
         """By the speed of the latest trials, and at most the budget of time; ``None`` before the
@@ -149,9 +157,10 @@ class Progress(Observer):
             best = min(front, key=lambda t: objective.loss(t.metrics[name]), default=None)
             text = "nothing feasible yet" if best is None else f"best {_value_text(best, name)}"
             if default is not None and default.outcome.is_measured:
-                text += f", default {_value_text(default, name)}"
+                gain = "" if best is None else _gain_text(best, default, name)
+                text += f"{gain}, default {_value_text(default, name)}"
             if best is not None and objective.metric is Metric.LATENCY_MS:
-                text += f", bound {best.bound_ms:.6g}"
+                text += f", bound {figure(best.bound_ms, name)}"
             lines.append((shown_name(name, self._metric), text))
         return lines
 
@@ -190,7 +199,20 @@ class Progress(Observer):
 
 def _value_text(trial: OuterTrial, metric: str) -> str:
     """A metric with its interval, where it has one."""
-    return f"{trial.metrics[metric]:.6g} {interval_text(trial.intervals.get(metric))}".strip()
+    ends = interval_text(trial.intervals.get(metric))
+    return f"{figure(trial.metrics[metric], metric)} {ends}".strip()
+
+
+def _gain_text(best: OuterTrial, default: OuterTrial, metric: str) -> str:
+    """How the cost of the best compares with the default's; empty for itself."""
+    if best.number == default.number:
+        return ""
+    changes = changes_percent(best.metrics, default.metrics)
+    if metric not in changes:
+        return ""
+    if metric in within_noise(best, default):
+        return " (within noise)"
+    return f" ({percent_text(changes[metric])})"
 
 
 def _quality_text(name: str, quality: tuple[float, float]) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from nest_tune.figures import figure
 from nest_tune.report.collect import collect
 from nest_tune.report.data import CompiledPart, ReportData
 from nest_tune.report.page import page
@@ -127,7 +128,9 @@ def test_what_limits_and_what_to_try_next(text: str, data: ReportData) -> None:
     shown = Page(text)
     assert len(data.compiled.shares) > 1
     for share in data.compiled.shares:
-        assert f"{share.label}: {share.ms:.4f} ms, {share.share:.1%}" in shown.text
+        assert (
+            f"{share.label}: {figure(share.ms, 'latency_ms')} ms, {share.share:.1%}" in shown.text
+        )
     assert data.next_steps
     for step in data.next_steps:
         assert " ".join(step.reason.split()) in shown.text
@@ -171,8 +174,8 @@ def test_numbers_are_those_of_the_study(text: str, data: ReportData, result: Stu
     assert default is not None
     assert data.chosen == chosen.number
     tile = next(tile for tile in data.tiles if tile.label == "latency, ms")
-    assert tile.value == f"{chosen.metrics['latency_ms']:#.4g}"
-    assert tile.default == f"{default.metrics['latency_ms']:#.4g}"
+    assert tile.value == figure(chosen.metrics["latency_ms"], "latency_ms")
+    assert tile.default == figure(default.metrics["latency_ms"], "latency_ms")
     compiled = data.compiled
     assert compiled.gantt is not None
     assert compiled.gantt.latency_ms == chosen.metrics["latency_ms"]

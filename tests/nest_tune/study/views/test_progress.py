@@ -1,129 +1,121 @@
-"""What a running study tells: on a terminal, elsewhere, and while tasks are tuned."""
+"""What a running study shows: lines, a panel with a bar, a bar in a notebook."""
 
 from __future__ import annotations
 
 import io
 import sys
-from dataclasses import replace
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from nest_tune.study.proposals.problem import PREDICTED
 from nest_tune.study.request.goals import Direction, Metric, Objective
-from nest_tune.study.running.observer import Budget
+from nest_tune.study.running.observer import Budget, Observer
 from nest_tune.study.store.ended import Ended
 from nest_tune.study.trial import Outcome, OuterTrial
-from nest_tune.study.views import progress
+from nest_tune.study.views.notebook_progress import NotebookBar, notebook_observer
+from nest_tune.study.views.progress import Lines, Panel
+from nest_tune.study.views.progress_state import Progress
 
-OBJECTIVES = (Objective(Metric.LATENCY_MS, Direction.MINIMIZE),)
-
-
-def trial(number: int, latency_ms: float, predicted: float | None = None, **more: Any) -> Any:
-    values: dict[str, Any] = {"outcome": Outcome.COMPLETE, "bound_ms": 0.5, **more}
-    expected = {} if predicted is None else {PREDICTED: {"latency_ms": predicted}}
-    return OuterTrial(
-        number, (number,), True, metrics={"latency_ms": latency_ms}, attributes=expected, **values
-    )
+LATENCY = [Objective(Metric.LATENCY_MS, Direction.MINIMIZE)]
 
 
-def search(measurements: int, quality: tuple[float, float] | None = None) -> Any:
-    return SimpleNamespace(
-        task=SimpleNamespace(id="conv2d-1"),
-        measurements=measurements,
-        best_cycles=200,
-        bound_cycles=100,
-        quality=quality,
-    )
+def trial(number: int, latency: float, **more: Any) -> OuterTrial:
+    metrics = {"latency_ms": latency}
+    return OuterTrial(number, (), False, Outcome.COMPLETE, metrics, bound_ms=latency / 2, **more)
 
 
-def shown(view: progress.Progress) -> str:
-    assert isinstance(view, progress.Panel)
-    stream = io.StringIO()
-    Console(file=stream, width=200).print(view.table())
-    return stream.getvalue()
+def told(progress: Progress, *trials: OuterTrial) -> None:
+    progress.began([], Budget(8))
+    for item in trials:
+        progress.finished(item)
 
 
-def test_lines_tell_counts_bests_and_the_quality_of_the_model(
-    capsys: pytest.CaptureFixture[str],
+def test_the_best_is_told_in_per_cent_of_the_default() -> None:
+    progress = Progress(LATENCY)
+    told(progress, trial(0, 0.2), trial(1, 0.15))
+    [(name, text)] = progress.best_lines()
+    assert name == "latency_ms"
+    assert text.startswith("best 0.150 (-25.0 %), default 0.200")
+    assert progress.share_done == 0.25
+    assert progress.counts_text().startswith("2/8 trials (2 complete), 0 s")
+
+
+def test_differences_within_noise_have_no_number() -> None:
+    progress = Progress(LATENCY)
+    old = trial(0, 0.2, intervals={"latency_ms": (0.18, 0.22)})
+    new = trial(1, 0.19, intervals={"latency_ms": (0.17, 0.21)})
+    told(progress, old, new)
+    assert "%" not in progress.best_lines()[0][1]
+
+
+def test_the_default_alone_is_not_compared_with_itself() -> None:
+    progress = Progress(LATENCY)
+    told(progress, trial(0, 0.2))
+    assert progress.best_lines()[0][1].startswith("best 0.200, default 0.200")
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_quality_of_models_is_for_those_who_ask(
+    verbose: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    view = progress.Lines(OBJECTIVES)
-    view.began([], Budget(200))
-    view.finished(trial(0, 2.0))
-    for number, (measured, predicted) in enumerate([(1, 1.1), (2, 2.2), (3, 3.3), (4, 4.4)], 1):
-        view.finished(trial(number, measured, predicted))
-    view.finished(trial(5, 9.0, outcome=Outcome.CONSTRAINTS))
-    view.ended(Ended.EXHAUSTED)
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert "6/200 trials (5 complete, 1 constraints)" in last
-    assert "latency_ms: best 1, default 2, bound 0.5" in last
-    assert "cost model: latency_ms Kendall tau 1.00, error 10.0%" in last
-    assert "every point of the space has been tried" in last
+    monkeypatch.setattr(Progress, "quality_text", lambda _: "Kendall tau 0.5")
+    told(Lines(LATENCY, verbose=verbose), trial(0, 0.2))
+    assert ("Kendall" in capsys.readouterr().err) == verbose
+    panel = Panel(LATENCY, verbose=verbose)
+    monkeypatch.setattr(panel, "show", lambda **_: None)
+    told(panel, trial(0, 0.2))
+    shown = io.StringIO()
+    Console(file=shown, width=100).print(panel.table())
+    assert ("Kendall" in shown.getvalue()) == verbose
+    assert "1/8 trials" in shown.getvalue()
 
 
-def test_accuracies_have_their_intervals(capsys: pytest.CaptureFixture[str]) -> None:
-    view = progress.Lines((Objective(Metric.ACCURACY, Direction.MAXIMIZE),))
-    view.began([], Budget(2))
-    for number, value in enumerate((0.9, 0.95)):
-        ends = {"accuracy": (value - 0.02, value + 0.03)}
-        found = trial(number, 1.0, intervals=ends)
-        view.finished(replace(found, metrics={"accuracy": value}))
-    view.ended(Ended.TRIALS)
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert "accuracy: best 0.95 [0.93, 0.98], default 0.9 [0.88, 0.93]" in last
+class Handle:
+    """A cell's output."""
+
+    def __init__(self) -> None:
+        self.shown: list[dict[str, str]] = []
+
+    def __call__(self, bundle: dict[str, str], *, raw: bool, display_id: bool) -> Handle:
+        assert raw
+        assert display_id
+        self.shown.append(bundle)
+        return self
+
+    def update(self, bundle: dict[str, str], *, raw: bool) -> None:
+        assert raw
+        self.shown.append(bundle)
 
 
-def test_lines_come_now_and_then_and_tell_of_the_tuning(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = [100.0]
-    monkeypatch.setattr("time.monotonic", lambda: clock[0])
-    view = progress.Lines(OBJECTIVES)
-    view.began([], Budget(10))
-    view.tuning(3)
-    view.searching(search(16))
-    assert len(capsys.readouterr().err.splitlines()) == 1
-    clock[0] += 12.0
-    view.searching(search(32, (0.75, 0.031)))
-    line = capsys.readouterr().err.strip()
-    assert "tuning 3 new tasks (1 begun, 32 measurements, 12 s): conv2d-1 200 cycles, 50%" in line
-    assert "cost model: schedules Kendall tau 0.75, error 3.1%" in line
+def test_a_notebook_shows_one_bar_and_no_markup_of_others() -> None:
+    handle = Handle()
+    bar = NotebookBar(LATENCY, "top1", handle)
+    bar.began([], Budget(2))
+    bar.finished(trial(0, 0.2))
+    bar._doing = "<script>"
+    bar.ended(Ended.TRIALS)
+    bar._doing = "<script>"
+    bar.show(urgent=True)
+    last = handle.shown[-1]
+    assert '<progress max="1" value="0.5000">' in last["text/html"]
+    assert "<script>" not in last["text/html"]
+    assert "1/2 trials" in last["text/plain"]
 
 
-def test_the_time_left_is_that_of_the_latest_trials(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [0.0]
-    monkeypatch.setattr("time.monotonic", lambda: clock[0])
-    view = progress.Progress(OBJECTIVES)
-    view.began([], Budget(140))
-    assert view.seconds_left() is None
-    clock[0] = 1000.0  # a slow start
-    view.finished(trial(0, 1.0))
-    for number in range(1, 40):
-        clock[0] += 2.0
-        view.finished(trial(number, 1.0))
-    assert view.seconds_left() == pytest.approx(200.0)
-    view.began(view._trials.values(), Budget(140, timeout_s=30.0))
-    clock[0] += 10.0
-    view.finished(trial(40, 1.0))
-    assert view.seconds_left() == pytest.approx(20.0)
-
-
-def test_a_terminal_gets_a_panel(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    view = progress.make_progress(OBJECTIVES)
-    view.began([trial(0, 2.0)], Budget(7))
-    view.tuning(1)
-    view.searching(search(16, (0.5, 0.2)))
-    text = shown(view)
-    assert "1/7 trials" in text
-    assert "16 measurements" in text
-    assert "schedules Kendall tau 0.50, error 20.0%" in text
-    assert isinstance(view, progress.Panel)
-    view.close()
-    assert "1/7 trials" in sys.stderr.getvalue()  # type: ignore[attr-defined]
+def test_only_the_kernel_of_a_notebook_has_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    assert type(notebook_observer(LATENCY, "top1")) is Observer
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    shells = [None, SimpleNamespace(), SimpleNamespace(kernel=1)]
+    found = []
+    for shell in shells:
+        ipython = ModuleType("IPython")
+        ipython.get_ipython = lambda shell=shell: shell  # type: ignore[attr-defined]
+        display = ModuleType("IPython.display")
+        display.display = Handle()  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "IPython", ipython)
+        monkeypatch.setitem(sys.modules, "IPython.display", display)
+        found.append(type(notebook_observer(LATENCY, "top1")))
+    assert found == [Observer, Observer, NotebookBar]

@@ -1,0 +1,36 @@
+"""One form for each quantity."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nest_tune.figures import figure
+
+
+@pytest.mark.parametrize(
+    ("value", "metric", "text"),
+    [
+        (1234, "npu_cycles", "1,234"),
+        (98816.0, "size_bytes", "98,816"),
+        (0.34312, "latency_ms", "0.343"),
+        (1234.5678, "latency_ms", "1,234.568"),
+        (0.0116425, "latency_ms", "0.0116"),
+        (0.1, "latency_ms", "0.100"),
+        (0.0, "latency_ms", "0.000"),
+        (0.9466666, "accuracy", "0.9467"),
+        (-0.0022222, "accuracy_drop", "-0.0022"),
+        (27.94, "sqnr_db", "27.9"),
+        (None, "energy_mj", "–"),
+        (float("nan"), "energy_mj", "nan"),
+    ],
+)
+def test_how_a_quantity_is_written(value: float | None, metric: str, text: str) -> None:
+    assert figure(value, metric) == text
+
+
+@given(st.floats(1e-9, 1e9))
+def test_three_digits_are_always_shown(value: float) -> None:
+    shown = float(figure(value, "latency_ms").replace(",", ""))
+    assert shown == pytest.approx(value, rel=0.00501)
