@@ -23,6 +23,7 @@ from compiler_core.executable.report import Metrics, Report, totals
 from compiler_core.quantize.assemble import without_room
 from compiler_core.system.compiled import CompiledTimeline
 from compiler_core.system.jobs import JobKind
+from compiler_core.system.priorities import require_order
 from compiler_core.system.steps import Step, model_steps
 from compiler_core.targets.integer_units import integer_forms, target_arithmetic
 from compiler_core.targets.target import Target
@@ -92,6 +93,7 @@ def compile_model(
         require_known_tasks(given, {})
         place_layers((), {}, slicing, target)  # refuses ways of cutting
         return _on_host(source, target, progress)
+    require_order(source.configuration.order, source.model.graph)
     source = _with_reasons(source, target)
     found = model_layers(source.quantized, target)
     require_known_tasks(given, model_tasks(found, target))

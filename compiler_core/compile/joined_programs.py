@@ -17,6 +17,7 @@ from compiler_core.executable.report import Report
 from compiler_core.system.compiled import CompiledTimeline, compiled_timeline
 from compiler_core.system.joinable import joinable_steps, misfit_of_steps, ways_of_joining
 from compiler_core.system.positions import Positions
+from compiler_core.system.priorities import ordered_priorities
 from compiler_core.system.steps import Step
 from compiler_core.system.timeline import Timeline
 from compiler_core.targets.target import Target
@@ -198,14 +199,16 @@ def _timed(model: PlacedModel, borders: Mapping[str, Mapping[str, int] | None]) 
     timings = [programs_of(unit.kind).time(launch, unit.machine) for launch, unit in launches]
     report = model_report(source.quantized, executable, placed, model.schedules, timings, steps)
     places = [placed.units[step.layer.operator.name] for step in steps if step.layer is not None]
+    positions, order = Positions(source.model.graph), source.configuration.order
     timeline = compiled_timeline(
         steps,
         report.layers,
         timings,
         [continues(launch) for launch, _ in launches],
         places,
-        Positions(source.model.graph),
+        positions,
         executable,
+        ordered_priorities(steps, order, source.model.graph, positions) if order else None,
     )
     return TimedModel(linked, requests, executable, report, timeline)
 

@@ -19,7 +19,7 @@ from compiler_core.targets.unit_tasks import (
     unit_task,
 )
 from compiler_core.units.facets.placing import PlacedLayers, placing_of
-from compiler_core.units.facets.programs import UnitLayer, UnitLayers
+from compiler_core.units.facets.programs import UnitLayer, UnitLayers, Units
 from compiler_core.units.names import is_on_cpu, unit_of
 from compiler_core.units.registry import kind_of_machine
 
@@ -79,13 +79,8 @@ def place_layers(
     cuts, ways = dict[str, str](), dict[str, Any]()
     pieces, bounds = dict[str, Any](), dict[str, Any]()
     changed = {part.segment.name: part for part in layers}
-    for unit in target.units:
-        own = [part for part in layers if part.segment.unit == unit.name]
-        if not own:
-            continue
-        cores, suffix = units_of(target, unit), task_suffix(target, unit.name)
-        here = _places_of(plan, unit, target)
-        given = of_unit(slicing, target, unit.name)
+    for cores, suffix, own, here in _by_unit(layers, plan, target):
+        given = of_unit(slicing, target, cores.name)
         placed = placing_of(cores).place(own, here, given, cores)
         changed |= {part.segment.name: part for part in placed.layers}
         resolved |= {n: place for n, place in placed.plan.items() if place != here.get(n)}
@@ -97,6 +92,50 @@ def place_layers(
     return PlacedLayers(
         tuple(changed.values()), units, resolved, cuts, dict(sorted(ways.items())), pieces, bounds
     )
+
+
+def cut_tasks(
+    layers: Sequence[UnitLayers], plan: Mapping[str, str], target: Target
+) -> dict[str, tuple[UnitTask, ...]]:
+    """Tasks of the layers that a plan cuts over several cores, by name of the layer: one for each
+    way of cutting that the plan leaves open.
+
+    Raises:
+        InputError: A unit that the target lacks.
+    """
+    found = {}
+    for cores, _, own, here in _by_unit(layers, plan, target):
+        for name, tasks in placing_of(cores).tasks(own, here, cores).items():
+            found[name] = tuple(unit_task(target, cores.name, task) for task in tasks)
+    return found
+
+
+def tuned_slicings(
+    cuts: Mapping[str, Sequence[UnitTask]], schedules: Mapping[str, Any], target: Target
+) -> dict[str, Any]:
+    """Ways of cutting by their names in configurations, as schedules of :func:`cut_tasks` say;
+    those of layers without any are left out."""
+    found = {}
+    for tasks in cuts.values():
+        scheduled = [(own.task, schedules[own.name]) for own in tasks if own.name in schedules]
+        if scheduled:
+            unit = tasks[0].unit
+            cores = units_of(target, unit)
+            key, way = placing_of(cores).cut(scheduled, cores)
+            found[key + task_suffix(target, unit.name)] = way
+    return found
+
+
+def _by_unit(
+    layers: Sequence[UnitLayers], plan: Mapping[str, str], target: Target
+) -> Iterator[tuple[Units, str, list[UnitLayers], dict[str, str]]]:
+    """Units that have layers: their cores, what names of their tasks end with, the layers, and the
+    plan as they see it."""
+    for unit in target.units:
+        own = [part for part in layers if part.segment.unit == unit.name]
+        if own:
+            suffix = task_suffix(target, unit.name)
+            yield units_of(target, unit), suffix, own, _places_of(plan, unit, target)
 
 
 def _places_of(plan: Mapping[str, str], unit: Unit, target: Target) -> dict[str, str]:

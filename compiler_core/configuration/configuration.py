@@ -25,9 +25,12 @@ from compiler_core.units.names import is_place
 from compiler_core.units.registry import kind_of_id
 
 CONFIGURATION_SCHEMA = "nest-tune/config/1"
+ORDER = "order"
+"""Key of the order of nodes."""
+
 _TABLES = (
     *("model", "target", "scheme", "plan", "schedule", "slicing", "launches", "runtime"),
-    *("measured", "lock"),
+    *("measured", "lock", ORDER),
 )
 
 
@@ -105,6 +108,8 @@ class Configuration:
         measured: Metrics when it was compiled, by name.
         lock: What a check compares a new compile with; only in lock files.
         runtime: How onnxruntime runs it, where the target is this machine.
+        order: Names of nodes, those of highest priority first, where several wait for a unit; empty
+            for the longest remaining way first.
     """
 
     scheme: Scheme = field(default_factory=Scheme)
@@ -117,6 +122,7 @@ class Configuration:
     slicing: Mapping[str, Any] = field(default_factory=dict)
     launches: Launches = field(default_factory=Launches)
     runtime: Runtime = field(default_factory=Runtime)
+    order: tuple[str, ...] = ()
 
     @property
     def is_compiled(self) -> bool:
@@ -130,6 +136,7 @@ def configuration_document(configuration: Configuration) -> dict[str, Any]:
     runtime = runtime_table(configuration.runtime)
     document = {
         "schema": CONFIGURATION_SCHEMA,
+        **({ORDER: list(configuration.order)} if configuration.order else {}),
         "model": to_plain(configuration.model),
         "target": to_plain(configuration.target),
         "scheme": _scheme_document(configuration.scheme),
@@ -222,6 +229,7 @@ def read_configuration_document(document: Any, where: str) -> Configuration:
             is_compiled=bool(document.get("measured")) or "lock" in document,
         ),
         read_runtime(document.get("runtime"), f"{where}: runtime"),
+        from_plain(tuple[str, ...], document.get(ORDER, []), f"{where}: order"),
     )
 
 

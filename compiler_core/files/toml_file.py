@@ -47,7 +47,7 @@ def toml_text(document: Mapping[str, Any]) -> str:
     """Plain values as TOML: the keys of a table, then the tables in it, each with its dotted name.
 
     Args:
-        document: Texts, numbers, booleans, lists of numbers, and tables.
+        document: Texts, numbers, booleans, lists of texts or numbers, and tables.
     """
     return "\n".join(_lines(document)) + "\n"
 
@@ -79,4 +79,6 @@ def _lines(document: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
     return toml_string(value) if isinstance(value, str) else repr(value)

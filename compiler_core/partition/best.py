@@ -385,6 +385,19 @@ def _by_way(place: Place) -> tuple[bool, bool]:
     return not place.is_cut, place.is_cut == place.way.is_searched
 
 
+@dataclass(frozen=True)
+class PlannedNodes:
+    """A plan, node by node.
+
+    Attributes:
+        units: Place of every node.
+        order: Nodes of highest priority first; empty where the plan says none.
+    """
+
+    units: Mapping[str, str]
+    order: tuple[str, ...]
+
+
 def planned_assignment(
     plan: Plan,
     graph: Graph,
@@ -393,25 +406,29 @@ def planned_assignment(
     schedules: Schedules | None = None,
     joins_layers: bool = False,
     progress: Progress = lambda _: None,
-) -> dict[str, str]:
-    """Unit of every node by a plan: what a configuration holds. Free groups are placed as well as
-    can be. A configuration holds no order: the longest remaining way goes first, as without one.
+) -> PlannedNodes:
+    """Unit of every node by a plan and their order: what a configuration holds. Free groups are
+    placed as well as can be.
 
     Raises:
         InputError: The plan does not fit the model.
     """
+    own = {node.name for node in graph.nodes}
     shared = without_shares(plan, graph, target_arithmetic(target))
     plan, graph = shared.plan, shared.graph
     groups = build_groups(graph, target_arithmetic(target))
     resolved = resolve_plan(plan, groups, target.places)
-    if resolved.order is not None:
-        progress("plan: its order counts in plan show and plan check; packages do not hold it")
+    order = tuple(
+        node for group in resolved.order or () for node in groups.groups[group].nodes if node in own
+    )
     if len(resolved.pins) < len(groups.groups):
         named = sum(unit != FREE for unit in plan.units.values())
         progress(f"plan: {named} nodes named, searching the best place for the others")
         evaluator = prepare(
             graph, target, schedules=schedules, joins_layers=joins_layers, packaged=True
         )
-        return shared.whole(assignment_of(complete(evaluator, resolved), groups, target.places))
-    placement = tuple(resolved.pins[group] for group in range(len(groups.groups)))
-    return shared.whole(assignment_of(placement, groups, target.places))
+        placement = complete(evaluator, resolved)
+    else:
+        placement = tuple(resolved.pins[group] for group in range(len(groups.groups)))
+    units = shared.whole(assignment_of(placement, groups, target.places))
+    return PlannedNodes(units, order)

@@ -138,7 +138,7 @@ def _planned(
     given = read_plan(plan)
     subjects = Subject(model.name, model.digest), Subject(target.name, target.digest)
     check_subjects(given, *subjects)
-    found = planned_assignment(
+    planned = planned_assignment(
         given,
         model.graph,
         target,
@@ -146,4 +146,4 @@ def _planned(
         joins_layers=configuration.launches.merge,
         progress=progress,
     )
-    return replace(configuration, plan=found)
+    return replace(configuration, plan=dict(planned.units), order=planned.order)

@@ -53,6 +53,7 @@ def compiled_timeline(
     units: Sequence[str],
     positions: Positions,
     executable: Executable,
+    priorities: Sequence[int] | None = None,
 ) -> CompiledTimeline:
     """Simulates one run.
 
@@ -64,6 +65,7 @@ def compiled_timeline(
         units: Where each of them runs.
         positions: Where the steps stand in the model.
         executable: The compiled model.
+        priorities: Of the steps; without, the longest remaining way goes first.
     """
     target = executable.target
     timings = iter(zip(launches, units, continued, strict=True))
@@ -118,4 +120,4 @@ def compiled_timeline(
                 1 << machinery.memory[place.unit],
             )
         )
-    return CompiledTimeline(tuple(jobs), simulate_runs(jobs, joined, machinery))
+    return CompiledTimeline(tuple(jobs), simulate_runs(jobs, joined, machinery, priorities))

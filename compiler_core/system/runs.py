@@ -14,13 +14,19 @@ from compiler_core.system.jobs import WHOLE_PPM, Job, Machinery, ranks
 from compiler_core.system.timeline import Span, Timeline, simulate
 
 
-def simulate_runs(jobs: Sequence[Job], continued: Sequence[bool], machinery: Machinery) -> Timeline:
+def simulate_runs(
+    jobs: Sequence[Job],
+    continued: Sequence[bool],
+    machinery: Machinery,
+    priorities: Sequence[int] | None = None,
+) -> Timeline:
     """Plays jobs, the highest rank first; see :func:`~compiler_core.system.timeline.simulate`.
 
     Args:
         jobs: Topologically sorted; those of a run lie next to one another.
         continued: Whether each one continues the program of the one before.
         machinery: Units and memories.
+        priorities: By the subject of a job, in the place of ranks.
     """
     members: list[list[int]] = []
     for number, follows in enumerate(continued):
@@ -29,7 +35,8 @@ def simulate_runs(jobs: Sequence[Job], continued: Sequence[bool], machinery: Mac
         else:
             members.append([number])
     runs = Runs(jobs, [own for own in members if len(own) > 1])
-    return runs.apart(simulate(runs.jobs, ranks(runs.jobs), machinery))
+    found = ranks(runs.jobs) if priorities is None else [priorities[j.subject] for j in runs.jobs]
+    return runs.apart(simulate(runs.jobs, found, machinery))
 
 
 class Runs:

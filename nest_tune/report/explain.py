@@ -9,7 +9,6 @@ from enum import Enum
 from compiler_core.accuracy.metric import shown_name
 from compiler_core.accuracy.score import Score
 from compiler_core.compile.compile import CompiledModel
-from compiler_core.compile.unit_layers import model_layers, model_tasks
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.plain import to_plain
 from compiler_core.quantize.assignment import cpu_reasons
@@ -277,8 +276,7 @@ class _Changes:
     def _tasks(self, decisions: Mapping[str, object]) -> list[str]:
         if isinstance(self._bench, SourceBench):
             return list({task.name: None for task in self._bench.candidate(decisions).tasks})
-        quantized, target = self._bench.quantized(decisions).quantized, self._bench.target
-        return list(model_tasks(model_layers(quantized, target), target))
+        return list(self._bench.tasks(decisions)[0])
 
     def _schedules(
         self, decisions: Mapping[str, object], *, tuned: bool = True

@@ -11,6 +11,7 @@ from compiler_core.units.registry import kind_of_machine
 from compiler_core.units.unit import Machine, TaskSchedule
 from compiler_core.units.violation import Violation
 from nest_tune.tuning.measure import Measurement
+from nest_tune.tuning.steps import Steps
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,23 @@ class ProgramSearch(Protocol):
 
         Raises:
             InfeasibleError: No program is legal.
+        """
+        ...
+
+    def steps(
+        self,
+        workload: Any,
+        machine: Any,
+        *,
+        programs: int,
+        seed: int = 0,
+        known: Iterable[Any] = (),
+    ) -> Steps[FoundProgram]:
+        """As :meth:`search`, in batches that others measure; ``programs`` are all that it times
+        beside the known ones.
+
+        Raises:
+            InfeasibleError: None of the programs is legal.
         """
         ...
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from compiler_core.tensor.workload import ConvWorkload, Workload
 from compiler_core.units.vta.machine.hardware import VtaCore, VtaGeometry
 from compiler_core.units.vta.schedule.schedule import ConvSchedule, MaxPoolSchedule, Schedule
-from compiler_core.units.vta.schedule.schedule_rows import ConvColumn, Rows
+from compiler_core.units.vta.schedule.schedule_rows import ConvColumn, MaxPoolColumn, Rows
+from compiler_core.units.vta.structure.conv_structure import blocks, conv_structure
+from compiler_core.units.vta.structure.sliced_workload import SlicedWorkload
 from search_spaces.parameter import Parameter
 from search_spaces.task_space import Cap, Coarse, Mask, SpaceTables, TaskSpace
 from search_spaces.vta._tiling_rules import broken_rules, canonical_rows, rule_names
 from search_spaces.vta._tiling_tables import parameters_of
+
+AnyWorkload = Workload | SlicedWorkload
 
 _FREE = ("order", "epilogue", "micro_ops", "taps")
 _EXCHANGES = (
@@ -36,20 +42,52 @@ _SLOT_AXES = (ConvColumn.INPUT_SLOTS, ConvColumn.WEIGHT_SLOTS, ConvColumn.OUTPUT
 class VtaSpaces:
     """See :class:`~search_spaces.task_space.TaskSpaces`."""
 
-    def tables(self, workload: Workload, machine: VtaCore) -> SpaceTables:
-        return tiling_tables(workload, machine.geometry)
+    def tables(self, workload: AnyWorkload, machine: VtaCore) -> SpaceTables:
+        return tiling_tables(scheduled(workload), machine.geometry)
 
-    def broken(self, workload: Workload, rows: Rows, limits: VtaGeometry) -> Mask:
-        return broken_rules(workload, rows, limits)
+    def broken(self, workload: AnyWorkload, rows: Rows, limits: VtaGeometry) -> Mask:
+        found = broken_rules(scheduled(workload), rows, limits)
+        if isinstance(workload, SlicedWorkload):
+            for part in workload.distinct:
+                found = found | broken_rules(part, fitted_rows(part, rows), limits)
+        return found
 
-    def canonical(self, workload: Workload, rows: Rows, cap: Cap) -> Rows:
-        return canonical_rows(workload, rows, cap)
+    def canonical(self, workload: AnyWorkload, rows: Rows, cap: Cap) -> Rows:
+        return canonical_rows(scheduled(workload), rows, cap)
 
-    def schedule(self, workload: Workload, values: Mapping[str, Any]) -> Schedule:
-        return (ConvSchedule if isinstance(workload, ConvWorkload) else MaxPoolSchedule)(**values)
+    def schedule(self, workload: AnyWorkload, values: Mapping[str, Any]) -> Schedule:
+        is_conv = isinstance(scheduled(workload), ConvWorkload)
+        return (ConvSchedule if is_conv else MaxPoolSchedule)(**values)
 
 
 SPACES = VtaSpaces()
+
+
+def scheduled(workload: AnyWorkload) -> Workload:
+    """The operator whose tilings count: of one that is cut over cores its largest slice."""
+    return workload.largest if isinstance(workload, SlicedWorkload) else workload
+
+
+def fitted_rows(part: Workload, rows: Rows) -> Rows:
+    """Schedules with no tile larger than a slice."""
+    found = rows.copy(order="K")
+    if isinstance(part, ConvWorkload):
+        structure = conv_structure(part)
+        most: dict[int, int] = {
+            ConvColumn.TILE_HEIGHT: part.out_height,
+            ConvColumn.TILE_WIDTH: part.out_width,
+            ConvColumn.TILE_OUT_BLOCKS: structure.run,
+            ConvColumn.TILE_IN_BLOCKS: 1 if structure.diagonal else structure.reduction,
+        }
+    else:
+        most = {
+            MaxPoolColumn.TILE_HEIGHT: part.out_height,
+            MaxPoolColumn.TILE_WIDTH: part.out_width,
+            MaxPoolColumn.TILE_BLOCKS: blocks(part.channels),
+        }
+    for column, value in most.items():
+        found[:, column] = np.minimum(found[:, column], value)
+    return found
 
 
 def tiling_tables(workload: Workload, geometry: VtaGeometry) -> SpaceTables:

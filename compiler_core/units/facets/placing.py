@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from compiler_core.errors import InputError
+from compiler_core.errors import InputError, InternalError
+from compiler_core.tensor.task import Task
 from compiler_core.units.facets.programs import UnitLayers, Units
 from compiler_core.units.names import CPU
 from compiler_core.units.registry import kind_of_machine
@@ -71,6 +72,30 @@ class Placing(Protocol):
         """
         ...
 
+    def tasks(
+        self, layers: Sequence[Any], plan: Mapping[str, str], units: Units
+    ) -> Mapping[str, tuple[Task, ...]]:
+        """What schedules are searched for of layers that a plan cuts, by name of the layer: a task
+        for each way of cutting that the plan leaves open.
+
+        Args:
+            layers, plan, units: As for :meth:`place`.
+
+        Raises:
+            InputError: A unit that the target lacks.
+        """
+        ...
+
+    def cut(self, scheduled: Sequence[tuple[Task, Any]], units: Units) -> tuple[str, Any]:
+        """The fastest of ways of cutting a layer, and its key: those that schedules say and the
+        untuned ones.
+
+        Args:
+            scheduled: Tasks of one layer, of :meth:`tasks`, with a schedule each; at least one.
+            units: What there is.
+        """
+        ...
+
 
 class WholeLayers:
     """Every layer on one unit: what kinds do that cut nothing."""
@@ -98,6 +123,16 @@ class WholeLayers:
             raise InputError(
                 f"slicing.{name}: units of this kind cut nothing", hint="remove the table"
             )
+
+    def tasks(
+        self, layers: Sequence[Any], plan: Mapping[str, str], units: Units
+    ) -> Mapping[str, tuple[Task, ...]]:
+        del layers, plan, units
+        return {}
+
+    def cut(self, scheduled: Sequence[tuple[Task, Any]], units: Units) -> tuple[str, Any]:
+        del scheduled
+        raise InternalError(f"units of {units.target} cut nothing")
 
 
 def placing_of(units: Units) -> Placing:

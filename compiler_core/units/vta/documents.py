@@ -6,25 +6,46 @@ from __future__ import annotations
 from typing import Any
 
 from compiler_core.errors import InputError
-from compiler_core.files.plain import from_plain
+from compiler_core.files.plain import from_plain, refuse_unknown
 from compiler_core.tensor.digest import digest
 from compiler_core.tensor.workload import ConvWorkload, MaxPoolWorkload, Workload
 from compiler_core.units.vta.machine.hardware import VtaCore
 from compiler_core.units.vta.schedule.schedule import Schedule, schedule_kind
+from compiler_core.units.vta.structure.sliced_workload import SlicedWorkload
+from compiler_core.units.vta.structure.slicing import SliceAxis, slice_violations
 
+MOST_CORES = 64
 _EXTENT_MAX = 1 << 16
 
 
 class VtaDocuments:
     """See :class:`~compiler_core.units.unit.Documents`."""
 
-    def workload(self, value: Any, where: str, *, bounded: bool = False) -> Workload:
+    def workload(
+        self, value: Any, where: str, *, bounded: bool = False
+    ) -> Workload | SlicedWorkload:
+        if isinstance(value, dict) and "whole" in value:
+            return self._sliced(value, where, bounded=bounded)
         pooled = isinstance(value, dict) and "channels" in value
         kind: type[Workload] = MaxPoolWorkload if pooled else ConvWorkload
         workload = from_plain(kind, value, where)
         if bounded:
             _require_extents(workload, where)
         return workload
+
+    def _sliced(self, value: dict[str, Any], where: str, *, bounded: bool) -> SlicedWorkload:
+        refuse_unknown(value, ["whole", "cores", "axis"], where)
+        whole = self.workload(value["whole"], f"{where}: whole", bounded=bounded)
+        if isinstance(whole, SlicedWorkload):
+            raise InputError(f"{where}: an operator is cut once")
+        cores = from_plain(int, value.get("cores"), f"{where}: cores")
+        if not 2 <= cores <= MOST_CORES:
+            raise InputError(f"{where}: {cores} cores; allowed are 2 to {MOST_CORES}")
+        axis = from_plain(SliceAxis, value.get("axis"), f"{where}: axis")
+        reasons = slice_violations(whole, cores, axis)
+        if reasons:
+            raise InputError(f"{where}: {whole.operator} cannot be cut: {reasons[0]}")
+        return SlicedWorkload(whole, cores, axis)
 
     def schedule(self, value: Any, where: str) -> Schedule:
         return from_plain(schedule_kind(value), value, where)

@@ -18,8 +18,14 @@ import numpy.typing as npt
 from compiler_core.accuracy.float_model import stacked
 from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import QuantizedModel, first_run
-from compiler_core.compile.unit_layers import model_layers, model_tasks, named_layers
-from compiler_core.configuration.configuration import Configuration, Scheme, Subject, read_schedule
+from compiler_core.compile.unit_layers import cut_tasks, model_layers, tuned_slicings
+from compiler_core.configuration.configuration import (
+    ORDER,
+    Configuration,
+    Scheme,
+    Subject,
+    read_schedule,
+)
 from compiler_core.configuration.launches import BORDERS, Launches
 from compiler_core.configuration.runtime import RUNTIME, read_runtime
 from compiler_core.errors import NestTuneError
@@ -34,6 +40,7 @@ from compiler_core.quantize.scheme import QuantizationScheme, read_scheme, schem
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
+from compiler_core.targets.unit_tasks import UnitTask, unit_task
 from compiler_core.tensor.digest import digest
 from compiler_core.units.registry import kind_of_machine
 from nest_tune.board_measurers import load_measurer
@@ -42,7 +49,7 @@ from nest_tune.study.execution.examined import Costs, ExaminedModel
 from nest_tune.study.execution.subjects import Subjects
 from nest_tune.tuning.measure import measure as measured
 
-_BESIDE = (BORDERS, RUNTIME)
+_BESIDE = (BORDERS, ORDER, RUNTIME)
 """Parts of a candidate that change what it costs, and no number."""
 
 _KEPT = 4
@@ -98,6 +105,7 @@ class Bench(ExaminedModel):
             dict(sorted(applied.placed(assignment).items())),
             model=Subject(self.model.name, self.model.digest),
             target=Subject(self.target.name, self.target.digest),
+            order=tuple(decisions.get(ORDER, ())),
         )
         feeds = first_run(graph, self._profile)
         return QuantizedModel(self.model, applied.quantized, configuration, applied.reasons, feeds)
@@ -107,7 +115,8 @@ class Bench(ExaminedModel):
 
         Args:
             decisions: The candidate.
-            schedules: Plain schedule per task id; others get the untuned default.
+            schedules: Plain schedule by name of a task of :meth:`tasks`; others get the untuned
+                default.
 
         Raises:
             InfeasibleError: A schedule does not fit.
@@ -117,11 +126,20 @@ class Bench(ExaminedModel):
         given = {
             name: read_schedule(name, value, name) for name, value in sorted(schedules.items())
         }
+        cuts = self._cuts(source) if given else {}
+        slicing = tuned_slicings(cuts, given, self.target)
+        for found in cuts.values():
+            for task in found:
+                given.pop(task.name, None)
         pinned = {name: dict(border) for name, border in decisions.get(BORDERS, {}).items()}
         launches = Launches(merge=self.subjects.merges, pinned=pinned)
         runtime = read_runtime(decisions.get(RUNTIME), RUNTIME)
         configuration = replace(
-            source.configuration, schedules=given, launches=launches, runtime=runtime
+            source.configuration,
+            schedules=given,
+            slicing=slicing,
+            launches=launches,
+            runtime=runtime,
         )
         return compile_model(replace(source, configuration=configuration), self.target)
 
@@ -163,11 +181,8 @@ class Bench(ExaminedModel):
 
     def survey(self, decisions: Mapping[str, Any]) -> dict[str, Any]:
         """See :func:`nest_tune.study.execution.worker.survey`."""
-        source = self.quantized(decisions)
-        parts = model_layers(source.quantized, self.target)
-        counts = Counter(name for name, _ in named_layers(parts, self.target))
-        tasks = model_tasks(parts, self.target)
-        configuration = source.configuration
+        tasks, counts = self.tasks(decisions)
+        configuration = self.quantized(decisions).configuration
         return {
             "scheme": digest((configuration.scheme, configuration.plan), 32),
             "beside": {name: own for name in _BESIDE if (own := decisions.get(name))},
@@ -181,6 +196,27 @@ class Bench(ExaminedModel):
                 for name, found in tasks.items()
             ],
         }
+
+    def tasks(self, decisions: Mapping[str, Any]) -> tuple[dict[str, UnitTask], Counter[str]]:
+        """Tasks of a candidate by name, in order of first use, and how often each occurs; of a
+        layer that is cut over cores there is one for each way of cutting it."""
+        source = self.quantized(decisions)
+        cuts = self._cuts(source)
+        tasks: dict[str, UnitTask] = {}
+        counts: Counter[str] = Counter()
+        for part in model_layers(source.quantized, self.target):
+            for layer in part.layers:
+                usual = (unit_task(self.target, part.segment.unit, layer.task),)
+                for found in cuts.get(layer.operator.name, usual):
+                    tasks.setdefault(found.name, found)
+                    counts[found.name] += 1
+        return tasks, counts
+
+    def _cuts(self, source: QuantizedModel) -> dict[str, tuple[UnitTask, ...]]:
+        if all(unit.cores == 1 for unit in self.target.units):
+            return {}
+        layers = model_layers(source.quantized, self.target)
+        return cut_tasks(layers, source.configuration.plan, self.target)
 
     def measure(
         self, decisions: Mapping[str, Any], schedules: Mapping[str, Any]

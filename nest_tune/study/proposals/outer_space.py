@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from compiler_core.configuration.configuration import ORDER
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.partition.best import complete, planned_assignment, prepare, untuned
@@ -131,14 +132,19 @@ class PlacementPart:
 
 
 class PinnedPart:
-    """A partition that a plan file fixes."""
+    """A partition that a plan file fixes.
+
+    Attributes:
+        order: Nodes in the plan's order; empty where it says none.
+    """
 
     name = "partition"
 
     def __init__(
         self, graph: Graph, target: Target, path: Path, *, joins_layers: bool = False
     ) -> None:
-        pinned = planned_assignment(read_plan(path), graph, target, joins_layers=joins_layers)
+        planned = planned_assignment(read_plan(path), graph, target, joins_layers=joins_layers)
+        pinned, self.order = planned.units, planned.order
         default = default_assignment(graph, arithmetic=target_arithmetic(target))
         self._moved = {name: unit for name, unit in pinned.items() if unit != default[name]}
         # One value, so that the space's digest changes with the plan.
@@ -149,6 +155,25 @@ class PinnedPart:
 
     def decode(self, _point: OuterPoint) -> Mapping[str, str]:
         return self._moved
+
+    def is_legal(self, _point: OuterPoint) -> bool:
+        return True
+
+    def guesses(self) -> Sequence[OuterPoint]:
+        return ()
+
+
+class PinnedOrder:
+    """Who goes first where several operators wait for a unit, as a plan file says."""
+
+    name = ORDER
+
+    def __init__(self, order: Sequence[str]) -> None:
+        self.parameters: tuple[Parameter, ...] = (Parameter("nodes", (tuple(order),)),)
+        self.default: OuterPoint = (0,)
+
+    def decode(self, _point: OuterPoint) -> Sequence[str]:
+        return list(self.parameters[0].values[0])
 
     def is_legal(self, _point: OuterPoint) -> bool:
         return True
@@ -277,7 +302,10 @@ def make_space(
     elif default != FIRST_SCHEME:
         parts.append(PinnedScheme(default))
     if plan is not None:
-        parts.append(PinnedPart(graph, target, plan, joins_layers=joins_layers))
+        pinned = PinnedPart(graph, target, plan, joins_layers=joins_layers)
+        parts.append(pinned)
+        if pinned.order:
+            parts.append(PinnedOrder(pinned.order))
     elif formats is not None:
         parts.append(FormatsPart(graph, formats, (guesses or {}).get(FormatsPart.name)))
         parts.append(RuntimePart())

@@ -184,12 +184,13 @@ def _default_scheme(
     known = target_arithmetic(target)
     units = default_assignment(model.graph, arithmetic=known)
     if settings.plan is not None:
-        units = planned_assignment(
+        planned = planned_assignment(
             read_plan(Path(settings.plan)),
             model.graph,
             target,
             joins_layers=settings.launches == MERGED,
         )
+        units = dict(planned.units)
     if rehearsed:
         choice = known_choice(model.graph, units, profile, arithmetic=known)
         return FIRST_SCHEME if choice is None else choice.scheme, warnings

@@ -113,18 +113,15 @@ def compile_trial(ground: Ground, result: StudyResult, trial: OuterTrial) -> Com
         InputError: The trial was not measured.
     """
     require_measured(result, trial)
-    target = ground.target
     # Loaded here: what only shows a study compiles nothing.
-    from compiler_core.compile.unit_layers import model_layers, model_tasks
     from nest_tune.study.execution.candidates import Bench
 
     bench = Bench(ground.subjects)
     decisions = ground.space.decode(trial.point)
     schedules: dict[str, Any] = {}
     if trial.tuned:
-        quantized = bench.quantized(decisions).quantized
-        needed = model_tasks(model_layers(quantized, target), target)
-        schedules = {name: result.tasks[name].schedule for name in needed}
+        needed, _ = bench.tasks(decisions)
+        schedules = {n: result.tasks[n].schedule for n in needed if n in result.tasks}
     compiled = bench.compiled(decisions, schedules)
     kept = {n: v for n, v in trial.metrics.items() if n.startswith("accuracy")}
     configuration = compiled.configuration

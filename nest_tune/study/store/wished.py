@@ -87,10 +87,10 @@ def _wish(ground: Ground, config: Path | None, plan: Path | None) -> _Wish:
         plans.append((str(config), lock.plan))
     if plan is not None:
         joins = ground.settings.launches == MERGED
-        units = planned_assignment(
+        planned = planned_assignment(
             read_plan(plan), ground.model.graph, ground.target, joins_layers=joins
         )
-        plans.append((str(plan), units))
+        plans.append((str(plan), planned.units))
     return _Wish(lock, tuple(plans))
 
 

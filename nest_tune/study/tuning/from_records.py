@@ -17,6 +17,7 @@ from cost_models.boosted import BoostedModel
 from nest_tune.records.database import RecordDatabase, Snapshot
 from nest_tune.records.record import Record, machine_digest
 from nest_tune.samplers.registry import SAMPLERS
+from nest_tune.study.tuning.beyond import programs_beyond
 from nest_tune.study.tuning.seam import CountedTask, TunedTask, Tuning, on_unit
 from nest_tune.tuning.knowledge import knowledge_of, operator_of
 from nest_tune.tuning.task_search import TaskResult, TaskSearch
@@ -82,16 +83,25 @@ class RecordTuner:
             progress=self._progress,
         )
         found = yield from on_unit(steps, self._unit.name)
+        beyond = yield from on_unit(
+            programs_beyond(list(found), self._machine, self._seed, self._start_knowledge),
+            self._unit.name,
+        )
         tuned = {}
         for number, (task, result) in enumerate(found.items()):
             records = self._own[task.id] = tuple(made[task.key])
             best, cycles = self._with_layout(task, result, records)
+            measurements, program = result.measurements, beyond.get(task)
+            if program is not None:
+                measurements += program.programs
+                if program.cycles < cycles:
+                    best, cycles = program.best, program.cycles
             tuned[task.id] = TunedTask(
                 to_plain(best),
                 cycles,
                 result.default_cycles,
                 result.bound_cycles,
-                result.measurements,
+                measurements,
                 tuple(record.schedule for record in records),
                 number,
             )

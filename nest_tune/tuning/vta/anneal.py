@@ -10,7 +10,7 @@ programs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from math import exp
 from random import Random
 
@@ -21,9 +21,9 @@ from compiler_core.units.vta.legality.legality import violations
 from compiler_core.units.vta.legality.legality_resident import residency_violations
 from compiler_core.units.vta.machine.hardware import VtaCore
 from compiler_core.units.vta.schedule.resident_schedule import ResidentSchedule
-from nest_tune.records.record import Outcome
 from nest_tune.tuning.measure import Measurement, measure
 from nest_tune.tuning.program_search import FoundProgram
+from nest_tune.tuning.steps import Steps, Wanted, measured_by
 from search_spaces.vta.resident import first_programs, neighbour
 
 ROUNDS = 2
@@ -35,6 +35,8 @@ REPORT = 1000
 """Programs between two calls of ``progress``."""
 _TRIES = 20
 """Neighbours per timed program: some are illegal, some known."""
+_ABREAST = 16
+"""Neighbours that are timed side by side where others measure."""
 
 Progress = Callable[[FoundProgram], None]
 
@@ -49,7 +51,7 @@ def anneal_programs(
     end: float | None = None,
     progress: Progress | None = None,
 ) -> FoundProgram:
-    """Searches programs of a workload that stays on chip.
+    """Searches programs of a workload that stays on chip, one after the other.
 
     Args:
         workload: What to compute.
@@ -64,13 +66,20 @@ def anneal_programs(
         InfeasibleError: No program is legal: the workload does not stay on chip.
     """
     search = _Annealing(workload, core, Random(seed))
-    for program in (*known, *first_programs(workload)):
-        search.time(program)
-    search.begin()
-    each = -(-programs // ROUNDS)
-    for _ in range(ROUNDS):
-        search.round(min(each, programs - search.annealed), end, progress)
-    return search.result()
+    reported = 0
+
+    def measured(wanted: Wanted) -> list[Measurement]:
+        nonlocal reported
+        if progress is not None and search.annealed // REPORT > reported:
+            reported = search.annealed // REPORT
+            progress(search.result())
+        return [measure(subject, program, core) for subject, program in wanted]
+
+    def is_over() -> bool:
+        return end is not None and time.monotonic() > end
+
+    first = (*known, *first_programs(workload))
+    return measured_by(search.steps(first, programs, is_over=is_over), measured)
 
 
 class _Annealing:
@@ -80,13 +89,9 @@ class _Annealing:
         self._best: tuple[ResidentSchedule, Measurement] | None = None
         self._timed = self._first = 0
 
-    def begin(self) -> None:
-        """What was timed until now is where the search starts, not part of it."""
-        self._first = self._timed
-
     @property
     def annealed(self) -> int:
-        """Programs that were timed since."""
+        """Programs that were timed after the first ones."""
         return self._timed - self._first
 
     def result(self) -> FoundProgram:
@@ -99,40 +104,70 @@ class _Annealing:
             raise InfeasibleError(f"{self._workload.operator} does not stay on chip{reason}")
         return FoundProgram(*self._best, self._timed)
 
-    def time(self, program: ResidentSchedule) -> int | None:
-        """Cycles of a program; ``None`` where it is illegal. Each is timed once."""
-        if program.digest not in self._cycles:
-            measured = Measurement(Outcome.COMPILE)
-            if not violations(self._workload, program, self._core.geometry):
-                measured = measure(self._workload, program, self._core)
-                self._timed += 1
-            self._cycles[program.digest] = measured.cycles
-            if measured.cycles is not None and (
-                self._best is None or measured.cycles < (self._best[1].cycles or 0)
-            ):
-                self._best = program, measured
-        return self._cycles[program.digest]
+    def steps(
+        self,
+        first: Sequence[ResidentSchedule],
+        programs: int,
+        *,
+        batch: int = 1,
+        is_over: Callable[[], bool] = lambda: False,
+    ) -> Steps[FoundProgram]:
+        """The search, with measurements from whoever drives it.
 
-    def round(self, programs: int, end: float | None, progress: Progress | None) -> None:
+        Args:
+            first: Where it starts; all are timed.
+            programs: How many are timed after them.
+            batch: How many neighbours of a program are timed side by side.
+            is_over: Asked after each batch.
+        """
+        yield from self._time([program for program in first if self._is_new(program)])
+        self._first = self._timed
+        each = -(-programs // ROUNDS)
+        for _ in range(ROUNDS):
+            yield from self._round(min(each, programs - self.annealed), batch, is_over)
+        return self.result()
+
+    def _is_new(self, program: ResidentSchedule) -> bool:
+        """Whether a program is still to be timed; one that is illegal is known not to run."""
+        if program.digest in self._cycles:
+            return False
+        self._cycles[program.digest] = None
+        return not violations(self._workload, program, self._core.geometry)
+
+    def _time(self, programs: list[ResidentSchedule]) -> Steps[None]:
+        if not programs:
+            return
+        answers = yield [(self._workload, program) for program in programs]
+        for program, measured in zip(programs, answers, strict=True):
+            self._timed += 1
+            cycles = self._cycles[program.digest] = measured.cycles
+            if cycles is not None and (self._best is None or cycles < (self._best[1].cycles or 0)):
+                self._best = program, measured
+
+    def _round(self, programs: int, batch: int, is_over: Callable[[], bool]) -> Steps[None]:
         """Anneals once, from the best program so far."""
         best = self.result()
         current, cycles = best.best, best.cycles
-        hot = TEMPERATURE * cycles
-        before = self._timed
-        for _ in range(_TRIES * programs):
+        hot, before, tries = TEMPERATURE * cycles, self._timed, _TRIES * programs
+        while tries > 0 and (left := programs - self._timed + before) > 0 and not is_over():
+            near: list[ResidentSchedule] = []
+            new: list[ResidentSchedule] = []
+            while tries > 0 and len(new) < min(batch, left):
+                tries -= 1
+                near.append(neighbour(current, self._workload, self._random))
+                if self._is_new(near[-1]):
+                    new.append(near[-1])
+                elif batch == 1:
+                    break
             spent = self._timed - before
-            if spent >= programs or (end is not None and time.monotonic() > end):
-                break
+            yield from self._time(new)
             temperature = hot * (1 - spent / programs) ** 2 + COLDEST
-            near = neighbour(current, self._workload, self._random)
-            found = self.time(near)
-            timed = self._timed - before > spent
-            if timed and progress is not None and self.annealed % REPORT == 0:
-                progress(self.result())
-            if found is not None and (
-                found <= cycles or self._random.random() < exp((cycles - found) / temperature)
-            ):
-                current, cycles = near, found
+            for program in near:
+                found = self._cycles[program.digest]
+                if found is not None and (
+                    found <= cycles or self._random.random() < exp((cycles - found) / temperature)
+                ):
+                    current, cycles = program, found
 
 
 class VtaProgramSearch:
@@ -163,6 +198,22 @@ class VtaProgramSearch:
             end=end,
             progress=progress,
         )
+
+    def steps(
+        self,
+        workload: ConvWorkload,
+        machine: VtaCore,
+        *,
+        programs: int,
+        seed: int = 0,
+        known: Iterable[ResidentSchedule] = (),
+    ) -> Steps[FoundProgram]:
+        random = Random(seed)
+        regular = first_programs(workload)
+        few = min(len(regular), max(1, programs // 2))
+        first = (*known, *(regular[at] for at in sorted(random.sample(range(len(regular)), few))))
+        search = _Annealing(workload, machine, random)
+        return search.steps(first, programs - few, batch=_ABREAST)
 
 
 PROGRAM_SEARCH = VtaProgramSearch()

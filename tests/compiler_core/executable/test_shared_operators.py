@@ -139,7 +139,7 @@ def test_packages_take_as_long_as_their_plans_promise(seed: int, tmp_path: Path)
     shared = without_shares(Plan(named), model.graph, UNITS)
     evaluator = prepare(shared.graph, TARGET, packaged=True)
     placement = complete(evaluator, resolve_plan(shared.plan, evaluator.groups, TARGET.places))
-    plan = planned_assignment(Plan(named), model.graph, TARGET)
+    plan = planned_assignment(Plan(named), model.graph, TARGET).units
     assert {name: plan[name] for name in named} == named
     found = compiled(model, Configuration(plan=plan))
     require_agreement(found, evaluator, evaluator.evaluate(placement), str(seed))

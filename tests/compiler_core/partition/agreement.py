@@ -14,7 +14,7 @@ from compiler_core.configuration.launches import Launches
 from compiler_core.executable.report import CONVERSIONS
 from compiler_core.partition.evaluate import Evaluation, Evaluator
 from compiler_core.partition.resolve import assignment_of
-from compiler_core.system.jobs import ON_HOST, Job, JobKind, ranks
+from compiler_core.system.jobs import ON_HOST, Job, JobKind
 from compiler_core.system.timeline import Timeline, simulate
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.places import ON_CPU, Placement
@@ -26,12 +26,17 @@ _CONVERSIONS = (JobKind.QUANTIZE, JobKind.DEQUANTIZE, JobKind.CONVERT)
 
 
 def compiled(
-    model: FloatModel, evaluator: Evaluator, placement: Placement, target: Target
+    model: FloatModel,
+    evaluator: Evaluator,
+    placement: Placement,
+    target: Target,
+    order: Sequence[int] = (),
 ) -> CompiledModel:
-    """The package of a placement."""
+    """The package of a placement, with groups in an order where one is given."""
     plan = assignment_of(placement, evaluator.groups, evaluator.costs.places)
     known, samples = target_arithmetic(target), noise_samples(model.graph)
-    configuration = Configuration(plan=plan, launches=Launches(merge=False))
+    nodes = tuple(node for group in order for node in evaluator.groups.groups[group].nodes)
+    configuration = Configuration(plan=plan, launches=Launches(merge=False), order=nodes)
     source = quantize_model(model, configuration, samples, arithmetic=known)
     return compile_model(source, target)
 
@@ -42,7 +47,11 @@ def random_network(seed: int, operators: int = 8) -> bytes:
 
 
 def require_agreement(
-    found: CompiledModel, evaluator: Evaluator, promised: Evaluation, name: str
+    found: CompiledModel,
+    evaluator: Evaluator,
+    promised: Evaluation,
+    name: str,
+    order: Sequence[int] | None = None,
 ) -> None:
     """The package does the same steps and takes the same time, energy and bytes.
 
@@ -91,7 +100,7 @@ def require_agreement(
     if all(launched[n].cycles == programs[n].cycles for n in launched):
         assert measured_ps == promised.latency_ps, name
     jobs = with_measured_programs(found, evaluator, promised)
-    timeline = simulate(jobs, ranks(jobs), evaluator.costs.machinery)
+    timeline = simulate(jobs, evaluator.priorities(jobs, order), evaluator.costs.machinery)
     assert measured_ps == timeline.latency_ps, name
     assert runs_of_units(jobs, timeline) == runs_of_units(
         found.timeline.jobs, found.timeline.timeline

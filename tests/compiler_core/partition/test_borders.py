@@ -56,6 +56,27 @@ def test_a_package_takes_what_its_plan_promised(tmp_path: Path, seed: int, targe
     assert compared
 
 
+@pytest.mark.parametrize(
+    "seed", [*range(6), *(pytest.param(s, marks=pytest.mark.slow) for s in range(200, 230))]
+)
+def test_a_package_keeps_the_order_of_its_plan(tmp_path: Path, seed: int) -> None:
+    target = ("vta-x2", "vta-x4")[seed % 2]
+    path = tmp_path / "borders.onnx"
+    path.write_bytes(random_network(seed, operators=12))
+    model, chip = load_model(path), load_target(target)
+    rough = prepare(model.graph, chip)
+    whole = all_npu(rough)
+    quantized = compiled(model, rough, whole, chip).source.quantized
+    evaluator = prepare(model.graph, chip, quantized=quantized)
+    draw = random.Random(seed)
+    numbers = range(len(evaluator.groups.groups))
+    for count in (len(numbers), max(1, len(numbers) // 2)):
+        order = draw.sample(numbers, count)
+        built = compiled(model, evaluator, whole, chip, order)
+        promised = evaluator.evaluate(whole, order)
+        require_agreement(built, evaluator, promised, f"seed {seed} on {target}, {order}", order)
+
+
 def two_segments(synthetic: ModuleType) -> bytes:
     """A CPU tensor that two NPU segments read, a view of it that the CPU reads, and all of them
     returned."""

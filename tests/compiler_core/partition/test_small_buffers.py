@@ -156,7 +156,7 @@ def test_what_no_schedule_fits_runs_on_the_cpu_with_the_reason(
     path.write_text(plan_text(Plan({name: "vta"})))
     with pytest.raises(IllegalPlanError, match=re.escape(reason)):
         with_plan(Configuration(), model, target, path)
-    free = planned_assignment(Plan({}), model.graph, target)
+    free = planned_assignment(Plan({}), model.graph, target).units
     assert free[name] == "cpu"
 
 

@@ -10,7 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+
+from compiler_core.configuration.configuration import read_configuration
+from tests import synthetic_models
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -101,7 +105,7 @@ def test_compile_takes_a_plan(run: Run, model: Path, tmp_path: Path, synthetic: 
     made = json.loads(out)
     _, out, _ = run("plan", "show", model, "--target", "vta", "--plan", plan, "--json")
     assert made["metrics"]["launches"] == json.loads(out)["launches"]
-    assert made["metrics"]["latency_ms"] == pytest.approx(json.loads(out)["latency_ms"], rel=0.01)
+    assert made["latency_ms"] == pytest.approx(json.loads(out)["latency_ms"], rel=0.01)
 
 
 def test_wrong_plans(run: Run, synthetic: ModuleType, tmp_path: Path) -> None:
@@ -227,14 +231,54 @@ def test_host_has_no_plans_to_write_or_read(
     assert not (tmp_path / "file").exists()
 
 
-def test_a_compile_says_that_packages_hold_no_order(run: Run, model: Path, tmp_path: Path) -> None:
-    units = list(json.loads(run("plan", "show", model, "--target", "vta", "--json")[1])["units"])
-    plan = tmp_path / "plan.toml"
-    told = {}
-    for order in ("", f"order = {json.dumps(units)}\n"):
-        plan.write_text(f'schema = "nest-tune/plan/1"\ndefault = "cpu"\n{order}')
-        options = ("--target", "vta", "--plan", plan, "-o", tmp_path / "out")
-        code, _, err = run("compile", model, *options)
+def branches(folder: Path) -> tuple[Path, Path]:
+    """A model of two branches, of which one goes on to the NPU, and data for it."""
+    b = synthetic_models.Builder(3)
+    b.add("Softplus", ["x"], "s")
+    b.add("Tanh", ["x"], "t")
+    b.conv("s", "a", (64, 16, 3, 3))
+    b.add("Concat", ["a", "t"], "y", axis=1)
+    model, data = folder / "branches.onnx", folder / "data.npz"
+    model.write_bytes(b.model({"x": [1, 16, 12, 12]}, {"y": [1, 80, 12, 12]}))
+    np.savez(data, x=np.random.default_rng(0).normal(size=(4, 16, 12, 12)).astype("f4"))
+    return model, data
+
+
+def test_a_package_holds_the_order_of_its_plan(run: Run, tmp_path: Path) -> None:
+    """Which of two branches begins first on the CPU says when the NPU gets its work."""
+    model, data = branches(tmp_path)
+    plan, found = tmp_path / "plan.toml", []
+    for order in (["n_s", "n_a", "n_t"], ["n_t", "n_s", "n_a"]):
+        plan.write_text(
+            f'schema = "nest-tune/plan/1"\norder = {json.dumps(order)}\n[units]\nn_a = "vta"\n'
+        )
+        target = ("--target", "vta", "--plan", plan)
+        shown = json.loads(run("plan", "show", model, *target, "--json")[1])
+        package = tmp_path / order[0]
+        options = (*target, "--calibration", data, "-o", package, "--json")
+        made = json.loads(run("compile", model, *options)[1])["metrics"]
+        assert made["latency_ms"] == pytest.approx(shown["latency_ms"], rel=1e-3)
+        assert read_configuration(package / "config.toml").order[: len(order)] == tuple(order)
+        again = tmp_path / f"again-{order[0]}"
+        code, _, _ = run(
+            "compile", model, "--target", "vta", "--config", package / "config.toml", "-o", again
+        )
         assert code == 0
-        told[bool(order)] = "packages do not hold it" in err
-    assert told == {False: False, True: True}
+        assert (again / "report.json").read_bytes() == (package / "report.json").read_bytes()
+        found.append((made["latency_ms"], (package / "report.json").read_bytes()))
+    assert found[0][0] < found[1][0]
+    assert found[0][1] != found[1][1]
+
+
+def test_an_order_of_unknown_nodes_is_refused(run: Run, tmp_path: Path) -> None:
+    package, config = tmp_path / "out", tmp_path / "config.toml"
+    model, data = branches(tmp_path)
+    options = ("--target", "vta", "--calibration", data, "-o", package)
+    assert run("compile", model, *options)[0] == 0
+    text = (package / "config.toml").read_text()
+    for order in ('["nothing"]', "[1]", '"n"'):
+        config.write_text(text.replace("\n[model]", f"order = {order}\n[model]", 1))
+        options = ("--target", "vta", "--config", config, "-o", package)
+        code, _, err = run("compile", model, *options)
+        assert code == 2
+        assert "order" in err

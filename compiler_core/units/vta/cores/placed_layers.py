@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from compiler_core.errors import InputError
+from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.nearest import did_you_mean
 from compiler_core.tensor.choice import check_schedule
 from compiler_core.tensor.task import Task
@@ -14,10 +15,12 @@ from compiler_core.units.facets.placing import PlacedLayers
 from compiler_core.units.facets.programs import Units
 from compiler_core.units.names import CPU
 from compiler_core.units.unit import TaskBound
+from compiler_core.units.vta.cores.alike import default_alike, schedules_alike, sliced_cycles
 from compiler_core.units.vta.cores.multicore_schedule import default_slicings, sliced_bound
 from compiler_core.units.vta.link.segment import UNIT, Layer, SegmentLayers
 from compiler_core.units.vta.link.slice_part import SlicePart
 from compiler_core.units.vta.structure.sliced_schedule import SlicedSchedule
+from compiler_core.units.vta.structure.sliced_workload import SlicedWorkload
 from compiler_core.units.vta.structure.slicing import SliceAxis, slice_violations, slice_workload
 from compiler_core.units.vta.structure.ways import FASTEST, SUFFIX_OF_AXIS, WAYS
 
@@ -129,7 +132,7 @@ def _slicing(
     layer: Layer, unit: str, given: Mapping[str, SlicedSchedule], units: Units
 ) -> tuple[SliceAxis, SlicedSchedule]:
     cores, workload, suffix = units.count, layer.workload, unit.removeprefix(units.name)
-    axes = [_AXIS_OF_SUFFIX[suffix]] if suffix != FASTEST else list(SliceAxis)
+    axes = _axes(suffix)
     possible = [axis for axis in axes if not slice_violations(workload, cores, axis)]
     if not possible:
         reason = slice_violations(workload, cores, axes[0])[0]
@@ -138,14 +141,35 @@ def _slicing(
             f"{cores} cores: {reason}",
             hint=f"the nearest legal plan: {layer.operator.name} = {units.name}",
         )
-    known = [axis for axis in possible if slicing_key(layer.task.id, axis) in given]
-    if known and (suffix != FASTEST or len(known) == 1):
-        found = given[slicing_key(layer.task.id, known[0])]
-        _check(layer, known[0], found, units)
-        return known[0], found
+    known = {
+        axis: given[key] for axis in possible if (key := slicing_key(layer.task.id, axis)) in given
+    }
+    for axis, found in known.items():
+        _check(layer, axis, found, units)
+    if len(known) == 1:
+        return next(iter(known.items()))
+    if known:
+        return _fastest(workload, known.values(), units)
     slicings = default_slicings(workload, units.machine, cores)
     best = min((slicings[axis] for axis in possible), key=lambda item: item.result.cycles)
     return best.axis, SlicedSchedule(best.axis, best.schedules)
+
+
+def _fastest(
+    workload: Workload, known: Iterable[SlicedSchedule], units: Units
+) -> tuple[SliceAxis, SlicedSchedule]:
+    """Of ways of cutting the one that takes the fewest cycles, the first of equal ones."""
+
+    def cycles(way: SlicedSchedule) -> int:
+        return sliced_cycles(workload, way, units.machine, units.count)
+
+    best = min(known, key=cycles)
+    return best.axis, best
+
+
+def _axes(suffix: str) -> list[SliceAxis]:
+    """What a way of cutting leaves open."""
+    return [_AXIS_OF_SUFFIX[suffix]] if suffix != FASTEST else list(SliceAxis)
 
 
 def _check(layer: Layer, axis: SliceAxis, given: SlicedSchedule, units: Units) -> None:
@@ -179,6 +203,42 @@ class VtaPlacing:
         self, given: Mapping[str, SlicedSchedule], layers: Sequence[SegmentLayers]
     ) -> None:
         require_known_slicings(given, layers)
+
+    def tasks(
+        self, layers: Sequence[SegmentLayers], plan: Mapping[str, str], units: Units
+    ) -> Mapping[str, tuple[Task, ...]]:
+        found: dict[str, tuple[Task, ...]] = {}
+        for layer in (layer for segment in layers for layer in segment.layers):
+            suffix = _unit(layer, plan, units).removeprefix(units.name)
+            if suffix in _CUTTING:
+                whole = sliced_workload(layer.workload)
+                ways = [SlicedWorkload(whole, units.count, axis) for axis in _axes(suffix)]
+                found[layer.operator.name] = tuple(
+                    Task(UNIT, way) for way in ways if _is_searched(way, units)
+                )
+        return {name: tasks for name, tasks in found.items() if tasks}
+
+    def cut(self, scheduled: Sequence[tuple[Task, Any]], units: Units) -> tuple[str, Any]:
+        ways = []
+        for task, schedule in scheduled:
+            sliced: SlicedWorkload = task.workload
+            untuned = default_slicings(sliced.whole, units.machine, units.count)[sliced.axis]
+            ways.append(SlicedSchedule(sliced.axis, untuned.schedules))
+            ways.append(SlicedSchedule(sliced.axis, schedules_alike(sliced, schedule)))
+        whole = scheduled[0][0].workload.whole
+        axis, best = _fastest(whole, ways, units)
+        return slicing_key(Task(UNIT, whole).id, axis), best
+
+
+def _is_searched(way: SlicedWorkload, units: Units) -> bool:
+    """Whether schedules of all slices alike can be searched."""
+    if slice_violations(way.whole, way.cores, way.axis):
+        return False
+    try:
+        default_alike(way, units.machine)
+    except InfeasibleError:
+        return False
+    return True
 
 
 PLACING = VtaPlacing()
