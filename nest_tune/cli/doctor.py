@@ -43,6 +43,7 @@ BOOSTING = ("xgboost", ("xgboost-cpu", "xgboost"))
 EXTRAS = (
     ("ray", "ray", "ray", "studies on a cluster"),
     ("postgresql", "psycopg", "psycopg", "storage in PostgreSQL"),
+    ("mysql", "pymysql", "pymysql", "storage in MySQL or MariaDB"),
     ("dashboard", "optuna_dashboard", "optuna-dashboard", "studies in a browser"),
 )
 """Extra, module, distribution, and what it is for."""

@@ -14,7 +14,8 @@ from typing import Any
 
 import sqlalchemy as sql
 
-from nest_tune.records.connection import Connection, insert_of
+from nest_tune.records.connection import Connection
+from nest_tune.records.dialects import BY_LETTER
 from nest_tune.records.journal_rows import keep_in_journals
 from nest_tune.records.owner import read_owner, this_process
 
@@ -28,6 +29,7 @@ _CLAIMS = sql.Table(
     sql.Column("key", sql.String(200), primary_key=True),
     sql.Column("owner", sql.String(200), nullable=False),
     sql.Column("until_s", sql.Float(53), nullable=False),
+    **BY_LETTER,
 )
 keep_in_journals(_TABLES)
 
@@ -67,11 +69,10 @@ class Claims:
             if dead := self._dead(connection.execute(sql.select(_CLAIMS.c.owner).where(ours))):
                 void = sql.or_(void, _CLAIMS.c.owner.in_(dead))
             connection.execute(_CLAIMS.delete().where(ours, void))
-            make = insert_of(self._connection.dialect)
             rows = [{"key": key, "owner": self.owner} for key in wanted]
             values = {"until_s": now + self._lease_s}
-            insert = make(_CLAIMS).values([{**row, **values} for row in rows])
-            connection.execute(insert.on_conflict_do_nothing(index_elements=["key"]))
+            insert = self._connection.rules.insert(_CLAIMS, ["key"])
+            connection.execute(insert.values([{**row, **values} for row in rows]))
             found = connection.execute(
                 sql.select(_CLAIMS.c.key).where(ours, _CLAIMS.c.owner == self.owner)
             )
@@ -107,7 +108,4 @@ class Claims:
             self._held -= set(given)
 
     def _now(self) -> Any:
-        """Of the server where there is one: clocks of drivers may differ."""
-        if self._connection.dialect == "postgresql":
-            return sql.cast(sql.extract("epoch", sql.func.clock_timestamp()), sql.Float(53))
-        return sql.literal(time.time())
+        return self._connection.rules.now_s()

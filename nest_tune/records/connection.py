@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -21,14 +20,13 @@ import sqlalchemy as sql
 from sqlalchemy.exc import (
     DBAPIError,
     IntegrityError,
-    InterfaceError,
-    OperationalError,
     SQLAlchemyError,
 )
 
 from compiler_core.errors import InputError, ResourceError
+from nest_tune.records.dialects import DIALECTS, dialect_of, is_conflict, is_gone
 from nest_tune.records.journal import Journal
-from nest_tune.records.storage_errors import code_of, storage_error, text_of
+from nest_tune.records.storage_errors import storage_error, text_of
 from nest_tune.records.storage_url import StorageUrl
 
 T = TypeVar("T")
@@ -39,37 +37,10 @@ PATIENCE_S = 600.0
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 2.0
 _SILENCE_S = 30.0
-_SCHEMA_LOCK = 0x6E657374
 _RACES = 40
 _RACED = ("already exists", "locked", "UNIQUE constraint", "duplicate column")
 _CONFLICTS = 20
 """Deadlocks and lost races that one transaction may meet; each ends by itself."""
-
-_GONE_STATES = ("08", "57P", "53300", "55P03")
-"""Beginnings of SQL states: connection, operator intervention, too many connections, locked."""
-_CONFLICT_STATES = ("40001", "40P01")
-_FINAL_TEXTS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "role ")
-_SQLITE_GONE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-
-_POSTGRESQL: dict[str, Any] = {
-    "connect_timeout": 10,
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 60_000,
-}
-"""A server that vanished without a word is noticed within a minute."""
-
-
-def insert_of(dialect: str) -> Any:
-    """The insertion of a dialect, which says what becomes of rows that are there."""
-    if dialect == "sqlite":
-        from sqlalchemy.dialects import sqlite
-
-        return sqlite.insert
-    from sqlalchemy.dialects import postgresql  # loaded where used: it takes long
-
-    return postgresql.insert
 
 
 class Connection:
@@ -82,7 +53,8 @@ class Connection:
     Attributes:
         url: As given.
         shown: The URL without secrets.
-        dialect: ``sqlite`` (that of a journal, too), ``postgresql`` or another one.
+        dialect: ``sqlite`` (that of a journal, too), ``postgresql``, ``mysql`` or another one.
+        rules: What differs by it.
         file: Of an SQLite database, or ours beside a journal; ``None`` for one in memory and for
             others.
 
@@ -106,16 +78,26 @@ class Connection:
             self.file = self._journal.path
             parsed = sql.make_url("sqlite://")
         self.dialect = parsed.get_backend_name()
-        arguments = _POSTGRESQL if self.dialect == "postgresql" else {}
+        self.rules = dialect_of(self.dialect)
         if self.dialect == "sqlite" and self.file is not None and self._journal is None:
             parsed = _sqlite_url(self.file)
-        self._engine = sql.create_engine(parsed, connect_args=arguments)
+        # Without a driver in its URL, SQLAlchemy takes one that no extra brings.
+        if self.rules.driver and parsed.drivername in DIALECTS:
+            parsed = parsed.set(drivername=f"{parsed.drivername}+{self.rules.driver}")
+        self._engine = sql.create_engine(
+            parsed, connect_args=dict(self.rules.arguments), **self.rules.options
+        )
         self._patience_s = patience_s
         self._has_answered = False
         self._identity: tuple[int, int] | None = None
         if self.dialect == "sqlite":
             reads = "mode" in parsed.query
             sql.event.listen(self._engine, "connect", _set_up_reading if reads else _set_up_sqlite)
+
+    @property
+    def revealed(self) -> str:
+        """The URL with its secrets and a driver: for opening the database, for nothing else."""
+        return self._engine.url.render_as_string(hide_password=False)
 
     @property
     def optuna_journal(self) -> Path | None:
@@ -168,11 +150,11 @@ class Connection:
                 with self._transaction() as connection:
                     result = work(connection)
             except DBAPIError as error:
-                conflicts += is_conflict(error)
+                conflicts += is_conflict(error, self.rules)
                 final = not self._is_gone(error) or time.monotonic() >= end
-                if final if not is_conflict(error) else conflicts > _CONFLICTS:
+                if final if not is_conflict(error, self.rules) else conflicts > _CONFLICTS:
                     raise
-                if not is_conflict(error) and time.monotonic() >= next_word:
+                if not is_conflict(error, self.rules) and time.monotonic() >= next_word:
                     _LOG.warning(
                         "storage %s does not answer (%s): trying again for %.0f s",
                         self.shown,
@@ -199,9 +181,8 @@ class Connection:
         """
 
         def alone(connection: sql.Connection) -> T:
-            if self.dialect == "postgresql":
-                connection.execute(sql.select(sql.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
-            return work(connection)
+            with self.rules.alone(connection):
+                return work(connection)
 
         for _ in range(_RACES):
             try:
@@ -236,32 +217,13 @@ class Connection:
         self._identity = identity
 
     def _is_gone(self, error: DBAPIError) -> bool:
-        return self._has_answered and is_gone(error, self.dialect)
+        return self._has_answered and is_gone(error, self.rules)
 
     def close(self) -> None:
         """Closes all connections."""
         self._engine.dispose()
         if self._journal is not None:
             self._journal.close()
-
-
-def is_conflict(error: DBAPIError) -> bool:
-    """Whether a transaction lost against another one, so that it can be made again at once."""
-    return getattr(error.orig, "sqlstate", None) in _CONFLICT_STATES
-
-
-def is_gone(error: DBAPIError, dialect: str) -> bool:
-    """Whether an error says that the database cannot be reached now, not that it refuses."""
-    if error.connection_invalidated:
-        return True
-    if not isinstance(error, OperationalError | InterfaceError):
-        return False
-    if dialect == "sqlite":
-        return code_of(error) in _SQLITE_GONE or "locked" in text_of(error)
-    state = getattr(error.orig, "sqlstate", None)
-    if state is not None:
-        return bool(state.startswith(_GONE_STATES))
-    return not any(part in text_of(error) for part in _FINAL_TEXTS)
 
 
 def _file_of(database: str | None) -> Path | None:

@@ -1,4 +1,4 @@
-"""Records in a database: SQLite in WAL mode by default, PostgreSQL for teams.
+"""Records in a database: SQLite in WAL mode by default, PostgreSQL or MySQL for teams.
 
 Only the driver opens it. Rows are written in batches; a row whose checksum does not hold is
 skipped and counted, never believed.
@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from compiler_core.errors import InputError, MissingDependencyError
-from nest_tune.records.connection import Connection, insert_of
+from nest_tune.records.connection import Connection
+from nest_tune.records.dialects import BY_LETTER, DIALECTS, TEXT, dialect_of
 from nest_tune.records.journal_rows import keep_in_journals
 from nest_tune.records.record import Outcome, Record
 from nest_tune.records.storage_url import HINT, StorageUrl
 
-DIALECTS = ("sqlite", "postgresql")
 SCHEMA_VERSION = 2
 """1: without ``dram_bytes``."""
 
@@ -38,10 +38,11 @@ _records = sa.Table(
     sa.Column("outcome", sa.String(16), nullable=False),
     sa.Column("cycles", sa.BigInteger),
     sa.Column("dram_bytes", sa.BigInteger, nullable=False, server_default="0"),
-    sa.Column("workload_text", sa.Text, nullable=False),
-    sa.Column("schedule_text", sa.Text, nullable=False),
+    sa.Column("workload_text", TEXT, nullable=False),
+    sa.Column("schedule_text", TEXT, nullable=False),
     sa.Column("checksum", sa.String(16), nullable=False),
     sa.UniqueConstraint("task", "schedule", "target", "lowering", name="nest_tune_record_key"),
+    **BY_LETTER,
 )
 _replaced = sa.Table(
     "nest_tune_record_replaced",
@@ -50,6 +51,7 @@ _replaced = sa.Table(
     sa.Column("number", sa.Integer, nullable=False),
     sa.Column("until", sa.Integer, nullable=False, index=True),
     *(sa.Column(c.name, c.type) for c in _records.c if c.name != "number"),
+    **BY_LETTER,
 )
 """What records were before they were measured again or imported otherwise; ``until`` is the newest
 number then, up to which snapshots see this."""
@@ -122,7 +124,7 @@ class RecordDatabase:
     """The records behind a storage URL.
 
     Args:
-        url: ``sqlite:///path`` or ``postgresql+psycopg://…``.
+        url: ``sqlite:///path``, ``postgresql+psycopg://…`` or ``mysql+pymysql://…``.
 
     Raises:
         InputError: The URL is none, or what is there is of a newer schema or no database.
@@ -183,10 +185,8 @@ class RecordDatabase:
         # The last of equal keys counts. All drivers lock rows in the same order: no deadlocks.
         newest = {record.key: record for record in records}
         rows = [_row(newest[key]) for key in sorted(newest)]
-        insert = insert_of(self.connection.dialect)(_records)
         names = [column.name for column in _FIELDS]
-        changed = {n: insert.excluded[n] for n in names[4:]}
-        insert = insert.on_conflict_do_update(index_elements=names[:4], set_=changed)
+        insert = self.connection.rules.insert(_records, names[:4], names[4:])
 
         def work(connection: sa.Connection) -> None:
             for start in range(0, len(rows), _BATCH):
@@ -308,14 +308,15 @@ class RecordDatabase:
 
 def _unknown(kind: str) -> InputError:
     return InputError(
-        f"storage {kind!r}: records are kept in sqlite or postgresql",
+        f"storage {kind!r}: records are kept in sqlite, postgresql or mysql",
         hint="for example sqlite:///nest-tune.db",
     )
 
 
 def missing_driver(url: StorageUrl, error: ModuleNotFoundError) -> MissingDependencyError:
     """What to install for a URL whose driver is not here."""
-    package = "'nest-tune[postgresql]'" if url.startswith("postgresql") else error.name
+    extra = dialect_of(url.partition("://")[0].partition("+")[0]).extra
+    package = f"'nest-tune[{extra}]'" if extra else error.name
     return MissingDependencyError(
         f"storage {url}: the Python package {error.name!r} is not installed",
         hint=f"pip install {package}",

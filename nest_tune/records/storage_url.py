@@ -15,7 +15,10 @@ from urllib.parse import unquote
 from compiler_core.errors import InputError
 from nest_tune.redaction import is_secret_name, remember
 
-HINT = "for example sqlite:///nest-tune.db, or postgresql+psycopg://user@host/database"
+HINT = (
+    "for example sqlite:///nest-tune.db, postgresql+psycopg://user@host/database or "
+    "mysql+pymysql://user@host/database"
+)
 PASSWORD_HINT = (
     "give the password by NEST_TUNE_STORAGE or --storage, by PGPASSWORD, or in ~/.pgpass; "
     "it is never stored"

@@ -108,24 +108,29 @@ def nest_tune(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     return run
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "mysql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A database without any table, of each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'shared.db'}"
-    found: str = request.getfixturevalue("postgresql").url
+    found: str = request.getfixturevalue(request.param).url
     return found
 
 
-@pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[Any]:
-    """A running server; skipped where PostgreSQL is not installed."""
-    path = Path(__file__).with_name("postgresql_server.py")
+def _module(name: str) -> Any:
+    path = Path(__file__).with_name(f"{name}.py")
     specification = spec_from_file_location(path.stem, path)
     assert specification is not None
     assert specification.loader is not None
     module = module_from_spec(specification)
     specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[Any]:
+    """A running server; skipped where PostgreSQL is not installed."""
+    module = _module("postgresql_server")
     folder = module.programs()
     if folder is None:
         pytest.skip("PostgreSQL is not installed")
@@ -140,3 +145,23 @@ def postgresql(postgresql_server: Any) -> Any:
     """A running server without any table."""
     postgresql_server.empty()
     return postgresql_server
+
+
+@pytest.fixture(scope="session")
+def mysql_server() -> Iterator[Any]:
+    """A running server; skipped where MariaDB is not installed."""
+    module = _module("mysql_server")
+    found = module.programs()
+    if found is None:
+        pytest.skip("MariaDB is not installed: no mariadb-install-db, no mariadbd")
+    pytest.importorskip("pymysql", reason="MariaDB is not installed: no pymysql")
+    server = module.MysqlServer(found)
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def mysql(mysql_server: Any) -> Any:
+    """A running server without any table."""
+    mysql_server.empty()
+    return mysql_server

@@ -342,10 +342,7 @@ class StudyRows(OpenedStorage):
         return sql.select(STUDIES, RUNS, self._now().label("now_s")).select_from(both)
 
     def _now(self) -> Any:
-        """Of the server where there is one: clocks of drivers may differ."""
-        if self.connection.dialect == "postgresql":
-            return sql.cast(sql.extract("epoch", sql.func.clock_timestamp()), sql.Float(53))
-        return sql.literal(time.time(), sql.Float)
+        return self.connection.rules.now_s()
 
 
 def study_key(study: StoredStudy) -> StudyKey:

@@ -23,10 +23,11 @@ def optuna_storage(opened: StudyStorage) -> optuna.storages.BaseStorage:
     if journal is not None:
         backend = optuna.storages.journal.JournalFileBackend(str(journal))
         return optuna.storages.JournalStorage(backend)
-    arguments = {"timeout": _WAIT_S} if opened.connection.dialect == "sqlite" else {}
-    return optuna.storages.RDBStorage(
-        opened.url.reveal(), engine_kwargs={"connect_args": arguments}
-    )
+    if opened.connection.dialect == "sqlite":
+        return optuna.storages.RDBStorage(
+            opened.url.reveal(), engine_kwargs={"connect_args": {"timeout": _WAIT_S}}
+        )
+    return optuna.storages.RDBStorage(opened.connection.revealed)
 
 
 def optuna_study(opened: StudyStorage, name: str) -> optuna.Study:

@@ -105,7 +105,7 @@ def test_compile_takes_a_plan(run: Run, model: Path, tmp_path: Path, synthetic: 
     made = json.loads(out)
     _, out, _ = run("plan", "show", model, "--target", "vta", "--plan", plan, "--json")
     assert made["metrics"]["launches"] == json.loads(out)["launches"]
-    assert made["latency_ms"] == pytest.approx(json.loads(out)["latency_ms"], rel=0.01)
+    assert made["metrics"]["latency_ms"] == pytest.approx(json.loads(out)["latency_ms"], rel=0.01)
 
 
 def test_wrong_plans(run: Run, synthetic: ModuleType, tmp_path: Path) -> None:

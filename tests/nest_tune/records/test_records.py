@@ -140,8 +140,8 @@ def test_older_schema_is_migrated_and_newer_refused(url: str, tmp_path: Path) ->
     ("url", "message"),
     [
         ("nonsense", "not a database URL"),
-        ("nonsense://x", "sqlite or postgresql"),
-        ("mysql://host/db", "sqlite or postgresql"),
+        ("nonsense://x", "sqlite, postgresql or mysql"),
+        ("oracle://host/db", "sqlite, postgresql or mysql"),
     ],
 )
 def test_wrong_storage_is_refused(url: str, message: str) -> None:

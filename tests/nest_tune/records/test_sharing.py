@@ -83,7 +83,7 @@ def test_a_claim_of_a_dead_driver_runs_out(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = 1000.0
-    monkeypatch.setattr(Claims, "_now", lambda _self: sql.cast(now_s, sql.Float(53)))
+    monkeypatch.setattr(Claims, "_now", lambda _self: sql.literal(now_s, sql.Float(53)))
     connection = Connection(database_url)
     dead, live = Claims(connection, lease_s=0.4), Claims(connection, lease_s=60.0)
     assert dead.take(["a", "b"]) == {"a", "b"}
