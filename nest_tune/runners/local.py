@@ -20,10 +20,12 @@ import threading
 import time
 import traceback
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from nest_tune.runners.environment import worker_environment
@@ -57,6 +59,19 @@ class _Worker:
     ready: bool
     work: Work | None
     since: float
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """While a process is started, so that it does not run the user's script, which may begin the
+    study without asking whether it is the main one. Workers resolve functions by module and
+    name."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 class LocalRunner:
@@ -129,7 +144,7 @@ class LocalRunner:
         process = self._context.Process(
             target=serve, args=(theirs, told, os.getpid(), path), daemon=True
         )
-        with worker_environment(self._setup.environment):
+        with worker_environment(self._setup.environment), _without_main():
             process.start()
         theirs.close()
         worker = _Worker(process, ours, log, False, None, time.monotonic())
