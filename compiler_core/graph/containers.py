@@ -9,13 +9,15 @@ absent. The same form holds results whose shape differs from run to run.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 
 from compiler_core.graph.dtypes import dtype_name, dtype_number
+
+if TYPE_CHECKING:
+    import onnx
 
 SEQUENCE, OPTIONAL = "sequence", "optional"
 _DEPTH_MAX = 4
@@ -65,6 +67,8 @@ def container_proto(dtype: str) -> onnx.TypeProto:
     Raises:
         KeyError: ONNX has no such type.
     """
+    import onnx  # views of a study know names, and load no models
+
     outer, _, inner = dtype.partition("(")
     if not inner:
         return onnx.helper.make_tensor_type_proto(dtype_number(dtype), None)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-import onnx
 
 STRING = "string"
 
 
 @cache
 def _names() -> dict[int, str]:
+    import onnx  # views of a study know names, and load no models
+
     names = {int(onnx.TensorProto.STRING): STRING}
     for number in onnx.helper.get_all_tensor_dtypes():
         if number in names:

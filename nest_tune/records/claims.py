@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sql
 
 from nest_tune.records.connection import Connection
-from nest_tune.records.dialects import BY_LETTER
+from nest_tune.records.dialects import create_tables
 from nest_tune.records.journal_rows import keep_in_journals
 from nest_tune.records.owner import read_owner, this_process
 
@@ -29,7 +29,6 @@ _CLAIMS = sql.Table(
     sql.Column("key", sql.String(200), primary_key=True),
     sql.Column("owner", sql.String(200), nullable=False),
     sql.Column("until_s", sql.Float(53), nullable=False),
-    **BY_LETTER,
 )
 keep_in_journals(_TABLES)
 
@@ -47,7 +46,7 @@ class Claims:
         self.owner = f"{uuid.uuid4().hex[:8]}:{this_process().text}"
         self._held: set[str] = set()
         self._renewed = time.monotonic()
-        connection.make_tables(_TABLES.create_all)
+        connection.make_tables(lambda made: create_tables(made, _TABLES))
 
     def take(self, keys: Iterable[str]) -> set[str]:
         """Claims what nobody else has claimed.

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from compiler_core.errors import InputError, MissingDependencyError
 from nest_tune.records.connection import Connection
-from nest_tune.records.dialects import BY_LETTER, DIALECTS, TEXT, dialect_of
+from nest_tune.records.dialects import DIALECTS, create_tables, dialect_of
 from nest_tune.records.journal_rows import keep_in_journals
 from nest_tune.records.record import Outcome, Record
 from nest_tune.records.storage_url import HINT, StorageUrl
@@ -38,11 +38,10 @@ _records = sa.Table(
     sa.Column("outcome", sa.String(16), nullable=False),
     sa.Column("cycles", sa.BigInteger),
     sa.Column("dram_bytes", sa.BigInteger, nullable=False, server_default="0"),
-    sa.Column("workload_text", TEXT, nullable=False),
-    sa.Column("schedule_text", TEXT, nullable=False),
+    sa.Column("workload_text", sa.Text, nullable=False),
+    sa.Column("schedule_text", sa.Text, nullable=False),
     sa.Column("checksum", sa.String(16), nullable=False),
     sa.UniqueConstraint("task", "schedule", "target", "lowering", name="nest_tune_record_key"),
-    **BY_LETTER,
 )
 _replaced = sa.Table(
     "nest_tune_record_replaced",
@@ -51,7 +50,6 @@ _replaced = sa.Table(
     sa.Column("number", sa.Integer, nullable=False),
     sa.Column("until", sa.Integer, nullable=False, index=True),
     *(sa.Column(c.name, c.type) for c in _records.c if c.name != "number"),
-    **BY_LETTER,
 )
 """What records were before they were measured again or imported otherwise; ``until`` is the newest
 number then, up to which snapshots see this."""
@@ -151,10 +149,10 @@ class RecordDatabase:
         self.connection.make_tables(self._migrated)
 
     def _migrated(self, connection: sa.Connection) -> None:
-        _metadata.create_all(connection, tables=[_version, _replaced])
+        create_tables(connection, _metadata, [_version, _replaced])
         found = connection.execute(sa.select(_version.c.version)).scalar()
         if found is None:
-            _metadata.create_all(connection)
+            create_tables(connection, _metadata)
             connection.execute(_version.insert().values(version=SCHEMA_VERSION))
             return
         if type(found) is not int:  # SQLite keeps any value in any column

@@ -18,17 +18,6 @@ import sqlalchemy as sql
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 _SCHEMA_LOCK = 0x6E657374
-_LONG = sql.Text((1 << 32) - 1)
-
-TEXT = sql.Text().with_variant(_LONG, "mysql", "mariadb")
-"""Text of any length."""
-
-BY_LETTER: Mapping[str, Any] = {
-    f"{name}_{option}": value
-    for name in ("mysql", "mariadb")
-    for option, value in (("charset", "utf8mb4"), ("collate", "utf8mb4_bin"), ("engine", "InnoDB"))
-}
-"""Options of our tables: elsewhere they are the default."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +92,36 @@ class Dialect:
             yield
         finally:
             connection.execute(sql.select(sql.func.release_lock(lock))).all()
+
+
+_BY_LETTER = {"charset": "utf8mb4", "collate": "utf8mb4_bin", "engine": "InnoDB"}
+
+
+def create_tables(
+    connection: sql.Connection, tables: sql.MetaData, only: Sequence[sql.Table] | None = None
+) -> None:
+    """Makes those tables that are missing. In MySQL names that differ in case differ in them, as
+    elsewhere, and texts have any length: by its default they are compared without case, and hold
+    64 KB.
+
+    Args:
+        connection: In a transaction.
+        tables: All of them.
+        only: Those that are made, where not all are.
+    """
+    if connection.dialect.name not in ("mysql", "mariadb"):
+        tables.create_all(connection, tables=only)
+        return
+    copy = sql.MetaData()
+    for table in tables.sorted_tables:
+        made = table.to_metadata(copy)
+        options = {f"{connection.dialect.name}_{key}": value for key, value in _BY_LETTER.items()}
+        made.dialect_kwargs.update(options)
+        for column in made.columns:
+            if isinstance(column.type, sql.Text):
+                column.type = sql.Text((1 << 32) - 1)
+    chosen = None if only is None else [copy.tables[table.key] for table in only]
+    copy.create_all(connection, tables=chosen)
 
 
 _SQLITE_GONE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

@@ -11,6 +11,7 @@ import sqlalchemy as sql
 from compiler_core.errors import InputError
 from nest_tune.records.connection import Connection
 from nest_tune.records.database import missing_driver
+from nest_tune.records.dialects import create_tables
 from nest_tune.records.storage_url import HINT, StorageUrl
 from nest_tune.study.store.optuna_database import OptunaDatabase
 from nest_tune.study.store.optuna_journal import OptunaJournal
@@ -70,7 +71,7 @@ class OpenedStorage:
 
     def _make_tables(self) -> None:
         def work(connection: sql.Connection) -> int | None:
-            TABLES.create_all(connection)
+            create_tables(connection, TABLES)
             if self.connection.optuna_journal is None:
                 require_optuna_tables(connection, self.shown)
             found: int | None = connection.execute(sql.select(VERSION.c.version)).scalar()

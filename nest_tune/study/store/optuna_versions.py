@@ -7,7 +7,7 @@ from pathlib import Path
 import sqlalchemy as sql
 
 from compiler_core.errors import InputError, MissingDependencyError
-from nest_tune.records.dialects import BY_LETTER, TEXT
+from nest_tune.records.dialects import create_tables
 from nest_tune.study.store.optuna_tables import KNOWN_VERSION, VERSION
 
 
@@ -55,10 +55,7 @@ def _make(connection: sql.Connection) -> None:
             f"{installed_version()}; {KNOWN_VERSION} is needed",
             hint="pip install 'optuna>=5,<6'",
         )
-    if connection.dialect.name in ("mysql", "mariadb"):
-        _create_by_letter(connection, models.BaseModel.metadata)
-    else:
-        models.BaseModel.metadata.create_all(connection)
+    create_tables(connection, models.BaseModel.metadata)
     VERSION.create(connection, checkfirst=True)
     info = models.VersionInfoModel.__table__
     if connection.execute(sql.select(info.c.version_info_id)).scalar() is None:
@@ -71,16 +68,3 @@ def _make(connection: sql.Connection) -> None:
         )
     if connection.execute(sql.select(VERSION.c.version_num)).scalar() is None:
         connection.execute(VERSION.insert().values(version_num=KNOWN_VERSION))
-
-
-def _create_by_letter(connection: sql.Connection, tables: sql.MetaData) -> None:
-    """Makes tables in which names that differ in case differ, as elsewhere, with room for texts of
-    any length: by the server's default they are compared without case, and hold 64 KB."""
-    copy = sql.MetaData()
-    for table in tables.sorted_tables:
-        made = table.to_metadata(copy)
-        made.kwargs.update(BY_LETTER)
-        for column in made.columns:
-            if isinstance(column.type, sql.Text):
-                column.type = TEXT
-    copy.create_all(connection)

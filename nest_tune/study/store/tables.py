@@ -9,7 +9,6 @@ from hashlib import sha256
 
 import sqlalchemy as sql
 
-from nest_tune.records.dialects import BY_LETTER, TEXT
 from nest_tune.records.journal_rows import keep_in_journals
 
 SCHEMA_VERSION = 2
@@ -26,9 +25,8 @@ STUDIES = sql.Table(
     sql.Column("mark", sql.String(32), unique=True, nullable=False),
     sql.Column("number", sql.Integer, nullable=False),
     sql.Column("created_s", sql.Float(53), nullable=False),
-    sql.Column("document", TEXT, nullable=False),
+    sql.Column("document", sql.Text, nullable=False),
     sql.Column("digest", sql.String(16), nullable=False),
-    **BY_LETTER,
 )
 RUNS = sql.Table(
     "nest_tune_study_run",
@@ -40,7 +38,6 @@ RUNS = sql.Table(
     sql.Column("epoch", sql.Integer, nullable=False),
     sql.Column("process", sql.String(400), nullable=False),
     sql.Column("beat_s", sql.Float(53), nullable=False),
-    **BY_LETTER,
 )
 """Who runs a study: apart from what is long and never changes."""
 
@@ -49,17 +46,15 @@ TASKS = sql.Table(
     TABLES,
     sql.Column("study", sql.Integer, primary_key=True, autoincrement=False),
     sql.Column("task", sql.String(100), primary_key=True),
-    sql.Column("document", TEXT, nullable=False),
+    sql.Column("document", sql.Text, nullable=False),
     sql.Column("digest", sql.String(16), nullable=False),
-    **BY_LETTER,
 )
 RESULTS = sql.Table(
     "nest_tune_result",
     TABLES,
     sql.Column("key", sql.String(64), primary_key=True),
-    sql.Column("document", TEXT, nullable=False),
+    sql.Column("document", sql.Text, nullable=False),
     sql.Column("digest", sql.String(16), nullable=False),
-    **BY_LETTER,
 )
 keep_in_journals(TABLES)
 

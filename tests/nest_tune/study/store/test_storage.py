@@ -144,7 +144,7 @@ def test_a_missing_driver_is_named_and_passwords_are_not_shown(
     with pytest.raises(MissingDependencyError, match=r"pymysql.* is not installed") as caught:
         StudyStorage("mysql+pymysql://user:secret@host/db")
     assert "secret" not in f"{caught.value} {caught.value.hint}"
-    assert caught.value.hint == "pip install pymysql"
+    assert caught.value.hint == "pip install 'nest-tune[mysql]'"
 
 
 def test_the_folder_of_a_new_database_is_made(tmp_path: Path) -> None:
