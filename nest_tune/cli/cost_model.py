@@ -104,7 +104,7 @@ def evaluate(
         )
     networks = _networks(storage)
     helps = knowledge.transfers(machine, networks)
-    rows, held = _qualities(knowledge, data, networks)
+    rows, held = _qualities(knowledge, machine, networks)
     document: dict[str, Any] = {
         "target": target,
         "records": len(data),
@@ -136,7 +136,7 @@ def evaluate(
 
 
 def _qualities(
-    knowledge: Knowledge, data: TrainingSet, networks: Mapping[str, Collection[str]]
+    knowledge: Knowledge, machine: Machine, networks: Mapping[str, Collection[str]]
 ) -> tuple[dict[str, tuple[Quality, Quality]], str]:
     """Of the walk and of held-out models, for all tasks and for each operator; and what was held
     out: networks where there are two, else tasks."""
@@ -146,16 +146,18 @@ def _qualities(
     from cost_models.evaluation import cross_validate, held_out, quality
     from nest_tune.tuning.knowledge import BASE
 
+    data = knowledge.training_set(machine)
+
     def train(part: TrainingSet) -> BoostedModel:
         return Boosted.train(part, 0, BASE)
 
-    groups = knowledge.network_numbers(networks[name] for name in sorted(networks))
+    groups = knowledge.network_numbers(machine, (networks[name] for name in sorted(networks)))
     held = "network" if sum(map(bool, groups)) > 1 else "task"
     if held == "network":
         predicted, done = held_out(data, groups, train)
     else:
         predicted, done = cross_validate(data, train), np.ones(len(data), np.bool_)
-    names = np.array(knowledge.operators())[data.task]
+    names = np.array(knowledge.operators(machine))[data.task]
     found = {}
     for name in ("all", *sorted(set(names[done].tolist()))):
         chosen = done & ((names == name) | (name == "all"))
@@ -180,8 +182,10 @@ def _machine(chip: Target, unit: str | None) -> Machine:
 
 def _knowledge(machine: Machine, storage: str) -> Knowledge:
     from nest_tune.records.database import RecordDatabase
+    from nest_tune.records.sources import StoredRecords
     from nest_tune.tuning.knowledge import knowledge_of
 
     with closing(RecordDatabase(storage)) as database:
-        snapshot = database.snapshot()
-    return knowledge_of(snapshot, machine)
+        found = knowledge_of(StoredRecords(database, database.newest()), machine)
+        found.training_set(machine)  # what is learnt from the start is kept
+    return found

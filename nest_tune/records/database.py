@@ -284,6 +284,16 @@ class RecordDatabase:
         [(found,)] = self._rows(sa.select(sa.func.max(_records.c.number)))
         return int(found or 0)
 
+    def count_tasks(self, target: str, lowering: int, until: int) -> int:
+        """How many tasks records up to a number are of, on a machine."""
+        query = sa.select(sa.func.count(sa.distinct(_records.c.task))).where(
+            _records.c.target == target,
+            _records.c.lowering == lowering,
+            _records.c.number <= until,
+        )
+        [(found,)] = self._rows(query)
+        return int(found)
+
     def remove_corrupt(self) -> int:
         """Deletes rows whose checksum does not hold; returns how many."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 
@@ -11,17 +11,16 @@ import numpy.typing as npt
 
 from compiler_core.targets.load import load_target
 from compiler_core.targets.unit_tasks import of_unit, task_units
-from compiler_core.tensor.task import task_key
 from compiler_core.units.unit import Machine
 from cost_models.boosted import BoostedModel
 from cost_models.evaluation import quality
 from cost_models.training import TrainingSet
 from nest_tune.records.database import RecordDatabase, Snapshot
-from nest_tune.records.record import machine_digest
+from nest_tune.records.record import Record
 from nest_tune.report.charts import ScatterChart
 from nest_tune.report.data import Predictions
 from nest_tune.study.store.result import StudyResult
-from nest_tune.study.tuning.seam import TunedTask
+from nest_tune.study.tuning.from_records import own_records
 from nest_tune.tuning.knowledge import BASE, knowledge_of
 
 _FOLDS = 5
@@ -47,22 +46,17 @@ def predictions(result: StudyResult, storage: str) -> tuple[Predictions, ...]:
     with closing(RecordDatabase(storage)) as database:
         for unit in task_units(target):
             tasks = of_unit(result.tasks, target, unit.name)
-            known = database.snapshot(target=machine_digest(unit.machine))
-            own = _predictions(tasks, known, unit.machine)
+            known = own_records(database, unit.machine, tasks)
+            own = _predictions(known, unit.machine)
             if own is not None:
                 name = unit.name if len(target.units) > 1 else ""
                 found.append(replace(own, unit=name))
     return tuple(found)
 
 
-def _predictions(
-    tasks: Mapping[str, TunedTask], known: Snapshot, machine: Machine
-) -> Predictions | None:
-    """Of the tasks of one unit; ``None`` where there are too few schedules."""
-    wanted = {
-        (task_key(name), schedule) for name, task in tasks.items() for schedule in task.records
-    }
-    own = tuple(r for r in known.records if (r.task, r.schedule) in wanted)
+def _predictions(known: Mapping[str, Sequence[Record]], machine: Machine) -> Predictions | None:
+    """Of the records of one unit's tasks; ``None`` where there are too few schedules."""
+    own = tuple(record for records in known.values() for record in records)
     data = knowledge_of(Snapshot(own), machine).training_set(machine)
     count = len(np.unique(data.task))
     if len(data) < _FEWEST_ROWS or count < 2:

@@ -14,6 +14,7 @@ from compiler_core.units.violation import Violation
 from cost_models.boosted import BoostedModel
 from nest_tune.records.database import RecordDatabase, Snapshot
 from nest_tune.records.record import Record
+from nest_tune.records.sources import StoredRecords
 from nest_tune.samplers.registry import DEFAULT_SAMPLER, PROVING_SAMPLER, SAMPLERS
 from nest_tune.tuning.knowledge import Knowledge, knowledge_of, operator_of
 from nest_tune.tuning.measure import Measurer
@@ -276,7 +277,9 @@ def _report(progress: Progress | None, search: TaskSearch) -> None:
 
 
 def _knowledge(records: RecordDatabase | None, machine: Machine) -> Knowledge:
-    return knowledge_of(records.snapshot() if records is not None else Snapshot(), machine)
+    if records is None:
+        return knowledge_of(Snapshot(), machine)
+    return knowledge_of(StoredRecords(records, records.newest()), machine)
 
 
 def _keep(records: RecordDatabase | None) -> Callable[[list[Record]], None] | None:

@@ -14,8 +14,8 @@ from compiler_core.errors import NestTuneError
 from compiler_core.files.plain import to_plain
 from compiler_core.targets.unit_tasks import of_unit, task_units
 from compiler_core.units.facets.candidates import candidates_for
-from nest_tune.records.database import RecordDatabase, Snapshot
-from nest_tune.records.record import machine_digest
+from nest_tune.records.database import RecordDatabase
+from nest_tune.records.sources import StoredRecords
 from nest_tune.runners.environment import passed
 from nest_tune.runners.runner import RUNNERS, RunnerOptions, Setup, make_runner
 from nest_tune.samplers.registry import sampler_of_tasks
@@ -176,11 +176,6 @@ def _helped(study: StoredStudy, unit: str) -> list[str] | None:
     return None if known is None else known.get(unit, [])
 
 
-def snapshot_at_start(database: RecordDatabase, study: StoredStudy, target: str) -> Snapshot:
-    """The records that a study knew when it was started."""
-    return database.snapshot(target=target, until=study.fixed("records")["newest"])
-
-
 def _tunings(
     ground: Ground,
     storage: StudyStorage,
@@ -227,13 +222,13 @@ def _tunings(
     replay = not RUNNERS.get(settings.runner).computes
     measurements = Measurements(calls, ground.target, database, replay=replay)
     opened.callback(measurements.close)
+    start = StoredRecords(database, study.fixed("records")["newest"])
     tuners: dict[str, Tuner] = {}
     for unit in task_units(ground.target):
-        target = machine_digest(unit.machine)
         tuners[unit.name] = RecordTuner(
             ground.target,
             unit,
-            snapshot_at_start(database, study, target),
+            start,
             sampler_of_tasks(settings.sampler),
             settings.seed,
             own_records(

@@ -9,7 +9,7 @@ from compiler_core.targets.target import Target
 from compiler_core.targets.unit_tasks import task_units
 from compiler_core.tensor.task import task_key
 from nest_tune.records.database import RecordDatabase
-from nest_tune.records.record import machine_digest
+from nest_tune.records.sources import StoredRecords
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.tuning.knowledge import knowledge_of
 
@@ -52,9 +52,9 @@ def helped_operators(
         return {}
     found = {}
     with closing(RecordDatabase(storage.url)) as database:
+        start = StoredRecords(database, newest)
         for unit in task_units(target):
-            snapshot = database.snapshot(target=machine_digest(unit.machine), until=newest)
-            operators = knowledge_of(snapshot, unit.machine).transfers(unit.machine, networks)
+            operators = knowledge_of(start, unit.machine).transfers(unit.machine, networks)
             if operators:
                 found[unit.name] = list(operators)
     return found

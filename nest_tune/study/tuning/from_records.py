@@ -14,8 +14,9 @@ from compiler_core.tensor.task import Task, task_key
 from compiler_core.units.registry import kind_of_machine
 from compiler_core.units.unit import Machine, TaskSchedule, TaskWorkload
 from cost_models.boosted import BoostedModel
-from nest_tune.records.database import RecordDatabase, Snapshot
+from nest_tune.records.database import RecordDatabase
 from nest_tune.records.record import Record, machine_digest
+from nest_tune.records.sources import RecordSource
 from nest_tune.samplers.registry import SAMPLERS
 from nest_tune.study.tuning.beyond import programs_beyond
 from nest_tune.study.tuning.seam import CountedTask, TunedTask, Tuning, on_unit
@@ -47,7 +48,7 @@ class RecordTuner:
         self,
         target: Target,
         unit: Unit,
-        start: Snapshot,
+        start: RecordSource,
         sampler: str,
         seed: int,
         own: Mapping[str, Sequence[Record]],
@@ -55,7 +56,7 @@ class RecordTuner:
         *,
         helped: Collection[str] | None = (),
     ) -> None:
-        self._target, self._unit, self._start = target, unit, start
+        self._target, self._unit = target, unit
         self._machine = unit.machine
         self._sampler, self._seed, self._progress = sampler, seed, progress
         self._helped, self._learns = helped, SAMPLERS.get(sampler).learns
@@ -135,14 +136,17 @@ class RecordTuner:
         """What all tasks but ``tuned`` teach. It is learnt anew when the study has half as many
         tasks again; when that is depends on nothing but their number."""
         names = tuple(taught[: lessons(len(taught))])
-        before = {record.task for record in self._start.records}
-        key = (names, tuned & before)
+        key = (names, frozenset(task for task in tuned if self._knows(task)))
         if self._base is None or self._base[0] != key:
             own = [record for name in names for record in self._own[name]]
-            known = {record.key: record for record in (*self._start.records, *own)}
-            knowledge = knowledge_of(Snapshot(tuple(known.values())), self._machine)
-            self._base = (key, knowledge.base_model(self._machine, self._seed, tuned))
+            base = self._start_knowledge.base_model(self._machine, self._seed, tuned, own)
+            self._base = (key, base)
         return self._base[1]
+
+    def _knows(self, task: str) -> bool:
+        """Whether records of a task were there at the start."""
+        start = self._start_knowledge
+        return bool(start.source.of_task(task, start.target, start.lowering))
 
 
 def layout_cycles(

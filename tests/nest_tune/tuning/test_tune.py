@@ -197,7 +197,7 @@ def test_networks_teach_where_a_test_on_networks_says_so(core: VtaCore) -> None:
     halves = {"a": set(keys[:2]), "b": set(keys[2:])}
     assert knowledge.transfers(core, {}) == ()
     assert knowledge.transfers(core, {"a": set(keys)}) == ()
-    numbers = knowledge.network_numbers(halves.values())
+    numbers = knowledge.network_numbers(core, halves.values())
     assert sorted(n for group in numbers for n in group) == [0, 1, 2, 3]
     data = knowledge.training_set(core)
     by_number = sorted(keys)
@@ -215,4 +215,4 @@ def test_networks_teach_where_a_test_on_networks_says_so(core: VtaCore) -> None:
     walk, model = quality(data.walk_cycles, data), quality(predicted, data)
     helped = ("conv2d",) if adds_something(walk, model) else ()
     assert knowledge.transfers(core, halves) == helped
-    assert set(knowledge.operators()) == {"conv2d"}
+    assert set(knowledge.operators(core)) == {"conv2d"}

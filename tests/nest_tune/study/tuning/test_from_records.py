@@ -15,6 +15,7 @@ from compiler_core.units.vta.lower.layer import measure_layer
 from compiler_core.units.vta.schedule.schedule import ConvSchedule, FoldVariant
 from nest_tune.records.database import RecordDatabase
 from nest_tune.records.sharing import SharedRecords
+from nest_tune.records.sources import HeldRecords
 from nest_tune.study.tuning import from_records as tasks
 from nest_tune.study.tuning.seam import CountedTask
 from nest_tune.tuning.measure import Measurer
@@ -36,7 +37,7 @@ STEM = ConvWorkload(
 
 def tuned(target, database_url):
     database = RecordDatabase(database_url)
-    start = database.snapshot()
+    start = HeldRecords(database.snapshot())
     tuner = tasks.RecordTuner(target, target.units[0], start, "xgb", 0, {}, lambda _search: None)
     try:
         steps = tuner.tuning([CountedTask(Task("vta", STEM), 1)], [])
