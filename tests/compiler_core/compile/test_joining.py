@@ -280,6 +280,22 @@ def test_several_cores_are_not_slower_than_one_of_them(
     assert max(made.metrics.latency_ms for made in found.values()) == pytest.approx(one, rel=1e-3)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["vta", "vta-x2", "vta-x4", "vta-duo", "vta-int4", "vta-aim"])
+@pytest.mark.parametrize("name", sorted(CLASSIC))
+def test_no_network_of_usual_shape_gets_slower(tmp_path: Path, name: str, target: str) -> None:
+    onnx.save(CLASSIC[name](32, 0.25), tmp_path / "model.onnx")
+    machine, model = load_target(target), load_model(tmp_path / "model.onnx")
+    samples = {"x": np.random.default_rng(0).normal(size=(2, 3, 32, 32)).astype("f4")}
+    found = []
+    for launches in (APART, JOINED):
+        asked = with_plan(Configuration(launches=launches), model, machine)
+        source = quantize_model(model, asked, samples, arithmetic=target_arithmetic(machine))
+        found.append(compile_model(source, machine).metrics.latency_ms)
+    apart, joined = found
+    assert joined <= apart
+
+
 def test_what_is_not_there_in_time_cannot_be_joined(make: Make) -> None:
     """Every layer alone may continue the one before, all of them together may not."""
     steps = [
