@@ -12,6 +12,7 @@ from compiler_core.graph.passes.constant_branches import ConstantBranches
 from compiler_core.graph.passes.constant_folding import ConstantFolding
 from compiler_core.graph.passes.dead_code import DeadCode
 from compiler_core.graph.passes.dense import DenseForming
+from compiler_core.graph.passes.einsum import EinsumProducts
 from compiler_core.graph.passes.explicit_windows import ExplicitWindows
 from compiler_core.graph.passes.global_pooling import GlobalPooling
 from compiler_core.graph.passes.half_precision import HalfToFloat
@@ -23,6 +24,7 @@ from compiler_core.graph.passes.quantized_weights import QuantizedWeights
 from compiler_core.graph.passes.reshape_merging import ReshapeMerging
 from compiler_core.graph.passes.rewriter import GraphPass
 from compiler_core.graph.passes.scalar_operands import ScalarOperands
+from compiler_core.graph.passes.single_steps import SingleSteps
 from compiler_core.graph.passes.transposed_convolution import TransposedConvolution
 from compiler_core.graph.passes.transposes import TransposeMerging, TransposePushing
 from compiler_core.graph.passes.volume_convolution import VolumeConvolution
@@ -47,6 +49,7 @@ FOLDING: tuple[GraphPass, ...] = (
     PadFolding(),
     GlobalPooling(),
     BatchNormFolding(),
+    EinsumProducts(),
     DenseForming(),
     ChannelAffineFolding(),
     ActivationFusion(),
@@ -57,6 +60,7 @@ LATE: tuple[GraphPass, ...] = (
     BatchNormToConv(),
     TransposedConvolution(),
     VolumeConvolution(),
+    SingleSteps(),
     JointProjection(),
 )
 """Passes for what is left when folding has ended."""
