@@ -24,18 +24,9 @@ _BAR_WIDTH = 40
 
 
 class Lines(Progress):
-    """A line now and then, where there is no terminal.
+    """A line now and then, where there is no terminal."""
 
-    Args:
-        objectives, metric: Of the study.
-        verbose: Also how well the cost models have predicted.
-    """
-
-    def __init__(
-        self, objectives: Sequence[Objective], metric: str = "top1", *, verbose: bool = False
-    ) -> None:
-        super().__init__(objectives, metric)
-        self._next_s, self._verbose = 0.0, verbose
+    _next_s = 0.0
 
     def show(self, *, urgent: bool) -> None:
         now = time.monotonic()
@@ -43,27 +34,17 @@ class Lines(Progress):
             return
         self._next_s = now + _LINE_EVERY_S
         parts = [self.counts_text(), *(f"{name}: {text}" for name, text in self.best_lines())]
-        if self._verbose and (quality := self.quality_text()):
+        if self.is_verbose and (quality := self.quality_text()):
             parts.append(f"cost model: {quality}")
         line = visible("; ".join([*parts, self.doing_text()]))
         print(line, file=sys.stderr, flush=True)
 
 
 class Panel(Progress):
-    """A table with a bar that is drawn anew, on a terminal.
+    """A table with a bar that is drawn anew, on a terminal."""
 
-    Args:
-        objectives, metric: Of the study.
-        verbose: Also how well the cost models have predicted.
-    """
-
-    def __init__(
-        self, objectives: Sequence[Objective], metric: str = "top1", *, verbose: bool = False
-    ) -> None:
-        super().__init__(objectives, metric)
-        self._verbose = verbose
-        self._live: Live | None = None
-        self._next_s = 0.0
+    _live: Live | None = None
+    _next_s = 0.0
 
     def show(self, *, urgent: bool) -> None:
         if self._live is None:
@@ -92,7 +73,7 @@ class Panel(Progress):
         table = Table(show_header=False, box=None)
         table.add_row("", ProgressBar(total=1.0, completed=self.share_done, width=_BAR_WIDTH))
         rows = [("study", self.counts_text()), *self.best_lines(), ("tasks", self.tasks_text())]
-        if self._verbose and (quality := self.quality_text()):
+        if self.is_verbose and (quality := self.quality_text()):
             rows.append(("cost model", quality))
         for name, text in (*rows, ("now", self.doing_text())):
             table.add_row(name, Text(text))

@@ -46,9 +46,13 @@ class Progress(Observer):
     Args:
         objectives: Of the study.
         metric: Of accuracy, by name.
+        verbose: Whether to show also how well the cost models have predicted.
     """
 
-    def __init__(self, objectives: Sequence[Objective], metric: str = "top1") -> None:
+    def __init__(
+        self, objectives: Sequence[Objective], metric: str = "top1", *, verbose: bool = False
+    ) -> None:
+        self.is_verbose = verbose
         self._objectives, self._metric = objectives, metric
         self._trials: dict[int, OuterTrial] = {}
         self._budget = Budget(0)
