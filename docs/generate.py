@@ -20,7 +20,7 @@ Lines = Iterator[str]
 EXPLANATIONS = (
     "method", "how-it-searches", "lowering", "programs", "quantization", "accuracy", "partition",
     "multicore", "targets", "duo", "aim", "report", "cluster",
-    "how-it-compares", "speed", "limits", "house",
+    "how-it-compares", "speed", "limits", "platforms", "house",
 )  # fmt: skip
 """Pages about how it works, in this order; others follow."""
 
