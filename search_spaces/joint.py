@@ -17,6 +17,7 @@ import numpy as np
 
 from compiler_core.errors import InputError
 from compiler_core.files.plain import to_plain
+from compiler_core.sums import float_sum
 from compiler_core.tensor.digest import digest
 from search_spaces.parameter import Parameter
 
@@ -264,12 +265,12 @@ class JointSpace:
         """What parts can tell of a metric of a point without evaluating it; ``None`` where none
         can, see :class:`Pricing`."""
         if metric == "latency_ms" and (estimates := self.estimates(point)):
-            return sum(estimates)
+            return float_sum(estimates)
         told = (
             part.price(own, metric) for part, own in self._split(point) if isinstance(part, Pricing)
         )
         known = [value for value in told if value is not None]
-        return sum(known) if known else None
+        return float_sum(known) if known else None
 
     def _split(self, point: OuterPoint) -> Iterator[tuple[Part, OuterPoint]]:
         start = 0

@@ -22,6 +22,7 @@ from compiler_core.partition.evaluate import Evaluation, Evaluator
 from compiler_core.partition.least import Price, descend, find_least
 from compiler_core.partition.optimum import find_optimum
 from compiler_core.partition.resolve import assignment_of
+from compiler_core.sums import float_sum
 from compiler_core.targets.places import Placement
 from compiler_core.tensor.digest import digest
 from search_spaces.parameter import Parameter, Points
@@ -191,7 +192,7 @@ class PartitionSpace:
         def value(found: Evaluation) -> float:
             factors = [float(found.latency_ps)] if is_timed else []
             factors += [price.of(found) for price in prices]
-            return sum(log(max(factor, 1.0)) for factor in factors)
+            return float_sum(log(max(factor, 1.0)) for factor in factors)
 
         return descend(self.evaluator, value, self._choices, starts)
 

@@ -18,6 +18,7 @@ import numpy as np
 from compiler_core.graph.ir import Node
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.quantize.unit_arithmetics import unit_arithmetics
+from compiler_core.sums import float_sum
 from compiler_core.targets.places import ON_HOST, Placement
 from search_spaces.shared import SharedWay, busy_ps, whole_damage
 
@@ -93,7 +94,7 @@ class Guesses:
             for group, at in enumerate(shared.placement)
             if group not in cut and places[at].name in self._levels
         )
-        return sum(whole) + sum(way.damage for way in shared.ways.values())
+        return float_sum(whole) + float_sum(way.damage for way in shared.ways.values())
 
     def most_damage(self) -> float:
         """What is done where every layer has its weights on a unit of fewest bits; nothing where
@@ -101,7 +102,9 @@ class Guesses:
         if not self._levels:
             return 0.0
         least = min(self._levels, key=lambda name: self._levels[name])
-        return sum(self._damage(group.index, least) for group in self._evaluator.groups.groups)
+        return float_sum(
+            self._damage(group.index, least) for group in self._evaluator.groups.groups
+        )
 
     def _prices(self) -> list[float]:
         """In picoseconds per damage, the highest first."""
@@ -136,7 +139,7 @@ class Guesses:
                 if any(places[start[other]].unit == ON_HOST for other in behind):
                     continue
                 options = [best_whole(other) for other in behind]
-                apart = worth(whole) + sum(worth(option) for option in options if option)
+                apart = worth(whole) + float_sum(worth(option) for option in options if option)
                 rows.append((way.run_ps + price * way.damage - apart, len(rows), way, behind))
             if rows and min(rows)[0] < 0:
                 _, _, way, behind = min(rows, key=lambda row: row[:2])
@@ -161,7 +164,7 @@ class Guesses:
         if levels == max(self._levels.values()):
             return 0.0
         nodes = [self._nodes[name] for name in self._evaluator.groups.groups[group].nodes]
-        return sum(_of_weights(self._evaluator, node, levels) for node in nodes)
+        return float_sum(_of_weights(self._evaluator, node, levels) for node in nodes)
 
 
 def _of_weights(evaluator: Evaluator, node: Node, levels: int) -> float:

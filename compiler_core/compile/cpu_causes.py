@@ -11,6 +11,7 @@ from compiler_core.executable.report import CONVERSIONS, LayerReport
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.quantize.assignment import cpu_reasons
 from compiler_core.quantize.ir import FloatSegment
+from compiler_core.sums import float_sum
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.units.names import CPU, is_on_cpu
 
@@ -89,7 +90,7 @@ def cpu_causes(compiled: CompiledModel) -> tuple[CpuCause, ...]:
     reasons = node_reasons(compiled)
     operators = _operators(compiled)
     macs = sum(layer.macs for layer in layers) or 1
-    time = sum(layer.latency_ms for layer in layers) or 1.0
+    time = float_sum(layer.latency_ms for layer in layers) or 1.0
     parts: dict[str, list[LayerReport]] = {}
     for layer in layers:
         if layer.unit != CPU:
@@ -107,7 +108,7 @@ def cpu_causes(compiled: CompiledModel) -> tuple[CpuCause, ...]:
                 text,
                 tuple(names),
                 sum(layer.macs for layer in group) / macs,
-                sum(layer.latency_ms for layer in group) / time,
+                float_sum(layer.latency_ms for layer in group) / time,
                 reasons.get(names[0], text) if names else text,
             )
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from compiler_core.errors import InputError
 from compiler_core.executable.report import LayerReport
 from compiler_core.files.nearest import did_you_mean
+from compiler_core.sums import float_sum
 
 _FOUND_ANEW = "remove [launches.borders] and lowering to have them found anew"
 
@@ -59,8 +60,8 @@ def slower_runs(
         stop = first + 1
         while stop < len(joined) and joined[stop].name in borders:
             stop += 1
-        before = sum(layer.latency_ms for layer in apart[first:stop])
-        if sum(layer.latency_ms for layer in joined[first:stop]) > before:
+        before = float_sum(layer.latency_ms for layer in apart[first:stop])
+        if float_sum(layer.latency_ms for layer in joined[first:stop]) > before:
             found |= {layer.name for layer in joined[first + 1 : stop]}
         first = stop
     return found

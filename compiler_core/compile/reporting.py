@@ -13,6 +13,7 @@ from compiler_core.executable.report import LayerReport, Report, launch_report
 from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.quantize.layout import plain_shape
 from compiler_core.quantize.skeleton import Shape
+from compiler_core.sums import float_sum
 from compiler_core.system.compiled import CompiledTimeline
 from compiler_core.system.jobs import JobKind
 from compiler_core.system.steps import Step
@@ -116,7 +117,7 @@ def _conversion(
     cost = host_costs().conversion(
         executable.target.cpu, prod(real), sum(size for size, _ in sides)
     )
-    seconds = cost.seconds + sum(extra for _, extra in sides)
+    seconds = cost.seconds + float_sum(extra for _, extra in sides)
     shape = "x".join(map(str, extents))
     kind = "convert"
     if source is None:

@@ -21,6 +21,7 @@ from compiler_core.graph.exporter import export_onnx
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.macs import float_macs
 from compiler_core.quantize.ir import FloatSegment
+from compiler_core.sums import float_sum
 from compiler_core.system.compiled import CompiledTimeline
 from compiler_core.system.jobs import Job, JobKind, ranks
 from compiler_core.system.timeline import simulate
@@ -87,7 +88,7 @@ def _layers(
     executable: Executable, graphs: Mapping[str, Graph], times: HostTimes
 ) -> Iterator[LayerReport]:
     """One row per kernel that onnxruntime runs, in order of execution."""
-    total = sum(kernel.us for part in times.kernels for kernel in part) or 1.0
+    total = float_sum(kernel.us for part in times.kernels for kernel in part) or 1.0
     for segment, kernels in zip(timed_parts(executable), times.kernels, strict=True):
         for kernel in kernels:
             shape, macs = _shape_and_macs(graphs[segment.name], kernel.name)

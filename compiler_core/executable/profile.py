@@ -13,6 +13,7 @@ from typing import Any
 from compiler_core.executable.executable import Executable
 from compiler_core.executable.report import LayerReport, Metrics, Report
 from compiler_core.files.trace import Slice
+from compiler_core.sums import float_sum
 from compiler_core.targets.target import Target, Unit
 from compiler_core.units.facets.profiles import LaunchSlice, profiles_of
 from compiler_core.units.facets.programs import UnitLaunch, continues
@@ -91,13 +92,13 @@ def roofline(layer: LayerReport, target: Target) -> Roofline | None:
 def by_unit(report: Report) -> tuple[UnitProfile, ...]:
     """Sums per unit, in order of first use; what is sliced counts on every core that takes part."""
     shares = [share for layer in report.layers for share in _shares(layer)]
-    latency = sum(share.latency_ms for share in shares) or 1.0
-    energy = sum(share.energy_mj for share in shares) or 1.0
+    latency = float_sum(share.latency_ms for share in shares) or 1.0
+    energy = float_sum(share.energy_mj for share in shares) or 1.0
     profiles = []
     for unit in dict.fromkeys(share.unit for share in shares):
         own = [share for share in shares if share.unit == unit]
-        time = sum(share.latency_ms for share in own)
-        spent = sum(share.energy_mj for share in own)
+        time = float_sum(share.latency_ms for share in own)
+        spent = float_sum(share.energy_mj for share in own)
         profiles.append(
             UnitProfile(
                 unit,

@@ -8,6 +8,7 @@ from typing import Any
 
 from compiler_core.clock.machine import Machine
 from compiler_core.files.plain import to_plain
+from compiler_core.sums import float_sum
 from compiler_core.targets.unit_tasks import UnitTask
 from compiler_core.units.facets.programs import LaunchCost, UnitLaunch, continues
 from compiler_core.units.unit import TaskBound
@@ -281,7 +282,7 @@ def totals(layers: tuple[LayerReport, ...]) -> dict[str, Any]:
     """Sums over all layers."""
     return {
         "npu_cycles": sum(layer.cycles for layer in layers),
-        "latency_ms": sum(layer.latency_ms for layer in layers),
-        "energy_mj": sum(layer.energy_mj for layer in layers),
+        "latency_ms": float_sum(layer.latency_ms for layer in layers),
+        "energy_mj": float_sum(layer.energy_mj for layer in layers),
         "instructions": sum(layer.instructions for layer in layers),
     }

@@ -12,6 +12,7 @@ from compiler_core.partition.groups import OUTSIDE, GroupGraph
 from compiler_core.partition.layer_shares import Overlaps
 from compiler_core.partition.live_bytes import peak_bytes
 from compiler_core.partition.placed_jobs import JoinedJobs, PlacedJobs
+from compiler_core.sums import float_sum
 from compiler_core.system.jobs import PICOSECONDS, Job, JobKind, ranks
 from compiler_core.system.joinable import ways_of_joining
 from compiler_core.system.runs import Runs
@@ -382,7 +383,7 @@ class Evaluator:
         timed = [(found, self._simulated(found, order)) for found in ways]
         joined, timeline = min(timed, key=lambda item: item[1].latency_ps)
         jobs = tuple(joined.jobs)
-        energy = sum(self.costs.view_energy_pj.get(name, 0.0) for name in joined.views)
+        energy = float_sum(self.costs.view_energy_pj.get(name, 0.0) for name in joined.views)
         cycles, reads, writes = 0, 0, 0
         launches = sum(job.kind is JobKind.PROGRAM for job in joined.played())
         constants = 0

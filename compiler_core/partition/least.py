@@ -17,6 +17,7 @@ import numpy as np
 from compiler_core.partition.costs import ON_CPU_FORM
 from compiler_core.partition.evaluate import Evaluation, Evaluator
 from compiler_core.partition.groups import OUTSIDE
+from compiler_core.sums import float_sum
 from compiler_core.targets.places import ON_CPU, Placement
 from compiler_core.units.launches import Launch
 
@@ -175,7 +176,7 @@ class _Program:
 
     def _sum(self, programs: Iterable[Launch]) -> float:
         if self._price is Price.ENERGY_PJ:
-            return sum(program.energy_pj for program in programs)
+            return float_sum(program.energy_pj for program in programs)
         if self._price is Price.CYCLES:
             return float(sum(program.cycles for program in programs))
         return float(sum(program.constant_bytes for program in programs))

@@ -21,6 +21,7 @@ from itertools import pairwise
 import numpy as np
 
 from compiler_core.errors import InputError
+from compiler_core.sums import float_sum
 
 _NODES = 500
 """Of HiGHS' tree: a count, so that a loaded machine finds the same."""
@@ -44,12 +45,12 @@ class PairwiseProblem:
 
     def cost(self, choice: Sequence[int]) -> float:
         """Of a choice per operator."""
-        own = sum(row[at] for row, at in zip(self.costs, choice, strict=True))
-        return own + sum(b[choice[i]][choice[j]] for (i, j), b in self.pairs.items())
+        own = float_sum(row[at] for row, at in zip(self.costs, choice, strict=True))
+        return own + float_sum(b[choice[i]][choice[j]] for (i, j), b in self.pairs.items())
 
     def damage(self, choice: Sequence[int]) -> float:
         """Of a choice per operator."""
-        return sum(row[at] for row, at in zip(self.damages, choice, strict=True))
+        return float_sum(row[at] for row, at in zip(self.damages, choice, strict=True))
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from compiler_core.partition.pairwise import (
 )
 from compiler_core.precision.table import PrecisionTable
 from compiler_core.quantize.precisions import SAME_VALUES, Static, has_weights, precision_of
+from compiler_core.sums import float_sum
 from compiler_core.units.names import CPU
 
 FLOAT = "float32"
@@ -213,6 +214,6 @@ def full_int8(table: PrecisionTable) -> dict[str, str]:
             place = f"{CPU}:{weighted if has_weights(graph, node) else activations}"
             if place in table.singles[node.name]:
                 places[node.name] = place
-        total = sum(table.singles[name][place] for name, place in places.items())
+        total = float_sum(table.singles[name][place] for name, place in places.items())
         choices.append((-len(places), total, places))
     return min(choices, key=lambda choice: choice[:2])[2]

@@ -31,6 +31,7 @@ from compiler_core.precision.table import PartTimer, PrecisionTable, measure_tab
 from compiler_core.quantize.precisions import Rounding, with_rounding
 from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod
+from compiler_core.sums import float_sum
 from compiler_core.units.names import CPU
 
 _ROOMS = (0.6, 0.35, 0.2, 0.1, 0.05, 0.02, 0.005)
@@ -218,7 +219,7 @@ class PrecisionSearch:
         if found.good:
             return None, found
         known = self.proposer.damages
-        whole = sum(known[name][timed_as(place)] for name, place in plan.places.items())
+        whole = float_sum(known[name][timed_as(place)] for name, place in plan.places.items())
         for share in _ROOMS:
             self._progress(f"plans of at most {share:.3g} of the noise")
             plan = self.proposer.best("optimum 1", share * whole)

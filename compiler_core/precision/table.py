@@ -31,6 +31,7 @@ from compiler_core.quantize.precisions import (
     with_rounding,
 )
 from compiler_core.quantize.statistics import TensorRange
+from compiler_core.sums import float_sum
 from compiler_core.units.names import CPU
 
 _LARGEST_VALUES = 1 << 26
@@ -82,7 +83,7 @@ class PrecisionTable:
         places = {name: timed_as(assignment.get(name, CPU)) for name in self.kept}
         if any(place not in self.kept[name] for name, place in places.items()):
             return None
-        total = sum(self.singles[name][place] for name, place in places.items())
+        total = float_sum(self.singles[name][place] for name, place in places.items())
         for (before, after), found in self.borders.items():
             total += found[places[before], places[after]]
         return total

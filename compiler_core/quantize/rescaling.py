@@ -28,6 +28,7 @@ from compiler_core.quantize.skeleton import (
     TransposeStep,
 )
 from compiler_core.quantize.statistics import ChannelStatistics, TensorRange
+from compiler_core.sums import float_sum
 
 _LEVELS = 127
 _FACTORS = tuple(float(2.0 ** (step / 16)) for step in range(-8, 8))
@@ -89,7 +90,9 @@ def _factors(
         known = [ranges[name] for name in members if name in ranges]
         if any(name in kept for name in members) or not known:
             continue
-        best = min(_FACTORS, key=lambda factor: sum(_cost(item, factor, method) for item in known))
+        best = min(
+            _FACTORS, key=lambda factor: float_sum(_cost(item, factor, method) for item in known)
+        )
         found.update(dict.fromkeys(members, best))
     return found
 

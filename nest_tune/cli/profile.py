@@ -11,6 +11,7 @@ import typer
 
 from compiler_core.errors import InputError
 from compiler_core.files.whole_file import require_writable, write_atomically
+from compiler_core.sums import float_sum
 from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import print_json
 from nest_tune.cli.tables import print_table
@@ -136,7 +137,7 @@ def _print_host(loaded: Package, package: Path, by: By) -> None:
     from compiler_core.units.names import CPU
 
     table = _table("<layer", "<unit", "<operator", "ms", "share")
-    total = sum(layer.latency_ms for layer in loaded.report.layers) or 1.0
+    total = float_sum(layer.latency_ms for layer in loaded.report.layers) or 1.0
     for layer in loaded.report.layers if by is By.LAYER else ():
         share = f"{layer.latency_ms / total:.1%}"
         table.add_row(layer.name, layer.unit, layer.operator, f"{layer.latency_ms:.4f}", share)

@@ -27,6 +27,7 @@ from compiler_core.quantize.exponents import Granularity
 from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod, WeightRounding
 from compiler_core.quantize.sensitivity import LayerSensitivity, layer_macs, sensitivities
 from compiler_core.quantize.text import quantized_digest
+from compiler_core.sums import float_sum
 from nest_tune.scheme_search.evaluation import SchemeEvaluator, Stage
 
 Progress = Callable[[str], None]
@@ -289,7 +290,7 @@ def candidate(
     if unlabelled is not None and not scheme.needs_samples:
         measured.append(unlabelled.evaluate(scheme))
     samples = sum(item.samples for item in measured)
-    agreeing = sum(_agreement(item) * item.samples for item in measured)
+    agreeing = float_sum(_agreement(item) * item.samples for item in measured)
     share = share_on_npu(evaluator, scheme)
     return ScoredScheme(scheme, accuracy, agreeing / samples, samples, share)
 

@@ -22,6 +22,7 @@ from compiler_core.quantize.ir import (
     LaunchedOperator,
     QuantizedTensor,
 )
+from compiler_core.sums import float_sum
 from compiler_core.tensor.task import Task
 from compiler_core.units.registry import unit_kind
 
@@ -295,7 +296,7 @@ class LaunchCost:
     @property
     def energy_pj(self) -> float:
         """Of all programs."""
-        return sum(core.energy_pj for core in self.cores)
+        return float_sum(core.energy_pj for core in self.cores)
 
 
 @dataclass(frozen=True, eq=False)

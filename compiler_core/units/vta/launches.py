@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from compiler_core.graph.ir import Graph, Node
+from compiler_core.sums import float_sum
 from compiler_core.tensor.task import Task
 from compiler_core.tensor.workload import ConvWorkload, Workload
 from compiler_core.units.launches import Launch, cycles_ps, share_ppm
@@ -58,7 +59,7 @@ class VtaLaunches:
                 whole,
                 cycles=run.cycles,
                 run_ps=cycles_ps(run.cycles, machine.clock_hz),
-                energy_pj=sum(core.energy_pj or 0.0 for core in run.cores),
+                energy_pj=float_sum(core.energy_pj or 0.0 for core in run.cores),
                 read_bytes=sum(sum(item.data_bytes for item in _reads(t)) for t in traffic),
                 write_bytes=sum(item.out.data_bytes for item in traffic),
                 read_ppm=share_ppm(run.port.read_cycles, run.cycles),

@@ -13,6 +13,7 @@ from math import sqrt
 
 from compiler_core.accuracy.metric import shown_name
 from compiler_core.errors import InputError
+from compiler_core.sums import float_sum
 from nest_tune.study.proposals.front import least, losses
 from nest_tune.study.request.goals import (
     Direction,
@@ -130,7 +131,7 @@ def _knee(front: Sequence[OuterTrial], objectives: Sequence[Objective]) -> Outer
 
     def distance(row: Sequence[float]) -> float:
         pairs = zip(row, ranges, strict=True)
-        return sqrt(sum(((value - low) / span) ** 2 for value, (low, span) in pairs))
+        return sqrt(float_sum(((value - low) / span) ** 2 for value, (low, span) in pairs))
 
     best = min(range(len(front)), key=lambda i: (distance(table[i]), front[i].number))
     return front[best]

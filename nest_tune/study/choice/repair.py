@@ -28,6 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.sums import float_sum
 from nest_tune.study.proposals.problem import SearchProblem
 from nest_tune.study.request.goals import Limit, Metric
 from nest_tune.study.trial import OuterTrial, Point
@@ -164,7 +165,7 @@ def plans(
     runs = _runs(block, moved)
     costs = np.array([price(after) - before for after, _ in runs])
     sign = 1.0 if base.is_repair else -1.0
-    worth = np.array([sum(sign * (noise - moved[m]) for m in run) for _, run in runs])
+    worth = np.array([float_sum(sign * (noise - moved[m]) for m in run) for _, run in runs])
     found: dict[OuterPoint, None] = {}
     for level in LEVELS:
         wanted = abs(base.share) * level * noise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from compiler_core.sums import float_sum
 from compiler_core.units.vta.link.linker import Launch
 from compiler_core.units.vta.machine.hardware import VtaCore
 from compiler_core.units.vta.simulate.multicore import time_programs
@@ -29,7 +30,7 @@ class LaunchTiming:
     @property
     def energy_pj(self) -> float:
         """Of all programs."""
-        return sum(core.energy_pj or 0.0 for core in self.cores)
+        return float_sum(core.energy_pj or 0.0 for core in self.cores)
 
 
 def time_launch(launch: Launch, core: VtaCore, *, trace: bool = False) -> LaunchTiming:

@@ -15,6 +15,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.sums import float_sum
 from compiler_core.units.vta.lower.draft import encoded
 from compiler_core.units.vta.lower.tokens import Step, finished
 from compiler_core.units.vta.machine.hardware import VtaCore
@@ -96,7 +97,7 @@ def timed_run(run: MergedRun, core: VtaCore) -> tuple[TimingResult, tuple[LayerS
             # Bursts of fetched instructions hold those of two layers: the last one takes the rest.
             before = [(share.energy_pj, share.read_beats, share.write_beats) for share in shares]
             own = [
-                max(0, total - sum(taken))
+                max(0, total - float_sum(taken))
                 for total, taken in zip(whole, zip(*before, strict=True), strict=True)
             ]
         energy, reads, writes = own
