@@ -20,7 +20,16 @@ from compiler_core.quantize.ladder_record import Quality
 from compiler_core.quantize.profile import profile_model
 from compiler_core.quantize.quality import OutputQuality, measured_runs, output_quality
 from compiler_core.units.facets.bundles import BundleReport, BundleRequest, Bundles, OpenBundle
-from nest_tune.api.values import Arrays, PathName, Progress, loaded_model, samples_of
+from nest_tune.api.values import (
+    Arrays,
+    Data,
+    Model,
+    PathName,
+    Progress,
+    loaded_model,
+    model_file,
+    samples_of,
+)
 from nest_tune.bundling import (
     bundles_for,
     configures_bundle,
@@ -48,12 +57,12 @@ class BundleCompilation:
 
 
 def compile_bundle(
-    model: PathName,
+    model: Model,
     target: str | None,
     output: PathName,
     *,
     config: PathName | None = None,
-    calibration: PathName | Arrays | None = None,
+    calibration: Data | None = None,
     precision: str = "int8",
     int4: Sequence[str] = (),
     int16: Sequence[str] = (),
@@ -70,7 +79,7 @@ def compile_bundle(
     """Compiles a model to a package of C sources for a microcontroller.
 
     Args:
-        model: ONNX file.
+        model: ONNX file or ``onnx.ModelProto``.
         target: ``c99``, ``cortex-m4`` …, or path of a target file of generated C; with ``config``
             the one that it names.
         output: Folder of the package; a package there is replaced.
@@ -118,16 +127,17 @@ def compile_bundle(
     found = () if data is None else _quality(bundles.open(folder), data)
     warnings = report.warnings
     if reason := reason_against(found):
-        warnings = (*warnings, f"{reason}: the model may be of no use; --float-layer keeps layers")
+        said = "nest-tune bundle --float-layer NODE keeps a layer in float32"
+        warnings = (*warnings, f"{reason}: the model may be of no use; {said}")
     return BundleCompilation(folder, report, worst(found), warnings)
 
 
 def write_bundle(
-    model: PathName,
+    model: Model,
     target: str,
     output: PathName,
     *,
-    calibration: PathName | Arrays | None = None,
+    calibration: Data | None = None,
     precision: str = "int8",
     int4: Sequence[str] = (),
     int16: Sequence[str] = (),
@@ -178,13 +188,14 @@ class _Wanted:
 
 
 def _loaded(
-    model: PathName,
-    calibration: PathName | Arrays | None,
+    model: Model,
+    calibration: Data | None,
     shapes: Mapping[str, tuple[int, ...]] | None,
     progress: Progress,
 ) -> tuple[FloatModel, Arrays | None]:
-    progress(f"importing {Path(model).name}")
-    source = model_for_sources(loaded_model(model, shapes, calibration))
+    path = model_file(model)
+    progress(f"importing {path.name}")
+    source = model_for_sources(loaded_model(path, shapes, calibration))
     return source, None if calibration is None else samples_of(calibration, source.graph)
 
 

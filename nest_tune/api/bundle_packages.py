@@ -20,7 +20,8 @@ from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import check_samples, model_batch, take
 from compiler_core.units.facets.bundles import BundleReport, Bundles, OpenBundle
 from nest_tune.api.values import (
-    Arrays,
+    Data,
+    Model,
     PathName,
     Progress,
     evaluation_of,
@@ -67,7 +68,7 @@ def load_bundle(package: PathName) -> tuple[Bundles, OpenBundle]:
 
 def run_bundle(
     package: PathName,
-    inputs: PathName | Arrays,
+    inputs: Data,
     *,
     check: bool = False,
     emulated: bool = False,
@@ -146,9 +147,9 @@ class _BundleRunner:
 
 def evaluate_bundle(
     package: PathName,
-    data: PathName | Arrays,
+    data: Data,
     *,
-    against: PathName | None = None,
+    against: Model | None = None,
     metric: str | None = None,
     limit: int | None = None,
     executor: str = "native",

@@ -38,9 +38,12 @@ from compiler_core.targets.target import Target
 from nest_tune.api.quantizing import compile_warnings, quantize, with_first_latency
 from nest_tune.api.values import (
     Arrays,
+    Data,
+    Model,
     PathName,
     Progress,
     float_run,
+    model_file,
     shapes_text,
     sizes_of,
     stateful_samples_of,
@@ -98,13 +101,13 @@ class Compilation:
 
 
 def compile(  # noqa: A001 - the verb of the command line
-    model: PathName | None,
+    model: Model | None,
     target: str | Target | None,
     output: PathName,
     *,
     config: PathName | Configuration | None = None,
     plan: PathName | None = None,
-    calibration: PathName | Arrays | None = None,
+    calibration: Data | None = None,
     profile: PathName | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     states: Mapping[str, str] | None = None,
@@ -117,7 +120,7 @@ def compile(  # noqa: A001 - the verb of the command line
     """Compiles one configuration of a model to a package of verified programs.
 
     Args:
-        model: ONNX file; ``None`` for the one that a lock file names.
+        model: ONNX file or ``onnx.ModelProto``; ``None`` for the one that a lock file names.
         target: Name of a target, path of a ``.toml`` file, or a loaded target; ``None`` likewise.
         output: Folder of the package; an older package there is replaced.
         config: Configuration or lock file; the untuned default without: of quantization the first
@@ -175,7 +178,7 @@ def compile(  # noqa: A001 - the verb of the command line
             f"compile: no {missing}",
             hint="MODEL.onnx --target vta, or a lock file or study that names them",
         )
-    path = Path(model)
+    path = model_file(model)
     chip = target if isinstance(target, Target) else load_target(target)
     progress(f"importing {path.name}")
     given = calibration

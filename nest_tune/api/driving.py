@@ -18,7 +18,7 @@ from compiler_core.units.facets.bundles import DrivenReport, driven_bundles
 from compiler_core.units.facets.driving import DrivenModel, DrivenStep, driving_of
 from nest_tune.api.compiling import Compilation
 from nest_tune.api.packages import load_package
-from nest_tune.api.values import Arrays, PathName, samples_of
+from nest_tune.api.values import Arrays, Data, PathName, samples_of
 from nest_tune.bundling import self_test_samples
 
 
@@ -41,7 +41,7 @@ def bundle_package(
     package: PathName | Package | Compilation,
     output: PathName,
     *,
-    inputs: PathName | Arrays | None = None,
+    inputs: Data | None = None,
     name: str | None = None,
     samples: int = 2,
     check: bool = False,

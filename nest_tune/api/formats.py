@@ -12,7 +12,7 @@ from compiler_core.files.whole_file import write_atomically
 from compiler_core.precision.report import FormatsReport, formats_report
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
-from nest_tune.api.values import Arrays, PathName, Progress, loaded_model, samples_of
+from nest_tune.api.values import Data, Model, PathName, Progress, loaded_model, samples_of
 from nest_tune.stores.measured_formats import measured_formats, with_formats
 from nest_tune.stores.profile_store import stored_profile
 
@@ -39,8 +39,8 @@ class PlannedFormats:
 
 
 def best_formats(
-    model: PathName,
-    calibration: PathName | Arrays,
+    model: Model,
+    calibration: Data,
     *,
     target: str | Target = "host",
     shapes: Mapping[str, tuple[int, ...]] | None = None,
@@ -49,7 +49,7 @@ def best_formats(
     """Finds the number format of every operator that this machine runs fastest.
 
     Args:
-        model: ONNX file.
+        model: ONNX file or ``onnx.ModelProto``.
         calibration: Samples of the inputs: what plans lose is measured on them.
         target: This machine, or boards by their addresses.
         shapes: Of inputs with dynamic axes.

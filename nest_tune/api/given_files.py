@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from compiler_core.errors import InputError
+from compiler_core.files.brief import brief
 from compiler_core.files.npz import write_npz
 from compiler_core.files.whole_file import write_atomically
 
@@ -31,12 +32,18 @@ def as_file(name: str, given: Any) -> Any:
             the only input's.
 
     Raises:
-        InputError: Something among the arrays is none, or the folder cannot be written.
+        InputError: Something among the arrays is none, they have no names, or the folder cannot be
+            written.
     """
-    if name == "model" and hasattr(given, "SerializeToString"):
-        return _model_file(given)
+    if name == "model":
+        return _model_file(given) if hasattr(given, "SerializeToString") else given
     if isinstance(given, np.ndarray):
         given = {"x": given}
+    if isinstance(given, list | tuple):
+        raise InputError(
+            f"{name}: {brief(given)} is neither a path, nor an array, nor arrays by name",
+            hint="{'input': array}, with 'y' for labels, or one array for the only input",
+        )
     if not isinstance(given, Mapping):
         return given
     arrays = {}

@@ -33,11 +33,13 @@ from compiler_core.package.reader import Package, read_package
 from compiler_core.quantize.infinite_inputs import require_finite
 from nest_tune.api.compiling import Compilation
 from nest_tune.api.values import (
-    Arrays,
+    Data,
+    Model,
     PathName,
     Progress,
     float_run,
     loaded_model,
+    path_of,
     stateful_evaluation_of,
     stateful_samples_of,
 )
@@ -116,12 +118,14 @@ def load_package(package: PathName | Package | Compilation) -> Package:
     """
     if isinstance(package, Package):
         return package
-    return read_package(package.folder if isinstance(package, Compilation) else Path(package))
+    if isinstance(package, Compilation):
+        return read_package(package.folder)
+    return read_package(path_of("package", package))
 
 
 def run(
     package: PathName | Package | Compilation,
-    inputs: PathName | Arrays,
+    inputs: Data,
     *,
     check: bool = False,
     states: Mapping[str, str] | None = None,
@@ -183,9 +187,9 @@ def run(
 
 def evaluate(
     package: PathName | Package | Compilation,
-    data: PathName | Arrays,
+    data: Data,
     *,
-    against: PathName | None = None,
+    against: Model | None = None,
     metric: str | None = None,
     limit: int | None = None,
     executor: str = DEFAULT_RUNTIME,

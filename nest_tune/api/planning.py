@@ -36,7 +36,7 @@ from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.units.facets.host import host_costs, host_measuring
-from nest_tune.api.values import Arrays, PathName, Progress, loaded_model
+from nest_tune.api.values import Data, Model, PathName, Progress, loaded_model
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +153,7 @@ class PlanProblem:
     """A model and a target, and the costs of the one on the other.
 
     Args:
-        model: ONNX file.
+        model: ONNX file or ``onnx.ModelProto``.
         target: Name, path of a ``.toml`` file, or a loaded target.
         cpu_table: Measured CPU times, as ``profile-cpu`` writes them; else the target's rates.
         config: Configuration file with schedules; else the untuned defaults.
@@ -167,13 +167,13 @@ class PlanProblem:
 
     def __init__(
         self,
-        model: PathName,
+        model: Model,
         target: str | Target,
         *,
         cpu_table: PathName | None = None,
         config: PathName | None = None,
         shapes: Mapping[str, tuple[int, ...]] | None = None,
-        calibration: PathName | Arrays | None = None,
+        calibration: Data | None = None,
         progress: Progress = lambda _: None,
     ) -> None:
         chip = target if isinstance(target, Target) else load_target(target)
@@ -302,20 +302,20 @@ class PlanProblem:
 
 
 def show_plan(
-    model: PathName,
+    model: Model,
     target: str | Target,
     plan: PathName | None = None,
     *,
     cpu_table: PathName | None = None,
     config: PathName | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
-    calibration: PathName | Arrays | None = None,
+    calibration: Data | None = None,
     progress: Progress = lambda _: None,
 ) -> PlannedModel:
     """Groups, their units and costs, and what a plan takes from end to end.
 
     Args:
-        model: ONNX file.
+        model: ONNX file or ``onnx.ModelProto``.
         target: Name, path of a ``.toml`` file, or a loaded target.
         plan: Plan file; that of a compile without one by default.
         cpu_table: Measured CPU times, as ``profile-cpu`` writes them; else the target's rates.
@@ -346,7 +346,7 @@ def show_plan(
 
 
 def check_plan(
-    model: PathName,
+    model: Model,
     target: str | Target,
     plan: PathName,
     *,
@@ -354,13 +354,13 @@ def check_plan(
     cpu_table: PathName | None = None,
     config: PathName | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
-    calibration: PathName | Arrays | None = None,
+    calibration: Data | None = None,
     progress: Progress = lambda _: None,
 ) -> CheckedPlan:
     """Checks a plan: whether the target can do it, and what it takes.
 
     Args:
-        model: ONNX file.
+        model: ONNX file or ``onnx.ModelProto``.
         target: Name, path of a ``.toml`` file, or a loaded target.
         plan: Plan file.
         fix: File of the nearest legal plan, written where this one is not legal.
@@ -384,7 +384,7 @@ def check_plan(
 
 
 def best_plan(
-    model: PathName,
+    model: Model,
     target: str | Target,
     plan: PathName | None = None,
     *,
@@ -392,13 +392,13 @@ def best_plan(
     cpu_table: PathName | None = None,
     config: PathName | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
-    calibration: PathName | Arrays | None = None,
+    calibration: Data | None = None,
     progress: Progress = lambda _: None,
 ) -> BestPlanned:
     """Finds the plan of least latency, with a bound on what is left to gain.
 
     Args:
-        model: ONNX file.
+        model: ONNX file or ``onnx.ModelProto``.
         target: Name, path of a ``.toml`` file, or a loaded target.
         plan: Plan file whose named nodes are pinned.
         time_limit_s: Ends the search before its budget, which counts what it looks at, is spent.

@@ -14,7 +14,7 @@ from compiler_core.quantize.unit_arithmetics import unit_arithmetics
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.target import Target
 from nest_tune.api.planning import PlannedModel, PlanProblem
-from nest_tune.api.values import PathName, Progress
+from nest_tune.api.values import Model, PathName, Progress
 from search_spaces.partition import PartitionSpace
 from search_spaces.shared import shared_ways
 from search_spaces.shared_placements import SharedPlacements
@@ -78,7 +78,7 @@ def plan_within(problem: PlanProblem, most_damage: float) -> LimitedPlanned:
 
 
 def best_plan_within(
-    model: PathName,
+    model: Model,
     target: str | Target,
     most_damage: float,
     *,
@@ -91,7 +91,7 @@ def best_plan_within(
     channels over them among its ways, within a limit on what fewer bits do to weights.
 
     Args:
-        model: ONNX file.
+        model: ONNX file or ``onnx.ModelProto``.
         target: Name, path of a ``.toml`` file, or a loaded target.
         most_damage: Squared error of weights, as a share of what is done where every layer has its
             weights on a unit of fewest bits: 0 to 1.

@@ -38,7 +38,8 @@ from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.targets.this_machine import require_npu
 from nest_tune.api.values import (
-    Arrays,
+    Data,
+    Model,
     PathName,
     Progress,
     evaluation_of,
@@ -107,8 +108,8 @@ class SchemeSearch:
 
 
 def profile_activations(
-    model: PathName,
-    calibration: PathName | Arrays,
+    model: Model,
+    calibration: Data,
     output: PathName | None = None,
     *,
     sizes: Sequence[int] = (),
@@ -119,7 +120,7 @@ def profile_activations(
     """Gathers activation statistics once, for every scheme that follows.
 
     Args:
-        model: ONNX file.
+        model: ONNX file or ``onnx.ModelProto``.
         calibration: Samples of the inputs.
         output: File that ``compile`` and others take as ``profile``.
         sizes: Statistics of the first so many samples, too.
@@ -149,12 +150,12 @@ def profile_activations(
 
 
 def sensitivity(
-    model: PathName,
+    model: Model,
     target: str | Target,
     *,
-    calibration: PathName | Arrays | None = None,
+    calibration: Data | None = None,
     profile: PathName | None = None,
-    data: PathName | Arrays | None = None,
+    data: Data | None = None,
     scheme: PathName | QuantizationScheme | None = None,
     limit: int = 32,
     judged_output: str | None = None,
@@ -165,7 +166,7 @@ def sensitivity(
     """Ranks layers by the damage each does when it alone is quantized.
 
     Args:
-        model: ONNX file.
+        model: ONNX file or ``onnx.ModelProto``.
         target: Name, path of a ``.toml`` file, or a loaded target.
         calibration: Samples of the inputs.
         profile: Statistics that :func:`profile_activations` wrote, in place of ``calibration``.
@@ -206,11 +207,11 @@ def sensitivity(
 
 
 def search_scheme(
-    model: PathName,
+    model: Model,
     target: str | Target,
     *,
-    calibration: PathName | Arrays,
-    data: PathName | Arrays,
+    calibration: Data,
+    data: Data,
     output: PathName | None = None,
     npu_share: float = 0.9,
     judged_output: str | None = None,
@@ -223,7 +224,7 @@ def search_scheme(
     """Finds a quantization scheme: a grid in stages, then layers back to float.
 
     Args:
-        model: ONNX file.
+        model: ONNX file or ``onnx.ModelProto``.
         target: Name, path of a ``.toml`` file, or a loaded target.
         calibration: Samples of the inputs.
         data: Samples to choose by, and labels ``y``.
@@ -297,7 +298,7 @@ def search_scheme(
 
 def _gather(
     source: FloatModel,
-    calibration: PathName | Arrays,
+    calibration: Data,
     sizes: Sequence[int],
     threads: int,
     progress: Count,
@@ -309,7 +310,7 @@ def _gather(
 def _profile(
     source: FloatModel,
     file: PathName | None,
-    calibration: PathName | Arrays | None,
+    calibration: Data | None,
     threads: int,
     progress: Progress,
 ) -> Profile:
@@ -332,7 +333,7 @@ def _profile(
 
 def _samples(
     source: FloatModel,
-    data: PathName | Arrays | None,
+    data: Data | None,
     limit: int,
     output: str | None,
     *,

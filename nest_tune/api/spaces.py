@@ -19,7 +19,7 @@ from compiler_core.targets.this_machine import require_npu
 from compiler_core.targets.unit_tasks import find_unit, task_id
 from compiler_core.tensor.task import Task
 from compiler_core.units.facets.programs import UnitLayers
-from nest_tune.api.values import Arrays, PathName, loaded_model, samples_of
+from nest_tune.api.values import Data, Model, PathName, loaded_model, samples_of
 from nest_tune.stores.default_scheme import with_default_scheme
 from nest_tune.stores.profile_store import stored_profile
 from nest_tune.stores.task_store import find
@@ -68,17 +68,17 @@ class TaskSpaceOf:
 
 
 def space(
-    model: PathName,
+    model: Model,
     target: str | Target,
     *,
-    calibration: PathName | Arrays | None = None,
+    calibration: Data | None = None,
     plan: PathName | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> ModelSpace:
     """The spaces of a model.
 
     Args:
-        model: ONNX file.
+        model: ONNX file or ``onnx.ModelProto``.
         target: Name, path of a ``.toml`` file, or a loaded target.
         calibration: Samples of the inputs; seeded noise stands in without.
         plan: File of a plan that fixes the partition.

@@ -22,7 +22,7 @@ from compiler_core.targets.unit_tasks import choose_unit_schedules, find_unit, t
 from compiler_core.tensor.task import Task
 from compiler_core.units.facets.programs import UnitLayers
 from compiler_core.units.registry import kind_of_machine
-from nest_tune.api.values import Arrays, PathName, loaded_model, samples_of
+from nest_tune.api.values import Data, Model, PathName, loaded_model, samples_of
 from nest_tune.records.database import RecordDatabase
 from nest_tune.samplers.registry import DEFAULT_SAMPLER, require_schedule_sampler
 from nest_tune.stores.default_scheme import with_default_scheme
@@ -60,17 +60,17 @@ class ModelTask:
 
 
 def tasks(
-    model: PathName,
+    model: Model,
     target: str | Target,
     *,
     config: PathName | Configuration | None = None,
-    calibration: PathName | Arrays | None = None,
+    calibration: Data | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> tuple[ModelTask, ...]:
     """Lists the distinct tasks of a model; from then on their ids are known to :func:`tune_task`.
 
     Args:
-        model: ONNX file.
+        model: ONNX file or ``onnx.ModelProto``.
         target: Name, path of a ``.toml`` file, or a loaded target.
         config: Configuration; the untuned default without. Where the target has several units and
             nothing is planned, the tasks of each are those with everything on it that it can run.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
 from compiler_core.accuracy.samples import (
     EvaluationData,
@@ -20,9 +21,12 @@ from compiler_core.accuracy.samples import (
 from compiler_core.accuracy.states import Run, States, unrolled, with_beginnings
 from compiler_core.compile.open_shapes import load_with_samples
 from compiler_core.compile.sources import FloatModel
+from compiler_core.errors import InputError
+from compiler_core.files.brief import brief
 from compiler_core.files.npz import npz_shapes, read_npz
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.session import FloatSession
+from nest_tune.api.given_files import as_file
 
 PathName = str | PathLike[str]
 """A path as text or as a path."""
@@ -30,34 +34,90 @@ PathName = str | PathLike[str]
 Arrays = Mapping[str, npt.NDArray[Any]]
 """Arrays by name, samples along the first axis."""
 
+Model = PathName | onnx.ModelProto
+"""A model: an ONNX file, or one in memory."""
+
+Data = PathName | Arrays | npt.NDArray[Any]
+"""Samples: an ``.npz`` file, arrays by name, or one array, the only input's."""
+
 Progress = Callable[[str], None]
 """Told what is being done, one line at a time."""
 
 
-def arrays_of(given: PathName | Arrays) -> Arrays:
+def path_of(name: str, given: Any) -> Path:
+    """A path, as text or as a path.
+
+    Args:
+        name: What it is, for the message.
+        given: What somebody gave.
+
+    Raises:
+        InputError: It is neither.
+    """
+    if isinstance(given, str | PathLike):
+        return Path(fspath(given))
+    raise InputError(f"{name}: {brief(given)} is no path")
+
+
+def model_file(given: Any) -> Path:
+    """The file of a model; one in memory is written to ``nest-tune-data``, named by its content.
+
+    Raises:
+        InputError: It is neither a path nor a model, or cannot be written.
+    """
+    kept = as_file("model", given)
+    if isinstance(kept, str | PathLike):
+        return path_of("model", kept)
+    raise InputError(
+        f"model: {brief(given)} is neither a path nor an onnx.ModelProto",
+        hint="torch and other models are exported to ONNX first",
+    )
+
+
+def given_data(given: Any) -> Path | Arrays:
+    """Samples as a file, or as arrays by name: one array is ``x``, the only input's.
+
+    Raises:
+        InputError: It is neither a path, nor arrays by name, nor an array.
+    """
+    if isinstance(given, str | PathLike):
+        return path_of("data", given)
+    if isinstance(given, Mapping):
+        return given
+    if isinstance(given, np.ndarray):
+        return {"x": given}
+    raise InputError(
+        f"data: {brief(given)} is neither a path, nor an array, nor arrays by name",
+        hint="{'input': array}, with 'y' for labels, or one array for the only input",
+    )
+
+
+def arrays_of(given: Data) -> Arrays:
     """Arrays by name, from a file or as they are.
 
     Raises:
         InputError: The file is damaged.
     """
-    return given if isinstance(given, Mapping) else read_npz(Path(given), text=True)
+    known = given_data(given)
+    return known if isinstance(known, Mapping) else read_npz(known, text=True)
 
 
-def sizes_of(given: PathName | Arrays) -> dict[str, tuple[int, ...]]:
+def sizes_of(given: Data) -> dict[str, tuple[int, ...]]:
     """Shapes of arrays by name, from a file or as they are.
 
     Raises:
         InputError: The file is damaged.
     """
-    if isinstance(given, Mapping):
-        return {name: np.shape(array) for name, array in given.items()}
-    return npz_shapes(Path(given))
+    known = given_data(given)
+    if isinstance(known, Mapping):
+        return {name: np.shape(array) for name, array in known.items()}
+    return npz_shapes(known)
 
 
 def loaded_model(
-    model: PathName,
+    model: Model,
     shapes: Mapping[str, tuple[int, ...]] | None,
-    data: PathName | Arrays | None = None,
+    data: Data | None = None,
 ) -> FloatModel:
     """A model, imported and simplified; sizes that it leaves open are those of ``data``.
 
@@ -65,7 +125,7 @@ def loaded_model(
         InputError: A file or ``shapes`` is wrong, or nothing says a size.
     """
     sizes = None if data is None else lambda: sizes_of(data)
-    return load_with_samples(Path(model), shapes, sizes)[0]
+    return load_with_samples(model_file(model), shapes, sizes)[0]
 
 
 def shapes_text(shapes: Mapping[str, tuple[int, ...]]) -> str:
@@ -73,15 +133,16 @@ def shapes_text(shapes: Mapping[str, tuple[int, ...]]) -> str:
     return ", ".join(f"{name}={','.join(map(str, shape))}" for name, shape in shapes.items())
 
 
-def samples_of(given: PathName | Arrays, graph: Graph) -> dict[str, npt.NDArray[Any]]:
+def samples_of(given: Data, graph: Graph) -> dict[str, npt.NDArray[Any]]:
     """The inputs of ``graph``, from a file or from arrays.
 
     Raises:
         InputError: The file is damaged, or an input is missing.
     """
-    if isinstance(given, Mapping):
-        return named_samples(given, graph, "samples")
-    return read_samples(Path(given), graph)
+    known = given_data(given)
+    if isinstance(known, Mapping):
+        return named_samples(known, graph, "samples")
+    return read_samples(known, graph)
 
 
 def float_run(graph: Graph, threads: int = 1) -> Run:
@@ -97,7 +158,7 @@ def float_run(graph: Graph, threads: int = 1) -> Run:
 
 
 def stateful_samples_of(
-    given: PathName | Arrays, graph: Graph, states: States, run: Run
+    given: Data, graph: Graph, states: States, run: Run
 ) -> dict[str, npt.NDArray[Any]]:
     """As :func:`samples_of`, with the states that ``run`` leads to.
 
@@ -106,25 +167,24 @@ def stateful_samples_of(
     """
     if not states:
         return samples_of(given, graph)
-    where = "samples" if isinstance(given, Mapping) else str(given)
+    where = str(given) if isinstance(given, str | PathLike) else "samples"
     arrays = arrays_of(given)
     return named_samples(unrolled(graph, arrays, states, run, where), graph, where)
 
 
-def evaluation_of(given: PathName | Arrays, graph: Graph) -> EvaluationData:
+def evaluation_of(given: Data, graph: Graph) -> EvaluationData:
     """The inputs of ``graph`` and labels, from a file or from arrays.
 
     Raises:
         InputError: The file is damaged, or the inputs do not fit.
     """
-    if isinstance(given, Mapping):
-        return evaluation_data(given, graph, "samples")
-    return read_evaluation(Path(given), graph)
+    known = given_data(given)
+    if isinstance(known, Mapping):
+        return evaluation_data(known, graph, "samples")
+    return read_evaluation(known, graph)
 
 
-def stateful_evaluation_of(
-    given: PathName | Arrays, graph: Graph, states: States
-) -> EvaluationData:
+def stateful_evaluation_of(given: Data, graph: Graph, states: States) -> EvaluationData:
     """As :func:`evaluation_of`; states begin as given, or as zeros, before every sample.
 
     Raises:
@@ -132,6 +192,6 @@ def stateful_evaluation_of(
     """
     if not states:
         return evaluation_of(given, graph)
-    where = "samples" if isinstance(given, Mapping) else str(given)
+    where = str(given) if isinstance(given, str | PathLike) else "samples"
     arrays = arrays_of(given)
     return evaluation_data(with_beginnings(graph, arrays, states), graph, where)

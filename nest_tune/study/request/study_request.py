@@ -14,6 +14,7 @@ from os import PathLike, fspath
 from typing import Any
 
 from compiler_core.errors import InputError
+from compiler_core.files.brief import brief
 from compiler_core.files.nearest import did_you_mean
 from nest_tune.runners.runner import DEFAULT_RUNNER
 from nest_tune.samplers.registry import DEFAULT_SAMPLER
@@ -302,7 +303,7 @@ def _taken(name: str, setting: Setting, value: Any) -> Any:
         list: "a list of texts",
         bool: "true or false",
     }
-    raise InputError(f"{name} {value!r}: {needed.get(setting.kind, 'a mapping')} is needed")
+    raise InputError(f"{name} {brief(value)}: {needed.get(setting.kind, 'a mapping')} is needed")
 
 
 def as_values(given: Any) -> tuple[Any, ...]:

@@ -1,0 +1,99 @@
+"""Models and arrays in memory where functions of the Python interface take files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import nest_tune
+from compiler_core.errors import InputError
+from compiler_core.files.npz import read_npz
+
+
+def test_compile_run_and_evaluate(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They say the same as of files; one array is the only input's."""
+    monkeypatch.chdir(tmp_path)
+    model = onnx.load(digits / "model.onnx")
+    (samples,) = (v for k, v in read_npz(digits / "calib.npz").items() if k != "y")
+    data = read_npz(digits / "eval.npz")
+    (inputs,) = (v[:16] for k, v in data.items() if k != "y")
+    made = nest_tune.compile(model, "vta", tmp_path / "ours", calibration=samples)
+    other = nest_tune.compile(
+        digits / "model.onnx", "vta", tmp_path / "theirs", calibration=digits / "calib.npz"
+    )
+    assert made.metrics == other.metrics
+    assert made.configuration.scheme == other.configuration.scheme
+    ours = nest_tune.run(made, inputs).outputs
+    theirs = nest_tune.run(other, {"x": inputs}).outputs
+    assert ours.keys() == theirs.keys()
+    for name, array in ours.items():
+        np.testing.assert_array_equal(array, theirs[name])
+    found = nest_tune.evaluate(made, inputs, against=model, executor="reference")
+    again = nest_tune.evaluate(
+        other, {"x": inputs}, against=digits / "model.onnx", executor="reference"
+    )
+    assert found.accuracy == again.accuracy
+    assert nest_tune.show_plan(model, "vta").latency_ms == (
+        nest_tune.show_plan(digits / "model.onnx", "vta").latency_ms
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "calibration", "message"),
+    [
+        (3, None, "model: 3 is neither a path nor an onnx.ModelProto"),
+        (np.zeros((5, 4)), None, "model: .* is neither a path nor"),
+        (None, 7, "data: 7 is neither a path"),
+        (None, [np.zeros((500, 4))], r"data: list of 1 \(ndarray float64\[500, 4\]\) is neither"),
+        (None, (np.zeros(2), np.zeros(1)), r"data: tuple of 2 \(.*\) is neither a path"),
+    ],
+)
+def test_what_is_neither(
+    digits: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model: Any,
+    calibration: Any,
+    message: str,
+) -> None:
+    """One error that says what was given, by type and shape."""
+    monkeypatch.chdir(tmp_path)
+    given = digits / "model.onnx" if model is None else model
+    data = digits / "calib.npz" if calibration is None else calibration
+    for function in (nest_tune.compile, nest_tune.compile_bundle):
+        with pytest.raises(InputError, match=message):
+            function(given, "vta" if function is nest_tune.compile else "c99", tmp_path / "out",
+                     calibration=data)  # fmt: skip
+    with pytest.raises(InputError, match=message):
+        nest_tune.tasks(given, "vta", calibration=data)
+
+
+def test_a_package_that_is_none(digits: Path) -> None:
+    """Neither a path nor a package."""
+    given: Any = 3
+    with pytest.raises(InputError, match="package: 3 is no path"):
+        nest_tune.run(given, digits / "calib.npz")
+
+
+@pytest.mark.parametrize("wrong", [[np.zeros((400, 64))], (np.zeros((400, 64)), np.zeros(400))])
+def test_a_study_of_arrays_without_names(digits: Path, wrong: Any) -> None:
+    """They are told by type and shape."""
+    for name in ("calibration", "evaluation"):
+        with pytest.raises(
+            InputError, match=r"ndarray float64\[400, 64\].* arrays by name"
+        ) as seen:
+            nest_tune.Study.start(digits / "model.onnx", target="vta", **{name: wrong})
+        assert len(str(seen.value)) < 200
+
+
+@pytest.mark.parametrize("name", ["target", "trials", "objectives", "shapes", "metric"])
+def test_a_wrong_setting_is_shown_short(name: str) -> None:
+    """Whatever was given for it."""
+    with pytest.raises(InputError, match=rf"{name} ndarray float64\[100, 100\]: .* is needed"):
+        nest_tune.StudyRequest.of(**{name: np.ones((100, 100))})
