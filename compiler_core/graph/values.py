@@ -70,7 +70,7 @@ def _input_type(
     dtype = dtype_name(number)
     if dtype is None:
         raise InputError(f"input {value.name!r}: element type {number} is unknown or unsupported")
-    hint = f"--shape {value.name}=1,3,224,224 (one number per axis)"
+    hint = _shape_hint(value, given)
     if not value.type.tensor_type.HasField("shape"):
         if given is None:
             raise OpenShapeError(f"input {value.name!r} has no shape", hint=hint)
@@ -96,6 +96,21 @@ def _input_type(
             dynamic.add(value.name)
         shape.append(1 if size is None else size)
     return TensorType(dtype, _sizes(value.name, tuple(shape)))
+
+
+def _shape_hint(value: onnx.ValueInfoProto, given: tuple[int, ...] | None) -> str:
+    """What ``--shape`` may say of an input: its own sizes, and 1 (or what was given) elsewhere."""
+    if not value.type.tensor_type.HasField("shape"):
+        return f"--shape {value.name}=SIZE,SIZE,… (one number per axis)"
+    dims = value.type.tensor_type.shape.dim
+    fixed = [dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims]
+    if all(size >= 0 for size in fixed):
+        return f"leave --shape {value.name} out: the model fixes every axis"
+    known = given if given is not None and len(given) == len(dims) else (1,) * len(dims)
+    sizes = [own if own >= 0 else size for own, size in zip(fixed, known, strict=True)]
+    free = ", ".join(str(axis) for axis, size in enumerate(fixed) if size < 0)
+    text = ",".join(map(str, sizes))
+    return f"--shape {value.name}={text} (one number per axis; open: {free})"
 
 
 def _sizes(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -88,6 +88,29 @@ def test_wrong_shapes(onnx_model: Model, shapes: dict[str, tuple[int, ...]], mes
 
 
 @pytest.mark.parametrize(
+    ("declared", "given", "hint"),
+    [
+        ("[2,batch,64]", None, "--shape x=2,1,64 (one number per axis; open: 1)"),
+        ("[N,3,H,W]", None, "--shape x=1,3,1,1 (one number per axis; open: 0, 2, 3)"),
+        ("[N,3,H,W]", (4, 1, 8, 9), "--shape x=4,3,8,9 (one number per axis; open: 0, 2, 3)"),
+        ("[N,T]", (1, 2, 3), "--shape x=1,1 (one number per axis; open: 0, 1)"),
+        ("[5,7]", (5, 8), "leave --shape x out: the model fixes every axis"),
+    ],
+)
+def test_a_shape_is_hinted_with_the_axes_of_its_input(
+    onnx_model: Model, declared: str, given: tuple[int, ...] | None, hint: str
+) -> None:
+    """Following it reads the model."""
+    model = onnx_model(f"(float{declared} x) => (float y) {{ y = Relu(x) }}")
+    with pytest.raises(InputError) as caught:
+        import_model(model, shapes={} if given is None else {"x": given})
+    assert caught.value.hint == hint
+    shown = hint.removeprefix("--shape x=").partition(" ")[0]
+    shapes = {"x": tuple(map(int, shown.split(",")))} if hint.startswith("--shape") else {}
+    assert import_model(model, shapes=shapes).inputs == ("x",)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("(float[1] x) => (float y) { y = Add(x, gone) }", r"'Add:y' \(Add\) reads tensor 'gone'"),
