@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,6 +12,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from compiler_core.errors import InfeasibleError
+from compiler_core.units.cpu.c.bundles.targets import check_fit, load_board
+from nest_tune.api import bundle_compiling
 from nest_tune.cli.app import app
 
 
@@ -157,3 +161,24 @@ def test_the_arena_is_drawn(repository: Path, tmp_path: Path) -> None:
     for use in report["arena"]:
         assert 0 <= use["first"] <= use["last"] < len(report["operators"])
         assert use["offset"] + use["size_bytes"] <= report["arena_bytes"]
+
+
+def test_a_warning_names_options_of_the_command_that_has_them(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bad quality and a model that is too large: every option is one of the command it names."""
+    digits = repository / "examples" / "digits"
+    monkeypatch.setattr(bundle_compiling, "reason_against", lambda _: "SQNR 1.0 dB")
+    words = ["--target", "cortex-m4", "--calibration", digits / "calib.npz"]
+    said = [call("compile", digits / "model.onnx", *words, "-o", tmp_path / "package").stderr]
+    assert "may be of no use" in said[0]
+    board = load_board("cortex-m4")
+    for flash, ram in ((1 << 40, 0), (0, 1 << 40)):
+        with pytest.raises(InfeasibleError) as caught:
+            check_fit(board, flash, ram)
+        said.append(str(caught.value.hint))
+    known = call("bundle", "--help").stdout
+    for text in said:
+        commands = re.findall(r"nest-tune bundle (--[a-z0-9-]+)", text)
+        assert len(commands) == len(re.findall(r"--[a-z0-9-]+", text)) == 1
+        assert commands[0] in known

@@ -135,9 +135,11 @@ def check_fit(board: Board, flash_bytes: int, ram_bytes: int) -> None:
     Raises:
         InfeasibleError: One is larger than its memory.
     """
+    int4 = "nest-tune bundle --int4 NODE halves the weights of a layer"
+    patches = "nest-tune bundle --patches least runs the first operators in stripes"
     demands = (
-        ("flash", flash_bytes, board.flash_bytes, "--int4 halves the weights of a layer"),
-        ("RAM", ram_bytes, board.ram_bytes, "--patches least runs the first operators in stripes"),
+        ("flash", flash_bytes, board.flash_bytes, int4),
+        ("RAM", ram_bytes, board.ram_bytes, patches),
     )
     for what, demand, bound, way in demands:
         if bound is not None and demand > bound:
