@@ -54,10 +54,10 @@ def locate(name_or_path: str | Path) -> Path:
         return DESCRIPTIONS / f"{text}.toml"
     if text in bundle_targets():
         raise sources_refusal(text)
+    known = (*bundled_targets(), HOST, *bundle_targets())
     raise InputError(
-        f"no target {shown(text)}{nearest(text, bundled_targets())}; "
-        f"known are {', '.join(bundled_targets())}, {HOST}, ssh://USER@BOARD, or the path of a "
-        ".toml file",
+        f"no target {shown(text)}{nearest(text, known)}; "
+        f"known are {', '.join(known)}, ssh://USER@BOARD, or the path of a .toml file",
         hint="nest-tune target list",
     )
 

@@ -15,6 +15,7 @@ from compiler_core.targets import load
 from compiler_core.targets.integer_units import integer_forms
 from compiler_core.targets.load import bundled_targets, load_description, load_target
 from compiler_core.targets.target import OriginKind
+from compiler_core.units.facets.bundles import bundle_targets
 from compiler_core.units.vta.machine.hardware import LinearCost, TimingProfile
 from compiler_core.units.vta.machine.profiles import RTL2020, RTL_PIPELINED_32BIT
 
@@ -308,3 +309,16 @@ def test_an_origin_that_is_no_text_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="origin"):
         load_target(str(path))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [("hosts", "host"), ("cortex-m5", "cortex-m55"), ("c98", "c99"), ("vtaa", "vta")],
+)
+def test_an_unknown_target_is_told_all_that_there_are(wrong: str, meant: str) -> None:
+    """Also those that sources are written for, and this machine."""
+    with pytest.raises(InputError, match="no target") as caught:
+        load_target(wrong)
+    assert f"(nearest: {meant})" in caught.value.message
+    known = caught.value.message.partition("known are ")[2].split(", ")
+    assert {*bundled_targets(), *bundle_targets(), "host"} < set(known)
