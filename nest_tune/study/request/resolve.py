@@ -86,7 +86,7 @@ def resolve(
     metric = asked.metric or read.data.metric or (named.metric if named else "")
     if metric:
         check_name(metric)
-    check_goals(objectives, limits, metric)
+    check_goals(objectives, limits, metric, target)
     _require_consistent(objectives, limits, evaluation, target)
     name = asked.name or read.study.name or ""
     if name:

@@ -41,7 +41,7 @@ def examined(settings: StudySettings, model: FloatModel) -> tuple[StudySettings,
     data.check_inputs()
     require_finite(data, graph)
     exam, told = settled_exam(graph, data, settings.metric or None, settings.judged_output)
-    check_goals(settings.objectives, settings.limits, exam.metric)
+    check_goals(settings.objectives, settings.limits, exam.metric, settings.target)
     data.check(exam)
     if exam.kind.is_function:
         allow_folder(working_folder())

@@ -139,6 +139,21 @@ def test_limits_have_the_unit_of_the_metric(
         resolve(write(SMALL), flags, {})
 
 
+@pytest.mark.parametrize("target", ["vta", "host", "ssh://pi@board"])
+@pytest.mark.parametrize("metric", ["sqnr_db", None])
+def test_a_hint_is_a_limit_that_can_be_met(metric: str | None, target: str, write: Any) -> None:
+    """Where the default is float itself, none that counts from it in dB; what it says is taken."""
+    data = {"metric": metric, "evaluation": "e.npz", "target": target}
+    with pytest.raises(InputError) as error:
+        resolve(write(SMALL), StudyRequest.of(max_accuracy_drop="1", **data), {})
+    hint = str(error.value.hint)
+    assert ("1dB" in hint) == (target == "vta")
+    if metric:
+        least = hint.partition("'")[2].partition("'")[0]
+        (limit,) = resolve(write(SMALL), StudyRequest.of(constraints=[least], **data), {}).limits
+        assert limit.low == 20
+
+
 @pytest.mark.parametrize(
     ("metric", "drop", "high"),
     [
