@@ -106,6 +106,16 @@ def _opaque_reads(opaque: bytes) -> frozenset[str]:
     return frozenset(found)
 
 
+def names_read(nodes: Iterable[Node], outputs: Iterable[str]) -> set[str]:
+    """Tensors that nodes, their subgraphs or the caller of a graph read."""
+    found = set(outputs)
+    for node in nodes:
+        found.update(node.inputs)
+        if node.opaque:
+            found |= implicit_inputs(node)
+    return found
+
+
 def implicit_inputs(node: Node) -> frozenset[str]:
     """Tensors that the subgraphs of ``node`` read from the graph around it."""
     if not node.opaque:  # almost every node

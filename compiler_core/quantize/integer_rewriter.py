@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.graph.attributes import names_read
 from compiler_core.graph.ir import Graph, Node, TensorType
 from compiler_core.quantize.affine import AffineType
 
@@ -40,7 +41,7 @@ class IntegerRewriter:
 
     def graph(self) -> Graph:
         """The result; constants that nobody reads any more are dropped."""
-        used = {name for node in self.nodes for name in node.inputs} | set(self._source.outputs)
+        used = names_read(self.nodes, self._source.outputs)
         opsets = dict(self._source.opsets)
         if self._microsoft:
             opsets.setdefault(_MICROSOFT, 1)

@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.graph.attributes import names_read
 from compiler_core.graph.ir import Graph, Node, TensorType
 from compiler_core.quantize.assemble import CPU
 from compiler_core.quantize.input_equalization import Rewritten, fresh_name
@@ -157,7 +158,7 @@ class _Writer:
         """The result; the very same graph where nothing was split."""
         if not self._parts:
             return Rewritten(self._graph, self._units, self._ranges)
-        used = {name for node in self.nodes for name in node.inputs} | set(self._graph.outputs)
+        used = names_read(self.nodes, self._graph.outputs)
         changed = replace(
             self._graph,
             nodes=tuple(self.nodes),

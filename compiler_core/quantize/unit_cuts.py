@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.errors import InputError
+from compiler_core.graph.attributes import names_read
 from compiler_core.graph.ir import Graph, Node, TensorType
 from compiler_core.quantize.channel_classes import (
     ChannelClasses,
@@ -195,7 +196,7 @@ class _Writer:
                 self._cut(node)
             else:
                 self._nodes.append(self._permuted(node))
-        used = {name for node in self._nodes for name in node.inputs} | set(self._graph.outputs)
+        used = names_read(self._nodes, self._graph.outputs)
         changed = replace(
             self._graph,
             nodes=tuple(self._nodes),
