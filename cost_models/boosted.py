@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from compiler_core.errors import InputError
 from compiler_core.files.exhausted import cannot_be_read
+from cost_models.matrices import BINS, binned
 from cost_models.task_features import Columns, FeatureBatch, feature_names, feature_schema
 from cost_models.training import TrainingSet
 
@@ -108,14 +109,14 @@ class BoostedModel:
             "objective": "reg:squarederror",
             "base_score": 0.0,
             "tree_method": "hist",
-            "max_bin": 64,
+            "max_bin": BINS,
             "colsample_bytree": 0.7,
             "lambda": 1.0,
             "nthread": 1,
             "seed": seed & 0x7FFFFFFF,
             "verbosity": 0,
         }
-        matrix = xgboost.QuantileDMatrix(data.values, label=target, max_bin=64, nthread=1)
+        matrix = binned(data.values, target)
         boosters = []
         for member in range(settings.members):
             counts = generator.poisson(1.0, len(data)) if settings.members > 1 else 1

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from cost_models.matrices import BINS, binned
+
 if TYPE_CHECKING:
     import xgboost
 
@@ -55,7 +57,7 @@ class OuterModel:
 
         generator = np.random.default_rng(seed)
         weights = [generator.poisson(1.0, len(rows)) + 1e-6 for _ in range(MEMBERS)]
-        matrix = xgboost.QuantileDMatrix(rows, max_bin=64, nthread=1)
+        matrix = binned(rows)
         for column in ((targets - self._centre) / self._scale).T:
             matrix.set_label(column)
             boosters = []
@@ -66,7 +68,7 @@ class OuterModel:
                     "eta": 0.2,
                     "min_child_weight": 1.0,
                     "base_score": 0.0,
-                    "max_bin": 64,
+                    "max_bin": BINS,
                     "nthread": 1,
                     "seed": (seed + member) & 0x7FFFFFFF,
                     "verbosity": 0,

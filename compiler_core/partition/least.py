@@ -14,6 +14,7 @@ from enum import Enum
 
 import numpy as np
 
+from compiler_core.integer_programs import solve
 from compiler_core.partition.costs import ON_CPU_FORM
 from compiler_core.partition.evaluate import Evaluation, Evaluator
 from compiler_core.partition.groups import OUTSIDE
@@ -241,7 +242,7 @@ class _Program:
         return {v: 1.0 for place, v in own if self._owner.form_of[place] == form}, 0.0
 
     def solve(self) -> Placement | None:
-        from scipy.optimize import Bounds, LinearConstraint, milp  # loaded where used
+        from scipy.optimize import Bounds, LinearConstraint  # loaded where used
         from scipy.sparse import csr_array
 
         entries = [
@@ -254,7 +255,7 @@ class _Program:
         costs = np.array(self._costs, np.float64)
         whole = np.zeros(len(costs))
         whole[: self._whole] = 1
-        result = milp(
+        result = solve(
             costs / max(1.0, float(np.abs(costs).max())),
             integrality=whole,
             bounds=Bounds(0.0, 1.0),

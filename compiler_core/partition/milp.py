@@ -24,6 +24,7 @@ from enum import Enum
 
 import numpy as np
 
+from compiler_core.integer_programs import solve
 from compiler_core.partition.costs import ON_CPU_FORM
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.groups import OUTSIDE
@@ -303,12 +304,12 @@ class _Program:
                 rows.append(number)
                 columns.append(variable)
         # Loaded here: most commands solve nothing, and it takes a third of their start.
-        from scipy.optimize import Bounds, LinearConstraint, milp
+        from scipy.optimize import Bounds, LinearConstraint
         from scipy.sparse import csr_array
 
         matrix = csr_array((data, (rows, columns)), shape=(len(self._rows), self._size))
         limits = np.array([limit for _, limit in self._rows])
-        result = milp(
+        result = solve(
             objective,
             integrality=np.array(self._binary, dtype=np.int64),
             bounds=Bounds(np.array(self._low), np.array(self._high)),

@@ -21,6 +21,7 @@ from itertools import pairwise
 import numpy as np
 
 from compiler_core.errors import InputError
+from compiler_core.integer_programs import solve
 from compiler_core.sums import float_sum
 
 _NODES = 500
@@ -143,7 +144,7 @@ class _Program:
             self._rows.append((row, -np.inf, 1.0))
 
     def _run(self) -> PairwisePlan | None:
-        from scipy.optimize import Bounds, LinearConstraint, milp  # loaded where used
+        from scipy.optimize import Bounds, LinearConstraint  # loaded where used
         from scipy.sparse import csr_array
 
         numbers = [number for number, row in enumerate(self._rows) for _ in row[0]]
@@ -155,7 +156,7 @@ class _Program:
         high = np.array([row[2] for row in self._rows])
         integral = np.zeros(len(self._objective))
         integral[: self._integral] = 1
-        result = milp(
+        result = solve(
             np.array(self._objective),
             integrality=integral,
             bounds=Bounds(0.0, np.array(self._high)),

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.integer_programs import solve
+
 Floats = npt.NDArray[np.float64]
 Block = tuple[int, ...]
 """Precision per layer, as an index."""
@@ -114,7 +116,7 @@ def _solved(
 ) -> PrecisionPlan | None:
     """The plan with the least of ``goal``, of equal ones with the least of ``other``, whose damage
     is at most ``level``."""
-    from scipy.optimize import Bounds, LinearConstraint, milp  # loaded where used: it takes long
+    from scipy.optimize import Bounds, LinearConstraint  # loaded where used: it takes long
 
     layers, precisions = table.cost.shape
     if not layers:
@@ -128,7 +130,7 @@ def _solved(
             rows.append(use.reshape(1, -1) / unit)
             low.append(np.array([-np.inf]))
             high.append(np.array([limit / unit + 1e-9]))
-    result = milp(
+    result = solve(
         (goal / scale + little * other).ravel(),
         integrality=np.ones(layers * precisions),
         bounds=Bounds(0.0, 1.0),

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.integer_programs import solve
 from compiler_core.sums import float_sum
 from nest_tune.study.proposals.problem import SearchProblem
 from nest_tune.study.request.goals import Limit, Metric
@@ -229,11 +230,11 @@ def _solved(
         for axis, _ in run:
             table[axes.index(axis), at] = 1.0
     table[-1] = row
-    from scipy.optimize import Bounds, LinearConstraint, milp  # loaded where used: it takes long
+    from scipy.optimize import Bounds, LinearConstraint  # loaded where used: it takes long
 
     low = np.array([-np.inf] * len(axes) + [bounds[0]])
     high = np.array([1.0] * len(axes) + [bounds[1]])
-    result = milp(
+    result = solve(
         objective,
         integrality=np.ones(len(runs)),
         bounds=Bounds(0.0, 1.0),

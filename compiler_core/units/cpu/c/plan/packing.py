@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from compiler_core.integer_programs import solve
+
 ALIGNMENT = 16
 """Bytes: offsets are multiples of it, for vector loads and for every element type."""
 
@@ -155,7 +157,7 @@ def _solved(
     ]
     if len(pairs) > _MOST_PAIRS:
         return None, bound
-    from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.optimize import Bounds, LinearConstraint
 
     count, most = len(items), size // ALIGNMENT
     heights = [aligned(item.size) // ALIGNMENT for item in items]
@@ -176,7 +178,7 @@ def _solved(
     low, high = np.zeros(total), np.full(total, float(most))
     low[count] = bound // ALIGNMENT
     high[count + 1 :] = 1
-    result = milp(
+    result = solve(
         cost,
         constraints=LinearConstraint(rows, -np.inf, upper),
         bounds=Bounds(low, high),
