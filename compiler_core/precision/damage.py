@@ -15,7 +15,7 @@ import numpy.typing as npt
 from compiler_core.clock.remaining import Remaining
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
-from compiler_core.graph.sampling import choose, runs
+from compiler_core.graph.sampling import choose, model_batch, runs
 from compiler_core.graph.session import FloatSession
 from compiler_core.quantize.input_moments import input_moments
 from compiler_core.quantize.precision_lowering import lower_precisions
@@ -35,6 +35,8 @@ from compiler_core.units.names import CPU
 Samples = Mapping[str, npt.NDArray[Any]]
 _MOST_RUNS = 16
 """Of the model per plan."""
+_MOST_FITTED = 64
+"""Runs that weights are fitted to."""
 _ALONE_RUNS, _FEWEST_RUNS = 1200, 3
 """Of the model for all operators alone together, and for one of them at least."""
 _BROKEN = 10.0
@@ -67,9 +69,12 @@ class DamageMeter:
         self._graph, self._ranges, self._threads = graph, ranges, threads
         self.scheme = scheme
         count = len(next(iter(samples.values())))
-        self._samples = choose(graph, samples, measured_runs(graph, count)[:_MOST_RUNS])
+        judged = measured_runs(graph, count)[:_MOST_RUNS]
+        # Weights that are fitted to samples look better on those than they are.
+        fitted = others(range(count // model_batch(graph)), judged)
+        self._fitted = choose(graph, samples, fitted)
         self._moments: dict[str, npt.NDArray[np.float64]] = {}
-        self._runs = list(runs(graph, self._samples))
+        self._runs = list(runs(graph, choose(graph, samples, judged)))
         self._expected = self._run(graph, self._runs)
 
     def noise(self, assignment: Mapping[str, str], most_runs: int = _MOST_RUNS) -> float:
@@ -107,7 +112,7 @@ class DamageMeter:
             if isinstance(own := asked.get(node.name), WeightOnly) and own.rounding is Rounding.GPTQ
         }
         if missing := wanted - self._moments.keys():
-            self._moments |= input_moments(self._graph, self._samples, missing)
+            self._moments |= input_moments(self._graph, self._fitted, missing)
         moments = self._moments.__getitem__
         return lower_precisions(self._graph, asked, self._ranges, self.scheme, moments)
 
@@ -122,6 +127,15 @@ class DamageMeter:
             for name in names
             if isinstance(results[0][name], np.ndarray) and results[0][name].dtype.kind in "fiub"
         }
+
+
+def others(every: Sequence[int], judged: Sequence[int]) -> list[int]:
+    """The runs that weights may be fitted to: those that do not judge them, and every second that
+    does where there are few others."""
+    free = sorted(set(every) - set(judged))
+    if len(free) < len(judged):
+        return sorted({*free, *judged[::2]})
+    return free[:: -(-len(free) // _MOST_FITTED)]
 
 
 def _noise(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> float:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy.typing as npt
 
 from compiler_core.compile.sources import FloatModel, first_run
 from compiler_core.configuration.configuration import Configuration, Scheme
 from compiler_core.errors import InputError
+from compiler_core.graph.sampling import choose, model_batch
 from compiler_core.precision.clock_timer import ClockTimer
 from compiler_core.precision.parts import run_values
 from compiler_core.precision.search import (
@@ -24,11 +27,15 @@ from compiler_core.precision.search import (
 from compiler_core.precision.table import FormatCosts, costs_of
 from compiler_core.quantize.apply import apply_profile
 from compiler_core.quantize.good_enough import reason_against
+from compiler_core.quantize.precisions import WeightOnly, precisions_of
 from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.quality import QualityMeter
 from compiler_core.quantize.scheme import QuantizationScheme
 from compiler_core.units.names import CPU
 from nest_tune.stores.part_times import MachineTimer, RecordedTimer
+
+_FEWEST_RUNS = 4
+"""That can be halved."""
 
 Progress = Callable[[str], None]
 
@@ -98,16 +105,32 @@ def good_on_samples(model: FloatModel, profile: Profile) -> IsGood:
             hint="give --calibration calib.npz in place of a profile",
         )
     meter = QualityMeter(model.graph, samples)
+    halves = _halves(model, profile, samples)
 
     def is_good(places: Mapping[str, str], scheme: QuantizationScheme) -> bool:
         units = {node.name: CPU for node in model.graph.nodes} | dict(places)
+        fits = any(isinstance(own, WeightOnly) for own in precisions_of(units).values())
+        known, judge = halves if fits and halves is not None else (profile, meter)
         try:
-            applied = apply_profile(model.graph, units, profile, scheme)
-            return not reason_against(meter.measure(applied.quantized))
+            applied = apply_profile(model.graph, units, known, scheme)
+            return not reason_against(judge.measure(applied.quantized))
         except InputError:
             return False
 
     return is_good
+
+
+def _halves(
+    model: FloatModel, profile: Profile, samples: Mapping[str, npt.NDArray[Any]]
+) -> tuple[Profile, QualityMeter] | None:
+    """Every second run for weights that are fitted to samples, and the rest to judge them by;
+    ``None`` where there are too few."""
+    count = len(next(iter(samples.values()))) // model_batch(model.graph)
+    if count < _FEWEST_RUNS:
+        return None
+    fitted = choose(model.graph, samples, range(0, count, 2))
+    judged = choose(model.graph, samples, range(1, count, 2))
+    return replace(profile, inputs=fitted), QualityMeter(model.graph, judged)
 
 
 def measured_costs(

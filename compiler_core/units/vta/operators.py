@@ -318,7 +318,7 @@ def unsupported(graph: Graph, node: Node, lanes: int = CHANNEL_BLOCK) -> str | N
     """
     rules = RULES.get(node.op)
     if rules is None or node.domain not in ("", "ai.onnx", NEST_DOMAIN) or node.opaque:
-        return f"{node.op} is not an operator of the VTA ({', '.join(RULES)})"
+        return f"{node.op} is not an operator of the VTA"
     for rule in _PRODUCT if is_product(graph, node) else rules:
         seen = rule(graph, node)
         if seen is not None:
