@@ -100,6 +100,12 @@ def plan_jobs(locks: Sequence[Path], data: Sequence[Path], root: Path) -> Workfl
             )
         found = files.get(lock.evaluation) or _named_data(path, lock, root)
         used.add(lock.evaluation)
+        if lock.clock is not None:
+            notes.append(
+                f"{path}: measured by the clock, which is compared on the same machine, as a ratio "
+                "to the float model on one of its kind, and on no other: let the job run on a "
+                "runner of your own (runs-on at GitHub, tags at GitLab)"
+            )
         if lock.evaluation and found is None:
             notes.append(f"{path}: without its evaluation data (--data) accuracy is not compared")
         jobs.append(WorkflowJob(_inside(path, root), "" if found is None else _inside(found, root)))
