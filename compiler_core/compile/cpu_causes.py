@@ -13,6 +13,7 @@ from compiler_core.quantize.assignment import cpu_reasons
 from compiler_core.quantize.ir import FloatSegment
 from compiler_core.sums import float_sum
 from compiler_core.targets.integer_units import target_arithmetic
+from compiler_core.targets.target import Target
 from compiler_core.units.names import CPU, is_on_cpu
 
 NO_NPU = "The target has no NPU."
@@ -55,14 +56,16 @@ def macs_share_npu(layers: Iterable[LayerReport]) -> float:
     return own / total if total else float(any(layer.unit != CPU for layer in counted))
 
 
+def unable_reasons(graph: Graph, target: Target) -> dict[str, str]:
+    """Why the NPUs of a target run a node by no means, by name; empty where it has none."""
+    return cpu_reasons(graph, target_arithmetic(target)) if target.npu_cores else {}
+
+
 def node_reasons(compiled: CompiledModel) -> dict[str, str]:
     """Why each node on the CPU runs there, by name in execution order."""
     source, target = compiled.source, compiled.executable.target
     model, plan = source.model.graph, compiled.configuration.plan
-    cannot = {}
-    if target.npu_cores:
-        cannot = cpu_reasons(model, target_arithmetic(target))
-    known = {**cannot, **source.cpu_reasons}
+    known = {**unable_reasons(model, target), **source.cpu_reasons}
     asked = {node.name for node in model.nodes}
     found = {}
     for segment in source.quantized.segments:

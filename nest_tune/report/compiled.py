@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.compile.compile import CompiledModel
+from compiler_core.compile.cpu_causes import unable_reasons
 from compiler_core.executable.executable import Executable
 from compiler_core.executable.profile import roofline
 from compiler_core.executable.report import CONVERSIONS, LayerReport
@@ -18,7 +19,6 @@ from compiler_core.partition.best import prepare
 from compiler_core.partition.picture import draw
 from compiler_core.partition.plan import Plan
 from compiler_core.partition.shared_operators import without_shares
-from compiler_core.quantize.assignment import cpu_reasons
 from compiler_core.system.compiled import CompiledTimeline
 from compiler_core.system.jobs import JobKind
 from compiler_core.targets.integer_units import target_arithmetic
@@ -79,8 +79,8 @@ class LayerRow:
 
 def layer_rows(default: CompiledModel | None, chosen: CompiledModel) -> tuple[LayerRow, ...]:
     """Steps side by side, in the chosen compile's order; steps that it lacks come last."""
-    known = target_arithmetic(chosen.executable.target)
-    reasons = {**cpu_reasons(chosen.source.model.graph, known), **chosen.source.cpu_reasons}
+    known = unable_reasons(chosen.source.model.graph, chosen.executable.target)
+    reasons = {**known, **chosen.source.cpu_reasons}
 
     def key(layer: LayerReport) -> tuple[str, str]:
         return layer.name, layer.operator if layer.operator in CONVERSIONS else ""

@@ -9,10 +9,9 @@ from enum import Enum
 from compiler_core.accuracy.metric import shown_name
 from compiler_core.accuracy.score import Score
 from compiler_core.compile.compile import CompiledModel
+from compiler_core.compile.cpu_causes import unable_reasons
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.plain import to_plain
-from compiler_core.quantize.assignment import cpu_reasons
-from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.units.names import is_on_cpu
 from nest_tune.study.execution.benches import bench_of
 from nest_tune.study.execution.examined import Costs
@@ -340,9 +339,12 @@ def _bindings(result: StudyResult, trial: OuterTrial) -> Iterator[Binding]:
 
 
 def _on_cpu(compiled: CompiledModel, ground: Ground, trial: OuterTrial) -> dict[str, str]:
-    """Why nodes run on the CPU: the NPU cannot, the layout does not allow it, or it was decided."""
-    known = target_arithmetic(compiled.executable.target)
-    cannot = cpu_reasons(ground.model.graph, known)
+    """Why nodes run on the CPU: the NPU cannot, the layout does not allow it, or it was decided;
+    nothing where the target has no NPU."""
+    target = compiled.executable.target
+    if not target.npu_cores:
+        return {}
+    cannot = unable_reasons(ground.model.graph, target)
     refused = compiled.source.cpu_reasons
     plan = compiled.configuration.plan
     found = {}

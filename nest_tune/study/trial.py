@@ -61,7 +61,7 @@ class OuterTrial:
         message: Why it is not complete.
         schedules: Digest of the schedules it was measured with.
         scheme: Digest of its quantized graph: equal ones have equal accuracies.
-        bound_ms: Its latency if every program reached its lower bound.
+        bound_ms: Its latency if every program reached its lower bound; 0 where there are none.
         wall_s: Time of its work on the runners.
         attributes: What its sampler wants to see again.
         log: Last lines of the worker that it failed on.

@@ -221,8 +221,11 @@ class Bench(ExaminedModel):
     def measure(
         self, decisions: Mapping[str, Any], schedules: Mapping[str, Any]
     ) -> tuple[Costs, float]:
-        """Costs of a candidate, and its latency if every program reached its lower bound."""
+        """Costs of a candidate, and its latency if every program reached its lower bound; 0 where
+        the target runs no programs."""
         compiled = self.compiled(decisions, schedules)
+        if not self.target.npu_cores:
+            return self.costs(compiled), 0.0
         excess_ms = 0.0
         for unit in self.target.units:
             own = [n for n in compiled.report.layers if self.target.unit_at(n.unit) == unit]

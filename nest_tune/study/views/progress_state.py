@@ -163,7 +163,7 @@ class Progress(Observer):
             if default is not None and default.outcome.is_measured:
                 gain = "" if best is None else _gain_text(best, default, name)
                 text += f"{gain}, default {_value_text(default, name)}"
-            if best is not None and objective.metric is Metric.LATENCY_MS:
+            if best is not None and best.bound_ms and objective.metric is Metric.LATENCY_MS:
                 text += f", bound {figure(best.bound_ms, name)}"
             lines.append((shown_name(name, self._metric), text))
         return lines

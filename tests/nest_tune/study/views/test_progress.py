@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -40,6 +41,15 @@ def test_the_best_is_told_in_per_cent_of_the_default() -> None:
     assert text.startswith("best 0.150 (-25.0 %), default 0.200")
     assert progress.share_done == 0.25
     assert progress.counts_text().startswith("2/8 trials (2 complete), 0 s")
+
+
+def test_a_bound_is_told_where_there_is_one() -> None:
+    progress = Progress(LATENCY)
+    told(progress, trial(0, 0.2))
+    assert progress.best_lines()[0][1].endswith(", bound 0.100")
+    bare = Progress(LATENCY)
+    told(bare, replace(trial(0, 0.2), bound_ms=0.0))
+    assert "bound" not in bare.best_lines()[0][1]
 
 
 def test_differences_within_noise_have_no_number() -> None:
