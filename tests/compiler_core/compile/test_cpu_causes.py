@@ -54,7 +54,7 @@ def test_every_node_on_the_cpu_has_its_reason_and_is_told_once(made: CompiledMod
         node.name
         for segment in made.source.quantized.segments
         if isinstance(segment, FloatSegment)
-        for node in segment.graph.nodes
+        for node in segment.priced.nodes
     }
     reasons = node_reasons(made)
     assert set(reasons) == on_cpu
@@ -77,7 +77,7 @@ def test_shares_are_of_all_steps(made: CompiledModel) -> None:
     assert sum(item.latency_share for item in causes) == pytest.approx(on_cpu / time)
     assert any(item.reason == CONVERTS and not item.nodes for item in causes)
     heaviest = causes[0]
-    assert heaviest.reason.startswith("A dense layer multiplies by a constant matrix")
+    assert heaviest.reason.startswith("Lies in memory in another order")
     assert "'" not in heaviest.reason
     assert "'" in heaviest.example
 
