@@ -28,7 +28,7 @@ def cpu_kind(path: Path) -> str:
     for file in reversed(raw_lineage(path)):
         stated = _stated(file)
         where = f"{file.label}: {CPU}.kind = {shown(stated)}"
-        known = (RUNTIME_CPU, *(writer.cpu_kind for writer in bundle_writers()))
+        known = (RUNTIME_CPU,) if stated in (None, RUNTIME_CPU) else _known()
         if stated is not None and stated not in known:
             raise InputError(
                 f"{where}: there is no such kind of CPU; known are {', '.join(known)}",
@@ -47,6 +47,10 @@ def generates_sources(path: Path) -> bool:
     """Whether whole models are generated as sources for the target of a file; raises as
     :func:`cpu_kind`."""
     return cpu_kind(path) != RUNTIME_CPU
+
+
+def _known() -> tuple[str, ...]:
+    return (RUNTIME_CPU, *(writer.cpu_kind for writer in bundle_writers()))
 
 
 def _stated(file: RawFile) -> str | None:

@@ -353,9 +353,12 @@ def driven_bundles() -> DrivenBundles:
 
 
 def bundle_writers() -> Iterator[Bundles]:
-    """Kinds of units that write models as sources."""
+    """Kinds of units that write models as sources; plug-ins that cannot be loaded are left out."""
     for name in unit_kinds():
-        kind = unit_kind(name)
+        try:
+            kind = unit_kind(name)
+        except InputError:
+            continue
         if kind.has(_FACET):
             yield kind.facet(_FACET, Bundles)
 

@@ -107,7 +107,7 @@ class Bench(ExaminedModel):
             target=Subject(self.target.name, self.target.digest),
             order=tuple(decisions.get(ORDER, ())),
         )
-        feeds = first_run(graph, self._profile)
+        feeds = None if self.subjects.calibration is None else first_run(graph, self._profile)
         return QuantizedModel(self.model, applied.quantized, configuration, applied.reasons, feeds)
 
     def compiled(self, decisions: Mapping[str, Any], schedules: Mapping[str, Any]) -> CompiledModel:
