@@ -28,8 +28,10 @@ def _matrix(rng: np.random.Generator, *shape: int) -> Any:
     return rng.normal(size=shape, scale=shape[-1] ** -0.5)
 
 
-def lstm_model(size: int, words: int) -> Any:
-    """One step of a language model: an LSTM cell, and a layer over all words."""
+def lstm_model(size: int, words: int, *, steps: int = 2) -> Any:
+    """A language model: an LSTM over the steps, and a layer over all words behind the last one.
+
+    One step is written out as two dense layers; an operator that recurs takes two or more."""
     rng = np.random.default_rng(0)
     weights = {
         "w": _matrix(rng, 1, 4 * size, size), "r": _matrix(rng, 1, 4 * size, size),
@@ -40,7 +42,7 @@ def lstm_model(size: int, words: int) -> Any:
         oh.make_node("Flatten", ["h"], ["f"], "flat", axis=2),
         oh.make_node("MatMul", ["f", "out"], ["y"], "words"),
     ]
-    return _saved(nodes, (1, 1, size), (1, words), weights)
+    return _saved(nodes, (steps, 1, size), (1, words), weights)
 
 
 def dense_model(sizes: tuple[int, ...]) -> Any:

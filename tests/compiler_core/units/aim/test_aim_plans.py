@@ -49,6 +49,9 @@ def test_small_layers_do_not_pay(target: str, tmp_path: Path) -> None:
 def test_large_layers_and_cells_do(target: str, tmp_path: Path) -> None:
     found = _planned(lstm_model(512, 4000), target, tmp_path)
     assert {found[name] for name in ("cell", "words")} == {"aim"}
+    found = _planned(lstm_model(512, 4000, steps=1), target, tmp_path)
+    products = [name for name, place in found.items() if place == "aim"]
+    assert [name.split("/")[0] for name in products] == ["cell", "words"]
     found = _planned(dense_model((1024, 4096, 1024)), target, tmp_path)
     assert set(found.values()) == {"aim"}
 
