@@ -26,7 +26,7 @@ help: ## List the tasks
 define install
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later found; set PYTHON=" >&2; exit 5; }
 	$(PYTHON) -m venv $(1)
-	@pip="$(1)/bin/python -m pip install --quiet --quiet"; \
+	@pip="$(1)/bin/python -m pip install --quiet --quiet $(PIP_FLAGS)"; \
 	if $(1)/bin/python -c 'import sys; sys.exit(sys.version_info >= (3, 14))'; then \
 		echo "installing $(2), held to its hashes"; \
 		$$pip --require-hashes -r $(2); \
@@ -38,7 +38,7 @@ define install
 endef
 
 # Byte code is written for what is used, when it is used first: less to install, a fifth less on disk.
-$(DEMO_VENV)/.installed: export PIP_NO_COMPILE := 1
+$(DEMO_VENV)/.installed: PIP_FLAGS := --no-compile
 $(DEMO_VENV)/.installed: pyproject.toml constraints.txt requirements.lock
 	$(call install,$(DEMO_VENV),requirements.lock,.)
 	touch $@
