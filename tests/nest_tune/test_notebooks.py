@@ -57,7 +57,10 @@ def test_notebook_runs(notebook: Path, repository: Path, tmp_path: Path) -> None
         for output in cell
         if "TqdmWarning" not in output.get("text", "")
     }
-    assert kinds == {"execute_result"}
+    assert kinds == {"execute_result", "display_data"}
+    bars = [o for cell in outputs for o in cell if o["output_type"] == "display_data"]
+    assert len(bars) == 1  # a study's progress, drawn in place
+    assert '<progress max="1" value="1.0000">' in bars[0]["data"]["text/html"]
     shown = json.dumps(outputs)
     assert "<svg" in shown
     assert "latency_ms" in shown
