@@ -8,7 +8,7 @@ of the members is the uncertainty.
 from __future__ import annotations
 
 import json
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from compiler_core.errors import InputError
 from compiler_core.files.exhausted import cannot_be_read
+from cost_models.foreign_boosters import read_boosters
 from cost_models.matrices import BINS, binned
 from cost_models.task_features import Columns, FeatureBatch, feature_names, feature_schema
 from cost_models.training import TrainingSet
@@ -187,22 +188,10 @@ class BoostedModel:
                 f"{path}: features of schema {seen!r}; this version computes {schema!r}",
                 hint="nest-tune cost-model show --target T --save FILE trains one from records",
             )
-        import xgboost
-
-        boosters = []
         try:
-            for text in document["boosters"]:
-                booster = xgboost.Booster()
-                booster.load_model(bytearray(b64decode(text, validate=True)))
-                boosters.append(booster)
+            boosters = read_boosters(document["boosters"], len(feature_names(columns)))
             return cls(tuple(boosters), int(document["rows"]))
-        except (
-            KeyError,
-            TypeError,
-            ValueError,
-            OverflowError,
-            xgboost.core.XGBoostError,
-        ) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{path}: the boosters cannot be read") from error
 
 

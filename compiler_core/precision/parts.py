@@ -177,7 +177,13 @@ def run_values(graph: Graph, feeds: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_plain(known: TensorType | None) -> bool:
-    return known is not None and known.dtype != STRING and not is_container(known.dtype)
+    """Whether NumPy has numbers of a tensor's type: it has no bfloat16."""
+    if known is None or known.dtype == STRING or is_container(known.dtype):
+        return False
+    try:
+        return np.dtype(known.dtype).kind in "biufc"
+    except TypeError:
+        return False
 
 
 def _fits(value: Any, known: TensorType | None) -> bool:

@@ -175,6 +175,8 @@ def read_scheme(document: Mapping[str, Any], where: str) -> QuantizationScheme:
         "weight_rounding": WeightRounding,
         "cpu_precision": CpuPrecision,
     }
+    if not isinstance(document, Mapping):
+        raise InputError(f"{where}: decisions by name are needed")
     known = {item.name for item in fields(QuantizationScheme)}
     values: dict[str, Any] = {}
     for key, value in document.items():

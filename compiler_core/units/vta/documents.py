@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from compiler_core.errors import InputError
@@ -16,6 +17,8 @@ from compiler_core.units.vta.structure.slicing import SliceAxis, slice_violation
 
 MOST_CORES = 64
 _EXTENT_MAX = 1 << 16
+_SIZE_MAX = 1 << 31
+"""Of a tile; nothing that follows from it leaves 64 bits."""
 
 
 class VtaDocuments:
@@ -48,7 +51,12 @@ class VtaDocuments:
         return SlicedWorkload(whole, cores, axis)
 
     def schedule(self, value: Any, where: str) -> Schedule:
-        return from_plain(schedule_kind(value), value, where)
+        found: Schedule = from_plain(schedule_kind(value), value, where)
+        for item in fields(found):
+            number = getattr(found, item.name)
+            if isinstance(number, int) and abs(number) > _SIZE_MAX:
+                raise InputError(f"{where}: {item.name} is larger than {_SIZE_MAX}")
+        return found
 
     def machine(self, value: Any, where: str) -> VtaCore:
         return from_plain(VtaCore, value, where)

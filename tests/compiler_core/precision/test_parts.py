@@ -64,3 +64,9 @@ def test_values_of_a_run_are_taken_where_they_fit() -> None:
     assert part_inputs(shaped, other)["b"].shape == (2,)
     with pytest.raises(InputError, match="no values can be made up"):
         part_inputs(graph, {})
+
+
+def test_values_are_of_types_that_numpy_has() -> None:
+    """It has no bfloat16: such a tensor cannot be handed out."""
+    graph = graph_of("g (float[1,4] x) => (float[1,4] y){ n = Cast<to=16>(x) y = Cast<to=1>(n) }")
+    assert set(run_values(graph, {"x": np.ones((1, 4), np.float32)})) == {"x", "y"}

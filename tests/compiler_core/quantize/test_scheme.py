@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -183,3 +184,9 @@ def test_constant_tensors_zero_channels_and_one_sample(network):
             applied = apply_scheme(graph, default_assignment(graph), ranges, scheme)
             result = ReferenceExecutor(applied.quantized).run(samples)["y"]
             np.testing.assert_array_equal(result, np.zeros((1, 5)))
+
+
+@pytest.mark.parametrize("document", ["text", 3, None, ["granularity"]])
+def test_decisions_have_names(document: Any) -> None:
+    with pytest.raises(InputError, match="decisions by name are needed"):
+        read_scheme(document, "here")
