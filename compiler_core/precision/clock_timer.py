@@ -105,8 +105,11 @@ class ClockTimer:
             graph = make()
             session = open_session(export_onnx(graph), threads=self._threads)
             feeds, outputs = part_inputs(graph, self._values), list(graph.outputs)
+        except (InputError, *RUNTIME_ERRORS):
+            return None
+        try:
             session.run(outputs, feeds)
-        except (InputError, *RUNTIME_ERRORS, RuntimeError):
+        except (*RUNTIME_ERRORS, RuntimeError):
             return None  # RuntimeError: it cannot hand out what NumPy has no type for (bfloat16)
         return lambda: session.run(outputs, feeds)
 

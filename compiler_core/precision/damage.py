@@ -21,9 +21,8 @@ from compiler_core.quantize.input_moments import input_moments
 from compiler_core.quantize.precision_lowering import lower_precisions
 from compiler_core.quantize.precisions import (
     SAME_VALUES,
-    Rounding,
     Static,
-    WeightOnly,
+    is_fitted,
     precision_of,
     precisions_of,
 )
@@ -109,7 +108,7 @@ class DamageMeter:
         wanted = {
             node.inputs[0]
             for node in self._graph.nodes
-            if isinstance(own := asked.get(node.name), WeightOnly) and own.rounding is Rounding.GPTQ
+            if (own := asked.get(node.name)) is not None and is_fitted(own)
         }
         if missing := wanted - self._moments.keys():
             self._moments |= input_moments(self._graph, self._fitted, missing)

@@ -149,6 +149,11 @@ def with_rounding(place: str, rounding: Rounding) -> str:
     return f"{CPU}:w{found.bits}b{found.block}{zero}{rounding.value}{level}"
 
 
+def is_fitted(precision: object) -> bool:
+    """Whether weights in a precision are fitted to samples, so that others have to judge them."""
+    return isinstance(precision, WeightOnly) and precision.rounding is Rounding.GPTQ
+
+
 def precisions_of(assignment: Mapping[str, str]) -> dict[str, Precision]:
     """Nodes of an assignment that have a number format of the CPU.
 

@@ -27,7 +27,7 @@ from compiler_core.precision.search import (
 from compiler_core.precision.table import FormatCosts, costs_of
 from compiler_core.quantize.apply import apply_profile
 from compiler_core.quantize.good_enough import reason_against
-from compiler_core.quantize.precisions import WeightOnly, precisions_of
+from compiler_core.quantize.precisions import is_fitted, precisions_of
 from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.quality import QualityMeter
 from compiler_core.quantize.scheme import QuantizationScheme
@@ -109,7 +109,7 @@ def good_on_samples(model: FloatModel, profile: Profile) -> IsGood:
 
     def is_good(places: Mapping[str, str], scheme: QuantizationScheme) -> bool:
         units = {node.name: CPU for node in model.graph.nodes} | dict(places)
-        fits = any(isinstance(own, WeightOnly) for own in precisions_of(units).values())
+        fits = any(is_fitted(own) for own in precisions_of(units).values())
         known, judge = halves if fits and halves is not None else (profile, meter)
         try:
             applied = apply_profile(model.graph, units, known, scheme)
