@@ -31,3 +31,19 @@ def figure(value: float | None, metric: str) -> str:
         places = 3 if value == 0 or abs(value) >= 0.1 else 2 - floor(log10(abs(value)))
         return f"{value:,.{places}f}"
     return f"{value:.4f}" if abs(value) < 10 else f"{value:,.4g}"
+
+
+def percent(value: float, places: int = 1, *, signed: bool = False) -> str:
+    """A share in per cent, 1 being the whole: ``24.6 %``; a change with its sign: ``+1.2 %``."""
+    return f"{100 * value:{'+' if signed else ''}.{places}f} %"
+
+
+def duration(seconds: float) -> str:
+    """A time that passes: ``48 s``, ``2 min 05 s``, ``14 min``, ``1.5 h``."""
+    whole = round(seconds)
+    if whole < 90:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 10:
+        return f"{minutes} min {rest:02} s"
+    return f"{minutes} min" if whole < 5400 else f"{whole / 3600:.1f} h"

@@ -47,6 +47,7 @@ class ModelTask:
         share_of_time: Of the time of all programs of the model on its unit.
         unit: Name of the unit that runs it; the first of several that are alike.
         id: Name of the task in configurations: its id, and the unit where ids say less.
+        layers: Names of the layers that it stands for, in execution order.
     """
 
     task: Task
@@ -57,6 +58,7 @@ class ModelTask:
     share_of_time: float
     unit: str
     id: str
+    layers: tuple[str, ...]
 
 
 def tasks(
@@ -108,7 +110,8 @@ def tasks(
         layers += model_layers(quantized.quantized, chip)
     found = model_tasks(layers, chip)
     schedules = choose_unit_schedules(found, configuration.schedules)
-    counts = Counter(name for name, _ in named_layers(layers, chip))
+    named = [(name, layer.name) for name, layer in named_layers(layers, chip)]
+    counts = Counter(name for name, _ in named)
     remember(item.task for item in found.values())
     costs = {}
     for name, item in found.items():
@@ -130,6 +133,7 @@ def tasks(
             costs[name][0] * costs[name][2] / (total[item.unit.name] or 1),
             item.unit.name,
             name,
+            tuple(layer for task, layer in named if task == name),
         )
         for name, item in found.items()
     )

@@ -12,6 +12,7 @@ from compiler_core.errors import InputError
 from compiler_core.files.whole_file import write_atomically
 from nest_tune.cli.output import console, print_json, progress
 from nest_tune.cli.tables import print_table
+from nest_tune.figures import percent
 
 if TYPE_CHECKING:
     from compiler_core.units.facets.bundles import BundleReport
@@ -123,7 +124,7 @@ def _of_limit(demand: int | None, limit: int | None) -> str:
         return "not known without the target's compiler"
     if limit is None:
         return f"{demand:,} bytes"
-    return f"{demand:,} bytes of {limit:,} ({demand / limit:.1%})"
+    return f"{demand:,} bytes of {limit:,} ({percent(demand / limit)})"
 
 
 def run_sources(
@@ -192,7 +193,7 @@ def profile_sources(package: Path, picture: Path | None, as_json: bool) -> None:
     for item in report.operators:
         value = getattr(item, key) or 0.0
         shown = f"{value:,.0f}" if counted else f"{value:.4f}"
-        table.add_row(Text(item.name), item.operator, shown, f"{value / (total or 1):.1%}")
+        table.add_row(Text(item.name), item.operator, shown, percent(value / (total or 1)))
     print_table(table)
     if counted:
         print(_COUNTED)

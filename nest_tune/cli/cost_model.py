@@ -14,6 +14,7 @@ from compiler_core.files.whole_file import require_writable
 from nest_tune.cli.options import EXAMPLE_TARGET, AsJson, RecordStorage, TargetName, UnitName
 from nest_tune.cli.output import print_json
 from nest_tune.cli.tables import print_table
+from nest_tune.figures import percent
 from nest_tune.study.request.settings import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def show(
 
     table = Table("feature", "unit", "share of gain", "meaning", box=None)
     for f in features:
-        share = f"{float(str(f['gain_share'])):.1%}"
+        share = percent(float(str(f["gain_share"])))
         table.add_row(str(f["name"]), str(f["unit"]), share, str(f["meaning"]))
     print_table(table)
     print(f"trained on {learnt.rows} records; feature schema {schema}")
@@ -127,7 +128,7 @@ def evaluate(
     table = Table(*headers, box=None)
     for name, pair in rows.items():
         for predictor, q in zip(("coarse walk alone", "with the model"), pair, strict=True):
-            numbers = (f"{q.kendall_tau:.3f}", f"{q.top_recall:.1%}", f"{q.error:.2%}")
+            numbers = (f"{q.kendall_tau:.3f}", percent(q.top_recall), percent(q.error, 2))
             table.add_row(name, predictor, str(q.tasks), str(q.rows), *numbers)
     print_table(table)
     print(f"each task is predicted by a model that never saw its {held}")

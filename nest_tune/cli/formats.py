@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from nest_tune.cli.output import console
 from nest_tune.cli.tables import print_table
+from nest_tune.figures import percent
 
 if TYPE_CHECKING:
     from compiler_core.precision.report import FormatsReport
@@ -41,7 +42,7 @@ def _print_plans(report: FormatsReport) -> None:
     print_table(plans)
     gap = next((plan.gap for plan in report.plans if plan.gap is not None), None)
     if gap is not None:
-        console().print(f"by the measured costs no plan is more than {gap:.1%} faster")
+        console().print(f"by the measured costs no plan is more than {percent(gap)} faster")
 
 
 def _print_operators(report: FormatsReport) -> None:

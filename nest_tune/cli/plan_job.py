@@ -9,6 +9,7 @@ from compiler_core.errors import InputError
 from compiler_core.files.whole_file import require_writable
 from nest_tune.cli.options import parse_shapes
 from nest_tune.cli.output import print_json, progress
+from nest_tune.figures import percent
 
 if TYPE_CHECKING:
     from nest_tune.api.planning import PlannedModel, PlanProblem
@@ -182,7 +183,7 @@ def report_limited(found: LimitedPlanned, as_json: bool) -> None:
     print_groups(found.evaluator, found.evaluation)
     print_totals(found.evaluator, found.evaluation)
     print(
-        f"damage     {found.damage:.1%} of what fewest bits do to all weights, at most "
-        f"{found.most_damage:.1%}; the fastest of {found.offers} plans, the first of which by the "
-        "cost tables were timed"
+        f"damage     {percent(found.damage)} of what fewest bits do to all weights, at most "
+        f"{percent(found.most_damage)}; the fastest of {found.offers} plans, the first of which by "
+        "the cost tables were timed"
     )

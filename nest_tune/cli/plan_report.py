@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nest_tune.cli.output import launches_text, say
 from nest_tune.cli.tables import print_table
+from nest_tune.figures import percent
 
 if TYPE_CHECKING:
     from compiler_core.partition.best import BestPlan
@@ -138,15 +139,15 @@ def print_best(found: BestPlan) -> None:
     optimum, latency = found.optimum, found.evaluation.latency_ps
     aside = "" if latency == optimum.latency_ps else ", overlaps within programs aside"
     print(
-        f"{'optimum':<10} {latency / 1e9:.3f} ms, at most {optimum.gap:.2%} from the best there "
-        f"can be{aside}; {optimum.evaluations:,} evaluations in {optimum.seconds:.2f} s"
+        f"{'optimum':<10} {latency / 1e9:.3f} ms, at most {percent(optimum.gap, 2)} from the best "
+        f"there can be{aside}; {optimum.evaluations:,} evaluations in {optimum.seconds:.2f} s"
     )
     for name, item in found.baselines.items():
         more = item.latency_ps / latency - 1 if latency else 0.0
-        say(f"{name:<16} {item.latency_ms:>12.3f} ms  {more:+.2%}")
+        say(f"{name:<16} {item.latency_ms:>12.3f} ms  {percent(more, 2, signed=True)}")
     sequential = found.sequential.sequential_ps
     more = sequential / latency - 1 if latency else 0.0
-    print(f"{'best_sequential':<16} {sequential / 1e9:>12.3f} ms  {more:+.2%}")
+    print(f"{'best_sequential':<16} {sequential / 1e9:>12.3f} ms  {percent(more, 2, signed=True)}")
 
 
 def _unit_figures(evaluator: Evaluator, group: int) -> dict[str, Any]:

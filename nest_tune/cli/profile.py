@@ -15,6 +15,7 @@ from compiler_core.sums import float_sum
 from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import print_json
 from nest_tune.cli.tables import print_table
+from nest_tune.figures import percent
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -139,7 +140,7 @@ def _print_host(loaded: Package, package: Path, by: By) -> None:
     table = _table("<layer", "<unit", "<operator", "ms", "share")
     total = float_sum(layer.latency_ms for layer in loaded.report.layers) or 1.0
     for layer in loaded.report.layers if by is By.LAYER else ():
-        share = f"{layer.latency_ms / total:.1%}"
+        share = percent(layer.latency_ms / total)
         table.add_row(layer.name, layer.unit, layer.operator, f"{layer.latency_ms:.4f}", share)
     if by is By.UNIT:
         table.add_row("all", CPU, "", f"{total:.4f}", "100.0%")
@@ -207,7 +208,7 @@ def _layers(loaded: Package) -> Table:
             row += [
                 f"{layer.cycles:,}",
                 f"{layer.bound_cycles:,}",
-                f"{layer.utilization:.1%}",
+                percent(layer.utilization),
                 layer.limited_by,
                 f"{sum(layer.bytes.values()) / 1024:,.1f}",
             ]
@@ -220,7 +221,7 @@ def _layers(loaded: Package) -> Table:
             )
             row += [
                 f"{place.achieved_macs_per_cycle:.1f}",
-                f"{place.achieved_macs_per_cycle / roof:.1%}" if roof else "",
+                percent(place.achieved_macs_per_cycle / roof) if roof else "",
                 f"{waits:,}",
             ]
         table.add_row(Text(layer.name), layer.unit, Text(layer.operator), Text(layer.shape), *row)
@@ -236,9 +237,9 @@ def _units(loaded: Package) -> Table:
             unit.unit,
             str(unit.layers),
             f"{unit.latency_ms:.3f}",
-            f"{unit.latency_share:.1%}",
+            percent(unit.latency_share),
             f"{unit.energy_mj:.3f}",
-            f"{unit.energy_share:.1%}",
+            percent(unit.energy_share),
             f"{unit.cycles:,}",
             f"{unit.bytes / 1024:,.1f}",
         )
@@ -257,6 +258,6 @@ def _instructions(loaded: Package) -> Table:
             item.category,
             f"{item.count:,}",
             f"{item.cycles:,}",
-            f"{item.cycles / total:.1%}",
+            percent(item.cycles / total),
         )
     return table

@@ -12,12 +12,16 @@ from nest_tune.cli import tune
 from nest_tune.cli.options import AsJson, ModelFile, Shapes, TargetName, parse_shapes
 from nest_tune.cli.output import print_json
 from nest_tune.cli.tables import print_table
+from nest_tune.figures import percent
 
 if TYPE_CHECKING:
     from compiler_core.targets.target import Target, Unit
     from compiler_core.tensor.task import Task
     from compiler_core.units.unit import TaskCost, TaskSchedule
     from nest_tune.api.tasks import ModelTask
+
+_SHOWN_LAYERS = 3
+"""Layers of a task that the table names; documents have all."""
 
 app = typer.Typer(
     name="task",
@@ -81,6 +85,7 @@ def _row(entry: ModelTask) -> dict[str, Any]:
         "operator": workload.operator,
         "shape": entry.shape,
         "count": entry.count,
+        "layers": list(entry.layers),
         "macs": workload.macs,
         "bound_cycles": entry.bound_cycles,
         "default_cycles": entry.default_cycles,
@@ -95,6 +100,7 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
     table = Table(box=None)
     table.add_column("task", no_wrap=True)
     table.add_column("operator", no_wrap=True)
+    table.add_column("layers", overflow="fold")
     table.add_column("shape", overflow="fold")
     for title in ("count", "MACs", "bound cycles", "default cycles", "of bound", "share of time"):
         table.add_column(title, justify="right", no_wrap=True)
@@ -102,15 +108,23 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
         table.add_row(
             row["id"],
             row["operator"],
+            _layers_text(row["layers"]),
             row["shape"],
             str(row["count"]),
             f"{row['macs']:,}",
             f"{row['bound_cycles']:,}",
             f"{row['default_cycles']:,}",
-            f"{row['bound_cycles'] / row['default_cycles']:.1%}",
-            f"{row['share_of_time']:.1%}",
+            percent(row["bound_cycles"] / row["default_cycles"]),
+            percent(row["share_of_time"]),
         )
-    print_table(table, drop=("shape", "MACs", "bound cycles"))
+    print_table(table, drop=("MACs", "operator", "shape", "bound cycles", "layers"))
+
+
+def _layers_text(layers: list[str]) -> str:
+    """The first layers that a task stands for, and how many more there are."""
+    more = len(layers) - _SHOWN_LAYERS
+    shown = ", ".join(layers[:_SHOWN_LAYERS])
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 @app.command(
@@ -151,7 +165,7 @@ def measure(
         return
     print(
         f"{name}: {cost.cycles:,} cycles, bound {document['bound_cycles']:,} "
-        f"({document['utilization']:.1%}), {document['dram_bytes']:,} DRAM bytes"
+        f"({percent(document['utilization'])}), {document['dram_bytes']:,} DRAM bytes"
     )
 
 

@@ -16,6 +16,7 @@ from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.completion import schedule_samplers
 from nest_tune.cli.options import AsJson, RecordStorage, TargetName
 from nest_tune.cli.output import console, print_json
+from nest_tune.figures import percent
 from nest_tune.samplers.registry import DEFAULT_SAMPLER
 from nest_tune.study.request.durations import parse_timeout
 from nest_tune.study.request.settings import DEFAULT_STORAGE
@@ -142,7 +143,10 @@ def _plain_line(search: TaskSearch) -> None:
 def _state(search: TaskSearch) -> str:
     best, bound = search.best_cycles, search.bound_cycles
     gain = 1 - best / search.default_cycles if search.default_cycles else 0.0
-    return f"best {best:,} cycles, {gain:.1%} less than untuned, {bound / best:.1%} of the bound"
+    return (
+        f"best {best:,} cycles, {percent(gain)} less than untuned; lower bound {bound:,} "
+        f"({percent(bound / best)})"
+    )
 
 
 def _document(result: TaskResult, chip: Target, wall_s: float, exhaustive: bool) -> dict[str, Any]:
@@ -174,16 +178,16 @@ def _print(result: TaskResult, wall_s: float) -> None:
     out = console()
     out.print(
         f"{result.task.id}: {result.best_cycles:,} cycles, "
-        f"{1 - result.best_cycles / result.default_cycles:.1%} less than untuned "
+        f"{percent(1 - result.best_cycles / result.default_cycles)} less than untuned "
         f"({result.default_cycles:,}), bound {result.bound_cycles:,} "
-        f"({result.bound_cycles / result.best_cycles:.1%})"
+        f"({percent(result.bound_cycles / result.best_cycles)})"
     )
     proof = ""
     if result.proven:
         proof = "; no schedule is better"
     elif result.least_cycles > result.bound_cycles:
         gap = result.best_cycles / result.least_cycles - 1
-        proof = f"; at most {gap:.2%} above the best of all schedules"
+        proof = f"; at most {percent(gap, 2)} above the best of all schedules"
     annealed = f", {result.annealed} programs annealed" if result.annealed else ""
     out.print(
         f"{result.measurements} measurements, {result.known} known before{annealed}, "

@@ -9,7 +9,7 @@ from compiler_core.accuracy.metric import is_in_decibels
 from compiler_core.compile.compile import CompiledModel
 from compiler_core.errors import NestTuneError
 from nest_tune.bundling import is_bundle_target
-from nest_tune.figures import figure
+from nest_tune.figures import figure, percent
 from nest_tune.report.data import (
     LABELS,
     CompiledPart,
@@ -275,7 +275,7 @@ def _tiles(result: StudyResult, chosen: OuterTrial) -> tuple[Tile, ...]:
                 points = f"{difference * 100:+.2f} points"
                 change = f"{difference:+.2f} dB" if decibels else points
             elif before[name]:
-                change = f"{difference / before[name]:+.1%}"
+                change = percent(difference / before[name], signed=True)
             if difference == 0:
                 change = "as the default"
             elif name.startswith("accuracy") and by_chance:

@@ -26,6 +26,7 @@ from compiler_core.targets.places import ON_CPU
 from compiler_core.targets.target import Target
 from compiler_core.units.facets.profiles import profiles_of
 from compiler_core.units.names import CPU
+from nest_tune.figures import percent
 from nest_tune.report.charts import RoofDot, RooflineChart
 from nest_tune.report.gantt import Gantt, GanttBar, Strip, Track, busy_shares
 
@@ -116,7 +117,7 @@ def roofline_charts(
             share = place.achieved_macs_per_cycle / place.attainable_macs_per_cycle
             tip = (
                 f"{layer.name} ({word}): {place.achieved_macs_per_cycle:.1f} MACs per cycle, "
-                f"{share:.0%} of the {place.roof} roof; {layer.cycles:,} cycles"
+                f"{percent(share, 0)} of the {place.roof} roof; {layer.cycles:,} cycles"
             )
             dot = RoofDot(place.macs_per_byte, place.achieved_macs_per_cycle, kind, tip)
             dots[unit.name].append(dot)

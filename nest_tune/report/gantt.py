@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from nest_tune.figures import percent
 from nest_tune.report.scale import Scale, short
 from nest_tune.report.svg import Drawing, Size, text_width
 
@@ -115,7 +116,7 @@ def _draw_strip(drawing: Drawing, x: Scale, top: float, strip: Strip) -> None:
     for first, last in pairwise(borders):
         if level := int(levels[first]):
             corner = (x.start + first * width, top + 1)
-            tip = f"{strip.name}: {level / _LEVELS:.0%} busy"
+            tip = f"{strip.name}: {percent(level / _LEVELS, 0)} busy"
             drawing.box(
                 corner, (last - first) * width, _STRIP - 2, "busy", tip, max(level / _LEVELS, 0.15)
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 
+from nest_tune.figures import percent
 from nest_tune.records.storage_url import StorageUrl
 from nest_tune.report.data import CompiledPart, NextStep, TaskRow
 from nest_tune.report.shares import ABOVE, CONVERSION, HOST_WORK, LAUNCH, Share
@@ -71,8 +72,9 @@ def _beyond_limits(result: StudyResult, chosen: OuterTrial) -> Iterator[NextStep
     change = best.metrics[name] / chosen.metrics[name] - 1
     if abs(change) < _WORTH_SAYING / 2:
         return
+    beside = percent(change, signed=True)
     yield NextStep(
-        f"Trial {best.number} has a {name} {change:+.1%} of the chosen one's and is out by a limit "
+        f"Trial {best.number} has a {name} {beside} of the chosen one's and is out by a limit "
         f"alone: {best.message}. Where the limit may be wider, a study with it finds more."
     )
 
@@ -104,7 +106,7 @@ def _shares(
         share = of[reason]
         if share.share < _WORTH_SAYING:
             return
-        part = f"{share.share:.0%} of the latency"
+        part = f"{percent(share.share, 0)} of the latency"
         if reason == LAUNCH:
             yield NextStep(
                 f"Launches are {part}: larger programs need fewer of them, and what a launch costs "

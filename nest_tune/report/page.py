@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from compiler_core.files.visible import visible_lines
-from nest_tune.figures import figure
+from nest_tune.figures import figure, percent
 from nest_tune.redaction import redact
 from nest_tune.report.charts import (
     both,
@@ -43,7 +43,7 @@ def page(data: ReportData) -> str:
     )
     environment.filters |= {
         "metric": figure,
-        "percent": _percent,
+        "percent": percent,
         "ms": _milliseconds,
         "change": _change,
     }
@@ -108,10 +108,6 @@ def _damage(alone_db: Mapping[str, float]) -> dict[str, float]:
 def _shown(value: object) -> object:
     """Text of others with its control characters shown; drawings have done so themselves."""
     return visible_lines(value) if type(value) is str else value
-
-
-def _percent(share: float) -> str:
-    return f"{share:.1%}"
 
 
 def _change(value: float, metric: str) -> str:

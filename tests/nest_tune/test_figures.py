@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nest_tune.figures import figure
+from nest_tune.figures import duration, figure, percent
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,27 @@ def test_how_a_quantity_is_written(value: float | None, metric: str, text: str) 
 def test_three_digits_are_always_shown(value: float) -> None:
     shown = float(figure(value, "latency_ms").replace(",", ""))
     assert shown == pytest.approx(value, rel=0.00501)
+
+
+def test_shares_and_changes_have_one_form() -> None:
+    assert percent(0.24587) == "24.6 %"
+    assert percent(0.5, 0) == "50 %"
+    assert percent(0.0123, signed=True) == "+1.2 %"
+    assert percent(-0.0123, 2, signed=True) == "-1.23 %"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "0 s"),
+        (89, "89 s"),
+        (90, "1 min 30 s"),
+        (125.4, "2 min 05 s"),
+        (599, "9 min 59 s"),
+        (600, "10 min"),
+        (5399, "89 min"),
+        (5400, "1.5 h"),
+    ],
+)
+def test_how_time_that_passes_is_written(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -13,7 +13,7 @@ import numpy as np
 
 from compiler_core.accuracy.metric import shown_name
 from cost_models.evaluation import batch_quality
-from nest_tune.figures import figure
+from nest_tune.figures import duration, figure, percent
 from nest_tune.study.choice.gains import changes_percent, percent_text, within_noise
 from nest_tune.study.proposals.evidence import interval_text
 from nest_tune.study.proposals.front import pareto_front
@@ -27,6 +27,8 @@ from nest_tune.tuning.task_search import TaskSearch
 
 _RECENT = 32
 """Trials by which the speed and the quality of the model are judged."""
+_FEWEST_GAPS = 2
+"""Times between trials from which the speed is judged."""
 
 
 @dataclass
@@ -57,7 +59,7 @@ class Progress(Observer):
         self._trials: dict[int, OuterTrial] = {}
         self._budget = Budget(0)
         self._began_s = time.monotonic()
-        self._moments: deque[float] = deque([self._began_s], _RECENT + 1)
+        self._moments: deque[float] = deque(maxlen=_RECENT + 1)
         self._tasks: Mapping[str, TunedTask] = {}
         self._tuning: _Tuning | None = None
         self._doing = "starting"
@@ -65,7 +67,7 @@ class Progress(Observer):
     def began(self, trials: Sequence[OuterTrial], budget: Budget) -> None:
         self._trials = {trial.number: trial for trial in trials}
         self._budget, self._began_s = budget, time.monotonic()
-        self._moments = deque([self._began_s], _RECENT + 1)
+        self._moments.clear()
         self.show(urgent=bool(trials))
 
     def noted(self, note: str) -> None:
@@ -84,9 +86,10 @@ class Progress(Observer):
             self.tuning(1)
         assert self._tuning is not None
         self._tuning.spent[search.task.id] = search.measurements
-        share = search.bound_cycles / search.best_cycles
+        work = search.task.workload
         self._tuning.current = (
-            f"{search.task.id} {search.best_cycles:,} cycles, {share:.0%} of the bound"
+            f"{work.operator} {work.shape}: {search.best_cycles:,} cycles, "
+            f"lower bound {search.bound_cycles:,}"
         )
         self._tuning.quality = search.quality or self._tuning.quality
         self.show(urgent=False)
@@ -115,12 +118,11 @@ class Progress(Observer):
             return self._doing
         spent = sum(tuning.spent.values())
         begun = min(tuning.tasks, len(tuning.spent))
-        text = f"tuning {tuning.tasks} new tasks"
+        text = f"tuning {tuning.tasks} new task{'s' if tuning.tasks > 1 else ''}"
         if not spent:
             return text
-        took = time.monotonic() - tuning.began_s
-        text += f" ({begun} begun, {spent} measurements, {_duration(took)})"
-        return f"{text}: {tuning.current}"
+        took = duration(time.monotonic() - tuning.began_s)
+        return f"{text} ({begun} begun, {spent:,} measurements, {took}), {tuning.current}"
 
     def counts_text(self) -> str:
         """Trials, outcomes, the time that passed and the time left."""
@@ -128,9 +130,9 @@ class Progress(Observer):
         counts = outcome_counts(list(self._trials.values()))
         parts = [f"{number} {name}" for name, number in counts.items()]
         text = f"{done}/{total} trials" + (f" ({', '.join(parts)})" if parts else "")
-        text += f", {_duration(time.monotonic() - self._began_s)}"
+        text += f", {duration(time.monotonic() - self._began_s)}"
         left = self.seconds_left()
-        return text if left is None else f"{text}, about {_duration(left)} left"
+        return text if left is None else f"{text}, about {duration(left)} left"
 
     @property
     def share_done(self) -> float:
@@ -138,12 +140,12 @@ class Progress(Observer):
         return min(1.0, len(self._trials) / max(1, self._budget.trials))
 
     def seconds_left(self) -> float | None:
-        """By the speed of the latest trials, and at most the budget of time; ``None`` before the
-        first trial and after the last one."""
+        """By the speed of the latest trials, and at most the budget of time; ``None`` after the
+        last trial, and while fewer than three have finished: the first one pays for the start."""
         fresh = len(self._moments) - 1
-        if fresh < 1 or len(self._trials) >= self._budget.trials:
+        if fresh < _FEWEST_GAPS or len(self._trials) >= self._budget.trials:
             return None
-        spent = self._moments[-1] - self._moments[0]
+        spent = time.monotonic() - self._moments[0]
         left = spent / fresh * (self._budget.trials - len(self._trials))
         if self._budget.timeout_s is not None:
             passed = time.monotonic() - self._began_s
@@ -221,12 +223,5 @@ def _gain_text(best: OuterTrial, default: OuterTrial, metric: str) -> str:
 
 def _quality_text(name: str, quality: tuple[float, float]) -> str:
     tau, error = quality
-    shown = f"{error:.1%}" if isfinite(error) else "unknown"
+    shown = percent(error) if isfinite(error) else "unknown"
     return f"{name} Kendall tau {tau:.2f}, error {shown}"
-
-
-def _duration(seconds: float) -> str:
-    whole = round(seconds)
-    if whole < 90:
-        return f"{whole} s"
-    return f"{whole // 60} min" if whole < 5400 else f"{whole / 3600:.1f} h"

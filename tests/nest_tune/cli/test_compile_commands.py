@@ -245,6 +245,7 @@ def test_tasks_are_listed_and_measured_by_id(run: Run, data: Path, package: Path
     assert code == 0
     tasks = document(out, "task-list")["tasks"]
     assert sum(task["count"] for task in tasks) == LAYERS
+    assert all(len(task["layers"]) == task["count"] for task in tasks)
     assert sum(task["share_of_time"] for task in tasks) == pytest.approx(1)
     for task in tasks:
         assert 0 < task["bound_cycles"] <= task["default_cycles"]

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from nest_tune.figures import figure
+from nest_tune.figures import figure, percent
 from nest_tune.report.collect import collect
 from nest_tune.report.data import CompiledPart, ReportData
 from nest_tune.report.page import page
@@ -128,9 +128,8 @@ def test_what_limits_and_what_to_try_next(text: str, data: ReportData) -> None:
     shown = Page(text)
     assert len(data.compiled.shares) > 1
     for share in data.compiled.shares:
-        assert (
-            f"{share.label}: {figure(share.ms, 'latency_ms')} ms, {share.share:.1%}" in shown.text
-        )
+        part = f"{figure(share.ms, 'latency_ms')} ms, {percent(share.share)}"
+        assert f"{share.label}: {part}" in shown.text
     assert data.next_steps
     for step in data.next_steps:
         assert " ".join(step.reason.split()) in shown.text
@@ -258,7 +257,7 @@ def test_tuned_tasks_are_listed_farthest_from_their_bound_first(result: StudyRes
     assert [task.name for task in found.tasks] == ["conv2d-far", "conv2d-near"]
     shown = Page(page(found))
     assert "tasks" in shown.sections
-    assert "conv2d-far 12,000 9,000 4,000 44.4% 128" in shown.text
+    assert "conv2d-far 12,000 9,000 4,000 44.4 % 128" in shown.text
     assert "predictions" not in shown.sections
     assert "Predicted against measured is left out" in shown.text
 

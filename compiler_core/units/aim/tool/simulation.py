@@ -122,7 +122,7 @@ def _summary(instructions: int, timing: TimingResult, energy: Energy) -> str:
     issued = sum(timing.commands.values())
     used = timing.commands.get("MAC16", 0) * 2 / (timing.cycles * int(timing.requests.sizes.sum()))
     return (
-        f"{instructions} instructions, {issued:,} commands, MAC units {used:.1%} used, "
+        f"{instructions} instructions, {issued:,} commands, MAC units {100 * used:.1f} % used, "
         f"{energy.total_pj * 1e-6:.3f} µJ ({ORIGIN})"
     )
 

@@ -109,7 +109,7 @@ def _slices(
 
 
 def _summary(instructions: int, timing: TimingResult) -> str:
-    line = f"{instructions} instructions, GEMM unit {timing.mac_utilization:.1%} used"
+    line = f"{instructions} instructions, GEMM unit {100 * timing.mac_utilization:.1f} % used"
     if timing.energy_pj is not None:
         line += f", {timing.energy_pj * 1e-6:.3f} µJ"
     return line

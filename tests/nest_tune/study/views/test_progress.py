@@ -43,6 +43,36 @@ def test_the_best_is_told_in_per_cent_of_the_default() -> None:
     assert progress.counts_text().startswith("2/8 trials (2 complete), 0 s")
 
 
+def test_time_left_is_told_from_the_third_trial_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([0.0, 0.0, 100.0, 102.0, 104.0])
+    clock = SimpleNamespace(monotonic=lambda: next(now, 104.0))
+    monkeypatch.setattr("nest_tune.study.views.progress_state.time", clock)
+    progress = Progress(LATENCY)
+    progress.began([], Budget(13))
+    for number in range(2):
+        progress.finished(trial(number, 0.2))
+    assert progress.seconds_left() is None
+    progress.finished(trial(2, 0.2))
+    assert progress.seconds_left() == 20.0  # two seconds each: the start is no trial
+    assert progress.counts_text() == "3/13 trials (3 complete), 1 min 44 s, about 20 s left"
+
+
+def test_a_task_that_is_tuned_is_told_by_what_it_is() -> None:
+    progress = Progress(LATENCY)
+    progress.began([], Budget(8))
+    progress.tuning(1)
+    assert progress.doing_text() == "tuning 1 new task"
+    work = SimpleNamespace(operator="conv2d", shape="1x16x8x8 k3x3 s1x1 -> 16x8x8")
+    task = SimpleNamespace(id="conv2d-0123456789abcdef", workload=work)
+    search: Any = SimpleNamespace(
+        task=task, measurements=1200, best_cycles=1500, bound_cycles=1000, quality=None
+    )
+    progress.searching(search)
+    assert progress.doing_text().endswith(
+        "conv2d 1x16x8x8 k3x3 s1x1 -> 16x8x8: 1,500 cycles, lower bound 1,000"
+    )
+
+
 def test_a_bound_is_told_where_there_is_one() -> None:
     progress = Progress(LATENCY)
     told(progress, trial(0, 0.2))
