@@ -110,7 +110,7 @@ def tasks(
         layers += model_layers(quantized.quantized, chip)
     found = model_tasks(layers, chip)
     schedules = choose_unit_schedules(found, configuration.schedules)
-    named = [(name, layer.name) for name, layer in named_layers(layers, chip)]
+    named = [(name, layer.operator.name) for name, layer in named_layers(layers, chip)]
     counts = Counter(name for name, _ in named)
     remember(item.task for item in found.values())
     costs = {}

@@ -124,7 +124,7 @@ def _layers_text(layers: list[str]) -> str:
     """The first layers that a task stands for, and how many more there are."""
     more = len(layers) - _SHOWN_LAYERS
     shown = ", ".join(layers[:_SHOWN_LAYERS])
-    return f"{shown} and {more} more" if more > 0 else shown
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 @app.command(
