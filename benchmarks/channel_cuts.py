@@ -20,6 +20,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.cut_layer import (
+    ChannelCut,
+    bound_cycles,
+    channel_cuts,
+    measured_cut,
+)
 from compiler_core.compile.sources import FloatModel
 from compiler_core.quantize.apply import apply_profile
 from compiler_core.quantize.arithmetic import arithmetic_of
@@ -32,12 +38,6 @@ from compiler_core.quantize.scheme import QuantizationScheme
 from compiler_core.targets.target import Target
 from compiler_core.tensor.from_integer import conv_terms, max_pool_terms
 from compiler_core.tensor.value_ranges import value_ranges
-from compiler_core.units.vta.cores.channel_cut import (
-    ChannelCut,
-    bound_cycles,
-    channel_cuts,
-    measured_cut,
-)
 from compiler_core.units.vta.legality.bound import lower_bound
 from compiler_core.units.vta.legality.default_schedule import default_schedule
 from compiler_core.units.vta.lower.layer import measure_layer

@@ -21,8 +21,8 @@ from compiler_core.targets.target import Target
 from compiler_core.tensor.workload import ConvWorkload, Epilogue, Window
 from compiler_core.units.vta.cores.multicore_layer import lower_sliced, measure_sliced
 from compiler_core.units.vta.cores.multicore_schedule import (
-    best_default_slicing,
     default_slice_schedules,
+    default_slicings,
     sliced_bound,
 )
 from compiler_core.units.vta.legality.bound import lower_bound
@@ -68,7 +68,8 @@ def report(target: Target, single: dict[ConvWorkload, int]) -> None:
         bound = lower_bound(workload, core)
         # The port moves every byte at least once; a quarter of one core's compute hides it.
         fed = cores * max(bound.reads, bound.writes) <= bound.compute
-        best = best_default_slicing(workload, core, cores)
+        slicings = default_slicings(workload, core, cores).values()
+        best = min(slicings, key=lambda slicing: slicing.result.cycles)
         limit = sliced_bound(best.slices, core)
         plain = []
         for axis in SliceAxis:

@@ -5,8 +5,8 @@ arguments. Even samples of the evaluation set and, without labels, those of cali
 samples report (``--choose odd``: the other way round). Both sides calibrate on the same data.
 Differences are ours minus onnxruntime's, paired, with 95 % intervals; those of the float model show
 what a quantization without any error would get. The best configuration is the one that
-:func:`nest_tune.scheme_search.search.best_beside` takes on the samples that choose, beside what
-onnxruntime does.
+:func:`benchmarks.witnesses.best_beside` takes on the samples that choose, beside what onnxruntime
+does.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
+from benchmarks.witnesses import best_beside
 from compiler_core.accuracy.intervals import paired_difference
 from compiler_core.accuracy.metric import Metric
 from compiler_core.compile.sources import load_model
@@ -51,7 +52,7 @@ from compiler_core.quantize.scheme import (
     scheme_document,
 )
 from nest_tune.scheme_search.evaluation import SchemeEvaluator
-from nest_tune.scheme_search.search import best_beside, candidate, search_schemes
+from nest_tune.scheme_search.search import candidate, search_schemes
 
 METHODS = (CalibrationMethod.MinMax, CalibrationMethod.Entropy, CalibrationMethod.Percentile)
 QDQ_OPSET = 13

@@ -123,7 +123,7 @@ ORDER = {
         "compiler_core.package",
     ),
     "search_spaces": ("search_spaces", "search_spaces.KIND"),
-    "cost_models": ("cost_models.features", "cost_models", "cost_models.KIND"),
+    "cost_models": ("cost_models", "cost_models.KIND"),
     "nest_tune": (
         "nest_tune",
         "nest_tune.study",

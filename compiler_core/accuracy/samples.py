@@ -158,16 +158,6 @@ def evaluation_data(
     return EvaluationData(where, inputs, _labels(arrays, graph), count)
 
 
-def has_labels(path: Path, graph: Graph) -> bool:
-    """Whether evaluation data of ``graph`` hold labels.
-
-    Raises:
-        InputError: The file is damaged.
-    """
-    names = [LABELS, OTHER_LABELS, "x", *graph.inputs]
-    return _labels(read_npz(path, names=names, text=True), graph) is not None
-
-
 def read_samples(path: Path, graph: Graph) -> Arrays:
     """The inputs of ``graph`` from an ``.npz`` file: ``x`` for the only one, else by name.
 

@@ -121,20 +121,5 @@ class FloatSession:
         return bool(self.inputs)
 
 
-def run_float(
-    graph: Graph,
-    inputs: Mapping[str, npt.NDArray[Any]],
-    outputs: Sequence[str] | None = None,
-    *,
-    threads: int = 1,
-) -> dict[str, npt.NDArray[Any]]:
-    """Execute ``graph`` once: see :class:`FloatSession`.
-
-    Raises:
-        InputError: As :class:`FloatSession`.
-    """
-    return FloatSession(graph, outputs, threads=threads).run(inputs)
-
-
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from typing import Annotated, Any
@@ -14,7 +14,6 @@ from compiler_core.files.plain import ONLY_WHERE_OTHER, PlainReader
 from compiler_core.targets.places import Places, places_of
 from compiler_core.units.names import CPU, is_on_cpu, unit_of
 from compiler_core.units.registry import read_machine
-from compiler_core.units.unit import Machine
 
 UNIT_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 """Names of units and memories."""
@@ -231,10 +230,6 @@ class Target:
         """The unit of a place, by name; ``None`` for the CPU."""
         found = None if is_on_cpu(place) else unit_of(place, (unit.name for unit in self.units))
         return None if found is None else self.unit(found)
-
-    def with_machine(self, machine: Machine) -> Target:
-        """The same target with another machine in its first unit."""
-        return replace(self, units=(replace(self.units[0], machine=machine), *self.units[1:]))
 
 
 def require_names(what: str, names: list[str]) -> None:

@@ -11,26 +11,6 @@ from compiler_core.units.registry import kind_of_machine
 from compiler_core.units.unit import Machine
 
 
-def choose_schedules(
-    tasks: Mapping[str, Task], given: Mapping[str, Any], machine: Machine
-) -> dict[str, Any]:
-    """The given schedule of each task, else the untuned default.
-
-    Raises:
-        InputError: A schedule is for a task that the model does not have, or for another operator.
-        InfeasibleError: A schedule does not fit.
-    """
-    require_known_tasks(given, tasks)
-    known = kind_of_machine(machine).tasks
-    chosen = {}
-    for name, task in tasks.items():
-        schedule = given.get(name) or known.default(task.workload, machine)
-        if name in given:
-            check_schedule(f"schedule of task {task.id}", task, schedule, machine)
-        chosen[name] = schedule
-    return chosen
-
-
 def require_known_tasks(given: Mapping[str, Any], tasks: Mapping[str, Any]) -> None:
     """Refuses schedules of tasks that a model does not have.
 

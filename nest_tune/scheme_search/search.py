@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from math import log10, sqrt
+from math import sqrt
 
 from compiler_core.accuracy.metric import Metric
 from compiler_core.quantize.accuracy import Accuracy
@@ -36,7 +36,6 @@ _ROUNDED_AGAIN = 3
 """Schemes that are tried with GPTQ, too."""
 _ENOUGH_AGREEMENT = 0.9
 """With more of it the seconds that GPTQ takes are spent only where it is asked for."""
-_HALF_THE_NOISE_DB = 10 * log10(2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,27 +183,6 @@ def choose(candidates: Sequence[ScoredScheme]) -> ScoredScheme:
     error = sqrt(max(most * (1 - most), 0.0) / min(item.samples for item in candidates))
     close = [item for item in candidates if item.agreement >= most - error]
     return max(close, key=_quality)
-
-
-def best_beside(recipe: ScoredScheme, candidates: Iterable[ScoredScheme]) -> ScoredScheme:
-    """The best of several candidates and a recipe that is known to work.
-
-    Labels and noise are two witnesses that err independently, and few labels err often. So a
-    candidate counts only if both speak for it: more samples are right than with the recipe, and the
-    noise of the scores is at most half as strong. Of those the most accurate is taken, of equal
-    ones that with the highest SQNR; where there is none, the recipe stays.
-
-    Args:
-        recipe: What to be better than.
-        candidates: Evaluated on the same samples as ``recipe``.
-    """
-    better = [
-        item
-        for item in candidates
-        if item.accuracy.correct.sum() > recipe.accuracy.correct.sum()
-        and sqnr_db(item.accuracy) >= sqnr_db(recipe.accuracy) + _HALF_THE_NOISE_DB
-    ]
-    return max(better, key=_quality, default=recipe)
 
 
 def float_sets(

@@ -9,7 +9,6 @@ from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph, Node, TensorType
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.scheme import QuantizationScheme, Scales, scheme_document
-from cost_models.features.quantization import NAMES, scheme_features
 from search_spaces.quantization import QuantizationSpace, quantune_parameters
 
 
@@ -79,15 +78,3 @@ def test_switches_per_layer(network):
         space.scheme((0,))
     with pytest.raises(InputError, match="cannot keep"):
         QuantizationSpace(network, default_assignment(network)).point(scheme)
-
-
-def test_features_tell_schemes_apart(network):
-    assignment = default_assignment(network)
-    space = QuantizationSpace(network, assignment, ranking=["second", "first"])
-    points = list(space.enumerate())[::17]
-    rows = np.array([scheme_features(network, assignment, space.scheme(p)) for p in points])
-    assert rows.shape == (len(points), len(NAMES))
-    assert np.isfinite(rows).all()
-    assert len(np.unique(rows, axis=0)) == len(points)
-    shares = rows[:, NAMES.index("npu_macs_share")]
-    assert (shares.min(), shares.max()) == (0.0, 1.0)

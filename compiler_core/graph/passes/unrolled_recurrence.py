@@ -103,7 +103,6 @@ class _Unrolling:
         self._nodes: list[Node] = []
         self._known: dict[Any, str] = {}
         self._steps, self._batch, _ = (int(n) for n in work.shape(node.inputs[0]) or ())
-        self._gates = RECURRENT[node.op]
         self._size = int(work.constants[node.inputs[2]].shape[2])
 
     def write(self) -> None:

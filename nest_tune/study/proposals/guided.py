@@ -78,7 +78,7 @@ class Lesson:
 
     def __init__(self, problem: SearchProblem, observed: Observed) -> None:
         self._space, self._problem = problem.space, problem
-        self.keys, self._keeps = observed.keys, observed.keeps
+        self.keys = observed.keys
         self._objectives = observed.objectives
         columns = observed.targets.shape[1]
         # Losses that are all positive by their logarithm: a tenth less is worth the same anywhere.

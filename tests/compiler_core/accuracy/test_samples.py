@@ -12,7 +12,6 @@ from compiler_core.accuracy.exam import make_exam
 from compiler_core.accuracy.samples import (
     evaluation_data,
     first_row,
-    has_labels,
     named_samples,
     read_evaluation,
     read_samples,
@@ -139,8 +138,8 @@ def test_what_does_not_fit_is_refused_with_the_file(tmp_path: Path) -> None:
 
 def test_labels_are_seen_only_where_they_are_labels(tmp_path: Path) -> None:
     np.savez(tmp_path / "e.npz", x=ROWS, y=ROWS)
-    assert has_labels(tmp_path / "e.npz", graph_of("a"))
-    assert not has_labels(tmp_path / "e.npz", graph_of("x", "y"))
+    assert read_evaluation(tmp_path / "e.npz", graph_of("a")).labels is not None
+    assert read_evaluation(tmp_path / "e.npz", graph_of("x", "y")).labels is None
 
 
 def test_infinite_inputs_are_left_to_the_model() -> None:

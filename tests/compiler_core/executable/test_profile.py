@@ -48,7 +48,8 @@ def test_a_port_with_two_channels_is_bound_by_the_busier_one(compiled_model: Com
     compiled = compiled_model("depthwise")
     target = compiled.executable.target
     timing = replace(target.npu.timing, profile=TimingProfile.RTL2020)
-    one_channel = target.with_machine(replace(target.npu, timing=timing))
+    machine = replace(target.npu, timing=timing)
+    one_channel = replace(target, units=(replace(target.units[0], machine=machine),))
     layer = next(layer for layer in compiled.report.layers if layer.cycles)
     for written, read in ((1000, 3000), (3000, 1000)):
         moved = replace(layer, macs=8000, bytes={"out": written, "inp": read})

@@ -18,7 +18,7 @@ from compiler_core.graph.containers import (
     objects,
 )
 from compiler_core.graph.importer import import_model
-from compiler_core.graph.session import run_float
+from tests.float_runs import run_float
 
 
 @pytest.mark.parametrize(

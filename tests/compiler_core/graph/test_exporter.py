@@ -14,8 +14,9 @@ from compiler_core.graph.extract import cut, extract
 from compiler_core.graph.importer import import_model
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.simplify import simplify
-from compiler_core.graph.session import FloatSession, run_float
+from compiler_core.graph.session import FloatSession
 from compiler_core.graph.text import graph_digest
+from tests.float_runs import run_float
 
 Build = Callable[..., Graph]
 

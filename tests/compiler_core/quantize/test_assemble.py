@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import NEST_DOMAIN, Graph
-from compiler_core.graph.session import FloatSession, run_float
+from compiler_core.graph.session import FloatSession
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.borders import from_nchw, to_nchw
 from compiler_core.quantize.ir import QuantizedTensor
 from compiler_core.quantize.skeleton import ConcatStep, ConvKind, ConvStep, StepSegment
+from tests.float_runs import run_float
 
 
 def float_steps(plain, skeleton, inputs):

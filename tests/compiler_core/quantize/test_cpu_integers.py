@@ -6,7 +6,6 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from compiler_core.graph.session import run_float
 from compiler_core.quantize.affine import activation_type
 from compiler_core.quantize.apply import apply_scheme
 from compiler_core.quantize.cpu_integers import lower_integers
@@ -16,6 +15,7 @@ from compiler_core.quantize.qdq import qdq_model
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.scheme import CpuPrecision, QuantizationScheme, RangeMethod, Scales
 from compiler_core.quantize.statistics import TensorRange
+from tests.float_runs import run_float
 
 
 def random(*shape, seed=1):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler_core.graph.session import run_float
 from compiler_core.quantize.apply import apply_profile
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.assignment import default_assignment
@@ -14,6 +13,7 @@ from compiler_core.quantize.operator_sessions import integer_session, real_sessi
 from compiler_core.quantize.profile import profile_model
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.scheme import QuantizationScheme
+from tests.float_runs import run_float
 
 
 def random(*shape, seed=1):

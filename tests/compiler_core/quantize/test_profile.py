@@ -9,7 +9,6 @@ import pytest
 
 from compiler_core.errors import InputError
 from compiler_core.files.npz import read_npz, write_npz
-from compiler_core.graph.session import run_float
 from compiler_core.quantize.magnitudes import NO_MAGNITUDES
 from compiler_core.quantize.profile import profile_model
 from compiler_core.quantize.profile_file import read_profile, write_profile
@@ -21,6 +20,7 @@ from compiler_core.quantize.range_methods import (
 )
 from compiler_core.quantize.scheme import CalibrationSize, RangeMethod
 from compiler_core.quantize.statistics import RunningStatistics
+from tests.float_runs import run_float
 
 
 def random(*shape, seed=1):

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler_core.errors import InputError
-from compiler_core.graph.session import run_float
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.calibration import calibrate
@@ -22,6 +21,7 @@ from compiler_core.quantize.quantize import integer_clip, quantize
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.quantize.text import quantized_digest, quantized_text
+from tests.float_runs import run_float
 
 
 def quantized_with(graph, samples):

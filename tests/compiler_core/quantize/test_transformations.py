@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler_core.graph.session import run_float
 from compiler_core.quantize.apply import apply_scheme
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.assignment import default_assignment
@@ -19,6 +18,7 @@ from compiler_core.quantize.rescaling import rescale
 from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod
 from compiler_core.quantize.skeleton import ConcatStep, ConvStep
 from compiler_core.quantize.split_inputs import split_inputs
+from tests.float_runs import run_float
 
 
 def random(*shape, seed=1):

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
 
-from compiler_core.errors import InfeasibleError
 from compiler_core.tensor.workload import Workload
 from compiler_core.units.vta.cores.multicore_layer import measure_sliced
 from compiler_core.units.vta.legality.bound import Bound, lower_bound
@@ -73,21 +72,6 @@ def default_slicings(workload: Workload, core: VtaCore, cores: int) -> Mapping[S
             if axis not in found or result.cycles < found[axis].result.cycles:
                 found[axis] = Slicing(axis, slices, schedules, result)
     return MappingProxyType(found)
-
-
-def best_default_slicing(workload: Workload, core: VtaCore, cores: int) -> Slicing:
-    """The fastest of :func:`default_slicings`.
-
-    Raises:
-        InfeasibleError: The operator cannot be sliced along any axis, with the reasons.
-    """
-    found = default_slicings(workload, core, cores)
-    if not found:
-        reasons = [
-            f"by {axis.value}: {slice_violations(workload, cores, axis)[0]}" for axis in SliceAxis
-        ]
-        raise InfeasibleError(f"{workload.operator} cannot be sliced: {'; '.join(reasons)}")
-    return min(found.values(), key=lambda slicing: slicing.result.cycles)
 
 
 def sliced_bound(slices: Sequence[Slice], core: VtaCore) -> Bound:

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from compiler_core.compile.sources import load_model
-from compiler_core.graph.session import run_float
+from tests.float_runs import run_float
 
 
 @pytest.mark.parametrize("border", [TensorProto.FLOAT, TensorProto.FLOAT16])

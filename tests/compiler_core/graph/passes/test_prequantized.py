@@ -21,7 +21,7 @@ from onnxruntime.quantization import (
 
 from compiler_core.compile.sources import load_model
 from compiler_core.graph.passes.prequantized import dequantized
-from compiler_core.graph.session import run_float
+from tests.float_runs import run_float
 
 RANDOM = np.random.default_rng(0)
 SAMPLES = RANDOM.standard_normal((4, 3, 8, 8)).astype(np.float32)

@@ -25,9 +25,3 @@ def pack_groups(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     flat = np.asarray(values, np.int64).ravel() & 15
     groups = np.append(flat, np.zeros(-len(flat) % 8, np.int64)).reshape(-1, 2, 4)
     return np.asarray((groups[:, 0] | groups[:, 1] << 4).ravel(), np.uint8)
-
-
-def unpack_int4(packed: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.int8]:
-    """The inverse of :func:`pack_int4` for ``count`` integers."""
-    halves = np.stack((packed & 15, packed >> 4), axis=1).ravel()[:count].astype(np.int8)
-    return np.where(halves > 7, halves - 16, halves).astype(np.int8)

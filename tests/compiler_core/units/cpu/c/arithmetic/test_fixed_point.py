@@ -19,8 +19,9 @@ from compiler_core.units.cpu.c.arithmetic.fixed_point import (
     reciprocal,
     requant,
 )
-from compiler_core.units.cpu.c.arithmetic.packing import pack_int4, unpack_int4
+from compiler_core.units.cpu.c.arithmetic.packing import pack_int4
 from compiler_core.units.cpu.c.arithmetic.pointwise import softmax, softmax_factors
+from tests.compiler_core.units.cpu.c.int4 import unpack_int4
 
 INT32 = st.integers(-(2**31), 2**31 - 1)
 MULTIPLIER = st.integers(2**30, 2**31 - 1)

@@ -16,7 +16,7 @@ from compiler_core.units.cpu.c.arithmetic.fixed_point import (
     requant,
     requant64,
 )
-from compiler_core.units.cpu.c.arithmetic.packing import pack_int4, unpack_int4
+from compiler_core.units.cpu.c.arithmetic.packing import pack_int4
 from compiler_core.units.cpu.c.arithmetic.pointwise import (
     Addend,
     SoftmaxFactors,
@@ -32,6 +32,7 @@ from compiler_core.units.cpu.c.arithmetic.weighted import (
     convolution,
     dense,
 )
+from tests.compiler_core.units.cpu.c.int4 import unpack_int4
 
 FOLDER = Path(__file__).parents[5] / "vectors" / "mcu"
 VECTORS = json.loads((FOLDER / "manifest.json").read_text())["vectors"]

@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from compiler_core.quantize.ir import IntegerConv
-from compiler_core.targets.load import load_target
-from compiler_core.tensor.from_integer import conv_terms
-from compiler_core.units.vta.cores.channel_cut import (
+from benchmarks.cut_layer import (
     ChannelCut,
     bound_cycles,
     channel_cuts,
     measured_cut,
 )
+from compiler_core.quantize.ir import IntegerConv
+from compiler_core.targets.load import load_target
+from compiler_core.tensor.from_integer import conv_terms
 from compiler_core.units.vta.legality.default_schedule import default_schedule
 from compiler_core.units.vta.link.multicore_conflicts import dram_ranges, unordered_conflict
 from compiler_core.units.vta.lower.layer import align, put

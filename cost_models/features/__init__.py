@@ -1,1 +1,0 @@
-"""Features: what a cost model reads of a configuration."""
