@@ -14,7 +14,9 @@ from compiler_core.partition.build_costs import build_costs
 from compiler_core.partition.costs import CostTable
 from compiler_core.partition.evaluate import Evaluation, Evaluator
 from compiler_core.partition.groups import Group, GroupGraph, build_groups
+from compiler_core.partition.joined_optimum import joined_optimum
 from compiler_core.partition.layer_shares import Overlaps
+from compiler_core.partition.legal import misfits
 from compiler_core.partition.optimum import Optimum, find_optimum
 from compiler_core.partition.plan import FREE, Plan
 from compiler_core.partition.programs import Schedules
@@ -25,7 +27,7 @@ from compiler_core.partition.resolve import (
 )
 from compiler_core.partition.shared_operators import without_shares
 from compiler_core.quantize.apply import weighted_layers
-from compiler_core.quantize.assemble import CPU, assemble
+from compiler_core.quantize.assemble import CPU
 from compiler_core.quantize.assignment import default_assignment
 from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.quantize.unit_arithmetics import unit_arithmetics
@@ -52,6 +54,7 @@ class BestPlan:
         baselines: Simulated, by name.
         sequential: The placement of least total time without overlap, simulated without overlap.
         left_on_cpu: Groups that the compiler's layout rules moved to the CPU, with the reasons.
+        bound_ps: No plan takes less, however layers overlap within programs.
     """
 
     optimum: Optimum
@@ -59,6 +62,7 @@ class BestPlan:
     baselines: Mapping[str, Evaluation]
     sequential: Evaluation
     left_on_cpu: Mapping[int, str]
+    bound_ps: int
 
 
 def prepare(
@@ -284,52 +288,16 @@ def find_best(
         pinned.get(group, place) for group, place in enumerate(untuned(evaluator))
     )
     sequential = best_sequential(evaluator, pinned)
-    moved: dict[int, str] = {}
-    while True:
-        optimum = find_optimum(
-            evaluator,
-            pins={**pinned, **dict.fromkeys(moved, ON_CPU)},
-            starts=(*others.values(), sequential),
-            time_limit_s=time_limit_s,
-        )
-        reasons = misfits(evaluator, optimum.placement)
-        fresh = {group: reason for group, reason in reasons.items() if group not in moved}
-        if not fresh:
-            break
-        moved |= fresh
-    found = {name: evaluator.evaluate(placement) for name, placement in others.items()}
-    evaluation = evaluator.evaluate(optimum.placement)
-    if evaluator.joins_layers:  # how far layers overlap is known only now
-        legal = [e for e in found.values() if not misfits(evaluator, e.placement)]
-        best = min((evaluation, *legal), key=lambda item: item.latency_ps)
-        if best is not evaluation:
-            evaluation, time = best, evaluator.latency_ps(best.placement)
-            optimum = replace(optimum, placement=best.placement, latency_ps=time)
-    return BestPlan(optimum, evaluation, found, evaluator.evaluate(sequential), moved)
-
-
-def misfits(evaluator: Evaluator, placement: Placement) -> dict[int, str]:
-    """Groups that the compiler would leave on the CPU beside these neighbours, by the layout rules
-    of integers."""
-    groups, places = evaluator.groups, evaluator.costs.places
-    inside = {
-        at: places[place].name
-        for at, place in enumerate(placement)
-        if places[place].unit != ON_HOST and places[place].number == INT8
-    }
-    if not inside:  # other number formats have no rules of layout
-        return {}
-    views = {name for group in groups.groups for name, _ in group.views}
-    assignment = {
-        node: groups.untuned[node] if node in views else inside.get(group, CPU)
-        for node, group in groups.group_of.items()
-    }
-    skeleton = assemble(groups.graph, assignment, groups.arithmetic)
-    return {
-        groups.group_of[node]: reason
-        for node, reason in skeleton.cpu_reasons.items()
-        if groups.group_of[node] in inside
-    }
+    starts = (*others.values(), sequential)
+    found = joined_optimum(evaluator, pinned, starts, time_limit_s)
+    return BestPlan(
+        found.optimum,
+        found.evaluation,
+        {name: evaluator.evaluate(placement) for name, placement in others.items()},
+        evaluator.evaluate(sequential),
+        found.moved,
+        found.bound_ps,
+    )
 
 
 def check_subjects(plan: Plan, model: Subject, target: Subject) -> None:

@@ -12,6 +12,7 @@ from compiler_core.partition.groups import OUTSIDE, GroupGraph
 from compiler_core.partition.layer_shares import Overlaps
 from compiler_core.partition.live_bytes import peak_bytes
 from compiler_core.partition.placed_jobs import JoinedJobs, PlacedJobs
+from compiler_core.partition.savings import NO_SAVINGS, Savings
 from compiler_core.sums import float_sum
 from compiler_core.system.jobs import PICOSECONDS, Job, JobKind, ranks
 from compiler_core.system.joinable import ways_of_joining
@@ -71,7 +72,8 @@ class Evaluator:
         joins_layers: Whether layers that follow one another on a core are launched together: the
             launch is paid once.
         joining: Whether each unit can do so; else all.
-        overlaps: How far they overlap then, which :meth:`evaluate` counts; searches do not.
+        overlaps: How far they overlap then, which :meth:`evaluate` counts; searches count
+            ``savings``.
 
     Attributes:
         choices: Places of each group that searches try, the CPU first.
@@ -80,6 +82,7 @@ class Evaluator:
         run_at: Unit, core and memories, as a bit each, of programs at each place.
         folds: Places of each group where its input may be laid out for it alone, with taps folded.
         copies: Programs that run only beside others, see :mod:`.concat_copies`.
+        savings: What layers that are launched together take less than apart.
     """
 
     def __init__(
@@ -97,7 +100,8 @@ class Evaluator:
             joins_layers and place.unit >= 0 and not place.is_cut and joins[place.unit]
             for place in costs.places.all
         )
-        self.joins_layers, self._overlaps = joins_layers, overlaps
+        self.joins_layers, self.overlaps = joins_layers, overlaps
+        self.savings: Savings = NO_SAVINGS
         self.choices = tuple(costs.offered(index) for index in range(len(costs.groups)))
         self.unit_of = tuple(place.unit for place in costs.places.all)
         self.form_of = costs.form_of
@@ -149,6 +153,12 @@ class Evaluator:
         """The same, but searches try only some places of each group."""
         found = copy(self)
         found.choices = tuple(map(tuple, choices))
+        return found
+
+    def with_costs(self, costs: CostTable) -> Evaluator:
+        """The same with other times of programs."""
+        found = copy(self)
+        found.costs, found.savings, found._loads = costs, NO_SAVINGS, {}
         return found
 
     def latency_ps(self, placement: Placement, order: Sequence[int] | None = None) -> int:
@@ -373,7 +383,7 @@ class Evaluator:
 
     def evaluate(self, placement: Placement, order: Sequence[int] | None = None) -> Evaluation:
         """Everything about a placement."""
-        shares = self._overlaps(placement) if self.joins_layers and self._overlaps else {}
+        shares = self.overlaps(placement) if self.joins_layers and self.overlaps else {}
         if shares:
             built = PlacedJobs(self, placement)
             built.build()
@@ -435,13 +445,4 @@ def _total_ps(jobs: Sequence[Job]) -> int:
     return sum(job.run_ps + job.overhead_ps for job in jobs)
 
 
-def describe(evaluator: Evaluator, job: Job) -> str:
-    """Name of a job for people."""
-    groups = evaluator.groups
-    if job.kind.converts:
-        return f"{job.kind.name.lower()} {groups.tensors[job.subject].name}"
-    group = groups.groups[job.subject]
-    return f"{group.operator} {group.name}"
-
-
-__all__ = ["ON_CPU", "Evaluation", "Evaluator", "JobKind", "describe"]
+__all__ = ["ON_CPU", "Evaluation", "Evaluator", "JobKind"]

@@ -5,6 +5,7 @@
 | ``x[g, c]`` | 1 where group ``g`` runs at a place of class ``c`` |
 | ``e[g]`` | when it ends |
 | ``v[t, f]`` | 1 where tensor ``t`` is brought into form ``f`` |
+| ``y[h, g, u]`` | 1 where ``g`` continues the program of ``h`` on unit ``u``, which saves time |
 | ``T`` | latency: at least every end, and at least the load of the CPU and of each unit's cores |
 
 Places of one unit whose tensors have one form are a class: how an operator is cut there counts as
@@ -29,6 +30,7 @@ from compiler_core.partition.costs import ON_CPU_FORM
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.groups import OUTSIDE
 from compiler_core.partition.modules import Module
+from compiler_core.partition.savings import saved_by_groups
 from compiler_core.targets.places import ON_CPU, ON_HOST, Placement
 
 _MICROSECOND_PS = 10**6
@@ -125,6 +127,7 @@ class _Program:
         self._forms = [form for form in forms if form != ON_CPU_FORM] + [ON_CPU_FORM]
         self._x: dict[int, dict[_Class, int]] = {}
         self._end: dict[int, int] = {}
+        self._saved: dict[tuple[int, int], _Terms] = {}
         self._horizon = sum(self._longest(group) for group in self._groups) + 1.0
 
     def _places(self, group: int, chosen: _Class) -> list[int]:
@@ -189,6 +192,7 @@ class _Program:
     def solve(self, limits: Mapping[str, float]) -> MilpResult:
         self._x = {group: self._one_hot(group) for group in self._groups}
         self._end = {g: self._variable(0.0, self._horizon) for g in self._groups}
+        self._saved = self._savings()
         makespan = self._variable(0.0, self._horizon)
         for group, x in self._x.items():
             if len(x) > 1:
@@ -208,7 +212,7 @@ class _Program:
                 if chosen.unit != ON_HOST:
                     units[chosen.unit][variable] = self._load_us(group, chosen)
                 row[variable] = self._way_us(group, chosen) - on_cpu
-            self._at_most(row, -on_cpu)
+            self._at_most(row | self._saved_by(group), -on_cpu)
             self._at_most({self._end[group]: 1.0, makespan: -1.0}, 0.0)
         for tensor in range(len(self._owner.groups.tensors)):
             self._tensor(tensor, host, makespan)
@@ -216,7 +220,8 @@ class _Program:
             self._at_most({**host, makespan: -1.0}, -fixed)
             for unit, terms in units.items():
                 cores = self._owner.costs.machinery.cores[unit]
-                self._at_most({**terms, makespan: -float(cores)}, 0.0)
+                saved = _sum(*(self._saved.get((unit, group), {}) for group in self._groups))
+                self._at_most({**terms, **saved, makespan: -float(cores)}, 0.0)
         else:
             total = dict(host)
             for group, x in self._x.items():
@@ -224,7 +229,8 @@ class _Program:
                     whole, launches = self._unit_ps(group, chosen)
                     own = whole / _MICROSECOND_PS - launches / _MICROSECOND_PS
                     total[variable] = total.get(variable, 0.0) + own
-            self._at_most({**total, makespan: -1.0}, -fixed)
+            saved = _sum(*(self._saved_by(group) for group in self._groups))
+            self._at_most({**total, **saved, makespan: -1.0}, -fixed)
         return self._run(makespan, limits)
 
     def _one_hot(self, group: int) -> dict[_Class, int]:
@@ -235,6 +241,24 @@ class _Program:
             low, high = float(asked == {chosen}), float(chosen in asked)
             found[chosen] = self._variable(low, high, binary=True)
         return found
+
+    def _savings(self) -> dict[tuple[int, int], _Terms]:
+        """What each group saves on each unit: a variable per group that it may follow there, at
+        most 1 where both are on that unit."""
+        found: dict[tuple[int, int], _Terms] = {}
+        saved = saved_by_groups(self._owner, self._groups)
+        for (unit, before, group), time in saved.items():
+            both = self._variable(0.0, 1.0)
+            for own in {before, group} & self._x.keys():
+                there = [v for c, v in self._x[own].items() if c.unit == unit]
+                self._at_most({both: 1.0, **dict.fromkeys(there, -1.0)}, 0.0)
+            found.setdefault((unit, group), {})[both] = -time / _MICROSECOND_PS
+        return found
+
+    def _saved_by(self, group: int) -> _Terms:
+        """The same on whichever unit it is."""
+        units = {c.unit for c in self._classes}
+        return _sum(*(self._saved.get((unit, group), {}) for unit in units))
 
     def _in_form(self, group: int, form: int, sign: float) -> tuple[_Terms, float]:
         """Whether a group writes or reads in a form, as ``terms + constant``."""
@@ -292,7 +316,7 @@ class _Program:
         for x, factor in inside.items():
             row[x] += factor
         row[variable] = time
-        self._at_most(row, -on_cpu + (time - constant))
+        self._at_most(row | self._saved_by(reader), -on_cpu + (time - constant))
 
     def _run(self, makespan: int, budget: Mapping[str, float]) -> MilpResult:
         objective = np.zeros(self._size)

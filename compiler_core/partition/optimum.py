@@ -25,6 +25,7 @@ from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.milp import ModuleObjective, solve_module
 from compiler_core.partition.modules import Module, lower_bound_ps, modules_of
 from compiler_core.partition.port_bound import late_or_early_bound_ps
+from compiler_core.partition.savings import most_saved_ps
 from compiler_core.system.jobs import ranks
 from compiler_core.system.timeline import simulate
 from compiler_core.targets.places import ON_CPU, ON_HOST, Placement
@@ -69,6 +70,17 @@ class Optimum:
     def gap(self) -> float:
         """How much shorter another plan could be at most, as a share of the latency."""
         return 0.0 if not self.latency_ps else 1.0 - self.bound_ps / self.latency_ps
+
+
+def bound_ps(evaluator: Evaluator, pins: Mapping[int, int] | None = None) -> int:
+    """What no placement beats, without a search for good ones.
+
+    Args:
+        evaluator: Costs.
+        pins: Groups whose place is given.
+    """
+    search = _Search(evaluator, pins or {}, ModuleObjective.LATENCY, None)
+    return search.bound_ps(search.shares())
 
 
 def find_optimum(
@@ -122,7 +134,8 @@ class _Search:
         ]
         self._enumerated = self._evaluations = 0
 
-    def run(self, starts: Sequence[Placement]) -> Optimum:
+    def shares(self) -> list[_Shares]:
+        """Of all modules."""
         modules = modules_of(self._evaluator.groups)
         large = sum(self._size(module) > MAX_ENUMERATED for module in modules)
         shares = []
@@ -130,7 +143,15 @@ class _Search:
         for module in modules:
             shares.append(self._module(module, entering, max(1, large)))
             entering = self._choices[module.stop - 1]
-        bound = self._chain([_by_bound(table) for table in shares])[0]
+        return shares
+
+    def bound_ps(self, shares: Sequence[_Shares]) -> int:
+        """What no placement beats."""
+        return self._chain([_by_bound(table) for table in shares])[0]
+
+    def run(self, starts: Sequence[Placement]) -> Optimum:
+        shares = self.shares()
+        bound = self.bound_ps(shares)
         best = self._chain(shares)[1]
         time = self._value(best)
         for start in starts:
@@ -144,7 +165,7 @@ class _Search:
             best,
             time,
             min(bound, time),
-            len(modules),
+            len(shares),
             self._enumerated,
             self._evaluations,
             monotonic() - self._began,
@@ -243,6 +264,7 @@ class _Search:
         unit = self._evaluator.unit_of[place]
         if unit == ON_HOST:
             return on_cpu, 0, 0
+        on_unit -= most_saved_ps(self._evaluator, group, place)
         if self._objective is ModuleObjective.SUM:
             is_cut = self._evaluator.costs.places[place].is_cut
             cores = self._evaluator.costs.cores_at(place) if is_cut else 1

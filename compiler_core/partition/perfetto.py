@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from compiler_core.files.trace import Slice
-from compiler_core.partition.evaluate import Evaluation, Evaluator, describe
-from compiler_core.system.jobs import JobKind
+from compiler_core.partition.evaluate import Evaluation, Evaluator
+from compiler_core.system.jobs import Job, JobKind
 from compiler_core.units.names import CPU
 
 CRITICAL_PATH = "critical path"
@@ -59,3 +59,12 @@ def plan_slices(evaluator: Evaluator, evaluation: Evaluation) -> Iterator[Slice]
 
 def _category(kind: JobKind) -> str:
     return kind.name.lower()
+
+
+def describe(evaluator: Evaluator, job: Job) -> str:
+    """Name of a job for people."""
+    groups = evaluator.groups
+    if job.kind.converts:
+        return f"{job.kind.name.lower()} {groups.tensors[job.subject].name}"
+    group = groups.groups[job.subject]
+    return f"{group.operator} {group.name}"

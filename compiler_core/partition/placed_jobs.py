@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from compiler_core.partition.costs import ON_CPU_FORM
 from compiler_core.partition.groups import OUTSIDE
+from compiler_core.partition.savings import Border
 from compiler_core.system.jobs import NOWHERE, Job, JobKind
 from compiler_core.system.joinable import joinable
 from compiler_core.system.runs import Runs
@@ -112,7 +114,24 @@ class PlacedJobs:
         )
         for at in (kept[index - first] for index in continued):
             jobs[at] = jobs[at]._replace(overhead_ps=0)
+        if owner.savings:
+            at_of = {index: kept[index - first] for index in programs if index or not first}
+            for before, index in pairwise(programs):
+                if index in continued:
+                    at = at_of[index]
+                    jobs[at] = self._behind(jobs[at], at_of.get(before, _AT_START), self._names[at])
         return JoinedJobs(jobs, runs, self.views)
+
+    def _behind(self, job: Job, before: int, name: str) -> Job:
+        """A layer with the time that it takes behind the one before."""
+        if before == _AT_START:
+            at = self._first - 1
+            leading = self._owner.programs(at, self._placement)[-1:]
+            previous = leading[0].name if leading else ""
+        else:
+            previous = self._names[before]
+        saved = self._owner.savings.of.get(Border(job.unit, previous, name), 0)
+        return job._replace(run_ps=max(0, job.run_ps - saved))
 
     @staticmethod
     def _runs(programs: Iterable[tuple[int, bool]]) -> list[list[int]]:

@@ -28,6 +28,8 @@ class Launch:
         constant_bytes: Weights, biases and code in the memory.
         input_bytes: Of one sample of its input, as laid out in the memory.
         parts: How many programs start together, on a core each.
+        least_ps: No program of several layers takes less than this for all of them together,
+            however they overlap; 0 where nothing is known.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Launch:
     constant_bytes: int
     input_bytes: int
     parts: int = 1
+    least_ps: int = 0
 
 
 def cycles_ps(cycles: int, clock_hz: float) -> int:

@@ -19,12 +19,12 @@ from compiler_core.partition.best import (
     check_subjects,
     complete,
     find_best,
-    misfits,
     prepare,
     untuned,
 )
 from compiler_core.partition.evaluate import Evaluation, Evaluator
 from compiler_core.partition.groups import build_groups
+from compiler_core.partition.legal import misfits
 from compiler_core.partition.overlaps import overlaps_of
 from compiler_core.partition.perfetto import plan_slices, track_names
 from compiler_core.partition.picture import draw

@@ -17,7 +17,7 @@ from compiler_core.units.vta.lower.layer import input_bytes, measure_layer
 from compiler_core.units.vta.lower.layer import weight_bytes as packed_weight_bytes
 from compiler_core.units.vta.machine.hardware import VtaCore
 from compiler_core.units.vta.schedule.schedule import FoldVariant, Schedule, fold_of
-from compiler_core.units.vta.simulate.timing_result import MemoryTraffic, Traffic
+from compiler_core.units.vta.simulate.timing_result import MemoryTraffic, MicroOps, Traffic
 from compiler_core.units.vta.structure.fold import foldable
 from compiler_core.units.vta.structure.ways import FASTEST, SUFFIX_OF_AXIS
 
@@ -46,6 +46,7 @@ class VtaLaunches:
             share_ppm(traffic.write_beats, timing.cycles),
             constants,
             input_bytes(workload, schedule, machine.geometry),
+            least_ps=cycles_ps(_computing_cycles(timing.micro_ops, machine), machine.clock_hz),
         )
 
     def across(
@@ -100,6 +101,17 @@ def _given(
         if twin is workload or fold_of(schedule) is FoldVariant.NONE:
             return schedule
     return None
+
+
+def _computing_cycles(executions: MicroOps, machine: VtaCore) -> int:
+    """Of the compute module with micro-ops, which is one for all layers and runs one at a time."""
+    costs = machine.timing.costs
+    return (
+        executions.gemm * costs.gemm.per_micro_op
+        + executions.gemm_reset * costs.gemm_reset.per_micro_op
+        + executions.alu_immediate * costs.alu_immediate.per_micro_op
+        + executions.alu_tensor * costs.alu_tensor.per_micro_op
+    )
 
 
 def _reads(traffic: MemoryTraffic) -> tuple[Traffic, ...]:

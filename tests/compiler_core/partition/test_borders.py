@@ -12,7 +12,8 @@ from compiler_core.compile.sources import load_model, noise_samples
 from compiler_core.executable.backends import Simulator
 from compiler_core.executable.check import run_checked
 from compiler_core.partition.baselines import all_npu
-from compiler_core.partition.best import misfits, prepare
+from compiler_core.partition.best import prepare
+from compiler_core.partition.legal import misfits
 from compiler_core.targets.load import load_target
 from tests.compiler_core.partition.agreement import compiled, random_network, require_agreement
 

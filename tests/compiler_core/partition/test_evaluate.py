@@ -14,9 +14,10 @@ from compiler_core.compile.sources import FloatModel, load_model, noise_samples,
 from compiler_core.configuration.configuration import Configuration
 from compiler_core.configuration.launches import Launches
 from compiler_core.partition.baselines import all_cpu, all_npu
-from compiler_core.partition.best import find_best, misfits, prepare, untuned
+from compiler_core.partition.best import find_best, prepare, untuned
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.groups import GroupGraph
+from compiler_core.partition.legal import misfits
 from compiler_core.partition.resolve import assignment_of
 from compiler_core.targets.load import load_target
 from compiler_core.targets.places import Placement

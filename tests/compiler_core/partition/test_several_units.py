@@ -27,7 +27,8 @@ from compiler_core.executable.check import run_checked
 from compiler_core.executable.profile import by_instruction, by_unit, trace_slices, tracks
 from compiler_core.package.reader import read_package
 from compiler_core.package.writer import package_files, write_package
-from compiler_core.partition.best import default_plan, find_best, misfits, prepare, untuned
+from compiler_core.partition.best import default_plan, find_best, prepare, untuned
+from compiler_core.partition.legal import misfits
 from compiler_core.partition.resolve import assignment_of
 from compiler_core.targets.integer_units import integer_forms, target_arithmetic
 from compiler_core.targets.load import load_target
