@@ -11,8 +11,8 @@ _COUNTS = ("npu_cycles", "cycles", "instructions", "macs", "launches")
 _AMOUNTS = ("_ms", "_mj", "_us", "_s")
 
 
-def figure(value: float | None, metric: str) -> str:
-    """A metric's value.
+def figure(value: float | None, metric: str, *, signed: bool = False) -> str:
+    """A metric's value, or how much it differs from another.
 
     Counts and bytes are whole numbers in groups of three digits; times and energies have three
     decimals, or as many as show three digits; shares such as an accuracy have four, decibels one.
@@ -20,17 +20,19 @@ def figure(value: float | None, metric: str) -> str:
     Args:
         value: ``None`` where there is none.
         metric: Its name, with the unit at its end: ``latency_ms``.
+        signed: Whether a plus is written.
     """
+    plus = "+" if signed else ""
     if value is None or not isfinite(value):
         return ABSENT if value is None else str(value)
     if metric.endswith("_bytes") or metric in _COUNTS:
-        return f"{value:,.0f}"
+        return f"{value:{plus},.0f}"
     if "_db" in metric:
-        return f"{value:.1f}"
+        return f"{value:{plus}.1f}"
     if metric.endswith(_AMOUNTS):
         places = 3 if value == 0 or abs(value) >= 0.1 else 2 - floor(log10(abs(value)))
-        return f"{value:,.{places}f}"
-    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.4g}"
+        return f"{value:{plus},.{places}f}"
+    return f"{value:{plus}.4f}" if abs(value) < 10 else f"{value:{plus},.4g}"
 
 
 def percent(value: float, places: int = 1, *, signed: bool = False) -> str:

@@ -15,7 +15,7 @@ import typer
 from compiler_core.errors import InfeasibleError, InputError, NestTuneError
 from nest_tune.cli.counts import plain_count, shown_count
 from nest_tune.cli.options import AsJson, States, parse_states
-from nest_tune.cli.output import console, print_json, progress
+from nest_tune.cli.output import console, print_json, progress, say
 from nest_tune.cli.setting_options import takes
 from nest_tune.cli.study_app import app
 from nest_tune.cli.study_options import MovedFile, Name, Output, Pick, open_storage
@@ -226,9 +226,19 @@ def _run(
     else:
         from nest_tune.cli.study_views import print_result
 
-        print_result(result, ground.space, chosen, package)
+        print_result(result, chosen, package)
+        if chosen is not None:
+            _print_next(study.name, storage.url if is_named else None)
     if chosen is None:
         raise typer.Exit(InfeasibleError.exit_code)
+
+
+def _print_next(name: str, url: Url | None) -> None:
+    """What to look at now."""
+    where = "" if url is None else f" --storage {shlex.quote(str(url))}"
+    name = shlex.quote(name)
+    say(f"look at it: nest-tune study report {name}{where} -o report.html")
+    say(f"why it is so: nest-tune study explain {name}{where}")
 
 
 _FINAL_CODES = (NestTuneError.exit_code, InputError.exit_code, InfeasibleError.exit_code)

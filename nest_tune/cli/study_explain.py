@@ -93,7 +93,7 @@ def _print(found: Explanation, result: StudyResult) -> None:
         )
     out.print("")
     out.print("changed back alone, measured (against the trial; better or worse than it):")
-    table = Table("decision", "is", "default", *heads, "", box=None)
+    table = Table("decision", "is", "default", "verdict", *heads, box=None)
     for effect in found.effects:
         notes = [f"breaks {limit}" for limit in effect.breaks]
         if effect.untuned:
@@ -103,11 +103,13 @@ def _print(found: Explanation, result: StudyResult) -> None:
             notes.insert(0, found_verdict.value)
         note = effect.message or ", ".join(notes)
         changes = [
-            f"{effect.metrics[n] - trial.metrics[n]:+.4g}" if n in effect.metrics else ""
+            figure(effect.metrics[n] - trial.metrics[n], n, signed=True)
+            if n in effect.metrics
+            else ""
             for n in names
         ]
         words = (effect.decision, effect.value, effect.default)
-        table.add_row(*map(Text, words), *changes, Text(note))
+        table.add_row(*map(Text, (*words, note)), *changes)
     if found.effects:
         print_table(table, out=out)
     else:

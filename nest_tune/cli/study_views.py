@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from nest_tune.study.store.result import StudyResult
     from nest_tune.study.store.storage import StudyStorage
     from nest_tune.study.trial import OuterTrial
-    from search_spaces.joint import JointSpace
 
 __all__ = ["app", "best", "export", "list_studies", "print_result", "show", "trials"]
 
 
 _MOST_DECISIONS = 12
 """Of the chosen trial that a summary tells."""
+_YES_OR_NO = {True: "yes", False: "no"}
 
 
 @app.command("list", epilog="Example: nest-tune study list --json")
@@ -131,7 +131,9 @@ def show(name: NameOfTrial, storage: StorageUrl = None, as_json: AsJson = False)
     from nest_tune.study.store.selection import decisions_of, trial_of
     from nest_tune.study.trial import outcome_counts
     from nest_tune.study.views.documents import (
+        goals_text,
         holdout_lines,
+        limits_text,
         shown_metrics,
         study_status,
         trial_document,
@@ -185,9 +187,12 @@ def show(name: NameOfTrial, storage: StorageUrl = None, as_json: AsJson = False)
     for outcome, count in outcome_counts(result.trials).items():
         out.print(f"  {outcome:<18} {count}")
     _print_first_failure(result)
+    settings["objectives"] = ", ".join(goals_text(result.settings))
+    settings["limits"] = ", ".join(limits_text(result.settings))
     for key, value in settings.items():
         if value not in (None, "", [], {}):
-            out.print(f"  {key:<18} {value}", soft_wrap=True)
+            text = _YES_OR_NO[value] if isinstance(value, bool) else value
+            out.print(f"  {key:<18} {text}", soft_wrap=True, markup=False)
 
 
 @app.command(epilog="Example: nest-tune study trials resnet8-vta --json")
@@ -285,7 +290,7 @@ def best(
     if as_json:
         print_json("study", result_document(result, chosen, package))
     else:
-        print_result(result, None, chosen, package)
+        print_result(result, chosen, package)
     if chosen is None:
         raise typer.Exit(InfeasibleError.exit_code)
 
@@ -327,14 +332,8 @@ def _print_first_failure(result: StudyResult) -> bool:
     return True
 
 
-def print_result(
-    result: StudyResult,
-    space: JointSpace | None,
-    chosen: OuterTrial | None,
-    package: str | None,
-) -> None:
+def print_result(result: StudyResult, chosen: OuterTrial | None, package: str | None) -> None:
     """Summary, front and chosen trial."""
-    del space
     from nest_tune.study.proposals.front import closest
     from nest_tune.study.store.ended import Ended
     from nest_tune.study.store.selection import decisions_of

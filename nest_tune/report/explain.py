@@ -13,6 +13,7 @@ from compiler_core.compile.cpu_causes import unable_reasons
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.plain import to_plain
 from compiler_core.units.names import is_on_cpu
+from nest_tune.figures import figure
 from nest_tune.study.execution.benches import bench_of
 from nest_tune.study.execution.examined import Costs
 from nest_tune.study.execution.scoring import accuracy_metrics
@@ -384,14 +385,17 @@ def asked_metrics(settings: StudySettings) -> list[str]:
 
 def limit_text(binding: Binding, result: StudyResult) -> str:
     """A limit and what it costs, for people."""
-    text = f"limit {binding.limit}: {binding.value:.6g}, {binding.slack:.6g} left"
+    limited = binding.limit.split()[0]
+    value, slack = figure(binding.value, limited), figure(binding.slack, limited)
+    text = f"limit {binding.limit}: {value}, {slack} left"
     if binding.better_without is None:
         return f"{text}; it costs nothing: no trial that breaks it alone is better"
-    name = shown_name(result.settings.objectives[0].metric.value, result.settings.metric)
+    first = result.settings.objectives[0].metric.value
+    name = shown_name(first, result.settings.metric)
     accuracy = shown_name("accuracy", result.settings.metric)
-    best = "nothing" if binding.best is None else f"{binding.best:.6g}"
+    best = "nothing" if binding.best is None else figure(binding.best, first)
     counted = "" if binding.samples is None else f" ({accuracy} on {binding.samples} samples)"
     return (
         f"{text}; it binds: without it trial {binding.better_without} would give {name} "
-        f"{binding.would_be:.6g}{counted}; within all limits the best is {best}"
+        f"{figure(binding.would_be, first)}{counted}; within all limits the best is {best}"
     )

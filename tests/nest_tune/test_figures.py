@@ -36,6 +36,20 @@ def test_three_digits_are_always_shown(value: float) -> None:
     assert shown == pytest.approx(value, rel=0.00501)
 
 
+@pytest.mark.parametrize(
+    ("value", "metric", "text"),
+    [
+        (-16384, "dram_peak_bytes", "-16,384"),
+        (123, "npu_cycles", "+123"),
+        (0.01703, "latency_ms", "+0.0170"),
+        (0.0, "accuracy_drop", "+0.0000"),
+        (1.25, "sqnr_db", "+1.2"),
+    ],
+)
+def test_differences_have_a_sign(value: float, metric: str, text: str) -> None:
+    assert figure(value, metric, signed=True) == text
+
+
 def test_shares_and_changes_have_one_form() -> None:
     assert percent(0.24587) == "24.6 %"
     assert percent(0.5, 0) == "50 %"
