@@ -59,11 +59,15 @@ OPTUNA_SAMPLERS = (
     "GridSampler",
     "NSGAIIISampler",
     "NSGAIISampler",
+    "PartialFixedSampler",
     "QMCSampler",
     "RandomSampler",
     "TPESampler",
 )
 """Those of Optuna that a name is enough for, with their own defaults."""
+
+_MADE = {"PartialFixedSampler": "nest_tune.study.proposals.optuna_arguments:partial_fixed"}
+"""What makes those whose class takes no seed."""
 
 SAMPLERS: Registry[SamplerKind] = Registry("nest_tune.samplers", "sampler", named(SamplerKind))
 
@@ -136,7 +140,7 @@ def _optuna_kind(name: str) -> SamplerKind | None:
     if ":" in name:
         return SamplerKind(name, "a user's", configurations=name, makes=True)
     if name in OPTUNA_SAMPLERS:
-        return SamplerKind(name, "Optuna's", f"optuna.samplers:{name}", makes=True)
+        return SamplerKind(name, "Optuna's", _MADE.get(name, f"optuna.samplers:{name}"), makes=True)
     return None
 
 

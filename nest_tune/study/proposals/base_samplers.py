@@ -18,8 +18,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nest_tune.study.proposals.guided import GuidedProposals
 from nest_tune.study.proposals.observed import Observed
+from nest_tune.study.proposals.offered import distributions_of, domain_of
 from nest_tune.study.proposals.problem import SearchProblem, stream_seed
-from nest_tune.study.proposals.view import distributions_of, domain_of
 from nest_tune.study.trial import Point
 
 

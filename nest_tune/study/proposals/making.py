@@ -6,6 +6,8 @@ from nest_tune.samplers.registry import DEFAULT_SAMPLER, load_configuration_samp
 from nest_tune.study.proposals.history import History
 from nest_tune.study.proposals.problem import Proposer, SearchProblem
 
+_OPTUNA = "optuna"
+
 
 def make_proposer(problem: SearchProblem, history: History) -> Proposer:
     """A sampler of a study's configurations, for one trial.
@@ -23,11 +25,12 @@ def make_proposer(problem: SearchProblem, history: History) -> Proposer:
 
 
 def require_sampler(problem: SearchProblem) -> None:
-    """Refuses a sampler that cannot be made for a problem, before any trial has run. One that keeps
-    a state is not tried: it is made once.
+    """Refuses a sampler that cannot be made for a problem, before any trial has run; Optuna's own
+    propose a trial, too. One that keeps a state is not tried: it is made once.
 
     Raises:
         InputError: There is none of that name, or it does not take its arguments or the space.
+        MissingDependencyError: It needs a package that is not installed.
     """
     if problem.sampler == DEFAULT_SAMPLER:
         return
@@ -35,5 +38,10 @@ def require_sampler(problem: SearchProblem) -> None:
     if is_optuna:
         from nest_tune.study.proposals.optuna_proposer import keeps_state, make_sampler
 
-        if not keeps_state(make):
-            make_sampler(problem, make, 0)
+        if keeps_state(make):
+            return
+        made = make_sampler(problem, make, 0)
+        if type(made).__module__.partition(".")[0] == _OPTUNA and problem.space.parameters:
+            from nest_tune.study.proposals.sampler_rehearsal import rehearse_sampler
+
+            rehearse_sampler(problem, make)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 import optuna
 
-from compiler_core.errors import InputError, NestTuneError
+from compiler_core.errors import InputError, MissingDependencyError, NestTuneError
 from nest_tune.study.proposals.history import History
+from nest_tune.study.proposals.offered import distributions_of, wants_numbers
+from nest_tune.study.proposals.optuna_arguments import parameters_of, with_objects
 from nest_tune.study.proposals.problem import ATTEMPTS, Asked, SearchProblem, stream_seed
-from nest_tune.study.proposals.view import SAMPLER, View, distributions_of
+from nest_tune.study.proposals.view import SAMPLER, View
 from nest_tune.study.trial import Point
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -49,14 +50,7 @@ def random(seed: int) -> optuna.samplers.BaseSampler:
 def keeps_state(make: Make) -> bool:
     """Whether samplers cannot be made anew for each trial: nobody can give them a seed. Such a
     sampler lives as long as a run does, and what it proposes depends on what it has seen there."""
-    return "seed" not in _parameters(make)
-
-
-def _parameters(make: Make) -> set[str]:
-    try:
-        return set(inspect.signature(make).parameters)
-    except (TypeError, ValueError):  # made in C
-        return set()
+    return "seed" not in parameters_of(make)
 
 
 class OptunaProposer:
@@ -77,6 +71,8 @@ class OptunaProposer:
             return self._ask(number, seen)
         except NestTuneError:
             raise
+        except ImportError as error:
+            raise _lacking(self._problem, error) from error
         except Exception as error:  # whatever a sampler does, it is named
             raise NestTuneError(
                 f"sampler {self._problem.sampler!r}: trial {number}: {type(error).__name__}: "
@@ -107,7 +103,8 @@ class OptunaProposer:
     def _view(self, number: int) -> View:
         view: View | None = self._problem.memory.get("view")
         if view is None or not view.follows(self._history, number):
-            view = self._problem.memory["view"] = View(self._problem)
+            view = View(self._problem, numbers=wants_numbers(self._make))
+            self._problem.memory["view"] = view
         view.show(self._history, number)
         return view
 
@@ -120,6 +117,14 @@ class OptunaProposer:
             return kept
         seed = stream_seed(self._problem.seed, number, attempt)
         return make_sampler(self._problem, self._make, seed)
+
+
+def _lacking(problem: SearchProblem, error: ImportError) -> MissingDependencyError:
+    package = error.name or "the package that it asks for"
+    return MissingDependencyError(
+        f"sampler {problem.sampler!r}: {type(error).__name__}: {error}",
+        hint=f"install {package} beside nest-tune, or another --sampler",
+    )
 
 
 _LISTED = 1 << 13
@@ -147,9 +152,10 @@ def make_sampler(
 
     Raises:
         InputError: It does not take the arguments, or what was made is no sampler.
+        MissingDependencyError: It needs a package that is not installed.
     """
-    known = _parameters(make)
-    given: dict[str, Any] = dict(problem.arguments)
+    known = parameters_of(make)
+    given = with_objects(problem.arguments, seed)
     if "seed" in known and seed is not None:
         given.setdefault("seed", seed)
     if "problem" in known:
@@ -162,7 +168,9 @@ def make_sampler(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             made = make(**given)
-    except (TypeError, ValueError, ImportError) as error:
+    except ImportError as error:
+        raise _lacking(problem, error) from error
+    except (TypeError, ValueError) as error:
         raise InputError(
             f"sampler {problem.sampler!r}: {error}", hint="[sampler.arguments] of the study file"
         ) from error

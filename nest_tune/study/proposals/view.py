@@ -12,16 +12,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import optuna
-from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
-from compiler_core.files.plain import to_plain
-from nest_tune.study.domain import Domain
 from nest_tune.study.proposals.history import History
+from nest_tune.study.proposals.offered import Offered, domain_of
 from nest_tune.study.proposals.problem import SearchProblem
 from nest_tune.study.request.goals import scale_of
 from nest_tune.study.trial import OuterTrial, Point, Proposal
-from search_spaces.joint import JointSpace
 
 SAMPLER = "sampler"
 """Attribute of a proposal: what its sampler wrote, ``{"trial": {…}, "study": {…}}``."""
@@ -34,31 +31,18 @@ _CONSTRAINT = "constraints"
 """Beginning of the attributes that :meth:`optuna.Trial.set_constraint` writes."""
 
 
-def domain_of(space: JointSpace) -> Domain:
-    """Names and readable values of the decisions of a space, all of them."""
-    return Domain([(p.name, to_plain(p.values)) for p in space.parameters])
-
-
-def distributions_of(space: JointSpace) -> dict[str, CategoricalDistribution]:
-    """What is admitted of them, as Optuna's distributions by name."""
-    domain = domain_of(space)
-    return {
-        name: CategoricalDistribution([choices[index] for index in indices])
-        for name, choices, indices in zip(domain.names, domain.choices, space.admitted, strict=True)
-    }
-
-
 class View:
     """A study in memory.
 
     Args:
         problem: What is searched.
+        numbers: Whether values of decisions are shown as numbers.
     """
 
-    def __init__(self, problem: SearchProblem) -> None:
+    def __init__(self, problem: SearchProblem, *, numbers: bool = False) -> None:
         self._problem = problem
         self.domain = domain_of(problem.space)
-        self.distributions = distributions_of(problem.space)
+        self._offered = Offered(problem.space, numbers=numbers)
         self._storage = optuna.storages.InMemoryStorage()
         self.study = optuna.create_study(
             storage=self._storage,
@@ -94,20 +78,24 @@ class View:
         return self.study.ask()
 
     def sampled(self, trial: optuna.Trial) -> Point:
-        """What the study's sampler gives a trial, as :meth:`optuna.Trial._suggest` would ask."""
+        """What the study's sampler gives a trial, as :meth:`optuna.Trial._suggest` would ask.
+
+        Raises:
+            ValueError: A value was not offered.
+        """
         sampler, found = self.study.sampler, {}
         together = trial.relative_params
         frozen = self._storage.get_trial(trial._trial_id)
-        for name, spread in self.distributions.items():
+        for name, spread in self._offered.distributions.items():
             if spread.single():
-                found[name] = spread.choices[0]
+                found[name] = self._offered.only(name)
             elif name in together:
                 found[name] = together[name]
             else:
                 found[name] = sampler.sample_independent(self.study, frozen, name, spread)
             frozen.params = {**frozen.params, name: found[name]}
             frozen.distributions = {**frozen.distributions, name: spread}
-        return self.domain.point(found)
+        return self.domain.point(self._offered.chosen(found))
 
     def settle(self, key: int, point: Point) -> None:
         """Gives the sampled trial its decisions."""
@@ -145,10 +133,10 @@ class View:
     def _set(self, key: int, point: Point) -> None:
         values = self.domain.params(point)
         for (name, spread), index, admitted in zip(
-            self.distributions.items(), point, self._problem.space.admitted, strict=True
+            self._offered.distributions.items(), point, self._problem.space.admitted, strict=True
         ):
             if index in admitted:
-                internal = spread.to_internal_repr(values[name])
+                internal = spread.to_internal_repr(self._offered.value(name, values[name]))
                 self._storage.set_trial_param(key, name, internal, spread)
 
     def _tell(self, trial: OuterTrial, default: Mapping[str, float]) -> None:

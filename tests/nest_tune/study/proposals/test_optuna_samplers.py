@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler_core.errors import InputError, NestTuneError
+from compiler_core.errors import InputError, MissingDependencyError, NestTuneError
 from nest_tune.samplers.registry import OPTUNA_SAMPLERS, load_configuration_sampler
 from nest_tune.study.proposals.base_samplers import ExhaustiveSampler, XgbSampler, suggest
 from nest_tune.study.proposals.front import dominates, nondominated
 from nest_tune.study.proposals.history import History
+from nest_tune.study.proposals.making import require_sampler
 from nest_tune.study.proposals.optuna_proposer import keeps_state
 from nest_tune.study.proposals.problem import SearchProblem
 from nest_tune.study.proposals.proposals import propose
@@ -26,6 +27,12 @@ from search_spaces.joint import JointSpace
 from tests.nest_tune.study.proposals.test_guided import LIMIT, OBJECTIVES, measured, space
 
 WITHOUT_TORCH = [name for name in OPTUNA_SAMPLERS if name not in ("GPSampler", "GridSampler")]
+FIXED = {"fixed_params": {"partition.g3": "cpu"}, "base_sampler": {"name": "tpe"}}
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "nsga2": {"population_size": 6},
+    "NSGAIIISampler": {"population_size": 6, "crossover": "SBXCrossover"},
+    "PartialFixedSampler": FIXED,
+}
 
 
 class Counting(optuna.samplers.RandomSampler):
@@ -50,6 +57,13 @@ class Nosy(optuna.samplers.RandomSampler):
     def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         trials = study.get_trials(deepcopy=False)
         Nosy.seen = tuple((t.number, t.state.name) for t in trials if t.number != trial.number)
+
+
+class Missing:
+    """A package that is imported when it is first used, and is not there."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise ModuleNotFoundError("No module named 'cmaes'", name="cmaes")
 
 
 def problem_for(sampler: str, whole: JointSpace | None = None, **arguments: Any) -> SearchProblem:
@@ -78,7 +92,9 @@ def search(
 @pytest.mark.parametrize("name", ["tpe", "nsga2", "random", *WITHOUT_TORCH])
 @pytest.mark.filterwarnings("ignore")
 def test_a_sampler_proposes_the_same_from_what_is_stored(name: str) -> None:
-    arguments = {"population_size": 6} if name in ("nsga2", "NSGAIIISampler") else {}
+    if name == "CmaEsSampler":
+        pytest.importorskip("cmaes")
+    arguments = ARGUMENTS.get(name, {})
     one = problem_for(name, **arguments)
     through, _ = search(lambda _: one, 30)
     # As after a kill before each trial: nothing is left of the sampler and of what it saw.
@@ -95,12 +111,84 @@ def test_what_a_sampler_refuses_is_told() -> None:
         search(lambda _: one, 14)
 
 
+@pytest.mark.parametrize("startup", [3, 20])
+def test_what_a_sampler_refuses_is_told_before_the_first_trial(startup: int) -> None:
+    arguments = {"n_startup_trials": startup}
+    one = SearchProblem(space(), OBJECTIVES, (), "CmaEsSampler", 0, False, arguments=arguments)
+    with pytest.raises(InputError, match=r"'CmaEsSampler'.*multi-objective"):
+        require_sampler(one)
+    assert one.memory == {}
+
+
+def test_a_package_that_a_sampler_lacks_is_told_before_the_first_trial(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(optuna.samplers._cmaes, "cmaes", Missing())
+    with pytest.raises(MissingDependencyError, match="cmaes") as told:
+        require_sampler(problem_for("CmaEsSampler"))
+    assert "install cmaes" in str(told.value.hint)
+
+
+@pytest.mark.parametrize("name", ["tpe", "nsga2", "random", *WITHOUT_TORCH])
+@pytest.mark.filterwarnings("ignore")
+def test_samplers_that_will_do_are_not_refused(name: str) -> None:
+    if name == "CmaEsSampler":
+        pytest.importorskip("cmaes")
+    require_sampler(problem_for(name, **ARGUMENTS.get(name, {})))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_cma_es_learns_from_results() -> None:
+    """Optuna passes over categories: it would draw all of them at random."""
+    pytest.importorskip("cmaes")
+    one = problem_for("CmaEsSampler")
+    proposals, _ = search(lambda _: one, 40)
+    written = [p.attributes.get("sampler", {}).get("trial", {}) for p in proposals]
+    assert any("cma" in key for attributes in written for key in attributes)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_low_discrepancy_sequence_covers_each_decision() -> None:
+    one = problem_for("QMCSampler")
+    proposals, _ = search(lambda _: one, 66)
+    written = [p.attributes.get("sampler", {}) for p in proposals]
+    assert any("study" in attributes for attributes in written)
+
+
+def test_fixed_decisions_stay() -> None:
+    one = problem_for("PartialFixedSampler", **FIXED)
+    names = [parameter.name for parameter in one.space.parameters]
+    at = names.index("partition.g3")
+    proposals, _ = search(lambda _: one, 30)
+    free = [p for p in proposals if "sampler" in p.attributes]
+    assert free
+    assert {p.point[at] for p in free} == {0}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("PartialFixedSampler", {"fixed_params": {"partition.g33": "cpu"}}, "no decision"),
+        ("PartialFixedSampler", {"fixed_params": {"partition.g3": "npu"}}, "none of 'cpu', "),
+        ("PartialFixedSampler", {}, "fixed_params"),
+        ("NSGAIISampler", {"crossover": "SBX"}, "known are .*SBXCrossover"),
+        ("PartialFixedSampler", FIXED | {"base_sampler": "xgb"}, "no sampler of Optuna's kind"),
+        ("PartialFixedSampler", FIXED | {"base_sampler": {"n": 1}}, "its name is missing"),
+        ("CmaEsSampler", {"independent_sampler": {"name": "tpe", "m": 1}}, "'tpe'.* 'm'"),
+    ],
+)
+def test_objects_that_cannot_be_made_are_named(
+    name: str, arguments: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        require_sampler(problem_for(name, **arguments))
+
+
 def test_all_of_optunas_samplers_have_a_name() -> None:
     theirs = {name for name in optuna.samplers.__all__ if name.endswith("Sampler")}
     assert set(OPTUNA_SAMPLERS) == theirs - {
         "BaseSampler",
         "BaseGASampler",
-        "PartialFixedSampler",
     }
     assert all(not keeps_state(load_configuration_sampler(name)[0]) for name in OPTUNA_SAMPLERS)
 
