@@ -5,6 +5,7 @@ that can runs there, each with the nodes that it absorbs (an addition in the acc
 views), and every other node on its own. A view between CPU nodes belongs to its reader.
 
 Dependences are between *base tensors*: a tensor that is only a view of another counts as that one.
+A state that stays where the only group is that updates and reads it crosses no border, and is none.
 """
 
 from __future__ import annotations
@@ -195,6 +196,7 @@ class _Builder:
         }
         self._producer = {name: node for node in graph.nodes for name in node.outputs if name}
         self._host = groups_beside(graph, units)
+        self._residents = units.residents(graph)
 
     def build(self) -> GroupGraph:
         leader = self._leaders()
@@ -235,6 +237,8 @@ class _Builder:
         own, wanted, reasons = self._units[unit], dict(self._chosen), dict[str, str]()
         for node in self._graph.nodes:
             reason = own.unsupported(self._graph, node)
+            if node.name in self._units.residents(self._graph):
+                reason = self._reasons[node.name]
             if reason is None:
                 wanted[node.name] = unit
             else:
@@ -283,6 +287,9 @@ class _Builder:
             grouped.update(group.nodes)
             for name in group.nodes[1:]:
                 parent[find(name)] = find(group.nodes[0])
+        for name, state in self._residents.items():
+            grouped.add(name)
+            parent[find(name)] = find(state.nodes[0])
         # Readers first: a chain of views ends up with the reader of the last one.
         for node in reversed(self._graph.nodes):
             if node.output in self._views and node.name not in grouped:
@@ -321,12 +328,15 @@ class _Builder:
         outputs = {self._base(name) for name in self._graph.outputs}
         for name in self._graph.outputs:
             aliases.setdefault(self._base(name), {}).setdefault(name, set())
+        staying = {n for own in self._residents.values() for n in (own.past, own.present)}
         found = []
         for name in dict.fromkeys((*self._graph.inputs, *self._producer)):
             source = self._producer.get(name)
             producer = OUTSIDE if source is None else group_of[source.name]
             readers = consumers.get(name, set()) - {producer}
             if name in self._views or (not readers and name not in outputs):
+                continue
+            if name in staying:
                 continue
             shape = self._shape(name, aliases[name])
             found.append(
@@ -365,6 +375,8 @@ class _Builder:
     ) -> Group:
         computing = [node for node in nodes if node.output not in self._views] or nodes
         main = computing[0]
+        if main.name in self._residents:
+            main = computing[-1]  # what multiplies with the state
         reason = next((self._reasons[n.name] for n in computing if n.name in self._reasons), None)
         if reason is None and computing is nodes:
             reason = f"{main.op} '{main.name}' computes nothing."
@@ -373,7 +385,7 @@ class _Builder:
             for node in nodes
             if node.output in self._views and self._base(node.output) in number
         )
-        host = self._host.of_node.get(main.name)
+        host = None if main.name in self._residents else self._host.of_node.get(main.name)
         why = "" if host else self._host.reasons.get(main.name, "another unit can run it")
         return Group(
             index,

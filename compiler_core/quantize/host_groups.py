@@ -12,7 +12,7 @@ one, its *base*.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from compiler_core.graph.ir import Graph, Node
@@ -109,7 +109,12 @@ def groups_beside(graph: Graph, units: UnitArithmetics) -> HostGroups:
         if node.op not in _EITHER and units.unsupported(graph, node) is None
     ]
     left = {*moved_views(graph, units), *in_loops(graph, units)}
-    return host_groups(graph, [name for name in able if name not in left])
+    found = host_groups(graph, [name for name in able if name not in left])
+    states = units.residents(graph)
+    if not states:
+        return found
+    kept = tuple(group for group in found.groups if not states.keys() & {*group.nodes})
+    return replace(found, groups=kept)
 
 
 def in_loops(graph: Graph, units: UnitArithmetics) -> Mapping[str, str]:

@@ -127,6 +127,7 @@ class FloatSegment:
         planned: The operators of the model before those on integers were written out, where some
             are; see :attr:`priced`.
         number: The unit that runs them in numbers of its own; ``None`` for the CPU.
+        residents: Inputs and outputs that stay in its memory from run to run: they cross nowhere.
     """
 
     name: str
@@ -134,6 +135,7 @@ class FloatSegment:
     qdq: Graph | None = None
     planned: Graph | None = None
     number: NumberUnit | None = None
+    residents: frozenset[str] = frozenset()
 
     @property
     def priced(self) -> Graph:
@@ -305,11 +307,11 @@ class QuantizedGraph:
         written: dict[str, str] = {}
         found = {}
         for part in self.unit_segments():
-            form = forms.get(part.unit)
+            form, staying = forms.get(part.unit), _staying(part)
             found[part.name] = tuple(
                 Entering(name, written.get(name))
                 for name in part.inputs
-                if (name, form) not in there
+                if (name, form) not in there and name not in staying
             )
             there |= {(name, form) for name in (*part.inputs, *part.outputs)}
             written |= dict.fromkeys(part.outputs, part.name)
@@ -353,6 +355,7 @@ class QuantizedGraph:
                 name
                 for name in part.outputs
                 if name not in apart
+                and name not in _staying(part)
                 and (
                     name in self.views
                     if isinstance(part, IntegerSegment)
@@ -365,6 +368,10 @@ class QuantizedGraph:
     def unit_segments(self) -> Iterator[IntegerSegment | FloatSegment]:
         """The segments that units run."""
         return (part for part in self.segments if part.unit)
+
+
+def _staying(part: IntegerSegment | FloatSegment) -> frozenset[str]:
+    return part.residents if isinstance(part, FloatSegment) else frozenset()
 
 
 def _computed(part: IntegerSegment | FloatSegment) -> Iterator[str]:

@@ -31,7 +31,12 @@ def with_casts(
         return model
     to = TensorProto.DataType.Value(number.upper())
     constants = {t.name for t in model.graph.initializer if t.data_type == TensorProto.FLOAT}
-    held = {value.name for value in model.graph.input} | constants
+    floats = {
+        value.name
+        for value in model.graph.input
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT
+    }
+    held = floats | constants
     names: dict[str, str] = {}
     nodes = []
     for node in model.graph.node:

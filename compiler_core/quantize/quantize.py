@@ -41,6 +41,7 @@ from compiler_core.quantize.skeleton import (
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.quantize.unit_arithmetics import Computing
 from compiler_core.units.names import CPU
+from compiler_core.units.residents import residents_of
 
 
 def quantize(
@@ -111,7 +112,9 @@ def with_exponents(
         if isinstance(part, Graph):
             own = skeleton.elsewhere.get(position)
             name = f"{position:02d}-{CPU if own is None else own.name}"
-            segments.append(FloatSegment(name, part, number=own))
+            states = () if own is None else residents_of(own.kind, part)
+            staying = frozenset(n for state in states for n in (state.past, state.present))
+            segments.append(FloatSegment(name, part, number=own, residents=staying))
             continue
         operators = tuple(_operator(step, solver, numbers) for step in part.steps)
         segments.append(

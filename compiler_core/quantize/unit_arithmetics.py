@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
@@ -11,6 +12,7 @@ from compiler_core.quantize.arithmetic import Arithmetic, usual_arithmetic
 from compiler_core.quantize.ir import NumberUnit
 from compiler_core.quantize.scheme import QuantizationScheme
 from compiler_core.units.names import CPU, is_on_cpu, shares_of, unit_of
+from compiler_core.units.residents import Resident, residents_of
 
 
 @dataclass(frozen=True)
@@ -78,12 +80,33 @@ class UnitArithmetics:
             )
         return found
 
+    def residents(self, graph: Graph) -> Mapping[str, Resident]:
+        """States that stay with a unit that has numbers of its own, by name of each of their nodes:
+        these run there together, or on the CPU."""
+        if not self.others:
+            return {}
+        key = (__name__, "residents", tuple((own.name, own.kind) for own in self.others))
+        found: dict[str, Resident] | None = graph.derived.get(key)
+        if found is None:
+            found = {}
+            for own in self.others:
+                for state in residents_of(own.kind, graph):
+                    if not found.keys() & {*state.nodes}:
+                        found |= dict.fromkeys(state.nodes, replace(state, unit=own.name))
+            graph.derived[key] = found
+        return found
+
     def able(self, graph: Graph, node: Node) -> tuple[str, ...]:
         """Units that can run a node of a float graph."""
+        if node.name in self.residents(graph):
+            return ()
         return tuple(n for n, own in self.units if own.unsupported(graph, node) is None)
 
     def unsupported(self, graph: Graph, node: Node) -> str | None:
         """Why no unit can run a node, in the words of the first; ``None`` where one can."""
+        state = self.residents(graph).get(node.name)
+        if state is not None:
+            return f"Its cache '{state.past}' stays in the memory of {state.unit}."
         first = None if self.units else "No unit of the target computes in integers."
         for _, own in self.units:
             reason = own.unsupported(graph, node)

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from compiler_core.graph.ir import Graph
+from compiler_core.graph.views import VIEW_OPERATORS
 from compiler_core.quantize.ir import (
     SAME_FORM,
     FloatSegment,
@@ -141,11 +143,20 @@ class _Steps:
             after = self._written(tensors_read(operator), form)
             self._integers |= {(n, form): self._count for n in tensors_written(operator)}
             yield self._step(part.name, operator.name, JobKind.PROGRAM, after, layer, part.unit)
+        if isinstance(part, FloatSegment):
+            self._look_through(part.graph, form)
         for name in self._leaving[part.name]:
             if isinstance(part, FloatSegment) or self._host.leaves_in_float(name):
                 after = self._written((name,), form)
                 self._floats[name] = self._count
                 yield self._step(part.name, name, JobKind.DEQUANTIZE, after, unit=part.unit)
+
+    def _look_through(self, graph: Graph, form: Hashable) -> None:
+        """What leaves a part in another shape than it was written in is there as soon."""
+        for node in graph.nodes:
+            written = self._integers.get((node.inputs[0], form)) if node.inputs else None
+            if node.op in VIEW_OPERATORS and written is not None:
+                self._integers.setdefault((node.output, form), written)
 
     def _step(
         self,

@@ -5,7 +5,8 @@
 One run decodes one token: it reads the token, the cache of each layer and how many tokens there
 have been, and gives scores of the next token, the caches and the count. The cache has a fixed
 length, so that each output fits the input that it is fed back to; ``states.txt`` holds the options
-that say so (``--state present.0.key=past.0.key`` …).
+that say so (``--state present.0.key=past.0.key`` …). In a window all tokens move up by one and the
+oldest goes; in a ring (``--ring``) the new one takes its place, so that nothing else is moved.
 
 The layers have random weights; the head is fitted to texts of a random grammar by least squares, so
 that the model predicts them far better than chance and what quantization takes from it can be seen.
@@ -37,6 +38,7 @@ class Shape:
     heads: int = 6
     hidden: int = 512
     window: int = 32
+    ring: bool = False
 
     @property
     def head_width(self) -> int:
@@ -87,13 +89,9 @@ class Builder:
             flat = self.product(source, f"{name}.{part}", s.width, s.width)
             apart = self.op("Reshape", [flat, split], f"{name}.{part}.apart")
             found[part] = self.op("Transpose", [apart], f"{name}.{part}.heads", perm=[0, 2, 1, 3])
-        ends = [
-            self.constant(f"{name}.{word}", [value], np.int64)
-            for word, value in (("first", 1), ("end", s.window), ("axis", 2))
-        ]
         for part in ("key", "value"):
-            kept = self.op("Slice", [f"past.{layer}.{part}", *ends], f"{name}.{part}.kept")
-            found[part] = self.op("Concat", [kept, found[part]], f"present.{layer}.{part}", axis=2)
+            cache = f"past.{layer}.{part}", f"present.{layer}.{part}"
+            found[part] = self.updated(*cache, found[part], f"{name}.{part}")
         turned = self.op("Transpose", [found["key"]], f"{name}.turned", perm=[0, 1, 3, 2])
         scores = self.op("MatMul", [found["query"], turned], f"{name}.scores")
         scale = self.constant(f"{name}.scale", 1 / np.sqrt(s.head_width))
@@ -106,9 +104,43 @@ class Builder:
         joined = self.op("Reshape", [back, whole], f"{name}.joined")
         return self.product(joined, f"{name}.output", s.width, s.width)
 
+    def updated(self, past: str, present: str, token: str, name: str) -> str:
+        """A cache with the token of this run."""
+        s = self.shape
+        if s.ring:
+            return self.op("ScatterElements", [past, "place", token], present, axis=2)
+        ends = [
+            self.constant(f"{name}.{word}", [value], np.int64)
+            for word, value in (("first", 1), ("end", s.window), ("axis", 2))
+        ]
+        kept = self.op("Slice", [past, *ends], f"{name}.kept")
+        return self.op("Concat", [kept, token], present, axis=2)
+
+    def ring_mask(self) -> str:
+        """The same as :meth:`mask` for a ring, and where the token goes in it."""
+        s = self.shape
+        one = self.constant("mask.one", [1], np.int64)
+        self.op("Add", ["count", one], "next_count")
+        window = self.constant("mask.window", [s.window], np.int64)
+        place = self.op("Mod", ["count", window], "place.one")
+        sizes = self.constant("place.sizes", [1, s.heads, 1, s.head_width], np.int64)
+        self.op("Expand", [place, sizes], "place")
+        slots = self.constant("mask.slots", np.arange(s.window), np.int64)
+        since = self.op("Sub", ["count", slots], "mask.since")
+        ago = self.op("Mod", [since, window], "mask.ago")
+        known = self.op("LessOrEqual", [ago, "count"], "mask.known")
+        real = self.op("Cast", [ago], "mask.real", to=int(TensorProto.FLOAT))
+        slopes = -(2.0 ** -np.arange(1, s.heads + 1, dtype=np.float32))
+        slope = self.constant("mask.slopes", slopes[None, :, None, None])
+        bias = self.op("Mul", [slope, real], "mask.bias")
+        never = self.constant("mask.never", -1e4)
+        return self.op("Where", [known, bias, never], "mask.scores")
+
     def mask(self) -> str:
         """Scores are lower the longer ago a token was, and lowest where none was yet."""
         s = self.shape
+        if s.ring:
+            return self.ring_mask()
         ago = np.arange(s.window)[::-1].astype(np.float32)
         slopes = 2.0 ** -np.arange(1, s.heads + 1, dtype=np.float32)
         bias = self.constant("mask.bias", -slopes[None, :, None, None] * ago)
@@ -212,11 +244,19 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=Shape.layers)
     parser.add_argument("--width", type=int, default=Shape.width)
     parser.add_argument("--vocabulary", type=int, default=Shape.vocabulary)
+    parser.add_argument("--window", type=int, default=Shape.window, help="tokens that it sees")
+    parser.add_argument("--ring", action="store_true", help="a new token takes the oldest's place")
     parser.add_argument("--texts", type=int, default=8192, help="tokens that the head is fitted to")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     shape = Shape(
-        asked.vocabulary, asked.width, asked.layers, asked.width // 32, 8 * asked.width // 3
+        asked.vocabulary,
+        asked.width,
+        asked.layers,
+        asked.width // 32,
+        8 * asked.width // 3,
+        asked.window,
+        asked.ring,
     )
     asked.folder.mkdir(parents=True, exist_ok=True)
     tokens = texts(shape.vocabulary, asked.texts + 1, seed=1)

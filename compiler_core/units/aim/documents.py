@@ -57,6 +57,7 @@ def _require_extents(workload: Workload, where: str, bounded: bool) -> None:
         numbers = [workload.elements]
     else:
         numbers = [workload.outputs, workload.inputs, workload.vectors, workload.heads]
+        _require_rows(workload, where)
         parts = workload.parts
         if parts > MOST_PARTS or workload.outputs % parts:
             raise InputError(
@@ -67,3 +68,16 @@ def _require_extents(workload: Workload, where: str, bounded: bool) -> None:
         raise InputError(f"{where}: extents {numbers}: one is not within 1 to {_EXTENT_MAX}")
     if bounded and workload.macs > _MACS_MAX:
         raise InputError(f"{where}: {workload.macs} products; at most {_MACS_MAX} are searched")
+
+
+def _require_rows(workload: MatrixVector, where: str) -> None:
+    """Refuses rows to write that the matrices do not have."""
+    outputs, inputs = workload.written_outputs, workload.written_inputs
+    fits = 0 <= outputs <= workload.outputs and 0 <= inputs <= workload.inputs
+    if not fits or (outputs and inputs):
+        raise InputError(
+            f"{where}: {outputs} rows of outputs and {inputs} of inputs are written; allowed are "
+            f"up to {workload.outputs} or up to {workload.inputs}, not both"
+        )
+    if workload.is_written and (workload.bias or workload.activations):
+        raise InputError(f"{where}: a matrix that is written has neither bias nor activations")

@@ -18,6 +18,7 @@ from compiler_core.tensor.task import Task
 from compiler_core.units.aim.lower.measure import measure
 from compiler_core.units.aim.machine.machine import BLOCK_BYTES, LANES, AimMachine
 from compiler_core.units.aim.operators.additions import addition_of
+from compiler_core.units.aim.operators.cached_products import cached_products, workload_of
 from compiler_core.units.aim.operators.products import (
     launch_order,
     node_products,
@@ -51,7 +52,7 @@ class AimLaunches:
         cost = measure(workload, schedule, machine)
         inputs, _, constants = _blocks(workload)
         beside = cycles_beside(workload, schedule, cost)
-        bytes_in = cost.moved_bytes["buffer"] + cost.moved_bytes["bias"]
+        bytes_in = sum(cost.moved_bytes.get(name, 0) for name in ("buffer", "bias", "matrix"))
         return Launch(
             name,
             task,
@@ -80,6 +81,11 @@ class AimLaunches:
     ) -> Sequence[Any] | str:
         if number != BFLOAT16:
             return f"{machine.kind} does not compute {number}."
+        cached = cached_products(graph).get(nodes[-1].name)
+        if cached is not None:
+            if [node.name for node in nodes] != [node.name for node in cached.nodes]:
+                return f"{machine.kind}: a cache and its product are placed together."
+            return [workload_of(graph, cached)]
         try:
             found = [product for node in nodes[:1] for product in node_products(graph, node)]
         except ValueError as error:
@@ -118,8 +124,12 @@ def _formed(workload: Workload) -> tuple[int, int]:
     """Blocks that inputs and results have as forms of tensors, where nothing pads their vectors."""
     if isinstance(workload, ElementProduct):
         return 0, 0
-    vectors = workload.vectors * workload.heads
-    return -(-vectors * workload.inputs // LANES), -(-vectors * workload.outputs // LANES)
+    w, vectors = workload, workload.vectors * workload.heads
+    # Of a matrix that is written whole, registers are told again what the model does not tell.
+    keys = w.written_outputs * w.inputs if w.written_outputs < w.outputs else 0
+    values = w.written_inputs * w.outputs if w.written_inputs < w.inputs else 0
+    rows = -(-w.heads * (keys + values) // LANES)
+    return rows - (-vectors * w.inputs // LANES), -(-vectors * w.outputs // LANES)
 
 
 def _cpu_cycles(workload: Workload, schedule: Schedule) -> int:

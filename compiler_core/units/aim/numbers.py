@@ -9,13 +9,15 @@ import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.units.aim.machine.machine import AimMachine
-from compiler_core.units.aim.model.layers import node_reason, product_layers
+from compiler_core.units.aim.model.layers import node_reason, product_layers, view_works
 from compiler_core.units.aim.model.reference import reference_product
 from compiler_core.units.aim.model.segment import AimSegment, PlacedProduct, computed
 from compiler_core.units.aim.model.work import Floats, Work
 from compiler_core.units.aim.operators.additions import pairs
+from compiler_core.units.aim.operators.cached_products import cached_products
 from compiler_core.units.aim.schedule.default import default_schedule
 from compiler_core.units.aim.schedule.schedule import ProductSchedule
+from compiler_core.units.aim.simulate.numbers import Bits
 
 
 class AimNumbers:
@@ -25,7 +27,9 @@ class AimNumbers:
         return node_reason(graph, node)
 
     def together(self, graph: Graph, nodes: Sequence[Node]) -> Iterable[Sequence[str]]:
-        return pairs(graph, nodes)
+        states = {own.product.name: own.nodes for own in cached_products(graph).values()}
+        cached = (states[node.name] for node in nodes if node.name in states)
+        return [*pairs(graph, nodes), *([node.name for node in own] for own in cached)]
 
     def untuned(self, graph: Graph, machine: AimMachine) -> Computed:
         placed: dict[int, PlacedProduct] = {}
@@ -37,6 +41,7 @@ class AimNumbers:
                 assert isinstance(schedule, ProductSchedule)  # of a product
                 placed[layer.number] = layer.placed(schedule, 0)
         products = [placed[number] for number in sorted(placed)]
+        work |= {own.name: own for own in view_works(graph)}
         return Computed(products, tuple(work.values()), graph.outputs, machine)
 
     def reference(self, segment: AimSegment, machine: AimMachine) -> Computed:
@@ -70,6 +75,7 @@ class Computed:
         held = computed(self._work, feeds, self._product)
         return {name: held[name] for name in self._outputs}
 
-    def _product(self, number: int, vectors: Floats) -> Floats:
+    def _product(self, number: int, vectors: Floats, matrix: Bits | None = None) -> Floats:
         own = self._products[number]
-        return reference_product(own.layout, self._machine, own.matrix, own.bias, vectors)
+        held = own.matrix if matrix is None else matrix
+        return reference_product(own.layout, self._machine, held, own.bias, vectors)

@@ -133,10 +133,19 @@ def _product(
     schedule = DOCUMENTS.schedule(item.get("schedule"), f"{where}.schedule")
     if not isinstance(workload, MatrixVector) or not isinstance(schedule, ProductSchedule):
         raise InputError(f"{where}: is no product of a matrix")
-    if workload.heads != 1:
-        raise InputError(f"{where}: {workload.heads} matrices; a product of a model has one")
+    if workload.heads != 1 and not workload.is_written:
+        raise InputError(f"{where}: {workload.heads} matrices; those that are stored are single")
     if not 0 <= found.first_row < machine.rows:
         raise InputError(f"{where}: first_row {found.first_row}; {machine.rows} rows are there")
+    layout = Layout(workload, schedule, found.first_row)
+    if workload.is_written:
+        zero, shape = np.zeros(1, np.uint16), (workload.heads, workload.outputs)
+        matrix = np.broadcast_to(zero, (*shape, workload.inputs))
+        return (
+            PlacedProduct(found.name, layout, matrix, np.zeros(shape, np.uint16)),
+            found.core,
+            offset,
+        )
     count = workload.outputs * workload.inputs
     end = offset + 2 * (count + workload.outputs)
     if end > len(banks):
@@ -144,7 +153,7 @@ def _product(
     numbers = np.frombuffer(banks[offset:end], "<u2")
     product = PlacedProduct(
         found.name,
-        Layout(workload, schedule, found.first_row),
+        layout,
         numbers[:count].reshape(1, workload.outputs, workload.inputs),
         numbers[count:].reshape(1, workload.outputs),
     )

@@ -15,7 +15,7 @@ from compiler_core.units.aim.lower.layout import Layout
 from compiler_core.units.aim.lower.matrix_vector import launches
 from compiler_core.units.aim.lower.measure import measure
 from compiler_core.units.aim.machine.machine import BLOCK_BYTES, AimMachine
-from compiler_core.units.aim.model.layers import ProductLayer
+from compiler_core.units.aim.model.layers import ProductLayer, view_works
 from compiler_core.units.aim.model.segment import AimLaunch, AimSegment, PlacedProduct
 from compiler_core.units.aim.model.session import AimSession
 from compiler_core.units.aim.model.work import Work
@@ -67,6 +67,7 @@ class AimPrograms:
                 )
             products = tuple(placed[number] for number in sorted(placed))
             named = part.segment
+            work |= {own.name: own for own in view_works(named.graph)}
             segments.append(
                 AimSegment(
                     named.name, named.inputs, named.outputs, products, tuple(work.values()),
@@ -159,5 +160,7 @@ def _cost(program: Program, machine: AimMachine) -> CoreCost:
         "bias": counted.get("WRMAC16", 0) * BLOCK_BYTES,
         "results": (counted.get("RDMAC16", 0) + counted.get("RDAF16", 0)) * BLOCK_BYTES,
     }
+    if counted.get("WR", 0) or counted.get("WRA16", 0):
+        moved["matrix"] = (counted.get("WR", 0) + counted.get("WRA16", 0)) * BLOCK_BYTES
     energy = energy_of(program.records, timing, machine).total_pj
     return CoreCost(timing.cycles, energy, len(program), moved, {})

@@ -17,6 +17,7 @@ KIND = UnitKind(
         "ways": "compiler_core.units.aim.ways:WAYS",
         "launches": "compiler_core.units.aim.launches:LAUNCHES",
         "numbers": "compiler_core.units.aim.numbers:NUMBERS",
+        "residents": "compiler_core.units.aim.residents:RESIDENTS",
         "programs": "compiler_core.units.aim.programs:PROGRAMS",
         "parts": "compiler_core.units.aim.parts:PARTS",
         "profiles": "compiler_core.units.aim.profiles:PROFILES",

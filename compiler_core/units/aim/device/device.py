@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.errors import InfeasibleError, InputError
+from compiler_core.units.aim.device.written import WrittenRows
 from compiler_core.units.aim.lower.layout import Layout
 from compiler_core.units.aim.lower.matrix_vector import Launch, launches
 from compiler_core.units.aim.machine.machine import AimMachine
@@ -105,17 +106,21 @@ class ResidentProduct:
             device.memory.load_banks(*self.layout.weights(to_bits(matrix)))
         begun = np.zeros((workload.heads, workload.outputs)) if bias is None else bias
         self._biases = self.layout.biases(begun)
+        w = self.layout.workload
+        self._rows = WrittenRows(self.layout, device) if w.is_written else None
 
     @property
     def programs(self) -> tuple[Program, ...]:
         """What one run executes."""
         return self._programs
 
-    def run(self, vectors: npt.NDArray[Any]) -> Floats:
+    def run(self, vectors: npt.NDArray[Any], matrix: Bits | None = None) -> Floats:
         """Products with vectors.
 
         Args:
             vectors: ``float32[vectors, heads, inputs]``.
+            matrix: ``uint16[heads, outputs, inputs]``, where runs write it: what differs from the
+                run before is written.
 
         Returns:
             ``float32[vectors, heads, outputs]``, with activations; what the CPU does it does in
@@ -127,13 +132,19 @@ class ResidentProduct:
             raise InputError(f"vectors of shape {np.shape(vectors)}; {wanted} is needed")
         blocks = self.layout.inputs(vectors)
         found = np.zeros((w.vectors, m.rounds, m.passes, m.used, 16), np.uint16)
-        for launch, program in zip(self._launches, self._programs, strict=True):
+        launches: Sequence[Launch] = self._launches
+        programs: Sequence[Program] = self._programs
+        if self._rows is not None:
+            assert matrix is not None, "a matrix that runs write comes with them"
+            launches, programs = self._rows.launches(matrix)
+        for launch, program in zip(launches, programs, strict=True):
             self._write(launch, blocks)
             self._device.run(program)
             for v, r, p in _places(launch):
                 first = launch.result(v, r, p)
                 found[v, r, p] = self._device.memory.registers[first : first + m.used]
-        return self._finished(self.layout.results(found))
+        results = self._finished(self.layout.results(found))
+        return results if self._rows is None else self._rows.in_order(results)
 
     def _write(self, launch: Launch, blocks: Bits) -> None:
         registers, s = self._device.memory.registers, self.layout.schedule
@@ -148,6 +159,9 @@ class ResidentProduct:
             for v, r, p in _places(launch):
                 first = launch.result(v, r, p)
                 registers[first : first + self.layout.mapping.used] = self._biases[r, p]
+        if self._rows is not None:
+            first = launch.first_written
+            registers[first : first + len(launch.written)] = self._rows.registers(launch)
 
     def _finished(self, results: Floats) -> Floats:
         """What the CPU does with results of groups."""

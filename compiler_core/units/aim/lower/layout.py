@@ -108,11 +108,24 @@ class Layout:
         Returns:
             ``int64[n, 4]`` (channel, bank, row, column) and ``uint16[n, 16]``.
         """
-        m, s, w = self.mapping, self.schedule, self.workload
+        blocks = self.matrix_blocks(matrix)
+        head, output, block = np.indices(blocks.shape[:3]).reshape(3, -1)
+        return self.addresses(head, output, block), blocks.reshape(-1, LANES)
+
+    def matrix_blocks(self, matrix: Bits) -> Bits:
+        """Matrices as blocks, ``uint16[heads, outputs, blocks, 16]``.
+
+        Args:
+            matrix: ``uint16[heads, outputs, inputs]``.
+        """
+        w = self.workload
         padded = np.zeros((w.heads, w.outputs, self.input_blocks * LANES), np.uint16)
         padded[:, :, : w.inputs] = matrix
-        blocks = padded.reshape(w.heads, w.outputs, self.input_blocks, LANES)
-        head, output, block = np.indices(blocks.shape[:3]).reshape(3, -1)
+        return padded.reshape(w.heads, w.outputs, self.input_blocks, LANES)
+
+    def addresses(self, head: Ints, output: Ints, block: Ints) -> Ints:
+        """Channel, bank, row and column of blocks of matrices, ``int64[n, 4]``."""
+        m, s = self.mapping, self.schedule
         round_, at_a_time = np.divmod(head, s.heads)
         group, column = np.divmod(block, m.width)
         chunk, within = np.divmod(column, COLUMNS)
@@ -120,7 +133,7 @@ class Layout:
         in_last = chunk == m.chunks - 1
         last_row, place = np.divmod(passes, m.copies)
         row = np.where(in_last, (m.chunks - 1) * m.passes + last_row, chunk * m.passes + passes)
-        addresses = np.stack(
+        return np.stack(
             [
                 self.first_channel + (at_a_time * s.groups + group) * s.channels + channel,
                 bank,
@@ -129,7 +142,6 @@ class Layout:
             ],
             axis=1,
         )
-        return addresses, blocks.reshape(-1, LANES)
 
     def inputs(self, vectors: npt.NDArray[Any]) -> Bits:
         """Vectors as blocks, ``uint16[vectors, heads, blocks, 16]``.

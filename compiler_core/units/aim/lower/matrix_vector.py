@@ -1,18 +1,20 @@
 """Programs of products of matrices in the banks with vectors.
 
-General registers hold the vectors, then what accumulators begin with and end as. Where these are
-more than there are, the work is cut into launches, between which the host changes registers.
+General registers hold the vectors, what accumulators begin with and end as, and rows of matrices
+that are written before. Where these are more than there are, the work is cut into launches, between
+which the host changes registers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
 from compiler_core.errors import InfeasibleError
 from compiler_core.units.aim.lower.layout import Layout
+from compiler_core.units.aim.lower.rows import RowWrites, row_writes
 from compiler_core.units.aim.machine.machine import COLUMNS, AimMachine, mask_of
 from compiler_core.units.aim.program.instructions import (
     FUNCTION,
@@ -26,6 +28,7 @@ from compiler_core.units.aim.schedule.schedule import Order, ProductSchedule, Si
 from compiler_core.units.aim.schedule.workload import MatrixVector
 
 Rows = list[tuple[int, ...]]
+NOTHING = range(0)
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,14 @@ class Launch:
     Attributes:
         layout: Of the product.
         extent: What it computes.
+        writes: Rows that are written before.
+        written: Which of these writes it does.
     """
 
     layout: Layout
     extent: Extent
+    writes: RowWrites | None = None
+    written: range = NOTHING
 
     @property
     def input_registers(self) -> int:
@@ -59,7 +66,9 @@ class Launch:
     @property
     def zero_registers(self) -> int:
         """Blocks of zero after them, where there is no bias."""
-        return 0 if self.layout.workload.bias else self.layout.mapping.used
+        if self.layout.workload.bias or not self.extent.vectors:
+            return 0
+        return self.layout.mapping.used
 
     @property
     def first_result(self) -> int:
@@ -72,6 +81,16 @@ class Launch:
         extent = self.extent
         count = len(extent.vectors) * len(extent.rounds) * len(extent.passes)
         return count * self.layout.mapping.used
+
+    @property
+    def first_written(self) -> int:
+        """First register of what is written to the banks."""
+        return self.first_result + self.result_registers
+
+    @property
+    def registers(self) -> int:
+        """Blocks in use."""
+        return self.first_written + len(self.written)
 
     def result(self, vector: int, round_: int, of_pass: int) -> int:
         """First register of the results of a pass."""
@@ -93,8 +112,16 @@ class Launch:
         return program_of(_Emitter(self).rows())
 
 
-def launches(layout: Layout, machine: AimMachine) -> tuple[Launch, ...]:
+def launches(
+    layout: Layout, machine: AimMachine, places: Sequence[int] | None = None
+) -> tuple[Launch, ...]:
     """The programs of a product, as few as registers allow.
+
+    Args:
+        layout: Of the product.
+        machine: The unit.
+        places: Rows that are written before; see
+            :func:`~compiler_core.units.aim.lower.rows.row_writes`.
 
     Raises:
         InfeasibleError: The schedule is not legal.
@@ -102,6 +129,22 @@ def launches(layout: Layout, machine: AimMachine) -> tuple[Launch, ...]:
     found = violations(layout.workload, layout.schedule, machine)
     if found:
         raise InfeasibleError(f"schedule for {layout.workload.operator}: {found[0]}")
+    writes = row_writes(layout, places)
+    if writes is None:
+        return _products(layout, machine)
+    every = range(len(writes))
+    first, *rest = _products(layout, machine)
+    joined = replace(first, writes=writes, written=every)
+    if joined.registers <= machine.registers:
+        return (joined, *rest)
+    before = (
+        Launch(layout, Extent(NOTHING, NOTHING, NOTHING), writes, part)
+        for part in _cut(len(writes), machine.registers)
+    )
+    return (*before, first, *rest)
+
+
+def _products(layout: Layout, machine: AimMachine) -> tuple[Launch, ...]:
     m, w, s = layout.mapping, layout.workload, layout.schedule
     whole = Extent(range(w.vectors), range(m.rounds), range(m.passes))
     if _fits(Launch(layout, whole), machine):
@@ -121,7 +164,7 @@ def launches(layout: Layout, machine: AimMachine) -> tuple[Launch, ...]:
 
 
 def _fits(launch: Launch, machine: AimMachine) -> bool:
-    return launch.first_result + launch.result_registers <= machine.registers
+    return launch.registers <= machine.registers
 
 
 def _cut(total: int, most: int) -> list[range]:
@@ -149,7 +192,10 @@ class _Emitter:
 
     def rows(self) -> Rows:
         found: Rows = []
-        extent = self._launch.extent
+        launch = self._launch
+        extent = launch.extent
+        if launch.writes is not None:
+            found += launch.writes.records(launch.written, launch.first_written)
         if self._s.order is Order.ROW:
             for round_ in extent.rounds:
                 found += self._by_row(round_)

@@ -47,7 +47,9 @@ def measure(workload: Workload, schedule: Schedule, machine: AimMachine) -> Task
         timed.append((count, records, time_program(records, machine)))
     blocks = {
         "registers_in_blocks": sum(
-            x.input_registers + (x.result_registers if workload.bias else x.zero_registers)
+            x.input_registers
+            + (x.result_registers if workload.bias else x.zero_registers)
+            + len(x.written)
             for x in found
         ),
         "registers_out_blocks": sum(_results(x) for x in found),
@@ -56,12 +58,13 @@ def measure(workload: Workload, schedule: Schedule, machine: AimMachine) -> Task
     return _total(timed, machine, blocks)
 
 
-def _key(launch: Launch) -> tuple[int, int, int, int]:
+def _key(launch: Launch) -> tuple[int, ...]:
     """What the cycles of a launch depend on."""
     extent, m = launch.extent, launch.layout.mapping
     heads = launch.layout.workload.heads - extent.rounds.start * launch.layout.schedule.heads
     short = heads if extent.rounds.stop == m.rounds else 0
-    return len(extent.vectors), len(extent.passes), extent.passes.start % m.copies, short
+    written = launch.written.start, launch.written.stop
+    return len(extent.vectors), len(extent.passes), extent.passes.start % m.copies, short, *written
 
 
 def _results(launch: Launch) -> int:
@@ -94,6 +97,8 @@ def _total(
         "bias": commands["WRMAC16"] * BLOCK_BYTES,
         "results": (commands["RDMAC16"] + commands["RDAF16"]) * BLOCK_BYTES,
     }
+    if commands["WR"] or commands["WRA16"]:
+        moved["matrix"] = (commands["WR"] + commands["WRA16"]) * BLOCK_BYTES
     channels = {"active_cycles": active, "idle_cycles": idle, "launches": sum(n for n, *_ in timed)}
     modules = {"channels": channels, "commands": dict(commands)}
     if cpu:

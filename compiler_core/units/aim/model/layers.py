@@ -14,12 +14,13 @@ from compiler_core.tensor.task import Task
 from compiler_core.units.aim.lower.layout import Layout
 from compiler_core.units.aim.machine.machine import AimMachine
 from compiler_core.units.aim.model.segment import PlacedProduct
-from compiler_core.units.aim.model.work import CellWork, DenseWork, Work
+from compiler_core.units.aim.model.work import CacheWork, CellWork, DenseWork, ViewWork, Work
 from compiler_core.units.aim.operators.additions import (
     addition_of,
     other_operand,
     product_of,
 )
+from compiler_core.units.aim.operators.cached_products import CachedProduct, cached_products
 from compiler_core.units.aim.operators.products import (
     DENSE,
     ModelProduct,
@@ -61,6 +62,8 @@ class ProductLayer:
 
 def node_reason(graph: Graph, node: Node) -> str | None:
     """Why a node is no part of a package; ``None`` where it is."""
+    if node.name in cached_products(graph):
+        return None
     if node.op in VIEW_OPERATORS and node.op != "Transpose" and node.clip is None:
         return None
     if node.op == "Add":
@@ -90,6 +93,9 @@ def product_layers(graph: Graph) -> Iterator[ProductLayer]:
         reason = node_reason(graph, node)
         if reason is not None:
             raise InputError(reason)
+        cached = cached_products(graph).get(node.name)
+        if cached is not None and cached.product is not node:
+            continue  # belongs to the product
         if node.op in VIEW_OPERATORS:
             views[node.output] = views.get(node.inputs[0], node.inputs[0])
             continue
@@ -101,8 +107,11 @@ def product_layers(graph: Graph) -> Iterator[ProductLayer]:
             found = [replace(p, workload=replace(p.workload, adds=True)) for p in found]
         numbers = tuple(range(count, count + len(found)))
         count += len(found)
-        make = _cell if node.op in CELLS else _dense
-        work = make(graph, node, views, numbers)
+        if cached is not None:
+            work: Work = _cached(graph, cached, views, numbers[0])
+        else:
+            make = _cell if node.op in CELLS else _dense
+            work = make(graph, node, views, numbers)
         if isinstance(work, DenseWork) and added is not None:
             other = other_operand(added, node)
             other = views.get(other, other)
@@ -111,6 +120,25 @@ def product_layers(graph: Graph) -> Iterator[ProductLayer]:
         operators = operators_of(work)
         for own, operator in zip(work.launched(), operators, strict=True):
             yield ProductLayer(operator, own, found[own - numbers[0]], work)
+
+
+def view_works(graph: Graph) -> list[ViewWork]:
+    """Tensors that leave a part of a model in another shape than they are computed in."""
+    return [
+        ViewWork(node.name, _base(graph, node.output), node.output, _shape(graph, node.output))
+        for node in graph.nodes
+        if node.output in graph.outputs and _base(graph, node.output) != node.output
+    ]
+
+
+def _base(graph: Graph, tensor: str) -> str:
+    """What a tensor is a view of; itself where it is none."""
+    cached = cached_products(graph)
+    while (node := graph.producer(tensor)) is not None:
+        if node.op not in VIEW_OPERATORS or node.name in cached:
+            break
+        tensor = node.inputs[0]
+    return tensor
 
 
 def operators_of(work: Work) -> list[NodeOperator]:
@@ -153,6 +181,33 @@ def _cell(graph: Graph, node: Node, views: Mapping[str, str], numbers: tuple[int
         last_cell,
         cell_shape(graph, node),
         numbers,
+    )
+
+
+def _cached(
+    graph: Graph, cached: CachedProduct, views: Mapping[str, str], number: int
+) -> CacheWork:
+    vectors, past, new, places = (
+        views.get(name, name) for name in (cached.vectors, cached.past, cached.new, cached.places)
+    )
+    *before, product = (node.name for node in cached.nodes)
+    return CacheWork(
+        product,
+        tuple(before),
+        vectors,
+        past,
+        new,
+        places,
+        cached.output,
+        cached.present,
+        _shape(graph, cached.vectors),
+        _shape(graph, cached.past),
+        _shape(graph, cached.new),
+        _shape(graph, cached.places) if cached.places else (),
+        cached.update,
+        cached.axis,
+        cached.order,
+        number,
     )
 
 

@@ -31,27 +31,26 @@ def reference_product(
     Args:
         layout: Workload and schedule.
         machine: The unit, whose registers say how the work is cut.
-        matrix: ``uint16[1, outputs, inputs]``.
-        bias: ``uint16[1, outputs]``.
-        vectors: ``float32[vectors, 1, inputs]``.
+        matrix: ``uint16[heads, outputs, inputs]``.
+        bias: ``uint16[heads, outputs]``.
+        vectors: ``float32[vectors, heads, inputs]``.
 
     Returns:
-        ``float32[vectors, 1, outputs]``.
+        ``float32[vectors, heads, outputs]``.
     """
     w, s, m = layout.workload, layout.schedule, layout.mapping
-    padded = np.zeros((w.outputs, layout.input_blocks * LANES), np.uint16)
-    padded[:, : w.inputs] = matrix[0]
-    rows = to_float(padded).reshape(w.outputs, s.groups, m.width, LANES)
-    columns = to_float(layout.inputs(vectors)[:, 0]).reshape(-1, s.groups, m.width, LANES)
+    shape = (s.groups, m.width, LANES)
+    rows = to_float(layout.matrix_blocks(matrix)).reshape(w.heads, w.outputs, *shape)
+    columns = to_float(layout.inputs(vectors)).reshape(-1, w.heads, *shape)
     backwards = _backwards(layout, machine)
-    found = np.zeros((len(vectors), 1, w.outputs), np.float32)
-    for number, vector in enumerate(columns):
-        sums = dots(rows, vector[None])
-        begun = [bias[0], *[np.zeros_like(bias[0])] * (s.groups - 1)]
+    found = np.zeros((len(vectors), w.heads, w.outputs), np.float32)
+    for number, head in np.ndindex(len(vectors), w.heads):
+        sums = dots(rows[head], columns[number, head][None])
+        begun = [bias[head], *[np.zeros_like(bias[head])] * (s.groups - 1)]
         parts = [
             _group(layout, sums[:, group], first, backwards) for group, first in enumerate(begun)
         ]
-        found[number, 0] = _joined(layout, parts)
+        found[number, head] = _joined(layout, parts)
     return found
 
 

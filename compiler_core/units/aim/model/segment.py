@@ -24,14 +24,20 @@ class PlacedProduct:
     Attributes:
         name: Of the graph node, and which of its products it is.
         layout: Workload, schedule and rows.
-        matrix: ``uint16[1, outputs, inputs]``, bfloat16.
-        bias: ``uint16[1, outputs]``, likewise; zero where there is none.
+        matrix: ``uint16[heads, outputs, inputs]``, bfloat16; zero where runs write it.
+        bias: ``uint16[heads, outputs]``, likewise; zero where there is none.
     """
 
     name: str
     layout: Layout
     matrix: Bits
     bias: Bits
+
+    @property
+    def stored(self) -> bytes:
+        """What a package holds of it: matrix and bias; nothing where runs write the matrix."""
+        is_written = self.layout.workload.is_written
+        return b"" if is_written else self.matrix.tobytes() + self.bias.tobytes()
 
     @property
     def constant_bytes(self) -> int:
@@ -111,7 +117,7 @@ class AimSegment:
     @property
     def constants(self) -> bytes:
         """Matrices and biases."""
-        return b"".join(p.matrix.tobytes() + p.bias.tobytes() for p in self.products)
+        return b"".join(product.stored for product in self.products)
 
     def tensor_bytes(self, name: str) -> int:
         """Bytes of a tensor in general registers."""

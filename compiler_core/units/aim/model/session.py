@@ -12,7 +12,7 @@ from compiler_core.units.aim.device.device import Device, ResidentProduct
 from compiler_core.units.aim.machine.machine import AimMachine
 from compiler_core.units.aim.model.segment import AimLaunch, AimSegment, computed
 from compiler_core.units.aim.program.program_file import narrowed
-from compiler_core.units.aim.simulate.numbers import to_float
+from compiler_core.units.aim.simulate.numbers import Bits, to_float
 from compiler_core.units.aim.simulate.timing import time_program
 from compiler_core.units.facets.programs import LaunchState, Observer
 
@@ -39,9 +39,9 @@ class AimSession:
         """One run of the model through a segment: ``float32`` by name, of the tensors' shapes."""
         resident, launches = self._resident(), iter(segment.launches)
 
-        def multiply(number: int, vectors: Floats) -> Floats:
+        def multiply(number: int, vectors: Floats, matrix: Bits | None = None) -> Floats:
             launch = next(launches)
-            found = resident[segment.name, number].run(vectors)
+            found = resident[segment.name, number].run(vectors, matrix)
             if observer is not None:
                 self._tell(observer, segment, launch)
             return found
@@ -64,11 +64,12 @@ class AimSession:
             for segment in self._segments:
                 programs = {launch.layout: launch.programs for launch in segment.launches}
                 for number, product in enumerate(segment.products):
+                    is_written = product.layout.workload.is_written
                     known[segment.name, number] = ResidentProduct(
                         device,
                         product.layout.workload,
                         product.layout.schedule,
-                        to_float(product.matrix),
+                        None if is_written else to_float(product.matrix),
                         to_float(product.bias),
                         layout=product.layout,
                         given=programs[product.layout],

@@ -3,22 +3,30 @@ between them. Programs and the reference differ in who multiplies alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import prod
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from compiler_core.files.plain import ONLY_WHERE_OTHER
+from compiler_core.units.aim.operators.caches import Update, cache_workload, updated
 from compiler_core.units.aim.operators.cell import CellShape
 from compiler_core.units.aim.operators.recurrent import CELLS, part_workloads, step_order
+from compiler_core.units.aim.schedule.workload import MatrixVector
+from compiler_core.units.aim.simulate.numbers import Bits, to_bits, to_float
 from compiler_core.units.aim.simulate.numbers import added as sums
-from compiler_core.units.aim.simulate.numbers import to_bits, to_float
 
 Floats = npt.NDArray[np.float32]
-Multiply = Callable[[int, Floats], Floats]
-"""Number of a product of the segment and ``float32[vectors, 1, inputs]`` to
-``float32[vectors, 1, outputs]``."""
+
+
+class Multiply(Protocol):
+    """Computes a product of the segment: ``float32[vectors, heads, inputs]`` to ``float32[vectors,
+    heads, outputs]``, with ``uint16[heads, outputs, inputs]`` where the matrix is a tensor."""
+
+    def __call__(self, number: int, vectors: Floats, matrix: Bits | None = None) -> Floats: ...
 
 
 @dataclass(frozen=True)
@@ -180,4 +188,150 @@ class CellWork:
         return CELLS[self.shape.operator].step(self.shape, x, state, cell, product)
 
 
-Work = DenseWork | CellWork
+@dataclass(frozen=True)
+class CacheWork:
+    """Attention of few tokens over a key-value cache that stays in the banks: the unit writes the
+    rows of new tokens and multiplies.
+
+    Attributes:
+        name: Of the node that multiplies.
+        before: Names of those that update and transpose the cache.
+        vectors, past, new, places: Tensors that it reads: rows that are multiplied, the cache as it
+            was, rows that it gains, and where they go; the last is empty for a window.
+        output, present: That it writes; the second is the cache.
+        vectors_shape, cache_shape, new_shape, places_shape: Of one run.
+        update: How new rows come in.
+        axis: Of the cache along which its rows lie.
+        order: Of its axes, as it is multiplied.
+        product: Its number in the segment.
+    """
+
+    name: str
+    before: tuple[str, ...]
+    vectors: str
+    past: str
+    new: str
+    places: str
+    output: str
+    present: str
+    vectors_shape: tuple[int, ...]
+    cache_shape: tuple[int, ...]
+    new_shape: tuple[int, ...]
+    places_shape: tuple[int, ...]
+    update: Update
+    axis: int
+    order: tuple[int, ...]
+    product: int
+
+    @property
+    def products(self) -> tuple[int, ...]:
+        """Numbers of its products."""
+        return (self.product,)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the graph nodes that it computes."""
+        return (*self.before, self.name)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Tensors that it reads."""
+        read = (self.vectors, self.past, self.new, self.places)
+        return tuple(dict.fromkeys(name for name in read if name))
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Tensors that it writes."""
+        return (self.output, self.present)
+
+    @property
+    def workload(self) -> MatrixVector:
+        """What it computes."""
+        rows = self.new_shape[self.axis]
+        return cache_workload(
+            self.vectors_shape, self.cache_shape, rows, self.axis, self.order, self.update
+        )
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of its tensors, in one run."""
+        found = {
+            self.vectors: self.vectors_shape,
+            self.past: self.cache_shape,
+            self.new: self.new_shape,
+            self.places: self.places_shape,
+            self.present: self.cache_shape,
+            self.output: (*self.vectors_shape[:-1], self.cache_shape[self.order[-1]]),
+        }
+        found.pop("", None)
+        return found
+
+    def launched(self) -> Iterator[int]:
+        """The product of each launch, in order."""
+        yield self.product
+
+    def run(self, held: Mapping[str, npt.NDArray[Any]], multiply: Multiply) -> dict[str, Floats]:
+        """Its outputs."""
+        past = to_bits(held[self.past]).reshape(self.cache_shape)
+        new = to_bits(held[self.new]).reshape(self.new_shape)
+        places = np.asarray(held[self.places], np.int64) if self.places else None
+        if places is not None:
+            places = places.reshape(self.places_shape)
+        present = updated(self.update, self.axis, past, new, places, self.past)
+        turned = present.transpose(self.order)
+        matrix = turned.reshape(-1, *turned.shape[-2:]).swapaxes(1, 2)
+        *_, rows, inputs = self.vectors_shape
+        heads = prod(self.vectors_shape[:-2])
+        vectors = np.asarray(held[self.vectors], np.float32).reshape(heads, rows, inputs)
+        found = multiply(self.product, vectors.swapaxes(0, 1), matrix)
+        output = np.ascontiguousarray(found.swapaxes(0, 1)).reshape(self.shapes[self.output])
+        return {self.output: output, self.present: to_float(present)}
+
+
+@dataclass(frozen=True)
+class ViewWork:
+    """A tensor in another shape that leaves the segment so: nothing is computed or moved.
+
+    Attributes:
+        name: Of the graph node.
+        input, output: Tensors of the model.
+        shape: Of the output, in one run.
+    """
+
+    name: str
+    input: str
+    output: str
+    shape: tuple[int, ...]
+    products: ClassVar[tuple[int, ...]] = ()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the graph nodes that it computes."""
+        return (self.name,)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Tensors that it reads."""
+        return (self.input,)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Tensors that it writes."""
+        return (self.output,)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of its output, in one run."""
+        return {self.output: self.shape}
+
+    def launched(self) -> Iterator[int]:
+        """The product of each launch: none."""
+        return iter(())
+
+    def run(self, held: Mapping[str, Floats], multiply: Multiply) -> dict[str, Floats]:
+        """Its output."""
+        del multiply
+        return {self.output: np.asarray(held[self.input], np.float32).reshape(self.shape)}
+
+
+Work = DenseWork | CellWork | CacheWork | ViewWork

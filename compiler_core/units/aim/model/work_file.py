@@ -9,11 +9,17 @@ from typing import Any, Final
 from compiler_core.errors import InputError
 from compiler_core.files.plain import from_plain
 from compiler_core.units.aim.model.segment import PlacedProduct
-from compiler_core.units.aim.model.work import CellWork, DenseWork, Work
+from compiler_core.units.aim.model.work import CacheWork, CellWork, DenseWork, ViewWork, Work
+from compiler_core.units.aim.operators.caches import misfit
 from compiler_core.units.aim.operators.recurrent import CELLS, MOST_STEPS, part_workloads
 from compiler_core.units.facets.parts import SegmentEntry
 
-_KINDS: Final[dict[str, type[DenseWork] | type[CellWork]]] = {"dense": DenseWork, "cell": CellWork}
+_KINDS: Final[dict[str, type[Work]]] = {
+    "dense": DenseWork,
+    "cell": CellWork,
+    "cache": CacheWork,
+    "view": ViewWork,
+}
 _MOST_LAUNCHES: Final = 1 << 16
 
 
@@ -30,9 +36,11 @@ def read_work(
     Raises:
         InputError: They do not.
     """
-    if not isinstance(told, list) or len(told) > len(products):
-        raise InputError(f"{where}: work is no list of at most {len(products)} operators")
+    most = len(products) + len(entry.outputs)
+    if not isinstance(told, list) or len(told) > most:
+        raise InputError(f"{where}: work is no list of at most {most} operators")
     found, known, launches = [], set(entry.inputs), 0
+    sizes: dict[str, int] = {}
     for number, item in enumerate(told):
         at = f"{where}: work[{number}]"
         work = _work(item, at)
@@ -40,7 +48,10 @@ def read_work(
         for name in work.inputs:
             if name not in known:
                 raise InputError(f"{at}: reads {name!r}, which nobody computes")
+        if isinstance(work, ViewWork) and prod(work.shape) != sizes.get(work.input):
+            raise InputError(f"{at}: shape {work.shape} of {work.input!r}, which has another size")
         known |= {*work.outputs}
+        sizes |= {name: prod(shape) for name, shape in work.shapes.items()}
         launches += sum(1 for _ in work.launched())
         if launches > _MOST_LAUNCHES:
             raise InputError(f"{at}: more than {_MOST_LAUNCHES} launches")
@@ -63,7 +74,19 @@ def _work(item: Any, where: str) -> Work:
 def _require_fit(work: Work, products: Sequence[PlacedProduct], where: str) -> None:
     if any(not 0 <= number < len(products) for number in work.products):
         raise InputError(f"{where}: products {work.products}; {len(products)} are there")
+    if isinstance(work, ViewWork):
+        return
     own = [products[number].layout.workload for number in work.products]
+    if isinstance(work, CacheWork):
+        shapes = work.vectors_shape, work.cache_shape, work.new_shape, work.places_shape
+        reason = misfit(work.update, work.axis, work.order, *shapes)
+        if reason is None and bool(work.places) != bool(work.places_shape):
+            reason = "where new rows go is not told whole"
+        if reason is None and work.workload != own[0]:
+            reason = f"a product {own[0].shape} for a cache that takes {work.workload.shape}"
+        if reason is not None:
+            raise InputError(f"{where}: {reason}")
+        return
     if isinstance(work, DenseWork):
         w = own[0]
         if not w.adds == bool(work.added) == bool(work.sum):

@@ -1,5 +1,5 @@
-"""Products of a model with matrices that do not change: dense layers of few rows, gates of
-recurrent cells."""
+"""Products of a model with matrices that lie in the banks: dense layers of few rows, gates of
+recurrent cells, attention over key-value caches."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph, Node
+from compiler_core.units.aim.operators.cached_products import cached_products, workload_of
 from compiler_core.units.aim.operators.recurrent import (
     CELLS,
     cell_products,
@@ -42,7 +43,7 @@ class ModelProduct:
         node: Name of the node.
         part: Which of its products it is; empty where it is the only one.
         workload: What is computed.
-        matrix: ``float32[heads, outputs, inputs]``.
+        matrix: ``float32[heads, outputs, inputs]``; zero where runs write it.
         bias: ``float32[heads, outputs]``, zero where there is none.
         count: How often one run of the model computes it.
     """
@@ -87,7 +88,15 @@ def node_products(graph: Graph, node: Node) -> Iterator[ModelProduct]:
         ValueError: It is a product that the unit does not compute; says why.
     """
     if node.op in DENSE:
-        yield _dense(graph, node)
+        cached = cached_products(graph).get(node.name)
+        if cached is None:
+            yield _dense(graph, node)
+            return
+        work = workload_of(graph, cached)
+        zero = np.zeros(1, np.float32)
+        matrix = np.broadcast_to(zero, (work.heads, work.outputs, work.inputs))
+        bias = np.broadcast_to(zero, (work.heads, work.outputs))
+        yield ModelProduct(node.name, "", work, matrix, bias)
     elif node.op in CELLS:
         shape = cell_shape(graph, node)
         for own in cell_products(graph, node):

@@ -48,6 +48,9 @@ class MatrixVector:
         is_step: Whether it is part of a step of a recurrent cell, whose vectors and results cross
             between unit and CPU in every step.
         adds: Whether the CPU adds a tensor of the model to the results.
+        written_outputs, written_inputs: Rows of outputs, or inputs, of every matrix that each run
+            writes before it multiplies: what a key-value cache gains; all of them where the whole
+            matrix is written. None where it stays as it is.
     """
 
     outputs: int
@@ -58,6 +61,8 @@ class MatrixVector:
     activations: tuple[Activation, ...] = ()
     is_step: bool = field(default=False, metadata={ONLY_WHERE_OTHER: True})
     adds: bool = field(default=False, metadata={ONLY_WHERE_OTHER: True})
+    written_outputs: int = field(default=0, metadata={ONLY_WHERE_OTHER: True})
+    written_inputs: int = field(default=0, metadata={ONLY_WHERE_OTHER: True})
 
     @property
     def operator(self) -> str:
@@ -80,6 +85,11 @@ class MatrixVector:
         heads = f"{self.heads} of " if self.heads > 1 else ""
         times = f" times {self.vectors}" if self.vectors > 1 else ""
         return f"{heads}{self.outputs}x{self.inputs}{times}"
+
+    @property
+    def is_written(self) -> bool:
+        """Whether runs write parts of the matrices."""
+        return bool(self.written_outputs or self.written_inputs)
 
     @property
     def columns(self) -> int:

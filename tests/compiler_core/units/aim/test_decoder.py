@@ -75,7 +75,7 @@ def test_the_best_plan_takes_the_layers_that_pay(tmp_path: Path) -> None:
     best = find_best(evaluator).optimum.placement
     found = {g.name: names[p] for g, p in zip(evaluator.groups.groups, best, strict=True)}
     on_aim = {name.rsplit(".", 1)[-1] for name, place in found.items() if place == "aim"}
-    large = {"output", "gate", "up", "down", "head"}
+    large = {"output", "gate", "up", "down", "head", "scores", "mixed"}
     assert large <= on_aim <= large | {"query", "key", "value"}
     without = replace(
         evaluator.costs,
