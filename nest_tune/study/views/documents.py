@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from compiler_core.accuracy.metric import shown_name
+from nest_tune.figures import figure
 from nest_tune.runners.runner import RUNNERS
 from nest_tune.study.choice.gains import (
     changes_percent,
@@ -154,9 +155,10 @@ def holdout_lines(result: StudyResult, chosen: OuterTrial) -> list[str]:
     for name, found in rows.items():
         if found is None:
             continue
-        text = f"  {name:<10} {accuracy} {found.value:.4g} {interval_text(found.interval)}"
+        value, drop = figure(found.value, accuracy), figure(found.drop, lost)
+        text = f"  {name:<10} {accuracy} {value} {interval_text(found.interval)}"
         if name != "float":
-            text += f", {lost} {found.drop:.4g} {interval_text(found.drop_interval)}"
+            text += f", {lost} {drop} {interval_text(found.drop_interval)}"
         lines.append(text.rstrip())
     return lines
 
