@@ -28,11 +28,19 @@ class BorderNetwork:
         self._kinds = (self._conv, self._conv, self._function, self._add, self._concat,
                        self._pool, self._flat, self._clamp, self._scale)  # fmt: skip
 
-    def grow(self, steps: int) -> bytes:
-        """The model, as a serialized ``ModelProto``."""
+    def grow(self, steps: int, newest: float = 0.0) -> bytes:
+        """The model, as a serialized ``ModelProto``.
+
+        Args:
+            steps: Operators to draw.
+            newest: How often the next one reads the newest tensor, whatever is drawn.
+        """
         for number in range(steps):
             # Older tensors are drawn again, so that they gather readers on both units.
-            source = self._draw.choice([n for n, shape in self.shapes.items() if len(shape) == 3])
+            known = [n for n, shape in self.shapes.items() if len(shape) == 3]
+            source = self._draw.choice(known)
+            if newest and self._draw.random() < newest:
+                source = known[-1]
             self._draw.choice(self._kinds)(source, f"t{number}")
         read = {name for node in self._builder.nodes for name in node.input}
         outputs = [n for n in self.shapes if n not in read and n != "x"]
