@@ -19,8 +19,9 @@ from networks.topologies import tests_module
 
 from compiler_core.compile.sources import load_model
 from compiler_core.partition.best import find_best, prepare
-from compiler_core.partition.build_costs import with_node_costs
+from compiler_core.partition.build_costs import build_costs
 from compiler_core.partition.evaluate import Evaluator
+from compiler_core.partition.programs import ProgramCosts
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.units.cpu.cost_table import analytic_costs
@@ -70,9 +71,10 @@ def _print(name: str, target: Target, evaluator: Evaluator, prepared_s: float) -
     )
     print(f"{'CPU':>5} {'optimum':>10} {'gap':>6}", end="")
     print("".join(f" {column:>24}" for column in COLUMNS), f"{'search':>9} {'one plan':>9}")
+    programs = ProgramCosts(target.units[0], {})  # measured once for all scales
     for scale in SCALES:
         chip = scaled(target, scale)
-        costs = with_node_costs(evaluator.costs, evaluator.groups, chip, analytic_costs(chip.cpu))
+        costs = build_costs(evaluator.groups, chip, analytic_costs(chip.cpu), programs=programs)
         scaled_evaluator = Evaluator(evaluator.groups, costs)
         start = process_time()
         best = find_best(scaled_evaluator)

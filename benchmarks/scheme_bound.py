@@ -28,10 +28,12 @@ from itertools import product
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
-from compiler_core.partition.build_costs import build_costs, quantized_stand_in
+from compiler_core.partition.build_costs import build_costs
 from compiler_core.partition.evaluate import Evaluator
-from compiler_core.partition.groups import GroupGraph, build_groups
+from compiler_core.partition.group_graph import GroupGraph
+from compiler_core.partition.groups import build_groups
 from compiler_core.partition.programs import ProgramCosts
+from compiler_core.partition.unit_costs import quantized_stand_in
 from compiler_core.quantize.ir import IntegerConv, IntegerSegment
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.target import Target, Unit

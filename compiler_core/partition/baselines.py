@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from compiler_core.partition.evaluate import Evaluator
-from compiler_core.partition.groups import OUTSIDE, GroupGraph
+from compiler_core.partition.group_graph import OUTSIDE, GroupGraph
 from compiler_core.partition.milp import ModuleObjective
 from compiler_core.partition.optimum import find_optimum
 from compiler_core.targets.places import ON_CPU, ON_HOST, Placement

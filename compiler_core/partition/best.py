@@ -13,18 +13,15 @@ from compiler_core.partition.baselines import baselines, best_sequential
 from compiler_core.partition.build_costs import build_costs
 from compiler_core.partition.costs import CostTable
 from compiler_core.partition.evaluate import Evaluation, Evaluator
-from compiler_core.partition.groups import Group, GroupGraph, build_groups
+from compiler_core.partition.group_graph import Group, GroupGraph
+from compiler_core.partition.groups import build_groups
 from compiler_core.partition.joined_optimum import joined_optimum
 from compiler_core.partition.layer_shares import Overlaps
 from compiler_core.partition.legal import misfits
 from compiler_core.partition.optimum import Optimum, find_optimum
 from compiler_core.partition.plan import FREE, Plan
 from compiler_core.partition.programs import Schedules
-from compiler_core.partition.resolve import (
-    ResolvedPlan,
-    assignment_of,
-    resolve_plan,
-)
+from compiler_core.partition.resolve import ResolvedPlan, assignment_of, resolve_plan
 from compiler_core.partition.shared_operators import without_shares
 from compiler_core.quantize.apply import weighted_layers
 from compiler_core.quantize.assemble import CPU

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from compiler_core.partition.costs import CostTable
-from compiler_core.partition.groups import GroupGraph
+from compiler_core.partition.group_graph import GroupGraph
 
 Conditions = Mapping[tuple[int, int], Mapping[int, frozenset[int]]]
 """By group and unit, and position among its programs there: the groups of which one has to run on

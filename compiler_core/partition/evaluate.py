@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from compiler_core.partition.concat_copies import copy_conditions
 from compiler_core.partition.costs import ON_CPU_FORM, CostTable, UnitCost
-from compiler_core.partition.groups import OUTSIDE, GroupGraph
+from compiler_core.partition.group_graph import OUTSIDE, GroupGraph
 from compiler_core.partition.layer_shares import Overlaps
 from compiler_core.partition.live_bytes import peak_bytes
 from compiler_core.partition.placed_jobs import JoinedJobs, PlacedJobs

@@ -17,7 +17,7 @@ import numpy as np
 from compiler_core.integer_programs import solve
 from compiler_core.partition.costs import ON_CPU_FORM
 from compiler_core.partition.evaluate import Evaluation, Evaluator
-from compiler_core.partition.groups import OUTSIDE
+from compiler_core.partition.group_graph import OUTSIDE
 from compiler_core.sums import float_sum
 from compiler_core.targets.places import ON_CPU, Placement
 from compiler_core.units.launches import Launch

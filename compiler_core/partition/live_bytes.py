@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from compiler_core.partition.costs import CostTable
-from compiler_core.partition.groups import OUTSIDE, GroupGraph
+from compiler_core.partition.group_graph import OUTSIDE, GroupGraph
 from compiler_core.system.jobs import Job, JobKind
 from compiler_core.system.timeline import Timeline
 from compiler_core.targets.places import Placement

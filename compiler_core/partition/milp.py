@@ -28,7 +28,7 @@ import numpy as np
 from compiler_core.integer_programs import solve
 from compiler_core.partition.costs import ON_CPU_FORM
 from compiler_core.partition.evaluate import Evaluator
-from compiler_core.partition.groups import OUTSIDE
+from compiler_core.partition.group_graph import OUTSIDE
 from compiler_core.partition.modules import Module
 from compiler_core.partition.savings import saved_by_groups
 from compiler_core.targets.places import ON_CPU, ON_HOST, Placement

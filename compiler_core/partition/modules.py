@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compiler_core.partition.groups import OUTSIDE, GroupGraph
+from compiler_core.partition.group_graph import OUTSIDE, GroupGraph
 from compiler_core.system.jobs import ALL_CORES, ON_HOST, WHOLE_PPM, Job, Machinery, ranks
 
 Stretch = tuple[int, int, int]

@@ -13,11 +13,11 @@ from compiler_core.compile.sources import FloatModel, QuantizedModel
 from compiler_core.compile.unit_layers import model_layers, model_tasks
 from compiler_core.configuration.configuration import Configuration
 from compiler_core.configuration.launches import Launches
-from compiler_core.partition.build_costs import ASSUMED_EXPONENT
-from compiler_core.partition.groups import GroupGraph
+from compiler_core.partition.group_graph import GroupGraph
 from compiler_core.partition.layer_shares import LayerShare, Overlaps
 from compiler_core.partition.programs import Schedules
 from compiler_core.partition.resolve import assignment_of
+from compiler_core.partition.unit_costs import ASSUMED_EXPONENT
 from compiler_core.quantize.assemble import assemble
 from compiler_core.quantize.exponents import RangeChoice
 from compiler_core.quantize.ir import QuantizedGraph

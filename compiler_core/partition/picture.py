@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from compiler_core.files.xml_text import xml_text
 from compiler_core.partition.evaluate import Evaluation, Evaluator
-from compiler_core.partition.groups import OUTSIDE
+from compiler_core.partition.group_graph import OUTSIDE
 from compiler_core.system.jobs import PICOSECONDS, JobKind
 from compiler_core.units.names import CPU
 

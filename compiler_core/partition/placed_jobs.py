@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from compiler_core.partition.costs import ON_CPU_FORM
-from compiler_core.partition.groups import OUTSIDE
+from compiler_core.partition.group_graph import OUTSIDE
 from compiler_core.partition.savings import Border
 from compiler_core.system.jobs import NOWHERE, Job, JobKind
 from compiler_core.system.joinable import joinable

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from compiler_core.configuration.configuration import Subject
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
-from compiler_core.partition.groups import OUTSIDE, Group, GroupGraph
+from compiler_core.partition.group_graph import OUTSIDE, Group, GroupGraph
 from compiler_core.partition.plan import FREE, Plan
 from compiler_core.targets.places import Placement, Places
 from compiler_core.units.names import CPU, CPU_INT8

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from compiler_core.units.vta.link.linker import Launch
+from compiler_core.units.vta.link.launch import Launch
 from compiler_core.units.vta.machine.hardware import VtaCore
 from compiler_core.units.vta.merge.choose import ALL
 from compiler_core.units.vta.merge.merge import Entry

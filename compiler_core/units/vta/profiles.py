@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from compiler_core.files.trace import Slice
 from compiler_core.units.facets.profiles import LaunchSlice, Roof, Spans
+from compiler_core.units.vta.link.launch import Launch
 from compiler_core.units.vta.link.launch_timing import time_launch
-from compiler_core.units.vta.link.linker import Launch
 from compiler_core.units.vta.machine.hardware import TimingProfile, VtaCore
 from compiler_core.units.vta.machine.isa import decode
 from compiler_core.units.vta.merge.run import MergedRun, timed_run

@@ -8,9 +8,10 @@ from dataclasses import asdict
 
 from compiler_core.quantize.ir import QuantizedTensor
 from compiler_core.units.facets.programs import CoreCost, LaunchCost, LinkedSegments, LinkRequest
+from compiler_core.units.vta.link.launch import Launch
 from compiler_core.units.vta.link.launch_timing import time_launch
-from compiler_core.units.vta.link.linker import Launch, NpuSegment
 from compiler_core.units.vta.link.model import link_model, verify_model
+from compiler_core.units.vta.link.npu_segment import NpuSegment
 from compiler_core.units.vta.link.session import VtaSession
 from compiler_core.units.vta.machine.hardware import VtaCore
 from compiler_core.units.vta.merge.run import MEMORIES, MergedRun, timed_run

@@ -11,6 +11,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from compiler_core.units.vta.link.npu_segment import NpuSegment
 
 from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import FloatModel, load_model, quantize_model
@@ -35,8 +36,9 @@ from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.resolve import assignment_of
 from compiler_core.targets.load import load_target
 from compiler_core.targets.places import ON_CPU
-from compiler_core.units.vta.link.linker import NpuSegment, verify_launches
+from compiler_core.units.vta.link.linker import verify_launches
 from compiler_core.units.vta.link.model import memory_image
+from compiler_core.units.vta.link.npu_segment import NpuSegment
 from compiler_core.units.vta.simulate.multicore import time_programs
 
 MODELS = ["residual", "concat", "mixed", "depthwise", "batch_of_two"]

@@ -10,6 +10,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from compiler_core.units.vta.link.launch import Launch
 
 from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import load_model, quantize_model
@@ -26,7 +27,6 @@ from compiler_core.targets.places import ON_CPU
 from compiler_core.units.facets.programs import UnitLaunch, continues
 from compiler_core.units.names import CPU
 from compiler_core.units.vta.link.launch_timing import time_launch
-from compiler_core.units.vta.link.linker import Launch
 from compiler_core.units.vta.merge.run import MEMORIES
 from tests.compiler_core.compile.test_random_joined import JoinedNetwork
 

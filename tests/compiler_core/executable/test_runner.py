@@ -8,6 +8,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from compiler_core.units.vta.link.npu_segment import NpuSegment
 
 from compiler_core.compile.compile import CompiledModel
 from compiler_core.errors import InputError
@@ -16,7 +17,6 @@ from compiler_core.executable.check import run_checked
 from compiler_core.executable.executable import CpuSegment, Executable
 from compiler_core.executable.runner import Runner
 from compiler_core.quantize.reference import ReferenceExecutor
-from compiler_core.units.vta.link.linker import NpuSegment
 from compiler_core.units.vta.schedule.schedule import ConvSchedule, FoldVariant
 
 Compile = Callable[[str], CompiledModel]

@@ -23,7 +23,8 @@ from compiler_core.partition.costs import (
     UnitCost,
 )
 from compiler_core.partition.evaluate import Evaluator
-from compiler_core.partition.groups import GroupGraph, build_groups
+from compiler_core.partition.group_graph import GroupGraph
+from compiler_core.partition.groups import build_groups
 from compiler_core.system.jobs import Machinery
 from compiler_core.system.positions import Positions
 from compiler_core.targets.load import load_target

@@ -21,7 +21,7 @@ from compiler_core.partition.costs import (
     UnitCost,
 )
 from compiler_core.partition.evaluate import Evaluator
-from compiler_core.partition.groups import OUTSIDE, Alias, BaseTensor, Group, GroupGraph
+from compiler_core.partition.group_graph import OUTSIDE, Alias, BaseTensor, Group, GroupGraph
 from compiler_core.system.jobs import Job, JobKind, Machinery, ranks
 from compiler_core.targets.places import ON_HOST, Place, Places
 from compiler_core.units.launches import Launch

@@ -16,7 +16,7 @@ from compiler_core.configuration.launches import Launches
 from compiler_core.partition.baselines import all_cpu, all_npu
 from compiler_core.partition.best import find_best, prepare, untuned
 from compiler_core.partition.evaluate import Evaluator
-from compiler_core.partition.groups import GroupGraph
+from compiler_core.partition.group_graph import GroupGraph
 from compiler_core.partition.legal import misfits
 from compiler_core.partition.resolve import assignment_of
 from compiler_core.targets.load import load_target

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
-from compiler_core.partition.groups import OUTSIDE, GroupGraph, _topological, build_groups
+from compiler_core.partition.group_graph import OUTSIDE, GroupGraph
+from compiler_core.partition.groups import _topological, build_groups
 from compiler_core.quantize.skeleton import ConcatStep
 
 Groups = Callable[[str], GroupGraph]

@@ -11,7 +11,8 @@ from compiler_core.graph.ir import Graph
 from compiler_core.partition.baselines import baselines
 from compiler_core.partition.best import prepare, untuned
 from compiler_core.partition.evaluate import Evaluator
-from compiler_core.partition.groups import GroupGraph, build_groups
+from compiler_core.partition.group_graph import GroupGraph
+from compiler_core.partition.groups import build_groups
 from compiler_core.partition.least import Price, find_least, least_sum
 from compiler_core.targets.load import load_target
 

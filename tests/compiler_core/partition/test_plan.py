@@ -12,14 +12,10 @@ from hypothesis import strategies as st
 from compiler_core.configuration.configuration import Subject
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
-from compiler_core.partition.groups import GroupGraph, build_groups
+from compiler_core.partition.group_graph import GroupGraph
+from compiler_core.partition.groups import build_groups
 from compiler_core.partition.plan import Plan, PlanSegment, plan_text, read_plan
-from compiler_core.partition.resolve import (
-    IllegalPlanError,
-    assignment_of,
-    plan_of,
-    resolve_plan,
-)
+from compiler_core.partition.resolve import IllegalPlanError, assignment_of, plan_of, resolve_plan
 from compiler_core.targets.load import load_target
 from compiler_core.targets.places import ON_CPU
 

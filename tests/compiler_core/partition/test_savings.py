@@ -15,7 +15,8 @@ from compiler_core.graph.ir import Graph
 from compiler_core.partition import optimum as module_under_test
 from compiler_core.partition.best import find_best, prepare
 from compiler_core.partition.evaluate import Evaluator
-from compiler_core.partition.groups import GroupGraph, build_groups
+from compiler_core.partition.group_graph import GroupGraph
+from compiler_core.partition.groups import build_groups
 from compiler_core.partition.legal import misfits
 from compiler_core.partition.milp import ModuleObjective, solve_module
 from compiler_core.partition.modules import Module

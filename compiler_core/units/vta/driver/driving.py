@@ -9,7 +9,7 @@ from importlib.resources import files
 import numpy as np
 
 from compiler_core.units.facets.driving import DrivenSegment, DrivenTensor
-from compiler_core.units.vta.link.linker import NpuSegment
+from compiler_core.units.vta.link.npu_segment import NpuSegment
 from compiler_core.units.vta.link.placed_tensor import PlacedTensor
 from compiler_core.units.vta.link.session import write_activation
 from compiler_core.units.vta.machine.hardware import VtaCore

@@ -8,15 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from compiler_core.errors import InputError
+from compiler_core.units.vta.link.activations import Schedules
 from compiler_core.units.vta.link.constant_pool import ConstantPool
-from compiler_core.units.vta.link.linker import (
-    CoreProgram,
-    Launch,
-    Schedules,
-    launch_of,
-    link_segment,
-    require_addresses,
-)
+from compiler_core.units.vta.link.launch import CoreProgram, Launch
+from compiler_core.units.vta.link.linker import launch_of, link_segment, require_addresses
 from compiler_core.units.vta.link.merged_layers import merge_segment
 from compiler_core.units.vta.link.placed_tensor import PlacedTensor
 from compiler_core.units.vta.link.segment import Layer, SegmentLayers

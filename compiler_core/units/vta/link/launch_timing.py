@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compiler_core.sums import float_sum
-from compiler_core.units.vta.link.linker import Launch
+from compiler_core.units.vta.link.launch import Launch
 from compiler_core.units.vta.machine.hardware import VtaCore
 from compiler_core.units.vta.simulate.multicore import time_programs
 from compiler_core.units.vta.simulate.timing import time_program

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.units.vta.link.activations import Schedules
 from compiler_core.units.vta.link.constant_pool import ConstantPool
-from compiler_core.units.vta.link.linker import Schedules, lower_part
+from compiler_core.units.vta.link.lower_part import lower_part
 from compiler_core.units.vta.link.placed_tensor import PlacedTensor
 from compiler_core.units.vta.link.segment import Layer, SegmentLayers
 from compiler_core.units.vta.link.slice_part import SlicePart, whole

@@ -18,16 +18,16 @@ from compiler_core.units.facets.programs import (
     continues,
 )
 from compiler_core.units.facets.runs import joined_after
-from compiler_core.units.vta.link.constant_pool import ConstantPool
-from compiler_core.units.vta.link.joined import link_joined
-from compiler_core.units.vta.link.linker import (
-    NpuSegment,
+from compiler_core.units.vta.link.activations import (
     buffer_bytes,
     place_activations,
     plan_activations,
-    verify_launches,
 )
+from compiler_core.units.vta.link.constant_pool import ConstantPool
+from compiler_core.units.vta.link.joined import link_joined
+from compiler_core.units.vta.link.linker import verify_launches
 from compiler_core.units.vta.link.multicore_conflicts import dram_ranges, unordered_conflict
+from compiler_core.units.vta.link.npu_segment import NpuSegment
 from compiler_core.units.vta.link.segment import SegmentLayers
 from compiler_core.units.vta.machine.hardware import VtaGeometry
 

@@ -30,8 +30,8 @@ def lower_product(
     pool: ConstantPool,
     g: VtaGeometry,
 ) -> Callable[[int], LoweredProgram]:
-    """As :func:`~compiler_core.units.vta.link.linker.lower_part`, of an operator whose weights are
-    an activation; a transposition multiplies by the matrix of ones on the diagonal."""
+    """As :func:`~compiler_core.units.vta.link.lower_part.lower_part`, of an operator whose weights
+    are an activation; a transposition multiplies by the matrix of ones on the diagonal."""
     workload, schedule = layer.workload, part.schedule
     assert isinstance(workload, ConvWorkload)
     assert layer.constants is not None

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.units.facets.programs import Integers, LaunchState, Observer
-from compiler_core.units.vta.link.linker import CoreProgram, Launch, NpuSegment
+from compiler_core.units.vta.link.launch import CoreProgram, Launch
 from compiler_core.units.vta.link.model import memory_image
+from compiler_core.units.vta.link.npu_segment import NpuSegment
 from compiler_core.units.vta.link.placed_tensor import PlacedTensor
 from compiler_core.units.vta.lower.pack import pack_activation, unpack_activation
 from compiler_core.units.vta.machine.hardware import VtaCore

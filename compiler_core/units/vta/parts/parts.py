@@ -9,7 +9,8 @@ import numpy as np
 from compiler_core.files.json_file import json_bytes
 from compiler_core.files.plain import to_plain
 from compiler_core.units.facets.parts import SegmentEntry
-from compiler_core.units.vta.link.linker import Launch, NpuSegment
+from compiler_core.units.vta.link.launch import Launch
+from compiler_core.units.vta.link.npu_segment import NpuSegment
 from compiler_core.units.vta.link.placed_tensor import PlacedTensor
 from compiler_core.units.vta.machine.assembly import disassemble
 from compiler_core.units.vta.merge.run import MergedRun

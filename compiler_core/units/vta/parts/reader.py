@@ -14,7 +14,8 @@ from compiler_core.files.json_file import parse_json
 from compiler_core.files.plain import from_plain
 from compiler_core.units.facets.parts import SegmentEntry
 from compiler_core.units.facets.programs import Units
-from compiler_core.units.vta.link.linker import CoreProgram, Launch, NpuSegment
+from compiler_core.units.vta.link.launch import CoreProgram, Launch
+from compiler_core.units.vta.link.npu_segment import NpuSegment
 from compiler_core.units.vta.link.placed_tensor import PlacedTensor
 from compiler_core.units.vta.machine.hardware import VtaGeometry
 from compiler_core.units.vta.machine.isa import Opcode, decode

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from compiler_core.units.vta.link.activations import place_activations, plan_activations
+from compiler_core.units.vta.link.launch import CoreProgram, Launch
 
 from compiler_core.errors import InfeasibleError, InternalError
 from compiler_core.memory.plan import ALIGNMENT, align
@@ -23,16 +25,10 @@ from compiler_core.targets.load import load_target
 from compiler_core.tensor.value_ranges import value_ranges
 from compiler_core.tensor.workload import ConvWorkload
 from compiler_core.units.vta.legality.default_schedule import default_schedule
-from compiler_core.units.vta.link import linker
+from compiler_core.units.vta.link import lower_part
+from compiler_core.units.vta.link.activations import place_activations, plan_activations
 from compiler_core.units.vta.link.constant_pool import ConstantPool
-from compiler_core.units.vta.link.linker import (
-    CoreProgram,
-    Launch,
-    link_segment,
-    place_activations,
-    plan_activations,
-    verify_launches,
-)
+from compiler_core.units.vta.link.linker import link_segment, verify_launches
 from compiler_core.units.vta.link.segment import SegmentLayers, segment_layers
 from compiler_core.units.vta.lower.layer import measure_layer
 from compiler_core.units.vta.lower.pack import pack_activation, unpack_activation
@@ -308,13 +304,13 @@ def test_equal_layers_are_lowered_once_each(monkeypatch: pytest.MonkeyPatch) -> 
     names = [("l1", "x", "a"), ("l2", "a", "b"), ("l3", "b", "c")]
     layers = layers_of([conv(*item, (16, 16)) for item in names], ["c"], **shapes)
     lowered: list[str] = []
-    lower = linker.lower_conv
+    lower = lower_part.lower_conv
 
     def counted(*arguments: Any) -> Any:
         lowered.append("")
         return lower(*arguments)
 
-    monkeypatch.setattr(linker, "lower_conv", counted)
+    monkeypatch.setattr(lower_part, "lower_conv", counted)
     linked = Linked(layers)
     # That of the entry is a task of its own: its micro-ops are found when they are made.
     assert len(lowered) <= 4

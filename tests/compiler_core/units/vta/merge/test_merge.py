@@ -6,16 +6,14 @@ import random
 
 import numpy as np
 import pytest
+from compiler_core.units.vta.link.activations import place_activations, plan_activations
+from compiler_core.units.vta.link.lower_part import lower_part
 
 from compiler_core.memory.plan import ALIGNMENT, align
 from compiler_core.targets.load import load_target
+from compiler_core.units.vta.link.activations import place_activations, plan_activations
 from compiler_core.units.vta.link.constant_pool import ConstantPool
-from compiler_core.units.vta.link.linker import (
-    link_segment,
-    lower_part,
-    place_activations,
-    plan_activations,
-)
+from compiler_core.units.vta.link.linker import link_segment
 from compiler_core.units.vta.link.merged_layers import MergedSegment, merge_segment
 from compiler_core.units.vta.link.segment import SegmentLayers
 from compiler_core.units.vta.link.slice_part import SlicePart, whole
