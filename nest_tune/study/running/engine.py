@@ -18,21 +18,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from compiler_core.accuracy.metric import shown_name
 from compiler_core.accuracy.score import Score
-from compiler_core.errors import InputError, NestTuneError, ResourceError
-from compiler_core.tensor.digest import digest
+from compiler_core.errors import NestTuneError
 from nest_tune.runners.runner import Answer, Ending
 from nest_tune.study.proposals.evidence import Evidence
 from nest_tune.study.proposals.history import History
 from nest_tune.study.proposals.problem import Asked, SearchProblem
 from nest_tune.study.proposals.proposals import Moves, propose
 from nest_tune.study.proposals.screening import Prospects
+from nest_tune.study.running.baseline import WORKER, measure_baseline, require_resources
 from nest_tune.study.running.cached_calls import Calls
 from nest_tune.study.running.classify import classify
+from nest_tune.study.running.equal_errors import equal_errors
+from nest_tune.study.running.in_flight import TrialInFlight
 from nest_tune.study.running.noises import NotYetError
 from nest_tune.study.running.observer import Budget, Observer
 from nest_tune.study.running.sight import SAW, Sight, Windowed
@@ -43,38 +45,12 @@ from nest_tune.study.trial import Outcome, OuterTrial, Point, Proposal
 from nest_tune.study.tuning.seam import TaskSearches, TunedTask
 from nest_tune.tuning.task_search import TaskSearch
 
-EQUAL_ERRORS = 10
-"""So many equal errors at the start end a study."""
-
-_WORK = "nest_tune.study.execution.worker"
 _BEAT_S = 1.0
 _PAUSE_S = 0.05
-_ROOM = "make room on the machine of the workers; what has been stored is kept"
 
 
 class _CancelledError(Exception):
     """Another process asked for the end of the running trials."""
-
-
-@dataclass
-class _Flying:
-    """A trial in flight.
-
-    Attributes:
-        saw: Numbers of the trials that its proposal saw.
-    """
-
-    proposal: Proposal
-    decisions: Mapping[str, Any]
-    saw: tuple[int, ...]
-    scheme: str = ""
-    schedules: Mapping[str, Any] = field(default_factory=dict)
-    measured: Mapping[str, float] = field(default_factory=dict)
-    intervals: Mapping[str, Any] = field(default_factory=dict)
-    doubts: tuple[str, ...] = ()
-    subset: Score | None = None
-    bound_ms: float = 0.0
-    wall_s: float = 0.0
 
 
 class Engine:
@@ -119,7 +95,7 @@ class Engine:
         self._prospects: Prospects | None = None
         self._trials: dict[int, OuterTrial] = {}
         self._proposals: dict[int, Proposal] = {}
-        self._flying: dict[int, _Flying] = {}
+        self._flying: dict[int, TrialInFlight] = {}
         self._next = 0
         self._refused: NestTuneError | None = None
         self._asked = Request.NONE
@@ -206,7 +182,7 @@ class Engine:
             if saw is None:
                 return None
             history = self._history(number, saw)
-            self._refused = self._equal_errors(history)
+            self._refused = equal_errors(history, self._first_trial)
             if self._refused is not None:
                 return Ended.TRIALS
             if self._prospects is not None and self._prospects.is_ideal(history):
@@ -224,6 +200,10 @@ class Engine:
                 return Ended.EXHAUSTED
             self._next += 1
             self._begin(proposal, saw)
+
+    def _first_trial(self) -> str | None:
+        """What ``study show`` takes to show it; ``None`` where it is not found by that."""
+        return None if self._storage.is_beside(self._study) else f"{self._study.name}:0"
 
     def _history(self, number: int, saw: Sequence[int]) -> History:
         known = set(saw)
@@ -246,73 +226,39 @@ class Engine:
 
         return moves
 
-    def _equal_errors(self, history: Sequence[OuterTrial]) -> NestTuneError | None:
-        start = history[:EQUAL_ERRORS]
-        if len(start) < EQUAL_ERRORS or not all(trial.outcome.is_error for trial in start):
-            return None
-        kinds = {(trial.outcome, trial.message) for trial in start}
-        if len(kinds) > 1:
-            return None
-        return NestTuneError(
-            f"the first {EQUAL_ERRORS} trials all failed in the same way "
-            f"({start[0].outcome.value}): {start[0].message}",
-            hint=None
-            if self._storage.is_beside(self._study)
-            else f"nest-tune study show {self._study.name}:0",
-        )
-
     def _measure_baseline(self) -> None:
         """Also the first call, so that wrong files are found before any trial."""
-        answers: list[Answer] = []
-        function = f"{_WORK}:float_accuracy"
-        self._calls.start(function, {}, answers.append)
-        self._calls.drain()
-        answer = answers[0]
-        if answer.error == ResourceError.__name__:
-            raise ResourceError(f"a worker: {answer.message}", hint=_ROOM)
-        if answer.ending is Ending.TIMEOUT:
-            raise NestTuneError(
-                f"accuracy of the float model: {answer.message}, the time of a trial",
-                hint="--trial-timeout with more time",
-            )
-        if answer.ending is not Ending.DONE:
-            kind = InputError if answer.error == "InputError" else NestTuneError
-            raise kind(answer.message, hint="nest-tune study start --dry-run checks all files")
-        if answer.value is not None:
-            subset, full, notes = answer.value
-            for note in notes:
-                self._observer.noted(note)
+        found = measure_baseline(self._calls, self._observer.noted)
+        if found is not None:
             goals = self._problem.objectives, self._problem.limits
-            scores = Score(**subset), Score(**full)
-            found = Prospects(self._metric, *scores, *goals, risk=self._problem.risk)
+            prospects = Prospects(self._metric, *found, *goals, risk=self._problem.risk)
             known = self._trials.get(0)
-            self._prospects = found if known is None else found.with_default(known)
+            self._prospects = prospects if known is None else prospects.with_default(known)
 
     def _begin(self, proposal: Proposal, saw: tuple[int, ...]) -> None:
         decisions = self._problem.space.decode(proposal.point)
-        trial = self._flying[proposal.number] = _Flying(proposal, decisions, saw)
+        trial = self._flying[proposal.number] = TrialInFlight(proposal, decisions, saw)
         self._start("survey", trial, {"decisions": decisions}, self._surveyed)
 
     def _start(
         self,
         function: str,
-        trial: _Flying,
+        trial: TrialInFlight,
         payload: Any,
-        then: Callable[[_Flying, Any], None],
+        then: Callable[[TrialInFlight, Any], None],
         key: Any = None,
     ) -> None:
         def answered(answer: Answer) -> None:
             trial.wall_s += answer.wall_s
-            if answer.error == ResourceError.__name__:
-                raise ResourceError(f"a worker: {answer.message}", hint=_ROOM)
+            require_resources(answer)
             if answer.ending is Ending.DONE:
                 then(trial, answer.value)
             else:
                 self._failed(trial, answer)
 
-        self._calls.start(f"{_WORK}:{function}", payload, answered, key=key)
+        self._calls.start(f"{WORKER}:{function}", payload, answered, key=key)
 
-    def _surveyed(self, trial: _Flying, value: Any) -> None:
+    def _surveyed(self, trial: TrialInFlight, value: Any) -> None:
         trial.scheme = value["scheme"]
         number = trial.proposal.number
 
@@ -326,7 +272,7 @@ class Engine:
         tasks = self._tunings.read(value["tasks"], trial.decisions, tuned=tuned)
         self._tunings.survey(number, tasks, trial.saw, ready)
 
-    def _measured(self, trial: _Flying, value: Any) -> None:
+    def _measured(self, trial: TrialInFlight, value: Any) -> None:
         trial.measured, trial.bound_ms = value["metrics"], value["bound_ms"]
         trial.intervals = value.get("intervals", {})
         trial.doubts = tuple(value.get("doubts", ()))
@@ -345,17 +291,17 @@ class Engine:
         else:
             self._finish(trial, None)
 
-    def _known(self, trial: _Flying) -> tuple[OuterTrial, ...]:
+    def _known(self, trial: TrialInFlight) -> tuple[OuterTrial, ...]:
         return tuple(self._trials[number] for number in trial.saw)
 
-    def _scored(self, trial: _Flying, value: Any) -> None:
+    def _scored(self, trial: TrialInFlight, value: Any) -> None:
         self._finish(trial, Score(**value))
 
     def _default_metrics(self) -> Mapping[str, float]:
         default = self._trials.get(0)
         return default.metrics if default is not None else {}
 
-    def _metrics(self, trial: _Flying, known: Score | None) -> dict[str, float]:
+    def _metrics(self, trial: TrialInFlight, known: Score | None) -> dict[str, float]:
         metrics = dict(trial.measured)
         if known is not None:
             assert self._prospects is not None
@@ -367,7 +313,7 @@ class Engine:
                 metrics |= self._prospects.metrics(known)
         return metrics
 
-    def _finish(self, trial: _Flying, full: Score | None) -> None:
+    def _finish(self, trial: TrialInFlight, full: Score | None) -> None:
         known = full or trial.subset
         metrics = self._metrics(trial, known)
         evidence = Evidence()
@@ -384,7 +330,7 @@ class Engine:
         outcome = Outcome.CONSTRAINTS if broken else Outcome.COMPLETE
         self._store(trial, outcome, metrics, "; ".join(broken), full, known, evidence)
 
-    def _failed(self, trial: _Flying, answer: Answer) -> None:
+    def _failed(self, trial: TrialInFlight, answer: Answer) -> None:
         if not trial.scheme:
             self._tunings.survey(trial.proposal.number)
         text = f"{answer.message}"[:500]
@@ -392,7 +338,7 @@ class Engine:
 
     def _store(
         self,
-        trial: _Flying,
+        trial: TrialInFlight,
         outcome: Outcome,
         metrics: Mapping[str, float],
         message: str,
@@ -401,32 +347,10 @@ class Engine:
         evidence: Evidence,
         log: str = "",
     ) -> None:
-        proposal = trial.proposal
-        finished = OuterTrial(
-            proposal.number,
-            proposal.point,
-            proposal.tuned,
-            outcome,
-            dict(metrics),
-            0 if known is None else known.samples,
-            trial.subset.hits if trial.subset else "",
-            trial.subset.value if trial.subset else None,
-            known is full,
-            message,
-            digest(dict(trial.schedules)) if trial.schedules else "",
-            trial.scheme,
-            trial.bound_ms,
-            trial.wall_s,
-            dict(proposal.attributes),
-            log,
-            {**trial.intervals, **evidence.intervals},
-            evidence.pessimistic,
-            full.hits if full else "",
-            evidence.fidelity,
-            trial.doubts,
-        )
-        self._trials[proposal.number] = finished
-        del self._flying[proposal.number]
-        self._sight.finished(proposal.number)
+        number = trial.proposal.number
+        finished = trial.finished(outcome, metrics, message, full, known, evidence, log)
+        self._trials[number] = finished
+        del self._flying[number]
+        self._sight.finished(number)
         self._storage.finish(self._study, finished)
         self._observer.finished(finished)
