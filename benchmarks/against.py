@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--target", default="vta")
     for name in WORK:
         parser.add_argument(f"--after-{name}", default="", help="what only the second one is told")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     print(f"{'CPU seconds':28} {'before':>8} {'after':>8}   after / before")
     logs = []
     with tempfile.TemporaryDirectory() as parent, ExitStack() as opened:

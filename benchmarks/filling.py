@@ -41,7 +41,7 @@ from nest_tune.study.proposals.history import History
 from nest_tune.study.proposals.outer_space import PlacementPart
 from nest_tune.study.proposals.problem import SearchProblem
 from nest_tune.study.proposals.proposals import propose
-from nest_tune.study.request.goals import Direction, Limit, Metric, Objective
+from nest_tune.study.request.goals import Direction, Limit, Objective, TrialMetric
 from nest_tune.study.request.settings import StudySettings, settings_document
 from nest_tune.study.running.cached_calls import Calls
 from nest_tune.study.running.engine import Engine
@@ -55,11 +55,11 @@ from search_spaces.joint import JointSpace, OuterPoint
 from search_spaces.parameter import Parameter
 
 GOALS = (
-    Objective(Metric.LATENCY_MS, Direction.MINIMIZE),
-    Objective(Metric.SIZE_BYTES, Direction.MINIMIZE),
+    Objective(TrialMetric.LATENCY_MS, Direction.MINIMIZE),
+    Objective(TrialMetric.SIZE_BYTES, Direction.MINIMIZE),
 )
-JUDGED = (GOALS[0], Objective(Metric.ACCURACY, Direction.MAXIMIZE))
-LIMIT = Limit(Metric.ACCURACY_DROP, high=0.01)
+JUDGED = (GOALS[0], Objective(TrialMetric.ACCURACY, Direction.MAXIMIZE))
+LIMIT = Limit(TrialMetric.ACCURACY_DROP, high=0.01)
 SURVEY_S, MEASURE_S, SIGMA = 3.0, 30.0, 0.5
 SLOW, SLOWER, DYING = 0.01, 5.0, 0.01
 DECISIONS = 40

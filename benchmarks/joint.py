@@ -56,7 +56,7 @@ from compiler_core.targets.load import load_target
 from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.execution.worker import survey
 from nest_tune.study.proposals.front import pareto_front
-from nest_tune.study.request.goals import Direction, Metric, Objective
+from nest_tune.study.request.goals import Direction, Objective, TrialMetric
 from nest_tune.study.request.resolve import resolve
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.request.study_request import StudyRequest
@@ -73,7 +73,7 @@ from nest_tune.tuning.tune import tune_tasks
 from search_spaces.joint import JointSpace, OuterPoint, Part
 from search_spaces.parameter import Parameter
 
-LATENCY, ACCURACY = Metric.LATENCY_MS.value, Metric.ACCURACY.value
+LATENCY, ACCURACY = TrialMetric.LATENCY_MS.value, TrialMetric.ACCURACY.value
 
 
 class Fixed:
@@ -176,7 +176,7 @@ def staged(base: StudySettings, *, by_latency: bool, measurements: int) -> Side:
     untuned = replace(base, tiling=False)
     wanted = base.objectives
     if not by_latency:
-        wanted = (Objective(Metric.ACCURACY, Direction.MAXIMIZE),)
+        wanted = (Objective(TrialMetric.ACCURACY, Direction.MAXIMIZE),)
     first = run(replace(untuned, name="first", partition=False, objectives=wanted, trials=half))
     chosen = fastest(first.trials) if by_latency else None
     scheme = (chosen or most_accurate(first.trials)).point
@@ -292,7 +292,7 @@ def compare_cuts(settings: StudySettings, seeds: Sequence[int]) -> None:
             print(f"{seed:4}{line} {ratio:8.4f}", flush=True)
             for name, trial in (("joint", best), ("staged+", theirs)):
                 if trial is not None:
-                    drop = trial.metrics[Metric.ACCURACY_DROP.value]
+                    drop = trial.metrics[TrialMetric.ACCURACY_DROP.value]
                     print(f"      {name}: drop {drop:.4f}, {shared_count(ground, trial)}")
             if isfinite(ratio) and ratio > 0:
                 ratios.append(ratio)

@@ -26,7 +26,7 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from nest_tune.study.choice import chance
-from nest_tune.study.request.goals import Metric
+from nest_tune.study.request.goals import TrialMetric
 from nest_tune.study.request.resolve import resolve
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.request.study_request import StudyRequest
@@ -38,7 +38,7 @@ from nest_tune.study.store.creation import create_study
 from nest_tune.study.store.result import StudyResult, load_result
 from nest_tune.study.store.storage import StudyStorage
 
-LATENCY, DROP = Metric.LATENCY_MS.value, Metric.ACCURACY_DROP.value
+LATENCY, DROP = TrialMetric.LATENCY_MS.value, TrialMetric.ACCURACY_DROP.value
 
 
 def _nothing(*_arguments: object, **_named: object) -> None:

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import QuantizedModel, load_model, quantize_model, read_samples
 from compiler_core.configuration.configuration import Configuration
-from compiler_core.configuration.launches import Launches
+from compiler_core.configuration.launches import LaunchSettings
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
@@ -33,7 +33,7 @@ FACTORS = (0.5, 1.0, 2.0)
 
 def compiled(source: QuantizedModel, target: Target, *, merge: bool) -> CompiledModel:
     """A model with layers apart or joined, found anew."""
-    configuration = replace(source.configuration, launches=Launches(merge=merge))
+    configuration = replace(source.configuration, launches=LaunchSettings(merge=merge))
     return compile_model(replace(source, configuration=configuration), target)
 
 

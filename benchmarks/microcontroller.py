@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from compiler_core.units.cpu.c.arithmetic.pointwise import Addend
-from compiler_core.units.cpu.c.arithmetic.weighted import Requantization, Sliding
+from compiler_core.units.cpu.c.arithmetic.weighted import Sliding, WeightedRequantization
 from compiler_core.units.cpu.c.bundles.bundle import scheduled_bundle, write_bundle
 from compiler_core.units.cpu.c.bundles.cores import CORES, count, missing
 from compiler_core.units.cpu.c.network import Network, Operator, Type, Value
@@ -40,9 +40,9 @@ def layer(name: str, row: dict[str, str]) -> tuple[Operator, list[tuple[int, ...
     words = row["shape"].split()
     kind = row["operator"]
 
-    def scaling(outputs: int) -> Requantization:
+    def scaling(outputs: int) -> WeightedRequantization:
         factors = np.full(outputs, FACTOR), np.full(outputs, SHIFT)
-        return Requantization(factors[0], factors[1], 3, -128, 127)
+        return WeightedRequantization(factors[0], factors[1], 3, -128, 127)
 
     def weights(*shape: int) -> Any:
         return random.integers(-127, 128, shape).astype(np.int8)

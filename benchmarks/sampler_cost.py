@@ -31,7 +31,7 @@ from compiler_core.units.vta.schedule.schedule import Schedule
 from compiler_core.units.vta.schedule.schedule_rows import to_rows
 from cost_models.vta.pipeline import predict
 from nest_tune.records.database import RecordDatabase
-from nest_tune.records.record import Outcome, machine_digest, record_of
+from nest_tune.records.record import MeasurementOutcome, machine_digest, record_of
 from nest_tune.tuning.knowledge import knowledge_of
 from nest_tune.tuning.measure import Measurement, Measurer
 from nest_tune.tuning.task_search import BATCH, TaskSearch
@@ -49,7 +49,7 @@ class Walked(Measurer):
         began = time.process_time()
         cycles = walked([schedule for _, schedule in work], work[0][0], self.core)
         self.seconds += time.process_time() - began
-        return [Measurement(Outcome.CORRECT, value) for value in cycles]
+        return [Measurement(MeasurementOutcome.CORRECT, value) for value in cycles]
 
 
 def walked(schedules: Sequence[Schedule], workload: Workload, core: VtaCore) -> list[int]:
@@ -68,7 +68,7 @@ def fill(database: RecordDatabase, task: Task, core: VtaCore, count: int) -> Non
     cycles = walked(schedules, task.workload, core)
     target = machine_digest(core)
     records = [
-        record_of(task, schedule, target, LOWERING_VERSION, Outcome.CORRECT, value, 0)
+        record_of(task, schedule, target, LOWERING_VERSION, MeasurementOutcome.CORRECT, value, 0)
         for schedule, value in zip(schedules, cycles, strict=True)
     ]
     database.add(records)

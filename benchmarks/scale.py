@@ -256,7 +256,7 @@ def measure_storage(url: str, sizes: Sequence[int]) -> Iterator[StorageCosts]:
     """Costs at growing sizes of one database, which is filled in bulk between them."""
     from compiler_core.files.plain import to_plain
     from nest_tune.records.database import RecordDatabase
-    from nest_tune.records.record import Outcome as RecordOutcome
+    from nest_tune.records.record import MeasurementOutcome as RecordOutcome
     from nest_tune.records.record import Record
     from nest_tune.study.store.storage import StudyStorage
     from nest_tune.study.trial import Outcome, OuterTrial

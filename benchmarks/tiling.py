@@ -56,10 +56,10 @@ from cost_models.task_features import FeatureBatch
 from cost_models.training import TrainingSet
 from cost_models.vta.task_features import VtaFeatures
 from cost_models.vta.tiling import NAMES, tiling_features
-from nest_tune.records.record import Outcome
+from nest_tune.records.record import MeasurementOutcome
 from nest_tune.samplers.registry import make_schedule_sampler
 from nest_tune.samplers.schedules import guided
-from nest_tune.samplers.schedules.exhaustive import ExhaustiveSampler, PointsByBound
+from nest_tune.samplers.schedules.exhaustive import ExhaustiveScheduleSampler, PointsByBound
 from nest_tune.samplers.schedules.sampler import Point, Problem
 from nest_tune.tuning.knowledge import BASE
 from nest_tune.tuning.measure import Measurement, measure
@@ -170,7 +170,7 @@ class Layer:
             def measure(self, asked: Wanted) -> list[Measurement]:
                 points = [layer.space.encode(schedule) for _, schedule in asked]
                 known = [layer.cost(point) for point in points]
-                return [Measurement(Outcome.CORRECT, cycles, 0) for cycles in known]
+                return [Measurement(MeasurementOutcome.CORRECT, cycles, 0) for cycles in known]
 
         trials: list[list[int]] = []
         while len(trials) < budget and not search.finished:
@@ -228,7 +228,7 @@ class Layer:
         """Looks for schedules that beat the reference until none is left, or ``most`` were
         measured; says what came of it."""
         before, cpu_s, wall_s = self.best, time.process_time(), time.monotonic()
-        search = ExhaustiveSampler(Problem(self.space, self.core, self.start, 0))
+        search = ExhaustiveScheduleSampler(Problem(self.space, self.core, self.start, 0))
         known = ((tuple(map(int, key.split(","))), c) for key, c in self.cycles.items())
         search.observe(list(known))
         count = 0

@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Quality:
+class PredictionQuality:
     """Agreement of predicted with measured cycles within tasks, averaged over tasks.
 
     Attributes:
@@ -32,7 +32,7 @@ class Quality:
     error: float
 
 
-def quality(predicted: Floats, data: TrainingSet) -> Quality:
+def quality(predicted: Floats, data: TrainingSet) -> PredictionQuality:
     """Compares predictions with measurements.
 
     Args:
@@ -53,9 +53,9 @@ def quality(predicted: Floats, data: TrainingSet) -> Quality:
         recalls.append(len(np.intersect1d(best, np.argsort(guess, kind="stable")[:top])) / top)
         errors.append(float(np.median(np.abs(guess / measured - 1))))
     if not taus:
-        return Quality(0, 0, 0.0, 0.0, 0.0)
+        return PredictionQuality(0, 0, 0.0, 0.0, 0.0)
     means = [float(np.mean(column)) for column in (taus, recalls, errors)]
-    return Quality(len(taus), rows, *means)
+    return PredictionQuality(len(taus), rows, *means)
 
 
 def kendall_tau(left: Floats, right: Floats) -> float:
@@ -119,7 +119,7 @@ def cross_validate(
     return held_out(data, groups, train)[0]
 
 
-def adds_something(walk: Quality, model: Quality) -> bool:
+def adds_something(walk: PredictionQuality, model: PredictionQuality) -> bool:
     """Whether a model orders schedules better than the walk does, the best ones and all."""
     return (
         model.tasks > 0

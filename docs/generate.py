@@ -166,9 +166,9 @@ def study_file() -> Lines:
 
 
 def _free_section(section: str) -> Lines:
-    from nest_tune.study.request.goals import Metric
+    from nest_tune.study.request.goals import TrialMetric
 
-    names = ", ".join(f"`{metric.value}`" for metric in Metric)
+    names = ", ".join(f"`{metric.value}`" for metric in TrialMetric)
     example = 'latency_ms = "minimize"' if section == "objectives" else 'accuracy_drop = "<= 1%"'
     yield f"A metric and a text, such as `{example}`. Metrics: {names}.\n"
 
@@ -177,7 +177,7 @@ def formats() -> Lines:
     """Records, configurations and locks."""
     from compiler_core.configuration.configuration import Configuration
     from compiler_core.configuration.lock import Lock, LockedLayer
-    from nest_tune.records.record import Outcome, Record
+    from nest_tune.records.record import MeasurementOutcome, Record
     from nest_tune.study.trial import OuterTrial
 
     yield "# Records, configurations, lock files\n"
@@ -193,7 +193,7 @@ def formats() -> Lines:
         yield f"{_first(kind)}\n"
         yield from _fields(kind)
     yield "## Outcomes of records\n"
-    yield ", ".join(f"`{outcome.value}`" for outcome in Outcome)
+    yield ", ".join(f"`{outcome.value}`" for outcome in MeasurementOutcome)
 
 
 def explanation(folder: Path) -> Lines:

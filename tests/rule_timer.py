@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from compiler_core.clock.machine import Machine
+from compiler_core.clock.machine import ClockMachine
 from compiler_core.clock.statistics import Interval
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.precision.parts import PartKey
@@ -26,8 +26,8 @@ class RuleTimer:
         self._blocks_us = blocks_us
 
     @property
-    def machine(self) -> Machine:
-        return Machine("rule", "none", "", 1, "rule 1")
+    def machine(self) -> ClockMachine:
+        return ClockMachine("rule", "none", "", 1, "rule 1")
 
     def times_us(self, parts: Mapping[PartKey, Callable[[], Graph]]) -> Mapping[PartKey, float]:
         return {key: graph_us(make(), self._blocks_us) for key, make in parts.items()}

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from math import prod
 
-from compiler_core.accuracy.origin import Origin, trace
+from compiler_core.accuracy.origin import OutputOrigin, trace
 from compiler_core.graph.containers import is_container
 from compiler_core.graph.dtypes import STRING
 from compiler_core.graph.ir import Graph
@@ -110,7 +110,7 @@ def judges(graph: Graph, shapes: Shapes | None = None) -> dict[str, Judge]:
     return {name: _beside(graph, judge, own, origins, known) for name, judge in own.items()}
 
 
-def _alone(graph: Graph, name: str, shape: tuple[int, ...] | None, origin: Origin) -> Judge:
+def _alone(graph: Graph, name: str, shape: tuple[int, ...] | None, origin: OutputOrigin) -> Judge:
     """What follows from an output itself."""
     dtype = graph.types[name].dtype if name in graph.types else "float32"
     batched = _is_batched(graph, name, shape)
@@ -164,7 +164,7 @@ def _beside(
     graph: Graph,
     judge: Judge,
     own: Mapping[str, Judge],
-    origins: Mapping[str, Origin],
+    origins: Mapping[str, OutputOrigin],
     shapes: Shapes,
 ) -> Judge:
     """What follows for scores from the other outputs: boxes beside scores, features below them."""
@@ -197,7 +197,7 @@ def _positions(judge: Judge, shapes: Shapes) -> int:
     return prod(shape[1:] if judge.batched else shape) // max(1, judge.classes or 1)
 
 
-def _below(graph: Graph, origin: Origin) -> frozenset[str]:
+def _below(graph: Graph, origin: OutputOrigin) -> frozenset[str]:
     """Tensors that the operator where a way ends is computed from."""
     if origin.ends_at is None:
         return frozenset()

@@ -55,7 +55,7 @@ _NO_SCORES = {
 
 
 @dataclass(frozen=True)
-class Origin:
+class OutputOrigin:
     """What the graph says of an output.
 
     Attributes:
@@ -81,7 +81,7 @@ class Origin:
     ends_at: Node | None = None
 
 
-def trace(graph: Graph, output: str) -> Origin:
+def trace(graph: Graph, output: str) -> OutputOrigin:
     """Follows ``output`` back."""
     walk = _Walk(graph, output)
     while walk.step():
@@ -144,7 +144,7 @@ class _Walk:
         self.found |= {"axis": at, "lost": at is None, **found}
         return False
 
-    def origin(self) -> Origin:
+    def origin(self) -> OutputOrigin:
         """What was found."""
         found = dict(self.found)
         lost, axis = found.pop("lost", False), found.get("axis")
@@ -159,7 +159,7 @@ class _Walk:
                 reason = "it is a part that was cut out"
             elif self.varying - {axis, None}:
                 reason = "constants that differ from position to position are in it"
-        return Origin(**found, no_scores=reason, way=frozenset(self.way))
+        return OutputOrigin(**found, no_scores=reason, way=frozenset(self.way))
 
 
 _Step = Callable[[_Walk, Node], bool]

@@ -143,7 +143,7 @@ def not_counted(judge: Judge) -> InputError:
 
 
 @dataclass(frozen=True, eq=False)
-class Decisions:
+class OutputDecisions:
     """What an output says at each position.
 
     Attributes:
@@ -155,18 +155,20 @@ class Decisions:
     valid: npt.NDArray[np.bool_]
 
 
-def decisions(judge: Judge, array: Array, samples: int) -> Decisions:
+def decisions(judge: Judge, array: Array, samples: int) -> OutputDecisions:
     """Classes with the highest score, of equal ones the first; the integers themselves; of values
     that stand for themselves whether they lie above the threshold."""
     if judge.kind is Kind.INTEGERS or judge.axis is None:
         rows, _ = by_sample(array, samples, judge.output)
         flat = rows.reshape(samples, -1)
         if judge.kind is Kind.REAL:
-            return Decisions(flat > judge.threshold, np.logical_not(np.isnan(flat)))
+            return OutputDecisions(flat > judge.threshold, np.logical_not(np.isnan(flat)))
         values = flat.astype(np.int64) if flat.dtype.kind == "b" else flat
-        return Decisions(values, np.asarray(np.logical_not(np.isnan(values.astype(np.float64)))))
+        return OutputDecisions(
+            values, np.asarray(np.logical_not(np.isnan(values.astype(np.float64))))
+        )
     scores = class_scores(judge, array, samples)
-    return Decisions(scores.argmax(axis=2), np.logical_not(np.isnan(scores).any(axis=2)))
+    return OutputDecisions(scores.argmax(axis=2), np.logical_not(np.isnan(scores).any(axis=2)))
 
 
 def class_scores(judge: Judge, array: Array, samples: int) -> Array:
@@ -177,7 +179,7 @@ def class_scores(judge: Judge, array: Array, samples: int) -> Array:
     return moved.reshape(samples, -1, moved.shape[-1])
 
 
-def _equal(ours: Decisions, theirs: Decisions, judge: Judge) -> Tally:
+def _equal(ours: OutputDecisions, theirs: OutputDecisions, judge: Judge) -> Tally:
     if ours.values.shape != theirs.values.shape:
         raise InputError(
             f"output {judge.output!r} has {ours.values.shape[1]} values per sample; that of the "

@@ -16,7 +16,7 @@ from compiler_core.boards.shipping import request, sent
 from compiler_core.boards.ssh import CONNECT_S, call
 from compiler_core.clock.conditions import Conditions
 from compiler_core.clock.kernels import Kernel
-from compiler_core.clock.machine import Machine
+from compiler_core.clock.machine import ClockMachine
 from compiler_core.clock.models import Timed, TimedPart
 from compiler_core.clock.serving import MARK
 from compiler_core.clock.together import Together
@@ -75,7 +75,7 @@ def time_on_boards(
     return _read_times(answer, address, list(candidates), len(candidates[profiled]))
 
 
-def machine_of_boards(boards: str, threads: int = 1) -> Machine:
+def machine_of_boards(boards: str, threads: int = 1) -> ClockMachine:
     """The machine that boards are.
 
     Raises:
@@ -94,7 +94,7 @@ def machine_of_boards(boards: str, threads: int = 1) -> Machine:
     return known
 
 
-def _machine_of(address: Address, threads: int) -> Machine:
+def _machine_of(address: Address, threads: int) -> ClockMachine:
     asked = {"profiled": "", "threads": threads, "repeats": 0, "budget_s": 0.0}
     payload = request({}, {}, timeout_s=_START_S, **asked)  # type: ignore[arg-type]
     answer = _answer(address, payload, _START_S)
@@ -140,9 +140,9 @@ def _wrong(address: Address, what: str) -> MissingDependencyError:
     )
 
 
-def _read_machine(answer: Mapping[str, Any], address: Address) -> Machine:
+def _read_machine(answer: Mapping[str, Any], address: Address) -> ClockMachine:
     try:
-        return from_plain(Machine, answer.get("machine"), "machine")
+        return from_plain(ClockMachine, answer.get("machine"), "machine")
     except InputError as error:
         raise _wrong(address, "machine") from error
 

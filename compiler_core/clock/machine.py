@@ -18,7 +18,7 @@ _CPU_INFO = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True)
-class Machine:
+class ClockMachine:
     """A machine as far as times depend on it.
 
     Attributes:
@@ -44,7 +44,7 @@ class Machine:
         text = "\n".join((*parts, str(self.cores), str(self.threads)))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
-    def is_like(self, other: Machine) -> bool:
+    def is_like(self, other: ClockMachine) -> bool:
         """Whether two machines run the same instructions with the same runtime, so that ratios of
         times can be compared."""
         own = (self.architecture, self.flags, self.runtime, self.threads)
@@ -57,14 +57,14 @@ class Machine:
         return f"{self.model} ({self.architecture}, {self.cores} cores), {self.runtime}, {threads}"
 
 
-def this_machine(threads: int = 1) -> Machine:
+def this_machine(threads: int = 1) -> ClockMachine:
     """The machine that this process runs on.
 
     Args:
         threads: Of the runtime.
     """
     found = cpu_info(_CPU_INFO.read_text(errors="replace") if _CPU_INFO.exists() else "")
-    return Machine(
+    return ClockMachine(
         found.get("model") or platform.processor() or "unknown processor",
         platform.machine() or "unknown architecture",
         found.get("flags", ""),

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy.typing as npt
 
 from compiler_core.clock.conditions import Clock
-from compiler_core.clock.machine import Machine, this_machine
+from compiler_core.clock.machine import ClockMachine, this_machine
 from compiler_core.clock.pinning import pinned
 from compiler_core.clock.together import Together, measure_together
 
@@ -46,7 +46,7 @@ class Timed:
     """Models that were timed together, and where."""
 
     together: Together
-    machine: Machine
+    machine: ClockMachine
 
 
 def time_models(

@@ -16,7 +16,7 @@ from compiler_core.compile.reporting import with_times
 from compiler_core.compile.sources import QuantizedModel
 from compiler_core.compile.unit_layers import model_layers, model_tasks, place_layers
 from compiler_core.configuration.configuration import Configuration, Subject
-from compiler_core.configuration.launches import Launches
+from compiler_core.configuration.launches import LaunchSettings
 from compiler_core.errors import InputError
 from compiler_core.executable.executable import CpuSegment, Executable, Segment
 from compiler_core.executable.report import Metrics, Report, totals
@@ -149,7 +149,7 @@ def _on_host(source: QuantizedModel, target: Target, progress: Progress) -> Comp
         source.configuration,
         schedules={},
         slicing={},
-        launches=Launches(merge=False),
+        launches=LaunchSettings(merge=False),
         target=Subject(target.name, target.digest),
         measured={"latency_ms": metrics.latency_ms},
     )

@@ -11,7 +11,7 @@ from compiler_core.compile.joining import require_joinable, runs_of, slower_runs
 from compiler_core.compile.linking import executable_of, link_requests
 from compiler_core.compile.reporting import model_report
 from compiler_core.compile.sources import QuantizedModel
-from compiler_core.configuration.launches import OWN, Launches
+from compiler_core.configuration.launches import OWN, LaunchSettings
 from compiler_core.executable.executable import Executable
 from compiler_core.executable.report import Report
 from compiler_core.system.compiled import CompiledTimeline, compiled_timeline
@@ -213,11 +213,11 @@ def _timed(model: PlacedModel, borders: Mapping[str, Mapping[str, int] | None]) 
     return TimedModel(linked, requests, executable, report, timeline)
 
 
-def found_launches(given: Launches, found: TimedModel) -> Launches:
+def found_launches(given: LaunchSettings, found: TimedModel) -> LaunchSettings:
     """How layers became launches, where they could be joined."""
     if not given.merge:
         return given
-    return Launches(True, lowering_sum(found.executable.target), found.borders)
+    return LaunchSettings(True, lowering_sum(found.executable.target), found.borders)
 
 
 def launch_count(segment: UnitSegment) -> int:

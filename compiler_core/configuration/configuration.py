@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compiler_core.configuration.launches import Launches, launches_table, read_launches
+from compiler_core.configuration.launches import LaunchSettings, launches_table, read_launches
 from compiler_core.configuration.lock import Lock
 from compiler_core.configuration.runtime import Runtime, read_runtime, runtime_table
 from compiler_core.configuration.slicing import read_slicings, slicing_tables
@@ -120,7 +120,7 @@ class Configuration:
     measured: Mapping[str, float] = field(default_factory=dict)
     lock: Lock | None = None
     slicing: Mapping[str, Any] = field(default_factory=dict)
-    launches: Launches = field(default_factory=Launches)
+    launches: LaunchSettings = field(default_factory=LaunchSettings)
     runtime: Runtime = field(default_factory=Runtime)
     order: tuple[str, ...] = ()
 

@@ -40,7 +40,7 @@ OWN: Mapping[str, int] = {"own": 1}
 
 
 @dataclass(frozen=True)
-class Launches:
+class LaunchSettings:
     """How layers become launches.
 
     Attributes:
@@ -89,7 +89,7 @@ class Launches:
             )
 
 
-def launches_named(name: str, where: str) -> Launches:
+def launches_named(name: str, where: str) -> LaunchSettings:
     """Launches by one of :data:`LAUNCHES`.
 
     Raises:
@@ -100,10 +100,10 @@ def launches_named(name: str, where: str) -> Launches:
             f"{where}: {name!r}; allowed are {', '.join(LAUNCHES)}",
             hint=did_you_mean(name, LAUNCHES),
         )
-    return Launches(merge=name == MERGED)
+    return LaunchSettings(merge=name == MERGED)
 
 
-def launches_table(launches: Launches, *, is_compiled: bool) -> dict[str, Any]:
+def launches_table(launches: LaunchSettings, *, is_compiled: bool) -> dict[str, Any]:
     """The table, empty where :func:`read_launches` takes none for the same.
 
     Args:
@@ -121,11 +121,11 @@ def launches_table(launches: Launches, *, is_compiled: bool) -> dict[str, Any]:
     return table
 
 
-def _without_table(*, is_compiled: bool) -> Launches:
-    return Launches(merge=not is_compiled)
+def _without_table(*, is_compiled: bool) -> LaunchSettings:
+    return LaunchSettings(merge=not is_compiled)
 
 
-def read_launches(value: Any, where: str, *, is_compiled: bool) -> Launches:
+def read_launches(value: Any, where: str, *, is_compiled: bool) -> LaunchSettings:
     """The inverse of :func:`launches_table`.
 
     Args:
@@ -143,4 +143,4 @@ def read_launches(value: Any, where: str, *, is_compiled: bool) -> Launches:
         raise InputError(f"{place}: borders need the version of the lowering that they are for")
     if isinstance(value, dict) and "borders" in value and "pinned" in value:
         raise InputError(f"{place}: borders say it all; pinned is for where they are found")
-    return from_plain(Launches, value, place)
+    return from_plain(LaunchSettings, value, place)

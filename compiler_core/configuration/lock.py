@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from compiler_core.clock.machine import Machine
+from compiler_core.clock.machine import ClockMachine
 from compiler_core.files.plain import ONLY_WHERE_OTHER
 
 
@@ -49,7 +49,7 @@ class LockedClock:
         samples_ms, float_samples_ms: Of the model, and of its float model in the same rounds.
     """
 
-    machine: Machine
+    machine: ClockMachine
     samples_ms: tuple[float, ...]
     float_samples_ms: tuple[float, ...]
 

@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from compiler_core.executable.backends import Reference, Simulator
 from compiler_core.executable.executable import Executable
-from compiler_core.executable.runner import Arrays, Runner, join_outputs
+from compiler_core.executable.runner import Arrays, PackageRunner, join_outputs
 
 
 @dataclass(frozen=True)
-class Difference:
+class BitDifference:
     """The first place where two runs differ, in order of execution.
 
     Attributes:
@@ -48,7 +48,7 @@ class Difference:
 
 def run_checked(
     executable: Executable, simulator: Simulator, inputs: Mapping[str, npt.NDArray[Any]]
-) -> tuple[Arrays, Difference | None]:
+) -> tuple[Arrays, BitDifference | None]:
     """Runs on the simulator and on the reference.
 
     Every output of every segment of a unit and every output of the model is compared.
@@ -59,8 +59,8 @@ def run_checked(
     Raises:
         InputError: The inputs do not fit the model.
     """
-    compiled = Runner(executable, simulator).blocks(inputs)
-    reference = Runner(executable, Reference(executable)).blocks(inputs)
+    compiled = PackageRunner(executable, simulator).blocks(inputs)
+    reference = PackageRunner(executable, Reference(executable)).blocks(inputs)
     parts, found = [], None
     for ours, theirs in zip(compiled, reference, strict=True):
         parts.append(ours)
@@ -89,20 +89,20 @@ def _first(
     compiled: Mapping[str, npt.NDArray[Any]],
     reference: Mapping[str, npt.NDArray[Any]],
     sample: int,
-) -> Difference | None:
+) -> BitDifference | None:
     for name, ours in compiled.items():
         theirs = reference[name]
         if ours.dtype == object:
             if _same(ours.tolist(), theirs.tolist()):
                 continue
-            return Difference(name, kind, sample, (), math.nan, math.nan, 1)
+            return BitDifference(name, kind, sample, (), math.nan, math.nan, 1)
         if ours.tobytes() == theirs.tobytes():
             continue
         raw = np.uint8
         wrong = ours.view(raw).reshape(*ours.shape, -1) != theirs.view(raw).reshape(*ours.shape, -1)
         places = np.argwhere(wrong.any(axis=-1))
         first = tuple(int(axis) for axis in places[0])
-        return Difference(
+        return BitDifference(
             name,
             kind,
             sample + (first[0] if first else 0),

@@ -28,7 +28,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 class RunsBlocks(Protocol):
-    """What executes a compiled model: :class:`compiler_core.executable.runner.Runner`, say."""
+    """What executes a model: :class:`compiler_core.executable.runner.PackageRunner`, say."""
 
     @property
     def signature(self) -> Graph:
@@ -41,7 +41,7 @@ class RunsBlocks(Protocol):
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class PackageEvaluation:
     """What an evaluation found.
 
     Attributes:
@@ -79,7 +79,7 @@ def evaluate(
     against: Graph | None = None,
     float_inputs: Arrays | None = None,
     progress: Callable[[int], None] = lambda _: None,
-) -> Evaluation:
+) -> PackageEvaluation:
     """Runs all samples and measures.
 
     Args:
@@ -148,7 +148,7 @@ def _blocks(
 
 def _counted(
     exam: Exam, kind: MetricKind, blocks: Iterator[_Block], data: EvaluationData, compared: bool
-) -> Evaluation:
+) -> PackageEvaluation:
     agreeing = Exam(Metric.AGREEMENT.value, exam.judges)
     agrees = compared and (
         exam.is_labelled or all(j.kind is not Kind.REAL for j in exam.judges.values())
@@ -172,7 +172,7 @@ def _counted(
     reference = score_of(joined_figures(floats), data.samples) if floats else None
     common = {name: figure.value for name, figure in found.items()}
     agreement = score_of(joined_figures(alike), data.samples).value if alike else None
-    return Evaluation(
+    return PackageEvaluation(
         exam.metric,
         score.value,
         data.samples,
@@ -186,7 +186,7 @@ def _counted(
     )
 
 
-def _own(exam: Exam, data: EvaluationData, blocks: list[_Block]) -> Evaluation:
+def _own(exam: Exam, data: EvaluationData, blocks: list[_Block]) -> PackageEvaluation:
     """A user's metric, which sees all samples at once."""
     measure = load_own_metric(exam.kind.function)
     names = list(exam.judges)
@@ -197,7 +197,7 @@ def _own(exam: Exam, data: EvaluationData, blocks: list[_Block]) -> Evaluation:
     )
     value = measure(ours, data.labels)
     lost = None if reference is None else round(reference - value, 12)
-    return Evaluation(
+    return PackageEvaluation(
         exam.metric,
         value,
         data.samples,

@@ -12,7 +12,7 @@ from typing import Any
 
 from compiler_core.executable.executable import Executable
 from compiler_core.executable.report import LayerReport, Metrics, Report
-from compiler_core.files.trace import Slice
+from compiler_core.files.trace import TraceSlice
 from compiler_core.sums import float_sum
 from compiler_core.targets.target import Target, Unit
 from compiler_core.units.facets.profiles import LaunchSlice, profiles_of
@@ -185,7 +185,7 @@ def _modules(unit: Unit) -> tuple[str, ...]:
     return (unit.name,) if known is None else known.tracks(unit.machine)
 
 
-def trace_slices(executable: Executable, report: Report) -> Iterator[Slice]:
+def trace_slices(executable: Executable, report: Report) -> Iterator[TraceSlice]:
     """One run of the model as the system timeline has it.
 
     A program that others slow down on the shared port is stretched as a whole; a CPU step that
@@ -202,7 +202,7 @@ def trace_slices(executable: Executable, report: Report) -> Iterator[Slice]:
         arguments = {"segment": layer.segment, "shape": layer.shape}
         if layer.unit == CPU:
             name = f"{layer.operator} {layer.name}"
-            yield Slice(0, name, layer.operator, start, end, arguments=arguments)
+            yield TraceSlice(0, name, layer.operator, start, end, arguments=arguments)
             continue
         unit = target.unit(executable.placed[layer.segment])
         names = _modules(unit)
@@ -210,7 +210,9 @@ def trace_slices(executable: Executable, report: Report) -> Iterator[Slice]:
         if not continues(launch):
             overhead_ps = round(target.launch_overhead_s * 1e12) * len(launch.cores)
             launched = (start_ps - overhead_ps) // 1000
-            yield Slice(0, f"launch {layer.name}", "launch", launched, start, arguments=arguments)
+            yield TraceSlice(
+                0, f"launch {layer.name}", "launch", launched, start, arguments=arguments
+            )
         alone = layer.cycles / unit.machine.clock_hz * 1e9
         scale = 1.0 if alone_on_port or not alone else (end - start) / alone
         for found in _launch_slices(launch, layer, unit):
@@ -242,4 +244,6 @@ def _launch_slices(launch: UnitLaunch, layer: LayerReport, unit: Unit) -> Iterat
     cycles = [share.cycles for share in layer.cores] or [layer.cycles]
     for core, spent in zip(launch.cores, cycles, strict=False):
         end = round(spent / clock * 1e9)
-        yield LaunchSlice(core, Slice(0, layer.operator, layer.operator, 0, end), layer.operator)
+        yield LaunchSlice(
+            core, TraceSlice(0, layer.operator, layer.operator, 0, end), layer.operator
+        )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from compiler_core.clock.machine import Machine
+from compiler_core.clock.machine import ClockMachine
 from compiler_core.files.plain import to_plain
 from compiler_core.sums import float_sum
 from compiler_core.targets.unit_tasks import UnitTask
@@ -116,7 +116,7 @@ class ClockTiming:
     ratio: float = 0.0
     ratio_low: float = 0.0
     ratio_high: float = 0.0
-    machine: Machine | None = None
+    machine: ClockMachine | None = None
     warnings: tuple[str, ...] = ()
     samples_ms: tuple[float, ...] = ()
     float_samples_ms: tuple[float, ...] = ()

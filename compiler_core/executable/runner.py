@@ -51,7 +51,7 @@ class BlockResult:
     numbers: Arrays = field(default_factory=dict)
 
 
-class Runner:
+class PackageRunner:
     """Executes a model; the backend never changes the bits.
 
     Args:

@@ -17,7 +17,7 @@ _PROCESS = 1
 
 
 @dataclass(frozen=True)
-class Slice:
+class TraceSlice:
     """A named span on one track, in nanoseconds; spans of a track are disjoint or nested: Perfetto
     drops one that partly overlaps another.
 
@@ -33,7 +33,7 @@ class Slice:
 
 
 def write_trace(
-    stream: IO[bytes], title: str, tracks: Sequence[str], slices: Iterable[Slice]
+    stream: IO[bytes], title: str, tracks: Sequence[str], slices: Iterable[TraceSlice]
 ) -> None:
     """Writes one process with its tracks, in the given order, and their slices."""
     stream.write(b'{"displayTimeUnit": "ns", "traceEvents": [\n')

@@ -14,7 +14,7 @@ from compiler_core.graph.ir import Graph, Node
 
 
 @dataclass(frozen=True)
-class Window:
+class NodeWindow:
     """A two-dimensional window; one-dimensional operators have height 1."""
 
     kernel: tuple[int, int]
@@ -51,7 +51,7 @@ def image_shape(graph: Graph, tensor: str) -> tuple[int, int, int] | None:
     return (sample[0], 1, sample[1]) if len(sample) == 2 else (sample[0], sample[1], sample[2])
 
 
-def window_of(graph: Graph, node: Node) -> Window | None:
+def window_of(graph: Graph, node: Node) -> NodeWindow | None:
     """The window of a convolution or pool; ``None`` where shapes are unknown or not 1-D or 2-D.
 
     ``auto_pad`` becomes explicit padding, and the rows and columns that ``ceil_mode`` adds become
@@ -80,7 +80,7 @@ def window_of(graph: Graph, node: Node) -> Window | None:
     if spatial == 1:
         kernel, strides, dilations = (1, *kernel), (1, *strides), (1, *dilations)
         pads = (0, pads[0], 0, pads[1])
-    window = Window(
+    window = NodeWindow(
         _pair(kernel), _pair(strides), (pads[0], pads[1], pads[2], pads[3]), _pair(dilations)
     )
     if min(window.kernel + window.strides + window.dilations) < 1:
@@ -119,8 +119,8 @@ def _pads(
 
 
 def _with_ceiling(
-    window: Window, source: tuple[int, int, int], result: tuple[int, int, int]
-) -> Window:
+    window: NodeWindow, source: tuple[int, int, int], result: tuple[int, int, int]
+) -> NodeWindow:
     pads = list(window.pads)
     for axis in range(2):
         reach = (window.kernel[axis] - 1) * window.dilations[axis] + 1
@@ -128,6 +128,6 @@ def _with_ceiling(
             (result[1 + axis] - 1) * window.strides[axis] + reach - source[1 + axis] - pads[axis]
         )
         pads[axis + 2] = max(pads[axis + 2], needed)
-    return Window(
+    return NodeWindow(
         window.kernel, window.strides, (pads[0], pads[1], pads[2], pads[3]), window.dilations
     )

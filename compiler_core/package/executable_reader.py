@@ -12,12 +12,11 @@ from compiler_core.files.json_file import parse_json
 from compiler_core.files.plain import from_plain
 from compiler_core.graph.ir import Graph, TensorType
 from compiler_core.memory.plan import ADDRESS_LIMIT
-from compiler_core.package.manifest import Manifest, SegmentEntry
+from compiler_core.package.manifest import Manifest, ManifestSegment
 from compiler_core.quantize.ir import IntegerOperator, QuantizedTensor
 from compiler_core.tensor.operator_checks import check_operators
 from compiler_core.tensor.operator_file import OPERATORS_SCHEMA, Operators, read_operators
-from compiler_core.units.facets.parts import SegmentEntry as UnitEntry
-from compiler_core.units.facets.parts import parts_of
+from compiler_core.units.facets.parts import SegmentEntry, parts_of
 from compiler_core.units.facets.programs import UnitSegment
 from compiler_core.units.names import CPU
 from compiler_core.units.ways import INT8, ways_of
@@ -104,7 +103,7 @@ def _memories(manifest: Manifest, where: str) -> dict[str, int]:
 
 def _unit_segment(
     manifest: Manifest,
-    entry: SegmentEntry,
+    entry: ManifestSegment,
     memory_bytes: int,
     files: Mapping[str, bytes],
     where: str,
@@ -125,7 +124,7 @@ def _unit_segment(
         operators = _operators(own, folder, where)
         check_operators(operators, entry.inputs, entry.outputs, shapes, where)
     unit = manifest.target.unit(entry.unit)
-    told = UnitEntry(
+    told = SegmentEntry(
         entry.name,
         entry.inputs,
         entry.outputs,
@@ -140,7 +139,7 @@ def _unit_segment(
         raise KeyError(f"{folder}/{error.args[0]}") from error
 
 
-def _is_integer(manifest: Manifest, entry: SegmentEntry) -> bool:
+def _is_integer(manifest: Manifest, entry: ManifestSegment) -> bool:
     """Whether a segment of a unit computes in integers, and not in numbers of the unit's own."""
     machine = manifest.target.unit(entry.unit).machine
     return ways_of(machine).formats(machine)[0] == INT8

@@ -56,7 +56,7 @@ class Integers:
 
 
 @dataclass(frozen=True)
-class SegmentEntry:
+class ManifestSegment:
     """A segment: ``segments/NAME.onnx`` on the CPU, ``segments/NAME/`` on the unit of that name."""
 
     name: str
@@ -94,7 +94,7 @@ class Manifest:
     ports: Mapping[str, Port]
     integers: Mapping[str, Integers]
     views: Mapping[str, View]
-    segments: tuple[SegmentEntry, ...]
+    segments: tuple[ManifestSegment, ...]
     dram_bytes: int
     files: Mapping[str, FileEntry]
     memories: Mapping[str, int] = field(default_factory=dict)

@@ -31,8 +31,8 @@ from compiler_core.package.manifest import (
     FileEntry,
     Integers,
     Manifest,
+    ManifestSegment,
     Port,
-    SegmentEntry,
 )
 from compiler_core.package.replace import replace_folder, restore
 from compiler_core.package.seal import sealed_bytes
@@ -107,7 +107,7 @@ def _manifest(compiled: CompiledModel, entries: Mapping[str, FileEntry]) -> Mani
         {name: Integers(t.shape, t.exponent) for name, t in executable.tensors.items()},
         executable.views,
         tuple(
-            SegmentEntry(
+            ManifestSegment(
                 segment.name,
                 CPU if isinstance(segment, CpuSegment) else executable.placed[segment.name],
                 segment.inputs,

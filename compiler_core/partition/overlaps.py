@@ -12,7 +12,7 @@ from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import FloatModel, QuantizedModel
 from compiler_core.compile.unit_layers import model_layers, model_tasks
 from compiler_core.configuration.configuration import Configuration
-from compiler_core.configuration.launches import Launches
+from compiler_core.configuration.launches import LaunchSettings
 from compiler_core.partition.group_graph import GroupGraph
 from compiler_core.partition.layer_shares import LayerShare, Overlaps
 from compiler_core.partition.programs import Schedules
@@ -100,6 +100,8 @@ def compiled_plan(
     numbers = with_exponents(skeleton, wanted, RangeChoice.MAX)
     tasks = model_tasks(model_layers(numbers, target), target)
     given = {name: schedule for name, schedule in schedules.items() if name in tasks}
-    configuration = Configuration(plan=assignment, schedules=given, launches=Launches(merge=True))
+    configuration = Configuration(
+        plan=assignment, schedules=given, launches=LaunchSettings(merge=True)
+    )
     source = QuantizedModel(FloatModel("", "", groups.graph), numbers, configuration, {})
     return compile_model(source, target)

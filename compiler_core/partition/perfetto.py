@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compiler_core.files.trace import Slice
+from compiler_core.files.trace import TraceSlice
 from compiler_core.partition.evaluate import Evaluation, Evaluator
 from compiler_core.system.jobs import Job, JobKind
 from compiler_core.units.names import CPU
@@ -26,7 +26,7 @@ def track_names(evaluator: Evaluator) -> tuple[str, ...]:
     return (*tracks, CRITICAL_PATH)
 
 
-def plan_slices(evaluator: Evaluator, evaluation: Evaluation) -> Iterator[Slice]:
+def plan_slices(evaluator: Evaluator, evaluation: Evaluation) -> Iterator[TraceSlice]:
     """Slices of one run; the steps of the critical path stand once more on a track of their own."""
     timeline, jobs = evaluation.timeline, evaluation.jobs
     path = timeline.critical_path()
@@ -35,7 +35,7 @@ def plan_slices(evaluator: Evaluator, evaluation: Evaluation) -> Iterator[Slice]
         job = jobs[span.job]
         launching = job.kind is JobKind.PROGRAM and span.track == 0
         name = describe(evaluator, job)
-        yield Slice(
+        yield TraceSlice(
             span.track,
             f"launch {name}" if launching else name,
             "launch" if launching else _category(job.kind),
@@ -47,7 +47,7 @@ def plan_slices(evaluator: Evaluator, evaluation: Evaluation) -> Iterator[Slice]
     starts = [timeline.start_ps[index] for index in path]
     ends = [*starts[1:], timeline.latency_ps]
     for index, start_ps, end_ps in zip(path, starts, ends, strict=True):
-        yield Slice(
+        yield TraceSlice(
             track,
             describe(evaluator, jobs[index]),
             _category(jobs[index].kind),

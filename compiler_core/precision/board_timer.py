@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from compiler_core.boards.timing import machine_of_boards, time_on_boards
-from compiler_core.clock.machine import Machine
+from compiler_core.clock.machine import ClockMachine
 from compiler_core.clock.remaining import Remaining
 from compiler_core.clock.serving import ShippedPart
 from compiler_core.clock.together import Together
@@ -54,7 +54,7 @@ class BoardTimer:
         self._progress, self._values = progress, values
 
     @cached_property
-    def machine(self) -> Machine:
+    def machine(self) -> ClockMachine:
         """What times belong to."""
         return machine_of_boards(self._boards, self._threads)
 

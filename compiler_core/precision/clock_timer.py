@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from compiler_core.clock.machine import Machine, this_machine
+from compiler_core.clock.machine import ClockMachine, this_machine
 from compiler_core.clock.pinning import pinned
 from compiler_core.clock.remaining import Remaining
 from compiler_core.clock.together import measure_together
@@ -47,7 +47,7 @@ class ClockTimer:
         self._progress, self._values = progress, values
 
     @property
-    def machine(self) -> Machine:
+    def machine(self) -> ClockMachine:
         """What times belong to."""
         return this_machine(self._threads)
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from compiler_core.system.jobs import WHOLE_PPM, Job, Machinery, ranks
-from compiler_core.system.timeline import Span, Timeline, simulate
+from compiler_core.system.timeline import Timeline, TimelineSpan, simulate
 
 
 def simulate_runs(
@@ -116,7 +116,7 @@ class Runs:
                 spans.append(span._replace(job=members[0]))
                 continue
             for member, last in zip(members, shares[span.job], strict=True):
-                spans.append(Span(member, span.track, first, last))
+                spans.append(TimelineSpan(member, span.track, first, last))
                 first = last
         spans.sort(key=lambda span: span.end_ps)
         return Timeline(

@@ -37,7 +37,7 @@ from compiler_core.system.jobs import (
 _NOBODY = -1
 
 
-class Span(NamedTuple):
+class TimelineSpan(NamedTuple):
     """A stretch of a job on a track: 0 is the CPU, ``1 + core`` a core, counted over all units."""
 
     job: int
@@ -65,7 +65,7 @@ class Timeline:
     end_ps: tuple[int, ...]
     core: tuple[int, ...]
     cause: tuple[int, ...]
-    spans: tuple[Span, ...]
+    spans: tuple[TimelineSpan, ...]
 
     def critical_path(self) -> tuple[int, ...]:
         """Jobs from the start to the end of the timeline, each the cause of the next one."""
@@ -123,7 +123,7 @@ class _Simulation:
         self._begun = [0] * cores
         self._core_last = [_NOBODY] * cores
         self._free = cores
-        self._spans: list[Span] = []
+        self._spans: list[TimelineSpan] = []
         # Only where a unit works alone in a memory is it kept who uses which.
         self._is_guarded = any(machinery.exclusive)
         self._memory_last: dict[int, int] = {}
@@ -209,7 +209,7 @@ class _Simulation:
             self._take_cores()
         if self._launching == _NOBODY and self._launches:
             if self._host_job != _NOBODY and self._now > self._host_since:
-                self._spans.append(Span(self._host_job, 0, self._host_since, self._now))
+                self._spans.append(TimelineSpan(self._host_job, 0, self._host_since, self._now))
             self._launching = heappop(self._launches)[-1]
             self._launch_left = self._jobs[self._launching].overhead_ps
             self._host_since = self._now
@@ -349,7 +349,7 @@ class _Simulation:
             if self._host_left == 0:
                 finished, self._host_job = self._host_job, _NOBODY
                 self._host_last, self._host_freed = finished, self._now
-                self._spans.append(Span(finished, 0, self._host_since, self._now))
+                self._spans.append(TimelineSpan(finished, 0, self._host_since, self._now))
                 self._leave(finished)
                 self._finish(finished)
         ended: dict[int, None] = {}
@@ -358,7 +358,7 @@ class _Simulation:
             self._left[core] = None
             self._core_last[core] = finished
             self._free += 1
-            self._spans.append(Span(finished, 1 + core, self._begun[core], self._now))
+            self._spans.append(TimelineSpan(finished, 1 + core, self._begun[core], self._now))
             ended[finished] = None
         for finished in ended:
             self._leave(finished)
@@ -373,7 +373,7 @@ class _Simulation:
 
     def _launched(self) -> None:
         index, self._launching = self._launching, _NOBODY
-        self._spans.append(Span(index, 0, self._host_since, self._now))
+        self._spans.append(TimelineSpan(index, 0, self._host_since, self._now))
         self._host_since = self._now
         self._host_last, self._host_freed = index, self._now
         for core, job in enumerate(self._held):

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.files.trace import Slice
+from compiler_core.files.trace import TraceSlice
 from compiler_core.units.registry import kind_of_machine
 from compiler_core.units.unit import Machine
 
@@ -80,7 +80,7 @@ class SimulatedProgram:
     counters: Mapping[str, Any] = field(default_factory=dict)
     tables: tuple[CounterTable, ...] = ()
     tracks: tuple[str, ...] = ()
-    slices: Callable[[], Iterable[Slice]] | None = None
+    slices: Callable[[], Iterable[TraceSlice]] | None = None
 
 
 @runtime_checkable

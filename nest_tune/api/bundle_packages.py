@@ -13,7 +13,7 @@ import numpy.typing as npt
 from compiler_core.accuracy.exam import make_exam
 from compiler_core.accuracy.settle import settled_exam
 from compiler_core.errors import CheckError, InputError
-from compiler_core.executable.evaluate import Evaluation
+from compiler_core.executable.evaluate import PackageEvaluation
 from compiler_core.executable.evaluate import evaluate as evaluate_runner
 from compiler_core.executable.runner import BlockResult
 from compiler_core.graph.ir import Graph
@@ -121,7 +121,7 @@ def _compare(package: PathName, ours: Mapping[str, Any], theirs: Mapping[str, An
 
 
 class _BundleRunner:
-    """Executes sources block by block, as :class:`compiler_core.executable.runner.Runner`."""
+    """Executes sources in blocks, as :class:`compiler_core.executable.runner.PackageRunner`."""
 
     def __init__(self, opened: OpenBundle, executor: str) -> None:
         self._opened, self._executor = opened, executor
@@ -156,7 +156,7 @@ def evaluate_bundle(
     output: str | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
-) -> Evaluation:
+) -> PackageEvaluation:
     """Measures how good a package of sources is, by labels or against the float model.
 
     Args:

@@ -15,13 +15,13 @@ from compiler_core.accuracy.states import Run, unrolled_evaluation
 from compiler_core.errors import CheckError, InputError
 from compiler_core.executable.backends import Observer, Simulator
 from compiler_core.executable.check import run_checked
-from compiler_core.executable.evaluate import Evaluation
+from compiler_core.executable.evaluate import PackageEvaluation
 from compiler_core.executable.evaluate import evaluate as evaluate_runner
 from compiler_core.executable.profile import Roofline, UnitProfile, by_unit, trace_slices, tracks
 from compiler_core.executable.profile import roofline as roofline_of
 from compiler_core.executable.report import LayerReport, Metrics
 from compiler_core.executable.results import flat_outputs
-from compiler_core.executable.runner import Runner
+from compiler_core.executable.runner import PackageRunner
 from compiler_core.executable.runtimes import DEFAULT_RUNTIME, RUNTIMES, make_backend
 from compiler_core.files.trace import write_trace
 from compiler_core.graph.importer import import_onnx
@@ -66,7 +66,7 @@ class RunResult:
 
 
 @dataclass(frozen=True, eq=False)
-class Profile:
+class PackageProfile:
     """Where time, bytes and energy of a package go.
 
     Attributes:
@@ -168,7 +168,7 @@ def run(
             "are no programs to compare with the integer reference",
             hint="nest-tune evaluate PACKAGE --data eval.npz --against model.onnx compares outputs",
         )
-    own = Runner(executable, Simulator(executable, threads=threads))
+    own = PackageRunner(executable, Simulator(executable, threads=threads))
     samples = stateful_samples_of(inputs, executable.signature, states or {}, _once(own))
     simulator = Simulator(executable, threads=threads, observer=observer)
     count = check_samples(executable.signature, samples)
@@ -181,7 +181,7 @@ def run(
                 hint="nest-tune run --dump-launches DIR writes the launches",
             )
     else:
-        outputs = Runner(executable, simulator).run(samples)
+        outputs = PackageRunner(executable, simulator).run(samples)
     return RunResult(flat_outputs(outputs), count, True if check else None, loaded.manifest.metrics)
 
 
@@ -198,7 +198,7 @@ def evaluate(
     states: Mapping[str, str] | None = None,
     threads: int = 1,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
-) -> Evaluation:
+) -> PackageEvaluation:
     """Measures how good a package is: its accuracy by labels, or how near the float model it is.
 
     Args:
@@ -250,7 +250,10 @@ def evaluate(
         exam, told = settled_exam(graph, chosen, metric, output)
     given.check(exam)
     allow_folder(working_folder())
-    runner, theirs = Runner(executable, make_backend(executor, executable, threads=threads)), None
+    runner, theirs = (
+        PackageRunner(executable, make_backend(executor, executable, threads=threads)),
+        None,
+    )
     if states:
         if graph is not None:
             theirs = unrolled_evaluation(graph, chosen, states, float_run(graph, threads)).inputs
@@ -267,7 +270,7 @@ def evaluate(
     return replace(found, notes=(*told, *found.notes), computed_by=by)
 
 
-def _once(runner: Runner) -> Run:
+def _once(runner: PackageRunner) -> Run:
     """Executes a package for what one run of the model is fed."""
     return lambda feed: runner.run(spread(runner.signature, feed))
 
@@ -280,7 +283,7 @@ def _judged_graph(package: Package) -> Graph:
         return package.executable.signature
 
 
-def profile(package: PathName | Package | Compilation) -> Profile:
+def profile(package: PathName | Package | Compilation) -> PackageProfile:
     """Shows where time, bytes and energy go, and how far each layer is from its bound.
 
     Raises:
@@ -296,7 +299,7 @@ def profile(package: PathName | Package | Compilation) -> Profile:
     """
     loaded = load_package(package)
     layers, target = loaded.report.layers, loaded.manifest.target
-    return Profile(
+    return PackageProfile(
         loaded,
         loaded.manifest.metrics,
         layers,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import FloatModel, QuantizedModel, quantize_model
 from compiler_core.configuration.configuration import Configuration, Scheme
-from compiler_core.configuration.launches import Launches
+from compiler_core.configuration.launches import LaunchSettings
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.quantize.calibration_warnings import calibration_warnings
 from compiler_core.quantize.good_enough import worst
@@ -80,7 +80,7 @@ def with_first_latency(
         return compiled
     own = compiled.source.configuration
     first = Configuration(
-        Scheme.of({}, RUNGS[FIRST]), own.plan, launches=Launches(merge=own.launches.merge)
+        Scheme.of({}, RUNGS[FIRST]), own.plan, launches=LaunchSettings(merge=own.launches.merge)
     )
     try:
         arithmetic = target_arithmetic(target)

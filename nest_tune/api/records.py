@@ -17,7 +17,7 @@ from compiler_core.targets.load import load_npu_target
 from compiler_core.targets.target import Target
 from compiler_core.units.registry import kind_of_machine
 from nest_tune.api.values import PathName
-from nest_tune.records.database import RecordDatabase, Tally, tally_of
+from nest_tune.records.database import RecordDatabase, RecordTally, tally_of
 from nest_tune.records.jsonl import read_records, write_records
 from nest_tune.records.record import Record, machine_digest
 from nest_tune.study.request.settings import storage_url
@@ -142,7 +142,7 @@ def list_records(storage: str | None = None) -> RecordList:
 def _listed(name: str, records: Iterable[Record | None]) -> RecordList:
     """Records by task, machine and lowering."""
     tasks: dict[tuple[str, str, int], RecordedTask] = {}
-    tally = Tally()
+    tally = RecordTally()
     for record in records:
         tally.add(record)
         if record is None:

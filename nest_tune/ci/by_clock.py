@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from compiler_core.accuracy.metric import shown_name
-from compiler_core.clock.machine import Machine
+from compiler_core.clock.machine import ClockMachine
 from compiler_core.clock.statistics import chance_of_slower
 from compiler_core.compile.compile import CompiledModel
 from compiler_core.compile.host_timing import time_on_host
@@ -155,7 +155,7 @@ def _ratios(ours: Sequence[float], floats: Sequence[float]) -> list[float]:
     return [a / b for a, b in zip(ours, floats, strict=True)]
 
 
-def _unlike(one: Machine, other: Machine) -> str:
+def _unlike(one: ClockMachine, other: ClockMachine) -> str:
     names = {
         "architecture": (one.architecture, other.architecture),
         "instructions": (one.flags, other.flags),

@@ -32,7 +32,7 @@ app = typer.Typer(
 _MOST_LINES = 20
 
 
-class Format(Enum):
+class CheckFormat(Enum):
     """How the result is printed."""
 
     TEXT = "text"
@@ -95,8 +95,8 @@ def check(
         typer.Option("--markdown", metavar="F", help="Write the result as Markdown."),
     ] = None,
     output_format: Annotated[
-        Format, typer.Option("--format", help="What is printed: text or Markdown.")
-    ] = Format.TEXT,
+        CheckFormat, typer.Option("--format", help="What is printed: text or Markdown.")
+    ] = CheckFormat.TEXT,
     tolerance: Annotated[
         list[str] | None,
         typer.Option(
@@ -150,7 +150,7 @@ def check(
         more = {"first_layer": result.first_layer, "compared": result.count, "updated": accepted}
         more["within_tolerance"] = len(result.let_pass)
         print_json("ci-check", {**body, **more, "notes": list(result.notes)})
-    elif output_format is Format.MD:
+    elif output_format is CheckFormat.MD:
         print(markdown(result))
     else:
         print(headline(result))
@@ -173,8 +173,8 @@ def diff(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="Lock file.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="Lock file that takes its place.")],
     output_format: Annotated[
-        Format, typer.Option("--format", help="What is printed: text or Markdown.")
-    ] = Format.TEXT,
+        CheckFormat, typer.Option("--format", help="What is printed: text or Markdown.")
+    ] = CheckFormat.TEXT,
     as_json: AsJson = False,
 ) -> None:
     """Compare what two lock files measured, by layer and in per cent; nothing is compiled."""
@@ -184,7 +184,7 @@ def diff(
     if as_json:
         body = {"old": str(old), "new": str(new)}
         print_json("ci-diff", {**body, "differences": [_plain(d) for d in found.differences]})
-    elif output_format is Format.MD:
+    elif output_format is CheckFormat.MD:
         print(lock_diff.markdown(found))
     else:
         print(lock_diff.headline(found))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from compiler_core.targets.target import Target
     from compiler_core.units.unit import Machine
     from cost_models.boosted import BoostedModel
-    from cost_models.evaluation import Quality
+    from cost_models.evaluation import PredictionQuality
     from cost_models.training import TrainingSet
     from nest_tune.tuning.knowledge import Knowledge
 
@@ -138,7 +138,7 @@ def evaluate(
 
 def _qualities(
     knowledge: Knowledge, machine: Machine, networks: Mapping[str, Collection[str]]
-) -> tuple[dict[str, tuple[Quality, Quality]], str]:
+) -> tuple[dict[str, tuple[PredictionQuality, PredictionQuality]], str]:
     """Of the walk and of held-out models, for all tasks and for each operator; and what was held
     out: networks where there are two, else tasks."""
     import numpy as np

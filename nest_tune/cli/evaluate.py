@@ -15,7 +15,7 @@ from nest_tune.cli.options import AsJson, States, named_source, parse_shapes, pa
 from nest_tune.cli.output import print_json
 
 if TYPE_CHECKING:
-    from compiler_core.executable.evaluate import Evaluation
+    from compiler_core.executable.evaluate import PackageEvaluation
 
 EXAMPLE = "Example: nest-tune evaluate out --data eval.npz --against resnet8.onnx --json"
 
@@ -135,7 +135,7 @@ def evaluate(
     _show(executor, result)
 
 
-def _document(package: Path, executor: str, result: Evaluation) -> dict[str, Any]:
+def _document(package: Path, executor: str, result: PackageEvaluation) -> dict[str, Any]:
     interval = result.interval
     return {
         "package": str(package),
@@ -154,7 +154,7 @@ def _document(package: Path, executor: str, result: Evaluation) -> dict[str, Any
     }
 
 
-def _show(executor: str, result: Evaluation) -> None:
+def _show(executor: str, result: PackageEvaluation) -> None:
     executor = result.computed_by or executor
     of = "" if len(result.outputs) < 2 else ", the worst output"
     print(f"{result.metric} {result.value:.4f} on {result.samples} samples ({executor}){of}")

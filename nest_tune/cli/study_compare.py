@@ -28,7 +28,7 @@ Title = str
 Rows = list[list[str]]
 
 
-class Format(Enum):
+class ComparisonFormat(Enum):
     """How the result is printed."""
 
     TEXT = "text"
@@ -47,8 +47,9 @@ def compare(
     ] = None,
     pick: Pick = None,
     output_format: Annotated[
-        Format, typer.Option("--format", help="What is printed: text, or Markdown to paste.")
-    ] = Format.TEXT,
+        ComparisonFormat,
+        typer.Option("--format", help="What is printed: text, or Markdown to paste."),
+    ] = ComparisonFormat.TEXT,
     storage: StorageUrl = None,
     as_json: AsJson = False,
 ) -> None:
@@ -61,7 +62,7 @@ def compare(
     found = comparing.compare(results, trials=trials, rule=pick)
     if as_json:
         print_json("study-compare", comparison_document(found))
-    elif output_format is Format.MD:
+    elif output_format is ComparisonFormat.MD:
         print(_markdown(found))
     else:
         _print(found)

@@ -23,7 +23,7 @@ from nest_tune.cli.study_options import (
     split_name,
 )
 from nest_tune.cli.tables import print_table
-from nest_tune.study.request.goals import Metric
+from nest_tune.study.request.goals import TrialMetric
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -240,7 +240,7 @@ def trials_table(
 
     from compiler_core.accuracy.metric import shown_name
 
-    names = [m.value for m in Metric if any(m.value in trial.metrics for trial in trials)]
+    names = [m.value for m in TrialMetric if any(m.value in trial.metrics for trial in trials)]
     heads = [shown_name(name, metric) for name in names]
     outcome = ["outcome"] if with_outcome else []
     table = Table("trial", *outcome, *heads, "", box=None)

@@ -17,7 +17,7 @@ from compiler_core.errors import InputError, MissingDependencyError
 from nest_tune.records.connection import Connection
 from nest_tune.records.dialects import DIALECTS, create_tables, dialect_of
 from nest_tune.records.journal_rows import keep_in_journals
-from nest_tune.records.record import Outcome, Record
+from nest_tune.records.record import MeasurementOutcome, Record
 from nest_tune.records.storage_url import HINT, StorageUrl
 
 SCHEMA_VERSION = 2
@@ -78,13 +78,13 @@ class Snapshot:
 
     @property
     def digest(self) -> str:
-        total = Tally()
+        total = RecordTally()
         for record in self.records:
             total.add(record)
         return total.digest
 
 
-class Tally:
+class RecordTally:
     """Number and digest of records that are met one by one, as of a :class:`Snapshot` of them.
 
     Attributes:
@@ -110,9 +110,9 @@ class Tally:
         return self._total.hexdigest()[:16]
 
 
-def tally_of(records: Iterable[Record | None]) -> Tally:
+def tally_of(records: Iterable[Record | None]) -> RecordTally:
     """Number and digest of records."""
-    found = Tally()
+    found = RecordTally()
     for record in records:
         found.add(record)
     return found
@@ -374,9 +374,9 @@ def _sound(
 def record_of_fields(fields: tuple[Any, ...]) -> Record | None:
     """A record from its columns but the number; ``None`` where they are none."""
     task, schedule, target, lowering, outcome, *rest = fields
-    if outcome not in {member.value for member in Outcome}:
+    if outcome not in {member.value for member in MeasurementOutcome}:
         return None
-    return Record(task, schedule, target, lowering, Outcome(outcome), *rest)
+    return Record(task, schedule, target, lowering, MeasurementOutcome(outcome), *rest)
 
 
 def _reseal(connection: sa.Connection) -> None:

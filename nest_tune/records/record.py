@@ -16,7 +16,7 @@ from compiler_core.units.registry import kind_of_id, kind_of_machine
 from compiler_core.units.unit import Machine, TaskSchedule
 
 
-class Outcome(Enum):
+class MeasurementOutcome(Enum):
     """How a measurement ended."""
 
     CORRECT = "correct"
@@ -47,7 +47,7 @@ class Record:
     schedule: str
     target: str
     lowering: int
-    outcome: Outcome
+    outcome: MeasurementOutcome
     cycles: int | None
     dram_bytes: int
     workload_text: str
@@ -104,7 +104,7 @@ def record_of(
     schedule: TaskSchedule,
     target: str,
     lowering: int,
-    outcome: Outcome,
+    outcome: MeasurementOutcome,
     cycles: int | None,
     dram_bytes: int,
 ) -> Record:
@@ -167,7 +167,7 @@ def record_from_plain(document: Any, where: str) -> Record:
         from_plain(str, document["schedule"], f"{where}: schedule"),
         from_plain(str, document["target"], f"{where}: target"),
         from_plain(int, document["lowering"], f"{where}: lowering"),
-        from_plain(Outcome, document["outcome"], f"{where}: outcome"),
+        from_plain(MeasurementOutcome, document["outcome"], f"{where}: outcome"),
         None
         if document["cycles"] is None
         else from_plain(int, document["cycles"], f"{where}: cycles"),
@@ -182,6 +182,8 @@ def record_from_plain(document: Any, where: str) -> Record:
         raise InputError(f"{where}: task {record.task!r} is not the key of its workload")
     if record.schedule_value().digest != record.schedule:
         raise InputError(f"{where}: schedule {record.schedule!r} is not the digest of its values")
-    if (record.cycles is None or record.cycles <= 0) and record.outcome is Outcome.CORRECT:
+    if (
+        record.cycles is None or record.cycles <= 0
+    ) and record.outcome is MeasurementOutcome.CORRECT:
         raise InputError(f"{where}: cycles {record.cycles}; a correct run takes more than 0")
     return record

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 
 from nest_tune.records.claims import Claims
 from nest_tune.records.database import Key, RecordDatabase
-from nest_tune.records.record import Outcome, Record
+from nest_tune.records.record import MeasurementOutcome, Record
 
-BELIEVED = (Outcome.CORRECT, Outcome.COMPILE)
+BELIEVED = (MeasurementOutcome.CORRECT, MeasurementOutcome.COMPILE)
 """What is the same wherever it is measured; a late or lost measurement is made again."""
 
 _FIRST_PAUSE_S = 0.02

@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Protocol
 
 from nest_tune.records.database import RecordDatabase, Snapshot
-from nest_tune.records.record import Outcome, Record
+from nest_tune.records.record import MeasurementOutcome, Record
 
 Use = Callable[[str, list[Record]], None]
 """Takes the key of a task and the best of its records."""
@@ -95,5 +95,5 @@ class StoredRecords:
 
 def fastest(records: Iterable[Record], count: int) -> list[Record]:
     """The records of correct runs that take the fewest cycles, in that order."""
-    correct = (record for record in records if record.outcome is Outcome.CORRECT)
+    correct = (record for record in records if record.outcome is MeasurementOutcome.CORRECT)
     return nsmallest(count, correct, key=lambda record: (record.cycles or 0, record.schedule))

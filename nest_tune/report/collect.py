@@ -28,7 +28,7 @@ from nest_tune.report.trial_charts import float_accuracy, front_charts, is_large
 from nest_tune.study.choice.gains import doubts_of, gain_text, warnings_of, within_noise
 from nest_tune.study.proposals.evidence import differs_by_chance, interval_text, trial_score
 from nest_tune.study.proposals.front import closest
-from nest_tune.study.request.goals import Metric
+from nest_tune.study.request.goals import TrialMetric
 from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import Outcome, OuterTrial, outcome_counts
@@ -260,7 +260,7 @@ def _tiles(result: StudyResult, chosen: OuterTrial) -> tuple[Tile, ...]:
     floats = dict(result.closed.float_costs)
     reference = float_accuracy(result)
     if reference is not None and not is_in_decibels(metric):
-        floats[Metric.ACCURACY.value] = reference
+        floats[TrialMetric.ACCURACY.value] = reference
     before = {} if default is None else default.metrics
     by_chance = default is not None and differs_by_chance(trial_score(chosen), trial_score(default))
     noise = () if default is None else within_noise(chosen, default)
@@ -283,7 +283,7 @@ def _tiles(result: StudyResult, chosen: OuterTrial) -> tuple[Tile, ...]:
             elif name in noise:
                 change += ", within noise"
             else:
-                better = (difference > 0) == (name == Metric.ACCURACY.value)
+                better = (difference > 0) == (name == TrialMetric.ACCURACY.value)
         was = figure(before[name], name) if name in before else ""
         interval = interval_text(chosen.intervals.get(name))
         plain = figure(floats[name], name) if floats.get(name) else ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from compiler_core.accuracy.metric import shown_name
 from compiler_core.precision.explained import ChosenFormat
-from cost_models.evaluation import Quality
+from cost_models.evaluation import PredictionQuality
 from nest_tune.report.charts import FrontChart, ProgressChart, RooflineChart, ScatterChart
 from nest_tune.report.compiled import LayerRow
 from nest_tune.report.effects import Effects
@@ -109,8 +109,8 @@ class Predictions:
     shown: int
     rows: int
     tasks: int
-    walk: Quality
-    model: Quality
+    walk: PredictionQuality
+    model: PredictionQuality
     unit: str = ""
 
 

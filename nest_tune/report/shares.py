@@ -10,7 +10,7 @@ from typing import NamedTuple
 from compiler_core.compile.compile import CompiledModel
 from compiler_core.executable.report import CONVERSIONS, LayerReport
 from compiler_core.system.jobs import Job, JobKind
-from compiler_core.system.timeline import Span
+from compiler_core.system.timeline import TimelineSpan
 
 _PS_PER_MS = 1e9
 LAUNCH, CONVERSION, HOST_WORK, ABOVE, IDLE = "launch", "conversion", "host", "above", "idle"
@@ -116,7 +116,7 @@ def _rank(reason: str) -> tuple[int, str]:
 
 
 def _reason(
-    layers: tuple[LayerReport, ...], job: Job, span: Span
+    layers: tuple[LayerReport, ...], job: Job, span: TimelineSpan
 ) -> tuple[bool, Mapping[str, float]]:
     """Whether a stretch runs on an accelerator, and its reasons with their parts of 1."""
     layer = layers[job.subject]

@@ -10,7 +10,7 @@ from nest_tune.figures import figure
 from nest_tune.report.charts import Dot, FrontChart, Limits, Line, ProgressChart
 from nest_tune.report.data import label_of
 from nest_tune.report.scale import short
-from nest_tune.study.request.goals import Direction, Metric, Objective
+from nest_tune.study.request.goals import Direction, Objective, TrialMetric
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import OuterTrial
 
@@ -21,9 +21,9 @@ def _limits(result: StudyResult, metric: str) -> Limits:
         if limit.metric.value == metric:
             return Limits(limit.low, limit.high)
     reference = float_accuracy(result)
-    if metric == Metric.ACCURACY.value and reference is not None:
+    if metric == TrialMetric.ACCURACY.value and reference is not None:
         for limit in result.settings.limits:
-            if limit.metric is Metric.ACCURACY_DROP:
+            if limit.metric is TrialMetric.ACCURACY_DROP:
                 low = reference - limit.high if isfinite(limit.high) else float("-inf")
                 high = reference - limit.low if isfinite(limit.low) else float("inf")
                 return Limits(low, high)
@@ -77,8 +77,8 @@ def _named(result: StudyResult, chosen: OuterTrial | None) -> frozenset[int]:
 def front_charts(result: StudyResult, chosen: OuterTrial | None) -> tuple[FrontChart, ...]:
     """The first objective against each other one; with one alone against the accuracy."""
     goals = list(result.settings.objectives)
-    if len(goals) == 1 and goals[0].metric is not Metric.ACCURACY:
-        goals.append(Objective(Metric.ACCURACY, Direction.MAXIMIZE))
+    if len(goals) == 1 and goals[0].metric is not TrialMetric.ACCURACY:
+        goals.append(Objective(TrialMetric.ACCURACY, Direction.MAXIMIZE))
     first = goals[0]
     front, named = {trial.number for trial in result.front}, _named(result, chosen)
     charts = []
@@ -164,12 +164,12 @@ def _lines(result: StudyResult, goal: Objective, chosen: OuterTrial | None) -> t
     if default is not None and name in default.metrics:
         value = default.metrics[name]
         lines.append(Line(value, f"default {short(value)}", "default"))
-    if goal.metric is Metric.LATENCY_MS and chosen is not None and chosen.bound_ms > 0:
+    if goal.metric is TrialMetric.LATENCY_MS and chosen is not None and chosen.bound_ms > 0:
         bound = chosen.bound_ms
         lines.append(Line(bound, f"bound of trial {chosen.number}: {short(bound)}", "bound"))
     reference = float_accuracy(result)
     in_decibels = is_in_decibels(result.settings.metric)
-    if goal.metric is Metric.ACCURACY and reference is not None and not in_decibels:
+    if goal.metric is TrialMetric.ACCURACY and reference is not None and not in_decibels:
         lines.append(Line(reference, f"float model {short(reference)}", "float"))
     allowed = _limits(result, name)
     for bound in (allowed.low, allowed.high):

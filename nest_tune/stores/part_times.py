@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
-from compiler_core.clock.machine import Machine
+from compiler_core.clock.machine import ClockMachine
 from compiler_core.errors import NestTuneError
 from compiler_core.graph.ir import Graph
 from compiler_core.precision.parts import FORMATS_VERSION, PartKey
@@ -20,7 +20,7 @@ from compiler_core.precision.table import PartTimer
 from compiler_core.tensor.task import Task
 from compiler_core.units.registry import host_kind
 from nest_tune.records.database import RecordDatabase
-from nest_tune.records.record import Outcome, Record, record_of
+from nest_tune.records.record import MeasurementOutcome, Record, record_of
 from nest_tune.stores.task_store import cache_folder
 
 
@@ -28,7 +28,7 @@ class MachineTimer(PartTimer, Protocol):
     """Times that belong to a machine."""
 
     @property
-    def machine(self) -> Machine:
+    def machine(self) -> ClockMachine:
         """Which."""
         ...
 
@@ -56,7 +56,7 @@ class RecordedTimer:
     def times_us(self, parts: Mapping[PartKey, Callable[[], Graph]]) -> Mapping[PartKey, float]:
         """See :class:`~compiler_core.precision.table.PartTimer`."""
         machine = self._timer.machine.digest
-        drafts = {key: _record(key, machine, Outcome.RUNTIME, None) for key in parts}
+        drafts = {key: _record(key, machine, MeasurementOutcome.RUNTIME, None) for key in parts}
         stored = self._found(drafts.values())
         found = {
             key: record.cycles / 1e3
@@ -70,7 +70,7 @@ class RecordedTimer:
         if missing:
             fresh = self._timer.times_us(missing)
             self._keep(
-                _record(key, machine, Outcome.CORRECT, max(1, round(fresh[key] * 1e3)))
+                _record(key, machine, MeasurementOutcome.CORRECT, max(1, round(fresh[key] * 1e3)))
                 if key in fresh
                 else drafts[key]
                 for key in missing
@@ -98,7 +98,9 @@ class RecordedTimer:
                 database.close()
 
 
-def _record(key: PartKey, machine: str, outcome: Outcome, nanoseconds: int | None) -> Record:
+def _record(
+    key: PartKey, machine: str, outcome: MeasurementOutcome, nanoseconds: int | None
+) -> Record:
     kind = host_kind()
     read = kind.documents
     workload = read.workload({"signature": key.signature}, "part")

@@ -25,12 +25,12 @@ from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import FloatModel, noise_samples, quantize_model
 from compiler_core.compile.unit_layers import model_layers
 from compiler_core.configuration.configuration import Configuration
-from compiler_core.configuration.launches import Launches
+from compiler_core.configuration.launches import LaunchSettings
 from compiler_core.configuration.slicing import read_slicings, slicing_tables
 from compiler_core.errors import NestTuneError
 from compiler_core.executable.backends import Reference, Simulator
 from compiler_core.executable.executable import units_of
-from compiler_core.executable.runner import Runner
+from compiler_core.executable.runner import PackageRunner
 from compiler_core.graph.importer import import_model
 from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.text import graph_digest
@@ -99,10 +99,10 @@ def check_programs(target: Target, compiled: CompiledModel) -> None:
     programs = programs_of(machine.kind)
     inputs = noise_samples(compiled.source.model.graph, _RUNS)
     seen: list[LaunchState] = []
-    expected = Runner(executable, Reference(executable)).run(inputs)
+    expected = PackageRunner(executable, Reference(executable)).run(inputs)
     for threads, observer in ((1, None), (2, seen.append)):
         simulator = Simulator(executable, threads=threads, observer=observer)
-        for name, values in Runner(executable, simulator).run(inputs).items():
+        for name, values in PackageRunner(executable, simulator).run(inputs).items():
             assert np.array_equal(values, expected[name]), f"{name}: other bits than the operators"
     launches = [launch for part in executable.npu_segments for launch in part.launches]
     assert len(seen) == sum(len(launch.cores) for launch in launches), "each program is told of"
@@ -172,8 +172,8 @@ def check_parts(target: Target, compiled: CompiledModel) -> None:
     session = programs_of(target.npu.kind).prepare(
         read, executable.tensors, executable.dram_bytes, target.npu
     )
-    runner = Runner(executable, _Read(session, read))
-    expected = Runner(executable, Reference(executable)).run(inputs)
+    runner = PackageRunner(executable, _Read(session, read))
+    expected = PackageRunner(executable, Reference(executable)).run(inputs)
     for name, values in runner.run(inputs).items():
         assert np.array_equal(values, expected[name]), f"{name}: other bits after reading"
 
@@ -294,7 +294,7 @@ def small_model() -> FloatModel:
 
 def _compiled(target: Target, model: FloatModel) -> CompiledModel:
     # Each program of one layer, whose cost is that of its task.
-    apart = Configuration(launches=Launches(merge=False))
+    apart = Configuration(launches=LaunchSettings(merge=False))
     configuration = with_plan(apart, model, target)
     samples = noise_samples(model.graph)
     arithmetic = target_arithmetic(target)

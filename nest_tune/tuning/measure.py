@@ -14,7 +14,7 @@ from compiler_core.files.plain import to_plain
 from compiler_core.tensor.task import Task
 from compiler_core.units.registry import kind_of_machine, unit_kind
 from compiler_core.units.unit import Machine, TaskSchedule, TaskWorkload
-from nest_tune.records.record import Outcome, Record, machine_digest, record_of
+from nest_tune.records.record import MeasurementOutcome, Record, machine_digest, record_of
 
 if TYPE_CHECKING:
     from nest_tune.records.database import Key
@@ -34,7 +34,7 @@ class Measurement:
         dram_bytes: Bytes that it moved.
     """
 
-    outcome: Outcome
+    outcome: MeasurementOutcome
     cycles: int | None = None
     dram_bytes: int = 0
 
@@ -44,8 +44,8 @@ def measure(workload: TaskWorkload, schedule: TaskSchedule, machine: Machine) ->
     try:
         cost = kind_of_machine(machine).tasks.measure(workload, schedule, machine)
     except NestTuneError:
-        return Measurement(Outcome.COMPILE)
-    return Measurement(Outcome.CORRECT, cost.cycles, cost.dram_bytes)
+        return Measurement(MeasurementOutcome.COMPILE)
+    return Measurement(MeasurementOutcome.CORRECT, cost.cycles, cost.dram_bytes)
 
 
 class Measurer:
@@ -177,9 +177,9 @@ def _read(answer: Any) -> Measurement:
 
     if answer.ending is Ending.DONE:
         outcome, cycles, dram_bytes = answer.value
-        return Measurement(Outcome(outcome), cycles, dram_bytes)
+        return Measurement(MeasurementOutcome(outcome), cycles, dram_bytes)
     timed_out = answer.ending is Ending.TIMEOUT
-    return Measurement(Outcome.TIMEOUT if timed_out else Outcome.RUNTIME)
+    return Measurement(MeasurementOutcome.TIMEOUT if timed_out else MeasurementOutcome.RUNTIME)
 
 
 def serve_machine(plain: Any) -> Machine:

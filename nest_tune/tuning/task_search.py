@@ -18,9 +18,9 @@ from compiler_core.units.registry import kind_of_machine
 from compiler_core.units.unit import Machine, TaskSchedule
 from cost_models.boosted import BoostedModel
 from cost_models.evaluation import batch_quality
-from nest_tune.records.record import Outcome, Record, machine_digest, record_of
+from nest_tune.records.record import MeasurementOutcome, Record, machine_digest, record_of
 from nest_tune.samplers.registry import DEFAULT_SAMPLER, SAMPLERS, make_schedule_sampler
-from nest_tune.samplers.schedules.exhaustive import ExhaustiveSampler
+from nest_tune.samplers.schedules.exhaustive import ExhaustiveScheduleSampler
 from nest_tune.samplers.schedules.sampler import Point, Predicting, Problem, Proving
 from nest_tune.tuning.knowledge import Knowledge
 from nest_tune.tuning.measure import Measurement, Measurer
@@ -65,7 +65,7 @@ class TaskResult:
     measurements: int
     known: int
     history: tuple[int, ...]
-    outcomes: dict[Outcome, int]
+    outcomes: dict[MeasurementOutcome, int]
     least_cycles: int
     annealed: int = 0
 
@@ -127,9 +127,9 @@ class TaskSearch:
         self._best: tuple[int, TaskSchedule] | None = None
         self._default_cycles = 0
         self._history: list[int] = []
-        self._outcomes: dict[Outcome, int] = {}
+        self._outcomes: dict[MeasurementOutcome, int] = {}
         self._observed: list[tuple[Point, int | None]] = []
-        self._prover: ExhaustiveSampler | None = None
+        self._prover: ExhaustiveScheduleSampler | None = None
         self._told_prover = 0
         self._ask_prover_at = _FINISHED_FROM
         self.measurements = 0
@@ -157,7 +157,7 @@ class TaskSearch:
                 point = self.space.encode(schedule)
             except InputError:
                 continue
-            if point not in told_before and record.outcome is Outcome.CORRECT:
+            if point not in told_before and record.outcome is MeasurementOutcome.CORRECT:
                 told.append((point, record.cycles))
                 told_before.add(point)
                 self._schedules.setdefault(point, schedule)
@@ -214,7 +214,7 @@ class TaskSearch:
             return  # a sampler that was asked for by name decides for itself
         self._ask_prover_at = 4 * self.spent
         if self._prover is None:
-            self._prover = ExhaustiveSampler(self._problem)
+            self._prover = ExhaustiveScheduleSampler(self._problem)
         self._prover.observe(self._observed[self._told_prover :])
         self._told_prover = len(self._observed)
         if self._prover.within(left, _PARTS):

@@ -14,7 +14,7 @@ from compiler_core.compile.compile import compile_model
 from compiler_core.compile.sources import load_model, noise_samples, quantize_model
 from compiler_core.compile.unit_layers import model_layers
 from compiler_core.configuration.configuration import Configuration, Scheme
-from compiler_core.configuration.launches import Launches
+from compiler_core.configuration.launches import LaunchSettings
 from compiler_core.errors import InputError
 from compiler_core.partition.best import prepare
 from compiler_core.partition.optimum import find_optimum
@@ -24,7 +24,7 @@ from compiler_core.quantize.scheme import CalibrationSize, QuantizationScheme, R
 from compiler_core.targets.load import load_target
 from compiler_core.tensor.workload import ConvWorkload, Epilogue, MaxPoolWorkload, Window
 
-APART = Launches(merge=False)
+APART = LaunchSettings(merge=False)
 """The bound has a launch for each operator."""
 
 

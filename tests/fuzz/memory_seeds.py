@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from compiler_core.units.aim.lower.layout import Layout
+from compiler_core.units.aim.lower.layout import BankLayout
 from compiler_core.units.aim.lower.matrix_vector import launches
 from compiler_core.units.aim.machine.machine import AimMachine
 from compiler_core.units.aim.program.program_file import ProgramFile, write_program_file
@@ -34,7 +34,7 @@ def make_memory_seeds(folder: Path) -> None:
     """Writes all of them but the package."""
     machine, random = AimMachine(), np.random.default_rng(0)
     for number, (work, schedule) in enumerate(_WORK):
-        layout = Layout(work, schedule)
+        layout = BankLayout(work, schedule)
         program = launches(layout, machine)[0].program
         text = "\n".join(["# a product", *format_text(program.records)]) + "\n"
         (folder / f"memory{number}.txt").write_text(text)

@@ -20,7 +20,7 @@ from pydantic import Field
 from compiler_core.errors import CheckError, InfeasibleError, InputError, InternalError
 from compiler_core.files.npz import MIB, NpzLimits, read_npz
 from compiler_core.files.plain import from_plain
-from compiler_core.files.trace import Slice
+from compiler_core.files.trace import TraceSlice
 from compiler_core.quantize.arithmetic import IntegerTraits, usual_arithmetic
 from compiler_core.quantize.ir import tensors_of
 from compiler_core.targets.schema import UnitSection
@@ -414,7 +414,7 @@ class Profiles:
         begin = 0
         for spent in word_cycles(launch.words, m).tolist():
             start, end = (round(at / m.clock_hz * 1e9) for at in (begin, begin + spent))
-            told = Slice(0, "MATVEC", "matvec", start, end, {"cycles": spent})
+            told = TraceSlice(0, "MATVEC", "matvec", start, end, {"cycles": spent})
             yield LaunchSlice(launch.cores[0], told, "MATVEC")
             begin += spent
 

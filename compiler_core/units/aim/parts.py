@@ -18,7 +18,7 @@ from compiler_core.files.json_file import json_bytes, parse_json
 from compiler_core.files.plain import from_plain, to_plain
 from compiler_core.tensor.task import Task
 from compiler_core.units.aim.documents import DOCUMENTS
-from compiler_core.units.aim.lower.layout import Layout
+from compiler_core.units.aim.lower.layout import BankLayout
 from compiler_core.units.aim.lower.matrix_vector import launches
 from compiler_core.units.aim.machine.machine import AimMachine
 from compiler_core.units.aim.model.layers import operators_of
@@ -137,7 +137,7 @@ def _product(
         raise InputError(f"{where}: {workload.heads} matrices; those that are stored are single")
     if not 0 <= found.first_row < machine.rows:
         raise InputError(f"{where}: first_row {found.first_row}; {machine.rows} rows are there")
-    layout = Layout(workload, schedule, found.first_row)
+    layout = BankLayout(workload, schedule, found.first_row)
     if workload.is_written:
         zero, shape = np.zeros(1, np.uint16), (workload.heads, workload.outputs)
         matrix = np.broadcast_to(zero, (*shape, workload.inputs))

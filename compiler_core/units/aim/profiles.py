@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from compiler_core.files.trace import Slice
+from compiler_core.files.trace import TraceSlice
 from compiler_core.units.aim.machine.machine import BANKS, BLOCK_BYTES, LANES, AimMachine
 from compiler_core.units.aim.model.segment import AimLaunch
 from compiler_core.units.aim.program.instructions import Program
@@ -47,7 +47,7 @@ class AimProfiles:
     def busy(self, launch: AimLaunch, machine: AimMachine) -> dict[str, Spans]:
         """Of the channel with most to do."""
         cycle_ns = 1e9 / machine.clock_hz
-        by_channel: dict[int, list[Slice]] = {}
+        by_channel: dict[int, list[TraceSlice]] = {}
         for item in _slices(launch.programs, machine):
             by_channel.setdefault(item.track, []).append(item)
         busiest = max(by_channel.values(), key=len, default=[])
@@ -64,9 +64,9 @@ PROFILES = AimProfiles()
 
 
 @lru_cache(maxsize=4)
-def _slices(programs: tuple[Program, ...], machine: AimMachine) -> tuple[Slice, ...]:
+def _slices(programs: tuple[Program, ...], machine: AimMachine) -> tuple[TraceSlice, ...]:
     """The timeline of programs that run one after another; launches of a product share it."""
-    found: list[Slice] = []
+    found: list[TraceSlice] = []
     begun_ns = 0.0
     for program in programs:
         timing = time_program(program.records, machine, log=True)

@@ -11,7 +11,7 @@ from typing import Any
 from compiler_core.errors import InfeasibleError, InputError, InternalError
 from compiler_core.quantize.ir import QuantizedTensor
 from compiler_core.units.aim.launches import cycles_beside
-from compiler_core.units.aim.lower.layout import Layout
+from compiler_core.units.aim.lower.layout import BankLayout
 from compiler_core.units.aim.lower.matrix_vector import launches
 from compiler_core.units.aim.lower.measure import measure
 from compiler_core.units.aim.machine.machine import BLOCK_BYTES, AimMachine
@@ -141,7 +141,7 @@ def _placed(
 
 
 @lru_cache(maxsize=256)
-def _beside(layout: Layout, machine: AimMachine) -> int:
+def _beside(layout: BankLayout, machine: AimMachine) -> int:
     cost = measure(layout.workload, layout.schedule, machine)
     return cycles_beside(layout.workload, layout.schedule, cost)
 

@@ -81,7 +81,7 @@ class CpuDocuments:
         raise InputError(f"{where}: this machine is not described in files")
 
     def machine_digest(self, machine: Any) -> str:
-        """Of :class:`~compiler_core.clock.machine.Machine`."""
+        """Of :class:`~compiler_core.clock.machine.ClockMachine`."""
         found: str = machine.digest
         return found
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.files.trace import Slice
+from compiler_core.files.trace import TraceSlice
 from compiler_core.units.registry import kind_of_machine
 from compiler_core.units.unit import Machine
 
@@ -56,7 +56,7 @@ class LaunchSlice:
     """
 
     core: int
-    slice: Slice
+    slice: TraceSlice
     group: str
 
 

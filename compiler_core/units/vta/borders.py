@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from compiler_core.units.vta.link.launch import Launch
+from compiler_core.units.vta.link.launch import VtaLaunch
 from compiler_core.units.vta.machine.hardware import VtaCore
 from compiler_core.units.vta.merge.choose import ALL
 from compiler_core.units.vta.merge.merge import Entry
@@ -35,7 +35,7 @@ class VtaBorders:
         }.items()
     }
 
-    def room_cycles(self, launch: Launch, machine: VtaCore) -> int:
+    def room_cycles(self, launch: VtaLaunch, machine: VtaCore) -> int:
         run, part = launch.run, launch.part
         if run is None or not part:
             return 0

@@ -10,9 +10,9 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.files.trace import Slice
+from compiler_core.files.trace import TraceSlice
 from compiler_core.units.facets.profiles import LaunchSlice, Roof, Spans
-from compiler_core.units.vta.link.launch import Launch
+from compiler_core.units.vta.link.launch import VtaLaunch
 from compiler_core.units.vta.link.launch_timing import time_launch
 from compiler_core.units.vta.machine.hardware import TimingProfile, VtaCore
 from compiler_core.units.vta.machine.isa import decode
@@ -40,7 +40,7 @@ class VtaProfiles:
         del machine  # all have the same modules
         return TRACKS
 
-    def slices(self, launch: Launch, machine: VtaCore) -> Iterator[LaunchSlice]:
+    def slices(self, launch: VtaLaunch, machine: VtaCore) -> Iterator[LaunchSlice]:
         if launch.run is not None:
             yield from _slices_of_layer(launch, launch.run, machine)
             return
@@ -50,7 +50,7 @@ class VtaProfiles:
             for item in _timeline(program.instructions, run, machine):
                 yield _launch_slice(program.core, item)
 
-    def busy(self, launch: Launch, machine: VtaCore) -> dict[str, Spans]:
+    def busy(self, launch: VtaLaunch, machine: VtaCore) -> dict[str, Spans]:
         if launch.run is not None:
             return _busy_of_layer(launch.run, launch.part, machine)
         found: dict[str, Spans] = {}
@@ -74,7 +74,7 @@ _FIRST = ("instruction", "before_instruction", "in_instruction", "first_instruct
 
 def _timeline(
     instructions: npt.NDArray[np.uint8], run: TimingResult, machine: VtaCore
-) -> Iterator[Slice]:
+) -> Iterator[TraceSlice]:
     assert run.trace is not None
     return timeline(
         decode(instructions),
@@ -85,12 +85,12 @@ def _timeline(
     )
 
 
-def _launch_slice(core: int, item: Slice) -> LaunchSlice:
+def _launch_slice(core: int, item: TraceSlice) -> LaunchSlice:
     group = "read instructions" if item.name.startswith("read ") else item.name
     return LaunchSlice(core, item, group)
 
 
-def _slices_of_layer(launch: Launch, run: MergedRun, machine: VtaCore) -> Iterator[LaunchSlice]:
+def _slices_of_layer(launch: VtaLaunch, run: MergedRun, machine: VtaCore) -> Iterator[LaunchSlice]:
     """What a layer's instructions do, from the start of its share: what was loaded ahead for it
     lies before that."""
     begun = round(timed_run(run, machine)[1][launch.part].start_cycle * 1e9 / machine.clock_hz)
@@ -101,9 +101,9 @@ def _slices_of_layer(launch: Launch, run: MergedRun, machine: VtaCore) -> Iterat
 
 
 @lru_cache(maxsize=1)
-def _slices_by_layer(run: MergedRun, machine: VtaCore) -> tuple[list[Slice], ...]:
+def _slices_by_layer(run: MergedRun, machine: VtaCore) -> tuple[list[TraceSlice], ...]:
     """The timeline of a run from its launch, apart by layer."""
-    found: tuple[list[Slice], ...] = tuple([] for _ in range(len(run)))
+    found: tuple[list[TraceSlice], ...] = tuple([] for _ in range(len(run)))
     layers = run.layers.tolist()
     for item in _timeline(run.instructions, timed_run(run, machine)[0], machine):
         number = next(int(item.arguments[name]) for name in _FIRST if name in item.arguments)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from compiler_core.quantize.ir import QuantizedTensor
 from compiler_core.units.facets.programs import CoreCost, LaunchCost, LinkedSegments, LinkRequest
-from compiler_core.units.vta.link.launch import Launch
+from compiler_core.units.vta.link.launch import VtaLaunch
 from compiler_core.units.vta.link.launch_timing import time_launch
 from compiler_core.units.vta.link.model import link_model, verify_model
 from compiler_core.units.vta.link.npu_segment import NpuSegment
@@ -41,7 +41,7 @@ class VtaPrograms:
         del tensors  # the layout says where they lie
         return VtaSession(segments, memory_bytes, machine)
 
-    def time(self, launch: Launch, machine: VtaCore) -> LaunchCost:
+    def time(self, launch: VtaLaunch, machine: VtaCore) -> LaunchCost:
         if launch.run is not None:
             return _share(launch.run, launch.part, machine)
         timing = time_launch(launch, machine)

@@ -104,7 +104,7 @@ class PointsByBound:
         return self._features.bounds(self._space.workload, rows, self._machine, depth, whole)
 
 
-class ExhaustiveSampler:
+class ExhaustiveScheduleSampler:
     """Proposes what may still be better than the best, and ends with a proof.
 
     Parts of the space are opened faster and faster, so that early measurements lower the limit for

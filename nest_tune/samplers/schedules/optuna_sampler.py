@@ -16,7 +16,7 @@ from nest_tune.samplers.schedules.guided import GuidedSampler
 from nest_tune.samplers.schedules.sampler import Point, Problem
 
 
-class XgbSampler(optuna.samplers.BaseSampler):
+class XgbScheduleSampler(optuna.samplers.BaseSampler):
     """Proposes tilings one by one, in batches within.
 
     Args:

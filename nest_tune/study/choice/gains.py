@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from nest_tune.study.proposals.front import is_worse
-from nest_tune.study.request.goals import Direction, Metric, Metrics, Objective
+from nest_tune.study.request.goals import Direction, Metrics, Objective, TrialMetric
 from nest_tune.study.trial import OuterTrial
 
-COSTS = tuple(metric for metric in Metric if not metric.needs_evaluation)
+COSTS = tuple(metric for metric in TrialMetric if not metric.needs_evaluation)
 """What is told in per cent: accuracies are told in points."""
 
 

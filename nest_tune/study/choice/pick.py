@@ -18,8 +18,8 @@ from nest_tune.study.proposals.front import least, losses
 from nest_tune.study.request.goals import (
     Direction,
     Limit,
-    Metric,
     Objective,
+    TrialMetric,
     check_metric_name,
     parse_metric,
 )
@@ -44,7 +44,7 @@ class Rule:
     """
 
     kind: str
-    metrics: tuple[Metric, ...] = ()
+    metrics: tuple[TrialMetric, ...] = ()
 
 
 def parse_rule(text: str, accuracy: str = "", *, evaluated: bool = True) -> Rule:
@@ -110,7 +110,7 @@ def pick(
     return least(front, wanted)
 
 
-def _direction(kind: str, metric: Metric, objectives: Sequence[Objective]) -> Direction:
+def _direction(kind: str, metric: TrialMetric, objectives: Sequence[Objective]) -> Direction:
     if kind == "min":
         return Direction.MINIMIZE
     if kind == "max":
@@ -118,7 +118,7 @@ def _direction(kind: str, metric: Metric, objectives: Sequence[Objective]) -> Di
     for objective in objectives:
         if objective.metric is metric:
             return objective.direction
-    return Direction.MAXIMIZE if metric is Metric.ACCURACY else Direction.MINIMIZE
+    return Direction.MAXIMIZE if metric is TrialMetric.ACCURACY else Direction.MINIMIZE
 
 
 def _knee(front: Sequence[OuterTrial], objectives: Sequence[Objective]) -> OuterTrial | None:

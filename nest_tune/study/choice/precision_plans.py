@@ -51,7 +51,7 @@ class PrecisionCosts:
 
 
 @dataclass(frozen=True)
-class PrecisionPlan:
+class LayerFormats:
     """Precision of all layers.
 
     Attributes:
@@ -64,7 +64,7 @@ class PrecisionPlan:
     damage: float
 
 
-def plans(table: PrecisionCosts) -> list[PrecisionPlan]:
+def plans(table: PrecisionCosts) -> list[LayerFormats]:
     """Plans that keep the limits, from the least damage to the least cost; empty where none can.
 
     Args:
@@ -84,7 +84,7 @@ def plans(table: PrecisionCosts) -> list[PrecisionPlan]:
                 found.setdefault(plan.block, plan)
     found.setdefault(cheap.block, cheap)
     ordered = sorted(found.values(), key=lambda plan: (plan.damage, plan.cost))
-    kept: list[PrecisionPlan] = []
+    kept: list[LayerFormats] = []
     for plan in ordered:  # more damage has to buy something
         if not kept or plan.cost < kept[-1].cost:
             kept.append(plan)
@@ -92,8 +92,8 @@ def plans(table: PrecisionCosts) -> list[PrecisionPlan]:
 
 
 def next_plan(
-    known: Sequence[PrecisionPlan], good: Mapping[Block, bool], seen: frozenset[Block] | set[Block]
-) -> PrecisionPlan | None:
+    known: Sequence[LayerFormats], good: Mapping[Block, bool], seen: frozenset[Block] | set[Block]
+) -> LayerFormats | None:
     """The plan to try next: between the most damage that was good enough and the least that was
     not; ``None`` where nothing is left there.
 
@@ -113,7 +113,7 @@ def next_plan(
 
 def _solved(
     table: PrecisionCosts, goal: Floats, other: Floats, level: float
-) -> PrecisionPlan | None:
+) -> LayerFormats | None:
     """The plan with the least of ``goal``, of equal ones with the least of ``other``, whose damage
     is at most ``level``."""
     from scipy.optimize import Bounds, LinearConstraint  # loaded where used: it takes long
@@ -141,9 +141,7 @@ def _solved(
         return None
     block = tuple(int(at) for at in result.x.reshape(layers, precisions).argmax(axis=1))
     rows_of = np.arange(layers), np.array(block)
-    return PrecisionPlan(
-        block, float(table.cost[rows_of].sum()), float(table.damage[rows_of].sum())
-    )
+    return LayerFormats(block, float(table.cost[rows_of].sum()), float(table.damage[rows_of].sum()))
 
 
 def _scale(table: Floats) -> float:

@@ -31,7 +31,7 @@ import numpy.typing as npt
 from compiler_core.integer_programs import solve
 from compiler_core.sums import float_sum
 from nest_tune.study.proposals.problem import SearchProblem
-from nest_tune.study.request.goals import Limit, Metric
+from nest_tune.study.request.goals import Limit, TrialMetric
 from nest_tune.study.trial import OuterTrial, Point
 from search_spaces.joint import OuterPoint, Part
 
@@ -72,7 +72,7 @@ class Base:
 def accuracy_limit(problem: SearchProblem) -> Limit | None:
     """The limit on accuracy, of its loss first; ``None`` where there is none."""
     found = {limit.metric: limit for limit in problem.limits if limit.metric.needs_evaluation}
-    return found.get(Metric.ACCURACY_DROP) or found.get(Metric.ACCURACY)
+    return found.get(TrialMetric.ACCURACY_DROP) or found.get(TrialMetric.ACCURACY)
 
 
 def bases(problem: SearchProblem, trials: Sequence[OuterTrial], scheme: slice) -> list[Base]:
@@ -115,7 +115,7 @@ def _excess(limit: Limit, trial: OuterTrial) -> float:
 def _share(limit: Limit, trial: OuterTrial) -> float:
     """``1 - L / D``: what share of the loss is too much, below 0 what share more would be allowed,
     at most as much again."""
-    lost = max(trial.judged[Metric.ACCURACY_DROP.value], 0.0)
+    lost = max(trial.judged[TrialMetric.ACCURACY_DROP.value], 0.0)
     excess = max(
         limit.low - trial.judged[limit.metric.value], trial.judged[limit.metric.value] - limit.high
     )

@@ -26,7 +26,7 @@ from compiler_core.configuration.configuration import (
     Subject,
     read_schedule,
 )
-from compiler_core.configuration.launches import BORDERS, Launches
+from compiler_core.configuration.launches import BORDERS, LaunchSettings
 from compiler_core.configuration.runtime import RUNTIME, read_runtime
 from compiler_core.errors import NestTuneError
 from compiler_core.files.plain import to_plain
@@ -132,7 +132,7 @@ class Bench(ExaminedModel):
             for task in found:
                 given.pop(task.name, None)
         pinned = {name: dict(border) for name, border in decisions.get(BORDERS, {}).items()}
-        launches = Launches(merge=self.subjects.merges, pinned=pinned)
+        launches = LaunchSettings(merge=self.subjects.merges, pinned=pinned)
         runtime = read_runtime(decisions.get(RUNTIME), RUNTIME)
         configuration = replace(
             source.configuration,

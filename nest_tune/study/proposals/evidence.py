@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from compiler_core.accuracy.metric import is_in_decibels
 from compiler_core.accuracy.score import Score, drop_interval, hopeful_difference, tallies_of
-from nest_tune.study.request.goals import Metric, Metrics
+from nest_tune.study.request.goals import Metrics, TrialMetric
 from nest_tune.study.trial import OuterTrial
 
 Interval = tuple[float, float]
@@ -48,10 +48,10 @@ def evidence_of(
     """
     intervals: dict[str, Interval] = {}
     if own.low is not None and own.high is not None:
-        intervals[Metric.ACCURACY.value] = own.low, own.high
+        intervals[TrialMetric.ACCURACY.value] = own.low, own.high
     lost = drop_interval(floats, own)
     if lost is not None and not is_in_decibels(metric):
-        intervals[Metric.ACCURACY_DROP.value] = lost.low, lost.high
+        intervals[TrialMetric.ACCURACY_DROP.value] = lost.low, lost.high
     from compiler_core.accuracy.fidelity import fidelity_of  # loaded where used: it takes long
 
     fidelity = fidelity_of(own.fidelity)
@@ -72,24 +72,27 @@ def _pessimistic(
 ) -> dict[str, float]:
     """Ends of one-sided intervals: of the drop paired with the float model, where single samples
     are known; else by the width of the interval of the accuracy."""
-    accuracy, drop = metrics[Metric.ACCURACY.value], metrics[Metric.ACCURACY_DROP.value]
+    accuracy, drop = metrics[TrialMetric.ACCURACY.value], metrics[TrialMetric.ACCURACY_DROP.value]
     width = 0.0
     if own.low is not None:
         width = (own.value - own.low) * deviations / _Z_95
-    found = {Metric.ACCURACY.value: accuracy - width, Metric.ACCURACY_DROP.value: drop + width}
+    found = {
+        TrialMetric.ACCURACY.value: accuracy - width,
+        TrialMetric.ACCURACY_DROP.value: drop + width,
+    }
     if tallies_of(own) and tallies_of(floats) and own.samples == floats.samples:
         worst = -hopeful_difference(own, floats, -deviations)
-        found[Metric.ACCURACY_DROP.value] = max(drop, worst)
+        found[TrialMetric.ACCURACY_DROP.value] = max(drop, worst)
     return found
 
 
 def trial_score(trial: OuterTrial) -> Score | None:
     """The accuracy of a trial on all samples, with what is known of single ones; ``None`` where it
     was not measured on all."""
-    value = trial.metrics.get(Metric.ACCURACY.value)
+    value = trial.metrics.get(TrialMetric.ACCURACY.value)
     if value is None or not trial.settled:
         return None
-    ends = trial.intervals.get(Metric.ACCURACY.value, (None, None))
+    ends = trial.intervals.get(TrialMetric.ACCURACY.value, (None, None))
     return Score(value, trial.accuracy_samples, trial.all_hits, ends[0], ends[1])
 
 

@@ -32,7 +32,7 @@ from cost_models.outer import OuterModel, Prediction
 from nest_tune.study.proposals.coordinates import variations
 from nest_tune.study.proposals.observed import Observed
 from nest_tune.study.proposals.problem import SearchProblem, stream_seed
-from nest_tune.study.request.goals import Metric
+from nest_tune.study.request.goals import TrialMetric
 from nest_tune.study.trial import Point
 
 EXPLORE = 8
@@ -127,7 +127,7 @@ class Lesson:
         estimates = estimates.reshape(len(points), -1)
         known = np.zeros((len(points), len(self.logs)))
         for at, objective in enumerate(self._problem.objectives):
-            is_latency = objective.metric is Metric.LATENCY_MS
+            is_latency = objective.metric is TrialMetric.LATENCY_MS
             if is_latency and self.logs[at] and estimates.shape[1] == 1 and (estimates > 0).all():
                 known[:, at] = np.log(estimates[:, 0])
             if is_latency or objective.metric.needs_evaluation:

@@ -13,7 +13,7 @@ from nest_tune.study.proposals.history import History
 from nest_tune.study.proposals.offered import distributions_of, wants_numbers
 from nest_tune.study.proposals.optuna_arguments import parameters_of, with_objects
 from nest_tune.study.proposals.problem import ATTEMPTS, Asked, SearchProblem, stream_seed
-from nest_tune.study.proposals.view import SAMPLER, View
+from nest_tune.study.proposals.view import SAMPLER, InMemoryStudy
 from nest_tune.study.trial import Point
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -100,10 +100,10 @@ class OptunaProposer:
         self._problem.memory.pop("view", None)
         return None
 
-    def _view(self, number: int) -> View:
-        view: View | None = self._problem.memory.get("view")
+    def _view(self, number: int) -> InMemoryStudy:
+        view: InMemoryStudy | None = self._problem.memory.get("view")
         if view is None or not view.follows(self._history, number):
-            view = View(self._problem, numbers=wants_numbers(self._make))
+            view = InMemoryStudy(self._problem, numbers=wants_numbers(self._make))
             self._problem.memory["view"] = view
         view.show(self._history, number)
         return view

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from nest_tune.study.request.goals import Limit, Metric, Objective, aims_of
+from nest_tune.study.request.goals import Limit, Objective, TrialMetric, aims_of
 from nest_tune.study.trial import Point
 from search_spaces.joint import JointSpace
 
@@ -50,10 +50,10 @@ class SearchProblem:
     memory: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @property
-    def cost(self) -> Metric:
+    def cost(self) -> TrialMetric:
         """The first cost that is to be small; the latency where there is none."""
         aims = aims_of(self.objectives, self.limits)
-        return aims[0] if aims else Metric.LATENCY_MS
+        return aims[0] if aims else TrialMetric.LATENCY_MS
 
     def price(self, point: Point) -> float | None:
         """What the parts of the space tell of :attr:`cost`; ``None`` where they cannot."""

@@ -9,12 +9,19 @@ from compiler_core.accuracy.score import Score, all_right, hopeful_difference
 from nest_tune.study.execution.scoring import accuracy_metrics
 from nest_tune.study.proposals.evidence import Evidence, evidence_of
 from nest_tune.study.proposals.front import dominates, losses, pareto_front
-from nest_tune.study.request.goals import Direction, Limit, Metric, Metrics, Objective, violation
+from nest_tune.study.request.goals import (
+    Direction,
+    Limit,
+    Metrics,
+    Objective,
+    TrialMetric,
+    violation,
+)
 from nest_tune.study.trial import Outcome, OuterTrial
 
 _TOWARDS = {
-    Metric.ACCURACY: Direction.MAXIMIZE,
-    Metric.ACCURACY_DROP: Direction.MINIMIZE,
+    TrialMetric.ACCURACY: Direction.MAXIMIZE,
+    TrialMetric.ACCURACY_DROP: Direction.MINIMIZE,
 }
 _DEVIATIONS = 2.0
 """Standard deviations that a subset's accuracy is given the benefit of."""
@@ -50,7 +57,7 @@ class Prospects:
         if not trial.outcome.is_measured or trial.subset_accuracy is None:
             return self
         few = Score(trial.subset_accuracy, self.subset.samples, trial.hits)
-        whole = Score(trial.metrics[Metric.ACCURACY.value], self.full.samples)
+        whole = Score(trial.metrics[TrialMetric.ACCURACY.value], self.full.samples)
         return replace(self, default=(few, whole))
 
     def metrics(self, own: Score) -> dict[str, float]:
@@ -61,7 +68,7 @@ class Prospects:
             return accuracy_metrics(self.metric, own, self.full, whole)
         found = accuracy_metrics(self.metric, own, self.subset, few)
         luck = self.full.value - self.subset.value
-        return {**found, Metric.ACCURACY.value: own.value + luck}
+        return {**found, TrialMetric.ACCURACY.value: own.value + luck}
 
     def is_ideal(self, history: Sequence[OuterTrial]) -> bool:
         """Whether a trial has the best value of every objective that there can be: known of the
@@ -98,7 +105,7 @@ class Prospects:
             assert other.subset_accuracy is not None
             theirs = Score(other.subset_accuracy, subset.samples, other.hits)
             gain = hopeful_difference(subset, theirs, _DEVIATIONS)
-            accuracy = other.metrics[Metric.ACCURACY.value] + gain
+            accuracy = other.metrics[TrialMetric.ACCURACY.value] + gain
             metrics = {**measured, **self._expected(accuracy)}
             trying = OuterTrial(0, (), tuned=True, outcome=Outcome.COMPLETE, metrics=metrics)
             if dominates(losses(other, self.objectives), losses(trying, self.objectives)):

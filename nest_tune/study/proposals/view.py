@@ -31,7 +31,7 @@ _CONSTRAINT = "constraints"
 """Beginning of the attributes that :meth:`optuna.Trial.set_constraint` writes."""
 
 
-class View:
+class InMemoryStudy:
     """A study in memory.
 
     Args:

@@ -20,7 +20,7 @@ from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
 
 
-class Metric(Enum):
+class TrialMetric(Enum):
     """What is known of a finished trial."""
 
     LATENCY_MS = "latency_ms"
@@ -39,7 +39,7 @@ class Metric(Enum):
     @property
     def needs_evaluation(self) -> bool:
         """Whether it takes evaluation data."""
-        return self in (Metric.ACCURACY, Metric.ACCURACY_DROP)
+        return self in (TrialMetric.ACCURACY, TrialMetric.ACCURACY_DROP)
 
 
 class Direction(Enum):
@@ -59,7 +59,7 @@ class Objective:
         name: Of the metric, as it was written; empty where nobody wrote it.
     """
 
-    metric: Metric
+    metric: TrialMetric
     direction: Direction
     name: str = field(default="", compare=False)
 
@@ -80,7 +80,7 @@ class Limit:
         name: Of the metric, as it was written; empty where nobody wrote it.
     """
 
-    metric: Metric
+    metric: TrialMetric
     low: float = -inf
     high: float = inf
     unit: str = field(default="", compare=False)
@@ -119,19 +119,19 @@ _DIRECTIONS = {
     "max": Direction.MAXIMIZE,
     "maximize": Direction.MAXIMIZE,
 }
-_NATURAL = {Metric.ACCURACY: Direction.MAXIMIZE}
+_NATURAL = {TrialMetric.ACCURACY: Direction.MAXIMIZE}
 
 
-def _by_name() -> dict[str, Metric]:
+def _by_name() -> dict[str, TrialMetric]:
     """Metrics by every name under which one is shown."""
-    found = {metric.value: metric for metric in Metric}
+    found = {metric.value: metric for metric in TrialMetric}
     for accuracy in METRICS.names():
         with suppress(InputError):  # a plug-in that cannot be loaded hides nothing
-            found |= {shown_name(metric.value, accuracy): metric for metric in Metric}
+            found |= {shown_name(metric.value, accuracy): metric for metric in TrialMetric}
     return found
 
 
-def parse_metric(text: str, where: str) -> Metric:
+def parse_metric(text: str, where: str) -> TrialMetric:
     """A metric by name, or by what it is called where a metric of accuracy is chosen.
 
     Raises:
@@ -196,7 +196,7 @@ def parse_objective(text: str) -> Objective:
     return Objective(metric, asked, name.strip())
 
 
-def parse_bounds(metric: Metric, text: str, where: str) -> Limit:
+def parse_bounds(metric: TrialMetric, text: str, where: str) -> Limit:
     """``<= 0.01``, ``>= 70%``, ``<= 1dB``, or two with a comma between.
 
     Raises:
@@ -265,7 +265,7 @@ def merged(limits: Sequence[Limit]) -> tuple[Limit, ...]:
     Raises:
         InputError: They contradict one another.
     """
-    found: dict[Metric, Limit] = {}
+    found: dict[TrialMetric, Limit] = {}
     for limit in limits:
         old = found.get(limit.metric, Limit(limit.metric, unit=limit.unit))
         if old.unit != limit.unit and "dB" in (old.unit, limit.unit):
@@ -295,7 +295,7 @@ def scale_of(limit: Limit, default: Metrics) -> float:
     return max([*bounds, abs(default.get(limit.metric.value, 0.0)), 1e-6])
 
 
-def aims_of(objectives: Sequence[Objective], limits: Sequence[Limit]) -> tuple[Metric, ...]:
+def aims_of(objectives: Sequence[Objective], limits: Sequence[Limit]) -> tuple[TrialMetric, ...]:
     """Costs that count, the most important first: those to be small, then those that have to be."""
     small = [goal.metric for goal in objectives if goal.direction is Direction.MINIMIZE]
     bounded = [limit.metric for limit in limits if isfinite(limit.high)]

@@ -10,7 +10,7 @@ from compiler_core.boards.address import is_address
 from compiler_core.errors import InputError
 from compiler_core.targets.this_machine import HOST
 from nest_tune.study.request.goals import Limit, Objective, check_metric_name
-from nest_tune.study.request.goals import Metric as Measured
+from nest_tune.study.request.goals import TrialMetric as Measured
 
 _LEAST_DB = "--constraint 'sqnr_db>=20dB' asks for a least one"
 

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from compiler_core.errors import InputError
 from compiler_core.units.facets.candidates import candidates_for
 from nest_tune.bundling import is_bundle_target
-from nest_tune.study.request.goals import Direction, Limit, Metric, Objective
+from nest_tune.study.request.goals import Direction, Limit, Objective, TrialMetric
 
 _OF_SOURCES = (
-    Metric.INSTRUCTIONS,
-    Metric.CYCLES,
-    Metric.FLASH_BYTES,
-    Metric.CONSTANT_BYTES,
-    Metric.RAM_PEAK_BYTES,
+    TrialMetric.INSTRUCTIONS,
+    TrialMetric.CYCLES,
+    TrialMetric.FLASH_BYTES,
+    TrialMetric.CONSTANT_BYTES,
+    TrialMetric.RAM_PEAK_BYTES,
 )
 """Metrics of generated sources alone."""
 
 
-def measured_metrics(target: str) -> tuple[Metric, ...]:
+def measured_metrics(target: str) -> tuple[TrialMetric, ...]:
     """What is measured on a target, what objectives are likeliest about first.
 
     Args:
@@ -28,17 +28,17 @@ def measured_metrics(target: str) -> tuple[Metric, ...]:
     Raises:
         InputError: A target for sources has a wrong file.
     """
-    accuracy = (Metric.ACCURACY, Metric.ACCURACY_DROP)
+    accuracy = (TrialMetric.ACCURACY, TrialMetric.ACCURACY_DROP)
     if not is_bundle_target(target):
-        return (*(m for m in Metric if m not in _OF_SOURCES and m not in accuracy), *accuracy)
+        return (*(m for m in TrialMetric if m not in _OF_SOURCES and m not in accuracy), *accuracy)
     names = candidates_for(target).metrics(target)
-    return (*map(Metric, names), *accuracy)
+    return (*map(TrialMetric, names), *accuracy)
 
 
 def default_objectives(target: str, evaluation: str | None) -> tuple[Objective, ...]:
     """What is wanted where nobody says it: the first metric, and accuracy where it can be known."""
     first = Objective(measured_metrics(target)[0], Direction.MINIMIZE)
-    accuracy = Objective(Metric.ACCURACY, Direction.MAXIMIZE)
+    accuracy = Objective(TrialMetric.ACCURACY, Direction.MAXIMIZE)
     return (first,) if evaluation is None else (first, accuracy)
 
 

@@ -23,8 +23,8 @@ from nest_tune.samplers.registry import require_configuration_sampler
 from nest_tune.study.request.durations import parse_duration, parse_timeout
 from nest_tune.study.request.goals import (
     Limit,
-    Metric,
     Objective,
+    TrialMetric,
     merged,
     parse_bounds,
     parse_constraint,
@@ -219,7 +219,7 @@ class _Parsed:
         limits = [parse_constraint(text) for text in asked.constraints]
         if (drop := asked.max_accuracy_drop) is not None:
             where = f"--max-accuracy-drop {drop}"
-            limits.append(parse_bounds(Metric.ACCURACY_DROP, f"<= {drop}", where))
+            limits.append(parse_bounds(TrialMetric.ACCURACY_DROP, f"<= {drop}", where))
         return cls(
             tuple(limits),
             tuple(parse_objective(text) for text in asked.objectives),
@@ -289,7 +289,7 @@ def _require_consistent(
     for metric in metrics:
         if metrics.count(metric) > 1:
             raise InputError(f"objectives: {metric.value} is named twice")
-    if Metric.ACCURACY in metrics and Metric.ACCURACY_DROP in metrics:
+    if TrialMetric.ACCURACY in metrics and TrialMetric.ACCURACY_DROP in metrics:
         raise InputError("objectives: accuracy and accuracy_drop are the same; one is needed")
     for metric in (*metrics, *(limit.metric for limit in limits)):
         if metric.needs_evaluation and evaluation is None:

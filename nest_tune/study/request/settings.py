@@ -11,7 +11,7 @@ from compiler_core.errors import InputError
 from nest_tune.records.storage_url import StorageUrl
 from nest_tune.runners.runner import DEFAULT_RUNNER
 from nest_tune.samplers.registry import DEFAULT_SAMPLER
-from nest_tune.study.request.goals import Direction, Limit, Metric, Objective, parse_bounds
+from nest_tune.study.request.goals import Direction, Limit, Objective, TrialMetric, parse_bounds
 
 DEFAULT_WINDOW = 8
 """Where nobody says another one; never depends on the number of workers."""
@@ -135,11 +135,12 @@ def read_settings_document(document: Mapping[str, Any]) -> StudySettings:
     values = dict(document)
     values["shapes"] = {name: tuple(shape) for name, shape in document["shapes"].items()}
     values["objectives"] = tuple(
-        Objective(Metric(metric), Direction(direction))
+        Objective(TrialMetric(metric), Direction(direction))
         for metric, direction in document["objectives"]
     )
     values["limits"] = tuple(
-        parse_bounds(Metric(metric), text, "stored study") for metric, text in document["limits"]
+        parse_bounds(TrialMetric(metric), text, "stored study")
+        for metric, text in document["limits"]
     )
     narrowed = document.get("values", {})
     values["values"] = {name: tuple(allowed) for name, allowed in narrowed.items()}

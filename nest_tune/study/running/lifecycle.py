@@ -21,7 +21,7 @@ from nest_tune.runners.runner import RUNNERS, RunnerOptions, Setup, make_runner
 from nest_tune.samplers.registry import sampler_of_tasks
 from nest_tune.stores.profile_store import stored_profile
 from nest_tune.study.execution.worker_files import files_of, needs_of
-from nest_tune.study.request.goals import Metric
+from nest_tune.study.request.goals import TrialMetric
 from nest_tune.study.running.cached_calls import Calls
 from nest_tune.study.running.closing import CLOSING, closing_document
 from nest_tune.study.running.engine import Engine
@@ -197,7 +197,9 @@ def _tunings(
     if ground.are_sources:
         names = candidates_for(settings.target).metrics(settings.target)
         identity = f"{ground.digests['target']} {ground.digests['sources']}"
-        is_measured = Metric.LATENCY_MS.value in names or Metric.INSTRUCTIONS.value in names
+        is_measured = (
+            TrialMetric.LATENCY_MS.value in names or TrialMetric.INSTRUCTIONS.value in names
+        )
         kernels = KernelSearch(
             calls, identity, tuned, keep, observer.tuning, is_measured=is_measured
         )

@@ -19,7 +19,7 @@ from compiler_core.units.registry import kind_of_machine
 from compiler_core.units.unit import TaskWorkload
 from nest_tune.records.claims import Claims
 from nest_tune.records.database import Key, RecordDatabase
-from nest_tune.records.record import Outcome, Record, machine_digest, record_of
+from nest_tune.records.record import MeasurementOutcome, Record, machine_digest, record_of
 from nest_tune.records.sharing import BELIEVED, claim_of
 from nest_tune.runners.runner import Answer, Ending
 from nest_tune.study.running.cached_calls import Calls
@@ -187,6 +187,10 @@ class Measurements:
 
 def _measured(answer: Answer, count: int) -> list[Measurement]:
     if answer.ending is Ending.DONE:
-        return [Measurement(Outcome(o), cycles, size) for o, cycles, size in answer.value]
+        return [
+            Measurement(MeasurementOutcome(o), cycles, size) for o, cycles, size in answer.value
+        ]
     timed_out = answer.ending is Ending.TIMEOUT
-    return [Measurement(Outcome.TIMEOUT if timed_out else Outcome.RUNTIME)] * count
+    return [
+        Measurement(MeasurementOutcome.TIMEOUT if timed_out else MeasurementOutcome.RUNTIME)
+    ] * count

@@ -18,8 +18,8 @@ import numpy as np
 from nest_tune.study.choice.last_step import MOVE, OF
 from nest_tune.study.choice.precision_plans import (
     Floats,
+    LayerFormats,
     PrecisionCosts,
-    PrecisionPlan,
     next_plan,
     plans,
 )
@@ -27,7 +27,7 @@ from nest_tune.study.choice.repair import accuracy_limit
 from nest_tune.study.execution.source_bench import COST, SourceBench
 from nest_tune.study.proposals.problem import Asked
 from nest_tune.study.proposals.source_parts import PrecisionPart
-from nest_tune.study.request.goals import Metric
+from nest_tune.study.request.goals import TrialMetric
 from nest_tune.study.store.ground import Ground
 from nest_tune.study.trial import OuterTrial, Point
 from nest_tune.study.tuning.seam import TunedTask
@@ -35,8 +35,8 @@ from nest_tune.study.tuning.seam import TunedTask
 Noises = Callable[[Point, Sequence[Point]], list[float] | None]
 """Noise of a point and of others; ``None`` where it cannot be known."""
 
-_COUNTED = (Metric.INSTRUCTIONS, Metric.CYCLES, Metric.LATENCY_MS)
-_STORED = (Metric.CONSTANT_BYTES, Metric.FLASH_BYTES)
+_COUNTED = (TrialMetric.INSTRUCTIONS, TrialMetric.CYCLES, TrialMetric.LATENCY_MS)
+_STORED = (TrialMetric.CONSTANT_BYTES, TrialMetric.FLASH_BYTES)
 
 
 class PrecisionMoves:
@@ -58,7 +58,7 @@ class PrecisionMoves:
     ) -> None:
         self._ground, self._bench, self._tasks, self._noises = ground, bench, tasks, noises
         self._problem = ground.problem
-        self._known: list[PrecisionPlan] | None = None
+        self._known: list[LayerFormats] | None = None
         self._columns: list[tuple[int, OuterTrial]] = []
         self._start: Point = ()
 
@@ -114,7 +114,7 @@ class PrecisionMoves:
         default = self._problem.space.default
         return (*default[: at.start], *part.all_in(column), *default[at.stop :])
 
-    def _chosen(self, plan: PrecisionPlan) -> Point:
+    def _chosen(self, plan: LayerFormats) -> Point:
         """Precision per layer of a plan, which knows positions among those that are planned."""
         return tuple(self._columns[position][0] for position in plan.block)
 
@@ -128,7 +128,7 @@ class PrecisionMoves:
         judged = trial.judged.get(limit.metric.value)
         return judged is not None and limit.excess(judged) <= 0
 
-    def _plans(self, at: slice, part: PrecisionPart) -> list[PrecisionPlan]:
+    def _plans(self, at: slice, part: PrecisionPart) -> list[LayerFormats]:
         damage = self._damage(at, part)
         if damage is None:
             return []
@@ -136,7 +136,7 @@ class PrecisionMoves:
         rows = np.array([choice.weights for choice in part.choices], float)
         counted = self._costs(part)
 
-        def table_of(metric: Metric) -> tuple[Floats, float] | None:
+        def table_of(metric: TrialMetric) -> tuple[Floats, float] | None:
             """What layers take of a metric, and what the rest of the network takes."""
             name = metric.value
             if any(name not in trial.metrics for trial in measured):

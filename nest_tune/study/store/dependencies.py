@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from compiler_core.accuracy.samples import Arrays
-from compiler_core.clock.machine import Machine, this_machine
+from compiler_core.clock.machine import ClockMachine, this_machine
 from compiler_core.compile.open_shapes import load_with_samples
 from compiler_core.compile.sources import FloatModel, read_samples
 from compiler_core.configuration.launches import APART, MERGED
@@ -46,7 +46,7 @@ from nest_tune.study.store.taught import first_guesses, taught_schemes
 from nest_tune.user_modules import module_files
 
 
-def _machine_of(target: Target) -> Machine:
+def _machine_of(target: Target) -> ClockMachine:
     """Where a target is timed.
 
     Raises:

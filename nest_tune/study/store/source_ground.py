@@ -15,7 +15,7 @@ from nest_tune.bundling import bundle_target, model_for_sources
 from nest_tune.stores.profile_store import stored_profile
 from nest_tune.study.proposals.narrowing import narrowed
 from nest_tune.study.proposals.source_parts import MemoryPart, PrecisionPart, RangingPart
-from nest_tune.study.request.goals import Metric
+from nest_tune.study.request.goals import TrialMetric
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.examination import examined
 from nest_tune.study.store.ground import Ground, digest_of_file, measured_as
@@ -78,7 +78,7 @@ def survey_sources(settings: StudySettings, model: FloatModel) -> Ground:
 def _asks_for_memory(settings: StudySettings) -> bool:
     """Whether RAM is to be small, or limited."""
     asked = (*(o.metric for o in settings.objectives), *(x.metric for x in settings.limits))
-    return Metric.RAM_PEAK_BYTES in asked
+    return TrialMetric.RAM_PEAK_BYTES in asked
 
 
 def _require_sources(settings: StudySettings) -> None:

@@ -15,7 +15,7 @@ from compiler_core.errors import InputError
 from compiler_core.files.plain import to_plain
 from nest_tune.runners.runner import RUNNERS
 from nest_tune.samplers.transfer import taught_order
-from nest_tune.study.request.goals import Metric
+from nest_tune.study.request.goals import TrialMetric
 from nest_tune.study.request.settings import StudySettings, differences
 from nest_tune.study.store.resume import stored_settings
 from nest_tune.study.store.storage import StudyStorage
@@ -118,7 +118,7 @@ def _lesson(storage: StudyStorage, study: StoredStudy) -> dict[Scheme, float]:
         return {}
     plans: dict[tuple[int, ...], dict[Scheme, float]] = {}
     for trial in trials:
-        lost = trial.metrics.get(Metric.ACCURACY_DROP.value)
+        lost = trial.metrics.get(TrialMetric.ACCURACY_DROP.value)
         if lost is None or not trial.outcome.is_measured:
             continue
         plan = tuple(index for n, index in enumerate(trial.point) if n not in axes)

@@ -18,7 +18,7 @@ from nest_tune.study.choice.gains import changes_percent, percent_text, within_n
 from nest_tune.study.proposals.evidence import interval_text
 from nest_tune.study.proposals.front import pareto_front
 from nest_tune.study.proposals.problem import PREDICTED
-from nest_tune.study.request.goals import Metric, Objective
+from nest_tune.study.request.goals import Objective, TrialMetric
 from nest_tune.study.running.observer import Budget, Observer
 from nest_tune.study.store.ended import Ended
 from nest_tune.study.trial import OuterTrial, outcome_counts
@@ -165,7 +165,7 @@ class Progress(Observer):
             if default is not None and default.outcome.is_measured:
                 gain = "" if best is None else _gain_text(best, default, name)
                 text += f"{gain}, default {_value_text(default, name)}"
-            if best is not None and best.bound_ms and objective.metric is Metric.LATENCY_MS:
+            if best is not None and best.bound_ms and objective.metric is TrialMetric.LATENCY_MS:
                 text += f", bound {figure(best.bound_ms, name)}"
             lines.append((shown_name(name, self._metric), text))
         return lines

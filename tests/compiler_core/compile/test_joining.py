@@ -23,7 +23,7 @@ from compiler_core.configuration.configuration import (
     configuration_text,
     parse_configuration,
 )
-from compiler_core.configuration.launches import Launches
+from compiler_core.configuration.launches import LaunchSettings
 from compiler_core.errors import InputError
 from compiler_core.executable.backends import Simulator
 from compiler_core.executable.check import run_checked
@@ -60,7 +60,7 @@ def make(synthetic: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Mak
     folder = tmp_path_factory.mktemp("joining")
     known: dict[tuple[str, str], tuple[FloatModel, Configuration]] = {}
 
-    def compiled(name: str, target: str, launches: Launches) -> CompiledModel:
+    def compiled(name: str, target: str, launches: LaunchSettings) -> CompiledModel:
         machine = load_target(target)
         if (name, target) not in known:
             model = load_model(Path(synthetic.write(name, folder)))
@@ -80,7 +80,7 @@ def make(synthetic: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Mak
     return compiled
 
 
-APART, JOINED = Launches(merge=False), Launches(merge=True)
+APART, JOINED = LaunchSettings(merge=False), LaunchSettings(merge=True)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -192,7 +192,7 @@ def test_what_a_compile_wrote_without_a_table_has_a_launch_per_layer(make: Make)
 
 def test_a_wish_without_a_table_is_compiled_to_joined_layers() -> None:
     for merge in (True, False):
-        wish = Configuration(launches=Launches(merge=merge))
+        wish = Configuration(launches=LaunchSettings(merge=merge))
         text = configuration_text(wish)
         assert ("[launches]" in text) != merge
         assert parse_configuration(text.encode(), "config.toml") == wish

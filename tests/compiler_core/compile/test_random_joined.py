@@ -13,7 +13,7 @@ import pytest
 from compiler_core.compile.compile import compile_model
 from compiler_core.compile.sources import load_model, quantize_model
 from compiler_core.configuration.configuration import Configuration
-from compiler_core.configuration.launches import Launches
+from compiler_core.configuration.launches import LaunchSettings
 from compiler_core.executable.backends import Simulator
 from compiler_core.executable.check import run_checked
 from compiler_core.partition.configured import with_plan
@@ -71,7 +71,7 @@ def check(synthetic: ModuleType, folder: Path, seed: int) -> None:
     samples = {"x": random.normal(size=(2 * count, *network.shapes["x"])).astype("f4")}
     found = []
     for merge in (False, True):
-        asked = with_plan(Configuration(launches=Launches(merge=merge)), model, machine)
+        asked = with_plan(Configuration(launches=LaunchSettings(merge=merge)), model, machine)
         source = quantize_model(model, asked, samples, arithmetic=target_arithmetic(machine))
         made = compile_model(source, machine)
         assert run_checked(made.executable, Simulator(made.executable), samples)[1] is None

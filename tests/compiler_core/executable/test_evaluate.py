@@ -16,9 +16,9 @@ from compiler_core.accuracy.samples import evaluation_data
 from compiler_core.compile.compile import CompiledModel
 from compiler_core.errors import InputError
 from compiler_core.executable.backends import Reference
-from compiler_core.executable.evaluate import Evaluation
+from compiler_core.executable.evaluate import PackageEvaluation
 from compiler_core.executable.evaluate import evaluate as evaluate_checked
-from compiler_core.executable.runner import Runner
+from compiler_core.executable.runner import PackageRunner
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.session import FloatSession
 
@@ -26,9 +26,9 @@ Compile = Callable[[str], CompiledModel]
 
 
 @pytest.fixture
-def runner(compiled_model: Compile) -> Runner:
+def runner(compiled_model: Compile) -> PackageRunner:
     executable = compiled_model("residual").executable
-    return Runner(executable, Reference(executable))
+    return PackageRunner(executable, Reference(executable))
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def graph(compiled_model: Compile) -> Graph:
 
 
 def evaluate(
-    runner: Runner,
+    runner: PackageRunner,
     graph: Graph,
     inputs: dict[str, Any],
     labels: np.ndarray | None,
@@ -45,7 +45,7 @@ def evaluate(
     *,
     against: bool = False,
     progress: Callable[[int], None] = lambda _: None,
-) -> Evaluation:
+) -> PackageEvaluation:
     arrays = inputs if labels is None else {**inputs, "y": labels}
     data = evaluation_data(arrays, graph, "eval.npz")
     exam = make_exam(graph, metric, labelled=labels is not None)
@@ -55,7 +55,9 @@ def evaluate(
     )
 
 
-def test_metrics_equal_plain_counts(runner: Runner, graph: Graph, synthetic: ModuleType) -> None:
+def test_metrics_equal_plain_counts(
+    runner: PackageRunner, graph: Graph, synthetic: ModuleType
+) -> None:
     inputs = synthetic.samples("residual", 40)
     labels = np.random.default_rng(0).integers(0, 7, 40)
     scores = runner.run(inputs)["y"]
@@ -83,7 +85,7 @@ def test_metrics_equal_plain_counts(runner: Runner, graph: Graph, synthetic: Mod
 
 @pytest.mark.parametrize("metric", ["sqnr_db", "cosine"])
 def test_noise_is_that_of_all_samples(
-    runner: Runner, graph: Graph, synthetic: ModuleType, metric: str
+    runner: PackageRunner, graph: Graph, synthetic: ModuleType, metric: str
 ) -> None:
     inputs = synthetic.samples("residual", 40)
     ours = runner.run(inputs)["y"].astype(np.float64)
@@ -103,7 +105,7 @@ def test_noise_is_that_of_all_samples(
 
 
 def test_a_user_s_metric_sees_all_samples_at_once(
-    runner: Runner,
+    runner: PackageRunner,
     graph: Graph,
     synthetic: ModuleType,
     tmp_path: Path,
@@ -123,7 +125,7 @@ def test_a_fixed_batch_is_compared_sample_by_sample(
     compiled_model: Compile, synthetic: ModuleType
 ) -> None:
     compiled = compiled_model("batch_of_two")
-    runner = Runner(compiled.executable, Reference(compiled.executable))
+    runner = PackageRunner(compiled.executable, Reference(compiled.executable))
     inputs = synthetic.samples("batch_of_two", 6)
     graph = compiled.source.model.graph
     result = evaluate(runner, graph, inputs, None, "agreement", against=True)
@@ -146,7 +148,7 @@ def test_a_fixed_batch_is_compared_sample_by_sample(
     ],
 )
 def test_labels_that_do_not_fit_are_refused(
-    runner: Runner,
+    runner: PackageRunner,
     graph: Graph,
     synthetic: ModuleType,
     labels: np.ndarray | None,
@@ -158,7 +160,7 @@ def test_labels_that_do_not_fit_are_refused(
 
 
 def test_labels_that_are_not_asked_for_are_not_looked_at(
-    runner: Runner, graph: Graph, synthetic: ModuleType
+    runner: PackageRunner, graph: Graph, synthetic: ModuleType
 ) -> None:
     inputs = synthetic.samples("residual", 4)
     found = evaluate(runner, graph, inputs, np.zeros(99), "agreement", against=True)
@@ -166,7 +168,7 @@ def test_labels_that_are_not_asked_for_are_not_looked_at(
 
 
 def test_the_float_model_needs_the_output(
-    runner: Runner, graph: Graph, compiled_model: Compile, synthetic: ModuleType
+    runner: PackageRunner, graph: Graph, compiled_model: Compile, synthetic: ModuleType
 ) -> None:
     other = compiled_model("float_only").source.model.graph
     data = evaluation_data(synthetic.samples("residual", 2), graph, "eval.npz")

@@ -12,7 +12,7 @@ import pytest
 from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import load_model, quantize_model
 from compiler_core.configuration.configuration import Configuration, Scheme
-from compiler_core.configuration.launches import Launches
+from compiler_core.configuration.launches import LaunchSettings
 from compiler_core.executable.backends import Simulator
 from compiler_core.executable.check import run_checked
 from compiler_core.graph.ir import Node
@@ -43,7 +43,7 @@ def compiled(
     model = load_model(Path(synthetic.write(name, folder)))
     samples = synthetic.samples(name, 8, seed=1)
     plan = default_plan(model.graph, TARGET)
-    own_scheme, launches = Scheme.of({}, SCHEMES[scheme]), Launches(merge=merge)
+    own_scheme, launches = Scheme.of({}, SCHEMES[scheme]), LaunchSettings(merge=merge)
     configuration = Configuration(plan=plan, scheme=own_scheme, launches=launches)
     own = arithmetic_of(TARGET.npu)
     return compile_model(quantize_model(model, configuration, samples, arithmetic=own), TARGET)

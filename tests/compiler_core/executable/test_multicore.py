@@ -11,7 +11,6 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from compiler_core.units.vta.link.npu_segment import NpuSegment
 
 from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import FloatModel, load_model, quantize_model
@@ -22,7 +21,7 @@ from compiler_core.configuration.configuration import (
     configuration_text,
     parse_configuration,
 )
-from compiler_core.configuration.launches import Launches
+from compiler_core.configuration.launches import LaunchSettings
 from compiler_core.errors import InfeasibleError, InputError, InternalError
 from compiler_core.executable.backends import Simulator
 from compiler_core.executable.check import run_checked
@@ -69,7 +68,7 @@ def compiled(
     merge: bool = True,
 ) -> CompiledModel:
     samples = synthetic.samples(model.name, 8, seed=1)
-    configuration = Configuration(plan=plan, launches=Launches(merge=merge))
+    configuration = Configuration(plan=plan, launches=LaunchSettings(merge=merge))
     source = quantize_model(model, configuration, samples)
     return compile_model(source, load_target(target))
 

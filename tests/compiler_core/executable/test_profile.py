@@ -11,7 +11,7 @@ import pytest
 from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import noise_samples, quantize_model
 from compiler_core.configuration.configuration import Configuration
-from compiler_core.configuration.launches import Launches
+from compiler_core.configuration.launches import LaunchSettings
 from compiler_core.executable.profile import by_instruction, by_unit, roofline, trace_slices, tracks
 from compiler_core.targets.load import load_target
 from compiler_core.units.vta.machine.hardware import TimingProfile
@@ -31,7 +31,7 @@ def test_units_add_up_to_the_metrics(compiled_model: Compile, name: str) -> None
 
 def test_no_layer_is_above_its_roof_or_below_its_bound(compiled_model: Compile) -> None:
     joined = compiled_model("depthwise")
-    apart = replace(joined.configuration, launches=Launches(merge=False), measured={})
+    apart = replace(joined.configuration, launches=LaunchSettings(merge=False), measured={})
     compiled = compile_model(replace(joined.source, configuration=apart), load_target("vta"))
     for layer in compiled.report.layers:
         place = roofline(layer, compiled.executable.target)

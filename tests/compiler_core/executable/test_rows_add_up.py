@@ -10,12 +10,11 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from compiler_core.units.vta.link.launch import Launch
 
 from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import load_model, quantize_model
 from compiler_core.configuration.configuration import Configuration
-from compiler_core.configuration.launches import Launches
+from compiler_core.configuration.launches import LaunchSettings
 from compiler_core.executable.profile import by_instruction, by_unit, roofline, trace_slices, tracks
 from compiler_core.executable.report import LayerReport
 from compiler_core.partition.best import prepare
@@ -26,6 +25,7 @@ from compiler_core.targets.load import load_target
 from compiler_core.targets.places import ON_CPU
 from compiler_core.units.facets.programs import UnitLaunch, continues
 from compiler_core.units.names import CPU
+from compiler_core.units.vta.link.launch import VtaLaunch
 from compiler_core.units.vta.link.launch_timing import time_launch
 from compiler_core.units.vta.merge.run import MEMORIES
 from tests.compiler_core.compile.test_random_joined import JoinedNetwork
@@ -51,7 +51,7 @@ def drawn(synthetic: ModuleType, folder: Path, seed: int, target: str) -> Compil
     while moved := misfits(evaluator, tuple(placement)):
         placement = [ON_CPU if at in moved else place for at, place in enumerate(placement)]
     plan = assignment_of(tuple(placement), evaluator.groups, machine.places)
-    asked = Configuration(plan=plan, launches=Launches(merge=True))
+    asked = Configuration(plan=plan, launches=LaunchSettings(merge=True))
     source = quantize_model(model, asked, {"x": samples}, arithmetic=target_arithmetic(machine))
     return compile_model(source, machine)
 
@@ -85,7 +85,7 @@ def test_rows_of_layers_add_up_to_their_programs(
     for program in found:
         rows, head = [layer for layer, _ in program], program[0][1]
         machine = chip.unit(made.executable.placed[rows[0].segment]).machine
-        assert isinstance(head, Launch)
+        assert isinstance(head, VtaLaunch)
         whole = time_launch(head, machine)
         assert sum(row.cycles for row in rows) == whole.cycles
         assert sum(row.energy_mj for row in rows) == pytest.approx(whole.energy_pj * 1e-9)

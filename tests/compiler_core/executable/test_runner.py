@@ -8,15 +8,15 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from compiler_core.units.vta.link.npu_segment import NpuSegment
 
 from compiler_core.compile.compile import CompiledModel
 from compiler_core.errors import InputError
 from compiler_core.executable.backends import Reference, Simulator
 from compiler_core.executable.check import run_checked
 from compiler_core.executable.executable import CpuSegment, Executable
-from compiler_core.executable.runner import Runner
+from compiler_core.executable.runner import PackageRunner
 from compiler_core.quantize.reference import ReferenceExecutor
+from compiler_core.units.vta.link.npu_segment import NpuSegment
 from compiler_core.units.vta.schedule.schedule import ConvSchedule, FoldVariant
 
 Compile = Callable[[str], CompiledModel]
@@ -47,7 +47,7 @@ def test_programs_give_the_bits_of_the_reference(
         assert array.tobytes() == results[output].tobytes()
     first = results[compiled.executable.signature.outputs[0]]
     assert len(np.unique(first)) > 4  # outputs vary with the input, so equal bits mean something
-    reference = Runner(compiled.executable, Reference(compiled.executable)).run(inputs)
+    reference = PackageRunner(compiled.executable, Reference(compiled.executable)).run(inputs)
     for output, array in results.items():
         assert array.tobytes() == reference[output].tobytes()
 
@@ -59,8 +59,10 @@ def test_any_number_of_samples_gives_the_bits_of_one_at_a_time(
     compiled = compiled_model(name)
     inputs = synthetic.samples(name, 34)
     step = 2 if name == "batch_of_two" else 1
-    whole = Runner(compiled.executable, Simulator(compiled.executable, threads=2)).run(inputs)
-    single = Runner(compiled.executable, Simulator(compiled.executable))
+    whole = PackageRunner(compiled.executable, Simulator(compiled.executable, threads=2)).run(
+        inputs
+    )
+    single = PackageRunner(compiled.executable, Simulator(compiled.executable))
     for start in range(0, 34, step):
         part = {key: array[start : start + step] for key, array in inputs.items()}
         for output, array in single.run(part).items():
@@ -124,7 +126,7 @@ def test_a_difference_is_found_and_named(compiled_model: Compile, synthetic: Mod
 
 def test_wrong_inputs_are_named(compiled_model: Compile, synthetic: ModuleType) -> None:
     executable = compiled_model("residual").executable
-    runner = Runner(executable, Simulator(executable))
+    runner = PackageRunner(executable, Simulator(executable))
     good = synthetic.samples("residual", 2)["x"]
     for inputs, words in (
         ({"x": good[:, :2]}, r"input 'x' has shape \(2, 2, 12, 10\)"),
@@ -144,7 +146,7 @@ def test_infinities_saturate(compiled_model: Compile, synthetic: ModuleType) -> 
     inputs["x"][0, 0, 0] = np.inf
     inputs["x"][1, 1, 1] = -np.inf
     expected = ReferenceExecutor(compiled.source.quantized).run(inputs)
-    results = Runner(compiled.executable, Simulator(compiled.executable)).run(inputs)
+    results = PackageRunner(compiled.executable, Simulator(compiled.executable)).run(inputs)
     assert results["y"].tobytes() == expected["y"].tobytes()
 
 

@@ -24,7 +24,7 @@ from compiler_core.configuration.configuration import Configuration, read_config
 from compiler_core.errors import InputError, NestTuneError, ResourceError
 from compiler_core.executable import profile
 from compiler_core.executable.backends import Reference, Simulator
-from compiler_core.executable.runner import Runner
+from compiler_core.executable.runner import PackageRunner
 from compiler_core.package import writer
 from compiler_core.package.reader import read_package
 from compiler_core.package.seal import sealed_bytes
@@ -81,9 +81,9 @@ def test_a_package_that_was_read_runs_like_the_compiled_model(
     assert package.report == compiled.report
     assert package.executable.target == compiled.executable.target
     inputs = synthetic.samples(name, 4)
-    expected = Runner(compiled.executable, Simulator(compiled.executable)).run(inputs)
+    expected = PackageRunner(compiled.executable, Simulator(compiled.executable)).run(inputs)
     for backend in (Simulator(package.executable), Reference(package.executable)):
-        results = Runner(package.executable, backend).run(inputs)
+        results = PackageRunner(package.executable, backend).run(inputs)
         assert {n: a.tobytes() for n, a in results.items()} == {
             n: a.tobytes() for n, a in expected.items()
         }
@@ -135,7 +135,7 @@ def test_the_qdq_model_runs_in_onnxruntime(
     session = onnxruntime.InferenceSession(package / "model.qdq.onnx")
     inputs = synthetic.samples("mixed", 4)
     executable = compiled_model("mixed").executable
-    ours = Runner(executable, Simulator(executable)).run(inputs)["y"]
+    ours = PackageRunner(executable, Simulator(executable)).run(inputs)["y"]
     (theirs,) = session.run(["y"], inputs)
     assert np.abs(ours - theirs).max() < 0.05
 
@@ -405,7 +405,7 @@ def test_hostile_documents_with_right_digests_are_read_or_refused(
         inputs = synthetic.samples("mixed", 1)
         for backend in (Simulator, Reference):
             executable = forged_package.executable
-            Runner(executable, backend(executable)).run(inputs)
+            PackageRunner(executable, backend(executable)).run(inputs)
         report = forged_package.report
         profile.by_unit(report), profile.by_instruction(executable)
         list(profile.trace_slices(executable, report))
@@ -445,7 +445,7 @@ def test_instructions_of_a_forger_do_not_leave_memory(package: Path, synthetic: 
         (package / "package.json").write_bytes(sealed_bytes(manifest))
         try:
             executable = read_package(package).executable
-            Runner(executable, Simulator(executable)).run(synthetic.samples("mixed", 1))
+            PackageRunner(executable, Simulator(executable)).run(synthetic.samples("mixed", 1))
         except NestTuneError:
             pass
 

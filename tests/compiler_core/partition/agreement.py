@@ -10,7 +10,7 @@ import pytest
 from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import FloatModel, noise_samples, quantize_model
 from compiler_core.configuration.configuration import Configuration
-from compiler_core.configuration.launches import Launches
+from compiler_core.configuration.launches import LaunchSettings
 from compiler_core.executable.report import CONVERSIONS
 from compiler_core.partition.evaluate import Evaluation, Evaluator
 from compiler_core.partition.resolve import assignment_of
@@ -36,7 +36,7 @@ def compiled(
     plan = assignment_of(placement, evaluator.groups, evaluator.costs.places)
     known, samples = target_arithmetic(target), noise_samples(model.graph)
     nodes = tuple(node for group in order for node in evaluator.groups.groups[group].nodes)
-    configuration = Configuration(plan=plan, launches=Launches(merge=False), order=nodes)
+    configuration = Configuration(plan=plan, launches=LaunchSettings(merge=False), order=nodes)
     source = quantize_model(model, configuration, samples, arithmetic=known)
     return compile_model(source, target)
 

@@ -12,7 +12,7 @@ import pytest
 from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import FloatModel, load_model, noise_samples, quantize_model
 from compiler_core.configuration.configuration import Configuration
-from compiler_core.configuration.launches import Launches
+from compiler_core.configuration.launches import LaunchSettings
 from compiler_core.partition.baselines import all_cpu, all_npu
 from compiler_core.partition.best import find_best, prepare, untuned
 from compiler_core.partition.evaluate import Evaluator
@@ -60,7 +60,7 @@ def prepared(
 
 def compiled(model: FloatModel, evaluator: Evaluator, placement: Placement) -> CompiledModel:
     plan = assignment_of(placement, evaluator.groups, evaluator.costs.places)
-    configuration = Configuration(plan=plan, launches=Launches(merge=False))
+    configuration = Configuration(plan=plan, launches=LaunchSettings(merge=False))
     source = quantize_model(model, configuration, noise_samples(model.graph))
     return compile_model(source, load_target("vta"))
 

@@ -11,7 +11,7 @@ import pytest
 from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.sources import FloatModel, load_model, noise_samples, quantize_model
 from compiler_core.configuration.configuration import Configuration
-from compiler_core.configuration.launches import Launches
+from compiler_core.configuration.launches import LaunchSettings
 from compiler_core.partition.baselines import all_cpu, all_npu
 from compiler_core.partition.best import find_best, prepare, untuned
 from compiler_core.partition.evaluate import Evaluator
@@ -31,7 +31,7 @@ def compiled(
     model: FloatModel, evaluator: Evaluator, placement: Placement, target: Target = ONE_CORE
 ) -> CompiledModel:
     plan = assignment_of(placement, evaluator.groups, evaluator.costs.places)
-    configuration = Configuration(plan=plan, launches=Launches(merge=True))
+    configuration = Configuration(plan=plan, launches=LaunchSettings(merge=True))
     return compile_model(quantize_model(model, configuration, noise_samples(model.graph)), target)
 
 

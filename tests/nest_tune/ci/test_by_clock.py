@@ -11,7 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from compiler_core.clock.machine import Machine, this_machine
+from compiler_core.clock.machine import ClockMachine, this_machine
 from compiler_core.compile import this_machine as host
 from compiler_core.compile.compile import CompiledModel, compile_model
 from compiler_core.compile.host_timing import HostTimes, time_on_host
@@ -30,7 +30,7 @@ from nest_tune.ci.by_clock import compare_clock, longer, without_accuracy
 from nest_tune.ci.difference import Difference
 from nest_tune.ci.lock import LockSources, locked
 
-HERE = Machine("A", "x86_64", "avx", 4, "onnxruntime 1", 1)
+HERE = ClockMachine("A", "x86_64", "avx", 4, "onnxruntime 1", 1)
 
 
 def repeats(scale: float, floats: float, seed: int, weather: float = 1.0) -> ClockTiming:
@@ -45,7 +45,7 @@ def repeats(scale: float, floats: float, seed: int, weather: float = 1.0) -> Clo
     )  # fmt: skip
 
 
-def lock_of(timing: ClockTiming, machine: Machine = HERE) -> LockedClock:
+def lock_of(timing: ClockTiming, machine: ClockMachine = HERE) -> LockedClock:
     return LockedClock(machine, timing.samples_ms, timing.float_samples_ms)
 
 

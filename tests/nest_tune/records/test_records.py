@@ -20,7 +20,7 @@ from nest_tune.records import database as database_module
 from nest_tune.records.database import SCHEMA_VERSION, RecordDatabase, tally_of
 from nest_tune.records.jsonl import read_records, write_records
 from nest_tune.records.record import (
-    Outcome,
+    MeasurementOutcome,
     Record,
     record_from_plain,
     record_of,
@@ -32,7 +32,7 @@ POOL = Task("vta", MaxPoolWorkload(1, 16, 8, 8, Window((2, 2), (2, 2))))
 
 
 def conv_record(height: int, cycles: int | None = 100, lowering: int = 1) -> Record:
-    outcome = Outcome.CORRECT if cycles else Outcome.COMPILE
+    outcome = MeasurementOutcome.CORRECT if cycles else MeasurementOutcome.COMPILE
     schedule = ConvSchedule(height, 1, 1, 1)
     return record_of(CONV, schedule, "target", lowering, outcome, cycles, 7)
 
@@ -43,7 +43,7 @@ def url(tmp_path: Path) -> str:
 
 
 def test_records_are_found_again_by_another_process(url: str) -> None:
-    pool = record_of(POOL, MaxPoolSchedule(1, 1, 1), "target", 1, Outcome.CORRECT, 9, 0)
+    pool = record_of(POOL, MaxPoolSchedule(1, 1, 1), "target", 1, MeasurementOutcome.CORRECT, 9, 0)
     given_ones = [conv_record(1), conv_record(2, None), conv_record(1, lowering=2), pool]
     database = RecordDatabase(url)
     assert database.add(given_ones) == 4

@@ -17,13 +17,15 @@ from compiler_core.errors import MissingDependencyError
 from nest_tune.records.claims import Claims
 from nest_tune.records.connection import Connection
 from nest_tune.records.database import Key, RecordDatabase
-from nest_tune.records.record import Outcome, Record
+from nest_tune.records.record import MeasurementOutcome, Record
 from nest_tune.records.sharing import SharedRecords, claim_of
 
 KEYS: list[Key] = [(f"{n % 7:016x}", f"{n:016x}", "t" * 16, 1) for n in range(200)]
 
 
-def record(key: Key, cycles: int | None = 100, outcome: Outcome = Outcome.CORRECT) -> Record:
+def record(
+    key: Key, cycles: int | None = 100, outcome: MeasurementOutcome = MeasurementOutcome.CORRECT
+) -> Record:
     return Record(*key, outcome, cycles, 7, "{}", "{}").sealed()
 
 
@@ -102,7 +104,12 @@ def test_what_failed_by_chance_is_measured_again_and_errors_free_the_claims(
     database_url: str,
 ) -> None:
     database = RecordDatabase(database_url)
-    database.add([record(KEYS[0], None, Outcome.TIMEOUT), record(KEYS[1], None, Outcome.COMPILE)])
+    database.add(
+        [
+            record(KEYS[0], None, MeasurementOutcome.TIMEOUT),
+            record(KEYS[1], None, MeasurementOutcome.COMPILE),
+        ]
+    )
     shared = SharedRecords(database)
     asked: list[Key] = []
 
@@ -118,7 +125,7 @@ def test_what_failed_by_chance_is_measured_again_and_errors_free_the_claims(
     other = SharedRecords(database)
     found = other.obtain(KEYS[:2], measure)
     assert asked == [KEYS[0]]
-    assert found[KEYS[1]].outcome is Outcome.COMPILE
+    assert found[KEYS[1]].outcome is MeasurementOutcome.COMPILE
     assert claim_of(KEYS[0]) == f"{KEYS[0][0]}:{KEYS[0][1]}:{'t' * 16}:1"
     database.close()
 

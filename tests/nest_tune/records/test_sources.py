@@ -14,7 +14,7 @@ from compiler_core.tensor.task import Task
 from compiler_core.tensor.workload import ConvWorkload, Epilogue, Window
 from compiler_core.units.vta.legality.default_schedule import default_schedule
 from nest_tune.records.database import RecordDatabase
-from nest_tune.records.record import Outcome, Record, machine_digest, record_of
+from nest_tune.records.record import MeasurementOutcome, Record, machine_digest, record_of
 from nest_tune.records.sources import HeldRecords, StoredRecords
 from nest_tune.tuning import knowledge as knowledge_module
 from nest_tune.tuning.knowledge import knowledge_of
@@ -38,7 +38,7 @@ def records_of(channels: int, count: int) -> list[Record]:
         found.append(
             record_of(
                 Task("vta", workload(channels)), space.decode(point), machine_digest(CORE),
-                LOWERING, Outcome.COMPILE if failed else Outcome.CORRECT,
+                LOWERING, MeasurementOutcome.COMPILE if failed else MeasurementOutcome.CORRECT,
                 None if failed else 1000 + 13 * number % 101, 64,
             )
         )  # fmt: skip

@@ -17,7 +17,7 @@ from nest_tune.report.explain import (
     limit_text,
     verdict,
 )
-from nest_tune.study.request.goals import Limit, Metric
+from nest_tune.study.request.goals import Limit, TrialMetric
 from nest_tune.study.store.dependencies import survey_ground
 from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.result import StudyResult
@@ -120,7 +120,7 @@ def test_a_limit_binds_only_where_no_trial_within_the_limits_is_as_good(
     ground: Ground, result: StudyResult, chosen: OuterTrial
 ) -> None:
     """The trial that is explained need not be the fastest: others within the limits count, too."""
-    limit = Limit(Metric.ACCURACY_DROP, high=0.01)
+    limit = Limit(TrialMetric.ACCURACY_DROP, high=0.01)
     settings = replace(result.settings, limits=(limit,))
 
     def trial(number: int, latency_ms: float, drop: float, *, settled: bool = True) -> OuterTrial:

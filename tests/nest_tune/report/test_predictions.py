@@ -17,7 +17,7 @@ from compiler_core.units.unit import Machine
 from nest_tune.records.database import RecordDatabase
 from nest_tune.records.record import Record
 from nest_tune.report.predictions import predictions
-from nest_tune.study.request.goals import Direction, Metric, Objective
+from nest_tune.study.request.goals import Direction, Objective, TrialMetric
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.store.stored_study import Status, StoredStudy
@@ -61,7 +61,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Tune
 
 
 def study(tasks: Mapping[str, TunedTask], target: str = "vta") -> StudyResult:
-    goals = (Objective(Metric.LATENCY_MS, Direction.MINIMIZE),)
+    goals = (Objective(TrialMetric.LATENCY_MS, Direction.MINIMIZE),)
     stored = StoredStudy(1, "s", 0.0, Status.DONE, "", 0.0, {})
     return StudyResult(
         stored, StudySettings("s", "m.onnx", target, objectives=goals), (), tasks, ()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compiler_core.compile.compile import compile_model
-from compiler_core.configuration.launches import Launches
+from compiler_core.configuration.launches import LaunchSettings
 from nest_tune.report.shares import IDLE, RunningSpan, attribute, latency_shares
 from nest_tune.study.store.dependencies import survey_ground
 from nest_tune.study.store.result import StudyResult, compile_trial
@@ -52,7 +52,7 @@ def test_parts_add_up_to_the_latency(result: StudyResult, merge: bool) -> None:
     default = result.default
     assert default is not None
     source = compile_trial(ground, result, default).source
-    configuration = replace(source.configuration, launches=Launches(merge=merge))
+    configuration = replace(source.configuration, launches=LaunchSettings(merge=merge))
     compiled = compile_model(replace(source, configuration=configuration), ground.target)
     shares = latency_shares(compiled)
     assert sum(share.ms for share in shares) == pytest.approx(compiled.timeline.latency_ms)

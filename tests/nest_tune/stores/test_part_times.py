@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from compiler_core.clock.machine import Machine
+from compiler_core.clock.machine import ClockMachine
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.precision.parts import PartKey
 from compiler_core.units.registry import host_kind
 from nest_tune.records.database import RecordDatabase
-from nest_tune.records.record import Outcome, record_from_plain, record_to_plain
+from nest_tune.records.record import MeasurementOutcome, record_from_plain, record_to_plain
 from nest_tune.stores.part_times import RecordedTimer
 
 
@@ -21,7 +21,7 @@ class CountingTimer:
     """Refuses what ends with ``x``."""
 
     def __init__(self, model: str = "one") -> None:
-        self.machine = Machine(model, "none", "", 1, "rule 1")
+        self.machine = ClockMachine(model, "none", "", 1, "rule 1")
         self.measured: list[PartKey] = []
 
     def times_us(self, parts: Mapping[PartKey, Callable[[], Graph]]) -> Mapping[PartKey, float]:
@@ -59,7 +59,7 @@ def test_records_are_records(tmp_path: Path) -> None:
     snapshot = database.snapshot()
     database.close()
     assert len(snapshot.records) == 3
-    assert sum(record.outcome is Outcome.CORRECT for record in snapshot.records) == 2
+    assert sum(record.outcome is MeasurementOutcome.CORRECT for record in snapshot.records) == 2
     for record in snapshot.records:
         assert record_from_plain(record_to_plain(record), "here") == record
 

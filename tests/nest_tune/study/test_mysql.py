@@ -10,7 +10,7 @@ import pytest
 
 from nest_tune.records.connection import Connection
 from nest_tune.records.database import RecordDatabase
-from nest_tune.records.record import Outcome as Measured
+from nest_tune.records.record import MeasurementOutcome as Measured
 from nest_tune.records.record import Record
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import Status

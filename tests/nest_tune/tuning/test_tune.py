@@ -21,8 +21,8 @@ from cost_models.boosted import BoostedModel
 from cost_models.evaluation import adds_something, held_out, quality
 from cost_models.training import TrainingSet
 from nest_tune.records.database import RecordDatabase, Snapshot
-from nest_tune.records.record import Outcome, Record
-from nest_tune.samplers.schedules.exhaustive import ExhaustiveSampler
+from nest_tune.records.record import MeasurementOutcome, Record
+from nest_tune.samplers.schedules.exhaustive import ExhaustiveScheduleSampler
 from nest_tune.samplers.schedules.sampler import Problem
 from nest_tune.tuning.knowledge import BASE, knowledge_of
 from nest_tune.tuning.measure import Measurer, measure
@@ -130,10 +130,14 @@ def test_time_limit_ends_with_a_batch(core: VtaCore) -> None:
 def test_what_the_lowering_refuses_is_an_outcome(core: VtaCore) -> None:
     schedule = default_schedule(CONV.workload, core)
     too_large = type(schedule)(14, 14, 4, 4, output_slots=8)  # type: ignore[call-arg]
-    assert measure(CONV.workload, too_large, core).outcome is Outcome.COMPILE
+    assert measure(CONV.workload, too_large, core).outcome is MeasurementOutcome.COMPILE
     with Measurer(core, jobs=2) as measurer:
         results = measurer.measure([(CONV.workload, s) for s in (schedule, too_large, schedule)])
-    assert [r.outcome for r in results] == [Outcome.CORRECT, Outcome.COMPILE, Outcome.CORRECT]
+    assert [r.outcome for r in results] == [
+        MeasurementOutcome.CORRECT,
+        MeasurementOutcome.COMPILE,
+        MeasurementOutcome.CORRECT,
+    ]
     assert results[0] == results[2] == measure(CONV.workload, schedule, core)
 
 
@@ -168,7 +172,7 @@ def test_what_is_left_to_be_measured_is_counted(seed: int, most: int, parts: int
     space = task_space(TINY.workload, machine)
     start = space.encode(default_schedule(TINY.workload, machine))
     problem = Problem(space, machine, start, seed)
-    prover = ExhaustiveSampler(problem)
+    prover = ExhaustiveScheduleSampler(problem)
     drawn = [tuple(p) for p in space.sample(np.random.default_rng(seed), 12).tolist()]
     points = list(dict.fromkeys([start, *drawn]))
     known = [(p, measure(TINY.workload, space.decode(p), machine).cycles) for p in points]

@@ -7,7 +7,7 @@ import pytest
 
 from compiler_core.targets.load import load_target
 from compiler_core.tensor.task import Task
-from compiler_core.units.aim.lower.layout import Layout
+from compiler_core.units.aim.lower.layout import BankLayout
 from compiler_core.units.aim.lower.matrix_vector import launches
 from compiler_core.units.aim.machine.machine import AimMachine
 from compiler_core.units.aim.schedule.mapping import mapping_of
@@ -58,7 +58,7 @@ def test_the_mapping_counts_what_programs_do(seed: int) -> None:
         row = np.array([space.row(s)])
         groups, channels, together, order, packed, activation = row[:, :6].T
         mapping = mapping_of(w, groups, channels, together, order, packed, activation)
-        (launch,) = launches(Layout(w, s), MACHINE)
+        (launch,) = launches(BankLayout(w, s), MACHINE)
         requests = requests_of(launch.program.records, MACHINE.channels)
         issued = time_program(launch.program.records, MACHINE).class_commands
         most = issued.max(axis=0)

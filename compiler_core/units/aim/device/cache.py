@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.units.aim.device.device import Device, Floats, ResidentProduct
-from compiler_core.units.aim.lower.layout import Layout
+from compiler_core.units.aim.lower.layout import BankLayout
 from compiler_core.units.aim.machine.machine import BANKS, COLUMNS, LANES, mask_of
 from compiler_core.units.aim.program.instructions import Opcode, program_of, record
 from compiler_core.units.aim.schedule.default import default_schedule
@@ -154,7 +154,7 @@ class KeyValueCache:
         return found
 
 
-def _place(layout: Layout, head: int, output: int, block: int) -> tuple[int, int, int, int]:
+def _place(layout: BankLayout, head: int, output: int, block: int) -> tuple[int, int, int, int]:
     """Channel, bank, row and column of a block of a matrix."""
     m, s = layout.mapping, layout.schedule
     round_, at_a_time = divmod(head, s.heads)

@@ -11,15 +11,15 @@ import numpy.typing as npt
 
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.units.aim.device.written import WrittenRows
-from compiler_core.units.aim.lower.layout import Layout
-from compiler_core.units.aim.lower.matrix_vector import Launch, launches
+from compiler_core.units.aim.lower.layout import BankLayout
+from compiler_core.units.aim.lower.matrix_vector import MatrixVectorLaunch, launches
 from compiler_core.units.aim.machine.machine import AimMachine
 from compiler_core.units.aim.program.instructions import Program
 from compiler_core.units.aim.schedule.schedule import ProductSchedule, Side
 from compiler_core.units.aim.schedule.workload import MatrixVector
 from compiler_core.units.aim.simulate.activation import activated
 from compiler_core.units.aim.simulate.functional import Executor
-from compiler_core.units.aim.simulate.memory import Memory
+from compiler_core.units.aim.simulate.memory import BankMemory
 from compiler_core.units.aim.simulate.numbers import Bits, to_bits
 from compiler_core.units.aim.simulate.timing import time_program
 
@@ -39,19 +39,19 @@ class Device:
 
     def __init__(self, machine: AimMachine) -> None:
         self.machine = machine
-        self.memory = Memory(machine)
+        self.memory = BankMemory(machine)
         self.cycles = 0
         self._executor = Executor(self.memory)
         self._rows = 0
         self._times: WeakKeyDictionary[Program, int] = WeakKeyDictionary()
 
-    def reserve(self, workload: MatrixVector, schedule: ProductSchedule) -> Layout:
+    def reserve(self, workload: MatrixVector, schedule: ProductSchedule) -> BankLayout:
         """Rows for the matrices of a product, which nothing else holds.
 
         Raises:
             InfeasibleError: There are no such rows left, or the schedule is not legal.
         """
-        layout = Layout(workload, schedule, first_row=self._rows)
+        layout = BankLayout(workload, schedule, first_row=self._rows)
         end = self._rows + layout.mapping.rows
         if end > self.machine.rows:
             raise InfeasibleError(
@@ -95,7 +95,7 @@ class ResidentProduct:
         matrix: npt.NDArray[Any] | None,
         bias: npt.NDArray[Any] | None = None,
         *,
-        layout: Layout | None = None,
+        layout: BankLayout | None = None,
         given: Sequence[Program] = (),
     ) -> None:
         self.layout = layout or device.reserve(workload, schedule)
@@ -132,7 +132,7 @@ class ResidentProduct:
             raise InputError(f"vectors of shape {np.shape(vectors)}; {wanted} is needed")
         blocks = self.layout.inputs(vectors)
         found = np.zeros((w.vectors, m.rounds, m.passes, m.used, 16), np.uint16)
-        launches: Sequence[Launch] = self._launches
+        launches: Sequence[MatrixVectorLaunch] = self._launches
         programs: Sequence[Program] = self._programs
         if self._rows is not None:
             assert matrix is not None, "a matrix that runs write comes with them"
@@ -146,7 +146,7 @@ class ResidentProduct:
         results = self._finished(self.layout.results(found))
         return results if self._rows is None else self._rows.in_order(results)
 
-    def _write(self, launch: Launch, blocks: Bits) -> None:
+    def _write(self, launch: MatrixVectorLaunch, blocks: Bits) -> None:
         registers, s = self._device.memory.registers, self.layout.schedule
         registers[launch.input_registers : launch.first_result] = 0
         extent, w = launch.extent, self.layout.workload
@@ -177,6 +177,6 @@ class ResidentProduct:
         return np.asarray(total, np.float32)
 
 
-def _places(launch: Launch) -> list[tuple[int, int, int]]:
+def _places(launch: MatrixVectorLaunch) -> list[tuple[int, int, int]]:
     extent = launch.extent
     return [(v, r, p) for v in extent.vectors for r in extent.rounds for p in extent.passes]

@@ -17,12 +17,12 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.units.aim.lower.layout import Layout
-from compiler_core.units.aim.lower.matrix_vector import Launch, launches
+from compiler_core.units.aim.lower.layout import BankLayout
+from compiler_core.units.aim.lower.matrix_vector import MatrixVectorLaunch, launches
 from compiler_core.units.aim.machine.machine import AimMachine
 from compiler_core.units.aim.program.instructions import Program
 from compiler_core.units.aim.schedule.schedule import Order
-from compiler_core.units.aim.simulate.memory import Memory
+from compiler_core.units.aim.simulate.memory import BankMemory
 from compiler_core.units.aim.simulate.numbers import Bits
 
 Floats = npt.NDArray[np.float32]
@@ -32,7 +32,7 @@ class Holder(Protocol):
     """Whose banks they are."""
 
     machine: AimMachine
-    memory: Memory
+    memory: BankMemory
 
 
 class WrittenRows:
@@ -43,7 +43,7 @@ class WrittenRows:
         device: Where; its banks hold zero there.
     """
 
-    def __init__(self, layout: Layout, device: Holder) -> None:
+    def __init__(self, layout: BankLayout, device: Holder) -> None:
         w = layout.workload
         self._layout, self._device = layout, device
         self._held = np.zeros((w.heads, w.outputs, w.inputs), np.uint16)
@@ -51,9 +51,9 @@ class WrittenRows:
         # Of several chunks, an output's place may say in which order they are summed.
         alike = layout.mapping.chunks == 1 or layout.schedule.order is not Order.SERPENTINE
         self._slides = bool(w.written_outputs) and alike
-        self._made: dict[tuple[int, ...], tuple[Launch, ...]] = {}
+        self._made: dict[tuple[int, ...], tuple[MatrixVectorLaunch, ...]] = {}
 
-    def launches(self, matrix: Bits) -> tuple[Sequence[Launch], Sequence[Program]]:
+    def launches(self, matrix: Bits) -> tuple[Sequence[MatrixVectorLaunch], Sequence[Program]]:
         """The launches of a run, which write what differs.
 
         Args:
@@ -91,7 +91,7 @@ class WrittenRows:
         self._held = own.copy()
         return rows
 
-    def registers(self, launch: Launch) -> Bits:
+    def registers(self, launch: MatrixVectorLaunch) -> Bits:
         """What the registers hold that a launch writes to the banks."""
         assert launch.writes is not None or not launch.written
         if launch.writes is None:

@@ -40,7 +40,7 @@ class Extents:
 
 
 @dataclass(frozen=True)
-class Layout:
+class BankLayout:
     """Places of one product on a device.
 
     Attributes:

@@ -13,7 +13,7 @@ from functools import cached_property
 from itertools import pairwise
 
 from compiler_core.errors import InfeasibleError
-from compiler_core.units.aim.lower.layout import Layout
+from compiler_core.units.aim.lower.layout import BankLayout
 from compiler_core.units.aim.lower.rows import RowWrites, row_writes
 from compiler_core.units.aim.machine.machine import COLUMNS, AimMachine, mask_of
 from compiler_core.units.aim.program.instructions import (
@@ -41,7 +41,7 @@ class Extent:
 
 
 @dataclass(frozen=True)
-class Launch:
+class MatrixVectorLaunch:
     """One program of a product.
 
     Attributes:
@@ -51,7 +51,7 @@ class Launch:
         written: Which of these writes it does.
     """
 
-    layout: Layout
+    layout: BankLayout
     extent: Extent
     writes: RowWrites | None = None
     written: range = NOTHING
@@ -113,8 +113,8 @@ class Launch:
 
 
 def launches(
-    layout: Layout, machine: AimMachine, places: Sequence[int] | None = None
-) -> tuple[Launch, ...]:
+    layout: BankLayout, machine: AimMachine, places: Sequence[int] | None = None
+) -> tuple[MatrixVectorLaunch, ...]:
     """The programs of a product, as few as registers allow.
 
     Args:
@@ -138,17 +138,17 @@ def launches(
     if joined.registers <= machine.registers:
         return (joined, *rest)
     before = (
-        Launch(layout, Extent(NOTHING, NOTHING, NOTHING), writes, part)
+        MatrixVectorLaunch(layout, Extent(NOTHING, NOTHING, NOTHING), writes, part)
         for part in _cut(len(writes), machine.registers)
     )
     return (*before, first, *rest)
 
 
-def _products(layout: Layout, machine: AimMachine) -> tuple[Launch, ...]:
+def _products(layout: BankLayout, machine: AimMachine) -> tuple[MatrixVectorLaunch, ...]:
     m, w, s = layout.mapping, layout.workload, layout.schedule
     whole = Extent(range(w.vectors), range(m.rounds), range(m.passes))
-    if _fits(Launch(layout, whole), machine):
-        return (Launch(layout, whole),)
+    if _fits(MatrixVectorLaunch(layout, whole), machine):
+        return (MatrixVectorLaunch(layout, whole),)
     inputs = layout.input_blocks * s.heads
     least = int(registers_needed(w, m.width, s.groups, s.heads, m.used))
     spare = machine.registers - least
@@ -156,14 +156,14 @@ def _products(layout: Layout, machine: AimMachine) -> tuple[Launch, ...]:
     left = machine.registers - vectors * inputs - (0 if w.bias else m.used)
     passes = min(m.passes, left // (vectors * m.used))
     return tuple(
-        Launch(layout, Extent(v, range(r, r + 1), p))
+        MatrixVectorLaunch(layout, Extent(v, range(r, r + 1), p))
         for v in _cut(w.vectors, vectors)
         for r in range(m.rounds)
         for p in _cut(m.passes, passes)
     )
 
 
-def _fits(launch: Launch, machine: AimMachine) -> bool:
+def _fits(launch: MatrixVectorLaunch, machine: AimMachine) -> bool:
     return launch.registers <= machine.registers
 
 
@@ -177,7 +177,7 @@ def _cut(total: int, most: int) -> list[range]:
 class _Emitter:
     """Writes the instructions of a launch."""
 
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: MatrixVectorLaunch) -> None:
         self._launch, self._layout = launch, launch.layout
         self._s: ProductSchedule = launch.layout.schedule
         self._w: MatrixVector = launch.layout.workload

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 
 from compiler_core.units.aim.lower.elements import element_launch
-from compiler_core.units.aim.lower.layout import Layout
-from compiler_core.units.aim.lower.matrix_vector import Launch, launches
+from compiler_core.units.aim.lower.layout import BankLayout
+from compiler_core.units.aim.lower.matrix_vector import MatrixVectorLaunch, launches
 from compiler_core.units.aim.machine.machine import BLOCK_BYTES, AimMachine
 from compiler_core.units.aim.program.instructions import Records
 from compiler_core.units.aim.schedule.schedule import (
@@ -37,7 +37,7 @@ def measure(workload: Workload, schedule: Schedule, machine: AimMachine) -> Task
         return _total([(1, records, time_program(records, machine))], machine, {})
     assert isinstance(schedule, ProductSchedule), f"{schedule} is for another kind of workload"
     assert not isinstance(workload, ElementProduct), f"{schedule} is for another kind of workload"
-    found = launches(Layout(workload, schedule), machine)
+    found = launches(BankLayout(workload, schedule), machine)
     # Launches of equal extents are timed once.
     counts = Counter(_key(launch) for launch in found)
     first = {_key(launch): launch for launch in reversed(found)}
@@ -58,7 +58,7 @@ def measure(workload: Workload, schedule: Schedule, machine: AimMachine) -> Task
     return _total(timed, machine, blocks)
 
 
-def _key(launch: Launch) -> tuple[int, ...]:
+def _key(launch: MatrixVectorLaunch) -> tuple[int, ...]:
     """What the cycles of a launch depend on."""
     extent, m = launch.extent, launch.layout.mapping
     heads = launch.layout.workload.heads - extent.rounds.start * launch.layout.schedule.heads
@@ -67,13 +67,13 @@ def _key(launch: Launch) -> tuple[int, ...]:
     return len(extent.vectors), len(extent.passes), extent.passes.start % m.copies, short, *written
 
 
-def _results(launch: Launch) -> int:
+def _results(launch: MatrixVectorLaunch) -> int:
     s = launch.layout.schedule
     shared = s.reduction is Side.UNIT and s.groups > 1
     return launch.result_registers // (s.groups if shared else 1)
 
 
-def _sums(found: tuple[Launch, ...], schedule: ProductSchedule) -> int:
+def _sums(found: tuple[MatrixVectorLaunch, ...], schedule: ProductSchedule) -> int:
     """Blocks that the CPU adds."""
     if schedule.reduction is Side.UNIT:
         return 0

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from compiler_core.units.aim.lower.layout import Ints, Layout
+from compiler_core.units.aim.lower.layout import BankLayout, Ints
 from compiler_core.units.aim.machine.machine import BANKS, LANES, mask_of
 from compiler_core.units.aim.program.instructions import Opcode, record
 from compiler_core.units.aim.simulate.numbers import Bits
@@ -28,7 +28,7 @@ class RowWrites:
         places: Which rows of outputs, or of inputs.
     """
 
-    layout: Layout
+    layout: BankLayout
     places: tuple[int, ...]
 
     @property
@@ -98,7 +98,7 @@ class RowWrites:
         return found
 
 
-def row_writes(layout: Layout, places: Sequence[int] | None = None) -> RowWrites | None:
+def row_writes(layout: BankLayout, places: Sequence[int] | None = None) -> RowWrites | None:
     """The writes of a product; ``None`` where its matrices stay.
 
     Args:

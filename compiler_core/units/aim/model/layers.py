@@ -11,7 +11,7 @@ from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.views import VIEW_OPERATORS
 from compiler_core.quantize.ir import NodeOperator
 from compiler_core.tensor.task import Task
-from compiler_core.units.aim.lower.layout import Layout
+from compiler_core.units.aim.lower.layout import BankLayout
 from compiler_core.units.aim.machine.machine import AimMachine
 from compiler_core.units.aim.model.segment import PlacedProduct
 from compiler_core.units.aim.model.work import CacheWork, CellWork, DenseWork, ViewWork, Work
@@ -56,7 +56,7 @@ class ProductLayer:
     def placed(self, schedule: ProductSchedule, first_row: int) -> PlacedProduct:
         """The product in rows of the banks."""
         name = " ".join(text for text in (self.product.node, self.product.part) if text)
-        layout = Layout(self.product.workload, schedule, first_row)
+        layout = BankLayout(self.product.workload, schedule, first_row)
         return PlacedProduct(name, layout, to_bits(self.product.matrix), to_bits(self.product.bias))
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.units.aim.lower.layout import Layout
+from compiler_core.units.aim.lower.layout import BankLayout
 from compiler_core.units.aim.lower.matrix_vector import launches
 from compiler_core.units.aim.machine.machine import COLUMNS, LANES, AimMachine
 from compiler_core.units.aim.schedule.schedule import Order, Side
@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float32]
 
 
 def reference_product(
-    layout: Layout, machine: AimMachine, matrix: Bits, bias: Bits, vectors: Floats
+    layout: BankLayout, machine: AimMachine, matrix: Bits, bias: Bits, vectors: Floats
 ) -> Floats:
     """One run of a product.
 
@@ -54,7 +54,7 @@ def reference_product(
     return found
 
 
-def _backwards(layout: Layout, machine: AimMachine) -> npt.NDArray[np.bool_]:
+def _backwards(layout: BankLayout, machine: AimMachine) -> npt.NDArray[np.bool_]:
     """Outputs whose pass goes through its chunks from the last to the first."""
     found = np.zeros(layout.mapping.passes, np.bool_)
     if layout.schedule.order is Order.SERPENTINE:
@@ -66,7 +66,7 @@ def _backwards(layout: Layout, machine: AimMachine) -> npt.NDArray[np.bool_]:
 
 
 def _group(
-    layout: Layout, sums: Floats, bias: Bits, backwards: npt.NDArray[np.bool_]
+    layout: BankLayout, sums: Floats, bias: Bits, backwards: npt.NDArray[np.bool_]
 ) -> tuple[Floats, Bits]:
     """What accumulators end as, and what is read of them, for one group of channels.
 
@@ -90,7 +90,7 @@ def _group(
     return total, to_bits(total)
 
 
-def _joined(layout: Layout, parts: list[tuple[Floats, Bits]]) -> Floats:
+def _joined(layout: BankLayout, parts: list[tuple[Floats, Bits]]) -> Floats:
     """Sums of the groups, with activations."""
     w, s = layout.workload, layout.schedule
     if w.activations and s.activation is Side.UNIT:
@@ -107,7 +107,7 @@ def _joined(layout: Layout, parts: list[tuple[Floats, Bits]]) -> Floats:
     return _applied(layout, [to_float(value) for value in values])
 
 
-def _applied(layout: Layout, values: list[Floats]) -> Floats:
+def _applied(layout: BankLayout, values: list[Floats]) -> Floats:
     """What the CPU does: it adds what is left of the groups, and applies activations."""
     total = values[0]
     for other in values[1:]:
@@ -117,7 +117,7 @@ def _applied(layout: Layout, values: list[Floats]) -> Floats:
     return np.asarray(total, np.float32)
 
 
-def _functions(layout: Layout, values: Floats) -> Floats:
+def _functions(layout: BankLayout, values: Floats) -> Floats:
     parts = np.split(values, layout.workload.parts, axis=-1)
     pairs = zip(parts, layout.workload.activations, strict=True)
     return np.concatenate([activated(y, f.function) for y, f in pairs], axis=-1)

@@ -9,7 +9,7 @@ from math import prod
 from typing import ClassVar
 
 from compiler_core.quantize.ir import IntegerOperator
-from compiler_core.units.aim.lower.layout import Layout
+from compiler_core.units.aim.lower.layout import BankLayout
 from compiler_core.units.aim.machine.machine import BLOCK_BYTES, LANES, AimMachine
 from compiler_core.units.aim.model.work import Floats, Multiply, Work
 from compiler_core.units.aim.program.instructions import Program
@@ -29,7 +29,7 @@ class PlacedProduct:
     """
 
     name: str
-    layout: Layout
+    layout: BankLayout
     matrix: Bits
     bias: Bits
 
@@ -64,7 +64,7 @@ class AimLaunch:
     layer: str
     sources: tuple[str, ...]
     task: str
-    layout: Layout
+    layout: BankLayout
     programs: tuple[Program, ...]
     core: int = 0
 

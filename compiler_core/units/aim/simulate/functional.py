@@ -17,7 +17,7 @@ from compiler_core.units.aim.program.instructions import (
     Records,
 )
 from compiler_core.units.aim.simulate.activation import Function, activated
-from compiler_core.units.aim.simulate.memory import Memory
+from compiler_core.units.aim.simulate.memory import BankMemory
 from compiler_core.units.aim.simulate.numbers import (
     Bits,
     accumulated,
@@ -40,7 +40,7 @@ class Executor:
         host: ``uint16[n, 16]``, blocks that the host writes; without any it writes zeros.
     """
 
-    def __init__(self, memory: Memory, host: Bits | None = None) -> None:
+    def __init__(self, memory: BankMemory, host: Bits | None = None) -> None:
         self.memory = memory
         self._host = host if host is not None and len(host) else None
         self._configuration = list(REGISTERS_AT_LAUNCH)

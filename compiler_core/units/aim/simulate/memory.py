@@ -19,7 +19,7 @@ MOST_BYTES: Final = 1 << 30
 """Of banks that one program may fill."""
 
 
-class Memory:
+class BankMemory:
     """Banks, buffers, accumulators and registers of one device; banks and registers begin as zero.
 
     Args:
@@ -98,9 +98,9 @@ class Memory:
                 channel, _, row, _ = addresses[part[0]].tolist()
                 self.fill(channel, row)[addresses[part, 1], addresses[part, 3]] = blocks[part]
 
-    def copy(self) -> Memory:
+    def copy(self) -> BankMemory:
         """The same contents, to be changed apart from this one."""
-        made = object.__new__(Memory)
+        made = object.__new__(BankMemory)
         for name, value in vars(self).items():
             made.__dict__[name] = value.copy() if isinstance(value, np.ndarray | list) else value
         made._rows = {key: row.copy() for key, row in self._rows.items()}

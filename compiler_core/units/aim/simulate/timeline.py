@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from compiler_core.files.trace import Slice
+from compiler_core.files.trace import TraceSlice
 from compiler_core.units.aim.machine.machine import AimMachine, Command
 from compiler_core.units.aim.machine.timing_rules import BANK_COMMANDS
 from compiler_core.units.aim.program.instructions import Records
@@ -24,7 +24,7 @@ def tracks(machine: AimMachine) -> tuple[str, ...]:
     return tuple(f"channel {number}" for number in range(machine.channels))
 
 
-def timeline(records: Records, timing: TimingResult, machine: AimMachine) -> Iterator[Slice]:
+def timeline(records: Records, timing: TimingResult, machine: AimMachine) -> Iterator[TraceSlice]:
     """Slices of a program that was timed with its log.
 
     What keeps a channel from its next command lasts until then: a command ends where its channel
@@ -54,7 +54,7 @@ def timeline(records: Records, timing: TimingResult, machine: AimMachine) -> Ite
         start_ns, end_ns = time * ns, max(end, time + 1) * ns
         for channel in of_class[number]:
             category = _CATEGORY.get(name, "data")
-            yield Slice(channel, name.name, category, start_ns, end_ns, arguments)
+            yield TraceSlice(channel, name.name, category, start_ns, end_ns, arguments)
 
 
 def _lengths(machine: AimMachine) -> list[int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from compiler_core.units.aim.machine.machine import AimMachine
 from compiler_core.units.aim.program.program_file import ProgramFile
 from compiler_core.units.aim.simulate.functional import Executor
-from compiler_core.units.aim.simulate.memory import Memory
+from compiler_core.units.aim.simulate.memory import BankMemory
 from compiler_core.units.aim.simulate.timing import (
     StuckError,
     TimingResult,
@@ -28,7 +28,7 @@ class SimulationResult:
         findings: What is wrong, the first one first.
     """
 
-    memory: Memory | None
+    memory: BankMemory | None
     timing: TimingResult | None
     findings: tuple[Finding, ...] = ()
 
@@ -49,7 +49,7 @@ def simulate(file: ProgramFile, machine: AimMachine, *, log: bool = False) -> Si
     records = file.program.records
     try:
         timing = time_program(records, machine, log=log)
-        memory = Memory(machine)
+        memory = BankMemory(machine)
         memory.load_banks(file.bank_addresses, file.bank_blocks)
         memory.registers[file.register_numbers] = file.register_blocks
         Executor(memory, host).run(records)

@@ -10,7 +10,7 @@ import numpy as np
 from compiler_core.errors import InputError
 from compiler_core.units.vta.link.activations import Schedules
 from compiler_core.units.vta.link.constant_pool import ConstantPool
-from compiler_core.units.vta.link.launch import CoreProgram, Launch
+from compiler_core.units.vta.link.launch import CoreProgram, VtaLaunch
 from compiler_core.units.vta.link.linker import launch_of, link_segment, require_addresses
 from compiler_core.units.vta.link.merged_layers import merge_segment
 from compiler_core.units.vta.link.placed_tensor import PlacedTensor
@@ -35,7 +35,7 @@ def link_joined(
     core: VtaCore,
     sliced: Mapping[str, tuple[SlicePart, ...]],
     borders: Borders,
-) -> tuple[tuple[Launch, ...], dict[str, dict[str, int]]]:
+) -> tuple[tuple[VtaLaunch, ...], dict[str, dict[str, int]]]:
     """Lowers every layer; see :func:`~compiler_core.units.vta.link.linker.link_segment`.
 
     Args:
@@ -54,7 +54,7 @@ def link_joined(
         InfeasibleError: A schedule does not fit its layer.
         InputError: A schedule is for another kind of operator, a border is none, or DRAM ends.
     """
-    launches: list[Launch] = []
+    launches: list[VtaLaunch] = []
     found: dict[str, dict[str, int]] = {}
     for run in _runs(segment.layers, borders):
         if len(run) == 1:

@@ -24,7 +24,7 @@ class CoreProgram:
 
 
 @dataclass(frozen=True, eq=False)
-class Launch:
+class VtaLaunch:
     """One operator: a program, or several that start together on a core each.
 
     A launch that continues the one before has no instructions of its own: those of its layer are in
@@ -72,7 +72,7 @@ class Launch:
             return self.run.instruction_count(self.part)
         return sum(len(program.instructions) for program in self.programs)
 
-    def on_core(self, core: int) -> Launch:
+    def on_core(self, core: int) -> VtaLaunch:
         """The same on another core."""
         (program,) = self.programs
         return replace(self, programs=(replace(program, core=core),))

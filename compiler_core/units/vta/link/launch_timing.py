@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compiler_core.sums import float_sum
-from compiler_core.units.vta.link.launch import Launch
+from compiler_core.units.vta.link.launch import VtaLaunch
 from compiler_core.units.vta.machine.hardware import VtaCore
 from compiler_core.units.vta.simulate.multicore import time_programs
 from compiler_core.units.vta.simulate.timing import time_program
@@ -33,7 +33,7 @@ class LaunchTiming:
         return float_sum(core.energy_pj or 0.0 for core in self.cores)
 
 
-def time_launch(launch: Launch, core: VtaCore, *, trace: bool = False) -> LaunchTiming:
+def time_launch(launch: VtaLaunch, core: VtaCore, *, trace: bool = False) -> LaunchTiming:
     """Times the programs of a launch side by side on the port that they share.
 
     Args:

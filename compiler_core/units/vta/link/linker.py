@@ -16,7 +16,7 @@ from compiler_core.errors import InputError, InternalError
 from compiler_core.memory.plan import ADDRESS_LIMIT
 from compiler_core.units.vta.link.activations import Schedules
 from compiler_core.units.vta.link.constant_pool import ConstantPool
-from compiler_core.units.vta.link.launch import CoreProgram, Launch
+from compiler_core.units.vta.link.launch import CoreProgram, VtaLaunch
 from compiler_core.units.vta.link.lower_part import lower_part, lowered_in_pool
 from compiler_core.units.vta.link.multicore_conflicts import require_independent
 from compiler_core.units.vta.link.placed_tensor import PlacedTensor
@@ -33,7 +33,7 @@ def link_segment(
     pool: ConstantPool,
     g: VtaGeometry,
     sliced: Mapping[str, tuple[SlicePart, ...]] | None = None,
-) -> tuple[Launch, ...]:
+) -> tuple[VtaLaunch, ...]:
     """Lowers every layer; its constants and micro-ops go into ``pool``.
 
     Args:
@@ -63,10 +63,12 @@ def link_segment(
     return tuple(launches)
 
 
-def launch_of(number: int, layer: Layer, programs: tuple[CoreProgram, ...]) -> Launch:
+def launch_of(number: int, layer: Layer, programs: tuple[CoreProgram, ...]) -> VtaLaunch:
     """The launch of a layer of a segment, ``number`` of them before it."""
     operator = layer.operator
-    return Launch(f"launch-{number:03d}", operator.name, operator.sources, layer.task.id, programs)
+    return VtaLaunch(
+        f"launch-{number:03d}", operator.name, operator.sources, layer.task.id, programs
+    )
 
 
 def require_addresses(segment: SegmentLayers, pool: ConstantPool) -> None:
@@ -83,7 +85,7 @@ def require_addresses(segment: SegmentLayers, pool: ConstantPool) -> None:
 
 
 def verify_launches(
-    launches: tuple[Launch, ...], dram: npt.NDArray[np.uint8], g: VtaGeometry
+    launches: tuple[VtaLaunch, ...], dram: npt.NDArray[np.uint8], g: VtaGeometry
 ) -> None:
     """Holds every program to the rules of the machine.
 

@@ -16,7 +16,7 @@ from compiler_core.units.vta.link.segment import Layer, SegmentLayers
 from compiler_core.units.vta.link.slice_part import SlicePart, whole
 from compiler_core.units.vta.machine.hardware import VtaCore
 from compiler_core.units.vta.merge.choose import choose_entries, merged_program
-from compiler_core.units.vta.merge.merge import Entry, Joined
+from compiler_core.units.vta.merge.merge import Entry, JoinedInstructions
 from compiler_core.units.vta.merge.places import place_layers
 
 
@@ -64,7 +64,7 @@ def merge_segment(
     for layer in segment.layers if isinstance(segment, SegmentLayers) else segment:
         part = SlicePart(whole(layer.workload), schedules[layer.task.id])
         drafts.append(lower_part(layer, part, layout, pool, geometry)(0).draft)
-    joined = Joined(place_layers(drafts, pool.place, geometry), geometry)
+    joined = JoinedInstructions(place_layers(drafts, pool.place, geometry), geometry)
     chosen = tuple(choose_entries(joined, core, entries))
     cycles, merged = merged_program(joined, core, chosen)
     return MergedSegment(merged.instructions, merged.layers, chosen, cycles)

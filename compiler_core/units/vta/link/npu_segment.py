@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.quantize.ir import IntegerOperator
-from compiler_core.units.vta.link.launch import Launch
+from compiler_core.units.vta.link.launch import VtaLaunch
 from compiler_core.units.vta.link.placed_tensor import PlacedTensor
 from compiler_core.units.vta.machine.hardware import VtaCore
 
@@ -36,7 +36,7 @@ class NpuSegment:
     layout: Mapping[str, PlacedTensor]
     image_address: int
     image: npt.NDArray[np.uint8]
-    launches: tuple[Launch, ...]
+    launches: tuple[VtaLaunch, ...]
     kind: ClassVar[str] = VtaCore.kind
 
     @property
@@ -49,6 +49,6 @@ class NpuSegment:
         placed = self.layout[name]
         return placed.shape[0] * placed.size_bytes
 
-    def with_launches(self, launches: Sequence[Launch]) -> NpuSegment:
+    def with_launches(self, launches: Sequence[VtaLaunch]) -> NpuSegment:
         """The same with other launches."""
         return replace(self, launches=tuple(launches))

@@ -65,7 +65,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Slice:
+class TensorSlice:
     """Where a tensor lies: in the buffer ``root``, from channel block ``block`` on."""
 
     root: str
@@ -86,7 +86,7 @@ class SegmentLayers:
     segment: IntegerSegment
     layers: tuple[Layer, ...]
     tensors: Mapping[str, QuantizedTensor]
-    slices: Mapping[str, Slice]
+    slices: Mapping[str, TensorSlice]
 
 
 def segment_layers(
@@ -192,14 +192,14 @@ def _entries(
 
 def _slices(
     operators: list[IntegerOperator], tensors: Mapping[str, QuantizedTensor], lanes: int
-) -> dict[str, Slice]:
-    slices = {name: Slice(name, 0) for name in tensors}
+) -> dict[str, TensorSlice]:
+    slices = {name: TensorSlice(name, 0) for name in tensors}
     # Backwards, so that the place of an outer concatenation is known before its inner ones.
     for operator in reversed(operators):
         if isinstance(operator, IntegerConcat):
             whole = slices[operator.output]
             block = whole.block
             for name in operator.inputs:
-                slices[name] = Slice(whole.root, block)
+                slices[name] = TensorSlice(whole.root, block)
                 block += -(-tensors[name].shape[1] // lanes)
     return slices

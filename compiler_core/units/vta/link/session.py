@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.units.facets.programs import Integers, LaunchState, Observer
-from compiler_core.units.vta.link.launch import CoreProgram, Launch
+from compiler_core.units.vta.link.launch import CoreProgram, VtaLaunch
 from compiler_core.units.vta.link.model import memory_image
 from compiler_core.units.vta.link.npu_segment import NpuSegment
 from compiler_core.units.vta.link.placed_tensor import PlacedTensor
@@ -74,7 +74,7 @@ class VtaSession:
     def _state(
         self,
         segment: NpuSegment,
-        launch: Launch,
+        launch: VtaLaunch,
         program: CoreProgram,
         before: Bytes,
         after: Bytes,

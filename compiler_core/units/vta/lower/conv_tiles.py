@@ -27,7 +27,7 @@ class OutputTile(NamedTuple):
         return self.rows.extent * self.columns.extent
 
 
-class Step(NamedTuple):
+class ReductionTile(NamedTuple):
     """One reduction tile: input blocks, the part of the kernel, and the input that it reads."""
 
     low: int

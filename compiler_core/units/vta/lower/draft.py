@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.units.vta.lower.loops import MicroOpTable, pack
-from compiler_core.units.vta.lower.tokens import COMPUTE, Step
+from compiler_core.units.vta.lower.tokens import COMPUTE, BareInstruction
 from compiler_core.units.vta.machine.isa import GEMM_FIELDS, MEMORY_FIELDS, MemoryType, Opcode
 
 _WORD = (1 << 64) - 1
@@ -25,7 +25,7 @@ _TYPE, _SRAM = MEMORY_FIELDS["memory_type"].low, MEMORY_FIELDS["sram_base"].low
 _TYPE_MASK = (1 << MEMORY_FIELDS["memory_type"].width) - 1
 
 
-class Origin(NamedTuple):
+class BufferOrigin(NamedTuple):
     """First element of each on-chip buffer that a program uses."""
 
     inp: int = 0
@@ -42,7 +42,7 @@ class Placed(NamedTuple):
         micro_ops: ``uint32[m]``.
     """
 
-    steps: list[Step]
+    steps: list[BareInstruction]
     tables: list[tuple[MicroOpTable, int] | None]
     micro_ops: npt.NDArray[np.uint32]
 
@@ -81,9 +81,9 @@ class Draft:
         """Whether a buffer of ``depth`` micro-ops holds them all at once, and is to."""
         return self.preload and self.micro_op_count <= depth
 
-    def moved(self, origin: Origin) -> Draft:
+    def moved(self, origin: BufferOrigin) -> Draft:
         """The same program at another place of the on-chip buffers."""
-        if origin == Origin():
+        if origin == BufferOrigin():
             return self
         first = {
             MemoryType.INP: origin.inp,
@@ -137,14 +137,14 @@ class Draft:
             places = [begin + starts[n] if n >= 0 else 0 for n in self.table_of]
         else:
             places = self._on_demand(starts, depth, before)
-        steps: list[Step] = []
+        steps: list[BareInstruction] = []
         tables: list[tuple[MicroOpTable, int] | None] = []
         new_number: list[int] = []
         for number, word in enumerate(self.words):
             if number in before:
                 place, position, count = before[number]
                 load = _memory_word(place, address + position, count)
-                steps.append(Step(load, COMPUTE))
+                steps.append(BareInstruction(load, COMPUTE))
                 tables.append(None)
             table = self.table_of[number]
             if table >= 0:
@@ -152,7 +152,7 @@ class Draft:
                 word |= places[number] << _BEGIN | (places[number] + length) << _END
             new_number.append(len(steps))
             needs = (new_number[other] if other >= 0 else other for other in self.needs[number])
-            steps.append(Step(word, self.modules[number], *needs))
+            steps.append(BareInstruction(word, self.modules[number], *needs))
             tables.append(self.tables[table] if table >= 0 else None)
         return Placed(steps, tables, np.array(micro_ops, np.uint32))
 

@@ -19,7 +19,7 @@ from compiler_core.units.vta.legality.legality import (
     require_legal,
 )
 from compiler_core.units.vta.lower.apart import load_apart
-from compiler_core.units.vta.lower.conv_tiles import OutputTile, Step, output_tiles
+from compiler_core.units.vta.lower.conv_tiles import OutputTile, ReductionTile, output_tiles
 from compiler_core.units.vta.lower.emit import MOST_STRIDE, LoweredProgram, ProgramBuilder
 from compiler_core.units.vta.lower.loops import Axis, LoopNest, compress, pack
 from compiler_core.units.vta.lower.operand import load_operand, shared_bias
@@ -107,7 +107,7 @@ class _ConvLowering:
         self.steps = [list(self._reduction(t, i % 2 == 1)) for i, t in enumerate(self.tiles)]
         self._allocate()
 
-    def _reduction(self, tile: OutputTile, backwards: bool) -> Iterator[Step]:
+    def _reduction(self, tile: OutputTile, backwards: bool) -> Iterator[ReductionTile]:
         """Reduction tiles: ranges of input blocks, and parts of a large kernel; a diagonal tile has
         just one range."""
         count = tile.high - tile.low if self.structure.diagonal else self.s.tile_in_blocks
@@ -120,7 +120,7 @@ class _ConvLowering:
             rows, columns = self._read(tile, part)
             first = start == tile.low and part == 0
             if len(self.parts) == 1 or first or rows.size * columns.size:
-                yield Step(start, min(start + count, tile.high), part, rows, columns)
+                yield ReductionTile(start, min(start + count, tile.high), part, rows, columns)
 
     def _read(self, tile: OutputTile, part: int) -> tuple[AxisTile, AxisTile]:
         """The input that a part of the kernel reads for a tile, and its valid taps."""
@@ -272,7 +272,7 @@ class _ConvLowering:
             MemoryType.INP, sram, element, x_size, y_size, width * halves, after_compute=after
         )
 
-    def _accumulate(self, tile: OutputTile, step: Step, base: int) -> None:
+    def _accumulate(self, tile: OutputTile, step: ReductionTile, base: int) -> None:
         low, high = step.low, step.high
         first = low == tile.low and step.part == 0
         source, in_slot = self.inputs.acquire()
@@ -311,7 +311,9 @@ class _ConvLowering:
                 number = self.builder.gemm(nest, at, after_load=after)
         return number
 
-    def _taps(self, tile: OutputTile, step: Step, pitch: int) -> tuple[tuple[LoopNest, int], ...]:
+    def _taps(
+        self, tile: OutputTile, step: ReductionTile, pitch: int
+    ) -> tuple[tuple[LoopNest, int], ...]:
         in_blocks = 1 if self.structure.diagonal else step.high - step.low
         taps = TapStep(
             step.rows, step.columns, tile.blocks, in_blocks, self.structure.diagonal, pitch
@@ -320,7 +322,7 @@ class _ConvLowering:
             taps = taps._replace(pitch=1, reach=tile.blocks)
         return tap_nests(self.part_workloads[step.part], taps, self.s.taps)
 
-    def _load_inputs(self, tile: OutputTile, step: Step, slot: Slot) -> int:
+    def _load_inputs(self, tile: OutputTile, step: ReductionTile, slot: Slot) -> int:
         low, high, rows, columns = step.low, step.high, step.rows, step.columns
         height, width = self.w.in_height, self.w.in_width
         plane, after = self.p.input.plane(height, width), slot.last_reader
@@ -361,7 +363,7 @@ class _ConvLowering:
             )
         return number
 
-    def _load_weights(self, tile: OutputTile, step: Step, first: bool, slot: Slot) -> int:
+    def _load_weights(self, tile: OutputTile, step: ReductionTile, first: bool, slot: Slot) -> int:
         start = self.p.weights // self.g.element_bytes.wgt
         start += self.w.halves if self.w.epilogue.residual_bits is not None else 0
         after = slot.last_reader

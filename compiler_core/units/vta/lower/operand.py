@@ -4,7 +4,7 @@ a tile of weights, whose output channels are those pixels."""
 from __future__ import annotations
 
 from compiler_core.tensor.workload import ConvWorkload
-from compiler_core.units.vta.lower.conv_tiles import OutputTile, Step
+from compiler_core.units.vta.lower.conv_tiles import OutputTile, ReductionTile
 from compiler_core.units.vta.lower.emit import MOST_STRIDE, ProgramBuilder
 from compiler_core.units.vta.lower.loops import pack
 from compiler_core.units.vta.lower.placement import ConvPlacement
@@ -22,7 +22,7 @@ def load_operand(
     placement: ConvPlacement,
     geometry: VtaGeometry,
     tile: OutputTile,
-    step: Step,
+    step: ReductionTile,
     slot: Slot,
 ) -> int:
     """Loads pixels of the operand as weights: for each block of input channels, the tiles of all

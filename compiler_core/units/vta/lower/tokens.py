@@ -34,7 +34,7 @@ TOKENS_MAX = 255
 """Tokens between two modules that the machine counts."""
 
 
-class Step(NamedTuple):
+class BareInstruction(NamedTuple):
     """An instruction without tokens.
 
     Attributes:
@@ -50,7 +50,7 @@ class Step(NamedTuple):
     following: int = NOTHING
 
 
-def finished(steps: Sequence[Step]) -> list[int]:
+def finished(steps: Sequence[BareInstruction]) -> list[int]:
     """Ends a program with FINISH and adds its tokens.
 
     Args:

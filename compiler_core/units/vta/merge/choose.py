@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from threading import Lock
 
 from compiler_core.units.vta.machine.hardware import VtaCore
-from compiler_core.units.vta.merge.merge import Entry, Joined, Merged, carriers_of
+from compiler_core.units.vta.merge.merge import Entry, JoinedInstructions, Merged, carriers_of
 from compiler_core.units.vta.simulate.timing import time_program
 
 ALL = 64
@@ -28,7 +28,7 @@ ROUNDS = 3
 
 
 def merged_program(
-    joined: Joined,
+    joined: JoinedInstructions,
     core: VtaCore,
     entries: Sequence[Entry],
     layers: range | None = None,
@@ -60,7 +60,7 @@ def merged_program(
 
 
 def choose_entries(
-    joined: Joined, core: VtaCore, given: Sequence[Entry | None] | None = None
+    joined: JoinedInstructions, core: VtaCore, given: Sequence[Entry | None] | None = None
 ) -> list[Entry]:
     """How each layer begins: the fastest of a few ways, one layer after another; the first one
     follows none and begins as usual.
@@ -84,12 +84,12 @@ def choose_entries(
     return entries
 
 
-def _near(joined: Joined, number: int) -> range:
+def _near(joined: JoinedInstructions, number: int) -> range:
     """A layer and its neighbours."""
     return range(max(0, number - BEFORE), min(len(joined), number + 1 + BEHIND))
 
 
-def _affordable(joined: Joined) -> list[int]:
+def _affordable(joined: JoinedInstructions) -> list[int]:
     """How many kinds of ways of :data:`_WAYS` are tried for each layer: what :data:`WORK` allows,
     the least work first."""
     ways = [0] * len(joined)
@@ -116,7 +116,9 @@ _MOST_KNOWN = 1 << 16
 _LOCK = Lock()
 
 
-def _cycles(joined: Joined, core: VtaCore, entries: Sequence[Entry], near: range) -> int:
+def _cycles(
+    joined: JoinedInstructions, core: VtaCore, entries: Sequence[Entry], near: range
+) -> int:
     """Of the program of some neighbours, each timed once."""
     inside = slice(near.start, near.stop)
     key = core, joined.digests[inside], tuple(entries[inside])

@@ -25,7 +25,7 @@ from compiler_core.units.vta.lower.tokens import (
     NOTHING,
     STORE,
     TOKENS_MAX,
-    Step,
+    BareInstruction,
 )
 from compiler_core.units.vta.machine.hardware import VtaGeometry
 from compiler_core.units.vta.machine.isa import (
@@ -88,7 +88,7 @@ class Merged:
     computes: npt.NDArray[np.bool_]
 
 
-class Joined:
+class JoinedInstructions:
     """The instructions of all layers, one layer after another, not yet in order.
 
     Args:
@@ -98,7 +98,7 @@ class Joined:
 
     def __init__(self, layers: Sequence[PlacedLayer], geometry: VtaGeometry) -> None:
         self._layers, self._geometry = layers, geometry
-        self._steps: list[Step] = []
+        self._steps: list[BareInstruction] = []
         tables: list[tuple[MicroOpTable, int] | None] = []
         self._starts = [0]
         for layer in layers:
@@ -107,7 +107,7 @@ class Joined:
             for step in placed.steps:
                 previous = step.previous + offset if step.previous >= 0 else NOTHING
                 following = step.following + offset if step.following >= 0 else NOTHING
-                self._steps.append(Step(step.word, step.module, previous, following))
+                self._steps.append(BareInstruction(step.word, step.module, previous, following))
             tables += placed.tables
             self._starts.append(len(self._steps))
         words = encoded([step.word for step in self._steps])

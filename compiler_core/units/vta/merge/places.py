@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.units.vta.lower.draft import Draft, Origin, Placed, encoded
+from compiler_core.units.vta.lower.draft import BufferOrigin, Draft, Placed, encoded
 from compiler_core.units.vta.machine.hardware import VtaGeometry
 from compiler_core.units.vta.merge.accesses import (
     READ_ACC_END,
@@ -32,8 +32,8 @@ class PlacedLayer:
     """
 
     draft: Draft
-    origin: Origin
-    size: Origin
+    origin: BufferOrigin
+    size: BufferOrigin
     micro_op_begin: int
     micro_op_address: int
 
@@ -86,7 +86,7 @@ def place_layers(
     buffers = zip(*sizes, strict=True)
     depths = (depth.inp, depth.wgt, depth.acc)
     places = [_beside(list(used), deep) for used, deep in zip(buffers, depths, strict=True)]
-    origins = [Origin(*place) for place in zip(*places, strict=True)]
+    origins = [BufferOrigin(*place) for place in zip(*places, strict=True)]
     begins = _micro_op_places(drafts, depth.uop)
     result = []
     for draft, size, origin, begin in zip(drafts, sizes, origins, begins, strict=True):
@@ -97,13 +97,13 @@ def place_layers(
     return result
 
 
-def footprint(draft: Draft, geometry: VtaGeometry) -> Origin:
+def footprint(draft: Draft, geometry: VtaGeometry) -> BufferOrigin:
     """Elements of each on-chip buffer that a draft uses, from the first on."""
     placed = draft.placed(0, geometry.depth.uop)
     touched = accesses(encoded([step.word for step in placed.steps]), placed.tables, geometry)
     ends = touched.max(axis=0)
     accumulators = max(ends[WRITE_ACC_END], ends[READ_ACC_END])
-    return Origin(int(ends[WRITE_INP_END]), int(ends[WRITE_WGT_END]), int(accumulators))
+    return BufferOrigin(int(ends[WRITE_INP_END]), int(ends[WRITE_WGT_END]), int(accumulators))
 
 
 def _beside(sizes: Sequence[int], depth: int) -> list[int]:

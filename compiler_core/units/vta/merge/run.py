@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from compiler_core.sums import float_sum
 from compiler_core.units.vta.lower.draft import encoded
-from compiler_core.units.vta.lower.tokens import Step, finished
+from compiler_core.units.vta.lower.tokens import BareInstruction, finished
 from compiler_core.units.vta.machine.hardware import VtaCore
 from compiler_core.units.vta.machine.isa import COMMON_FIELDS, Opcode, decode
 from compiler_core.units.vta.simulate.timing import route_program, time_program
@@ -49,7 +49,7 @@ class MergedRun:
 
 
 @dataclass(frozen=True)
-class LayerShare:
+class RunShare:
     """One layer's part of a run.
 
     Attributes:
@@ -80,7 +80,7 @@ MEMORIES = ("inp", "wgt", "acc", "uop", "out", "fetch")
 
 
 @lru_cache(maxsize=4)
-def timed_run(run: MergedRun, core: VtaCore) -> tuple[TimingResult, tuple[LayerShare, ...]]:
+def timed_run(run: MergedRun, core: VtaCore) -> tuple[TimingResult, tuple[RunShare, ...]]:
     """A run with its trace, and the share of each layer.
 
     Args:
@@ -91,7 +91,7 @@ def timed_run(run: MergedRun, core: VtaCore) -> tuple[TimingResult, tuple[LayerS
     ends, stalls = _ends(run, timing), _stalls(run, timing)
     costs = _apart(run, core)
     whole = timing.energy_pj or 0.0, timing.traffic.read_beats, timing.traffic.write_beats
-    shares: list[LayerShare] = []
+    shares: list[RunShare] = []
     for layer, (moved, *own) in enumerate(costs):
         if layer == len(costs) - 1:
             # Bursts of fetched instructions hold those of two layers: the last one takes the rest.
@@ -105,7 +105,7 @@ def timed_run(run: MergedRun, core: VtaCore) -> tuple[TimingResult, tuple[LayerS
         count = run.instruction_count(layer)
         moved["fetch"] = count * run.instructions.shape[1]
         shares.append(
-            LayerShare(
+            RunShare(
                 start, ends[layer], energy, count, moved, stalls[layer], int(reads), int(writes)
             )
         )
@@ -131,7 +131,7 @@ def _apart(run: MergedRun, core: VtaCore) -> list[tuple[dict[str, int], float, i
     words = [(high << 64 | low) & ~flags for low, high in pairs]
     decoded = decode(run.instructions)
     modules = route_program(decoded)[1].tolist()
-    steps = [Step(word, module) for word, module in zip(words, modules, strict=True)]
+    steps = [BareInstruction(word, module) for word, module in zip(words, modules, strict=True)]
     finish = (decoded["opcode"] == Opcode.FINISH).tolist()
     empty = _timed([], core)
     found = []
@@ -150,7 +150,7 @@ def _apart(run: MergedRun, core: VtaCore) -> list[tuple[dict[str, int], float, i
     return found
 
 
-def _timed(steps: list[Step], core: VtaCore) -> TimingResult:
+def _timed(steps: list[BareInstruction], core: VtaCore) -> TimingResult:
     return time_program(encoded(finished(steps)), core.timing, core.geometry, core.energy)
 
 

@@ -10,7 +10,7 @@ from compiler_core.units.vta.link.placed_tensor import InputFold
 LAYOUT_SCHEMA = "nest-tune/layout/1"
 RUNS_SCHEMA = "nest-tune/runs/1"
 RUNS = "runs.json"
-"""File of :class:`Runs`, where launches continue one another."""
+"""File of :class:`RunsFile`, where launches continue one another."""
 
 
 def layout_name(lanes: int) -> str:
@@ -71,7 +71,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Runs:
+class RunsFile:
     """``runs.json``: launches whose layers are in one program. That lies where the program of the
     first launch lies; ``layers.bin`` beside it says of each instruction which of the run's layers
     it is of, as 32-bit numbers from 0, little-endian; the other launches have no files.

@@ -9,7 +9,7 @@ import numpy as np
 from compiler_core.files.json_file import json_bytes
 from compiler_core.files.plain import to_plain
 from compiler_core.units.facets.parts import SegmentEntry
-from compiler_core.units.vta.link.launch import Launch
+from compiler_core.units.vta.link.launch import VtaLaunch
 from compiler_core.units.vta.link.npu_segment import NpuSegment
 from compiler_core.units.vta.link.placed_tensor import PlacedTensor
 from compiler_core.units.vta.machine.assembly import disassemble
@@ -21,7 +21,7 @@ from compiler_core.units.vta.parts.layout import (
     Layout,
     LayoutLaunch,
     LayoutTensor,
-    Runs,
+    RunsFile,
     layout_name,
 )
 from compiler_core.units.vta.parts.reader import read_npu_segment
@@ -46,7 +46,7 @@ class VtaParts:
                 if launch.run is not None:
                     files[f"{folder}/layers.bin"] = launch.run.layers.astype("<i4").tobytes()
         if runs:
-            whole = Runs(tuple(map(tuple, runs)))
+            whole = RunsFile(tuple(map(tuple, runs)))
             files[RUNS] = json_bytes(RUNS_SCHEMA, to_plain(whole))
         return files
 
@@ -57,7 +57,7 @@ class VtaParts:
         for name, placed in sorted(segment.layout.items()):
             yield f"tensor {name}: {_place(placed)}"
 
-    def commands(self, segment: NpuSegment, launch: Launch) -> Iterator[str]:
+    def commands(self, segment: NpuSegment, launch: VtaLaunch) -> Iterator[str]:
         title = f"# {segment.name} {launch.name} {launch.layer} ({launch.task})"
         if launch.run is not None:
             yield from _commands_of_layer(title, launch, launch.run)
@@ -71,7 +71,7 @@ class VtaParts:
 PARTS = VtaParts()
 
 
-def _commands_of_layer(title: str, launch: Launch, run: MergedRun) -> Iterator[str]:
+def _commands_of_layer(title: str, launch: VtaLaunch, run: MergedRun) -> Iterator[str]:
     """Its layer's instructions, which stand among those of its neighbours, with their numbers."""
     (core,) = launch.cores
     yield f"{title} core {core}" if core else title

@@ -14,7 +14,7 @@ from compiler_core.files.json_file import parse_json
 from compiler_core.files.plain import from_plain
 from compiler_core.units.facets.parts import SegmentEntry
 from compiler_core.units.facets.programs import Units
-from compiler_core.units.vta.link.launch import CoreProgram, Launch
+from compiler_core.units.vta.link.launch import CoreProgram, VtaLaunch
 from compiler_core.units.vta.link.npu_segment import NpuSegment
 from compiler_core.units.vta.link.placed_tensor import PlacedTensor
 from compiler_core.units.vta.machine.hardware import VtaGeometry
@@ -27,7 +27,7 @@ from compiler_core.units.vta.parts.layout import (
     Layout,
     LayoutLaunch,
     LayoutTensor,
-    Runs,
+    RunsFile,
     layout_name,
 )
 from compiler_core.units.vta.structure.fold import fold_workload, foldable
@@ -77,7 +77,7 @@ def read_npu_segment(entry: SegmentEntry, files: Mapping[str, bytes], where: str
         if name not in tensors or entry.shapes.get(name) != tensors[name].shape:
             raise InputError(f"{where}: tensor {name!r} has no place of its shape in layout.json")
     runs = _runs(layout, files, where)
-    launches: list[Launch] = []
+    launches: list[VtaLaunch] = []
     for launch in layout.launches:
         if not _LAUNCH_NAME.fullmatch(launch.name):
             raise InputError(
@@ -85,7 +85,7 @@ def read_npu_segment(entry: SegmentEntry, files: Mapping[str, bytes], where: str
             )
         part, of = runs.get(launch.name, (0, 1))
         programs = _programs(launch, entry.units, files, where, part)
-        made = Launch(launch.name, launch.layer, launch.sources, launch.task, programs)
+        made = VtaLaunch(launch.name, launch.layer, launch.sources, launch.task, programs)
         if part:
             before = launches[-1]
             if before.run is None or before.cores != made.cores:
@@ -138,7 +138,7 @@ def _runs(layout: Layout, files: Mapping[str, bytes], where: str) -> dict[str, t
     if RUNS not in files:
         return {}
     document = parse_json(files[RUNS], RUNS_SCHEMA, where)
-    runs = from_plain(Runs, document, f"{where}/{RUNS}").runs
+    runs = from_plain(RunsFile, document, f"{where}/{RUNS}").runs
     names = [launch.name for launch in layout.launches]
     found: dict[str, tuple[int, int]] = {}
     for run in runs:
@@ -152,7 +152,7 @@ def _runs(layout: Layout, files: Mapping[str, bytes], where: str) -> dict[str, t
     return found
 
 
-def _run(launch: Launch, count: int, files: Mapping[str, bytes], where: str) -> MergedRun:
+def _run(launch: VtaLaunch, count: int, files: Mapping[str, bytes], where: str) -> MergedRun:
     """The program of ``count`` layers, of which a launch is the first."""
     if len(launch.programs) != 1:
         raise InputError(f"{where}: {launch.name} runs on several cores and holds several layers")

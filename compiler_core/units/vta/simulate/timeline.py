@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.files.trace import Slice
+from compiler_core.files.trace import TraceSlice
 from compiler_core.units.vta.machine.isa import AluOpcode, MemoryType, Opcode
 from compiler_core.units.vta.simulate.timing_result import Actor, TimingTrace
 
@@ -25,7 +25,7 @@ def timeline(
     cycles: int,
     clock_hz: float,
     fetch_batch_instructions: int,
-) -> Iterator[Slice]:
+) -> Iterator[TraceSlice]:
     """Yields the slices of a run, in whole nanoseconds.
 
     Args:
@@ -60,7 +60,7 @@ def timeline(
             (_TOKEN, arrived, token_wait),
         ):
             if length > 0:
-                yield Slice(
+                yield TraceSlice(
                     track,
                     cause,
                     "stall",
@@ -69,7 +69,7 @@ def timeline(
                     {"cycles": length, "before_instruction": index},
                 )
         arguments = {"instruction": index, "start_cycle": start, "cycles": end - start}
-        yield Slice(
+        yield TraceSlice(
             track,
             _name(decoded[index]),
             "instruction",
@@ -79,7 +79,7 @@ def timeline(
         )
         if port_stall > 0:
             # A sum over the instruction's bursts, drawn as one slice at its start.
-            yield Slice(
+            yield TraceSlice(
                 track,
                 _PORT,
                 "stall",
@@ -91,13 +91,13 @@ def timeline(
 
 def _fetch(
     trace: TimingTrace, batch_instructions: int, nanoseconds: Callable[[int], int]
-) -> Iterator[Slice]:
+) -> Iterator[TraceSlice]:
     handed_out = trace.handed_out_cycle[trace.handed_out_cycle >= 0]
     track, before = _TRACK[Actor.FETCH], 0
     for first in range(0, len(handed_out), batch_instructions):
         batch = handed_out[first : first + batch_instructions]
         begin = int(batch[0])
-        yield Slice(
+        yield TraceSlice(
             track,
             f"read {len(batch)} instructions",
             "fetch",
@@ -111,7 +111,7 @@ def _fetch(
             start, end = int(batch[low]), int(batch[high - 1]) + 1
             if low > 0:
                 waited = int(batch[low - 1]) + 1
-                yield Slice(
+                yield TraceSlice(
                     track,
                     _QUEUE,
                     "stall",
@@ -119,7 +119,7 @@ def _fetch(
                     nanoseconds(start),
                     {"cycles": start - waited, "before_instruction": first + low},
                 )
-            yield Slice(
+            yield TraceSlice(
                 track,
                 "hand out",
                 "fetch",

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.errors import CheckError
-from compiler_core.files.trace import Slice
+from compiler_core.files.trace import TraceSlice
 from compiler_core.units.simulation import CounterTable, RefusedProgram, SimulatedProgram
 from compiler_core.units.vta.machine.hardware import TimingProfile, VtaCore
 from compiler_core.units.vta.machine.isa import decode
@@ -96,7 +96,7 @@ SIMULATION = VtaSimulation()
 
 def _slices(
     source: ProgramFile, machine: VtaCore, profile: TimingProfile | None, timing: TimingResult
-) -> Iterable[Slice]:
+) -> Iterable[TraceSlice]:
     assert timing.trace is not None
     rules = machine.timing if profile is None else PROFILES[profile]
     return timeline(

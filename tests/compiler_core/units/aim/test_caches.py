@@ -27,7 +27,7 @@ from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.targets.load import load_target
 from compiler_core.units.aim.device.device import Device, ResidentProduct
 from compiler_core.units.aim.documents import DOCUMENTS
-from compiler_core.units.aim.lower.layout import Layout
+from compiler_core.units.aim.lower.layout import BankLayout
 from compiler_core.units.aim.lower.matrix_vector import launches
 from compiler_core.units.aim.lower.measure import measure
 from compiler_core.units.aim.machine.machine import AimMachine
@@ -37,7 +37,7 @@ from compiler_core.units.aim.schedule.default import default_schedule
 from compiler_core.units.aim.schedule.legality import violations
 from compiler_core.units.aim.schedule.schedule import Order, ProductSchedule, Side
 from compiler_core.units.aim.schedule.workload import MatrixVector
-from compiler_core.units.aim.simulate.memory import Memory
+from compiler_core.units.aim.simulate.memory import BankMemory
 from compiler_core.units.aim.simulate.numbers import to_bits
 from compiler_core.units.aim.simulate.timing import time_program
 from compiler_core.units.aim.verify.verify import verify
@@ -113,7 +113,7 @@ def test_what_is_written_is_multiplied(
 def test_programs_that_write_keep_the_rules_and_issue_every_write(
     own: tuple[MatrixVector, ProductSchedule],
 ) -> None:
-    for launch in launches(Layout(*own), MACHINE):
+    for launch in launches(BankLayout(*own), MACHINE):
         assert verify(launch.program, MACHINE) == ()
         issued = time_program(launch.program.records, MACHINE).commands
         assert issued.get("WR", 0) + issued.get("WRA16", 0) == len(launch.written)
@@ -122,7 +122,7 @@ def test_programs_that_write_keep_the_rules_and_issue_every_write(
 def test_more_rows_than_there_are_registers_take_launches_of_their_own() -> None:
     work = MatrixVector(64, 640, heads=8, written_inputs=640)
     schedule = default_schedule(work, MACHINE)
-    found = launches(Layout(work, schedule), MACHINE)  # type: ignore[arg-type]
+    found = launches(BankLayout(work, schedule), MACHINE)  # type: ignore[arg-type]
     assert [len(launch.written) for launch in found] == [4096] * 5 + [0]
     assert all(launch.registers <= MACHINE.registers for launch in found)
 
@@ -190,9 +190,9 @@ def test_a_package_keeps_its_caches(
     write_package(built, tmp_path / "package", {})
     again = read_package(tmp_path / "package").executable
     loads = []
-    load = Memory.load_banks
+    load = BankMemory.load_banks
     monkeypatch.setattr(
-        Memory, "load_banks", lambda *own, **named: loads.append(1) or load(*own, **named)
+        BankMemory, "load_banks", lambda *own, **named: loads.append(1) or load(*own, **named)
     )
     read, difference = run_checked(again, Simulator(again), data)
     assert difference is None

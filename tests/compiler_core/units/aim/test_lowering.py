@@ -10,8 +10,8 @@ import pytest
 
 from compiler_core.targets.load import load_target
 from compiler_core.units.aim.lower.elements import element_launch
-from compiler_core.units.aim.lower.layout import Layout
-from compiler_core.units.aim.lower.matrix_vector import Launch, launches
+from compiler_core.units.aim.lower.layout import BankLayout
+from compiler_core.units.aim.lower.matrix_vector import MatrixVectorLaunch, launches
 from compiler_core.units.aim.lower.measure import measure
 from compiler_core.units.aim.machine.machine import AimMachine
 from compiler_core.units.aim.schedule.bound import bound_of, workload_bound
@@ -25,7 +25,7 @@ from compiler_core.units.aim.schedule.schedule import (
 )
 from compiler_core.units.aim.schedule.workload import Activation, ElementProduct, MatrixVector
 from compiler_core.units.aim.simulate.functional import Executor
-from compiler_core.units.aim.simulate.memory import Memory
+from compiler_core.units.aim.simulate.memory import BankMemory
 from compiler_core.units.aim.simulate.numbers import to_bits, to_float
 from compiler_core.units.aim.verify.verify import verify
 from search_spaces.task_space import task_space
@@ -39,9 +39,9 @@ def run(
     w: MatrixVector, s: ProductSchedule, machine: AimMachine, matrix: Any, vectors: Any, bias: Any
 ) -> Any:
     """What the unit gives, ``float32[groups, vectors, heads, outputs]``."""
-    layout = Layout(w, s)
+    layout = BankLayout(w, s)
     m = layout.mapping
-    memory = Memory(machine)
+    memory = BankMemory(machine)
     memory.load_banks(*layout.weights(to_bits(matrix)))
     blocks, begun = layout.inputs(vectors), layout.biases(bias)
     results = np.zeros((w.vectors, m.rounds, m.passes, m.used, 16), np.uint16)
@@ -57,7 +57,7 @@ def run(
     return layout.results(results)
 
 
-def _write(memory: Memory, launch: Launch, blocks: Any, begun: Any) -> None:
+def _write(memory: BankMemory, launch: MatrixVectorLaunch, blocks: Any, begun: Any) -> None:
     memory.registers[:] = 0xFFFF  # what a program reads was written before
     extent, s = launch.extent, launch.layout.schedule
     for v in extent.vectors:
@@ -141,7 +141,7 @@ def test_bits(case: int) -> None:
     vectors = rng.normal(size=(w.vectors, w.heads, w.inputs)).astype(np.float32)
     bias = rng.normal(size=(w.heads, w.outputs)).astype(np.float32) * w.bias
     found = run(w, s, MACHINE, matrix, vectors, bias)
-    width = Layout(w, s).mapping.width
+    width = BankLayout(w, s).mapping.width
     for v, h in np.ndindex(w.vectors, w.heads):
         for o in range(0, w.outputs, 7):
             want = expected(w, s, matrix[h, o], vectors[v, h], bias[h, o], o, width)
@@ -207,7 +207,7 @@ def bound_of_schedule(w: MatrixVector, s: ProductSchedule, machine: AimMachine) 
 
 def test_registers_are_enough_or_work_is_cut() -> None:
     w = MatrixVector(640, 64, vectors=2, bias=True)
-    layout = Layout(w, ProductSchedule(1, 4))
+    layout = BankLayout(w, ProductSchedule(1, 4))
     whole, cut = launches(layout, MACHINE), launches(layout, AimMachine(channels=4, registers=48))
     assert len(whole) == 1 < len(cut)
     extents = [
@@ -222,7 +222,7 @@ def test_registers_are_enough_or_work_is_cut() -> None:
 
 def test_addresses_do_not_overlap() -> None:
     for w, s in CASES:
-        layout = Layout(w, s, first_row=5)
+        layout = BankLayout(w, s, first_row=5)
         addresses, blocks = layout.weights(np.ones((w.heads, w.outputs, w.inputs), np.uint16))
         assert len(np.unique(addresses, axis=0)) == len(addresses) == len(blocks)
         assert addresses[:, 2].min() == 5
@@ -235,7 +235,7 @@ def test_element_products(schedule: ElementSchedule) -> None:
     rng = np.random.default_rng(0)
     one, other = rng.normal(size=(2, w.elements)).astype(np.float32)
     launch = element_launch(w, schedule, MACHINE)
-    memory = Memory(MACHINE)
+    memory = BankMemory(MACHINE)
     memory.load_banks(launch.places(0), launch.blocks(one))
     memory.load_banks(launch.places(1), launch.blocks(other))
     assert verify(launch.program, MACHINE) == ()

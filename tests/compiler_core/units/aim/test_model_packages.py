@@ -20,7 +20,7 @@ from compiler_core.errors import InputError, NestTuneError
 from compiler_core.executable.backends import Reference, Simulator
 from compiler_core.executable.check import run_checked
 from compiler_core.executable.executable import units_of
-from compiler_core.executable.runner import Runner
+from compiler_core.executable.runner import PackageRunner
 from compiler_core.graph.session import FloatSession
 from compiler_core.package.reader import read_package
 from compiler_core.package.writer import package_files, write_package
@@ -175,8 +175,8 @@ def test_a_wrong_bit_is_found(mixed: tuple[CompiledModel, Evaluator]) -> None:
     segments = tuple(wrong if part is segment else part for part in executable.segments)
     other = replace(executable, segments=segments)
     data = noise_samples(mixed[0].source.model.graph)
-    one = Runner(executable, Reference(executable)).run(data)
-    two = Runner(other, Simulator(other)).run(data)
+    one = PackageRunner(executable, Reference(executable)).run(data)
+    two = PackageRunner(other, Simulator(other)).run(data)
     assert one["y"].tobytes() != two["y"].tobytes()
 
 
@@ -285,7 +285,7 @@ def test_the_qdq_model_casts_where_the_unit_computes(
     session = onnxruntime.InferenceSession(model.SerializeToString())
     (found,) = session.run(None, data)
     executable = built.executable
-    ours = Runner(executable, Simulator(executable)).run(data)["y"]
+    ours = PackageRunner(executable, Simulator(executable)).run(data)["y"]
     assert np.abs(found - ours).max() < 2e-3
     plain = FloatSession(built.source.model.graph).run(data)["y"]
     assert np.abs(found - ours).max() < np.abs(plain - ours).max()

@@ -19,9 +19,9 @@ from compiler_core.units.vta.legality.default_schedule import default_schedule
 from compiler_core.units.vta.lower.layer import measure_layer
 from cost_models.vta.relaxed_walk import walked_bounds
 from nest_tune.samplers.registry import make_schedule_sampler, schedule_sampler_names
-from nest_tune.samplers.schedules.exhaustive import ExhaustiveSampler, PointsByBound
+from nest_tune.samplers.schedules.exhaustive import ExhaustiveScheduleSampler, PointsByBound
 from nest_tune.samplers.schedules.guided import GuidedSampler
-from nest_tune.samplers.schedules.optuna_sampler import XgbSampler
+from nest_tune.samplers.schedules.optuna_sampler import XgbScheduleSampler
 from nest_tune.samplers.schedules.sampler import Point, Problem
 from search_spaces.vta.tiling import TilingSpace
 
@@ -110,7 +110,7 @@ def test_exhaustive_search_ends_with_the_optimum() -> None:
     problem = problem_of(TINY)
     points = [tuple(p) for chunk in problem.space.enumerate() for p in chunk.tolist()]
     expected = min(cost(problem, point) for point in points)
-    sampler = ExhaustiveSampler(problem)
+    sampler = ExhaustiveScheduleSampler(problem)
     best, count = cost(problem, problem.default), 0
     sampler.observe([(problem.default, best)])
     while proposed := sampler.propose(16):
@@ -126,7 +126,7 @@ def test_exhaustive_search_ends_with_the_optimum() -> None:
 def test_guided_sampler_in_an_optuna_study() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     problem = problem_of(CONV)
-    study = optuna.create_study(sampler=XgbSampler(problem))
+    study = optuna.create_study(sampler=XgbScheduleSampler(problem))
 
     def objective(trial: optuna.Trial) -> float:
         point = tuple(trial.suggest_int(p.name, 0, len(p) - 1) for p in problem.space.parameters)
@@ -194,7 +194,7 @@ def test_a_limit_leaves_out_what_cannot_be_below_it() -> None:
 
 def test_an_exhaustive_search_knows_its_gap() -> None:
     problem = problem_of(SMALL)
-    sampler = ExhaustiveSampler(problem)
+    sampler = ExhaustiveScheduleSampler(problem)
     sampler.observe([(problem.default, cost(problem, problem.default))])
     best, least = cost(problem, problem.default), [sampler.least_cycles]
     while proposed := sampler.propose(16):

@@ -18,7 +18,7 @@ from nest_tune.study.proposals.evidence import (
     trial_score,
     within_chance,
 )
-from nest_tune.study.request.goals import Metric, parse_bounds
+from nest_tune.study.request.goals import TrialMetric, parse_bounds
 from nest_tune.study.trial import Outcome, OuterTrial
 
 
@@ -36,11 +36,11 @@ def test_a_drop_of_just_so_many_samples_keeps_its_limit(
     more = drawn.draw(st.integers(0, 1))
     floats = score([1] * samples)
     own = score([0] * (lost + more) + [1] * (samples - lost - more))
-    limit = parse_bounds(Metric.ACCURACY_DROP, f"<= {lost / samples!r}", "here")
+    limit = parse_bounds(TrialMetric.ACCURACY_DROP, f"<= {lost / samples!r}", "here")
     assert (limit.excess(drop(floats, own)) == 0) == (not more)
     points, rest = divmod(lost * 100, samples)
     if not rest:
-        limit = parse_bounds(Metric.ACCURACY_DROP, f"<= {points}%", "here")
+        limit = parse_bounds(TrialMetric.ACCURACY_DROP, f"<= {points}%", "here")
         assert (limit.excess(drop(floats, own)) == 0) == (not more)
 
 

@@ -17,8 +17,8 @@ from nest_tune.study.proposals.front import closest, dominates, losses, pareto_f
 from nest_tune.study.request.goals import (
     Direction,
     Limit,
-    Metric,
     Objective,
+    TrialMetric,
     merged,
     parse_bounds,
     parse_constraint,
@@ -29,8 +29,8 @@ from nest_tune.study.request.limits import check_goals
 from nest_tune.study.trial import Outcome, OuterTrial
 
 BOTH = (
-    Objective(Metric.LATENCY_MS, Direction.MINIMIZE),
-    Objective(Metric.ACCURACY, Direction.MAXIMIZE),
+    Objective(TrialMetric.LATENCY_MS, Direction.MINIMIZE),
+    Objective(TrialMetric.ACCURACY, Direction.MAXIMIZE),
 )
 
 
@@ -72,14 +72,17 @@ def test_wrong_limits_are_refused(text: str) -> None:
 
 
 def test_limits_on_one_metric_are_joined_or_contradict() -> None:
-    first, second = Limit(Metric.LATENCY_MS, high=3), Limit(Metric.LATENCY_MS, low=1, high=5)
-    assert merged([first, second]) == (Limit(Metric.LATENCY_MS, 1, 3),)
+    first, second = (
+        Limit(TrialMetric.LATENCY_MS, high=3),
+        Limit(TrialMetric.LATENCY_MS, low=1, high=5),
+    )
+    assert merged([first, second]) == (Limit(TrialMetric.LATENCY_MS, 1, 3),)
     with pytest.raises(InputError, match="contradictory"):
-        merged([first, Limit(Metric.LATENCY_MS, low=4)])
+        merged([first, Limit(TrialMetric.LATENCY_MS, low=4)])
 
 
 def test_violations_weigh_units_alike() -> None:
-    limits = (Limit(Metric.LATENCY_MS, high=2), Limit(Metric.SIZE_BYTES, high=1000))
+    limits = (Limit(TrialMetric.LATENCY_MS, high=2), Limit(TrialMetric.SIZE_BYTES, high=1000))
     assert violation(limits, {"latency_ms": 2, "size_bytes": 900}, {}) == 0
     assert violation(limits, {"latency_ms": 3, "size_bytes": 1500}, {}) == pytest.approx(1.0)
 
@@ -108,7 +111,7 @@ def test_only_feasible_settled_trials_are_in_the_front() -> None:
         trial(3, 1, 0.9, outcome=Outcome.TIMEOUT, metrics={}),
     ]
     assert [t.number for t in pareto_front(trials, BOTH)] == [0]
-    near = closest(trials, (Limit(Metric.LATENCY_MS, high=2),), trials[0])
+    near = closest(trials, (Limit(TrialMetric.LATENCY_MS, high=2),), trials[0])
     assert [t.number for t in near] == [1, 2, 0]
 
 
@@ -133,9 +136,9 @@ def test_picks() -> None:
 
 
 @pytest.mark.parametrize("accuracy", [metric.value for metric in Accuracy])
-@pytest.mark.parametrize("metric", [Metric.ACCURACY, Metric.ACCURACY_DROP])
+@pytest.mark.parametrize("metric", [TrialMetric.ACCURACY, TrialMetric.ACCURACY_DROP])
 def test_what_is_shown_is_taken_and_the_name_of_another_metric_is_not(
-    accuracy: str, metric: Metric
+    accuracy: str, metric: TrialMetric
 ) -> None:
     front = [trial(0, 1, 0.5, metrics={metric.value: 0.5})]
     shown = shown_name(metric.value, accuracy)
@@ -162,10 +165,10 @@ def test_what_is_shown_is_taken_and_the_name_of_another_metric_is_not(
 
 def test_one_metric_has_one_limit_by_whatever_name() -> None:
     limits = merged([parse_constraint("agreement>=90%"), parse_constraint("accuracy<=95%")])
-    assert limits == (Limit(Metric.ACCURACY, 0.9, 0.95),)
+    assert limits == (Limit(TrialMetric.ACCURACY, 0.9, 0.95),)
 
 
 def test_accuracy_cannot_be_picked_where_none_is_measured() -> None:
-    assert parse_rule("min:latency_ms", evaluated=False).metrics == (Metric.LATENCY_MS,)
+    assert parse_rule("min:latency_ms", evaluated=False).metrics == (TrialMetric.LATENCY_MS,)
     with pytest.raises(InputError, match="evaluation data"):
         parse_rule("max:accuracy", evaluated=False)

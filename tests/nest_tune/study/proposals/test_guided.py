@@ -11,16 +11,16 @@ from nest_tune.study.proposals.coordinates import variations
 from nest_tune.study.proposals.history import History
 from nest_tune.study.proposals.problem import SearchProblem
 from nest_tune.study.proposals.proposals import propose
-from nest_tune.study.request.goals import Direction, Limit, Metric, Objective
+from nest_tune.study.request.goals import Direction, Limit, Objective, TrialMetric
 from nest_tune.study.trial import Outcome, OuterTrial, Point, Proposal
 from search_spaces.joint import JointSpace, OuterPoint
 from search_spaces.parameter import Parameter
 
 OBJECTIVES = (
-    Objective(Metric.LATENCY_MS, Direction.MINIMIZE),
-    Objective(Metric.ACCURACY, Direction.MAXIMIZE),
+    Objective(TrialMetric.LATENCY_MS, Direction.MINIMIZE),
+    Objective(TrialMetric.ACCURACY, Direction.MAXIMIZE),
 )
-LIMIT = Limit(Metric.ACCURACY_DROP, high=0.01)
+LIMIT = Limit(TrialMetric.ACCURACY_DROP, high=0.01)
 GROUPS = 14
 WINDOW = 8
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from compiler_core.errors import InputError
 from nest_tune.study.request.durations import parse_duration
-from nest_tune.study.request.goals import Limit, Metric
+from nest_tune.study.request.goals import Limit, TrialMetric
 from nest_tune.study.request.resolve import resolve
 from nest_tune.study.request.settings import differences, read_settings_document, settings_document
 from nest_tune.study.request.study_file import read_study_file
@@ -78,7 +78,7 @@ def test_a_full_file_is_read(write: Any, tmp_path: Path) -> None:
     assert found.name == "resnet8-vta"
     assert (found.seed, found.trials, found.timeout_s, found.jobs) == (3, 20, 600.0, 2)
     assert found.model == str(tmp_path / "resnet8.onnx")
-    assert found.limits == (Limit(Metric.ACCURACY_DROP, high=0.01),)
+    assert found.limits == (Limit(TrialMetric.ACCURACY_DROP, high=0.01),)
     assert (found.tiling, found.sampler, found.trial_timeout_s) == (False, "tpe", 90.0)
     assert read_settings_document(settings_document(found)) == found
 
@@ -95,7 +95,7 @@ def test_a_machine_may_grant_trials_more_time(write: Any) -> None:
 def test_defaults(write: Any) -> None:
     found = resolve(write(SMALL), StudyRequest(), {})
     assert (found.name, found.trials, found.seed, found.sampler) == ("", 200, 0, "xgb")
-    assert [objective.metric for objective in found.objectives] == [Metric.LATENCY_MS]
+    assert [objective.metric for objective in found.objectives] == [TrialMetric.LATENCY_MS]
     assert found.storage == "sqlite:///nest-tune.db"
 
 
@@ -104,7 +104,7 @@ def test_flags_go_before_environment_before_file_before_default(write: Any) -> N
     flags = StudyRequest(storage="sqlite:///flag.db", seed=0, constraints=("accuracy_drop<=0.5",))
     assert resolve(write(FULL), flags, environment).storage == "sqlite:///flag.db"
     assert resolve(write(FULL), flags, environment).seed == 0
-    assert resolve(write(FULL), flags, {}).limits == (Limit(Metric.ACCURACY_DROP, high=0.5),)
+    assert resolve(write(FULL), flags, {}).limits == (Limit(TrialMetric.ACCURACY_DROP, high=0.5),)
     assert resolve(write(FULL), StudyRequest(), environment).storage == "sqlite:///env.db"
     assert resolve(write(FULL), StudyRequest(), {}).storage == "sqlite:///file.db"
 

@@ -12,7 +12,7 @@ import pytest
 from compiler_core.errors import InputError, NestTuneError
 from nest_tune.records.database import RecordDatabase
 from nest_tune.runners.runner import Answer, Ending, Work
-from nest_tune.study.request.goals import Direction, Limit, Metric, Objective
+from nest_tune.study.request.goals import Direction, Limit, Objective, TrialMetric
 from nest_tune.study.store import ground
 from nest_tune.study.store.dependencies import survey_ground
 from nest_tune.study.store.ended import Ended
@@ -114,7 +114,7 @@ def test_no_point_is_tried_twice_and_a_small_space_ends(studies: Any) -> None:
 
 def test_a_study_ends_where_nothing_can_be_better(studies: Any, synthetic: ModuleType) -> None:
     np.savez(studies.folder / "eval.npz", **synthetic.samples("residual", 3, 3))
-    accuracy = Objective(Metric.ACCURACY, Direction.MAXIMIZE)
+    accuracy = Objective(TrialMetric.ACCURACY, Direction.MAXIMIZE)
     result = studies.run(
         studies.settings(metric="agreement", objectives=(accuracy,), trials=100, sampler="random")
     )
@@ -201,7 +201,7 @@ def test_ten_equal_errors_at_the_start_end_the_study(studies: Any) -> None:
 
 
 def test_limits_make_trials_infeasible_and_nothing_is_chosen(studies: Any) -> None:
-    limit = Limit(Metric.LATENCY_MS, high=1e-6)
+    limit = Limit(TrialMetric.LATENCY_MS, high=1e-6)
     result = studies.run(studies.settings(limits=(limit,), trials=9))
     assert {trial.outcome for trial in result.trials} == {Outcome.CONSTRAINTS}
     assert "latency_ms" in result.trials[0].message
@@ -245,7 +245,7 @@ def test_trials_of_merged_launches_are_compiled_so(studies: Any) -> None:
 
 def test_the_first_trials_aim_at_what_is_asked_for(studies: Any) -> None:
     """With energy to be small the first guess is the plan of least energy, and it is less."""
-    energy = (Objective(Metric.ENERGY_MJ, Direction.MINIMIZE),)
+    energy = (Objective(TrialMetric.ENERGY_MJ, Direction.MINIMIZE),)
     settings = studies.settings(trials=6, objectives=energy, limits=(), sampler="random")
     result = studies.run(settings)
     space = survey_ground(settings, result.study).space
@@ -258,7 +258,7 @@ def test_the_first_trials_aim_at_what_is_asked_for(studies: Any) -> None:
 
 
 def test_noise_is_measured_on_workers_once_and_beside_trials(studies: Any) -> None:
-    drop = Limit(Metric.ACCURACY_DROP, high=0.02)
+    drop = Limit(TrialMetric.ACCURACY_DROP, high=0.02)
     settings = studies.settings(limits=(drop,), trials=24)
     whole = studies.run(settings)
     noises = [at for at, call in enumerate(studies.runner.calls) if call[0].endswith(":noise")]

@@ -13,7 +13,7 @@ from compiler_core.tensor.task import Task
 from compiler_core.tensor.workload import ConvWorkload, Epilogue, Window
 from compiler_core.units.vta.schedule.resident_schedule import ResidentSchedule
 from nest_tune.records.database import Snapshot
-from nest_tune.records.record import Outcome, machine_digest, record_of
+from nest_tune.records.record import MeasurementOutcome, machine_digest, record_of
 from nest_tune.study.store.result import compile_trial
 from nest_tune.study.store.selection import ground_of
 from nest_tune.study.tuning.beyond import PROGRAMS, programs_beyond
@@ -55,7 +55,7 @@ def test_a_search_begins_with_the_best_program_that_records_know() -> None:
     best = search([task])[0][task]
     record = record_of(
         task, best.best, machine_digest(CORE), knowledge_of(Snapshot(), CORE).lowering,
-        Outcome.CORRECT, best.cycles, best.measured.dram_bytes,
+        MeasurementOutcome.CORRECT, best.cycles, best.measured.dram_bytes,
     )  # fmt: skip
     again = search([task], Snapshot((record,)))[0][task]
     assert again.cycles <= best.cycles

@@ -17,7 +17,7 @@ from compiler_core.accuracy.tally import Tally
 from compiler_core.errors import InputError
 from nest_tune.study.proposals.front import pareto_front
 from nest_tune.study.proposals.hypervolume import hypervolume
-from nest_tune.study.request.goals import Direction, Metric, Objective
+from nest_tune.study.request.goals import Direction, Objective, TrialMetric
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.store.storage import StudyStorage
@@ -28,8 +28,8 @@ from nest_tune.study.views.compare import compare
 
 Run = Callable[..., tuple[int, str, str]]
 
-LATENCY = Objective(Metric.LATENCY_MS, Direction.MINIMIZE)
-ACCURACY = Objective(Metric.ACCURACY, Direction.MAXIMIZE)
+LATENCY = Objective(TrialMetric.LATENCY_MS, Direction.MINIMIZE)
+ACCURACY = Objective(TrialMetric.ACCURACY, Direction.MAXIMIZE)
 PARAMETERS = [["scheme", ["a", "b"]], ["place", ["npu", "cpu"]]]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from nest_tune.study.request.goals import Direction, Metric, Objective
+from nest_tune.study.request.goals import Direction, Objective, TrialMetric
 from nest_tune.study.running.observer import Budget, Observer
 from nest_tune.study.store.ended import Ended
 from nest_tune.study.trial import Outcome, OuterTrial
@@ -19,7 +19,7 @@ from nest_tune.study.views.notebook_progress import NotebookBar, notebook_observ
 from nest_tune.study.views.progress import Lines, Panel
 from nest_tune.study.views.progress_state import Progress
 
-LATENCY = [Objective(Metric.LATENCY_MS, Direction.MINIMIZE)]
+LATENCY = [Objective(TrialMetric.LATENCY_MS, Direction.MINIMIZE)]
 
 
 def trial(number: int, latency: float, **more: Any) -> OuterTrial:

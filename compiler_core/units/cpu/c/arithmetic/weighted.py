@@ -39,7 +39,7 @@ class Sliding:
 
 
 @dataclass(frozen=True)
-class Requantization:
+class WeightedRequantization:
     """From accumulators to the integers of the result.
 
     Attributes:

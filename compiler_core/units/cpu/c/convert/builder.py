@@ -35,7 +35,7 @@ class Refusal(Exception):  # noqa: N818
 
 
 @dataclass(frozen=True)
-class Place:
+class PlacedValue:
     """A value that holds a tensor, and the order of its axes."""
 
     value: Value
@@ -64,7 +64,7 @@ class Builder:
         self.values: dict[str, Value] = {}
         self.constants: dict[str, Array] = {}
         self.operators: list[Operator] = []
-        self.places: dict[str, list[Place]] = {}
+        self.places: dict[str, list[PlacedValue]] = {}
         self.node: Node | None = None
         self._ranges = ranges
         self._types = dict(types)
@@ -110,7 +110,7 @@ class Builder:
             types[tensor] = typed(known, self.options)
         return types[tensor]
 
-    def input(self, tensor: str, axes: Axes, dtype: str = "int8") -> Place:
+    def input(self, tensor: str, axes: Axes, dtype: str = "int8") -> PlacedValue:
         """A graph input, placed when it is first asked for, in the order and in the integers that
         are wanted then."""
         if not self.options.channels_last:
@@ -122,11 +122,11 @@ class Builder:
         kind = FLOAT if is_float else self.type_of(tensor, dtype)
         return self.place(tensor, axes, kind)
 
-    def place(self, tensor: str, axes: Axes, kind: Type) -> Place:
+    def place(self, tensor: str, axes: Axes, kind: Type) -> PlacedValue:
         """A new value for a tensor, in the given order and type."""
         shape = self.shape(tensor)
         value = self.value(tensor, tuple(shape[axis] for axis in axes), kind)
-        found = Place(value, axes)
+        found = PlacedValue(value, axes)
         self.places.setdefault(tensor, []).append(found)
         return found
 
@@ -145,7 +145,7 @@ class Builder:
         """Name of the node that is converted."""
         return self.node.name if self.node is not None else "port"
 
-    def moved(self, place: Place, axes: Axes) -> Place:
+    def moved(self, place: PlacedValue, axes: Axes) -> PlacedValue:
         """The same elements in another order of axes: a view where nothing moves."""
         if place.axes == axes:
             return place
@@ -159,7 +159,7 @@ class Builder:
             self.add(View(self.label, (old.name,), value.name))
         else:
             self.add(Copy(self.label, (old.name,), value.name, value.size, (block,), None))
-        return Place(value, axes)
+        return PlacedValue(value, axes)
 
     def viewed(self, value: Value, shape: tuple[int, ...]) -> Value:
         """The same memory in another shape."""
@@ -169,19 +169,19 @@ class Builder:
         self.add(View(self.label, (value.name,), found.name))
         return found
 
-    def converted(self, place: Place, kind: Type) -> Place:
+    def converted(self, place: PlacedValue, kind: Type) -> PlacedValue:
         """The same tensor in another type."""
         old = place.value
         if old.type == kind:
             return place
         if not (old.type.is_float or kind.is_float):
-            return Place(self.rescaled(old, kind), place.axes)
+            return PlacedValue(self.rescaled(old, kind), place.axes)
         value = self.value(old.source, old.shape, kind)
         if kind.is_float:
             self.add(Dequantize(self.label, (old.name,), value.name, old.type))
         else:
             self.add(Quantize(self.label, (old.name,), value.name, kind))
-        return Place(value, place.axes)
+        return PlacedValue(value, place.axes)
 
     def rescaled(self, old: Value, kind: Type) -> Value:
         """The same real numbers in other integers."""

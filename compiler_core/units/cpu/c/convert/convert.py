@@ -18,7 +18,7 @@ from compiler_core.quantize.statistics import TensorRange
 from compiler_core.units.cpu.c.convert import pointwise, resize, shapes, weighted
 from compiler_core.units.cpu.c.convert.builder import Builder, Refusal, int8_type
 from compiler_core.units.cpu.c.convert.options import Options
-from compiler_core.units.cpu.c.convert.sources import Sources
+from compiler_core.units.cpu.c.convert.sources import TensorReader
 from compiler_core.units.cpu.c.convert.unary import Functions
 from compiler_core.units.cpu.c.network import FLOAT, Network, Operator, Type
 from compiler_core.units.cpu.c.plan.patches import patched
@@ -49,7 +49,7 @@ _COMPUTING: dict[str, Callable[..., None]] = {
 }
 """Handlers with an integer and a float32 form."""
 
-_MOVING: dict[str, Callable[[Sources, Node], None]] = {
+_MOVING: dict[str, Callable[[TensorReader, Node], None]] = {
     "DepthToSpace": shapes.shuffle,
     "Dropout": shapes.identity,
     "Expand": shapes.expand,
@@ -94,7 +94,7 @@ def to_network(
     ranges = shared_ranges(graph, ranges)
     types = joined_types(graph, ranges, options) if options.precision == "int8" else {}
     builder = Builder(graph, ranges, options, types)
-    sources = Sources(builder, Functions(graph), pointwise.real_pair)
+    sources = TensorReader(builder, Functions(graph), pointwise.real_pair)
     for node in graph.nodes:
         if len(node.outputs) == 1 and node.output in sources.functions:
             continue  # becomes a value when somebody asks for it
@@ -116,8 +116,8 @@ def _check_names(graph: Graph, options: Options) -> None:
             raise InputError(f"the model has no node {name!r}")
 
 
-def _convert(sources: Sources, node: Node) -> None:
-    ways: list[tuple[str, Callable[[Sources, Node], None]]] = []
+def _convert(sources: TensorReader, node: Node) -> None:
+    ways: list[tuple[str, Callable[[TensorReader, Node], None]]] = []
     if not (node.domain and node.op != "Dense") and not node.opaque:
         if node.op in _COMPUTING:
             handler = _COMPUTING[node.op]
@@ -192,7 +192,7 @@ def shared_ranges(graph: Graph, ranges: Mapping[str, TensorRange]) -> Mapping[st
     return found
 
 
-def _finished(sources: Sources) -> Network:
+def _finished(sources: TensorReader) -> Network:
     """The network of what the outputs need."""
     builder = sources.builder
     graph, options = builder.graph, builder.options

@@ -17,12 +17,12 @@ from compiler_core.units.cpu.c.arithmetic.weighted import Sliding
 from compiler_core.units.cpu.c.convert.builder import (
     Axes,
     Builder,
-    Place,
+    PlacedValue,
     Refusal,
     channels_last,
     finite,
 )
-from compiler_core.units.cpu.c.convert.sources import Sources
+from compiler_core.units.cpu.c.convert.sources import TensorReader
 from compiler_core.units.cpu.c.convert.weighted import limits, window
 from compiler_core.units.cpu.c.convert.weights import clamp
 from compiler_core.units.cpu.c.network import FLOAT, Type, Value
@@ -43,7 +43,7 @@ _MOST_MEAN = 1 << 15
 _PAIRS = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Min": "min", "Max": "max"}
 
 
-def pair(sources: Sources, node: Node, *, is_float: bool) -> None:
+def pair(sources: TensorReader, node: Node, *, is_float: bool) -> None:
     """Add, Sub, Mul and, in float32, Div, Min and Max of two tensors."""
     if is_float:
         real_pair(sources, node)
@@ -76,7 +76,7 @@ def pair(sources: Sources, node: Node, *, is_float: bool) -> None:
     builder.add(Sum(node.name, names, place.value.name, (first, second), result, subtract=subtract))
 
 
-def real_pair(sources: Sources, node: Node) -> Place:
+def real_pair(sources: TensorReader, node: Node) -> PlacedValue:
     """A function of two tensors in float32."""
     if node.op not in _PAIRS or len(node.inputs) != 2:
         raise Refusal(f"{node.op} of {len(node.inputs)} tensors has no float32 kernel")
@@ -89,7 +89,7 @@ def real_pair(sources: Sources, node: Node) -> Place:
     return place
 
 
-def _operands(sources: Sources, node: Node, dtype: str) -> tuple[Axes, Value, Value]:
+def _operands(sources: TensorReader, node: Node, dtype: str) -> tuple[Axes, Value, Value]:
     builder = sources.builder
     if len(node.inputs) != 2:
         raise Refusal(f"it has {len(node.inputs)} inputs; 2 are supported")
@@ -103,7 +103,7 @@ def _operands(sources: Sources, node: Node, dtype: str) -> tuple[Axes, Value, Va
     return axes, a, b
 
 
-def pool(sources: Sources, node: Node, *, is_float: bool) -> None:
+def pool(sources: TensorReader, node: Node, *, is_float: bool) -> None:
     """MaxPool and AveragePool."""
     builder = sources.builder
     if len(node.outputs) > 1 and node.outputs[1]:
@@ -138,7 +138,7 @@ def add_pool(
 
 
 def _with_border(
-    sources: Sources, node: Node, value: Value, sliding: Sliding
+    sources: TensorReader, node: Node, value: Value, sliding: Sliding
 ) -> tuple[Value, Sliding]:
     """The input with its padding written out."""
     builder = sources.builder
@@ -177,7 +177,7 @@ def _check_windows(value: Value, sliding: Sliding) -> None:
             raise Refusal("a window lies in the padding altogether")
 
 
-def global_pool(sources: Sources, node: Node, *, is_float: bool) -> None:
+def global_pool(sources: TensorReader, node: Node, *, is_float: bool) -> None:
     """GlobalAveragePool and GlobalMaxPool."""
     builder = sources.builder
     rank = len(builder.shape(node.inputs[0]))
@@ -201,7 +201,7 @@ _REDUCTIONS = {
 }
 
 
-def reduction(sources: Sources, node: Node, *, is_float: bool) -> None:
+def reduction(sources: TensorReader, node: Node, *, is_float: bool) -> None:
     """ReduceMean, ReduceMax and, in float32, ReduceMin and ReduceSum over any axes."""
     builder = sources.builder
     if not is_float and node.op not in ("ReduceMean", "ReduceMax"):
@@ -240,7 +240,7 @@ def reduction(sources: Sources, node: Node, *, is_float: bool) -> None:
     _place_reduced(builder, node, found, axes, reduced)
 
 
-def _reduced_axes(sources: Sources, node: Node, rank: int) -> tuple[int, ...]:
+def _reduced_axes(sources: TensorReader, node: Node, rank: int) -> tuple[int, ...]:
     builder = sources.builder
     axes = node.attributes.get("axes")
     if axes is None and len(node.inputs) > 1 and node.inputs[1]:
@@ -263,10 +263,10 @@ def _place_reduced(
         kept = [axis for axis in axes if axis not in reduced]
         order = tuple(sorted(kept).index(axis) for axis in kept)
     value = builder.viewed(found, tuple(shape[axis] for axis in order))
-    builder.places.setdefault(node.output, []).append(Place(value, order))
+    builder.places.setdefault(node.output, []).append(PlacedValue(value, order))
 
 
-def softmax(sources: Sources, node: Node, *, is_float: bool) -> None:
+def softmax(sources: TensorReader, node: Node, *, is_float: bool) -> None:
     """Softmax along one axis."""
     builder = sources.builder
     place = sources.real(node.inputs[0]) if is_float else sources.integer(node.inputs[0])
@@ -288,7 +288,7 @@ def softmax(sources: Sources, node: Node, *, is_float: bool) -> None:
     builder.add(Softmax(node.name, names, result.value.name, sizes, factors))
 
 
-def normalization(sources: Sources, node: Node, *, is_float: bool) -> None:
+def normalization(sources: TensorReader, node: Node, *, is_float: bool) -> None:
     """LayerNormalization over trailing axes."""
     builder = sources.builder
     if any(node.outputs[1:]):

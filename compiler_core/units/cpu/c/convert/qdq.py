@@ -17,7 +17,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from compiler_core.errors import InputError
-from compiler_core.units.cpu.c.arithmetic.weighted import Requantization, Sliding
+from compiler_core.units.cpu.c.arithmetic.weighted import Sliding, WeightedRequantization
 from compiler_core.units.cpu.c.network import Array, Network, Operator, Type, Value
 from compiler_core.units.cpu.c.operators import moves, pointwise, real, weighted
 
@@ -130,7 +130,9 @@ class _Writer:
         return self.value(operator.output).type
 
 
-def _scales(scaling: Requantization, source: float, result: Type) -> npt.NDArray[np.float32]:
+def _scales(
+    scaling: WeightedRequantization, source: float, result: Type
+) -> npt.NDArray[np.float32]:
     """Scales of weights, from the factors that they led to."""
     shifts = np.asarray(scaling.shift, np.float64)
     factors = np.asarray(scaling.multiplier, np.float64) * 2.0 ** (shifts - 31)

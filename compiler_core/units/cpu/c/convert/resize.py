@@ -11,16 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.graph.ir import Node
-from compiler_core.units.cpu.c.convert.builder import Place, Refusal
+from compiler_core.units.cpu.c.convert.builder import PlacedValue, Refusal
 from compiler_core.units.cpu.c.convert.shapes import no_clamp
-from compiler_core.units.cpu.c.convert.sources import Sources
+from compiler_core.units.cpu.c.convert.sources import TensorReader
 from compiler_core.units.cpu.c.network import Value
 from compiler_core.units.cpu.c.operators.moves import LINEAR_BITS, Interpolate, Take
 
 _COORDINATES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
 
 
-def resize(sources: Sources, node: Node) -> None:
+def resize(sources: TensorReader, node: Node) -> None:
     """Resize (and Upsample) by nearest elements or linear interpolation."""
     no_clamp(node)
     builder = sources.builder
@@ -41,7 +41,7 @@ def resize(sources: Sources, node: Node) -> None:
             continue
         where = _source(np.arange(new), old, new, scale, coordinates)
         value = _along(sources, node, value, place.axes.index(axis), where, mode, old)
-    builder.places.setdefault(node.output, []).append(Place(value, place.axes))
+    builder.places.setdefault(node.output, []).append(PlacedValue(value, place.axes))
 
 
 def _text(node: Node, name: str, default: str) -> str:
@@ -50,7 +50,7 @@ def _text(node: Node, name: str, default: str) -> str:
 
 
 def _scales(
-    sources: Sources, node: Node, shape: tuple[int, ...], result: tuple[int, ...]
+    sources: TensorReader, node: Node, shape: tuple[int, ...], result: tuple[int, ...]
 ) -> list[float]:
     position = 1 if node.op == "Upsample" else 2
     name = node.inputs[position] if len(node.inputs) > position else ""
@@ -79,7 +79,7 @@ def _source(
 
 
 def _along(
-    sources: Sources,
+    sources: TensorReader,
     node: Node,
     value: Value,
     axis: int,

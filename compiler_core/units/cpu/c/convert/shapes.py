@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from compiler_core.graph.ir import Node
-from compiler_core.units.cpu.c.convert.builder import Place, Refusal
-from compiler_core.units.cpu.c.convert.sources import Sources
+from compiler_core.units.cpu.c.convert.builder import PlacedValue, Refusal
+from compiler_core.units.cpu.c.convert.sources import TensorReader
 from compiler_core.units.cpu.c.network import FLOAT, Array, Value
 from compiler_core.units.cpu.c.operators.moves import MOST_AXES, Block, Copy, Take, row_steps
 
@@ -23,7 +23,7 @@ def no_clamp(node: Node) -> None:
         raise Refusal("it has a clamp")
 
 
-def reshape(sources: Sources, node: Node) -> None:
+def reshape(sources: TensorReader, node: Node) -> None:
     """Reshape, Flatten, Squeeze, Unsqueeze: the same elements in the model's order."""
     no_clamp(node)
     builder = sources.builder
@@ -31,11 +31,11 @@ def reshape(sources: Sources, node: Node) -> None:
     source = sources.laid_out(node.inputs[0], axes)
     shape = builder.shape(node.output)
     value = builder.viewed(source.value, shape)
-    place = Place(replace(value), tuple(range(len(shape))))
+    place = PlacedValue(replace(value), tuple(range(len(shape))))
     builder.places.setdefault(node.output, []).append(place)
 
 
-def transpose(sources: Sources, node: Node) -> None:
+def transpose(sources: TensorReader, node: Node) -> None:
     """Transpose: nothing moves, the axes are called otherwise."""
     no_clamp(node)
     builder = sources.builder
@@ -43,10 +43,10 @@ def transpose(sources: Sources, node: Node) -> None:
     order = tuple(node.attributes.get("perm") or reversed(range(rank)))
     source = sources.any(node.inputs[0])
     axes = tuple(order.index(axis) for axis in source.axes)
-    builder.places.setdefault(node.output, []).append(Place(source.value, axes))
+    builder.places.setdefault(node.output, []).append(PlacedValue(source.value, axes))
 
 
-def identity(sources: Sources, node: Node) -> None:
+def identity(sources: TensorReader, node: Node) -> None:
     """Identity, Dropout: another name."""
     no_clamp(node)
     source = sources.any(node.inputs[0])
@@ -54,7 +54,7 @@ def identity(sources: Sources, node: Node) -> None:
 
 
 def copied(
-    sources: Sources, node: Node, tensor: str, source: Place, blocks: tuple[Block, ...]
+    sources: TensorReader, node: Node, tensor: str, source: PlacedValue, blocks: tuple[Block, ...]
 ) -> None:
     """Places ``tensor`` as blocks of a source of the same order of axes.
 
@@ -66,7 +66,7 @@ def copied(
 
 
 def add_copy(
-    sources: Sources,
+    sources: TensorReader,
     node: Node,
     inputs: tuple[Value, ...],
     result: Value,
@@ -85,7 +85,7 @@ def add_copy(
     sources.builder.add(Copy(node.name, names, result.name, result.size, simple, fill))
 
 
-def slice_(sources: Sources, node: Node) -> None:
+def slice_(sources: TensorReader, node: Node) -> None:
     """Slice with constant bounds."""
     no_clamp(node)
     builder = sources.builder
@@ -98,7 +98,7 @@ def slice_(sources: Sources, node: Node) -> None:
     _part(sources, node, node.output, begin, by)
 
 
-def _bounds(sources: Sources, node: Node, rank: int) -> list[list[int]]:
+def _bounds(sources: TensorReader, node: Node, rank: int) -> list[list[int]]:
     builder = sources.builder
     names = (*node.inputs, "", "")[1:5]
     starts, ends = (builder.constant(name).ravel().tolist() for name in names[:2])
@@ -111,7 +111,7 @@ def _bounds(sources: Sources, node: Node, rank: int) -> list[list[int]]:
     return [starts, ends, [int(axis) % rank for axis in axes], steps]
 
 
-def _part(sources: Sources, node: Node, tensor: str, begin: list[int], by: list[int]) -> None:
+def _part(sources: TensorReader, node: Node, tensor: str, begin: list[int], by: list[int]) -> None:
     """Places ``tensor`` as every ``by``-th element of the input from ``begin`` on."""
     builder = sources.builder
     source = sources.any(node.inputs[0])
@@ -124,7 +124,7 @@ def _part(sources: Sources, node: Node, tensor: str, begin: list[int], by: list[
     copied(sources, node, tensor, source, (block,))
 
 
-def split(sources: Sources, node: Node) -> None:
+def split(sources: TensorReader, node: Node) -> None:
     """Split along one axis."""
     no_clamp(node)
     builder = sources.builder
@@ -140,7 +140,7 @@ def split(sources: Sources, node: Node) -> None:
         start += builder.shape(output)[axis]
 
 
-def pad(sources: Sources, node: Node) -> None:
+def pad(sources: TensorReader, node: Node) -> None:
     """Pad with a constant; negative pads cut."""
     no_clamp(node)
     builder = sources.builder
@@ -175,7 +175,7 @@ def pad(sources: Sources, node: Node) -> None:
     add_copy(sources, node, (source.value,), place.value, (block,), fill)
 
 
-def expand(sources: Sources, node: Node) -> None:
+def expand(sources: TensorReader, node: Node) -> None:
     """Expand and Tile."""
     no_clamp(node)
     builder = sources.builder
@@ -197,7 +197,7 @@ def expand(sources: Sources, node: Node) -> None:
     add_copy(sources, node, (source.value,), place.value, (block,), None)
 
 
-def gather(sources: Sources, node: Node) -> None:
+def gather(sources: TensorReader, node: Node) -> None:
     """Gather with constant indices of one axis."""
     no_clamp(node)
     builder = sources.builder
@@ -218,7 +218,7 @@ def gather(sources: Sources, node: Node) -> None:
     builder.add(Take(node.name, *names, sizes, flat.astype(np.int32)))
 
 
-def shuffle(sources: Sources, node: Node) -> None:
+def shuffle(sources: TensorReader, node: Node) -> None:
     """DepthToSpace and SpaceToDepth."""
     no_clamp(node)
     builder = sources.builder
@@ -242,7 +242,7 @@ def shuffle(sources: Sources, node: Node) -> None:
     add_copy(sources, node, (place.value,), found.value, (block,), None)
 
 
-def concat(sources: Sources, node: Node, *, is_float: bool) -> None:
+def concat(sources: TensorReader, node: Node, *, is_float: bool) -> None:
     """Concat; int8 inputs of other types are scaled first."""
     no_clamp(node)
     builder = sources.builder

@@ -8,7 +8,7 @@ from compiler_core.graph.ir import Node
 from compiler_core.units.cpu.c.convert.builder import (
     Axes,
     Builder,
-    Place,
+    PlacedValue,
     Refusal,
     channels_last,
     constant_type,
@@ -20,7 +20,7 @@ from compiler_core.units.cpu.c.operators.pointwise import Table
 from compiler_core.units.cpu.c.operators.real import RealMap
 
 
-class Sources:
+class TensorReader:
     """Reads tensors for handlers.
 
     Args:
@@ -31,13 +31,16 @@ class Sources:
     """
 
     def __init__(
-        self, builder: Builder, functions: Functions, pair: Callable[[Sources, Node], Place]
+        self,
+        builder: Builder,
+        functions: Functions,
+        pair: Callable[[TensorReader, Node], PlacedValue],
     ) -> None:
         self._pair = pair
         self.builder = builder
         self.functions = functions
 
-    def any(self, tensor: str, wanted: Axes | None = None, dtype: str = "int8") -> Place:
+    def any(self, tensor: str, wanted: Axes | None = None, dtype: str = "int8") -> PlacedValue:
         """A tensor as it lies, whatever its type.
 
         Args:
@@ -64,7 +67,7 @@ class Sources:
             return self._function(tensor)
         raise Refusal(f"{tensor!r} is of a kind that is not supported")
 
-    def integer(self, tensor: str, axes: Axes | None = None, dtype: str = "int8") -> Place:
+    def integer(self, tensor: str, axes: Axes | None = None, dtype: str = "int8") -> PlacedValue:
         """A tensor in integers.
 
         Args:
@@ -77,7 +80,7 @@ class Sources:
         """
         return self.typed(tensor, axes, dtype)
 
-    def real(self, tensor: str, axes: Axes | None = None) -> Place:
+    def real(self, tensor: str, axes: Axes | None = None) -> PlacedValue:
         """The same as :meth:`integer` in float32."""
         return self.typed(tensor, axes, "float32")
 
@@ -90,7 +93,7 @@ class Sources:
         wide = all(place.value.type.dtype == "int16" for place in lying)
         return "int16" if computed and wide and len(lying) == len(computed) else "int8"
 
-    def typed(self, tensor: str, axes: Axes | None, dtype: str) -> Place:
+    def typed(self, tensor: str, axes: Axes | None, dtype: str) -> PlacedValue:
         """The same as :meth:`integer` in any type of elements."""
         place = self.any(tensor, axes, dtype)
         wanted = axes or place.axes
@@ -111,7 +114,7 @@ class Sources:
             known.append(place)
         return place
 
-    def laid_out(self, tensor: str, axes: Axes) -> Place:
+    def laid_out(self, tensor: str, axes: Axes) -> PlacedValue:
         """A tensor in the order of axes, whatever its type."""
         place = self.any(tensor, axes)
         return self.typed(tensor, axes, place.value.type.dtype)
@@ -139,19 +142,19 @@ class Sources:
             return self.typed(tensor, axes, dtype).value
         place = self.typed(tensor, tuple(range(own)), dtype)
         shape = (1,) * (rank - own) + place.value.shape
-        full_place = Place(builder.viewed(place.value, shape), tuple(range(rank)))
+        full_place = PlacedValue(builder.viewed(place.value, shape), tuple(range(rank)))
         return builder.moved(full_place, axes).value
 
-    def _constant(self, tensor: str) -> Place:
+    def _constant(self, tensor: str) -> PlacedValue:
         builder = self.builder
         array = finite(builder.constant(tensor), f"constant {tensor!r}")
         is_float = builder.options.precision == "float32"
         kind = FLOAT if is_float else constant_type(array)
-        place = Place(builder.held(tensor, array, kind), tuple(range(array.ndim)))
+        place = PlacedValue(builder.held(tensor, array, kind), tuple(range(array.ndim)))
         builder.places.setdefault(tensor, []).append(place)
         return place
 
-    def _function(self, tensor: str) -> Place:
+    def _function(self, tensor: str) -> PlacedValue:
         builder = self.builder
         root = self.functions.root(tensor)
         node = builder.graph.producer(tensor)
@@ -174,7 +177,7 @@ class Sources:
         finally:
             builder.node = previous
 
-    def _table(self, tensor: str, root: str) -> Place:
+    def _table(self, tensor: str, root: str) -> PlacedValue:
         builder = self.builder
         kind = builder.type_of(tensor)
         source = self.integer(root)
@@ -183,7 +186,7 @@ class Sources:
         builder.add(Table(builder.label, (source.value.name,), place.value.name, entries))
         return place
 
-    def _maps(self, tensor: str) -> Place:
+    def _maps(self, tensor: str) -> PlacedValue:
         """The function node by node in float32."""
         builder = self.builder
         node = builder.graph.producer(tensor)

@@ -8,16 +8,16 @@ from math import inf, prod
 import numpy as np
 
 from compiler_core.graph.ir import Node
-from compiler_core.graph.windows import Window, window_of
+from compiler_core.graph.windows import NodeWindow, window_of
 from compiler_core.units.cpu.c.arithmetic.fixed_point import quantized_factor
-from compiler_core.units.cpu.c.arithmetic.weighted import Requantization, Sliding
+from compiler_core.units.cpu.c.arithmetic.weighted import Sliding, WeightedRequantization
 from compiler_core.units.cpu.c.convert.builder import (
-    Place,
+    PlacedValue,
     Refusal,
     channels_last,
     finite,
 )
-from compiler_core.units.cpu.c.convert.sources import Sources
+from compiler_core.units.cpu.c.convert.sources import TensorReader
 from compiler_core.units.cpu.c.convert.weights import clamp, integer_weights
 from compiler_core.units.cpu.c.network import FLOAT, Array, Value
 from compiler_core.units.cpu.c.operators.moves import Block, Copy, row_steps
@@ -28,12 +28,12 @@ _MOST_PRODUCTS = 65_000
 """Products of two int8 with offsets that a sum of 32 bits holds in any case."""
 
 
-def sliding_of(window: Window, output: tuple[int, int]) -> Sliding:
+def sliding_of(window: NodeWindow, output: tuple[int, int]) -> Sliding:
     """A window as the kernels take it."""
     return Sliding(window.kernel, window.strides, window.dilations, window.pads[:2], output)
 
 
-def window(sources: Sources, node: Node) -> Sliding:
+def window(sources: TensorReader, node: Node) -> Sliding:
     """The window of a node.
 
     Raises:
@@ -49,7 +49,7 @@ def window(sources: Sources, node: Node) -> Sliding:
     return sliding_of(found, (rows, columns))
 
 
-def _bias(sources: Sources, node: Node, position: int, outputs: int) -> Array | None:
+def _bias(sources: TensorReader, node: Node, position: int, outputs: int) -> Array | None:
     if len(node.inputs) <= position or not node.inputs[position]:
         return None
     name = node.inputs[position]
@@ -64,19 +64,21 @@ def limits(node: Node) -> tuple[float, float]:
     return node.clip if node.clip is not None else (-inf, inf)
 
 
-def _dtype(sources: Sources, node: Node) -> str:
+def _dtype(sources: TensorReader, node: Node) -> str:
     """The integers of the activations that a node reads and writes."""
     return "int16" if node.name in sources.builder.options.int16_layers else "int8"
 
 
-def _image(sources: Sources, node: Node, axes: tuple[int, ...], *, is_float: bool) -> Place:
+def _image(
+    sources: TensorReader, node: Node, axes: tuple[int, ...], *, is_float: bool
+) -> PlacedValue:
     """The input of a node in the type that it computes in."""
     if is_float:
         return sources.real(node.inputs[0], axes)
     return sources.integer(node.inputs[0], axes, _dtype(sources, node))
 
 
-def convolution(sources: Sources, node: Node, *, is_float: bool) -> None:
+def convolution(sources: TensorReader, node: Node, *, is_float: bool) -> None:
     """Conv of one or two dimensions, of any number of groups."""
     builder = sources.builder
     weight = finite(builder.constant(node.inputs[1]), f"the weight {node.inputs[1]!r}")
@@ -92,7 +94,7 @@ def convolution(sources: Sources, node: Node, *, is_float: bool) -> None:
 
 
 def place_convolution(
-    sources: Sources,
+    sources: TensorReader,
     node: Node,
     source: Value,
     weight: Array,
@@ -142,7 +144,7 @@ def place_convolution(
     )
 
 
-def transposed_convolution(sources: Sources, node: Node, *, is_float: bool) -> None:
+def transposed_convolution(sources: TensorReader, node: Node, *, is_float: bool) -> None:
     """ConvTranspose: the input with zeros between, then a convolution with turned weights."""
     builder = sources.builder
     weight = finite(builder.constant(node.inputs[1]), f"the weight {node.inputs[1]!r}")
@@ -196,7 +198,7 @@ def _transposed_pads(
     return [total - total // 2 if mode == "SAME_LOWER" else total // 2 for total in totals]
 
 
-def _spread(sources: Sources, node: Node, source: Value, strides: tuple[int, ...]) -> Value:
+def _spread(sources: TensorReader, node: Node, source: Value, strides: tuple[int, ...]) -> Value:
     """The input with ``stride - 1`` zeros between its rows and columns."""
     if max(strides) == 1:
         return source
@@ -213,7 +215,7 @@ def _spread(sources: Sources, node: Node, source: Value, strides: tuple[int, ...
     return value
 
 
-def dense(sources: Sources, node: Node, *, is_float: bool) -> None:
+def dense(sources: TensorReader, node: Node, *, is_float: bool) -> None:
     """Dense and MatMul with constant weights, Gemm."""
     builder = sources.builder
     if node.inputs[1] not in builder.graph.constants:
@@ -266,7 +268,7 @@ def dense(sources: Sources, node: Node, *, is_float: bool) -> None:
     return None
 
 
-def matrix_product(sources: Sources, node: Node, *, is_float: bool) -> None:
+def matrix_product(sources: TensorReader, node: Node, *, is_float: bool) -> None:
     """MatMul of two computed tensors, or with a constant that is no matrix."""
     builder = sources.builder
     shapes = [builder.shape(name) for name in node.inputs]
@@ -292,15 +294,15 @@ def matrix_product(sources: Sources, node: Node, *, is_float: bool) -> None:
         multiplier, shift = quantized_factor(first.type.scale * second.type.scale / kind.scale)
         low, high = clamp(kind, node.clip)
         numbers = np.array(multiplier, np.int64), np.array(shift, np.int64)
-        scaling = Requantization(*numbers, kind.zero_point, low, high)
+        scaling = WeightedRequantization(*numbers, kind.zero_point, low, high)
         offsets = (-first.type.zero_point, -second.type.zero_point)
         builder.add(MatrixProduct(node.name, names, product.name, offsets, scaling))
     value = builder.viewed(product, builder.shape(node.output))
-    place = Place(replace(value), tuple(range(len(value.shape))))
+    place = PlacedValue(replace(value), tuple(range(len(value.shape))))
     builder.places.setdefault(node.output, []).append(place)
 
 
-def _expanded(sources: Sources, node: Node, value: Value, lead: tuple[int, ...]) -> Value:
+def _expanded(sources: TensorReader, node: Node, value: Value, lead: tuple[int, ...]) -> Value:
     """A value with its leading axes repeated."""
     if value.shape[:-2] == lead:
         return value

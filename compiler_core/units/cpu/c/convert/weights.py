@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from compiler_core.quantize.scheme import RangeMethod
 from compiler_core.units.cpu.c.arithmetic.fixed_point import quantized_factor
-from compiler_core.units.cpu.c.arithmetic.weighted import Requantization
+from compiler_core.units.cpu.c.arithmetic.weighted import WeightedRequantization
 from compiler_core.units.cpu.c.convert.builder import Refusal
 from compiler_core.units.cpu.c.network import Type
 
@@ -31,7 +31,7 @@ class IntegerWeights:
 
     weights: npt.NDArray[np.int8]
     bias: npt.NDArray[np.int64]
-    scaling: Requantization
+    scaling: WeightedRequantization
 
 
 def integer_weights(
@@ -76,7 +76,7 @@ def integer_weights(
     if wide and max(shift for _, shift in factors) > _MOST_WIDE_SHIFT:
         raise Refusal(f"a channel is scaled by 2**{_MOST_WIDE_SHIFT} and more")
     low, high = clamp(result, clip)
-    scaling = Requantization(
+    scaling = WeightedRequantization(
         np.array([multiplier for multiplier, _ in factors], np.int64),
         np.array([shift for _, shift in factors], np.int64),
         result.zero_point,

@@ -13,7 +13,7 @@ import numpy as np
 from compiler_core.errors import InputError
 from compiler_core.files.whole_file import write_atomically
 from compiler_core.units.cpu.c.driven.sources import DrivenSources, driven_sources, self_test
-from compiler_core.units.cpu.c.driven.stages import Buffer, Stage, Stages
+from compiler_core.units.cpu.c.driven.stages import Buffer, DrivenStage, Stages
 from compiler_core.units.cpu.c.network import Array
 from compiler_core.units.facets.driving import DrivenModel
 
@@ -86,7 +86,7 @@ def driven_outputs(
     return [held["float", name] for name in model.signature.outputs]
 
 
-def _on_cpu(stage: Stage, held: Mapping[Buffer, Array]) -> dict[Buffer, Array]:
+def _on_cpu(stage: DrivenStage, held: Mapping[Buffer, Array]) -> dict[Buffer, Array]:
     network = stage.network
     assert network is not None
     values = [network.values[name] for name in network.inputs]
@@ -100,7 +100,7 @@ def _on_cpu(stage: Stage, held: Mapping[Buffer, Array]) -> dict[Buffer, Array]:
 
 
 def _on_npu(
-    model: DrivenModel, stage: Stage, held: Mapping[Buffer, Array], compute: Compute
+    model: DrivenModel, stage: DrivenStage, held: Mapping[Buffer, Array], compute: Compute
 ) -> dict[Buffer, Array]:
     step = stage.step
     assert step is not None

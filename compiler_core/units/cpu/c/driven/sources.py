@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from compiler_core.errors import InputError
-from compiler_core.units.cpu.c.driven.stages import Buffer, Stage, Stages
+from compiler_core.units.cpu.c.driven.stages import Buffer, DrivenStage, Stages
 from compiler_core.units.cpu.c.emit.extras import FLAGS
 from compiler_core.units.cpu.c.emit.sources import write_sources
 from compiler_core.units.cpu.c.emit.text import C_TYPES, check_identifier, comment, rows
@@ -320,7 +320,7 @@ def _model(
 
 
 def _npu_calls(
-    stage: Stage, launches: list[list[_Program]], place: Callable[[Buffer, bool], str]
+    stage: DrivenStage, launches: list[list[_Program]], place: Callable[[Buffer, bool], str]
 ) -> list[str]:
     """The calls of the driver that run a segment."""
     step = stage.step

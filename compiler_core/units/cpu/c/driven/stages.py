@@ -32,7 +32,7 @@ Buffer = tuple[str, str]
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class DrivenStage:
     """One step.
 
     Attributes:
@@ -61,7 +61,7 @@ class Stages:
 
     def __init__(self, model: DrivenModel) -> None:
         self._model = model
-        self.stages: list[Stage] = []
+        self.stages: list[DrivenStage] = []
         self.sizes: dict[Buffer, tuple[int, str]] = {}
         self._known: set[Buffer] = set()
         for name in model.signature.inputs:
@@ -86,7 +86,7 @@ class Stages:
             self._announce(("float", name), value.size, "float32")
         reads = tuple(("float", name) for name in graph.inputs)
         writes = tuple(("float", name) for name in graph.outputs)
-        self.stages.append(Stage(step.name, reads, writes, network))
+        self.stages.append(DrivenStage(step.name, reads, writes, network))
 
     def _on_npu(self, step: DrivenStep) -> None:
         segment = step.segment
@@ -99,7 +99,7 @@ class Stages:
             buffer = ("memory", f"{step.name}/{name}")
             leaving.append(buffer)
             self._announce(buffer, segment.tensors[name].places.size, "int8")
-        self.stages.append(Stage(step.name, tuple(entering), tuple(leaving), None, step))
+        self.stages.append(DrivenStage(step.name, tuple(entering), tuple(leaving), None, step))
         for name in step.outputs:
             self._leave(step, name)
 
@@ -212,7 +212,7 @@ class Stages:
         ports = (port,), ("y",), (port, "y")
         network = Network(label, every, *ports, axes, (*operators, *moves))
         self._announce(result, places.size, kind.dtype)
-        self.stages.append(Stage(label, (source,), (result,), network))
+        self.stages.append(DrivenStage(label, (source,), (result,), network))
 
 
 def _lanes(size: int, shape: tuple[int, ...]) -> tuple[int, int, int, int] | None:

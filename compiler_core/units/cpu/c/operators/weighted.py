@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.units.cpu.c.arithmetic.weighted import (
-    Requantization,
     Sliding,
+    WeightedRequantization,
     convolution,
     dense,
     product,
@@ -40,7 +40,7 @@ class Convolution:
     sliding: Sliding
     groups: int
     offset: int
-    scaling: Requantization
+    scaling: WeightedRequantization
     bits: int = 8
 
     @property
@@ -74,7 +74,7 @@ class Dense:
     weights: Int8s
     bias: Int64s
     offset: int
-    scaling: Requantization
+    scaling: WeightedRequantization
     bits: int = 8
 
     def compute(self, inputs: Sequence[Array]) -> Array:
@@ -94,7 +94,7 @@ class MatrixProduct:
     inputs: tuple[str, ...]
     output: str
     offsets: tuple[int, int]
-    scaling: Requantization
+    scaling: WeightedRequantization
 
     def compute(self, inputs: Sequence[Array]) -> Array:
         """See :class:`~compiler_core.units.cpu.c.network.Operator`."""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from compiler_core.units.cpu.c.arithmetic.pointwise import Addend, SoftmaxFactors
-from compiler_core.units.cpu.c.arithmetic.weighted import Requantization, Sliding
+from compiler_core.units.cpu.c.arithmetic.weighted import Sliding, WeightedRequantization
 from compiler_core.units.cpu.c.bundles.cores import CORES, check, missing
 from compiler_core.units.cpu.c.emit import extras
 from compiler_core.units.cpu.c.emit.sources import write_sources
@@ -44,7 +44,7 @@ def weighted(kind: str, p: dict[str, Any], a: dict[str, Array], ports: Any) -> O
         for key in ("multiplier", "shift")
     ]
     low, high = p["activation_min"], p["activation_max"]
-    scaling = Requantization(factors[0], factors[1], p["output_offset"], low, high, wide)
+    scaling = WeightedRequantization(factors[0], factors[1], p["output_offset"], low, high, wide)
     bias = a.get("bias", np.zeros(outputs)).astype(np.int64)
     bits = 4 if kind.endswith("s4") else 8
     last = (p["input_offset"], scaling, bits)

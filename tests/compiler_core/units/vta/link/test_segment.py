@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compiler_core.units.vta.link.activations import place_activations, plan_activations
-from compiler_core.units.vta.link.launch import CoreProgram, Launch
 
 from compiler_core.errors import InfeasibleError, InternalError
 from compiler_core.memory.plan import ALIGNMENT, align
@@ -28,6 +26,7 @@ from compiler_core.units.vta.legality.default_schedule import default_schedule
 from compiler_core.units.vta.link import lower_part
 from compiler_core.units.vta.link.activations import place_activations, plan_activations
 from compiler_core.units.vta.link.constant_pool import ConstantPool
+from compiler_core.units.vta.link.launch import CoreProgram, VtaLaunch
 from compiler_core.units.vta.link.linker import link_segment, verify_launches
 from compiler_core.units.vta.link.segment import SegmentLayers, segment_layers
 from compiler_core.units.vta.lower.layer import measure_layer
@@ -254,7 +253,7 @@ def test_a_program_that_breaks_a_rule_is_an_internal_error() -> None:
     linked = Linked(layers_of(operators, ["t0"], **shapes))
     (launch,) = linked.launches
     broken = launch.instructions[:-1]
-    wrong = Launch(launch.name, launch.layer, (), launch.task, (CoreProgram(0, broken),))
+    wrong = VtaLaunch(launch.name, launch.layer, (), launch.task, (CoreProgram(0, broken),))
     with pytest.raises(InternalError, match=r"layer 'c' \(launch-000\).*missing_finish"):
         verify_launches((wrong,), linked.dram, TARGET.npu.geometry)
 

@@ -6,23 +6,22 @@ import random
 
 import numpy as np
 import pytest
-from compiler_core.units.vta.link.activations import place_activations, plan_activations
-from compiler_core.units.vta.link.lower_part import lower_part
 
 from compiler_core.memory.plan import ALIGNMENT, align
 from compiler_core.targets.load import load_target
 from compiler_core.units.vta.link.activations import place_activations, plan_activations
 from compiler_core.units.vta.link.constant_pool import ConstantPool
 from compiler_core.units.vta.link.linker import link_segment
+from compiler_core.units.vta.link.lower_part import lower_part
 from compiler_core.units.vta.link.merged_layers import MergedSegment, merge_segment
 from compiler_core.units.vta.link.segment import SegmentLayers
 from compiler_core.units.vta.link.slice_part import SlicePart, whole
-from compiler_core.units.vta.lower.draft import Origin, encoded
+from compiler_core.units.vta.lower.draft import BufferOrigin, encoded
 from compiler_core.units.vta.lower.tokens import finished
 from compiler_core.units.vta.machine.isa import Opcode, decode
 from compiler_core.units.vta.merge import choose
 from compiler_core.units.vta.merge.accesses import accesses
-from compiler_core.units.vta.merge.merge import Entry, Joined
+from compiler_core.units.vta.merge.merge import Entry, JoinedInstructions
 from compiler_core.units.vta.merge.places import footprint
 from compiler_core.units.vta.schedule.schedule import Schedule
 from compiler_core.units.vta.simulate.functional import execute
@@ -148,7 +147,7 @@ def test_neighbours_are_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     timed: list[object] = []
     real = choose.merged_program
 
-    def counted(joined: Joined, *arguments: object) -> object:
+    def counted(joined: JoinedInstructions, *arguments: object) -> object:
         timed.append(joined)
         return real(joined, *arguments)  # type: ignore[arg-type]
 
@@ -174,7 +173,7 @@ def test_a_moved_program_computes_the_same(seed: int) -> None:
         room = (depth.inp - size.inp, depth.wgt - size.wgt, depth.acc - size.acc)
         assert min(room) >= 0
         images = []
-        for origin in (Origin(), Origin(*(r.randint(0, most) for most in room))):
+        for origin in (BufferOrigin(), BufferOrigin(*(r.randint(0, most) for most in room))):
             moved = draft.moved(origin)
             pool_of_one = ConstantPool(ALIGNMENT + align(plan.size))
             lower_part(layer, part, layout, pool_of_one, GEOMETRY)

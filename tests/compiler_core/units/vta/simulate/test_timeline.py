@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler_core.files.trace import Slice, write_trace
+from compiler_core.files.trace import TraceSlice, write_trace
 from compiler_core.targets.load import load_target
 from compiler_core.units.vta.machine.hardware import TimingProfile
 from compiler_core.units.vta.machine.isa import decode
@@ -23,7 +23,7 @@ from compiler_core.units.vta.tool.simulate import simulate
 NAMES = ("conv3_16x28_to32_0", "residual_add_0", "queue_full", "fetch_bound", "finish_only")
 
 
-def run(path: Path, clock_hz: float = 1e9) -> tuple[TimingResult, list[Slice]]:
+def run(path: Path, clock_hz: float = 1e9) -> tuple[TimingResult, list[TraceSlice]]:
     """At 1 GHz a cycle is a nanosecond."""
     program = read_program_file(path)
     core = load_target("vta-rtl2020").npu

@@ -27,8 +27,8 @@ from compiler_core.units.cpu.c.arithmetic.pointwise import (
     softmax,
 )
 from compiler_core.units.cpu.c.arithmetic.weighted import (
-    Requantization,
     Sliding,
+    WeightedRequantization,
     convolution,
     dense,
 )
@@ -54,7 +54,7 @@ def scaled(p: dict[str, Any], a: Arrays, accumulators: Any, *, wide: bool) -> An
     multiplier = a.get("multiplier", np.array(p.get("multiplier")))
     shift = a.get("shift", np.array(p.get("shift")))
     low, high = p["activation_min"], p["activation_max"]
-    return Requantization(multiplier, shift, p["output_offset"], low, high, wide).apply(
+    return WeightedRequantization(multiplier, shift, p["output_offset"], low, high, wide).apply(
         accumulators
     )
 
