@@ -70,7 +70,7 @@ from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.trial import OuterTrial
 from nest_tune.study.tuning.seam import task_from_plain
 from nest_tune.tuning.tune import tune_tasks
-from search_spaces.joint import JointSpace, OuterPoint, Part
+from search_spaces.joint import JointSpace, OuterPoint, SpacePart
 from search_spaces.parameter import Parameter
 
 LATENCY, ACCURACY = TrialMetric.LATENCY_MS.value, TrialMetric.ACCURACY.value
@@ -82,7 +82,7 @@ class Fixed:
     parameters: tuple[Parameter, ...] = ()
     default: OuterPoint = ()
 
-    def __init__(self, part: Part, point: OuterPoint) -> None:
+    def __init__(self, part: SpacePart, point: OuterPoint) -> None:
         self.name, self._part, self._point = part.name, part, point
 
     def decode(self, _point: OuterPoint) -> object:
@@ -118,7 +118,7 @@ def run(settings: StudySettings, fixed: tuple[str, OuterPoint] | None = None) ->
     ground = survey_ground(settings, storage=storage)
     if fixed is not None:
         name, point = fixed
-        parts: list[Part] = [
+        parts: list[SpacePart] = [
             Fixed(part, point) if part.name == name else part for part in ground.space.parts
         ]
         space = JointSpace(parts)

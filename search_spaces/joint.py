@@ -36,7 +36,7 @@ _REMEMBERED = 1 << 16
 """Points of a part of which legality and estimate are kept."""
 
 
-class Part(Protocol):
+class SpacePart(Protocol):
     """A factor of the outer space: at most four methods beside its constants.
 
     Attributes:
@@ -99,7 +99,7 @@ class JointSpace:
     """
 
     def __init__(
-        self, parts: Sequence[Part], admitted: Mapping[str, Sequence[int]] | None = None
+        self, parts: Sequence[SpacePart], admitted: Mapping[str, Sequence[int]] | None = None
     ) -> None:
         self.parts = tuple(parts)
         self.parameters = tuple(
@@ -272,7 +272,7 @@ class JointSpace:
         known = [value for value in told if value is not None]
         return float_sum(known) if known else None
 
-    def _split(self, point: OuterPoint) -> Iterator[tuple[Part, OuterPoint]]:
+    def _split(self, point: OuterPoint) -> Iterator[tuple[SpacePart, OuterPoint]]:
         start = 0
         for part in self.parts:
             yield part, point[start : start + len(part.parameters)]

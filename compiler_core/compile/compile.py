@@ -24,7 +24,7 @@ from compiler_core.quantize.assemble import without_room
 from compiler_core.system.compiled import CompiledTimeline
 from compiler_core.system.jobs import JobKind
 from compiler_core.system.priorities import require_order
-from compiler_core.system.steps import Step, model_steps
+from compiler_core.system.steps import ExecutionStep, model_steps
 from compiler_core.targets.integer_units import integer_forms, target_arithmetic
 from compiler_core.targets.target import Target
 from compiler_core.targets.unit_tasks import choose_unit_schedules, unit_task
@@ -171,7 +171,9 @@ def _whole_schedules(
     return choose_unit_schedules(tasks, used)
 
 
-def _on_cores(executable: Executable, found: CompiledTimeline, steps: Sequence[Step]) -> Executable:
+def _on_cores(
+    executable: Executable, found: CompiledTimeline, steps: Sequence[ExecutionStep]
+) -> Executable:
     """Every program that is not sliced on the core that the timeline gave it."""
     cores = iter(
         core

@@ -12,7 +12,7 @@ from compiler_core.graph.macs import float_macs
 from compiler_core.quantize.ir import FloatSegment, HostGroup, QuantizedGraph
 from compiler_core.quantize.layout import plain_shape
 from compiler_core.system.host_steps import HostStep
-from compiler_core.system.steps import Step
+from compiler_core.system.steps import ExecutionStep
 from compiler_core.targets.integer_units import integer_units
 from compiler_core.targets.target import Target
 from compiler_core.units.facets.host import Cost, host_costs, integer_costs
@@ -38,7 +38,7 @@ class HostPricing:
             part.name: part.priced for part in quantized.segments if isinstance(part, FloatSegment)
         }
 
-    def layer(self, step: Step, host: HostStep) -> LayerReport:
+    def layer(self, step: ExecutionStep, host: HostStep) -> LayerReport:
         """One step as a layer of the report.
 
         Args:
@@ -51,12 +51,12 @@ class HostPricing:
             return self._node(step, self._graphs[step.segment], host.node)
         return self._conversion(step)
 
-    def _node(self, step: Step, graph: Graph, node: Node) -> LayerReport:
+    def _node(self, step: ExecutionStep, graph: Graph, node: Node) -> LayerReport:
         cost = self._nodes(graph, node)
         report = _layer(step, node.op, _shape(graph, node.output), cost)
         return replace(report, macs=float_macs(graph, node))
 
-    def _group(self, step: Step, group: HostGroup) -> LayerReport:
+    def _group(self, step: ExecutionStep, group: HostGroup) -> LayerReport:
         graph = self._quantized.source
         members = graph.named(group.nodes)
         operator = "int8 " + "+".join(node.op for node in members)
@@ -64,7 +64,7 @@ class HostPricing:
         report = _layer(step, operator, shape, self._groups(graph, group))
         return replace(report, macs=sum(float_macs(graph, node) for node in members))
 
-    def _conversion(self, step: Step) -> LayerReport:
+    def _conversion(self, step: ExecutionStep) -> LayerReport:
         host = self._quantized.host
         base, machine = host.base(step.name), self._machine
         tensor = host.tensors[base]
@@ -81,7 +81,7 @@ class HostPricing:
         return integer_units(self._target)[0].machine
 
 
-def _layer(step: Step, operator: str, shape: str, cost: Cost) -> LayerReport:
+def _layer(step: ExecutionStep, operator: str, shape: str, cost: Cost) -> LayerReport:
     seconds, energy = cost.seconds * 1e3, cost.energy_mj
     return LayerReport(step.name, step.segment, CPU, operator, shape, seconds, energy)
 

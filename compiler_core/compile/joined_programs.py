@@ -18,7 +18,7 @@ from compiler_core.system.compiled import CompiledTimeline, compiled_timeline
 from compiler_core.system.joinable import joinable_steps, misfit_of_steps, ways_of_joining
 from compiler_core.system.positions import Positions
 from compiler_core.system.priorities import ordered_priorities
-from compiler_core.system.steps import Step
+from compiler_core.system.steps import ExecutionStep
 from compiler_core.system.timeline import Timeline
 from compiler_core.targets.target import Target
 from compiler_core.targets.unit_tasks import lowering_sum
@@ -50,7 +50,7 @@ class PlacedModel:
     target: Target
     placed: PlacedLayers
     schedules: Mapping[str, Any]
-    steps: tuple[Step, ...]
+    steps: tuple[ExecutionStep, ...]
 
     @cached_property
     def launched(self) -> dict[str, int]:

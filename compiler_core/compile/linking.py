@@ -22,7 +22,7 @@ from compiler_core.quantize.ir import (
     QuantizedTensor,
     tensors_of,
 )
-from compiler_core.system.steps import Step
+from compiler_core.system.steps import ExecutionStep
 from compiler_core.targets.target import Target
 from compiler_core.targets.unit_tasks import of_unit
 from compiler_core.units.facets.placing import PlacedLayers
@@ -66,7 +66,7 @@ def executable_of(
 def link_requests(
     placed: PlacedLayers,
     schedules: Mapping[str, Any],
-    steps: Sequence[Step],
+    steps: Sequence[ExecutionStep],
     target: Target,
     borders: Mapping[str, Mapping[str, int] | None],
 ) -> dict[str, LinkRequest]:
@@ -97,7 +97,9 @@ def link_requests(
     return found
 
 
-def link_steps(steps: Sequence[Step], layers: Sequence[UnitLayers]) -> tuple[LinkStep, ...]:
+def link_steps(
+    steps: Sequence[ExecutionStep], layers: Sequence[UnitLayers]
+) -> tuple[LinkStep, ...]:
     """The steps of a model as far as the memory of a unit goes.
 
     Args:

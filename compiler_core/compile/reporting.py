@@ -16,7 +16,7 @@ from compiler_core.quantize.skeleton import Shape
 from compiler_core.sums import float_sum
 from compiler_core.system.compiled import CompiledTimeline
 from compiler_core.system.jobs import JobKind
-from compiler_core.system.steps import Step
+from compiler_core.system.steps import ExecutionStep
 from compiler_core.targets.target import Target
 from compiler_core.targets.unit_tasks import unit_task
 from compiler_core.units.facets.host import Cost, host_costs
@@ -35,7 +35,7 @@ def model_report(
     placed: PlacedLayers,
     schedules: Mapping[str, Any],
     timings: Sequence[LaunchCost],
-    steps: Sequence[Step],
+    steps: Sequence[ExecutionStep],
 ) -> Report:
     """Costs of every step, in their order.
 

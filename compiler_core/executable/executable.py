@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from compiler_core.graph.ir import Graph
-from compiler_core.quantize.ir import QuantizedTensor, View
+from compiler_core.quantize.ir import QuantizedTensor, TensorView
 from compiler_core.targets.target import Target, Unit
 from compiler_core.units.facets.programs import Units, UnitSegment
 from compiler_core.units.ways import INT8, ways_of
@@ -52,7 +52,7 @@ class Executable:
     target: Target
     signature: Graph
     tensors: Mapping[str, QuantizedTensor]
-    views: Mapping[str, View]
+    views: Mapping[str, TensorView]
     segments: tuple[Segment, ...]
     memory_bytes: Mapping[str, int]
     placed: Mapping[str, str]

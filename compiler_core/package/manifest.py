@@ -9,7 +9,7 @@ from typing import Annotated
 from compiler_core.configuration.configuration import Subject
 from compiler_core.executable.report import Metrics, metrics_document
 from compiler_core.files.plain import PLAIN_WRITER, PlainReader
-from compiler_core.quantize.ir import View
+from compiler_core.quantize.ir import TensorView
 from compiler_core.targets.document import read_target, target_document
 from compiler_core.targets.target import Target
 
@@ -93,7 +93,7 @@ class Manifest:
     outputs: tuple[str, ...]
     ports: Mapping[str, Port]
     integers: Mapping[str, Integers]
-    views: Mapping[str, View]
+    views: Mapping[str, TensorView]
     segments: tuple[ManifestSegment, ...]
     dram_bytes: int
     files: Mapping[str, FileEntry]

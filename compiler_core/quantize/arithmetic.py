@@ -22,7 +22,7 @@ from compiler_core.units.registry import kind_of_machine, unnamed_kind
 from compiler_core.units.unit import Machine
 
 
-class Requantization(Enum):
+class RequantizationForm(Enum):
     """How an accumulator becomes an element of the output again."""
 
     SHIFT = "a right shift"
@@ -41,7 +41,7 @@ class IntegerTraits:
     """
 
     channel_block: int
-    requantization: Requantization = Requantization.SHIFT
+    requantization: RequantizationForm = RequantizationForm.SHIFT
     activations: str = "int8"
     weights: str = "int8"
     accumulators: str = "int32"
@@ -147,10 +147,10 @@ def arithmetic_of(machine: Machine) -> Arithmetic:
         )
     found: Arithmetics = kind.facet("arithmetic", Arithmetics)
     arithmetic = found.of(machine)
-    if arithmetic.traits.requantization is not Requantization.SHIFT:
+    if arithmetic.traits.requantization is not RequantizationForm.SHIFT:
         raise InputError(
             f"units of kind {kind.name!r} requantize by {arithmetic.traits.requantization.value}; "
-            f"models are quantized for {Requantization.SHIFT.value} alone"
+            f"models are quantized for {RequantizationForm.SHIFT.value} alone"
         )
     return arithmetic
 

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.errors import InputError
-from compiler_core.quantize.ir import QuantizedTensor, View
+from compiler_core.quantize.ir import QuantizedTensor, TensorView
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int8]
 
 
-def to_nchw(array: npt.NDArray[Any], view: View, tensor: QuantizedTensor) -> npt.NDArray[Any]:
+def to_nchw(array: npt.NDArray[Any], view: TensorView, tensor: QuantizedTensor) -> npt.NDArray[Any]:
     """A graph tensor, laid out as ``[N, C, H, W]``."""
     split = array.reshape(-1, *view.split[1:]).transpose(view.permutation)
     if view.padded:
@@ -28,7 +28,7 @@ def to_nchw(array: npt.NDArray[Any], view: View, tensor: QuantizedTensor) -> npt
 
 
 def from_nchw(
-    array: npt.NDArray[Any], view: View, shape: tuple[int | None, ...]
+    array: npt.NDArray[Any], view: TensorView, shape: tuple[int | None, ...]
 ) -> npt.NDArray[Any]:
     """The inverse of :func:`to_nchw`; ``shape`` is the graph tensor's."""
     split = array.reshape(-1, *(view.padded or view.permuted)[1:])

@@ -61,7 +61,7 @@ class QuantizedTensor:
 
 
 @dataclass(frozen=True)
-class View:
+class TensorView:
     """How a graph tensor lies over the ``[N, C, H, W]`` tensor of integer operators.
 
     ``nchw = graph_tensor.reshape(split).transpose(permutation).reshape(N, C, H, W)``. ``split`` and
@@ -297,7 +297,7 @@ class QuantizedGraph:
     source: Graph
     segments: tuple[FloatSegment | IntegerSegment, ...]
     tensors: dict[str, QuantizedTensor]
-    views: dict[str, View]
+    views: dict[str, TensorView]
     host: HostIntegers = field(default_factory=HostIntegers)
 
     def entering(self, forms: Forms = SAME_FORM) -> dict[str, tuple[Entering, ...]]:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph, Node, TensorType
 from compiler_core.graph.windows import sample_shape
-from compiler_core.quantize.ir import View
+from compiler_core.quantize.ir import TensorView
 
 Chw = tuple[int, int, int]
 Index = npt.NDArray[np.int64]
@@ -127,7 +127,7 @@ def channels_of(positions: Index, chw: Chw) -> ChannelAxis | None:
     return None
 
 
-def _axes_view(batch: int, shape: tuple[int, ...], index: Index, chw: Chw) -> View | None:
+def _axes_view(batch: int, shape: tuple[int, ...], index: Index, chw: Chw) -> TensorView | None:
     """The view of a graph tensor whose own axes are those of its root in another order, with zeros
     behind some where they do not fill it."""
     strides = [
@@ -154,11 +154,11 @@ def _axes_view(batch: int, shape: tuple[int, ...], index: Index, chw: Chw) -> Vi
         padded[-1] *= room
     order = (0, *(1 + axis for axis in outer_first))
     fills = index.size == prod(chw)
-    return View((batch, *shape), order, () if fills else (batch, *padded))
+    return TensorView((batch, *shape), order, () if fills else (batch, *padded))
 
 
-def view_of(batch: int, shape: tuple[int, ...], index: Index | None, chw: Chw) -> View | None:
-    """The :class:`View` of a graph tensor with sample ``shape``, if a transposition expresses it.
+def view_of(batch: int, shape: tuple[int, ...], index: Index | None, chw: Chw) -> TensorView | None:
+    """The view of a graph tensor with sample ``shape``, if a transposition expresses it.
 
     Args:
         batch: Samples in one run of the program.
@@ -167,7 +167,7 @@ def view_of(batch: int, shape: tuple[int, ...], index: Index | None, chw: Chw) -
         chw: Sample shape of the root.
     """
     if index is None:
-        return View((batch, *chw), (0, 1, 2, 3))
+        return TensorView((batch, *chw), (0, 1, 2, 3))
     if index.size < prod(chw):
         return _axes_view(batch, shape, index, chw)
     source = np.empty(prod(chw), dtype=np.int64)
@@ -186,7 +186,7 @@ def view_of(batch: int, shape: tuple[int, ...], index: Index | None, chw: Chw) -
     outer_first = sorted(range(3), key=lambda axis: -strides[axis])
     split = (batch, *(chw[axis] for axis in outer_first))
     permutation = (0, *(1 + outer_first.index(axis) for axis in range(3)))
-    view = View(split, permutation)
+    view = TensorView(split, permutation)
     flat = np.arange(prod(shape)).reshape(split[1:])
     ordered = np.transpose(flat, [axis - 1 for axis in permutation[1:]])
     return view if np.array_equal(ordered, cube) else None

@@ -36,7 +36,7 @@ from compiler_core.quantize.ir import (
     IntegerTranspose,
     QuantizedGraph,
     QuantizedTensor,
-    View,
+    TensorView,
     integers_read,
 )
 from compiler_core.quantize.number_casts import CASTS_FROM_OPSET, with_casts
@@ -312,7 +312,7 @@ class _Writer:
             self.constant(np.int8(0), "%zero_point"),
         ]
 
-    def to_nchw(self, tensor: str, view: View) -> str:
+    def to_nchw(self, tensor: str, view: TensorView) -> str:
         """A float graph tensor as ``[N, C, H, W]``."""
         name = self._reshape(tensor, view.split[1:])
         if view.permutation != tuple(range(len(view.permutation))):
@@ -321,7 +321,7 @@ class _Writer:
             name = self._padded(name, view)
         return self._reshape(name, self._tensors[tensor].shape[1:])
 
-    def _padded(self, tensor: str, view: View) -> str:
+    def _padded(self, tensor: str, view: TensorView) -> str:
         """Zeros behind each axis."""
         behind = [most - size for most, size in zip(view.padded, view.permuted, strict=True)]
         amounts = [0] * len(behind) + behind
@@ -329,7 +329,7 @@ class _Writer:
             return self._node("Pad", [tensor], pads=amounts)
         return self._node("Pad", [tensor, self.constant(np.array(amounts, np.int64))])
 
-    def _cut(self, tensor: str, view: View) -> str:
+    def _cut(self, tensor: str, view: TensorView) -> str:
         """The inverse of :meth:`_padded`."""
         sizes = list(view.permuted[1:])
         axes = list(range(1, len(sizes) + 1))
@@ -342,7 +342,7 @@ class _Writer:
         )
 
     def from_nchw(
-        self, tensor: str, view: View, shape: Sequence[int | None], *, guarded: bool
+        self, tensor: str, view: TensorView, shape: Sequence[int | None], *, guarded: bool
     ) -> None:
         """The dequantized ``tensor`` under its name in the float graph.
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph
-from compiler_core.quantize.ir import NumberUnit, View
+from compiler_core.quantize.ir import NumberUnit, TensorView
 from compiler_core.quantize.layout import ChannelAxis
 
 Shape = tuple[int, int, int, int]
@@ -181,7 +181,7 @@ class Skeleton:
     source: Graph
     segments: tuple[Graph | StepSegment, ...]
     shapes: Mapping[str, Shape]
-    views: Mapping[str, View]
+    views: Mapping[str, TensorView]
     cpu_reasons: Mapping[str, str]
     channels: Mapping[str, ChannelAxis]
     kinds: Mapping[str, str]

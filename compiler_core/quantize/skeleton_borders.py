@@ -8,7 +8,7 @@ from dataclasses import replace
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.order import reads
 from compiler_core.graph.views import VIEW_OPERATORS
-from compiler_core.quantize.ir import NumberUnit, View
+from compiler_core.quantize.ir import NumberUnit, TensorView
 from compiler_core.quantize.layout import ChannelAxis, channels_of, view_of
 from compiler_core.quantize.layouts import Layouts
 from compiler_core.quantize.segments import segment
@@ -65,7 +65,7 @@ def with_borders(
     nodes = sorted(on_cpu, key=lambda node: position[node.name])
     lanes = _with_views(nodes, elsewhere, graph.outputs, {node.name for node in cpu})
     touched = dict.fromkeys(n for step in named for n in (*step.inputs, step.output))
-    views: dict[str, View] = {}
+    views: dict[str, TensorView] = {}
     shapes = {}
     channels: dict[str, ChannelAxis] = {}
     origin = {new: old for old, new in renamed.items()}

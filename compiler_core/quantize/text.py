@@ -15,7 +15,7 @@ from compiler_core.quantize.ir import (
     IntegerProduct,
     IntegerTranspose,
     QuantizedGraph,
-    View,
+    TensorView,
     integers_read,
 )
 from compiler_core.units.names import CPU
@@ -45,7 +45,7 @@ def quantized_text(quantized: QuantizedGraph) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _view(view: View) -> str:
+def _view(view: TensorView) -> str:
     padded = f" padded={list(view.padded)}" if view.padded else ""
     return f"split={list(view.split)} permutation={list(view.permutation)}{padded}"
 

@@ -17,7 +17,7 @@ from compiler_core.system.jobs import (
 )
 from compiler_core.system.positions import Positions
 from compiler_core.system.runs import simulate_runs
-from compiler_core.system.steps import Step
+from compiler_core.system.steps import ExecutionStep
 from compiler_core.system.timeline import Timeline
 from compiler_core.targets.integer_units import integer_units
 from compiler_core.targets.places import ON_HOST
@@ -46,7 +46,7 @@ class CompiledTimeline:
 
 
 def compiled_timeline(
-    steps: Sequence[Step],
+    steps: Sequence[ExecutionStep],
     layers: Sequence[LayerReport],
     launches: Sequence[LaunchCost],
     continued: Sequence[bool],

@@ -13,11 +13,11 @@ from itertools import islice
 
 from compiler_core.memory.concurrent import ancestors
 from compiler_core.system.jobs import JobKind
-from compiler_core.system.steps import Step
+from compiler_core.system.steps import ExecutionStep
 
 
 def joinable_steps(
-    steps: Sequence[Step], places: Sequence[str | None], *, chains: bool = False
+    steps: Sequence[ExecutionStep], places: Sequence[str | None], *, chains: bool = False
 ) -> list[int]:
     """Positions of the steps that may continue the one before.
 
@@ -32,7 +32,7 @@ def joinable_steps(
 
 
 def misfit_of_steps(
-    steps: Sequence[Step], places: Sequence[str | None], continued: Collection[int]
+    steps: Sequence[ExecutionStep], places: Sequence[str | None], continued: Collection[int]
 ) -> int | None:
     """The first step that cannot continue the one before beside the others that do.
 
@@ -57,7 +57,9 @@ def misfit_of_steps(
     return None
 
 
-def _shared_places(steps: Sequence[Step], places: Sequence[str | None]) -> list[Hashable | None]:
+def _shared_places(
+    steps: Sequence[ExecutionStep], places: Sequence[str | None]
+) -> list[Hashable | None]:
     """What each step may share a program with, where it is a program of one core."""
     rest = iter(places)
     where: list[Hashable | None] = []

@@ -10,7 +10,7 @@ from compiler_core.graph.ir import Graph
 from compiler_core.graph.views import VIEW_OPERATORS
 from compiler_core.system.jobs import JobKind
 from compiler_core.system.positions import Positions
-from compiler_core.system.steps import Step
+from compiler_core.system.steps import ExecutionStep
 
 
 def require_order(order: Sequence[str], graph: Graph) -> None:
@@ -30,7 +30,7 @@ def require_order(order: Sequence[str], graph: Graph) -> None:
 
 
 def ordered_priorities(
-    steps: Sequence[Step], order: Sequence[str], graph: Graph, positions: Positions
+    steps: Sequence[ExecutionStep], order: Sequence[str], graph: Graph, positions: Positions
 ) -> tuple[int, ...]:
     """Priority of each step, the highest goes first: that of its nodes, and of a conversion that of
     the first that reads what it converts. What is not named comes last.

@@ -26,7 +26,7 @@ from compiler_core.units.facets.programs import UnitLayer, UnitLayers
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class ExecutionStep:
     """One step.
 
     Attributes:
@@ -64,7 +64,7 @@ class Step:
 
 def model_steps(
     quantized: QuantizedGraph, layers: Sequence[UnitLayers], forms: Forms = SAME_FORM
-) -> tuple[Step, ...]:
+) -> tuple[ExecutionStep, ...]:
     """Every step in execution order.
 
     Args:
@@ -103,7 +103,7 @@ class _Steps:
         # Concatenations run no program: what is read of one was written by several.
         self._parts: dict[_Held, tuple[str, ...]] = {}
 
-    def build(self) -> Iterator[Step]:
+    def build(self) -> Iterator[ExecutionStep]:
         for part in self._quantized.segments:
             if isinstance(part, FloatSegment) and not part.unit:
                 for item in self._host.of(part):
@@ -111,7 +111,7 @@ class _Steps:
                 continue
             yield from self._unit_segment(part)
 
-    def _of_host(self, segment: str, item: HostStep) -> Step:
+    def _of_host(self, segment: str, item: HostStep) -> ExecutionStep:
         form = self._host_form
         after = {*self._known(self._floats, item.reads), *self._written(item.reads_integers, form)}
         self._floats |= dict.fromkeys(item.writes, self._count)
@@ -120,7 +120,7 @@ class _Steps:
         step = self._step(segment, item.name, item.kind, tuple(sorted(after)))
         return replace(step, host=item, touched=touched)
 
-    def _unit_segment(self, part: IntegerSegment | FloatSegment) -> Iterator[Step]:
+    def _unit_segment(self, part: IntegerSegment | FloatSegment) -> Iterator[ExecutionStep]:
         layers, form = self._layers[part.name].layers, self._form_of[part.name]
         if isinstance(part, IntegerSegment):
             self._find_parts(part.operators, {layer.operator.name for layer in layers}, form)
@@ -167,9 +167,9 @@ class _Steps:
         layer: UnitLayer | None = None,
         unit: str = "",
         source: str = "",
-    ) -> Step:
+    ) -> ExecutionStep:
         self._count += 1
-        return Step(segment, name, kind, after, layer, unit, source)
+        return ExecutionStep(segment, name, kind, after, layer, unit, source)
 
     def _find_parts(
         self, operators: Iterable[IntegerOperator], launched: set[str], form: Hashable

@@ -35,7 +35,7 @@ from compiler_core.graph.importer import import_model
 from compiler_core.graph.passes.simplify import simplify
 from compiler_core.graph.text import graph_digest
 from compiler_core.partition.configured import with_plan
-from compiler_core.quantize.arithmetic import OperatorWindow, Requantization, arithmetic_of
+from compiler_core.quantize.arithmetic import OperatorWindow, RequantizationForm, arithmetic_of
 from compiler_core.quantize.scheme import QuantizationScheme, Scales
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.target import Target
@@ -80,7 +80,7 @@ def check_arithmetic(target: Target, model: FloatModel) -> None:
     assert own == arithmetic_of(target.npu), "equal machines have equal arithmetics"
     assert own.general == own.general.general, "what is general has no limits to lose"
     assert own.traits.channel_block >= 1, "a block holds a channel"
-    assert own.traits.requantization is Requantization.SHIFT, "quantization knows shifts alone"
+    assert own.traits.requantization is RequantizationForm.SHIFT, "quantization knows shifts alone"
     plain = QuantizationScheme(scales=Scales.POWER_OF_TWO)
     for node in graph.nodes:
         reason = own.unsupported(graph, node)

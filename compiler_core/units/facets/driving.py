@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph
-from compiler_core.quantize.ir import QuantizedTensor, View
+from compiler_core.quantize.ir import QuantizedTensor, TensorView
 from compiler_core.units.registry import unit_kind
 
 _FACET = "driving"
@@ -86,7 +86,7 @@ class DrivenModel:
     title: str
     signature: Graph
     tensors: Mapping[str, QuantizedTensor]
-    views: Mapping[str, View]
+    views: Mapping[str, TensorView]
     steps: tuple[DrivenStep, ...]
     memory_bytes: int
     instruction_bytes: int

@@ -33,7 +33,7 @@ from compiler_core.sums import float_sum
 from nest_tune.study.proposals.problem import SearchProblem
 from nest_tune.study.request.goals import Limit, TrialMetric
 from nest_tune.study.trial import OuterTrial, Point
-from search_spaces.joint import OuterPoint, Part
+from search_spaces.joint import OuterPoint, SpacePart
 
 LEVELS = (1.0, 1.3, 0.75, 1.7, 0.5)
 """Multiples of the noise that has to go, the likeliest first: so many plans are tried."""
@@ -125,7 +125,7 @@ def _share(limit: Limit, trial: OuterTrial) -> float:
     return max(-1.0, excess / max(lost, allowed / 4, 1e-9))
 
 
-def moves_of(part: Part, block: OuterPoint, base: Base, home: str) -> list[Move]:
+def moves_of(part: SpacePart, block: OuterPoint, base: Base, home: str) -> list[Move]:
     """Single moves whose damage has to be known: away from where an operator computes in fewer bits
     for a repair, else back from home.
 

@@ -26,7 +26,7 @@ from compiler_core.targets.target import Target
 from nest_tune.study.proposals.borders_part import BordersPart
 from nest_tune.study.proposals.formats_part import FormatsPart
 from nest_tune.study.proposals.runtime_part import RuntimePart
-from search_spaces.joint import JointSpace, OuterPoint, Part
+from search_spaces.joint import JointSpace, OuterPoint, SpacePart
 from search_spaces.parameter import Parameter
 from search_spaces.partition import PartitionSpace
 from search_spaces.quantization import QuantizationSpace, scheme_parameters
@@ -290,7 +290,7 @@ def make_space(
     Raises:
         InputError: The plan does not fit the model.
     """
-    parts: list[Part] = []
+    parts: list[SpacePart] = []
     if plan is not None and not target.npu_cores:
         raise InputError(f"target {target.name!r} has no NPU: there is nothing to plan")
     if quantization:

@@ -26,7 +26,7 @@ from nest_tune.study.running.precision_moves import PrecisionMoves
 from nest_tune.study.store.ground import Ground
 from nest_tune.study.trial import OuterTrial, Point
 from nest_tune.study.tuning.seam import TunedTask
-from search_spaces.joint import Part
+from search_spaces.joint import SpacePart
 from search_spaces.quantization import QuantizationSpace
 
 _EVERY = 3
@@ -149,7 +149,7 @@ class Moves:
         return list(found)
 
     @cached_property
-    def _parts(self) -> tuple[slice, slice, Part] | None:
+    def _parts(self) -> tuple[slice, slice, SpacePart] | None:
         """Where schemes and placements stand in a point, and the part of placements."""
         space = self._problem.space
         found = {p.name: (block, p) for block, p in zip(space.blocks, space.parts, strict=True)}

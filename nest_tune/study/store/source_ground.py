@@ -20,7 +20,7 @@ from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.examination import examined
 from nest_tune.study.store.ground import Ground, digest_of_file, measured_as
 from nest_tune.user_modules import module_files
-from search_spaces.joint import JointSpace, Part
+from search_spaces.joint import JointSpace, SpacePart
 
 
 def survey_sources(settings: StudySettings, model: FloatModel) -> Ground:
@@ -45,7 +45,7 @@ def survey_sources(settings: StudySettings, model: FloatModel) -> Ground:
             "there are no calibration data, which int8 needs", hint="--calibration calib.npz"
         )
     profile = stored_profile(model.graph, read_samples(Path(settings.calibration), model.graph))
-    parts: list[Part] = []
+    parts: list[SpacePart] = []
     if settings.quantization:
         ranges = profile.ranges()
         parts = [RangingPart(search.ranging())]

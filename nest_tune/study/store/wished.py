@@ -23,7 +23,7 @@ from nest_tune.study.proposals.runtime_part import RuntimePart
 from nest_tune.study.proposals.source_parts import MemoryPart, PrecisionPart, RangingPart
 from nest_tune.study.store.ground import Ground
 from nest_tune.study.trial import Point
-from search_spaces.joint import Part
+from search_spaces.joint import SpacePart
 from search_spaces.quantization import QuantizationSpace
 
 
@@ -114,7 +114,7 @@ def _wish_of_sources(ground: Ground, config: Path) -> _Wish:
     return _Wish(sources=found)
 
 
-def _own(part: Part, start: Point, wish: _Wish) -> Point:
+def _own(part: SpacePart, start: Point, wish: _Wish) -> Point:
     """The point of one part."""
     if isinstance(part, QuantizationSpace) and wish.lock is not None:
         return part.point(wish.lock.scheme.quantization())

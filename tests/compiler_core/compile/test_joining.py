@@ -35,7 +35,7 @@ from compiler_core.package.writer import package_files, write_package
 from compiler_core.partition.configured import with_plan
 from compiler_core.system.jobs import JobKind
 from compiler_core.system.joinable import misfit_of_steps
-from compiler_core.system.steps import Step
+from compiler_core.system.steps import ExecutionStep
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.lineage import bundled_targets
 from compiler_core.targets.load import load_target
@@ -299,11 +299,11 @@ def test_no_network_of_usual_shape_gets_slower(tmp_path: Path, name: str, target
 def test_what_is_not_there_in_time_cannot_be_joined(make: Make) -> None:
     """Every layer alone may continue the one before, all of them together may not."""
     steps = [
-        Step("n", f"s{at}", JobKind.PROGRAM, after)
+        ExecutionStep("n", f"s{at}", JobKind.PROGRAM, after)
         for at, after in enumerate([(), (0,), (1,), (2,)])
     ]
-    outside = Step("c", "x", JobKind.OPERATOR, (0,))
-    late = Step("n", "s9", JobKind.PROGRAM, (2, 4))
+    outside = ExecutionStep("c", "x", JobKind.OPERATOR, (0,))
+    late = ExecutionStep("n", "s9", JobKind.PROGRAM, (2, 4))
     chain, places = [*steps[:4], outside, late], ["vta"] * 5
     assert misfit_of_steps(chain, places, {1, 2, 3}) is None
     assert misfit_of_steps(chain, places, {1, 2, 3, 5}) == 5

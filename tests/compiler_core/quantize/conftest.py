@@ -14,7 +14,7 @@ from compiler_core.quantize.ir import (
     IntegerSegment,
     QuantizedGraph,
     QuantizedTensor,
-    View,
+    TensorView,
 )
 
 
@@ -99,7 +99,7 @@ def quantized_of(operators, shapes, inputs, outputs, exponents=None):
     tensors = {
         name: QuantizedTensor(name, shape, exponents.get(name, 0)) for name, shape in shapes.items()
     }
-    views = {name: View(shapes[name], (0, 1, 2, 3)) for name in (*inputs, *outputs)}
+    views = {name: TensorView(shapes[name], (0, 1, 2, 3)) for name in (*inputs, *outputs)}
     segment = IntegerSegment("00-vta", "vta", tuple(operators), tuple(inputs), tuple(outputs))
     return QuantizedGraph(source, (segment,), tensors, views)
 

@@ -10,19 +10,19 @@ from hypothesis import strategies as st
 from compiler_core.system.jobs import ANY_CORE, ON_HOST, Job, JobKind, Machinery, ranks
 from compiler_core.system.joinable import joinable_steps
 from compiler_core.system.runs import simulate_runs
-from compiler_core.system.steps import Step
+from compiler_core.system.steps import ExecutionStep
 from compiler_core.system.timeline import simulate
 from compiler_core.units.facets.runs import joined_after, run_ends
 
 
 @st.composite
-def models(draw: st.DrawFn) -> list[Step]:
+def models(draw: st.DrawFn) -> list[ExecutionStep]:
     """Steps of the CPU, and of segments whose layers lie together behind all that they read."""
-    steps: list[Step] = []
+    steps: list[ExecutionStep] = []
 
     def add(segment: str, kind: JobKind, sources: list[int]) -> None:
         chosen = draw(st.sets(st.sampled_from(sources), max_size=3)) if sources else set()
-        steps.append(Step(segment, f"s{len(steps)}", kind, tuple(sorted(chosen))))
+        steps.append(ExecutionStep(segment, f"s{len(steps)}", kind, tuple(sorted(chosen))))
 
     for number in range(draw(st.integers(1, 4))):
         outside = list(range(len(steps)))
@@ -35,17 +35,17 @@ def models(draw: st.DrawFn) -> list[Step]:
     return steps
 
 
-def reaches(steps: list[Step], early: int, late: int) -> bool:
+def reaches(steps: list[ExecutionStep], early: int, late: int) -> bool:
     return late == early or any(reaches(steps, early, at) for at in steps[late].after)
 
 
-def layers_of(steps: list[Step]) -> list[str | None]:
+def layers_of(steps: list[ExecutionStep]) -> list[str | None]:
     return ["unit" for step in steps if step.kind is JobKind.PROGRAM]
 
 
 @settings(max_examples=200, deadline=None)
 @given(models(), st.booleans())
-def test_a_run_makes_nobody_wait_for_longer(steps: list[Step], chains: bool) -> None:
+def test_a_run_makes_nobody_wait_for_longer(steps: list[ExecutionStep], chains: bool) -> None:
     found = set(joinable_steps(steps, layers_of(steps), chains=chains))
     for step in found:
         assert steps[step].segment == steps[step - 1].segment
@@ -62,16 +62,16 @@ def test_a_run_makes_nobody_wait_for_longer(steps: list[Step], chains: bool) -> 
 
 
 def test_a_chain_is_one_run_and_what_leaves_it_cuts_it() -> None:
-    def launch(number: int, *after: int) -> Step:
-        return Step("n", f"s{number}", JobKind.PROGRAM, after)
+    def launch(number: int, *after: int) -> ExecutionStep:
+        return ExecutionStep("n", f"s{number}", JobKind.PROGRAM, after)
 
     chain = [launch(0), launch(1, 0), launch(2, 1, 0)]
     assert joinable_steps(chain, ["vta"] * 3) == [1, 2]
     assert joinable_steps(chain, ["vta", "vta", None]) == [1]
     assert joinable_steps(chain, ["vta0", "vta1", "vta1"]) == [2]
-    out = [*chain, Step("n", "s1", JobKind.DEQUANTIZE, (1,))]
+    out = [*chain, ExecutionStep("n", "s1", JobKind.DEQUANTIZE, (1,))]
     assert joinable_steps(out, ["vta"] * 3) == [1]
-    late = [Step("c", "x", JobKind.OPERATOR, ()), launch(1), launch(2, 1, 0), launch(3, 2)]
+    late = [ExecutionStep("c", "x", JobKind.OPERATOR, ()), launch(1), launch(2, 1, 0), launch(3, 2)]
     assert joinable_steps(late, ["vta"] * 3) == [3]
     early = [late[0], launch(1, 0), launch(2, 1, 0)]
     assert joinable_steps(early, ["vta"] * 2) == [2]
