@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,7 @@ def compile_bundle(
     samples: int = 2,
     tune: bool = False,
     patches: str = "",
+    beside: bool = False,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     progress: Progress = lambda _: None,
 ) -> BundleCompilation:
@@ -82,7 +83,7 @@ def compile_bundle(
         model: ONNX file or ``onnx.ModelProto``.
         target: ``c99``, ``cortex-m4`` …, or path of a target file of generated C; with ``config``
             the one that it names.
-        output: Folder of the package; a package there is replaced.
+        output: Folder of the package; a package there is replaced unless ``beside``.
         config: ``config.toml`` of a package: the same sources follow, and what is below is not
             asked.
         calibration: Samples of the inputs; ``int8`` needs them.
@@ -97,6 +98,7 @@ def compile_bundle(
         tune: Choose every kernel by its instructions in an emulator.
         patches: First operators that run in stripes: ``node=stripes``, or ``least`` for the least
             memory.
+        beside: Write into the folder beside what is there, and judge nothing.
         shapes: Of inputs with dynamic axes.
         progress: Told what is being done.
 
@@ -117,12 +119,16 @@ def compile_bundle(
     wanted = _Wanted(precision, *layers, float_ports, model_layout, name, samples, tune, patches)
     wanted.require_data(calibration is not None or config is not None)
     bundles = _bundles(target, config)
-    require_replaceable(folder)
+    if not beside:
+        require_replaceable(folder)
     source, data = _loaded(model, calibration, shapes, progress)
-    with FreshFolder(folder) as fresh:
-        request = _request(source, data, target or "", fresh.path, wanted, config, progress)
-        progress(f"writing {folder}")
+    request = _request(source, data, target or "", folder, wanted, config, progress)
+    progress(f"writing {folder}")
+    if beside:
         report = bundles.write(request)
+        return BundleCompilation(folder, report, None, report.warnings)
+    with FreshFolder(folder) as fresh:
+        report = bundles.write(replace(request, folder=fresh.path))
         fresh.keep()
     found = () if data is None else _quality(bundles.open(folder), data)
     warnings = report.warnings
@@ -130,37 +136,6 @@ def compile_bundle(
         said = "nest-tune bundle --float-layer NODE keeps a layer in float32"
         warnings = (*warnings, f"{reason}: the model may be of no use; {said}")
     return BundleCompilation(folder, report, worst(found), warnings)
-
-
-def write_bundle(
-    model: Model,
-    target: str,
-    output: PathName,
-    *,
-    calibration: Data | None = None,
-    precision: str = "int8",
-    int4: Sequence[str] = (),
-    int16: Sequence[str] = (),
-    float_layers: Sequence[str] = (),
-    float_ports: bool = False,
-    model_layout: bool = False,
-    name: str | None = None,
-    samples: int = 2,
-    tune: bool = False,
-    patches: str = "",
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
-    progress: Progress = lambda _: None,
-) -> BundleReport:
-    """Writes a model as C sources into a folder, beside what is there; nothing is judged.
-
-    Arguments and errors are those of :func:`compile_bundle`.
-    """
-    layers = tuple(int4), tuple(int16), tuple(float_layers)
-    wanted = _Wanted(precision, *layers, float_ports, model_layout, name, samples, tune, patches)
-    wanted.require_data(calibration is not None)
-    bundles = bundles_for(target)
-    source, data = _loaded(model, calibration, shapes, progress)
-    return bundles.write(_request(source, data, target, Path(output), wanted, None, progress))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from nest_tune.study.store.dependencies import survey_ground
 from nest_tune.study.store.result import (
     StudyResult,
     compile_trial,
-    formats_of_trial,
     load_result,
 )
 from nest_tune.study.store.selection import decisions_of, ground_of, selected
@@ -237,24 +236,21 @@ class StudyView:
             InputError: There is no such measured trial, or the folder cannot be written.
             InfeasibleError: No trial is feasible.
         """
-        from compiler_core.package.writer import require_free, write_package
-        from compiler_core.precision.report import FORMATS_FILE, formats_text
+        from compiler_core.package.writer import require_free
+        from nest_tune.study.store.final import write_programs
 
         folder = Path(output)
         require_free(folder)
         result = self.result
         chosen = selected(result, trial, pick)
         ground = survey_ground(result.settings, result.study)
-        compiled = compile_trial(ground, result, chosen)
-        formats = formats_of_trial(ground, compiled, chosen)
-        texts = {} if formats is None else {FORMATS_FILE: formats_text(formats)}
-        write_package(compiled, folder, texts)
+        compiled, formats = write_programs(ground, result, chosen, folder)
         return replace(compilation(compiled, folder), formats=formats)
 
-    def bundle(
+    def compile_bundle(
         self, output: PathName, trial: int | None = None, *, pick: str | None = None
     ) -> BundleCompilation:
-        """Writes a trial of generated sources as a package, as :meth:`compile` does programs.
+        """Compiles a trial of generated sources to a package.
 
         Args:
             output: Folder; an older package there is replaced.

@@ -113,10 +113,10 @@ def bundle(
         return
     if target is None:
         raise InputError("bundle: no target", hint="--target c99, cortex-m4 …")
-    from nest_tune.api.bundle_compiling import write_bundle
+    from nest_tune.api.bundle_compiling import compile_bundle
     from nest_tune.bundling import bundles_for
 
-    report = write_bundle(
+    report = compile_bundle(
         model,
         target,
         output,
@@ -131,9 +131,10 @@ def bundle(
         samples=samples,
         tune=tune,
         patches=patches,
+        beside=True,
         shapes=parse_shapes(shape),
         progress=progress,
-    )
+    ).report
     bundles = bundles_for(target)
     said = bundles.check(report, output) if check else None
     if count:

@@ -74,7 +74,7 @@ def test_a_study_ends_in_the_package_that_was_measured(
     assert (goal == "instructions") == ("latency_ms" in trials[0].metrics)
     best = study.best(f"min:{goal}")
     for trial in (trials[0], best):
-        made = study.bundle(tmp_path / f"p{trial.number}", trial.number)
+        made = study.compile_bundle(tmp_path / f"p{trial.number}", trial.number)
         opened = load_bundle(made.folder)[1]
         assert opened.report.flash_bytes == trial.metrics["flash_bytes"]
         assert opened.report.ram_peak_bytes == trial.metrics["ram_peak_bytes"]
@@ -140,7 +140,7 @@ def test_small_memory_is_searched_where_it_is_asked_for(tmp_path: Path) -> None:
     usual, best = study.trials[0], study.best("min:ram_peak_bytes")
     assert best.metrics["ram_peak_bytes"] < usual.metrics["ram_peak_bytes"]
     assert "=" in dict(study.decisions(best.number))["memory.patches"]
-    made = study.bundle(tmp_path / "p", best.number)
+    made = study.compile_bundle(tmp_path / "p", best.number)
     assert made.report.ram_peak_bytes == best.metrics["ram_peak_bytes"]
     assert nest_tune.run_bundle(made.folder, DATA["calibration"], check=True).bit_exact
     other = start(tmp_path, name="o", objectives=["flash_bytes:min"], **more)
@@ -206,7 +206,8 @@ def test_a_lock_leads_to_the_same_sources(tmp_path: Path) -> None:
     assert found.ok, found.differences
     assert found.count > 20
     text = lock.read_text()
-    digest = hashlib.sha256((study.bundle(tmp_path / "p", 1).folder / "model.c").read_bytes())
+    first = study.compile_bundle(tmp_path / "p", 1)
+    digest = hashlib.sha256((first.folder / "model.c").read_bytes())
     again = nest_tune.compile_bundle(DATA["model"], None, tmp_path / "again", config=lock)
     made = hashlib.sha256((again.folder / "model.c").read_bytes())
     assert made.hexdigest() == digest.hexdigest()
