@@ -8,6 +8,7 @@ from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.activation_fusion import ActivationFusion
 from compiler_core.graph.passes.batch_norm import BatchNormFolding, BatchNormToConv
 from compiler_core.graph.passes.channel_affine import ChannelAffineFolding
+from compiler_core.graph.passes.common_subexpressions import CommonSubexpressions
 from compiler_core.graph.passes.constant_branches import ConstantBranches
 from compiler_core.graph.passes.constant_folding import ConstantFolding
 from compiler_core.graph.passes.dead_code import DeadCode
@@ -57,6 +58,7 @@ FOLDING: tuple[GraphPass, ...] = (
 """Passes that make a graph smaller or more uniform, in the order of one round."""
 
 LATE: tuple[GraphPass, ...] = (
+    CommonSubexpressions(),
     BatchNormToConv(),
     TransposedConvolution(),
     VolumeConvolution(),
