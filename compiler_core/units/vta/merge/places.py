@@ -87,10 +87,12 @@ def place_layers(
     depths = (depth.inp, depth.wgt, depth.acc)
     places = [_beside(list(used), deep) for used, deep in zip(buffers, depths, strict=True)]
     origins = [BufferOrigin(*place) for place in zip(*places, strict=True)]
-    begins = _micro_op_places(drafts, depth.uop)
+    # A table that instructions of two kinds share is two where their operands move differently, so
+    # micro-ops are counted after the move.
+    all_moved = [draft.moved(origin) for draft, origin in zip(drafts, origins, strict=True)]
+    begins = _micro_op_places(all_moved, depth.uop)
     result = []
-    for draft, size, origin, begin in zip(drafts, sizes, origins, begins, strict=True):
-        moved = draft.moved(origin)
+    for moved, size, origin, begin in zip(all_moved, sizes, origins, begins, strict=True):
         address = place_micro_ops(moved.placed(0, depth.uop).micro_ops)
         position = address // geometry.element_bytes.uop
         result.append(PlacedLayer(moved, origin, size, begin, position))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,11 +19,11 @@ from compiler_core.units.vta.link.segment import SegmentLayers
 from compiler_core.units.vta.link.slice_part import SlicePart, whole
 from compiler_core.units.vta.lower.draft import BufferOrigin, encoded
 from compiler_core.units.vta.lower.tokens import finished
-from compiler_core.units.vta.machine.isa import Opcode, decode
+from compiler_core.units.vta.machine.isa import MemoryType, Opcode, decode
 from compiler_core.units.vta.merge import choose
 from compiler_core.units.vta.merge.accesses import accesses
 from compiler_core.units.vta.merge.merge import Entry, JoinedInstructions
-from compiler_core.units.vta.merge.places import footprint
+from compiler_core.units.vta.merge.places import footprint, place_layers
 from compiler_core.units.vta.schedule.schedule import Schedule
 from compiler_core.units.vta.simulate.functional import execute
 from compiler_core.units.vta.simulate.timing import time_program
@@ -190,6 +191,29 @@ def test_a_moved_program_computes_the_same(seed: int) -> None:
             execute(stream, GEOMETRY, dram)
             images.append(dram[: ALIGNMENT + plan.size])
         np.testing.assert_array_equal(images[0], images[1])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_micro_ops_of_moved_layers_stay_in_their_buffer(seed: int) -> None:
+    """A table that a GEMM and an ALU instruction share may become two where layers are moved."""
+    r = random.Random(3000 + seed)
+    layers = random_segment(r)
+    schedules = random_schedules(r, layers, CORE)
+    plan = plan_activations(layers, schedules, GEOMETRY)
+    layout = place_activations(layers, plan, schedules, GEOMETRY)
+    pool = ConstantPool(ALIGNMENT + align(plan.size))
+    drafts = []
+    for layer in layers.layers:
+        part = SlicePart(whole(layer.workload), schedules[layer.task.id])
+        drafts.append(lower_part(layer, part, layout, pool, GEOMETRY)(0).draft)
+    counts = [draft.micro_op_count for draft in drafts]
+    for most in {max(counts), max(counts) + 2, 2 * max(counts), sum(counts), sum(counts) - 2}:
+        geometry = replace(GEOMETRY, depth=replace(GEOMETRY.depth, uop=most))
+        for placed in place_layers(drafts, pool.place, geometry):
+            rows = decode(encoded([step.word for step in placed.placed(geometry).steps]))
+            loads = (rows["opcode"] == Opcode.LOAD) & (rows["memory_type"] == MemoryType.UOP)
+            assert loads.any()
+            assert int((rows["sram_base"] + rows["x_size"])[loads].max()) <= most
 
 
 def test_touched_ranges_are_those_of_every_micro_op_execution() -> None:
