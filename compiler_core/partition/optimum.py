@@ -132,6 +132,7 @@ class _Search:
             (pins[group],) if group in pins else tuple(places)
             for group, places in enumerate(evaluator.choices)
         ]
+        self._first_choices = [choices[0] for choices in self._choices]
         self._enumerated = self._evaluations = 0
 
     def shares(self) -> list[_Shares]:
@@ -207,7 +208,7 @@ class _Search:
         return shares
 
     def _context(self, module: Module, before: int) -> list[int]:
-        context = [choices[0] for choices in self._choices]
+        context = self._first_choices.copy()
         if module.first:
             context[module.first - 1] = before
         return context

@@ -53,8 +53,6 @@ class PlacedJobs:
     ) -> None:
         self._owner, self._placement = evaluator, placement
         self._costs = evaluator.costs
-        # The form in which each group writes; the caller of the model, OUTSIDE, is the last.
-        self._forms = [*(evaluator.form_of[place] for place in placement), ON_CPU_FORM]
         self._first = first
         self._stop = len(placement) if stop is None else stop
         self._groups = range(self._first, self._stop)
@@ -64,6 +62,10 @@ class PlacedJobs:
         self._views: dict[str, int] = {}
         self._names: dict[int, str] = {}  # of the launch, by job
         self._host_memory = 1 << self._costs.machinery.host_memory
+
+    def _form(self, group: int) -> int:
+        """The form in which a group writes."""
+        return self._owner.form_at(group, self._placement)
 
     def build(self) -> list[Job]:
         """All jobs, topologically sorted, each program with a launch of its own."""
@@ -204,7 +206,7 @@ class PlacedJobs:
 
     def _integers(self, group: int) -> None:
         """One loop on the integers of another unit."""
-        form = self._forms[group]
+        form = self._form(group)
         (launch,) = self._owner.unit_cost(group, self._placement[group]).programs
         (order,) = self._owner.unit_cost(group, self._placement[group]).order
         sources = []
@@ -230,7 +232,7 @@ class PlacedJobs:
     def _programs(self, group: int) -> None:
         owner, number = self._owner, self._placement[group]
         unit, core, memories = owner.run_at[number]
-        form, jobs = self._forms[group], self._jobs
+        form, jobs = self._form(group), self._jobs
         order, launch = owner.unit_cost(group, number).order, self._costs.launch_ps
         inputs = [self._there(tensor, form) for tensor in owner.groups.groups[group].reads]
         written: dict[int, int] = {}
@@ -268,7 +270,7 @@ class PlacedJobs:
     def _there(self, tensor: int, form: int) -> int:
         """Job after which a tensor is there in a form."""
         producer = self._owner.producer[tensor]
-        source = self._forms[producer]
+        source = self._form(producer)
         if source == form:
             return self._last.get(producer, _AT_START)
         if self._joins(source, form) and self._host_reads(tensor):
@@ -286,7 +288,7 @@ class PlacedJobs:
     def _by_host(self, tensor: int, form: int) -> int:
         """Job after which a tensor is there for the CPU's own work on integers: numbers of a unit's
         own come by way of float."""
-        if self._is_other(self._forms[self._owner.producer[tensor]]):
+        if self._is_other(self._form(self._owner.producer[tensor])):
             return self._through_float(tensor, form)
         return self._there(tensor, form)
 

@@ -47,7 +47,7 @@ def merged_program(
     best: tuple[int, Merged] | None = None
     for _ in range(rounds):
         merged = joined.merge(entries, carriers, layers)
-        run = time_program(merged.instructions, core.timing, core.geometry, core.energy, trace=True)
+        run = time_program(merged.instructions, core.timing, core.geometry, trace=True)
         if best is None or run.cycles < best[0]:
             best = run.cycles, merged
         assert run.trace is not None
@@ -121,7 +121,7 @@ def _cycles(
 ) -> int:
     """Of the program of some neighbours, each timed once."""
     inside = slice(near.start, near.stop)
-    key = core, joined.digests[inside], tuple(entries[inside])
+    key = core, joined.digests[inside], joined.taken(entries, near)
     with _LOCK:
         found = _KNOWN.get(key)
         if found is not None:

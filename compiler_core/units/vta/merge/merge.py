@@ -117,8 +117,19 @@ class JoinedInstructions:
         self._module = np.array([step.module for step in self._steps], np.int64)
         needs = [(step.previous, step.following) for step in self._steps]
         self._needs = np.array(needs, np.int64)
+        self._layer_of = np.repeat(np.arange(len(layers)), np.diff(self._starts))
         self._region = self._written()
         self._free = self._waits_for_nothing()
+        self._ahead = [
+            start + np.flatnonzero(self._free[start:stop]) for start, stop in pairwise(self._starts)
+        ]
+        pairs = [(layer, before) for before, layer in pairwise(layers)]
+        self._beside = [False, *(layer.beside(before) for layer, before in pairs)]
+        deep = geometry.depth.uop
+        self._micro_ops_beside = [
+            False,
+            *(layer.micro_ops_beside(before, deep) for layer, before in pairs),
+        ]
 
     def __len__(self) -> int:
         return len(self._layers)
@@ -144,6 +155,18 @@ class JoinedInstructions:
             found.append(state.digest())
         return tuple(found)
 
+    def taken(self, entries: Sequence[Entry], which: range) -> tuple[Entry, ...]:
+        """What is left of how some layers begin: no more LOADs than there are, and nothing early
+        that the buffers do not hold beside the layer before. Where that is equal, programs are."""
+        found = []
+        for number in which:
+            entry, follows = entries[number], number > which.start
+            ahead = min(entry.ahead, len(self._ahead[number]))
+            early = min(entry.early, ahead) if follows and self._beside[number] else 0
+            sooner = entry.micro_ops_early and follows and self._micro_ops_beside[number]
+            found.append(Entry(ahead, early, sooner))
+        return tuple(found)
+
     def merge(
         self,
         entries: Sequence[Entry],
@@ -161,22 +184,24 @@ class JoinedInstructions:
         """
         which = layers or range(len(self))
         order, block = self._ordered(entries, which)
-        place_of = np.full(len(self._steps) + 1, NOTHING, np.int64)
-        place_of[order] = np.arange(len(order))
+        first = self._starts[which.start]
+        place_of = np.full(len(order) + 1, NOTHING, np.int64)
+        place_of[order - first] = np.arange(len(order))
+        needs = self._needs[order]
         carry = np.full(len(order), NOTHING, np.int64)
         for computation, store in (carriers or {}).items():
-            carry[place_of[computation]] = place_of[store]
+            carry[place_of[computation - first]] = place_of[store - first]
         depth = self._geometry.depth
         source, found, asked = order_layers(
             self._module[order],
-            place_of[self._needs[order]],
+            place_of[np.where(needs >= 0, needs - first, NOTHING)],
             block,
             self._touched[order],
             carry,
             (depth.inp, depth.wgt, depth.acc),
             self._region,
         )
-        layer_of = np.searchsorted(self._starts, order, side="right") - 1
+        layer_of = self._layer_of[order]
         # A no-operation carries what the next instruction waits for.
         known = np.where(source >= 0, np.arange(len(source)), len(source))
         following = np.minimum.accumulate(known[::-1])[::-1]
@@ -223,20 +248,14 @@ class JoinedInstructions:
         self, entries: Sequence[Entry], which: range
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """The order of the instructions, and the layer among whose instructions each stands."""
-        layers, depth = self._layers, self._geometry.depth.uop
         none = np.zeros(0, np.int64)
         own, ahead, early, micro_ops = {}, {}, {which.stop: none}, {which.stop: none}
-        for number in which:
-            entry, layer = entries[number], layers[number]
+        for number, entry in zip(which, self.taken(entries, which), strict=True):
             start, stop = self._starts[number], self._starts[number + 1]
-            free = start + np.flatnonzero(self._free[start:stop])[: entry.ahead]
-            follows = number > which.start
-            beside = follows and layer.beside(layers[number - 1])
-            early[number] = free[: entry.early] if beside else none
-            sooner = entry.micro_ops_early and follows
-            sooner = sooner and layer.micro_ops_beside(layers[number - 1], depth)
-            micro_ops[number] = np.array([start]) if sooner else none
-            ahead[number] = free[len(early[number]) :]
+            free = self._ahead[number][: entry.ahead]
+            early[number] = free[: entry.early]
+            micro_ops[number] = np.array([start]) if entry.micro_ops_early else none
+            ahead[number] = free[entry.early :]
             stays = np.ones(stop - start, np.bool_)
             stays[free - start] = False
             stays[micro_ops[number] - start] = False
@@ -272,11 +291,12 @@ def carriers_of(
         Step of the STORE by that of the computation.
     """
     mine = np.flatnonzero(merged.computes)
-    place_of = np.full(int(merged.steps.max()) + 1, NOTHING)
     known = np.flatnonzero(merged.steps >= 0)
-    place_of[merged.steps[known]] = known
+    first = int(merged.steps[known].min())
+    place_of = np.full(int(merged.steps.max()) + 1 - first, NOTHING)
+    place_of[merged.steps[known] - first] = known
     stores = np.sort(merged.awaited)
-    places = place_of[stores]
+    places = place_of[stores - first]
     after = np.maximum(np.searchsorted(starts[mine], ends[places]), np.searchsorted(mine, places))
     inside = after < len(mine)
     carriers = merged.steps[mine[after[inside]]]

@@ -10,7 +10,7 @@ instructions.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -43,9 +43,15 @@ class MergedRun:
         """Layers."""
         return int(self.layers[-1]) + 1
 
+    @cached_property
+    def instructions_of(self) -> list[npt.NDArray[np.int64]]:
+        """Numbers of the instructions of each layer, in order."""
+        order = np.argsort(self.layers, kind="stable")
+        return np.split(order, np.cumsum(np.bincount(self.layers))[:-1])
+
     def instruction_count(self, layer: int) -> int:
         """Instructions of one of them."""
-        return int((self.layers == layer).sum())
+        return len(self.instructions_of[layer])
 
 
 @dataclass(frozen=True)
@@ -116,10 +122,10 @@ def _ends(run: MergedRun, timing: TimingResult) -> list[int]:
     """When the last STORE of each layer has ended; the run, for the last one."""
     trace = timing.trace
     assert trace is not None
-    stores = trace.actor == Actor.STORE
-    ends = [
-        int(trace.end_cycle[stores & (run.layers == layer)].max()) for layer in range(len(run) - 1)
-    ]
+    ends = []
+    for mine in run.instructions_of[:-1]:
+        stores = mine[trace.actor[mine] == Actor.STORE]
+        ends.append(int(trace.end_cycle[stores].max()))
     return [*ends, timing.cycles]
 
 
@@ -136,7 +142,7 @@ def _apart(run: MergedRun, core: VtaCore) -> list[tuple[dict[str, int], float, i
     empty = _timed([], core)
     found = []
     for layer in range(len(run)):
-        mine = np.flatnonzero(run.layers == layer).tolist()
+        mine = run.instructions_of[layer].tolist()
         apart = _timed([steps[number] for number in mine if not finish[number]], core)
         traffic = apart.traffic
         found.append(
@@ -159,11 +165,10 @@ def _stalls(run: MergedRun, timing: TimingResult) -> list[dict[str, int]]:
     trace = timing.trace
     assert trace is not None
     found: list[dict[str, int]] = []
-    for layer in range(len(run)):
+    for mine in run.instructions_of:
         own: dict[str, int] = {}
-        mine = run.layers == layer
         for actor, name in _MODULES:
-            rows = mine & (trace.actor == actor)
+            rows = mine[trace.actor[mine] == actor]
             for cause, waits in (
                 ("token", trace.token_wait_cycles),
                 ("port", trace.port_stall_cycles),
