@@ -12,6 +12,11 @@ VIEW_OPERATORS = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Id
 """Operators that only look at the same values in another shape."""
 
 
+def looks(node: Node) -> bool:
+    """Whether a node only looks at its input in another shape."""
+    return node.op in VIEW_OPERATORS and node.clip is None
+
+
 def clip_limits(graph: Graph, node: Node) -> tuple[float, float] | None:
     """``(low, high)`` of a Relu or Clip node with constant limits, else ``None``."""
     if node.op == "Relu":

@@ -19,8 +19,8 @@ from compiler_core.partition.programs import Schedules
 from compiler_core.partition.resolve import assignment_of
 from compiler_core.partition.unit_costs import ASSUMED_EXPONENT
 from compiler_core.quantize.assemble import assemble
-from compiler_core.quantize.exponents import RangeChoice
-from compiler_core.quantize.ir import QuantizedGraph
+from compiler_core.quantize.exponents import Granularity, RangeChoice
+from compiler_core.quantize.ir import IntegerConv, IntegerSegment, QuantizedGraph
 from compiler_core.quantize.quantize import with_exponents
 from compiler_core.system.jobs import JobKind
 from compiler_core.targets.places import Placement
@@ -97,7 +97,7 @@ def compiled_plan(
         name: tensors[name].exponent if name in tensors else ASSUMED_EXPONENT
         for name in skeleton.calibrated
     }
-    numbers = with_exponents(skeleton, wanted, RangeChoice.MAX)
+    numbers = with_exponents(skeleton, wanted, RangeChoice.MAX, _granularity(quantized))
     tasks = model_tasks(model_layers(numbers, target), target)
     given = {name: schedule for name, schedule in schedules.items() if name in tasks}
     configuration = Configuration(
@@ -105,3 +105,15 @@ def compiled_plan(
     )
     source = QuantizedModel(FloatModel("", "", groups.graph), numbers, configuration, {})
     return compile_model(source, target)
+
+
+def _granularity(quantized: QuantizedGraph | None) -> Granularity:
+    """Of the weights: shifts of their own for each channel are a pass of their own."""
+    parts = () if quantized is None else quantized.segments
+    own = any(
+        isinstance(operator, IntegerConv) and operator.channel_shifts is not None
+        for part in parts
+        if isinstance(part, IntegerSegment)
+        for operator in part.operators
+    )
+    return Granularity.CHANNEL if own else Granularity.TENSOR

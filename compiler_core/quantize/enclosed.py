@@ -1,16 +1,18 @@
-"""Pointwise operators that a unit could run, in the midst of a loop of the CPU.
+"""Operators that a unit could run, in the midst of what the CPU does.
 
 ``x + 0.045 * x**3`` within a GELU that is spelled out adds two activations, which an NPU can; but
 all around it is the CPU's, and follows from ``x`` alone. On the NPU it would cost two borders and
-break one table of 256 entries into two loops.
+break one table of 256 entries into two loops. So would a slice of what the CPU moves, on its way to
+where the CPU moves it next: a launch for what its neighbours do on the way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.order import reads
+from compiler_core.graph.views import looks
 from compiler_core.quantize.host_arithmetic import HostTrait, host_arithmetic
 
 
@@ -19,7 +21,7 @@ def enclosed(graph: Graph, able: Collection[str]) -> Mapping[str, str]:
 
     One does if it is pointwise, all that reads it is a pointwise operator of the CPU, something
     that it reads is written by one, and all that it reads follows element by element from one
-    tensor.
+    tensor; or if it moves values between operators of the CPU alone that can work on integers.
 
     Args:
         graph: Simplified.
@@ -35,7 +37,18 @@ def enclosed(graph: Graph, able: Collection[str]) -> Mapping[str, str]:
 class _Search:
     def __init__(self, graph: Graph, able: Collection[str]) -> None:
         arithmetic = host_arithmetic()
-        pointwise = [n for n in graph.nodes if arithmetic.trait(graph, n) is HostTrait.POINTWISE]
+        traits = {node.name: arithmetic.trait(graph, node) for node in graph.nodes}
+        pointwise = [n for n in graph.nodes if traits[n.name] is HostTrait.POINTWISE]
+        self._moving = [
+            node
+            for node in graph.nodes
+            if traits[node.name] is HostTrait.MOVES and node.name in able and not looks(node)
+        ]
+        self._on_cpu = {
+            name
+            for name, trait in traits.items()
+            if isinstance(trait, HostTrait) and name not in able
+        }
         self._graph = graph
         self._candidates = [node for node in pointwise if node.name in able]
         self._inside = {node.name for node in pointwise if node.name not in able}
@@ -56,7 +69,39 @@ class _Search:
             self._inside |= reasons.keys()
             self._candidates = [node for node in self._candidates if node.name not in reasons]
             self._roots.clear()
+        self._on_cpu |= reasons.keys()
+        while fresh := [node for node in self._moving if self._is_between(node)]:
+            for node in fresh:
+                reasons[node.name] = (
+                    f"{node.op} '{node.name}' moves values between operators of the CPU."
+                )
+            self._on_cpu |= reasons.keys()
+            self._moving = [node for node in self._moving if node.name not in reasons]
         return reasons
+
+    def _is_between(self, node: Node) -> bool:
+        sources = [self._writer(name) for name in reads(node) if name not in self._graph.constants]
+        if not sources or any(source not in self._on_cpu for source in sources):
+            return False
+        behind = list(self._behind(node.output))
+        return bool(behind) and all(name in self._on_cpu for name in behind)
+
+    def _writer(self, tensor: str) -> str | None:
+        """The node that computes a tensor, looking through views."""
+        node = self._producer.get(tensor)
+        while node is not None and looks(node):
+            node = self._producer.get(node.inputs[0])
+        return None if node is None else node.name
+
+    def _behind(self, tensor: str) -> Iterator[str | None]:
+        """The nodes that read a tensor, looking through views; ``None`` for the caller."""
+        if tensor in self._graph.outputs:
+            yield None
+        for node in self._readers.get(tensor, []):
+            if looks(node):
+                yield from self._behind(node.output)
+            else:
+                yield node.name
 
     def _is_enclosed(self, node: Node) -> bool:
         names = [name for name in node.inputs if name and name not in self._graph.constants]

@@ -4,6 +4,8 @@ Pointwise operators whose results nobody else reads belong to the group of their
 chain and a diamond (``x * sigmoid(x)``) are one loop. So do sums and means over rows: a
 normalization that is spelled out is one loop, too, and no square or deviation becomes an integer.
 A Softmax takes in what scales or masks its scores.
+What moves values one after another moves them once: slices that are concatenated, a transposition
+that is split.
 Each other operator is a group of its own.
 Views (reshapes and the like) belong to nobody: a tensor that is a view of another counts as that
 one, its *base*.
@@ -17,7 +19,7 @@ from functools import cached_property
 
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.order import reads
-from compiler_core.graph.views import VIEW_OPERATORS
+from compiler_core.graph.views import looks
 from compiler_core.quantize.assemble import moved_views
 from compiler_core.quantize.enclosed import enclosed
 from compiler_core.quantize.host_arithmetic import HostTrait, host_arithmetic
@@ -45,11 +47,6 @@ def bases_of(graph: Graph, views: Collection[str]) -> dict[str, str]:
         for name in filter(None, node.outputs):
             found[name] = source or name
     return found
-
-
-def looks(node: Node) -> bool:
-    """Whether a node only looks at its input in another shape."""
-    return node.op in VIEW_OPERATORS and node.clip is None
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,14 +176,20 @@ class _Finder:
             if node.name not in traits:
                 continue
             leader[node.name] = node.name
-            if traits[node.name] not in _JOINING:
-                continue
-            readers = self._readers.get(node.output, [])
+            names = filter(None, node.outputs)
+            readers = [reader for name in names for reader in self._readers.get(name, [])]
             owners = {leader.get(reader.name, "") for reader in readers}
             owner = owners.pop() if len(owners) == 1 else ""
-            if owner and traits[owner] in _TAKING:
+            if owner and self._joins(node, traits[node.name], traits[owner]):
                 leader[node.name] = owner
         return leader
+
+    @staticmethod
+    def _joins(node: Node, trait: HostTrait, owner: HostTrait) -> bool:
+        """Whether a node is part of the loop that alone reads what it writes."""
+        if trait is HostTrait.MOVES:
+            return owner is HostTrait.MOVES and node.clip is None
+        return trait in _JOINING and owner in _TAKING
 
     def _group(self, nodes: list[Node], traits: Mapping[str, HostTrait]) -> HostGroup:
         inside = {name for node in nodes for name in node.outputs}

@@ -16,7 +16,8 @@ from math import prod
 
 from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.order import reads
-from compiler_core.quantize.host_groups import HostGroups, looks
+from compiler_core.graph.views import looks
+from compiler_core.quantize.host_groups import HostGroups
 from compiler_core.quantize.ir import HostGroup
 
 

@@ -103,6 +103,8 @@ def _factors(
     source = node.inputs[0] if node.inputs else ""
     if node.op not in _DENSE or assignment[node.name] == CPU or source not in ranges:
         return None
+    if node.inputs[1] not in graph.constants:
+        return None  # a product of two activations
     producer = graph.producer(source)
     if producer is not None and assignment[producer.name] != CPU:
         return None

@@ -127,9 +127,28 @@ def channels_of(positions: Index, chw: Chw) -> ChannelAxis | None:
     return None
 
 
+def _factors(line: Index) -> tuple[int, ...]:
+    """Sizes of the axes that an axis is made of, the outermost first, each of even steps.
+
+    Args:
+        line: ``int64[size of the axis]``, positions along it.
+    """
+    steps = np.diff(line)
+    uneven = np.flatnonzero(steps != steps[:1])
+    if not uneven.size:
+        return (len(line),)
+    inner = int(uneven[0]) + 1
+    if len(line) % inner or inner == 1:
+        return (len(line),)
+    return (*_factors(line[::inner]), inner)
+
+
 def _axes_view(batch: int, shape: tuple[int, ...], index: Index, chw: Chw) -> TensorView | None:
-    """The view of a graph tensor whose own axes are those of its root in another order, with zeros
-    behind some where they do not fill it."""
+    """The view of a graph tensor whose own axes, or what they are made of, are those of its root in
+    another order, with zeros behind some where they do not fill it."""
+    lines = (np.moveaxis(index, axis, -1).reshape(-1, size)[0] for axis, size in enumerate(shape))
+    shape = tuple(size for line in lines for size in _factors(line))
+    index = index.reshape(shape)
     strides = [
         int(np.take(index, 1, axis).flat[0] - index.flat[0]) if size > 1 else 0
         for axis, size in enumerate(shape)

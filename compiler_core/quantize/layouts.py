@@ -20,6 +20,7 @@ from compiler_core.quantize.layout import (
     Index,
     Placement,
     compact,
+    laid_out,
     pixel_index,
     pixels_of,
     through_view,
@@ -85,20 +86,25 @@ class Layouts:
         if found is not None:
             return found
         base, chain = self._base(tensor)
-        fills = prod(self.shape(tensor)) == prod(chw)
-        if chain and fills and base not in self._graph.constants:
-            positions: Index = np.arange(prod(chw)).reshape(self.shape(base))
+        if chain and base not in self._graph.constants:
+            count = prod(self.shape(base))
+            positions: Index = np.arange(count).reshape(self.shape(base))
             for node in reversed(chain):
                 positions = through_view(self._graph, node, positions)
-            wanted = np.arange(prod(chw)) if index is None else index.reshape(-1)
-            on_base = np.empty(prod(chw), dtype=np.int64)
+            wanted = np.arange(count) if index is None else index.reshape(-1)
+            on_base = np.empty(count, dtype=np.int64)
             on_base[positions.reshape(-1)] = wanted
-            shaped = compact(on_base.reshape(self.shape(base)))
+            shaped = laid_out(on_base.reshape(self.shape(base)), chw)
             if view_of(self.batch(base), self.shape(base), shaped, chw) is not None:
                 self.placements[base] = Placement(base, chw, shaped)
                 self.entered.add(base)
                 found = self.placed(tensor)
         if found is None:
+            if chain:
+                why = (
+                    f"'{base}' cannot be brought in so that '{tensor}' lies as its reader needs it"
+                )
+                self.moving[chain[0].name] = f"{why}: it is moved."
             found = self.placements[tensor] = Placement(tensor, chw, index)
             self.entered.add(tensor)
         return found
@@ -120,8 +126,8 @@ class Layouts:
             tensor = chain[-1].inputs[0]
         return tensor, chain
 
-    def prefer_usual(self, tensor: str, chw: Chw, index: Index | None) -> Placement:
-        """Where ``tensor`` lies; a tensor of float code is laid out as usual, else as asked."""
+    def enter_usually(self, tensor: str) -> None:
+        """Lays a tensor of float code out as usual, where it is free to choose."""
         base = self._base(tensor)[0]
         usual = self._usual.get(base)
         fresh = self.placed(tensor) is None and base not in self._graph.constants
@@ -130,7 +136,19 @@ class Layouts:
             if view_of(self.batch(base), shape, usual.index, usual.chw) is not None:
                 self.placements[base] = Placement(base, usual.chw, usual.index)
                 self.entered.add(base)
+
+    def prefer_usual(self, tensor: str, chw: Chw, index: Index | None) -> Placement:
+        """Where ``tensor`` lies; a tensor of float code is laid out as usual, else as asked."""
+        self.enter_usually(tensor)
         return self.place(tensor, chw, index)
+
+    def usual_room(self, tensor: str, chw: Chw) -> int:
+        """Pixels that the one row of ``tensor`` has usually behind those of ``chw``: whole blocks
+        of them, for a product that may run elsewhere this time."""
+        usual = self._usual.get(tensor)
+        if usual is None or usual.chw[:2] != (chw[0], 1) or chw[1] != 1:
+            return 0
+        return max(0, usual.chw[2] - chw[2])
 
     def moved(self, tensor: str, chw: Chw, index: Index | None) -> Placement:
         """Lays a view of what lies in another order out anew: the CPU has to move it there.

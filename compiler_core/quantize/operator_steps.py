@@ -18,6 +18,7 @@ from compiler_core.quantize.layout import (
     Index,
     Placement,
     compact,
+    laid_out,
     pixel_index,
     pixels_of,
 )
@@ -112,9 +113,7 @@ def dense(work: StepBuilder, node: Node) -> None:
     """Dense, MatMul, Gemm: a convolution over the layout that its input already has."""
     tensor = node.inputs[0]
     shape = work.layouts.shape(tensor)
-    # A single pixel takes its features from wherever they lie.
-    lay_out = work.layouts.prefer_usual if prod(shape[:-1]) == 1 else work.layouts.place
-    source = lay_out(tensor, pixels_of(shape), pixel_index(shape))
+    source = work.layouts.prefer_usual(tensor, pixels_of(shape), pixel_index(shape))
     matrix = _weight(work, node)
     matrix = matrix if node.attributes.get("transB") else matrix.T
     bias = _bias(work, node, len(matrix))
@@ -131,6 +130,7 @@ def dense(work: StepBuilder, node: Node) -> None:
     if pixels > 1 or features > shape[-1] or not np.array_equal(place[0], np.arange(shape[-1])):
         weight = np.zeros((len(matrix), features), matrix.dtype)
     index: Index | None = None
+    more = 0
     if pixels == 1:
         if weight is not matrix:
             weight[:, place[0]] = matrix
@@ -139,8 +139,10 @@ def dense(work: StepBuilder, node: Node) -> None:
         channel, pixel = place // pixels, place % pixels
         weight[:, channel[0]] = matrix
         weight, chw = weight[:, :, None, None], (len(matrix), *source.chw[1:])
-        index = np.arange(len(matrix))[None, :] * pixels + pixel[:, :1]
-        index = compact(index.reshape(*shape[:-1], len(matrix)))
+        more = work.layouts.usual_room(node.output, chw)
+        chw = (*chw[:2], chw[2] + more)
+        index = np.arange(len(matrix))[None, :] * (pixels + more) + pixel[:, :1]
+        index = laid_out(index.reshape(*shape[:-1], len(matrix)), chw)
     step = ConvStep(
         name=node.name,
         kind=ConvKind.WEIGHTS,
@@ -149,7 +151,7 @@ def dense(work: StepBuilder, node: Node) -> None:
         weight=weight,
         bias=bias,
         strides=(1, 1),
-        pads=(0, 0, 0, 0),
+        pads=(0, 0, 0, more),
         dilations=(1, 1),
         groups=1,
         sources=work.sources(node),

@@ -79,7 +79,7 @@ def _factor(work: StepBuilder, tensor: str, wanted: Index, chw: Chw) -> str:
     """Root of a tensor that lies as wanted, or that the CPU lays out so."""
     layouts = work.layouts
     index = laid_out(wanted.reshape(layouts.shape(tensor)), chw)
-    found = layouts.place(tensor, chw, index)
+    found = layouts.prefer_usual(tensor, chw, index)
     if found.same_order(Placement(found.root, chw, index)):
         return found.root
     return layouts.moved(tensor, chw, index).root
@@ -89,14 +89,19 @@ def _operand(work: StepBuilder, node: Node, tensor: str, b: _Matrices) -> str:
     """Root of the right factor: rows as channels, whole blocks of columns as pixels."""
     block, layouts = work.channel_block, work.layouts
     terms, columns = _whole(b.rows, block), _whole(b.columns, block)
+    layouts.enter_usually(tensor)
     placed = layouts.placed(tensor)
-    if placed is not None and prod(placed.chw) == prod(b.shape):
+    if placed is not None:
+        channels, pixels = placed.chw[0], prod(placed.chw[1:])  # some may be padding already
         positions = placed.positions(layouts.shape(tensor)).reshape(b.shape)
-        if b.rows == terms and np.array_equal(positions, b.by_rows(b.rows, b.columns)):
+        in_rows = b.rows == terms and channels == b.count * terms and pixels in (b.columns, columns)
+        if in_rows and np.array_equal(positions, b.by_rows(terms, pixels)):
             return _with_pixels(work, node, placed, columns)
-        if b.columns == columns and np.array_equal(positions, b.by_columns(b.columns, b.rows)):
-            whole = _with_pixels(work, node, placed, terms)
-            return _transposed(work, node, whole, b.count, (b.count * terms, 1, b.columns))
+        whole = b.columns == columns and channels == b.count * columns
+        in_columns = whole and pixels in (b.rows, terms)
+        if in_columns and np.array_equal(positions, b.by_columns(columns, pixels)):
+            source = _with_pixels(work, node, placed, terms)
+            return _transposed(work, node, source, b.count, (b.count * terms, 1, columns))
     return _factor(work, tensor, b.by_rows(terms, columns), (b.count * terms, 1, columns))
 
 

@@ -32,11 +32,13 @@ from compiler_core.partition.plan import Plan, plan_text, read_plan
 from compiler_core.partition.resolve import IllegalPlanError, plan_of, resolve_plan
 from compiler_core.partition.shared_operators import SharedPlan, of_whole, without_shares
 from compiler_core.partition.table import plan_csv
+from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.units.facets.host import host_costs, host_measuring
-from nest_tune.api.values import Data, Model, PathName, Progress, loaded_model
+from nest_tune.api.plan_numbers import planned_numbers
+from nest_tune.api.values import Data, Model, PathName, Progress, loaded_model, samples_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +160,8 @@ class PlanProblem:
         cpu_table: Measured CPU times, as ``profile-cpu`` writes them; else the target's rates.
         config: Configuration file with schedules; else the untuned defaults.
         shapes: Of inputs with dynamic axes; else as the calibration data have them.
-        calibration: Samples of the inputs, which say nothing but sizes here.
+        calibration: Samples of the inputs: the model's numbers, as a compile finds them, say which
+            passes programs have; and sizes that it leaves open.
         progress: Told what is being done.
 
     Raises:
@@ -182,6 +185,7 @@ class PlanProblem:
         self.chip = chip
         self._given = Configuration() if config is None else read_configuration(Path(config))
         self._source: FloatModel = loaded_model(model, shapes, calibration)
+        self._calibration = calibration
         self._progress = progress
         self.model = Subject(self._source.name, self._source.digest)
         self.target = Subject(chip.name, chip.digest)
@@ -218,14 +222,25 @@ class PlanProblem:
         if graph is self._source.graph and "evaluator" in self.__dict__:
             return self.evaluator
         self.require_npu()
+        numbers = self._numbers if graph is self._source.graph else None
+        schedules = self._given.schedules
         self._progress(f"timing programs of {self.model.name} on {self.chip.name}")
         return prepare(
             graph,
             self.chip,
-            schedules=self._given.schedules,
+            schedules=schedules,
+            quantized=numbers,
             joins_layers=self._given.launches.merge,
-            overlaps=lambda groups: overlaps_of(groups, self.chip, self._given.schedules),
+            overlaps=lambda groups: overlaps_of(groups, self.chip, schedules, numbers),
         )
+
+    @cached_property
+    def _numbers(self) -> QuantizedGraph | None:
+        """Of the model, where there are samples to find them by."""
+        if self._calibration is None:
+            return None
+        samples = samples_of(self._calibration, self._source.graph)
+        return planned_numbers(self._source, self._given, self.chip, samples, self._progress)
 
     def read(self, plan: PathName | None) -> SharedPlan:
         """A plan from a file, made for this model and target or for any; one that says nothing
@@ -321,7 +336,7 @@ def show_plan(
         cpu_table: Measured CPU times, as ``profile-cpu`` writes them; else the target's rates.
         config: Configuration file with schedules; else the untuned defaults.
         shapes: Of inputs with dynamic axes; else as the calibration data have them.
-        calibration: Samples of the inputs, which say nothing but sizes here.
+        calibration: Samples of the inputs; see :class:`PlanProblem`.
         progress: Told what is being done.
 
     Raises:

@@ -482,3 +482,56 @@ def test_a_loop_part_of_which_could_run_earlier_stays_whole(plain):
     found = ReferenceExecutor(source.quantized).run(data)["y"]
     for number, sample in enumerate(data["x"]):
         np.testing.assert_array_equal(session.run(None, {"x": sample[None]})[0][0], found[number])
+
+
+def sliced_along(b, x, name, axis, first, last, shape):
+    limits = [
+        b.constant(f"{name}_{what}", np.array([value], np.int64))
+        for what, value in (("starts", first), ("ends", last), ("axes", axis))
+    ]
+    return b.add("Slice", [x, *limits], name, shape)
+
+
+@given(
+    size=st.tuples(st.integers(3, 6), st.integers(3, 6)),
+    by=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    channels=st.sampled_from([4, 16, 20]),
+)
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+def test_what_is_moved_again_and_again_is_moved_once(plain, size, by, channels):
+    """A roll over rows, then over columns, as windows are shifted: slices that are concatenated;
+    some of them the NPU could take, for a launch of their own."""
+    b, shape = plain.GraphBuilder(x=(channels, *size)), (channels, *size)
+    (rows, columns), (down, right) = size, by
+    b.add("Conv", ["x", b.constant("w", weights(channels, channels, 1))], "a", shape)
+    parts = [
+        sliced_along(b, "a", "below", 2, down, rows, (channels, rows - down, columns)),
+        sliced_along(b, "a", "above", 2, 0, down, (channels, down, columns)),
+    ]
+    b.add("Concat", parts, "r", shape, axis=2)
+    parts = [
+        sliced_along(b, "r", "behind", 3, right, columns, (channels, rows, columns - right)),
+        sliced_along(b, "r", "before", 3, 0, right, (channels, rows, right)),
+    ]
+    b.add("Concat", parts, "h", shape, axis=3)
+    b.add("Conv", ["h", b.constant("v", weights(6, channels, 2))], "y", (6, *size))
+    graph = b.build("y")
+    plan = default_assignment(graph)
+    assert plan["Slice_behind"] == CPU_INT8  # between the one concatenation and the other
+    data = samples(graph, 1.0)
+    source = quantized(graph, data)
+    (group,) = source.quantized.host.groups
+    moves = {"Slice_below", "Slice_above", "Concat_r", "Slice_behind", "Slice_before", "Concat_h"}
+    assert set(group.nodes) == {name for name in moves if plan[name] == CPU_INT8}
+    assert moves - set(group.nodes) <= {"Slice_below"}  # right behind a layer of the NPU
+    run = ReferenceExecutor(source.quantized).run_integer(data)
+    expected = np.roll(run.tensors["a"], (-down, -right), (2, 3))
+    by_exponent = source.quantized.tensors["a"].exponent - source.quantized.tensors["h"].exponent
+    exact = np.clip(np.rint(expected * 2.0**-by_exponent), -128, 127)
+    np.testing.assert_array_equal(run.tensors["h"].reshape(exact.shape), exact)
+    executable = compile_model(source, load_target("vta")).executable
+    assert run_checked(executable, Simulator(executable), data)[1] is None
+    session = onnxruntime.InferenceSession(qdq_model(source.quantized).SerializeToString())
+    for number, sample in enumerate(data["x"]):
+        found = session.run(None, {"x": sample[None]})[0]
+        np.testing.assert_array_equal(found[0], run.outputs["y"][number])

@@ -22,7 +22,7 @@ from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.scheme import QuantizationScheme
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
-from compiler_core.units.names import CPU_INT8
+from compiler_core.units.names import CPU, CPU_INT8
 
 
 def dense(b, x, name, tokens, inputs, outputs, seed):
@@ -210,3 +210,25 @@ def test_schemes_that_change_projections_leave_products_right(plain, scheme):
     applied = apply_profile(graph, plan, profile, QuantizationScheme(**scheme))
     found = ReferenceExecutor(applied.quantized).run(data)["y"]
     assert np.abs(found - exact).max() < 0.25 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("equalization", [True, False])
+def test_a_product_of_what_the_cpu_has_in_float_keeps_its_factors(plain, equalization):
+    """Inputs of dense layers are evened out where weights take it back."""
+    b = plain.GraphBuilder(x=(12, 20))
+    q, k = (dense(b, "x", name, 12, 20, 16, seed) for name, seed in (("q", 1), ("k", 2)))
+    uneven = b.constant("uneven", np.geomspace(1e-3, 1, 16).astype(np.float32))
+    u = b.add("Mul", [q, uneven], "u", (12, 16))
+    k = b.add("Transpose", [k], "kt", (16, 12), perm=(0, 2, 1))
+    b.add("MatMul", [u, k], "y", (12, 12))
+    graph = b.build("y")
+    data = samples(graph)
+    plan = default_assignment(graph) | {"Mul_u": CPU}
+    profile = profile_model(graph, data)
+    scheme = QuantizationScheme(equalization=equalization)
+    source = apply_profile(graph, plan, profile, scheme)
+    assert any(isinstance(operator, IntegerProduct) for operator in operators(source))
+    run = ReferenceExecutor(source.quantized).run(data)["y"]
+    session = onnxruntime.InferenceSession(qdq_model(source.quantized).SerializeToString())
+    for number, sample in enumerate(data["x"]):
+        np.testing.assert_array_equal(session.run(None, {"x": sample[None]})[0][0], run[number])
