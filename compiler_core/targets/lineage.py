@@ -65,7 +65,7 @@ def locate(name_or_path: str | Path) -> Path:
 def sources_refusal(name: str) -> InputError:
     """What is said where programs are wanted of a target that takes sources."""
     return InputError(
-        f"target {shown(name)} is of generated C: there are no units, plans or tasks",
+        f"target {shown(name)} is of generated C: there are no plans, programs or joint spaces",
         hint=f"nest-tune compile MODEL --target {name} --calibration calib.npz -o DIR",
     )
 

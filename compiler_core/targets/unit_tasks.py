@@ -9,15 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from compiler_core.errors import InputError
-from compiler_core.targets.target import Target, Unit
+from compiler_core.targets.target import Unit
 from compiler_core.tensor.choice import check_schedule, require_known_tasks
 from compiler_core.tensor.task import Task
 from compiler_core.units.registry import kind_of_machine
 
 _BEFORE_UNIT = "@"
+
+
+class HasUnits(Protocol):
+    """What has tasks: a target, or a core that sources are generated for."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def units(self) -> tuple[Unit, ...]: ...
+
+    def unit(self, name: str) -> Unit: ...
 
 
 @dataclass(frozen=True)
@@ -35,7 +47,7 @@ class UnitTask:
     unit: Unit
 
 
-def task_unit(target: Target, unit: str) -> Unit:
+def task_unit(target: HasUnits, unit: str) -> Unit:
     """The first unit of a target that has as many cores of the same machine as a unit."""
     own = target.unit(unit)
     return next(
@@ -43,20 +55,20 @@ def task_unit(target: Target, unit: str) -> Unit:
     )
 
 
-def task_units(target: Target) -> tuple[Unit, ...]:
+def task_units(target: HasUnits) -> tuple[Unit, ...]:
     """The units of a target that have tasks, one of those that are alike."""
     firsts = (unit for unit in target.units if task_unit(target, unit.name) is unit)
-    return tuple(unit for unit in firsts if kind_of_machine(unit.machine).has("layers"))
+    return tuple(unit for unit in firsts if kind_of_machine(unit.machine).has("tasks"))
 
 
-def task_suffix(target: Target, unit: str) -> str:
+def task_suffix(target: HasUnits, unit: str) -> str:
     """What names of tasks on a unit have behind the id."""
     first = task_unit(target, unit)
     of_kind = next(other for other in target.units if other.kind == first.kind)
     return named_task("", "" if first is of_kind else first.name)
 
 
-def lowering_versions(target: Target) -> str:
+def lowering_versions(target: HasUnits) -> str:
     """Versions of the lowering of a target's kinds of units; that of a single kind without name."""
     kinds = {unit.kind: kind_of_machine(unit.machine) for unit in target.units}
     if len(kinds) == 1:
@@ -64,7 +76,7 @@ def lowering_versions(target: Target) -> str:
     return ", ".join(f"{name} {kind.lowering_version}" for name, kind in sorted(kinds.items()))
 
 
-def lowering_sum(target: Target) -> int:
+def lowering_sum(target: HasUnits) -> int:
     """A number that rises with the version of the lowering of any of a target's kinds; that
     version where they are of a single kind."""
     kinds = {unit.kind: kind_of_machine(unit.machine) for unit in target.units}
@@ -76,7 +88,7 @@ def named_task(task: str, unit: str) -> str:
     return f"{task}{_BEFORE_UNIT}{unit}" if unit else task
 
 
-def unit_task(target: Target, unit: str, task: Task) -> UnitTask:
+def unit_task(target: HasUnits, unit: str, task: Task) -> UnitTask:
     """A task of a unit."""
     return UnitTask(task.id + task_suffix(target, unit), task, task_unit(target, unit))
 
@@ -86,7 +98,7 @@ def task_id(name: str) -> str:
     return name.partition(_BEFORE_UNIT)[0]
 
 
-def of_unit(named: Mapping[str, Any], target: Target, unit: str) -> dict[str, Any]:
+def of_unit(named: Mapping[str, Any], target: HasUnits, unit: str) -> dict[str, Any]:
     """What is given for tasks of a unit, by id."""
     suffix, kind = task_suffix(target, unit), target.unit(unit).kind
     return {
@@ -96,7 +108,7 @@ def of_unit(named: Mapping[str, Any], target: Target, unit: str) -> dict[str, An
     }
 
 
-def kind_of_name(name: str, target: Target) -> str | None:
+def kind_of_name(name: str, target: HasUnits) -> str | None:
     """The kind of the target's units that a task is for, by its name; ``None`` where it is for
     none."""
     prefix, underline, _ = task_id(name).partition("_")
@@ -107,7 +119,7 @@ def kind_of_name(name: str, target: Target) -> str | None:
     return None
 
 
-def find_unit(name: str, task: Task, target: Target) -> Unit:
+def find_unit(name: str, task: Task, target: HasUnits) -> Unit:
     """The unit that a task is searched on.
 
     Args:

@@ -221,6 +221,7 @@ class UnitKind:
         facets: By name: an object, or ``module:attribute``.
         unnamed_tasks: Ids of tasks do not name the kind; one kind can do so.
         is_host: It launches the others and runs what none of them can; one kind can do so.
+        counted: What the cycles of its :class:`TaskCost` count, where they are no cycles.
 
     Raises:
         InputError: The name cannot be one.
@@ -231,6 +232,7 @@ class UnitKind:
     facets: Mapping[str, Any] = field(default_factory=dict)
     unnamed_tasks: bool = False
     is_host: bool = False
+    counted: str = "cycles"
     _found: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

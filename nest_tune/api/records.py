@@ -13,8 +13,7 @@ from typing import IO
 
 from compiler_core.errors import InputError
 from compiler_core.files.whole_file import require_writable, write_atomically
-from compiler_core.targets.load import load_npu_target
-from compiler_core.targets.target import Target
+from compiler_core.targets.task_target import TaskTarget, load_task_target
 from compiler_core.units.registry import kind_of_machine
 from nest_tune.api.values import PathName
 from nest_tune.records.database import RecordDatabase, RecordTally, tally_of
@@ -226,7 +225,7 @@ def import_records(file: PathName, storage: str | None = None) -> ImportedRecord
 def verify_records(
     storage: str | None = None,
     *,
-    target: str | Target | None = None,
+    target: str | TaskTarget | None = None,
     remeasure: int = 0,
     remove: bool = False,
 ) -> VerifiedRecords:
@@ -248,12 +247,14 @@ def verify_records(
         removed = database.remove_corrupt() if remove else 0
         different: tuple[DifferentRecord, ...] = ()
         if target is not None:
-            chip = target if isinstance(target, Target) else load_npu_target(target)
+            chip = load_task_target(target)
             different = _different(database, chip, remeasure)
         return VerifiedRecords(database.name, tally.records, tally.corrupt, removed, different)
 
 
-def _different(database: RecordDatabase, chip: Target, count: int) -> tuple[DifferentRecord, ...]:
+def _different(
+    database: RecordDatabase, chip: TaskTarget, count: int
+) -> tuple[DifferentRecord, ...]:
     machines = {
         (machine_digest(unit.machine), kind_of_machine(unit.machine).lowering_version): unit.machine
         for unit in chip.units

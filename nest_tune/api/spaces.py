@@ -15,6 +15,7 @@ from compiler_core.quantize.profile import Profile
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_npu_target
 from compiler_core.targets.target import Target
+from compiler_core.targets.task_target import TaskTarget, load_task_target
 from compiler_core.targets.this_machine import require_npu
 from compiler_core.targets.unit_tasks import find_unit, task_id
 from compiler_core.tensor.task import Task
@@ -119,7 +120,7 @@ def space(
 
 
 def task_space(
-    task: str | Task, target: str | Target, *, among: Mapping[str, Task] | None = None
+    task: str | Task, target: str | TaskTarget, *, among: Mapping[str, Task] | None = None
 ) -> TaskSpaceOf:
     """The space of one task.
 
@@ -138,7 +139,7 @@ def task_space(
         >>> found.size < found.product_size
         True
     """
-    chip = require_npu(target) if isinstance(target, Target) else load_npu_target(target)
+    chip = load_task_target(target)
     name = task if isinstance(task, str) else task.id
     if isinstance(task, str):
         matching = [known for known in among or {} if known.startswith(task)]

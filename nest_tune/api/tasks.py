@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import environ
 from pathlib import Path
@@ -12,16 +11,16 @@ from typing import Any
 from compiler_core.compile.sources import noise_samples, quantize_model
 from compiler_core.compile.unit_layers import model_layers, model_tasks, named_layers
 from compiler_core.configuration.configuration import Configuration, read_configuration
+from compiler_core.errors import InputError
 from compiler_core.partition.configured import plans_of_units, with_room
 from compiler_core.quantize.profile import Profile
 from compiler_core.targets.integer_units import target_arithmetic
-from compiler_core.targets.load import load_target
-from compiler_core.targets.target import Target
-from compiler_core.targets.this_machine import require_npu
-from compiler_core.targets.unit_tasks import choose_unit_schedules, find_unit, task_id
+from compiler_core.targets.task_target import SourceTarget, TaskTarget, load_task_target
+from compiler_core.targets.unit_tasks import UnitTask, choose_unit_schedules, find_unit, task_id
 from compiler_core.tensor.task import Task
 from compiler_core.units.facets.programs import UnitLayers
 from compiler_core.units.registry import kind_of_machine
+from nest_tune.api.source_tasks import tasks_of_sources
 from nest_tune.api.values import Data, Model, PathName, loaded_model, samples_of
 from nest_tune.records.database import RecordDatabase
 from nest_tune.samplers.registry import DEFAULT_SAMPLER, require_schedule_sampler
@@ -63,10 +62,11 @@ class ModelTask:
 
 def tasks(
     model: Model,
-    target: str | Target,
+    target: str | TaskTarget,
     *,
     config: PathName | Configuration | None = None,
     calibration: Data | None = None,
+    precisions: Mapping[str, str] | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> tuple[ModelTask, ...]:
     """Lists the distinct tasks of a model; from then on their ids are known to :func:`tune_task`.
@@ -78,6 +78,7 @@ def tasks(
             nothing is planned, the tasks of each are those with everything on it that it can run.
         calibration: Samples of the inputs; without, ranges are those of seeded noise, so that a few
             tasks may differ from those of the compiled model.
+        precisions: Of targets that take generated sources: ``int4`` or ``int16`` by node.
         shapes: Of inputs with dynamic axes.
 
     Raises:
@@ -91,7 +92,19 @@ def tasks(
         >>> round(sum(task.share_of_time for task in found), 6)
         1.0
     """
-    chip = require_npu(target if isinstance(target, Target) else load_target(target))
+    chip = load_task_target(target)
+    if isinstance(chip, SourceTarget):
+        if config is not None:
+            raise InputError(
+                f"target {chip.name}: tasks of generated C follow from the model and precisions",
+                hint="leave out --config; --precision NODE=int4 says what is not int8",
+            )
+        return _of_sources(chip, model, calibration, precisions, shapes)
+    if precisions:
+        raise InputError(
+            f"target {chip.name}: precision by node is of generated C",
+            hint="--config says number formats of other targets",
+        )
     configuration = config if isinstance(config, Configuration) else Configuration()
     if config is not None and not isinstance(config, Configuration):
         configuration = read_configuration(Path(config))
@@ -110,8 +123,39 @@ def tasks(
         layers += model_layers(quantized.quantized, chip)
     found = model_tasks(layers, chip)
     schedules = choose_unit_schedules(found, configuration.schedules)
-    named = [(name, layer.operator.name) for name, layer in named_layers(layers, chip)]
-    counts = Counter(name for name, _ in named)
+    nodes: dict[str, list[str]] = {}
+    for name, layer in named_layers(layers, chip):
+        nodes.setdefault(name, []).append(layer.operator.name)
+    return _measured(found, schedules, nodes)
+
+
+def _of_sources(
+    target: SourceTarget,
+    model: Model,
+    calibration: Data | None,
+    precisions: Mapping[str, str] | None,
+    shapes: Mapping[str, tuple[int, ...]] | None,
+) -> tuple[ModelTask, ...]:
+    """As :func:`tasks`, of a core that sources are generated for."""
+    told = tasks_of_sources(
+        model, target, calibration=calibration, precisions=precisions, shapes=shapes
+    )
+    found = {item.name: item for item, _ in told}
+    nodes = {item.name: names for item, names in told}
+    return _measured(found, choose_unit_schedules(found, {}), nodes)
+
+
+def _measured(
+    found: Mapping[str, UnitTask], schedules: Mapping[str, Any], nodes: Mapping[str, Sequence[str]]
+) -> tuple[ModelTask, ...]:
+    """What tasks cost with some schedules; from then on their ids are known.
+
+    Args:
+        found: Tasks by name.
+        schedules: Likewise.
+        nodes: Layers that each stands for.
+    """
+    counts = {name: len(nodes[name]) for name in found}
     remember(item.task for item in found.values())
     costs = {}
     for name, item in found.items():
@@ -133,7 +177,7 @@ def tasks(
             costs[name][0] * costs[name][2] / (total[item.unit.name] or 1),
             item.unit.name,
             name,
-            tuple(layer for task, layer in named if task == name),
+            tuple(nodes[name]),
         )
         for name, item in found.items()
     )
@@ -141,7 +185,7 @@ def tasks(
 
 def tune_task(
     task: str | Task | ModelTask,
-    target: str | Target,
+    target: str | TaskTarget,
     *,
     sampler: str = DEFAULT_SAMPLER,
     trials: int = 128,
@@ -181,7 +225,7 @@ def tune_task(
         True
     """
     kind = require_schedule_sampler(sampler)
-    chip = require_npu(target if isinstance(target, Target) else load_target(target))
+    chip = load_task_target(target)
     name = task if isinstance(task, str) else task.id
     if isinstance(task, str):
         chosen = find(task_id(task))

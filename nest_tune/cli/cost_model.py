@@ -18,7 +18,7 @@ from nest_tune.figures import percent
 from nest_tune.study.request.settings import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
-    from compiler_core.targets.target import Target
+    from compiler_core.targets.task_target import TaskTarget
     from compiler_core.units.unit import Machine
     from cost_models.boosted import BoostedModel
     from cost_models.evaluation import PredictionQuality
@@ -50,11 +50,11 @@ def show(
     """Show which features the model reads, and what each contributes."""
     require_writable(save, "--save")
 
-    from compiler_core.targets.load import load_npu_target
+    from compiler_core.targets.task_target import load_task_target
     from cost_models.boosted import BoostedModel
     from cost_models.task_features import feature_schema, task_features
 
-    machine = _machine(load_npu_target(target), unit)
+    machine = _machine(load_task_target(target), unit)
     columns = task_features(machine).columns
     schema = feature_schema(columns)
     if model is not None:
@@ -93,9 +93,9 @@ def evaluate(
     """Predict tasks from the records of other networks: rank correlation, recall, error, by kind of
     operator."""
     from compiler_core.errors import InputError
-    from compiler_core.targets.load import load_npu_target
+    from compiler_core.targets.task_target import load_task_target
 
-    machine = _machine(load_npu_target(target), unit)
+    machine = _machine(load_task_target(target), unit)
     knowledge = _knowledge(machine, storage)
     data = knowledge.training_set(machine)
     if len(data) < 8:
@@ -176,8 +176,8 @@ def _networks(storage: str) -> Mapping[str, Collection[str]]:
         return networks_of(studies)
 
 
-def _machine(chip: Target, unit: str | None) -> Machine:
-    found: Machine = chip.npu if unit is None else chip.unit(unit).machine
+def _machine(chip: TaskTarget, unit: str | None) -> Machine:
+    found: Machine = chip.units[0].machine if unit is None else chip.unit(unit).machine
     return found
 
 

@@ -50,8 +50,12 @@ def show(
     """Show the joint space of a model, or the tiling space of one of its tasks."""
     shapes = parse_shapes(shape)
 
+    from compiler_core.targets.task_target import SourceTarget, load_task_target
     from nest_tune.api.spaces import space, task_space
 
+    if task is not None and isinstance(chip := load_task_target(target), SourceTarget):
+        _show_task(task_space(task, chip), as_json)
+        return
     found = space(model, target, calibration=calibration, plan=plan, shapes=shapes)
     if task is not None:
         _show_task(task_space(task, target, among=found.tasks), as_json)

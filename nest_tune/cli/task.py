@@ -15,7 +15,8 @@ from nest_tune.cli.tables import print_table
 from nest_tune.figures import percent
 
 if TYPE_CHECKING:
-    from compiler_core.targets.target import Target, Unit
+    from compiler_core.targets.target import Unit
+    from compiler_core.targets.task_target import TaskTarget
     from compiler_core.tensor.task import Task
     from compiler_core.units.unit import TaskCost, TaskSchedule
     from nest_tune.api.tasks import ModelTask
@@ -48,25 +49,40 @@ def list_tasks(
             help="Samples of the inputs; without, seeded noise, which may change a few ids.",
         ),
     ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NODE=int4", help="Of generated C: int4 or int16 for a layer; may be repeated."
+        ),
+    ] = None,
     shape: Shapes = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the distinct tasks of a model with their untuned cycles."""
+    """List the distinct tasks of a model with their untuned cycles, of generated C instructions."""
     shapes = parse_shapes(shape)
+    precisions = _precisions(precision or [])
 
-    from compiler_core.configuration.configuration import Configuration, read_configuration
-    from compiler_core.targets.load import load_npu_target
+    from compiler_core.configuration.configuration import read_configuration
+    from compiler_core.targets.task_target import load_task_target
     from nest_tune.api.tasks import tasks
 
-    chip = load_npu_target(target)
-    configuration = Configuration() if config is None else read_configuration(config)
-    if calibration is None and not configuration.scheme.exponents:
+    chip = load_task_target(target)
+    configuration = None if config is None else read_configuration(config)
+    fixed = configuration is not None and configuration.scheme.exponents
+    if calibration is None and not fixed:
         print(
             "no --calibration: ranges are those of seeded noise, so that some tasks may differ "
             "from those of the compiled model",
             file=sys.stderr,
         )
-    found = tasks(model, chip, config=configuration, calibration=calibration, shapes=shapes)
+    found = tasks(
+        model,
+        chip,
+        config=configuration,
+        calibration=calibration,
+        precisions=precisions,
+        shapes=shapes,
+    )
     rows = [_row(entry) for entry in found]
     if as_json:
         print_json("task-list", {"model": str(model), "target": chip.name, "tasks": rows})
@@ -74,11 +90,25 @@ def list_tasks(
     _print_rows(rows)
 
 
+def _precisions(given: list[str]) -> dict[str, str]:
+    from compiler_core.errors import InputError
+
+    found = {}
+    for text in given:
+        node, equals, said = text.rpartition("=")
+        if not (node and equals and said):
+            raise InputError(f"--precision {text!r}: NODE=int4 or NODE=int16 is needed")
+        found[node] = said
+    return found
+
+
 def _row(entry: ModelTask) -> dict[str, Any]:
     from compiler_core.files.plain import to_plain
+    from compiler_core.units.registry import unit_kind
 
     workload = entry.task.workload
     return {
+        "counted": unit_kind(entry.task.unit).counted,
         "id": entry.id,
         "unit": entry.unit,
         "kind": entry.task.unit,
@@ -102,7 +132,9 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
     table.add_column("operator", no_wrap=True)
     table.add_column("layers", overflow="fold")
     table.add_column("shape", overflow="fold")
-    for title in ("count", "MACs", "bound cycles", "default cycles", "of bound", "share of time"):
+    counted = rows[0]["counted"] if rows else "cycles"
+    bound = f"bound {counted}"
+    for title in ("count", "MACs", bound, f"default {counted}", "of bound", "share of time"):
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
@@ -117,7 +149,7 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
             percent(row["bound_cycles"] / row["default_cycles"]),
             percent(row["share_of_time"]),
         )
-    print_table(table, drop=("MACs", "operator", "shape", "bound cycles", "layers"))
+    print_table(table, drop=("MACs", "operator", "shape", bound, "layers"))
 
 
 def _layers_text(layers: list[str]) -> str:
@@ -146,13 +178,13 @@ def measure(
     as_json: AsJson = False,
 ) -> None:
     """Measure one given schedule of a task: cycles, bytes, utilization."""
-    from compiler_core.targets.load import load_npu_target
+    from compiler_core.targets.task_target import load_task_target
     from compiler_core.targets.unit_tasks import find_unit, task_id, task_suffix
     from compiler_core.tensor.choice import check_schedule
     from compiler_core.units.registry import kind_of_machine
     from nest_tune.stores.task_store import find
 
-    chip = load_npu_target(target)
+    chip = load_task_target(target)
     chosen = find(task_id(task))
     unit = find_unit(task, chosen, chip)
     name = chosen.id + task_suffix(chip, unit.name)
@@ -163,8 +195,9 @@ def measure(
     if as_json:
         print_json("task-measure", document)
         return
+    counted = kind_of_machine(unit.machine).counted
     print(
-        f"{name}: {cost.cycles:,} cycles, bound {document['bound_cycles']:,} "
+        f"{name}: {cost.cycles:,} {counted}, bound {document['bound_cycles']:,} "
         f"({percent(document['utilization'])}), {document['dram_bytes']:,} DRAM bytes"
     )
 
@@ -190,7 +223,7 @@ def _read_schedule(path: Path, task: str) -> TaskSchedule:
 
 
 def _measurement(
-    task: Task, schedule: TaskSchedule, cost: TaskCost, chip: Target, unit: Unit
+    task: Task, schedule: TaskSchedule, cost: TaskCost, chip: TaskTarget, unit: Unit
 ) -> dict[str, Any]:
     from compiler_core.files.plain import to_plain
     from compiler_core.units.registry import kind_of_machine

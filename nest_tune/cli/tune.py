@@ -23,7 +23,7 @@ from nest_tune.study.request.settings import DEFAULT_STORAGE
 from nest_tune.terminal import visible_console
 
 if TYPE_CHECKING:
-    from compiler_core.targets.target import Target
+    from compiler_core.targets.task_target import TaskTarget
     from nest_tune.tuning.task_search import TaskResult, TaskSearch
 
 EXAMPLE = "Example: nest-tune task tune conv2d-0123456789abcdef --target vta --trials 64"
@@ -74,10 +74,10 @@ def tune(
     require_writable(output, "--output")
     limit = parse_timeout(timeout, "--timeout")
 
-    from compiler_core.targets.load import load_npu_target
+    from compiler_core.targets.task_target import load_task_target
     from nest_tune.api.tasks import tune_task
 
-    chip = load_npu_target(target)
+    chip = load_task_target(target)
     began = time.monotonic()
     with shown_progress(None if exhaustive else trials) as progress:
         result = tune_task(
@@ -141,15 +141,20 @@ def _plain_line(search: TaskSearch) -> None:
 
 
 def _state(search: TaskSearch) -> str:
+    from compiler_core.units.registry import kind_of_machine
+
     best, bound = search.best_cycles, search.bound_cycles
     gain = 1 - best / search.default_cycles if search.default_cycles else 0.0
+    counted = kind_of_machine(search.machine).counted
     return (
-        f"best {best:,} cycles, {percent(gain)} less than untuned; lower bound {bound:,} "
+        f"best {best:,} {counted}, {percent(gain)} less than untuned; lower bound {bound:,} "
         f"({percent(bound / best)})"
     )
 
 
-def _document(result: TaskResult, chip: Target, wall_s: float, exhaustive: bool) -> dict[str, Any]:
+def _document(
+    result: TaskResult, chip: TaskTarget, wall_s: float, exhaustive: bool
+) -> dict[str, Any]:
     from compiler_core.files.plain import to_plain
 
     document = {
@@ -175,9 +180,11 @@ def _document(result: TaskResult, chip: Target, wall_s: float, exhaustive: bool)
 
 
 def _print(result: TaskResult, wall_s: float) -> None:
+    from compiler_core.units.registry import unit_kind
+
     out = console()
     out.print(
-        f"{result.task.id}: {result.best_cycles:,} cycles, "
+        f"{result.task.id}: {result.best_cycles:,} {unit_kind(result.task.unit).counted}, "
         f"{percent(1 - result.best_cycles / result.default_cycles)} less than untuned "
         f"({result.default_cycles:,}), bound {result.bound_cycles:,} "
         f"({percent(result.bound_cycles / result.best_cycles)})"

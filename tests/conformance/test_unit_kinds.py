@@ -6,6 +6,9 @@ import pytest
 
 from compiler_core.targets.load import load_target
 from compiler_core.units.aim.schedule.workload import Activation, ElementProduct, MatrixVector
+from compiler_core.units.cpu.c.bundles.cores import CORES, missing
+from compiler_core.units.cpu.c.schedules.workload import ConvolutionKernel, Numbers
+from compiler_core.units.cpu.c.tasks.machine import KernelMachine
 from compiler_core.units.facets.bundles import Bundles
 from compiler_core.units.launches import Launches, cycles_ps
 from compiler_core.units.registry import unit_kind, unit_kinds
@@ -23,7 +26,14 @@ AIM = [
     MatrixVector(70, 64, heads=6),
     ElementProduct(5000),
 ]
+CPU = [
+    ConvolutionKernel(
+        1, 4, 3, 3, 4, (3, 3), (1, 1), (1, 1), (1, 1), (4, 3), False, Numbers(offset=True)
+    ),
+    ConvolutionKernel(1, 5, 5, 8, 8, (3, 3), (2, 2), (1, 1), (1, 1), (3, 3), True, Numbers()),
+]
 CASES = {
+    "cpu": UnitCase(KernelMachine("cortex-m4", 1e8, "those that are installed"), CPU),
     "vta": UnitCase(load_target("vta").npu, VTA),
     "aim": UnitCase(load_target("aim-gddr6").npu, AIM),
 }
@@ -57,8 +67,12 @@ def test_models(name: str) -> None:
     check_unit_models(load_target(name))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "cpu" else ()) for name in CASES]
+)
 def test_kind(name: str) -> None:
+    if name == "cpu" and missing(CORES["cortex-m4"]):
+        pytest.skip(f"needs {' and '.join(missing(CORES['cortex-m4']))}")
     check_unit_kind(name, CASES[name])
 
 

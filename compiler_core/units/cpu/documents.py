@@ -1,7 +1,8 @@
-"""What the clock measured on this machine, as records keep it: operators, and their formats.
+"""Readers of what records keep of the CPU.
 
-There are no schedules to search on the CPU: a record's workload is one operator or two neighbours,
-its schedule the places that they had, its cycles nanoseconds.
+Of a CPU that onnxruntime runs on, the clock measured operators and their formats: a workload is one
+operator or two neighbours, its schedule the places that they had, its cycles nanoseconds. Of
+generated C, a workload is a layer, its schedule a kernel, its cycles instructions.
 """
 
 from __future__ import annotations
@@ -12,6 +13,14 @@ from typing import Any
 from compiler_core.errors import InputError
 from compiler_core.files.plain import from_plain
 from compiler_core.tensor.digest import digest
+from compiler_core.units.cpu.c.schedules.schedule import KernelSchedule
+from compiler_core.units.cpu.c.schedules.workload import (
+    ConvolutionKernel,
+    DenseKernel,
+    KernelWorkload,
+    check_workload,
+)
+from compiler_core.units.cpu.c.tasks.machine import KernelMachine, check_machine
 from compiler_core.units.names import is_on_cpu
 
 _LONGEST = 1 << 16
@@ -65,23 +74,30 @@ class CpuPlaces:
 class CpuDocuments:
     """See :class:`~compiler_core.units.unit.Documents`."""
 
-    def workload(self, value: Any, where: str, *, bounded: bool = False) -> CpuWorkload:
+    def workload(
+        self, value: Any, where: str, *, bounded: bool = False
+    ) -> CpuWorkload | KernelWorkload:
+        if isinstance(value, dict) and "numbers" in value:
+            kind: type[KernelWorkload] = ConvolutionKernel if "kernel" in value else DenseKernel
+            return check_workload(from_plain(kind, value, where), where, bounded=bounded)
         found = from_plain(CpuWorkload, value, where)
         if bounded and len(found.signature) > _LONGEST:
             raise InputError(f"{where}: a signature of {len(found.signature)} characters")
         return found
 
-    def schedule(self, value: Any, where: str) -> CpuPlaces:
+    def schedule(self, value: Any, where: str) -> CpuPlaces | KernelSchedule:
+        if isinstance(value, dict) and "places" not in value:
+            return from_plain(KernelSchedule, value, where)
         found = from_plain(CpuPlaces, value, where)
         if not 0 < len(found.places) <= _MOST_PLACES or not all(map(is_on_cpu, found.places)):
             raise InputError(f"{where}: places are {found.places!r}; those of the CPU are needed")
         return found
 
-    def machine(self, _value: Any, where: str) -> Any:
-        raise InputError(f"{where}: this machine is not described in files")
+    def machine(self, value: Any, where: str) -> KernelMachine:
+        return check_machine(from_plain(KernelMachine, value, where), where)
 
     def machine_digest(self, machine: Any) -> str:
-        """Of :class:`~compiler_core.clock.machine.ClockMachine`."""
+        """Of a :class:`~compiler_core.clock.machine.ClockMachine` or a :class:`KernelMachine`."""
         found: str = machine.digest
         return found
 

@@ -1,4 +1,5 @@
-"""The CPU as a kind of processing unit: nothing is scheduled on it, so that it has no tasks."""
+"""The CPU as a kind of processing unit. Its tasks are kernels of layers of generated C; where
+onnxruntime runs it, nothing is scheduled."""
 
 from __future__ import annotations
 
@@ -14,7 +15,12 @@ KIND = UnitKind(
         "sessions": "compiler_core.units.cpu.session:SESSIONS",
         "bundles": "compiler_core.units.cpu.c.bundles.facet:BUNDLES",
         "candidates": "compiler_core.units.cpu.c.search.facet:CANDIDATES",
+        "source_tasks": "compiler_core.units.cpu.c.tasks.source_tasks:SOURCE_TASKS",
+        "tasks": "compiler_core.units.cpu.c.tasks.facet:TASKS",
+        "spaces": "search_spaces.cpu.spaces:SPACES",
+        "features": "cost_models.cpu.task_features:FEATURES",
         "documents": "compiler_core.units.cpu.documents:DOCUMENTS",
     },
     is_host=True,
+    counted="instructions",
 )

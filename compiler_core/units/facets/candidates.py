@@ -17,6 +17,7 @@ import numpy.typing as npt
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.quantize.statistics import TensorRange
+from compiler_core.tensor.task import Task
 from compiler_core.units.registry import unit_kind, unit_kinds
 
 _FACET = "candidates"
@@ -48,7 +49,9 @@ class KernelTask:
         value: What the operator writes, which names it in its network.
         node: Name of the model's node.
         shape: Extents in one line.
-        kernels: Plain, the usual one first.
+        kernels: Plain, the usual one first; of one with a workload some of those that it has.
+        task: The same as a task of the core, where its kernels are a space that can be searched
+            by counting; its id is the name.
     """
 
     name: str
@@ -56,6 +59,7 @@ class KernelTask:
     node: str
     shape: str
     kernels: tuple[Mapping[str, Any], ...]
+    task: Task | None = None
 
 
 @dataclass(frozen=True, eq=False)

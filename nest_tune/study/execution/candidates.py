@@ -42,12 +42,11 @@ from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.targets.unit_tasks import UnitTask, unit_task
 from compiler_core.tensor.digest import digest
-from compiler_core.units.registry import kind_of_machine
 from nest_tune.board_measurers import load_measurer
 from nest_tune.stores.reconstruction_store import stored_reconstruction
+from nest_tune.study.execution.counting import measured_pairs
 from nest_tune.study.execution.examined import Costs, ExaminedModel
 from nest_tune.study.execution.subjects import Subjects
-from nest_tune.tuning.measure import measure as measured
 
 _BESIDE = (BORDERS, ORDER, RUNTIME)
 """Parts of a candidate that change what it costs, and no number."""
@@ -241,12 +240,4 @@ class Bench(ExaminedModel):
 
     def measure_schedules(self, pairs: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
         """See :func:`nest_tune.study.execution.worker.measure_schedules`."""
-        found = []
-        for pair in pairs:
-            machine = self.target.unit(pair["on"]).machine
-            read = kind_of_machine(machine).documents
-            workload = read.workload(pair["workload"], "workload")
-            schedule = read.schedule(pair["schedule"], "schedule")
-            done = measured(workload, schedule, machine)
-            found.append([done.outcome.value, done.cycles, done.dram_bytes])
-        return found
+        return measured_pairs(self.target, pairs)

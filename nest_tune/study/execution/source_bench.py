@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -11,14 +11,17 @@ import numpy.typing as npt
 from compiler_core.accuracy.float_model import stacked
 from compiler_core.files.plain import to_plain
 from compiler_core.quantize.statistics import TensorRange
+from compiler_core.targets.task_target import load_task_target
 from compiler_core.tensor.digest import digest
 from compiler_core.units.facets.candidates import (
     Candidate,
     CandidateRequest,
     Candidates,
+    KernelTask,
     candidates_for,
 )
 from nest_tune.bundling import model_for_sources
+from nest_tune.study.execution.counting import measured_pairs
 from nest_tune.study.execution.examined import Costs, ExaminedModel
 from nest_tune.study.execution.subjects import Subjects
 
@@ -93,11 +96,12 @@ class SourceBench(ExaminedModel):
         tasks = {task.name: task for task in found.tasks}
         return {
             "scheme": found.digest,
-            "tasks": [
-                {"name": task.name, "value": task.value, "kernels": to_plain(task.kernels)}
-                for task in tasks.values()
-            ],
+            "tasks": [_plain(task) for task in tasks.values()],
         }
+
+    def measure_schedules(self, pairs: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+        """See :func:`nest_tune.study.execution.worker.measure_schedules`."""
+        return measured_pairs(load_task_target(self.subjects.target), pairs)
 
     def measure(
         self, decisions: Mapping[str, Any], schedules: Mapping[str, Any]
@@ -149,3 +153,12 @@ class SourceBench(ExaminedModel):
     def float_costs(self) -> dict[str, float]:
         """Nothing: code in float is not measured for it."""
         return {}
+
+
+def _plain(task: KernelTask) -> dict[str, Any]:
+    """An operator as a survey tells it; ``searched`` has what a task of the core is."""
+    found = {"name": task.name, "value": task.value, "kernels": to_plain(task.kernels)}
+    if task.task is not None:
+        own = {"unit": task.task.unit, "workload": to_plain(task.task.workload), "count": 1}
+        found["searched"] = own
+    return found

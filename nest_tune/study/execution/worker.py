@@ -13,7 +13,6 @@ from compiler_core.clock.machine import this_machine
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.plain import to_plain
 from nest_tune.study.execution.benches import AnyBench, bench_of
-from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.execution.noise_of_moves import NoiseMeter, OutputNoise
 from nest_tune.study.execution.source_bench import SourceBench
 from nest_tune.study.execution.subjects import Subjects
@@ -137,7 +136,7 @@ def float_costs(bench: AnyBench, _payload: Plain) -> Plain:
     return bench.float_costs()
 
 
-def measure_schedules(bench: Bench, payload: Plain) -> Plain:
+def measure_schedules(bench: AnyBench, payload: Plain) -> Plain:
     """Times schedules of tasks.
 
     Args:

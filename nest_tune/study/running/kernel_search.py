@@ -1,21 +1,32 @@
-"""Kernels of generated sources: every operator is measured once with every kernel that it has.
+"""Kernels of generated sources, operator by operator.
 
-What an operator costs does not depend on the network around it, so that its measurements are found
-again in other trials and other studies. Spaces of kernels are small: all are measured, and of equal
-ones the first is taken.
+Layers that are tasks of a core are tuned as tasks of any other unit: searched with a budget, kept
+as records. Of all other operators every kernel is measured once, most have one, and of equal ones
+the first is taken; what an operator costs does not depend on the network around it, so that its
+measurements are found again in other trials and other studies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from compiler_core.errors import MissingDependencyError, NestTuneError
 from nest_tune.runners.runner import Answer, Ending
 from nest_tune.study.execution.source_bench import COST, KERNEL, UNTUNED
 from nest_tune.study.running.cached_calls import Calls
-from nest_tune.study.tuning.seam import TunedTask
+from nest_tune.study.running.tunings import Tunings
+from nest_tune.study.tuning.seam import (
+    CountedTask,
+    TunedTask,
+    Tuner,
+    Tuning,
+    task_from_plain,
+)
+
+KERNELS_PER_TASK = 12
+"""Known and measured kernels per new layer; they go where they gain most."""
 
 _FUNCTION = "nest_tune.study.execution.worker:measure_kernel"
 Ready = Callable[[Mapping[str, Any]], None]
@@ -30,12 +41,14 @@ class WantedTask:
         decisions: Of a candidate that has it.
         value: What it writes there.
         kernels: Plain.
+        searched: The same as a task of a core, where it is tuned as one.
     """
 
     name: str
     decisions: Mapping[str, Any]
     value: str
     kernels: tuple[Any, ...]
+    searched: CountedTask | None = None
 
     @property
     def plain_name(self) -> str:
@@ -70,6 +83,7 @@ class KernelSearch:
         keep: Stores what has been found.
         began: Told how many new tasks are searched.
         is_measured: Whether anything measures operators on the target.
+        tunings: Of layers that are tasks of a core; without, they are measured as all others.
     """
 
     def __init__(
@@ -81,9 +95,10 @@ class KernelSearch:
         began: Callable[[int], None] = lambda _count: None,
         *,
         is_measured: bool = True,
+        tunings: Tunings | None = None,
     ) -> None:
         self._calls, self._identity, self._keep, self._began = calls, identity, keep, began
-        self._is_measured = is_measured
+        self._is_measured, self._tunings = is_measured, tunings
         self._tasks = dict(known)
         self._under_way: dict[str, _Search] = {}
         self._waiting: dict[int, _Waiting] = {}
@@ -91,7 +106,7 @@ class KernelSearch:
     @property
     def tasks(self) -> Mapping[str, TunedTask]:
         """Tasks by name."""
-        return self._tasks
+        return {**self._tasks, **({} if self._tunings is None else self._tunings.tasks)}
 
     def read(
         self, plain: Sequence[Any], decisions: Mapping[str, Any], *, tuned: bool
@@ -105,6 +120,7 @@ class KernelSearch:
                 decisions,
                 task["value"],
                 tuple(task["kernels"] if tuned else task["kernels"][:1]),
+                self._searched(task) if tuned else None,
             )
             for task in plain
         ]
@@ -117,10 +133,15 @@ class KernelSearch:
         ready: Ready | None = None,
     ) -> None:
         """Takes note of what a trial needs: nothing, where it failed or was finished before."""
-        del saw
+        searched = [task.searched for task in tasks if task.searched is not None]
+        if ready is not None:
+            self._waiting[number] = _Waiting([task.name for task in tasks], ready)
+        if self._tunings is not None:
+            done = None if ready is None else lambda _found: self._release()
+            self._tunings.survey(number, searched, saw, done)
         if ready is None:
             return
-        self._waiting[number] = _Waiting([task.name for task in tasks], ready)
+        tasks = [task for task in tasks if task.searched is None]
         fresh = [t for t in tasks if t.name not in self._tasks and t.name not in self._under_way]
         for task in fresh:
             self._under_way[task.name] = _Search(task, number)
@@ -130,6 +151,12 @@ class KernelSearch:
             for position in range(len(task.kernels)):
                 self._measure(self._under_way[task.name], position)
         self._release()
+
+    def _searched(self, task: Mapping[str, Any]) -> CountedTask | None:
+        """A layer as a task of the core, where those are tuned."""
+        if self._tunings is None or "searched" not in task:
+            return None
+        return task_from_plain(task["searched"])
 
     def _measure(self, search: _Search, position: int) -> None:
         task = search.task
@@ -166,11 +193,31 @@ class KernelSearch:
     def _release(self) -> None:
         """Lets trials go on that have all they need."""
         for number, trial in list(self._waiting.items()):
-            if all(name in self._tasks for name in trial.names):
+            known = self.tasks
+            if number in self._waiting and all(name in known for name in trial.names):
                 del self._waiting[number]
                 trial.ready(
-                    {name.removeprefix(UNTUNED): self._tasks[name].schedule for name in trial.names}
+                    {name.removeprefix(UNTUNED): known[name].schedule for name in trial.names}
                 )
+
+
+class KernelTuner:
+    """Tunes kernels as a tuner of tasks does, and says with each what it costs.
+
+    Args:
+        tuner: Of the core's tasks.
+    """
+
+    def __init__(self, tuner: Tuner) -> None:
+        self._tuner = tuner
+
+    def tuning(self, tasks: Sequence[CountedTask], taught: Sequence[str]) -> Tuning:
+        """See :class:`nest_tune.study.tuning.seam.Tuner`."""
+        found = yield from self._tuner.tuning(tasks, taught)
+        return {
+            name: replace(task, schedule={KERNEL: task.schedule, COST: float(task.cycles)})
+            for name, task in found.items()
+        }
 
 
 def _failure(task: WantedTask, answer: Answer) -> NestTuneError:

@@ -12,6 +12,7 @@ from pathlib import Path
 from compiler_core.compile.sources import read_samples
 from compiler_core.errors import NestTuneError
 from compiler_core.files.plain import to_plain
+from compiler_core.targets.target import Target
 from compiler_core.targets.unit_tasks import of_unit, task_units
 from compiler_core.units.facets.candidates import candidates_for
 from nest_tune.records.database import RecordDatabase
@@ -27,7 +28,7 @@ from nest_tune.study.running.closing import CLOSING, closing_document
 from nest_tune.study.running.engine import Engine
 from nest_tune.study.running.following import followed_study, owners_of, sight_of
 from nest_tune.study.running.heart import signs_of_life
-from nest_tune.study.running.kernel_search import KernelSearch
+from nest_tune.study.running.kernel_search import KERNELS_PER_TASK, KernelSearch, KernelTuner
 from nest_tune.study.running.measurements import Measurements
 from nest_tune.study.running.moves import Moves
 from nest_tune.study.running.noises import Noises
@@ -194,17 +195,6 @@ def _tunings(
         storage.add_tasks(study, {name: to_plain(task) for name, task in found.items()})
         observer.tuned(holder[0].tasks)
 
-    if ground.are_sources:
-        names = candidates_for(settings.target).metrics(settings.target)
-        identity = f"{ground.digests['target']} {ground.digests['sources']}"
-        is_measured = (
-            TrialMetric.LATENCY_MS.value in names or TrialMetric.INSTRUCTIONS.value in names
-        )
-        kernels = KernelSearch(
-            calls, identity, tuned, keep, observer.tuning, is_measured=is_measured
-        )
-        return kernels, lambda: None
-
     def tunings(tuner: Tuner, measurements: Measurements | None) -> Tunings:
         in_order = not settings.asynchronous
         return Tunings(
@@ -217,18 +207,21 @@ def _tunings(
             owners=followed,
         )
 
-    if not settings.tiling:
+    target = ground.task_target
+    if ground.are_sources and (target is None or not settings.tiling):
+        return _kernels(ground, calls, tuned, keep, observer, None), lambda: None
+    if target is None or not settings.tiling:
         return tunings(Untuned(ground.target), None), lambda: None
     database = RecordDatabase(storage.url)
     opened.callback(database.close)
     replay = not RUNNERS.get(settings.runner).computes
-    measurements = Measurements(calls, ground.target, database, replay=replay)
+    measurements = Measurements(calls, target, database, replay=replay)
     opened.callback(measurements.close)
     start = StoredRecords(database, study.fixed("records")["newest"])
     tuners: dict[str, Tuner] = {}
-    for unit in task_units(ground.target):
+    for unit in task_units(target):
         tuners[unit.name] = RecordTuner(
-            ground.target,
+            target.cpu if isinstance(target, Target) else None,
             unit,
             start,
             sampler_of_tasks(settings.sampler),
@@ -236,14 +229,41 @@ def _tunings(
             own_records(
                 database,
                 unit.machine,
-                of_unit(tuned, ground.target, unit.name),
+                of_unit(tuned, target, unit.name),
             ),
             lambda search: holder[0].searching(search),
             helped=_helped(study, unit.name),
+            per_task=KERNELS_PER_TASK if ground.are_sources else None,
         )
     one = next(iter(tuners.values()))
+    if ground.are_sources:
+        searched = tunings(KernelTuner(one), measurements)
+        return _kernels(ground, calls, tuned, keep, observer, searched), measurements.look
     tuner = one if len(tuners) == 1 else UnitTuners(ground.target, tuners)
     return tunings(tuner, measurements), measurements.look
+
+
+def _kernels(
+    ground: Ground,
+    calls: Calls,
+    tuned: Mapping[str, TunedTask],
+    keep: Callable[[Mapping[str, TunedTask]], None],
+    observer: Observer,
+    tunings: Tunings | None,
+) -> KernelSearch:
+    """What finds kernels of generated sources."""
+    target = ground.settings.target
+    names = candidates_for(target).metrics(target)
+    return KernelSearch(
+        calls,
+        f"{ground.digests['target']} {ground.digests['sources']}",
+        tuned,
+        keep,
+        observer.tuning,
+        is_measured=TrialMetric.LATENCY_MS.value in names
+        or TrialMetric.INSTRUCTIONS.value in names,
+        tunings=tunings,
+    )
 
 
 def _require_first(storage: StudyStorage, study: StoredStudy, engine: Engine) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from compiler_core.errors import NestTuneError
 from compiler_core.files.plain import to_plain
-from compiler_core.targets.target import Target
+from compiler_core.targets.unit_tasks import HasUnits
 from compiler_core.tensor.task import Task
 from compiler_core.units.registry import kind_of_machine
 from compiler_core.units.unit import TaskWorkload
@@ -71,7 +71,7 @@ class Measurements:
     """
 
     def __init__(
-        self, calls: Calls, target: Target, database: RecordDatabase, *, replay: bool = False
+        self, calls: Calls, target: HasUnits, database: RecordDatabase, *, replay: bool = False
     ) -> None:
         self._calls, self._target, self._database = calls, target, database
         self._replay = replay

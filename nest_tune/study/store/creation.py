@@ -185,7 +185,7 @@ def _check_records(storage: StudyStorage, ground: Ground, study: StoredStudy) ->
 def _records_at_start(storage: StudyStorage, ground: Ground) -> dict[str, Any]:
     """What the measurement database holds now: enough to see the same again later. A replay begins
     as if it held nothing: records stand for measurements and teach only when they are made."""
-    if ground.are_sources:  # their measurements are results of calls
+    if ground.task_target is None:  # measurements of sources are results of calls
         return {"newest": 0, "digest": "", "count": 0}
     newest = 0
     if RUNNERS.get(ground.settings.runner).computes:
@@ -196,10 +196,11 @@ def _records_at_start(storage: StudyStorage, ground: Ground) -> dict[str, Any]:
 
 def _records_until(storage: StudyStorage, ground: Ground, newest: int) -> dict[str, Any]:
     """Number and digest of the records of a target's units, as they were at a moment."""
+    target = ground.task_target or ground.target
     with closing(RecordDatabase(storage.url)) as database:
         tallies = [
             database.read(tally_of, target=machine_digest(unit.machine), until=newest)
-            for unit in task_units(ground.target)
+            for unit in task_units(target)
         ]
     digests = [tally.digest for tally in tallies]
     count = sum(tally.records for tally in tallies)

@@ -13,12 +13,15 @@ from compiler_core.files.file_digest import file_digest
 from compiler_core.precision.table import FormatCosts
 from compiler_core.quantize.scheme import QuantizationScheme
 from compiler_core.targets.target import Target
+from compiler_core.targets.task_target import TaskTarget, load_task_target
 from compiler_core.tensor.digest import digest
 from compiler_core.units.facets.bundles import BundleTarget
+from compiler_core.units.facets.candidates import candidates_for
 from nest_tune.stores.compiler_source import source_digest
 from nest_tune.study.execution.subjects import Subjects
 from nest_tune.study.proposals.outer_space import FIRST_SCHEME
 from nest_tune.study.proposals.problem import SearchProblem
+from nest_tune.study.request.goals import TrialMetric
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.user_modules import module_files
 from search_spaces.joint import JointSpace
@@ -72,6 +75,16 @@ class Ground:
         )
 
     @property
+    def task_target(self) -> TaskTarget | None:
+        """What has tasks that are searched; ``None`` where operators are measured one by one."""
+        if isinstance(self.on, Target):
+            return self.on
+        names = candidates_for(self.settings.target).metrics(self.settings.target)
+        if TrialMetric.INSTRUCTIONS.value not in names:
+            return None
+        return load_task_target(self.settings.target)
+
+    @property
     def context(self) -> str:
         """Digest of what results of workers depend on beside their arguments."""
         data = ("calibration", "evaluation", "holdout", "metric")
@@ -118,7 +131,7 @@ class Ground:
             s.limits,
             s.sampler,
             s.seed,
-            s.tiling and isinstance(self.on, Target) and not self.on.by_clock,
+            s.tiling and not (isinstance(self.on, Target) and self.on.by_clock),
             s.risk,
             s.arguments,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from compiler_core.files.plain import to_plain
-from compiler_core.targets.target import Cpu, Target, Unit
+from compiler_core.targets.target import Cpu, Unit
 from compiler_core.tensor.task import Task, task_key
 from compiler_core.units.registry import kind_of_machine
 from compiler_core.units.unit import Machine, TaskSchedule, TaskWorkload
@@ -32,8 +32,8 @@ class RecordTuner:
     """Tunes tasks with :func:`nest_tune.tuning.tune.tuning`.
 
     Args:
-        target: Where they run.
-        unit: Of it.
+        cpu: What lays out their inputs.
+        unit: Where they run.
         start: What the database knew when the study was started.
         sampler: Name.
         seed: Of the study.
@@ -41,12 +41,13 @@ class RecordTuner:
         helped: Operators whose tasks a model of other tasks helps, see
             :meth:`~nest_tune.tuning.knowledge.Knowledge.transfers`; without any none is trained.
             ``None`` for all.
+        per_task: Instead of :data:`PER_TASK`.
         progress: Told of a search after each of its batches.
     """
 
     def __init__(
         self,
-        target: Target,
+        cpu: Cpu | None,
         unit: Unit,
         start: RecordSource,
         sampler: str,
@@ -55,10 +56,12 @@ class RecordTuner:
         progress: Callable[[TaskSearch], None],
         *,
         helped: Collection[str] | None = (),
+        per_task: int | None = None,
     ) -> None:
-        self._target, self._unit = target, unit
+        self._cpu, self._unit = cpu, unit
         self._machine = unit.machine
         self._sampler, self._seed, self._progress = sampler, seed, progress
+        self._per_task = per_task
         self._helped, self._learns = helped, SAMPLERS.get(sampler).learns
         self._own = {name: tuple(records) for name, records in own.items()}
         self._start_knowledge = knowledge_of(start, self._machine)
@@ -75,7 +78,7 @@ class RecordTuner:
             {counted.task: counted.count for counted in tasks},
             self._machine,
             sampler=self._sampler,
-            trials=PER_TASK * len(tasks),
+            trials=(self._per_task or PER_TASK) * len(tasks),
             seed=self._seed,
             knowledge=self._start_knowledge,
             base=self._base_model(frozenset(made), taught) if self._trains(tasks) else None,
@@ -120,14 +123,15 @@ class RecordTuner:
         """The measured schedule that is best for the whole system, and its cycles: one that saves
         cycles of the unit may have the CPU lay out twice as much."""
         best = result.best, result.best_cycles
-        if not kind_of_machine(self._machine).layers.layout_varies(task.workload):
+        kind, cpu = kind_of_machine(self._machine), self._cpu
+        if cpu is None or not kind.layers.layout_varies(task.workload):
             return best
         known = [
             *self._start_knowledge.of(task),
             *((record.schedule_value(), record) for record in records),
         ]
         measured = [best, *((s, r.cycles) for s, r in known if r.cycles is not None)]
-        cpu, machine = self._target.cpu, self._machine
+        machine = self._machine
         return min(
             measured, key=lambda item: item[1] + layout_cycles(task.workload, item[0], machine, cpu)
         )

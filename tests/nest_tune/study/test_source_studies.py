@@ -14,6 +14,7 @@ import pytest
 import nest_tune
 from compiler_core.compile.sources import load_model, read_samples
 from compiler_core.errors import InputError, MissingDependencyError
+from compiler_core.tensor.task import task_key
 from compiler_core.units.facets.candidates import CandidateRequest, candidates_for
 from nest_tune.api.bundle_packages import load_bundle
 from nest_tune.cli.app import _run
@@ -84,6 +85,40 @@ def test_a_study_ends_in_the_package_that_was_measured(
             counted = nest_tune.profile_bundle(made.folder).operators
             total = sum(item.instructions or 0 for item in counted)
             assert total == pytest.approx(trial.metrics["instructions"], rel=0.03)
+
+
+@pytest.mark.slow
+def test_layers_are_tuned_as_tasks_of_their_core(tmp_path: Path) -> None:
+    needs("cortex-m4")
+    study = start(
+        tmp_path,
+        target="cortex-m4",
+        name="t",
+        trials=2,
+        objectives=["instructions:min"],
+        values={"quantization.activation_range": ("max",)},
+    )
+    default, tuned = study.trials
+    assert tuned.tuned
+    assert not default.tuned
+    assert tuned.metrics["instructions"] <= default.metrics["instructions"]
+    searched = {n: task for n, task in study.result.tasks.items() if n.startswith("cpu_")}
+    assert searched
+    assert all(task.measurements > 1 for task in searched.values())
+    storage = f"sqlite:///{tmp_path / 's.db'}"
+    records = nest_tune.list_records(storage=storage)
+    assert {row.task for row in records.tasks} == {task_key(name) for name in searched}
+    # A second study finds all of them again.
+    again = start(
+        tmp_path,
+        target="cortex-m4",
+        name="u",
+        trials=2,
+        objectives=["instructions:min"],
+        values={"quantization.activation_range": ("max",)},
+    )
+    assert again.trials[1].metrics == tuned.metrics
+    assert nest_tune.list_records(storage=storage).tasks == records.tasks
 
 
 @pytest.mark.slow

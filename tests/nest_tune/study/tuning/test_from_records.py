@@ -38,7 +38,9 @@ STEM = ConvWorkload(
 def tuned(target, database_url):
     database = RecordDatabase(database_url)
     start = HeldRecords(database.snapshot())
-    tuner = tasks.RecordTuner(target, target.units[0], start, "xgb", 0, {}, lambda _search: None)
+    tuner = tasks.RecordTuner(
+        target.cpu, target.units[0], start, "xgb", 0, {}, lambda _search: None
+    )
     try:
         steps = tuner.tuning([CountedTask(Task("vta", STEM), 1)], [])
         with Measurer(target.npu, shared=SharedRecords(database)) as measurer:

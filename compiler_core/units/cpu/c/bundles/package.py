@@ -42,7 +42,8 @@ from compiler_core.units.cpu.c.convert.options import Options
 from compiler_core.units.cpu.c.emit import extras
 from compiler_core.units.cpu.c.network import Array, Network
 from compiler_core.units.cpu.c.plan.patches import Patches
-from compiler_core.units.cpu.c.schedules.schedule import PORTABLE, KernelSchedule, choices
+from compiler_core.units.cpu.c.schedules.legality import illegal
+from compiler_core.units.cpu.c.schedules.schedule import PORTABLE, KernelSchedule
 from compiler_core.units.facets.bundles import BundleReport
 
 SCHEMA = "nest-tune/bundle-config/1"
@@ -110,11 +111,14 @@ class Decisions:
         Raises:
             InputError: One is not legal, or there is no such operator.
         """
-        legal = {item.output: choices(item, self.target.core) for item in network.operators}
+        operators = {item.output: item for item in network.operators}
         for value, kernel in self.kernels.items():
-            if kernel not in legal.get(value, ()):
-                raise InputError(f"kernels: {value!r}: {kernel} is not legal there")
-        return {value: self.kernels.get(value, PORTABLE) for value in legal}
+            if value not in operators:
+                raise InputError(f"kernels: {value!r}: there is no such operator")
+            why = illegal(network, operators[value], kernel, self.target.core)
+            if why is not None:
+                raise InputError(f"kernels: {value!r}: {kernel} is not legal there: {why}")
+        return {value: self.kernels.get(value, PORTABLE) for value in operators}
 
     def with_kernels(self, kernels: Mapping[str, KernelSchedule]) -> Decisions:
         """The same with kernels; portable ones are not written."""

@@ -15,25 +15,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 import numpy as np
 
 from compiler_core.files.plain import ONLY_WHERE_OTHER
+from compiler_core.tensor.digest import digest
 from compiler_core.units.cpu.c.network import Operator
 from compiler_core.units.cpu.c.operators.pointwise import Sum
 from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense
 
-UNITS: Mapping[str, tuple[str, ...]] = {
-    "cortex-m4": ("dsp",),
-    "cortex-m7": ("dsp",),
-    "cortex-m33": ("dsp",),
-    "cortex-m55": ("mve", "dsp"),
+
+class KernelUnit(StrEnum):
+    """What of a core computes."""
+
+    PORTABLE = "portable"
+    DSP = "dsp"
+    MVE = "mve"
+
+
+UNITS: Mapping[str, tuple[KernelUnit, ...]] = {
+    "cortex-m4": (KernelUnit.DSP,),
+    "cortex-m7": (KernelUnit.DSP,),
+    "cortex-m33": (KernelUnit.DSP,),
+    "cortex-m55": (KernelUnit.MVE, KernelUnit.DSP),
 }
 """Per core what it has beside plain loops, the best first."""
 
 _BLOCKS = {
-    "dsp": ((2, 2, 1), (2, 2, 2), (4, 1, 1), (4, 2, 1), (2, 1, 1), (1, 2, 1), (1, 1, 2)),
-    "mve": (
+    KernelUnit.DSP: (
+        (2, 2, 1),
+        (2, 4, 1),
+        (1, 4, 2),
+        (2, 2, 2),
+        (4, 1, 1),
+        (4, 2, 1),
+        (2, 1, 1),
+        (1, 2, 1),
+        (1, 1, 2),
+    ),
+    KernelUnit.MVE: (
         (4, 2, 1),
         (4, 1, 1),
         (2, 2, 1),
@@ -58,15 +79,20 @@ class KernelSchedule:
     """The decisions for one operator.
 
     Attributes:
-        unit: ``portable``, ``dsp`` or ``mve``.
+        unit: What computes.
         outputs, pixels, unroll, unpacked: See the module.
     """
 
-    unit: str = "portable"
+    unit: KernelUnit = KernelUnit.PORTABLE
     outputs: int = 1
     pixels: int = 1
     unroll: int = 1
     unpacked: bool = field(default=False, metadata={ONLY_WHERE_OTHER: True})
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits: equal schedules have equal ones."""
+        return digest(self)
 
 
 PORTABLE = KernelSchedule()
@@ -87,7 +113,7 @@ def choices(operator: Operator, core: str) -> tuple[KernelSchedule, ...]:
         if refusal(operator) is not None:
             continue
         if isinstance(operator, Sum):
-            found += [KernelSchedule(unit, 4, 1, 1)] if unit == "mve" else []
+            found += [KernelSchedule(unit, 4, 1, 1)] if unit is KernelUnit.MVE else []
             continue
         if isinstance(operator, Convolution) and operator.depthwise:
             found.append(KernelSchedule(unit, 4, 1, 1))
@@ -95,10 +121,15 @@ def choices(operator: Operator, core: str) -> tuple[KernelSchedule, ...]:
         assert isinstance(operator, Convolution | Dense)
         outputs = len(operator.weights)
         blocks = _BLOCKS[unit]
-        if isinstance(operator, Dense):  # often of one row: nothing is there beside it
+        if _is_row(operator):
             blocks = tuple(sorted(blocks, key=lambda block: block[1]))
         found += [KernelSchedule(unit, o, p, u) for o, p, u in blocks if outputs % o == 0]
     return (*found, PORTABLE)
+
+
+def _is_row(operator: Convolution | Dense) -> bool:
+    """Whether nothing may be there beside a pixel: dense layers often have one row."""
+    return isinstance(operator, Dense) or operator.sliding.output == (1, 1)
 
 
 def refusal(operator: Operator) -> str | None:

@@ -15,6 +15,7 @@ from compiler_core.files.plain import from_plain, to_plain
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import runs
 from compiler_core.tensor.digest import digest
+from compiler_core.tensor.task import Task
 from compiler_core.units.cpu.c.bundles import cores
 from compiler_core.units.cpu.c.bundles.bundle import Bundle, scheduled_bundle, write_sources_of
 from compiler_core.units.cpu.c.bundles.package import Decisions
@@ -23,10 +24,11 @@ from compiler_core.units.cpu.c.convert.convert import to_network
 from compiler_core.units.cpu.c.network import Array, Network, Operator
 from compiler_core.units.cpu.c.operators.moves import View
 from compiler_core.units.cpu.c.schedules.schedule import KernelSchedule, choices
+from compiler_core.units.cpu.c.schedules.workload import workload_of
 from compiler_core.units.cpu.c.search.alone import Alone, alone
+from compiler_core.units.cpu.c.tasks.facet import counted_alone
+from compiler_core.units.cpu.c.tasks.machine import KIND
 from compiler_core.units.facets.candidates import KernelTask
-
-_NAME = "alone"
 
 PACKED = "int4-packed"
 """Weights of 4 bits that stay packed: they need no RAM and take many more instructions."""
@@ -99,11 +101,21 @@ class CCandidate:
             wide = self.network.values[operator.output].type.dtype == "int16"
             shape += ", 16-bit activations" if wide else ""
             kernels = tuple(to_plain(kernel) for kernel in legal)
-            if len(legal) < len(choices(single.network.operators[0], self._board.core)):
+            searched = self._task(operator)
+            if searched is not None:
+                name = searched.id
+            elif len(legal) < len(choices(single.network.operators[0], self._board.core)):
                 name += f"-{digest(kernels, 4)}"  # its own factors do not go with every kernel
-            task = KernelTask(name, operator.output, operator.name, shape, kernels)
+            task = KernelTask(name, operator.output, operator.name, shape, kernels, searched)
             found[operator.output] = _Known(operator, single, task)
         return found
+
+    def _task(self, operator: Operator) -> Task | None:
+        """An operator as a task of the core."""
+        if operator.name in self._packed or not cores.core_of(self._board.core).tick:
+            return None
+        workload = workload_of(self.network, operator)
+        return None if workload is None else Task(KIND, workload)
 
     @property
     def tasks(self) -> Sequence[KernelTask]:
@@ -113,15 +125,7 @@ class CCandidate:
     def measure(self, value: str, kernel: Mapping[str, Any]) -> float:
         """See :class:`compiler_core.units.facets.candidates.Candidate`."""
         single = self._known[value].alone
-        core = cores.core_of(self._board.core)
-        bundle = scheduled_bundle(single.network, _NAME, {single.output: _kernel(kernel)})
-        with tempfile.TemporaryDirectory(prefix="nest-tune-") as scratch:
-            folder = Path(scratch)
-            write_sources_of(bundle, folder)
-            steps = len(bundle.sources.steps)
-            if core.tick:
-                return sum(cores.count(core, folder, folder / "program", steps))
-            return sum(cores.times_ns(folder, folder / "program", steps))
+        return counted_alone(single.network, _kernel(kernel), cores.core_of(self._board.core))
 
     def costs(self, kernels: Kernels, measured: Mapping[str, float]) -> dict[str, float]:
         """See :class:`compiler_core.units.facets.candidates.Candidate`."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Mapping
-from dataclasses import replace
 from math import prod
 from pathlib import Path
 
-from compiler_core.errors import InputError, MissingDependencyError
+from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
 from compiler_core.graph.ir import Graph
 from compiler_core.quantize.range_methods import clipped_magnitude
@@ -28,6 +25,7 @@ from compiler_core.units.cpu.c.plan.patch_choices import patch_choices
 from compiler_core.units.cpu.c.plan.patches import read_patches
 from compiler_core.units.cpu.c.schedules.schedule import PORTABLE, choices
 from compiler_core.units.cpu.c.search.candidate import PACKED, WIDE, CCandidate
+from compiler_core.units.cpu.c.tasks.machine import tools_of
 from compiler_core.units.facets.candidates import (
     CandidateRequest,
     DecidedCandidate,
@@ -62,18 +60,7 @@ class CCandidates:
 
     def identity(self, target: str) -> str:
         """See :class:`compiler_core.units.facets.candidates.Candidates`."""
-        core = cores.core_of(load_board(target).core)
-        needed = core if core.tick else replace(core, emulator=())
-        lacking = cores.missing(needed)
-        if lacking:
-            raise MissingDependencyError(
-                f"target {target}: a study builds and measures every layer, and "
-                f"{' and '.join(lacking)} cannot be found",
-                hint=f"apt-get install --no-install-recommends {core.package}; or --target c99, "
-                "which any C compiler does",
-            )
-        said = [_version(command) for command in needed.commands]
-        return f"{_GENERATOR}; {'; '.join(said)}"
+        return f"{_GENERATOR}; {tools_of(cores.core_of(load_board(target).core), target)}"
 
     def ranging(self) -> Mapping[str, tuple[str, ...]]:
         """See :class:`compiler_core.units.facets.candidates.Candidates`."""
@@ -195,13 +182,6 @@ def _precisions(decisions: Decisions, network: Network) -> dict[str, str]:
 def _is_here(board: Board) -> bool:
     """Whether programs for a board run on this machine itself."""
     return not cores.core_of(board.core).emulator
-
-
-def _version(command: str) -> str:
-    """What a program says of itself."""
-    where = shutil.which(command) or command
-    said = subprocess.run([where, "--version"], capture_output=True, text=True, check=False)
-    return (said.stdout or said.stderr or command).splitlines()[0]
 
 
 CANDIDATES = CCandidates()

@@ -1,0 +1,1 @@
+"""Features and bounds of kernels of generated C."""

@@ -1,0 +1,1 @@
+"""Kernels of generated C as search spaces."""
