@@ -6,13 +6,17 @@
 | ``t[i, j, p, q]`` | time of two neighbours together, with what lies between them |
 | ``b[i, j, p, q]`` | ``t[i, j, p, q] - t[i, p] - t[j, q]``: below 0 where they are fused |
 
-The sum of all ``t[i, p]`` and ``b`` is what a model should take. Of an operator only the places
+The sum of all ``t[i, p]`` and ``b`` is what a model should take. An operator can be saved once,
+however many neighbours it is fused with: ``b`` is at least what both ends can give, each an equal
+part of :data:`_SAVED` of its time to every pair that saves something. So no plan takes less than a
+share of its operators alone, whatever the clock said of pairs. Of an operator only the places
 that could be in the best plan are kept: each format of what it reads and writes at its fastest, and
 what is nearly as fast.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -42,6 +46,9 @@ _MOST_PLACES = 4
 """Of an operator beside float32."""
 _BORDER_US, _BORDER_US_PER_VALUE = 4.0, 1e-3
 """What two conversions cost at most, about: a place that is slower by more is in no best plan."""
+
+_SAVED = 0.95
+"""Share of an operator's own time that its pairs can save at most, together."""
 
 Progress = Callable[[str], None]
 
@@ -312,7 +319,32 @@ def _measured_pairs(
             whole = known.get(part.key(places))
             costs[places] = 0.0 if whole is None else whole - apart
         found[pair] = costs
-    return found
+    return bounded(found, singles)
+
+
+def bounded(
+    borders: Mapping[tuple[str, str], Mapping[tuple[str, str], float]],
+    singles: Mapping[str, Mapping[str, float]],
+) -> dict[tuple[str, str], dict[tuple[str, str], float]]:
+    """Borders that save no more than there is: the sum of a plan is above 0 wherever its operators'
+    is.
+
+    Args:
+        borders: ``b`` by pair and places, as they were measured.
+        singles: ``t`` by operator and place.
+    """
+    saving = [pair for pair, costs in borders.items() if min(costs.values(), default=0.0) < 0.0]
+    pairs = Counter(name for pair in saving for name in pair)
+
+    def least(name: str, place: str) -> float:
+        return -_SAVED * singles[name][place] / max(1, pairs[name])
+
+    return {
+        (one, other): {
+            (p, q): max(cost, least(one, p) + least(other, q)) for (p, q), cost in costs.items()
+        }
+        for (one, other), costs in borders.items()
+    }
 
 
 def _combinations(
