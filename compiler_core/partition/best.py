@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from compiler_core.configuration.configuration import Subject
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.macs import float_macs
 from compiler_core.partition.baselines import baselines, best_sequential
 from compiler_core.partition.build_costs import build_costs
 from compiler_core.partition.costs import CostTable
@@ -217,7 +218,10 @@ def _default_place(evaluator: Evaluator, group: Group, unit: str) -> int:
             return ON_CPU
         places = evaluator.costs.places
         numbers = (at for at in choices if places[at].number not in (INT8, FLOAT32))
-        return next(numbers, ON_CPU)
+        # Moving what sums no products costs more than computing it.
+        graph = evaluator.groups.graph
+        sums = any(float_macs(graph, node) for node in evaluator.groups.computing(group.index))
+        return next(numbers, ON_CPU) if sums else ON_CPU
     on_host = unit == CPU_INT8
     fitting = (
         at for at in choices if at != ON_CPU and (evaluator.unit_of[at] == ON_HOST) == on_host

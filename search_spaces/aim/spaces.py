@@ -56,9 +56,9 @@ class AimSpaces:
 
     def broken(self, workload: Workload, rows: Rows, limits: AimMachine) -> Mask:
         if isinstance(workload, ElementProduct):
-            channels, groups, held = element_demands(workload, limits, rows[:, 0], rows[:, 1])
+            channels, groups, *rest = element_demands(workload, limits, rows[:, 0], rows[:, 1])
             cuts = np.zeros(len(rows), np.int64), COLUMNS
-            return broken([channels, groups, cuts, held])
+            return broken([channels, groups, cuts, *rest])
         groups, channels, heads, order, packed, activation = rows[:, :6].T
         return broken(
             product_demands(workload, limits, groups, channels, heads, order, packed, activation)

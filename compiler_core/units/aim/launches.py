@@ -19,6 +19,7 @@ from compiler_core.units.aim.lower.measure import measure
 from compiler_core.units.aim.machine.machine import BLOCK_BYTES, LANES, AimMachine
 from compiler_core.units.aim.operators.additions import addition_of
 from compiler_core.units.aim.operators.cached_products import cached_products, workload_of
+from compiler_core.units.aim.operators.elements import model_elements
 from compiler_core.units.aim.operators.products import (
     launch_order,
     node_products,
@@ -86,6 +87,11 @@ class AimLaunches:
             if [node.name for node in nodes] != [node.name for node in cached.nodes]:
                 return f"{machine.kind}: a cache and its product are placed together."
             return [workload_of(graph, cached)]
+        if nodes[0].op == "Mul" and len(nodes) == 1:
+            elements = model_elements(graph, nodes[0])
+            return (
+                f"{machine.kind}: {elements}" if isinstance(elements, str) else [elements.workload]
+            )
         try:
             found = [product for node in nodes[:1] for product in node_products(graph, node)]
         except ValueError as error:
@@ -123,7 +129,7 @@ def cycles_beside(workload: Workload, schedule: Schedule, cost: TaskCost) -> int
 def _formed(workload: Workload) -> tuple[int, int]:
     """Blocks that inputs and results have as forms of tensors, where nothing pads their vectors."""
     if isinstance(workload, ElementProduct):
-        return 0, 0
+        return (2 * workload.blocks, workload.blocks) if workload.crosses else (0, 0)
     w, vectors = workload, workload.vectors * workload.heads
     # Of a matrix that is written whole, registers are told again what the model does not tell.
     keys = w.written_outputs * w.inputs if w.written_outputs < w.outputs else 0
@@ -147,7 +153,7 @@ def _cpu_cycles(workload: Workload, schedule: Schedule) -> int:
 def _blocks(workload: Workload) -> tuple[int, int, int]:
     """Blocks of inputs, results and what stays in the banks, without what pads passes."""
     if isinstance(workload, ElementProduct):
-        return 0, 0, 3 * workload.blocks
+        return *_formed(workload), 3 * workload.blocks
     vectors = workload.vectors * workload.heads
     outputs = -(-workload.outputs // LANES)
     return (

@@ -11,13 +11,12 @@ from compiler_core.graph.ir import Graph, Node
 from compiler_core.units.aim.machine.machine import AimMachine
 from compiler_core.units.aim.model.layers import node_reason, product_layers, view_works
 from compiler_core.units.aim.model.reference import reference_product
-from compiler_core.units.aim.model.segment import AimSegment, PlacedProduct, computed
+from compiler_core.units.aim.model.segment import AimSegment, Placed, PlacedElements, computed
 from compiler_core.units.aim.model.work import Floats, Work
 from compiler_core.units.aim.operators.additions import pairs
 from compiler_core.units.aim.operators.cached_products import cached_products
 from compiler_core.units.aim.schedule.default import default_schedule
-from compiler_core.units.aim.schedule.schedule import ProductSchedule
-from compiler_core.units.aim.simulate.numbers import Bits
+from compiler_core.units.aim.simulate.numbers import Bits, multiplied, to_bits, to_float
 
 
 class AimNumbers:
@@ -32,13 +31,12 @@ class AimNumbers:
         return [*pairs(graph, nodes), *([node.name for node in own] for own in cached)]
 
     def untuned(self, graph: Graph, machine: AimMachine) -> Computed:
-        placed: dict[int, PlacedProduct] = {}
+        placed: dict[int, Placed] = {}
         work: dict[str, Work] = {}
         for layer in product_layers(graph):
             work[layer.work.name] = layer.work
             if layer.number not in placed:
                 schedule = default_schedule(layer.product.workload, machine)
-                assert isinstance(schedule, ProductSchedule)  # of a product
                 placed[layer.number] = layer.placed(schedule, 0)
         products = [placed[number] for number in sorted(placed)]
         work |= {own.name: own for own in view_works(graph)}
@@ -63,7 +61,7 @@ class Computed:
 
     def __init__(
         self,
-        products: Sequence[PlacedProduct],
+        products: Sequence[Placed],
         work: Sequence[Work],
         outputs: Sequence[str],
         machine: AimMachine,
@@ -77,5 +75,8 @@ class Computed:
 
     def _product(self, number: int, vectors: Floats, matrix: Bits | None = None) -> Floats:
         own = self._products[number]
+        if isinstance(own, PlacedElements):
+            assert matrix is not None, "two vectors are multiplied"
+            return to_float(multiplied(to_bits(vectors), matrix))
         held = own.matrix if matrix is None else matrix
         return reference_product(own.layout, self._machine, held, own.bias, vectors)

@@ -18,15 +18,19 @@ from compiler_core.files.json_file import json_bytes, parse_json
 from compiler_core.files.plain import from_plain, to_plain
 from compiler_core.tensor.task import Task
 from compiler_core.units.aim.documents import DOCUMENTS
-from compiler_core.units.aim.lower.layout import BankLayout
-from compiler_core.units.aim.lower.matrix_vector import launches
+from compiler_core.units.aim.lower.elements import ElementLaunch
+from compiler_core.units.aim.lower.programs import located, programs_of
 from compiler_core.units.aim.machine.machine import AimMachine
 from compiler_core.units.aim.model.layers import operators_of
-from compiler_core.units.aim.model.segment import AimLaunch, AimSegment, PlacedProduct
+from compiler_core.units.aim.model.segment import (
+    AimLaunch,
+    AimSegment,
+    Placed,
+    PlacedElements,
+    PlacedProduct,
+)
 from compiler_core.units.aim.model.work_file import kind_of, read_work
 from compiler_core.units.aim.program.text import format_text
-from compiler_core.units.aim.schedule.schedule import ProductSchedule
-from compiler_core.units.aim.schedule.workload import MatrixVector
 from compiler_core.units.facets.parts import SegmentEntry
 
 _SCHEMA = "nest-tune/aim-segment/2"
@@ -83,7 +87,7 @@ class AimParts:
             made.append(_launch(number, product, core, machine, files, at))
             if product.layout.first_row < row:
                 raise InputError(f"{at}: rows from {product.layout.first_row}; {row} are taken")
-            row = product.layout.first_row + product.layout.mapping.rows
+            row = product.layout.first_row + product.layout.rows
             products.append(product)
         if offset != len(banks):
             raise InputError(f"{where}/{_BANKS}: {len(banks)} bytes; {offset} belong to products")
@@ -105,11 +109,12 @@ class AimParts:
 
     def tensors(self, segment: AimSegment) -> Iterator[str]:
         for product in segment.products:
-            m = product.layout.mapping
-            first = product.layout.first_row
-            yield (
-                f"matrix {product.name}: rows {first} to {first + m.rows - 1} of {m.used} channels"
-            )
+            layout = product.layout
+            rows = f"rows {layout.first_row} to {layout.first_row + layout.rows - 1}"
+            if isinstance(layout, ElementLaunch):
+                yield f"elements {product.name}: {rows} of {layout.schedule.channels} channels"
+            else:
+                yield f"matrix {product.name}: {rows} of {layout.mapping.used} channels"
 
     def commands(self, segment: AimSegment, launch: AimLaunch) -> Iterator[str]:
         for number, program in enumerate(launch.programs):
@@ -123,7 +128,7 @@ PARTS = AimParts()
 
 def _product(
     item: Any, machine: AimMachine, banks: bytes, offset: int, where: str
-) -> tuple[PlacedProduct, int, int]:
+) -> tuple[Placed, int, int]:
     """A product, the core that it runs on, and where its numbers end in the file."""
     if not isinstance(item, dict):
         raise InputError(f"{where}: no table of keys")
@@ -131,38 +136,39 @@ def _product(
     found = from_plain(_Product, plain, where)
     workload = DOCUMENTS.workload(item.get("workload"), f"{where}.workload", bounded=True)
     schedule = DOCUMENTS.schedule(item.get("schedule"), f"{where}.schedule")
-    if not isinstance(workload, MatrixVector) or not isinstance(schedule, ProductSchedule):
-        raise InputError(f"{where}: is no product of a matrix")
-    if workload.heads != 1 and not workload.is_written:
-        raise InputError(f"{where}: {workload.heads} matrices; those that are stored are single")
     if not 0 <= found.first_row < machine.rows:
         raise InputError(f"{where}: first_row {found.first_row}; {machine.rows} rows are there")
-    layout = BankLayout(workload, schedule, found.first_row)
-    if workload.is_written:
-        zero, shape = np.zeros(1, np.uint16), (workload.heads, workload.outputs)
-        matrix = np.broadcast_to(zero, (*shape, workload.inputs))
-        return (
-            PlacedProduct(found.name, layout, matrix, np.zeros(shape, np.uint16)),
-            found.core,
-            offset,
-        )
-    count = workload.outputs * workload.inputs
-    end = offset + 2 * (count + workload.outputs)
+    try:
+        layout = located(workload, schedule, found.first_row)
+    except TypeError as error:
+        raise InputError(f"{where}: {error}") from error
+    if isinstance(layout, ElementLaunch):
+        return PlacedElements(found.name, layout), found.core, offset
+    work = layout.workload
+    if work.heads != 1 and not work.is_written:
+        raise InputError(f"{where}: {work.heads} matrices; those that are stored are single")
+    if work.is_written:
+        zero, shape = np.zeros(1, np.uint16), (work.heads, work.outputs)
+        matrix = np.broadcast_to(zero, (*shape, work.inputs))
+        product = PlacedProduct(found.name, layout, matrix, np.zeros(shape, np.uint16))
+        return product, found.core, offset
+    count = work.outputs * work.inputs
+    end = offset + 2 * (count + work.outputs)
     if end > len(banks):
         raise InputError(f"{where}: banks.bin ends at {len(banks)}; numbers up to {end} are needed")
     numbers = np.frombuffer(banks[offset:end], "<u2")
     product = PlacedProduct(
         found.name,
         layout,
-        numbers[:count].reshape(1, workload.outputs, workload.inputs),
-        numbers[count:].reshape(1, workload.outputs),
+        numbers[:count].reshape(1, work.outputs, work.inputs),
+        numbers[count:].reshape(1, work.outputs),
     )
     return product, found.core, end
 
 
 def _launch(
     number: int,
-    product: PlacedProduct,
+    product: Placed,
     core: int,
     machine: AimMachine,
     files: Mapping[str, bytes],
@@ -171,10 +177,10 @@ def _launch(
     """The programs of a product, which have to be those of its schedule."""
     name, layout = _program_file(number), product.layout
     try:
-        programs = tuple(launch.program for launch in launches(layout, machine))
+        programs = programs_of(layout, machine)
     except InfeasibleError as error:
         raise InputError(f"{where}: {error.message}") from error
-    if layout.first_row + layout.mapping.rows > machine.rows:
+    if layout.first_row + layout.rows > machine.rows:
         raise InputError(f"{where}: its rows end behind the last of {machine.rows}")
     task = Task(machine.kind, layout.workload).id
     launch = AimLaunch("", product.name, (product.name,), task, layout, programs, core)

@@ -11,16 +11,14 @@ from typing import Any
 from compiler_core.errors import InfeasibleError, InputError, InternalError
 from compiler_core.quantize.ir import QuantizedTensor
 from compiler_core.units.aim.launches import cycles_beside
-from compiler_core.units.aim.lower.layout import BankLayout
-from compiler_core.units.aim.lower.matrix_vector import launches
-from compiler_core.units.aim.lower.measure import measure
-from compiler_core.units.aim.machine.machine import BLOCK_BYTES, AimMachine
+from compiler_core.units.aim.lower.measure import measure, moved_bytes
+from compiler_core.units.aim.lower.programs import Located, programs_of
+from compiler_core.units.aim.machine.machine import AimMachine
 from compiler_core.units.aim.model.layers import ProductLayer, view_works
-from compiler_core.units.aim.model.segment import AimLaunch, AimSegment, PlacedProduct
+from compiler_core.units.aim.model.segment import AimLaunch, AimSegment, Placed
 from compiler_core.units.aim.model.session import AimSession
 from compiler_core.units.aim.model.work import Work
 from compiler_core.units.aim.program.instructions import Program
-from compiler_core.units.aim.schedule.schedule import ProductSchedule
 from compiler_core.units.aim.simulate.energy import energy_of
 from compiler_core.units.aim.simulate.timing import time_program
 from compiler_core.units.aim.verify.verify import verify
@@ -42,7 +40,7 @@ class AimPrograms:
         machine, row, constants = request.units.machine, 0, 0
         segments = []
         for part in request.layers:
-            placed: dict[int, PlacedProduct] = {}
+            placed: dict[int, Placed] = {}
             programs: dict[int, tuple[Program, ...]] = {}
             work: dict[str, Work] = {}
             made = []
@@ -51,8 +49,8 @@ class AimPrograms:
                 if number not in placed:
                     own = _placed(layer, request.schedules[layer.task.id], row, machine)
                     placed[number] = own
-                    programs[number] = tuple(x.program for x in launches(own.layout, machine))
-                    row += own.layout.mapping.rows
+                    programs[number] = programs_of(own.layout, machine)
+                    row += own.layout.rows
                     constants += own.constant_bytes
                 work[layer.work.name] = layer.work
                 made.append(
@@ -102,7 +100,7 @@ class AimPrograms:
                 raise InputError(
                     f"segments: two products meet in row {layout.first_row} of the banks"
                 )
-            taken = layout.first_row + layout.mapping.rows
+            taken = layout.first_row + layout.rows
         return AimSession(segments, machine)
 
     def time(self, launch: AimLaunch, machine: AimMachine) -> LaunchCost:
@@ -117,31 +115,28 @@ class AimPrograms:
 PROGRAMS = AimPrograms()
 
 
-def _placed(
-    layer: ProductLayer, schedule: Any, first_row: int, machine: AimMachine
-) -> PlacedProduct:
+def _placed(layer: ProductLayer, schedule: Any, first_row: int, machine: AimMachine) -> Placed:
     """A product in rows that nothing else holds.
 
     Raises:
         InputError: The schedule is for something else.
         InfeasibleError: There are no such rows left.
     """
-    if not isinstance(schedule, ProductSchedule):
-        raise InputError(
-            f"task {layer.task.id}: a {type(schedule).__name__} does not schedule a product"
-        )
-    found = layer.placed(schedule, first_row)
-    end = first_row + found.layout.mapping.rows
+    try:
+        found = layer.placed(schedule, first_row)
+    except TypeError as error:
+        raise InputError(f"task {layer.task.id}: {error}") from error
+    end = first_row + found.layout.rows
     if end > machine.rows:
         raise InfeasibleError(
-            f"task {layer.task.id}: its matrix needs rows up to {end - 1}; {machine.rows} rows are "
+            f"task {layer.task.id}: its data need rows up to {end - 1}; {machine.rows} rows are "
             "there"
         )
     return found
 
 
 @lru_cache(maxsize=256)
-def _beside(layout: BankLayout, machine: AimMachine) -> int:
+def _beside(layout: Located, machine: AimMachine) -> int:
     cost = measure(layout.workload, layout.schedule, machine)
     return cycles_beside(layout.workload, layout.schedule, cost)
 
@@ -154,13 +149,5 @@ def _costs(programs: tuple[Program, ...], machine: AimMachine) -> tuple[CoreCost
 
 def _cost(program: Program, machine: AimMachine) -> CoreCost:
     timing = time_program(program.records, machine)
-    counted = timing.commands
-    moved = {
-        "buffer": counted.get("WRGB", 0) * BLOCK_BYTES,
-        "bias": counted.get("WRMAC16", 0) * BLOCK_BYTES,
-        "results": (counted.get("RDMAC16", 0) + counted.get("RDAF16", 0)) * BLOCK_BYTES,
-    }
-    if counted.get("WR", 0) or counted.get("WRA16", 0):
-        moved["matrix"] = (counted.get("WR", 0) + counted.get("WRA16", 0)) * BLOCK_BYTES
     energy = energy_of(program.records, timing, machine).total_pj
-    return CoreCost(timing.cycles, energy, len(program), moved, {})
+    return CoreCost(timing.cycles, energy, len(program), moved_bytes(timing.commands), {})

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.units.aim.device.written import WrittenRows
+from compiler_core.units.aim.lower.elements import ElementLaunch
 from compiler_core.units.aim.lower.layout import BankLayout
 from compiler_core.units.aim.lower.matrix_vector import MatrixVectorLaunch, launches
 from compiler_core.units.aim.machine.machine import AimMachine
@@ -20,7 +21,7 @@ from compiler_core.units.aim.schedule.workload import MatrixVector
 from compiler_core.units.aim.simulate.activation import activated
 from compiler_core.units.aim.simulate.functional import Executor
 from compiler_core.units.aim.simulate.memory import BankMemory
-from compiler_core.units.aim.simulate.numbers import Bits, to_bits
+from compiler_core.units.aim.simulate.numbers import Bits, to_bits, to_float
 from compiler_core.units.aim.simulate.timing import time_program
 
 Floats = npt.NDArray[np.float32]
@@ -175,6 +176,38 @@ class ResidentProduct:
             pairs = zip(parts, w.activations, strict=True)
             total = np.concatenate([activated(y, f.function) for y, f in pairs], axis=-1)
         return np.asarray(total, np.float32)
+
+
+class ResidentElements:
+    """A product of two vectors, element by element.
+
+    Args:
+        device: Where.
+        layout: Of the product, in rows that nothing else holds.
+        given: Its program, that of its layout by default.
+    """
+
+    def __init__(
+        self, device: Device, layout: ElementLaunch, given: Sequence[Program] = ()
+    ) -> None:
+        self._device, self._layout = device, layout
+        (self._program,) = tuple(given) or (layout.program,)
+
+    def run(self, vectors: npt.NDArray[Any], other: Bits | None = None) -> Floats:
+        """Products of elements.
+
+        Args:
+            vectors: ``float32[1, 1, elements]``.
+            other: ``uint16[1, 1, elements]``, the second factor.
+        """
+        assert other is not None, "two vectors are multiplied"
+        layout, registers = self._layout, self._device.memory.registers
+        blocks = layout.workload.blocks
+        registers[:blocks] = layout.blocks(vectors.reshape(-1))
+        registers[blocks : 2 * blocks] = layout.blocks(to_float(other).reshape(-1))
+        self._device.run(self._program)
+        found = to_float(registers[layout.registers]).reshape(1, 1, -1)
+        return np.array(found[..., : layout.workload.elements])
 
 
 def _places(launch: MatrixVectorLaunch) -> list[tuple[int, int, int]]:

@@ -66,6 +66,11 @@ class BankLayout:
         return Extents(**{x.name: int(getattr(found, x.name)) for x in fields(Extents)})
 
     @property
+    def rows(self) -> int:
+        """Rows in use."""
+        return self.mapping.rows
+
+    @property
     def parts(self) -> int:
         """Parts of the outputs that have passes of their own."""
         return self.mapping.passes // self.mapping.part_passes

@@ -34,7 +34,13 @@ def measure(workload: Workload, schedule: Schedule, machine: AimMachine) -> Task
     """
     if isinstance(workload, ElementProduct) and isinstance(schedule, ElementSchedule):
         records = element_launch(workload, schedule, machine).program.records
-        return _total([(1, records, time_program(records, machine))], machine, {})
+        crossing = {}
+        if workload.crosses:
+            crossing = {
+                "registers_in_blocks": 2 * workload.blocks,
+                "registers_out_blocks": workload.blocks,
+            }
+        return _total([(1, records, time_program(records, machine))], machine, crossing)
     assert isinstance(schedule, ProductSchedule), f"{schedule} is for another kind of workload"
     assert not isinstance(workload, ElementProduct), f"{schedule} is for another kind of workload"
     found = launches(BankLayout(workload, schedule), machine)
@@ -92,15 +98,28 @@ def _total(
         idle += count * timing.idle_cycles
         for name, issued in timing.commands.items():
             commands[name] += count * issued
-    moved = {
-        "buffer": commands["WRGB"] * BLOCK_BYTES,
-        "bias": commands["WRMAC16"] * BLOCK_BYTES,
-        "results": (commands["RDMAC16"] + commands["RDAF16"]) * BLOCK_BYTES,
-    }
-    if commands["WR"] or commands["WRA16"]:
-        moved["matrix"] = (commands["WR"] + commands["WRA16"]) * BLOCK_BYTES
     channels = {"active_cycles": active, "idle_cycles": idle, "launches": sum(n for n, *_ in timed)}
     modules = {"channels": channels, "commands": dict(commands)}
     if cpu:
         modules["cpu"] = dict(cpu)
-    return TaskCost(cycles, energy_pj, moved, modules)
+    return TaskCost(cycles, energy_pj, moved_bytes(commands), modules)
+
+
+def moved_bytes(commands: Mapping[str, int]) -> dict[str, int]:
+    """Bytes between registers and channels, by what they are; without those that no program
+    writes.
+
+    Args:
+        commands: How often each was issued.
+    """
+
+    def moved(*names: str) -> int:
+        return sum(commands.get(name, 0) for name in names) * BLOCK_BYTES
+
+    found = {
+        "buffer": moved("WRGB"),
+        "bias": moved("WRMAC16"),
+        "results": moved("RDMAC16", "RDAF16", "RD"),
+    }
+    written = moved("WR", "WRA16")
+    return {**found, "matrix": written} if written else found

@@ -11,16 +11,26 @@ from compiler_core.graph.ir import Graph, Node
 from compiler_core.graph.views import VIEW_OPERATORS
 from compiler_core.quantize.ir import NodeOperator
 from compiler_core.tensor.task import Task
+from compiler_core.units.aim.lower.elements import ElementLaunch
 from compiler_core.units.aim.lower.layout import BankLayout
+from compiler_core.units.aim.lower.programs import located
 from compiler_core.units.aim.machine.machine import AimMachine
-from compiler_core.units.aim.model.segment import PlacedProduct
-from compiler_core.units.aim.model.work import CacheWork, CellWork, DenseWork, ViewWork, Work
+from compiler_core.units.aim.model.segment import Placed, PlacedElements, PlacedProduct
+from compiler_core.units.aim.model.work import (
+    CacheWork,
+    CellWork,
+    DenseWork,
+    ElementWork,
+    ViewWork,
+    Work,
+)
 from compiler_core.units.aim.operators.additions import (
     addition_of,
     other_operand,
     product_of,
 )
 from compiler_core.units.aim.operators.cached_products import CachedProduct, cached_products
+from compiler_core.units.aim.operators.elements import ModelElements, model_elements
 from compiler_core.units.aim.operators.products import (
     DENSE,
     ModelProduct,
@@ -28,7 +38,7 @@ from compiler_core.units.aim.operators.products import (
     product_alone,
 )
 from compiler_core.units.aim.operators.recurrent import CELLS, cell_shape
-from compiler_core.units.aim.schedule.schedule import ProductSchedule
+from compiler_core.units.aim.schedule.schedule import Schedule
 from compiler_core.units.aim.simulate.numbers import to_bits
 
 
@@ -45,7 +55,7 @@ class ProductLayer:
 
     operator: NodeOperator
     number: int
-    product: ModelProduct
+    product: ModelProduct | ModelElements
     work: Work
 
     @property
@@ -53,11 +63,20 @@ class ProductLayer:
         """The task that its schedule is of."""
         return Task(AimMachine.kind, self.product.workload)
 
-    def placed(self, schedule: ProductSchedule, first_row: int) -> PlacedProduct:
-        """The product in rows of the banks."""
-        name = " ".join(text for text in (self.product.node, self.product.part) if text)
-        layout = BankLayout(self.product.workload, schedule, first_row)
-        return PlacedProduct(name, layout, to_bits(self.product.matrix), to_bits(self.product.bias))
+    def placed(self, schedule: Schedule, first_row: int) -> Placed:
+        """The product in rows of the banks.
+
+        Raises:
+            TypeError: The schedule is for another kind of workload.
+        """
+        product = self.product
+        layout = located(product.workload, schedule, first_row)
+        if isinstance(product, ModelElements):
+            assert isinstance(layout, ElementLaunch), f"{layout} of elements"
+            return PlacedElements(product.node, layout)
+        assert isinstance(layout, BankLayout), f"{layout} of a matrix"
+        name = " ".join(text for text in (product.node, product.part) if text)
+        return PlacedProduct(name, layout, to_bits(product.matrix), to_bits(product.bias))
 
 
 def node_reason(graph: Graph, node: Node) -> str | None:
@@ -70,6 +89,9 @@ def node_reason(graph: Graph, node: Node) -> str | None:
         if product_of(graph, node) is None:
             return f"Add '{node.name}' is not behind a dense layer of the unit that it alone reads."
         return None
+    if node.op == "Mul":
+        elements = model_elements(graph, node)
+        return elements if isinstance(elements, str) else None
     if node.op not in (*DENSE, *CELLS):
         return f"{node.op} is no product of a matrix in the banks."
     try:
@@ -98,6 +120,13 @@ def product_layers(graph: Graph) -> Iterator[ProductLayer]:
             continue  # belongs to the product
         if node.op in VIEW_OPERATORS:
             views[node.output] = views.get(node.inputs[0], node.inputs[0])
+            continue
+        elements = model_elements(graph, node) if node.op == "Mul" else ""
+        if isinstance(elements, ModelElements):
+            multiplied = _elements(graph, node, views, count)
+            (operator,) = operators_of(multiplied)
+            yield ProductLayer(operator, count, elements, multiplied)
+            count += 1
             continue
         added = addition_of(graph, node)
         if node.op == "Add":
@@ -182,6 +211,11 @@ def _cell(graph: Graph, node: Node, views: Mapping[str, str], numbers: tuple[int
         cell_shape(graph, node),
         numbers,
     )
+
+
+def _elements(graph: Graph, node: Node, views: Mapping[str, str], number: int) -> ElementWork:
+    left, right = (views.get(name, name) for name in node.inputs)
+    return ElementWork(node.name, left, right, node.output, _shape(graph, node.output), number)
 
 
 def _cached(

@@ -9,7 +9,9 @@ from math import prod
 from typing import ClassVar
 
 from compiler_core.quantize.ir import IntegerOperator
+from compiler_core.units.aim.lower.elements import ElementLaunch
 from compiler_core.units.aim.lower.layout import BankLayout
+from compiler_core.units.aim.lower.programs import Located
 from compiler_core.units.aim.machine.machine import BLOCK_BYTES, LANES, AimMachine
 from compiler_core.units.aim.model.work import Floats, Multiply, Work
 from compiler_core.units.aim.program.instructions import Program
@@ -47,6 +49,29 @@ class PlacedProduct:
 
 
 @dataclass(frozen=True, eq=False)
+class PlacedElements:
+    """A product of two tensors of a model, element by element, and where it is computed.
+
+    Attributes:
+        name: Of the graph node.
+        layout: Workload, schedule and rows.
+    """
+
+    name: str
+    layout: ElementLaunch
+    stored: ClassVar[bytes] = b""
+
+    @property
+    def constant_bytes(self) -> int:
+        """Of its rows in the banks."""
+        return 3 * self.layout.workload.blocks * BLOCK_BYTES
+
+
+Placed = PlacedProduct | PlacedElements
+"""What lies in the banks."""
+
+
+@dataclass(frozen=True, eq=False)
 class AimLaunch:
     """A product as programs that run one after another.
 
@@ -64,7 +89,7 @@ class AimLaunch:
     layer: str
     sources: tuple[str, ...]
     task: str
-    layout: BankLayout
+    layout: Located
     programs: tuple[Program, ...]
     core: int = 0
 
@@ -108,7 +133,7 @@ class AimSegment:
     name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    products: tuple[PlacedProduct, ...]
+    products: tuple[Placed, ...]
     work: tuple[Work, ...]
     launches: tuple[AimLaunch, ...]
     kind: ClassVar[str] = AimMachine.kind

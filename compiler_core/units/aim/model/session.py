@@ -8,9 +8,16 @@ from threading import local
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.units.aim.device.device import Device, ResidentProduct
+from compiler_core.units.aim.device.device import Device, ResidentElements, ResidentProduct
 from compiler_core.units.aim.machine.machine import AimMachine
-from compiler_core.units.aim.model.segment import AimLaunch, AimSegment, computed
+from compiler_core.units.aim.model.segment import (
+    AimLaunch,
+    AimSegment,
+    Placed,
+    PlacedElements,
+    computed,
+)
+from compiler_core.units.aim.program.instructions import Program
 from compiler_core.units.aim.program.program_file import narrowed
 from compiler_core.units.aim.simulate.numbers import Bits, to_float
 from compiler_core.units.aim.simulate.timing import time_program
@@ -55,8 +62,8 @@ class AimSession:
             cycles = time_program(program.records, self._machine).cycles
             observer(LaunchState(segment, launch, launch.core, cycles, files))
 
-    def _resident(self) -> dict[tuple[str, int], ResidentProduct]:
-        known: dict[tuple[str, int], ResidentProduct] | None
+    def _resident(self) -> dict[tuple[str, int], ResidentProduct | ResidentElements]:
+        known: dict[tuple[str, int], ResidentProduct | ResidentElements] | None
         known = getattr(self._local, "resident", None)
         if known is None:
             device = Device(self._machine)
@@ -64,15 +71,25 @@ class AimSession:
             for segment in self._segments:
                 programs = {launch.layout: launch.programs for launch in segment.launches}
                 for number, product in enumerate(segment.products):
-                    is_written = product.layout.workload.is_written
-                    known[segment.name, number] = ResidentProduct(
-                        device,
-                        product.layout.workload,
-                        product.layout.schedule,
-                        None if is_written else to_float(product.matrix),
-                        to_float(product.bias),
-                        layout=product.layout,
-                        given=programs[product.layout],
-                    )
+                    own = programs[product.layout]
+                    known[segment.name, number] = _laid_out(device, product, own)
             self._local.resident = known
         return known
+
+
+def _laid_out(
+    device: Device, product: Placed, programs: Sequence[Program]
+) -> ResidentProduct | ResidentElements:
+    """What computes a product of a segment."""
+    if isinstance(product, PlacedElements):
+        return ResidentElements(device, product.layout, programs)
+    layout = product.layout
+    return ResidentProduct(
+        device,
+        layout.workload,
+        layout.schedule,
+        None if layout.workload.is_written else to_float(product.matrix),
+        to_float(product.bias),
+        layout=layout,
+        given=programs,
+    )

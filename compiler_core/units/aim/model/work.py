@@ -24,7 +24,8 @@ Floats = npt.NDArray[np.float32]
 
 class Multiply(Protocol):
     """Computes a product of the segment: ``float32[vectors, heads, inputs]`` to ``float32[vectors,
-    heads, outputs]``, with ``uint16[heads, outputs, inputs]`` where the matrix is a tensor."""
+    heads, outputs]``, with ``uint16[heads, outputs, inputs]`` where the matrix is a tensor. Of
+    elements: ``float32[1, 1, elements]`` times ``uint16[1, 1, elements]``."""
 
     def __call__(self, number: int, vectors: Floats, matrix: Bits | None = None) -> Floats: ...
 
@@ -289,6 +290,61 @@ class CacheWork:
 
 
 @dataclass(frozen=True)
+class ElementWork:
+    """A product of two tensors, element by element.
+
+    Attributes:
+        name: Of the graph node.
+        left, right, output: Tensors of the model.
+        shape: Of all of them, in one run.
+        product: Its number in the segment.
+    """
+
+    name: str
+    left: str
+    right: str
+    output: str
+    shape: tuple[int, ...]
+    product: int
+
+    @property
+    def products(self) -> tuple[int, ...]:
+        """Numbers of its products."""
+        return (self.product,)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the graph nodes that it computes."""
+        return (self.name,)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Tensors that it reads."""
+        return tuple(dict.fromkeys((self.left, self.right)))
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Tensors that it writes."""
+        return (self.output,)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of its tensors, in one run."""
+        return dict.fromkeys((self.left, self.right, self.output), self.shape)
+
+    def launched(self) -> Iterator[int]:
+        """The product of each launch, in order."""
+        yield self.product
+
+    def run(self, held: Mapping[str, Floats], multiply: Multiply) -> dict[str, Floats]:
+        """Its output."""
+        left, right = (
+            np.asarray(held[name], np.float32).reshape(1, 1, -1) for name in (self.left, self.right)
+        )
+        return {self.output: multiply(self.product, left, to_bits(right)).reshape(self.shape)}
+
+
+@dataclass(frozen=True)
 class ViewWork:
     """A tensor in another shape that leaves the segment so: nothing is computed or moved.
 
@@ -334,4 +390,4 @@ class ViewWork:
         return {self.output: np.asarray(held[self.input], np.float32).reshape(self.shape)}
 
 
-Work = DenseWork | CellWork | CacheWork | ViewWork
+Work = DenseWork | CellWork | CacheWork | ElementWork | ViewWork

@@ -8,16 +8,25 @@ from typing import Any, Final
 
 from compiler_core.errors import InputError
 from compiler_core.files.plain import from_plain
-from compiler_core.units.aim.model.segment import PlacedProduct
-from compiler_core.units.aim.model.work import CacheWork, CellWork, DenseWork, ViewWork, Work
+from compiler_core.units.aim.model.segment import Placed
+from compiler_core.units.aim.model.work import (
+    CacheWork,
+    CellWork,
+    DenseWork,
+    ElementWork,
+    ViewWork,
+    Work,
+)
 from compiler_core.units.aim.operators.caches import misfit
 from compiler_core.units.aim.operators.recurrent import CELLS, MOST_STEPS, part_workloads
+from compiler_core.units.aim.schedule.workload import ElementProduct, MatrixVector
 from compiler_core.units.facets.parts import SegmentEntry
 
 _KINDS: Final[dict[str, type[Work]]] = {
     "dense": DenseWork,
     "cell": CellWork,
     "cache": CacheWork,
+    "elements": ElementWork,
     "view": ViewWork,
 }
 _MOST_LAUNCHES: Final = 1 << 16
@@ -29,7 +38,7 @@ def kind_of(work: Work) -> str:
 
 
 def read_work(
-    told: Any, products: Sequence[PlacedProduct], entry: SegmentEntry, where: str
+    told: Any, products: Sequence[Placed], entry: SegmentEntry, where: str
 ) -> tuple[Work, ...]:
     """Operators that use all products, each once, and compute what leaves the segment.
 
@@ -71,12 +80,19 @@ def _work(item: Any, where: str) -> Work:
     return from_plain(kind, {k: v for k, v in item.items() if k != "kind"}, where)
 
 
-def _require_fit(work: Work, products: Sequence[PlacedProduct], where: str) -> None:
+def _require_fit(work: Work, products: Sequence[Placed], where: str) -> None:
     if any(not 0 <= number < len(products) for number in work.products):
         raise InputError(f"{where}: products {work.products}; {len(products)} are there")
     if isinstance(work, ViewWork):
         return
-    own = [products[number].layout.workload for number in work.products]
+    every = [products[number].layout.workload for number in work.products]
+    if isinstance(work, ElementWork):
+        if every != [ElementProduct(prod(work.shape), crosses=True)]:
+            raise InputError(f"{where}: {every[0].shape} elements for tensors of {work.shape}")
+        return
+    own = [workload for workload in every if isinstance(workload, MatrixVector)]
+    if len(own) != len(every):
+        raise InputError(f"{where}: a product of elements, which it does not take")
     if isinstance(work, CacheWork):
         shapes = work.vectors_shape, work.cache_shape, work.new_shape, work.places_shape
         reason = misfit(work.update, work.axis, work.order, *shapes)

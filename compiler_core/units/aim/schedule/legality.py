@@ -32,12 +32,13 @@ _PRODUCT_UNITS = {
     "registers": ("registers", "use fewer channels, or a machine with more registers"),
     "cuts": ("columns", "cut at 1 to 64 columns"),
 }
-ELEMENT_RULES: Final = ("channels", "bank_groups", "cuts", "rows")
+ELEMENT_RULES: Final = ("channels", "bank_groups", "cuts", "rows", "registers")
 _ELEMENT_UNITS = {
     "channels": ("channels", "lower channels"),
     "bank_groups": ("bank groups", "use 1 or 4"),
     "cuts": ("columns", "cut at 1 to 64 columns"),
     "rows": ("rows", "use more channels"),
+    "registers": ("registers", "cut the vectors, or use a machine with more registers"),
 }
 
 
@@ -83,7 +84,8 @@ def element_demands(
     rows = ceil_div(w.blocks, channels * bank_groups * COLUMNS)
     odd = np.where((bank_groups == 1) | (bank_groups == GROUPS), 0, bank_groups)
     most = np.minimum(machine.channels, w.blocks)
-    return [(channels, most), (odd, 0), (rows, machine.rows)]
+    crossing = 3 * w.blocks if w.crosses else 0
+    return [(channels, most), (odd, 0), (rows, machine.rows), (crossing, machine.registers)]
 
 
 def broken(demands: list[tuple[Numbers, Numbers]]) -> npt.NDArray[np.bool_]:
@@ -125,8 +127,8 @@ def _of_elements(
 ) -> tuple[Violation, ...]:
     if min(s.channels, s.bank_groups) < 1:
         return (Violation("channels", 1, 0, "of each", "every number is at least 1"),)
-    channels, groups, rows = element_demands(w, machine, s.channels, s.bank_groups)
-    found = [channels, groups, (_cut(s.cut), COLUMNS), rows]
+    channels, groups, *rest = element_demands(w, machine, s.channels, s.bank_groups)
+    found = [channels, groups, (_cut(s.cut), COLUMNS), *rest]
     return _named(ELEMENT_RULES, found, _ELEMENT_UNITS)
 
 

@@ -108,9 +108,12 @@ class ElementProduct:
 
     Attributes:
         elements: Of each vector.
+        crosses: Whether both come from registers and their product goes back there: tensors of a
+            model, which are others in each run.
     """
 
     elements: int
+    crosses: bool = field(default=False, metadata={ONLY_WHERE_OTHER: True})
 
     @property
     def operator(self) -> str:
