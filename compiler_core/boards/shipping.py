@@ -28,6 +28,7 @@ _MODULES = (
     "clock.together",
     "clock.models",
     "clock.kernels",
+    "clock.sessions",
     "clock.serving",
 )
 """Of ``compiler_core``, each behind those that it imports."""
@@ -84,6 +85,7 @@ def request(
     repeats: int,
     budget_s: float,
     timeout_s: float,
+    options: Mapping[str, Any] | None = None,
 ) -> bytes:
     """A request as a board reads it.
 
@@ -93,6 +95,8 @@ def request(
         profiled: Of which candidate kernels are wanted.
         threads, repeats, budget_s: As of :func:`~compiler_core.clock.models.time_models`.
         timeout_s: After which the board gives up.
+        options: How sessions of that candidate are opened, as
+            :func:`~compiler_core.clock.serving.serve` takes them; as usual without.
     """
     arrays: dict[str, npt.NDArray[Any]] = {}
     inputs: dict[str, str] = {}
@@ -115,6 +119,7 @@ def request(
         "repeats": repeats,
         "budget_s": budget_s,
         "timeout_s": timeout_s,
+        "options": dict(options or {}),
     }
     arrays["request"] = np.frombuffer(json.dumps(document).encode(), np.uint8)
     stream = io.BytesIO()

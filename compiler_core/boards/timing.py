@@ -47,6 +47,7 @@ def time_on_boards(
     threads: int,
     repeats: int,
     budget_s: float,
+    options: Mapping[str, Any] | None = None,
 ) -> BoardTimes:
     """Times models on the first board that is free.
 
@@ -55,6 +56,7 @@ def time_on_boards(
         candidates, feeds, threads, repeats, budget_s: As of
             :func:`~compiler_core.clock.models.time_models`.
         profiled: Candidate whose kernels are timed.
+        options: How its sessions are opened; as usual without.
 
     Raises:
         InputError: The board cannot run a model, or an address is wrong.
@@ -69,6 +71,7 @@ def time_on_boards(
         repeats=repeats,
         budget_s=budget_s,
         timeout_s=timeout_s,
+        options=options,
     )
     with free_board(parse_addresses(boards)) as address:
         answer = _answer(address, payload, timeout_s + CONNECT_S)

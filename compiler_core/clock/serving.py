@@ -20,6 +20,7 @@ import numpy.typing as npt
 from compiler_core.clock.kernels import kernels_of, plain_session
 from compiler_core.clock.machine import this_machine
 from compiler_core.clock.models import time_models
+from compiler_core.clock.sessions import open_session, session_options
 
 MARK = "nest-tune-board/1 "
 SIZE_DIGITS = 16
@@ -37,9 +38,15 @@ class ShippedPart:
 
 
 class _Session:
-    def __init__(self, part: Any, threads: int) -> None:
+    def __init__(self, part: Any, threads: int, options: Mapping[str, Any]) -> None:
         self._names = list(part.outputs)
-        self._session = plain_session(part.model, threads)
+        if not options:
+            self._session = plain_session(part.model, threads)
+            return
+        wanted = session_options(
+            threads, spinning=bool(options["spinning"]), optimization=options["optimization"]
+        )
+        self._session = open_session(part.model, wanted, options["provider"])
 
     def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         results = self._session.run(self._names, dict(feeds))
@@ -50,7 +57,8 @@ def serve(source: BinaryIO) -> str:
     """Answers one request.
 
     Args:
-        source: Where the request comes from.
+        source: Where the request comes from. Its ``options`` are of the sessions of the candidate
+            that is profiled: ``spinning``, ``optimization`` and ``provider``.
 
     Returns:
         The line of the answer.
@@ -76,15 +84,16 @@ def _times(request: Mapping[str, Any], arrays: Any, threads: int) -> dict[str, A
         for name, parts in request["candidates"].items()
     }
     feeds = {name: arrays[key] for name, key in request["inputs"].items()}
+    profiled = candidates[request["profiled"]]
+    own = {id(part) for part in profiled}
     timed = time_models(
         candidates,
         feeds,
-        lambda part: _Session(part, threads),
+        lambda part: _Session(part, threads, request["options"] if id(part) in own else {}),
         threads=threads,
         repeats=int(request["repeats"]),
         budget_s=float(request["budget_s"]),
     )
-    profiled = candidates[request["profiled"]]
     return {
         "samples_us": timed.together.samples_us,
         "conditions": asdict(timed.together.conditions),

@@ -14,7 +14,7 @@ from compiler_core.clock.kernels import Kernel, kernels_of
 from compiler_core.clock.models import Timed, time_models
 from compiler_core.clock.turns import first_free
 from compiler_core.compile.sources import QuantizedModel
-from compiler_core.configuration.runtime import Runtime, require_provider
+from compiler_core.configuration.runtime import Runtime, require_provider, runtime_table
 from compiler_core.errors import InputError
 from compiler_core.executable.executable import CONSTANTS, CpuSegment, Executable
 from compiler_core.executable.report import ClockTiming
@@ -71,13 +71,9 @@ def time_on_host(
         del candidates[_FLOAT]
     feeds = source.timed_feeds()
     asked: dict[str, Any] = {"threads": THREADS, "repeats": rounds, "budget_s": budget_s}
+    runtime = source.configuration.runtime
+    asked["threads"] = runtime.threads
     if executable.target.board:
-        if source.configuration.runtime != Runtime():
-            raise InputError(
-                f"target {executable.target.board}: [runtime] is of this machine's sessions; "
-                "boards run one thread with the runtime's defaults",
-                hint="remove [runtime] from the configuration",
-            )
         for name, value in feeds.items():
             if not isinstance(value, np.ndarray):
                 raise InputError(
@@ -88,12 +84,11 @@ def time_on_host(
         from compiler_core.boards.timing import time_on_boards  # few compiles are for boards
 
         board = executable.target.board
-        found = time_on_boards(board, candidates, feeds, profiled=_OURS, **asked)
+        options = runtime_table(runtime)
+        found = time_on_boards(board, candidates, feeds, profiled=_OURS, options=options, **asked)
         timed, kernels = found.timed, found.kernels
     else:
-        runtime = source.configuration.runtime
         require_provider(runtime)
-        asked["threads"] = runtime.threads
         with first_free([_HERE]):
             timed = time_models(candidates, feeds, _opener(runtime), **asked)
             kernels = kernels_of(ours, feeds, runtime.threads)

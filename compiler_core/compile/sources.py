@@ -147,6 +147,21 @@ def first_run(
     return next(runs(graph, spread(graph, given)), None)
 
 
+def check_model(model: FloatModel, configuration: Configuration) -> None:
+    """Refuses a configuration that was made for another model.
+
+    Raises:
+        InputError: Its digest differs.
+    """
+    made_for = configuration.model.digest
+    if made_for and made_for != model.digest:
+        raise InputError(
+            f"the configuration is for model {configuration.model.name!r} with digest "
+            f"{made_for[:16]}…; this one has {model.digest[:16]}…",
+            hint="compile the model that it was made for, or remove digest from its [model]",
+        )
+
+
 def quantize_model(
     model: FloatModel,
     configuration: Configuration,
@@ -173,13 +188,7 @@ def quantize_model(
         InputError: The configuration is for another model, names unknown nodes or tensors, or
             calibration data are missing or do not fit.
     """
-    made_for = configuration.model.digest
-    if made_for and made_for != model.digest:
-        raise InputError(
-            f"the configuration is for model {configuration.model.name!r} with digest "
-            f"{made_for[:16]}…; this one has {model.digest[:16]}…",
-            hint="compile the model that it was made for, or remove digest from its [model]",
-        )
+    check_model(model, configuration)
     assignment = assignment_of(model, configuration, arithmetic)
     scheme, wanted = configuration.scheme.quantization(), configuration.scheme.exponents
     if wanted and not scheme.needs_statistics:

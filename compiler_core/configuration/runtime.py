@@ -15,6 +15,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from compiler_core.clock.sessions import session_options
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
 from compiler_core.files.plain import from_plain, to_plain
@@ -54,23 +55,7 @@ class Runtime:
 
     def session_options(self) -> Any:
         """As onnxruntime takes them."""
-        import onnxruntime
-
-        levels = onnxruntime.GraphOptimizationLevel
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        options.graph_optimization_level = {
-            "all": levels.ORT_ENABLE_ALL,
-            "layout": getattr(levels, "ORT_ENABLE_LAYOUT", levels.ORT_ENABLE_ALL),
-            "extended": levels.ORT_ENABLE_EXTENDED,
-            "basic": levels.ORT_ENABLE_BASIC,
-            "disabled": levels.ORT_DISABLE_ALL,
-        }[self.optimization]
-        if not self.spinning:
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        return options
+        return session_options(self.threads, spinning=self.spinning, optimization=self.optimization)
 
 
 def runtime_table(runtime: Runtime) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from nest_tune.cli.plan_job import (
     report_formats,
     report_host,
     report_limited,
+    report_shown_formats,
     write_files,
 )
 from nest_tune.cli.plan_report import (
@@ -91,7 +92,12 @@ def show(
     trace: TraceFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show groups, their units and costs, and what a plan takes from end to end."""
+    """Show groups, their units and costs, and what a plan takes from end to end; on host, with
+    calibration data, what operators take in their number formats."""
+    if calibration is not None and is_clocked(target):
+        refuse_with_formats(plan=plan, cpu_table=cpu_table, svg=svg, csv=csv, trace=trace)
+        report_shown_formats(model, target, shape, calibration, config, as_json)
+        return
     problem = problem_of(
         model, target, cpu_table, config, shape, calibration, svg=svg, csv=csv, trace=trace
     )

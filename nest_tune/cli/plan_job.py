@@ -118,6 +118,47 @@ def report_formats(
     print_formats(found.report)
 
 
+def report_shown_formats(
+    model: Path,
+    target: str,
+    shape: list[str] | None,
+    calibration: Path,
+    config: Path | None,
+    as_json: bool,
+) -> None:
+    """What operators take in their number formats on this machine."""
+    from nest_tune.api.formats import shown_formats
+
+    found = shown_formats(
+        model,
+        calibration,
+        config=config,
+        target=target,
+        shapes=parse_shapes(shape),
+        progress=progress,
+    )
+    if as_json:
+        from compiler_core.precision.report import formats_document
+
+        body = {
+            "model": found.model.name,
+            "target": found.target.name,
+            "deterministic": False,
+            "expected_ms": found.expected_ms,
+            "float_ms": found.float_ms,
+        }
+        print_json("plan-show", body | formats_document(found.report))
+        return
+    from nest_tune.cli.formats import print_formats
+
+    print_formats(found.report)
+    if found.expected_ms is not None and found.float_ms is not None:
+        print(
+            f"{found.report.chosen}: {found.expected_ms:.4f} ms expected of operators and pairs; "
+            f"float32 throughout {found.float_ms:.4f} ms"
+        )
+
+
 def report_host(problem: PlanProblem, document: str, as_json: bool) -> None:
     """Latency on this machine, by the clock."""
     from compiler_core.units.names import CPU

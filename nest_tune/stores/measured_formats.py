@@ -24,7 +24,7 @@ from compiler_core.precision.search import (
     PrecisionChoice,
     PrecisionSearch,
 )
-from compiler_core.precision.table import FormatCosts, costs_of
+from compiler_core.precision.table import FormatCosts, PrecisionTable, costs_of, measure_table
 from compiler_core.quantize.apply import apply_profile
 from compiler_core.quantize.good_enough import reason_against
 from compiler_core.quantize.precisions import is_fitted, precisions_of
@@ -160,6 +160,28 @@ def measured_costs(
         model.graph, profile, parts, timer, lambda _places, _scheme: True, progress=progress
     )
     return costs_of(search.table), search.scheme
+
+
+def measured_table(
+    model: FloatModel,
+    profile: Profile,
+    *,
+    threads: int = 1,
+    board: str = "",
+    progress: Progress = lambda _: None,
+) -> PrecisionTable:
+    """What operators and pairs cost in their number formats on this machine, or on a board.
+
+    Args:
+        model, profile, threads, board, progress: As of :func:`measured_costs`.
+
+    Raises:
+        InputError, MissingDependencyError: As :func:`measured_formats`.
+    """
+    parts = RecordedTimer(make_timer(model, profile, threads, progress, board))
+    found = measure_table(model.graph, profile.ranges(), parts, progress)
+    progress(f"{parts.measured} times measured, {parts.known} known from records")
+    return found
 
 
 def with_formats(

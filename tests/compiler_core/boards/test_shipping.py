@@ -8,12 +8,15 @@ import json
 import re
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
 
-from compiler_core.boards.shipping import COMMAND, program, request, sent
-from compiler_core.clock.serving import MARK, SIZE_DIGITS
+from compiler_core.boards.shipping import COMMAND, program, request, sent, sized
+from compiler_core.clock import serving, sessions
+from compiler_core.clock.serving import MARK, SIZE_DIGITS, ShippedPart
 
 NEEDED = {"numpy", "onnxruntime"}
 
@@ -63,3 +66,45 @@ def test_the_command_reads_what_is_sent() -> None:
 def test_the_command_holds_nothing_of_a_shell_but_its_quotes() -> None:
     assert COMMAND.count("'") == 2
     assert not set(COMMAND.partition(" -c ")[2]) & set("$`\\")
+
+
+def test_the_profiled_candidate_has_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a board would answer; the other candidate is opened as usual."""
+    model = helper.make_model(
+        helper.make_graph(
+            [helper.make_node("Relu", ["x"], ["y"])],
+            "g",
+            [helper.make_tensor_value_info("x", 1, [3])],
+            [helper.make_tensor_value_info("y", 1, [3])],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    ).SerializeToString()
+    part = ShippedPart("p", ["x"], ["y"], model)
+    opened: list[Any] = []
+    usual = sessions.open_session
+
+    def noted(model: bytes, options: Any, provider: str) -> Any:
+        opened.append((options.graph_optimization_level.name, provider))
+        return usual(model, options, provider)
+
+    monkeypatch.setattr(serving, "open_session", noted)
+    payload = request(
+        {"ours": [part], "float": [part]},
+        {"x": np.ones(3, np.float32)},
+        profiled="ours",
+        threads=1,
+        repeats=2,
+        budget_s=0.1,
+        timeout_s=60.0,
+        options={
+            "threads": 1, "spinning": False, "optimization": "basic",
+            "provider": "CPUExecutionProvider",
+        },
+    )  # fmt: skip
+    monkeypatch.setattr(serving.signal, "alarm", lambda _: None)
+    answer = json.loads(serving.serve(io.BytesIO(sized(payload) + payload)).removeprefix(MARK))
+    assert sorted(answer["samples_us"]) == ["float", "ours"]
+    assert opened == [("ORT_ENABLE_BASIC", "CPUExecutionProvider")]
+    with pytest.raises(ValueError, match="is not in onnxruntime"):
+        usual(model, sessions.session_options(1, spinning=True, optimization="all"), "NoProvider")

@@ -43,6 +43,23 @@ def test_a_package_is_timed_on_the_board(
     assert code == 0
 
 
+def test_a_board_opens_the_model_as_its_configuration_says(
+    run: Run, model: Path, board: Server, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.toml"
+    table = '[runtime]\nthreads = 2\nspinning = false\noptimization = "basic"\n'
+    config.write_text(f'schema = "nest-tune/config/1"\n{table}')
+    asked = ("compile", model, "--target", board.address(), "--config", config, "--json")
+    code, text, err = run(*asked, "-o", tmp_path / "out")
+    assert code == 0, err
+    assert json.loads(text)["metrics"]["by_clock"]["machine"]["threads"] == 2
+    assert "[runtime]" in (tmp_path / "out" / "config.toml").read_text()
+    config.write_text(f'schema = "nest-tune/config/1"\n{table}provider = "AbacusProvider"\n')
+    code, _, err = run(*asked, "-o", tmp_path / "other")
+    assert code == 2
+    assert "provider 'AbacusProvider' is not in onnxruntime" in err
+
+
 @pytest.mark.usefixtures("board")
 def test_a_board_that_is_off_ends_a_command_with_5(run: Run, model: Path, tmp_path: Path) -> None:
     away = f"ssh://user@127.0.0.1:{free_port()}"
@@ -55,12 +72,6 @@ def test_a_board_that_is_off_ends_a_command_with_5(run: Run, model: Path, tmp_pa
         assert code == 5, err
         assert f"board {away}: cannot be reached" in err
         assert "hint:" in err
-    config = tmp_path / "config.toml"
-    config.write_text('schema = "nest-tune/config/1"\n[runtime]\nthreads = 2\n')
-    out = tmp_path / "out"
-    code, _, err = run("compile", model, "--target", away, "--config", config, "-o", out)
-    assert code == 2, err
-    assert "[runtime] is of this machine's sessions" in err
     code, _, err = run("compile", model, "--target", "ssh://-oProxyCommand=x", "-o", tmp_path / "o")
     assert code == 2
     assert "is needed" in err

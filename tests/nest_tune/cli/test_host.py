@@ -349,3 +349,38 @@ def test_boards_time_number_formats(
     assert asked == [board]
     assert found.target.name == board
     assert found.configuration.plan["n_c1"] == "cpu:s8s8c"
+
+
+def test_operators_are_shown_in_the_formats_of_a_plan(
+    run: Run, model: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEST_TUNE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(measured_formats, "make_timer", lambda *_: RuleTimer())
+    calibration, config = folder / "calib.npz", tmp_path / "best.toml"
+    best_formats(model, calibration).write(config)
+    asked = ("plan", "show", model, "--target", "host", "--calibration", calibration)
+    code, text, told = run(*asked, "--json")
+    assert code == 0, told
+    floats = json.loads(text)
+    assert floats["chosen"] == "float32"
+    assert floats["expected_ms"] == floats["float_ms"]
+    assert {row["chosen"] for row in floats["operators"]} == {"float32"}
+    code, text, told = run(*asked, "--config", config, "--json")
+    assert code == 0, told
+    found = json.loads(text)
+    assert found["expected_ms"] < found["float_ms"] == floats["float_ms"]
+    rows = {row["name"]: row for row in found["operators"]}
+    assert rows["n_c1"]["chosen"] == "s8s8c"
+    assert rows["n_c1"]["int8_ms"] < rows["n_c1"]["float_ms"]
+    assert rows["n_c1"]["why"].startswith("float32 here: +")
+    code, text, told = run(*asked, "--config", config)
+    assert code == 0, told
+    assert "float ms" in text
+    assert "float32 throughout" in text
+    config.write_text(config.read_text().replace("n_c1", "nowhere"))
+    code, _, told = run(*asked, "--config", config)
+    assert code == 2
+    assert "no node 'nowhere'" in told
+    code, _, told = run(*asked, "--plan", config)
+    assert code == 2
+    assert "--plan" in told
