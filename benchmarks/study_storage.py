@@ -32,10 +32,10 @@ import numpy as np
 from nest_tune.study.domain import Domain
 from nest_tune.study.request.goals import parse_objective
 from nest_tune.study.request.settings import StudySettings, settings_document
+from nest_tune.study.store.optuna_study import optuna_study
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import Status
 from nest_tune.study.trial import Outcome, OuterTrial, Proposal
-from nest_tune.study.views.optuna_study import optuna_study
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (("study", "list"), ("study", "show", "s"), ("study", "best", "s"))

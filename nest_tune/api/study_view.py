@@ -64,7 +64,7 @@ class StudyView:
         Raises:
             InputError: There is no such study, or Optuna cannot read it.
         """
-        from nest_tune.study.views.optuna_study import optuna_study
+        from nest_tune.study.store.optuna_study import optuna_study
 
         with closing(StudyStorage(self.storage, create=False)) as opened:
             return optuna_study(opened, self.name)

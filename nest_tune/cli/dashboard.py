@@ -32,7 +32,7 @@ def dashboard(
     extra `dashboard`. Ctrl-C ends it.
     """
     require_dashboard()
-    from nest_tune.study.views.optuna_study import optuna_storage
+    from nest_tune.study.store.optuna_study import optuna_storage
 
     opened = open_storage(storage)
     studies = len(opened.studies())

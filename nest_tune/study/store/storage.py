@@ -97,22 +97,7 @@ class StudyStorage(ReplacingRows):
             LostStudyError: Another process has taken the study.
             MissingDependencyError: It has been deleted.
         """
-        known, key = self._of(study), study_key(study)
-        default = self._default(study, trial)
-        values = [trial.metrics[name] for name in known.objectives if name in trial.metrics]
-        measured = trial.outcome.is_measured and len(values) == len(known.objectives)
-        ended = EndedTrial(
-            trial.number,
-            values if measured and not any(map(isnan, values)) else None,
-            {
-                f"{shown_name(limit.metric.value, known.metric)} {limit.text}": limit.slack(
-                    trial.judged[limit.metric.value], scale_of(limit, default)
-                )
-                for limit in known.limits
-                if measured and limit.metric.value in trial.judged
-            },
-            trial_text(trial),
-        )
+        ended, key = self.ended(study, trial), study_key(study)
         proposal = Proposal(trial.number, trial.point, trial.tuned, trial.attributes)
 
         def work(connection: sql.Connection) -> None:
@@ -125,6 +110,24 @@ class StudyStorage(ReplacingRows):
         self.write(study, work)
         if not trial.outcome.is_error:
             self.settle(study)
+
+    def ended(self, study: StoredStudy, trial: OuterTrial) -> EndedTrial:
+        """What Optuna is told of a trial that has ended."""
+        known, default = self._of(study), self._default(study, trial)
+        values = [trial.metrics[name] for name in known.objectives if name in trial.metrics]
+        measured = trial.outcome.is_measured and len(values) == len(known.objectives)
+        return EndedTrial(
+            trial.number,
+            values if measured and not any(map(isnan, values)) else None,
+            {
+                f"{shown_name(limit.metric.value, known.metric)} {limit.text}": limit.slack(
+                    trial.judged[limit.metric.value], scale_of(limit, default)
+                )
+                for limit in known.limits
+                if measured and limit.metric.value in trial.judged
+            },
+            trial_text(trial),
+        )
 
     def trials(self, study: StoredStudy) -> tuple[OuterTrial, ...]:
         """All finished trials by number.

@@ -9,6 +9,8 @@ from typing import Any
 import sqlalchemy as sql
 
 from compiler_core.errors import InputError
+from nest_tune.study.store.optuna_check import shown_otherwise
+from nest_tune.study.store.optuna_database import number_of
 from nest_tune.study.store.optuna_journal import OptunaJournal
 from nest_tune.study.store.optuna_side import Stored
 from nest_tune.study.store.storage import StudyStorage
@@ -62,10 +64,12 @@ def verify_studies(storage: StudyStorage, name: str | None = None, *, repair: bo
     counts = {}
     for study in sound if name not in damage else ():
         found, counts[study.name] = _check(storage, study)
-        if found:
-            damage[study.name] = tuple(found)
-        if found and repair:
-            _repair(storage, study)
+        shown, other = _shown(storage, study)
+        if found or shown:
+            damage[study.name] = (*found, *shown)
+        if (found or other) and repair:
+            _repair(storage, study, other)
+        whole = whole and bool(other) == bool(shown)
     if own := list(_storage_damage(storage, repair=repair)):
         damage[""] = tuple(own)
         whole = whole and not any(text.startswith(_CHECK) for text in own)
@@ -88,6 +92,19 @@ def _check(storage: StudyStorage, study: StoredStudy) -> tuple[list[str], int]:
     return found, trials
 
 
+def _shown(storage: StudyStorage, study: StoredStudy) -> tuple[list[str], frozenset[int]]:
+    """What is wrong with what Optuna shows, and the numbers of the trials that it is wrong with."""
+    journal = storage.optuna if isinstance(storage.optuna, OptunaJournal) else None
+    if journal is not None and journal.damaged:
+        return [], frozenset()  # Optuna stops at such a line: that is told
+    try:
+        numbers = shown_otherwise(storage, study)
+    except InputError as error:
+        return [error.message], frozenset()
+    told = ", ".join(map(str, sorted(numbers)[:10])) + (", …" if len(numbers) > 10 else "")
+    return [f"Optuna shows what was never written of trials {told}"] if numbers else [], numbers
+
+
 def _is_sound(document: Stored, study: StoredStudy) -> bool:
     try:
         values = read_sealed(document, "")
@@ -97,7 +114,7 @@ def _is_sound(document: Stored, study: StoredStudy) -> bool:
         return False
 
 
-def _repair(storage: StudyStorage, study: StoredStudy) -> None:
+def _repair(storage: StudyStorage, study: StoredStudy, other: frozenset[int]) -> None:
     if study.is_running:
         raise InputError(
             f"study {study.name!r} is running in process {study.owner}",
@@ -105,8 +122,11 @@ def _repair(storage: StudyStorage, study: StoredStudy) -> None:
         )
     key = study_key(study)
 
+    def is_right(document: Stored) -> bool:
+        return number_of(document) not in other and _is_sound(document, study)
+
     def work(connection: sql.Connection) -> None:
-        storage.optuna.discard(connection, key, lambda document: _is_sound(document, study))
+        storage.optuna.discard(connection, key, is_right)
         for row in connection.execute(_tasks(study)).all():
             if row.digest != digest_of(row.task, row.document):
                 this = (TASKS.c.study == study.key, TASKS.c.task == row.task)

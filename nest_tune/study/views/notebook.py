@@ -12,11 +12,11 @@ from compiler_core.accuracy.metric import shown_name
 from compiler_core.errors import InputError, MissingDependencyError
 from nest_tune.figures import figure
 from nest_tune.study.domain import Domain
+from nest_tune.study.store.optuna_study import optuna_study
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.trial import outcome_counts
 from nest_tune.study.views.documents import shown_metrics, study_status
-from nest_tune.study.views.optuna_study import optuna_study
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -14,10 +14,10 @@ import pytest
 from optuna.trial import TrialState
 
 from nest_tune.cli.dashboard import HOST, bind
+from nest_tune.study.store.optuna_study import optuna_storage, optuna_study
 from nest_tune.study.store.result import load_result
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.trial import Outcome
-from nest_tune.study.views.optuna_study import optuna_storage, optuna_study
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -12,10 +12,10 @@ from nest_tune.records.connection import Connection
 from nest_tune.records.database import RecordDatabase
 from nest_tune.records.record import MeasurementOutcome as Measured
 from nest_tune.records.record import Record
+from nest_tune.study.store.optuna_study import optuna_study
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import Status
 from nest_tune.study.trial import Outcome, OuterTrial, Proposal
-from nest_tune.study.views.optuna_study import optuna_study
 from tests.nest_tune.study.store.test_killed import begin, check_kills, stored
 
 PARAMETERS = [["unit.Conv", ["cpu", "npu"]], ["unit.conv", ["cpu", "npu"]]]

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from nest_tune.study.store.optuna_study import optuna_study
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.verify import verify_studies
 from nest_tune.study.trial import OuterTrial
-from nest_tune.study.views.optuna_study import optuna_study
 
 TRIALS = 24
 DRIVER = """

@@ -17,9 +17,9 @@ from optuna.trial import TrialState
 from compiler_core.errors import MissingDependencyError
 from nest_tune.study.domain import Domain, choices
 from nest_tune.study.store import optuna_tables, optuna_versions
+from nest_tune.study.store.optuna_study import optuna_storage, optuna_study
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.trial import Outcome, OuterTrial, Proposal
-from nest_tune.study.views.optuna_study import optuna_storage, optuna_study
 
 PARAMETERS = [["partition.conv1", ["cpu", "vta"]], ["bits", [4, 8, 16]], ["float", [True, False]]]
 DOCUMENT = {"parameters": PARAMETERS}

@@ -102,6 +102,71 @@ def test_a_damaged_trial_is_named_and_runs_again(path: Path, nest_tune: Run) -> 
     storage.close()
 
 
+_SECOND = "(SELECT trial_id FROM trials WHERE study_id = 2 AND number = 1)"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        f"UPDATE trial_values SET value = 0.5 WHERE trial_id = {_SECOND}",
+        f"DELETE FROM trial_values WHERE trial_id = {_SECOND}",
+        f"UPDATE trial_params SET param_value = 0 WHERE trial_id = {_SECOND}",
+        f"DELETE FROM trial_params WHERE param_name = 'unit' AND trial_id = {_SECOND}",
+        f"UPDATE trials SET state = 'FAIL' WHERE trial_id = {_SECOND}",
+        f"DELETE FROM trial_user_attributes WHERE trial_id = {_SECOND}",
+        f"UPDATE trial_system_attributes SET value_json = '-9' WHERE key LIKE 'const%'"
+        f" AND trial_id = {_SECOND}",
+    ],
+)
+def test_what_optuna_shows_otherwise_is_named_and_runs_again(
+    tmp_path: Path, nest_tune: Run, change: str
+) -> None:
+    url = f"sqlite:///{tmp_path}/n.db"
+    fill(url)
+    with sqlite3.connect(tmp_path / "n.db") as database:
+        assert database.execute(change).rowcount
+    database.close()
+    code, out, _ = nest_tune("study", "verify", "--storage", url)
+    assert code == 4
+    assert "study second: Optuna shows what was never written of trials 1" in out
+    assert "study first: 3 trials, sound" in out
+    assert nest_tune("study", "verify", "--repair", "--storage", url)[0] == 0
+    assert nest_tune("study", "verify", "--storage", url)[0] == 0
+    storage = StudyStorage(url)
+    assert [trial.number for trial in storage.trials(storage.find("second"))] == [0, 2]
+    assert len(storage.trials(storage.find("first"))) == 3
+    storage.close()
+
+
+def test_a_study_that_optuna_cannot_read_is_named(tmp_path: Path, nest_tune: Run) -> None:
+    url = f"sqlite:///{tmp_path}/n.db"
+    fill(url)
+    with sqlite3.connect(tmp_path / "n.db") as database:
+        database.execute(
+            f"UPDATE trial_params SET distribution_json = '{{' WHERE trial_id = {_SECOND}"
+        )
+    database.close()
+    code, out, _ = nest_tune("study", "verify", "--storage", url)
+    assert code == 4
+    assert "study second: Optuna cannot read its trials" in out
+    assert "study first: 3 trials, sound" in out
+    assert nest_tune("study", "show", "second", "--storage", url)[0] == 0
+
+
+def test_a_journal_whose_values_were_changed_is_told(tmp_path: Path, nest_tune: Run) -> None:
+    path = tmp_path / "n.log"
+    fill(url_of(path))
+    lines = path.read_bytes().splitlines(keepends=True)
+    at = [n for n, line in enumerate(lines) if b'"values":[2.0]' in line][1]
+    lines[at] = lines[at].replace(b"[2.0]", b"[0.5]")
+    path.write_bytes(b"".join(lines))
+    code, out, _ = nest_tune("study", "verify", "--storage", url_of(path))
+    assert code == 4
+    assert "study second: Optuna shows what was never written of trials 1" in out
+    assert nest_tune("study", "verify", "--repair", "--storage", url_of(path))[0] == 0
+    assert nest_tune("study", "verify", "--storage", url_of(path))[0] == 0
+
+
 def test_a_damaged_study_is_listed_as_such_and_can_be_deleted(
     tmp_path: Path, nest_tune: Run
 ) -> None:
