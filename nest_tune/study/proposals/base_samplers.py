@@ -7,6 +7,8 @@ The parameters of such a study are the decisions of a :class:`SearchProblem` by 
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -38,8 +40,12 @@ def suggest(problem: SearchProblem, trial: optuna.Trial) -> Point:
     return domain_of(problem.space).point(found)
 
 
+_PROPOSED = "nest_tune:point"
+"""System attribute of a trial: its point, from before it is asked for its decisions one by one."""
+
+
 class _PointSampler(optuna.samplers.BaseSampler):
-    """Chooses all decisions of a trial together.
+    """Chooses all decisions of a trial together; trials that run side by side get different ones.
 
     Args:
         problem: What is searched.
@@ -50,6 +56,13 @@ class _PointSampler(optuna.samplers.BaseSampler):
         self._problem = replace(problem, seed=problem.seed if seed is None else seed)
         self._domain = domain_of(problem.space)
         self._distributions: dict[str, BaseDistribution] = dict(distributions_of(problem.space))
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.Lock())
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -61,19 +74,38 @@ class _PointSampler(optuna.samplers.BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         del search_space
+        with self._lock:
+            point = self._point(study, trial)
+            text = json.dumps(point)
+            study._storage.set_trial_system_attr(trial._trial_id, _PROPOSED, text)
+        return self._domain.params(point)
+
+    def _point(self, study: optuna.Study, trial: FrozenTrial) -> Point:
         others = [
             other
             for other in study.get_trials(deepcopy=False)
-            if other.number != trial.number and self._distributions.keys() <= other.params.keys()
+            if other.number != trial.number and self._point_of(other) is not None
         ]
         space = self._problem.space
-        seen = {self._domain.point(other.params) for other in others}
+        seen = {self._known_point(other) for other in others}
         first = next((p for p in (space.start, *space.known_guesses) if p not in seen), None)
         point = first or self._choose(study, others, trial.number, seen)
         if point is None:  # nothing is left
             study.stop()
             point = space.start
-        return self._domain.params(point)
+        return point
+
+    def _point_of(self, trial: FrozenTrial) -> Point | None:
+        """The point of a trial: of all its decisions, or what it is going to be given."""
+        if self._distributions.keys() <= trial.params.keys():
+            return self._domain.point(trial.params)
+        text = trial.system_attrs.get(_PROPOSED)
+        return None if text is None else tuple(json.loads(text))
+
+    def _known_point(self, trial: FrozenTrial) -> Point:
+        point = self._point_of(trial)
+        assert point is not None
+        return point
 
     def sample_independent(
         self,
@@ -112,7 +144,7 @@ class XgbSampler(_PointSampler):
     ) -> Point | None:
         done = [other for other in others if other.state is TrialState.COMPLETE]
         flying = [o for o in others if o.state is TrialState.RUNNING]
-        pending = [self._domain.point(other.params) for other in flying]
+        pending = [self._known_point(other) for other in flying]
         guided = GuidedProposals(self._problem, self._observed(study, done), pending)
         found = guided.propose(number, stream_seed(self._problem.seed, number), seen)
         if found is not None:
@@ -136,7 +168,7 @@ class XgbSampler(_PointSampler):
         columns = len(objectives) + len(limits)
         return Observed(
             tuple((study.study_name, trial.number, tuple(trial.values)) for trial in done),
-            tuple(self._domain.point(trial.params) for trial in done),
+            tuple(self._known_point(trial) for trial in done),
             np.array(rows, np.float64).reshape(len(rows), columns),
             np.array([all(v <= 0 for v in t.constraints.values()) for t in done], np.bool_),
             len(objectives),

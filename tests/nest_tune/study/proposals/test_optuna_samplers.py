@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -280,6 +282,33 @@ def test_the_guided_sampler_does_in_a_plain_study_what_it_does_in_ours() -> None
     values = [(t.metrics["latency_ms"], t.metrics["accuracy"]) for t in history]
     assert [tuple(trial.values) for trial in study.trials] == values
     assert len(ours) == 26
+
+
+def test_trials_side_by_side_of_a_plain_study_are_different(tmp_path: Path) -> None:
+    one = problem_for("xgb")
+    directions = [goal.direction.value for goal in OBJECTIVES]
+    study = optuna.create_study(
+        storage=f"sqlite:///{tmp_path}/n.db", directions=directions, sampler=XgbSampler(one)
+    )
+    asked = [study.ask() for _ in range(6)]  # none of them knows its decisions yet
+    proposed = {tuple(trial.relative_params.items()) for trial in asked}
+    assert len(proposed) == 6
+
+    def objective(trial: optuna.Trial) -> tuple[float, float]:
+        found = measured(trial.number, suggest(one, trial)).metrics
+        return found["latency_ms"], found["accuracy"]
+
+    study.optimize(objective, n_trials=18, n_jobs=3)
+    points = [tuple(trial.params.items()) for trial in study.trials[6:]]
+    assert len(set(points)) == len(points) == 18
+    assert not proposed & set(points)
+
+
+def test_samplers_can_be_kept_in_a_file() -> None:
+    one = problem_for("xgb")
+    made = pickle.loads(pickle.dumps(XgbSampler(one, seed=3)))
+    study = optuna.create_study(directions=["minimize", "maximize"], sampler=made)
+    assert suggest(one, study.ask()) == one.space.start
 
 
 def test_the_exhaustive_sampler_ends_a_plain_study() -> None:
