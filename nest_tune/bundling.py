@@ -14,6 +14,7 @@ from compiler_core.compile.sources import FloatModel
 from compiler_core.errors import InputError
 from compiler_core.files.toml_file import read_toml
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.passes.spelled_out import spelled_out
 from compiler_core.graph.passes.unrolled_recurrence import unrolled
 from compiler_core.targets.cpu_kinds import generates_sources
 from compiler_core.units.facets.bundles import (
@@ -25,8 +26,9 @@ from compiler_core.units.facets.bundles import (
 
 
 def model_for_sources(model: FloatModel) -> FloatModel:
-    """A model as sources are written for it: recurrent operators step by step."""
-    return replace(model, graph=unrolled(model.graph))
+    """A model as sources are written for it: recurrent operators step by step, and others that have
+    no kernel as those that have one."""
+    return replace(model, graph=spelled_out(unrolled(model.graph)))
 
 
 def bundles_for(target: str) -> Bundles:
