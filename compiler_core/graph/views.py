@@ -39,6 +39,44 @@ def slice_steps(graph: Graph, node: Node) -> tuple[tuple[int, int], tuple[int, i
     source, result = sample_shape(graph, node.inputs[0]), sample_shape(graph, node.output)
     if source is None or result is None or len(source) != 3 or source[0] != result[0]:
         return None
+    bounds = _slice_bounds(graph, node)
+    if bounds is None:
+        return None
+    first, step = [0, 0], [1, 1]
+    for axis, start, _, by in bounds:
+        size = (graph.types[node.inputs[0]].shape or ())[axis] or 1
+        length = (graph.types[node.output].shape or ())[axis]
+        begin = min(max(start + size if start < 0 else start, 0), size)
+        if axis < 2 and (begin, by, length) != (0, 1, size):
+            return None
+        if by < 1 or begin >= size or (size - begin - 1) // by + 1 != length:
+            return None
+        if axis >= 2:
+            first[axis - 2], step[axis - 2] = begin, by
+    return (first[0], first[1]), (step[0], step[1])
+
+
+def slice_of_axis(graph: Graph, node: Node) -> tuple[int, range] | None:
+    """The axis that a Slice takes some places of, and these; ``None`` where it is the batch, or
+    where there are several."""
+    source, result = graph.types[node.inputs[0]].shape, graph.types[node.output].shape
+    bounds = _slice_bounds(graph, node)
+    if bounds is None or source is None or result is None or len(source) != len(result):
+        return None
+    found = {}
+    for axis, start, end, by in bounds:
+        size = source[axis]
+        if size is None or not by:
+            return None
+        taken = range(size)[start:end:by]
+        if taken != range(size):
+            found[axis] = taken
+    ((axis, taken),) = found.items() if len(found) == 1 else ((0, range(0)),)
+    return (axis, taken) if axis and len(taken) == result[axis] else None
+
+
+def _slice_bounds(graph: Graph, node: Node) -> list[tuple[int, int, int, int]] | None:
+    """Axis, start, end and step of each axis that a Slice names."""
     values: list[list[int]] = []
     for position, name in enumerate(("starts", "ends", "axes", "steps")):
         if len(node.inputs) > 1 + position and node.inputs[1 + position]:
@@ -53,18 +91,8 @@ def slice_steps(graph: Graph, node: Node) -> tuple[tuple[int, int], tuple[int, i
     steps = steps or [1] * len(starts)
     if not len(starts) == len(ends) == len(axes) == len(steps):
         return None
-    first, step = [0, 0], [1, 1]
-    for start, axis, by in zip(starts, (a % 4 for a in axes), steps, strict=True):
-        size = (graph.types[node.inputs[0]].shape or ())[axis] or 1
-        length = (graph.types[node.output].shape or ())[axis]
-        begin = min(max(start + size if start < 0 else start, 0), size)
-        if axis < 2 and (begin, by, length) != (0, 1, size):
-            return None
-        if by < 1 or begin >= size or (size - begin - 1) // by + 1 != length:
-            return None
-        if axis >= 2:
-            first[axis - 2], step[axis - 2] = begin, by
-    return (first[0], first[1]), (step[0], step[1])
+    rank = len(graph.types[node.inputs[0]].shape or ())
+    return list(zip((axis % rank for axis in axes), starts, ends, steps, strict=True))
 
 
 def pad_amounts(

@@ -96,7 +96,8 @@ def _settled(
 
 
 def moved_views(graph: Graph, arithmetic: Computing) -> Mapping[str, str]:
-    """Views that the CPU has to execute where everything that can runs on NPUs, and why.
+    """Views that the CPU has to execute where everything that can runs on NPUs, and operators that
+    find no layout there that they could run in; and why.
 
     Args:
         graph: Simplified.
@@ -107,7 +108,8 @@ def moved_views(graph: Graph, arithmetic: Computing) -> Mapping[str, str]:
     found: Mapping[str, str] | None = graph.derived.get(key)
     if found is None:
         chosen = {n.name: next(iter(units.able(graph, n)), None) for n in graph.nodes}
-        found = graph.derived[key] = _settled(graph, {}, units, chosen).moved
+        builder = _settled(graph, {}, units, chosen)
+        found = graph.derived[key] = {**builder.moved, **builder.misfits}
     return found
 
 

@@ -44,6 +44,7 @@ class _Search:
             for node in graph.nodes
             if traits[node.name] is HostTrait.MOVES and node.name in able and not looks(node)
         ]
+        self._views = {node.name for node in graph.nodes if looks(node) and node.name in able}
         self._on_cpu = {
             name
             for name, trait in traits.items()
@@ -89,7 +90,7 @@ class _Search:
     def _writer(self, tensor: str) -> str | None:
         """The node that computes a tensor, looking through views."""
         node = self._producer.get(tensor)
-        while node is not None and looks(node):
+        while node is not None and node.name in self._views:
             node = self._producer.get(node.inputs[0])
         return None if node is None else node.name
 
@@ -98,7 +99,7 @@ class _Search:
         if tensor in self._graph.outputs:
             yield None
         for node in self._readers.get(tensor, []):
-            if looks(node):
+            if node.name in self._views:
                 yield from self._behind(node.output)
             else:
                 yield node.name

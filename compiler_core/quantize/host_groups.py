@@ -125,7 +125,7 @@ def in_loops(graph: Graph, units: UnitArithmetics) -> Mapping[str, str]:
     if not _has_integers(units):
         return {}
     able = {node.name for node in graph.nodes if units.unsupported(graph, node) is None}
-    return enclosed(graph, able)
+    return enclosed(graph, able - moved_views(graph, units).keys())
 
 
 class _Finder:

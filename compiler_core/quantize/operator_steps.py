@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.graph.ir import Node
-from compiler_core.graph.views import clip_limits, pad_amounts, slice_steps
+from compiler_core.graph.views import clip_limits, pad_amounts, slice_of_axis, slice_steps
 from compiler_core.graph.windows import window_of
 from compiler_core.quantize.blocks import Reals
 from compiler_core.quantize.layout import (
@@ -287,16 +287,49 @@ def clamp(work: StepBuilder, node: Node) -> None:
     work.emit(step, node.output, source.chw, source.index)
 
 
-def slice_image(work: StepBuilder, node: Node) -> None:
-    """Slice: a strided window whose last tap is the first pixel taken."""
+def slice_tensor(work: StepBuilder, node: Node) -> None:
+    """Slice: a strided window whose last tap is the first pixel taken, or a choice of channels."""
     steps = slice_steps(work.graph, node)
-    assert steps is not None  # a rule of the operator
+    if steps is None:
+        choose_channels(work, node)
+        return
     first, strides = steps
     kernel = np.zeros((first[0] + 1, first[1] + 1))
     kernel[-1, -1] = 1.0
     source = work.layouts.image(node.inputs[0])
     step = _depthwise(work, node, source, ConvKind.COPY, kernel=kernel, strides=strides)
     work.emit(step, node.output, _image_out(work, node.output))
+
+
+def choose_channels(work: StepBuilder, node: Node) -> None:
+    """Slice along channels: weights 0 and 1 between those that there are and those that are taken.
+
+    Raises:
+        MisfitError: What is taken lies in parts of channels.
+    """
+    found = slice_of_axis(work.graph, node)
+    assert found is not None  # a rule of the operator
+    axis, taken = found
+    source = work.layouts.any_order(node.inputs[0])
+    positions = source.positions(work.layouts.shape(node.inputs[0]))
+    wanted = np.take(positions, taken, axis - 1)
+    channels, height, width = source.chw
+    own, pixel = wanted // (height * width), wanted % (height * width)
+    chosen, first, number = np.unique(own, return_index=True, return_inverse=True)
+    there, here = (
+        np.bincount(part.reshape(-1) // (height * width), minlength=channels)[chosen]
+        for part in (positions, wanted)
+    )
+    if (there != here).any():
+        raise MisfitError(f"'{node.output}' lies in parts of the channels of '{node.inputs[0]}'")
+    order = np.argsort(np.argsort(first))  # as the model has them
+    weight = np.zeros((len(chosen), channels, 1, 1))
+    weight[order, chosen] = 1.0
+    step = _depthwise(work, node, source, ConvKind.COPY)
+    step = replace(step, weight=weight, bias=np.zeros(len(weight)), groups=1)
+    index = order[number.reshape(wanted.shape)] * (height * width) + pixel
+    chw = (len(chosen), height, width)
+    work.emit(step, node.output, chw, laid_out(index, chw))
 
 
 def pad_image(work: StepBuilder, node: Node) -> None:
@@ -310,7 +343,8 @@ def pad_image(work: StepBuilder, node: Node) -> None:
     if before[0] or after[0]:
         inner = work.producer(node.inputs[0])
         taps = np.ones((1, 1))
-        if inner is not None and inner.kind is ConvKind.COPY and not any(pads):
+        own = inner is not None and inner.groups == len(inner.weight)  # not of chosen channels
+        if inner is not None and own and inner.kind is ConvKind.COPY and not any(pads):
             work.steps.remove(inner)
             del work.layouts.placements[inner.output]
             taps = inner.weight[0, 0]
@@ -348,6 +382,6 @@ HANDLERS: Handlers = {
     "Concat": concat,
     "Relu": clamp,
     "Clip": clamp,
-    "Slice": slice_image,
+    "Slice": slice_tensor,
     "Pad": pad_image,
 }

@@ -125,6 +125,11 @@ class StepBuilder:
         except MisfitError as misfit:
             self._leave(node, str(misfit))
 
+    @property
+    def misfits(self) -> Mapping[str, str]:
+        """Visited nodes that were to run on a unit and do not, and why."""
+        return self._reasons
+
     def _leave(self, node: Node, reason: str) -> None:
         self._cpu.append(node)
         self._reasons[node.name] = reason

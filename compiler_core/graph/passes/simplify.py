@@ -26,6 +26,7 @@ from compiler_core.graph.passes.reshape_merging import ReshapeMerging
 from compiler_core.graph.passes.rewriter import GraphPass
 from compiler_core.graph.passes.scalar_operands import ScalarOperands
 from compiler_core.graph.passes.single_steps import SingleSteps
+from compiler_core.graph.passes.split_channels import SplitChannels
 from compiler_core.graph.passes.transposed_convolution import TransposedConvolution
 from compiler_core.graph.passes.transposes import TransposeMerging, TransposePushing
 from compiler_core.graph.passes.volume_convolution import VolumeConvolution
@@ -64,6 +65,7 @@ LATE: tuple[GraphPass, ...] = (
     VolumeConvolution(),
     SingleSteps(),
     JointProjection(),
+    SplitChannels(),
 )
 """Passes for what is left when folding has ended."""
 

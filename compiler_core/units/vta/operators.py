@@ -12,11 +12,20 @@ from collections.abc import Callable
 import numpy as np
 
 from compiler_core.graph.ir import NEST_DOMAIN, Graph, Node
-from compiler_core.graph.views import VIEW_OPERATORS, clip_limits, pad_amounts, slice_steps
+from compiler_core.graph.views import (
+    VIEW_OPERATORS,
+    clip_limits,
+    pad_amounts,
+    slice_of_axis,
+    slice_steps,
+)
 from compiler_core.graph.windows import image_shape, sample_shape, window_of
 
 CHANNEL_BLOCK = 16
 """Channels of one vector of the GEMM unit; concatenation places whole vectors."""
+
+_SEQUENCE_RANK = 3
+"""Axes of a batch of sequences: channels are the second or the third."""
 
 _MOST_TERMS = 1 << 16
 """``128 * 128`` times as many are half of what int32 holds."""
@@ -233,9 +242,14 @@ def clip_limits_are_constant(graph: Graph, node: Node) -> str | None:
     return None if limits[0] <= limits[1] else f"limits {limits}"
 
 
-def slice_is_strided_image(graph: Graph, node: Node) -> str | None:
-    """A Slice keeps batch and channels and walks forward over rows and columns to their end."""
-    return None if slice_steps(graph, node) else "another slice"
+def slice_is_of_pixels_or_channels(graph: Graph, node: Node) -> str | None:
+    """A Slice takes some channels (or features), or walks forward over rows and columns of an image
+    to their end."""
+    if slice_steps(graph, node):
+        return None
+    found, rank = slice_of_axis(graph, node), len(graph.types[node.output].shape or ())
+    channels = (1,) if rank != _SEQUENCE_RANK else (1, 2)
+    return None if found is not None and found[0] in channels else "another slice"
 
 
 def padding_is_zeros(graph: Graph, node: Node) -> str | None:
@@ -294,7 +308,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "Concat": (*_COMMON, concatenates_channels, concatenated_channels_fill_vectors),
     "Relu": _COMMON,
     "Clip": (*_COMMON, clip_limits_are_constant),
-    "Slice": (*_COMMON, slice_is_strided_image),
+    "Slice": (*_COMMON, slice_is_of_pixels_or_channels),
     "Pad": (*_COMMON, padding_is_zeros),
     **dict.fromkeys(VIEW_OPERATORS, (*_COMMON, view_keeps_the_samples)),
 }

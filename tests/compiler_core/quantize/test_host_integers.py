@@ -139,9 +139,11 @@ def concatenated(b, x, shape):
 
 
 def sliced(b, x, shape):
-    names = (("starts", 1), ("ends", shape[0]), ("axes", 1), ("steps", 2))
-    inputs = [b.constant(name, np.array([value], np.int64)) for name, value in names]
-    few = (shape[0] // 2, *shape[1:])
+    """Not to the last row, which the NPU would do."""
+    rows = (shape[1] + 1) // 2
+    inputs = [b.constant(name, np.array([value], np.int64))
+              for name, value in (("starts", 0), ("ends", rows), ("axes", 2))]  # fmt: skip
+    few = (shape[0], rows, shape[2])
     return b.add("Slice", [x, *inputs], "h", few), few
 
 
@@ -257,7 +259,7 @@ def plain_values(graph, nodes, known):
         elif node.op == "Add":
             result = left + known[node.inputs[1]]
         elif node.op == "Slice":
-            result = left[:, 1::2]
+            result = left[:, :, : (left.shape[2] + 1) // 2]
         elif node.op == "Resize" and node.attributes["mode"] == "nearest":
             result = left.repeat(2, axis=2).repeat(3, axis=3)
         else:
@@ -279,6 +281,7 @@ def plain_values(graph, nodes, known):
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 def test_plain_definition_reference_and_qdq_model_agree(plain, made, channels, size, scale):
     assume((made, channels) != ("concatenated", 16))  # the NPU's own: whole blocks
+    assume((made, size[0]) != ("sliced", 1))  # all of it
     graph = network(plain, NETWORKS[made], channels, size)
     data = samples(graph, scale)
     source = quantized(graph, data)

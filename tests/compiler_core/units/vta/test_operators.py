@@ -102,7 +102,7 @@ UNSUPPORTED = {
     "concat": ("Concat", [OTHER, OTHER], (1, 8, 8, 8), [], {"axis": 1}, "'x0' has 4 channels"),
     "axis": ("Concat", [IMAGE, IMAGE], (1, 16, 8, 16), [], {"axis": 3}, "axis 3 of 4"),
     "limits": ("Clip", [IMAGE], IMAGE, [np.float32(1), np.float32(0)], {}, "limits (1.0, 0.0)"),
-    "slice": ("Slice", [IMAGE], (1, 8, 8, 8), [[0], [8], [1]], {}, "another slice"),
+    "slice": ("Slice", [IMAGE], (1, 8, 8, 4), [[0, 0], [8, 4], [1, 3]], {}, "another slice"),
     "pad": ("Pad", [IMAGE], (1, 16, 9, 8), [[0, 0, 1, 0] + [0] * 4, np.float32(1)], {}, "zeros"),
     "perm": ("Transpose", [(1, 4, 1)], (1, 4, 1), [], {"perm": (2, 1, 0)}, "perm (2, 1, 0)"),
     "batch": ("Reshape", [(1, 4, 3)], (4, 3), [[4, 3]], {}, "first axis is the batch"),
