@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -281,9 +280,9 @@ class CacheWork:
         present = updated(self.update, self.axis, past, new, places, self.past)
         turned = present.transpose(self.order)
         matrix = turned.reshape(-1, *turned.shape[-2:]).swapaxes(1, 2)
-        *_, rows, inputs = self.vectors_shape
-        heads = prod(self.vectors_shape[:-2])
-        vectors = np.asarray(held[self.vectors], np.float32).reshape(heads, rows, inputs)
+        # Heads of queries that share a head of the cache are vectors of it.
+        vectors = np.asarray(held[self.vectors], np.float32)
+        vectors = vectors.reshape(len(matrix), -1, self.vectors_shape[-1])
         found = multiply(self.product, vectors.swapaxes(0, 1), matrix)
         output = np.ascontiguousarray(found.swapaxes(0, 1)).reshape(self.shapes[self.output])
         return {self.output: output, self.present: to_float(present)}

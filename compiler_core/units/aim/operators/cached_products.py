@@ -5,6 +5,8 @@ The model takes the cache as it was, writes the rows of new tokens and hands it 
 - ``ScatterElements`` or ``ScatterND`` puts them where an index says, so that nothing else moves;
 - ``Concat`` behind a ``Slice`` lets a window slide: the oldest rows go.
 
+Heads of queries may share a head of the cache, which is then repeated for them.
+
 The cache is one that stays in the banks if nobody else reads it: an input of the model, an output
 of the same shape, and between them only what updates it.
 """
@@ -98,6 +100,9 @@ def _cached(graph: Graph, node: Node) -> CachedProduct | None:
         if not _is_inner(graph, matrix):
             return None
         present, nodes = turn.inputs[0], (turn, node)
+    repeated = _repeated(graph, present)
+    if repeated:
+        present = repeated[0].inputs[0]
     if present not in graph.outputs or len(graph.consumers(present)) != 1:
         return None
     found = _scattered(graph, present) or _slid(graph, present)
@@ -108,6 +113,8 @@ def _cached(graph: Graph, node: Node) -> CachedProduct | None:
     order = tuple(range(len(past)))
     if len(nodes) > 1:
         order = tuple(nodes[0].attributes.get("perm") or reversed(order))
+    if not _has_heads(graph, vectors, matrix, past, order if repeated else ()):
+        return None
     floats = all(
         _dtype(graph, name) == "float32" for name in (vectors, found.past, present, found.new)
     )
@@ -116,7 +123,7 @@ def _cached(graph: Graph, node: Node) -> CachedProduct | None:
     if not multiplies(_shape(graph, vectors), past, order, axis):
         return None
     return CachedProduct(
-        (*found.nodes, *nodes),
+        (*found.nodes, *repeated, *nodes),
         vectors,
         found.past,
         found.new,
@@ -127,6 +134,48 @@ def _cached(graph: Graph, node: Node) -> CachedProduct | None:
         axis,
         order,
     )
+
+
+def _repeated(graph: Graph, tensor: str) -> tuple[Node, ...]:
+    """The nodes that repeat each head of a cache for queries that share it, in order; none where
+    nothing does: an axis of its own, expanded, becomes one with that of the heads."""
+    joined = graph.producer(tensor)
+    spread = graph.producer(joined.inputs[0]) if joined is not None and joined.inputs else None
+    apart = graph.producer(spread.inputs[0]) if spread is not None and spread.inputs else None
+    if joined is None or spread is None or apart is None or spread.op != "Expand":
+        return ()
+    views = ("Reshape", "Unsqueeze")
+    if apart.op not in views or joined.op != "Reshape" or not _is_inner(graph, tensor):
+        return ()
+    inner = all(_is_inner(graph, own.output) and own.clip is None for own in (apart, spread))
+    cache, one, many, whole = (
+        _shape(graph, name) for name in (apart.inputs[0], apart.output, spread.output, tensor)
+    )
+    for at in range(1, len(cache)):
+        before, after = cache[:at], cache[at:]
+        if one == (*before, 1, *after) and len(many) == len(one) and inner:
+            count = many[at]
+            joint = (*before[:-1], before[-1] * count, *after)
+            if many == (*before, count, *after) and whole == joint and joined.clip is None:
+                return apart, spread, joined
+    return ()
+
+
+def _has_heads(
+    graph: Graph, vectors: str, matrix: str, past: Sizes, repeated: tuple[int, ...]
+) -> bool:
+    """Whether a matrix has a head for each head of queries, or one for all; of a cache whose heads
+    are ``repeated``, as it is multiplied in that order, those are the third axis from the end."""
+    sizes, own = _shape(graph, vectors), _shape(graph, matrix)
+    if len(sizes) != len(own) or len(own) != len(past):
+        return False
+    if len(own) < 3:
+        return not repeated
+    if own[:-3] != sizes[:-3] or own[-3] not in (sizes[-3], 1):
+        return False
+    turned = [past[at] for at in repeated]
+    others = [at for at in range(len(turned)) if at != len(turned) - 3]
+    return all(turned[at] == own[at] for at in others)
 
 
 def _scattered(graph: Graph, present: str) -> _Updated | None:

@@ -53,8 +53,8 @@ def cache_workload(
     return MatrixVector(
         outputs,
         inputs,
-        vectors=sizes[-2],
-        heads=prod(sizes[:-2]),
+        vectors=sizes[-2] * queries_per_head(sizes, tuple(turned)),
+        heads=prod(turned[:-2]),
         written_outputs=rows if keys else 0,
         written_inputs=0 if keys else rows,
     )
@@ -126,11 +126,27 @@ def axis_of(past: Sizes, new: Sizes) -> int | None:
 def multiplies(sizes: Sizes, cache: Sizes, order: Sizes, axis: int) -> bool:
     """Whether rows and a cache are multiplied head by head, and rows of the cache are outputs or
     inputs of the product."""
-    if len(sizes) != len(cache) or len(cache) < 2 or not 1 <= sizes[-2] <= MOST_TOKENS:
+    if len(sizes) != len(cache) or len(cache) < 2 or min(sizes) < 1:
         return False
     turned = tuple(cache[at] for at in order)
-    alike = sizes[:-2] == turned[:-2] and sizes[-1] == turned[-2]
-    return alike and order.index(axis) >= len(order) - 2 and min(sizes) >= 1
+    vectors = sizes[-2] * queries_per_head(sizes, turned)
+    alike = 1 <= vectors <= MOST_TOKENS and sizes[-1] == turned[-2]
+    return alike and order.index(axis) >= len(order) - 2
+
+
+def queries_per_head(sizes: Sizes, turned: Sizes) -> int:
+    """How many heads of queries read each head of a cache, those that follow one another; 0 where
+    the sizes do not fit.
+
+    Args:
+        sizes: Of the rows that are multiplied, ``[…, heads, rows, inputs]``.
+        turned: Of the cache as it is multiplied.
+    """
+    if len(sizes) < 3:
+        return 1
+    if sizes[:-3] != turned[:-3] or sizes[-3] % turned[-3]:
+        return 0
+    return sizes[-3] // turned[-3]
 
 
 def places_fit(kind: Update, places: Sizes, past: Sizes, new: Sizes) -> bool:

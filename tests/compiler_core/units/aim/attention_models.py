@@ -23,6 +23,7 @@ class Attention:
         rows: New tokens of a run, which are those that ask.
         tokens_first: Whether the cache is ``[1, tokens, heads, size]``.
         peeked: Whether something else reads the new keys.
+        shared: Heads of queries that read each head of the cache.
     """
 
     form: str = "elements"
@@ -32,6 +33,7 @@ class Attention:
     rows: int = 1
     tokens_first: bool = False
     peeked: bool = False
+    shared: int = 1
 
     @property
     def cache(self) -> tuple[int, ...]:
@@ -50,7 +52,8 @@ class Attention:
 
     def feeds(self, random: np.random.Generator, count: int) -> dict[str, Any]:
         """Inputs of a run in which ``count`` tokens went before, but for the states."""
-        query = random.normal(size=(1, self.heads, self.rows, self.size)).astype(np.float32)
+        heads = self.heads * self.shared
+        query = random.normal(size=(1, heads, self.rows, self.size)).astype(np.float32)
         found = {"query": query}
         for name in ("key", "value"):
             found[name] = random.normal(size=self.token).astype(np.float32)
@@ -71,18 +74,22 @@ class Attention:
         for name in ("key", "value"):
             nodes += self._update(f"{name}s", name, f"new_{name}s", weights)
         turns = {"key": [0, 2, 3, 1], "value": [0, 2, 1, 3]}
-        keys, values = "turned", "new_values"
+        keys, values, source = "turned", "new_values", "new_keys"
+        if self.shared > 1 and self.heads > 1:
+            for name in ("keys", "values"):
+                nodes += self._repeat(f"new_{name}", f"all_{name}", weights)
+            values, source = "all_values", "all_keys"
         if self.tokens_first:
             values = "apart"
             nodes.append(oh.make_node("Transpose", ["new_values"], [values], perm=turns["value"]))
         perm = turns["key"] if self.tokens_first else [0, 1, 3, 2]
         nodes += [
-            oh.make_node("Transpose", ["new_keys"], [keys], "turn", perm=perm),
+            oh.make_node("Transpose", [source], [keys], "turn", perm=perm),
             oh.make_node("MatMul", ["query", keys], ["scores"], "ask"),
             oh.make_node("Softmax", ["scores"], ["shares"], "share", axis=-1),
             oh.make_node("MatMul", ["shares", values], ["y"], "mix"),
         ]
-        outputs = {"y": (1, self.heads, self.rows, self.size)}
+        outputs = {"y": (1, self.heads * self.shared, self.rows, self.size)}
         outputs |= dict.fromkeys(STATES, self.cache)
         if self.peeked:
             nodes.append(oh.make_node("Tanh", ["new_keys"], ["peek"], "peeking"))
@@ -102,6 +109,20 @@ class Attention:
         made = oh.make_model(graph, opset_imports=[oh.make_opsetid("", 17)], ir_version=8)
         onnx.checker.check_model(made)
         return made
+
+    def _repeat(self, cache: str, name: str, weights: dict[str, Any]) -> list[Any]:
+        """Each head of the cache for all heads of queries that share it."""
+        sizes = (1, self.heads, self.shared, self.tokens, self.size)
+        weights |= {
+            f"{name}.axis": np.array([2], np.int64),
+            f"{name}.many": np.array(sizes, np.int64),
+            f"{name}.whole": np.array([1, sizes[1] * sizes[2], *sizes[3:]], np.int64),
+        }
+        return [
+            oh.make_node("Unsqueeze", [cache, f"{name}.axis"], [f"{name}.one"], f"{name}.1"),
+            oh.make_node("Expand", [f"{name}.one", f"{name}.many"], [f"{name}.each"], f"{name}.2"),
+            oh.make_node("Reshape", [f"{name}.each", f"{name}.whole"], [name], f"{name}.3"),
+        ]
 
     def _update(self, past: str, token: str, present: str, weights: dict[str, Any]) -> list[Any]:
         if self.form == "window":

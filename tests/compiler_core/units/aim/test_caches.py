@@ -164,6 +164,8 @@ SHAPES = [
     Attention("window"),
     Attention("window", heads=5, tokens=9, size=20, rows=3, tokens_first=True),
     Attention("elements", tokens=40, rows=2, tokens_first=True),
+    Attention("elements", heads=2, tokens=19, shared=3),
+    Attention("window", heads=1, tokens=7, rows=2, shared=4),
 ]
 
 
