@@ -6,7 +6,7 @@ revisions of this repository, or folders with a tree of it; without ``--after`` 
 compared as it stands. A folder holds ``model.onnx``, ``calib.npz`` and, for studies, ``eval.npz``;
 without one, it is that of the digits. Both run with the libraries that are installed here, in turn;
 each command is a process of its own, and what counts is the CPU time of all that it starts. One
-round before those that count fills the caches of compiled kernels.
+round before those that count fills the caches of kernels and byte code.
 
 A ratio is that of the medians; the range beside it holds 95 % of those of resampled rounds. A
 revision against itself (``--after BEFORE``) tells how much of it is noise.
@@ -60,7 +60,8 @@ class Tree:
             )
         )
         path = os.pathsep.join((str(beside), str(source)))
-        return cls({**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"})
+        kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        return cls({**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"})
 
     def cpu_seconds(self, arguments: Sequence[str], folder: Path) -> float:
         """Runs a command in a folder; returns the CPU time that it and its children take.

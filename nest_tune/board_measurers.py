@@ -8,13 +8,14 @@ that folder, on whatever it likes, and returns ``latency_ms`` of one run and, if
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from compiler_core.errors import InputError
+from compiler_core.errors import InputError, NestTuneError
 from compiler_core.plugins.registry import Registry
 from nest_tune.user_modules import load_named
 
@@ -70,6 +71,26 @@ class BoardMeasurer:
             if key not in found:
                 raise InputError(f"{where} returned no {key}")
         return {key: _positive(found[key], f"{where}: {key}") for key in ALLOWED if key in found}
+
+
+@contextmanager
+def failures_named(measurer: str) -> Iterator[None]:
+    """Errors of a user's function are those of the measurer, by its name.
+
+    Raises:
+        InputError: It raised something.
+    """
+    try:
+        yield
+    except NestTuneError:
+        raise
+    except Exception as error:  # whatever a user's function does, it is named
+        text = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"measurer {measurer!r}: {type(error).__name__}: {text}".rstrip(": "),
+            hint="it is called with the folder of a package; nest-tune measure PACKAGE "
+            "--measurer tries it alone",
+        ) from error
 
 
 def _positive(value: Any, where: str) -> float:

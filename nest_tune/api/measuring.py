@@ -9,7 +9,7 @@ from compiler_core.package.reader import Package
 from nest_tune.api.compiling import Compilation
 from nest_tune.api.packages import load_package
 from nest_tune.api.values import PathName
-from nest_tune.board_measurers import BoardMeasurer, load_measurer
+from nest_tune.board_measurers import BoardMeasurer, failures_named, load_measurer
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ def measure(
         measurer: Name of an entry point, or ``module:function``.
 
     Raises:
-        InputError: The package is damaged, the measurer is unknown, or what it returned is no
-            measurement.
+        InputError: The package is damaged, the measurer is unknown or fails, or what it returned is
+            no measurement.
 
     Example:
         >>> import nest_tune
@@ -52,7 +52,8 @@ def measure(
     """
     chosen = measurer if isinstance(measurer, BoardMeasurer) else load_measurer(measurer)
     loaded = load_package(package)
-    measured = chosen.measure(loaded.folder)
+    with failures_named(chosen.name):
+        measured = chosen.measure(loaded.folder)
     metrics = loaded.manifest.metrics
     simulated = {name: float(getattr(metrics, name)) for name in measured}
     return BoardMeasurement(chosen.name, measured, simulated)

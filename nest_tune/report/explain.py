@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -13,6 +14,7 @@ from compiler_core.compile.cpu_causes import unable_reasons
 from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.plain import to_plain
 from compiler_core.units.names import is_on_cpu
+from nest_tune.board_measurers import failures_named
 from nest_tune.figures import figure
 from nest_tune.study.execution.benches import bench_of
 from nest_tune.study.execution.examined import Costs
@@ -271,7 +273,10 @@ class _Changes:
         """What a candidate costs."""
         if isinstance(self._bench, SourceBench):
             return self._bench.measure(decisions, schedules)[0]
-        return self._bench.costs(self._bench.compiled(decisions, schedules))
+        compiled = self._bench.compiled(decisions, schedules)
+        measurer = self._ground.settings.measurer
+        with failures_named(measurer) if measurer else nullcontext():
+            return self._bench.costs(compiled)
 
     def _tasks(self, decisions: Mapping[str, object]) -> list[str]:
         if isinstance(self._bench, SourceBench):

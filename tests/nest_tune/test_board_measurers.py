@@ -160,6 +160,9 @@ def test_study_and_commands_take_a_measurer(
     assert found["simulated"]["latency_ms"] == made.metrics.latency_ms
     assert best.metrics["latency_ms"] != made.metrics.latency_ms
     assert best.metrics["npu_cycles"] == made.metrics.npu_cycles
+    code, _, err = nest_tune("measure", tmp_path / "package", "--measurer", "bytes_board:broken")
+    assert code == 2
+    assert "measurer 'bytes_board:broken': OSError: no answer" in err
     code, out, _ = nest_tune("measure", tmp_path / "package", "--measurer", "bytes-board")
     assert code == 0
     assert out.startswith("latency_ms")

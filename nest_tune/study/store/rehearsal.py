@@ -15,10 +15,11 @@ from pathlib import Path
 
 from compiler_core.accuracy.samples import EvaluationData, read_samples
 from compiler_core.compile.compile import CompiledModel
-from compiler_core.errors import InfeasibleError, InputError, NestTuneError
+from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.graph.sampling import check_samples, choose, model_batch
 from compiler_core.quantize.profile import Profile, profile_model
 from compiler_core.quantize.scheme import scheme_document
+from nest_tune.board_measurers import failures_named
 from nest_tune.runners.runner import RUNNERS
 from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.execution.source_bench import SourceBench
@@ -118,15 +119,8 @@ def _require_measured(bench: Bench, compiled: CompiledModel) -> None:
     name = bench.subjects.measurer
     if not name:
         return
-    try:
+    with failures_named(name):
         bench.costs(compiled)
-    except NestTuneError:
-        raise
-    except Exception as error:  # whatever a user's function does, it is named
-        raise InputError(
-            f"measurer {name!r}: {type(error).__name__}: {error}",
-            hint="nest-tune measure PACKAGE --measurer tries it alone",
-        ) from error
 
 
 def _met_by_sources(ground: Ground) -> tuple[str, ...]:
