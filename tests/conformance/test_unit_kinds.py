@@ -7,7 +7,7 @@ import pytest
 from compiler_core.targets.load import load_target
 from compiler_core.units.aim.schedule.workload import Activation, ElementProduct, MatrixVector
 from compiler_core.units.cpu.c.bundles.cores import CORES, missing
-from compiler_core.units.cpu.c.schedules.workload import ConvolutionKernel, Numbers
+from compiler_core.units.cpu.c.schedules.workload import ConvolutionKernel, KernelFormats
 from compiler_core.units.cpu.c.tasks.machine import KernelMachine
 from compiler_core.units.facets.bundles import Bundles
 from compiler_core.units.launches import Launches, cycles_ps
@@ -28,9 +28,9 @@ AIM = [
 ]
 CPU = [
     ConvolutionKernel(
-        1, 4, 3, 3, 4, (3, 3), (1, 1), (1, 1), (1, 1), (4, 3), False, Numbers(offset=True)
+        1, 4, 3, 3, 4, (3, 3), (1, 1), (1, 1), (1, 1), (4, 3), False, KernelFormats(offset=True)
     ),
-    ConvolutionKernel(1, 5, 5, 8, 8, (3, 3), (2, 2), (1, 1), (1, 1), (3, 3), True, Numbers()),
+    ConvolutionKernel(1, 5, 5, 8, 8, (3, 3), (2, 2), (1, 1), (1, 1), (3, 3), True, KernelFormats()),
 ]
 CASES = {
     "cpu": UnitCase(KernelMachine("cortex-m4", 1e8, "those that are installed"), CPU),

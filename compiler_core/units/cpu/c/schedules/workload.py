@@ -28,7 +28,7 @@ Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Numbers:
+class KernelFormats:
     """Number formats of a layer.
 
     Attributes:
@@ -71,7 +71,7 @@ class ConvolutionKernel:
     pad: Pair
     result: Pair
     depthwise: bool
-    numbers: Numbers
+    numbers: KernelFormats
 
     @property
     def operator(self) -> str:
@@ -135,7 +135,7 @@ class DenseKernel:
     rows: int
     inputs: int
     outputs: int
-    numbers: Numbers
+    numbers: KernelFormats
 
     @property
     def operator(self) -> str:
@@ -191,7 +191,7 @@ def workload_of(network: Network, operator: Operator) -> KernelWorkload | None:
     bits = {"int8": 8, "int16": 16}.get(source.type.dtype)
     if bits is None or network.values[operator.output].type.dtype != source.type.dtype:
         return None
-    numbers = Numbers(operator.bits, bits, operator.offset != 0)
+    numbers = KernelFormats(operator.bits, bits, operator.offset != 0)
     s = shape_of(operator, source)
     if isinstance(operator, Dense):
         return DenseKernel(s.output[1], s.depth, s.outputs, numbers)
