@@ -13,7 +13,7 @@ from compiler_core.accuracy.divergence import Divergence, divergence
 from compiler_core.accuracy.intervals import Estimate, mean, share, sqnr
 from compiler_core.accuracy.judge import Judge
 from compiler_core.accuracy.labels import correct
-from compiler_core.accuracy.noise import Noise, cosines, noise
+from compiler_core.accuracy.noise import Noise, cosines, joined_noise, noise
 from compiler_core.accuracy.tally import Tally, agreement, joined
 
 Array = npt.NDArray[Any]
@@ -67,7 +67,7 @@ def noisy(
     """Powers of the float model's values and of the difference."""
     del labels
     assert reference is not None
-    return noise(ours, reference, samples, judge.output)
+    return noise(ours, reference, samples, judge.output, judge.parts)
 
 
 def angles(
@@ -97,9 +97,7 @@ def _joined(parts: Sequence[Figures]) -> Figures:
     if isinstance(parts[0], Tally):
         return joined([part for part in parts if isinstance(part, Tally)])
     if isinstance(parts[0], Noise):
-        found = [part for part in parts if isinstance(part, Noise)]
-        signal, lost = ([getattr(p, name) for p in found] for name in ("signal", "noise"))
-        return Noise(np.concatenate(signal), np.concatenate(lost))
+        return joined_noise([part for part in parts if isinstance(part, Noise)])
     if isinstance(parts[0], Divergence):
         return Divergence(np.concatenate([p.nats for p in parts if isinstance(p, Divergence)]))
     return Angles(np.concatenate([part.cosines for part in parts if isinstance(part, Angles)]))

@@ -67,8 +67,8 @@ def share(tally: Tally) -> Estimate:
 
 def sqnr(noise: Noise) -> Estimate:
     """Signal to quantization noise in dB, by bootstrap over the samples."""
-    drawn = _resamples(len(noise.signal))
-    spread = decibels(noise.signal[drawn].sum(axis=1), noise.noise[drawn].sum(axis=1))
+    drawn, worst = _resamples(len(noise.signal)), noise.worst
+    spread = decibels(worst.signal[drawn].sum(axis=1), worst.noise[drawn].sum(axis=1))
     low, high = np.percentile(spread, [2.5, 97.5])
     return _around(noise.value, float(low), float(high))
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from math import prod
 
+from compiler_core.accuracy.joined_parts import Part, parts_of
 from compiler_core.accuracy.origin import OutputOrigin, trace
 from compiler_core.graph.containers import is_container
 from compiler_core.graph.dtypes import STRING
@@ -57,6 +58,7 @@ class Judge:
         ranked: Axis along which integers are in the order of a TopK, best first.
         threshold: Above it a value that stands for itself means 1: 0.5 after a sigmoid, else 0.
         reason: Why real values are no scores of classes.
+        parts: Tensors that it is joined of, where it is of several.
     """
 
     output: str
@@ -68,6 +70,7 @@ class Judge:
     ranked: int | None = None
     threshold: float = 0.0
     reason: str = ""
+    parts: tuple[Part, ...] = ()
 
     @property
     def rank(self) -> int:
@@ -118,7 +121,8 @@ def _alone(graph: Graph, name: str, shape: tuple[int, ...] | None, origin: Outpu
         whole = Judge(name, Kind.INTEGERS, shape, batched)
         return replace(whole, classes=origin.classes, ranked=origin.ranked)
     threshold = 0.5 if origin.sigmoid else 0.0
-    real = Judge(name, Kind.REAL, shape, batched, threshold=threshold)
+    parts = parts_of(graph, name, batched=batched)
+    real = Judge(name, Kind.REAL, shape, batched, threshold=threshold, parts=parts)
     if shape is None:
         return replace(real, reason="its shape is not known before it is computed")
     if prod(shape[1:] if batched else shape) == 1:

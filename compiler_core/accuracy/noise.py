@@ -5,13 +5,14 @@ Each sample has its own figures, so that samples can be drawn again for an inter
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from compiler_core.accuracy.joined_parts import Part
 from compiler_core.accuracy.tally import by_sample
 from compiler_core.errors import InputError
 
@@ -21,8 +22,12 @@ Floats = npt.NDArray[np.float64]
 MOST_DB = 200.0
 """SQNR of equal values, where the noise is zero."""
 
+APART = 10.0
+"""Values of parts that are so many times as large drown the noise of others."""
+
 _BLOCK = 1 << 22
 """Values that are compared at once."""
+_POWERS = ("signal", "noise")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,19 +37,80 @@ class Noise:
     Attributes:
         signal: ``float64[n]``, sum of the squares of the float model's values.
         noise: ``float64[n]``, that of the differences; infinite where a value is not finite.
+        values: Of one sample.
+        parts: The same of each tensor that the output is joined of; empty for only one.
     """
 
     signal: Floats
     noise: Floats
+    values: int = 0
+    parts: tuple[Noise, ...] = ()
 
     @property
     def value(self) -> float:
-        """Signal to quantization noise over all samples, in dB."""
-        return float(decibels(self.signal.sum(), self.noise.sum()))
+        """Signal to quantization noise over all samples, in dB; of parts whose values are of other
+        sizes that of the worst."""
+        return float(min(_decibels(group) for group in self.groups))
+
+    @property
+    def worst(self) -> Noise:
+        """Powers of what decides :attr:`value`."""
+        return min(self.groups, key=_decibels)
+
+    @property
+    def part_groups(self) -> list[list[int]]:
+        """Numbers of parts whose values are about as large, the largest first. Parts of zeros are
+        with the smallest."""
+        found, largest = [list[int]()], 0.0
+        sizes = [part.size for part in self.parts]
+        for number in sorted(range(len(sizes)), key=lambda index: -sizes[index]):
+            if found[-1] and 0 < sizes[number] < largest / APART:
+                found.append([])
+            if not found[-1]:
+                largest = sizes[number]
+            found[-1].append(number)
+        return found
+
+    @property
+    def groups(self) -> list[Noise]:
+        """Those parts together; itself, where all are of one size."""
+        numbers = self.part_groups
+        if len(numbers) == 1:
+            return [self]
+        return [_together([self.parts[number] for number in group]) for group in numbers]
+
+    @property
+    def size(self) -> float:
+        """Root of the mean square of the float model's values."""
+        return float(np.sqrt(self.signal.sum() / max(1, len(self.signal) * self.values)))
 
 
-def noise(ours: Array, theirs: Array, samples: int, output: str) -> Noise:
+def _decibels(noise: Noise) -> float:
+    return float(decibels(noise.signal.sum(), noise.noise.sum()))
+
+
+def _together(parts: Sequence[Noise]) -> Noise:
+    signal, lost = (np.sum([getattr(p, name) for p in parts], axis=0) for name in _POWERS)
+    return Noise(signal, lost, sum(part.values for part in parts))
+
+
+def joined_noise(blocks: Sequence[Noise]) -> Noise:
+    """Noise of further samples of the same output as one."""
+    signal, lost = (np.concatenate([getattr(b, name) for b in blocks]) for name in _POWERS)
+    parts = zip(*(block.parts for block in blocks), strict=True)
+    return Noise(signal, lost, blocks[0].values, tuple(map(joined_noise, parts)))
+
+
+def noise(
+    ours: Array, theirs: Array, samples: int, output: str, parts: Sequence[Part] = ()
+) -> Noise:
     """Noise of ``ours`` against ``theirs``.
+
+    Args:
+        ours, theirs: An output of all samples.
+        samples: How many.
+        output: Its name.
+        parts: That it is joined of, see :mod:`compiler_core.accuracy.joined_parts`.
 
     Raises:
         InputError: The shapes differ, or a value of the float model is not finite.
@@ -56,7 +122,30 @@ def noise(ours: Array, theirs: Array, samples: int, output: str) -> Noise:
         with np.errstate(over="ignore", invalid="ignore"):
             lost[block[0]] += ((mine - signal) ** 2).sum(axis=1)
             power[block[0]] += (signal**2).sum(axis=1)
-    return Noise(power, np.where(np.isfinite(lost), lost, np.inf))
+    lost = np.where(np.isfinite(lost), lost, np.inf)
+    pairs = zip(
+        part_arrays(ours, samples, output, parts),
+        part_arrays(theirs, samples, output, parts),
+        strict=True,
+    )
+    each = tuple(noise(mine, other, samples, output) for mine, other in pairs)
+    return Noise(power, lost, rows[0].shape[1], each)
+
+
+def part_arrays(array: Array, samples: int, output: str, parts: Sequence[Part]) -> list[Array]:
+    """The parts of an output, samples along their first axis; none where it is not laid out so."""
+    if not parts:
+        return []
+    rows, before = by_sample(array, samples, output)
+    found = []
+    for part in parts:
+        index = [slice(None)] * rows.ndim
+        for axis, start, stop in part:
+            if not 0 < axis + before < rows.ndim or stop > rows.shape[axis + before]:
+                return []
+            index[axis + before] = slice(start, stop)
+        found.append(rows[tuple(index)])
+    return found
 
 
 def cosines(ours: Array, theirs: Array, samples: int, output: str) -> Floats:

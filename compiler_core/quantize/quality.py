@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from compiler_core.accuracy.float_model import stacked
 from compiler_core.accuracy.judge import Judge, Kind, judges
-from compiler_core.accuracy.noise import decibels, noise
+from compiler_core.accuracy.noise import Noise, decibels, noise, part_arrays
 from compiler_core.accuracy.tally import Tally, agreement, by_sample
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
@@ -152,16 +152,15 @@ def output_quality(
     if ours.shape == theirs.shape and not usable.all():
         ours, theirs = np.where(usable, ours, 0), np.where(usable, theirs, 0)
     try:
-        lost = noise(ours, theirs, samples, judge.output)
+        lost = noise(ours, theirs, samples, judge.output, judge.parts)
         tally = None if judge.kind is Kind.REAL else agreement(judge, ours, theirs, samples)
-        power = None if exact else _varying_power(theirs, samples, judge.output)
+        varying = None if exact else _varying_db(judge, lost, theirs, samples)
     except InputError:
         return None
-    total = float(lost.noise.sum())
     return OutputQuality(
         output=judge.output,
         sqnr_db=lost.value,
-        varying_db=None if power is None else float(decibels(power, total)),
+        varying_db=varying,
         agreement=_share(tally),
         positions=0 if tally is None else tally.total,
         exact=exact,
@@ -171,6 +170,23 @@ def output_quality(
 
 def _share(tally: Tally | None) -> float | None:
     return None if tally is None or not tally.total else tally.value
+
+
+def _varying_db(judge: Judge, lost: Noise, theirs: _Array, samples: int) -> float | None:
+    """What differs from sample to sample over the noise, in dB, of the worst part whose values are
+    of a size of their own; ``None`` where next to nothing differs."""
+    arrays = part_arrays(theirs, samples, judge.output, judge.parts)
+    groups = lost.part_groups if arrays else [[]]
+    found = []
+    for group in groups if len(groups) > 1 else [[]]:
+        mine = [arrays[number].reshape(samples, -1) for number in group]
+        whole = np.concatenate(mine, axis=1) if mine else theirs
+        power = _varying_power(whole, samples, judge.output)
+        noises = [lost.parts[number] for number in group] or [lost]
+        total = sum(float(part.noise.sum()) for part in noises)
+        if power is not None:
+            found.append(float(decibels(power, total)))
+    return min(found, default=None)
 
 
 def _varying_power(theirs: _Array, samples: int, output: str) -> float | None:
