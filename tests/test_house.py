@@ -14,9 +14,13 @@ import pytest
 from onnx import TensorProto, helper
 
 import nest_tune
+from compiler_core.errors import InputError
 from compiler_core.graph.importer import import_model
 from compiler_core.graph.passes.simplify import FOLDING, run_passes
 from compiler_core.plugins.registry import forget_parts
+from compiler_core.units.cpu.c.bundles.bundle import expected
+from compiler_core.units.cpu.c.convert import convert
+from compiler_core.units.cpu.c.convert.options import Options
 
 ROOT = Path(__file__).resolve().parents[1]
 DIGITS = ROOT / "examples" / "digits"
@@ -93,6 +97,25 @@ def test_a_pass() -> None:
     made = import_module("double_negation").DoubleNegation()
     found = run_passes(import_model(model), (made, *FOLDING))
     assert [node.op for node in found.nodes] == ["Sigmoid"]
+
+
+@pytest.mark.usefixtures("followed")
+def test_an_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("Mean", ["a", "b"], ["y"], name="mean")],
+        "net",
+        [value(name, TensorProto.FLOAT, [1, 4]) for name in ("a", "b")],
+        [value("y", TensorProto.FLOAT, [1, 4])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    found, options = run_passes(import_model(model), FOLDING), Options(precision="float32")
+    with pytest.raises(InputError, match="there is no kernel"):
+        convert.to_network(found, {}, options)
+    monkeypatch.setitem(convert._COMPUTING, "Mean", import_module("mean").mean)
+    network = convert.to_network(found, {}, options)
+    sample = {"a": np.float32([[1, 2, 3, 4]]), "b": np.float32([[2, 2, 0, -4]])}
+    np.testing.assert_array_equal(expected(network, sample)[1][0], [[1.5, 2, 1.5, 0]])
 
 
 @pytest.mark.usefixtures("followed")
