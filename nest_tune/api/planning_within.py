@@ -13,7 +13,8 @@ from compiler_core.partition.shared_operators import without_shares
 from compiler_core.quantize.unit_arithmetics import unit_arithmetics
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.target import Target
-from nest_tune.api.planning import PlannedModel, PlanProblem
+from nest_tune.api.plan_problem import PlanProblem
+from nest_tune.api.planned_models import PlannedModel
 from nest_tune.api.values import Model, PathName, Progress
 from search_spaces.partition import PartitionSpace
 from search_spaces.shared import shared_ways

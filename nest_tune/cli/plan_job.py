@@ -12,7 +12,8 @@ from nest_tune.cli.output import print_json, progress
 from nest_tune.figures import percent
 
 if TYPE_CHECKING:
-    from nest_tune.api.planning import PlannedModel, PlanProblem
+    from nest_tune.api.plan_problem import PlanProblem
+    from nest_tune.api.planned_models import PlannedModel
     from nest_tune.api.planning_within import LimitedPlanned
 
 
@@ -32,11 +33,11 @@ def problem_of(
         files: Those that will be written, by option.
 
     Raises:
-        InputError: A file cannot be written, or as :class:`nest_tune.api.planning.PlanProblem`.
+        InputError: A file cannot be written, or as :class:`nest_tune.api.plan_problem.PlanProblem`.
     """
     for name, path in files.items():
         require_writable(path, f"--{name}")
-    from nest_tune.api.planning import PlanProblem
+    from nest_tune.api.plan_problem import PlanProblem
 
     return PlanProblem(
         model,

@@ -12,7 +12,7 @@ from nest_tune.figures import percent
 if TYPE_CHECKING:
     from compiler_core.partition.best import BestPlan
     from compiler_core.partition.evaluate import Evaluation, Evaluator
-    from nest_tune.api.planning import PlannedModel
+    from nest_tune.api.planned_models import PlannedModel
 
 
 def plan_document(found: PlannedModel) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from compiler_core.targets.load import load_target
 from compiler_core.targets.target import Target
 from compiler_core.units.registry import unit_kind
 from compiler_core.units.ways import TensorForm, Way
-from nest_tune.api.planning import PlannedModel
+from nest_tune.api.planned_models import PlannedModel
 from nest_tune.cli.plan_report import plan_document
 from tests.compiler_core.partition.plain_plans import (
     SmallModel,

@@ -1,0 +1,195 @@
+"""A model and a target, and plans of the one on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+from compiler_core.compile.sources import FloatModel
+from compiler_core.configuration.configuration import Configuration, Subject, read_configuration
+from compiler_core.errors import InputError
+from compiler_core.files.whole_file import write_atomically
+from compiler_core.graph.ir import Graph
+from compiler_core.partition.best import check_subjects, complete, find_best, prepare, untuned
+from compiler_core.partition.evaluate import Evaluator
+from compiler_core.partition.groups import build_groups
+from compiler_core.partition.legal import misfits
+from compiler_core.partition.overlaps import overlaps_of
+from compiler_core.partition.plan import Plan, plan_text, read_plan
+from compiler_core.partition.resolve import IllegalPlanError, resolve_plan
+from compiler_core.partition.shared_operators import SharedPlan, of_whole, without_shares
+from compiler_core.quantize.ir import QuantizedGraph
+from compiler_core.targets.integer_units import target_arithmetic
+from compiler_core.targets.load import load_target
+from compiler_core.targets.target import Target
+from compiler_core.units.facets.host import host_costs, host_measuring
+from nest_tune.api.plan_numbers import planned_numbers
+from nest_tune.api.planned_models import BestPlanned, CheckedPlan, MeasuredModel, PlannedModel
+from nest_tune.api.values import Data, Model, PathName, Progress, loaded_model, samples_of
+
+
+class PlanProblem:
+    """A model and a target, and the costs of the one on the other.
+
+    Args:
+        model: ONNX file or ``onnx.ModelProto``.
+        target: Name, path of a ``.toml`` file, or a loaded target.
+        cpu_table: Measured CPU times, as ``profile-cpu`` writes them; else the target's rates.
+        config: Configuration file with schedules; else the untuned defaults.
+        shapes: Of inputs with dynamic axes; else as the calibration data have them.
+        calibration: Samples of the inputs: the model's numbers, as a compile finds them, say which
+            passes programs have; and sizes that it leaves open.
+        progress: Told what is being done.
+
+    Raises:
+        InputError: A file or argument is wrong, or does not fit the model or target.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        target: str | Target,
+        *,
+        cpu_table: PathName | None = None,
+        config: PathName | None = None,
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+        calibration: Data | None = None,
+        progress: Progress = lambda _: None,
+    ) -> None:
+        chip = target if isinstance(target, Target) else load_target(target)
+        if cpu_table is not None:
+            chip = replace(chip, cpu_table=host_costs().read_table(Path(cpu_table)))
+        self.chip = chip
+        self._given = Configuration() if config is None else read_configuration(Path(config))
+        self._source: FloatModel = loaded_model(model, shapes, calibration)
+        self._calibration = calibration
+        self._progress = progress
+        self.model = Subject(self._source.name, self._source.digest)
+        self.target = Subject(chip.name, chip.digest)
+
+    def require_npu(self) -> None:
+        """Refuses a target that has nothing to plan.
+
+        Raises:
+            InputError: It has no NPU.
+        """
+        if not self.chip.npu_cores:
+            raise InputError(
+                f"target {self.chip.name!r} has no NPU: every operator runs on its CPU",
+                hint="nest-tune plan show MODEL --target host measures it",
+            )
+
+    @property
+    def graph(self) -> Graph:
+        """Simplified."""
+        return self._source.graph
+
+    @property
+    def joins_layers(self) -> bool:
+        """Whether layers that follow one another are launched together."""
+        return self._given.launches.merge
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """Costs of the model on the target."""
+        return self.evaluator_of(self._source.graph)
+
+    def evaluator_of(self, graph: Graph) -> Evaluator:
+        """Of the model, or of the same with operators that are cut."""
+        if graph is self._source.graph and "evaluator" in self.__dict__:
+            return self.evaluator
+        self.require_npu()
+        numbers = self._numbers if graph is self._source.graph else None
+        schedules = self._given.schedules
+        self._progress(f"timing programs of {self.model.name} on {self.chip.name}")
+        return prepare(
+            graph,
+            self.chip,
+            schedules=schedules,
+            quantized=numbers,
+            joins_layers=self._given.launches.merge,
+            overlaps=lambda groups: overlaps_of(groups, self.chip, schedules, numbers),
+        )
+
+    @cached_property
+    def _numbers(self) -> QuantizedGraph | None:
+        """Of the model, where there are samples to find them by."""
+        if self._calibration is None:
+            return None
+        samples = samples_of(self._calibration, self._source.graph)
+        return planned_numbers(self._source, self._given, self.chip, samples, self._progress)
+
+    def read(self, plan: PathName | None) -> SharedPlan:
+        """A plan from a file, made for this model and target or for any; one that says nothing
+        where there is none."""
+        if plan is None:
+            return SharedPlan(Plan(), self._source.graph, {}, {})
+        found = read_plan(Path(plan))
+        check_subjects(found, self.model, self.target)
+        return without_shares(found, self._source.graph, target_arithmetic(self.chip))
+
+    def show(self, plan: PathName | None = None) -> PlannedModel:
+        """A plan, or that of a compile without one."""
+        self.require_npu()
+        given = self.read(plan)
+        evaluator = self.evaluator_of(given.graph)
+        if plan is None:
+            placement, order = untuned(evaluator), None
+        else:
+            resolved = resolve_plan(given.plan, evaluator.groups, self.chip.places)
+            placement, order = complete(evaluator, resolved), resolved.order
+        evaluation = evaluator.evaluate(placement, order)
+        return PlannedModel(self.model, self.target, evaluator, evaluation, self.is_exact, given)
+
+    def check(self, plan: PathName, fix: PathName | None = None) -> CheckedPlan:
+        """A plan, held against the target; see :func:`~nest_tune.api.planning.check_plan`."""
+        self.require_npu()
+        given = self.read(plan)
+        groups = build_groups(given.graph, target_arithmetic(self.chip))
+        try:
+            resolved = resolve_plan(given.plan, groups, self.chip.places)
+        except IllegalPlanError as error:
+            if fix is not None:
+                text = plan_text(of_whole(error.nearest, given)).encode()
+                write_atomically(Path(fix), lambda stream: stream.write(text))
+                self._progress(f"nearest legal plan: {fix}")
+            raise
+        evaluator = self.evaluator_of(given.graph)
+        placement = complete(evaluator, resolved)
+        return CheckedPlan(
+            self.model,
+            self.target,
+            evaluator,
+            evaluator.evaluate(placement, resolved.order),
+            self.is_exact,
+            given,
+            len(resolved.pins),
+            len(groups.groups) - len(resolved.pins),
+            {groups.groups[g].name: why for g, why in misfits(evaluator, placement).items()},
+        )
+
+    def best(
+        self, plan: PathName | None = None, *, time_limit_s: float | None = None
+    ) -> BestPlanned:
+        """The plan of least latency; see :func:`~nest_tune.api.planning.best_plan`."""
+        given = self.read(plan)
+        evaluator = self.evaluator_of(given.graph)
+        pins = resolve_plan(given.plan, evaluator.groups, self.chip.places).pins
+        found = find_best(evaluator, pins=pins, time_limit_s=time_limit_s)
+        return BestPlanned(
+            self.model, self.target, evaluator, found.evaluation, self.is_exact, given, found
+        )
+
+    def measure(self) -> MeasuredModel:
+        """The model on this machine, where the target is that."""
+        self._progress(f"measuring {self.model.name} on this machine")
+        graph = self._source.graph
+        names = tuple(node.name for node in graph.nodes)
+        return MeasuredModel(self.model, self.target, host_measuring().model(graph), names)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the costs say the same every time."""
+        return self.chip.cpu_table is None
