@@ -87,9 +87,9 @@ def right_shifts(operator: IntegerConv) -> npt.NDArray[np.int64]:
 
 
 def _value(tensor: QuantizedTensor) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(
-        tensor.name, TensorProto.FLOAT, [_BATCH, *tensor.shape[1:]]
-    )
+    # Tokens or windows along the first axis: one name for all sizes would be one size for all.
+    batch = f"{_BATCH} of {tensor.shape[0]}"
+    return helper.make_tensor_value_info(tensor.name, TensorProto.FLOAT, [batch, *tensor.shape[1:]])
 
 
 class _Writer:

@@ -76,7 +76,7 @@ class Layouts:
         if source is None:
             return None
         before = source.positions(self.shape(node.inputs[0]))
-        index = compact(through_view(self._graph, node, before))
+        index = laid_out(through_view(self._graph, node, before), source.chw)
         self.placements[tensor] = Placement(source.root, source.chw, index)
         return self.placements[tensor]
 

@@ -232,3 +232,17 @@ def test_a_product_of_what_the_cpu_has_in_float_keeps_its_factors(plain, equaliz
     session = onnxruntime.InferenceSession(qdq_model(source.quantized).SerializeToString())
     for number, sample in enumerate(data["x"]):
         np.testing.assert_array_equal(session.run(None, {"x": sample[None]})[0][0], run[number])
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(tokens=st.integers(1, 37), width=st.integers(1, 40))
+def test_a_column_of_scores_is_read_without_its_room(plain, tokens, width):
+    b = plain.GraphBuilder(x=(tokens, 20), z=(1, 20))
+    h = dense(b, "x", "h", tokens, 20, width, 1)
+    q = dense(b, "z", "q", 1, 20, width, 2)
+    column = b.constant("column", np.array([0, width, 1], np.int64))
+    b.add("Reshape", [q, column], "qc", (width, 1))
+    b.add("MatMul", [h, "qc"], "s", (tokens, 1))
+    b.add("Reshape", ["s", b.constant("flat", np.array([0, tokens], np.int64))], "y", (tokens,))
+    graph = b.build("y")
+    check(graph, samples(graph))
