@@ -41,6 +41,7 @@ SchemePoint = tuple[int, ...]
 """Index per parameter."""
 
 FLOAT_COUNT = "float_count"
+DEFAULT_FLOATS = "default_floats"
 _LAYER = "float:"
 
 
@@ -85,7 +86,7 @@ class QuantizationSpace:
         ranking: Layers, most damage first: a prior. Adds the number of them that stay float.
         counts: Those numbers.
         per_layer: Layers that each get a switch of their own.
-        default: The untuned default.
+        default: The untuned default. Where it keeps operators in float, that is one decision more.
         arithmetic: Of the NPUs; by default one of the usual kind.
 
     Attributes:
@@ -126,6 +127,8 @@ class QuantizationSpace:
         if ranking:
             fitting = tuple(sorted({count for count in counts if 0 <= count <= len(ranking)} | {0}))
             chosen += (Parameter(FLOAT_COUNT, fitting),)
+        if default.float_layers:
+            chosen += (Parameter(DEFAULT_FLOATS, (False, True)),)
         chosen += tuple(Parameter(_LAYER + layer, (False, True)) for layer in per_layer)
         self.parameters = chosen
 
@@ -146,7 +149,9 @@ class QuantizationSpace:
             [parameter.name, [getattr(value, "value", value) for value in parameter.values]]
             for parameter in self.parameters
         ]
-        return digest([shown, sorted(self._assignment.items()), list(self._ranking)])
+        known = [shown, sorted(self._assignment.items()), list(self._ranking)]
+        floats = self._default.float_layers
+        return digest([*known, list(floats)] if floats else known)
 
     def scheme(self, point: SchemePoint) -> QuantizationScheme:
         """What a point means.
@@ -165,6 +170,8 @@ class QuantizationSpace:
             value = parameter.values[index]
             if parameter.name == FLOAT_COUNT:
                 floats += self._ranking[:value]
+            elif parameter.name == DEFAULT_FLOATS:
+                floats += self._default.float_layers if value else ()
             elif parameter.name.startswith(_LAYER):
                 floats += [parameter.name.removeprefix(_LAYER)] * bool(value)
             else:
@@ -188,6 +195,11 @@ class QuantizationSpace:
                 fitting = [n for n in parameter.values if left >= set(self._ranking[:n])]
                 left -= set(self._ranking[: fitting[-1]])
                 point.append(parameter.index(fitting[-1]))
+                continue
+            if parameter.name == DEFAULT_FLOATS:
+                own = set(self._default.float_layers)
+                point.append(parameter.index(set(scheme.float_layers) >= own))
+                left -= own if point[-1] else set()
                 continue
             if parameter.name.startswith(_LAYER):
                 layer = parameter.name.removeprefix(_LAYER)

@@ -211,7 +211,8 @@ def allowed_units(
     floats = float_layers(graph, scheme)
     units, reasons = dict(assignment), {}
     for node in graph.nodes:
-        if is_on_cpu(units.get(node.name, CPU)):
+        place = units.get(node.name, CPU)
+        if is_on_cpu(place) and not (place == CPU_INT8 and node.name in floats):
             continue
         reason = "The scheme keeps it in float." if node.name in floats else None
         reason = reason or arithmetic.unsupported_scheme(graph, node, scheme, units[node.name])

@@ -67,14 +67,31 @@ def cpu_reasons(graph: Graph, arithmetic: Computing | None = None) -> dict[str, 
     return _decided(graph, unit_arithmetics(arithmetic))[0]
 
 
-def _decided(graph: Graph, known: UnitArithmetics) -> tuple[dict[str, str], frozenset[str]]:
+def left_beside(
+    graph: Graph, floats: Collection[str], arithmetic: Computing | None = None
+) -> frozenset[str]:
+    """What the default leaves to the CPU in float where some nodes have to be in float.
+
+    Args:
+        graph: Simplified.
+        floats: Those nodes.
+        arithmetic: Of the NPUs; by default one of the usual kind.
+    """
+    staying, integers = _decided(graph, unit_arithmetics(arithmetic), floats)
+    return frozenset(staying) - integers
+
+
+def _decided(
+    graph: Graph, known: UnitArithmetics, floats: Collection[str] = ()
+) -> tuple[dict[str, str], frozenset[str]]:
     """Why nodes stay on the CPU, and which of them it runs on integers."""
     found = ((node.name, known.unsupported(graph, node)) for node in graph.nodes)
     reasons = {name: reason for name, reason in found if reason is not None}
     reasons |= {**without_room(graph, known), **moved_views(graph, known)}
     reasons |= in_loops(graph, known)
+    reasons |= dict.fromkeys(floats, "The scheme keeps it in float.")
     around, beside = _Neighbours(graph), IntegersBeside(graph, groups_beside(graph, known))
-    integers = beside.all & reasons.keys()
+    integers = beside.all & (reasons.keys() - frozenset(floats))
     while True:
         trips = _round_trips(graph, around, dict(reasons), integers)
         kept = beside.kept(integers, {*reasons, *trips})

@@ -43,6 +43,17 @@ def shortfall(found: OutputQuality) -> float:
     return total
 
 
+def excess(found: OutputQuality) -> float:
+    """Noise of an output over what is allowed, whatever agrees; 1 for just enough. It adds up over
+    the operators that make it, as long as it is small."""
+    if found.exact:
+        return (1 - (1.0 if found.agreement is None else found.agreement)) / (1 - LEAST_AGREEMENT)
+    margin = found.sqnr_db - LEAST_DB
+    if found.varying_db is not None:
+        margin = min(margin, found.varying_db - LEAST_VARYING_DB)
+    return float(10 ** (-margin / 10))
+
+
 def _counted_agreement(found: OutputQuality) -> float | None:
     """Agreement, where there are enough positions to believe it; integers are equal or not."""
     counts = found.exact or found.positions >= LEAST_POSITIONS

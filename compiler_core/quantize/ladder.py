@@ -3,7 +3,8 @@
 Weights per tensor cost an NPU least, and do for many networks. Where they do not, the next rungs of
 a ladder are measured, each on the calibration data beside the float network: weights per output
 channel, then what takes back shifted means, uneven channels, unlucky scales and the rounding of the
-input, and at last GPTQ. Where no rung is good enough, the best is taken, and the compile says so.
+input, GPTQ, and at last float on the CPU for those operators that do the most damage. Where no rung
+is good enough, the best is taken, and the compile says so.
 
 :mod:`compiler_core.quantize.good_enough` says what that means. Nothing here looks at a clock.
 """
@@ -15,14 +16,23 @@ from dataclasses import dataclass, replace
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
+from compiler_core.graph.sampling import check_samples, choose, model_batch
 from compiler_core.quantize.apply import AppliedScheme, apply_profile
 from compiler_core.quantize.exponents import Granularity
-from compiler_core.quantize.good_enough import reason_against, shortfall, worst
+from compiler_core.quantize.good_enough import excess, reason_against, shortfall, worst
+from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.quantize.ladder_record import Ladder, Quality, Rung
+from compiler_core.quantize.left_in_float import float_sets
 from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.quality import OutputQuality, QualityMeter
-from compiler_core.quantize.reconstruction import Reconstruction, reconstruct, reconstruction_work
+from compiler_core.quantize.reconstruction import (
+    Reconstruction,
+    Samples,
+    reconstruct,
+    reconstruction_work,
+)
 from compiler_core.quantize.scheme import QuantizationScheme, RangeMethod, WeightRounding
+from compiler_core.quantize.skeleton import Skeleton
 from compiler_core.quantize.text import quantized_digest
 from compiler_core.quantize.unit_arithmetics import Computing
 
@@ -51,8 +61,20 @@ RUNGS: Mapping[str, QuantizationScheme] = {
 what costs the CPU time: split inputs."""
 GPTQ = "GPTQ"
 GPTQ_SPLIT = "GPTQ and split inputs"
-"""The last rungs: the best of the others without split inputs, and the best of all where that has
-them, with weights rounded by GPTQ."""
+"""Rungs after those: the best of the others without split inputs, and the best of all where that
+has them, with weights rounded by GPTQ."""
+FLOAT = "most damaging operators in float"
+"""The last rung, of the best of the others without GPTQ and of weights per channel alone."""
+_SHARE = 0.1
+"""Of the multiplications that the CPU may take for it, unless the network is a ruin without."""
+_RUIN = 10.0
+"""A network that falls short by more, and has that many times the noise that is allowed, is of no
+use at any speed: all of it may be in float, and whatever halves what it lacks is taken."""
+_WORTH = 0.5
+_FITTED = 64
+"""Runs from which on weights that were fitted to them are as good on others."""
+_FITTED_DB = 3.0
+"""What those fitted to half of them may fall short on the other half: all are more than a half."""
 
 Progress = Callable[[str], None]
 
@@ -92,6 +114,7 @@ def climb(
     reconstruction: Callable[[QuantizationScheme], Reconstruction] = lambda _: reconstruct,
     threads: int = 1,
     progress: Progress = lambda _: None,
+    pinned: bool = False,
 ) -> Choice:
     """The untuned default of a model under a plan.
 
@@ -104,6 +127,7 @@ def climb(
         reconstruction: How GPTQ finds weights, by scheme.
         threads: Threads of onnxruntime.
         progress: Told of each rung.
+        pinned: Whether somebody decided the plan: then nothing leaves its unit.
 
     Raises:
         InputError: The profile does not fit the graph, or no rung can be applied.
@@ -112,8 +136,13 @@ def climb(
     if samples is None:
         return Choice(RUNGS[FIRST], None, None)
     meter = QualityMeter(graph, samples, threads=threads)
-    climbing = _Climb(graph, assignment, profile, meter, reconstruction, progress, arithmetic)
-    return climbing.choice()
+    climbing = _Climb(
+        graph, assignment, profile, meter, reconstruction, progress, arithmetic, threads
+    )
+    found = climbing.choice()
+    if found.ladder is None or found.ladder.good_enough or found.quality is None or pinned:
+        return found
+    return climbing.with_floats()
 
 
 class _Climb:
@@ -126,7 +155,9 @@ class _Climb:
         reconstruction: Callable[[QuantizationScheme], Reconstruction],
         progress: Progress,
         arithmetic: Computing | None,
+        threads: int,
     ) -> None:
+        self._threads = threads
         self._arithmetic = arithmetic
         self._graph, self._assignment, self._profile = graph, assignment, profile
         self._meter, self._reconstruction, self._progress = meter, reconstruction, progress
@@ -149,9 +180,74 @@ class _Climb:
             if name == GPTQ_SPLIT and found is plain:
                 continue
             rounded = replace(found.scheme, weight_rounding=WeightRounding.GPTQ)
-            if self._is_affordable(name, found.scheme) and self._is_enough(name, rounded):
+            if not self._is_affordable(name, found.scheme) or not self._is_enough(name, rounded):
+                continue
+            if self._holds_for_others(name, rounded):
                 return self._taken(self._measured[-1], good_enough=True)
         return self._taken(_best(self._measured), good_enough=False)
+
+    def _holds_for_others(self, name: str, scheme: QuantizationScheme) -> bool:
+        """Whether weights fitted to every other run do for those between, too; where they do not,
+        what was measured there replaces what was measured last."""
+        samples = self._profile.first(scheme.calibration)
+        assert samples is not None  # it was measured
+        count = check_samples(self._graph, samples) // model_batch(self._graph)
+        if not 2 <= count < _FITTED:
+            return True
+
+        def half(skeleton: Skeleton, quantized: QuantizedGraph, given: Samples) -> QuantizedGraph:
+            return reconstruct(skeleton, quantized, choose(self._graph, given, range(0, count, 2)))
+
+        applied = apply_profile(
+            self._graph, self._assignment, self._profile, scheme, half, self._arithmetic
+        )
+        between = choose(self._graph, samples, range(1, count, 2))
+        outputs = QualityMeter(self._graph, between, threads=self._threads).measure(
+            applied.quantized
+        )
+        if max(map(shortfall, outputs), default=0.0) <= _FITTED_DB:
+            return True
+        self._measured[-1] = replace(self._measured[-1], outputs=outputs)
+        reason = f"on samples that it was not fitted to {reason_against(outputs)}"
+        self._rungs[name] = Rung(reason, worst(outputs))
+        self._progress(f"default quantization, {name}: {reason}")
+        return False
+
+    def with_floats(self) -> Choice:
+        """The last rung: the smallest set of operators in float that is good enough; else, for what
+        would be a ruin, the one that falls short least; else the best without."""
+        plain = _best(self._measured)
+        noise = max(map(excess, plain.outputs), default=0.0)
+        is_ruin = plain.shortfall > _RUIN and noise > _RUIN
+        scheme = replace(plain.scheme, weight_rounding=WeightRounding.NEAREST)
+        self._progress(f"default quantization, {FLOAT}: measuring which they are")
+        try:
+            sets = float_sets(
+                self._graph,
+                self._assignment,
+                self._profile,
+                _CHANNEL,
+                share=1.0 if is_ruin else _SHARE,
+                arithmetic=self._arithmetic,
+                threads=self._threads,
+            )
+        except InputError as error:
+            sets = ()
+            self._rungs[FLOAT] = Rung(f"not measured: {error.message}")
+        others, best = len(self._measured), None
+        for names in sets:
+            for base in dict.fromkeys((_CHANNEL, scheme)):
+                if self._is_enough(FLOAT, replace(base, float_layers=tuple(names))):
+                    return self._taken(self._measured[-1], good_enough=True)
+        fresh = self._measured[others:]
+        if fresh:
+            best = min(fresh, key=lambda item: item.shortfall)
+            self._rungs[FLOAT] = Rung(reason_against(best.outputs), worst(best.outputs))
+        elif FLOAT not in self._rungs:
+            self._rungs[FLOAT] = Rung("left out: too much would leave the NPU")
+        if best is None or not is_ruin or best.shortfall > _WORTH * plain.shortfall:
+            best = plain
+        return self._taken(best, good_enough=False)
 
     def _blind(self) -> Choice:
         """The first rung that can be applied, where none can be measured.

@@ -19,7 +19,6 @@ from compiler_core.quantize.layout import (
     Chw,
     Index,
     Placement,
-    compact,
     laid_out,
     pixel_index,
     pixels_of,

@@ -216,6 +216,7 @@ def compile(  # noqa: A001 - the verb of the command line
             arithmetic=arithmetic,
             threads=threads,
             progress=progress,
+            pinned=is_planned or where is not None,
         )
         warnings = compile_warnings(configuration, source, statistics)
     progress(f"quantizing: {len(source.graph.nodes)} nodes")

@@ -10,15 +10,22 @@ from compiler_core.compile.sources import FloatModel, QuantizedModel, quantize_m
 from compiler_core.configuration.configuration import Configuration, Scheme
 from compiler_core.configuration.launches import LaunchSettings
 from compiler_core.errors import InfeasibleError, InputError
+from compiler_core.graph.ir import Graph
+from compiler_core.quantize.apply import float_layers
 from compiler_core.quantize.calibration_warnings import calibration_warnings
 from compiler_core.quantize.good_enough import worst
-from compiler_core.quantize.ladder import FIRST, RUNGS
+from compiler_core.quantize.ladder import FIRST, FLOAT, RUNGS
 from compiler_core.quantize.ladder_record import Quality
 from compiler_core.quantize.profile import Profile
 from compiler_core.quantize.quality import QualityMeter
+from compiler_core.quantize.scheme import QuantizationScheme
+from compiler_core.quantize.sensitivity import layer_macs
 from compiler_core.quantize.unit_arithmetics import Computing
 from compiler_core.targets.integer_units import target_arithmetic
 from nest_tune.stores.reconstruction_store import stored_reconstruction
+
+_TOLD_SHARE = 0.1
+"""Of the multiplications in float, from which on a compile warns."""
 
 
 def quantize(
@@ -123,12 +130,27 @@ def _warnings(configuration: Configuration, model: FloatModel, profile: Profile)
             f"calibration samples with the best ({scheme.ladder.taken}); nest-tune quantize search "
             "or study start look further"
         )
+    if scheme.ladder is not None and scheme.ladder.taken == FLOAT:
+        share = float_share(model.graph, configuration.scheme.quantization())
+        if share >= _TOLD_SHARE:
+            yield (
+                f"{100 * share:.0f} % of the multiplications stay in float on the CPU: int8 of one "
+                "scale per tensor loses what they compute; --plan, or quantize search and study "
+                "start, decide otherwise"
+            )
     if profile.inputs is None and scheme.is_open:
         yield (
             "a profile holds no samples: how much this quantization loses was not measured; "
             "--calibration measures it"
         )
     yield from calibration_warnings(model.graph, profile)
+
+
+def float_share(graph: Graph, scheme: QuantizationScheme) -> float:
+    """Share of the multiplications that a scheme keeps in float, 0 to 1."""
+    macs = layer_macs(graph)
+    kept = sum(macs.get(name, 0) for name in float_layers(graph, scheme))
+    return kept / max(1, sum(macs.values()))
 
 
 def quality_text(quality: Quality | None) -> str:

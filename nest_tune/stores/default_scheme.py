@@ -48,6 +48,7 @@ def with_default_scheme(
     arithmetic: Computing | None = None,
     threads: int = 1,
     progress: Progress = lambda _: None,
+    pinned: bool | None = None,
 ) -> Configuration:
     """A configuration whose scheme is decided: its own, or the untuned default where it has none.
 
@@ -58,6 +59,7 @@ def with_default_scheme(
         arithmetic: Of the NPUs; by default one of the usual kind.
         threads: Threads of onnxruntime.
         progress: Told what is being done.
+        pinned: Whether somebody decided the plan; by default wherever there is one.
 
     Raises:
         InputError: The plan or the profile does not fit the model.
@@ -75,6 +77,7 @@ def with_default_scheme(
         arithmetic=arithmetic,
         threads=threads,
         progress=progress,
+        pinned=bool(configuration.plan) if pinned is None else pinned,
     )
     scheme = replace(Scheme.of({}, found.scheme), quality=found.quality, ladder=found.ladder)
     return replace(configuration, scheme=scheme)
@@ -114,12 +117,13 @@ def known_choice(
     profile: Profile,
     *,
     arithmetic: Computing | None = None,
+    pinned: bool = False,
 ) -> Choice | None:
     """What :func:`default_choice` has found before; ``None`` where it would have to climb."""
     if profile.inputs is None:
         return None
     assignment = _on_units(assignment, arithmetic)
-    return _read(_path(graph, assignment, profile, arithmetic))
+    return _read(_path(graph, assignment, profile, arithmetic, pinned))
 
 
 def _on_units(assignment: Mapping[str, str], arithmetic: Computing | None) -> dict[str, str]:
@@ -131,9 +135,13 @@ def _on_units(assignment: Mapping[str, str], arithmetic: Computing | None) -> di
 
 
 def _path(
-    graph: Graph, assignment: Mapping[str, str], profile: Profile, arithmetic: Computing | None
+    graph: Graph,
+    assignment: Mapping[str, str],
+    profile: Profile,
+    arithmetic: Computing | None,
+    pinned: bool,
 ) -> Path:
-    key = _key(graph, assignment, profile, arithmetic)
+    key = _key(graph, assignment, profile, arithmetic, pinned)
     return cache_folder() / "default-schemes" / f"{key}.json"
 
 
@@ -145,6 +153,7 @@ def default_choice(
     arithmetic: Computing | None = None,
     threads: int = 1,
     progress: Progress = lambda _: None,
+    pinned: bool = False,
 ) -> Choice:
     """The untuned default of a model under a plan, looked up or climbed for now.
 
@@ -155,6 +164,7 @@ def default_choice(
         arithmetic: Of the NPUs; by default one of the usual kind.
         threads: Threads of onnxruntime.
         progress: Told of each rung.
+        pinned: Whether somebody decided the plan: then nothing leaves its unit.
 
     Raises:
         InputError: The profile does not fit the graph.
@@ -162,10 +172,10 @@ def default_choice(
     profile.check_model(graph)
     # Which core of a unit runs a node makes no difference here.
     assignment = _on_units(assignment, arithmetic)
-    known = known_choice(graph, assignment, profile, arithmetic=arithmetic)
+    known = known_choice(graph, assignment, profile, arithmetic=arithmetic, pinned=pinned)
     if known is not None:
         return known
-    path = _path(graph, assignment, profile, arithmetic)
+    path = _path(graph, assignment, profile, arithmetic, pinned)
     found = climb(
         graph,
         assignment,
@@ -174,6 +184,7 @@ def default_choice(
         reconstruction=lambda scheme: stored_reconstruction(profile, scheme),
         threads=threads,
         progress=progress,
+        pinned=pinned,
     )
     if profile.inputs is not None:
         with suppress(OSError):
@@ -182,7 +193,11 @@ def default_choice(
 
 
 def _key(
-    graph: Graph, assignment: Mapping[str, str], profile: Profile, arithmetic: Computing | None
+    graph: Graph,
+    assignment: Mapping[str, str],
+    profile: Profile,
+    arithmetic: Computing | None,
+    pinned: bool,
 ) -> str:
     parts = (
         _SCHEMA,
@@ -192,6 +207,7 @@ def _key(
         json.dumps(sorted(assignment.items())),
         repr(arithmetic or usual_arithmetic()),
         profile.data_digest,
+        str(pinned),
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -48,6 +48,22 @@ def test_points_and_schemes_are_one_to_one(network):
     assert set(space.guesses()) <= set(points)
 
 
+def test_operators_that_the_default_keeps_in_float_are_one_decision(network):
+    default = QuantizationScheme(float_layers=("second",))
+    space = QuantizationSpace(
+        network, default_assignment(network), default=default, per_layer=["first", "second"]
+    )
+    assert space.scheme(space.default) == default
+    points = list(space.enumerate())
+    assert space.default in points
+    schemes = [space.scheme(point) for point in points]
+    assert len({scheme.digest for scheme in schemes}) == len(points)
+    for point, scheme in zip(points[:100], schemes, strict=False):
+        assert space.point(scheme) == point
+    usual = QuantizationSpace(network, default_assignment(network))
+    assert len({space.digest, usual.digest}) == 2
+
+
 def test_the_target_decides(network):
     on_npu = QuantizationSpace(network, default_assignment(network))
     scheme = QuantizationScheme(Scales.ASYMMETRIC)

@@ -191,10 +191,12 @@ def _default_scheme(
             joins_layers=settings.launches == MERGED,
         )
         units = dict(planned.units)
+    pinned = settings.plan is not None
     if rehearsed:
-        choice = known_choice(model.graph, units, profile, arithmetic=known)
+        choice = known_choice(model.graph, units, profile, arithmetic=known, pinned=pinned)
         return FIRST_SCHEME if choice is None else choice.scheme, warnings
-    return default_choice(model.graph, units, profile, arithmetic=known).scheme, warnings
+    found = default_choice(model.graph, units, profile, arithmetic=known, pinned=pinned)
+    return found.scheme, warnings
 
 
 _WORK = 1 << 33
