@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from nest_tune.api.comparing import compare
     from nest_tune.api.compiling import compile  # noqa: A004 - the verb of the command line
     from nest_tune.api.driving import bundle_package
+    from nest_tune.api.fixing import fix_inputs
     from nest_tune.api.measuring import measure
     from nest_tune.api.packages import evaluate, load_package, profile, run
     from nest_tune.api.planning import best_plan, check_plan, show_plan
@@ -70,6 +71,7 @@ __all__ = [
     "evaluate",
     "evaluate_bundle",
     "export_records",
+    "fix_inputs",
     "import_records",
     "list_records",
     "load_package",
@@ -114,6 +116,7 @@ _HOMES = {
     "evaluate": "nest_tune.api.packages",
     "evaluate_bundle": "nest_tune.api.bundle_packages",
     "export_records": "nest_tune.api.records",
+    "fix_inputs": "nest_tune.api.fixing",
     "import_records": "nest_tune.api.records",
     "list_records": "nest_tune.api.records",
     "load_package": "nest_tune.api.packages",

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from compiler_core.errors import InputError
-from nest_tune.cli.options import AsJson, Shapes, parse_shapes
+from nest_tune.cli.options import (
+    AsJson,
+    FixedInputs,
+    Shapes,
+    fixed_model,
+    parse_shapes,
+)
 from nest_tune.cli.output import print_json, progress
 from nest_tune.cli.tables import print_table
 
@@ -92,6 +98,7 @@ def bundle(
         bool, typer.Option("--count", help="Count the instructions of every operator.")
     ] = False,
     shape: Shapes = None,
+    fix_input: FixedInputs = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a model as sources for a board, with a self test that compares every bit."""
@@ -108,6 +115,7 @@ def bundle(
             "--patches": patches,
             "--count": count,
             "--shape": shape,
+            "--fix-input": fix_input,
         }
         _of_package(model, output, calibration, name, samples, check, as_json, given)
         return
@@ -117,7 +125,7 @@ def bundle(
     from nest_tune.bundling import bundles_for
 
     report = compile_bundle(
-        model,
+        fixed_model(model, fix_input),
         target,
         output,
         calibration=calibration,

@@ -11,7 +11,15 @@ import typer
 
 from compiler_core.errors import InputError
 from nest_tune.cli.completion import target_names, trial_names
-from nest_tune.cli.options import AsJson, Shapes, States, parse_shapes, parse_states
+from nest_tune.cli.options import (
+    AsJson,
+    FixedInputs,
+    Shapes,
+    States,
+    fixed_model,
+    parse_shapes,
+    parse_states,
+)
 from nest_tune.cli.output import console, launches_text, print_json, progress
 from nest_tune.cli.tables import print_table
 
@@ -82,6 +90,7 @@ def compile_(
         typer.Option(metavar="FILE", help="A profile of quantize profile, in place of samples."),
     ] = None,
     shape: Shapes = None,
+    fix_input: FixedInputs = None,
     emit: Annotated[
         str | None,
         typer.Option(
@@ -101,6 +110,10 @@ def compile_(
     as_json: AsJson = False,
 ) -> None:
     """Compile a model to a package of verified programs."""
+    if model is not None:
+        model = fixed_model(model, fix_input)
+    elif fix_input:
+        raise InputError("--fix-input is given without a model", hint="name it: compile MODEL.onnx")
     shapes = parse_shapes(shape)
     levels = _parse_levels(emit)
     if _is_sources(target, config):

@@ -11,7 +11,15 @@ import typer
 from compiler_core.errors import InputError
 from compiler_core.executable.runtimes import DEFAULT_RUNTIME
 from nest_tune.cli.completion import runtimes, study_names
-from nest_tune.cli.options import AsJson, States, named_source, parse_shapes, parse_states
+from nest_tune.cli.options import (
+    AsJson,
+    FixedInputs,
+    States,
+    fixed_model,
+    named_source,
+    parse_shapes,
+    parse_states,
+)
 from nest_tune.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -84,6 +92,7 @@ def evaluate(
         list[str] | None,
         typer.Option(metavar="NAME=1,3,…", help="Shape of an input of the float model."),
     ] = None,
+    fix_input: FixedInputs = None,
     jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Samples at the same time.")] = 1,
     state: States = None,
     as_json: AsJson = False,
@@ -96,6 +105,7 @@ def evaluate(
         against = against or named.model.found()
         shapes = shapes or dict(named.shapes)
         metric = metric or named.metric or None
+    against = None if against is None else fixed_model(against, fix_input)
     if data is None:
         raise InputError(
             "evaluate: no data",

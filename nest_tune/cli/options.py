@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -38,6 +39,14 @@ UnitName = Annotated[
 Shapes = Annotated[
     list[str] | None,
     typer.Option("--shape", metavar="NAME=1,3,…", help="Shape of an input with dynamic axes."),
+]
+FixedInputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fix-input",
+        metavar="NAME=VALUE",
+        help="Input that holds a value (numbers by comma, text): a constant of the model.",
+    ),
 ]
 CalibrationSizes = Annotated[
     Path | None,
@@ -115,6 +124,46 @@ def parse_shapes(options: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
             raise InputError(f"--shape {option}: a size has more than 10 digits")
         shapes[name] = tuple(int(size) for size in sizes)
     return shapes
+
+
+def fixed_model(model: Path, options: Sequence[str] | None) -> Path:
+    """The model, or one of its own in the folder of data whose inputs hold values.
+
+    Raises:
+        InputError: An option reads otherwise, or the model has no such input.
+    """
+    values = parse_fixed_inputs(options)
+    if not values:
+        return model
+    from nest_tune.api.fixing import fix_inputs
+    from nest_tune.api.values import model_file
+
+    return model_file(fix_inputs(model, values))
+
+
+def parse_fixed_inputs(options: Sequence[str] | None) -> dict[str, Any]:
+    """``NAME=VALUE`` or ``NAME=VALUE,VALUE`` by name: numbers, true and false, else text.
+
+    Raises:
+        InputError: An option reads otherwise.
+    """
+    values: dict[str, Any] = {}
+    for option in options or ():
+        name, equals, text = option.rpartition("=")
+        if not equals or not name or not text:
+            raise InputError(
+                f"--fix-input {option}: NAME=VALUE is needed", hint="--fix-input sr=16000"
+            )
+        if name in values:
+            raise InputError(f"--fix-input {option}: input {name!r} is given twice")
+        try:
+            found = [json.loads(part) for part in text.split(",")]
+        except ValueError:
+            found = [text]
+        if any(isinstance(value, list | dict) or value is None for value in found):
+            found = [text]
+        values[name] = found if len(found) > 1 else found[0]
+    return values
 
 
 def parse_states(options: Sequence[str] | None) -> dict[str, str]:

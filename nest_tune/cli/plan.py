@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from nest_tune.cli.completion import target_names
-from nest_tune.cli.options import AsJson, CalibrationSizes, ModelFile, Shapes
+from nest_tune.cli.options import (
+    AsJson,
+    CalibrationSizes,
+    FixedInputs,
+    ModelFile,
+    Shapes,
+    fixed_model,
+)
 from nest_tune.cli.output import print_json, say
 from nest_tune.cli.plan_job import (
     is_clocked,
@@ -86,6 +93,7 @@ def show(
     cpu_table: CpuTableFile = None,
     config: ConfigFile = None,
     shape: Shapes = None,
+    fix_input: FixedInputs = None,
     calibration: CalibrationSizes = None,
     svg: SvgFile = None,
     csv: CsvFile = None,
@@ -94,6 +102,7 @@ def show(
 ) -> None:
     """Show groups, their units and costs, and what a plan takes from end to end; on host, with
     calibration data, what operators take in their number formats."""
+    model = fixed_model(model, fix_input)
     if calibration is not None and is_clocked(target):
         refuse_with_formats(plan=plan, cpu_table=cpu_table, svg=svg, csv=csv, trace=trace)
         report_shown_formats(model, target, shape, calibration, config, as_json)
@@ -128,10 +137,12 @@ def check(
     cpu_table: CpuTableFile = None,
     config: ConfigFile = None,
     shape: Shapes = None,
+    fix_input: FixedInputs = None,
     calibration: CalibrationSizes = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a plan; exit 2 says what is wrong with it and which plan is the nearest."""
+    model = fixed_model(model, fix_input)
     problem = problem_of(model, target, cpu_table, config, shape, calibration, fix=fix)
     found = problem.check(plan, fix)
     if as_json:
@@ -181,12 +192,14 @@ def best(
     cpu_table: CpuTableFile = None,
     config: ConfigFile = None,
     shape: Shapes = None,
+    fix_input: FixedInputs = None,
     svg: SvgFile = None,
     csv: CsvFile = None,
     trace: TraceFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Find the plan of least latency, with a bound on what is left to gain."""
+    model = fixed_model(model, fix_input)
     if calibration is not None and is_clocked(target):
         refuse_with_formats(
             plan=plan, cpu_table=cpu_table, config=config, svg=svg, csv=csv, trace=trace

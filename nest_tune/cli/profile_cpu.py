@@ -12,9 +12,11 @@ from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.options import (
     AsJson,
     CalibrationSizes,
+    FixedInputs,
     ModelFile,
     OrtThreads,
     Shapes,
+    fixed_model,
     parse_shapes,
 )
 from nest_tune.cli.output import print_json, progress
@@ -40,10 +42,12 @@ def profile_cpu(
         ),
     ] = 0.3,
     shape: Shapes = None,
+    fix_input: FixedInputs = None,
     calibration: CalibrationSizes = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure every operator of a model on this CPU: a cost table for plans."""
+    model = fixed_model(model, fix_input)
     require_writable(output, "--output")
     from compiler_core.units.facets.host import host_costs, host_measuring
     from nest_tune.api.values import loaded_model

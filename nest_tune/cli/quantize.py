@@ -13,10 +13,12 @@ from nest_tune.cli import quantize_search
 from nest_tune.cli.completion import target_names
 from nest_tune.cli.options import (
     AsJson,
+    FixedInputs,
     JudgedOutput,
     ModelFile,
     OrtThreads,
     Shapes,
+    fixed_model,
     parse_shapes,
 )
 from nest_tune.cli.output import print_json, progress
@@ -52,10 +54,12 @@ def profile(
         ),
     ] = None,
     shape: Shapes = None,
+    fix_input: FixedInputs = None,
     jobs: OrtThreads = 1,
     as_json: AsJson = False,
 ) -> None:
     """Gather activation statistics once, for every scheme that follows."""
+    model = fixed_model(model, fix_input)
     shapes = parse_shapes(shape)
     require_writable(output, "--output")
 
@@ -128,10 +132,12 @@ def sensitivity(
     judged_output: JudgedOutput = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Write a picture.")] = None,
     shape: Shapes = None,
+    fix_input: FixedInputs = None,
     jobs: OrtThreads = 1,
     as_json: AsJson = False,
 ) -> None:
     """Rank layers by the damage each does when it alone is quantized."""
+    model = fixed_model(model, fix_input)
     shapes = parse_shapes(shape)
     require_writable(plot, "--plot")
 

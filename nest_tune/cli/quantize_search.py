@@ -10,10 +10,12 @@ import typer
 from compiler_core.files.whole_file import require_writable
 from nest_tune.cli.options import (
     AsJson,
+    FixedInputs,
     JudgedOutput,
     ModelFile,
     OrtThreads,
     Shapes,
+    fixed_model,
     parse_shapes,
 )
 from nest_tune.cli.output import print_json, progress
@@ -66,6 +68,7 @@ def search(
         ),
     ] = None,
     shape: Shapes = None,
+    fix_input: FixedInputs = None,
     jobs: OrtThreads = 1,
     as_json: AsJson = False,
 ) -> None:
@@ -73,6 +76,7 @@ def search(
 
     Accuracies are of the samples that chose, so they flatter: judge the result on others.
     """
+    model = fixed_model(model, fix_input)
     shapes = parse_shapes(shape)
     require_writable(output, "--output")
 

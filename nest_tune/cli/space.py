@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nest_tune.cli.counts import plain_count, shown_count
-from nest_tune.cli.options import AsJson, ModelFile, Shapes, TargetName, parse_shapes
+from nest_tune.cli.options import (
+    AsJson,
+    FixedInputs,
+    ModelFile,
+    Shapes,
+    TargetName,
+    fixed_model,
+    parse_shapes,
+)
 from nest_tune.cli.output import console, print_json
 from nest_tune.cli.tables import print_table
 
@@ -45,9 +53,11 @@ def show(
         Path | None, typer.Option(metavar="plan.toml", help="Fixes the partition.")
     ] = None,
     shape: Shapes = None,
+    fix_input: FixedInputs = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the joint space of a model, or the tiling space of one of its tasks."""
+    model = fixed_model(model, fix_input)
     shapes = parse_shapes(shape)
 
     from compiler_core.targets.task_target import SourceTarget, load_task_target

@@ -14,7 +14,7 @@ import typer
 
 from compiler_core.errors import InfeasibleError, InputError, NestTuneError
 from nest_tune.cli.counts import plain_count, shown_count
-from nest_tune.cli.options import AsJson, States, parse_states
+from nest_tune.cli.options import AsJson, FixedInputs, States, fixed_model, parse_states
 from nest_tune.cli.output import console, print_json, progress, say
 from nest_tune.cli.setting_options import takes
 from nest_tune.cli.study_app import app
@@ -57,6 +57,7 @@ def start(
         typer.Argument(metavar="[STUDY.toml]", help="Study file; flags go before what it says."),
     ] = None,
     state: States = None,
+    fix_input: FixedInputs = None,
     *,
     asked: StudyRequest,
     if_exists: Annotated[IfExists, typer.Option(help="Where the name is taken.")] = IfExists.FAIL,
@@ -71,6 +72,10 @@ def start(
     """Create a study and run it."""
     from nest_tune.study.request.resolve import resolve
 
+    if fix_input:
+        if asked.model is None:
+            raise InputError("--fix-input is given without a model", hint="--model MODEL.onnx")
+        asked = replace(asked, model=str(fixed_model(Path(asked.model), fix_input)))
     settings = _with_states(resolve(file, asked, os.environ), parse_states(state))
     _start(_with_end(settings, pick, output), asked, if_exists, dry_run, as_json, verbose)
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nest_tune.cli import tune
-from nest_tune.cli.options import AsJson, ModelFile, Shapes, TargetName, parse_shapes
+from nest_tune.cli.options import (
+    AsJson,
+    FixedInputs,
+    ModelFile,
+    Shapes,
+    TargetName,
+    fixed_model,
+    parse_shapes,
+)
 from nest_tune.cli.output import print_json
 from nest_tune.cli.tables import print_table
 from nest_tune.figures import percent
@@ -56,9 +64,11 @@ def list_tasks(
         ),
     ] = None,
     shape: Shapes = None,
+    fix_input: FixedInputs = None,
     as_json: AsJson = False,
 ) -> None:
     """List the distinct tasks of a model with their untuned cycles, of generated C instructions."""
+    model = fixed_model(model, fix_input)
     shapes = parse_shapes(shape)
     precisions = _precisions(precision or [])
 
