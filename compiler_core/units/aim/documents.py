@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from compiler_core.errors import InputError
@@ -35,7 +36,12 @@ class AimDocuments:
     def schedule(self, value: Any, where: str) -> Schedule:
         elements = isinstance(value, dict) and "bank_groups" in value
         kind: type[Schedule] = ElementSchedule if elements else ProductSchedule
-        return from_plain(kind, value, where)
+        schedule = from_plain(kind, value, where)
+        for own in fields(schedule):
+            number = getattr(schedule, own.name)
+            if isinstance(number, int) and abs(number) > _EXTENT_MAX:
+                raise InputError(f"{where}: {own.name} = {number}; up to {_EXTENT_MAX} can be")
+        return schedule
 
     def machine(self, value: Any, where: str) -> AimMachine:
         machine = from_plain(AimMachine, value, where)
