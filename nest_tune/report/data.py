@@ -24,7 +24,7 @@ LABELS = {
     "size_bytes": "size, bytes",
     "dram_peak_bytes": "DRAM peak, bytes",
     "instructions": "instructions",
-    "cycles": "cycles, assumed",
+    "cycles": "cycles, extrapolated",
     "flash_bytes": "flash, bytes",
     "constant_bytes": "constants, bytes",
     "ram_peak_bytes": "RAM peak, bytes",

@@ -12,6 +12,7 @@ from math import isfinite
 import numpy as np
 
 from compiler_core.accuracy.metric import shown_name
+from compiler_core.units.registry import kind_of_machine
 from cost_models.evaluation import batch_quality
 from nest_tune.figures import duration, figure, percent
 from nest_tune.study.choice.gains import changes_percent, percent_text, within_noise
@@ -88,7 +89,8 @@ class Progress(Observer):
         self._tuning.spent[search.task.id] = search.measurements
         work = search.task.workload
         self._tuning.current = (
-            f"{work.operator} {work.shape}: {search.best_cycles:,} cycles, "
+            f"{work.operator} {work.shape}: {search.best_cycles:,} "
+            f"{kind_of_machine(search.machine).counted}, "
             f"lower bound {search.bound_cycles:,}"
         )
         self._tuning.quality = search.quality or self._tuning.quality

@@ -65,7 +65,12 @@ def test_a_task_that_is_tuned_is_told_by_what_it_is() -> None:
     work = SimpleNamespace(operator="conv2d", shape="1x16x8x8 k3x3 s1x1 -> 16x8x8")
     task = SimpleNamespace(id="conv2d-0123456789abcdef", workload=work)
     search: Any = SimpleNamespace(
-        task=task, measurements=1200, best_cycles=1500, bound_cycles=1000, quality=None
+        task=task,
+        measurements=1200,
+        best_cycles=1500,
+        bound_cycles=1000,
+        quality=None,
+        machine=SimpleNamespace(kind="vta"),
     )
     progress.searching(search)
     assert progress.doing_text().endswith(

@@ -34,8 +34,8 @@ class Core:
         link: Further flags of the linker.
         emulator: Command before the program; empty for this machine.
         tick: Instructions of one tick of the counter; 0 where nothing counts.
-        cycles_per_instruction: Assumed of a usual mix of instructions, without wait states: nothing
-            here measures it.
+        cycles_per_instruction: Assumed of a usual mix of instructions, without wait states, where
+            classes are not counted.
         samples: File of the folder ``boards`` that reads and writes samples.
         package: Debian packages that bring what is needed.
     """
@@ -235,18 +235,40 @@ def flash_bytes(core: Core, folder: Path, optimization: str = "-O3") -> int:
     Raises:
         CheckError: The compiler refuses the sources.
     """
-    total = 0
     with tempfile.TemporaryDirectory() as scratch:
-        for name in _MODEL:
-            result = Path(scratch) / f"{name}.o"
-            command = [core.compiler, *core.flags, *FLAGS, optimization, "-c", str(folder / name)]
-            made = subprocess.run([*command, "-o", str(result)], capture_output=True, text=True)
-            if made.returncode:
-                raise CheckError(f"core {core.name}: {core.compiler} refuses {name}")
-            sizer = re.sub(r"(gcc|cc)$", "size", core.compiler)
-            shown = subprocess.run([sizer, str(result)], capture_output=True, text=True)
-            numbers = shown.stdout.splitlines()[1].split()
-            total += int(numbers[0]) + int(numbers[1])
+        return objects_bytes(core, compiled(core, folder, Path(scratch), optimization))
+
+
+def compiled(core: Core, folder: Path, into: Path, optimization: str = "-O3") -> list[Path]:
+    """Object files of a bundle's sources.
+
+    Args:
+        core: For which.
+        folder: Of the bundle.
+        into: Folder that they are written to.
+        optimization: Of the compiler.
+
+    Raises:
+        CheckError: The compiler refuses the sources.
+    """
+    found = []
+    for name in _MODEL:
+        result = into / f"{name}.o"
+        command = [core.compiler, *core.flags, *FLAGS, optimization, "-c", str(folder / name)]
+        made = subprocess.run([*command, "-o", str(result)], capture_output=True, text=True)
+        if made.returncode:
+            raise CheckError(f"core {core.name}: {core.compiler} refuses {name}")
+        found.append(result)
+    return found
+
+
+def objects_bytes(core: Core, objects: Sequence[Path]) -> int:
+    """Code and constants of object files."""
+    sizer, total = re.sub(r"(gcc|cc)$", "size", core.compiler), 0
+    for path in objects:
+        shown = subprocess.run([sizer, str(path)], capture_output=True, text=True)
+        numbers = shown.stdout.splitlines()[1].split()
+        total += int(numbers[0]) + int(numbers[1])
     return total
 
 

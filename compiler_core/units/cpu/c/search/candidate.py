@@ -18,6 +18,7 @@ from compiler_core.tensor.digest import digest
 from compiler_core.tensor.task import Task
 from compiler_core.units.cpu.c.bundles import cores
 from compiler_core.units.cpu.c.bundles.bundle import Bundle, scheduled_bundle, write_sources_of
+from compiler_core.units.cpu.c.bundles.classes import cycles_per_instruction
 from compiler_core.units.cpu.c.bundles.package import Decisions
 from compiler_core.units.cpu.c.bundles.targets import Board, check_fit
 from compiler_core.units.cpu.c.convert.convert import to_network
@@ -136,8 +137,10 @@ class CCandidate:
         with tempfile.TemporaryDirectory(prefix="nest-tune-") as scratch:
             folder = Path(scratch)
             write_sources_of(bundle, folder)
-            flash = cores.flash_bytes(core, folder)
-        check_fit(board, flash, ram)
+            objects = cores.compiled(core, folder, folder)
+            flash = cores.objects_bytes(core, objects)
+            check_fit(board, flash, ram)
+            each = cycles_per_instruction(core, folder, objects) if measured and core.tick else 0.0
         found = {"flash_bytes": float(flash), "ram_peak_bytes": float(ram)}
         found["constant_bytes"] = float(bundle.sources.constant_bytes)
         if not measured:
@@ -145,7 +148,7 @@ class CCandidate:
         total = sum(measured[task.name] for task in self.tasks)
         if core.tick:
             found["instructions"] = total
-            found["cycles"] = total * core.cycles_per_instruction
+            found["cycles"] = round(total * each)
             if board.clock_hz is not None:
                 found["latency_ms"] = 1e3 * found["cycles"] / board.clock_hz
         else:

@@ -14,6 +14,7 @@ from compiler_core.quantize.scheme import RangeMethod
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.units.cpu.c.bundles import cores
 from compiler_core.units.cpu.c.bundles.bundle import default_scratch
+from compiler_core.units.cpu.c.bundles.classes import counts_classes
 from compiler_core.units.cpu.c.bundles.package import Decisions, decisions_of, read_configuration
 from compiler_core.units.cpu.c.bundles.targets import Board, load_board
 from compiler_core.units.cpu.c.convert.convert import to_network
@@ -32,7 +33,7 @@ from compiler_core.units.facets.candidates import (
     LayerPrecisions,
 )
 
-_GENERATOR = 1
+_GENERATOR = 2
 """Raised with every change of kernels that alters what an operator costs."""
 
 _MOST_PATCHES = 4
@@ -60,7 +61,9 @@ class CCandidates:
 
     def identity(self, target: str) -> str:
         """See :class:`compiler_core.units.facets.candidates.Candidates`."""
-        return f"{_GENERATOR}; {tools_of(cores.core_of(load_board(target).core), target)}"
+        core = cores.core_of(load_board(target).core)
+        classes = "; classes of instructions" if counts_classes(core.name) else ""
+        return f"{_GENERATOR}; {tools_of(core, target)}{classes}"
 
     def ranging(self) -> Mapping[str, tuple[str, ...]]:
         """See :class:`compiler_core.units.facets.candidates.Candidates`."""
