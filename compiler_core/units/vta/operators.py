@@ -34,7 +34,7 @@ Rule = Callable[[Graph, Node], str | None]
 
 
 def activations_are_float32(graph: Graph, node: Node) -> str | None:
-    """Inputs and outputs that are not constants have to be float32 tensors."""
+    """The VTA takes what is float32 in the model; other element types stay on the CPU."""
     for tensor in (*node.inputs, *node.outputs):
         if tensor and tensor not in graph.constants:
             known = graph.types.get(tensor)
@@ -44,7 +44,7 @@ def activations_are_float32(graph: Graph, node: Node) -> str | None:
 
 
 def shapes_are_static(graph: Graph, node: Node) -> str | None:
-    """Every axis but the first (the batch) needs a fixed, positive size."""
+    """The VTA's programs are for fixed sizes: axes behind the batch must not be open or empty."""
     data = [t for t in node.inputs[: _data_inputs(graph, node)] if t] + list(node.outputs[:1])
     for tensor in data:
         sample = sample_shape(graph, tensor)
@@ -55,7 +55,7 @@ def shapes_are_static(graph: Graph, node: Node) -> str | None:
 
 
 def batch_axis_stays(graph: Graph, node: Node) -> str | None:
-    """The first axis is the batch, and the batch changes nothing else."""
+    """The VTA runs sample by sample: it cannot move or mix what lies along the batch axis."""
     result = (graph.types[node.output].shape or (None,))[0]
     for tensor in (*node.inputs[: _data_inputs(graph, node)], node.output):
         first = (graph.types[tensor].shape or (None,))[0]
@@ -66,13 +66,13 @@ def batch_axis_stays(graph: Graph, node: Node) -> str | None:
 
 
 def one_output(_graph: Graph, node: Node) -> str | None:
-    """Only the first output can be computed."""
+    """The VTA computes the first output of an operator; it has no other ones."""
     extra = [name for name in node.outputs[1:] if name]
     return f"'{extra[0]}' is read too" if extra else None
 
 
 def data_is_an_activation(graph: Graph, node: Node) -> str | None:
-    """The data inputs are computed at run time, not constants."""
+    """The VTA cannot take a constant where it reads activations."""
     for tensor in node.inputs[: _data_inputs(graph, node)]:
         if tensor in graph.constants:
             return f"'{tensor}' is constant"
@@ -80,7 +80,7 @@ def data_is_an_activation(graph: Graph, node: Node) -> str | None:
 
 
 def weights_are_constant_and_finite(graph: Graph, node: Node) -> str | None:
-    """Weights and bias are constant, finite floating-point tensors."""
+    """The VTA needs constant, finite weights and biases: they become integers when it compiles."""
     for tensor in node.inputs[1:]:
         if not tensor:
             continue
@@ -95,21 +95,21 @@ def weights_are_constant_and_finite(graph: Graph, node: Node) -> str | None:
 
 
 def clip_has_an_inside(_graph: Graph, node: Node) -> str | None:
-    """A fused clamp has a lower limit that is not above its upper limit."""
+    """The VTA cannot clamp to a lower limit above the upper."""
     if node.clip is None or node.clip[0] <= node.clip[1]:
         return None
     return f"clamp to {node.clip}"
 
 
 def image_is_1d_or_2d(graph: Graph, node: Node) -> str | None:
-    """Convolutions and pools work over one or two spatial axes."""
+    """The VTA cannot move windows over more than two spatial axes."""
     if image_shape(graph, node.inputs[0]) is None:
         return f"'{node.inputs[0]}' has shape {graph.types[node.inputs[0]].shape}"
     return None
 
 
 def window_is_known(graph: Graph, node: Node) -> str | None:
-    """Kernel, strides, padding and dilations agree with the shapes and are not negative."""
+    """The VTA cannot run windows that do not agree with the shapes, or have negative padding."""
     window = window_of(graph, node)
     source, result = image_shape(graph, node.inputs[0]), image_shape(graph, node.output)
     if window is None or source is None or result is None or min(window.pads) < 0:
@@ -120,7 +120,7 @@ def window_is_known(graph: Graph, node: Node) -> str | None:
 
 
 def weight_matrix_is_two_dimensional(graph: Graph, node: Node) -> str | None:
-    """A dense layer multiplies by a constant matrix of two dimensions from the right."""
+    """The VTA multiplies by constant matrices of two dimensions from the right only."""
     weight = graph.constants.get(node.inputs[1])
     if weight is None or weight.ndim != 2:
         return f"'{node.inputs[1]}' is {'not constant' if weight is None else weight.shape}"
@@ -128,7 +128,7 @@ def weight_matrix_is_two_dimensional(graph: Graph, node: Node) -> str | None:
 
 
 def factors_are_matrices_side_by_side(graph: Graph, node: Node) -> str | None:
-    """Two activations are multiplied where all axes before the last two agree (no broadcast)."""
+    """The VTA cannot broadcast products of activations: all axes but the last two have to agree."""
     shapes = [graph.types[tensor].shape or () for tensor in node.inputs]
     left, right = shapes
     if len(left) == len(right) >= 3 and left[:-2] == right[:-2] and left[-1] == right[-2]:
@@ -137,19 +137,19 @@ def factors_are_matrices_side_by_side(graph: Graph, node: Node) -> str | None:
 
 
 def sums_stay_within_the_accumulator(graph: Graph, node: Node) -> str | None:
-    """A product of two activations sums at most 65536 terms."""
+    """The VTA cannot hold a sum of more than 65536 products of activations in 32 bits."""
     terms = (graph.types[node.inputs[0]].shape or (0,))[-1] or 0
     return None if terms <= _MOST_TERMS else f"{terms} terms"
 
 
 def dense_input_has_a_batch(graph: Graph, node: Node) -> str | None:
-    """The input of a dense layer has a batch axis before its features."""
+    """The VTA needs a batch axis before the features of a dense layer."""
     shape = graph.types[node.inputs[0]].shape or ()
     return None if len(shape) >= 2 else f"'{node.inputs[0]}' has shape {shape}"
 
 
 def bias_is_per_channel(graph: Graph, node: Node) -> str | None:
-    """The bias of a convolution is one value per output channel."""
+    """The VTA adds to a convolution one bias per output channel; it cannot add others."""
     if len(node.inputs) < 3 or not node.inputs[2]:
         return None
     weight, bias = (graph.constants.get(name) for name in node.inputs[1:3])
@@ -159,7 +159,7 @@ def bias_is_per_channel(graph: Graph, node: Node) -> str | None:
 
 
 def dense_bias_is_per_output(graph: Graph, node: Node) -> str | None:
-    """The bias of a dense layer is one value per output, or one for all."""
+    """The VTA adds to a dense layer one bias per output or one for all; it cannot add others."""
     sample = sample_shape(graph, node.output)
     if len(node.inputs) < 3 or not node.inputs[2] or not sample:
         return None
@@ -170,12 +170,12 @@ def dense_bias_is_per_output(graph: Graph, node: Node) -> str | None:
 
 
 def gemm_is_not_transposed(_graph: Graph, node: Node) -> str | None:
-    """The first matrix of a Gemm is not transposed."""
+    """The VTA cannot transpose the first matrix of a Gemm."""
     return "transA = 1" if node.attributes.get("transA") else None
 
 
 def operands_have_equal_shapes(graph: Graph, node: Node) -> str | None:
-    """An addition adds two activations of equal shape (no broadcast)."""
+    """The VTA cannot broadcast an addition: both activations need the same shape."""
     shapes = [graph.types[t].shape for t in (*node.inputs, node.output)]
     if len(node.inputs) == 2 and shapes[0] == shapes[1] == shapes[2]:
         return None
@@ -183,7 +183,7 @@ def operands_have_equal_shapes(graph: Graph, node: Node) -> str | None:
 
 
 def pool_ends_in_the_image(graph: Graph, node: Node) -> str | None:
-    """Every window of a pool covers at least one element that is not padding."""
+    """The VTA cannot pool a window of padding alone."""
     window, source = window_of(graph, node), image_shape(graph, node.inputs[0])
     result = image_shape(graph, node.output)
     if window is None or source is None or result is None:
@@ -198,7 +198,7 @@ def pool_ends_in_the_image(graph: Graph, node: Node) -> str | None:
 
 
 def average_counts_its_padding(graph: Graph, node: Node) -> str | None:
-    """An average divides by the same count everywhere: padding is counted, or there is none."""
+    """The VTA cannot average over fewer values at the edges: padding has to count, or be none."""
     window = window_of(graph, node)
     if window is None or not any(window.pads):
         return None
@@ -210,19 +210,19 @@ def average_counts_its_padding(graph: Graph, node: Node) -> str | None:
 
 
 def pool_has_no_indices(_graph: Graph, node: Node) -> str | None:
-    """Pools are stored in rows, not in columns."""
+    """The VTA cannot pool images that are stored in columns."""
     return "storage_order = 1" if node.attributes.get("storage_order") else None
 
 
 def concatenates_channels(graph: Graph, node: Node) -> str | None:
-    """Concatenation is along the channels (axis 1)."""
+    """The VTA cannot concatenate along other axes than the channels (axis 1)."""
     rank = len(graph.types[node.output].shape or ())
     axis = int(node.attributes.get("axis", 1))
     return None if rank >= 2 and axis % rank == 1 else f"axis {axis} of {rank}"
 
 
 def concatenated_channels_fill_vectors(graph: Graph, node: Node) -> str | None:
-    """Every concatenated tensor but the last has a multiple of 16 channels."""
+    """The VTA moves vectors of 16 channels: tensors before the last have to fill whole ones."""
     return _partial_vectors(graph, node, CHANNEL_BLOCK)
 
 
@@ -235,7 +235,7 @@ def _partial_vectors(graph: Graph, node: Node, lanes: int) -> str | None:
 
 
 def clip_limits_are_constant(graph: Graph, node: Node) -> str | None:
-    """The limits of a Clip are constants, and the lower is not above the upper."""
+    """The VTA cannot clip to limits that a run computes, or to a lower one above the upper."""
     limits = clip_limits(graph, node)
     if limits is None:
         return "limits computed at run time"
@@ -243,8 +243,8 @@ def clip_limits_are_constant(graph: Graph, node: Node) -> str | None:
 
 
 def slice_is_of_pixels_or_channels(graph: Graph, node: Node) -> str | None:
-    """A Slice takes some channels (or features), or walks forward over rows and columns of an image
-    to their end."""
+    """The VTA cannot slice but channels (or features), and rows and columns of an image forward to
+    their end."""
     if slice_steps(graph, node):
         return None
     found, rank = slice_of_axis(graph, node), len(graph.types[node.output].shape or ())
@@ -253,12 +253,12 @@ def slice_is_of_pixels_or_channels(graph: Graph, node: Node) -> str | None:
 
 
 def padding_is_zeros(graph: Graph, node: Node) -> str | None:
-    """A Pad adds constant zeros to the channels, rows or columns of an image."""
+    """The VTA cannot pad but with zeros, and only channels, rows or columns of an image."""
     return None if pad_amounts(graph, node) else "other padding"
 
 
 def view_keeps_the_samples(graph: Graph, node: Node) -> str | None:
-    """A view keeps the batch axis first and every sample's values together."""
+    """The VTA cannot run a view that mixes samples or moves the batch axis."""
     sizes = [sample_shape(graph, t) for t in (node.inputs[0], node.output)]
     known = [graph.types[t].shape or (None,) for t in (node.inputs[0], node.output)]
     if np.prod(sizes[0] or (1,)) != np.prod(sizes[1] or (1,)):
@@ -340,7 +340,10 @@ def unsupported(graph: Graph, node: Node, lanes: int = CHANNEL_BLOCK) -> str | N
     if node.op == "Concat" and lanes > CHANNEL_BLOCK:
         seen = _partial_vectors(graph, node, lanes)
         if seen is not None:
-            text = f"Every concatenated tensor but the last has a multiple of {lanes} channels."
+            text = (
+                f"The VTA moves vectors of {lanes} channels: tensors before the last have to "
+                "fill whole ones."
+            )
             return f"{text} {node.op} '{node.name}': {seen}."
     return None
 
