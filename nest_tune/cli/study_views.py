@@ -384,7 +384,13 @@ def print_result(result: StudyResult, chosen: OuterTrial | None, package: str | 
 def _print_gains(result: StudyResult, chosen: OuterTrial) -> None:
     """What the chosen trial gains, and what must not be left unsaid."""
     from nest_tune.study.choice.gains import doubts_of, gain_text, warnings_of
-    from nest_tune.study.views.documents import change_documents, holdout_lines, noise_of
+    from nest_tune.study.views.documents import (
+        change_documents,
+        changed_choice,
+        earlier_times,
+        holdout_lines,
+        noise_of,
+    )
 
     out = console()
     for line in holdout_lines(result, chosen):
@@ -394,5 +400,7 @@ def _print_gains(result: StudyResult, chosen: OuterTrial) -> None:
             noise = noise_of(result, chosen, reference)
             out.print(f"against the {reference}: {gain_text(changes, noise)}", soft_wrap=True)
     told = warnings_of(chosen, result.default, result.settings.objectives)
-    for warning in (*told, *doubts_of(result.trials)):
+    for line in changed_choice(result, chosen):
+        out.print(line, soft_wrap=True, markup=False)
+    for warning in (*told, *doubts_of(result.trials), *earlier_times(result)):
         out.print(f"warning: {warning}", soft_wrap=True)

@@ -10,6 +10,7 @@ from nest_tune.runners.runner import Answer, Ending
 from nest_tune.study.running.cached_calls import Calls
 
 WORKER = "nest_tune.study.execution.worker"
+MEASURE = f"{WORKER}:measure"
 """The module whose functions workers run."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -64,8 +64,8 @@ class Calls:
         self._fresh = False
         self._known: deque[tuple[Answer, Then]] = deque()
         self._claims = Claims(storage.connection)
-        self.found = 0
-        """Calls that storage answered."""
+        self.found: Counter[str] = Counter()
+        """Calls that storage answered, by function."""
 
     def start(
         self,
@@ -156,7 +156,7 @@ class Calls:
         for ticket in tickets:
             pending = self._elsewhere[ticket]
             if pending.key in stored:
-                self.found += 1
+                self.found[pending.work.function] += 1
                 answer = Answer(ticket, Ending.DONE, stored[pending.key])
                 self._known.append((answer, pending.then))
             elif pending.key in ours and pending.key not in computing:

@@ -23,6 +23,7 @@ from nest_tune.samplers.registry import sampler_of_tasks
 from nest_tune.stores.profile_store import stored_profile
 from nest_tune.study.execution.worker_files import files_of, needs_of
 from nest_tune.study.request.goals import TrialMetric
+from nest_tune.study.running.baseline import MEASURE
 from nest_tune.study.running.cached_calls import Calls
 from nest_tune.study.running.closing import CLOSING, closing_document
 from nest_tune.study.running.engine import Engine
@@ -167,6 +168,8 @@ def _close(ground: Ground, storage: StudyStorage, study: StoredStudy, engine: En
     reports = bool(settings.holdout or settings.holdout_file)
     result = load_result(storage, current)
     closed = closing_document(result, ground.problem, engine.calls, reports=reports)
+    if ground.target.by_clock and (earlier := result.closed.earlier + engine.calls.found[MEASURE]):
+        closed["earlier"] = earlier
     storage.update_document(current, {**current.document, CLOSING: closed})
 
 
@@ -290,6 +293,7 @@ def run_study(
         NestTuneError: The first trials all failed in the same way, or storage failed.
     """
     budget = Budget(ground.settings.trials, ground.settings.timeout_s)
+    before = load_result(storage, study)
     with working(ground, storage, study, observer) as engine:
         ended = engine.run(budget)
         _require_first(storage, study, engine)
@@ -297,4 +301,5 @@ def run_study(
             _close(ground, storage, study, engine)
     if status_after(ended) is Status.STOPPED:
         storage.mark(study, Status.STOPPED)
-    return replace(load_result(storage, storage.find(study.name)), ended=ended)
+    result = load_result(storage, storage.find(study.name))
+    return replace(result, ended=ended, before=before.chosen())

@@ -37,11 +37,14 @@ class Closed:
         float_reported: Accuracy of the float model on what only reports; ``None`` where nothing
             does.
         reported: Of trials, by number.
+        earlier: Measurements by the clock that other studies, or runs before this one, had left in
+            the storage.
     """
 
     float_costs: Mapping[str, float] = field(default_factory=dict)
     float_reported: Reported | None = None
     reported: Mapping[int, Reported] = field(default_factory=dict)
+    earlier: int = 0
 
 
 def closed_of(document: Mapping[str, Any], where: str) -> Closed:
@@ -55,13 +58,13 @@ def closed_of(document: Mapping[str, Any], where: str) -> Closed:
         return Closed()
     try:
         costs = {str(name): float(value) for name, value in found.get("float", {}).items()}
-        holdout = found.get("holdout")
+        holdout, earlier = found.get("holdout"), int(found.get("earlier", 0))
         if holdout is None:
-            return Closed(costs)
+            return Closed(costs, earlier=earlier)
         floats = Score(**holdout["float"])
         trials = {int(n): Score(**score) for n, score in holdout["trials"].items()}
         reported = {number: _reported(floats, score) for number, score in trials.items()}
-        return Closed(costs, _reported(floats, floats), reported)
+        return Closed(costs, _reported(floats, floats), reported, earlier)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise damaged(f"{where}: closing") from error
 

@@ -38,6 +38,8 @@ class StudyResult:
         front: Feasible trials that none dominates.
         ended: Why the last run ended; ``None`` where nothing ran now.
         asked_for: Points that somebody had it try.
+        before: The trial that was chosen when the last run began; ``None`` where there was none, or
+            nothing ran now.
     """
 
     study: StoredStudy
@@ -47,6 +49,7 @@ class StudyResult:
     front: tuple[OuterTrial, ...]
     ended: Ended | None = None
     asked_for: tuple[Point, ...] = ()
+    before: OuterTrial | None = None
 
     @property
     def default(self) -> OuterTrial | None:

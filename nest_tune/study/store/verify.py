@@ -63,16 +63,27 @@ def verify_studies(storage: StudyStorage, name: str | None = None, *, repair: bo
     whole = not damage
     counts = {}
     for study in sound if name not in damage else ():
-        found, counts[study.name] = _check(storage, study)
-        shown, other = _shown(storage, study)
+        try:
+            found, counts[study.name] = _check(storage, study)
+            shown, other = _shown(storage, study)
+        except InputError as error:  # the file itself is damaged there
+            damage[study.name] = (error.message,)
+            whole = False
+            continue
         if found or shown:
             damage[study.name] = (*found, *shown)
         if (found or other) and repair:
             _repair(storage, study, other)
         whole = whole and bool(other) == bool(shown)
-    if own := list(_storage_damage(storage, repair=repair)):
+    own: list[str] = []
+    can_be_read = True
+    try:
+        own += _storage_damage(storage, repair=repair)
+    except InputError as error:
+        own, can_be_read = [error.message], False
+    if own:
         damage[""] = tuple(own)
-        whole = whole and not any(text.startswith(_CHECK) for text in own)
+        whole = whole and can_be_read and not any(text.startswith(_CHECK) for text in own)
     return Verified(storage.shown, counts, damage, repair and whole)
 
 

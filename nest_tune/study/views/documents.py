@@ -11,10 +11,12 @@ from nest_tune.runners.runner import RUNNERS
 from nest_tune.study.choice.gains import (
     changes_percent,
     doubts_of,
+    gain_text,
     warnings_of,
     within_noise,
 )
 from nest_tune.study.choice.last_step import MOVE, OF
+from nest_tune.study.choice.pick import KNEE, default_rule
 from nest_tune.study.proposals.evidence import interval_text
 from nest_tune.study.proposals.front import closest
 from nest_tune.study.request.settings import StudySettings
@@ -89,7 +91,9 @@ def result_document(
         "warnings": [
             *warnings_of(chosen, default, result.settings.objectives),
             *doubts_of(result.trials),
+            *earlier_times(result),
         ],
+        "chosen_before": None if result.before is None else result.before.number,
         "outcomes": outcome_counts(result.trials),
         "ended": None if result.ended is None else result.ended.value,
         "tasks": len(result.tasks),
@@ -109,6 +113,32 @@ def front_with(result: StudyResult, chosen: OuterTrial | None) -> list[OuterTria
     if chosen is not None and all(trial.number != chosen.number for trial in found):
         found.append(chosen)
     return found
+
+
+def earlier_times(result: StudyResult) -> tuple[str, ...]:
+    """That times of trials were measured before: by other studies, or runs before this one."""
+    count = result.closed.earlier
+    if not count:
+        return ()
+    times = "the time of a trial is" if count == 1 else f"the times of {count} trials are"
+    return (
+        f"{times} from earlier measurements of the same programs in this storage; a study in "
+        "another --storage measures anew",
+    )
+
+
+def changed_choice(result: StudyResult, chosen: OuterTrial) -> tuple[str, ...]:
+    """Why another trial is chosen than before a resume; nothing where it is the same one."""
+    before = result.before
+    if before is None or before.number == chosen.number:
+        return ()
+    said = gain_text(changes_percent(chosen.metrics, before.metrics)) or "no cost differs"
+    found = [f"before this run trial {before.number} was chosen; against it: {said}"]
+    if all(trial.number != before.number for trial in result.front):
+        found.append(f"trial {before.number} is dominated by a new one")
+    elif (result.settings.pick or default_rule(result.settings.limits)) == KNEE:
+        found.append("the knee is relative to the whole front, which has changed")
+    return tuple(found)
 
 
 def holdout_document(result: StudyResult, chosen: OuterTrial | None) -> dict[str, Any] | None:

@@ -269,6 +269,15 @@ def test_a_study_begins_with_the_optima_of_the_costs(
     code, text, err = run("study", "resume", "formats", "--trials", "+1", *storage, "--json")
     assert code == 0, err
     assert json.loads(text)["trials"] == 4
+    code, text, err = run(
+        "study", "start", "--model", model, "--target", "host", "--name", "again", "--json",
+        "--calibration", folder / "calib.npz", "--evaluation", folder / "eval.npz",
+        "--trials", 1, *storage,
+    )  # fmt: skip
+    assert code == 0, err
+    (said,) = (text for text in json.loads(text)["warnings"] if "earlier" in text)
+    assert said.startswith("the time of a trial is from earlier measurements")
+    assert "from earlier measurements" in run("study", "best", "again", *storage)[1]
 
 
 def test_a_plan_may_name_some_operators(

@@ -153,6 +153,27 @@ def test_a_study_that_optuna_cannot_read_is_named(tmp_path: Path, nest_tune: Run
     assert nest_tune("study", "show", "second", "--storage", url)[0] == 0
 
 
+def test_a_page_that_was_lost_harms_its_studies_alone(tmp_path: Path, nest_tune: Run) -> None:
+    path = tmp_path / "n.db"
+    fill(url_of(path))
+    with sqlite3.connect(path) as database:
+        (page,) = database.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'nest_tune_study_task'"
+        ).fetchone()
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close()
+    whole = path.read_bytes()
+    at = (page - 1) * size
+    path.write_bytes(whole[:at] + bytes(size) + whole[at + size :])
+    code, out, err = nest_tune("study", "verify", "--storage", url_of(path))
+    assert code == 4, err
+    assert "study first: storage" in out
+    assert "study second: storage" in out
+    code, _, _ = nest_tune("study", "verify", "--repair", "--storage", url_of(path))
+    assert code == 4  # no repair makes a page
+
+
 def test_a_journal_whose_values_were_changed_is_told(tmp_path: Path, nest_tune: Run) -> None:
     path = tmp_path / "n.log"
     fill(url_of(path))
