@@ -87,10 +87,8 @@ def place_layers(
     depths = (depth.inp, depth.wgt, depth.acc)
     places = [_beside(list(used), deep) for used, deep in zip(buffers, depths, strict=True)]
     origins = [BufferOrigin(*place) for place in zip(*places, strict=True)]
-    # A table that instructions of two kinds share is two where their operands move differently, so
-    # micro-ops are counted after the move.
     all_moved = [draft.moved(origin) for draft, origin in zip(drafts, origins, strict=True)]
-    begins = _micro_op_places(all_moved, depth.uop)
+    begins = _micro_op_places(drafts, all_moved, depth.uop)
     result = []
     for moved, size, origin, begin in zip(all_moved, sizes, origins, begins, strict=True):
         address = place_micro_ops(moved.placed(0, depth.uop).micro_ops)
@@ -123,16 +121,21 @@ def _beside(sizes: Sequence[int], depth: int) -> list[int]:
     return places
 
 
-def _micro_op_places(drafts: Sequence[Draft], depth: int) -> list[int]:
+def _micro_op_places(drafts: Sequence[Draft], moved: Sequence[Draft], depth: int) -> list[int]:
+    """First micro-op of each layer on chip.
+
+    A table that instructions of two kinds share is two once their operands have moved differently,
+    so a layer may reach into the next one's place, which is then loaded after it; never beyond the
+    buffer.
+    """
     places, head = [], 0
-    for draft in drafts:
-        count = draft.micro_op_count
+    for draft, own in zip(drafts, moved, strict=True):
         if not draft.resident(depth):
             places.append(0)
             head = depth
             continue
-        if head + count > depth:
+        if head + max(draft.micro_op_count, own.micro_op_count) > depth:
             head = 0
         places.append(head)
-        head += count
+        head += draft.micro_op_count
     return places
