@@ -20,6 +20,7 @@ from compiler_core.configuration.configuration import Configuration, read_config
 from compiler_core.configuration.launches import launches_named
 from compiler_core.errors import InputError
 from compiler_core.executable.report import LayerReport, Metrics
+from compiler_core.graph.sampling import check_samples
 from compiler_core.package.text import Level, level_text
 from compiler_core.package.writer import require_free, write_package
 from compiler_core.partition.configured import with_plan
@@ -186,15 +187,17 @@ def compile(  # noqa: A001 - the verb of the command line
     source, found = load_with_samples(path, shapes, sizes)
     if found.keys() - (shapes or {}).keys():
         progress(f"shapes as the calibration data have them: {shapes_text(found)}")
+    statistics = None if profile is None else read_profile(Path(profile))
+    if calibration is not None:  # what does not fit is refused before anything takes long
+        samples = stateful_samples_of(
+            calibration, source.graph, states or {}, float_run(source.graph, threads)
+        )
+        check_samples(source.graph, samples)
     where = None if plan is None else Path(plan)
     is_planned = bool(configuration.plan)
     configuration = with_plan(configuration, source, chip, where, progress)
     arithmetic = target_arithmetic(chip)
-    statistics = None if profile is None else read_profile(Path(profile))
     if calibration is not None:
-        samples = stateful_samples_of(
-            calibration, source.graph, states or {}, float_run(source.graph, threads)
-        )
         statistics = _statistics(source, configuration, samples, threads, progress)
     warnings: tuple[str, ...] = ()
     unsearched = tuple[str, ...]()

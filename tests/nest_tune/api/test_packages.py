@@ -34,6 +34,22 @@ def test_compile_gives_what_the_command_prints(
         assert (tmp_path / "package" / name).read_bytes() == (compiled.folder / name).read_bytes()
 
 
+def test_data_that_do_not_fit_are_refused_before_anything_is_planned(
+    digits: Path, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    wrong = {"x": np.ones((8, 1, 8, 9), np.float32)}
+    with pytest.raises(InputError, match=r"has shape \(8, 1, 8, 9\)"):
+        nest_tune.compile(
+            digits / "model.onnx",
+            "vta-x2",  # of several cores: layers are timed for the default plan
+            tmp_path / "package",
+            calibration=wrong,
+            progress=told.append,
+        )
+    assert told == ["importing model.onnx"]
+
+
 def test_texts_and_configurations(compiled: Compilation, digits: Path, tmp_path: Path) -> None:
     """A configuration value compiles to the bytes of the configuration file, without data."""
     again = nest_tune.compile(
