@@ -14,6 +14,8 @@ from compiler_core.units.cpu.c.bundles import cores
 from compiler_core.units.cpu.c.bundles.targets import Board
 
 KIND = "cpu"
+HERE = "c99"
+"""This machine."""
 UNIT_NAME = "core"
 """What the core is called among the units of a target."""
 
@@ -73,8 +75,12 @@ def tools_of(core: cores.Core, target: str) -> str:
         raise MissingDependencyError(
             f"target {target}: every layer is built and measured, and "
             f"{' and '.join(lacking)} cannot be found",
-            hint=f"apt-get install --no-install-recommends {core.package}; or --target c99, "
-            "which any C compiler does",
+            hint=f"apt-get install --no-install-recommends {core.package}"
+            + (
+                ""
+                if core.name == HERE
+                else f"; a study can be for --target {HERE}, too, which any C compiler does"
+            ),
         )
     return "; ".join(_version(shutil.which(command) or command) for command in needed)
 
