@@ -243,13 +243,17 @@ def clip_limits_are_constant(graph: Graph, node: Node) -> str | None:
 
 
 def slice_is_of_pixels_or_channels(graph: Graph, node: Node) -> str | None:
-    """The VTA cannot slice but channels (or features), and rows and columns of an image forward to
-    their end."""
+    """The VTA cannot slice but channels (or features) of what was computed, and rows and columns of
+    an image forward to their end."""
     if slice_steps(graph, node):
         return None
     found, rank = slice_of_axis(graph, node), len(graph.types[node.output].shape or ())
     channels = (1,) if rank != _SEQUENCE_RANK else (1, 2)
-    return None if found is not None and found[0] in channels else "another slice"
+    if found is None or found[0] not in channels:
+        return "another slice"
+    # Taken apart first, each part is laid out for the layer that reads it.
+    source = node.inputs[0]
+    return f"'{source}' is an input of the model" if source in graph.inputs else None
 
 
 def padding_is_zeros(graph: Graph, node: Node) -> str | None:

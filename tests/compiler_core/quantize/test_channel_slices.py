@@ -120,3 +120,15 @@ def test_a_split_is_slices_that_need_nothing_of_the_cpu(plain, sizes):
     graph = simplify(b.build(total))
     assert [node.op for node in graph.nodes].count("Slice") == len(sizes)
     assert not {CPU, CPU_INT8} & set(default_assignment(graph).values())
+
+
+def test_what_the_caller_hands_in_is_taken_apart_before_it_is_laid_out(plain):
+    """Two images in one tensor: each stem folds its taps into the lanes that its image leaves."""
+    b = plain.GraphBuilder(x=(6, 8, 8))
+    for name, first in (("l", 0), ("r", 3)):
+        sliced(b, "x", name, 1, (first, first + 3, 1), (3, 8, 8))
+        b.add("Conv", [name, b.constant(f"{name}_w", weights(16, 3, first))], f"{name}_c",
+              (16, 8, 8))  # fmt: skip
+    b.add("Add", ["l_c", "r_c"], "y", (16, 8, 8))
+    plan = default_assignment(b.build("y"))
+    assert {name for name, unit in plan.items() if unit == CPU} == {"Slice_l", "Slice_r"}
