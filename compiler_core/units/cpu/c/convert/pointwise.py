@@ -7,6 +7,7 @@ from math import prod
 import numpy as np
 
 from compiler_core.graph.ir import Node
+from compiler_core.graph.windows import window_of
 from compiler_core.units.cpu.c.arithmetic.fixed_point import quantized_factor
 from compiler_core.units.cpu.c.arithmetic.pointwise import (
     ADD_LEFT_SHIFT,
@@ -115,7 +116,7 @@ def pool(sources: TensorReader, node: Node, *, is_float: bool) -> None:
     value = source.value
     mean = node.op == "AveragePool"
     if mean and node.attributes.get("count_include_pad"):
-        if node.attributes.get("ceil_mode"):
+        if node.attributes.get("ceil_mode") and _overhangs(sources, node, value, sliding):
             raise Refusal("it counts its padding and rounds its size up")
         value, sliding = _with_border(sources, node, value, sliding)
     _check_windows(value, sliding)
@@ -135,6 +136,18 @@ def add_pool(
         builder.add(RealPool(node.name, *names, sliding, mean, *limits(node)))
     else:
         builder.add(Pool(node.name, *names, sliding, mean, *clamp(source.type, node.clip)))
+
+
+def _overhangs(sources: TensorReader, node: Node, value: Value, sliding: Sliding) -> bool:
+    """Whether the last window ends behind the padding: then the size is rounded up."""
+    known = window_of(sources.builder.graph, node)
+    sizes = value.shape[1:3] if len(value.shape) == 4 else (1, value.shape[1])
+    for axis in range(2):
+        reach = (sliding.kernel[axis] - 1) * sliding.dilation[axis] + 1
+        end = (sliding.output[axis] - 1) * sliding.stride[axis] + reach
+        if known is None or end > sizes[axis] + known.pads[axis] + known.pads[axis + 2]:
+            return True
+    return False
 
 
 def _with_border(

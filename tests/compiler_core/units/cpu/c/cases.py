@@ -156,6 +156,15 @@ CASES |= {
     "mean_pool_counted": _pool(
         "AveragePool", (1, 3, 7, 8), kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1
     ),
+    "mean_pool_counted_ceil": _pool(
+        "AveragePool",
+        (1, 3, 7, 9),
+        kernel_shape=[3, 3],
+        strides=[2, 2],
+        pads=[1, 1, 1, 1],
+        count_include_pad=1,
+        ceil_mode=1,
+    ),
     "global_mean": _pool("GlobalAveragePool", (1, 3, 7, 8)),
     "global_max": _pool("GlobalMaxPool", (1, 3, 7, 8)),
     "softmax": _pool("Softmax", (1, 4, 9), axis=2),
