@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from os import environ
 from pathlib import Path
@@ -28,6 +29,8 @@ from nest_tune.stores.default_scheme import with_default_scheme
 from nest_tune.stores.profile_store import stored_profile
 from nest_tune.stores.task_store import find, remember
 from nest_tune.study.request.settings import storage_url
+from nest_tune.study.store.networks import networks_of
+from nest_tune.study.store.storage import StudyStorage
 from nest_tune.tuning.task_search import TaskResult, TaskSearch
 from nest_tune.tuning.tune import MeasurementBudget
 from nest_tune.tuning.tune import tune_task as search_task
@@ -183,6 +186,12 @@ def _measured(
     )
 
 
+def _networks(url: str) -> Mapping[str, Collection[str]]:
+    """Keys of the tasks that studies in a storage have tuned, by network."""
+    with closing(StudyStorage(url)) as studies:
+        return networks_of(studies)
+
+
 def tune_task(
     task: str | Task | ModelTask,
     target: str | TaskTarget,
@@ -232,7 +241,8 @@ def tune_task(
     else:
         chosen = task.task if isinstance(task, ModelTask) else task
     unit = find_unit(name, chosen, chip)
-    records = RecordDatabase(storage_url(storage, environ))
+    url = storage_url(storage, environ)
+    records = RecordDatabase(url)
     try:
         return search_task(
             chosen,
@@ -244,6 +254,7 @@ def tune_task(
             jobs=jobs,
             exhaustive=exhaustive or kind.exhausts,
             anneal=anneal,
+            networks=_networks(url) if kind.learns else None,
             progress=progress,
         )
     finally:

@@ -67,6 +67,7 @@ def tune_task(
     exhaustive: bool = False,
     anneal: int = 0,
     base: BoostedModel | None = None,
+    networks: Mapping[str, Collection[str]] | None = None,
     progress: Progress | None = None,
 ) -> TaskResult:
     """Finds the best schedule of one task.
@@ -82,6 +83,8 @@ def tune_task(
         exhaustive: Go on until no schedule that is left can be better.
         anneal: Programs to time afterwards beyond the space, where the kind of unit has some.
         base: What the guided sampler knows of other tasks; nothing without.
+        networks: Keys of the tasks of networks whose records teach such a base, where they help
+            tasks of this operator; see :meth:`Knowledge.transfers`.
         progress: Called after every batch.
 
     Raises:
@@ -91,6 +94,8 @@ def tune_task(
     budget = budget or MeasurementBudget()
     end = None if budget.timeout_s is None else time.monotonic() + budget.timeout_s
     knowledge = _knowledge(records, machine)
+    if base is None and SAMPLERS.get(sampler).learns:
+        base = taught_by(networks or {}, knowledge, task, machine, seed)
     search = TaskSearch(task, machine, sampler, seed, knowledge, base, _keep(records))
     trials = max(budget.trials, GUIDED_BEFORE_PROOF) if exhaustive else budget.trials
     with Measurer(machine, jobs) as measurer:
@@ -102,6 +107,29 @@ def tune_task(
     if anneal and not program_obstacles(task, machine):
         _anneal(search, anneal, seed, end, progress)
     return search.result()
+
+
+def taught_by(
+    networks: Mapping[str, Collection[str]],
+    knowledge: Knowledge,
+    task: Task,
+    machine: Machine,
+    seed: int,
+) -> BoostedModel | None:
+    """A model of the records of networks that have not this task; ``None`` where a test on them
+    does not say that it helps.
+
+    Args:
+        networks: Keys of their tasks.
+        knowledge: Records.
+        task: What is to be tuned.
+        machine: Where it runs.
+        seed: Of the model.
+    """
+    others = {name: keys for name, keys in networks.items() if task.key not in keys}
+    if operator_of(task) not in knowledge.transfers(machine, others):
+        return None
+    return knowledge.base_model(machine, seed, [task.key])
 
 
 def program_obstacles(task: Task, machine: Machine) -> tuple[Violation, ...]:

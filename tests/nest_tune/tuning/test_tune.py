@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,10 +26,10 @@ from nest_tune.records.database import RecordDatabase, Snapshot
 from nest_tune.records.record import MeasurementOutcome, Record
 from nest_tune.samplers.schedules.exhaustive import ExhaustiveScheduleSampler
 from nest_tune.samplers.schedules.sampler import Problem
-from nest_tune.tuning.knowledge import BASE, knowledge_of
+from nest_tune.tuning.knowledge import BASE, Knowledge, knowledge_of
 from nest_tune.tuning.measure import Measurer, measure
 from nest_tune.tuning.task_search import BATCH
-from nest_tune.tuning.tune import MeasurementBudget, tune_task, tune_tasks
+from nest_tune.tuning.tune import MeasurementBudget, taught_by, tune_task, tune_tasks
 from search_spaces.task_space import task_space
 
 EPILOGUE = Epilogue(17, True, True, True)
@@ -220,3 +222,31 @@ def test_networks_teach_where_a_test_on_networks_says_so(core: VtaCore) -> None:
     helped = ("conv2d",) if adds_something(walk, model) else ()
     assert knowledge.transfers(core, halves) == helped
     assert set(knowledge.operators(core)) == {"conv2d"}
+
+
+def test_a_task_is_taught_by_networks_that_have_it_not(
+    core: VtaCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Record] = []
+    tasks = [Task("vta", replace(CONV.workload, out_channels=16 * n)) for n in range(1, 4)]
+    tune_tasks(dict.fromkeys(tasks, 1), core, sampler="random", trials=48, keep=kept.extend)
+    knowledge = knowledge_of(Snapshot(tuple(kept)), core)
+    networks = {"a": {tasks[1].key}, "b": {tasks[2].key}, "own": {tasks[0].key}}
+    asked = []
+
+    def helps(_self: Knowledge, _machine: object, found: Mapping[str, Any]) -> tuple[str, ...]:
+        asked.append(dict(found))
+        return ("conv2d",)
+
+    monkeypatch.setattr(Knowledge, "transfers", helps)
+    model = taught_by(networks, knowledge, tasks[0], core, 3)
+    assert asked == [{"a": networks["a"], "b": networks["b"]}]
+    data = knowledge.training_set(core)
+    expected = knowledge.base_model(core, 3, [tasks[0].key])
+    assert model is not None
+    for ours, wanted in zip(
+        model.correction(data.values), expected.correction(data.values), strict=True
+    ):
+        np.testing.assert_array_equal(ours, wanted)
+    monkeypatch.setattr(Knowledge, "transfers", lambda *_: ())
+    assert taught_by(networks, knowledge, tasks[0], core, 3) is None
