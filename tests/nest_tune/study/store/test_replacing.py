@@ -25,11 +25,14 @@ class BrokenOff(BaseException):
     """Stands for an interrupt."""
 
 
-@pytest.fixture(params=["sqlite", "journal"])
+@pytest.fixture(params=["sqlite", "journal", "postgresql"])
 def settings(request: pytest.FixtureRequest, studies: Any) -> Any:
-    """Of a study in a storage of each kind that is one file."""
-    name = "n.db" if request.param == "sqlite" else "n.log"
-    url = f"{request.param}:///{studies.folder / name}"
+    """Of a study in a storage of each kind."""
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql").url
+    else:
+        name = "n.db" if request.param == "sqlite" else "n.log"
+        url = f"{request.param}:///{studies.folder / name}"
     return studies.settings(storage=url, trials=3, sampler="random")
 
 
