@@ -25,7 +25,6 @@ CONVERTS = "Values become integers, or real numbers again, at a border between u
 _VIEWS = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identity")
 _WITH_GRAPHS = ("If", "Loop", "Scan", "SequenceMap")
 _QUOTED = re.compile(r" ?'[^']*'")
-_LISTED = re.compile(r" \([^()]*\)")
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ def cause(reason: str, operator: str | None) -> str:
     head, quoted, _ = reason.partition(f". {operator} '")
     if quoted:
         return f"{head}."
-    text = _QUOTED.sub("", _LISTED.sub("", reason)).strip()
+    text = _QUOTED.sub("", reason).strip()
     text = text.partition(": one output ")[0].partition(" Seen: ")[0].strip()
     return text[:1].upper() + text[1:]
 

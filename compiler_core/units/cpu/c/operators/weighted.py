@@ -15,7 +15,7 @@ from compiler_core.units.cpu.c.arithmetic.weighted import (
     dense,
     product,
 )
-from compiler_core.units.cpu.c.network import Array, as_image
+from compiler_core.units.cpu.c.network import Array, Operator, as_image
 
 Int8s = npt.NDArray[np.int8]
 Int64s = npt.NDArray[np.int64]
@@ -99,3 +99,8 @@ class MatrixProduct:
     def compute(self, inputs: Sequence[Array]) -> Array:
         """See :class:`~compiler_core.units.cpu.c.network.Operator`."""
         return self.scaling.apply(product(inputs[0], inputs[1], *self.offsets))
+
+
+def weight_bits(operator: Operator) -> int:
+    """Bits of each stored weight of an operator; 8 where it has none."""
+    return operator.bits if isinstance(operator, Convolution | Dense) else 8

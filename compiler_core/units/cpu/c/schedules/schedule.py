@@ -110,7 +110,7 @@ def choices(operator: Operator, core: str) -> tuple[KernelSchedule, ...]:
         operator: Of a network.
         core: Name of the core.
     """
-    if getattr(operator, "bits", 8) == 4 and isinstance(operator, Convolution | Dense):
+    if isinstance(operator, Convolution | Dense) and operator.bits == 4:
         as_bytes = choices(replace(operator, bits=8), core)
         return (*(replace(kernel, unpacked=True) for kernel in as_bytes), PORTABLE)
     found: list[KernelSchedule] = []

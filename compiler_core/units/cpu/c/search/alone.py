@@ -15,6 +15,7 @@ import numpy as np
 
 from compiler_core.tensor.digest import digest
 from compiler_core.units.cpu.c.network import Array, Network, Operator, Value
+from compiler_core.units.cpu.c.operators.weighted import weight_bits
 
 _MULTIPLIER, _SHIFT, _OFFSET = 1_518_500_250, -8, 5
 _LOW, _HIGH = -128, 127
@@ -42,7 +43,7 @@ def alone(network: Network, operator: Operator) -> Alone:
     """An operator of a network by itself."""
     told: list[Any] = [type(operator).__name__]
     changed: dict[str, Any] = {"name": "operator"}
-    bits = getattr(operator, "bits", 8)
+    bits = weight_bits(operator)
     for item in fields(operator):  # type: ignore[arg-type] # operators are dataclasses
         if item.name not in ("name", "inputs", "output"):
             value, said = _fixed(item.name, getattr(operator, item.name), bits)

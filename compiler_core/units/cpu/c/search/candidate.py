@@ -24,6 +24,7 @@ from compiler_core.units.cpu.c.bundles.targets import Board, check_fit
 from compiler_core.units.cpu.c.convert.convert import to_network
 from compiler_core.units.cpu.c.network import Array, Network, Operator
 from compiler_core.units.cpu.c.operators.moves import View
+from compiler_core.units.cpu.c.operators.weighted import weight_bits
 from compiler_core.units.cpu.c.schedules.schedule import KernelSchedule, choices
 from compiler_core.units.cpu.c.schedules.workload import workload_of
 from compiler_core.units.cpu.c.search.alone import Alone, alone
@@ -91,7 +92,7 @@ class CCandidate:
                 continue
             single = alone(self.network, operator)
             kind = type(operator).__name__.lower()
-            bits = getattr(operator, "bits", 8)
+            bits = weight_bits(operator)
             name = f"{kind}-{single.digest[:16]}"
             legal = choices(operator, self._board.core)
             if operator.name in self._packed:
