@@ -93,3 +93,14 @@ def test_every_command_has_an_example_and_every_option_a_help() -> None:
     assert [path for path, text in pages.items() if "Example: nest-tune" not in text] == []
     assert {path: names for path, names in found["bare"].items() if names} == {}
     assert not set(HEAVY) & set(found["modules"])
+
+
+@pytest.mark.parametrize("module", ["nest_tune.api.compiling", "nest_tune.api.packages"])
+def test_programs_are_compiled_and_run_without_databases(module: str) -> None:
+    """A compile of a small model takes little more than its imports."""
+    program = f"import sys, {module}; print(sorted(sys.modules))"
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    for heavy in ("sqlalchemy", "optuna", "ray", "xgboost", "jinja2", "onnxscript"):
+        assert f"'{heavy}'" not in run.stdout, heavy

@@ -51,7 +51,6 @@ from nest_tune.api.values import (
 )
 from nest_tune.named import named_by_lock
 from nest_tune.stores.default_scheme import with_default_scheme, with_kept_scheme
-from nest_tune.stores.measured_formats import measured_formats, with_formats
 from nest_tune.stores.profile_store import stored_profile
 
 
@@ -204,9 +203,9 @@ def compile(  # noqa: A001 - the verb of the command line
     is_open = configuration.scheme.is_open and not is_planned
     if chip.by_clock and is_open and statistics is not None and statistics.inputs is not None:
         try:
-            choice = measured_formats(source, statistics, board=chip.board, progress=progress)
-            configuration = with_formats(configuration, source, choice)
-            formats = formats_report(choice)
+            configuration, formats = _searched_formats(
+                configuration, source, statistics, chip.board, progress
+            )
         except InputError as error:
             unsearched = (f"number formats were not searched: {error.message}",)
     if statistics is None:
@@ -277,6 +276,21 @@ def compilation(compiled: CompiledModel, folder: Path) -> Compilation:
         macs_share_npu(compiled.report.layers),
         unpriced(compiled.source.model.graph),
     )
+
+
+def _searched_formats(
+    configuration: Configuration,
+    source: FloatModel,
+    statistics: Profile,
+    board: str,
+    progress: Progress,
+) -> tuple[Configuration, FormatsReport]:
+    """A configuration with the number formats that are fastest on this machine or on a board."""
+    # Loaded here: records, and with them databases, are for what is timed.
+    from nest_tune.stores.measured_formats import measured_formats, with_formats
+
+    choice = measured_formats(source, statistics, board=board, progress=progress)
+    return with_formats(configuration, source, choice), formats_report(choice)
 
 
 def _statistics(
