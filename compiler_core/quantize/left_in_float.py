@@ -42,7 +42,7 @@ _LEAST_RUNS = 2
 
 
 @dataclass(frozen=True)
-class Part:
+class FloatPart:
     """Consecutive operators that were quantized alone.
 
     Attributes:
@@ -56,7 +56,7 @@ class Part:
 
 def damaging_parts(
     atoms: Sequence[Sequence[str]], damage: Callable[[tuple[str, ...]], float], most: int
-) -> tuple[Part, ...]:
+) -> tuple[FloatPart, ...]:
     """Splits a network where the damage is.
 
     Args:
@@ -71,7 +71,7 @@ def damaging_parts(
         return ()
     # The place of a part's first atom makes ties definite and brings the parts into order.
     open_parts = [(0.0, 0, tuple(map(tuple, atoms)))]
-    found: dict[int, Part] = {}
+    found: dict[int, FloatPart] = {}
     left = most
     while open_parts:
         negative, place, held = heapq.heappop(open_parts)
@@ -84,13 +84,13 @@ def damaging_parts(
             halves = [(place, held[:half]), (place + half, held[half:])]
         for start, own in halves:
             names = tuple(name for atom in own for name in atom)
-            found[start] = Part(names, damage(names))
+            found[start] = FloatPart(names, damage(names))
             left -= 1
             heapq.heappush(open_parts, (-found[start].damage, start, own))
     return tuple(found[place] for place in sorted(found))
 
 
-def growing_sets(parts: Sequence[Part], cost: Mapping[str, int]) -> tuple[frozenset[str], ...]:
+def growing_sets(parts: Sequence[FloatPart], cost: Mapping[str, int]) -> tuple[frozenset[str], ...]:
     """Sets of operators to leave in float, each with less damage remaining than the one before.
 
     Args:

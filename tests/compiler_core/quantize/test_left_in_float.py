@@ -16,7 +16,7 @@ from compiler_core.quantize.ladder import FLOAT, climb
 from compiler_core.quantize.left_in_float import (
     LEVELS,
     NEGLIGIBLE,
-    Part,
+    FloatPart,
     damaging_parts,
     growing_sets,
 )
@@ -47,7 +47,7 @@ def test_parts_hold_every_operator_once_within_the_budget(damage, most):
 
 @given(damages, st.data())
 def test_sets_grow_and_leave_ever_less_damage(damage, data):
-    parts = [Part((f"n{number}",), value) for number, value in enumerate(damage)]
+    parts = [FloatPart((f"n{number}",), value) for number, value in enumerate(damage)]
     cost = {part.nodes[0]: data.draw(st.integers(1, 1000)) for part in parts}
     sets = growing_sets(parts, cost)
     assert all(before < after for before, after in pairwise(sets))
