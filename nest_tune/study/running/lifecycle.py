@@ -168,7 +168,8 @@ def _close(ground: Ground, storage: StudyStorage, study: StoredStudy, engine: En
     reports = bool(settings.holdout or settings.holdout_file)
     result = load_result(storage, current)
     closed = closing_document(result, ground.problem, engine.calls, reports=reports)
-    if ground.target.by_clock and (earlier := result.closed.earlier + engine.calls.found[MEASURE]):
+    by_clock = isinstance(ground.on, Target) and ground.on.by_clock
+    if by_clock and (earlier := result.closed.earlier + engine.calls.found[MEASURE]):
         closed["earlier"] = earlier
     storage.update_document(current, {**current.document, CLOSING: closed})
 
