@@ -18,6 +18,9 @@ from compiler_core.targets.places import ON_CPU, Placement
 
 _LINKED_PLANS = 4
 """Optima that are linked before one of them is taken."""
+_MOST_GROUPS = 1024
+"""Of longer models, to link a plan takes seconds: their optimum is that of the cost tables, and
+only what is compared in the end is linked."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,13 @@ def joined_optimum(
         time_limit_s: Ends each search before its budget is spent.
     """
     seen = dict.fromkeys(starts)
-    counted = with_savings(evaluator, seen)
+    learns = len(evaluator.costs.groups) <= _MOST_GROUPS
+    counted = with_savings(evaluator, seen) if learns else evaluator
     optimum, moved = legal_optimum(counted, pins, tuple(seen), time_limit_s)
     if evaluator.overlaps is None or not evaluator.joins_layers:
         evaluation = evaluator.evaluate(optimum.placement)
         return JoinedOptimum(optimum, evaluation, moved, optimum.bound_ps)
-    for _ in range(_LINKED_PLANS):
+    for _ in range(_LINKED_PLANS if learns else 0):
         seen[optimum.placement] = None
         if optimum.latency_ps == evaluator.evaluate(optimum.placement).latency_ps:
             break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +17,7 @@ from compiler_core.partition.best import find_best, prepare
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.partition.group_graph import GroupGraph
 from compiler_core.partition.groups import build_groups
+from compiler_core.partition.layer_shares import LayerShare, Overlaps
 from compiler_core.partition.legal import misfits
 from compiler_core.partition.milp import ModuleObjective, solve_module
 from compiler_core.partition.modules import Module
@@ -30,7 +31,7 @@ from compiler_core.partition.savings import (
     with_savings,
 )
 from compiler_core.targets.load import load_target
-from compiler_core.targets.places import ON_CPU
+from compiler_core.targets.places import ON_CPU, Placement
 
 Graphs = Callable[[str], Graph]
 Random = Callable[..., Evaluator]
@@ -110,3 +111,28 @@ def test_the_best_plan_is_that_of_linking_every_plan(
         # Its own borders known, a plan takes what it takes when it is linked.
         counted = with_savings(evaluator, (placement,)).latency_ps(placement)
         assert counted == pytest.approx(time, rel=1e-6)
+
+
+def test_of_long_models_only_what_is_compared_is_linked(
+    synthetic: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, target = load_model(Path(synthetic.write("mixed", tmp_path))), load_target("vta")
+    linked = []
+
+    def counting(groups: GroupGraph) -> Overlaps:
+        shares = overlaps_of(groups, target)
+
+        def counted(placement: Placement) -> Mapping[str, LayerShare]:
+            linked.append(placement)
+            return shares(placement)
+
+        return counted
+
+    evaluator = prepare(model.graph, target, joins_layers=True, packaged=True, overlaps=counting)
+    monkeypatch.setattr("compiler_core.partition.joined_optimum._MOST_GROUPS", 0)
+    best = find_best(evaluator)
+    baselines = [*best.baselines.values(), best.sequential]
+    compared = {found.placement for found in baselines} | {best.optimum.placement}
+    assert len(set(linked)) <= len(compared) + 1  # and the optimum of the tables
+    assert all(best.evaluation.latency_ps <= found.latency_ps for found in baselines)
+    assert best.bound_ps <= best.evaluation.latency_ps
