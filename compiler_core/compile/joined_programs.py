@@ -130,7 +130,7 @@ def fastest_programs(model: PlacedModel, progress: Progress = lambda _: None) ->
     if given.borders is None:
         found = _fastest(model, found, ways)
     count = sum(map(launch_count, found.executable.npu_segments))
-    progress(f"{count} launches, verifying")
+    progress(f"{count} launch{'' if count == 1 else 'es'}, verifying")
     for name, request in found.requests.items():
         programs_of(request.units.machine.kind).verify(found.linked[name], request)
     return found

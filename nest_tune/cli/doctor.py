@@ -100,6 +100,7 @@ def _checks() -> Iterator[Check]:
     if os.environ.get("RAY_ADDRESS"):
         yield _run("RAY_ADDRESS", _cluster)
     yield _run("targets", _targets)
+    yield _run("generated C", _sources)
     yield _run("units", _units)
     yield _run("simulator", _simulator)
     yield _run("compiler", _compiler)
@@ -170,7 +171,28 @@ def _targets() -> str:
     names = bundled_targets()
     for name in names:
         load_target(name)
-    return f"{len(names)} load: {', '.join(names)}"
+    return f"{len(names)} load: {', '.join(names)}; host is this machine"
+
+
+def _sources() -> str:
+    """Which targets of generated C can be built and run here; compilers and emulators are
+    optional."""
+    from compiler_core.units.facets.bundles import bundle_writers
+
+    ready, lacking = [], dict[tuple[tuple[str, ...], str], list[str]]()
+    for writer in bundle_writers():
+        for name in writer.targets():
+            missing, how = writer.lacks(writer.describe(name).core)
+            if missing:
+                lacking.setdefault((missing, how), []).append(name)
+            else:
+                ready.append(name)
+    parts = [f"built and run here: {', '.join(ready) or 'none'}"]
+    parts += [
+        f"{', '.join(names)}: {' and '.join(missing)} not found ({how})"
+        for (missing, how), names in lacking.items()
+    ]
+    return "; ".join(parts)
 
 
 def _units() -> str:

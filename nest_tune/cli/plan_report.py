@@ -121,14 +121,15 @@ def print_totals(evaluator: Evaluator, evaluation: Evaluation) -> None:
         (
             "latency",
             f"{evaluation.latency_ms:.3f} ms "
-            f"({evaluation.sequential_ps / 1e9:.3f} ms one thing after another)",
+            f"({evaluation.sequential_ps / 1e9:.3f} ms one thing after another, each program "
+            "launched once)",
         ),
         ("energy", f"{evaluation.energy_mj:.3f} mJ"),
         ("NPU", f"{evaluation.npu_cycles:,} cycles in {launches_text(evaluation.launches)}"),
         (
             "DRAM",
             f"{evaluation.read_bytes:,} bytes read, {evaluation.write_bytes:,} written, "
-            f"{evaluation.dram_peak_bytes:,} at the peak",
+            f"{evaluation.dram_peak_bytes:,} at the peak, programs aside",
         ),
         ("critical", f"{len(path)} steps; the longest: {named}"),
     ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -337,16 +337,16 @@ def print_result(result: StudyResult, chosen: OuterTrial | None, package: str | 
     from nest_tune.study.proposals.front import closest
     from nest_tune.study.store.ended import Ended
     from nest_tune.study.store.selection import decisions_of
-    from nest_tune.study.trial import outcome_counts
+    from nest_tune.study.trial import Outcome, outcomes_text
     from nest_tune.study.views.documents import front_with, goals_text, limits_text
 
     out = console()
-    counts = ", ".join(f"{n} {name}" for name, n in outcome_counts(result.trials).items())
     ended = "" if result.ended is None else f", ended: {result.ended.value}"
     goals = ", ".join(goals_text(result.settings))
     limits = ", ".join(limits_text(result.settings))
     asked = f"{goals}, with {limits}" if limits else goals
-    out.print(f"study {result.study.name}: {len(result.trials)} trials ({counts}){ended}")
+    trials = f"{len(result.trials)} trials ({outcomes_text(result.trials)})"
+    out.print(f"study {result.study.name}: {trials}{ended}")
     out.print(f"asked for: {asked}", soft_wrap=True, markup=False)
     tasks = result.tasks.values()
     if result.ended in (Ended.EXHAUSTED, Ended.IDEAL):
@@ -360,6 +360,10 @@ def print_result(result: StudyResult, chosen: OuterTrial | None, package: str | 
     if default is not None:
         out.print("default:")
         print_trials(trials_table([default], result.settings.metric))
+        if default.outcome is Outcome.CONSTRAINTS:
+            out.print(
+                f"the default breaks a limit: {default.message}", soft_wrap=True, markup=False
+            )
     if chosen is None:
         if _print_first_failure(result):
             return
@@ -381,6 +385,17 @@ def print_result(result: StudyResult, chosen: OuterTrial | None, package: str | 
         out.print(f"package: {_near(Path(package))}")
 
 
+def _costs_text(result: StudyResult, reference: str, metrics: Collection[str]) -> str:
+    """What the float model takes, which no trial is; empty for the default, which is shown."""
+    from nest_tune.figures import figure
+
+    if reference != "float":
+        return ""
+    costs = result.closed.float_costs
+    told = ", ".join(f"{name} {figure(costs[name], name)}" for name in metrics if name in costs)
+    return f" model on the CPU ({told})"
+
+
 def _print_gains(result: StudyResult, chosen: OuterTrial) -> None:
     """What the chosen trial gains, and what must not be left unsaid."""
     from nest_tune.study.choice.gains import doubts_of, gain_text, warnings_of
@@ -398,7 +413,8 @@ def _print_gains(result: StudyResult, chosen: OuterTrial) -> None:
     for reference, changes in change_documents(result, chosen).items():
         if chosen.number or reference != "default":
             noise = noise_of(result, chosen, reference)
-            out.print(f"against the {reference}: {gain_text(changes, noise)}", soft_wrap=True)
+            beside = f"{reference}{_costs_text(result, reference, changes)}"
+            out.print(f"against the {beside}: {gain_text(changes, noise)}", soft_wrap=True)
     told = warnings_of(chosen, result.default, result.settings.objectives)
     for line in changed_choice(result, chosen):
         out.print(line, soft_wrap=True, markup=False)

@@ -31,7 +31,7 @@ from nest_tune.study.proposals.front import closest
 from nest_tune.study.request.goals import TrialMetric
 from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.result import StudyResult
-from nest_tune.study.trial import Outcome, OuterTrial, outcome_counts
+from nest_tune.study.trial import Outcome, OuterTrial, outcome_counts, outcomes_text
 from nest_tune.study.views.documents import (
     change_documents,
     front_with,
@@ -89,6 +89,7 @@ def collect(
         goals=tuple(goals_text(result.settings)),
         limits=tuple(limits_text(result.settings)),
         outcomes=outcome_counts(result.trials),
+        ended=outcomes_text(result.trials),
         chosen=None if chosen is None else chosen.number,
         chosen_decisions={
             name: str(value)

@@ -148,6 +148,7 @@ class ReportData:
         model, target: Names.
         goals, limits: In words.
         outcomes: Trials by outcome.
+        ended: The same in words.
         chosen: Its number, ``None`` where nothing is feasible.
         chosen_decisions: What it sets otherwise than the default trial.
         front_trials: Of the front, with the chosen one; the first of them where these are many.
@@ -181,6 +182,7 @@ class ReportData:
     goals: tuple[str, ...]
     limits: tuple[str, ...]
     outcomes: Mapping[str, int]
+    ended: str
     chosen: int | None
     chosen_decisions: Mapping[str, str]
     front_trials: tuple[OuterTrial, ...]

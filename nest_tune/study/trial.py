@@ -117,6 +117,25 @@ class Proposal:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
+_IN_WORDS = {
+    Outcome.CONSTRAINTS: "beyond a limit",
+    Outcome.TIMEOUT: "out of time",
+    Outcome.COMPILE: "refused by the compiler",
+    Outcome.RUNTIME: "broken off",
+    Outcome.CORRECTNESS: "breaking a rule of the machine",
+}
+
+
+def outcomes_text(trials: Sequence[OuterTrial]) -> str:
+    """How trials ended, for people: ``11 complete, 1 beyond a limit``."""
+    counts = outcome_counts(trials)
+    return ", ".join(
+        f"{counts[outcome.value]} {_IN_WORDS.get(outcome, outcome.value)}"
+        for outcome in Outcome
+        if outcome.value in counts
+    )
+
+
 def outcome_counts(trials: Sequence[OuterTrial]) -> dict[str, int]:
     """Number of trials by outcome, only those that occur."""
     counts = Counter(trial.outcome.value for trial in trials)

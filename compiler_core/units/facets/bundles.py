@@ -252,6 +252,11 @@ class Bundles(Protocol):
         """Whether an emulator counts the instructions of a core."""
         ...
 
+    def lacks(self, core: str) -> tuple[tuple[str, ...], str]:
+        """Commands that build and run sources for a core and are not installed, and how to get
+        them; neither where there is nothing to install."""
+        ...
+
     def is_configuration(self, path: Path) -> bool:
         """Whether a file is the configuration of a package of sources."""
         ...

@@ -22,7 +22,7 @@ from nest_tune.study.proposals.problem import PREDICTED
 from nest_tune.study.request.goals import Objective, TrialMetric
 from nest_tune.study.running.observer import Budget, Observer
 from nest_tune.study.store.ended import Ended
-from nest_tune.study.trial import OuterTrial, outcome_counts
+from nest_tune.study.trial import OuterTrial, outcomes_text
 from nest_tune.study.tuning.seam import TunedTask
 from nest_tune.tuning.task_search import TaskSearch
 
@@ -129,9 +129,8 @@ class Progress(Observer):
     def counts_text(self) -> str:
         """Trials, outcomes, the time that passed and the time left."""
         done, total = len(self._trials), self._budget.trials
-        counts = outcome_counts(list(self._trials.values()))
-        parts = [f"{number} {name}" for name, number in counts.items()]
-        text = f"{done}/{total} trials" + (f" ({', '.join(parts)})" if parts else "")
+        ended = outcomes_text(list(self._trials.values()))
+        text = f"{done}/{total} trials" + (f" ({ended})" if ended else "")
         text += f", {duration(time.monotonic() - self._began_s)}"
         left = self.seconds_left()
         return text if left is None else f"{text}, about {duration(left)} left"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import threading
 from collections.abc import Callable
@@ -38,3 +39,17 @@ def test_the_cluster_of_the_environment_is_tried(
     assert f"no Ray cluster answers at {address}" in detail
     monkeypatch.delenv("RAY_ADDRESS")
     assert "RAY_ADDRESS" not in checks(nest_tune)
+
+
+def test_compilers_and_emulators_that_are_missing_are_named(
+    nest_tune: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name: None if "arm" in name else "/usr/bin/cc")
+    good, detail = checks(nest_tune)["generated C"]
+    assert good  # without them everything else works
+    ready, _, lacking = detail.partition("; ")
+    assert ready == "built and run here: c99, rv32imc"
+    assert lacking.startswith("cortex-m33, cortex-m4, cortex-m55, cortex-m7: arm-none-eabi-gcc")
+    assert "apt-get install --no-install-recommends gcc-arm-none-eabi" in lacking
+    monkeypatch.setattr(shutil, "which", found)

@@ -43,6 +43,16 @@ def test_the_best_is_told_in_per_cent_of_the_default() -> None:
     assert progress.counts_text().startswith("2/8 trials (2 complete), 0 s")
 
 
+def test_how_trials_ended_is_told_in_words() -> None:
+    progress = Progress(LATENCY)
+    broken = replace(trial(1, 0.1), outcome=Outcome.CONSTRAINTS)
+    late = replace(trial(2, 0.1), outcome=Outcome.TIMEOUT, metrics={})
+    told(progress, trial(0, 0.2), broken, late)
+    assert progress.counts_text().startswith(
+        "3/8 trials (1 complete, 1 beyond a limit, 1 out of time)"
+    )
+
+
 def test_time_left_is_told_from_the_third_trial_on(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([0.0, 0.0, 100.0, 102.0, 104.0])
     clock = SimpleNamespace(monotonic=lambda: next(now, 104.0))

@@ -163,6 +163,11 @@ def missing(core: Core) -> tuple[str, ...]:
     return tuple(command for command in core.commands if shutil.which(command) is None)
 
 
+def how_to_install(core: Core) -> str:
+    """The command that brings the programs of a core, on Debian."""
+    return f"apt-get install --no-install-recommends {core.package}"
+
+
 def build(
     core: Core,
     folder: Path,
@@ -193,7 +198,7 @@ def build(
     if lacking:
         raise MissingDependencyError(
             f"core {core.name}: {' and '.join(lacking)} not found",
-            hint=f"apt-get install --no-install-recommends {core.package}",
+            hint=how_to_install(core),
         )
     with as_file(files(_PACKAGE) / "boards") as boards:
         files_of = [str(folder / name) for name in (main, *sources)]

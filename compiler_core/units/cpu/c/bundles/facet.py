@@ -88,6 +88,11 @@ class CBundles:
         """See :class:`compiler_core.units.facets.bundles.Bundles`."""
         return cores.core_of(core).tick > 0
 
+    def lacks(self, core: str) -> tuple[tuple[str, ...], str]:
+        """See :class:`compiler_core.units.facets.bundles.Bundles`."""
+        found = cores.missing(cores.core_of(core))
+        return found, cores.how_to_install(cores.core_of(core)) if found else ""
+
     def is_configuration(self, path: Path) -> bool:
         """See :class:`compiler_core.units.facets.bundles.Bundles`."""
         try:
