@@ -67,8 +67,12 @@ def fewest_bit_operations(
 
     base = meter.candidate(decisions([]))
     added = [max(0.0, meter.candidate(decisions([c.node])) - base) for c in choices]
-    whole = bench.candidate(decisions([])).costs({}, {})["constant_bytes"]
-    small = bench.candidate(decisions([c.node for c in choices])).costs({}, {})["constant_bytes"]
+    whole = bench.candidate(decisions([])).costs({}, {}).metrics["constant_bytes"]
+    small = (
+        bench.candidate(decisions([c.node for c in choices]))
+        .costs({}, {})
+        .metrics["constant_bytes"]
+    )
     weights = np.array([[c.weights, 0.0] for c in choices], float)
     stored = weights * ((whole - small) / weights.sum())
     operations = np.array([[8.0 * c.macs * bits for bits in _BITS.values()] for c in choices])
@@ -123,7 +127,7 @@ def main() -> None:
             )
             for half in (even, odd)
         ]
-        int8 = benches[0].candidate({}).costs({}, {})
+        int8 = benches[0].candidate({}).costs({}, {}).metrics
         limit = asked.share * int8["constant_bytes"]
         before = os.times()
         study = nest_tune.Study.start(

@@ -11,6 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+HERE = "this machine"
+"""The name under which this machine is held while something is timed on it."""
+
 _LOOK_S = 0.05
 
 

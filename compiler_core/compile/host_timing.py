@@ -12,7 +12,7 @@ import onnxruntime
 
 from compiler_core.clock.kernels import Kernel, kernels_of
 from compiler_core.clock.models import Timed, time_models
-from compiler_core.clock.turns import first_free
+from compiler_core.clock.turns import HERE, first_free
 from compiler_core.compile.sources import QuantizedModel
 from compiler_core.configuration.runtime import Runtime, require_provider, runtime_table
 from compiler_core.errors import InputError
@@ -26,7 +26,6 @@ ROUNDS = 50
 BUDGET_S = 3.0
 THREADS = 1
 
-_HERE = "this machine"
 _OURS, _FLOAT = "model", "float model"
 
 
@@ -89,7 +88,7 @@ def time_on_host(
         timed, kernels = found.timed, found.kernels
     else:
         require_provider(runtime)
-        with first_free([_HERE]):
+        with first_free([HERE]):
             timed = time_models(candidates, feeds, _opener(runtime), **asked)
             kernels = kernels_of(ours, feeds, runtime.threads)
     return HostTimes(*clock_timing(timed, _OURS, _OURS if is_float else _FLOAT), kernels)

@@ -82,6 +82,8 @@ def metrics_of(report: BundleReport) -> dict[str, int | float]:
     counted = [item.instructions for item in report.operators if item.instructions is not None]
     if counted:
         found["instructions"] = sum(counted)
+    if report.latency_us is not None:
+        found["latency_ms"] = report.latency_us.value / 1e3
     return found
 
 
@@ -177,14 +179,23 @@ def profile_sources(package: Path, picture: Path | None, as_json: bool) -> None:
             "metrics": metrics_of(report),
             "layers": layers,
         }
+        if report.latency_us is not None:
+            ends = [report.latency_us.low / 1e3, report.latency_us.high / 1e3]
+            body["intervals"] = {"latency_ms": ends}
+            body["warnings"] = list(report.warnings)
         print_json("profile", body)
         return
     key = "instructions" if counted else "latency_ms"
     total = sum(getattr(item, key) or 0 for item in report.operators)
-    what = (
-        f"{total:,.0f} instructions" if counted else f"{total:.4f} ms on this machine, by the clock"
-    )
+    what = f"{total:,.0f} instructions"
+    if (timed := report.latency_us) is not None:
+        what = (
+            f"{timed.value / 1e3:.4f} ms on this machine by the clock (95 % between "
+            f"{timed.low / 1e3:.4f} and {timed.high / 1e3:.4f} ms, {timed.samples} rounds)"
+        )
     print(f"{package}: {what} per run of {report.name}_run; code for {report.core}")
+    for warning in report.warnings if timed is not None else ():
+        print(f"warning: {warning}", file=sys.stderr)
     table = Table(box=None)
     table.add_column("layer", overflow="fold")
     table.add_column("operator")

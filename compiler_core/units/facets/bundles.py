@@ -9,13 +9,17 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy.typing as npt
 
+from compiler_core.clock.statistics import Interval
 from compiler_core.errors import InputError
+from compiler_core.files.plain import ONLY_WHERE_OTHER
 from compiler_core.graph.ir import Graph
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.units.facets.driving import DrivenModel
 from compiler_core.units.registry import unit_kind, unit_kinds
 
 _FACET = "bundles"
+
+_WHERE_TIMED = {ONLY_WHERE_OTHER: True}
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,12 +77,14 @@ class OperatorCount:
         operator: Its kind.
         instructions: That one run executes; ``None`` where nothing counted.
         latency_ms: Of one run by the clock of this machine; ``None`` where nothing timed it.
+        interval_ms: In which its median lies, by 95 %.
     """
 
     name: str
     operator: str
     instructions: float | None = None
     latency_ms: float | None = None
+    interval_ms: tuple[float, float] | None = field(default=None, metadata=_WHERE_TIMED)
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,7 @@ class BundleReport:
         arena: What lies where in the arena, and when.
         flash_limit_bytes, ram_limit_bytes: What the target has; ``None`` where it sets no limit.
         warnings: What the reader should know.
+        latency_us: Of one run of the whole by the clock of this machine, where it was timed.
     """
 
     name: str
@@ -130,6 +137,7 @@ class BundleReport:
     flash_limit_bytes: int | None = None
     ram_limit_bytes: int | None = None
     warnings: tuple[str, ...] = field(default=())
+    latency_us: Interval | None = field(default=None, metadata=_WHERE_TIMED)
 
     @property
     def ram_peak_bytes(self) -> int:
@@ -274,7 +282,8 @@ class Bundles(Protocol):
         ...
 
     def times_ms(self, report: BundleReport, folder: Path) -> BundleReport:
-        """The report with the milliseconds of every operator on this machine, by the clock.
+        """The report with the times of the whole and of every operator on this machine by the
+        clock, and with warnings of what speaks against them.
 
         Raises:
             MissingDependencyError, CheckError: See :meth:`check`.

@@ -94,6 +94,21 @@ class DecidedCandidate:
     memory: str = ""
 
 
+@dataclass(frozen=True)
+class CandidateCosts:
+    """What a candidate costs.
+
+    Attributes:
+        metrics: By name.
+        intervals: 95 % intervals of those that were measured by the clock.
+        doubts: What speaks against that measurement, for people.
+    """
+
+    metrics: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
+
+
 @runtime_checkable
 class Candidate(Protocol):
     """A model under decisions."""
@@ -108,9 +123,10 @@ class Candidate(Protocol):
         """Its operators in the order in which they run, those that do something."""
         ...
 
-    def measure(self, value: str, kernel: Mapping[str, Any]) -> float:
-        """What one run of an operator with a kernel costs, by itself: instructions in an emulator,
-        or nanoseconds on this machine.
+    def measure(self, value: str, kernels: Sequence[Mapping[str, Any]]) -> list[float]:
+        """What one run of an operator costs with each of some kernels, by itself: instructions in
+        an emulator, or nanoseconds on this machine, where the kernels are timed together and what
+        is not told apart from the first costs the same.
 
         Raises:
             MissingDependencyError: Compiler or emulator are not installed.
@@ -120,14 +136,15 @@ class Candidate(Protocol):
 
     def costs(
         self, kernels: Mapping[str, Mapping[str, Any]], measured: Mapping[str, float]
-    ) -> dict[str, float]:
-        """Metrics of the whole, by name.
+    ) -> CandidateCosts:
+        """Metrics of the whole, by name; times by the clock are those of the whole program.
 
         Args:
             kernels, measured: By name of the task.
 
         Raises:
             InfeasibleError: It does not fit the target.
+            CheckError: The program cannot be built or run.
         """
         ...
 

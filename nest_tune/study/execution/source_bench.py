@@ -109,13 +109,14 @@ class SourceBench(ExaminedModel):
         """Costs of a candidate; no bound is known of its latency."""
         kernels = {name: found[KERNEL] for name, found in schedules.items()}
         measured = {name: found[COST] for name, found in schedules.items() if COST in found}
-        return Costs(self.candidate(decisions).costs(kernels, measured), {}), 0.0
+        found = self.candidate(decisions).costs(kernels, measured)
+        return Costs(found.metrics, found.intervals, found.doubts), 0.0
 
-    def measure_kernel(
-        self, decisions: Mapping[str, Any], value: str, kernel: Mapping[str, Any]
-    ) -> float:
-        """See :func:`nest_tune.study.execution.worker.measure_kernel`."""
-        return self.candidate(decisions).measure(value, kernel)
+    def measure_kernels(
+        self, decisions: Mapping[str, Any], value: str, kernels: Sequence[Mapping[str, Any]]
+    ) -> list[float]:
+        """See :func:`nest_tune.study.execution.worker.measure_kernels`."""
+        return self.candidate(decisions).measure(value, kernels)
 
     def schedules(
         self, decisions: Mapping[str, Any], known: Mapping[str, Any], *, tuned: bool
@@ -139,7 +140,7 @@ class SourceBench(ExaminedModel):
             if not self.is_measured:
                 found[task.name] = {KERNEL: kernels[0]}
                 continue
-            costs = [self.measure_kernel(decisions, task.value, kernel) for kernel in kernels]
+            costs = self.measure_kernels(decisions, task.value, kernels)
             best = costs.index(min(costs))
             found[task.name] = {KERNEL: kernels[best], COST: costs[best]}
         return found

@@ -149,15 +149,15 @@ def measure_schedules(bench: AnyBench, payload: Plain) -> Plain:
     return bench.measure_schedules(payload)
 
 
-def measure_kernel(bench: SourceBench, payload: Plain) -> Plain:
-    """What an operator of generated sources costs with a kernel, by itself.
+def measure_kernels(bench: SourceBench, payload: Plain) -> Plain:
+    """What an operator of generated sources costs with each of its kernels, by itself.
 
     Args:
         bench: The worker's state.
-        payload: ``{"decisions", "value", "kernel"}``: a candidate, what the operator writes in it,
-            and the kernel.
+        payload: ``{"decisions", "value", "kernels"}``: a candidate, what the operator writes in
+            it, and the kernels.
     """
-    return bench.measure_kernel(payload["decisions"], payload["value"], payload["kernel"])
+    return bench.measure_kernels(payload["decisions"], payload["value"], payload["kernels"])
 
 
 def float_accuracy(bench: AnyBench, _payload: Plain) -> Plain:

@@ -1,15 +1,15 @@
 """Kernels of generated sources, operator by operator.
 
 Layers that are tasks of a core are tuned as tasks of any other unit: searched with a budget, kept
-as records. Of all other operators every kernel is measured once, most have one, and of equal ones
-the first is taken; what an operator costs does not depend on the network around it, so that its
-measurements are found again in other trials and other studies.
+as records. Of all other operators every kernel is measured once, all in one call; most have one,
+and of equal ones the first is taken. What an operator costs does not depend on the network around
+it, so that its measurements are found again in other trials and other studies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from compiler_core.errors import MissingDependencyError, NestTuneError
@@ -28,7 +28,7 @@ from nest_tune.study.tuning.seam import (
 KERNELS_PER_TASK = 12
 """Known and measured kernels per new layer; they go where they gain most."""
 
-_FUNCTION = "nest_tune.study.execution.worker:measure_kernel"
+_FUNCTION = "nest_tune.study.execution.worker:measure_kernels"
 Ready = Callable[[Mapping[str, Any]], None]
 
 
@@ -66,11 +66,10 @@ class _Waiting:
 
 @dataclass
 class _Search:
-    """Costs of a task's kernels so far, by position."""
+    """A task whose kernels are measured, and the trial that wants it first."""
 
     task: WantedTask
     trial: int
-    costs: dict[int, float] = field(default_factory=dict)
 
 
 class KernelSearch:
@@ -148,8 +147,7 @@ class KernelSearch:
         if fresh:
             self._began(len(fresh))
         for task in fresh:
-            for position in range(len(task.kernels)):
-                self._measure(self._under_way[task.name], position)
+            self._measure(self._under_way[task.name])
         self._release()
 
     def _searched(self, task: Mapping[str, Any]) -> CountedTask | None:
@@ -158,24 +156,21 @@ class KernelSearch:
             return None
         return task_from_plain(task["searched"])
 
-    def _measure(self, search: _Search, position: int) -> None:
+    def _measure(self, search: _Search) -> None:
         task = search.task
-        kernel = task.kernels[position]
 
         def answered(answer: Answer) -> None:
             if answer.ending is not Ending.DONE:
                 raise _failure(task, answer)
-            search.costs[position] = float(answer.value)
-            if len(search.costs) == len(task.kernels):
-                self._done(search)
+            self._done(search, [float(cost) for cost in answer.value])
 
-        payload = {"decisions": task.decisions, "value": task.value, "kernel": kernel}
-        key = [self._identity, task.plain_name, kernel]
+        kernels = list(task.kernels)
+        payload = {"decisions": task.decisions, "value": task.value, "kernels": kernels}
+        key = [self._identity, task.plain_name, kernels]
         self._calls.start(_FUNCTION, payload, answered, key=key, context="kernels")
 
-    def _done(self, search: _Search) -> None:
-        task, costs = search.task, search.costs
-        best = min(costs, key=lambda position: (costs[position], position))
+    def _done(self, search: _Search, costs: Sequence[float]) -> None:
+        task, best = search.task, costs.index(min(costs))
         found = TunedTask(
             {KERNEL: task.kernels[best], COST: costs[best]},
             round(costs[best]),

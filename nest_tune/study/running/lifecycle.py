@@ -168,7 +168,7 @@ def _close(ground: Ground, storage: StudyStorage, study: StoredStudy, engine: En
     reports = bool(settings.holdout or settings.holdout_file)
     result = load_result(storage, current)
     closed = closing_document(result, ground.problem, engine.calls, reports=reports)
-    by_clock = isinstance(ground.on, Target) and ground.on.by_clock
+    by_clock = any(TrialMetric.LATENCY_MS.value in trial.intervals for trial in result.trials)
     if by_clock and (earlier := result.closed.earlier + engine.calls.found[MEASURE]):
         closed["earlier"] = earlier
     storage.update_document(current, {**current.document, CLOSING: closed})

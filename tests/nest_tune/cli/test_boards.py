@@ -146,6 +146,22 @@ def test_targets_are_listed_and_shown() -> None:
     assert call("target", "check", "cortex-m7").exit_code == 0
 
 
+def test_a_profile_by_the_clock_says_how_sure_it_is(repository: Path, tmp_path: Path) -> None:
+    need("cc")
+    digits = repository / "examples" / "digits"
+    words = ["--target", "c99", "--calibration", digits / "calib.npz", "-o", tmp_path / "p"]
+    assert call("compile", digits / "model.onnx", *words).exit_code == 0
+    found = json.loads(call("profile", tmp_path / "p", "--json").stdout)
+    low, high = found["intervals"]["latency_ms"]
+    assert 0 < low <= found["metrics"]["latency_ms"] <= high
+    assert found["deterministic"] is False
+    assert isinstance(found["warnings"], list)
+    for layer in found["layers"]:
+        assert layer["interval_ms"][0] <= layer["latency_ms"] <= layer["interval_ms"][1]
+    assert "latency_us" not in json.loads((tmp_path / "p" / "bundle.json").read_text())["report"]
+    assert "95 % between" in call("profile", tmp_path / "p").stdout
+
+
 def test_the_arena_is_drawn(repository: Path, tmp_path: Path) -> None:
     need("cc")
     digits = repository / "examples" / "digits"

@@ -88,6 +88,33 @@ def test_a_study_ends_in_the_package_that_was_measured(
 
 
 @pytest.mark.slow
+def test_latencies_by_the_clock_have_intervals(tmp_path: Path) -> None:
+    needs("c99")
+    study = start(
+        tmp_path,
+        target="c99",
+        name="c",
+        trials=2,
+        objectives=["latency_ms:min"],
+        values={"quantization.activation_range": ("max",)},
+    )
+    for trial in study.trials:
+        low, high = trial.intervals["latency_ms"]
+        assert 0 < low <= trial.metrics["latency_ms"] <= high
+    for task in study.result.tasks.values():
+        assert task.schedule["cost"] > 0
+    again = start(
+        tmp_path,
+        target="c99",
+        name="d",
+        trials=2,
+        objectives=["latency_ms:min"],
+        values={"quantization.activation_range": ("max",)},
+    )
+    assert again.result.closed.earlier > 0
+
+
+@pytest.mark.slow
 def test_layers_are_tuned_as_tasks_of_their_core(tmp_path: Path) -> None:
     needs("cortex-m4")
     study = start(

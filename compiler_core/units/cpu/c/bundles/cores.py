@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from compiler_core.clock.statistics import Interval, median_interval
 from compiler_core.errors import CheckError, InputError, MissingDependencyError
 from compiler_core.files.nearest import did_you_mean
 
@@ -316,11 +317,14 @@ def count(
     if not core.tick:
         raise InputError(f"core {core.name}: nothing counts instructions there")
     ticks = _reported(core, folder, program, steps, optimization, "arm_count.c")
-    return [number * core.tick for number in ticks]
+    return [numbers[0] * core.tick for numbers in ticks]
 
 
-def times_ns(folder: Path, program: Path, steps: int, optimization: str = "-O3") -> Sequence[float]:
-    """Nanoseconds of every operator on this machine by the clock, the median of 31 runs each.
+def times_ns(
+    folder: Path, program: Path, steps: int, optimization: str = "-O3"
+) -> Sequence[Interval]:
+    """Nanoseconds of every operator on this machine by the clock, each the median of 31 runs of the
+    whole network after five that are not told, with its interval.
 
     Args:
         folder: Of a bundle with ``count.c``.
@@ -331,20 +335,21 @@ def times_ns(folder: Path, program: Path, steps: int, optimization: str = "-O3")
     Raises:
         MissingDependencyError, CheckError: See :func:`check`.
     """
-    return _reported(CORES["c99"], folder, program, steps, optimization, "clock_count.c")
+    told = _reported(CORES["c99"], folder, program, steps, optimization, "clock_count.c")
+    return [median_interval(samples) for samples in told]
 
 
 def _reported(
     core: Core, folder: Path, program: Path, steps: int, optimization: str, counter: str
-) -> list[int]:
-    """What a counter of the folder ``boards`` says of every operator."""
+) -> list[list[int]]:
+    """What a counter of the folder ``boards`` says of every operator, run by run."""
     extras = {"extra": counter, "before": "steps.h"}
     build(core, folder, program, optimization, main="count.c", **extras)
     ended = run(core, program)
-    found = dict(re.findall(r"step (\d+) (\d+)", ended.stdout))
+    found = dict(re.findall(r"step (\d+)((?: \d+)+)", ended.stdout))
     if ended.returncode or len(found) != steps:
         raise CheckError(f"core {core.name}: the count ends with status {ended.returncode}")
-    return [int(found[str(step)]) for step in range(steps)]
+    return [[int(word) for word in found[str(step)].split()] for step in range(steps)]
 
 
 def feed(core: Core, program: Path, samples: bytes, timeout_s: float = 3600.0) -> bytes:

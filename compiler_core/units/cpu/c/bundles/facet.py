@@ -18,6 +18,7 @@ from compiler_core.units.cpu.c.bundles.bundle import (
     write_bundle,
     write_document,
 )
+from compiler_core.units.cpu.c.bundles.by_clock import time_programs
 from compiler_core.units.cpu.c.bundles.package import (
     CONFIGURATION,
     DOCUMENT,
@@ -208,10 +209,16 @@ class CBundles:
         with tempfile.TemporaryDirectory() as scratch:
             found = cores.times_ns(folder, Path(scratch) / "program", len(report.operators))
         timed = tuple(
-            replace(item, latency_ms=number / 1e6)
-            for item, number in zip(report.operators, found, strict=True)
+            replace(item, latency_ms=t.value / 1e6, interval_ms=(t.low / 1e6, t.high / 1e6))
+            for item, t in zip(report.operators, found, strict=True)
         )
-        return replace(report, operators=timed)
+        whole = time_programs({report.name: folder})
+        return replace(
+            report,
+            operators=timed,
+            latency_us=whole.latency_us(report.name),
+            warnings=(*report.warnings, *whole.warnings),
+        )
 
 
 def _patches(request: BundleRequest, options: Options) -> Patches | None:

@@ -18,6 +18,7 @@ from compiler_core.tensor.digest import digest
 from compiler_core.tensor.task import Task
 from compiler_core.units.cpu.c.bundles import cores
 from compiler_core.units.cpu.c.bundles.bundle import Bundle, scheduled_bundle, write_sources_of
+from compiler_core.units.cpu.c.bundles.by_clock import time_programs
 from compiler_core.units.cpu.c.bundles.classes import cycles_per_instruction
 from compiler_core.units.cpu.c.bundles.package import Decisions
 from compiler_core.units.cpu.c.bundles.targets import Board, check_fit
@@ -28,9 +29,9 @@ from compiler_core.units.cpu.c.operators.weighted import weight_bits
 from compiler_core.units.cpu.c.schedules.schedule import KernelSchedule, choices
 from compiler_core.units.cpu.c.schedules.workload import workload_of
 from compiler_core.units.cpu.c.search.alone import Alone, alone
-from compiler_core.units.cpu.c.tasks.facet import counted_alone
+from compiler_core.units.cpu.c.tasks.facet import measured_alone
 from compiler_core.units.cpu.c.tasks.machine import KIND
-from compiler_core.units.facets.candidates import KernelTask
+from compiler_core.units.facets.candidates import CandidateCosts, KernelTask
 
 PACKED = "int4-packed"
 """Weights of 4 bits that stay packed: they need no RAM and take many more instructions."""
@@ -39,6 +40,8 @@ WIDE = "int16"
 """Activations of 16 bits, weights of 8."""
 
 Kernels = Mapping[str, Mapping[str, Any]]
+
+_WHOLE = "model"
 
 
 @dataclass(frozen=True)
@@ -124,12 +127,13 @@ class CCandidate:
         """See :class:`compiler_core.units.facets.candidates.Candidate`."""
         return [known.task for known in self._known.values()]
 
-    def measure(self, value: str, kernel: Mapping[str, Any]) -> float:
+    def measure(self, value: str, kernels: Sequence[Mapping[str, Any]]) -> list[float]:
         """See :class:`compiler_core.units.facets.candidates.Candidate`."""
         single = self._known[value].alone
-        return counted_alone(single.network, _kernel(kernel), cores.core_of(self._board.core))
+        schedules = [_kernel(kernel) for kernel in kernels]
+        return measured_alone(single.network, schedules, cores.core_of(self._board.core))
 
-    def costs(self, kernels: Kernels, measured: Mapping[str, float]) -> dict[str, float]:
+    def costs(self, kernels: Kernels, measured: Mapping[str, float]) -> CandidateCosts:
         """See :class:`compiler_core.units.facets.candidates.Candidate`."""
         board, core = self._board, cores.core_of(self._board.core)
         bundle = self._bundle(kernels)
@@ -142,19 +146,20 @@ class CCandidate:
             flash = cores.objects_bytes(core, objects)
             check_fit(board, flash, ram)
             each = cycles_per_instruction(core, folder, objects) if measured and core.tick else 0.0
+            timed = time_programs({_WHOLE: folder}) if measured and not core.tick else None
         found = {"flash_bytes": float(flash), "ram_peak_bytes": float(ram)}
         found["constant_bytes"] = float(bundle.sources.constant_bytes)
-        if not measured:
-            return found
-        total = sum(measured[task.name] for task in self.tasks)
-        if core.tick:
-            found["instructions"] = total
+        if timed is not None:
+            took = timed.latency_us(_WHOLE)
+            found["latency_ms"] = took.value / 1e3
+            ends = {"latency_ms": (took.low / 1e3, took.high / 1e3)}
+            return CandidateCosts(found, ends, timed.warnings)
+        if measured:
+            total = found["instructions"] = sum(measured[task.name] for task in self.tasks)
             found["cycles"] = round(total * each)
             if board.clock_hz is not None:
                 found["latency_ms"] = 1e3 * found["cycles"] / board.clock_hz
-        else:
-            found["latency_ms"] = total / 1e6
-        return found
+        return CandidateCosts(found)
 
     def outputs(self, samples: Mapping[str, Array]) -> dict[str, Array]:
         """See :class:`compiler_core.units.facets.candidates.Candidate`."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 
+from compiler_core.clock.machine import this_machine
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
 from compiler_core.graph.ir import Graph
@@ -61,9 +63,12 @@ class CCandidates:
 
     def identity(self, target: str) -> str:
         """See :class:`compiler_core.units.facets.candidates.Candidates`."""
-        core = cores.core_of(load_board(target).core)
-        classes = "; classes of instructions" if counts_classes(core.name) else ""
-        return f"{_GENERATOR}; {tools_of(core, target)}{classes}"
+        board = load_board(target)
+        core = cores.core_of(board.core)
+        found = f"{_GENERATOR}; {tools_of(core, target)}"
+        if not core.tick and _is_here(board):  # times by the clock are this machine's
+            return f"{found}; {replace(this_machine(), runtime='').digest}"
+        return f"{found}; classes of instructions" if counts_classes(core.name) else found
 
     def ranging(self) -> Mapping[str, tuple[str, ...]]:
         """See :class:`compiler_core.units.facets.candidates.Candidates`."""

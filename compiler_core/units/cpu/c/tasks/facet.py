@@ -7,11 +7,13 @@ are meant.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from compiler_core.errors import InfeasibleError
 from compiler_core.units.cpu.c.bundles import cores
 from compiler_core.units.cpu.c.bundles.bundle import scheduled_bundle, write_sources_of
+from compiler_core.units.cpu.c.bundles.by_clock import costs_ns, time_programs
 from compiler_core.units.cpu.c.network import Network
 from compiler_core.units.cpu.c.schedules.estimate import workload_least
 from compiler_core.units.cpu.c.schedules.legality import units_of, violations
@@ -20,6 +22,10 @@ from compiler_core.units.cpu.c.schedules.workload import KernelWorkload, network
 from compiler_core.units.cpu.c.tasks.machine import KernelMachine
 from compiler_core.units.unit import TaskBound, TaskCost
 from compiler_core.units.violation import Violation
+
+_ROUNDS = 15
+_BUDGET_S = 1.0
+"""Of the kernels of one operator by the clock."""
 
 
 class KernelTasks:
@@ -42,26 +48,36 @@ class KernelTasks:
     ) -> TaskCost:
         if found := violations(workload, schedule, machine.core):
             raise InfeasibleError(f"schedule for {workload.operator}: {found[0]}")
-        counted = counted_alone(network_of(workload), schedule, cores.core_of(machine.core))
+        core = cores.core_of(machine.core)
+        (counted,) = measured_alone(network_of(workload), [schedule], core)
         return TaskCost(max(1, round(counted)), None, {})
 
 
-def counted_alone(network: Network, schedule: KernelSchedule, core: cores.Core) -> float:
-    """What one run of a network of one operator takes: instructions, or nanoseconds on this machine
-    where nothing counts.
+def measured_alone(
+    network: Network, schedules: Sequence[KernelSchedule], core: cores.Core
+) -> list[float]:
+    """What one run of a network of one operator takes by each of some schedules: instructions, or
+    nanoseconds on this machine where nothing counts. By the clock they are timed together, and one
+    that is not told apart from the first costs the same.
 
     Raises:
         MissingDependencyError: Compiler or emulator are not installed.
         CheckError: The program cannot be built or run.
     """
-    bundle = scheduled_bundle(network, "alone", {network.outputs[0]: schedule})
     with tempfile.TemporaryDirectory(prefix="nest-tune-") as scratch:
-        folder = Path(scratch)
-        write_sources_of(bundle, folder)
-        steps = len(bundle.sources.steps)
+        folders, counted = {}, []
+        for number, schedule in enumerate(schedules):
+            bundle = scheduled_bundle(network, "alone", {network.outputs[0]: schedule})
+            folders[str(number)] = folder = Path(scratch) / str(number)
+            folder.mkdir()
+            write_sources_of(bundle, folder)
+            if core.tick:
+                steps = len(bundle.sources.steps)
+                counted.append(sum(cores.count(core, folder, folder / "program", steps)))
         if core.tick:
-            return sum(cores.count(core, folder, folder / "program", steps))
-        return sum(cores.times_ns(folder, folder / "program", steps))
+            return counted
+        timed = time_programs(folders, rounds=_ROUNDS, budget_s=_BUDGET_S)
+        return costs_ns(timed, tuple(folders))
 
 
 TASKS = KernelTasks()
