@@ -202,25 +202,44 @@ class StudyView:
         *,
         pick: str | None = None,
         each_task: bool = False,
+        effects: int | str | None = None,
         progress: Progress = lambda _: None,
     ) -> Explanation:
-        """Measures what each decision of a trial is worth: changed back alone, measured again.
+        """Measures what each decision of a trial is worth: changed back alone, measured again, and
+        kept in the storage.
 
         Args:
             trial: By number; the pick of the front without.
             pick: As for :meth:`best`.
             each_task: Also change the schedule of each task back.
+            effects: How many decisions are measured, or ``"all"``; without, those that are about
+                most of the latency, at most 12.
             progress: Told what is being measured.
 
         Raises:
             InputError: There is no such measured trial, or a file has changed since.
             InfeasibleError: No trial is feasible.
+            KeyboardInterrupt: It was interrupted; what was measured is kept.
         """
+        from nest_tune.report.changes import read_count
         from nest_tune.report.explain import explain
 
-        result = self.result
-        chosen = selected(result, trial, pick)
-        return explain(ground_of(result), result, chosen, each_task=each_task, progress=progress)
+        count = read_count(effects)
+        with closing(StudyStorage(self.storage, create=False)) as opened:
+            result = load_result(opened, opened.find(self.name))
+            chosen = selected(result, trial, pick)
+            found = explain(
+                ground_of(result),
+                result,
+                chosen,
+                each_task=each_task,
+                count=count,
+                storage=opened,
+                progress=progress,
+            )
+        if found.interrupted:
+            raise KeyboardInterrupt
+        return found
 
     def compile(
         self, output: PathName, trial: int | None = None, *, pick: str | None = None
@@ -300,13 +319,19 @@ class StudyView:
         return chosen
 
     def report(
-        self, output: PathName, *, pick: str | None = None, progress: Progress = lambda _: None
+        self,
+        output: PathName,
+        *,
+        pick: str | None = None,
+        effects: int | str | None = None,
+        progress: Progress = lambda _: None,
     ) -> Path:
         """Writes one self-contained HTML page.
 
         Args:
             output: File.
             pick: Which trial it is about, as for :meth:`best`.
+            effects: How many decisions are measured, as for :meth:`explain`.
             progress: Told what is being done.
 
         Returns:
@@ -314,12 +339,20 @@ class StudyView:
 
         Raises:
             InputError: The rule cannot be used, or the file cannot be written.
+            KeyboardInterrupt: It was interrupted; the page holds what was measured.
         """
+        from nest_tune.report.changes import read_count
         from nest_tune.report.collect import collect
         from nest_tune.report.page import page
 
         path = Path(output)
         require_writable(path, "output")
-        content = page(collect(self.result, pick, progress=progress)).encode()
+        count = read_count(effects)
+        with closing(StudyStorage(self.storage, create=False)) as opened:
+            result = load_result(opened, opened.find(self.name))
+            data = collect(result, pick, count=count, kept=opened, progress=progress)
+        content = page(data).encode()
         write_atomically(path, lambda stream: stream.write(content))
+        if data.interrupted:
+            raise KeyboardInterrupt
         return path

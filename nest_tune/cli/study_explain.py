@@ -10,7 +10,14 @@ import typer
 from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import console, print_json, progress
 from nest_tune.cli.study_app import app
-from nest_tune.cli.study_options import NameOfTrial, Pick, StorageUrl, open_storage, split_name
+from nest_tune.cli.study_options import (
+    EffectCount,
+    NameOfTrial,
+    Pick,
+    StorageUrl,
+    open_storage,
+    split_name,
+)
 from nest_tune.cli.tables import print_table
 from nest_tune.figures import figure
 
@@ -27,26 +34,38 @@ def explain(
     each_task: Annotated[
         bool, typer.Option("--each-task", help="Also change the schedule of each task back.")
     ] = False,
+    effects: EffectCount = None,
     pick: Pick = None,
     storage: StorageUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what each decision is worth, which limits bind, and why layers are on the CPU.
 
-    Each decision is changed back to the default alone and measured again on the simulator.
+    Each decision is changed back to the default alone and measured again on the simulator. What is
+    measured is kept in the storage; Ctrl-C shows what is measured so far.
     """
     from nest_tune.report import explain as explaining
+    from nest_tune.report.changes import read_count
     from nest_tune.study.store.result import load_result
     from nest_tune.study.store.selection import ground_of, selected
     from nest_tune.study.views.documents import shown_metrics, trial_document
 
+    count = read_count(effects)
     study, number = split_name(name)
     opened = open_storage(storage)
     result = load_result(opened, opened.find(study))
     trial = selected(result, number, pick)
     ground = ground_of(result)
-    found = explaining.explain(ground, result, trial, each_task=each_task, progress=progress)
-    if as_json:
+    found = explaining.explain(
+        ground,
+        result,
+        trial,
+        each_task=each_task,
+        count=count,
+        storage=opened,
+        progress=progress,
+    )
+    if as_json and not found.interrupted:  # then the document says that
         default, metric = found.default, result.settings.metric
         body = {
             "study": study,
@@ -66,15 +85,19 @@ def explain(
         }
         print_json("study-explain", body)
         return
-    _print(found, result)
+    if not as_json:
+        _print(found, result, name)
+    if found.interrupted:
+        progress("interrupted: what was measured is kept; the same command goes on")
+        raise KeyboardInterrupt
 
 
-def _print(found: Explanation, result: StudyResult) -> None:
+def _print(found: Explanation, result: StudyResult, name: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
     from compiler_core.accuracy.metric import shown_name
-    from nest_tune.report.explain import Verdict, asked_metrics, limit_text, verdict
+    from nest_tune.report.explain import Verdict, asked_metrics, left_out_text, limit_text, verdict
 
     trial, out = found.trial, console()
     asked = asked_metrics(result.settings)
@@ -114,6 +137,9 @@ def _print(found: Explanation, result: StudyResult) -> None:
         print_table(table, out=out)
     else:
         out.print("nothing: it is the default")
+    left_out = left_out_text(found.effects, f"nest-tune study explain {name}")
+    if left_out:
+        out.print(left_out, soft_wrap=True)
     better = [e for e in found.effects if verdict(e, trial, result) is Verdict.BETTER]
     for effect in better:
         out.print(

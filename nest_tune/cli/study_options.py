@@ -38,6 +38,15 @@ Pick = Annotated[
         autocompletion=picks,
     ),
 ]
+EffectCount = Annotated[
+    str | None,
+    typer.Option(
+        "--effects",
+        metavar="N|all",
+        help="How many decisions are changed back and measured, those about most of the latency "
+        "first; default at most 12, fewer on large models and data.",
+    ),
+]
 Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="DIR", help="Compile the chosen trial to this folder."),

@@ -12,7 +12,7 @@ from compiler_core.files.whole_file import require_writable, write_atomically
 from nest_tune.cli.options import AsJson
 from nest_tune.cli.output import print_json, progress
 from nest_tune.cli.study_app import app
-from nest_tune.cli.study_options import Name, Pick, StorageUrl, open_storage
+from nest_tune.cli.study_options import EffectCount, Name, Pick, StorageUrl, open_storage
 
 __all__ = ["app", "report"]
 
@@ -24,10 +24,17 @@ def report(
         Path, typer.Option("--output", "-o", metavar="report.html", help="Page to write.")
     ],
     pick: Pick = None,
+    effects: EffectCount = None,
     storage: StorageUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write one self-contained page: front, timeline, roofline, layers, how to reproduce."""
+    """Write one self-contained page: front, timeline, roofline, layers, how to reproduce.
+
+    What it measures is kept in the storage; Ctrl-C writes the page with what is measured so far.
+    """
+    from nest_tune.report.changes import read_count
+
+    count = read_count(effects)
     require_writable(output, "--output")
     from nest_tune.report.collect import collect
     from nest_tune.report.page import page
@@ -37,11 +44,14 @@ def report(
     opened = open_storage(storage)
     url = storage_url(storage, os.environ)
     result = load_result(opened, opened.find(name))
-    data = collect(result, pick, storage=url, progress=progress)
+    data = collect(result, pick, storage=url, count=count, kept=opened, progress=progress)
     content = page(data).encode()
     write_atomically(output, lambda stream: stream.write(content))
     for note in data.notes:
         progress(f"note: {note}")
+    if data.interrupted:
+        progress(f"interrupted: {output} holds what was measured; the same command goes on")
+        raise KeyboardInterrupt
     if as_json:
         body = {"study": name, "report": str(output), "chosen": data.chosen}
         print_json("study-report", {**body, "size_bytes": len(content), "notes": data.notes})

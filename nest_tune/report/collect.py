@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compiler_core.accuracy.metric import is_in_decibels
 from compiler_core.compile.compile import CompiledModel
@@ -42,6 +44,9 @@ from nest_tune.study.views.documents import (
     study_status,
 )
 
+if TYPE_CHECKING:
+    from nest_tune.study.store.results import ResultRows
+
 __all__ = ["CompiledPart", "ReportData", "collect"]
 
 Progress = Callable[[str], None]
@@ -55,14 +60,22 @@ def collect(
     rule: str | None = None,
     *,
     storage: str | None = None,
+    count: int | str | None = None,
+    kept: ResultRows | None = None,
     progress: Progress = lambda _: None,
 ) -> ReportData:
     """What a report of a study shows.
+
+    Who interrupts its measurements (``KeyboardInterrupt``) gets what was measured until then, and
+    a note; :attr:`ReportData.interrupted` says so.
 
     Args:
         result: The study.
         rule: How the chosen trial is picked from the front.
         storage: URL of the database of its measurements; ``None`` for where it was started.
+        count: How many decisions of the chosen trial are changed back and measured, as in
+            :func:`nest_tune.report.explain.explain`.
+        kept: Storage that keeps what is measured, and knows what was.
         progress: Told what is being done.
 
     Raises:
@@ -75,7 +88,7 @@ def collect(
     notes: list[str] = []
     compiled = CompiledPart()
     if chosen is not None:
-        compiled = _compiled(result, chosen, notes, progress)
+        compiled = _compiled(result, chosen, notes, progress, _Asked(count, kept))
     url = storage or result.settings.storage
     predictions = _predictions(result, url, notes, progress)
     tasks = _tasks(result, compiled)
@@ -101,6 +114,7 @@ def collect(
         metric_names=tuple(n for n in LABELS if any(n in t.metrics for t in result.trials)),
         holdout=() if chosen is None else tuple(holdout_lines(result, chosen)),
         clock=compiled.clock,
+        interrupted=compiled.effects.interrupted,
         gains=() if chosen is None else _gains(result, chosen),
         tiles=() if chosen is None else _tiles(result, chosen),
         next_steps=() if chosen is None else next_steps(result, chosen, compiled, tasks, url),
@@ -140,7 +154,11 @@ def _shown(value: object) -> str:
 
 
 def _compiled(
-    result: StudyResult, chosen: OuterTrial, notes: list[str], progress: Progress
+    result: StudyResult,
+    chosen: OuterTrial,
+    notes: list[str],
+    progress: Progress,
+    asked: _Asked,
 ) -> CompiledPart:
     """Sections of the compiled model; where its files have changed or gone, a note instead."""
     from nest_tune.report.sources import source_part
@@ -154,7 +172,7 @@ def _compiled(
         progress(f"compiling trial {chosen.number}")
         if ground.are_sources:
             part = source_part(ground, result, chosen)
-            found = _effects(ground, result, chosen, notes, progress)
+            found = _effects(ground, result, chosen, notes, progress, asked)
             return CompiledPart(sources=part, effects=found)
         best = compile_trial(ground, result, chosen)
         default: CompiledModel | None = None
@@ -187,7 +205,10 @@ def _compiled(
             notes.append(f"The partitioned graph is left out: {error.message}")
     quantized = quantized_rows(best, samples)
     formats = formats_of_trial(ground, best, chosen)
-    alone = _alone(ground, best, notes, progress)
+    alone = _alone(ground, best, chosen, notes, progress, asked)
+    if alone is None:
+        asked = replace(asked, count=0)
+    found = _effects(ground, result, chosen, notes, progress, asked, best)
     return CompiledPart(
         parts.gantt(best, ground.target),
         charts,
@@ -197,23 +218,43 @@ def _compiled(
         latency_shares(best),
         quantized,
         0 if samples is None else len(next(iter(samples.values()))),
-        {row.name: alone[row.name] for row in quantized if row.name in alone},
-        _effects(ground, result, chosen, notes, progress),
+        {row.name: alone[row.name] for row in quantized if row.name in alone} if alone else {},
+        replace(found, interrupted=found.interrupted or alone is None),
         formats=() if formats is None else formats.operators,
         clock="" if clock is None or clock.machine is None else clock.machine.text,
     )
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """How many effects are measured, and where what is measured is kept."""
+
+    count: int | str | None
+    kept: ResultRows | None
+
+
 def _alone(
-    ground: Ground, best: CompiledModel, notes: list[str], progress: Progress
-) -> dict[str, float]:
+    ground: Ground,
+    best: CompiledModel,
+    chosen: OuterTrial,
+    notes: list[str],
+    progress: Progress,
+    asked: _Asked,
+) -> dict[str, float] | None:
+    """``None`` where somebody has interrupted it."""
+    from nest_tune.report.kept import Kept
     from nest_tune.report.sensitivity import layers_alone
 
+    kept = Kept(asked.kept, ground)
+    key = kept.key("alone", {"decisions": ground.space.decode(chosen.point)})
     try:
-        return layers_alone(ground, best, progress)
+        return dict(kept.get(key, lambda: layers_alone(ground, best, progress)))
     except NestTuneError as error:
         notes.append(f"The sensitivity of layers is left out: {error.message}")
         return {}
+    except KeyboardInterrupt:
+        notes.append("The sensitivity of layers is left out: it was interrupted.")
+        return None
 
 
 def _effects(
@@ -222,14 +263,24 @@ def _effects(
     chosen: OuterTrial,
     notes: list[str],
     progress: Progress,
+    asked: _Asked,
+    best: CompiledModel | None = None,
 ) -> Effects:
     from nest_tune.report.effects import effects
 
     try:
-        return effects(ground, result, chosen, progress)
+        found = effects(
+            ground, result, chosen, progress, count=asked.count, compiled=best, storage=asked.kept
+        )
     except NestTuneError as error:
         notes.append(f"What matters is left out: {error.message}")
         return Effects()
+    except KeyboardInterrupt:
+        notes.append("What matters is left out: it was interrupted.")
+        return Effects(interrupted=True)
+    if found.interrupted:
+        notes.append("What matters is not measured whole: it was interrupted.")
+    return found
 
 
 def _predictions(

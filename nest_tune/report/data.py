@@ -172,6 +172,7 @@ class ReportData:
         gains: What the chosen trial gains in per cent, and warnings.
         next_steps: What to try next.
         versions: Of what the report was made with.
+        interrupted: Whether somebody broke its measurements off.
     """
 
     name: str
@@ -209,6 +210,7 @@ class ReportData:
     clock: str = ""
     gains: tuple[str, ...] = ()
     next_steps: tuple[NextStep, ...] = ()
+    interrupted: bool = False
 
 
 def label_of(entry: str, metric: str) -> str:

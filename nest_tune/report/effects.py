@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from compiler_core.errors import InputError
-from compiler_core.quantize.sensitivity import layer_macs
+from nest_tune.report.changes import Effect
 from nest_tune.report.explain import (
-    Effect,
     Explanation,
     Verdict,
     asked_metrics,
-    changed_decisions,
     explain,
+    left_out_text,
     limit_text,
     verdict,
 )
-from nest_tune.study.execution.benches import bench_of
 from nest_tune.study.proposals.evidence import differs_by_chance, trial_score
 from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.result import StudyResult
 from nest_tune.study.trial import OuterTrial
 
-_MOST_WORK = 5e11
-"""Multiplications of all accuracies together: a minute or two."""
+if TYPE_CHECKING:
+    from compiler_core.compile.compile import CompiledModel
+    from nest_tune.study.store.results import ResultRows
 
 
 @dataclass(frozen=True)
@@ -58,24 +57,36 @@ class Effects:
             objective first.
         limits: One sentence for each.
         better: Decisions that would be better as in the default.
+        left_out: How many decisions are not measured, and what measures them.
+        interrupted: Whether somebody broke the measurements off.
     """
 
     names: tuple[str, ...] = ()
     rows: tuple[EffectRow, ...] = ()
     limits: tuple[str, ...] = ()
     better: tuple[str, ...] = ()
+    left_out: str = ""
+    interrupted: bool = False
 
 
 def effects(
-    ground: Ground, result: StudyResult, trial: OuterTrial, progress: Callable[[str], None]
+    ground: Ground,
+    result: StudyResult,
+    trial: OuterTrial,
+    progress: Callable[[str], None],
+    *,
+    count: int | str | None = None,
+    compiled: CompiledModel | None = None,
+    storage: ResultRows | None = None,
 ) -> Effects:
-    """Changes each decision back and measures again.
+    """Changes decisions back and measures again, as :func:`nest_tune.report.explain.explain`.
 
     Raises:
-        InputError: That would take long, or a file is wrong.
+        InputError: A file is wrong.
     """
-    _require_quick(ground, result, trial)
-    found = explain(ground, result, trial, progress=progress)
+    found = explain(
+        ground, result, trial, count=count, compiled=compiled, storage=storage, progress=progress
+    )
     settings = result.settings
     names = dict.fromkeys(asked_metrics(settings))
     first = settings.objectives[0].metric.value
@@ -86,19 +97,9 @@ def effects(
         tuple(rows),
         tuple(limit_text(binding, result) for binding in found.bindings),
         tuple(row.decision for row in rows if row.verdict == Verdict.BETTER.value),
+        left_out_text(found.effects, f"nest-tune study explain {result.study.name}"),
+        found.interrupted,
     )
-
-
-def _require_quick(ground: Ground, result: StudyResult, trial: OuterTrial) -> None:
-    if ground.settings.evaluation is None:
-        return
-    macs = sum(layer_macs(ground.model.graph).values())
-    runs = len(changed_decisions(ground, result, trial)) * bench_of(ground.subjects).samples
-    if macs * runs > _MOST_WORK:
-        raise InputError(
-            f"{runs:,} runs of a model of {macs:,} multiplications take long; "
-            f"`nest-tune study explain {result.study.name}:{trial.number}` measures it"
-        )
 
 
 def _is_noise(effect: Effect, trial: OuterTrial, name: str, *, by_chance: bool) -> bool:

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from compiler_core.accuracy.metric import shown_name
 from compiler_core.accuracy.score import Score
 from compiler_core.compile.compile import CompiledModel
 from compiler_core.compile.cpu_causes import unable_reasons
-from compiler_core.errors import InfeasibleError, InputError
 from compiler_core.files.plain import to_plain
+from compiler_core.quantize.sensitivity import layer_macs
 from compiler_core.units.names import is_on_cpu
-from nest_tune.board_measurers import failures_named
 from nest_tune.figures import figure
+from nest_tune.report.changes import Changes, Effect, shares_of_latency
+from nest_tune.report.kept import Kept
 from nest_tune.study.execution.benches import bench_of
-from nest_tune.study.execution.examined import Costs
 from nest_tune.study.execution.scoring import accuracy_metrics
-from nest_tune.study.execution.source_bench import SourceBench
-from nest_tune.study.proposals.evidence import trial_score
 from nest_tune.study.proposals.front import ends, is_worse, least
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.result import StudyResult, compile_trial
 from nest_tune.study.trial import Outcome, OuterTrial
+
+if TYPE_CHECKING:
+    from nest_tune.study.store.results import ResultRows
 
 Progress = Callable[[str], None]
 
@@ -40,32 +41,6 @@ class Verdict(Enum):
     BREAKS = "breaks a limit"
     UNKNOWN = ""
     """Nothing was measured."""
-
-
-@dataclass(frozen=True)
-class Effect:
-    """One decision changed back to the default, everything else kept.
-
-    Attributes:
-        decision: Name of the parameter, ``tiling``, or ``tiling of TASK``.
-        value, default: Of the trial and of the default.
-        metrics: What was measured with the default; empty where that is not possible.
-        untuned: Tasks that occur only then and have no tuned schedule: they count as untuned.
-        message: Why nothing was measured.
-        breaks: Limits that would not hold, as written.
-        score: Accuracy that was measured, with single samples.
-        intervals: 95 % intervals of what was measured by the clock.
-    """
-
-    decision: str
-    value: str
-    default: str
-    metrics: Mapping[str, float]
-    untuned: int = 0
-    message: str = ""
-    breaks: tuple[str, ...] = ()
-    score: Score | None = None
-    intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,6 +78,7 @@ class Explanation:
         effects: Worth of each decision, in the order of the parameters.
         bindings: One per limit.
         on_cpu: Why each node is on the CPU, by node name.
+        interrupted: Whether somebody broke the measurements off.
     """
 
     trial: OuterTrial
@@ -111,6 +87,7 @@ class Explanation:
     effects: tuple[Effect, ...]
     bindings: tuple[Binding, ...]
     on_cpu: Mapping[str, str]
+    interrupted: bool = False
 
 
 def explain(
@@ -119,27 +96,41 @@ def explain(
     trial: OuterTrial,
     *,
     each_task: bool = False,
+    count: int | str | None = None,
+    compiled: CompiledModel | None = None,
+    storage: ResultRows | None = None,
     progress: Progress = lambda _: None,
 ) -> Explanation:
     """Measures what each decision of a trial is worth.
+
+    Who interrupts it (``KeyboardInterrupt``) gets what was measured until then.
 
     Args:
         ground: What the study stands on.
         result: The study.
         trial: A measured one.
         each_task: Also change the schedule of each task back alone.
+        count: How many decisions are measured, or ``all``; ``None`` for those that are about most
+            of the latency, as many as :mod:`nest_tune.report.changes` bounds.
+        compiled: Of the trial, where it is at hand.
+        storage: That keeps what is measured, and knows what was.
         progress: Told what is being measured.
 
     Raises:
         InputError: The trial was not measured.
     """
+    kept = Kept(storage, ground)
     on_cpu: Mapping[str, str] = {}
+    shares: Mapping[str, float] = layer_macs(ground.model.graph)
     if not ground.are_sources:
-        compiled = compile_trial(ground, result, trial)
+        compiled = compiled or compile_trial(ground, result, trial)
         on_cpu = _on_cpu(compiled, ground, trial)
-    trial = _settled(ground, result, trial)
-    changes = _Changes(ground, result, trial, progress)
-    effects = (*changes.decisions(), *changes.tilings(each_task=each_task))
+        shares = {layer.name: layer.latency_ms for layer in compiled.report.layers}
+    trial = _settled(ground, result, trial, kept)
+    changes = Changes(
+        ground, result, trial, kept, progress, count=count, shares=shares_of_latency(shares)
+    )
+    effects = changes.all(each_task=each_task)
     default = result.default
     if default is not None and not default.outcome.is_measured:
         default = None
@@ -150,165 +141,25 @@ def explain(
         effects,
         tuple(_bindings(result, trial)),
         on_cpu,
+        changes.interrupted,
     )
 
 
-def _settled(ground: Ground, result: StudyResult, trial: OuterTrial) -> OuterTrial:
+def _settled(ground: Ground, result: StudyResult, trial: OuterTrial, kept: Kept) -> OuterTrial:
     """A trial with its accuracy on all samples, as that of every change to it."""
     if trial.settled or ground.settings.evaluation is None:
         return trial
-    bench = bench_of(ground.subjects)
-    own = bench.accuracy(ground.space.decode(trial.point), 0)
+    bench, decisions = bench_of(ground.subjects), ground.space.decode(trial.point)
+    key = kept.key("accuracy", {"decisions": decisions})
+    own = Score(**kept.get(key, lambda: to_plain(bench.accuracy(decisions, 0))))
     default = result.default
     known = None
     if default is not None and default.outcome.is_measured:
         known = Score(default.metrics["accuracy"], own.samples)
-    found = accuracy_metrics(ground.settings.metric, own, bench.float_accuracy(0), known)
+    floats = Score(**kept.get(kept.key("float", {}), lambda: to_plain(bench.float_accuracy(0))))
+    found = accuracy_metrics(ground.settings.metric, own, floats, known)
     metrics = {**trial.metrics, **found}
-    return replace(trial, metrics=metrics, settled=True, accuracy_samples=bench.samples)
-
-
-def changed_decisions(ground: Ground, result: StudyResult, trial: OuterTrial) -> tuple[int, ...]:
-    """Indices of the decisions of a trial that are not the default's and that have to be measured:
-    no trial of the study has changed them back already."""
-    pairs = enumerate(zip(trial.point, ground.space.default, strict=True))
-    points = {
-        index: changed_back(trial.point, index, default)
-        for index, (value, default) in pairs
-        if value != default
-    }
-    return tuple(i for i, point in points.items() if _known(result, trial, point) is None)
-
-
-def changed_back(point: tuple[int, ...], index: int, default: int) -> tuple[int, ...]:
-    """A point with one decision as in the default."""
-    return (*point[:index], default, *point[index + 1 :])
-
-
-def _known(result: StudyResult, trial: OuterTrial, point: tuple[int, ...]) -> OuterTrial | None:
-    """The trial that has measured a point already, tuned as ``trial`` is."""
-    for other in result.trials:
-        if other.point == point and other.tuned == trial.tuned:
-            return other if other.outcome.is_measured and other.settled else None
-    return None
-
-
-class _Changes:
-    def __init__(
-        self, ground: Ground, result: StudyResult, trial: OuterTrial, progress: Progress
-    ) -> None:
-        self._ground, self._result, self._trial = ground, result, trial
-        self._progress = progress
-        self._bench = bench_of(ground.subjects)
-        self._evaluates = ground.settings.evaluation is not None
-        self._float = self._bench.float_accuracy(0) if self._evaluates else None
-
-    def decisions(self) -> Iterator[Effect]:
-        space, trial = self._ground.space, self._trial
-        for index, parameter in enumerate(space.parameters):
-            value, default = trial.point[index], space.default[index]
-            if value == default:
-                continue
-            self._progress(f"changing back {parameter.name}")
-            point = changed_back(trial.point, index, default)
-            shown = [str(to_plain(parameter.values[index])) for index in (value, default)]
-            effect = Effect(parameter.name, shown[0], shown[1], {})
-            if not space.is_legal(point):
-                yield replace(effect, message="the default is not legal beside the other decisions")
-                continue
-            try:
-                yield self._measured(effect, point)
-            except (InfeasibleError, InputError) as error:
-                yield replace(effect, message=error.message)
-
-    def tilings(self, *, each_task: bool) -> Iterator[Effect]:
-        trial = self._trial
-        if not trial.tuned:
-            return
-        self._progress("changing back tiling")
-        decisions = self._ground.space.decode(trial.point)
-        untuned = self._costs(decisions, self._schedules(decisions, tuned=False))
-        whole = Effect("tiling", "tuned", "untuned", dict(untuned.metrics))
-        yield self._judged(self._with_accuracy(whole))
-        if not each_task:
-            return
-        schedules = self._schedules(decisions)
-        for name, tuned in self._result.tasks.items():
-            if name not in schedules or tuned.cycles == tuned.default_cycles:
-                continue
-            self._progress(f"changing back tiling of {name}")
-            others = {task: schedule for task, schedule in schedules.items() if task != name}
-            if isinstance(self._bench, SourceBench):
-                usual = self._schedules(decisions, tuned=False)
-                others = {**others, name: usual[name]}
-            costs = self._costs(decisions, others)
-            one = Effect(f"tiling of {name}", "tuned", "untuned", dict(costs.metrics))
-            yield self._judged(self._with_accuracy(one))
-
-    def _measured(self, effect: Effect, point: tuple[int, ...]) -> Effect:
-        known = _known(self._result, self._trial, point)
-        if known is not None:
-            found = trial_score(known)
-            kept = replace(effect, intervals=known.intervals)
-            return self._judged(replace(kept, metrics=dict(known.metrics), score=found))
-        decisions = self._ground.space.decode(point)
-        untuned = 0
-        schedules = self._schedules(decisions, tuned=self._trial.tuned)
-        if self._trial.tuned:
-            untuned = len(self._tasks(decisions)) - len(schedules)
-        costs = self._costs(decisions, schedules)
-        metrics, effect = dict(costs.metrics), replace(effect, intervals=costs.intervals)
-        if self._float is not None:
-            own = self._bench.accuracy(decisions, 0)
-            known = self._result.default
-            default = None
-            if known is not None and known.outcome.is_measured:
-                default = Score(known.metrics["accuracy"], own.samples)
-            metric = self._ground.settings.metric
-            metrics |= accuracy_metrics(metric, own, self._float, default)
-            effect = replace(effect, score=own)
-        return self._judged(replace(effect, metrics=metrics, untuned=untuned))
-
-    def _costs(self, decisions: Mapping[str, object], schedules: Mapping[str, object]) -> Costs:
-        """What a candidate costs."""
-        if isinstance(self._bench, SourceBench):
-            return self._bench.measure(decisions, schedules)[0]
-        compiled = self._bench.compiled(decisions, schedules)
-        measurer = self._ground.settings.measurer
-        with failures_named(measurer) if measurer else nullcontext():
-            return self._bench.costs(compiled)
-
-    def _tasks(self, decisions: Mapping[str, object]) -> list[str]:
-        if isinstance(self._bench, SourceBench):
-            return list({task.name: None for task in self._bench.candidate(decisions).tasks})
-        return list(self._bench.tasks(decisions)[0])
-
-    def _schedules(
-        self, decisions: Mapping[str, object], *, tuned: bool = True
-    ) -> dict[str, object]:
-        """Tuned schedules of the study for the tasks of a candidate; of generated sources, where
-        every operator has to be measured, of all of them, tuned or not."""
-        known = self._result.tasks
-        if isinstance(self._bench, SourceBench):
-            found = {name: task.schedule for name, task in known.items()}
-            return self._bench.schedules(decisions, found, tuned=tuned)
-        if not tuned:
-            return {}
-        return {name: known[name].schedule for name in self._tasks(decisions) if name in known}
-
-    def _with_accuracy(self, effect: Effect) -> Effect:
-        """The trial's own: schedules never change a bit of the results."""
-        kept = {n: v for n, v in self._trial.metrics.items() if n.startswith("accuracy")}
-        return replace(effect, metrics={**effect.metrics, **kept})
-
-    def _judged(self, effect: Effect) -> Effect:
-        broken = tuple(
-            f"{shown_name(limit.metric.value, self._result.settings.metric)} {limit.text}"
-            for limit in self._result.settings.limits
-            if limit.metric.value in effect.metrics
-            and limit.excess(effect.metrics[limit.metric.value]) > 0
-        )
-        return replace(effect, breaks=broken)
+    return replace(trial, metrics=metrics, settled=True, accuracy_samples=own.samples)
 
 
 def _bindings(result: StudyResult, trial: OuterTrial) -> Iterator[Binding]:
@@ -386,6 +237,18 @@ def asked_metrics(settings: StudySettings) -> list[str]:
     """Names of the metrics that objectives or limits of a study are about."""
     goals = [goal.metric.value for goal in settings.objectives]
     return [*goals, *(limit.metric.value for limit in settings.limits)]
+
+
+def left_out_text(effects: Sequence[Effect], command: str) -> str:
+    """How many decisions are not measured, and what measures them; empty where all are."""
+    count = sum(effect.left_out for effect in effects)
+    if not count:
+        return ""
+    changed = sum(not effect.decision.startswith("tiling") for effect in effects)
+    return (
+        f"{count} of {changed} decisions are not measured: {command} --effects all measures them, "
+        "and what is measured is kept"
+    )
 
 
 def limit_text(binding: Binding, result: StudyResult) -> str:

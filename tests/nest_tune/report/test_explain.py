@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from nest_tune.report.changes import changed_back
 from nest_tune.report.explain import (
     Explanation,
     Verdict,
-    changed_back,
     explain,
     limit_text,
     verdict,

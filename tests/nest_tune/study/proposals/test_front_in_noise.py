@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nest_tune.report.explain import Effect, Verdict, verdict
+from nest_tune.report.changes import Effect
+from nest_tune.report.explain import Verdict, verdict
 from nest_tune.study.choice.chance import preferred
 from nest_tune.study.choice.gains import doubts_of, gain_text, warnings_of, within_noise
 from nest_tune.study.choice.pick import pick
