@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-
 import numpy as np
 import numpy.typing as npt
 
@@ -20,7 +18,6 @@ class ConstantPool:
     def __init__(self, address: int) -> None:
         self.start = self.end = address
         self._addresses: dict[bytes, int] = {}
-        self.micro_ops: dict[Hashable, int] = {}  # address of the last ones of equal programs
 
     def find(self, array: npt.NDArray[np.generic]) -> int | None:
         """Address of the same bytes, if they are here."""

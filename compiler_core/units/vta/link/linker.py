@@ -55,9 +55,8 @@ def link_segment(
             parts = (SlicePart(whole(layer.workload), schedules[layer.task.id]),)
         programs = []
         for core, part in enumerate(parts):
-            lower = lower_part(layer, part, layout, pool, g)
-            alike = (part.piece.workload, part.schedule, layer.requantization)
-            programs.append(CoreProgram(core, lowered_in_pool(lower, pool, alike).instructions))
+            draft = lower_part(layer, part, layout, pool, g)
+            programs.append(CoreProgram(core, lowered_in_pool(draft, pool, g).instructions))
         require_addresses(segment, pool)
         launches.append(launch_of(number, layer, tuple(programs)))
     return tuple(launches)

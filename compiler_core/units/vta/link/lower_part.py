@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,9 @@ from compiler_core.units.vta.link.constant_pool import ConstantPool
 from compiler_core.units.vta.link.placed_tensor import PlacedTensor
 from compiler_core.units.vta.link.product_layer import lower_product
 from compiler_core.units.vta.link.segment import Layer
+from compiler_core.units.vta.link.shared_drafts import Lowering, shared_draft
 from compiler_core.units.vta.link.slice_part import SlicePart
+from compiler_core.units.vta.lower.draft import Draft
 from compiler_core.units.vta.lower.emit import LoweredProgram
 from compiler_core.units.vta.lower.lower_conv import lower_conv
 from compiler_core.units.vta.lower.lower_max_pool import lower_max_pool
@@ -39,8 +41,8 @@ def lower_part(
     layout: Mapping[str, PlacedTensor],
     pool: ConstantPool,
     g: VtaGeometry,
-) -> Callable[[int], LoweredProgram]:
-    """Places the constants of a layer, or of a slice of one.
+) -> Draft:
+    """Lowers a layer, or a slice of one, with its constants in the pool.
 
     Args:
         layer: The whole layer.
@@ -49,10 +51,8 @@ def lower_part(
         pool: Takes constants.
         g: The machine.
 
-    Returns:
-        Lowers it, given the address of its micro-ops in bytes.
-
     Raises:
+        InfeasibleError: The schedule does not fit.
         InputError: The schedule is for another kind of operator.
     """
     operator, workload, schedule = layer.operator, part.piece.workload, part.schedule
@@ -60,7 +60,6 @@ def lower_part(
         return lower_product(layer, operator, part, layout, pool, g)
     source = part.input_image(layout[operator.input], layer.workload, g)
     result = part.output_image(layout[operator.output], layer.workload, g)
-    lower = None
     if isinstance(workload, ConvWorkload) and isinstance(schedule, ConvSchedule | ResidentSchedule):
         assert isinstance(operator, IntegerConv)
         assert layer.constants is not None
@@ -93,34 +92,18 @@ def lower_part(
             shifts=0 if shifts is None else pool.place(pack_rows(shifts[own], g.block_out)),
         )
 
-        def lower(address: int) -> LoweredProgram:
-            placed = ConvPlacement(**{**vars(placement), "micro_ops": address})
-            if isinstance(schedule, ConvSchedule):
-                return lower_conv(workload, schedule, layer.requantization, placed, g)
-            return lower_resident(workload, schedule, layer.requantization, placed, g)
-
-    elif not isinstance(workload, ConvWorkload) and isinstance(schedule, MaxPoolSchedule):
+        how: Lowering = lower_conv if isinstance(schedule, ConvSchedule) else lower_resident
+        return shared_draft(how, workload, schedule, layer.requantization, placement, g)
+    if not isinstance(workload, ConvWorkload) and isinstance(schedule, MaxPoolSchedule):
         identity = pool.place(packed_weights(identities(g.block_out), g))
-
-        def lower(address: int) -> LoweredProgram:
-            where = MaxPoolPlacement(source, result, identity, address)
-            return lower_max_pool(workload, schedule, layer.requantization, where, g)
-
-    if lower is None:
-        raise InputError(
-            f"task {layer.task.id}: a {type(schedule).__name__} does not schedule "
-            f"{workload.operator}"
-        )
-    return lower
+        where = MaxPoolPlacement(source, result, identity, micro_ops=0)
+        return shared_draft(lower_max_pool, workload, schedule, layer.requantization, where, g)
+    raise InputError(
+        f"task {layer.task.id}: a {type(schedule).__name__} does not schedule {workload.operator}"
+    )
 
 
-def lowered_in_pool(
-    lower: Callable[[int], LoweredProgram], pool: ConstantPool, alike: Hashable
-) -> LoweredProgram:
-    """Lowers a part with its micro-ops in the pool, where they probably lie if an equal part was
-    lowered before: programs of the same key have the same ones."""
-    assumed = pool.micro_ops.get(alike, pool.end)
-    program = lower(assumed)
-    address = pool.place(program.micro_ops)
-    pool.micro_ops[alike] = address
-    return program if address == assumed else lower(address)
+def lowered_in_pool(draft: Draft, pool: ConstantPool, g: VtaGeometry) -> LoweredProgram:
+    """A draft as a program of its own with its micro-ops in the pool."""
+    address = pool.place(draft.micro_ops)
+    return LoweredProgram(draft, address // g.element_bytes.uop, g.depth.uop)

@@ -63,7 +63,7 @@ def merge_segment(
     drafts = []
     for layer in segment.layers if isinstance(segment, SegmentLayers) else segment:
         part = SlicePart(whole(layer.workload), schedules[layer.task.id])
-        drafts.append(lower_part(layer, part, layout, pool, geometry)(0).draft)
+        drafts.append(lower_part(layer, part, layout, pool, geometry))
     joined = JoinedInstructions(place_layers(drafts, pool.place, geometry), geometry)
     chosen = tuple(choose_entries(joined, core, entries))
     cycles, merged = merged_program(joined, core, chosen)

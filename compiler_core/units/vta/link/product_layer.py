@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -13,8 +12,9 @@ from compiler_core.tensor.workload import ConvWorkload
 from compiler_core.units.vta.link.constant_pool import ConstantPool
 from compiler_core.units.vta.link.placed_tensor import PlacedTensor
 from compiler_core.units.vta.link.segment import Layer
+from compiler_core.units.vta.link.shared_drafts import shared_draft
 from compiler_core.units.vta.link.slice_part import SlicePart
-from compiler_core.units.vta.lower.emit import LoweredProgram
+from compiler_core.units.vta.lower.draft import Draft
 from compiler_core.units.vta.lower.lower_conv import lower_conv
 from compiler_core.units.vta.lower.pack import bias_tile, bias_vector, pack_activation, pack_rows
 from compiler_core.units.vta.lower.placement import ConvPlacement, Image
@@ -29,7 +29,7 @@ def lower_product(
     layout: Mapping[str, PlacedTensor],
     pool: ConstantPool,
     g: VtaGeometry,
-) -> Callable[[int], LoweredProgram]:
+) -> Draft:
     """As :func:`~compiler_core.units.vta.link.lower_part.lower_part`, of an operator whose weights
     are an activation; a transposition multiplies by the matrix of ones on the diagonal."""
     workload, schedule = layer.workload, part.schedule
@@ -59,9 +59,4 @@ def lower_product(
         micro_ops=0,
         operand=Image(operand.address, operand.sample_bytes),
     )
-
-    def lower(address: int) -> LoweredProgram:
-        placed = replace(placement, micro_ops=address)
-        return lower_conv(workload, schedule, layer.requantization, placed, g)
-
-    return lower
+    return shared_draft(lower_conv, workload, schedule, layer.requantization, placement, g)

@@ -7,7 +7,8 @@ several layers become one program.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -22,6 +23,9 @@ _WORD = (1 << 64) - 1
 _BEGIN, _END = GEMM_FIELDS["uop_begin"].low, GEMM_FIELDS["uop_end"].low
 _OPCODE = (1 << 3) - 1
 _TYPE, _SRAM = MEMORY_FIELDS["memory_type"].low, MEMORY_FIELDS["sram_base"].low
+_DRAM = MEMORY_FIELDS["dram_base"].low
+_DRAM_MASK = (1 << MEMORY_FIELDS["dram_base"].width) - 1
+_TRANSFERS = (int(Opcode.LOAD), int(Opcode.STORE))
 _TYPE_MASK = (1 << MEMORY_FIELDS["memory_type"].width) - 1
 
 
@@ -77,6 +81,16 @@ class Draft:
         """Micro-ops of all tables, each padded to an even number."""
         return sum(_even(len(table.offsets)) for table, _ in self.tables)
 
+    @property
+    def micro_ops(self) -> npt.NDArray[np.uint32]:
+        """Of all tables: ``uint32[m]``."""
+        return np.array(self._packed()[1], np.uint32)
+
+    @property
+    def table_by_instruction(self) -> list[tuple[MicroOpTable, int] | None]:
+        """The micro-op table of each instruction with its packed base, or None."""
+        return [self.tables[number] if number >= 0 else None for number in self.table_of]
+
     def resident(self, depth: int) -> bool:
         """Whether a buffer of ``depth`` micro-ops holds them all at once, and is to."""
         return self.preload and self.micro_op_count <= depth
@@ -117,6 +131,28 @@ class Draft:
             self.preload,
         )
 
+    def elsewhere(
+        self, region_bytes: int, moves: Sequence[int], bytes_per_type: Sequence[int]
+    ) -> Draft:
+        """The same program whose arrays lie elsewhere in DRAM.
+
+        Args:
+            region_bytes: DRAM is cut into regions of as many bytes, in each of them one array.
+            moves: Bytes by which each array lies further on, by region; multiples of its elements.
+            bytes_per_type: Bytes of an element, by memory type.
+        """
+        by_type = [
+            (region_bytes // width, [move // width for move in moves]) for width in bytes_per_type
+        ]
+        words = []
+        for word in self.words:
+            if word & _OPCODE in _TRANSFERS:
+                region, further = by_type[word >> _TYPE & _TYPE_MASK]
+                array = (word >> _DRAM & _DRAM_MASK) // region
+                word += further[array] << _DRAM
+            words.append(word)
+        return replace(self, words=tuple(words))
+
     def placed(self, address: int, depth: int, begin: int = 0) -> Placed:
         """Gives the micro-ops their places in DRAM and on chip.
 
@@ -151,8 +187,10 @@ class Draft:
                 length = len(self.tables[table][0].offsets)
                 word |= places[number] << _BEGIN | (places[number] + length) << _END
             new_number.append(len(steps))
-            needs = (new_number[other] if other >= 0 else other for other in self.needs[number])
-            steps.append(BareInstruction(word, self.modules[number], *needs))
+            previous, following = self.needs[number]
+            previous = new_number[previous] if previous >= 0 else previous
+            following = new_number[following] if following >= 0 else following
+            steps.append(BareInstruction(word, self.modules[number], previous, following))
             tables.append(self.tables[table] if table >= 0 else None)
         return Placed(steps, tables, np.array(micro_ops, np.uint32))
 

@@ -10,6 +10,7 @@ each the instruction of another module that it has to follow. What it makes is a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -41,14 +42,25 @@ class LoweredProgram:
     """What a lowering produces.
 
     Attributes:
-        instructions: ``uint8[n, 16]``.
-        micro_ops: ``uint32[m]``, to be placed where the program loads its micro-ops from.
-        draft: What it was made from, to be moved or joined with others.
+        draft: To be placed, or moved and joined with others.
+        micro_op_base: DRAM position of the micro-ops, in micro-ops (even).
+        micro_op_depth: Elements of the micro-op buffer.
     """
 
-    instructions: npt.NDArray[np.uint8]
-    micro_ops: npt.NDArray[np.uint32]
     draft: Draft = field(repr=False)
+    micro_op_base: int
+    micro_op_depth: int
+
+    @cached_property
+    def instructions(self) -> npt.NDArray[np.uint8]:
+        """``uint8[n, 16]``, with tokens and FINISH."""
+        placed = self.draft.placed(self.micro_op_base, self.micro_op_depth)
+        return encoded(finished(placed.steps))
+
+    @cached_property
+    def micro_ops(self) -> npt.NDArray[np.uint32]:
+        """``uint32[m]``, to be placed where the program loads its micro-ops from."""
+        return self.draft.micro_ops
 
 
 class Padding(NamedTuple):
@@ -180,7 +192,7 @@ class ProgramBuilder:
         return self._emit(word, COMPUTE, (NOTHING, after_store), self._number(nest, base))
 
     def build(self) -> LoweredProgram:
-        """Ends the program with FINISH, places micro-ops, adds tokens and encodes."""
+        """What was emitted."""
         draft = Draft(
             tuple(self._words),
             tuple(self._module),
@@ -190,9 +202,7 @@ class ProgramBuilder:
             tuple(self._marks),
             self._preload,
         )
-        placed = draft.placed(self._micro_op_base, self._micro_op_depth)
-        stream = finished(placed.steps)
-        return LoweredProgram(encoded(stream), placed.micro_ops, draft)
+        return LoweredProgram(draft, self._micro_op_base, self._micro_op_depth)
 
     def _emit(self, word: int, module: int, needs: tuple[int, int], table: int = NOTHING) -> int:
         self._words.append(word)

@@ -91,7 +91,7 @@ def place_layers(
     begins = _micro_op_places(drafts, all_moved, depth.uop)
     result = []
     for moved, size, origin, begin in zip(all_moved, sizes, origins, begins, strict=True):
-        address = place_micro_ops(moved.placed(0, depth.uop).micro_ops)
+        address = place_micro_ops(moved.micro_ops)
         position = address // geometry.element_bytes.uop
         result.append(PlacedLayer(moved, origin, size, begin, position))
     return result
@@ -99,8 +99,7 @@ def place_layers(
 
 def footprint(draft: Draft, geometry: VtaGeometry) -> BufferOrigin:
     """Elements of each on-chip buffer that a draft uses, from the first on."""
-    placed = draft.placed(0, geometry.depth.uop)
-    touched = accesses(encoded([step.word for step in placed.steps]), placed.tables, geometry)
+    touched = accesses(encoded(list(draft.words)), draft.table_by_instruction, geometry)
     ends = touched.max(axis=0)
     accumulators = max(ends[WRITE_ACC_END], ends[READ_ACC_END])
     return BufferOrigin(int(ends[WRITE_INP_END]), int(ends[WRITE_WGT_END]), int(accumulators))

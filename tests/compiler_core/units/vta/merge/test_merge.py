@@ -169,7 +169,7 @@ def test_a_moved_program_computes_the_same(seed: int) -> None:
     for layer in layers.layers:
         pool = ConstantPool(ALIGNMENT + align(plan.size))
         part = SlicePart(whole(layer.workload), schedules[layer.task.id])
-        draft = lower_part(layer, part, layout, pool, GEOMETRY)(0).draft
+        draft = lower_part(layer, part, layout, pool, GEOMETRY)
         size, depth = footprint(draft, GEOMETRY), GEOMETRY.depth
         room = (depth.inp - size.inp, depth.wgt - size.wgt, depth.acc - size.acc)
         assert min(room) >= 0
@@ -205,7 +205,7 @@ def test_micro_ops_of_moved_layers_stay_in_their_buffer(seed: int) -> None:
     drafts = []
     for layer in layers.layers:
         part = SlicePart(whole(layer.workload), schedules[layer.task.id])
-        drafts.append(lower_part(layer, part, layout, pool, GEOMETRY)(0).draft)
+        drafts.append(lower_part(layer, part, layout, pool, GEOMETRY))
     counts = [draft.micro_op_count for draft in drafts]
     for most in {max(counts), max(counts) + 2, 2 * max(counts), sum(counts), sum(counts) - 2}:
         geometry = replace(GEOMETRY, depth=replace(GEOMETRY.depth, uop=most))
@@ -226,7 +226,7 @@ def test_touched_ranges_are_those_of_every_micro_op_execution() -> None:
         pool = ConstantPool(ALIGNMENT + align(plan.size))
         for layer in layers.layers:
             part = SlicePart(whole(layer.workload), schedules[layer.task.id])
-            placed = lower_part(layer, part, layout, pool, GEOMETRY)(0).draft.placed(0, 2048)
+            placed = lower_part(layer, part, layout, pool, GEOMETRY).placed(0, 2048)
             words = encoded([step.word for step in placed.steps])
             found = accesses(words, placed.tables, GEOMETRY)
             for row, table, mine in zip(decode(words), placed.tables, found, strict=True):
