@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ _OPCODE = (1 << 3) - 1
 _TYPE, _SRAM = MEMORY_FIELDS["memory_type"].low, MEMORY_FIELDS["sram_base"].low
 _DRAM = MEMORY_FIELDS["dram_base"].low
 _DRAM_MASK = (1 << MEMORY_FIELDS["dram_base"].width) - 1
+_GEMM = int(Opcode.GEMM)
 _TRANSFERS = (int(Opcode.LOAD), int(Opcode.STORE))
 _TYPE_MASK = (1 << MEMORY_FIELDS["memory_type"].width) - 1
 
@@ -76,7 +78,7 @@ class Draft:
     marks: tuple[tuple[int, int], ...]
     preload: bool
 
-    @property
+    @cached_property
     def micro_op_count(self) -> int:
         """Micro-ops of all tables, each padded to an even number."""
         return sum(_even(len(table.offsets)) for table, _ in self.tables)
@@ -100,10 +102,10 @@ class Draft:
         if origin == BufferOrigin():
             return self
         first = {
-            MemoryType.INP: origin.inp,
-            MemoryType.WGT: origin.wgt,
-            MemoryType.ACC: origin.acc,
-            MemoryType.OUT: origin.acc,
+            int(MemoryType.INP): origin.inp,
+            int(MemoryType.WGT): origin.wgt,
+            int(MemoryType.ACC): origin.acc,
+            int(MemoryType.OUT): origin.acc,
         }
         by_gemm = pack(origin.acc, origin.inp, origin.wgt)
         by_alu = pack(origin.acc, origin.acc)
@@ -113,10 +115,10 @@ class Draft:
             opcode = word & _OPCODE
             if number >= 0:
                 table, base = self.tables[number]
-                key = table, base + (by_gemm if opcode == Opcode.GEMM else by_alu)
+                key = table, base + (by_gemm if opcode == _GEMM else by_alu)
                 number = tables.setdefault(key, len(tables))
-            elif opcode in (Opcode.LOAD, Opcode.STORE):
-                word += first[MemoryType(word >> _TYPE & _TYPE_MASK)] << _SRAM
+            elif opcode in _TRANSFERS:
+                word += first[word >> _TYPE & _TYPE_MASK] << _SRAM
             words.append(word)
             table_of.append(number)
             first_new.append(len(tables))

@@ -65,6 +65,15 @@ def _commit(before: Array, now: Array) -> None:
 
 
 @njit(cache=True)
+def _commit_rows(before: Array, now: Array, marked: Array) -> None:
+    """The same for each module, of what was marked alone."""
+    for module in range(len(marked)):
+        first, end = marked[module]
+        _commit(before[module, first:end], now[module, first:end])
+        marked[module, 0], marked[module, 1] = before.shape[1], 0
+
+
+@njit(cache=True)
 def _granules(access: Array, y: int, base: int, granule: int, count: int) -> tuple[int, int]:
     start = access[DRAM_FIRST] + y * access[DRAM_PITCH] - base
     first = max(start // granule, 0)
@@ -130,7 +139,11 @@ def order_layers(
     wgt_before, wgt_now = np.full(depths[1], NONE), np.full(depths[1], NONE)
     inp_writer, wgt_writer = np.full(depths[0], NONE), np.full(depths[1], NONE)
     acc_before, acc_now = np.full(depths[2], NONE), np.full(depths[2], NONE)
-    dram_before, dram_now = np.full((3, count), NONE), np.full((3, count), NONE)
+    # Almost all of the memory that this takes: numbers of instructions fit.
+    dram_before = np.full((3, count), NONE, np.int32)
+    dram_now = np.full((3, count), NONE, np.int32)
+    marked = np.zeros((3, 2), np.int64)  # range of granules of each module
+    marked[:, 0] = count
     source = np.full(3 * n, NONE)
     out_needs = np.full((3 * n, 2), NONE)
     out_module = np.zeros(3 * n, np.int64)
@@ -145,8 +158,7 @@ def order_layers(
             _commit(inp_before, inp_now)
             _commit(wgt_before, wgt_now)
             _commit(acc_before, acc_now)
-            for k in range(3):
-                _commit(dram_before[k], dram_now[k])
+            _commit_rows(dram_before, dram_now, marked)
         mine, access = module[i], touched[i]
         # The last instruction of each module that has to be complete before this one.
         after = np.full(3, NONE)
@@ -212,6 +224,9 @@ def order_layers(
             _mark(acc_now, access[READ_ACC], access[READ_ACC_END], m)
         for y in range(access[DRAM_ROWS]):
             first, end = _granules(access, y, base, granule, count)
-            _mark(dram_now[mine], first, end, m)
+            if first < end:
+                _mark(dram_now[mine], first, end, m)
+                marked[mine, 0] = min(marked[mine, 0], first)
+                marked[mine, 1] = max(marked[mine, 1], end)
         m += 1
     return source[:m], out_needs[:m], asked

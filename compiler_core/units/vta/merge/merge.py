@@ -98,26 +98,24 @@ class JoinedInstructions:
 
     def __init__(self, layers: Sequence[PlacedLayer], geometry: VtaGeometry) -> None:
         self._layers, self._geometry = layers, geometry
-        self._steps: list[BareInstruction] = []
+        steps: list[BareInstruction] = []
         tables: list[tuple[MicroOpTable, int] | None] = []
         self._starts = [0]
         for layer in layers:
             placed = layer.placed(geometry)
-            offset = len(self._steps)
-            for step in placed.steps:
-                previous = step.previous + offset if step.previous >= 0 else NOTHING
-                following = step.following + offset if step.following >= 0 else NOTHING
-                self._steps.append(BareInstruction(step.word, step.module, previous, following))
+            steps += placed.steps
             tables += placed.tables
-            self._starts.append(len(self._steps))
-        words = encoded([step.word for step in self._steps])
+            self._starts.append(len(steps))
+        self._layer_of = np.repeat(np.arange(len(layers)), np.diff(self._starts))
+        words = encoded([step.word for step in steps])
         self._words = words.view(np.uint64)
         self._computes = _computing(words)
         self._touched = accesses(words, tables, geometry)
-        self._module = np.array([step.module for step in self._steps], np.int64)
-        needs = [(step.previous, step.following) for step in self._steps]
-        self._needs = np.array(needs, np.int64)
-        self._layer_of = np.repeat(np.arange(len(layers)), np.diff(self._starts))
+        self._module = np.array([step.module for step in steps], np.int64)
+        # Each layer's own numbers, put behind those of the layers before.
+        needs = np.array([(step.previous, step.following) for step in steps], np.int64)
+        offsets = np.array(self._starts[:-1], np.int64)[self._layer_of]
+        self._needs = np.where(needs >= 0, needs + offsets[:, None], NOTHING)
         self._region = self._written()
         self._free = self._waits_for_nothing()
         self._ahead = [
@@ -199,7 +197,7 @@ class JoinedInstructions:
             self._touched[order],
             carry,
             (depth.inp, depth.wgt, depth.acc),
-            self._region,
+            self._written_by(order),
         )
         layer_of = self._layer_of[order]
         # A no-operation carries what the next instruction waits for.
@@ -237,6 +235,20 @@ class JoinedInstructions:
         bytes_of = self._geometry.element_bytes
         return first, last - first, min(bytes_of.inp, bytes_of.out)
 
+    def _written_by(self, order: npt.NDArray[np.int64]) -> tuple[int, int, int]:
+        """Of that, what some instructions write, in the largest granules that divide all they
+        transfer there."""
+        first, _, granule = self._region
+        touched, stores = self._touched[order], self._module[order] == STORE
+        starts, ends = touched[:, DRAM_FIRST], _dram_ends(touched)
+        begin = (int(starts[stores].min()) - first) // granule * granule + first
+        end = int(ends[stores].max())
+        inside = touched[(starts < end) & (ends > begin)]
+        several = inside[inside[:, DRAM_ROWS] > 1]
+        parts = (inside[:, DRAM_FIRST] - begin, inside[:, DRAM_ROW_BYTES], several[:, DRAM_PITCH])
+        common = int(np.gcd.reduce(np.concatenate(parts)))
+        return begin, end - begin, granule if common % granule else common
+
     def _waits_for_nothing(self) -> npt.NDArray[np.bool_]:
         """LOADs that fill their place for the first time with what the program does not write."""
         first, size, _ = self._region
@@ -264,7 +276,7 @@ class JoinedInstructions:
         block: list[npt.NDArray[np.int64]] = []
         for number in which:
             mine = own[number]
-            loads = self._steps[int(mine[0])].word & _LOAD_OF_MICRO_OPS == _NO_OPERATION
+            loads = int(self._words[int(mine[0]), 0]) & _LOAD_OF_MICRO_OPS == _NO_OPERATION
             begins = int(loads and not len(micro_ops[number]))
             first, later = micro_ops[number + 1], early[number + 1]
             parts = (mine[:begins], first, ahead[number], later, mine[begins:])

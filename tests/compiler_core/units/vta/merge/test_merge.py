@@ -159,6 +159,22 @@ def test_neighbours_are_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(again.instructions, first.instructions)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_programs_are_those_of_the_smallest_granules(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Larger granules of what a program writes cover its transfers as exactly."""
+    r = random.Random(4000 + seed)
+    layers = random_segment(r)
+    schedules = random_schedules(r, layers, CORE)
+    entries = random_entries(r, len(layers.layers))
+    narrow = Both(layers, schedules, entries).merged
+    monkeypatch.setattr(JoinedInstructions, "_written_by", lambda self, _: self._region)
+    wide = Both(layers, schedules, entries).merged
+    assert narrow.cycles == wide.cycles
+    np.testing.assert_array_equal(narrow.instructions, wide.instructions)
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_a_moved_program_computes_the_same(seed: int) -> None:
     r = random.Random(2000 + seed)
