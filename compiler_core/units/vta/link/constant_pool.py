@@ -19,10 +19,6 @@ class ConstantPool:
         self.start = self.end = address
         self._addresses: dict[bytes, int] = {}
 
-    def find(self, array: npt.NDArray[np.generic]) -> int | None:
-        """Address of the same bytes, if they are here."""
-        return self._addresses.get(array.tobytes())
-
     def place(self, array: npt.NDArray[np.generic]) -> int:
         """Address of the bytes of ``array``."""
         raw = array.tobytes()
