@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 from compiler_core.quantize.ir import QuantizedTensor
 from compiler_core.units.facets.programs import CoreCost, LaunchCost, LinkedSegments, LinkRequest
@@ -71,7 +70,7 @@ def _share(run: MergedRun, part: int, machine: VtaCore) -> LaunchCost:
 def _stalls(timing: TimingResult) -> dict[str, int]:
     found = {}
     for module in MODULES:
-        for name, cycles in asdict(getattr(timing, module)).items():
+        for name, cycles in vars(getattr(timing, module)).items():
             if name.endswith("_stall_cycles") and cycles:
                 found[f"{module}_{name.removesuffix('_stall_cycles')}"] = cycles
     return found
