@@ -33,6 +33,8 @@ from nest_tune.study.execution.subjects import Subjects
 from nest_tune.study.tuning.seam import TunedTask
 
 _BITS = {"int8": 8, "int4": 4}
+_BIT_PRODUCTS = {"int8": 8 * 8, "int4": 4 * 8, "int4-packed": 4 * 8, "int16": 8 * 16}
+"""Bits of weights times bits of activations."""
 _SAMPLES = 100
 _DROP = 0.01
 
@@ -57,7 +59,7 @@ def fewest_bit_operations(
     Args:
         bench: On the samples that choose.
         limit: Of the constants, in bytes.
-        known_good: Layers in 4 bits of networks that keep the limits, as the study found them.
+        known_good: Precisions of networks that keep the limits, as the study found them.
     """
     choices = bench.candidates.precisions(bench.model.graph, bench.ranges)
     meter = OutputNoise(bench, _SAMPLES)
@@ -85,13 +87,16 @@ def fewest_bit_operations(
         layers = [c.node for c, at in zip(choices, plan.block, strict=True) if at]
         accuracy = bench.accuracy(decisions(layers), 0).value
         good[plan.block] = floats - accuracy <= _DROP + 1e-12
-    found = [dict.fromkeys(layers, "int4") for layers in known_good]
+    found = list(known_good)
     for plan in known:
         if good.get(plan.block):
             layers = [c.node for c, at in zip(choices, plan.block, strict=True) if at]
             found.append(dict.fromkeys(layers, "int4"))
-    macs = {c.node: c.macs for c in choices}
-    return max(found, key=lambda layers: sum(macs[node] for node in layers))
+
+    def bit_operations(chosen: dict[str, str]) -> int:
+        return sum(c.macs * _BIT_PRODUCTS[chosen.get(c.node, "int8")] for c in choices)
+
+    return min(found, key=bit_operations)
 
 
 _RANGING = {"activation_range": "max", "weight_range": "mse"}
@@ -156,7 +161,8 @@ def main() -> None:
                 kept.append({n.split(".", 1)[1]: v for n, v in shown if n.startswith("precision.")})
         other = fewest_bit_operations(benches[0], limit, kept)
         decisions = {"quantization": _RANGING, "precision": other}
-        packed = {"quantization": _RANGING, "precision": dict.fromkeys(other, "int4-packed")}
+        stays = {n: "int4-packed" if way == "int4" else way for n, way in other.items()}
+        packed = {"quantization": _RANGING, "precision": stays}
         known = study.result.tasks
         counts = [instructions(benches[0], way, known) for way in (decisions, packed)]
         floats = benches[1].float_accuracy(0).value
@@ -167,7 +173,7 @@ def main() -> None:
             "int8": {"instructions": study.trials[1].metrics["instructions"], **int8},
             "limit_constant_bytes": limit,
             "study": {**best.metrics, "trial": best.number, "decisions": ours},
-            "fewest_bit_operations": {"layers": sorted(other), "instructions": counts[0]},
+            "fewest_bit_operations": {"precision": other, "instructions": counts[0]},
             "packed_instructions": counts[1],
             "ratio": best.metrics["instructions"] / counts[0],
             "ratio_to_packed": best.metrics["instructions"] / counts[1],
