@@ -38,7 +38,7 @@ from nest_tune.study.views.documents import (
     change_documents,
     front_with,
     goals_text,
-    holdout_lines,
+    holdout_rows,
     limits_text,
     noise_of,
     study_status,
@@ -112,7 +112,10 @@ def collect(
         front_size=len(result.front),
         is_large=is_large(result),
         metric_names=tuple(n for n in LABELS if any(n in t.metrics for t in result.trials)),
-        holdout=() if chosen is None else tuple(holdout_lines(result, chosen)),
+        holdout=() if chosen is None else holdout_rows(result, chosen),
+        holdout_samples=0
+        if result.closed.float_reported is None
+        else result.closed.float_reported.samples,
         clock=compiled.clock,
         interrupted=compiled.effects.interrupted,
         gains=() if chosen is None else _gains(result, chosen),
@@ -186,6 +189,7 @@ def _compiled(
     from compiler_core.graph.sampling import count_samples, take
     from nest_tune.report import compiled as parts
     from nest_tune.report.quantized import SQNR_SAMPLES, quantized_rows
+    from nest_tune.report.spaces import used_up
 
     samples = None
     source = result.settings.evaluation or result.settings.calibration
@@ -221,6 +225,9 @@ def _compiled(
         {row.name: alone[row.name] for row in quantized if row.name in alone} if alone else {},
         replace(found, interrupted=found.interrupted or alone is None),
         formats=() if formats is None else formats.operators,
+        launches=best.metrics.launches,
+        joint=any(parts.holds_several(one) for one in (best, default) if one is not None),
+        used_up=used_up(best, result.tasks) if chosen.tuned else {},
         clock="" if clock is None or clock.machine is None else clock.machine.text,
     )
 
@@ -339,8 +346,16 @@ def _tiles(result: StudyResult, chosen: OuterTrial) -> tuple[Tile, ...]:
         was = figure(before[name], name) if name in before else ""
         interval = interval_text(chosen.intervals.get(name))
         plain = figure(floats[name], name) if floats.get(name) else ""
-        tiles.append(Tile(label, figure(value, name), was, change, better, interval, plain))
+        beside = _beside_float(value, floats[name], name) if plain else ""
+        tiles.append(Tile(label, figure(value, name), was, change, better, interval, plain, beside))
     return tuple(tiles)
+
+
+def _beside_float(value: float, floats: float, name: str) -> str:
+    """A change against the float model: of an accuracy, a share, in points."""
+    if name.startswith("accuracy"):
+        return f"{100 * (value - floats):+.2f} points"
+    return percent(value / floats - 1, signed=True)
 
 
 def _gains(result: StudyResult, chosen: OuterTrial) -> tuple[str, ...]:
@@ -356,6 +371,8 @@ def _gains(result: StudyResult, chosen: OuterTrial) -> tuple[str, ...]:
 
 
 def _tasks(result: StudyResult, compiled: CompiledPart) -> tuple[TaskRow, ...]:
+    from nest_tune.report.spaces import schedules_known
+
     if compiled.sources.rows:  # their operators say it
         return ()
     users: dict[str, list[str]] = {}
@@ -368,7 +385,7 @@ def _tasks(result: StudyResult, compiled: CompiledPart) -> tuple[TaskRow, ...]:
             t.default_cycles,
             t.cycles,
             t.bound_cycles,
-            t.measurements,
+            schedules_known(t),
             tuple(users.get(name, ())),
         )
         for name, t in result.tasks.items()

@@ -98,6 +98,12 @@ def layer_rows(default: CompiledModel | None, chosen: CompiledModel) -> tuple[La
     return tuple(rows)
 
 
+def holds_several(compiled: CompiledModel) -> bool:
+    """Whether a program holds several layers, each of which has a share of its time."""
+    layers = [one for one in compiled.report.layers if one.unit != CPU]
+    return sum(one.operator not in CONVERSIONS for one in layers) > compiled.metrics.launches
+
+
 def roofline_charts(
     default: CompiledModel | None, chosen: CompiledModel, target: Target
 ) -> tuple[tuple[RooflineChart, ...], int]:

@@ -46,6 +46,7 @@ class Tile:
         better: Whether the change is for the better; ``None`` where it is neither, or within
             chance.
         interval: Of an accuracy.
+        float_change: Against the float model, in words; empty where there is none.
     """
 
     label: str
@@ -55,6 +56,7 @@ class Tile:
     better: bool | None
     interval: str = ""
     float_value: str = ""
+    float_change: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class Failure:
 
 @dataclass(frozen=True)
 class TaskRow:
-    """A tuned task; ``layers`` of the chosen trial run it."""
+    """A tuned task; ``layers`` of the chosen trial run it, ``measurements`` are the schedules whose
+    cycles are known."""
 
     name: str
     default_cycles: int
@@ -135,6 +138,12 @@ class CompiledPart:
     """Of generated sources."""
     formats: tuple[ChosenFormat, ...] = ()
     """Number format of each operator of the CPU, where the study measured them."""
+    launches: int = 0
+    """How often the CPU starts a program in one run."""
+    joint: bool = False
+    """Whether a program of the chosen or of the default compile holds several layers."""
+    used_up: Mapping[str, int] = field(default_factory=dict)
+    """Sizes of the spaces of tasks that are measured whole, by task."""
     clock: str = ""
     """Where latency was measured by the clock; empty where it was simulated."""
 
@@ -168,7 +177,8 @@ class ReportData:
         search_note: In what the second search may differ from the first.
         labels: Of the metrics.
         digests, settings: Of the study.
-        holdout: Accuracies that nothing was chosen by, a line each.
+        holdout: Accuracies that nothing was chosen by: the heads, then a row each.
+        holdout_samples: That they were measured on.
         gains: What the chosen trial gains in per cent, and warnings.
         next_steps: What to try next.
         versions: Of what the report was made with.
@@ -206,7 +216,8 @@ class ReportData:
     digests: Mapping[str, str]
     settings: Mapping[str, str]
     versions: Mapping[str, str] = field(default_factory=dict)
-    holdout: tuple[str, ...] = ()
+    holdout: tuple[tuple[str, ...], ...] = ()
+    holdout_samples: int = 0
     clock: str = ""
     gains: tuple[str, ...] = ()
     next_steps: tuple[NextStep, ...] = ()

@@ -20,6 +20,7 @@ from nest_tune.report.kept import Kept
 from nest_tune.study.execution.benches import bench_of
 from nest_tune.study.execution.scoring import accuracy_metrics
 from nest_tune.study.proposals.front import ends, is_worse, least
+from nest_tune.study.proposals.outer_space import PlacementPart
 from nest_tune.study.request.settings import StudySettings
 from nest_tune.study.store.ground import Ground
 from nest_tune.study.store.result import StudyResult, compile_trial
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from nest_tune.study.store.results import ResultRows
 
 Progress = Callable[[str], None]
+
+_DECIDED = "decided by trial"
 
 
 class Verdict(Enum):
@@ -131,6 +134,7 @@ def explain(
         ground, result, trial, kept, progress, count=count, shares=shares_of_latency(shares)
     )
     effects = changes.all(each_task=each_task)
+    on_cpu = {name: _decided(name, why, ground, result, effects) for name, why in on_cpu.items()}
     default = result.default
     if default is not None and not default.outcome.is_measured:
         default = None
@@ -209,8 +213,32 @@ def _on_cpu(compiled: CompiledModel, ground: Ground, trial: OuterTrial) -> dict[
         if node.name in refused:
             found[node.name] = refused[node.name]
         elif is_on_cpu(plan.get(node.name, "")):
-            found[node.name] = cannot.get(node.name, f"decided by trial {trial.number}")
+            found[node.name] = cannot.get(node.name, f"{_DECIDED} {trial.number}")
     return found
+
+
+def _decided(
+    node: str, reason: str, ground: Ground, result: StudyResult, effects: Sequence[Effect]
+) -> str:
+    """A reason; of what was decided also what the cost tables say of it, and what was measured."""
+    if not reason.startswith(_DECIDED):
+        return reason
+    words = [reason]
+    for part in ground.space.parts:
+        if not isinstance(part, PlacementPart):
+            continue
+        group, times = part.alone_ms(node)
+        told = [f"{figure(ms, 'latency_ms')} ms on {place}" for place, ms in times.items()]
+        if told:
+            words.append(f"cost tables, in a program of its own: {', '.join(told)}")
+        first = result.settings.objectives[0].metric.value
+        for own in effects:
+            if own.decision == f"{part.name}.{group}" and first in own.metrics:
+                name = shown_name(first, result.settings.metric)
+                words.append(
+                    f"{name} {figure(own.metrics[first], first)} measured on {own.default}"
+                )
+    return "; ".join(words)
 
 
 def verdict(effect: Effect, trial: OuterTrial, result: StudyResult) -> Verdict:

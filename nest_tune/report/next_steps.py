@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 
+from compiler_core.executable.report import LayerReport
 from nest_tune.figures import percent
 from nest_tune.records.storage_url import StorageUrl
 from nest_tune.report.data import CompiledPart, NextStep, TaskRow
-from nest_tune.report.shares import ABOVE, CONVERSION, HOST_WORK, LAUNCH, Share
+from nest_tune.report.shares import ABOVE, CONVERSION, HOST_WORK, LAUNCH
 from nest_tune.study.request.settings import DEFAULT_STORAGE, StudySettings
 from nest_tune.study.store.ended import Ended
 from nest_tune.study.store.result import StudyResult
@@ -40,7 +41,7 @@ def next_steps(
         *_measured(result, compiled, storage),
         *_beyond_limits(result, chosen),
         *_late(result, chosen, storage),
-        *_shares(result, compiled.shares, tasks, storage),
+        *_shares(result, compiled, tasks, storage),
     ]
     return tuple(found[:_MOST])
 
@@ -92,9 +93,9 @@ def _late(result: StudyResult, chosen: OuterTrial, storage: str) -> Iterator[Nex
 
 
 def _shares(
-    result: StudyResult, shares: Sequence[Share], tasks: Sequence[TaskRow], storage: str
+    result: StudyResult, compiled: CompiledPart, tasks: Sequence[TaskRow], storage: str
 ) -> Iterator[NextStep]:
-    of = {share.reason: share for share in shares}
+    of = {share.reason: share for share in compiled.shares}
     settings = result.settings
     shapes = [
         word
@@ -108,10 +109,7 @@ def _shares(
             return
         part = f"{percent(share.share, 0)} of the latency"
         if reason == LAUNCH:
-            yield NextStep(
-                f"Launches are {part}: larger programs need fewer of them, and what a launch costs "
-                "is a number of the target that can be measured."
-            )
+            yield NextStep(_launches(part, compiled.launches))
         elif reason == CONVERSION:
             yield NextStep(
                 f"Conversions between units are {part}: the borders of the plan show where.",
@@ -123,42 +121,69 @@ def _shares(
                 _line("plan", "show", *model),
             )
         elif reason == ABOVE:
-            yield from _above(part, settings, tasks, model, _place(storage))
+            yield from _above(part, settings, compiled, tasks, model, _place(storage))
+
+
+def _launches(part: str, count: int) -> str:
+    price = "what a launch costs is a number of the target that can be measured"
+    if count > 1:
+        return (
+            f"{count:,} launches are {part}: programs that hold more layers need fewer of them, "
+            f"and {price}."
+        )
+    return (
+        f"The one launch is {part}: no schedule makes it shorter. {price.capitalize()}; a faster "
+        "driver or a faster CPU makes it less, and samples of a batch share it."
+    )
 
 
 def _above(
     part: str,
     settings: StudySettings,
+    compiled: CompiledPart,
     tasks: Sequence[TaskRow],
     model: Sequence[str],
     place: Sequence[str],
 ) -> Iterator[NextStep]:
-    open_tasks = [task for task in tasks if task.layers and task.cycles > task.bound_cycles]
+    """The layer with the most cycles above its bound, by the numbers of the table of layers."""
+    layers = [
+        row.chosen
+        for row in compiled.layers
+        if row.chosen is not None and row.chosen.cycles > row.chosen.bound_cycles
+    ]
+    layers.sort(key=lambda layer: layer.bound_cycles - layer.cycles)
+    tuned = {task.name: task for task in tasks}
     if not settings.tiling:
         yield NextStep(
             f"Programs are above their bounds for {part}, and this study searched no tilings: "
             "set tiling = true under [spaces]."
         )
-    elif open_tasks:
-        task = max(open_tasks, key=lambda task: task.cycles - task.bound_cycles)
-        yield NextStep(
-            f"Programs are above their bounds for {part}; most of that is {task.layers[0]}, "
-            f"{task.cycles:,} cycles with a bound of {task.bound_cycles:,} after "
-            f"{task.measurements:,} measurements.",
-            # A list makes the tasks of a model known.
-            _line("task", "list", *model)
-            + "\n"
-            + _line(
-                "task",
-                "tune",
-                task.name,
-                "--target",
-                settings.target,
-                "--trials",
-                2 * task.measurements,
-                *place,
-            ),
-        )
+        return
+    if not layers:
+        return
+    first = layers[0]
+    text = f"Programs are above their bounds for {part}; the most of it is {_excess(first)}"
+    size = compiled.used_up.get(first.task)
+    if size is not None:
+        text += f": all {size:,} schedules of its task are measured"
+    left = [x for x in layers if x.task in tuned and x.task not in compiled.used_up]
+    if not left:
+        yield NextStep(f"{text}.")
+        return
+    layer, known = left[0], tuned[left[0].task].measurements
+    if layer is not first:
+        text += f"; then comes {_excess(layer)}"
+    target = settings.target
+    tune = ("task", "tune", layer.task, "--target", target, "--trials", max(2 * known, 2))
+    yield NextStep(
+        f"{text}, of whose task {known:,} schedules are measured.",
+        # A list makes the tasks of a model known.
+        _line("task", "list", *model) + "\n" + _line(*tune, *place),
+    )
+
+
+def _excess(layer: LayerReport) -> str:
+    return f"{layer.name}, {layer.cycles:,} cycles with a bound of {layer.bound_cycles:,}"
 
 
 def _resume(result: StudyResult, storage: str) -> str:

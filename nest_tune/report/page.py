@@ -22,6 +22,7 @@ from nest_tune.report.charts import (
 )
 from nest_tune.report.data import ReportData
 from nest_tune.report.gantt import draw_gantt
+from nest_tune.study.proposals.evidence import interval_text
 
 _TEMPLATE = "report.html.j2"
 _ALONE = """
@@ -43,6 +44,7 @@ def page(data: ReportData) -> str:
     )
     environment.filters |= {
         "metric": figure,
+        "interval": interval_text,
         "percent": percent,
         "ms": _milliseconds,
         "change": _change,

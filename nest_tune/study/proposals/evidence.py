@@ -104,8 +104,11 @@ def differs_by_chance(one: Score | None, other: Score | None) -> bool:
 
 
 def interval_text(ends: Sequence[float] | None) -> str:
-    """An interval for people; nothing for none."""
-    return "" if ends is None else f"[{ends[0]:.3g}, {ends[1]:.3g}]"
+    """An interval for people, in three digits; nothing for none."""
+    if ends is None:
+        return ""
+    low, high = (f"{end:,.0f}" if abs(end) >= 1000 else f"{end:.3g}" for end in ends)
+    return f"[{low}, {high}]"
 
 
 def within_chance(one: Score, other: Score) -> bool:

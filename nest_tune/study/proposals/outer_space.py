@@ -11,6 +11,7 @@ from typing import Any
 from compiler_core.configuration.configuration import ORDER
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
+from compiler_core.partition.baselines import place_times
 from compiler_core.partition.best import complete, planned_assignment, prepare, untuned
 from compiler_core.partition.plan import read_plan
 from compiler_core.partition.resolve import resolve_plan
@@ -76,7 +77,7 @@ class PlacementPart:
         evaluator = prepare(graph, target, joins_layers=joins_layers, packaged=True)
         ways = shared_ways(graph, target, evaluator, joins_layers=joins_layers)
         self._space = SharedPlacements(PartitionSpace(evaluator), ways, joins_layers=joins_layers)
-        self._aims = aims
+        self._aims, self._evaluator = aims, evaluator
         self._default_units = default_assignment(graph, arithmetic=target_arithmetic(target))
         self._estimates: dict[OuterPoint, float] = {}
         self._prices: dict[OuterPoint, dict[str, float]] = {}
@@ -91,6 +92,16 @@ class PlacementPart:
                     f"the {len(sizes)} of this model",
                     hint="start the study anew: --if-exists replace",
                 )
+
+    def alone_ms(self, node: str) -> tuple[str, dict[str, float]]:
+        """The group of a node, and what that takes by the cost tables in a program of its own, in
+        milliseconds by place, the CPU first; nothing of a node that is in no group."""
+        evaluator = self._evaluator
+        for group in evaluator.groups.groups:
+            if node in group.nodes:
+                times, places = place_times(evaluator, group.index), evaluator.costs.places
+                return group.name, {places[at].name: ps / 1e9 for at, ps in times.items()}
+        return "", {}
 
     def decode(self, point: OuterPoint) -> Mapping[str, str]:
         """Nodes that run elsewhere than by default."""

@@ -171,20 +171,41 @@ def reported_document(found: Reported, metric: str) -> dict[str, Any]:
     }
 
 
-def holdout_lines(result: StudyResult, chosen: OuterTrial) -> list[str]:
-    """The same for people: of the float model, the default and a trial."""
-    closed, metric = result.closed, result.settings.metric
+def _reported(result: StudyResult, chosen: OuterTrial) -> dict[str, Reported]:
+    """Of the float model, the default and a trial, by what it is of."""
+    closed = result.closed
     floats, own = closed.float_reported, closed.reported.get(chosen.number)
     if floats is None or own is None:
+        return {}
+    default = closed.reported.get(0) if chosen.number else None
+    rows = {"float": floats, "default": default, f"trial {chosen.number}": own}
+    return {name: found for name, found in rows.items() if found is not None}
+
+
+def holdout_rows(result: StudyResult, chosen: OuterTrial) -> tuple[tuple[str, ...], ...]:
+    """The same as a table: its heads, and a row each."""
+    rows, metric = _reported(result, chosen), result.settings.metric
+    if not rows:
+        return ()
+    accuracy, lost = shown_name("accuracy", metric), shown_name("accuracy_drop", metric)
+    heads = ("", accuracy, "95 %", lost.replace("_drop", " drop"), "95 %")
+    table = [heads]
+    for name, found in rows.items():
+        one = (figure(found.value, accuracy), interval_text(found.interval))
+        drop = (figure(found.drop, lost), interval_text(found.drop_interval))
+        table.append((name, *one, *(("", "") if name == "float" else drop)))
+    return tuple(table)
+
+
+def holdout_lines(result: StudyResult, chosen: OuterTrial) -> list[str]:
+    """The same for people: of the float model, the default and a trial."""
+    rows, metric = _reported(result, chosen), result.settings.metric
+    if not rows:
         return []
-    rows = {"float": floats, "default": closed.reported.get(0), f"trial {chosen.number}": own}
-    if chosen.number == 0:
-        del rows["default"]
+    floats = rows["float"]
     accuracy, lost = shown_name("accuracy", metric), shown_name("accuracy_drop", metric)
     lines = [f"on {floats.samples} samples that nothing was chosen by:"]
     for name, found in rows.items():
-        if found is None:
-            continue
         value, drop = figure(found.value, accuracy), figure(found.drop, lost)
         text = f"  {name:<10} {accuracy} {value} {interval_text(found.interval)}"
         if name != "float":

@@ -173,7 +173,13 @@ def test_values_read_as_in_a_scheme_file(found: Explanation) -> None:
 def test_cpu_nodes_have_reasons(found: Explanation, chosen: OuterTrial) -> None:
     moved = {e.decision.removeprefix("partition.") for e in found.effects if e.value == "cpu"}
     assert moved
-    assert all(found.on_cpu[node] == f"decided by trial {chosen.number}" for node in moved)
+    reasons = [found.on_cpu[node] for node in moved]
+    assert all(
+        text.startswith(f"decided by trial {chosen.number}; cost tables, ") for text in reasons
+    )
+    measured = [text for text in reasons if "measured on vta" in text]
+    assert measured
+    assert all(" ms on cpu, " in text and " ms on vta" in text for text in reasons)
 
 
 def test_command_prints_and_answers_in_json(small_study: Any, nest_tune: Run) -> None:

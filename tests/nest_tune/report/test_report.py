@@ -185,6 +185,34 @@ def test_numbers_are_those_of_the_study(text: str, data: ReportData, result: Stu
     assert f"Trial {chosen.number} is chosen" in Page(text).text
 
 
+def test_intervals_and_changes_are_on_the_cards(text: str, data: ReportData) -> None:
+    """An interval has one form, on cards and in the table of the front."""
+    (accuracy,) = [tile for tile in data.tiles if tile.label == "accuracy" and tile.interval]
+    assert text.count(accuracy.interval) >= 2
+    latency = next(tile for tile in data.tiles if tile.label == "latency, ms")
+    assert latency.float_value
+    assert f"float model {latency.float_value}: {latency.float_change}" in Page(text).text
+    assert latency.float_change.endswith(" %")
+    assert accuracy.float_change.endswith(" points")
+
+
+def test_accuracy_that_nothing_was_chosen_by_is_a_table(data: ReportData) -> None:
+    heads = ("", "accuracy", "95 %", "accuracy drop", "95 %")
+    rows = (heads, ("float", "0.9500", "[0.9, 0.97]", "", ""))
+    shown = Page(page(replace(data, holdout=rows, holdout_samples=149)))
+    assert "Accuracy on the 149 samples that nothing was chosen by" in shown.text
+    assert "accuracy 95 % accuracy drop 95 % float 0.9500 [0.9, 0.97]" in shown.text
+
+
+def test_times_say_what_they_are_of(data: ReportData) -> None:
+    """With launches apart every layer has a program; else a layer has a share of one."""
+    assert not data.compiled.joint
+    assert "its share of the program's time" not in page(data)
+    joint = page(replace(data, compiled=replace(data.compiled, joint=True)))
+    assert "its share of the program's time" in joint
+    assert "of each group in a program of its own, so they are longer" in joint
+
+
 def test_timeline_covers_every_step(data: ReportData) -> None:
     assert data.compiled.gantt is not None
     cpu, npu = data.compiled.gantt.tracks
