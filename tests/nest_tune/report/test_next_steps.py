@@ -12,10 +12,13 @@ from nest_tune.report.compiled import LayerRow
 from nest_tune.report.data import CompiledPart, NextStep, TaskRow
 from nest_tune.report.next_steps import next_steps
 from nest_tune.report.shares import ABOVE, LAUNCH, Share
-from nest_tune.report.spaces import schedules_known
+from nest_tune.report.spaces import schedules_known, used_up
+from nest_tune.study.execution.candidates import Bench
 from nest_tune.study.proposals.evidence import interval_text
-from nest_tune.study.store.result import StudyResult
+from nest_tune.study.store.dependencies import survey_ground
+from nest_tune.study.store.result import StudyResult, compile_trial
 from nest_tune.study.tuning.seam import TunedTask
+from search_spaces.task_space import task_space
 
 
 def row(name: str, task: str, cycles: int, bound: int) -> LayerRow:
@@ -81,3 +84,20 @@ def test_measurements_are_schedules_that_are_known() -> None:
 def test_intervals_have_one_form() -> None:
     assert interval_text((0.9347, 0.9727)) == "[0.935, 0.973]"
     assert interval_text((1234.5, 20_000.0)) == "[1,234, 20,000]"
+
+
+def test_spaces_are_used_up_when_every_schedule_is_measured(result: StudyResult) -> None:
+    """Of the tasks of a real compile, by the number of distinct schedules."""
+    ground = survey_ground(result.settings, result.study)
+    assert result.default is not None
+    compiled = compile_trial(ground, result, result.default)
+    tasks, _ = Bench(ground.subjects).tasks({})
+    sizes = {n: task_space(t.task.workload, t.unit.machine).size for n, t in tasks.items()}
+    small = min(sizes, key=lambda name: sizes[name])
+
+    def found(count: int) -> dict[str, int]:
+        known = TunedTask({}, 2, 2, 1, count, tuple(map(str, range(count))))
+        return used_up(compiled, {small: known})
+
+    assert found(sizes[small]) == {small: sizes[small]}
+    assert found(sizes[small] - 1) == {}
