@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -35,6 +36,11 @@ from compiler_core.quantize.unit_arithmetics import Computing, general, unit_ari
 
 Arrays = dict[str, npt.NDArray[Any]]
 
+_BY_CONTENT = re.compile(r"model-[0-9a-f]{16}")
+"""Names of files that models in memory are kept in."""
+_OF_EXPORTERS = frozenset(("", "graph", "main_graph", "torch_jit", "torch-jit-export"))
+"""Names that every graph of an exporter has."""
+
 _ELEMENTS = frozenset(
     [STRING, "bool", "float16", "float32", "float64"]
     + [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
@@ -48,7 +54,8 @@ class FloatModel:
     """An imported model.
 
     Attributes:
-        name: Of the file, without its folder and ending.
+        name: Of the file, without its folder and ending; of a model that was given in memory, that
+            of its graph.
         digest: SHA-256 of the graph as imported.
         graph: Simplified.
     """
@@ -102,7 +109,14 @@ def load_model(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) 
                     "booleans, integers, floats, text, and sequences and optionals of them",
                     hint="leave that part of the model to the application",
                 )
-    return FloatModel(path.stem, graph_digest(graph), simplify(graph))
+    return FloatModel(_model_name(path, graph), graph_digest(graph), simplify(graph))
+
+
+def _model_name(path: Path, graph: Graph) -> str:
+    """That of the file; of a file that was named by its content, that of the graph."""
+    if not _BY_CONTENT.fullmatch(path.stem):
+        return path.stem
+    return "model" if graph.name in _OF_EXPORTERS else graph.name
 
 
 def noise_samples(graph: Graph, count: int = 4) -> Arrays:

@@ -30,14 +30,14 @@ class LockedLayer:
 
     unit: str
     operator: str
-    cycles: int
-    latency_ms: float
-    energy_mj: float
-    instructions: int
-    dram_bytes: int
-    task: str
-    schedule: str
-    program: str
+    cycles: int = 0
+    latency_ms: float = 0.0
+    energy_mj: float = 0.0
+    instructions: int = 0
+    dram_bytes: int = 0
+    task: str = ""
+    schedule: str = ""
+    program: str = ""
 
 
 @dataclass(frozen=True)

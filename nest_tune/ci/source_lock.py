@@ -38,6 +38,7 @@ SOURCES = "sources"
 
 _FILES = ("model.h", "model.c", "weights.h", "weights.c")
 _OWN = ("lock", "measured")
+_LAYERS = "layers"
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,13 @@ def lock_text(configuration: str | Path, found: SourceLock) -> str:
     plain = tomllib.loads(configuration)
     kept = {name: value for name, value in plain.items() if name not in _OWN}
     lock = {n: v for n, v in to_plain(found.lock).items() if v not in ("", {}, [], None)}
+    lock |= {_LAYERS: {n: _known(layer) for n, layer in lock.get(_LAYERS, {}).items()}}
     return toml_text({**kept, "measured": dict(found.measured), "lock": lock})
+
+
+def _known(layer: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of a layer: nothing times it, or moves data; few targets count it."""
+    return {name: value for name, value in layer.items() if value}
 
 
 def build_lock(
@@ -180,7 +187,7 @@ def _lock(report: BundleReport, digest: str, sources: LockSources, folder: Path)
         while name in layers:
             name, number = f"{item.name} {number}", number + 1
         count = round(item.instructions or 0)
-        layers[name] = LockedLayer(CPU, item.operator, 0, 0.0, 0.0, count, 0, "", "", "")
+        layers[name] = LockedLayer(CPU, item.operator, instructions=count)
     has_accuracy = sources.evaluation is not None
     target = sources.target
     return Lock(

@@ -104,9 +104,10 @@ def _print_compiled(made: BundleCompilation) -> None:
     report, out = made.report, console()
     gap = report.arena_bytes - report.arena_bound_bytes
     proof = "no smaller arena exists" if gap <= 0 else f"at most {gap:,} bytes could be saved"
+    core = "" if report.core == report.target else f" ({report.core})"
     lines = [
         ("package", str(made.folder)),
-        ("function", f"{report.name}_run for {report.target} ({report.core})"),
+        ("function", f"{report.name}_run for {report.target}{core}"),
         ("flash", _of_limit(report.flash_bytes, report.flash_limit_bytes)),
         (
             "RAM",

@@ -398,7 +398,7 @@ def _costs_text(result: StudyResult, reference: str, metrics: Collection[str]) -
 
 def _print_gains(result: StudyResult, chosen: OuterTrial) -> None:
     """What the chosen trial gains, and what must not be left unsaid."""
-    from nest_tune.study.choice.gains import doubts_of, gain_text, warnings_of
+    from nest_tune.study.choice.gains import doubts_of, gain_text, notes_of, warnings_of
     from nest_tune.study.views.documents import (
         change_documents,
         changed_choice,
@@ -416,6 +416,8 @@ def _print_gains(result: StudyResult, chosen: OuterTrial) -> None:
             beside = f"{reference}{_costs_text(result, reference, changes)}"
             out.print(f"against the {beside}: {gain_text(changes, noise)}", soft_wrap=True)
     told = warnings_of(chosen, result.default, result.settings.objectives)
+    for note in notes_of(chosen, result.default, result.settings.objectives):
+        out.print(f"note: {note}", soft_wrap=True)
     for line in changed_choice(result, chosen):
         out.print(line, soft_wrap=True, markup=False)
     for warning in (*told, *doubts_of(result.trials), *earlier_times(result)):

@@ -27,7 +27,7 @@ from nest_tune.report.next_steps import next_steps
 from nest_tune.report.reproduce import commands_for, search_commands, search_note, versions
 from nest_tune.report.shares import latency_shares
 from nest_tune.report.trial_charts import float_accuracy, front_charts, is_large, progress_charts
-from nest_tune.study.choice.gains import doubts_of, gain_text, warnings_of, within_noise
+from nest_tune.study.choice.gains import doubts_of, gain_text, notes_of, warnings_of, within_noise
 from nest_tune.study.proposals.evidence import differs_by_chance, interval_text, trial_score
 from nest_tune.study.proposals.front import closest
 from nest_tune.study.request.goals import TrialMetric
@@ -367,6 +367,7 @@ def _gains(result: StudyResult, chosen: OuterTrial) -> tuple[str, ...]:
     ]
     goals = result.settings.objectives
     told = (*warnings_of(chosen, result.default, goals), *doubts_of(result.trials))
+    told = (*told, *notes_of(chosen, result.default, goals))
     return (*gains, *(f"{text}." for text in told))
 
 

@@ -43,9 +43,11 @@ class SourcePart:
         unit: Of their costs.
         sizes: Flash and RAM.
         arena: What lies where in the arena, a picture.
+        cycles: What cycles follow from, for people.
     """
 
     rows: tuple[SourceRow, ...] = ()
     unit: str = ""
     sizes: tuple[SizeRow, ...] = ()
     arena: str = ""
+    cycles: str = ""

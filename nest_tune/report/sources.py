@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from compiler_core.errors import CheckError
+from compiler_core.units.facets.bundles import OperatorCount
+from compiler_core.units.facets.candidates import candidates_for
+from nest_tune.bundling import bundles_for
 from nest_tune.report.arena import draw_arena
 from nest_tune.report.source_rows import SizeRow, SourcePart, SourceRow
 from nest_tune.study.execution.source_bench import COST, KERNEL, UNTUNED, SourceBench
@@ -24,15 +29,29 @@ def source_part(ground: Ground, result: StudyResult, chosen: OuterTrial) -> Sour
         InfeasibleError: It does not fit the target.
     """
     with tempfile.TemporaryDirectory(prefix="nest-tune-") as scratch:
-        report = write_sources(ground, result, chosen, Path(scratch) / "package")
+        package = Path(scratch) / "package"
+        report = write_sources(ground, result, chosen, package)
+        bundles = bundles_for(ground.settings.target)
+        if bundles.counts(report.core):
+            with suppress(CheckError):  # the emulated board does not hold it
+                report = bundles.count(report, package)
     sizes = [SizeRow("RAM", report.ram_peak_bytes, report.ram_limit_bytes)]
     if report.flash_bytes is not None:
         sizes.insert(0, SizeRow("flash", report.flash_bytes, report.flash_limit_bytes))
     unit = "instructions" if "instructions" in chosen.metrics else "ns"
-    return SourcePart(_rows(ground, result, chosen), unit, tuple(sizes), draw_arena(report))
+    origin = candidates_for(ground.settings.target).origin_of_cycles(
+        ground.settings.target, chosen.metrics
+    )
+    rows = _rows(ground, result, chosen, report.operators)
+    return SourcePart(rows, unit, tuple(sizes), draw_arena(report), origin)
 
 
-def _rows(ground: Ground, result: StudyResult, chosen: OuterTrial) -> tuple[SourceRow, ...]:
+def _rows(
+    ground: Ground, result: StudyResult, chosen: OuterTrial, counted: Sequence[OperatorCount]
+) -> tuple[SourceRow, ...]:
+    whole: dict[str, list[float | None]] = {}
+    for item in counted:
+        whole.setdefault(item.name, []).append(item.instructions)
     bench = SourceBench(ground.subjects)
     decisions = ground.space.decode(chosen.point)
     part = next((p for p in ground.space.parts if isinstance(p, PrecisionPart)), None)
@@ -43,13 +62,17 @@ def _rows(ground: Ground, result: StudyResult, chosen: OuterTrial) -> tuple[Sour
     for task in bench.candidate(decisions).tasks:
         own = result.tasks.get(task.name if chosen.tuned else UNTUNED + task.name)
         before = result.tasks.get(UNTUNED + default.get(task.node, ""))
+        cost = next(iter(whole.get(task.node, ())), None)
+        whole[task.node] = whole.get(task.node, [])[1:]
+        if cost is None and own is not None:
+            cost = own.schedule[COST]
         found.append(
             SourceRow(
                 task.node,
                 task.shape,
                 precisions.get(task.node, ""),
                 _kernel(task.kernels[0] if own is None else own.schedule[KERNEL]),
-                None if own is None else own.schedule[COST],
+                cost,
                 None if before is None else before.schedule[COST],
             )
         )

@@ -177,6 +177,11 @@ class Candidates(Protocol):
         """
         ...
 
+    def origin_of_cycles(self, target: str, costs: Mapping[str, float]) -> str:
+        """What cycles among the costs of a candidate follow from, in words for people; empty where
+        there are none."""
+        ...
+
     def ranging(self) -> Mapping[str, tuple[str, ...]]:
         """Ways in which ranges follow, by decision, the usual one first."""
         ...

@@ -11,6 +11,9 @@ from nest_tune.study.trial import OuterTrial
 COSTS = tuple(metric for metric in TrialMetric if not metric.needs_evaluation)
 """What is told in per cent: accuracies are told in points."""
 
+NOTED_PERCENT = 10.0
+"""By how much a cost that nobody asked for may grow without a word."""
+
 
 def changes_percent(metrics: Metrics, reference: Metrics) -> dict[str, float]:
     """Change of every cost that both know, in per cent of the reference: below 0 is less.
@@ -65,6 +68,28 @@ def doubts_of(trials: Sequence[OuterTrial]) -> tuple[str, ...]:
     return (
         f"{len(found)} of {len(trials)} trials were timed under doubt; trial {first.number}: "
         f"{'; '.join(first.doubts)}",
+    )
+
+
+def notes_of(
+    chosen: OuterTrial | None, default: OuterTrial | None, objectives: Sequence[Objective]
+) -> tuple[str, ...]:
+    """Costs that the chosen trial pays for its gains: those that are no objective, and more than
+    :data:`NOTED_PERCENT` above the untuned default's.
+
+    Args:
+        chosen: The trial that is taken.
+        default: Trial 0.
+        objectives: Of the study.
+    """
+    if chosen is None or default is None or not default.outcome.is_measured:
+        return ()
+    aims, noise = {goal.metric.value for goal in objectives}, within_noise(chosen, default)
+    return tuple(
+        f"{name} is {percent_text(change)} against the untuned default, "
+        f"{chosen.metrics[name]:,.6g} for {default.metrics[name]:,.6g}; a limit on it keeps it down"
+        for name, change in changes_percent(chosen.metrics, default.metrics).items()
+        if change > NOTED_PERCENT and name not in aims and name not in noise
     )
 
 

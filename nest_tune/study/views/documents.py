@@ -12,6 +12,7 @@ from nest_tune.study.choice.gains import (
     changes_percent,
     doubts_of,
     gain_text,
+    notes_of,
     warnings_of,
     within_noise,
 )
@@ -93,6 +94,7 @@ def result_document(
             *doubts_of(result.trials),
             *earlier_times(result),
         ],
+        "notes": list(notes_of(chosen, default, result.settings.objectives)),
         "chosen_before": None if result.before is None else result.before.number,
         "outcomes": outcome_counts(result.trials),
         "ended": None if result.ended is None else result.ended.value,

@@ -97,3 +97,14 @@ def test_a_wrong_setting_is_shown_short(name: str) -> None:
     """Whatever was given for it."""
     with pytest.raises(InputError, match=rf"{name} ndarray float64\[100, 100\]: .* is needed"):
         nest_tune.StudyRequest.of(**{name: np.ones((100, 100))})
+
+
+@pytest.mark.parametrize(("graph", "name"), [("Key words", "key_words"), ("main_graph", "model")])
+def test_functions_are_named_by_the_graph(
+    graph: str, name: str, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = onnx.load(digits / "model.onnx")
+    model.graph.name = graph
+    made = nest_tune.compile_bundle(model, digits / "calib.npz", tmp_path / "b", target="rv32imc")
+    assert made.report.name == name

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from nest_tune.study.choice.gains import changes_percent, gain_text, percent_text, warnings_of
+from nest_tune.study.choice.gains import (
+    changes_percent,
+    gain_text,
+    notes_of,
+    percent_text,
+    warnings_of,
+)
 from nest_tune.study.choice.pick import default_rule, pick
 from nest_tune.study.proposals.front import pareto_front
 from nest_tune.study.request.goals import parse_constraint, parse_objective
@@ -57,3 +63,22 @@ def test_nothing_slower_than_the_default_is_taken_silently(default_keeps: bool) 
     assert ("the default breaks a limit" in told) != default_keeps
     assert warnings_of(trial(7, 4.0, 0.8), default, GOALS) == ()
     assert warnings_of(None, default, GOALS) == ()
+
+
+@pytest.mark.parametrize(("ram", "told"), [(1000, 0), (1100, 0), (1101, 1), (2200, 1), (900, 0)])
+def test_what_the_gains_cost_is_noted(ram: int, told: int) -> None:
+    goals = (parse_objective("instructions"),)
+    default = OuterTrial(
+        0,
+        (),
+        tuned=False,
+        outcome=Outcome.COMPLETE,
+        metrics={"instructions": 10.0, "ram_peak_bytes": 1000.0, "flash_bytes": 500.0},
+    )
+    found = {"instructions": 12.0, "ram_peak_bytes": float(ram), "flash_bytes": 500.0}
+    chosen = OuterTrial(3, (), tuned=True, outcome=Outcome.COMPLETE, metrics=found)
+    notes = notes_of(chosen, default, goals)  # of objectives warnings_of speaks
+    assert len(notes) == told
+    assert all(note.startswith("ram_peak_bytes is +") and f"{ram:,}" in note for note in notes)
+    assert notes_of(chosen, default, (parse_objective("ram_peak_bytes"),))[:1] != notes or not told
+    assert notes_of(None, default, goals) == notes_of(chosen, None, goals) == ()

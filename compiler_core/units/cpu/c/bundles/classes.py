@@ -11,8 +11,8 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -101,53 +101,46 @@ def counts_classes(name: str) -> bool:
     return "-plugin" in said.stdout
 
 
-def instruction_mix(
-    core: cores.Core, folder: Path, program: Path, objects: Sequence[Path]
-) -> InstructionMix | None:
-    """Classes of what the operators of a bundle execute in one run.
+@dataclass(frozen=True)
+class WholeCount:
+    """What one run of a bundle executes.
+
+    Attributes:
+        instructions: Of all operators, as :func:`~compiler_core.units.cpu.c.bundles.cores.count`
+            counts them.
+        mix: Its classes; ``None`` where the emulator does not count them.
+    """
+
+    instructions: float
+    mix: InstructionMix | None
+
+
+def count_whole(core: cores.Core, folder: Path, program: Path, steps: int) -> WholeCount:
+    """Counts what the operators of a bundle execute in one run, beside one another.
 
     Args:
-        core: For which :func:`counts_classes` holds.
+        core: With a counter.
         folder: Of a bundle with ``count.c``.
         program: What is written.
-        objects: Compiled from its sources.
-
-    Returns:
-        ``None`` where the emulator does not load the plugin.
+        steps: Operators of the bundle.
 
     Raises:
-        CheckError: The program cannot be built or run.
+        MissingDependencyError: Compiler or emulator are not installed.
+        CheckError: The program cannot be built, or the emulated board does not hold it.
     """
-    built = plugin()
-    if built is None:
-        return None
-    names = [str(path) for path in objects]
-    cores.build(core, folder, program, main="count.c", sources=names, extra="arm_count.c")
-    begin, end = _code(core, program)
-    *before, kernel = core.emulator
-    command = [*before, "-plugin", f"{built},range={begin:x}-{end:x}", kernel, str(program)]
-    try:
-        ended = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600
-        )
-    except subprocess.TimeoutExpired as error:
-        raise CheckError(f"core {core.name}: the program runs longer than 600 s") from error
-    found = {name: int(number) for name, number in _CLASS.findall(ended.stderr)}
-    if ended.returncode or set(found) != set(CYCLES[core.name]):
-        return None
-    return InstructionMix(core.name, found)
-
-
-def cycles_per_instruction(core: cores.Core, folder: Path, objects: Sequence[Path]) -> float:
-    """Of a bundle on a core: by classes where they are counted and the emulated board holds the
-    program, else what is assumed of a usual mix."""
-    if not counts_classes(core.name):
-        return core.cycles_per_instruction
-    try:
-        mix = instruction_mix(core, folder, folder / "classes", objects)
-    except CheckError:
-        mix = None
-    return core.cycles_per_instruction if mix is None else mix.cycles_per_instruction
+    cores.build_counting(core, folder, program)
+    built = plugin() if counts_classes(core.name) else None
+    if built is not None:
+        begin, end = _code(core, program)
+        *before, kernel = core.emulator
+        emulator = (*before, "-plugin", f"{built},range={begin:x}-{end:x}", kernel)
+        ended = cores.run(replace(core, emulator=emulator), program)
+        found = {name: int(number) for name, number in _CLASS.findall(ended.stderr)}
+        if ended.returncode == 0 and set(found) == set(CYCLES[core.name]):
+            ticks = cores.reported(core, ended, steps)
+            return WholeCount(sum(numbers[0] for numbers in ticks) * core.tick, InstructionMix(core.name, found))
+    ticks = cores.reported(core, cores.run(core, program), steps)  # without the plugin
+    return WholeCount(sum(numbers[0] for numbers in ticks) * core.tick, None)
 
 
 _CLASS = re.compile(r"^class (\w+) (\d+)$", re.MULTILINE)

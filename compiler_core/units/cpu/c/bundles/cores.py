@@ -343,9 +343,32 @@ def _reported(
     core: Core, folder: Path, program: Path, steps: int, optimization: str, counter: str
 ) -> list[list[int]]:
     """What a counter of the folder ``boards`` says of every operator, run by run."""
+    build_counting(core, folder, program, optimization, counter)
+    return reported(core, run(core, program), steps)
+
+
+def build_counting(
+    core: Core,
+    folder: Path,
+    program: Path,
+    optimization: str = "-O3",
+    counter: str = "arm_count.c",
+) -> None:
+    """Compiles a bundle whose operators report to a counter of the folder ``boards``.
+
+    Raises:
+        MissingDependencyError, CheckError: See :func:`build`.
+    """
     extras = {"extra": counter, "before": "steps.h"}
     build(core, folder, program, optimization, main="count.c", **extras)
-    ended = run(core, program)
+
+
+def reported(core: Core, ended: subprocess.CompletedProcess[str], steps: int) -> list[list[int]]:
+    """What a counter said of every operator, run by run, in its unit.
+
+    Raises:
+        CheckError: The program did not end as it should.
+    """
     found = dict(re.findall(r"step (\d+)((?: \d+)+)", ended.stdout))
     if ended.returncode or len(found) != steps:
         raise CheckError(f"core {core.name}: the count ends with status {ended.returncode}")

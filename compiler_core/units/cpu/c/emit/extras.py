@@ -12,6 +12,10 @@ FLAGS = "-std=c99 -ffp-contract=off"
 """What the bits depend on: no contraction of products and sums."""
 
 
+_MOST_SHOWN = 16
+"""Numbers of an output that the example prints."""
+
+
 @dataclass(frozen=True)
 class _Ports:
     """Buffers of a program's own for the inputs and outputs of a network.
@@ -45,9 +49,24 @@ def example(network: Network, name: str) -> str:
     """A ``main.c`` with an arena of its own."""
     upper = name.upper()
     ports = _ports(network, name)
+    zeros = []
+    for port, value in zip(ports.inputs, network.inputs, strict=True):
+        of = f"{upper}_{port.upper()}"
+        if network.values[value].type.zero_point:
+            zeros.append(f"  for (i = 0; i < {of}_SIZE; i++) {port}[i] = {of}_ZERO;")
+    shown = []
+    for port, value in zip(ports.outputs, network.outputs, strict=True):
+        of = f"{upper}_{port.upper()}"
+        number = f"(double){port}[i]"
+        if not network.values[value].type.is_float:
+            number = f"(double){of}_SCALE * ({port}[i] - {of}_ZERO)"
+        shown += [
+            f"  for (i = 0; i < {of}_SIZE && i < {_MOST_SHOWN}; i++)",
+            f'    printf("{port}[%d] = %g\\n", i, {number});',
+        ]
     return "\n".join(
         [
-            f"/* Example of {name}: one run on an input of zeros. */",
+            f"/* Example of {name}: one run on an input of zeros, as real numbers. */",
             "#include <stdio.h>",
             "",
             '#include "model.h"',
@@ -61,10 +80,14 @@ def example(network: Network, name: str) -> str:
             "",
             "int main(void) {",
             "  unsigned char *arena = memory.bytes;",
+            "  int i, status;",
             f"  arena += (0u - (uintptr_t)arena) & ({upper}_ARENA_ALIGNMENT - 1u);",
-            f"  int status = {name}_run({ports.arguments});",
-            '  printf("status %d, first output %g\\n", status, (double)output0[0]);',
-            "  return status;",
+            *zeros,
+            f"  status = {name}_run({ports.arguments});",
+            '  printf("status %d\\n", status);',
+            "  if (status != 0) return status;",
+            *shown,
+            "  return 0;",
             "}",
             "",
         ]

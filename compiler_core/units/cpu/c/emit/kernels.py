@@ -1,12 +1,41 @@
-"""Kernels as text: files of C, each with what it needs in its first line."""
+"""Kernels as text: files of C, each with what it needs in its first line.
+
+What a kernel of fixed sizes executes must not depend on what else is in its file: a compiler that
+inlines it or its parts where they have few callers makes other code of it in a network of one
+operator than in a large one. So such kernels are compiled apart, ``static inline`` parts are always
+inlined, and a count of an operator alone holds in every network. Kernels that read their sizes
+from a constant are left to the compiler, which makes loops of fixed lengths of them.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from importlib.resources import files
 
 from compiler_core.errors import InternalError
+
+COMPILED_ALIKE = (
+    "/* Kernels of fixed sizes are compiled apart: what one takes is no matter of the others. */",
+    "#if defined(__GNUC__) && !defined(__clang__)",
+    "#define NT_APART __attribute__((noipa))",
+    "#elif defined(__GNUC__)",
+    "#define NT_APART __attribute__((noinline))",
+    "#else",
+    "#define NT_APART",
+    "#endif",
+    "#if defined(__GNUC__)",
+    "#define NT_INLINE __attribute__((always_inline))",
+    "#else",
+    "#define NT_INLINE",
+    "#endif",
+    "",
+)
+"""Lines before the functions that :func:`compiled_alike` marks."""
+
+_PART = re.compile(r"^static inline ", re.MULTILINE)
+_GENERATED = "static void @("
 
 _NEEDS = "/* needs: "
 _FOLDER = "compiler_core.units.cpu.c"
@@ -29,6 +58,13 @@ def kernel(name: str) -> tuple[tuple[str, ...], str]:
     return tuple(first[len(_NEEDS) :].removesuffix("*/").split()), rest
 
 
+def compiled_alike(text: str) -> str:
+    """C in which parts of kernels are inlined, and those of fixed sizes compiled apart."""
+    return _PART.sub("NT_INLINE static inline ", text).replace(
+        _GENERATED, f"NT_APART {_GENERATED}", 1
+    )
+
+
 def kernel_texts(names: Iterable[str]) -> list[str]:
     """Texts of kernels and of all that they need, each once, what is needed first."""
     found: dict[str, str] = {}
@@ -39,7 +75,7 @@ def kernel_texts(names: Iterable[str]) -> list[str]:
         needs, text = kernel(name)
         for other in needs:
             add(other)
-        found[name] = text
+        found[name] = compiled_alike(text)
 
     for name in names:
         add(name)

@@ -7,25 +7,13 @@ from dataclasses import dataclass
 
 from compiler_core.units.cpu.c.emit.calls import SUFFIX, walk
 from compiler_core.units.cpu.c.emit.context import Constant, Context
-from compiler_core.units.cpu.c.emit.kernels import kernel_texts
+from compiler_core.units.cpu.c.emit.kernels import COMPILED_ALIKE, compiled_alike, kernel_texts
 from compiler_core.units.cpu.c.emit.scheduled import scheduled_call
 from compiler_core.units.cpu.c.emit.text import C_TYPES, check_identifier, comment, real, rows
 from compiler_core.units.cpu.c.network import Network, Value
 from compiler_core.units.cpu.c.plan.memory import MemoryPlan
 from compiler_core.units.cpu.c.plan.packing import ALIGNMENT
 from compiler_core.units.cpu.c.schedules.schedule import PORTABLE, KernelSchedule
-
-_APART = (
-    "/* Kernels of fixed sizes are compiled apart: what one takes is no matter of its callers. */",
-    "#if defined(__GNUC__) && !defined(__clang__)",
-    "#define NT_APART __attribute__((noinline, noclone))",
-    "#elif defined(__GNUC__)",
-    "#define NT_APART __attribute__((noinline))",
-    "#else",
-    "#define NT_APART",
-    "#endif",
-    "",
-)
 
 _AXES = {(0, 2, 3, 1): "N H W C", (0, 2, 1): "N W C"}
 
@@ -179,8 +167,7 @@ def _model(context: Context, body: list[str]) -> str:
     absent = " || ".join(f"!{port}" for port in ("arena", *ports))
     kernels = kernel_texts(context.kernels)
     generated = [
-        text.replace("static void @(", "NT_APART static void @(", 1).replace("@", symbol)
-        for text, symbol in context.generated.items()
+        compiled_alike(text).replace("@", symbol) for text, symbol in context.generated.items()
     ]
     structures = [
         f"static const {kind} {symbol} = {fields};"
@@ -205,8 +192,8 @@ def _model(context: Context, body: list[str]) -> str:
             "#define NT_STEP(number)",
             "#endif",
             "",
+            *(COMPILED_ALIKE if kernels or generated else ()),
             *kernels,
-            *(_APART if generated else ()),
             *generated,
             *structures,
             "",

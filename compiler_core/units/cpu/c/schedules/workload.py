@@ -6,12 +6,13 @@ scales and zero points do not matter, so that equal layers of any network are on
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import numpy as np
 
 from compiler_core.errors import InputError
+from compiler_core.files.plain import ONLY_WHERE_OTHER
 from compiler_core.tensor.digest import digest
 from compiler_core.units.cpu.c.arithmetic.weighted import Sliding, WeightedRequantization
 from compiler_core.units.cpu.c.network import Network, Operator, Type, Value
@@ -23,6 +24,15 @@ _EXTENT_MAX = 1 << 20
 _ELEMENTS_MAX = 1 << 24
 """Of a tensor whose program can be built and emulated in sensible time."""
 _MACS_MAX = 1 << 32
+_CUT = -20
+"""Of limits that are not the type's, then the zero point of the results, as behind a ReLU; the zero
+point of inputs that have one: not all its bytes are equal, which compilers would fill by."""
+
+FROM_ZERO = " from zero"
+CLAMPS = ("", "below", "both", f"below{FROM_ZERO}", f"both{FROM_ZERO}")
+"""Of results: by a saturation alone, to the type or to its half from 0 in 16 bits; else ``below``,
+at more than the type's least, and maybe above. That 0 is the least is told: it takes fewer
+instructions."""
 
 Pair = tuple[int, int]
 
@@ -35,11 +45,13 @@ class KernelFormats:
         weight_bits: 8 or 4.
         activation_bits: 8 or 16.
         offset: Whether the input has a zero point other than 0.
+        clamp: What is done beside a saturation: see :data:`CLAMPS`.
     """
 
     weight_bits: int = 8
     activation_bits: int = 8
     offset: bool = False
+    clamp: str = field(default="", metadata={ONLY_WHERE_OTHER: True})
 
     @property
     def text(self) -> str:
@@ -47,6 +59,7 @@ class KernelFormats:
         told = [
             f"{self.weight_bits}-bit weights" if self.weight_bits != 8 else "",
             f"{self.activation_bits}-bit activations" if self.activation_bits != 8 else "",
+            f"clamped {self.clamp}" if self.clamp else "",
         ]
         return "".join(f", {part}" for part in told if part)
 
@@ -191,7 +204,8 @@ def workload_of(network: Network, operator: Operator) -> KernelWorkload | None:
     bits = {"int8": 8, "int16": 16}.get(source.type.dtype)
     if bits is None or network.values[operator.output].type.dtype != source.type.dtype:
         return None
-    numbers = KernelFormats(operator.bits, bits, operator.offset != 0)
+    clamp = _clamp(operator.scaling, source.type)
+    numbers = KernelFormats(operator.bits, bits, operator.offset != 0, clamp)
     s = shape_of(operator, source)
     if isinstance(operator, Dense):
         return DenseKernel(s.output[1], s.depth, s.outputs, numbers)
@@ -208,21 +222,35 @@ def workload_of(network: Network, operator: Operator) -> KernelWorkload | None:
     )
 
 
+def _clamp(scaling: WeightedRequantization, kind: Type) -> str:
+    """Of :data:`CLAMPS`."""
+    least, greatest = kind.limits
+    ends = FROM_ZERO if scaling.low == 0 else ""
+    if scaling.high != greatest:
+        return f"both{ends}"
+    saturates = scaling.low == least or (kind.dtype == "int16" and scaling.low == 0)
+    return "" if saturates else f"below{ends}"
+
+
 def network_of(workload: KernelWorkload) -> Network:
     """A network of one operator that costs what a workload does."""
     numbers = workload.numbers
     wide = numbers.activation_bits == 16
     kind = Type("int16" if wide else "int8", 1.0, 0)
     low, high = kind.limits
+    if numbers.clamp:
+        low = 0 if numbers.clamp.endswith(FROM_ZERO) else _CUT
+        high += _CUT if numbers.clamp.startswith("both") else 0
+    zero = 0 if wide else low if numbers.clamp else 3
     scaling = WeightedRequantization(
         np.full(workload.outputs, 1 << 30, np.int64),
         np.full(workload.outputs, -8, np.int64),
-        0 if wide else 3,
+        zero,
         low,
         high,
         wide,
     )
-    offset, bias = int(numbers.offset), np.zeros(workload.outputs, np.int64)
+    offset, bias = -_CUT * numbers.offset, np.zeros(workload.outputs, np.int64)
     if isinstance(workload, DenseKernel):
         shapes: tuple[tuple[int, ...], ...] = (
             (workload.rows, workload.inputs),
@@ -273,6 +301,9 @@ def check_workload(workload: KernelWorkload, where: str, *, bounded: bool) -> Ke
     numbers = workload.numbers
     if numbers.weight_bits not in (4, 8) or numbers.activation_bits not in (8, 16):
         raise InputError(f"{where}: numbers of {numbers}: weights have 4 or 8 bits, others 8 or 16")
+    if numbers.clamp not in CLAMPS:
+        known = ", ".join(map(repr, CLAMPS))
+        raise InputError(f"{where}: clamp {numbers.clamp!r}; known are {known}")
     if isinstance(workload, DenseKernel):
         extents = [workload.rows, workload.inputs, workload.outputs]
         sizes = [extents[0] * extents[1], extents[1] * extents[2], extents[0] * extents[2]]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from compiler_core.errors import CheckError
 from compiler_core.files.plain import from_plain, to_plain
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.sampling import runs
@@ -19,7 +20,7 @@ from compiler_core.tensor.task import Task
 from compiler_core.units.cpu.c.bundles import cores
 from compiler_core.units.cpu.c.bundles.bundle import Bundle, scheduled_bundle, write_sources_of
 from compiler_core.units.cpu.c.bundles.by_clock import time_programs
-from compiler_core.units.cpu.c.bundles.classes import cycles_per_instruction
+from compiler_core.units.cpu.c.bundles.classes import WholeCount, count_whole
 from compiler_core.units.cpu.c.bundles.package import Decisions
 from compiler_core.units.cpu.c.bundles.targets import Board, check_fit
 from compiler_core.units.cpu.c.convert.convert import to_network
@@ -145,7 +146,7 @@ class CCandidate:
             objects = cores.compiled(core, folder, folder)
             flash = cores.objects_bytes(core, objects)
             check_fit(board, flash, ram)
-            each = cycles_per_instruction(core, folder, objects) if measured and core.tick else 0.0
+            whole = _counted(core, bundle, folder) if measured and core.tick else None
             timed = time_programs({_WHOLE: folder}) if measured and not core.tick else None
         found = {"flash_bytes": float(flash), "ram_peak_bytes": float(ram)}
         found["constant_bytes"] = float(bundle.sources.constant_bytes)
@@ -155,8 +156,12 @@ class CCandidate:
             ends = {"latency_ms": (took.low / 1e3, took.high / 1e3)}
             return CandidateCosts(found, ends, timed.warnings)
         if measured:
-            total = found["instructions"] = sum(measured[task.name] for task in self.tasks)
-            found["cycles"] = round(total * each)
+            alone = sum(measured[task.name] for task in self.tasks)
+            each = core.cycles_per_instruction
+            found["instructions"] = alone if whole is None else whole.instructions
+            if whole is not None and whole.mix is not None:
+                each = whole.mix.cycles_per_instruction
+            found["cycles"] = round(found["instructions"] * each)
             if board.clock_hz is not None:
                 found["latency_ms"] = 1e3 * found["cycles"] / board.clock_hz
         return CandidateCosts(found)
@@ -184,6 +189,15 @@ class CCandidate:
 
     def _bundle(self, kernels: Kernels) -> Bundle:
         return scheduled_bundle(self.network, self._decisions.name, self._schedules(kernels))
+
+
+def _counted(core: cores.Core, bundle: Bundle, folder: Path) -> WholeCount | None:
+    """What all operators execute beside one another; ``None`` where the emulated board does not
+    hold them."""
+    try:
+        return count_whole(core, folder, folder / "program", len(bundle.sources.steps))
+    except CheckError:
+        return None
 
 
 def _kernel(plain: Mapping[str, Any]) -> KernelSchedule:

@@ -35,7 +35,7 @@ from compiler_core.units.facets.candidates import (
     LayerPrecisions,
 )
 
-_GENERATOR = 2
+_GENERATOR = 3
 """Raised with every change of kernels that alters what an operator costs."""
 
 _MOST_PATCHES = 4
@@ -69,6 +69,18 @@ class CCandidates:
         if not core.tick and _is_here(board):  # times by the clock are this machine's
             return f"{found}; {replace(this_machine(), runtime='').digest}"
         return f"{found}; classes of instructions" if counts_classes(core.name) else found
+
+    def origin_of_cycles(self, target: str, costs: Mapping[str, float]) -> str:
+        """See :class:`compiler_core.units.facets.candidates.Candidates`."""
+        if "cycles" not in costs or "instructions" not in costs:
+            return ""
+        assumed = cores.core_of(load_board(target).core).cycles_per_instruction
+        if costs["cycles"] == round(costs["instructions"] * assumed):
+            return f"an assumed {assumed:g} cycles per instruction"
+        return (
+            "the classes of these instructions, which a plugin of the emulator counts, with the "
+            "cycles of each that the documentation of the core names"
+        )
 
     def ranging(self) -> Mapping[str, tuple[str, ...]]:
         """See :class:`compiler_core.units.facets.candidates.Candidates`."""

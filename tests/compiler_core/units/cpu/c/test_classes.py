@@ -8,8 +8,8 @@ import pytest
 
 from compiler_core.units.cpu.c.bundles import classes
 from compiler_core.units.cpu.c.bundles.bundle import scheduled_bundle, write_sources_of
-from compiler_core.units.cpu.c.bundles.classes import CYCLES, InstructionMix, instruction_mix
-from compiler_core.units.cpu.c.bundles.cores import CORES, Core, compiled, count
+from compiler_core.units.cpu.c.bundles.classes import CYCLES, InstructionMix, count_whole
+from compiler_core.units.cpu.c.bundles.cores import CORES, Core, count, missing
 from compiler_core.units.cpu.c.convert.convert import to_network
 from compiler_core.units.cpu.c.schedules.schedule import choices
 from tests.compiler_core.units.cpu.c.cases import Model, ranges_of
@@ -33,18 +33,18 @@ def test_classes_add_up(name: str, tmp_path: Path) -> None:
     if not classes.counts_classes(name):
         pytest.skip(f"nothing counts classes on {name}: {core.package}, or cc, is not installed")
     steps = written(core, tmp_path)
-    objects = compiled(core, tmp_path, tmp_path)
-    mix = instruction_mix(core, tmp_path, tmp_path / "program", objects)
+    whole = count_whole(core, tmp_path, tmp_path / "program", steps)
+    mix = whole.mix
     assert mix is not None
     total = sum(count(core, tmp_path, tmp_path / "program", steps))
+    assert whole.instructions == total  # the plugin changes nothing
     # The library's functions and the borders of steps are in the one, not in the other.
     assert mix.instructions == pytest.approx(total, rel=0.02)
     assert (mix.counts["vector"] > 0) == (name == "cortex-m55")
     assert mix.counts["float"] > 0
     assert (mix.counts["multiply"] > 0) == (name != "cortex-m55")  # there by vectors
     assert all(mix.counts[kind] > 0 for kind in ("load", "store", "branch", "other"))
-    again = instruction_mix(core, tmp_path, tmp_path / "program", objects)
-    assert again == mix
+    assert count_whole(core, tmp_path, tmp_path / "program", steps) == whole
     assert min(CYCLES[name].values()) < mix.cycles_per_instruction < max(CYCLES[name].values())
 
 
@@ -56,9 +56,14 @@ def test_cycles_are_weighted() -> None:
     assert mix.cycles_per_instruction == (3 * weights["load"] + weights["other"]) / 4
 
 
-def test_without_a_compiler_a_usual_mix_is_assumed(
+def test_without_the_plugin_instructions_are_counted_alone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    core = CORES["cortex-m4"]
+    if missing(core):
+        pytest.skip(f"{core.package} is not installed")
+    steps = written(core, tmp_path)
     monkeypatch.setattr(classes, "counts_classes", lambda _name: False)
-    for core in CORES.values():
-        assert classes.cycles_per_instruction(core, tmp_path, []) == core.cycles_per_instruction
+    whole = count_whole(core, tmp_path, tmp_path / "program", steps)
+    assert whole.mix is None
+    assert whole.instructions == sum(count(core, tmp_path, tmp_path / "program", steps))
