@@ -106,5 +106,7 @@ def test_functions_are_named_by_the_graph(
     monkeypatch.chdir(tmp_path)
     model = onnx.load(digits / "model.onnx")
     model.graph.name = graph
-    made = nest_tune.compile_bundle(model, digits / "calib.npz", tmp_path / "b", target="rv32imc")
+    made = nest_tune.compile_bundle(
+        model, "rv32imc", tmp_path / "b", calibration=digits / "calib.npz"
+    )
     assert made.report.name == name

@@ -337,9 +337,9 @@ def test_report_and_explanation_of_sources(tmp_path: Path) -> None:
     costs = {"instructions": 10.0, "cycles": 13.0}
     assumed = candidates_for("cortex-m4").origin_of_cycles("cortex-m4", costs)
     assert assumed == "an assumed 1.3 cycles per instruction"
-    rows = re.findall(r"<td[^>]*>([\d,]+)</td>\s*</tr>", part)
+    rows = re.findall(r"<td>([\d,]+)</td></tr>", part)
     total = sum(int(row.replace(",", "")) for row in rows)
-    assert total == pytest.approx(best.metrics["instructions"], rel=1e-6) or not rows
+    assert total == pytest.approx(best.metrics["instructions"], abs=len(rows))
     told = study.explain(best.number)
     worth = {effect.decision: effect.metrics for effect in told.effects}
     layer = worth["precision.second"]["constant_bytes"] - best.metrics["constant_bytes"]
