@@ -138,7 +138,9 @@ def count_whole(core: cores.Core, folder: Path, program: Path, steps: int) -> Wh
         found = {name: int(number) for name, number in _CLASS.findall(ended.stderr)}
         if ended.returncode == 0 and set(found) == set(CYCLES[core.name]):
             ticks = cores.reported(core, ended, steps)
-            return WholeCount(sum(numbers[0] for numbers in ticks) * core.tick, InstructionMix(core.name, found))
+            return WholeCount(
+                sum(numbers[0] for numbers in ticks) * core.tick, InstructionMix(core.name, found)
+            )
     ticks = cores.reported(core, cores.run(core, program), steps)  # without the plugin
     return WholeCount(sum(numbers[0] for numbers in ticks) * core.tick, None)
 

@@ -17,7 +17,7 @@ from compiler_core.units.cpu.c.operators.moves import View
 from compiler_core.units.cpu.c.operators.weighted import Convolution, Dense
 from compiler_core.units.cpu.c.schedules.schedule import choices
 from compiler_core.units.cpu.c.schedules.workload import network_of, workload_of
-from compiler_core.units.cpu.c.tasks.facet import counted_alone
+from compiler_core.units.cpu.c.tasks.facet import measured_alone
 from tests.compiler_core.units.cpu.c.cases import Model
 
 
@@ -83,6 +83,6 @@ def test_counts_alone_are_those_of_networks(name: str, seed: int, tmp_path: Path
         workload, schedule = workload_of(network, operator), schedules[operator.output]
         if workload is None or schedule.unit == "portable":
             continue
-        alone = counted_alone(network_of(workload), schedule, core)
+        (alone,) = measured_alone(network_of(workload), [schedule], core)
         assert counted == pytest.approx(alone, rel=0.004, abs=2 * core.tick), (workload, schedule)
     assert any(schedule.unit != "portable" for schedule in schedules.values())
