@@ -39,6 +39,6 @@ EXHAUSTIVE = SamplerKind(
     "exhaustive",
     "all of the space, until nothing is left that could be better",
     configurations="nest_tune.study.proposals.enumeration:make",
-    schedules=f"{_SCHEDULES}.exhaustive:ExhaustiveSampler",
+    schedules=f"{_SCHEDULES}.exhaustive:ExhaustiveScheduleSampler",
     exhausts=True,
 )
