@@ -25,6 +25,7 @@ from compiler_core.graph.work import tensor_bytes
 from compiler_core.quantize.ir import QuantizedGraph
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.quantize.sensitivity import layer_macs
+from compiler_core.sums import float_sum
 
 Samples = Mapping[str, npt.NDArray[Any]]
 _Array = npt.NDArray[Any]
@@ -183,7 +184,7 @@ def _varying_db(judge: Judge, lost: Noise, theirs: _Array, samples: int) -> floa
         whole = np.concatenate(mine, axis=1) if mine else theirs
         power = _varying_power(whole, samples, judge.output)
         noises = [lost.parts[number] for number in group] or [lost]
-        total = sum(float(part.noise.sum()) for part in noises)
+        total = float_sum(float(part.noise.sum()) for part in noises)
         if power is not None:
             found.append(float(decibels(power, total)))
     return min(found, default=None)

@@ -38,7 +38,7 @@ INVENTORY = {
     },
     "ultraface_rfb320": {
         "Conv+clip": 36, "Conv": 16, "Concat": 5, "Add+clip": 1, "Transpose": 8, "Reshape": 8,
-        "Softmax": 1, "Slice": 4, "Mul": 4, "Add": 2, "Exp": 1, "Div": 2, "Sub": 1,
+        "Softmax": 1, "Slice": 4, "Mul": 4, "Add": 2, "Exp": 1, "Div": 1, "Sub": 1,
     },
 }  # fmt: skip
 """Operators of each simplified model: what a target has to run."""

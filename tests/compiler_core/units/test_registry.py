@@ -113,8 +113,8 @@ def test_a_kind_that_two_offer_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_a_kind_lacks_is_said() -> None:
-    with pytest.raises(InputError, match="unit kind 'cpu' has no tasks"):
-        _ = unit_kind("cpu").tasks
+    with pytest.raises(InputError, match="unit kind 'mine' has no tasks"):
+        _ = UnitKind("mine").tasks
     with pytest.raises(InputError, match="tasks: object lacks bound, default, measure, violations"):
         _ = UnitKind("mine", facets={"tasks": object()}).tasks
     with pytest.raises(InputError, match="tasks: nowhere:TASKS cannot be loaded"):

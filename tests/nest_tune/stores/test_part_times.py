@@ -79,5 +79,5 @@ def test_documents_from_outside() -> None:
             read.schedule({"places": places}, "here")
     with pytest.raises(InputError, match="characters"):
         read.workload({"signature": "x" * (1 << 17)}, "here", bounded=True)
-    with pytest.raises(InputError, match="not described in files"):
+    with pytest.raises(InputError, match="key 'core' is missing"):
         read.machine({}, "here")

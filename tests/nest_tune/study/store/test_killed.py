@@ -23,7 +23,7 @@ TRIALS = 24
 DRIVER = """
 import random, sys, time
 from nest_tune.records.database import RecordDatabase
-from nest_tune.records.record import Outcome as Measured, Record
+from nest_tune.records.record import MeasurementOutcome as Measured, Record
 from nest_tune.study.store.storage import StudyStorage
 from nest_tune.study.store.stored_study import Status
 from nest_tune.study.trial import Outcome, OuterTrial, Proposal
