@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from nest_tune.figures import figure
 from nest_tune.study.proposals.front import is_worse
 from nest_tune.study.request.goals import Direction, Metrics, Objective, TrialMetric
 from nest_tune.study.trial import OuterTrial
@@ -87,7 +88,8 @@ def notes_of(
     aims, noise = {goal.metric.value for goal in objectives}, within_noise(chosen, default)
     return tuple(
         f"{name} is {percent_text(change)} against the untuned default, "
-        f"{chosen.metrics[name]:,.6g} for {default.metrics[name]:,.6g}; a limit on it keeps it down"
+        f"{figure(chosen.metrics[name], name)} for {figure(default.metrics[name], name)}; a limit "
+        "on it keeps it down"
         for name, change in changes_percent(chosen.metrics, default.metrics).items()
         if change > NOTED_PERCENT and name not in aims and name not in noise
     )
@@ -118,6 +120,6 @@ def warnings_of(
         else "the default keeps all limits: --pick fastest takes the best in the first objective"
     )
     return (
-        f"trial {chosen.number} has {slower} {name} than the untuned default, {own:.6g} for "
-        f"{before:.6g}{change}; {why}",
+        f"trial {chosen.number} has {slower} {name} than the untuned default, "
+        f"{figure(own, name)} for {figure(before, name)}{change}; {why}",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from typing import TYPE_CHECKING
 
 from compiler_core.errors import InputError
@@ -24,10 +25,14 @@ def optuna_storage(opened: StudyStorage) -> optuna.storages.BaseStorage:
         backend = optuna.storages.journal.JournalFileBackend(str(journal))
         return optuna.storages.JournalStorage(backend)
     if opened.connection.dialect == "sqlite":
-        return optuna.storages.RDBStorage(
+        found = optuna.storages.RDBStorage(
             opened.url.reveal(), engine_kwargs={"connect_args": {"timeout": _WAIT_S}}
         )
-    return optuna.storages.RDBStorage(opened.connection.revealed)
+    else:
+        found = optuna.storages.RDBStorage(opened.connection.revealed)
+    # Connections that it has pooled are closed with it, not whenever they are found.
+    weakref.finalize(found, found.engine.dispose)
+    return found
 
 
 def optuna_study(opened: StudyStorage, name: str) -> optuna.Study:

@@ -59,7 +59,7 @@ def test_changes_are_per_cent_of_the_reference() -> None:
 def test_nothing_slower_than_the_default_is_taken_silently(default_keeps: bool) -> None:
     default = trial(0, 4.0, 0.9, feasible=default_keeps)
     (told,) = warnings_of(trial(7, 5.0, 0.95), default, GOALS)
-    assert "trial 7 has more latency_ms than the untuned default, 5 for 4 (+25.0 %)" in told
+    assert "trial 7 has more latency_ms than the untuned default, 5.000 for 4.000 (+25.0 %)" in told
     assert ("the default breaks a limit" in told) != default_keeps
     assert warnings_of(trial(7, 4.0, 0.8), default, GOALS) == ()
     assert warnings_of(None, default, GOALS) == ()
