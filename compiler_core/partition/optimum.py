@@ -34,13 +34,13 @@ MAX_ENUMERATED = 1 << 12
 """Placements of a module that are tried one by one."""
 
 _NODES = 20_000
-_EVALUATIONS = 200_000
+_EVALUATIONS = 50_000
 """Nodes of the mixed-integer programs, and placements of local searches, times the groups that each
 is about: what a model's modules that are not enumerated may spend together."""
 
 _FEWEST_NODES = 8
 
-_IMPROVEMENTS = 400_000
+_IMPROVEMENTS = 100_000
 """Placements of the whole that the last step may look at, times the groups."""
 
 
