@@ -25,6 +25,7 @@ from compiler_core.quantize.quality import QualityMeter, measured_runs
 from compiler_core.quantize.scheme import QuantizationScheme
 from compiler_core.quantize.sensitivity import layer_macs
 from compiler_core.quantize.unit_arithmetics import Computing, unit_arithmetics
+from compiler_core.sums import float_sum
 from compiler_core.units.names import is_on_cpu
 
 NEGLIGIBLE = 1 / 64
@@ -99,7 +100,7 @@ def growing_sets(parts: Sequence[FloatPart], cost: Mapping[str, int]) -> tuple[f
     """
     costs = [sum(cost[name] for name in part.nodes) for part in parts]
     order = sorted(range(len(parts)), key=lambda i: (-parts[i].damage / costs[i], i))
-    remaining = sum(part.damage for part in parts)
+    remaining = float_sum(part.damage for part in parts)
     sets: list[frozenset[str]] = []
     taken: list[str] = []
     at = 0

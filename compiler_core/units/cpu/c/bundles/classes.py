@@ -18,6 +18,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from compiler_core.errors import CheckError
+from compiler_core.sums import float_sum
 from compiler_core.units.cpu.c.bundles import cores
 
 _PACKAGE = "compiler_core.units.cpu.c"
@@ -72,7 +73,8 @@ class InstructionMix:
         if not self.instructions:
             return cores.core_of(self.core).cycles_per_instruction
         weights = CYCLES[self.core]
-        return sum(n * weights[name] for name, n in self.counts.items()) / self.instructions
+        cycles = float_sum(n * weights[name] for name, n in self.counts.items())
+        return cycles / self.instructions
 
 
 @lru_cache(maxsize=1)
