@@ -36,11 +36,10 @@ def parts_of(graph: Graph, output: str, *, batched: bool) -> tuple[Part, ...]:
         output: Its name.
         batched: Whether the first axis counts samples.
     """
-    producers = {name: node for node in graph.nodes for name in node.outputs if name}
     shape = _shape(graph, output)
     if shape is None:
         return ()
-    cuts = _cuts(graph, output, producers, {}, _DEEPEST)
+    cuts = _Joined(graph).cuts(output)
     axes = []
     for axis in sorted(cuts):
         if cuts[axis] and not (batched and axis == 0):
@@ -57,78 +56,68 @@ def _shape(graph: Graph, tensor: str) -> tuple[int, ...] | None:
     return tuple(size if isinstance(size, int) else 0 for size in known.shape)
 
 
-def _cuts(
-    graph: Graph,
-    tensor: str,
-    producers: Mapping[str, Node],
-    known: dict[str, _Cuts],
-    left: int,
-) -> _Cuts:
-    """Where concatenations have joined a tensor, by axis."""
-    if tensor not in known:
-        node = producers.get(tensor)
-        known[tensor] = {}
-        if node is not None and left:
-            known[tensor] = _through(graph, tensor, node, producers, known, left - 1)
-    return known[tensor]
+class _Joined:
+    """Where concatenations have joined the tensors of a graph.
 
+    Args:
+        graph: The float model.
+    """
 
-def _through(
-    graph: Graph,
-    tensor: str,
-    node: Node,
-    producers: Mapping[str, Node],
-    known: dict[str, _Cuts],
-    left: int,
-) -> _Cuts:
-    shape = _shape(graph, tensor)
-    if shape is None:
-        return {}
-    if node.op == "Concat":
-        return _joined(graph, node, len(shape), producers, known, left)
-    sources = [name for name in node.inputs if name]
-    if node.op in _WITH_CONSTANT:
-        sources = [name for name in sources if name not in graph.constants]
-    elif node.op not in _KEEPS and node.op not in _RESHAPES and node.op != "Transpose":
-        return {}
-    before = _shape(graph, sources[0]) if sources else None
-    if before is None or (node.op in _WITH_CONSTANT and (len(sources) > 1 or before != shape)):
-        return {}
-    found = _cuts(graph, sources[0], producers, known, left)
-    if node.op == "Transpose":
-        order = node.attributes.get("perm", tuple(reversed(range(len(before)))))
-        return {axis: found[source] for axis, source in enumerate(order) if source in found}
-    if node.op in _RESHAPES:
-        return {
-            axis: cuts
-            for source, cuts in found.items()
-            if (axis := _same_axis(before, shape, source)) is not None
-        }
-    return found
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._producers = {name: node for node in graph.nodes for name in node.outputs if name}
+        self._known: dict[str, _Cuts] = {}
 
+    def cuts(self, tensor: str, deepest: int = _DEEPEST) -> _Cuts:
+        """Of a tensor, by axis, as far as so many operators on the way back tell."""
+        if tensor not in self._known:
+            node = self._producers.get(tensor)
+            self._known[tensor] = {}
+            if node is not None and deepest:
+                self._known[tensor] = self._through(tensor, node, deepest - 1)
+        return self._known[tensor]
 
-def _joined(
-    graph: Graph,
-    node: Node,
-    rank: int,
-    producers: Mapping[str, Node],
-    known: dict[str, _Cuts],
-    left: int,
-) -> _Cuts:
-    along = int(node.attributes["axis"]) % max(1, rank)
-    found: dict[int, set[int]] = {along: set()}
-    start = 0
-    for name in node.inputs:
-        shape = _shape(graph, name)
-        if shape is None or len(shape) != rank or not shape[along]:
+    def _through(self, tensor: str, node: Node, deepest: int) -> _Cuts:
+        shape = _shape(self._graph, tensor)
+        if shape is None:
             return {}
-        for axis, cuts in _cuts(graph, name, producers, known, left).items():
-            first = start if axis == along else 0
-            found.setdefault(axis, set()).update(first + cut for cut in cuts)
-        start += shape[along]
-        found[along].add(start)
-    found[along].discard(start)
-    return {axis: frozenset(cuts) for axis, cuts in found.items()}
+        if node.op == "Concat":
+            return self._concatenated(node, len(shape), deepest)
+        sources = [name for name in node.inputs if name]
+        if node.op in _WITH_CONSTANT:
+            sources = [name for name in sources if name not in self._graph.constants]
+        elif node.op not in _KEEPS and node.op not in _RESHAPES and node.op != "Transpose":
+            return {}
+        before = _shape(self._graph, sources[0]) if sources else None
+        if before is None or (node.op in _WITH_CONSTANT and (len(sources) > 1 or before != shape)):
+            return {}
+        found = self.cuts(sources[0], deepest)
+        if node.op == "Transpose":
+            order = node.attributes.get("perm", tuple(reversed(range(len(before)))))
+            return {axis: found[source] for axis, source in enumerate(order) if source in found}
+        if node.op in _RESHAPES:
+            return {
+                axis: cuts
+                for source, cuts in found.items()
+                if (axis := _same_axis(before, shape, source)) is not None
+            }
+        return found
+
+    def _concatenated(self, node: Node, rank: int, deepest: int) -> _Cuts:
+        along = int(node.attributes["axis"]) % max(1, rank)
+        found: dict[int, set[int]] = {along: set()}
+        start = 0
+        for name in node.inputs:
+            shape = _shape(self._graph, name)
+            if shape is None or len(shape) != rank or not shape[along]:
+                return {}
+            for axis, cuts in self.cuts(name, deepest).items():
+                first = start if axis == along else 0
+                found.setdefault(axis, set()).update(first + cut for cut in cuts)
+            start += shape[along]
+            found[along].add(start)
+        found[along].discard(start)
+        return {axis: frozenset(cuts) for axis, cuts in found.items()}
 
 
 def _same_axis(before: tuple[int, ...], shape: tuple[int, ...], source: int) -> int | None:

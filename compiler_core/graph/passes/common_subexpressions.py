@@ -74,7 +74,7 @@ def _key(work: Rewriter, node: Node) -> Hashable:
         for name in node.inputs
     )
     attributes = tuple(sorted((name, _frozen(value)) for name, value in node.attributes.items()))
-    return node.op, node.clip, attributes, inputs
+    return node.domain, node.op, node.clip, attributes, inputs
 
 
 def _frozen(value: Any) -> str:

@@ -29,8 +29,23 @@ class Multiply(Protocol):
     def __call__(self, number: int, vectors: Floats, matrix: Bits | None = None) -> Floats: ...
 
 
+class _OneProduct:
+    """What has one product, launched once."""
+
+    product: int
+
+    @property
+    def products(self) -> tuple[int, ...]:
+        """Numbers of its products."""
+        return (self.product,)
+
+    def launched(self) -> Iterator[int]:
+        """The product of each launch, in order."""
+        yield self.product
+
+
 @dataclass(frozen=True)
-class DenseWork:
+class DenseWork(_OneProduct):
     """A dense layer.
 
     Attributes:
@@ -55,11 +70,6 @@ class DenseWork:
     rectifies: bool = field(default=False, metadata={ONLY_WHERE_OTHER: True})
 
     @property
-    def products(self) -> tuple[int, ...]:
-        """Numbers of its products."""
-        return (self.product,)
-
-    @property
     def sources(self) -> tuple[str, ...]:
         """Names of the graph nodes that it computes."""
         return (self.name, self.sum) if self.sum else (self.name,)
@@ -79,10 +89,6 @@ class DenseWork:
         """Of its tensors, in one run."""
         found = {self.input: self.input_shape, self.output: self.output_shape}
         return {self.added: self.output_shape, **found} if self.added else found
-
-    def launched(self) -> Iterator[int]:
-        """The product of each launch, in order."""
-        yield self.product
 
     def run(self, held: Mapping[str, Floats], multiply: Multiply) -> dict[str, Floats]:
         """Its outputs."""
@@ -189,7 +195,7 @@ class CellWork:
 
 
 @dataclass(frozen=True)
-class CacheWork:
+class CacheWork(_OneProduct):
     """Attention of few tokens over a key-value cache that stays in the banks: the unit writes the
     rows of new tokens and multiplies.
 
@@ -222,11 +228,6 @@ class CacheWork:
     axis: int
     order: tuple[int, ...]
     product: int
-
-    @property
-    def products(self) -> tuple[int, ...]:
-        """Numbers of its products."""
-        return (self.product,)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -266,10 +267,6 @@ class CacheWork:
         found.pop("", None)
         return found
 
-    def launched(self) -> Iterator[int]:
-        """The product of each launch, in order."""
-        yield self.product
-
     def run(self, held: Mapping[str, npt.NDArray[Any]], multiply: Multiply) -> dict[str, Floats]:
         """Its outputs."""
         past = to_bits(held[self.past]).reshape(self.cache_shape)
@@ -289,7 +286,7 @@ class CacheWork:
 
 
 @dataclass(frozen=True)
-class ElementWork:
+class ElementWork(_OneProduct):
     """A product of two tensors, element by element.
 
     Attributes:
@@ -305,11 +302,6 @@ class ElementWork:
     output: str
     shape: tuple[int, ...]
     product: int
-
-    @property
-    def products(self) -> tuple[int, ...]:
-        """Numbers of its products."""
-        return (self.product,)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -330,10 +322,6 @@ class ElementWork:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of its tensors, in one run."""
         return dict.fromkeys((self.left, self.right, self.output), self.shape)
-
-    def launched(self) -> Iterator[int]:
-        """The product of each launch, in order."""
-        yield self.product
 
     def run(self, held: Mapping[str, Floats], multiply: Multiply) -> dict[str, Floats]:
         """Its output."""
