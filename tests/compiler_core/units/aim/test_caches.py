@@ -18,7 +18,6 @@ from compiler_core.compile.sources import FloatModel, load_model
 from compiler_core.errors import InputError
 from compiler_core.executable.backends import Simulator
 from compiler_core.executable.check import run_checked
-from compiler_core.executable.executable import units_of
 from compiler_core.package.reader import read_package
 from compiler_core.package.writer import write_package
 from compiler_core.partition.best import find_best, prepare
@@ -32,7 +31,6 @@ from compiler_core.units.aim.lower.matrix_vector import launches
 from compiler_core.units.aim.lower.measure import measure
 from compiler_core.units.aim.machine.machine import AimMachine
 from compiler_core.units.aim.model.reference import reference_product
-from compiler_core.units.aim.parts import PARTS
 from compiler_core.units.aim.schedule.default import default_schedule
 from compiler_core.units.aim.schedule.legality import violations
 from compiler_core.units.aim.schedule.schedule import Order, ProductSchedule, Side
@@ -41,9 +39,9 @@ from compiler_core.units.aim.simulate.memory import BankMemory
 from compiler_core.units.aim.simulate.numbers import to_bits
 from compiler_core.units.aim.simulate.timing import time_program
 from compiler_core.units.aim.verify.verify import verify
-from compiler_core.units.facets.parts import SegmentEntry
 from tests.compiler_core.partition.agreement import compiled, require_agreement
 from tests.compiler_core.units.aim.attention_models import STATES, Attention
+from tests.compiler_core.units.aim.damaged_parts import require_refused, written_again
 
 MACHINE = AimMachine()
 
@@ -249,20 +247,13 @@ def test_damaged_caches_are_refused(tmp_path: Path) -> None:
     at = evaluator.costs.places.numbers["aim"]
     placement = tuple(at if at in choices else 0 for choices in evaluator.choices)
     executable = compiled(model, evaluator, placement, target).executable
-    segment = executable.unit_segments["aim"][0]
-    units = units_of(executable.target, executable.unit_of(segment))
-    entry = SegmentEntry(segment.name, segment.inputs, segment.outputs, (), {}, 0, units)
-    files = PARTS.files(segment)
-    assert PARTS.files(PARTS.read(entry, files, "here")) == files
-    told = files["aim.json"]
-    for old, new, message in (
+    entry, files = written_again(executable)
+    changes = (
         (b'"axis": 2', b'"axis": 1', "rows of shape"),
         (b'"update": "elements"', b'"update": "window"', "places of shape"),
         (b'"update": "elements"', b'"update": "sideways"', "update"),
         (b'"places": "place"', b'"places": ""', "not told whole"),
         (b'"past": "keys"', b'"past": "locks"', "which nobody computes"),
         (b'"written_outputs": 1', b'"written_outputs": 2', "program|takes"),
-    ):
-        assert old in told, old
-        with pytest.raises(InputError, match=message):
-            PARTS.read(entry, {**files, "aim.json": told.replace(old, new, 1)}, "here")
+    )
+    require_refused(entry, files, changes)

@@ -16,10 +16,8 @@ import onnx.helper as oh
 import pytest
 
 from compiler_core.compile.sources import FloatModel, load_model, noise_samples
-from compiler_core.errors import InputError
 from compiler_core.executable.backends import Simulator
 from compiler_core.executable.check import run_checked
-from compiler_core.executable.executable import units_of
 from compiler_core.graph.sampling import runs
 from compiler_core.graph.session import FloatSession
 from compiler_core.package.reader import read_package
@@ -29,9 +27,8 @@ from compiler_core.partition.best import find_best, prepare
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.quantize.reference import ReferenceExecutor
 from compiler_core.targets.load import load_target
-from compiler_core.units.aim.parts import PARTS
-from compiler_core.units.facets.parts import SegmentEntry
 from tests.compiler_core.partition.agreement import compiled, require_agreement
+from tests.compiler_core.units.aim.damaged_parts import require_refused, written_again
 
 EXAMPLE = Path(__file__).resolve().parents[4] / "examples" / "decoder" / "make.py"
 
@@ -157,18 +154,11 @@ def test_damaged_additions_are_refused(tmp_path: Path) -> None:
     at = evaluator.costs.places.numbers["aim"]
     placement = tuple(at if at in choices else 0 for choices in evaluator.choices)
     executable = compiled(model, evaluator, placement, target).executable
-    (segment,) = executable.unit_segments["aim"]
-    units = units_of(executable.target, executable.unit_of(segment))
-    entry = SegmentEntry(segment.name, segment.inputs, segment.outputs, (), {}, 0, units)
-    files = PARTS.files(segment)
-    assert PARTS.files(PARTS.read(entry, files, "here")) == files
-    told = files["aim.json"]
-    for old, new, message in (
+    entry, files = written_again(executable)
+    changes = (
         (b'"added": "l"', b'"added": ""', "not told whole"),
         (b'"added": "l"', b'"added": "q"', "which nobody computes"),
         (b'"sum": "sum"', b'"sum": ""', "not told whole"),
         (b'"adds": true', b'"adds": false', "not the|not told whole"),
-    ):
-        assert old in told, old
-        with pytest.raises(InputError, match=message):
-            PARTS.read(entry, {**files, "aim.json": told.replace(old, new, 1)}, "here")
+    )
+    require_refused(entry, files, changes)

@@ -15,10 +15,9 @@ import pytest
 
 from compiler_core.compile.compile import CompiledModel
 from compiler_core.compile.sources import load_model, noise_samples
-from compiler_core.errors import InputError, NestTuneError
+from compiler_core.errors import NestTuneError
 from compiler_core.executable.backends import Simulator
 from compiler_core.executable.check import run_checked
-from compiler_core.executable.executable import units_of
 from compiler_core.executable.profile import by_instruction, roofline, tracks
 from compiler_core.graph.sampling import runs
 from compiler_core.graph.session import FloatSession
@@ -30,9 +29,9 @@ from compiler_core.targets.load import load_target
 from compiler_core.units.aim.operators.products import products
 from compiler_core.units.aim.parts import PARTS
 from compiler_core.units.aim.simulate.timing import time_program
-from compiler_core.units.facets.parts import SegmentEntry
 from nest_tune.testing.unit_models import check_profiles
 from tests.compiler_core.partition.agreement import compiled, require_agreement
+from tests.compiler_core.units.aim.damaged_parts import DOCUMENT, require_refused, written_again
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 
@@ -169,13 +168,8 @@ def test_matrices_lie_in_the_banks_once(tmp_path: Path) -> None:
 
 def test_damaged_cells_are_refused(tmp_path: Path) -> None:
     executable = built_on_aim(cell_model("GRU", states=True), tmp_path).executable
-    (segment, *_) = executable.unit_segments["aim"]
-    units = units_of(executable.target, executable.unit_of(segment))
-    entry = SegmentEntry(segment.name, segment.inputs, segment.outputs, (), {}, 0, units)
-    files = PARTS.files(segment)
-    assert PARTS.files(PARTS.read(entry, files, "here")) == files
-    told = files["aim.json"]
-    for old, new, message in (
+    entry, files = written_again(executable)
+    changes = (
         (b'"steps": 3', b'"steps": 99999', "at most 4096"),
         (b'"operator": "GRU"', b'"operator": "LSTM"', "1 are needed"),
         (b'"operator": "GRU"', b'"operator": "CELL"', "LSTM, GRU, RNN are there"),
@@ -183,16 +177,14 @@ def test_damaged_cells_are_refused(tmp_path: Path) -> None:
         (b'"state": "h0"', b'"state": "h9"', "which nobody computes"),
         (b'"kind": "cell"', b'"kind": "well"', "none of dense, cell"),
         (b'"after_reset": false', b'"after_reset": true', "3 are needed"),
-    ):
-        assert old in told, old
-        with pytest.raises(InputError, match=message):
-            PARTS.read(entry, {**files, "aim.json": told.replace(old, new, 1)}, "here")
+    )
+    require_refused(entry, files, changes)
     random = np.random.default_rng(0)
     for _ in range(150):
-        changed = bytearray(told)
-        changed[int(random.integers(len(told)))] = int(random.integers(32, 127))
+        changed = bytearray(files[DOCUMENT])
+        changed[int(random.integers(len(changed)))] = int(random.integers(32, 127))
         try:
-            PARTS.read(entry, {**files, "aim.json": bytes(changed)}, "here")
+            PARTS.read(entry, {**files, DOCUMENT: bytes(changed)}, "here")
         except NestTuneError:
             continue
 

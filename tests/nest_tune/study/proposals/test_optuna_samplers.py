@@ -230,6 +230,8 @@ def test_what_is_no_sampler_is_refused(name: str, arguments: dict[str, Any], sai
 @pytest.mark.parametrize("name", ["xgb", "tpe", "nsga2", "CmaEsSampler", "exhaustive"])
 @pytest.mark.filterwarnings("ignore")
 def test_narrowed_decisions_stay_inside(name: str) -> None:
+    if name == "CmaEsSampler":
+        pytest.importorskip("cmaes")
     whole = space()
     admitted = {"quantization.range": (1, 2), "quantization.bias": (1,), "partition.g3": (0,)}
     narrow = JointSpace(whole.parts, admitted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,18 @@ def test_visualization_works_while_a_study_runs(storage: StudyStorage) -> None:
         warnings.simplefilter("ignore")
         assert set(optuna.importance.get_param_importances(seen)) == {n for n, _ in PARAMETERS}
     assert seen.best_value == 1.0
+
+
+def test_connections_of_a_view_are_closed_with_it(tmp_path: Path) -> None:
+    opened = StudyStorage(url_of("sqlite", tmp_path))
+    opened.create("s", DOCUMENT)
+    view: Any = optuna_storage(opened)
+    engine = view.engine
+    pool = engine.pool
+    del view
+    gc.collect()
+    assert engine.pool is not pool  # a disposed engine begins with an empty one
+    opened.close()
 
 
 _value = st.one_of(
