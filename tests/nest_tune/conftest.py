@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -117,20 +116,11 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return found
 
 
-def _module(name: str) -> Any:
-    path = Path(__file__).with_name(f"{name}.py")
-    specification = spec_from_file_location(path.stem, path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[Any]:
     """A running server; skipped where PostgreSQL is not installed."""
-    module = _module("postgresql_server")
+    from tests.nest_tune import postgresql_server as module
+
     folder = module.programs()
     if folder is None:
         pytest.skip("PostgreSQL is not installed")
@@ -150,7 +140,8 @@ def postgresql(postgresql_server: Any) -> Any:
 @pytest.fixture(scope="session")
 def mysql_server() -> Iterator[Any]:
     """A running server; skipped where MariaDB is not installed."""
-    module = _module("mysql_server")
+    from tests.nest_tune import mysql_server as module
+
     found = module.programs()
     if found is None:
         pytest.skip("MariaDB is not installed: no mariadb-install-db, no mariadbd")
