@@ -12,15 +12,14 @@ import numpy.typing as npt
 
 from compiler_core.compile.sources import FloatModel
 from compiler_core.errors import InputError
-from compiler_core.files.toml_file import read_toml
 from compiler_core.graph.ir import Graph
 from compiler_core.graph.passes.spelled_out import spelled_out
 from compiler_core.graph.passes.unrolled_recurrence import unrolled
-from compiler_core.targets.cpu_kinds import generates_sources
+from compiler_core.targets.source_kinds import generates_sources, require_source_kind
 from compiler_core.units.facets.bundles import (
     Bundles,
     BundleTarget,
-    bundle_targets,
+    bundle_kinds,
     bundle_writers,
 )
 
@@ -32,17 +31,13 @@ def model_for_sources(model: FloatModel) -> FloatModel:
 
 
 def bundles_for(target: str) -> Bundles:
-    """The kind of unit that writes sources for a target; of a file, the first that does.
+    """The kind of unit that writes sources for a target, as it does so.
 
     Raises:
-        InputError: No kind knows the target.
+        InputError: None does.
     """
-    known: list[str] = []
-    for found in bundle_writers():
-        if target.endswith(".toml") or target in found.targets():
-            return found
-        known += found.targets()
-    raise InputError(f"no sources are written for target {target!r}; known are {', '.join(known)}")
+    kind = require_source_kind(target)
+    return next(found for known, found in bundle_kinds() if known is kind)
 
 
 def bundle_target(target: str) -> BundleTarget:
@@ -56,14 +51,8 @@ def bundle_target(target: str) -> BundleTarget:
 
 def is_bundle_target(target: str) -> bool:
     """Whether sources are written for a target: by name, or by what its file says it is."""
-    if not target.endswith(".toml"):
-        return target in bundle_targets()
-    path = Path(target)
     try:
-        schema = read_toml(path).get("schema")
-        if isinstance(schema, str) and schema.startswith("nest-tune/board/"):
-            return True
-        return generates_sources(path)
+        return generates_sources(target)
     except InputError:
         return False
 

@@ -43,12 +43,6 @@ def cpu_kind(path: Path) -> str:
     return found or RUNTIME_CPU
 
 
-def generates_sources(path: Path) -> bool:
-    """Whether whole models are generated as sources for the target of a file; raises as
-    :func:`cpu_kind`."""
-    return cpu_kind(path) != RUNTIME_CPU
-
-
 def _known() -> tuple[str, ...]:
     return (RUNTIME_CPU, *(writer.cpu_kind for writer in bundle_writers()))
 

@@ -12,7 +12,6 @@ from pydantic import BaseModel, ValidationError
 
 from compiler_core.boards.address import is_address
 from compiler_core.errors import InputError
-from compiler_core.targets.cpu_kinds import generates_sources
 from compiler_core.targets.derived import MEMORIES, NPU, DerivedTarget, Place, derive
 from compiler_core.targets.lineage import (
     DESCRIPTIONS,
@@ -21,6 +20,7 @@ from compiler_core.targets.lineage import (
     sources_refusal,
 )
 from compiler_core.targets.schema import CpuSection, MemorySection, TargetSections
+from compiler_core.targets.source_kinds import generates_sources
 from compiler_core.targets.target import (
     CpuTable,
     Quantity,

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compiler_core.errors import InputError
-from compiler_core.targets.cpu_kinds import generates_sources
 from compiler_core.targets.load import load_npu_target
+from compiler_core.targets.source_kinds import generates_sources, source_tasks_for
 from compiler_core.targets.target import Target, Unit
 from compiler_core.targets.this_machine import require_npu
-from compiler_core.units.facets.bundles import bundle_targets
-from compiler_core.units.facets.source_tasks import source_tasks
 
 
 @dataclass(frozen=True)
@@ -57,16 +55,13 @@ def load_task_target(target: str | Path | TaskTarget) -> TaskTarget:
     if isinstance(target, Target):
         return require_npu(target)
     if _takes_sources(target):
-        core = source_tasks().core(str(target))
+        core = source_tasks_for(target).core(str(target))
         return SourceTarget(core.target, (Unit(core.name, core.machine, 1),), str(target))
     return load_npu_target(target)
 
 
 def _takes_sources(target: str | Path) -> bool:
-    text = str(target)
-    if not text.endswith(".toml"):
-        return text in bundle_targets()
     try:
-        return generates_sources(Path(text))
+        return generates_sources(target)
     except InputError:
         return False  # who loads it says what is wrong

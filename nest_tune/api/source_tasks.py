@@ -8,11 +8,10 @@ from typing import Any
 from compiler_core.compile.sources import noise_samples
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
+from compiler_core.targets.source_kinds import candidates_for, source_tasks_for
 from compiler_core.targets.task_target import SourceTarget
 from compiler_core.targets.unit_tasks import UnitTask, unit_task
 from compiler_core.tensor.task import Task
-from compiler_core.units.facets.candidates import candidates_for
-from compiler_core.units.facets.source_tasks import source_tasks
 from nest_tune.api.values import Data, Model, loaded_model, samples_of
 from nest_tune.bundling import model_for_sources
 from nest_tune.stores.profile_store import stored_profile
@@ -56,7 +55,7 @@ def tasks_of_sources(
             raise InputError(f"precision of {node!r}: {said!r}; known are {', '.join(known)}")
     named: dict[str, tuple[UnitTask, list[str]]] = {}
     unit = target.units[0]
-    for found in source_tasks().tasks(graph, ranges, chosen):
+    for found in source_tasks_for(target.given).tasks(graph, ranges, chosen):
         item = unit_task(target, unit.name, Task(unit.kind, found.workload))
         named.setdefault(item.name, (item, []))[1].append(found.node)
     return tuple((item, tuple(nodes)) for item, nodes in named.values())

@@ -25,8 +25,8 @@ from compiler_core.errors import InputError
 from compiler_core.files.file_digest import file_digest
 from compiler_core.files.plain import from_plain, to_plain
 from compiler_core.files.toml_file import read_toml, toml_text
+from compiler_core.targets.source_kinds import candidates_for
 from compiler_core.units.facets.bundles import BundleReport, BundleRequest
-from compiler_core.units.facets.candidates import candidates_for
 from compiler_core.units.names import CPU
 from nest_tune.bundling import configures_bundle, self_test_samples
 from nest_tune.ci.lock import LockSources, relative_to

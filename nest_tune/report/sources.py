@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from compiler_core.errors import CheckError
+from compiler_core.targets.source_kinds import candidates_for
 from compiler_core.units.facets.bundles import OperatorCount
-from compiler_core.units.facets.candidates import candidates_for
 from nest_tune.bundling import bundles_for
 from nest_tune.report.arena import draw_arena
 from nest_tune.report.source_rows import SizeRow, SourcePart, SourceRow

@@ -16,6 +16,7 @@ from compiler_core.graph.ir import Graph
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.units.facets.driving import DrivenModel
 from compiler_core.units.registry import unit_kind, unit_kinds
+from compiler_core.units.unit import UnitKind
 
 _FACET = "bundles"
 
@@ -235,10 +236,14 @@ class Bundles(Protocol):
 
     Attributes:
         cpu_kind: ``kind`` of ``[cpu]`` in files of its targets.
+        schemas: ``schema`` of files of its targets that have a form of their own.
     """
 
     @property
     def cpu_kind(self) -> str: ...
+
+    @property
+    def schemas(self) -> tuple[str, ...]: ...
 
     def file(self, target: str) -> Path:
         """The file of a target that comes along."""
@@ -366,7 +371,7 @@ def driven_bundles() -> DrivenBundles:
     raise InputError("no kind of unit writes sources around an NPU")
 
 
-def bundle_writers() -> Iterator[Bundles]:
+def bundle_kinds() -> Iterator[tuple[UnitKind, Bundles]]:
     """Kinds of units that write models as sources; plug-ins that cannot be loaded are left out."""
     for name in unit_kinds():
         try:
@@ -374,7 +379,12 @@ def bundle_writers() -> Iterator[Bundles]:
         except InputError:
             continue
         if kind.has(_FACET):
-            yield kind.facet(_FACET, Bundles)
+            yield kind, kind.facet(_FACET, Bundles)
+
+
+def bundle_writers() -> Iterator[Bundles]:
+    """How they do it; see :func:`bundle_kinds`."""
+    return (writer for _, writer in bundle_kinds())
 
 
 def bundle_targets() -> tuple[str, ...]:

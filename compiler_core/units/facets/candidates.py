@@ -14,13 +14,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy.typing as npt
 
-from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.quantize.statistics import TensorRange
 from compiler_core.tensor.task import Task
-from compiler_core.units.registry import unit_kind, unit_kinds
-
-_FACET = "candidates"
 
 
 @dataclass(frozen=True)
@@ -224,17 +220,3 @@ class Candidates(Protocol):
             InputError: The model cannot be written as sources, or a decision does not exist.
         """
         ...
-
-
-def candidates_for(target: str) -> Candidates:
-    """Who searches sources for a target.
-
-    Raises:
-        InputError: No kind does.
-    """
-    for name in unit_kinds():
-        kind = unit_kind(name)
-        if kind.has(_FACET):
-            found: Candidates = kind.facet(_FACET, Candidates)
-            return found
-    raise InputError(f"target {target!r}: no kind of unit searches generated sources")

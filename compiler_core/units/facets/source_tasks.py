@@ -6,13 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
 from compiler_core.quantize.statistics import TensorRange
-from compiler_core.units.registry import unit_kind, unit_kinds
 from compiler_core.units.unit import Machine
-
-_FACET = "source_tasks"
 
 
 @dataclass(frozen=True)
@@ -70,17 +66,3 @@ class SourceTasks(Protocol):
             InputError: The model cannot be written as sources.
         """
         ...
-
-
-def source_tasks() -> SourceTasks:
-    """Whoever has kernels to tune.
-
-    Raises:
-        InputError: No kind has.
-    """
-    for name in unit_kinds():
-        kind = unit_kind(name)
-        if kind.has(_FACET):
-            found: SourceTasks = kind.facet(_FACET, SourceTasks)
-            return found
-    raise InputError("no kind of unit tunes kernels of generated sources")

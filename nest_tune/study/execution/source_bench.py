@@ -11,6 +11,7 @@ import numpy.typing as npt
 from compiler_core.accuracy.float_model import stacked
 from compiler_core.files.plain import to_plain
 from compiler_core.quantize.statistics import TensorRange
+from compiler_core.targets.source_kinds import candidates_for
 from compiler_core.targets.task_target import load_task_target
 from compiler_core.tensor.digest import digest
 from compiler_core.units.facets.candidates import (
@@ -18,7 +19,6 @@ from compiler_core.units.facets.candidates import (
     CandidateRequest,
     Candidates,
     KernelTask,
-    candidates_for,
 )
 from nest_tune.bundling import model_for_sources
 from nest_tune.study.execution.counting import measured_pairs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compiler_core.errors import InputError
-from compiler_core.units.facets.candidates import candidates_for
+from compiler_core.targets.source_kinds import candidates_for
 from nest_tune.bundling import is_bundle_target
 from nest_tune.study.request.goals import Direction, Limit, Objective, TrialMetric
 

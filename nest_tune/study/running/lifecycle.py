@@ -12,9 +12,9 @@ from pathlib import Path
 from compiler_core.compile.sources import read_samples
 from compiler_core.errors import NestTuneError
 from compiler_core.files.plain import to_plain
+from compiler_core.targets.source_kinds import candidates_for
 from compiler_core.targets.target import Target
 from compiler_core.targets.unit_tasks import of_unit, task_units
-from compiler_core.units.facets.candidates import candidates_for
 from nest_tune.records.database import RecordDatabase
 from nest_tune.records.sources import StoredRecords
 from nest_tune.runners.environment import passed

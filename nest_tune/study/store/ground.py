@@ -12,11 +12,11 @@ from compiler_core.errors import InputError
 from compiler_core.files.file_digest import file_digest
 from compiler_core.precision.table import FormatCosts
 from compiler_core.quantize.scheme import QuantizationScheme
+from compiler_core.targets.source_kinds import candidates_for
 from compiler_core.targets.target import Target
 from compiler_core.targets.task_target import TaskTarget, load_task_target
 from compiler_core.tensor.digest import digest
 from compiler_core.units.facets.bundles import BundleTarget
-from compiler_core.units.facets.candidates import candidates_for
 from nest_tune.stores.compiler_source import source_digest
 from nest_tune.study.execution.subjects import Subjects
 from nest_tune.study.proposals.outer_space import FIRST_SCHEME

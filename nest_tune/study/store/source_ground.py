@@ -9,8 +9,8 @@ from compiler_core.compile.sources import FloatModel, read_samples
 from compiler_core.errors import InputError
 from compiler_core.files.file_digest import file_digest
 from compiler_core.quantize.calibration_warnings import calibration_warnings
+from compiler_core.targets.source_kinds import candidates_for
 from compiler_core.tensor.digest import digest
-from compiler_core.units.facets.candidates import candidates_for
 from nest_tune.bundling import bundle_target, model_for_sources
 from nest_tune.stores.profile_store import stored_profile
 from nest_tune.study.proposals.narrowing import narrowed

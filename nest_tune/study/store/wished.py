@@ -13,7 +13,8 @@ from compiler_core.configuration.launches import MERGED
 from compiler_core.errors import InputError
 from compiler_core.partition.best import planned_assignment
 from compiler_core.partition.plan import read_plan
-from compiler_core.units.facets.candidates import DecidedCandidate, candidates_for
+from compiler_core.targets.source_kinds import candidates_for
+from compiler_core.units.facets.candidates import DecidedCandidate
 from nest_tune.bundling import configures_bundle
 from nest_tune.stores.profile_store import stored_profile
 from nest_tune.study.proposals.formats_part import FormatsPart

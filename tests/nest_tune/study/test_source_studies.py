@@ -14,8 +14,9 @@ import pytest
 import nest_tune
 from compiler_core.compile.sources import load_model, read_samples
 from compiler_core.errors import InputError, MissingDependencyError
+from compiler_core.targets.source_kinds import candidates_for
 from compiler_core.tensor.task import task_key
-from compiler_core.units.facets.candidates import CandidateRequest, candidates_for
+from compiler_core.units.facets.candidates import CandidateRequest
 from nest_tune.api.bundle_packages import load_bundle
 from nest_tune.cli.app import _run
 from nest_tune.stores.profile_store import stored_profile

@@ -32,6 +32,7 @@ from compiler_core.units.cpu.c.bundles.package import (
     read_configuration,
 )
 from compiler_core.units.cpu.c.bundles.targets import (
+    BOARD_SCHEMA,
     CPU_KIND,
     Board,
     board_file,
@@ -64,6 +65,7 @@ class CBundles:
     """Bundles of C99."""
 
     cpu_kind = CPU_KIND
+    schemas = (BOARD_SCHEMA,)
 
     def file(self, target: str) -> Path:
         """See :class:`compiler_core.units.facets.bundles.Bundles`."""

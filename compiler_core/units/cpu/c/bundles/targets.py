@@ -22,7 +22,7 @@ from compiler_core.targets.validation import refusal, values_below
 from compiler_core.units.cpu.c.bundles.cores import core_of
 from compiler_core.units.names import CPU
 
-SCHEMA = "nest-tune/board/1"
+BOARD_SCHEMA = "nest-tune/board/1"
 CPU_KIND = "c"
 _FOLDER = Path(__file__).parents[1] / "targets"
 _Size = Annotated[int, Field(ge=1, le=1 << 40)]
@@ -44,7 +44,7 @@ class Board:
     """A target as its file says.
 
     Attributes:
-        schema: :data:`SCHEMA`.
+        schema: :data:`BOARD_SCHEMA`.
         name: Of the target.
         core: Of :data:`~compiler_core.units.cpu.c.bundles.cores.CORES`.
         description: For people.
@@ -99,7 +99,7 @@ def load_board(name: str) -> Board:
 
 def _read_board(path: Path, name: str) -> Board:
     plain = read_toml(path)
-    if plain.get("schema") == SCHEMA:
+    if plain.get("schema") == BOARD_SCHEMA:
         found: Board = from_plain(Board, plain, name)
         return found
     return _from_target_file(path)
@@ -118,7 +118,7 @@ def _from_target_file(path: Path) -> Board:
         raise refusal(wrong, leaves, newest.label) from error
     description = next((file.description for file in lineage if file.description), "")
     return Board(
-        SCHEMA,
+        BOARD_SCHEMA,
         newest.name,
         core.core,
         description,
