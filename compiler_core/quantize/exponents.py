@@ -49,6 +49,7 @@ from compiler_core.quantize.skeleton import (
     ConvStep,
     PoolStep,
     ProductStep,
+    Shape,
     Skeleton,
     Step,
     TransposeStep,
@@ -246,6 +247,8 @@ class Solver:
 
     def _conv(self, step: ConvStep) -> ConvNumbers | _Lower:
         add = step.kind is ConvKind.ADD and step.residual is not None
+        # What is added to many elements is no other operand of a convolution.
+        add = add and self._shape(step.residual) == self._shape(step.input)
         if add and step.residual is not None and self[step.residual] > self[step.input]:
             # The finer operand goes through the weight, so the other one shifts left.
             step = replace(step, input=step.residual, residual=step.input)
@@ -289,6 +292,9 @@ class Solver:
             if exact:
                 return _Lower(step.input, ex - 1)
             ew -= 1
+
+    def _shape(self, tensor: str | None) -> Shape:
+        return self._skeleton.shapes[tensor or ""]
 
     def _per_channel(self, step: ConvStep) -> bool:
         return (

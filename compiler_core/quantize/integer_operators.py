@@ -35,7 +35,7 @@ class IntegerConv:
         shift: Right shift of the requantization, -31..31.
         clip_min, clip_max: Within -128..127.
         residual: Name of an int8 tensor of the output's shape, added in the accumulator, or
-            ``None``.
+            ``None``. Where it has one channel, row or column, that is added to all.
         residual_shift: Left shift of the residual, 0..24.
         sources: Names of all graph nodes that this operator replaces.
         channel_shifts: ``int32[O]`` right shifts, each 0..31, used instead of ``shift`` (which is

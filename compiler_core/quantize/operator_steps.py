@@ -25,6 +25,7 @@ from compiler_core.quantize.layout import (
 from compiler_core.quantize.layouts import MisfitError
 from compiler_core.quantize.product_steps import product
 from compiler_core.quantize.skeleton import ConcatStep, ConvKind, ConvStep, PoolStep
+from compiler_core.quantize.spread import spread_placement
 from compiler_core.quantize.step_builder import Handlers, StepBuilder
 
 _Floats = npt.NDArray[np.float64]
@@ -177,6 +178,9 @@ def _in_pixels(place: Index, chw: Chw) -> bool:
 def add_activations(work: StepBuilder, node: Node) -> None:
     """Add: into the accumulator of the convolution that computes an operand, or on its own."""
     first, second = node.inputs
+    if work.layouts.shape(first) != work.layouts.shape(second):
+        add_spread(work, node)
+        return
     if work.layouts.placed(first) is None and (known := work.layouts.placed(second)) is not None:
         left = work.layouts.place(first, known.chw, known.index)
     else:
@@ -189,20 +193,48 @@ def add_activations(work: StepBuilder, node: Node) -> None:
         for tensor, other in ((first, right), (second, left))
         if first != second and (producer := work.producer(tensor)) is not None
     ]
-    if not candidates:
+    # The later one is on the main path of most networks.
+    fused = max(candidates, key=lambda pair: work.steps.index(pair[0]), default=None)
+    _emit_addition(work, node, left, right, fused)
+
+
+def add_spread(work: StepBuilder, node: Node) -> None:
+    """Add of an activation that has one element in place of some axes of the other."""
+    large, small = sorted(node.inputs, key=lambda name: -prod(work.layouts.shape(name)))
+    left = work.layouts.any_order(large)
+    shapes = work.layouts.shape(large), work.layouts.shape(small)
+    wanted = spread_placement(left, *shapes)
+    if wanted is None:
+        raise MisfitError(f"'{small}' cannot lie so that '{large}' finds its elements")
+    right = work.layouts.place(small, wanted.chw, wanted.index)
+    if not wanted.same_order(right):
+        raise MisfitError(f"'{large}' and '{small}' lie in memory in different orders")
+    producer = work.producer(large)
+    fused = None if producer is None else (producer, right)
+    _emit_addition(work, node, left, right, fused)
+
+
+def _emit_addition(
+    work: StepBuilder,
+    node: Node,
+    left: Placement,
+    right: Placement,
+    fused: tuple[ConvStep, Placement] | None,
+) -> None:
+    """Into the accumulator of a convolution, or on its own where there is none."""
+    if fused is None:
         alone = _depthwise(work, node, left, ConvKind.ADD)
         step: ConvStep = replace(alone, residual=right.root)
     else:
-        # The later one is on the main path of most networks.
-        fused, other = max(candidates, key=lambda pair: work.steps.index(pair[0]))
-        work.steps.remove(fused)
-        del work.layouts.placements[fused.output]
+        producer, other = fused
+        work.steps.remove(producer)
+        del work.layouts.placements[producer.output]
         step = replace(
-            fused,
+            producer,
             output=node.output,
             residual=other.root,
             clip=node.clip,
-            sources=fused.sources + work.sources(node),
+            sources=producer.sources + work.sources(node),
         )
     work.emit(step, node.output, left.chw, left.index)
 

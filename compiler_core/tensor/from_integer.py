@@ -3,7 +3,7 @@ accumulators."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from compiler_core.tensor.workload import (
     Epilogue,
     MaxPoolWorkload,
     Requantization,
+    Spread,
     Window,
 )
 
@@ -52,6 +53,7 @@ def conv_terms(
     input_range: tuple[int, int] = (-128, 127),
     *,
     entry: bool = False,
+    residual_shape: Shape | None = None,
 ) -> ConvTerms:
     """Derives the workload of an integer convolution.
 
@@ -63,6 +65,7 @@ def conv_terms(
         input_shape: ``(N, C, H, W)`` of its input.
         input_range: Smallest and largest input value, 0 included.
         entry: The CPU lays out the input, and for this operator alone.
+        residual_shape: ``(N, C, H, W)`` of its residual, by default that of its output.
     """
     shifts = operator.channel_shifts
     if shifts is None:
@@ -104,6 +107,8 @@ def conv_terms(
         uniform=_is_uniform(operator, constants),
         entry=entry,
     )
+    if residual_shape is not None:
+        workload = replace(workload, spread=_spread(workload, residual_shape))
     values = Requantization(
         operator.shift, operator.clip_min, operator.clip_max, operator.residual_shift
     )
@@ -182,6 +187,12 @@ def _accumulator_range(
         low = low - (128 << operator.residual_shift)
         high = high + (127 << operator.residual_shift)
     return low, high
+
+
+def _spread(workload: ConvWorkload, residual: Shape) -> Spread | None:
+    result = (workload.out_channels, workload.out_height, workload.out_width)
+    found = Spread(*(own < size for own, size in zip(residual[1:], result, strict=True)))
+    return None if found == Spread() else found
 
 
 def _is_uniform(operator: IntegerConv, constants: npt.NDArray[np.int64]) -> bool:

@@ -127,9 +127,12 @@ def _output_shape(operator: IntegerOperator, shapes: Mapping[str, Shape], place:
             f"{source[1]} channels"
         )
     shape = (source[0], results, rows, columns)
-    if operator.residual is not None and shapes[operator.residual] != shape:
-        raise InputError(
-            f"{place}: residual {operator.residual!r} has shape {shapes[operator.residual]}; "
-            f"{shape} is needed"
-        )
+    if operator.residual is not None:
+        added = shapes[operator.residual]
+        same = added[0] == shape[0]
+        if not same or any(own not in (1, size) for own, size in zip(added, shape, strict=True)):
+            raise InputError(
+                f"{place}: residual {operator.residual!r} has shape {added}; {shape} is needed, or "
+                "1 in place of channels, rows or columns"
+            )
     return shape

@@ -107,6 +107,23 @@ class Vectors:
         return self.lanes // 16
 
 
+@dataclass(frozen=True)
+class Spread:
+    """Axes along which a residual has one element, which is added to all of an output's.
+
+    Attributes:
+        channels, rows, columns: Whether it is spread along them.
+    """
+
+    channels: bool = False
+    rows: bool = False
+    columns: bool = False
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of the residual of an output."""
+        return 1 if self.rows else height, 1 if self.columns else width
+
+
 class _OverWindows:
     """What follows from the extents of an operator that reads its input through a window."""
 
@@ -178,6 +195,7 @@ class ConvWorkload(_OverWindows):
         vectors: Of a machine whose vectors the extents count; ``None`` where they are channels.
         operand: The weights are an activation: an image whose pixels are the output channels of a
             group, so that every 16 pixels of a block of channels are a tile of weights.
+        spread: How a residual that is smaller than the output is added to it.
     """
 
     batch: int
@@ -192,6 +210,7 @@ class ConvWorkload(_OverWindows):
     entry: bool = False
     vectors: Vectors | None = field(default=None, metadata={ONLY_WHERE_OTHER: True})
     operand: bool = field(default=False, metadata={ONLY_WHERE_OTHER: True})
+    spread: Spread | None = field(default=None, metadata={ONLY_WHERE_OTHER: True})
 
     @property
     def _channels(self) -> tuple[int, int, int]:

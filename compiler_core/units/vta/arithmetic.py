@@ -18,7 +18,7 @@ from compiler_core.units.vta.legality.window_limits import (
     window_misfit,
 )
 from compiler_core.units.vta.machine.hardware import INT8_BITS, VtaCore
-from compiler_core.units.vta.operators import CHANNEL_BLOCK, is_product, unsupported
+from compiler_core.units.vta.operators import CHANNEL_BLOCK, is_product, is_spread, unsupported
 from compiler_core.units.vta.schemes import unsupported_scheme
 
 
@@ -57,6 +57,11 @@ class VtaArithmetic:
                 "Products of two activations need weights of 8 bits, which activations are, and "
                 f"vectors of {CHANNEL_BLOCK} channels. MatMul '{node.name}': weights of "
                 f"{self.weight_bits} bits, vectors of {self.lanes}."
+            )
+        if self.lanes != CHANNEL_BLOCK and is_spread(graph, node):
+            return (
+                f"Only vectors of {CHANNEL_BLOCK} channels are added to activations of other "
+                f"shapes. Add '{node.name}': vectors of {self.lanes}."
             )
         key = (__name__, node.name, self.lanes)
         known = graph.derived.get(key)

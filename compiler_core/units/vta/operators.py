@@ -174,12 +174,22 @@ def gemm_is_not_transposed(_graph: Graph, node: Node) -> str | None:
     return "transA = 1" if node.attributes.get("transA") else None
 
 
-def operands_have_equal_shapes(graph: Graph, node: Node) -> str | None:
-    """The VTA cannot broadcast an addition: both activations need the same shape."""
-    shapes = [graph.types[t].shape for t in (*node.inputs, node.output)]
-    if len(node.inputs) == 2 and shapes[0] == shapes[1] == shapes[2]:
-        return None
-    return f"shapes {' and '.join(map(str, shapes[:-1]))}"
+def smaller_operand_spreads(graph: Graph, node: Node) -> str | None:
+    """The VTA adds to an activation what has its shape, or one element in place of some axes; it
+    cannot add others."""
+    shapes = [graph.types[t].shape or () for t in (*node.inputs, node.output)]
+    *operands, result = shapes
+    fits = len(operands) == 2 and result in operands
+    for shape in operands:
+        fits = fits and len(shape) == len(result) and shape[:1] == result[:1]
+        fits = fits and all(own in (1, size) for own, size in zip(shape, result, strict=False))
+    return None if fits else f"shapes {' and '.join(map(str, operands))}"
+
+
+def is_spread(graph: Graph, node: Node) -> bool:
+    """Whether a node adds activations of different shapes."""
+    shapes = {graph.types[tensor].shape for tensor in node.inputs if tensor in graph.types}
+    return node.op == "Add" and len(shapes) > 1
 
 
 def pool_ends_in_the_image(graph: Graph, node: Node) -> str | None:
@@ -299,7 +309,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "Dense": (*_COMMON, *_DENSE),
     "MatMul": (*_COMMON, *_DENSE),
     "Gemm": (*_COMMON, gemm_is_not_transposed, *_DENSE),
-    "Add": (*_COMMON, operands_have_equal_shapes),
+    "Add": (*_COMMON, smaller_operand_spreads),
     "MaxPool": (
         *_COMMON,
         image_is_1d_or_2d,

@@ -94,6 +94,10 @@ def direct_bound(workload: Workload, core: VtaCore) -> Bound:
             weight_bytes += structure.out_blocks * width.acc if workload.epilogue.bias_bits else 0
         in_blocks = structure.in_blocks
         residual = vectors * width.out if workload.epilogue.residual_bits is not None else 0
+        if workload.spread is not None:
+            rows, columns = workload.spread.size(workload.out_height, workload.out_width)
+            each = 1 if workload.spread.channels else structure.out_blocks
+            residual = workload.batch * rows * columns * each * width.out
     else:
         assert isinstance(workload, MaxPoolWorkload)
         in_blocks = blocks(workload.channels)

@@ -124,7 +124,13 @@ def segment_layers(
             )
             layers.append(Layer(operator, terms.workload, terms.requantization, terms.constants))
             continue
-        terms = conv_terms(operator, shape, ranges[operator.input], entry=operator.input in entries)
+        terms = conv_terms(
+            operator,
+            shape,
+            ranges[operator.input],
+            entry=operator.input in entries,
+            residual_shape=known[operator.residual].shape if operator.residual else None,
+        )
         shift = None if operator.residual is None else operator.residual_shift
         work = in_vectors(terms.workload, geometry, shift)
         layers.append(Layer(operator, work, terms.requantization, terms.constants))

@@ -91,6 +91,16 @@ def output_bytes(workload: Workload, geometry: VtaGeometry) -> int:
     return vectors * workload.out_height * workload.out_width * geometry.element_bytes.out
 
 
+def residual_bytes(workload: ConvWorkload, geometry: VtaGeometry) -> int:
+    """Bytes of one sample of a residual."""
+    spread = workload.spread
+    if spread is None:
+        return output_bytes(workload, geometry)
+    height, width = spread.size(workload.out_height, workload.out_width)
+    channels = 1 if spread.channels else workload.out_channels
+    return image_bytes(channels, height, width, geometry.lanes)
+
+
 def weight_bytes(workload: ConvWorkload, schedule: Schedule, geometry: VtaGeometry) -> int:
     """Bytes of the packed weights."""
     workload = fold_workload(workload, fold_of(schedule))
@@ -148,7 +158,8 @@ class LayerProgram:
             inputs: ``int8[N, C, H, W]``.
             weight: ``int8[O, I / groups, kh, kw]`` of a convolution.
             constants: ``int64[O]``, bias and rounding of a convolution.
-            residual: ``int8[N, O, OH, OW]`` where the workload has one.
+            residual: ``int8[N, O, OH, OW]`` where the workload has one; 1 for axes that it is
+                spread along.
             residual_shift: Its left shift.
             channel_shifts: ``int32[O]``, right shifts where they differ between output channels.
             operand: ``int8[N, I, h, w]`` where it takes the place of ``weight``.
@@ -239,7 +250,8 @@ def lower_layer(
     if isinstance(workload, ConvWorkload) and isinstance(schedule, ConvSchedule | ResidentSchedule):
         residual = None
         if workload.epilogue.residual_bits is not None:
-            residual = Image(place(workload.batch * out_bytes), out_bytes, pitch=geometry.pitch)
+            size = residual_bytes(workload, geometry)
+            residual = Image(place(workload.batch * size), size, pitch=geometry.pitch)
         operand = None
         if workload.operand:
             size = operand_bytes(workload, geometry)

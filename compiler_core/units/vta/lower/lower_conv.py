@@ -23,8 +23,9 @@ from compiler_core.units.vta.lower.conv_tiles import OutputTile, ReductionTile, 
 from compiler_core.units.vta.lower.emit import MOST_STRIDE, LoweredProgram, ProgramBuilder
 from compiler_core.units.vta.lower.loops import Axis, LoopNest, compress, pack
 from compiler_core.units.vta.lower.operand import load_operand, shared_bias
-from compiler_core.units.vta.lower.placement import ConvPlacement, Image
+from compiler_core.units.vta.lower.placement import ConvPlacement
 from compiler_core.units.vta.lower.requantize import contiguous, requantize
+from compiler_core.units.vta.lower.residual import load_residual, residual_nests
 from compiler_core.units.vta.lower.slots import Slot, SlotPool
 from compiler_core.units.vta.lower.store_tile import store_tile
 from compiler_core.units.vta.lower.tap_nests import TapStep, tap_nests
@@ -155,7 +156,10 @@ class _ConvLowering:
             demand.identity_weights, self.s.weight_slots, demand.weight_tile, weight_uses
         )
         residual_base = input_base + self.s.input_slots * int(demand.input_tile)
-        residual_uses = [(i, b) for i, t in enumerate(self.tiles) for b in range(t.blocks)]
+        one = self.w.spread is not None and self.w.spread.channels
+        residual_uses = [
+            (i, 0 if one else b) for i, t in enumerate(self.tiles) for b in range(t.blocks)
+        ]
         self.residuals = SlotPool(
             residual_base, RESIDUAL_SLOTS, demand.residual_tile, residual_uses
         )
@@ -224,53 +228,24 @@ class _ConvLowering:
                 self.builder.alu(AluOpcode.ADD, nest, pack(base, self.bias_row + tile.block))
 
     def _residual(self, tile: OutputTile, base: int) -> None:
-        image = self.p.residual
-        assert image is not None
         for position in range(tile.blocks):
             slot, resident = self.residuals.acquire()
             if not resident:
-                slot.loaded = self._transfer_rows(
-                    image, tile, tile.block + position, slot.base, slot.last_reader
+                slot.loaded = load_residual(
+                    self.builder,
+                    self.w,
+                    self.p,
+                    self.g,
+                    tile,
+                    tile.block + position,
+                    slot.base,
+                    slot.last_reader,
                 )
             after = max(slot.loaded, self.identity_load)
-            for nest in self._identities(tile.points):
+            for nest in residual_nests(self.w, tile):
                 slot.last_reader = self.builder.gemm(
                     nest, pack(base + position * tile.points, slot.base), after_load=after
                 )
-
-    def _identities(self, points: int) -> tuple[LoopNest, ...]:
-        """Adds vectors that were outputs to as many accumulators: each half by its tile."""
-        if self.w.halves == 1:
-            return (contiguous(points, source=1),)
-        return compress((Axis(points, 1, self.w.halves, 0), Axis(self.w.halves, 0, 1, 1)))
-
-    def _transfer_rows(
-        self, image: Image, tile: OutputTile, block: int, sram: int, after: int
-    ) -> int:
-        """Loads the residual of one output block."""
-        width, rows, columns, halves = self.w.out_width, tile.rows, tile.columns, self.w.halves
-        first = image.address + tile.sample * image.sample_bytes
-        if image.pitch > 1:
-            return load_apart(
-                self.builder,
-                image,
-                first // self.g.element_bytes.inp,
-                (self.w.out_height, width),
-                range(block, block + 1),
-                (rows.start, rows.extent),
-                (columns.start, columns.extent),
-                sram,
-                after_compute=after,
-            )
-        pixel = block * image.plane(self.w.out_height, width) + rows.start * width + columns.start
-        element = first // self.g.element_bytes.inp + pixel * halves
-        if columns.extent == width:
-            x_size, y_size = tile.points * halves, 1
-        else:
-            x_size, y_size = columns.extent * halves, rows.extent
-        return self.builder.load(
-            MemoryType.INP, sram, element, x_size, y_size, width * halves, after_compute=after
-        )
 
     def _accumulate(self, tile: OutputTile, step: ReductionTile, base: int) -> None:
         low, high = step.low, step.high

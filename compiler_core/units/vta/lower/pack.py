@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.errors import NestTuneError
-from compiler_core.tensor.workload import ConvWorkload
+from compiler_core.tensor.workload import ConvWorkload, Spread
 from compiler_core.units.vta.structure.conv_structure import (
     BIAS_LANE_VALUE,
     BIAS_LANES,
@@ -57,7 +57,7 @@ def pack_weights(
         gemm_bias: Whether bias tiles precede each row.
 
     Returns:
-        ``int8[tiles, 16, 16]`` (output lane, input lane): the identity of the residual where there
+        ``int8[tiles, 16, 16]`` (output lane, input lane): the tile of the residual where there
         is one; then per output block its bias tiles and its tiles ``[input block][kh][kw]``; one
         row alone if uniform.
     """
@@ -66,7 +66,7 @@ def pack_weights(
     parts = []
     if workload.epilogue.residual_bits is not None:
         scale = 1 << min(residual_shift, DIRECT_RESIDUAL_SHIFT)
-        parts.append(np.eye(BLOCK, dtype=np.int8)[None] * np.int8(scale))
+        parts.append(_residual_tile(workload.spread)[None] * np.int8(scale))
     bias = _bias_tiles(constants, structure.out_blocks, extra)
     if workload.uniform:
         value = weight.reshape(-1)[0]
@@ -81,6 +81,15 @@ def pack_weights(
         row = _row_tiles(workload, weight, block, low, high)
         tiles[begin + extra : begin + extra + len(row)] = row
     return np.concatenate([*parts, tiles])
+
+
+def _residual_tile(spread: Spread | None) -> npt.NDArray[np.int8]:
+    """The identity, or what adds the first lane to all lanes."""
+    if spread is None or not spread.channels:
+        return np.eye(BLOCK, dtype=np.int8)
+    tile = np.zeros((BLOCK, BLOCK), np.int8)
+    tile[:, 0] = 1
+    return tile
 
 
 def _row_tiles(

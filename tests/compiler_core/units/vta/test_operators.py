@@ -83,7 +83,7 @@ UNSUPPORTED = {
     ),
     "unknown": ("Conv", [(1, 16, None, 8)], OTHER, [weight(4, 16, 1, 1)], {}, "for fixed sizes"),
     "shape": ("Conv", [IMAGE], OTHER, [weight(4, 16, 3, 3)], {}, "does not give"),
-    "broadcast": ("Add", [IMAGE, (1, 16, 1, 1)], IMAGE, [], {}, "need the same shape"),
+    "broadcast": ("Add", [(1, 16, 8, 1), (1, 16, 1, 8)], IMAGE, [], {}, "cannot add others"),
     "constant": ("Add", [IMAGE], IMAGE, [weight(*IMAGE)], {}, "'k0' is constant"),
     "matrix": ("MatMul", [(1, 2, 3)], (1, 2, 4), [weight(1, 3, 4)], {}, "two dimensions"),
     "run time": ("MatMul", [(1, 2, 2, 3), (1, 1, 3, 4)], (1, 2, 2, 4), [], {}, "cannot broadcast"),
