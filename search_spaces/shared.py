@@ -8,7 +8,7 @@ does to weights by the damage of rounding them (:mod:`compiler_core.quantize.rou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from compiler_core.graph.ir import Graph, Node
-from compiler_core.partition.best import prepare
 from compiler_core.partition.evaluate import Evaluator
 from compiler_core.quantize.channel_classes import (
     ChannelClasses,
@@ -26,11 +25,12 @@ from compiler_core.quantize.channel_classes import (
 )
 from compiler_core.quantize.rounding_damage import channel_damage
 from compiler_core.quantize.unit_arithmetics import UnitArithmetics, unit_arithmetics
-from compiler_core.quantize.unit_cuts import cut_over_units, misfit_of
+from compiler_core.quantize.unit_cuts import misfit_of
 from compiler_core.targets.integer_units import integer_forms, target_arithmetic
 from compiler_core.targets.places import Placement
 from compiler_core.targets.target import Target
 from compiler_core.units.names import Shares, shared_place
+from search_spaces.shared_times import SharedDraft, SharedTimes
 
 BORDERS = 7
 """Borders that are offered of an operator, at most."""
@@ -47,7 +47,7 @@ class SharedWay:
     Attributes:
         shares: Units and their channels.
         nodes: What is cut so: the convolution, and what follows where that does.
-        run_ps: Time of its launches, the two units side by side.
+        run_ps: Time of its launches, the two units side by side on the memory that they share.
         damage: What rounding does to the weights of all that is cut, see :func:`whole_damage`.
     """
 
@@ -65,14 +65,6 @@ class SharedWay:
     def name(self) -> str:
         """Among the values of a decision."""
         return self.place + (_FOLLOWED if len(self.nodes) > 1 else "")
-
-
-@dataclass(frozen=True)
-class _Draft:
-    """A convolution in shares, with all that can follow."""
-
-    shares: Shares
-    nodes: tuple[str, ...]
 
 
 def shared_ways(
@@ -97,8 +89,8 @@ def shared_ways(
         for node in graph.nodes
         if is_convolution(graph, node)
     }
-    costs = _Costs(graph, target, units, joins_layers=joins_layers)
-    runs = costs.runs({name: found for name, found in drafts.items() if found})
+    times = SharedTimes(graph, target, units, joins_layers=joins_layers)
+    runs = times.of({name: found for name, found in drafts.items() if found})
     classes = ChannelClasses(graph)
     nodes = {node.name: node for node in graph.nodes}
     ways = {}
@@ -107,7 +99,7 @@ def shared_ways(
             SharedWay(
                 draft.shares,
                 own,
-                _slower(spent, own),
+                times.together_ps(spent, own),
                 _damage(graph, [nodes[n] for n in own], draft.shares, classes, units),
             )
             for draft, spent in zip(drafts[name], found, strict=True)
@@ -159,7 +151,7 @@ def _drafts(
     pair: tuple[str, str],
     units: UnitArithmetics,
     evaluator: Evaluator,
-) -> Iterator[_Draft]:
+) -> Iterator[SharedDraft]:
     total, first = channels_of(graph, node.output) or 0, pair[0]
     block = max(units[name].traits.channel_block for name in pair)
     borders = list(range(block, total, block))
@@ -175,7 +167,7 @@ def _drafts(
         for item in behind:
             if misfit_of(graph, item, {**own, item.name: shares}, units) is None:
                 own[item.name] = shares
-        yield _Draft(shares, tuple(own))
+        yield SharedDraft(shares, tuple(own))
 
 
 def _is_alone(evaluator: Evaluator, node: Node, pair: tuple[str, str]) -> bool:
@@ -185,65 +177,6 @@ def _is_alone(evaluator: Evaluator, node: Node, pair: tuple[str, str]) -> bool:
     views = {name for name, _ in group.views}
     able = all(places[unit] in evaluator.choices[number] for unit in pair)
     return able and [n for n in group.nodes if n not in views] == [node.name]
-
-
-_Spent = dict[tuple[str, str], int]
-"""Time of a node's share, by node and unit."""
-
-
-def _slower(spent: _Spent, nodes: Sequence[str]) -> int:
-    """Of both units, side by side."""
-    by_unit: dict[str, int] = {}
-    for (node, unit), run_ps in spent.items():
-        if node in nodes:
-            by_unit[unit] = by_unit.get(unit, 0) + run_ps
-    return max(by_unit.values())
-
-
-class _Costs:
-    """Times of shares, from graphs in which all operators are cut at once."""
-
-    def __init__(
-        self, graph: Graph, target: Target, units: UnitArithmetics, *, joins_layers: bool
-    ) -> None:
-        self._graph, self._target, self._units = graph, target, units
-        self._joins = joins_layers
-
-    def runs(self, drafts: Mapping[str, Sequence[_Draft]]) -> dict[str, list[_Spent]]:
-        """Times of each draft, by the name of its convolution."""
-        found: dict[str, list[_Spent]] = {name: [] for name in drafts}
-        for at in range(max((len(own) for own in drafts.values()), default=0)):
-            round_ = {name: own[at] for name, own in drafts.items() if at < len(own)}
-            for name, spent in self._round(round_).items():
-                found[name].append(spent)
-        return found
-
-    def _round(self, drafts: Mapping[str, _Draft]) -> dict[str, _Spent]:
-        usual = {node.name: self._units.names[0] for node in self._graph.nodes}
-        places = {
-            name: shared_place(draft.shares) for draft in drafts.values() for name in draft.nodes
-        }
-        cut = cut_over_units(self._graph, {**usual, **places}, {}, self._units)
-        parts: dict[str, list[str]] = {}
-        for part, name in cut.origin.items():
-            parts.setdefault(name, []).append(part)
-        evaluator = prepare(cut.graph, self._target, packaged=True)
-        found = {}
-        for name, draft in drafts.items():
-            spent = found[name] = _Spent()
-            for node in draft.nodes:
-                for part in parts[node]:
-                    key = node, cut.assignment[part]
-                    spent[key] = spent.get(key, 0) + self._run(evaluator, part, key[1])
-        return found
-
-    def _run(self, evaluator: Evaluator, node: str, unit: str) -> int:
-        costs = evaluator.costs
-        cost = costs.groups[evaluator.groups.group_of[node]]
-        place = costs.places.numbers[unit]
-        if place not in cost.at:
-            return 0
-        return cost.at[place].busy_ps(0 if self._joins else costs.launch_ps)
 
 
 def _damage(

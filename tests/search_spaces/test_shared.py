@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from compiler_core.compile.sources import load_model
 from compiler_core.graph.ir import Graph
@@ -16,6 +19,7 @@ from compiler_core.partition.plan import Plan
 from compiler_core.partition.resolve import resolve_plan
 from compiler_core.partition.shared_operators import without_shares
 from compiler_core.quantize.assignment import default_assignment
+from compiler_core.system.jobs import JobKind
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
 from compiler_core.units.names import shares_of
@@ -62,19 +66,40 @@ def test_ways_are_what_blocks_allow_with_and_without_what_follows(tmp_path: Path
     assert shared_ways(graph, load_target("vta-x2"), evaluator) == {}
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_ways_cost_what_the_slower_unit_takes(seed: int, tmp_path: Path) -> None:
-    graph = model_of(CutNetwork(seed).grow(5), tmp_path)
+@settings(max_examples=12, deadline=None)
+@given(
+    inputs=st.sampled_from([8, 32, 64, 128]),
+    outputs=st.sampled_from([48, 64, 96]),
+    size=st.integers(4, 12),
+    kernel=st.sampled_from([1, 3]),
+    followed=st.booleans(),
+)
+def test_ways_cost_what_their_programs_take_side_by_side_in_the_plan(
+    inputs: int, outputs: int, size: int, kernel: int, *, followed: bool
+) -> None:
+    b = synthetic_models.Builder(2)
+    b.conv("x", "a", (outputs, inputs, kernel, kernel))
+    if followed:
+        b.conv("a", "d", (outputs, 1, 3, 3), group=outputs)
+    last = "d" if followed else "a"
+    with TemporaryDirectory() as folder:
+        content = b.model({"x": ["n", inputs, size, size]}, {last: ["n", outputs, size, size]})
+        graph = model_of(content, Path(folder))
     evaluator = prepare(graph, TARGET, packaged=True)
-    for ways in shared_ways(graph, TARGET, evaluator).values():
-        for way in ways:
-            costs, places = timed(graph, dict.fromkeys(way.nodes, way.place))
-            spent: dict[str, int] = {}
-            for part, unit in places.items():
-                group = costs.groups.group_of[part]
-                at = costs.costs.groups[group].at[costs.costs.places.numbers[unit]]
-                spent[unit] = spent.get(unit, 0) + at.busy_ps(costs.costs.launch_ps)
-            assert way.run_ps == max(spent.values())
+    (ways,) = shared_ways(graph, TARGET, evaluator).values()
+    for way in ways:
+        if (len(way.nodes) > 1) != followed:
+            continue
+        costs, places = timed(graph, dict.fromkeys(way.nodes, way.place))
+        place = [
+            costs.costs.places.numbers[places.get(group.name, "vta")]
+            for group in costs.groups.groups
+        ]
+        found = costs.evaluate(tuple(place))
+        programs = [at for at, job in enumerate(found.jobs) if job.kind is JobKind.PROGRAM]
+        starts = [found.timeline.start_ps[at] for at in programs]
+        ends = [found.timeline.end_ps[at] for at in programs]
+        assert way.run_ps == max(ends) - min(starts)
 
 
 def test_fewer_channels_in_four_bits_do_less_damage(tmp_path: Path) -> None:
