@@ -1,4 +1,5 @@
-"""Ways of sharing a convolution between two units by output channels, and what is worth trying.
+"""Ways of sharing a convolution or a dense layer between two units by output channels, and what is
+worth trying.
 
 Units that hold tensors in one form can share: the border is one of a few multiples of the channels
 that lie together. What follows channel by channel is cut alike, all of it or none. What each way
@@ -21,11 +22,11 @@ from compiler_core.quantize.channel_classes import (
     ChannelClasses,
     channels_of,
     is_channelwise,
-    is_convolution,
+    out_channels_first,
 )
 from compiler_core.quantize.rounding_damage import channel_damage
 from compiler_core.quantize.unit_arithmetics import UnitArithmetics, unit_arithmetics
-from compiler_core.quantize.unit_cuts import misfit_of
+from compiler_core.quantize.unit_cuts import has_weights, is_leading, misfit_of
 from compiler_core.targets.integer_units import integer_forms, target_arithmetic
 from compiler_core.targets.places import Placement
 from compiler_core.targets.target import Target
@@ -42,11 +43,11 @@ _Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SharedWay:
-    """One way of sharing a convolution.
+    """One way of sharing an operator.
 
     Attributes:
         shares: Units and their channels.
-        nodes: What is cut so: the convolution, and what follows where that does.
+        nodes: What is cut so: the operator, and what follows where that does.
         run_ps: Time of its launches, the two units side by side on the memory that they share.
         damage: What rounding does to the weights of all that is cut, see :func:`whole_damage`.
     """
@@ -87,7 +88,7 @@ def shared_ways(
             draft for pair in pairs for draft in _drafts(graph, node, pair, units, evaluator)
         )
         for node in graph.nodes
-        if is_convolution(graph, node)
+        if is_leading(graph, node)
     }
     times = SharedTimes(graph, target, units, joins_layers=joins_layers)
     runs = times.of({name: found for name, found in drafts.items() if found})
@@ -111,11 +112,12 @@ def shared_ways(
 def whole_damage(graph: Graph, nodes: Sequence[Node], levels: int) -> _Floats:
     """What rounding to so many levels does to each channel of operators that are cut alike, as
     squared error per squared weight, summed over them; none where 8 bits hold them."""
-    lost = np.zeros(channels_of(graph, nodes[0].output) or 0)
-    for node in nodes:
-        if node.op == "Conv" and node.inputs[1] in graph.constants:
-            lost += channel_damage(np.asarray(graph.constants[node.inputs[1]]), levels)
-    return lost
+    lost = [
+        channel_damage(np.asarray(out_channels_first(graph, node)), levels)
+        for node in nodes
+        if has_weights(node) and node.inputs[1] in graph.constants
+    ]
+    return np.sum(lost, axis=0) if lost else np.zeros(channels_of(graph, nodes[0].output) or 0)
 
 
 def busy_ps(evaluator: Evaluator, group: int, placement: Placement, launch_ps: int) -> int:

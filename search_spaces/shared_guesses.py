@@ -32,7 +32,7 @@ class Shared:
 
     Attributes:
         placement: Of the groups; what a way decides is not read.
-        ways: By the group of the convolution.
+        ways: By the group of the first node.
     """
 
     placement: Placement
@@ -168,11 +168,4 @@ class Guesses:
 
 
 def _of_weights(evaluator: Evaluator, node: Node, levels: int) -> float:
-    graph = evaluator.groups.graph
-    if node.op == "Conv" and node.inputs[1] in graph.constants:
-        return float(whole_damage(graph, [node], levels).sum())
-    if node.op == "Dense" and node.inputs[1] in graph.constants:
-        from compiler_core.quantize.rounding_damage import channel_damage
-
-        return float(channel_damage(np.asarray(graph.constants[node.inputs[1]]).T, levels).sum())
-    return 0.0
+    return float(whole_damage(evaluator.groups.graph, [node], levels).sum())

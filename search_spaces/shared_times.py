@@ -24,11 +24,11 @@ from compiler_core.units.names import Shares, shared_place
 
 @dataclass(frozen=True)
 class SharedDraft:
-    """A convolution in shares.
+    """An operator in shares.
 
     Attributes:
         shares: Units and their channels.
-        nodes: The convolution, with all that can follow.
+        nodes: The operator, with all that can follow.
     """
 
     shares: Shares
@@ -59,7 +59,7 @@ class SharedTimes:
         self._number = {unit.name: at for at, unit in enumerate(target.units)}
 
     def of(self, drafts: Mapping[str, Sequence[SharedDraft]]) -> dict[str, list[ShareLaunches]]:
-        """Launches of each draft, by the name of its convolution."""
+        """Launches of each draft, by the name of its first node."""
         found: dict[str, list[ShareLaunches]] = {name: [] for name in drafts}
         # All operators are cut at once: one graph for the first draft of each, one for the second.
         for at in range(max((len(own) for own in drafts.values()), default=0)):

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from compiler_core.errors import InputError
 from compiler_core.graph.ir import Graph
-from compiler_core.quantize.channel_classes import channels_of, is_channelwise, is_convolution
+from compiler_core.quantize.channel_classes import channels_of, is_channelwise
 from compiler_core.quantize.unit_arithmetics import UnitArithmetics
-from compiler_core.quantize.unit_cuts import check_shares
+from compiler_core.quantize.unit_cuts import check_shares, is_leading
 from compiler_core.units.names import shared_place
 from tests import synthetic_models
 
@@ -17,8 +17,8 @@ CHANNELS = (33, 48, 64, 80, 96)
 
 
 class CutNetwork:
-    """Convolutions, depthwise ones, pools, branches joined by concatenation and by addition, and a
-    dense layer over what is left of the image."""
+    """Convolutions, depthwise ones, pools, branches joined by concatenation and by addition, and
+    dense layers over what is left of the image."""
 
     def __init__(self, seed: int) -> None:
         self._draw = random.Random(seed)
@@ -36,7 +36,8 @@ class CutNetwork:
             b.add("GlobalAveragePool", [name], "pooled")
             name, size = "pooled", 1
         b.add("Flatten", [name], "rows")
-        b.dense("rows", "y", channels * size * size, 7)
+        name, width = self._dense("rows", channels * size * size)
+        b.dense(name, "y", width, 7)
         return b.model({"x": ["n", 5, 8, 8]}, {**outputs, "y": ["n", 7]})
 
     def _grown(self, name: str, channels: int, size: int) -> tuple[str, int, int]:
@@ -60,6 +61,14 @@ class CutNetwork:
         other = self._conv(name, channels, channels)
         self._builder.add("Add", [other, name], made := self._fresh())
         return self._maybe_clamped(made), channels, size
+
+    def _dense(self, name: str, width: int) -> tuple[str, int]:
+        """Up to three layers over rows of features."""
+        for _ in range(self._draw.randrange(4)):
+            wide, made = self._draw.choice(CHANNELS), self._fresh()
+            self._builder.dense(name, made, width, wide)
+            name, width = self._maybe_clamped(made), wide
+        return name, width
 
     def _conv(self, name: str, channels: int, outputs: int) -> str:
         kernel, made = self._draw.choice([1, 3]), self._fresh()
@@ -96,7 +105,7 @@ def random_shares(
         if is_channelwise(graph, node):
             before = graph.producer(node.inputs[0])
             own = shares.get(before.name) if before is not None else None
-        elif is_convolution(graph, node):
+        elif is_leading(graph, node):
             first = draw.randrange(32, total, 32)
             order = draw.choice([names, names[::-1], (names[0], names[0])])
             own = ((order[0], first), (order[1], total - first))

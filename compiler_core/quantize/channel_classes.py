@@ -1,9 +1,10 @@
 """Tensors whose channels have to lie in one order, and whether it may be any.
 
-A convolution takes its input in any order of channels and gives its output in any: columns and rows
-of its weights are permuted. Channelwise operators keep the order, operands of an addition share
-one, and a concatenation has those of its inputs one behind the other. Where something else reads or
-writes a tensor, or the model hands it out, channels lie as the model has them.
+A convolution, or a dense layer over rows of features, takes its input in any order of channels and
+gives its output in any: columns and rows of its weights are permuted. Channelwise operators keep
+the order, operands of an addition share one, and a concatenation has those of its inputs one behind
+the other. Where something else reads or writes a tensor, or the model hands it out, channels lie as
+the model has them.
 """
 
 from __future__ import annotations
@@ -37,6 +38,20 @@ def is_convolution(graph: Graph, node: Node) -> bool:
     return node.op == "Conv" and int(node.attributes.get("group", 1)) == 1 and weights
 
 
+def is_dense(graph: Graph, node: Node) -> bool:
+    """Whether a node multiplies rows of features by a constant matrix."""
+    rows = graph.types.get(node.output)
+    weight = graph.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
+    flat = rows is not None and len(rows.shape or ()) == 2 and weight is not None
+    return node.op == "Dense" and flat and _are_constant(graph, node.inputs[1:])
+
+
+def out_channels_first(graph: Graph, node: Node) -> npt.NDArray[np.generic]:
+    """The constant weights of a convolution or a dense layer, ``[O, ...]``."""
+    weight = graph.constants[node.inputs[1]]
+    return weight.T if node.op == "Dense" else weight
+
+
 def is_channelwise(graph: Graph, node: Node) -> bool:
     """Whether each output channel of a node depends on the same channel of its first input."""
     if node.op in _POOLS or node.op in _CLAMPS:
@@ -66,13 +81,7 @@ def flattened_readers(graph: Graph, node: Node) -> tuple[Node, ...]:
     features = int(np.prod([size or 0 for size in before[1:]], dtype=np.int64))
     readers = graph.consumers(node.output)
     fits = before[0] == after[0] and after[1] == features > 0 and bool(readers)
-    return readers if fits and all(_is_dense(graph, item, node.output) for item in readers) else ()
-
-
-def _is_dense(graph: Graph, node: Node, tensor: str) -> bool:
-    weight = graph.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
-    constant = weight is not None and weight.ndim == 2 and _are_constant(graph, node.inputs[1:])
-    return node.op == "Dense" and node.inputs[0] == tensor and constant
+    return readers if fits and all(is_dense(graph, item) for item in readers) else ()
 
 
 class ChannelClasses:
@@ -137,7 +146,7 @@ class ChannelClasses:
         graph, data = self._graph, [n for n in node.inputs if n and n not in self._graph.constants]
         if is_channelwise(graph, node):
             self._join(node.inputs[0], node.output)
-        elif is_convolution(graph, node):
+        elif is_convolution(graph, node) or is_dense(graph, node):
             yield from () if len(data) == 1 else (*data, node.output)
         elif node.op == "Add" and self._is_plain_sum(node):
             for name in data:

@@ -26,6 +26,8 @@ from compiler_core.quantize.channel_classes import (
     flattened_readers,
     is_channelwise,
     is_convolution,
+    is_dense,
+    out_channels_first,
 )
 from compiler_core.quantize.input_equalization import fresh_name
 from compiler_core.quantize.rounding_damage import channel_damage
@@ -112,8 +114,11 @@ def misfit_of(
     if unknown is not None:
         return f"no unit {unknown!r} computes in integers; there are {', '.join(units.names)}"
     follows = is_channelwise(graph, node)
-    if not follows and not is_convolution(graph, node):
-        return "only convolutions of one group, and channelwise operators behind them, can be cut"
+    if not follows and not is_leading(graph, node):
+        return (
+            "only convolutions of one group, dense layers over rows of features, and channelwise "
+            "operators behind them can be cut"
+        )
     unable = next((n for n in names if units[n].unsupported(graph, node) is not None), None)
     if unable is not None:
         return f"{unable}: {units[unable].unsupported(graph, node)}"
@@ -131,6 +136,16 @@ def misfit_of(
     return None
 
 
+def is_leading(graph: Graph, node: Node) -> bool:
+    """Whether a node may be cut whatever is before it: each share reads its whole input."""
+    return is_convolution(graph, node) or is_dense(graph, node)
+
+
+def has_weights(node: Node) -> bool:
+    """Whether a node that can be cut has a row of weights for each channel."""
+    return node.op in ("Conv", "Dense")
+
+
 def _chosen_orders(
     graph: Graph, shares: Mapping[str, Shares], classes: ChannelClasses, units: UnitArithmetics
 ) -> dict[str, Order]:
@@ -143,9 +158,10 @@ def _chosen_orders(
             continue
         own = shares[node.name]
         levels = [units[name].traits.weight_levels for name, _ in own]
-        if len(set(levels)) > 1 and node.op == "Conv":
+        if len(set(levels)) > 1 and has_weights(node):
             first.setdefault(root, own)
-            lost = channel_damage(_floats(graph, node.inputs[1]), min(levels))
+            weight = np.asarray(out_channels_first(graph, node), np.float64)
+            lost = channel_damage(weight, min(levels))
             damage[root] = damage.get(root, 0.0) + lost
     return {root: _filled(lost, first[root], units) for root, lost in damage.items()}
 
@@ -160,10 +176,6 @@ def _filled(lost: npt.NDArray[np.float64], shares: Shares, units: UnitArithmetic
         found[position] = worst[start : start + shares[position][1]]
         start += shares[position][1]
     return np.concatenate([found[position] for position in range(len(shares))])
-
-
-def _floats(graph: Graph, name: str) -> npt.NDArray[np.float64]:
-    return np.asarray(graph.constants[name], np.float64)
 
 
 class _Writer:
@@ -214,24 +226,27 @@ class _Writer:
             return self._with_weights(node, own, self._orders.get(node.inputs[0]))
         if node.op == "Conv" and is_channelwise(graph, node):
             return self._with_weights(node, own, None)
-        view = graph.producer(node.inputs[0]) if node.op == "Dense" else None
-        if view is not None and node in flattened_readers(graph, view):
-            order = self._orders.get(view.inputs[0])
-            if order is not None:
-                rows = self._flat(view.output, order)
-                weight = self._constant(node.inputs[1], graph.constants[node.inputs[1]][rows])
-                return replace(node, inputs=(node.inputs[0], weight, *node.inputs[2:]))
+        if is_dense(graph, node):
+            return self._with_weights(node, own, self._rows_read(node))
         return node
+
+    def _rows_read(self, node: Node) -> Order | None:
+        """The order in which a dense layer reads its features."""
+        view = self._graph.producer(node.inputs[0])
+        if view is None or node not in flattened_readers(self._graph, view):
+            return self._orders.get(node.inputs[0])
+        order = self._orders.get(view.inputs[0])
+        return None if order is None else self._flat(view.output, order)
 
     def _with_weights(self, node: Node, rows: Order | None, columns: Order | None) -> Node:
         if rows is None and columns is None:
             return node
-        weight = self._graph.constants[node.inputs[1]]
+        weight = out_channels_first(self._graph, node)
         if rows is not None:
             weight = weight[rows]
         if columns is not None:
             weight = weight[:, columns]
-        inputs = [node.inputs[0], self._constant(node.inputs[1], weight), *node.inputs[2:]]
+        inputs = [node.inputs[0], self._weight(node, weight), *node.inputs[2:]]
         if rows is not None and len(inputs) > 2 and inputs[2]:
             bias = np.ravel(self._graph.constants[inputs[2]])
             inputs[2] = self._constant(inputs[2], np.broadcast_to(bias, (len(rows),))[rows])
@@ -266,12 +281,13 @@ class _Writer:
             self._nodes.append(Node(name, "Concat", tuple(parts), (node.output,), {"axis": 1}))
 
     def _sliced(self, node: Node, ordered: Node, channels: slice) -> tuple[str, ...]:
-        """Weights and bias of some channels of a convolution, whose channels are ``ordered``; the
-        constants of another operator as they are."""
-        if node.op != "Conv":
+        """Weights and bias of some channels of an operator, whose channels are ``ordered``; the
+        constants of one without weights as they are."""
+        if not has_weights(node):
             return node.inputs[1:]
         weight = self._constants[ordered.inputs[1]]
-        found = [self._constant(node.inputs[1], weight[channels])]
+        weight = weight.T if node.op == "Dense" else weight
+        found = [self._weight(node, weight[channels])]
         if len(node.inputs) > 2 and node.inputs[2]:
             bias = np.broadcast_to(np.ravel(self._constants[ordered.inputs[2]]), len(weight))
             found.append(self._constant(node.inputs[2], bias[channels]))
@@ -324,6 +340,10 @@ class _Writer:
         """The order of the features of a view whose channels are outermost."""
         pixels = (channels_of(self._graph, tensor) or 0) // len(order)
         return np.asarray((order[:, None] * pixels + np.arange(pixels)).reshape(-1))
+
+    def _weight(self, node: Node, weight: npt.NDArray[np.generic]) -> str:
+        """A constant of weights ``[O, ...]`` as the operator has them."""
+        return self._constant(node.inputs[1], weight.T if node.op == "Dense" else weight)
 
     def _constant(self, base: str, value: npt.NDArray[np.generic]) -> str:
         name = fresh_name(f"{base}/cut", self._types)

@@ -19,6 +19,7 @@ from compiler_core.partition.plan import Plan
 from compiler_core.partition.resolve import resolve_plan
 from compiler_core.partition.shared_operators import without_shares
 from compiler_core.quantize.assignment import default_assignment
+from compiler_core.quantize.rounding_damage import channel_damage
 from compiler_core.system.jobs import JobKind
 from compiler_core.targets.integer_units import target_arithmetic
 from compiler_core.targets.load import load_target
@@ -110,6 +111,21 @@ def test_fewer_channels_in_four_bits_do_less_damage(tmp_path: Path) -> None:
     assert damage == sorted(damage, reverse=True)
     # The order is chosen: less than the share of the channels.
     assert damage[-1] < damage[0] * 32 / 96
+
+
+def test_damage_counts_dense_layers_over_rows_and_over_sequences(tmp_path: Path) -> None:
+    b = synthetic_models.Builder(2)
+    for name, source, sizes in (("a", "x", (24, 96)), ("y", "a", (96, 40))):
+        b.constant(f"w{name}", b.random.normal(size=sizes).astype("f4"))
+        b.add("MatMul", [source, f"w{name}"], name)
+    for rows in ([], [6]):
+        content = b.model({"x": ["n", *rows, 24]}, {"y": ["n", *rows, 40]})
+        graph = model_of(content, tmp_path)
+        evaluator = prepare(graph, TARGET, packaged=True)
+        guesses = Guesses(evaluator, {}, joins_layers=False)
+        lost = (channel_damage(np.asarray(graph.constants[f"w{n}"]).T, 7) for n in "ay")
+        assert guesses.most_damage() == pytest.approx(sum(float(own.sum()) for own in lost))
+        assert bool(shared_ways(graph, TARGET, evaluator)) != bool(rows)
 
 
 def options(evaluator: Evaluator, ways: dict[int, tuple[SharedWay, ...]]) -> list[list[object]]:

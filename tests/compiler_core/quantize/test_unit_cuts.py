@@ -118,6 +118,35 @@ def test_what_follows_counts_for_the_order(synthetic: ModuleType, tmp_path: Path
     assert [n.name for n in found.graph.nodes if n.op == "Concat"] == ["n_second/whole"]
 
 
+def test_dense_layers_are_cut_and_what_reads_them_undoes_the_order(
+    synthetic: ModuleType, tmp_path: Path
+) -> None:
+    b = synthetic.Builder(3)
+    weight = b.random.normal(size=(24, 64)).astype("f4")
+    weight[:, ::2] = np.sign(weight[:, ::2])  # three levels hold these
+    b.constant("w", weight)
+    b.add("MatMul", ["x", "w"], "first")
+    b.add("Relu", ["first"], "r")
+    b.dense("r", "y", 64, 10)
+    graph = loaded(b.model({"x": ["n", 24]}, {"y": ["n", 10]}), tmp_path)
+    found = cut(graph, {"n_first": "int4/32+vta/32"})
+    weights = {n.name: found.graph.constants[n.inputs[1]] for n in found.graph.nodes[:2]}
+    assert (np.abs(weights["n_first/int4"]) == 1).all()
+    assert (np.abs(weights["n_first/vta"]) != 1).any(axis=0).all()
+    samples = {"x": np.random.default_rng(0).normal(size=(3, 24)).astype("f4")}
+    before, after = float_outputs(graph, samples), float_outputs(found.graph, samples)
+    np.testing.assert_allclose(after["y"], before["y"], rtol=1e-3, atol=1e-3)
+
+
+def test_dense_layers_over_sequences_are_not_cut(synthetic: ModuleType, tmp_path: Path) -> None:
+    b = synthetic.Builder(3)
+    b.constant("w", b.random.normal(size=(24, 64)).astype("f4"))
+    b.add("MatMul", ["x", "w"], "y")
+    graph = loaded(b.model({"x": ["n", 64, 24]}, {"y": ["n", 64, 64]}), tmp_path)
+    with pytest.raises(InputError, match="over rows of features"):
+        cut(graph, {"n_y": "vta/32+int4/32"})
+
+
 def test_an_order_stays_where_the_model_hands_a_tensor_out(
     synthetic: ModuleType, tmp_path: Path
 ) -> None:
