@@ -16,7 +16,8 @@ from compiler_core.units.vta.link.segment import SegmentLayers
 from compiler_core.units.vta.lower.layer import image_bytes
 from compiler_core.units.vta.machine.hardware import VtaGeometry
 from compiler_core.units.vta.schedule.schedule import ConvSchedule, FoldVariant, Schedule
-from compiler_core.units.vta.structure.fold import fold_workload, foldable
+from compiler_core.units.vta.structure.conv_structure import BLOCK
+from compiler_core.units.vta.structure.fold import fold_workload, foldable, in_pixels
 
 Schedules = Mapping[str, Schedule]
 
@@ -79,7 +80,7 @@ def folds_of(segment: SegmentLayers, schedules: Schedules) -> dict[str, InputFol
                     f"{layer.operator.input!r} is not one",
                     hint='use fold = "none"',
                 )
-            folds[layer.operator.input] = InputFold(schedule.fold, layer.workload)
+            folds[layer.operator.input] = InputFold(schedule.fold, in_pixels(layer.workload))
     return folds
 
 
@@ -90,7 +91,7 @@ def _sample_bytes(
     if name in folds:
         folded = fold_workload(folds[name].workload, folds[name].variant)
         channels, height, width = folded.in_channels, folded.in_height, folded.in_width
-        return image_bytes(channels, height, width, g.block_out)
+        return image_bytes(channels, height, width, BLOCK)
     return image_bytes(channels, height, width, g.lanes)
 
 
@@ -111,6 +112,6 @@ def place_activations(
             _sample_bytes(segment, where.root, folds, g),
             _sample_bytes(segment, name, folds, g),
             folds.get(name),
-            g.block_out if name in folds else g.lanes,
+            BLOCK if name in folds else g.lanes,
         )
     return placed

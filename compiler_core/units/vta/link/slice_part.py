@@ -51,7 +51,7 @@ def _part(
     g: VtaGeometry,
 ) -> Image:
     if piece.workload == of:
-        return Image(tensor.address, tensor.sample_bytes, pitch=tensor.lanes // g.block_out)
+        return Image(tensor.address, tensor.sample_bytes, pitch=max(1, tensor.lanes // g.block_out))
     plane = height * width
     first = (block * plane + row * width) * g.element_bytes.inp
     return Image(tensor.address + first, tensor.sample_bytes, plane)

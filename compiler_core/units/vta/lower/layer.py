@@ -45,6 +45,7 @@ from compiler_core.units.vta.schedule.schedule import (
 from compiler_core.units.vta.simulate.timing import time_program
 from compiler_core.units.vta.simulate.timing_result import TimingResult
 from compiler_core.units.vta.structure.conv_structure import (
+    BLOCK,
     bias_tiles,
     blocks,
     conv_structure,
@@ -171,7 +172,8 @@ class LayerProgram:
         if isinstance(self.workload, ConvWorkload):
             inputs = fold_input(inputs, self.workload, fold_of(self.schedule))
         lanes, vectors = self.geometry.block_out, self.geometry.lanes
-        entering = lanes * self.placement.input.pitch
+        is_folded = fold_of(self.schedule) is not FoldVariant.NONE
+        entering = BLOCK if is_folded else lanes * self.placement.input.pitch
         put(dram, self.placement.input.address, pack_activation(inputs, entering))
         put(dram, self.placement.micro_ops, self.lowered.micro_ops)
         if isinstance(self.placement, MaxPoolPlacement):

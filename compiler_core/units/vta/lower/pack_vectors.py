@@ -38,14 +38,16 @@ def vector_weights(
     lanes = geometry.block_out
     structure = conv_structure(workload)
     assert workload.vectors is not None
-    is_narrow = weight.shape[1] * workload.vectors.groups <= BLOCK
+    # Few channels, and taps that became channels, are counted as they are, by 16.
+    is_plain = weight.shape[1] * workload.vectors.groups <= workload.in_channels
+    width = BLOCK if is_plain else lanes
     parts = []
     if workload.epilogue.residual_bits is not None:
         scale = 1 << min(residual_shift, direct_residual_shift(geometry.weight_bits))
         parts.append(identities(lanes) * np.int8(scale))
     for block, (low, high) in enumerate(structure.ranges):
-        dense = _dense(workload, weight, block * lanes, low * lanes, high * lanes, lanes)
-        parts.append(_tiles(workload, dense, lanes, is_narrow=is_narrow))
+        dense = _dense(workload, weight, block * lanes, low * width, high * width, lanes)
+        parts.append(_tiles(workload, dense, lanes, is_plain=is_plain))
     return packed_weights(np.concatenate(parts), geometry)
 
 
@@ -90,13 +92,13 @@ def _dense(
     return dense
 
 
-def _tiles(workload: ConvWorkload, dense: Int8, lanes: int, *, is_narrow: bool) -> Int8:
+def _tiles(workload: ConvWorkload, dense: Int8, lanes: int, *, is_plain: bool) -> Int8:
     """``int8[tiles, lanes, 16]`` of one output vector."""
     halves, (_, columns) = lanes // BLOCK, workload.window.kernel
     _, channels, kernel_h, kernel_w = dense.shape
-    if is_narrow:  # the zeros behind its channels are not read
-        tiles = dense[:, :BLOCK].transpose(2, 3, 0, 1)
-        return tiles.reshape(-1, lanes, BLOCK)
+    if is_plain:  # no zeros behind its channels are read
+        blocks = dense.reshape(lanes, -1, BLOCK, kernel_h, kernel_w)
+        return blocks.transpose(1, 3, 4, 0, 2).reshape(-1, lanes, BLOCK)
     spread = columns // halves
     if spread > kernel_w:
         step = (spread - 1) // (kernel_w - 1)

@@ -30,6 +30,7 @@ from compiler_core.units.vta.parts.layout import (
     RunsFile,
     layout_name,
 )
+from compiler_core.units.vta.structure.conv_structure import BLOCK
 from compiler_core.units.vta.structure.fold import fold_workload, foldable
 
 EXTENT_MAX = 1 << 24
@@ -196,7 +197,7 @@ def _placed(
             raise InputError(f"{where}: its convolution cannot be folded: {window} over {extents}")
         folded = fold_workload(work, fold.variant)
         channels, height, width = folded.in_channels, folded.in_height, folded.in_width
-    lanes = geometry.lanes if fold is None else geometry.block_out
+    lanes = geometry.lanes if fold is None else BLOCK
     if tensor.layout != layout_name(lanes):
         raise InputError(f"{where}: layout {tensor.layout!r}; {layout_name(lanes)!r} is needed")
     size = -(-channels // lanes) * lanes * height * width

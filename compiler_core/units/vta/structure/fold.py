@@ -4,6 +4,10 @@ A stem with 3 input channels leaves 13 of 16 lanes empty. Where its input comes 
 converts the layout anyway, neighbouring columns (or the whole window) can be laid into those lanes:
 49 taps of a 7x7 stem become 14 micro-ops per output vector by columns and 10 by window, for a
 larger input image.
+
+Cores with longer output vectors read what is folded by 16 channels, as the usual core does: what
+they otherwise count in vectors (:mod:`compiler_core.units.vta.structure.vectors`) is counted in
+pixels there.
 """
 
 from __future__ import annotations
@@ -25,13 +29,41 @@ def foldable(workload: ConvWorkload) -> bool:
     several taps with weights of their own."""
     taps = workload.window.kernel[0] * workload.window.kernel[1]
     few = workload.groups == 1 and workload.in_channels < BLOCK and not workload.uniform
-    return workload.entry and few and taps > 1
+    return workload.entry and few and taps > 1 and _counts_pixels(workload)
+
+
+def _counts_pixels(workload: ConvWorkload) -> bool:
+    """Whether what is counted in vectors are whole pixels."""
+    window, halves = workload.window, workload.halves
+    counts = (window.strides[1], window.dilations[1], window.pads[1], window.pads[3])
+    return not any(count % halves for count in (workload.in_width, *counts))
+
+
+def in_pixels(workload: ConvWorkload) -> ConvWorkload:
+    """A convolution of few channels whose input and window are counted in pixels."""
+    halves, window = workload.halves, workload.window
+    top, left, bottom, right = window.pads
+    return replace(
+        workload,
+        in_width=workload.in_width // halves,
+        window=Window(
+            window.kernel,
+            (window.strides[0], window.strides[1] // halves),
+            (top, left // halves, bottom, right // halves),
+            (window.dilations[0], window.dilations[1] // halves),
+        ),
+        vectors=None,
+    )
 
 
 def fold_workload(workload: ConvWorkload, fold: FoldVariant) -> ConvWorkload:
     """The convolution that remains after folding."""
     if fold is FoldVariant.NONE:
         return workload
+    return replace(_folded(in_pixels(workload), fold), vectors=workload.vectors)
+
+
+def _folded(workload: ConvWorkload, fold: FoldVariant) -> ConvWorkload:
     window = workload.window
     kernel_h, kernel_w = window.kernel
     if fold is FoldVariant.WINDOW:
@@ -83,6 +115,7 @@ def fold_input(image: Int8, workload: ConvWorkload, fold: FoldVariant) -> Int8:
     """
     if fold is FoldVariant.NONE:
         return image
+    workload = in_pixels(workload)
     window = workload.window
     top, left, bottom, right = window.pads
     if fold is FoldVariant.COLUMNS:

@@ -14,7 +14,8 @@ block of channels for every ``L``: the rest of the lowering need not know more.
 | columns of the output | output vectors, one a pixel |
 
 Operands of at most 16 channels have zeros behind them, which are not multiplied: then the columns
-of the kernel are ``h`` apart. A kernel of several columns with a dilation is filled with zeros.
+of the kernel are ``h`` apart, and of less than 16 in one group the channels are counted. A kernel
+of several columns with a dilation is filled with zeros.
 """
 
 from __future__ import annotations
@@ -72,16 +73,18 @@ def _conv(w: ConvWorkload, epilogue: Epilogue, lanes: int) -> ConvWorkload:
     sources, results = _vectors_of(w.in_channels, lanes), _vectors_of(w.out_channels, lanes)
     if epilogue.bias_bits:
         epilogue = replace(epilogue, bias_bits=NO_GEMM_BIAS_BITS)
+    # Of a few channels it is known how many: where the CPU lays them out, taps may fold into lanes.
+    few = w.groups == 1 and w.in_channels < BLOCK
     return replace(
         w,
-        in_channels=sources * BLOCK,
+        in_channels=w.in_channels if few else sources * BLOCK,
         in_width=w.in_width * halves,
         out_channels=results * BLOCK,
         window=_window(w, halves),
         groups=_groups(w, lanes, sources, results),
         epilogue=epilogue,
         uniform=False,
-        entry=False,
+        entry=w.entry and few,
         vectors=Vectors(lanes, w.operator, w.macs, w.groups),
     )
 

@@ -99,6 +99,29 @@ def stem_case(out_channels: int) -> ConvCase:
     return ConvCase(operator, inputs, None, conv_terms(operator, inputs.shape, entry=True))
 
 
+def random_stem(r: random.Random) -> ConvCase:
+    """Draws a convolution of few channels whose input the CPU lays out, over a small image."""
+    numbers, channels = np.random.default_rng(r.randrange(1 << 30)), r.randint(1, 15)
+    kernel = r.choice([(3, 3), (2, 3), (5, 2), (1, 4)])
+    outputs = r.choice([3, 16, 20, 40])
+    operator = IntegerConv(
+        "stem",
+        "x",
+        "y",
+        numbers.integers(-50, 50, (outputs, channels, *kernel)).astype(np.int8),
+        numbers.integers(-500, 500, outputs).astype(np.int32),
+        (r.randint(1, 3), r.randint(1, 3)),
+        (r.randint(0, 2), r.randint(0, 2), r.randint(0, 2), r.randint(0, 2)),
+        (1, r.randint(1, 2)),
+        1,
+        9,
+        r.choice([-128, 0]),
+        127,
+    )
+    inputs = numbers.integers(-128, 128, (2, channels, 9, r.randint(7, 10))).astype(np.int8)
+    return ConvCase(operator, inputs, None, conv_terms(operator, inputs.shape, entry=True))
+
+
 def random_conv(r: random.Random) -> ConvCase:
     """Draws a small convolution of any kind that the lowering knows."""
     while True:

@@ -21,14 +21,14 @@ from compiler_core.units.vta.lower.layer import LayerProgram, lower_layer, measu
 from compiler_core.units.vta.lower.pack_vectors import packed_weights
 from compiler_core.units.vta.machine.hardware import VtaCore
 from compiler_core.units.vta.schedule.resident_schedule import ResidentSchedule
-from compiler_core.units.vta.schedule.schedule import MaxPoolSchedule, Schedule
+from compiler_core.units.vta.schedule.schedule import FoldVariant, MaxPoolSchedule, Schedule
 from compiler_core.units.vta.simulate.functional import execute
 from compiler_core.units.vta.structure.vectors import in_vectors
 from compiler_core.units.vta.verify import first_error, verify
 from tests.compiler_core.units.vta import reference_operators as reference
 from tests.compiler_core.units.vta.random_schedules import random_schedule
 from tests.compiler_core.units.vta.reference_functional import Shape, nibbles
-from tests.compiler_core.units.vta.reference_operators import random_conv
+from tests.compiler_core.units.vta.reference_operators import random_conv, random_stem
 from tests.compiler_core.units.vta.vectors4 import geometry_of
 
 SHAPES = [Shape(32, 4), Shape(32, 4), Shape(16, 4), Shape(32, 8), Shape(64, 4)]
@@ -42,9 +42,14 @@ def core_of(shape: Shape) -> VtaCore:
 
 def random_case(r: random.Random, bits: int) -> reference.ConvCase:
     """A random convolution whose weights have so many bits, the lowest among them."""
-    case = random_conv(r)
+    return in_bits(random_conv(r), bits)
+
+
+def in_bits(case: reference.ConvCase, bits: int) -> reference.ConvCase:
     operator = replace(case.operator, weight=case.operator.weight >> (8 - bits))
-    return replace(case, operator=operator, terms=conv_terms(operator, case.inputs.shape))
+    entry = case.terms.workload.entry
+    terms = conv_terms(operator, case.inputs.shape, entry=entry)
+    return replace(case, operator=operator, terms=terms)
 
 
 def vectors_of(case: reference.ConvCase, core: VtaCore) -> ConvWorkload:
@@ -95,6 +100,19 @@ def test_random_convolutions_with_random_schedules(seed: int) -> None:
     core, case = core_of(shape), random_case(r, shape.weight_bits)
     schedule = random_schedule(r, vectors_of(case, core), core)
     assert schedule is not None
+    check_conv(case, schedule, core)
+
+
+@pytest.mark.parametrize("fold", list(FoldVariant))
+@pytest.mark.parametrize("seed", range(12))
+def test_taps_of_few_channels_fold_on_every_core(seed: int, fold: FoldVariant) -> None:
+    r = random.Random(seed)
+    shape = SHAPES[seed % len(SHAPES)]
+    core, case = core_of(shape), in_bits(random_stem(r), shape.weight_bits)
+    workload = vectors_of(case, core)
+    schedule = random_schedule(r, workload, core, fold)
+    assert schedule is not None
+    assert schedule.fold is fold
     check_conv(case, schedule, core)
 
 
