@@ -221,10 +221,19 @@ def named_samples(
             only = " (or 'x')" if len(graph.inputs) == 1 and graph.inputs[0] != "x" else ""
             raise InputError(
                 f"{where}: input {name!r}{only} is missing; it holds "
-                f"{', '.join(map(repr, arrays)) or 'no arrays'}"
+                f"{', '.join(map(repr, arrays)) or 'no arrays'}",
+                hint=_missing_hint(graph, name),
             )
         found[name] = converted(np.asarray(arrays[source]), graph, name, where)
     return spread(graph, found)
+
+
+def _missing_hint(graph: Graph, name: str) -> str:
+    """What helps where an input has no samples."""
+    into = f"add an array {name!r}, the samples along its first axis"
+    if any(size != 1 for size in graph.types[name].shape or ()):
+        return into
+    return f"{into}, or hold it at one value: --fix-input {name}=VALUE, nest_tune.fix_inputs"
 
 
 def _check_size(

@@ -24,6 +24,8 @@ BESIDE = "Beside its neighbours it has no layout that the NPU could read or writ
 CONVERTS = "Values become integers, or real numbers again, at a border between units."
 _VIEWS = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identity")
 _WITH_GRAPHS = ("If", "Loop", "Scan", "SequenceMap")
+_FIRST = re.compile(r"^'[^']*'")
+_OTHER = re.compile(r"\b(and|beside|by|from|of|than|to) '[^']*'")
 _QUOTED = re.compile(r" ?'[^']*'")
 
 
@@ -136,7 +138,8 @@ def cause(reason: str, operator: str | None) -> str:
     head, quoted, _ = reason.partition(f". {operator} '")
     if quoted:
         return f"{head}."
-    text = _QUOTED.sub("", reason).strip()
+    text = _OTHER.sub(r"\1 another", _FIRST.sub("It", reason))
+    text = _QUOTED.sub("", text).strip()
     text = text.partition(": one output ")[0].partition(" Seen: ")[0].strip()
     return text[:1].upper() + text[1:]
 

@@ -175,7 +175,7 @@ class Metrics:
         }
         if self.by_clock is None:
             return found
-        return {name: value for name, value in found.items() if name in _KNOWN_BY_CLOCK}
+        return {name: value for name, value in found.items() if name in COSTS_BY_CLOCK}
 
     @property
     def intervals(self) -> dict[str, tuple[float, float]]:
@@ -184,7 +184,10 @@ class Metrics:
         return {} if clock is None else {"latency_ms": (clock.low_ms, clock.high_ms)}
 
 
-_KNOWN_BY_CLOCK = ("latency_ms", "size_bytes", "by_clock")
+COSTS_BY_CLOCK = ("latency_ms", "size_bytes")
+"""Costs that are known where the latency is measured by the clock."""
+
+_KNOWN_BY_CLOCK = (*COSTS_BY_CLOCK, "by_clock")
 _LAYER_BY_CLOCK = (
     "name", "segment", "unit", "operator", "shape", "latency_ms", "macs", "start_ms", "end_ms"
 )  # fmt: skip

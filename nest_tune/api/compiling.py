@@ -49,12 +49,13 @@ from nest_tune.api.values import (
     sizes_of,
     stateful_samples_of,
 )
+from nest_tune.figures import figure
 from nest_tune.named import named_by_lock
 from nest_tune.stores.default_scheme import with_default_scheme, with_kept_scheme
 from nest_tune.stores.profile_store import stored_profile
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Compilation:
     """What a compile wrote.
 
@@ -88,6 +89,11 @@ class Compilation:
     unpriced: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     formats: FormatsReport | None = None
+
+    def __repr__(self) -> str:
+        costs = self.metrics.costs
+        told = ", ".join(f"{name}={figure(value, name)}" for name, value in costs.items())
+        return f"<package {self.folder}: {told}>"
 
     @property
     def quality(self) -> Quality | None:

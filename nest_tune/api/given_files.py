@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from compiler_core.errors import InputError
+from compiler_core.errors import InputError, NestTuneError
 from compiler_core.files.brief import brief
 from compiler_core.files.npz import write_npz
 from compiler_core.files.whole_file import write_atomically
@@ -54,6 +55,25 @@ def as_file(name: str, given: Any) -> Any:
                 f"{name}: {key!r} is a {type(array).__name__} that is no array of numbers or text"
             )
     return _arrays_file(name, arrays)
+
+
+@contextmanager
+def told_as_given(given: Mapping[str, Any], kept: Mapping[str, Any]) -> Iterator[None]:
+    """Errors inside name what was given in memory by its argument, not by the file that keeps it.
+
+    Args:
+        given: What somebody gave, by argument.
+        kept: The same behind :func:`as_file`.
+    """
+    try:
+        yield
+    except NestTuneError as error:
+        for name, path in kept.items():
+            if path is not given[name]:
+                for text in (str(path.absolute()), str(path), path.name):
+                    error.message = error.message.replace(text, name)
+        error.args = (error.message,)
+        raise
 
 
 def _model_file(model: Any) -> Path:

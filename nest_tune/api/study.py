@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from compiler_core.errors import InputError
-from nest_tune.api.given_files import as_file
+from nest_tune.api.given_files import as_file, told_as_given
 from nest_tune.api.settings import takes_settings
 from nest_tune.api.study_view import StudyView
 from nest_tune.api.values import PathName
@@ -98,17 +98,18 @@ class Study(StudyView):
             if settings.get("model") is not None:
                 raise InputError("a model is given twice: by its place and as model=")
             settings, file = {**settings, "model": file}, None
-        for name in _KEPT_AS_FILES & settings.keys():
-            settings[name] = as_file(name, settings[name])
-        asked = StudyRequest.of(**settings)
-        found = resolve(None if file is None else Path(file), asked, environ)
-        with closing(StudyStorage(found.storage)) as opened:
-            numbered = not found.name
-            found = named(opened, found, if_exists)
-            known = opened.get(found.name) if if_exists == "resume" else None
-            ground = survey_ground(found, known, storage=opened)
-            stored = create_study(opened, ground, if_exists, numbered=numbered)
-            run_study(ground, opened, stored, observer or _bar(found))
+        given = {name: settings[name] for name in sorted(_KEPT_AS_FILES & settings.keys())}
+        kept = {name: as_file(name, value) for name, value in given.items()}
+        with told_as_given(given, kept):
+            asked = StudyRequest.of(**{**settings, **kept})
+            found = resolve(None if file is None else Path(file), asked, environ)
+            with closing(StudyStorage(found.storage)) as opened:
+                numbered = not found.name
+                found = named(opened, found, if_exists)
+                known = opened.get(found.name) if if_exists == "resume" else None
+                ground = survey_ground(found, known, storage=opened)
+                stored = create_study(opened, ground, if_exists, numbered=numbered)
+                run_study(ground, opened, stored, observer or _bar(found))
         return cls(stored.name, found.storage)
 
     @classmethod

@@ -39,9 +39,13 @@ def version() -> str:
         return "unknown"
 
 
+_UNBOUNDED = 100_000
+"""Characters of a line where no terminal bounds it."""
+
+
 def console() -> Console:
-    """A console on standard output: wide where there is no terminal, no markup in its text."""
-    width = None if sys.stdout.isatty() else 140
+    """A console on standard output without markup; files and pipes get lines of any length."""
+    width = None if sys.stdout.isatty() else _UNBOUNDED
     return visible_console(width=width, soft_wrap=False, markup=False, emoji=False, highlight=False)
 
 

@@ -229,7 +229,7 @@ def _run(
     if as_json:
         print_json("study", result_document(result, chosen, package))
     else:
-        from nest_tune.cli.study_views import print_result
+        from nest_tune.cli.study_summary import print_result
 
         print_result(result, chosen, package)
         if chosen is not None:

@@ -50,7 +50,7 @@ def explain(
     from nest_tune.study.store.selection import ground_of, selected
     from nest_tune.study.views.documents import shown_metrics, trial_document
 
-    count = read_count(effects)
+    count = read_count(effects, "--effects")
     study, number = split_name(name)
     opened = open_storage(storage)
     result = load_result(opened, opened.find(study))

@@ -34,7 +34,7 @@ def report(
     """
     from nest_tune.report.changes import read_count
 
-    count = read_count(effects)
+    count = read_count(effects, "--effects")
     require_writable(output, "--output")
     from nest_tune.report.collect import collect
     from nest_tune.report.page import page

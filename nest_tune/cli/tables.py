@@ -20,10 +20,10 @@ _PADDING = 2
 
 
 def print_table(table: Table, *, drop: Sequence[str] = (), out: Console | None = None) -> None:
-    """Prints a table as wide as the terminal, at most.
+    """Prints a table as wide as the terminal, at most; whole into files and pipes.
 
     Numbers are never cut and never folded. Where columns do not fit side by side, whole ones are
-    left out and named below the table.
+    left out and named below the table. No line ends in spaces where no terminal is written to.
 
     Args:
         table: Without a frame; its first column always stays.
@@ -32,10 +32,18 @@ def print_table(table: Table, *, drop: Sequence[str] = (), out: Console | None =
     """
     out = out or console()
     left_out = fit(table, out.width, drop)
-    out.print(table)
+    if out.is_terminal:
+        out.print(table)
+    else:
+        with out.capture() as captured:
+            out.print(table)
+        for line in captured.get().splitlines():
+            out.print(line.rstrip(), soft_wrap=True)
     if left_out:
         names = ", ".join(left_out)
-        out.print(f"no room for: {names} (a wider terminal or --json shows them)", soft_wrap=True)
+        out.print(
+            f"no room for: {names} (a wider terminal, a pipe or --json shows them)", soft_wrap=True
+        )
 
 
 def fit(table: Table, width: int, drop: Sequence[str] = ()) -> list[str]:

@@ -13,8 +13,10 @@ from typing import Any
 from compiler_core.accuracy.metric import shown_name
 from compiler_core.accuracy.score import Score
 from compiler_core.errors import InfeasibleError, InputError
+from compiler_core.files.brief import brief
 from compiler_core.files.plain import to_plain
 from compiler_core.quantize.sensitivity import layer_macs
+from compiler_core.sums import float_sum
 from nest_tune.board_measurers import failures_named
 from nest_tune.figures import duration
 from nest_tune.report.kept import Kept
@@ -72,8 +74,12 @@ class Effect:
     left_out: bool = False
 
 
-def read_count(text: str | int | None) -> int | str | None:
+def read_count(text: str | int | None, where: str = "effects") -> int | str | None:
     """How many decisions to measure, as :class:`Changes` takes it.
+
+    Args:
+        text: What was asked for.
+        where: Name of the argument or option, for the message.
 
     Raises:
         InputError: It is neither a number nor ``all``.
@@ -85,9 +91,8 @@ def read_count(text: str | int | None) -> int | str | None:
         if count >= 0:
             return count
     raise InputError(
-        f"--effects {text}: not a number of decisions",
-        hint="--effects 5 measures the five that matter most, --effects all every one, "
-        "--effects 0 none",
+        f"{where}: {brief(text)} is no number of decisions",
+        hint="5 measures the five that matter most, all every one, 0 none",
     )
 
 
@@ -98,7 +103,7 @@ def changed_back(point: tuple[int, ...], index: int, default: int) -> tuple[int,
 
 def shares_of_latency(latencies_ms: Mapping[str, float]) -> dict[str, float]:
     """Of each layer, by its name; nothing where no layer takes time."""
-    total = sum(latencies_ms.values())
+    total = float_sum(latencies_ms.values())
     return {name: ms / total for name, ms in latencies_ms.items()} if total else {}
 
 

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 
 from compiler_core.files.plain import ONLY_WHERE_OTHER
+from nest_tune.figures import figure
 
 Point = tuple[int, ...]
 """Index per parameter of the outer space."""
@@ -43,7 +44,7 @@ class Outcome(Enum):
         return not self.is_measured and self is not Outcome.INFEASIBLE
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OuterTrial:
     """One finished trial.
 
@@ -95,6 +96,11 @@ class OuterTrial:
     all_hits: str = ""
     fidelity: Mapping[str, float] = field(default_factory=dict)
     doubts: Sequence[str] = field(default=(), metadata={ONLY_WHERE_OTHER: True})
+
+    def __repr__(self) -> str:
+        told = {name: figure(value, name) for name, value in self.metrics.items()}
+        parts = [f"{name}={text}" for name, text in told.items()] or [self.message]
+        return f"<trial {self.number}, {self.outcome.value}: {', '.join(parts)}>"
 
     @property
     def judged(self) -> Mapping[str, float]:

@@ -152,7 +152,7 @@ def test_stop_lets_trials_finish_and_cancel_does_not(commands: Commands, gate: A
     gate.open()
     code, out, err = finish(process)
     assert code == 0, err
-    assert "ended: stopped" in out
+    assert "; it was asked to stop" in out
     done = len(commands.trials("s"))
     assert 2 <= done < 500
     gate.close(done + 1)
@@ -165,7 +165,7 @@ def test_stop_lets_trials_finish_and_cancel_does_not(commands: Commands, gate: A
     assert commands.run("study", "cancel", "s")[0] == 0
     code, out, err = finish(process)
     assert code == 0, err
-    assert "ended: cancelled" in out
+    assert "; it was cancelled" in out
     code, _, err = commands.run("study", "stop", "s")
     assert code == 2
     assert "is not running" in err

@@ -8,7 +8,7 @@ whatever the study measures.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -18,6 +18,7 @@ from math import inf, isfinite
 from compiler_core.accuracy.metric import METRICS, shown_name
 from compiler_core.errors import InputError
 from compiler_core.files.nearest import did_you_mean
+from compiler_core.sums import float_sum
 
 
 class TrialMetric(Enum):
@@ -137,13 +138,32 @@ def parse_metric(text: str, where: str) -> TrialMetric:
     Raises:
         InputError: There is none of that name; names the nearest.
     """
-    names = list(_by_name())
-    if text not in names:
-        raise InputError(
+    known = _by_name()
+    if text not in known:
+        raise UnknownMetricError(text, where, list(known))
+    return known[text]
+
+
+class UnknownMetricError(InputError):
+    """A metric of a name that none has.
+
+    Args:
+        text: The name.
+        where: It was written.
+        names: That are known.
+    """
+
+    def __init__(self, text: str, where: str, names: Sequence[str]) -> None:
+        super().__init__(
             f"{where}: unknown metric {text!r}; known are {', '.join(names)}",
             hint=did_you_mean(text, names),
         )
-    return _by_name()[text]
+        self._text, self._where = text, where
+
+    def among(self, metrics: Collection[TrialMetric]) -> UnknownMetricError:
+        """The same where only some are measured."""
+        names = [name for name, metric in _by_name().items() if metric in metrics]
+        return UnknownMetricError(self._text, self._where, names)
 
 
 def check_metric_name(name: str, accuracy: str, where: str) -> None:
@@ -283,7 +303,7 @@ Metrics = Mapping[str, float]
 
 def violation(limits: Sequence[Limit], metrics: Metrics, default: Metrics) -> float:
     """Sum of what the limits are exceeded by, each in multiples of its scale; 0 where all hold."""
-    return sum(
+    return float_sum(
         max(0.0, limit.slack(metrics[limit.metric.value], scale_of(limit, default)))
         for limit in limits
     )

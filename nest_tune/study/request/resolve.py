@@ -25,6 +25,7 @@ from nest_tune.study.request.goals import (
     Limit,
     Objective,
     TrialMetric,
+    UnknownMetricError,
     merged,
     parse_bounds,
     parse_constraint,
@@ -33,7 +34,7 @@ from nest_tune.study.request.goals import (
     parse_objective,
 )
 from nest_tune.study.request.limits import check_goals
-from nest_tune.study.request.measured import default_objectives, require_measured
+from nest_tune.study.request.measured import default_objectives, on_target, require_measured
 from nest_tune.study.request.settings import (
     TRIAL_TIMEOUT,
     StudySettings,
@@ -52,6 +53,20 @@ def resolve(
     Raises:
         InputError: Something is wrong, missing or contradictory.
     """
+    try:
+        return _resolved(file, asked, environment)
+    except UnknownMetricError as error:
+        read = StudyFile() if file is None else read_study_file(file)
+        base = Path() if file is None else file.parent
+        target = asked.target or _written_target(read, file, base)
+        if target is None:
+            raise
+        raise on_target(error, target, asked.measurer or read.target.measurer or "") from error
+
+
+def _resolved(
+    file: Path | None, asked: StudyRequest, environment: Mapping[str, str]
+) -> StudySettings:
     parsed = _Parsed.of(asked)
     read = StudyFile() if file is None else read_study_file(file)
     base = Path() if file is None else file.parent
@@ -87,7 +102,8 @@ def resolve(
     if metric:
         check_name(metric)
     check_goals(objectives, limits, metric, target)
-    _require_consistent(objectives, limits, evaluation, target)
+    measurer = asked.measurer or read.target.measurer or ""
+    _require_consistent(objectives, limits, evaluation, target, measurer)
     name = asked.name or read.study.name or ""
     if name:
         _require_name(name)
@@ -113,7 +129,7 @@ def resolve(
         metric=metric,
         **_held_out(asked, read, file),
         judged_output=asked.judged_output or read.data.judged_output,
-        measurer=asked.measurer or read.target.measurer or "",
+        measurer=measurer,
         launches=_launches(asked, read, file),
         objectives=objectives,
         limits=limits,
@@ -282,9 +298,13 @@ def _limits(parsed: Sequence[Limit], read: Any, file: Path | None) -> tuple[Limi
 
 
 def _require_consistent(
-    objectives: Sequence[Objective], limits: Sequence[Limit], evaluation: str | None, target: str
+    objectives: Sequence[Objective],
+    limits: Sequence[Limit],
+    evaluation: str | None,
+    target: str,
+    measurer: str,
 ) -> None:
-    require_measured(target, objectives, limits)
+    require_measured(target, objectives, limits, measurer)
     metrics = [objective.metric for objective in objectives]
     for metric in metrics:
         if metrics.count(metric) > 1:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from compiler_core.accuracy.metric import shown_name
+from compiler_core.units.names import CPU
 from nest_tune.figures import figure
 from nest_tune.runners.runner import RUNNERS
 from nest_tune.study.choice.gains import (
@@ -222,9 +223,25 @@ def change_documents(result: StudyResult, chosen: OuterTrial | None) -> dict[str
     if chosen is None:
         return {}
     references = {} if result.default is None else {"default": result.default.metrics}
-    references["float"] = result.closed.float_costs
+    if not _default_is_float(result):
+        references["float"] = result.closed.float_costs
     found = {n: changes_percent(chosen.metrics, m) for n, m in references.items()}
     return {name: changes for name, changes in found.items() if changes}
+
+
+def _default_is_float(result: StudyResult) -> bool:
+    """Whether the default has every operator in float on the CPU: then it is the float model, and
+    a second measurement of it would say another number."""
+    default = result.default
+    if default is None:
+        return False
+    parameters = result.study.document.get("parameters", [])
+    places = {
+        values[index]
+        for (name, values), index in zip(parameters, default.point, strict=False)
+        if name.startswith("partition.")
+    }
+    return places == {CPU}
 
 
 def noise_of(

@@ -77,7 +77,7 @@ def test_shares_are_of_all_steps(made: CompiledModel) -> None:
     assert sum(item.latency_share for item in causes) == pytest.approx(on_cpu / time)
     assert any(item.reason == CONVERTS and not item.nodes for item in causes)
     heaviest = causes[0]
-    assert heaviest.reason.startswith("Lies in memory in another order")
+    assert heaviest.reason.startswith("It lies in memory in another order")
     assert "'" not in heaviest.reason
     assert "'" in heaviest.example
 
@@ -103,4 +103,10 @@ def test_causes_are_without_names() -> None:
     assert cause("no schedule fits 'c': one output reads 9x9 = 81 pixels; 9 fit", "Conv") == (
         "No schedule fits"
     )
-    assert cause("'t' holds NaN or infinity.", "Conv") == "Holds NaN or infinity."
+    assert cause("'t' holds NaN or infinity.", "Conv") == "It holds NaN or infinity."
+    assert cause("'a' lies in parts of the channels of 'b'", "Conv") == (
+        "It lies in parts of the channels of another"
+    )
+    assert cause("'a' and 'b' lie in different orders", "Add") == (
+        "It and another lie in different orders"
+    )

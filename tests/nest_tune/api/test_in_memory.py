@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
 
 import nest_tune
 from compiler_core.errors import InputError
@@ -110,3 +111,59 @@ def test_functions_are_named_by_the_graph(
         model, "rv32imc", tmp_path / "b", calibration=digits / "calib.npz"
     )
     assert made.report.name == name
+
+
+def test_errors_name_arrays_in_memory_by_their_argument(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by the file that keeps them; a file is still named."""
+    monkeypatch.chdir(tmp_path)
+    model, x = onnx.load(digits / "model.onnx"), np.zeros((4, 1, 8, 8), np.float32)
+    few = {"x": x, "y": np.zeros(2, np.int64)}
+    with pytest.raises(InputError, match=r"^evaluation: labels 'y' are int64\[2\]"):
+        nest_tune.Study.start(model, target="vta", calibration=x, evaluation=few, trials=1)
+    with pytest.raises(InputError, match=r"^calibration: input .* has shape") as caught:
+        nest_tune.Study.start(model, target="vta", calibration=x[..., :7], trials=1)
+    assert caught.value.args == (caught.value.message,)
+    np.savez(tmp_path / "few.npz", **few)
+    with pytest.raises(InputError, match=r"few\.npz: labels 'y'"):
+        nest_tune.Study.start(model, target="vta", calibration=x, evaluation="few.npz", trials=1)
+
+
+def test_an_input_without_samples_says_how_to_go_on(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="is missing; it holds 'other'") as caught:
+        nest_tune.compile(digits / "model.onnx", "vta", "out", calibration={"other": np.zeros(3)})
+    assert "add an array" in (caught.value.hint or "")
+    assert "--fix-input" not in (caught.value.hint or "")
+    one = helper.make_tensor_value_info("rate", TensorProto.FLOAT, [])
+    many = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["x", "rate"], ["y"])], "g", [many, one], [out]
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    with pytest.raises(InputError, match="'rate' is missing") as caught:
+        nest_tune.compile(model, "vta", "out", calibration={"x": np.zeros((2, 4), np.float32)})
+    assert "--fix-input rate=VALUE" in (caught.value.hint or "")
+
+
+def test_what_is_returned_is_short_to_read(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packages and trials tell their figures, not what they are made of."""
+    monkeypatch.chdir(tmp_path)
+    made = nest_tune.compile(digits / "model.onnx", "vta", "out", calibration=digits / "calib.npz")
+    assert repr(made).startswith("<package out: latency_ms=")
+    study = nest_tune.Study.start(
+        digits / "model.onnx",
+        target="vta",
+        calibration=digits / "calib.npz",
+        evaluation=digits / "eval.npz",
+        spaces=["quantization"],
+        trials=1,
+    )
+    assert repr(study.default).startswith("<trial 0, complete: latency_ms=")
+    assert len(repr(study.trials)) < 300

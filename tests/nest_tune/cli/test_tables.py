@@ -48,7 +48,7 @@ def test_numbers_stay_whole_and_nothing_is_wider(columns: int, width: int) -> No
 
 def test_columns_go_by_priority_and_are_named() -> None:
     text = printed(sample(4), 60, "figure 1", "what")
-    assert "no room for: figure 1, what (a wider terminal or --json shows them)" in text
+    assert "no room for: figure 1, what (a wider terminal, a pipe or --json shows them)" in text
     assert "figure 0" in text.splitlines()[0]
     assert "figure 3" in text.splitlines()[0]
 
@@ -64,3 +64,17 @@ def test_the_first_column_always_stays() -> None:
 @pytest.mark.parametrize("width", [80, 120])
 def test_an_empty_table(width: int) -> None:
     assert "a" in printed(Table("a", "b", box=None), width)
+
+
+def test_a_pipe_gets_every_column_and_no_line_ends_in_spaces(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """However many columns there are, and however long their texts."""
+    print_table(sample(40))
+    text = capsys.readouterr().out
+    assert "no room" not in text
+    head, *rows = text.splitlines()
+    assert "figure 39" in head
+    assert len(rows) == 3
+    assert all("words that go on for quite some time here" in row for row in rows)
+    assert all(line == line.rstrip() for line in (head, *rows))

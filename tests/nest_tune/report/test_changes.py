@@ -167,7 +167,7 @@ def test_an_interruption_leaves_what_was_measured(
 def test_counts_are_numbers_or_all() -> None:
     assert [read_count(x) for x in (None, "all", "0", "12", 3)] == [None, "all", 0, 12, 3]
     for wrong in ("-1", "some", "1.5", "", -2):
-        with pytest.raises(InputError, match="not a number of decisions"):
+        with pytest.raises(InputError, match=r"effects: .* is no number of decisions"):
             read_count(wrong)
 
 

@@ -255,3 +255,44 @@ def test_durations() -> None:
     for text in ("", "90", "s", "0s", "-1s", "1d", "1e3s"):
         with pytest.raises(InputError):
             parse_duration(text, "x")
+
+
+@pytest.mark.parametrize(
+    ("target", "known", "absent"),
+    [
+        ("cortex-m4", "instructions", "npu_cycles"),
+        ("vta", "npu_cycles", "flash_bytes"),
+        ("host", "size_bytes", "energy_mj"),
+        ("ssh://user@board", "latency_ms", "dram_peak_bytes"),
+    ],
+)
+def test_unknown_metrics_are_told_with_those_of_the_target(
+    target: str, known: str, absent: str, tmp_path: Path
+) -> None:
+    """On the command line and in a file alike."""
+    asked = {"model": "m.onnx", "target": target, "evaluation": "e.npz"}
+    file = tmp_path / "study.toml"
+    key = "host" if "://" in target else "name"
+    file.write_text(
+        f'[model]\npath = "m.onnx"\n[target]\n{key} = "{target}"\n'
+        '[objectives]\nlatensy_ms = "minimize"\n'
+    )
+    for found in (
+        lambda: resolve(None, StudyRequest(**asked, objectives=("latensy_ms:min",)), {}),
+        lambda: resolve(file, StudyRequest(), {}),
+    ):
+        with pytest.raises(InputError, match="unknown metric 'latensy_ms'") as caught:
+            found()
+        listed = caught.value.message.partition("known are ")[2].split(", ")
+        assert known in listed
+        assert absent not in listed
+        assert "sqnr_db_drop" in listed
+    with pytest.raises(InputError, match=f"{absent}: it is not measured on target"):
+        resolve(None, StudyRequest(**asked, objectives=(f"{absent}:min",)), {})
+
+
+def test_a_measurer_may_know_what_a_clock_does_not() -> None:
+    asked = StudyRequest(
+        model="m.onnx", target="host", measurer="watts:measure", objectives=("energy_mj:min",)
+    )
+    assert resolve(None, asked, {}).objectives[0].metric is TrialMetric.ENERGY_MJ

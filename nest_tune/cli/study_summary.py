@@ -1,0 +1,205 @@
+"""What a study found, on a terminal: its trials as a table, its front, and what was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nest_tune.cli.output import console
+from nest_tune.cli.tables import print_table
+from nest_tune.study.request.goals import TrialMetric
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from nest_tune.study.store.result import StudyResult
+    from nest_tune.study.trial import OuterTrial
+
+_MOST_DECISIONS = 12
+"""Of the chosen trial that a summary tells."""
+
+
+def print_trials(table: Table) -> None:
+    """Prints trials; on narrow terminals without what is least often an objective."""
+    print_table(
+        table,
+        drop=(
+            "dram_peak_bytes",
+            "size_bytes",
+            "npu_cycles",
+            "energy_mj",
+            "cycles",
+            "constant_bytes",
+        ),
+    )
+
+
+def trials_table(
+    trials: Sequence[OuterTrial],
+    metric: str,
+    *,
+    with_outcome: bool = False,
+    chosen: OuterTrial | None = None,
+) -> Table:
+    """Trials with their metrics, accuracy under the name that ``metric`` gives it."""
+    from rich.table import Table
+
+    from compiler_core.accuracy.metric import shown_name
+
+    names = [m.value for m in TrialMetric if any(m.value in trial.metrics for trial in trials)]
+    heads = [shown_name(name, metric) for name in names]
+    outcome = ["outcome"] if with_outcome else []
+    table = Table("trial", *outcome, *heads, "", box=None)
+    accuracy = shown_name("accuracy", metric)
+    for trial in trials:
+        note = "" if trial.settled else f"{accuracy} on {trial.accuracy_samples} samples"
+        if chosen is not None and trial.number == chosen.number:
+            note = "chosen"
+        if with_outcome and not trial.outcome.is_measured:
+            note = trial.message
+        cells = [metric_text(trial, name) for name in names]
+        middle = [trial.outcome.value] if with_outcome else []
+        table.add_row(str(trial.number), *middle, *cells, note)
+    return table
+
+
+def metric_text(trial: OuterTrial, name: str) -> str:
+    """A figure of a trial, with its interval where it has one."""
+    from nest_tune.figures import figure
+    from nest_tune.study.proposals.evidence import interval_text
+
+    shown = figure(trial.metrics.get(name), name)
+    return f"{shown} {interval_text(trial.intervals.get(name))}".rstrip()
+
+
+def print_first_failure(result: StudyResult) -> bool:
+    """Says why nothing was measured, where every trial failed; whether that is so."""
+    failed = result.first_failure
+    if failed is None:
+        return False
+    out = console()
+    out.print(
+        f"every trial failed; the first, trial {failed.number} ({failed.outcome.value}): "
+        f"{failed.message}",
+        soft_wrap=True,
+    )
+    out.print(f"more of it: nest-tune study show {result.study.name}:{failed.number}")
+    return True
+
+
+def print_result(result: StudyResult, chosen: OuterTrial | None, package: str | None) -> None:
+    """Summary, front and chosen trial."""
+    from nest_tune.study.proposals.front import closest
+    from nest_tune.study.store.ended import Ended
+    from nest_tune.study.store.selection import decisions_of
+    from nest_tune.study.trial import Outcome, outcomes_text
+    from nest_tune.study.views.decisions import decisions_text
+    from nest_tune.study.views.documents import front_with, goals_text, limits_text
+
+    out = console()
+    ended = "" if result.ended is None else f"; {result.ended.sentence}"
+    goals = ", ".join(goals_text(result.settings))
+    limits = ", ".join(limits_text(result.settings))
+    asked = f"{goals}, with {limits}" if limits else goals
+    trials = f"{len(result.trials)} trials ({outcomes_text(result.trials)})"
+    out.print(f"study {result.study.name}: {trials}{ended}", soft_wrap=True)
+    out.print(f"asked for: {asked}", soft_wrap=True, markup=False)
+    tasks = result.tasks.values()
+    if tasks:
+        spent = sum(task.measurements for task in tasks)
+        proven = sum(task.cycles <= task.bound_cycles for task in tasks)
+        bounds = f"; {proven} of them are at their lower bound"
+        is_whole = result.ended in (Ended.EXHAUSTED, Ended.IDEAL)
+        out.print(
+            f"{len(tasks)} tasks tuned with {spent:,} measurements{bounds if is_whole else ''}"
+        )
+    default = result.default
+    if default is not None:
+        out.print("default:")
+        print_trials(trials_table([default], result.settings.metric))
+        if default.outcome is Outcome.CONSTRAINTS:
+            out.print(
+                f"the default breaks a limit: {default.message}", soft_wrap=True, markup=False
+            )
+    if chosen is None:
+        if print_first_failure(result):
+            return
+        out.print(f"nothing is feasible ({limits or 'no trial was measured'}); the closest trials:")
+        near = closest(result.trials, result.settings.limits, default)
+        print_trials(trials_table(near, result.settings.metric, with_outcome=True))
+        return
+    out.print("front:")
+    listed, twins = _told_apart(front_with(result, chosen), chosen)
+    print_trials(trials_table(listed, result.settings.metric, chosen=chosen))
+    for number, others in twins.items():
+        names = " and ".join(str(other) for other in others)
+        out.print(f"the same figures as trial {number}: {names}", soft_wrap=True)
+    text = decisions_text(
+        decisions_of(result, chosen),
+        _MOST_DECISIONS,
+        f"nest-tune study show {result.study.name}:{chosen.number}",
+    )
+    out.print(f"chosen: trial {chosen.number}; against the default: {text}", soft_wrap=True)
+    _print_gains(result, chosen)
+    if package is not None:
+        out.print(f"package: {_near(Path(package))}")
+
+
+def _told_apart(
+    trials: Sequence[OuterTrial], chosen: OuterTrial
+) -> tuple[list[OuterTrial], dict[int, list[int]]]:
+    """Trials whose figures differ as they are shown, and the numbers of the others by the one that
+    stands for them: the chosen one, or the first."""
+    alike: dict[tuple[str, ...], list[OuterTrial]] = {}
+    for trial in sorted(trials, key=lambda trial: trial.number != chosen.number):
+        alike.setdefault(tuple(metric_text(trial, m.value) for m in TrialMetric), []).append(trial)
+    shown = {group[0].number for group in alike.values()}
+    twins = {group[0].number: [t.number for t in group[1:]] for group in alike.values()}
+    kept = [trial for trial in trials if trial.number in shown]
+    return kept, {number: others for number, others in twins.items() if others}
+
+
+def _costs_text(result: StudyResult, reference: str, metrics: Collection[str]) -> str:
+    """What the float model takes, which no trial is; empty for the default, which is shown."""
+    from nest_tune.figures import figure
+
+    if reference != "float":
+        return ""
+    costs = result.closed.float_costs
+    told = ", ".join(f"{name} {figure(costs[name], name)}" for name in metrics if name in costs)
+    return f" model on the CPU ({told})"
+
+
+def _print_gains(result: StudyResult, chosen: OuterTrial) -> None:
+    """What the chosen trial gains, and what must not be left unsaid."""
+    from nest_tune.study.choice.gains import doubts_of, gain_text, notes_of, warnings_of
+    from nest_tune.study.views.documents import (
+        change_documents,
+        changed_choice,
+        earlier_times,
+        holdout_lines,
+        noise_of,
+    )
+
+    out = console()
+    for line in holdout_lines(result, chosen):
+        out.print(line, soft_wrap=True, markup=False)
+    for reference, changes in change_documents(result, chosen).items():
+        if chosen.number or reference != "default":
+            noise = noise_of(result, chosen, reference)
+            beside = f"{reference}{_costs_text(result, reference, changes)}"
+            out.print(f"against the {beside}: {gain_text(changes, noise)}", soft_wrap=True)
+    told = warnings_of(chosen, result.default, result.settings.objectives)
+    for note in notes_of(chosen, result.default, result.settings.objectives):
+        out.print(f"note: {note}", soft_wrap=True)
+    for line in changed_choice(result, chosen):
+        out.print(line, soft_wrap=True, markup=False)
+    for warning in (*told, *doubts_of(result.trials), *earlier_times(result)):
+        out.print(f"warning: {warning}", soft_wrap=True)
+
+
+def _near(path: Path) -> Path:
+    """A path from the working folder, where it is in there."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
