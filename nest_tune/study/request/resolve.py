@@ -61,7 +61,7 @@ def resolve(
         target = asked.target or _written_target(read, file, base)
         if target is None:
             raise
-        raise on_target(error, target, asked.measurer or read.target.measurer or "") from error
+        raise on_target(error, target, _measurer(asked, read)) from error
 
 
 def _resolved(
@@ -102,8 +102,7 @@ def _resolved(
     if metric:
         check_name(metric)
     check_goals(objectives, limits, metric, target)
-    measurer = asked.measurer or read.target.measurer or ""
-    _require_consistent(objectives, limits, evaluation, target, measurer)
+    _require_consistent(objectives, limits, evaluation, target, _measurer(asked, read))
     name = asked.name or read.study.name or ""
     if name:
         _require_name(name)
@@ -129,7 +128,7 @@ def _resolved(
         metric=metric,
         **_held_out(asked, read, file),
         judged_output=asked.judged_output or read.data.judged_output,
-        measurer=measurer,
+        measurer=_measurer(asked, read),
         launches=_launches(asked, read, file),
         objectives=objectives,
         limits=limits,
@@ -167,6 +166,11 @@ def _written_target(read: Any, file: Path | None, base: Path) -> str | None:
         return str(base / read.target.path)
     name: str | None = read.target.name
     return name
+
+
+def _measurer(asked: StudyRequest, read: Any) -> str:
+    """Your own measurer; empty where there is none."""
+    return asked.measurer or read.target.measurer or ""
 
 
 def _jobs_of_boards(target: str) -> int:
